@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest-physical memory: layout around the hole under 4 GiB, and bounds-checked translation. */
+#include "machine/memory.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define GUEST_PAGE 4096u
+#define GUEST_RAM_LIMIT (1ULL << 46)
+
+static void add_region(struct guest_memory *memory, uint64_t base, uint64_t size, uint32_t node)
+{
+	memory->regions[memory->count++] = (struct guest_region){
+		.base = GPA(base),
+		.size = size,
+		.node = node,
+	};
+}
+
+int guest_memory_layout(struct guest_memory *memory, const uint64_t *node_sizes, size_t nodes)
+{
+	struct guest_memory layout = { 0 };
+	uint64_t next = 0;
+
+	if (nodes == 0 || nodes > GUEST_NODES_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < nodes; i++) {
+		uint64_t size = node_sizes[i];
+
+		if (size == 0 || size % GUEST_PAGE != 0 || size > GUEST_RAM_LIMIT ||
+		    next > GUEST_RAM_LIMIT - size)
+			return -EINVAL;
+		if (next < GUEST_HOLE_START) {
+			uint64_t below = MIN(size, GUEST_HOLE_START - next);
+
+			add_region(&layout, next, below, (uint32_t)i);
+			next += below;
+			size -= below;
+		}
+		if (next == GUEST_HOLE_START)
+			next = GUEST_HOLE_END;
+		if (size > 0) {
+			add_region(&layout, next, size, (uint32_t)i);
+			next += size;
+		}
+	}
+	*memory = layout;
+	return 0;
+}
+
+uint64_t guest_memory_below_hole(const struct guest_memory *memory)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < memory->count; i++)
+		if (memory->regions[i].base.v < GUEST_HOLE_START)
+			size += memory->regions[i].size;
+	return size;
+}
+
+uint64_t guest_memory_size(const struct guest_memory *memory)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < memory->count; i++)
+		size += memory->regions[i].size;
+	return size;
+}
+
+uint64_t guest_memory_above_hole(const struct guest_memory *memory)
+{
+	return guest_memory_size(memory) - guest_memory_below_hole(memory);
+}
+
+/* The region that holds `gpa`, or NULL; *ret_left is how many bytes it has from there on. */
+static const struct guest_region *region_of(const struct guest_memory *memory, gpa_t gpa,
+                                            uint64_t *ret_left)
+{
+	for (size_t i = 0; i < memory->count; i++) {
+		const struct guest_region *region = &memory->regions[i];
+
+		if (gpa.v >= region->base.v && gpa.v - region->base.v < region->size) {
+			*ret_left = region->size - (gpa.v - region->base.v);
+			return region;
+		}
+	}
+	return NULL;
+}
+
+void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
+{
+	uint64_t left = 0;
+	const struct guest_region *region = region_of(memory, gpa, &left);
+
+	if (!region || length == 0 || length > left || !region->hva)
+		return NULL;
+	return region->hva + (gpa.v - region->base.v);
+}
+
+static bool is_ram(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
+{
+	while (length > 0) {
+		uint64_t left = 0;
+		const struct guest_region *region = region_of(memory, gpa, &left);
+
+		if (!region || !region->hva)
+			return false;
+		left = MIN(left, length);
+		length -= left;
+		gpa.v += left;
+	}
+	return true;
+}
+
+int guest_memory_read(const struct guest_memory *memory, gpa_t gpa, void *destination,
+                      size_t length)
+{
+	uint8_t *out = destination;
+
+	if (!is_ram(memory, gpa, length))
+		return -EFAULT;
+	while (length > 0) {
+		uint64_t left = 0;
+		const struct guest_region *region = region_of(memory, gpa, &left);
+		size_t step = MIN((size_t)left, length);
+
+		memcpy(out, region->hva + (gpa.v - region->base.v), step);
+		out += step;
+		gpa.v += step;
+		length -= step;
+	}
+	return 0;
+}
+
+int guest_memory_write(const struct guest_memory *memory, gpa_t gpa, const void *source,
+                       size_t length)
+{
+	const uint8_t *in = source;
+
+	if (!is_ram(memory, gpa, length))
+		return -EFAULT;
+	while (length > 0) {
+		uint64_t left = 0;
+		const struct guest_region *region = region_of(memory, gpa, &left);
+		size_t step = MIN((size_t)left, length);
+
+		memcpy(region->hva + (gpa.v - region->base.v), in, step);
+		in += step;
+		gpa.v += step;
+		length -= step;
+	}
+	return 0;
+}
