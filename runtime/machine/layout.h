@@ -10,7 +10,8 @@
 #define LAYOUT_PAGE_TABLES 0x9000 /* PML4, PDPT, 4 page directories: the first 4 GiB one to one */
 #define LAYOUT_CMDLINE 0x20000    /* up to 64 KiB */
 #define LAYOUT_CMDLINE_MAX 0x10000
-#define LAYOUT_FLAT_STACKS 0x30000 /* 4 KiB a vCPU for flat images, up to the ACPI area */
+#define LAYOUT_FLAT_STACKS 0x10000 /* flat images only: a stack a vCPU, up to 0x8f800 */
+#define LAYOUT_FLAT_STACK_SIZE 2048
 #define LAYOUT_LOW_RAM_END 0x9fc00 /* e820: usable below, reserved from here to 1 MiB */
 /* ACPI tables: reserved in e820 and found through boot parameters, not by scanning. 255 vCPUs take about 12 KiB
  * of SRAT and MADT together. */
