@@ -2,8 +2,6 @@
 /* The registers of hardware-reduced ACPI. */
 #include "machine/acpi_registers.h"
 
-#include <string.h>
-
 #include "machine/layout.h"
 
 #define SLEEP_CONTROL_ENABLE 0x20u
@@ -13,27 +11,24 @@
 #define PANIC_PANICKED 0x1u
 #define PANIC_CRASH_LOADED 0x2u /* the guest dumps itself: leave it alone */
 
-static void registers_read(void *ctx, uint64_t offset, unsigned length, void *data)
+static uint64_t registers_read(void *context, uint64_t offset, uint32_t width)
 {
-	struct acpi_registers *registers = ctx;
-	uint32_t value = 0;
+	struct acpi_registers *registers = context;
 
-	if (offset == ACPI_REG_EVENTS && length == sizeof(uint32_t))
-		value = atomic_exchange(&registers->events, 0);
-	memset(data, 0, length);
-	memcpy(data, &value, MIN(length, (unsigned)sizeof(value)));
+	if (offset == ACPI_REG_EVENTS && width == sizeof(uint32_t))
+		return atomic_exchange(&registers->events, 0);
+	return 0;
 }
 
-static void registers_write(void *ctx, uint64_t offset, unsigned length, const void *data)
+static void registers_write(void *context, uint64_t offset, uint32_t width, uint64_t value)
 {
-	struct acpi_registers *registers = ctx;
-	uint8_t value = *(const uint8_t *)data;
+	struct acpi_registers *registers = context;
 
-	(void)length;
+	(void)width;
 	if (offset == ACPI_REG_SLEEP_CONTROL && value & SLEEP_CONTROL_ENABLE &&
 	    SLEEP_CONTROL_TYPE(value) == ACPI_S5_TYPE)
 		atomic_store(&registers->request, ACPI_REQUEST_POWER_OFF);
-	else if (offset == ACPI_REG_RESET && value == ACPI_RESET_VALUE)
+	else if (offset == ACPI_REG_RESET && (value & 0xff) == ACPI_RESET_VALUE)
 		atomic_store(&registers->request, ACPI_REQUEST_RESET);
 }
 
@@ -42,20 +37,18 @@ const struct bus_ops acpi_registers_bus_ops = {
 	.write = registers_write,
 };
 
-static void panic_read(void *ctx, uint64_t offset, unsigned length, void *data)
+static uint64_t panic_read(void *context, uint64_t offset, uint32_t width)
 {
-	(void)ctx;
-	memset(data, 0, length);
-	if (offset == 0)
-		*(uint8_t *)data = PANIC_PANICKED | PANIC_CRASH_LOADED;
+	(void)context;
+	(void)width;
+	return offset == 0 ? PANIC_PANICKED | PANIC_CRASH_LOADED : 0;
 }
 
-static void panic_write(void *ctx, uint64_t offset, unsigned length, const void *data)
+static void panic_write(void *context, uint64_t offset, uint32_t width, uint64_t value)
 {
-	struct acpi_registers *registers = ctx;
-	uint8_t value = *(const uint8_t *)data;
+	struct acpi_registers *registers = context;
 
-	(void)length;
+	(void)width;
 	if (offset == 0 && value & PANIC_PANICKED)
 		atomic_store(&registers->panicked, true);
 }

@@ -3,8 +3,6 @@
  * and one 64-bit redirection entry a pin, which is turned into an MSI. */
 #include "machine/ioapic.h"
 
-#include <string.h>
-
 #define REGISTER_SELECT 0x00u
 #define REGISTER_WINDOW 0x10u
 
@@ -21,9 +19,9 @@
 
 #define MSI_ADDRESS 0xfee00000u
 
-void ioapic_init(struct ioapic *ioapic, ioapic_deliver_t deliver, void *ctx)
+void ioapic_init(struct ioapic *ioapic, ioapic_deliver_t deliver, void *context)
 {
-	*ioapic = (struct ioapic){ .deliver = deliver, .ctx = ctx };
+	*ioapic = (struct ioapic){ .deliver = deliver, .context = context };
 	pthread_mutex_init(&ioapic->lock, NULL);
 	for (size_t i = 0; i < LAYOUT_IOAPIC_PINS; i++)
 		ioapic->redirection[i] = REDIRECTION_MASKED;
@@ -69,35 +67,34 @@ static int window_write(struct ioapic *ioapic, uint32_t value)
 	return (int)pin;
 }
 
-static void bus_window_read(void *ctx, uint64_t offset, unsigned length, void *data)
+static uint64_t ioapic_read(void *context, uint64_t offset, uint32_t width)
 {
-	struct ioapic *ioapic = ctx;
+	struct ioapic *ioapic = context;
 	uint32_t value = 0;
 
+	(void)width;
 	pthread_mutex_lock(&ioapic->lock);
 	if (offset == REGISTER_SELECT)
 		value = ioapic->select;
 	else if (offset == REGISTER_WINDOW)
 		value = window_read(ioapic);
 	pthread_mutex_unlock(&ioapic->lock);
-	memset(data, 0, length);
-	memcpy(data, &value, MIN(length, (unsigned)sizeof(value)));
+	return value;
 }
 
-static void bus_window_write(void *ctx, uint64_t offset, unsigned length, const void *data)
+static void ioapic_write(void *context, uint64_t offset, uint32_t width, uint64_t value)
 {
-	struct ioapic *ioapic = ctx;
+	struct ioapic *ioapic = context;
 	struct msi_message message = { 0 };
-	uint32_t value = 0;
 	bool replay = false;
 	int pin = -1;
 
-	memcpy(&value, data, MIN(length, (unsigned)sizeof(value)));
+	(void)width;
 	pthread_mutex_lock(&ioapic->lock);
 	if (offset == REGISTER_SELECT)
 		ioapic->select = value & 0xff;
 	else if (offset == REGISTER_WINDOW)
-		pin = window_write(ioapic, value);
+		pin = window_write(ioapic, (uint32_t)value);
 	if (pin >= 0 && !(ioapic->redirection[pin] & REDIRECTION_MASKED) &&
 	    ioapic->latched & 1u << pin) {
 		ioapic->latched &= ~(1u << pin);
@@ -106,12 +103,12 @@ static void bus_window_write(void *ctx, uint64_t offset, unsigned length, const 
 	}
 	pthread_mutex_unlock(&ioapic->lock);
 	if (replay)
-		ioapic->deliver(ioapic->ctx, &message);
+		ioapic->deliver(ioapic->context, &message);
 }
 
 const struct bus_ops ioapic_bus_ops = {
-	.read = bus_window_read,
-	.write = bus_window_write,
+	.read = ioapic_read,
+	.write = ioapic_write,
 };
 
 void ioapic_raise(struct ioapic *ioapic, uint32_t pin)
@@ -126,5 +123,5 @@ void ioapic_raise(struct ioapic *ioapic, uint32_t pin)
 	message = message_of(ioapic->redirection[pin]);
 	pthread_mutex_unlock(&ioapic->lock);
 	if (!masked)
-		ioapic->deliver(ioapic->ctx, &message);
+		ioapic->deliver(ioapic->context, &message);
 }

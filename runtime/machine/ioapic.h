@@ -19,7 +19,7 @@ struct msi_message {
 };
 
 /* Delivers one MSI; called on whichever thread raised or unmasked the pin. */
-typedef void (*ioapic_deliver_t)(void *ctx, const struct msi_message *message);
+typedef void (*ioapic_deliver_t)(void *context, const struct msi_message *message);
 
 struct ioapic {
 	pthread_mutex_t lock;
@@ -28,11 +28,11 @@ struct ioapic {
 	uint64_t redirection[LAYOUT_IOAPIC_PINS];
 	uint32_t latched; /* pins raised while masked */
 	ioapic_deliver_t deliver;
-	void *ctx;
+	void *context;
 };
 
 /* Every pin masked, as after reset. */
-void ioapic_init(struct ioapic *ioapic, ioapic_deliver_t deliver, void *ctx);
+void ioapic_init(struct ioapic *ioapic, ioapic_deliver_t deliver, void *context);
 
 /* Its MMIO window's operations; the context is the struct ioapic. Any vCPU thread. */
 extern const struct bus_ops ioapic_bus_ops;

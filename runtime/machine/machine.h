@@ -29,7 +29,8 @@ enum machine_end {
 struct machine {
 	struct vm vm;
 	struct guest_memory memory;
-	struct bus bus;
+	struct bus ports;
+	struct bus mmio;
 	struct ioapic ioapic;
 	struct acpi_registers acpi;
 	uint32_t vcpu_count;

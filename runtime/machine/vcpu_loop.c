@@ -60,9 +60,9 @@ static bool exit_io(struct vcpu *vcpu)
 
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
 		if (run->io.direction == KVM_EXIT_IO_OUT)
-			bus_write(&vcpu->machine->bus, BUS_PORT, run->io.port, run->io.size, data);
+			bus_write(&vcpu->machine->ports, run->io.port, data, run->io.size);
 		else
-			bus_read(&vcpu->machine->bus, BUS_PORT, run->io.port, run->io.size, data);
+			bus_read(&vcpu->machine->ports, run->io.port, data, run->io.size);
 	}
 	return true;
 }
@@ -92,12 +92,10 @@ static bool exit_mmio(struct vcpu *vcpu)
 	struct kvm_run *run = vcpu->run;
 
 	if (!run->mmio.is_write) {
-		bus_read(&vcpu->machine->bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.len,
-		         run->mmio.data);
+		bus_read(&vcpu->machine->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 		return true;
 	}
-	bus_write(&vcpu->machine->bus, BUS_MMIO, run->mmio.phys_addr, run->mmio.len,
-	          run->mmio.data);
+	bus_write(&vcpu->machine->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 	return heed_acpi(vcpu);
 }
 
