@@ -31,6 +31,7 @@ ROOMS := runtime/base runtime/shim runtime/host runtime/machine runtime/boot run
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c
 GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h
+GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 
 $(B)/obj/%.o: %.c | $(GEN_HDRS)
@@ -68,6 +69,21 @@ $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 .PHONY: unit
 unit: $(B)/tests/unit
 	$(B)/tests/unit
+
+# ---- policies ---------------------------------------------------------------------------------
+# policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
+# sanitizers are not: it is not what is tested.
+POLICIES := $(wildcard profiles/seccomp/*.policy)
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
+$(B)/hack/policyc: $(POLICYC_SRCS) hack/policyc/policyc.h sandbox/policy.h sandbox/policy_symbols.h \
+                   sandbox/fd_layout.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
+
+$(B)/gen/sandbox/policies.c: $(B)/hack/policyc $(POLICIES)
+	@mkdir -p $(@D)
+	$(B)/hack/policyc -o $(@D) profiles/seccomp
+$(B)/gen/sandbox/policy_rules.c $(B)/gen/sandbox/syscall_names.c: $(B)/gen/sandbox/policies.c ;
 
 .PHONY: clean
 clean:
