@@ -62,6 +62,7 @@ guests: $(GUEST_BINS)
 
 # ---- tests ------------------------------------------------------------------------------------
 UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
+UNIT_OBJS += $(B)/obj/runtime/launch/cli/policy.o
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
@@ -84,6 +85,21 @@ $(B)/gen/sandbox/policies.c: $(B)/hack/policyc $(POLICIES)
 	@mkdir -p $(@D)
 	$(B)/hack/policyc -o $(@D) profiles/seccomp
 $(B)/gen/sandbox/policy_rules.c $(B)/gen/sandbox/syscall_names.c: $(B)/gen/sandbox/policies.c ;
+
+$(B)/tests/policy_exhaustive: $(B)/obj/tests/system/policy_exhaustive.o $(B)/libaxvm-core.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
+
+# The unit tests of the policies look for policyc beside themselves.
+$(B)/tests/unit: | $(B)/hack/policyc
+
+.PHONY: policy-test audit
+policy-test: $(B)/tests/policy_exhaustive
+	@mkdir -p $(B)/audit
+	$(B)/tests/policy_exhaustive $(B)/audit/exercised.txt
+
+audit: policy-test
+	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt profiles/seccomp runtime sandbox
 
 .PHONY: clean
 clean:
