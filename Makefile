@@ -33,20 +33,8 @@ ROOMS := runtime/base runtime/shim runtime/host runtime/machine runtime/boot run
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c
 GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h
-
-# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
-# iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
-# here. Its chatter is shown only when it fails; a warning is a failure.
+GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
 GEN_HDRS += $(B)/gen/boot/dsdt.h
-$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h
-	@mkdir -p $(@D)
-	set -o pipefail; $(CC) -E -P -x assembler-with-cpp -Iruntime $< | \
-		perl -pe 's/\b(0x[0-9a-f]+|\d+)u\b/$$1/gi; s/\bSUM\(([-+\w ]+)\)/eval $$1/ge' \
-		>$(@D)/dsdt.asl.pre
-	iasl -we -p $(@D)/dsdt $(@D)/dsdt.asl.pre >$(@D)/iasl.log 2>&1 || { cat $(@D)/iasl.log; exit 1; }
-	{ echo 'static const unsigned char dsdt_aml[] = {'; \
-	  od -An -v -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/0x\1,/g'; echo '};'; } >$@
-# ---- end of acpi
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 
 $(B)/obj/%.o: %.c | $(GEN_HDRS)
@@ -63,6 +51,18 @@ $(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto
 	protoc-c --c_out=$(B)/gen $<
 $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
 
+# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
+# iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
+# here. Its chatter is shown only when it fails; a warning is a failure.
+$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h
+	@mkdir -p $(@D)
+	set -o pipefail; $(CC) -E -P -x assembler-with-cpp -Iruntime $< | \
+		perl -pe 's/\b(0x[0-9a-f]+|\d+)u\b/$$1/gi; s/\bSUM\(([-+\w ]+)\)/eval $$1/ge' \
+		>$(@D)/dsdt.asl.pre
+	iasl -we -p $(@D)/dsdt $(@D)/dsdt.asl.pre >$(@D)/iasl.log 2>&1 || { cat $(@D)/iasl.log; exit 1; }
+	{ echo 'static const unsigned char dsdt_aml[] = {'; \
+	  od -An -v -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/0x\1,/g'; echo '};'; } >$@
+
 $(B)/libaxvm-core.a: $(CORE_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
@@ -75,8 +75,16 @@ GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/gue
 .PHONY: guests
 guests: $(GUEST_BINS)
 
+# The first byte of an image is its entry: tests/guests/flat.ld puts .text.start there.
+$(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
+	@mkdir -p $(@D)
+	$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/guests/flat.ld \
+		-o $(@:.bin=.elf) $<
+	objcopy -O binary $(@:.bin=.elf) $@
+
 # ---- tests ------------------------------------------------------------------------------------
 UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
+UNIT_OBJS += $(B)/obj/runtime/launch/cli/policy.o
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
@@ -84,6 +92,36 @@ $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 .PHONY: unit
 unit: $(B)/tests/unit
 	$(B)/tests/unit
+
+# ---- policies ---------------------------------------------------------------------------------
+# policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
+# sanitizers are not: it is not what is tested.
+POLICIES := $(wildcard profiles/seccomp/*.policy)
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
+$(B)/hack/policyc: $(POLICYC_SRCS) hack/policyc/policyc.h sandbox/policy.h sandbox/policy_symbols.h \
+                   sandbox/fd_layout.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
+
+$(B)/gen/sandbox/policies.c: $(B)/hack/policyc $(POLICIES)
+	@mkdir -p $(@D)
+	$(B)/hack/policyc -o $(@D) profiles/seccomp
+$(B)/gen/sandbox/policy_rules.c $(B)/gen/sandbox/syscall_names.c: $(B)/gen/sandbox/policies.c ;
+
+$(B)/tests/policy_exhaustive: $(B)/obj/tests/system/policy_exhaustive.o $(B)/libaxvm-core.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
+
+# The unit tests of the policies look for policyc beside themselves.
+$(B)/tests/unit: | $(B)/hack/policyc
+
+.PHONY: policy-test audit
+policy-test: $(B)/tests/policy_exhaustive
+	@mkdir -p $(B)/audit
+	$(B)/tests/policy_exhaustive $(B)/audit/exercised.txt
+
+audit: policy-test
+	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt profiles/seccomp runtime sandbox
 
 .PHONY: clean
 clean:
