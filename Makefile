@@ -32,7 +32,7 @@ ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c
 GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h
 
-# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
+# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array -----------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
 # here. Its chatter is shown only when it fails; a warning is a failure.
 GEN_HDRS += $(B)/gen/boot/dsdt.h
@@ -41,7 +41,8 @@ $(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h
 	set -o pipefail; $(CC) -E -P -x assembler-with-cpp -Iruntime $< | \
 		perl -pe 's/\b(0x[0-9a-f]+|\d+)u\b/$$1/gi; s/\bSUM\(([-+\w ]+)\)/eval $$1/ge' \
 		>$(@D)/dsdt.asl.pre
-	iasl -we -p $(@D)/dsdt $(@D)/dsdt.asl.pre >$(@D)/iasl.log 2>&1 || { cat $(@D)/iasl.log; exit 1; }
+	iasl -we -p $(@D)/dsdt $(@D)/dsdt.asl.pre >$(@D)/iasl.log 2>&1 || \
+		{ cat $(@D)/iasl.log; exit 1; }
 	{ echo 'static const unsigned char dsdt_aml[] = {'; \
 	  od -An -v -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/0x\1,/g'; echo '};'; } >$@
 # ---- end of acpi

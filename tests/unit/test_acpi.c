@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ACPI tables, read back from guest memory by a parser that shares nothing with their writer: fields
- * are found by their offsets in ACPI 6.5 §5.2. */
+/* ACPI tables, read back from guest memory by a parser that shares nothing with their writer:
+ * fields are found by their offsets in ACPI 6.5 §5.2. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

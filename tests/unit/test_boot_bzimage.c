@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* bzImage: what is accepted and where it goes, and one refusal for each way to be wrong. The image is
- * built here by offsets of the boot protocol, not by the loader's structures. */
+/* bzImage: what is accepted and where it goes, and one refusal for each way to be wrong. The
+ * image is built here by offsets of the boot protocol, not by the loader's structures. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

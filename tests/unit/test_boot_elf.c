@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ELF kernels with a PVH note: what is accepted and where it goes, and one refusal for each way to be
- * wrong. The file is built here by offsets of the ELF specification. */
+/* ELF kernels with a PVH note: what is accepted and where it goes, and one refusal for each way
+ * to be wrong. The file is built here by offsets of the ELF specification. */
 #include <errno.h>
 
 #include "boot/boot.h"
