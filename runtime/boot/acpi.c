@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes the ACPI tables, one after the other, straight into guest memory.
  *
- * Hardware-reduced (ACPI 6.5 §4.1): no fixed hardware, no FACS; sleep and reset are bytes in the MMIO
- * window LAYOUT_ACPI_REGISTERS, events come through the Generic Event Device of the DSDT. The FADT
- * also says what is not there (8042, VGA, CMOS RTC, ISA), so that a guest probes none of it. Processors
- * are in the MADT alone: without idle or performance states to describe there is nothing to say about
- * them in the namespace.
+ * Hardware-reduced (ACPI 6.5 §4.1): no fixed hardware, no FACS; sleep and reset are bytes in the
+ * MMIO window LAYOUT_ACPI_REGISTERS, events come through the Generic Event Device of the DSDT. The
+ * FADT also says what is not there (8042, VGA, CMOS RTC, ISA), so that a guest probes none of it.
+ * Processors are in the MADT alone: without idle or performance states to describe there is nothing
+ * to say about them in the namespace.
  *
- * The XSDT names its tables in a fixed order, RSDP and XSDT come first, and every header carries our
- * own creator, the DSDT's too: the bytes do not depend on which release of iasl compiled it. */
+ * The XSDT names its tables in a fixed order, RSDP and XSDT come first, and every header carries
+ * our own creator, the DSDT's too: the bytes do not depend on which release of iasl compiled it. */
 #include "boot/acpi.h"
 
 #include <errno.h>
@@ -61,8 +61,8 @@ struct acpi_xsdt { /* §5.2.8 */
 	uint64_t entries[XSDT_ENTRIES];
 } ACPI_PACKED;
 
-/* Fills the area from its start. `full` is set, and nothing more written, when something did not fit:
- * checked once, at the end. */
+/* Fills the area from its start. `full` is set, and nothing more written, when something did not
+ * fit: checked once, at the end. */
 struct writer {
 	const struct acpi_config *config;
 	const struct guest_memory *memory;
@@ -172,7 +172,10 @@ static void write_madt(struct writer *writer)
 	const struct acpi_config *config = writer->config;
 	bool wide = false;
 
-	APPEND(writer, (struct acpi_madt){ .header = header("APIC", 5), .local_apic = LAYOUT_LAPIC });
+	APPEND(writer, (struct acpi_madt){
+			       .header = header("APIC", 5),
+			       .local_apic = LAYOUT_LAPIC,
+		       });
 	for (size_t i = 0; i < config->cpu_count; i++) {
 		uint32_t id = config->cpus[i].apic_id;
 

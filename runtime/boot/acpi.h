@@ -21,10 +21,10 @@ struct acpi_config {
 	const uint8_t *distances;
 };
 
-/* Writes RSDP, XSDT, FADT, MADT, MCFG, SRAT, SLIT and DSDT to LAYOUT_ACPI. The same input gives the
- * same bytes. 0, or -errno and a problem: the tables do not fit LAYOUT_ACPI_SIZE, there is no RAM
- * there, or the config contradicts itself (PROBLEM_INTERNAL: its makers have validated the spec). Not
- * to be called once vCPUs run. ACPI 6.5 §5.2. */
+/* Writes RSDP, XSDT, FADT, MADT, MCFG, SRAT, SLIT and DSDT to LAYOUT_ACPI. The same input gives
+ * the same bytes. 0, or -errno and a problem: the tables do not fit LAYOUT_ACPI_SIZE, there is
+ * no RAM there, or the config contradicts itself (PROBLEM_INTERNAL: its makers have validated
+ * the spec). Not to be called once vCPUs run. ACPI 6.5 §5.2. */
 int acpi_build(const struct acpi_config *config, const struct guest_memory *memory,
                struct problems *problems, uint64_t *ret_rsdp);
 

@@ -53,15 +53,15 @@ struct boot_flat_config {
 	const char *load_address_field;
 };
 
-/* Loads a Linux kernel, bzImage or ELF with a PVH note, as its first bytes say, with initrd, command
- * line and memory map. 0, or -errno with every reason found in `problems`; guest memory may then be
- * partly written. Not to be called once vCPUs run. */
+/* Loads a Linux kernel, bzImage or ELF with a PVH note, as its first bytes say, with initrd,
+ * command line and memory map. 0, or -errno with every reason found in `problems`; guest memory
+ * may then be partly written. Not to be called once vCPUs run. */
 int boot_load_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
                     struct problems *problems, struct boot_entry *ret);
 
-/* Loads a flat image of 64-bit code and the tables it starts with (axvm.v1.FlatBoot). The general
- * registers promised there, and the stacks at LAYOUT_FLAT_STACKS, are the caller's to set. Errors as
- * above. */
+/* Loads a flat image of 64-bit code and the tables it starts with (axvm.v1.FlatBoot). The
+ * general registers promised there, and the stacks at LAYOUT_FLAT_STACKS, are the caller's to
+ * set. Errors as above. */
 int boot_load_flat(const struct boot_flat_config *config, const struct guest_memory *memory,
                    struct problems *problems, struct boot_entry *ret);
 

@@ -9,8 +9,8 @@
  *
  * A relocatable kernel moves itself up to max(pref_address, load address) aligned to
  * kernel_alignment, and uses init_size bytes from there while it unpacks itself. So it is loaded
- * right there; a lower place would gain nothing. Linux Documentation/arch/x86/boot.rst, "64-bit Boot
- * Protocol" and the descriptions of pref_address and init_size. */
+ * right there; a lower place would gain nothing. Linux Documentation/arch/x86/boot.rst, "64-bit
+ * Boot Protocol" and the descriptions of pref_address and init_size. */
 #include <asm/bootparam.h>
 #include <assert.h>
 #include <inttypes.h>
@@ -75,8 +75,8 @@ static int check_sizes(const struct boot_image *image, const struct setup_header
 	plan->length = (uint64_t)hdr->syssize * 16;
 	if (plan->length <= ENTRY_64)
 		return boot_image_refuse(image, problems,
-		                         "has %" PRIu64 " bytes of code by its header (syssize): it "
-		                         "is corrupt",
+		                         "has %" PRIu64
+		                         " bytes of code by its header (syssize): it is corrupt",
 		                         plan->length);
 	if (image->size < plan->offset + plan->length)
 		return boot_image_refuse(image, problems,
@@ -148,7 +148,8 @@ int bzimage_plan(const struct boot_image *image, const struct guest_memory *memo
 		                         "is truncated: %" PRIu64
 		                         " bytes do not hold the setup header",
 		                         image->size);
-	r = boot_image_read(image, BZIMAGE_HEADER_START, plan.header, sizeof(plan.header), problems);
+	r = boot_image_read(image, BZIMAGE_HEADER_START, plan.header, sizeof(plan.header),
+	                    problems);
 	if (r < 0)
 		return r;
 	memcpy(&hdr, plan.header, sizeof(hdr));

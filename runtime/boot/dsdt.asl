@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The DSDT: what of the machine has to be told in AML.
  *
- * Goes through the C preprocessor (addresses are layout.h's, in no place typed twice) and then through
- * iasl; see the Makefile. Device numbers: PCI firmware specification 3.3 §4 (host bridge, ECAM),
- * ACPI 6.5 §5.6.9 (Generic Event Device), §4.8.3.1 (control-method power button). */
+ * Goes through the C preprocessor (addresses are layout.h's, in no place typed twice) and then
+ * through iasl; see the Makefile. Device numbers: PCI firmware specification 3.3 §4 (host
+ * bridge, ECAM), ACPI 6.5 §5.6.9 (Generic Event Device), §4.8.3.1 (control-method power button). */
 #include "machine/layout.h"
 
 DefinitionBlock ("", "DSDT", 2, "AXVM", "AXVMDSDT", 1)
@@ -13,7 +13,8 @@ DefinitionBlock ("", "DSDT", 2, "AXVM", "AXVMDSDT", 1)
 
 	Scope (\_SB)
 	{
-		/* One segment, one bus, no bridges. There is no I/O window, and interrupts are MSI-X. */
+		/* One segment, one bus, no bridges. There is no I/O window, and interrupts are
+		 * MSI-X. */
 		Device (PCI0)
 		{
 			Name (_HID, EisaId ("PNP0A08"))
@@ -56,7 +57,8 @@ DefinitionBlock ("", "DSDT", 2, "AXVM", "AXVMDSDT", 1)
 					{
 						CDW1 |= 0x10
 					}
-					/* A query changes nothing, and there is nothing to change. */
+					/* A query changes nothing, and there is nothing to
+					 * change. */
 					CDW3 = Local0
 				}
 				Return (Arg3)
@@ -72,7 +74,8 @@ DefinitionBlock ("", "DSDT", 2, "AXVM", "AXVMDSDT", 1)
 			Name (_CRS, ResourceTemplate ()
 			{
 				Memory32Fixed (ReadWrite, LAYOUT_ECAM, LAYOUT_ECAM_SIZE)
-				Memory32Fixed (ReadWrite, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS_SIZE)
+				Memory32Fixed (ReadWrite, LAYOUT_ACPI_REGISTERS,
+					LAYOUT_ACPI_REGISTERS_SIZE)
 			})
 		}
 
@@ -82,8 +85,8 @@ DefinitionBlock ("", "DSDT", 2, "AXVM", "AXVMDSDT", 1)
 			Name (_UID, Zero)
 		}
 
-		/* Events of the machine: one interrupt, and a register that says which and is cleared
-		 * by being read. */
+		/* Events of the machine: one interrupt, and a register that says which and is
+		 * cleared by being read. */
 		Device (GED0)
 		{
 			Name (_HID, "ACPI0013")

@@ -2,13 +2,13 @@
 /* ELF vmlinux, entered through its PVH note.
  *
  * PT_LOAD segments go to their physical addresses. The note (name "Xen", type 18,
- * XEN_ELFNOTE_PHYS32_ENTRY) holds the physical address of a 32-bit entry: protected mode, paging off,
- * EBX = hvm_start_info. The layout of that structure is version 1 of Xen's public header
+ * XEN_ELFNOTE_PHYS32_ENTRY) holds the physical address of a 32-bit entry: protected mode, paging
+ * off, EBX = hvm_start_info. The layout of that structure is version 1 of Xen's public header
  * hvm/start_info.h; the entry state is docs/misc/pvh.pandoc.
  *
- * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so that
- * they can meet neither the tables below 1 MiB nor the hole; they must not meet each other. What a
- * segment has beyond its bytes in the file is zero already, guest memory being fresh. */
+ * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so
+ * that they can meet neither the tables below 1 MiB nor the hole; they must not meet each other.
+ * What a segment has beyond its bytes in the file is zero already, guest memory being fresh. */
 #include <assert.h>
 #include <elf.h>
 #include <errno.h>
@@ -21,7 +21,8 @@
 
 #define NOTE_PHYS32_ENTRY 18
 #define NOTES_SIZE_MAX (64 * KIB)
-/* Linux/x86 copies 2048 bytes of command line, the NUL included, and an ELF file does not say so. */
+/* Linux/x86 copies 2048 bytes of command line, the NUL included, and an ELF file does not say
+ * so. */
 #define CMDLINE_MAX 2047
 /* As bzImage says: what Linux can reach while it starts. */
 #define INITRD_LIMIT 0x80000000u
@@ -226,7 +227,8 @@ static int check_entry(const struct boot_image *image, const struct elf_plan *pl
 			return 0;
 	}
 	return boot_image_refuse(image, problems,
-	                         "is corrupt: its PVH entry 0x%" PRIx64 " is in none of its segments",
+	                         "is corrupt: its PVH entry 0x%" PRIx64
+	                         " is in none of its segments",
 	                         plan->entry);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Files on their way into guest memory.
  *
- * The size is taken once, by fstat, and bounds everything after it. A file that changes under us can
- * only make a pread come up short, which is refused; the bytes are validated in the copy that is
- * used. There is no bounce buffer: pread writes into guest memory, in as few calls as the regions and
- * the kernel's own limit (a little under 2 GiB a call) allow. */
+ * The size is taken once, by fstat, and bounds everything after it. A file that changes under us
+ * can only make a pread come up short, which is refused; the bytes are validated in the copy
+ * that is used. There is no bounce buffer: pread writes into guest memory, in as few calls as
+ * the regions and the kernel's own limit (a little under 2 GiB a call) allow. */
 #include "boot/image.h"
 
 #include <errno.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Descriptor and page tables for entry in 64-bit or in flat 32-bit mode.
  *
- * SDM 3A §3.4.5 (segment descriptors), §4.5 (4-level paging). Pages are 2 MiB, since not every host
- * offers 1 GiB pages; accessed and dirty are set beforehand, so that the processor writes nothing. */
+ * SDM 3A §3.4.5 (segment descriptors), §4.5 (4-level paging). Pages are 2 MiB, since not every
+ * host offers 1 GiB pages; accessed and dirty are set beforehand, so that the processor writes
+ * nothing. */
 #include "boot/long_mode.h"
 
 #include <assert.h>
