@@ -71,8 +71,8 @@ struct ledger {
 };
 
 /*
- * uretprobe and uprobe: since 6.13 and 6.17 the kernel does not show these to any seccomp filter
- * (seccomp_uprobe_exception()). They refuse whoever is not in a probe's trampoline, which the
+ * uretprobe and uprobe: recent kernels (6.18 is one) show these to no seccomp filter
+ * (seccomp_uprobe_exception() there) and refuse whoever is not in a probe's trampoline, which the
  * kernel maps.
  */
 static const int32_t unfiltered[] = { 335, 336 };

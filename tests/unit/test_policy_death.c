@@ -27,6 +27,7 @@ struct scene {
 	bool unseated;		/* the thread has not said who it is */
 	bool unhandled;		/* nobody installed the handler */
 	bool x32;		/* the call is an x32 one */
+	bool masked;		/* the thread masks SIGSYS, as a forged rt_sigreturn frame can */
 };
 
 /* The line goes out as the terminal event would: by write(EVENT_FD), which control may. */
@@ -42,6 +43,12 @@ static void report(const struct sandbox_death *death, void *cookie)
 
 static void misbehave(const struct scene *scene)
 {
+	sigset_t sigsys;
+
+	sigemptyset(&sigsys);
+	sigaddset(&sigsys, SIGSYS);
+	if (scene->masked && pthread_sigmask(SIG_BLOCK, &sigsys, NULL) != 0)
+		_exit(STATUS_BROKEN);
 	if (!scene->unseated)
 		sandbox_death_take_seat(&desk, scene->role);
 	if (sandbox_seccomp_seal(scene->role) < 0)
@@ -177,6 +184,8 @@ static const struct {
 	  128 + SIGSYS },
 	{ "no handler, vcpu", { .role = SANDBOX_ROLE_VCPU, .unhandled = true }, true, 0 },
 	{ "no handler, control", { .role = SANDBOX_ROLE_CONTROL, .unhandled = true }, true, 0 },
+	{ "masked, vcpu", { .role = SANDBOX_ROLE_VCPU, .masked = true }, true, 0 },
+	{ "masked, control", { .role = SANDBOX_ROLE_CONTROL, .masked = true }, true, 0 },
 	{ "x32, vcpu", { .role = SANDBOX_ROLE_VCPU, .x32 = true }, true, 0 },
 	{ "x32, io", { .role = SANDBOX_ROLE_IO, .x32 = true }, true, 0 },
 	{ "x32, control", { .role = SANDBOX_ROLE_CONTROL, .x32 = true }, true, 0 },
