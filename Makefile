@@ -109,8 +109,8 @@ unit: $(B)/tests/unit
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
-$(B)/hack/policyc: $(POLICYC_SRCS) hack/policyc/policyc.h sandbox/policy.h sandbox/policy_symbols.h \
-                   sandbox/fd_layout.h
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
+$(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
@@ -135,7 +135,8 @@ policy-test: $(B)/tests/policy_exhaustive
 	$(B)/tests/policy_exhaustive $(B)/audit/exercised.txt
 
 audit: policy-test
-	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt profiles/seccomp runtime sandbox
+	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
+	        profiles/seccomp runtime sandbox
 
 .PHONY: clean
 clean:

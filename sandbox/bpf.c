@@ -2,9 +2,10 @@
 /*
  * Runs and disassembles seccomp's classic BPF without a kernel.
  *
- * The machine (bpf(4); Linux Documentation/networking/filter.rst): accumulator A, index X, sixteen scratch
- * words, all 32 bits, initially 0. For seccomp the "packet" is struct seccomp_data, read in whole words in the
- * host's byte order. Jumps go forward only, so a program of n instructions ends after at most n steps.
+ * The machine (bpf(4); Linux Documentation/networking/filter.rst): accumulator A, index X, sixteen
+ * scratch words, all 32 bits, initially 0. For seccomp the "packet" is struct seccomp_data, read in
+ * whole words in the host's byte order. Jumps go forward only, so a program of n instructions ends
+ * after at most n steps.
  */
 #include "sandbox/bpf.h"
 
@@ -100,7 +101,8 @@ int sandbox_bpf_check(const struct sock_filter *insns, size_t count)
 	return BPF_CLASS(insns[count - 1].code) == BPF_RET ? 0 : -EINVAL;
 }
 
-static uint32_t load(const struct machine *m, const struct sock_filter *f, const struct seccomp_data *data)
+static uint32_t load(const struct machine *m, const struct sock_filter *f,
+		     const struct seccomp_data *data)
 {
 	uint32_t word;
 
@@ -123,20 +125,38 @@ static bool compute(struct machine *m, const struct sock_filter *f)
 	uint32_t b = BPF_SRC(f->code) == BPF_X ? m->x : f->k;
 
 	switch (BPF_OP(f->code)) {
-	case BPF_ADD: m->a += b; break;
-	case BPF_SUB: m->a -= b; break;
-	case BPF_MUL: m->a *= b; break;
+	case BPF_ADD:
+		m->a += b;
+		break;
+	case BPF_SUB:
+		m->a -= b;
+		break;
+	case BPF_MUL:
+		m->a *= b;
+		break;
 	case BPF_DIV:
 		if (b == 0)
 			return false;
 		m->a /= b;
 		break;
-	case BPF_OR: m->a |= b; break;
-	case BPF_AND: m->a &= b; break;
-	case BPF_XOR: m->a ^= b; break;
-	case BPF_LSH: m->a <<= b & 31; break;
-	case BPF_RSH: m->a >>= b & 31; break;
-	default: m->a = -m->a; break;
+	case BPF_OR:
+		m->a |= b;
+		break;
+	case BPF_AND:
+		m->a &= b;
+		break;
+	case BPF_XOR:
+		m->a ^= b;
+		break;
+	case BPF_LSH:
+		m->a <<= b & 31;
+		break;
+	case BPF_RSH:
+		m->a >>= b & 31;
+		break;
+	default:
+		m->a = -m->a;
+		break;
 	}
 	return true;
 }
@@ -180,11 +200,21 @@ int sandbox_bpf_run(const struct sock_filter *insns, size_t count, const struct 
 
 		steps++;
 		switch (BPF_CLASS(f->code)) {
-		case BPF_LD: m.a = load(&m, f, data); break;
-		case BPF_LDX: m.x = load(&m, f, data); break;
-		case BPF_ST: m.scratch[f->k] = m.a; break;
-		case BPF_STX: m.scratch[f->k] = m.x; break;
-		case BPF_JMP: pc += jump(&m, f); break;
+		case BPF_LD:
+			m.a = load(&m, f, data);
+			break;
+		case BPF_LDX:
+			m.x = load(&m, f, data);
+			break;
+		case BPF_ST:
+			m.scratch[f->k] = m.a;
+			break;
+		case BPF_STX:
+			m.scratch[f->k] = m.x;
+			break;
+		case BPF_JMP:
+			pc += jump(&m, f);
+			break;
 		case BPF_ALU:
 			if (!compute(&m, f))
 				goto done;
@@ -242,9 +272,10 @@ static void name_of_data(uint32_t offset, char *text, size_t size)
 }
 
 static const char *const alu_names[] = {
-	[BPF_ADD >> 4] = "add", [BPF_SUB >> 4] = "sub", [BPF_MUL >> 4] = "mul", [BPF_DIV >> 4] = "div",
-	[BPF_OR >> 4] = "or",	[BPF_AND >> 4] = "and", [BPF_LSH >> 4] = "lsh", [BPF_RSH >> 4] = "rsh",
-	[BPF_NEG >> 4] = "neg", [0x90 >> 4] = NULL,	[BPF_XOR >> 4] = "xor",
+	[BPF_ADD >> 4] = "add", [BPF_SUB >> 4] = "sub", [BPF_MUL >> 4] = "mul",
+	[BPF_DIV >> 4] = "div", [BPF_OR >> 4] = "or",	[BPF_AND >> 4] = "and",
+	[BPF_LSH >> 4] = "lsh", [BPF_RSH >> 4] = "rsh", [BPF_NEG >> 4] = "neg",
+	[0x90 >> 4] = NULL,	[BPF_XOR >> 4] = "xor",
 };
 
 static const char *const jump_names[] = {
@@ -284,7 +315,8 @@ static void disassemble_jump(const struct sock_filter *f, size_t pc, char *text,
 	}
 	if (BPF_SRC(f->code) == BPF_K)
 		snprintf(operand, sizeof(operand), "#0x%x", f->k);
-	snprintf(text, size, "%-5s %-12s true %zu false %zu", op, operand, pc + 1 + f->jt, pc + 1 + f->jf);
+	snprintf(text, size, "%-5s %-12s true %zu false %zu", op, operand, pc + 1 + f->jt,
+		 pc + 1 + f->jf);
 }
 
 void sandbox_bpf_disassemble(const struct sock_filter *f, size_t pc, char *text, size_t size)
@@ -300,7 +332,8 @@ void sandbox_bpf_disassemble(const struct sock_filter *f, size_t pc, char *text,
 		break;
 	case BPF_ST:
 	case BPF_STX:
-		snprintf(text, size, "%-5s M[%u]", BPF_CLASS(f->code) == BPF_ST ? "st" : "stx", f->k);
+		snprintf(text, size, "%-5s M[%u]", BPF_CLASS(f->code) == BPF_ST ? "st" : "stx",
+			 f->k);
 		break;
 	case BPF_ALU:
 		if (BPF_OP(f->code) == BPF_NEG)

@@ -2,20 +2,22 @@
 /*
  * The death record: who made which denied system call from where.
  *
- * Theory of operation. The filter answers a denied call with SECCOMP_RET_TRAP: the call is not made, and the
- * kernel forces SIGSYS on the thread (were the signal blocked or ignored, the kernel would kill the process).
- * The handler never returns to the code that made the call:
+ * Theory of operation. The filter answers a denied call with SECCOMP_RET_TRAP: the call is not
+ * made, and the kernel forces SIGSYS on the thread (were the signal blocked or ignored, the kernel
+ * would kill the process). The handler never returns to the code that made the call:
  *
- *   vcpu, io   The first one fills the desk's record, wakes the control loop through CONTROL_WAKE_FD and parks
- *              on a futex for ever. The control loop, the only writer of EVENT_FD, writes the terminal event in
- *              its order and ends the process. When the loop cannot be woken, the thread ends the process.
+ *   vcpu, io   The first one fills the desk's record, wakes the control loop through
+ *              CONTROL_WAKE_FD and parks on a futex for ever. The control loop, the only writer of
+ *              EVENT_FD, writes the terminal event in its order and ends the process. When the
+ *              loop cannot be woken, the thread ends the process.
  *   control    Cannot wait for itself: it calls the desk's report function and ends the process.
  *
- * All signals are blocked while the handler runs, SIGSYS too: a denied call inside the handler is death by
- * SIGSYS. The handler makes the calls declared below and no other, and reads the desk and this thread's seat.
+ * All signals are blocked while the handler runs, SIGSYS too: a denied call inside the handler is
+ * death by SIGSYS. The handler makes the calls declared below and no other, and reads the desk and
+ * this thread's seat.
  *
- * The seat is the one mutable object here that no argument carries, for a signal handler gets none: it is
- * thread-local, written once before the seal.
+ * The seat is the one mutable object here that no argument carries, for a signal handler gets none:
+ * it is thread-local, written once before the seal.
  */
 #include "sandbox/death.h"
 
@@ -121,7 +123,8 @@ static void on_sigsys(int number, siginfo_t *info, void *context)
 
 int sandbox_death_install(struct sandbox_death_desk *desk)
 {
-	struct sigaction action = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction action = { .sa_sigaction = on_sigsys,
+				    .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
 	atomic_store_explicit(&desk->state, DESK_EMPTY, memory_order_relaxed);
 	desk->parked = 0;

@@ -2,7 +2,8 @@
 /*
  * The death record: who made which denied system call from where.
  *
- * Why a denied call is trapped rather than killed at once, and who writes the record: sandbox/README.md.
+ * Why a denied call is trapped rather than killed at once, and who writes the record:
+ * sandbox/README.md.
  */
 #ifndef AXVM_SANDBOX_DEATH_H
 #define AXVM_SANDBOX_DEATH_H
@@ -23,13 +24,14 @@ struct sandbox_death {
 };
 
 /*
- * The process's one place for a death record. It outlives every sealed thread; static storage serves.
- * Zeroed, then report, cookie and exit_status set, before sandbox_death_install().
+ * The process's one place for a death record. It outlives every sealed thread; static storage
+ * serves. Zeroed, then report, cookie and exit_status set, before sandbox_death_install().
  */
 struct sandbox_death_desk {
 	/*
-	 * Writes the terminal event for a denied call of the control thread itself. Runs on that thread inside
-	 * the SIGSYS handler: async-signal-safe, and within the control policy. May be NULL.
+	 * Writes the terminal event for a denied call of the control thread itself. Runs on that
+	 * thread inside the SIGSYS handler: async-signal-safe, and within the control policy. May
+	 * be NULL.
 	 */
 	void (*report)(const struct sandbox_death *death, void *cookie);
 	void *cookie;
@@ -42,17 +44,21 @@ struct sandbox_death_desk {
 };
 
 /*
- * Installs the SIGSYS handler of the process. Call once, in stage confine or before, and unblock SIGSYS.
- * Returns 0 or -errno.
+ * Installs the SIGSYS handler of the process. Call once, in stage confine or before, and unblock
+ * SIGSYS. Returns 0 or -errno.
  */
 int sandbox_death_install(struct sandbox_death_desk *desk);
 
-/* Tells the handler who the calling thread is. Every thread calls it just before sandbox_seccomp_seal(). */
+/*
+ * Tells the handler who the calling thread is. Every thread calls it just before
+ * sandbox_seccomp_seal().
+ */
 void sandbox_death_take_seat(struct sandbox_death_desk *desk, enum sandbox_role role);
 
 /*
- * For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that died, or
- * NULL. The dead thread stays parked; the caller writes the terminal event and ends the process.
+ * For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that
+ * died, or NULL. The dead thread stays parked; the caller writes the terminal event and ends the
+ * process.
  */
 const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *desk);
 

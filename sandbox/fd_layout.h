@@ -2,12 +2,12 @@
 /*
  * The fixed numbers of a sealed process: descriptors, and the one signal it sends itself.
  *
- * The seccomp policies name these numbers, so that a rule is (descriptor, request) and the filters are
- * constants. The shim moves each descriptor to its number with dup3() before it seals; policyc and the
- * shim read the same header, so they cannot disagree.
+ * The seccomp policies name these numbers, so that a rule is (descriptor, request) and the filters
+ * are constants. The shim moves each descriptor to its number with dup3() before it seals; policyc
+ * and the shim read the same header, so they cannot disagree.
  *
- * A range that a policy names with "in" is an aligned block whose size is a power of two: one masked
- * comparison tests it.
+ * A range that a policy names with "in" is an aligned block whose size is a power of two: one
+ * masked comparison tests it.
  */
 #ifndef AXVM_SANDBOX_FD_LAYOUT_H
 #define AXVM_SANDBOX_FD_LAYOUT_H
@@ -29,8 +29,8 @@ enum sandbox_fd {
 	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
 	TIMER_FD = 900,	       /* timerfd, CLOCK_MONOTONIC: every time limit of the control loop */
 	/*
-	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals and
-	 * puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
+	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
+	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
 	 */
 	VCPU_FD = 901,
 
@@ -47,8 +47,8 @@ enum sandbox_fd {
 enum { EVENTFD_SIZE = 8 };
 
 /*
- * Makes a vCPU thread leave KVM_RUN; its handler does nothing. Not a real-time signal: glibc decides at
- * run time where those begin, and the policy needs a constant.
+ * Makes a vCPU thread leave KVM_RUN; its handler does nothing. Not a real-time signal: glibc
+ * decides at run time where those begin, and the policy needs a constant.
  */
 enum { VCPU_KICK_SIGNAL = SIGUSR1 };
 

@@ -2,9 +2,10 @@
 /*
  * The compiled policies: what policyc makes of profiles/seccomp/ROLE.policy.
  *
- * Two halves, in two generated objects. The filters and their digests are all that the shim links. The
- * rules (one for each alternative of each policy line, with the reason) serve the tests and `axvm policy`;
- * they are a second, independent statement of the same policy against which the filter is checked.
+ * Two halves, in two generated objects. The filters and their digests are all that the shim links.
+ * The rules (one for each alternative of each policy line, with the reason) serve the tests and
+ * `axvm policy`; they are a second, independent statement of the same policy against which the
+ * filter is checked.
  */
 #ifndef AXVM_SANDBOX_POLICY_H
 #define AXVM_SANDBOX_POLICY_H
@@ -23,9 +24,12 @@ enum sandbox_role {
 
 enum { SANDBOX_DIGEST_SIZE = 32, SANDBOX_DIGEST_HEX_SIZE = 65, SANDBOX_CMP_MAX = 6 };
 
-/* What the filters answer, other than SECCOMP_RET_ALLOW. Why: sandbox/README.md. */
-#define SANDBOX_DENY_ACTION    SECCOMP_RET_TRAP		/* a call of this architecture that no line allows */
-#define SANDBOX_FOREIGN_ACTION SECCOMP_RET_KILL_PROCESS /* i386 or x32 */
+/*
+ * What the filters answer, other than SECCOMP_RET_ALLOW: to a call of this architecture that no
+ * line allows, and to an i386 or x32 call. Why these: sandbox/README.md.
+ */
+#define SANDBOX_DENY_ACTION    SECCOMP_RET_TRAP
+#define SANDBOX_FOREIGN_ACTION SECCOMP_RET_KILL_PROCESS
 
 /* Set in the system-call number of an x32 call. */
 #define SANDBOX_X32_BIT 0x40000000U
@@ -46,8 +50,8 @@ struct sandbox_cmp {
 
 /* One alternative of one policy line: the call is allowed when every comparison holds. */
 struct sandbox_rule {
-	uint16_t line;	/* in the policy file, from 1 */
-	int16_t nr;	/* x86_64 system-call number */
+	uint16_t line; /* in the policy file, from 1 */
+	int16_t nr;    /* x86_64 system-call number */
 	uint8_t cmp_count;
 	const char *call;
 	const char *conditions; /* normalised text; "any" when there are none */
@@ -62,7 +66,8 @@ struct sandbox_rules {
 
 /* Generated: build/gen/sandbox/policies.c, policy_rules.c, syscall_names.c. */
 extern const struct sandbox_filter sandbox_filters[SANDBOX_ROLE_COUNT];
-extern const uint8_t sandbox_policies_digest[SANDBOX_DIGEST_SIZE]; /* of all filters, in role order */
+extern const uint8_t
+	sandbox_policies_digest[SANDBOX_DIGEST_SIZE]; /* of all filters, in role order */
 extern const char sandbox_policies_digest_hex[SANDBOX_DIGEST_HEX_SIZE];
 extern const struct sandbox_rules sandbox_rules[SANDBOX_ROLE_COUNT];
 extern const char *const sandbox_syscall_names[]; /* by number; NULL where there is none */

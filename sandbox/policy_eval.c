@@ -27,7 +27,8 @@ static bool allows(const struct sandbox_rule *rule, const struct seccomp_data *d
 	return true;
 }
 
-const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role, const struct seccomp_data *data)
+const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
+						 const struct seccomp_data *data)
 {
 	const struct sandbox_rules *all = &sandbox_rules[role];
 
@@ -41,8 +42,11 @@ const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role, const s
 
 uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data *data)
 {
-	/* -1 has the x32 bit too, but is what a tracer writes to skip a call: no call of any kind. */
-	if (data->arch != AUDIT_ARCH_X86_64 || ((uint32_t)data->nr >= SANDBOX_X32_BIT && data->nr != -1))
+	/*
+	 * -1 has the x32 bit too, but is what a tracer writes to skip a call: no call of any kind.
+	 */
+	if (data->arch != AUDIT_ARCH_X86_64 ||
+	    ((uint32_t)data->nr >= SANDBOX_X32_BIT && data->nr != -1))
 		return SANDBOX_FOREIGN_ACTION;
 	return sandbox_rule_allowing(role, data) ? SECCOMP_RET_ALLOW : SANDBOX_DENY_ACTION;
 }

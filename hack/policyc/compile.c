@@ -2,9 +2,9 @@
 /*
  * Rules into BPF, by libseccomp, for x86_64 alone.
  *
- * The order of evaluation is that of the first line of each call: the call that a role makes most stands
- * first in its file. Foreign architectures and x32 get SANDBOX_FOREIGN_ACTION, all else that no rule allows
- * SANDBOX_DENY_ACTION.
+ * The order of evaluation is that of the first line of each call: the call that a role makes most
+ * stands first in its file. Foreign architectures and x32 get SANDBOX_FOREIGN_ACTION, all else that
+ * no rule allows SANDBOX_DENY_ACTION.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +16,8 @@
 #include "hack/policyc/policyc.h"
 
 static_assert(SCMP_ACT_TRAP == SANDBOX_DENY_ACTION, "libseccomp's names are the kernel's values");
-static_assert(SCMP_ACT_KILL_PROCESS == SANDBOX_FOREIGN_ACTION, "libseccomp's names are the kernel's values");
+static_assert(SCMP_ACT_KILL_PROCESS == SANDBOX_FOREIGN_ACTION,
+	      "libseccomp's names are the kernel's values");
 
 static void done_context(scmp_filter_ctx *context)
 {
@@ -36,7 +37,8 @@ static int add_rule(scmp_filter_ctx context, const struct text_rule *rule)
 			.datum_a = rule->cmp[i].mask,
 			.datum_b = rule->cmp[i].value,
 		};
-	return seccomp_rule_add_exact_array(context, SCMP_ACT_ALLOW, rule->nr, rule->cmp_count, cmp);
+	return seccomp_rule_add_exact_array(context, SCMP_ACT_ALLOW, rule->nr, rule->cmp_count,
+					    cmp);
 }
 
 static int set_order(scmp_filter_ctx context, const struct text_policy *p)

@@ -47,7 +47,8 @@ static void write_filters(FILE *out, const struct text_policy policies[static PO
 		for (size_t k = 0; k < policies[i].insn_count; k++) {
 			const struct sock_filter *f = &policies[i].insns[k];
 
-			fprintf(out, "\t{ 0x%02x, %u, %u, 0x%08x },\n", f->code, f->jt, f->jf, f->k);
+			fprintf(out, "\t{ 0x%02x, %u, %u, 0x%08x },\n", f->code, f->jt, f->jf,
+				f->k);
 		}
 		fputs("};\n\n", out);
 	}
@@ -60,7 +61,8 @@ static void write_filters(FILE *out, const struct text_policy policies[static PO
 		sha256_add(&one, policies[i].insns, size);
 		sha256_add(&all, policies[i].insns, size);
 		sha256_end(&one, digest);
-		fprintf(out, "\t[%zu] = { %s_insns, %zu,\n\t\t", i, role(i), policies[i].insn_count);
+		fprintf(out, "\t[%zu] = { %s_insns, %zu,\n\t\t", i, role(i),
+			policies[i].insn_count);
 		write_digest(out, digest, false);
 		fputs(",\n\t\t", out);
 		write_digest(out, digest, true);
@@ -81,14 +83,15 @@ static void write_rules(FILE *out, const struct text_policy policies[static POLI
 		for (size_t k = 0; k < policies[i].rule_count; k++) {
 			const struct text_rule *r = &policies[i].rules[k];
 
-			fprintf(out, "\t{ %u, %d, %u, \"%s\", ", r->line, r->nr, r->cmp_count, r->call);
+			fprintf(out, "\t{ %u, %d, %u, \"%s\", ", r->line, r->nr, r->cmp_count,
+				r->call);
 			write_string(out, r->conditions);
 			fputs(",\n\t\t", out);
 			write_string(out, r->reason);
 			fputs(",\n\t\t{ ", out);
 			for (size_t c = 0; c < r->cmp_count; c++)
-				fprintf(out, "{ %u, 0x%" PRIx64 "u, 0x%" PRIx64 "u }, ", r->cmp[c].arg,
-					r->cmp[c].mask, r->cmp[c].value);
+				fprintf(out, "{ %u, 0x%" PRIx64 "u, 0x%" PRIx64 "u }, ",
+					r->cmp[c].arg, r->cmp[c].mask, r->cmp[c].value);
 			fputs("} },\n", out);
 		}
 		fputs("};\n\n", out);

@@ -3,8 +3,8 @@
  * The text of a policy into rules. The grammar is in profiles/seccomp/README.md.
  *
  * A line is cut at its first '#': the reason is to the right. The left side is cut at "||" into
- * alternatives, each at "&&" into comparisons; each alternative becomes one rule. Every comparison comes
- * down to (argument & mask) == value, which BPF, libseccomp and the OCI format can all say.
+ * alternatives, each at "&&" into comparisons; each alternative becomes one rule. Every comparison
+ * comes down to (argument & mask) == value, which BPF, libseccomp and the OCI format can all say.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -23,9 +23,9 @@ struct place {
 };
 
 /*
- * Arguments of which the kernel reads 32 bits only (bit n of narrow: argument n), because its prototype
- * says int or unsigned int. They are compared in that width: what the kernel does not read must neither
- * slip past a rule nor fail one. All others are compared in 64 bits.
+ * Arguments of which the kernel reads 32 bits only (bit n of narrow: argument n), because its
+ * prototype says int or unsigned int. They are compared in that width: what the kernel does not
+ * read must neither slip past a rule nor fail one. All others are compared in 64 bits.
  */
 static const struct {
 	const char *call;
@@ -46,17 +46,18 @@ static const struct {
 	{ "write", 1 << 0 },
 };
 
-/* What no thread may do once the machine runs (DESIGN.md section 2); a policy cannot say otherwise. */
+/*
+ * What no thread may do once the machine runs (DESIGN.md section 2); a policy cannot say otherwise.
+ */
 static const char *const never[] = {
-	"open",		"openat",	"openat2",	"creat",	    "open_by_handle_at", "open_tree",
-	"socket",	"socketpair",	"connect",	"bind",		    "accept",		 "accept4",
-	"clone",	"clone3",	"fork",		"vfork",	    "execve",		 "execveat",
-	"mmap",		"mprotect",	"pkey_mprotect", "mremap",	    "brk",		 "remap_file_pages",
-	"ptrace",	"kill",		"tkill",	"process_vm_readv", "process_vm_writev", "pidfd_open",
-	"pidfd_getfd",	"memfd_create",	"userfaultfd",	"io_uring_setup",   "io_uring_register", "bpf",
-	"perf_event_open", "seccomp",	"prctl",	"setuid",	    "setns",		 "unshare",
-	"mount",	"umount2",	"pivot_root",	"chroot",	    "init_module",	 "finit_module",
-	"kexec_load",	"capset",	"rt_sigaction",	"rt_sigprocmask",   "modify_ldt",	 "arch_prctl",
+	"open", "openat", "openat2", "creat", "open_by_handle_at", "open_tree", "socket",
+	"socketpair", "connect", "bind", "accept", "accept4", "clone", "clone3", "fork", "vfork",
+	"execve", "execveat", "mmap", "mprotect", "pkey_mprotect", "mremap", "brk",
+	"remap_file_pages", "ptrace", "kill", "tkill", "process_vm_readv", "process_vm_writev",
+	"pidfd_open", "pidfd_getfd", "memfd_create", "userfaultfd", "io_uring_setup",
+	"io_uring_register", "bpf", "perf_event_open", "seccomp", "prctl", "setuid", "setns",
+	"unshare", "mount", "umount2", "pivot_root", "chroot", "init_module", "finit_module",
+	"kexec_load", "capset", "rt_sigaction", "rt_sigprocmask", "modify_ldt", "arch_prctl",
 };
 
 static char *trim(char *s)
@@ -71,7 +72,9 @@ static char *trim(char *s)
 	return s;
 }
 
-/* Cuts *rest at the separator and returns what stood before it, trimmed; NULL once nothing is left. */
+/*
+ * Cuts *rest at the separator and returns what stood before it, trimmed; NULL once nothing is left.
+ */
 static char *cut(char **rest, const char *separator)
 {
 	char *start = *rest, *at;
@@ -96,8 +99,8 @@ static bool parse_term(const struct place *at, const char *text, uint64_t *ret_v
 		*ret_value = strtoull(text, &end, 0);
 		if (errno == 0 && *end == '\0')
 			return true;
-		policy_error(at->policy, at->line, "\"%s\" is not a number; write it in decimal or as 0x...",
-			     text);
+		policy_error(at->policy, at->line,
+			     "\"%s\" is not a number; write it in decimal or as 0x...", text);
 		return false;
 	}
 	if (sandbox_symbol_value(text, ret_value) == 0)
@@ -135,8 +138,8 @@ static bool parse_range(const struct place *at, char *text, uint64_t *ret_mask, 
 	uint64_t low, high, span;
 
 	if (!high_text) {
-		policy_error(at->policy, at->line, "\"in %s\" is not a range; write \"in FIRST..LAST\"",
-			     text);
+		policy_error(at->policy, at->line,
+			     "\"in %s\" is not a range; write \"in FIRST..LAST\"", text);
 		return false;
 	}
 	*high_text = '\0';
@@ -145,7 +148,8 @@ static bool parse_range(const struct place *at, char *text, uint64_t *ret_mask, 
 	span = high - low;
 	if (high < low || (span & (span + 1)) != 0 || (low & span) != 0) {
 		policy_error(at->policy, at->line,
-			     "%" PRIu64 "..%" PRIu64 " is not an aligned block whose size is a power of two; "
+			     "%" PRIu64 "..%" PRIu64
+			     " is not an aligned block whose size is a power of two; "
 			     "split it into such blocks with \"||\", or move the numbers",
 			     low, high);
 		return false;
@@ -155,31 +159,36 @@ static bool parse_range(const struct place *at, char *text, uint64_t *ret_mask, 
 	return true;
 }
 
-static bool parse_masked(const struct place *at, char *text, uint64_t *ret_mask, uint64_t *ret_value)
+static bool parse_masked(const struct place *at, char *text, uint64_t *ret_mask,
+			 uint64_t *ret_value)
 {
 	char *equals = strstr(text, "==");
 
 	if (!equals) {
-		policy_error(at->policy, at->line, "\"& %s\" compares with nothing; write \"& MASK == VALUE\"",
-			     text);
+		policy_error(at->policy, at->line,
+			     "\"& %s\" compares with nothing; write \"& MASK == VALUE\"", text);
 		return false;
 	}
 	*equals = '\0';
-	return parse_value(at, trim(text), ret_mask) && parse_value(at, trim(equals + 2), ret_value);
+	return parse_value(at, trim(text), ret_mask) &&
+	       parse_value(at, trim(equals + 2), ret_value);
 }
 
 /* One comparison, e.g. "arg0 == VCPU_FD". */
-static bool parse_comparison(const struct place *at, const char *call, char *text, struct sandbox_cmp *cmp)
+static bool parse_comparison(const struct place *at, const char *call, char *text,
+			     struct sandbox_cmp *cmp)
 {
 	uint64_t mask = UINT64_MAX, value = 0, bits;
 	char *rest;
 	bool good;
 
 	if (strncmp(text, "arg", 3) != 0 || text[3] < '0' || text[3] > '5') {
-		policy_error(at->policy, at->line,
-			     "\"%s\" is not a comparison; write \"argN == VALUE\", \"argN in FIRST..LAST\" "
-			     "or \"argN & MASK == VALUE\" with N from 0 to 5, or \"any\" alone",
-			     text);
+		policy_error(
+			at->policy, at->line,
+			"\"%s\" is not a comparison; write \"argN == VALUE\", "
+			"\"argN in FIRST..LAST\" or \"argN & MASK == VALUE\" with N from 0 to 5, "
+			"or \"any\" alone",
+			text);
 		return false;
 	}
 	rest = trim(text + 4);
@@ -190,7 +199,8 @@ static bool parse_comparison(const struct place *at, const char *call, char *tex
 	else if (rest[0] == '&')
 		good = parse_masked(at, trim(rest + 1), &mask, &value);
 	else {
-		policy_error(at->policy, at->line, "arg%c has no operator; use ==, in or &", text[3]);
+		policy_error(at->policy, at->line, "arg%c has no operator; use ==, in or &",
+			     text[3]);
 		return false;
 	}
 	if (!good)
@@ -198,14 +208,15 @@ static bool parse_comparison(const struct place *at, const char *call, char *tex
 	bits = argument_bits(call, (unsigned int)(text[3] - '0'));
 	if ((value & ~(mask & bits)) != 0) {
 		policy_error(at->policy, at->line,
-			     "arg%c can never be 0x%" PRIx64 " (the kernel reads %d bits of it, the mask leaves "
+			     "arg%c can never be 0x%" PRIx64
+			     " (the kernel reads %d bits of it, the mask leaves "
 			     "0x%" PRIx64 "); correct the value",
 			     text[3], value, bits == UINT64_MAX ? 64 : 32, mask & bits);
 		return false;
 	}
-	*cmp = (struct sandbox_cmp){
-		.arg = (uint8_t)(text[3] - '0'), .mask = mask & bits, .value = value
-	};
+	*cmp = (struct sandbox_cmp){ .arg = (uint8_t)(text[3] - '0'),
+				     .mask = mask & bits,
+				     .value = value };
 	return true;
 }
 
@@ -237,10 +248,11 @@ static bool parse_alternative(const struct place *at, char *text, struct text_ru
 			return false;
 		for (size_t i = 0; i < rule->cmp_count; i++)
 			if (rule->cmp[i].arg == cmp.arg) {
-				policy_error(at->policy, at->line,
-					     "arg%u is compared twice; make it one comparison, or two "
-					     "alternatives with \"||\"",
-					     cmp.arg);
+				policy_error(
+					at->policy, at->line,
+					"arg%u is compared twice; make it one comparison, or two "
+					"alternatives with \"||\"",
+					cmp.arg);
 				return false;
 			}
 		rule->cmp[rule->cmp_count++] = cmp;
@@ -258,7 +270,8 @@ static bool covers(const struct text_rule *a, const struct text_rule *b)
 		bool implied = false;
 
 		for (size_t j = 0; j < b->cmp_count; j++)
-			implied |= b->cmp[j].arg == need->arg && (need->mask & ~b->cmp[j].mask) == 0 &&
+			implied |= b->cmp[j].arg == need->arg &&
+				   (need->mask & ~b->cmp[j].mask) == 0 &&
 				   (b->cmp[j].value & need->mask) == need->value;
 		if (!implied)
 			return false;
@@ -275,12 +288,14 @@ static void check_redundant(const struct place *at)
 		const struct text_rule *old = &p->rules[i];
 
 		if (covers(old, new))
-			policy_error(p, at->line, "\"%s: %s\" is already allowed by line %u; remove it",
+			policy_error(p, at->line,
+				     "\"%s: %s\" is already allowed by line %u; remove it",
 				     new->call, new->conditions, old->line);
 		else if (covers(new, old))
-			policy_error(p, at->line,
-				     "\"%s: %s\" allows all that line %u allows; remove one of the two",
-				     new->call, new->conditions, old->line);
+			policy_error(
+				p, at->line,
+				"\"%s: %s\" allows all that line %u allows; remove one of the two",
+				new->call, new->conditions, old->line);
 	}
 }
 
@@ -289,14 +304,17 @@ static bool resolve_call(const struct place *at, const char *name, int *ret_nr)
 	int nr = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, name);
 
 	if (nr < 0) {
-		policy_error(at->policy, at->line, "x86_64 has no system call \"%s\"; see syscalls(2)", name);
+		policy_error(at->policy, at->line,
+			     "x86_64 has no system call \"%s\"; see syscalls(2)", name);
 		return false;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		if (strcmp(name, never[i]) == 0) {
-			policy_error(at->policy, at->line,
-				     "%s may not be allowed in a sealed process; do that work before the seal",
-				     name);
+			policy_error(
+				at->policy, at->line,
+				"%s may not be allowed in a sealed process; do that work before "
+				"the seal",
+				name);
 			return false;
 		}
 	*ret_nr = nr;
@@ -310,14 +328,16 @@ static void parse_rule(const struct place *at, char *text, char *reason)
 	int nr;
 
 	if (!colon) {
-		policy_error(p, at->line, "no \":\" after the system call; write \"CALL: CONDITIONS # REASON\"");
+		policy_error(p, at->line,
+			     "no \":\" after the system call; write \"CALL: CONDITIONS # REASON\"");
 		return;
 	}
 	*colon = '\0';
 	if (!resolve_call(at, trim(text), &nr))
 		return;
 	if (!reason || *(reason = trim(reason)) == '\0') {
-		policy_error(p, at->line, "no reason; end the line with \"# why %s is needed\"", trim(text));
+		policy_error(p, at->line, "no reason; end the line with \"# why %s is needed\"",
+			     trim(text));
 		return;
 	}
 	rest = colon + 1;

@@ -2,10 +2,11 @@
 /*
  * Takes out of libseccomp's program the steps that decide nothing.
  *
- * For an argument of which 32 bits count, libseccomp still loads the upper half, masks it with 0 and asks
- * whether the result is 0. Every exit of the guest would pay for that. The three instructions go, provided
- * that nothing jumps between them and that the next instruction loads the accumulator anew. The exhaustive
- * test holds the shortened program against the rules and the kernel.
+ * For an argument of which 32 bits count, libseccomp still loads the upper half, masks it with 0
+ * and asks whether the result is 0. Every exit of the guest would pay for that. The three
+ * instructions go, provided that nothing jumps between them and that the next instruction loads the
+ * accumulator anew. The exhaustive test holds the shortened program against the rules and the
+ * kernel.
  */
 #include "base/base.h"
 #include "hack/policyc/policyc.h"
@@ -19,8 +20,9 @@ static bool is_jump(const struct sock_filter *f)
 
 static bool decides_nothing(const struct sock_filter *f)
 {
-	return f[0].code == (BPF_LD | BPF_W | BPF_ABS) && f[1].code == (BPF_ALU | BPF_AND | BPF_K) &&
-	       f[1].k == 0 && f[2].code == (BPF_JMP | BPF_JEQ | BPF_K) && f[2].k == 0 && f[2].jt == 0 &&
+	return f[0].code == (BPF_LD | BPF_W | BPF_ABS) &&
+	       f[1].code == (BPF_ALU | BPF_AND | BPF_K) && f[1].k == 0 &&
+	       f[2].code == (BPF_JMP | BPF_JEQ | BPF_K) && f[2].k == 0 && f[2].jt == 0 &&
 	       f[3].code == (BPF_LD | BPF_W | BPF_ABS);
 }
 
@@ -51,7 +53,9 @@ void policy_shorten(struct text_policy *p)
 		moved[pc] = kept;
 		kept += !dropped[pc];
 	}
-	/* Ascending, and never to a later place, so that nothing is overwritten before it is read. */
+	/*
+	 * Ascending, and never to a later place, so that nothing is overwritten before it is read.
+	 */
 	for (size_t pc = 0; pc < p->insn_count; pc++) {
 		struct sock_filter f = p->insns[pc];
 

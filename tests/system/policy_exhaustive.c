@@ -2,21 +2,23 @@
 /*
  * Every system-call number of the architecture, under the filter of every role, in the kernel.
  *
- * Three answers are compared for each call: the kernel's, that of the rules in the policy's text, and that of
- * the BPF evaluator on the compiled filter.
+ * Three answers are compared for each call: the kernel's, that of the rules in the policy's text,
+ * and that of the BPF evaluator on the compiled filter.
  *
- * A child seals itself with sandbox_seccomp_seal() and makes one call after another, writing what came of
- * each into memory shared with the parent: TRAPPED when SIGSYS came (its handler marks the call's result),
- * PERFORMED when the call returned. A call that ends the child is judged by how it ended: SIGSYS is KILLED,
- * all else is ENDED, that is, performed; the parent then starts another child at the next call. The child's descriptors stand
- * at the fixed numbers but lead nowhere, so that a permitted call returns at once.
+ * A child seals itself with sandbox_seccomp_seal() and makes one call after another, writing what
+ * came of each into memory shared with the parent: TRAPPED when SIGSYS came (its handler marks the
+ * call's result), PERFORMED when the call returned. A call that ends the child is judged by how it
+ * ended: SIGSYS is KILLED, all else is ENDED, that is, performed; the parent then starts another
+ * child at the next call. The child's descriptors stand at the fixed numbers but lead nowhere, so
+ * that a permitted call returns at once.
  *
- * The calls: each number with arguments of all zeros and all ones; x32 numbers; numbers that do not exist;
- * from each rule, arguments that fit it, and for each of its comparisons that argument off by one, with
- * every other bit turned, and with upper halves set; and int 0x80.
+ * The calls: each number with arguments of all zeros and all ones; x32 numbers; numbers that do not
+ * exist; from each rule, arguments that fit it, and for each of its comparisons that argument off
+ * by one, with every other bit turned, and with upper halves set; and int 0x80.
  *
- * usage: policy_exhaustive [FILE]: writes into FILE, for each rule, how often the kernel performed a call
- * that the rule alone or first allows (hack/audit-policies reads it). Exit status 0, or 1 after a mismatch.
+ * usage: policy_exhaustive [FILE]: writes into FILE, for each rule, how often the kernel performed
+ * a call that the rule alone or first allows (hack/audit-policies reads it). Exit status 0, or 1
+ * after a mismatch.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -49,8 +51,8 @@ enum {
 enum outcome { UNTRIED, TRYING, TRAPPED, PERFORMED, ENDED, KILLED, STALLED };
 
 static const char *const outcome_names[] = {
-	[UNTRIED] = "untried", [TRYING] = "trying",   [TRAPPED] = "trap",
-	[PERFORMED] = "allow", [ENDED] = "ended",      [KILLED] = "kill_process",
+	[UNTRIED] = "untried", [TRYING] = "trying", [TRAPPED] = "trap",
+	[PERFORMED] = "allow", [ENDED] = "ended",   [KILLED] = "kill_process",
 	[STALLED] = "stalled",
 };
 
@@ -69,8 +71,9 @@ struct ledger {
 };
 
 /*
- * uretprobe and uprobe: since 6.13 and 6.17 the kernel does not show these to any seccomp filter
- * (seccomp_uprobe_exception()). They refuse whoever is not in a probe's trampoline, which the kernel maps.
+ * uretprobe and uprobe: recent kernels (6.18 is one) show these to no seccomp filter
+ * (seccomp_uprobe_exception() there) and refuse whoever is not in a probe's trampoline, which the
+ * kernel maps.
  */
 static const int32_t unfiltered[] = { 335, 336 };
 
@@ -83,7 +86,9 @@ struct run {
 	unsigned int hits[256]; /* by rule */
 };
 
-/* ---- the child ---------------------------------------------------------------------------------- */
+/*
+ * ---- the child ----------------------------------------------------------------------------------
+ */
 
 static void on_sigsys(int number, siginfo_t *info, void *context)
 {
@@ -112,8 +117,8 @@ static int64_t raw_call(const struct call *call)
 
 	__asm__ volatile("syscall"
 			 : "=a"(result)
-			 : "a"((uint64_t)(uint32_t)call->nr), "D"(call->args[0]), "S"(call->args[1]),
-			   "d"(call->args[2]), "r"(r10), "r"(r8), "r"(r9)
+			 : "a"((uint64_t)(uint32_t)call->nr), "D"(call->args[0]),
+			   "S"(call->args[1]), "d"(call->args[2]), "r"(r10), "r"(r8), "r"(r9)
 			 : "memory", "rcx", "r11");
 	return result;
 }
@@ -169,7 +174,9 @@ __attribute__((noreturn)) static void child(const struct run *run)
 	__builtin_trap();
 }
 
-/* ---- the calls to try --------------------------------------------------------------------------- */
+/*
+ * ---- the calls to try ---------------------------------------------------------------------------
+ */
 
 static void add(struct run *run, int32_t nr, const uint64_t args[static 6])
 {
@@ -195,8 +202,8 @@ static void add_number(struct run *run, int32_t nr)
 }
 
 /*
- * Arguments that make a permitted call return at once, where those of no comparison matter. A time of ~0
- * would be a fault, a count of 0 no work: 0 serves all but these.
+ * Arguments that make a permitted call return at once, where those of no comparison matter. A time
+ * of ~0 would be a fault, a count of 0 no work: 0 serves all but these.
  */
 static void choose_free_arguments(const struct sandbox_rule *rule, uint64_t args[static 6])
 {
@@ -219,7 +226,8 @@ static void add_rule(struct run *run, const struct sandbox_rule *rule)
 	add(run, rule->nr, fitting);
 	for (size_t i = 0; i < rule->cmp_count; i++) {
 		const struct sandbox_cmp *cmp = &rule->cmp[i];
-		uint64_t last = cmp->value | (~cmp->mask & (cmp->mask > UINT32_MAX ? ~0ULL : UINT32_MAX));
+		uint64_t last =
+			cmp->value | (~cmp->mask & (cmp->mask > UINT32_MAX ? ~0ULL : UINT32_MAX));
 		const uint64_t tries[] = { last, cmp->value - 1, last + 1, ~cmp->value };
 
 		memcpy(args, fitting, sizeof(args));
@@ -240,7 +248,8 @@ static void add_rule(struct run *run, const struct sandbox_rule *rule)
 
 static void choose_calls(struct run *run)
 {
-	static const int32_t odd[] = { -1, -2, INT32_MIN, INT32_MAX, 0x3fffffff, 0x10000, 1 << 16 | 16 };
+	static const int32_t odd[] = { -1,	   -2,	    INT32_MIN,	 INT32_MAX,
+				       0x3fffffff, 0x10000, 1 << 16 | 16 };
 	const struct sandbox_rules *rules = &sandbox_rules[run->role];
 
 	for (int32_t nr = 0; nr < NUMBERS; nr++)
@@ -260,9 +269,14 @@ static void choose_calls(struct run *run)
 	run->count++;
 }
 
-/* ---- the parent --------------------------------------------------------------------------------- */
+/*
+ * ---- the parent ---------------------------------------------------------------------------------
+ */
 
-/* Waits for the child; kills it when it makes no progress. Returns the wait status, or -1 when stalled. */
+/*
+ * Waits for the child; kills it when it makes no progress. Returns the wait status, or -1 when
+ * stalled.
+ */
 static int watch(pid_t pid, const struct ledger *ledger)
 {
 	uint32_t seen = atomic_load(&ledger->next);
@@ -274,7 +288,8 @@ static int watch(pid_t pid, const struct ledger *ledger)
 		sigset_t chld;
 		struct timespec second = { .tv_sec = 1 };
 
-		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == pid)
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) == 0 &&
+		    info.si_pid == pid)
 			break;
 		sigemptyset(&chld);
 		sigaddset(&chld, SIGCHLD);
@@ -309,7 +324,8 @@ static int try_all(struct run *run)
 		run->children++;
 		status = watch(pid, ledger);
 		if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == CHILD_BROKEN)
-			return atomic_load(&ledger->seal_error) ? atomic_load(&ledger->seal_error) : -EIO;
+			return atomic_load(&ledger->seal_error) ? atomic_load(&ledger->seal_error)
+								: -EIO;
 		i = atomic_load(&ledger->next);
 		if (i >= run->count)
 			break;
@@ -331,17 +347,19 @@ static enum outcome outcome_of(uint32_t action)
 	return action == SECCOMP_RET_TRAP ? TRAPPED : KILLED;
 }
 
-static void complain(struct run *run, const struct call *call, enum outcome got, const char *who, uint32_t want)
+static void complain(struct run *run, const struct call *call, enum outcome got, const char *who,
+		     uint32_t want)
 {
 	const char *name = sandbox_syscall_name(call->nr);
 
 	run->mismatches++;
 	fprintf(stderr,
-		"%s: %s (%#x)%s (%#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64
-		"): kernel %s, %s %s\n",
+		"%s: %s (%#x)%s (%#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64
+		", %#" PRIx64 "): kernel %s, %s %s\n",
 		sandbox_role_name(run->role), name ? name : "?", (unsigned int)call->nr,
-		call->foreign ? " by int 0x80" : "", call->args[0], call->args[1], call->args[2], call->args[3],
-		call->args[4], call->args[5], outcome_names[got], who, outcome_names[outcome_of(want)]);
+		call->foreign ? " by int 0x80" : "", call->args[0], call->args[1], call->args[2],
+		call->args[3], call->args[4], call->args[5], outcome_names[got], who,
+		outcome_names[outcome_of(want)]);
 }
 
 /* int 0x80 is a fault, not a call, on a kernel without the i386 system calls. */
@@ -380,7 +398,8 @@ static void judge(struct run *run, size_t i)
 		complain(run, call, got, "policy", want);
 	if (sandbox_policy_evaluate(run->role, &data, &verdict) < 0) {
 		run->mismatches++;
-		fprintf(stderr, "%s: call %#x: the filter (%u instructions) and the rules disagree\n",
+		fprintf(stderr,
+			"%s: call %#x: the filter (%u instructions) and the rules disagree\n",
 			sandbox_role_name(run->role), (unsigned int)call->nr, filter->count);
 	}
 	run->allowed += performed && want == SECCOMP_RET_ALLOW;
@@ -391,20 +410,53 @@ static void judge(struct run *run, size_t i)
 		run->hits[rule - sandbox_rules[run->role].rules]++;
 }
 
-/* Every name under which a file, a socket, a process or memory can be had: none may be in any policy. */
+/*
+ * Every name under which a file, a socket, a process or memory can be had: none may be in any
+ * policy.
+ */
 static void judge_names(struct run *run)
 {
 	static const int names[] = {
-		SYS_open,	 SYS_openat,	     SYS_openat2,	  SYS_creat,
-		SYS_open_tree,	 SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_mq_open,
-		SYS_fsopen,	 SYS_fspick,	     SYS_memfd_create,	  SYS_memfd_secret,
-		SYS_socket,	 SYS_socketpair,     SYS_connect,	  SYS_accept4,
-		SYS_pidfd_open,	 SYS_pidfd_getfd,    SYS_perf_event_open, SYS_io_uring_setup,
-		SYS_clone,	 SYS_clone3,	     SYS_fork,		  SYS_vfork,
-		SYS_execve,	 SYS_execveat,	     SYS_mmap,		  SYS_mprotect,
-		SYS_mremap,	 SYS_brk,	     SYS_pkey_mprotect,	  SYS_remap_file_pages,
-		SYS_ptrace,	 SYS_kill,	     SYS_tkill,		  SYS_pidfd_send_signal,
-		SYS_userfaultfd, SYS_bpf,	     SYS_uselib,	  SYS_process_vm_writev,
+		SYS_open,
+		SYS_openat,
+		SYS_openat2,
+		SYS_creat,
+		SYS_open_tree,
+		SYS_open_by_handle_at,
+		SYS_name_to_handle_at,
+		SYS_mq_open,
+		SYS_fsopen,
+		SYS_fspick,
+		SYS_memfd_create,
+		SYS_memfd_secret,
+		SYS_socket,
+		SYS_socketpair,
+		SYS_connect,
+		SYS_accept4,
+		SYS_pidfd_open,
+		SYS_pidfd_getfd,
+		SYS_perf_event_open,
+		SYS_io_uring_setup,
+		SYS_clone,
+		SYS_clone3,
+		SYS_fork,
+		SYS_vfork,
+		SYS_execve,
+		SYS_execveat,
+		SYS_mmap,
+		SYS_mprotect,
+		SYS_mremap,
+		SYS_brk,
+		SYS_pkey_mprotect,
+		SYS_remap_file_pages,
+		SYS_ptrace,
+		SYS_kill,
+		SYS_tkill,
+		SYS_pidfd_send_signal,
+		SYS_userfaultfd,
+		SYS_bpf,
+		SYS_uselib,
+		SYS_process_vm_writev,
 	};
 
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
@@ -431,8 +483,9 @@ static void write_hits(const struct run *run, FILE *out)
 	const struct sandbox_rules *all = &sandbox_rules[run->role];
 
 	for (size_t i = 0; out && i < all->count; i++)
-		fprintf(out, "%s\t%u\t%s\t%s\t%u\n", sandbox_role_name(run->role), all->rules[i].line,
-			all->rules[i].call, all->rules[i].conditions, run->hits[i]);
+		fprintf(out, "%s\t%u\t%s\t%s\t%u\n", sandbox_role_name(run->role),
+			all->rules[i].line, all->rules[i].call, all->rules[i].conditions,
+			run->hits[i]);
 }
 
 static unsigned int run_role(enum sandbox_role role, FILE *hits)
@@ -441,7 +494,8 @@ static unsigned int run_role(enum sandbox_role role, FILE *hits)
 	struct run run = { .role = role, .calls = calls };
 	int r;
 
-	run.ledger = mmap(NULL, sizeof(*run.ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	run.ledger = mmap(NULL, sizeof(*run.ledger), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (run.ledger == MAP_FAILED) {
 		perror("policy_exhaustive: mmap");
 		return 1;
@@ -449,17 +503,21 @@ static unsigned int run_role(enum sandbox_role role, FILE *hits)
 	choose_calls(&run);
 	r = try_all(&run);
 	if (r < 0) {
-		fprintf(stderr, "policy_exhaustive: %s: %s\n", sandbox_role_name(role), strerror(-r));
+		fprintf(stderr, "policy_exhaustive: %s: %s\n", sandbox_role_name(role),
+			strerror(-r));
 		return 1;
 	}
 	for (size_t i = 0; i < run.count; i++)
 		judge(&run, i);
 	judge_names(&run);
 	write_hits(&run, hits);
-	printf("%-7s %5zu calls: %4u allowed, %5u trapped, %4u killed; %u children; sealed in %u us; "
-	       "%u mismatches; skipped: %u uprobe (filtered for nobody), %u int 0x80 (not in this kernel)\n",
-	       sandbox_role_name(role), run.count, run.allowed, run.trapped, run.killed, run.children,
-	       atomic_load(&run.ledger->sealed) / 1000, run.mismatches, run.unfiltered, run.absent);
+	printf("%-7s %5zu calls: %4u allowed, %5u trapped, %4u killed, %u mismatches; "
+	       "%u children, sealed in %u us\n",
+	       sandbox_role_name(role), run.count, run.allowed, run.trapped, run.killed,
+	       run.mismatches, run.children, atomic_load(&run.ledger->sealed) / 1000);
+	printf("%-7s skipped: %u uprobe (this kernel shows them to no filter), "
+	       "%u int 0x80 (not in this kernel)\n",
+	       "", run.unfiltered, run.absent);
 	munmap(run.ledger, sizeof(*run.ledger));
 	return run.mismatches;
 }
@@ -485,6 +543,7 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 1;
 	}
-	printf("policy_exhaustive: %s\n", mismatches ? "MISMATCH" : "every call answered as the policy says");
+	printf("policy_exhaustive: %s\n",
+	       mismatches ? "MISMATCH" : "every call answered as the policy says");
 	return mismatches ? 1 : 0;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the policies share: a scratch directory, files in it, and programs run to their end. */
+/*
+ * What the tests of the policies share: a scratch directory, files in it, and programs run to their
+ * end.
+ */
 #include "tests/unit/policy_tools.h"
 
 #include <criterion/criterion.h>
@@ -25,7 +28,8 @@ void tool_scratch(char *path, size_t size)
 {
 	const char *parent = getenv("TMPDIR");
 
-	cr_assert_lt(snprintf(path, size, "%s/axvm-policy-XXXXXX", parent ? parent : "/tmp"), (int)size);
+	cr_assert_lt(snprintf(path, size, "%s/axvm-policy-XXXXXX", parent ? parent : "/tmp"),
+		     (int)size);
 	cr_assert_not_null(mkdtemp(path));
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The BPF evaluator by itself, and the compiled filters against the rules they were compiled from. */
+/*
+ * The BPF evaluator by itself, and the compiled filters against the rules they were compiled from.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/audit.h>
@@ -12,11 +14,16 @@
 #include "sandbox/fd_layout.h"
 #include "sandbox/policy_eval.h"
 
-#define RETURN_A { BPF_RET | BPF_A, 0, 0, 0 }
+#define RETURN_A                                                                                   \
+	{                                                                                          \
+		BPF_RET | BPF_A, 0, 0, 0                                                           \
+	}
 
 static uint32_t run(const struct sock_filter *insns, size_t count)
 {
-	struct seccomp_data data = { .nr = 7, .arch = AUDIT_ARCH_X86_64, .args = { 0x1122334455667788 } };
+	struct seccomp_data data = { .nr = 7,
+				     .arch = AUDIT_ARCH_X86_64,
+				     .args = { 0x1122334455667788 } };
 	uint32_t action = 0;
 
 	cr_assert_eq(sandbox_bpf_run(insns, count, &data, &action, NULL), 0);
@@ -28,16 +35,19 @@ static uint32_t run(const struct sock_filter *insns, size_t count)
 	    sizeof((const struct sock_filter[]){ __VA_ARGS__ }) / sizeof(struct sock_filter))
 #define CHECK(...)                                                                                 \
 	sandbox_bpf_check((const struct sock_filter[]){ __VA_ARGS__ },                             \
-			  sizeof((const struct sock_filter[]){ __VA_ARGS__ }) / sizeof(struct sock_filter))
+			  sizeof((const struct sock_filter[]){ __VA_ARGS__ }) /                    \
+				  sizeof(struct sock_filter))
 
 Test(policy_bpf, loads)
 {
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 0 }, RETURN_A), 7);
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 16 }, RETURN_A), 0x55667788);
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 20 }, RETURN_A), 0x11223344);
-	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_LEN, 0, 0, 0 }, RETURN_A), sizeof(struct seccomp_data));
-	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 9 }, { BPF_ST, 0, 0, 15 }, { BPF_LDX | BPF_MEM, 0, 0, 15 },
-			 { BPF_LD | BPF_IMM, 0, 0, 1 }, { BPF_MISC | BPF_TXA, 0, 0, 0 }, RETURN_A),
+	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_LEN, 0, 0, 0 }, RETURN_A),
+		     sizeof(struct seccomp_data));
+	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 9 }, { BPF_ST, 0, 0, 15 },
+			 { BPF_LDX | BPF_MEM, 0, 0, 15 }, { BPF_LD | BPF_IMM, 0, 0, 1 },
+			 { BPF_MISC | BPF_TXA, 0, 0, 0 }, RETURN_A),
 		     9);
 }
 
@@ -47,8 +57,9 @@ Test(policy_bpf, arithmetic)
 		uint16_t op;
 		uint32_t want;
 	} cases[] = {
-		{ BPF_ADD, 103 }, { BPF_SUB, 97 },  { BPF_MUL, 300 }, { BPF_DIV, 33 },	 { BPF_OR, 103 },
-		{ BPF_AND, 0 },	  { BPF_XOR, 103 }, { BPF_LSH, 800 }, { BPF_RSH, 12 },
+		{ BPF_ADD, 103 }, { BPF_SUB, 97 },  { BPF_MUL, 300 },
+		{ BPF_DIV, 33 },  { BPF_OR, 103 },  { BPF_AND, 0 },
+		{ BPF_XOR, 103 }, { BPF_LSH, 800 }, { BPF_RSH, 12 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -59,9 +70,12 @@ Test(policy_bpf, arithmetic)
 				 { (uint16_t)(BPF_ALU | BPF_X | cases[i].op), 0, 0, 0 }, RETURN_A),
 			     cases[i].want, "op %#x by X", cases[i].op);
 	}
-	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 1 }, { BPF_ALU | BPF_NEG, 0, 0, 0 }, RETURN_A), UINT32_MAX);
+	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 1 }, { BPF_ALU | BPF_NEG, 0, 0, 0 }, RETURN_A),
+		     UINT32_MAX);
 	/* Division by X == 0 ends the program with 0, which is SECCOMP_RET_KILL_THREAD. */
-	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 5 }, { BPF_ALU | BPF_DIV | BPF_X, 0, 0, 0 }, RETURN_A), 0);
+	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 5 }, { BPF_ALU | BPF_DIV | BPF_X, 0, 0, 0 },
+			 RETURN_A),
+		     0);
 }
 
 Test(policy_bpf, jumps)
@@ -71,8 +85,9 @@ Test(policy_bpf, jumps)
 		uint32_t k;
 		bool taken;
 	} cases[] = {
-		{ BPF_JEQ, 7, true },  { BPF_JEQ, 8, false },  { BPF_JGT, 6, true }, { BPF_JGT, 7, false },
-		{ BPF_JGE, 7, true },  { BPF_JGE, 8, false },  { BPF_JSET, 4, true }, { BPF_JSET, 8, false },
+		{ BPF_JEQ, 7, true },  { BPF_JEQ, 8, false },  { BPF_JGT, 6, true },
+		{ BPF_JGT, 7, false }, { BPF_JGE, 7, true },   { BPF_JGE, 8, false },
+		{ BPF_JSET, 4, true }, { BPF_JSET, 8, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -93,7 +108,8 @@ Test(policy_bpf, refuses_what_the_kernel_refuses)
 	cr_expect_eq(CHECK({ BPF_RET | BPF_K, 0, 0, 0 }), 0);
 	cr_expect_eq(CHECK({ BPF_LD | BPF_IMM, 0, 0, 0 }), -EINVAL, "runs off the end");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 2 }, RETURN_A), -EINVAL, "unaligned");
-	cr_expect_eq(CHECK({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 64 }, RETURN_A), -EINVAL, "beyond the data");
+	cr_expect_eq(CHECK({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 64 }, RETURN_A), -EINVAL,
+		     "beyond the data");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_B | BPF_ABS, 0, 0, 0 }, RETURN_A), -EINVAL, "a byte");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_MEM, 0, 0, 16 }, RETURN_A), -EINVAL, "scratch word 16");
 	cr_expect_eq(CHECK({ BPF_ALU | BPF_DIV, 0, 0, 0 }, RETURN_A), -EINVAL, "by zero");
@@ -110,9 +126,11 @@ Test(policy_bpf, compiled_filters_are_valid)
 	for (size_t i = 0; i < SANDBOX_ROLE_COUNT; i++) {
 		char text[80];
 
-		cr_expect_eq(sandbox_bpf_check(sandbox_filters[i].insns, sandbox_filters[i].count), 0);
+		cr_expect_eq(sandbox_bpf_check(sandbox_filters[i].insns, sandbox_filters[i].count),
+			     0);
 		for (size_t pc = 0; pc < sandbox_filters[i].count; pc++) {
-			sandbox_bpf_disassemble(&sandbox_filters[i].insns[pc], pc, text, sizeof(text));
+			sandbox_bpf_disassemble(&sandbox_filters[i].insns[pc], pc, text,
+						sizeof(text));
 			cr_expect_neq(strncmp(text, "bad", 3), 0);
 		}
 	}
@@ -192,8 +210,8 @@ Test(policy_bpf, every_rule_is_needed)
 			for (size_t c = 0; c < rule->cmp_count; c++)
 				args[rule->cmp[c].arg] = rule->cmp[c].value;
 			call = sandbox_call(rule->nr, args);
-			cr_expect_eq(sandbox_rule_allowing((enum sandbox_role)i, &call), rule, "%s:%u",
-				     sandbox_role_name((enum sandbox_role)i), rule->line);
+			cr_expect_eq(sandbox_rule_allowing((enum sandbox_role)i, &call), rule,
+				     "%s:%u", sandbox_role_name((enum sandbox_role)i), rule->line);
 			cr_expect_neq(rule->reason[0], '\0');
 		}
 }

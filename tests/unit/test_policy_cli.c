@@ -40,7 +40,8 @@ static const struct {
 	{ "check vcpu 0x40000010 901 0xae80", 1, "deny (kill_process)" },
 	{ "check control write EVENT_FD", 0, "allow, by control.policy:" },
 	{ "check vcpu write EVENT_FD", 1, "deny (trap)" },
-	{ "check io io_uring_enter IO_RING_FD_LAST 1 1 IORING_ENTER_GETEVENTS", 0, "allow, by io.policy:" },
+	{ "check io io_uring_enter IO_RING_FD_LAST 1 1 IORING_ENTER_GETEVENTS", 0,
+	  "allow, by io.policy:" },
 	{ "check io io_uring_enter 944 1 1 IORING_ENTER_GETEVENTS", 1, "deny (trap)" },
 	{ "check control openat -100", 1, "deny (trap)" },
 	{ "check control -1", 1, "deny (trap)" },
@@ -67,8 +68,10 @@ Test(policy_cli, answers)
 		_cleanup_free_ char *answer = NULL;
 		size_t size;
 
-		cr_expect_eq(ask(&answer, &size, cases[i].words), cases[i].status, "\"%s\"", cases[i].words);
-		cr_expect_not_null(strstr(answer, cases[i].answer), "\"%s\": %s", cases[i].words, answer);
+		cr_expect_eq(ask(&answer, &size, cases[i].words), cases[i].status, "\"%s\"",
+			     cases[i].words);
+		cr_expect_not_null(strstr(answer, cases[i].answer), "\"%s\": %s", cases[i].words,
+				   answer);
 	}
 }
 
@@ -107,7 +110,10 @@ Test(policy_cli, digests_are_of_the_raw_bytes)
 	}
 }
 
-/* Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs of it. */
+/*
+ * Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs
+ * of it.
+ */
 Test(policy_cli, oci_is_well_formed)
 {
 	for (size_t i = 0; i < SANDBOX_ROLE_COUNT; i++) {

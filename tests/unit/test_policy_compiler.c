@@ -55,13 +55,17 @@ static const struct {
 	{ "read: arg0 in 8..4 # x\n", "1: 8..4 is not an aligned block" },
 	{ "read: arg0 & 3 # x\n", "1: \"& 3\" compares with nothing" },
 	{ "read: arg0 & 3 == 4 # x\n", "1: arg0 can never be 0x4" },
-	{ "read: arg0 == 0x100000000 # x\n", "1: arg0 can never be 0x100000000 (the kernel reads 32 bits" },
+	{ "read: arg0 == 0x100000000 # x\n",
+	  "1: arg0 can never be 0x100000000 (the kernel reads 32 bits" },
 	{ "read: arg0 == 1 && arg0 == 2 # x\n", "1: arg0 is compared twice" },
 	{ "openat: arg0 == 1 # x\n", "1: openat may not be allowed in a sealed process" },
 	{ "mprotect: any # x\n", "1: mprotect may not be allowed in a sealed process" },
-	{ "read: any # x\nread: arg0 == 1 # y\n", "2: \"read: arg0 == 1\" is already allowed by line 1" },
-	{ "read: arg0 == 5 # x\nread: arg0 in 4..7 # y\n", "2: \"read: arg0 in 4..7\" allows all that line 1" },
-	{ "read: arg0 == 1 || arg0 == 1 # x\n", "1: \"read: arg0 == 1\" is already allowed by line 1" },
+	{ "read: any # x\nread: arg0 == 1 # y\n",
+	  "2: \"read: arg0 == 1\" is already allowed by line 1" },
+	{ "read: arg0 == 5 # x\nread: arg0 in 4..7 # y\n",
+	  "2: \"read: arg0 in 4..7\" allows all that line 1" },
+	{ "read: arg0 == 1 || arg0 == 1 # x\n",
+	  "1: \"read: arg0 == 1\" is already allowed by line 1" },
 	{ "# nothing\n", " no rule" },
 };
 
@@ -73,8 +77,8 @@ Test(policy_compiler, says_what_is_wrong_and_where)
 		tool_write(scratch, "vcpu.policy", wrong[i].text);
 		cr_expect_eq(policyc("-l", output, sizeof(output)), 1, "case %zu: %s", i, output);
 		snprintf(expected, sizeof(expected), "vcpu.policy:%s", wrong[i].message);
-		cr_expect_not_null(strstr(output, expected), "case %zu: wanted \"%s\", got: %s", i, expected,
-				   output);
+		cr_expect_not_null(strstr(output, expected), "case %zu: wanted \"%s\", got: %s", i,
+				   expected, output);
 		cr_expect_not_null(strstr(output, "policyc: 1 error\n"), "case %zu: %s", i, output);
 	}
 }
@@ -112,12 +116,16 @@ Test(policy_compiler, lists_alternatives_normalised)
 {
 	char output[4096];
 
-	tool_write(scratch, "vcpu.policy",
-		   "write:  arg0  ==\tVCPU_FD&&arg2 == 1|2 ||  arg0 in 8 .. 15   # two  \"things\" # and more\n");
+	tool_write(
+		scratch, "vcpu.policy",
+		"write:  arg0  ==\tVCPU_FD&&arg2 == 1|2 ||  arg0 in 8 .. 15   "
+		   "# two  \"things\" # and more\n");
 	cr_expect_eq(policyc("-l", output, sizeof(output)), 0);
-	cr_expect_not_null(strstr(output, "vcpu\t1\twrite\targ0 == VCPU_FD&&arg2 == 1|2\ttwo  \"things\" # and "
-					  "more\n"),
-			   "%s", output);
+	cr_expect_not_null(
+		strstr(output,
+		       "vcpu\t1\twrite\targ0 == VCPU_FD&&arg2 == 1|2\ttwo  \"things\" # and "
+		       "more\n"),
+		"%s", output);
 	cr_expect_not_null(strstr(output, "vcpu\t1\twrite\targ0 in 8 .. 15\ttwo"), "%s", output);
 }
 
@@ -130,31 +138,37 @@ Test(policy_compiler, the_same_text_gives_the_same_code)
 	cr_assert_eq(tool_run(command, output, sizeof(output)), 0);
 	for (const char *dir = "abc"; *dir; dir++) {
 		if (*dir == 'c')
-			tool_write(scratch, "vcpu.policy", "read: arg0 in 8..15 && arg1 & 0xf0 == 0x20 # x\n" GOOD);
+			tool_write(scratch, "vcpu.policy",
+				   "read: arg0 in 8..15 && arg1 & 0xf0 == 0x20 # x\n" GOOD);
 		snprintf(options, sizeof(options), "-o '%s/%c'", scratch, *dir);
 		cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
 	}
 	snprintf(command, sizeof(command), "diff -r '%s/a' '%s/b'", scratch, scratch);
 	cr_expect_eq(tool_run(command, output, sizeof(output)), 0);
-	snprintf(command, sizeof(command), "grep -A1 digest_hex '%s/a/policies.c' >'%s/1'; "
-		 "grep -A1 digest_hex '%s/c/policies.c' | cmp - '%s/1'", scratch, scratch, scratch, scratch);
-	cr_expect_eq(tool_run(command, output, sizeof(output)), 1, "a changed value changes the digest");
+	snprintf(command, sizeof(command),
+		 "grep -A1 digest_hex '%s/a/policies.c' >'%s/1'; "
+		 "grep -A1 digest_hex '%s/c/policies.c' | cmp - '%s/1'",
+		 scratch, scratch, scratch, scratch);
+	cr_expect_eq(tool_run(command, output, sizeof(output)), 1,
+		     "a changed value changes the digest");
 }
 
-/* ---- the audit -------------------------------------------------------------------------------- */
+/*
+ * ---- the audit --------------------------------------------------------------------------------
+ */
 
 #define USES_END(role) "SANDBOX_USES(" role ", exit_group, any);\n"
-#define ALL_USES USES_END("control") USES_END("vcpu") USES_END("io")
-#define HIT(role) role "\t1\texit_group\tany\t3\n"
-#define ALL_HITS HIT("control") HIT("vcpu") HIT("io")
+#define ALL_USES       USES_END("control") USES_END("vcpu") USES_END("io")
+#define HIT(role)      role "\t1\texit_group\tany\t3\n"
+#define ALL_HITS       HIT("control") HIT("vcpu") HIT("io")
 
 static int audit(char *output, size_t size)
 {
 	char command[8000], path[4096];
 
 	tool_policyc_path(path, sizeof(path));
-	snprintf(command, sizeof(command), "hack/audit-policies -p '%s' -e '%s/hits' '%s' '%s'", path, scratch,
-		 scratch, scratch);
+	snprintf(command, sizeof(command), "hack/audit-policies -p '%s' -e '%s/hits' '%s' '%s'",
+		 path, scratch, scratch, scratch);
 	return tool_run(command, output, size);
 }
 
@@ -171,11 +185,13 @@ static const struct {
 	  "vcpu.policy:1: \"exit_group: any\" is declared by no code" },
 	{ "not in the policy", GOOD, ALL_USES "SANDBOX_USES(vcpu, read, arg0 == 3);\n", ALL_HITS,
 	  "uses.c:4: \"read: arg0 == 3\" is not in" },
-	{ "other conditions", GOOD "read: arg0 == 4 # x\n", ALL_USES "SANDBOX_USES(vcpu, read, arg0 == 3);\n",
+	{ "other conditions", GOOD "read: arg0 == 4 # x\n",
+	  ALL_USES "SANDBOX_USES(vcpu, read, arg0 == 3);\n",
 	  ALL_HITS "vcpu\t2\tread\targ0 == 4\t1\n", "uses.c:4: \"read: arg0 == 3\" is not in" },
 	{ "no such role", GOOD, ALL_USES "SANDBOX_USES(gpu, exit_group, any);\n", ALL_HITS,
 	  "gpu.policy" },
-	{ "exercised by no test", GOOD, ALL_USES, HIT("control") HIT("io") "vcpu\t1\texit_group\tany\t0\n",
+	{ "exercised by no test", GOOD, ALL_USES,
+	  HIT("control") HIT("io") "vcpu\t1\texit_group\tany\t0\n",
 	  "vcpu.policy:1: \"exit_group: any\" is exercised by no test" },
 	{ "no reason", "exit_group: any\n", ALL_USES, ALL_HITS, "vcpu.policy:1: no reason" },
 };
@@ -188,9 +204,10 @@ Test(policy_compiler, audit)
 		tool_write(scratch, "vcpu.policy", audits[i].vcpu);
 		tool_write(scratch, "uses.c", audits[i].uses);
 		tool_write(scratch, "hits", audits[i].hits);
-		cr_expect_eq(audit(output, sizeof(output)), audits[i].message ? 1 : 0, "%s: %s", audits[i].what,
-			     output);
-		cr_expect_not_null(strstr(output, audits[i].message ? audits[i].message : " 0 faults"),
-				   "%s: %s", audits[i].what, output);
+		cr_expect_eq(audit(output, sizeof(output)), audits[i].message ? 1 : 0, "%s: %s",
+			     audits[i].what, output);
+		cr_expect_not_null(
+			strstr(output, audits[i].message ? audits[i].message : " 0 faults"),
+			"%s: %s", audits[i].what, output);
 	}
 }

@@ -27,6 +27,7 @@ struct scene {
 	bool unseated;		/* the thread has not said who it is */
 	bool unhandled;		/* nobody installed the handler */
 	bool x32;		/* the call is an x32 one */
+	bool masked;		/* the thread masks SIGSYS, as a forged rt_sigreturn frame can */
 };
 
 /* The line goes out as the terminal event would: by write(EVENT_FD), which control may. */
@@ -42,11 +43,18 @@ static void report(const struct sandbox_death *death, void *cookie)
 
 static void misbehave(const struct scene *scene)
 {
+	sigset_t sigsys;
+
+	sigemptyset(&sigsys);
+	sigaddset(&sigsys, SIGSYS);
+	if (scene->masked && pthread_sigmask(SIG_BLOCK, &sigsys, NULL) != 0)
+		_exit(STATUS_BROKEN);
 	if (!scene->unseated)
 		sandbox_death_take_seat(&desk, scene->role);
 	if (sandbox_seccomp_seal(scene->role) < 0)
 		_exit(STATUS_BROKEN);
-	syscall(scene->x32 ? (long)(SANDBOX_X32_BIT | SYS_openat) : SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+	syscall(scene->x32 ? (long)(SANDBOX_X32_BIT | SYS_openat) : SYS_openat, AT_FDCWD,
+		"/etc/passwd", O_RDONLY);
 	syscall(SYS_exit_group, STATUS_BROKEN); /* the call returned */
 }
 
@@ -123,9 +131,11 @@ static void expect_record(const char *event, const char *role)
 	unsigned long long ip;
 	int tid;
 
-	cr_assert_eq(sscanf(event, "%63s thread %d: system call openat (257) denied at 0x%llx, policy %127s", name,
-			    &tid, &ip, digest),
-		     4, "%s", event);
+	cr_assert_eq(
+		sscanf(event,
+		       "%63s thread %d: system call openat (257) denied at 0x%llx, policy %127s",
+		       name, &tid, &ip, digest),
+		4, "%s", event);
 	snprintf(expected, sizeof(expected), "%s", role);
 	cr_expect_str_eq(name, expected);
 	cr_expect_gt(tid, 1);
@@ -164,10 +174,18 @@ static const struct {
 	bool signalled; /* by SIGSYS; otherwise the exit status below */
 	int status;
 } silent[] = {
-	{ "control cannot be woken", { .role = SANDBOX_ROLE_VCPU, .unwakeable = true }, false, STATUS },
-	{ "the thread has no seat", { .role = SANDBOX_ROLE_IO, .unseated = true }, false, 128 + SIGSYS },
+	{ "control cannot be woken",
+	  { .role = SANDBOX_ROLE_VCPU, .unwakeable = true },
+	  false,
+	  STATUS },
+	{ "the thread has no seat",
+	  { .role = SANDBOX_ROLE_IO, .unseated = true },
+	  false,
+	  128 + SIGSYS },
 	{ "no handler, vcpu", { .role = SANDBOX_ROLE_VCPU, .unhandled = true }, true, 0 },
 	{ "no handler, control", { .role = SANDBOX_ROLE_CONTROL, .unhandled = true }, true, 0 },
+	{ "masked, vcpu", { .role = SANDBOX_ROLE_VCPU, .masked = true }, true, 0 },
+	{ "masked, control", { .role = SANDBOX_ROLE_CONTROL, .masked = true }, true, 0 },
 	{ "x32, vcpu", { .role = SANDBOX_ROLE_VCPU, .x32 = true }, true, 0 },
 	{ "x32, io", { .role = SANDBOX_ROLE_IO, .x32 = true }, true, 0 },
 	{ "x32, control", { .role = SANDBOX_ROLE_CONTROL, .x32 = true }, true, 0 },
@@ -181,8 +199,8 @@ Test(policy_death, without_an_event, .timeout = 60)
 
 		cr_expect_str_empty(event, "%s: %s", silent[i].what, event);
 		if (silent[i].signalled)
-			cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "%s: status %#x",
-				  silent[i].what, (unsigned int)status);
+			cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS,
+				  "%s: status %#x", silent[i].what, (unsigned int)status);
 		else
 			cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == silent[i].status,
 				  "%s: status %#x", silent[i].what, (unsigned int)status);
@@ -191,13 +209,18 @@ Test(policy_death, without_an_event, .timeout = 60)
 
 Test(policy_death, the_line_is_cut_to_size)
 {
-	struct sandbox_death death = { .role = SANDBOX_ROLE_IO, .tid = 42, .nr = -1, .instruction_pointer = 0xabc };
+	struct sandbox_death death = {
+		.role = SANDBOX_ROLE_IO, .tid = 42, .nr = -1, .instruction_pointer = 0xabc
+	};
 	char line[256], small[10];
 	size_t length = sandbox_death_format(&death, line, sizeof(line));
 
 	cr_expect_eq(length, strlen(line));
-	cr_expect_eq(strncmp(line, "io thread 42: system call without a name (-1) denied at 0xabc, policy ", 70), 0,
-		     "%s", line);
+	cr_expect_eq(
+		strncmp(line,
+			"io thread 42: system call without a name (-1) denied at 0xabc, policy ",
+			70),
+		0, "%s", line);
 	cr_expect_eq(sandbox_death_format(&death, small, sizeof(small)), 9);
 	cr_expect_str_eq(small, "io thread");
 }
@@ -209,11 +232,12 @@ Test(policy_death, a_seal_needs_no_new_privs, .timeout = 60)
 
 	cr_assert_geq(pid, 0);
 	if (pid == 0)
-		_exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1		 ? 2
-		      : sandbox_seccomp_seal(SANDBOX_ROLE_VCPU) != -EPERM	 ? 3
+		_exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1	    ? 2
+		      : sandbox_seccomp_seal(SANDBOX_ROLE_VCPU) != -EPERM   ? 3
 		      : sandbox_seccomp_seal(SANDBOX_ROLE_COUNT) != -EINVAL ? 4
-										 : 0);
+									    : 0);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert(WIFEXITED(status), "status %#x", (unsigned int)status);
-	cr_expect_eq(WEXITSTATUS(status), 0, "2: this environment sets no_new_privs; 3, 4: wrong answers");
+	cr_expect_eq(WEXITSTATUS(status), 0,
+		     "2: this environment sets no_new_privs; 3, 4: wrong answers");
 }

@@ -101,7 +101,8 @@ static int check(int argc, char **argv, FILE *out)
 	for (int i = 2; i < argc; i++)
 		if (sandbox_symbol_value(argv[i], &args[i - 2]) < 0 &&
 		    parse_number(argv[i], &args[i - 2]) < 0) {
-			fprintf(stderr, "axvm policy: \"%s\" is neither a number nor a symbol\n", argv[i]);
+			fprintf(stderr, "axvm policy: \"%s\" is neither a number nor a symbol\n",
+				argv[i]);
 			return EX_USAGE;
 		}
 	call = sandbox_call(nr, args);

@@ -7,8 +7,8 @@
 
 /*
  * argv[0] is "policy". Answers go to out, complaints to stderr.
- * Returns the exit status: 0 (for check: allowed), 1 (for check: denied), 64 wrong command line, 70 filter and
- * rules disagree, 74 out cannot be written.
+ * Returns the exit status: 0 (for check: allowed), 1 (for check: denied), 64 wrong command line, 70
+ * filter and rules disagree, 74 out cannot be written.
  */
 int axvm_cmd_policy(int argc, char **argv, FILE *out);
 
