@@ -170,18 +170,22 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 	return 0;
 }
 
-/* Reads more into the (empty) chunk. The number of bytes, 0 at the end, or -errno. */
+/* Reads more behind what the chunk still holds; there must be room. The number of bytes, 0 at the end,
+ * or -errno. */
 static int fill(struct stream *stream, int fd)
 {
+	size_t kept = stream->chunk_end - stream->chunk_at;
 	ssize_t n;
 
+	memmove(stream->chunk, stream->chunk + stream->chunk_at, kept);
+	stream->chunk_at = 0;
+	stream->chunk_end = kept;
 	do
-		n = read(fd, stream->chunk, sizeof(stream->chunk));
+		n = read(fd, stream->chunk + kept, sizeof(stream->chunk) - kept);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	stream->chunk_at = 0;
-	stream->chunk_end = (size_t)n;
+	stream->chunk_end += (size_t)n;
 	stream->ended = n == 0;
 	return (int)n;
 }
@@ -219,9 +223,12 @@ static int look_ahead(struct stream *stream, int fd, struct problems *problems)
 	size_t at, used;
 	int r = 0;
 
-	if (stream->chunk_at == stream->chunk_end && !stream->ended && poll(&waiting, 1, 0) > 0) {
+	while (!stream->ended && stream->chunk_end - stream->chunk_at < sizeof(stream->chunk) &&
+	       poll(&waiting, 1, 0) > 0) {
 		r = fill(stream, fd);
-		if (r < 0 && r != -EAGAIN)
+		if (r == -EAGAIN)
+			break;
+		if (r < 0)
 			return fd_failed(stream, problems, -r);
 	}
 	for (at = stream->chunk_at; at < stream->chunk_end; at += used) {
