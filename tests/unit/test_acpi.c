@@ -299,8 +299,8 @@ Test(acpi, distances_are_the_configs)
 	check_all(&config, &memory, sizes);
 }
 
-/* A UID of 255 means all processors in an 8-bit field: such a vCPU needs the wide entry even when its
- * id is small. */
+/* A UID of 255 means all processors in an 8-bit field: such a vCPU needs the wide entry even when
+ * its id is small. */
 Test(acpi, ids_may_come_in_any_order)
 {
 	static const uint64_t size = 64 * MIB;
