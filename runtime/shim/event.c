@@ -339,23 +339,24 @@ static void describe(const struct event_terminal *t, char *to, size_t size)
 {
 	const struct outcome_class *class = outcome_class_of(t->outcome);
 	const struct problems *problems = t->problems;
-	size_t more = problems ? problems->count + problems->not_listed - 1 : 0;
+	bool listed = problems && problems->count > 0;
+	size_t more = listed ? problems->count + problems->not_listed - 1 : 0;
+	const char *cs = t->vcpu && t->vcpu->cs_is_64bit ? "64-bit" : "not 64-bit";
 
 	if (t->message)
 		snprintf(to, size, "%s", t->message);
+	else if (listed && more > 0 && (class->of_errors || !t->vcpu))
+		snprintf(to, size, "%s: %s (and %zu more)", class->phrase,
+		         problems->list[0].message, more);
+	else if (listed && (class->of_errors || !t->vcpu))
+		snprintf(to, size, "%s: %s", class->phrase, problems->list[0].message);
 	else if (t->vcpu && t->outcome == OUTCOME_HALTED)
 		snprintf(to, size, "%s: rax: 0x%016" PRIx64 ", cs %s", class->phrase, t->vcpu->rax,
-		         t->vcpu->cs_is_64bit ? "64-bit" : "not 64-bit");
+		         cs);
 	else if (t->vcpu)
 		snprintf(to, size,
 		         "%s: vCPU %" PRIu32 ", rip: 0x%016" PRIx64 ", rax: 0x%016" PRIx64 ", cs %s",
-		         class->phrase, t->vcpu->index, t->vcpu->rip, t->vcpu->rax,
-		         t->vcpu->cs_is_64bit ? "64-bit" : "not 64-bit");
-	else if (problems && problems->count > 0 && more > 0)
-		snprintf(to, size, "%s: %s (and %zu more)", class->phrase,
-		         problems->list[0].message, more);
-	else if (problems && problems->count > 0)
-		snprintf(to, size, "%s: %s", class->phrase, problems->list[0].message);
+		         class->phrase, t->vcpu->index, t->vcpu->rip, t->vcpu->rax, cs);
 	else
 		snprintf(to, size, "%s: %s", class->phrase, class->meaning);
 }
