@@ -86,7 +86,7 @@ static const struct range {
 	RANGE("io.busy_poll_us", 0, 1000000),
 };
 
-static bool is_id(const char *s)
+bool spec_is_id(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -140,12 +140,12 @@ static const struct text {
 	bool (*holds)(const char *text);
 	const char *must;
 } texts[] = {
-	{ "vm_id", is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "vm_id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "profile", is_profile, "\"xv2\" or \"dev\"" },
 	{ "boot.linux.cmdline", is_cmdline, "at most 65535 bytes" },
-	{ "disks.id", is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "disks.id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "disks.serial", is_serial, "1 to 20 printable ASCII characters" },
-	{ "nets.id", is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "nets.id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "nets.tap_name", is_tap_name, "an interface name of 1 to 15 characters" },
 	{ "nets.mac", is_mac, "a unicast address of the form aa:bb:cc:dd:ee:ff" },
 };
