@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* From the bytes of a command to struct command: the same walk, unpacking and checks as for the launch,
- * but out of memory that was there before seal, and with a reply instead of an end for what is wrong. */
+/* From the bytes of a command to struct command: the same walk, unpacking and checks as for the
+ * launch, but out of memory that was there before seal, and with a reply instead of an end for what
+ * is wrong. */
 #include "shim/command.h"
 
 #include <assert.h>
@@ -17,8 +18,9 @@
 #define TIMEOUT_MS_MAX 86400000
 #define CONSOLE_MAX 65535
 
-#define SAME(name) \
-	static_assert((int)COMMAND_##name == (int)AXVM__V1__COMMAND__WHAT_##name, "not as in the schema")
+#define SAME(name)                                                                                 \
+	static_assert((int)COMMAND_##name == (int)AXVM__V1__COMMAND__WHAT_##name,                  \
+	              "not as in the schema")
 SAME(SHUTDOWN);
 SAME(STOP);
 SAME(PAUSE);
@@ -32,7 +34,8 @@ SAME(NMI);
 SAME(CONSOLE_SIZE);
 
 #define INVALID(problems, field, ...)                                                              \
-	problems_add((problems), PROBLEM_COMMAND_INVALID, 0, (field), "command." field " " __VA_ARGS__)
+	problems_add((problems), PROBLEM_COMMAND_INVALID, 0, (field),                              \
+	             "command." field " " __VA_ARGS__)
 
 int command_arena_map(struct arena *arena)
 {
@@ -56,7 +59,8 @@ static uint64_t find_request_id(const uint8_t *bytes, size_t n)
 	return 0;
 }
 
-static void check_shutdown(const Axvm__V1__Command *from, struct command *to, struct problems *problems)
+static void check_shutdown(const Axvm__V1__Command *from, struct command *to,
+                           struct problems *problems)
 {
 	if (from->shutdown->timeout_ms > TIMEOUT_MS_MAX)
 		INVALID(problems, "shutdown.timeout_ms", "is %" PRIu32 "; at most %d is possible",
@@ -65,14 +69,16 @@ static void check_shutdown(const Axvm__V1__Command *from, struct command *to, st
 	to->shutdown.timeout_ms = from->shutdown->timeout_ms;
 }
 
-static void check_balloon(const Axvm__V1__Command *from, struct command *to, struct problems *problems)
+static void check_balloon(const Axvm__V1__Command *from, struct command *to,
+                          struct problems *problems)
 {
 	if (from->balloon->target_mib == 0)
 		INVALID(problems, "balloon.target_mib", "must be at least 1");
 	to->balloon.target_mib = from->balloon->target_mib;
 }
 
-static void check_limit(const Axvm__V1__Command *from, struct command *to, struct problems *problems)
+static void check_limit(const Axvm__V1__Command *from, struct command *to,
+                        struct problems *problems)
 {
 	const Axvm__V1__LimitCommand *limit = from->limit;
 
@@ -92,12 +98,14 @@ static void check_limit(const Axvm__V1__Command *from, struct command *to, struc
 	to->limit.transmit = limit->transmit;
 }
 
-static void check_resize(const Axvm__V1__Command *from, struct command *to, struct problems *problems)
+static void check_resize(const Axvm__V1__Command *from, struct command *to,
+                         struct problems *problems)
 {
 	if (!from->resize->disk_id || !spec_is_id(from->resize->disk_id))
 		INVALID(problems, "resize.disk_id", "must be the id of a disk");
 	else
-		snprintf(to->resize.disk_id, sizeof(to->resize.disk_id), "%s", from->resize->disk_id);
+		snprintf(to->resize.disk_id, sizeof(to->resize.disk_id), "%s",
+		         from->resize->disk_id);
 }
 
 static void check_console_size(const Axvm__V1__Command *from, struct command *to,
@@ -106,8 +114,9 @@ static void check_console_size(const Axvm__V1__Command *from, struct command *to
 	uint32_t columns = from->console_size->columns, rows = from->console_size->rows;
 
 	if (columns < 1 || columns > CONSOLE_MAX || rows < 1 || rows > CONSOLE_MAX)
-		INVALID(problems, "console_size", "is %" PRIu32 " x %" PRIu32
-		        "; both must be from 1 to %d", columns, rows, CONSOLE_MAX);
+		INVALID(problems, "console_size",
+		        "is %" PRIu32 " x %" PRIu32 "; both must be from 1 to %d", columns, rows,
+		        CONSOLE_MAX);
 	to->console_size.columns = columns;
 	to->console_size.rows = rows;
 }
@@ -115,8 +124,10 @@ static void check_console_size(const Axvm__V1__Command *from, struct command *to
 /* By kind; a command without a row has nothing to check or to copy. */
 static void (*const checks[])(const Axvm__V1__Command *from, struct command *to,
                               struct problems *problems) = {
-	[COMMAND_SHUTDOWN] = check_shutdown, [COMMAND_BALLOON] = check_balloon,
-	[COMMAND_LIMIT] = check_limit,       [COMMAND_RESIZE] = check_resize,
+	[COMMAND_SHUTDOWN] = check_shutdown,
+	[COMMAND_BALLOON] = check_balloon,
+	[COMMAND_LIMIT] = check_limit,
+	[COMMAND_RESIZE] = check_resize,
 	[COMMAND_CONSOLE_SIZE] = check_console_size,
 };
 
@@ -132,7 +143,8 @@ static void parse(struct arena *arena, const struct stream_command *raw, struct 
 		             raw->full_length, STREAM_COMMAND_MAX);
 		return;
 	}
-	if (wire_check(&axvm__v1__command__descriptor, raw->bytes, raw->length, "command", problems))
+	if (wire_check(&axvm__v1__command__descriptor, raw->bytes, raw->length, "command",
+	               problems))
 		return;
 	arena_reset(arena);
 	from = axvm__v1__command__unpack(&allocator, raw->length, raw->bytes);

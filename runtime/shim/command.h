@@ -56,8 +56,8 @@ struct command {
 int command_arena_map(struct arena *arena);
 
 /* Parses and validates a command. Uses nothing but the arena, which it resets. 0, or -EINVAL with
- * *ret_error saying why (COMMAND_INVALID), ready for an error reply. ret->request_id is set in every
- * case, as far as the bytes tell: 0 when they do not. */
+ * *ret_error saying why (COMMAND_INVALID), ready for an error reply. ret->request_id is set in
+ * every case, as far as the bytes tell: 0 when they do not. */
 int command_parse(struct arena *arena, const struct stream_command *raw, struct command *ret,
                   struct problem *ret_error);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The event writer: what protoc reads of it; full rings, stalled and vanished readers, many threads. */
+/* The event writer: what protoc reads of it; full rings, stalled and vanished readers, many
+ * threads. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,8 @@ static int new_file(void)
 
 static int end_with(enum vm_outcome outcome, int *ret_status)
 {
-	return event_terminal(&writer, &(struct event_terminal){ .outcome = outcome, .stage = STAGE_RUN },
+	return event_terminal(&writer,
+	                      &(struct event_terminal){ .outcome = outcome, .stage = STAGE_RUN },
 	                      ret_status);
 }
 
@@ -77,60 +79,118 @@ static struct tally count_events(const uint8_t *bytes, size_t n)
 static void emit_one_of_each(void)
 {
 	static const struct event_requirement rows[] = { { "ept", "yes", "no", false, true } };
-	static const struct event_placed_node nodes[] = { { 0, 1, 2, 3, 4, 5 }, { 1, 0, 6, 7, 8, 9 } };
+	static const struct event_placed_node nodes[] = { { 0, 1, 2, 3, 4, 5 },
+		                                          { 1, 0, 6, 7, 8, 9 } };
 	static const char *const namespaces[] = { "net", "mnt" };
 	static const struct event_sealed_role roles[] = { { "vcpu", 2, 40 } };
 	static const uint32_t fds[] = { 0, 3, 4 };
 	static const struct event_vcpu_placement vcpus[] = { { 0, 0, 4, 1 }, { 1, 2, 5, 1 } };
-	static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "", "is paused" };
+	static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "",
+		                                "is paused" };
 
 	cr_assert_eq(event_stage_completed(&writer, STAGE_LEARN, 1234), 0);
 	cr_assert_eq(event_host_refused(&writer, "xv2", rows, 1), 0);
 	cr_assert_eq(event_memory_placed(&writer, nodes, 2, 14), 0);
-	cr_assert_eq(event_sealed(&writer, &(struct event_sealed){
-		.threads = 3, .uid = 1000, .gid = 1001, .no_new_privs = true,
-		.capabilities_empty = true, .landlock_abi = 4, .policy_sha256 = "abcd",
-		.namespaces = namespaces, .namespaces_count = 2, .roles = roles, .roles_count = 1,
-		.fds = fds, .fds_count = 3 }), 0);
-	cr_assert_eq(event_running(&writer, &(struct event_running){
-		.profile = "dev", .development = true, .machine_sha256 = "00", .kernel_sha256 = "11",
-		.version = "1", .waived = rows, .waived_count = 1, .vcpus = vcpus,
-		.vcpus_count = 2 }), 0);
+	cr_assert_eq(event_sealed(&writer, &(struct event_sealed){ .threads = 3,
+	                                                           .uid = 1000,
+	                                                           .gid = 1001,
+	                                                           .no_new_privs = true,
+	                                                           .capabilities_empty = true,
+	                                                           .landlock_abi = 4,
+	                                                           .policy_sha256 = "abcd",
+	                                                           .namespaces = namespaces,
+	                                                           .namespaces_count = 2,
+	                                                           .roles = roles,
+	                                                           .roles_count = 1,
+	                                                           .fds = fds,
+	                                                           .fds_count = 3 }),
+	             0);
+	cr_assert_eq(event_running(&writer, &(struct event_running){ .profile = "dev",
+	                                                             .development = true,
+	                                                             .machine_sha256 = "00",
+	                                                             .kernel_sha256 = "11",
+	                                                             .version = "1",
+	                                                             .waived = rows,
+	                                                             .waived_count = 1,
+	                                                             .vcpus = vcpus,
+	                                                             .vcpus_count = 2 }),
+	             0);
 	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
 	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken"), 0);
 	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
-	cr_assert_eq(event_reply(&writer, &(struct event_reply){ .request_id = 7,
-	                                                         .state = VM_RUNNING }), 0);
-	cr_assert_eq(event_reply(&writer, &(struct event_reply){
-		.request_id = 8, .state = VM_PAUSED, .stage = STAGE_RUN, .error = &problem }), 0);
+	cr_assert_eq(
+		event_reply(&writer, &(struct event_reply){ .request_id = 7, .state = VM_RUNNING }),
+		0);
+	cr_assert_eq(event_reply(&writer, &(struct event_reply){ .request_id = 8,
+	                                                         .state = VM_PAUSED,
+	                                                         .stage = STAGE_RUN,
+	                                                         .error = &problem }),
+	             0);
 }
 
 Test(event, protoc_reads_every_body)
 {
 	static const char *const lines[] = {
-		"vm_id: \"web-17\"", "stage: LEARN", "duration_ns: 1234", "host_refused {",
-		"name: \"ept\"", "waived: true", "pages_1g: 8", "remote_pages: 14", "namespaces: \"mnt\"",
-		"role: \"vcpu\"", "instructions: 40", "fds: 4", "landlock_abi: 4", "development: true",
-		"apic_id: 2", "machine_sha256: \"00\"", "from: STATE_RUNNING", "to: PAUSED",
-		"needs_reset: true", "error_number: 5", "message: \"ring ? broken\"",
-		"message: \"panic\"", "request_id: 7", "ok: true", "ok: false",
-		"code: COMMAND_WRONG_STATE", "severity: ERROR", "retryable: true",
-		"outcome: TRIPLE_FAULT", "exit_status: 33", "stage: ACCOUNT",
-		"rax: \"0xcafebabedeadbeef\"", "efer: \"0x0000000000000500\"", "cs_is_64bit: true",
-		"code_bytes: \"0f0bff\"", "exit_reason: \"KVM_EXIT_SHUTDOWN\"", "syscall_name: \"open\"",
-		"code: GUEST_FAILED", "field: \"here\"", "console_bytes_dropped: 99",
+		"vm_id: \"web-17\"",
+		"stage: LEARN",
+		"duration_ns: 1234",
+		"host_refused {",
+		"name: \"ept\"",
+		"waived: true",
+		"pages_1g: 8",
+		"remote_pages: 14",
+		"namespaces: \"mnt\"",
+		"role: \"vcpu\"",
+		"instructions: 40",
+		"fds: 4",
+		"landlock_abi: 4",
+		"development: true",
+		"apic_id: 2",
+		"machine_sha256: \"00\"",
+		"from: STATE_RUNNING",
+		"to: PAUSED",
+		"needs_reset: true",
+		"error_number: 5",
+		"message: \"ring ? broken\"",
+		"message: \"panic\"",
+		"request_id: 7",
+		"ok: true",
+		"ok: false",
+		"code: COMMAND_WRONG_STATE",
+		"severity: ERROR",
+		"retryable: true",
+		"outcome: TRIPLE_FAULT",
+		"exit_status: 33",
+		"stage: ACCOUNT",
+		"rax: \"0xcafebabedeadbeef\"",
+		"efer: \"0x0000000000000500\"",
+		"cs_is_64bit: true",
+		"code_bytes: \"0f0bff\"",
+		"exit_reason: \"KVM_EXIT_SHUTDOWN\"",
+		"syscall_name: \"open\"",
+		"code: GUEST_FAILED",
+		"field: \"here\"",
+		"console_bytes_dropped: 99",
 		"message: \"triple fault: vCPU 1, rip: 0x0000000000100004, "
 		"rax: 0xcafebabedeadbeef, cs 64-bit\"",
 	};
 	static uint8_t bytes[EVENT_RING_SIZE];
 	static char text[EVENT_RING_SIZE];
 	struct problems problems = { 0 };
-	struct event_vcpu vcpu = { .index = 1, .exit_reason = "KVM_EXIT_SHUTDOWN",
-		                   .rax = 0xcafebabedeadbeef, .rip = 0x100004, .efer = 0x500,
-		                   .cs_is_64bit = true, .code = { 0x0f, 0x0b, 0xff }, .code_length = 3 };
+	struct event_vcpu vcpu = { .index = 1,
+		                   .exit_reason = "KVM_EXIT_SHUTDOWN",
+		                   .rax = 0xcafebabedeadbeef,
+		                   .rip = 0x100004,
+		                   .efer = 0x500,
+		                   .cs_is_64bit = true,
+		                   .code = { 0x0f, 0x0b, 0xff },
+		                   .code_length = 3 };
 	struct event_death death = { .role = "vcpu", .syscall_name = "open" };
-	struct event_terminal terminal = { .outcome = OUTCOME_TRIPLE_FAULT, .stage = STAGE_RUN,
-		                           .problems = &problems, .vcpu = &vcpu, .death = &death,
+	struct event_terminal terminal = { .outcome = OUTCOME_TRIPLE_FAULT,
+		                           .stage = STAGE_RUN,
+		                           .problems = &problems,
+		                           .vcpu = &vcpu,
+		                           .death = &death,
 		                           .console_bytes_dropped = 99 };
 	int fd = new_file(), status;
 	ssize_t n;
@@ -150,7 +210,8 @@ Test(event, protoc_reads_every_body)
 		cr_assert(strstr(text, lines[i]), "no %s in: %s", lines[i], text);
 	/* A field that protoc cannot name would show as its number. */
 	for (const char *line = strchr(text, '\n'); line; line = strchr(line + 1, '\n'))
-		cr_assert(!strchr("0123456789", line[1 + strspn(line + 1, " ")]) || !line[1], "%s", line);
+		cr_assert(!strchr("0123456789", line[1 + strspn(line + 1, " ")]) || !line[1], "%s",
+		          line);
 	cr_assert_eq(count_events(bytes, (size_t)n).terminals, 1);
 	event_writer_done(&writer);
 	close(fd);
@@ -192,8 +253,10 @@ Test(event, the_largest_terminal_event_has_room)
 	static uint8_t bytes[EVENT_TERMINAL_SIZE];
 	struct problems problems = { 0 };
 	struct event_vcpu vcpu = { .exit_reason = "KVM_EXIT_INTERNAL_ERROR", .code_length = 16 };
-	struct event_terminal terminal = { .outcome = OUTCOME_LAUNCH_FAILED, .stage = STAGE_LEARN,
-		                           .problems = &problems, .vcpu = &vcpu };
+	struct event_terminal terminal = { .outcome = OUTCOME_LAUNCH_FAILED,
+		                           .stage = STAGE_LEARN,
+		                           .problems = &problems,
+		                           .vcpu = &vcpu };
 	static char long_text[PROBLEM_MESSAGE_MAX + 10], long_field[PROBLEM_FIELD_MAX + 10];
 	int fd = new_file(), status;
 	struct wire_cursor cursor = { bytes, NULL };
@@ -265,8 +328,9 @@ Test(event, a_stalled_reader_costs_events_and_they_are_counted, .timeout = 60)
 	stalled_pipe(fds);
 	kept = fill_ring();
 	for (int i = 0; i < 41; i++)
-		cr_assert_eq(event_guest_panicked(&writer, "a longer reason, so as not to fit either"),
-		             -ENOBUFS);
+		cr_assert_eq(
+			event_guest_panicked(&writer, "a longer reason, so as not to fit either"),
+			-ENOBUFS);
 	cr_assert_eq(event_flush(&writer), -EAGAIN);
 	cr_assert_eq(event_writer_dropped(&writer), 42);
 	/* The terminal event has its place all the same. */
