@@ -2,8 +2,8 @@
 /* From an encoded LaunchSpec to struct vm_spec: walk the bytes, unpack, check, copy.
  *
  * The walk (wire.h) refuses what unpacking would pass over; the checks (spec_check.c) see a message
- * that is well-formed but for its meaning; the copy sees one that holds every rule, so it has nothing
- * left to refuse. Only the copy writes to the result. */
+ * that is well-formed but for its meaning; the copy sees one that holds every rule, so it has
+ * nothing left to refuse. Only the copy writes to the result. */
 #include "shim/spec.h"
 
 #include <assert.h>
@@ -42,7 +42,8 @@ SAME(SPEC_PV_ASYNC_PF, AXVM__V1__PV_FEATURE__ASYNC_PF);
 SAME(SPEC_PV_POLL_CONTROL, AXVM__V1__PV_FEATURE__POLL_CONTROL);
 SAME(SPEC_PV_SCHED_YIELD, AXVM__V1__PV_FEATURE__PV_SCHED_YIELD);
 
-/* ---- the copy: every size below was checked ------------------------------------------------------ */
+/* ---- the copy: every size below was checked
+ * ------------------------------------------------------ */
 
 static void copy_text(char *to, size_t size, const char *text)
 {
@@ -236,7 +237,8 @@ static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 	copy_policies(spec, from);
 }
 
-int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct problems *problems)
+int spec_parse_any(const uint8_t *bytes, size_t n, bool supported_only, struct vm_spec *ret,
+                   struct problems *problems)
 {
 	_cleanup_(arena_unmap) struct arena arena = { 0 };
 	size_t before = problems->count + problems->not_listed;
@@ -260,10 +262,16 @@ int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct probl
 	if (!launch)
 		return problems_add(problems, PROBLEM_SPEC_MALFORMED, 0, NULL,
 		                    "the launch is no axvm.v1.LaunchSpec");
-	spec_check_supported(launch, problems);
+	if (supported_only)
+		spec_check_supported(launch, problems);
 	spec_check(launch, problems);
 	if (problems->count + problems->not_listed > before)
 		return -EINVAL;
 	copy(ret, launch);
 	return 0;
+}
+
+int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct problems *problems)
+{
+	return spec_parse_any(bytes, n, true, ret, problems);
 }

@@ -23,6 +23,11 @@ static const struct unsupported {
 	{ "io.busy_poll_us" },
 };
 
+const char *spec_unsupported(size_t i)
+{
+	return i < ARRAY_SIZE(unsupported) ? unsupported[i].path : NULL;
+}
+
 static void refuse_in_use(const struct place *place, void *context)
 {
 	if (place_differs(place))

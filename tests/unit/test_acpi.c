@@ -267,7 +267,8 @@ Test(acpi, tables_of_every_size)
 
 	for (size_t n = 0; n < ARRAY_SIZE(node_counts); n++)
 		for (size_t c = 0; c < ARRAY_SIZE(cpu_counts); c++)
-			for (uint32_t spread = 1; spread <= 2; spread++) {
+			/* 5: id 255, which is x2APIC's, long before the 255th vCPU */
+			for (uint32_t spread = 1; spread <= 5; spread += 2) {
 				struct guest_memory memory = guest_new(sizes, node_counts[n]);
 				struct acpi_cpu cpus[CPUS_MAX];
 				struct acpi_config config = {
@@ -284,7 +285,7 @@ Test(acpi, tables_of_every_size)
 Test(acpi, distances_are_the_configs)
 {
 	static const uint64_t sizes[] = { 4 * GIB, 4 * GIB, MIB };
-	static const uint8_t distances[] = { 10, 21, 31, 21, 10, 16, 31, 16, 10 };
+	static const uint8_t distances[] = { 10, 21, 31, 22, 10, 16, 33, 17, 10 };
 	struct guest_memory memory = guest_new(sizes, 3);
 	struct acpi_cpu cpus[4];
 	struct acpi_config config = {
@@ -296,6 +297,20 @@ Test(acpi, distances_are_the_configs)
 
 	cpus_new(cpus, 4, 3, 1);
 	check_all(&config, &memory, sizes);
+}
+
+/* A UID of 255 means all processors in an 8-bit field: such a vCPU needs the wide entry even when
+ * its id is small. */
+Test(acpi, ids_may_come_in_any_order)
+{
+	static const uint64_t size = 64 * MIB;
+	struct guest_memory memory = guest_of(size);
+	struct acpi_cpu cpus[CPUS_MAX];
+	struct acpi_config config = { .cpus = cpus, .cpu_count = CPUS_MAX, .nodes = 1 };
+
+	for (uint32_t i = 0; i < CPUS_MAX; i++)
+		cpus[i] = (struct acpi_cpu){ .apic_id = CPUS_MAX - 1 - i };
+	check_all(&config, &memory, &size);
 }
 
 Test(acpi, same_input_same_bytes)
@@ -464,4 +479,111 @@ Test(acpi, iasl_reads_the_tables)
 	}
 	cr_assert_eq(rmdir(directory), 0, "nothing left behind");
 	free(output);
+}
+
+/* Runs a command of ACPICA's interpreter on the DSDT that the guest gets, with every register of
+ * the operation regions holding `fill`. */
+static void interpret(const char *command, unsigned int fill, char *ret_output, size_t size)
+{
+	struct guest_memory memory = guest_of(4 * MIB);
+	struct acpi_cpu cpu = { 0 };
+	struct acpi_config config = { .cpus = &cpu, .cpu_count = 1, .nodes = 1 };
+	char path[] = "/tmp/axvm-dsdt-XXXXXX", line[512];
+	struct problems problems = { 0 };
+	uint64_t rsdp, length;
+	struct parsed p;
+	FILE *pipe;
+	int fd;
+
+	cr_assert_eq(acpi_build(&config, &memory, &problems, &rsdp), 0);
+	p = parse(&memory, rsdp);
+	length = length_of(&memory, p.dsdt);
+	fd = mkstemp(path);
+	cr_assert_eq(write(fd, guest_memory_at(&memory, GPA(p.dsdt), length), length),
+	             (ssize_t)length);
+	snprintf(line, sizeof(line), "acpiexec -fv 0x%x -b '%s' %s 2>&1", fill, command, path);
+	pipe = popen(line, "r");
+	cr_assert_not_null(pipe);
+	length = fread(ret_output, 1, size - 1, pipe);
+	ret_output[length] = '\0';
+	cr_assert_eq(pclose(pipe), 0, "%s", ret_output);
+	unlink(path);
+	close(fd);
+}
+
+Test(acpi, event_method_notifies_the_power_button)
+{
+	char output[16384];
+
+	interpret("execute \\_SB.GED0._EVT 5", ACPI_EVENT_POWER_BUTTON, output, sizeof(output));
+	cr_assert_not_null(strstr(output, "Notify on [PWRB]"), "%s", output);
+	cr_assert_not_null(strstr(output, "Value 0x80"), "%s", output);
+	interpret("execute \\_SB.GED0._EVT 5", 0xff & ~ACPI_EVENT_POWER_BUTTON, output,
+	          sizeof(output));
+	cr_assert_null(strstr(output, "Notify on"), "%s", output);
+	cr_assert_not_null(strstr(output, "No object was returned"), "%s", output);
+}
+
+/* Capabilities that exist are granted, others are masked and the answer says so; an interface that
+ * is not PCI's is refused. */
+Test(acpi, osc_grants_what_exists)
+{
+	static const struct {
+		const char *arguments;
+		const char *want;
+	} cases[] = {
+		{ "(5B4DDB33F71F1C4096577441C03DD766) 1 3 (000000001F0000001D000000)",
+		  "00 00 00 00 1F 00 00 00 1D 00 00 00" },
+		{ "(5B4DDB33F71F1C4096577441C03DD766) 1 3 (010000001F000000FFFFFFFF)",
+		  "11 00 00 00 1F 00 00 00 3F 00 00 00" },
+		{ "(5B4DDB33F71F1C4096577441C03DD766) 2 2 (000000001F000000)",
+		  "08 00 00 00 1F 00 00 00" },
+		{ "(00112233445566778899AABBCCDDEEFF) 1 3 (000000001F0000001D000000)",
+		  "04 00 00 00 1F 00 00 00 1D 00 00 00" },
+	};
+	char output[16384], command[1024] = "";
+	const char *at = output;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		snprintf(command + strlen(command), sizeof(command) - strlen(command),
+		         "execute \\_SB.PCI0._OSC %s;", cases[i].arguments);
+	interpret(command, 0, output, sizeof(output));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		at = strstr(at, "[Buffer] Length");
+		cr_assert_not_null(at, "%zu: %s", i, output);
+		at = strchr(at, ':') + 2;
+		cr_assert_eq(strncmp(at, cases[i].want, strlen(cases[i].want)), 0, "%zu: %s", i,
+		             output);
+	}
+}
+
+Test(acpi, resources_are_those_of_the_layout)
+{
+	static const struct {
+		const char *device;
+		const char *label;
+		uint32_t value;
+	} cases[] = {
+		{ "PCI0", "Address Minimum : ", LAYOUT_BAR_WINDOW },
+		{ "PCI0", "Address Maximum : ", LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE - 1 },
+		{ "PCI0", "Address Length : ", LAYOUT_BAR_WINDOW_SIZE },
+		{ "MBRD", "Address : ", LAYOUT_ECAM },
+		{ "MBRD", "Address Length : ", LAYOUT_ECAM_SIZE },
+		{ "MBRD", "Address : ", LAYOUT_ACPI_REGISTERS },
+		{ "GED0", "Dword00 : ", LAYOUT_GED_GSI },
+		{ "PEVT", "Address : ", LAYOUT_PANIC_REGISTER },
+	};
+	char output[65536], command[256] = "", want[64];
+	const char *at = output;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (i == 0 || strcmp(cases[i].device, cases[i - 1].device) != 0)
+			snprintf(command + strlen(command), sizeof(command) - strlen(command),
+			         "resources \\_SB.%s;", cases[i].device);
+	interpret(command, 0, output, sizeof(output));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(want, sizeof(want), "%s%08X\n", cases[i].label, cases[i].value);
+		at = strstr(at, want);
+		cr_assert_not_null(at, "%s lacks %s: %s", cases[i].device, want, output);
+	}
 }
