@@ -469,6 +469,8 @@ static bool step(struct io_loop *loop)
 	case IO_RUNNING:
 		if (wanted == IO_REQUEST_RUN)
 			return false;
+		/* What was posted before the request is carried out before it. */
+		deliver_mail(loop);
 		call_all(loop, true);
 		set_phase(loop, IO_QUIESCING);
 		return true;
