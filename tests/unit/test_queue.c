@@ -139,9 +139,10 @@ Test(queue, event_index_arithmetic)
 			for (uint32_t event = 65450; event < 65620; event++) {
 				bool passed = event >= before && event < before + step;
 
-				cr_assert_eq(virtq_passes((uint16_t)event, (uint16_t)(before + step),
-				                          (uint16_t)before),
-				             passed, "%u %u %u", event, before, step);
+				cr_assert_eq(virtq_passes((uint16_t)event,
+							  (uint16_t)(before + step),
+							  (uint16_t)before),
+					     passed, "%u %u %u", event, before, step);
 			}
 }
 
@@ -298,18 +299,27 @@ static const struct lie lies[] = {
 	{ "beyond RAM", "not in RAM", .ring = { { 0, END, 1, 0, 0 } } },
 	{ "out of RAM at its end", "not in RAM", .ring = { { 0, END - 1, 2, W, 0 } } },
 	{ "in the hole", "not in RAM", .ring = { { 0, GUEST_HOLE_START, 4096, W, 0 } } },
-	{ "across the hole", "not in RAM", .ring = { { 0, GUEST_HOLE_START - 1, 0xffffffff, W, 0 } } },
-	{ "readable after writable", "readable", .ring = { { 0, DATA, 1, N | W, 1 }, { 1, DATA, 1, 0, 0 } } },
-	{ "indirect with next", "has a next", .ring = { { 0, TABLE, 16, I | N, 1 } }, .table = { { 0, DATA, 1, 0, 0 } } },
-	{ "indirect of length 0", "impossible", .ring = { { 0, TABLE, 0, I, 0 } }, .table = { { 0, DATA, 1, 0, 0 } } },
-	{ "indirect of odd length", "impossible", .ring = { { 0, TABLE, 17, I, 0 } }, .table = { { 0, DATA, 1, 0, 0 } } },
-	{ "indirect shorter than one", "impossible", .ring = { { 0, TABLE, 15, I, 0 } }, .table = { { 0, DATA, 1, 0, 0 } } },
-	{ "nested indirect", "within", .ring = { { 0, TABLE, 32, I, 0 } }, .table = { { 0, TABLE, 16, I, 0 } } },
-	{ "next beyond the table", "index beyond", .ring = { { 0, TABLE, 32, I, 0 } }, .table = { { 0, DATA, 1, N, 2 } } },
+	{ "across the hole", "not in RAM",
+	  .ring = { { 0, GUEST_HOLE_START - 1, 0xffffffff, W, 0 } } },
+	{ "readable after writable", "readable",
+	  .ring = { { 0, DATA, 1, N | W, 1 }, { 1, DATA, 1, 0, 0 } } },
+	{ "indirect with next", "has a next", .ring = { { 0, TABLE, 16, I | N, 1 } },
+	  .table = { { 0, DATA, 1, 0, 0 } } },
+	{ "indirect of length 0", "impossible", .ring = { { 0, TABLE, 0, I, 0 } },
+	  .table = { { 0, DATA, 1, 0, 0 } } },
+	{ "indirect of odd length", "impossible", .ring = { { 0, TABLE, 17, I, 0 } },
+	  .table = { { 0, DATA, 1, 0, 0 } } },
+	{ "indirect shorter than one", "impossible", .ring = { { 0, TABLE, 15, I, 0 } },
+	  .table = { { 0, DATA, 1, 0, 0 } } },
+	{ "nested indirect", "within", .ring = { { 0, TABLE, 32, I, 0 } },
+	  .table = { { 0, TABLE, 16, I, 0 } } },
+	{ "next beyond the table", "index beyond", .ring = { { 0, TABLE, 32, I, 0 } },
+	  .table = { { 0, DATA, 1, N, 2 } } },
 	{ "a loop in the table", "a loop", .ring = { { 0, TABLE, 32, I, 0 } },
 	  .table = { { 0, DATA, 1, N, 1 }, { 1, DATA, 1, N, 0 } } },
 	{ "a table beyond RAM", "table that is not in RAM", .ring = { { 0, END, 16, I, 0 } } },
-	{ "a table half beyond RAM", "table that is not in RAM", .ring = { { 0, END - 8, 16, I, 0 } } },
+	{ "a table half beyond RAM", "table that is not in RAM",
+	  .ring = { { 0, END - 8, 16, I, 0 } } },
 	{ "a table that wraps", "table", .ring = { { 0, ~0ULL - 15, 32, I, 0 } } },
 };
 
@@ -446,7 +456,7 @@ Test(queue, rings_must_lie_in_ram_aligned_and_apart, .init = set_up_plain, .fini
 	}
 }
 
-/* -------------------------------------------------------- descriptors rewritten while being read */
+/* ------------------------------------------------------ descriptors rewritten while being read */
 
 static _Atomic bool mutating;
 
