@@ -91,6 +91,7 @@ static int open_control_fds(struct shim *shim)
 		                    "on open files must be at least %d): %s",
 		                    INTERNAL_FD_LAST + 1, strerror(errno));
 	shim->machine.wake_fd = shim->wake_fd;
+	event_writer_set_wake_fd(&shim->events, shim->wake_fd);
 	return 0;
 }
 

@@ -18,7 +18,7 @@
 
 enum { GATE_RUN = 2 };
 
-/* How long vCPUs may take to leave the guest once they are asked to. */
+/* How long vCPUs and devices may take to stop once they are asked to. */
 #define STOP_GRACE_MS 2000
 /* How long a guest that has reported a panic may take to reset or power off by itself. */
 #define PANIC_GRACE_MS 2000
@@ -200,13 +200,17 @@ int stage_run(struct shim *shim)
 	return 0;
 }
 
-/* Takes every vCPU out of the guest. Calls they wait for are served meanwhile. */
-static void stop_vcpus(struct shim *shim)
+/* Takes every vCPU out of the guest, then has the devices finish. Calls that vCPUs wait for are served
+ * meanwhile. */
+static void stop_machine(struct shim *shim)
 {
 	uint64_t deadline = now_ns() + STOP_GRACE_MS * NS_PER_MS;
 
 	machine_ask(&shim->machine, MACHINE_STOP);
 	while (!machine_all_parked(&shim->machine) && !passed(deadline))
+		control_turn(shim, timeout_until(deadline, -1));
+	devices_stop(shim);
+	while (!devices_finished(shim) && !passed(deadline))
 		control_turn(shim, timeout_until(deadline, -1));
 }
 
@@ -233,10 +237,8 @@ int stage_account(struct shim *shim)
 	enum vm_outcome outcome = outcome_of(shim);
 	int status;
 
-	if (shim->running) {
-		stop_vcpus(shim);
-		devices_stop(shim);
-	}
+	if (shim->running)
+		stop_machine(shim);
 	status = terminal_emit(shim, outcome);
 	(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	return status;

@@ -116,6 +116,21 @@ static void *vcpu_main(void *argument)
 	return NULL;
 }
 
+static void *io_main(void *argument)
+{
+	struct shim *shim = argument;
+	int r;
+
+	prctl(PR_SET_NAME, "io0", 0, 0, 0);
+	gate_arrive(&shim->gate, GATE_SEAL);
+	r = devices_enable(shim);
+	gate_arrive(&shim->gate, GATE_RUN);
+	if (r == 0)
+		devices_serve(shim);
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
 static int start_thread(struct shim *shim, void *(*function)(void *), void *argument, int cpu,
                         pthread_t *ret_thread)
 {
@@ -154,18 +169,25 @@ static int cpu_of(const struct spec_cpus *cpus, uint32_t index, const cpu_set_t 
 	return -1;
 }
 
-/* Takes over what the threads found wrong. */
-static int collect(struct shim *shim)
+/* Takes over what one thread found wrong. */
+static int take_over(struct shim *shim, const struct problems *own)
 {
 	int r = 0;
 
-	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
-		const struct problems *own = &shim->machine.vcpus[i].problems;
+	for (size_t i = 0; i < own->count; i++)
+		r = problems_add(&shim->problems, own->list[i].code, own->list[i].error_number,
+		                 own->list[i].field, "%s", own->list[i].message);
+	return r;
+}
 
-		for (size_t p = 0; p < own->count; p++)
-			r = problems_add(&shim->problems, own->list[p].code,
-			                 own->list[p].error_number, own->list[p].field, "%s",
-			                 own->list[p].message);
+static int collect(struct shim *shim)
+{
+	int r = take_over(shim, &shim->devices.io_problems);
+
+	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
+		int vcpu = take_over(shim, &shim->machine.vcpus[i].problems);
+
+		r = r < 0 ? r : vcpu;
 	}
 	return r;
 }
@@ -188,6 +210,8 @@ int stage_staff(struct shim *shim)
 		vcpu->host_cpu = cpu_of(&shim->spec.cpus, i, &allowed);
 		r = start_thread(shim, vcpu_main, vcpu, vcpu->host_cpu, &vcpu->thread);
 	}
+	if (r == 0 && shim->devices.present)
+		r = start_thread(shim, io_main, shim, -1, &shim->devices.io_thread);
 	gate_await(&shim->gate, shim->threads);
 	return r < 0 ? r : collect(shim);
 }

@@ -43,6 +43,7 @@ int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 		.outcome = outcome,
 		.stage = shim->stage,
 		.problems = &shim->problems,
+		.console_bytes_dropped = devices_console_dropped(shim),
 		.message = ended_itself ? NULL : shim->shutdown.why,
 	};
 	int status;
