@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Launches shims and judges how they ended: what the shell cannot do, or not fast enough.
  *
- *   spawn run [-t MS] [-s SIGNAL@MS]... PROGRAM [ARGUMENT]...
- *       Runs it with the caller's fds, sends the signals at their times, and exits as it did; 128
+ *   spawn run [-t MS] [-e] [-s SIGNAL@MS]... PROGRAM [ARGUMENT]...
+ *       Runs it with the caller's fds, sends the signals at their times, counted from the first
+ *       event in fd 4 if that is a file, else, and with -e (early), from the start, when the program
+ *       then begins with the signals blocked; and exits as it did; 128
  *       plus the signal when one ended it; 124 when the time ran out (it is then killed); 125 when
  *       it left a process behind; 126 when it changed the flags of a file description that it
  *       shares with the caller (O_NONBLOCK on somebody's terminal).
@@ -29,6 +31,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -68,7 +71,11 @@ static pid_t start(char *const argv[], int control, int events)
 {
 	pid_t pid = fork();
 
-	if (pid != 0)
+	if (pid < 0) {
+		perror("spawn: fork");
+		exit(1);
+	}
+	if (pid > 0)
 		return pid;
 	/* Out of each other's way first. */
 	if (control >= 0)
@@ -130,20 +137,39 @@ static int launch(char *shim, int control, int events)
 
 /* ---- spawn run ------------------------------------------------------------------------------- */
 
-static int run_with(char *const argv[], const struct planned *plan, size_t signals, uint64_t limit_ms)
+/* A shim that has written an event has long since taken charge of its signals. */
+static void await_event(pid_t pid, uint64_t until_us)
+{
+	struct stat st;
+
+	while (now_us() < until_us && fstat(4, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+		if (ended_by(pid, now_us() + 1000))
+			return;
+}
+
+static int run_with(char *const argv[], const struct planned *plan, size_t signals,
+                    uint64_t limit_ms, bool early)
 {
 	int before[5];
-	uint64_t start_us = now_us();
+	uint64_t start_us = now_us(), limit_us = start_us + limit_ms * 1000;
+	sigset_t blocked;
 	pid_t pid;
 	int status;
 
 	for (int fd = 0; fd < 5; fd++)
 		before[fd] = fcntl(fd, F_GETFL);
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < signals && early; i++)
+		sigaddset(&blocked, plan[i].signal_number);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	pid = start(argv, -1, -1);
+	if (signals > 0 && !early)
+		await_event(pid, limit_us);
+	start_us = now_us();
 	for (size_t i = 0; i < signals; i++)
 		if (!ended_by(pid, start_us + plan[i].at_ms * 1000))
 			kill(pid, plan[i].signal_number);
-	status = reap(pid, start_us + limit_ms * 1000);
+	status = reap(pid, limit_us);
 	for (int fd = 0; fd < 5; fd++)
 		if (fcntl(fd, F_GETFL) != before[fd]) {
 			fprintf(stderr, "spawn: the flags of fd %d have changed\n", fd);
@@ -157,11 +183,14 @@ static int command_run(int argc, char **argv)
 	struct planned plan[SIGNALS_MAX];
 	size_t signals = 0;
 	uint64_t limit_ms = PATIENCE_MS;
+	bool early = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "+t:s:")) != -1) {
+	while ((option = getopt(argc, argv, "+t:s:e")) != -1) {
 		if (option == 't')
 			limit_ms = strtoull(optarg, NULL, 10);
+		else if (option == 'e')
+			early = true;
 		else if (option != 's' || signals == SIGNALS_MAX ||
 		         sscanf(optarg, "%d@%" SCNu64, &plan[signals].signal_number,
 		                &plan[signals].at_ms) != 2)
@@ -171,7 +200,7 @@ static int command_run(int argc, char **argv)
 	}
 	if (optind >= argc)
 		usage();
-	return run_with(argv + optind, plan, signals, limit_ms);
+	return run_with(argv + optind, plan, signals, limit_ms, early);
 }
 
 /* ---- judging a stream ------------------------------------------------------------------------ */
