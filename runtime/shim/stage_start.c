@@ -44,8 +44,11 @@ static int arrange_signals(struct problems *problems)
  * Must not: read the spec, or write to fd 1. */
 int stage_arrive(struct shim *shim)
 {
-	int r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
+	int r = arrange_signals(&shim->problems);
 
+	if (r < 0)
+		return r;
+	r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
 	r = event_writer_init(&shim->events, EVENT_FD);
@@ -55,8 +58,7 @@ int stage_arrive(struct shim *shim)
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
-	r = sandbox_arrive(&shim->problems);
-	return r < 0 ? r : arrange_signals(&shim->problems);
+	return sandbox_arrive(&shim->problems);
 }
 
 /* Requires: fd 3 readable.
