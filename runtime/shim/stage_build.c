@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include "boot/acpi.h"
@@ -74,10 +75,22 @@ static int settle(int fd, int number)
 	return number;
 }
 
+/* Makes room for the fixed layout: a soft limit is only the launcher's habit. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INTERNAL_FD_LAST)
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)INTERNAL_FD_LAST + 1);
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int open_control_fds(struct shim *shim)
 {
 	sigset_t set;
 
+	raise_file_limit();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -87,7 +100,7 @@ static int open_control_fds(struct shim *shim)
 	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
 	if (shim->wake_fd < 0 || shim->signal_fd < 0 || shim->epoll_fd < 0)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
-		                    "cannot create the control loop's descriptors (the soft limit "
+		                    "cannot create the control loop's descriptors (the hard limit "
 		                    "on open files must be at least %d): %s",
 		                    INTERNAL_FD_LAST + 1, strerror(errno));
 	shim->machine.wake_fd = shim->wake_fd;
