@@ -13,8 +13,10 @@ VM=system-test
 SKIP=77
 NOBODY=65534
 
+# The mark is for a failure in a pipeline, whose process is not the test's.
 fail() {
 	echo "$*"
+	echo "$*" >>"$CASE/failed"
 	exit 1
 }
 

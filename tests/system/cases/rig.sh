@@ -44,6 +44,8 @@ test_rig_judges_streams() {
 # A guest that finds something wrong fails its test: 15 MiB are not the 16 it asks for.
 test_rig_sees_what_a_guest_finds() {
 	need_kvm
-	(passes < <(flat vcpus -m 15)) >"$CASE/out" && fail "it passed"
+	flat vcpus -m 15 | passes >"$CASE/out" && fail "it passed"
+	grep -q . "$CASE/failed" || fail "a failure in a pipeline is lost"
+	rm "$CASE/failed"
 	grep -q 'rax: "0x0bad0bad' "$CASE/out" || fail "it failed for another reason"
 }
