@@ -19,7 +19,8 @@
 #include "shim/resources.h"
 #include "shim/shim.h"
 
-static void take_resources(struct shim *shim)
+/* Those that were handed over by number, or all others. */
+static void take_resources(struct shim *shim, bool by_number)
 {
 	const struct vm_spec *spec = &shim->spec;
 	struct shim_resources *fds = &shim->resources;
@@ -37,8 +38,9 @@ static void take_resources(struct shim *shim)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		(void)resource_take(rows[i].resource, rows[i].use, rows[i].field, rows[i].fd,
-		                    &shim->problems);
+		if ((rows[i].resource->kind == SPEC_FD) == by_number)
+			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
+			                    rows[i].fd, &shim->problems);
 }
 
 static void reserve_memory(struct shim *shim)
@@ -115,10 +117,13 @@ int stage_acquire(struct shim *shim)
 {
 	size_t before = shim->problems.count;
 
+	/* What was handed over comes first: a number that nobody handed over is taken by the first
+	 * thing that is opened. */
+	take_resources(shim, true);
 	shim->kvm_fd = -1;
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
-	take_resources(shim);
+	take_resources(shim, false);
 	reserve_memory(shim);
 	(void)open_control_fds(shim);
 	return shim->problems.count == before ? 0 : -EINVAL;
