@@ -13,7 +13,26 @@ test_image_missing() { need_kvm; flat 'path: "/nonexistent/x"' | refused 66 RESO
 test_image_a_directory() { need_kvm; flat 'path: "/"' | refused 66 RESOURCE_WRONG_KIND $F; }
 test_image_empty() { need_kvm; flat 'path: "/dev/null"' | refused 66 RESOURCE_WRONG_KIND $F; }
 test_image_fd_not_open() { need_kvm; flat 'fd: 5' | refused 66 RESOURCE_MISSING $F; }
+# Nor does a number that nobody handed over come to mean what is opened meanwhile.
+test_image_fd_not_open_beside_a_path() {
+	need_kvm
+	linux "path: \"$GUESTS/reset.bin\"" 'initrd { fd: 5 }' |
+		refused 66 RESOURCE_MISSING boot.linux.initrd
+	linux "path: \"$GUESTS/reset.bin\"" 'initrd { fd: 6 }' |
+		refused 66 RESOURCE_MISSING boot.linux.initrd
+}
+
 test_image_fd_3() { need_kvm; flat 'fd: 3' | refused 65 SPEC_INVALID $F; }
+# From 896 on lie the shim's own.
+test_image_fd_too_high() { flat 'fd: 896' | refused 65 SPEC_INVALID $F; }
+
+test_image_fd_highest() {
+	need_kvm
+	spec < <(flat 'fd: 895')
+	launch 895<"$GUESTS/reset.bin"
+	want_status 32
+}
+
 test_image_neither() { flat 'fd: 5' | sed 's/fd: 5//' | refused 65 SPEC_INVALID $F; }
 test_image_path_empty() { flat 'path: ""' | refused 65 SPEC_INVALID $F; }
 test_image_path_too_long() {

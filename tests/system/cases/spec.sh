@@ -45,7 +45,7 @@ test_spec_group_wire_type() { printf '\x0b\x0c' | bytes 65 SPEC_MALFORMED; }
 # 1 MiB is the most a message may have, and its length is enough to tell.
 test_spec_too_large_by_its_length() {
 	printf '\x0a\x81\x80\x40' | bytes 65 SPEC_TOO_LARGE
-	printf '\x0a\xff\xff\xff\xff\x0f' | bytes 65 SPEC_TOO_LARGE
+	printf '\x0a\xff\xff\xff\xff\x07' | bytes 65 SPEC_TOO_LARGE
 }
 
 test_spec_too_large_in_full() {
@@ -55,7 +55,8 @@ test_spec_too_large_in_full() {
 test_spec_of_the_largest_size() {
 	local id
 	id=$(head -c 1048000 /dev/zero | tr '\0' x)
-	flat reset | sed "s/$VM/$id/" | refused 65 SPEC_INVALID vm_id
+	id=$(flat reset | while IFS= read -r line; do echo "${line/$VM/$id}"; done)
+	echo "$id" | refused 65 SPEC_INVALID vm_id
 }
 
 test_spec_command_before_launch() {
