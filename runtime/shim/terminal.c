@@ -37,9 +37,9 @@ static struct event_vcpu describe(const struct machine *machine)
 	return event;
 }
 
-/* A launch that failed is told on fd 2 as well, a line a reason: fd 4 may be what is wrong. It never
- * waits for a reader: what a pipe has no page for is left out. Before the seal only, after which
- * there is no poll(2). */
+/* A launch that failed is told on fd 2 as well, a line a reason: fd 4 may be what is wrong. It
+ * never waits for a reader: what a pipe has no page for is left out. Before the seal only, after
+ * which there is no poll(2). */
 static void tell_people(const struct problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++) {

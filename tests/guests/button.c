@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Waits for the power button as hardware-reduced ACPI has it: the event device's pin of the I/O APIC,
- * then its register, which says which event and is cleared by being read. Then powers off. */
+/* Waits for the power button as hardware-reduced ACPI has it: the event device's pin of the I/O
+ * APIC, then its register, which says which event and is cleared by being read. Then powers off. */
 #define GUEST_HAS_APIC
 #include "lib/apic.h"
 

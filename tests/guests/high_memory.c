@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* RAM above 4 GiB: the guest maps the fifth gibibyte itself. Started with 3584 MiB, of which 512 lie
- * there. */
+/* RAM above 4 GiB: the guest maps the fifth gibibyte itself. Started with 3584 MiB, of which 512
+ * lie there. */
 #include "lib/guest.h"
 
 #define GIB (1ULL << 30)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An instruction on a device address that no emulator of KVM's knows (POPCNT from memory): KVM gives
- * up. The bytes at RIP are f3 48 0f b8 0e. */
+/* An instruction on a device address that no emulator of KVM's knows (POPCNT from memory): KVM
+ * gives up. The bytes at RIP are f3 48 0f b8 0e. */
 	.section .text.start, "ax"
 	.globl start
 start:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every vCPU finds the entry state that FlatBoot promises and an APIC id of its own in CPUID, leaves
- * its mark, and halts; vCPU 0 waits for all the marks and halts with their count in RBX. */
+/* Every vCPU finds the entry state that FlatBoot promises and an APIC id of its own in CPUID,
+ * leaves its mark, and halts; vCPU 0 waits for all the marks and halts with their count in RBX. */
 #include "lib/guest.h"
 
 static volatile uint32_t marks[256];

@@ -50,8 +50,8 @@ huge_pages_used() {
 
 # ---- specs -----------------------------------------------------------------------------------
 
-# flat GUEST [-b BOOT] [-c COUNT] [-m MIB] [-M MEMORY] [-C CPUS] [-l LAUNCH]: the text of a launch of
-# a flat image; BOOT, MEMORY, CPUS and LAUNCH are more fields of those messages.
+# flat GUEST [-b BOOT] [-c COUNT] [-m MIB] [-M MEMORY] [-C CPUS] [-l LAUNCH]: the text of a launch
+# of a flat image; BOOT, MEMORY, CPUS and LAUNCH are more fields of those messages.
 flat() {
 	local guest=$1 boot="" count=1 mib=16 memory="" cpus="" launch="" option OPTIND=1
 	shift

@@ -2,12 +2,12 @@
 /* Launches shims and judges how they ended: what the shell cannot do, or not fast enough.
  *
  *   spawn run [-t MS] [-e] [-s SIGNAL@MS]... PROGRAM [ARGUMENT]...
- *       Runs it with the caller's fds, sends the signals at their times, counted from the first
- *       event in fd 4 if that is a file, else, and with -e (early), from the start, when the program
- *       then begins with the signals blocked; and exits as it did; 128
- *       plus the signal when one ended it; 124 when the time ran out (it is then killed); 125 when
- *       it left a process behind; 126 when it changed the flags of a file description that it
- *       shares with the caller (O_NONBLOCK on somebody's terminal).
+ *       Runs it with the caller's fds, sends the signals, and exits as it did; 128 plus the signal
+ *       when one ended it; 124 when the time ran out (it is then killed); 125 when it left a
+ *       process behind; 126 when it changed the flags of a file description that it shares with
+ *       the caller (O_NONBLOCK on somebody's terminal). The signals' times are counted from the
+ *       first event in fd 4 if that is a file, else from the start. With -e (early) they are
+ *       always counted from the start, and the program begins with those signals blocked.
  *   spawn judge STATUS <EVENTS
  *       Whether the stream is what goes with that exit status: see judge().
  *   spawn truncate SHIM SPEC     a launch cut off after each of its bytes
@@ -489,7 +489,8 @@ static int command_signal(char *shim, const struct spec *spec, unsigned count)
 		if (status == SIGNAL_BASE + SIGTERM) {
 			killed++;
 		} else if (!judge_file(events, status, &verdict) || status != 36) {
-			fprintf(stderr, "SIGTERM after %u us: status %d\n", i * 8000 / count, status);
+			fprintf(stderr, "SIGTERM after %u us: status %d\n", i * 8000 / count,
+			        status);
 			return 1;
 		}
 		close(control);

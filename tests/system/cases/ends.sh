@@ -125,7 +125,8 @@ test_stopped_then_terminated() {
 
 at_eof() {
 	need_kvm
-	spec < <(flat "$2" -b "$APIC" -l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: 300 }")
+	spec < <(flat "$2" -b "$APIC" \
+		-l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: 300 }")
 	launch "${@:3}"
 }
 

@@ -79,7 +79,7 @@ test_fd_4_without_a_reader_and_fd_3_closed() {
 	want_status 64
 }
 
-# Whoever shares the description of fd 4 gets it back as it was; events are appended where it stands.
+# Events are written where the file stands.
 test_fd_4_a_file_with_something_in_it() {
 	need_kvm
 	spec < <(flat reset)
@@ -88,7 +88,8 @@ test_fd_4_a_file_with_something_in_it() {
 	shim 3<"$CASE/spec.pb" 4>>"$CASE/events.pb"
 	want_status 32
 	cmp -n "$(stat -c %s "$CASE/first")" "$CASE/first" "$CASE/events.pb" || fail "overwritten"
-	[ "$(stat -c %s "$CASE/events.pb")" -gt "$(stat -c %s "$CASE/first")" ] || fail "not appended"
+	[ "$(stat -c %s "$CASE/events.pb")" -gt "$(stat -c %s "$CASE/first")" ] ||
+		fail "not appended"
 }
 
 # Nothing reaches the guest's process that it was not given.

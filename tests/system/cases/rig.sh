@@ -35,9 +35,9 @@ test_rig_judges_streams() {
 	encode EventStream <<<'events { sequence: 2 terminal { outcome: GUEST_RESET exit_status: 32
 		stage: ACCOUNT message: "guest reset: a" } }' >"$CASE/odd"
 	! "$SPAWN" judge 32 <"$CASE/odd" || fail "takes a gap"
-	encode EventStream <<<'events { sequence: 1 terminal { outcome: LAUNCH_FAILED exit_status: 65
-		stage: LEARN message: "launch failed: a" errors { code: SPEC_EMPTY stage: LEARN
-		severity: FATAL message: "the spec is empty" } } }' >"$CASE/odd"
+	encode EventStream <<<'events { sequence: 1 terminal { outcome: LAUNCH_FAILED
+		exit_status: 65 stage: LEARN message: "launch failed: a" errors {
+		code: SPEC_EMPTY stage: LEARN severity: FATAL message: "the spec is empty" } } }' >"$CASE/odd"
 	! "$SPAWN" judge 65 <"$CASE/odd" || fail "takes an error without retryable"
 }
 

@@ -74,8 +74,10 @@ test_spec_duplicate_launch() {
 }
 
 test_spec_duplicate_field() {
-	{ encode LaunchSpec <<<"vm_id: \"a\" cpus { count: 1 }"; encode LaunchSpec <<<'vm_id: "b"'; } |
-		as_launch | bytes 65 SPEC_DUPLICATE
+	{
+		encode LaunchSpec <<<'vm_id: "a" cpus { count: 1 }'
+		encode LaunchSpec <<<'vm_id: "b"'
+	} | as_launch | bytes 65 SPEC_DUPLICATE
 }
 
 test_spec_unknown_field() {
@@ -104,7 +106,10 @@ test_spec_unknown_enum_value() {
 }
 
 test_spec_string_with_a_zero_byte() {
-	{ printf '\x0a\x03a\x00b'; encode LaunchSpec <<<'cpus { count: 1 }'; } | as_launch >"$CASE/spec.pb"
+	{
+		printf '\x0a\x03a\x00b'
+		encode LaunchSpec <<<'cpus { count: 1 }'
+	} | as_launch >"$CASE/spec.pb"
 	launch
 	want_status 65
 }
@@ -112,7 +117,8 @@ test_spec_string_with_a_zero_byte() {
 test_spec_nothing_but_a_launch() { echo 'launch { }' | refused 65 SPEC_INVALID vm_id; }
 
 test_spec_all_reasons_in_one_event() {
-	flat reset -c 0 -m 0 -l 'lifecycle { shutdown_timeout_ms: 4000000000 } metrics { interval_ms: 1 }' |
+	flat reset -c 0 -m 0 \
+		-l 'lifecycle { shutdown_timeout_ms: 4000000000 } metrics { interval_ms: 1 }' |
 		sed "s/$VM/-/" | refused 65 SPEC_INVALID cpus.count
 	want 'field: "memory.nodes.0..size_mib"' 'field: "lifecycle.shutdown_timeout_ms"' \
 		'field: "vm_id"' 'field: "metrics.interval_ms"'
@@ -182,7 +188,8 @@ test_memory_sum_that_wraps() {
 		refused 65 SPEC_INVALID 'memory.nodes[0].size_mib'
 }
 test_memory_odd_for_huge_pages() {
-	flat reset -m 17 -M 'page_size: HUGE_2M' | refused 65 SPEC_INVALID 'memory.nodes[0].size_mib'
+	flat reset -m 17 -M 'page_size: HUGE_2M' |
+		refused 65 SPEC_INVALID 'memory.nodes[0].size_mib'
 }
 test_load_address_odd() {
 	flat reset -b 'load_address: 0x100001' | refused 65 SPEC_INVALID boot.flat.load_address
