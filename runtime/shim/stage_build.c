@@ -12,6 +12,7 @@
 #include <sys/signalfd.h>
 
 #include "boot/acpi.h"
+#include "boot/reset_vector.h"
 #include "machine/kvm.h"
 #include "machine/layout.h"
 #include "machine/ram.h"
@@ -145,6 +146,8 @@ static int build_buses(struct machine *machine)
 	                    &acpi_registers_bus_ops, &machine->acpi);
 	r = r ? r : bus_add(&machine->mmio, LAYOUT_PANIC_REGISTER, 0x10, &panic_register_bus_ops,
 	                    &machine->acpi);
+	r = r ? r : bus_add(&machine->ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops,
+	                    &machine->acpi);
 	return r;
 }
 
@@ -226,6 +229,10 @@ static int load_linux(struct shim *shim)
 
 	if (r < 0)
 		return r;
+	r = boot_write_reset_vector(&shim->machine.memory);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
+		                    "Linux needs at least 1 MiB of memory");
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
