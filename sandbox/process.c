@@ -18,8 +18,9 @@ static int failed(struct problems *problems, const char *what)
 	                    strerror(errno));
 }
 
-int sandbox_arrive(struct problems *problems)
+int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 {
+	sandbox->launcher = getppid();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return failed(problems, "cannot give up new privileges");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

@@ -82,6 +82,7 @@ static int open_control_fds(struct shim *shim)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SANDBOX_LAUNCHER_DIED);
 	shim->wake_fd = settle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), CONTROL_WAKE_FD);
 	shim->signal_fd = settle(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), SIGNAL_FD);
 	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);

@@ -49,7 +49,7 @@ int stage_arrive(struct shim *shim)
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
-	r = sandbox_arrive(&shim->problems);
+	r = sandbox_arrive(&shim->sandbox, &shim->problems);
 	return r < 0 ? r : arrange_signals(&shim->problems);
 }
 

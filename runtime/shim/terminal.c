@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sandbox/policy.h"
 #include "shim/event.h"
 
 #define EFER_LMA (1ULL << 10)
@@ -35,10 +36,23 @@ static struct event_vcpu describe(const struct machine *machine)
 	return event;
 }
 
+static struct event_death describe_death(const struct sandbox_death *death)
+{
+	return (struct event_death){
+		.role = sandbox_role_name(death->role),
+		.thread_id = death->tid,
+		.syscall_number = death->nr,
+		.syscall_name = sandbox_syscall_name(death->nr),
+		.instruction_pointer = death->instruction_pointer,
+		.policy_sha256 = sandbox_policies_digest_hex,
+	};
+}
+
 int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 {
 	bool ended_itself = atomic_load(&shim->machine.end) != MACHINE_END_NONE;
 	struct event_vcpu vcpu = { 0 };
+	struct event_death death;
 	struct event_terminal terminal = {
 		.outcome = outcome,
 		.stage = shim->stage,
@@ -51,6 +65,10 @@ int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 	if (ended_itself) {
 		vcpu = describe(&shim->machine);
 		terminal.vcpu = &vcpu;
+	}
+	if (shim->death) {
+		death = describe_death(shim->death);
+		terminal.death = &death;
 	}
 	memcpy(terminal.stage_ns, shim->stage_ns, sizeof(terminal.stage_ns));
 	(void)event_terminal(&shim->events, &terminal, &status);
