@@ -29,7 +29,6 @@
 #include <time.h>
 
 #include "io/op.h"
-#include "sandbox/uses.h"
 
 #define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
 #define ENTRIES_MAX 16384u
@@ -252,10 +251,6 @@ static void wake(struct io_loop *loop)
 {
 	const uint64_t one = 1;
 
-	SANDBOX_USES(control, write,
-	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
-	SANDBOX_USES(vcpu, write, arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
-	SANDBOX_USES(io, write, arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
 	/* Fails only when the counter is full, and then the poll has long been triggered. */
 	if (write(loop->wake_fd, &one, sizeof(one)) != sizeof(one))
 		return;
@@ -507,9 +502,6 @@ int io_loop_run(struct io_loop *loop)
 		busy = atomic_load_explicit(&loop->pending, memory_order_relaxed) != 0;
 		atomic_fetch_add_explicit(&loop->stats.turns, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&loop->stats.enters, 1, memory_order_relaxed);
-		SANDBOX_USES(io, io_uring_enter,
-		             arg0 in IO_RING_FD_BASE..IO_RING_FD_LAST &&
-		             arg3 == IORING_ENTER_GETEVENTS && arg4 == 0);
 		r = busy ? io_uring_submit_and_get_events(&loop->ring)
 		         : io_uring_submit_and_wait(&loop->ring, 1);
 		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
