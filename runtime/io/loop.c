@@ -422,7 +422,7 @@ static void start_drain(struct io_loop *loop)
 	struct io_uring_sqe *sqe;
 
 	/* Room for the cancellation, and what is queued must be in flight to be cancelled. */
-	(void)io_uring_submit(&loop->ring);
+	(void)io_uring_submit_and_get_events(&loop->ring);
 	sqe = io_uring_get_sqe(&loop->ring);
 	if (sqe) {
 		io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);

@@ -25,7 +25,7 @@ static struct io_uring_sqe *get_sqe(struct io_loop *loop)
 	if (!sqe) {
 		count(&loop->stats.overflows);
 		count(&loop->stats.enters);
-		(void)io_uring_submit(&loop->ring);
+		(void)io_uring_submit_and_get_events(&loop->ring);
 		sqe = io_uring_get_sqe(&loop->ring);
 	}
 	if (sqe)
