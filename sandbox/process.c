@@ -18,6 +18,13 @@ static int failed(struct problems *problems, const char *what)
 	                    strerror(errno));
 }
 
+/* The strings themselves: clearenv(3) lets go of them, and they stay for /proc/PID/environ to show. */
+static void erase_environment(void)
+{
+	for (char **variable = environ; variable && *variable; variable++)
+		memset(*variable, 0, strlen(*variable));
+}
+
 int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 {
 	sandbox->launcher = getppid();
@@ -25,6 +32,7 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 		return failed(problems, "cannot give up new privileges");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return failed(problems, "cannot make the process undumpable");
+	erase_environment();
 	if (clearenv() != 0)
 		return failed(problems, "cannot clear the environment");
 	umask(0077);
