@@ -175,7 +175,7 @@ audit: policy-test
 	        profiles/seccomp runtime sandbox
 
 # ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
-MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_run)
+MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
 $(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)

@@ -75,6 +75,15 @@ static const char *wrong_with_filter(const struct walk *walk, const struct sandb
 	return NULL;
 }
 
+/* A sealed thread has a table of its own, and in it nothing of the spec's or the launcher's. */
+static int check_own_fd(uint32_t number, void *context, struct problems *problems)
+{
+	(void)context;
+	if (number < INTERNAL_FD_BASE || number > INTERNAL_FD_LAST || number == VM_FD)
+		return step_differs(problems, "a thread has a descriptor that its role does not need");
+	return 0;
+}
+
 static int check_thread(uint32_t thread, void *context, struct problems *problems)
 {
 	struct walk *walk = context;
@@ -93,11 +102,13 @@ static int check_thread(uint32_t thread, void *context, struct problems *problem
 	if (wrong)
 		return step_differs(problems, wrong);
 	walk->seen->threads++;
-	if (status.thread == status.process)
+	if (status.thread == status.process) {
 		walk->pid_levels = status.pid_levels;
-	else
-		walk->sealed++;
-	return 0;
+		return 0;
+	}
+	walk->sealed++;
+	snprintf(path, sizeof(path), "task/%u/fd", thread);
+	return proc_each(walk->sandbox->proc_fd, path, check_own_fd, NULL, problems);
 }
 
 static int check_fd(uint32_t number, void *context, struct problems *problems)
