@@ -116,6 +116,8 @@ encode spin_io
 start
 look 2000000077 2000000077 ""
 check "not available" "$(decode | grep -c not_available)" 0
+# A wait with a time limit must not come back as restart_syscall.
+kill -STOP "$pid"; sleep 0.05; kill -CONT "$pid"; sleep 0.05
 finish TERM 36
 check "last event" "$(decode | grep -c 'terminal {')" 1
 
@@ -161,6 +163,12 @@ check "not available" "$(decode | sed -n 's/ *not_available: //p' | tr '\n' ' ')
 check "landlock" "$(decode | grep -c landlock_abi)" 1
 check "filters" "$(values Seccomp_filters)" "1;"
 finish TERM 36
+
+who="PID namespace of the launcher's"
+encode spin_io
+start unshare --pid --fork --kill-child
+check "reported" "$(decode | grep -c 'namespaces: "pid"')" 1
+finish KILL 137
 
 who="64 vCPUs"
 encode spin_io 's/count: 2/count: 64/'
