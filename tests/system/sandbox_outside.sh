@@ -16,7 +16,8 @@ fi
 
 work=$(mktemp -d) || exit 1
 pid=
-trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; rm -rf "$work"' EXIT
+trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; umount "$work/proc" 2>/dev/null
+	rm -rf --one-file-system "$work"' EXIT
 chmod 711 "$work"
 cp "$build/axvm-shim" "$build"/guests/spin.bin "$work" && chmod 755 "$work"/axvm-shim &&
 	chmod 644 "$work"/spin.bin || exit 1
@@ -164,6 +165,18 @@ check "landlock" "$(decode | grep -c landlock_abi)" 1
 check "filters" "$(values Seccomp_filters)" "1;"
 finish TERM 36
 
+# As on a machine that runs from an initramfs, pivot_root(2) refuses.
+who="root in a chroot"
+mkdir -p "$work/proc" "$work/dev" "$work$(dirname "$work")" && ln -s / "$work$work" &&
+	mknod -m 666 "$work/dev/kvm" c 10 232 && mount -t proc proc "$work/proc" || exit 1
+encode spin_io
+start chroot "$work"
+check "sealed" "$(decode | grep -c 'sealed {')" 1
+check "root" "$(ls -A "/proc/$pid/root/")" ""
+check "root's options" "$(awk '$5 == "/" { print $6 }' "/proc/$pid/mountinfo")" \
+	"ro,nosuid,nodev,noexec,relatime"
+finish TERM 36
+
 who="PID namespace of the launcher's"
 encode spin_io
 start unshare --pid --fork --kill-child
@@ -178,7 +191,7 @@ check "filters" "$(values Seccomp_filters)" "1;"
 finish TERM 36
 
 who="launcher's death"
-encode spin_io 's/vm_id:.*/& lifecycle { stop_when_launcher_dies: true }/'
+encode spin_io 's/lifecycle {/& stop_when_launcher_dies: true/'
 : >"$work/events"
 bash -c '"$1" 3<"$2/spec" 4>"$2/events" </dev/null >/dev/null 2>&1 & echo $! >"$2/pid"; sleep 60' - \
 	"$work/axvm-shim" "$work" &
