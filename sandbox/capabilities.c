@@ -8,8 +8,8 @@
 
 #include "sandbox/step.h"
 
-/* Root is nobody special; a change of ids gives nothing and takes nothing; nothing is kept over one;
- * nothing is ambient. Each locked. */
+/* Root is nobody special; a change of ids gives nothing and takes nothing; nothing is kept over
+ * one; nothing is ambient. Each locked. */
 #define LOCKED_SECUREBITS                                                                          \
 	(SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |                           \
 	 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |   \

@@ -10,8 +10,9 @@
  * namespaces; else it needs a user namespace. */
 bool sandbox_has_capabilities(const struct sandbox_status *status);
 
-/* Empties the bounding set and locks the securebits, so that no exec, no change of ids and no ambient
- * set ever gives a capability. Needs CAP_SETPCAP: an ordinary user has it in a user namespace only. */
+/* Empties the bounding set and locks the securebits, so that no exec, no change of ids and no
+ * ambient set ever gives a capability. Needs CAP_SETPCAP: an ordinary user has it in a user
+ * namespace only. */
 int capabilities_bound(struct sandbox *sandbox, struct problems *problems);
 
 /* Empties the effective, permitted, inheritable and ambient sets, and reads all sets back. */

@@ -2,16 +2,17 @@
 /* Stage confine: everything that is taken from the one thread before there are more.
  *
  * Theory of operation. Credentials, securebits, Landlock and namespaces belong to a thread and are
- * inherited by those it creates. While there is one thread, one call is enough for all; so the steps
- * come after the last open and before the first pthread_create().
+ * inherited by those it creates. While there is one thread, one call is enough for all; so the
+ * steps come after the last open and before the first pthread_create().
  *
  * The order follows from what a step needs:
  *   - /proc is opened first, because later there is none: what is read back is read through it;
  *   - limits that only a process with capabilities may raise are raised while it has them;
- *   - the user namespace, when there is one, comes with the others in a single unshare(2), and gives
- *     an ordinary user the capabilities, over those namespaces alone, that the next steps need;
- *   - the bounding set and the securebits need CAP_SETPCAP, the root needs CAP_SYS_ADMIN, the ids need
- *     CAP_SETUID and CAP_SETGID; so capabilities go after these;
+ *   - the user namespace, when there is one, comes with the others in a single unshare(2), and
+ *     gives an ordinary user the capabilities, over those namespaces alone, that the next steps
+ *     need;
+ *   - the bounding set and the securebits need CAP_SETPCAP, the root needs CAP_SYS_ADMIN, the ids
+ *     need CAP_SETUID and CAP_SETGID; so capabilities go after these;
  *   - a change of ids undoes "not dumpable" and the parent-death signal: attributes come after it;
  *   - Landlock is last, as it forbids what the others do.
  *
@@ -71,7 +72,7 @@ static int look(struct sandbox *sandbox, struct problems *problems)
 }
 
 /* Requires: CAP_SETUID, CAP_SETGID.
- * Does: drop the supplementary groups, take the ids of the spec, real, effective, saved and of files.
+ * Does: drop the supplementary groups, take the ids of the spec: real, effective, saved, of files.
  * Must not: leave a way back: that is tried once the capabilities are gone (stay_down). */
 static int take_ids(struct sandbox *sandbox, struct problems *problems)
 {
@@ -123,10 +124,10 @@ static int stay_down(struct sandbox *sandbox, struct problems *problems)
 	return 0;
 }
 
-/* Requires: the final ids, since a change of ids makes the process dumpable as far as fs.suid_dumpable
- * says, and forgets the parent-death signal.
- * Does: not dumpable; no mapping that is or becomes both writable and executable; the launcher's death
- * told by a signal.
+/* Requires: the final ids, since a change of ids makes the process dumpable as far as
+ * fs.suid_dumpable says, and forgets the parent-death signal.
+ * Does: not dumpable; no mapping that is or becomes both writable and executable; the launcher's
+ * death told by a signal.
  * Must not: miss a launcher that died before the signal was asked for. */
 static int set_attributes(struct sandbox *sandbox, struct problems *problems)
 {

@@ -2,10 +2,10 @@
 /* Landlock: no file, no TCP port, no signal and no abstract socket beyond this process.
  *
  * Two layers. The first is laid in stage confine, when there is one thread: everything the kernel's
- * ABI knows is handled and nothing is allowed, but for one rule, reading below /proc/self, which the
- * read-back of stage seal needs. The second has no rule at all, and each thread lays it upon itself
- * in stage seal. The scopes are in the first layer only: all threads share it, and so may signal one
- * another, which in domains of their own they could not under every kernel.
+ * ABI knows is handled and nothing is allowed, but for one rule, reading below /proc/self, which
+ * the read-back of stage seal needs. The second has no rule at all, and each thread lays it upon
+ * itself in stage seal. The scopes are in the first layer only: all threads share it, and so may
+ * signal one another, which in domains of their own they could not under every kernel.
  *
  * Landlock cannot be read back; so each layer is tried. */
 #include "sandbox/landlock.h"
@@ -99,7 +99,8 @@ static int try_signal(const struct sandbox *sandbox, struct problems *problems)
  * Must not: go on without Landlock. */
 int landlock_restrict(struct sandbox *sandbox, struct problems *problems)
 {
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
+	                       LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_path_beneath_attr proc = {
 		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
 		.parent_fd = sandbox->proc_fd,
@@ -113,7 +114,8 @@ int landlock_restrict(struct sandbox *sandbox, struct problems *problems)
 		                             "later) and name it in the kernel's lsm= list");
 	all = all_of(abi);
 	first = create(&all, abi);
-	if (first < 0 || syscall(SYS_landlock_add_rule, first, LANDLOCK_RULE_PATH_BENEATH, &proc, 0))
+	if (first < 0 ||
+	    syscall(SYS_landlock_add_rule, first, LANDLOCK_RULE_PATH_BENEATH, &proc, 0) < 0)
 		return step_failed(problems, "cannot prepare Landlock");
 	sandbox->landlock_fd = create(&(struct ruleset){ .files = all.files }, abi);
 	if (sandbox->landlock_fd < 0)

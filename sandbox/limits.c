@@ -10,7 +10,8 @@
  * which fails with EAGAIN for ever at a limit of 0. Any other number would be one for all processes
  * of the uid, which VMs may share. What denies new threads is seccomp.
  *
- * RLIMIT_NOFILE is 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4 is one. */
+ * RLIMIT_NOFILE is 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4 is
+ * one. */
 #include "sandbox/limits.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Resource limits: those that hold from stage confine on, and those that can hold from the seal only. */
+/* Resource limits: those that hold from stage confine on, and those that can hold from the seal
+ * only. */
 #ifndef AXVM_SANDBOX_LIMITS_H
 #define AXVM_SANDBOX_LIMITS_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Namespaces of the process's own, and a root with nothing in it.
  *
- * The root is a tmpfs that never gets a name before it is the root: it is made by fsopen(2) and held
- * by its descriptor, so there is no directory to prepare, no path to walk, and no moment at which
- * someone could put a link in the way. It is laid over "/", made the root by pivot_root(".", "."),
- * and all that was there before is detached. Where the machine runs from an initramfs, which
+ * The root is a tmpfs that never gets a name before it is the root: it is made by fsopen(2) and
+ * held by its descriptor, so there is no directory to prepare, no path to walk, and no moment at
+ * which someone could put a link in the way. It is laid over "/", made the root by pivot_root(".",
+ * "."), and all that was there before is detached. Where the machine runs from an initramfs, which
  * pivot_root(2) cannot put away, the new root stays laid over it and chroot(2) goes in: a process
  * without CAP_SYS_CHROOT, without descriptors of directories, does not come out.
  *

@@ -14,8 +14,8 @@ int namespaces_leave(struct sandbox *sandbox, struct problems *problems);
 /* Makes an empty, read-only file system the root and lets go of all others. */
 int namespaces_empty_root(struct sandbox *sandbox, struct problems *problems);
 
-/* Looks again: those that must differ from the launcher's do. Their names go to `ret_names` (room for
- * SANDBOX_NAMESPACES_COUNT), their number to *ret_count. */
+/* Looks again: those that must differ from the launcher's do. Their names go to `ret_names` (room
+ * for SANDBOX_NAMESPACES_COUNT), their number to *ret_count. */
 int sandbox_check_namespaces(const struct sandbox *sandbox, const char **ret_names,
                              size_t *ret_count, struct problems *problems);
 

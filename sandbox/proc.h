@@ -13,7 +13,7 @@ struct sandbox_status {
 	uint32_t thread, process; /* "Pid" and "Tgid", as this /proc counts */
 	uint32_t uid[4], gid[4];  /* real, effective, saved, of files */
 	bool has_groups;
-	uint32_t pid_levels; /* PID namespaces from this /proc's down to the thread's; 1: the same */
+	uint32_t pid_levels; /* PID namespaces from this /proc's to the thread's; 1: the same */
 	uint64_t inheritable, permitted, effective, bounding, ambient;
 	uint32_t no_new_privs, seccomp, seccomp_filters;
 };

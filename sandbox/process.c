@@ -18,7 +18,8 @@ static int failed(struct problems *problems, const char *what)
 	                    strerror(errno));
 }
 
-/* The strings themselves: clearenv(3) lets go of them, and they stay for /proc/PID/environ to show. */
+/* The strings themselves: clearenv(3) lets go of them, and they stay for /proc/PID/environ to
+ * show. */
 static void erase_environment(void)
 {
 	for (char **variable = environ; variable && *variable; variable++)

@@ -80,7 +80,7 @@ static int check_own_fd(uint32_t number, void *context, struct problems *problem
 {
 	(void)context;
 	if (number < INTERNAL_FD_BASE || number > INTERNAL_FD_LAST || number == VM_FD)
-		return step_differs(problems, "a thread has a descriptor that its role does not need");
+		return step_differs(problems, "a thread has a descriptor that is not its own");
 	return 0;
 }
 

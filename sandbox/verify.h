@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The read-back: what the kernel says of every thread once all but the control thread are sealed. */
+/* The read-back: what the kernel says of every thread once all but the control thread are
+ * sealed. */
 #ifndef AXVM_SANDBOX_VERIFY_H
 #define AXVM_SANDBOX_VERIFY_H
 
@@ -12,7 +13,7 @@ struct sandbox_seen {
 	uint32_t threads; /* the control thread among them */
 	const char *namespaces[SANDBOX_NAMESPACES_COUNT + 1];
 	size_t namespaces_count;
-	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread, in ascending order as far as proc(5) is */
+	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread */
 	size_t fds_count;
 };
 

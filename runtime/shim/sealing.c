@@ -23,7 +23,8 @@
 #include "shim/terminal.h"
 
 /* How long the end of a control thread that made a denied call may wait for the lock of the event
- * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for ever. */
+ * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for
+ * ever. */
 #define LOCK_TURNS 10000000
 
 struct span {

@@ -4,8 +4,8 @@
  * The linker's --wrap puts these functions in front of what each kind of thread runs once it is
  * sealed, so nothing in the product knows of them. AXVM_MISDEED=ROLE:MISDEED in the environment
  * chooses; AXVM_MISDEED=list prints all of them, one a line with the status that is to come of it;
- * AXVM_MISDEED=steps prints what each step of stage confine took, in microseconds, and goes no further.
- * A thread that is still there after its misdeed ends the process with status 3. */
+ * AXVM_MISDEED=steps prints what each step of stage confine took, in microseconds, and goes no
+ * further. A thread that is still there after its misdeed ends the process with status 3. */
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/kvm.h>
@@ -134,7 +134,8 @@ static void misbehave_as(const char *role)
 			commit(&misdeeds[i]);
 }
 
-/* Prepares an entry that the ring's restrictions forbid, has it submitted, and looks at the answer. */
+/* Prepares an entry that the ring's restrictions forbid, has it submitted, and looks at the
+ * answer. */
 static void misuse_ring(struct shim *shim, bool fixed_file)
 {
 	struct io_uring *ring = &shim->devices.loop.ring;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The steps of stage confine in a child, and the read-back held against what was spoiled after them.
- * Root or not: an ordinary user goes the way through a user namespace. */
+/* The steps of stage confine in a child, and the read-back held against what was spoiled after
+ * them. Root or not: an ordinary user goes the way through a user namespace. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
