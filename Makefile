@@ -8,6 +8,7 @@ SHELL := /bin/bash
 B ?= build
 # V=1 shows the commands.
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $@)
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -173,6 +174,17 @@ policy-test: $(B)/tests/policy_exhaustive
 audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
+
+# ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
+MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
+$(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)
+
+.PHONY: sandbox-test
+sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
+	tests/system/sandbox_outside.sh $(B)
+	tests/system/sandbox_misdeeds.sh $(B)
 
 # ---- system tests -----------------------------------------------------------------------------
 # Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be

@@ -11,6 +11,8 @@
 #include <linux/kvm.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "base/base.h"
@@ -33,7 +35,6 @@ static const struct {
 	SYMBOL(CONTROL_WAKE_FD),
 	SYMBOL(EPOLL_FD),
 	SYMBOL(SIGNAL_FD),
-	SYMBOL(TIMER_FD),
 	SYMBOL(VCPU_FD),
 	SYMBOL(IO_WAKE_FD_BASE),
 	SYMBOL(IO_WAKE_FD_LAST),
@@ -63,7 +64,11 @@ static const struct {
 	/* linux/io_uring.h */
 	SYMBOL(IORING_ENTER_GETEVENTS),
 	SYMBOL(IORING_ENTER_EXT_ARG),
-	/* time.h, sys/timerfd.h */
+	/* sys/epoll.h, sys/socket.h */
+	SYMBOL(EPOLL_CTL_DEL),
+	SYMBOL(MSG_DONTWAIT),
+	SYMBOL(MSG_NOSIGNAL),
+	/* time.h */
 	SYMBOL(CLOCK_MONOTONIC),
 	SYMBOL(CLOCK_REALTIME),
 };

@@ -47,7 +47,8 @@ struct vcpu {
 	uint32_t index;
 	uint32_t apic_id;
 	int host_cpu; /* pinned there; -1: not pinned */
-	int fd;
+	int fd;        /* in the vCPU thread's own table of descriptors */
+	int shared_fd; /* in the process's, until the thread has its own */
 	struct kvm_run *run;
 	struct machine *machine;
 	pthread_t thread;

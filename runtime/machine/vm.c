@@ -9,11 +9,13 @@
 
 #include "base/futex.h"
 #include "machine/layout.h"
+#include "sandbox/uses.h"
 
 enum { VM_CALL_FREE, VM_CALL_ASKED, VM_CALL_DONE };
 
 static int set_routes(struct vm *vm)
 {
+	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_SET_GSI_ROUTING);
 	vm->routing.head.nr = vm->routes_used;
 	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing.head) < 0 ? -errno : 0;
 }
@@ -50,6 +52,7 @@ static int do_doorbell(struct vm *vm, const struct vm_call *call, uint32_t flags
 		.flags = flags,
 	};
 
+	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_IOEVENTFD);
 	return ioctl(vm->fd, KVM_IOEVENTFD, &doorbell) < 0 ? -errno : 0;
 }
 
@@ -71,6 +74,7 @@ static int do_signal(struct vm *vm, const struct vm_call *call)
 		.data = call->data,
 	};
 
+	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_SIGNAL_MSI);
 	return ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) < 0 ? -errno : 0;
 }
 

@@ -11,6 +11,7 @@
 #include "boot/boot.h"
 #include "machine/cpuid.h"
 #include "machine/machine.h"
+#include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "shim/devices.h"
 #include "shim/event_writer.h"
@@ -39,7 +40,9 @@ struct shim {
 	struct stream stream;
 	struct problems problems;
 	struct event_writer events;
+	struct sandbox sandbox;
 	struct sandbox_death_desk desk;
+	const struct sandbox_death *death; /* of the first thread that made a denied call */
 
 	int kvm_fd;
 	int wake_fd, signal_fd, epoll_fd;

@@ -17,7 +17,6 @@ static const struct unsupported {
 	{ "rng" },
 	{ "balloon" },
 	{ "vsock" },
-	{ "sandbox.cgroup_fds" },
 	{ "metrics.interval_ms" },
 	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },

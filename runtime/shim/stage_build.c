@@ -16,6 +16,7 @@
 #include "machine/kvm.h"
 #include "machine/layout.h"
 #include "machine/ram.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/fd_layout.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
@@ -98,6 +99,7 @@ static int open_control_fds(struct shim *shim)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SANDBOX_LAUNCHER_DIED);
 	shim->wake_fd = settle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), CONTROL_WAKE_FD);
 	shim->signal_fd = settle(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), SIGNAL_FD);
 	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
@@ -112,7 +114,7 @@ static int open_control_fds(struct shim *shim)
 }
 
 /* Requires: a valid spec and an admitted host.
- * Does: open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
+ * Does: join the cgroups, open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
  * Must not: stop at the first thing that is wrong: all reasons go into one refusal. */
 int stage_acquire(struct shim *shim)
 {
@@ -122,6 +124,9 @@ int stage_acquire(struct shim *shim)
 	 * thing that is opened. */
 	take_resources(shim, true);
 	shim->kvm_fd = -1;
+	/* First, so that guest memory is charged to the groups it is to be limited by. */
+	(void)sandbox_join_cgroups(shim->spec.sandbox.cgroup_fds, shim->spec.sandbox.cgroups_count,
+	                           &shim->problems);
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);

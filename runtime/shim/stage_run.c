@@ -12,7 +12,9 @@
 #include <time.h>
 
 #include "sandbox/fd_layout.h"
+#include "sandbox/uses.h"
 #include "shim/event.h"
+#include "shim/sealing.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
 
@@ -61,8 +63,11 @@ static void on_signal(struct shim *shim)
 {
 	struct signalfd_siginfo info;
 
+	SANDBOX_USES(control, read, arg0 == SIGNAL_FD);
 	while (read(shim->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (shim->shutdown.button_pressed)
+		if (info.ssi_signo == SANDBOX_LAUNCHER_DIED)
+			stop_now(shim, "the launcher has died");
+		else if (shim->shutdown.button_pressed)
 			stop_now(shim, "a second signal asked for the end");
 		else
 			begin_shutdown(shim, shim->spec.lifecycle.shutdown_timeout_ms,
@@ -74,7 +79,12 @@ static void on_wake(struct shim *shim)
 {
 	uint64_t count;
 
+	SANDBOX_USES(control, read, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	(void)!read(shim->wake_fd, &count, sizeof(count));
+	if (sealing_death(shim)) {
+		stop_now(shim, NULL);
+		return;
+	}
 	vm_serve_calls(&shim->machine.vm);
 	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
 		shim->shutdown.panicked = true;
@@ -93,6 +103,8 @@ static void on_command(const struct stream_command *command, void *context)
 
 static void on_control_end(struct shim *shim)
 {
+	SANDBOX_USES(control, epoll_ctl,
+	             arg0 == EPOLL_FD && arg1 == EPOLL_CTL_DEL && arg2 == CONTROL_FD);
 	shim->control_ended = true;
 	(void)epoll_ctl(shim->epoll_fd, EPOLL_CTL_DEL, CONTROL_FD, NULL);
 	if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_SHUTDOWN)
@@ -104,6 +116,7 @@ static void on_control_end(struct shim *shim)
 
 static void on_control(struct shim *shim)
 {
+	SANDBOX_USES(control, read, arg0 == CONTROL_FD);
 	int r = stream_read(&shim->stream, CONTROL_FD, on_command, shim, &shim->problems);
 
 	if (r == 0 || (r < 0 && r != -EAGAIN))
@@ -152,6 +165,7 @@ static void control_turn(struct shim *shim, int timeout_ms)
 	struct epoll_event ready[ARRAY_SIZE(sources)];
 	int n;
 
+	SANDBOX_USES(control, epoll_wait, arg0 == EPOLL_FD);
 	(void)event_flush(&shim->events);
 	n = epoll_wait(shim->epoll_fd, ready, ARRAY_SIZE(sources), timeout_ms);
 	for (int i = 0; i < n; i++)
@@ -207,10 +221,10 @@ static void stop_machine(struct shim *shim)
 	uint64_t deadline = now_ns() + STOP_GRACE_MS * NS_PER_MS;
 
 	machine_ask(&shim->machine, MACHINE_STOP);
-	while (!machine_all_parked(&shim->machine) && !passed(deadline))
+	while (!machine_all_parked(&shim->machine) && !passed(deadline) && !shim->death)
 		control_turn(shim, timeout_until(deadline, -1));
 	devices_stop(shim);
-	while (!devices_finished(shim) && !passed(deadline))
+	while (!devices_finished(shim) && !passed(deadline) && !shim->death)
 		control_turn(shim, timeout_until(deadline, -1));
 }
 
@@ -234,12 +248,12 @@ static enum vm_outcome outcome_of(const struct shim *shim)
  * Must not: fail, or wait without a limit. */
 int stage_account(struct shim *shim)
 {
-	enum vm_outcome outcome = outcome_of(shim);
 	int status;
 
-	if (shim->running)
+	/* A thread that made a denied call stays where it is: there is nobody to stop in order. */
+	if (shim->running && !shim->death)
 		stop_machine(shim);
-	status = terminal_emit(shim, outcome);
+	status = terminal_emit(shim, outcome_of(shim));
 	(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	return status;
 }

@@ -58,7 +58,7 @@ int stage_arrive(struct shim *shim)
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
-	return sandbox_arrive(&shim->problems);
+	return sandbox_arrive(&shim->sandbox, &shim->problems);
 }
 
 /* Requires: fd 3 readable.
