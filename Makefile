@@ -15,7 +15,9 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-q
         -Wwrite-strings -Wvla -Werror
 HARD := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 INC  := -I. -Iruntime -I$(B)/gen
-CFLAGS_ALL := -std=gnu17 -g $(O) $(WARN) $(HARD) -D_GNU_SOURCE $(INC) -MMD -MP $(CFLAGS) $(SAN)
+# gnu17 predefines `linux` as 1, and the schema has a field of that name.
+DEFS := -D_GNU_SOURCE -Ulinux
+CFLAGS_ALL := -std=gnu17 -g $(O) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
