@@ -27,6 +27,9 @@ bool flags_have(const char *flags, const char *name)
 
 const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id)
 {
+	/* Without gaps in the numbering, which is the rule, the id is the position. */
+	if (id < facts->cpu_count && facts->cpus[id].id == id)
+		return &facts->cpus[id];
 	for (size_t i = 0; i < facts->cpu_count; i++)
 		if (facts->cpus[i].id == id)
 			return &facts->cpus[i];
