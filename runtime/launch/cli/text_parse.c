@@ -142,7 +142,8 @@ static bool quoted(struct parser *parser, struct buffer *out)
 
 	if (quote != '"' && quote != '\'')
 		return fail(parser, "a quoted string is missing");
-	while (accept(parser, quote)) {
+	for (; quote == '"' || quote == '\''; quote = peek(parser)) {
+		parser->at++;
 		while (parser->at < parser->end && *parser->at != quote && *parser->at != '\n') {
 			int c = (uint8_t)*parser->at++;
 			uint8_t byte;
