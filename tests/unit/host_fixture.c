@@ -126,6 +126,7 @@ struct host_facts *fixture_shape(uint32_t nodes, uint32_t cores_per_node, uint32
 	uint32_t cores = nodes * cores_per_node;
 
 	cr_assert_not_null(facts);
+	cr_assert_leq(cores * threads, FACTS_CPUS_MAX);
 	for (uint32_t id = 0; id < cores * threads; id++) {
 		struct host_cpu *cpu = &facts->cpus[facts->cpu_count++];
 		uint32_t core = id % cores, thread = id / cores;
