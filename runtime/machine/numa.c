@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #define PAGE_4K 4096ULL
 #define PAGE_2M (2 * MIB)
@@ -39,14 +40,16 @@ static int mask_of(int host_node, struct node_mask *ret)
 	return 0;
 }
 
-int numa_bind(void *start, size_t length, int host_node)
+int numa_bind_memory(void *start, size_t length, int host_node)
 {
 	struct node_mask mask;
 	int r = mask_of(host_node, &mask);
 
 	if (r < 0)
 		return r;
-	return mbind(start, length, MPOL_BIND, mask.words, NODE_MASK_BITS + 1, 0) < 0 ? -errno : 0;
+	if (syscall(SYS_mbind, start, length, MPOL_BIND, mask.words, NODE_MASK_BITS + 1, 0) < 0)
+		return -errno;
+	return 0;
 }
 
 int numa_prefer(int host_node)
@@ -55,11 +58,13 @@ int numa_prefer(int host_node)
 	int r;
 
 	if (host_node < 0)
-		return set_mempolicy(MPOL_DEFAULT, NULL, 0) < 0 ? -errno : 0;
+		return syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0) < 0 ? -errno : 0;
 	r = mask_of(host_node, &mask);
 	if (r < 0)
 		return r;
-	return set_mempolicy(MPOL_PREFERRED, mask.words, NODE_MASK_BITS + 1) < 0 ? -errno : 0;
+	if (syscall(SYS_set_mempolicy, MPOL_PREFERRED, mask.words, NODE_MASK_BITS + 1) < 0)
+		return -errno;
+	return 0;
 }
 
 /* ---------------------------------------------------------------------------------- populating */
@@ -363,7 +368,7 @@ static int count_nodes(const struct numa_range *range, struct numa_counts *count
 		for (size_t i = 0; i < n; i++)
 			pages[i] = (char *)range->start + (first + i) * range->page_size;
 		/* Without a list of nodes nothing moves: status tells where each page is. */
-		if (move_pages(0, n, pages, NULL, status, 0) < 0)
+		if (syscall(SYS_move_pages, 0, n, pages, NULL, status, 0) < 0)
 			return -errno;
 		for (size_t i = 0; i < n; i++) {
 			counts->absent_pages += status[i] < 0;

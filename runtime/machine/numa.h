@@ -2,8 +2,9 @@
 /* Guest memory on its host node: room checked before, bound before the first touch, populated by
  * threads on the node, and read back page by page.
  *
- * Only the plain system-call wrappers of libnuma are used (numaif.h): its other half runs a
- * constructor that costs a launch several milliseconds. */
+ * Of libnuma only the header is used. In its static archive even mbind() comes with the whole library:
+ * a constructor that reads /sys and /proc at every launch, and getaddrinfo(). The system calls are made
+ * directly. */
 #ifndef AXVM_MACHINE_NUMA_H
 #define AXVM_MACHINE_NUMA_H
 
@@ -31,7 +32,7 @@ struct numa_counts {
 };
 
 /* MPOL_BIND for memory not touched yet. `length` bytes, whole pages. -errno of mbind(2). */
-int numa_bind(void *start, size_t length, int host_node);
+int numa_bind_memory(void *start, size_t length, int host_node);
 
 /* The same for allocations that the calling thread causes, in the kernel too (a vCPU's own state):
  * preferred, not bound, so that the kernel does not fail for want of one page. -1 undoes it. */

@@ -51,7 +51,7 @@ Test(numa, binds_populates_and_reads_back)
 	for (size_t i = 0; i < 2; i++) {
 		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, false,
 						 (int)facts->nodes[0].id, (uint32_t)i };
-		cr_assert_eq(numa_bind(ranges[i].start, size, ranges[i].host_node), 0);
+		cr_assert_eq(numa_bind_memory(ranges[i].start, size, ranges[i].host_node), 0);
 		cr_assert_eq(policy_at(ranges[i].start), MPOL_BIND);
 	}
 	((char *)ranges[1].start)[size - 1] = 7;
@@ -113,9 +113,9 @@ Test(numa, binding_to_a_node_that_is_not_there_fails)
 {
 	char *start = map(4096, 0);
 
-	cr_assert_eq(numa_bind(start, 4096, 900), -EINVAL);
-	cr_assert_eq(numa_bind(start, 4096, -1), -EINVAL);
-	cr_assert_eq(numa_bind(start, 4096, 100000), -EINVAL);
+	cr_assert_eq(numa_bind_memory(start, 4096, 900), -EINVAL);
+	cr_assert_eq(numa_bind_memory(start, 4096, -1), -EINVAL);
+	cr_assert_eq(numa_bind_memory(start, 4096, 100000), -EINVAL);
 	cr_assert_eq(policy_at(start), MPOL_DEFAULT);
 	munmap(start, 4096);
 }
