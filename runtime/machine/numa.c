@@ -401,14 +401,75 @@ static uint64_t thp_bytes(const struct numa_range *range)
 	return MIN(sum, range->size);
 }
 
+/* Whether mappings lie in the range without a gap and none reaches beyond it. */
+static bool mappings_tile(const struct numa_range *range)
+{
+	uint64_t at = (uint64_t)(uintptr_t)range->start, end = at + range->size;
+	FILE *file = fopen("/proc/self/maps", "re");
+	unsigned long from, to;
+	char line[512];
+
+	while (file && at < end && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2 && from == at)
+			at = to;
+	if (file)
+		fclose(file);
+	return at == end;
+}
+
+/* The kernel's own count for a mapping, " N0=512 N1=3 …", in pages of its kind. */
+static void add_numa_maps_line(const struct numa_range *range, const char *line, uint64_t *present,
+			       uint64_t *remote)
+{
+	for (const char *at = strstr(line, " N"); at; at = strstr(at + 1, " N")) {
+		unsigned long pages;
+		int node;
+
+		if (sscanf(at, " N%d=%lu", &node, &pages) != 2)
+			continue;
+		*present += pages;
+		*remote += range->host_node >= 0 && node != range->host_node ? pages : 0;
+	}
+}
+
+/* Counts by /proc/self/numa_maps: a walk of the page tables in one go, which for huge mappings is a
+ * hundred times cheaper than asking page by page. -ENODATA when the mappings around do not let the range be
+ * told apart. */
+static int count_by_numa_maps(const struct numa_range *range, struct numa_counts *counts)
+{
+	uint64_t start = (uint64_t)(uintptr_t)range->start, present = 0, remote = 0;
+	uint64_t total = range->size / range->page_size;
+	unsigned long from;
+	char line[1024];
+	FILE *file;
+
+	if (!mappings_tile(range))
+		return -ENODATA;
+	file = fopen("/proc/self/numa_maps", "re");
+	if (!file)
+		return -ENODATA;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%lx ", &from) == 1 && from >= start && from - start < range->size)
+			add_numa_maps_line(range, line, &present, &remote);
+	fclose(file);
+	if (present > total)
+		return -ENODATA;
+	counts->absent_pages = total - present;
+	counts->remote_pages = remote;
+	return 0;
+}
+
 int numa_read_back(const struct numa_range *range, struct numa_counts *ret)
 {
 	struct numa_counts counts = { 0 };
-	int r = count_nodes(range, &counts);
-	uint64_t pages = range->size / range->page_size - counts.absent_pages;
+	int r = count_by_numa_maps(range, &counts);
+	uint64_t pages;
 
 	if (r < 0)
+		r = count_nodes(range, &counts);
+	if (r < 0)
 		return r;
+	pages = range->size / range->page_size - counts.absent_pages;
 	if (range->page_size == PAGE_1G) {
 		counts.pages_1g = pages;
 	} else if (range->page_size == PAGE_2M) {

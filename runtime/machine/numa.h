@@ -53,7 +53,9 @@ int numa_check_free(const struct numa_range *ranges, size_t count, const char *r
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
                   unsigned int threads_per_node, struct problems *problems);
 
-/* Asks the kernel for the node of every page of a populated range. -errno of move_pages(2). */
+/* Asks the kernel for the node of every page of a populated range: by /proc/self/numa_maps where the
+ * range is told apart there, else page by page. -errno of move_pages(2). Not to be called while other
+ * threads map or unmap. */
 int numa_read_back(const struct numa_range *range, struct numa_counts *ret);
 
 #endif

@@ -90,6 +90,33 @@ Test(numa, read_back_sees_remote_and_absent_pages)
 	munmap(range.start, size);
 }
 
+/* A range inside a larger mapping is asked about page by page; the answer must be the same. */
+Test(numa, both_ways_of_reading_back_agree)
+{
+	const size_t size = 24 * MIB;
+	char *start = map(size, 0);
+	struct numa_range whole = { start, size, 4096, false, 0, 0 };
+	struct numa_range part = { start + MIB, size - 2 * MIB, 4096, false, 0, 0 };
+	struct numa_counts a, b;
+
+	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
+	/* A policy of its own keeps neighbours from being merged with it. */
+	cr_assert_eq(numa_bind_memory(start, size, 0), 0);
+	memset(start + MIB, 1, size - 4 * MIB);
+	cr_assert_eq(numa_read_back(&whole, &a), 0);
+	cr_assert_eq(numa_read_back(&part, &b), 0);
+	cr_assert_eq(a.pages_4k, (size - 4 * MIB) / 4096);
+	cr_assert_eq(b.pages_4k, a.pages_4k);
+	cr_assert_eq(a.absent_pages, 4 * MIB / 4096);
+	cr_assert_eq(b.absent_pages, 2 * MIB / 4096);
+	whole.host_node = part.host_node = 1;
+	cr_assert_eq(numa_read_back(&whole, &a), 0);
+	cr_assert_eq(numa_read_back(&part, &b), 0);
+	cr_assert_eq(a.remote_pages, a.pages_4k);
+	cr_assert_eq(b.remote_pages, a.remote_pages);
+	munmap(start, size);
+}
+
 Test(numa, transparent_huge_pages_are_counted_as_such)
 {
 	const size_t size = 64 * MIB;
