@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of requirements and their evaluation.
  *
- * Each requirement is one function that looks at the facts and says in words what it found; a verdict
- * always holds all of them, so that a refused host is mended in one visit. A feature counts only where
- * the processor has it (CPUID) and the kernel uses it (/proc/cpuinfo): microcode, firmware and
- * the command line can each take one away, and the text says which of the two is missing. */
+ * Each requirement is one function that looks at the facts and says in words what it found; a
+ * verdict always holds all of them, so that a refused host is mended in one visit. A feature counts
+ * only where the processor has it (CPUID) and the kernel uses it (/proc/cpuinfo): microcode,
+ * firmware and the command line can each take one away, and the text says which of the two is
+ * missing. */
 #include "host/admit.h"
 
 #include <errno.h>
@@ -76,7 +77,7 @@ static bool check_generation(const struct subject *s, struct verdict_row *row)
 
 	(void)list_numbers(models, sizeof(models), identity->models, identity->model_count);
 	(void)list_numbers(steppings, sizeof(steppings), identity->steppings,
-			   identity->stepping_count);
+	                   identity->stepping_count);
 	say(row->asked, "family %u, model %s, stepping %s", identity->family, models, steppings);
 	say(row->found, "family %u, model 0x%X, stepping 0x%X", s->cpu->family, s->cpu->model,
 	    s->cpu->stepping);
@@ -111,7 +112,7 @@ static const uint32_t *leaf_register(const struct cpuid_leaf *leaf, char name)
 /* What CPUID and the kernel say of one feature. CPUs whose CPUID was not read take no part, and a
  * host with none read is judged by the kernel's flags alone. */
 static bool feature(const struct subject *s, struct verdict_row *row, uint32_t leaf_number,
-		    char reg, uint8_t bit, const char *flag)
+                    char reg, uint8_t bit, const char *flag)
 {
 	bool in_flags = flags_have(s->facts->flags, flag);
 	const char *found = in_flags ? "present" : "not among the kernel's flags";
@@ -172,7 +173,7 @@ static bool check_model_features(const struct subject *s, struct verdict_row *ro
 		if (flags_have(s->facts->flags, name) || used >= VERDICT_TEXT_MAX)
 			continue;
 		n = snprintf(row->found + used, VERDICT_TEXT_MAX - used, "%s%s",
-			     used ? ", " : "hidden by microcode, firmware or the kernel: ", name);
+		             used ? ", " : "hidden by microcode, firmware or the kernel: ", name);
 		used += n > 0 ? (size_t)n : 0;
 	}
 	return used == 0;
@@ -191,8 +192,9 @@ static bool vmx_bit(const struct subject *s, struct verdict_row *row, bool has, 
 	else if (vmx->msr_mask)
 		say(row->found, "the VMX capability MSRs do not have it");
 	else
-		say(row->found, "%s", s->facts->vmx_flags[0] ? "not among the kernel's vmx flags"
-							      : "no VMX capabilities to be read");
+		say(row->found, "%s",
+		    s->facts->vmx_flags[0] ? "not among the kernel's vmx flags"
+		                           : "no VMX capabilities to be read");
 	return has;
 }
 
@@ -219,9 +221,9 @@ static bool check_tsc_scaling(const struct subject *s, struct verdict_row *row)
 static bool check_apicv(const struct subject *s, struct verdict_row *row)
 {
 	return vmx_bit(s, row,
-		       s->facts->vmx.apic_register_virtualization &&
-			       s->facts->vmx.virtual_interrupt_delivery,
-		       "APIC-register virtualization and virtual-interrupt delivery");
+	               s->facts->vmx.apic_register_virtualization &&
+	                       s->facts->vmx.virtual_interrupt_delivery,
+	               "APIC-register virtualization and virtual-interrupt delivery");
 }
 
 static bool check_posted_interrupts(const struct subject *s, struct verdict_row *row)
@@ -339,11 +341,12 @@ static bool same_cpu(const struct host_cpu *a, const struct host_cpu *b, struct 
 {
 	if (strcmp(a->vendor, b->vendor) != 0 || a->family != b->family || a->model != b->model ||
 	    a->stepping != b->stepping)
-		say(row->found, "CPU %u is %s %u/0x%X/%u, CPU %u is %s %u/0x%X/%u", a->id, a->vendor,
-		    a->family, a->model, a->stepping, b->id, b->vendor, b->family, b->model,
-		    b->stepping);
+		say(row->found, "CPU %u is %s %u/0x%X/%u, CPU %u is %s %u/0x%X/%u", a->id,
+		    a->vendor, a->family, a->model, a->stepping, b->id, b->vendor, b->family,
+		    b->model, b->stepping);
 	else if (strcmp(a->brand, b->brand) != 0)
-		say(row->found, "CPU %u is \"%s\", CPU %u is \"%s\"", a->id, a->brand, b->id, b->brand);
+		say(row->found, "CPU %u is \"%s\", CPU %u is \"%s\"", a->id, a->brand, b->id,
+		    b->brand);
 	else if (a->microcode != b->microcode)
 		say(row->found, "CPU %u has microcode 0x%x, CPU %u has 0x%x", a->id, a->microcode,
 		    b->id, b->microcode);
@@ -432,7 +435,8 @@ static bool is_required(const struct profile *profile, const char *name)
 
 	return named(&profile->required, name) ||
 	       (strcmp(name, "vendor") == 0 && identity->vendor[0]) ||
-	       (strcmp(name, "generation") == 0 && (identity->has_family || identity->model_count)) ||
+	       (strcmp(name, "generation") == 0 &&
+	        (identity->has_family || identity->model_count)) ||
 	       (strcmp(name, "brand") == 0 && identity->brand[0]);
 }
 

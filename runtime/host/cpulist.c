@@ -82,7 +82,7 @@ char *cpu_bitmap_format(const struct cpu_bitmap *bitmap, char *buffer, size_t si
 		while (cpu_bitmap_has(bitmap, last + 1))
 			last++;
 		n = last > cpu ? snprintf(buffer + used, size - used, "%s%u-%u", comma, cpu, last)
-			       : snprintf(buffer + used, size - used, "%s%u", comma, cpu);
+		               : snprintf(buffer + used, size - used, "%s%u", comma, cpu);
 		used += n > 0 ? (size_t)n : 0;
 		cpu = last;
 	}

@@ -99,8 +99,12 @@ static const struct vmx_bit {
 	const char *flags[2]; /* the kernel's names in "vmx flags", older kernels' in "flags" */
 } vmx_bits[] = {
 #define BIT(field_, msr_, bit_, ...)                                                               \
-	{ .offset = offsetof(struct host_vmx, field_), .msr = (msr_), .bit = (bit_),               \
-	  .flags = { __VA_ARGS__ } }
+	{                                                                                          \
+		.offset = offsetof(struct host_vmx, field_), .msr = (msr_), .bit = (bit_),         \
+		.flags = {                                                                         \
+			__VA_ARGS__                                                                \
+		}                                                                                  \
+	}
 	BIT(ept, 0x0b, 32 + 1, "ept"),
 	BIT(vpid, 0x0b, 32 + 5, "vpid"),
 	BIT(virtualize_x2apic, 0x0b, 32 + 4, NULL), /* the kernel does not name it */
@@ -148,8 +152,8 @@ void facts_decode(struct host_facts *facts)
 	}
 }
 
-/* Whether two CPUs are threads of one core. An APIC id with the core's SMT width cut off decides where
- * leaf 0xB tells that width; package and core numbers where it does not. */
+/* Whether two CPUs are threads of one core. An APIC id with the core's SMT width cut off decides
+ * where leaf 0xB tells that width; package and core numbers where it does not. */
 static bool same_core(const struct host_cpu *a, const struct host_cpu *b, int smt_shift)
 {
 	if (a->package != b->package)
@@ -163,7 +167,8 @@ void facts_derive_siblings(struct host_facts *facts)
 {
 	const struct cpuid_leaf *b = host_cpu_leaf(facts_reference_cpu(facts), 0xb, 0);
 	/* ECX[15:8] = 1: this subleaf is the SMT level. */
-	int shift = b && (b->ecx >> 8 & 0xff) == 1 && (b->eax & 0x1f) <= 8 ? (int)(b->eax & 0x1f) : -1;
+	int shift =
+		b && (b->ecx >> 8 & 0xff) == 1 && (b->eax & 0x1f) <= 8 ? (int)(b->eax & 0x1f) : -1;
 
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
@@ -185,10 +190,11 @@ static void probe_release(struct host_facts *facts, const char *root)
 	struct utsname name;
 
 	if (root_read(root, facts->kernel_release, sizeof(facts->kernel_release),
-		      "proc/sys/kernel/osrelease") > 0)
+	              "proc/sys/kernel/osrelease") > 0)
 		return;
 	if (*root == '\0' && uname(&name) == 0)
-		snprintf(facts->kernel_release, sizeof(facts->kernel_release), "%.64s", name.release);
+		snprintf(facts->kernel_release, sizeof(facts->kernel_release), "%.64s",
+		         name.release);
 }
 
 static struct host_cpu *find_cpu(struct host_facts *facts, uint32_t id)

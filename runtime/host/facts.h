@@ -26,14 +26,15 @@ struct host_cpu {
 	int32_t node; /* id of its node, -1: unknown */
 	int32_t package, core;
 	bool online;
-	bool allowed; /* affinity and cpuset of the probing process */
-	uint16_t siblings[FACTS_SIBLINGS_MAX]; /* hardware threads of its core, itself too, ascending */
+	bool allowed;                          /* affinity and cpuset of the probing process */
+	uint16_t siblings[FACTS_SIBLINGS_MAX]; /* hardware threads of its core, itself too,
+	                                          ascending */
 	uint8_t sibling_count;
-	uint8_t leaf_count;   /* 0: CPUID was not run there */
+	uint8_t leaf_count; /* 0: CPUID was not run there */
 	uint32_t apic_id;
-	uint32_t microcode;   /* revision, 0: unknown */
+	uint32_t microcode; /* revision, 0: unknown */
 	uint32_t family, model, stepping;
-	uint64_t flags_hash;  /* of its own /proc/cpuinfo flags, 0: unknown */
+	uint64_t flags_hash; /* of its own /proc/cpuinfo flags, 0: unknown */
 	char vendor[13];
 	char brand[49]; /* without spaces at its ends */
 	struct cpuid_leaf leaves[FACTS_LEAVES_MAX];
@@ -93,9 +94,9 @@ struct host_facts {
 	struct host_kvm kvm;
 	size_t vulnerability_count, node_count, cpu_count;
 	struct host_named vulnerabilities[FACTS_VULNERABILITIES_MAX];
-	struct host_node nodes[FACTS_NODES_MAX]; /* ascending by id */
+	struct host_node nodes[FACTS_NODES_MAX];             /* ascending by id */
 	uint8_t distances[FACTS_NODES_MAX][FACTS_NODES_MAX]; /* by position in nodes; 0: unknown */
-	struct host_cpu cpus[FACTS_CPUS_MAX]; /* ascending by id */
+	struct host_cpu cpus[FACTS_CPUS_MAX];                /* ascending by id */
 };
 
 /* Zeroed facts, or NULL; free() them. */
@@ -117,7 +118,8 @@ const struct cpuid_leaf *host_cpu_leaf(const struct host_cpu *cpu, uint32_t leaf
 const char *facts_kvm_parameter(const struct host_facts *facts, const char *name);
 /* 10 for a node to itself, the firmware's figure between others, 20 where that is unknown. */
 uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t to);
-/* The first CPU that is online, and where CPUID was run if there is one; never NULL after a probe. */
+/* The first CPU that is online, and where CPUID was run if there is one; never NULL after a probe.
+ */
 const struct host_cpu *facts_reference_cpu(const struct host_facts *facts);
 /* Whether " name " is one of `flags` or `vmx_flags`. */
 bool flags_have(const char *flags, const char *name);

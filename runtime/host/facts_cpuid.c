@@ -2,7 +2,8 @@
 /* CPUID and VMX capability MSRs of the real processors (SDM 2A CPUID, 3D appendix A).
  *
  * CPUID answers for the CPU that executes it, so a thread of its own visits each CPU in turn; the
- * caller's affinity is not touched. A CPU outside the affinity is asked through /dev/cpu/N/cpuid. */
+ * caller's affinity is not touched. A CPU outside the affinity is asked through /dev/cpu/N/cpuid.
+ */
 #include "host/probe.h"
 
 #include <assert.h>
@@ -25,7 +26,7 @@ static int cpuid(int fd, uint32_t leaf, uint32_t subleaf, struct cpuid_leaf *ret
 	} else {
 		/* cpuid(4): the file position is the leaf, its upper half the subleaf. */
 		ssize_t n = pread(fd, registers, sizeof(registers),
-				  (off_t)((uint64_t)subleaf << 32 | leaf));
+		                  (off_t)((uint64_t)subleaf << 32 | leaf));
 
 		if (n != (ssize_t)sizeof(registers))
 			return n < 0 ? -errno : -EIO;
@@ -38,8 +39,8 @@ static int cpuid(int fd, uint32_t leaf, uint32_t subleaf, struct cpuid_leaf *ret
 	return 0;
 }
 
-/* Adds a leaf; false when there is no room or no answer. Leaves of zeros say nothing and would crowd
- * out others: they are left out, except as the end of a list of subleaves. */
+/* Adds a leaf; false when there is no room or no answer. Leaves of zeros say nothing and would
+ * crowd out others: they are left out, except as the end of a list of subleaves. */
 static bool add_leaf(struct host_cpu *cpu, int fd, uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid_leaf *at = &cpu->leaves[cpu->leaf_count];
@@ -54,7 +55,10 @@ static bool add_leaf(struct host_cpu *cpu, int fd, uint32_t leaf, uint32_t suble
 /* Subleaves of the leaf just added that are worth keeping: as many as it says there are. */
 static void add_subleaves(struct host_cpu *cpu, int fd, uint32_t leaf)
 {
-	const uint32_t limit = leaf == 0x4 ? 5 : leaf == 0xb ? 2 : leaf == 0xd || leaf == 0x7 ? 1 : 0;
+	const uint32_t limit = leaf == 0x4                  ? 5
+	                       : leaf == 0xb                ? 2
+	                       : leaf == 0xd || leaf == 0x7 ? 1
+	                                                    : 0;
 	const struct cpuid_leaf *last = &cpu->leaves[cpu->leaf_count - 1];
 
 	if (last->leaf != leaf || (leaf == 0x7 && last->eax == 0))
@@ -62,7 +66,8 @@ static void add_subleaves(struct host_cpu *cpu, int fd, uint32_t leaf)
 	for (uint32_t subleaf = 1; subleaf <= limit; subleaf++) {
 		last = &cpu->leaves[cpu->leaf_count - 1];
 		if ((leaf == 0x4 && (last->eax & 0x1f) == 0) ||
-		    (leaf == 0xb && (last->ecx >> 8 & 0xff) == 0) || !add_leaf(cpu, fd, leaf, subleaf))
+		    (leaf == 0xb && (last->ecx >> 8 & 0xff) == 0) ||
+		    !add_leaf(cpu, fd, leaf, subleaf))
 			return;
 	}
 }
@@ -96,7 +101,10 @@ static void read_few_leaves(struct host_cpu *cpu)
 	static const struct {
 		uint32_t leaf, subleaf;
 	} few[] = {
-		{ 0, 0 }, { 1, 0 }, { 0xb, 0 }, { 0x80000007, 0 },
+		{ 0, 0 },
+		{ 1, 0 },
+		{ 0xb, 0 },
+		{ 0x80000007, 0 },
 	};
 
 	cpu->leaf_count = 0;
@@ -132,7 +140,7 @@ void host_cpu_decode(struct host_cpu *cpu)
 	const struct cpuid_leaf *b = host_cpu_leaf(cpu, 0xb, 0);
 
 	static_assert(offsetof(struct cpuid_leaf, edx) - offsetof(struct cpuid_leaf, eax) == 12,
-		      "the four registers adjoin");
+	              "the four registers adjoin");
 	if (zero) {
 		memcpy(cpu->vendor, &zero->ebx, 4);
 		memcpy(cpu->vendor + 4, &zero->edx, 4);

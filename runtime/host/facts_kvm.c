@@ -14,7 +14,10 @@ static const struct {
 	const char *name;
 	int number;
 } capabilities[] = {
-#define CAP(name_) { #name_, KVM_CAP_##name_ }
+#define CAP(name_)                                                                                 \
+	{                                                                                          \
+#name_, KVM_CAP_##name_                                                            \
+	}
 	CAP(IRQCHIP),
 	CAP(USER_MEMORY),
 	CAP(SET_TSS_ADDR),
@@ -80,7 +83,7 @@ void probe_kvm(struct host_facts *facts)
 		int value = ioctl(fd, KVM_CHECK_EXTENSION, capabilities[i].number);
 
 		snprintf(kvm->capabilities[i].name, sizeof(kvm->capabilities[i].name), "%s",
-			 capabilities[i].name);
+		         capabilities[i].name);
 		kvm->capabilities[i].value = MAX(value, 0);
 	}
 	kvm->capability_count = ARRAY_SIZE(capabilities);

@@ -48,7 +48,7 @@ static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *
 		const Axvm__V1__CpuidLeaf *leaf = message->cpuid[i];
 
 		cpu->leaves[i] = (struct cpuid_leaf){ leaf->leaf, leaf->subleaf, leaf->eax,
-						      leaf->ebx,  leaf->ecx,     leaf->edx };
+			                              leaf->ebx,  leaf->ecx,     leaf->edx };
 	}
 	cpu->leaf_count = (uint8_t)message->n_cpuid;
 	COPY(cpu->vendor, message->vendor);
@@ -67,7 +67,7 @@ static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *
 }
 
 static int node_from_message(const Axvm__V1__NodeFacts *message, struct host_facts *facts,
-			     struct host_node *node)
+                             struct host_node *node)
 {
 	if (!message->has_id || message->id >= FACTS_CPUS_MAX ||
 	    message->n_huge_pages > FACTS_HUGE_SIZES_MAX)

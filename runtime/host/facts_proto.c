@@ -84,7 +84,7 @@ static char **words(struct builder *builder, const char *flags, size_t *ret_coun
 }
 
 static void cpu_to_message(struct builder *builder, const struct host_cpu *cpu,
-			   Axvm__V1__CpuFacts *message)
+                           Axvm__V1__CpuFacts *message)
 {
 	char microcode[16];
 
@@ -115,7 +115,7 @@ static void cpu_to_message(struct builder *builder, const struct host_cpu *cpu,
 	for (size_t i = 0; message->smt_siblings && i < cpu->sibling_count; i++)
 		message->smt_siblings[message->n_smt_siblings++] = cpu->siblings[i];
 	message->cpuid = NEW_ARRAY(builder, Axvm__V1__CpuidLeaf, axvm__v1__cpuid_leaf__init,
-				   cpu->leaf_count);
+	                           cpu->leaf_count);
 	message->n_cpuid = message->cpuid ? cpu->leaf_count : 0;
 	for (size_t i = 0; i < message->n_cpuid; i++) {
 		const struct cpuid_leaf *leaf = &cpu->leaves[i];
@@ -130,7 +130,7 @@ static void cpu_to_message(struct builder *builder, const struct host_cpu *cpu,
 }
 
 static void node_to_message(struct builder *builder, const struct host_facts *facts,
-			    const struct host_node *node, Axvm__V1__NodeFacts *message)
+                            const struct host_node *node, Axvm__V1__NodeFacts *message)
 {
 	SET(message, id, node->id);
 	SET(message, allowed, node->allowed);
@@ -141,7 +141,7 @@ static void node_to_message(struct builder *builder, const struct host_facts *fa
 		if (facts->cpus[i].node == (int32_t)node->id)
 			message->cpus[message->n_cpus++] = facts->cpus[i].id;
 	message->huge_pages = NEW_ARRAY(builder, Axvm__V1__HugePages, axvm__v1__huge_pages__init,
-					node->huge_count);
+	                                node->huge_count);
 	message->n_huge_pages = message->huge_pages ? node->huge_count : 0;
 	for (size_t i = 0; i < message->n_huge_pages; i++) {
 		SET(message->huge_pages[i], size_kib, node->huge[i].size_kib);
@@ -196,14 +196,14 @@ static Axvm__V1__KvmFacts *kvm_to_message(struct builder *builder, const struct 
 	SET(message, max_vcpus, kvm->max_vcpus);
 	SET(message, error_number, kvm->error_number);
 	message->capabilities = NEW_ARRAY(builder, Axvm__V1__KvmCapability,
-					  axvm__v1__kvm_capability__init, kvm->capability_count);
+	                                  axvm__v1__kvm_capability__init, kvm->capability_count);
 	message->n_capabilities = message->capabilities ? kvm->capability_count : 0;
 	for (size_t i = 0; i < message->n_capabilities; i++) {
 		message->capabilities[i]->name = text(builder, kvm->capabilities[i].name);
 		SET(message->capabilities[i], value, kvm->capabilities[i].value);
 	}
 	message->parameters = NEW_ARRAY(builder, Axvm__V1__ModuleParameter,
-					axvm__v1__module_parameter__init, kvm->parameter_count);
+	                                axvm__v1__module_parameter__init, kvm->parameter_count);
 	message->n_parameters = message->parameters ? kvm->parameter_count : 0;
 	for (size_t i = 0; i < message->n_parameters; i++) {
 		message->parameters[i]->name = text(builder, kvm->parameters[i].name);
@@ -213,26 +213,25 @@ static Axvm__V1__KvmFacts *kvm_to_message(struct builder *builder, const struct 
 }
 
 static void arrays_to_message(struct builder *builder, const struct host_facts *facts,
-			      Axvm__V1__HostFacts *message)
+                              Axvm__V1__HostFacts *message)
 {
-	message->cpus = NEW_ARRAY(builder, Axvm__V1__CpuFacts, axvm__v1__cpu_facts__init,
-				  facts->cpu_count);
+	message->cpus =
+		NEW_ARRAY(builder, Axvm__V1__CpuFacts, axvm__v1__cpu_facts__init, facts->cpu_count);
 	message->n_cpus = message->cpus ? facts->cpu_count : 0;
 	for (size_t i = 0; i < message->n_cpus; i++)
 		cpu_to_message(builder, &facts->cpus[i], message->cpus[i]);
 	message->nodes = NEW_ARRAY(builder, Axvm__V1__NodeFacts, axvm__v1__node_facts__init,
-				   facts->node_count);
+	                           facts->node_count);
 	message->n_nodes = message->nodes ? facts->node_count : 0;
 	for (size_t i = 0; i < message->n_nodes; i++)
 		node_to_message(builder, facts, &facts->nodes[i], message->nodes[i]);
-	message->distances =
-		take(builder, facts->node_count * facts->node_count, sizeof(uint32_t));
+	message->distances = take(builder, facts->node_count * facts->node_count, sizeof(uint32_t));
 	for (size_t i = 0; message->distances && i < facts->node_count; i++)
 		for (size_t k = 0; k < facts->node_count; k++)
 			message->distances[message->n_distances++] = facts->distances[i][k];
-	message->vulnerabilities = NEW_ARRAY(builder, Axvm__V1__Vulnerability,
-					     axvm__v1__vulnerability__init,
-					     facts->vulnerability_count);
+	message->vulnerabilities =
+		NEW_ARRAY(builder, Axvm__V1__Vulnerability, axvm__v1__vulnerability__init,
+	                  facts->vulnerability_count);
 	message->n_vulnerabilities = message->vulnerabilities ? facts->vulnerability_count : 0;
 	for (size_t i = 0; i < message->n_vulnerabilities; i++) {
 		message->vulnerabilities[i]->name = text(builder, facts->vulnerabilities[i].name);

@@ -11,8 +11,8 @@
 int facts_to_message(const struct host_facts *facts, Axvm__V1__HostFacts **ret);
 
 /* Fills zeroed facts from a message of any origin: -EINVAL when there are no CPUs, or more of
- * anything than the struct holds, a CPU or node id twice or out of order. What does not follow from other
- * fields is taken as given. */
+ * anything than the struct holds, a CPU or node id twice or out of order. What does not follow from
+ * other fields is taken as given. */
 int facts_from_message(const Axvm__V1__HostFacts *message, struct host_facts *facts);
 
 /* The same from packed bytes; -EBADMSG when they are no HostFacts. */

@@ -147,7 +147,7 @@ static void copy_trimmed(char *out, size_t size, const char *value)
 }
 
 static void take_row(struct host_facts *facts, struct host_cpu *cpu, const char *key,
-		     const char *value)
+                     const char *value)
 {
 	static const struct {
 		const char *key;
@@ -192,7 +192,7 @@ static struct host_cpu *cpu_entry(struct host_facts *facts, uint32_t id)
 	if (facts->cpu_count == FACTS_CPUS_MAX || id >= FACTS_CPUS_MAX)
 		return NULL;
 	memmove(&facts->cpus[at + 1], &facts->cpus[at],
-		(facts->cpu_count - at) * sizeof(facts->cpus[0]));
+	        (facts->cpu_count - at) * sizeof(facts->cpus[0]));
 	facts->cpus[at] = (struct host_cpu){ .id = id, .node = -1, .package = -1, .core = -1 };
 	facts->cpu_count++;
 	return &facts->cpus[at];
@@ -317,8 +317,8 @@ static void probe_huge_pages(struct host_node *node, const char *root)
 
 		if (sscanf(entry->d_name, "hugepages-%lukB", &pages.size_kib) != 1)
 			continue;
-		snprintf(directory, sizeof(directory), "sys/devices/system/node/node%u/hugepages/%s",
-			 node->id, entry->d_name);
+		snprintf(directory, sizeof(directory),
+		         "sys/devices/system/node/node%u/hugepages/%s", node->id, entry->d_name);
 		pages.total = (uint64_t)root_number(root, 0, directory, "nr_hugepages");
 		pages.free = (uint64_t)root_number(root, 0, directory, "free_hugepages");
 		for (; at > 0 && node->huge[at - 1].size_kib > pages.size_kib; at--)
@@ -329,7 +329,7 @@ static void probe_huge_pages(struct host_node *node, const char *root)
 }
 
 static void probe_node(struct host_facts *facts, const char *root, struct host_node *node,
-		       bool huge)
+                       bool huge)
 {
 	char text[4096];
 	struct cpu_bitmap cpus = { 0 };
@@ -341,12 +341,12 @@ static void probe_node(struct host_facts *facts, const char *root, struct host_n
 		if (cpu_bitmap_has(&cpus, facts->cpus[i].id))
 			facts->cpus[i].node = (int32_t)node->id;
 	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/meminfo",
-		      node->id) > 0) {
+	              node->id) > 0) {
 		node->memory_mib = meminfo_kib(text, "MemTotal:") / 1024;
 		node->free_mib = meminfo_kib(text, "MemFree:") / 1024;
 	}
 	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/distance",
-		      node->id) > 0) {
+	              node->id) > 0) {
 		char *at = text;
 
 		for (size_t k = 0; k < FACTS_NODES_MAX; k++)
@@ -401,7 +401,7 @@ void probe_vulnerabilities(struct host_facts *facts, const char *root)
 }
 
 static void take_parameter(struct host_facts *facts, const char *root, const char *module,
-			   const char *name)
+                           const char *name)
 {
 	struct host_kvm *kvm = &facts->kvm;
 	struct host_named row = { 0 };
@@ -410,7 +410,7 @@ static void take_parameter(struct host_facts *facts, const char *root, const cha
 
 	if (at == FACTS_PARAMETERS_MAX || n < 0 || (size_t)n >= sizeof(row.name) ||
 	    root_read(root, row.value, sizeof(row.value), "sys/module/%s/parameters/%s", module,
-		      name) < 0)
+	              name) < 0)
 		return;
 	for (; at > 0 && strcmp(kvm->parameters[at - 1].name, row.name) > 0; at--)
 		kvm->parameters[at] = kvm->parameters[at - 1];

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Placement of vCPUs and I/O threads.
  *
- * 1. Each guest node gets a host node: the one asked for; or the lowest that no other guest node has
- *    and that holds its vCPUs on whole cores and its memory; or the lowest that holds its vCPUs at all; or,
- *    when overcommit is allowed, the one with most CPUs.
+ * 1. Each guest node gets a host node: the one asked for; or the lowest that no other guest node
+ * has and that holds its vCPUs on whole cores and its memory; or the lowest that holds its vCPUs at
+ * all; or, when overcommit is allowed, the one with most CPUs.
  * 2. Inside a host node CPUs are ordered: cores of which every thread is usable first, then by core
  *    (lowest CPU number of it), then by thread. vCPUs take them in that order, so neighbours in the
  *    guest are neighbours on a core. What a guest node took is gone for the next one.
- * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without vCPUs;
- *    else the idle thread of a core; else it shares with the last vCPU.
+ * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without
+ * vCPUs; else the idle thread of a core; else it shares with the last vCPU.
  */
 #include "host/placement.h"
 
@@ -25,7 +25,6 @@ struct plan {
 	struct placement out;
 	struct cpu_bitmap placed; /* vCPUs */
 	struct cpu_bitmap taken;  /* host CPUs, by vCPUs */
-	struct cpu_bitmap owned;  /* and the other threads of a dedicated VM's cores */
 	int error;
 };
 
@@ -68,10 +67,11 @@ static int by_key(const void *a, const void *b)
 	return (x->key > y->key) - (x->key < y->key);
 }
 
-/* Free CPUs of a host node (-1: of all) in the order of preference; *ret_whole of them, the first ones,
- * are on cores that are whole and untouched. A dedicated VM has no others. Returns how many. */
+/* Free CPUs of a host node (-1: of all) in the order of preference; *ret_whole of them, the first
+ * ones, are on cores that are whole and untouched. A dedicated VM has no others, and so the thread
+ * that one guest node leaves idle on a core is never given to the next. Returns how many. */
 static size_t candidates(const struct plan *plan, int32_t node, struct ranked *ret_list,
-			 size_t *ret_whole)
+                         size_t *ret_whole)
 {
 	size_t count = 0, wholes = 0;
 
@@ -80,7 +80,7 @@ static size_t candidates(const struct plan *plan, int32_t node, struct ranked *r
 		bool whole;
 
 		if (!usable(cpu) || (node >= 0 && cpu->node != node) ||
-		    cpu_bitmap_has(&plan->owned, cpu->id))
+		    cpu_bitmap_has(&plan->taken, cpu->id))
 			continue;
 		whole = whole_core(plan->facts, cpu) && core_untouched(plan, cpu);
 		if (!whole && plan->request->dedicated)
@@ -98,21 +98,14 @@ static size_t candidates(const struct plan *plan, int32_t node, struct ranked *r
 
 static uint8_t guest_node_of(const struct placement_request *request, uint32_t vcpu)
 {
-	return request->vcpu_nodes ? request->vcpu_nodes[vcpu]
-				   : placement_dealt_node(vcpu, request->vcpus, request->node_count);
+	return request->vcpu_nodes
+	               ? request->vcpu_nodes[vcpu]
+	               : placement_dealt_node(vcpu, request->vcpus, request->node_count);
 }
 
 uint8_t placement_dealt_node(uint32_t vcpu, uint32_t vcpus, size_t nodes)
 {
 	return (uint8_t)((uint64_t)vcpu * nodes / vcpus);
-}
-
-static void take_cpu(struct plan *plan, const struct host_cpu *cpu)
-{
-	cpu_bitmap_add(&plan->taken, cpu->id);
-	cpu_bitmap_add(&plan->owned, cpu->id);
-	for (size_t i = 0; plan->request->dedicated && i < cpu->sibling_count; i++)
-		cpu_bitmap_add(&plan->owned, cpu->siblings[i]);
 }
 
 /* --------------------------------------------------------------------------------------- nodes */
@@ -135,8 +128,8 @@ static bool host_node_used(const struct plan *plan, int32_t host_node)
 }
 
 /* How well a host node suits a guest node; larger is better, 0 is not at all. */
-static uint32_t suitability(const struct plan *plan, const struct host_node *node, size_t guest_node,
-			    uint32_t wanted)
+static uint32_t suitability(const struct plan *plan, const struct host_node *node,
+                            size_t guest_node, uint32_t wanted)
 {
 	struct ranked list[FACTS_CPUS_MAX];
 	size_t whole = 0, usable_cpus = 0;
@@ -146,7 +139,7 @@ static uint32_t suitability(const struct plan *plan, const struct host_node *nod
 
 	for (size_t i = 0; i < plan->facts->cpu_count; i++)
 		usable_cpus += usable(&plan->facts->cpus[i]) &&
-			       plan->facts->cpus[i].node == (int32_t)node->id;
+		               plan->facts->cpus[i].node == (int32_t)node->id;
 	if (!node->allowed || (usable_cpus == 0 && wanted > 0))
 		return 0;
 	if (whole >= wanted)
@@ -179,10 +172,12 @@ static int32_t choose_node(const struct plan *plan, size_t guest_node)
 	return best;
 }
 
-static void refuse(struct plan *plan, enum problem_code code, const char *field, const char *message)
+static void refuse(struct plan *plan, enum problem_code code, const char *field,
+                   const char *message)
 {
-	plan->error = problems_add(plan->problems, code, code == PROBLEM_SPEC_INVALID ? EINVAL : ENOSPC,
-				   field, "%s", message);
+	plan->error =
+		problems_add(plan->problems, code, code == PROBLEM_SPEC_INVALID ? EINVAL : ENOSPC,
+	                     field, "%s", message);
 }
 
 static void check_asked_node(struct plan *plan, size_t guest_node)
@@ -195,7 +190,7 @@ static void check_asked_node(struct plan *plan, size_t guest_node)
 		return;
 	snprintf(field, sizeof(field), "memory.nodes[%zu].host_node", guest_node);
 	snprintf(message, sizeof(message), "host node %d %s", plan->request->host_node[guest_node],
-		 node ? "is outside the cpuset of this process" : "does not exist");
+	         node ? "is outside the cpuset of this process" : "does not exist");
 	refuse(plan, PROBLEM_HOST_LIMIT, field, message);
 }
 
@@ -219,7 +214,7 @@ static void put(struct plan *plan, uint32_t vcpu, const struct host_cpu *cpu)
 		if (cpu_bitmap_has(&plan->placed, i) && plan->out.vcpus[i].cpu == cpu->id)
 			plan->out.vcpus[i].shared = true;
 	cpu_bitmap_add(&plan->placed, vcpu);
-	take_cpu(plan, cpu);
+	cpu_bitmap_add(&plan->taken, cpu->id);
 }
 
 /* More vCPUs than CPUs: round robin over all usable CPUs of the node, free or not. */
@@ -258,10 +253,11 @@ static void place_node(struct plan *plan, size_t guest_node)
 	if (host_node >= 0)
 		snprintf(where, sizeof(where), "host node %d", host_node);
 	snprintf(message, sizeof(message),
-		 "guest node %zu asks for %u %s on %s, where %zu %s free within the affinity and cpuset "
-		 "of this process",
-		 guest_node, wanted, plan->request->dedicated ? "CPUs of whole cores" : "CPUs", where,
-		 count, count == 1 ? "is" : "are");
+	         "guest node %zu asks for %u %s on %s, where %zu %s free within the affinity and "
+	         "cpuset "
+	         "of this process",
+	         guest_node, wanted, plan->request->dedicated ? "CPUs of whole cores" : "CPUs",
+	         where, count, count == 1 ? "is" : "are");
 	refuse(plan, PROBLEM_HOST_LIMIT, plan->request->dedicated ? "cpus.tenancy" : "cpus.count",
 	       message);
 }
@@ -275,9 +271,9 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 	snprintf(field, sizeof(field), "cpus.pins[%u]", vcpu);
 	if (!usable(cpu)) {
 		snprintf(message, sizeof(message), "host CPU %u %s", pin,
-			 !cpu ? "does not exist"
-			      : !cpu->online ? "is offline"
-					     : "is outside the affinity or cpuset of this process");
+		         !cpu           ? "does not exist"
+		         : !cpu->online ? "is offline"
+		                        : "is outside the affinity or cpuset of this process");
 		refuse(plan, PROBLEM_HOST_LIMIT, field, message);
 		return;
 	}
@@ -288,8 +284,10 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 	}
 	if (plan->request->dedicated && !whole_core(plan->facts, cpu)) {
 		snprintf(message, sizeof(message),
-			 "a dedicated VM needs every thread of host CPU %u's core; one is offline or "
-			 "outside the affinity of this process", pin);
+		         "a dedicated VM needs every thread of host CPU %u's core; one is offline "
+		         "or "
+		         "outside the affinity of this process",
+		         pin);
 		refuse(plan, PROBLEM_HOST_LIMIT, field, message);
 		return;
 	}
@@ -310,8 +308,8 @@ static void follow_pins(struct plan *plan)
 
 /* -------------------------------------------------------------------------------------- threads */
 
-/* Rank of a CPU for the I/O thread of a host node: 3 a core without vCPUs, 2 an idle thread beside a
- * vCPU, 1 a vCPU's own CPU. */
+/* Rank of a CPU for the I/O thread of a host node: 3 a core without vCPUs, 2 an idle thread beside
+ * a vCPU, 1 a vCPU's own CPU. */
 static int io_rank(const struct plan *plan, const struct host_cpu *cpu)
 {
 	if (cpu_bitmap_has(&plan->taken, cpu->id))
@@ -335,7 +333,7 @@ static void place_io(struct plan *plan)
 
 				/* The second pass is for nodes without a usable CPU: any other. */
 				if (!usable(cpu) || (pass == 0 && node->host_node >= 0 &&
-						     cpu->node != node->host_node))
+				                     cpu->node != node->host_node))
 					continue;
 				if (rank > best_rank || (rank == best_rank && rank <= 2)) {
 					best_rank = rank;
@@ -359,7 +357,8 @@ static int check_request(struct plan *plan)
 	if (request->node_count == 0 || request->node_count > PLACEMENT_NODES_MAX)
 		refuse(plan, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8");
 	if (request->pin_count != 0 && request->pin_count != request->vcpus)
-		refuse(plan, PROBLEM_SPEC_INVALID, "cpus.pins", "must be absent or one for each vCPU");
+		refuse(plan, PROBLEM_SPEC_INVALID, "cpus.pins",
+		       "must be absent or one for each vCPU");
 	for (uint32_t i = 0; plan->error == 0 && request->vcpu_nodes && i < request->vcpus; i++)
 		if (request->vcpu_nodes[i] >= request->node_count) {
 			char field[PROBLEM_FIELD_MAX];

@@ -52,10 +52,10 @@ static int take_identity(struct profile_identity *identity, const Axvm__V1__CpuI
 	if (copy_text(identity->vendor, sizeof(identity->vendor), message->vendor) < 0 ||
 	    copy_text(identity->brand, sizeof(identity->brand), message->brand) < 0 ||
 	    copy_numbers(identity->models, &identity->model_count, message->models,
-			 message->n_models) < 0)
+	                 message->n_models) < 0)
 		return -EINVAL;
 	return copy_numbers(identity->steppings, &identity->stepping_count, message->steppings,
-			    message->n_steppings);
+	                    message->n_steppings);
 }
 
 static int take_tenancy(struct profile *profile, const Axvm__V1__TenancyTuning *message)
@@ -94,13 +94,14 @@ static int take_profile(struct profile *profile, const Axvm__V1__Profile *messag
 {
 	profile->development = message->development;
 	if (copy_text(profile->name, sizeof(profile->name), message->name) < 0 ||
-	    copy_text(profile->description, sizeof(profile->description), message->description) < 0 ||
+	    copy_text(profile->description, sizeof(profile->description), message->description) <
+	            0 ||
 	    take_identity(&profile->identity, message->identity) < 0 ||
 	    copy_names(&profile->required, message->required, message->n_required) < 0 ||
 	    copy_names(&profile->used_when_present, message->used_when_present,
-		       message->n_used_when_present) < 0 ||
+	               message->n_used_when_present) < 0 ||
 	    copy_names(&profile->model_features, message->model_features,
-		       message->n_model_features) < 0 ||
+	               message->n_model_features) < 0 ||
 	    check_names(&profile->required) < 0 || check_names(&profile->used_when_present) < 0 ||
 	    message->n_guest_cpuid > PROFILE_MASKS_MAX)
 		return -EINVAL;
@@ -110,8 +111,9 @@ static int take_profile(struct profile *profile, const Axvm__V1__Profile *messag
 	for (size_t i = 0; i < message->n_guest_cpuid; i++) {
 		const Axvm__V1__CpuidMask *mask = message->guest_cpuid[i];
 
-		profile->masks[i] = (struct profile_cpuid_mask){ mask->leaf, mask->subleaf, mask->eax,
-								 mask->ebx,  mask->ecx,     mask->edx };
+		profile->masks[i] =
+			(struct profile_cpuid_mask){ mask->leaf, mask->subleaf, mask->eax,
+			                             mask->ebx,  mask->ecx,     mask->edx };
 	}
 	profile->mask_count = message->n_guest_cpuid;
 	return 0;

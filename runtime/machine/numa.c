@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory policy, parallel population and the proof of placement.
  *
- * Population: a worker is a thread pinned to one CPU of a node; the workers of a range claim chunks of
- * it from an atomic counter, so that a slow one holds up nobody. All threads are created before the
- * first is let go, since a thread's stack and a page fault want the same mmap lock. */
+ * Population: a worker is a thread pinned to one CPU of a node; the workers of a range claim chunks
+ * of it from an atomic counter, so that a slow one holds up nobody. All threads are created before
+ * the first is let go, since a thread's stack and a page fault want the same mmap lock. */
 #include "machine/numa.h"
 
 #include <errno.h>
@@ -147,7 +147,8 @@ static void *worker_main(void *arg)
 }
 
 /* CPUs of the range's node that this process may use, at most `most`. */
-static unsigned int cpus_of(const struct host_facts *facts, int node, unsigned int most, int *ret_cpus)
+static unsigned int cpus_of(const struct host_facts *facts, int node, unsigned int most,
+                            int *ret_cpus)
 {
 	unsigned int count = 0;
 
@@ -162,7 +163,7 @@ static unsigned int cpus_of(const struct host_facts *facts, int node, unsigned i
 
 /* Creates a job's workers; a thread that cannot be had leaves its work to the others. */
 static size_t staff(struct job *job, const struct host_facts *facts, unsigned int most,
-		    struct worker *workers, size_t room, pthread_mutex_t *start)
+                    struct worker *workers, size_t room, pthread_mutex_t *start)
 {
 	int cpus[WORKERS_PER_NODE_MAX];
 	size_t chunks = job->range->size / MAX((size_t)CHUNK, (size_t)job->range->page_size) + 1;
@@ -183,9 +184,10 @@ static uint64_t free_huge(const char *root, int node, uint64_t page_size)
 	char path[160], text[32] = "0";
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/hugepages/hugepages-%llukB/"
-				     "free_hugepages",
-		 root ? root : "", node, (unsigned long long)(page_size / KIB));
+	snprintf(path, sizeof(path),
+	         "%s/sys/devices/system/node/node%d/hugepages/hugepages-%llukB/"
+	         "free_hugepages",
+	         root ? root : "", node, (unsigned long long)(page_size / KIB));
 	file = fopen(path, "re");
 	if (!file)
 		return 0;
@@ -206,18 +208,19 @@ static int refuse(const struct job *job, struct problems *problems)
 		snprintf(where, sizeof(where), " on host node %d", range->host_node);
 	if (range->page_size == PAGE_4K)
 		return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
-				    "%llu MiB%s could not be populated: %s",
-				    (unsigned long long)(range->size / MIB), where, strerror(error));
-	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
-			    "%llu huge pages of %llu KiB%s asked for, and one was not to be had "
-			    "(%llu free there now): %s",
-			    (unsigned long long)(range->size / range->page_size),
-			    (unsigned long long)(range->page_size / KIB), where,
-			    (unsigned long long)(range->host_node < 0
-							 ? 0
-							 : free_huge(NULL, range->host_node,
-								     range->page_size)),
-			    strerror(error));
+		                    "%llu MiB%s could not be populated: %s",
+		                    (unsigned long long)(range->size / MIB), where,
+		                    strerror(error));
+	return problems_add(
+		problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
+		"%llu huge pages of %llu KiB%s asked for, and one was not to be had "
+		"(%llu free there now): %s",
+		(unsigned long long)(range->size / range->page_size),
+		(unsigned long long)(range->page_size / KIB), where,
+		(unsigned long long)(range->host_node < 0
+	                                     ? 0
+	                                     : free_huge(NULL, range->host_node, range->page_size)),
+		strerror(error));
 }
 
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
@@ -238,10 +241,11 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 		atomic_init(&jobs[i].error, 0);
 		if (workers)
 			threads += staff(&jobs[i], facts, threads_per_node, workers + threads,
-					 WORKERS_MAX - threads, &start);
+			                 WORKERS_MAX - threads, &start);
 	}
 	pthread_mutex_unlock(&start);
-	/* What no thread could be had for is done here; and where all could, this finds nothing left. */
+	/* What no thread could be had for is done here; and where all could, this finds nothing
+	 * left. */
 	for (size_t i = 0; i < count && threads < count; i++)
 		work(&jobs[i]);
 	for (size_t i = 0; i < threads; i++)
@@ -254,18 +258,18 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 
 /* --------------------------------------------------------------------------------- room, before */
 
-/* Kilobytes that ordinary pages can still be had from: free ones and clean page cache, less what the
- * kernel keeps for itself. */
+/* Kilobytes that ordinary pages can still be had from: free ones and clean page cache, less what
+ * the kernel keeps for itself. */
 static uint64_t free_kib(const char *root, int node)
 {
 	static const char *const rows[] = { "MemFree:", "Active(file):", "Inactive(file):",
-					    "SReclaimable:" };
+		                            "SReclaimable:" };
 	char path[128], line[256];
 	uint64_t total = 0, sum = 0, reserve;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/meminfo", root ? root : "",
-		 node);
+	         node);
 	file = fopen(path, "re");
 	if (!file)
 		return 0;
@@ -295,7 +299,7 @@ struct demand {
 static uint64_t available(const char *root, int node, uint64_t page_size)
 {
 	return page_size == PAGE_4K ? free_kib(root, node) * KIB
-				    : free_huge(root, node, page_size) * page_size;
+	                            : free_huge(root, node, page_size) * page_size;
 }
 
 static int check_demand(const struct demand *demand, const char *root, struct problems *problems)
@@ -315,12 +319,12 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 		return 0;
 	if (demand->page_size != PAGE_4K)
 		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
-			 (unsigned long long)(demand->page_size / KIB));
+		         (unsigned long long)(demand->page_size / KIB));
 	snprintf(field, sizeof(field), "memory.nodes[%u].size_mib", demand->guest_node);
 	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
-			    "%s: asked %llu MiB of %s, free %llu MiB", where,
-			    (unsigned long long)(demand->bytes / MIB), kind,
-			    (unsigned long long)(have / MIB));
+	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
+	                    (unsigned long long)(demand->bytes / MIB), kind,
+	                    (unsigned long long)(have / MIB));
 }
 
 int numa_check_free(const struct numa_range *ranges, size_t count, const char *root,
@@ -336,11 +340,11 @@ int numa_check_free(const struct numa_range *ranges, size_t count, const char *r
 		size_t k = 0;
 
 		while (k < used && (demands[k].host_node != ranges[i].host_node ||
-				    demands[k].page_size != ranges[i].page_size))
+		                    demands[k].page_size != ranges[i].page_size))
 			k++;
 		if (k == used)
-			demands[used++] = (struct demand){ ranges[i].host_node, ranges[i].page_size, 0,
-							   ranges[i].guest_node };
+			demands[used++] = (struct demand){ ranges[i].host_node, ranges[i].page_size,
+				                           0, ranges[i].guest_node };
 		if (__builtin_add_overflow(demands[k].bytes, ranges[i].size, &demands[k].bytes))
 			demands[k].bytes = UINT64_MAX;
 	}
@@ -373,13 +377,14 @@ static int count_nodes(const struct numa_range *range, struct numa_counts *count
 		for (size_t i = 0; i < n; i++) {
 			counts->absent_pages += status[i] < 0;
 			counts->remote_pages += status[i] >= 0 && range->host_node >= 0 &&
-						status[i] != range->host_node;
+			                        status[i] != range->host_node;
 		}
 	}
 	return 0;
 }
 
-/* Bytes of [start, start + size) that transparent huge pages hold: AnonHugePages of its mappings. */
+/* Bytes of [start, start + size) that transparent huge pages hold: AnonHugePages of its mappings.
+ */
 static uint64_t thp_bytes(const struct numa_range *range)
 {
 	uint64_t first = (uint64_t)(uintptr_t)range->start, last = first + range->size, sum = 0;
@@ -419,7 +424,7 @@ static bool mappings_tile(const struct numa_range *range)
 
 /* The kernel's own count for a mapping, " N0=512 N1=3 …", in pages of its kind. */
 static void add_numa_maps_line(const struct numa_range *range, const char *line, uint64_t *present,
-			       uint64_t *remote)
+                               uint64_t *remote)
 {
 	for (const char *at = strstr(line, " N"); at; at = strstr(at + 1, " N")) {
 		unsigned long pages;
@@ -433,8 +438,8 @@ static void add_numa_maps_line(const struct numa_range *range, const char *line,
 }
 
 /* Counts by /proc/self/numa_maps: a walk of the page tables in one go, which for huge mappings is a
- * hundred times cheaper than asking page by page. -ENODATA when the mappings around do not let the range be
- * told apart. */
+ * hundred times cheaper than asking page by page. -ENODATA when the mappings around do not let the
+ * range be told apart. */
 static int count_by_numa_maps(const struct numa_range *range, struct numa_counts *counts)
 {
 	uint64_t start = (uint64_t)(uintptr_t)range->start, present = 0, remote = 0;

@@ -24,10 +24,10 @@ static bool same_host_core(const struct host_facts *facts, uint32_t a, uint32_t 
 	return false;
 }
 
-/* An earlier vCPU on the same guest core as `vcpu`, the latest one; -1 when there is none. A core only
- * takes vCPUs of one guest node and of distinct host CPUs. */
+/* An earlier vCPU on the same guest core as `vcpu`, the latest one; -1 when there is none. A core
+ * only takes vCPUs of one guest node and of distinct host CPUs. */
 static int core_mate(const struct placement *placement, const struct host_facts *facts,
-		     uint32_t vcpu)
+                     uint32_t vcpu)
 {
 	const struct placement_vcpu *own = &placement->vcpus[vcpu];
 
@@ -44,7 +44,7 @@ static int core_mate(const struct placement *placement, const struct host_facts 
 }
 
 static void number(const struct placement *placement, const struct host_facts *facts,
-		   struct guest_topology *topology)
+                   struct guest_topology *topology)
 {
 	int package_of_node[PLACEMENT_NODES_MAX];
 	uint32_t cores_in[PLACEMENT_NODES_MAX] = { 0 };
@@ -90,7 +90,7 @@ static uint32_t number_apics(struct guest_topology *topology)
 		struct topology_vcpu *vcpu = &topology->vcpus[i];
 
 		vcpu->apic_id = vcpu->package << (topology->core_bits + topology->smt_bits) |
-				vcpu->core << topology->smt_bits | vcpu->thread;
+		                vcpu->core << topology->smt_bits | vcpu->thread;
 		largest = MAX(largest, vcpu->apic_id);
 	}
 	return largest;
@@ -98,11 +98,12 @@ static uint32_t number_apics(struct guest_topology *topology)
 
 /* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. */
 static void distances(const struct placement *placement, const struct host_facts *facts,
-		      struct guest_topology *topology)
+                      struct guest_topology *topology)
 {
 	for (size_t i = 0; i < placement->node_count; i++)
 		for (size_t k = 0; k < placement->node_count; k++) {
-			int32_t from = placement->nodes[i].host_node, to = placement->nodes[k].host_node;
+			int32_t from = placement->nodes[i].host_node,
+				to = placement->nodes[k].host_node;
 			uint32_t distance = 20;
 
 			if (from >= 0 && to >= 0)
@@ -151,11 +152,12 @@ static void fix_leaf_1(const struct shape *shape, struct kvm_cpuid_entry2 *entry
 	const uint32_t htt = 1u << 28;
 
 	entry->ebx = (entry->ebx & 0xffffu) | MIN(shape->package_ids, 255u) << 16 |
-		     (shape->vcpu->apic_id & 0xff) << 24;
+	             (shape->vcpu->apic_id & 0xff) << 24;
 	entry->edx = shape->package_ids > 1 ? entry->edx | htt : entry->edx & ~htt;
 }
 
-/* EAX[25:14]: APIC ids that share the cache, less 1; EAX[31:26]: core ids in the package, less 1. */
+/* EAX[25:14]: APIC ids that share the cache, less 1; EAX[31:26]: core ids in the package, less 1.
+ */
 static void fix_leaf_4(const struct shape *shape, struct kvm_cpuid_entry2 *entry)
 {
 	uint32_t level = entry->eax >> 5 & 7;
@@ -163,7 +165,8 @@ static void fix_leaf_4(const struct shape *shape, struct kvm_cpuid_entry2 *entry
 	uint32_t cores = shape->package_ids / shape->core_ids - 1;
 
 	if ((entry->eax & 0x1f) != 0)
-		entry->eax = (entry->eax & 0x3fff) | (sharing & 0xfff) << 14 | MIN(cores, 63u) << 26;
+		entry->eax =
+			(entry->eax & 0x3fff) | (sharing & 0xfff) << 14 | MIN(cores, 63u) << 26;
 }
 
 static void fix_amd(const struct shape *shape, struct kvm_cpuid_entry2 *entry)
@@ -174,7 +177,7 @@ static void fix_amd(const struct shape *shape, struct kvm_cpuid_entry2 *entry)
 	switch (entry->function) {
 	case 0x80000008: /* ECX[7:0] threads of the package less 1, ECX[15:12] width of their ids */
 		entry->ecx = (entry->ecx & ~0xf0ffu) | MIN(shape->package_ids - 1, 255u) |
-			     bits_for(shape->package_ids) << 12;
+		             bits_for(shape->package_ids) << 12;
 		break;
 	case 0x8000001d:
 		if ((entry->eax & 0x1f) != 0)
@@ -182,8 +185,8 @@ static void fix_amd(const struct shape *shape, struct kvm_cpuid_entry2 *entry)
 		break;
 	case 0x8000001e: /* extended APIC id; core id and threads a core less 1; node id */
 		entry->eax = shape->vcpu->apic_id;
-		entry->ebx = (shape->vcpu->core & 0xff) |
-			     (shape->topology->threads_per_core - 1) << 8;
+		entry->ebx = (shape->vcpu->core & 0xff) | (shape->topology->threads_per_core - 1)
+		                                                  << 8;
 		entry->ecx = shape->vcpu->node;
 		break;
 	}

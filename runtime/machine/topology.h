@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's topology, derived from where its vCPUs really are: APIC ids, CPUID leaves, distances. */
+/* The guest's topology, derived from where its vCPUs really are: APIC ids, CPUID leaves, distances.
+ */
 #ifndef AXVM_MACHINE_TOPOLOGY_H
 #define AXVM_MACHINE_TOPOLOGY_H
 
@@ -26,16 +27,17 @@ struct guest_topology {
 };
 
 /* A guest node is a package; vCPUs on threads of one host core are threads of one guest core; vCPUs
- * that share a host CPU are cores of their own. Packages and cores are numbered in the order of the vCPUs,
- * so vCPU 0 has APIC id 0; all ids are distinct and at most 0xfe. -EINVAL: no vCPU or no node.
- * Distances: 10 on the diagonal, elsewhere the host's, 11 between guest nodes on one host node. Pure. */
+ * that share a host CPU are cores of their own. Packages and cores are numbered in the order of the
+ * vCPUs, so vCPU 0 has APIC id 0; all ids are distinct and at most 0xfe. -EINVAL: no vCPU or no
+ * node. Distances: 10 on the diagonal, elsewhere the host's, 11 between guest nodes on one host
+ * node. Pure. */
 int topology_derive(const struct placement *placement, const struct host_facts *facts,
                     struct guest_topology *ret);
 
-/* Writes one vCPU's own values into a table of CPUID entries (KVM_SET_CPUID2): leaf 1 (APIC id, count,
- * HTT), 4 (sharing), 0xB (replaced), 0x1F (removed), and AMD's 0x80000008, 0x8000001D, 0x8000001E.
- * *count entries of at most `capacity`; -E2BIG when leaf 0xB does not fit, with the table unchanged.
- * SDM 2A CPUID; AMD APM 3 appendix E. */
+/* Writes one vCPU's own values into a table of CPUID entries (KVM_SET_CPUID2): leaf 1 (APIC id,
+ * count, HTT), 4 (sharing), 0xB (replaced), 0x1F (removed), and AMD's 0x80000008, 0x8000001D,
+ * 0x8000001E. *count entries of at most `capacity`; -E2BIG when leaf 0xB does not fit, with the
+ * table unchanged. SDM 2A CPUID; AMD APM 3 appendix E. */
 int topology_cpuid(const struct guest_topology *topology, uint32_t vcpu,
                    struct kvm_cpuid_entry2 *entries, uint32_t *count, uint32_t capacity);
 

@@ -13,7 +13,8 @@
 
 static char *map(size_t size, int flags)
 {
-	char *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	char *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+	                   -1, 0);
 
 	cr_assert_neq(start, MAP_FAILED);
 	return start;
@@ -49,13 +50,15 @@ Test(numa, binds_populates_and_reads_back)
 	cr_assert_eq(facts_probe_quick(facts, NULL), 0);
 	before = threads();
 	for (size_t i = 0; i < 2; i++) {
-		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, false,
-						 (int)facts->nodes[0].id, (uint32_t)i };
+		ranges[i] = (struct numa_range){
+			map(size, 0), size, 4096, false, (int)facts->nodes[0].id, (uint32_t)i
+		};
 		cr_assert_eq(numa_bind_memory(ranges[i].start, size, ranges[i].host_node), 0);
 		cr_assert_eq(policy_at(ranges[i].start), MPOL_BIND);
 	}
 	((char *)ranges[1].start)[size - 1] = 7;
-	cr_assert_eq(numa_check_free(ranges, 2, NULL, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(numa_check_free(ranges, 2, NULL, &problems), 0, "%s",
+	             problems.list[0].message);
 	cr_assert_eq(numa_populate(ranges, 2, facts, 0, &problems), 0);
 	cr_assert_eq(((char *)ranges[1].start)[size - 1], 7, "populating kept what was there");
 	cr_assert_eq(threads(), before, "the threads are gone");
@@ -131,8 +134,8 @@ Test(numa, transparent_huge_pages_are_counted_as_such)
 	cr_assert_eq(numa_populate(&range, 1, NULL, 0, &problems), 0);
 	cr_assert_eq(numa_read_back(&range, &counts), 0);
 	cr_assert_eq(counts.pages_2m * 512 + counts.pages_4k, size / 4096);
-	printf("numa: %lu of %llu MiB in transparent huge pages\n", (unsigned long)counts.pages_2m * 2,
-	       size / MIB);
+	printf("numa: %lu of %llu MiB in transparent huge pages\n",
+	       (unsigned long)counts.pages_2m * 2, size / MIB);
 	munmap(room, size + 2 * MIB);
 }
 
@@ -164,8 +167,9 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 {
 	const size_t size = 512 * GIB;
 	char *start = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT,
-			   -1, 0);
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB |
+	                           21 << MAP_HUGE_SHIFT,
+	                   -1, 0);
 	struct numa_range range = { start, 64 * 2 * MIB, 2 * MIB, false, -1, 3 };
 	struct problems problems = { 0 };
 
@@ -181,44 +185,44 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 }
 
 static void write_node(const struct fixture_tree *tree, unsigned int node, unsigned int free_mib,
-		       unsigned int cache_mib, unsigned int huge)
+                       unsigned int cache_mib, unsigned int huge)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", node);
 	fixture_tree_write(tree, path,
-			   "Node %u MemTotal:       2097152 kB\nNode %u MemFree:        %u kB\n"
-			   "Node %u Active(file):   %u kB\nNode %u Inactive(file): 0 kB\n"
-			   "Node %u Active(anon):   900000 kB\nNode %u SReclaimable:   0 kB\n",
-			   node, node, free_mib * 1024, node, cache_mib * 1024, node, node, node);
+	                   "Node %u MemTotal:       2097152 kB\nNode %u MemFree:        %u kB\n"
+	                   "Node %u Active(file):   %u kB\nNode %u Inactive(file): 0 kB\n"
+	                   "Node %u Active(anon):   900000 kB\nNode %u SReclaimable:   0 kB\n",
+	                   node, node, free_mib * 1024, node, cache_mib * 1024, node, node, node);
 	snprintf(path, sizeof(path),
-		 "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
+	         "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
 	fixture_tree_write(tree, path, "%u\n", huge);
 }
 
 Test(numa, a_node_without_room_is_named_with_asked_and_free)
 {
 	struct numa_range ranges[] = {
-		{ NULL, 512 * MIB, 4096, false, 0, 0 },
-		{ NULL, 600 * MIB, 4096, false, 1, 1 },
-		{ NULL, 600 * MIB, 4096, false, 1, 2 },
-		{ NULL, 20 * MIB, 2 * MIB, false, 0, 3 },
+		{ NULL, 512 * MIB, 4096, false, 0, 0 },   { NULL, 600 * MIB, 4096, false, 1, 1 },
+		{ NULL, 600 * MIB, 4096, false, 1, 2 },   { NULL, 20 * MIB, 2 * MIB, false, 0, 3 },
 		{ NULL, 22 * MIB, 2 * MIB, false, 1, 4 },
 	};
 	struct problems problems = { 0 };
 	struct fixture_tree tree;
 
 	fixture_tree_new(&tree);
-	write_node(&tree, 0, 500, 100, 10); /* 568 MiB after the kernel's share: enough with the cache */
-	write_node(&tree, 1, 1200, 0, 10);  /* 1168 MiB: each of the two fits, both do not */
+	write_node(&tree, 0, 500, 100,
+	           10); /* 568 MiB after the kernel's share: enough with the cache */
+	write_node(&tree, 1, 1200, 0, 10); /* 1168 MiB: each of the two fits, both do not */
 	cr_assert_eq(numa_check_free(ranges, 1, tree.root, &problems), 0);
 	cr_assert_eq(numa_check_free(ranges, 2, tree.root, &problems), 0);
 	cr_assert_eq(numa_check_free(ranges, ARRAY_SIZE(ranges), tree.root, &problems), -ENOMEM);
 	fixture_tree_done(&tree);
 	cr_assert_eq(problems.count, 2);
-	cr_assert_str_eq(problems.list[0].message, "host node 1: asked 1200 MiB of memory, free 1168 MiB");
+	cr_assert_str_eq(problems.list[0].message,
+	                 "host node 1: asked 1200 MiB of memory, free 1168 MiB");
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1].size_mib");
 	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[1].message,
-			 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
+	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
 }

@@ -20,7 +20,7 @@ static struct placement_request ask(uint32_t vcpus)
 
 /* The host CPUs of a plan as "0 4 1", or the fields of the problems as "!cpus.count". */
 static const char *plan(const struct host_facts *facts, const struct placement_request *request,
-			struct placement *ret)
+                        struct placement *ret)
 {
 	static char text[1024];
 	struct problems problems = { 0 };
@@ -29,11 +29,11 @@ static const char *plan(const struct host_facts *facts, const struct placement_r
 	text[0] = '\0';
 	for (uint32_t i = 0; r == 0 && i < ret->vcpu_count; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %u" : "%u",
-			 ret->vcpus[i].cpu);
+		         ret->vcpus[i].cpu);
 	for (size_t i = 0; r < 0 && i < problems.count; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s!%s", i ? " " : "",
-			 problems.list[i].field);
-	cr_assert_eq(r < 0, problems.count > 0);
+		         problems.list[i].field);
+	cr_assert_eq(r<0, problems.count> 0);
 	return text;
 }
 
@@ -254,10 +254,11 @@ static uint64_t next(uint64_t *state)
 static struct host_facts *random_host(uint64_t *seed)
 {
 	static const uint32_t threads[] = { 1, 2, 2, 4 };
-	struct host_facts *facts = fixture_shape(1 + (uint32_t)(next(seed) % 4),
-						 1 + (uint32_t)(next(seed) % 12),
-						 threads[next(seed) % 4]);
-	unsigned int offline = (unsigned int)(next(seed) % 4), barred = (unsigned int)(next(seed) % 5);
+	struct host_facts *facts =
+		fixture_shape(1 + (uint32_t)(next(seed) % 4), 1 + (uint32_t)(next(seed) % 12),
+	                      threads[next(seed) % 4]);
+	unsigned int offline = (unsigned int)(next(seed) % 4),
+		     barred = (unsigned int)(next(seed) % 5);
 
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		facts->cpus[i].online = next(seed) % 16 >= offline;
@@ -266,8 +267,9 @@ static struct host_facts *random_host(uint64_t *seed)
 	return facts;
 }
 
-static void check_properties(const struct host_facts *facts, const struct placement_request *request,
-			     const struct placement *out, uint64_t seed)
+static void check_properties(const struct host_facts *facts,
+                             const struct placement_request *request, const struct placement *out,
+                             uint64_t seed)
 {
 	uint32_t times[FACTS_CPUS_MAX] = { 0 };
 
@@ -276,18 +278,20 @@ static void check_properties(const struct host_facts *facts, const struct placem
 		const struct host_cpu *cpu = facts_cpu(facts, vcpu->cpu);
 
 		cr_assert(cpu && cpu->online && cpu->allowed, "seed %#lx: vCPU %u", seed, i);
-		cr_assert_eq(cpu->node, out->nodes[vcpu->guest_node].host_node, "seed %#lx: vCPU %u",
-			     seed, i);
+		cr_assert_eq(cpu->node, out->nodes[vcpu->guest_node].host_node,
+		             "seed %#lx: vCPU %u", seed, i);
 		cr_assert_not(vcpu->remote, "seed %#lx", seed);
 		times[vcpu->cpu]++;
 		for (size_t k = 0; request->dedicated && k < cpu->sibling_count; k++)
 			cr_assert(facts_cpu(facts, cpu->siblings[k])->allowed,
-				  "seed %#lx: half a core is not dedicated", seed);
+			          "seed %#lx: half a core is not dedicated", seed);
 	}
 	for (uint32_t i = 0; i < out->vcpu_count; i++) {
 		cr_assert_eq(out->vcpus[i].shared, times[out->vcpus[i].cpu] > 1, "seed %#lx", seed);
-		cr_assert(times[out->vcpus[i].cpu] == 1 || request->overcommit, "seed %#lx: twice", seed);
-		cr_assert(times[out->vcpus[i].cpu] == 1 || !request->dedicated, "seed %#lx: twice", seed);
+		cr_assert(times[out->vcpus[i].cpu] == 1 || request->overcommit, "seed %#lx: twice",
+		          seed);
+		cr_assert(times[out->vcpus[i].cpu] == 1 || !request->dedicated, "seed %#lx: twice",
+		          seed);
 	}
 	for (size_t n = 0; n < out->node_count; n++) {
 		const struct host_cpu *io = facts_cpu(facts, out->nodes[n].io_cpu);
@@ -324,7 +328,8 @@ Test(placement, properties_on_random_hosts)
 		placed++;
 		check_properties(facts, &request, &out, seed);
 		cr_assert_eq(placement_plan(facts, &request, &again, &problems), 0);
-		cr_assert_eq(memcmp(&out, &again, sizeof(out)), 0, "seed %#lx: not deterministic", seed);
+		cr_assert_eq(memcmp(&out, &again, sizeof(out)), 0, "seed %#lx: not deterministic",
+		             seed);
 	}
 	printf("placement: first seed %#lx, %u placed, %u refused\n", start, placed, refused);
 	cr_assert_gt(placed, 100);

@@ -9,14 +9,14 @@
 #include <string.h>
 
 static struct guest_topology derive(const struct host_facts *facts,
-				    const struct placement_request *request)
+                                    const struct placement_request *request)
 {
 	struct problems problems = { 0 };
 	struct placement placement;
 	struct guest_topology topology;
 
 	cr_assert_eq(placement_plan(facts, request, &placement, &problems), 0, "%s",
-		     problems.list[0].message);
+	             problems.list[0].message);
 	cr_assert_eq(topology_derive(&placement, facts, &topology), 0);
 	return topology;
 }
@@ -38,7 +38,7 @@ static const char *apic_ids(const struct guest_topology *topology)
 	text[0] = '\0';
 	for (uint32_t i = 0; i < topology->vcpu_count; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %u" : "%u",
-			 topology->vcpus[i].apic_id);
+		         topology->vcpus[i].apic_id);
 	return text;
 }
 
@@ -88,13 +88,18 @@ Test(topology, vcpus_on_one_host_cpu_are_cores_of_their_own)
 
 	cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4");
 	cr_assert_eq(topology.threads_per_core, 1);
+	/* The third shares the first's CPU; the second, on the sibling, is not its thread. */
+	request = ask(3, 1);
+	topology = derive(facts, &request);
+	cr_assert_eq(topology.threads_per_core, 1);
 }
 
 Test(topology, apic_ids_are_distinct_and_8_bits_wide_up_to_255_vcpus)
 {
 	static const struct {
 		uint32_t nodes, cores, threads;
-	} hosts[] = { { 1, 2, 1 }, { 2, 12, 2 }, { 3, 5, 2 }, { 8, 40, 2 }, { 5, 40, 4 }, { 1, 300, 1 } };
+	} hosts[] = { { 1, 2, 1 },  { 2, 12, 2 }, { 3, 5, 2 },
+		      { 8, 40, 2 }, { 5, 40, 4 }, { 1, 300, 1 } };
 	unsigned int flat = 0;
 
 	for (size_t h = 0; h < ARRAY_SIZE(hosts); h++) {
@@ -112,8 +117,8 @@ Test(topology, apic_ids_are_distinct_and_8_bits_wide_up_to_255_vcpus)
 					uint32_t id = topology.vcpus[i].apic_id;
 
 					cr_assert_leq(id, TOPOLOGY_APIC_ID_MAX);
-					cr_assert_not(seen[id], "%u vCPUs, %zu nodes: %u twice", vcpus,
-						      nodes, id);
+					cr_assert_not(seen[id], "%u vCPUs, %zu nodes: %u twice",
+					              vcpus, nodes, id);
 					seen[id] = true;
 				}
 				cr_assert_eq(topology.vcpus[0].apic_id, 0);
@@ -153,7 +158,7 @@ Test(topology, distances_are_the_hosts_and_valid_for_a_slit)
 }
 
 static const struct kvm_cpuid_entry2 *entry(const struct kvm_cpuid_entry2 *entries, uint32_t count,
-					    uint32_t leaf, uint32_t subleaf)
+                                            uint32_t leaf, uint32_t subleaf)
 {
 	for (uint32_t i = 0; i < count; i++)
 		if (entries[i].function == leaf && entries[i].index == subleaf)
@@ -170,16 +175,20 @@ static uint32_t table_of(const struct host_cpu *cpu, struct kvm_cpuid_entry2 *en
 	for (size_t i = 0; i < cpu->leaf_count; i++) {
 		const struct cpuid_leaf *leaf = &cpu->leaves[i];
 
-		entries[count++] = (struct kvm_cpuid_entry2){
-			.function = leaf->leaf, .index = leaf->subleaf,
-			.eax = leaf->eax, .ebx = leaf->ebx, .ecx = leaf->ecx, .edx = leaf->edx };
+		entries[count++] = (struct kvm_cpuid_entry2){ .function = leaf->leaf,
+			                                      .index = leaf->subleaf,
+			                                      .eax = leaf->eax,
+			                                      .ebx = leaf->ebx,
+			                                      .ecx = leaf->ecx,
+			                                      .edx = leaf->edx };
 	}
 	entries[count++] = (struct kvm_cpuid_entry2){ .function = 0x1f, .eax = 7 };
 	return count;
 }
 
 /* What an operating system computes from leaf 0xB must be the placement again. */
-static void check_vcpu(const struct guest_topology *topology, uint32_t vcpu, const struct host_cpu *cpu)
+static void check_vcpu(const struct guest_topology *topology, uint32_t vcpu,
+                       const struct host_cpu *cpu)
 {
 	struct kvm_cpuid_entry2 entries[64];
 	uint32_t count = table_of(cpu, entries), shift[2];

@@ -53,7 +53,8 @@ static int read_file(const char *path, char **ret, size_t *ret_size)
 static bool is_text(const char *bytes, size_t size)
 {
 	for (size_t i = 0; i < MIN(size, (size_t)256); i++)
-		if ((uint8_t)bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\t' && bytes[i] != '\r')
+		if ((uint8_t)bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\t' &&
+		    bytes[i] != '\r')
 			return false;
 	return true;
 }
@@ -90,11 +91,11 @@ static int facts_from_file(const char *path, struct host_facts *facts)
 }
 
 static void print_rows(FILE *out, const struct verdict_row *rows, size_t count, const char *yes,
-		       const char *no)
+                       const char *no)
 {
 	for (size_t i = 0; i < count; i++)
-		fprintf(out, "%-8s %-20s asked: %s; found: %s\n", rows[i].met ? yes : no, rows[i].name,
-			rows[i].asked, rows[i].found);
+		fprintf(out, "%-8s %-20s asked: %s; found: %s\n", rows[i].met ? yes : no,
+		        rows[i].name, rows[i].asked, rows[i].found);
 }
 
 static void print_verdict(FILE *out, const struct verdict *verdict, const char *source)
@@ -105,7 +106,8 @@ static void print_verdict(FILE *out, const struct verdict *verdict, const char *
 	if (verdict->unmet == 0)
 		fprintf(out, "admitted\n");
 	else
-		fprintf(out, "refused: %zu of %zu requirements unmet\n", verdict->unmet, verdict->count);
+		fprintf(out, "refused: %zu of %zu requirements unmet\n", verdict->unmet,
+		        verdict->count);
 }
 
 /* axvm.v1.HostRefused, the met requirements among the rest. */

@@ -39,16 +39,16 @@ static void table_cpus(FILE *out, const struct host_facts *facts)
 	}
 	fprintf(out, "processor        %s\n", cpu->brand);
 	fprintf(out, "identity         %s family %u model 0x%X stepping 0x%X microcode 0x%x\n",
-		cpu->vendor, cpu->family, cpu->model, cpu->stepping, cpu->microcode);
+	        cpu->vendor, cpu->family, cpu->model, cpu->stepping, cpu->microcode);
 	fprintf(out, "CPUs             %zu present, online %s, cores %zu, CPUID read on %zu\n",
-		facts->cpu_count, cpu_bitmap_format(&online, list, sizeof(list)),
-		cpu_bitmap_count(&cores), read);
+	        facts->cpu_count, cpu_bitmap_format(&online, list, sizeof(list)),
+	        cpu_bitmap_count(&cores), read);
 	fprintf(out, "allowed here     %s\n", cpu_bitmap_format(&allowed, list, sizeof(list)));
 	fprintf(out, "invariant TSC    %s\n", yes(flags_have(facts->flags, "nonstop_tsc")));
 	fprintf(out, "x2APIC           %s, %s\n", yes(flags_have(facts->flags, "x2apic")),
-		facts->x2apic_enabled == 'y'   ? "enabled"
-		: facts->x2apic_enabled == 'n' ? "not enabled"
-					       : "whether enabled could not be read");
+	        facts->x2apic_enabled == 'y'   ? "enabled"
+	        : facts->x2apic_enabled == 'n' ? "not enabled"
+	                                       : "whether enabled could not be read");
 	fprintf(out, "hypervisor       %s %s\n", yes(facts->hypervisor), facts->hypervisor_vendor);
 }
 
@@ -74,10 +74,10 @@ static void table_vmx(FILE *out, const struct host_facts *facts)
 	};
 
 	fprintf(out, "VT-x             %s, capabilities from %s\n",
-		yes(flags_have(facts->flags, "vmx")),
-		vmx->msr_mask	      ? "MSRs"
-		: facts->vmx_flags[0] ? "the kernel's flags"
-				      : "nowhere");
+	        yes(flags_have(facts->flags, "vmx")),
+	        vmx->msr_mask         ? "MSRs"
+	        : facts->vmx_flags[0] ? "the kernel's flags"
+	                              : "nowhere");
 	fprintf(out, "VMX             ");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		fprintf(out, "%s %s %s", i ? "," : "", rows[i].name, yes(rows[i].value));
@@ -94,16 +94,16 @@ static void table_nodes(FILE *out, const struct host_facts *facts)
 		for (size_t k = 0; k < facts->cpu_count; k++)
 			if (facts->cpus[k].node == (int32_t)node->id)
 				cpu_bitmap_add(&cpus, facts->cpus[k].id);
-		fprintf(out, "node %-3u         CPUs %s, %llu MiB, %llu MiB free, distances", node->id,
-			cpu_bitmap_format(&cpus, list, sizeof(list)),
-			(unsigned long long)node->memory_mib, (unsigned long long)node->free_mib);
+		fprintf(out, "node %-3u         CPUs %s, %llu MiB, %llu MiB free, distances",
+		        node->id, cpu_bitmap_format(&cpus, list, sizeof(list)),
+		        (unsigned long long)node->memory_mib, (unsigned long long)node->free_mib);
 		for (size_t k = 0; k < facts->node_count; k++)
 			fprintf(out, " %u", facts->distances[i][k]);
 		for (size_t k = 0; k < node->huge_count; k++)
 			fprintf(out, ", %llu kB pages %llu (%llu free)",
-				(unsigned long long)node->huge[k].size_kib,
-				(unsigned long long)node->huge[k].total,
-				(unsigned long long)node->huge[k].free);
+			        (unsigned long long)node->huge[k].size_kib,
+			        (unsigned long long)node->huge[k].total,
+			        (unsigned long long)node->huge[k].free);
 		fputc('\n', out);
 	}
 }
@@ -115,19 +115,19 @@ static void table(FILE *out, const struct host_facts *facts)
 	table_nodes(out, facts);
 	fprintf(out, "kernel           %s\n", facts->kernel_release);
 	fprintf(out, "KVM              %s, API version %d, at most %u vCPUs\n",
-		facts->kvm.accessible ? "accessible"
-		: facts->kvm.present  ? "not accessible"
-				      : "not there",
-		facts->kvm.api_version, facts->kvm.max_vcpus);
+	        facts->kvm.accessible ? "accessible"
+	        : facts->kvm.present  ? "not accessible"
+	                              : "not there",
+	        facts->kvm.api_version, facts->kvm.max_vcpus);
 	for (size_t i = 0; i < facts->kvm.capability_count; i++)
 		fprintf(out, "capability       %-24s %d\n", facts->kvm.capabilities[i].name,
-			facts->kvm.capabilities[i].value);
+		        facts->kvm.capabilities[i].value);
 	for (size_t i = 0; i < facts->kvm.parameter_count; i++)
 		fprintf(out, "parameter        %-40s %s\n", facts->kvm.parameters[i].name,
-			facts->kvm.parameters[i].value);
+		        facts->kvm.parameters[i].value);
 	for (size_t i = 0; i < facts->vulnerability_count; i++)
 		fprintf(out, "vulnerability    %-24s %s\n", facts->vulnerabilities[i].name,
-			facts->vulnerabilities[i].value);
+		        facts->vulnerabilities[i].value);
 }
 
 static int print(FILE *out, const struct host_facts *facts, enum format format)

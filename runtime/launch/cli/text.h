@@ -21,10 +21,10 @@ struct text_error {
 };
 
 /* Parses `size` bytes of text into a new message, freed with protobuf_c_message_free_unpacked().
- * Fields by name, messages in {} or <>, lists in [], # comments, decimal, hexadecimal and octal numbers,
- * quoted strings with C escapes. -EINVAL with *ret_error filled: unknown field or value, a number out
- * of range, a single field twice, nesting beyond 16; -ENOMEM. */
+ * Fields by name, messages in {} or <>, lists in [], # comments, decimal, hexadecimal and octal
+ * numbers, quoted strings with C escapes. -EINVAL with *ret_error filled: unknown field or value, a
+ * number out of range, a single field twice, nesting beyond 16; -ENOMEM. */
 int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *descriptor,
-	       ProtobufCMessage **ret, struct text_error *ret_error);
+               ProtobufCMessage **ret, struct text_error *ret_error);
 
 #endif

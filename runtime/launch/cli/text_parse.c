@@ -2,8 +2,8 @@
 /* Protobuf text format into a message, by its descriptor.
  *
  * The parser writes wire format: a message is encoded field by field into a growing buffer, and
- * protobuf-c's own unpack turns the whole into C. So there is one place that builds messages, and it is
- * not here. */
+ * protobuf-c's own unpack turns the whole into C. So there is one place that builds messages, and
+ * it is not here. */
 #include "launch/cli/text.h"
 
 #include <errno.h>
@@ -101,8 +101,8 @@ static bool accept(struct parser *parser, char c)
 
 static bool is_word(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-	       c == '-' || c == '+' || c == '.';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == '-' || c == '+' || c == '.';
 }
 
 /* An identifier or number. */
@@ -130,7 +130,8 @@ static int escape(struct parser *parser)
 		parser->at++;
 		return (uint8_t)to[known - from];
 	}
-	for (; digits < 3 && parser->at < parser->end && *parser->at >= '0' && *parser->at <= '7'; digits++)
+	for (; digits < 3 && parser->at < parser->end && *parser->at >= '0' && *parser->at <= '7';
+	     digits++)
 		value = value * 8 + (*parser->at++ - '0');
 	return digits > 0 && value < 256 ? value : -1;
 }
@@ -164,7 +165,7 @@ static bool quoted(struct parser *parser, struct buffer *out)
 
 /* An integer in [-2^63, 2^64), as its 64 bits. */
 static bool integer(struct parser *parser, const char *text, bool is_signed, unsigned int bits,
-		    uint64_t *ret)
+                    uint64_t *ret)
 {
 	bool negative = *text == '-';
 	uint64_t value, most = bits == 32 ? UINT32_MAX : UINT64_MAX;
@@ -192,7 +193,8 @@ static bool scalar(struct parser *parser, const ProtobufCFieldDescriptor *field,
 	switch (field->type) {
 	case PROTOBUF_C_TYPE_BOOL:
 		if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-			return fail(parser, "%s: \"%.40s\" is neither true nor false", field->name, text);
+			return fail(parser, "%s: \"%.40s\" is neither true nor false", field->name,
+			            text);
 		*ret = text[0] == 't';
 		return true;
 	case PROTOBUF_C_TYPE_ENUM:
@@ -217,7 +219,7 @@ static bool scalar(struct parser *parser, const ProtobufCFieldDescriptor *field,
 }
 
 static bool message_body(struct parser *parser, const ProtobufCMessageDescriptor *descriptor,
-			 char closing, int depth, struct buffer *out);
+                         char closing, int depth, struct buffer *out);
 
 enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
 
@@ -227,7 +229,7 @@ static void append_key(struct buffer *out, const ProtobufCFieldDescriptor *field
 }
 
 static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, int depth,
-		  struct buffer *out)
+                  struct buffer *out)
 {
 	_cleanup_(free_buffer) struct buffer inner = { 0 };
 	uint64_t number;
@@ -264,7 +266,7 @@ static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, 
 }
 
 static bool field_values(struct parser *parser, const ProtobufCFieldDescriptor *field, int depth,
-			 struct buffer *out)
+                         struct buffer *out)
 {
 	bool colon = accept(parser, ':');
 
@@ -282,7 +284,7 @@ static bool field_values(struct parser *parser, const ProtobufCFieldDescriptor *
 }
 
 static bool message_body(struct parser *parser, const ProtobufCMessageDescriptor *descriptor,
-			 char closing, int depth, struct buffer *out)
+                         char closing, int depth, struct buffer *out)
 {
 	bool seen[FIELDS_MAX] = { false };
 
@@ -314,7 +316,7 @@ static bool message_body(struct parser *parser, const ProtobufCMessageDescriptor
 }
 
 int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *descriptor,
-	       ProtobufCMessage **ret, struct text_error *ret_error)
+               ProtobufCMessage **ret, struct text_error *ret_error)
 {
 	_cleanup_(free_buffer) struct buffer out = { 0 };
 	struct text_error error = { 0 };

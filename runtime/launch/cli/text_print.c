@@ -28,7 +28,8 @@ static size_t field_count(const ProtobufCMessage *message, const ProtobufCFieldD
 		return which == field->id;
 	}
 	if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
-		return *(const void *const *)at != NULL && *(const void *const *)at != field->default_value;
+		return *(const void *const *)at != NULL &&
+		       *(const void *const *)at != field->default_value;
 	return *(const protobuf_c_boolean *)member(message, field->quantifier_offset) != 0;
 }
 
@@ -52,8 +53,8 @@ static size_t value_size(const ProtobufCFieldDescriptor *field)
 	}
 }
 
-static const void *field_value(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
-			       size_t i)
+static const void *field_value(const ProtobufCMessage *message,
+                               const ProtobufCFieldDescriptor *field, size_t i)
 {
 	const void *at = member(message, field->offset);
 
@@ -87,7 +88,7 @@ static bool in_hex(const ProtobufCMessage *message)
 }
 
 static void print_scalar(const struct printer *printer, const ProtobufCMessage *message,
-			 const ProtobufCFieldDescriptor *field, const void *value)
+                         const ProtobufCFieldDescriptor *field, const void *value)
 {
 	FILE *out = printer->out;
 	const char *string;
@@ -148,14 +149,14 @@ static bool is_flat(const ProtobufCMessage *message)
 		const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
 
 		if (field_count(message, field) > 0 && (field->label == PROTOBUF_C_LABEL_REPEATED ||
-							field->type == PROTOBUF_C_TYPE_MESSAGE))
+		                                        field->type == PROTOBUF_C_TYPE_MESSAGE))
 			return false;
 	}
 	return true;
 }
 
 static void print_text(const struct printer *printer, const ProtobufCMessage *message, int depth,
-		       bool one_line)
+                       bool one_line)
 {
 	for (unsigned int i = 0; i < message->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
@@ -195,14 +196,15 @@ static void print_json(const struct printer *printer, const ProtobufCMessage *me
 		if (count == 0)
 			continue;
 		fprintf(printer->out, flat ? "%s%*s\"%s\": " : "%s\n%*s\"%s\": ", separator,
-			flat ? (*separator ? 1 : 0) : depth * 2 + 2, "", field->name);
+		        flat ? (*separator ? 1 : 0) : depth * 2 + 2, "", field->name);
 		fputs(repeated ? "[" : "", printer->out);
 		for (size_t k = 0; k < count; k++) {
 			const void *value = field_value(message, field, k);
 
 			fputs(k ? ", " : "", printer->out);
 			if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-				print_json(printer, *(const ProtobufCMessage *const *)value, depth + 1);
+				print_json(printer, *(const ProtobufCMessage *const *)value,
+				           depth + 1);
 			else
 				print_scalar(printer, message, field, value);
 		}
