@@ -7,18 +7,16 @@
 
 #include "base/base.h"
 
-#define FACTS_CPUS_MAX 1024
-#define FACTS_NODES_MAX 16
-#define FACTS_LEAVES_MAX 44
-#define FACTS_SIBLINGS_MAX 8
-#define FACTS_HUGE_SIZES_MAX 4
-#define FACTS_VULNERABILITIES_MAX 40
-#define FACTS_PARAMETERS_MAX 96
-#define FACTS_CAPABILITIES_MAX 64
-#define FACTS_FLAGS_MAX 4096
-
-struct cpuid_leaf {
-	uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+enum {
+	FACTS_CPUS_MAX = 1024,
+	FACTS_NODES_MAX = 16,
+	FACTS_LEAVES_MAX = 44,    /* of a CPU */
+	FACTS_SIBLINGS_MAX = 8,   /* threads of a core */
+	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
+	FACTS_VULNERABILITIES_MAX = 40,
+	FACTS_PARAMETERS_MAX = 96,
+	FACTS_CAPABILITIES_MAX = 64,
+	FACTS_FLAGS_MAX = 4096, /* bytes of a row of flags */
 };
 
 struct host_cpu {
@@ -37,7 +35,7 @@ struct host_cpu {
 	uint64_t flags_hash; /* of its own /proc/cpuinfo flags, 0: unknown */
 	char vendor[13];
 	char brand[49]; /* without spaces at its ends */
-	struct cpuid_leaf leaves[FACTS_LEAVES_MAX];
+	struct cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; } leaves[FACTS_LEAVES_MAX];
 };
 
 struct host_node {
@@ -45,9 +43,7 @@ struct host_node {
 	bool allowed; /* cpuset's mems */
 	uint64_t memory_mib, free_mib;
 	uint8_t huge_count;
-	struct host_huge_pages {
-		uint64_t size_kib, total, free;
-	} huge[FACTS_HUGE_SIZES_MAX]; /* ascending by size */
+	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX]; /* ascending by size */
 };
 
 struct host_named {
@@ -57,7 +53,6 @@ struct host_named {
 
 #define VMX_MSR_FIRST 0x480u
 #define VMX_MSR_COUNT 18u
-
 /* Capabilities of VMX: from the MSRs where those could be read, else from the kernel's flags. */
 struct host_vmx {
 	uint32_t msr_mask; /* bit i: msrs[i], MSR 0x480 + i, was read */
@@ -118,8 +113,7 @@ const struct cpuid_leaf *host_cpu_leaf(const struct host_cpu *cpu, uint32_t leaf
 const char *facts_kvm_parameter(const struct host_facts *facts, const char *name);
 /* 10 for a node to itself, the firmware's figure between others, 20 where that is unknown. */
 uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t to);
-/* The first CPU that is online, and where CPUID was run if there is one; never NULL after a probe.
- */
+/* The first CPU that is online, with CPUID read if there is one; never NULL after a probe. */
 const struct host_cpu *facts_reference_cpu(const struct host_facts *facts);
 /* Whether " name " is one of `flags` or `vmx_flags`. */
 bool flags_have(const char *flags, const char *name);
