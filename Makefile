@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .SUFFIXES:
 
 B ?= build
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $@)
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
@@ -32,11 +35,13 @@ PROFILE_SRCS := $(B)/gen/proto/profile.pb-c.c $(B)/gen/profiles/cpu.c
 PROFILE_HDRS := $(B)/gen/proto/profile.pb-c.h
 $(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(B)/gen $<
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(B)/gen $<
 $(B)/gen/proto/profile.pb-c.h: $(B)/gen/proto/profile.pb-c.c ;
 $(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto
 	@mkdir -p $(@D)
-	@set -eo pipefail; { echo '#include "host/profile_embedded.h"'; \
+	$(call say,PROFILE)
+	$(Q)set -eo pipefail; { echo '#include "host/profile_embedded.h"'; \
 	for f in $(PROFILES); do n=$$(basename $$f .txtpb); \
 	  echo "static const unsigned char $$n[] = {"; \
 	  protoc --encode=axvm.v1.Profile proto/profile.proto <$$f | od -An -v -tx1 | \
@@ -52,43 +57,107 @@ ROOMS := runtime/base runtime/shim runtime/host runtime/machine runtime/boot run
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)
 GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(PROFILE_HDRS)
+GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
+GEN_HDRS += $(B)/gen/boot/dsdt.h
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 
 $(B)/obj/%.o: %.c | $(GEN_HDRS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 # Generated code answers to its generator's taste in warnings, not to ours.
 $(B)/obj/gen/%.o: $(B)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -w -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -w -c -o $@ $<
 
 $(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(B)/gen $<
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(B)/gen $<
 $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
 
+# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
+# iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
+# here. Its chatter is shown only when it fails; a warning is a failure.
+$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h
+	@mkdir -p $(@D)
+	$(call say,ASL)
+	$(Q)set -o pipefail; $(CC) -E -P -x assembler-with-cpp -Iruntime $< | \
+		perl -pe 's/\b(0x[0-9a-f]+|\d+)u\b/$$1/gi; s/\bSUM\(([-+\w ]+)\)/eval $$1/ge' \
+		>$(@D)/dsdt.asl.pre
+	$(Q)iasl -we -p $(@D)/dsdt $(@D)/dsdt.asl.pre >$(@D)/iasl.log 2>&1 || { cat $(@D)/iasl.log; exit 1; }
+	$(Q){ echo 'static const unsigned char dsdt_aml[] = {'; \
+	  od -An -v -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/0x\1,/g'; echo '};'; } >$@
+
 $(B)/libaxvm-core.a: $(CORE_OBJS)
+	$(call say,AR)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -static-pie -o $@ $^ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -static-pie -o $@ $^ $(LIBS)
 
 # ---- bare-metal guests: flat 64-bit images, one behaviour each ---------------------------------
 GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/guests/*.S))
 .PHONY: guests
 guests: $(GUEST_BINS)
 
+# The first byte of an image is its entry: tests/guests/flat.ld puts .text.start there.
+$(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/guests/flat.ld \
+		-o $(@:.bin=.elf) $<
+	$(Q)objcopy -O binary $(@:.bin=.elf) $@
+
 # ---- tests ------------------------------------------------------------------------------------
 UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
+UNIT_OBJS += $(B)/obj/runtime/launch/cli/policy.o
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
 
 .PHONY: unit
 unit: $(B)/tests/unit
 	$(B)/tests/unit
+
+# ---- policies ---------------------------------------------------------------------------------
+# policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
+# sanitizers are not: it is not what is tested.
+POLICIES := $(wildcard profiles/seccomp/*.policy)
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
+$(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
+
+$(B)/gen/sandbox/policies.c: $(B)/hack/policyc $(POLICIES)
+	@mkdir -p $(@D)
+	$(call say,POLICY)
+	$(Q)$(B)/hack/policyc -o $(@D) profiles/seccomp
+$(B)/gen/sandbox/policy_rules.c $(B)/gen/sandbox/syscall_names.c: $(B)/gen/sandbox/policies.c ;
+
+$(B)/tests/policy_exhaustive: $(B)/obj/tests/system/policy_exhaustive.o $(B)/libaxvm-core.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
+
+# The unit tests of the policies look for policyc beside themselves.
+$(B)/tests/unit: | $(B)/hack/policyc
+
+.PHONY: policy-test audit
+policy-test: $(B)/tests/policy_exhaustive
+	@mkdir -p $(B)/audit
+	$(B)/tests/policy_exhaustive $(B)/audit/exercised.txt
+
+audit: policy-test
+	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
+	        profiles/seccomp runtime sandbox
 
 .PHONY: clean
 clean:

@@ -8,10 +8,13 @@
 #include <sysexits.h>
 
 #define ROW(code_, status_, retry_, meaning_)                                                      \
+	ROW_AS(code_, status_, retry_, FATAL, meaning_)
+#define ROW_AS(code_, status_, retry_, severity_, meaning_)                                        \
 	{ .code = PROBLEM_##code_,                                                                 \
 	  .name = #code_,                                                                          \
 	  .exit_status = (status_),                                                                \
 	  .retryable = (retry_),                                                                   \
+	  .severity = PROBLEM_##severity_,                                                         \
 	  .meaning = (meaning_) }
 
 #define EX_SANDBOX EX_NOPERM
@@ -33,8 +36,8 @@ static const struct problem_class classes[] = {
 	ROW(INITRD_INVALID, EX_DATAERR, false, "the initrd does not fit or cannot be used"),
 	ROW(CMDLINE_TOO_LONG, EX_DATAERR, false, "the kernel takes no command line of that length"),
 	ROW(IMAGE_INVALID, EX_DATAERR, false, "the flat image is empty or does not fit"),
-	ROW(COMMAND_INVALID, EX_DATAERR, false, "a command that is malformed or unknown"),
-	ROW(COMMAND_WRONG_STATE, EX_DATAERR, true, "a command that does not fit the VM's state"),
+	ROW_AS(COMMAND_INVALID, EX_DATAERR, false, ERROR, "a command that is malformed or unknown"),
+	ROW_AS(COMMAND_WRONG_STATE, EX_DATAERR, true, ERROR, "a command that does not fit the VM's state"),
 	ROW(RESOURCE_MISSING, EX_NOINPUT, true, "an fd that is not open or a path that is not there"),
 	ROW(RESOURCE_UNREADABLE, EX_NOINPUT, true, "a resource that cannot be opened or read"),
 	ROW(RESOURCE_WRONG_KIND, EX_NOINPUT, false, "a resource of another kind than needed"),
@@ -50,8 +53,8 @@ static const struct problem_class classes[] = {
 	ROW(KVM_FAILED, EX_OSERR, false, "KVM refused a call"),
 	ROW(SANDBOX_FAILED, EX_SANDBOX, false, "the sandbox could not be built or verified"),
 	ROW(SANDBOX_VIOLATION, EX_SANDBOX, false, "a thread did what its policy forbids"),
-	ROW(GUEST_FAILED, EX_OSERR, false, "the guest ended by its own fault"),
-	ROW(DEVICE_FAILED, EX_OSERR, true, "a device's backing failed"),
+	ROW_AS(GUEST_FAILED, EX_OSERR, false, ERROR, "the guest ended by its own fault"),
+	ROW_AS(DEVICE_FAILED, EX_OSERR, true, ERROR, "a device's backing failed"),
 };
 
 const struct problem_class *problem_classes(size_t *ret_count)
@@ -71,6 +74,19 @@ const struct problem_class *problem_class_of(enum problem_code code)
 			internal = &classes[i];
 	}
 	return internal;
+}
+
+void problem_print_table(FILE *file)
+{
+	static const char *const severities[] = { "info", "warning", "error", "fatal" };
+
+	fputs("| code | name | status | severity | retry can help | meaning |\n"
+	      "|--:|---|--:|---|---|---|\n",
+	      file);
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		fprintf(file, "| %d | %s | %u | %s | %s | %s |\n", classes[i].code,
+		        classes[i].name, classes[i].exit_status, severities[classes[i].severity],
+		        classes[i].retryable ? "yes" : "no", classes[i].meaning);
 }
 
 int problems_add(struct problems *problems, enum problem_code code, int error_number,

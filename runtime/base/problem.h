@@ -8,6 +8,8 @@
 #ifndef AXVM_PROBLEM_H
 #define AXVM_PROBLEM_H
 
+#include <stdio.h>
+
 #include "base/base.h"
 
 enum problem_code {
@@ -66,12 +68,16 @@ struct problems {
 	size_t not_listed;
 };
 
+/* As axvm.v1.Severity: a fatal problem ends the VM or keeps it from starting. */
+enum problem_severity { PROBLEM_INFO, PROBLEM_WARNING, PROBLEM_ERROR, PROBLEM_FATAL };
+
 /* What follows from a code: one row each, the source of the documentation's table. */
 struct problem_class {
 	enum problem_code code;
 	const char *name;
 	uint8_t exit_status;
 	bool retryable;
+	enum problem_severity severity;
 	const char *meaning;
 };
 
@@ -86,5 +92,8 @@ const struct problem_class *problem_class_of(enum problem_code code);
 
 /* All rows, for documentation and tests. */
 const struct problem_class *problem_classes(size_t *ret_count);
+
+/* Prints the rows as a Markdown table, as the documentation has it. */
+void problem_print_table(FILE *file);
 
 #endif

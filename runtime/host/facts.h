@@ -11,7 +11,7 @@ enum {
 	FACTS_CPUS_MAX = 1024,
 	FACTS_NODES_MAX = 16,
 	FACTS_LEAVES_MAX = 44,    /* of a CPU */
-	FACTS_SIBLINGS_MAX = 8,   /* threads of a core */
+	FACTS_SIBLINGS_MAX = 8, /* threads of a core */
 	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
 	FACTS_VULNERABILITIES_MAX = 40,
 	FACTS_PARAMETERS_MAX = 96,
@@ -96,7 +96,6 @@ struct host_facts {
 
 /* Zeroed facts, or NULL; free() them. */
 struct host_facts *facts_new(void);
-
 /* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations.
  * `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is not ""
  * or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only error

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* A gate with numbered steps: threads arrive at a step and wait there until it is opened. */
+#ifndef AXVM_GATE_H
+#define AXVM_GATE_H
+
+#include "base/futex.h"
+
+struct gate {
+	_Atomic uint32_t opened;  /* the highest step opened */
+	_Atomic uint32_t arrived; /* arrivals over all steps */
+};
+
+/* Counts this thread in and waits until `step` (1, 2, …) is open. */
+static inline void gate_arrive(struct gate *gate, uint32_t step)
+{
+	atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_release);
+	futex_wake_all(&gate->arrived);
+	futex_wait_until(&gate->opened, step);
+}
+
+/* Waits until `arrivals` in all have been counted: n threads at step s make n × s. */
+static inline void gate_await(struct gate *gate, uint32_t arrivals)
+{
+	futex_wait_until(&gate->arrived, arrivals);
+}
+
+static inline void gate_open(struct gate *gate, uint32_t step)
+{
+	futex_advance(&gate->opened, step);
+}
+
+#endif

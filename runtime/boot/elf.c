@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* ELF vmlinux, entered through its PVH note.
+ *
+ * PT_LOAD segments go to their physical addresses. The note (name "Xen", type 18,
+ * XEN_ELFNOTE_PHYS32_ENTRY) holds the physical address of a 32-bit entry: protected mode, paging
+ * off, EBX = hvm_start_info. The layout of that structure is version 1 of Xen's public header
+ * hvm/start_info.h; the entry state is docs/misc/pvh.pandoc.
+ *
+ * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so
+ * that they can meet neither the tables below 1 MiB nor the hole; they must not meet each other.
+ * What a segment has beyond its bytes in the file is zero already, guest memory being fresh. */
+#include <assert.h>
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "boot/kernel.h"
+#include "boot/long_mode.h"
+#include "machine/layout.h"
+
+#define NOTE_PHYS32_ENTRY 18
+#define NOTES_SIZE_MAX (64 * KIB)
+/* Linux/x86 copies 2048 bytes of command line, the NUL included, and an ELF file does not say
+ * so. */
+#define CMDLINE_MAX 2047
+/* As bzImage says: what Linux can reach while it starts. */
+#define INITRD_LIMIT 0x80000000u
+
+#define START_MAGIC 0x336ec578
+#define START_VERSION 1
+
+struct hvm_start_info {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t flags;
+	uint32_t nr_modules;
+	uint64_t modlist_paddr;
+	uint64_t cmdline_paddr;
+	uint64_t rsdp_paddr;
+	uint64_t memmap_paddr;
+	uint32_t memmap_entries;
+	uint32_t reserved;
+};
+static_assert(sizeof(struct hvm_start_info) == 56, "as Xen lays it out");
+
+struct hvm_module {
+	uint64_t paddr;
+	uint64_t size;
+	uint64_t cmdline_paddr;
+	uint64_t reserved;
+};
+
+struct hvm_memmap_entry {
+	uint64_t addr;
+	uint64_t size;
+	uint32_t type;
+	uint32_t reserved;
+};
+
+/* Start info and what it points to, in one piece. */
+struct start_page {
+	struct hvm_start_info info;
+	struct hvm_module initrd;
+	struct hvm_memmap_entry memmap[E820_RANGES_MAX];
+};
+static_assert(LAYOUT_PVH_START_INFO + sizeof(struct start_page) <= LAYOUT_BOOT_PARAMS,
+              "start info has its place");
+
+/* Whether [offset, offset + length) is inside the file. */
+static bool in_file(const struct boot_image *image, uint64_t offset, uint64_t length)
+{
+	return offset <= image->size && length <= image->size - offset;
+}
+
+static int check_header(const struct boot_image *image, const Elf64_Ehdr *ehdr,
+                        struct problems *problems)
+{
+	if (ehdr->e_ident[EI_CLASS] != ELFCLASS64 || ehdr->e_ident[EI_DATA] != ELFDATA2LSB ||
+	    ehdr->e_machine != EM_X86_64)
+		return boot_image_refuse(image, problems,
+		                         "is an ELF file, but not for x86-64 (class %u, data %u, "
+		                         "machine %u)",
+		                         ehdr->e_ident[EI_CLASS], ehdr->e_ident[EI_DATA],
+		                         ehdr->e_machine);
+	if (ehdr->e_type != ET_EXEC)
+		return boot_image_refuse(image, problems,
+		                         "is an ELF file, but not an executable (type %u): give "
+		                         "the vmlinux itself",
+		                         ehdr->e_type);
+	if (ehdr->e_phentsize != sizeof(Elf64_Phdr) || ehdr->e_phnum == 0 ||
+	    ehdr->e_phnum > ELF_SEGMENTS_MAX)
+		return boot_image_refuse(image, problems,
+		                         "has %u program headers of %u bytes; 1 to %u of %zu bytes "
+		                         "are expected",
+		                         ehdr->e_phnum, ehdr->e_phentsize, ELF_SEGMENTS_MAX,
+		                         sizeof(Elf64_Phdr));
+	if (!in_file(image, ehdr->e_phoff, ehdr->e_phnum * sizeof(Elf64_Phdr)))
+		return boot_image_refuse(image, problems,
+		                         "is truncated: its program headers at byte %" PRIu64
+		                         " lie outside of the file (%" PRIu64 " bytes)",
+		                         ehdr->e_phoff, image->size);
+	return 0;
+}
+
+/* Validates one PT_LOAD and adds it to the plan. `i` is its number, for the message. */
+static int add_segment(const struct boot_image *image, const Elf64_Phdr *phdr, size_t i,
+                       uint64_t ram_end, struct problems *problems, struct elf_plan *plan)
+{
+	if (phdr->p_filesz > phdr->p_memsz)
+		return boot_image_refuse(image, problems,
+		                         "is corrupt: segment %zu has more bytes in the file "
+		                         "(%" PRIu64 ") than in memory (%" PRIu64 ")",
+		                         i, phdr->p_filesz, phdr->p_memsz);
+	if (!in_file(image, phdr->p_offset, phdr->p_filesz))
+		return boot_image_refuse(image, problems,
+		                         "is truncated: segment %zu is %" PRIu64
+		                         " bytes at byte %" PRIu64 ", the file has %" PRIu64,
+		                         i, phdr->p_filesz, phdr->p_offset, image->size);
+	if (phdr->p_memsz == 0)
+		return 0;
+	if (phdr->p_paddr < LAYOUT_KERNEL)
+		return boot_image_refuse(image, problems,
+		                         "wants segment %zu at 0x%" PRIx64
+		                         ", below 1 MiB, where the guest's tables are",
+		                         i, phdr->p_paddr);
+	if (phdr->p_paddr >= ram_end || phdr->p_memsz > ram_end - phdr->p_paddr)
+		return boot_image_refuse(image, problems,
+		                         "needs %" PRIu64 " bytes at 0x%" PRIx64
+		                         " (segment %zu), and RAM below 4 GiB ends at 0x%" PRIx64
+		                         ": give the guest more memory",
+		                         phdr->p_memsz, phdr->p_paddr, i, ram_end);
+	for (size_t j = 0; j < plan->count; j++) {
+		const struct elf_segment *other = &plan->segments[j];
+
+		if (phdr->p_paddr < other->base + other->size &&
+		    other->base < phdr->p_paddr + phdr->p_memsz)
+			return boot_image_refuse(image, problems,
+			                         "is corrupt: segment %zu at 0x%" PRIx64
+			                         " overlaps another one at 0x%" PRIx64,
+			                         i, phdr->p_paddr, other->base);
+	}
+	plan->segments[plan->count++] = (struct elf_segment){
+		.offset = phdr->p_offset,
+		.file_size = phdr->p_filesz,
+		.base = phdr->p_paddr,
+		.size = phdr->p_memsz,
+	};
+	plan->limits.end = MAX(plan->limits.end, phdr->p_paddr + phdr->p_memsz);
+	return 0;
+}
+
+/* Takes the entry out of one note; 0 when it is another note, 1 when it was found. Linux writes the
+ * address as 4 or as 8 bytes. */
+static int entry_of_note(const Elf64_Nhdr *note, const uint8_t *name, const uint8_t *desc,
+                         uint64_t *ret_entry)
+{
+	uint64_t entry = 0;
+
+	if (note->n_type != NOTE_PHYS32_ENTRY || note->n_namesz != sizeof("Xen") ||
+	    memcmp(name, "Xen", sizeof("Xen")) != 0)
+		return 0;
+	if (note->n_descsz != 4 && note->n_descsz != 8)
+		return 0;
+	memcpy(&entry, desc, note->n_descsz);
+	*ret_entry = entry;
+	return 1;
+}
+
+/* Walks the notes of one PT_NOTE: 1 and the entry when PVH's is there, 0 when not, -errno. */
+static int find_note(const struct boot_image *image, const Elf64_Phdr *phdr,
+                     struct problems *problems, uint64_t *ret_entry)
+{
+	uint64_t align = phdr->p_align == 8 ? 8 : 4;
+	_cleanup_free_ uint8_t *notes = NULL;
+	uint64_t at = 0;
+	int r;
+
+	if (!in_file(image, phdr->p_offset, phdr->p_filesz))
+		return boot_image_refuse(image, problems,
+		                         "is truncated: its notes are %" PRIu64
+		                         " bytes at byte %" PRIu64 ", the file has %" PRIu64,
+		                         phdr->p_filesz, phdr->p_offset, image->size);
+	if (phdr->p_filesz > NOTES_SIZE_MAX)
+		return boot_image_refuse(image, problems,
+		                         "is corrupt: it has %" PRIu64 " bytes of notes",
+		                         phdr->p_filesz);
+	if (phdr->p_filesz == 0)
+		return 0;
+	notes = malloc(phdr->p_filesz);
+	if (!notes)
+		return problems_add(problems, PROBLEM_OS_FAILED, ENOMEM, image->field,
+		                    "no memory to read the %s's notes", image->what);
+	r = boot_image_read(image, phdr->p_offset, notes, phdr->p_filesz, problems);
+	if (r < 0)
+		return r;
+	while (phdr->p_filesz - at >= sizeof(Elf64_Nhdr)) {
+		Elf64_Nhdr note;
+		uint64_t name, desc, end;
+
+		/* No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
+		memcpy(&note, notes + at, sizeof(note));
+		name = at + sizeof(note);
+		desc = ALIGN_UP(name + note.n_namesz, align);
+		end = desc + note.n_descsz;
+		if (end > phdr->p_filesz)
+			return boot_image_refuse(image, problems,
+			                         "is corrupt: a note at byte %" PRIu64
+			                         " runs beyond its segment",
+			                         phdr->p_offset + at);
+		if (entry_of_note(&note, notes + name, notes + desc, ret_entry))
+			return 1;
+		at = MIN(ALIGN_UP(end, align), phdr->p_filesz);
+	}
+	return 0;
+}
+
+/* The entry must be code that comes from the file. */
+static int check_entry(const struct boot_image *image, const struct elf_plan *plan,
+                       struct problems *problems)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct elf_segment *segment = &plan->segments[i];
+
+		if (plan->entry >= segment->base &&
+		    plan->entry - segment->base < segment->file_size)
+			return 0;
+	}
+	return boot_image_refuse(image, problems,
+	                         "is corrupt: its PVH entry 0x%" PRIx64
+	                         " is in none of its segments",
+	                         plan->entry);
+}
+
+int elf_plan(const struct boot_image *image, const struct guest_memory *memory,
+             struct problems *problems, struct elf_plan *ret)
+{
+	uint64_t ram_end = guest_memory_below_hole(memory);
+	Elf64_Phdr phdrs[ELF_SEGMENTS_MAX];
+	struct elf_plan plan = { 0 };
+	bool entry_found = false;
+	Elf64_Ehdr ehdr;
+	int r;
+
+	if (image->size < sizeof(ehdr))
+		return boot_image_refuse(image, problems,
+		                         "is truncated: %" PRIu64
+		                         " bytes do not hold an ELF header",
+		                         image->size);
+	r = boot_image_read(image, 0, &ehdr, sizeof(ehdr), problems);
+	if (r < 0)
+		return r;
+	r = check_header(image, &ehdr, problems);
+	if (r < 0)
+		return r;
+	r = boot_image_read(image, ehdr.e_phoff, phdrs, ehdr.e_phnum * sizeof(*phdrs), problems);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ehdr.e_phnum; i++) {
+		r = 0;
+		if (phdrs[i].p_type == PT_LOAD)
+			r = add_segment(image, &phdrs[i], i, ram_end, problems, &plan);
+		else if (phdrs[i].p_type == PT_NOTE && !entry_found)
+			r = find_note(image, &phdrs[i], problems, &plan.entry);
+		if (r < 0)
+			return r;
+		entry_found = entry_found || r > 0;
+	}
+	if (!entry_found)
+		return boot_image_refuse(image, problems,
+		                         "is an ELF file without a PVH entry note: build it with "
+		                         "CONFIG_PVH=y, or give the bzImage");
+	r = check_entry(image, &plan, problems);
+	if (r < 0)
+		return r;
+	plan.limits.initrd_limit = INITRD_LIMIT;
+	plan.limits.cmdline_max = CMDLINE_MAX;
+	*ret = plan;
+	return 0;
+}
+
+static void fill_start_page(const struct kernel_handover *handover, struct start_page *page)
+{
+	const uint64_t base = LAYOUT_PVH_START_INFO;
+
+	memset(page, 0, sizeof(*page));
+	page->info = (struct hvm_start_info){
+		.magic = START_MAGIC,
+		.version = START_VERSION,
+		.cmdline_paddr = LAYOUT_CMDLINE,
+		.rsdp_paddr = handover->rsdp,
+		.memmap_paddr = base + offsetof(struct start_page, memmap),
+		.memmap_entries = (uint32_t)handover->e820.count,
+	};
+	if (handover->initrd_size > 0) {
+		page->info.nr_modules = 1;
+		page->info.modlist_paddr = base + offsetof(struct start_page, initrd);
+		page->initrd.paddr = handover->initrd_base;
+		page->initrd.size = handover->initrd_size;
+	}
+	for (size_t i = 0; i < handover->e820.count; i++)
+		page->memmap[i] = (struct hvm_memmap_entry){
+			.addr = handover->e820.ranges[i].base,
+			.size = handover->e820.ranges[i].size,
+			.type = handover->e820.ranges[i].type,
+		};
+}
+
+int elf_load(const struct boot_image *image, const struct elf_plan *plan,
+             const struct kernel_handover *handover, const struct guest_memory *memory,
+             struct problems *problems, struct boot_entry *ret)
+{
+	struct boot_entry entry = { .rip = plan->entry, .rbx = LAYOUT_PVH_START_INFO };
+	struct start_page page;
+	int r;
+
+	fill_start_page(handover, &page);
+	r = boot_place(memory, GPA(LAYOUT_PVH_START_INFO), &page, sizeof(page), "PVH start info",
+	               problems);
+	if (r < 0)
+		return r;
+	r = long_mode_write(BOOT_PVH32, memory, problems, &entry);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct elf_segment *segment = &plan->segments[i];
+
+		r = boot_image_load(image, segment->offset, segment->file_size, GPA(segment->base),
+		                    memory, problems);
+		if (r < 0)
+			return r;
+	}
+	*ret = entry;
+	return 0;
+}

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT */
+/* The I/O loop.
+ *
+ * A turn is: one io_uring_enter, which submits all that the last turn queued and sleeps until
+ * something completes; the completions; the mail; and then, once for each client that asked for it,
+ * end_of_turn, where a device publishes its used entries and raises its interrupts. Interrupts are
+ * writes to eventfds in the same ring and so leave with the next enter, at no cost of their own.
+ *
+ * Doorbells and the loop's own wake-up are eventfds under a multishot poll, and are never read. A
+ * multishot poll reports edges: each signal of an eventfd wakes its pollers whether or not the
+ * counter was zero before, and the counter, 64 bits wide, would take centuries to overflow. Reading
+ * it would only add a system call or an SQE for each doorbell. A doorbell may be reported once for
+ * several kicks and once more than needed; a device drains its queue each time, so both are fine.
+ *
+ * Other threads talk to a client through its mailbox: bits set atomically, then the client's bit in
+ * `pending`; who finds `pending` empty also signals the wake eventfd. The loop takes `pending` as a
+ * whole, then each mailbox as a whole: release by the poster, acquire by the loop.
+ *
+ * The ring is created disabled, so that its restrictions are in force from the first submission:
+ * the opcodes in `opcodes`, and IOSQE_FIXED_FILE on every SQE. It can then reach no file that was
+ * not registered while the VM was built. Restrictions, fixed files: io_uring_register(2). */
+#include "io/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "io/op.h"
+
+#define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
+#define ENTRIES_MAX 16384u
+#define DRAIN_SECONDS 2
+
+#define OPCODE(op_, reason_) { .opcode = IORING_OP_##op_, .name = #op_, .reason = (reason_) }
+
+static const struct io_opcode opcodes[] = {
+	OPCODE(READ, "console input, small device reads"),
+	OPCODE(WRITE, "console output, interrupts (irqfd)"),
+	OPCODE(READV, "disk and net reads into guest memory"),
+	OPCODE(WRITEV, "disk and net writes from guest memory"),
+	OPCODE(READ_FIXED, "the same, within registered guest memory"),
+	OPCODE(WRITE_FIXED, "the same, within registered guest memory"),
+	OPCODE(FSYNC, "disk flush"),
+	OPCODE(FALLOCATE, "disk discard and write zeroes"),
+	OPCODE(POLL_ADD, "doorbells, wake-up, TAP and pipe readiness"),
+	OPCODE(TIMEOUT, "rate limits, bounded shutdown"),
+	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
+};
+
+/* In the order of preference; the first the kernel takes. */
+static const uint32_t setup_choices[] = {
+	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+	0,
+};
+
+static const struct timespec no_time;
+
+const struct io_opcode *io_loop_opcodes(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(opcodes);
+	return opcodes;
+}
+
+/* ------------------------------------------------------------------------------------ build */
+
+static void set_phase(struct io_loop *loop, enum io_phase phase)
+{
+	pthread_mutex_lock(&loop->lock);
+	atomic_store_explicit(&loop->phase, phase, memory_order_release);
+	pthread_cond_broadcast(&loop->changed);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+static void wake_done(struct io_op *op, int result, uint32_t flags)
+{
+	struct io_loop *loop = CONTAINER_OF(op, struct io_loop, wake_op);
+
+	(void)result;
+	if (!(flags & IORING_CQE_F_MORE))
+		(void)io_poll_multishot(loop, op, loop->wake_file, POLLIN);
+}
+
+static void linger_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)result;
+	(void)flags;
+	CONTAINER_OF(op, struct io_loop, linger_op)->linger_over = true;
+}
+
+static void drain_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)result;
+	(void)flags;
+	CONTAINER_OF(op, struct io_loop, drain_op)->drain_over = true;
+}
+
+static void irq_done(struct io_op *op, int result, uint32_t flags)
+{
+	struct io_loop *loop = CONTAINER_OF(op, struct io_loop, irq_op);
+
+	(void)flags;
+	if (result < 0)
+		atomic_fetch_add_explicit(&loop->stats.irq_errors, 1, memory_order_relaxed);
+}
+
+/* A cancellation that finds nothing is no failure: the operation was done already. */
+static void cancel_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)op;
+	(void)result;
+	(void)flags;
+}
+
+int io_loop_init(struct io_loop *loop)
+{
+	pthread_condattr_t attributes;
+	int r;
+
+	memset(loop, 0, sizeof(*loop));
+	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->wake_fd < 0)
+		return -errno;
+	loop->ring.ring_fd = -1;
+	loop->wake_op.done = wake_done;
+	loop->linger_op.done = linger_done;
+	loop->drain_op.done = drain_done;
+	loop->irq_op.done = irq_done;
+	loop->cancel_op.done = cancel_done;
+	loop->reserved = OWN_OPERATIONS;
+	pthread_mutex_init(&loop->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&loop->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	r = io_loop_add_file(loop, loop->wake_fd, &loop->wake_file);
+	return r;
+}
+
+void io_loop_done(struct io_loop *loop)
+{
+	if (loop->file_count == 0)
+		return;
+	if (loop->ring.ring_fd >= 0)
+		io_uring_queue_exit(&loop->ring);
+	close_ptr(&loop->wake_fd);
+	pthread_cond_destroy(&loop->changed);
+	pthread_mutex_destroy(&loop->lock);
+	memset(loop, 0, sizeof(*loop));
+}
+
+int io_loop_add_client(struct io_loop *loop, struct io_client *client,
+                       const struct io_client_ops *ops)
+{
+	if (loop->client_count == IO_CLIENTS_MAX)
+		return -ENOSPC;
+	client->ops = ops;
+	client->loop = loop;
+	client->index = loop->client_count;
+	atomic_init(&client->mailbox, 0);
+	loop->clients[loop->client_count++] = client;
+	return 0;
+}
+
+int io_loop_add_file(struct io_loop *loop, int fd, uint32_t *ret_file)
+{
+	if (loop->file_count == IO_FILES_MAX)
+		return -ENOSPC;
+	loop->files[loop->file_count] = fd;
+	*ret_file = loop->file_count++;
+	return 0;
+}
+
+int io_loop_add_buffer(struct io_loop *loop, void *base, size_t length, uint32_t *ret_buffer)
+{
+	if (loop->buffer_count == IO_BUFFERS_MAX)
+		return -ENOSPC;
+	loop->buffers[loop->buffer_count] = (struct iovec){ .iov_base = base, .iov_len = length };
+	*ret_buffer = loop->buffer_count++;
+	return 0;
+}
+
+int io_loop_reserve(struct io_loop *loop, uint32_t operations)
+{
+	if (operations > ENTRIES_MAX - loop->reserved)
+		return -ENOSPC;
+	loop->reserved += operations;
+	return 0;
+}
+
+/* io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
+static int restrict_ring(struct io_loop *loop)
+{
+	struct io_uring_restriction rules[ARRAY_SIZE(opcodes) + 2];
+	size_t n = 0;
+
+	memset(rules, 0, sizeof(rules));
+	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		rules[n].opcode = IORING_RESTRICTION_SQE_OP;
+		rules[n++].sqe_op = opcodes[i].opcode;
+	}
+	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	rules[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
+	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+	rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+	return io_uring_register_restrictions(&loop->ring, rules, (unsigned)n);
+}
+
+int io_loop_build(struct io_loop *loop)
+{
+	int r = -EINVAL;
+
+	for (size_t i = 0; r == -EINVAL && i < ARRAY_SIZE(setup_choices); i++) {
+		struct io_uring_params params = {
+			.flags = setup_choices[i] | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE |
+			         IORING_SETUP_CLAMP,
+			.cq_entries = loop->reserved * 2,
+		};
+
+		r = io_uring_queue_init_params(loop->reserved, &loop->ring, &params);
+		if (r >= 0) {
+			loop->setup_flags = setup_choices[i];
+			loop->skip_success = params.features & IORING_FEAT_CQE_SKIP;
+		}
+	}
+	if (r < 0) {
+		loop->ring.ring_fd = -1;
+		return r;
+	}
+	r = io_uring_register_files(&loop->ring, loop->files, loop->file_count);
+	if (r < 0)
+		return r;
+	if (loop->buffer_count > 0)
+		r = io_uring_register_buffers(&loop->ring, loop->buffers, loop->buffer_count);
+	if (r < 0)
+		return r;
+	r = restrict_ring(loop);
+	if (r < 0)
+		return r;
+	set_phase(loop, IO_BUILT);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------- other threads */
+
+static void wake(struct io_loop *loop)
+{
+	const uint64_t one = 1;
+
+	/* Fails only when the counter is full, and then the poll has long been triggered. */
+	if (write(loop->wake_fd, &one, sizeof(one)) != sizeof(one))
+		return;
+}
+
+void io_client_post(struct io_client *client, uint32_t bits)
+{
+	struct io_loop *loop = client->loop;
+
+	/* Release pairs with the acquire in io_client_take_mail. */
+	atomic_fetch_or_explicit(&client->mailbox, bits, memory_order_release);
+	if (atomic_load_explicit(&loop->phase, memory_order_acquire) == IO_BUILDING) {
+		io_client_take_mail(client);
+		if (client->ops->end_of_turn)
+			client->ops->end_of_turn(client);
+		return;
+	}
+	/* Release pairs with the acquire in `deliver_mail`. */
+	if (atomic_fetch_or_explicit(&loop->pending, 1ULL << client->index,
+	                             memory_order_acq_rel) == 0)
+		wake(loop);
+}
+
+static void request(struct io_loop *loop, enum io_request what)
+{
+	int expected = atomic_load_explicit(&loop->request, memory_order_relaxed);
+
+	/* A stop is final. */
+	do {
+		if (expected == IO_REQUEST_STOP)
+			return;
+	} while (!atomic_compare_exchange_weak_explicit(&loop->request, &expected, what,
+	                                                memory_order_release,
+	                                                memory_order_relaxed));
+	wake(loop);
+}
+
+int io_loop_pause(struct io_loop *loop, uint32_t timeout_ms)
+{
+	struct timespec until = no_time;
+	int phase;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	request(loop, IO_REQUEST_PAUSE);
+	pthread_mutex_lock(&loop->lock);
+	while ((phase = atomic_load(&loop->phase)) != IO_PARKED && phase < IO_LINGERING && r == 0)
+		r = pthread_cond_timedwait(&loop->changed, &loop->lock, &until);
+	pthread_mutex_unlock(&loop->lock);
+	if (phase >= IO_LINGERING)
+		return -ESHUTDOWN;
+	if (phase == IO_PARKED)
+		return 0;
+	io_loop_resume(loop);
+	return -ETIMEDOUT;
+}
+
+void io_loop_resume(struct io_loop *loop)
+{
+	request(loop, IO_REQUEST_RUN);
+}
+
+void io_loop_stop(struct io_loop *loop, uint32_t linger_ms)
+{
+	atomic_store_explicit(&loop->linger_ms, linger_ms, memory_order_relaxed);
+	request(loop, IO_REQUEST_STOP);
+}
+
+/* --------------------------------------------------------------------------------- loop thread */
+
+int io_loop_enable(struct io_loop *loop)
+{
+	return io_uring_enable_rings(&loop->ring);
+}
+
+static void deliver_mail(struct io_loop *loop)
+{
+	/* Acquire pairs with the release in io_client_post. */
+	uint64_t pending = atomic_exchange_explicit(&loop->pending, 0, memory_order_acq_rel);
+
+	while (pending != 0) {
+		io_client_take_mail(loop->clients[__builtin_ctzll(pending)]);
+		pending &= pending - 1;
+	}
+}
+
+static void end_turn(struct io_loop *loop)
+{
+	uint64_t dirty = loop->dirty;
+
+	loop->dirty = 0;
+	while (dirty != 0) {
+		struct io_client *client = loop->clients[__builtin_ctzll(dirty)];
+
+		if (client->ops->end_of_turn)
+			client->ops->end_of_turn(client);
+		dirty &= dirty - 1;
+	}
+}
+
+static void dispatch(struct io_loop *loop)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head;
+	unsigned seen = 0;
+
+	io_uring_for_each_cqe(&loop->ring, head, cqe) {
+		struct io_op *op = io_uring_cqe_get_data(cqe);
+
+		seen++;
+		if (op != &loop->irq_op && !(cqe->flags & IORING_CQE_F_MORE))
+			loop->in_flight--;
+		op->done(op, cqe->res, cqe->flags);
+	}
+	io_uring_cq_advance(&loop->ring, seen);
+	atomic_fetch_add_explicit(&loop->stats.cqes, seen, memory_order_relaxed);
+}
+
+static void call_all(struct io_loop *loop, bool pause)
+{
+	for (uint32_t i = 0; i < loop->client_count; i++) {
+		struct io_client *client = loop->clients[i];
+		void (*call)(struct io_client *) = pause ? client->ops->pause : client->ops->resume;
+
+		if (call)
+			call(client);
+	}
+}
+
+static bool all_idle(const struct io_loop *loop)
+{
+	for (uint32_t i = 0; i < loop->client_count; i++)
+		if (loop->clients[i]->ops->idle && !loop->clients[i]->ops->idle(loop->clients[i]))
+			return false;
+	return true;
+}
+
+static bool any_lingers(const struct io_loop *loop)
+{
+	for (uint32_t i = 0; i < loop->client_count; i++)
+		if (loop->clients[i]->ops->lingers &&
+		    loop->clients[i]->ops->lingers(loop->clients[i]))
+			return true;
+	return false;
+}
+
+static void arm_linger(struct io_loop *loop)
+{
+	uint32_t ms = atomic_load_explicit(&loop->linger_ms, memory_order_relaxed);
+
+	if (loop->linger_armed)
+		return;
+	loop->linger_armed = true;
+	loop->linger_time.tv_sec = ms / 1000;
+	loop->linger_time.tv_nsec = (long long)(ms % 1000) * 1000000;
+	if (!io_timeout(loop, &loop->linger_op, &loop->linger_time))
+		loop->linger_over = true;
+}
+
+/* Cancels everything, and bounds the wait for it: a disk that hangs must not hang the shutdown. */
+static void start_drain(struct io_loop *loop)
+{
+	struct io_uring_sqe *sqe;
+
+	/* Room for the cancellation, and what is queued must be in flight to be cancelled. */
+	(void)io_uring_submit(&loop->ring);
+	sqe = io_uring_get_sqe(&loop->ring);
+	if (sqe) {
+		io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+		io_uring_sqe_set_data(sqe, &loop->cancel_op);
+		io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+		loop->in_flight++;
+	}
+	loop->drain_time.tv_sec = DRAIN_SECONDS;
+	if (!io_timeout(loop, &loop->drain_op, &loop->drain_time))
+		loop->drain_over = true;
+	set_phase(loop, IO_DRAINING);
+}
+
+/* One step of the life cycle, if one is due; true when it was taken. */
+static bool step(struct io_loop *loop)
+{
+	/* Acquire pairs with the release in `request`. */
+	int wanted = atomic_load_explicit(&loop->request, memory_order_acquire);
+
+	switch ((enum io_phase)atomic_load_explicit(&loop->phase, memory_order_relaxed)) {
+	case IO_RUNNING:
+		if (wanted == IO_REQUEST_RUN)
+			return false;
+		call_all(loop, true);
+		set_phase(loop, IO_QUIESCING);
+		return true;
+	case IO_QUIESCING:
+	case IO_PARKED:
+		if (wanted == IO_REQUEST_RUN) {
+			set_phase(loop, IO_RUNNING);
+			call_all(loop, false);
+			return true;
+		}
+		if (wanted == IO_REQUEST_STOP)
+			arm_linger(loop);
+		if (!all_idle(loop) && !loop->linger_over)
+			return false;
+		if (wanted == IO_REQUEST_STOP) {
+			set_phase(loop, IO_LINGERING);
+			return true;
+		}
+		if (atomic_load(&loop->phase) != IO_PARKED)
+			set_phase(loop, IO_PARKED);
+		return false;
+	case IO_LINGERING:
+		if (any_lingers(loop) && !loop->linger_over)
+			return false;
+		start_drain(loop);
+		return true;
+	case IO_DRAINING:
+		/* The drain timer itself is one. */
+		if (loop->in_flight > 1 && !loop->drain_over)
+			return false;
+		set_phase(loop, IO_FINISHED);
+		return false;
+	default:
+		return false;
+	}
+}
+
+int io_loop_run(struct io_loop *loop)
+{
+	set_phase(loop, IO_RUNNING);
+	(void)io_poll_multishot(loop, &loop->wake_op, loop->wake_file, POLLIN);
+	for (uint32_t i = 0; i < loop->client_count; i++)
+		if (loop->clients[i]->ops->start)
+			loop->clients[i]->ops->start(loop->clients[i]);
+	for (;;) {
+		bool busy;
+		int r;
+
+		end_turn(loop);
+		while (step(loop))
+			end_turn(loop);
+		if (atomic_load_explicit(&loop->phase, memory_order_relaxed) == IO_FINISHED)
+			return 0;
+		busy = atomic_load_explicit(&loop->pending, memory_order_relaxed) != 0;
+		atomic_fetch_add_explicit(&loop->stats.turns, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&loop->stats.enters, 1, memory_order_relaxed);
+		r = busy ? io_uring_submit_and_get_events(&loop->ring)
+		         : io_uring_submit_and_wait(&loop->ring, 1);
+		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
+			set_phase(loop, IO_FINISHED);
+			return r;
+		}
+		dispatch(loop);
+		deliver_mail(loop);
+	}
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* The I/O loop: one thread, one io_uring, one system call a turn. Theory of operation in loop.c. */
+#ifndef AXVM_IO_LOOP_H
+#define AXVM_IO_LOOP_H
+
+#include <liburing.h>
+#include <pthread.h>
+
+#include "base/base.h"
+
+#define IO_CLIENTS_MAX 64
+#define IO_FILES_MAX 512
+#define IO_BUFFERS_MAX 16
+
+struct io_loop;
+struct io_client;
+
+/* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any may
+ * be NULL. */
+struct io_client_ops {
+	void (*start)(struct io_client *client);                /* the loop begins: arm polls */
+	void (*mail)(struct io_client *client, uint32_t bits);  /* what was posted */
+	void (*end_of_turn)(struct io_client *client);          /* after io_client_dirty */
+	void (*pause)(struct io_client *client);                /* start no more guest requests */
+	bool (*idle)(const struct io_client *client);           /* no guest request in flight */
+	void (*resume)(struct io_client *client);
+	bool (*lingers)(const struct io_client *client);        /* a stop is worth waiting for */
+};
+
+struct io_client {
+	const struct io_client_ops *ops;
+	struct io_loop *loop;
+	uint32_t index;
+	_Atomic uint32_t mailbox;
+};
+
+/* One operation in flight. It belongs to the kernel from the call that starts it until `done` is
+ * called without IORING_CQE_F_MORE in `flags`; so do the buffers it names. `result` is bytes, poll
+ * events or -errno. */
+struct io_op {
+	void (*done)(struct io_op *op, int result, uint32_t flags);
+};
+
+struct io_stats {
+	_Atomic uint64_t turns, enters, sqes, cqes, interrupts, irq_errors, overflows;
+};
+
+enum io_phase { IO_BUILDING, IO_BUILT, IO_RUNNING, IO_QUIESCING, IO_PARKED, IO_LINGERING,
+	        IO_DRAINING, IO_FINISHED };
+enum io_request { IO_REQUEST_RUN, IO_REQUEST_PAUSE, IO_REQUEST_STOP };
+
+struct io_loop {
+	struct io_uring ring;
+	struct io_stats stats;
+	_Atomic int phase;
+	_Atomic int request;
+	_Atomic uint64_t pending; /* clients with mail */
+	uint64_t dirty;           /* clients that asked for end_of_turn; loop thread */
+	struct io_client *clients[IO_CLIENTS_MAX];
+	uint32_t client_count;
+	int files[IO_FILES_MAX];
+	uint32_t file_count;
+	struct iovec buffers[IO_BUFFERS_MAX];
+	uint32_t buffer_count;
+	uint32_t reserved; /* operations in flight, at most */
+	uint32_t in_flight;
+	uint32_t setup_flags; /* what the kernel granted */
+	bool skip_success, linger_armed, linger_over, drain_over;
+	int wake_fd;
+	uint32_t wake_file;
+	struct io_op wake_op, linger_op, drain_op, irq_op, cancel_op;
+	struct __kernel_timespec linger_time, drain_time;
+	_Atomic uint32_t linger_ms;
+	pthread_mutex_t lock; /* with `changed`: phase, for those who wait for it */
+	pthread_cond_t changed;
+};
+
+/* ---- build: one thread; -errno on failure; may allocate. Order: init, add and reserve, build. */
+int io_loop_init(struct io_loop *loop);
+void io_loop_done(struct io_loop *loop); /* a zeroed loop too; the thread must have returned */
+int io_loop_add_client(struct io_loop *loop, struct io_client *client,
+                       const struct io_client_ops *ops);
+/* A file (borrowed) for the fixed-file table; *ret_file is its index. -ENOSPC when full. */
+int io_loop_add_file(struct io_loop *loop, int fd, uint32_t *ret_file);
+/* Memory for io_read_fixed and io_write_fixed (at most 1 GiB each); *ret_buffer is its index. */
+int io_loop_add_buffer(struct io_loop *loop, void *base, size_t length, uint32_t *ret_buffer);
+/* Says that up to `operations` more may be in flight at once; polls, reads and interrupts alike. */
+int io_loop_reserve(struct io_loop *loop, uint32_t operations);
+/* Creates the ring, disabled, with its files, buffers and restrictions. */
+int io_loop_build(struct io_loop *loop);
+
+/* ---- the loop's thread. */
+/* Enables the ring and binds it to the calling thread. Before that thread's seccomp filter. */
+int io_loop_enable(struct io_loop *loop);
+/* Runs until a stop has been carried out: 0, or -errno when the ring failed. */
+int io_loop_run(struct io_loop *loop);
+
+/* ---- any other thread. */
+/* Until every client is idle and the loop is parked; -ETIMEDOUT leaves it running as before. */
+int io_loop_pause(struct io_loop *loop, uint32_t timeout_ms);
+void io_loop_resume(struct io_loop *loop);
+/* Requests the end: quiesce, up to `linger_ms` for what clients still hand out, cancel the rest,
+ * return from io_loop_run. Does not wait. */
+void io_loop_stop(struct io_loop *loop, uint32_t linger_ms);
+/* Sets bits in a client's mailbox and wakes the loop; never blocks. Before the ring is built the
+ * mail is handled at once, on the calling thread. */
+void io_client_post(struct io_client *client, uint32_t bits);
+
+/* The opcodes the ring is restricted to, each with its reason; for the sandbox's document. */
+struct io_opcode {
+	uint8_t opcode;
+	const char *name;
+	const char *reason;
+};
+const struct io_opcode *io_loop_opcodes(size_t *ret_count);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations: one function an opcode, all through one way of getting an SQE. */
+#include "io/op.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+static const uint64_t one = 1;
+
+static void count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/* The ring holds all that can be in flight (io_loop_reserve), so it is full only if a client
+ * reserved too little. That costs an extra submission, not the request. */
+static struct io_uring_sqe *get_sqe(struct io_loop *loop)
+{
+	int phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
+	struct io_uring_sqe *sqe;
+
+	if (phase == IO_BUILDING || phase >= IO_DRAINING)
+		return NULL;
+	sqe = io_uring_get_sqe(&loop->ring);
+	if (!sqe) {
+		count(&loop->stats.overflows);
+		count(&loop->stats.enters);
+		(void)io_uring_submit(&loop->ring);
+		sqe = io_uring_get_sqe(&loop->ring);
+	}
+	if (sqe)
+		count(&loop->stats.sqes);
+	return sqe;
+}
+
+static bool queue(struct io_loop *loop, struct io_uring_sqe *sqe, struct io_op *op)
+{
+	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	loop->in_flight++;
+	return true;
+}
+
+bool io_read(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer, uint32_t length,
+             uint64_t offset)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_read(sqe, (int)file, buffer, length, offset);
+	return queue(loop, sqe, op);
+}
+
+bool io_write(struct io_loop *loop, struct io_op *op, uint32_t file, const void *buffer,
+              uint32_t length, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_write(sqe, (int)file, buffer, length, offset);
+	return queue(loop, sqe, op);
+}
+
+bool io_readv(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+              uint32_t entries, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_readv(sqe, (int)file, iov, entries, offset);
+	return queue(loop, sqe, op);
+}
+
+bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+               uint32_t entries, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_writev(sqe, (int)file, iov, entries, offset);
+	return queue(loop, sqe, op);
+}
+
+bool io_read_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer,
+                   uint32_t length, uint64_t offset, uint32_t index)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_read_fixed(sqe, (int)file, buffer, length, offset, (int)index);
+	return queue(loop, sqe, op);
+}
+
+bool io_write_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, const void *buffer,
+                    uint32_t length, uint64_t offset, uint32_t index)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_write_fixed(sqe, (int)file, buffer, length, offset, (int)index);
+	return queue(loop, sqe, op);
+}
+
+bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_fsync(sqe, (int)file, data_only ? IORING_FSYNC_DATASYNC : 0);
+	return queue(loop, sqe, op);
+}
+
+bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode, uint64_t offset,
+                  uint64_t length)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_fallocate(sqe, (int)file, mode, (off_t)offset, (off_t)length);
+	return queue(loop, sqe, op);
+}
+
+bool io_poll(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_poll_add(sqe, (int)file, events);
+	return queue(loop, sqe, op);
+}
+
+bool io_poll_multishot(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_poll_multishot(sqe, (int)file, events);
+	return queue(loop, sqe, op);
+}
+
+bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_timespec *time)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	/* The kernel only reads it; liburing's prototype lacks the const. */
+	io_uring_prep_timeout(sqe, (struct __kernel_timespec *)(uintptr_t)time, 0, 0);
+	return queue(loop, sqe, op);
+}
+
+bool io_cancel(struct io_loop *loop, struct io_op *target)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_cancel(sqe, target, 0);
+	return queue(loop, sqe, &loop->cancel_op);
+}
+
+void io_interrupt(struct io_loop *loop, uint32_t file)
+{
+	struct io_uring_sqe *sqe;
+
+	count(&loop->stats.interrupts);
+	if (atomic_load_explicit(&loop->phase, memory_order_relaxed) == IO_BUILDING) {
+		/* No ring yet, and no filter either. */
+		if (write(loop->files[file], &one, sizeof(one)) != sizeof(one))
+			count(&loop->stats.irq_errors);
+		return;
+	}
+	sqe = get_sqe(loop);
+	if (!sqe)
+		return;
+	io_uring_prep_write(sqe, (int)file, &one, sizeof(one), 0);
+	io_uring_sqe_set_data(sqe, &loop->irq_op);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE |
+	                                    (loop->skip_success ? IOSQE_CQE_SKIP_SUCCESS : 0));
+}
+
+void io_client_dirty(struct io_client *client)
+{
+	if (client->loop)
+		client->loop->dirty |= 1ULL << client->index;
+}
+
+void io_client_again(struct io_client *client, uint32_t bits)
+{
+	/* The loop looks at `pending` before it sleeps. */
+	atomic_fetch_or_explicit(&client->mailbox, bits, memory_order_relaxed);
+	atomic_fetch_or_explicit(&client->loop->pending, 1ULL << client->index,
+	                         memory_order_release);
+}
+
+void io_client_take_mail(struct io_client *client)
+{
+	/* Acquire pairs with the release in io_client_post. */
+	uint32_t bits = atomic_exchange_explicit(&client->mailbox, 0, memory_order_acquire);
+
+	if (bits && client->ops->mail)
+		client->ops->mail(client, bits);
+}

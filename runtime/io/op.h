@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations a client of the loop starts. Loop thread only.
+ *
+ * `file` is an index of io_loop_add_file. Each returns true when the operation was queued: it is
+ * submitted with the turn's one io_uring_enter and op->done is called later, never from within the
+ * call. False: the ring is not built yet, or is being drained; nothing was queued. */
+#ifndef AXVM_IO_OP_H
+#define AXVM_IO_OP_H
+
+#include "io/loop.h"
+
+#define IO_CURRENT_POSITION (~0ULL) /* as read(2) and write(2): pipes, sockets, appending */
+
+bool io_read(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer, uint32_t length,
+             uint64_t offset);
+bool io_write(struct io_loop *loop, struct io_op *op, uint32_t file, const void *buffer,
+              uint32_t length, uint64_t offset);
+/* The iovec array must live until the operation is done. */
+bool io_readv(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+              uint32_t count, uint64_t offset);
+bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+               uint32_t count, uint64_t offset);
+/* `buffer` lies in the registered buffer `index`. */
+bool io_read_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer,
+                   uint32_t length, uint64_t offset, uint32_t index);
+bool io_write_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, const void *buffer,
+                    uint32_t length, uint64_t offset, uint32_t index);
+bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only);
+/* fallocate(2) modes: discard and write zeroes. */
+bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode,
+                  uint64_t offset, uint64_t length);
+/* Once, when `events` (POLLIN, POLLOUT) hold. */
+bool io_poll(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
+/* At each edge of `events`, until done is called without IORING_CQE_F_MORE; then arm it again. */
+bool io_poll_multishot(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
+/* Relative; done is called with -ETIME. `time` must live until then. */
+bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_timespec *time);
+/* Asks for an operation to end early: `target` is done with -ECANCELED or its own result. */
+bool io_cancel(struct io_loop *loop, struct io_op *target);
+
+/* Adds 1 to an eventfd (an irqfd) of the fixed-file table; fire and forget. */
+void io_interrupt(struct io_loop *loop, uint32_t file);
+
+/* Have end_of_turn called at the end of this turn. */
+void io_client_dirty(struct io_client *client);
+/* Have mail called with `bits` in the next turn, which will not sleep before. */
+void io_client_again(struct io_client *client, uint32_t bits);
+/* Handles what was posted, now. For a doorbell that overtakes the mail sent before it. */
+void io_client_take_mail(struct io_client *client);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* The CPUID leaves a guest sees (SDM 2A CPUID; APM 3 appendix E; Linux
+ * Documentation/virt/kvm/x86/cpuid.rst for the hypervisor leaves). */
+#include "machine/cpuid.h"
+
+#include <asm/kvm_para.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#define LEAF_TIMING 0x40000010u
+/* KVM's emulated local APIC timer counts nanoseconds (arch/x86/kvm/lapic.c APIC_BUS_CYCLE_NS). */
+#define APIC_KHZ 1000000u
+
+#define BIT_X2APIC (1u << 21)
+#define BIT_TSC_DEADLINE (1u << 24)
+#define BIT_HYPERVISOR (1u << 31)
+#define BIT_HTT (1u << 28)
+#define BIT_AMD_CMP_LEGACY (1u << 1)
+#define BIT_AMD_TOPOEXT (1u << 22)
+
+static struct kvm_cpuid_entry2 *find(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
+{
+	for (uint32_t i = 0; i < table->head.nent; i++)
+		if (table->entries[i].function == leaf && table->entries[i].index == subleaf)
+			return &table->entries[i];
+	return NULL;
+}
+
+static struct kvm_cpuid_entry2 *find_or_add(struct cpuid_table *table, uint32_t leaf,
+                                            uint32_t subleaf, uint32_t flags)
+{
+	struct kvm_cpuid_entry2 *entry = find(table, leaf, subleaf);
+
+	if (!entry && table->head.nent < CPUID_ENTRIES_MAX) {
+		entry = &table->entries[table->head.nent++];
+		*entry = (struct kvm_cpuid_entry2){ .function = leaf, .index = subleaf };
+	}
+	if (entry)
+		entry->flags = flags;
+	return entry;
+}
+
+static void drop(struct cpuid_table *table, uint32_t leaf)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < table->head.nent; i++)
+		if (table->entries[i].function != leaf)
+			table->entries[kept++] = table->entries[i];
+	table->head.nent = kept;
+}
+
+/* Smallest n with 2^n >= count: the width of an id field that tells `count` things apart. */
+static uint32_t id_bits(uint32_t count)
+{
+	uint32_t bits = 0;
+
+	while (count > (1u << bits))
+		bits++;
+	return bits;
+}
+
+static bool is_amd(struct cpuid_table *table)
+{
+	struct kvm_cpuid_entry2 *entry = find(table, 0, 0);
+
+	return entry && memcmp(&entry->ebx, "Auth", 4) == 0;
+}
+
+static int check_pv(struct cpuid_table *table, uint32_t wanted, struct problems *problems)
+{
+	struct kvm_cpuid_entry2 *features = find(table, KVM_CPUID_FEATURES, 0);
+	uint32_t missing = wanted & ~(features ? features->eax : 0);
+
+	if (missing)
+		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, ENOTSUP,
+		                    "cpus.paravirt.features",
+		                    "this KVM does not offer the paravirtual features with bits "
+		                    "%#x; leave them out", missing);
+	return 0;
+}
+
+/* "KVMKVMKVM" names the interface; the maximum leaf makes room for the timing leaf. */
+static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_config *config)
+{
+	struct kvm_cpuid_entry2 *entry = find_or_add(table, KVM_CPUID_SIGNATURE, 0, 0);
+
+	if (entry) {
+		entry->eax = config->tsc_khz ? LEAF_TIMING : KVM_CPUID_FEATURES;
+		memcpy(&entry->ebx, "KVMK", 4);
+		memcpy(&entry->ecx, "VMKV", 4);
+		memcpy(&entry->edx, "M\0\0\0", 4);
+	}
+	entry = find_or_add(table, KVM_CPUID_FEATURES, 0, 0);
+	if (entry) {
+		entry->eax = config->pv_features;
+		entry->ebx = entry->ecx = 0;
+		entry->edx = config->pv_hints;
+	}
+	entry = config->tsc_khz ? find_or_add(table, LEAF_TIMING, 0, 0) : NULL;
+	if (entry) {
+		entry->eax = config->tsc_khz;
+		entry->ebx = APIC_KHZ;
+		entry->ecx = entry->edx = 0;
+	}
+}
+
+int cpuid_build(int kvm_fd, const struct cpuid_config *config, struct cpuid_table *ret_table,
+                struct problems *problems)
+{
+	struct kvm_cpuid_entry2 *entry;
+	int r;
+
+	ret_table->head.nent = CPUID_ENTRIES_MAX;
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &ret_table->head) < 0)
+		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
+		                    "KVM does not tell its CPUID: %s", strerror(errno));
+	r = check_pv(ret_table, config->pv_features, problems);
+	if (r < 0)
+		return r;
+	add_hypervisor_leaves(ret_table, config);
+	entry = find(ret_table, 1, 0);
+	if (entry) {
+		entry->ecx |= BIT_HYPERVISOR;
+		if (config->has_apic)
+			entry->ecx |= BIT_X2APIC | BIT_TSC_DEADLINE;
+		else
+			entry->ecx &= ~(BIT_X2APIC | BIT_TSC_DEADLINE);
+	}
+	/* Topology is told in leaf 0xB alone (and 0x80000008 on AMD): one way, no contradictions. */
+	drop(ret_table, 0x1f);
+	drop(ret_table, 0x8000001d);
+	drop(ret_table, 0x8000001e);
+	drop(ret_table, 0x80000026);
+	entry = find(ret_table, 0x80000001, 0);
+	if (entry && is_amd(ret_table)) {
+		entry->ecx &= ~(BIT_AMD_TOPOEXT | BIT_AMD_CMP_LEGACY);
+		if (config->vcpus > 1)
+			entry->ecx |= BIT_AMD_CMP_LEGACY;
+	}
+	return 0;
+}
+
+/* One package of `vcpus` cores with one thread each: leaf 0xB levels 0 (SMT) and 1 (core). */
+static void set_leaf_b(struct cpuid_table *table, const struct cpuid_config *config,
+                       uint32_t apic_id)
+{
+	static const uint32_t level_type[] = { 1, 2, 0 };
+	const uint32_t shift[] = { 0, id_bits(config->vcpus), 0 };
+	const uint32_t count[] = { 1, config->vcpus, 0 };
+
+	drop(table, 0xb);
+	for (uint32_t level = 0; level < ARRAY_SIZE(level_type); level++) {
+		struct kvm_cpuid_entry2 *entry =
+			find_or_add(table, 0xb, level, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+
+		if (!entry)
+			return;
+		entry->eax = shift[level];
+		entry->ebx = count[level];
+		entry->ecx = level | level_type[level] << 8;
+		entry->edx = apic_id;
+	}
+}
+
+void cpuid_for_vcpu(struct cpuid_table *table, const struct cpuid_config *config, uint32_t apic_id)
+{
+	struct kvm_cpuid_entry2 *entry = find(table, 1, 0);
+	uint32_t addressable = 1u << id_bits(config->vcpus);
+
+	if (entry) {
+		entry->ebx = (entry->ebx & 0x0000ffffu) | (addressable & 0xff) << 16 |
+		             (apic_id & 0xff) << 24;
+		if (config->vcpus > 1)
+			entry->edx |= BIT_HTT;
+		else
+			entry->edx &= ~BIT_HTT;
+	}
+	/* Leaf 4: caches are per core but the last level, which all share (Intel). */
+	for (uint32_t i = 0; (entry = find(table, 4, i)) && (entry->eax & 0x1f); i++) {
+		uint32_t level = entry->eax >> 5 & 7;
+		uint32_t sharing = level >= 3 ? addressable - 1 : 0;
+
+		entry->eax = (entry->eax & 0x3fff) | (sharing & 0xfff) << 14 |
+		             ((addressable - 1) & 0x3f) << 26;
+	}
+	entry = is_amd(table) ? find(table, 0x80000008, 0) : NULL;
+	if (entry)
+		entry->ecx = (entry->ecx & ~0xf0ffu) | ((config->vcpus - 1) & 0xff) |
+		             id_bits(config->vcpus) << 12;
+	set_leaf_b(table, config, apic_id);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* Creating one vCPU and setting the state it starts in (SDM 3A §9.1 and §10.8.5 for the state after
+ * reset; Linux Documentation/virt/kvm/api.rst for the calls). */
+#include "machine/vcpu.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "machine/machine.h"
+
+#define CR0_PE 0x1u
+#define CR0_MP 0x2u
+#define CR0_ET 0x10u
+#define CR0_NE 0x20u
+#define CR0_WP 0x10000u
+#define CR0_PG 0x80000000u
+#define CR4_PAE 0x20u
+#define CR4_OSFXSR 0x200u
+#define CR4_OSXMMEXCPT 0x400u
+#define EFER_LME 0x100u
+#define EFER_LMA 0x400u
+#define RFLAGS_RESERVED 0x2u
+
+#define SEGMENT_CODE 0xbu /* execute, read, accessed */
+#define SEGMENT_DATA 0x3u /* read, write, accessed */
+#define SEGMENT_TSS 0xbu  /* 32/64-bit, busy */
+
+#define APIC_BASE_X2APIC 0x400u
+
+/* SDM 4. */
+#define MSR_MISC_ENABLE 0x1a0u
+#define MSR_MTRR_DEF_TYPE 0x2ffu
+#define MTRR_ENABLED_WRITE_BACK 0x806u
+#define MISC_ENABLE_FAST_STRINGS 0x1u
+
+static struct kvm_segment code_segment(uint16_t selector, bool long_mode)
+{
+	return (struct kvm_segment){ .limit = 0xffffffff, .selector = selector,
+		                     .type = SEGMENT_CODE, .present = 1, .s = 1, .g = 1,
+		                     .l = long_mode, .db = !long_mode };
+}
+
+static struct kvm_segment data_segment(uint16_t selector)
+{
+	return (struct kvm_segment){ .limit = 0xffffffff, .selector = selector,
+		                     .type = SEGMENT_DATA, .present = 1, .s = 1, .g = 1, .db = 1 };
+}
+
+static void start_sregs(struct kvm_sregs *sregs, const struct vcpu_entry *entry)
+{
+	bool long_mode = entry->start == VCPU_LONG_MODE;
+
+	sregs->cs = code_segment(entry->code_selector, long_mode);
+	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data_segment(entry->data_selector);
+	sregs->tr = (struct kvm_segment){ .limit = 0x67, .type = SEGMENT_TSS, .present = 1 };
+	sregs->gdt.base = entry->gdt.v;
+	sregs->gdt.limit = entry->gdt_limit;
+	sregs->idt.base = 0;
+	sregs->idt.limit = 0;
+	sregs->cr0 = CR0_PE | CR0_ET;
+	if (!long_mode)
+		return;
+	sregs->cr0 |= CR0_MP | CR0_NE | CR0_WP | CR0_PG;
+	sregs->cr3 = entry->page_table.v;
+	sregs->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	sregs->efer = EFER_LME | EFER_LMA;
+}
+
+static int set_sregs(struct vcpu *vcpu, const struct vcpu_entry *entry, bool apic)
+{
+	struct kvm_sregs sregs;
+
+	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
+		return -errno;
+	if (apic)
+		sregs.apic_base |= APIC_BASE_X2APIC;
+	if (entry->start != VCPU_WAITS)
+		start_sregs(&sregs, entry);
+	return ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 ? -errno : 0;
+}
+
+static int set_regs(struct vcpu *vcpu, const struct vcpu_entry *entry)
+{
+	struct kvm_regs regs = {
+		.rip = entry->rip, .rsp = entry->rsp, .rdi = entry->rdi, .rsi = entry->rsi,
+		.rdx = entry->rdx, .rbx = entry->rbx, .rflags = RFLAGS_RESERVED,
+	};
+
+	if (entry->start == VCPU_WAITS)
+		return 0;
+	return ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0 ? -errno : 0;
+}
+
+/* What firmware would leave behind: memory is write-back, string moves are fast. */
+static int set_msrs(struct vcpu *vcpu)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[2];
+	} msrs = {
+		.head.nmsrs = 2,
+		.entries = {
+			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
+			{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS },
+		},
+	};
+	int set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs.head);
+
+	if (set < 0)
+		return -errno;
+	return set == 2 ? 0 : -EIO;
+}
+
+/* With local APICs KVM lets only vCPU 0 start by itself. */
+static int set_mp_state(struct vcpu *vcpu, const struct vcpu_entry *entry, bool apic)
+{
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+
+	if (!apic || vcpu->index == 0 || entry->start == VCPU_WAITS)
+		return 0;
+	return ioctl(vcpu->fd, KVM_SET_MP_STATE, &state) < 0 ? -errno : 0;
+}
+
+static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
+                     const struct cpuid_config *config)
+{
+	struct cpuid_table own = *cpuid;
+
+	cpuid_for_vcpu(&own, config, vcpu->apic_id);
+	return ioctl(vcpu->fd, KVM_SET_CPUID2, &own.head) < 0 ? -errno : 0;
+}
+
+static int failed(struct vcpu *vcpu, int r, const char *what)
+{
+	return problems_add(&vcpu->problems, PROBLEM_KVM_FAILED, -r, NULL,
+	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, strerror(-r));
+}
+
+int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
+                const struct cpuid_config *config)
+{
+	struct vm *vm = &vcpu->machine->vm;
+	void *run;
+	int r;
+
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)vcpu->apic_id);
+	if (vcpu->fd < 0)
+		return failed(vcpu, -errno, "to create it");
+	run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (run == MAP_FAILED)
+		return failed(vcpu, -errno, "to map its run page");
+	vcpu->run = run;
+	r = set_cpuid(vcpu, cpuid, config);
+	if (r < 0)
+		return failed(vcpu, r, "its CPUID");
+	r = set_sregs(vcpu, entry, vm->has_apic);
+	if (r < 0)
+		return failed(vcpu, r, "its system registers");
+	r = set_regs(vcpu, entry);
+	if (r < 0)
+		return failed(vcpu, r, "its registers");
+	r = set_msrs(vcpu);
+	if (r < 0)
+		return failed(vcpu, r, "its MSRs");
+	r = set_mp_state(vcpu, entry, vm->has_apic);
+	return r < 0 ? failed(vcpu, r, "to start it") : 0;
+}

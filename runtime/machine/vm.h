@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* One virtual machine in KVM: memory slots, interrupt routes, doorbells.
+ *
+ * Once vCPUs run, only the control thread issues VM ioctls: a vCPU thread's seccomp filter has none
+ * but KVM_RUN. What a guest's register write needs from KVM (an MSI route, a doorbell that moves) is
+ * put into the VM's one call slot; the control thread carries it out and the vCPU thread waits. */
+#ifndef AXVM_MACHINE_VM_H
+#define AXVM_MACHINE_VM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/problem.h"
+#include "bus/fabric.h"
+#include "machine/memory.h"
+
+/* One vector a queue and one for configuration changes, over all devices. */
+#define VM_MSI_ROUTES_MAX 512
+
+enum vm_call_kind { VM_CALL_ROUTE, VM_CALL_ADD_DOORBELL, VM_CALL_REMOVE_DOORBELL, VM_CALL_SIGNAL };
+
+/* A VM ioctl asked for by a vCPU thread. */
+struct vm_call {
+	enum vm_call_kind kind;
+	uint32_t gsi;
+	uint64_t address;
+	uint32_t data;
+	int eventfd;
+	int result;
+	_Atomic uint32_t state; /* VM_CALL_FREE, _ASKED, _DONE; a futex */
+};
+
+struct vm {
+	struct fabric fabric;
+	int kvm_fd;
+	int fd;
+	uint32_t run_size; /* bytes of struct kvm_run and its pages */
+	bool has_apic;
+	const struct guest_memory *memory;
+
+	/* From here on: the control thread alone, or the only thread while building. */
+	uint32_t gsis_used;
+	uint32_t routes_used;
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entries[VM_MSI_ROUTES_MAX];
+	} routing;
+
+	pthread_mutex_t call_lock; /* held by the vCPU thread whose call it is */
+	struct vm_call call;
+	_Atomic bool calls_forwarded; /* set when vCPUs may run */
+	int control_wake_fd;
+	pthread_t control_thread;
+};
+
+/* Creates the VM and sets its slots, then, when asked, the split interrupt chip: in this order,
+ * because a slot change after the chip waits for a grace period. `kvm_fd` is borrowed. */
+int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool apic,
+              struct problems *problems);
+void vm_done(struct vm *vm);
+
+/* The caller is the control thread from now on: calls from other threads are handed to it through
+ * `control_wake_fd` (an eventfd, borrowed). */
+void vm_forward_calls(struct vm *vm, int control_wake_fd);
+
+/* Carries out the waiting call, if there is one. Control thread only. */
+void vm_serve_calls(struct vm *vm);
+
+/* Injects one MSI. Any thread; forwarded like the fabric's calls. */
+int vm_signal_msi(struct vm *vm, uint64_t address, uint32_t data);
+
+#endif

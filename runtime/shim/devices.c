@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM's devices and the I/O thread that serves them. */
+#include "shim/devices.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "sandbox/fd_layout.h"
+#include "shim/event.h"
+#include "shim/shim.h"
+
+/* Longest wait at the end of a VM for a reader of the console to take what is buffered. */
+#define LINGER_MS 500
+
+/* A device has something to tell: an event. On the I/O thread. */
+static void on_device_event(void *context, const struct virtio_event *event)
+{
+	struct shim *shim = context;
+
+	(void)event_device_failed(&shim->events, event->device_id, event->queue,
+	                          event->error_number, event->needs_reset, event->message);
+}
+
+static int create_console(struct shim *shim, const struct virtio_host *host)
+{
+	struct console_spec spec = {
+		.output_fd = shim->resources.console_output,
+		.input_fd = shim->resources.console_input,
+		.columns = (uint16_t)shim->spec.console.columns,
+		.rows = (uint16_t)shim->spec.console.rows,
+	};
+	int r;
+
+	if (!shim->spec.console.present)
+		return 0;
+	r = console_create(&shim->devices.console, &spec, host);
+	if (r == 0 && shim->spec.console.early)
+		r = console_add_early_ports(&shim->devices.console, &shim->machine.ports);
+	return r;
+}
+
+/* One row a kind of device; a row creates none, one or many, as the spec says. */
+static const struct device_row {
+	const char *field; /* of the spec */
+	int (*create)(struct shim *shim, const struct virtio_host *host);
+} device_table[] = {
+	{ "console", create_console },
+};
+
+/* Moves the loop's descriptors to their numbers in the fixed layout. */
+static int settle_loop(struct io_loop *loop)
+{
+	if (dup3(loop->ring.ring_fd, IO_RING_FD_BASE, O_CLOEXEC) < 0 ||
+	    dup3(loop->wake_fd, IO_WAKE_FD_BASE, O_CLOEXEC) < 0)
+		return -errno;
+	close(loop->ring.ring_fd);
+	close(loop->wake_fd);
+	loop->ring.ring_fd = loop->ring.enter_ring_fd = IO_RING_FD_BASE;
+	loop->wake_fd = IO_WAKE_FD_BASE;
+	return 0;
+}
+
+static int failed(struct shim *shim, int r, const char *field, const char *what)
+{
+	return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, field, "cannot create %s: %s",
+	                    what, strerror(-r));
+}
+
+int devices_build(struct shim *shim)
+{
+	struct shim_devices *devices = &shim->devices;
+	struct virtio_host host = {
+		.memory = &shim->machine.memory,
+		.pci = &devices->pci,
+		.loop = &devices->loop,
+		.event = on_device_event,
+		.context = shim,
+	};
+	int r;
+
+	if (!shim->machine.vm.has_apic)
+		return 0;
+	devices->present = true;
+	r = pci_host_init(&devices->pci, &shim->machine.vm.fabric, &shim->machine.mmio);
+	if (r < 0)
+		return failed(shim, r, NULL, "the PCI host bridge");
+	r = io_loop_init(&devices->loop);
+	if (r < 0)
+		return failed(shim, r, NULL, "the I/O loop");
+	for (size_t i = 0; i < ARRAY_SIZE(device_table); i++) {
+		r = device_table[i].create(shim, &host);
+		if (r < 0)
+			return failed(shim, r, device_table[i].field, "the device");
+	}
+	r = io_loop_build(&devices->loop);
+	if (r == 0)
+		r = settle_loop(&devices->loop);
+	return r < 0 ? failed(shim, r, NULL, "the I/O ring") : 0;
+}
+
+int devices_enable(struct shim *shim)
+{
+	int r = io_loop_enable(&shim->devices.loop);
+
+	if (r < 0)
+		return problems_add(&shim->devices.io_problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "cannot enable the I/O ring: %s", strerror(-r));
+	return 0;
+}
+
+void devices_serve(struct shim *shim)
+{
+	int r = io_loop_run(&shim->devices.loop);
+
+	if (r < 0)
+		(void)event_device_failed(&shim->events, "io0", -1, -r, false,
+		                          "the I/O ring has failed: no device goes on");
+	machine_wake_control(&shim->machine);
+}
+
+void devices_stop(struct shim *shim)
+{
+	if (shim->devices.present)
+		io_loop_stop(&shim->devices.loop, LINGER_MS);
+}
+
+bool devices_finished(const struct shim *shim)
+{
+	return !shim->devices.present || atomic_load(&shim->devices.loop.phase) == IO_FINISHED;
+}
+
+uint64_t devices_console_dropped(const struct shim *shim)
+{
+	struct console_stats stats = { 0 };
+
+	if (shim->devices.present && shim->spec.console.present)
+		console_get_stats(&shim->devices.console, &stats);
+	return stats.bytes_dropped;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM's devices: one static table from the spec to the bus, and the I/O threads that serve them. */
+#ifndef AXVM_SHIM_DEVICES_H
+#define AXVM_SHIM_DEVICES_H
+
+#include <pthread.h>
+
+#include "base/problem.h"
+#include "bus/pci.h"
+#include "io/loop.h"
+#include "virtio/console.h"
+#include "virtio/pci.h"
+
+struct shim;
+
+struct shim_devices {
+	bool present; /* a flat image without local APICs has none */
+	struct pci_host pci;
+	struct io_loop loop;
+	pthread_t io_thread;
+	struct problems io_problems; /* of the I/O thread's start */
+	struct console console;
+};
+
+/* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;
+ * allocates. -errno with a problem. */
+int devices_build(struct shim *shim);
+
+/* What an I/O thread does before the gate (enable its ring) and after it (serve). */
+int devices_enable(struct shim *shim);
+void devices_serve(struct shim *shim);
+
+/* Asks the I/O threads to finish what is in flight and hand out what is buffered. Control thread;
+ * returns at once. Done when devices_finished(). */
+void devices_stop(struct shim *shim);
+bool devices_finished(const struct shim *shim);
+
+/* Console output that was dropped because its reader did not keep up. */
+uint64_t devices_console_dropped(const struct shim *shim);
+
+#endif

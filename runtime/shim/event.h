@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Events from plain C: one function each. Fields are those of the schema's messages of the same name;
+ * strings may be NULL and are mended where they are not UTF-8. Any thread; nothing is allocated. Each
+ * returns what event_writer_put() does, or -E2BIG when a list exceeds its bound. */
+#ifndef AXVM_SHIM_EVENT_H
+#define AXVM_SHIM_EVENT_H
+
+#include "base/base.h"
+#include "base/problem.h"
+#include "shim/event_writer.h"
+#include "shim/outcome.h"
+#include "shim/stage.h"
+
+#define EVENT_REQUIREMENTS_MAX 64
+#define EVENT_NODES_MAX 8
+#define EVENT_NAMES_MAX 32
+#define EVENT_FDS_MAX 1024
+#define EVENT_VCPUS_MAX 255
+#define EVENT_CODE_MAX 16
+
+struct event_requirement {
+	const char *name, *asked, *found;
+	bool met, waived;
+};
+
+struct event_placed_node {
+	uint32_t guest_node, host_node;
+	uint64_t pages_4k, pages_2m, pages_1g, remote_pages;
+};
+
+struct event_sealed_role {
+	const char *role;
+	uint32_t threads, instructions;
+};
+
+struct event_sealed {
+	uint32_t threads, uid, gid;
+	bool no_new_privs, dumpable, capabilities_empty;
+	int32_t landlock_abi;
+	const char *policy_sha256;
+	const char *const *namespaces, *const *not_available;
+	size_t namespaces_count, not_available_count;
+	const struct event_sealed_role *roles;
+	size_t roles_count;
+	const uint32_t *fds;
+	size_t fds_count;
+};
+
+struct event_vcpu_placement {
+	uint32_t index, apic_id, host_cpu, host_node;
+};
+
+struct event_running {
+	const char *profile, *machine_sha256, *kernel_sha256, *version;
+	bool development;
+	const struct event_requirement *waived;
+	size_t waived_count;
+	const struct event_vcpu_placement *vcpus;
+	size_t vcpus_count;
+};
+
+struct event_reply {
+	uint64_t request_id;
+	const struct problem *error; /* NULL: ok */
+	enum stage stage;
+	enum vm_state state;
+};
+
+/* A vCPU when it ended the VM. */
+struct event_vcpu {
+	uint32_t index;
+	const char *exit_reason; /* "KVM_EXIT_HLT" */
+	uint64_t exit_detail;
+	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15;
+	uint64_t rip, rflags, cr0, cr2, cr3, cr4, efer;
+	uint32_t cs_selector, cpl;
+	bool cs_is_64bit; /* CS.L and EFER.LMA */
+	uint8_t code[EVENT_CODE_MAX];
+	size_t code_length; /* 0: could not be read */
+};
+
+struct event_death {
+	const char *role, *syscall_name, *policy_sha256;
+	int32_t thread_id, syscall_number;
+	uint64_t instruction_pointer;
+};
+
+struct event_terminal {
+	enum vm_outcome outcome;
+	enum stage stage; /* in which it ended */
+	const struct problems *problems; /* may be NULL */
+	const char *message;             /* NULL: made of the rest */
+	const struct event_vcpu *vcpu;   /* may be NULL */
+	const struct event_death *death; /* may be NULL */
+	uint64_t stage_ns[STAGES_COUNT]; /* by enum stage; 0: not completed */
+	uint64_t console_bytes_dropped;
+};
+
+int event_stage_completed(struct event_writer *w, enum stage stage, uint64_t duration_ns);
+int event_host_refused(struct event_writer *w, const char *profile,
+                       const struct event_requirement *requirements, size_t count);
+int event_memory_placed(struct event_writer *w, const struct event_placed_node *nodes, size_t count,
+                        uint64_t remote_pages);
+int event_sealed(struct event_writer *w, const struct event_sealed *sealed);
+int event_running(struct event_writer *w, const struct event_running *running);
+int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_state to,
+                        const char *reason);
+int event_device_failed(struct event_writer *w, const char *device_id, int queue, int error_number,
+                        bool needs_reset, const char *message);
+int event_guest_panicked(struct event_writer *w, const char *message);
+int event_reply(struct event_writer *w, const struct event_reply *reply);
+
+/* The last event, once (-EALREADY after that). *ret_status is the exit status it states; it is set in
+ * every case. To be followed by event_finish(). */
+int event_terminal(struct event_writer *w, const struct event_terminal *terminal, int *ret_status);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* axvm-shim: one virtual machine, one process. The list of its stages. */
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "shim/event.h"
+#include "shim/shim.h"
+#include "shim/version.h"
+
+static struct shim shim; /* about 7 MiB of address space; its pages are touched as far as used */
+
+static int (*const stages[])(struct shim *) = {
+	[STAGE_ARRIVE] = stage_arrive,   [STAGE_LEARN] = stage_learn,
+	[STAGE_ADMIT] = stage_admit,     [STAGE_ACQUIRE] = stage_acquire,
+	[STAGE_BUILD] = stage_build,     [STAGE_CONFINE] = stage_confine,
+	[STAGE_STAFF] = stage_staff,     [STAGE_SEAL] = stage_seal,
+	[STAGE_RUN] = stage_run,
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+static int answer(const char *argument)
+{
+	if (strcmp(argument, "--version") == 0)
+		return fprintf(stderr, "axvm-shim %s\n", AXVM_VERSION) > 0 ? EX_OK : EX_IOERR;
+	fprintf(stderr,
+	        "axvm-shim takes no arguments: it reads an axvm.v1.ControlStream from fd 3 and\n"
+	        "writes an axvm.v1.EventStream to fd 4 (see proto/axvm.proto), for example\n"
+	        "  axvm-shim 3<vm.pb 4>events.pb\n");
+	return strcmp(argument, "--help") == 0 ? EX_OK : EX_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		return answer(argv[1]);
+	for (shim.stage = STAGE_ARRIVE; shim.stage < STAGE_ACCOUNT; shim.stage++) {
+		uint64_t start = now_ns();
+		int r = stages[shim.stage](&shim);
+
+		shim.stage_ns[shim.stage] = now_ns() - start;
+		if (r < 0)
+			break;
+		event_stage_completed(&shim.events, shim.stage, shim.stage_ns[shim.stage]);
+	}
+	return stage_account(&shim);
+}

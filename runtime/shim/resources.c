@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* The spec's resources, taken over or opened. */
+#include "shim/resources.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static const struct use_row {
+	int open_flags;
+	bool reads, writes;
+	const char *verb;
+} uses[] = {
+	[RESOURCE_READ] = { O_RDONLY, true, false, "read" },
+	[RESOURCE_APPEND] = { O_WRONLY | O_CREAT | O_APPEND, false, true, "written" },
+	[RESOURCE_READ_WRITE] = { O_RDWR, true, true, "read and written" },
+};
+
+static int check_fd(int fd, const struct use_row *use, const char *field,
+                    struct problems *problems)
+{
+	int flags = fcntl(fd, F_GETFL);
+	int mode = flags & O_ACCMODE;
+
+	if (flags < 0)
+		return problems_add(problems, PROBLEM_RESOURCE_MISSING, EBADF, field,
+		                    "fd %d is not open: hand it over to the shim at exec", fd);
+	if ((use->reads && mode == O_WRONLY) || (use->writes && mode == O_RDONLY))
+		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, EBADF, field,
+		                    "fd %d is open, but cannot be %s", fd, use->verb);
+	return 0;
+}
+
+int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
+                  int *ret_fd, struct problems *problems)
+{
+	const struct use_row *row = &uses[use];
+	int fd = -1;
+
+	if (resource->kind == SPEC_FD) {
+		int r = check_fd(resource->fd, row, field, problems);
+
+		if (r < 0)
+			return r;
+		fd = resource->fd;
+	} else if (resource->kind == SPEC_PATH) {
+		fd = open(resource->path, row->open_flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+		if (fd < 0)
+			return problems_add(problems,
+			                    errno == ENOENT ? PROBLEM_RESOURCE_MISSING
+			                                    : PROBLEM_RESOURCE_UNREADABLE,
+			                    errno, field, "cannot open \"%s\": %s", resource->path,
+			                    strerror(errno));
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static size_t add(const struct spec_resource *resource, int *fds, size_t n)
+{
+	if (resource->kind == SPEC_FD)
+		fds[n++] = resource->fd;
+	return n;
+}
+
+size_t resource_fds(const struct vm_spec *spec, int *ret_fds)
+{
+	const struct spec_resource *const single[] = {
+		&spec->boot.kernel, &spec->boot.initrd, &spec->boot.image,
+		&spec->console.output, &spec->console.input, &spec->vsock.channel,
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(single); i++)
+		n = add(single[i], ret_fds, n);
+	for (size_t i = 0; i < spec->disks_count; i++)
+		n = add(&spec->disks[i].image, ret_fds, n);
+	for (size_t i = 0; i < spec->nets_count; i++) {
+		const struct spec_net *net = &spec->nets[i];
+
+		n = add(&net->vhost, ret_fds, n);
+		for (size_t q = 0; q < net->tap_fds_count; q++)
+			ret_fds[n++] = net->tap_fds[q];
+	}
+	for (size_t i = 0; i < spec->sandbox.cgroups_count; i++)
+		ret_fds[n++] = spec->sandbox.cgroup_fds[i];
+	return n;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The spec's resources, taken over or opened. */
+#ifndef AXVM_SHIM_RESOURCES_H
+#define AXVM_SHIM_RESOURCES_H
+
+#include "base/problem.h"
+#include "shim/spec.h"
+
+#define RESOURCE_FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
+
+/* How a resource is used; decides how a path is opened and which access mode an fd must have. */
+enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
+
+/* Gives the fd of a resource, opened when it is a path (close-on-exec; an output file is created
+ * with mode 0600 and appended to). *ret_fd is -1 for SPEC_NONE. One problem with `field` and -errno
+ * when the fd is not open, or cannot be used so. */
+int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
+                  int *ret_fd, struct problems *problems);
+
+/* All fd numbers that the spec names, in no order. Returns how many; at most RESOURCE_FDS_MAX. */
+size_t resource_fds(const struct vm_spec *spec, int *ret_fds);
+
+#endif

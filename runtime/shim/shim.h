@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* The shim: one process, one VM, and the stages of its life.
+ *
+ * Everything a stage needs lies in `struct shim`, of which there is one, static: its pages are
+ * touched only as far as used, and nothing is allocated for it. */
+#ifndef AXVM_SHIM_SHIM_H
+#define AXVM_SHIM_SHIM_H
+
+#include "base/gate.h"
+#include "base/problem.h"
+#include "boot/boot.h"
+#include "machine/cpuid.h"
+#include "machine/machine.h"
+#include "sandbox/death.h"
+#include "shim/devices.h"
+#include "shim/event_writer.h"
+#include "shim/spec.h"
+#include "shim/stages.h"
+#include "shim/stream.h"
+
+/* Resources named by the spec, opened or taken over; -1: none. */
+struct shim_resources {
+	int kernel, initrd, image;
+	int console_output, console_input;
+};
+
+/* How far the end of the VM has come. */
+struct shim_shutdown {
+	bool button_pressed;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+	bool stop;            /* stop now */
+	const char *why;      /* for the terminal event */
+	uint64_t panic_deadline_ns;
+	bool panicked;
+};
+
+struct shim {
+	struct vm_spec spec;
+	struct stream stream;
+	struct problems problems;
+	struct event_writer events;
+	struct sandbox_death_desk desk;
+
+	int kvm_fd;
+	int wake_fd, signal_fd, epoll_fd;
+	struct shim_resources resources;
+	struct machine machine;
+	struct shim_devices devices;
+	struct cpuid_config cpuid_config;
+	struct cpuid_table cpuid;
+	struct boot_entry entry;
+	struct gate gate;
+	uint32_t threads; /* started, that is expected at the gate */
+
+	enum stage stage; /* the one in progress */
+	uint64_t stage_ns[STAGES_COUNT];
+	bool running; /* the guest has been let go */
+	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */
+	bool control_ended;
+	struct shim_shutdown shutdown;
+};
+
+/* Has the control loop watch its descriptors; build stage. */
+int control_watch(struct shim *shim);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What a launch must satisfy beyond its schema. Internal to spec_parse(). */
+#ifndef AXVM_SHIM_SPEC_CHECK_H
+#define AXVM_SHIM_SPEC_CHECK_H
+
+#include "base/problem.h"
+#include "proto/axvm.pb-c.h"
+#include "shim/spec.h"
+
+/* Adds a problem for every rule that the launch breaks. */
+void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems);
+
+/* Adds a problem for every field in use that this shim cannot honour yet. */
+void spec_check_supported(const Axvm__V1__LaunchSpec *launch, struct problems *problems);
+
+/* Row i of the table of unsupported fields, or NULL. */
+const char *spec_unsupported(size_t i);
+
+/* spec_parse(), but with `supported_only` off it takes every field of the schema. */
+int spec_parse_any(const uint8_t *bytes, size_t n, bool supported_only, struct vm_spec *ret,
+                   struct problems *problems);
+
+/* "aa:bb:cc:dd:ee:ff" to bytes; false when it is not of that form. */
+bool spec_mac(const char *text, uint8_t ret_mac[6]);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* Stages acquire and build: from a spec to a machine that only waits for its vCPUs. */
+#include <asm/kvm_para.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+
+#include "boot/acpi.h"
+#include "machine/kvm.h"
+#include "machine/layout.h"
+#include "machine/ram.h"
+#include "sandbox/fd_layout.h"
+#include "shim/resources.h"
+#include "shim/shim.h"
+
+static void take_resources(struct shim *shim)
+{
+	const struct vm_spec *spec = &shim->spec;
+	struct shim_resources *fds = &shim->resources;
+	const struct {
+		const struct spec_resource *resource;
+		enum resource_use use;
+		const char *field;
+		int *fd;
+	} rows[] = {
+		{ &spec->boot.kernel, RESOURCE_READ, "boot.linux.kernel", &fds->kernel },
+		{ &spec->boot.initrd, RESOURCE_READ, "boot.linux.initrd", &fds->initrd },
+		{ &spec->boot.image, RESOURCE_READ, "boot.flat.image", &fds->image },
+		{ &spec->console.input, RESOURCE_READ, "console.input", &fds->console_input },
+		{ &spec->console.output, RESOURCE_APPEND, "console.output", &fds->console_output },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		(void)resource_take(rows[i].resource, rows[i].use, rows[i].field, rows[i].fd,
+		                    &shim->problems);
+}
+
+static void reserve_memory(struct shim *shim)
+{
+	static const enum ram_pages pages[] = {
+		[SPEC_PAGES_4K] = RAM_PAGES_4K,
+		[SPEC_THP] = RAM_PAGES_THP,
+		[SPEC_HUGE_2M] = RAM_PAGES_2M,
+		[SPEC_HUGE_1G] = RAM_PAGES_1G,
+	};
+	const struct spec_memory *memory = &shim->spec.memory;
+	struct ram_config config = {
+		.pages = pages[memory->page_size],
+		.populate = memory->populate,
+		.lock = memory->lock,
+		.nodes = memory->count,
+	};
+
+	for (size_t i = 0; i < memory->count; i++) {
+		config.node_size[i] = memory->nodes[i].size;
+		config.host_node[i] = memory->nodes[i].host_node;
+	}
+	(void)ram_acquire(&config, &shim->machine.memory, &shim->problems);
+}
+
+/* Puts an fd at its number of the fixed layout. */
+static int settle(int fd, int number)
+{
+	if (fd < 0)
+		return -errno;
+	if (dup3(fd, number, O_CLOEXEC) < 0)
+		return -errno;
+	close(fd);
+	return number;
+}
+
+static int open_control_fds(struct shim *shim)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	shim->wake_fd = settle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), CONTROL_WAKE_FD);
+	shim->signal_fd = settle(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), SIGNAL_FD);
+	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
+	if (shim->wake_fd < 0 || shim->signal_fd < 0 || shim->epoll_fd < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
+		                    "cannot create the control loop's descriptors (the soft limit "
+		                    "on open files must be at least %d): %s",
+		                    INTERNAL_FD_LAST + 1, strerror(errno));
+	shim->machine.wake_fd = shim->wake_fd;
+	event_writer_set_wake_fd(&shim->events, shim->wake_fd);
+	return 0;
+}
+
+/* Requires: a valid spec and an admitted host.
+ * Does: open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
+ * Must not: stop at the first thing that is wrong: all reasons go into one refusal. */
+int stage_acquire(struct shim *shim)
+{
+	size_t before = shim->problems.count;
+
+	shim->kvm_fd = -1;
+	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
+		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
+	take_resources(shim);
+	reserve_memory(shim);
+	(void)open_control_fds(shim);
+	return shim->problems.count == before ? 0 : -EINVAL;
+}
+
+static void deliver_pin(void *context, const struct msi_message *message)
+{
+	(void)vm_signal_msi(context, message->address, message->data);
+}
+
+static int build_buses(struct machine *machine)
+{
+	int r = 0;
+
+	machine->acpi.ioapic = &machine->ioapic;
+	ioapic_init(&machine->ioapic, deliver_pin, &machine->vm);
+	r = r ? r : bus_add(&machine->mmio, LAYOUT_IOAPIC, 0x1000, &ioapic_bus_ops, &machine->ioapic);
+	r = r ? r : bus_add(&machine->mmio, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS_SIZE,
+	                    &acpi_registers_bus_ops, &machine->acpi);
+	r = r ? r : bus_add(&machine->mmio, LAYOUT_PANIC_REGISTER, 0x10, &panic_register_bus_ops,
+	                    &machine->acpi);
+	return r;
+}
+
+/* KVM_FEATURE_* bits by enum spec_pv. The clock is four bits: two interfaces, the stable bit, and no
+ * I/O port delay, which comes with every VM that has no ports. */
+static uint32_t pv_bits(uint32_t chosen)
+{
+	static const uint32_t bits[] = {
+		[SPEC_PV_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |
+		                     1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
+		[SPEC_PV_EOI] = 1u << KVM_FEATURE_PV_EOI,
+		[SPEC_PV_UNHALT] = 1u << KVM_FEATURE_PV_UNHALT,
+		[SPEC_PV_TLB_FLUSH] = 1u << KVM_FEATURE_PV_TLB_FLUSH,
+		[SPEC_PV_SEND_IPI] = 1u << KVM_FEATURE_PV_SEND_IPI,
+		[SPEC_PV_STEAL_TIME] = 1u << KVM_FEATURE_STEAL_TIME,
+		[SPEC_PV_ASYNC_PF] = 1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_INT,
+		[SPEC_PV_POLL_CONTROL] = 1u << KVM_FEATURE_POLL_CONTROL,
+		[SPEC_PV_SCHED_YIELD] = 1u << KVM_FEATURE_PV_SCHED_YIELD,
+	};
+	uint32_t features = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
+		if (chosen & 1u << i)
+			features |= bits[i];
+	return features;
+}
+
+static int build_cpuid(struct shim *shim)
+{
+	const struct spec_cpus *cpus = &shim->spec.cpus;
+	int khz = ioctl(shim->machine.vm.fd, KVM_GET_TSC_KHZ, 0);
+
+	shim->cpuid_config = (struct cpuid_config){
+		.vcpus = cpus->count,
+		.pv_features = pv_bits(cpus->has_paravirt ? cpus->paravirt : 1u << SPEC_PV_KVMCLOCK),
+		.has_apic = shim->machine.vm.has_apic,
+		.tsc_khz = khz > 0 ? (uint32_t)khz : 0,
+	};
+	return cpuid_build(shim->kvm_fd, &shim->cpuid_config, &shim->cpuid, &shim->problems);
+}
+
+static int load_flat(struct shim *shim)
+{
+	struct boot_flat_config config = {
+		.image = { .fd = shim->resources.image, .field = "boot.flat.image" },
+		.load_address = shim->spec.boot.load_address.v,
+		.load_address_field = "boot.flat.load_address",
+	};
+
+	return boot_load_flat(&config, &shim->machine.memory, &shim->problems, &shim->entry);
+}
+
+static int build_acpi(struct shim *shim, uint64_t *ret_rsdp)
+{
+	struct acpi_cpu cpus[MACHINE_VCPUS_MAX];
+	const struct machine *machine = &shim->machine;
+	struct acpi_config config = {
+		.cpus = cpus,
+		.cpu_count = machine->vcpu_count,
+		.nodes = shim->spec.memory.count,
+	};
+
+	for (uint32_t i = 0; i < machine->vcpu_count; i++) {
+		cpus[i].apic_id = machine->vcpus[i].apic_id;
+		cpus[i].node = (uint32_t)(i * config.nodes / config.cpu_count);
+	}
+	return acpi_build(&config, &machine->memory, &shim->problems, ret_rsdp);
+}
+
+static int load_linux(struct shim *shim)
+{
+	struct boot_linux_config config = {
+		.kernel = { .fd = shim->resources.kernel, .field = "boot.linux.kernel" },
+		.initrd = { .fd = shim->resources.initrd, .field = "boot.linux.initrd" },
+		.cmdline = shim->spec.boot.cmdline,
+		.cmdline_field = "boot.linux.cmdline",
+	};
+	int r = build_acpi(shim, &config.rsdp);
+
+	if (r < 0)
+		return r;
+	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
+}
+
+static void name_vcpus(struct machine *machine, uint32_t count)
+{
+	machine->vcpu_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		machine->vcpus[i].index = machine->vcpus[i].apic_id = i;
+		machine->vcpus[i].machine = machine;
+	}
+}
+
+/* Requires: memory and descriptors.
+ * Does: create the VM, its slots, then its interrupt chip; buses, devices, tables, kernel.
+ * Must not: start a thread. */
+int stage_build(struct shim *shim)
+{
+	struct machine *machine = &shim->machine;
+	bool flat = shim->spec.boot.kind == SPEC_BOOT_FLAT;
+	int r;
+
+	name_vcpus(machine, shim->spec.cpus.count);
+	r = vm_create(&machine->vm, shim->kvm_fd, &machine->memory,
+	              !flat || shim->spec.boot.local_apic, &shim->problems);
+	if (r < 0)
+		return r;
+	r = settle(machine->vm.fd, VM_FD);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "cannot place the VM's descriptor: %s", strerror(-r));
+	machine->vm.fd = VM_FD;
+	r = build_buses(machine);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, NULL,
+		                    "the buses' ranges overlap");
+	r = build_cpuid(shim);
+	if (r < 0)
+		return r;
+	r = devices_build(shim);
+	if (r < 0)
+		return r;
+	r = control_watch(shim);
+	if (r < 0)
+		return r;
+	return flat ? load_flat(shim) : load_linux(shim);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* Stages confine, staff and seal: from one free thread to many confined ones.
+ *
+ * What is per thread is taken away while there is only one (confine), so that every later thread
+ * inherits it. Then the threads start (staff) and wait at the gate, each vCPU thread having created
+ * its own vCPU on its own CPU. Then each puts itself under the filter of its role and waits again
+ * (seal). Nothing of the guest runs before all of them have said that they are sealed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "sandbox/capabilities.h"
+#include "sandbox/fd_layout.h"
+#include "shim/shim.h"
+
+/* Steps of the gate. */
+enum { GATE_SEAL = 1, GATE_RUN = 2 };
+
+/* A vCPU thread runs a loop and a table; the kick handler needs a little. */
+#define THREAD_STACK (64 * 1024)
+
+/* Requires: everything is open, mapped and loaded.
+ * Does: limits, then capabilities out of every set.
+ * Must not: start a thread before it is done. */
+int stage_confine(struct shim *shim)
+{
+	const struct rlimit no_core = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
+		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, errno, NULL,
+		                    "cannot rule out core dumps: %s", strerror(errno));
+	return sandbox_drop_capabilities(&shim->problems);
+}
+
+/* RDX of a flat image: RAM below 4 GiB. Stacks grow down from the top of each slice. */
+static struct vcpu_entry entry_of(const struct shim *shim, uint32_t index)
+{
+	const struct boot_entry *boot = &shim->entry;
+	const struct spec_boot *spec = &shim->spec.boot;
+	struct vcpu_entry entry = {
+		.start = boot->mode == BOOT_LONG_MODE ? VCPU_LONG_MODE : VCPU_PROTECTED,
+		.rip = boot->rip,
+		.rsi = boot->rsi,
+		.rbx = boot->rbx,
+		.page_table = GPA(boot->cr3),
+		.gdt = GPA(boot->gdt_base),
+		.gdt_limit = boot->gdt_limit,
+		.code_selector = boot->code_selector,
+		.data_selector = boot->data_selector,
+	};
+
+	if (spec->kind == SPEC_BOOT_LINUX || spec->secondaries_wait) {
+		if (index > 0)
+			entry.start = VCPU_WAITS;
+	}
+	if (spec->kind == SPEC_BOOT_FLAT) {
+		entry.rdi = index;
+		entry.rsi = shim->machine.vcpu_count;
+		entry.rdx = guest_memory_below_hole(&shim->machine.memory);
+		entry.rsp = LAYOUT_FLAT_STACKS + (index + 1ULL) * LAYOUT_FLAT_STACK_SIZE;
+	}
+	return entry;
+}
+
+/* Leaves the shared descriptor table and keeps its own vCPU and the wake-ups, nothing else. */
+static int own_descriptors(struct vcpu *vcpu)
+{
+	static const struct {
+		unsigned first, last;
+	} gaps[] = {
+		{ 0, CONTROL_WAKE_FD - 1 },
+		{ CONTROL_WAKE_FD + 1, VCPU_FD - 1 },
+		{ VCPU_FD + 1, IO_WAKE_FD_BASE - 1 },
+		{ IO_WAKE_FD_LAST + 1, ~0u },
+	};
+
+	if (unshare(CLONE_FILES) < 0 || dup3(vcpu->fd, VCPU_FD, O_CLOEXEC) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(gaps); i++)
+		if (close_range(gaps[i].first, gaps[i].last, 0) < 0)
+			return -errno;
+	vcpu->fd = VCPU_FD;
+	return 0;
+}
+
+static void *vcpu_main(void *argument)
+{
+	struct vcpu *vcpu = argument;
+	struct shim *shim = CONTAINER_OF(vcpu->machine, struct shim, machine);
+	struct vcpu_entry entry = entry_of(shim, vcpu->index);
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	prctl(PR_SET_NAME, name, 0, 0, 0);
+	atomic_store(&vcpu->tid, gettid());
+	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->cpuid_config);
+	gate_arrive(&shim->gate, GATE_SEAL);
+	if (r == 0) {
+		r = own_descriptors(vcpu);
+		if (r < 0)
+			problems_add(&vcpu->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+			             "vCPU %u: cannot keep to its own descriptors: %s",
+			             vcpu->index, strerror(-r));
+	}
+	gate_arrive(&shim->gate, GATE_RUN);
+	vcpu_loop(vcpu);
+	/* Not through the thread library, whose last rites need calls that the filter denies. */
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+static void *io_main(void *argument)
+{
+	struct shim *shim = argument;
+	int r;
+
+	prctl(PR_SET_NAME, "io0", 0, 0, 0);
+	gate_arrive(&shim->gate, GATE_SEAL);
+	r = devices_enable(shim);
+	gate_arrive(&shim->gate, GATE_RUN);
+	if (r == 0)
+		devices_serve(shim);
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+static int start_thread(struct shim *shim, void *(*function)(void *), void *argument, int cpu,
+                        pthread_t *ret_thread)
+{
+	pthread_attr_t attributes;
+	cpu_set_t set;
+	int r;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, THREAD_STACK);
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET((unsigned)cpu, &set);
+		pthread_attr_setaffinity_np(&attributes, sizeof(set), &set);
+	}
+	r = pthread_create(ret_thread, &attributes, function, argument);
+	pthread_attr_destroy(&attributes);
+	if (r != 0)
+		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, NULL,
+		                    "cannot start a thread%s: %s",
+		                    cpu >= 0 ? " on the CPU it is pinned to" : "", strerror(r));
+	shim->threads++;
+	return 0;
+}
+
+/* The CPUs of vCPUs whose spec says nothing: those the process may use, in turn. */
+static int cpu_of(const struct spec_cpus *cpus, uint32_t index, const cpu_set_t *allowed)
+{
+	unsigned wanted;
+
+	if (cpus->pins_count)
+		return (int)cpus->pins[index];
+	wanted = index % (unsigned)CPU_COUNT(allowed);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET((unsigned)cpu, allowed) && wanted-- == 0)
+			return cpu;
+	return -1;
+}
+
+/* Takes over what one thread found wrong. */
+static int take_over(struct shim *shim, const struct problems *own)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < own->count; i++)
+		r = problems_add(&shim->problems, own->list[i].code, own->list[i].error_number,
+		                 own->list[i].field, "%s", own->list[i].message);
+	return r;
+}
+
+static int collect(struct shim *shim)
+{
+	int r = take_over(shim, &shim->devices.io_problems);
+
+	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
+		int vcpu = take_over(shim, &shim->machine.vcpus[i].problems);
+
+		r = r < 0 ? r : vcpu;
+	}
+	return r;
+}
+
+/* Requires: the process is confined.
+ * Does: start the threads, named, pinned; each creates its vCPU and waits at the gate.
+ * Must not: let a thread past the gate. */
+int stage_staff(struct shim *shim)
+{
+	struct machine *machine = &shim->machine;
+	cpu_set_t allowed;
+	int r = 0;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
+		                    "cannot read the CPUs allowed: %s", strerror(errno));
+	for (uint32_t i = 0; i < machine->vcpu_count && r == 0; i++) {
+		struct vcpu *vcpu = &machine->vcpus[i];
+
+		vcpu->host_cpu = cpu_of(&shim->spec.cpus, i, &allowed);
+		r = start_thread(shim, vcpu_main, vcpu, vcpu->host_cpu, &vcpu->thread);
+	}
+	if (r == 0 && shim->devices.present)
+		r = start_thread(shim, io_main, shim, -1, &shim->devices.io_thread);
+	gate_await(&shim->gate, shim->threads);
+	return r < 0 ? r : collect(shim);
+}
+
+/* Requires: every thread waits at the gate.
+ * Does: let each seal itself, then seal this one; read back and compare.
+ * Must not: fail softly. */
+int stage_seal(struct shim *shim)
+{
+	vm_forward_calls(&shim->machine.vm, shim->wake_fd);
+	gate_open(&shim->gate, GATE_SEAL);
+	gate_await(&shim->gate, 2 * shim->threads);
+	return collect(shim);
+}

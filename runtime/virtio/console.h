@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-console, one port (VIRTIO 1.2 §5.3), and the early console. Theory in console.c. */
+#ifndef AXVM_VIRTIO_CONSOLE_H
+#define AXVM_VIRTIO_CONSOLE_H
+
+#include <pthread.h>
+
+#include "bus/bus.h"
+#include "virtio/device.h"
+#include "virtio/pci.h"
+
+#define CONSOLE_BUFFER_DEFAULT (256 * KIB)
+#define CONSOLE_INPUT_BYTES 4096
+#define CONSOLE_QUEUES 2
+#define CONSOLE_QUEUE_SIZE 128
+
+/* VIRTIO 1.2 §5.3.4, little-endian. */
+struct console_config {
+	uint16_t columns;
+	uint16_t rows;
+	uint32_t max_ports;
+	uint32_t emergency_write;
+};
+
+struct console_spec {
+	int output_fd; /* borrowed; -1: output is discarded */
+	int input_fd;  /* borrowed; -1: none */
+	uint16_t columns, rows; /* 0: unknown */
+	size_t buffer_bytes;    /* of output that waits for its reader; 0: the default */
+};
+
+struct console_stats {
+	uint64_t bytes_out;     /* handed to output_fd */
+	uint64_t bytes_in;      /* handed to the guest */
+	uint64_t bytes_dropped; /* buffer full, or the reader is gone */
+};
+
+struct console {
+	struct virtio_device device;
+	struct console_config config;
+	int output_fd, input_fd;
+	uint32_t output_file, input_file;
+	/* Output: a ring of bytes, under `lock`. */
+	pthread_mutex_t lock;
+	uint8_t *buffer; /* owned */
+	size_t capacity;
+	size_t head; /* first byte not yet written */
+	size_t used;
+	bool output_gone; /* EPIPE or the like: discard */
+	bool dropping;    /* since the buffer was last empty */
+	bool report_drop; /* the event for it is due */
+	_Atomic uint64_t bytes_out, bytes_in, bytes_dropped;
+	_Atomic uint8_t line_control; /* of the early 8250 */
+	/* I/O thread. */
+	struct io_op write_op, writable_op, read_op, readable_op;
+	bool writing; /* or waiting to */
+	bool reading;
+	bool input_ended;
+	uint8_t input[CONSOLE_INPUT_BYTES];
+	uint32_t input_head, input_used;
+	struct iovec iov[VIRTQ_IOV_MAX(CONSOLE_QUEUE_SIZE)];
+};
+
+/* Build time, before io_loop_build; allocates. `console` is zeroed by the caller and must not move.
+ * Returns 0, -ENOMEM, or what virtio_pci_attach says. */
+int console_create(struct console *console, const struct console_spec *spec,
+                   const struct virtio_host *host);
+/* After the loop's thread has ended. A zeroed console is fine. */
+void console_destroy(struct console *console);
+
+/* Puts bytes into the output buffer; what does not fit is dropped and counted. Any thread; never
+ * blocks on the reader. */
+void console_append(struct console *console, const void *data, size_t length);
+
+/* A new size for the guest's terminal, with a configuration interrupt. Any thread. */
+void console_resize(struct console *console, uint16_t columns, uint16_t rows);
+
+/* Counters so far; any thread. */
+void console_get_stats(const struct console *console, struct console_stats *ret_stats);
+
+/* Registers port 0xE9 and a write-only 8250 at 0x3F8 with the port bus; bytes written there are
+ * appended to `console`. Build time. Returns 0 or what bus_add says. */
+int console_add_early_ports(struct console *console, struct bus *ports);
+
+#endif

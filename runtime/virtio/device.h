@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* What a virtio device is, for the one who writes one.
+ *
+ * A device is a struct that embeds `struct virtio_device`, a `static const struct virtio_device_ops`,
+ * and nothing that knows of PCI, interrupts, KVM or threads. In order:
+ *
+ *   1. foo_create(): fill in ops, id, features, queue_count, queue_sizes, config; io_loop_add_file
+ *      for its fds and io_loop_reserve for its operations; then virtio_pci_attach.
+ *   2. activate(): the driver is up; virtio_has(device, FEATURE) tells what was agreed.
+ *   3. kick(): the driver made requests available, or could have. The shape is always
+ *
+ *          do {
+ *                  while (virtio_pop(device, queue, &chain)) {
+ *                          … copy the header out of the chain, check the copy …
+ *                          virtio_push(device, queue, chain.head, bytes_written);
+ *                  }
+ *          } while (virtio_want_kicks(device, queue));
+ *
+ *      A request may as well be pushed later, from the `done` of an io_op. Used entries are published
+ *      and the interrupt raised once, at the end of the loop's turn.
+ *   4. quiesce(queue): start no more, cancel what could wait for ever (virtio_unpop gives an untouched
+ *      request back): every chain popped must be pushed in finite time. It comes before a reset of the
+ *      device or the queue, and before a pause. kick is not called from then on; after a reset comes
+ *      activate, after a pause kick.
+ *   5. reset(): all chains are back; forget the driver.
+ *
+ * All of this runs on the I/O thread; only config_write runs on a vCPU thread, under the registers'
+ * lock. A malformed ring makes virtio_pop report and return false: the device has nothing to do about
+ * it. Once a device is failed or in reset, pushes are swallowed: nothing completes into the guest. */
+#ifndef AXVM_VIRTIO_DEVICE_H
+#define AXVM_VIRTIO_DEVICE_H
+
+#include "base/base.h"
+#include "io/loop.h"
+#include "virtio/queue.h"
+
+#define VIRTIO_QUEUES_MAX 64
+#define VIRTIO_FEATURE(bit) (1ULL << (bit))
+/* Bits of io_client_post that belong to the device; the lower 16 are the transport's. */
+#define VIRTIO_MAIL(n) (1u << (16 + (n)))
+
+struct virtio_device;
+
+struct virtio_device_ops {
+	const char *name;   /* "console" */
+	uint16_t device_id; /* VIRTIO 1.2 §5 */
+	uint32_t pci_class; /* 0xccsspp */
+	/* Required: kick. The others may be NULL. */
+	void (*start)(struct virtio_device *device); /* the loop runs: arm polls of one's own */
+	void (*activate)(struct virtio_device *device);
+	void (*kick)(struct virtio_device *device, uint16_t queue);
+	void (*quiesce)(struct virtio_device *device, uint16_t queue);
+	void (*reset)(struct virtio_device *device);
+	void (*resume)(struct virtio_device *device);
+	void (*mail)(struct virtio_device *device, uint32_t bits); /* VIRTIO_MAIL bits posted */
+	bool (*lingers)(const struct virtio_device *device); /* output a stop should wait for */
+	/* A guest write wholly inside config; NULL: read-only. vCPU thread, registers locked. */
+	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *data,
+	                     uint32_t length);
+};
+
+struct virtio_transport;
+
+struct virtio_device {
+	/* Set by the device before it is attached, borrowed. */
+	const struct virtio_device_ops *ops;
+	const char *id;              /* the spec's name for it: "root" */
+	uint64_t features;           /* offered, beside those of the transport */
+	uint16_t queue_count;        /* at most VIRTIO_QUEUES_MAX */
+	const uint16_t *queue_sizes; /* the largest size of each, powers of two */
+	void *config;                /* device configuration, little-endian; see virtio_config_update */
+	uint32_t config_size;        /* bytes, at most 4096 */
+	/* For the device to read. */
+	struct io_loop *loop;
+	uint64_t negotiated;
+	/* The transport's. */
+	struct io_client client;
+	struct virtio_transport *transport;
+};
+
+/* ---- on the I/O thread */
+
+/* Whether a feature bit (its number) was negotiated. Meaningful from activate to reset. */
+static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
+{
+	return device->negotiated & VIRTIO_FEATURE(bit);
+}
+
+/* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used up
+ * its turn (then kick is called again in the next one). */
+bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain);
+/* Gives back the request popped last, untouched. */
+void virtio_unpop(struct virtio_device *device, uint16_t queue);
+/* Completes a request; `length` bytes were written to its writable part. */
+void virtio_push(struct virtio_device *device, uint16_t queue, uint16_t head, uint32_t length);
+/* Asks for kicks again; true: more became available meanwhile, go on popping. */
+bool virtio_want_kicks(struct virtio_device *device, uint16_t queue);
+/* Whether virtio_pop could return one. */
+bool virtio_available(const struct virtio_device *device, uint16_t queue);
+/* Requests popped and not yet pushed. */
+uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue);
+
+/* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue` is
+ * -1 when it is about none. */
+void virtio_fail(struct virtio_device *device, int queue, int error, const char *message);
+/* Something went wrong behind the device; an event, nothing else. */
+void virtio_report(struct virtio_device *device, int queue, int error, const char *message);
+
+/* ---- on any thread */
+
+/* Changes device configuration: new bytes, new generation, configuration interrupt. */
+void virtio_config_update(struct virtio_device *device, uint32_t offset, const void *data,
+                          uint32_t length);
+
+#endif

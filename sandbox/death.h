@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The death record: who made which denied system call from where.
+ *
+ * Why a denied call is trapped rather than killed at once, and who writes the record:
+ * sandbox/README.md.
+ */
+#ifndef AXVM_SANDBOX_DEATH_H
+#define AXVM_SANDBOX_DEATH_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "sandbox/policy.h"
+
+struct sandbox_death {
+	enum sandbox_role role;
+	pid_t tid;
+	int32_t nr; /* the denied call; its name: sandbox_syscall_name() */
+	uint32_t arch;
+	uint64_t instruction_pointer; /* of the instruction after the system call */
+};
+
+/*
+ * The process's one place for a death record. It outlives every sealed thread; static storage
+ * serves. Zeroed, then report, cookie and exit_status set, before sandbox_death_install().
+ */
+struct sandbox_death_desk {
+	/*
+	 * Writes the terminal event for a denied call of the control thread itself. Runs on that
+	 * thread inside the SIGSYS handler: async-signal-safe, and within the control policy. May
+	 * be NULL.
+	 */
+	void (*report)(const struct sandbox_death *death, void *cookie);
+	void *cookie;
+	int exit_status; /* of the process, when a handler ends it */
+
+	/* Private. */
+	_Atomic uint32_t state;
+	uint32_t parked; /* the futex on which dead threads wait; always 0 */
+	struct sandbox_death record;
+};
+
+/*
+ * Installs the SIGSYS handler of the process. Call once, in stage confine or before, and unblock
+ * SIGSYS. Returns 0 or -errno.
+ */
+int sandbox_death_install(struct sandbox_death_desk *desk);
+
+/*
+ * Tells the handler who the calling thread is. Every thread calls it just before
+ * sandbox_seccomp_seal().
+ */
+void sandbox_death_take_seat(struct sandbox_death_desk *desk, enum sandbox_role role);
+
+/*
+ * For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that
+ * died, or NULL. The dead thread stays parked; the caller writes the terminal event and ends the
+ * process.
+ */
+const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *desk);
+
+/*
+ * The record as one line without a newline, NUL-terminated and cut to size:
+ *	vcpu thread 1234: system call openat (257) denied at 0x7f0012345678, policy 0123abcd...
+ * Returns the length. Async-signal-safe. size > 0.
+ */
+size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_t size);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fixed numbers of a sealed process: descriptors, and the one signal it sends itself.
+ *
+ * The seccomp policies name these numbers, so that a rule is (descriptor, request) and the filters
+ * are constants. The shim moves each descriptor to its number with dup3() before it seals; policyc
+ * and the shim read the same header, so they cannot disagree.
+ *
+ * A range that a policy names with "in" is an aligned block whose size is a power of two: one
+ * masked comparison tests it.
+ */
+#ifndef AXVM_SANDBOX_FD_LAYOUT_H
+#define AXVM_SANDBOX_FD_LAYOUT_H
+
+#include <assert.h>
+#include <signal.h>
+
+enum sandbox_fd {
+	STDERR_FD = 2,	     /* human diagnostics */
+	CONTROL_FD = 3,	     /* axvm.v1.ControlStream, in */
+	EVENT_FD = 4,	     /* axvm.v1.EventStream, out */
+	SPEC_FD_FIRST = 5,   /* what the spec names by number: from here ... */
+	SPEC_FD_LAST = 895,  /* ... to here */
+
+	INTERNAL_FD_BASE = 896,
+	VM_FD = 896,	       /* the KVM virtual machine */
+	CONTROL_WAKE_FD = 897, /* eventfd: any thread wakes the control loop */
+	EPOLL_FD = 898,	       /* the control loop waits here and nowhere else */
+	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
+	TIMER_FD = 900,	       /* timerfd, CLOCK_MONOTONIC: every time limit of the control loop */
+	/*
+	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
+	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
+	 */
+	VCPU_FD = 901,
+
+	IO_LOOPS_MAX = 16,
+	IO_WAKE_FD_BASE = 912, /* eventfd: wakes I/O loop n */
+	IO_WAKE_FD_LAST = IO_WAKE_FD_BASE + IO_LOOPS_MAX - 1,
+	IO_RING_FD_BASE = 928, /* io_uring of I/O loop n */
+	IO_RING_FD_LAST = IO_RING_FD_BASE + IO_LOOPS_MAX - 1,
+
+	INTERNAL_FD_LAST = 1023, /* the usual soft RLIMIT_NOFILE less one */
+};
+
+/* Bytes in a read from or a write to an eventfd. */
+enum { EVENTFD_SIZE = 8 };
+
+/*
+ * Makes a vCPU thread leave KVM_RUN; its handler does nothing. Not a real-time signal: glibc
+ * decides at run time where those begin, and the policy needs a constant.
+ */
+enum { VCPU_KICK_SIGNAL = SIGUSR1 };
+
+static_assert((IO_LOOPS_MAX & (IO_LOOPS_MAX - 1)) == 0, "a block is a power of two");
+static_assert(IO_WAKE_FD_BASE % IO_LOOPS_MAX == 0, "a block is aligned");
+static_assert(IO_RING_FD_BASE % IO_LOOPS_MAX == 0, "a block is aligned");
+static_assert(IO_WAKE_FD_LAST < IO_RING_FD_BASE, "blocks are disjoint");
+static_assert(SPEC_FD_LAST < INTERNAL_FD_BASE && IO_RING_FD_LAST <= INTERNAL_FD_LAST,
+	      "nothing of the spec among the internal descriptors");
+
+#endif

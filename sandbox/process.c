@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* The steps of the sandbox that belong to the process as a whole. */
+#include "sandbox/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "sandbox/fd_layout.h"
+
+static int failed(struct problems *problems, const char *what)
+{
+	return problems_add(problems, PROBLEM_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
+	                    strerror(errno));
+}
+
+int sandbox_arrive(struct problems *problems)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return failed(problems, "cannot give up new privileges");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return failed(problems, "cannot make the process undumpable");
+	if (clearenv() != 0)
+		return failed(problems, "cannot clear the environment");
+	umask(0077);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return failed(problems, "cannot ignore SIGPIPE");
+	return 0;
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+int sandbox_close_foreign(int *keep, size_t n, struct problems *problems)
+{
+	unsigned next = SPEC_FD_FIRST;
+
+	qsort(keep, n, sizeof(*keep), compare_fds);
+	for (size_t i = 0; i <= n; i++) {
+		unsigned end = i < n ? (unsigned)keep[i] : UINT_MAX;
+
+		if (i < n && keep[i] < SPEC_FD_FIRST)
+			continue;
+		if (next < end && close_range(next, end == UINT_MAX ? end : end - 1, 0) < 0)
+			return failed(problems, "cannot close what was not handed over");
+		if (i < n)
+			next = end + 1;
+	}
+	return 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* The steps of the sandbox that belong to the process as a whole: attributes and descriptors. */
+#ifndef AXVM_SANDBOX_PROCESS_H
+#define AXVM_SANDBOX_PROCESS_H
+
+#include <stddef.h>
+
+#include "base/problem.h"
+
+/* First of all: no new privileges, not dumpable, no environment, a private umask, SIGPIPE ignored.
+ * -errno with a problem. One thread, at the start of the process. */
+int sandbox_arrive(struct problems *problems);
+
+/* Closes every descriptor above 4 that is not among the n in `keep`; sorts `keep`. One thread. */
+int sandbox_close_foreign(int *keep, size_t n, struct problems *problems);
+
+#endif

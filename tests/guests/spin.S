@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+/* Never stops and never exits. */
+	.section .text.start, "ax"
+	.globl start
+start:
+	pause
+	jmp	start

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* What the boot tests share: a guest's RAM, files that hold given bytes, little-endian access. */
+#ifndef AXVM_TESTS_BOOT_GUEST_H
+#define AXVM_TESTS_BOOT_GUEST_H
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/problem.h"
+#include "machine/memory.h"
+
+/* Regions are mapped one by one and apart, so that nothing works by their lying side by side. */
+static inline struct guest_memory guest_new(const uint64_t *node_sizes, size_t nodes)
+{
+	struct guest_memory memory;
+
+	cr_assert_eq(guest_memory_layout(&memory, node_sizes, nodes), 0);
+	for (size_t i = 0; i < memory.count; i++) {
+		uint64_t size = memory.regions[i].size;
+		uint8_t *map = mmap(NULL, size + 2 * 4096, PROT_NONE,
+		                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		cr_assert_neq((void *)map, MAP_FAILED);
+		cr_assert_eq(mprotect(map + 4096, size, PROT_READ | PROT_WRITE), 0);
+		memory.regions[i].hva = map + 4096;
+	}
+	return memory;
+}
+
+static inline struct guest_memory guest_of(uint64_t bytes)
+{
+	return guest_new(&bytes, 1);
+}
+
+/* A file in memory; the test's process ends soon, nobody closes it. */
+static inline int file_of(const void *bytes, size_t length)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, bytes, length), (ssize_t)length);
+	return fd;
+}
+
+static inline void put(uint8_t *at, uint64_t value, size_t width)
+{
+	for (size_t i = 0; i < width; i++)
+		at[i] = (uint8_t)(value >> (8 * i));
+}
+
+static inline uint64_t get(const uint8_t *at, size_t width)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < width; i++)
+		value |= (uint64_t)at[i] << (8 * i);
+	return value;
+}
+
+/* A little-endian number in guest memory. */
+static inline uint64_t peek(const struct guest_memory *memory, uint64_t gpa, size_t width)
+{
+	uint8_t bytes[8];
+
+	cr_assert_eq(guest_memory_read(memory, GPA(gpa), bytes, width), 0, "no RAM at %" PRIx64,
+	             gpa);
+	return get(bytes, width);
+}
+
+/* Exactly one problem: this code, this field, and a message that contains `words`. */
+static inline void expect_problem(const struct problems *problems, enum problem_code code,
+                                  const char *field, const char *words)
+{
+	const struct problem *problem = &problems->list[0];
+
+	cr_assert_eq(problems->count, 1, "%zu problems, wanted: %s", problems->count, words);
+	cr_assert_eq(problem->code, code, "code %d: %s", problem->code, problem->message);
+	cr_assert_str_eq(problem->field, field);
+	cr_assert_not_null(strstr(problem->message, words), "'%s' lacks '%s'", problem->message,
+	                   words);
+}
+
+#endif
