@@ -92,7 +92,7 @@ spec() {
 
 # Starts a VM in the background: its console in $console, its process in $shim.
 start() {
-	console=$IMAGES/console.$1
+	console=$WORK/console.$1
 	: >"$console"
 	spec "$1${2:+ $2}" | protoc --encode=axvm.v1.ControlStream proto/axvm.proto >"$IMAGES/control"
 	rm -f "$IMAGES/input"
