@@ -12,7 +12,11 @@ check() {
 mkdir -p /tools
 mount -t ext4 -o ro /dev/vda /tools || echo "CHECK FAILED mounting the tools"
 # The tools are dynamic programs and bring their libraries.
-tool() { /tools/lib/ld.so --library-path /tools/lib "/tools/bin/$@"; }
+tool() {
+	program=/tools/bin/$1
+	shift
+	/tools/lib/ld.so --library-path /tools/lib "$program" "$@"
+}
 
 sum() { md5sum <"$1" | cut -d' ' -f1; }
 serial_is() { [ "$(cat "/sys/block/$1/serial")" = "$2" ]; }
