@@ -265,6 +265,7 @@ Test(block, read_only, .init = set_up_read_only, .fini = tear_down)
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_FLUSH, 0, 0), OK);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), IOERR);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_DISCARD, 0, 16), UNSUPP);
+	cr_assert_eq(atomic_load(&g.m.event_count), 0, "it is refused, not tried");
 	cr_assert_eq(blocks_of_file(), 0);
 }
 
