@@ -10,8 +10,9 @@
  *   queue enabled, its ring dead   enable it (a queue that comes back after queue_reset)
  *   queue resetting                the same as a device's reset, for one queue
  *
- * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK, then a kick),
- * so each doorbell takes the mail first. */
+ * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK or a reset,
+ * then a kick), so each doorbell takes the mail first. Whatever becomes able to run is also looked
+ * at once by itself, so no kick is lost that came too early. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
