@@ -21,9 +21,10 @@
 static int wrong(const struct disk_file_config *config, struct problems *problems,
                  enum problem_code code, int error, const char *what)
 {
-	return problems_add(problems, code, error, config->field, "%s%s%s %s",
-	                    config->path ? "\"" : "", config->path ? config->path : "the fd",
-	                    config->path ? "\"" : "", what);
+	if (!config->path)
+		return problems_add(problems, code, error, config->field, "fd %d %s", config->fd,
+		                    what);
+	return problems_add(problems, code, error, config->field, "\"%s\" %s", config->path, what);
 }
 
 static int open_path(const struct disk_file_config *config, int *ret_fd, struct problems *problems)
