@@ -45,6 +45,8 @@ static const struct device_row {
 	int (*create)(struct shim *shim, const struct virtio_host *host);
 } device_table[] = {
 	{ "console", create_console },
+	{ "disks", devices_create_disks },
+	{ "rng", devices_create_rng },
 };
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
@@ -116,7 +118,7 @@ void devices_stop(struct shim *shim)
 
 bool devices_finished(const struct shim *shim)
 {
-	return !shim->devices.present || atomic_load(&shim->devices.loop.phase) == IO_FINISHED;
+	return !shim->devices.present || io_loop_phase(&shim->devices.loop) == IO_FINISHED;
 }
 
 uint64_t devices_console_dropped(const struct shim *shim)

@@ -43,6 +43,7 @@ static void take_resources(struct shim *shim, bool by_number)
 		if ((rows[i].resource->kind == SPEC_FD) == by_number)
 			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
 			                    rows[i].fd, &shim->problems);
+	devices_acquire_disks(shim, by_number);
 }
 
 static void reserve_memory(struct shim *shim)
@@ -130,6 +131,7 @@ int stage_acquire(struct shim *shim)
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
+	devices_acquire_rng(shim);
 	reserve_memory(shim);
 	(void)open_control_fds(shim);
 	return shim->problems.count == before ? 0 : -EINVAL;
