@@ -219,7 +219,14 @@ int io_loop_reserve(struct io_loop *loop, uint32_t operations)
 	return 0;
 }
 
-/* io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
+/* io_uring_register(2); liburing 2.3 as a shared library does not export the two uses of it here. */
+static int ring_register(struct io_loop *loop, unsigned what, void *argument, unsigned count)
+{
+	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
+
+	return r < 0 ? -errno : 0;
+}
+
 static int restrict_ring(struct io_loop *loop)
 {
 	struct io_uring_restriction rules[ARRAY_SIZE(opcodes) + 2];
@@ -234,7 +241,7 @@ static int restrict_ring(struct io_loop *loop)
 	rules[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
 	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	rules[n++].sqe_flags = IOSQE_FIXED_FILE;
-	return io_uring_register_restrictions(&loop->ring, rules, (unsigned)n);
+	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
 }
 
 int io_loop_build(struct io_loop *loop)
@@ -345,7 +352,7 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 
 int io_loop_enable(struct io_loop *loop)
 {
-	return io_uring_enable_rings(&loop->ring);
+	return ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static void deliver_mail(struct io_loop *loop)
