@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* TAP devices (Documentation/networking/tuntap.rst of the kernel).
+ *
+ * A TAP is never created here: a name that does not exist is a mistake of the launcher's, and
+ * TUNSETIFF would silently make an interface of it. So the name is looked up first, and so are its
+ * kind and whether it has several queues, since TUNSETIFF says EINVAL to every mismatch alike.
+ *
+ * The offloads are off until a driver has said what it takes: no frame that waits in the TAP from
+ * before is one that a driver cannot understand. */
+#include "io/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "sandbox/uses.h"
+
+#define TUN_DEVICE "/dev/net/tun"
+
+/* ------------------------------------------------------------------------------------- by name */
+
+/* The TUN flags of an interface, or -1 when it is neither TUN nor TAP, or cannot be told. */
+static long flags_of(const char *name)
+{
+	char path[64], text[32] = "";
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return -1;
+	return strtol(text, NULL, 16);
+}
+
+static int check_name(const struct tap_request *request, long *ret_flags,
+                      struct problems *problems)
+{
+	const char *name = request->name;
+	long flags = flags_of(name);
+
+	if (if_nametoindex(name) == 0)
+		return problems_add(problems, PROBLEM_RESOURCE_MISSING, errno, request->field,
+		                    "there is no interface \"%s\" in the shim's network namespace; "
+		                    "create it (ip tuntap add mode tap) before the launch",
+		                    name);
+	if (flags < 0 && access("/sys/class/net", F_OK) == 0)
+		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		                    "interface \"%s\" is no TAP", name);
+	if (flags >= 0 && !(flags & IFF_TAP))
+		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		                    "interface \"%s\" is a TUN, which carries no Ethernet; create "
+		                    "it with mode tap",
+		                    name);
+	if (flags >= 0 && request->queues > 1 && !(flags & IFF_MULTI_QUEUE))
+		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		                    "TAP \"%s\" has a single queue, and %u queue pairs are asked "
+		                    "for; create it with multi_queue, or ask for one",
+		                    name, request->queues);
+	*ret_flags = flags;
+	return 0;
+}
+
+static int attach_failed(const struct tap_request *request, int error, uint32_t queue,
+                         struct problems *problems)
+{
+	static const struct {
+		int error;
+		enum problem_code code;
+		const char *why;
+	} reasons[] = {
+		{ EBUSY, PROBLEM_RESOURCE_UNREADABLE, "it is in use by another process" },
+		{ EPERM, PROBLEM_RESOURCE_UNREADABLE,
+		  "it belongs to another user; create it with the launcher's user, or hand it over "
+		  "as fds" },
+		{ E2BIG, PROBLEM_HOST_LIMIT, "it has no more queues to give" },
+		{ EINVAL, PROBLEM_RESOURCE_WRONG_KIND,
+		  "it was made for another mode (tun instead of tap, or multi_queue or not)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (reasons[i].error == error)
+			return problems_add(problems, reasons[i].code, error, request->field,
+			                    "cannot attach queue %u to TAP \"%s\": %s", queue,
+			                    request->name, reasons[i].why);
+	return problems_add(problems, PROBLEM_OS_FAILED, error, request->field,
+	                    "cannot attach queue %u to TAP \"%s\": %s", queue, request->name,
+	                    strerror(error));
+}
+
+static int attach(const struct tap_request *request, long flags, uint32_t queue, int *ret_fd,
+                  struct problems *problems)
+{
+	struct ifreq request_flags = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	_cleanup_close_ int fd = open(TUN_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return problems_add(problems,
+		                    errno == ENOENT || errno == ENODEV
+		                            ? PROBLEM_RESOURCE_MISSING
+		                            : PROBLEM_RESOURCE_UNREADABLE,
+		                    errno, request->field, "cannot open %s to attach to TAP \"%s\": %s",
+		                    TUN_DEVICE, request->name, strerror(errno));
+	if (flags < 0 ? request->queues > 1 : (flags & IFF_MULTI_QUEUE) != 0)
+		request_flags.ifr_flags |= IFF_MULTI_QUEUE;
+	snprintf(request_flags.ifr_name, sizeof(request_flags.ifr_name), "%s", request->name);
+	if (ioctl(fd, TUNSETIFF, &request_flags) < 0)
+		return attach_failed(request, errno, queue, problems);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------- by fd */
+
+/* `name` is that of the queue before, or "" for the first. */
+static int check_fd(const struct tap_request *request, int fd, char name[static IFNAMSIZ],
+                    struct problems *problems)
+{
+	struct ifreq have = { 0 };
+	int mode = fcntl(fd, F_GETFL);
+	const char *why = NULL;
+
+	if (mode < 0)
+		return problems_add(problems, PROBLEM_RESOURCE_MISSING, EBADF, request->field,
+		                    "fd %d is not open: hand it over to the shim at exec", fd);
+	if (ioctl(fd, TUNGETIFF, &have) < 0)
+		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, errno, request->field,
+		                    errno == EBADFD ? "fd %d is attached to no TAP: the launcher "
+		                                      "must do so (TUNSETIFF)"
+		                                    : "fd %d is no queue of a TAP",
+		                    fd);
+	if ((mode & O_ACCMODE) != O_RDWR)
+		why = "is not open for reading and writing";
+	else if (!(have.ifr_flags & IFF_TAP))
+		why = "is a TUN, which carries no Ethernet: attach it with IFF_TAP";
+	else if (!(have.ifr_flags & IFF_NO_PI))
+		why = "puts packet information before each frame: attach it with IFF_NO_PI";
+	else if (!(have.ifr_flags & IFF_VNET_HDR))
+		why = "has no virtio-net header: attach it with IFF_VNET_HDR";
+	else if (request->queues > 1 && !(have.ifr_flags & IFF_MULTI_QUEUE))
+		why = "is of a TAP with a single queue, and there are several queue pairs: attach "
+		      "them with IFF_MULTI_QUEUE";
+	else if (name[0] && strncmp(name, have.ifr_name, IFNAMSIZ) != 0)
+		why = "is of another TAP than the queue before it";
+	if (why)
+		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		                    "fd %d (\"%.*s\") %s", fd, IFNAMSIZ, have.ifr_name, why);
+	memcpy(name, have.ifr_name, IFNAMSIZ);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------ for both */
+
+static int prepare(const struct tap_request *request, int fd, struct problems *problems)
+{
+	int header = TAP_HEADER_BYTES;
+	int little_endian = 1;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header) < 0 ||
+	    ioctl(fd, TUNSETVNETLE, &little_endian) < 0 || ioctl(fd, TUNSETOFFLOAD, 0) < 0)
+		return problems_add(problems, PROBLEM_OS_FAILED, errno, request->field,
+		                    "cannot prepare the TAP: %s", strerror(errno));
+	return 0;
+}
+
+int tap_take(const struct tap_request *request, int *ret_fds, struct problems *problems)
+{
+	bool by_name = request->name && request->name[0];
+	char name[IFNAMSIZ] = "";
+	int fds[TAP_QUEUES_MAX];
+	uint32_t taken = 0;
+	long flags = -1;
+	int r = by_name ? check_name(request, &flags, problems) : 0;
+
+	if (request->queues > TAP_QUEUES_MAX)
+		return problems_add(problems, PROBLEM_HOST_LIMIT, E2BIG, request->field,
+		                    "a TAP has at most %d queues", TAP_QUEUES_MAX);
+	while (r == 0 && taken < request->queues) {
+		fds[taken] = by_name ? -1 : request->fds[taken];
+		r = by_name ? attach(request, flags, taken, &fds[taken], problems)
+		            : check_fd(request, fds[taken], name, problems);
+		if (r == 0)
+			r = prepare(request, fds[taken++], problems);
+	}
+	if (r == 0)
+		memcpy(ret_fds, fds, taken * sizeof(*fds));
+	else if (by_name)
+		for (uint32_t i = 0; i < taken; i++)
+			close_ptr(&fds[i]);
+	return r;
+}
+
+int tap_set_offloads(int fd, unsigned int offloads)
+{
+	SANDBOX_USES(control, ioctl, arg0 in TAP_FD_BASE..TAP_FD_LAST && arg1 == TUNSETOFFLOAD);
+	return ioctl(fd, TUNSETOFFLOAD, (unsigned long)offloads) < 0 ? -errno : 0;
+}
