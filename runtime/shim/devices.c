@@ -45,6 +45,8 @@ static const struct device_row {
 	int (*create)(struct shim *shim, const struct virtio_host *host);
 } device_table[] = {
 	{ "console", create_console },
+	{ "disks", devices_create_disks },
+	{ "rng", devices_create_rng },
 };
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
