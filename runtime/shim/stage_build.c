@@ -40,6 +40,7 @@ static void take_resources(struct shim *shim)
 		                    &shim->problems);
 	devices_acquire_disks(shim);
 	devices_acquire_rng(shim);
+	devices_acquire_nets(shim);
 }
 
 static void reserve_memory(struct shim *shim)

@@ -225,6 +225,7 @@ static void net_activate(struct virtio_device *device)
 	bool segments = virtio_has(device, VIRTIO_NET_F_GUEST_TSO4) ||
 	                virtio_has(device, VIRTIO_NET_F_GUEST_TSO6);
 
+	net->rx_ready = false;
 	net_set_active(net, 1);
 	net->chains_per_read = merged ? NET_READ_CHAINS : 1;
 	net->need = segments ? NET_SPILL_BYTES : NET_HEADER_BYTES + 18u + net->mtu;
@@ -379,13 +380,13 @@ static int build_pairs(struct net *net, const struct net_spec *spec, struct io_l
 		r = r ? r : build_sender(net, i);
 	}
 	net->queue_sizes[2 * spec->pairs] = CONTROL_QUEUE_SIZE;
-	/* Polls, reads and writes of each pair; two timers. */
-	return r ? r : io_loop_reserve(loop, spec->pairs * (1u + NET_READS + NET_WRITES) + 2);
+	/* Two timers, and of each pair a poll and a batch of reads or writes; more at once go out with
+	 * one more submission. */
+	return r ? r : io_loop_reserve(loop, spec->pairs + MIN(spec->pairs * 48u, 512u) + 2);
 }
 
 static void build_device(struct net *net, const struct net_spec *spec)
 {
-	net->pairs = spec->pairs;
 	net->mtu = spec->mtu ? spec->mtu : MTU_DEFAULT;
 	net->readable = (uint32_t)((1ULL << spec->pairs) - 1);
 	net->tap_fd = spec->tap_fd;
@@ -423,6 +424,7 @@ int net_create(const struct net_spec *spec, const struct virtio_host *host, stru
 	if (!net)
 		return -ENOMEM;
 	pthread_mutex_init(&net->limit_lock, NULL);
+	net->pairs = spec->pairs;
 	r = build_pairs(net, spec, host->loop);
 	if (r == 0) {
 		build_device(net, spec);
