@@ -2,8 +2,8 @@
 /* TAP devices (Documentation/networking/tuntap.rst of the kernel).
  *
  * A TAP is never created here: a name that does not exist is a mistake of the launcher's, and
- * TUNSETIFF would silently make an interface of it. So the name is looked up first, and so are its
- * kind and whether it has several queues, since TUNSETIFF says EINVAL to every mismatch alike.
+ * TUNSETIFF would silently make an interface of it. So the name is looked up first, and its kind, since
+ * TUNSETIFF says EINVAL to every mismatch alike.
  *
  * The offloads are off until a driver has said what it takes: no frame that waits in the TAP from
  * before is one that a driver cannot understand. */
@@ -11,11 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "sandbox/uses.h"
 
@@ -23,44 +26,39 @@
 
 /* ------------------------------------------------------------------------------------- by name */
 
-/* The TUN flags of an interface, or -1 when it is neither TUN nor TAP, or cannot be told. */
-static long flags_of(const char *name)
+/* What the driver says that an interface is: "tap", "tun", or "" for anything else. Asked of the
+ * interface itself: sysfs may show another network namespace than ours. */
+static void kind_of(const char *name, char kind[static ETHTOOL_BUSINFO_LEN])
 {
-	char path[64], text[32] = "";
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq request = { .ifr_data = (void *)&info };
 
-	snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return -1;
-	return strtol(text, NULL, 16);
+	kind[0] = '\0';
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (fd >= 0 && ioctl(fd, SIOCETHTOOL, &request) == 0 && strcmp(info.driver, "tun") == 0)
+		memcpy(kind, info.bus_info, ETHTOOL_BUSINFO_LEN);
 }
 
-static int check_name(const struct tap_request *request, long *ret_flags,
-                      struct problems *problems)
+static int check_name(const struct tap_request *request, struct problems *problems)
 {
 	const char *name = request->name;
-	long flags = flags_of(name);
+	char kind[ETHTOOL_BUSINFO_LEN];
 
 	if (if_nametoindex(name) == 0)
 		return problems_add(problems, PROBLEM_RESOURCE_MISSING, errno, request->field,
 		                    "there is no interface \"%s\" in the shim's network namespace; "
 		                    "create it (ip tuntap add mode tap) before the launch",
 		                    name);
-	if (flags < 0 && access("/sys/class/net", F_OK) == 0)
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
-		                    "interface \"%s\" is no TAP", name);
-	if (flags >= 0 && !(flags & IFF_TAP))
+	kind_of(name, kind);
+	if (strcmp(kind, "tun") == 0)
 		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
 		                    "interface \"%s\" is a TUN, which carries no Ethernet; create "
 		                    "it with mode tap",
 		                    name);
-	if (flags >= 0 && request->queues > 1 && !(flags & IFF_MULTI_QUEUE))
+	if (strcmp(kind, "tap") != 0)
 		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
-		                    "TAP \"%s\" has a single queue, and %u queue pairs are asked "
-		                    "for; create it with multi_queue, or ask for one",
-		                    name, request->queues);
-	*ret_flags = flags;
+		                    "interface \"%s\" is no TAP", name);
 	return 0;
 }
 
@@ -77,8 +75,10 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 		  "it belongs to another user; create it with the launcher's user, or hand it over "
 		  "as fds" },
 		{ E2BIG, PROBLEM_HOST_LIMIT, "it has no more queues to give" },
+		/* It is a TAP, so this is about queues. */
 		{ EINVAL, PROBLEM_RESOURCE_WRONG_KIND,
-		  "it was made for another mode (tun instead of tap, or multi_queue or not)" },
+		  "it has a single queue, and several queue pairs are asked for; create it with "
+		  "multi_queue, or ask for one" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
@@ -91,11 +91,27 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 	                    strerror(error));
 }
 
-static int attach(const struct tap_request *request, long flags, uint32_t queue, int *ret_fd,
+/* A TAP made with several queues can be used with one, but has to be told so. */
+static int set_interface(int fd, const struct tap_request *request)
+{
+	struct ifreq wanted = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+
+	snprintf(wanted.ifr_name, sizeof(wanted.ifr_name), "%s", request->name);
+	if (request->queues == 1) {
+		if (ioctl(fd, TUNSETIFF, &wanted) == 0)
+			return 0;
+		if (errno != EINVAL)
+			return -errno;
+	}
+	wanted.ifr_flags |= IFF_MULTI_QUEUE;
+	return ioctl(fd, TUNSETIFF, &wanted) < 0 ? -errno : 0;
+}
+
+static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd,
                   struct problems *problems)
 {
-	struct ifreq request_flags = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	_cleanup_close_ int fd = open(TUN_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	int r;
 
 	if (fd < 0)
 		return problems_add(problems,
@@ -104,11 +120,9 @@ static int attach(const struct tap_request *request, long flags, uint32_t queue,
 		                            : PROBLEM_RESOURCE_UNREADABLE,
 		                    errno, request->field, "cannot open %s to attach to TAP \"%s\": %s",
 		                    TUN_DEVICE, request->name, strerror(errno));
-	if (flags < 0 ? request->queues > 1 : (flags & IFF_MULTI_QUEUE) != 0)
-		request_flags.ifr_flags |= IFF_MULTI_QUEUE;
-	snprintf(request_flags.ifr_name, sizeof(request_flags.ifr_name), "%s", request->name);
-	if (ioctl(fd, TUNSETIFF, &request_flags) < 0)
-		return attach_failed(request, errno, queue, problems);
+	r = set_interface(fd, request);
+	if (r < 0)
+		return attach_failed(request, -r, queue, problems);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -174,15 +188,14 @@ int tap_take(const struct tap_request *request, int *ret_fds, struct problems *p
 	char name[IFNAMSIZ] = "";
 	int fds[TAP_QUEUES_MAX];
 	uint32_t taken = 0;
-	long flags = -1;
-	int r = by_name ? check_name(request, &flags, problems) : 0;
+	int r = by_name ? check_name(request, problems) : 0;
 
 	if (request->queues > TAP_QUEUES_MAX)
 		return problems_add(problems, PROBLEM_HOST_LIMIT, E2BIG, request->field,
 		                    "a TAP has at most %d queues", TAP_QUEUES_MAX);
 	while (r == 0 && taken < request->queues) {
 		fds[taken] = by_name ? -1 : request->fds[taken];
-		r = by_name ? attach(request, flags, taken, &fds[taken], problems)
+		r = by_name ? attach(request, taken, &fds[taken], problems)
 		            : check_fd(request, fds[taken], name, problems);
 		if (r == 0)
 			r = prepare(request, fds[taken++], problems);

@@ -374,6 +374,7 @@ static int build_pairs(struct net *net, const struct net_spec *spec, struct io_l
 		source->net = net;
 		source->index = i;
 		source->poll_op.done = net_poll_done;
+		source->nowait = io_nowait(spec->fds[i]);
 		net->queue_sizes[2 * i] = net->queue_sizes[2 * i + 1] = spec->queue_size;
 		r = io_loop_add_file(loop, spec->fds[i], &source->file);
 		r = r ? r : build_receiver(net, i);

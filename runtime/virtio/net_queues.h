@@ -82,6 +82,7 @@ struct net_source {
 	struct net *net;
 	uint32_t file;
 	uint16_t index;
+	bool nowait;
 };
 
 /* net_rx.c */

@@ -245,8 +245,8 @@ static bool start_read(struct net_receiver *rx, struct net_read *read, bool spil
 	};
 	read->spills = spills;
 	read->source = source->index;
-	read->busy = io_readv(rx->net->device.loop, &read->op, source->file, read->iov,
-	                      read->segment_count + 1u, 0);
+	read->busy = io_receive(rx->net->device.loop, &read->op, source->file, read->iov,
+	                        read->segment_count + 1u, source->nowait);
 	rx->in_flight += read->busy;
 	return read->busy;
 }

@@ -52,6 +52,7 @@ static bool start_write(struct net_sender *tx, struct net_write *write,
                         const struct virtq_chain *chain)
 {
 	struct net *net = tx->net;
+	const struct net_source *tap = &net->sources[tx->pair];
 	struct iovec *iov;
 
 	if (net->tap_gone || chain->writable > 0 ||
@@ -65,8 +66,8 @@ static bool start_write(struct net_sender *tx, struct net_write *write,
 	write->head = chain->head;
 	write->bytes = chain->readable_bytes - (uint32_t)NET_HEADER_BYTES;
 	iov = replace_header(write);
-	return io_writev(net->device.loop, &write->op, net->sources[tx->pair].file, iov,
-	                 (uint32_t)(write->iov + 1 + chain->readable - iov), 0);
+	return io_send(net->device.loop, &write->op, tap->file, iov,
+	               (uint32_t)(write->iov + 1 + chain->readable - iov), tap->nowait);
 }
 
 /* Whether a frame may go now; otherwise the gate's timer is set. */
