@@ -117,7 +117,7 @@ remove_when_ready() {
 
 run_case() {
 	local name=$1 queues=$2 guest=$4 cpus=$5 vmm=$6 status=0 helpers=()
-	local console=/tmp/$name.$vmm.console
+	local console=$WORK/$name.$vmm.console
 	set +e
 	add_tap "$queues"
 	: >"$console"

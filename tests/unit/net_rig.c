@@ -64,6 +64,7 @@ void net_rig_up(struct net_rig *rig, uint64_t features)
 {
 	driver_reset(&rig->driver);
 	cr_assert(driver_negotiate(&rig->driver, features));
+	common_out(&rig->driver, VIRTIO_PCI_COMMON_MSIX, 2u * rig->pairs + 1, 2);
 	for (uint16_t i = 0; i <= 2 * rig->pairs; i++) {
 		ring_init(&rig->rings[i], &rig->m.memory, NET_RIG_SIZE, RINGS + RING_STEP * i);
 		rig->seen[i] = 0;
