@@ -129,7 +129,8 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 
 /* --------------------------------------------------------------------------------------- by fd */
 
-/* `name` is that of the queue before, or "" for the first. */
+/* `name` is that of the queue before, or "" for the first. Whether IFF_NO_PI was given cannot be asked
+ * for: TUNGETIFF has the same bit for the absence of a filter. */
 static int check_fd(const struct tap_request *request, int fd, char name[static IFNAMSIZ],
                     struct problems *problems)
 {
@@ -150,10 +151,10 @@ static int check_fd(const struct tap_request *request, int fd, char name[static 
 		why = "is not open for reading and writing";
 	else if (!(have.ifr_flags & IFF_TAP))
 		why = "is a TUN, which carries no Ethernet: attach it with IFF_TAP";
-	else if (!(have.ifr_flags & IFF_NO_PI))
-		why = "puts packet information before each frame: attach it with IFF_NO_PI";
 	else if (!(have.ifr_flags & IFF_VNET_HDR))
 		why = "has no virtio-net header: attach it with IFF_VNET_HDR";
+	else if (have.ifr_flags & IFF_DETACH_QUEUE)
+		why = "is detached from its TAP: enable it (TUNSETQUEUE)";
 	else if (request->queues > 1 && !(have.ifr_flags & IFF_MULTI_QUEUE))
 		why = "is of a TAP with a single queue, and there are several queue pairs: attach "
 		      "them with IFF_MULTI_QUEUE";

@@ -34,7 +34,9 @@ check "ping" ping -q -c 3 -i 0.2 -W 5 $host
 
 transfer() {
 	before=$(now)
-	nc $host 5001 >/tmp/data </dev/null
+	# A stdin that neither ends nor says anything: nc leaves at the first end of file.
+	mkfifo /tmp/idle
+	nc $host 5001 >/tmp/data 0<>/tmp/idle
 	took down "$before" "$(now)"
 	echo "SUM down $(sha256sum </tmp/data | cut -d' ' -f1)"
 	before=$(now)

@@ -123,7 +123,7 @@ run_case() {
 	: >"$console"
 	busybox nc -l -p 5001 </tmp/data >/dev/null &
 	helpers+=($!)
-	busybox nc -l -p 5002 >/tmp/received </dev/null &
+	busybox nc -l -p 5002 >/tmp/received 0<>/tmp/idle &
 	helpers+=($!)
 	if [[ $guest == removal ]]; then
 		remove_when_ready "$console" &
@@ -164,6 +164,7 @@ inside() {
 	local row fields sum
 	dd if=/dev/urandom of=/tmp/data bs=1M count="$mib" status=none
 	sum=$(sha256sum </tmp/data | cut -d' ' -f1)
+	mkfifo /tmp/idle
 	# A copy of our own: building goes on outside.
 	cp build/axvm-shim /tmp/axvm-shim
 	for row in "${CASES[@]}"; do
