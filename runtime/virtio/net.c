@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_ids.h>
-#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -209,15 +208,6 @@ void net_lose_tap(struct net *net, int error)
 	                     sizeof(status));
 }
 
-static void net_start(struct virtio_device *device)
-{
-	struct net *net = net_of(device);
-
-	for (uint16_t i = 0; i < net->pairs; i++)
-		(void)io_poll_multishot(device->loop, &net->sources[i].poll_op,
-		                        net->sources[i].file, POLLIN);
-}
-
 static void net_activate(struct virtio_device *device)
 {
 	struct net *net = net_of(device);
@@ -287,7 +277,6 @@ static const struct virtio_device_ops net_ops = {
 	.name = "net",
 	.device_id = VIRTIO_ID_NET,
 	.pci_class = PCI_CLASS_ETHERNET,
-	.start = net_start,
 	.activate = net_activate,
 	.kick = net_kick,
 	.quiesce = net_quiesce,

@@ -83,6 +83,8 @@ struct net_source {
 	uint32_t file;
 	uint16_t index;
 	bool nowait;
+	bool polling;
+	uint64_t polled_at; /* turn of the loop in which the poll was armed */
 };
 
 /* net_rx.c */

@@ -8,7 +8,8 @@
  *
  * Reads go out in batches, all in one io_uring_enter, and are carried out at once and in order,
  * since the TAP does not block. A batch that found a frame with each read is followed by one of
- * twice the size; one that found the TAP empty ends it, until the poll reports the next frame.
+ * twice the size; one that found the TAP empty ends it, until a poll reports the next frame. The poll is
+ * armed only while frames are wanted: a guest that gives no buffers causes no wake-ups.
  * Completions come in the order of the frames, and used entries follow it.
  *
  * The guest's buffers can be too few for the largest frame. Then one read at a time is made with what
@@ -22,6 +23,7 @@
 #include <errno.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "virtio/net_parts.h"
@@ -280,6 +282,23 @@ static bool start_batch(struct net_receiver *rx, uint16_t depth)
 	return rx->in_flight > 0;
 }
 
+/* Has the TAP queues that are known to be empty watched. */
+static void watch(struct net_receiver *rx)
+{
+	struct net *net = rx->net;
+	uint32_t idle = rx->sources & ~net->readable;
+
+	for (; idle != 0 && !net->tap_gone; idle &= idle - 1) {
+		struct net_source *source = &net->sources[__builtin_ctz(idle)];
+
+		if (source->polling)
+			continue;
+		source->polling = io_poll(net->device.loop, &source->poll_op, source->file, POLLIN);
+		source->polled_at = atomic_load_explicit(&net->device.loop->stats.turns,
+		                                         memory_order_relaxed);
+	}
+}
+
 void net_receive(struct net_receiver *rx)
 {
 	struct net *net = rx->net;
@@ -289,6 +308,7 @@ void net_receive(struct net_receiver *rx)
 	if (rx->in_flight > 0 || !net->rx_ready || net->control_waits ||
 	    !virtio_running(&net->device, rx->queue))
 		return;
+	watch(rx);
 	if (rate_limit_is_set(&gate->limit)) {
 		uint64_t wait_ns = rate_limit_wait(&gate->limit, net_now_ns(), 1, 1);
 
@@ -308,6 +328,9 @@ void net_receive(struct net_receiver *rx)
 
 static void end_batch(struct net_receiver *rx)
 {
+	/* A single frame is mostly the only one: the poll finds out at less cost than a read. */
+	if (!rx->drained && rx->depth == 1)
+		rx->net->readable &= ~(1u << rx->last_source);
 	rx->depth = rx->drained ? MAX(rx->good, (uint16_t)1)
 	                        : MIN((uint16_t)(rx->depth * 2), (uint16_t)NET_READS);
 	rx->good = 0;
@@ -348,17 +371,19 @@ void net_poll_done(struct io_op *op, int result, uint32_t flags)
 {
 	struct net_source *source = CONTAINER_OF(op, struct net_source, poll_op);
 	struct net *net = source->net;
+	struct net_receiver *rx = &net->receivers[source->index % net->active];
+	uint64_t turn = atomic_load_explicit(&net->device.loop->stats.turns, memory_order_relaxed);
 
-	if (result < 0) {
-		if (result != -ECANCELED)
-			virtio_report(&net->device, -1, result, "the TAP's poll failed");
-		return;
-	}
-	if (net->tap_gone)
+	(void)flags;
+	source->polling = false;
+	if (result < 0 && result != -ECANCELED)
+		virtio_report(&net->device, -1, result, "the TAP's poll failed");
+	if (result < 0 || net->tap_gone)
 		return;
 	/* An error is reported by the read that follows. */
 	net->readable |= 1u << source->index;
-	if (!(flags & IORING_CQE_F_MORE))
-		(void)io_poll_multishot(net->device.loop, op, source->file, POLLIN);
-	net_receive(&net->receivers[source->index % net->active]);
+	/* It had to wait for a frame: the burst is over. */
+	if (turn > source->polled_at + 1 && rx->in_flight == 0)
+		rx->depth = 1;
+	net_receive(rx);
 }
