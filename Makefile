@@ -24,10 +24,32 @@ CFLAGS_ALL := -std=gnu17 -g $(O) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAG
 LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
-LIBS := $(shell pkg-config --static --libs $(PKGS) 2>/dev/null) -lnuma
+# Expanded when a program is linked: the packages may have been installed only just before.
+LIBS = $(shell pkg-config --static --libs $(PKGS)) -lnuma
 
-.PHONY: all
+.PHONY: all help
 all: $(B)/axvm-shim guests
+
+help:
+	@echo 'make            build everything into $(B)/ (installs missing Debian packages)'
+	@echo 'make demo       boot a stock Linux under axvm-shim and show console, events, status'
+	@echo 'make check      build and run every test; what CI runs'
+	@echo 'make unit       the Criterion unit tests alone'
+	@echo 'make system     bare-metal guests and bad input against /dev/kvm'
+	@echo 'make lab        the tests that need an emulated two-node host'
+	@echo 'make audit      the seccomp policies against the code and the tests'
+	@echo 'make bench      measurements, side by side in one run'
+	@echo 'make clean      remove $(B)/'
+	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
+
+# ---- packages: checked in milliseconds, installed only when something is missing ---------------
+$(B)/.packages-%: hack/install-deps
+	@mkdir -p $(@D)
+	@hack/install-deps $*
+	@touch $@
+
+# What is generated comes first of all, so that every build begins with the packages.
+GEN_FIRST := $(B)/.packages-build
 
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.
@@ -51,7 +73,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -w -c -o $@ $<
 
-$(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto
+$(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,PROTO)
 	$(Q)protoc-c --c_out=$(B)/gen $<
@@ -60,7 +82,7 @@ $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
 # here. Its chatter is shown only when it fails; a warning is a failure.
-$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h
+$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,ASL)
 	$(Q)set -o pipefail; $(CC) -E -P -x assembler-with-cpp -Iruntime $< | \
@@ -100,9 +122,22 @@ $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
 
-.PHONY: unit
+# The tests' objects need Criterion's headers.
+$(UNIT_OBJS): | $(B)/.packages-test
+
+.PHONY: unit lab demo check
 unit: $(B)/tests/unit
 	$(B)/tests/unit
+
+# Everything that needs a processor that virtualizes and two NUMA nodes, in one boot of the lab.
+lab: all $(B)/.packages-lab
+	tests/system/lab
+
+demo:
+	@hack/demo
+
+check:
+	tests/check
 
 # ---- policies ---------------------------------------------------------------------------------
 # policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its

@@ -123,14 +123,11 @@ static int place_initrd(const struct boot_image *initrd, const struct kernel_lim
 	uint64_t top = MIN(guest_memory_below_hole(memory), limits->initrd_limit);
 	uint64_t bottom = ALIGN_UP(limits->end, PAGE);
 	uint64_t room = top > bottom ? top - bottom : 0;
-	uint64_t base;
 
 	if (initrd->size <= room) {
-		base = ALIGN_DOWN(top - initrd->size, PAGE);
-		if (base >= bottom) {
-			*ret_base = base;
-			return 0;
-		}
+		/* Not below `bottom`, which is aligned as well. */
+		*ret_base = ALIGN_DOWN(top - initrd->size, PAGE);
+		return 0;
 	}
 	return boot_image_refuse(initrd, problems,
 	                         "does not fit: it has %" PRIu64 " bytes, and between the kernel's "

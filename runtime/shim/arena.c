@@ -52,5 +52,7 @@ void arena_reset(struct arena *arena)
 
 ProtobufCAllocator arena_allocator(struct arena *arena)
 {
-	return (ProtobufCAllocator){ .alloc = arena_alloc, .free = arena_free, .allocator_data = arena };
+	return (ProtobufCAllocator){ .alloc = arena_alloc,
+		                     .free = arena_free,
+		                     .allocator_data = arena };
 }

@@ -70,7 +70,7 @@ int devices_build(struct shim *shim)
 	const struct io_loop_config loop_config = {
 		.wake_fd_number = IO_WAKE_FD_BASE,
 		.ring_fd_number = IO_RING_FD_BASE,
-		.control_fd = CONTROL_WAKE_FD,
+		.control_fd = shim->wake_fd,
 	};
 	int r;
 

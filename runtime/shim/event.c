@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Events from plain C. The messages are built on the stack, out of the caller's strings, and encoded
- * from there. */
+/* Events from plain C. The messages are built on the stack, out of the caller's strings, and
+ * encoded from there. */
 #include "shim/event.h"
 
 #include <assert.h>
@@ -11,7 +11,11 @@
 /* protobuf-c's structs have no const; nothing is written through them when they are encoded. */
 #define TEXT(s) ((char *)(uintptr_t)(s))
 #define SET(message, field, value) ((message)->has_##field = 1, (message)->field = (value))
-#define EVENT(case_) { PROTOBUF_C_MESSAGE_INIT(&axvm__v1__event__descriptor), .body_case = AXVM__V1__EVENT__BODY_##case_ }
+#define EVENT(case_)                                                                               \
+	{                                                                                          \
+		PROTOBUF_C_MESSAGE_INIT(&axvm__v1__event__descriptor),                             \
+			.body_case = AXVM__V1__EVENT__BODY_##case_                                 \
+	}
 
 #define SAME(ours, theirs) static_assert((int)(ours) == (int)(theirs), "not as in the schema")
 #define SAME_CODE(code) SAME(PROBLEM_##code, AXVM__V1__ERROR_CODE__##code)
@@ -97,7 +101,7 @@ static void fill_error(Axvm__V1__Error *to, const struct problem *from, enum sta
 	axvm__v1__error__init(to);
 	SET(to, code, (Axvm__V1__ErrorCode)from->code);
 	SET(to, stage, (Axvm__V1__Stage)stage);
-	SET(to, severity, (Axvm__V1__Severity)class->severity);
+	SET(to, severity, (Axvm__V1__Severity) class->severity);
 	SET(to, retryable, class->retryable);
 	to->has_error_number = from->error_number > 0;
 	to->error_number = from->error_number;
@@ -216,7 +220,8 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	Axvm__V1__Requirement waived[EVENT_REQUIREMENTS_MAX], *waived_list[EVENT_REQUIREMENTS_MAX];
 	Axvm__V1__VcpuPlacement vcpus[EVENT_VCPUS_MAX], *vcpu_list[EVENT_VCPUS_MAX];
 
-	if (running->waived_count > EVENT_REQUIREMENTS_MAX || running->vcpus_count > EVENT_VCPUS_MAX)
+	if (running->waived_count > EVENT_REQUIREMENTS_MAX ||
+	    running->vcpus_count > EVENT_VCPUS_MAX)
 		return -E2BIG;
 	fill_requirements(waived, waived_list, running->waived, running->waived_count);
 	for (size_t i = 0; i < running->vcpus_count; i++) {
@@ -295,17 +300,21 @@ int event_reply(struct event_writer *w, const struct event_reply *reply)
 	return event_writer_put(w, &event);
 }
 
-/* ---- the terminal event ------------------------------------------------------------------------ */
+/* ---- the terminal event ------------------------------------------------------------------- */
 
 /* The registers in the schema are text; they are rendered here. */
-#define REGISTER(name_) { offsetof(struct event_vcpu, name_), offsetof(Axvm__V1__VcpuState, name_) }
+#define REGISTER(name_)                                                                            \
+	{                                                                                          \
+		offsetof(struct event_vcpu, name_), offsetof(Axvm__V1__VcpuState, name_)           \
+	}
 static const struct {
 	size_t from, to;
 } registers[] = {
-	REGISTER(rax), REGISTER(rbx), REGISTER(rcx), REGISTER(rdx), REGISTER(rsi),    REGISTER(rdi),
-	REGISTER(rsp), REGISTER(rbp), REGISTER(r8),  REGISTER(r9),  REGISTER(r10),    REGISTER(r11),
-	REGISTER(r12), REGISTER(r13), REGISTER(r14), REGISTER(r15), REGISTER(rip),    REGISTER(rflags),
-	REGISTER(cr0), REGISTER(cr2), REGISTER(cr3), REGISTER(cr4), REGISTER(efer),
+	REGISTER(rax), REGISTER(rbx), REGISTER(rcx),    REGISTER(rdx), REGISTER(rsi),
+	REGISTER(rdi), REGISTER(rsp), REGISTER(rbp),    REGISTER(r8),  REGISTER(r9),
+	REGISTER(r10), REGISTER(r11), REGISTER(r12),    REGISTER(r13), REGISTER(r14),
+	REGISTER(r15), REGISTER(rip), REGISTER(rflags), REGISTER(cr0), REGISTER(cr2),
+	REGISTER(cr3), REGISTER(cr4), REGISTER(efer),
 };
 
 struct vcpu_text {
@@ -313,7 +322,8 @@ struct vcpu_text {
 	char code[2 * EVENT_CODE_MAX + 1];
 };
 
-static void fill_vcpu(Axvm__V1__VcpuState *to, const struct event_vcpu *from, struct vcpu_text *text)
+static void fill_vcpu(Axvm__V1__VcpuState *to, const struct event_vcpu *from,
+                      struct vcpu_text *text)
 {
 	axvm__v1__vcpu_state__init(to);
 	SET(to, index, from->index);
@@ -339,23 +349,25 @@ static void describe(const struct event_terminal *t, char *to, size_t size)
 {
 	const struct outcome_class *class = outcome_class_of(t->outcome);
 	const struct problems *problems = t->problems;
-	size_t more = problems ? problems->count + problems->not_listed - 1 : 0;
+	bool listed = problems && problems->count > 0;
+	size_t more = listed ? problems->count + problems->not_listed - 1 : 0;
+	const char *cs = t->vcpu && t->vcpu->cs_is_64bit ? "64-bit" : "not 64-bit";
 
 	if (t->message)
 		snprintf(to, size, "%s", t->message);
-	else if (t->vcpu && t->outcome == OUTCOME_HALTED)
-		snprintf(to, size, "%s: rax: 0x%016" PRIx64 ", cs %s", class->phrase, t->vcpu->rax,
-		         t->vcpu->cs_is_64bit ? "64-bit" : "not 64-bit");
-	else if (t->vcpu)
-		snprintf(to, size,
-		         "%s: vCPU %" PRIu32 ", rip: 0x%016" PRIx64 ", rax: 0x%016" PRIx64 ", cs %s",
-		         class->phrase, t->vcpu->index, t->vcpu->rip, t->vcpu->rax,
-		         t->vcpu->cs_is_64bit ? "64-bit" : "not 64-bit");
-	else if (problems && problems->count > 0 && more > 0)
+	else if (listed && more > 0 && (class->of_errors || !t->vcpu))
 		snprintf(to, size, "%s: %s (and %zu more)", class->phrase,
 		         problems->list[0].message, more);
-	else if (problems && problems->count > 0)
+	else if (listed && (class->of_errors || !t->vcpu))
 		snprintf(to, size, "%s: %s", class->phrase, problems->list[0].message);
+	else if (t->vcpu && t->outcome == OUTCOME_HALTED)
+		snprintf(to, size, "%s: rax: 0x%016" PRIx64 ", cs %s", class->phrase, t->vcpu->rax,
+		         cs);
+	else if (t->vcpu)
+		snprintf(to, size,
+		         "%s: vCPU %" PRIu32 ", rip: 0x%016" PRIx64 ", rax: 0x%016" PRIx64
+		         ", cs %s",
+		         class->phrase, t->vcpu->index, t->vcpu->rip, t->vcpu->rax, cs);
 	else
 		snprintf(to, size, "%s: %s", class->phrase, class->meaning);
 }

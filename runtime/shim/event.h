@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Events from plain C: one function each. Fields are those of the schema's messages of the same name;
- * strings may be NULL and are mended where they are not UTF-8. Any thread; nothing is allocated. Each
- * returns what event_writer_put() does, or -E2BIG when a list exceeds its bound. */
+/* Events from plain C: one function each. Fields are those of the schema's messages of the same
+ * name; strings may be NULL and are mended where they are not UTF-8. Any thread; nothing is
+ * allocated. Each returns what event_writer_put() does, or -E2BIG when a list exceeds its bound. */
 #ifndef AXVM_SHIM_EVENT_H
 #define AXVM_SHIM_EVENT_H
 
@@ -87,7 +87,7 @@ struct event_death {
 
 struct event_terminal {
 	enum vm_outcome outcome;
-	enum stage stage; /* in which it ended */
+	enum stage stage;                /* in which it ended */
 	const struct problems *problems; /* may be NULL */
 	const char *message;             /* NULL: made of the rest */
 	const struct event_vcpu *vcpu;   /* may be NULL */
@@ -110,8 +110,8 @@ int event_device_failed(struct event_writer *w, const char *device_id, int queue
 int event_guest_panicked(struct event_writer *w, const char *message);
 int event_reply(struct event_writer *w, const struct event_reply *reply);
 
-/* The last event, once (-EALREADY after that). *ret_status is the exit status it states; it is set in
- * every case. To be followed by event_finish(). */
+/* The last event, once (-EALREADY after that). *ret_status is the exit status it states; it is set
+ * in every case. To be followed by event_finish(). */
 int event_terminal(struct event_writer *w, const struct event_terminal *terminal, int *ret_status);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The bounded way from any thread to fd 4.
  *
- * Events are encoded under a mutex into a buffer from which the control thread writes. Whole events are
- * dropped when they come, never later, so that what has once been accepted is written in full, in
- * order, and the stream stays a well-formed message. The terminal event has a place of its own.
+ * Events are encoded under a mutex into a buffer from which the control thread writes. Whole events
+ * are dropped when they come, never later, so that what has once been accepted is written in full,
+ * in order, and the stream stays a well-formed message. The terminal event has a place of its own.
  *
  * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to set.
  * Sockets take MSG_DONTWAIT. For a pipe, POLLOUT means a free page, and a write of at most PIPE_BUF
@@ -195,8 +195,8 @@ static size_t peek(struct event_writer *writer, uint8_t *to, size_t size, bool *
 	return n;
 }
 
-/* Takes away the n bytes that peek() has shown and that have been written. Only events can have been
- * added meanwhile, behind them, and the ring moved, with them. */
+/* Takes away the n bytes that peek() has shown and that have been written. Only events can have
+ * been added meanwhile, behind them, and the ring moved, with them. */
 static void advance(struct event_writer *writer, size_t n, bool of_terminal)
 {
 	pthread_mutex_lock(&writer->lock);

@@ -13,8 +13,8 @@
 #define EVENT_TERMINAL_SIZE (16 * 1024)
 #define EVENT_FINISH_MS 2000
 
-/* About 80 KiB, touched as far as used: static or mapped. Everything but `fd` and `socket`, which do
- * not change, is under the lock. */
+/* About 80 KiB, touched as far as used: static or mapped. Everything but `fd` and `socket`, which
+ * do not change, is under the lock. */
 struct event_writer {
 	int fd; /* borrowed */
 	bool socket;
@@ -44,20 +44,22 @@ void event_writer_set_vm_id(struct event_writer *writer, const char *vm_id);
 void event_writer_set_wake_fd(struct event_writer *writer, int wake_fd);
 
 /* Encodes the event, all but its body filled in here, behind those that wait. Any thread; allocates
- * nothing and waits for nothing but the lock. -ENOBUFS when there is no room: the event is dropped and
- * counted in the next one. -EPIPE when writing has failed before, -ESHUTDOWN after the terminal event. */
+ * nothing and waits for nothing but the lock. -ENOBUFS when there is no room: the event is dropped
+ * and counted in the next one. -EPIPE when writing has failed before, -ESHUTDOWN after the terminal
+ * event. */
 int event_writer_put(struct event_writer *writer, Axvm__V1__Event *event);
 
 /* The same for the terminal event, which has a place of its own and is the last: exactly once, then
  * -EALREADY. Fills in events_dropped, and leaves errors out at the end when they do not fit. */
 int event_writer_put_terminal(struct event_writer *writer, Axvm__V1__Event *event);
 
-/* Writes what can be written without blocking. One thread only, the control thread. 0 when nothing is
- * left, -EAGAIN when fd 4 takes no more for now (wait for POLLOUT), -errno when it never will again:
- * -EPIPE when the reader has gone. */
+/* Writes what can be written without blocking. One thread only, the control thread. 0 when nothing
+ * is left, -EAGAIN when fd 4 takes no more for now (wait for POLLOUT), -errno when it never will
+ * again: -EPIPE when the reader has gone. */
 int event_flush(struct event_writer *writer);
 
-/* event_flush() until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above. */
+/* event_flush() until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above.
+ */
 int event_finish(struct event_writer *writer, int timeout_ms);
 
 /* Events dropped since the start. */

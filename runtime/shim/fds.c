@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks of the two streams' fds, from the access mode and the file type alone: nothing is read from
- * or written to them. */
+/* Checks of the two streams' fds, from the access mode and the file type alone: nothing is read
+ * from or written to them. */
 #include "shim/fds.h"
 
 #include <errno.h>
@@ -34,8 +34,8 @@ static const char *unfit(int fd, mode_t mode)
 }
 
 /* `wrong_way` is the access mode that cannot be used; `use` says what the fd is for. */
-static int check(int fd, int wrong_way, enum problem_code code, const char *use, struct stat *ret_st,
-                 struct problems *problems)
+static int check(int fd, int wrong_way, enum problem_code code, const char *use,
+                 struct stat *ret_st, struct problems *problems)
 {
 	int flags = fcntl(fd, F_GETFL);
 	const char *why;

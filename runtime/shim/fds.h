@@ -8,12 +8,12 @@
 #define CONTROL_FD 3
 #define EVENT_FD 4
 
-/* `fd` must be open for reading and be a pipe, a stream socket, a regular file or a character device
- * that is no terminal. 0, or -errno with a CONTROL_FD_UNUSABLE added. */
+/* `fd` must be open for reading and be a pipe, a stream socket, a regular file or a character
+ * device that is no terminal. 0, or -errno with a CONTROL_FD_UNUSABLE added. */
 int check_control_fd(int fd, struct problems *problems);
 
-/* `fd` must be open for writing and be a pipe, a stream socket, a regular file or a character device;
- * it must not be the other end of the pipe that `control_fd` is. 0, or -errno with an
+/* `fd` must be open for writing and be a pipe, a stream socket, a regular file or a character
+ * device; it must not be the other end of the pipe that `control_fd` is. 0, or -errno with an
  * EVENT_FD_UNUSABLE added. */
 int check_event_fd(int fd, int control_fd, struct problems *problems);
 

@@ -14,14 +14,17 @@
 
 static const struct outcome_class classes[] = {
 	ROW(POWER_OFF, 0, false, "powered off", "the guest switched itself off"),
-	ROW(HALTED, 0, false, "halted", "every vCPU of a flat image without local APICs executed HLT"),
+	ROW(HALTED, 0, false, "halted",
+	    "every vCPU of a flat image without local APICs executed HLT"),
 	ROW(GUEST_RESET, 32, false, "guest reset", "the guest asked for a reset"),
-	ROW(TRIPLE_FAULT, 33, false, "triple fault", "a vCPU faulted while it handled a double fault"),
+	ROW(TRIPLE_FAULT, 33, false, "triple fault",
+	    "a vCPU faulted while it handled a double fault"),
 	ROW(GUEST_PANIC, 34, false, "guest panic", "the guest reported a panic and did not go on"),
 	ROW(VCPU_FAILED, 35, false, "vCPU failed", "KVM could not run the guest"),
 	ROW(STOPPED_BY_HOST, 36, false, "stopped by the host",
 	    "a stop command, a shutdown whose time ran out, or SIGTERM twice"),
-	ROW(LAUNCH_FAILED, EX_SOFTWARE, true, "launch failed", "never ran; the status is the first error's"),
+	ROW(LAUNCH_FAILED, EX_SOFTWARE, true, "launch failed",
+	    "never ran; the status is the first error's"),
 	ROW(RUNTIME_FAILED, EX_SOFTWARE, true, "runtime failed",
 	    "ran, then the runtime failed; the status is the first error's"),
 };

@@ -34,8 +34,8 @@ struct outcome_class {
 /* The row of an outcome; never NULL (what is unknown is a failure of the runtime). */
 const struct outcome_class *outcome_class_of(enum vm_outcome outcome);
 
-/* The process's exit status. Where it is that of the errors, it is the first one's, and 70 when there
- * are none. `problems` may be NULL. */
+/* The process's exit status. Where it is that of the errors, it is the first one's, and 70 when
+ * there are none. `problems` may be NULL. */
 int outcome_exit_status(enum vm_outcome outcome, const struct problems *problems);
 
 /* Prints the rows as a Markdown table, as the documentation has it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Generic access to protobuf-c messages through their descriptors (protobuf-c.h describes the layout:
- * a quantifier beside each field says whether, or how often, it is there). */
+/* Generic access to protobuf-c messages through their descriptors (protobuf-c.h describes the
+ * layout: a quantifier beside each field says whether, or how often, it is there). */
 #include "shim/reflect.h"
 
 #include <stdio.h>
@@ -122,7 +122,8 @@ static bool each(const ProtobufCMessage *message, const char *prefix, const char
 	count = place_count(&place);
 	for (size_t i = 0; i < count; i++) {
 		if (place.field->label == PROTOBUF_C_LABEL_REPEATED)
-			snprintf(sub, sizeof(sub), "%.*s[%zu]", (int)sizeof(sub) - 24, place.path, i);
+			snprintf(sub, sizeof(sub), "%.*s[%zu]", (int)sizeof(sub) - 24, place.path,
+			         i);
 		else
 			snprintf(sub, sizeof(sub), "%s", place.path);
 		if (!each(submessage(&place, i), sub, dot + 1, fn, context))
@@ -140,7 +141,8 @@ static void messages(const ProtobufCMessage *message, const char *prefix,
                      const ProtobufCMessageDescriptor *type, message_fn *fn, void *context)
 {
 	for (unsigned f = 0; f < message->descriptor->n_fields; f++) {
-		struct place place = { .message = message, .field = &message->descriptor->fields[f] };
+		struct place place = { .message = message,
+			               .field = &message->descriptor->fields[f] };
 		char sub[PROBLEM_FIELD_MAX];
 		size_t count;
 

@@ -18,8 +18,8 @@ struct place {
 typedef void place_fn(const struct place *place, void *context);
 
 /* Calls fn for the field that the dotted path names, once for each message on the way: for
- * "disks.image", as often as there are disks. A path through a message that is absent is not visited.
- * False when the schema has no such path. */
+ * "disks.image", as often as there are disks. A path through a message that is absent is not
+ * visited. False when the schema has no such path. */
 bool reflect_each(const ProtobufCMessage *message, const char *path, place_fn *fn, void *context);
 
 /* Calls fn for every message of that type below (not including) `message`. */
@@ -30,8 +30,8 @@ void reflect_messages(const ProtobufCMessage *message, const ProtobufCMessageDes
 /* How often the field is set: 0 or 1, or the length of a repeated one. */
 size_t place_count(const struct place *place);
 
-/* The value of entry i (0 when singular) of a number, bool or enum field, unsigned; the default when
- * it is not set. */
+/* The value of entry i (0 when singular) of a number, bool or enum field, unsigned; the default
+ * when it is not set. */
 uint64_t place_number(const struct place *place, size_t i);
 
 /* The value of a set string field. */

@@ -2,8 +2,8 @@
 /* From an encoded LaunchSpec to struct vm_spec: walk the bytes, unpack, check, copy.
  *
  * The walk (wire.h) refuses what unpacking would pass over; the checks (spec_check.c) see a message
- * that is well-formed but for its meaning; the copy sees one that holds every rule, so it has nothing
- * left to refuse. Only the copy writes to the result. */
+ * that is well-formed but for its meaning; the copy sees one that holds every rule, so it has
+ * nothing left to refuse. Only the copy writes to the result. */
 #include "shim/spec.h"
 
 #include <assert.h>
@@ -42,7 +42,8 @@ SAME(SPEC_PV_ASYNC_PF, AXVM__V1__PV_FEATURE__ASYNC_PF);
 SAME(SPEC_PV_POLL_CONTROL, AXVM__V1__PV_FEATURE__POLL_CONTROL);
 SAME(SPEC_PV_SCHED_YIELD, AXVM__V1__PV_FEATURE__PV_SCHED_YIELD);
 
-/* ---- the copy: every size below was checked ------------------------------------------------------ */
+/* ---- the copy: every size below was checked
+ * ------------------------------------------------------ */
 
 static void copy_text(char *to, size_t size, const char *text)
 {

@@ -55,7 +55,9 @@ static const struct presence {
 /* Bounds of numbers that are set; with `power_of_two` or a multiple where that matters, and
  * `or_zero` where 0 is a value of its own. */
 #define RANGE(path_, min_, max_, ...)                                                              \
-	{ .path = (path_), .min = (min_), .max = (max_), __VA_ARGS__ }
+	{                                                                                          \
+		.path = (path_), .min = (min_), .max = (max_), __VA_ARGS__                         \
+	}
 
 static const struct range {
 	const char *path;
@@ -86,7 +88,7 @@ static const struct range {
 	RANGE("io.busy_poll_us", 0, 1000000),
 };
 
-static bool is_id(const char *s)
+bool spec_is_id(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -140,12 +142,13 @@ static const struct text {
 	bool (*holds)(const char *text);
 	const char *must;
 } texts[] = {
-	{ "vm_id", is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "vm_id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "profile", is_profile, "\"xv2\" or \"dev\"" },
 	{ "boot.linux.cmdline", is_cmdline, "at most 65535 bytes" },
-	{ "disks.id", is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "disks.id", spec_is_id,
+	  "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "disks.serial", is_serial, "1 to 20 printable ASCII characters" },
-	{ "nets.id", is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "nets.id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "nets.tap_name", is_tap_name, "an interface name of 1 to 15 characters" },
 	{ "nets.mac", is_mac, "a unicast address of the form aa:bb:cc:dd:ee:ff" },
 };
@@ -169,7 +172,7 @@ bool spec_mac(const char *text, uint8_t ret_mac[6])
 	return true;
 }
 
-/* ---- the tables' interpreters ------------------------------------------------------------------ */
+/* ---- the tables' interpreters ------------------------------------------------------------- */
 
 struct row {
 	struct problems *problems;
@@ -204,13 +207,15 @@ static void check_range(const struct place *place, void *context)
 		if (rule->or_zero && v == 0)
 			continue;
 		if (v < rule->min || v > rule->max)
-			INVALID(row->problems, at, "is %" PRIu64 "; it must be %sfrom %" PRIu64
-			        " to %" PRIu64, v, rule->or_zero ? "0 or " : "", rule->min, rule->max);
+			INVALID(row->problems, at,
+			        "is %" PRIu64 "; it must be %sfrom %" PRIu64 " to %" PRIu64, v,
+			        rule->or_zero ? "0 or " : "", rule->min, rule->max);
 		else if (rule->power_of_two && (v & (v - 1)))
 			INVALID(row->problems, at, "is %" PRIu64 "; it must be a power of two", v);
 		else if (rule->multiple && v % rule->multiple)
-			INVALID(row->problems, at, "is 0x%" PRIx64
-			        "; it must be a multiple of 0x%" PRIx64, v, rule->multiple);
+			INVALID(row->problems, at,
+			        "is 0x%" PRIx64 "; it must be a multiple of 0x%" PRIx64, v,
+			        rule->multiple);
 	}
 }
 
@@ -237,7 +242,7 @@ static void internal(struct problems *problems, const char *path)
 			internal(problems, (table)[i].path);                                       \
 	}
 
-/* ---- rules between fields ---------------------------------------------------------------------- */
+/* ---- rules between fields ----------------------------------------------------------------- */
 
 static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
 {
@@ -248,14 +253,17 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 		return;
 	shared = cpus->overcommit && cpus->tenancy != AXVM__V1__TENANCY__DEDICATED;
 	if (cpus->n_pins > 0 && cpus->n_pins != cpus->count)
-		INVALID(problems, "cpus.pins", "has %zu entries for %u vCPUs; give one each, or none",
-		        cpus->n_pins, cpus->count);
+		INVALID(problems, "cpus.pins",
+		        "has %zu entries for %u vCPUs; give one each, or none", cpus->n_pins,
+		        cpus->count);
 	for (size_t i = 0; i < MIN(cpus->n_pins, (size_t)SPEC_CPUS_MAX) && !shared; i++)
 		for (size_t j = 0; j < i; j++)
 			if (cpus->pins[i] == cpus->pins[j])
 				INVALID(problems, "cpus.pins",
-				        "gives host CPU %u to vCPUs %zu and %zu, which needs overcommit "
-				        "and SHARED tenancy", cpus->pins[i], j, i);
+				        "gives host CPU %u to vCPUs %zu and %zu, which needs "
+				        "overcommit "
+				        "and SHARED tenancy",
+				        cpus->pins[i], j, i);
 }
 
 static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -266,12 +274,14 @@ static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems
 	if (!cpus || cpus->n_nodes == 0)
 		return;
 	if (cpus->n_nodes != cpus->count)
-		INVALID(problems, "cpus.nodes", "has %zu entries for %u vCPUs; give one each, or none",
-		        cpus->n_nodes, cpus->count);
+		INVALID(problems, "cpus.nodes",
+		        "has %zu entries for %u vCPUs; give one each, or none", cpus->n_nodes,
+		        cpus->count);
 	for (size_t i = 0; i < MIN(cpus->n_nodes, (size_t)SPEC_CPUS_MAX); i++)
 		if (cpus->nodes[i] >= nodes)
-			INVALID(problems, "cpus.nodes", "puts vCPU %zu on node %u; memory has %zu nodes",
-			        i, cpus->nodes[i], nodes);
+			INVALID(problems, "cpus.nodes",
+			        "puts vCPU %zu on node %u; memory has %zu nodes", i, cpus->nodes[i],
+			        nodes);
 }
 
 static void check_paravirt(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -316,9 +326,10 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 
 		snprintf(path, sizeof(path), "memory.nodes[%zu].size_mib", i);
 		if (memory->nodes[i]->size_mib % page_mib[memory->page_size])
-			INVALID(problems, path, "is %" PRIu64 "; with pages of %" PRIu64
-			        " MiB it must be a multiple of that", memory->nodes[i]->size_mib,
-			        page_mib[memory->page_size]);
+			INVALID(problems, path,
+			        "is %" PRIu64 "; with pages of %" PRIu64
+			        " MiB it must be a multiple of that",
+			        memory->nodes[i]->size_mib, page_mib[memory->page_size]);
 	}
 	if (memory->n_nodes > 1 && memory_mib(launch) > MEMORY_MIB_MAX)
 		INVALID(problems, "memory.nodes", "add up to more than %llu MiB", MEMORY_MIB_MAX);
@@ -326,7 +337,8 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 
 static size_t device_count(const Axvm__V1__LaunchSpec *launch)
 {
-	return launch->n_disks + launch->n_nets + !!launch->rng + !!launch->balloon + !!launch->vsock;
+	return launch->n_disks + launch->n_nets + !!launch->rng + !!launch->balloon +
+	       !!launch->vsock;
 }
 
 static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -341,16 +353,18 @@ static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 		return;
 	flat = boot->flat;
 	if (memory_mib(launch) > 0 && flat->load_address >> 20 >= memory_mib(launch))
-		INVALID(problems, "boot.flat.load_address", "is 0x%" PRIx64
-		        ", beyond the guest's %" PRIu64 " MiB", flat->load_address,
+		INVALID(problems, "boot.flat.load_address",
+		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB", flat->load_address,
 		        memory_mib(launch));
 	if (flat->local_apic)
 		return;
 	if (flat->secondaries_wait)
-		INVALID(problems, "boot.flat.secondaries_wait", "needs local_apic: INIT and SIPI come "
+		INVALID(problems, "boot.flat.secondaries_wait",
+		        "needs local_apic: INIT and SIPI come "
 		        "through it");
 	if (device_count(launch) > 0 || (console && !console->early))
-		INVALID(problems, "boot.flat.local_apic", "is off, but there are devices, which need "
+		INVALID(problems, "boot.flat.local_apic",
+		        "is off, but there are devices, which need "
 		        "interrupts; set it, or leave the devices out (a console that is only "
 		        "`early` may stay)");
 }
@@ -412,7 +426,7 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 		}
 }
 
-/* ---- resources --------------------------------------------------------------------------------- */
+/* ---- resources ---------------------------------------------------------------------------- */
 
 #define FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
 
@@ -431,9 +445,11 @@ static void check_fd(struct fds *fds, const char *path, uint32_t fd)
 		        FD_FIRST_RESOURCE, FD_MAX, console ? ", or 0 to 2" : "");
 	for (size_t i = 0; i < fds->count; i++)
 		if (fds->seen[i] == fd) {
-			problems_add(fds->problems, PROBLEM_SPEC_DUPLICATE, 0, path,
-			             "launch.%s is fd %u, which is already given to something else; "
-			             "duplicate it with dup(2)", path, fd);
+			problems_add(
+				fds->problems, PROBLEM_SPEC_DUPLICATE, 0, path,
+				"launch.%s is fd %u, which is already given to something else; "
+				"duplicate it with dup(2)",
+				path, fd);
 			return;
 		}
 	if (fds->count < FDS_MAX)
@@ -491,8 +507,8 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 }
 
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
-	check_pins,  check_vcpu_nodes, check_paravirt, check_memory,     check_boot,
-	check_devices, check_nets,     check_unique_ids, check_resources,  check_limits,
+	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_boot,
+	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

@@ -20,6 +20,9 @@ const char *spec_unsupported(size_t i);
 int spec_parse_any(const uint8_t *bytes, size_t n, bool supported_only, struct vm_spec *ret,
                    struct problems *problems);
 
+/* Whether the text is of the alphabet of vm_id and of devices' ids. */
+bool spec_is_id(const char *s);
+
 /* "aa:bb:cc:dd:ee:ff" to bytes; false when it is not of that form. */
 bool spec_mac(const char *text, uint8_t ret_mac[6]);
 

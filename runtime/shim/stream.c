@@ -4,7 +4,8 @@
  * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser of four
  * states is all it takes. parse() consumes bytes until a payload is whole or the bytes are used up;
  * it stores at most as much of a payload as its caller has room for and skips the rest, so that an
- * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire types.) */
+ * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire types.)
+ */
 #include "shim/stream.h"
 
 #include <errno.h>
@@ -164,14 +165,15 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 	}
 	if (!parser->launched) {
 		parser->state = STREAM_BROKEN;
-		return problems_add(problems, PROBLEM_SPEC_EMPTY, 0, NULL,
-		                    "fd 3 ended at byte 0; a ControlStream with a launch is expected");
+		return problems_add(
+			problems, PROBLEM_SPEC_EMPTY, 0, NULL,
+			"fd 3 ended at byte 0; a ControlStream with a launch is expected");
 	}
 	return 0;
 }
 
-/* Reads more behind what the chunk still holds; there must be room. The number of bytes, 0 at the end,
- * or -errno. */
+/* Reads more behind what the chunk still holds; there must be room. The number of bytes, 0 at the
+ * end, or -errno. */
 static int fill(struct stream *stream, int fd)
 {
 	size_t kept = stream->chunk_end - stream->chunk_at;
@@ -194,8 +196,8 @@ static int fd_failed(struct stream *stream, struct problems *problems, int error
 {
 	stream->parser.state = STREAM_BROKEN;
 	return problems_add(problems, PROBLEM_CONTROL_FD_UNUSABLE, error_number, NULL,
-	                    "fd 3 cannot be read after byte %" PRIu64 ": %s",
-	                    stream->parser.offset, strerrordesc_np(error_number));
+	                    "fd 3 cannot be read after byte %" PRIu64 ": %s", stream->parser.offset,
+	                    strerrordesc_np(error_number));
 }
 
 static int fill_blocking(struct stream *stream, int fd, struct problems *problems)
@@ -265,8 +267,8 @@ void stream_done(struct stream *stream)
 	stream_release_launch(stream);
 }
 
-int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
-                       size_t *ret_length, struct problems *problems)
+int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes, size_t *ret_length,
+                       struct problems *problems)
 {
 	const struct store store = { stream->launch, STREAM_MESSAGE_MAX };
 	size_t used;
@@ -312,13 +314,14 @@ int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_co
 			return r;
 		if (r == 0)
 			continue;
-		fn(&(struct stream_command){
-			   .bytes = stream->command,
-			   .length = MIN(parser->length, sizeof(stream->command)),
-			   .full_length = parser->length,
-			   .offset = parser->start,
-		   },
-		   context);
+		fn(
+			&(struct stream_command){
+				.bytes = stream->command,
+				.length = MIN(parser->length, sizeof(stream->command)),
+				.full_length = parser->length,
+				.offset = parser->start,
+			},
+			context);
 	}
 	return 0;
 }

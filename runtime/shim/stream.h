@@ -62,9 +62,10 @@ void stream_done(struct stream *stream);
 
 /* Blocks until the launch is whole; *ret_bytes stays valid until stream_release_launch(). What has
  * come after it by then is kept for stream_drain(), and refused here when it is already seen not
- * to be commands. One problem is added when this fails: -EINVAL for the bytes, -errno for the fd. */
-int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
-                       size_t *ret_length, struct problems *problems);
+ * to be commands. One problem is added when this fails: -EINVAL for the bytes, -errno for the fd.
+ */
+int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes, size_t *ret_length,
+                       struct problems *problems);
 
 /* Unmaps the launch buffer: to be called once the spec is parsed. */
 void stream_release_launch(struct stream *stream);
@@ -84,7 +85,8 @@ int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
 int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
                 struct problems *problems);
 
-/* The stream has ended: -EINVAL with a problem when that is inside a message or before the launch. */
+/* The stream has ended: -EINVAL with a problem when that is inside a message or before the launch.
+ */
 int stream_end(struct stream *stream, struct problems *problems);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The schema-driven walk over an encoded message.
  *
- * protobuf-c merges what comes twice, keeps unknown fields aside, and cuts numbers to their type. The
- * interface promises that nothing is silently ignored, so the bytes are walked once with the
+ * protobuf-c merges what comes twice, keeps unknown fields aside, and cuts numbers to their type.
+ * The interface promises that nothing is silently ignored, so the bytes are walked once with the
  * descriptors at hand before they are unpacked. (Protocol Buffers encoding; RFC 3629 for UTF-8.) */
 #include "shim/wire.h"
 
@@ -114,7 +114,7 @@ static ProtobufCWireType wire_type_of(ProtobufCType type)
 	}
 }
 
-/* ---- the check ------------------------------------------------------------------------------- */
+/* ---- the check ---------------------------------------------------------------------------- */
 
 struct checker {
 	const uint8_t *origin; /* of the outermost message */
@@ -279,7 +279,7 @@ int wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *byte
 	return c.found ? -EINVAL : 0;
 }
 
-/* ---- mending --------------------------------------------------------------------------------- */
+/* ---- mending ------------------------------------------------------------------------------ */
 
 void wire_mend_strings(const ProtobufCMessageDescriptor *descriptor, uint8_t *bytes, size_t n)
 {

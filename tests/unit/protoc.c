@@ -20,7 +20,8 @@ static int run(const char *option, const char *type, const void *input, size_t n
 	char program[] = "protoc", schema[] = "proto/axvm.proto";
 	char *argv[] = { program, what, schema, NULL };
 	posix_spawn_file_actions_t actions;
-	int in = memfd_create("protoc-in", MFD_CLOEXEC), out = memfd_create("protoc-out", MFD_CLOEXEC);
+	int in = memfd_create("protoc-in", MFD_CLOEXEC),
+	    out = memfd_create("protoc-out", MFD_CLOEXEC);
 	int status = -1;
 	ssize_t length;
 	pid_t pid;

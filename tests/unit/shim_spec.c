@@ -27,11 +27,13 @@ static struct vm_spec spec;
 /* Every field of the schema, none of them at its default. */
 #define FULL                                                                                       \
 	"vm_id: 'web-17' profile: 'dev' admission: REPORT "                                        \
-	"cpus { count: 2 pins: [4, 5] tenancy: DEDICATED paravirt { features: [KVMCLOCK, PV_EOI] } " \
+	"cpus { count: 2 pins: [4, 5] tenancy: DEDICATED paravirt { features: [KVMCLOCK, PV_EOI] " \
+	"} "                                                                                       \
 	"  fifo_priority: 7 core_scheduling: true nodes: [1, 0] overcommit: false } "              \
 	"memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 host_node: 0 } "       \
 	"  page_size: HUGE_2M populate: true lock: true remote_pages_allowed: 9 } "                \
-	"boot { linux { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } } " \
+	"boot { linux { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } "  \
+	"} "                                                                                       \
 	"disks { id: 'root' image { fd: 6 } read_only: true serial: 'S1' direct: true queues: 3 "  \
 	"  queue_size: 128 cache: WRITE_THROUGH limit { bytes_per_s: 1 bytes_burst: 2 "            \
 	"  ops_per_s: 3 ops_burst: 4 } block_size: 4096 } "                                        \
@@ -43,7 +45,8 @@ static struct vm_spec spec;
 	"rng { limit { bytes_per_s: 10 } } "                                                       \
 	"balloon { deflate_on_oom: false free_page_reporting: false stats_interval_s: 11 } "       \
 	"vsock { cid: 12 channel { fd: 13 } } "                                                    \
-	"lifecycle { on_control_eof: STOP shutdown_timeout_ms: 14 stop_when_launcher_dies: true } " \
+	"lifecycle { on_control_eof: STOP shutdown_timeout_ms: 14 stop_when_launcher_dies: true "  \
+	"} "                                                                                       \
 	"sandbox { uid: 15 gid: 16 cgroup_fds: [17, 18] } metrics { interval_ms: 1000 } "          \
 	"io { threads_per_node: 2 busy_poll_us: 19 } "
 
@@ -91,7 +94,8 @@ static void check_full_machine(void)
 	cr_assert(spec.cpus.nodes_count == 2 && spec.cpus.nodes[0] == 1 && spec.cpus.nodes[1] == 0);
 	cr_assert(spec.memory.count == 2 && spec.memory.nodes[1].size == 128 * MIB);
 	cr_assert(spec.memory.nodes[0].host_node == 1 && spec.memory.nodes[1].host_node == 0);
-	cr_assert(spec.memory.page_size == SPEC_HUGE_2M && spec.memory.populate && spec.memory.lock);
+	cr_assert(spec.memory.page_size == SPEC_HUGE_2M && spec.memory.populate &&
+	          spec.memory.lock);
 	cr_assert_eq(spec.memory.remote_pages_allowed, 9);
 	cr_assert_eq(spec.boot.kind, SPEC_BOOT_LINUX);
 	cr_assert_eq(spec.boot.kernel.kind, SPEC_PATH);
@@ -141,7 +145,8 @@ Test(spec, every_field_arrives)
 	check_full_machine();
 	check_full_devices();
 	cr_assert_eq(spec.lifecycle.on_control_eof, SPEC_EOF_STOP);
-	cr_assert(spec.lifecycle.shutdown_timeout_ms == 14 && spec.lifecycle.stop_when_launcher_dies);
+	cr_assert(spec.lifecycle.shutdown_timeout_ms == 14 &&
+	          spec.lifecycle.stop_when_launcher_dies);
 	cr_assert(spec.sandbox.has_uid && spec.sandbox.uid == 15);
 	cr_assert(spec.sandbox.has_gid && spec.sandbox.gid == 16);
 	cr_assert(spec.sandbox.cgroups_count == 2 && spec.sandbox.cgroup_fds[1] == 18);
@@ -156,7 +161,8 @@ static void differs(const struct place *place, void *context)
 	*any |= place_differs(place);
 }
 
-/* Every path of the schema is set in FULL, so that a field added to the schema is not forgotten here. */
+/* Every path of the schema is set in FULL, so that a field added to the schema is not forgotten
+ * here. */
 static void all_set(const ProtobufCMessage *message, const ProtobufCMessageDescriptor *type,
                     const char *prefix)
 {
@@ -167,7 +173,8 @@ static void all_set(const ProtobufCMessage *message, const ProtobufCMessageDescr
 
 		snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", field->name);
 		/* Of the two ways to boot, one; limits are one type, all set for the disk. */
-		if (!strcmp(path, "boot.flat") || strstr(path, "_limit.") || strstr(path, "rng.limit."))
+		if (!strcmp(path, "boot.flat") || strstr(path, "_limit.") ||
+		    strstr(path, "rng.limit."))
 			continue;
 		/* Resource: an fd here, a path there. */
 		if (!strcmp(type->name, "axvm.v1.Resource"))
@@ -283,7 +290,8 @@ static const struct refusal {
 	{ ID CPUS MEMORY, PROBLEM_SPEC_INVALID, "boot" },
 	{ ID CPUS MEMORY "boot {}", PROBLEM_SPEC_INVALID, "boot" },
 	{ ID CPUS MEMORY "boot { linux {} }", PROBLEM_SPEC_INVALID, "boot.linux.kernel" },
-	{ ID CPUS MEMORY "boot { linux { kernel {} } }", PROBLEM_SPEC_INVALID, "boot.linux.kernel" },
+	{ ID CPUS MEMORY "boot { linux { kernel {} } }", PROBLEM_SPEC_INVALID,
+	  "boot.linux.kernel" },
 	{ ID CPUS MEMORY "boot { linux { kernel { path: '' } } }", PROBLEM_SPEC_INVALID,
 	  "boot.linux.kernel" },
 	{ ID CPUS MEMORY "boot { linux { kernel { fd: 4 } } }", PROBLEM_SPEC_INVALID,
@@ -321,13 +329,16 @@ static const struct refusal {
 	{ ID REST DISK("a", "5") "limit { bytes_burst: 1 } }", PROBLEM_SPEC_INVALID, "disks[0].limit" },
 	{ ID REST "rng { limit { bytes_per_s: 1 ops_burst: 1 } }", PROBLEM_SPEC_INVALID, "rng.limit" },
 	{ ID REST DISK("a", "5") "queue_size: 100 }", PROBLEM_SPEC_INVALID, "disks[0].queue_size" },
-	{ ID REST DISK("a", "5") "queue_size: 2048 }", PROBLEM_SPEC_INVALID, "disks[0].queue_size" },
-	{ ID REST DISK("a", "5") "block_size: 1000 }", PROBLEM_SPEC_INVALID, "disks[0].block_size" },
+	{ ID REST DISK("a", "5") "queue_size: 2048 }", PROBLEM_SPEC_INVALID,
+	  "disks[0].queue_size" },
+	{ ID REST DISK("a", "5") "block_size: 1000 }", PROBLEM_SPEC_INVALID,
+	  "disks[0].block_size" },
 	{ ID REST "nets { id: 'a' }", PROBLEM_SPEC_INVALID, "nets[0]" },
 	{ ID REST "nets { id: 'a' tap_name: '0123456789abcdef' }", PROBLEM_SPEC_INVALID,
 	  "nets[0].tap_name" },
 	{ ID REST "nets { id: 'a' tap_name: '../x' }", PROBLEM_SPEC_INVALID, "nets[0].tap_name" },
-	{ ID REST "nets { id: 'a' tap { fd: 5 } queue_pairs: 2 }", PROBLEM_SPEC_INVALID, "nets[0]" },
+	{ ID REST "nets { id: 'a' tap { fd: 5 } queue_pairs: 2 }", PROBLEM_SPEC_INVALID,
+	  "nets[0]" },
 	{ ID REST "nets { id: 'a' tap { fd: [5, 5] } queue_pairs: 2 }", PROBLEM_SPEC_DUPLICATE,
 	  "nets[0].tap.fd" },
 	{ ID REST NET("a") "mac: '02:00:00:00:00' }", PROBLEM_SPEC_INVALID, "nets[0].mac" },
@@ -378,8 +389,11 @@ Test(spec, all_reasons_are_listed)
 	struct problems problems = { 0 };
 
 	cr_assert_eq(parse_text("vm_id: '' cpus { count: 0 } memory { nodes { size_mib: 0 } } "
-	                        "boot {} disks {}", true, &problems), -EINVAL);
-	/* vm_id, count, size_mib, boot, disks.id, disks.image; unsupported, where disks still are. */
+	                        "boot {} disks {}",
+	                        true, &problems),
+	             -EINVAL);
+	/* vm_id, count, size_mib, boot, disks.id, disks.image; unsupported, where disks still are.
+	 */
 	cr_assert_geq(problems.count, 6);
 }
 
@@ -390,8 +404,8 @@ Test(spec, too_many)
 	size_t at = (size_t)snprintf(text, sizeof(text), "%s", ID MEMORY BOOT CPUS);
 
 	for (int i = 0; i < SPEC_DISKS_MAX + 1; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "disks { id: 'd%d' image { fd: %d } } ",
-		                       i, 10 + i);
+		at += (size_t)snprintf(text + at, sizeof(text) - at,
+		                       "disks { id: 'd%d' image { fd: %d } } ", i, 10 + i);
 	cr_assert_eq(parse_text(text, false, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 1);
 	cr_assert_str_eq(problems.list[0].field, "disks");

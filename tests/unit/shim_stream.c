@@ -31,7 +31,8 @@ static int file_with(const uint8_t *bytes, size_t n)
 }
 
 /* Reads a launch out of a file with these bytes. */
-static int read_launch(const uint8_t *bytes, size_t n, size_t *ret_length, struct problems *problems)
+static int read_launch(const uint8_t *bytes, size_t n, size_t *ret_length,
+                       struct problems *problems)
 {
 	int fd = file_with(bytes, n), r;
 	const uint8_t *launch;

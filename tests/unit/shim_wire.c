@@ -32,13 +32,14 @@ static void finds(const void *inner, size_t n, const uint32_t *nesting, enum pro
 		n = wrap(bytes, n, *nesting);
 	cr_assert_eq(wire_check(&axvm__v1__launch_spec__descriptor, bytes, n, "launch", &problems),
 	             -EINVAL, "%s %s", field, says);
-	cr_assert_eq(problems.count, 1, "%s / %s", problems.list[0].message, problems.list[1].message);
+	cr_assert_eq(problems.count, 1, "%s / %s", problems.list[0].message,
+	             problems.list[1].message);
 	cr_assert_eq(problems.list[0].code, code, "%s", problems.list[0].message);
 	cr_assert_str_eq(problems.list[0].field, field);
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
 }
 
-#define NESTED(...) ((const uint32_t[]){ __VA_ARGS__ __VA_OPT__(,) 0 })
+#define NESTED(...) ((const uint32_t[]){ __VA_ARGS__ __VA_OPT__(, ) 0 })
 #define FINDS(inner, nesting, code, field, says)                                                   \
 	finds((inner), sizeof(inner) - 1, (nesting), PROBLEM_SPEC_##code, (field), (says))
 
@@ -84,10 +85,16 @@ Test(wire, numbers_and_texts)
 	      "4294967296 does not fit");
 	FINDS("\x12\x06\x01\x80\x80\x80\x80\x10", NESTED(4), INVALID, "cpus.pins[0]", "not fit");
 	FINDS("\x18\x80\x80\x80\x80\x10", NESTED(), INVALID, "admission", "does not fit");
-	FINDS("\x0a\x02" "a\0", NESTED(), INVALID, "vm_id", "a NUL at byte 1");
-	FINDS("\x0a\x02" "a\xff", NESTED(), INVALID, "vm_id", "not UTF-8 at byte 1");
+	FINDS("\x0a\x02"
+	      "a\0",
+	      NESTED(), INVALID, "vm_id", "a NUL at byte 1");
+	FINDS("\x0a\x02"
+	      "a\xff",
+	      NESTED(), INVALID, "vm_id", "not UTF-8 at byte 1");
 	FINDS("\x0a\x02\xc0\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
-	FINDS("\x0a\x02" "a\xc3", NESTED(), INVALID, "vm_id", "not UTF-8 at byte 1");
+	FINDS("\x0a\x02"
+	      "a\xc3",
+	      NESTED(), INVALID, "vm_id", "not UTF-8 at byte 1");
 	FINDS("\x0a\x03\xed\xa0\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
 	FINDS("\x0a\x03\xe0\x80\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
 	FINDS("\x0a\x04\xf4\x90\x80\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
@@ -99,11 +106,14 @@ Test(wire, malformed)
 {
 	FINDS("\x08\x01", NESTED(), MALFORMED, "vm_id", "wire type 0 where the schema has 2");
 	FINDS("\x0d\x01\x02\x03\x04", NESTED(4), MALFORMED, "cpus.count", "wire type 5");
-	FINDS("\x0a\x05" "ab", NESTED(), MALFORMED, "", "byte 0 of the message");
+	FINDS("\x0a\x05"
+	      "ab",
+	      NESTED(), MALFORMED, "", "byte 0 of the message");
 	FINDS("\x18\x00\x0b", NESTED(), MALFORMED, "", "byte 2 of the message");
 	FINDS("\x02\x00", NESTED(), MALFORMED, "", "byte 0");
 	FINDS("\x08", NESTED(4), MALFORMED, "cpus", "byte 2 of the message");
-	FINDS("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", NESTED(4), MALFORMED, "cpus", "byte 2");
+	FINDS("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", NESTED(4), MALFORMED, "cpus",
+	      "byte 2");
 	FINDS("\x12\x02\x01\x80", NESTED(4), MALFORMED, "cpus.pins[0]", "no varint");
 	FINDS("\x09\x01", NESTED(4), MALFORMED, "cpus", "byte 2");
 }
@@ -111,7 +121,8 @@ Test(wire, malformed)
 Test(wire, what_is_well_formed_passes)
 {
 	static const char *const texts[] = {
-		"", "vm_id: 'h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80'",
+		"",
+		"vm_id: 'h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80'",
 		"cpus { count: 4294967295 pins: [1, 2, 4294967295] }",
 		"memory { nodes { size_mib: 18446744073709551615 } nodes {} }",
 		"boot { flat { image { path: 'x' } load_address: 18446744073709551615 } }",
@@ -123,17 +134,26 @@ Test(wire, what_is_well_formed_passes)
 		size_t n = protoc_encode("LaunchSpec", texts[i], bytes, sizeof(bytes));
 
 		cr_assert_eq(wire_check(&axvm__v1__launch_spec__descriptor, bytes, n, "launch",
-		                        &problems), 0, "%s", problems.list[0].message);
+		                        &problems),
+		             0, "%s", problems.list[0].message);
 		cr_assert_eq(problems.count, 0);
 	}
 }
 
 Test(wire, mended_strings_are_utf8)
 {
-	uint8_t bytes[] = "\x0a\x06" "a\xff\xc3\xa9\xc3" "b" "\x3a\x04\x0a\x02\xf0\x9f";
+	uint8_t bytes[] = "\x0a\x06"
+			  "a\xff\xc3\xa9\xc3"
+			  "b"
+			  "\x3a\x04\x0a\x02\xf0\x9f";
 
 	wire_mend_strings(&axvm__v1__launch_spec__descriptor, bytes, sizeof(bytes) - 1);
-	cr_assert_eq(memcmp(bytes, "\x0a\x06" "a?\xc3\xa9?b" "\x3a\x04\x0a\x02??", sizeof(bytes)), 0);
+	cr_assert_eq(memcmp(bytes,
+	                    "\x0a\x06"
+	                    "a?\xc3\xa9?b"
+	                    "\x3a\x04\x0a\x02??",
+	                    sizeof(bytes)),
+	             0);
 }
 
 static unsigned depth_of(const ProtobufCMessageDescriptor *type)

@@ -267,7 +267,8 @@ Test(acpi, tables_of_every_size)
 
 	for (size_t n = 0; n < ARRAY_SIZE(node_counts); n++)
 		for (size_t c = 0; c < ARRAY_SIZE(cpu_counts); c++)
-			for (uint32_t spread = 1; spread <= 2; spread++) {
+			/* 5: id 255, which is x2APIC's, long before the 255th vCPU */
+			for (uint32_t spread = 1; spread <= 5; spread += 2) {
 				struct guest_memory memory = guest_new(sizes, node_counts[n]);
 				struct acpi_cpu cpus[CPUS_MAX];
 				struct acpi_config config = {
@@ -284,7 +285,7 @@ Test(acpi, tables_of_every_size)
 Test(acpi, distances_are_the_configs)
 {
 	static const uint64_t sizes[] = { 4 * GIB, 4 * GIB, MIB };
-	static const uint8_t distances[] = { 10, 21, 31, 21, 10, 16, 31, 16, 10 };
+	static const uint8_t distances[] = { 10, 21, 31, 22, 10, 16, 33, 17, 10 };
 	struct guest_memory memory = guest_new(sizes, 3);
 	struct acpi_cpu cpus[4];
 	struct acpi_config config = {
@@ -296,6 +297,20 @@ Test(acpi, distances_are_the_configs)
 
 	cpus_new(cpus, 4, 3, 1);
 	check_all(&config, &memory, sizes);
+}
+
+/* A UID of 255 means all processors in an 8-bit field: such a vCPU needs the wide entry even when
+ * its id is small. */
+Test(acpi, ids_may_come_in_any_order)
+{
+	static const uint64_t size = 64 * MIB;
+	struct guest_memory memory = guest_of(size);
+	struct acpi_cpu cpus[CPUS_MAX];
+	struct acpi_config config = { .cpus = cpus, .cpu_count = CPUS_MAX, .nodes = 1 };
+
+	for (uint32_t i = 0; i < CPUS_MAX; i++)
+		cpus[i] = (struct acpi_cpu){ .apic_id = CPUS_MAX - 1 - i };
+	check_all(&config, &memory, &size);
 }
 
 Test(acpi, same_input_same_bytes)

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* The checks of fds 3 and 4, and how outcomes become exit statuses. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "shim/fds.h"
+#include "shim/outcome.h"
+
+static void control_refused(int fd, int error_number, const char *says)
+{
+	struct problems problems = { 0 };
+
+	cr_assert_eq(check_control_fd(fd, &problems), -error_number, "%s", says);
+	cr_assert_eq(problems.count, 1);
+	cr_assert_eq(problems.list[0].code, PROBLEM_CONTROL_FD_UNUSABLE);
+	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
+}
+
+static void event_refused(int fd, int control, int error_number, const char *says)
+{
+	struct problems problems = { 0 };
+
+	cr_assert_eq(check_event_fd(fd, control, &problems), -error_number, "%s", says);
+	cr_assert_eq(problems.count, 1);
+	cr_assert_eq(problems.list[0].code, PROBLEM_EVENT_FD_UNUSABLE);
+	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
+}
+
+Test(fds, refused)
+{
+	int ends[2], packets[2], root = open("/", O_RDONLY), path = open("/", O_PATH);
+	int counter = eventfd(0, 0), terminal = posix_openpt(O_RDWR | O_NOCTTY);
+
+	cr_assert_eq(pipe(ends), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets), 0);
+	cr_assert_eq(grantpt(terminal) | unlockpt(terminal), 0);
+	control_refused(1000, EBADF, "not open");
+	control_refused(ends[1], EBADF, "wrong way round");
+	control_refused(root, EINVAL, "a directory");
+	control_refused(path, EBADF, "O_PATH");
+	control_refused(packets[0], EINVAL, "not a stream socket");
+	control_refused(counter, EINVAL, "neither a pipe");
+	control_refused(open(ptsname(terminal), O_RDWR | O_NOCTTY), EINVAL, "a terminal");
+	event_refused(1000, ends[0], EBADF, "not open");
+	event_refused(ends[0], ends[0], EBADF, "wrong way round");
+	event_refused(ends[1], ends[0], EINVAL, "two ends of one pipe");
+	event_refused(packets[0], ends[0], EINVAL, "not a stream socket");
+	event_refused(path, ends[0], EBADF, "O_PATH");
+}
+
+Test(fds, taken)
+{
+	struct problems problems = { 0 };
+	int control[2], events[2], both[2], null = open("/dev/null", O_RDWR);
+	int file = memfd_create("spec", 0);
+
+	cr_assert_eq(pipe(control), 0);
+	cr_assert_eq(pipe(events), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, both), 0);
+	cr_assert_eq(check_control_fd(control[0], &problems), 0);
+	cr_assert_eq(check_control_fd(both[0], &problems), 0);
+	cr_assert_eq(check_control_fd(null, &problems), 0);
+	cr_assert_eq(check_control_fd(file, &problems), 0);
+	cr_assert_eq(check_event_fd(events[1], control[0], &problems), 0);
+	cr_assert_eq(check_event_fd(both[0], both[0], &problems), 0);
+	cr_assert_eq(check_event_fd(null, control[0], &problems), 0);
+	cr_assert_eq(check_event_fd(file, control[0], &problems), 0);
+	cr_assert_eq(problems.count, 0);
+}
+
+Test(outcome, exit_status)
+{
+	struct problems problems = { 0 };
+
+	cr_assert_eq(outcome_exit_status(OUTCOME_POWER_OFF, NULL), 0);
+	cr_assert_eq(outcome_exit_status(OUTCOME_GUEST_RESET, &problems), 32);
+	cr_assert_eq(outcome_exit_status(OUTCOME_STOPPED_BY_HOST, &problems), 36);
+	cr_assert_eq(outcome_exit_status(OUTCOME_LAUNCH_FAILED, &problems), 70);
+	cr_assert_eq(outcome_exit_status(OUTCOME_UNSPECIFIED, &problems), 70);
+	cr_assert_eq(outcome_exit_status((enum vm_outcome)99, NULL), 70);
+	problems_add(&problems, PROBLEM_HOST_REFUSED, 0, NULL, "x");
+	problems_add(&problems, PROBLEM_SPEC_INVALID, 0, NULL, "x");
+	cr_assert_eq(outcome_exit_status(OUTCOME_LAUNCH_FAILED, &problems), 69);
+	cr_assert_eq(outcome_exit_status(OUTCOME_VCPU_FAILED, &problems), 35);
+}
