@@ -166,7 +166,7 @@ check:
 # policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
-POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy_symbols.c
 POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS)
 	@mkdir -p $(@D)

@@ -47,7 +47,7 @@ static const struct presence {
 	{ "disks.image", 1, 1 },
 	{ "nets", 0, SPEC_NETS_MAX },
 	{ "nets.id", 1, 1 },
-	{ "nets.tap.fd", 1, SPEC_QUEUES_MAX },
+	{ "nets.tap.fd", 1, SPEC_PAIRS_MAX },
 	{ "vsock.cid", 1, 1 },
 	{ "vsock.channel", 1, 1 },
 	{ "sandbox.cgroup_fds", 0, SPEC_CGROUPS_MAX },
@@ -74,7 +74,7 @@ static const struct range {
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
 	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
-	RANGE("nets.queue_pairs", 1, SPEC_QUEUES_MAX),
+	RANGE("nets.queue_pairs", 1, SPEC_PAIRS_MAX),
 	RANGE("nets.queue_size", 2, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("nets.mtu", 68, 65535),
 	RANGE("console.columns", 1, 65535),
@@ -509,8 +509,7 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
 	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_boot,
-	check_devices, check_nets,       check_unique_ids, check_resources,
-	check_limits,
+	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

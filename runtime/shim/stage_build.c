@@ -44,6 +44,9 @@ static void take_resources(struct shim *shim, bool by_number)
 			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
 			                    rows[i].fd, &shim->problems);
 	devices_acquire_disks(shim, by_number);
+	devices_acquire_nets(shim, by_number);
+	if (!by_number)
+		devices_acquire_rng(shim);
 }
 
 static void reserve_memory(struct shim *shim)

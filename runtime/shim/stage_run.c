@@ -86,6 +86,7 @@ static void on_wake(struct shim *shim)
 		return;
 	}
 	vm_serve_calls(&shim->machine.vm);
+	devices_serve_control(shim);
 	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
 		shim->shutdown.panicked = true;
 		shim->shutdown.panic_deadline_ns = now_ns() + PANIC_GRACE_MS * NS_PER_MS;
