@@ -26,7 +26,7 @@ LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
 # Expanded when a program is linked: the packages may have been installed only just before.
-LIBS = $(shell pkg-config --static --libs $(PKGS)) -lnuma
+LIBS = $(shell pkg-config --static --libs $(PKGS))
 
 .PHONY: all help
 all: $(B)/axvm-shim guests

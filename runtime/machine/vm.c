@@ -257,6 +257,24 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	return apic ? create_apic(vm, problems) : 0;
 }
 
+int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *problems)
+{
+	struct kvm_enable_cap exits = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+	struct kvm_enable_cap poll = { .cap = KVM_CAP_HALT_POLL, .args = { tuning->halt_poll_ns } };
+
+	exits.args[0] = (tuning->disable_hlt_exits ? KVM_X86_DISABLE_EXITS_HLT : 0) |
+	                (tuning->disable_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0) |
+	                (tuning->disable_cstate_exits ? KVM_X86_DISABLE_EXITS_CSTATE : 0);
+	if (exits.args[0] && ioctl(vm->fd, KVM_ENABLE_CAP, &exits) < 0)
+		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, errno, "cpus.tenancy",
+		                    "this KVM cannot leave out the exits of a dedicated VM: %s",
+		                    strerror(errno));
+	if (tuning->has_halt_poll_ns && ioctl(vm->fd, KVM_ENABLE_CAP, &poll) < 0)
+		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, errno, "profile",
+		                    "this KVM has no halt polling per VM: %s", strerror(errno));
+	return 0;
+}
+
 void vm_forward_calls(struct vm *vm, int control_wake_fd)
 {
 	vm->control_wake_fd = control_wake_fd;

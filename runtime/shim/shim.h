@@ -9,8 +9,12 @@
 #include "base/gate.h"
 #include "base/problem.h"
 #include "boot/boot.h"
+#include "host/admit.h"
+#include "host/placement.h"
 #include "machine/cpuid.h"
 #include "machine/machine.h"
+#include "machine/ram.h"
+#include "machine/topology.h"
 #include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "shim/devices.h"
@@ -43,6 +47,13 @@ struct shim {
 	struct sandbox sandbox;
 	struct sandbox_death_desk desk;
 	const struct sandbox_death *death; /* of the first thread that made a denied call */
+
+	struct host_facts *facts; /* owned; until confine */
+	struct profile profile;
+	struct verdict verdict;
+	struct placement placement;
+	struct guest_topology topology;
+	struct ram_placement ram;
 
 	int kvm_fd;
 	int wake_fd, signal_fd, epoll_fd;

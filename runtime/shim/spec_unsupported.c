@@ -7,11 +7,8 @@
 static const struct unsupported {
 	const char *path;
 } unsupported[] = {
-	{ "cpus.tenancy" },
 	{ "cpus.fifo_priority" },
 	{ "cpus.core_scheduling" },
-	{ "cpus.nodes" },
-	{ "memory.remote_pages_allowed" },
 	{ "nets.vhost" },
 	{ "balloon" },
 	{ "vsock" },

@@ -31,6 +31,7 @@ static void close_building_materials(struct shim *shim)
 	close_ptr(&shim->resources.kernel);
 	close_ptr(&shim->resources.initrd);
 	close_ptr(&shim->resources.image);
+	free_ptr(&shim->facts);
 }
 
 /* Requires: everything is open, mapped and loaded.
@@ -103,7 +104,10 @@ static void *vcpu_main(void *argument)
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	atomic_store(&vcpu->tid, gettid());
-	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->cpuid_config);
+	/* What KVM allocates for this vCPU is to lie where the vCPU runs. */
+	if (vcpu->host_node >= 0)
+		(void)numa_prefer(vcpu->host_node);
+	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->topology);
 	gate_arrive(&shim->gate, GATE_SEAL);
 	vcpu->shared_fd = vcpu->fd;
 	if (r == 0)
@@ -162,20 +166,6 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	return 0;
 }
 
-/* The CPUs of vCPUs whose spec says nothing: those the process may use, in turn. */
-static int cpu_of(const struct spec_cpus *cpus, uint32_t index, const cpu_set_t *allowed)
-{
-	unsigned wanted;
-
-	if (cpus->pins_count)
-		return (int)cpus->pins[index];
-	wanted = index % (unsigned)CPU_COUNT(allowed);
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET((unsigned)cpu, allowed) && wanted-- == 0)
-			return cpu;
-	return -1;
-}
-
 /* Takes over what one thread found wrong. */
 static int take_over(struct shim *shim, const struct problems *own)
 {
@@ -205,20 +195,15 @@ static int collect(struct shim *shim)
 int stage_staff(struct shim *shim)
 {
 	struct machine *machine = &shim->machine;
-	cpu_set_t allowed;
 	int r = 0;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
-		                    "cannot read the CPUs allowed: %s", strerror(errno));
 	for (uint32_t i = 0; i < machine->vcpu_count && r == 0; i++) {
 		struct vcpu *vcpu = &machine->vcpus[i];
 
-		vcpu->host_cpu = cpu_of(&shim->spec.cpus, i, &allowed);
 		r = start_thread(shim, vcpu_main, vcpu, vcpu->host_cpu, &vcpu->thread);
 	}
 	if (r == 0 && shim->devices.present)
-		r = start_thread(shim, io_main, shim, -1, &shim->devices.io_thread);
+		r = start_thread(shim, io_main, shim, (int)shim->placement.nodes[0].io_cpu, &shim->devices.io_thread);
 	gate_await(&shim->gate, shim->threads);
 	return r < 0 ? r : collect(shim);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Stages arrive, learn and admit: from exec to a spec that is valid and a host that will do. */
+/* Stages arrive and learn: from exec to a spec that is valid. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -87,13 +87,4 @@ int stage_learn(struct shim *shim)
 		return r;
 	event_writer_set_vm_id(&shim->events, shim->spec.vm_id);
 	return sandbox_close_foreign(keep, resource_fds(&shim->spec, keep), &shim->problems);
-}
-
-/* Requires: a spec.
- * Does: probe the host and hold it against the profile; list all that is unmet.
- * Must not: keep anything open. */
-int stage_admit(struct shim *shim)
-{
-	(void)shim;
-	return 0;
 }
