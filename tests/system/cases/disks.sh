@@ -17,8 +17,9 @@ test_disks_good() {
 	image b 8M
 	echo something | dd of="$CASE/a" conv=notrunc status=none
 	sum=$(cat "$CASE/a" "$CASE/b" | md5sum)
-	spec < <(disks 'id: "a" image { fd: 7 } read_only: true' \
-		"id: \"b\" image { path: \"$CASE/b\" } queues: 4 limit { ops_per_s: 100 }" | sed 's/ disks {/ rng {} disks {/')
+	spec < <(flat power_off -b 'local_apic: true' -l "rng {}
+		disks { id: 'a' image { fd: 7 } read_only: true }
+		disks { id: 'b' image { path: '$CASE/b' } queues: 4 limit { ops_per_s: 100 } }")
 	launch 7<"$CASE/a"
 	want_status 0
 	[[ $(cat "$CASE/a" "$CASE/b" | md5sum) == "$sum" ]] || fail "an image has changed"
