@@ -143,7 +143,7 @@ UNIT_OBJS += $(B)/obj/runtime/launch/cli/policy.o
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lnuma -lcriterion
 
 # The tests' objects need Criterion's headers.
 $(UNIT_OBJS): | $(B)/.packages-test

@@ -8,6 +8,7 @@
 
 #include "base/gate.h"
 #include "base/problem.h"
+#include "base/sha256.h"
 #include "boot/boot.h"
 #include "host/admit.h"
 #include "host/placement.h"
@@ -18,7 +19,9 @@
 #include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "shim/devices.h"
-#include "shim/event_writer.h"
+#include "shim/arena.h"
+#include "shim/event.h"
+#include "shim/lifecycle.h"
 #include "shim/spec.h"
 #include "shim/stages.h"
 #include "shim/stream.h"
@@ -37,6 +40,18 @@ struct shim_shutdown {
 	const char *why;      /* for the terminal event */
 	uint64_t panic_deadline_ns;
 	bool panicked;
+};
+
+/* A pause on its way: vCPUs first, then devices, then the reply. */
+struct shim_pause {
+	bool wanted, devices_asked, reply_due;
+	uint64_t request_id;
+};
+
+struct shim_metrics {
+	struct event_counter counters[EVENT_COUNTERS_MAX];
+	size_t count;
+	uint64_t next_ns; /* when the interval is over; 0: not begun */
 };
 
 struct shim {
@@ -63,18 +78,20 @@ struct shim {
 	struct cpuid_config cpuid_config;
 	struct cpuid_table cpuid;
 	struct boot_entry entry;
+	char digest[SHA256_HEX_SIZE]; /* of all that the guest can see of its machine */
 	struct gate gate;
 	uint32_t threads; /* started, that is expected at the gate */
 
 	enum stage stage; /* the one in progress */
 	uint64_t stage_ns[STAGES_COUNT];
 	bool running; /* the guest has been let go */
+	struct lifecycle lifecycle;
+	struct shim_pause pause;
+	struct shim_metrics metrics;
+	struct arena command_arena;
 	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */
 	bool control_ended;
 	struct shim_shutdown shutdown;
 };
-
-/* Has the control loop watch its descriptors; build stage. */
-int control_watch(struct shim *shim);
 
 #endif

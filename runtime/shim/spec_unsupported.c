@@ -12,7 +12,6 @@ static const struct unsupported {
 	{ "nets.vhost" },
 	{ "balloon" },
 	{ "vsock" },
-	{ "metrics.interval_ms" },
 	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },
 };

@@ -25,38 +25,36 @@ static size_t rows_of(const struct verdict *verdict, struct event_requirement *r
 	return count;
 }
 
-/* /dev/kvm has sharper words for what is wrong with it than a requirement has. */
-static bool kvm_explains(struct shim *shim, const char *requirement)
+static bool is_about_kvm(const char *requirement)
 {
-	int fd = -1;
+	return strncmp(requirement, "kvm", 3) == 0;
+}
 
-	if (strncmp(requirement, "kvm", 3) != 0)
-		return false;
-	if (kvm_open(&fd, &shim->problems) == 0) {
-		close(fd);
-		return false;
-	}
-	return true;
+/* Whether more is wrong than /dev/kvm, for which stage acquire has sharper words and does not stop at
+ * it. */
+static bool is_unmet(const struct verdict *verdict)
+{
+	for (size_t i = 0; i < verdict->count; i++)
+		if (!verdict->rows[i].met && !is_about_kvm(verdict->rows[i].name))
+			return true;
+	return false;
 }
 
 static int refuse(struct shim *shim)
 {
 	struct event_requirement rows[PROFILE_NAMES_MAX] = { 0 };
 	size_t count = rows_of(&shim->verdict, rows);
-	bool kvm_told = false;
+	int fd = -1;
 
 	(void)event_host_refused(&shim->events, shim->profile.name, rows, count);
-	for (size_t i = 0; i < count; i++) {
-		if (kvm_told && strncmp(rows[i].name, "kvm", 3) == 0)
-			continue;
-		if (kvm_explains(shim, rows[i].name)) {
-			kvm_told = true;
-			continue;
-		}
-		problems_add(&shim->problems, PROBLEM_HOST_REFUSED, ENOTSUP, "profile",
-		             "profile %s asks for %s: %s; this host has: %s", shim->profile.name,
-		             rows[i].name, rows[i].asked, rows[i].found);
-	}
+	if (kvm_open(&fd, &shim->problems) == 0)
+		close(fd);
+	for (size_t i = 0; i < count; i++)
+		if (!is_about_kvm(rows[i].name))
+			problems_add(&shim->problems, PROBLEM_HOST_REFUSED, ENOTSUP, "profile",
+			             "profile %s asks for %s: %s; this host has: %s",
+			             shim->profile.name, rows[i].name, rows[i].asked,
+			             rows[i].found);
 	return -ENOTSUP;
 }
 
@@ -80,7 +78,7 @@ int stage_admit(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "profile",
 		                    "profile %s asks for what nobody can check", shim->profile.name);
-	if (shim->verdict.unmet > 0 && shim->spec.admission == SPEC_ENFORCE)
+	if (is_unmet(&shim->verdict) && shim->spec.admission == SPEC_ENFORCE)
 		return refuse(shim);
 	(void)verdict_waive(&shim->verdict);
 	return plan_machine(shim);

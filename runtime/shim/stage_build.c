@@ -18,6 +18,8 @@
 #include "machine/ram.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/fd_layout.h"
+#include "shim/command.h"
+#include "shim/control.h"
 #include "shim/event.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
@@ -301,6 +303,32 @@ static int load_linux(struct shim *shim)
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
+/* What two launches of the same spec on the same facts have in common: memory map, CPUID, APIC ids,
+ * command line, and the ACPI tables, which lie in the first pages of their area. */
+static void digest_machine(struct shim *shim)
+{
+	enum { TABLES = 16 * 1024 };
+	const struct guest_memory *memory = &shim->machine.memory;
+	const void *tables = guest_memory_at(memory, GPA(LAYOUT_ACPI), TABLES);
+	uint8_t digest[SHA256_SIZE];
+	struct sha256 hash;
+
+	sha256_begin(&hash);
+	for (size_t i = 0; i < memory->count; i++) {
+		sha256_add(&hash, &memory->regions[i].base, sizeof(memory->regions[i].base));
+		sha256_add(&hash, &memory->regions[i].size, sizeof(memory->regions[i].size));
+	}
+	sha256_add(&hash, shim->cpuid.entries,
+	           shim->cpuid.head.nent * sizeof(shim->cpuid.entries[0]));
+	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++)
+		sha256_add(&hash, &shim->machine.vcpus[i].apic_id, sizeof(uint32_t));
+	sha256_add(&hash, shim->spec.boot.cmdline, strlen(shim->spec.boot.cmdline));
+	if (shim->spec.boot.kind == SPEC_BOOT_LINUX && tables)
+		sha256_add(&hash, tables, TABLES);
+	sha256_end(&hash, digest);
+	sha256_hex(digest, shim->digest);
+}
+
 /* Requires: memory and descriptors.
  * Does: create the VM, its slots, then its interrupt chip; buses, devices, tables, kernel.
  * Must not: start a thread. */
@@ -335,5 +363,12 @@ int stage_build(struct shim *shim)
 	r = control_watch(shim);
 	if (r < 0)
 		return r;
-	return flat ? load_flat(shim) : load_linux(shim);
+	r = command_arena_map(&shim->command_arena);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "no memory for commands: %s", strerror(-r));
+	r = flat ? load_flat(shim) : load_linux(shim);
+	if (r == 0)
+		digest_machine(shim);
+	return r;
 }

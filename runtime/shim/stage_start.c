@@ -55,6 +55,7 @@ int stage_arrive(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
 		                    "cannot prepare fd 4: %s", strerror(-r));
+	shim->lifecycle.events = &shim->events;
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
