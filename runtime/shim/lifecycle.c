@@ -39,7 +39,7 @@ int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const cha
 	if (!lifecycle_allows(lifecycle, what))
 		return -EBUSY;
 	lifecycle->state = (enum vm_state)(table[from][what] - 1);
-	if (lifecycle->state != from)
+	if (lifecycle->state != from && lifecycle->events)
 		(void)event_state_changed(lifecycle->events, from, lifecycle->state, reason);
 	return 0;
 }

@@ -21,7 +21,7 @@ enum happening {
 
 struct lifecycle {
 	enum vm_state state;
-	struct event_writer *events;
+	struct event_writer *events; /* NULL while there is nobody to tell */
 };
 
 /* Whether `what` may happen in the present state. */
