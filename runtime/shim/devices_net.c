@@ -46,10 +46,11 @@ static void acquire(struct shim *shim, size_t index)
 		             "cannot place the TAP's descriptor: %s", strerror(errno));
 }
 
-void devices_acquire_nets(struct shim *shim)
+void devices_acquire_nets(struct shim *shim, bool by_number)
 {
 	for (size_t i = 0; i < shim->spec.nets_count; i++)
-		acquire(shim, i);
+		if ((shim->spec.nets[i].tap_name[0] == '\0') == by_number)
+			acquire(shim, i);
 }
 
 int devices_create_nets(struct shim *shim, const struct virtio_host *host)

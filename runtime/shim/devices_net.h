@@ -13,8 +13,9 @@ struct shim_nets {
 	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
 };
 
-/* Takes over or attaches to the TAPs; all that is wrong goes to the shim's problems. Stage acquire. */
-void devices_acquire_nets(struct shim *shim);
+/* Takes over the TAPs that were handed over by number, or attaches to all others; all that is wrong
+ * goes to the shim's problems. Stage acquire. */
+void devices_acquire_nets(struct shim *shim, bool by_number);
 
 /* Row of the device table. Stage build. */
 int devices_create_nets(struct shim *shim, const struct virtio_host *host);

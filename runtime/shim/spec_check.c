@@ -11,13 +11,14 @@
 #include <string.h>
 
 #include "machine/layout.h"
+#include "sandbox/fd_layout.h"
 #include "shim/reflect.h"
 #include "shim/spec.h"
 
 #define HOST_CPU_MAX 8191
 #define HOST_NODE_MAX 1023
 #define FD_FIRST_RESOURCE 5
-#define FD_MAX 1048575
+#define FD_MAX SPEC_FD_LAST
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
 #define DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
 
@@ -508,7 +509,8 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
 	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_boot,
-	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
+	check_devices, check_nets,       check_unique_ids, check_resources,
+	check_limits,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
