@@ -49,7 +49,7 @@ static void acquire(struct shim *shim, size_t index)
 void devices_acquire_nets(struct shim *shim, bool by_number)
 {
 	for (size_t i = 0; i < shim->spec.nets_count; i++)
-		if ((shim->spec.nets[i].tap_fds_count > 0) == by_number)
+		if ((shim->spec.nets[i].tap_name[0] == '\0') == by_number)
 			acquire(shim, i);
 }
 

@@ -13,7 +13,8 @@ struct shim_nets {
 	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
 };
 
-/* Takes over the TAPs that were handed over by number, or attaches to those with a name; all that is wrong goes to the shim's problems. Stage acquire. */
+/* Takes over the TAPs that were handed over by number, or attaches to all others; all that is wrong
+ * goes to the shim's problems. Stage acquire. */
 void devices_acquire_nets(struct shim *shim, bool by_number);
 
 /* Row of the device table. Stage build. */

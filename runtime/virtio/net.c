@@ -212,13 +212,12 @@ static void net_activate(struct virtio_device *device)
 {
 	struct net *net = net_of(device);
 	bool merged = virtio_has(device, VIRTIO_NET_F_MRG_RXBUF);
-	bool segments = virtio_has(device, VIRTIO_NET_F_GUEST_TSO4) ||
-	                virtio_has(device, VIRTIO_NET_F_GUEST_TSO6);
 
 	net->rx_ready = false;
 	net_set_active(net, 1);
 	net->chains_per_read = merged ? NET_READ_CHAINS : 1;
-	net->need = segments ? NET_SPILL_BYTES : NET_HEADER_BYTES + 18u + net->mtu;
+	for (uint16_t i = 0; i < net->pairs; i++)
+		net->receivers[i].recent = net->frame;
 	atomic_store_explicit(&net->offloads_wanted, wanted_offloads(device), memory_order_release);
 	control_desk_ask(net->desk, &net->offload_call);
 }
@@ -318,13 +317,15 @@ static int build_receiver(struct net *net, uint16_t pair)
 	rx->net = net;
 	rx->queue = 2 * pair;
 	rx->depth = 1;
-	rx->spill = malloc(NET_SPILL_BYTES);
+	/* Touched only where frames spill. */
+	rx->spills = malloc(NET_READS * NET_SPILL_BYTES);
 	rx->reads = calloc(NET_READS, sizeof(*rx->reads));
-	if (!rx->spill || !rx->reads)
+	if (!rx->spills || !rx->reads)
 		return -ENOMEM;
 	for (uint16_t i = 0; i < NET_READS; i++) {
 		rx->reads[i].op.done = net_read_done;
 		rx->reads[i].receiver = rx;
+		rx->reads[i].spill = rx->spills + i * NET_SPILL_BYTES;
 	}
 	return 0;
 }
@@ -378,6 +379,7 @@ static int build_pairs(struct net *net, const struct net_spec *spec, struct io_l
 static void build_device(struct net *net, const struct net_spec *spec)
 {
 	net->mtu = spec->mtu ? spec->mtu : MTU_DEFAULT;
+	net->frame = (uint32_t)(NET_HEADER_BYTES + 18u + net->mtu);
 	net->readable = (uint32_t)((1ULL << spec->pairs) - 1);
 	net->tap_fd = spec->tap_fd;
 	net->offload_call.run = apply_offloads;
@@ -438,7 +440,7 @@ void net_destroy(struct net *net)
 		return;
 	virtio_pci_detach(&net->device);
 	for (uint16_t i = 0; net->receivers && i < net->pairs; i++) {
-		free(net->receivers[i].spill);
+		free(net->receivers[i].spills);
 		free(net->receivers[i].reads);
 	}
 	for (uint16_t i = 0; net->senders && i < net->pairs; i++)

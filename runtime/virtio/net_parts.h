@@ -26,7 +26,7 @@ struct net {
 	uint16_t active; /* pairs the driver uses */
 	uint8_t mac[NET_MAC_BYTES];
 	uint32_t readable; /* TAP queues that may have a frame */
-	uint32_t need;     /* bytes of buffers that hold any frame */
+	uint32_t frame;    /* bytes of one of full size, unsegmented */
 	uint16_t chains_per_read;
 	uint16_t mtu;
 	bool rx_ready; /* the TAP has been told what the driver takes */

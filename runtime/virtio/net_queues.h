@@ -16,7 +16,7 @@ struct net;
 #define NET_FRAME_MAX (65535u + 18)
 #define NET_SPILL_BYTES (NET_HEADER_BYTES + NET_FRAME_MAX)
 
-#define NET_READS 32  /* of a receive queue, at once */
+#define NET_READS 16  /* of a receive queue, at once */
 #define NET_WRITES 64 /* of a transmit queue, at once */
 #define NET_ALL_FREE UINT64_MAX
 #define NET_SEGMENTS 128 /* of one chain */
@@ -36,8 +36,13 @@ struct net_read {
 	struct net_receiver *receiver;
 	uint16_t chain_count, segment_count, source;
 	bool busy;
-	bool spills; /* what exceeds the chains is kept in the receiver's spill */
 	uint32_t bytes;
+	/* Of the frame that was read. */
+	uint32_t frame;        /* its bytes */
+	uint32_t spilled;      /* those of it in `spill` */
+	uint32_t placed;       /* those of them copied since */
+	struct net_read *next; /* whose frame came after it, and waits too */
+	uint8_t *spill;        /* NET_SPILL_BYTES */
 	struct net_chain chains[NET_READ_CHAINS];
 	struct iovec iov[NET_READ_SEGMENTS + 1]; /* and one for what does not fit */
 };
@@ -51,11 +56,9 @@ struct net_receiver {
 	bool drained;       /* a read of this batch found nothing */
 	uint16_t last_source;
 	uint32_t sources;   /* TAP queues whose frames come here */
-	uint8_t *spill;     /* NET_SPILL_BYTES; owned */
-	struct net_read *waiting; /* its frame needs more buffers for what is in `spill` */
-	uint32_t frame;       /* bytes of that frame */
-	uint32_t spill_bytes; /* of it in `spill` */
-	uint32_t spilled_at;  /* of those, placed */
+	uint32_t recent;          /* bytes that the next frame may have, by those before it */
+	struct net_read *waiting; /* frames that were read and not delivered, the first */
+	uint8_t *spills;          /* owned */
 	struct net_read *reads;     /* NET_READS; owned */
 };
 

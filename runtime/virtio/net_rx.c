@@ -2,24 +2,24 @@
 /* virtio-net, receiving: from the TAP straight into the guest's buffers.
  *
  * How long the next frame is, a TAP does not say. So a read is given, before it is made, as many of
- * the guest's buffers as any frame can need; with merged buffers (VIRTIO_NET_F_MRG_RXBUF) and
- * segmentation that is 64 KiB. The frame takes what it takes, and the rest stays in stock for the next
- * read: a read's `chains` are filled up again, not given back.
+ * the guest's buffers as the largest of the recent frames needed, and behind them a buffer of our
+ * own, the spill. The frame takes what it takes; buffers left over stay in stock for the next read: a
+ * read's `chains` are filled up again, not given back. A frame that reaches into the spill is
+ * finished by a copy, into buffers taken for it afterwards, and the reads after it are given more. With
+ * merged buffers (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a guest
+ * that has given few buffers. Without them a frame has one buffer, and one that is too large for it is
+ * dropped and counted.
  *
  * Reads go out in batches, all in one io_uring_enter, and are carried out at once and in order,
  * since the TAP does not block. A batch that found a frame with each read is followed by one of
  * twice the size; one that found the TAP empty ends it, until a poll reports the next frame. The poll is
- * armed only while frames are wanted: a guest that gives no buffers causes no wake-ups.
- * Completions come in the order of the frames, and used entries follow it.
+ * armed only while frames are wanted: a guest that gives no buffers causes no wake-ups. Frames wait in
+ * the TAP then, which drops what exceeds its queue.
  *
- * The guest's buffers can be too few for the largest frame. Then one read at a time is made with what
- * there is and a buffer of our own behind it; should the frame reach into that, its end is copied
- * to the buffers that the guest gives next. So a frame is never lost for want of buffers, and a driver
- * that gives few is slow, not stuck. With no buffer at all nothing is read: frames wait in the TAP,
- * which drops what exceeds its queue.
+ * Completions come in the order of the frames, and are delivered in that order: those behind a frame
+ * that needs more buffers than there are wait with it, in `waiting`, and no read is made meanwhile.
  *
- * A read's last segment is never the guest's: a frame that fills it did not fit, and is dropped and
- * counted. The TAP queues that no pair of the guest's is in use for are read for the others. */
+ * TAP queues that no pair of the guest's is in use for are read for the others. */
 #include <errno.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
@@ -174,51 +174,61 @@ static void deliver(struct net_receiver *rx, struct net_read *read, uint32_t fra
 	net_count(&net->rx_bytes, frame - NET_HEADER_BYTES);
 }
 
-/* Copies the end of a frame from the spill to buffers that have come since. False: it needs more. */
-static bool place_spill(struct net_receiver *rx)
+/* Delivers a frame; what lies in the spill is copied to buffers taken for it. False: the guest has to
+ * give more first. */
+static bool place(struct net_receiver *rx, struct net_read *read)
 {
-	struct net_read *read = rx->waiting;
-
-	while (read->bytes < rx->frame) {
+	while (read->bytes < read->frame) {
 		uint16_t first = read->segment_count;
-		uint32_t placed = rx->spilled_at;
 
 		if (!has_room(rx->net, read)) {
 			drop_frame(rx);
-			rx->waiting = NULL;
 			return true;
 		}
 		if (!add_chain(rx, read))
 			return false;
 		for (uint16_t i = first; i < read->segment_count; i++) {
-			size_t step = MIN(read->iov[i].iov_len, (size_t)(rx->spill_bytes - placed));
+			size_t step = MIN(read->iov[i].iov_len,
+			                  (size_t)(read->spilled - read->placed));
 
-			memcpy(read->iov[i].iov_base, rx->spill + placed, step);
-			placed += (uint32_t)step;
+			memcpy(read->iov[i].iov_base, read->spill + read->placed, step);
+			read->placed += (uint32_t)step;
 		}
-		rx->spilled_at = placed;
 	}
-	rx->waiting = NULL;
-	net_count(&rx->net->rx_copied, 1);
-	deliver(rx, read, rx->frame);
+	if (read->spilled > 0)
+		net_count(&rx->net->rx_copied, 1);
+	deliver(rx, read, read->frame);
 	return true;
+}
+
+/* True when nothing waits any more. */
+static bool place_waiting(struct net_receiver *rx)
+{
+	while (rx->waiting && place(rx, rx->waiting))
+		rx->waiting = rx->waiting->next;
+	return !rx->waiting;
 }
 
 static void take_frame(struct net_receiver *rx, struct net_read *read, uint32_t frame)
 {
+	struct net_read **end = &rx->waiting;
+
 	if (rate_limit_is_set(&rx->net->rx_gate.limit))
 		rate_limit_charge(&rx->net->rx_gate.limit, net_now_ns(), frame - MIN(frame, 12u), 1);
-	if (frame <= read->bytes) {
-		deliver(rx, read, frame);
-	} else if (!read->spills || rx->net->chains_per_read == 1 ||
-	           frame > read->bytes + NET_SPILL_BYTES - 1) {
+	rx->recent = MAX(rx->recent, MIN(frame, (uint32_t)NET_SPILL_BYTES));
+	read->frame = frame;
+	read->spilled = frame > read->bytes ? frame - read->bytes : 0;
+	read->placed = 0;
+	read->next = NULL;
+	/* One that fills the spill may have been longer. */
+	if (read->spilled == NET_SPILL_BYTES || (read->spilled > 0 && rx->net->chains_per_read == 1)) {
 		drop_frame(rx);
-	} else {
-		rx->waiting = read;
-		rx->frame = frame;
-		rx->spilled_at = 0;
-		rx->spill_bytes = frame - read->bytes;
+		return;
 	}
+	while (*end)
+		end = &(*end)->next;
+	*end = read;
+	(void)place_waiting(rx);
 }
 
 /* --------------------------------------------------------------------------------------- reads */
@@ -235,17 +245,16 @@ static struct net_source *next_source(struct net_receiver *rx)
 	return &rx->net->sources[rx->last_source];
 }
 
-static bool start_read(struct net_receiver *rx, struct net_read *read, bool spills)
+static bool start_read(struct net_receiver *rx, struct net_read *read)
 {
 	const struct net_source *source = next_source(rx);
 
 	if (!source)
 		return false;
 	read->iov[read->segment_count] = (struct iovec){
-		.iov_base = rx->spill,
-		.iov_len = spills ? NET_SPILL_BYTES : 1,
+		.iov_base = read->spill,
+		.iov_len = NET_SPILL_BYTES,
 	};
-	read->spills = spills;
 	read->source = source->index;
 	read->busy = io_receive(rx->net->device.loop, &read->op, source->file, read->iov,
 	                        read->segment_count + 1u, source->nowait);
@@ -253,32 +262,26 @@ static bool start_read(struct net_receiver *rx, struct net_read *read, bool spil
 	return read->busy;
 }
 
-/* Fills up a read's stock; true when it holds any frame, or all it can. */
+/* Fills up a read's stock; true when it holds what a frame is expected to need. */
 static bool fill(struct net_receiver *rx, struct net_read *read, bool *dry)
 {
-	while (!*dry && read->bytes < rx->net->need && has_room(rx->net, read))
+	while (!*dry && read->bytes < rx->recent && has_room(rx->net, read))
 		*dry = !add_chain(rx, read);
-	return read->chain_count > 0 &&
-	       (read->bytes >= rx->net->need || !has_room(rx->net, read));
+	return read->chain_count > 0 && (read->bytes >= rx->recent || !has_room(rx->net, read));
 }
 
 /* Starts up to `depth` reads; false when there was none to start. */
 static bool start_batch(struct net_receiver *rx, uint16_t depth)
 {
-	struct net_read *largest = &rx->reads[0];
 	bool dry = false;
 
-	for (uint16_t i = 0; i < NET_READS && rx->in_flight < depth; i++) {
-		struct net_read *read = &rx->reads[i];
-
-		if (fill(rx, read, &dry) && !start_read(rx, read, false))
+	for (uint16_t i = 0; i < NET_READS && rx->in_flight < depth; i++)
+		if (fill(rx, &rx->reads[i], &dry) && !start_read(rx, &rx->reads[i]))
 			break;
-		if (read->bytes > largest->bytes)
-			largest = read;
-	}
-	if (rx->in_flight == 0 && largest->chain_count > 0 &&
-	    virtio_running(&rx->net->device, rx->queue))
-		(void)start_read(rx, largest, true);
+	/* The guest has given little: with what there is, if there is any. */
+	for (uint16_t i = 0; i < NET_READS && rx->in_flight == 0; i++)
+		if (rx->reads[i].chain_count > 0 && virtio_running(&rx->net->device, rx->queue))
+			(void)start_read(rx, &rx->reads[i]);
 	return rx->in_flight > 0;
 }
 
@@ -319,7 +322,7 @@ void net_receive(struct net_receiver *rx)
 		depth = 1;
 	}
 	do {
-		if (rx->waiting && !place_spill(rx))
+		if (!place_waiting(rx))
 			continue;
 		if ((net->readable & rx->sources) == 0 || start_batch(rx, depth))
 			return;
@@ -328,6 +331,7 @@ void net_receive(struct net_receiver *rx)
 
 static void end_batch(struct net_receiver *rx)
 {
+	rx->recent = MAX(rx->recent - rx->recent / 32, rx->net->frame);
 	/* A single frame is mostly the only one: the poll finds out at less cost than a read. */
 	if (!rx->drained && rx->depth == 1)
 		rx->net->readable &= ~(1u << rx->last_source);
