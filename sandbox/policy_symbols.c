@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "sandbox/fd_layout.h"
@@ -66,6 +67,8 @@ static const struct {
 	/* time.h, sys/timerfd.h */
 	SYMBOL(CLOCK_MONOTONIC),
 	SYMBOL(CLOCK_REALTIME),
+	/* unistd.h */
+	SYMBOL(SEEK_END),
 };
 
 int sandbox_symbol_value(const char *name, uint64_t *ret_value)

@@ -84,6 +84,12 @@ static void signal_fd(int fd)
 		return;
 }
 
+/* Locks that an I/O thread and a vCPU thread both take (registers, console buffer), and those that
+ * vCPU threads share (configuration space, MSI-X tables). */
+SANDBOX_USES(io, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
+SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
+SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAKE_PRIVATE);
+
 static void set_phase(struct io_loop *loop, enum io_phase phase)
 {
 	atomic_store_explicit(&loop->phase, phase, memory_order_release);
@@ -219,7 +225,7 @@ int io_loop_reserve(struct io_loop *loop, uint32_t operations)
 	return 0;
 }
 
-/* io_uring_register(2); liburing 2.3 as a shared library does not export the two uses of it here. */
+/* io_uring_register(2); the shared liburing 2.3 does not export the two uses of it made here. */
 static int ring_register(struct io_loop *loop, unsigned what, void *argument, unsigned count)
 {
 	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
@@ -469,6 +475,8 @@ static bool step(struct io_loop *loop)
 	case IO_RUNNING:
 		if (wanted == IO_REQUEST_RUN)
 			return false;
+		/* What was posted before the request is carried out before it. */
+		deliver_mail(loop);
 		call_all(loop, true);
 		set_phase(loop, IO_QUIESCING);
 		return true;

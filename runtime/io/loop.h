@@ -15,8 +15,8 @@
 struct io_loop;
 struct io_client;
 
-/* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any may
- * be NULL. */
+/* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any
+ * may be NULL. */
 struct io_client_ops {
 	void (*start)(struct io_client *client);                /* the loop begins: arm polls */
 	void (*mail)(struct io_client *client, uint32_t bits);  /* what was posted */
@@ -76,7 +76,7 @@ struct io_loop {
 struct io_loop_config {
 	int wake_fd_number; /* put the wake eventfd and the ring at these numbers; -1: anywhere */
 	int ring_fd_number;
-	int control_fd; /* eventfd (borrowed) signalled when the loop has parked or ended; -1: none */
+	int control_fd; /* eventfd (borrowed), signalled when the loop has parked or ended, or -1 */
 };
 
 /* ---- build: one thread; -errno on failure; may allocate. Order: init, add and reserve, build. */
@@ -100,8 +100,8 @@ int io_loop_enable(struct io_loop *loop);
 int io_loop_run(struct io_loop *loop);
 
 /* ---- any other thread. None of these waits, but for io_loop_await. */
-/* Every client becomes idle, then the loop parks (IO_PARKED), until it is resumed. A pause that takes
- * too long can be taken back with io_loop_resume at any time. */
+/* Every client becomes idle, then the loop parks (IO_PARKED), until it is resumed. A pause that
+ * takes too long can be taken back with io_loop_resume at any time. */
 void io_loop_pause(struct io_loop *loop);
 void io_loop_resume(struct io_loop *loop);
 /* The end: quiesce, up to `linger_ms` for what clients still hand out, cancel the rest, return from
@@ -113,13 +113,5 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase);
 /* Sets bits in a client's mailbox and wakes the loop; never blocks. Before the ring is built the
  * mail is handled at once, on the calling thread. */
 void io_client_post(struct io_client *client, uint32_t bits);
-
-/* The opcodes the ring is restricted to, each with its reason; for the sandbox's document. */
-struct io_opcode {
-	uint8_t opcode;
-	const char *name;
-	const char *reason;
-};
-const struct io_opcode *io_loop_opcodes(size_t *ret_count);
 
 #endif

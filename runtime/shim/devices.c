@@ -3,7 +3,6 @@
 #include "shim/devices.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "sandbox/fd_layout.h"
@@ -46,20 +45,9 @@ static const struct device_row {
 	int (*create)(struct shim *shim, const struct virtio_host *host);
 } device_table[] = {
 	{ "console", create_console },
+	{ "disks", devices_create_disks },
+	{ "rng", devices_create_rng },
 };
-
-/* Moves the loop's descriptors to their numbers in the fixed layout. */
-static int settle_loop(struct io_loop *loop)
-{
-	if (dup3(loop->ring.ring_fd, IO_RING_FD_BASE, O_CLOEXEC) < 0 ||
-	    dup3(loop->wake_fd, IO_WAKE_FD_BASE, O_CLOEXEC) < 0)
-		return -errno;
-	close(loop->ring.ring_fd);
-	close(loop->wake_fd);
-	loop->ring.ring_fd = loop->ring.enter_ring_fd = IO_RING_FD_BASE;
-	loop->wake_fd = IO_WAKE_FD_BASE;
-	return 0;
-}
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
 {
@@ -77,6 +65,11 @@ int devices_build(struct shim *shim)
 		.event = on_device_event,
 		.context = shim,
 	};
+	const struct io_loop_config loop_config = {
+		.wake_fd_number = IO_WAKE_FD_BASE,
+		.ring_fd_number = IO_RING_FD_BASE,
+		.control_fd = shim->wake_fd,
+	};
 	int r;
 
 	if (!shim->machine.vm.has_apic)
@@ -85,7 +78,7 @@ int devices_build(struct shim *shim)
 	r = pci_host_init(&devices->pci, &shim->machine.vm.fabric, &shim->machine.mmio);
 	if (r < 0)
 		return failed(shim, r, NULL, "the PCI host bridge");
-	r = io_loop_init(&devices->loop);
+	r = io_loop_init(&devices->loop, &loop_config);
 	if (r < 0)
 		return failed(shim, r, NULL, "the I/O loop");
 	for (size_t i = 0; i < ARRAY_SIZE(device_table); i++) {
@@ -94,8 +87,6 @@ int devices_build(struct shim *shim)
 			return failed(shim, r, device_table[i].field, "the device");
 	}
 	r = io_loop_build(&devices->loop);
-	if (r == 0)
-		r = settle_loop(&devices->loop);
 	return r < 0 ? failed(shim, r, NULL, "the I/O ring") : 0;
 }
 
@@ -127,7 +118,7 @@ void devices_stop(struct shim *shim)
 
 bool devices_finished(const struct shim *shim)
 {
-	return !shim->devices.present || atomic_load(&shim->devices.loop.phase) == IO_FINISHED;
+	return !shim->devices.present || io_loop_phase(&shim->devices.loop) == IO_FINISHED;
 }
 
 uint64_t devices_console_dropped(const struct shim *shim)

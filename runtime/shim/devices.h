@@ -8,6 +8,8 @@
 #include "base/problem.h"
 #include "bus/pci.h"
 #include "io/loop.h"
+#include "shim/devices_block.h"
+#include "shim/spec_values.h"
 #include "virtio/console.h"
 #include "virtio/pci.h"
 
@@ -20,6 +22,10 @@ struct shim_devices {
 	pthread_t io_thread;
 	struct problems io_problems; /* of the I/O thread's start */
 	struct console console;
+	struct disk_file disk_files[SPEC_DISKS_MAX]; /* by place in the spec */
+	struct block *disks;                         /* the same; owned */
+	int random_fd;
+	struct rng rng;
 };
 
 /* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;

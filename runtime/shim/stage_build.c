@@ -38,6 +38,8 @@ static void take_resources(struct shim *shim)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		(void)resource_take(rows[i].resource, rows[i].use, rows[i].field, rows[i].fd,
 		                    &shim->problems);
+	devices_acquire_disks(shim);
+	devices_acquire_rng(shim);
 }
 
 static void reserve_memory(struct shim *shim)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The PCI host: what a guest sees in ECAM, and BARs that are sized, moved and laid over one another. */
+/* The PCI host: what a guest sees in ECAM, and BARs that are sized, moved and laid over one
+ * another. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/pci_regs.h>
@@ -89,7 +90,8 @@ static void set_up(void)
 		pci_function_init(&card->function, &identity, BAR_SIZE);
 		card->function.ops = &card_ops;
 		card->function.context = card;
-		card->doorbell = (struct pci_doorbell){ .offset = DOORBELL, .eventfd = 100 + (int)i };
+		card->doorbell =
+			(struct pci_doorbell){ .offset = DOORBELL, .eventfd = 100 + (int)i };
 		card->function.doorbells = &card->doorbell;
 		card->function.doorbell_count = 1;
 		cr_assert_eq(pci_host_attach(&host, &card->function, &slot), 0);
@@ -131,7 +133,8 @@ Test(pci, any_width_and_alignment_is_safe, .init = set_up, .fini = tear_down)
 			out(config_address(1, reg), ~0ULL, width);
 		}
 	}
-	for (uint64_t address = LAYOUT_ECAM; address < LAYOUT_ECAM + LAYOUT_ECAM_SIZE; address += 509)
+	for (uint64_t address = LAYOUT_ECAM; address < LAYOUT_ECAM + LAYOUT_ECAM_SIZE;
+	     address += 509)
 		(void)in(address, 8);
 	cr_assert_eq(config_in(1, PCI_VENDOR_ID, 4), 0x56781234, "read-only stays");
 	cr_assert_eq(in(config_address(1, 0xffe), 4), 0xffffffff, "across two functions");
@@ -215,8 +218,8 @@ Test(pci, a_bar_outside_the_window_answers_nowhere, .init = set_up, .fini = tear
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		config_out(1, PCI_BASE_ADDRESS_0, places[i], 4);
 		cards[0].hits = 0;
-		for (uint64_t at = LAYOUT_BAR_WINDOW; at < LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE;
-		     at += BAR_SIZE)
+		for (uint64_t at = LAYOUT_BAR_WINDOW;
+		     at < LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE; at += BAR_SIZE)
 			cr_assert_eq(in(at, 4), 0xffffffff);
 		cr_assert_eq(cards[0].hits, 0);
 	}

@@ -203,7 +203,8 @@ Test(virtio, features_are_checked, .init = set_up, .fini = tear_down)
 	driver_reset(&driver);
 	cr_assert_not(driver_negotiate(&driver, FULL | VIRTIO_FEATURE(50)));
 	driver_ok(&driver);
-	cr_assert_not(driver_status(&driver) & VIRTIO_CONFIG_S_DRIVER_OK, "not without FEATURES_OK");
+	cr_assert_not(driver_status(&driver) & VIRTIO_CONFIG_S_DRIVER_OK,
+		      "not without FEATURES_OK");
 	driver_reset(&driver);
 	cr_assert(driver_negotiate(&driver, FULL));
 	common_out(&driver, VIRTIO_PCI_COMMON_GFSELECT, 0, 4);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A virtio-pci driver at the level of registers, and a machine for it to live in: guest memory, a bus,
- * a PCI host, a fabric of arrays, a real I/O loop with its thread. */
+/* A virtio-pci driver at the level of registers, and a machine for it to live in: guest memory, a
+ * bus, a PCI host, a fabric of arrays, a real I/O loop with its thread. */
 #ifndef AXVM_TESTS_VIRTIO_DRIVER_H
 #define AXVM_TESTS_VIRTIO_DRIVER_H
 
@@ -37,7 +37,8 @@ struct test_machine {
 /* Build; then devices are created on machine->host; then start. */
 void machine_init(struct test_machine *m);
 void machine_start(struct test_machine *m);
-/* Stops the loop if it runs, and joins its thread. Devices are destroyed after it, then machine_done. */
+/* Stops the loop if it runs, and joins its thread. Devices are destroyed after it, then
+ * machine_done. */
 void machine_stop(struct test_machine *m, uint32_t linger_ms);
 void machine_done(struct test_machine *m);
 /* Waits for at least `count` events; none is ever taken away. */
