@@ -110,7 +110,8 @@ guests: $(GUEST_BINS)
 $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
 	@mkdir -p $(@D)
 	$(call say,GUEST)
-	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/guests/flat.ld \
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/guests/flat.ld \
 		-o $(@:.bin=.elf) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
 
@@ -143,7 +144,7 @@ check:
 # policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
-POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy_symbols.c
 POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS)
 	@mkdir -p $(@D)
@@ -172,6 +173,34 @@ policy-test: $(B)/tests/policy_exhaustive
 audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
+
+# ---- system tests -----------------------------------------------------------------------------
+# Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be
+# run by an emulator that knows general-purpose instructions only.
+GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -ffreestanding -nostdlib -fno-pic -mno-red-zone \
+                -mgeneral-regs-only -mcmodel=small -fno-stack-protector -fcf-protection=none \
+                -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
+                -Itests/guests -Iruntime
+GUEST_LIB := $(wildcard tests/guests/lib/*)
+C_GUEST_BINS := $(patsubst tests/guests/%.c,$(B)/guests/%.bin,$(wildcard tests/guests/*.c))
+guests: $(C_GUEST_BINS)
+$(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.h $(GUEST_LIB)
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/guests/flat.ld \
+		-o $(@:.bin=.elf) $(filter %.S %.c,$(GUEST_LIB)) $<
+	$(Q)objcopy -O binary $(@:.bin=.elf) $@
+
+$(B)/tests/spawn: $(B)/obj/tests/system/spawn.o $(B)/libaxvm-core.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
+
+.PHONY: system
+system: all $(B)/tests/spawn
+	B=$(B) tests/system/run
+# ---- end of system tests ------------------------------------------------------------------------
 
 .PHONY: clean
 clean:

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <stddef.h>
@@ -36,6 +37,8 @@ static const struct {
 	SYMBOL(SIGNAL_FD),
 	SYMBOL(TIMER_FD),
 	SYMBOL(VCPU_FD),
+	SYMBOL(TAP_FD_BASE),
+	SYMBOL(TAP_FD_LAST),
 	SYMBOL(IO_WAKE_FD_BASE),
 	SYMBOL(IO_WAKE_FD_LAST),
 	SYMBOL(IO_RING_FD_BASE),
@@ -57,6 +60,8 @@ static const struct {
 	SYMBOL(KVM_SET_GSI_ROUTING),
 	SYMBOL(KVM_GET_CLOCK),
 	SYMBOL(KVM_SET_CLOCK),
+	/* linux/if_tun.h */
+	SYMBOL(TUNSETOFFLOAD),
 	/* linux/futex.h */
 	SYMBOL(FUTEX_WAIT_PRIVATE),
 	SYMBOL(FUTEX_WAKE_PRIVATE),

@@ -47,6 +47,7 @@ static const struct device_row {
 	{ "console", create_console },
 	{ "disks", devices_create_disks },
 	{ "rng", devices_create_rng },
+	{ "nets", devices_create_nets },
 };
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
@@ -62,6 +63,7 @@ int devices_build(struct shim *shim)
 		.memory = &shim->machine.memory,
 		.pci = &devices->pci,
 		.loop = &devices->loop,
+		.control = &devices->control,
 		.event = on_device_event,
 		.context = shim,
 	};
@@ -75,6 +77,7 @@ int devices_build(struct shim *shim)
 	if (!shim->machine.vm.has_apic)
 		return 0;
 	devices->present = true;
+	devices->control.wake_fd = CONTROL_WAKE_FD;
 	r = pci_host_init(&devices->pci, &shim->machine.vm.fabric, &shim->machine.mmio);
 	if (r < 0)
 		return failed(shim, r, NULL, "the PCI host bridge");
@@ -108,6 +111,11 @@ void devices_serve(struct shim *shim)
 		(void)event_device_failed(&shim->events, "io0", -1, -r, false,
 		                          "the I/O ring has failed: no device goes on");
 	machine_wake_control(&shim->machine);
+}
+
+void devices_serve_control(struct shim *shim)
+{
+	control_desk_serve(&shim->devices.control);
 }
 
 void devices_stop(struct shim *shim)

@@ -9,6 +9,7 @@
 #include "bus/pci.h"
 #include "io/loop.h"
 #include "shim/devices_block.h"
+#include "shim/devices_net.h"
 #include "shim/spec_values.h"
 #include "virtio/console.h"
 #include "virtio/pci.h"
@@ -26,6 +27,8 @@ struct shim_devices {
 	struct block *disks;                         /* the same; owned */
 	int random_fd;
 	struct rng rng;
+	struct control_desk control;
+	struct shim_nets nets;
 };
 
 /* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;
@@ -35,6 +38,9 @@ int devices_build(struct shim *shim);
 /* What an I/O thread does before the gate (enable its ring) and after it (serve). */
 int devices_enable(struct shim *shim);
 void devices_serve(struct shim *shim);
+
+/* Makes the system calls that devices asked for. Control thread, when it was woken. */
+void devices_serve_control(struct shim *shim);
 
 /* Asks the I/O threads to finish what is in flight and hand out what is buffered. Control thread;
  * returns at once. Done when devices_finished(). */

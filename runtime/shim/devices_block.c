@@ -58,11 +58,12 @@ static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk
 		check_block_size(disk, index, ret, problems);
 }
 
-void devices_acquire_disks(struct shim *shim)
+void devices_acquire_disks(struct shim *shim, bool by_number)
 {
 	for (size_t i = 0; i < shim->spec.disks_count; i++)
-		acquire_disk(&shim->spec.disks[i], i, &shim->devices.disk_files[i],
-		             &shim->problems);
+		if ((shim->spec.disks[i].image.kind == SPEC_FD) == by_number)
+			acquire_disk(&shim->spec.disks[i], i, &shim->devices.disk_files[i],
+			             &shim->problems);
 }
 
 void devices_acquire_rng(struct shim *shim)

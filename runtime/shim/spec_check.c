@@ -11,13 +11,14 @@
 #include <string.h>
 
 #include "machine/layout.h"
+#include "sandbox/fd_layout.h"
 #include "shim/reflect.h"
 #include "shim/spec.h"
 
 #define HOST_CPU_MAX 8191
 #define HOST_NODE_MAX 1023
 #define FD_FIRST_RESOURCE 5
-#define FD_MAX 1048575
+#define FD_MAX SPEC_FD_LAST
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
 #define DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
 
@@ -46,7 +47,7 @@ static const struct presence {
 	{ "disks.image", 1, 1 },
 	{ "nets", 0, SPEC_NETS_MAX },
 	{ "nets.id", 1, 1 },
-	{ "nets.tap.fd", 1, SPEC_QUEUES_MAX },
+	{ "nets.tap.fd", 1, SPEC_PAIRS_MAX },
 	{ "vsock.cid", 1, 1 },
 	{ "vsock.channel", 1, 1 },
 	{ "sandbox.cgroup_fds", 0, SPEC_CGROUPS_MAX },
@@ -73,7 +74,7 @@ static const struct range {
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
 	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
-	RANGE("nets.queue_pairs", 1, SPEC_QUEUES_MAX),
+	RANGE("nets.queue_pairs", 1, SPEC_PAIRS_MAX),
 	RANGE("nets.queue_size", 2, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("nets.mtu", 68, 65535),
 	RANGE("console.columns", 1, 65535),

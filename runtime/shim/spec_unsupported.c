@@ -12,7 +12,7 @@ static const struct unsupported {
 	{ "cpus.core_scheduling" },
 	{ "cpus.nodes" },
 	{ "memory.remote_pages_allowed" },
-	{ "nets" },
+	{ "nets.vhost" },
 	{ "balloon" },
 	{ "vsock" },
 	{ "sandbox.cgroup_fds" },

@@ -10,8 +10,9 @@
  *   queue enabled, its ring dead   enable it (a queue that comes back after queue_reset)
  *   queue resetting                the same as a device's reset, for one queue
  *
- * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK, then a kick),
- * so each doorbell takes the mail first. */
+ * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK or a reset,
+ * then a kick), so each doorbell takes the mail first. Whatever becomes able to run is also looked
+ * at once by itself, so no kick is lost that came too early. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -168,6 +169,16 @@ bool virtio_available(const struct virtio_device *device, uint16_t queue)
 	const struct virtio_transport *t = device->transport;
 
 	return queue_running(t, queue) && virtq_available(&t->queues[queue].ring);
+}
+
+bool virtio_running(const struct virtio_device *device, uint16_t queue)
+{
+	return queue_running(device->transport, queue);
+}
+
+bool virtio_live(const struct virtio_device *device, uint16_t queue)
+{
+	return device->transport->queues[queue].ring.live;
 }
 
 uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue)
@@ -444,7 +455,16 @@ static void on_pause(struct io_client *client)
 
 static bool on_idle(const struct io_client *client)
 {
-	return drained(transport_of(client));
+	const struct virtio_transport *t = transport_of(client);
+	const struct virtio_device *device = t->device;
+
+	for (uint16_t i = 0; i < device->queue_count; i++) {
+		uint16_t held = device->ops->held ? device->ops->held(device, i) : 0;
+
+		if (t->queues[i].ring.in_flight > held)
+			return false;
+	}
+	return true;
 }
 
 static void on_resume(struct io_client *client)

@@ -12,7 +12,11 @@ check() {
 mkdir -p /tools
 mount -t ext4 -o ro /dev/vda /tools || echo "CHECK FAILED mounting the tools"
 # The tools are dynamic programs and bring their libraries.
-tool() { /tools/lib/ld.so --library-path /tools/lib "/tools/bin/$@"; }
+tool() {
+	program=/tools/bin/$1
+	shift
+	/tools/lib/ld.so --library-path /tools/lib "$program" "$@"
+}
 
 sum() { md5sum <"$1" | cut -d' ' -f1; }
 serial_is() { [ "$(cat "/sys/block/$1/serial")" = "$2" ]; }
@@ -49,7 +53,7 @@ filesystem() {
 
 verify() {
 	check "fio --verify, 2 jobs, depth 32, direct" tool fio --output=/tmp/fio.txt --name=v \
-		--filename="$1" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bsrange=4k-64k \
+		--filename=/dev/vdb:/dev/vdc --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bsrange=4k-64k \
 		--numjobs=2 --size=4m --offset_increment=8m --verify=crc32c --verify_fatal=1 \
 		--do_verify=1 --group_reporting --thread
 	grep -E 'err=|IOPS|verify' /tmp/fio.txt

@@ -217,6 +217,8 @@ Test(pci, a_bar_outside_the_window_answers_nowhere, .init = set_up, .fini = tear
 	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		config_out(1, PCI_BASE_ADDRESS_0, places[i], 4);
+		cr_assert_not(fake_fabric_has(
+			&fake, (places[i] & ~(BAR_SIZE - 1)) + DOORBELL, 100));
 		cards[0].hits = 0;
 		for (uint64_t at = LAYOUT_BAR_WINDOW;
 		     at < LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE; at += BAR_SIZE)
