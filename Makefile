@@ -50,14 +50,34 @@ $(B)/.packages-%: hack/install-deps
 
 # What is generated comes first of all, so that every build begins with the packages.
 GEN_FIRST := $(B)/.packages-build
+# ---- profiles: text protobuf, checked against its schema and embedded as bytes -----------------
+PROFILES := $(sort $(wildcard profiles/cpu/*.txtpb))
+PROFILE_SRCS := $(B)/gen/proto/profile.pb-c.c $(B)/gen/profiles/cpu.c
+PROFILE_HDRS := $(B)/gen/proto/profile.pb-c.h
+$(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto
+	@mkdir -p $(@D)
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(B)/gen $<
+$(B)/gen/proto/profile.pb-c.h: $(B)/gen/proto/profile.pb-c.c ;
+$(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto
+	@mkdir -p $(@D)
+	$(call say,PROFILE)
+	$(Q)set -eo pipefail; { echo '#include "host/profile_embedded.h"'; \
+	for f in $(PROFILES); do n=$$(basename $$f .txtpb); \
+	  echo "static const unsigned char $$n[] = {"; \
+	  protoc --encode=axvm.v1.Profile proto/profile.proto <$$f | od -An -v -tx1 | \
+	    sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; echo "};"; done; \
+	echo "const struct profile_embedded profiles_embedded[] = {"; \
+	for f in $(PROFILES); do n=$$(basename $$f .txtpb); echo "{\"$$n\", $$n, sizeof($$n)},"; done; \
+	echo "};"; echo "const size_t profiles_embedded_count = $(words $(PROFILES));"; } >$@
 
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.
 ROOMS := runtime/base runtime/shim runtime/host runtime/machine runtime/boot runtime/bus \
-         runtime/virtio runtime/io sandbox
+         runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
-GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c
-GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h
+GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)
+GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(PROFILE_HDRS)
 GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
 GEN_HDRS += $(B)/gen/boot/dsdt.h
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
@@ -116,7 +136,6 @@ $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
 
 # ---- tests ------------------------------------------------------------------------------------
 UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
-UNIT_OBJS += $(B)/obj/runtime/launch/cli/policy.o
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
