@@ -28,7 +28,7 @@ PKGS := libprotobuf-c liburing libcap-ng
 LIBS = $(shell pkg-config --static --libs $(PKGS)) -lnuma
 
 .PHONY: all help
-all: $(B)/axvm-shim guests
+all: $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 guests
 
 help:
 	@echo 'make            build everything into $(B)/ (installs missing Debian packages)'
@@ -120,6 +120,42 @@ $(B)/libaxvm-core.a: $(CORE_OBJS)
 $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -static-pie -o $@ $^ $(LIBS)
+
+# ---- launch and cli ---------------------------------------------------------------------------
+# libaxvm has no other part of the shim in it than the encoding. Its objects are built once more for
+# the shared library; what the version script does not name stays inside.
+LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/shim/wire.c runtime/base/problem.c
+LAUNCH_PIC := $(LAUNCH_SRCS:%.c=$(B)/obj/pic/%.o) $(B)/obj/pic/gen/proto/axvm.pb-c.o
+AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/shim/version.h)
+AXVM_SONAME := libaxvm.so.0
+
+$(B)/obj/pic/%.o: %.c | $(GEN_HDRS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -c -o $@ $<
+$(B)/obj/pic/gen/%.o: $(B)/gen/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -w -c -o $@ $<
+
+# In the archive too only what the version script names is visible to others.
+$(B)/libaxvm.a: $(LAUNCH_PIC) runtime/launch/libaxvm.map
+	$(call say,AR)
+	@rm -f $@
+	$(Q)ld -r -o $(B)/obj/libaxvm.o $(LAUNCH_PIC)
+	$(Q)objcopy --wildcard --keep-global-symbol='axvm_*' $(B)/obj/libaxvm.o
+	$(Q)ar rcs $@ $(B)/obj/libaxvm.o
+
+$(B)/$(AXVM_SONAME): $(LAUNCH_PIC) runtime/launch/libaxvm.map
+	$(call say,LD)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC $(LDFLAGS_ALL) -shared -o $@ $(LAUNCH_PIC) \
+		-Wl,-soname,$(AXVM_SONAME) -Wl,--version-script,runtime/launch/libaxvm.map \
+		-Wl,-z,defs $(shell pkg-config --libs libprotobuf-c)
+	$(Q)ln -sf $(AXVM_SONAME) $(B)/libaxvm.so
+
+$(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
 # ---- bare-metal guests: flat 64-bit images, one behaviour each ---------------------------------
 GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/guests/*.S))
