@@ -157,6 +157,12 @@ $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
+# As an orchestrator would: the header, the library and protobuf-c.
+$(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
+
 # ---- bare-metal guests: flat 64-bit images, one behaviour each ---------------------------------
 GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/guests/*.S))
 .PHONY: guests
