@@ -172,7 +172,8 @@ guests: $(GUEST_BINS)
 $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
 	@mkdir -p $(@D)
 	$(call say,GUEST)
-	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/guests/flat.ld \
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/guests/flat.ld \
 		-o $(@:.bin=.elf) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
 
@@ -233,6 +234,34 @@ policy-test: $(B)/tests/policy_exhaustive
 audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
+
+# ---- system tests -----------------------------------------------------------------------------
+# Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be
+# run by an emulator that knows general-purpose instructions only.
+GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -ffreestanding -nostdlib -fno-pic -mno-red-zone \
+                -mgeneral-regs-only -mcmodel=small -fno-stack-protector -fcf-protection=none \
+                -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
+                -Itests/guests -Iruntime
+GUEST_LIB := $(wildcard tests/guests/lib/*)
+C_GUEST_BINS := $(patsubst tests/guests/%.c,$(B)/guests/%.bin,$(wildcard tests/guests/*.c))
+guests: $(C_GUEST_BINS)
+$(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.h $(GUEST_LIB)
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/guests/flat.ld \
+		-o $(@:.bin=.elf) $(filter %.S %.c,$(GUEST_LIB)) $<
+	$(Q)objcopy -O binary $(@:.bin=.elf) $@
+
+$(B)/tests/spawn: $(B)/obj/tests/system/spawn.o $(B)/libaxvm-core.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
+
+.PHONY: system
+system: all $(B)/tests/spawn
+	B=$(B) tests/system/run
+# ---- end of system tests ------------------------------------------------------------------------
 
 .PHONY: clean
 clean:

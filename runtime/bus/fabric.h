@@ -17,8 +17,8 @@ struct fabric_ops {
 	int (*add_irqfd)(struct fabric *fabric, int eventfd, uint32_t *ret_gsi);
 	/* Where the GSI goes: an MSI address and data as the guest wrote them. Any thread. */
 	int (*route_msi)(struct fabric *fabric, uint32_t gsi, uint64_t address, uint32_t data);
-	/* A guest write of any length to `gpa` signals the eventfd (not owned) and causes no exit to
-	 * user space. Any thread. */
+	/* A guest write of any length to `gpa` signals the eventfd (not owned) and causes no exit
+	 * to user space. Any thread. */
 	int (*add_doorbell)(struct fabric *fabric, uint64_t gpa, int eventfd);
 	int (*remove_doorbell)(struct fabric *fabric, uint64_t gpa, int eventfd);
 };

@@ -5,8 +5,8 @@
  * master the bus) and DISABLED (MSI-X is off). The signalling thread sets PENDING and, when nothing
  * blocks, takes it back and delivers. A vCPU thread that unblocks clears BLOCKED and, when it finds
  * PENDING, asks for a replay on the signalling thread. Both are read-modify-writes of one word, so
- * one of the two always sees the other. PENDING is taken away by the signalling thread alone (and by
- * switching MSI-X off, which throws it away): no interrupt is lost and none is delivered twice.
+ * one of the two always sees the other. PENDING is taken away by the signalling thread alone (and
+ * by switching MSI-X off, which throws it away): no interrupt is lost and none is delivered twice.
  *
  * The route of a vector is given to the fabric when it is unblocked with a changed address or data,
  * not at each of the three dword writes: an ordinary driver costs one route a vector. The route is
@@ -229,7 +229,8 @@ uint64_t msix_pba_read(const struct msix *msix, uint32_t offset, uint32_t width)
 	for (uint32_t bit = 0; bit < width * 8; bit++) {
 		uint64_t index = (uint64_t)offset * 8 + bit;
 
-		if (index < msix->count && (atomic_load(&msix->vectors[index].state) & STATE_PENDING))
+		if (index < msix->count &&
+		    (atomic_load(&msix->vectors[index].state) & STATE_PENDING))
 			value |= 1ULL << bit;
 	}
 	return value;

@@ -60,8 +60,8 @@ void msix_replay(struct msix *msix);
 /* Forgets what is pending (device reset). The thread that signals. */
 void msix_forget(struct msix *msix);
 
-/* Guest accesses to the table and to the PBA; offsets from their start; any width and alignment. The
- * table takes writes of aligned dwords and qwords only (PCI 3.0 §6.8.2), others are dropped. */
+/* Guest accesses to the table and to the PBA; offsets from their start; any width and alignment.
+ * The table takes writes of aligned dwords and qwords only (PCI 3.0 §6.8.2), others are dropped. */
 uint64_t msix_table_read(struct msix *msix, uint32_t offset, uint32_t width);
 void msix_table_write(struct msix *msix, uint32_t offset, uint32_t width, uint64_t value);
 uint64_t msix_pba_read(const struct msix *msix, uint32_t offset, uint32_t width);

@@ -20,8 +20,8 @@ struct pci_function_ops {
 	/* An access wholly inside BAR 0. vCPU threads, no lock held. */
 	uint64_t (*bar_read)(void *context, uint32_t offset, uint32_t width);
 	void (*bar_write)(void *context, uint32_t offset, uint32_t width, uint64_t value);
-	/* Before a read of, and after a write to, configuration space; the host's lock is held. Both
-	 * may be NULL. They may touch function->config, and must not access ECAM. */
+	/* Before a read of, and after a write to, configuration space; the host's lock is held.
+	 * Both may be NULL. They may touch function->config, and must not access ECAM. */
 	void (*config_read)(void *context, uint32_t offset, uint32_t width);
 	void (*config_written)(void *context, uint32_t offset, uint32_t width);
 };

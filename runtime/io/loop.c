@@ -22,13 +22,14 @@
 #include "io/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
+#include "base/futex.h"
 #include "io/op.h"
+#include "sandbox/uses.h"
 
 #define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
 #define ENTRIES_MAX 16384u
@@ -58,8 +59,6 @@ static const uint32_t setup_choices[] = {
 	0,
 };
 
-static const struct timespec no_time;
-
 const struct io_opcode *io_loop_opcodes(size_t *ret_count)
 {
 	*ret_count = ARRAY_SIZE(opcodes);
@@ -68,12 +67,48 @@ const struct io_opcode *io_loop_opcodes(size_t *ret_count)
 
 /* ------------------------------------------------------------------------------------ build */
 
+/* A signal to an eventfd, which fails only when its counter is full: nobody has looked at it for
+ * 2^64 signals then, and it is readable. */
+static void signal_fd(int fd)
+{
+	const uint64_t one = 1;
+
+	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(io, write,
+	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(vcpu, write,
+	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(control, write,
+	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
+	if (write(fd, &one, sizeof(one)) != sizeof(one))
+		return;
+}
+
+/* Locks that an I/O thread and a vCPU thread both take (registers, console buffer), and those that
+ * vCPU threads share (configuration space, MSI-X tables). */
+SANDBOX_USES(io, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
+SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
+SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAKE_PRIVATE);
+
 static void set_phase(struct io_loop *loop, enum io_phase phase)
 {
-	pthread_mutex_lock(&loop->lock);
 	atomic_store_explicit(&loop->phase, phase, memory_order_release);
-	pthread_cond_broadcast(&loop->changed);
-	pthread_mutex_unlock(&loop->lock);
+	SANDBOX_USES(io, futex, arg1 == FUTEX_WAKE_PRIVATE);
+	futex_wake_all(&loop->phase);
+	if ((phase == IO_PARKED || phase == IO_FINISHED) && loop->control_fd >= 0)
+		signal_fd(loop->control_fd);
+}
+
+/* Moves *fd to `number`, unless that is -1. */
+static int place(int *fd, int number)
+{
+	if (number < 0 || *fd == number)
+		return 0;
+	if (dup3(*fd, number, O_CLOEXEC) < 0)
+		return -errno;
+	close(*fd);
+	*fd = number;
+	return 0;
 }
 
 static void wake_done(struct io_op *op, int result, uint32_t flags)
@@ -116,9 +151,8 @@ static void cancel_done(struct io_op *op, int result, uint32_t flags)
 	(void)flags;
 }
 
-int io_loop_init(struct io_loop *loop)
+int io_loop_init(struct io_loop *loop, const struct io_loop_config *config)
 {
-	pthread_condattr_t attributes;
 	int r;
 
 	memset(loop, 0, sizeof(*loop));
@@ -132,13 +166,14 @@ int io_loop_init(struct io_loop *loop)
 	loop->irq_op.done = irq_done;
 	loop->cancel_op.done = cancel_done;
 	loop->reserved = OWN_OPERATIONS;
-	pthread_mutex_init(&loop->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&loop->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
-	r = io_loop_add_file(loop, loop->wake_fd, &loop->wake_file);
-	return r;
+	loop->ring_fd_number = config->ring_fd_number;
+	loop->control_fd = config->control_fd;
+	r = place(&loop->wake_fd, config->wake_fd_number);
+	if (r < 0) {
+		close_ptr(&loop->wake_fd);
+		return r;
+	}
+	return io_loop_add_file(loop, loop->wake_fd, &loop->wake_file);
 }
 
 void io_loop_done(struct io_loop *loop)
@@ -148,8 +183,6 @@ void io_loop_done(struct io_loop *loop)
 	if (loop->ring.ring_fd >= 0)
 		io_uring_queue_exit(&loop->ring);
 	close_ptr(&loop->wake_fd);
-	pthread_cond_destroy(&loop->changed);
-	pthread_mutex_destroy(&loop->lock);
 	memset(loop, 0, sizeof(*loop));
 }
 
@@ -192,7 +225,14 @@ int io_loop_reserve(struct io_loop *loop, uint32_t operations)
 	return 0;
 }
 
-/* io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
+/* io_uring_register(2); the shared liburing 2.3 does not export the two uses of it made here. */
+static int ring_register(struct io_loop *loop, unsigned what, void *argument, unsigned count)
+{
+	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
+
+	return r < 0 ? -errno : 0;
+}
+
 static int restrict_ring(struct io_loop *loop)
 {
 	struct io_uring_restriction rules[ARRAY_SIZE(opcodes) + 2];
@@ -207,7 +247,7 @@ static int restrict_ring(struct io_loop *loop)
 	rules[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
 	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	rules[n++].sqe_flags = IOSQE_FIXED_FILE;
-	return io_uring_register_restrictions(&loop->ring, rules, (unsigned)n);
+	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
 }
 
 int io_loop_build(struct io_loop *loop)
@@ -231,6 +271,10 @@ int io_loop_build(struct io_loop *loop)
 		loop->ring.ring_fd = -1;
 		return r;
 	}
+	r = place(&loop->ring.ring_fd, loop->ring_fd_number);
+	if (r < 0)
+		return r;
+	loop->ring.enter_ring_fd = loop->ring.ring_fd;
 	r = io_uring_register_files(&loop->ring, loop->files, loop->file_count);
 	if (r < 0)
 		return r;
@@ -247,15 +291,6 @@ int io_loop_build(struct io_loop *loop)
 
 /* ------------------------------------------------------------------------------- other threads */
 
-static void wake(struct io_loop *loop)
-{
-	const uint64_t one = 1;
-
-	/* Fails only when the counter is full, and then the poll has long been triggered. */
-	if (write(loop->wake_fd, &one, sizeof(one)) != sizeof(one))
-		return;
-}
-
 void io_client_post(struct io_client *client, uint32_t bits)
 {
 	struct io_loop *loop = client->loop;
@@ -271,12 +306,12 @@ void io_client_post(struct io_client *client, uint32_t bits)
 	/* Release pairs with the acquire in `deliver_mail`. */
 	if (atomic_fetch_or_explicit(&loop->pending, 1ULL << client->index,
 	                             memory_order_acq_rel) == 0)
-		wake(loop);
+		signal_fd(loop->wake_fd);
 }
 
 static void request(struct io_loop *loop, enum io_request what)
 {
-	int expected = atomic_load_explicit(&loop->request, memory_order_relaxed);
+	uint32_t expected = atomic_load_explicit(&loop->request, memory_order_relaxed);
 
 	/* A stop is final. */
 	do {
@@ -285,33 +320,12 @@ static void request(struct io_loop *loop, enum io_request what)
 	} while (!atomic_compare_exchange_weak_explicit(&loop->request, &expected, what,
 	                                                memory_order_release,
 	                                                memory_order_relaxed));
-	wake(loop);
+	signal_fd(loop->wake_fd);
 }
 
-int io_loop_pause(struct io_loop *loop, uint32_t timeout_ms)
+void io_loop_pause(struct io_loop *loop)
 {
-	struct timespec until = no_time;
-	int phase;
-	int r = 0;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
 	request(loop, IO_REQUEST_PAUSE);
-	pthread_mutex_lock(&loop->lock);
-	while ((phase = atomic_load(&loop->phase)) != IO_PARKED && phase < IO_LINGERING && r == 0)
-		r = pthread_cond_timedwait(&loop->changed, &loop->lock, &until);
-	pthread_mutex_unlock(&loop->lock);
-	if (phase >= IO_LINGERING)
-		return -ESHUTDOWN;
-	if (phase == IO_PARKED)
-		return 0;
-	io_loop_resume(loop);
-	return -ETIMEDOUT;
 }
 
 void io_loop_resume(struct io_loop *loop)
@@ -325,11 +339,26 @@ void io_loop_stop(struct io_loop *loop, uint32_t linger_ms)
 	request(loop, IO_REQUEST_STOP);
 }
 
+enum io_phase io_loop_phase(const struct io_loop *loop)
+{
+	return (enum io_phase)atomic_load_explicit(&loop->phase, memory_order_acquire);
+}
+
+enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
+{
+	uint32_t seen;
+
+	while ((seen = atomic_load_explicit(&loop->phase, memory_order_acquire)) != phase &&
+	       seen != IO_FINISHED)
+		futex_wait(&loop->phase, seen);
+	return (enum io_phase)seen;
+}
+
 /* --------------------------------------------------------------------------------- loop thread */
 
 int io_loop_enable(struct io_loop *loop)
 {
-	return io_uring_enable_rings(&loop->ring);
+	return ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static void deliver_mail(struct io_loop *loop)
@@ -422,7 +451,7 @@ static void start_drain(struct io_loop *loop)
 	struct io_uring_sqe *sqe;
 
 	/* Room for the cancellation, and what is queued must be in flight to be cancelled. */
-	(void)io_uring_submit(&loop->ring);
+	(void)io_uring_submit_and_get_events(&loop->ring);
 	sqe = io_uring_get_sqe(&loop->ring);
 	if (sqe) {
 		io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
@@ -446,6 +475,8 @@ static bool step(struct io_loop *loop)
 	case IO_RUNNING:
 		if (wanted == IO_REQUEST_RUN)
 			return false;
+		/* What was posted before the request is carried out before it. */
+		deliver_mail(loop);
 		call_all(loop, true);
 		set_phase(loop, IO_QUIESCING);
 		return true;
@@ -502,6 +533,9 @@ int io_loop_run(struct io_loop *loop)
 		busy = atomic_load_explicit(&loop->pending, memory_order_relaxed) != 0;
 		atomic_fetch_add_explicit(&loop->stats.turns, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&loop->stats.enters, 1, memory_order_relaxed);
+		SANDBOX_USES(io, io_uring_enter,
+		             arg0 in IO_RING_FD_BASE..IO_RING_FD_LAST &&
+		                     arg3 == IORING_ENTER_GETEVENTS && arg4 == 0);
 		r = busy ? io_uring_submit_and_get_events(&loop->ring)
 		         : io_uring_submit_and_wait(&loop->ring, 1);
 		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {

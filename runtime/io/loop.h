@@ -4,7 +4,7 @@
 #define AXVM_IO_LOOP_H
 
 #include <liburing.h>
-#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/base.h"
 
@@ -15,8 +15,8 @@
 struct io_loop;
 struct io_client;
 
-/* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any may
- * be NULL. */
+/* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any
+ * may be NULL. */
 struct io_client_ops {
 	void (*start)(struct io_client *client);                /* the loop begins: arm polls */
 	void (*mail)(struct io_client *client, uint32_t bits);  /* what was posted */
@@ -52,8 +52,8 @@ enum io_request { IO_REQUEST_RUN, IO_REQUEST_PAUSE, IO_REQUEST_STOP };
 struct io_loop {
 	struct io_uring ring;
 	struct io_stats stats;
-	_Atomic int phase;
-	_Atomic int request;
+	_Atomic uint32_t phase;   /* enum io_phase; a futex */
+	_Atomic uint32_t request; /* enum io_request */
 	_Atomic uint64_t pending; /* clients with mail */
 	uint64_t dirty;           /* clients that asked for end_of_turn; loop thread */
 	struct io_client *clients[IO_CLIENTS_MAX];
@@ -66,17 +66,21 @@ struct io_loop {
 	uint32_t in_flight;
 	uint32_t setup_flags; /* what the kernel granted */
 	bool skip_success, linger_armed, linger_over, drain_over;
-	int wake_fd;
+	int wake_fd, ring_fd_number, control_fd;
 	uint32_t wake_file;
 	struct io_op wake_op, linger_op, drain_op, irq_op, cancel_op;
 	struct __kernel_timespec linger_time, drain_time;
 	_Atomic uint32_t linger_ms;
-	pthread_mutex_t lock; /* with `changed`: phase, for those who wait for it */
-	pthread_cond_t changed;
+};
+
+struct io_loop_config {
+	int wake_fd_number; /* put the wake eventfd and the ring at these numbers; -1: anywhere */
+	int ring_fd_number;
+	int control_fd; /* eventfd (borrowed), signalled when the loop has parked or ended, or -1 */
 };
 
 /* ---- build: one thread; -errno on failure; may allocate. Order: init, add and reserve, build. */
-int io_loop_init(struct io_loop *loop);
+int io_loop_init(struct io_loop *loop, const struct io_loop_config *config);
 void io_loop_done(struct io_loop *loop); /* a zeroed loop too; the thread must have returned */
 int io_loop_add_client(struct io_loop *loop, struct io_client *client,
                        const struct io_client_ops *ops);
@@ -95,23 +99,19 @@ int io_loop_enable(struct io_loop *loop);
 /* Runs until a stop has been carried out: 0, or -errno when the ring failed. */
 int io_loop_run(struct io_loop *loop);
 
-/* ---- any other thread. */
-/* Until every client is idle and the loop is parked; -ETIMEDOUT leaves it running as before. */
-int io_loop_pause(struct io_loop *loop, uint32_t timeout_ms);
+/* ---- any other thread. None of these waits, but for io_loop_await. */
+/* Every client becomes idle, then the loop parks (IO_PARKED), until it is resumed. A pause that
+ * takes too long can be taken back with io_loop_resume at any time. */
+void io_loop_pause(struct io_loop *loop);
 void io_loop_resume(struct io_loop *loop);
-/* Requests the end: quiesce, up to `linger_ms` for what clients still hand out, cancel the rest,
- * return from io_loop_run. Does not wait. */
+/* The end: quiesce, up to `linger_ms` for what clients still hand out, cancel the rest, return from
+ * io_loop_run (IO_FINISHED). Final. */
 void io_loop_stop(struct io_loop *loop, uint32_t linger_ms);
+enum io_phase io_loop_phase(const struct io_loop *loop);
+/* Waits for `phase`, or for the end; returns what came. No time limit. */
+enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase);
 /* Sets bits in a client's mailbox and wakes the loop; never blocks. Before the ring is built the
  * mail is handled at once, on the calling thread. */
 void io_client_post(struct io_client *client, uint32_t bits);
-
-/* The opcodes the ring is restricted to, each with its reason; for the sandbox's document. */
-struct io_opcode {
-	uint8_t opcode;
-	const char *name;
-	const char *reason;
-};
-const struct io_opcode *io_loop_opcodes(size_t *ret_count);
 
 #endif

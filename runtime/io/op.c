@@ -16,7 +16,7 @@ static void count(_Atomic uint64_t *counter)
  * reserved too little. That costs an extra submission, not the request. */
 static struct io_uring_sqe *get_sqe(struct io_loop *loop)
 {
-	int phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
+	uint32_t phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
 	struct io_uring_sqe *sqe;
 
 	if (phase == IO_BUILDING || phase >= IO_DRAINING)
@@ -25,7 +25,7 @@ static struct io_uring_sqe *get_sqe(struct io_loop *loop)
 	if (!sqe) {
 		count(&loop->stats.overflows);
 		count(&loop->stats.enters);
-		(void)io_uring_submit(&loop->ring);
+		(void)io_uring_submit_and_get_events(&loop->ring);
 		sqe = io_uring_get_sqe(&loop->ring);
 	}
 	if (sqe)

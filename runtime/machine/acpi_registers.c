@@ -58,6 +58,20 @@ const struct bus_ops panic_register_bus_ops = {
 	.write = panic_write,
 };
 
+static void reset_port_write(void *context, uint64_t offset, uint32_t width, uint64_t value)
+{
+	struct acpi_registers *registers = context;
+
+	(void)offset;
+	(void)width;
+	if ((value & 0xff) == ACPI_RESET_VALUE)
+		atomic_store(&registers->request, ACPI_REQUEST_RESET);
+}
+
+const struct bus_ops reset_port_bus_ops = {
+	.write = reset_port_write,
+};
+
 void acpi_press_power_button(struct acpi_registers *registers)
 {
 	atomic_fetch_or(&registers->events, ACPI_EVENT_POWER_BUTTON);

@@ -20,10 +20,11 @@ struct acpi_registers {
 	_Atomic bool panicked;     /* the guest reported a panic and does not crash-dump by itself */
 };
 
-/* Operations of the windows at LAYOUT_ACPI_REGISTERS and LAYOUT_PANIC_REGISTER; the context is the
- * struct acpi_registers. Any vCPU thread. */
+/* Operations of the windows at LAYOUT_ACPI_REGISTERS and LAYOUT_PANIC_REGISTER and of the port
+ * LAYOUT_PORT_RESET; the context is the struct acpi_registers. Any vCPU thread. */
 extern const struct bus_ops acpi_registers_bus_ops;
 extern const struct bus_ops panic_register_bus_ops;
+extern const struct bus_ops reset_port_bus_ops;
 
 /* Presses the power button: raises the generic event device's interrupt. Control thread. */
 void acpi_press_power_button(struct acpi_registers *registers);

@@ -35,6 +35,7 @@
 
 /* Ports. */
 #define LAYOUT_PORT_DEBUG 0xe9 /* early console */
+#define LAYOUT_PORT_RESET 0xf0 /* byte; write ACPI_RESET_VALUE: what the reset vector does */
 #define LAYOUT_PORT_UART 0x3f8 /* early console, write-only 8250 */
 
 /* ACPI registers, offsets in the window. */

@@ -52,21 +52,6 @@ void machine_end_from(struct vcpu *vcpu, enum machine_end end, uint64_t detail)
 	machine_wake_control(machine);
 }
 
-/* Port I/O: a string instruction moves `count` items through one port. */
-static bool exit_io(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-
-	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
-		if (run->io.direction == KVM_EXIT_IO_OUT)
-			bus_write(&vcpu->machine->ports, run->io.port, data, run->io.size);
-		else
-			bus_read(&vcpu->machine->ports, run->io.port, data, run->io.size);
-	}
-	return true;
-}
-
 /* Acts on what a register write asked for, once the write is done. */
 static bool heed_acpi(struct vcpu *vcpu)
 {
@@ -85,6 +70,21 @@ static bool heed_acpi(struct vcpu *vcpu)
 	    !atomic_exchange(&machine->panic_told, true))
 		machine_wake_control(machine);
 	return true;
+}
+
+/* Port I/O: a string instruction moves `count` items through one port. */
+static bool exit_io(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_OUT)
+			bus_write(&vcpu->machine->ports, run->io.port, data, run->io.size);
+		else
+			bus_read(&vcpu->machine->ports, run->io.port, data, run->io.size);
+	}
+	return heed_acpi(vcpu);
 }
 
 static bool exit_mmio(struct vcpu *vcpu)

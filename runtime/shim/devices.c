@@ -3,7 +3,6 @@
 #include "shim/devices.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "sandbox/fd_layout.h"
@@ -48,19 +47,6 @@ static const struct device_row {
 	{ "console", create_console },
 };
 
-/* Moves the loop's descriptors to their numbers in the fixed layout. */
-static int settle_loop(struct io_loop *loop)
-{
-	if (dup3(loop->ring.ring_fd, IO_RING_FD_BASE, O_CLOEXEC) < 0 ||
-	    dup3(loop->wake_fd, IO_WAKE_FD_BASE, O_CLOEXEC) < 0)
-		return -errno;
-	close(loop->ring.ring_fd);
-	close(loop->wake_fd);
-	loop->ring.ring_fd = loop->ring.enter_ring_fd = IO_RING_FD_BASE;
-	loop->wake_fd = IO_WAKE_FD_BASE;
-	return 0;
-}
-
 static int failed(struct shim *shim, int r, const char *field, const char *what)
 {
 	return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, field, "cannot create %s: %s",
@@ -77,6 +63,11 @@ int devices_build(struct shim *shim)
 		.event = on_device_event,
 		.context = shim,
 	};
+	const struct io_loop_config loop_config = {
+		.wake_fd_number = IO_WAKE_FD_BASE,
+		.ring_fd_number = IO_RING_FD_BASE,
+		.control_fd = shim->wake_fd,
+	};
 	int r;
 
 	if (!shim->machine.vm.has_apic)
@@ -85,7 +76,7 @@ int devices_build(struct shim *shim)
 	r = pci_host_init(&devices->pci, &shim->machine.vm.fabric, &shim->machine.mmio);
 	if (r < 0)
 		return failed(shim, r, NULL, "the PCI host bridge");
-	r = io_loop_init(&devices->loop);
+	r = io_loop_init(&devices->loop, &loop_config);
 	if (r < 0)
 		return failed(shim, r, NULL, "the I/O loop");
 	for (size_t i = 0; i < ARRAY_SIZE(device_table); i++) {
@@ -94,8 +85,6 @@ int devices_build(struct shim *shim)
 			return failed(shim, r, device_table[i].field, "the device");
 	}
 	r = io_loop_build(&devices->loop);
-	if (r == 0)
-		r = settle_loop(&devices->loop);
 	return r < 0 ? failed(shim, r, NULL, "the I/O ring") : 0;
 }
 

@@ -11,13 +11,14 @@
 #include <string.h>
 
 #include "machine/layout.h"
+#include "sandbox/fd_layout.h"
 #include "shim/reflect.h"
 #include "shim/spec.h"
 
 #define HOST_CPU_MAX 8191
 #define HOST_NODE_MAX 1023
 #define FD_FIRST_RESOURCE 5
-#define FD_MAX 1048575
+#define FD_MAX SPEC_FD_LAST
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
 #define DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
 

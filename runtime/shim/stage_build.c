@@ -8,9 +8,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include "boot/acpi.h"
+#include "boot/reset_vector.h"
 #include "machine/kvm.h"
 #include "machine/layout.h"
 #include "machine/ram.h"
@@ -18,7 +20,8 @@
 #include "shim/resources.h"
 #include "shim/shim.h"
 
-static void take_resources(struct shim *shim)
+/* Those that were handed over by number, or all others. */
+static void take_resources(struct shim *shim, bool by_number)
 {
 	const struct vm_spec *spec = &shim->spec;
 	struct shim_resources *fds = &shim->resources;
@@ -36,8 +39,9 @@ static void take_resources(struct shim *shim)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		(void)resource_take(rows[i].resource, rows[i].use, rows[i].field, rows[i].fd,
-		                    &shim->problems);
+		if ((rows[i].resource->kind == SPEC_FD) == by_number)
+			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
+			                    rows[i].fd, &shim->problems);
 }
 
 static void reserve_memory(struct shim *shim)
@@ -74,10 +78,22 @@ static int settle(int fd, int number)
 	return number;
 }
 
+/* Makes room for the fixed layout: a soft limit is only the launcher's habit. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INTERNAL_FD_LAST)
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)INTERNAL_FD_LAST + 1);
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int open_control_fds(struct shim *shim)
 {
 	sigset_t set;
 
+	raise_file_limit();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -87,7 +103,7 @@ static int open_control_fds(struct shim *shim)
 	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
 	if (shim->wake_fd < 0 || shim->signal_fd < 0 || shim->epoll_fd < 0)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
-		                    "cannot create the control loop's descriptors (the soft limit "
+		                    "cannot create the control loop's descriptors (the hard limit "
 		                    "on open files must be at least %d): %s",
 		                    INTERNAL_FD_LAST + 1, strerror(errno));
 	shim->machine.wake_fd = shim->wake_fd;
@@ -102,10 +118,13 @@ int stage_acquire(struct shim *shim)
 {
 	size_t before = shim->problems.count;
 
+	/* What was handed over comes first: a number that nobody handed over is taken by the first
+	 * thing that is opened. */
+	take_resources(shim, true);
 	shim->kvm_fd = -1;
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
-	take_resources(shim);
+	take_resources(shim, false);
 	reserve_memory(shim);
 	(void)open_control_fds(shim);
 	return shim->problems.count == before ? 0 : -EINVAL;
@@ -126,6 +145,8 @@ static int build_buses(struct machine *machine)
 	r = r ? r : bus_add(&machine->mmio, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS_SIZE,
 	                    &acpi_registers_bus_ops, &machine->acpi);
 	r = r ? r : bus_add(&machine->mmio, LAYOUT_PANIC_REGISTER, 0x10, &panic_register_bus_ops,
+	                    &machine->acpi);
+	r = r ? r : bus_add(&machine->ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops,
 	                    &machine->acpi);
 	return r;
 }
@@ -208,6 +229,10 @@ static int load_linux(struct shim *shim)
 
 	if (r < 0)
 		return r;
+	r = boot_write_reset_vector(&shim->machine.memory);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
+		                    "Linux needs at least 1 MiB of memory");
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 

@@ -39,13 +39,13 @@ static void stop_now(struct shim *shim, const char *why)
 	shim->shutdown.why = why;
 }
 
-/* Presses the power button once; the deadline runs from there. A machine without ACPI (a flat image)
- * has no button: it is stopped. */
+/* Presses the power button once; the deadline runs from there. A machine without local APICs has no
+ * interrupt to tell it by: it is stopped. */
 static void begin_shutdown(struct shim *shim, uint32_t timeout_ms, const char *why)
 {
 	struct shim_shutdown *shutdown = &shim->shutdown;
 
-	if (shim->spec.boot.kind == SPEC_BOOT_FLAT) {
+	if (!shim->machine.vm.has_apic) {
 		stop_now(shim, why);
 		return;
 	}
@@ -219,7 +219,7 @@ static enum vm_outcome outcome_of(const struct shim *shim)
 	enum machine_end end = atomic_load(&shim->machine.end);
 
 	if (!shim->running)
-		return OUTCOME_LAUNCH_FAILED;
+		return shim->shutdown.stop ? OUTCOME_STOPPED_BY_HOST : OUTCOME_LAUNCH_FAILED;
 	if (shim->problems.count > 0)
 		return OUTCOME_RUNTIME_FAILED;
 	if (shim->shutdown.panicked && end != MACHINE_END_POWER_OFF)

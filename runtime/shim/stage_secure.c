@@ -147,10 +147,13 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	}
 	r = pthread_create(ret_thread, &attributes, function, argument);
 	pthread_attr_destroy(&attributes);
+	if (r == EINVAL && cpu >= 0)
+		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, "cpus.pins",
+		                    "cannot start a thread on host CPU %d: this host has no such "
+		                    "CPU, or the shim's affinity excludes it", cpu);
 	if (r != 0)
 		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, NULL,
-		                    "cannot start a thread%s: %s",
-		                    cpu >= 0 ? " on the CPU it is pinned to" : "", strerror(r));
+		                    "cannot start a thread: %s", strerror(r));
 	shim->threads++;
 	return 0;
 }

@@ -10,24 +10,30 @@
 #include "shim/resources.h"
 #include "shim/shim.h"
 
-static void kicked(int signal_number)
+static void interrupted(int signal_number)
 {
-	(void)signal_number; /* KVM_RUN has returned: that was all */
+	(void)signal_number; /* KVM_RUN or a wait has returned: that was all */
 }
 
 /* Every signal is blocked, in this thread and so in all later ones, but for the kick that takes a
  * vCPU out of the guest and the report of a denied system call. Those that end a process by
- * themselves stay as they are: they cannot be blocked when the kernel raises them. */
+ * themselves stay as they are: they cannot be blocked when the kernel raises them. The requests to
+ * end are let in only by whoever waits for the launch, to end that wait; later they are read from a
+ * signalfd. */
 static int arrange_signals(struct problems *problems)
 {
-	struct sigaction kick = { .sa_handler = kicked };
+	static const int interrupting[] = { MACHINE_KICK_SIGNAL, SIGTERM, SIGINT, SIGHUP };
+	struct sigaction interrupt = { .sa_handler = interrupted };
 	sigset_t set;
+	int r;
 
 	sigfillset(&set);
 	sigdelset(&set, MACHINE_KICK_SIGNAL);
 	sigdelset(&set, SIGSYS);
-	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 ||
-	    sigaction(MACHINE_KICK_SIGNAL, &kick, NULL) < 0)
+	r = sigprocmask(SIG_SETMASK, &set, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(interrupting) && r == 0; i++)
+		r = sigaction(interrupting[i], &interrupt, NULL);
+	if (r < 0)
 		return problems_add(problems, PROBLEM_OS_FAILED, errno, NULL,
 		                    "cannot arrange signals: %s", strerror(errno));
 	return 0;
@@ -38,8 +44,11 @@ static int arrange_signals(struct problems *problems)
  * Must not: read the spec, or write to fd 1. */
 int stage_arrive(struct shim *shim)
 {
-	int r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
+	int r = arrange_signals(&shim->problems);
 
+	if (r < 0)
+		return r;
+	r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
 	r = event_writer_init(&shim->events, EVENT_FD);
@@ -49,8 +58,7 @@ int stage_arrive(struct shim *shim)
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
-	r = sandbox_arrive(&shim->problems);
-	return r < 0 ? r : arrange_signals(&shim->problems);
+	return sandbox_arrive(&shim->problems);
 }
 
 /* Requires: fd 3 readable.
@@ -67,6 +75,10 @@ int stage_learn(struct shim *shim)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
 		                    "no memory to read the launch: %s", strerror(-r));
 	r = stream_read_launch(&shim->stream, CONTROL_FD, &bytes, &length, &shim->problems);
+	if (r == -EINTR) {
+		shim->shutdown.stop = true;
+		shim->shutdown.why = "a signal asked for the end before the launch was whole";
+	}
 	if (r < 0)
 		return r;
 	r = spec_parse(bytes, length, &shim->spec, &shim->problems);

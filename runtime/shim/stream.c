@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -200,19 +201,33 @@ static int fd_failed(struct stream *stream, struct problems *problems, int error
 	                    strerrordesc_np(error_number));
 }
 
+/* The requests to end, which the shim keeps blocked, are let in while there is nothing to do but
+ * wait: whoever asks then is not kept waiting for a launch that may never come. */
+static int wait_for(int fd)
+{
+	static const int requests[] = { SIGTERM, SIGINT, SIGHUP };
+	struct pollfd waiting = { .fd = fd, .events = POLLIN };
+	sigset_t mask;
+
+	if (sigprocmask(SIG_SETMASK, NULL, &mask) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+		sigdelset(&mask, requests[i]);
+	return ppoll(&waiting, 1, NULL, &mask) < 0 ? -errno : 0;
+}
+
 static int fill_blocking(struct stream *stream, int fd, struct problems *problems)
 {
-	for (;;) {
-		struct pollfd waiting = { .fd = fd, .events = POLLIN };
-		int r = fill(stream, fd);
+	int r;
 
-		if (r >= 0)
-			return 0;
-		if (r != -EAGAIN)
-			return fd_failed(stream, problems, -r);
-		if (poll(&waiting, 1, -1) < 0 && errno != EINTR)
-			return fd_failed(stream, problems, errno);
-	}
+	do {
+		r = wait_for(fd);
+		if (r == -EINTR)
+			return r;
+		if (r == 0)
+			r = fill(stream, fd);
+	} while (r == -EAGAIN);
+	return r < 0 ? fd_failed(stream, problems, -r) : 0;
 }
 
 /* Looks at what has come behind the launch without taking it: a second launch or garbage in the

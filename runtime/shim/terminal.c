@@ -2,8 +2,10 @@
 /* The terminal event, put together from all that is known at the end. */
 #include "shim/terminal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/event.h"
 
@@ -35,6 +37,24 @@ static struct event_vcpu describe(const struct machine *machine)
 	return event;
 }
 
+/* A launch that failed is told on fd 2 as well, a line a reason: fd 4 may be what is wrong. It
+ * never waits for a reader: what a pipe has no page for is left out. Before the seal only, after
+ * which there is no poll(2). */
+static void tell_people(const struct problems *problems)
+{
+	for (size_t i = 0; i < problems->count; i++) {
+		struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+		char line[PROBLEM_MESSAGE_MAX + 16];
+		int length = snprintf(line, sizeof(line), "axvm-shim: %s\n",
+		                      problems->list[i].message);
+
+		if (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))
+			return;
+		if (write(STDERR_FILENO, line, MIN((size_t)length, sizeof(line) - 1)) < 0)
+			return;
+	}
+}
+
 int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 {
 	bool ended_itself = atomic_load(&shim->machine.end) != MACHINE_END_NONE;
@@ -54,5 +74,7 @@ int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 	}
 	memcpy(terminal.stage_ns, shim->stage_ns, sizeof(terminal.stage_ns));
 	(void)event_terminal(&shim->events, &terminal, &status);
+	if (outcome == OUTCOME_LAUNCH_FAILED && shim->stage < STAGE_SEAL)
+		tell_people(&shim->problems);
 	return status;
 }

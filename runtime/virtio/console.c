@@ -2,11 +2,11 @@
 /* virtio-console (VIRTIO 1.2 §5.3): queue 0 receives, queue 1 transmits.
  *
  * Output. What the guest transmits is copied into a bounded buffer and completed at once, whatever
- * the reader does: Linux's hvc driver spins until its buffer comes back, so a reader that stalls must
- * not delay it. The buffer is written to the output through the ring, one write in flight. When the
- * buffer is full the first bytes are kept and later ones dropped and counted, with one event for each
- * spell of dropping, which ends when the buffer has been empty. A reader that is gone (EPIPE) turns
- * the output into a sink, with one event.
+ * the reader does: Linux's hvc driver spins until its buffer comes back, so a reader that stalls
+ * must not delay it. The buffer is written to the output through the ring, one write in flight.
+ * When the buffer is full the first bytes are kept and later ones dropped and counted, with one
+ * event for each spell of dropping, which ends when the buffer has been empty. A reader that is
+ * gone (EPIPE) turns the output into a sink, with one event.
  *
  * Input is read through the ring into a small buffer, and only when the guest has receive buffers
  * and the last input has been delivered: what the guest does not take stays in the pipe. The read
@@ -182,8 +182,9 @@ static void receive(struct console *console)
 
 	do {
 		while (console->input_used > 0 && virtio_pop(device, QUEUE_RECEIVE, &chain)) {
-			size_t copied = virtq_copy_to(&chain, 0, console->input + console->input_head,
-			                              console->input_used);
+			size_t copied =
+				virtq_copy_to(&chain, 0, console->input + console->input_head,
+					      console->input_used);
 
 			console->input_head += (uint32_t)copied;
 			console->input_used -= (uint32_t)copied;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* A virtio device on the I/O thread: activation, kicks, completion, reset.
  *
- * The registers say what the driver wishes, the fields here what is in force; `apply_state` compares
- * the two and moves the latter, and is the only one to do so:
+ * The registers say what the driver wishes, the fields here what is in force; `apply_state`
+ * compares the two and moves the latter, and is the only one to do so:
  *
- *   registers.live, not active           enable the rings, activate, look at every queue once
- *   registers.resetting                  kill the rings, quiesce; when nothing is in flight any more:
- *                                        reset, registers back to their defaults, status reads 0
- *   queue enabled, its ring dead         enable it (a queue that comes back after queue_reset)
- *   queue resetting                      the same as a device's reset, for one queue
+ *   registers.live, not active     enable the rings, activate, look at every queue once
+ *   registers.resetting            kill the rings, quiesce; when nothing is in flight any more:
+ *                                  reset, registers to their defaults, so that status reads 0
+ *   queue enabled, its ring dead   enable it (a queue that comes back after queue_reset)
+ *   queue resetting                the same as a device's reset, for one queue
  *
- * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK, then a kick), so
- * each doorbell takes the mail first. */
+ * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK or a reset,
+ * then a kick), so each doorbell takes the mail first. Whatever becomes able to run is also looked
+ * at once by itself, so no kick is lost that came too early. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -330,7 +331,7 @@ static void apply_state(struct virtio_transport *t)
 		apply_queue(t, i);
 }
 
-/* ----------------------------------------------------------------------- as a client of the loop */
+/* ---------------------------------------------------------------------- as a client of the loop */
 
 static struct virtio_transport *transport_of(const struct io_client *client)
 {
@@ -413,7 +414,7 @@ static void on_end_of_turn(struct io_client *client)
 	struct virtio_transport *t = transport_of(client);
 	uint64_t dirty = t->dirty_queues;
 
-	/* Without bus mastering nothing may be written to memory; MAIL_SCAN comes when it is back. */
+	/* Without bus mastering nothing may be written to memory; MAIL_SCAN comes with it. */
 	if (atomic_load_explicit(&t->bus_master, memory_order_acquire)) {
 		t->dirty_queues = 0;
 		for (uint16_t i = 0; i < t->device->queue_count; i++)

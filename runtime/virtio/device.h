@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a virtio device is, for the one who writes one.
  *
- * A device is a struct that embeds `struct virtio_device`, a `static const struct virtio_device_ops`,
+ * A device is a struct that embeds `struct virtio_device`, a `static const` table of operations,
  * and nothing that knows of PCI, interrupts, KVM or threads. In order:
  *
  *   1. foo_create(): fill in ops, id, features, queue_count, queue_sizes, config; io_loop_add_file
@@ -16,17 +16,18 @@
  *                  }
  *          } while (virtio_want_kicks(device, queue));
  *
- *      A request may as well be pushed later, from the `done` of an io_op. Used entries are published
- *      and the interrupt raised once, at the end of the loop's turn.
- *   4. quiesce(queue): start no more, cancel what could wait for ever (virtio_unpop gives an untouched
- *      request back): every chain popped must be pushed in finite time. It comes before a reset of the
- *      device or the queue, and before a pause. kick is not called from then on; after a reset comes
- *      activate, after a pause kick.
+ *      A request may as well be pushed later, from the `done` of an io_op. Used entries are
+ *      published, and the interrupt raised, once at the end of the loop's turn.
+ *   4. quiesce(queue): start no more, cancel what could wait for ever (virtio_unpop gives back a
+ *      request not yet touched). Every chain popped must be pushed in finite time. It comes before
+ *      a reset of the device or the queue, and before a pause; kick is not called from then on.
+ *      After a reset comes activate, after a pause resume and kick.
  *   5. reset(): all chains are back; forget the driver.
  *
- * All of this runs on the I/O thread; only config_write runs on a vCPU thread, under the registers'
- * lock. A malformed ring makes virtio_pop report and return false: the device has nothing to do about
- * it. Once a device is failed or in reset, pushes are swallowed: nothing completes into the guest. */
+ * All of this runs on the I/O thread; only config_write runs on a vCPU thread, with the registers
+ * locked. A malformed ring makes virtio_pop report it and return false: the device has nothing to
+ * do about it. Once a device has failed or is in reset, pushes are swallowed: nothing completes into
+ * the guest. */
 #ifndef AXVM_VIRTIO_DEVICE_H
 #define AXVM_VIRTIO_DEVICE_H
 
@@ -68,7 +69,7 @@ struct virtio_device {
 	uint64_t features;           /* offered, beside those of the transport */
 	uint16_t queue_count;        /* at most VIRTIO_QUEUES_MAX */
 	const uint16_t *queue_sizes; /* the largest size of each, powers of two */
-	void *config;                /* device configuration, little-endian; see virtio_config_update */
+	void *config;                /* little-endian; changed by virtio_config_update */
 	uint32_t config_size;        /* bytes, at most 4096 */
 	/* For the device to read. */
 	struct io_loop *loop;
@@ -86,8 +87,8 @@ static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
 	return device->negotiated & VIRTIO_FEATURE(bit);
 }
 
-/* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used up
- * its turn (then kick is called again in the next one). */
+/* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used
+ * up its turn (then kick is called again in the next one). */
 bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain);
 /* Gives back the request popped last, untouched. */
 void virtio_unpop(struct virtio_device *device, uint16_t queue);
@@ -100,8 +101,8 @@ bool virtio_available(const struct virtio_device *device, uint16_t queue);
 /* Requests popped and not yet pushed. */
 uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue);
 
-/* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue` is
- * -1 when it is about none. */
+/* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue`
+ * is -1 when it is about none. */
 void virtio_fail(struct virtio_device *device, int queue, int error, const char *message);
 /* Something went wrong behind the device; an event, nothing else. */
 void virtio_report(struct virtio_device *device, int queue, int error, const char *message);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio over PCI, modern only (VIRTIO 1.2 §4.1): identity, capabilities, BAR 0, doorbells, vectors.
+/* virtio over PCI, modern only (VIRTIO 1.2 §4.1): identity, capabilities, BAR 0, doorbells,
+ * vectors.
  *
  * One 32-bit memory BAR holds everything, a page each: common configuration, ISR, device
  * configuration, notifications, MSI-X table, pending bits. A write to a queue's notification
@@ -175,8 +176,8 @@ static void config_read(void *context, uint32_t offset, uint32_t width)
 
 	if (touches_window(t, offset, width) && window_access(t, &at, &bytes))
 		pci_config_set(&t->function,
-		               t->access_capability + (uint32_t)sizeof(struct virtio_pci_cap), bytes,
-		               (uint32_t)bar_read(t, at, bytes));
+			       t->access_capability + (uint32_t)sizeof(struct virtio_pci_cap),
+			       bytes, (uint32_t)bar_read(t, at, bytes));
 }
 
 static void config_written(void *context, uint32_t offset, uint32_t width)

@@ -45,10 +45,10 @@ struct virtio_stats {
 
 /* Build time, before io_loop_build; allocates. Adds the function to the bus (a doorbell a queue, a
  * vector a queue and one for configuration) and the device to the loop. -EINVAL: impossible
- * queues or config; else what pci, msix, loop or the fabric say. On failure all is undone, save that
- * places in the loop's and the bus's tables stay taken: the build has failed then. */
+ * queues or config; else what pci, msix, loop or the fabric say. On failure all is undone, save
+ * that places in the loop's and the bus's tables stay taken: the build has failed then. */
 int virtio_pci_attach(struct virtio_device *device, const struct virtio_host *host);
-/* After the loop's thread has ended and before the bus is done with. An unattached device is fine. */
+/* After the loop's thread has ended, before the bus is done with. An unattached device is fine. */
 void virtio_pci_detach(struct virtio_device *device);
 
 /* Counters so far; any thread. */

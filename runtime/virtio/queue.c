@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The split virtqueue, device side (VIRTIO 1.2 §2.7).
  *
- * The guest shares the rings and may rewrite them while they are read. So each index, ring entry and
- * descriptor is loaded exactly once, into a local, and only the local is checked and used. No pointer
- * into a ring leaves this file: what comes out of virtq_pop are pointers to buffers, each checked
- * against guest memory for its whole length.
+ * The guest shares the rings and may rewrite them while they are read. So each index, ring entry
+ * and descriptor is loaded exactly once, into a local, and only the local is checked and used. No
+ * pointer into a ring leaves this file: what comes out of virtq_pop are pointers to buffers, each
+ * checked against guest memory for its whole length.
  *
  * Ordering, in terms of who is on the other side:
- *   avail.idx   acquire here, release in the driver: entries and descriptors are visible after it.
- *   used.idx    release here, acquire in the driver: used entries and buffers are visible before it.
- *   event, flag a full fence on both sides between publishing one's index and looking at the other's
- *               wish, so that at least one side sees the other (§2.7.13.4.1 and §2.7.7).
+ *   avail.idx    acquire here, release in the driver: entries, descriptors are visible after it.
+ *   used.idx     release here, acquire in the driver: used entries, buffers are visible before it.
+ *   event, flag  a full fence on both sides between publishing one's index and looking at the
+ *                other's wish, so that at least one side sees the other (§2.7.13.4.1 and §2.7.7).
  * Everything else is relaxed; it is ordered by these.
  *
- * Completions collect in `done` and go out together in virtq_publish: the used entries, one store of
- * used.idx, one decision about an interrupt. */
+ * Completions collect in `done` and go out together in virtq_publish: the used entries, one store
+ * of used.idx, one decision about an interrupt. */
 #include "virtio/queue.h"
 
 #include <errno.h>
@@ -73,8 +73,8 @@ static size_t avail_event_offset(const struct virtq *q)
 	return USED_RING + USED_BYTES * q->config.size;
 }
 
-/* One copy of one descriptor. Descriptors of the ring are 16-byte aligned; an indirect table can lie
- * anywhere. */
+/* One copy of one descriptor. Descriptors of the ring are 16-byte aligned; an indirect table can
+ * lie anywhere. */
 static struct vring_desc load_desc(const void *at)
 {
 	struct vring_desc desc;
@@ -375,7 +375,8 @@ bool virtq_publish(struct virtq *q)
 	q->done_count = 0;
 	q->next_used = after;
 	store_used_idx(q, after);
-	/* Pairs with the driver's fence between its used_event (or flag) and its look at used.idx. */
+	/* Pairs with the driver's fence between its used_event (or flag) and its look at used.idx.
+	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (q->config.event_idx)
 		return virtq_passes(load16(q->avail, used_event_offset(q)), after, before);

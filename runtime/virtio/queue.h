@@ -48,8 +48,8 @@ struct virtq {
 };
 
 /* One request. `iov` and `iov_max` are set by the caller once; virtq_pop fills the rest: first the
- * iovecs the device reads, then those it writes. The memory they name can change under the reader at
- * any time: copy once, then validate. */
+ * iovecs the device reads, then those it writes. The memory they name can change under the reader
+ * at any time: copy once, then validate. */
 struct virtq_chain {
 	struct iovec *iov;
 	uint16_t iov_max;
@@ -64,8 +64,8 @@ struct virtq_chain {
 int virtq_init(struct virtq *q, const struct guest_memory *memory, uint16_t max_size);
 void virtq_done(struct virtq *q);
 
-/* Starts at index 0. -EINVAL: the size; -EFAULT: a ring that is not in RAM, misaligned, or laid over
- * another. Nothing changes then. */
+/* Starts at index 0. -EINVAL: the size; -EFAULT: a ring that is not in RAM, misaligned, or laid
+ * over another. Nothing changes then. */
 int virtq_enable(struct virtq *q, const struct virtq_config *config);
 
 /* From here on nothing is written to or read from the guest; pushes only count. in_flight stays. */

@@ -6,8 +6,8 @@
  * anything else is dropped, as is a write to a register that is frozen: a queue's from its enabling
  * until its reset has completed, the features after FEATURES_OK, all of them during a reset.
  *
- * Writes that change what the I/O thread does (DRIVER_OK, status 0, queue_reset, a late queue_enable)
- * only note the wish here and post MAIL_STATE; device.c carries it out. */
+ * Writes that change what the I/O thread does (DRIVER_OK, status 0, queue_reset, a late
+ * queue_enable) only note the wish here and post MAIL_STATE; device.c carries it out. */
 #include <assert.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -150,8 +150,8 @@ static void set_status(struct virtio_transport *t, uint64_t value)
 	if (r->resetting)
 		return;
 	if (value == 0) {
-		/* Nothing can be in flight before DRIVER_OK: done at once. Otherwise status stays what
-		 * it is until the I/O thread has drained the device (§2.4.2). */
+		/* Nothing can be in flight before DRIVER_OK: done at once. Otherwise status stays
+		 * what it is until the I/O thread has drained the device (§2.4.2). */
 		if (!r->live)
 			virtio_registers_reset(t);
 		r->resetting = r->live;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The transport's inside: what pci.c, registers.c (vCPU threads) and device.c (I/O thread) share. */
+/* The transport's inside: what pci.c, registers.c (vCPUs) and device.c (I/O thread) share. */
 #ifndef AXVM_VIRTIO_TRANSPORT_H
 #define AXVM_VIRTIO_TRANSPORT_H
 
@@ -19,7 +19,7 @@
 #define MAIL_SCAN 0x10u  /* look at every queue */
 #define MAIL_TRANSPORT 0xffffu
 
-/* Registers of one queue (VIRTIO 1.2 §4.1.4.3). Frozen from `enabled` until a reset has completed. */
+/* Registers of one queue (VIRTIO 1.2 §4.1.4.3). Frozen from `enabled` until its reset is done. */
 struct queue_registers {
 	uint16_t size;
 	uint16_t vector;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* Interrupts: x2APIC by MSR (SDM 3A §11.12), and an IDT with a handler a vector. */
+#ifndef AXVM_GUESTS_LIB_APIC_H
+#define AXVM_GUESTS_LIB_APIC_H
+
+#include "guest.h"
+
+enum {
+	X2APIC_ID = 0x802,
+	X2APIC_EOI = 0x80b,
+	X2APIC_SPURIOUS = 0x80f,
+	X2APIC_ICR = 0x830,
+	X2APIC_LVT_TIMER = 0x832,
+	X2APIC_TIMER_INITIAL = 0x838,
+	X2APIC_TIMER_CURRENT = 0x839,
+	X2APIC_TIMER_DIVIDE = 0x83e,
+	TSC_DEADLINE = 0x6e0,
+};
+
+struct interrupt_frame;
+
+/* Software-enables the APIC of this vCPU; spurious interrupts go to vector 0xff. */
+void apic_enable(void);
+static inline void apic_eoi(void)
+{
+	wrmsr(X2APIC_EOI, 0);
+}
+
+/* Sets the handler of a vector (32 and above) and loads the IDT. */
+void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *));
+
+/* Waits for one interrupt, whichever, and leaves interrupts off. There is no window between the two
+ * instructions: STI takes effect after the next one. */
+static inline void wait_for_interrupt(void)
+{
+	__asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+#endif

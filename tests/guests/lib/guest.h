@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* What a bare-metal guest has in place of an operating system: instructions by name, and three ways
+ * to say what it found, all of which end up in the registers of the terminal event. */
+#ifndef AXVM_GUESTS_LIB_GUEST_H
+#define AXVM_GUESTS_LIB_GUEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "machine/layout.h"
+
+/* RAX of a guest that found everything as it should be, and the upper half of RAX of one that did
+ * not: the lower half is then the line of the check, RBX the value it saw. */
+#define GUEST_PASS 0x600d600d600d600dULL
+#define GUEST_FAIL 0x0bad0bad00000000ULL
+
+/* `index` of `count` vCPUs; bytes of RAM below 4 GiB; the stack's top. Returning halts. */
+void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack);
+
+/* Loads the registers and halts with interrupts off, for good. */
+static inline _Noreturn void guest_halt(uint64_t rax, uint64_t rbx)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt" : : "a"(rax), "b"(rbx) : "memory");
+}
+
+/* Loads the registers and writes a byte to a register of the ACPI window: power off, reset. */
+static inline _Noreturn void guest_leave(uint32_t reg, uint8_t value, uint64_t rax, uint64_t rbx)
+{
+	for (;;)
+		__asm__ volatile("movb %%cl, (%%rdx)"
+		                 : : "a"(rax), "b"(rbx), "c"(value),
+		                     "d"((uint64_t)LAYOUT_ACPI_REGISTERS + reg)
+		                 : "memory");
+}
+
+static inline _Noreturn void guest_power_off(uint64_t rax, uint64_t rbx)
+{
+	guest_leave(ACPI_REG_SLEEP_CONTROL, ACPI_S5_TYPE << 2 | 0x20, rax, rbx);
+}
+
+/* Ends the guest unless `seen` is `wanted`. With local APICs HLT does not end a vCPU: such guests
+ * define GUEST_HAS_APIC first, and end by power-off. */
+#ifdef GUEST_HAS_APIC
+#define guest_end guest_power_off
+#else
+#define guest_end guest_halt
+#endif
+#define check_equal(seen, wanted)                                                                  \
+	do {                                                                                       \
+		uint64_t seen_ = (uint64_t)(seen);                                                 \
+		if (seen_ != (uint64_t)(wanted))                                                   \
+			guest_end(GUEST_FAIL | __LINE__, seen_);                                   \
+	} while (0)
+#define check(condition) check_equal(!!(condition), 1)
+
+static inline void outb(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "d"(port));
+}
+
+static inline uint8_t inb(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "d"(port));
+	return value;
+}
+
+static inline uint16_t inw(uint16_t port)
+{
+	uint16_t value;
+
+	__asm__ volatile("inw %1, %0" : "=a"(value) : "d"(port));
+	return value;
+}
+
+static inline uint32_t inl(uint16_t port)
+{
+	uint32_t value;
+
+	__asm__ volatile("inl %1, %0" : "=a"(value) : "d"(port));
+	return value;
+}
+
+#define GUEST_MMIO(bits)                                                                           \
+	static inline uint##bits##_t read##bits(uint64_t address)                                  \
+	{                                                                                          \
+		return *(volatile uint##bits##_t *)address;                                        \
+	}                                                                                          \
+	static inline void write##bits(uint64_t address, uint##bits##_t value)                     \
+	{                                                                                          \
+		*(volatile uint##bits##_t *)address = value;                                       \
+	}
+GUEST_MMIO(8)
+GUEST_MMIO(16)
+GUEST_MMIO(32)
+GUEST_MMIO(64)
+
+static inline uint64_t rdmsr(uint32_t msr)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	return (uint64_t)high << 32 | low;
+}
+
+static inline void wrmsr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	                 : "memory");
+}
+
+struct cpuid {
+	uint32_t eax, ebx, ecx, edx;
+};
+
+static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid r;
+
+	__asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+	                 : "a"(leaf), "c"(subleaf));
+	return r;
+}
+
+static inline void relax(void)
+{
+	__asm__ volatile("pause" : : : "memory");
+}
+
+#endif

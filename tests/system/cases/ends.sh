@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+# How a VM ends from outside: signals, the power button, the end of fd 3.
+
+APIC='local_apic: true'
+quick_button='lifecycle { shutdown_timeout_ms: 300 }'
+
+test_spin_stops_on_sigterm() {
+	need_kvm
+	spec < <(sed "s|build/guests|$GUESTS|" tests/specs/spin.txtpb)
+	launch -s 15@50
+	want_status 36
+	want "outcome: STOPPED_BY_HOST" 'message: ".*signal.*"'
+}
+
+test_power_button() {
+	need_kvm
+	passes -s 15@50 < <(flat button -b "$APIC" -c 2)
+	want "outcome: POWER_OFF"
+}
+
+# The guest cannot have programmed anything yet: the press waits for it.
+test_power_button_before_the_guest_is_ready() {
+	need_kvm
+	passes -e -s 15@0 < <(flat button -b "$APIC")
+	want "outcome: POWER_OFF"
+}
+
+# Whoever started the launcher may have ignored them: nohup(1), a shell's background jobs.
+test_sigterm_ignored_by_the_launcher() {
+	need_kvm
+	spec < <(flat spin)
+	trap '' TERM INT HUP
+	launch -s 15@50
+	want_status 36
+}
+
+test_power_button_ignored() {
+	need_kvm
+	spec < <(flat spin -b "$APIC" -c 2 -l "$quick_button")
+	launch -s 15@50
+	want_status 36
+	want "outcome: STOPPED_BY_HOST" 'message: ".*in time.*"'
+}
+
+# Halted with interrupts off: the vCPUs sleep in the kernel.
+test_power_button_ignored_by_halted_vcpus() {
+	need_kvm
+	spec < <(flat longmode -b "$APIC" -c 2 -l "$quick_button")
+	launch -s 15@50
+	want_status 36
+}
+
+# vCPUs that nobody has started.
+test_power_button_with_waiting_secondaries() {
+	need_kvm
+	spec < <(flat spin -b "$APIC secondaries_wait: true" -c 4 -l "$quick_button")
+	launch -s 15@50
+	want_status 36
+}
+
+test_no_timeout_at_all() {
+	need_kvm
+	spec < <(flat spin -b "$APIC" -l 'lifecycle { shutdown_timeout_ms: 0 }')
+	launch -s 15@50
+	want_status 36
+}
+
+# The timeout is 30 s, the test's limit 10.
+test_second_sigterm_stops_at_once() {
+	need_kvm
+	spec < <(flat spin -b "$APIC" -c 2)
+	launch -t 10000 -s 15@50 -s 15@150
+	want_status 36
+	want "outcome: STOPPED_BY_HOST" 'message: ".*second.*"'
+}
+
+test_sigint_and_sighup() {
+	need_kvm
+	spec < <(flat spin)
+	launch -s 2@100
+	want_status 36
+	launch -s 1@100
+	want_status 36
+}
+
+test_signals_without_meaning() {
+	need_kvm
+	spec < <(flat spin)
+	launch -s 13@50 -s 12@60 -s 17@70 -s 10@80 -s 14@90 -s 15@150
+	want_status 36
+}
+
+test_sigterm_during_launch() {
+	need_kvm
+	spec < <(flat spin -c 2)
+	"$SPAWN" signal "$SHIM" "$CASE/spec.pb" 50 || fail "SIGTERM during a launch"
+}
+
+test_sigterm_while_fd_3_is_silent() {
+	spec < <(flat reset)
+	"$SPAWN" waiting "$SHIM" "$CASE/spec.pb" || fail "SIGTERM while it waits for its launch"
+}
+
+# Nothing can be said any more, but nothing is left either.
+test_sigkill() {
+	need_kvm
+	spec < <(flat spin -c 2)
+	shim -s 9@50 3<"$CASE/spec.pb" 4>"$CASE/events.pb"
+	want_status 137
+}
+
+test_stop_and_continue() {
+	need_kvm
+	spec < <(flat spin -c 2)
+	launch -s 19@50 -s 18@300 -s 15@400
+	want_status 36
+}
+
+test_stopped_then_terminated() {
+	need_kvm
+	spec < <(flat spin -c 2)
+	launch -s 19@150 -s 15@250 -s 18@350
+	want_status 36
+}
+
+at_eof() {
+	need_kvm
+	spec < <(flat "$2" -b "$APIC" \
+		-l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: 300 }")
+	launch "${@:3}"
+}
+
+test_control_eof_stop() {
+	at_eof STOP spin
+	want_status 36
+	want 'message: ".*fd 3.*"'
+}
+
+test_control_eof_shutdown() {
+	at_eof SHUTDOWN button
+	want_status 0
+	want "outcome: POWER_OFF"
+}
+
+test_control_eof_shutdown_ignored() {
+	at_eof SHUTDOWN spin
+	want_status 36
+}
+
+test_control_eof_keep_running() {
+	at_eof KEEP_RUNNING spin -s 15@300 -s 15@400
+	want_status 36
+	want 'message: ".*signal.*"'
+}
+
+test_control_eof_of_a_pipe() {
+	need_kvm
+	spec < <(flat spin -l 'lifecycle { on_control_eof: STOP }')
+	shim 3< <(cat "$CASE/spec.pb"; sleep 0.3) 4>"$CASE/events.pb"
+	decode
+	want_status 36
+	want 'message: ".*fd 3.*"'
+}

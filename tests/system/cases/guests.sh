@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+# Bare-metal guests: each is one behaviour of the machine, and says in its registers what it found.
+
+APIC='local_apic: true'
+
+# From the project's root, with the spec as it stands, with nothing between protoc and the shim.
+test_longmode() {
+	need_kvm
+	protoc --encode=axvm.v1.ControlStream proto/axvm.proto <tests/specs/longmode.txtpb |
+		timeout 10 "$SHIM" 3<&0 4>"$CASE/events.pb"
+	status=${PIPESTATUS[1]}
+	decode
+	want_status 0
+	want "outcome: HALTED" 'rax: "0xcafebabedeadbeef"' "cs_is_64bit: true" \
+		'exit_reason: "KVM_EXIT_HLT"' "cpl: 0" 'cr0: "0x0000000080010033"'
+}
+
+test_vcpus_one() { need_kvm; flat vcpus | passes; }
+test_vcpus_two() { need_kvm; flat vcpus -c 2 | passes; }
+
+test_vcpus_64() {
+	need_kvm
+	flat vcpus -c 64 | passes
+}
+
+test_vcpus_255() {
+	need_kvm
+	passes < <(flat vcpus -c 255)
+	want 'rbx: "0x00000000000000ff"'
+}
+
+test_secondaries_by_init_and_sipi() {
+	need_kvm
+	flat secondaries -c 2 -b "$APIC secondaries_wait: true" | passes
+}
+
+test_secondaries_255() {
+	need_kvm
+	passes < <(flat secondaries -c 255 -b "$APIC secondaries_wait: true")
+	want "outcome: POWER_OFF" 'rbx: "0x00000000000000ff"'
+}
+
+test_power_off() {
+	need_kvm
+	passes < <(flat power_off -b "$APIC")
+	want "outcome: POWER_OFF" 'message: "powered off.*"'
+}
+
+test_reset() {
+	need_kvm
+	spec < <(flat reset)
+	launch
+	want_status 32
+	want "outcome: GUEST_RESET" 'rbx: "0x000000000005e5e7"'
+}
+
+test_triple_fault() {
+	need_kvm
+	spec < <(flat triple_fault)
+	launch
+	want_status 33
+	want "outcome: TRIPLE_FAULT" 'exit_reason: "KVM_EXIT_SHUTDOWN"' \
+		'rax: "0x3333333333333333"' 'rip: "0x000000000010000a"' 'code_bytes: "0f0b.*"'
+}
+
+# The other vCPU never stops, and does not keep the VM from ending.
+test_triple_fault_beside_a_busy_vcpu() {
+	need_kvm
+	spec < <(flat fault_beside_spin -c 2)
+	launch
+	want_status 33
+	want "outcome: TRIPLE_FAULT" "index: 1"
+}
+
+test_internal_error() {
+	need_kvm
+	spec < <(flat internal_error)
+	launch
+	want_status 35
+	want "outcome: VCPU_FAILED" 'exit_reason: "KVM_EXIT_INTERNAL_ERROR"' "exit_detail: 1" \
+		'rax: "0x3535353535353535"' 'rip: "0x000000000010000f"' 'code_bytes: "f3480fb80e.*"'
+}
+
+test_panic() {
+	need_kvm
+	spec < <(flat panic -b "$APIC")
+	launch
+	want_status 34
+	want "outcome: GUEST_PANIC"
+	grep -q '^  guest_panicked {' "$CASE/events" || fail "no event says that the guest panicked"
+}
+
+test_panic_then_reset() {
+	need_kvm
+	spec < <(flat panic_reset)
+	launch
+	want_status 34
+	want "outcome: GUEST_PANIC" 'rax: "0x600d600d600d600d"'
+	grep -q '^  guest_panicked {' "$CASE/events" || fail "no event says that the guest panicked"
+}
+
+test_unclaimed_addresses() { need_kvm; flat unclaimed | passes; }
+test_memory_above_4_gib() { need_kvm; flat high_memory -m 3584 | passes; }
+test_memory_above_4_gib_in_nodes() {
+	need_kvm
+	flat high_memory -m 1000 -M 'nodes { size_mib: 2584 }' | passes
+}
+test_interrupts_by_timer() { need_kvm; flat timer -b "$APIC" | passes; }
+
+# EAX of leaf 0x40000001 for a choice of features.
+features() {
+	need_kvm
+	spec < <(flat features -C "$1")
+	launch
+	want_status 0
+	want "rax: \"0x00000000$2\"" 'rbx: "0x00000000400000(01|10)"'
+}
+
+# Bits 0, 3 and 24: two interfaces of the clock, and that it is stable.
+test_features_kvmclock_alone() { features 'paravirt { features: KVMCLOCK }' 01000009; }
+test_features_none() { features 'paravirt { }' 00000000; }
+test_features_chosen() { features 'paravirt { features: PV_EOI features: PV_UNHALT }' 000000c0; }
+
+test_load_address() {
+	need_kvm
+	spec < <(flat longmode -b 'load_address: 0x400000')
+	launch
+	want_status 0
+	want 'rax: "0xcafebabedeadbeef"' 'rip: "0x000000000040000b"'
+}
+
+test_image_by_fd() {
+	need_kvm
+	spec < <(flat 'fd: 5')
+	launch 5<"$GUESTS/longmode.bin"
+	want_status 0
+	want 'rax: "0xcafebabedeadbeef"'
+}
+
+test_pages_thp() { need_kvm; flat vcpus -M 'page_size: THP populate: true' | passes; }
+test_memory_locked() { need_kvm; need_root; flat vcpus -M 'populate: true lock: true' | passes; }
+
+test_pages_huge() {
+	need_kvm
+	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages added=0
+	if [ "$(huge_pages_free)" -lt 8 ]; then
+		[ -w "$pool" ] || skip "fewer than 8 huge pages are free"
+		echo $(($(cat "$pool") + 8)) >"$pool"
+		added=8
+		trap 'echo $(($(cat "$pool") - added)) >"$pool"' EXIT
+	fi
+	[ "$(huge_pages_free)" -ge 8 ] || skip "no 8 huge pages can be had"
+	passes < <(flat vcpus -M 'page_size: HUGE_2M populate: true')
+}

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+# Hosts that cannot, or will not: no KVM, no permission, too little of something.
+
+# with_dev COMMAND: runs the shim on the kept spec in a mount namespace of its own in which COMMAND
+# has changed /dev; AS_NOBODY and LIMITED are commands before it.
+with_dev() {
+	need_mounts
+	cat >"$CASE/inside" <<EOF
+mount --make-rprivate / && cd "$CASE/cwd" && $1 || exit 99
+exec ${AS_NOBODY:-} "$SPAWN" run ${LIMITED:-} "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb"
+EOF
+	unshare -m "$BASH" "$CASE/inside"
+	status=$?
+	[ "$status" != 99 ] || skip "cannot mount here"
+	decode
+}
+
+as_nobody() {
+	cp "$SHIM" "$SPAWN" "$CASE/"
+	SHIM=$CASE/axvm-shim SPAWN=$CASE/spawn
+	AS_NOBODY="setpriv --reuid=$NOBODY --regid=$NOBODY --clear-groups"
+}
+
+test_kvm_absent() {
+	spec < <(flat reset)
+	with_dev 'mount -t tmpfs none /dev'
+	want_error 69 KVM_MISSING
+}
+
+test_kvm_a_regular_file() {
+	need_kvm
+	spec < <(flat reset)
+	: >"$CASE/file"
+	with_dev "mount --bind '$CASE/file' /dev/kvm"
+	want_error 69 KVM_MISSING
+}
+
+test_kvm_another_device() {
+	need_kvm
+	spec < <(flat reset)
+	with_dev 'mount --bind /dev/null /dev/kvm'
+	want_error 69 KVM_MISSING
+}
+
+test_kvm_a_directory() {
+	need_root
+	spec < <(flat reset)
+	with_dev 'mount -t tmpfs none /dev && mkdir /dev/kvm'
+	want_status 69
+}
+
+test_kvm_denied() {
+	need_kvm
+	need_root
+	spec < <(flat 'fd: 5')
+	as_nobody
+	with_dev 'mount -t tmpfs none /dev && mknod -m 600 /dev/kvm c 10 232' 5<"$GUESTS/reset.bin"
+	want_error 69 KVM_DENIED
+}
+
+# It need not be root: permission for /dev/kvm is all.
+test_as_nobody() {
+	need_kvm
+	need_root
+	spec < <(flat 'fd: 5' -c 2)
+	as_nobody
+	with_dev 'mount -t tmpfs none /dev && mknod -m 666 /dev/kvm c 10 232' 5<"$GUESTS/reset.bin"
+	want_status 32
+}
+
+test_one_process_only() {
+	need_kvm
+	need_root
+	spec < <(flat 'fd: 5')
+	as_nobody
+	LIMITED="$(type -P prlimit) --nproc=1:1"
+	with_dev 'mount -t tmpfs none /dev && mknod -m 666 /dev/kvm c 10 232' 5<"$GUESTS/reset.bin"
+	want_error 69 HOST_LIMIT
+}
+
+test_memory_not_lockable() {
+	need_kvm
+	need_root
+	spec < <(flat 'fd: 5' -M 'lock: true')
+	as_nobody
+	LIMITED="$(type -P prlimit) --memlock=65536:65536"
+	with_dev 'mount -t tmpfs none /dev && mknod -m 666 /dev/kvm c 10 232' 5<"$GUESTS/reset.bin"
+	want_error 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+}
+
+# A soft limit is the launcher's habit, a hard one its decision.
+test_few_files_softly() {
+	need_kvm
+	spec < <(flat reset -c 2)
+	ulimit -Sn 256
+	launch
+	want_status 32
+}
+
+test_few_files_hard() {
+	need_kvm
+	spec < <(flat reset -c 2)
+	ulimit -Sn 64
+	ulimit -Hn 64
+	launch
+	want_status 71
+	want "code: OS_FAILED" 'message: ".*open files.*"'
+}
+
+test_little_address_space() {
+	need_kvm
+	spec < <(flat reset -m 1024)
+	ulimit -v 200000
+	launch
+	want_error 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+}
+
+test_memory_1_tib() {
+	need_kvm
+	[ "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)" -lt 1000000000 ] ||
+		skip "this host may have it"
+	[ "$(cat /proc/sys/vm/overcommit_memory)" != 1 ] || skip "this host promises all memory"
+	flat reset -m 1048576 | refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+}
+
+test_memory_64_tib() {
+	need_kvm
+	flat reset -m 67108864 | refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+}
+
+test_huge_pages_that_are_not_there() {
+	need_kvm
+	flat reset -m 1048576 -M 'page_size: HUGE_2M' |
+		refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+	flat reset -m 1048576 -M 'page_size: HUGE_1G' |
+		refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+}
+
+test_host_node_that_is_not_there() {
+	need_kvm
+	[ ! -e /sys/devices/system/node/node900 ] || skip "it is there"
+	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 }
+		memory { nodes { size_mib: 16 host_node: 900 } }
+		boot { flat { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
+	spec <"$CASE/text"
+	launch
+	want_status 69
+}
+
+test_pin_to_a_cpu_that_is_not_there() {
+	need_kvm
+	[ ! -e /sys/devices/system/cpu/cpu8191 ] || skip "it is there"
+	spec < <(flat reset -C 'pins: 8191')
+	launch
+	want_status 69
+	want 'field: "cpus.pins.*"'
+}
+
+# Two of the reasons lie in the host, two in the resources.
+test_all_reasons_in_one_event() {
+	spec < <(flat 'path: "/nonexistent/x"' -m 67108864)
+	with_dev 'mount -t tmpfs none /dev'
+	want_status 69
+	want "code: KVM_MISSING" "code: RESOURCE_MISSING" "code: MEMORY_UNAVAILABLE"
+}
+
+test_environment_and_folder_do_not_matter() {
+	need_kvm
+	spec < <(flat reset)
+	(cd / && env -i "$SPAWN" run "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+	status=$?
+	decode
+	want_status 32
+}

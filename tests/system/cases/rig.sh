@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+# That the rig itself sees what it is there to see. The "shims" here are other programs.
+
+# run_status WANTED [SPAWN'S OPTIONS] PROGRAM…
+run_status() {
+	"$SPAWN" run "${@:2}" 2>"$CASE/stderr"
+	status=$?
+	want_status "$1"
+}
+
+test_rig_sees_a_process_left_behind() {
+	run_status 125 "$BASH" -c 'sleep 2 & exit 0'
+	# It is the child of nobody any more; it ends by itself.
+}
+
+test_rig_sees_that_it_does_not_end() { run_status 124 -t 200 "$(type -P sleep)" 5; }
+test_rig_sees_flags_that_changed() {
+	run_status 126 "$(type -P dd)" if=/dev/null oflag=nonblock >"$CASE/out"
+}
+test_rig_passes_the_status_on() {
+	run_status 0 "$(type -P true)"
+	run_status 77 "$BASH" -c 'exit 77'
+	run_status 137 "$BASH" -c 'kill -9 $$'
+}
+
+test_rig_judges_streams() {
+	need_kvm
+	spec < <(flat reset)
+	launch
+	"$SPAWN" judge 32 <"$CASE/events.pb" || fail "refuses what is right"
+	! "$SPAWN" judge 33 <"$CASE/events.pb" || fail "takes another status"
+	! cat "$CASE/events.pb" "$CASE/events.pb" | "$SPAWN" judge 32 || fail "takes two terminals"
+	! "$SPAWN" judge 32 </dev/null || fail "takes none"
+	! head -c -1 "$CASE/events.pb" | "$SPAWN" judge 32 || fail "takes a stream that is cut off"
+	encode EventStream <<<'events { sequence: 2 terminal { outcome: GUEST_RESET exit_status: 32
+		stage: ACCOUNT message: "guest reset: a" } }' >"$CASE/odd"
+	! "$SPAWN" judge 32 <"$CASE/odd" || fail "takes a gap"
+	encode EventStream <<<'events { sequence: 1 terminal { outcome: LAUNCH_FAILED
+		exit_status: 65 stage: LEARN message: "launch failed: a" errors {
+		code: SPEC_EMPTY stage: LEARN severity: FATAL message: "the spec is empty" } } }' >"$CASE/odd"
+	! "$SPAWN" judge 65 <"$CASE/odd" || fail "takes an error without retryable"
+}
+
+# A guest that finds something wrong fails its test: 15 MiB are not the 16 it asks for.
+test_rig_sees_what_a_guest_finds() {
+	need_kvm
+	flat vcpus -m 15 | passes >"$CASE/out" && fail "it passed"
+	grep -q . "$CASE/failed" || fail "a failure in a pipeline is lost"
+	rm "$CASE/failed"
+	grep -q 'rax: "0x0bad0bad' "$CASE/out" || fail "it failed for another reason"
+}

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+# What the cases are written with. A case has a folder, $CASE, with an empty one in it, $CASE/cwd,
+# that the shim runs in.
+
+ROOT=$PWD
+B=${B:-build}
+case $B in /*) BUILD=$B ;; *) BUILD=$ROOT/$B ;; esac
+SHIM=$BUILD/axvm-shim
+SPAWN=$BUILD/tests/spawn
+GUESTS=$BUILD/guests
+PROTO=$ROOT/proto/axvm.proto
+VM=system-test
+SKIP=77
+NOBODY=65534
+
+# The mark is for a failure in a pipeline, whose process is not the test's.
+fail() {
+	echo "$*"
+	echo "$*" >>"$CASE/failed"
+	exit 1
+}
+
+skip() {
+	echo "$*"
+	exit "$SKIP"
+}
+
+need_kvm() {
+	[ -e /dev/kvm ] || skip "there is no /dev/kvm"
+	[ -r /dev/kvm ] && [ -w /dev/kvm ] || skip "no permission for /dev/kvm"
+}
+
+need_root() {
+	[ "$(id -u)" = 0 ] || skip "only root can do this"
+}
+
+# A private mount namespace, in which /dev can be replaced.
+need_mounts() {
+	need_root
+	unshare -m true 2>/dev/null || skip "no mount namespaces here"
+}
+
+huge_pages_free() {
+	sed -n 's/^HugePages_Free: *//p' /proc/meminfo
+}
+
+huge_pages_used() {
+	echo $(($(sed -n 's/^HugePages_Total: *//p' /proc/meminfo) - $(huge_pages_free)))
+}
+
+# ---- specs -----------------------------------------------------------------------------------
+
+# flat GUEST [-b BOOT] [-c COUNT] [-m MIB] [-M MEMORY] [-C CPUS] [-l LAUNCH]: the text of a launch
+# of a flat image; BOOT, MEMORY, CPUS and LAUNCH are more fields of those messages.
+flat() {
+	local guest=$1 boot="" count=1 mib=16 memory="" cpus="" launch="" option OPTIND=1
+	shift
+	while getopts b:c:m:M:C:l: option; do
+		case $option in
+		b) boot=$OPTARG ;;
+		c) count=$OPTARG ;;
+		m) mib=$OPTARG ;;
+		M) memory=$OPTARG ;;
+		C) cpus=$OPTARG ;;
+		l) launch=$OPTARG ;;
+		*) fail "flat: $option" ;;
+		esac
+	done
+	case $guest in *[{:]*) ;; *) guest="path: \"$GUESTS/$guest.bin\"" ;; esac
+	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: $count $cpus }
+		memory { nodes { size_mib: $mib } $memory }
+		boot { flat { image { $guest } $boot } } $launch }"
+}
+
+# encode MESSAGE: from text to bytes.
+encode() {
+	protoc --encode="axvm.v1.$1" --proto_path="$ROOT/proto" "$PROTO"
+}
+
+# Takes the text of a ControlStream from stdin and keeps it for `launch`.
+spec() {
+	encode ControlStream >"$CASE/spec.pb" || fail "the test's spec does not encode"
+}
+
+# as_launch <LAUNCHSPEC: the bytes of a ControlStream with those of a LaunchSpec in it, whatever
+# they are.
+as_launch() {
+	local length
+	cat >"$CASE/payload"
+	length=$(stat -c %s "$CASE/payload")
+	printf '\x0a'
+	while [ "$length" -ge 128 ]; do
+		printf "\\x$(printf %02x $((length % 128 + 128)))"
+		length=$((length / 128))
+	done
+	printf "\\x$(printf %02x "$length")"
+	cat "$CASE/payload"
+}
+
+# ---- launches --------------------------------------------------------------------------------
+
+# shim [SPAWN'S OPTIONS]: runs it with the fds it is given. Sets `status`.
+shim() {
+	(cd "$CASE/cwd" && exec "$SPAWN" run "$@" "$SHIM")
+	status=$?
+	case $status in
+	124) fail "it did not end" ;;
+	125 | 126) fail "see above: it left something behind" ;;
+	esac
+}
+
+# launch [SPAWN'S OPTIONS]: what `spec` kept, on fd 3; then `status` and `decoded`.
+launch() {
+	shim "$@" 3<"$CASE/spec.pb" 4>"$CASE/events.pb"
+	decode
+}
+
+# Judges fd 4 against the status and turns it into text, $CASE/events.
+decode() {
+	"$SPAWN" judge "$status" <"$CASE/events.pb" || fail "fd 4 does not fit status $status"
+	protoc --decode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" \
+		<"$CASE/events.pb" >"$CASE/events" || fail "protoc cannot decode fd 4"
+	sed -n '/^  terminal {/,$p' "$CASE/events" >"$CASE/terminal"
+	[ -s "$CASE/terminal" ] || fail "protoc shows no terminal event"
+}
+
+# ---- expectations ----------------------------------------------------------------------------
+
+# The terminal event without the stages' times.
+show() {
+	[ ! -s "$CASE/terminal" ] || sed '/^    stages {/,/^    }/d' "$CASE/terminal"
+}
+
+want_status() {
+	[ "$status" = "$1" ] && return
+	show
+	fail "status $status, wanted $1"
+}
+
+# want LINE...: lines of the terminal event, indentation aside.
+want() {
+	local line
+	for line in "$@"; do
+		grep -qxE " *($line)" "$CASE/terminal" && continue
+		show
+		fail "the terminal event lacks: $line"
+	done
+}
+
+# want_error STATUS CODE [FIELD]: a launch that failed in this way, whatever else was wrong.
+want_error() {
+	want_status "$1"
+	want "outcome: LAUNCH_FAILED" "exit_status: $1" "code: $2"
+	[ $# -lt 3 ] || want "field: \"${3//[\[\]]/.}\""
+}
+
+# refused STATUS CODE [FIELD] <TEXT
+refused() {
+	spec
+	launch
+	want_error "$@"
+}
+
+# passes [SPAWN'S OPTIONS] <TEXT: a guest of tests/guests that ends by itself and found all as it
+# should be.
+passes() {
+	spec
+	launch "$@"
+	want_status 0
+	grep -q 'rax: "0x600d600d600d600d"' "$CASE/terminal" && return
+	show
+	fail "the guest found something: line and value are in RAX and RBX"
+}

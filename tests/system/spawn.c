@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: MIT */
+/* Launches shims and judges how they ended: what the shell cannot do, or not fast enough.
+ *
+ *   spawn run [-t MS] [-e] [-s SIGNAL@MS]... PROGRAM [ARGUMENT]...
+ *       Runs it with the caller's fds, sends the signals, and exits as it did; 128 plus the signal
+ *       when one ended it; 124 when the time ran out (it is then killed); 125 when it left a
+ *       process behind; 126 when it changed the flags of a file description that it shares with
+ *       the caller (O_NONBLOCK on somebody's terminal). The signals' times are counted from the
+ *       first event in fd 4 if that is a file, else from the start. With -e (early) they are
+ *       always counted from the start, and the program begins with those signals blocked.
+ *   spawn judge STATUS <EVENTS
+ *       Whether the stream is what goes with that exit status: see judge().
+ *   spawn truncate SHIM SPEC     a launch cut off after each of its bytes
+ *   spawn mutate SHIM SPEC N     N launches with a few bytes changed, from a fixed seed
+ *   spawn drip SHIM SPEC         the launch byte by byte, through a pipe and through a socket
+ *   spawn signal SHIM SPEC N     SIGTERM at N moments, spread over the length of a launch
+ *   spawn waiting SHIM SPEC      SIGTERM while fd 3 is silent, and in the middle of a launch
+ *   spawn gone SHIM SPEC         nobody reads fd 4 any more, or nobody ever takes anything out
+ *
+ * Leftovers are found by being a subreaper: whatever descends from a shim and outlives it becomes a
+ * child of this process. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/base.h"
+#include "proto/axvm.pb-c.h"
+
+enum { STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
+
+#define PATIENCE_MS 10000
+#define STREAM_MAX (4 * MIB)
+#define SIGNALS_MAX 8
+
+struct planned {
+	int signal_number;
+	uint64_t at_ms;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static _Noreturn void usage(void)
+{
+	fprintf(stderr, "spawn: see the head of tests/system/spawn.c\n");
+	exit(64);
+}
+
+/* ---- one child ------------------------------------------------------------------------------- */
+
+/* Starts it with `control` as fd 3 and `events` as fd 4; -1 leaves that number as it is. */
+static pid_t start(char *const argv[], int control, int events)
+{
+	pid_t pid = fork();
+
+	if (pid < 0) {
+		perror("spawn: fork");
+		exit(1);
+	}
+	if (pid > 0)
+		return pid;
+	/* Out of each other's way first. */
+	if (control >= 0)
+		control = fcntl(control, F_DUPFD_CLOEXEC, 10);
+	if (events >= 0)
+		events = fcntl(events, F_DUPFD_CLOEXEC, 10);
+	if ((control >= 0 && dup2(control, 3) < 0) || (events >= 0 && dup2(events, 4) < 0))
+		_exit(127);
+	execv(argv[0], argv);
+	_exit(127);
+}
+
+/* Waits up to `until_us`; true when it has ended. Nothing is reaped. */
+static bool ended_by(pid_t pid, uint64_t until_us)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	uint64_t now = now_us();
+	struct timespec left = { 0 };
+	int n;
+
+	if (fd < 0)
+		return errno == ESRCH;
+	if (until_us > now)
+		left = (struct timespec){ (time_t)((until_us - now) / 1000000),
+			                  (long)((until_us - now) % 1000000) * 1000 };
+	n = ppoll(&poll_fd, 1, &left, NULL);
+	close(fd);
+	return n > 0;
+}
+
+/* The child's status as a shell has it, or one of ours. Kills what does not end in time. */
+static int reap(pid_t pid, uint64_t until_us)
+{
+	bool in_time = ended_by(pid, until_us);
+	int wait_status = 0, rest;
+
+	if (!in_time)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR)
+		;
+	if (!in_time)
+		return STATUS_TIMEOUT;
+	/* Any other child is one that the shim left. */
+	if (waitpid(-1, &rest, WNOHANG) >= 0) {
+		fprintf(stderr, "spawn: a process was left behind\n");
+		return STATUS_LEFTOVER;
+	}
+	return WIFSIGNALED(wait_status) ? SIGNAL_BASE + WTERMSIG(wait_status)
+	                                : WEXITSTATUS(wait_status);
+}
+
+static int launch(char *shim, int control, int events)
+{
+	char *argv[] = { shim, NULL };
+
+	return reap(start(argv, control, events), now_us() + PATIENCE_MS * 1000);
+}
+
+/* ---- spawn run ------------------------------------------------------------------------------- */
+
+/* A shim that has written an event has long since taken charge of its signals. */
+static void await_event(pid_t pid, uint64_t until_us)
+{
+	struct stat st;
+
+	while (now_us() < until_us && fstat(4, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+		if (ended_by(pid, now_us() + 1000))
+			return;
+}
+
+static int run_with(char *const argv[], const struct planned *plan, size_t signals,
+                    uint64_t limit_ms, bool early)
+{
+	int before[5];
+	uint64_t start_us = now_us(), limit_us = start_us + limit_ms * 1000;
+	sigset_t blocked;
+	pid_t pid;
+	int status;
+
+	for (int fd = 0; fd < 5; fd++)
+		before[fd] = fcntl(fd, F_GETFL);
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < signals && early; i++)
+		sigaddset(&blocked, plan[i].signal_number);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	pid = start(argv, -1, -1);
+	if (signals > 0 && !early)
+		await_event(pid, limit_us);
+	start_us = now_us();
+	for (size_t i = 0; i < signals; i++)
+		if (!ended_by(pid, start_us + plan[i].at_ms * 1000))
+			kill(pid, plan[i].signal_number);
+	status = reap(pid, limit_us);
+	for (int fd = 0; fd < 5; fd++)
+		if (fcntl(fd, F_GETFL) != before[fd]) {
+			fprintf(stderr, "spawn: the flags of fd %d have changed\n", fd);
+			return STATUS_FLAGS;
+		}
+	return status;
+}
+
+static int command_run(int argc, char **argv)
+{
+	struct planned plan[SIGNALS_MAX];
+	size_t signals = 0;
+	uint64_t limit_ms = PATIENCE_MS;
+	bool early = false;
+	int option;
+
+	while ((option = getopt(argc, argv, "+t:s:e")) != -1) {
+		if (option == 't')
+			limit_ms = strtoull(optarg, NULL, 10);
+		else if (option == 'e')
+			early = true;
+		else if (option != 's' || signals == SIGNALS_MAX ||
+		         sscanf(optarg, "%d@%" SCNu64, &plan[signals].signal_number,
+		                &plan[signals].at_ms) != 2)
+			usage();
+		else
+			signals++;
+	}
+	if (optind >= argc)
+		usage();
+	return run_with(argv + optind, plan, signals, limit_ms, early);
+}
+
+/* ---- judging a stream ------------------------------------------------------------------------ */
+
+struct verdict {
+	Axvm__V1__Outcome outcome;
+	Axvm__V1__ErrorCode code; /* of the first error, or OK */
+	bool silent;              /* the stream is empty */
+};
+
+#define FAULT(...) (fprintf(stderr, "judge: " __VA_ARGS__), fputc('\n', stderr), false)
+
+/* Which status goes with an error code: the comments of enum ErrorCode. */
+static int status_of(Axvm__V1__ErrorCode code)
+{
+	static const struct {
+		unsigned first, last;
+		int status;
+	} classes[] = {
+		{ 1, 3, 64 },   { 10, 23, 65 }, { 30, 32, 66 }, { 40, 46, 69 },
+		{ 50, 50, 70 }, { 60, 61, 71 }, { 70, 71, 77 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		if (code >= classes[i].first && code <= classes[i].last)
+			return classes[i].status;
+	return -1;
+}
+
+/* A sentence has words. */
+static bool is_sentence(const char *text)
+{
+	return text && strlen(text) >= 12 && strchr(text, ' ');
+}
+
+static bool error_complete(const Axvm__V1__Error *error)
+{
+	if (!error->has_code || error->code == AXVM__V1__ERROR_CODE__OK)
+		return FAULT("an error without a code");
+	if (!error->has_stage || error->stage == AXVM__V1__STAGE__STAGE_UNSPECIFIED)
+		return FAULT("error %d without a stage", error->code);
+	if (!error->has_severity || !error->has_retryable)
+		return FAULT("error %d without severity or retryable", error->code);
+	if (!is_sentence(error->message))
+		return FAULT("error %d without a sentence", error->code);
+	return true;
+}
+
+static bool terminal_fits(const Axvm__V1__Terminal *terminal, int status)
+{
+	static const int of_outcome[] = {
+		[AXVM__V1__OUTCOME__POWER_OFF] = 0,     [AXVM__V1__OUTCOME__HALTED] = 0,
+		[AXVM__V1__OUTCOME__GUEST_RESET] = 32,  [AXVM__V1__OUTCOME__TRIPLE_FAULT] = 33,
+		[AXVM__V1__OUTCOME__GUEST_PANIC] = 34,  [AXVM__V1__OUTCOME__VCPU_FAILED] = 35,
+		[AXVM__V1__OUTCOME__STOPPED_BY_HOST] = 36,
+	};
+	bool failed = terminal->outcome >= AXVM__V1__OUTCOME__LAUNCH_FAILED;
+
+	if ((int)terminal->exit_status != status)
+		return FAULT("status %d, but the event says %u", status, terminal->exit_status);
+	if (!terminal->has_outcome || terminal->outcome == 0 || !terminal->has_stage)
+		return FAULT("no outcome or no stage");
+	if (!is_sentence(terminal->message) && strcmp(terminal->message ? terminal->message : "",
+	                                              "powered off"))
+		return FAULT("no sentence: %s", terminal->message);
+	for (size_t i = 0; i < terminal->n_errors; i++)
+		if (!error_complete(terminal->errors[i]))
+			return false;
+	if (failed && terminal->n_errors == 0)
+		return FAULT("failed without an error");
+	if (failed && status_of(terminal->errors[0]->code) != status)
+		return FAULT("status %d for error %d", status, terminal->errors[0]->code);
+	if (!failed && of_outcome[terminal->outcome] != status)
+		return FAULT("status %d for outcome %d", status, terminal->outcome);
+	return true;
+}
+
+/* Exactly one terminal event, the last; events numbered without a gap that is not accounted for;
+ * every error whole; the exit status that of the outcome or of the first error. */
+static bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret)
+{
+	Axvm__V1__EventStream *stream = axvm__v1__event_stream__unpack(NULL, length, bytes);
+	struct verdict verdict = { .silent = length == 0 };
+	uint64_t expected = 1;
+	size_t terminals = 0;
+	bool good = true;
+
+	if (!stream)
+		return FAULT("fd 4 holds no EventStream");
+	for (size_t i = 0; i < stream->n_events && good; i++) {
+		const Axvm__V1__Event *event = stream->events[i];
+
+		expected += event->dropped;
+		if (event->sequence != expected++)
+			good = FAULT("event %zu has number %" PRIu64, i, event->sequence);
+		if (event->body_case != AXVM__V1__EVENT__BODY_TERMINAL)
+			continue;
+		terminals++;
+		good = good && terminal_fits(event->terminal, status);
+		verdict.outcome = event->terminal->outcome;
+		if (event->terminal->n_errors > 0)
+			verdict.code = event->terminal->errors[0]->code;
+	}
+	if (good && terminals != 1)
+		good = FAULT("%zu terminal events, status %d", terminals, status);
+	if (good && stream->events[stream->n_events - 1]->body_case !=
+	                    AXVM__V1__EVENT__BODY_TERMINAL)
+		good = FAULT("the terminal event is not the last");
+	axvm__v1__event_stream__free_unpacked(stream, NULL);
+	if (ret)
+		*ret = verdict;
+	return good;
+}
+
+static size_t read_all(int fd, uint8_t *to, size_t size)
+{
+	size_t have = 0;
+	ssize_t n;
+
+	while (have < size && (n = read(fd, to + have, size - have)) > 0)
+		have += (size_t)n;
+	return have;
+}
+
+static uint8_t *buffer(void)
+{
+	static uint8_t bytes[STREAM_MAX];
+
+	return bytes;
+}
+
+static int command_judge(int argc, char **argv)
+{
+	size_t length = read_all(STDIN_FILENO, buffer(), STREAM_MAX);
+
+	if (argc != 2)
+		usage();
+	return judge(buffer(), length, atoi(argv[1]), NULL) ? 0 : 1;
+}
+
+/* ---- many launches --------------------------------------------------------------------------- */
+
+struct spec {
+	uint8_t bytes[64 * KIB];
+	size_t length;
+};
+
+static void load_spec(const char *path, struct spec *spec)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	spec->length = fd < 0 ? 0 : read_all(fd, spec->bytes, sizeof(spec->bytes));
+	if (spec->length == 0) {
+		fprintf(stderr, "spawn: cannot read %s\n", path);
+		exit(1);
+	}
+	close(fd);
+}
+
+static int file_of(const uint8_t *bytes, size_t length)
+{
+	int fd = memfd_create("stream", MFD_CLOEXEC);
+
+	if (fd < 0 || (length > 0 && write(fd, bytes, length) != (ssize_t)length)) {
+		perror("spawn: memfd");
+		exit(1);
+	}
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+static bool judge_file(int events, int status, struct verdict *ret)
+{
+	lseek(events, 0, SEEK_SET);
+	return judge(buffer(), read_all(events, buffer(), STREAM_MAX), status, ret);
+}
+
+/* A launch from files; false and a line when the stream does not fit the status. */
+static bool launch_bytes(char *shim, const uint8_t *bytes, size_t length, struct verdict *ret)
+{
+	int control = file_of(bytes, length), events = file_of(NULL, 0);
+	int status = launch(shim, control, events);
+	bool good = judge_file(events, status, ret);
+
+	close(control);
+	close(events);
+	return good;
+}
+
+static int command_truncate(char *shim, const struct spec *spec, unsigned count)
+{
+	(void)count;
+	for (size_t n = 0; n < spec->length; n++) {
+		Axvm__V1__ErrorCode wanted = n == 0 ? AXVM__V1__ERROR_CODE__SPEC_EMPTY
+		                                    : AXVM__V1__ERROR_CODE__SPEC_TRUNCATED;
+		struct verdict verdict = { 0 };
+
+		if (!launch_bytes(shim, spec->bytes, n, &verdict) || verdict.code != wanted) {
+			fprintf(stderr, "cut after %zu of %zu bytes: error %d\n", n, spec->length,
+			        verdict.code);
+			return 1;
+		}
+	}
+	printf("%zu launches\n", spec->length);
+	return 0;
+}
+
+static uint32_t next_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+static int command_mutate(char *shim, const struct spec *spec, unsigned count)
+{
+	uint32_t random = 0x2545f491;
+	unsigned refused = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct spec changed = *spec;
+		struct verdict verdict = { 0 };
+		unsigned changes = 1 + next_random(&random) % 3;
+
+		while (changes-- > 0)
+			changed.bytes[next_random(&random) % changed.length] =
+				(uint8_t)next_random(&random);
+		if (!launch_bytes(shim, changed.bytes, changed.length, &verdict)) {
+			fprintf(stderr, "launch %u of %u:", i, count);
+			for (size_t b = 0; b < changed.length; b++)
+				fprintf(stderr, " %02x", changed.bytes[b]);
+			fputc('\n', stderr);
+			return 1;
+		}
+		refused += verdict.outcome == AXVM__V1__OUTCOME__LAUNCH_FAILED;
+	}
+	printf("%u launches, %u refused\n", count, refused);
+	return refused > count / 2 ? 0 : 1;
+}
+
+static int command_drip(char *shim, const struct spec *spec, unsigned count)
+{
+	(void)count;
+	for (int kind = 0; kind < 2; kind++) {
+		char *argv[] = { shim, NULL };
+		int ends[2], events = file_of(NULL, 0), status;
+		struct verdict verdict = { 0 };
+		pid_t pid;
+
+		if (kind == 0 ? pipe2(ends, O_CLOEXEC)
+		              : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+			return 1;
+		pid = start(argv, ends[0], events);
+		close(ends[0]);
+		for (size_t i = 0; i < spec->length; i++) {
+			if (write(ends[1], spec->bytes + i, 1) != 1)
+				return 1;
+			usleep(200);
+		}
+		/* The other end stays open: the guest starts without waiting for it to close. */
+		status = reap(pid, now_us() + PATIENCE_MS * 1000);
+		close(ends[1]);
+		if (!judge_file(events, status, &verdict) || status != 32)
+			return 1;
+		close(events);
+	}
+	return 0;
+}
+
+/* Before its first stage is done SIGTERM has its usual effect; after that there is an event. */
+static int command_signal(char *shim, const struct spec *spec, unsigned count)
+{
+	unsigned killed = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		char *argv[] = { shim, NULL };
+		int control = file_of(spec->bytes, spec->length), events = file_of(NULL, 0), status;
+		uint64_t from = now_us();
+		struct verdict verdict = { 0 };
+		pid_t pid = start(argv, control, events);
+
+		(void)ended_by(pid, from + i * 8000 / count);
+		kill(pid, SIGTERM);
+		status = reap(pid, now_us() + PATIENCE_MS * 1000);
+		if (status == SIGNAL_BASE + SIGTERM) {
+			killed++;
+		} else if (!judge_file(events, status, &verdict) || status != 36) {
+			fprintf(stderr, "SIGTERM after %u us: status %d\n", i * 8000 / count,
+			        status);
+			return 1;
+		}
+		close(control);
+		close(events);
+	}
+	printf("%u launches, %u ended before their first stage\n", count, killed);
+	return killed < count ? 0 : 1;
+}
+
+/* fd 3 is an open pipe with `bytes` of a launch in it; SIGTERM has to end the wait. */
+static bool ends_while_waiting(char *shim, const struct spec *spec, size_t bytes)
+{
+	char *argv[] = { shim, NULL };
+	int ends[2], events = file_of(NULL, 0), status;
+	bool good;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || write(ends[1], spec->bytes, bytes) != (ssize_t)bytes)
+		return false;
+	pid = start(argv, ends[0], events);
+	close(ends[0]);
+	if (ended_by(pid, now_us() + 100000))
+		return FAULT("it did not wait for the rest of fd 3");
+	kill(pid, SIGTERM);
+	status = reap(pid, now_us() + 3000000);
+	good = status != STATUS_TIMEOUT && judge_file(events, status, NULL);
+	if (!good)
+		fprintf(stderr, "SIGTERM with %zu bytes of a launch on fd 3: status %d\n", bytes,
+		        status);
+	close(ends[1]);
+	close(events);
+	return good;
+}
+
+static int command_waiting(char *shim, const struct spec *spec, unsigned count)
+{
+	(void)count;
+	return !(ends_while_waiting(shim, spec, 0) &
+	         ends_while_waiting(shim, spec, spec->length / 2));
+}
+
+/* fd 4 is a pipe of one page: full from the start, or without a reader. */
+static bool ends_unread(char *shim, const struct spec *spec, bool full, bool control_closed)
+{
+	static const uint8_t filling[4096];
+	int ends[2], control = file_of(spec->bytes, control_closed ? 0 : spec->length), status;
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETPIPE_SZ, sizeof(filling)) < 0)
+		return false;
+	if (full && write(ends[1], filling, sizeof(filling)) != (ssize_t)sizeof(filling))
+		return false;
+	if (!full)
+		close(ends[0]);
+	status = launch(shim, control, ends[1]);
+	if (full)
+		close(ends[0]);
+	close(ends[1]);
+	close(control);
+	if (status == (control_closed ? 65 : 32))
+		return true;
+	fprintf(stderr, "fd 4 %s: status %d\n", full ? "full" : "without a reader", status);
+	return false;
+}
+
+static int command_gone(char *shim, const struct spec *spec, unsigned count)
+{
+	bool good = true;
+
+	(void)count;
+	for (int i = 0; i < 4; i++)
+		good &= ends_unread(shim, spec, i & 1, i & 2);
+	return !good;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int (*run)(char *shim, const struct spec *spec, unsigned count);
+		bool counted;
+	} commands[] = {
+		{ "truncate", command_truncate, false }, { "mutate", command_mutate, true },
+		{ "drip", command_drip, false },         { "signal", command_signal, true },
+		{ "waiting", command_waiting, false },   { "gone", command_gone, false },
+	};
+	static struct spec spec;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (argc >= 2 && strcmp(argv[1], "run") == 0)
+		return command_run(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "judge") == 0)
+		return command_judge(argc - 1, argv + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (argc != 4 + commands[i].counted || strcmp(argv[1], commands[i].name))
+			continue;
+		load_spec(argv[3], &spec);
+		return commands[i].run(argv[2], &spec,
+		                       commands[i].counted ? (unsigned)atoi(argv[4]) : 0);
+	}
+	usage();
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-console through a real io_uring, with pipes, files and readers that stall or leave. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_console.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "virtio/console.h"
+#include "virtio_driver.h"
+
+#define RX 0
+#define TX 1
+#define SIZE 16
+#define RX_DATA 0x60000
+#define TX_DATA 0x80000
+#define FEATURES                                                                                   \
+	(VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_CONSOLE_F_SIZE) |              \
+	 VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX))
+
+static struct test_machine m;
+static struct console console;
+static struct driver driver;
+static struct ring rings[2];
+static int out_pipe[2];
+static int in_pipe[2];
+
+static void create(int output, int input, size_t buffer)
+{
+	const struct console_spec spec = {
+		.output_fd = output,
+		.input_fd = input,
+		.columns = 80,
+		.rows = 25,
+		.buffer_bytes = buffer,
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	machine_init(&m);
+	memset(&console, 0, sizeof(console));
+	cr_assert_eq(console_create(&console, &spec, &m.host), 0);
+	cr_assert_eq(console_add_early_ports(&console, &m.ports), 0);
+}
+
+static void bring_up(void)
+{
+	driver_reset(&driver);
+	ring_init(&rings[RX], &m.memory, SIZE, 0x10000);
+	ring_init(&rings[TX], &m.memory, SIZE, 0x20000);
+	cr_assert(driver_negotiate(&driver, FEATURES));
+	common_out(&driver, VIRTIO_PCI_COMMON_MSIX, 2, 2);
+	driver_queue(&driver, RX, &rings[RX]);
+	driver_queue(&driver, TX, &rings[TX]);
+	driver_ok(&driver);
+}
+
+static void start(int output, int input, size_t buffer)
+{
+	create(output, input, buffer);
+	machine_start(&m);
+	driver_probe(&driver, &m, 1);
+	bring_up();
+}
+
+static void set_up(void)
+{
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(in_pipe, O_CLOEXEC), 0);
+	start(out_pipe[1], in_pipe[0], 0);
+}
+
+static void tear_down(void)
+{
+	machine_stop(&m, 100);
+	console_destroy(&console);
+	machine_done(&m);
+}
+
+/* Transmits and waits for the completion, which must come whatever the reader does. */
+static void transmit(const void *data, uint32_t length)
+{
+	uint16_t done = ring_used_idx(&rings[TX]);
+
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(TX_DATA), data, length), 0);
+	ring_desc(&rings[TX], 0, TX_DATA, length, 0, 0);
+	ring_offer(&rings[TX], 0);
+	driver_kick(&driver, TX);
+	driver_await_used(&rings[TX], (uint16_t)(done + 1));
+}
+
+static void offer_receive(uint16_t index, uint32_t length)
+{
+	ring_desc(&rings[RX], index, RX_DATA + index * 4096u, length, VRING_DESC_F_WRITE, 0);
+	ring_offer(&rings[RX], index);
+	driver_kick(&driver, RX);
+}
+
+static void expect(int fd, const char *text)
+{
+	char buffer[256] = { 0 };
+	size_t have = 0;
+
+	while (have < strlen(text)) {
+		ssize_t n = read(fd, buffer + have, strlen(text) - have);
+
+		cr_assert_gt(n, 0);
+		have += (size_t)n;
+	}
+	cr_assert_str_eq(buffer, text);
+}
+
+static struct console_stats stats(void)
+{
+	struct console_stats s;
+
+	console_get_stats(&console, &s);
+	return s;
+}
+
+Test(console, output_reaches_the_pipe, .init = set_up, .fini = tear_down)
+{
+	transmit("hello, ", 7);
+	transmit("world\n", 6);
+	expect(out_pipe[0], "hello, world\n");
+	while (driver_interrupts(&driver, TX) == 0)
+		pause_a_little();
+	cr_assert_eq(ring_used(&rings[TX], 0).length, 0);
+	cr_assert_eq(stats().bytes_dropped, 0);
+}
+
+Test(console, input_reaches_the_guest, .init = set_up, .fini = tear_down)
+{
+	cr_assert_eq(write(in_pipe[1], "abcdefgh", 8), 8);
+	offer_receive(0, 5);
+	driver_await_used(&rings[RX], 1);
+	cr_assert_eq(ring_used(&rings[RX], 0).length, 5);
+	cr_assert_arr_eq(guest_memory_at(&m.memory, GPA(RX_DATA), 5), "abcde", 5);
+	offer_receive(1, 4096);
+	driver_await_used(&rings[RX], 2);
+	cr_assert_eq(ring_used(&rings[RX], 1).length, 3);
+	while (driver_interrupts(&driver, RX) == 0)
+		pause_a_little();
+	/* And again, after the pipe was empty. */
+	offer_receive(2, 4096);
+	cr_assert_eq(write(in_pipe[1], "x", 1), 1);
+	driver_await_used(&rings[RX], 3);
+}
+
+Test(console, input_stays_in_the_pipe_while_the_guest_has_no_buffers, .init = set_up,
+     .fini = tear_down)
+{
+	char byte;
+
+	cr_assert_eq(write(in_pipe[1], "kept", 4), 4);
+	for (int i = 0; i < 20; i++)
+		pause_a_little();
+	cr_assert_eq(fcntl(in_pipe[0], F_SETFL, O_NONBLOCK), 0);
+	cr_assert_eq(read(in_pipe[0], &byte, 1), 1);
+	cr_assert_eq(byte, 'k');
+}
+
+Test(console, the_end_of_input_is_no_failure, .init = set_up, .fini = tear_down)
+{
+	offer_receive(0, 16);
+	close(in_pipe[1]);
+	transmit("still here", 10);
+	expect(out_pipe[0], "still here");
+	cr_assert_eq(atomic_load(&m.event_count), 0);
+	cr_assert_eq(ring_used_idx(&rings[RX]), 0);
+}
+
+Test(console, a_stalled_reader_costs_output_not_time)
+{
+	char block[4096];
+	char *all;
+	size_t got = 0;
+	ssize_t n;
+
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	start(out_pipe[1], -1, 16384);
+	for (int i = 0; i < 64; i++) {
+		memset(block, 'a' + i % 26, sizeof(block));
+		transmit(block, sizeof(block));
+	}
+	cr_assert_gt(stats().bytes_dropped, 0);
+	machine_await_events(&m, 1);
+	cr_assert_not(m.events[0].needs_reset);
+	cr_assert_eq(atomic_load(&m.event_count), 1, "one event a spell");
+	cr_assert_eq(driver_status(&driver) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+	/* The reader comes back: what was first is there, and what is written now. */
+	all = malloc(1 << 20);
+	while (stats().bytes_out + stats().bytes_dropped < 64 * sizeof(block)) {
+		n = read(out_pipe[0], all + got, (1 << 20) - got);
+		cr_assert_gt(n, 0);
+		got += (size_t)n;
+	}
+	transmit("END", 3);
+	while (got < 3 || memcmp(all + got - 3, "END", 3) != 0) {
+		n = read(out_pipe[0], all + got, (1 << 20) - got);
+		cr_assert_gt(n, 0);
+		got += (size_t)n;
+	}
+	for (size_t i = 0; i < 16384; i++)
+		cr_assert_eq(all[i], 'a' + (char)(i / sizeof(block) % 26));
+	cr_assert_eq(stats().bytes_out, got);
+	cr_assert_eq(stats().bytes_out + stats().bytes_dropped, 64 * sizeof(block) + 3);
+	/* A second spell, a second event. */
+	for (int i = 0; i < 64; i++)
+		transmit(block, sizeof(block));
+	machine_await_events(&m, 2);
+	free(all);
+	tear_down();
+}
+
+Test(console, a_reset_while_a_write_is_stalled)
+{
+	static char block[4096];
+
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	start(out_pipe[1], -1, 128 * KIB);
+	for (int i = 0; i < 20; i++)
+		transmit(block, sizeof(block));
+	bring_up();
+	transmit("after", 5);
+	cr_assert_eq(ring_used_idx(&rings[TX]), 1);
+	for (int i = 0; i < 20; i++)
+		for (size_t got = 0; got < sizeof(block);) {
+			ssize_t n = read(out_pipe[0], block, sizeof(block) - got);
+
+			cr_assert_gt(n, 0);
+			got += (size_t)n;
+		}
+	expect(out_pipe[0], "after");
+	tear_down();
+}
+
+Test(console, a_reset_while_a_read_waits_keeps_the_input, .init = set_up, .fini = tear_down)
+{
+	offer_receive(0, 16);
+	bring_up();
+	cr_assert_eq(write(in_pipe[1], "late", 4), 4);
+	for (int i = 0; i < 20; i++)
+		pause_a_little();
+	cr_assert_eq(ring_used_idx(&rings[RX]), 0, "no buffers were offered since");
+	offer_receive(0, 16);
+	driver_await_used(&rings[RX], 1);
+	cr_assert_arr_eq(guest_memory_at(&m.memory, GPA(RX_DATA), 4), "late", 4);
+}
+
+Test(console, a_reader_that_leaves, .init = set_up, .fini = tear_down)
+{
+	close(out_pipe[0]);
+	transmit("lost", 4);
+	machine_await_events(&m, 1);
+	cr_assert_eq(m.events[0].error, EPIPE);
+	cr_assert_not(m.events[0].needs_reset);
+	transmit("lost too", 8);
+	while (stats().bytes_dropped < 12)
+		pause_a_little();
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+}
+
+Test(console, output_that_is_not_blocking, .init = set_up, .fini = tear_down)
+{
+	char block[4096] = { 0 };
+	size_t got = 0;
+
+	cr_assert_eq(fcntl(out_pipe[1], F_SETFL, O_NONBLOCK), 0);
+	for (int i = 0; i < 40; i++)
+		transmit(block, sizeof(block));
+	while (got < 40 * sizeof(block)) {
+		ssize_t n = read(out_pipe[0], block, sizeof(block));
+
+		cr_assert_gt(n, 0);
+		got += (size_t)n;
+	}
+	while (stats().bytes_out < got)
+		pause_a_little();
+	cr_assert_eq(atomic_load(&m.event_count), 0);
+}
+
+Test(console, a_file_is_appended_to)
+{
+	char text[32] = { 0 };
+	int fd = memfd_create("console", MFD_CLOEXEC);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, "before ", 7), 7);
+	start(fd, -1, 0);
+	transmit("one ", 4);
+	transmit("two", 3);
+	while (stats().bytes_out < 7)
+		pause_a_little();
+	cr_assert_eq(pread(fd, text, sizeof(text), 0), 14);
+	cr_assert_str_eq(text, "before one two");
+	tear_down();
+}
+
+Test(console, no_output_and_no_input)
+{
+	start(-1, -1, 0);
+	transmit("nothing", 7);
+	offer_receive(0, 16);
+	transmit("nothing", 7);
+	cr_assert_eq(stats().bytes_dropped, 14);
+	cr_assert_eq(atomic_load(&m.event_count), 0);
+	tear_down();
+}
+
+Test(console, the_last_words_are_waited_for)
+{
+	char text[32] = { 0 };
+
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	start(out_pipe[1], -1, 0);
+	/* Offered and kicked, and not waited for: as a guest that powers off. */
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(TX_DATA), "goodbye", 7), 0);
+	ring_desc(&rings[TX], 0, TX_DATA, 7, 0, 0);
+	ring_offer(&rings[TX], 0);
+	driver_kick(&driver, TX);
+	machine_stop(&m, 1000);
+	cr_assert_eq(read(out_pipe[0], text, sizeof(text)), 7);
+	cr_assert_str_eq(text, "goodbye");
+	tear_down();
+}
+
+Test(console, a_stop_does_not_wait_for_a_stalled_reader_for_ever)
+{
+	static char block[4096];
+
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(in_pipe, O_CLOEXEC), 0);
+	start(out_pipe[1], in_pipe[0], 0);
+	offer_receive(0, 16);
+	for (int i = 0; i < 40; i++)
+		transmit(block, sizeof(block));
+	machine_stop(&m, 50);
+	tear_down();
+}
+
+Test(console, its_size_can_change, .init = set_up, .fini = tear_down)
+{
+	uint64_t base = driver.bar + VIRTIO_BAR_DEVICE;
+
+	cr_assert_eq(mmio_in(&m, base, 4), 25 << 16 | 80);
+	console_resize(&console, 132, 50);
+	cr_assert_eq(mmio_in(&m, base, 4), 50 << 16 | 132);
+	while (driver_interrupts(&driver, 2) == 0)
+		pause_a_little();
+}
+
+Test(console, the_early_console, .init = set_up, .fini = tear_down)
+{
+	uint8_t byte = 0;
+	const char *text = "early\n";
+
+	bus_read(&m.ports, LAYOUT_PORT_UART + 5, &byte, 1);
+	cr_assert_eq(byte, 0x60);
+	bus_read(&m.ports, LAYOUT_PORT_UART + 1, &byte, 1);
+	cr_assert_eq(byte, 0);
+	/* The divisor latch takes what is no output. */
+	bus_write(&m.ports, LAYOUT_PORT_UART + 3, "\x83", 1);
+	bus_write(&m.ports, LAYOUT_PORT_UART, "\x01", 1);
+	bus_write(&m.ports, LAYOUT_PORT_UART + 3, "\x03", 1);
+	for (const char *c = text; *c; c++)
+		bus_write(&m.ports, c == text ? LAYOUT_PORT_DEBUG : LAYOUT_PORT_UART, c, 1);
+	expect(out_pipe[0], text);
+	cr_assert_eq(m.ports.unmatched_writes + m.ports.unmatched_reads, 0);
+}
+
+Test(console, bytes_before_the_loop_runs_are_kept)
+{
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	create(out_pipe[1], -1, 0);
+	console_append(&console, "first ", 6);
+	machine_start(&m);
+	console_append(&console, "second", 6);
+	expect(out_pipe[0], "first second");
+	tear_down();
+}
+
+/* The kernels at hand wait by themselves; a kernel that does not must cost nothing either. */
+Test(console, a_write_or_read_that_would_block_is_tried_again)
+{
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(in_pipe, O_CLOEXEC), 0);
+	create(out_pipe[1], in_pipe[0], 0);
+	console_append(&console, "x", 1);
+	console.write_op.done(&console.write_op, -EAGAIN, 0);
+	console.read_op.done(&console.read_op, -EAGAIN, 0);
+	machine_start(&m);
+	expect(out_pipe[0], "x");
+	driver_probe(&driver, &m, 1);
+	bring_up();
+	offer_receive(0, 16);
+	cr_assert_eq(write(in_pipe[1], "y", 1), 1);
+	driver_await_used(&rings[RX], 1);
+	cr_assert_eq(atomic_load(&m.event_count), 0);
+	tear_down();
+}
+
+Test(console, an_idle_console_makes_no_turns, .init = set_up, .fini = tear_down)
+{
+	uint64_t turns;
+
+	transmit("x", 1);
+	expect(out_pipe[0], "x");
+	while (stats().bytes_out < 1)
+		pause_a_little();
+	for (int i = 0; i < 50; i++)
+		pause_a_little();
+	turns = atomic_load(&m.loop.stats.turns);
+	for (int i = 0; i < 50; i++)
+		pause_a_little();
+	cr_assert_eq(atomic_load(&m.loop.stats.turns), turns);
+	cr_assert_eq(atomic_load(&m.loop.stats.overflows), 0);
+}

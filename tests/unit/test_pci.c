@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* The PCI host: what a guest sees in ECAM, and BARs that are sized, moved and laid over one
+ * another. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <string.h>
+
+#include "bus/pci.h"
+#include "fake_fabric.h"
+
+#define BAR_SIZE 0x4000u
+#define DOORBELL 0x1000u
+
+struct card {
+	struct pci_function function;
+	struct pci_doorbell doorbell;
+	uint32_t offset, width;
+	uint64_t value;
+	uint32_t hits;
+};
+
+static struct fake_fabric fake;
+static struct bus mmio;
+static struct pci_host host;
+static struct card cards[2];
+
+static uint64_t card_read(void *context, uint32_t offset, uint32_t width)
+{
+	struct card *card = context;
+
+	card->offset = offset;
+	card->width = width;
+	card->hits++;
+	return 0xa5a5a5a5a5a5a5a5;
+}
+
+static void card_write(void *context, uint32_t offset, uint32_t width, uint64_t value)
+{
+	struct card *card = context;
+
+	(void)card_read(context, offset, width);
+	card->value = value;
+}
+
+static const struct pci_function_ops card_ops = { .bar_read = card_read, .bar_write = card_write };
+
+static uint64_t config_address(uint32_t slot, uint32_t reg)
+{
+	return LAYOUT_ECAM + ((uint64_t)slot << 15) + reg;
+}
+
+static uint64_t in(uint64_t address, uint32_t width)
+{
+	uint64_t value = 0;
+
+	bus_read(&mmio, address, &value, width);
+	return value;
+}
+
+static void out(uint64_t address, uint64_t value, uint32_t width)
+{
+	bus_write(&mmio, address, &value, width);
+}
+
+static uint32_t config_in(uint32_t slot, uint32_t reg, uint32_t width)
+{
+	return (uint32_t)in(config_address(slot, reg), width);
+}
+
+static void config_out(uint32_t slot, uint32_t reg, uint32_t value, uint32_t width)
+{
+	out(config_address(slot, reg), value, width);
+}
+
+static void set_up(void)
+{
+	const struct pci_identity identity = {
+		.vendor = 0x1234, .device = 0x5678, .class_code = 0x018000, .revision = 9,
+	};
+
+	memset(&mmio, 0, sizeof(mmio));
+	memset(cards, 0, sizeof(cards));
+	fake_fabric_init(&fake);
+	cr_assert_eq(pci_host_init(&host, &fake.fabric, &mmio), 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(cards); i++) {
+		struct card *card = &cards[i];
+		uint32_t slot = 0;
+
+		pci_function_init(&card->function, &identity, BAR_SIZE);
+		card->function.ops = &card_ops;
+		card->function.context = card;
+		card->doorbell =
+			(struct pci_doorbell){ .offset = DOORBELL, .eventfd = 100 + (int)i };
+		card->function.doorbells = &card->doorbell;
+		card->function.doorbell_count = 1;
+		cr_assert_eq(pci_host_attach(&host, &card->function, &slot), 0);
+		cr_assert_eq(slot, i + 1);
+	}
+	fake.calls = 0;
+}
+
+static void tear_down(void)
+{
+	pci_host_done(&host);
+}
+
+static uint32_t bar_of(uint32_t slot)
+{
+	return config_in(slot, PCI_BASE_ADDRESS_0, 4);
+}
+
+Test(pci, what_is_there_and_what_is_not, .init = set_up, .fini = tear_down)
+{
+	cr_assert_eq(config_in(0, PCI_VENDOR_ID, 4), 0x00081b36);
+	cr_assert_eq(config_in(0, PCI_CLASS_REVISION, 4), 0x06000000);
+	cr_assert_eq(config_in(1, PCI_VENDOR_ID, 4), 0x56781234);
+	cr_assert_eq(config_in(1, PCI_CLASS_REVISION, 4), 0x01800009);
+	cr_assert_eq(config_in(1, PCI_HEADER_TYPE, 1), 0);
+	cr_assert_eq(config_in(1, PCI_INTERRUPT_PIN, 1), 0);
+	cr_assert_eq(config_in(3, PCI_VENDOR_ID, 4), 0xffffffff);
+	cr_assert_eq(config_in(31, PCI_VENDOR_ID, 2), 0xffff);
+	cr_assert_eq(in(config_address(1, 0) + 0x1000, 4), 0xffffffff, "function 1");
+	cr_assert_eq(config_in(1, 0x100, 4), 0, "no extended capabilities");
+	cr_assert_eq(config_in(1, 0xfff, 1), 0);
+}
+
+Test(pci, any_width_and_alignment_is_safe, .init = set_up, .fini = tear_down)
+{
+	for (uint32_t reg = 0; reg < 0x1000; reg++) {
+		for (uint32_t width = 1; width <= 8; width *= 2) {
+			(void)in(config_address(1, reg), width);
+			out(config_address(1, reg), ~0ULL, width);
+		}
+	}
+	for (uint64_t address = LAYOUT_ECAM; address < LAYOUT_ECAM + LAYOUT_ECAM_SIZE;
+	     address += 509)
+		(void)in(address, 8);
+	cr_assert_eq(config_in(1, PCI_VENDOR_ID, 4), 0x56781234, "read-only stays");
+	cr_assert_eq(in(config_address(1, 0xffe), 4), 0xffffffff, "across two functions");
+	cr_assert_eq(in(config_address(1, 3), 2) & 0xff, 0x56, "unaligned reads are bytes");
+}
+
+Test(pci, bars_are_placed_apart_and_aligned, .init = set_up, .fini = tear_down)
+{
+	cr_assert_eq(bar_of(1), LAYOUT_BAR_WINDOW);
+	cr_assert_eq(bar_of(2), LAYOUT_BAR_WINDOW + BAR_SIZE);
+	cr_assert(fake_fabric_has(&fake, bar_of(1) + DOORBELL, 100));
+	cr_assert(fake_fabric_has(&fake, bar_of(2) + DOORBELL, 101));
+}
+
+Test(pci, a_bar_answers_when_decoding_is_on, .init = set_up, .fini = tear_down)
+{
+	uint32_t base = bar_of(1);
+
+	cr_assert_eq(in(base, 4), 0xffffffff);
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	cr_assert_eq(in(base + 0x123, 4), 0xa5a5a5a5);
+	cr_assert_eq(cards[0].offset, 0x123);
+	out(base + 8, 0x1122334455667788, 8);
+	cr_assert_eq(cards[0].value, 0x1122334455667788);
+	cards[0].hits = 0;
+	cr_assert_eq(in(base + BAR_SIZE - 2, 4), 0xffffffff, "across the end");
+	cr_assert_eq(in(base + BAR_SIZE, 4), 0xffffffff, "the next card does not decode");
+	cr_assert_eq(cards[0].hits + cards[1].hits, 0);
+	config_out(1, PCI_COMMAND, 0, 2);
+	cr_assert_eq(in(base, 4), 0xffffffff);
+}
+
+Test(pci, sizing_costs_nothing, .init = set_up, .fini = tear_down)
+{
+	uint32_t base = bar_of(1);
+
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	/* Linux: decoding off, all ones, read, restore, decoding on. */
+	config_out(1, PCI_COMMAND, 0, 2);
+	config_out(1, PCI_BASE_ADDRESS_0, ~0u, 4);
+	cr_assert_eq(bar_of(1), ~(BAR_SIZE - 1));
+	config_out(1, PCI_BASE_ADDRESS_0, base, 4);
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	config_out(1, PCI_BASE_ADDRESS_1, ~0u, 4);
+	cr_assert_eq(config_in(1, PCI_BASE_ADDRESS_1, 4), 0, "there is one BAR");
+	config_out(1, PCI_ROM_ADDRESS, ~0u, 4);
+	cr_assert_eq(config_in(1, PCI_ROM_ADDRESS, 4), 0, "and no ROM");
+	cr_assert_eq(fake.calls, 0);
+	cr_assert(fake_fabric_has(&fake, base + DOORBELL, 100));
+}
+
+Test(pci, a_bar_that_moves_takes_its_doorbells_along, .init = set_up, .fini = tear_down)
+{
+	uint32_t old = bar_of(1);
+	uint32_t new = LAYOUT_BAR_WINDOW + 0x100000;
+
+	config_out(1, PCI_BASE_ADDRESS_0, new, 4);
+	cr_assert_eq(fake.calls, 0, "not before it decodes");
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	cr_assert(fake_fabric_has(&fake, new + DOORBELL, 100));
+	cr_assert_not(fake_fabric_has(&fake, old + DOORBELL, 100));
+	cr_assert_eq(in(new, 1), 0xa5);
+	cr_assert_eq(in(old, 1), 0xff);
+	/* Byte by byte works as well. */
+	config_out(1, PCI_BASE_ADDRESS_0 + 2, 0x20, 1);
+	cr_assert_eq(in(LAYOUT_BAR_WINDOW + 0x200000, 1), 0xa5);
+	cr_assert(fake_fabric_has(&fake, LAYOUT_BAR_WINDOW + 0x200000 + DOORBELL, 100));
+}
+
+Test(pci, a_bar_outside_the_window_answers_nowhere, .init = set_up, .fini = tear_down)
+{
+	const uint32_t places[] = { 0,
+		                    0x10000,
+		                    LAYOUT_BAR_WINDOW - BAR_SIZE,
+		                    LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE,
+		                    LAYOUT_ECAM,
+		                    0xfee00000,
+		                    ~0u };
+
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		config_out(1, PCI_BASE_ADDRESS_0, places[i], 4);
+		cr_assert_not(fake_fabric_has(
+			&fake, (places[i] & ~(BAR_SIZE - 1)) + DOORBELL, 100));
+		cards[0].hits = 0;
+		for (uint64_t at = LAYOUT_BAR_WINDOW;
+		     at < LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE; at += BAR_SIZE)
+			cr_assert_eq(in(at, 4), 0xffffffff);
+		cr_assert_eq(cards[0].hits, 0);
+	}
+	config_out(1, PCI_BASE_ADDRESS_0, LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE - BAR_SIZE, 4);
+	cr_assert_eq(in(LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE - 4, 4), 0xa5a5a5a5);
+}
+
+Test(pci, of_two_on_one_address_the_first_answers, .init = set_up, .fini = tear_down)
+{
+	uint32_t base = bar_of(1);
+	uint32_t second = bar_of(2);
+
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	config_out(2, PCI_BASE_ADDRESS_0, base, 4);
+	config_out(2, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	(void)in(base, 4);
+	cr_assert_eq(cards[0].hits, 1);
+	cr_assert_eq(cards[1].hits, 0);
+	cr_assert(fake_fabric_has(&fake, base + DOORBELL, 100));
+	cr_assert_not(fake_fabric_has(&fake, base + DOORBELL, 101));
+	cr_assert_not(fake_fabric_has(&fake, second + DOORBELL, 101), "nor where it was");
+	/* The first goes away: the second answers, and its doorbells are there. */
+	config_out(1, PCI_COMMAND, 0, 2);
+	(void)in(base, 4);
+	cr_assert_eq(cards[1].hits, 1);
+	cr_assert(fake_fabric_has(&fake, base + DOORBELL, 101));
+	cr_assert_not(fake_fabric_has(&fake, base + DOORBELL, 100));
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	cr_assert(fake_fabric_has(&fake, base + DOORBELL, 100));
+	cr_assert_not(fake_fabric_has(&fake, base + DOORBELL, 101));
+}
+
+Test(pci, doorbells_that_are_refused_are_counted, .init = set_up, .fini = tear_down)
+{
+	fake.fail_doorbell = -ENOSPC;
+	config_out(1, PCI_BASE_ADDRESS_0, LAYOUT_BAR_WINDOW + 0x100000, 4);
+	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	cr_assert_eq(host.doorbell_errors, 1);
+	cr_assert_eq(in(LAYOUT_BAR_WINDOW + 0x100000, 1), 0xa5, "it works by exits");
+}
+
+Test(pci, capabilities_are_a_list, .init = set_up, .fini = tear_down)
+{
+	struct pci_function function;
+	const struct pci_identity identity = { .vendor = 1 };
+	const uint8_t body[6] = { 1, 2, 3, 4, 5, 6 };
+	uint8_t first = 0;
+	uint8_t second = 0;
+	uint8_t offset = 0;
+	int r;
+
+	pci_function_init(&function, &identity, PCI_NO_BAR);
+	cr_assert_eq(function.config[PCI_STATUS] & PCI_STATUS_CAP_LIST, 0);
+	cr_assert_eq(pci_add_capability(&function, 9, body, 5, &first), 0);
+	cr_assert_eq(pci_add_capability(&function, 0x11, body, 6, &second), 0);
+	cr_assert(function.config[PCI_STATUS] & PCI_STATUS_CAP_LIST);
+	cr_assert_eq(function.config[PCI_CAPABILITY_LIST], first);
+	cr_assert_eq(function.config[first], 9);
+	cr_assert_eq(function.config[first + 1], second);
+	cr_assert_eq(second % 4, 0);
+	cr_assert_eq(function.config[second + 1], 0);
+	cr_assert_arr_eq(&function.config[second + 2], body, 6);
+	while ((r = pci_add_capability(&function, 9, body, 6, &offset)) == 0)
+		;
+	cr_assert_eq(r, -ENOSPC);
+}
+
+Test(pci, the_bus_is_full_in_the_end, .init = set_up, .fini = tear_down)
+{
+	static struct pci_function more[LAYOUT_PCI_DEVICES_MAX];
+	const struct pci_identity identity = { .vendor = 1 };
+	uint32_t slot = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(more) && r == 0; i++) {
+		pci_function_init(&more[i], &identity, BAR_SIZE);
+		r = pci_host_attach(&host, &more[i], &slot);
+	}
+	cr_assert_eq(r, -ENOSPC);
+	cr_assert_eq(slot, LAYOUT_PCI_DEVICES_MAX - 1);
+}
