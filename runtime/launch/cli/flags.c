@@ -8,16 +8,23 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* A flag of which a wrong name may be a slip: one begins with the other. */
+/* The flag that a wrong name may be a slip for: the one with which it has most in common. */
 static const struct flag *similar(const struct flags *flags, const char *name, size_t length)
 {
-	for (size_t i = 0; i < flags->count; i++) {
-		size_t n = MIN(length, strlen(flags->rows[i].name));
+	const struct flag *best = NULL;
+	size_t most = 2;
 
-		if (n >= 2 && strncmp(flags->rows[i].name, name, n) == 0)
-			return &flags->rows[i];
+	for (size_t i = 0; i < flags->count; i++) {
+		size_t n = 0;
+
+		while (n < length && flags->rows[i].name[n] == name[n])
+			n++;
+		if (n > most) {
+			most = n;
+			best = &flags->rows[i];
+		}
 	}
-	return NULL;
+	return best;
 }
 
 static const struct flag *find(const struct flags *flags, const char *name, size_t length)
