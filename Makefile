@@ -39,6 +39,7 @@ help:
 	@echo 'make lab        the tests that need an emulated two-node host'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make bench      measurements, side by side in one run'
+	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
 
@@ -157,6 +158,7 @@ $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
+system: $(B)/tests/fifty
 # As an orchestrator would: the header, the library and protobuf-c.
 $(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
@@ -262,6 +264,64 @@ $(B)/tests/spawn: $(B)/obj/tests/system/spawn.o $(B)/libaxvm-core.a
 system: all $(B)/tests/spawn
 	B=$(B) tests/system/run
 # ---- end of system tests ------------------------------------------------------------------------
+
+# ---- install ------------------------------------------------------------------------------------
+# make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MAN_SRCS := $(wildcard runtime/launch/man/*.scd)
+MAN_PAGES := $(patsubst runtime/launch/man/%.scd,$(B)/man/%,$(MAN_SRCS))
+DEB := $(B)/axvm_$(AXVM_VERSION)_amd64.deb
+
+$(B)/man/%: runtime/launch/man/%.scd | $(B)/.packages-install
+	@mkdir -p $(@D)
+	$(call say,MAN)
+	$(Q)scdoc <$< >$@
+
+$(B)/completion/%: $(B)/axvm
+	@mkdir -p $(@D)
+	$(Q)$(B)/axvm completion $* >$@
+
+# FROM is what is built, TO where it goes, one line each: install and uninstall cannot differ.
+INSTALLED = \
+	755:$(B)/axvm:$(PREFIX)/bin/axvm \
+	755:$(B)/axvm-shim:$(PREFIX)/sbin/axvm-shim \
+	644:$(B)/libaxvm.a:$(LIBDIR)/libaxvm.a \
+	644:$(B)/$(AXVM_SONAME):$(LIBDIR)/$(AXVM_SONAME) \
+	644:$(B)/libaxvm.pc:$(LIBDIR)/pkgconfig/libaxvm.pc \
+	644:runtime/launch/axvm.h:$(PREFIX)/include/axvm/axvm.h \
+	644:$(B)/gen/proto/axvm.pb-c.h:$(PREFIX)/include/axvm/proto/axvm.pb-c.h \
+	644:proto/axvm.proto:$(PREFIX)/share/axvm/proto/axvm.proto \
+	644:$(B)/axvm@.service:$(UNITDIR)/axvm@.service \
+	644:$(B)/completion/bash:$(PREFIX)/share/bash-completion/completions/axvm \
+	644:$(B)/completion/zsh:$(PREFIX)/share/zsh/vendor-completions/_axvm \
+	$(foreach m,$(MAN_PAGES),644:$(m):$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+
+.PHONY: install uninstall deb
+install: all $(MAN_PAGES) $(B)/completion/bash $(B)/completion/zsh
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(AXVM_VERSION)|' \
+		runtime/launch/libaxvm.pc.in >$(B)/libaxvm.pc
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|' runtime/launch/axvm@.service.in >$(B)/axvm@.service
+	$(Q)for row in $(INSTALLED); do IFS=: read -r mode from to <<<"$$row"; \
+		install -D -m $$mode "$$from" "$(DESTDIR)$$to" || exit 1; done
+	$(Q)ln -sf $(AXVM_SONAME) $(DESTDIR)$(LIBDIR)/libaxvm.so
+	$(Q)install -d $(DESTDIR)/etc/axvm
+
+uninstall:
+	$(Q)for row in $(INSTALLED); do IFS=: read -r mode from to <<<"$$row"; \
+		rm -f "$(DESTDIR)$$to"; done
+	$(Q)rm -f $(DESTDIR)$(LIBDIR)/libaxvm.so
+	$(Q)for folder in include/axvm/proto include/axvm share/axvm/proto share/axvm; do \
+		rmdir "$(DESTDIR)$(PREFIX)/$$folder" 2>/dev/null || true; done
+	$(Q)rmdir "$(DESTDIR)/etc/axvm" 2>/dev/null || true
+
+deb: all
+	@rm -rf $(B)/deb
+	$(Q)$(MAKE) --no-print-directory install DESTDIR=$(B)/deb PREFIX=/usr \
+		LIBDIR=/usr/lib/$$($(CC) -print-multiarch) UNITDIR=/lib/systemd/system
+	$(Q)hack/make-deb $(B)/deb $(AXVM_VERSION) $(DEB)
+	@echo $(DEB)
 
 .PHONY: clean
 clean:
