@@ -15,6 +15,9 @@ void text_print(FILE *out, const ProtobufCMessage *message);
 /* JSON with the field names of the schema, enums by name, 64-bit integers as strings. */
 void text_print_json(FILE *out, const ProtobufCMessage *message);
 
+/* The same on one line. */
+void text_print_json_line(FILE *out, const ProtobufCMessage *message);
+
 struct text_error {
 	unsigned int line; /* from 1 */
 	char message[128];

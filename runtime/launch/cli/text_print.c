@@ -7,7 +7,7 @@
 
 struct printer {
 	FILE *out;
-	bool json;
+	bool json, one_line;
 };
 
 static const void *member(const ProtobufCMessage *message, unsigned int offset)
@@ -185,7 +185,7 @@ static void print_text(const struct printer *printer, const ProtobufCMessage *me
 static void print_json(const struct printer *printer, const ProtobufCMessage *message, int depth)
 {
 	const char *separator = "";
-	bool flat = is_flat(message);
+	bool flat = printer->one_line || is_flat(message);
 
 	fputc('{', printer->out);
 	for (unsigned int i = 0; i < message->descriptor->n_fields; i++) {
@@ -226,6 +226,14 @@ void text_print(FILE *out, const ProtobufCMessage *message)
 void text_print_json(FILE *out, const ProtobufCMessage *message)
 {
 	const struct printer printer = { .out = out, .json = true };
+
+	print_json(&printer, message, 0);
+	fputc('\n', out);
+}
+
+void text_print_json_line(FILE *out, const ProtobufCMessage *message)
+{
+	const struct printer printer = { .out = out, .json = true, .one_line = true };
 
 	print_json(&printer, message, 0);
 	fputc('\n', out);
