@@ -227,5 +227,5 @@ else
 	skipped=1
 fi
 
-echo "sandbox_outside: $checks checks, $failures failures, $skipped skipped"
+echo "outside: $((checks - failures)) passed, $failures failed, $skipped skipped"
 [ $failures = 0 ]
