@@ -192,6 +192,17 @@ bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_ti
 	return queue(loop, sqe, op);
 }
 
+bool io_madvise(struct io_loop *loop, struct io_op *op, void *start, size_t length, int advice)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	/* The opcode has 32 bits for the length. */
+	if (!sqe)
+		return false;
+	io_uring_prep_madvise(sqe, start, (off_t)MIN(length, (size_t)IO_MADVISE_MAX), advice);
+	return queue(loop, sqe, op);
+}
+
 bool io_cancel(struct io_loop *loop, struct io_op *target)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);

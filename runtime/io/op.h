@@ -44,6 +44,10 @@ bool io_poll(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t eve
 bool io_poll_multishot(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
 /* Relative; done is called with -ETIME. `time` must live until then. */
 bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_timespec *time);
+/* madvise(2) on `length` bytes of this process's memory, at most IO_MADVISE_MAX of them. A worker
+ * thread of the kernel's carries it out: the loop does not wait for pages to be freed. */
+#define IO_MADVISE_MAX (1ULL << 30)
+bool io_madvise(struct io_loop *loop, struct io_op *op, void *start, size_t length, int advice);
 /* Asks for an operation to end early: `target` is done with -ECANCELED or its own result. */
 bool io_cancel(struct io_loop *loop, struct io_op *target);
 
