@@ -22,7 +22,6 @@
  *
  * TAP queues that no pair of the guest's is in use for are read for the others. */
 #include <errno.h>
-#include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>

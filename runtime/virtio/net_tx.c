@@ -7,7 +7,6 @@
  * TAP does not take (its interface is down, its queue is full, the header makes no sense) is
  * dropped and counted, as a switch would. */
 #include <errno.h>
-#include <string.h>
 
 #include "virtio/net_parts.h"
 
