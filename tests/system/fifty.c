@@ -4,8 +4,8 @@
  *
  *	fifty SHIM IMAGE_THAT_HALTS IMAGE_THAT_SPINS [COUNT]
  *
- * Every second VM spins until it is ended by a signal. Neither an fd nor a child may be left. Prints
- * one line for each thing checked, and ends with 0 when all of them hold. */
+ * Every second VM spins until it is ended by a signal. Neither an fd nor a child may be left.
+ * Prints one line for each thing checked, and ends with 0 when all of them hold. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -17,8 +17,8 @@ LIMIT = 30
 
 def protoc(option, message, proto, data):
     folder, name = os.path.split(proto)
-    return subprocess.run(["protoc", f"--{option}=axvm.v1.{message}", f"--proto_path={folder}", name],
-                          input=data, stdout=subprocess.PIPE, check=True).stdout
+    command = ["protoc", f"--{option}=axvm.v1.{message}", f"--proto_path={folder}", name]
+    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
 class Vm:
@@ -99,7 +99,7 @@ def main(shim, proto, spec):
     expect("STATE_RUNNING" in vm.ask("status"), "it runs again")
     expect("counters" in vm.ask("metrics"), "there are counters")
     refused = vm.ask("balloon")
-    expect("ok: true" not in refused and "code:" in refused, "a balloon that is not there is refused")
+    expect("ok: true" not in refused and "code:" in refused, "no balloon is there")
     expect("ok: true" in vm.ask("stop"), "stop is done")
     status = vm.process.wait(LIMIT)
     terminal = vm.wait(r"terminal \{", "terminal event")

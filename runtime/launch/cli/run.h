@@ -42,8 +42,8 @@ struct run_options {
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_options_done(struct run_options *options);
 
-/* Reads a ControlStream's launch: text when the name ends in .txtpb or .textproto, else binary; "-" is
- * binary standard input. 0, or the exit status when stderr, after `who`, says what is wrong. */
+/* Reads a ControlStream's launch: text when the name ends in .txtpb or .textproto, else binary; "-"
+ * is binary standard input. 0, or the exit status when stderr, after `who`, says what is wrong. */
 int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret_spec);
 
 /* Reads all of a file of at most AXVM_MESSAGE_MAX + 64 bytes; "-" is standard input. *ret is

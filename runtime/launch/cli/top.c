@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* `axvm top`: the VMs on this host, side by side.
  *
- * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is its
- * child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
+ * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
+ * its child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
  * names say what they are: *.exits.KIND and *.bytes*. Rates are differences of two samples. */
 #include <dirent.h>
 #include <errno.h>

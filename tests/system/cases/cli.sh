@@ -165,7 +165,7 @@ test_cli_timeline() {
 	END
 }
 
-# ---- the control socket, with a double in the place of the shim ------------------------------------
+# ---- the control socket, with a double in the place of the shim --------------------
 
 test_cli_ctl() {
 	need_python
@@ -310,14 +310,14 @@ test_cli_terminal() {
 	END
 }
 
-# ---- life with the real shim ------------------------------------------------------------------------
+# ---- life with the real shim --------------------
 
 test_cli_fifty() {
 	need_kvm
 	"$BUILD/tests/fifty" "$SHIM" "$GUESTS/longmode.bin" "$GUESTS/spin.bin" 50 || fail "see above"
 }
 
-# ---- installed ------------------------------------------------------------------------------------
+# ---- installed --------------------
 
 installed() {
 	make -C "$ROOT" --no-print-directory install B="$BUILD" DESTDIR="$CASE/root" PREFIX=/usr \
