@@ -6,6 +6,7 @@ and stock protoc. Launch, status, pause, resume, metrics, a wrong command, stop.
     harness.py SHIM PROTO SPEC.txtpb
 
 Prints what it does; the status is 0 when all went as the contract says."""
+import fcntl
 import os
 import re
 import subprocess
@@ -27,14 +28,16 @@ class Vm:
         self.request = 0
         self.events = []
         self.changed = threading.Condition()
-        control, self.control = os.pipe()
-        self.event_fd, events = os.pipe()
-        # The shim wants its streams at 3 and 4, where this process may have something else.
+        self.event_fd, low_events = os.pipe()
+        low_control, self.control = os.pipe()
+        # Out of the way of 3 and 4, where the shim wants its streams.
+        control = fcntl.fcntl(low_control, fcntl.F_DUPFD, 20)
+        events = fcntl.fcntl(low_events, fcntl.F_DUPFD, 20)
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" 3<&{control} 4>&{events} {control}<&- {events}>&-', shim],
+            ["bash", "-c", f'exec "$0" 3<&{control} 4>&{events} {control}<&- {events}>&-', shim],
             pass_fds=(control, events), stdin=subprocess.DEVNULL)
-        os.close(control)
-        os.close(events)
+        for fd in (low_control, low_events, control, events):
+            os.close(fd)
         threading.Thread(target=self.read, daemon=True).start()
         os.write(self.control, protoc("encode", "ControlStream", proto, spec))
 

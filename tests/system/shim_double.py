@@ -3,7 +3,7 @@
 """Stands in for axvm-shim where its other side is what is tested: keeps the contract of fds 3 and 4
 and has no VM. Every command is answered; counters grow from one metrics report to the next.
 
-With SHIM_DOUBLE=silent in its name (a link to it) commands get no reply."""
+Under a name with "silent" in it (a link) commands get no reply."""
 import os
 import sys
 import time
@@ -93,6 +93,8 @@ class Double:
             error = number(1, 23) + payload(7, b"the VM is not paused")
         elif what == 5:
             self.state = STATES["running"]
+        elif what == 8:
+            error = number(1, 22) + payload(7, b"this VM has no balloon")
         if not self.silent:
             body = number(2, int(error is None)) + number(4, self.state) + metrics
             self.event(payload(15, reply + body + (payload(3, error) if error else b"")))
