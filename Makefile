@@ -8,6 +8,7 @@ SHELL := /bin/bash
 B ?= build
 # V=1 shows the commands.
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $@)
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -25,7 +26,7 @@ LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
 # Expanded when a program is linked: the packages may have been installed only just before.
-LIBS = $(shell pkg-config --static --libs $(PKGS)) -lnuma
+LIBS = $(shell pkg-config --static --libs $(PKGS))
 
 .PHONY: all help
 all: $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 guests
@@ -51,16 +52,17 @@ $(B)/.packages-%: hack/install-deps
 
 # What is generated comes first of all, so that every build begins with the packages.
 GEN_FIRST := $(B)/.packages-build
+
 # ---- profiles: text protobuf, checked against its schema and embedded as bytes -----------------
 PROFILES := $(sort $(wildcard profiles/cpu/*.txtpb))
 PROFILE_SRCS := $(B)/gen/proto/profile.pb-c.c $(B)/gen/profiles/cpu.c
 PROFILE_HDRS := $(B)/gen/proto/profile.pb-c.h
-$(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto
+$(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,PROTO)
 	$(Q)protoc-c --c_out=$(B)/gen $<
 $(B)/gen/proto/profile.pb-c.h: $(B)/gen/proto/profile.pb-c.c ;
-$(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto
+$(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,PROFILE)
 	$(Q)set -eo pipefail; { echo '#include "host/profile_embedded.h"'; \
@@ -184,7 +186,7 @@ UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lnuma -lcriterion
 
 # The tests' objects need Criterion's headers.
 $(UNIT_OBJS): | $(B)/.packages-test
@@ -207,7 +209,7 @@ check:
 # policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
-POLICYC_SRCS := $(wildcard hack/policyc/*.c) sandbox/role.c sandbox/policy_symbols.c
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy_symbols.c
 POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS)
 	@mkdir -p $(@D)
@@ -236,6 +238,17 @@ policy-test: $(B)/tests/policy_exhaustive
 audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
+
+# ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
+MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
+$(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)
+
+.PHONY: sandbox-test
+sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
+	tests/system/sandbox_outside.sh $(B)
+	tests/system/sandbox_misdeeds.sh $(B)
 
 # ---- system tests -----------------------------------------------------------------------------
 # Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be

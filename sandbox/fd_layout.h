@@ -27,12 +27,15 @@ enum sandbox_fd {
 	CONTROL_WAKE_FD = 897, /* eventfd: any thread wakes the control loop */
 	EPOLL_FD = 898,	       /* the control loop waits here and nowhere else */
 	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
-	TIMER_FD = 900,	       /* timerfd, CLOCK_MONOTONIC: every time limit of the control loop */
 	/*
 	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
 	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
 	 */
 	VCPU_FD = 901,
+
+	NETS_MAX = 8,
+	TAP_FD_BASE = 904, /* a queue of the TAP of net n, for its ioctls */
+	TAP_FD_LAST = TAP_FD_BASE + NETS_MAX - 1,
 
 	IO_LOOPS_MAX = 16,
 	IO_WAKE_FD_BASE = 912, /* eventfd: wakes I/O loop n */
@@ -55,6 +58,9 @@ enum { VCPU_KICK_SIGNAL = SIGUSR1 };
 static_assert((IO_LOOPS_MAX & (IO_LOOPS_MAX - 1)) == 0, "a block is a power of two");
 static_assert(IO_WAKE_FD_BASE % IO_LOOPS_MAX == 0, "a block is aligned");
 static_assert(IO_RING_FD_BASE % IO_LOOPS_MAX == 0, "a block is aligned");
+static_assert((NETS_MAX & (NETS_MAX - 1)) == 0, "a block is a power of two");
+static_assert(TAP_FD_BASE % NETS_MAX == 0, "a block is aligned");
+static_assert(VCPU_FD < TAP_FD_BASE && TAP_FD_LAST < IO_WAKE_FD_BASE, "blocks are disjoint");
 static_assert(IO_WAKE_FD_LAST < IO_RING_FD_BASE, "blocks are disjoint");
 static_assert(SPEC_FD_LAST < INTERNAL_FD_BASE && IO_RING_FD_LAST <= INTERNAL_FD_LAST,
 	      "nothing of the spec among the internal descriptors");

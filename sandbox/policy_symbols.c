@@ -7,11 +7,15 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "sandbox/fd_layout.h"
@@ -33,8 +37,9 @@ static const struct {
 	SYMBOL(CONTROL_WAKE_FD),
 	SYMBOL(EPOLL_FD),
 	SYMBOL(SIGNAL_FD),
-	SYMBOL(TIMER_FD),
 	SYMBOL(VCPU_FD),
+	SYMBOL(TAP_FD_BASE),
+	SYMBOL(TAP_FD_LAST),
 	SYMBOL(IO_WAKE_FD_BASE),
 	SYMBOL(IO_WAKE_FD_LAST),
 	SYMBOL(IO_RING_FD_BASE),
@@ -56,6 +61,8 @@ static const struct {
 	SYMBOL(KVM_SET_GSI_ROUTING),
 	SYMBOL(KVM_GET_CLOCK),
 	SYMBOL(KVM_SET_CLOCK),
+	/* linux/if_tun.h */
+	SYMBOL(TUNSETOFFLOAD),
 	/* linux/futex.h */
 	SYMBOL(FUTEX_WAIT_PRIVATE),
 	SYMBOL(FUTEX_WAKE_PRIVATE),
@@ -63,9 +70,15 @@ static const struct {
 	/* linux/io_uring.h */
 	SYMBOL(IORING_ENTER_GETEVENTS),
 	SYMBOL(IORING_ENTER_EXT_ARG),
-	/* time.h, sys/timerfd.h */
+	/* sys/epoll.h, sys/socket.h */
+	SYMBOL(EPOLL_CTL_DEL),
+	SYMBOL(MSG_DONTWAIT),
+	SYMBOL(MSG_NOSIGNAL),
+	/* time.h */
 	SYMBOL(CLOCK_MONOTONIC),
 	SYMBOL(CLOCK_REALTIME),
+	/* unistd.h */
+	SYMBOL(SEEK_END),
 };
 
 int sandbox_symbol_value(const char *name, uint64_t *ret_value)

@@ -41,6 +41,7 @@ static const struct {
 	{ "ioctl", 1 << 0 | 1 << 1 },
 	{ "ppoll", 1 << 1 },
 	{ "read", 1 << 0 },
+	{ "sendto", 1 << 0 | 1 << 3 | 1 << 5 },
 	{ "tgkill", 1 << 0 | 1 << 1 | 1 << 2 },
 	{ "timerfd_settime", 1 << 0 | 1 << 1 },
 	{ "write", 1 << 0 },

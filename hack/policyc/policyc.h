@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/sha256.h"
 #include "sandbox/policy.h"
 
 enum {
@@ -60,16 +61,5 @@ void policy_shorten(struct text_policy *p);
 
 /* Writes policies.c, policy_rules.c and syscall_names.c into dir. Returns 0 or -errno. */
 int policy_emit(const char *dir, const struct text_policy policies[static POLICYC_ROLES]);
-
-struct sha256 {
-	uint32_t state[8];
-	uint64_t length;
-	uint8_t block[64];
-};
-
-/* SHA-256, FIPS 180-4. */
-void sha256_begin(struct sha256 *s);
-void sha256_add(struct sha256 *s, const void *data, size_t length);
-void sha256_end(struct sha256 *s, uint8_t digest[static SANDBOX_DIGEST_SIZE]);
 
 #endif

@@ -48,6 +48,7 @@ static const struct io_opcode opcodes[] = {
 	OPCODE(FALLOCATE, "disk discard and write zeroes"),
 	OPCODE(POLL_ADD, "doorbells, wake-up, TAP and pipe readiness"),
 	OPCODE(TIMEOUT, "rate limits, bounded shutdown"),
+	OPCODE(MADVISE, "memory that the guest gave up goes back to the host"),
 	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
 };
 

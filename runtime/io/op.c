@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 static const uint64_t one = 1;
 
@@ -85,6 +86,38 @@ bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const stru
 	return queue(loop, sqe, op);
 }
 
+/* io_uring waits for a file that supports RWF_NOWAIT, O_NONBLOCK or not, unless told otherwise; and
+ * refuses the flag for one that does not. */
+bool io_nowait(int fd)
+{
+	uint8_t byte;
+	const struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+
+	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP;
+}
+
+bool io_receive(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+                uint32_t entries, bool nowait)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_readv2(sqe, (int)file, iov, entries, 0, nowait ? RWF_NOWAIT : 0);
+	return queue(loop, sqe, op);
+}
+
+bool io_send(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+             uint32_t entries, bool nowait)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_writev2(sqe, (int)file, iov, entries, 0, nowait ? RWF_NOWAIT : 0);
+	return queue(loop, sqe, op);
+}
+
 bool io_read_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer,
                    uint32_t length, uint64_t offset, uint32_t index)
 {
@@ -156,6 +189,17 @@ bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_ti
 		return false;
 	/* The kernel only reads it; liburing's prototype lacks the const. */
 	io_uring_prep_timeout(sqe, (struct __kernel_timespec *)(uintptr_t)time, 0, 0);
+	return queue(loop, sqe, op);
+}
+
+bool io_madvise(struct io_loop *loop, struct io_op *op, void *start, size_t length, int advice)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	/* The opcode has 32 bits for the length. */
+	if (!sqe)
+		return false;
+	io_uring_prep_madvise(sqe, start, (off_t)MIN(length, (size_t)IO_MADVISE_MAX), advice);
 	return queue(loop, sqe, op);
 }
 

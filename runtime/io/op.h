@@ -20,6 +20,15 @@ bool io_readv(struct io_loop *loop, struct io_op *op, uint32_t file, const struc
               uint32_t count, uint64_t offset);
 bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
                uint32_t count, uint64_t offset);
+/* One packet of a file that was opened O_NONBLOCK: done at once, or with -EAGAIN. `nowait` is what
+ * io_nowait said of the file. */
+bool io_receive(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+                uint32_t count, bool nowait);
+bool io_send(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
+             uint32_t count, bool nowait);
+/* Whether O_NONBLOCK alone does not keep io_uring from waiting on this fd, and RWF_NOWAIT must be said.
+ * Build time; may take a packet from it. */
+bool io_nowait(int fd);
 /* `buffer` lies in the registered buffer `index`. */
 bool io_read_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer,
                    uint32_t length, uint64_t offset, uint32_t index);
@@ -35,6 +44,10 @@ bool io_poll(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t eve
 bool io_poll_multishot(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
 /* Relative; done is called with -ETIME. `time` must live until then. */
 bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_timespec *time);
+/* madvise(2) on `length` bytes of this process's memory, at most IO_MADVISE_MAX of them. A worker
+ * thread of the kernel's carries it out: the loop does not wait for pages to be freed. */
+#define IO_MADVISE_MAX (1ULL << 30)
+bool io_madvise(struct io_loop *loop, struct io_op *op, void *start, size_t length, int advice);
 /* Asks for an operation to end early: `target` is done with -ECANCELED or its own result. */
 bool io_cancel(struct io_loop *loop, struct io_op *target);
 

@@ -45,6 +45,9 @@ static const struct device_row {
 	int (*create)(struct shim *shim, const struct virtio_host *host);
 } device_table[] = {
 	{ "console", create_console },
+	{ "disks", devices_create_disks },
+	{ "rng", devices_create_rng },
+	{ "nets", devices_create_nets },
 };
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
@@ -60,6 +63,7 @@ int devices_build(struct shim *shim)
 		.memory = &shim->machine.memory,
 		.pci = &devices->pci,
 		.loop = &devices->loop,
+		.control = &devices->control,
 		.event = on_device_event,
 		.context = shim,
 	};
@@ -73,6 +77,7 @@ int devices_build(struct shim *shim)
 	if (!shim->machine.vm.has_apic)
 		return 0;
 	devices->present = true;
+	devices->control.wake_fd = CONTROL_WAKE_FD;
 	r = pci_host_init(&devices->pci, &shim->machine.vm.fabric, &shim->machine.mmio);
 	if (r < 0)
 		return failed(shim, r, NULL, "the PCI host bridge");
@@ -108,6 +113,11 @@ void devices_serve(struct shim *shim)
 	machine_wake_control(&shim->machine);
 }
 
+void devices_serve_control(struct shim *shim)
+{
+	control_desk_serve(&shim->devices.control);
+}
+
 void devices_stop(struct shim *shim)
 {
 	if (shim->devices.present)
@@ -116,7 +126,7 @@ void devices_stop(struct shim *shim)
 
 bool devices_finished(const struct shim *shim)
 {
-	return !shim->devices.present || atomic_load(&shim->devices.loop.phase) == IO_FINISHED;
+	return !shim->devices.present || io_loop_phase(&shim->devices.loop) == IO_FINISHED;
 }
 
 uint64_t devices_console_dropped(const struct shim *shim)

@@ -8,6 +8,9 @@
 #include "base/problem.h"
 #include "bus/pci.h"
 #include "io/loop.h"
+#include "shim/devices_block.h"
+#include "shim/devices_net.h"
+#include "shim/spec_values.h"
 #include "virtio/console.h"
 #include "virtio/pci.h"
 
@@ -20,6 +23,12 @@ struct shim_devices {
 	pthread_t io_thread;
 	struct problems io_problems; /* of the I/O thread's start */
 	struct console console;
+	struct disk_file disk_files[SPEC_DISKS_MAX]; /* by place in the spec */
+	struct block *disks;                         /* the same; owned */
+	int random_fd;
+	struct rng rng;
+	struct control_desk control;
+	struct shim_nets nets;
 };
 
 /* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;
@@ -29,6 +38,9 @@ int devices_build(struct shim *shim);
 /* What an I/O thread does before the gate (enable its ring) and after it (serve). */
 int devices_enable(struct shim *shim);
 void devices_serve(struct shim *shim);
+
+/* Makes the system calls that devices asked for. Control thread, when it was woken. */
+void devices_serve_control(struct shim *shim);
 
 /* Asks the I/O threads to finish what is in flight and hand out what is buffered. Control thread;
  * returns at once. Done when devices_finished(). */

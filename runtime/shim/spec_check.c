@@ -47,7 +47,7 @@ static const struct presence {
 	{ "disks.image", 1, 1 },
 	{ "nets", 0, SPEC_NETS_MAX },
 	{ "nets.id", 1, 1 },
-	{ "nets.tap.fd", 1, SPEC_QUEUES_MAX },
+	{ "nets.tap.fd", 1, SPEC_PAIRS_MAX },
 	{ "vsock.cid", 1, 1 },
 	{ "vsock.channel", 1, 1 },
 	{ "sandbox.cgroup_fds", 0, SPEC_CGROUPS_MAX },
@@ -72,9 +72,9 @@ static const struct range {
 	RANGE("memory.nodes.host_node", 0, HOST_NODE_MAX),
 	RANGE("boot.flat.load_address", MIB, GUEST_HOLE_START - 4 * KIB, .multiple = 4 * KIB),
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
-	RANGE("disks.queue_size", 2, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
+	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
-	RANGE("nets.queue_pairs", 1, SPEC_QUEUES_MAX),
+	RANGE("nets.queue_pairs", 1, SPEC_PAIRS_MAX),
 	RANGE("nets.queue_size", 2, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("nets.mtu", 68, 65535),
 	RANGE("console.columns", 1, 65535),
@@ -494,9 +494,22 @@ static void check_resources(const Axvm__V1__LaunchSpec *launch, struct problems 
 		internal(problems, "nets.tap.fd");
 }
 
+static void check_limit(const ProtobufCMessage *message, const char *path, void *context)
+{
+	const Axvm__V1__RateLimit *limit = (const Axvm__V1__RateLimit *)message;
+
+	if ((limit->bytes_burst && !limit->bytes_per_s) || (limit->ops_burst && !limit->ops_per_s))
+		INVALID(context, path, "has a burst without its rate; give the rate too, or neither");
+}
+
+static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	reflect_messages(&launch->base, &axvm__v1__rate_limit__descriptor, check_limit, problems);
+}
+
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
 	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_boot,
-	check_devices, check_nets,       check_unique_ids, check_resources,
+	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

@@ -7,18 +7,11 @@
 static const struct unsupported {
 	const char *path;
 } unsupported[] = {
-	{ "cpus.tenancy" },
 	{ "cpus.fifo_priority" },
 	{ "cpus.core_scheduling" },
-	{ "cpus.nodes" },
-	{ "memory.remote_pages_allowed" },
-	{ "disks" },
-	{ "nets" },
-	{ "rng" },
+	{ "nets.vhost" },
 	{ "balloon" },
 	{ "vsock" },
-	{ "sandbox.cgroup_fds" },
-	{ "metrics.interval_ms" },
 	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },
 };

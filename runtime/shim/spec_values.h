@@ -9,7 +9,8 @@
 #define SPEC_CPUS_MAX 255
 #define SPEC_DISKS_MAX 24
 #define SPEC_NETS_MAX 8
-#define SPEC_QUEUES_MAX 64 /* of a disk, or pairs of a net */
+#define SPEC_QUEUES_MAX 64 /* of a disk */
+#define SPEC_PAIRS_MAX 31  /* of a net: two queues each, and one for control */
 #define SPEC_QUEUE_SIZE_MAX 1024
 #define SPEC_CGROUPS_MAX 16
 #define SPEC_PATH_MAX 4095

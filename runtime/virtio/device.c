@@ -171,6 +171,16 @@ bool virtio_available(const struct virtio_device *device, uint16_t queue)
 	return queue_running(t, queue) && virtq_available(&t->queues[queue].ring);
 }
 
+bool virtio_running(const struct virtio_device *device, uint16_t queue)
+{
+	return queue_running(device->transport, queue);
+}
+
+bool virtio_live(const struct virtio_device *device, uint16_t queue)
+{
+	return device->transport->queues[queue].ring.live;
+}
+
 uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue)
 {
 	return device->transport->queues[queue].ring.in_flight;
@@ -445,7 +455,16 @@ static void on_pause(struct io_client *client)
 
 static bool on_idle(const struct io_client *client)
 {
-	return drained(transport_of(client));
+	const struct virtio_transport *t = transport_of(client);
+	const struct virtio_device *device = t->device;
+
+	for (uint16_t i = 0; i < device->queue_count; i++) {
+		uint16_t held = device->ops->held ? device->ops->held(device, i) : 0;
+
+		if (t->queues[i].ring.in_flight > held)
+			return false;
+	}
+	return true;
 }
 
 static void on_resume(struct io_client *client)

@@ -55,6 +55,9 @@ struct virtio_device_ops {
 	void (*resume)(struct virtio_device *device);
 	void (*mail)(struct virtio_device *device, uint32_t bits); /* VIRTIO_MAIL bits posted */
 	bool (*lingers)(const struct virtio_device *device); /* output a stop should wait for */
+	/* Requests of a queue that were popped and with which nothing is being done (receive buffers in
+	 * stock): a pause need not wait for them. NULL: none. */
+	uint16_t (*held)(const struct virtio_device *device, uint16_t queue);
 	/* A guest write wholly inside config; NULL: read-only. vCPU thread, registers locked. */
 	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *data,
 	                     uint32_t length);
@@ -98,6 +101,10 @@ void virtio_push(struct virtio_device *device, uint16_t queue, uint16_t head, ui
 bool virtio_want_kicks(struct virtio_device *device, uint16_t queue);
 /* Whether virtio_pop could return one. */
 bool virtio_available(const struct virtio_device *device, uint16_t queue);
+/* Whether requests may be worked on: not failed, paused, in reset, or without bus mastering. */
+bool virtio_running(const struct virtio_device *device, uint16_t queue);
+/* Whether the ring is still the driver's. In quiesce: false before a reset, true before a pause. */
+bool virtio_live(const struct virtio_device *device, uint16_t queue);
 /* Requests popped and not yet pushed. */
 uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue);
 

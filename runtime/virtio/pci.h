@@ -4,6 +4,7 @@
 #define AXVM_VIRTIO_PCI_H
 
 #include "bus/pci.h"
+#include "io/control.h"
 #include "virtio/device.h"
 
 /* Layout of BAR 0. */
@@ -30,6 +31,7 @@ struct virtio_host {
 	const struct guest_memory *memory;
 	struct pci_host *pci;
 	struct io_loop *loop;
+	struct control_desk *control; /* NULL: control calls are made on the asking thread */
 	/* Called on the I/O thread, and before that on the building thread; must not block. */
 	void (*event)(void *context, const struct virtio_event *event);
 	void *context;

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * SHA-256 as in FIPS 180-4 sections 4.1.2, 5.1.1 and 6.2; the build host needs no cryptographic
- * library.
- */
-#include <string.h>
+/* SHA-256 as in FIPS 180-4 sections 4.1.2, 5.1.1 and 6.2; no cryptographic library is needed. */
+#include "base/sha256.h"
 
-#include "hack/policyc/policyc.h"
+#include <string.h>
 
 static const uint32_t round_constants[64] = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5,
@@ -84,7 +81,7 @@ void sha256_add(struct sha256 *s, const void *data, size_t length)
 	}
 }
 
-void sha256_end(struct sha256 *s, uint8_t digest[static SANDBOX_DIGEST_SIZE])
+void sha256_end(struct sha256 *s, uint8_t digest[static SHA256_SIZE])
 {
 	uint64_t bits = s->length * 8;
 	uint8_t tail[8];
@@ -95,6 +92,17 @@ void sha256_end(struct sha256 *s, uint8_t digest[static SANDBOX_DIGEST_SIZE])
 	for (size_t i = 0; i < sizeof(tail); i++)
 		tail[i] = (uint8_t)(bits >> (56 - 8 * i));
 	sha256_add(s, tail, sizeof(tail));
-	for (size_t i = 0; i < SANDBOX_DIGEST_SIZE; i++)
+	for (size_t i = 0; i < SHA256_SIZE; i++)
 		digest[i] = (uint8_t)(s->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void sha256_hex(const uint8_t digest[static SHA256_SIZE], char text[static SHA256_HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < SHA256_SIZE; i++) {
+		text[2 * i] = digits[digest[i] >> 4];
+		text[2 * i + 1] = digits[digest[i] & 15];
+	}
+	text[2 * SHA256_SIZE] = '\0';
 }

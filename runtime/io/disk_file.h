@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* The file behind a disk: a raw image or a block device, held against what a disk needs. */
+#ifndef AXVM_IO_DISK_FILE_H
+#define AXVM_IO_DISK_FILE_H
+
+#include "base/problem.h"
+
+#define DISK_SECTOR 512u
+
+struct disk_file_config {
+	int fd;           /* >= 0: taken over, with its flags; -1: `path` is opened */
+	const char *path; /* borrowed */
+	const char *field; /* of the spec, for problems: "disks[0].image" */
+	bool read_only;
+	bool direct; /* bypass the page cache (O_DIRECT) */
+};
+
+/* What was found. Block sizes are in bytes and powers of two. */
+struct disk_file {
+	int fd; /* owned; -1: none */
+	bool read_only, direct;
+	bool can_discard; /* holes can be punched, or it is found out by trying (devices) */
+	uint64_t size;    /* bytes, a multiple of DISK_SECTOR, at least one */
+	uint32_t logical_block;  /* the smallest that can be written; offsets too, with `direct` */
+	uint32_t physical_block; /* the smallest that is written without reading the rest first */
+	uint32_t optimal_io;     /* 0: not known */
+	uint32_t memory_align;   /* of buffers, with `direct`; else 1 */
+};
+
+/* Opens or takes over, and checks: kind, access, size, and that nobody else has it. The lock is on
+ * the open file description (fcntl(2), F_OFD_SETLK): exclusive, or shared when read-only, released
+ * with the last fd. Never changes the length of the file. -errno with a problem; *ret is untouched
+ * then and an fd that was handed in stays open. */
+int disk_file_open(const struct disk_file_config *config, struct disk_file *ret,
+                   struct problems *problems);
+void disk_file_close(struct disk_file *file);
+
+/* The length now, in bytes. One lseek(2), and so fit for a sealed thread; the file offset is not
+ * used by anyone. -EINVAL when it is no multiple of DISK_SECTOR. */
+int disk_file_length(int fd, uint64_t *ret_size);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* TAP devices: taken over by fd or attached to by name, and made ready for virtio-net. */
+#ifndef AXVM_IO_TAP_H
+#define AXVM_IO_TAP_H
+
+#include "base/problem.h"
+
+/* Bytes of the header before each frame: struct virtio_net_hdr_v1, little-endian. */
+#define TAP_HEADER_BYTES 12
+/* The kernel's own limit is 256. */
+#define TAP_QUEUES_MAX 64
+
+struct tap_request {
+	const char *name; /* an existing TAP to attach to; NULL or "": fds instead */
+	const int *fds;   /* one for each queue, attached already */
+	uint32_t queues;
+	const char *field; /* of the spec, for problems */
+};
+
+/* Gives one fd for each queue in ret_fds: non-blocking, with a header of TAP_HEADER_BYTES, all
+ * offloads off. Those that came by number are the same numbers. Each thing that is wrong is one problem,
+ * in words that say what to do about it, and -errno. Start-up only: opens files. */
+int tap_take(const struct tap_request *request, int *ret_fds, struct problems *problems);
+
+/* Which frames the TAP may hand over: TUN_F_* bits, of all its queues. `fd` is any of them. Control
+ * thread, `fd` in the TAP block of the fd layout. 0 or -errno. */
+int tap_set_offloads(int fd, unsigned int offloads);
+
+#endif

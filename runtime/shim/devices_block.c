@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM's disks and its source of random bytes: from the spec to virtio devices. */
+#include "shim/devices_block.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shim/shim.h"
+
+#define RANDOM_PATH "/dev/urandom"
+
+static struct rate_config rate_of(const struct spec_limit *limit)
+{
+	return (struct rate_config){
+		.bytes_per_s = limit->bytes_per_s,
+		.bytes_burst = limit->bytes_burst,
+		.ops_per_s = limit->ops_per_s,
+		.ops_burst = limit->ops_burst,
+	};
+}
+
+/* A block size of the spec's own must be one that the file can be used with. */
+static void check_block_size(const struct spec_disk *disk, size_t index,
+                             const struct disk_file *file, struct problems *problems)
+{
+	char field[PROBLEM_FIELD_MAX];
+
+	if (disk->block_size == 0)
+		return;
+	snprintf(field, sizeof(field), "disks[%zu].block_size", index);
+	if (file->direct && disk->block_size < file->logical_block)
+		problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, field,
+		             "is %u; with direct it must be at least the image's own, %u",
+		             disk->block_size, file->logical_block);
+	if (file->size % disk->block_size != 0)
+		problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, field,
+		             "is %u; the image's length, %llu bytes, must be a multiple of it",
+		             disk->block_size, (unsigned long long)file->size);
+}
+
+static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk_file *ret,
+                         struct problems *problems)
+{
+	char field[PROBLEM_FIELD_MAX];
+	const struct disk_file_config config = {
+		.fd = disk->image.kind == SPEC_FD ? disk->image.fd : -1,
+		.path = disk->image.path,
+		.field = field,
+		.read_only = disk->read_only,
+		.direct = disk->direct,
+	};
+
+	snprintf(field, sizeof(field), "disks[%zu].image", index);
+	ret->fd = -1;
+	if (disk_file_open(&config, ret, problems) == 0)
+		check_block_size(disk, index, ret, problems);
+}
+
+void devices_acquire_disks(struct shim *shim, bool by_number)
+{
+	for (size_t i = 0; i < shim->spec.disks_count; i++)
+		if ((shim->spec.disks[i].image.kind == SPEC_FD) == by_number)
+			acquire_disk(&shim->spec.disks[i], i, &shim->devices.disk_files[i],
+			             &shim->problems);
+}
+
+void devices_acquire_rng(struct shim *shim)
+{
+	shim->devices.random_fd = -1;
+	if (!shim->spec.rng.present)
+		return;
+	shim->devices.random_fd = open(RANDOM_PATH, O_RDONLY | O_CLOEXEC);
+	if (shim->devices.random_fd < 0)
+		problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, "rng",
+		             "cannot open " RANDOM_PATH ": %s", strerror(errno));
+}
+
+int devices_create_disks(struct shim *shim, const struct virtio_host *host)
+{
+	struct shim_devices *devices = &shim->devices;
+
+	if (shim->spec.disks_count == 0)
+		return 0;
+	devices->disks = calloc(shim->spec.disks_count, sizeof(*devices->disks));
+	if (!devices->disks)
+		return -ENOMEM;
+	for (size_t i = 0; i < shim->spec.disks_count; i++) {
+		const struct spec_disk *disk = &shim->spec.disks[i];
+		const struct block_spec spec = {
+			.id = disk->id,
+			.serial = disk->serial,
+			.queues = (uint16_t)disk->queues,
+			.queue_size = (uint16_t)disk->queue_size,
+			.block_size = disk->block_size,
+			.write_through = disk->cache == SPEC_WRITE_THROUGH,
+			.limit = rate_of(&disk->limit),
+		};
+		int r = block_create(&devices->disks[i], &spec, &devices->disk_files[i], host);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int devices_create_rng(struct shim *shim, const struct virtio_host *host)
+{
+	const struct rng_spec spec = {
+		.source_fd = shim->devices.random_fd,
+		.limit = rate_of(&shim->spec.rng.limit),
+	};
+
+	return shim->spec.rng.present ? rng_create(&shim->devices.rng, &spec, host) : 0;
+}
+
+struct block *devices_disk(struct shim *shim, const char *id)
+{
+	for (size_t i = 0; shim->devices.disks && i < shim->spec.disks_count; i++)
+		if (!strcmp(shim->spec.disks[i].id, id))
+			return &shim->devices.disks[i];
+	return NULL;
+}

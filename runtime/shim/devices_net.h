@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM's network devices: from the spec to TAPs and virtio devices. */
+#ifndef AXVM_SHIM_DEVICES_NET_H
+#define AXVM_SHIM_DEVICES_NET_H
+
+#include "shim/spec_values.h"
+#include "virtio/net.h"
+
+struct shim;
+
+struct shim_nets {
+	int fds[SPEC_NETS_MAX][SPEC_PAIRS_MAX]; /* of the TAP's queues, by place in the spec */
+	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
+};
+
+/* Takes over the TAPs that were handed over by number, or attaches to all others; all that is wrong
+ * goes to the shim's problems. Stage acquire. */
+void devices_acquire_nets(struct shim *shim, bool by_number);
+
+/* Row of the device table. Stage build. */
+int devices_create_nets(struct shim *shim, const struct virtio_host *host);
+
+/* The net of that id, for commands; NULL: none. */
+struct net *devices_net(struct shim *shim, const char *id);
+
+#endif

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-balloon (VIRTIO 1.2 §5.5): inflate, deflate, statistics, free-page hints, free-page reports.
+ *
+ * What the guest gives up is discarded with MADV_DONTNEED, which frees private pages at once; what it
+ * takes back is a fresh zero page at its first touch. Page numbers are gathered into contiguous
+ * ranges, and each range is one MADVISE in the ring. The ring, and not the system call: an unmapping
+ * takes about 250 us a MiB (each page is freed, and each vCPU's TLB flushed), which would hold up
+ * every other device of the thread, where queueing it takes 2; and the I/O thread's filter needs no
+ * madvise. A request is acknowledged when all its ranges are done, so the driver does not use a page
+ * that is about to vanish.
+ *
+ * Where the host's pages are larger than the balloon's, only whole host pages go back. A bit a page
+ * and a count a host page tell when one is all in the balloon. The guest must then say which pages it
+ * takes back before it uses them (MUST_TELL_HOST), and that waits for discards under way. A driver
+ * without MUST_TELL_HOST has its inflate requests acknowledged, and nothing discarded.
+ *
+ * Queue numbers. Drivers disagree on the number of the reporting queue when a feature in between is
+ * missing (Linux numbers without gaps, the specification with them). Statistics and hints are offered
+ * always, so that both agree; hints are never asked for (the command stays STOP).
+ *
+ * Statistics. The driver's one buffer is read where it lies and stays in the ring; at the interval it
+ * is used up, and the driver sends it again with new figures. */
+#include "virtio/balloon.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_balloon.h>
+#include <linux/virtio_ids.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "io/op.h"
+
+#define QUEUE_INFLATE 0
+#define QUEUE_DEFLATE 1
+#define QUEUE_STATS 2
+#define QUEUE_HINT 3
+#define QUEUE_REPORT 4
+#define PCI_CLASS_OTHER 0xff0000
+#define PFN_BYTES 4u
+#define PFN_BATCH 256u
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
+
+static_assert(sizeof(struct balloon_config) == sizeof(struct virtio_balloon_config),
+              "the configuration is that of the specification");
+
+static const uint16_t queue_sizes[BALLOON_QUEUES] = {
+	BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE,
+	BALLOON_QUEUE_SIZE,
+};
+
+static void run_deflate(struct balloon *balloon);
+
+static struct balloon *balloon_of(struct virtio_device *device)
+{
+	return CONTAINER_OF(device, struct balloon, device);
+}
+
+/* ------------------------------------------------------------------------------------- ranges */
+
+/* Joins a range to the last one, or begins another; false when there is no room for it. Pages come
+ * in either direction. */
+static bool add_range(struct balloon_job *job, uint8_t *start, size_t length)
+{
+	struct balloon_range *last = job->count > 0 ? &job->ranges[job->count - 1] : NULL;
+
+	if (last && last->start + last->length == start &&
+	    last->length + length <= IO_MADVISE_MAX) {
+		last->length += length;
+	} else if (last && start + length == last->start &&
+	           last->length + length <= IO_MADVISE_MAX) {
+		last->start = start;
+		last->length += length;
+	} else if (job->count < BALLOON_RANGES) {
+		job->ranges[job->count++] = (struct balloon_range){ start, length };
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool large_pages(const struct balloon *balloon)
+{
+	return balloon->host_page > BALLOON_PAGE;
+}
+
+/* The number of a page among all of guest memory; each region begins with a host page of its own. */
+static uint64_t page_number(const struct balloon *balloon, const uint8_t *page)
+{
+	uint64_t first = 0;
+
+	for (size_t i = 0; i < balloon->memory->count; i++) {
+		const struct guest_region *region = &balloon->memory->regions[i];
+
+		if (page >= region->hva && page < region->hva + region->size)
+			return first + (uint64_t)(page - region->hva) / BALLOON_PAGE;
+		first += ALIGN_UP(region->size, balloon->host_page) / BALLOON_PAGE;
+	}
+	return first;
+}
+
+/* Notes that a page is in the balloon, or no longer is. True when that filled its host page. */
+static bool note_page(struct balloon *balloon, const uint8_t *page, bool given)
+{
+	uint64_t number = page_number(balloon, page);
+	uint64_t bit = 1ULL << (number % 64);
+	uint64_t *word = &balloon->given[number / 64];
+	uint64_t pages = balloon->host_page / BALLOON_PAGE;
+	uint32_t *count = &balloon->given_count[number / pages];
+
+	if (!(*word & bit) == !given)
+		return false;
+	*word ^= bit;
+	*count += given ? 1u : ~0u;
+	return given && *count == pages;
+}
+
+/* A page by its number; NULL, with one event, when it is not RAM. */
+static uint8_t *page_at(struct balloon *balloon, uint16_t queue, uint32_t pfn)
+{
+	uint64_t address = (uint64_t)pfn << VIRTIO_BALLOON_PFN_SHIFT;
+	uint8_t *page = guest_memory_at(balloon->memory, GPA(address), BALLOON_PAGE);
+
+	if (!page && !balloon->told_bad_page) {
+		balloon->told_bad_page = true;
+		virtio_report(&balloon->device, queue, EFAULT,
+		              "the guest gave up pages that are not its memory: they are ignored");
+	}
+	return page;
+}
+
+/* ----------------------------------------------------------------------------------- requests */
+
+/* One page of an inflate request; false when there is no room for its range. */
+static bool take_page(struct balloon_job *job, uint32_t pfn)
+{
+	struct balloon *balloon = job->balloon;
+	uint8_t *page = page_at(balloon, job->queue, pfn);
+
+	if (!page)
+		return true;
+	if (!large_pages(balloon))
+		return add_range(job, page, BALLOON_PAGE);
+	if (!virtio_has(&balloon->device, VIRTIO_BALLOON_F_MUST_TELL_HOST))
+		return true;
+	if (job->count == BALLOON_RANGES)
+		return false;
+	if (note_page(balloon, page, true))
+		return add_range(job, page - (uintptr_t)page % balloon->host_page,
+		                 balloon->host_page);
+	return true;
+}
+
+static void gather_pages(struct balloon_job *job)
+{
+	uint32_t pfns[PFN_BATCH];
+
+	while (job->next_pfn < job->pfns) {
+		uint32_t count = MIN(job->pfns - job->next_pfn, PFN_BATCH);
+
+		(void)virtq_copy_from(&job->chain, (size_t)job->next_pfn * PFN_BYTES, pfns,
+		                      (size_t)count * PFN_BYTES);
+		for (uint32_t i = 0; i < count; i++) {
+			if (!take_page(job, le32toh(pfns[i])))
+				return;
+			job->next_pfn++;
+		}
+	}
+}
+
+/* Whole host pages of each buffer of a report. */
+static void gather_buffers(struct balloon_job *job)
+{
+	uint64_t page = job->balloon->host_page;
+
+	while (job->next_buffer < job->chain.writable) {
+		struct iovec *buffer = &job->iov[job->chain.readable + job->next_buffer];
+		uint8_t *start = buffer->iov_base;
+		size_t skip = (size_t)(-(uintptr_t)start & (page - 1));
+		size_t length;
+
+		if (skip < buffer->iov_len) {
+			length = MIN(ALIGN_DOWN(buffer->iov_len - skip, page),
+			             (size_t)IO_MADVISE_MAX);
+			if (length > 0 && !add_range(job, start + skip, length))
+				return;
+			/* What one operation cannot take is left for the next look. */
+			buffer->iov_base = start + skip + length;
+			buffer->iov_len -= skip + length;
+			if (buffer->iov_len >= page)
+				continue;
+		}
+		job->next_buffer++;
+	}
+}
+
+static void discard(struct balloon_job *job, struct balloon_op *op)
+{
+	op->range = job->ranges[job->next_range++];
+	op->busy = io_madvise(job->balloon->device.loop, &op->op, op->range.start,
+	                      op->range.length, job->balloon->advice);
+	/* Refused only when the loop is about to end. */
+	job->in_flight += op->busy;
+}
+
+static void start_discards(struct balloon_job *job)
+{
+	for (size_t i = 0; i < BALLOON_OPS && job->next_range < job->count; i++)
+		if (!job->ops[i].busy)
+			discard(job, &job->ops[i]);
+}
+
+/* Goes on with a request as far as it can; when all of it is done, completes it. */
+static void advance(struct balloon_job *job)
+{
+	for (;;) {
+		start_discards(job);
+		if (job->in_flight > 0)
+			return;
+		if (job->next_range < job->count)
+			continue;
+		job->next_range = job->count = 0;
+		if (job->queue == QUEUE_INFLATE)
+			gather_pages(job);
+		else
+			gather_buffers(job);
+		if (job->count == 0)
+			break;
+	}
+	job->active = false;
+	virtio_push(&job->balloon->device, job->queue, job->chain.head, 0);
+}
+
+/* Checks the form of a list of page numbers; the number of them, or -1 with the device failed. */
+static int64_t count_pfns(struct balloon *balloon, uint16_t queue, const struct virtq_chain *chain)
+{
+	uint32_t bytes = chain->readable_bytes;
+
+	if (bytes % PFN_BYTES == 0 && bytes / PFN_BYTES <= BALLOON_PFNS_MAX && bytes > 0)
+		return bytes / PFN_BYTES;
+	virtio_fail(&balloon->device, queue, EPROTO,
+	            "a list of pages is empty, too long, or not made of page numbers");
+	virtio_push(&balloon->device, queue, chain->head, 0);
+	return -1;
+}
+
+static void begin(struct balloon_job *job)
+{
+	int64_t pfns = 0;
+
+	if (job->queue == QUEUE_INFLATE)
+		pfns = count_pfns(job->balloon, job->queue, &job->chain);
+	if (pfns < 0)
+		return;
+	job->pfns = (uint32_t)pfns;
+	job->next_pfn = 0;
+	job->next_buffer = 0;
+	job->next_range = job->count = 0;
+	job->active = true;
+	advance(job);
+}
+
+static void run_job(struct balloon_job *job)
+{
+	struct virtio_device *device = &job->balloon->device;
+
+	do {
+		while (!job->active && virtio_pop(device, job->queue, &job->chain))
+			begin(job);
+		/* It is looked at again when this one is done. */
+		if (job->active)
+			return;
+	} while (virtio_want_kicks(device, job->queue));
+}
+
+static void count_discard(struct balloon *balloon, const struct balloon_op *op, int result)
+{
+	if (result == 0) {
+		atomic_fetch_add_explicit(&balloon->returned_bytes, op->range.length,
+		                          memory_order_relaxed);
+		return;
+	}
+	atomic_fetch_add_explicit(&balloon->failures, 1, memory_order_relaxed);
+	if (balloon->told_refusal || result == -ECANCELED)
+		return;
+	balloon->told_refusal = true;
+	virtio_report(&balloon->device, op->job->queue, result,
+	              "the host did not take memory back that the guest gave up");
+}
+
+static void discard_done(struct io_op *io_op, int result, uint32_t flags)
+{
+	struct balloon_op *op = CONTAINER_OF(io_op, struct balloon_op, op);
+	struct balloon_job *job = op->job;
+
+	(void)flags;
+	op->busy = false;
+	job->in_flight--;
+	count_discard(job->balloon, op, result);
+	advance(job);
+	if (job->active)
+		return;
+	run_job(job);
+	if (job->queue == QUEUE_INFLATE)
+		run_deflate(job->balloon);
+}
+
+/* -------------------------------------------------------------------------- the other queues */
+
+static void deflate(struct balloon *balloon, const struct virtq_chain *chain)
+{
+	int64_t count = count_pfns(balloon, QUEUE_DEFLATE, chain);
+	uint32_t pfns[PFN_BATCH];
+
+	if (count < 0)
+		return;
+	for (uint32_t at = 0; large_pages(balloon) && at < count; at += PFN_BATCH) {
+		uint32_t n = MIN((uint32_t)count - at, PFN_BATCH);
+
+		(void)virtq_copy_from(chain, (size_t)at * PFN_BYTES, pfns, (size_t)n * PFN_BYTES);
+		for (uint32_t i = 0; i < n; i++) {
+			uint8_t *page = page_at(balloon, QUEUE_DEFLATE, le32toh(pfns[i]));
+
+			if (page)
+				(void)note_page(balloon, page, false);
+		}
+	}
+	virtio_push(&balloon->device, QUEUE_DEFLATE, chain->head, 0);
+}
+
+static void run_deflate(struct balloon *balloon)
+{
+	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
+
+	do {
+		/* A host page that is being discarded may hold pages to be taken back. */
+		while (!balloon->inflate.active &&
+		       virtio_pop(&balloon->device, QUEUE_DEFLATE, &chain))
+			deflate(balloon, &chain);
+		if (balloon->inflate.active)
+			return;
+	} while (virtio_want_kicks(&balloon->device, QUEUE_DEFLATE));
+}
+
+/* Reads the driver's figures and leaves them in the ring. */
+static void read_stats(struct balloon *balloon)
+{
+	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
+	struct virtio_balloon_stat stat;
+
+	if (!virtio_pop(&balloon->device, QUEUE_STATS, &chain))
+		return;
+	for (size_t i = 0; i < BALLOON_STATS; i++) {
+		uint16_t tag;
+
+		if (virtq_copy_from(&chain, i * sizeof(stat), &stat, sizeof(stat)) < sizeof(stat))
+			break;
+		tag = le16toh(stat.tag);
+		if (tag < BALLOON_STATS)
+			atomic_store_explicit(&balloon->stats[tag], le64toh(stat.val),
+			                      memory_order_relaxed);
+	}
+	atomic_fetch_add_explicit(&balloon->stats_count, 1, memory_order_relaxed);
+	virtio_unpop(&balloon->device, QUEUE_STATS);
+}
+
+static void run_stats(struct balloon *balloon)
+{
+	/* Never "none left": the buffer stays there. The next kick comes with the next buffer. */
+	(void)virtio_want_kicks(&balloon->device, QUEUE_STATS);
+	read_stats(balloon);
+}
+
+/* Gives the driver its buffer back, which asks for new figures. */
+static void ask_for_stats(struct balloon *balloon)
+{
+	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
+
+	if (!virtio_pop(&balloon->device, QUEUE_STATS, &chain))
+		return;
+	virtio_push(&balloon->device, QUEUE_STATS, chain.head, 0);
+	run_stats(balloon);
+}
+
+static void tick(struct io_op *op, int result, uint32_t flags)
+{
+	struct balloon *balloon = CONTAINER_OF(op, struct balloon, timer_op);
+
+	(void)flags;
+	if (result == -ECANCELED)
+		return;
+	ask_for_stats(balloon);
+	(void)io_timeout(balloon->device.loop, &balloon->timer_op, &balloon->interval);
+}
+
+/* None were asked for; a buffer that comes is given back. */
+static void run_hints(struct balloon *balloon)
+{
+	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
+
+	do {
+		while (virtio_pop(&balloon->device, QUEUE_HINT, &chain))
+			virtio_push(&balloon->device, QUEUE_HINT, chain.head, 0);
+	} while (virtio_want_kicks(&balloon->device, QUEUE_HINT));
+}
+
+/* ------------------------------------------------------------------------------- as a device */
+
+static void balloon_kick(struct virtio_device *device, uint16_t queue)
+{
+	struct balloon *balloon = balloon_of(device);
+
+	if (queue == QUEUE_INFLATE)
+		run_job(&balloon->inflate);
+	else if (queue == QUEUE_DEFLATE)
+		run_deflate(balloon);
+	else if (queue == QUEUE_STATS)
+		run_stats(balloon);
+	else if (queue == QUEUE_HINT)
+		run_hints(balloon);
+	else
+		run_job(&balloon->report);
+}
+
+static void balloon_start(struct virtio_device *device)
+{
+	struct balloon *balloon = balloon_of(device);
+
+	if (balloon->interval.tv_sec > 0)
+		(void)io_timeout(device->loop, &balloon->timer_op, &balloon->interval);
+}
+
+static uint64_t host_pages(const struct balloon *balloon)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < balloon->memory->count; i++)
+		pages += ALIGN_UP(balloon->memory->regions[i].size, balloon->host_page) /
+		         balloon->host_page;
+	return pages;
+}
+
+/* A driver begins with an empty balloon. */
+static void balloon_reset(struct virtio_device *device)
+{
+	struct balloon *balloon = balloon_of(device);
+	uint64_t pages = large_pages(balloon) ? host_pages(balloon) : 0;
+
+	if (pages > 0) {
+		memset(balloon->given, 0, pages * (balloon->host_page / BALLOON_PAGE) / 8);
+		memset(balloon->given_count, 0, pages * sizeof(*balloon->given_count));
+	}
+	balloon->told_bad_page = false;
+}
+
+/* The driver writes `actual` and nothing else. vCPU thread, registers locked. */
+static void balloon_config_write(struct virtio_device *device, uint32_t offset, const void *data,
+                                 uint32_t length)
+{
+	struct balloon *balloon = balloon_of(device);
+	const uint32_t at = offsetof(struct balloon_config, actual);
+
+	if (offset != at || length != sizeof(balloon->config.actual))
+		return;
+	memcpy(&balloon->config.actual, data, length);
+	atomic_store_explicit(&balloon->actual_pages, le32toh(balloon->config.actual),
+	                      memory_order_relaxed);
+}
+
+static const struct virtio_device_ops balloon_ops = {
+	.name = "balloon",
+	.device_id = VIRTIO_ID_BALLOON,
+	.pci_class = PCI_CLASS_OTHER,
+	.start = balloon_start,
+	.kick = balloon_kick,
+	.reset = balloon_reset,
+	.config_write = balloon_config_write,
+};
+
+static void init_job(struct balloon *balloon, struct balloon_job *job, uint16_t queue)
+{
+	job->balloon = balloon;
+	job->queue = queue;
+	job->chain.iov = job->iov;
+	job->chain.iov_max = ARRAY_SIZE(job->iov);
+	for (size_t i = 0; i < BALLOON_OPS; i++) {
+		job->ops[i].job = job;
+		job->ops[i].op.done = discard_done;
+	}
+}
+
+static uint64_t features_of(const struct balloon_spec *spec)
+{
+	uint64_t features = VIRTIO_FEATURE(VIRTIO_BALLOON_F_STATS_VQ) |
+	                    VIRTIO_FEATURE(VIRTIO_BALLOON_F_FREE_PAGE_HINT);
+
+	if (spec->deflate_on_oom)
+		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_DEFLATE_ON_OOM);
+	if (spec->free_page_reporting)
+		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING);
+	if (spec->host_page > BALLOON_PAGE)
+		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_MUST_TELL_HOST);
+	return features;
+}
+
+static int allocate(struct balloon *balloon)
+{
+	uint64_t pages = host_pages(balloon);
+
+	if (!large_pages(balloon))
+		return 0;
+	balloon->given = calloc(pages, balloon->host_page / BALLOON_PAGE / 8);
+	balloon->given_count = calloc(pages, sizeof(*balloon->given_count));
+	return balloon->given && balloon->given_count ? 0 : -ENOMEM;
+}
+
+int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
+                   const struct virtio_host *host)
+{
+	int r;
+
+	balloon->memory = host->memory;
+	balloon->host_page = spec->host_page;
+	balloon->advice = spec->memory_locked ? MADV_DONTNEED_LOCKED : MADV_DONTNEED;
+	balloon->interval.tv_sec = spec->stats_interval_s;
+	balloon->timer_op.done = tick;
+	for (size_t i = 0; i < BALLOON_STATS; i++)
+		atomic_init(&balloon->stats[i], UINT64_MAX);
+	init_job(balloon, &balloon->inflate, QUEUE_INFLATE);
+	init_job(balloon, &balloon->report, QUEUE_REPORT);
+	balloon->device.ops = &balloon_ops;
+	balloon->device.id = "balloon";
+	balloon->device.features = features_of(spec);
+	balloon->device.queue_count = BALLOON_QUEUES;
+	balloon->device.queue_sizes = queue_sizes;
+	balloon->device.config = &balloon->config;
+	balloon->device.config_size = sizeof(balloon->config);
+	r = allocate(balloon);
+	if (r == 0)
+		r = io_loop_reserve(host->loop, 2 * BALLOON_OPS + 1);
+	if (r == 0)
+		r = virtio_pci_attach(&balloon->device, host);
+	if (r < 0)
+		balloon_destroy(balloon);
+	return r;
+}
+
+void balloon_destroy(struct balloon *balloon)
+{
+	if (!balloon->device.ops)
+		return;
+	virtio_pci_detach(&balloon->device);
+	free(balloon->given);
+	free(balloon->given_count);
+	memset(balloon, 0, sizeof(*balloon));
+}
+
+int balloon_set_target(struct balloon *balloon, uint64_t bytes)
+{
+	uint64_t all = guest_memory_size(balloon->memory);
+	uint32_t pages;
+	uint32_t value;
+
+	if (bytes == 0 || bytes > all)
+		return -ERANGE;
+	/* At most 2^46 bytes of RAM are 2^34 pages, and the field has 32 bits. */
+	pages = (uint32_t)MIN((all - bytes) / BALLOON_PAGE, (uint64_t)UINT32_MAX);
+	value = htole32(pages);
+	atomic_store_explicit(&balloon->target_pages, pages, memory_order_relaxed);
+	virtio_config_update(&balloon->device, offsetof(struct balloon_config, num_pages), &value,
+	                     sizeof(value));
+	return 0;
+}
+
+static uint64_t bytes_of(const _Atomic uint32_t *pages)
+{
+	return (uint64_t)atomic_load_explicit(pages, memory_order_relaxed) * BALLOON_PAGE;
+}
+
+void balloon_get_state(const struct balloon *balloon, struct balloon_state *ret_state)
+{
+	*ret_state = (struct balloon_state){
+		.target_bytes = bytes_of(&balloon->target_pages),
+		.actual_bytes = bytes_of(&balloon->actual_pages),
+		.returned_bytes = atomic_load_explicit(&balloon->returned_bytes,
+		                                       memory_order_relaxed),
+		.failures = atomic_load_explicit(&balloon->failures, memory_order_relaxed),
+		.stats_count = atomic_load_explicit(&balloon->stats_count, memory_order_relaxed),
+	};
+	for (size_t i = 0; i < BALLOON_STATS; i++)
+		ret_state->stats[i] = atomic_load_explicit(&balloon->stats[i],
+		                                           memory_order_relaxed);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-blk (VIRTIO 1.2 §5.2) over a raw image or block device. Theory in block.c. */
+#ifndef AXVM_VIRTIO_BLOCK_H
+#define AXVM_VIRTIO_BLOCK_H
+
+#include <linux/virtio_blk.h>
+#include <pthread.h>
+
+#include "io/disk_file.h"
+#include "io/rate_limit.h"
+#include "virtio/device.h"
+#include "virtio/pci.h"
+
+#define BLOCK_QUEUE_SIZE_MIN 4   /* a header, one buffer and a status */
+#define BLOCK_IN_FLIGHT_MAX 512  /* requests of one disk, over all its queues */
+#define BLOCK_SEGMENTS_MAX 254   /* buffers of one request */
+#define BLOCK_RANGES_MAX 16      /* of one discard or write-zeroes request */
+#define BLOCK_BOUNCE_BYTES (256 * KIB)
+
+struct block_spec {
+	const char *id;     /* borrowed */
+	const char *serial; /* at most VIRTIO_BLK_ID_BYTES */
+	uint16_t queues, queue_size;
+	uint32_t block_size; /* 0: the file's own */
+	bool write_through;  /* to begin with; the driver can choose (CONFIG_WCE) */
+	struct rate_config limit;
+};
+
+/* Requests completed without an error, and other counts. */
+enum block_counter {
+	BLOCK_READS,
+	BLOCK_WRITES,
+	BLOCK_FLUSHES,
+	BLOCK_DISCARDS, /* and write zeroes */
+	BLOCK_BYTES_READ,
+	BLOCK_BYTES_WRITTEN,
+	BLOCK_ERRORS,    /* answered with IOERR */
+	BLOCK_THROTTLED, /* times the limit made the disk wait */
+	BLOCK_BOUNCED,
+	BLOCK_COUNTERS,
+};
+
+struct block;
+
+/* A request between pop and push; preallocated. */
+struct block_request {
+	struct io_op op;
+	struct block *block;
+	struct block_request *next; /* free, or waiting for the bounce buffer */
+	uint32_t type;
+	uint16_t queue, head;
+	uint8_t *status;    /* in guest memory */
+	uint8_t verdict;    /* VIRTIO_BLK_S_OK: it can be started */
+	bool bounced;       /* through the bounce buffer: unaligned, and the file is O_DIRECT */
+	uint64_t offset;    /* in the file, of what is still to be done */
+	uint32_t total;     /* bytes of data */
+	uint32_t left;      /* bytes still to be done */
+	struct iovec *data; /* what is left of the data, in `iov` */
+	uint16_t data_count;
+	uint16_t range, range_count;
+	struct virtio_blk_discard_write_zeroes ranges[BLOCK_RANGES_MAX]; /* copied and checked */
+	struct iovec *iov;
+};
+
+struct block {
+	struct virtio_device device;
+	struct virtio_blk_config config;
+	struct disk_file *file; /* borrowed */
+	uint32_t file_index;
+	char serial[VIRTIO_BLK_ID_BYTES];
+	bool starts_write_through;
+	uint16_t queue_sizes[VIRTIO_QUEUES_MAX];
+	_Atomic uint64_t capacity; /* sectors */
+	_Atomic bool writeback;    /* the driver's choice */
+	struct block_request *requests; /* owned */
+	struct iovec *iov;              /* owned; iov_max for each */
+	uint16_t iov_max;
+	uint8_t *bounce; /* owned; NULL unless direct */
+	/* I/O thread. */
+	struct block_request *free;
+	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
+	uint64_t waiting;      /* queues to look at when there is room */
+	uint16_t next_waiting; /* whose turn it is */
+	struct rate_limit limit;
+	bool throttled; /* until the timer is done */
+	struct io_op timer_op, sync_op;
+	struct __kernel_timespec timer;
+	bool syncing, sync_again;
+	uint64_t quiet_until_ns; /* no further error event before */
+	pthread_mutex_t lock;         /* of new_limit */
+	struct rate_config new_limit; /* from another thread */
+	_Atomic uint64_t counters[BLOCK_COUNTERS];
+};
+
+/* Build time, before io_loop_build; allocates. `block` is zeroed by the caller and must not move;
+ * `file` stays the caller's and must outlive it. 0, -ENOMEM, -EINVAL (queues), or what
+ * virtio_pci_attach says. */
+int block_create(struct block *block, const struct block_spec *spec, struct disk_file *file,
+                 const struct virtio_host *host);
+/* After the loop's thread has ended. A zeroed block is fine. */
+void block_destroy(struct block *block);
+
+/* Looks at the length of the file again and tells the guest of it; *ret_bytes is the capacity. One
+ * thread at a time, any; after the seal the control thread (lseek). -EINVAL: the length is no
+ * multiple of the block size, and nothing changes. */
+int block_refresh_capacity(struct block *block, uint64_t *ret_bytes);
+
+/* Another rate limit from now on. One thread at a time, any; never blocks. */
+void block_set_limit(struct block *block, const struct rate_config *limit);
+
+/* A counter so far; any thread. */
+uint64_t block_count(const struct block *block, enum block_counter counter);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* One request of a disk, from the chain to its status. Inside of block.c; I/O thread only. */
+#ifndef AXVM_VIRTIO_BLOCK_REQUEST_H
+#define AXVM_VIRTIO_BLOCK_REQUEST_H
+
+#include "virtio/block.h"
+
+/* Copies the header (and ranges) out of the chain and checks all there is to check; `verdict` is
+ * then the status to answer with at once, or VIRTIO_BLK_S_OK. Changes nothing outside `request`,
+ * so that the chain may still be given back. NULL, or what is wrong with a chain that cannot even
+ * be answered. */
+const char *block_request_parse(struct block_request *request, const struct virtq_chain *chain);
+
+/* Bytes to be charged to the rate limit. */
+uint64_t block_request_cost(const struct block_request *request);
+
+/* Starts a request that has been parsed. It ends with a status in the guest, a push, and the
+ * request back on the free list, perhaps at once. */
+void block_request_start(struct block_request *request);
+
+/* block.c: called when a request that was in flight has ended. */
+void block_room(struct block *block);
+
+/* An event about the file, at most one a second. */
+void block_report(struct block *block, int queue, int error, const char *message);
+void block_counted(struct block *block, enum block_counter counter, uint64_t n);
+uint64_t block_now(void);
+/* Whether a write must be on stable storage before it is answered. */
+bool block_writes_through(const struct block *block);
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-balloon through a real io_uring: pages that vanish, pages that stay, lists that lie. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/virtio_balloon.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "virtio/balloon.h"
+#include "virtio_driver.h"
+
+#define INFLATE 0
+#define DEFLATE 1
+#define STATS 2
+#define REPORT 4
+#define SIZE 16
+#define LIST 0x60000u
+#define FIRST_PAGE 0x100u /* of the second MiB, which holds no ring */
+#define LARGE 65536u
+#define PER_LARGE (LARGE / BALLOON_PAGE)
+#define BASE                                                                                       \
+	(VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX) |            \
+	 VIRTIO_FEATURE(VIRTIO_BALLOON_F_STATS_VQ) |                                               \
+	 VIRTIO_FEATURE(VIRTIO_BALLOON_F_FREE_PAGE_HINT) |                                         \
+	 VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING))
+#define TELL VIRTIO_FEATURE(VIRTIO_BALLOON_F_MUST_TELL_HOST)
+
+static struct test_machine m;
+static struct balloon balloon;
+static struct driver driver;
+static struct ring rings[BALLOON_QUEUES];
+
+static void align_memory(void)
+{
+	for (size_t i = 0; i < m.memory.count; i++) {
+		free(m.memory.regions[i].hva);
+		m.memory.regions[i].hva = aligned_alloc(LARGE, RING_NODE_BYTES);
+		cr_assert_not_null(m.memory.regions[i].hva);
+		memset(m.memory.regions[i].hva, 0, RING_NODE_BYTES);
+	}
+}
+
+static void bring_up(uint64_t features)
+{
+	driver_reset(&driver);
+	for (uint16_t i = 0; i < BALLOON_QUEUES; i++)
+		ring_init(&rings[i], &m.memory, SIZE, 0x10000 + 0x8000u * i);
+	cr_assert(driver_negotiate(&driver, features));
+	common_out(&driver, VIRTIO_PCI_COMMON_MSIX, BALLOON_QUEUES, 2);
+	for (uint16_t i = 0; i < BALLOON_QUEUES; i++)
+		driver_queue(&driver, i, &rings[i]);
+	driver_ok(&driver);
+}
+
+static void start(const struct balloon_spec *spec, uint64_t features)
+{
+	machine_init(&m);
+	align_memory();
+	memset(&balloon, 0, sizeof(balloon));
+	cr_assert_eq(balloon_create(&balloon, spec, &m.host), 0);
+	machine_start(&m);
+	driver_probe(&driver, &m, 1);
+	bring_up(features);
+	memset(m.memory.regions[1].hva, 0xa5, RING_NODE_BYTES);
+}
+
+static void set_up(void)
+{
+	const struct balloon_spec spec = {
+		.host_page = BALLOON_PAGE, .free_page_reporting = true, .deflate_on_oom = true,
+	};
+
+	start(&spec, BASE);
+}
+
+static void set_up_large(void)
+{
+	const struct balloon_spec spec = { .host_page = LARGE, .free_page_reporting = true };
+
+	start(&spec, BASE | TELL);
+}
+
+static void tear_down(void)
+{
+	machine_stop(&m, 0);
+	balloon_destroy(&balloon);
+	machine_done(&m);
+}
+
+static void offer(uint16_t queue, uint64_t address, uint32_t length, uint16_t flags)
+{
+	ring_desc(&rings[queue], 0, address, length, flags, 0);
+	ring_offer(&rings[queue], 0);
+	driver_kick(&driver, queue);
+}
+
+/* Sends a list of pages and waits for its acknowledgement. */
+static void send_list(uint16_t queue, const uint32_t *pfns, uint32_t count)
+{
+	uint16_t done = ring_used_idx(&rings[queue]);
+
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(LIST), pfns, count * 4), 0);
+	offer(queue, LIST, count * 4, 0);
+	driver_await_used(&rings[queue], (uint16_t)(done + 1));
+}
+
+static void send_run(uint16_t queue, uint32_t first, uint32_t count)
+{
+	uint32_t pfns[256];
+
+	for (uint32_t i = 0; i < count; i++)
+		pfns[i] = first + i;
+	send_list(queue, pfns, count);
+}
+
+static bool gone(uint32_t pfn)
+{
+	unsigned char resident = 0;
+	void *page = guest_memory_at(&m.memory, GPA((uint64_t)pfn << 12), BALLOON_PAGE);
+
+	cr_assert_not_null(page);
+	cr_assert_eq(mincore(page, BALLOON_PAGE, &resident), 0);
+	return !(resident & 1);
+}
+
+static uint32_t count_gone(uint32_t first, uint32_t count)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		n += gone(first + i);
+	return n;
+}
+
+static struct balloon_state state(void)
+{
+	struct balloon_state s;
+
+	balloon_get_state(&balloon, &s);
+	return s;
+}
+
+Test(balloon, inflated_pages_go_back_and_no_others, .init = set_up, .fini = tear_down)
+{
+	send_run(INFLATE, FIRST_PAGE + 8, 32);
+	cr_assert_eq(count_gone(FIRST_PAGE + 8, 32), 32);
+	cr_assert_eq(count_gone(FIRST_PAGE, 8), 0);
+	cr_assert_eq(count_gone(FIRST_PAGE + 40, 216), 0);
+	cr_assert_eq(state().returned_bytes, 32 * BALLOON_PAGE);
+	cr_assert_eq(*(m.memory.regions[1].hva + 8 * BALLOON_PAGE), 0);
+	send_run(DEFLATE, FIRST_PAGE + 8, 32);
+	cr_assert_eq(state().failures, 0);
+	while (driver_interrupts(&driver, INFLATE) == 0)
+		pause_a_little();
+}
+
+Test(balloon, scattered_pages_in_any_order, .init = set_up, .fini = tear_down)
+{
+	uint32_t pfns[128];
+
+	/* Every second page, downwards: more ranges than are gathered at a time. */
+	for (uint32_t i = 0; i < 128; i++)
+		pfns[i] = FIRST_PAGE + 254 - 2 * i;
+	cr_assert_gt(128, BALLOON_RANGES);
+	send_list(INFLATE, pfns, 128);
+	for (uint32_t i = 0; i < 256; i++)
+		cr_assert_eq(gone(FIRST_PAGE + i), i % 2 == 0, "page %u", i);
+	cr_assert_eq(state().returned_bytes, 128 * BALLOON_PAGE);
+}
+
+Test(balloon, descending_run_is_one_range, .init = set_up, .fini = tear_down)
+{
+	uint32_t pfns[64];
+
+	for (uint32_t i = 0; i < 64; i++)
+		pfns[i] = FIRST_PAGE + 63 - i;
+	atomic_store(&m.loop.stats.sqes, 0);
+	send_list(INFLATE, pfns, 64);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 64);
+	/* The discard, the interrupt, and what a poll's second round may cost. */
+	cr_assert_leq(atomic_load(&m.loop.stats.sqes), 4);
+}
+
+Test(balloon, pages_that_are_not_ram, .init = set_up, .fini = tear_down)
+{
+	const uint32_t pfns[] = { 0xffffffff, FIRST_PAGE, 0x200, 0xc0000, FIRST_PAGE + 2, 0xfffff };
+
+	send_list(INFLATE, pfns, 6);
+	send_list(INFLATE, pfns, 6);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 2);
+	machine_await_events(&m, 1);
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+	cr_assert(!m.events[0].needs_reset);
+	cr_assert_eq(m.events[0].error, EFAULT);
+	send_list(DEFLATE, pfns, 6);
+}
+
+static void expect_needs_reset(uint32_t events)
+{
+	machine_await_events(&m, events);
+	cr_assert(m.events[events - 1].needs_reset);
+	cr_assert(driver_status(&driver) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	bring_up(BASE);
+	send_run(INFLATE, FIRST_PAGE, 1);
+	cr_assert(gone(FIRST_PAGE));
+}
+
+Test(balloon, malformed_lists_need_a_reset, .init = set_up, .fini = tear_down)
+{
+	offer(INFLATE, LIST, 7, 0);
+	expect_needs_reset(1);
+	offer(DEFLATE, LIST, 3, 0);
+	expect_needs_reset(2);
+	offer(INFLATE, LIST, 64, VRING_DESC_F_WRITE);
+	expect_needs_reset(3);
+	/* One page number too many. */
+	offer(INFLATE, LIST, (BALLOON_PFNS_MAX + 1) * 4, 0);
+	expect_needs_reset(4);
+}
+
+Test(balloon, only_whole_large_pages_go_back, .init = set_up_large, .fini = tear_down)
+{
+	send_run(INFLATE, FIRST_PAGE, PER_LARGE - 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 0);
+	/* Twice the same page is one page. */
+	send_run(INFLATE, FIRST_PAGE, 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 0);
+	send_run(INFLATE, FIRST_PAGE + PER_LARGE - 1, 2);
+	cr_assert_eq(count_gone(FIRST_PAGE, PER_LARGE), PER_LARGE);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), PER_LARGE);
+	cr_assert_eq(state().returned_bytes, LARGE);
+}
+
+Test(balloon, a_large_page_taken_back_in_part_stays, .init = set_up_large, .fini = tear_down)
+{
+	send_run(INFLATE, FIRST_PAGE, PER_LARGE - 1);
+	send_run(DEFLATE, FIRST_PAGE + 3, 1);
+	send_run(INFLATE, FIRST_PAGE + PER_LARGE - 1, 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 0);
+	send_run(INFLATE, FIRST_PAGE + 3, 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), PER_LARGE);
+}
+
+Test(balloon, a_reset_empties_the_balloon, .init = set_up_large, .fini = tear_down)
+{
+	send_run(INFLATE, FIRST_PAGE, PER_LARGE - 1);
+	bring_up(BASE | TELL);
+	send_run(INFLATE, FIRST_PAGE + PER_LARGE - 1, 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 0);
+}
+
+Test(balloon, a_driver_that_does_not_tell_keeps_large_pages, .init = set_up_large,
+     .fini = tear_down)
+{
+	bring_up(BASE);
+	send_run(INFLATE, FIRST_PAGE, PER_LARGE);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 0);
+}
+
+Test(balloon, reports_give_whole_pages_back, .init = set_up, .fini = tear_down)
+{
+	uint64_t at = (uint64_t)FIRST_PAGE << 12;
+
+	ring_desc(&rings[REPORT], 0, at + 100, 3 * BALLOON_PAGE, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
+	          1);
+	ring_desc(&rings[REPORT], 1, at + 0x20000, 0x10000, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
+	          2);
+	ring_desc(&rings[REPORT], 2, at + 0x40000, 100, VRING_DESC_F_WRITE, 0);
+	ring_offer(&rings[REPORT], 0);
+	driver_kick(&driver, REPORT);
+	driver_await_used(&rings[REPORT], 1);
+	cr_assert_eq(ring_used(&rings[REPORT], 0).length, 0);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 2 + 16);
+	cr_assert(!gone(FIRST_PAGE) && gone(FIRST_PAGE + 1) && gone(FIRST_PAGE + 2));
+	cr_assert(!gone(FIRST_PAGE + 3));
+}
+
+Test(balloon, reports_of_large_pages, .init = set_up_large, .fini = tear_down)
+{
+	uint64_t at = (uint64_t)FIRST_PAGE << 12;
+
+	offer(REPORT, at + BALLOON_PAGE, 3 * LARGE, VRING_DESC_F_WRITE);
+	driver_await_used(&rings[REPORT], 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 2 * PER_LARGE);
+	cr_assert_eq(count_gone(FIRST_PAGE + PER_LARGE, 2 * PER_LARGE), 2 * PER_LARGE);
+}
+
+static uint32_t config(uint32_t offset)
+{
+	return (uint32_t)mmio_in(&m, driver.bar + VIRTIO_BAR_DEVICE + offset, 4);
+}
+
+Test(balloon, target_and_actual, .init = set_up, .fini = tear_down)
+{
+	(void)driver_interrupts(&driver, BALLOON_QUEUES);
+	cr_assert_eq(config(0), 0);
+	cr_assert_eq(balloon_set_target(&balloon, MIB), 0);
+	cr_assert_eq(config(0), MIB / BALLOON_PAGE);
+	while (driver_interrupts(&driver, BALLOON_QUEUES) == 0)
+		pause_a_little();
+	cr_assert_eq(balloon_set_target(&balloon, 0), -ERANGE);
+	cr_assert_eq(balloon_set_target(&balloon, 2 * MIB + 1), -ERANGE);
+	cr_assert_eq(state().target_bytes, MIB);
+	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + 4, 17, 4);
+	cr_assert_eq(config(4), 17);
+	cr_assert_eq(state().actual_bytes, 17 * BALLOON_PAGE);
+	/* The rest is not the driver's to write. */
+	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE, 5, 4);
+	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + 8, 5, 4);
+	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + 3, 0xffffffff, 4);
+	cr_assert_eq(config(0), MIB / BALLOON_PAGE);
+	cr_assert_eq(config(4), 17);
+	cr_assert_eq(config(8), 0);
+	cr_assert_eq(balloon_set_target(&balloon, 2 * MIB), 0);
+	cr_assert_eq(config(0), 0);
+}
+
+Test(balloon, features_follow_the_spec, .init = set_up, .fini = tear_down)
+{
+	cr_assert(driver_offered(&driver) & VIRTIO_FEATURE(VIRTIO_BALLOON_F_DEFLATE_ON_OOM));
+	cr_assert(driver_offered(&driver) & VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING));
+	cr_assert(!(driver_offered(&driver) & TELL));
+	cr_assert(!(driver_offered(&driver) & VIRTIO_FEATURE(VIRTIO_BALLOON_F_PAGE_POISON)));
+}
+
+static void set_up_stats(void)
+{
+	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .stats_interval_s = 1 };
+
+	start(&spec, BASE & ~VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING));
+}
+
+static void send_stats(uint64_t free_bytes)
+{
+	const struct virtio_balloon_stat stats[] = {
+		{ VIRTIO_BALLOON_S_MEMFREE, free_bytes }, { 999, 1 }, { VIRTIO_BALLOON_S_MEMTOT, 9 },
+	};
+
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(LIST), stats, sizeof(stats)), 0);
+	/* The last one is cut short. */
+	offer(STATS, LIST, sizeof(stats) - 1, 0);
+}
+
+Test(balloon, statistics_come_anew_each_interval, .init = set_up_stats, .fini = tear_down)
+{
+	for (uint16_t round = 1; round <= 2; round++) {
+		send_stats(1000u + round);
+		while (state().stats[VIRTIO_BALLOON_S_MEMFREE] != 1000u + round)
+			pause_a_little();
+		driver_await_used(&rings[STATS], round);
+	}
+	cr_assert_eq(state().stats[VIRTIO_BALLOON_S_MEMTOT], UINT64_MAX);
+	cr_assert_geq(state().stats_count, 2);
+}
+
+Test(balloon, requests_do_not_outlive_a_reset, .init = set_up, .fini = tear_down)
+{
+	uint32_t pfns[128];
+
+	for (uint32_t i = 0; i < 128; i++)
+		pfns[i] = FIRST_PAGE + 2 * i;
+	for (int round = 0; round < 50; round++) {
+		memset(m.memory.regions[1].hva, 0xa5, RING_NODE_BYTES);
+		cr_assert_eq(guest_memory_write(&m.memory, GPA(LIST), pfns, sizeof(pfns)), 0);
+		offer(INFLATE, LIST, sizeof(pfns), 0);
+		driver_reset(&driver);
+		/* From here on the pages are the guest's again. */
+		memset(m.memory.regions[1].hva, 0x5a, RING_NODE_BYTES);
+		bring_up(BASE);
+		send_run(INFLATE, FIRST_PAGE + 255, 1);
+		cr_assert_eq(count_gone(FIRST_PAGE, 255), 0);
+	}
+}

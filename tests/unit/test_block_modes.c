@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* virtio-blk: caching, O_DIRECT, limits, another capacity; and which images are taken at all. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "block_guest.h"
+
+#define OK VIRTIO_BLK_S_OK
+#define IOERR VIRTIO_BLK_S_IOERR
+#define WCE offsetof(struct virtio_blk_config, wce)
+#define NO_EVENT_IDX VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX) /* each completion interrupts */
+
+static struct disk_guest g;
+
+static void tear_down(void)
+{
+	disk_stop(&g);
+}
+
+/* ---- caching ------------------------------------------------------------------------------ */
+
+/* SQEs that a write costs beside its interrupt: 1 is the write, 2 a write and its sync. */
+static uint64_t operations_of_a_write(void)
+{
+	struct io_stats *stats = &g.m.loop.stats;
+	uint64_t before, after;
+
+	/* The first may still be followed by what came before it. */
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), OK);
+	while (driver_interrupts(&g.driver, 0) == 0)
+		pause_a_little();
+	before = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 8, 4096), OK);
+	while (driver_interrupts(&g.driver, 0) == 0)
+		pause_a_little();
+	after = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
+	return after - before;
+}
+
+Test(block_modes, write_back_and_the_drivers_choice, .fini = tear_down)
+{
+	uint64_t wce;
+
+	disk_start(&g, &(struct disk_options){ .without = NO_EVENT_IDX });
+	wce = g.driver.bar + VIRTIO_BAR_DEVICE + WCE;
+	cr_assert_eq(mmio_in(&g.m, wce, 1), 1);
+	cr_assert_eq(operations_of_a_write(), 1);
+	mmio_out(&g.m, wce, 2, 1);
+	cr_assert_eq(mmio_in(&g.m, wce, 1), 1, "2 is no mode");
+	mmio_out(&g.m, wce - 4, 0, 4);
+	mmio_out(&g.m, wce, 0, 4);
+	cr_assert_eq(mmio_in(&g.m, wce, 1), 1, "only the byte itself can be written");
+	mmio_out(&g.m, wce, 0, 1);
+	cr_assert_eq(mmio_in(&g.m, wce, 1), 0);
+	cr_assert_eq(operations_of_a_write(), 2);
+	mmio_out(&g.m, wce, 1, 1);
+	cr_assert_eq(operations_of_a_write(), 1);
+}
+
+Test(block_modes, write_through_by_the_spec, .fini = tear_down)
+{
+	disk_start(&g, &(struct disk_options){ .write_through = true, .without = NO_EVENT_IDX });
+	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, 1), 0);
+	cr_assert_eq(operations_of_a_write(), 2);
+	/* A driver that knows no wce gets what the spec says. */
+	disk_bring_up(&g, NO_EVENT_IDX | VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE));
+	mmio_out(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, 1, 1);
+	cr_assert_eq(operations_of_a_write(), 2);
+}
+
+Test(block_modes, a_driver_that_cannot_flush_gets_write_through, .fini = tear_down)
+{
+	disk_start(&g, &(struct disk_options){
+		.without = NO_EVENT_IDX | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) });
+	cr_assert_eq(operations_of_a_write(), 2);
+}
+
+/* ---- O_DIRECT ----------------------------------------------------------------------------- */
+
+Test(block_modes, direct_serves_unaligned_buffers, .fini = tear_down)
+{
+	uint8_t expected[8192], found[8192];
+
+	disk_start(&g, &(struct disk_options){ .directory = "/var/tmp", .direct = true });
+	cr_assert_eq(fcntl(g.file.fd, F_GETFL) & O_DIRECT, O_DIRECT);
+	for (size_t i = 0; i < sizeof(expected); i++)
+		expected[i] = (uint8_t)(i * 11 + i / 256);
+	/* Five at once, all at odd addresses, through the one bounce buffer. */
+	for (uint16_t slot = 0; slot < 5; slot++) {
+		memcpy(disk_data(&g, slot) + 1, expected, sizeof(expected));
+		disk_offer(&g, 0, slot, VIRTIO_BLK_T_OUT, 16u * slot, sizeof(expected));
+		ring_desc(&g.rings[0], (uint16_t)(slot * 3 + 1), DISK_DATA + slot * 0x10000u + 1,
+		          sizeof(expected), VRING_DESC_F_NEXT, (uint16_t)(slot * 3 + 2));
+	}
+	disk_await(&g, 0, 5);
+	for (uint16_t slot = 0; slot < 5; slot++) {
+		cr_assert_eq(*disk_status(&g, slot), OK);
+		cr_assert_eq(pread(g.fd, found, sizeof(found), slot * 8192), 8192);
+		cr_assert_arr_eq(found, expected, sizeof(found));
+		memset(disk_data(&g, slot), 0, 8193);
+		disk_offer(&g, 0, slot, VIRTIO_BLK_T_IN, 16u * slot, sizeof(expected));
+		ring_desc(&g.rings[0], (uint16_t)(slot * 3 + 1), DISK_DATA + slot * 0x10000u + 3,
+		          sizeof(expected), VRING_DESC_F_NEXT | DISK_IN, (uint16_t)(slot * 3 + 2));
+	}
+	disk_await(&g, 0, 5);
+	for (uint16_t slot = 0; slot < 5; slot++) {
+		cr_assert_eq(*disk_status(&g, slot), OK);
+		cr_assert_arr_eq(disk_data(&g, slot) + 3, expected, sizeof(expected));
+	}
+	cr_assert_eq(block_count(&g.block, BLOCK_BOUNCED), 10);
+	/* Aligned ones go straight, of whatever size. */
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 32768), OK);
+	cr_assert_eq(block_count(&g.block, BLOCK_BOUNCED), 10);
+	if (g.file.logical_block > 512)
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 1, 512), IOERR);
+}
+
+/* ---- the rate limit ----------------------------------------------------------------------- */
+
+static uint16_t offer_reads(uint16_t count)
+{
+	for (uint16_t slot = 0; slot < count; slot++)
+		disk_offer(&g, slot % 2, slot, VIRTIO_BLK_T_IN, 0, 4096);
+	driver_kick(&g.driver, 0);
+	driver_kick(&g.driver, 1);
+	return count;
+}
+
+static uint32_t used_of_both(void)
+{
+	return (uint32_t)ring_used_idx(&g.rings[0]) + ring_used_idx(&g.rings[1]);
+}
+
+Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
+{
+	/* A few at once, then nothing for an hour: exact, whatever the machine's speed. */
+	const struct rate_config fast = { .ops_per_s = 1000, .ops_burst = 1 };
+	const struct rate_config slow = { .bytes_per_s = 1, .bytes_burst = 3 * 4096 };
+	const struct rate_config none = { 0 };
+	uint64_t turns;
+
+	disk_start(&g, &(struct disk_options){
+		.limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
+	offer_reads(12);
+	while (used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0)
+		pause_a_little();
+	turns = atomic_load(&g.m.loop.stats.turns);
+	for (int i = 0; i < 100; i++)
+		pause_a_little();
+	cr_assert_eq(used_of_both(), 2);
+	cr_assert_leq(atomic_load(&g.m.loop.stats.turns), turns + 2, "a limited queue sleeps");
+	/* Requests held back are in nobody's way: the reset needs no token. */
+	disk_bring_up(&g, 0);
+	offer_reads(4);
+	for (int i = 0; i < 20; i++)
+		pause_a_little();
+	cr_assert_eq(used_of_both(), 0);
+	/* A new limit is obeyed at once. */
+	block_set_limit(&g.block, &none);
+	while (used_of_both() < 4)
+		pause_a_little();
+	block_set_limit(&g.block, &slow);
+	offer_reads(6);
+	while (used_of_both() < 7)
+		pause_a_little();
+	for (int i = 0; i < 20; i++)
+		pause_a_little();
+	cr_assert_eq(used_of_both(), 7);
+	/* The rest comes one by one, each after its timer. */
+	block_set_limit(&g.block, &fast);
+	while (used_of_both() < 10)
+		pause_a_little();
+}
+
+/* ---- capacity ----------------------------------------------------------------------------- */
+
+Test(block_modes, another_capacity, .fini = tear_down)
+{
+	uint64_t capacity = 0;
+
+	disk_start(&g, &(struct disk_options){ 0 });
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), IOERR);
+	cr_assert_eq(ftruncate(g.fd, 2 * DISK_BYTES), 0);
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), IOERR,
+	             "not before somebody says so");
+	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), 0);
+	cr_assert_eq(capacity, 2 * DISK_BYTES);
+	while (driver_interrupts(&g.driver, DISK_QUEUES) == 0)
+		pause_a_little();
+	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), OK);
+	cr_assert_eq(ftruncate(g.fd, DISK_BYTES / 2 + 100), 0);
+	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), -EINVAL);
+	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
+	cr_assert_eq(ftruncate(g.fd, DISK_BYTES / 2), 0);
+	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), 0);
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, DISK_BYTES / 1024, 512), IOERR);
+	cr_assert_eq(lseek(g.fd, 0, SEEK_END), DISK_BYTES / 2);
+}
+
+/* ---- images ------------------------------------------------------------------------------- */
+
+static char path[] = "/tmp/axvm-image.XXXXXX";
+static int fd;
+
+static void make_image(void)
+{
+	fd = mkostemp(path, O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(ftruncate(fd, 4096), 0);
+}
+
+static void remove_image(void)
+{
+	close(fd);
+	unlink(path);
+}
+
+static const struct problem *refused(const struct disk_file_config *config)
+{
+	static struct problems problems;
+	struct disk_file file = { .fd = -7 };
+
+	problems = (struct problems){ 0 };
+	cr_assert_lt(disk_file_open(config, &file, &problems), 0);
+	cr_assert_eq(file.fd, -7);
+	cr_assert_eq(problems.count, 1);
+	cr_assert_str_eq(problems.list[0].field, "disks[3].image");
+	return &problems.list[0];
+}
+
+#define CONFIG(fd_, ...)                                                                           \
+	(&(const struct disk_file_config){ .fd = (fd_), .field = "disks[3].image", __VA_ARGS__ })
+
+Test(disk_file, refusals, .init = make_image, .fini = remove_image)
+{
+	int reader = open(path, O_RDONLY | O_CLOEXEC);
+	int appender = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+	int pipes[2];
+
+	cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+	cr_assert_eq(refused(CONFIG(-1, .path = "/nonexistent"))->code, PROBLEM_RESOURCE_MISSING);
+	cr_assert_eq(refused(CONFIG(-1, .path = "/dev/null"))->code, PROBLEM_RESOURCE_WRONG_KIND);
+	cr_assert_eq(refused(CONFIG(-1, .path = "/tmp", .read_only = true))->code,
+	             PROBLEM_RESOURCE_WRONG_KIND);
+	cr_assert_eq(refused(CONFIG(pipes[0], .read_only = true))->code,
+	             PROBLEM_RESOURCE_WRONG_KIND);
+	cr_assert_eq(refused(CONFIG(777))->code, PROBLEM_RESOURCE_MISSING);
+	cr_assert_eq(refused(CONFIG(reader))->code, PROBLEM_RESOURCE_UNREADABLE);
+	cr_assert_eq(refused(CONFIG(appender))->code, PROBLEM_RESOURCE_UNREADABLE);
+	cr_assert_eq(ftruncate(fd, 4097), 0);
+	cr_assert_eq(refused(CONFIG(-1, .path = path))->code, PROBLEM_IMAGE_INVALID);
+	cr_assert_eq(lseek(fd, 0, SEEK_END), 4097, "an image is never cut");
+	cr_assert_eq(ftruncate(fd, 0), 0);
+	cr_assert_eq(refused(CONFIG(-1, .path = path))->code, PROBLEM_IMAGE_INVALID);
+	close(reader);
+	close(appender);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+Test(disk_file, one_writer_or_many_readers, .init = make_image, .fini = remove_image)
+{
+	struct problems problems = { 0 };
+	struct disk_file first, second, third;
+
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);
+	cr_assert_eq(refused(CONFIG(-1, .path = path))->error_number, EBUSY);
+	cr_assert_eq(refused(CONFIG(-1, .path = path, .read_only = true))->error_number, EBUSY);
+	disk_file_close(&first);
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &second,
+	                            &problems), 0);
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third,
+	                            &problems), 0);
+	cr_assert_eq(refused(CONFIG(-1, .path = path))->error_number, EBUSY);
+	disk_file_close(&second);
+	disk_file_close(&third);
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);
+	cr_assert_eq(first.size, 4096);
+	cr_assert_eq(first.logical_block, 512);
+	disk_file_close(&first);
+}
+
+Test(disk_file, an_fd_is_taken_over, .init = make_image, .fini = remove_image)
+{
+	struct problems problems = { 0 };
+	struct disk_file file;
+	int own = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	cr_assert_eq(disk_file_open(CONFIG(own), &file, &problems), 0);
+	cr_assert_eq(file.fd, own);
+	cr_assert_eq(fcntl(own, F_GETFL) & O_NONBLOCK, 0, "the ring must wait for it");
+	disk_file_close(&file);
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* TAPs: what is refused, in which words; and virtio-net on a real TAP, in a network namespace of the
+ * test's own. Needs root: otherwise each test is skipped, and says so. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "io/tap.h"
+#include "net_rig.h"
+
+#define TEST_PROTOCOL 0x88b5 /* IEEE 802: for local experiments */
+
+static struct problems problems;
+
+static bool own_namespace(void)
+{
+	if (unshare(CLONE_NEWNET) == 0 && access("/dev/net/tun", R_OK | W_OK) == 0)
+		return true;
+	cr_skip_test("no network namespace or no /dev/net/tun: %s", strerror(errno));
+	return false;
+}
+
+/* A queue of a TAP or TUN, attached; makes the interface when there is none. */
+static int attach(const char *name, short flags)
+{
+	struct ifreq request = { .ifr_flags = flags };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	cr_assert_eq(ioctl(fd, TUNSETIFF, &request), 0, "%s: %s", name, strerror(errno));
+	return fd;
+}
+
+static void make(const char *name, short flags)
+{
+	int fd = attach(name, flags);
+
+	cr_assert_eq(ioctl(fd, TUNSETPERSIST, 1), 0);
+	close(fd);
+}
+
+static void set_up_interface(const char *name)
+{
+	struct ifreq request = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	request.ifr_flags = IFF_UP | IFF_NOARP;
+	cr_assert_eq(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	close(fd);
+}
+
+static void delete_interface(const char *name)
+{
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg info;
+	} message = {
+		.header = { .nlmsg_len = sizeof(message), .nlmsg_type = RTM_DELLINK,
+		            .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+		.info = { .ifi_index = (int)if_nametoindex(name) },
+	};
+	char answer[256];
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	cr_assert_eq(send(fd, &message, sizeof(message), 0), (ssize_t)sizeof(message));
+	cr_assert_gt(recv(fd, answer, sizeof(answer), 0), 0);
+	cr_assert_eq(if_nametoindex(name), 0);
+	close(fd);
+}
+
+static int take_name(const char *name, uint32_t queues, int *fds)
+{
+	const struct tap_request request = { .name = name, .queues = queues, .field = "nets[0]" };
+
+	memset(&problems, 0, sizeof(problems));
+	return tap_take(&request, fds, &problems);
+}
+
+static int take_fds(const int *in, uint32_t queues, int *fds)
+{
+	const struct tap_request request = { .fds = in, .queues = queues, .field = "nets[0]" };
+
+	memset(&problems, 0, sizeof(problems));
+	return tap_take(&request, fds, &problems);
+}
+
+static void expect_problem(enum problem_code code, const char *words)
+{
+	cr_assert_eq(problems.count, 1);
+	cr_assert_eq(problems.list[0].code, code, "%s", problems.list[0].message);
+	cr_assert_not_null(strstr(problems.list[0].message, words), "%s", problems.list[0].message);
+}
+
+Test(tap, names_that_will_not_do_are_refused_in_words)
+{
+	int fds[TAP_QUEUES_MAX] = { -7, -7 };
+	int busy;
+
+	if (!own_namespace())
+		return;
+	cr_assert_lt(take_name("absent0", 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_MISSING, "there is no interface \"absent0\"");
+	cr_assert_eq(if_nametoindex("absent0"), 0, "and none is made");
+	cr_assert_lt(take_name("lo", 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "is no TAP");
+	make("tun0", IFF_TUN | IFF_NO_PI);
+	cr_assert_lt(take_name("tun0", 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "is a TUN");
+	make("single0", IFF_TAP | IFF_NO_PI);
+	cr_assert_lt(take_name("single0", 2, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "multi_queue");
+	busy = attach("single0", IFF_TAP | IFF_NO_PI);
+	cr_assert_lt(take_name("single0", 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_UNREADABLE, "in use");
+	close(busy);
+	cr_assert_eq(fds[0], -7, "untouched on failure");
+	cr_assert_eq(take_name("single0", 1, fds), 0);
+	make("multi0", IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE);
+	cr_assert_eq(take_name("multi0", 1, fds), 0);
+	close(fds[0]);
+	cr_assert_eq(take_name("multi0", 4, fds), 0);
+}
+
+Test(tap, fds_that_will_not_do_are_refused_in_words)
+{
+	const short good = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	static const struct {
+		short flags;
+		const char *words;
+	} rows[] = {
+		{ IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, "IFF_TAP" },
+		{ IFF_TAP | IFF_NO_PI, "IFF_VNET_HDR" },
+	};
+	int fds[2], in[2];
+
+	if (!own_namespace())
+		return;
+	in[0] = 1000;
+	cr_assert_lt(take_fds(in, 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_MISSING, "fd 1000 is not open");
+	in[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cr_assert_lt(take_fds(in, 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "no queue of a TAP");
+	in[0] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	cr_assert_lt(take_fds(in, 1, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "attached to no TAP");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		in[0] = attach("wrong0", rows[i].flags);
+		cr_assert_lt(take_fds(in, 1, fds), 0, "%s", rows[i].words);
+		expect_problem(PROBLEM_RESOURCE_WRONG_KIND, rows[i].words);
+		close(in[0]);
+	}
+	in[0] = attach("a0", good | IFF_MULTI_QUEUE);
+	in[1] = attach("b0", good | IFF_MULTI_QUEUE);
+	cr_assert_lt(take_fds(in, 2, fds), 0);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "another TAP");
+	close(in[1]);
+	in[1] = attach("a0", good | IFF_MULTI_QUEUE);
+	cr_assert_eq(take_fds(in, 2, fds), 0);
+	cr_assert_eq(memcmp(in, fds, sizeof(in)), 0);
+	cr_assert(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+}
+
+/* ------------------------------------------------------------------------ the device on a TAP */
+
+static struct net_rig rig;
+static int tap;
+
+/* A packet socket on the interface: the host's side. */
+static int host_socket(const char *name)
+{
+	const struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(TEST_PROTOCOL),
+		.sll_ifindex = (int)if_nametoindex(name),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TEST_PROTOCOL));
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static bool start_on_tap(void)
+{
+	struct net_spec spec = { .id = "net0", .fds = &tap, .pairs = 1, .offloads = true,
+		                 .queue_size = NET_RIG_SIZE };
+
+	if (!own_namespace())
+		return false;
+	make("tap0", IFF_TAP | IFF_NO_PI);
+	set_up_interface("tap0");
+	cr_assert_eq(take_name("tap0", 1, &tap), 0);
+	spec.tap_fd = tap;
+	rig.pairs = 1;
+	rig.wire[0] = rig.device[0] = -1;
+	machine_init(&rig.m);
+	cr_assert_eq(net_create(&spec, &rig.m.host, &rig.net), 0);
+	machine_start(&rig.m);
+	driver_probe(&rig.driver, &rig.m, 1);
+	return true;
+}
+
+static void ethernet(uint8_t *frame, uint8_t fill, size_t length)
+{
+	memset(frame, fill, length);
+	memset(frame, 0xff, 6);
+	frame[6] = 2;
+	frame[12] = TEST_PROTOCOL >> 8;
+	frame[13] = TEST_PROTOCOL & 0xff;
+}
+
+Test(tap, frames_go_both_ways_through_a_real_tap, .init = NULL)
+{
+	uint8_t frame[NET_RIG_HEADER + 1514] = { 0 };
+	uint8_t got[2000];
+	int host;
+
+	if (!start_on_tap())
+		return;
+	host = host_socket("tap0");
+	net_rig_up(&rig, NET_RIG_MERGED | NET_RIG_OFFLOADS);
+	ethernet(frame + NET_RIG_HEADER, 0xab, 1514);
+	net_rig_transmit(&rig, 1, frame, sizeof(frame), 500);
+	cr_assert_eq(recv(host, got, sizeof(got), 0), 1514);
+	cr_assert_eq(memcmp(got, frame + NET_RIG_HEADER, 1514), 0);
+
+	for (uint16_t i = 0; i < 30; i++)
+		net_rig_give(&rig, 0, i, 2048);
+	for (int i = 0; i < 100; i++) {
+		struct virtq_used used;
+		uint8_t type[2] = { 0 };
+
+		ethernet(frame, (uint8_t)i, 1514);
+		cr_assert_eq(send(host, frame, 1000, 0), 1000);
+		/* The kernel may say something of its own on a new interface. */
+		do {
+			used = net_rig_used(&rig, 0);
+			guest_memory_read(&rig.m.memory,
+			                  GPA(net_rig_rx_address(0, (uint16_t)used.id) +
+			                      NET_RIG_HEADER + 12),
+			                  type, 2);
+			net_rig_give(&rig, 0, (uint16_t)used.id, 2048);
+		} while (type[0] != TEST_PROTOCOL >> 8 || type[1] != (TEST_PROTOCOL & 0xff));
+		cr_assert_eq(used.length, NET_RIG_HEADER + 1000);
+	}
+	cr_assert_eq(rig.m.event_count, 0);
+	close(host);
+	net_rig_stop(&rig);
+	close(tap);
+}
+
+/* The offloads in force, as the interface tells: TUNGETIFF does not. */
+static bool has_segmentation(const char *name)
+{
+	struct {
+		uint32_t cmd, data;
+	} value = { .cmd = 0x1e /* ETHTOOL_GTSO */ };
+	struct ifreq request = { .ifr_data = (void *)&value };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	cr_assert_eq(ioctl(fd, 0x8946 /* SIOCETHTOOL */, &request), 0);
+	close(fd);
+	return value.data;
+}
+
+Test(tap, the_tap_does_what_the_driver_negotiated)
+{
+	if (!start_on_tap())
+		return;
+	cr_assert(!has_segmentation("tap0"));
+	net_rig_up(&rig, NET_RIG_MERGED | NET_RIG_OFFLOADS);
+	while (!has_segmentation("tap0"))
+		pause_a_little();
+	net_rig_up(&rig, NET_RIG_MERGED);
+	while (has_segmentation("tap0"))
+		pause_a_little();
+	net_rig_stop(&rig);
+	close(tap);
+}
+
+Test(tap, a_tap_removed_under_the_device_is_one_event)
+{
+	uint8_t frame[NET_RIG_HEADER + 100] = { 0 };
+
+	if (!start_on_tap())
+		return;
+	net_rig_up(&rig, NET_RIG_MERGED);
+	net_rig_give(&rig, 0, 0, 2048);
+	delete_interface("tap0");
+	machine_await_events(&rig.m, 1);
+	cr_assert(!rig.m.events[0].needs_reset);
+	cr_assert_not_null(strstr(rig.m.events[0].message, "the TAP is gone"));
+	for (int i = 0; i < 10; i++)
+		net_rig_transmit(&rig, 1, frame, sizeof(frame), 200);
+	net_rig_up(&rig, NET_RIG_MERGED);
+	net_rig_transmit(&rig, 1, frame, sizeof(frame), 200);
+	cr_assert_eq(net_rig_stats(&rig).tx_dropped, 11);
+	cr_assert_eq(rig.m.event_count, 1);
+	net_rig_stop(&rig);
+	close(tap);
+}
