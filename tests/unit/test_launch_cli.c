@@ -281,7 +281,7 @@ Test(launch_cli, metrics_for_prometheus)
 	a.value = 5;
 	b.value = 6;
 	c.value = UINT64_MAX;
-	h.name = (char[]){ "disk0.queue.2.latency_us" };
+	h.name = (char[]){ "disk.root.queue.2.latency_us" };
 	h.n_bounds = 2;
 	h.bounds = bounds;
 	h.n_counts = 3;
@@ -295,11 +295,11 @@ Test(launch_cli, metrics_for_prometheus)
 	cr_assert_str_eq(out,
 	                 "# TYPE axvm_balloon_actual_pages untyped\n"
 	                 "axvm_balloon_actual_pages{vm=\"web\"} 6\n"
-	                 "# TYPE axvm_disk0_queue_latency_us histogram\n"
-	                 "axvm_disk0_queue_latency_us_bucket{vm=\"web\",queue=\"2\",le=\"10\"} 1\n"
-	                 "axvm_disk0_queue_latency_us_bucket{vm=\"web\",queue=\"2\",le=\"100\"} 3\n"
-	                 "axvm_disk0_queue_latency_us_bucket{vm=\"web\",queue=\"2\",le=\"+Inf\"} 6\n"
-	                 "axvm_disk0_queue_latency_us_count{vm=\"web\",queue=\"2\"} 6\n"
+	                 "# TYPE axvm_disk_queue_latency_us histogram\n"
+	                 "axvm_disk_queue_latency_us_bucket{vm=\"web\",disk=\"root\",queue=\"2\",le=\"10\"} 1\n"
+	                 "axvm_disk_queue_latency_us_bucket{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
+	                 "axvm_disk_queue_latency_us_bucket{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
+	                 "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
 	                 "# TYPE axvm_vcpu_exits_mmio untyped\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"0\"} 5\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");
