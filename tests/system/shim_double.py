@@ -74,7 +74,8 @@ class Double:
     def report(self):
         self.metrics += 1000
         counters = {"vcpu.0.exits.mmio": self.metrics, "vcpu.1.exits.mmio": self.metrics,
-                    "vcpu.0.exits.hlt": 2 * self.metrics, "disk.root.read_bytes": 4096 * self.metrics}
+                    "vcpu.0.exits.hlt": 2 * self.metrics,
+                    "disk.root.read_bytes": 4096 * self.metrics}
         return b"".join(payload(1, payload(1, name.encode()) + number(2, value))
                         for name, value in counters.items())
 

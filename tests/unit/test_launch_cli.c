@@ -143,6 +143,9 @@ static const struct {
 	{ "top now", 64 },
 	{ "top --interval 0", 64 },
 	{ "completion fish", 64 },
+	{ "plan", 64 },
+	{ "plan /nonexistent", 66 },
+	{ "plan /dev/null", 65 },
 };
 
 Test(launch_cli, statuses)
@@ -296,9 +299,12 @@ Test(launch_cli, metrics_for_prometheus)
 	                 "# TYPE axvm_balloon_actual_pages untyped\n"
 	                 "axvm_balloon_actual_pages{vm=\"web\"} 6\n"
 	                 "# TYPE axvm_disk_queue_latency_us histogram\n"
-	                 "axvm_disk_queue_latency_us_bucket{vm=\"web\",disk=\"root\",queue=\"2\",le=\"10\"} 1\n"
-	                 "axvm_disk_queue_latency_us_bucket{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
-	                 "axvm_disk_queue_latency_us_bucket{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
+	                 "axvm_disk_queue_latency_us_bucket"
+	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"10\"} 1\n"
+	                 "axvm_disk_queue_latency_us_bucket"
+	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
+	                 "axvm_disk_queue_latency_us_bucket"
+	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
 	                 "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
 	                 "# TYPE axvm_vcpu_exits_mmio untyped\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"0\"} 5\n"

@@ -3,7 +3,8 @@
  *
  * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
  * its child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
- * names say what they are: *.exits.KIND, and disk.* and net.* with "bytes" in the last part. Rates are differences of two samples. */
+ * names say what they are: *.exits.KIND, and disk.* and net.* with "bytes" in the last part. Rates
+ * are differences of two samples. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>

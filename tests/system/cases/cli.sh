@@ -148,6 +148,28 @@ test_cli_events_follow() {
 	grep -q 'end HALTED' "$CASE/followed" || fail "it missed the end"
 }
 
+# The plan is what the launch gets.
+test_cli_plan() {
+	need_kvm
+	axvm plan tests/specs/spin.txtpb
+	want_status 0
+	says 'this host meets it'
+	awk '$1 ~ /^[0-9]+$/ { print $1, $2, $3 }' "$CASE/out" >"$CASE/planned"
+	start tests/specs/spin.txtpb --events "json:$CASE/events.json"
+	axvm ctl spin stop
+	ended 36
+	python3 - "$CASE/events.json" >"$CASE/got" <<-'END' || skip "no python3 here"
+		import json, sys
+		for event in map(json.loads, open(sys.argv[1])):
+		    for vcpu in event.get("running", {}).get("vcpus", []):
+		        print(*(vcpu.get(k, 0) for k in ("index", "apic_id", "host_cpu")))
+	END
+	cmp "$CASE/planned" "$CASE/got" || { cat "$CASE/planned" "$CASE/got"; fail "they differ"; }
+	sed 's/profile: "dev"/profile: "nosuch"/' tests/specs/spin.txtpb >"$CASE/vm.txtpb"
+	axvm plan "$CASE/vm.txtpb"
+	want_status 65
+}
+
 test_cli_timeline() {
 	need_kvm
 	need_python
