@@ -188,6 +188,15 @@ static const struct {
 	const char *holds; /* in the text of the spec */
 } specs[] = {
 	{ "run --kernel v --dry-run", "kernel { path: \"v\" }" },
+	{ "run --kernel v --initrd i --cmdline c --dry-run", "kernel { path: \"v\" }" },
+	{ "run --kernel v --initrd i --cmdline c --dry-run", "initrd { path: \"i\" }" },
+	{ "run --kernel v --initrd i --cmdline c --dry-run", "cmdline: \"c\"" },
+	{ "run --cmdline c --kernel v --cmdline d --dry-run", "cmdline: \"d\"" },
+	{ "run --kernel v --flat f --dry-run", "flat {" },
+	{ "run --flat f --kernel v --dry-run", "linux {" },
+	{ "run --dry-run --set boot{flat{local_apic:true}} tests/specs/longmode.txtpb",
+	  "image { path: \"build/guests/longmode.bin\" }" },
+	{ "run --dry-run --set cpus{count:2} tests/specs/longmode.txtpb", "cpus { count: 2 }" },
 	{ "run --kernel v --dry-run", "nodes { size_mib: 512 }" },
 	{ "run --kernel v --dry-run", "cpus { count: 1 }" },
 	{ "run --kernel v --dry-run", "lifecycle { on_control_eof: SHUTDOWN }" },

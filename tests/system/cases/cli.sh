@@ -65,6 +65,17 @@ test_cli_run_says_the_guests_status() {
 	says 'triple fault' err
 }
 
+# A console with its ends at /dev/null, a file, a pipe.
+test_cli_run_with_a_console() {
+	need_kvm
+	set -- run --flat "$GUESTS/power_off.bin" --profile dev --set 'boot { flat { local_apic: true } }
+		console { output { fd: 1 } input { fd: 0 } }'
+	axvm "$@"
+	want_status 0
+	echo typed | XDG_RUNTIME_DIR=$CASE timeout 20 "$AXVM" "$@" 2>&1 | cat >"$CASE/out"
+	says 'powered off.*status 0'
+}
+
 # The launcher's fd of the number that the spec names; and words to act on when it is not there.
 test_cli_run_hands_fds_over() {
 	need_kvm
