@@ -23,7 +23,7 @@ start() {
 	XDG_RUNTIME_DIR=$CASE "$AXVM" run "$@" >"$CASE/run.out" 2>"$CASE/run.err" </dev/null &
 	pid=$!
 	for i in $(seq 100); do
-		[ ! -S "$CASE"/axvm/*.sock ] || return 0
+		if ls "$CASE"/axvm/*.sock >/dev/null 2>&1; then return 0; fi
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.1
 	done
