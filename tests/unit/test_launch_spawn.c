@@ -312,6 +312,33 @@ Test(launch_spawn, signals_are_at_their_defaults)
 	axvm_vm_free(vm);
 }
 
+Test(launch_spawn, a_pid_namespace)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	char *path = script("exec echo $$"), got[16];
+	struct axvm_error error = { "" };
+	struct axvm_fd fds[1];
+	struct axvm_launch launch = { .shim = path, .spec = &spec, .fds = fds, .fds_count = 1,
+		                      .flags = AXVM_NEW_PID_NAMESPACE };
+	struct axvm_vm *vm;
+	int ends[2], r;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	r = axvm_spawn(&launch, &vm, &error);
+	close(ends[1]);
+	if (r == -EPERM)
+		cr_skip_test("not allowed to make a pid namespace: %s", error.text);
+	cr_assert_eq(r, 0, "%s", error.text);
+	read_all(ends[0], got, sizeof(got));
+	cr_assert_str_eq(got, "1\n");
+	cr_assert_eq(end_of(vm), 0);
+	unlink(path);
+	free(path);
+	axvm_vm_free(vm);
+	close(ends[0]);
+}
+
 static int refused(const struct axvm_launch *launch, char *text, size_t size)
 {
 	struct axvm_error error = { "" };
