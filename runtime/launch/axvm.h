@@ -97,7 +97,7 @@ int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status);
 /* Sends a signal, race-free. 0, or -ESRCH after the end. */
 int axvm_vm_signal(struct axvm_vm *vm, int signal_number);
 
-/* ---- an EventStream from elsewhere: a file, a socket ------------------------------------------- */
+/* ---- an EventStream from elsewhere: a file, a socket -------------------- */
 
 /* NULL when out of memory. */
 struct axvm_decoder *axvm_decoder_new(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Starts a shim with its fds in place.
  *
- * The child is made with clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): it borrows our memory until it
- * execs, so that a launcher of any size forks nothing, and writes why it could not straight into
+ * The child is made with clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): it borrows our memory until
+ * it execs, so that a launcher of any size forks nothing, and writes why it could not straight into
  * `struct child`. Its descriptor table is a copy: first every descriptor above 2 is marked
  * close-on-exec, then the sources are duplicated above all targets, where no target can overwrite
  * them, then each is put in its place with dup2(2), which clears the mark. So nothing but what is

@@ -4,8 +4,8 @@
  *
  *	fifty SHIM IMAGE_THAT_HALTS IMAGE_THAT_SPINS [COUNT]
  *
- * Every second VM spins until it is ended by a signal. Neither an fd nor a child may be left. Prints
- * one line for each thing checked, and ends with 0 when all of them hold. */
+ * Every second VM spins until it is ended by a signal. Neither an fd nor a child may be left.
+ * Prints one line for each thing checked, and ends with 0 when all of them hold. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -99,8 +99,7 @@ static void take_events(struct guest *guest)
 
 	while ((r = axvm_vm_next_event(guest->vm, &event)) > 0) {
 		guest->in_order &= event->sequence == ++guest->sequence && !guest->terminal;
-		if (event->body_case == AXVM__V1__EVENT__BODY_STAGE_COMPLETED &&
-		    event->stage_completed->stage == AXVM__V1__STAGE__SEAL) {
+		if (event->body_case == AXVM__V1__EVENT__BODY_RUNNING) {
 			guest->running = true;
 			if (guest->spins)
 				(void)axvm_vm_signal(guest->vm, SIGTERM);

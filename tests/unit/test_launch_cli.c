@@ -143,6 +143,9 @@ static const struct {
 	{ "top now", 64 },
 	{ "top --interval 0", 64 },
 	{ "completion fish", 64 },
+	{ "plan", 64 },
+	{ "plan /nonexistent", 66 },
+	{ "plan /dev/null", 65 },
 };
 
 Test(launch_cli, statuses)
@@ -185,6 +188,15 @@ static const struct {
 	const char *holds; /* in the text of the spec */
 } specs[] = {
 	{ "run --kernel v --dry-run", "kernel { path: \"v\" }" },
+	{ "run --kernel v --initrd i --cmdline c --dry-run", "kernel { path: \"v\" }" },
+	{ "run --kernel v --initrd i --cmdline c --dry-run", "initrd { path: \"i\" }" },
+	{ "run --kernel v --initrd i --cmdline c --dry-run", "cmdline: \"c\"" },
+	{ "run --cmdline c --kernel v --cmdline d --dry-run", "cmdline: \"d\"" },
+	{ "run --kernel v --flat f --dry-run", "flat {" },
+	{ "run --flat f --kernel v --dry-run", "linux {" },
+	{ "run --dry-run --set boot{flat{local_apic:true}} tests/specs/longmode.txtpb",
+	  "image { path: \"build/guests/longmode.bin\" }" },
+	{ "run --dry-run --set cpus{count:2} tests/specs/longmode.txtpb", "cpus { count: 2 }" },
 	{ "run --kernel v --dry-run", "nodes { size_mib: 512 }" },
 	{ "run --kernel v --dry-run", "cpus { count: 1 }" },
 	{ "run --kernel v --dry-run", "lifecycle { on_control_eof: SHUTDOWN }" },
@@ -281,7 +293,7 @@ Test(launch_cli, metrics_for_prometheus)
 	a.value = 5;
 	b.value = 6;
 	c.value = UINT64_MAX;
-	h.name = (char[]){ "disk0.queue.2.latency_us" };
+	h.name = (char[]){ "disk.root.queue.2.latency_us" };
 	h.n_bounds = 2;
 	h.bounds = bounds;
 	h.n_counts = 3;
@@ -295,11 +307,14 @@ Test(launch_cli, metrics_for_prometheus)
 	cr_assert_str_eq(out,
 	                 "# TYPE axvm_balloon_actual_pages untyped\n"
 	                 "axvm_balloon_actual_pages{vm=\"web\"} 6\n"
-	                 "# TYPE axvm_disk0_queue_latency_us histogram\n"
-	                 "axvm_disk0_queue_latency_us_bucket{vm=\"web\",queue=\"2\",le=\"10\"} 1\n"
-	                 "axvm_disk0_queue_latency_us_bucket{vm=\"web\",queue=\"2\",le=\"100\"} 3\n"
-	                 "axvm_disk0_queue_latency_us_bucket{vm=\"web\",queue=\"2\",le=\"+Inf\"} 6\n"
-	                 "axvm_disk0_queue_latency_us_count{vm=\"web\",queue=\"2\"} 6\n"
+	                 "# TYPE axvm_disk_queue_latency_us histogram\n"
+	                 "axvm_disk_queue_latency_us_bucket"
+	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"10\"} 1\n"
+	                 "axvm_disk_queue_latency_us_bucket"
+	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
+	                 "axvm_disk_queue_latency_us_bucket"
+	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
+	                 "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
 	                 "# TYPE axvm_vcpu_exits_mmio untyped\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"0\"} 5\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");

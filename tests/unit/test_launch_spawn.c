@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,17 +136,16 @@ Test(launch_spawn, much_is_queued)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
 	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
-	static char id[60000], got[32];
-	struct axvm_fd fds[1];
+	static char id[60000], got[2 * MIB];
+	int file = memfd_create("stdout", MFD_CLOEXEC), r;
+	struct axvm_fd fds[] = { { file, 1 } };
+	Axvm__V1__ControlStream *stream;
 	struct axvm_vm *vm;
-	int ends[2], r;
 	bool was_full = false;
+	size_t n;
 
 	memset(id, 'x', sizeof(id) - 1);
-	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-	fds[0] = (struct axvm_fd){ ends[1], 1 };
-	vm = spawn("sleep 0.3; cat <&3 | wc -c", fds, 1);
-	close(ends[1]);
+	vm = spawn("sleep 0.3; exec cat <&3", fds, 1);
 	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
 	command.resize = &resize;
 	resize.disk_id = id;
@@ -160,13 +160,17 @@ Test(launch_spawn, much_is_queued)
 	cr_assert_eq(r, 0);
 	cr_assert(was_full);
 	axvm_vm_end_commands(vm);
-	read_all(ends[0], got, sizeof(got));
-	/* 20 times 59999 letters behind four tags and lengths, one of them the request id's; and the
-	 * launch. */
-	cr_assert_eq(atoi(got), 20 * (59999 + 4 + 6 + 4 + 4) + 8, "%s", got);
 	cr_assert_eq(end_of(vm), 0);
+	lseek(file, 0, SEEK_SET);
+	n = read_all(file, got, sizeof(got));
+	stream = axvm__v1__control_stream__unpack(NULL, n, (const uint8_t *)got);
+	cr_assert_not_null(stream);
+	cr_assert_eq(stream->n_commands, 20);
+	for (size_t i = 0; i < stream->n_commands; i++)
+		cr_assert_str_eq(stream->commands[i]->resize->disk_id, id);
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
 	axvm_vm_free(vm);
-	close(ends[0]);
+	close(file);
 }
 
 /* fds swapped, doubled, and above: each where it belongs, and none besides. */
@@ -202,9 +206,43 @@ Test(launch_spawn, fds_are_placed)
 	close(b[0]);
 }
 
+/* Numbers that are free now, and so where a careless duplicate would land. */
+Test(launch_spawn, targets_do_not_overwrite_sources)
+{
+	enum { COUNT = 16 };
+	int sources[2][2], output[2], first;
+	struct axvm_fd fds[COUNT + 1];
+	char got[1024], wanted[1024] = "", text[128];
+	struct axvm_vm *vm;
+	struct stat st;
+
+	cr_assert_eq(pipe2(sources[0], O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(sources[1], O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(output, O_CLOEXEC), 0);
+	first = MAX(fcntl(0, F_DUPFD_CLOEXEC, output[1]), 5);
+	close(first);
+	for (int i = 0; i < COUNT; i++)
+		fds[i] = (struct axvm_fd){ sources[i % 2][1], first + COUNT - 1 - i };
+	fds[COUNT] = (struct axvm_fd){ output[1], 1 };
+	snprintf(text, sizeof(text), "for i in `seq %d %d`; do readlink /proc/$$/fd/$i; done", first,
+	         first + COUNT - 1);
+	vm = spawn(text, fds, COUNT + 1);
+	close(output[1]);
+	for (int i = 0; i < COUNT; i++) {
+		cr_assert_eq(fstat(sources[(COUNT - 1 - i) % 2][1], &st), 0);
+		snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), "pipe:[%lu]\n",
+		         st.st_ino);
+	}
+	read_all(output[0], got, sizeof(got));
+	cr_assert_str_eq(got, wanted);
+	cr_assert_eq(end_of(vm), 0);
+	axvm_vm_free(vm);
+}
+
 Test(launch_spawn, events_and_status)
 {
-	struct axvm_vm *vm = spawn("printf '\\012\\002\\010\\005' >&4; printf '\\012\\002\\010\\006' >&4; exit 33",
+	struct axvm_vm *vm = spawn("printf '\\012\\002\\010\\005' >&4;"
+	                           "printf '\\012\\002\\010\\006' >&4; exit 33",
 	                           NULL, 0);
 	const Axvm__V1__Event *event;
 	int status = end_of(vm);
@@ -272,6 +310,33 @@ Test(launch_spawn, signals_are_at_their_defaults)
 	status = end_of(vm);
 	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 	axvm_vm_free(vm);
+}
+
+Test(launch_spawn, a_pid_namespace)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	char *path = script("exec echo $$"), got[16];
+	struct axvm_error error = { "" };
+	struct axvm_fd fds[1];
+	struct axvm_launch launch = { .shim = path, .spec = &spec, .fds = fds, .fds_count = 1,
+		                      .flags = AXVM_NEW_PID_NAMESPACE };
+	struct axvm_vm *vm;
+	int ends[2], r;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	r = axvm_spawn(&launch, &vm, &error);
+	close(ends[1]);
+	if (r == -EPERM)
+		cr_skip_test("not allowed to make a pid namespace: %s", error.text);
+	cr_assert_eq(r, 0, "%s", error.text);
+	read_all(ends[0], got, sizeof(got));
+	cr_assert_str_eq(got, "1\n");
+	cr_assert_eq(end_of(vm), 0);
+	unlink(path);
+	free(path);
+	axvm_vm_free(vm);
+	close(ends[0]);
 }
 
 static int refused(const struct axvm_launch *launch, char *text, size_t size)

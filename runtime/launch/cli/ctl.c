@@ -52,7 +52,7 @@ static const struct flag rows[] = {
 };
 const struct flags ctl_flags = { "ctl", rows, ARRAY_SIZE(rows) };
 
-/* ---- the commands: each fills in its body from its words; 0 or -EINVAL ------------------------ */
+/* ---- the commands: each fills in its body from its words; 0 or -EINVAL -------------------- */
 
 static int fill_empty(struct request *request, int argc, char **argv)
 {

@@ -26,8 +26,8 @@ struct flags {
 };
 
 /* Calls the setters, and moves what is no flag to the front of argv[1...]; "--" ends flags, "-" is
- * none. argv[0] is left alone. 0 with *ret_count words left, or the exit status, the reason being on
- * stderr. */
+ * none. argv[0] is left alone. 0 with *ret_count words left, or the exit status, the reason being
+ * on stderr. */
 int flags_parse(const struct flags *flags, int argc, char **argv, void *context, int *ret_count);
 
 /* A number in [min, max], decimal or 0x. 0 or -EINVAL. */

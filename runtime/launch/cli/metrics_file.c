@@ -22,6 +22,17 @@ struct sample {
 	const Axvm__V1__Histogram *histogram; /* NULL: a counter */
 };
 
+/* Parts of a name whose next part is one of several of them. */
+static bool has_items(const char *part, size_t n)
+{
+	static const char *const parts[] = { "disk", "net", "stage" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (strlen(parts[i]) == n && strncmp(parts[i], part, n) == 0)
+			return true;
+	return false;
+}
+
 static bool is_number(const char *part, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -51,9 +62,10 @@ static void name_sample(struct sample *sample, const char *vm_id, const char *na
 		size_t n = strcspn(part, ".");
 		size_t used = strlen(sample->labels);
 
-		if (is_number(part, n)) {
+		if (is_number(part, n) || (part != name && has_items(before, before_length))) {
 			snprintf(sample->labels + used, sizeof(sample->labels) - used,
 			         ",%.*s=\"%.*s\"", (int)before_length, before, (int)n, part);
+			before_length = 0;
 		} else {
 			append_name(sample->metric, sizeof(sample->metric), "_", 1);
 			append_name(sample->metric, sizeof(sample->metric), part, n);

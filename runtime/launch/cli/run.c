@@ -2,10 +2,10 @@
 /* `axvm run`: one VM from its launch to its end.
  *
  * One thread, one poll(2): signals (a signalfd), the shim's events, its end, the keyboard, and the
- * control socket. When the guest's console input is our terminal, the terminal goes into raw mode and
- * its keys go through a pipe, so that the escape key can be taken out; output goes from the shim
- * straight to the terminal. The shim is in a session of its own: a Ctrl-C typed here reaches us
- * alone, and we decide. */
+ * control socket. When the guest's console input is our terminal, the terminal goes into raw mode
+ * and its keys go through a pipe, so that the escape key can be taken out; output goes from the
+ * shim straight to the terminal. The shim is in a session of its own: a Ctrl-C typed here reaches
+ * us alone, and we decide. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -13,8 +13,8 @@
 enum events_format { EVENTS_NONE, EVENTS_TEXT, EVENTS_JSON, EVENTS_PB };
 
 struct run_options {
-	/* The spec as encoded fragments of a LaunchSpec, in the order of the flags: protobuf merges
-	 * them. Owned. */
+	/* The spec as encoded fragments of a LaunchSpec, in the order of the flags, for
+	 * spec_merge(). Owned. */
 	uint8_t *fragments;
 	size_t size;
 	unsigned disks, nets;
@@ -42,9 +42,13 @@ struct run_options {
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_options_done(struct run_options *options);
 
-/* Reads a ControlStream's launch: text when the name ends in .txtpb or .textproto, else binary; "-" is
- * binary standard input. 0, or the exit status when stderr, after `who`, says what is wrong. */
+/* Reads a ControlStream's launch: text when the name ends in .txtpb or .textproto, else binary; "-"
+ * is binary standard input. 0, or the exit status when stderr, after `who`, says what is wrong. */
 int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret_spec);
+
+/* Makes fragments of a LaunchSpec that stand one after the other (in malloc'ed memory, which is
+ * replaced) one message: see spec_merge.c. 0, -ENOMEM, -EBADMSG. */
+int spec_merge(uint8_t **bytes, size_t *size);
 
 /* Reads all of a file of at most AXVM_MESSAGE_MAX + 64 bytes; "-" is standard input. *ret is
  * malloc'ed. 0 or -errno (-EFBIG). */

@@ -2,8 +2,8 @@
 /* The flags of `axvm run`.
  *
  * A flag that describes the VM is turned into a fragment of the spec in protobuf text, the fragment
- * into bytes, and the bytes are strung together: that merges messages, and appends to lists, by the
- * rules of Protocol Buffers. So a flag is a line of text here and --set is just another one. */
+ * into bytes, and the bytes are strung together, which by the rules of Protocol Buffers merges
+ * messages and appends to lists. So a flag is a line of text here and --set is just another one. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -552,6 +552,8 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (r)
 		return r;
 	options->from_flags = words == 0;
+	if (spec_merge(&options->fragments, &options->size) < 0)
+		return complain("out of memory");
 	options->spec = axvm__v1__launch_spec__unpack(NULL, options->size, options->fragments);
 	return options->spec ? 0 : complain("out of memory");
 }

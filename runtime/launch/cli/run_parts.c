@@ -334,7 +334,7 @@ void run_remember_end(struct run *run, const Axvm__V1__Terminal *terminal)
 	         terminal->message ? terminal->message : "ended");
 }
 
-/* Resident memory of the shim, huge pages with it: what a launch that populates spends its time on. */
+/* Resident memory of the shim, huge pages with it: what a launch that populates spends time on. */
 static uint64_t resident_bytes(pid_t pid)
 {
 	unsigned long long kib, sum = 0;

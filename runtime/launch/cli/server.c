@@ -3,7 +3,8 @@
  *
  * A client's bytes go through the shim's own reader of command streams, so its bounds hold here as
  * well; a client that sends what is no command stream, or that does not take its replies, is
- * disconnected. Request ids are replaced by unused ones on the way in and put back on the way out. */
+ * disconnected. Request ids are replaced by unused ones on the way in and put back on the way
+ * out. */
 #include "launch/cli/server.h"
 
 #include <errno.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* `axvm top`: the VMs on this host, side by side.
  *
- * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is its
- * child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
- * names say what they are: *.exits.KIND and *.bytes*. Rates are differences of two samples. */
+ * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
+ * its child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
+ * names say what they are: *.exits.KIND, and disk.* and net.* with "bytes" in the last part. Rates
+ * are differences of two samples. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -142,6 +143,14 @@ static void count_exit(struct sample *sample, const char *kind, uint64_t value)
 	sample->kinds[i].count += value;
 }
 
+static bool is_io(const char *name)
+{
+	const char *last = strrchr(name, '.');
+
+	return (strncmp(name, "disk.", 5) == 0 || strncmp(name, "net.", 4) == 0) &&
+	       strstr(last, "bytes");
+}
+
 static void read_counters(struct sample *sample, const Axvm__V1__MetricsReport *metrics)
 {
 	sample->has_metrics = true;
@@ -151,7 +160,7 @@ static void read_counters(struct sample *sample, const Axvm__V1__MetricsReport *
 
 		if (exits)
 			count_exit(sample, exits + strlen(".exits."), metrics->counters[i]->value);
-		else if (name && strstr(name, ".bytes") && !strstr(name, "memory"))
+		else if (name && is_io(name))
 			sample->bytes += metrics->counters[i]->value;
 	}
 }

@@ -33,9 +33,11 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out);
 int axvm_cmd_top(int argc, char **argv, FILE *out);
 int axvm_cmd_events(int argc, char **argv, FILE *out);
 int axvm_cmd_timeline(int argc, char **argv, FILE *out);
+int axvm_cmd_plan(int argc, char **argv, FILE *out);
 int axvm_cmd_completion(int argc, char **argv, FILE *out);
 
-extern const struct flags run_flags, ctl_flags, top_flags, events_flags, timeline_flags;
+extern const struct flags run_flags, ctl_flags, top_flags, events_flags, timeline_flags,
+	plan_flags;
 extern const char *const ctl_words[];
 
 #endif

@@ -122,6 +122,16 @@ static const struct verb table[] = {
 	          "Lists what the profile (xv2 unless given) asks and what the host has. With\n"
 	          "--facts the host is one whose facts were written to a file; \"-\" is standard\n"
 	          "input. The exit status is 0 when admitted, 69 when refused.\n" },
+	{ .name = "plan",
+	  .summary = "what a launch would be given on this host",
+	  .flags = &plan_flags,
+	  .takes_file = true,
+	  .run = axvm_cmd_plan,
+	  .help = "usage: axvm plan SPEC.txtpb|SPEC.pb\n"
+	          "The CPUs, NUMA nodes and APIC ids that a launch of the spec would get here and\n"
+	          "now, decided by the launch's own code, and whether its profile is met. Nothing\n"
+	          "is started. The exit status is 0, 65 for a spec that is not valid, 69 when the\n"
+	          "host is refused or cannot give what is asked.\n" },
 	{ .name = "policy",
 	  .summary = "show the system call policies, and ask them questions",
 	  .words = policy_words,
