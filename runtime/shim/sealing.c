@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/image_pages.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
@@ -159,6 +160,7 @@ int sealing_finish(struct shim *shim)
 		r = sandbox_freeze_limits(&shim->problems);
 	if (r < 0)
 		return r;
+	image_forget_pages();
 	sandbox_death_take_seat(&shim->desk, SANDBOX_ROLE_CONTROL);
 	r = sandbox_seccomp_seal(SANDBOX_ROLE_CONTROL);
 	if (r < 0)
