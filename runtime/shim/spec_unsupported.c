@@ -13,8 +13,6 @@ static const struct unsupported {
 	{ "cpus.nodes" },
 	{ "memory.remote_pages_allowed" },
 	{ "nets.vhost" },
-	{ "balloon" },
-	{ "vsock" },
 	{ "sandbox.cgroup_fds" },
 	{ "metrics.interval_ms" },
 	{ "io.threads_per_node" },

@@ -44,6 +44,8 @@ static void take_resources(struct shim *shim, bool by_number)
 			                    rows[i].fd, &shim->problems);
 	devices_acquire_disks(shim, by_number);
 	devices_acquire_nets(shim, by_number);
+	if (by_number)
+		devices_acquire_vsock(shim);
 }
 
 static void reserve_memory(struct shim *shim)
