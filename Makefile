@@ -180,8 +180,16 @@ $(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
 
 # ---- bare-metal guests: flat 64-bit images, one behaviour each ---------------------------------
 GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/guests/*.S))
+# Programs for stock Linux guests: static, because such a guest has no libraries.
+LINUX_GUESTS := $(patsubst tests/guests/linux/%.c,$(B)/guests/linux/%,\
+                $(wildcard tests/guests/linux/*.c))
 .PHONY: guests
-guests: $(GUEST_BINS)
+guests: $(GUEST_BINS) $(LINUX_GUESTS)
+
+$(B)/guests/linux/%: tests/guests/linux/%.c
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) $(DEFS) -static -o $@ $<
 
 # The first byte of an image is its entry: tests/guests/flat.ld puts .text.start there.
 $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld

@@ -18,7 +18,16 @@
  *
  * The ring is created disabled, so that its restrictions are in force from the first submission:
  * the opcodes in `opcodes`, and IOSQE_FIXED_FILE on every SQE. It can then reach no file that was
- * not registered while the VM was built. Restrictions, fixed files: io_uring_register(2). */
+ * not registered while the VM was built. Restrictions, fixed files: io_uring_register(2).
+ *
+ * A loop that is handed connections while it runs (io_loop_own_descriptors) does without the second
+ * restriction, and its thread without the process's descriptors instead: it leaves the shared table
+ * and keeps the ring and the eventfds that its filter lets it write to. What it receives is then all
+ * that its ring can reach beside the registered files. The other way, putting what is received among
+ * the registered files, needs more (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so that it takes
+ * io_uring_register and close in the filter), and leaks: before Linux 6.13 a registered file that was
+ * replaced is let go only when every operation older than that has ended, and polls of doorbells
+ * never end. The peer of a connection would not see it close. */
 #include "io/loop.h"
 
 #include <errno.h>
@@ -28,6 +37,7 @@
 #include <sys/eventfd.h>
 
 #include "base/futex.h"
+#include "io/descriptors.h"
 #include "io/op.h"
 #include "sandbox/uses.h"
 
@@ -49,6 +59,9 @@ static const struct io_opcode opcodes[] = {
 	OPCODE(POLL_ADD, "doorbells, wake-up, TAP and pipe readiness"),
 	OPCODE(TIMEOUT, "rate limits, bounded shutdown"),
 	OPCODE(MADVISE, "memory that the guest gave up goes back to the host"),
+	OPCODE(RECVMSG, "vsock: connections handed over by the orchestrator"),
+	OPCODE(SHUTDOWN, "vsock: one direction of a connection ends"),
+	OPCODE(CLOSE, "vsock: a connection ends; never a registered file"),
 	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
 };
 
@@ -234,6 +247,11 @@ static int ring_register(struct io_loop *loop, unsigned what, void *argument, un
 	return r < 0 ? -errno : 0;
 }
 
+void io_loop_own_descriptors(struct io_loop *loop)
+{
+	loop->own_descriptors = true;
+}
+
 static int restrict_ring(struct io_loop *loop)
 {
 	struct io_uring_restriction rules[ARRAY_SIZE(opcodes) + 2];
@@ -246,8 +264,10 @@ static int restrict_ring(struct io_loop *loop)
 	}
 	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
 	rules[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
-	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
-	rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+	if (!loop->own_descriptors) {
+		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+	}
 	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
 }
 
@@ -359,7 +379,12 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 
 int io_loop_enable(struct io_loop *loop)
 {
-	return ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	const int kept[] = { loop->ring.ring_fd, loop->wake_fd, loop->control_fd };
+	int r = 0;
+
+	if (loop->own_descriptors)
+		r = io_leave_descriptors(kept, ARRAY_SIZE(kept), loop->wake_fd);
+	return r < 0 ? r : ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static void deliver_mail(struct io_loop *loop)

@@ -36,8 +36,12 @@ static struct io_uring_sqe *get_sqe(struct io_loop *loop)
 
 static bool queue(struct io_loop *loop, struct io_uring_sqe *sqe, struct io_op *op)
 {
+	bool descriptor = ((uint32_t)sqe->fd & IO_DESCRIPTOR_MASK) == IO_DESCRIPTOR_TAG;
+
+	if (descriptor)
+		sqe->fd &= (int)~IO_DESCRIPTOR_TAG;
 	io_uring_sqe_set_data(sqe, op);
-	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	io_uring_sqe_set_flags(sqe, descriptor ? 0 : IOSQE_FIXED_FILE);
 	loop->in_flight++;
 	return true;
 }
@@ -200,6 +204,37 @@ bool io_madvise(struct io_loop *loop, struct io_op *op, void *start, size_t leng
 	if (!sqe)
 		return false;
 	io_uring_prep_madvise(sqe, start, (off_t)MIN(length, (size_t)IO_MADVISE_MAX), advice);
+	return queue(loop, sqe, op);
+}
+
+bool io_recvmsg(struct io_loop *loop, struct io_op *op, uint32_t file, struct msghdr *message,
+                unsigned flags)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_recvmsg(sqe, (int)file, message, flags);
+	return queue(loop, sqe, op);
+}
+
+bool io_shutdown(struct io_loop *loop, struct io_op *op, uint32_t file, int how)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_shutdown(sqe, (int)file, how);
+	return queue(loop, sqe, op);
+}
+
+bool io_close(struct io_loop *loop, struct io_op *op, uint32_t file)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_close(sqe, (int)file);
 	return queue(loop, sqe, op);
 }
 

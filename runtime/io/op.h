@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations a client of the loop starts. Loop thread only.
  *
- * `file` is an index of io_loop_add_file. Each returns true when the operation was queued: it is
+ * `file` is an index of io_loop_add_file, or, in a loop with io_loop_own_descriptors, IO_DESCRIPTOR of a
+ * descriptor that was received. Each returns true when the operation was queued: it is
  * submitted with the turn's one io_uring_enter and op->done is called later, never from within the
  * call. False: the ring is not built yet, or is being drained; nothing was queued. */
 #ifndef AXVM_IO_OP_H
 #define AXVM_IO_OP_H
 
+#include <sys/socket.h>
+
 #include "io/loop.h"
+
+#define IO_DESCRIPTOR_MASK 0xc0000000u
+#define IO_DESCRIPTOR_TAG 0x80000000u
+#define IO_DESCRIPTOR(fd) (IO_DESCRIPTOR_TAG | (uint32_t)(fd))
 
 #define IO_CURRENT_POSITION (~0ULL) /* as read(2) and write(2): pipes, sockets, appending */
 
@@ -48,6 +55,13 @@ bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_ti
  * thread of the kernel's carries it out: the loop does not wait for pages to be freed. */
 #define IO_MADVISE_MAX (1ULL << 30)
 bool io_madvise(struct io_loop *loop, struct io_op *op, void *start, size_t length, int advice);
+/* recvmsg(2); what it fills in must live until it is done. */
+bool io_recvmsg(struct io_loop *loop, struct io_op *op, uint32_t file, struct msghdr *message,
+                unsigned flags);
+/* shutdown(2). */
+bool io_shutdown(struct io_loop *loop, struct io_op *op, uint32_t file, int how);
+/* close(2), of an IO_DESCRIPTOR alone. */
+bool io_close(struct io_loop *loop, struct io_op *op, uint32_t file);
 /* Asks for an operation to end early: `target` is done with -ECANCELED or its own result. */
 bool io_cancel(struct io_loop *loop, struct io_op *target);
 

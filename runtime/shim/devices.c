@@ -48,6 +48,8 @@ static const struct device_row {
 	{ "disks", devices_create_disks },
 	{ "rng", devices_create_rng },
 	{ "nets", devices_create_nets },
+	{ "balloon", devices_create_balloon },
+	{ "vsock", devices_create_vsock },
 };
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)

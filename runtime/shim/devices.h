@@ -8,8 +8,10 @@
 #include "base/problem.h"
 #include "bus/pci.h"
 #include "io/loop.h"
+#include "shim/devices_balloon.h"
 #include "shim/devices_block.h"
 #include "shim/devices_net.h"
+#include "shim/devices_vsock.h"
 #include "shim/spec_values.h"
 #include "virtio/console.h"
 #include "virtio/pci.h"
@@ -29,6 +31,9 @@ struct shim_devices {
 	struct rng rng;
 	struct control_desk control;
 	struct shim_nets nets;
+	struct balloon balloon;
+	int vsock_channel;
+	struct vsock vsock;
 };
 
 /* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;

@@ -10,8 +10,6 @@ static const struct unsupported {
 	{ "cpus.fifo_priority" },
 	{ "cpus.core_scheduling" },
 	{ "nets.vhost" },
-	{ "balloon" },
-	{ "vsock" },
 	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },
 };

@@ -48,7 +48,9 @@ static void take_resources(struct shim *shim, bool by_number)
 			                    rows[i].fd, &shim->problems);
 	devices_acquire_disks(shim, by_number);
 	devices_acquire_nets(shim, by_number);
-	if (!by_number)
+	if (by_number)
+		devices_acquire_vsock(shim);
+	else
 		devices_acquire_rng(shim);
 }
 
