@@ -28,14 +28,14 @@ INC  := -I. -Iruntime -I$(B)/gen
 # gnu17 predefines `linux` as 1, and the schema has a field of that name.
 DEFS := -D_GNU_SOURCE -Ulinux
 CFLAGS_ALL = -std=gnu17 -g $(O) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
-LDFLAGS_ALL := -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
+LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
 # Expanded when a program is linked: the packages may have been installed only just before.
 LIBS = $(shell pkg-config --static --libs $(PKGS))
 
 # See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet.
-NO_NSS := -Wl,-u,getpwuid
+SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections
 
 .PHONY: all help
 all: $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 guests
@@ -133,7 +133,7 @@ $(B)/libaxvm-core.a: $(CORE_OBJS)
 
 $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(NO_NSS) -static-pie -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) -static-pie -o $@ $^ $(LIBS)
 
 # ---- launch and cli ---------------------------------------------------------------------------
 # libaxvm has no other part of the shim in it than the encoding. Its objects are built once more for

@@ -135,6 +135,20 @@ static int do_nmi(struct shim *shim, const struct command *command, struct probl
 	return 0;
 }
 
+static int do_balloon(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	struct balloon *balloon = devices_balloon(shim);
+	uint64_t bytes;
+
+	if (!balloon)
+		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
+	if (__builtin_mul_overflow(command->balloon.target_mib, MIB, &bytes) ||
+	    balloon_set_target(balloon, bytes) < 0)
+		return refuse(problems, PROBLEM_COMMAND_INVALID, "balloon.target_mib",
+		              "the target must be at least 1 MiB and at most the guest's memory");
+	return 0;
+}
+
 static int do_limit(struct shim *shim, const struct command *command, struct problems *problems)
 {
 	const struct spec_limit *limit = &command->limit.limit;
@@ -190,6 +204,7 @@ static const struct command_row {
 	[COMMAND_RESUME] = { do_resume, false },
 	[COMMAND_STATUS] = { do_status, false },
 	[COMMAND_METRICS] = { do_metrics, true },
+	[COMMAND_BALLOON] = { do_balloon, false },
 	[COMMAND_LIMIT] = { do_limit, false },
 	[COMMAND_RESIZE] = { do_resize, false },
 	[COMMAND_NMI] = { do_nmi, false },
