@@ -262,7 +262,7 @@ audit: policy-test
 MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
 $(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)
 
 .PHONY: sandbox-test
 sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
