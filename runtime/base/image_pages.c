@@ -10,23 +10,38 @@
 
 #define PAGE 4096u
 
-/* Only segments that are never written: their pages are the file's. */
-static int forget_segments(struct dl_phdr_info *info, size_t size, void *context)
-{
-	(void)size;
-	(void)context;
-	for (size_t i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-		uintptr_t start = ALIGN_DOWN(info->dlpi_addr + segment->p_vaddr, PAGE);
-		uintptr_t end = ALIGN_UP(info->dlpi_addr + segment->p_vaddr + segment->p_memsz, PAGE);
+struct ranges {
+	size_t count;
+	struct {
+		uintptr_t start, end;
+	} list[8];
+};
 
-		if (segment->p_type == PT_LOAD && !(segment->p_flags & PF_W))
-			(void)madvise((void *)start, end - start, MADV_DONTNEED);
+/* Only segments that are never written: their pages are the file's. They are noted first and given
+ * back afterwards, because the program headers lie in one of them. */
+static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
+{
+	struct ranges *ranges = context;
+
+	(void)size;
+	for (size_t i = 0; i < info->dlpi_phnum && ranges->count < ARRAY_SIZE(ranges->list); i++) {
+		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+		uintptr_t start = info->dlpi_addr + segment->p_vaddr;
+
+		if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
+			continue;
+		ranges->list[ranges->count].start = ALIGN_DOWN(start, PAGE);
+		ranges->list[ranges->count++].end = ALIGN_UP(start + segment->p_memsz, PAGE);
 	}
 	return 1; /* the program itself comes first, and it is all there is */
 }
 
 void image_forget_pages(void)
 {
-	(void)dl_iterate_phdr(forget_segments, NULL);
+	struct ranges ranges = { 0 };
+
+	(void)dl_iterate_phdr(note_segments, &ranges);
+	for (size_t i = 0; i < ranges.count; i++)
+		(void)madvise((void *)ranges.list[i].start,
+		              ranges.list[i].end - ranges.list[i].start, MADV_DONTNEED);
 }
