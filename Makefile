@@ -8,27 +8,37 @@ SHELL := /bin/bash
 B ?= build
 # V=1 shows the commands.
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $@)
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-O ?= -O2
+# What runs once is built for size: its pages are private memory of every VM. What runs all the time
+# is built for speed.
+O ?= -Os
+O_HOT ?= -O2
+HOT := runtime/machine runtime/bus runtime/virtio runtime/io
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
         -Wwrite-strings -Wvla -Werror
+# Sections of their own, so that the linker leaves out what nobody calls.
+SPLIT := -ffunction-sections -fdata-sections
 HARD := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 INC  := -I. -Iruntime -I$(B)/gen
 # gnu17 predefines `linux` as 1, and the schema has a field of that name.
 DEFS := -D_GNU_SOURCE -Ulinux
-CFLAGS_ALL := -std=gnu17 -g $(O) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
+CFLAGS_ALL = -std=gnu17 -g $(O) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
 # Expanded when a program is linked: the packages may have been installed only just before.
-LIBS = $(shell pkg-config --static --libs $(PKGS)) -lnuma
+LIBS = $(shell pkg-config --static --libs $(PKGS))
+
+# See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet.
+SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections
 
 .PHONY: all help
-all: $(B)/axvm-shim guests
+all: $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 guests
 
 help:
 	@echo 'make            build everything into $(B)/ (installs missing Debian packages)'
@@ -39,6 +49,7 @@ help:
 	@echo 'make lab        the tests that need an emulated two-node host'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make bench      measurements, side by side in one run'
+	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
 
@@ -51,13 +62,34 @@ $(B)/.packages-%: hack/install-deps
 # What is generated comes first of all, so that every build begins with the packages.
 GEN_FIRST := $(B)/.packages-build
 
+# ---- profiles: text protobuf, checked against its schema and embedded as bytes -----------------
+PROFILES := $(sort $(wildcard profiles/cpu/*.txtpb))
+PROFILE_SRCS := $(B)/gen/proto/profile.pb-c.c $(B)/gen/profiles/cpu.c
+PROFILE_HDRS := $(B)/gen/proto/profile.pb-c.h
+$(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,PROTO)
+	$(Q)protoc-c --c_out=$(B)/gen $<
+$(B)/gen/proto/profile.pb-c.h: $(B)/gen/proto/profile.pb-c.c ;
+$(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,PROFILE)
+	$(Q)set -eo pipefail; { echo '#include "host/profile_embedded.h"'; \
+	for f in $(PROFILES); do n=$$(basename $$f .txtpb); \
+	  echo "static const unsigned char $$n[] = {"; \
+	  protoc --encode=axvm.v1.Profile proto/profile.proto <$$f | od -An -v -tx1 | \
+	    sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; echo "};"; done; \
+	echo "const struct profile_embedded profiles_embedded[] = {"; \
+	for f in $(PROFILES); do n=$$(basename $$f .txtpb); echo "{\"$$n\", $$n, sizeof($$n)},"; done; \
+	echo "};"; echo "const size_t profiles_embedded_count = $(words $(PROFILES));"; } >$@
+
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.
 ROOMS := runtime/base runtime/shim runtime/host runtime/machine runtime/boot runtime/bus \
-         runtime/virtio runtime/io sandbox
+         runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
-GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c
-GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h
+GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)
+GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(PROFILE_HDRS)
 GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
 GEN_HDRS += $(B)/gen/boot/dsdt.h
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
@@ -66,6 +98,8 @@ $(B)/obj/%.o: %.c | $(GEN_HDRS)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(foreach room,$(HOT),$(B)/obj/$(room)/%.o): O = $(O_HOT)
 
 # Generated code answers to its generator's taste in warnings, not to ours.
 $(B)/obj/gen/%.o: $(B)/gen/%.c
@@ -99,7 +133,50 @@ $(B)/libaxvm-core.a: $(CORE_OBJS)
 
 $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -static-pie -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) -static-pie -o $@ $^ $(LIBS)
+
+# ---- launch and cli ---------------------------------------------------------------------------
+# libaxvm has no other part of the shim in it than the encoding. Its objects are built once more for
+# the shared library; what the version script does not name stays inside.
+LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/shim/wire.c runtime/base/problem.c
+LAUNCH_PIC := $(LAUNCH_SRCS:%.c=$(B)/obj/pic/%.o) $(B)/obj/pic/gen/proto/axvm.pb-c.o
+AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/shim/version.h)
+AXVM_SONAME := libaxvm.so.0
+
+$(B)/obj/pic/%.o: %.c | $(GEN_HDRS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -c -o $@ $<
+$(B)/obj/pic/gen/%.o: $(B)/gen/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -w -c -o $@ $<
+
+# In the archive too only what the version script names is visible to others.
+$(B)/libaxvm.a: $(LAUNCH_PIC) runtime/launch/libaxvm.map
+	$(call say,AR)
+	@rm -f $@
+	$(Q)ld -r -o $(B)/obj/libaxvm.o $(LAUNCH_PIC)
+	$(Q)objcopy --wildcard --keep-global-symbol='axvm_*' $(B)/obj/libaxvm.o
+	$(Q)ar rcs $@ $(B)/obj/libaxvm.o
+
+$(B)/$(AXVM_SONAME): $(LAUNCH_PIC) runtime/launch/libaxvm.map
+	$(call say,LD)
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC $(LDFLAGS_ALL) -shared -o $@ $(LAUNCH_PIC) \
+		-Wl,-soname,$(AXVM_SONAME) -Wl,--version-script,runtime/launch/libaxvm.map \
+		-Wl,-z,defs $(shell pkg-config --libs libprotobuf-c)
+	$(Q)ln -sf $(AXVM_SONAME) $(B)/libaxvm.so
+
+$(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
+
+system: $(B)/tests/fifty
+# As an orchestrator would: the header, the library and protobuf-c.
+$(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
 
 # ---- bare-metal guests: flat 64-bit images, one behaviour each ---------------------------------
 GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/guests/*.S))
@@ -125,11 +202,10 @@ $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
 
 # ---- tests ------------------------------------------------------------------------------------
 UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
-UNIT_OBJS += $(B)/obj/runtime/launch/cli/policy.o
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lcriterion
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lnuma -lcriterion
 
 # The tests' objects need Criterion's headers.
 $(UNIT_OBJS): | $(B)/.packages-test
@@ -182,6 +258,17 @@ audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
 
+# ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
+MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
+$(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)
+
+.PHONY: sandbox-test
+sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
+	tests/system/sandbox_outside.sh $(B)
+	tests/system/sandbox_misdeeds.sh $(B)
+
 # ---- system tests -----------------------------------------------------------------------------
 # Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be
 # run by an emulator that knows general-purpose instructions only.
@@ -209,6 +296,74 @@ $(B)/tests/spawn: $(B)/obj/tests/system/spawn.o $(B)/libaxvm-core.a
 system: all $(B)/tests/spawn
 	B=$(B) tests/system/run
 # ---- end of system tests ------------------------------------------------------------------------
+
+# ---- install ------------------------------------------------------------------------------------
+# make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MAN_SRCS := $(wildcard runtime/launch/man/*.scd)
+MAN_PAGES := $(patsubst runtime/launch/man/%.scd,$(B)/man/%,$(MAN_SRCS))
+DEB := $(B)/axvm_$(AXVM_VERSION)_amd64.deb
+
+$(B)/man/%: runtime/launch/man/%.scd | $(B)/.packages-install
+	@mkdir -p $(@D)
+	$(call say,MAN)
+	$(Q)scdoc <$< >$@
+
+$(B)/completion/%: $(B)/axvm
+	@mkdir -p $(@D)
+	$(Q)$(B)/axvm completion $* >$@
+
+# FROM is what is built, TO where it goes, one line each: install and uninstall cannot differ.
+INSTALLED = \
+	755:$(B)/axvm:$(PREFIX)/bin/axvm \
+	755:$(B)/axvm-shim:$(PREFIX)/sbin/axvm-shim \
+	644:$(B)/libaxvm.a:$(LIBDIR)/libaxvm.a \
+	644:$(B)/$(AXVM_SONAME):$(LIBDIR)/$(AXVM_SONAME) \
+	644:$(B)/libaxvm.pc:$(LIBDIR)/pkgconfig/libaxvm.pc \
+	644:runtime/launch/axvm.h:$(PREFIX)/include/axvm/axvm.h \
+	644:$(B)/gen/proto/axvm.pb-c.h:$(PREFIX)/include/axvm/proto/axvm.pb-c.h \
+	644:proto/axvm.proto:$(PREFIX)/share/axvm/proto/axvm.proto \
+	644:$(B)/axvm@.service:$(UNITDIR)/axvm@.service \
+	644:$(B)/completion/bash:$(PREFIX)/share/bash-completion/completions/axvm \
+	644:$(B)/completion/zsh:$(PREFIX)/share/zsh/vendor-completions/_axvm \
+	$(foreach m,$(MAN_PAGES),644:$(m):$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
+
+.PHONY: install uninstall deb
+install: all $(MAN_PAGES) $(B)/completion/bash $(B)/completion/zsh
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(AXVM_VERSION)|' \
+		runtime/launch/libaxvm.pc.in >$(B)/libaxvm.pc
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|' runtime/launch/axvm@.service.in >$(B)/axvm@.service
+	$(Q)for row in $(INSTALLED); do IFS=: read -r mode from to <<<"$$row"; \
+		install -D -m $$mode "$$from" "$(DESTDIR)$$to" || exit 1; done
+	$(Q)ln -sf $(AXVM_SONAME) $(DESTDIR)$(LIBDIR)/libaxvm.so
+	$(Q)install -d $(DESTDIR)/etc/axvm
+
+uninstall:
+	$(Q)for row in $(INSTALLED); do IFS=: read -r mode from to <<<"$$row"; \
+		rm -f "$(DESTDIR)$$to"; done
+	$(Q)rm -f $(DESTDIR)$(LIBDIR)/libaxvm.so
+	$(Q)for folder in include/axvm/proto include/axvm share/axvm/proto share/axvm; do \
+		rmdir "$(DESTDIR)$(PREFIX)/$$folder" 2>/dev/null || true; done
+	$(Q)rmdir "$(DESTDIR)/etc/axvm" 2>/dev/null || true
+
+deb: all
+	@rm -rf $(B)/deb
+	$(Q)$(MAKE) --no-print-directory install DESTDIR=$(B)/deb PREFIX=/usr \
+		LIBDIR=/usr/lib/$$($(CC) -print-multiarch) UNITDIR=/lib/systemd/system
+	$(Q)hack/make-deb $(B)/deb $(AXVM_VERSION) $(DEB)
+	@echo $(DEB)
+
+# ---- bench ------------------------------------------------------------------------------------
+$(B)/bench/%: tests/bench/%.c | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $<
+
+.PHONY: bench
+bench: all $(B)/bench/pairs $(B)/bench/bare_launch
+	tests/bench/run
 
 .PHONY: clean
 clean:

@@ -1,25 +1,77 @@
 /* SPDX-License-Identifier: MIT */
-/* Capabilities out of every set, with libcap-ng (capabilities(7)). */
+/* Capabilities out of every set, with libcap-ng, and no way to get one back (capabilities(7)). */
 #include "sandbox/capabilities.h"
 
 #include <cap-ng.h>
-#include <errno.h>
+#include <linux/securebits.h>
+#include <sys/prctl.h>
 
-int sandbox_drop_capabilities(struct problems *problems)
+#include "sandbox/step.h"
+
+/* Root is nobody special; a change of ids gives nothing and takes nothing; nothing is kept over
+ * one; nothing is ambient. Each locked. */
+#define LOCKED_SECUREBITS                                                                          \
+	(SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |                           \
+	 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |   \
+	 SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
+
+bool sandbox_has_capabilities(const struct sandbox_status *status)
 {
-	capng_select_t sets = CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT;
+	const uint64_t needed = 1ULL << CAP_SYS_ADMIN | 1ULL << CAP_SYS_CHROOT |
+	                        1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SETPCAP;
 
-	if (capng_get_caps_process() != 0)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, EIO, NULL,
-		                    "cannot read the process's capabilities");
-	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
-		sets |= CAPNG_SELECT_BOUNDS;
+	return (status->effective & needed) == needed;
+}
+
+int capabilities_bound(struct sandbox *sandbox, struct problems *problems)
+{
+	if (!sandbox->privileged && !sandbox->namespaced) {
+		sandbox_not_available(sandbox, "bounding set");
+		sandbox_not_available(sandbox, "securebits");
+		return 0;
+	}
+	if (prctl(PR_SET_SECUREBITS, LOCKED_SECUREBITS, 0, 0, 0) < 0)
+		return step_failed(problems, "cannot lock the securebits");
 	capng_clear(CAPNG_SELECT_ALL);
-	if (capng_apply(sets) != 0)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, EPERM, NULL,
-		                    "cannot drop capabilities");
-	if (capng_get_caps_process() != 0 || capng_have_capabilities(sets) != CAPNG_NONE)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, EPERM, NULL,
-		                    "a capability is left after all were dropped");
+	if (capng_apply(CAPNG_SELECT_BOUNDS) != 0)
+		return step_failed(problems, "cannot empty the bounding set of capabilities");
+	for (unsigned long cap = 0; cap < 64; cap++) {
+		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+
+		if (r < 0)
+			break; /* beyond the kernel's last */
+		if (r != 0)
+			return step_differs(problems, "a capability is left in the bounding set");
+	}
+	return 0;
+}
+
+int capabilities_drop(struct sandbox *sandbox, struct problems *problems)
+{
+	struct sandbox_status status;
+	int r;
+
+	capng_clear(CAPNG_SELECT_ALL);
+	if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) != 0)
+		return step_failed(problems, "cannot drop capabilities");
+	r = proc_read_status(sandbox->proc_fd, "status", &status, problems);
+	if (r < 0)
+		return r;
+	if (status.effective || status.permitted || status.inheritable || status.ambient)
+		return step_differs(problems, "a capability is left after all were dropped");
+	return 0;
+}
+
+int sandbox_check_securebits(const struct sandbox *sandbox, struct problems *problems)
+{
+	int bits;
+
+	if (!sandbox->privileged && !sandbox->namespaced)
+		return 0;
+	bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+	if (bits < 0)
+		return step_failed(problems, "cannot read the securebits");
+	if ((bits & LOCKED_SECUREBITS) != LOCKED_SECUREBITS || bits & SECBIT_KEEP_CAPS)
+		return step_differs(problems, "the securebits are not as they were locked");
 	return 0;
 }

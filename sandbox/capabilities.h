@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Capabilities out of every set. */
+/* Capabilities out of every set, and no way to get one back. */
 #ifndef AXVM_SANDBOX_CAPABILITIES_H
 #define AXVM_SANDBOX_CAPABILITIES_H
 
-#include "base/problem.h"
+#include "sandbox/confine.h"
+#include "sandbox/proc.h"
 
-/* Empties the effective, permitted, inheritable, ambient and bounding sets of the calling thread (the
- * only one, so that all later ones inherit it) and reads them back. The bounding set needs
- * CAP_SETPCAP; a process without any capability cannot gain one either, because no_new_privs is
- * set. -EPERM with a problem when a set is not empty afterwards. capabilities(7). */
-int sandbox_drop_capabilities(struct problems *problems);
+/* Whether a process of that status has the capabilities that the steps need over the launcher's
+ * namespaces; else it needs a user namespace. */
+bool sandbox_has_capabilities(const struct sandbox_status *status);
+
+/* Empties the bounding set and locks the securebits, so that no exec, no change of ids and no
+ * ambient set ever gives a capability. Needs CAP_SETPCAP: an ordinary user has it in a user
+ * namespace only. */
+int capabilities_bound(struct sandbox *sandbox, struct problems *problems);
+
+/* Empties the effective, permitted, inheritable and ambient sets, and reads all sets back. */
+int capabilities_drop(struct sandbox *sandbox, struct problems *problems);
+
+/* The securebits as set. 0, or -errno with a problem. */
+int sandbox_check_securebits(const struct sandbox *sandbox, struct problems *problems);
 
 #endif

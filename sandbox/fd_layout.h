@@ -27,7 +27,6 @@ enum sandbox_fd {
 	CONTROL_WAKE_FD = 897, /* eventfd: any thread wakes the control loop */
 	EPOLL_FD = 898,	       /* the control loop waits here and nowhere else */
 	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
-	TIMER_FD = 900,	       /* timerfd, CLOCK_MONOTONIC: every time limit of the control loop */
 	/*
 	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
 	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.

@@ -12,6 +12,8 @@
 #include <linux/kvm.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +37,6 @@ static const struct {
 	SYMBOL(CONTROL_WAKE_FD),
 	SYMBOL(EPOLL_FD),
 	SYMBOL(SIGNAL_FD),
-	SYMBOL(TIMER_FD),
 	SYMBOL(VCPU_FD),
 	SYMBOL(TAP_FD_BASE),
 	SYMBOL(TAP_FD_LAST),
@@ -69,7 +70,11 @@ static const struct {
 	/* linux/io_uring.h */
 	SYMBOL(IORING_ENTER_GETEVENTS),
 	SYMBOL(IORING_ENTER_EXT_ARG),
-	/* time.h, sys/timerfd.h */
+	/* sys/epoll.h, sys/socket.h */
+	SYMBOL(EPOLL_CTL_DEL),
+	SYMBOL(MSG_DONTWAIT),
+	SYMBOL(MSG_NOSIGNAL),
+	/* time.h */
 	SYMBOL(CLOCK_MONOTONIC),
 	SYMBOL(CLOCK_REALTIME),
 	/* unistd.h */

@@ -18,12 +18,22 @@ static int failed(struct problems *problems, const char *what)
 	                    strerror(errno));
 }
 
-int sandbox_arrive(struct problems *problems)
+/* The strings themselves: clearenv(3) lets go of them, and they stay for /proc/PID/environ to
+ * show. */
+static void erase_environment(void)
 {
+	for (char **variable = environ; variable && *variable; variable++)
+		memset(*variable, 0, strlen(*variable));
+}
+
+int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
+{
+	sandbox->launcher = getppid();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return failed(problems, "cannot give up new privileges");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return failed(problems, "cannot make the process undumpable");
+	erase_environment();
 	if (clearenv() != 0)
 		return failed(problems, "cannot clear the environment");
 	umask(0077);

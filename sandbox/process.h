@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 #include "base/problem.h"
+#include "sandbox/confine.h"
 
-/* First of all: no new privileges, not dumpable, no environment, a private umask, SIGPIPE ignored.
- * -errno with a problem. One thread, at the start of the process. */
-int sandbox_arrive(struct problems *problems);
+/* First of all: the launcher noted, no new privileges, not dumpable, no environment, a private
+ * umask, SIGPIPE ignored. -errno with a problem. One thread, at the start of the process. */
+int sandbox_arrive(struct sandbox *sandbox, struct problems *problems);
 
 /* Closes every descriptor above 4 that is not among the n in `keep`; sorts `keep`. One thread. */
 int sandbox_close_foreign(int *keep, size_t n, struct problems *problems);

@@ -41,13 +41,14 @@ static const struct {
 	{ "ioctl", 1 << 0 | 1 << 1 },
 	{ "ppoll", 1 << 1 },
 	{ "read", 1 << 0 },
+	{ "sendto", 1 << 0 | 1 << 3 | 1 << 5 },
 	{ "tgkill", 1 << 0 | 1 << 1 | 1 << 2 },
 	{ "timerfd_settime", 1 << 0 | 1 << 1 },
 	{ "write", 1 << 0 },
 };
 
 /*
- * What no thread may do once the machine runs (DESIGN.md section 2); a policy cannot say otherwise.
+ * What no thread may do once the machine runs (README.md, "Security"); a policy cannot say otherwise.
  */
 static const char *const never[] = {
 	"open", "openat", "openat2", "creat", "open_by_handle_at", "open_tree", "socket",

@@ -10,14 +10,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandbox/uses.h"
+
 /* Returns when *word no longer holds `value`, or spuriously: the caller loops. */
 static inline void futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
+	SANDBOX_USES(control, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
+	SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
 	(void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
 static inline void futex_wake_all(_Atomic uint32_t *word)
 {
+	SANDBOX_USES(control, futex, arg1 == FUTEX_WAKE_PRIVATE);
+	SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAKE_PRIVATE);
+	SANDBOX_USES(io, futex, arg1 == FUTEX_WAKE_PRIVATE);
 	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 

@@ -3,6 +3,8 @@
 #ifndef AXVM_GATE_H
 #define AXVM_GATE_H
 
+#include <stdbool.h>
+
 #include "base/futex.h"
 
 struct gate {
@@ -10,12 +12,29 @@ struct gate {
 	_Atomic uint32_t arrived; /* arrivals over all steps */
 };
 
-/* Counts this thread in and waits until `step` (1, 2, …) is open. */
-static inline void gate_arrive(struct gate *gate, uint32_t step)
+/* Counts this thread in. */
+static inline void gate_count(struct gate *gate)
 {
 	atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_release);
 	futex_wake_all(&gate->arrived);
+}
+
+/* Waits until `step` (1, 2, …) is open. */
+static inline void gate_pass(struct gate *gate, uint32_t step)
+{
 	futex_wait_until(&gate->opened, step);
+}
+
+static inline void gate_arrive(struct gate *gate, uint32_t step)
+{
+	gate_count(gate);
+	gate_pass(gate, step);
+}
+
+/* Whether `arrivals` in all have been counted. */
+static inline bool gate_reached(struct gate *gate, uint32_t arrivals)
+{
+	return atomic_load_explicit(&gate->arrived, memory_order_acquire) >= arrivals;
 }
 
 /* Waits until `arrivals` in all have been counted: n threads at step s make n × s. */

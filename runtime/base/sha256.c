@@ -95,3 +95,14 @@ void sha256_end(struct sha256 *s, uint8_t digest[static SHA256_SIZE])
 	for (size_t i = 0; i < SHA256_SIZE; i++)
 		digest[i] = (uint8_t)(s->state[i / 4] >> (24 - 8 * (i % 4)));
 }
+
+void sha256_hex(const uint8_t digest[static SHA256_SIZE], char text[static SHA256_HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < SHA256_SIZE; i++) {
+		text[2 * i] = digits[digest[i] >> 4];
+		text[2 * i + 1] = digits[digest[i] & 15];
+	}
+	text[2 * SHA256_SIZE] = '\0';
+}

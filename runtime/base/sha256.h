@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SHA256_SIZE = 32 };
+enum { SHA256_SIZE = 32, SHA256_HEX_SIZE = 65 };
 
 struct sha256 {
 	uint32_t state[8];
@@ -17,5 +17,8 @@ struct sha256 {
 void sha256_begin(struct sha256 *s);
 void sha256_add(struct sha256 *s, const void *data, size_t length);
 void sha256_end(struct sha256 *s, uint8_t digest[static SHA256_SIZE]);
+
+/* The digest as lower-case hexadecimal text with its NUL. */
+void sha256_hex(const uint8_t digest[static SHA256_SIZE], char text[static SHA256_HEX_SIZE]);
 
 #endif

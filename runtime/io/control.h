@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Control calls: what a device needs from a system call that its I/O thread may not make.
  *
- * An I/O thread's filter has no ioctl. A device that needs one (which offloads a TAP may use follows
- * from what the driver negotiated, long after the seal) has it made by the control thread. Asking
- * never waits: `run` is called some time later, and tells the device by mail (io_client_post). A call
- * is a level, not a queue: asked for again before it ran, it runs once, and looks at the newest
- * wish. */
+ * An I/O thread's filter has no ioctl. A device that needs one (which offloads a TAP may use
+ * follows from what the driver negotiated, long after the seal) has it made by the control thread.
+ * Asking never waits: `run` is called some time later, and tells the device by mail
+ * (io_client_post). A call is a level, not a queue: asked for again before it ran, it runs once,
+ * and looks at the newest wish. */
 #ifndef AXVM_IO_CONTROL_H
 #define AXVM_IO_CONTROL_H
 

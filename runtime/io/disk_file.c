@@ -2,8 +2,8 @@
 /* The file behind a disk.
  *
  * Formats are never probed: what is in the file is the guest's, and a header that the guest wrote
- * must not make the host open another file. The lock keeps two VMs from writing one image, and one VM
- * from having it as two disks; it is advisory, but the tools that work on images honour it. */
+ * must not make the host open another file. The lock keeps two VMs from writing one image, and one
+ * VM from having it as two disks; it is advisory, but the tools that work on images honour it. */
 #include "io/disk_file.h"
 
 #include <errno.h>
@@ -21,9 +21,10 @@
 static int wrong(const struct disk_file_config *config, struct problems *problems,
                  enum problem_code code, int error, const char *what)
 {
-	return problems_add(problems, code, error, config->field, "%s%s%s %s",
-	                    config->path ? "\"" : "", config->path ? config->path : "the fd",
-	                    config->path ? "\"" : "", what);
+	if (!config->path)
+		return problems_add(problems, code, error, config->field, "fd %d %s", config->fd,
+		                    what);
+	return problems_add(problems, code, error, config->field, "\"%s\" %s", config->path, what);
 }
 
 static int open_path(const struct disk_file_config *config, int *ret_fd, struct problems *problems)
@@ -55,7 +56,8 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return wrong(config, problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
 		             "is neither a file nor a block device");
-	if ((flags & (O_PATH | O_APPEND)) || mode == O_WRONLY || (mode == O_RDONLY && !config->read_only))
+	if ((flags & (O_PATH | O_APPEND)) || mode == O_WRONLY ||
+	    (mode == O_RDONLY && !config->read_only))
 		return wrong(config, problems, PROBLEM_RESOURCE_UNREADABLE, EBADF,
 		             config->read_only ? "cannot be read"
 		                               : "cannot be read and written (or appends); set "
@@ -64,7 +66,7 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 	flags = (flags & ~O_NONBLOCK) | (config->direct ? O_DIRECT : 0);
 	if (fcntl(fd, F_SETFL, flags) < 0)
 		return wrong(config, problems, PROBLEM_RESOURCE_WRONG_KIND, errno,
-		             config->direct ? "cannot be used with direct: its file system has no O_DIRECT"
+		             config->direct ? "is where there is no O_DIRECT; leave direct out"
 		                            : "cannot be set up");
 	return 0;
 }
@@ -168,7 +170,7 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 		probe_file(file, &st);
 	if (file->logical_block > BLOCK_MAX || file->size % file->logical_block != 0)
 		return problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, config->field,
-		                    "the length, %llu bytes, must be a multiple of the logical block "
+		                    "the length, %llu bytes, must be a multiple of the block "
 		                    "of %u bytes (at most %u): lengthen it, or leave direct out",
 		                    (unsigned long long)file->size, file->logical_block, BLOCK_MAX);
 	return 0;

@@ -19,7 +19,7 @@ struct disk_file_config {
 struct disk_file {
 	int fd; /* owned; -1: none */
 	bool read_only, direct;
-	bool can_discard; /* punching holes is possible, or is found out by trying (block devices) */
+	bool can_discard; /* holes can be punched, or it is found out by trying (devices) */
 	uint64_t size;    /* bytes, a multiple of DISK_SECTOR, at least one */
 	uint32_t logical_block;  /* the smallest that can be written; offsets too, with `direct` */
 	uint32_t physical_block; /* the smallest that is written without reading the rest first */
@@ -35,8 +35,8 @@ int disk_file_open(const struct disk_file_config *config, struct disk_file *ret,
                    struct problems *problems);
 void disk_file_close(struct disk_file *file);
 
-/* The length now, in bytes. One lseek(2), and so fit for a sealed thread; the file offset is not used
- * by anyone. -EINVAL when it is no multiple of DISK_SECTOR. */
+/* The length now, in bytes. One lseek(2), and so fit for a sealed thread; the file offset is not
+ * used by anyone. -EINVAL when it is no multiple of DISK_SECTOR. */
 int disk_file_length(int fd, uint64_t *ret_size);
 
 #endif

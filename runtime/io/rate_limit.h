@@ -19,8 +19,8 @@ struct rate_config {
 struct rate_bucket {
 	uint64_t rate;  /* tokens a second; 0: no limit */
 	uint64_t burst; /* tokens, at least 1 */
-	/* In 10^-9 tokens, at most burst * 10^9: a nanosecond adds `rate` to it, and nothing is ever
-	 * rounded. Below zero is debt. */
+	/* In 10^-9 tokens, at most burst * 10^9: a nanosecond adds `rate` to it, and nothing
+	 * is ever rounded. Below zero is debt. */
 	__int128 level;
 };
 
@@ -33,14 +33,17 @@ struct rate_limit {
 void rate_limit_init(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns);
 
 /* Other rates and bursts from now on. A bucket keeps what it holds, up to its new burst; debt is
- * forgiven, since at another rate it would mean another time. A bucket that was no limit is full. */
+ * forgiven, since at another rate it would mean another time. A bucket that was no limit is full.
+ * */
 void rate_limit_change(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns);
 
-/* Nanoseconds until `bytes` and `ops` may pass, at least 1; 0: now. More than a bucket's burst passes
- * when the bucket is full, and leaves it in debt. Takes nothing. UINT64_MAX: not in this century. */
+/* Nanoseconds until `bytes` and `ops` may pass, at least 1; 0: now. More than a bucket's burst
+ * passes when the bucket is full, and leaves it in debt. Takes nothing. UINT64_MAX: not in this
+ * century. */
 uint64_t rate_limit_wait(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops);
 
-/* Takes the tokens, if need be into debt: for what has passed, whatever its size turned out to be. */
+/* Takes the tokens, if need be into debt: for what has passed, whatever its size turned out to be.
+ * */
 void rate_limit_charge(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops);
 
 /* Gives back what was charged for something that did not happen. */

@@ -2,8 +2,8 @@
 /* TAP devices (Documentation/networking/tuntap.rst of the kernel).
  *
  * A TAP is never created here: a name that does not exist is a mistake of the launcher's, and
- * TUNSETIFF would silently make an interface of it. So the name is looked up first, and its kind, since
- * TUNSETIFF says EINVAL to every mismatch alike.
+ * TUNSETIFF would silently make an interface of it. So the name is looked up first, and its kind,
+ * since TUNSETIFF says EINVAL to every mismatch alike.
  *
  * The offloads are off until a driver has said what it takes: no frame that waits in the TAP from
  * before is one that a driver cannot understand. */
@@ -129,8 +129,8 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 
 /* --------------------------------------------------------------------------------------- by fd */
 
-/* `name` is that of the queue before, or "" for the first. Whether IFF_NO_PI was given cannot be asked
- * for: TUNGETIFF has the same bit for the absence of a filter. */
+/* `name` is that of the queue before, or "" for the first. Whether IFF_NO_PI was given cannot be
+ * asked for: TUNGETIFF has the same bit for the absence of a filter. */
 static int check_fd(const struct tap_request *request, int fd, char name[static IFNAMSIZ],
                     struct problems *problems)
 {

@@ -18,8 +18,8 @@ struct tap_request {
 };
 
 /* Gives one fd for each queue in ret_fds: non-blocking, with a header of TAP_HEADER_BYTES, all
- * offloads off. Those that came by number are the same numbers. Each thing that is wrong is one problem,
- * in words that say what to do about it, and -errno. Start-up only: opens files. */
+ * offloads off. Those that came by number are the same numbers. Each thing that is wrong is one
+ * problem, in words that say what to do about it, and -errno. Start-up only: opens files. */
 int tap_take(const struct tap_request *request, int *ret_fds, struct problems *problems);
 
 /* Which frames the TAP may hand over: TUN_F_* bits, of all its queues. `fd` is any of them. Control

@@ -15,7 +15,6 @@
 #define BIT_X2APIC (1u << 21)
 #define BIT_TSC_DEADLINE (1u << 24)
 #define BIT_HYPERVISOR (1u << 31)
-#define BIT_HTT (1u << 28)
 #define BIT_AMD_CMP_LEGACY (1u << 1)
 #define BIT_AMD_TOPOEXT (1u << 22)
 
@@ -51,21 +50,27 @@ static void drop(struct cpuid_table *table, uint32_t leaf)
 	table->head.nent = kept;
 }
 
-/* Smallest n with 2^n >= count: the width of an id field that tells `count` things apart. */
-static uint32_t id_bits(uint32_t count)
-{
-	uint32_t bits = 0;
-
-	while (count > (1u << bits))
-		bits++;
-	return bits;
-}
-
 static bool is_amd(struct cpuid_table *table)
 {
 	struct kvm_cpuid_entry2 *entry = find(table, 0, 0);
 
 	return entry && memcmp(&entry->ebx, "Auth", 4) == 0;
+}
+
+/* A profile shows the same processor on every host it admits. */
+static void apply_masks(struct cpuid_table *table, const struct cpuid_config *config)
+{
+	for (size_t i = 0; i < config->mask_count; i++) {
+		const struct profile_cpuid_mask *mask = &config->masks[i];
+		struct kvm_cpuid_entry2 *entry = find(table, mask->leaf, mask->subleaf);
+
+		if (!entry)
+			continue;
+		entry->eax &= mask->eax;
+		entry->ebx &= mask->ebx;
+		entry->ecx &= mask->ecx;
+		entry->edx &= mask->edx;
+	}
 }
 
 static int check_pv(struct cpuid_table *table, uint32_t wanted, struct problems *problems)
@@ -119,6 +124,7 @@ int cpuid_build(int kvm_fd, const struct cpuid_config *config, struct cpuid_tabl
 	r = check_pv(ret_table, config->pv_features, problems);
 	if (r < 0)
 		return r;
+	apply_masks(ret_table, config);
 	add_hypervisor_leaves(ret_table, config);
 	entry = find(ret_table, 1, 0);
 	if (entry) {
@@ -128,66 +134,12 @@ int cpuid_build(int kvm_fd, const struct cpuid_config *config, struct cpuid_tabl
 		else
 			entry->ecx &= ~(BIT_X2APIC | BIT_TSC_DEADLINE);
 	}
-	/* Topology is told in leaf 0xB alone (and 0x80000008 on AMD): one way, no contradictions. */
-	drop(ret_table, 0x1f);
+	/* Topology is told in leaf 0xB (and 0x80000008 on AMD): one way, no contradictions. */
 	drop(ret_table, 0x8000001d);
 	drop(ret_table, 0x8000001e);
 	drop(ret_table, 0x80000026);
 	entry = find(ret_table, 0x80000001, 0);
-	if (entry && is_amd(ret_table)) {
+	if (entry && is_amd(ret_table))
 		entry->ecx &= ~(BIT_AMD_TOPOEXT | BIT_AMD_CMP_LEGACY);
-		if (config->vcpus > 1)
-			entry->ecx |= BIT_AMD_CMP_LEGACY;
-	}
 	return 0;
-}
-
-/* One package of `vcpus` cores with one thread each: leaf 0xB levels 0 (SMT) and 1 (core). */
-static void set_leaf_b(struct cpuid_table *table, const struct cpuid_config *config,
-                       uint32_t apic_id)
-{
-	static const uint32_t level_type[] = { 1, 2, 0 };
-	const uint32_t shift[] = { 0, id_bits(config->vcpus), 0 };
-	const uint32_t count[] = { 1, config->vcpus, 0 };
-
-	drop(table, 0xb);
-	for (uint32_t level = 0; level < ARRAY_SIZE(level_type); level++) {
-		struct kvm_cpuid_entry2 *entry =
-			find_or_add(table, 0xb, level, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
-
-		if (!entry)
-			return;
-		entry->eax = shift[level];
-		entry->ebx = count[level];
-		entry->ecx = level | level_type[level] << 8;
-		entry->edx = apic_id;
-	}
-}
-
-void cpuid_for_vcpu(struct cpuid_table *table, const struct cpuid_config *config, uint32_t apic_id)
-{
-	struct kvm_cpuid_entry2 *entry = find(table, 1, 0);
-	uint32_t addressable = 1u << id_bits(config->vcpus);
-
-	if (entry) {
-		entry->ebx = (entry->ebx & 0x0000ffffu) | (addressable & 0xff) << 16 |
-		             (apic_id & 0xff) << 24;
-		if (config->vcpus > 1)
-			entry->edx |= BIT_HTT;
-		else
-			entry->edx &= ~BIT_HTT;
-	}
-	/* Leaf 4: caches are per core but the last level, which all share (Intel). */
-	for (uint32_t i = 0; (entry = find(table, 4, i)) && (entry->eax & 0x1f); i++) {
-		uint32_t level = entry->eax >> 5 & 7;
-		uint32_t sharing = level >= 3 ? addressable - 1 : 0;
-
-		entry->eax = (entry->eax & 0x3fff) | (sharing & 0xfff) << 14 |
-		             ((addressable - 1) & 0x3f) << 26;
-	}
-	entry = is_amd(table) ? find(table, 0x80000008, 0) : NULL;
-	if (entry)
-		entry->ecx = (entry->ecx & ~0xf0ffu) | ((config->vcpus - 1) & 0xff) |
-		             id_bits(config->vcpus) << 12;
-	set_leaf_b(table, config, apic_id);
 }

@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 
 #include "base/problem.h"
+#include "host/profile.h"
 
 #define CPUID_ENTRIES_MAX 160
 
@@ -16,20 +17,18 @@ struct cpuid_table {
 };
 
 struct cpuid_config {
-	uint32_t vcpus;
 	uint32_t pv_features; /* KVM_FEATURE_* bits offered to the guest, 1 << bit */
 	uint32_t pv_hints;    /* KVM_HINTS_* bits */
 	bool has_apic;
 	uint32_t tsc_khz; /* 0: not told */
+	const struct profile_cpuid_mask *masks; /* what of a leaf may be shown; borrowed */
+	size_t mask_count;
 };
 
 /* What KVM supports on this host, less what the guest must not see, with the hypervisor leaves
- * 0x40000000, 0x40000001 and 0x40000010: the same for every vCPU but for cpuid_for_vcpu(). Features that
- * are asked and that this KVM lacks are named in one problem. */
+ * 0x40000000, 0x40000001 and 0x40000010: the same for every vCPU, but for what topology_cpuid() writes
+ * into each one's copy. Features that are asked and that this KVM lacks are named in one problem. */
 int cpuid_build(int kvm_fd, const struct cpuid_config *config, struct cpuid_table *ret_table,
                 struct problems *problems);
-
-/* Turns a copy of the common table into one vCPU's own: APIC ids and topology leaves. */
-void cpuid_for_vcpu(struct cpuid_table *table, const struct cpuid_config *config, uint32_t apic_id);
 
 #endif

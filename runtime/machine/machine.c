@@ -4,6 +4,8 @@
 
 #include <signal.h>
 
+#include "sandbox/uses.h"
+
 void machine_ask(struct machine *machine, enum machine_want want)
 {
 	atomic_store(&machine->want, want);
@@ -17,7 +19,8 @@ void machine_ask(struct machine *machine, enum machine_want want)
 		if (tid == 0 || atomic_load(&vcpu->parked))
 			continue;
 		vcpu->run->immediate_exit = 1;
-		(void)tgkill(getpid(), tid, MACHINE_KICK_SIGNAL);
+		SANDBOX_USES(control, tgkill, arg2 == VCPU_KICK_SIGNAL);
+		(void)tgkill(machine->pid, tid, MACHINE_KICK_SIGNAL);
 	}
 }
 

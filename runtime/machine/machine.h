@@ -36,6 +36,7 @@ struct machine {
 	uint32_t vcpu_count;
 	struct vcpu vcpus[MACHINE_VCPUS_MAX];
 
+	pid_t pid;                  /* of the process, for kicks */
 	int wake_fd;                /* eventfd of the control thread, borrowed */
 	_Atomic uint32_t want;      /* enum machine_want; a futex */
 	_Atomic uint32_t end;       /* enum machine_end; the first one stands */

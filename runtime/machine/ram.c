@@ -3,7 +3,6 @@
 #include "machine/ram.h"
 
 #include <errno.h>
-#include <numaif.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,14 +14,15 @@
  * and host-virtual addresses are congruent modulo 2 MiB. */
 static const struct page_kind {
 	uint64_t alignment;
+	uint64_t page_size;
 	int map_flags;
 	const char *name;
 } kinds[] = {
-	[RAM_PAGES_4K] = { 1ULL << HUGE_2M_SHIFT, 0, "4 KiB" },
-	[RAM_PAGES_THP] = { 1ULL << HUGE_2M_SHIFT, 0, "transparent huge" },
-	[RAM_PAGES_2M] = { 1ULL << HUGE_2M_SHIFT,
+	[RAM_PAGES_4K] = { 1ULL << HUGE_2M_SHIFT, 4 * KIB, 0, "4 KiB" },
+	[RAM_PAGES_THP] = { 1ULL << HUGE_2M_SHIFT, 4 * KIB, 0, "transparent huge" },
+	[RAM_PAGES_2M] = { 1ULL << HUGE_2M_SHIFT, 2 * MIB,
 	                   MAP_HUGETLB | HUGE_2M_SHIFT << MAP_HUGE_SHIFT, "2 MiB huge" },
-	[RAM_PAGES_1G] = { 1ULL << HUGE_1G_SHIFT,
+	[RAM_PAGES_1G] = { 1ULL << HUGE_1G_SHIFT, GIB,
 	                   MAP_HUGETLB | HUGE_1G_SHIFT << MAP_HUGE_SHIFT, "1 GiB huge" },
 };
 
@@ -59,29 +59,22 @@ static uint8_t *map_aligned(uint64_t size, const struct page_kind *kind)
 	return start + head;
 }
 
-static int bind_to(const struct guest_region *region, int host_node)
+static bool populates(const struct ram_config *config)
 {
-	unsigned long mask[16] = { 0 };
-
-	if (host_node >= (int)(sizeof(mask) * 8))
-		return -EINVAL;
-	mask[host_node / 64] = 1UL << (host_node % 64);
-	if (mbind(region->hva, region->size, MPOL_BIND, mask, sizeof(mask) * 8, 0) < 0)
-		return -errno;
-	return 0;
+	return config->populate || kinds[config->pages].map_flags != 0;
 }
 
-static int prepare(const struct ram_config *config, struct guest_region *region,
+/* Maps and binds one region; nothing is touched yet. */
+static int reserve(const struct ram_config *config, struct guest_region *region,
                    struct problems *problems)
 {
-	const struct page_kind *kind = &kinds[config->pages];
 	int host_node = config->host_node[region->node];
 
-	region->hva = map_aligned(region->size, kind);
+	region->hva = map_aligned(region->size, &kinds[config->pages]);
 	if (!region->hva)
 		return refuse(problems, region->node, errno, "reserve", region, config);
 	if (host_node >= 0) {
-		int r = bind_to(region, host_node);
+		int r = numa_bind_memory(region->hva, region->size, host_node);
 
 		if (r < 0)
 			return refuse(problems, region->node, -r, "bind", region, config);
@@ -91,27 +84,104 @@ static int prepare(const struct ram_config *config, struct guest_region *region,
 		return refuse(problems, region->node, errno, "get", region, config);
 	/* A child would share guest memory copy-on-write; there is no child, so say so. */
 	(void)madvise(region->hva, region->size, MADV_DONTFORK);
-	if (config->populate && madvise(region->hva, region->size, MADV_POPULATE_WRITE) < 0)
-		return refuse(problems, region->node, errno, "populate", region, config);
-	if (config->lock && mlock(region->hva, region->size) < 0)
-		return refuse(problems, region->node, errno, "lock", region, config);
 	return 0;
 }
 
+static size_t ranges_of(const struct ram_config *config, const struct guest_memory *memory,
+                        struct numa_range *ret_ranges)
+{
+	for (size_t i = 0; i < memory->count; i++) {
+		const struct guest_region *region = &memory->regions[i];
+
+		ret_ranges[i] = (struct numa_range){
+			.start = region->hva,
+			.size = region->size,
+			.page_size = kinds[config->pages].page_size,
+			.thp = config->pages == RAM_PAGES_THP,
+			.host_node = config->host_node[region->node],
+			.guest_node = region->node,
+		};
+	}
+	return memory->count;
+}
+
+static int lock_all(const struct ram_config *config, const struct guest_memory *memory,
+                    struct problems *problems)
+{
+	for (size_t i = 0; i < memory->count; i++) {
+		const struct guest_region *region = &memory->regions[i];
+
+		if (mlock(region->hva, region->size) < 0)
+			return refuse(problems, region->node, errno, "lock", region, config);
+	}
+	return 0;
+}
+
+/* The proof: every page's node, as the kernel tells it. */
+static int read_back(const struct ram_config *config, const struct numa_range *ranges, size_t count,
+                     struct ram_placement *placement, struct problems *problems)
+{
+	placement->populated = true;
+	for (size_t i = 0; i < count; i++) {
+		struct numa_counts *node = &placement->nodes[ranges[i].guest_node];
+		struct numa_counts counts = { 0 };
+		int r = numa_read_back(&ranges[i], &counts);
+
+		if (r < 0)
+			return problems_add(problems, PROBLEM_PLACEMENT_FAILED, -r, "memory.nodes",
+			                    "the kernel does not tell where guest memory is: %s",
+			                    strerror(-r));
+		node->pages_4k += counts.pages_4k;
+		node->pages_2m += counts.pages_2m;
+		node->pages_1g += counts.pages_1g;
+		node->remote_pages += counts.remote_pages;
+		placement->remote_pages += counts.remote_pages;
+	}
+	if (placement->remote_pages > config->remote_pages_allowed)
+		return problems_add(problems, PROBLEM_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
+		                    "%llu pages of guest memory are not on their host node; "
+		                    "memory.remote_pages_allowed is %llu",
+		                    (unsigned long long)placement->remote_pages,
+		                    (unsigned long long)config->remote_pages_allowed);
+	return 0;
+}
+
+static int fill(const struct ram_config *config, const struct guest_memory *memory,
+                struct ram_placement *placement, struct problems *problems)
+{
+	struct numa_range ranges[GUEST_REGIONS_MAX];
+	size_t count = ranges_of(config, memory, ranges);
+	int r;
+
+	if (populates(config)) {
+		r = numa_check_free(ranges, count, NULL, problems);
+		r = r < 0 ? r : numa_populate(ranges, count, config->facts, 0, problems);
+		if (r < 0)
+			return r;
+	}
+	r = config->lock ? lock_all(config, memory, problems) : 0;
+	if (r < 0 || !populates(config))
+		return r;
+	return read_back(config, ranges, count, placement, problems);
+}
+
 int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
-                struct problems *problems)
+                struct ram_placement *ret_placement, struct problems *problems)
 {
 	struct guest_memory layout = { 0 };
+	struct ram_placement placement = { 0 };
 	int r = guest_memory_layout(&layout, config->node_size, config->nodes);
 
 	if (r < 0)
 		return problems_add(problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
 		                    "the nodes' sizes cannot be laid out");
 	for (size_t i = 0; i < layout.count; i++) {
-		int failed = prepare(config, &layout.regions[i], problems);
+		int failed = reserve(config, &layout.regions[i], problems);
 
 		r = failed < 0 ? failed : r;
 	}
+	if (r == 0)
+		r = fill(config, &layout, &placement, problems);
 	if (r < 0) {
 		for (size_t i = 0; i < layout.count; i++)
 			if (layout.regions[i].hva)
@@ -119,5 +189,6 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 		return r;
 	}
 	*memory = layout;
+	*ret_placement = placement;
 	return 0;
 }

@@ -124,11 +124,14 @@ static int set_mp_state(struct vcpu *vcpu, const struct vcpu_entry *entry, bool 
 }
 
 static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
-                     const struct cpuid_config *config)
+                     const struct guest_topology *topology)
 {
 	struct cpuid_table own = *cpuid;
+	int r = topology_cpuid(topology, vcpu->index, own.entries, &own.head.nent,
+	                       CPUID_ENTRIES_MAX);
 
-	cpuid_for_vcpu(&own, config, vcpu->apic_id);
+	if (r < 0)
+		return r;
 	return ioctl(vcpu->fd, KVM_SET_CPUID2, &own.head) < 0 ? -errno : 0;
 }
 
@@ -139,7 +142,7 @@ static int failed(struct vcpu *vcpu, int r, const char *what)
 }
 
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
-                const struct cpuid_config *config)
+                const struct guest_topology *topology)
 {
 	struct vm *vm = &vcpu->machine->vm;
 	void *run;
@@ -152,7 +155,7 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct 
 	if (run == MAP_FAILED)
 		return failed(vcpu, -errno, "to map its run page");
 	vcpu->run = run;
-	r = set_cpuid(vcpu, cpuid, config);
+	r = set_cpuid(vcpu, cpuid, topology);
 	if (r < 0)
 		return failed(vcpu, r, "its CPUID");
 	r = set_sregs(vcpu, entry, vm->has_apic);

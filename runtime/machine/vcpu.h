@@ -15,6 +15,7 @@
 #include "base/problem.h"
 #include "machine/cpuid.h"
 #include "machine/memory.h"
+#include "machine/topology.h"
 #include "machine/vm.h"
 
 struct bus;
@@ -47,7 +48,9 @@ struct vcpu {
 	uint32_t index;
 	uint32_t apic_id;
 	int host_cpu; /* pinned there; -1: not pinned */
-	int fd;
+	int host_node; /* of that CPU; -1: unknown */
+	int fd;        /* in the vCPU thread's own table of descriptors */
+	int shared_fd; /* in the process's, until the thread has its own */
 	struct kvm_run *run;
 	struct machine *machine;
 	pthread_t thread;
@@ -64,7 +67,7 @@ struct vcpu {
 
 /* Creates the vCPU in KVM and sets its whole state. On its own thread; -errno with a problem. */
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
-                const struct cpuid_config *config);
+                const struct guest_topology *topology);
 
 /* The run loop; returns when the machine has stopped. Never allocates, opens or maps. */
 void vcpu_loop(struct vcpu *vcpu);

@@ -11,6 +11,7 @@
 
 #include "base/futex.h"
 #include "machine/machine.h"
+#include "sandbox/uses.h"
 
 #define EXIT(reason_) [reason_] = #reason_
 
@@ -33,6 +34,8 @@ const char *vcpu_exit_name(uint32_t reason)
 
 void machine_wake_control(struct machine *machine)
 {
+	SANDBOX_USES(vcpu, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	(void)!write(machine->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
@@ -194,6 +197,10 @@ static bool park(struct vcpu *vcpu, bool ended)
 		return false;
 	atomic_fetch_sub(&machine->parked, 1);
 	atomic_store(&vcpu->parked, false);
+	/* The guest's watchdogs are told that time stood still. It fails where the guest has no
+	 * kvmclock, which then has no use for it. */
+	SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_KVMCLOCK_CTRL && arg2 == 0);
+	(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 	return true;
 }
 
@@ -210,6 +217,7 @@ void vcpu_loop(struct vcpu *vcpu)
 			atomic_thread_fence(memory_order_seq_cst);
 			continue;
 		}
+		SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_RUN && arg2 == 0);
 		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
 			go_on = dispatch(vcpu);
 		} else if (errno == EINTR || errno == EAGAIN) {

@@ -9,11 +9,13 @@
 
 #include "base/futex.h"
 #include "machine/layout.h"
+#include "sandbox/uses.h"
 
 enum { VM_CALL_FREE, VM_CALL_ASKED, VM_CALL_DONE };
 
 static int set_routes(struct vm *vm)
 {
+	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_SET_GSI_ROUTING);
 	vm->routing.head.nr = vm->routes_used;
 	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing.head) < 0 ? -errno : 0;
 }
@@ -50,6 +52,7 @@ static int do_doorbell(struct vm *vm, const struct vm_call *call, uint32_t flags
 		.flags = flags,
 	};
 
+	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_IOEVENTFD);
 	return ioctl(vm->fd, KVM_IOEVENTFD, &doorbell) < 0 ? -errno : 0;
 }
 
@@ -71,6 +74,7 @@ static int do_signal(struct vm *vm, const struct vm_call *call)
 		.data = call->data,
 	};
 
+	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_SIGNAL_MSI);
 	return ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) < 0 ? -errno : 0;
 }
 
@@ -251,6 +255,24 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 		return r;
 	place_kvm_pages(vm);
 	return apic ? create_apic(vm, problems) : 0;
+}
+
+int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *problems)
+{
+	struct kvm_enable_cap exits = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+	struct kvm_enable_cap poll = { .cap = KVM_CAP_HALT_POLL, .args = { tuning->halt_poll_ns } };
+
+	exits.args[0] = (tuning->disable_hlt_exits ? KVM_X86_DISABLE_EXITS_HLT : 0) |
+	                (tuning->disable_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0) |
+	                (tuning->disable_cstate_exits ? KVM_X86_DISABLE_EXITS_CSTATE : 0);
+	if (exits.args[0] && ioctl(vm->fd, KVM_ENABLE_CAP, &exits) < 0)
+		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, errno, "cpus.tenancy",
+		                    "this KVM cannot leave out the exits of a dedicated VM: %s",
+		                    strerror(errno));
+	if (tuning->has_halt_poll_ns && ioctl(vm->fd, KVM_ENABLE_CAP, &poll) < 0)
+		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, errno, "profile",
+		                    "this KVM has no halt polling per VM: %s", strerror(errno));
+	return 0;
 }
 
 void vm_forward_calls(struct vm *vm, int control_wake_fd)

@@ -54,11 +54,22 @@ struct vm {
 	pthread_t control_thread;
 };
 
+/* What a profile asks of KVM for a VM. */
+struct vm_tuning {
+	bool disable_hlt_exits, disable_pause_exits, disable_cstate_exits;
+	bool has_halt_poll_ns; /* false: the host's own */
+	uint32_t halt_poll_ns;
+};
+
 /* Creates the VM and sets its slots, then, when asked, the split interrupt chip: in this order,
  * because a slot change after the chip waits for a grace period. `kvm_fd` is borrowed. */
 int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool apic,
               struct problems *problems);
 void vm_done(struct vm *vm);
+
+/* Before the first vCPU. -errno with a problem when KVM cannot do what is asked. Linux
+ * Documentation/virt/kvm/api.rst §7.13 (KVM_CAP_X86_DISABLE_EXITS) and §7.21 (KVM_CAP_HALT_POLL). */
+int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *problems);
 
 /* The caller is the control thread from now on: calls from other threads are handed to it through
  * `control_wake_fd` (an eventfd, borrowed). */

@@ -8,8 +8,8 @@
 
 struct shim;
 
-/* Open, check and lock what the devices need; all that is wrong goes to the shim's problems. Disks that
- * were handed over by number, or all others. Stage acquire. */
+/* Open, check and lock what the devices need; all that is wrong goes to the shim's problems. Disks
+ * that were handed over by number, or all others. Stage acquire. */
 void devices_acquire_disks(struct shim *shim, bool by_number);
 void devices_acquire_rng(struct shim *shim);
 

@@ -283,11 +283,44 @@ int event_guest_panicked(struct event_writer *w, const char *message)
 	return event_writer_put(w, &event);
 }
 
+/* A report as the encoder wants it; the caller's counters stay in place. */
+struct report {
+	Axvm__V1__MetricsReport body;
+	Axvm__V1__Counter rows[EVENT_COUNTERS_MAX], *list[EVENT_COUNTERS_MAX];
+};
+
+static int fill_report(struct report *to, const struct event_counter *counters, size_t count)
+{
+	if (count > EVENT_COUNTERS_MAX)
+		return -E2BIG;
+	axvm__v1__metrics_report__init(&to->body);
+	for (size_t i = 0; i < count; i++) {
+		axvm__v1__counter__init(&to->rows[i]);
+		to->rows[i].name = TEXT(counters[i].name);
+		SET(&to->rows[i], value, counters[i].value);
+		to->list[i] = &to->rows[i];
+	}
+	to->body.counters = to->list;
+	to->body.n_counters = count;
+	return 0;
+}
+
+int event_metrics(struct event_writer *w, const struct event_counter *counters, size_t count)
+{
+	Axvm__V1__Event event = EVENT(METRICS);
+	struct report report;
+	int r = fill_report(&report, counters, count);
+
+	event.metrics = &report.body;
+	return r < 0 ? r : event_writer_put(w, &event);
+}
+
 int event_reply(struct event_writer *w, const struct event_reply *reply)
 {
 	Axvm__V1__Event event = EVENT(REPLY);
 	Axvm__V1__Reply body = AXVM__V1__REPLY__INIT;
 	Axvm__V1__Error error;
+	struct report report;
 
 	SET(&body, request_id, reply->request_id);
 	SET(&body, ok, !reply->error);
@@ -295,6 +328,13 @@ int event_reply(struct event_writer *w, const struct event_reply *reply)
 	if (reply->error) {
 		fill_error(&error, reply->error, reply->stage);
 		body.error = &error;
+	}
+	if (reply->counters) {
+		int r = fill_report(&report, reply->counters, reply->counters_count);
+
+		if (r < 0)
+			return r;
+		body.metrics = &report.body;
 	}
 	event.reply = &body;
 	return event_writer_put(w, &event);

@@ -17,6 +17,7 @@
 #define EVENT_FDS_MAX 1024
 #define EVENT_VCPUS_MAX 255
 #define EVENT_CODE_MAX 16
+#define EVENT_COUNTERS_MAX 640
 
 struct event_requirement {
 	const char *name, *asked, *found;
@@ -59,11 +60,18 @@ struct event_running {
 	size_t vcpus_count;
 };
 
+struct event_counter {
+	char name[88]; /* "disk.root.reads" */
+	uint64_t value;
+};
+
 struct event_reply {
 	uint64_t request_id;
 	const struct problem *error; /* NULL: ok */
 	enum stage stage;
 	enum vm_state state;
+	const struct event_counter *counters; /* of a metrics command */
+	size_t counters_count;
 };
 
 /* A vCPU when it ended the VM. */
@@ -109,6 +117,7 @@ int event_device_failed(struct event_writer *w, const char *device_id, int queue
                         bool needs_reset, const char *message);
 int event_guest_panicked(struct event_writer *w, const char *message);
 int event_reply(struct event_writer *w, const struct event_reply *reply);
+int event_metrics(struct event_writer *w, const struct event_counter *counters, size_t count);
 
 /* The last event, once (-EALREADY after that). *ret_status is the exit status it states; it is set
  * in every case. To be followed by event_finish(). */

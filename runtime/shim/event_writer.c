@@ -7,7 +7,8 @@
  *
  * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to set.
  * Sockets take MSG_DONTWAIT. For a pipe, POLLOUT means a free page, and a write of at most PIPE_BUF
- * bytes then fits (pipe(7)): it does not block. */
+ * bytes then fits (pipe(7)): it does not block. It is ppoll(2), because a poll(2) with a time limit
+ * comes back from a stopped process as restart_syscall(2), which no policy allows. */
 #include "shim/event_writer.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "sandbox/uses.h"
 #include "shim/wire.h"
 
 /* Field 1, length-prefixed: EventStream.events. */
@@ -29,6 +31,10 @@ static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec now = { 0 };
 
+	SANDBOX_USES(control, clock_gettime, arg0 == CLOCK_MONOTONIC);
+	SANDBOX_USES(control, clock_gettime, arg0 == CLOCK_REALTIME);
+	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
+	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_REALTIME);
 	(void)clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
@@ -78,6 +84,18 @@ uint64_t event_writer_dropped(struct event_writer *writer)
 	dropped = writer->dropped_all;
 	pthread_mutex_unlock(&writer->lock);
 	return dropped;
+}
+
+bool event_writer_wait_idle(struct event_writer *writer, uint32_t turns)
+{
+	while (turns-- > 0) {
+		if (pthread_mutex_trylock(&writer->lock) == 0) {
+			pthread_mutex_unlock(&writer->lock);
+			return true;
+		}
+		__builtin_ia32_pause();
+	}
+	return false;
 }
 
 /* Fills in what every event has. */
@@ -130,6 +148,8 @@ static int put_locked(struct event_writer *writer, Axvm__V1__Event *event)
 	}
 	writer->end += encode(event, size, writer->ring + writer->end);
 	writer->dropped = 0;
+	SANDBOX_USES(control, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	if (was_empty && writer->wake_fd >= 0)
 		/* An eventfd too full to take 1 has woken its reader already. */
 		(void)!write(writer->wake_fd, &one, sizeof(one));
@@ -211,21 +231,26 @@ static void advance(struct event_writer *writer, size_t n, bool of_terminal)
 
 static int write_some(const struct event_writer *writer, const uint8_t *bytes, size_t n)
 {
+	const struct timespec at_once = { 0 };
 	struct pollfd room = { .fd = writer->fd, .events = POLLOUT };
 	ssize_t done;
 
 	if (writer->socket) {
+		SANDBOX_USES(control, sendto,
+		             arg0 == EVENT_FD && arg3 == MSG_DONTWAIT|MSG_NOSIGNAL && arg4 == 0);
 		do
 			done = send(writer->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		while (done < 0 && errno == EINTR);
 		return done < 0 ? -errno : (int)done;
 	}
-	if (poll(&room, 1, 0) < 0 && errno != EINTR)
+	SANDBOX_USES(control, ppoll, arg1 == 1 && arg3 == 0);
+	if (ppoll(&room, 1, &at_once, NULL) < 0 && errno != EINTR)
 		return -errno;
 	if (room.revents & (POLLERR | POLLNVAL))
 		return room.revents & POLLERR ? -EPIPE : -EBADF;
 	if (!(room.revents & POLLOUT))
 		return -EAGAIN;
+	SANDBOX_USES(control, write, arg0 == EVENT_FD);
 	done = write(writer->fd, bytes, n);
 	return done >= 0 ? (int)done : errno == EINTR ? -EAGAIN : -errno;
 }
@@ -267,6 +292,7 @@ int event_finish(struct event_writer *writer, int timeout_ms)
 
 	for (;;) {
 		struct pollfd room = { .fd = writer->fd, .events = POLLOUT };
+		struct timespec left;
 		uint64_t now;
 		int r = event_flush(writer);
 
@@ -275,7 +301,9 @@ int event_finish(struct event_writer *writer, int timeout_ms)
 		now = clock_ns(CLOCK_MONOTONIC);
 		if (now >= until)
 			return -ETIMEDOUT;
-		if (poll(&room, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR)
+		left.tv_sec = (time_t)((until - now) / 1000000000);
+		left.tv_nsec = (long)((until - now) % 1000000000);
+		if (ppoll(&room, 1, &left, NULL) < 0 && errno != EINTR)
 			return -errno;
 	}
 }

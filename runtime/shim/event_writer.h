@@ -62,6 +62,10 @@ int event_flush(struct event_writer *writer);
  */
 int event_finish(struct event_writer *writer, int timeout_ms);
 
+/* Waits, without a system call and for a bounded number of turns, until nobody holds the writer's
+ * lock. False when someone still does: perhaps the calling thread itself, which was interrupted. */
+bool event_writer_wait_idle(struct event_writer *writer, uint32_t turns);
+
 /* Events dropped since the start. */
 uint64_t event_writer_dropped(struct event_writer *writer);
 

@@ -8,12 +8,20 @@
 
 #include "base/gate.h"
 #include "base/problem.h"
+#include "base/sha256.h"
 #include "boot/boot.h"
+#include "host/admit.h"
+#include "host/placement.h"
 #include "machine/cpuid.h"
 #include "machine/machine.h"
+#include "machine/ram.h"
+#include "machine/topology.h"
+#include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "shim/devices.h"
-#include "shim/event_writer.h"
+#include "shim/arena.h"
+#include "shim/event.h"
+#include "shim/lifecycle.h"
 #include "shim/spec.h"
 #include "shim/stages.h"
 #include "shim/stream.h"
@@ -34,12 +42,33 @@ struct shim_shutdown {
 	bool panicked;
 };
 
+/* A pause on its way: vCPUs first, then devices, then the reply. */
+struct shim_pause {
+	bool wanted, devices_asked, reply_due;
+	uint64_t request_id;
+};
+
+struct shim_metrics {
+	struct event_counter counters[EVENT_COUNTERS_MAX];
+	size_t count;
+	uint64_t next_ns; /* when the interval is over; 0: not begun */
+};
+
 struct shim {
 	struct vm_spec spec;
 	struct stream stream;
 	struct problems problems;
 	struct event_writer events;
+	struct sandbox sandbox;
 	struct sandbox_death_desk desk;
+	const struct sandbox_death *death; /* of the first thread that made a denied call */
+
+	struct host_facts *facts; /* owned; until confine */
+	struct profile profile;
+	struct verdict verdict;
+	struct placement placement;
+	struct guest_topology topology;
+	struct ram_placement ram;
 
 	int kvm_fd;
 	int wake_fd, signal_fd, epoll_fd;
@@ -49,18 +78,20 @@ struct shim {
 	struct cpuid_config cpuid_config;
 	struct cpuid_table cpuid;
 	struct boot_entry entry;
+	char digest[SHA256_HEX_SIZE]; /* of all that the guest can see of its machine */
 	struct gate gate;
 	uint32_t threads; /* started, that is expected at the gate */
 
 	enum stage stage; /* the one in progress */
 	uint64_t stage_ns[STAGES_COUNT];
 	bool running; /* the guest has been let go */
+	struct lifecycle lifecycle;
+	struct shim_pause pause;
+	struct shim_metrics metrics;
+	struct arena command_arena;
 	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */
 	bool control_ended;
 	struct shim_shutdown shutdown;
 };
-
-/* Has the control loop watch its descriptors; build stage. */
-int control_watch(struct shim *shim);
 
 #endif

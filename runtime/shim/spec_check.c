@@ -509,8 +509,7 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
 	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_boot,
-	check_devices, check_nets,       check_unique_ids, check_resources,
-	check_limits,
+	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

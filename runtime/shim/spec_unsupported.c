@@ -7,14 +7,9 @@
 static const struct unsupported {
 	const char *path;
 } unsupported[] = {
-	{ "cpus.tenancy" },
 	{ "cpus.fifo_priority" },
 	{ "cpus.core_scheduling" },
-	{ "cpus.nodes" },
-	{ "memory.remote_pages_allowed" },
 	{ "nets.vhost" },
-	{ "sandbox.cgroup_fds" },
-	{ "metrics.interval_ms" },
 	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },
 };

@@ -27,4 +27,7 @@ enum vm_state {
 	VM_FAILED = 5,
 };
 
+/* "arrive", as the README has it; never NULL. */
+const char *stage_name(enum stage stage);
+
 #endif

@@ -16,7 +16,11 @@
 #include "machine/kvm.h"
 #include "machine/layout.h"
 #include "machine/ram.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/fd_layout.h"
+#include "shim/command.h"
+#include "shim/control.h"
+#include "shim/event.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
 
@@ -46,6 +50,27 @@ static void take_resources(struct shim *shim, bool by_number)
 	devices_acquire_nets(shim, by_number);
 	if (by_number)
 		devices_acquire_vsock(shim);
+	else
+		devices_acquire_rng(shim);
+}
+
+static void tell_placement(struct shim *shim, const struct ram_config *config)
+{
+	struct event_placed_node nodes[GUEST_NODES_MAX];
+
+	for (size_t i = 0; i < config->nodes; i++) {
+		const struct numa_counts *counts = &shim->ram.nodes[i];
+
+		nodes[i] = (struct event_placed_node){
+			.guest_node = (uint32_t)i,
+			.host_node = (uint32_t)MAX(shim->placement.nodes[i].host_node, 0),
+			.pages_4k = counts->pages_4k,
+			.pages_2m = counts->pages_2m,
+			.pages_1g = counts->pages_1g,
+			.remote_pages = counts->remote_pages,
+		};
+	}
+	(void)event_memory_placed(&shim->events, nodes, config->nodes, shim->ram.remote_pages);
 }
 
 static void reserve_memory(struct shim *shim)
@@ -61,14 +86,21 @@ static void reserve_memory(struct shim *shim)
 		.pages = pages[memory->page_size],
 		.populate = memory->populate,
 		.lock = memory->lock,
+		.remote_pages_allowed = memory->remote_pages_allowed,
 		.nodes = memory->count,
+		.facts = shim->facts,
 	};
 
 	for (size_t i = 0; i < memory->count; i++) {
 		config.node_size[i] = memory->nodes[i].size;
 		config.host_node[i] = memory->nodes[i].host_node;
+		/* On a host with one node there is nothing to choose. */
+		if (config.host_node[i] < 0 && shim->facts->node_count > 1)
+			config.host_node[i] = shim->placement.nodes[i].host_node;
 	}
-	(void)ram_acquire(&config, &shim->machine.memory, &shim->problems);
+	if (ram_acquire(&config, &shim->machine.memory, &shim->ram, &shim->problems) == 0 &&
+	    shim->ram.populated)
+		tell_placement(shim, &config);
 }
 
 /* Puts an fd at its number of the fixed layout. */
@@ -102,6 +134,7 @@ static int open_control_fds(struct shim *shim)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SANDBOX_LAUNCHER_DIED);
 	shim->wake_fd = settle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), CONTROL_WAKE_FD);
 	shim->signal_fd = settle(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), SIGNAL_FD);
 	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
@@ -116,7 +149,7 @@ static int open_control_fds(struct shim *shim)
 }
 
 /* Requires: a valid spec and an admitted host.
- * Does: open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
+ * Does: join the cgroups, open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
  * Must not: stop at the first thing that is wrong: all reasons go into one refusal. */
 int stage_acquire(struct shim *shim)
 {
@@ -126,6 +159,9 @@ int stage_acquire(struct shim *shim)
 	 * thing that is opened. */
 	take_resources(shim, true);
 	shim->kvm_fd = -1;
+	/* First, so that guest memory is charged to the groups it is to be limited by. */
+	(void)sandbox_join_cgroups(shim->spec.sandbox.cgroup_fds, shim->spec.sandbox.cgroups_count,
+	                           &shim->problems);
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
@@ -180,18 +216,41 @@ static uint32_t pv_bits(uint32_t chosen)
 	return features;
 }
 
+static const struct profile_tenancy_tuning *tuning_of(const struct shim *shim)
+{
+	return &shim->profile.tenancies[shim->spec.cpus.tenancy == SPEC_DEDICATED ? PROFILE_DEDICATED
+	                                                                         : PROFILE_SHARED];
+}
+
 static int build_cpuid(struct shim *shim)
 {
 	const struct spec_cpus *cpus = &shim->spec.cpus;
+	const struct profile_tenancy_tuning *tuning = tuning_of(shim);
 	int khz = ioctl(shim->machine.vm.fd, KVM_GET_TSC_KHZ, 0);
 
 	shim->cpuid_config = (struct cpuid_config){
-		.vcpus = cpus->count,
-		.pv_features = pv_bits(cpus->has_paravirt ? cpus->paravirt : 1u << SPEC_PV_KVMCLOCK),
+		.pv_features = pv_bits(cpus->has_paravirt ? cpus->paravirt : tuning->paravirt),
+		.pv_hints = tuning->realtime_hint ? 1u << KVM_HINTS_REALTIME : 0,
 		.has_apic = shim->machine.vm.has_apic,
 		.tsc_khz = khz > 0 ? (uint32_t)khz : 0,
+		.masks = shim->profile.masks,
+		.mask_count = shim->profile.mask_count,
 	};
 	return cpuid_build(shim->kvm_fd, &shim->cpuid_config, &shim->cpuid, &shim->problems);
+}
+
+static int tune(struct shim *shim)
+{
+	const struct profile_tenancy_tuning *tuning = tuning_of(shim);
+	const struct vm_tuning vm = {
+		.disable_hlt_exits = tuning->disable_hlt_exits && shim->machine.vm.has_apic,
+		.disable_pause_exits = tuning->disable_pause_exits,
+		.disable_cstate_exits = tuning->disable_cstate_exits,
+		.has_halt_poll_ns = tuning->has_halt_poll_ns,
+		.halt_poll_ns = tuning->halt_poll_ns,
+	};
+
+	return vm_tune(&shim->machine.vm, &vm, &shim->problems);
 }
 
 static int load_flat(struct shim *shim)
@@ -214,11 +273,16 @@ static int build_acpi(struct shim *shim, uint64_t *ret_rsdp)
 		.cpu_count = machine->vcpu_count,
 		.nodes = shim->spec.memory.count,
 	};
+	uint8_t distances[GUEST_NODES_MAX * GUEST_NODES_MAX];
 
 	for (uint32_t i = 0; i < machine->vcpu_count; i++) {
 		cpus[i].apic_id = machine->vcpus[i].apic_id;
-		cpus[i].node = (uint32_t)(i * config.nodes / config.cpu_count);
+		cpus[i].node = shim->topology.vcpus[i].node;
 	}
+	for (size_t from = 0; from < config.nodes; from++)
+		for (size_t to = 0; to < config.nodes; to++)
+			distances[from * config.nodes + to] = shim->topology.distances[from][to];
+	config.distances = distances;
 	return acpi_build(&config, &machine->memory, &shim->problems, ret_rsdp);
 }
 
@@ -241,13 +305,30 @@ static int load_linux(struct shim *shim)
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
-static void name_vcpus(struct machine *machine, uint32_t count)
+/* What two launches of the same spec on the same facts have in common: memory map, CPUID, APIC ids,
+ * command line, and the ACPI tables, which lie in the first pages of their area. */
+static void digest_machine(struct shim *shim)
 {
-	machine->vcpu_count = count;
-	for (uint32_t i = 0; i < count; i++) {
-		machine->vcpus[i].index = machine->vcpus[i].apic_id = i;
-		machine->vcpus[i].machine = machine;
+	enum { TABLES = 16 * 1024 };
+	const struct guest_memory *memory = &shim->machine.memory;
+	const void *tables = guest_memory_at(memory, GPA(LAYOUT_ACPI), TABLES);
+	uint8_t digest[SHA256_SIZE];
+	struct sha256 hash;
+
+	sha256_begin(&hash);
+	for (size_t i = 0; i < memory->count; i++) {
+		sha256_add(&hash, &memory->regions[i].base, sizeof(memory->regions[i].base));
+		sha256_add(&hash, &memory->regions[i].size, sizeof(memory->regions[i].size));
 	}
+	sha256_add(&hash, shim->cpuid.entries,
+	           shim->cpuid.head.nent * sizeof(shim->cpuid.entries[0]));
+	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++)
+		sha256_add(&hash, &shim->machine.vcpus[i].apic_id, sizeof(uint32_t));
+	sha256_add(&hash, shim->spec.boot.cmdline, strlen(shim->spec.boot.cmdline));
+	if (shim->spec.boot.kind == SPEC_BOOT_LINUX && tables)
+		sha256_add(&hash, tables, TABLES);
+	sha256_end(&hash, digest);
+	sha256_hex(digest, shim->digest);
 }
 
 /* Requires: memory and descriptors.
@@ -259,7 +340,6 @@ int stage_build(struct shim *shim)
 	bool flat = shim->spec.boot.kind == SPEC_BOOT_FLAT;
 	int r;
 
-	name_vcpus(machine, shim->spec.cpus.count);
 	r = vm_create(&machine->vm, shim->kvm_fd, &machine->memory,
 	              !flat || shim->spec.boot.local_apic, &shim->problems);
 	if (r < 0)
@@ -273,6 +353,9 @@ int stage_build(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, NULL,
 		                    "the buses' ranges overlap");
+	r = tune(shim);
+	if (r < 0)
+		return r;
 	r = build_cpuid(shim);
 	if (r < 0)
 		return r;
@@ -282,5 +365,12 @@ int stage_build(struct shim *shim)
 	r = control_watch(shim);
 	if (r < 0)
 		return r;
-	return flat ? load_flat(shim) : load_linux(shim);
+	r = command_arena_map(&shim->command_arena);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "no memory for commands: %s", strerror(-r));
+	r = flat ? load_flat(shim) : load_linux(shim);
+	if (r == 0)
+		digest_machine(shim);
+	return r;
 }

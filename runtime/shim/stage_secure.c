@@ -6,17 +6,16 @@
  * its own vCPU on its own CPU. Then each puts itself under the filter of its role and waits again
  * (seal). Nothing of the guest runs before all of them have said that they are sealed. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "sandbox/capabilities.h"
+#include "sandbox/confine.h"
 #include "sandbox/fd_layout.h"
+#include "sandbox/uses.h"
+#include "shim/sealing.h"
 #include "shim/shim.h"
 
 /* Steps of the gate. */
@@ -25,17 +24,35 @@ enum { GATE_SEAL = 1, GATE_RUN = 2 };
 /* A vCPU thread runs a loop and a table; the kick handler needs a little. */
 #define THREAD_STACK (64 * 1024)
 
+/* What was needed to build the machine, and by nothing after it. */
+static void close_building_materials(struct shim *shim)
+{
+	close_ptr(&shim->kvm_fd);
+	close_ptr(&shim->resources.kernel);
+	close_ptr(&shim->resources.initrd);
+	close_ptr(&shim->resources.image);
+	free_ptr(&shim->facts);
+}
+
 /* Requires: everything is open, mapped and loaded.
- * Does: limits, then capabilities out of every set.
- * Must not: start a thread before it is done. */
+ * Does: all steps of sandbox/confine.c: limits, namespaces and an empty root, ids, capabilities,
+ * attributes, Landlock.
+ * Must not: start a thread before it is done, or go on without one of them. */
 int stage_confine(struct shim *shim)
 {
-	const struct rlimit no_core = { 0, 0 };
+	const struct vm_spec *spec = &shim->spec;
+	const struct sandbox_config config = {
+		.has_uid = spec->sandbox.has_uid,
+		.has_gid = spec->sandbox.has_gid,
+		.uid = spec->sandbox.uid,
+		.gid = spec->sandbox.gid,
+		.stop_with_launcher = spec->lifecycle.stop_when_launcher_dies,
+	};
+	int r = sealing_prepare(shim);
 
-	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
-		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, errno, NULL,
-		                    "cannot rule out core dumps: %s", strerror(errno));
-	return sandbox_drop_capabilities(&shim->problems);
+	close_building_materials(shim);
+	shim->machine.pid = getpid();
+	return r < 0 ? r : sandbox_confine(&shim->sandbox, &config, &shim->problems);
 }
 
 /* RDX of a flat image: RAM below 4 GiB. Stacks grow down from the top of each slice. */
@@ -68,25 +85,12 @@ static struct vcpu_entry entry_of(const struct shim *shim, uint32_t index)
 	return entry;
 }
 
-/* Leaves the shared descriptor table and keeps its own vCPU and the wake-ups, nothing else. */
-static int own_descriptors(struct vcpu *vcpu)
+/* The thread has sealed itself, or has failed to and said so: the control thread looks. */
+static void arrive_sealed(struct shim *shim)
 {
-	static const struct {
-		unsigned first, last;
-	} gaps[] = {
-		{ 0, CONTROL_WAKE_FD - 1 },
-		{ CONTROL_WAKE_FD + 1, VCPU_FD - 1 },
-		{ VCPU_FD + 1, IO_WAKE_FD_BASE - 1 },
-		{ IO_WAKE_FD_LAST + 1, ~0u },
-	};
-
-	if (unshare(CLONE_FILES) < 0 || dup3(vcpu->fd, VCPU_FD, O_CLOEXEC) < 0)
-		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(gaps); i++)
-		if (close_range(gaps[i].first, gaps[i].last, 0) < 0)
-			return -errno;
-	vcpu->fd = VCPU_FD;
-	return 0;
+	gate_count(&shim->gate);
+	machine_wake_control(&shim->machine);
+	gate_pass(&shim->gate, GATE_RUN);
 }
 
 static void *vcpu_main(void *argument)
@@ -100,18 +104,19 @@ static void *vcpu_main(void *argument)
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	atomic_store(&vcpu->tid, gettid());
-	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->cpuid_config);
+	/* What KVM allocates for this vCPU is to lie where the vCPU runs. */
+	if (vcpu->host_node >= 0)
+		(void)numa_prefer(vcpu->host_node);
+	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->topology);
 	gate_arrive(&shim->gate, GATE_SEAL);
-	if (r == 0) {
-		r = own_descriptors(vcpu);
-		if (r < 0)
-			problems_add(&vcpu->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
-			             "vCPU %u: cannot keep to its own descriptors: %s",
-			             vcpu->index, strerror(-r));
-	}
-	gate_arrive(&shim->gate, GATE_RUN);
+	vcpu->shared_fd = vcpu->fd;
+	if (r == 0)
+		r = seal_thread(shim, SANDBOX_ROLE_VCPU, vcpu->fd, &vcpu->problems);
+	vcpu->fd = VCPU_FD;
+	arrive_sealed(shim);
 	vcpu_loop(vcpu);
 	/* Not through the thread library, whose last rites need calls that the filter denies. */
+	SANDBOX_USES(vcpu, exit, any);
 	syscall(SYS_exit, 0);
 	return NULL;
 }
@@ -124,9 +129,12 @@ static void *io_main(void *argument)
 	prctl(PR_SET_NAME, "io0", 0, 0, 0);
 	gate_arrive(&shim->gate, GATE_SEAL);
 	r = devices_enable(shim);
-	gate_arrive(&shim->gate, GATE_RUN);
+	if (r == 0)
+		r = seal_thread(shim, SANDBOX_ROLE_IO, -1, &shim->devices.io_problems);
+	arrive_sealed(shim);
 	if (r == 0)
 		devices_serve(shim);
+	SANDBOX_USES(io, exit, any);
 	syscall(SYS_exit, 0);
 	return NULL;
 }
@@ -158,20 +166,6 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	return 0;
 }
 
-/* The CPUs of vCPUs whose spec says nothing: those the process may use, in turn. */
-static int cpu_of(const struct spec_cpus *cpus, uint32_t index, const cpu_set_t *allowed)
-{
-	unsigned wanted;
-
-	if (cpus->pins_count)
-		return (int)cpus->pins[index];
-	wanted = index % (unsigned)CPU_COUNT(allowed);
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET((unsigned)cpu, allowed) && wanted-- == 0)
-			return cpu;
-	return -1;
-}
-
 /* Takes over what one thread found wrong. */
 static int take_over(struct shim *shim, const struct problems *own)
 {
@@ -201,31 +195,30 @@ static int collect(struct shim *shim)
 int stage_staff(struct shim *shim)
 {
 	struct machine *machine = &shim->machine;
-	cpu_set_t allowed;
 	int r = 0;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
-		                    "cannot read the CPUs allowed: %s", strerror(errno));
 	for (uint32_t i = 0; i < machine->vcpu_count && r == 0; i++) {
 		struct vcpu *vcpu = &machine->vcpus[i];
 
-		vcpu->host_cpu = cpu_of(&shim->spec.cpus, i, &allowed);
 		r = start_thread(shim, vcpu_main, vcpu, vcpu->host_cpu, &vcpu->thread);
 	}
 	if (r == 0 && shim->devices.present)
-		r = start_thread(shim, io_main, shim, -1, &shim->devices.io_thread);
+		r = start_thread(shim, io_main, shim, (int)shim->placement.nodes[0].io_cpu, &shim->devices.io_thread);
 	gate_await(&shim->gate, shim->threads);
 	return r < 0 ? r : collect(shim);
 }
 
 /* Requires: every thread waits at the gate.
- * Does: let each seal itself, then seal this one; read back and compare.
+ * Does: let each seal itself; read everything back and compare; seal this thread; announce Sealed.
  * Must not: fail softly. */
 int stage_seal(struct shim *shim)
 {
+	int r;
+
 	vm_forward_calls(&shim->machine.vm, shim->wake_fd);
 	gate_open(&shim->gate, GATE_SEAL);
-	gate_await(&shim->gate, 2 * shim->threads);
-	return collect(shim);
+	r = sealing_await(shim);
+	if (r == 0)
+		r = collect(shim);
+	return r < 0 ? r : sealing_finish(shim);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Stages arrive, learn and admit: from exec to a spec that is valid and a host that will do. */
+/* Stages arrive and learn: from exec to a spec that is valid. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -55,10 +55,11 @@ int stage_arrive(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
 		                    "cannot prepare fd 4: %s", strerror(-r));
+	shim->lifecycle.events = &shim->events;
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
-	return sandbox_arrive(&shim->problems);
+	return sandbox_arrive(&shim->sandbox, &shim->problems);
 }
 
 /* Requires: fd 3 readable.
@@ -87,13 +88,4 @@ int stage_learn(struct shim *shim)
 		return r;
 	event_writer_set_vm_id(&shim->events, shim->spec.vm_id);
 	return sandbox_close_foreign(keep, resource_fds(&shim->spec, keep), &shim->problems);
-}
-
-/* Requires: a spec.
- * Does: probe the host and hold it against the profile; list all that is unmet.
- * Must not: keep anything open. */
-int stage_admit(struct shim *shim)
-{
-	(void)shim;
-	return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sandbox/policy.h"
 #include "shim/event.h"
 
 #define EFER_LMA (1ULL << 10)
@@ -37,6 +38,18 @@ static struct event_vcpu describe(const struct machine *machine)
 	return event;
 }
 
+static struct event_death describe_death(const struct sandbox_death *death)
+{
+	return (struct event_death){
+		.role = sandbox_role_name(death->role),
+		.thread_id = death->tid,
+		.syscall_number = death->nr,
+		.syscall_name = sandbox_syscall_name(death->nr),
+		.instruction_pointer = death->instruction_pointer,
+		.policy_sha256 = sandbox_policies_digest_hex,
+	};
+}
+
 /* A launch that failed is told on fd 2 as well, a line a reason: fd 4 may be what is wrong. It
  * never waits for a reader: what a pipe has no page for is left out. Before the seal only, after
  * which there is no poll(2). */
@@ -59,6 +72,7 @@ int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 {
 	bool ended_itself = atomic_load(&shim->machine.end) != MACHINE_END_NONE;
 	struct event_vcpu vcpu = { 0 };
+	struct event_death death;
 	struct event_terminal terminal = {
 		.outcome = outcome,
 		.stage = shim->stage,
@@ -71,6 +85,10 @@ int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 	if (ended_itself) {
 		vcpu = describe(&shim->machine);
 		terminal.vcpu = &vcpu;
+	}
+	if (shim->death) {
+		death = describe_death(shim->death);
+		terminal.death = &death;
 	}
 	memcpy(terminal.stage_ns, shim->stage_ns, sizeof(terminal.stage_ns));
 	(void)event_terminal(&shim->events, &terminal, &status);

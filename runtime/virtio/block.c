@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-blk (VIRTIO 1.2 §5.2): the device, its queues, its limits.
  *
- * A queue is drained into requests, which are all allocated beforehand; each becomes one operation of
- * the ring (block_request.c), and all of them leave with the turn's one system call. What completes in
- * a turn is published, and signalled, once.
+ * A queue is drained into requests, which are all allocated beforehand; each becomes one operation
+ * of the ring (block_request.c), and all of them leave with the turn's one system call. What
+ * completes in a turn is published, and signalled, once.
  *
- * Popping stops for want of a free request, or because the rate limit says so; the queue is then noted
- * in `waiting` and looked at again, in turn with the others, when a request ends or the limit's timer
- * does. A request that the limit holds back is given back to the ring untouched: it is not in
- * flight, so neither a reset nor a pause has to wait for it.
+ * Popping stops for want of a free request, or because the rate limit says so; the queue is then
+ * noted in `waiting` and looked at again, in turn with the others, when a request ends or the
+ * limit's timer does. A request that the limit holds back is given back to the ring untouched: it
+ * is not in flight, so neither a reset nor a pause has to wait for it.
  *
- * Caching. Write-back answers a write when the host has it, and a flush is fdatasync(2). Write-through
- * answers a write after an fdatasync of its own. It is in force when the driver did not negotiate
- * FLUSH, or asked for it in `wce` (CONFIG_WCE), or, with a driver that knows no `wce`, when the spec
- * says so. `wce` is 0 at first in that case, and otherwise what the last driver left there. What was
- * written before a change to write-through is flushed at the change.
+ * Caching. Write-back answers a write when the host has it, and a flush is fdatasync(2).
+ * Write-through answers a write after an fdatasync of its own. It is in force when the driver did
+ * not negotiate FLUSH, or asked for it in `wce` (CONFIG_WCE), or, with a driver that knows no
+ * `wce`, when the spec says so. `wce` is 0 at first in that case, and otherwise what the last
+ * driver left there. What was written before a change to write-through is flushed at the change.
  *
  * Guest memory is not registered with the ring: that pins all of it at once, against overcommit and
  * the balloon, and only helps O_DIRECT requests of one buffer. */
@@ -165,7 +165,7 @@ static void timer_done(struct io_op *op, int result, uint32_t flags)
 	block_room(block);
 }
 
-/* ------------------------------------------------------------------- what others ask the disk for */
+/* ----------------------------------------------------------- what others ask the disk for */
 
 static void change_limit(struct block *block)
 {

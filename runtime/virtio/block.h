@@ -46,7 +46,7 @@ struct block;
 struct block_request {
 	struct io_op op;
 	struct block *block;
-	struct block_request *next; /* of the free list, or of those that wait for the bounce buffer */
+	struct block_request *next; /* free, or waiting for the bounce buffer */
 	uint32_t type;
 	uint16_t queue, head;
 	uint8_t *status;    /* in guest memory */

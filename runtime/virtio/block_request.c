@@ -6,9 +6,9 @@
  * (§2.7.4.1). What is not between them is data, and goes between guest memory and the file without
  * being copied, through the ring.
  *
- * A read or write that comes back short is continued where it stopped. A read of nothing is the end of
- * the file: somebody has truncated the image, and the guest gets an I/O error, not zeroes. A write is
- * never started beyond the capacity, so the file is never made longer. */
+ * A read or write that comes back short is continued where it stopped. A read of nothing is the
+ * end of the file: somebody has truncated the image, and the guest gets an I/O error, not zeroes.
+ * A write is never started beyond the capacity, so the file is never made longer. */
 #include "virtio/block_request.h"
 
 #include <assert.h>
@@ -242,7 +242,7 @@ static const char *what_failed(const struct block_request *request, int error)
 	if (error == -ENOSPC || error == -EDQUOT)
 		return "the host has no room for what the guest writes: it was given an I/O error";
 	if (error == -ENODATA)
-		return "the image ends before its capacity, it was truncated: the guest was given an I/O error";
+		return "the image was truncated: the guest was given an I/O error";
 	if (request->type == VIRTIO_BLK_T_IN)
 		return "the image cannot be read: the guest was given an I/O error";
 	if (request->type == VIRTIO_BLK_T_FLUSH)

@@ -5,16 +5,17 @@
 
 #include "virtio/block.h"
 
-/* Copies the header (and ranges) out of the chain and checks all there is to check; `verdict` is then
- * the status to answer with at once, or VIRTIO_BLK_S_OK. Changes nothing outside `request`, so that
- * the chain may still be given back. NULL, or what is wrong with a chain that cannot even be answered. */
+/* Copies the header (and ranges) out of the chain and checks all there is to check; `verdict` is
+ * then the status to answer with at once, or VIRTIO_BLK_S_OK. Changes nothing outside `request`,
+ * so that the chain may still be given back. NULL, or what is wrong with a chain that cannot even
+ * be answered. */
 const char *block_request_parse(struct block_request *request, const struct virtq_chain *chain);
 
 /* Bytes to be charged to the rate limit. */
 uint64_t block_request_cost(const struct block_request *request);
 
-/* Starts a request that has been parsed. It ends with a status in the guest, a push, and the request
- * back on the free list, perhaps at once. */
+/* Starts a request that has been parsed. It ends with a status in the guest, a push, and the
+ * request back on the free list, perhaps at once. */
 void block_request_start(struct block_request *request);
 
 /* block.c: called when a request that was in flight has ended. */

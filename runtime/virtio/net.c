@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-net over a TAP (VIRTIO 1.2 §5.1): pairs of a receive and a transmit queue, and a control queue.
+/* virtio-net over a TAP (VIRTIO 1.2 §5.1): pairs of a receive and a transmit queue, and a control
+ * queue.
  *
  * Frames go between the guest's buffers and the TAP through the I/O thread's ring, a batch at a
  * time and without a copy; net_rx.c and net_tx.c say how. The guest's header is the TAP's
  * (IFF_VNET_HDR), so checksums and segmentation are the work of whoever needs them done.
  *
  * What the TAP hands over must be what the driver negotiated. TUNSETOFFLOAD says so to the TAP, an
- * ioctl, which an I/O thread may not make: activate() writes down the wish and asks the control thread,
- * which carries out the newest wish and mails back; until wish and deed agree nothing is received.
- * Nobody waits for anybody. A frame that was queued before is checked by its header.
+ * ioctl, which an I/O thread may not make: activate() writes down the wish and asks the control
+ * thread, which carries out the newest wish and mails back; until wish and deed agree nothing is
+ * received. Nobody waits for anybody. A frame that was queued before is checked by its header.
  *
- * Pairs: a TAP spreads flows over all of its queues, whatever the driver uses. With n pairs in use TAP
- * queue i feeds receive queue i mod n, so no flow is lost; a flow comes back on the queue of the
- * pair it was sent from.
+ * Pairs: a TAP spreads flows over all of its queues, whatever the driver uses. With n pairs in use
+ * TAP queue i feeds receive queue i mod n, so no flow is lost; a flow comes back on the queue of
+ * the pair it was sent from.
  *
  * A TAP that was removed shows as an error of a read or write: one event, and link down. */
 #include "virtio/net.h"

@@ -41,14 +41,15 @@ int net_create(const struct net_spec *spec, const struct virtio_host *host, stru
 /* After the loop's thread has ended. NULL is fine. */
 void net_destroy(struct net *net);
 
-/* Another limit from now on: of what the guest receives, or transmits. Any thread but the loop's. */
+/* Another limit from now on: of what the guest receives, or transmits. Any thread but the loop's.
+ */
 void net_set_limit(struct net *net, bool transmit, const struct rate_config *config);
 
 /* Counters so far; any thread. */
 void net_get_stats(const struct net *net, struct net_stats *ret_stats);
 
-/* The address of a net whose spec has none: the first six bytes of SHA-256 over vm_id, "/" and id, made
- * locally administered and unicast. The same for ever, and to be worked out with sha256sum. */
+/* The address of a net whose spec has none: the first six bytes of SHA-256 over vm_id, "/" and id,
+ * made locally administered and unicast. The same for ever, and to be worked out with sha256sum. */
 void net_derive_mac(const char *vm_id, const char *id, uint8_t ret_mac[static NET_MAC_BYTES]);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of virtio-net: what net.c, net_rx.c, net_tx.c and net_control.c share. All of it belongs to
- * the I/O thread but for what says otherwise. */
+/* The inside of virtio-net: what net.c, net_rx.c, net_tx.c and net_control.c share. All of it
+ * belongs to the I/O thread but for what says otherwise. */
 #ifndef AXVM_VIRTIO_NET_PARTS_H
 #define AXVM_VIRTIO_NET_PARTS_H
 

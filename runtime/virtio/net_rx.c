@@ -3,25 +3,25 @@
  *
  * How long the next frame is, a TAP does not say. So a read is given, before it is made, as many of
  * the guest's buffers as the largest of the recent frames needed, and behind them a buffer of our
- * own, the spill. The frame takes what it takes; buffers left over stay in stock for the next read: a
- * read's `chains` are filled up again, not given back. A frame that reaches into the spill is
- * finished by a copy, into buffers taken for it afterwards, and the reads after it are given more. With
- * merged buffers (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a guest
- * that has given few buffers. Without them a frame has one buffer, and one that is too large for it is
- * dropped and counted.
+ * own, the spill. The frame takes what it takes; buffers left over stay in stock for the next read:
+ * a read's `chains` are filled up again, not given back. A frame that reaches into the spill is
+ * finished by a copy, into buffers taken for it afterwards, and the reads after it are given more.
+ * With merged buffers (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a
+ * guest that has given few buffers. Without them a frame has one buffer, and one that is too large
+ * for it is dropped and counted.
  *
  * Reads go out in batches, all in one io_uring_enter, and are carried out at once and in order,
  * since the TAP does not block. A batch that found a frame with each read is followed by one of
- * twice the size; one that found the TAP empty ends it, until a poll reports the next frame. The poll is
- * armed only while frames are wanted: a guest that gives no buffers causes no wake-ups. Frames wait in
- * the TAP then, which drops what exceeds its queue.
+ * twice the size; one that found the TAP empty ends it, until a poll reports the next frame. The
+ * poll is armed only while frames are wanted: a guest that gives no buffers causes no wake-ups.
+ * Frames wait in the TAP then, which drops what exceeds its queue.
  *
- * Completions come in the order of the frames, and are delivered in that order: those behind a frame
- * that needs more buffers than there are wait with it, in `waiting`, and no read is made meanwhile.
+ * Completions come in the order of the frames, and are delivered in that order: those behind a
+ * frame that needs more buffers than there are wait with it, in `waiting`, and no read is made
+ * meanwhile.
  *
  * TAP queues that no pair of the guest's is in use for are read for the others. */
 #include <errno.h>
-#include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -174,8 +174,8 @@ static void deliver(struct net_receiver *rx, struct net_read *read, uint32_t fra
 	net_count(&net->rx_bytes, frame - NET_HEADER_BYTES);
 }
 
-/* Delivers a frame; what lies in the spill is copied to buffers taken for it. False: the guest has to
- * give more first. */
+/* Delivers a frame; what lies in the spill is copied to buffers taken for it. False: the guest has
+ * to give more first. */
 static bool place(struct net_receiver *rx, struct net_read *read)
 {
 	while (read->bytes < read->frame) {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net, transmitting: from the guest's buffers straight to the TAP.
  *
- * Of a frame only the header is copied, checked against what was negotiated, and the copy is what the
- * TAP gets; the frame itself is the guest's to change until it is sent. All writes of a turn leave in
- * one io_uring_enter and are done with it, since the TAP does not block. A frame that the TAP does
- * not take (its interface is down, its queue is full, the header makes no sense) is dropped and
- * counted, as a switch would. */
+ * Of a frame only the header is copied, checked against what was negotiated, and the copy is what
+ * the TAP gets; the frame itself is the guest's to change until it is sent. All writes of a turn
+ * leave in one io_uring_enter and are done with it, since the TAP does not block. A frame that the
+ * TAP does not take (its interface is down, its queue is full, the header makes no sense) is
+ * dropped and counted, as a switch would. */
 #include <errno.h>
-#include <string.h>
 
 #include "virtio/net_parts.h"
 

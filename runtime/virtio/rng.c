@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-rng (VIRTIO 1.2 §5.4): one queue of buffers to be filled.
  *
- * A request is one read of the ring from the host's generator (random(4)) straight into the guest's
- * first buffer, RNG_REQUEST_MAX bytes of it at most; a driver that wants more asks again, as it must
- * (§5.4.6.1). There is no system call for it, and no random byte stays in this process.
+ * A request is one read of the ring from the host's generator (random(4)) straight into the
+ * guest's first buffer, RNG_REQUEST_MAX bytes of it at most; a driver that wants more asks again,
+ * as it must (§5.4.6.1). There is no system call for it, and no random byte stays in this process.
  *
  * What the rate limit holds back is given back to the ring until the timer is done. */
 #include "virtio/rng.h"
@@ -66,7 +66,8 @@ static bool start_one(struct rng *rng)
 	if (!request || !virtio_pop(&rng->device, 0, &chain))
 		return false;
 	if (chain.readable > 0) {
-		virtio_fail(&rng->device, 0, EPROTO, "a buffer for random bytes that is not writable");
+		virtio_fail(&rng->device, 0, EPROTO,
+		            "a buffer for random bytes that is not writable");
 		virtio_push(&rng->device, 0, chain.head, 0);
 		return false;
 	}
@@ -103,7 +104,8 @@ static void read_done(struct io_op *op, int result, uint32_t flags)
 	if (result > 0)
 		atomic_fetch_add_explicit(&rng->bytes, (uint64_t)result, memory_order_relaxed);
 	else if (result != -ECANCELED)
-		virtio_report(&rng->device, 0, result, "the host's random generator cannot be read");
+		virtio_report(&rng->device, 0, result,
+		              "the host's random generator cannot be read");
 	virtio_push(&rng->device, 0, request->head, result > 0 ? (uint32_t)result : 0);
 	run(rng);
 }

@@ -35,8 +35,8 @@ struct rng {
 	_Atomic uint64_t bytes;
 };
 
-/* Build time, before io_loop_build. `rng` is zeroed by the caller and must not move. Returns 0 or what
- * virtio_pci_attach says. */
+/* Build time, before io_loop_build. `rng` is zeroed by the caller and must not move. Returns 0 or
+ * what virtio_pci_attach says. */
 int rng_create(struct rng *rng, const struct rng_spec *spec, const struct virtio_host *host);
 /* After the loop's thread has ended. A zeroed rng is fine. */
 void rng_destroy(struct rng *rng);

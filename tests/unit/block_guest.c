@@ -31,7 +31,8 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 		.write_through = options->write_through, .limit = options->limit,
 	};
 	struct disk_file_config config = { .fd = -1, .path = g->path, .field = "disks[0].image",
-		                           .read_only = options->read_only, .direct = options->direct };
+		                           .read_only = options->read_only,
+		                           .direct = options->direct };
 
 	memset(g, 0, sizeof(*g));
 	snprintf(g->path, sizeof(g->path), "%s/axvm-block.XXXXXX",
@@ -39,7 +40,8 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 	g->fd = mkostemp(g->path, O_CLOEXEC);
 	cr_assert_geq(g->fd, 0);
 	cr_assert_eq(ftruncate(g->fd, (off_t)(options->bytes ? options->bytes : DISK_BYTES)), 0);
-	cr_assert_eq(disk_file_open(&config, &g->file, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(disk_file_open(&config, &g->file, &problems), 0, "%s",
+	             problems.list[0].message);
 	machine_init(&g->m);
 	cr_assert_eq(block_create(&g->block, &spec, &g->file, &g->m.host), 0);
 	machine_start(&g->m);
@@ -87,8 +89,8 @@ void disk_offer(struct disk_guest *g, uint16_t queue, uint16_t slot, uint32_t ty
 	uint16_t first = (uint16_t)(slot * 3);
 	bool in = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
 
-	cr_assert_eq(guest_memory_write(&g->m.memory, GPA(header_at(slot)), &header, sizeof(header)),
-	             0);
+	cr_assert_eq(guest_memory_write(&g->m.memory, GPA(header_at(slot)), &header,
+	                                sizeof(header)), 0);
 	*disk_status(g, slot) = PENDING;
 	ring_desc(ring, first, header_at(slot), HEADER_BYTES, VRING_DESC_F_NEXT,
 	          (uint16_t)(first + (length ? 1 : 2)));

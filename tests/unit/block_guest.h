@@ -40,8 +40,8 @@ void disk_start(struct disk_guest *g, const struct disk_options *options);
 void disk_bring_up(struct disk_guest *g, uint64_t without);
 void disk_stop(struct disk_guest *g);
 
-/* Puts a request of header, data (none when `length` is 0) and status into slot (0 to 15) of a queue;
- * its data is at DISK_DATA + slot * 64 KiB. Not kicked. */
+/* Puts a request of header, data (none when `length` is 0) and status into slot (0 to 15) of a
+ * queue; its data is at DISK_DATA + slot * 64 KiB. Not kicked. */
 void disk_offer(struct disk_guest *g, uint16_t queue, uint16_t slot, uint32_t type, uint64_t sector,
                 uint32_t length);
 uint8_t *disk_data(struct disk_guest *g, uint16_t slot);

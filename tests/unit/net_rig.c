@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A virtio-net on socket pairs, and the driver of a guest on it. Guest memory: rings from 32 KiB on,
- * commands at 0x60000, transmit data at 0x70000, receive buffers from 0xc0000 (the regions' border, at
- * 1 MiB, runs through them). */
+/* A virtio-net on socket pairs, and the driver of a guest on it. Guest memory: rings from 32 KiB
+ * on, commands at 0x60000, transmit data at 0x70000, receive buffers from 0xc0000 (the regions'
+ * border, at 1 MiB, runs through them). */
 #include "net_rig.h"
 
 #include <criterion/criterion.h>

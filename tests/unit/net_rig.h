@@ -11,7 +11,7 @@
 #include "virtio_driver.h"
 
 #define NET_RIG_PAIRS 4
-#define NET_RIG_SIZE 64
+#define NET_RIG_SIZE 128
 #define NET_RIG_BUFFER 4096u
 #define NET_RIG_HEADER 12u
 #define NET_RIG_BASIC                                                                              \
@@ -35,7 +35,8 @@ struct net_rig {
 	uint16_t seen[2 * NET_RIG_PAIRS + 1]; /* used entries taken */
 };
 
-/* One device, built and running; the driver has probed it. `spec` supplies limits, mtu, offloads. */
+/* One device, built and running; the driver has probed it. `spec` supplies limits, mtu, offloads.
+ */
 void net_rig_start(struct net_rig *rig, uint16_t pairs, const struct net_spec *spec);
 void net_rig_stop(struct net_rig *rig);
 /* Reset, negotiation, rings of NET_RIG_SIZE, DRIVER_OK. */

@@ -101,7 +101,7 @@ Test(block, framing_means_nothing, .init = set_up, .fini = tear_down)
 	const struct virtio_blk_outhdr read = { .type = VIRTIO_BLK_T_IN, .sector = 1 };
 	uint8_t *at = disk_data(&g, 0);
 
-	/* Header and data in one, cut at 3 and 100; then a read whose status ends the last buffer. */
+	/* Header and data in one, cut at 3 and 100, then a status inside a buffer. */
 	memcpy(at, &header, 16);
 	pattern(at + 16, 1024, 9);
 	ring_desc(&g.rings[0], 0, DATA_0, 3, VRING_DESC_F_NEXT, 1);
@@ -296,7 +296,7 @@ Test(block, discard_and_write_zeroes, .init = set_up, .fini = tear_down)
 	cr_assert_leq(blocks_of_file(), before - 64);
 	before = blocks_of_file();
 	cr_assert_eq(ask_ranges(VIRTIO_BLK_T_WRITE_ZEROES, &keep, sizeof(keep)), OK);
-	cr_assert_geq(blocks_of_file(), before, "zeroes that must not be unmapped keep their blocks");
+	cr_assert_geq(blocks_of_file(), before, "zeroes not to be unmapped keep their blocks");
 	for (uint64_t sector = 0; sector < SECTORS; sector++) {
 		bool gone = sector < 32 || (sector >= 64 && sector < 128) ||
 		            (sector >= 256 && sector < 320) || (sector >= 384 && sector < 416);
@@ -380,8 +380,9 @@ Test(block, reset_with_requests_in_flight, .init = set_up, .fini = tear_down)
 {
 	for (int round = 0; round < 50; round++) {
 		for (uint16_t slot = 0; slot < 14; slot++)
-			disk_offer(&g, slot % 2, slot, slot % 3 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_FLUSH,
-			           8u * slot, slot % 3 ? 4096 : 0);
+			disk_offer(&g, slot % 2, slot,
+			           slot % 3 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_FLUSH, 8u * slot,
+			           slot % 3 ? 4096 : 0);
 		driver_kick(&g.driver, 0);
 		driver_kick(&g.driver, 1);
 		driver_reset(&g.driver);

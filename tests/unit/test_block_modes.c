@@ -25,9 +25,9 @@ static void tear_down(void)
 	disk_stop(&g);
 }
 
-/* ---- caching ------------------------------------------------------------------------------------ */
+/* ---- caching ------------------------------------------------------------------------------ */
 
-/* SQEs that a request of 4 KiB costs beside its interrupt: 1 is the write, 2 a write and its sync. */
+/* SQEs that a write costs beside its interrupt: 1 is the write, 2 a write and its sync. */
 static uint64_t operations_of_a_write(void)
 {
 	struct io_stats *stats = &g.m.loop.stats;
@@ -83,7 +83,7 @@ Test(block_modes, a_driver_that_cannot_flush_gets_write_through, .fini = tear_do
 	cr_assert_eq(operations_of_a_write(), 2);
 }
 
-/* ---- O_DIRECT ----------------------------------------------------------------------------------- */
+/* ---- O_DIRECT ----------------------------------------------------------------------------- */
 
 Test(block_modes, direct_serves_unaligned_buffers, .fini = tear_down)
 {
@@ -103,7 +103,7 @@ Test(block_modes, direct_serves_unaligned_buffers, .fini = tear_down)
 	disk_await(&g, 0, 5);
 	for (uint16_t slot = 0; slot < 5; slot++) {
 		cr_assert_eq(*disk_status(&g, slot), OK);
-		cr_assert_eq(pread(g.fd, found, sizeof(found), slot * 8192), (ssize_t)sizeof(found));
+		cr_assert_eq(pread(g.fd, found, sizeof(found), slot * 8192), 8192);
 		cr_assert_arr_eq(found, expected, sizeof(found));
 		memset(disk_data(&g, slot), 0, 8193);
 		disk_offer(&g, 0, slot, VIRTIO_BLK_T_IN, 16u * slot, sizeof(expected));
@@ -123,7 +123,7 @@ Test(block_modes, direct_serves_unaligned_buffers, .fini = tear_down)
 		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 1, 512), IOERR);
 }
 
-/* ---- the rate limit ----------------------------------------------------------------------------- */
+/* ---- the rate limit ----------------------------------------------------------------------- */
 
 static uint16_t offer_reads(uint16_t count)
 {
@@ -147,7 +147,8 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 	const struct rate_config none = { 0 };
 	uint64_t turns;
 
-	disk_start(&g, &(struct disk_options){ .limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
+	disk_start(&g, &(struct disk_options){
+		.limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
 	offer_reads(12);
 	while (used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0)
 		pause_a_little();
@@ -179,7 +180,7 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 		pause_a_little();
 }
 
-/* ---- capacity ----------------------------------------------------------------------------------- */
+/* ---- capacity ----------------------------------------------------------------------------- */
 
 Test(block_modes, another_capacity, .fini = tear_down)
 {
@@ -205,7 +206,7 @@ Test(block_modes, another_capacity, .fini = tear_down)
 	cr_assert_eq(lseek(g.fd, 0, SEEK_END), DISK_BYTES / 2);
 }
 
-/* ---- images ------------------------------------------------------------------------------------- */
+/* ---- images ------------------------------------------------------------------------------- */
 
 static char path[] = "/tmp/axvm-image.XXXXXX";
 static int fd;
@@ -275,8 +276,10 @@ Test(disk_file, one_writer_or_many_readers, .init = make_image, .fini = remove_i
 	cr_assert_eq(refused(CONFIG(-1, .path = path))->error_number, EBUSY);
 	cr_assert_eq(refused(CONFIG(-1, .path = path, .read_only = true))->error_number, EBUSY);
 	disk_file_close(&first);
-	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &second, &problems), 0);
-	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third, &problems), 0);
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &second,
+	                            &problems), 0);
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third,
+	                            &problems), 0);
 	cr_assert_eq(refused(CONFIG(-1, .path = path))->error_number, EBUSY);
 	disk_file_close(&second);
 	disk_file_close(&third);

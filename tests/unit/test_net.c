@@ -252,6 +252,49 @@ Test(net, a_frame_waits_for_the_buffers_it_lacks, .init = set_up, .fini = tear_d
 	cr_assert_eq(net_rig_stats(&rig).rx_dropped, 0);
 }
 
+Test(net, frames_behind_one_that_waits_keep_their_order, .init = set_up, .fini = tear_down)
+{
+	/* A small one first: it makes the next batch one of two reads, with a buffer each. */
+	enum { SMALL = 1, LARGE = 6 };
+	uint16_t given = 0;
+	uint8_t seed = 0;
+
+	net_rig_up(&rig, NET_RIG_MERGED | NET_RIG_OFFLOADS);
+	for (int i = 0; i < SMALL; i++)
+		net_rig_send(&rig, 0, NULL, 100, seed++);
+	for (int i = 0; i < LARGE; i++)
+		net_rig_send(&rig, 0, NULL, 6000, seed++);
+	for (; given < 3; given++) {
+		ring_desc(&rig.rings[RX], given, net_rig_rx_address(RX, given), 2048,
+		          VRING_DESC_F_WRITE, 0);
+		ring_offer(&rig.rings[RX], given);
+	}
+	driver_kick(&rig.driver, RX);
+	for (uint8_t next = 0; next < SMALL + LARGE; next++) {
+		uint32_t length = next < SMALL ? 100 : 6000, at = 0;
+
+		while (at < NET_RIG_HEADER + length) {
+			struct virtq_used used;
+			uint64_t address;
+			uint32_t skip = at == 0 ? NET_RIG_HEADER : 0;
+
+			if (ring_used_idx(&rig.rings[RX]) == rig.seen[RX]) {
+				if ((uint16_t)(given - rig.seen[RX]) < 100)
+					net_rig_give(&rig, RX, given++ % 128, 2048);
+				pause_a_little();
+				continue;
+			}
+			used = net_rig_used(&rig, RX);
+			address = net_rig_rx_address(RX, (uint16_t)used.id);
+			expect_frame(address + skip, at + skip - NET_RIG_HEADER, used.length - skip,
+			             next);
+			at += used.length;
+		}
+		cr_assert_eq(at, NET_RIG_HEADER + length);
+	}
+	cr_assert_eq(net_rig_stats(&rig).rx_dropped, 0);
+}
+
 Test(net, a_frame_that_no_buffer_holds_is_dropped_and_counted, .init = set_up, .fini = tear_down)
 {
 	net_rig_up(&rig, NET_RIG_BASIC);

@@ -178,7 +178,7 @@ Test(net_control, without_multiple_queues_control_is_the_third, .init = set_up_f
 	cr_assert_eq(net_rig_used(&rig, 2).length, 1);
 }
 
-/* ------------------------------------------------------------------------------ limits, features */
+/* ---------------------------------------------------------------------------- limits, features */
 
 static void set_up_limited(void)
 {

@@ -87,7 +87,7 @@ Test(rate_limit, a_charge_after_the_fact_goes_into_debt)
 	cr_assert_eq(rate_limit_wait(&limit, now, 1, 0), MS);
 	rate_limit_refund(&limit, UINT64_MAX, UINT64_MAX);
 	cr_assert_eq(rate_limit_take(&limit, now, 100, 0), 0);
-	cr_assert_eq(rate_limit_wait(&limit, now, 1, 0), MS, "a refund fills no more than the burst");
+	cr_assert_eq(rate_limit_wait(&limit, now, 1, 0), MS, "no more than the burst");
 }
 
 Test(rate_limit, a_burst_of_zero_is_a_tenth_of_a_second)
@@ -116,8 +116,8 @@ Test(rate_limit, nothing_is_lost_by_asking_often)
 
 		passed += wait == 0;
 		now += wait;
-		if (wait > 0)
-			cr_assert_eq(rate_limit_wait(&limit, now, 1, 1), 0, "it waited too little");
+		/* A token that passed was there, whole. */
+		cr_assert(limit.bytes.level >= 0);
 	}
 	cr_assert_geq(passed, 700);
 	cr_assert_leq(passed, 701);

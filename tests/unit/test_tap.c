@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* TAPs: what is refused, in which words; and virtio-net on a real TAP, in a network namespace of the
- * test's own. Needs root: otherwise each test is skipped, and says so. */
+/* TAPs: what is refused, in which words; and virtio-net on a real TAP, in a network namespace of
+ * the test's own. Needs root: otherwise each test is skipped, and says so. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>

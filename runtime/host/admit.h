@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Admission: a host's facts held against a profile, requirement by requirement. */
+#ifndef AXVM_HOST_ADMIT_H
+#define AXVM_HOST_ADMIT_H
+
+#include "host/facts.h"
+#include "host/profile.h"
+
+#define VERDICT_TEXT_MAX 192
+
+struct verdict_row {
+	const char *name; /* static */
+	char asked[VERDICT_TEXT_MAX];
+	char found[VERDICT_TEXT_MAX];
+	bool met;
+	bool waived;
+};
+
+/* All requirements in the order of the table, the met ones too; then what the profile uses when
+ * present, whose `met` says whether it is. */
+struct verdict {
+	char profile[PROFILE_NAME_MAX];
+	bool development;
+	size_t count, unmet, optional_count;
+	struct verdict_row rows[PROFILE_NAMES_MAX];
+	struct verdict_row optional[PROFILE_NAMES_MAX];
+};
+
+/* Evaluates every requirement of the profile. 0 also when some are unmet: ret->unmet counts them.
+ * -EINVAL: the profile names a requirement that is not known. Pure. */
+int admit(const struct host_facts *facts, const struct profile *profile, struct verdict *ret);
+
+/* Marks every unmet requirement as waived (the spec said REPORT); returns how many. */
+size_t verdict_waive(struct verdict *verdict);
+
+/* Whether there is a requirement of that name. */
+bool admit_knows(const char *name);
+
+/* Names of all requirements, in the order in which a verdict lists them; NULL past the last. */
+const char *admit_requirement_name(size_t i);
+
+#endif

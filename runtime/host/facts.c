@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* Facts of this host: the order in which they are read, and what follows from what was read. */
+#include "host/facts.h"
+
+#include "host/probe.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+struct host_facts *facts_new(void)
+{
+	return calloc(1, sizeof(struct host_facts));
+}
+
+bool flags_have(const char *flags, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = flags; (at = strstr(at, name)); at++)
+		if (at > flags && at[-1] == ' ' && (at[length] == ' ' || at[length] == '\0'))
+			return true;
+	return false;
+}
+
+const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id)
+{
+	/* Without gaps in the numbering, which is the rule, the id is the position. */
+	if (id < facts->cpu_count && facts->cpus[id].id == id)
+		return &facts->cpus[id];
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (facts->cpus[i].id == id)
+			return &facts->cpus[i];
+	return NULL;
+}
+
+const struct host_node *facts_node(const struct host_facts *facts, uint32_t id)
+{
+	for (size_t i = 0; i < facts->node_count; i++)
+		if (facts->nodes[i].id == id)
+			return &facts->nodes[i];
+	return NULL;
+}
+
+const struct cpuid_leaf *host_cpu_leaf(const struct host_cpu *cpu, uint32_t leaf, uint32_t subleaf)
+{
+	for (size_t i = 0; i < cpu->leaf_count; i++)
+		if (cpu->leaves[i].leaf == leaf && cpu->leaves[i].subleaf == subleaf)
+			return &cpu->leaves[i];
+	return NULL;
+}
+
+const char *facts_kvm_parameter(const struct host_facts *facts, const char *name)
+{
+	for (size_t i = 0; i < facts->kvm.parameter_count; i++)
+		if (strcmp(facts->kvm.parameters[i].name, name) == 0)
+			return facts->kvm.parameters[i].value;
+	return NULL;
+}
+
+uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t to)
+{
+	const struct host_node *a = facts_node(facts, from), *b = facts_node(facts, to);
+	uint32_t distance, local;
+
+	if (from == to)
+		return 10;
+	if (!a || !b)
+		return 20;
+	distance = facts->distances[a - facts->nodes][b - facts->nodes];
+	local = facts->distances[a - facts->nodes][a - facts->nodes];
+	if (distance == 0)
+		return 20;
+	return local == 0 || local == 10 ? distance : distance * 10 / local;
+}
+
+const struct host_cpu *facts_reference_cpu(const struct host_facts *facts)
+{
+	const struct host_cpu *first = NULL;
+
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		const struct host_cpu *cpu = &facts->cpus[i];
+
+		if (cpu->online && cpu->leaf_count > 0)
+			return cpu;
+		if (cpu->online && !first)
+			first = cpu;
+	}
+	return first ? first : &facts->cpus[0];
+}
+
+/* VMX capabilities: SDM 3D appendix A. Bits of "allowed-1" halves, and of EPT_VPID_CAP. */
+static const struct vmx_bit {
+	size_t offset; /* of the bool in struct host_vmx */
+	uint8_t msr;   /* minus 0x480 */
+	uint8_t bit;
+	const char *flags[2]; /* the kernel's names in "vmx flags", older kernels' in "flags" */
+} vmx_bits[] = {
+#define BIT(field_, msr_, bit_, ...)                                                               \
+	{                                                                                          \
+		.offset = offsetof(struct host_vmx, field_), .msr = (msr_), .bit = (bit_),         \
+		.flags = {                                                                         \
+			__VA_ARGS__                                                                \
+		}                                                                                  \
+	}
+	BIT(ept, 0x0b, 32 + 1, "ept"),
+	BIT(vpid, 0x0b, 32 + 5, "vpid"),
+	BIT(virtualize_x2apic, 0x0b, 32 + 4, NULL), /* the kernel does not name it */
+	BIT(unrestricted_guest, 0x0b, 32 + 7, "unrestricted_guest"),
+	BIT(apic_register_virtualization, 0x0b, 32 + 8, "vapic_reg", "apicv"),
+	BIT(virtual_interrupt_delivery, 0x0b, 32 + 9, "vid", "apicv"),
+	BIT(pause_loop_exiting, 0x0b, 32 + 10, "ple"),
+	BIT(tsc_scaling, 0x0b, 32 + 25, "tsc_scaling"),
+	BIT(posted_interrupts, 0x01, 32 + 7, "posted_intr"),
+	BIT(ept_2m, 0x0c, 16, "ept_1gb"), /* which implies it */
+	BIT(ept_1g, 0x0c, 17, "ept_1gb"),
+	BIT(ept_ad, 0x0c, 21, "ept_ad"),
+#undef BIT
+};
+
+static bool vmx_has(const struct host_facts *facts, const struct vmx_bit *row)
+{
+	const struct host_vmx *vmx = &facts->vmx;
+
+	if (vmx->msr_mask & (1u << row->msr))
+		return vmx->msrs[row->msr] >> row->bit & 1;
+	for (size_t i = 0; i < ARRAY_SIZE(row->flags) && row->flags[i]; i++)
+		if (flags_have(facts->vmx_flags, row->flags[i]) ||
+		    flags_have(facts->flags, row->flags[i]))
+			return true;
+	return false;
+}
+
+void facts_decode(struct host_facts *facts)
+{
+	const struct host_cpu *cpu = facts_reference_cpu(facts);
+	const struct cpuid_leaf *one = host_cpu_leaf(cpu, 1, 0);
+	const struct cpuid_leaf *vendor = host_cpu_leaf(cpu, 0x40000000, 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(vmx_bits); i++) {
+		bool *field = (bool *)(void *)((char *)&facts->vmx + vmx_bits[i].offset);
+
+		*field = vmx_has(facts, &vmx_bits[i]);
+	}
+	facts->hypervisor = flags_have(facts->flags, "hypervisor") || (one && one->ecx >> 31);
+	if (facts->hypervisor && vendor) {
+		memcpy(facts->hypervisor_vendor, &vendor->ebx, 4);
+		memcpy(facts->hypervisor_vendor + 4, &vendor->ecx, 4);
+		memcpy(facts->hypervisor_vendor + 8, &vendor->edx, 4);
+	}
+}
+
+/* Whether two CPUs are threads of one core. An APIC id with the core's SMT width cut off decides
+ * where leaf 0xB tells that width; package and core numbers where it does not. */
+static bool same_core(const struct host_cpu *a, const struct host_cpu *b, int smt_shift)
+{
+	if (a->package != b->package)
+		return false;
+	if (smt_shift >= 0)
+		return a->apic_id >> smt_shift == b->apic_id >> smt_shift;
+	return a->core == b->core && a->core >= 0;
+}
+
+void facts_derive_siblings(struct host_facts *facts)
+{
+	const struct cpuid_leaf *b = host_cpu_leaf(facts_reference_cpu(facts), 0xb, 0);
+	/* ECX[15:8] = 1: this subleaf is the SMT level. */
+	int shift =
+		b && (b->ecx >> 8 & 0xff) == 1 && (b->eax & 0x1f) <= 8 ? (int)(b->eax & 0x1f) : -1;
+
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		struct host_cpu *cpu = &facts->cpus[i];
+
+		if (!cpu->online || cpu->sibling_count > 0)
+			continue;
+		for (size_t k = 0; k < facts->cpu_count; k++) {
+			const struct host_cpu *other = &facts->cpus[k];
+
+			if (other->online && cpu->sibling_count < FACTS_SIBLINGS_MAX &&
+			    (k == i || same_core(cpu, other, shift)))
+				cpu->siblings[cpu->sibling_count++] = (uint16_t)other->id;
+		}
+	}
+}
+
+static void probe_release(struct host_facts *facts, const char *root)
+{
+	struct utsname name;
+
+	if (root_read(root, facts->kernel_release, sizeof(facts->kernel_release),
+	              "proc/sys/kernel/osrelease") > 0)
+		return;
+	if (*root == '\0' && uname(&name) == 0)
+		snprintf(facts->kernel_release, sizeof(facts->kernel_release), "%.64s",
+		         name.release);
+}
+
+static struct host_cpu *find_cpu(struct host_facts *facts, uint32_t id)
+{
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (facts->cpus[i].id == id)
+			return &facts->cpus[i];
+	return NULL;
+}
+
+static int probe(struct host_facts *facts, const char *root, bool quick)
+{
+	const char *below = root && strcmp(root, "/") != 0 ? root : "";
+	bool real = *below == '\0';
+
+	facts->quick = quick;
+	(void)probe_cpuinfo(facts, below);
+	probe_cpus(facts, below, !quick);
+	if (facts->cpu_count == 0)
+		return -ENODEV;
+	if (real && quick) {
+		int here = sched_getcpu();
+		struct host_cpu *cpu = here < 0 ? NULL : find_cpu(facts, (uint32_t)here);
+
+		if (cpu)
+			probe_cpuid_here(cpu, true);
+	} else if (real) {
+		probe_cpuid_everywhere(facts);
+		probe_msrs(facts);
+	}
+	probe_nodes(facts, below, !quick);
+	probe_release(facts, below);
+	probe_kvm_parameters(facts, below, !quick);
+	if (!quick)
+		probe_vulnerabilities(facts, below);
+	if (real)
+		probe_kvm(facts);
+	facts_derive_siblings(facts);
+	facts_decode(facts);
+	return 0;
+}
+
+int facts_probe(struct host_facts *facts, const char *root)
+{
+	return probe(facts, root, false);
+}
+
+int facts_probe_quick(struct host_facts *facts, const char *root)
+{
+	return probe(facts, root, true);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* What this host is: processors, VMX, NUMA nodes, KVM. Facts are read once, then only looked at.
+ * The struct is bounded and large (1.4 MiB of address space); zeroed by facts_new(), it costs only
+ * the pages of CPUs that exist. */
+#ifndef AXVM_HOST_FACTS_H
+#define AXVM_HOST_FACTS_H
+
+#include "base/base.h"
+
+enum {
+	FACTS_CPUS_MAX = 1024,
+	FACTS_NODES_MAX = 16,
+	FACTS_LEAVES_MAX = 44,    /* of a CPU */
+	FACTS_SIBLINGS_MAX = 8, /* threads of a core */
+	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
+	FACTS_VULNERABILITIES_MAX = 40,
+	FACTS_PARAMETERS_MAX = 96,
+	FACTS_CAPABILITIES_MAX = 64,
+	FACTS_FLAGS_MAX = 4096, /* bytes of a row of flags */
+};
+
+struct host_cpu {
+	uint32_t id;
+	int32_t node; /* id of its node, -1: unknown */
+	int32_t package, core;
+	bool online;
+	bool allowed;                          /* affinity and cpuset of the probing process */
+	uint16_t siblings[FACTS_SIBLINGS_MAX]; /* hardware threads of its core, itself too,
+	                                          ascending */
+	uint8_t sibling_count;
+	uint8_t leaf_count; /* 0: CPUID was not run there */
+	uint32_t apic_id;
+	uint32_t microcode; /* revision, 0: unknown */
+	uint32_t family, model, stepping;
+	uint64_t flags_hash; /* of its own /proc/cpuinfo flags, 0: unknown */
+	char vendor[13];
+	char brand[49]; /* without spaces at its ends */
+	struct cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; } leaves[FACTS_LEAVES_MAX];
+};
+
+struct host_node {
+	uint32_t id;
+	bool allowed; /* cpuset's mems */
+	uint64_t memory_mib, free_mib;
+	uint8_t huge_count;
+	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX]; /* ascending by size */
+};
+
+struct host_named {
+	char name[40];
+	char value[168];
+};
+
+#define VMX_MSR_FIRST 0x480u
+#define VMX_MSR_COUNT 18u
+/* Capabilities of VMX: from the MSRs where those could be read, else from the kernel's flags. */
+struct host_vmx {
+	uint32_t msr_mask; /* bit i: msrs[i], MSR 0x480 + i, was read */
+	uint64_t msrs[VMX_MSR_COUNT];
+	bool ept, ept_ad, ept_2m, ept_1g, vpid;
+	bool apic_register_virtualization, virtual_interrupt_delivery, posted_interrupts;
+	bool virtualize_x2apic, tsc_scaling, unrestricted_guest, pause_loop_exiting;
+};
+
+struct host_capability {
+	char name[32];
+	int32_t value;
+};
+
+struct host_kvm {
+	bool present, accessible;
+	int error_number; /* of opening it, positive */
+	int api_version;
+	uint32_t max_vcpus;
+	size_t capability_count, parameter_count;
+	struct host_capability capabilities[FACTS_CAPABILITIES_MAX];
+	struct host_named parameters[FACTS_PARAMETERS_MAX]; /* "kvm_intel.ept" = "Y" */
+};
+
+struct host_facts {
+	bool quick;      /* read by facts_probe_quick() */
+	bool hypervisor; /* runs in a virtual machine itself */
+	char hypervisor_vendor[13];
+	char x2apic_enabled; /* 'y', 'n', or 0: could not be read */
+	char kernel_release[65];
+	char flags[FACTS_FLAGS_MAX];     /* common to every CPU: " fpu vme … " */
+	char vmx_flags[FACTS_FLAGS_MAX]; /* likewise */
+	struct host_vmx vmx;
+	struct host_kvm kvm;
+	size_t vulnerability_count, node_count, cpu_count;
+	struct host_named vulnerabilities[FACTS_VULNERABILITIES_MAX];
+	struct host_node nodes[FACTS_NODES_MAX];             /* ascending by id */
+	uint8_t distances[FACTS_NODES_MAX][FACTS_NODES_MAX]; /* by position in nodes; 0: unknown */
+	struct host_cpu cpus[FACTS_CPUS_MAX];                /* ascending by id */
+};
+
+/* Zeroed facts, or NULL; free() them. */
+struct host_facts *facts_new(void);
+/* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations.
+ * `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is not ""
+ * or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only error
+ * is no CPU at all, -ENODEV. Takes milliseconds. */
+int facts_probe(struct host_facts *facts, const char *root);
+
+/* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM. */
+int facts_probe_quick(struct host_facts *facts, const char *root);
+
+/* NULL when there is none such. */
+const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id);
+const struct host_node *facts_node(const struct host_facts *facts, uint32_t id);
+const struct cpuid_leaf *host_cpu_leaf(const struct host_cpu *cpu, uint32_t leaf, uint32_t subleaf);
+const char *facts_kvm_parameter(const struct host_facts *facts, const char *name);
+/* 10 for a node to itself, the firmware's figure between others, 20 where that is unknown. */
+uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t to);
+/* The first CPU that is online, with CPUID read if there is one; never NULL after a probe. */
+const struct host_cpu *facts_reference_cpu(const struct host_facts *facts);
+/* Whether " name " is one of `flags` or `vmx_flags`. */
+bool flags_have(const char *flags, const char *name);
+
+#endif

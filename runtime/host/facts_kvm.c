@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* What the host's KVM offers: API version and extensions by name. No VM is created. */
+#include "host/probe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+/* What the runtime uses or an operator asks for; headers older than a capability leave it out. */
+static const struct {
+	const char *name;
+	int number;
+} capabilities[] = {
+#define CAP(name_)                                                                                 \
+	{                                                                                          \
+#name_, KVM_CAP_##name_                                                            \
+	}
+	CAP(IRQCHIP),
+	CAP(USER_MEMORY),
+	CAP(SET_TSS_ADDR),
+	CAP(EXT_CPUID),
+	CAP(NR_VCPUS),
+	CAP(NR_MEMSLOTS),
+	CAP(MP_STATE),
+	CAP(IRQ_ROUTING),
+	CAP(MCE),
+	CAP(IRQFD),
+	CAP(IOEVENTFD),
+	CAP(SET_IDENTITY_MAP_ADDR),
+	CAP(ADJUST_CLOCK),
+	CAP(VCPU_EVENTS),
+	CAP(DEBUGREGS),
+	CAP(XSAVE),
+	CAP(XCRS),
+	CAP(TSC_CONTROL),
+	CAP(GET_TSC_KHZ),
+	CAP(MAX_VCPUS),
+	CAP(TSC_DEADLINE_TIMER),
+	CAP(SIGNAL_MSI),
+	CAP(READONLY_MEM),
+	CAP(IRQFD_RESAMPLE),
+	CAP(IOEVENTFD_NO_LENGTH),
+	CAP(CHECK_EXTENSION_VM),
+	CAP(SPLIT_IRQCHIP),
+	CAP(MAX_VCPU_ID),
+	CAP(X2APIC_API),
+	CAP(IMMEDIATE_EXIT),
+	CAP(X86_DISABLE_EXITS),
+	CAP(SYNC_REGS),
+	CAP(NESTED_STATE),
+	CAP(MSR_PLATFORM_INFO),
+	CAP(EXCEPTION_PAYLOAD),
+	CAP(HALT_POLL),
+	CAP(X86_USER_SPACE_MSR),
+	CAP(X86_MSR_FILTER),
+	CAP(DIRTY_LOG_RING),
+	CAP(BINARY_STATS_FD),
+	CAP(XSAVE2),
+	CAP(SYS_ATTRIBUTES),
+	CAP(VM_TSC_CONTROL),
+	CAP(X86_NOTIFY_VMEXIT),
+	CAP(VM_DISABLE_NX_HUGE_PAGES),
+#undef CAP
+};
+static_assert(ARRAY_SIZE(capabilities) <= FACTS_CAPABILITIES_MAX, "each has a place in the facts");
+
+void probe_kvm(struct host_facts *facts)
+{
+	struct host_kvm *kvm = &facts->kvm;
+	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int vcpus;
+
+	kvm->present = fd >= 0 || errno != ENOENT;
+	kvm->error_number = fd >= 0 ? 0 : errno;
+	if (fd < 0)
+		return;
+	kvm->accessible = true;
+	kvm->api_version = ioctl(fd, KVM_GET_API_VERSION, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++) {
+		int value = ioctl(fd, KVM_CHECK_EXTENSION, capabilities[i].number);
+
+		snprintf(kvm->capabilities[i].name, sizeof(kvm->capabilities[i].name), "%s",
+		         capabilities[i].name);
+		kvm->capabilities[i].value = MAX(value, 0);
+	}
+	kvm->capability_count = ARRAY_SIZE(capabilities);
+	vcpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	kvm->max_vcpus = vcpus > 0 ? (uint32_t)vcpus : 0;
+}

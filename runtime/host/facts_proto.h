@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Facts as the protobuf message axvm.v1.HostFacts, both ways. */
+#ifndef AXVM_HOST_FACTS_PROTO_H
+#define AXVM_HOST_FACTS_PROTO_H
+
+#include "host/facts.h"
+#include "proto/axvm.pb-c.h"
+
+/* Builds the message; the caller frees it with axvm__v1__host_facts__free_unpacked(…, NULL).
+ * -ENOMEM. */
+int facts_to_message(const struct host_facts *facts, Axvm__V1__HostFacts **ret);
+
+/* Fills zeroed facts from a message of any origin: -EINVAL when there are no CPUs, or more of
+ * anything than the struct holds, a CPU or node id twice or out of order. What does not follow from
+ * other fields is taken as given. */
+int facts_from_message(const Axvm__V1__HostFacts *message, struct host_facts *facts);
+
+/* The same from packed bytes; -EBADMSG when they are no HostFacts. */
+int facts_unpack(const uint8_t *bytes, size_t size, struct host_facts *facts);
+
+#endif

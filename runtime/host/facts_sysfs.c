@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/* What /proc and /sys say of processors and memory, below a root directory that tests can choose.
+ *
+ * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, where three topology files a CPU
+ * would cost as much again, and it is the kernel's word on which features are really in use. */
+#include "host/probe.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static int root_open(const char *root, int flags, const char *format, va_list args)
+{
+	char path[512];
+	int length = snprintf(path, sizeof(path), "%s/", root);
+	int n, fd;
+
+	if (length < 0 || (size_t)length >= sizeof(path))
+		return -ENAMETOOLONG;
+	n = vsnprintf(path + length, sizeof(path) - (size_t)length, format, args);
+	if (n < 0 || (size_t)n >= sizeof(path) - (size_t)length)
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	return fd < 0 ? -errno : fd;
+}
+
+ssize_t root_read(const char *root, char *buffer, size_t size, const char *format, ...)
+{
+	_cleanup_close_ int fd = -1;
+	size_t used = 0;
+	va_list args;
+
+	va_start(args, format);
+	fd = root_open(root, 0, format, args);
+	va_end(args);
+	if (fd < 0)
+		return fd;
+	while (used < size - 1) {
+		ssize_t n = read(fd, buffer + used, size - 1 - used);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		used += (size_t)n;
+	}
+	while (used > 0 && buffer[used - 1] == '\n')
+		used--;
+	buffer[used] = '\0';
+	return (ssize_t)used;
+}
+
+static DIR *root_opendir(const char *root, const char *format, ...) _printf_(2, 3);
+static DIR *root_opendir(const char *root, const char *format, ...)
+{
+	va_list args;
+	DIR *dir;
+	int fd;
+
+	va_start(args, format);
+	fd = root_open(root, O_DIRECTORY, format, args);
+	va_end(args);
+	if (fd < 0)
+		return NULL;
+	dir = fdopendir(fd);
+	if (!dir)
+		close(fd);
+	return dir;
+}
+
+static void close_dir(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+static long root_number(const char *root, long otherwise, const char *directory, const char *name)
+{
+	char text[32], *end;
+	long value;
+
+	if (root_read(root, text, sizeof(text), "%s/%s", directory, name) <= 0)
+		return otherwise;
+	value = strtol(text, &end, 0);
+	return end == text ? otherwise : value;
+}
+
+/* ---------------------------------------------------------------------------------- cpuinfo */
+
+static uint64_t fnv1a(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3;
+	return hash;
+}
+
+/* Leaves in `common` only the words that are in `other` too. Both are " a b c ". */
+static void intersect(char *common, const char *other)
+{
+	char *out = common + 1;
+
+	for (char *at = common + 1; *at;) {
+		char *end = strchr(at, ' ');
+		char word[64];
+		size_t length = end ? (size_t)(end - at) : strlen(at);
+
+		snprintf(word, sizeof(word), "%.*s", (int)length, at);
+		at += length + (end ? 1 : 0);
+		if (!flags_have(other, word))
+			continue;
+		length = strlen(word);
+		memcpy(out, word, length);
+		out[length] = ' ';
+		out += length + 1;
+	}
+	*out = '\0';
+}
+
+static void take_flags(char *common, const char *value)
+{
+	char own[FACTS_FLAGS_MAX];
+
+	snprintf(own, sizeof(own), " %s ", value);
+	if (common[0] == '\0')
+		memcpy(common, own, strlen(own) + 1);
+	else if (strcmp(common, own) != 0)
+		intersect(common, own);
+}
+
+static void copy_trimmed(char *out, size_t size, const char *value)
+{
+	size_t length;
+
+	while (*value == ' ')
+		value++;
+	length = strlen(value);
+	while (length > 0 && value[length - 1] == ' ')
+		length--;
+	snprintf(out, size, "%.*s", (int)MIN(length, size - 1), value);
+}
+
+static void take_row(struct host_facts *facts, struct host_cpu *cpu, const char *key,
+                     const char *value)
+{
+	static const struct {
+		const char *key;
+		size_t offset;
+	} numbers[] = {
+		{ "cpu family", offsetof(struct host_cpu, family) },
+		{ "model", offsetof(struct host_cpu, model) },
+		{ "stepping", offsetof(struct host_cpu, stepping) },
+		{ "microcode", offsetof(struct host_cpu, microcode) },
+		{ "physical id", offsetof(struct host_cpu, package) },
+		{ "core id", offsetof(struct host_cpu, core) },
+		{ "apicid", offsetof(struct host_cpu, apic_id) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (strcmp(key, numbers[i].key) == 0) {
+			uint32_t number = (uint32_t)strtoul(value, NULL, 0);
+
+			memcpy((char *)cpu + numbers[i].offset, &number, sizeof(number));
+		}
+	if (strcmp(key, "vendor_id") == 0)
+		copy_trimmed(cpu->vendor, sizeof(cpu->vendor), value);
+	if (strcmp(key, "model name") == 0)
+		copy_trimmed(cpu->brand, sizeof(cpu->brand), value);
+	if (strcmp(key, "flags") == 0) {
+		cpu->flags_hash = fnv1a(value);
+		take_flags(facts->flags, value);
+	}
+	if (strcmp(key, "vmx flags") == 0)
+		take_flags(facts->vmx_flags, value);
+}
+
+/* The entry of a CPU, made where it belongs when there is none; NULL when there are too many. */
+static struct host_cpu *cpu_entry(struct host_facts *facts, uint32_t id)
+{
+	size_t at = facts->cpu_count;
+
+	while (at > 0 && facts->cpus[at - 1].id >= id)
+		at--;
+	if (at < facts->cpu_count && facts->cpus[at].id == id)
+		return &facts->cpus[at];
+	if (facts->cpu_count == FACTS_CPUS_MAX || id >= FACTS_CPUS_MAX)
+		return NULL;
+	memmove(&facts->cpus[at + 1], &facts->cpus[at],
+	        (facts->cpu_count - at) * sizeof(facts->cpus[0]));
+	facts->cpus[at] = (struct host_cpu){ .id = id, .node = -1, .package = -1, .core = -1 };
+	facts->cpu_count++;
+	return &facts->cpus[at];
+}
+
+static void take_line(struct host_facts *facts, struct host_cpu **cpu, char *line)
+{
+	char *colon = strchr(line, ':'), *end = colon;
+
+	if (!colon)
+		return;
+	while (end > line && (end[-1] == '\t' || end[-1] == ' '))
+		end--;
+	*end = '\0';
+	colon += colon[1] == ' ' ? 2 : 1;
+	if (strcmp(line, "processor") == 0) {
+		*cpu = cpu_entry(facts, (uint32_t)strtoul(colon, NULL, 10));
+		if (*cpu)
+			(*cpu)->online = true;
+	} else if (*cpu) {
+		take_row(facts, *cpu, line, colon);
+	}
+}
+
+int probe_cpuinfo(struct host_facts *facts, const char *root)
+{
+	/* 8 KiB for a CPU's entry is twice what any has had. */
+	size_t size = FACTS_CPUS_MAX * 8 * KIB;
+	_cleanup_free_ char *text = malloc(size);
+	struct host_cpu *cpu = NULL;
+	char *line, *rest;
+	ssize_t n;
+
+	if (!text)
+		return -ENOMEM;
+	n = root_read(root, text, size, "proc/cpuinfo");
+	if (n < 0)
+		return (int)n;
+	rest = text;
+	while ((line = strsep(&rest, "\n")))
+		take_line(facts, &cpu, line);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ CPUs and nodes */
+
+/* A list file of the kernel's; `otherwise` stays when it is not there. */
+static void root_list(const char *root, struct cpu_bitmap *bitmap, const char *path)
+{
+	char text[4096];
+
+	if (root_read(root, text, sizeof(text), "%s", path) >= 0)
+		(void)cpu_bitmap_parse(text, bitmap);
+}
+
+/* A "…_allowed_list:" row of /proc/self/status. */
+static bool status_list(const char *status, const char *row, struct cpu_bitmap *ret)
+{
+	const char *at = strstr(status, row);
+
+	return at && cpu_bitmap_parse(at + strlen(row), ret) == 0;
+}
+
+static void probe_topology(struct host_cpu *cpu, const char *root)
+{
+	char directory[80], text[256];
+	struct cpu_bitmap siblings;
+
+	snprintf(directory, sizeof(directory), "sys/devices/system/cpu/cpu%u/topology", cpu->id);
+	cpu->package = (int32_t)root_number(root, cpu->package, directory, "physical_package_id");
+	cpu->core = (int32_t)root_number(root, cpu->core, directory, "core_id");
+	if (root_read(root, text, sizeof(text), "%s/thread_siblings_list", directory) <= 0 ||
+	    cpu_bitmap_parse(text, &siblings) < 0)
+		return;
+	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
+		if (cpu_bitmap_has(&siblings, id) && cpu->sibling_count < FACTS_SIBLINGS_MAX)
+			cpu->siblings[cpu->sibling_count++] = (uint16_t)id;
+}
+
+void probe_cpus(struct host_facts *facts, const char *root, bool topology)
+{
+	struct cpu_bitmap present = { 0 }, online = { 0 }, allowed = { 0 };
+	char status[8192] = "";
+	bool limited;
+
+	root_list(root, &present, "sys/devices/system/cpu/present");
+	root_list(root, &online, "sys/devices/system/cpu/online");
+	(void)root_read(root, status, sizeof(status), "proc/self/status");
+	limited = status_list(status, "\nCpus_allowed_list:", &allowed);
+	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
+		if (cpu_bitmap_has(&present, id) || cpu_bitmap_has(&online, id))
+			(void)cpu_entry(facts, id);
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		struct host_cpu *cpu = &facts->cpus[i];
+
+		cpu->online = cpu->online || cpu_bitmap_has(&online, cpu->id);
+		if (cpu_bitmap_count(&online) > 0 && !cpu_bitmap_has(&online, cpu->id))
+			cpu->online = false;
+		cpu->allowed = cpu->online && (!limited || cpu_bitmap_has(&allowed, cpu->id));
+		if (topology && cpu->online)
+			probe_topology(cpu, root);
+	}
+}
+
+static uint64_t meminfo_kib(const char *meminfo, const char *row)
+{
+	const char *at = strstr(meminfo, row);
+
+	return at ? strtoull(at + strlen(row), NULL, 10) : 0;
+}
+
+static void probe_huge_pages(struct host_node *node, const char *root)
+{
+	_cleanup_(close_dir) DIR *dir =
+		root_opendir(root, "sys/devices/system/node/node%u/hugepages", node->id);
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)) && node->huge_count < FACTS_HUGE_SIZES_MAX) {
+		struct host_huge_pages pages = { 0 };
+		char directory[400];
+		size_t at = node->huge_count;
+
+		if (sscanf(entry->d_name, "hugepages-%lukB", &pages.size_kib) != 1)
+			continue;
+		snprintf(directory, sizeof(directory),
+		         "sys/devices/system/node/node%u/hugepages/%s", node->id, entry->d_name);
+		pages.total = (uint64_t)root_number(root, 0, directory, "nr_hugepages");
+		pages.free = (uint64_t)root_number(root, 0, directory, "free_hugepages");
+		for (; at > 0 && node->huge[at - 1].size_kib > pages.size_kib; at--)
+			node->huge[at] = node->huge[at - 1];
+		node->huge[at] = pages;
+		node->huge_count++;
+	}
+}
+
+static void probe_node(struct host_facts *facts, const char *root, struct host_node *node,
+                       bool huge)
+{
+	char text[4096];
+	struct cpu_bitmap cpus = { 0 };
+	char path[80];
+
+	snprintf(path, sizeof(path), "sys/devices/system/node/node%u/cpulist", node->id);
+	root_list(root, &cpus, path);
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (cpu_bitmap_has(&cpus, facts->cpus[i].id))
+			facts->cpus[i].node = (int32_t)node->id;
+	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/meminfo",
+	              node->id) > 0) {
+		node->memory_mib = meminfo_kib(text, "MemTotal:") / 1024;
+		node->free_mib = meminfo_kib(text, "MemFree:") / 1024;
+	}
+	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/distance",
+	              node->id) > 0) {
+		char *at = text;
+
+		for (size_t k = 0; k < FACTS_NODES_MAX; k++)
+			facts->distances[node - facts->nodes][k] =
+				(uint8_t)MIN(strtoul(at, &at, 10), 255ul);
+	}
+	if (huge)
+		probe_huge_pages(node, root);
+}
+
+void probe_nodes(struct host_facts *facts, const char *root, bool huge)
+{
+	struct cpu_bitmap online = { 0 }, allowed = { 0 };
+	char status[8192] = "";
+	bool limited;
+
+	root_list(root, &online, "sys/devices/system/node/online");
+	(void)root_read(root, status, sizeof(status), "proc/self/status");
+	limited = status_list(status, "\nMems_allowed_list:", &allowed);
+	for (uint32_t id = 0; id < CPU_BITMAP_MAX && facts->node_count < FACTS_NODES_MAX; id++) {
+		struct host_node *node = &facts->nodes[facts->node_count];
+
+		if (!cpu_bitmap_has(&online, id))
+			continue;
+		node->id = id;
+		node->allowed = !limited || cpu_bitmap_has(&allowed, id);
+		facts->node_count++;
+		probe_node(facts, root, node, huge);
+	}
+}
+
+void probe_vulnerabilities(struct host_facts *facts, const char *root)
+{
+	static const char path[] = "sys/devices/system/cpu/vulnerabilities";
+	_cleanup_(close_dir) DIR *dir = root_opendir(root, path);
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)) &&
+	       facts->vulnerability_count < FACTS_VULNERABILITIES_MAX) {
+		struct host_named row = { 0 };
+		size_t at = facts->vulnerability_count;
+
+		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= sizeof(row.name) ||
+		    root_read(root, row.value, sizeof(row.value), "%s/%s", path, entry->d_name) < 0)
+			continue;
+		memcpy(row.name, entry->d_name, strlen(entry->d_name));
+		for (; at > 0 && strcmp(facts->vulnerabilities[at - 1].name, row.name) > 0; at--)
+			facts->vulnerabilities[at] = facts->vulnerabilities[at - 1];
+		facts->vulnerabilities[at] = row;
+		facts->vulnerability_count++;
+	}
+}
+
+static void take_parameter(struct host_facts *facts, const char *root, const char *module,
+                           const char *name)
+{
+	struct host_kvm *kvm = &facts->kvm;
+	struct host_named row = { 0 };
+	size_t at = kvm->parameter_count;
+	int n = snprintf(row.name, sizeof(row.name), "%s.%s", module, name);
+
+	if (at == FACTS_PARAMETERS_MAX || n < 0 || (size_t)n >= sizeof(row.name) ||
+	    root_read(root, row.value, sizeof(row.value), "sys/module/%s/parameters/%s", module,
+	              name) < 0)
+		return;
+	for (; at > 0 && strcmp(kvm->parameters[at - 1].name, row.name) > 0; at--)
+		kvm->parameters[at] = kvm->parameters[at - 1];
+	kvm->parameters[at] = row;
+	kvm->parameter_count++;
+}
+
+void probe_kvm_parameters(struct host_facts *facts, const char *root, bool all)
+{
+	static const char *const modules[] = { "kvm", "kvm_intel", "kvm_amd" };
+
+	if (!all) {
+		take_parameter(facts, root, "kvm_intel", "ept");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
+		_cleanup_(close_dir) DIR *dir =
+			root_opendir(root, "sys/module/%s/parameters", modules[i]);
+		const struct dirent *entry;
+
+		while (dir && (entry = readdir(dir)))
+			if (entry->d_name[0] != '.')
+				take_parameter(facts, root, modules[i], entry->d_name);
+	}
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Within runtime/host only: the parts that facts_probe() is made of. */
+#ifndef AXVM_HOST_PROBE_H
+#define AXVM_HOST_PROBE_H
+
+#include "host/cpulist.h"
+#include "host/facts.h"
+
+#include <sys/types.h>
+
+/* Reads a small file below root, NUL-terminated and without its last newline; the path is a format.
+ * Returns its length, or -errno. */
+ssize_t root_read(const char *root, char *buffer, size_t size, const char *format, ...)
+	_printf_(4, 5);
+
+/* /proc/cpuinfo: one entry of facts->cpus for each online CPU, flags and vmx flags. */
+int probe_cpuinfo(struct host_facts *facts, const char *root);
+/* CPUs that are present but offline, the affinity, nodes; with `topology`, siblings from sysfs. */
+void probe_cpus(struct host_facts *facts, const char *root, bool topology);
+/* `huge`: huge pages and their number as well. */
+void probe_nodes(struct host_facts *facts, const char *root, bool huge);
+void probe_vulnerabilities(struct host_facts *facts, const char *root);
+void probe_kvm_parameters(struct host_facts *facts, const char *root, bool all);
+/* /dev/kvm of this machine. */
+void probe_kvm(struct host_facts *facts);
+
+/* CPUID on the CPU that the caller runs on; `few`: only the leaves that admission looks at. */
+void probe_cpuid_here(struct host_cpu *cpu, bool few);
+/* CPUID on every online CPU that the affinity or /dev/cpu/N/cpuid reaches. */
+void probe_cpuid_everywhere(struct host_facts *facts);
+/* VMX capability MSRs and the x2APIC mode, through /dev/cpu/N/msr of an online CPU. */
+void probe_msrs(struct host_facts *facts);
+
+/* Fields that follow from leaves: brand, vendor, signature, APIC id. */
+void host_cpu_decode(struct host_cpu *cpu);
+/* facts->vmx from MSRs and flags, hypervisor from leaves; again whenever those change. */
+void facts_decode(struct host_facts *facts);
+/* SMT siblings from package, core and APIC ids, for CPUs that have none yet. */
+void facts_derive_siblings(struct host_facts *facts);
+
+#endif

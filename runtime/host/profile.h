@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* A hardware profile in plain C: what is asked of a host and how guests are set up on it. */
+#ifndef AXVM_HOST_PROFILE_H
+#define AXVM_HOST_PROFILE_H
+
+#include "base/base.h"
+
+#define PROFILE_NAMES_MAX 32
+#define PROFILE_NAME_MAX 32
+#define PROFILE_MODELS_MAX 8
+#define PROFILE_MASKS_MAX 24
+
+enum profile_tenancy {
+	PROFILE_SHARED,
+	PROFILE_DEDICATED,
+	PROFILE_TENANCIES,
+};
+
+struct profile_names {
+	size_t count;
+	char names[PROFILE_NAMES_MAX][PROFILE_NAME_MAX];
+};
+
+/* Empty or 0 counts: not asked. */
+struct profile_identity {
+	char vendor[13];
+	bool has_family;
+	uint32_t family;
+	size_t model_count, stepping_count;
+	uint32_t models[PROFILE_MODELS_MAX], steppings[PROFILE_MODELS_MAX];
+	char brand[64]; /* fnmatch(3) pattern */
+};
+
+struct profile_tenancy_tuning {
+	bool offered;
+	uint32_t paravirt; /* bit n: PvFeature n of the control interface */
+	bool has_halt_poll_ns;
+	uint32_t halt_poll_ns;
+	bool disable_hlt_exits, disable_pause_exits, disable_cstate_exits;
+	bool realtime_hint;
+};
+
+/* A guest's register is the host's AND this. */
+struct profile_cpuid_mask {
+	uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+};
+
+struct profile {
+	char name[PROFILE_NAME_MAX];
+	char description[96];
+	bool development;
+	struct profile_identity identity;
+	struct profile_names required, used_when_present, model_features;
+	struct profile_tenancy_tuning tenancies[PROFILE_TENANCIES];
+	size_t mask_count;
+	struct profile_cpuid_mask masks[PROFILE_MASKS_MAX];
+};
+
+/* Fills *ret with the embedded profile of that name. -ENOENT: there is none; -EINVAL: it does not
+ * fit this struct or names a requirement that admission does not know; -ENOMEM. */
+int profile_load(const char *name, struct profile *ret);
+
+/* Name of the i-th embedded profile, NULL past the last. */
+const char *profile_name(size_t i);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* libaxvm: launches virtual machines, commands them, reads their events, reaps them.
+ *
+ * The library starts no thread, installs no handler, prints nothing and waits for nothing: each VM
+ * has three fds to poll. Functions that can fail return -errno; those that take a
+ * `struct axvm_error *` (may be NULL) also say it in a sentence. Any thread may use any VM, but one
+ * VM or decoder only one thread at a time. Messages are protobuf-c's; proto/axvm.proto describes
+ * them. */
+#ifndef AXVM_H
+#define AXVM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The schema has fields of that name, which gnu17 predefines as 1. */
+#undef linux
+#include "proto/axvm.pb-c.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define AXVM_MESSAGE_MAX (1024 * 1024) /* of a launch, a command, an event: bytes */
+
+struct axvm_error {
+	char text[256];
+};
+
+/* An fd for the shim: `fd` of the caller, which stays the caller's, becomes `number` there. */
+struct axvm_fd {
+	int fd;
+	int number; /* 0 to 2, or as the spec names it: 5 or above */
+};
+
+enum axvm_launch_flags {
+	/* The shim is process 1 of a pid namespace of its own. Needs CAP_SYS_ADMIN. */
+	AXVM_NEW_PID_NAMESPACE = 1,
+};
+
+/* What to launch; zeroed but for what matters. One of spec and spec_bytes must be given. */
+struct axvm_launch {
+	const char *shim;                  /* path of axvm-shim; NULL: looked up in PATH */
+	const Axvm__V1__LaunchSpec *spec;  /* to be encoded */
+	const void *spec_bytes;            /* an encoded LaunchSpec */
+	size_t spec_size;
+	const struct axvm_fd *fds;         /* 0 to 2 are /dev/null where they are not listed */
+	size_t fds_count;
+	unsigned flags;
+};
+
+struct axvm_vm;
+struct axvm_decoder;
+
+/* "0.1.0" */
+const char *axvm_version(void);
+
+/* Starts a shim in a session of its own, with the fds listed and no others, every signal at its
+ * default and unblocked, and queues the launch. What is wrong with the spec comes as a terminal
+ * event. -EINVAL: the arguments; -ENOENT, -EACCES and others of execve(2); -EMFILE, -ENOMEM,
+ * -EAGAIN. *ret_vm is to be freed. Blocks until the exec has happened, as vfork(2) does. */
+int axvm_spawn(const struct axvm_launch *launch, struct axvm_vm **ret_vm, struct axvm_error *error);
+
+/* Closes the fds. The shim, if it still runs, sees fd 3 end and does what its spec says; it remains
+ * a child of the caller, to be waited for. Accepts NULL. */
+void axvm_vm_free(struct axvm_vm *vm);
+
+pid_t axvm_vm_pid(const struct axvm_vm *vm);
+
+/* To poll; all are non-blocking, close-on-exec, and the library's. POLLIN on the event fd:
+ * axvm_vm_next_event(); POLLIN on the pidfd: axvm_vm_reap(); POLLOUT on the control fd, only while
+ * axvm_vm_flush() says -EAGAIN. */
+int axvm_vm_event_fd(const struct axvm_vm *vm);
+int axvm_vm_pidfd(const struct axvm_vm *vm);
+int axvm_vm_control_fd(const struct axvm_vm *vm);
+
+/* Writes what is queued for fd 3, as far as it is taken. 0: all is written; -EAGAIN; -EPIPE: the
+ * shim reads no more. */
+int axvm_vm_flush(struct axvm_vm *vm);
+
+/* Queues a command and flushes. A request_id of 0 or none is replaced by an unused one (from 2^32
+ * up); *ret_request_id (may be NULL) is the one in use, which the reply event will bear. 0 also
+ * when some of it is still queued; -EPIPE; -ENOMEM; -EMSGSIZE. */
+int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id);
+
+/* Ends the stream of commands: what that means is in the spec. Nothing can be sent after it. */
+void axvm_vm_end_commands(struct axvm_vm *vm);
+
+/* The next event: 1, and *ret_event is valid until the next call for this VM; 0 at the end of the
+ * stream; -EAGAIN when none is whole; -EBADMSG when the bytes are no EventStream; -ENOMEM. */
+int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event);
+
+/* 0 with the wait status (WIFEXITED and so on) once the shim has ended, at every call; -EAGAIN
+ * while it runs; -ECHILD when somebody else has waited for it. */
+int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status);
+
+/* Sends a signal, race-free. 0, or -ESRCH after the end. */
+int axvm_vm_signal(struct axvm_vm *vm, int signal_number);
+
+/* ---- an EventStream from elsewhere: a file, a socket -------------------- */
+
+/* NULL when out of memory. */
+struct axvm_decoder *axvm_decoder_new(void);
+void axvm_decoder_free(struct axvm_decoder *decoder); /* accepts NULL */
+
+/* Takes n more bytes, in pieces of any size. 0, -ENOMEM. */
+int axvm_decoder_feed(struct axvm_decoder *decoder, const void *bytes, size_t n);
+
+/* As axvm_vm_next_event(), but that it cannot know the end: -EAGAIN with nothing pending is one. */
+int axvm_decoder_next(struct axvm_decoder *decoder, const Axvm__V1__Event **ret_event);
+
+/* Bytes that wait for the rest of their event. */
+size_t axvm_decoder_pending(const struct axvm_decoder *decoder);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

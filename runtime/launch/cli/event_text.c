@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Events as lines of text. */
+#include "launch/cli/event_text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "launch/cli/text.h"
+
+#define BODY(name) AXVM__V1__EVENT__BODY_##name
+
+const char *format_ns(uint64_t ns, char *to, size_t size)
+{
+	static const struct {
+		uint64_t unit;
+		const char *name;
+	} units[] = { { 1000000000, "s" }, { 1000000, "ms" }, { 1000, "us" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (ns >= units[i].unit) {
+			snprintf(to, size, "%.*f %s", ns >= 100 * units[i].unit ? 0 : 1,
+			         (double)ns / (double)units[i].unit, units[i].name);
+			return to;
+		}
+	snprintf(to, size, "%" PRIu64 " ns", ns);
+	return to;
+}
+
+const char *format_bytes(uint64_t bytes, char *to, size_t size)
+{
+	static const char *const names[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	double value = (double)bytes;
+	size_t i = 0;
+
+	for (; value >= 1024 && i + 1 < ARRAY_SIZE(names); i++)
+		value /= 1024;
+	snprintf(to, size, "%.*f %s", i > 0 && value < 10 ? 1 : 0, value, names[i]);
+	return to;
+}
+
+static const char *value_name(const ProtobufCEnumDescriptor *descriptor, int value)
+{
+	const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(descriptor, value);
+
+	return found ? found->name : "?";
+}
+
+const char *state_name(int state)
+{
+	const char *name = value_name(&axvm__v1__state__descriptor, state);
+
+	return strncmp(name, "STATE_", 6) == 0 ? name + 6 : name;
+}
+
+const char *stage_name(int stage)
+{
+	return value_name(&axvm__v1__stage__descriptor, stage);
+}
+
+static const char *text_of(const char *text)
+{
+	return text ? text : "";
+}
+
+static void print_stage(FILE *out, const Axvm__V1__Event *event)
+{
+	char took[32];
+
+	fprintf(out, "%s in %s", stage_name(event->stage_completed->stage),
+	        format_ns(event->stage_completed->duration_ns, took, sizeof(took)));
+}
+
+static void print_requirements(FILE *out, Axvm__V1__Requirement *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!list[i]->met)
+			fprintf(out, "\n             %s: asked %s, found %s%s", text_of(list[i]->name),
+			        text_of(list[i]->asked), text_of(list[i]->found),
+			        list[i]->waived ? " (waived)" : "");
+}
+
+static void print_refused(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__HostRefused *refused = event->host_refused;
+
+	fprintf(out, "profile %s", text_of(refused->profile));
+	print_requirements(out, refused->requirements, refused->n_requirements);
+}
+
+static void print_placed(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__MemoryPlaced *placed = event->memory_placed;
+
+	for (size_t i = 0; i < placed->n_nodes; i++) {
+		const Axvm__V1__PlacedNode *node = placed->nodes[i];
+		uint64_t bytes = node->pages_4k * 4 * KIB + node->pages_2m * 2 * MIB +
+		                 node->pages_1g * GIB;
+		char size[32];
+
+		fprintf(out, "%snode %u on host node %u: %s", i ? "; " : "", node->guest_node,
+		        node->host_node, format_bytes(bytes, size, sizeof(size)));
+	}
+	fprintf(out, "; %" PRIu64 " pages elsewhere", placed->remote_pages);
+}
+
+static void print_sealed(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__Sealed *sealed = event->sealed;
+
+	fprintf(out, "%u threads, uid %u, gid %u", sealed->threads, sealed->uid, sealed->gid);
+	for (size_t i = 0; i < sealed->n_roles; i++)
+		fprintf(out, ", %u %s", sealed->roles[i]->threads, text_of(sealed->roles[i]->role));
+	if (sealed->policy_sha256)
+		fprintf(out, ", policy %.12s", sealed->policy_sha256);
+	for (size_t i = 0; i < sealed->n_not_available; i++)
+		fprintf(out, "%s%s", i ? ", " : "; without ", sealed->not_available[i]);
+}
+
+static void print_running(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__Running *running = event->running;
+
+	fprintf(out, "profile %s%s", text_of(running->profile),
+	        running->development ? " (for development)" : "");
+	if (running->n_vcpus > 0)
+		fprintf(out, ", vCPUs on host CPUs");
+	for (size_t i = 0; i < running->n_vcpus; i++)
+		fprintf(out, " %u", running->vcpus[i]->host_cpu);
+	if (running->machine_sha256)
+		fprintf(out, ", machine %.12s", running->machine_sha256);
+	print_requirements(out, running->waived, running->n_waived);
+}
+
+static void print_state(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__StateChanged *changed = event->state_changed;
+
+	fprintf(out, "%s -> %s", state_name(changed->from), state_name(changed->to));
+	if (changed->reason && changed->reason[0])
+		fprintf(out, ": %s", changed->reason);
+}
+
+static void print_device(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__DeviceFailed *failed = event->device_failed;
+
+	fprintf(out, "%s: %s", text_of(failed->device_id), text_of(failed->message));
+	if (failed->needs_reset)
+		fputs(" (waits for its driver to reset it)", out);
+}
+
+static void print_panic(FILE *out, const Axvm__V1__Event *event)
+{
+	fputs(text_of(event->guest_panicked->message), out);
+}
+
+static void print_metrics(FILE *out, const Axvm__V1__Event *event)
+{
+	fprintf(out, "%zu counters, %zu histograms", event->metrics->n_counters,
+	        event->metrics->n_histograms);
+}
+
+static void print_reply(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__Reply *reply = event->reply;
+
+	fprintf(out, "to request %" PRIu64 ": ", reply->request_id);
+	if (reply->ok)
+		fprintf(out, "done, %s", state_name(reply->state));
+	else
+		fputs(text_of(reply->error ? reply->error->message : "refused"), out);
+}
+
+static void print_terminal(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__Terminal *terminal = event->terminal;
+
+	fprintf(out, "%s, status %u: %s",
+	        value_name(&axvm__v1__outcome__descriptor, terminal->outcome),
+	        terminal->exit_status, text_of(terminal->message));
+	for (size_t i = 0; i < terminal->n_errors; i++) {
+		const Axvm__V1__Error *error = terminal->errors[i];
+
+		fprintf(out, "\n             %s%s%s: %s",
+		        value_name(&axvm__v1__error_code__descriptor, (int)error->code),
+		        error->field && error->field[0] ? " " : "", text_of(error->field),
+		        text_of(error->message));
+	}
+}
+
+static const struct {
+	Axvm__V1__Event__BodyCase body;
+	const char *kind;
+	void (*print)(FILE *out, const Axvm__V1__Event *event);
+} kinds[] = {
+	{ BODY(STAGE_COMPLETED), "stage", print_stage },
+	{ BODY(HOST_REFUSED), "host refused", print_refused },
+	{ BODY(MEMORY_PLACED), "memory", print_placed },
+	{ BODY(SEALED), "sealed", print_sealed },
+	{ BODY(RUNNING), "running", print_running },
+	{ BODY(STATE_CHANGED), "state", print_state },
+	{ BODY(DEVICE_FAILED), "device", print_device },
+	{ BODY(GUEST_PANICKED), "guest panic", print_panic },
+	{ BODY(METRICS), "metrics", print_metrics },
+	{ BODY(REPLY), "reply", print_reply },
+	{ BODY(TERMINAL), "end", print_terminal },
+};
+
+const char *event_kind(const Axvm__V1__Event *event)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].body == event->body_case)
+			return kinds[i].kind;
+	return NULL;
+}
+
+void event_print(FILE *out, const Axvm__V1__Event *event, uint64_t start_ns)
+{
+	uint64_t since = event->monotonic_ns > start_ns ? event->monotonic_ns - start_ns : 0;
+	const char *kind = event_kind(event);
+
+	if (event->dropped > 0)
+		fprintf(out, "%12s %" PRIu64 " events before this one were lost\n", "", event->dropped);
+	fprintf(out, "%5" PRIu64 ".%06" PRIu64 " %s", since / 1000000000, since / 1000 % 1000000,
+	        kind ? kind : "an event of a later version");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].body == event->body_case) {
+			fputc(' ', out);
+			kinds[i].print(out, event);
+		}
+	fputc('\n', out);
+}
+
+void event_print_json(FILE *out, const Axvm__V1__Event *event)
+{
+	text_print_json_line(out, &event->base);
+}

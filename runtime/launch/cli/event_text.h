@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Events for people, and for programs that read lines. */
+#ifndef AXVM_CLI_EVENT_TEXT_H
+#define AXVM_CLI_EVENT_TEXT_H
+
+#include <stdio.h>
+
+#include "launch/axvm.h"
+
+/* "memory placed", "running": what an event is, NULL for one of a later version. */
+const char *event_kind(const Axvm__V1__Event *event);
+
+/* One line: since when, what, and what matters of it. `start_ns` is the first event's monotonic
+ * time. The errors of a terminal event and the requirements of a refusal are lines of their own. */
+void event_print(FILE *out, const Axvm__V1__Event *event, uint64_t start_ns);
+
+/* One line of JSON. */
+void event_print_json(FILE *out, const Axvm__V1__Event *event);
+
+/* For _cleanup_. */
+static inline void axvm_decoder_freep(struct axvm_decoder **decoder)
+{
+	axvm_decoder_free(*decoder);
+}
+
+/* "1.5 ms" */
+const char *format_ns(uint64_t ns, char *to, size_t size);
+
+/* "1.5 GiB" */
+const char *format_bytes(uint64_t bytes, char *to, size_t size);
+
+/* The name of an enum's value without its prefix; "?" when it has none. */
+const char *state_name(int state);
+const char *stage_name(int stage);
+
+#endif

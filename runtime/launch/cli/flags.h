@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Long options from a table: `--name value`, `--name=value`, `--name`. */
+#ifndef AXVM_CLI_FLAGS_H
+#define AXVM_CLI_FLAGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+
+/* What a value is, for completion. */
+enum flag_value { FLAG_NONE, FLAG_TEXT, FLAG_FILE };
+
+struct flag {
+	const char *name; /* without the dashes */
+	enum flag_value value;
+	/* Takes the value (NULL when the flag has none). 0, or an exit status when it has said on
+	 * stderr what is wrong. NULL: the verb has a parser of its own, the row is for completion. */
+	int (*set)(void *context, const char *value);
+};
+
+struct flags {
+	const char *verb; /* for messages: "run" */
+	const struct flag *rows;
+	size_t count;
+};
+
+/* Calls the setters, and moves what is no flag to the front of argv[1...]; "--" ends flags, "-" is
+ * none. argv[0] is left alone. 0 with *ret_count words left, or the exit status, the reason being
+ * on stderr. */
+int flags_parse(const struct flags *flags, int argc, char **argv, void *context, int *ret_count);
+
+/* A number in [min, max], decimal or 0x. 0 or -EINVAL. */
+int flags_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
+
+/* A size with a suffix K, M, G or T (powers of 1024; "MiB" and "MB" are the same); without one,
+ * MiB. *ret in bytes. 0 or -EINVAL. */
+int flags_size(const char *text, uint64_t *ret);
+
+/* Cuts the next item off a list "a,b=c,d": *ret_value is NULL without "=". False at the end. The
+ * text is changed. */
+bool flags_item(char **list, char **ret_name, char **ret_value);
+
+#endif

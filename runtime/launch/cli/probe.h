@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm probe`: what this host is. */
+#ifndef AXVM_CLI_PROBE_H
+#define AXVM_CLI_PROBE_H
+
+#include <stdio.h>
+
+/* Options: --table (the default), --json, --text (protobuf text that `axvm admit --facts` reads
+ * back),
+ * --binary. Returns the exit status: 0, 64 for a wrong command line, 71 when the host cannot be
+ * read. */
+int axvm_cmd_probe(int argc, char **argv, FILE *out);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm run`: one VM from its launch to its end.
+ *
+ * One thread, one poll(2): signals (a signalfd), the shim's events, its end, the keyboard, and the
+ * control socket. When the guest's console input is our terminal, the terminal goes into raw mode
+ * and its keys go through a pipe, so that the escape key can be taken out; output goes from the
+ * shim straight to the terminal. The shim is in a session of its own: a Ctrl-C typed here reaches
+ * us alone, and we decide. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "launch/cli/event_text.h"
+#include "launch/cli/metrics_file.h"
+#include "launch/cli/run_parts.h"
+#include "launch/cli/text.h"
+#include "launch/cli/verb.h"
+
+#define METRICS_INTERVAL_MS 5000
+#define PROGRESS_INTERVAL_MS 200
+
+enum { POLL_SIGNALS, POLL_EVENTS, POLL_END, POLL_CONTROL, POLL_KEYS, POLL_SERVER };
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static void note(const struct run *run, const char *text)
+{
+	if (!run->options.quiet)
+		fprintf(stderr, "axvm run: %s\n", text);
+}
+
+/* A command without fields. As bytes all of these are alike, so one empty body serves for each. */
+static void send_command(struct run *run, Axvm__V1__Command__WhatCase what)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__StopCommand empty = AXVM__V1__STOP_COMMAND__INIT;
+
+	command.what_case = what;
+	command.stop = &empty;
+	(void)axvm_vm_send(run->vm, &command, NULL);
+}
+
+/* The first time the power button, then stop, then the process's end. */
+static void ask_for_end(struct run *run)
+{
+	switch (run->ends_asked++) {
+	case 0:
+		note(run, "power button pressed; once more stops the VM");
+		send_command(run, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
+		break;
+	case 1:
+		note(run, "stopping the VM; once more kills its process");
+		send_command(run, AXVM__V1__COMMAND__WHAT_STOP);
+		break;
+	default:
+		(void)axvm_vm_signal(run->vm, SIGKILL);
+	}
+}
+
+static void on_escape(struct run *run, enum escape_action action)
+{
+	switch (action) {
+	case ESCAPE_STOP:
+		run->ends_asked = MAX(run->ends_asked, 1u);
+		ask_for_end(run);
+		break;
+	case ESCAPE_BUTTON:
+		send_command(run, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
+		break;
+	case ESCAPE_PAUSE:
+		send_command(run, run->state == AXVM__V1__STATE__PAUSED
+		                          ? AXVM__V1__COMMAND__WHAT_RESUME
+		                          : AXVM__V1__COMMAND__WHAT_PAUSE);
+		break;
+	case ESCAPE_STATUS:
+		fprintf(stderr, "\naxvm run: %s is %s, process %d\n", run->options.spec->vm_id,
+		        state_name((int)run->state), (int)axvm_vm_pid(run->vm));
+		break;
+	case ESCAPE_HELP:
+		fprintf(stderr, "\n%s", escape_help);
+		break;
+	case ESCAPE_NOTHING:
+		break;
+	}
+}
+
+static void on_keys(struct run *run)
+{
+	uint8_t typed[512], keys[sizeof(typed)];
+	enum escape_action action;
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
+	size_t count = 0;
+
+	if (n <= 0) {
+		run->keys_ended = n == 0 || (errno != EINTR && errno != EAGAIN);
+		if (run->keys_ended)
+			close_ptr(&run->keys_fd);
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++)
+		if (escape_take(&run->escape, typed[i], &keys[count], &action))
+			count++;
+		else
+			on_escape(run, action);
+	/* A guest that does not read loses keys: the escape key must go on working. */
+	if (count > 0 && run->keys_fd >= 0)
+		(void)!write(run->keys_fd, keys, count);
+}
+
+static void on_signals(struct run *run)
+{
+	struct signalfd_siginfo info;
+
+	while (read(run->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH)
+			run_send_console_size(run);
+		else if (info.ssi_signo != SIGCHLD)
+			ask_for_end(run);
+	}
+}
+
+static void on_event(struct run *run, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__MetricsReport *metrics = NULL;
+
+	if (run->start_ns == 0)
+		run->start_ns = event->monotonic_ns;
+	if (event->body_case == AXVM__V1__EVENT__BODY_RUNNING) {
+		run->state = AXVM__V1__STATE__STATE_RUNNING;
+		run->started = true;
+	} else if (event->body_case == AXVM__V1__EVENT__BODY_STATE_CHANGED) {
+		run->state = event->state_changed->to;
+		run->started |= run->state == AXVM__V1__STATE__STATE_RUNNING;
+	} else if (event->body_case == AXVM__V1__EVENT__BODY_METRICS) {
+		metrics = event->metrics;
+	} else if (event->body_case == AXVM__V1__EVENT__BODY_REPLY) {
+		metrics = event->reply->metrics;
+		if (!server_reply(&run->server, event) && !event->reply->ok && event->reply->error)
+			fprintf(stderr, "axvm run: %s\n", event->reply->error->message);
+	} else if (event->body_case == AXVM__V1__EVENT__BODY_TERMINAL) {
+		run_remember_end(run, event->terminal);
+	} else if (event->body_case == AXVM__V1__EVENT__BODY_STAGE_COMPLETED) {
+		run->stage = event->stage_completed->stage;
+	}
+	if (metrics && run->options.metrics_file &&
+	    metrics_file_write(run->options.metrics_file, run->options.spec->vm_id, metrics) < 0 &&
+	    !run->metrics_failed) {
+		run->metrics_failed = true;
+		fprintf(stderr, "axvm run: cannot write %s\n", run->options.metrics_file);
+	}
+	run_clear_progress(run);
+	run_write_event(run, event);
+}
+
+static void on_events(struct run *run)
+{
+	const Axvm__V1__Event *event;
+	int r;
+
+	while ((r = axvm_vm_next_event(run->vm, &event)) > 0)
+		on_event(run, event);
+	run->events_ended = r != -EAGAIN;
+	if (r < 0 && r != -EAGAIN)
+		fprintf(stderr, "axvm run: what the shim wrote is no event stream\n");
+}
+
+/* The next time something is due, in ms from now. */
+static int timeout(struct run *run)
+{
+	int64_t now = now_ms(), due = INT64_MAX;
+
+	if (run->options.metrics_file && run->started) {
+		if (run->metrics_due == 0 || now >= run->metrics_due) {
+			send_command(run, AXVM__V1__COMMAND__WHAT_METRICS);
+			run->metrics_due = now + METRICS_INTERVAL_MS;
+		}
+		due = run->metrics_due;
+	}
+	if (run->progress_wanted && !run->started) {
+		run_show_progress(run, now);
+		due = MIN(due, now + PROGRESS_INTERVAL_MS);
+	}
+	return due == INT64_MAX ? -1 : (int)(due - now);
+}
+
+static void watch(struct run *run, struct pollfd *fds)
+{
+	bool control_full = axvm_vm_flush(run->vm) == -EAGAIN;
+
+	fds[POLL_SIGNALS] = (struct pollfd){ run->signal_fd, POLLIN, 0 };
+	fds[POLL_EVENTS] = (struct pollfd){ axvm_vm_event_fd(run->vm), POLLIN, 0 };
+	fds[POLL_END] = (struct pollfd){ axvm_vm_pidfd(run->vm), POLLIN, 0 };
+	fds[POLL_CONTROL] = (struct pollfd){ axvm_vm_control_fd(run->vm), POLLOUT, 0 };
+	fds[POLL_KEYS] = (struct pollfd){ STDIN_FILENO, POLLIN, 0 };
+	if (run->events_ended)
+		fds[POLL_EVENTS].fd = -1;
+	if (!control_full)
+		fds[POLL_CONTROL].fd = -1;
+	if (run->keys_fd < 0 || run->keys_ended)
+		fds[POLL_KEYS].fd = -1;
+	server_watch(&run->server, fds + POLL_SERVER);
+}
+
+/* Until the shim has ended: its wait status. */
+static int serve(struct run *run)
+{
+	struct pollfd fds[POLL_SERVER + SERVER_POLLFDS];
+	int status = 0;
+
+	for (;;) {
+		int wait_ms = timeout(run);
+
+		watch(run, fds);
+		if (poll(fds, ARRAY_SIZE(fds), wait_ms) < 0 && errno != EINTR)
+			return EX_OSERR << 8;
+		if (fds[POLL_EVENTS].revents)
+			on_events(run);
+		if (fds[POLL_SIGNALS].revents)
+			on_signals(run);
+		if (fds[POLL_KEYS].revents)
+			on_keys(run);
+		server_serve(&run->server, fds + POLL_SERVER);
+		if (fds[POLL_END].revents && axvm_vm_reap(run->vm, &status) != -EAGAIN)
+			break;
+	}
+	if (!run->events_ended)
+		on_events(run);
+	return status;
+}
+
+static int dry_run(const struct run *run, FILE *out)
+{
+	Axvm__V1__ControlStream stream = AXVM__V1__CONTROL_STREAM__INIT;
+
+	stream.launch = run->options.spec;
+	text_print(out, &stream.base);
+	return fflush(out) == 0 ? EX_OK : EX_IOERR;
+}
+
+static int run_vm(struct run *run)
+{
+	int r = run_prepare(run);
+
+	if (r)
+		return r;
+	r = run_launch(run);
+	return r ? r : run_conclude(run, serve(run));
+}
+
+int axvm_cmd_run(int argc, char **argv, FILE *out)
+{
+	static struct run run;
+	int r;
+
+	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .signal_fd = -1 };
+	r = run_options_parse(&run.options, argc, argv);
+	if (r == 0)
+		r = run.options.dry_run ? dry_run(&run, out) : run_vm(&run);
+	run_done(&run);
+	return r;
+}

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT */
+/* The flags of `axvm run`.
+ *
+ * A flag that describes the VM is turned into a fragment of the spec in protobuf text, the fragment
+ * into bytes, and the bytes are strung together, which by the rules of Protocol Buffers merges
+ * messages and appends to lists. So a flag is a line of text here and --set is just another one. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "launch/cli/run.h"
+#include "launch/cli/text.h"
+#include "launch/cli/verb.h"
+
+#define FRAGMENT_MAX 16384
+#define DEFAULT_MEMORY_MIB 512
+
+static int complain(const char *format, ...) _printf_(1, 2);
+static int complain(const char *format, ...)
+{
+	va_list args;
+
+	fputs("axvm run: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return EX_USAGE;
+}
+
+/* Whether a flag may stand beside a spec file, and replaces what is said there. */
+static bool overrides(const char *flag)
+{
+	static const char *const flags[] = { "set", "id", "profile", "report", "on-exit" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (strcmp(flag, flags[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Adds a fragment of the spec, in text. `flag` is what to name when it is wrong. */
+static int add(struct run_options *options, const char *flag, const char *format, ...)
+	_printf_(3, 4);
+static int add(struct run_options *options, const char *flag, const char *format, ...)
+{
+	_cleanup_free_ char *text = malloc(FRAGMENT_MAX);
+	struct text_error error = { 0 };
+	ProtobufCMessage *message = NULL;
+	uint8_t *bigger;
+	size_t size;
+	va_list args;
+	int n, r;
+
+	if (!options->first_spec_flag && !overrides(flag))
+		options->first_spec_flag = flag;
+	if (!text)
+		return complain("out of memory");
+	va_start(args, format);
+	n = vsnprintf(text, FRAGMENT_MAX, format, args);
+	va_end(args);
+	if (n >= FRAGMENT_MAX)
+		return complain("--%s is too long", flag);
+	r = text_parse(text, (size_t)n, &axvm__v1__launch_spec__descriptor, &message, &error);
+	if (r < 0)
+		return complain("--%s: %s", flag, r == -ENOMEM ? "out of memory" : error.message);
+	size = protobuf_c_message_get_packed_size(message);
+	bigger = realloc(options->fragments, options->size + size + 1);
+	if (bigger) {
+		options->fragments = bigger;
+		options->size += protobuf_c_message_pack(message, bigger + options->size);
+	}
+	protobuf_c_message_free_unpacked(message, NULL);
+	return bigger ? 0 : complain("out of memory");
+}
+
+/* Text as a quoted string of protobuf text; static storage of the caller. */
+static const char *quote(const char *text, char *to, size_t size)
+{
+	size_t n = 0;
+
+	for (; *text && n + 5 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\' || c < 0x20 || c == 0x7f)
+			n += (size_t)snprintf(to + n, size - n, "\\%03o", c);
+		else
+			to[n++] = (char)c;
+	}
+	to[n] = '\0';
+	return to;
+}
+
+#define QUOTED_MAX 12288
+#define QUOTE(text) quote(text, (char[QUOTED_MAX]){ 0 }, QUOTED_MAX)
+
+static int set_kernel(void *context, const char *value)
+{
+	struct run_options *options = context;
+
+	options->has_kernel = options->has_boot = true;
+	return add(options, "kernel", "boot { linux { kernel { path: \"%s\" } } }", QUOTE(value));
+}
+
+static int set_initrd(void *context, const char *value)
+{
+	return add(context, "initrd", "boot { linux { initrd { path: \"%s\" } } }", QUOTE(value));
+}
+
+static int set_cmdline(void *context, const char *value)
+{
+	return add(context, "cmdline", "boot { linux { cmdline: \"%s\" } }", QUOTE(value));
+}
+
+static int set_flat(void *context, const char *value)
+{
+	struct run_options *options = context;
+
+	options->has_boot = true;
+	return add(options, "flat", "boot { flat { image { path: \"%s\" } } }", QUOTE(value));
+}
+
+/* "0-3:8" */
+static int add_pins(struct run_options *options, char *list)
+{
+	char *range;
+	int r = 0;
+
+	while (r == 0 && (range = strsep(&list, ":"))) {
+		char *dash = strchr(range, '-');
+		uint64_t first, last;
+
+		if (dash)
+			*dash++ = '\0';
+		if (flags_number(range, 0, 65535, &first) < 0 ||
+		    flags_number(dash ? dash : range, first, first + 255, &last) < 0)
+			return complain("--cpus: pin: \"%s\" is no range of CPUs like 0-3", range);
+		for (; r == 0 && first <= last; first++)
+			r = add(options, "cpus", "cpus { pins: %" PRIu64 " }", first);
+	}
+	return r;
+}
+
+static int set_cpus(void *context, const char *value)
+{
+	struct run_options *options = context;
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *name, *item;
+	uint64_t count;
+	int r = 0;
+
+	if (!copy)
+		return complain("out of memory");
+	if (!flags_item(&rest, &name, &item) || item || flags_number(name, 1, 255, &count) < 0)
+		return complain("--cpus %s: begins with a number from 1 to 255", value);
+	options->has_cpus = true;
+	r = add(options, "cpus", "cpus { count: %" PRIu64 " }", count);
+	while (r == 0 && flags_item(&rest, &name, &item)) {
+		if (strcmp(name, "pin") == 0 && item)
+			r = add_pins(options, item);
+		else if (strcmp(name, "dedicated") == 0 && !item)
+			r = add(options, "cpus", "cpus { tenancy: DEDICATED }");
+		else
+			return complain("--cpus: \"%s\": there are pin=0-3:8 and dedicated", name);
+	}
+	return r;
+}
+
+static int set_memory(void *context, const char *value)
+{
+	static const char *const sizes[][2] = {
+		{ "2M", "HUGE_2M" }, { "1G", "HUGE_1G" }, { "thp", "THP" }, { "4K", "PAGES_4K" }
+	};
+	struct run_options *options = context;
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *name, *item;
+	uint64_t bytes;
+	int r = 0;
+
+	if (!copy)
+		return complain("out of memory");
+	if (!flags_item(&rest, &name, &item) || item || flags_size(name, &bytes) < 0 ||
+	    bytes < MIB || bytes % MIB)
+		return complain("--memory %s: begins with a size in whole MiB, like 2G or 512M",
+		                value);
+	options->has_memory = true;
+	options->memory_mib = bytes / MIB;
+	if (!options->first_spec_flag)
+		options->first_spec_flag = "memory";
+	while (r == 0 && flags_item(&rest, &name, &item)) {
+		const char *pages = NULL;
+
+		for (size_t i = 0; item && i < ARRAY_SIZE(sizes); i++)
+			if (strcmp(item, sizes[i][0]) == 0)
+				pages = sizes[i][1];
+		if (strcmp(name, "huge") == 0 && pages)
+			r = add(options, "memory", "memory { page_size: %s }", pages);
+		else if ((strcmp(name, "populate") == 0 || strcmp(name, "lock") == 0) && !item)
+			r = add(options, "memory", "memory { %s: true }", name);
+		else
+			return complain("--memory: \"%s\": there are huge=2M|1G|thp, populate and "
+			                "lock",
+			                name);
+	}
+	return r;
+}
+
+static int set_node(void *context, const char *value)
+{
+	struct run_options *options = context;
+
+	if (flags_number(value, 0, 1023, &options->node) < 0)
+		return complain("--node %s: the number of a NUMA node of this host", value);
+	options->has_node = true;
+	if (!options->first_spec_flag)
+		options->first_spec_flag = "node";
+	return 0;
+}
+
+/* The items of a disk or net: by name, and the field each sets. */
+struct item {
+	const char *name;
+	bool has_value, is_text;
+	const char *field;
+};
+
+static int add_items(char *rest, const char *flag, const struct item *items, size_t count,
+                     char *text, size_t size)
+{
+	char *name, *value;
+
+	while (flags_item(&rest, &name, &value)) {
+		const struct item *item = NULL;
+		size_t n = strlen(text);
+
+		for (size_t i = 0; i < count; i++)
+			if (strcmp(items[i].name, name) == 0 && items[i].has_value == !!value)
+				item = &items[i];
+		if (!item)
+			return complain("--%s: \"%s\" is no part of it, or %s a value "
+			                "(axvm run --help)",
+			                flag, name, value ? "takes no" : "needs");
+		snprintf(text + n, size - n, item->is_text ? " %s: \"%s\"" : " %s: %s", item->field,
+		         item->has_value ? QUOTE(value) : "true");
+	}
+	return 0;
+}
+
+static int set_disk(void *context, const char *value)
+{
+	static const struct item items[] = {
+		{ "ro", false, false, "read_only" },    { "direct", false, false, "direct" },
+		{ "id", true, true, "id" },             { "serial", true, true, "serial" },
+		{ "queues", true, false, "queues" },
+	};
+	struct run_options *options = context;
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *path, *none, text[1024] = "";
+	int r;
+
+	if (!copy || !flags_item(&rest, &path, &none) || none)
+		return complain("--disk %s: begins with the path of a raw image", value);
+	r = add_items(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text));
+	if (r)
+		return r;
+	if (!strstr(text, " id: "))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " id: \"disk%u\"",
+		         options->disks);
+	options->disks++;
+	return add(options, "disk", "disks { image { path: \"%s\" }%s }", QUOTE(path), text);
+}
+
+static int set_net(void *context, const char *value)
+{
+	static const struct item items[] = {
+		{ "id", true, true, "id" },
+		{ "mac", true, true, "mac" },
+		{ "mtu", true, false, "mtu" },
+		{ "queues", true, false, "queue_pairs" },
+	};
+	struct run_options *options = context;
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *tap, *none, text[1024] = "";
+	int r;
+
+	if (!copy || !flags_item(&rest, &tap, &none) || none)
+		return complain("--net %s: begins with the name of a TAP interface", value);
+	r = add_items(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text));
+	if (r)
+		return r;
+	if (!strstr(text, " id: "))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " id: \"net%u\"",
+		         options->nets);
+	options->nets++;
+	return add(options, "net", "nets { tap_name: \"%s\"%s }", QUOTE(tap), text);
+}
+
+static int set_vsock(void *context, const char *value)
+{
+	uint64_t cid;
+
+	if (flags_number(value, 3, UINT32_MAX - 1, &cid) < 0)
+		return complain("--vsock %s: a context id is a number from 3 up", value);
+	return add(context, "vsock", "vsock { cid: %" PRIu64 " }", cid);
+}
+
+static int set_rng(void *context, const char *value)
+{
+	(void)value;
+	return add(context, "rng", "rng { }");
+}
+
+static int set_balloon(void *context, const char *value)
+{
+	(void)value;
+	return add(context, "balloon", "balloon { }");
+}
+
+static int set_no_console(void *context, const char *value)
+{
+	struct run_options *options = context;
+
+	(void)value;
+	options->no_console = true;
+	return 0;
+}
+
+static int set_early_console(void *context, const char *value)
+{
+	struct run_options *options = context;
+
+	(void)value;
+	options->early_console = true;
+	return add(options, "early-console", "console { early: true }");
+}
+
+static int set_id(void *context, const char *value)
+{
+	struct run_options *options = context;
+
+	options->has_id = true;
+	return add(options, "id", "vm_id: \"%s\"", QUOTE(value));
+}
+
+static int set_profile(void *context, const char *value)
+{
+	return add(context, "profile", "profile: \"%s\"", QUOTE(value));
+}
+
+static int set_report(void *context, const char *value)
+{
+	(void)value;
+	return add(context, "report", "admission: REPORT");
+}
+
+static int set_pv(void *context, const char *value)
+{
+	static const char *const features[][2] = {
+		{ "kvmclock", "KVMCLOCK" }, { "eoi", "PV_EOI" },         { "unhalt", "PV_UNHALT" },
+		{ "tlb", "PV_TLB_FLUSH" },  { "ipi", "PV_SEND_IPI" },    { "steal", "STEAL_TIME" },
+		{ "async_pf", "ASYNC_PF" }, { "poll", "POLL_CONTROL" }, { "yield", "PV_SCHED_YIELD" },
+	};
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *name, *none;
+	int r = add(context, "pv", "cpus { paravirt { } }");
+
+	if (!copy)
+		return complain("out of memory");
+	if (strcmp(value, "none") == 0)
+		return r;
+	while (r == 0 && flags_item(&rest, &name, &none)) {
+		const char *feature = NULL;
+
+		for (size_t i = 0; !none && i < ARRAY_SIZE(features); i++)
+			if (strcmp(name, features[i][0]) == 0)
+				feature = features[i][1];
+		if (!feature)
+			return complain("--pv: there is no \"%s\" (axvm run --help)", name);
+		r = add(context, "pv", "cpus { paravirt { features: %s } }", feature);
+	}
+	return r;
+}
+
+static int set_on_exit(void *context, const char *value)
+{
+	static const char *const meanings[][2] = { { "keep", "KEEP_RUNNING" },
+		                                   { "shutdown", "SHUTDOWN" },
+		                                   { "stop", "STOP" } };
+	struct run_options *options = context;
+
+	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
+		if (strcmp(value, meanings[i][0]) == 0) {
+			options->has_on_exit = true;
+			return add(options, "on-exit", "lifecycle { on_control_eof: %s }",
+			           meanings[i][1]);
+		}
+	return complain("--on-exit %s: there are shutdown, stop and keep", value);
+}
+
+static int set_set(void *context, const char *value)
+{
+	return add(context, "set", "%s", value);
+}
+
+static int set_events(void *context, const char *value)
+{
+	static const char *const formats[] = { [EVENTS_NONE] = "none",
+		                               [EVENTS_TEXT] = "text",
+		                               [EVENTS_JSON] = "json",
+		                               [EVENTS_PB] = "pb" };
+	struct run_options *options = context;
+	size_t length = strcspn(value, ":");
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+		if (strlen(formats[i]) == length && strncmp(value, formats[i], length) == 0) {
+			options->events = (enum events_format)i;
+			options->events_file = value[length] ? value + length + 1 : NULL;
+			if (i == EVENTS_PB && !options->events_file)
+				return complain("--events pb:FILE: binary events need a file");
+			return 0;
+		}
+	return complain("--events %s: there are text, json, pb and none, and :FILE after it",
+	                value);
+}
+
+static int set_metrics_file(void *context, const char *value)
+{
+	((struct run_options *)context)->metrics_file = value;
+	return 0;
+}
+
+static int set_control_socket(void *context, const char *value)
+{
+	((struct run_options *)context)->control_socket = value;
+	return 0;
+}
+
+static int set_shim(void *context, const char *value)
+{
+	((struct run_options *)context)->shim = value;
+	return 0;
+}
+
+static int set_dry_run(void *context, const char *value)
+{
+	(void)value;
+	((struct run_options *)context)->dry_run = true;
+	return 0;
+}
+
+static int set_quiet(void *context, const char *value)
+{
+	(void)value;
+	((struct run_options *)context)->quiet = true;
+	return 0;
+}
+
+static const struct flag rows[] = {
+	{ "kernel", FLAG_FILE, set_kernel },
+	{ "initrd", FLAG_FILE, set_initrd },
+	{ "cmdline", FLAG_TEXT, set_cmdline },
+	{ "flat", FLAG_FILE, set_flat },
+	{ "cpus", FLAG_TEXT, set_cpus },
+	{ "memory", FLAG_TEXT, set_memory },
+	{ "node", FLAG_TEXT, set_node },
+	{ "disk", FLAG_FILE, set_disk },
+	{ "net", FLAG_TEXT, set_net },
+	{ "vsock", FLAG_TEXT, set_vsock },
+	{ "rng", FLAG_NONE, set_rng },
+	{ "balloon", FLAG_NONE, set_balloon },
+	{ "no-console", FLAG_NONE, set_no_console },
+	{ "early-console", FLAG_NONE, set_early_console },
+	{ "id", FLAG_TEXT, set_id },
+	{ "profile", FLAG_TEXT, set_profile },
+	{ "report", FLAG_NONE, set_report },
+	{ "pv", FLAG_TEXT, set_pv },
+	{ "on-exit", FLAG_TEXT, set_on_exit },
+	{ "set", FLAG_TEXT, set_set },
+	{ "events", FLAG_TEXT, set_events },
+	{ "metrics-file", FLAG_FILE, set_metrics_file },
+	{ "control-socket", FLAG_FILE, set_control_socket },
+	{ "dry-run", FLAG_NONE, set_dry_run },
+	{ "shim", FLAG_FILE, set_shim },
+	{ "quiet", FLAG_NONE, set_quiet },
+};
+const struct flags run_flags = { "run", rows, ARRAY_SIZE(rows) };
+
+/* What flags leave open, when there is no spec file. */
+static int fill_in(struct run_options *options)
+{
+	char node[40] = "";
+	int r = 0;
+
+	if (!options->has_boot)
+		return complain("neither a spec file, nor --kernel, nor --flat: nothing to run "
+		                "(axvm run --help)");
+	if (!options->has_id)
+		r = add(options, "id", "vm_id: \"axvm-%d\"", (int)getpid());
+	if (r == 0 && !options->has_cpus)
+		r = add(options, "cpus", "cpus { count: 1 }");
+	if (options->has_node)
+		snprintf(node, sizeof(node), "host_node: %" PRIu64, options->node);
+	if (r == 0)
+		r = add(options, "memory", "memory { nodes { size_mib: %" PRIu64 " %s } }",
+		        options->has_memory ? options->memory_mib : DEFAULT_MEMORY_MIB, node);
+	if (r == 0 && !options->has_on_exit)
+		r = add(options, "on-exit", "lifecycle { on_control_eof: SHUTDOWN }");
+	return r;
+}
+
+/* The spec of a file, before what the flags have to add to it. */
+static int put_file_first(struct run_options *options, const char *path)
+{
+	Axvm__V1__LaunchSpec *spec = NULL;
+	uint8_t *both;
+	size_t size;
+	int r = spec_file_read("axvm run", path, &spec);
+
+	if (r)
+		return r;
+	size = axvm__v1__launch_spec__get_packed_size(spec);
+	both = malloc(size + options->size + 1);
+	if (both) {
+		(void)axvm__v1__launch_spec__pack(spec, both);
+		if (options->size > 0)
+			memcpy(both + size, options->fragments, options->size);
+		free(options->fragments);
+		options->fragments = both;
+		options->size += size;
+	}
+	axvm__v1__launch_spec__free_unpacked(spec, NULL);
+	return both ? 0 : complain("out of memory");
+}
+
+int run_options_parse(struct run_options *options, int argc, char **argv)
+{
+	int words, r;
+
+	*options = (struct run_options){ .events = EVENTS_NONE };
+	r = flags_parse(&run_flags, argc, argv, options, &words);
+	if (r)
+		return r;
+	if (words > 1)
+		return complain("one VM at a time: what is \"%s\"?", argv[2]);
+	if (words == 1 && options->first_spec_flag)
+		return complain("--%s describes a VM, and so does %s: give one of them",
+		                options->first_spec_flag, argv[1]);
+	r = words == 1 ? put_file_first(options, argv[1]) : fill_in(options);
+	if (r)
+		return r;
+	options->from_flags = words == 0;
+	if (spec_merge(&options->fragments, &options->size) < 0)
+		return complain("out of memory");
+	options->spec = axvm__v1__launch_spec__unpack(NULL, options->size, options->fragments);
+	return options->spec ? 0 : complain("out of memory");
+}
+
+void run_options_done(struct run_options *options)
+{
+	if (options->spec)
+		axvm__v1__launch_spec__free_unpacked(options->spec, NULL);
+	free(options->fragments);
+	*options = (struct run_options){ 0 };
+}

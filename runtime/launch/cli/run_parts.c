@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm run`: before the launch, after the end, and what is shown meanwhile. */
+#include "launch/cli/run_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "launch/cli/event_text.h"
+#include "shim/reflect.h"
+
+#define PROGRESS_AFTER_MS 500
+#define SIGNALLED 128
+
+/* ---- fds ---------------------------------------------------------------------------------- */
+
+/* The fd of this process becomes the shim's of the same number; false when it is not open here or
+ * there are too many. */
+static bool hand_over(struct run *run, int fd, int number)
+{
+	for (size_t i = 0; i < run->fds_count; i++)
+		if (run->fds[i].number == number)
+			return true;
+	if (run->fds_count == RUN_FDS_MAX || fcntl(fd, F_GETFD) < 0)
+		return false;
+	run->fds[run->fds_count++] = (struct axvm_fd){ fd, number };
+	return true;
+}
+
+struct collecting {
+	struct run *run;
+	int status;
+};
+
+static void collect(struct collecting *collecting, uint32_t fd, const char *path)
+{
+	/* 0 to 2 are the console's, and looked after there; 3 and 4 the shim refuses. */
+	if (fd <= 4 || fd > INT_MAX || hand_over(collecting->run, (int)fd, (int)fd))
+		return;
+	fprintf(stderr, "axvm run: the spec's %s names fd %u, which is not open here; open it for "
+	                "this command: axvm run ... %u<FILE\n",
+	        path, fd, fd);
+	collecting->status = EX_NOINPUT;
+}
+
+static void collect_resource(const ProtobufCMessage *message, const char *path, void *context)
+{
+	const Axvm__V1__Resource *resource = (const Axvm__V1__Resource *)message;
+
+	if (resource->source_case == AXVM__V1__RESOURCE__SOURCE_FD)
+		collect(context, resource->fd, path);
+}
+
+static void collect_list(const struct place *place, void *context)
+{
+	for (size_t i = 0; i < place_count(place); i++)
+		collect(context, (uint32_t)place_number(place, i), place->path);
+}
+
+static int collect_fds(struct run *run)
+{
+	struct collecting collecting = { .run = run };
+	const ProtobufCMessage *spec = &run->options.spec->base;
+
+	reflect_messages(spec, &axvm__v1__resource__descriptor, collect_resource, &collecting);
+	(void)reflect_each(spec, "nets.tap.fd", collect_list, &collecting);
+	(void)reflect_each(spec, "sandbox.cgroup_fds", collect_list, &collecting);
+	return collecting.status;
+}
+
+/* ---- console ------------------------------------------------------------------------------ */
+
+static bool is_fd(const Axvm__V1__Resource *resource, uint32_t fd)
+{
+	return resource && resource->source_case == AXVM__V1__RESOURCE__SOURCE_FD &&
+	       resource->fd == fd;
+}
+
+static Axvm__V1__Resource *new_fd_resource(uint32_t fd)
+{
+	Axvm__V1__Resource *resource = malloc(sizeof(*resource));
+
+	if (resource) {
+		axvm__v1__resource__init(resource);
+		resource->source_case = AXVM__V1__RESOURCE__SOURCE_FD;
+		resource->fd = fd;
+	}
+	return resource;
+}
+
+/* Flags ask for a console where the machine has one; a file says itself. */
+static int add_console(struct run_options *options)
+{
+	Axvm__V1__LaunchSpec *spec = options->spec;
+
+	if (!options->from_flags || options->no_console ||
+	    !(options->has_kernel || options->early_console))
+		return 0;
+	if (!spec->console) {
+		spec->console = malloc(sizeof(*spec->console));
+		if (!spec->console)
+			return -ENOMEM;
+		axvm__v1__console__init(spec->console);
+	}
+	if (!spec->console->output)
+		spec->console->output = new_fd_resource(STDOUT_FILENO);
+	if (!spec->console->input && options->has_kernel)
+		spec->console->input = new_fd_resource(STDIN_FILENO);
+	return spec->console->output ? 0 : -ENOMEM;
+}
+
+/* fds 0 to 2 of the shim: the console's ends, and stderr always. */
+static int place_console(struct run *run)
+{
+	Axvm__V1__Console *console = run->options.spec->console;
+	int ends[2];
+
+	(void)hand_over(run, STDERR_FILENO, STDERR_FILENO);
+	if (!console)
+		return 0;
+	if (is_fd(console->output, STDOUT_FILENO))
+		(void)hand_over(run, STDOUT_FILENO, STDOUT_FILENO);
+	if (isatty(STDOUT_FILENO) && !console->has_columns && !console->has_rows)
+		console->has_columns = console->has_rows =
+			terminal_size(STDOUT_FILENO, &console->columns, &console->rows);
+	if (!is_fd(console->input, STDIN_FILENO))
+		return 0;
+	if (!isatty(STDIN_FILENO)) {
+		(void)hand_over(run, STDIN_FILENO, STDIN_FILENO);
+		return 0;
+	}
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	run->guest_input_fd = ends[0];
+	run->keys_fd = ends[1];
+	if (fcntl(run->keys_fd, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	run->fds[run->fds_count++] = (struct axvm_fd){ run->guest_input_fd, STDIN_FILENO };
+	return 0;
+}
+
+void run_send_console_size(struct run *run)
+{
+	Axvm__V1__ConsoleSizeCommand size = AXVM__V1__CONSOLE_SIZE_COMMAND__INIT;
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+
+	if (!run->options.spec->console || !terminal_size(STDOUT_FILENO, &size.columns, &size.rows))
+		return;
+	size.has_columns = size.has_rows = 1;
+	command.what_case = AXVM__V1__COMMAND__WHAT_CONSOLE_SIZE;
+	command.console_size = &size;
+	(void)axvm_vm_send(run->vm, &command, NULL);
+}
+
+/* ---- before ------------------------------------------------------------------------------- */
+
+static int open_signals(struct run *run)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGWINCH);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	/* A terminal or pipe that goes away is noticed where it is written to. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return run->signal_fd < 0 ? -errno : 0;
+}
+
+static int open_events(struct run *run)
+{
+	const char *path = run->options.events_file;
+
+	if (run->options.events == EVENTS_NONE)
+		return 0;
+	run->events = path ? fopen(path, "we") : stderr;
+	if (run->events)
+		return 0;
+	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, strerrordesc_np(errno));
+	return EX_CANTCREAT;
+}
+
+int run_prepare(struct run *run)
+{
+	int r = collect_fds(run);
+
+	if (r)
+		return r;
+	/* From here on we open things ourselves: no fd that the spec names may be among them. */
+	r = add_console(&run->options);
+	if (r == 0)
+		r = place_console(run);
+	if (r == 0)
+		r = open_signals(run);
+	if (r < 0) {
+		fprintf(stderr, "axvm run: cannot prepare: %s\n", strerrordesc_np(-r));
+		return EX_OSERR;
+	}
+	return open_events(run);
+}
+
+/* Beside this program, then where an installation has it, then in PATH. */
+static const char *find_shim(const struct run *run, char path[PATH_MAX])
+{
+	static const char *const places[] = { "axvm-shim", "../sbin/axvm-shim" };
+	const char *named = run->options.shim ? run->options.shim : getenv("AXVM_SHIM");
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 32);
+	char *slash;
+
+	if (named)
+		return named;
+	if (n <= 0)
+		return NULL;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
+		strcpy(slash + 1, places[i]);
+		if (access(path, X_OK) == 0)
+			return path;
+	}
+	return NULL;
+}
+
+/* Without a control socket the VM runs all the same, unless one was asked for by name. */
+static int open_server(struct run *run)
+{
+	const char *named = run->options.control_socket, *id = run->options.spec->vm_id;
+	char path[SOCKET_PATH_MAX];
+	int r;
+
+	if (named && strcmp(named, "none") == 0)
+		return 0;
+	if (named)
+		r = snprintf(path, sizeof(path), "%s", named) < (int)sizeof(path) ? 0
+		                                                                  : -ENAMETOOLONG;
+	else
+		r = id ? sockets_path(id, path) : -EINVAL;
+	if (r == 0)
+		r = server_open(&run->server, path, run->vm);
+	if (r == -EADDRINUSE) {
+		fprintf(stderr, "axvm run: a VM named \"%s\" runs here already (%s); give this one "
+		                "another --id, or --control-socket none\n",
+		        id ? id : "", path);
+		return EX_UNAVAILABLE;
+	}
+	if (r < 0 && named) {
+		fprintf(stderr, "axvm run: cannot listen at %s: %s\n", named, strerrordesc_np(-r));
+		return EX_CANTCREAT;
+	}
+	return 0;
+}
+
+int run_launch(struct run *run)
+{
+	struct axvm_launch launch = { .spec = run->options.spec,
+		                      .fds = run->fds,
+		                      .fds_count = run->fds_count };
+	struct axvm_error error;
+	char path[PATH_MAX];
+	struct timespec now;
+	int r;
+
+	launch.shim = find_shim(run, path);
+	r = axvm_spawn(&launch, &run->vm, &error);
+	if (r < 0) {
+		fprintf(stderr, "axvm run: %s%s\n", error.text,
+		        r == -ENOENT ? " (--shim FILE or AXVM_SHIM say where it is)" : "");
+		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
+	}
+	close_ptr(&run->guest_input_fd);
+	r = open_server(run);
+	if (r) {
+		(void)axvm_vm_signal(run->vm, SIGKILL);
+		return r;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	run->launched_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+	run->progress_wanted = isatty(STDERR_FILENO) && !run->options.quiet;
+	if (run->keys_fd < 0)
+		return 0;
+	r = terminal_enter(&run->terminal, STDIN_FILENO);
+	if (r == 0 && !run->options.quiet)
+		fprintf(stderr, "axvm run: %s: Ctrl-A x stops it, Ctrl-A h lists keys\n",
+		        run->options.spec->vm_id ? run->options.spec->vm_id : "?");
+	return 0;
+}
+
+/* ---- meanwhile ---------------------------------------------------------------------------- */
+
+void run_write_event(struct run *run, const Axvm__V1__Event *event)
+{
+	Axvm__V1__EventStream stream = AXVM__V1__EVENT_STREAM__INIT;
+	Axvm__V1__Event copy = *event, *one = &copy;
+	_cleanup_free_ uint8_t *bytes = NULL;
+
+	if (!run->events)
+		return;
+	switch (run->options.events) {
+	case EVENTS_TEXT:
+		event_print(run->events, event, run->start_ns);
+		break;
+	case EVENTS_JSON:
+		event_print_json(run->events, event);
+		break;
+	case EVENTS_PB:
+		stream.n_events = 1;
+		stream.events = &one;
+		bytes = malloc(axvm__v1__event_stream__get_packed_size(&stream) + 1);
+		if (bytes)
+			(void)fwrite(bytes, 1, axvm__v1__event_stream__pack(&stream, bytes),
+			             run->events);
+		break;
+	case EVENTS_NONE:
+		break;
+	}
+	(void)fflush(run->events);
+}
+
+void run_remember_end(struct run *run, const Axvm__V1__Terminal *terminal)
+{
+	run->ended = true;
+	run->stated_status = terminal->exit_status;
+	snprintf(run->end_text, sizeof(run->end_text), "%s",
+	         terminal->message ? terminal->message : "ended");
+}
+
+/* Resident memory of the shim, huge pages with it: what a launch that populates spends time on. */
+static uint64_t resident_bytes(pid_t pid)
+{
+	unsigned long long kib, sum = 0;
+	char path[64], line[256];
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	status = fopen(path, "re");
+	if (!status)
+		return 0;
+	while (fgets(line, sizeof(line), status))
+		if (sscanf(line, "VmRSS: %llu", &kib) == 1 ||
+		    sscanf(line, "HugetlbPages: %llu", &kib) == 1)
+			sum += kib * KIB;
+	(void)fclose(status);
+	return sum;
+}
+
+void run_show_progress(struct run *run, int64_t now_ms)
+{
+	const Axvm__V1__Memory *memory = run->options.spec->memory;
+	uint64_t total = 0;
+	char have[32], want[32];
+
+	if (now_ms - run->launched_ms < PROGRESS_AFTER_MS || run->ended)
+		return;
+	for (size_t i = 0; memory && i < memory->n_nodes; i++)
+		total += memory->nodes[i]->size_mib * MIB;
+	fprintf(stderr, "\r\033[Kaxvm run: %.1f s, after stage %s: memory %s of %s",
+	        (double)(now_ms - run->launched_ms) / 1000, stage_name((int)run->stage),
+	        format_bytes(resident_bytes(axvm_vm_pid(run->vm)), have, sizeof(have)),
+	        format_bytes(total, want, sizeof(want)));
+	run->progress_shown = true;
+}
+
+void run_clear_progress(struct run *run)
+{
+	if (run->progress_shown)
+		fputs("\r\033[K", stderr);
+	run->progress_shown = false;
+}
+
+/* ---- after -------------------------------------------------------------------------------- */
+
+int run_conclude(struct run *run, int wait_status)
+{
+	const char *id = run->options.spec->vm_id ? run->options.spec->vm_id : "the VM";
+
+	run_clear_progress(run);
+	terminal_leave(&run->terminal);
+	if (WIFSIGNALED(wait_status)) {
+		fprintf(stderr, "axvm run: %s: the shim was ended by signal %d (%s)\n", id,
+		        WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+		return SIGNALLED + WTERMSIG(wait_status);
+	}
+	if (!run->ended)
+		fprintf(stderr, "axvm run: %s: ended with status %d and no last event\n", id,
+		        WEXITSTATUS(wait_status));
+	else if (!run->options.quiet)
+		fprintf(stderr, "axvm run: %s: %s (status %d)\n", id, run->end_text,
+		        WEXITSTATUS(wait_status));
+	return WEXITSTATUS(wait_status);
+}
+
+void run_done(struct run *run)
+{
+	terminal_leave(&run->terminal);
+	server_close(&run->server);
+	close_ptr(&run->keys_fd);
+	close_ptr(&run->guest_input_fd);
+	close_ptr(&run->signal_fd);
+	if (run->events && run->events != stderr)
+		(void)fclose(run->events);
+	axvm_vm_free(run->vm);
+	run->vm = NULL;
+	run_options_done(&run->options);
+}

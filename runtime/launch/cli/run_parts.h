@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* What run.c and run_parts.c share: the VM that `axvm run` serves. */
+#ifndef AXVM_CLI_RUN_PARTS_H
+#define AXVM_CLI_RUN_PARTS_H
+
+#include <stdio.h>
+
+#include "launch/axvm.h"
+#include "launch/cli/run.h"
+#include "launch/cli/server.h"
+#include "launch/cli/terminal.h"
+
+#define RUN_FDS_MAX 1024
+
+struct run {
+	struct run_options options;
+	struct axvm_vm *vm;
+	struct server server;
+	struct terminal terminal;
+	struct escape escape;
+	struct axvm_fd fds[RUN_FDS_MAX];
+	size_t fds_count;
+	FILE *events;       /* where they go, or NULL */
+	int signal_fd;
+	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
+	int guest_input_fd; /* the other end, until the launch */
+	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed;
+	unsigned ends_asked;
+	Axvm__V1__State state;
+	Axvm__V1__Stage stage; /* the last that was completed */
+	uint64_t start_ns;
+	int64_t launched_ms, metrics_due;
+	bool ended; /* there was a terminal event */
+	unsigned stated_status;
+	char end_text[512];
+};
+
+/* Looks at the spec and the terminal: which fds go where, events, signals, the console's size.
+ * 0, or the exit status when stderr says why not. */
+int run_prepare(struct run *run);
+
+/* Starts the shim and opens the control socket. 0, or the exit status as above. */
+int run_launch(struct run *run);
+
+/* The exit status of a shim that has ended, and a sentence on stderr about it. */
+int run_conclude(struct run *run, int wait_status);
+
+void run_done(struct run *run);
+
+void run_send_console_size(struct run *run);
+void run_write_event(struct run *run, const Axvm__V1__Event *event);
+void run_remember_end(struct run *run, const Axvm__V1__Terminal *terminal);
+void run_show_progress(struct run *run, int64_t now_ms);
+void run_clear_progress(struct run *run);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* The control socket.
+ *
+ * A client's bytes go through the shim's own reader of command streams, so its bounds hold here as
+ * well; a client that sends what is no command stream, or that does not take its replies, is
+ * disconnected. Request ids are replaced by unused ones on the way in and put back on the way
+ * out. */
+#include "launch/cli/server.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define TAG_EVENTS 0x0a
+#define HEADER_MAX 6
+#define SEND_BUFFER (512 * 1024)
+
+/* Whether somebody listens at the address. */
+static bool alive(const struct sockaddr_un *address)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+}
+
+static int listen_at(int fd, const struct sockaddr_un *address)
+{
+	mode_t before = umask(0177);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+
+	(void)umask(before);
+	if (r < 0)
+		return r;
+	return listen(fd, SERVER_CLIENTS_MAX) < 0 ? -errno : 0;
+}
+
+int server_open(struct server *server, const char *path, struct axvm_vm *vm)
+{
+	_cleanup_close_ int fd = -1;
+	char folder[SOCKET_PATH_MAX];
+	struct sockaddr_un address;
+	int r = sockets_address(path, &address);
+
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	strcpy(folder, path);
+	if (mkdir(dirname(folder), 0700) < 0 && errno != EEXIST)
+		return -errno;
+	r = listen_at(fd, &address);
+	if (r == -EADDRINUSE && !alive(&address) && unlink(path) == 0)
+		r = listen_at(fd, &address);
+	if (r < 0)
+		return r;
+	strcpy(server->path, path);
+	server->fd = take_fd(&fd);
+	server->vm = vm;
+	server->open = true;
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		server->clients[i].fd = -1;
+	return 0;
+}
+
+static void drop_client(struct server *server, int index)
+{
+	close_ptr(&server->clients[index].fd);
+	for (size_t i = 0; i < SERVER_PENDING_MAX; i++)
+		if (server->pending[i].request_id && server->pending[i].client == index)
+			server->pending[i].client = -1;
+}
+
+void server_close(struct server *server)
+{
+	if (!server->open)
+		return;
+	for (int i = 0; i < SERVER_CLIENTS_MAX; i++)
+		drop_client(server, i);
+	(void)unlink(server->path);
+	close_ptr(&server->fd);
+	server->open = false;
+}
+
+void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS])
+{
+	for (size_t i = 0; i < SERVER_POLLFDS; i++)
+		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
+	if (!server->open)
+		return;
+	fds[0].fd = server->fd;
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		fds[1 + i].fd = server->clients[i].fd;
+}
+
+static void accept_client(struct server *server)
+{
+	int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int size = SEND_BUFFER;
+
+	for (size_t i = 0; fd >= 0 && i < SERVER_CLIENTS_MAX; i++)
+		if (server->clients[i].fd < 0) {
+			(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+			server->clients[i].fd = fd;
+			server->clients[i].stream =
+				(struct stream){ .parser = { .launched = true } };
+			return;
+		}
+	close_ptr(&fd);
+}
+
+static struct server_pending *free_pending(struct server *server)
+{
+	for (size_t i = 0; i < SERVER_PENDING_MAX; i++)
+		if (server->pending[i].request_id == 0)
+			return &server->pending[i];
+	return NULL;
+}
+
+struct serving {
+	struct server *server;
+	int index;
+	bool failed;
+};
+
+static void on_command(const struct stream_command *raw, void *context)
+{
+	struct serving *serving = context;
+	struct server *server = serving->server;
+	struct server_pending *pending = free_pending(server);
+	Axvm__V1__Command *command = NULL;
+	uint64_t theirs;
+
+	if (pending && raw->length == raw->full_length)
+		command = axvm__v1__command__unpack(NULL, raw->length, raw->bytes);
+	if (!command) {
+		serving->failed = true;
+		return;
+	}
+	theirs = command->request_id;
+	command->has_request_id = 0;
+	if (axvm_vm_send(server->vm, command, &pending->request_id) < 0)
+		serving->failed = true;
+	pending->theirs = theirs;
+	pending->client = serving->index;
+	axvm__v1__command__free_unpacked(command, NULL);
+}
+
+static void serve_client(struct server *server, int index)
+{
+	struct server_client *client = &server->clients[index];
+	struct serving serving = { .server = server, .index = index };
+	struct problems problems = { 0 };
+	uint8_t bytes[4096];
+	ssize_t n = recv(client->fd, bytes, sizeof(bytes), 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0 || stream_feed(&client->stream, bytes, (size_t)n, on_command, &serving,
+	                          &problems) < 0 ||
+	    serving.failed)
+		drop_client(server, index);
+}
+
+void server_serve(struct server *server, const struct pollfd fds[SERVER_POLLFDS])
+{
+	if (!server->open)
+		return;
+	for (int i = 0; i < SERVER_CLIENTS_MAX; i++)
+		if (fds[1 + i].revents && fds[1 + i].fd == server->clients[i].fd)
+			serve_client(server, i);
+	if (fds[0].revents)
+		accept_client(server);
+}
+
+static void send_event(struct server *server, int index, const Axvm__V1__Event *event)
+{
+	size_t size = axvm__v1__event__get_packed_size(event), n = 0;
+	_cleanup_free_ uint8_t *bytes = malloc(size + HEADER_MAX);
+
+	if (!bytes)
+		return;
+	bytes[n++] = TAG_EVENTS;
+	for (size_t rest = size;; rest >>= 7) {
+		bytes[n++] = (uint8_t)(rest < 0x80 ? rest : rest | 0x80);
+		if (rest < 0x80)
+			break;
+	}
+	n += axvm__v1__event__pack(event, bytes + n);
+	if (send(server->clients[index].fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)n)
+		drop_client(server, index);
+}
+
+bool server_reply(struct server *server, const Axvm__V1__Event *event)
+{
+	for (size_t i = 0; i < SERVER_PENDING_MAX; i++) {
+		struct server_pending *pending = &server->pending[i];
+		Axvm__V1__Event copy = *event;
+		Axvm__V1__Reply reply = *event->reply;
+
+		if (pending->request_id == 0 || pending->request_id != reply.request_id)
+			continue;
+		reply.request_id = pending->theirs;
+		copy.reply = &reply;
+		pending->request_id = 0;
+		if (pending->client >= 0)
+			send_event(server, pending->client, &copy);
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* The control socket of `axvm run`: passes commands of several clients on, and each reply back. */
+#ifndef AXVM_CLI_SERVER_H
+#define AXVM_CLI_SERVER_H
+
+#include <poll.h>
+
+#include "launch/axvm.h"
+#include "launch/cli/sockets.h"
+#include "shim/stream.h"
+
+#define SERVER_CLIENTS_MAX 8
+#define SERVER_PENDING_MAX 64
+#define SERVER_POLLFDS (1 + SERVER_CLIENTS_MAX)
+
+struct server_client {
+	int fd; /* -1: free */
+	struct stream stream;
+};
+
+/* Zeroed but for what server_open() fills in. */
+struct server {
+	bool open;
+	int fd;
+	char path[SOCKET_PATH_MAX];
+	struct axvm_vm *vm; /* borrowed */
+	struct server_client clients[SERVER_CLIENTS_MAX];
+	/* Commands that the VM has not replied to yet; a client's request ids are its own. */
+	struct server_pending {
+		uint64_t request_id; /* 0: free */
+		uint64_t theirs;
+		int client;
+	} pending[SERVER_PENDING_MAX];
+};
+
+/* Listens at `path`, mode 0600; makes its folder, mode 0700. A socket that nobody listens on any
+ * more is replaced: -EADDRINUSE is one that somebody does. 0 or -errno. `vm` must outlive it. */
+int server_open(struct server *server, const char *path, struct axvm_vm *vm);
+
+/* Unlinks and closes. Accepts a zeroed one. */
+void server_close(struct server *server);
+
+/* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. */
+void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]);
+
+/* Handles what poll(2) has found. */
+void server_serve(struct server *server, const struct pollfd fds[SERVER_POLLFDS]);
+
+/* Sends a reply event to the client that asked. False when it was none of theirs. */
+bool server_reply(struct server *server, const Axvm__V1__Event *event);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* Control sockets: their paths, and asking one. */
+#include "launch/cli/sockets.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/base.h"
+
+#define TAG_COMMANDS 0x12 /* field 2, length-prefixed */
+#define COMMAND_MAX 4096  /* of which a shim takes no more */
+
+int sockets_folder(char path[SOCKET_PATH_MAX])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (!runtime || runtime[0] != '/') {
+		if (geteuid() != 0)
+			return -ENOENT;
+		runtime = "/run";
+	}
+	return snprintf(path, SOCKET_PATH_MAX, "%s/axvm", runtime) < (int)SOCKET_PATH_MAX
+	               ? 0
+	               : -ENAMETOOLONG;
+}
+
+int sockets_path(const char *vm, char path[SOCKET_PATH_MAX])
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				       "0123456789._-";
+	size_t n;
+	int r;
+
+	if (strchr(vm, '/'))
+		return snprintf(path, SOCKET_PATH_MAX, "%s", vm) < (int)SOCKET_PATH_MAX
+		               ? 0
+		               : -ENAMETOOLONG;
+	if (vm[0] == '\0' || vm[0] == '.' || vm[0] == '-' || vm[strspn(vm, alphabet)])
+		return -EINVAL;
+	r = sockets_folder(path);
+	if (r < 0)
+		return r;
+	n = strlen(path);
+	return snprintf(path + n, SOCKET_PATH_MAX - n, "/%s.sock", vm) < (int)(SOCKET_PATH_MAX - n)
+	               ? 0
+	               : -ENAMETOOLONG;
+}
+
+int sockets_address(const char *path, struct sockaddr_un *ret)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	*ret = address;
+	return 0;
+}
+
+int client_open(struct client *client, const char *path)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address;
+	int r = sockets_address(path, &address);
+
+	if (fd < 0)
+		return -errno;
+	if (r < 0)
+		return r;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	client->decoder = axvm_decoder_new();
+	if (!client->decoder)
+		return -ENOMEM;
+	client->fd = take_fd(&fd);
+	return 0;
+}
+
+void client_close(struct client *client)
+{
+	if (!client->decoder)
+		return;
+	close_ptr(&client->fd);
+	axvm_decoder_free(client->decoder);
+	client->decoder = NULL;
+}
+
+pid_t client_peer(const struct client *client)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? -1 : peer.pid;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static int send_command(const struct client *client, const Axvm__V1__Command *command)
+{
+	uint8_t bytes[COMMAND_MAX + 4];
+	size_t size = axvm__v1__command__get_packed_size(command), n = 0;
+
+	if (size > COMMAND_MAX)
+		return -EMSGSIZE;
+	bytes[n++] = TAG_COMMANDS;
+	for (size_t rest = size;; rest >>= 7) {
+		bytes[n++] = (uint8_t)(rest < 0x80 ? rest : rest | 0x80);
+		if (rest < 0x80)
+			break;
+	}
+	n += axvm__v1__command__pack(command, bytes + n);
+	return send(client->fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : -EPIPE;
+}
+
+int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
+               const Axvm__V1__Reply **ret_reply)
+{
+	int64_t until = now_ms() + timeout_ms;
+	const Axvm__V1__Event *event;
+	uint8_t bytes[4096];
+	int r = send_command(client, command);
+
+	if (r < 0)
+		return r == -EPIPE ? -ECONNRESET : r;
+	for (;;) {
+		struct pollfd readable = { .fd = client->fd, .events = POLLIN };
+		ssize_t n;
+
+		while ((r = axvm_decoder_next(client->decoder, &event)) > 0)
+			if (event->body_case == AXVM__V1__EVENT__BODY_REPLY &&
+			    event->reply->request_id == command->request_id) {
+				*ret_reply = event->reply;
+				return 0;
+			}
+		if (r != -EAGAIN)
+			return r;
+		r = poll(&readable, 1, (int)MAX(until - now_ms(), (int64_t)0));
+		if (r == 0)
+			return -ETIMEDOUT;
+		n = r < 0 ? -1 : recv(client->fd, bytes, sizeof(bytes), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ECONNRESET;
+		r = axvm_decoder_feed(client->decoder, bytes, (size_t)n);
+		if (r < 0)
+			return r;
+	}
+}

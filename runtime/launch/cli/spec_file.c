@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* Specs from files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "launch/cli/run.h"
+#include "launch/cli/text.h"
+
+#define FILE_MAX ((size_t)AXVM_MESSAGE_MAX + 64)
+
+int read_whole(const char *path, char **ret, size_t *ret_size)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	_cleanup_close_ int owned = is_stdin ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = is_stdin ? STDIN_FILENO : owned;
+	_cleanup_free_ char *bytes = NULL;
+	size_t size = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	bytes = malloc(FILE_MAX);
+	if (!bytes)
+		return -ENOMEM;
+	do {
+		n = read(fd, bytes + size, FILE_MAX - size);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		size += n > 0 ? (size_t)n : 0;
+	} while (n != 0 && size < FILE_MAX);
+	if (size == FILE_MAX)
+		return -EFBIG;
+	*ret = bytes;
+	*ret_size = size;
+	bytes = NULL;
+	return 0;
+}
+
+static bool is_text(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return dot && (strcmp(dot, ".txtpb") == 0 || strcmp(dot, ".textproto") == 0 ||
+	               strcmp(dot, ".textpb") == 0);
+}
+
+int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret_spec)
+{
+	Axvm__V1__ControlStream *stream = NULL;
+	_cleanup_free_ char *bytes = NULL;
+	struct text_error error = { 0 };
+	size_t size;
+	int r = read_whole(path, &bytes, &size);
+
+	if (r < 0) {
+		fprintf(stderr, "%s: %s: %s\n", who, path,
+		        r == -EFBIG ? "larger than a spec can be (1 MiB)" : strerrordesc_np(-r));
+		return r == -EFBIG ? EX_DATAERR : EX_NOINPUT;
+	}
+	if (is_text(path)) {
+		ProtobufCMessage *message = NULL;
+
+		r = text_parse(bytes, size, &axvm__v1__control_stream__descriptor, &message,
+		               &error);
+		if (r < 0) {
+			fprintf(stderr, "%s: %s:%u: %s\n", who, path, error.line,
+			        r == -ENOMEM ? "out of memory" : error.message);
+			return r == -ENOMEM ? EX_OSERR : EX_DATAERR;
+		}
+		stream = (Axvm__V1__ControlStream *)message;
+	} else {
+		stream = axvm__v1__control_stream__unpack(NULL, size, (const uint8_t *)bytes);
+	}
+	if (!stream || !stream->launch) {
+		fprintf(stderr,
+		        "%s: %s: no launch in it; a spec is an axvm.v1.ControlStream with "
+		        "`launch { ... }`, in text if the name ends in .txtpb (axvm-spec(5))\n",
+		        who, path);
+		if (stream)
+			axvm__v1__control_stream__free_unpacked(stream, NULL);
+		return EX_DATAERR;
+	}
+	*ret_spec = stream->launch;
+	stream->launch = NULL;
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* Any message of the interface as protobuf text or JSON, and text back into a message. */
+#ifndef AXVM_CLI_TEXT_H
+#define AXVM_CLI_TEXT_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/base.h"
+
+/* Text format that `protoc --encode` and text_parse() read back; unset fields are left out. */
+void text_print(FILE *out, const ProtobufCMessage *message);
+
+/* JSON with the field names of the schema, enums by name, 64-bit integers as strings. */
+void text_print_json(FILE *out, const ProtobufCMessage *message);
+
+/* The same on one line. */
+void text_print_json_line(FILE *out, const ProtobufCMessage *message);
+
+struct text_error {
+	unsigned int line; /* from 1 */
+	char message[128];
+};
+
+/* Parses `size` bytes of text into a new message, freed with protobuf_c_message_free_unpacked().
+ * Fields by name, messages in {} or <>, lists in [], # comments, decimal, hexadecimal and octal
+ * numbers, quoted strings with C escapes. -EINVAL with *ret_error filled: unknown field or value, a
+ * number out of range, a single field twice, nesting beyond 16; -ENOMEM. */
+int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *descriptor,
+               ProtobufCMessage **ret, struct text_error *ret_error);
+
+#endif

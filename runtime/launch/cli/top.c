@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm top`: the VMs on this host, side by side.
+ *
+ * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
+ * its child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
+ * names say what they are: *.exits.KIND, and disk.* and net.* with "bytes" in the last part. Rates
+ * are differences of two samples. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "launch/cli/event_text.h"
+#include "launch/cli/sockets.h"
+#include "launch/cli/terminal.h"
+#include "launch/cli/verb.h"
+
+#define VMS_MAX 256
+#define KINDS_MAX 32
+#define KIND_LENGTH 24
+#define ASK_TIMEOUT_MS 500
+#define DEFAULT_INTERVAL_S 2
+#define ONE_SHOT_MS 1000
+
+struct kind {
+	char name[KIND_LENGTH];
+	uint64_t count;
+};
+
+struct sample {
+	char id[65];
+	int64_t taken_ms;
+	pid_t pid;
+	int state; /* -1: does not answer */
+	bool has_metrics;
+	uint64_t cpu_ticks, resident, bytes;
+	struct kind kinds[KINDS_MAX];
+	size_t kinds_count;
+};
+
+struct top {
+	bool once;
+	uint64_t interval_s;
+	struct sample *before, *now; /* VMS_MAX each */
+	size_t before_count, now_count;
+};
+
+static int set_once(void *context, const char *value)
+{
+	(void)value;
+	((struct top *)context)->once = true;
+	return 0;
+}
+
+static int set_interval(void *context, const char *value)
+{
+	if (flags_number(value, 1, 3600, &((struct top *)context)->interval_s) == 0)
+		return 0;
+	fprintf(stderr, "axvm top: --interval %s: seconds, from 1 to 3600\n", value);
+	return EX_USAGE;
+}
+
+static const struct flag rows[] = {
+	{ "once", FLAG_NONE, set_once },
+	{ "interval", FLAG_TEXT, set_interval },
+};
+const struct flags top_flags = { "top", rows, ARRAY_SIZE(rows) };
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* The first line, or -1 bytes. */
+static bool read_line(pid_t pid, const char *file, char *to, size_t size)
+{
+	char path[96];
+	FILE *in;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	in = fopen(path, "re");
+	if (!in)
+		return false;
+	ok = fgets(to, (int)size, in) != NULL;
+	(void)fclose(in);
+	return ok;
+}
+
+/* The shim among the children of the process that listens; the VM's memory is its own. */
+static pid_t find_shim(pid_t parent)
+{
+	char file[64], line[512], comm[32];
+	char *at = line, *end;
+
+	snprintf(file, sizeof(file), "task/%d/children", (int)parent);
+	if (!read_line(parent, file, line, sizeof(line)))
+		return -1;
+	for (long pid; (pid = strtol(at, &end, 10)) > 0 && end > at; at = end)
+		if (read_line((pid_t)pid, "comm", comm, sizeof(comm)))
+			return (pid_t)pid;
+	return -1;
+}
+
+static void read_process(struct sample *sample)
+{
+	unsigned long long user, system, pages;
+	char line[1024];
+	const char *after;
+
+	if (sample->pid <= 0 || !read_line(sample->pid, "stat", line, sizeof(line)))
+		return;
+	/* The name in parentheses may hold anything; fields 14 and 15 are counted from behind it. */
+	after = strrchr(line, ')');
+	if (after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+	                    &system) == 2)
+		sample->cpu_ticks = user + system;
+	if (read_line(sample->pid, "statm", line, sizeof(line)) &&
+	    sscanf(line, "%*u %llu", &pages) == 1)
+		sample->resident = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void count_exit(struct sample *sample, const char *kind, uint64_t value)
+{
+	size_t i = 0;
+
+	while (i < sample->kinds_count && strncmp(sample->kinds[i].name, kind, KIND_LENGTH - 1))
+		i++;
+	if (i == KINDS_MAX)
+		return;
+	if (i == sample->kinds_count) {
+		snprintf(sample->kinds[i].name, KIND_LENGTH, "%.*s", KIND_LENGTH - 1, kind);
+		sample->kinds_count++;
+	}
+	sample->kinds[i].count += value;
+}
+
+static bool is_io(const char *name)
+{
+	const char *last = strrchr(name, '.');
+
+	return (strncmp(name, "disk.", 5) == 0 || strncmp(name, "net.", 4) == 0) &&
+	       strstr(last, "bytes");
+}
+
+static void read_counters(struct sample *sample, const Axvm__V1__MetricsReport *metrics)
+{
+	sample->has_metrics = true;
+	for (size_t i = 0; i < metrics->n_counters; i++) {
+		const char *name = metrics->counters[i]->name;
+		const char *exits = name ? strstr(name, ".exits.") : NULL;
+
+		if (exits)
+			count_exit(sample, exits + strlen(".exits."), metrics->counters[i]->value);
+		else if (name && is_io(name))
+			sample->bytes += metrics->counters[i]->value;
+	}
+}
+
+static void ask(struct sample *sample, struct client *client)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__StopCommand empty = AXVM__V1__STOP_COMMAND__INIT;
+	const Axvm__V1__Reply *reply;
+
+	command.has_request_id = 1;
+	command.request_id = 1;
+	command.what_case = AXVM__V1__COMMAND__WHAT_METRICS;
+	command.stop = &empty; /* as bytes, all commands without fields are alike */
+	if (client_ask(client, &command, ASK_TIMEOUT_MS, &reply) < 0)
+		return;
+	sample->state = reply->has_state ? (int)reply->state : -1;
+	if (reply->metrics)
+		read_counters(sample, reply->metrics);
+}
+
+static bool take_sample(struct sample *sample, const char *folder, const char *file)
+{
+	_cleanup_(client_close) struct client client = { .fd = -1 };
+	char path[SOCKET_PATH_MAX];
+	pid_t peer;
+
+	*sample = (struct sample){ .state = -1 };
+	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path) ||
+	    client_open(&client, path) < 0)
+		return false;
+	snprintf(sample->id, sizeof(sample->id), "%.*s", (int)(strlen(file) - strlen(".sock")), file);
+	peer = client_peer(&client);
+	sample->pid = peer > 0 ? find_shim(peer) : -1;
+	ask(sample, &client);
+	sample->taken_ms = now_ms();
+	read_process(sample);
+	return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct sample *)a)->id, ((const struct sample *)b)->id);
+}
+
+/* What was `now` becomes `before`. */
+static void take_all(struct top *top, const char *folder)
+{
+	struct sample *old = top->before;
+	DIR *dir = opendir(folder);
+	const struct dirent *entry;
+
+	top->before = top->now;
+	top->before_count = top->now_count;
+	top->now = old;
+	top->now_count = 0;
+	while (dir && top->now_count < VMS_MAX && (entry = readdir(dir))) {
+		const char *dot = strrchr(entry->d_name, '.');
+
+		if (dot && strcmp(dot, ".sock") == 0)
+			top->now_count += take_sample(&top->now[top->now_count], folder, entry->d_name);
+	}
+	if (dir)
+		(void)closedir(dir);
+	qsort(top->now, top->now_count, sizeof(*top->now), compare);
+}
+
+static const struct sample *earlier(const struct top *top, const struct sample *sample)
+{
+	for (size_t i = 0; i < top->before_count; i++)
+		if (strcmp(top->before[i].id, sample->id) == 0 && top->before[i].pid == sample->pid)
+			return &top->before[i];
+	return NULL;
+}
+
+static uint64_t kind_before(const struct sample *sample, const char *name)
+{
+	for (size_t i = 0; i < sample->kinds_count; i++)
+		if (strcmp(sample->kinds[i].name, name) == 0)
+			return sample->kinds[i].count;
+	return 0;
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct kind *one = a, *other = b;
+
+	return (one->count < other->count) - (one->count > other->count);
+}
+
+static void print_exits(FILE *out, const struct sample *sample, const struct sample *before,
+                        double seconds)
+{
+	struct kind kinds[KINDS_MAX];
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < sample->kinds_count; i++) {
+		uint64_t was = kind_before(before, sample->kinds[i].name);
+
+		kinds[i] = sample->kinds[i];
+		kinds[i].count = kinds[i].count > was ? kinds[i].count - was : 0;
+		sum += kinds[i].count;
+	}
+	qsort(kinds, sample->kinds_count, sizeof(kinds[0]), by_count);
+	fprintf(out, " %8.0f ", (double)sum / seconds);
+	for (size_t i = 0; i < MIN(sample->kinds_count, (size_t)3) && kinds[i].count > 0; i++)
+		fprintf(out, " %s %.0f", kinds[i].name, (double)kinds[i].count / seconds);
+}
+
+static void print_vm(FILE *out, const struct top *top, const struct sample *sample)
+{
+	const struct sample *before = earlier(top, sample);
+	double ticks = (double)sysconf(_SC_CLK_TCK), seconds;
+	char memory[32], io[32];
+
+	fprintf(out, "%-20.20s %-9s %7d", sample->id,
+	        sample->state < 0 ? "?" : state_name(sample->state), (int)sample->pid);
+	if (!before || sample->taken_ms <= before->taken_ms) {
+		fprintf(out, " %6s %9s\n", "",
+		        format_bytes(sample->resident, memory, sizeof(memory)));
+		return;
+	}
+	seconds = (double)(sample->taken_ms - before->taken_ms) / 1000;
+	fprintf(out, " %6.1f %9s",
+	        100 * (double)(sample->cpu_ticks - before->cpu_ticks) / ticks / seconds,
+	        format_bytes(sample->resident, memory, sizeof(memory)));
+	if (sample->has_metrics) {
+		uint64_t bytes = sample->bytes > before->bytes ? sample->bytes - before->bytes : 0;
+
+		fprintf(out, " %8s/s",
+		        format_bytes((uint64_t)((double)bytes / seconds), io, sizeof(io)));
+		print_exits(out, sample, before, seconds);
+	}
+	fputc('\n', out);
+}
+
+static void print_all(FILE *out, const struct top *top)
+{
+	fprintf(out, "%-20s %-9s %7s %6s %9s %10s %8s  %s\n", "VM", "STATE", "PID", "CPU%", "MEMORY",
+	        "I/O", "EXITS/S", "MOST");
+	for (size_t i = 0; i < top->now_count; i++)
+		print_vm(out, top, &top->now[i]);
+	if (top->now_count == 0)
+		fputs("no VM has a control socket here (`axvm run` makes one)\n", out);
+}
+
+/* Until q, Ctrl-C or the end of the input. */
+static int refresh(struct top *top, const char *folder, FILE *out)
+{
+	struct terminal terminal = { 0 };
+	struct pollfd keys = { .fd = STDIN_FILENO, .events = POLLIN };
+	bool quit = false;
+
+	(void)terminal_enter(&terminal, STDIN_FILENO);
+	while (!quit) {
+		char key = 0;
+
+		take_all(top, folder);
+		fputs("\033[H\033[2J", out);
+		print_all(out, top);
+		if (fflush(out) != 0)
+			break;
+		if (poll(&keys, 1, top->before_count ? (int)top->interval_s * 1000
+		                                     : ONE_SHOT_MS) > 0)
+			quit = read(STDIN_FILENO, &key, 1) <= 0 || key == 'q' || key == 3;
+	}
+	terminal_leave(&terminal);
+	return EX_OK;
+}
+
+int axvm_cmd_top(int argc, char **argv, FILE *out)
+{
+	_cleanup_free_ struct sample *samples = calloc(2 * VMS_MAX, sizeof(*samples));
+	struct top top = { .interval_s = DEFAULT_INTERVAL_S };
+	char folder[SOCKET_PATH_MAX];
+	int words, r;
+
+	r = flags_parse(&top_flags, argc, argv, &top, &words);
+	if (r)
+		return r;
+	if (words > 0 || !samples) {
+		fputs(samples ? verb_find("top")->help : "axvm top: out of memory\n", stderr);
+		return samples ? EX_USAGE : EX_OSERR;
+	}
+	top.before = samples;
+	top.now = samples + VMS_MAX;
+	r = sockets_folder(folder);
+	if (r < 0) {
+		fputs("axvm top: XDG_RUNTIME_DIR is not set, so there is no folder of sockets\n",
+		      stderr);
+		return EX_UNAVAILABLE;
+	}
+	if (!top.once && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO))
+		return refresh(&top, folder, out);
+	take_all(&top, folder);
+	if (top.now_count > 0) {
+		(void)poll(NULL, 0, ONE_SHOT_MS);
+		take_all(&top, folder);
+	}
+	print_all(out, &top);
+	return fflush(out) == 0 ? EX_OK : EX_IOERR;
+}

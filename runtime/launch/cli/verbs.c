@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of verbs, and `axvm help`. */
+#include "launch/cli/verb.h"
+
+#include <string.h>
+#include <sysexits.h>
+
+#include "launch/axvm.h"
+#include "launch/cli/admit.h"
+#include "launch/cli/policy.h"
+#include "launch/cli/probe.h"
+
+static const struct flag probe_rows[] = {
+	{ .name = "table" }, { .name = "json" }, { .name = "text" }, { .name = "binary" }
+};
+static const struct flags probe_flags = { "probe", probe_rows, ARRAY_SIZE(probe_rows) };
+
+static const struct flag admit_rows[] = {
+	{ .name = "profile", .value = FLAG_TEXT },
+	{ .name = "facts", .value = FLAG_FILE },
+	{ .name = "json" },
+};
+static const struct flags admit_flags = { "admit", admit_rows, ARRAY_SIZE(admit_rows) };
+
+static const char *const policy_words[] = { "table", "bpf", "digest", "oci", "raw",  "check",
+	                                    "control", "vcpu", "io", NULL };
+static const char *const shells[] = { "bash", "zsh", NULL };
+
+static int cmd_version(int argc, char **argv, FILE *out)
+{
+	(void)argv;
+	if (argc > 1) {
+		fputs("axvm version: takes no words\n", stderr);
+		return EX_USAGE;
+	}
+	fprintf(out, "axvm %s\n", axvm_version());
+	return fflush(out) == 0 ? EX_OK : EX_IOERR;
+}
+
+static int cmd_help(int argc, char **argv, FILE *out);
+
+static const struct verb table[] = {
+	{ .name = "run",
+	  .summary = "start a VM, with its console on this terminal",
+	  .flags = &run_flags,
+	  .takes_file = true,
+	  .run = axvm_cmd_run,
+	  .help = "usage: axvm run SPEC.txtpb|SPEC.pb [OPTION]...\n"
+	          "       axvm run --kernel FILE [OPTION]...\n"
+	          "  --kernel FILE  --initrd FILE  --cmdline TEXT   Linux: bzImage or ELF\n"
+	          "  --flat FILE             a bare-metal image instead\n"
+	          "  --cpus N[,pin=0-3][,dedicated]                 1 vCPU unless given\n"
+	          "  --memory SIZE[,huge=2M|1G|thp][,populate][,lock]  512M unless given\n"
+	          "  --node N                host NUMA node of the memory\n"
+	          "  --disk FILE[,ro][,direct][,id=ID][,serial=S][,queues=N]\n"
+	          "  --net TAP[,id=ID][,mac=MAC][,mtu=N][,queues=N]\n"
+	          "  --vsock CID  --rng  --balloon  --no-console  --early-console\n"
+	          "  --id NAME  --profile NAME  --report            profile \"xv2\" unless given\n"
+	          "  --pv LIST               kvmclock,eoi,unhalt,tlb,ipi,steal,async_pf; or none\n"
+	          "  --on-exit shutdown|stop|keep                   when this program ends\n"
+	          "  --set TEXT              any field: --set 'cpus { fifo_priority: 1 }'\n"
+	          "  --events text|json|pb|none[:FILE]              what happens, to stderr\n"
+	          "  --metrics-file FILE     for Prometheus' text collector, every 5 s\n"
+	          "  --control-socket PATH|none                     where `axvm ctl` connects\n"
+	          "  --dry-run               print the spec and start nothing\n"
+	          "  --shim FILE  --quiet\n"
+	          "SIGINT or SIGTERM: the power button; again: stop. On a terminal, Ctrl-A h\n"
+	          "lists keys. The exit status is the VM's: 0 off or halted, 32 reset, 33\n"
+	          "triple fault, 34 panic, 36 stopped; 64 to 77 as in sysexits.h. See axvm(1).\n" },
+	{ .name = "ctl",
+	  .summary = "command a running VM",
+	  .flags = &ctl_flags,
+	  .words = ctl_words,
+	  .takes_vm = true,
+	  .run = axvm_cmd_ctl,
+	  .help = "usage: axvm ctl [--json] [--timeout SECONDS] VM|SOCKET COMMAND\n"
+	          "  status                  its state\n"
+	          "  metrics                 its counters and histograms\n"
+	          "  pause, resume           stop its vCPUs and devices for a while\n"
+	          "  shutdown [SECONDS]      press the power button; after that time, stop\n"
+	          "  stop                    end it now\n"
+	          "  balloon SIZE            what the guest is to be left with\n"
+	          "  limit DEVICE [tx] [bytes=N] [ops=N] [burst=N]\n"
+	          "                          bytes and operations a second; nothing: no limit\n"
+	          "  resize DISK             tell the guest the image's new size\n"
+	          "  nmi                     a non-maskable interrupt to every vCPU\n"
+	          "  console-size COLUMNS ROWS\n"
+	          "A VM is named by its id if `axvm run` started it, with its control socket in\n"
+	          "$XDG_RUNTIME_DIR/axvm or /run/axvm. The exit status is 0, that of the error,\n"
+	          "66 when there is no such VM, or 75 when it does not answer in time (10 s).\n" },
+	{ .name = "top",
+	  .summary = "the VMs on this host: CPU, exits, memory, I/O",
+	  .flags = &top_flags,
+	  .run = axvm_cmd_top,
+	  .help = "usage: axvm top [--once] [--interval SECONDS]\n"
+	          "Lists the VMs whose control sockets are in $XDG_RUNTIME_DIR/axvm or\n"
+	          "/run/axvm. On a terminal the list is refreshed, every 2 s unless --interval\n"
+	          "is given; q or Ctrl-C ends it. When piped, or with --once, it is printed\n"
+	          "once, with the rates of one second.\n" },
+	{ .name = "events",
+	  .summary = "decode an event stream",
+	  .flags = &events_flags,
+	  .takes_file = true,
+	  .run = axvm_cmd_events,
+	  .help = "usage: axvm events [--json | --text] [-f | --follow] FILE|-\n"
+	          "Prints what a shim has written to fd 4, one line an event; with --json one\n"
+	          "object a line, with --text protobuf text. --follow waits for more until the\n"
+	          "terminal event. The exit status is 0; 65 when the file is no EventStream or\n"
+	          "ends inside an event.\n" },
+	{ .name = "probe",
+	  .summary = "what this host is",
+	  .flags = &probe_flags,
+	  .run = axvm_cmd_probe,
+	  .help = "usage: axvm probe [--table | --json | --text | --binary]\n"
+	          "Processors, virtualization, NUMA nodes, KVM and its parameters. --text and\n"
+	          "--binary write HostFacts, which `axvm admit --facts` reads.\n" },
+	{ .name = "admit",
+	  .summary = "hold this host against a hardware profile",
+	  .flags = &admit_flags,
+	  .run = axvm_cmd_admit,
+	  .help = "usage: axvm admit [--profile NAME] [--facts FILE] [--json]\n"
+	          "Lists what the profile (xv2 unless given) asks and what the host has. With\n"
+	          "--facts the host is one whose facts were written to a file; \"-\" is standard\n"
+	          "input. The exit status is 0 when admitted, 69 when refused.\n" },
+	{ .name = "plan",
+	  .summary = "what a launch would be given on this host",
+	  .flags = &plan_flags,
+	  .takes_file = true,
+	  .run = axvm_cmd_plan,
+	  .help = "usage: axvm plan SPEC.txtpb|SPEC.pb\n"
+	          "The CPUs, NUMA nodes and APIC ids that a launch of the spec would get here and\n"
+	          "now, decided by the launch's own code, and whether its profile is met. Nothing\n"
+	          "is started. The exit status is 0, 65 for a spec that is not valid, 69 when the\n"
+	          "host is refused or cannot give what is asked.\n" },
+	{ .name = "policy",
+	  .summary = "show the system call policies, and ask them questions",
+	  .words = policy_words,
+	  .run = axvm_cmd_policy,
+	  .help = "usage: axvm policy [table|bpf|digest] [ROLE]\n"
+	          "       axvm policy oci|raw ROLE\n"
+	          "       axvm policy check ROLE SYSCALL [ARG...]\n"
+	          "ROLE: control, vcpu, io. ARG: a number, or a symbol of the policies.\n"
+	          "check: the exit status is 0 when allowed, 1 when denied.\n" },
+	{ .name = "timeline",
+	  .summary = "draw a launch as a picture",
+	  .flags = &timeline_flags,
+	  .takes_file = true,
+	  .run = axvm_cmd_timeline,
+	  .help = "usage: axvm timeline EVENTS.pb|- [--output FILE.svg]\n"
+	          "Draws the stages of a launch from its event stream, a bar a stage, as an SVG\n"
+	          "that needs nothing else. `axvm run --events pb:EVENTS.pb` writes one.\n" },
+	{ .name = "completion",
+	  .summary = "print completion for a shell",
+	  .words = shells,
+	  .run = axvm_cmd_completion,
+	  .help = "usage: axvm completion bash|zsh\n"
+	          "To try it: source <(axvm completion bash)\n" },
+	{ .name = "version",
+	  .summary = "print the version",
+	  .run = cmd_version,
+	  .help = "usage: axvm version\n" },
+	{ .name = "help",
+	  .summary = "explain a verb",
+	  .run = cmd_help,
+	  .help = "usage: axvm help [VERB]\n" },
+};
+
+const struct verb *verbs(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(table);
+	return table;
+}
+
+const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		if (strcmp(table[i].name, name) == 0)
+			return &table[i];
+	return NULL;
+}
+
+static void overview(FILE *out)
+{
+	fputs("usage: axvm VERB [WORD]...\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		fprintf(out, "  %-12s%s\n", table[i].name, table[i].summary);
+	fputs("`axvm VERB --help` explains one; axvm(1) explains all.\n", out);
+}
+
+static int unknown(const char *name)
+{
+	fprintf(stderr, "axvm: there is no verb \"%s\"; `axvm help` lists them\n", name);
+	return EX_USAGE;
+}
+
+static int cmd_help(int argc, char **argv, FILE *out)
+{
+	const struct verb *verb = argc > 1 ? verb_find(argv[1]) : NULL;
+
+	if (argc > 1 && !verb)
+		return unknown(argv[1]);
+	if (verb)
+		fputs(verb->help, out);
+	else
+		overview(out);
+	return fflush(out) == 0 ? EX_OK : EX_IOERR;
+}
+
+int verb_main(int argc, char **argv, FILE *out)
+{
+	char help[] = "help", *only_help[] = { help, NULL };
+	const struct verb *verb;
+
+	if (argc < 2) {
+		overview(stderr);
+		return EX_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return cmd_help(1, only_help, out);
+	verb = verb_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
+	if (!verb)
+		return unknown(argv[1]);
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 || (i == 2 && strcmp(argv[i], "-h") == 0))
+			return cmd_help(2, (char *[]){ help, argv[1], NULL }, out);
+	return verb->run(argc - 1, argv + 1, out);
+}

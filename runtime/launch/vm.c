@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* A launched VM as its launcher holds it: commands out, events in, the end. */
+#include "launch/vm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "shim/version.h"
+
+#define FIELD_COMMANDS 2
+#define WIRE_LENGTH_PREFIXED 2
+#define HEADER_MAX 20
+#define READ_SIZE 16384
+
+const char *axvm_version(void)
+{
+	return AXVM_VERSION;
+}
+
+void axvm_vm_free(struct axvm_vm *vm)
+{
+	if (!vm)
+		return;
+	close_ptr(&vm->control_fd);
+	close_ptr(&vm->event_fd);
+	close_ptr(&vm->pidfd);
+	axvm_decoder_free(vm->decoder);
+	free(vm->queue);
+	free(vm);
+}
+
+pid_t axvm_vm_pid(const struct axvm_vm *vm)
+{
+	return vm->pid;
+}
+
+int axvm_vm_event_fd(const struct axvm_vm *vm)
+{
+	return vm->event_fd;
+}
+
+int axvm_vm_pidfd(const struct axvm_vm *vm)
+{
+	return vm->pidfd;
+}
+
+int axvm_vm_control_fd(const struct axvm_vm *vm)
+{
+	return vm->control_fd;
+}
+
+static size_t put_varint(uint8_t *to, uint64_t value)
+{
+	size_t n = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		to[n++] = (uint8_t)(value | 0x80);
+	to[n++] = (uint8_t)value;
+	return n;
+}
+
+int vm_queue(struct axvm_vm *vm, uint32_t field, const void *bytes, size_t n)
+{
+	size_t kept = vm->queue_end - vm->queue_start, needed = kept + n + HEADER_MAX;
+
+	if (needed > vm->queue_room || vm->queue_start > 0) {
+		uint8_t *moved = malloc(needed);
+
+		if (!moved)
+			return -ENOMEM;
+		if (kept > 0)
+			memcpy(moved, vm->queue + vm->queue_start, kept);
+		free(vm->queue);
+		vm->queue = moved;
+		vm->queue_start = 0;
+		vm->queue_end = kept;
+		vm->queue_room = needed;
+	}
+	vm->queue_end += put_varint(vm->queue + vm->queue_end, field << 3 | WIRE_LENGTH_PREFIXED);
+	vm->queue_end += put_varint(vm->queue + vm->queue_end, n);
+	if (n > 0)
+		memcpy(vm->queue + vm->queue_end, bytes, n);
+	vm->queue_end += n;
+	return 0;
+}
+
+int axvm_vm_flush(struct axvm_vm *vm)
+{
+	while (vm->queue_start < vm->queue_end) {
+		ssize_t n;
+
+		if (vm->control_fd < 0)
+			return -EPIPE;
+		n = send(vm->control_fd, vm->queue + vm->queue_start,
+		         vm->queue_end - vm->queue_start, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
+		vm->queue_start += (size_t)n;
+	}
+	vm->queue_start = vm->queue_end = 0;
+	return 0;
+}
+
+int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id)
+{
+	Axvm__V1__Command copy = *command;
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t size;
+	int r;
+
+	if (vm->control_fd < 0)
+		return -EPIPE;
+	if (!copy.has_request_id || copy.request_id == 0) {
+		copy.has_request_id = 1;
+		copy.request_id = vm->next_request_id;
+	}
+	size = axvm__v1__command__get_packed_size(&copy);
+	if (size > AXVM_MESSAGE_MAX)
+		return -EMSGSIZE;
+	bytes = malloc(size + 1);
+	if (!bytes)
+		return -ENOMEM;
+	(void)axvm__v1__command__pack(&copy, bytes);
+	r = vm_queue(vm, FIELD_COMMANDS, bytes, size);
+	if (r < 0)
+		return r;
+	vm->next_request_id += copy.request_id == vm->next_request_id;
+	r = axvm_vm_flush(vm);
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	if (ret_request_id)
+		*ret_request_id = copy.request_id;
+	return 0;
+}
+
+void axvm_vm_end_commands(struct axvm_vm *vm)
+{
+	close_ptr(&vm->control_fd);
+}
+
+int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
+{
+	uint8_t bytes[READ_SIZE];
+
+	for (;;) {
+		int r = axvm_decoder_next(vm->decoder, ret_event);
+		ssize_t n;
+
+		if (r != -EAGAIN)
+			return r;
+		if (vm->events_ended)
+			return axvm_decoder_pending(vm->decoder) ? -EBADMSG : 0;
+		n = read(vm->event_fd, bytes, sizeof(bytes));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		vm->events_ended = n == 0;
+		r = axvm_decoder_feed(vm->decoder, bytes, (size_t)n);
+		if (r < 0)
+			return r;
+	}
+}
+
+int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status)
+{
+	siginfo_t info = { 0 };
+	int r;
+
+	if (!vm->reaped) {
+		do
+			r = waitid(P_PIDFD, (id_t)vm->pidfd, &info, WEXITED | WNOHANG);
+		while (r < 0 && errno == EINTR);
+		if (r < 0)
+			return -errno;
+		if (info.si_pid == 0)
+			return -EAGAIN;
+		vm->reaped = true;
+		vm->wait_status = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
+		                  : info.si_code == CLD_DUMPED ? info.si_status | WCOREFLAG
+		                                               : info.si_status;
+	}
+	*ret_wait_status = vm->wait_status;
+	return 0;
+}
+
+int axvm_vm_signal(struct axvm_vm *vm, int signal_number)
+{
+	return pidfd_send_signal(vm->pidfd, signal_number, NULL, 0) < 0 ? -errno : 0;
+}

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory policy, parallel population and the proof of placement.
+ *
+ * Population: a worker is a thread pinned to one CPU of a node; the workers of a range claim chunks
+ * of it from an atomic counter, so that a slow one holds up nobody. All threads are created before
+ * the first is let go, since a thread's stack and a page fault want the same mmap lock. */
+#include "machine/numa.h"
+
+#include <errno.h>
+#include <numaif.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define PAGE_4K 4096ULL
+#define PAGE_2M (2 * MIB)
+#define PAGE_1G GIB
+#define CHUNK (64 * MIB)
+#define WORKERS_PER_NODE_MAX 16u
+#define WORKERS_MAX 256
+#define NODE_MASK_BITS 1024
+
+/* The kernel takes maxnode - 1 bits of a mask, hence the word more than is used. */
+struct node_mask {
+	unsigned long words[NODE_MASK_BITS / 64 + 1];
+};
+
+static int mask_of(int host_node, struct node_mask *ret)
+{
+	struct node_mask mask = { { 0 } };
+
+	if (host_node < 0 || host_node >= NODE_MASK_BITS)
+		return -EINVAL;
+	mask.words[host_node / 64] = 1UL << (host_node % 64);
+	*ret = mask;
+	return 0;
+}
+
+int numa_bind_memory(void *start, size_t length, int host_node)
+{
+	struct node_mask mask;
+	int r = mask_of(host_node, &mask);
+
+	if (r < 0)
+		return r;
+	if (syscall(SYS_mbind, start, length, MPOL_BIND, mask.words, NODE_MASK_BITS + 1, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+int numa_prefer(int host_node)
+{
+	struct node_mask mask;
+	int r;
+
+	if (host_node < 0)
+		return syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0) < 0 ? -errno : 0;
+	r = mask_of(host_node, &mask);
+	if (r < 0)
+		return r;
+	if (syscall(SYS_set_mempolicy, MPOL_PREFERRED, mask.words, NODE_MASK_BITS + 1) < 0)
+		return -errno;
+	return 0;
+}
+
+/* ---------------------------------------------------------------------------------- populating */
+
+struct job {
+	const struct numa_range *range;
+	_Atomic size_t next; /* offset of the first chunk that nobody has claimed */
+	_Atomic int error;   /* the first one, positive */
+};
+
+struct worker {
+	pthread_t thread;
+	struct job *job;
+	int cpu; /* -1: wherever the kernel likes */
+	pthread_mutex_t *start;
+};
+
+/* Kernels before 5.14 have no MADV_POPULATE_WRITE. An atomic OR of 0 writes without changing what a
+ * neighbour may be storing. */
+static void touch(char *start, size_t length, uint64_t page_size)
+{
+	for (size_t at = 0; at < length; at += page_size)
+		(void)atomic_fetch_or((_Atomic char *)(void *)(start + at), 0);
+}
+
+static int populate_chunk(const struct numa_range *range, size_t offset, size_t length)
+{
+	char *start = (char *)range->start + offset;
+
+	for (;;) {
+		if (madvise(start, length, MADV_POPULATE_WRITE) == 0)
+			return 0;
+		if (errno == EINVAL && range->page_size == PAGE_4K) {
+			touch(start, length, range->page_size);
+			return 0;
+		}
+		if (errno != EINTR && errno != EAGAIN)
+			return errno;
+	}
+}
+
+static void pin_self(int cpu)
+{
+	unsigned long mask[FACTS_CPUS_MAX / 64] = { 0 };
+
+	if (cpu < 0 || cpu >= FACTS_CPUS_MAX)
+		return;
+	mask[cpu / 64] = 1UL << (cpu % 64);
+	/* A CPU that just went away costs speed, not correctness: the memory is bound. */
+	(void)sched_setaffinity(0, sizeof(mask), (const cpu_set_t *)(const void *)mask);
+}
+
+static void work(struct job *job)
+{
+	const struct numa_range *range = job->range;
+	/* A chunk is never less than a page. */
+	size_t chunk = MAX((size_t)CHUNK, (size_t)range->page_size);
+
+	while (atomic_load_explicit(&job->error, memory_order_relaxed) == 0) {
+		size_t offset = atomic_fetch_add_explicit(&job->next, chunk, memory_order_relaxed);
+		int error, none = 0;
+
+		if (offset >= range->size)
+			return;
+		error = populate_chunk(range, offset, MIN(chunk, range->size - offset));
+		if (error)
+			atomic_compare_exchange_strong(&job->error, &none, error);
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+
+	pin_self(worker->cpu);
+	pthread_mutex_lock(worker->start);
+	pthread_mutex_unlock(worker->start);
+	work(worker->job);
+	return NULL;
+}
+
+/* CPUs of the range's node that this process may use, at most `most`. */
+static unsigned int cpus_of(const struct host_facts *facts, int node, unsigned int most,
+                            int *ret_cpus)
+{
+	unsigned int count = 0;
+
+	for (size_t i = 0; facts && i < facts->cpu_count && count < most; i++)
+		if (facts->cpus[i].online && facts->cpus[i].allowed &&
+		    (node < 0 || facts->cpus[i].node == node))
+			ret_cpus[count++] = (int)facts->cpus[i].id;
+	if (count == 0)
+		ret_cpus[count++] = -1;
+	return count;
+}
+
+/* Creates a job's workers; a thread that cannot be had leaves its work to the others. */
+static size_t staff(struct job *job, const struct host_facts *facts, unsigned int most,
+                    struct worker *workers, size_t room, pthread_mutex_t *start)
+{
+	int cpus[WORKERS_PER_NODE_MAX];
+	size_t chunks = job->range->size / MAX((size_t)CHUNK, (size_t)job->range->page_size) + 1;
+	unsigned int limit = most && most < WORKERS_PER_NODE_MAX ? most : WORKERS_PER_NODE_MAX;
+	size_t wanted = MIN((size_t)cpus_of(facts, job->range->host_node, limit, cpus), chunks);
+	size_t count = 0;
+
+	for (size_t i = 0; i < MIN(wanted, room); i++) {
+		workers[count] = (struct worker){ .job = job, .cpu = cpus[i], .start = start };
+		if (pthread_create(&workers[count].thread, NULL, worker_main, &workers[count]) == 0)
+			count++;
+	}
+	return count;
+}
+
+static uint64_t free_huge(const char *root, int node, uint64_t page_size)
+{
+	char path[160], text[32] = "0";
+	FILE *file;
+
+	snprintf(path, sizeof(path),
+	         "%s/sys/devices/system/node/node%d/hugepages/hugepages-%llukB/"
+	         "free_hugepages",
+	         root ? root : "", node, (unsigned long long)(page_size / KIB));
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	return strtoull(text, NULL, 10);
+}
+
+static int refuse(const struct job *job, struct problems *problems)
+{
+	const struct numa_range *range = job->range;
+	int error = atomic_load(&job->error);
+	char field[PROBLEM_FIELD_MAX], where[48] = "";
+
+	snprintf(field, sizeof(field), "memory.nodes[%u]", range->guest_node);
+	if (range->host_node >= 0)
+		snprintf(where, sizeof(where), " on host node %d", range->host_node);
+	if (range->page_size == PAGE_4K)
+		return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
+		                    "%llu MiB%s could not be populated: %s",
+		                    (unsigned long long)(range->size / MIB), where,
+		                    strerror(error));
+	return problems_add(
+		problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
+		"%llu huge pages of %llu KiB%s asked for, and one was not to be had "
+		"(%llu free there now): %s",
+		(unsigned long long)(range->size / range->page_size),
+		(unsigned long long)(range->page_size / KIB), where,
+		(unsigned long long)(range->host_node < 0
+	                                     ? 0
+	                                     : free_huge(NULL, range->host_node, range->page_size)),
+		strerror(error));
+}
+
+int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
+                  unsigned int threads_per_node, struct problems *problems)
+{
+	pthread_mutex_t start = PTHREAD_MUTEX_INITIALIZER;
+	_cleanup_free_ struct worker *workers = calloc(WORKERS_MAX, sizeof(*workers));
+	struct job jobs[NUMA_RANGES_MAX];
+	size_t threads = 0;
+	int r = 0;
+
+	if (count > NUMA_RANGES_MAX)
+		return -EINVAL;
+	pthread_mutex_lock(&start);
+	for (size_t i = 0; i < count; i++) {
+		jobs[i].range = &ranges[i];
+		atomic_init(&jobs[i].next, 0);
+		atomic_init(&jobs[i].error, 0);
+		if (workers)
+			threads += staff(&jobs[i], facts, threads_per_node, workers + threads,
+			                 WORKERS_MAX - threads, &start);
+	}
+	pthread_mutex_unlock(&start);
+	/* What no thread could be had for is done here; and where all could, this finds nothing
+	 * left. */
+	for (size_t i = 0; i < count && threads < count; i++)
+		work(&jobs[i]);
+	for (size_t i = 0; i < threads; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (size_t i = 0; i < count; i++)
+		if (atomic_load(&jobs[i].error) != 0)
+			r = refuse(&jobs[i], problems);
+	return r;
+}
+
+/* --------------------------------------------------------------------------------- room, before */
+
+/* Kilobytes that ordinary pages can still be had from: free ones and clean page cache, less what
+ * the kernel keeps for itself. */
+static uint64_t free_kib(const char *root, int node)
+{
+	static const char *const rows[] = { "MemFree:", "Active(file):", "Inactive(file):",
+		                            "SReclaimable:" };
+	char path[128], line[256];
+	uint64_t total = 0, sum = 0, reserve;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/meminfo", root ? root : "",
+	         node);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file)) {
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			const char *at = strstr(line, rows[i]);
+
+			/* "Inactive(file):" holds "active(file):", not "Active(file):". */
+			if (at && at[-1] == ' ')
+				sum += strtoull(at + strlen(rows[i]), NULL, 10);
+		}
+		if (strstr(line, "MemTotal:"))
+			total = strtoull(strstr(line, "MemTotal:") + 9, NULL, 10);
+	}
+	fclose(file);
+	reserve = MAX(total / 64, (uint64_t)16 * 1024);
+	return sum > reserve ? sum - reserve : 0;
+}
+
+struct demand {
+	int host_node;
+	uint64_t page_size;
+	uint64_t bytes;
+	uint32_t guest_node; /* the first that asks */
+};
+
+static uint64_t available(const char *root, int node, uint64_t page_size)
+{
+	return page_size == PAGE_4K ? free_kib(root, node) * KIB
+	                            : free_huge(root, node, page_size) * page_size;
+}
+
+static int check_demand(const struct demand *demand, const char *root, struct problems *problems)
+{
+	char field[PROBLEM_FIELD_MAX], where[48], kind[48] = "memory";
+	uint64_t have = 0;
+
+	if (demand->host_node >= 0) {
+		have = available(root, demand->host_node, demand->page_size);
+		snprintf(where, sizeof(where), "host node %d", demand->host_node);
+	} else {
+		for (int node = 0; node < FACTS_NODES_MAX; node++)
+			have += available(root, node, demand->page_size);
+		snprintf(where, sizeof(where), "this host");
+	}
+	if (demand->bytes <= have)
+		return 0;
+	if (demand->page_size != PAGE_4K)
+		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
+		         (unsigned long long)(demand->page_size / KIB));
+	snprintf(field, sizeof(field), "memory.nodes[%u].size_mib", demand->guest_node);
+	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
+	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
+	                    (unsigned long long)(demand->bytes / MIB), kind,
+	                    (unsigned long long)(have / MIB));
+}
+
+int numa_check_free(const struct numa_range *ranges, size_t count, const char *root,
+                    struct problems *problems)
+{
+	struct demand demands[NUMA_RANGES_MAX];
+	size_t used = 0;
+	int r = 0;
+
+	if (count > NUMA_RANGES_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < count; i++) {
+		size_t k = 0;
+
+		while (k < used && (demands[k].host_node != ranges[i].host_node ||
+		                    demands[k].page_size != ranges[i].page_size))
+			k++;
+		if (k == used)
+			demands[used++] = (struct demand){ ranges[i].host_node, ranges[i].page_size,
+				                           0, ranges[i].guest_node };
+		if (__builtin_add_overflow(demands[k].bytes, ranges[i].size, &demands[k].bytes))
+			demands[k].bytes = UINT64_MAX;
+	}
+	for (size_t k = 0; k < used; k++)
+		if (check_demand(&demands[k], root, problems) < 0)
+			r = -ENOMEM;
+	return r;
+}
+
+/* -------------------------------------------------------------------------------- reading back */
+
+#define BATCH 4096
+
+static int count_nodes(const struct numa_range *range, struct numa_counts *counts)
+{
+	_cleanup_free_ void **pages = malloc(BATCH * sizeof(void *));
+	_cleanup_free_ int *status = malloc(BATCH * sizeof(int));
+	size_t total = range->size / range->page_size;
+
+	if (!pages || !status)
+		return -ENOMEM;
+	for (size_t first = 0; first < total; first += BATCH) {
+		size_t n = MIN((size_t)BATCH, total - first);
+
+		for (size_t i = 0; i < n; i++)
+			pages[i] = (char *)range->start + (first + i) * range->page_size;
+		/* Without a list of nodes nothing moves: status tells where each page is. */
+		if (syscall(SYS_move_pages, 0, n, pages, NULL, status, 0) < 0)
+			return -errno;
+		for (size_t i = 0; i < n; i++) {
+			counts->absent_pages += status[i] < 0;
+			counts->remote_pages += status[i] >= 0 && range->host_node >= 0 &&
+			                        status[i] != range->host_node;
+		}
+	}
+	return 0;
+}
+
+/* Bytes of [start, start + size) that transparent huge pages hold: AnonHugePages of its mappings.
+ */
+static uint64_t thp_bytes(const struct numa_range *range)
+{
+	uint64_t first = (uint64_t)(uintptr_t)range->start, last = first + range->size, sum = 0;
+	FILE *file = fopen("/proc/self/smaps", "re");
+	unsigned long from, to;
+	bool inside = false;
+	char line[512];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		unsigned long kib;
+
+		if (sscanf(line, "AnonHugePages: %lu kB", &kib) == 1)
+			sum += inside ? kib * KIB : 0;
+		else if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			inside = from >= first && to <= last;
+	}
+	if (file)
+		fclose(file);
+	return MIN(sum, range->size);
+}
+
+/* Whether mappings lie in the range without a gap and none reaches beyond it. */
+static bool mappings_tile(const struct numa_range *range)
+{
+	uint64_t at = (uint64_t)(uintptr_t)range->start, end = at + range->size;
+	FILE *file = fopen("/proc/self/maps", "re");
+	unsigned long from, to;
+	char line[512];
+
+	while (file && at < end && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2 && from == at)
+			at = to;
+	if (file)
+		fclose(file);
+	return at == end;
+}
+
+/* The kernel's own count for a mapping, " N0=512 N1=3 …", in pages of its kind. */
+static void add_numa_maps_line(const struct numa_range *range, const char *line, uint64_t *present,
+                               uint64_t *remote)
+{
+	for (const char *at = strstr(line, " N"); at; at = strstr(at + 1, " N")) {
+		unsigned long pages;
+		int node;
+
+		if (sscanf(at, " N%d=%lu", &node, &pages) != 2)
+			continue;
+		*present += pages;
+		*remote += range->host_node >= 0 && node != range->host_node ? pages : 0;
+	}
+}
+
+/* Counts by /proc/self/numa_maps: a walk of the page tables in one go, which for huge mappings is a
+ * hundred times cheaper than asking page by page. -ENODATA when the mappings around do not let the
+ * range be told apart. */
+static int count_by_numa_maps(const struct numa_range *range, struct numa_counts *counts)
+{
+	uint64_t start = (uint64_t)(uintptr_t)range->start, present = 0, remote = 0;
+	uint64_t total = range->size / range->page_size;
+	unsigned long from;
+	char line[1024];
+	FILE *file;
+
+	if (!mappings_tile(range))
+		return -ENODATA;
+	file = fopen("/proc/self/numa_maps", "re");
+	if (!file)
+		return -ENODATA;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%lx ", &from) == 1 && from >= start && from - start < range->size)
+			add_numa_maps_line(range, line, &present, &remote);
+	fclose(file);
+	if (present > total)
+		return -ENODATA;
+	counts->absent_pages = total - present;
+	counts->remote_pages = remote;
+	return 0;
+}
+
+int numa_read_back(const struct numa_range *range, struct numa_counts *ret)
+{
+	struct numa_counts counts = { 0 };
+	int r = count_by_numa_maps(range, &counts);
+	uint64_t pages;
+
+	if (r < 0)
+		r = count_nodes(range, &counts);
+	if (r < 0)
+		return r;
+	pages = range->size / range->page_size - counts.absent_pages;
+	if (range->page_size == PAGE_1G) {
+		counts.pages_1g = pages;
+	} else if (range->page_size == PAGE_2M) {
+		counts.pages_2m = pages;
+	} else {
+		uint64_t huge = range->thp ? thp_bytes(range) / PAGE_2M : 0;
+
+		counts.pages_2m = huge;
+		counts.pages_4k = pages - MIN(pages, huge * (PAGE_2M / PAGE_4K));
+	}
+	*ret = counts;
+	return 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest memory on its host node: room checked before, bound before the first touch, populated by
+ * threads on the node, and read back page by page.
+ *
+ * Of libnuma only the header is used. In its static archive even mbind() comes with the whole
+ * library: a constructor that reads /sys and /proc at every launch, and getaddrinfo(). The system
+ * calls are made directly. */
+#ifndef AXVM_MACHINE_NUMA_H
+#define AXVM_MACHINE_NUMA_H
+
+#include "base/problem.h"
+#include "host/facts.h"
+
+#define NUMA_RANGES_MAX 16
+
+/* Part of guest memory, mapped. `page_size` is 4 KiB, 2 MiB or 1 GiB: what the mapping is made of
+ * (4 KiB for transparent huge pages). */
+struct numa_range {
+	void *start;
+	size_t size;
+	uint64_t page_size;
+	bool thp;
+	int host_node; /* -1: not bound */
+	uint32_t guest_node;
+};
+
+/* Pages of one range by where and what they are. */
+struct numa_counts {
+	uint64_t pages_4k, pages_2m, pages_1g;
+	uint64_t remote_pages; /* of the range's page size, off its node */
+	uint64_t absent_pages; /* likewise, not populated */
+};
+
+/* MPOL_BIND for memory not touched yet. `length` bytes, whole pages. -errno of mbind(2). */
+int numa_bind_memory(void *start, size_t length, int host_node);
+
+/* The same for allocations that the calling thread causes, in the kernel too (a vCPU's own state):
+ * preferred, not bound, so that the kernel does not fail for want of one page. -1 undoes it. */
+int numa_prefer(int host_node);
+
+/* Whether each host node can hold what the ranges ask of it, huge pages and ordinary ones counted
+ * apart. Otherwise a PROBLEM_MEMORY_UNAVAILABLE for each node that cannot, naming node, asked and
+ * free, and -ENOMEM. Reads sysfs below `root` (NULL: /). Ranges without a node are checked against
+ * all nodes together. To be called before anything is populated: memory bound to a full node brings
+ * the OOM killer, not an error. */
+int numa_check_free(const struct numa_range *ranges, size_t count, const char *root,
+                    struct problems *problems);
+
+/* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads pinned
+ * to CPUs of the range's node (0: as many as it has, 16 at most); they are gone on return. Contents
+ * are kept. Adds a PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a
+ * huge page that is missing is an error here and not a SIGBUS later. */
+int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
+                  unsigned int threads_per_node, struct problems *problems);
+
+/* Asks the kernel for the node of every page of a populated range: by /proc/self/numa_maps where
+ * the range is told apart there, else page by page. -errno of move_pages(2). Not to be called while
+ * other threads map or unmap. */
+int numa_read_back(const struct numa_range *range, struct numa_counts *ret);
+
+#endif

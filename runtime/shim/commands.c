@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands from fd 3, from a table of what to do for each. */
+#include "shim/commands.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shim/command.h"
+#include "shim/control.h"
+#include "shim/event.h"
+#include "shim/metrics.h"
+#include "shim/shim.h"
+
+static void reply(struct shim *shim, uint64_t request_id, const struct problem *error)
+{
+	struct event_reply event = {
+		.request_id = request_id,
+		.error = error,
+		.stage = shim->stage,
+		.state = shim->lifecycle.state,
+	};
+
+	(void)event_reply(&shim->events, &event);
+}
+
+static int refuse(struct problems *problems, enum problem_code code, const char *field,
+                  const char *message)
+{
+	return problems_add(problems, code, EINVAL, field, "%s", message);
+}
+
+static int wrong_state(struct shim *shim, struct problems *problems, const char *what)
+{
+	return problems_add(problems, PROBLEM_COMMAND_WRONG_STATE, EBUSY, NULL,
+	                    "cannot %s a VM that is %s", what, vm_state_name(shim->lifecycle.state));
+}
+
+static int do_shutdown(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	uint32_t timeout_ms = command->shutdown.has_timeout
+	                              ? command->shutdown.timeout_ms
+	                              : shim->spec.lifecycle.shutdown_timeout_ms;
+
+	if (control_shutdown(shim, timeout_ms, "a command asked for the shutdown") < 0)
+		return wrong_state(shim, problems, "shut down");
+	return 0;
+}
+
+static int do_stop(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	(void)command;
+	(void)problems;
+	control_stop(shim, "a command asked for the stop");
+	return 0;
+}
+
+/* vCPUs first: then no device gets new work, and its thread can finish what it has. */
+static int do_pause(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	if (shim->pause.wanted || lifecycle_happen(&shim->lifecycle, HAPPENS_PAUSE, NULL) < 0)
+		return wrong_state(shim, problems, "pause");
+	shim->pause.wanted = true;
+	shim->pause.reply_due = true;
+	shim->pause.request_id = command->request_id;
+	machine_ask(&shim->machine, MACHINE_PAUSE);
+	commands_settle(shim);
+	return 0;
+}
+
+void commands_settle(struct shim *shim)
+{
+	struct shim_pause *pause = &shim->pause;
+
+	if (!pause->wanted || !machine_all_parked(&shim->machine))
+		return;
+	if (shim->devices.present && !pause->devices_asked) {
+		pause->devices_asked = true;
+		io_loop_pause(&shim->devices.loop);
+	}
+	if (shim->devices.present && io_loop_phase(&shim->devices.loop) != IO_PARKED)
+		return;
+	if (pause->reply_due) {
+		pause->reply_due = false;
+		reply(shim, pause->request_id, NULL);
+	}
+}
+
+void commands_let_go_on(struct shim *shim)
+{
+	struct shim_pause *pause = &shim->pause;
+
+	if (!pause->wanted)
+		return;
+	if (pause->reply_due)
+		reply(shim, pause->request_id, NULL);
+	if (pause->devices_asked)
+		io_loop_resume(&shim->devices.loop);
+	*pause = (struct shim_pause){ 0 };
+	machine_ask(&shim->machine, MACHINE_RUN);
+}
+
+static int do_resume(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	(void)command;
+	if (lifecycle_happen(&shim->lifecycle, HAPPENS_RESUME, NULL) < 0)
+		return wrong_state(shim, problems, "resume");
+	commands_let_go_on(shim);
+	return 0;
+}
+
+static int do_status(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	(void)shim;
+	(void)command;
+	(void)problems;
+	return 0;
+}
+
+static int do_metrics(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	(void)problems;
+	metrics_reply(shim, command->request_id);
+	return 0;
+}
+
+/* NMI by an MSI whose delivery mode says so, to the first local APIC (SDM 3A §11.11). */
+static int do_nmi(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	(void)command;
+	if (!shim->machine.vm.has_apic)
+		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL,
+		              "this VM has no local APICs to take an NMI");
+	if (vm_signal_msi(&shim->machine.vm, LAYOUT_LAPIC, 4u << 8) < 0)
+		return refuse(problems, PROBLEM_KVM_FAILED, NULL, "KVM does not deliver the NMI");
+	return 0;
+}
+
+static int do_balloon(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	struct balloon *balloon = devices_balloon(shim);
+	uint64_t bytes;
+
+	if (!balloon)
+		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
+	if (__builtin_mul_overflow(command->balloon.target_mib, MIB, &bytes) ||
+	    balloon_set_target(balloon, bytes) < 0)
+		return refuse(problems, PROBLEM_COMMAND_INVALID, "balloon.target_mib",
+		              "the target must be at least 1 MiB and at most the guest's memory");
+	return 0;
+}
+
+static int do_limit(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	const struct spec_limit *limit = &command->limit.limit;
+	const struct rate_config rate = {
+		.bytes_per_s = limit->bytes_per_s, .bytes_burst = limit->bytes_burst,
+		.ops_per_s = limit->ops_per_s, .ops_burst = limit->ops_burst,
+	};
+	struct block *disk = devices_disk(shim, command->limit.device_id);
+	struct net *net = devices_net(shim, command->limit.device_id);
+
+	if (disk)
+		block_set_limit(disk, &rate);
+	else if (net)
+		net_set_limit(net, command->limit.transmit, &rate);
+	else
+		return refuse(problems, PROBLEM_COMMAND_INVALID, "limit.device_id",
+		              "there is no disk and no net of that id");
+	return 0;
+}
+
+static int do_resize(struct shim *shim, const struct command *command, struct problems *problems)
+{
+	struct block *disk = devices_disk(shim, command->resize.disk_id);
+	uint64_t bytes = 0;
+
+	if (!disk)
+		return refuse(problems, PROBLEM_COMMAND_INVALID, "resize.disk_id",
+		              "there is no disk of that id");
+	if (block_refresh_capacity(disk, &bytes) < 0)
+		return refuse(problems, PROBLEM_DEVICE_FAILED, "resize.disk_id",
+		              "the image's length is no multiple of the disk's block size");
+	return 0;
+}
+
+static int do_console_size(struct shim *shim, const struct command *command,
+                           struct problems *problems)
+{
+	if (!shim->devices.present || !shim->spec.console.present)
+		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL, "this VM has no console");
+	console_resize(&shim->devices.console, (uint16_t)command->console_size.columns,
+	               (uint16_t)command->console_size.rows);
+	return 0;
+}
+
+/* `replies`: the reply is the command's own business. */
+static const struct command_row {
+	int (*run)(struct shim *shim, const struct command *command, struct problems *problems);
+	bool replies;
+} rows[] = {
+	[COMMAND_SHUTDOWN] = { do_shutdown, false },
+	[COMMAND_STOP] = { do_stop, false },
+	[COMMAND_PAUSE] = { do_pause, true },
+	[COMMAND_RESUME] = { do_resume, false },
+	[COMMAND_STATUS] = { do_status, false },
+	[COMMAND_METRICS] = { do_metrics, true },
+	[COMMAND_BALLOON] = { do_balloon, false },
+	[COMMAND_LIMIT] = { do_limit, false },
+	[COMMAND_RESIZE] = { do_resize, false },
+	[COMMAND_NMI] = { do_nmi, false },
+	[COMMAND_CONSOLE_SIZE] = { do_console_size, false },
+};
+
+void commands_take(const struct stream_command *raw, void *context)
+{
+	struct shim *shim = context;
+	struct command command = { 0 };
+	struct problems problems = { 0 };
+	int r = command_parse(&shim->command_arena, raw, &command, &problems.list[0]);
+
+	if (r < 0)
+		problems.count = 1;
+	else if ((size_t)command.kind >= ARRAY_SIZE(rows) || !rows[command.kind].run)
+		r = refuse(&problems, PROBLEM_COMMAND_INVALID, NULL,
+		           "this VM has nothing that the command could be meant for");
+	else
+		r = rows[command.kind].run(shim, &command, &problems);
+	if (r < 0)
+		reply(shim, command.request_id, &problems.list[0]);
+	else if (!rows[command.kind].replies)
+		reply(shim, command.request_id, NULL);
+}
+
+void commands_refuse_stream(struct shim *shim, const struct problem *problem)
+{
+	reply(shim, 0, problem);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* The control loop.
+ *
+ * The control thread waits in one place, epoll_wait(2), for: fd 3, the wake-up of any other thread,
+ * signals, and room in fd 4. */
+#include "shim/control.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "sandbox/fd_layout.h"
+#include "sandbox/uses.h"
+#include "shim/commands.h"
+#include "shim/event.h"
+#include "shim/sealing.h"
+#include "shim/shim.h"
+
+/* How long a guest that has reported a panic may take to reset or power off by itself. */
+#define PANIC_GRACE_MS 2000
+
+#define NS_PER_MS 1000000ULL
+
+uint64_t control_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+int control_timeout(uint64_t deadline_ns, int timeout_ms)
+{
+	uint64_t now = control_now_ns();
+	uint64_t left_ms;
+
+	if (deadline_ns == 0)
+		return timeout_ms;
+	left_ms = deadline_ns > now ? (deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+	left_ms = MIN(left_ms, (uint64_t)INT_MAX);
+	return timeout_ms < 0 ? (int)left_ms : MIN(timeout_ms, (int)left_ms);
+}
+
+bool control_passed(uint64_t deadline_ns)
+{
+	return deadline_ns != 0 && control_now_ns() >= deadline_ns;
+}
+
+void control_stop(struct shim *shim, const char *why)
+{
+	if (shim->shutdown.stop)
+		return;
+	shim->shutdown.stop = true;
+	shim->shutdown.why = why;
+	(void)lifecycle_happen(&shim->lifecycle, HAPPENS_STOP, why);
+}
+
+int control_shutdown(struct shim *shim, uint32_t timeout_ms, const char *why)
+{
+	struct shim_shutdown *shutdown = &shim->shutdown;
+
+	if (!shim->machine.vm.has_apic) {
+		control_stop(shim, why);
+		return 0;
+	}
+	if (lifecycle_happen(&shim->lifecycle, HAPPENS_SHUTDOWN, why) < 0)
+		return -EBUSY;
+	commands_let_go_on(shim);
+	shutdown->why = why;
+	shutdown->deadline_ns = control_now_ns() + timeout_ms * NS_PER_MS;
+	shutdown->button_pressed = true;
+	acpi_press_power_button(&shim->machine.acpi);
+	return 0;
+}
+
+static void on_signal(struct shim *shim)
+{
+	struct signalfd_siginfo info;
+
+	SANDBOX_USES(control, read, arg0 == SIGNAL_FD);
+	while (read(shim->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SANDBOX_LAUNCHER_DIED)
+			control_stop(shim, "the launcher has died");
+		else if (shim->shutdown.button_pressed)
+			control_stop(shim, "a second signal asked for the end");
+		else
+			(void)control_shutdown(shim, shim->spec.lifecycle.shutdown_timeout_ms,
+			                       "a signal asked for the end");
+	}
+}
+
+static void on_wake(struct shim *shim)
+{
+	uint64_t count;
+
+	SANDBOX_USES(control, read, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
+	(void)!read(shim->wake_fd, &count, sizeof(count));
+	if (sealing_death(shim)) {
+		control_stop(shim, NULL);
+		return;
+	}
+	vm_serve_calls(&shim->machine.vm);
+	devices_serve_control(shim);
+	commands_settle(shim);
+	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
+		shim->shutdown.panicked = true;
+		shim->shutdown.panic_deadline_ns = control_now_ns() + PANIC_GRACE_MS * NS_PER_MS;
+		(void)event_guest_panicked(&shim->events, "the guest's kernel reported a panic");
+	}
+}
+
+static void on_control_end(struct shim *shim)
+{
+	SANDBOX_USES(control, epoll_ctl,
+	             arg0 == EPOLL_FD && arg1 == EPOLL_CTL_DEL && arg2 == CONTROL_FD);
+	shim->control_ended = true;
+	if (!shim->control_is_file)
+		(void)epoll_ctl(shim->epoll_fd, EPOLL_CTL_DEL, CONTROL_FD, NULL);
+	if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_SHUTDOWN)
+		(void)control_shutdown(shim, shim->spec.lifecycle.shutdown_timeout_ms,
+		                       "fd 3 has ended, which means shut down");
+	else if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_STOP)
+		control_stop(shim, "fd 3 has ended, which means stop");
+}
+
+/* Bytes that are no ControlStream end fd 3 like its end does, after a reply that says so: there is
+ * no way to find the next message in them. */
+static void after_reading(struct shim *shim, int r, const struct problems *problems)
+{
+	if (r < 0 && r != -EAGAIN && problems->count > 0)
+		commands_refuse_stream(shim, &problems->list[0]);
+	if (r == 0 || (r < 0 && r != -EAGAIN))
+		on_control_end(shim);
+}
+
+static void on_control(struct shim *shim)
+{
+	struct problems problems = { 0 };
+	int r;
+
+	SANDBOX_USES(control, read, arg0 == CONTROL_FD);
+	r = stream_read(&shim->stream, CONTROL_FD, commands_take, shim, &problems);
+	after_reading(shim, r, &problems);
+}
+
+static void on_event_room(struct shim *shim)
+{
+	(void)event_flush(&shim->events);
+}
+
+/* What epoll_wait(2) reports, by the number in its data. */
+static const struct source {
+	int fd;
+	uint32_t events;
+	void (*ready)(struct shim *);
+} sources[] = {
+	{ CONTROL_WAKE_FD, EPOLLIN, on_wake },
+	{ SIGNAL_FD, EPOLLIN, on_signal },
+	{ CONTROL_FD, EPOLLIN, on_control },
+	/* Edge-triggered: told when room appears, not while there is room. */
+	{ EVENT_FD, EPOLLOUT | EPOLLET, on_event_room },
+};
+
+int control_watch(struct shim *shim)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(sources); i++) {
+		struct epoll_event event = { .events = sources[i].events, .data.u32 = i };
+
+		if (epoll_ctl(shim->epoll_fd, EPOLL_CTL_ADD, sources[i].fd, &event) == 0)
+			continue;
+		/* A regular file is never waited for: fd 3 is read to its end, fd 4 takes all. */
+		if (errno != EPERM)
+			return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
+			                    "cannot watch fd %d: %s", sources[i].fd,
+			                    strerror(errno));
+		if (sources[i].fd == CONTROL_FD)
+			shim->control_is_file = true;
+	}
+	return 0;
+}
+
+void control_begin(struct shim *shim)
+{
+	struct problems problems = { 0 };
+	int r = stream_drain(&shim->stream, commands_take, shim, &problems);
+
+	if (r < 0)
+		after_reading(shim, r, &problems);
+	while (shim->control_is_file && !shim->control_ended)
+		on_control(shim);
+}
+
+void control_turn(struct shim *shim, int timeout_ms)
+{
+	struct epoll_event ready[ARRAY_SIZE(sources)];
+	int n;
+
+	SANDBOX_USES(control, epoll_wait, arg0 == EPOLL_FD);
+	(void)event_flush(&shim->events);
+	n = epoll_wait(shim->epoll_fd, ready, ARRAY_SIZE(sources), timeout_ms);
+	for (int i = 0; i < n; i++)
+		sources[ready[i].data.u32].ready(shim);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The control loop: the one place where the control thread waits, and what it does when woken. */
+#ifndef AXVM_SHIM_CONTROL_H
+#define AXVM_SHIM_CONTROL_H
+
+#include "base/base.h"
+
+struct shim;
+
+/* Has the loop watch fd 3, fd 4, signals and the wake-up. Build stage; -errno with a problem. */
+int control_watch(struct shim *shim);
+
+/* Takes what was read behind the launch, and all of fd 3 where that is a regular file. */
+void control_begin(struct shim *shim);
+
+/* Writes events, waits up to `timeout_ms` (-1: for good) and handles what is ready. */
+void control_turn(struct shim *shim, int timeout_ms);
+
+/* CLOCK_MONOTONIC, nanoseconds. */
+uint64_t control_now_ns(void);
+/* Milliseconds from now to a deadline (0: none), but at most `timeout_ms` (-1: for good). */
+int control_timeout(uint64_t deadline_ns, int timeout_ms);
+/* Whether a deadline (0: none) is over. */
+bool control_passed(uint64_t deadline_ns);
+
+/* Ends the VM as soon as the loop comes round; `why` (static) is for the terminal event. */
+void control_stop(struct shim *shim, const char *why);
+
+/* Presses the power button and starts the clock; a machine without local APICs, which has no
+ * interrupt to tell it by, is stopped. 0, or -EBUSY when the VM's state forbids it. */
+int control_shutdown(struct shim *shim, uint32_t timeout_ms, const char *why);
+
+#endif

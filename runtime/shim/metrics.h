@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Counters of the whole VM, gathered when they are asked for.
+ *
+ * Every counter is kept by the thread whose work it counts and read here without a lock: taking them
+ * costs the vCPUs nothing. */
+#ifndef AXVM_SHIM_METRICS_H
+#define AXVM_SHIM_METRICS_H
+
+#include <stdint.h>
+
+struct shim;
+
+/* Puts the reply to a metrics command. Control thread; allocates nothing. */
+void metrics_reply(struct shim *shim, uint64_t request_id);
+
+/* Puts a metrics event, when shim->spec.metrics_interval_ms has passed since the last. Returns the next
+ * deadline (CLOCK_MONOTONIC ns), or 0 when there is no interval. */
+uint64_t metrics_tick(struct shim *shim);
+
+#endif

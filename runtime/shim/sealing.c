@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* What the shim does with the sandbox: a thread's way into its filter, and a thread's death by it.
+ *
+ * Every thread but the control thread leaves the shared table of descriptors and keeps those of its
+ * role, then takes its filter, counts itself in at the gate and wakes the control thread. That one
+ * waits for descriptors rather than for the gate, so that it also learns of a thread that made a
+ * denied call on the way. It reads everything back, and is the last to be sealed. */
+#include "shim/sealing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/image_pages.h"
+#include "sandbox/fd_layout.h"
+#include "sandbox/landlock.h"
+#include "sandbox/limits.h"
+#include "sandbox/seccomp.h"
+#include "sandbox/verify.h"
+#include "shim/event.h"
+#include "shim/terminal.h"
+
+/* How long the end of a control thread that made a denied call may wait for the lock of the event
+ * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for
+ * ever. */
+#define LOCK_TURNS 10000000
+
+struct span {
+	unsigned first, last;
+};
+
+/* The descriptors each role keeps, in ascending order. */
+static const struct span kept[SANDBOX_ROLE_COUNT][3] = {
+	[SANDBOX_ROLE_VCPU] = {
+		{ CONTROL_WAKE_FD, CONTROL_WAKE_FD },
+		{ VCPU_FD, VCPU_FD },
+		{ IO_WAKE_FD_BASE, IO_WAKE_FD_LAST },
+	},
+	[SANDBOX_ROLE_IO] = {
+		{ CONTROL_WAKE_FD, CONTROL_WAKE_FD },
+		{ IO_WAKE_FD_BASE, IO_WAKE_FD_LAST },
+		{ IO_RING_FD_BASE, IO_RING_FD_LAST },
+	},
+};
+
+static int own_descriptors(enum sandbox_role role, int vcpu_fd)
+{
+	unsigned next = 0;
+
+	if (unshare(CLONE_FILES) < 0)
+		return -errno;
+	if (vcpu_fd >= 0 && dup3(vcpu_fd, VCPU_FD, O_CLOEXEC) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(kept[role]); i++) {
+		const struct span *span = &kept[role][i];
+
+		if (span->first > next && close_range(next, span->first - 1, 0) < 0)
+			return -errno;
+		next = span->last + 1;
+	}
+	return close_range(next, ~0u, 0) < 0 ? -errno : 0;
+}
+
+int seal_thread(struct shim *shim, enum sandbox_role role, int vcpu_fd, struct problems *problems)
+{
+	int r = sandbox_close_files(&shim->sandbox, problems);
+
+	if (r < 0)
+		return r;
+	r = own_descriptors(role, vcpu_fd);
+	if (r < 0)
+		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "a %s thread cannot keep to its own descriptors: %s",
+		                    sandbox_role_name(role), strerrordesc_np(-r));
+	sandbox_death_take_seat(&shim->desk, role);
+	r = sandbox_seccomp_seal(role);
+	if (r < 0)
+		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "a %s thread cannot take its seccomp filter: %s",
+		                    sandbox_role_name(role), strerrordesc_np(-r));
+	return 0;
+}
+
+int sealing_await(struct shim *shim)
+{
+	uint32_t all = 2 * shim->threads;
+
+	while (!gate_reached(&shim->gate, all)) {
+		struct pollfd wake = { .fd = shim->wake_fd, .events = POLLIN };
+		uint64_t count;
+
+		if (sealing_death(shim))
+			return -EPERM;
+		if (poll(&wake, 1, -1) > 0)
+			(void)!read(shim->wake_fd, &count, sizeof(count));
+	}
+	return 0;
+}
+
+static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
+{
+	const struct sandbox *sandbox = &shim->sandbox;
+	const uint32_t vcpus = shim->machine.vcpu_count;
+	const uint32_t threads[SANDBOX_ROLE_COUNT] = {
+		[SANDBOX_ROLE_CONTROL] = 1,
+		[SANDBOX_ROLE_VCPU] = vcpus,
+		[SANDBOX_ROLE_IO] = shim->threads - vcpus,
+	};
+	struct event_sealed_role roles[SANDBOX_ROLE_COUNT];
+	struct event_sealed event = {
+		.threads = seen->threads,
+		.uid = sandbox->uid,
+		.gid = sandbox->gid,
+		.no_new_privs = true, /* sandbox_verify() accepts nothing else of these three */
+		.dumpable = false,
+		.capabilities_empty = true,
+		.landlock_abi = sandbox->landlock_abi,
+		.policy_sha256 = sandbox_policies_digest_hex,
+		.namespaces = seen->namespaces,
+		.namespaces_count = seen->namespaces_count,
+		.not_available = sandbox->not_available,
+		.not_available_count = sandbox->not_available_count,
+		.roles = roles,
+		.fds = seen->fds,
+		.fds_count = seen->fds_count,
+	};
+
+	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++)
+		if (threads[role] > 0)
+			roles[event.roles_count++] = (struct event_sealed_role){
+				.role = sandbox_role_name(role),
+				.threads = threads[role],
+				.instructions = sandbox_filters[role].count,
+			};
+	return event_sealed(&shim->events, &event);
+}
+
+/* Each vCPU thread has taken its vCPU into a table of its own. */
+static void close_vcpus(struct shim *shim)
+{
+	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++)
+		close_ptr(&shim->machine.vcpus[i].shared_fd);
+}
+
+int sealing_finish(struct shim *shim)
+{
+	struct sandbox_seen seen;
+	int r;
+
+	close_vcpus(shim);
+	r = sandbox_verify(&shim->sandbox, shim->threads, &seen, &shim->problems);
+
+	if (r == 0)
+		r = sandbox_close_files(&shim->sandbox, &shim->problems);
+	sandbox_close_proc(&shim->sandbox);
+	if (r == 0)
+		r = sandbox_freeze_limits(&shim->problems);
+	if (r < 0)
+		return r;
+	image_forget_pages();
+	sandbox_death_take_seat(&shim->desk, SANDBOX_ROLE_CONTROL);
+	r = sandbox_seccomp_seal(SANDBOX_ROLE_CONTROL);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "the control thread cannot take its seccomp filter: %s",
+		                    strerrordesc_np(-r));
+	/* What does not fit is dropped and counted like any event. */
+	(void)put_sealed(shim, &seen);
+	return 0;
+}
+
+/* The first problem gives the exit status, and this one outweighs all others. */
+static void put_first(struct problems *problems, const struct problem *problem)
+{
+	size_t keep = MIN(problems->count, (size_t)PROBLEMS_MAX - 1);
+
+	problems->not_listed += problems->count - keep;
+	memmove(&problems->list[1], &problems->list[0], keep * sizeof(problems->list[0]));
+	problems->list[0] = *problem;
+	problems->count = keep + 1;
+}
+
+static void note(struct shim *shim, const struct sandbox_death *death)
+{
+	struct problem problem = { .code = PROBLEM_SANDBOX_VIOLATION, .error_number = EPERM };
+
+	(void)sandbox_death_format(death, problem.message, sizeof(problem.message));
+	put_first(&shim->problems, &problem);
+	shim->death = death;
+}
+
+bool sealing_death(struct shim *shim)
+{
+	const struct sandbox_death *death = sandbox_death_pending(&shim->desk);
+
+	if (death && !shim->death)
+		note(shim, death);
+	return death != NULL;
+}
+
+/* The control thread's own denied call, inside its handler. It may have been made with the writer's
+ * lock held: then there is no event, and the status alone tells. */
+static void report_own(const struct sandbox_death *death, void *cookie)
+{
+	struct shim *shim = cookie;
+
+	if (!event_writer_wait_idle(&shim->events, LOCK_TURNS))
+		return;
+	note(shim, death);
+	(void)terminal_emit(shim, shim->running ? OUTCOME_RUNTIME_FAILED : OUTCOME_LAUNCH_FAILED);
+	(void)event_finish(&shim->events, EVENT_FINISH_MS);
+}
+
+int sealing_prepare(struct shim *shim)
+{
+	int r;
+
+	shim->desk.report = report_own;
+	shim->desk.cookie = shim;
+	shim->desk.exit_status = problem_class_of(PROBLEM_SANDBOX_VIOLATION)->exit_status;
+	r = sandbox_death_install(&shim->desk);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "cannot install the handler of denied calls: %s",
+		                    strerrordesc_np(-r));
+	return 0;
+}

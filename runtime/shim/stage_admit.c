@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* Stage admit: the host held against the profile, and the plan of who runs where. */
+#include <errno.h>
+#include <string.h>
+
+#include "machine/kvm.h"
+#include "shim/event.h"
+#include "shim/plan.h"
+#include "shim/shim.h"
+
+static size_t rows_of(const struct verdict *verdict, struct event_requirement *ret_rows)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < verdict->count; i++) {
+		const struct verdict_row *row = &verdict->rows[i];
+
+		if (row->met)
+			continue;
+		ret_rows[count++] = (struct event_requirement){
+			.name = row->name, .asked = row->asked, .found = row->found,
+			.met = row->met, .waived = row->waived,
+		};
+	}
+	return count;
+}
+
+static bool is_about_kvm(const char *requirement)
+{
+	return strncmp(requirement, "kvm", 3) == 0;
+}
+
+/* Whether more is wrong than /dev/kvm, for which stage acquire has sharper words and does not stop at
+ * it. */
+static bool is_unmet(const struct verdict *verdict)
+{
+	for (size_t i = 0; i < verdict->count; i++)
+		if (!verdict->rows[i].met && !is_about_kvm(verdict->rows[i].name))
+			return true;
+	return false;
+}
+
+static int refuse(struct shim *shim)
+{
+	struct event_requirement rows[PROFILE_NAMES_MAX] = { 0 };
+	size_t count = rows_of(&shim->verdict, rows);
+	int fd = -1;
+
+	(void)event_host_refused(&shim->events, shim->profile.name, rows, count);
+	if (kvm_open(&fd, &shim->problems) == 0)
+		close(fd);
+	for (size_t i = 0; i < count; i++)
+		if (!is_about_kvm(rows[i].name))
+			problems_add(&shim->problems, PROBLEM_HOST_REFUSED, ENOTSUP, "profile",
+			             "profile %s asks for %s: %s; this host has: %s",
+			             shim->profile.name, rows[i].name, rows[i].asked,
+			             rows[i].found);
+	return -ENOTSUP;
+}
+
+/* Requires: a spec.
+ * Does: probe the host and hold it against the profile; list all that is unmet; plan the placement.
+ * Must not: keep anything open. */
+int stage_admit(struct shim *shim)
+{
+	int r;
+
+	shim->facts = facts_new();
+	r = shim->facts ? facts_probe_quick(shim->facts, NULL) : -ENOMEM;
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "cannot tell what this host is: %s", strerror(-r));
+	r = profile_load(shim->spec.profile, &shim->profile);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "profile",
+		                    "there is no profile \"%s\"", shim->spec.profile);
+	r = admit(shim->facts, &shim->profile, &shim->verdict);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "profile",
+		                    "profile %s asks for what nobody can check", shim->profile.name);
+	if (is_unmet(&shim->verdict) && shim->spec.admission == SPEC_ENFORCE)
+		return refuse(shim);
+	(void)verdict_waive(&shim->verdict);
+	return plan_machine(shim);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* Stage confine: everything that is taken from the one thread before there are more.
+ *
+ * Theory of operation. Credentials, securebits, Landlock and namespaces belong to a thread and are
+ * inherited by those it creates. While there is one thread, one call is enough for all; so the
+ * steps come after the last open and before the first pthread_create().
+ *
+ * The order follows from what a step needs:
+ *   - /proc is opened first, because later there is none: what is read back is read through it;
+ *   - limits that only a process with capabilities may raise are raised while it has them;
+ *   - the user namespace, when there is one, comes with the others in a single unshare(2), and
+ *     gives an ordinary user the capabilities, over those namespaces alone, that the next steps
+ *     need;
+ *   - the bounding set and the securebits need CAP_SETPCAP, the root needs CAP_SYS_ADMIN, the ids
+ *     need CAP_SETUID and CAP_SETGID; so capabilities go after these;
+ *   - a change of ids undoes "not dumpable" and the parent-death signal: attributes come after it;
+ *   - Landlock is last, as it forbids what the others do.
+ *
+ * No step walks a path below a directory that another user can write (the class of CVE-2026-1386):
+ * the only paths are "/proc/self", "/" and ".".
+ *
+ * A step that fails fails the launch. The one exception is an ordinary user: what root alone can do
+ * is left out and named. capabilities(7), credentials(7), landlock(7), namespaces(7), prctl(2). */
+#include "sandbox/confine.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandbox/capabilities.h"
+#include "sandbox/landlock.h"
+#include "sandbox/limits.h"
+#include "sandbox/namespaces.h"
+#include "sandbox/proc.h"
+#include "sandbox/step.h"
+
+#ifndef PR_SET_MDWE /* Linux 6.3 */
+#define PR_SET_MDWE 65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+void sandbox_not_available(struct sandbox *sandbox, const char *name)
+{
+	if (sandbox->not_available_count < SANDBOX_NOT_AVAILABLE_MAX)
+		sandbox->not_available[sandbox->not_available_count++] = name;
+}
+
+/* Requires: /proc is proc(5), and readable.
+ * Does: keep /proc/self, note the launcher's namespaces and filters, and what this process may do.
+ * Must not: trust a /proc that is something else. */
+static int look(struct sandbox *sandbox, struct problems *problems)
+{
+	struct sandbox_status status;
+	int r = proc_open(&sandbox->proc_fd, problems);
+
+	if (r < 0)
+		return r;
+	r = proc_read_status(sandbox->proc_fd, "status", &status, problems);
+	if (r < 0)
+		return r;
+	sandbox->inherited_filters = status.seccomp_filters;
+	sandbox->privileged = sandbox_has_capabilities(&status);
+	sandbox->uid = getuid();
+	sandbox->gid = getgid();
+	return namespaces_note(sandbox, problems);
+}
+
+/* Requires: CAP_SETUID, CAP_SETGID.
+ * Does: drop the supplementary groups, take the ids of the spec: real, effective, saved, of files.
+ * Must not: leave a way back: that is tried once the capabilities are gone (stay_down). */
+static int take_ids(struct sandbox *sandbox, struct problems *problems)
+{
+	const struct sandbox_config *config = &sandbox->config;
+	gid_t gid = config->has_gid ? config->gid : SANDBOX_DEFAULT_ID;
+	uid_t uid = config->has_uid ? config->uid : SANDBOX_DEFAULT_ID;
+
+	if (!sandbox->privileged) {
+		sandbox_not_available(sandbox, "uid and gid of its own");
+		if (getgroups(0, NULL) > 0)
+			sandbox_not_available(sandbox, "dropping supplementary groups");
+		return 0;
+	}
+	if (setgroups(0, NULL) < 0)
+		return step_failed(problems, "cannot drop the supplementary groups");
+	if (setresgid(gid, gid, gid) < 0)
+		return step_failed(problems, "cannot take the gid");
+	if (setresuid(uid, uid, uid) < 0)
+		return step_failed(problems, "cannot take the uid");
+	sandbox->uid = uid;
+	sandbox->gid = gid;
+	return 0;
+}
+
+/* Requires: no capabilities, the final ids.
+ * Does: try to go back to root, which must fail, in each of the ways there are.
+ * Must not: accept another refusal than "not permitted" or "no such id". */
+static int stay_down(struct sandbox *sandbox, struct problems *problems)
+{
+	uid_t real, effective, saved;
+	gid_t real_gid, effective_gid, saved_gid;
+
+	if (sandbox->privileged || sandbox->namespaced || sandbox->uid != 0) {
+		if (setresuid(0, 0, 0) == 0 || setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
+			return step_differs(problems, "the process can become uid 0 again");
+		if (errno != EPERM && errno != EINVAL)
+			return step_failed(problems, "cannot tell whether uid 0 is out of reach");
+		if (sandbox->gid != 0 && setresgid(0, 0, 0) == 0)
+			return step_differs(problems, "the process can become gid 0 again");
+	}
+	if (setgroups(0, NULL) == 0)
+		return step_differs(problems, "the process can still set its groups");
+	if (getresuid(&real, &effective, &saved) < 0 ||
+	    getresgid(&real_gid, &effective_gid, &saved_gid) < 0)
+		return step_failed(problems, "cannot read the ids");
+	if (real != effective || real != saved || real_gid != effective_gid ||
+	    real_gid != saved_gid)
+		return step_differs(problems, "the real, effective and saved ids are not the same");
+	return 0;
+}
+
+/* Requires: the final ids, since a change of ids makes the process dumpable as far as
+ * fs.suid_dumpable says, and forgets the parent-death signal.
+ * Does: not dumpable; no mapping that is or becomes both writable and executable; the launcher's
+ * death told by a signal.
+ * Must not: miss a launcher that died before the signal was asked for. */
+static int set_attributes(struct sandbox *sandbox, struct problems *problems)
+{
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return step_failed(problems, "cannot make the process undumpable");
+	if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
+		sandbox->writes_refused_exec = true;
+	else if (errno == EINVAL)
+		sandbox_not_available(sandbox, "memory-deny-write-execute (Linux 6.3)");
+	else
+		return step_failed(problems, "cannot deny writable and executable memory");
+	if (!sandbox->config.stop_with_launcher)
+		return 0;
+	if (prctl(PR_SET_PDEATHSIG, SANDBOX_LAUNCHER_DIED, 0, 0, 0) < 0)
+		return step_failed(problems, "cannot ask for news of the launcher's death");
+	if (getppid() != sandbox->launcher && raise(SANDBOX_LAUNCHER_DIED) != 0)
+		return step_failed(problems, "cannot tell of the launcher's death");
+	return 0;
+}
+
+static const struct step {
+	const char *name;
+	int (*take)(struct sandbox *sandbox, struct problems *problems);
+} steps[] = {
+	{ "look", look },
+	{ "limits", limits_before_threads },
+	{ "namespaces", namespaces_leave },
+	{ "bounds", capabilities_bound },
+	{ "root", namespaces_empty_root },
+	{ "ids", take_ids },
+	{ "capabilities", capabilities_drop },
+	{ "stay-down", stay_down },
+	{ "attributes", set_attributes },
+	{ "landlock", landlock_restrict },
+};
+static_assert(ARRAY_SIZE(steps) <= SANDBOX_STEPS_MAX, "a place for the time of each step");
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+const char *sandbox_confine_step(size_t index)
+{
+	return index < ARRAY_SIZE(steps) ? steps[index].name : NULL;
+}
+
+int sandbox_confine(struct sandbox *sandbox, const struct sandbox_config *config,
+                    struct problems *problems)
+{
+	sandbox->config = *config;
+	sandbox->proc_fd = sandbox->landlock_fd = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		uint64_t start = now_ns();
+		int r = steps[i].take(sandbox, problems);
+
+		sandbox->step_ns[i] = now_ns() - start;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

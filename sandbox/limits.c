@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* Resource limits, in two tables: one for stage confine, one for stage seal.
+ *
+ * A limit on what later stages still need is set in the second: threads are started after confine,
+ * and a vCPU is a descriptor. Seccomp forbids what these limits forbid; they hold as well where a
+ * filter cannot look, in what io_uring does.
+ *
+ * RLIMIT_NPROC is left alone. The kernel starts threads of its own in the process after the seal:
+ * workers of an io_uring, and since Linux 6.13 KVM's recovery of huge pages, on the first KVM_RUN,
+ * which fails with EAGAIN for ever at a limit of 0. Any other number would be one for all processes
+ * of the uid, which VMs may share. What denies new threads is seccomp.
+ *
+ * RLIMIT_NOFILE is 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4 is
+ * one. */
+#include "sandbox/limits.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "sandbox/fd_layout.h"
+#include "sandbox/proc.h"
+#include "sandbox/step.h"
+
+struct limit {
+	int resource;
+	rlim_t value;
+	const char *set, *read_back;
+};
+
+static const struct limit confine_limits[] = {
+	{ RLIMIT_CORE, 0, "cannot rule out core dumps", "core dumps are allowed" },
+	{ RLIMIT_MSGQUEUE, 0, "cannot rule out message queues", "message queues are allowed" },
+};
+
+static const struct limit seal_limits[] = {
+	{ RLIMIT_NOFILE, 1, "cannot rule out new descriptors", "new descriptors are allowed" },
+	{ RLIMIT_MEMLOCK, 0, "cannot rule out more locked memory", "more memory could be locked" },
+};
+
+static int set_limits(const struct limit *limits, size_t count, struct problems *problems)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct rlimit value = { limits[i].value, limits[i].value };
+
+		if (setrlimit((__rlimit_resource_t)limits[i].resource, &value) < 0)
+			return step_failed(problems, limits[i].set);
+	}
+	return 0;
+}
+
+static int check_limits(const struct limit *limits, size_t count, struct problems *problems)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct rlimit found;
+
+		if (getrlimit((__rlimit_resource_t)limits[i].resource, &found) < 0)
+			return step_failed(problems, "cannot read a limit");
+		if (found.rlim_cur > limits[i].value || found.rlim_max > limits[i].value)
+			return step_differs(problems, limits[i].read_back);
+	}
+	return 0;
+}
+
+/* What a descriptor means for the limit on file sizes: the largest file is the limit, RLIM_INFINITY
+ * for what grows by nature: what is appended to, events and diagnostics. */
+static int consider(uint32_t number, void *context, struct problems *problems)
+{
+	rlim_t *most = context;
+	int fd = (int)number;
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return step_failed(problems, "cannot examine a descriptor");
+	if ((flags & O_ACCMODE) == O_RDONLY || flags & O_PATH)
+		return 0;
+	if (S_ISBLK(st.st_mode))
+		*most = RLIM_INFINITY;
+	else if (S_ISREG(st.st_mode) &&
+	         (flags & O_APPEND || fd <= STDERR_FD || fd == EVENT_FD))
+		*most = RLIM_INFINITY;
+	else if (S_ISREG(st.st_mode))
+		*most = MAX(*most, (rlim_t)st.st_size);
+	return 0;
+}
+
+static int limit_file_size(const struct sandbox *sandbox, struct problems *problems)
+{
+	struct rlimit limit;
+	rlim_t most = 0;
+	int r = proc_each(sandbox->proc_fd, "fd", consider, &most, problems);
+
+	if (r < 0)
+		return r;
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return step_failed(problems, "cannot read the limit on file sizes");
+	/* RLIM_INFINITY is the largest rlim_t. */
+	limit.rlim_max = MIN(limit.rlim_max, most);
+	limit.rlim_cur = MIN(limit.rlim_cur, most);
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return step_failed(problems, "cannot limit file sizes");
+	return 0;
+}
+
+int limits_before_threads(struct sandbox *sandbox, struct problems *problems)
+{
+	int r = set_limits(confine_limits, ARRAY_SIZE(confine_limits), problems);
+
+	return r < 0 ? r : limit_file_size(sandbox, problems);
+}
+
+int sandbox_freeze_limits(struct problems *problems)
+{
+	int r = set_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
+
+	if (r == 0)
+		r = check_limits(confine_limits, ARRAY_SIZE(confine_limits), problems);
+
+	return r < 0 ? r : check_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
+}

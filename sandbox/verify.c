@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* The read-back: what the kernel says of every thread once all but the control thread are sealed.
+ *
+ * Nothing here trusts what a step returned: thread by thread, proc(5) is read and compared. The
+ * control thread reads, so it cannot be sealed yet: of its own filter it has the word of seccomp(2)
+ * alone, of everything else its status speaks as those of the others do. */
+#include "sandbox/verify.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sandbox/capabilities.h"
+#include "sandbox/fd_layout.h"
+#include "sandbox/namespaces.h"
+#include "sandbox/proc.h"
+#include "sandbox/step.h"
+
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+#define SECCOMP_FILTER 2 /* proc_pid_status(5) */
+
+struct walk {
+	const struct sandbox *sandbox;
+	uint32_t uid, gid;     /* as they are seen in the process's own user namespace */
+	uint32_t process;      /* the control thread, as /proc counts */
+	uint32_t sealed;       /* seen so far */
+	uint32_t pid_levels;
+	struct sandbox_seen *seen;
+};
+
+static bool all_are(const uint32_t ids[static 4], uint32_t id)
+{
+	return ids[0] == id && ids[1] == id && ids[2] == id && ids[3] == id;
+}
+
+/* The rules that hold for every thread: what is wrong, or NULL. */
+static const char *wrong_with(const struct walk *walk, const struct sandbox_status *status)
+{
+	const struct sandbox *sandbox = walk->sandbox;
+	const struct {
+		bool wrong;
+		const char *what;
+	} rules[] = {
+		{ status->effective || status->permitted || status->inheritable || status->ambient,
+		  "a thread has a capability" },
+		{ status->bounding && (sandbox->privileged || sandbox->namespaced),
+		  "a thread has a capability in its bounding set" },
+		{ status->no_new_privs != 1, "a thread may gain privileges" },
+		{ !all_are(status->uid, walk->uid), "a thread has another uid" },
+		{ !all_are(status->gid, walk->gid), "a thread has another gid" },
+		{ status->has_groups && sandbox->privileged, "a thread has supplementary groups" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		if (rules[i].wrong)
+			return rules[i].what;
+	return NULL;
+}
+
+static const char *wrong_with_filter(const struct walk *walk, const struct sandbox_status *status)
+{
+	uint32_t inherited = walk->sandbox->inherited_filters;
+
+	if (status->thread == status->process)
+		return status->seccomp_filters == inherited
+		               ? NULL : "the control thread is under a filter already";
+	if (status->seccomp != SECCOMP_FILTER || status->seccomp_filters != inherited + 1)
+		return "a thread is not under one filter of its own";
+	return NULL;
+}
+
+/* A sealed thread has a table of its own, and in it nothing of the spec's or the launcher's. */
+static int check_own_fd(uint32_t number, void *context, struct problems *problems)
+{
+	(void)context;
+	if (number < INTERNAL_FD_BASE || number > INTERNAL_FD_LAST || number == VM_FD)
+		return step_differs(problems, "a thread has a descriptor that is not its own");
+	return 0;
+}
+
+static int check_thread(uint32_t thread, void *context, struct problems *problems)
+{
+	struct walk *walk = context;
+	struct sandbox_status status;
+	const char *wrong;
+	char path[32];
+	int r;
+
+	snprintf(path, sizeof(path), "task/%u/status", thread);
+	r = proc_read_status(walk->sandbox->proc_fd, path, &status, problems);
+	if (r < 0)
+		return r;
+	wrong = wrong_with(walk, &status);
+	if (!wrong)
+		wrong = wrong_with_filter(walk, &status);
+	if (wrong)
+		return step_differs(problems, wrong);
+	walk->seen->threads++;
+	if (status.thread == status.process) {
+		walk->pid_levels = status.pid_levels;
+		return 0;
+	}
+	walk->sealed++;
+	snprintf(path, sizeof(path), "task/%u/fd", thread);
+	return proc_each(walk->sandbox->proc_fd, path, check_own_fd, NULL, problems);
+}
+
+static int check_fd(uint32_t number, void *context, struct problems *problems)
+{
+	struct walk *walk = context;
+	struct sandbox_seen *seen = walk->seen;
+	struct stat st;
+	int fd = (int)number;
+
+	if (fd == walk->sandbox->proc_fd || fd == walk->sandbox->landlock_fd)
+		return 0;
+	if (number > INTERNAL_FD_LAST || seen->fds_count == SANDBOX_FDS_MAX)
+		return step_differs(problems, "a descriptor is open beyond the fixed layout");
+	if (fstat(fd, &st) < 0)
+		return step_failed(problems, "cannot examine a descriptor");
+	if (S_ISDIR(st.st_mode))
+		return step_differs(problems, "a directory is open, and is a way out of the root");
+	seen->fds[seen->fds_count++] = number;
+	return 0;
+}
+
+static int check_attributes(const struct sandbox *sandbox, struct problems *problems)
+{
+	int launcher_signal = 0;
+
+	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		return step_differs(problems, "the process is dumpable");
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		return step_differs(problems, "the process may gain privileges");
+	if (sandbox->writes_refused_exec &&
+	    prctl(PR_GET_MDWE, 0, 0, 0, 0) != PR_MDWE_REFUSE_EXEC_GAIN)
+		return step_differs(problems, "memory may become writable and executable");
+	if (prctl(PR_GET_PDEATHSIG, &launcher_signal, 0, 0, 0) < 0)
+		return step_failed(problems, "cannot read the parent-death signal");
+	if (launcher_signal != (sandbox->config.stop_with_launcher ? SANDBOX_LAUNCHER_DIED : 0))
+		return step_differs(problems, "the parent-death signal is not as asked for");
+	return sandbox_check_securebits(sandbox, problems);
+}
+
+/* As numbers in the process's own user namespace: where no id is mapped the kernel shows its
+ * overflow id, whatever that is set to. */
+static int check_ids(struct walk *walk, struct problems *problems)
+{
+	const struct sandbox *sandbox = walk->sandbox;
+	bool mapped = sandbox->privileged || !sandbox->namespaced;
+
+	walk->uid = getuid();
+	walk->gid = getgid();
+	if (mapped && (walk->uid != sandbox->uid || walk->gid != sandbox->gid))
+		return step_differs(problems, "the process has other ids than it took");
+	return 0;
+}
+
+int sandbox_verify(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *ret_seen,
+                   struct problems *problems)
+{
+	struct walk walk = { .sandbox = sandbox, .seen = ret_seen };
+	int r;
+
+	ret_seen->threads = 0;
+	ret_seen->fds_count = ret_seen->namespaces_count = 0;
+	r = check_ids(&walk, problems);
+	if (r == 0)
+		r = proc_each(sandbox->proc_fd, "task", check_thread, &walk, problems);
+	if (r == 0 && (walk.sealed != sealed || ret_seen->threads != sealed + 1))
+		r = step_differs(problems, "there are more or fewer threads than were started");
+	if (r == 0)
+		r = sandbox_check_namespaces(sandbox, ret_seen->namespaces,
+		                             &ret_seen->namespaces_count, problems);
+	/* Not entered by the shim: made by the launcher, or not there. */
+	if (r == 0 && walk.pid_levels > 1)
+		ret_seen->namespaces[ret_seen->namespaces_count++] = "pid";
+	if (r == 0)
+		r = sandbox_check_root(sandbox, problems);
+	if (r == 0)
+		r = check_attributes(sandbox, problems);
+	if (r == 0)
+		r = proc_each(sandbox->proc_fd, "fd", check_fd, &walk, problems);
+	return r;
+}
+
+void sandbox_close_proc(struct sandbox *sandbox)
+{
+	close_ptr(&sandbox->proc_fd);
+	close_ptr(&sandbox->landlock_fd);
+}

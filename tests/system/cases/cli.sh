@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: MIT
+# The `axvm` command, libaxvm as installed, and the package.
+
+AXVM=$BUILD/axvm
+DOUBLE=$ROOT/tests/system/shim_double.py
+
+# axvm WORD...: sets `status`; its words are in $CASE/out and $CASE/err.
+axvm() {
+	XDG_RUNTIME_DIR=$CASE timeout 20 "$AXVM" "$@" >"$CASE/out" 2>"$CASE/err" </dev/null
+	status=$?
+}
+
+# says PATTERN [FILE]
+says() {
+	grep -qE -- "$1" "$CASE/${2:-out}" && return
+	cat "$CASE/out" "$CASE/err"
+	fail "it does not say: $1"
+}
+
+# start SPEC [WORD]...: `axvm run` in the background, once its control socket is there. Sets `pid`.
+start() {
+	local i
+	XDG_RUNTIME_DIR=$CASE "$AXVM" run "$@" >"$CASE/run.out" 2>"$CASE/run.err" </dev/null &
+	pid=$!
+	for i in $(seq 100); do
+		if ls "$CASE"/axvm/*.sock >/dev/null 2>&1; then return 0; fi
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.1
+	done
+	cat "$CASE/run.err"
+	fail "axvm run did not get there"
+}
+
+# ended STATUS: of what `start` started.
+ended() {
+	wait "$pid"
+	status=$?
+	[ "$status" = "$1" ] || { cat "$CASE/run.err"; fail "status $status, wanted $1"; }
+	[ -z "$(ls "$CASE/axvm")" ] || fail "its control socket is left"
+}
+
+need_python() { command -v python3 >/dev/null || skip "no python3 here"; }
+
+test_cli_run() {
+	need_kvm
+	axvm run tests/specs/longmode.txtpb
+	want_status 0
+	says 'longmode: halted: rax: 0xcafebabedeadbeef.*\(status 0\)' err
+	axvm run --flat "$GUESTS/longmode.bin" --profile dev --memory 16M --quiet
+	want_status 0
+	[ ! -s "$CASE/err" ] || fail "--quiet said something: $(cat "$CASE/err")"
+}
+
+test_cli_run_binary_spec() {
+	need_kvm
+	spec < <(flat longmode)
+	axvm run "$CASE/spec.pb"
+	want_status 0
+}
+
+test_cli_run_says_the_guests_status() {
+	need_kvm
+	axvm run --flat "$GUESTS/triple_fault.bin" --profile dev
+	want_status 33
+	says 'triple fault' err
+}
+
+# A console with its ends at /dev/null, a file, a pipe.
+test_cli_run_with_a_console() {
+	need_kvm
+	set -- run --flat "$GUESTS/power_off.bin" --profile dev --set 'boot { flat { local_apic: true } }
+		console { output { fd: 1 } input { fd: 0 } }'
+	axvm "$@"
+	want_status 0
+	echo typed | XDG_RUNTIME_DIR=$CASE timeout 20 "$AXVM" "$@" 2>&1 | cat >"$CASE/out"
+	says 'powered off.*status 0'
+}
+
+# The launcher's fd of the number that the spec names; and words to act on when it is not there.
+test_cli_run_hands_fds_over() {
+	need_kvm
+	flat 'fd: 7' >"$CASE/vm.txtpb"
+	axvm run "$CASE/vm.txtpb" 7<"$GUESTS/longmode.bin"
+	want_status 0
+	axvm run "$CASE/vm.txtpb" 7<&-
+	want_status 66
+	says 'boot.flat.image names fd 7' err
+}
+
+test_cli_run_without_a_shim() {
+	axvm run tests/specs/longmode.txtpb --shim /nonexistent/shim
+	want_status 66
+	says 'cannot run /nonexistent/shim.*AXVM_SHIM' err
+}
+
+test_cli_run_a_wrong_spec() {
+	axvm run "$(printf 'launch {\n cpus { cuont: 1 }\n}\n' >"$CASE/x.txtpb"; echo "$CASE/x.txtpb")"
+	want_status 65
+	says 'x.txtpb:2: Cpus has no field "cuont"' err
+}
+
+test_cli_dry_run_is_what_protoc_takes() {
+	axvm run --kernel 'a "b" \c' --disk x.img,ro --memory 1G --node 0 --set 'io { }' --dry-run
+	want_status 0
+	encode ControlStream <"$CASE/out" >"$CASE/spec.pb" || fail "protoc does not take it"
+	protoc --decode=axvm.v1.ControlStream --proto_path="$ROOT/proto" "$PROTO" \
+		<"$CASE/spec.pb" >"$CASE/back" || fail "nor give it back"
+	grep -qF 'path: "a \"b\" \\c"' "$CASE/back" || fail "the path changed: $(cat "$CASE/back")"
+}
+
+test_cli_events_json() {
+	need_kvm
+	need_python
+	axvm run tests/specs/longmode.txtpb --events "json:$CASE/events.json"
+	want_status 0
+	while read -r line; do
+		python3 -m json.tool <<<"$line" >/dev/null || fail "no JSON: $line"
+	done <"$CASE/events.json"
+	grep -q '"outcome": "HALTED"' "$CASE/events.json" || fail "no terminal event in it"
+}
+
+# The same stream through our decoder and through protoc.
+test_cli_events_as_protoc_shows_them() {
+	need_kvm
+	need_python
+	axvm run tests/specs/longmode.txtpb --events "pb:$CASE/events.pb"
+	want_status 0
+	decode
+	axvm events --text "$CASE/events.pb"
+	want_status 0
+	protoc --encode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" \
+		<"$CASE/out" | cmp - "$CASE/events.pb" || fail "text differs from the bytes"
+	axvm events --json "$CASE/events.pb"
+	[ "$(grep -c . "$CASE/out")" = "$(grep -c '^events {' "$CASE/events")" ] ||
+		fail "not as many lines as events"
+	python3 -c 'import json, sys; [json.loads(l) for l in sys.stdin]' <"$CASE/out" ||
+		fail "no JSON"
+}
+
+test_cli_events_cut_off() {
+	need_kvm
+	axvm run tests/specs/longmode.txtpb --events "pb:$CASE/events.pb"
+	head -c -3 "$CASE/events.pb" >"$CASE/cut"
+	axvm events "$CASE/cut"
+	want_status 65
+	axvm events "$AXVM"
+	want_status 65
+}
+
+test_cli_events_follow() {
+	need_kvm
+	mkfifo "$CASE/fifo"
+	axvm run tests/specs/longmode.txtpb --events "pb:$CASE/events.pb"
+	head -c 40 "$CASE/events.pb" >"$CASE/growing"
+	timeout 20 "$AXVM" events -f "$CASE/growing" >"$CASE/followed" &
+	sleep 0.3
+	tail -c +41 "$CASE/events.pb" >>"$CASE/growing"
+	wait $! || fail "follow ended with $?"
+	grep -q 'end HALTED' "$CASE/followed" || fail "it missed the end"
+}
+
+# The plan is what the launch gets.
+test_cli_plan() {
+	need_kvm
+	axvm plan tests/specs/spin.txtpb
+	want_status 0
+	says 'this host meets it'
+	awk '$1 ~ /^[0-9]+$/ { print $1, $2, $3 }' "$CASE/out" >"$CASE/planned"
+	start tests/specs/spin.txtpb --events "json:$CASE/events.json"
+	axvm ctl spin stop
+	ended 36
+	python3 - "$CASE/events.json" >"$CASE/got" <<-'END' || skip "no python3 here"
+		import json, sys
+		for event in map(json.loads, open(sys.argv[1])):
+		    for vcpu in event.get("running", {}).get("vcpus", []):
+		        print(*(vcpu.get(k, 0) for k in ("index", "apic_id", "host_cpu")))
+	END
+	cmp "$CASE/planned" "$CASE/got" || { cat "$CASE/planned" "$CASE/got"; fail "they differ"; }
+	sed 's/profile: "dev"/profile: "nosuch"/' tests/specs/spin.txtpb >"$CASE/vm.txtpb"
+	axvm plan "$CASE/vm.txtpb"
+	want_status 65
+}
+
+test_cli_timeline() {
+	need_kvm
+	need_python
+	axvm run tests/specs/longmode.txtpb --events "pb:$CASE/events.pb"
+	axvm timeline "$CASE/events.pb" -o "$CASE/boot.svg"
+	want_status 0
+	python3 - "$CASE/boot.svg" <<-'END' || fail "no such picture"
+		import sys, xml.etree.ElementTree as tree
+		root = tree.parse(sys.argv[1]).getroot()
+		space = "{http://www.w3.org/2000/svg}"
+		texts = [t.text for t in root.iter(space + "text")]
+		bars = [r for r in root.iter(space + "rect") if r.get("class") == "b"]
+		stages = ["ARRIVE", "LEARN", "ADMIT", "ACQUIRE", "BUILD", "CONFINE", "STAFF", "SEAL"]
+		assert all(s in texts for s in stages) and len(bars) == len(stages), (texts, len(bars))
+	END
+}
+
+# ---- the control socket, with a double in the place of the shim --------------------
+
+test_cli_ctl() {
+	need_python
+	start tests/specs/spin.txtpb --shim "$DOUBLE" --metrics-file "$CASE/metrics.prom"
+	axvm ctl spin status
+	want_status 0
+	says '^RUNNING$'
+	axvm ctl spin resume
+	want_status 65
+	says 'the VM is not paused' err
+	axvm ctl spin pause
+	says '^PAUSED$'
+	axvm ctl "$CASE/axvm/spin.sock" resume
+	says '^RUNNING$'
+	axvm ctl --json spin metrics
+	says '"name": "vcpu.0.exits.hlt"'
+	axvm top
+	want_status 0
+	says '^spin +RUNNING +[0-9]+ .*/s +[0-9]+  (hlt|mmio) [0-9]+ (hlt|mmio) [0-9]+$'
+	grep -q 'axvm_vcpu_exits_mmio{vm="spin",vcpu="1"} [0-9]' "$CASE/metrics.prom" ||
+		fail "no metrics file: $(cat "$CASE/metrics.prom")"
+	axvm ctl spin stop
+	want_status 0
+	ended 36
+	axvm ctl spin status
+	want_status 66
+}
+
+test_cli_ctl_no_reply() {
+	need_python
+	ln -s "$DOUBLE" "$CASE/silent"
+	start tests/specs/spin.txtpb --shim "$CASE/silent"
+	axvm ctl --timeout 1 spin status
+	want_status 75
+	kill -TERM "$pid"
+	ended 36
+}
+
+# Ids of several clients at once do not mix; what is no command stream costs that client only.
+test_cli_ctl_clients() {
+	need_python
+	start tests/specs/spin.txtpb --shim "$DOUBLE"
+	python3 - "$CASE/axvm/spin.sock" <<-'END' || fail "see above"
+		import socket, sys
+		def connect():
+		    s = socket.socket(socket.AF_UNIX)
+		    s.connect(sys.argv[1])
+		    s.settimeout(10)
+		    return s
+		status = bytes([0x12, 4, 0x08, 7, 0x32, 0])
+		a, b, bad = connect(), connect(), connect()
+		for byte in status:
+		    a.send(bytes([byte]))
+		b.send(status + status)
+		bad.send(b"GET / HTTP/1.0\r\n\r\n")
+		assert bad.recv(100) == b""
+		assert a.recv(4096).count(b"\x7a\x06\x08\x07\x10\x01") == 1
+		got = b""
+		while got.count(b"\x7a\x06\x08\x07\x10\x01") < 2:
+		    got += b.recv(4096)
+		many = [connect() for _ in range(20)]
+		# Two of eight places are taken.
+		assert all(m.recv(1) == b"" for m in many[6:])
+	END
+	axvm ctl spin stop
+	ended 36
+}
+
+test_cli_one_vm_of_a_name() {
+	need_python
+	start tests/specs/spin.txtpb --shim "$DOUBLE"
+	axvm run tests/specs/spin.txtpb --shim "$DOUBLE"
+	want_status 69
+	says 'a VM named "spin" runs here already' err
+	axvm ctl spin status
+	want_status 0
+	axvm ctl spin stop
+	ended 36
+}
+
+# A socket that a killed launcher left is nobody's.
+test_cli_stale_socket() {
+	need_python
+	start tests/specs/spin.txtpb --shim "$DOUBLE"
+	kill -KILL "$pid"
+	wait "$pid"
+	[ -S "$CASE/axvm/spin.sock" ] || fail "the test needs a socket that was left"
+	axvm ctl spin status
+	want_status 66
+	start tests/specs/spin.txtpb --shim "$DOUBLE"
+	sleep 0.5
+	axvm ctl spin status
+	want_status 0
+	axvm ctl spin stop
+	ended 36
+}
+
+test_cli_top_without_vms() {
+	axvm top
+	want_status 0
+	says 'no VM has a control socket here'
+}
+
+# The terminal: raw for the guest, escape keys for us, and as it was afterwards.
+test_cli_terminal() {
+	need_python
+	python3 - "$AXVM" "$DOUBLE" "$CASE" <<-'END' || fail "see above"
+		import os, pty, sys, termios, time
+		axvm, double, case = sys.argv[1:]
+		open(case + "/vm.txtpb", "w").write('launch { vm_id: "tty" console { '
+		    'output { fd: 1 } input { fd: 0 } } }')
+		pid, master = pty.fork()
+		if pid == 0:
+		    os.environ["XDG_RUNTIME_DIR"] = case
+		    os.execv(axvm, [axvm, "run", case + "/vm.txtpb", "--shim", double])
+		seen = b""
+		def until(text, limit=10):
+		    global seen
+		    end = time.time() + limit
+		    os.set_blocking(master, False)
+		    while text not in seen and time.time() < end:
+		        try:
+		            seen += os.read(master, 4096)
+		        except BlockingIOError:
+		            time.sleep(0.02)
+		        except OSError:
+		            break
+		    assert text in seen, (text, seen)
+		until(b"Ctrl-A h lists keys")
+		flags = termios.tcgetattr(master)[3]
+		assert not flags & (termios.ICANON | termios.ECHO | termios.ISIG), "not raw"
+		os.write(master, b"\x03hello\x01h")
+		until(b"Ctrl-A p  press its power button")
+		time.sleep(0.5)
+		os.write(master, b"\x01i")
+		until(b"tty is RUNNING")
+		os.write(master, b"\x01x")
+		until(b"(status 36)")
+		flags = termios.tcgetattr(master)[3]
+		assert flags & termios.ICANON and flags & termios.ECHO, "left raw"
+		assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 36
+	END
+}
+
+# ---- life with the real shim --------------------
+
+test_cli_fifty() {
+	need_kvm
+	"$BUILD/tests/fifty" "$SHIM" "$GUESTS/longmode.bin" "$GUESTS/spin.bin" 50 || fail "see above"
+}
+
+# ---- installed --------------------
+
+installed() {
+	make -C "$ROOT" --no-print-directory install B="$BUILD" DESTDIR="$CASE/root" PREFIX=/usr \
+		>"$CASE/make.log" 2>&1 || { cat "$CASE/make.log"; fail "make install"; }
+}
+
+test_cli_install_and_uninstall() {
+	installed
+	"$CASE/root/usr/bin/axvm" version | grep -q '^axvm ' || fail "it does not run there"
+	"$CASE/root/usr/bin/axvm" run --flat "$GUESTS/longmode.bin" --profile dev --dry-run \
+		>/dev/null || fail "dry run"
+	make -C "$ROOT" --no-print-directory uninstall B="$BUILD" DESTDIR="$CASE/root" PREFIX=/usr
+	[ -z "$(find "$CASE/root" -type f -o -type l)" ] || fail "left: $(find "$CASE/root" -type f)"
+	# The installation is this test's own.
+	rm -rf "$CASE/root"
+}
+
+# A program elsewhere, with the flags of pkg-config, against each library.
+test_cli_install_links() {
+	local flags
+	installed
+	cat >"$CASE/user.c" <<-'END'
+		#include <axvm/axvm.h>
+		#include <stdio.h>
+		int main(void)
+		{
+			struct axvm_launch launch = { .shim = "/nonexistent" };
+			Axvm__V1__Boot boot = AXVM__V1__BOOT__INIT;
+			struct axvm_error error;
+			struct axvm_vm *vm;
+			boot.linux = NULL;
+			puts(axvm_version());
+			return axvm_spawn(&launch, &vm, &error) == -22 && !boot.linux ? 0 : 1;
+		}
+	END
+	flags=$(PKG_CONFIG_PATH="$CASE/root/usr/lib/pkgconfig" \
+		pkg-config --define-variable=prefix="$CASE/root/usr" \
+		--define-variable=libdir="$CASE/root/usr/lib" --cflags --libs libaxvm) ||
+		fail "pkg-config"
+	gcc -o "$CASE/user" "$CASE/user.c" $flags || fail "it does not link to the shared library"
+	readelf -d "$CASE/user" | grep -q 'libaxvm.so.0' || fail "not the shared library"
+	LD_LIBRARY_PATH="$CASE/root/usr/lib" "$CASE/user" || fail "it does not run"
+	gcc -static -o "$CASE/user" "$CASE/user.c" $flags || fail "it does not link statically"
+	"$CASE/user" || fail "it does not run statically"
+	rm -rf "$CASE/root"
+}
+
+test_cli_package() {
+	local deb
+	need_root
+	command -v dpkg-deb >/dev/null || skip "no dpkg-deb here"
+	make -C "$ROOT" --no-print-directory deb B="$BUILD" >"$CASE/make.log" 2>&1 ||
+		{ cat "$CASE/make.log"; fail "make deb"; }
+	deb=$(tail -n 1 "$CASE/make.log")
+	mkdir -p "$CASE/root/var/lib/dpkg/updates" "$CASE/root/var/lib/dpkg/info"
+	: >"$CASE/root/var/lib/dpkg/status"
+	dpkg --root="$CASE/root" --force-script-chrootless --force-depends -i \
+		"$(cd "$ROOT" && realpath "$deb")" >"$CASE/dpkg.log" 2>&1 ||
+		{ cat "$CASE/dpkg.log"; fail "it does not install"; }
+	"$CASE/root/usr/bin/axvm" version >/dev/null || fail "it does not run"
+	dpkg --root="$CASE/root" --force-script-chrootless -P axvm >"$CASE/dpkg.log" 2>&1 ||
+		{ cat "$CASE/dpkg.log"; fail "it does not go"; }
+	[ -z "$(find "$CASE/root/usr" "$CASE/root/etc" "$CASE/root/lib" -type f 2>/dev/null)" ] ||
+		fail "left: $(find "$CASE/root/usr" -type f)"
+	rm -rf "$CASE/root"
+}
+
+test_cli_unit_file() {
+	command -v systemd-analyze >/dev/null || skip "no systemd-analyze here"
+	installed
+	sed -i "s|ExecStart=/usr|ExecStart=$CASE/root/usr|" \
+		"$CASE/root/usr/lib/systemd/system/axvm@.service"
+	cp "$CASE/root/usr/lib/systemd/system/axvm@.service" "$CASE/axvm@web.service"
+	systemd-analyze verify --man=no "$CASE/axvm@web.service" >"$CASE/verify" 2>&1
+	! grep -q "axvm@web" "$CASE/verify" || { cat "$CASE/verify"; fail "the unit file"; }
+	rm -rf "$CASE/root"
+}
+
+test_cli_completion() {
+	axvm completion bash
+	want_status 0
+	mkdir -p "$CASE/axvm"
+	python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' \
+		"$CASE/axvm/web.sock" || skip "no python3 here"
+	XDG_RUNTIME_DIR=$CASE "$BASH" -c '. "$0"
+		ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _axvm; echo "${COMPREPLY[*]}"; }
+		[ "$(ask axvm ti)" = timeline ] || { ask axvm ti; exit 1; }
+		[ "$(ask axvm run --ker)" = --kernel ] || exit 2
+		[ "$(ask axvm ctl we)" = web ] || exit 3
+		[ "$(ask axvm run --kernel Make)" = Makefile ] || exit 4' "$CASE/out" ||
+		fail "completion: $?"
+}

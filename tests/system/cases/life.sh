@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+# Whole lives of real VMs, commanded from outside.
+
+# `start` and `ended`, `axvm` and `says` are those of cli.sh.
+
+test_life_by_a_foreign_harness() {
+	need_kvm
+	need_python
+	python3 tests/system/harness.py "$SHIM" "$PROTO" tests/specs/spin.txtpb || fail "see above"
+}
+
+# The harness itself: against a double it passes whatever the shim can do.
+test_life_harness_against_the_double() {
+	need_python
+	python3 tests/system/harness.py "$DOUBLE" "$PROTO" tests/specs/spin.txtpb || fail "see above"
+}
+
+test_life_ctl() {
+	need_kvm
+	start tests/specs/spin.txtpb
+	axvm ctl spin status
+	want_status 0
+	says '^RUNNING$'
+	axvm ctl spin pause
+	want_status 0
+	axvm ctl spin status
+	says '^PAUSED$'
+	axvm ctl spin resume
+	want_status 0
+	axvm ctl spin status
+	says '^RUNNING$'
+	axvm ctl spin metrics
+	want_status 0
+	axvm ctl spin balloon 8M
+	[ "$status" != 0 ] || fail "a balloon that is not there"
+	axvm ctl spin stop
+	want_status 0
+	ended 36
+}
+
+test_life_pause_takes_the_cpu_away() {
+	local shim before after
+	need_kvm
+	start tests/specs/spin.txtpb
+	shim=$(cat "/proc/$pid/task/$pid/children")
+	axvm ctl spin pause
+	want_status 0
+	before=$(cut -d' ' -f14,15 "/proc/${shim% }/stat")
+	sleep 0.5
+	after=$(cut -d' ' -f14,15 "/proc/${shim% }/stat")
+	[ "$before" = "$after" ] || fail "CPU time while it was paused: $before, $after"
+	axvm ctl spin stop
+	ended 36
+}
+
+# SIGTERM to the launcher: the power button, which a flat guest without local APICs has not.
+test_life_sigterm_to_the_launcher() {
+	need_kvm
+	start tests/specs/spin.txtpb
+	kill -TERM "$pid"
+	ended 36
+}
+
+# launcher_killed SPEC_TEXT: kill -9 of `axvm run`; sets `shim`.
+launcher_killed() {
+	flat spin -l "lifecycle { $1 }" >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb"
+	shim=$(cat "/proc/$pid/task/$pid/children")
+	shim=${shim% }
+	# The launch is through when the guest burns CPU.
+	sleep 0.5
+	kill -KILL "$pid"
+	wait "$pid"
+	rm -rf "$CASE/axvm"
+	sleep 1
+}
+
+# alive PID: and no zombie. Its new parent may take its time.
+alive() {
+	case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) false ;; esac
+}
+
+test_life_launcher_killed_stop() {
+	need_kvm
+	launcher_killed 'on_control_eof: STOP'
+	! alive "$shim" || { kill -KILL "$shim"; fail "it runs on"; }
+}
+
+test_life_launcher_killed_shutdown() {
+	need_kvm
+	launcher_killed 'on_control_eof: SHUTDOWN shutdown_timeout_ms: 200'
+	! alive "$shim" || { kill -KILL "$shim"; fail "it runs on"; }
+}
+
+test_life_launcher_killed_keep_running() {
+	need_kvm
+	launcher_killed 'on_control_eof: KEEP_RUNNING'
+	alive "$shim" || fail "it did not run on"
+	kill -TERM "$shim"
+	sleep 0.5
+	! alive "$shim" || { kill -KILL "$shim"; fail "nor did it end"; }
+}

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Every misdeed, by every kind of thread of a sealed shim: each ends the VM as the policy says.
+#
+# usage: sandbox_misdeeds.sh BUILD [MATCH]     from the project's root
+#
+# A call that a policy denies: status 77, and a terminal event, the last one, that names role and call.
+# A call through another table: death by SIGSYS. A forbidden use of the ring: refused by the ring.
+set -u -o pipefail
+export LC_ALL=C
+build=${1:?usage: sandbox_misdeeds.sh BUILD [MATCH]}
+match=${2:-}
+shim=$build/axvm-shim-misbehave
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failures=0 runs=0
+
+fail() {
+	echo "FAIL $1: $2"
+	failures=$((failures + 1))
+}
+
+# The product's binary knows none of this.
+if nm "$build/axvm-shim" | grep -q 'misdeed\|__wrap_\|misbehave'; then
+	fail product "the shim contains what misbehaves"
+fi
+
+sed "s,build/,$build/," tests/specs/spin_io.txtpb |
+	protoc --encode=axvm.v1.ControlStream proto/axvm.proto >"$work/spec" || exit 1
+
+one() {
+	local misdeed=$1 expected=$2 role=${1%%:*} call=${1##*/} status events
+	# The shell's own message on a death by signal is not wanted.
+	(AXVM_MISDEED=$misdeed timeout -s KILL 10 "$shim" 3<"$work/spec" 4>"$work/events" \
+		</dev/null >/dev/null 2>"$work/errors"; exit $?) 2>/dev/null
+	status=$?
+	[ $status = "$expected" ] || fail "$misdeed" "status $status, not $expected"
+	events=$(protoc --decode=axvm.v1.EventStream proto/axvm.proto <"$work/events") ||
+		{ fail "$misdeed" "the events are no EventStream"; return; }
+	if [ "$expected" = 77 ]; then
+		events=$(tac <<<"$events" | sed '/^events {/q')
+		for line in 'terminal {' 'outcome: RUNTIME_FAILED' 'code: SANDBOX_VIOLATION' \
+			"role: \"$role\"" "syscall_name: \"$call\"" 'policy_sha256: "'; do
+			grep -qF "$line" <<<"$events" || fail "$misdeed" "the last event lacks: $line"
+		done
+	elif grep -q 'terminal {' <<<"$events"; then
+		fail "$misdeed" "a terminal event, where none could be written"
+	fi
+}
+
+while read -r misdeed expected; do
+	[[ $misdeed == *$match* ]] || continue
+	one "$misdeed" "$expected"
+	runs=$((runs + 1))
+done < <(AXVM_MISDEED=list "$shim")
+
+[ $runs -gt 0 ] || fail all "no misdeed was committed"
+echo "misdeeds: $((runs - failures)) passed, $failures failed, 0 skipped"
+[ $failures = 0 ]

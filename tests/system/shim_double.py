@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Stands in for axvm-shim where its other side is what is tested: keeps the contract of fds 3 and 4
+and has no VM. Every command is answered; counters grow from one metrics report to the next.
+
+Under a name with "silent" in it (a link) commands get no reply."""
+import os
+import sys
+import time
+
+STATES = {"running": 1, "paused": 2, "stopping": 3}
+
+
+def varint(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def number(field, value):
+    return varint(field << 3) + varint(value)
+
+
+def payload(field, data):
+    return varint(field << 3 | 2) + varint(len(data)) + data
+
+
+def parse(data):
+    """(field, value, end) of the first field, or None when it is not whole."""
+    def take(at):
+        value = shift = 0
+        while at < len(data):
+            value |= (data[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if data[at - 1] < 0x80:
+                return value, at
+        return None
+    head = take(0)
+    body = head and take(head[1])
+    if not body:
+        return None
+    if head[0] & 7 == 0:
+        return head[0] >> 3, body[0], body[1]
+    end = body[1] + body[0]
+    return (head[0] >> 3, data[body[1]:end], end) if end <= len(data) else None
+
+
+def fields(data):
+    found = {}
+    while data:
+        field, value, end = parse(data)
+        found[field] = value
+        data = data[end:]
+    return found
+
+
+class Double:
+    def __init__(self, silent):
+        self.sequence = 0
+        self.state = STATES["running"]
+        self.metrics = 0
+        self.vm_id = b""
+        self.silent = silent
+
+    def event(self, body):
+        self.sequence += 1
+        head = number(1, self.sequence) + number(2, time.monotonic_ns()) + payload(5, self.vm_id)
+        os.write(4, payload(1, head + body))
+
+    def report(self):
+        self.metrics += 1000
+        counters = {"vcpu.0.exits.mmio": self.metrics, "vcpu.1.exits.mmio": self.metrics,
+                    "vcpu.0.exits.hlt": 2 * self.metrics,
+                    "disk.root.read_bytes": 4096 * self.metrics}
+        return b"".join(payload(1, payload(1, name.encode()) + number(2, value))
+                        for name, value in counters.items())
+
+    def command(self, data):
+        found = fields(data)
+        request = found.pop(1, 0)
+        what = next(iter(found), 0)
+        reply = number(1, request)
+        metrics = payload(5, self.report()) if what == 7 else b""
+        error = None
+        if what in (2, 3):
+            self.state = STATES["stopping"]
+        elif what == 4:
+            self.state = STATES["paused"]
+        elif what == 5 and self.state != STATES["paused"]:
+            error = number(1, 23) + payload(7, b"the VM is not paused")
+        elif what == 5:
+            self.state = STATES["running"]
+        elif what == 8:
+            error = number(1, 22) + payload(7, b"this VM has no balloon")
+        if not self.silent:
+            body = number(2, int(error is None)) + number(4, self.state) + metrics
+            self.event(payload(15, reply + body + (payload(3, error) if error else b"")))
+        return self.state != STATES["stopping"]
+
+    def run(self):
+        data = b""
+        going = True
+        while going:
+            more = os.read(3, 65536)
+            if not more:
+                break
+            data += more
+            while going and (field := parse(data)):
+                data = data[field[2]:]
+                if field[0] == 1:
+                    self.vm_id = fields(field[1]).get(1, b"")
+                    self.event(payload(6, number(1, 8) + number(2, 1234567)))
+                    self.event(payload(10, payload(1, b"dev")))
+                else:
+                    going = self.command(field[1])
+        self.event(payload(16, number(1, 7) + number(2, 36) + payload(5, b"stopped by the host")))
+        return 36
+
+
+if __name__ == "__main__":
+    sys.exit(Double("silent" in sys.argv[0]).run())

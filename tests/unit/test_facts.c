@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/* Facts: below made-up /proc and /sys trees, of this very machine, and through protobuf. */
+#include "host/facts.h"
+#include "host/cpulist.h"
+#include "host/facts_proto.h"
+#include "host/probe.h"
+#include "launch/cli/text.h"
+#include "tests/unit/host_fixture.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+Test(facts, cpu_lists)
+{
+	static const struct {
+		const char *list, *again;
+		int r;
+	} cases[] = {
+		{ "0-3,8,10-11\n", "0-3,8,10-11", 0 },
+		{ "0", "0", 0 },
+		{ "", "", 0 },
+		{ "\n", "", 0 },
+		{ "\t1,0\n", "0-1", 0 },
+		{ "1020-4000", "1020-1023", 0 },
+		{ "3-1", NULL, -EINVAL },
+		{ "1,,2", NULL, -EINVAL },
+		{ "1,", NULL, -EINVAL },
+		{ "-1", NULL, -EINVAL },
+		{ "1-", NULL, -EINVAL },
+		{ "99999999999", NULL, -EINVAL },
+		{ "0x3", NULL, -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cpu_bitmap bitmap;
+		char text[64];
+
+		cr_assert_eq(cpu_bitmap_parse(cases[i].list, &bitmap), cases[i].r, "\"%s\"",
+			     cases[i].list);
+		if (cases[i].r == 0)
+			cr_assert_str_eq(cpu_bitmap_format(&bitmap, text, sizeof(text)),
+					 cases[i].again);
+	}
+}
+
+/* A host of 2 nodes, 2 cores each, 2 threads, CPU 7 offline, with the affinity and cpuset given. */
+static void write_tree(const struct fixture_tree *tree, const char *cpus, const char *mems)
+{
+	char info[4096] = "", path[96];
+
+	for (unsigned int id = 0; id < 7; id++)
+		snprintf(info + strlen(info), sizeof(info) - strlen(info),
+			 "processor\t: %u\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 62\n"
+			 "model name\t: Intel(R) Xeon(R) CPU E5-2640 v2 @ 2.00GHz\nstepping\t: 4\n"
+			 "microcode\t: 0x42e\nphysical id\t: %u\ncore id\t\t: %u\napicid\t\t: %u\n"
+			 "flags\t\t: fpu lm vmx x2apic%s\nvmx flags\t: vnmi ept vpid\n\n",
+			 id, id % 4 / 2, id % 2, (id % 4 / 2) << 5 | (id % 2) << 1 | id / 4,
+			 id == 5 ? "" : " aes");
+	fixture_tree_write(tree, "proc/cpuinfo", "%s", info);
+	fixture_tree_write(tree, "proc/self/status",
+			   "Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t%s\n"
+			   "Mems_allowed_list:\t%s\n", cpus, mems);
+	fixture_tree_write(tree, "proc/sys/kernel/osrelease", "6.1.0-test\n");
+	fixture_tree_write(tree, "sys/devices/system/cpu/present", "0-7\n");
+	fixture_tree_write(tree, "sys/devices/system/cpu/online", "0-6\n");
+	fixture_tree_write(tree, "sys/devices/system/node/online", "0-1\n");
+	fixture_tree_write(tree, "sys/devices/system/node/node0/cpulist", "0-1,4-5\n");
+	fixture_tree_write(tree, "sys/devices/system/node/node1/cpulist", "2-3,6\n");
+	for (unsigned int n = 0; n < 2; n++) {
+		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/distance", n);
+		fixture_tree_write(tree, path, n ? "21 10\n" : "10 21\n");
+		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", n);
+		fixture_tree_write(tree, path, "Node %u MemTotal:  2097152 kB\nNode %u MemFree:  %u kB\n",
+				   n, n, (n + 1) * 524288);
+		snprintf(path, sizeof(path),
+			 "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", n);
+		fixture_tree_write(tree, path, "%u\n", n * 3);
+		snprintf(path, sizeof(path),
+			 "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages", n);
+		fixture_tree_write(tree, path, "5\n");
+	}
+	for (unsigned int id = 0; id < 7; id++) {
+		snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
+			 id);
+		if (id == 3)
+			fixture_tree_write(tree, path, "3\n");
+		else
+			fixture_tree_write(tree, path, "%u,%u\n", id % 4, id % 4 + 4);
+	}
+	fixture_tree_write(tree, "sys/devices/system/cpu/vulnerabilities/mds", "Vulnerable\n");
+	fixture_tree_write(tree, "sys/devices/system/cpu/vulnerabilities/l1tf", "Not affected\n");
+	fixture_tree_write(tree, "sys/module/kvm_intel/parameters/ept", "N\n");
+	fixture_tree_write(tree, "sys/module/kvm/parameters/halt_poll_ns", "200000\n");
+}
+
+Test(facts, two_nodes_with_smt_and_an_offline_cpu)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1");
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_assert_eq(facts->cpu_count, 8);
+	cr_assert_eq(facts->node_count, 2);
+	cr_assert_not(facts->cpus[7].online);
+	cr_assert_not(facts->cpus[7].allowed);
+	cr_assert_eq(facts->cpus[6].node, 1);
+	cr_assert_eq(facts->cpus[6].sibling_count, 2);
+	cr_assert_eq(facts->cpus[6].siblings[0], 2);
+	cr_assert_eq(facts->cpus[3].sibling_count, 1);
+	cr_assert_eq(facts->cpus[5].model, 62);
+	cr_assert_eq(facts->cpus[5].microcode, 0x42e);
+	cr_assert_eq(facts->distances[0][1], 21);
+	cr_assert_eq(facts->nodes[1].free_mib, 1024);
+	cr_assert_eq(facts->nodes[1].huge[0].free, 3);
+	cr_assert_eq(facts->nodes[1].huge[0].size_kib, 2048);
+	cr_assert_eq(facts->vulnerability_count, 2);
+	cr_assert_str_eq(facts->vulnerabilities[0].name, "l1tf");
+	cr_assert_str_eq(facts->kernel_release, "6.1.0-test");
+	cr_assert_str_eq(facts_kvm_parameter(facts, "kvm_intel.ept"), "N");
+	cr_assert(facts->vmx.ept && facts->vmx.vpid && !facts->vmx.ept_ad);
+	/* A flag counts when every CPU has it, and the CPU without it is told from the others. */
+	cr_assert(flags_have(facts->flags, "x2apic"));
+	cr_assert_not(flags_have(facts->flags, "aes"));
+	cr_assert_neq(facts->cpus[5].flags_hash, facts->cpus[4].flags_hash);
+	cr_assert_eq(facts->cpus[3].flags_hash, facts->cpus[4].flags_hash);
+}
+
+Test(facts, quick_probe_sees_the_same_shape_without_topology_files)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1");
+	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_assert(facts->quick);
+	cr_assert_eq(facts->cpus[6].sibling_count, 2);
+	cr_assert_eq(facts->cpus[6].siblings[0], 2);
+	cr_assert_eq(facts->cpus[3].sibling_count, 1);
+	cr_assert_eq(facts->cpus[1].node, 0);
+	cr_assert_str_eq(facts_kvm_parameter(facts, "kvm_intel.ept"), "N");
+}
+
+Test(facts, affinity_and_cpuset_limit_what_is_allowed)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "2-3,7", "1");
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		cr_assert_eq(facts->cpus[i].allowed, i == 2 || i == 3, "CPU %zu", i);
+	cr_assert_not(facts->nodes[0].allowed);
+	cr_assert(facts->nodes[1].allowed);
+}
+
+Test(facts, an_empty_root_has_no_processor)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	cr_assert_eq(facts_probe(facts, tree.root), -ENODEV);
+	fixture_tree_done(&tree);
+}
+
+Test(facts, this_machine)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new(), *quick = facts_new();
+	cpu_set_t before, after;
+	size_t online = 0;
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	cr_assert_eq(facts_probe(facts, NULL), 0);
+	cr_assert_eq(sched_getaffinity(0, sizeof(after), &after), 0);
+	cr_assert(CPU_EQUAL(&before, &after), "probing moved the caller");
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		const struct host_cpu *cpu = &facts->cpus[i];
+
+		online += cpu->online;
+		if (!cpu->online)
+			continue;
+		cr_assert_geq(cpu->sibling_count, 1);
+		if (cpu->allowed)
+			cr_assert_gt(cpu->leaf_count, 5, "CPUID was not run on CPU %u", cpu->id);
+		if (i > 0)
+			cr_assert_neq(cpu->apic_id, facts->cpus[i - 1].apic_id);
+	}
+	cr_assert_eq((long)online, sysconf(_SC_NPROCESSORS_ONLN));
+	cr_assert(flags_have(facts->flags, "lm"));
+	cr_assert_not(flags_have(facts->flags, "l"));
+	cr_assert_geq(facts->node_count, 1);
+	cr_assert_gt(facts->nodes[0].memory_mib, 0);
+	cr_assert_eq(facts_probe_quick(quick, NULL), 0);
+	cr_assert_eq(quick->cpu_count, facts->cpu_count);
+	cr_assert_str_eq(quick->flags, facts->flags);
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		cr_assert_eq(quick->cpus[i].apic_id, facts->cpus[i].apic_id);
+		cr_assert_str_eq(quick->cpus[i].brand, facts->cpus[i].brand);
+		cr_assert_eq(quick->cpus[i].sibling_count, facts->cpus[i].sibling_count);
+		cr_assert_eq(quick->cpus[i].family, facts->cpus[i].family);
+		cr_assert_eq(quick->cpus[i].model, facts->cpus[i].model);
+	}
+}
+
+Test(facts, vmx_capabilities_from_recorded_msrs)
+{
+	_cleanup_free_ struct host_facts *ivy = fixture_i7_4930k(), *haswell = fixture_e5_2660_v3();
+
+	cr_assert(ivy->vmx.ept && ivy->vmx.ept_2m && ivy->vmx.ept_1g && ivy->vmx.vpid);
+	cr_assert(ivy->vmx.unrestricted_guest && ivy->vmx.pause_loop_exiting);
+	cr_assert_not(ivy->vmx.apic_register_virtualization || ivy->vmx.virtual_interrupt_delivery ||
+		      ivy->vmx.posted_interrupts || ivy->vmx.tsc_scaling || ivy->vmx.ept_ad);
+	cr_assert(haswell->vmx.apic_register_virtualization &&
+		  haswell->vmx.virtual_interrupt_delivery && haswell->vmx.posted_interrupts &&
+		  haswell->vmx.ept_ad);
+	cr_assert_not(haswell->vmx.tsc_scaling);
+}
+
+static size_t pack(const struct host_facts *facts, uint8_t **ret)
+{
+	Axvm__V1__HostFacts *message;
+	size_t size;
+
+	cr_assert_eq(facts_to_message(facts, &message), 0);
+	size = axvm__v1__host_facts__get_packed_size(message);
+	*ret = malloc(size);
+	axvm__v1__host_facts__pack(message, *ret);
+	axvm__v1__host_facts__free_unpacked(message, NULL);
+	return size;
+}
+
+Test(facts, through_protobuf_and_back_to_the_byte)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *again = facts_new();
+	_cleanup_free_ uint8_t *first = NULL, *second = NULL;
+	size_t size = pack(facts, &first);
+
+	cr_assert_eq(facts_unpack(first, size, again), 0);
+	cr_assert_eq(pack(again, &second), size);
+	cr_assert_arr_eq(first, second, size);
+	cr_assert_eq(again->cpus[47].apic_id, facts->cpus[47].apic_id);
+	cr_assert_eq(memcmp(&again->vmx, &facts->vmx, sizeof(facts->vmx)), 0);
+}
+
+Test(facts, through_text_and_back_to_the_byte)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *again = facts_new();
+	_cleanup_free_ uint8_t *first = NULL, *second = NULL;
+	Axvm__V1__HostFacts *message;
+	ProtobufCMessage *parsed = NULL;
+	struct text_error error = { 0 };
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	/* Strings with every kind of escape, and a number that needs all 64 bits. */
+	snprintf(facts->vulnerabilities[0].name, sizeof(facts->vulnerabilities[0].name), "q\"b\\n\n\x01\xc3\xa9");
+	facts->vulnerability_count = 1;
+	facts->cpus[0].flags_hash = UINT64_MAX;
+	cr_assert_eq(facts_to_message(facts, &message), 0);
+	text_print(out, &message->base);
+	fclose(out);
+	axvm__v1__host_facts__free_unpacked(message, NULL);
+	cr_assert_eq(text_parse(text, size, &axvm__v1__host_facts__descriptor, &parsed, &error), 0,
+		     "line %u: %s", error.line, error.message);
+	cr_assert_eq(facts_from_message((Axvm__V1__HostFacts *)parsed, again), 0);
+	protobuf_c_message_free_unpacked(parsed, NULL);
+	size = pack(facts, &first);
+	cr_assert_eq(pack(again, &second), size);
+	cr_assert_arr_eq(first, second, size);
+	free(text);
+}
+
+Test(facts, text_that_is_wrong_is_refused_by_line)
+{
+	static const struct {
+		const char *text;
+		unsigned int line; /* 0: it is right */
+	} cases[] = {
+		{ "", 0 },
+		{ "quick: true # yes\n", 0 },
+		{ "cpus { id: 0x1f } cpus < id: 010 >, cpus: { id: 3; }", 0 },
+		{ "flags: ['a' \"b\", \"c\"] flags: []\nkvm { api_version: -1 }", 0 },
+		{ "\n\ncolour: 3", 3 },
+		{ "quick: maybe", 1 },
+		{ "quick: true\nquick: false", 2 },
+		{ "cpus { id: 4294967296 }", 1 },
+		{ "cpus { id: -1 }", 1 },
+		{ "kvm { api_version: 2147483648 }", 1 },
+		{ "cpus { id: 1", 1 },
+		{ "cpus { id: 1 }}", 1 },
+		{ "cpus { id 1 }", 1 },
+		{ "kernel_release: \"a\nb\"", 1 },
+		{ "kernel_release: \"\\q\"", 1 },
+		{ "kernel_release: 3", 1 },
+		{ "distances: [1, 2", 1 },
+		{ "cpus", 1 },
+		{ "cpus { id: }", 1 },
+		{ "cpus { id: 0x }", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ProtobufCMessage *message = NULL;
+		struct text_error error = { 0 };
+		int r = text_parse(cases[i].text, strlen(cases[i].text),
+				   &axvm__v1__host_facts__descriptor, &message, &error);
+
+		cr_assert_eq(r, cases[i].line ? -EINVAL : 0, "%s: %s", cases[i].text, error.message);
+		cr_assert_eq(error.line, cases[i].line, "%s", cases[i].text);
+		if (message)
+			protobuf_c_message_free_unpacked(message, NULL);
+	}
+}
+
+static int from_text(const char *text)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	ProtobufCMessage *message = NULL;
+	struct text_error error;
+	int r;
+
+	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__host_facts__descriptor, &message, &error),
+		     0, "%s", text);
+	r = facts_from_message((Axvm__V1__HostFacts *)message, facts);
+	protobuf_c_message_free_unpacked(message, NULL);
+	return r;
+}
+
+Test(facts, messages_beyond_the_bounds_are_refused)
+{
+	cr_assert_eq(from_text("cpus { id: 0 } cpus { id: 1 } nodes { id: 0 cpus: [0, 1] }"), 0);
+	cr_assert_eq(from_text(""), -EINVAL);
+	cr_assert_eq(from_text("cpus { }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 1024 }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 1 } cpus { id: 1 }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 1 } cpus { id: 0 }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 smt_siblings: [0,1,2,3,4,5,6,7,8] }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 smt_siblings: 70000 }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 node: 3000000000 }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 } vmx { msrs { index: 0x492 } }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 } vmx { msrs { index: 0 } }"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 } nodes { id: 0 } distances: [10, 20]"), -EINVAL);
+	cr_assert_eq(from_text("cpus { id: 0 } nodes { id: 0 } nodes { id: 0 }"), -EINVAL);
+	cr_assert_eq(facts_unpack((const uint8_t *)"\xff\xff", 2, NULL), -EBADMSG);
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/* axvm_spawn() and what follows, with scripts in the place of the shim. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "launch/axvm.h"
+
+#define WAIT_MS 20000
+
+/* A file with these words; to be unlinked and freed. */
+static char *script(const char *text)
+{
+	char *path = strdup("/tmp/axvm-unit-XXXXXX");
+	int fd = mkostemp(path, O_CLOEXEC);
+	FILE *out = fdopen(fd, "w");
+
+	fprintf(out, "#!/bin/sh\n%s\n", text);
+	fchmod(fd, 0700);
+	fclose(out);
+	return path;
+}
+
+static struct axvm_vm *spawn(const char *text, const struct axvm_fd *fds, size_t fds_count)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	char *path = script(text), id[] = "unit";
+	struct axvm_launch launch = { .shim = path, .spec = &spec, .fds = fds,
+		                      .fds_count = fds_count };
+	struct axvm_error error = { "" };
+	struct axvm_vm *vm = NULL;
+	int r;
+
+	spec.vm_id = id;
+	r = axvm_spawn(&launch, &vm, &error);
+	/* The exec has happened, but not the shell's opening of its script. */
+	cr_assert_eq(r, 0, "%s", error.text);
+	usleep(100000);
+	unlink(path);
+	free(path);
+	return vm;
+}
+
+static int end_of(struct axvm_vm *vm)
+{
+	struct pollfd end = { axvm_vm_pidfd(vm), POLLIN, 0 };
+	int status = -1, again = -2;
+
+	cr_assert_eq(poll(&end, 1, WAIT_MS), 1);
+	cr_assert_eq(axvm_vm_reap(vm, &status), 0);
+	cr_assert_eq(axvm_vm_reap(vm, &again), 0, "and again");
+	cr_assert_eq(status, again);
+	return status;
+}
+
+static size_t read_all(int fd, char *to, size_t size)
+{
+	size_t n = 0;
+	ssize_t r;
+
+	while (n + 1 < size && (r = read(fd, to + n, size - 1 - n)) > 0)
+		n += (size_t)r;
+	to[n] = '\0';
+	return n;
+}
+
+/* The launch comes on fd 3, and is what was given. */
+Test(launch_spawn, the_launch_arrives)
+{
+	int ends[2];
+	char got[64];
+	struct axvm_fd fds[1];
+	struct axvm_vm *vm;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	vm = spawn("exec cat <&3", fds, 1);
+	axvm_vm_end_commands(vm);
+	close(ends[1]);
+	cr_assert_eq(read_all(ends[0], got, sizeof(got)), 8);
+	cr_assert_eq(memcmp(got, "\x0a\x06\x0a\x04unit", 8), 0);
+	cr_assert_eq(end_of(vm), 0);
+	axvm_vm_free(vm);
+	close(ends[0]);
+}
+
+Test(launch_spawn, a_command_follows_with_a_request_id)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__StopCommand stop = AXVM__V1__STOP_COMMAND__INIT;
+	Axvm__V1__ControlStream *stream;
+	uint64_t first = 0, second = 0;
+	struct axvm_fd fds[1];
+	struct axvm_vm *vm;
+	char got[128];
+	int ends[2];
+	size_t n;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	vm = spawn("exec cat <&3", fds, 1);
+	close(ends[1]);
+	command.what_case = AXVM__V1__COMMAND__WHAT_STOP;
+	command.stop = &stop;
+	cr_assert_eq(axvm_vm_send(vm, &command, &first), 0);
+	command.has_request_id = 1;
+	command.request_id = 7;
+	cr_assert_eq(axvm_vm_send(vm, &command, &second), 0);
+	axvm_vm_end_commands(vm);
+	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EPIPE);
+	n = read_all(ends[0], got, sizeof(got));
+	stream = axvm__v1__control_stream__unpack(NULL, n, (const uint8_t *)got);
+	cr_assert_not_null(stream);
+	cr_assert_eq(stream->n_commands, 2);
+	cr_assert_eq(stream->commands[0]->request_id, first);
+	cr_assert_eq(first, 1ULL << 32);
+	cr_assert_eq(stream->commands[1]->request_id, 7);
+	cr_assert_eq(second, 7);
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	cr_assert_eq(end_of(vm), 0);
+	axvm_vm_free(vm);
+	close(ends[0]);
+}
+
+/* More than a socket takes at once: the rest waits, and nothing is lost. */
+Test(launch_spawn, much_is_queued)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
+	static char id[60000], got[2 * MIB];
+	int file = memfd_create("stdout", MFD_CLOEXEC), r;
+	struct axvm_fd fds[] = { { file, 1 } };
+	Axvm__V1__ControlStream *stream;
+	struct axvm_vm *vm;
+	bool was_full = false;
+	size_t n;
+
+	memset(id, 'x', sizeof(id) - 1);
+	vm = spawn("sleep 0.3; exec cat <&3", fds, 1);
+	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
+	command.resize = &resize;
+	resize.disk_id = id;
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
+	while ((r = axvm_vm_flush(vm)) == -EAGAIN) {
+		struct pollfd room = { axvm_vm_control_fd(vm), POLLOUT, 0 };
+
+		was_full = true;
+		cr_assert_eq(poll(&room, 1, WAIT_MS), 1);
+	}
+	cr_assert_eq(r, 0);
+	cr_assert(was_full);
+	axvm_vm_end_commands(vm);
+	cr_assert_eq(end_of(vm), 0);
+	lseek(file, 0, SEEK_SET);
+	n = read_all(file, got, sizeof(got));
+	stream = axvm__v1__control_stream__unpack(NULL, n, (const uint8_t *)got);
+	cr_assert_not_null(stream);
+	cr_assert_eq(stream->n_commands, 20);
+	for (size_t i = 0; i < stream->n_commands; i++)
+		cr_assert_str_eq(stream->commands[i]->resize->disk_id, id);
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	axvm_vm_free(vm);
+	close(file);
+}
+
+/* fds swapped, doubled, and above: each where it belongs, and none besides. */
+Test(launch_spawn, fds_are_placed)
+{
+	int a[2], b[2], leak;
+	struct axvm_fd fds[4];
+	struct axvm_vm *vm;
+	char got[512];
+
+	cr_assert_eq(pipe2(a, O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(b, O_CLOEXEC), 0);
+	/* Inheritable, as a launcher may have it by accident. */
+	leak = fcntl(a[0], F_DUPFD, 40);
+	fds[0] = (struct axvm_fd){ a[1], b[1] };
+	fds[1] = (struct axvm_fd){ b[1], a[1] };
+	fds[2] = (struct axvm_fd){ a[1], 77 };
+	fds[3] = (struct axvm_fd){ b[1], 1 };
+	if (a[1] < 5 || b[1] < 5)
+		cr_skip_test("the lowest fds are free in this process");
+	vm = spawn("cd /proc/$$/fd; echo *; readlink 77 >&2; test -e /proc/self/fd/40 && echo leak",
+	           fds, 4);
+	close(a[1]);
+	close(b[1]);
+	read_all(b[0], got, sizeof(got));
+	cr_assert_null(strstr(got, "leak"));
+	cr_assert_not_null(strstr(got, "77"), "%s", got);
+	cr_assert_null(strstr(got, " 40"), "%s", got);
+	(void)end_of(vm);
+	axvm_vm_free(vm);
+	close(leak);
+	close(a[0]);
+	close(b[0]);
+}
+
+/* Numbers that are free now, and so where a careless duplicate would land. */
+Test(launch_spawn, targets_do_not_overwrite_sources)
+{
+	enum { COUNT = 16 };
+	int sources[2][2], output[2], first;
+	struct axvm_fd fds[COUNT + 1];
+	char got[1024], wanted[1024] = "", text[128];
+	struct axvm_vm *vm;
+	struct stat st;
+
+	cr_assert_eq(pipe2(sources[0], O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(sources[1], O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(output, O_CLOEXEC), 0);
+	first = MAX(fcntl(0, F_DUPFD_CLOEXEC, output[1]), 5);
+	close(first);
+	for (int i = 0; i < COUNT; i++)
+		fds[i] = (struct axvm_fd){ sources[i % 2][1], first + COUNT - 1 - i };
+	fds[COUNT] = (struct axvm_fd){ output[1], 1 };
+	snprintf(text, sizeof(text), "for i in `seq %d %d`; do readlink /proc/$$/fd/$i; done", first,
+	         first + COUNT - 1);
+	vm = spawn(text, fds, COUNT + 1);
+	close(output[1]);
+	for (int i = 0; i < COUNT; i++) {
+		cr_assert_eq(fstat(sources[(COUNT - 1 - i) % 2][1], &st), 0);
+		snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), "pipe:[%lu]\n",
+		         st.st_ino);
+	}
+	read_all(output[0], got, sizeof(got));
+	cr_assert_str_eq(got, wanted);
+	cr_assert_eq(end_of(vm), 0);
+	axvm_vm_free(vm);
+}
+
+Test(launch_spawn, events_and_status)
+{
+	struct axvm_vm *vm = spawn("printf '\\012\\002\\010\\005' >&4;"
+	                           "printf '\\012\\002\\010\\006' >&4; exit 33",
+	                           NULL, 0);
+	const Axvm__V1__Event *event;
+	int status = end_of(vm);
+
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 33);
+	cr_assert_eq(axvm_vm_next_event(vm, &event), 1);
+	cr_assert_eq(event->sequence, 5);
+	cr_assert_eq(axvm_vm_next_event(vm, &event), 1);
+	cr_assert_eq(event->sequence, 6);
+	cr_assert_eq(axvm_vm_next_event(vm, &event), 0);
+	cr_assert_eq(axvm_vm_next_event(vm, &event), 0);
+	axvm_vm_free(vm);
+}
+
+Test(launch_spawn, an_event_cut_off_is_no_end)
+{
+	struct axvm_vm *vm = spawn("printf '\\012\\005\\010' >&4", NULL, 0);
+	const Axvm__V1__Event *event;
+
+	(void)end_of(vm);
+	cr_assert_eq(axvm_vm_next_event(vm, &event), -EBADMSG);
+	axvm_vm_free(vm);
+}
+
+/* Neither SIGPIPE nor an error that tells nothing. */
+Test(launch_spawn, a_command_to_a_dead_shim)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__StopCommand stop = AXVM__V1__STOP_COMMAND__INIT;
+	struct axvm_vm *vm = spawn("exit 0", NULL, 0);
+
+	command.what_case = AXVM__V1__COMMAND__WHAT_STOP;
+	command.stop = &stop;
+	(void)end_of(vm);
+	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EPIPE);
+	cr_assert_eq(axvm_vm_signal(vm, SIGTERM), -ESRCH);
+	axvm_vm_free(vm);
+}
+
+Test(launch_spawn, ended_by_a_signal)
+{
+	struct axvm_vm *vm = spawn("exec sleep 100", NULL, 0);
+	int status;
+
+	cr_assert_eq(axvm_vm_reap(vm, &status), -EAGAIN);
+	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
+	status = end_of(vm);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	axvm_vm_free(vm);
+}
+
+/* What the launcher ignores or blocks is its own business. */
+Test(launch_spawn, signals_are_at_their_defaults)
+{
+	struct axvm_vm *vm;
+	sigset_t set;
+	int status;
+
+	signal(SIGTERM, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	vm = spawn("exec sleep 100", NULL, 0);
+	cr_assert_eq(axvm_vm_signal(vm, SIGTERM), 0);
+	status = end_of(vm);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	axvm_vm_free(vm);
+}
+
+Test(launch_spawn, a_pid_namespace)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	char *path = script("exec echo $$"), got[16];
+	struct axvm_error error = { "" };
+	struct axvm_fd fds[1];
+	struct axvm_launch launch = { .shim = path, .spec = &spec, .fds = fds, .fds_count = 1,
+		                      .flags = AXVM_NEW_PID_NAMESPACE };
+	struct axvm_vm *vm;
+	int ends[2], r;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	r = axvm_spawn(&launch, &vm, &error);
+	close(ends[1]);
+	if (r == -EPERM)
+		cr_skip_test("not allowed to make a pid namespace: %s", error.text);
+	cr_assert_eq(r, 0, "%s", error.text);
+	read_all(ends[0], got, sizeof(got));
+	cr_assert_str_eq(got, "1\n");
+	cr_assert_eq(end_of(vm), 0);
+	unlink(path);
+	free(path);
+	axvm_vm_free(vm);
+	close(ends[0]);
+}
+
+static int refused(const struct axvm_launch *launch, char *text, size_t size)
+{
+	struct axvm_error error = { "" };
+	struct axvm_vm *vm = NULL;
+	int r = axvm_spawn(launch, &vm, &error);
+
+	cr_assert_null(vm);
+	snprintf(text, size, "%s", error.text);
+	return r;
+}
+
+Test(launch_spawn, refusals)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	const struct axvm_fd control = { 0, 3 }, closed = { 999, 5 },
+			     twice[] = { { 0, 5 }, { 0, 5 } }, high = { 0, 896 };
+	struct axvm_launch launch = { .shim = "/bin/true" };
+	char text[256];
+
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
+	launch.spec = &spec;
+	launch.fds = &control;
+	launch.fds_count = 1;
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
+	launch.fds = &high;
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
+	launch.fds = &closed;
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EBADF);
+	cr_assert_not_null(strstr(text, "999"));
+	launch.fds = twice;
+	launch.fds_count = 2;
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
+	launch.fds_count = 0;
+	launch.shim = "/nonexistent/shim";
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -ENOENT);
+	cr_assert_not_null(strstr(text, "/nonexistent/shim"));
+	launch.shim = "axvm-no-such-shim";
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -ENOENT);
+	launch.shim = "/dev/null";
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EACCES);
+	cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1);
+	cr_assert_eq(errno, ECHILD, "no child is left");
+}

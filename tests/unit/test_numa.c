@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest memory on its node: bound, populated by all, read back, and refused in time. */
+#include "machine/numa.h"
+#include "tests/unit/host_fixture.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <numaif.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static char *map(size_t size, int flags)
+{
+	char *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+	                   -1, 0);
+
+	cr_assert_neq(start, MAP_FAILED);
+	return start;
+}
+
+static int policy_at(void *start)
+{
+	int mode = -1;
+
+	cr_assert_eq(get_mempolicy(&mode, NULL, 0, start, MPOL_F_ADDR), 0);
+	return mode;
+}
+
+static size_t threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	size_t count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+Test(numa, binds_populates_and_reads_back)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	const size_t size = 96 * MIB;
+	struct problems problems = { 0 };
+	struct numa_range ranges[2];
+	size_t before;
+
+	cr_assert_eq(facts_probe_quick(facts, NULL), 0);
+	before = threads();
+	for (size_t i = 0; i < 2; i++) {
+		ranges[i] = (struct numa_range){
+			map(size, 0), size, 4096, false, (int)facts->nodes[0].id, (uint32_t)i
+		};
+		cr_assert_eq(numa_bind_memory(ranges[i].start, size, ranges[i].host_node), 0);
+		cr_assert_eq(policy_at(ranges[i].start), MPOL_BIND);
+	}
+	((char *)ranges[1].start)[size - 1] = 7;
+	cr_assert_eq(numa_check_free(ranges, 2, NULL, &problems), 0, "%s",
+	             problems.list[0].message);
+	cr_assert_eq(numa_populate(ranges, 2, facts, 0, &problems), 0);
+	cr_assert_eq(((char *)ranges[1].start)[size - 1], 7, "populating kept what was there");
+	cr_assert_eq(threads(), before, "the threads are gone");
+	for (size_t i = 0; i < 2; i++) {
+		struct numa_counts counts;
+
+		cr_assert_eq(numa_read_back(&ranges[i], &counts), 0);
+		cr_assert_eq(counts.pages_4k, size / 4096);
+		cr_assert_eq(counts.pages_2m + counts.pages_1g, 0);
+		cr_assert_eq(counts.remote_pages, 0);
+		cr_assert_eq(counts.absent_pages, 0);
+		munmap(ranges[i].start, size);
+	}
+}
+
+Test(numa, read_back_sees_remote_and_absent_pages)
+{
+	const size_t size = 16 * MIB;
+	struct numa_range range = { map(size, 0), size, 4096, false, 0, 0 };
+	struct numa_counts counts;
+
+	cr_assert_eq(madvise(range.start, size, MADV_NOHUGEPAGE), 0);
+	memset(range.start, 1, size / 2);
+	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(counts.pages_4k, size / 2 / 4096);
+	cr_assert_eq(counts.absent_pages, size / 2 / 4096);
+	cr_assert_eq(counts.remote_pages, 0);
+	/* The same pages, asked for on another node, are all remote. */
+	range.host_node = 1;
+	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(counts.remote_pages, size / 2 / 4096);
+	munmap(range.start, size);
+}
+
+/* A range inside a larger mapping is asked about page by page; the answer must be the same. */
+Test(numa, both_ways_of_reading_back_agree)
+{
+	const size_t size = 24 * MIB;
+	char *start = map(size, 0);
+	struct numa_range whole = { start, size, 4096, false, 0, 0 };
+	struct numa_range part = { start + MIB, size - 2 * MIB, 4096, false, 0, 0 };
+	struct numa_counts a, b;
+
+	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
+	/* A policy of its own keeps neighbours from being merged with it. */
+	cr_assert_eq(numa_bind_memory(start, size, 0), 0);
+	memset(start + MIB, 1, size - 4 * MIB);
+	cr_assert_eq(numa_read_back(&whole, &a), 0);
+	cr_assert_eq(numa_read_back(&part, &b), 0);
+	cr_assert_eq(a.pages_4k, (size - 4 * MIB) / 4096);
+	cr_assert_eq(b.pages_4k, a.pages_4k);
+	cr_assert_eq(a.absent_pages, 4 * MIB / 4096);
+	cr_assert_eq(b.absent_pages, 2 * MIB / 4096);
+	whole.host_node = part.host_node = 1;
+	cr_assert_eq(numa_read_back(&whole, &a), 0);
+	cr_assert_eq(numa_read_back(&part, &b), 0);
+	cr_assert_eq(a.remote_pages, a.pages_4k);
+	cr_assert_eq(b.remote_pages, a.remote_pages);
+	munmap(start, size);
+}
+
+Test(numa, transparent_huge_pages_are_counted_as_such)
+{
+	const size_t size = 64 * MIB;
+	char *room = map(size + 2 * MIB, 0);
+	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB));
+	struct numa_range range = { start, size, 4096, true, 0, 0 };
+	struct problems problems = { 0 };
+	struct numa_counts counts;
+
+	if (madvise(start, size, MADV_HUGEPAGE) < 0)
+		cr_skip_test("this kernel has no transparent huge pages");
+	cr_assert_eq(numa_populate(&range, 1, NULL, 0, &problems), 0);
+	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(counts.pages_2m * 512 + counts.pages_4k, size / 4096);
+	printf("numa: %lu of %llu MiB in transparent huge pages\n",
+	       (unsigned long)counts.pages_2m * 2, size / MIB);
+	munmap(room, size + 2 * MIB);
+}
+
+Test(numa, binding_to_a_node_that_is_not_there_fails)
+{
+	char *start = map(4096, 0);
+
+	cr_assert_eq(numa_bind_memory(start, 4096, 900), -EINVAL);
+	cr_assert_eq(numa_bind_memory(start, 4096, -1), -EINVAL);
+	cr_assert_eq(numa_bind_memory(start, 4096, 100000), -EINVAL);
+	cr_assert_eq(policy_at(start), MPOL_DEFAULT);
+	munmap(start, 4096);
+}
+
+Test(numa, preferring_a_node_is_undone)
+{
+	int mode = -1;
+
+	cr_assert_eq(numa_prefer(0), 0);
+	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
+	cr_assert_eq(mode, MPOL_PREFERRED);
+	cr_assert_eq(numa_prefer(-1), 0);
+	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
+	cr_assert_eq(mode, MPOL_DEFAULT);
+}
+
+/* Reserving no page at the time of mmap() is how a huge page comes to be missing late. */
+Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
+{
+	const size_t size = 512 * GIB;
+	char *start = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB |
+	                           21 << MAP_HUGE_SHIFT,
+	                   -1, 0);
+	struct numa_range range = { start, 64 * 2 * MIB, 2 * MIB, false, -1, 3 };
+	struct problems problems = { 0 };
+
+	if (start == MAP_FAILED)
+		cr_skip_test("this kernel has no 2 MiB huge pages: %s", strerror(errno));
+	/* Whatever is in the pool, more is asked for. */
+	range.size = size;
+	cr_assert_lt(numa_populate(&range, 1, NULL, 1, &problems), 0);
+	cr_assert_eq(problems.count, 1);
+	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_str_eq(problems.list[0].field, "memory.nodes[3]");
+	munmap(start, size);
+}
+
+static void write_node(const struct fixture_tree *tree, unsigned int node, unsigned int free_mib,
+                       unsigned int cache_mib, unsigned int huge)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", node);
+	fixture_tree_write(tree, path,
+	                   "Node %u MemTotal:       2097152 kB\nNode %u MemFree:        %u kB\n"
+	                   "Node %u Active(file):   %u kB\nNode %u Inactive(file): 0 kB\n"
+	                   "Node %u Active(anon):   900000 kB\nNode %u SReclaimable:   0 kB\n",
+	                   node, node, free_mib * 1024, node, cache_mib * 1024, node, node, node);
+	snprintf(path, sizeof(path),
+	         "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
+	fixture_tree_write(tree, path, "%u\n", huge);
+}
+
+Test(numa, a_node_without_room_is_named_with_asked_and_free)
+{
+	struct numa_range ranges[] = {
+		{ NULL, 512 * MIB, 4096, false, 0, 0 },   { NULL, 600 * MIB, 4096, false, 1, 1 },
+		{ NULL, 600 * MIB, 4096, false, 1, 2 },   { NULL, 20 * MIB, 2 * MIB, false, 0, 3 },
+		{ NULL, 22 * MIB, 2 * MIB, false, 1, 4 },
+	};
+	struct problems problems = { 0 };
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_node(&tree, 0, 500, 100,
+	           10); /* 568 MiB after the kernel's share: enough with the cache */
+	write_node(&tree, 1, 1200, 0, 10); /* 1168 MiB: each of the two fits, both do not */
+	cr_assert_eq(numa_check_free(ranges, 1, tree.root, &problems), 0);
+	cr_assert_eq(numa_check_free(ranges, 2, tree.root, &problems), 0);
+	cr_assert_eq(numa_check_free(ranges, ARRAY_SIZE(ranges), tree.root, &problems), -ENOMEM);
+	fixture_tree_done(&tree);
+	cr_assert_eq(problems.count, 2);
+	cr_assert_str_eq(problems.list[0].message,
+	                 "host node 1: asked 1200 MiB of memory, free 1168 MiB");
+	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1].size_mib");
+	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_str_eq(problems.list[1].message,
+	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/* Placement: rules on known shapes, and properties on many random ones. */
+#include "host/placement.h"
+#include "tests/unit/host_fixture.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static struct placement_request ask(uint32_t vcpus)
+{
+	return (struct placement_request){
+		.vcpus = vcpus,
+		.node_count = 1,
+		.host_node = { -1, -1, -1, -1, -1, -1, -1, -1 },
+	};
+}
+
+/* The host CPUs of a plan as "0 4 1", or the fields of the problems as "!cpus.count". */
+static const char *plan(const struct host_facts *facts, const struct placement_request *request,
+                        struct placement *ret)
+{
+	static char text[1024];
+	struct problems problems = { 0 };
+	int r = placement_plan(facts, request, ret, &problems);
+
+	text[0] = '\0';
+	for (uint32_t i = 0; r == 0 && i < ret->vcpu_count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %u" : "%u",
+		         ret->vcpus[i].cpu);
+	for (size_t i = 0; r < 0 && i < problems.count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s!%s", i ? " " : "",
+		         problems.list[i].field);
+	cr_assert_eq(r<0, problems.count> 0);
+	return text;
+}
+
+#define cr_assert_plan(facts_, request_, text_)                                                    \
+	do {                                                                                       \
+		struct placement ret_;                                                             \
+		cr_assert_str_eq(plan(facts_, request_, &ret_), text_);                            \
+	} while (0)
+
+/* 2 nodes of 4 cores of 2 threads: node 0 has CPUs 0-3 and 8-11, node 1 has 4-7 and 12-15. */
+Test(placement, whole_cores_of_one_node_first)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
+	struct placement_request request = ask(4);
+	struct placement out;
+
+	cr_assert_plan(facts, &request, "0 8 1 9");
+	request.vcpus = 8;
+	cr_assert_plan(facts, &request, "0 8 1 9 2 10 3 11");
+	request.host_node[0] = 1;
+	request.vcpus = 3;
+	cr_assert_str_eq(plan(facts, &request, &out), "4 12 5");
+	cr_assert_eq(out.vcpus[2].host_node, 1);
+	cr_assert_not(out.nodes[0].chosen);
+	/* The I/O thread: same node, on a core that has no vCPU. */
+	cr_assert_eq(out.nodes[0].io_cpu, 6);
+	cr_assert_not(out.nodes[0].io_shared);
+}
+
+Test(placement, cores_that_are_whole_come_before_halves)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
+	struct placement_request request = ask(3);
+
+	facts->cpus[4].allowed = false; /* CPU 0 loses its sibling */
+	cr_assert_plan(facts, &request, "1 5 2");
+	request.vcpus = 7;
+	cr_assert_plan(facts, &request, "1 5 2 6 3 7 0");
+}
+
+Test(placement, a_node_with_room_is_preferred_and_none_is_crossed)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
+	struct placement_request request = ask(4);
+	struct placement out;
+
+	facts->cpus[4].online = facts->cpus[4].allowed = false;
+	facts->cpus[0].sibling_count = 1;
+	cr_assert_plan(facts, &request, "2 6 3 7");
+	request.vcpus = 5;
+	cr_assert_plan(facts, &request, "!cpus.count");
+	request.overcommit = true;
+	cr_assert_str_eq(plan(facts, &request, &out), "2 3 6 7 2");
+	cr_assert(out.vcpus[0].shared && out.vcpus[4].shared && !out.vcpus[1].shared);
+	cr_assert(out.nodes[0].io_shared);
+	cr_assert_eq(facts_cpu(facts, out.nodes[0].io_cpu)->node, 1);
+	request.dedicated = true;
+	cr_assert_plan(facts, &request, "!cpus.tenancy");
+}
+
+Test(placement, memory_decides_between_equal_nodes)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
+	struct placement_request request = ask(2);
+
+	request.memory_mib[0] = 4096;
+	cr_assert_plan(facts, &request, "0 1");
+	facts->nodes[0].free_mib = 100;
+	cr_assert_plan(facts, &request, "2 3");
+}
+
+Test(placement, guest_nodes_go_to_host_nodes_of_their_own)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
+	struct placement_request request = ask(5);
+	static const uint8_t crossed[] = { 1, 0, 1, 0, 1 };
+	struct placement out;
+
+	request.node_count = 2;
+	cr_assert_str_eq(plan(facts, &request, &out), "0 4 1 2 6");
+	cr_assert_eq(out.nodes[1].host_node, 1);
+	request.vcpu_nodes = crossed;
+	cr_assert_plan(facts, &request, "2 0 6 4 3");
+	request.host_node[1] = 0;
+	cr_assert_str_eq(plan(facts, &request, &out), "0 2 4 6 1");
+	cr_assert_eq(out.nodes[0].host_node, 1);
+	/* Both on one host node: what the first took is gone for the second. */
+	request.host_node[0] = 0;
+	cr_assert_plan(facts, &request, "!cpus.count");
+	request.vcpus = 4;
+	cr_assert_plan(facts, &request, "1 0 5 4");
+}
+
+Test(placement, dedicated_takes_whole_cores_or_refuses)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 2);
+	struct placement_request request = ask(3);
+	struct placement out;
+
+	request.dedicated = true;
+	cr_assert_str_eq(plan(facts, &request, &out), "0 2 1");
+	/* The idle sibling is the VM's own, and the I/O thread's place. */
+	cr_assert(placement_owns(facts, &out, true, 3));
+	cr_assert_not(placement_owns(facts, &out, false, 3));
+	cr_assert_eq(out.nodes[0].io_cpu, 3);
+	cr_assert_not(out.nodes[0].io_shared);
+	facts->cpus[3].allowed = false;
+	cr_assert_plan(facts, &request, "!cpus.tenancy");
+	request.dedicated = false;
+	cr_assert_plan(facts, &request, "0 2 1");
+}
+
+Test(placement, two_dedicated_guest_nodes_never_share_a_core)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 2);
+	struct placement_request request = ask(2);
+
+	request.dedicated = true;
+	request.node_count = 2;
+	cr_assert_plan(facts, &request, "0 1");
+	request.vcpus = 4;
+	cr_assert_plan(facts, &request, "0 2 1 3");
+	facts->cpus[1].allowed = false;
+	request.vcpus = 2;
+	cr_assert_plan(facts, &request, "!cpus.tenancy");
+}
+
+Test(placement, pins_are_checked_one_by_one)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
+	const uint32_t good[] = { 5, 1, 2 }, bad[] = { 3, 3, 77, 6, 0 };
+	struct placement_request request = ask(3);
+	struct placement out;
+
+	request.pins = good;
+	request.pin_count = 3;
+	cr_assert_str_eq(plan(facts, &request, &out), "5 1 2");
+	cr_assert_eq(out.nodes[0].host_node, 0);
+	cr_assert_not(out.vcpus[1].remote);
+	cr_assert(out.vcpus[2].remote, "CPU 2 is on node 1, and that is said");
+	request.pins = bad;
+	request.vcpus = request.pin_count = 5;
+	facts->cpus[6].online = facts->cpus[6].allowed = false;
+	facts->cpus[0].allowed = false;
+	cr_assert_plan(facts, &request, "!cpus.pins[1] !cpus.pins[2] !cpus.pins[3] !cpus.pins[4]");
+	request.pin_count = 4;
+	cr_assert_plan(facts, &request, "!cpus.pins");
+	request.pins = good;
+	request.vcpus = request.pin_count = 3;
+	request.dedicated = true;
+	facts->cpus[6].online = true;
+	cr_assert_plan(facts, &request, "!cpus.pins[2]");
+}
+
+Test(placement, wrong_requests_are_refused)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
+	static const uint8_t nodes[] = { 0, 2 };
+	struct placement_request request = ask(0);
+
+	cr_assert_plan(facts, &request, "!cpus.count");
+	request.vcpus = 256;
+	cr_assert_plan(facts, &request, "!cpus.count");
+	request = ask(1);
+	request.node_count = 9;
+	cr_assert_plan(facts, &request, "!memory.nodes");
+	request = ask(2);
+	request.node_count = 2;
+	request.vcpu_nodes = nodes;
+	cr_assert_plan(facts, &request, "!cpus.nodes[1]");
+	request = ask(1);
+	request.host_node[0] = 2;
+	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node !cpus.count");
+	facts->nodes[1].allowed = false;
+	request.host_node[0] = 1;
+	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node");
+}
+
+Test(placement, a_host_without_numa_information_is_one_place)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
+	struct placement_request request = ask(3);
+	struct placement out;
+
+	facts->node_count = 0;
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		facts->cpus[i].node = -1;
+	cr_assert_str_eq(plan(facts, &request, &out), "0 1 2");
+	cr_assert_eq(out.nodes[0].host_node, -1);
+	cr_assert_eq(out.nodes[0].io_cpu, 3);
+}
+
+Test(placement, vcpus_are_dealt_evenly)
+{
+	for (uint32_t vcpus = 1; vcpus <= 64; vcpus++)
+		for (size_t nodes = 1; nodes <= PLACEMENT_NODES_MAX; nodes++) {
+			uint32_t counts[PLACEMENT_NODES_MAX] = { 0 }, least = 255, most = 0;
+
+			for (uint32_t i = 0; i < vcpus; i++)
+				counts[placement_dealt_node(i, vcpus, nodes)]++;
+			for (size_t n = 0; n < nodes; n++) {
+				least = MIN(least, counts[n]);
+				most = MAX(most, counts[n]);
+			}
+			cr_assert_leq(most - least, 1);
+		}
+}
+
+/* ---------------------------------------------------------------------------- random topologies */
+
+static uint64_t next(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	return *state ^= *state << 17;
+}
+
+static struct host_facts *random_host(uint64_t *seed)
+{
+	static const uint32_t threads[] = { 1, 2, 2, 4 };
+	struct host_facts *facts =
+		fixture_shape(1 + (uint32_t)(next(seed) % 4), 1 + (uint32_t)(next(seed) % 12),
+	                      threads[next(seed) % 4]);
+	unsigned int offline = (unsigned int)(next(seed) % 4),
+		     barred = (unsigned int)(next(seed) % 5);
+
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		facts->cpus[i].online = next(seed) % 16 >= offline;
+		facts->cpus[i].allowed = facts->cpus[i].online && next(seed) % 8 >= barred;
+	}
+	return facts;
+}
+
+static void check_properties(const struct host_facts *facts,
+                             const struct placement_request *request, const struct placement *out,
+                             uint64_t seed)
+{
+	uint32_t times[FACTS_CPUS_MAX] = { 0 };
+
+	for (uint32_t i = 0; i < out->vcpu_count; i++) {
+		const struct placement_vcpu *vcpu = &out->vcpus[i];
+		const struct host_cpu *cpu = facts_cpu(facts, vcpu->cpu);
+
+		cr_assert(cpu && cpu->online && cpu->allowed, "seed %#lx: vCPU %u", seed, i);
+		cr_assert_eq(cpu->node, out->nodes[vcpu->guest_node].host_node,
+		             "seed %#lx: vCPU %u", seed, i);
+		cr_assert_not(vcpu->remote, "seed %#lx", seed);
+		times[vcpu->cpu]++;
+		for (size_t k = 0; request->dedicated && k < cpu->sibling_count; k++)
+			cr_assert(facts_cpu(facts, cpu->siblings[k])->allowed,
+			          "seed %#lx: half a core is not dedicated", seed);
+	}
+	for (uint32_t i = 0; i < out->vcpu_count; i++) {
+		cr_assert_eq(out->vcpus[i].shared, times[out->vcpus[i].cpu] > 1, "seed %#lx", seed);
+		cr_assert(times[out->vcpus[i].cpu] == 1 || request->overcommit, "seed %#lx: twice",
+		          seed);
+		cr_assert(times[out->vcpus[i].cpu] == 1 || !request->dedicated, "seed %#lx: twice",
+		          seed);
+	}
+	for (size_t n = 0; n < out->node_count; n++) {
+		const struct host_cpu *io = facts_cpu(facts, out->nodes[n].io_cpu);
+
+		cr_assert(io && io->online && io->allowed, "seed %#lx: I/O CPU", seed);
+		cr_assert_eq(out->nodes[n].io_shared, times[io->id] > 0, "seed %#lx", seed);
+	}
+}
+
+Test(placement, properties_on_random_hosts)
+{
+	uint64_t start = (uint64_t)time(NULL) * 2654435761u | 1;
+	unsigned int placed = 0, refused = 0;
+
+	for (unsigned int round = 0; round < 3000; round++) {
+		uint64_t seed = start + round * 2, state = seed;
+		_cleanup_free_ struct host_facts *facts = random_host(&state);
+		struct placement_request request = ask(1 + (uint32_t)(next(&state) % 40));
+		struct placement out, again;
+		struct problems problems = { 0 };
+
+		request.node_count = 1 + next(&state) % 3;
+		request.dedicated = next(&state) % 2;
+		request.overcommit = next(&state) % 2;
+		if (next(&state) % 3 == 0)
+			request.host_node[0] = (int)(next(&state) % facts->node_count);
+		memset(&out, 0x55, sizeof(out));
+		memset(&again, 0x55, sizeof(again));
+		if (placement_plan(facts, &request, &out, &problems) < 0) {
+			cr_assert_gt(problems.count, 0, "seed %#lx", seed);
+			refused++;
+			continue;
+		}
+		placed++;
+		check_properties(facts, &request, &out, seed);
+		cr_assert_eq(placement_plan(facts, &request, &again, &problems), 0);
+		cr_assert_eq(memcmp(&out, &again, sizeof(out)), 0, "seed %#lx: not deterministic",
+		             seed);
+	}
+	printf("placement: first seed %#lx, %u placed, %u refused\n", start, placed, refused);
+	cr_assert_gt(placed, 100);
+	cr_assert_gt(refused, 100);
+}
