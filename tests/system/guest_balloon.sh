@@ -11,4 +11,5 @@ while read -r order count; do
 	end) exit 0 ;;
 	esac
 	echo "GUEST $order $(awk '/^MemFree/ { print int($2 / 1024) }' /proc/meminfo) MiB free"
+	grep balloon /proc/vmstat
 done

@@ -83,6 +83,14 @@ await() {
 
 # order WORDS: has the guest do it; sets free to the memory free afterwards, in MiB.
 order() {
+	obey "$@" || {
+		verdict "$base: the guest does \"$*\"" false
+		end "$base"
+		exit 1
+	}
+}
+
+obey() {
 	local before
 	before=$(grep -c '^GUEST' "$base.console") || true
 	echo "$*" >&7
@@ -110,7 +118,7 @@ until_resident() {
 until_free() {
 	local i
 	for ((i = 0; i < 60; i++)); do
-		order free || break
+		order free
 		((! (free $1))) || return 0
 		sleep 0.2
 	done
@@ -157,7 +165,7 @@ half() {
 	verdict "$1: the host has the other half" until_resident "< full - 200"
 	echo "FIGURE $1 resident $full -> $(resident), free in the guest $before -> $free"
 	send 'commands { request_id: 2 balloon { target_mib: 512 } }'
-	verdict "$1: the guest has all again" until_free "> before - 20"
+	verdict "$1: the guest has all again" until_free "> before - 60"
 	order fill 300
 	verdict "$1: and it can be used ($(resident) MiB resident)" until_resident "> 300"
 	end "$1"
