@@ -47,6 +47,7 @@ help:
 	@echo 'make unit       the Criterion unit tests alone'
 	@echo 'make system     bare-metal guests and bad input against /dev/kvm'
 	@echo 'make lab        the tests that need an emulated two-node host'
+	@echo 'make lab-devices  disks, net, balloon and vsock under stock Linux in the lab'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make bench      measurements, side by side in one run'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
@@ -217,6 +218,14 @@ unit: $(B)/tests/unit
 # Everything that needs a processor that virtualizes and two NUMA nodes, in one boot of the lab.
 lab: all $(B)/.packages-lab
 	tests/system/lab
+
+# Devices under stock Linux, a boot of the lab each; some minutes each.
+.PHONY: lab-devices
+lab-devices: all $(B)/.packages-lab
+	tests/system/lab_block.sh
+	tests/system/lab_net.sh
+	tests/system/lab_balloon.sh
+	tests/system/lab_vsock.sh
 
 demo:
 	@hack/demo
