@@ -27,15 +27,17 @@ HARD := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 INC  := -I. -Iruntime -I$(B)/gen
 # gnu17 predefines `linux` as 1, and the schema has a field of that name.
 DEFS := -D_GNU_SOURCE -Ulinux
-CFLAGS_ALL = -std=gnu17 -g $(O) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
+CFLAGS_ALL = -std=gnu17 -g $(O) $(SPLIT) $(WARN) $(HARD) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
 PKGS := libprotobuf-c liburing libcap-ng
 # Expanded when a program is linked: the packages may have been installed only just before.
 LIBS = $(shell pkg-config --static --libs $(PKGS))
 
-# See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet.
-SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections
+# See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet. The script
+# adds to the linker's own: it says what lies side by side.
+STEADY := runtime/shim/steady.ld
+SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-T,$(STEADY)
 
 .PHONY: all help
 all: $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 guests
@@ -132,9 +134,10 @@ $(B)/libaxvm-core.a: $(CORE_OBJS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a
+$(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a $(STEADY)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) -static-pie -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) -static-pie -o $@ \
+		$(filter-out $(STEADY),$^) $(LIBS)
 
 # ---- launch and cli ---------------------------------------------------------------------------
 # libaxvm has no other part of the shim in it than the encoding. Its objects are built once more for
@@ -269,9 +272,10 @@ audit: policy-test
 
 # ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
 MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
-$(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a
+$(B)/axvm-shim-misbehave: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/misbehave.o $(B)/libaxvm-core.a $(STEADY)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) $(MISBEHAVE_WRAPS) -static-pie -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(SHIM_LDFLAGS) $(MISBEHAVE_WRAPS) -static-pie -o $@ \
+		$(filter-out $(STEADY),$^) $(LIBS)
 
 .PHONY: sandbox-test
 sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
