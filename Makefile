@@ -190,13 +190,13 @@ LINUX_GUESTS := $(patsubst tests/guests/linux/%.c,$(B)/guests/linux/%,\
 .PHONY: guests
 guests: $(GUEST_BINS) $(LINUX_GUESTS)
 
-$(B)/guests/linux/%: tests/guests/linux/%.c
+$(B)/guests/linux/%: tests/guests/linux/%.c | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) -std=gnu17 -O2 $(WARN) $(DEFS) -static -o $@ $<
 
 # The first byte of an image is its entry: tests/guests/flat.ld puts .text.start there.
-$(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld
+$(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
@@ -242,7 +242,7 @@ check:
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy_symbols.c
 POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
-$(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS)
+$(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
@@ -292,7 +292,7 @@ GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -ffreestanding -nostdlib -fno-pic -mno-re
 GUEST_LIB := $(wildcard tests/guests/lib/*)
 C_GUEST_BINS := $(patsubst tests/guests/%.c,$(B)/guests/%.bin,$(wildcard tests/guests/*.c))
 guests: $(C_GUEST_BINS)
-$(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.h $(GUEST_LIB)
+$(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.h $(GUEST_LIB) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
