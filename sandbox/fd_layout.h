@@ -27,6 +27,7 @@ enum sandbox_fd {
 	CONTROL_WAKE_FD = 897, /* eventfd: any thread wakes the control loop */
 	EPOLL_FD = 898,	       /* the control loop waits here and nowhere else */
 	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
+	VM_STATS_FD = 900,     /* KVM's counters of the VM (KVM_GET_STATS_FD) */
 	/*
 	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
 	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
@@ -42,6 +43,10 @@ enum sandbox_fd {
 	IO_WAKE_FD_LAST = IO_WAKE_FD_BASE + IO_LOOPS_MAX - 1,
 	IO_RING_FD_BASE = 928, /* io_uring of I/O loop n */
 	IO_RING_FD_LAST = IO_RING_FD_BASE + IO_LOOPS_MAX - 1,
+
+	VCPU_STATS_MAX = 64,
+	VCPU_STATS_FD_BASE = 960, /* KVM's counters of vCPU n; of later vCPUs there are none */
+	VCPU_STATS_FD_LAST = VCPU_STATS_FD_BASE + VCPU_STATS_MAX - 1,
 
 	INTERNAL_FD_LAST = 1023, /* the usual soft RLIMIT_NOFILE less one */
 };
@@ -62,7 +67,10 @@ static_assert((NETS_MAX & (NETS_MAX - 1)) == 0, "a block is a power of two");
 static_assert(TAP_FD_BASE % NETS_MAX == 0, "a block is aligned");
 static_assert(VCPU_FD < TAP_FD_BASE && TAP_FD_LAST < IO_WAKE_FD_BASE, "blocks are disjoint");
 static_assert(IO_WAKE_FD_LAST < IO_RING_FD_BASE, "blocks are disjoint");
-static_assert(SPEC_FD_LAST < INTERNAL_FD_BASE && IO_RING_FD_LAST <= INTERNAL_FD_LAST,
+static_assert((VCPU_STATS_MAX & (VCPU_STATS_MAX - 1)) == 0, "a block is a power of two");
+static_assert(VCPU_STATS_FD_BASE % VCPU_STATS_MAX == 0, "a block is aligned");
+static_assert(IO_RING_FD_LAST < VCPU_STATS_FD_BASE, "blocks are disjoint");
+static_assert(SPEC_FD_LAST < INTERNAL_FD_BASE && VCPU_STATS_FD_LAST <= INTERNAL_FD_LAST,
 	      "nothing of the spec among the internal descriptors");
 
 #endif

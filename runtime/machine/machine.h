@@ -7,6 +7,7 @@
 #include "bus/bus.h"
 #include "machine/acpi_registers.h"
 #include "machine/ioapic.h"
+#include "machine/kvm_stats.h"
 #include "machine/vcpu.h"
 #include "machine/vm.h"
 
@@ -33,6 +34,7 @@ struct machine {
 	struct bus mmio;
 	struct ioapic ioapic;
 	struct acpi_registers acpi;
+	struct kvm_stats stats; /* written before the seal */
 	uint32_t vcpu_count;
 	struct vcpu vcpus[MACHINE_VCPUS_MAX];
 

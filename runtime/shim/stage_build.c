@@ -349,6 +349,10 @@ int stage_build(struct shim *shim)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
 		                    "cannot place the VM's descriptor: %s", strerror(-r));
 	machine->vm.fd = VM_FD;
+	r = kvm_stats_open_vm(&machine->stats, VM_FD);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_KVM_FAILED, -r, NULL,
+		                    "KVM does not give its counters: %s", strerror(-r));
 	r = build_buses(machine);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, NULL,

@@ -93,6 +93,17 @@ static void arrive_sealed(struct shim *shim)
 	gate_pass(&shim->gate, GATE_RUN);
 }
 
+static int open_counters(struct vcpu *vcpu)
+{
+	int r = kvm_stats_open_vcpu(&vcpu->machine->stats, vcpu->index, vcpu->fd);
+
+	if (r < 0)
+		return problems_add(&vcpu->problems, PROBLEM_KVM_FAILED, -r, NULL,
+		                    "vCPU %u: KVM does not give its counters: %s", vcpu->index,
+		                    strerror(-r));
+	return 0;
+}
+
 static void *vcpu_main(void *argument)
 {
 	struct vcpu *vcpu = argument;
@@ -108,6 +119,8 @@ static void *vcpu_main(void *argument)
 	if (vcpu->host_node >= 0)
 		(void)numa_prefer(vcpu->host_node);
 	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->topology);
+	if (r == 0)
+		r = open_counters(vcpu);
 	gate_arrive(&shim->gate, GATE_SEAL);
 	vcpu->shared_fd = vcpu->fd;
 	if (r == 0)

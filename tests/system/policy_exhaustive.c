@@ -133,7 +133,7 @@ static bool lay_out_descriptors(void)
 {
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
-	for (int to = INTERNAL_FD_BASE; fd >= 0 && to <= IO_RING_FD_LAST; to++)
+	for (int to = INTERNAL_FD_BASE; fd >= 0 && to <= INTERNAL_FD_LAST; to++)
 		if (!place(fd, to))
 			return false;
 	return fd >= 0 && place(fd, CONTROL_FD) && place(fd, EVENT_FD) && place(fd, STDERR_FD);

@@ -103,7 +103,7 @@ look() { # UID GID GROUPS
 	check "descriptor limit" "$(awk '/^Max open files/ { print $4, $5 }' "/proc/$pid/limits")" "1 1"
 	check "locked memory limit" "$(awk '/^Max locked/ { print $4, $5 }' "/proc/$pid/limits")" "0 0"
 	check "children" "$(cat /proc/"$pid"/task/*/children)" ""
-	check "control's descriptors" "$(fds axvm-shim)" "0 1 2 3 4 896 897 898 899 912 928 "
+	check "control's descriptors" "$(fds axvm-shim)" "0 1 2 3 4 896 897 898 899 900 912 928 960 961 "
 	check "vcpu0's descriptors" "$(fds vcpu0)" "897 901 912 "
 	check "vcpu1's descriptors" "$(fds vcpu1)" "897 901 912 "
 	check "io0's descriptors" "$(fds io0)" "897 912 928 "
