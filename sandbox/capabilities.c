@@ -5,6 +5,7 @@
 #include <cap-ng.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "sandbox/step.h"
 
@@ -15,12 +16,22 @@
 	 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |   \
 	 SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
+/* What the steps need; each is below bit 32. */
+#define NEEDED                                                                                     \
+	(1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT | 1u << CAP_SETUID | 1u << CAP_SETGID |        \
+	 1u << CAP_SETPCAP)
+
 bool sandbox_has_capabilities(const struct sandbox_status *status)
 {
-	const uint64_t needed = 1ULL << CAP_SYS_ADMIN | 1ULL << CAP_SYS_CHROOT |
-	                        1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SETPCAP;
+	return (status->effective & NEEDED) == NEEDED;
+}
 
-	return (status->effective & needed) == needed;
+bool capabilities_suffice(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & NEEDED) == NEEDED;
 }
 
 int capabilities_bound(struct sandbox *sandbox, struct problems *problems)

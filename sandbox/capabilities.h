@@ -10,6 +10,9 @@
  * namespaces; else it needs a user namespace. */
 bool sandbox_has_capabilities(const struct sandbox_status *status);
 
+/* The same of the calling thread, without /proc. */
+bool capabilities_suffice(void);
+
 /* Empties the bounding set and locks the securebits, so that no exec, no change of ids and no
  * ambient set ever gives a capability. Needs CAP_SETPCAP: an ordinary user has it in a user
  * namespace only. */

@@ -10,14 +10,14 @@
  *   - limits that only a process with capabilities may raise are raised while it has them;
  *   - the user namespace, when there is one, comes with the others in a single unshare(2), and
  *     gives an ordinary user the capabilities, over those namespaces alone, that the next steps
- *     need;
+ *     need; a privileged process finds its namespaces made already (nest.c) and enters them;
  *   - the bounding set and the securebits need CAP_SETPCAP, the root needs CAP_SYS_ADMIN, the ids
  *     need CAP_SETUID and CAP_SETGID; so capabilities go after these;
  *   - a change of ids undoes "not dumpable" and the parent-death signal: attributes come after it;
  *   - Landlock is last, as it forbids what the others do.
  *
  * No step walks a path below a directory that another user can write (the class of CVE-2026-1386):
- * the only paths are "/proc/self", "/" and ".".
+ * the only paths are "/proc/self", "/proc/thread-self", "/" and ".".
  *
  * A step that fails fails the launch. The one exception is an ordinary user: what root alone can do
  * is left out and named. capabilities(7), credentials(7), landlock(7), namespaces(7), prctl(2). */
@@ -37,6 +37,7 @@
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
 #include "sandbox/namespaces.h"
+#include "sandbox/nest.h"
 #include "sandbox/proc.h"
 #include "sandbox/step.h"
 
@@ -154,9 +155,9 @@ static const struct step {
 } steps[] = {
 	{ "look", look },
 	{ "limits", limits_before_threads },
-	{ "namespaces", namespaces_leave },
+	{ "namespaces", nest_leave_launcher },
 	{ "bounds", capabilities_bound },
-	{ "root", namespaces_empty_root },
+	{ "root", nest_empty_root },
 	{ "ids", take_ids },
 	{ "capabilities", capabilities_drop },
 	{ "stay-down", stay_down },

@@ -3,6 +3,8 @@
 #ifndef AXVM_SANDBOX_CONFINE_H
 #define AXVM_SANDBOX_CONFINE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,11 +38,22 @@ struct sandbox_config {
 	bool stop_with_launcher;
 };
 
+/* The thread that makes namespaces ahead of time (nest.c). */
+struct sandbox_nest {
+	bool begun;
+	pthread_t thread;
+	_Atomic uint32_t state;
+	char task[32]; /* its directory below /proc/self */
+	int result;
+	struct problems problems;
+};
+
 /* What was done and what has to be found again. Zeroed, then sandbox_arrive(). One thread. */
 struct sandbox {
 	pid_t launcher; /* 0: in another PID namespace */
 	struct sandbox_config config;
 	bool privileged; /* started with the capabilities that the steps need */
+	struct sandbox_nest nest;
 	bool namespaced; /* false only where an ordinary user may have no user namespace */
 	int proc_fd;     /* /proc/self, until the read-back is done; -1: closed */
 	int landlock_fd; /* the ruleset of sandbox_close_files(); -1: closed */

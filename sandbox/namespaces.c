@@ -85,28 +85,41 @@ static bool forbidden_by_host(void)
 	return false;
 }
 
-int namespaces_leave(struct sandbox *sandbox, struct problems *problems)
+int namespaces_unshare(uint32_t set, struct problems *problems)
 {
 	int flags = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (i != SANDBOX_USER_NAMESPACE || !sandbox->privileged)
-			flags |= kinds[i].flag;
+		flags |= set & SANDBOX_BIT(i) ? kinds[i].flag : 0;
 	if (unshare(flags) < 0) {
 		int error = errno;
 
-		if (!sandbox->privileged && (error == EPERM || error == ENOSPC) &&
-		    forbidden_by_host()) {
-			sandbox_not_available(sandbox, "namespaces");
-			sandbox_not_available(sandbox, "empty root");
-			return 0;
-		}
+		if (set & SANDBOX_BIT(SANDBOX_USER_NAMESPACE) &&
+		    (error == EPERM || error == ENOSPC) && forbidden_by_host())
+			return -EPERM;
 		errno = error;
 		return step_failed(problems, "cannot leave the launcher's namespaces");
 	}
-	sandbox->namespaced = true;
-	if (sethostname("axvm", 4) < 0 || setdomainname("", 0) < 0)
+	if (set & SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) &&
+	    (sethostname("axvm", 4) < 0 || setdomainname("", 0) < 0))
 		return step_failed(problems, "cannot set a host name");
+	return 0;
+}
+
+int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t set,
+                    struct problems *problems)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		_cleanup_close_ int fd = -1;
+		char path[48];
+
+		if (!(set & SANDBOX_BIT(i)))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", task, kinds[i].path);
+		fd = openat(sandbox->proc_fd, path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || setns(fd, kinds[i].flag) < 0)
+			return step_failed(problems, "cannot enter the namespaces that were made");
+	}
 	return 0;
 }
 
@@ -140,18 +153,12 @@ static int make_root(int *ret_fd, struct problems *problems)
 	return 0;
 }
 
-/* Requires: a mount namespace of the process's own, CAP_SYS_ADMIN over it.
- * Does: lay an empty read-only file system over "/", go into it, let go of everything else.
- * Must not: walk a path, or leave a mount reachable. */
-int namespaces_empty_root(struct sandbox *sandbox, struct problems *problems)
+int namespaces_empty_root(struct problems *problems)
 {
 	struct mount_attr private = { .propagation = 1UL << 18 /* MS_PRIVATE */ };
 	_cleanup_close_ int root = -1;
-	int r;
+	int r = make_root(&root, problems);
 
-	if (!sandbox->namespaced)
-		return 0;
-	r = make_root(&root, problems);
 	if (r < 0)
 		return r;
 	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &private, sizeof(private)) < 0)
@@ -168,7 +175,7 @@ int namespaces_empty_root(struct sandbox *sandbox, struct problems *problems)
 	}
 	if (chdir("/") < 0)
 		return step_failed(problems, "cannot enter the new root");
-	return sandbox_check_root(sandbox, problems);
+	return 0;
 }
 
 int sandbox_check_root(const struct sandbox *sandbox, struct problems *problems)

@@ -8,11 +8,22 @@
 /* Notes which namespaces the launcher has, through proc_fd. */
 int namespaces_note(struct sandbox *sandbox, struct problems *problems);
 
-/* Leaves them, in one unshare(2); a fixed host name. */
-int namespaces_leave(struct sandbox *sandbox, struct problems *problems);
+/* A set of namespaces is an or of these, of enum sandbox_namespace. */
+#define SANDBOX_BIT(kind) (1u << (kind))
 
-/* Makes an empty, read-only file system the root and lets go of all others. */
-int namespaces_empty_root(struct sandbox *sandbox, struct problems *problems);
+/* Leaves those of the set, in one unshare(2), for the calling thread; a fixed host name. -EPERM
+ * without a problem where the set has the user namespace and the host says that an ordinary user may
+ * have none. */
+int namespaces_unshare(uint32_t set, struct problems *problems);
+
+/* Enters those of the set that another thread of the process is in; `task` is its path below
+ * /proc/self. CAP_SYS_ADMIN; the mount namespace also takes the calling thread to that one's root. */
+int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t set,
+                    struct problems *problems);
+
+/* Makes an empty, read-only file system the root of the calling thread's mount namespace, which is
+ * its own, and lets go of all others. Walks no path, leaves no mount reachable. */
+int namespaces_empty_root(struct problems *problems);
 
 /* Looks again: those that must differ from the launcher's do. Their names go to `ret_names` (room
  * for SANDBOX_NAMESPACES_COUNT), their number to *ret_count. */

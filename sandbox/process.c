@@ -39,6 +39,9 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 	umask(0077);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return failed(problems, "cannot ignore SIGPIPE");
+	/* What the launcher has left there is nobody's: no spec can name it. */
+	if (close_range(INTERNAL_FD_BASE, UINT_MAX, 0) < 0)
+		return failed(problems, "cannot make room for the internal descriptors");
 	return 0;
 }
 
@@ -53,11 +56,11 @@ int sandbox_close_foreign(int *keep, size_t n, struct problems *problems)
 
 	qsort(keep, n, sizeof(*keep), compare_fds);
 	for (size_t i = 0; i <= n; i++) {
-		unsigned end = i < n ? (unsigned)keep[i] : UINT_MAX;
+		unsigned end = i < n ? (unsigned)keep[i] : INTERNAL_FD_BASE;
 
 		if (i < n && keep[i] < SPEC_FD_FIRST)
 			continue;
-		if (next < end && close_range(next, end == UINT_MAX ? end : end - 1, 0) < 0)
+		if (next < end && close_range(next, end - 1, 0) < 0)
 			return failed(problems, "cannot close what was not handed over");
 		if (i < n)
 			next = end + 1;

@@ -9,10 +9,12 @@
 #include "sandbox/confine.h"
 
 /* First of all: the launcher noted, no new privileges, not dumpable, no environment, a private
- * umask, SIGPIPE ignored. -errno with a problem. One thread, at the start of the process. */
+ * umask, SIGPIPE ignored, nothing among the internal descriptors. -errno with a problem. One
+ * thread, at the start of the process. */
 int sandbox_arrive(struct sandbox *sandbox, struct problems *problems);
 
-/* Closes every descriptor above 4 that is not among the n in `keep`; sorts `keep`. One thread. */
+/* Closes every descriptor from 5 to the internal ones that is not among the n in `keep`; sorts
+ * `keep`. */
 int sandbox_close_foreign(int *keep, size_t n, struct problems *problems);
 
 #endif

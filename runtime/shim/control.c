@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 
@@ -17,6 +19,7 @@
 #include "sandbox/uses.h"
 #include "shim/commands.h"
 #include "shim/event.h"
+#include "shim/fds.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
 
@@ -164,6 +167,44 @@ static const struct source {
 	/* Edge-triggered: told when room appears, not while there is room. */
 	{ EVENT_FD, EPOLLOUT | EPOLLET, on_event_room },
 };
+
+/* Makes room for the fixed layout: a soft limit is only the launcher's habit. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INTERNAL_FD_LAST)
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)INTERNAL_FD_LAST + 1);
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int control_open(struct shim *shim)
+{
+	sigset_t set;
+
+	raise_file_limit();
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SANDBOX_LAUNCHER_DIED);
+	shim->wake_fd = fd_settle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), CONTROL_WAKE_FD);
+	shim->signal_fd = fd_settle(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), SIGNAL_FD);
+	shim->epoll_fd = fd_settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
+	if (shim->wake_fd < 0 || shim->signal_fd < 0 || shim->epoll_fd < 0) {
+		int r = MIN(shim->wake_fd, shim->signal_fd);
+
+		r = MIN(r, shim->epoll_fd);
+		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "cannot create the control loop's descriptors (the hard limit "
+		                    "on open files must be at least %d): %s",
+		                    INTERNAL_FD_LAST + 1, strerror(-r));
+	}
+	shim->machine.wake_fd = shim->wake_fd;
+	event_writer_set_wake_fd(&shim->events, shim->wake_fd);
+	return 0;
+}
 
 int control_watch(struct shim *shim)
 {

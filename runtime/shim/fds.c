@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -93,4 +94,15 @@ int check_event_fd(int fd, int control_fd, struct problems *problems)
 		                    "back as commands",
 		                    control_fd, fd);
 	return 0;
+}
+
+int fd_settle(int fd, int number)
+{
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	error = dup3(fd, number, O_CLOEXEC) < 0 ? errno : 0;
+	close(fd);
+	return error ? -error : number;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether fds 3 and 4 are what the contract says, before anything relies on them. */
+/* Whether fds 3 and 4 are what the contract says, before anything relies on them; an fd's way to
+ * its number. */
 #ifndef AXVM_SHIM_FDS_H
 #define AXVM_SHIM_FDS_H
 
@@ -16,5 +17,9 @@ int check_control_fd(int fd, struct problems *problems);
  * device; it must not be the other end of the pipe that `control_fd` is. 0, or -errno with an
  * EVENT_FD_UNUSABLE added. */
 int check_event_fd(int fd, int control_fd, struct problems *problems);
+
+/* Moves an fd that has just been made (negative: it could not be, and errno says why) to its number
+ * of the fixed layout, closing what was there. The number, or -errno. */
+int fd_settle(int fd, int number);
 
 #endif

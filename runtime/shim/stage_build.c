@@ -2,14 +2,8 @@
 /* Stages acquire and build: from a spec to a machine that only waits for its vCPUs. */
 #include <asm/kvm_para.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 
 #include "boot/acpi.h"
 #include "boot/reset_vector.h"
@@ -21,6 +15,7 @@
 #include "shim/command.h"
 #include "shim/control.h"
 #include "shim/event.h"
+#include "shim/fds.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
 
@@ -103,58 +98,12 @@ static void reserve_memory(struct shim *shim)
 		tell_placement(shim, &config);
 }
 
-/* Puts an fd at its number of the fixed layout. */
-static int settle(int fd, int number)
-{
-	if (fd < 0)
-		return -errno;
-	if (dup3(fd, number, O_CLOEXEC) < 0)
-		return -errno;
-	close(fd);
-	return number;
-}
-
-/* Makes room for the fixed layout: a soft limit is only the launcher's habit. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INTERNAL_FD_LAST)
-		return;
-	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)INTERNAL_FD_LAST + 1);
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static int open_control_fds(struct shim *shim)
-{
-	sigset_t set;
-
-	raise_file_limit();
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SANDBOX_LAUNCHER_DIED);
-	shim->wake_fd = settle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), CONTROL_WAKE_FD);
-	shim->signal_fd = settle(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), SIGNAL_FD);
-	shim->epoll_fd = settle(epoll_create1(EPOLL_CLOEXEC), EPOLL_FD);
-	if (shim->wake_fd < 0 || shim->signal_fd < 0 || shim->epoll_fd < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
-		                    "cannot create the control loop's descriptors (the hard limit "
-		                    "on open files must be at least %d): %s",
-		                    INTERNAL_FD_LAST + 1, strerror(errno));
-	shim->machine.wake_fd = shim->wake_fd;
-	event_writer_set_wake_fd(&shim->events, shim->wake_fd);
-	return 0;
-}
-
 /* Requires: a valid spec and an admitted host.
  * Does: join the cgroups, open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
- * Must not: stop at the first thing that is wrong: all reasons go into one refusal. */
+ * Must not: stop at the first thing that is wrong: all reasons go into one refusal, what went wrong
+ * before it among them. */
 int stage_acquire(struct shim *shim)
 {
-	size_t before = shim->problems.count;
-
 	/* What was handed over comes first: a number that nobody handed over is taken by the first
 	 * thing that is opened. */
 	take_resources(shim, true);
@@ -167,8 +116,7 @@ int stage_acquire(struct shim *shim)
 	take_resources(shim, false);
 	devices_acquire_rng(shim);
 	reserve_memory(shim);
-	(void)open_control_fds(shim);
-	return shim->problems.count == before ? 0 : -EINVAL;
+	return shim->problems.count == 0 ? 0 : -EINVAL;
 }
 
 static void deliver_pin(void *context, const struct msi_message *message)
@@ -344,7 +292,7 @@ int stage_build(struct shim *shim)
 	              !flat || shim->spec.boot.local_apic, &shim->problems);
 	if (r < 0)
 		return r;
-	r = settle(machine->vm.fd, VM_FD);
+	r = fd_settle(machine->vm.fd, VM_FD);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
 		                    "cannot place the VM's descriptor: %s", strerror(-r));

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "sandbox/fd_layout.h"
+#include "sandbox/nest.h"
 #include "sandbox/process.h"
+#include "shim/control.h"
 #include "shim/fds.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
@@ -40,8 +42,9 @@ static int arrange_signals(struct problems *problems)
 }
 
 /* Requires: a fresh process with fds 3 and 4.
- * Does: check both, get the event writer going, take the process's attributes away.
- * Must not: read the spec, or write to fd 1. */
+ * Does: check both, get the event writer going, take the process's attributes away; have what does
+ * not depend on the spec made meanwhile.
+ * Must not: read the spec, write to fd 1, or take a number that the spec may name. */
 int stage_arrive(struct shim *shim)
 {
 	int r = arrange_signals(&shim->problems);
@@ -59,7 +62,13 @@ int stage_arrive(struct shim *shim)
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
 		return r;
-	return sandbox_arrive(&shim->sandbox, &shim->problems);
+	r = sandbox_arrive(&shim->sandbox, &shim->problems);
+	if (r < 0)
+		return r;
+	/* Listed with all that stage acquire finds wrong. */
+	(void)control_open(shim);
+	nest_begin(&shim->sandbox);
+	return 0;
 }
 
 /* Requires: fd 3 readable.

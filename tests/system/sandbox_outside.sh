@@ -172,6 +172,19 @@ mkdir -p "$work/proc" "$work/dev" "$work$(dirname "$work")" && ln -s / "$work$wo
 encode spin_io
 chroot "$work" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>&1
 check "status" $? 77
+
+# Where such a root is a mount, it is put away like any other: what lies above it is not to be found.
+who="a chroot that is a mount"
+mount --rbind "$work" "$work" || exit 1
+: >"$work/events"
+chroot "$work" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>"$work/errors" &
+pid=$!
+await 'stage: SEAL'
+check "root" "$(ls -A "/proc/$pid/root/")" ""
+check "working directory" "$(stat -Lc %d:%i "/proc/$pid/cwd")" "$(stat -Lc %d:%i "/proc/$pid/root")"
+check "mount options" "$(awk '{ print $6 }' "/proc/$pid/mountinfo")" "ro,nosuid,nodev,noexec,relatime"
+finish TERM 36
+umount -R "$work"
 umount "$work/proc"
 
 who="PID namespace of the launcher's"

@@ -19,6 +19,7 @@
 #include "sandbox/confine.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
+#include "sandbox/nest.h"
 #include "sandbox/process.h"
 #include "sandbox/verify.h"
 
@@ -29,6 +30,7 @@ struct scene {
 };
 
 static struct scene scene;
+static bool without_nest; /* as where its thread cannot be started */
 
 /* Runs fn in a confined child; its answer, 0 to 100, or 101 when confining failed. */
 static int confined(const struct sandbox_config *config, int (*fn)(void))
@@ -41,8 +43,11 @@ static int confined(const struct sandbox_config *config, int (*fn)(void))
 
 		for (int fd = 0; fd < 3; fd++)
 			dup2(null, fd);
-		if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0 ||
-		    sandbox_close_foreign(NULL, 0, &scene.problems) < 0 ||
+		if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0)
+			_exit(101);
+		if (!without_nest)
+			nest_begin(&scene.sandbox);
+		if (sandbox_close_foreign(NULL, 0, &scene.problems) < 0 ||
 		    sandbox_confine(&scene.sandbox, config, &scene.problems) < 0)
 			_exit(101);
 		_exit(fn());
@@ -78,6 +83,35 @@ static int untouched(void)
 Test(sandbox_confine, what_was_done_is_found_again)
 {
 	cr_assert_eq(confined(&plain, untouched), 0);
+	without_nest = true;
+	cr_assert_eq(confined(&plain, untouched), 0);
+}
+
+static int nest_taken(void)
+{
+	char name[8] = "";
+
+	return scene.sandbox.nest.begun == scene.sandbox.privileged &&
+	       gethostname(name, sizeof(name)) == 0 && strcmp(name, "axvm") == 0 ? 0 : 1;
+}
+
+Test(sandbox_nest, whoever_is_privileged_has_one)
+{
+	cr_assert_eq(confined(&plain, nest_taken), 0);
+}
+
+/* What went wrong in the nest is the launch's failure, in the nest's words. */
+Test(sandbox_nest, its_failure_is_the_launchs)
+{
+	struct sandbox sandbox = { .proc_fd = -1, .nest = { .begun = true, .result = -EPERM } };
+	struct problems problems = { 0 };
+
+	problems_add(&sandbox.nest.problems, PROBLEM_SANDBOX_FAILED, EPERM, NULL, "no room");
+	atomic_store(&sandbox.nest.state, 1);
+	cr_assert_eq(nest_leave_launcher(&sandbox, &problems), -EPERM);
+	cr_assert_eq(problems.count, 1);
+	cr_assert_str_eq(problems.list[0].message, "no room");
+	cr_assert_not(sandbox.namespaced);
 }
 
 static int no_file(void)

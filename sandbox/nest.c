@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Namespaces made ahead of time, by a thread.
+ *
+ * Theory of operation. The dearest steps of stage confine are waits in the kernel that depend on
+ * nothing the spec says: the network namespace, and the grace period that the detached mounts of
+ * the old root wait for. A thread, the nest, takes them from stage arrive on, while the process reads
+ * its spec, looks at the host and builds the machine. In stage confine the control thread enters the
+ * namespaces of the nest, goes into its root, and the nest ends. Namespaces belong to a thread: until
+ * then the process is, for everybody, where its launcher put it, and opens what the spec names there.
+ *
+ * The nest has a table of descriptors of its own and nothing in it: a number that the spec names
+ * and that nobody handed over must not be found to be one of the nest's. It shares nothing else
+ * with what it is to make room for: it opens nothing, and reads one link of /proc, to know under
+ * which number the control thread finds it there, which in another PID namespace is not gettid(2).
+ *
+ * The cgroup namespace is not among those: it is rooted in the cgroups of its making, and which
+ * they are the spec says. Nor is the user namespace of an ordinary user, which a process with
+ * threads can neither make nor enter (unshare(2), setns(2)): there is no nest then, and the control
+ * thread does everything in stage confine, by the same functions.
+ *
+ * The mount namespace is entered last, and then its root by a descriptor: setns(2) goes to the
+ * topmost mount of the namespace, which for a launcher in a chroot is not where the nest is. */
+#include "sandbox/nest.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/futex.h"
+#include "sandbox/capabilities.h"
+#include "sandbox/namespaces.h"
+#include "sandbox/step.h"
+
+#define NEST_STACK (64 * 1024) /* as the later threads', which take it over */
+
+enum { NEST_BUILDING, NEST_READY, NEST_LEFT };
+
+static const uint32_t nest_set =
+	SANDBOX_BIT(SANDBOX_NET_NAMESPACE) | SANDBOX_BIT(SANDBOX_IPC_NAMESPACE) |
+	SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) | SANDBOX_BIT(SANDBOX_MOUNT_NAMESPACE);
+
+/* "PID/task/TID", as this /proc counts; the part from "task" on is kept. */
+static int find_oneself(struct sandbox_nest *nest)
+{
+	char link[64];
+	ssize_t n = readlink("/proc/thread-self", link, sizeof(link) - 1);
+	const char *task;
+
+	if (n < 0)
+		return step_failed(&nest->problems, "cannot find a thread in /proc");
+	link[n] = '\0';
+	task = strstr(link, "task/");
+	if (!task || strlen(task) >= sizeof(nest->task))
+		return step_differs(&nest->problems, "/proc names a thread in another way");
+	memcpy(nest->task, task, strlen(task) + 1);
+	return 0;
+}
+
+static int make(struct sandbox_nest *nest)
+{
+	int r;
+
+	prctl(PR_SET_NAME, "nest", 0, 0, 0);
+	if (close_range(0, ~0u, CLOSE_RANGE_UNSHARE) < 0)
+		return step_failed(&nest->problems, "cannot leave the table of descriptors");
+	r = find_oneself(nest);
+	if (r == 0)
+		r = namespaces_unshare(nest_set, &nest->problems);
+	return r < 0 ? r : namespaces_empty_root(&nest->problems);
+}
+
+static void *nest_main(void *argument)
+{
+	struct sandbox_nest *nest = argument;
+
+	nest->result = make(nest);
+	futex_advance(&nest->state, NEST_READY);
+	futex_wait_until(&nest->state, NEST_LEFT);
+	return NULL;
+}
+
+void nest_begin(struct sandbox *sandbox)
+{
+	struct sandbox_nest *nest = &sandbox->nest;
+	pthread_attr_t attributes;
+
+	if (!capabilities_suffice())
+		return;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, NEST_STACK);
+	nest->begun = pthread_create(&nest->thread, &attributes, nest_main, nest) == 0;
+	pthread_attr_destroy(&attributes);
+}
+
+/* Goes where the nest is. */
+static int follow(const struct sandbox *sandbox, struct problems *problems)
+{
+	const struct sandbox_nest *nest = &sandbox->nest;
+	_cleanup_close_ int root = -1;
+	char path[48];
+	int r;
+
+	if (nest->result < 0) {
+		const struct problem *why = &nest->problems.list[0];
+
+		return problems_add(problems, why->code, why->error_number, NULL, "%s",
+		                    why->message);
+	}
+	snprintf(path, sizeof(path), "%s/root", nest->task);
+	root = openat(sandbox->proc_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return step_failed(problems, "cannot open the new root");
+	r = namespaces_join(sandbox, nest->task, nest_set, problems);
+	if (r < 0)
+		return r;
+	if (fchdir(root) < 0 || chroot(".") < 0)
+		return step_failed(problems, "cannot enter the new root");
+	return namespaces_unshare(SANDBOX_BIT(SANDBOX_CGROUP_NAMESPACE), problems);
+}
+
+/* Requires: the launcher's namespaces noted; CAP_SYS_ADMIN, or a way to a user namespace.
+ * Does: leave all of them, for those of the nest or for new ones.
+ * Must not: do less than all, but where the host says that users may have no user namespace. */
+int nest_leave_launcher(struct sandbox *sandbox, struct problems *problems)
+{
+	const uint32_t all = SANDBOX_BIT(SANDBOX_NAMESPACES_COUNT) - 1;
+	struct sandbox_nest *nest = &sandbox->nest;
+	size_t before = problems->count;
+	int r;
+
+	if (nest->begun) {
+		futex_wait_until(&nest->state, NEST_READY);
+		r = follow(sandbox, problems);
+		futex_advance(&nest->state, NEST_LEFT);
+	} else {
+		r = namespaces_unshare(
+			sandbox->privileged ? all & ~SANDBOX_BIT(SANDBOX_USER_NAMESPACE) : all,
+			problems);
+	}
+	if (r < 0 && problems->count == before) {
+		sandbox_not_available(sandbox, "namespaces");
+		sandbox_not_available(sandbox, "empty root");
+		return 0;
+	}
+	sandbox->namespaced = r == 0;
+	return r;
+}
+
+/* Threads that have been joined may be on their way out of the kernel still. /proc/self/task has a
+ * link for each thread beside the two of an empty directory. */
+static int await_solitude(const struct sandbox *sandbox, struct problems *problems)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000 };
+	struct stat st;
+
+	for (int turns = 40000 /* 2 s */; turns > 0; turns--) {
+		if (fstatat(sandbox->proc_fd, "task", &st, 0) < 0)
+			return step_failed(problems, "cannot count the threads");
+		if (st.st_nlink == 3)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+	return step_differs(problems, "there is more than one thread");
+}
+
+/* Requires: namespaces of the process's own.
+ * Does: make the empty root where the nest has not, look at it, and be the only thread.
+ * Must not: let another thread keep what this one gives up in the next steps. */
+int nest_empty_root(struct sandbox *sandbox, struct problems *problems)
+{
+	struct sandbox_nest *nest = &sandbox->nest;
+	int r = 0;
+
+	if (nest->begun)
+		(void)pthread_join(nest->thread, NULL);
+	else if (sandbox->namespaced)
+		r = namespaces_empty_root(problems);
+	if (r == 0)
+		r = await_solitude(sandbox, problems);
+	return r < 0 ? r : sandbox_check_root(sandbox, problems);
+}

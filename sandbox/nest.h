@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Namespaces made ahead of time, by a thread. */
+#ifndef AXVM_SANDBOX_NEST_H
+#define AXVM_SANDBOX_NEST_H
+
+#include "sandbox/confine.h"
+
+/* Starts the thread, where the process has the capabilities for it; that it cannot be started is no
+ * failure: stage confine then does what it would have done. After sandbox_arrive(). */
+void nest_begin(struct sandbox *sandbox);
+
+/* Step "namespaces" of stage confine. */
+int nest_leave_launcher(struct sandbox *sandbox, struct problems *problems);
+
+/* Step "root" of stage confine. After it the caller is the only thread. */
+int nest_empty_root(struct sandbox *sandbox, struct problems *problems);
+
+#endif
