@@ -51,7 +51,7 @@ help:
 	@echo 'make lab        the tests that need an emulated two-node host'
 	@echo 'make lab-devices  disks, net, balloon and vsock under stock Linux in the lab'
 	@echo 'make audit      the seccomp policies against the code and the tests'
-	@echo 'make bench      measurements, side by side in one run'
+	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -369,14 +369,50 @@ deb: all
 	@echo $(DEB)
 
 # ---- bench ------------------------------------------------------------------------------------
-$(B)/bench/%: tests/bench/%.c | $(GEN_FIRST)
+# Baselines link nothing of ours; what measures is an orchestrator and links libaxvm.
+BARE_PROGRAMS := $(addprefix $(B)/bench/,bare_launch)
+BENCH_PROGRAMS := $(addprefix $(B)/bench/,race crowd)
+# What a filter costs, without the shim around it.
+$(B)/bench/filters: $(B)/obj/tests/bench/filters.o $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
+BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin pvh)
 
-.PHONY: bench
-bench: all $(B)/bench/pairs $(B)/bench/bare_launch
-	tests/bench/run
+$(BARE_PROGRAMS): $(B)/bench/%: tests/bench/%.c tests/bench/bare.c tests/bench/bare.h | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -Iruntime -static-pie -o $@ $(filter %.c,$^)
+
+$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libaxvm.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
+
+$(B)/bench/guests/%.bin: tests/bench/guests/%.S tests/guests/flat.ld
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/guests/flat.ld -o $(@:.bin=.elf) $<
+	$(Q)objcopy -O binary $(@:.bin=.elf) $@
+$(B)/bench/guests/exits_long.bin: tests/bench/guests/exits.c
+$(B)/bench/guests/%.bin: tests/bench/guests/%.c tests/guests/flat.ld $(GUEST_LIB)
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/guests/flat.ld -o $(@:.bin=.elf) $(filter %.S %.c,$(GUEST_LIB)) $<
+	$(Q)objcopy -O binary $(@:.bin=.elf) $@
+$(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/bench/guests/pvh.ld -o $@ $<
+
+BENCH_ALL := $(BARE_PROGRAMS) $(BENCH_PROGRAMS) $(B)/bench/filters $(BENCH_GUESTS)
+.PHONY: bench bench-lab
+bench: all $(B)/.packages-bench $(BENCH_ALL)
+	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab)
+bench-lab: all $(B)/.packages-bench $(B)/.packages-lab $(BENCH_ALL)
+	tests/bench/run --lab
 
 .PHONY: clean
 clean:

@@ -1,132 +1,59 @@
 /* SPDX-License-Identifier: MIT */
-/* The baseline of the launch: the KVM calls that a VM needs, in the best order, and nothing else.
+/* The baseline of a launch and of an exit: a flat image on bare KVM.
  *
- *   bare_launch IMAGE [VCPUS] [MIB]
+ *   bare_launch [-a] [-c VCPUS] [-m MIB] [-r] IMAGE
  *
- * Loads a flat 64-bit image at 1 MiB, runs it on one thread a vCPU until every vCPU has halted. No
- * spec, no events, no sandbox: what the shim adds is measured against this. */
-#include <fcntl.h>
-#include <linux/kvm.h>
+ * -a with local APICs; -r says "running" on stdout before the guest starts. One thread a vCPU, each
+ * of which creates its own. Ends when every vCPU has, and prints the registers of the first. */
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define PML4 0x9000u
-#define PDPT 0xa000u
-#define PD 0xb000u
-#define ENTRY 0x100000u
+#include "bare.h"
 
-struct cpuid {
-	struct kvm_cpuid2 head;
-	struct kvm_cpuid_entry2 entries[160];
-};
+#define VCPUS_MAX 255
 
-static int kvm, vm, run_size;
-static uint8_t *memory;
-static struct cpuid cpuid = { .head.nent = 160 };
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static int call(int fd, unsigned long request, void *argument, const char *name)
-{
-	int r = ioctl(fd, request, argument);
-
-	if (r < 0)
-		die(name);
-	return r;
-}
-#define CALL(fd, request, argument) call(fd, request, (void *)(uintptr_t)(argument), #request)
-
-static void set_state(int vcpu, uintptr_t index)
-{
-	struct kvm_segment code = { .limit = 0xffffffff, .selector = 16, .type = 11, .present = 1,
-		                    .s = 1, .l = 1, .g = 1 };
-	struct kvm_segment data = { .limit = 0xffffffff, .selector = 24, .type = 3, .present = 1,
-		                    .s = 1, .db = 1, .g = 1 };
-	struct kvm_regs regs = { .rip = ENTRY, .rdi = index, .rflags = 2 };
-	struct kvm_sregs sregs;
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[2];
-	} msrs = { .head.nmsrs = 2, .entries = { { .index = 0x2ff, .data = 0x806 },
-		                                 { .index = 0x1a0, .data = 1 } } };
-
-	CALL(vcpu, KVM_SET_CPUID2, &cpuid);
-	CALL(vcpu, KVM_GET_SREGS, &sregs);
-	sregs.cs = code;
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-	sregs.cr3 = PML4;
-	sregs.cr0 = 0x80010033;
-	sregs.cr4 = 0x620;
-	sregs.efer = 0x500;
-	CALL(vcpu, KVM_SET_SREGS, &sregs);
-	CALL(vcpu, KVM_SET_REGS, &regs);
-	CALL(vcpu, KVM_SET_MSRS, &msrs);
-}
+static struct bare bare;
+static uintptr_t vcpus = 1;
+static bool say;
 
 static void *vcpu_main(void *index)
 {
-	int vcpu = CALL(vm, KVM_CREATE_VCPU, index);
-	struct kvm_run *run = mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	struct bare_vcpu vcpu = bare_vcpu_create(&bare, (uintptr_t)index, vcpus);
 
-	if (run == MAP_FAILED)
-		die("mmap");
-	set_state(vcpu, (uintptr_t)index);
-	while (run->exit_reason != KVM_EXIT_HLT)
-		CALL(vcpu, KVM_RUN, 0);
+	if (say && index == 0 && write(STDOUT_FILENO, "running\n", 8) != 8)
+		bare_die("stdout");
+	bare_run(&vcpu);
+	if (index == 0)
+		bare_print(&vcpu);
 	return NULL;
-}
-
-static void load(const char *path, size_t size)
-{
-	uint64_t *pml4 = (void *)(memory + PML4);
-	uint64_t *pdpt = (void *)(memory + PDPT);
-	uint64_t *pd = (void *)(memory + PD);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || pread(fd, memory + ENTRY, size - ENTRY, 0) <= 0)
-		die(path);
-	pml4[0] = PDPT | 3;
-	for (unsigned i = 0; i < 4; i++)
-		pdpt[i] = (PD + i * 4096) | 3;
-	for (uint64_t i = 0; i < 2048; i++)
-		pd[i] = i << 21 | 0x83;
 }
 
 int main(int argc, char **argv)
 {
-	uintptr_t vcpus = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
-	size_t size = (argc > 3 ? strtoul(argv[3], NULL, 10) : 128) << 20;
-	struct kvm_userspace_memory_region slot = { .memory_size = size };
-	pthread_t threads[255];
+	pthread_t threads[VCPUS_MAX];
+	size_t mib = 128;
+	bool apic = false;
+	int option;
 
-	if (argc < 2 || vcpus < 1 || vcpus > 255)
-		return fprintf(stderr, "usage: bare_launch IMAGE [VCPUS] [MIB]\n"), 64;
-	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (kvm < 0)
-		die("/dev/kvm");
-	vm = CALL(kvm, KVM_CREATE_VM, 0);
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED)
-		die("mmap");
-	slot.userspace_addr = (uintptr_t)memory;
-	CALL(vm, KVM_SET_USER_MEMORY_REGION, &slot);
-	run_size = CALL(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	CALL(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid);
-	load(argv[1], size);
+	while ((option = getopt(argc, argv, "ac:m:r")) != -1) {
+		if (option == 'a')
+			apic = true;
+		else if (option == 'c')
+			vcpus = strtoul(optarg, NULL, 10);
+		else if (option == 'm')
+			mib = strtoul(optarg, NULL, 10);
+		else
+			say = option == 'r';
+	}
+	if (optind + 1 != argc || vcpus < 1 || vcpus > VCPUS_MAX || mib < 2 || mib > 3072) {
+		fprintf(stderr, "usage: bare_launch [-a] [-c VCPUS] [-m MIB] [-r] IMAGE\n");
+		return 64;
+	}
+	bare_create(&bare, argv[optind], mib, apic);
 	for (uintptr_t i = 1; i < vcpus; i++)
 		if (pthread_create(&threads[i], NULL, vcpu_main, (void *)i) != 0)
-			die("pthread_create");
+			bare_die("pthread_create");
 	vcpu_main((void *)0);
 	for (uintptr_t i = 1; i < vcpus; i++)
 		pthread_join(threads[i], NULL);

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs programs in turn, whole process, and prints what was measured of each.
+ *
+ *   race [-n ROUNDS] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
+ *
+ * SIDE is NAME[:status=N][:spec=FILE]. With spec= the command is an axvm-shim: the file (an
+ * encoded ControlStream) is its fd 3, and its events are read when it has ended. Each round runs every
+ * side once, beginning with another one each time; the first round warms up and is not counted.
+ *
+ * For each METRIC that a side has, a line ROW <tab> SIDE <tab> ROUND <tab> VALUE goes to stdout:
+ *   wall, cpu       microseconds from before the process is created until it is reaped, and of CPU
+ *   faults, waits   page faults without I/O; voluntary context switches
+ *   stage.NAME      a shim's stage, in microseconds; `running`: from the start until it announces so
+ *   rax, rbx        a shim's: registers of the terminal event
+ *   anything else   a line "METRIC VALUE" that the command has printed
+ *
+ * A command that ends with another status ends the race. Two programs with the same work thus see
+ * the same machine, and the ratio of a round is worth more than either figure. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "launch/axvm.h"
+
+#define SIDES_MAX 8
+#define METRICS_MAX 32
+#define OUTPUT_MAX (1 << 20)
+
+struct metric {
+	const char *name, *row;
+};
+
+struct side {
+	const char *name;
+	const char *spec;
+	int status;
+	char **argv;
+};
+
+struct result {
+	int output, events; /* memfds */
+	double start_us, wall_us;
+	struct rusage usage;
+};
+
+extern char **environ;
+
+static struct metric metrics[METRICS_MAX];
+static size_t metrics_count;
+static struct side sides[SIDES_MAX];
+static int sides_count;
+
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "race: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static double now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static double of_timeval(struct timeval t)
+{
+	return (double)t.tv_sec * 1e6 + (double)t.tv_usec;
+}
+
+/* ---- one run ----------------------------------------------------------------------------------- */
+
+static struct result run(const struct side *side)
+{
+	struct result result = { .output = memfd_create("output", MFD_CLOEXEC),
+		                 .events = memfd_create("events", MFD_CLOEXEC) };
+	posix_spawn_file_actions_t actions;
+	int status = 0, r;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, result.output, 1);
+	if (side->spec) {
+		posix_spawn_file_actions_addopen(&actions, 3, side->spec, O_RDONLY, 0);
+		posix_spawn_file_actions_adddup2(&actions, result.events, 4);
+	}
+	result.start_us = now_us();
+	r = posix_spawnp(&pid, side->argv[0], &actions, NULL, side->argv, environ);
+	if (r == 0 && wait4(pid, &status, 0, &result.usage) != pid)
+		r = errno;
+	result.wall_us = now_us() - result.start_us;
+	posix_spawn_file_actions_destroy(&actions);
+	if (r != 0) {
+		errno = r;
+		die(side->argv[0]);
+	}
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != side->status) {
+		fprintf(stderr, "race: %s (%s) ended with wait status %#x\n", side->name,
+		        side->argv[0], (unsigned)status);
+		exit(1);
+	}
+	return result;
+}
+
+/* ---- what it gave ------------------------------------------------------------------------------ */
+
+static void put(const struct side *side, int round, const char *metric, double value)
+{
+	if (round == 0)
+		return;
+	for (size_t i = 0; i < metrics_count; i++)
+		if (strcmp(metrics[i].name, metric) == 0)
+			printf("%s\t%s\t%d\t%.3f\n", metrics[i].row, side->name, round, value);
+}
+
+static void put_event(const struct side *side, int round, const struct result *result,
+                      const Axvm__V1__Event *event)
+{
+	const Axvm__V1__Terminal *end = event->terminal;
+
+	if (event->body_case == AXVM__V1__EVENT__BODY_RUNNING)
+		put(side, round, "running", (double)event->monotonic_ns / 1e3 - result->start_us);
+	if (event->body_case != AXVM__V1__EVENT__BODY_TERMINAL)
+		return;
+	for (size_t i = 0; i < end->n_stages; i++) {
+		const ProtobufCEnumValue *stage = protobuf_c_enum_descriptor_get_value(
+			&axvm__v1__stage__descriptor, (int)end->stages[i]->stage);
+		char name[32];
+
+		snprintf(name, sizeof(name), "stage.%s", stage ? stage->name : "?");
+		put(side, round, name, (double)end->stages[i]->duration_ns / 1e3);
+	}
+	if (end->vcpu && end->vcpu->rax)
+		put(side, round, "rax", (double)strtoull(end->vcpu->rax, NULL, 16));
+	if (end->vcpu && end->vcpu->rbx)
+		put(side, round, "rbx", (double)strtoull(end->vcpu->rbx, NULL, 16));
+}
+
+static void put_events(const struct side *side, int round, const struct result *result)
+{
+	struct axvm_decoder *decoder = axvm_decoder_new();
+	const Axvm__V1__Event *event;
+	char bytes[4096];
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = pread(result->events, bytes, sizeof(bytes), at)) > 0) {
+		at += n;
+		if (!decoder || axvm_decoder_feed(decoder, bytes, (size_t)n) < 0)
+			die("events");
+		while (axvm_decoder_next(decoder, &event) == 1)
+			put_event(side, round, result, event);
+	}
+	axvm_decoder_free(decoder);
+}
+
+static void put_output(const struct side *side, int round, int output)
+{
+	static char text[OUTPUT_MAX];
+	ssize_t n = pread(output, text, sizeof(text) - 1, 0);
+	char *rest = text, *line;
+
+	text[n > 0 ? n : 0] = '\0';
+	while ((line = strsep(&rest, "\n"))) {
+		char *value = strchr(line, ' ');
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		put(side, round, line, strtod(value, NULL));
+	}
+}
+
+static void put_result(const struct side *side, int round, struct result *result)
+{
+	put(side, round, "wall", result->wall_us);
+	put(side, round, "cpu",
+	    of_timeval(result->usage.ru_utime) + of_timeval(result->usage.ru_stime));
+	put(side, round, "faults", (double)result->usage.ru_minflt);
+	put(side, round, "waits", (double)result->usage.ru_nvcsw);
+	put_output(side, round, result->output);
+	if (side->spec)
+		put_events(side, round, result);
+	close(result->output);
+	close(result->events);
+}
+
+/* ---- the command line -------------------------------------------------------------------------- */
+
+static _Noreturn void usage(void)
+{
+	fprintf(stderr, "race: see the head of tests/bench/race.c\n");
+	exit(64);
+}
+
+static void add_metric(char *text)
+{
+	char *row = strchr(text, '=');
+
+	if (!row || metrics_count == METRICS_MAX)
+		usage();
+	*row++ = '\0';
+	metrics[metrics_count++] = (struct metric){ text, row };
+}
+
+static struct side side_parse(char *text)
+{
+	struct side side = { .name = strsep(&text, ":") };
+
+	for (char *option; (option = strsep(&text, ":"));) {
+		if (strncmp(option, "status=", 7) == 0)
+			side.status = atoi(option + 7);
+		else if (strncmp(option, "spec=", 5) == 0)
+			side.spec = option + 5;
+		else
+			usage();
+	}
+	return side;
+}
+
+static void sides_parse(char **argv)
+{
+	while (*argv) {
+		if (sides_count == SIDES_MAX || !argv[1])
+			usage();
+		sides[sides_count] = side_parse(*argv++);
+		sides[sides_count++].argv = argv;
+		while (*argv && strcmp(*argv, ",") != 0)
+			argv++;
+		if (*argv)
+			*argv++ = NULL;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = 20, option;
+
+	while ((option = getopt(argc, argv, "+n:m:")) != -1) {
+		if (option == 'n')
+			rounds = atoi(optarg);
+		else if (option == 'm')
+			add_metric(optarg);
+		else
+			usage();
+	}
+	sides_parse(argv + optind);
+	if (sides_count == 0 || rounds < 1)
+		usage();
+	for (int round = 0; round <= rounds; round++)
+		for (int i = 0; i < sides_count; i++) {
+			const struct side *side = &sides[(round + i) % sides_count];
+			struct result result = run(side);
+
+			put_result(side, round, &result);
+		}
+	return 0;
+}
