@@ -288,6 +288,7 @@ sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
 GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -ffreestanding -nostdlib -fno-pic -mno-red-zone \
                 -mgeneral-regs-only -mcmodel=small -fno-stack-protector -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
+                -ffunction-sections -fdata-sections -Wl,--gc-sections \
                 -Itests/guests -Iruntime
 GUEST_LIB := $(wildcard tests/guests/lib/*)
 C_GUEST_BINS := $(patsubst tests/guests/%.c,$(B)/guests/%.bin,$(wildcard tests/guests/*.c))

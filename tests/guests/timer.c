@@ -15,14 +15,6 @@ __attribute__((interrupt)) static void on_timer(struct interrupt_frame *frame)
 	apic_eoi();
 }
 
-static uint64_t rdtsc(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
-}
-
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	(void)index;

@@ -72,6 +72,21 @@ flat() {
 		boot { flat { image { $guest } $boot } } $launch }"
 }
 
+# with_numbers GUEST A [B]: an image of the guest with these numbers in it (guest_numbers), as `flat`
+# takes it.
+with_numbers() {
+	local to=$CASE/$1-$2-${3:-0}.bin number i byte
+	cp "$GUESTS/$1.bin" "$to"
+	for number in "$2" "${3:-0}"; do
+		byte=
+		for i in 0 8 16 24 32 40 48 56; do
+			byte+="\\x$(printf %02x $((number >> i & 255)))"
+		done
+		printf "$byte"
+	done | dd of="$to" bs=8 seek=1 conv=notrunc status=none
+	echo "path: \"$to\""
+}
+
 # encode MESSAGE: from text to bytes.
 encode() {
 	protoc --encode="axvm.v1.$1" --proto_path="$ROOT/proto" "$PROTO"
@@ -167,6 +182,11 @@ passes() {
 	spec
 	launch "$@"
 	want_status 0
+	found_well
+}
+
+# The guest's verdict.
+found_well() {
 	grep -q 'rax: "0x600d600d600d600d"' "$CASE/terminal" && return
 	show
 	fail "the guest found something: line and value are in RAX and RBX"

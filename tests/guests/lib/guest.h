@@ -4,6 +4,7 @@
 #ifndef AXVM_GUESTS_LIB_GUEST_H
 #define AXVM_GUESTS_LIB_GUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,9 @@
  * not: the lower half is then the line of the check, RBX the value it saw. */
 #define GUEST_PASS 0x600d600d600d600dULL
 #define GUEST_FAIL 0x0bad0bad00000000ULL
+
+/* What the test wrote into the image; zeroes otherwise. */
+extern const uint64_t guest_numbers[2];
 
 /* `index` of `count` vCPUs; bytes of RAM below 4 GiB; the stack's top. Returning halts. */
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack);
@@ -46,13 +50,35 @@ static inline _Noreturn void guest_power_off(uint64_t rax, uint64_t rbx)
 #else
 #define guest_end guest_halt
 #endif
+/* The library's files define it, each a multiple of 1000 of its own, to be told from the guest. */
+#ifndef GUEST_LINES
+#define GUEST_LINES 0
+#endif
 #define check_equal(seen, wanted)                                                                  \
 	do {                                                                                       \
 		uint64_t seen_ = (uint64_t)(seen);                                                 \
 		if (seen_ != (uint64_t)(wanted))                                                   \
-			guest_end(GUEST_FAIL | __LINE__, seen_);                                   \
+			guest_end(GUEST_FAIL | (GUEST_LINES + __LINE__), seen_);                   \
 	} while (0)
 #define check(condition) check_equal(!!(condition), 1)
+/* Waits for it, some seconds at most; RBX is then 0x71e (time). */
+#define await(condition)                                                                           \
+	do {                                                                                       \
+		uint64_t until_ = rdtsc() + guest_patience();                                      \
+		while (!(condition)) {                                                             \
+			if (rdtsc() > until_)                                                      \
+				guest_end(GUEST_FAIL | (GUEST_LINES + __LINE__), 0x71e);           \
+			relax();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static inline uint64_t rdtsc(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
 
 static inline void outb(uint16_t port, uint8_t value)
 {
@@ -122,6 +148,14 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 	__asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
 	                 : "a"(leaf), "c"(subleaf));
 	return r;
+}
+
+/* About eight seconds in ticks of the TSC, by the hypervisor's leaf. */
+static inline uint64_t guest_patience(void)
+{
+	uint64_t khz = cpuid(0x40000000, 0).eax >= 0x40000010 ? cpuid(0x40000010, 0).eax : 0;
+
+	return (khz ? khz : 3000000) * 8000;
 }
 
 static inline void relax(void)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+# Devices under a bare-metal driver (tests/guests/lib/virtio.h): ordinary traffic.
+
+APIC='local_apic: true'
+
+# What `disk` leaves: sector n holds the words n << 32 | i.
+want_pattern() {
+	local seen
+	seen=$(od -An -v -t x8 -w8 -N $(($1 * 512)) "$CASE/image" | awk '
+		$1 != sprintf("%08x%08x", (NR - 1) / 64, (NR - 1) % 64) { print "word " NR - 1 ": " $1 }')
+	[ -z "$seen" ] || fail "the image: ${seen%%$'\n'*}"
+}
+
+disk_traffic() {
+	need_kvm
+	truncate -s 1M "$CASE/image"
+	passes < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } queues: 2
+		serial: 'serial' $1 }")
+	want 'rbx: "0x0000000000000038"'
+	want_pattern 56
+	[ "$(stat -c %s "$CASE/image")" = 1048576 ] || fail "the image has another length"
+}
+
+test_disk_traffic() { disk_traffic ''; }
+test_disk_traffic_direct() { disk_traffic 'direct: true'; }
+test_disk_traffic_write_through() { disk_traffic 'cache: WRITE_THROUGH'; }
+test_disk_traffic_limited() { disk_traffic 'limit { ops_per_s: 2000 ops_burst: 1 }'; }
+
+test_masks_and_resets() {
+	need_kvm
+	truncate -s 1M "$CASE/image"
+	passes < <(flat vectors -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } }")
+}
+
+# with_peer WHAT: a launch of the kept spec with the host's side of tests/system/peer.py.
+with_peer() {
+	need_root
+	need_python
+	[ -c /dev/net/tun ] || skip "there is no /dev/net/tun"
+	unshare -n true 2>/dev/null || skip "no network namespaces here"
+	(cd "$CASE/cwd" && exec unshare -n python3 "$ROOT/tests/system/peer.py" "$1" \
+		"$SPAWN" run -t 25000 "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+	status=$?
+	[ "$status" != 99 ] || fail "see above: the host's side"
+	decode
+	want_status 0
+	found_well
+}
+
+NET="nets { id: 'n' tap { fd: 7 } }"
+
+test_net_traffic() {
+	need_kvm
+	spec < <(flat net -b "$APIC" -l "$NET")
+	with_peer echo
+}
+
+# Frames that there is no room for stop nothing.
+test_net_receive_queue_full() {
+	need_kvm
+	spec < <(flat "$(with_numbers net 20000)" -b "$APIC" -l "$NET")
+	with_peer flood
+}
+
+# console NUMBERS: what is typed is in $CASE/typed, what was printed in $CASE/printed.
+console_traffic() {
+	need_kvm
+	seq 3000 >"$CASE/typed"
+	printf . >>"$CASE/typed"
+	passes < <(flat "$(with_numbers console "$1")" -b "$APIC" \
+		-l "console { input { fd: 7 } output { fd: 8 } }") 7< <(cat "$CASE/typed") 8>"$CASE/printed"
+	cmp "$CASE/typed" "$CASE/printed" || fail "what was printed is not what was typed"
+}
+
+test_console_traffic() { console_traffic 0; }
+test_console_receive_queue_full() { console_traffic 5000; }
+
+test_random_traffic() { need_kvm; flat random -b "$APIC" -l 'rng {}' | passes; }
