@@ -154,7 +154,7 @@ static void irq_done(struct io_op *op, int result, uint32_t flags)
 
 	(void)flags;
 	if (result < 0)
-		atomic_fetch_add_explicit(&loop->stats.irq_errors, 1, memory_order_relaxed);
+		counter_add(&loop->stats.irq_errors, 1);
 }
 
 /* A cancellation that finds nothing is no failure: the operation was done already. */
@@ -427,7 +427,7 @@ static void dispatch(struct io_loop *loop)
 		op->done(op, cqe->res, cqe->flags);
 	}
 	io_uring_cq_advance(&loop->ring, seen);
-	atomic_fetch_add_explicit(&loop->stats.cqes, seen, memory_order_relaxed);
+	counter_add(&loop->stats.cqes, seen);
 }
 
 static void call_all(struct io_loop *loop, bool pause)
@@ -557,8 +557,8 @@ int io_loop_run(struct io_loop *loop)
 		if (atomic_load_explicit(&loop->phase, memory_order_relaxed) == IO_FINISHED)
 			return 0;
 		busy = atomic_load_explicit(&loop->pending, memory_order_relaxed) != 0;
-		atomic_fetch_add_explicit(&loop->stats.turns, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&loop->stats.enters, 1, memory_order_relaxed);
+		counter_add(&loop->stats.turns, 1);
+		counter_add(&loop->stats.enters, 1);
 		SANDBOX_USES(io, io_uring_enter,
 		             arg0 in IO_RING_FD_BASE..IO_RING_FD_LAST &&
 		                     arg3 == IORING_ENTER_GETEVENTS && arg4 == 0);
@@ -568,6 +568,7 @@ int io_loop_run(struct io_loop *loop)
 			set_phase(loop, IO_FINISHED);
 			return r;
 		}
+		loop->turn_ns = 0;
 		dispatch(loop);
 		deliver_mail(loop);
 	}

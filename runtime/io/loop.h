@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "base/base.h"
+#include "base/counter.h"
 
 #define IO_CLIENTS_MAX 64
 #define IO_FILES_MAX 512
@@ -56,6 +57,7 @@ struct io_loop {
 	_Atomic uint32_t request; /* enum io_request */
 	_Atomic uint64_t pending; /* clients with mail */
 	uint64_t dirty;           /* clients that asked for end_of_turn; loop thread */
+	uint64_t turn_ns;         /* what the clock said in this turn; 0: not asked; loop thread */
 	struct io_client *clients[IO_CLIENTS_MAX];
 	uint32_t client_count;
 	int files[IO_FILES_MAX];

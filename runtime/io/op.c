@@ -5,13 +5,11 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
+#include <time.h>
+
+#include "sandbox/uses.h"
 
 static const uint64_t one = 1;
-
-static void count(_Atomic uint64_t *counter)
-{
-	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
-}
 
 /* The ring holds all that can be in flight (io_loop_reserve), so it is full only if a client
  * reserved too little. That costs an extra submission, not the request. */
@@ -24,13 +22,13 @@ static struct io_uring_sqe *get_sqe(struct io_loop *loop)
 		return NULL;
 	sqe = io_uring_get_sqe(&loop->ring);
 	if (!sqe) {
-		count(&loop->stats.overflows);
-		count(&loop->stats.enters);
+		counter_add(&loop->stats.overflows, 1);
+		counter_add(&loop->stats.enters, 1);
 		(void)io_uring_submit_and_get_events(&loop->ring);
 		sqe = io_uring_get_sqe(&loop->ring);
 	}
 	if (sqe)
-		count(&loop->stats.sqes);
+		counter_add(&loop->stats.sqes, 1);
 	return sqe;
 }
 
@@ -252,11 +250,11 @@ void io_interrupt(struct io_loop *loop, uint32_t file)
 {
 	struct io_uring_sqe *sqe;
 
-	count(&loop->stats.interrupts);
+	counter_add(&loop->stats.interrupts, 1);
 	if (atomic_load_explicit(&loop->phase, memory_order_relaxed) == IO_BUILDING) {
 		/* No ring yet, and no filter either. */
 		if (write(loop->files[file], &one, sizeof(one)) != sizeof(one))
-			count(&loop->stats.irq_errors);
+			counter_add(&loop->stats.irq_errors, 1);
 		return;
 	}
 	sqe = get_sqe(loop);
@@ -266,6 +264,18 @@ void io_interrupt(struct io_loop *loop, uint32_t file)
 	io_uring_sqe_set_data(sqe, &loop->irq_op);
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE |
 	                                    (loop->skip_success ? IOSQE_CQE_SKIP_SUCCESS : 0));
+}
+
+uint64_t io_turn_ns(struct io_loop *loop)
+{
+	struct timespec now = { 0 };
+
+	if (loop->turn_ns == 0) {
+		SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+		loop->turn_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+	}
+	return loop->turn_ns;
 }
 
 void io_client_dirty(struct io_client *client)

@@ -76,6 +76,9 @@ struct io_opcode {
 };
 const struct io_opcode *io_loop_opcodes(size_t *ret_count);
 
+/* CLOCK_MONOTONIC in nanoseconds, read once a turn: when something was first done in it. */
+uint64_t io_turn_ns(struct io_loop *loop);
+
 /* Have end_of_turn called at the end of this turn. */
 void io_client_dirty(struct io_client *client);
 /* Have mail called with `bits` in the next turn, which will not sleep before. */

@@ -283,33 +283,54 @@ int event_guest_panicked(struct event_writer *w, const char *message)
 	return event_writer_put(w, &event);
 }
 
-/* A report as the encoder wants it; the caller's counters stay in place. */
+/* A report as the encoder wants it; the caller's lists stay in place. */
 struct report {
 	Axvm__V1__MetricsReport body;
 	Axvm__V1__Counter rows[EVENT_COUNTERS_MAX], *list[EVENT_COUNTERS_MAX];
+	Axvm__V1__Histogram histograms[EVENT_HISTOGRAMS_MAX], *histogram_list[EVENT_HISTOGRAMS_MAX];
 };
 
-static int fill_report(struct report *to, const struct event_counter *counters, size_t count)
+static void fill_histogram(Axvm__V1__Histogram *to, const struct event_histogram *from)
 {
-	if (count > EVENT_COUNTERS_MAX)
+	axvm__v1__histogram__init(to);
+	to->name = TEXT(from->name);
+	to->bounds = (uint64_t *)(uintptr_t)from->bounds;
+	to->n_bounds = from->bounds_count;
+	to->counts = (uint64_t *)(uintptr_t)from->counts;
+	to->n_counts = from->bounds_count + 1;
+	SET(to, sum, from->sum);
+}
+
+static int fill_report(struct report *to, const struct event_report *from)
+{
+	if (from->counters_count > EVENT_COUNTERS_MAX ||
+	    from->histograms_count > EVENT_HISTOGRAMS_MAX)
 		return -E2BIG;
 	axvm__v1__metrics_report__init(&to->body);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < from->counters_count; i++) {
 		axvm__v1__counter__init(&to->rows[i]);
-		to->rows[i].name = TEXT(counters[i].name);
-		SET(&to->rows[i], value, counters[i].value);
+		to->rows[i].name = TEXT(from->counters[i].name);
+		SET(&to->rows[i], value, from->counters[i].value);
 		to->list[i] = &to->rows[i];
 	}
+	for (size_t i = 0; i < from->histograms_count; i++) {
+		if (from->histograms[i].bounds_count > EVENT_BOUNDS_MAX)
+			return -E2BIG;
+		fill_histogram(&to->histograms[i], &from->histograms[i]);
+		to->histogram_list[i] = &to->histograms[i];
+	}
 	to->body.counters = to->list;
-	to->body.n_counters = count;
+	to->body.n_counters = from->counters_count;
+	to->body.histograms = to->histogram_list;
+	to->body.n_histograms = from->histograms_count;
 	return 0;
 }
 
-int event_metrics(struct event_writer *w, const struct event_counter *counters, size_t count)
+int event_metrics(struct event_writer *w, const struct event_report *metrics)
 {
 	Axvm__V1__Event event = EVENT(METRICS);
 	struct report report;
-	int r = fill_report(&report, counters, count);
+	int r = fill_report(&report, metrics);
 
 	event.metrics = &report.body;
 	return r < 0 ? r : event_writer_put(w, &event);
@@ -329,8 +350,8 @@ int event_reply(struct event_writer *w, const struct event_reply *reply)
 		fill_error(&error, reply->error, reply->stage);
 		body.error = &error;
 	}
-	if (reply->counters) {
-		int r = fill_report(&report, reply->counters, reply->counters_count);
+	if (reply->report) {
+		int r = fill_report(&report, reply->report);
 
 		if (r < 0)
 			return r;

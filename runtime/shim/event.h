@@ -17,7 +17,12 @@
 #define EVENT_FDS_MAX 1024
 #define EVENT_VCPUS_MAX 255
 #define EVENT_CODE_MAX 16
-#define EVENT_COUNTERS_MAX 640
+#define EVENT_COUNTERS_MAX 1024
+#define EVENT_HISTOGRAMS_MAX 40
+#define EVENT_BOUNDS_MAX 32
+#define EVENT_METRIC_NAME_MAX 112
+/* What a report may take when it is encoded: an event of which there is never room for is of no use. */
+#define EVENT_REPORT_BYTES_MAX (EVENT_RING_SIZE - 4096)
 
 struct event_requirement {
 	const char *name, *asked, *found;
@@ -61,8 +66,23 @@ struct event_running {
 };
 
 struct event_counter {
-	char name[88]; /* "disk.root.reads" */
+	char name[EVENT_METRIC_NAME_MAX]; /* "disk.root.reads" */
 	uint64_t value;
+};
+
+struct event_histogram {
+	char name[EVENT_METRIC_NAME_MAX]; /* "disk.root.latency_ns" */
+	const uint64_t *bounds;           /* upper ones, ascending */
+	size_t bounds_count;
+	uint64_t counts[EVENT_BOUNDS_MAX + 1]; /* one more than there are bounds */
+	uint64_t sum;
+};
+
+struct event_report {
+	const struct event_counter *counters;
+	size_t counters_count;
+	const struct event_histogram *histograms;
+	size_t histograms_count;
 };
 
 struct event_reply {
@@ -70,8 +90,7 @@ struct event_reply {
 	const struct problem *error; /* NULL: ok */
 	enum stage stage;
 	enum vm_state state;
-	const struct event_counter *counters; /* of a metrics command */
-	size_t counters_count;
+	const struct event_report *report; /* of a metrics command; NULL: none */
 };
 
 /* A vCPU when it ended the VM. */
@@ -117,7 +136,7 @@ int event_device_failed(struct event_writer *w, const char *device_id, int queue
                         bool needs_reset, const char *message);
 int event_guest_panicked(struct event_writer *w, const char *message);
 int event_reply(struct event_writer *w, const struct event_reply *reply);
-int event_metrics(struct event_writer *w, const struct event_counter *counters, size_t count);
+int event_metrics(struct event_writer *w, const struct event_report *report);
 
 /* The last event, once (-EALREADY after that). *ret_status is the exit status it states; it is set
  * in every case. To be followed by event_finish(). */

@@ -1,34 +1,87 @@
 /* SPDX-License-Identifier: MIT */
-/* Counters of the whole VM, gathered from the threads that keep them. */
+/* Counters of the whole VM, gathered from the threads that keep them.
+ *
+ * What a device counts is a snapshot, a struct of uint64_t, and rows that name its fields; one function
+ * a kind of device finds the device and takes the snapshot. What every virtio device has (queues,
+ * latencies) is added from the device itself. */
 #include "shim/metrics.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "shim/control.h"
-#include "shim/event.h"
 #include "shim/shim.h"
 
 #define NS_PER_MS 1000000ULL
+/* Of a counter beside its name: tags, lengths, the value. */
+#define COUNTER_BYTES 18
+#define HISTOGRAM_BYTES (20 + LATENCY_BOUNDS * (1 + 5) + (LATENCY_BOUNDS + 1) * (1 + 10))
+/* "disk." and the longest id; with a queue and a counter behind it it is still a whole name. */
+#define PREFIX_SIZE ((int)(sizeof("console.") + SPEC_ID_MAX))
+static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= EVENT_METRIC_NAME_MAX,
+              "no name is cut off");
+/* A snapshot's value that nobody has told: it is left out. */
+#define NOT_TOLD UINT64_MAX
 
 static void add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
 	_printf_(3, 4);
 
+static bool has_room(struct shim_metrics *metrics, size_t bytes, bool place)
+{
+	if (!place || metrics->bytes + bytes > EVENT_REPORT_BYTES_MAX) {
+		metrics->omitted++;
+		return false;
+	}
+	metrics->bytes += bytes;
+	return true;
+}
+
+/* The last place is for the count of what was omitted. */
 static void add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
 {
-	struct event_counter *counter;
+	struct event_counter *counter = &metrics->counters[metrics->counters_count];
 	va_list args;
+	int length;
 
-	if (metrics->count == ARRAY_SIZE(metrics->counters))
+	if (!has_room(metrics, 0, metrics->counters_count < EVENT_COUNTERS_MAX - 1))
 		return;
-	counter = &metrics->counters[metrics->count++];
-	counter->value = value;
 	va_start(args, format);
-	vsnprintf(counter->name, sizeof(counter->name), format, args);
+	length = vsnprintf(counter->name, sizeof(counter->name), format, args);
 	va_end(args);
+	if (!has_room(metrics, COUNTER_BYTES + (size_t)length, true))
+		return;
+	counter->value = value;
+	metrics->counters_count++;
 }
+
+/* ---- rows of a snapshot ------------------------------------------------------------------------ */
+
+struct row {
+	const char *name;
+	size_t offset;
+};
+
+#define ROW(type, field)                                                                           \
+	{                                                                                          \
+		#field, offsetof(struct type, field)                                               \
+	}
+
+static void add_rows(struct shim_metrics *metrics, const char *prefix, const struct row *rows,
+                     size_t count, const void *snapshot)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t value;
+
+		memcpy(&value, (const char *)snapshot + rows[i].offset, sizeof(value));
+		if (value != NOT_TOLD)
+			add(metrics, value, "%s.%s", prefix, rows[i].name);
+	}
+}
+
+/* ---- vCPUs, KVM, memory, the I/O loop ------------------------------------------------------------ */
 
 /* Exits by kind over all vCPUs, "vcpus.exits.mmio", and the sum of each. */
 static void add_vcpus(struct shim_metrics *metrics, const struct machine *machine)
@@ -41,8 +94,7 @@ static void add_vcpus(struct shim_metrics *metrics, const struct machine *machin
 		uint64_t sum = 0;
 
 		for (uint32_t kind = 0; kind < VCPU_EXIT_KINDS; kind++) {
-			uint64_t n = atomic_load_explicit(&vcpu->stats.exits[kind],
-			                                  memory_order_relaxed);
+			uint64_t n = counter_read(&vcpu->stats.exits[kind]);
 
 			kinds[kind] += n;
 			sum += n;
@@ -61,6 +113,33 @@ static void add_vcpus(struct shim_metrics *metrics, const struct machine *machin
 	}
 }
 
+static void put_kvm(void *context, const char *name, uint64_t value)
+{
+	add(context, value, "%s", name);
+}
+
+/* Where the pages were when the VM was launched, by guest node. It is counted then because a sealed
+ * process cannot ask again; what KVM maps now is in kvm.pages_*. */
+static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
+{
+	static const struct row rows[] = {
+		ROW(numa_counts, pages_4k),
+		ROW(numa_counts, pages_2m),
+		ROW(numa_counts, pages_1g),
+		ROW(numa_counts, remote_pages),
+	};
+
+	for (size_t i = 0; shim->ram.populated && i < shim->spec.memory.count; i++) {
+		char prefix[32];
+
+		snprintf(prefix, sizeof(prefix), "memory.node.%zu.placed", i);
+		if (shim->placement.nodes[i].host_node >= 0)
+			add(metrics, (uint64_t)shim->placement.nodes[i].host_node,
+			    "memory.node.%zu.host_node", i);
+		add_rows(metrics, prefix, rows, ARRAY_SIZE(rows), &shim->ram.nodes[i]);
+	}
+}
+
 static void add_loop(struct shim_metrics *metrics, const struct io_loop *loop)
 {
 	const struct {
@@ -73,96 +152,266 @@ static void add_loop(struct shim_metrics *metrics, const struct io_loop *loop)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		add(metrics, atomic_load_explicit(rows[i].value, memory_order_relaxed), "io.0.%s",
-		    rows[i].name);
+		add(metrics, counter_read(rows[i].value), "io.0.%s", rows[i].name);
 }
 
+/* ---- devices ----------------------------------------------------------------------------------- */
+
+/* Large enough for any snapshot. */
+union snapshot {
+	uint64_t block[BLOCK_COUNTERS];
+	uint64_t bytes;
+	struct console_stats console;
+	struct net_stats net;
+	struct balloon_state balloon;
+	struct vsock_stats vsock;
+};
+
+/* The i-th device of a kind, with its snapshot; NULL when there are no more. */
+typedef const struct virtio_device *(take_fn)(const struct shim *shim, size_t i,
+                                              union snapshot *ret);
+
+static const struct virtio_device *take_console(const struct shim *shim, size_t i,
+                                                union snapshot *ret)
+{
+	if (i > 0 || !shim->spec.console.present)
+		return NULL;
+	console_get_stats(&shim->devices.console, &ret->console);
+	return &shim->devices.console.device;
+}
+
+static const struct virtio_device *take_disk(const struct shim *shim, size_t i,
+                                             union snapshot *ret)
+{
+	if (i >= shim->spec.disks_count)
+		return NULL;
+	for (int j = 0; j < BLOCK_COUNTERS; j++)
+		ret->block[j] = block_count(&shim->devices.disks[i], (enum block_counter)j);
+	return &shim->devices.disks[i].device;
+}
+
+static const struct virtio_device *take_net(const struct shim *shim, size_t i, union snapshot *ret)
+{
+	if (i >= shim->spec.nets_count)
+		return NULL;
+	net_get_stats(shim->devices.nets.list[i], &ret->net);
+	return net_device(shim->devices.nets.list[i]);
+}
+
+static const struct virtio_device *take_rng(const struct shim *shim, size_t i, union snapshot *ret)
+{
+	if (i > 0 || !shim->spec.rng.present)
+		return NULL;
+	ret->bytes = rng_bytes(&shim->devices.rng);
+	return &shim->devices.rng.device;
+}
+
+static const struct virtio_device *take_balloon(const struct shim *shim, size_t i,
+                                                union snapshot *ret)
+{
+	if (i > 0 || !shim->spec.balloon.present)
+		return NULL;
+	balloon_get_state(&shim->devices.balloon, &ret->balloon);
+	return &shim->devices.balloon.device;
+}
+
+static const struct virtio_device *take_vsock(const struct shim *shim, size_t i,
+                                              union snapshot *ret)
+{
+	if (i > 0 || !shim->spec.vsock.present)
+		return NULL;
+	vsock_get_stats(&shim->devices.vsock, &ret->vsock);
+	return &shim->devices.vsock.device;
+}
+
+#define COUNTER(name_, index)                                                                      \
+	{                                                                                          \
+		name_, (index) * sizeof(uint64_t)                                                  \
+	}
+/* VIRTIO 1.2 §5.5.6.4: what the guest says of its memory, by tag. */
+#define GUEST_STAT(name_, tag)                                                                     \
+	{                                                                                          \
+		name_, offsetof(struct balloon_state, stats) + (tag) * sizeof(uint64_t)            \
+	}
+
+static const struct row console_rows[] = {
+	ROW(console_stats, bytes_out),
+	ROW(console_stats, bytes_in),
+	ROW(console_stats, bytes_dropped),
+};
+static const struct row disk_rows[] = {
+	COUNTER("reads", BLOCK_READS),
+	COUNTER("writes", BLOCK_WRITES),
+	COUNTER("flushes", BLOCK_FLUSHES),
+	COUNTER("discards", BLOCK_DISCARDS),
+	COUNTER("bytes_read", BLOCK_BYTES_READ),
+	COUNTER("bytes_written", BLOCK_BYTES_WRITTEN),
+	COUNTER("errors", BLOCK_ERRORS),
+	COUNTER("throttled", BLOCK_THROTTLED),
+	COUNTER("bounced", BLOCK_BOUNCED),
+};
+static const struct row net_rows[] = {
+	ROW(net_stats, rx_frames), ROW(net_stats, rx_bytes),   ROW(net_stats, rx_dropped),
+	ROW(net_stats, tx_frames), ROW(net_stats, tx_bytes),   ROW(net_stats, tx_dropped),
+	ROW(net_stats, rx_copied),
+};
+static const struct row rng_rows[] = { COUNTER("bytes", 0) };
+static const struct row balloon_rows[] = {
+	{ "wanted_bytes", offsetof(struct balloon_state, target_bytes) },
+	ROW(balloon_state, actual_bytes),
+	ROW(balloon_state, returned_bytes),
+	{ "discard_failures", offsetof(struct balloon_state, failures) },
+	{ "guest_reports", offsetof(struct balloon_state, stats_count) },
+	GUEST_STAT("guest.swap_in_bytes", 0),
+	GUEST_STAT("guest.swap_out_bytes", 1),
+	GUEST_STAT("guest.major_faults", 2),
+	GUEST_STAT("guest.minor_faults", 3),
+	GUEST_STAT("guest.free_bytes", 4),
+	GUEST_STAT("guest.total_bytes", 5),
+	GUEST_STAT("guest.available_bytes", 6),
+	GUEST_STAT("guest.cache_bytes", 7),
+	GUEST_STAT("guest.huge_page_allocations", 8),
+	GUEST_STAT("guest.huge_page_failures", 9),
+};
+static const struct row vsock_rows[] = {
+	ROW(vsock_stats, connections),
+	{ "connections_open", offsetof(struct vsock_stats, places_taken) },
+	{ "bytes_to_guest_sockets", offsetof(struct vsock_stats, to_guest) },
+	{ "bytes_to_host_sockets", offsetof(struct vsock_stats, to_host) },
+	{ "connection_resets", offsetof(struct vsock_stats, resets) },
+	{ "packets_dropped", offsetof(struct vsock_stats, dropped) },
+};
+
+static const struct kind {
+	const char *name;
+	bool many; /* the device's id is part of the name */
+	take_fn *take;
+	const struct row *rows;
+	size_t rows_count;
+} kinds[] = {
+	{ "console", false, take_console, console_rows, ARRAY_SIZE(console_rows) },
+	{ "disk", true, take_disk, disk_rows, ARRAY_SIZE(disk_rows) },
+	{ "net", true, take_net, net_rows, ARRAY_SIZE(net_rows) },
+	{ "rng", false, take_rng, rng_rows, ARRAY_SIZE(rng_rows) },
+	{ "balloon", false, take_balloon, balloon_rows, ARRAY_SIZE(balloon_rows) },
+	{ "vsock", false, take_vsock, vsock_rows, ARRAY_SIZE(vsock_rows) },
+};
+
+static const struct row queue_rows[] = {
+	ROW(virtio_queue_stats, requests),
+	ROW(virtio_queue_stats, bytes_from_guest),
+	ROW(virtio_queue_stats, bytes_to_guest),
+	ROW(virtio_queue_stats, kicks),
+	ROW(virtio_queue_stats, batches),
+	ROW(virtio_queue_stats, interrupts),
+	ROW(virtio_queue_stats, interrupts_suppressed),
+};
+
+static void add_latency(struct shim_metrics *metrics, const struct virtio_device *device,
+                        const char *prefix)
+{
+	struct event_histogram *histogram = &metrics->histograms[metrics->histograms_count];
+	struct virtio_latency_stats latency;
+	uint64_t seen = 0;
+
+	virtio_get_latency(device, &latency);
+	for (size_t i = 0; i < ARRAY_SIZE(latency.counts); i++)
+		seen |= latency.counts[i];
+	if (seen == 0 || !has_room(metrics, HISTOGRAM_BYTES + strlen(prefix),
+	                           metrics->histograms_count < EVENT_HISTOGRAMS_MAX))
+		return;
+	metrics->histograms_count++;
+	snprintf(histogram->name, sizeof(histogram->name), "%.*s.latency_ns", PREFIX_SIZE - 1, prefix);
+	histogram->bounds = metrics->latency_bounds;
+	histogram->bounds_count = LATENCY_BOUNDS;
+	memcpy(histogram->counts, latency.counts, sizeof(latency.counts));
+	histogram->sum = latency.sum_ns;
+}
+
+/* What every virtio device counts, and each of its queues that has been used. */
 static void add_virtio(struct shim_metrics *metrics, const struct virtio_device *device,
-                       const char *name)
+                       const char *prefix)
 {
 	struct virtio_stats stats;
 
 	virtio_get_stats(device, &stats);
-	add(metrics, stats.requests, "%s.requests", name);
-	add(metrics, stats.kicks, "%s.kicks", name);
-	add(metrics, stats.interrupts, "%s.interrupts", name);
-	add(metrics, stats.failures, "%s.failures", name);
-	add(metrics, stats.resets, "%s.resets", name);
-}
+	add_rows(metrics, prefix, queue_rows, ARRAY_SIZE(queue_rows), &stats.all);
+	add(metrics, stats.failures, "%s.failures", prefix);
+	add(metrics, stats.resets, "%s.resets", prefix);
+	add_latency(metrics, device, prefix);
+	for (uint16_t i = 0; device->queue_count > 1 && i < device->queue_count; i++) {
+		struct virtio_queue_stats queue;
+		char name[PREFIX_SIZE + sizeof(".queue.63")];
 
-static void add_disk(struct shim_metrics *metrics, const struct block *disk, const char *id)
-{
-	static const char *const names[BLOCK_COUNTERS] = {
-		[BLOCK_READS] = "reads",           [BLOCK_WRITES] = "writes",
-		[BLOCK_FLUSHES] = "flushes",       [BLOCK_DISCARDS] = "discards",
-		[BLOCK_BYTES_READ] = "bytes_read", [BLOCK_BYTES_WRITTEN] = "bytes_written",
-		[BLOCK_ERRORS] = "errors",         [BLOCK_THROTTLED] = "throttled",
-		[BLOCK_BOUNCED] = "bounced",
-	};
-
-	for (int i = 0; i < BLOCK_COUNTERS; i++)
-		add(metrics, block_count(disk, (enum block_counter)i), "disk.%s.%s", id, names[i]);
-}
-
-static void add_net(struct shim_metrics *metrics, const struct net *net, const char *id)
-{
-	struct net_stats stats;
-
-	net_get_stats(net, &stats);
-	add(metrics, stats.rx_frames, "net.%s.rx_frames", id);
-	add(metrics, stats.rx_bytes, "net.%s.rx_bytes", id);
-	add(metrics, stats.rx_dropped, "net.%s.rx_dropped", id);
-	add(metrics, stats.tx_frames, "net.%s.tx_frames", id);
-	add(metrics, stats.tx_bytes, "net.%s.tx_bytes", id);
-	add(metrics, stats.tx_dropped, "net.%s.tx_dropped", id);
-}
-
-static void add_devices(struct shim_metrics *metrics, struct shim *shim)
-{
-	struct shim_devices *devices = &shim->devices;
-
-	if (!devices->present)
-		return;
-	add_loop(metrics, &devices->loop);
-	if (shim->spec.console.present) {
-		struct console_stats stats;
-
-		console_get_stats(&devices->console, &stats);
-		add_virtio(metrics, &devices->console.device, "console");
-		add(metrics, stats.bytes_out, "console.bytes_out");
-		add(metrics, stats.bytes_in, "console.bytes_in");
-		add(metrics, stats.bytes_dropped, "console.bytes_dropped");
+		virtio_get_queue_stats(device, i, &queue);
+		snprintf(name, sizeof(name), "%.*s.queue.%u", PREFIX_SIZE - 1,
+		         prefix, i % VIRTIO_QUEUES_MAX);
+		if (queue.kicks > 0 || queue.requests > 0)
+			add_rows(metrics, name, queue_rows, ARRAY_SIZE(queue_rows), &queue);
 	}
-	for (size_t i = 0; i < shim->spec.disks_count; i++)
-		add_disk(metrics, &devices->disks[i], shim->spec.disks[i].id);
-	for (size_t i = 0; i < shim->spec.nets_count; i++)
-		add_net(metrics, devices->nets.list[i], shim->spec.nets[i].id);
 }
 
-static void gather(struct shim *shim)
+static void add_devices(struct shim_metrics *metrics, const struct shim *shim)
+{
+	const struct virtio_device *device;
+	union snapshot snapshot;
+
+	add_loop(metrics, &shim->devices.loop);
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+		for (size_t i = 0; (device = kinds[k].take(shim, i, &snapshot)); i++) {
+			char prefix[PREFIX_SIZE];
+
+			snprintf(prefix, sizeof(prefix), "%s%s%s", kinds[k].name,
+			         kinds[k].many ? "." : "", kinds[k].many ? device->id : "");
+			add_rows(metrics, prefix, kinds[k].rows, kinds[k].rows_count, &snapshot);
+			add_virtio(metrics, device, prefix);
+		}
+}
+
+/* ---- reports ------------------------------------------------------------------------------------ */
+
+static struct event_report gather(struct shim *shim)
 {
 	struct shim_metrics *metrics = &shim->metrics;
 
-	metrics->count = 0;
-	add_vcpus(metrics, &shim->machine);
-	add_devices(metrics, shim);
-	add(metrics, event_writer_dropped(&shim->events), "events.dropped");
+	metrics->counters_count = 0;
+	metrics->histograms_count = 0;
+	metrics->bytes = COUNTER_BYTES + sizeof("metrics.omitted");
+	metrics->omitted = 0;
+	for (unsigned i = 0; i < LATENCY_BOUNDS; i++)
+		metrics->latency_bounds[i] = 1ULL << (LATENCY_FIRST_BIT + i);
 	for (int i = STAGE_ARRIVE; i < STAGES_COUNT; i++)
 		if (shim->stage_ns[i])
 			add(metrics, shim->stage_ns[i], "stage.%s.ns", stage_name((enum stage)i));
+	add(metrics, event_writer_dropped(&shim->events), "events.dropped");
+	add_memory(metrics, shim);
+	kvm_stats_each(&shim->machine.stats, shim->machine.vcpu_count, put_kvm, metrics);
+	add_vcpus(metrics, &shim->machine);
+	if (shim->devices.present)
+		add_devices(metrics, shim);
+	if (metrics->omitted > 0) {
+		struct event_counter *last = &metrics->counters[metrics->counters_count++];
+
+		*last = (struct event_counter){ "metrics.omitted", metrics->omitted };
+	}
+	return (struct event_report){
+		.counters = metrics->counters,
+		.counters_count = metrics->counters_count,
+		.histograms = metrics->histograms,
+		.histograms_count = metrics->histograms_count,
+	};
 }
 
 void metrics_reply(struct shim *shim, uint64_t request_id)
 {
-	struct event_reply reply = {
+	struct event_report report = gather(shim);
+	const struct event_reply reply = {
 		.request_id = request_id,
 		.stage = shim->stage,
 		.state = shim->lifecycle.state,
+		.report = &report,
 	};
 
-	gather(shim);
-	reply.counters = shim->metrics.counters;
-	reply.counters_count = shim->metrics.count;
 	(void)event_reply(&shim->events, &reply);
 }
 
@@ -176,8 +425,9 @@ uint64_t metrics_tick(struct shim *shim)
 	if (metrics->next_ns == 0)
 		metrics->next_ns = control_now_ns() + interval_ns;
 	if (control_passed(metrics->next_ns)) {
-		gather(shim);
-		(void)event_metrics(&shim->events, metrics->counters, metrics->count);
+		struct event_report report = gather(shim);
+
+		(void)event_metrics(&shim->events, &report);
 		metrics->next_ns += interval_ns;
 		/* After a stop or a long pause: one report, not all that were missed. */
 		if (control_passed(metrics->next_ns))

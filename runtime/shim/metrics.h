@@ -6,9 +6,20 @@
 #ifndef AXVM_SHIM_METRICS_H
 #define AXVM_SHIM_METRICS_H
 
-#include <stdint.h>
+#include "shim/event.h"
+#include "virtio/stats.h"
 
 struct shim;
+
+struct shim_metrics {
+	struct event_counter counters[EVENT_COUNTERS_MAX];
+	struct event_histogram histograms[EVENT_HISTOGRAMS_MAX];
+	size_t counters_count, histograms_count;
+	size_t bytes;    /* what they take encoded, at most */
+	size_t omitted;  /* that had no place; the last counter says so */
+	uint64_t latency_bounds[LATENCY_BOUNDS];
+	uint64_t next_ns; /* when the interval is over; 0: not begun */
+};
 
 /* Puts the reply to a metrics command. Control thread; allocates nothing. */
 void metrics_reply(struct shim *shim, uint64_t request_id);

@@ -22,6 +22,7 @@
 #include "shim/arena.h"
 #include "shim/event.h"
 #include "shim/lifecycle.h"
+#include "shim/metrics.h"
 #include "shim/spec.h"
 #include "shim/stages.h"
 #include "shim/stream.h"
@@ -46,12 +47,6 @@ struct shim_shutdown {
 struct shim_pause {
 	bool wanted, devices_asked, reply_due;
 	uint64_t request_id;
-};
-
-struct shim_metrics {
-	struct event_counter counters[EVENT_COUNTERS_MAX];
-	size_t count;
-	uint64_t next_ns; /* when the interval is over; 0: not begun */
 };
 
 struct shim {

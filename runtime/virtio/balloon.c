@@ -280,11 +280,10 @@ static void run_job(struct balloon_job *job)
 static void count_discard(struct balloon *balloon, const struct balloon_op *op, int result)
 {
 	if (result == 0) {
-		atomic_fetch_add_explicit(&balloon->returned_bytes, op->range.length,
-		                          memory_order_relaxed);
+		counter_add(&balloon->returned_bytes, op->range.length);
 		return;
 	}
-	atomic_fetch_add_explicit(&balloon->failures, 1, memory_order_relaxed);
+	counter_add(&balloon->failures, 1);
 	if (balloon->told_refusal || result == -ECANCELED)
 		return;
 	balloon->told_refusal = true;
@@ -364,7 +363,7 @@ static void read_stats(struct balloon *balloon)
 			atomic_store_explicit(&balloon->stats[tag], le64toh(stat.val),
 			                      memory_order_relaxed);
 	}
-	atomic_fetch_add_explicit(&balloon->stats_count, 1, memory_order_relaxed);
+	counter_add(&balloon->stats_count, 1);
 	virtio_unpop(&balloon->device, QUEUE_STATS);
 }
 

@@ -57,7 +57,7 @@ uint64_t block_now(void)
 
 void block_counted(struct block *block, enum block_counter counter, uint64_t n)
 {
-	atomic_fetch_add_explicit(&block->counters[counter], n, memory_order_relaxed);
+	counter_add(&block->counters[counter], n);
 }
 
 void block_report(struct block *block, int queue, int error, const char *message)

@@ -26,11 +26,6 @@
 #define ISR_QUEUE 1u
 #define ISR_CONFIG 2u
 
-static void count(_Atomic uint64_t *counter)
-{
-	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
-}
-
 static void mark_dirty(struct virtio_transport *t, uint16_t queue)
 {
 	t->dirty_queues |= 1ULL << queue;
@@ -81,7 +76,7 @@ void virtio_fail(struct virtio_device *device, int queue, int error, const char 
 	if (t->broken || t->draining)
 		return;
 	t->broken = true;
-	count(&t->failure_count);
+	counter_add(&t->failures, 1);
 	for (uint16_t i = 0; i < device->queue_count; i++)
 		virtq_kill(&t->queues[i].ring);
 	pthread_mutex_lock(&t->registers.lock);
@@ -136,23 +131,36 @@ bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain
 	if (r == 0)
 		return false;
 	q->budget--;
-	count(&t->request_count);
+	q->taken_ns[chain->head] = io_turn_ns(device->loop);
+	q->last_bytes = chain->readable_bytes;
+	counter_add(&q->counters.requests, 1);
+	counter_add(&q->counters.bytes_from_guest, chain->readable_bytes);
 	return true;
 }
 
 void virtio_unpop(struct virtio_device *device, uint16_t queue)
 {
 	struct virtio_transport *t = device->transport;
+	struct virtio_queue *q = &t->queues[queue];
 
-	virtq_unpop(&t->queues[queue].ring);
+	counter_add(&q->counters.requests, -1ULL);
+	counter_add(&q->counters.bytes_from_guest, -(uint64_t)q->last_bytes);
+	virtq_unpop(&q->ring);
 	mark_dirty(t, queue);
 }
 
 void virtio_push(struct virtio_device *device, uint16_t queue, uint16_t head, uint32_t length)
 {
 	struct virtio_transport *t = device->transport;
+	struct virtio_queue *q = &t->queues[queue];
 
-	virtq_push(&t->queues[queue].ring, head, length);
+	if (q->ring.live) {
+		counter_add(&q->counters.bytes_to_guest, length);
+		if (!(device->untimed_queues & 1ULL << queue))
+			virtio_latency_add(&t->latency,
+			                   io_turn_ns(device->loop) - q->taken_ns[head]);
+	}
+	virtq_push(&q->ring, head, length);
 	mark_dirty(t, queue);
 }
 
@@ -195,7 +203,7 @@ static void run_queue(struct virtio_transport *t, uint16_t queue)
 
 	if (!queue_running(t, queue))
 		return;
-	count(&t->kick_count);
+	counter_add(&q->counters.kicks, 1);
 	q->budget = 2u * q->ring.config.size;
 	q->again = false;
 	virtq_suppress_kicks(&q->ring);
@@ -309,7 +317,7 @@ static void finish_reset(struct virtio_transport *t)
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
 		t->queues[i].resetting = false;
 	msix_forget(&t->msix);
-	count(&t->reset_count);
+	counter_add(&t->resets, 1);
 	pthread_mutex_lock(&t->registers.lock);
 	virtio_registers_reset(t);
 	pthread_mutex_unlock(&t->registers.lock);
@@ -404,9 +412,10 @@ static void on_mail(struct io_client *client, uint32_t bits)
 
 static void publish(struct virtio_transport *t, struct virtio_queue *q)
 {
+	counter_add(&q->counters.batches, q->ring.done_count > 0);
 	if (!virtq_publish(&q->ring))
 		return;
-	count(&t->interrupt_count);
+	counter_add(&q->counters.interrupts, 1);
 	atomic_fetch_or(&t->isr, ISR_QUEUE);
 	msix_signal(&t->msix, q->vector);
 }

@@ -74,6 +74,7 @@ struct virtio_device {
 	const uint16_t *queue_sizes; /* the largest size of each, powers of two */
 	void *config;                /* little-endian; changed by virtio_config_update */
 	uint32_t config_size;        /* bytes, at most 4096 */
+	uint64_t untimed_queues;     /* bits: buffers that lie in stock, whose time is no latency */
 	/* For the device to read. */
 	struct io_loop *loop;
 	uint64_t negotiated;

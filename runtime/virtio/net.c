@@ -403,6 +403,8 @@ static void build_device(struct net *net, const struct net_spec *spec)
 	net->device.queue_sizes = net->queue_sizes;
 	net->device.config = &net->config;
 	net->device.config_size = offsetof(struct virtio_net_config, speed);
+	/* Every receive queue: those of even number, but for the last, which is for control. */
+	net->device.untimed_queues = 0x5555555555555555ULL & ((1ULL << 2 * spec->pairs) - 1);
 	net_set_active(net, 1);
 }
 
@@ -452,6 +454,11 @@ void net_destroy(struct net *net)
 	free(net->queue_sizes);
 	pthread_mutex_destroy(&net->limit_lock);
 	free(net);
+}
+
+const struct virtio_device *net_device(const struct net *net)
+{
+	return &net->device;
 }
 
 void net_get_stats(const struct net *net, struct net_stats *ret_stats)

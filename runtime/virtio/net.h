@@ -45,6 +45,9 @@ void net_destroy(struct net *net);
  */
 void net_set_limit(struct net *net, bool transmit, const struct rate_config *config);
 
+/* The device of it, for its counters. */
+const struct virtio_device *net_device(const struct net *net);
+
 /* Counters so far; any thread. */
 void net_get_stats(const struct net *net, struct net_stats *ret_stats);
 

@@ -49,11 +49,6 @@ struct net {
 	_Atomic uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped, rx_copied;
 };
 
-static inline void net_count(_Atomic uint64_t *counter, uint64_t n)
-{
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 /* net.c */
 uint64_t net_now_ns(void);
 /* Has the gate's queues looked at again in `wait_ns`. */

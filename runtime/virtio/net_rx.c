@@ -147,7 +147,7 @@ static void finish_header(const struct net *net, const struct net_read *read, ui
 
 static void drop_frame(struct net_receiver *rx)
 {
-	net_count(&rx->net->rx_dropped, 1);
+	counter_add(&rx->net->rx_dropped, 1);
 }
 
 /* Hands over a frame of `frame` bytes, header included, that lies in the read's chains. */
@@ -170,8 +170,8 @@ static void deliver(struct net_receiver *rx, struct net_read *read, uint32_t fra
 	}
 	finish_header(net, read, used);
 	drop_chains(read, used);
-	net_count(&net->rx_frames, 1);
-	net_count(&net->rx_bytes, frame - NET_HEADER_BYTES);
+	counter_add(&net->rx_frames, 1);
+	counter_add(&net->rx_bytes, frame - NET_HEADER_BYTES);
 }
 
 /* Delivers a frame; what lies in the spill is copied to buffers taken for it. False: the guest has
@@ -196,7 +196,7 @@ static bool place(struct net_receiver *rx, struct net_read *read)
 		}
 	}
 	if (read->spilled > 0)
-		net_count(&rx->net->rx_copied, 1);
+		counter_add(&rx->net->rx_copied, 1);
 	deliver(rx, read, read->frame);
 	return true;
 }

@@ -105,7 +105,7 @@ static bool send_all(struct net_sender *tx)
 		if (start_write(tx, write, &chain)) {
 			tx->free &= tx->free - 1;
 		} else {
-			net_count(&tx->net->tx_dropped, 1);
+			counter_add(&tx->net->tx_dropped, 1);
 			virtio_push(device, tx->queue, chain.head, 0);
 		}
 	}
@@ -127,10 +127,10 @@ void net_write_done(struct io_op *op, int result, uint32_t flags)
 
 	(void)flags;
 	if (result >= 0) {
-		net_count(&net->tx_frames, 1);
-		net_count(&net->tx_bytes, write->bytes);
+		counter_add(&net->tx_frames, 1);
+		counter_add(&net->tx_bytes, write->bytes);
 	} else {
-		net_count(&net->tx_dropped, 1);
+		counter_add(&net->tx_dropped, 1);
 		if (result == -EBADFD)
 			net_lose_tap(net, result);
 	}

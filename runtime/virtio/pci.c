@@ -294,6 +294,9 @@ static int add_queue(struct virtio_transport *t, uint16_t index)
 	q->device = device;
 	q->index = index;
 	q->doorbell_op.done = virtio_doorbell_done;
+	q->taken_ns = calloc(device->queue_sizes[index], sizeof(*q->taken_ns));
+	if (!q->taken_ns)
+		return -ENOMEM;
 	r = virtq_init(&q->ring, t->host.memory, device->queue_sizes[index]);
 	if (r < 0)
 		return r;
@@ -400,6 +403,7 @@ void virtio_pci_detach(struct virtio_device *device)
 		return;
 	for (uint16_t i = 0; t->queues && i < device->queue_count; i++) {
 		virtq_done(&t->queues[i].ring);
+		free(t->queues[i].taken_ns);
 		close_ptr(&t->queues[i].doorbell_fd);
 	}
 	msix_done(&t->msix);
@@ -409,17 +413,4 @@ void virtio_pci_detach(struct virtio_device *device)
 	free(t->irq_files);
 	free(t);
 	device->transport = NULL;
-}
-
-void virtio_get_stats(const struct virtio_device *device, struct virtio_stats *ret_stats)
-{
-	const struct virtio_transport *t = device->transport;
-
-	*ret_stats = (struct virtio_stats){
-		.kicks = atomic_load_explicit(&t->kick_count, memory_order_relaxed),
-		.interrupts = atomic_load_explicit(&t->interrupt_count, memory_order_relaxed),
-		.failures = atomic_load_explicit(&t->failure_count, memory_order_relaxed),
-		.resets = atomic_load_explicit(&t->reset_count, memory_order_relaxed),
-		.requests = atomic_load_explicit(&t->request_count, memory_order_relaxed),
-	};
 }

@@ -6,6 +6,7 @@
 #include "bus/pci.h"
 #include "io/control.h"
 #include "virtio/device.h"
+#include "virtio/stats.h"
 
 /* Layout of BAR 0. */
 #define VIRTIO_BAR_SIZE 0x8000u
@@ -37,14 +38,6 @@ struct virtio_host {
 	void *context;
 };
 
-struct virtio_stats {
-	uint64_t kicks;      /* times the device was asked to look at a queue */
-	uint64_t interrupts; /* asked for by the driver's wishes */
-	uint64_t failures;   /* times it needed a reset */
-	uint64_t resets;
-	uint64_t requests;
-};
-
 /* Build time, before io_loop_build; allocates. Adds the function to the bus (a doorbell a queue, a
  * vector a queue and one for configuration) and the device to the loop. -EINVAL: impossible
  * queues or config; else what pci, msix, loop or the fabric say. On failure all is undone, save
@@ -52,8 +45,5 @@ struct virtio_stats {
 int virtio_pci_attach(struct virtio_device *device, const struct virtio_host *host);
 /* After the loop's thread has ended, before the bus is done with. An unattached device is fine. */
 void virtio_pci_detach(struct virtio_device *device);
-
-/* Counters so far; any thread. */
-void virtio_get_stats(const struct virtio_device *device, struct virtio_stats *ret_stats);
 
 #endif

@@ -102,7 +102,7 @@ static void read_done(struct io_op *op, int result, uint32_t flags)
 	(void)flags;
 	request->busy = false;
 	if (result > 0)
-		atomic_fetch_add_explicit(&rng->bytes, (uint64_t)result, memory_order_relaxed);
+		counter_add(&rng->bytes, (uint64_t)result);
 	else if (result != -ECANCELED)
 		virtio_report(&rng->device, 0, result,
 		              "the host's random generator cannot be read");

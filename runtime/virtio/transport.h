@@ -56,6 +56,9 @@ struct virtio_queue {
 	uint32_t budget; /* pops left in this turn */
 	bool again;      /* the budget ran out */
 	bool resetting;  /* draining for queue_reset */
+	uint64_t *taken_ns;  /* when each request was taken, by its head; owned */
+	uint32_t last_bytes; /* that the device reads, of the request taken last */
+	struct virtio_queue_counters counters;
 };
 
 struct virtio_transport {
@@ -74,7 +77,8 @@ struct virtio_transport {
 	bool broken;
 	bool draining; /* reset in progress */
 	bool paused;
-	_Atomic uint64_t kick_count, interrupt_count, failure_count, reset_count, request_count;
+	struct virtio_latency latency;
+	_Atomic uint64_t failures, resets;
 	/* PCI. */
 	struct pci_function function;
 	struct pci_doorbell *doorbells;

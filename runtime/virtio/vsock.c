@@ -47,11 +47,6 @@ static struct vsock *vsock_of(struct virtio_device *device)
 	return CONTAINER_OF(device, struct vsock, device);
 }
 
-static void add(_Atomic uint64_t *counter, uint64_t n)
-{
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 /* ------------------------------------------------------------------------------ host to guest */
 
 /* Bytes the guest has room for. What it says about that is its own loss: no more than all. */
@@ -124,7 +119,7 @@ static uint32_t fill(struct vsock_connection *c, uint16_t op, const struct virtq
 		c->input_head += length;
 		c->input_used -= length;
 		c->sent += length;
-		add(&c->vsock->to_guest, length);
+		counter_add(&c->vsock->to_guest, length);
 	} else if (op == VIRTIO_VSOCK_OP_SHUTDOWN) {
 		c->told_shutdown = host_shutdown(c);
 		header.flags = htole32(c->told_shutdown);
@@ -139,7 +134,7 @@ static uint32_t fill(struct vsock_connection *c, uint16_t op, const struct virtq
 static void after(struct vsock_connection *c, uint16_t op)
 {
 	if (op == VIRTIO_VSOCK_OP_RST) {
-		add(&c->vsock->resets_sent, 1);
+		counter_add(&c->vsock->resets_sent, 1);
 		vsock_forget(c);
 	} else if (op == VIRTIO_VSOCK_OP_REQUEST) {
 		c->todo &= ~TODO_REQUEST;
@@ -165,7 +160,7 @@ static uint32_t fill_reset(struct vsock *vsock, const struct virtq_chain *chain)
 	(void)virtq_copy_to(chain, 0, &header, sizeof(header));
 	vsock->reset_head = (vsock->reset_head + 1) % VSOCK_RESETS;
 	vsock->reset_count--;
-	add(&vsock->resets_sent, 1);
+	counter_add(&vsock->resets_sent, 1);
 	return sizeof(header);
 }
 
@@ -425,7 +420,7 @@ static void take_packet(struct vsock *vsock, const struct virtq_chain *chain)
 		            "a packet is shorter than its header or its header says");
 	} else if (le64toh(header.src_cid) != vsock->cid) {
 		/* There is nobody to answer. */
-		add(&vsock->dropped, 1);
+		counter_add(&vsock->dropped, 1);
 		if (!vsock->told_source)
 			virtio_report(&vsock->device, QUEUE_TRANSMIT, EPROTO,
 			              "the guest sends under a CID that is not its own");

@@ -78,7 +78,7 @@ struct vsock_stats {
 	uint64_t to_guest, to_host; /* bytes */
 	uint64_t resets;      /* sent to the guest, in answer to whatever */
 	uint64_t dropped;     /* packets of the guest's that could not be answered */
-	uint32_t places_taken;
+	uint64_t places_taken;
 };
 
 struct vsock {

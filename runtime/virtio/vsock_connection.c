@@ -317,7 +317,7 @@ static void take_written(struct vsock_connection *c, uint32_t written)
 	greeting = MIN(written, c->greeting);
 	c->greeting -= greeting;
 	c->forwarded += written - greeting;
-	atomic_fetch_add_explicit(&c->vsock->to_host, written - greeting, memory_order_relaxed);
+	counter_add(&c->vsock->to_host, written - greeting);
 	/* Tell the guest of its room when it may believe that it has less than half. */
 	unknown = c->received - c->told_forwarded;
 	if (c->state == VSOCK_OPEN && unknown >= VSOCK_BUFFER / 2 && written > 0) {
@@ -421,7 +421,7 @@ void vsock_flow(struct vsock_connection *c)
 {
 	int length;
 
-	atomic_fetch_add_explicit(&c->vsock->opened, 1, memory_order_relaxed);
+	counter_add(&c->vsock->opened, 1);
 	if (c->announce) {
 		length = snprintf((char *)c->output, VSOCK_GREETING_MAX, "OK %u\n", c->host_port);
 		c->greeting = c->output_used = (uint32_t)length;

@@ -85,6 +85,12 @@ static void emit_one_of_each(void)
 	static const struct event_sealed_role roles[] = { { "vcpu", 2, 40 } };
 	static const uint32_t fds[] = { 0, 3, 4 };
 	static const struct event_vcpu_placement vcpus[] = { { 0, 0, 4, 1 }, { 1, 2, 5, 1 } };
+	static const struct event_counter counters[] = { { "vcpu.0.exits", 77 } };
+	static const uint64_t bounds[] = { 1024, 2048 };
+	static const struct event_histogram histograms[] = {
+		{ "disk.root.latency_ns", bounds, 2, { 5, 6, 4711 }, 8888 },
+	};
+	static const struct event_report report = { counters, 1, histograms, 1 };
 	static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "",
 		                                "is paused" };
 
@@ -126,6 +132,7 @@ static void emit_one_of_each(void)
 	                                                         .stage = STAGE_RUN,
 	                                                         .error = &problem }),
 	             0);
+	cr_assert_eq(event_metrics(&writer, &report), 0);
 }
 
 Test(event, protoc_reads_every_body)
@@ -159,6 +166,12 @@ Test(event, protoc_reads_every_body)
 		"code: COMMAND_WRONG_STATE",
 		"severity: ERROR",
 		"retryable: true",
+		"name: \"vcpu.0.exits\"",
+		"value: 77",
+		"name: \"disk.root.latency_ns\"",
+		"bounds: 2048",
+		"counts: 4711",
+		"sum: 8888",
 		"outcome: TRIPLE_FAULT",
 		"exit_status: 33",
 		"stage: ACCOUNT",

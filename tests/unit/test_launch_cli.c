@@ -298,6 +298,8 @@ Test(launch_cli, metrics_for_prometheus)
 	h.bounds = bounds;
 	h.n_counts = 3;
 	h.counts = counts;
+	h.has_sum = 1;
+	h.sum = 4321;
 	report.n_counters = 3;
 	report.counters = counters;
 	report.n_histograms = 1;
@@ -314,6 +316,7 @@ Test(launch_cli, metrics_for_prometheus)
 	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
 	                 "axvm_disk_queue_latency_us_bucket"
 	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
+	                 "axvm_disk_queue_latency_us_sum{vm=\"web\",disk=\"root\",queue=\"2\"} 4321\n"
 	                 "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
 	                 "# TYPE axvm_vcpu_exits_mmio untyped\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"0\"} 5\n"

@@ -31,6 +31,7 @@ struct keeper {
 	uint16_t count[QUEUES];
 	_Atomic uint32_t popped, activations, quiesces, resets, written;
 	_Atomic bool prompt; /* complete at once */
+	_Atomic bool returns; /* look and give back */
 };
 
 static struct test_machine m;
@@ -56,6 +57,11 @@ static void keeper_kick(struct virtio_device *device, uint16_t queue)
 
 	do {
 		while (virtio_pop(device, queue, &chain)) {
+			if (atomic_load(&k->returns)) {
+				virtio_unpop(device, queue);
+				atomic_fetch_add(&k->popped, 1);
+				return;
+			}
 			if (atomic_load(&k->prompt))
 				virtio_push(device, queue, chain.head, 7);
 			else
@@ -230,8 +236,97 @@ Test(virtio, requests_and_interrupts, .init = set_up_running, .fini = tear_down)
 	mmio_out(&m, driver.bar + VIRTIO_BAR_NOTIFY + 4, 1, 2);
 	driver_await_used(&rings[1], 1);
 	virtio_get_stats(&keeper.device, &stats);
-	cr_assert_eq(stats.requests, 2);
+	cr_assert_eq(stats.all.requests, 2);
 	cr_assert_eq(stats.failures, 0);
+}
+
+Test(virtio, each_queue_counts_what_it_does, .init = set_up_running, .fini = tear_down)
+{
+	struct virtio_queue_stats one, other;
+	struct virtio_latency_stats latency;
+	struct virtio_stats all;
+	uint64_t timed = 0;
+
+	/* Two requests kept for at least 3 ms and completed in one batch, one that is not timed. */
+	keeper.device.untimed_queues = 1u << 1;
+	offer(0, 3);
+	offer(0, 4);
+	driver_kick(&driver, 0);
+	await(&keeper.popped, 2);
+	ring_desc(&rings[1], 0, DATA, 24, 0, 0);
+	ring_offer(&rings[1], 0);
+	/* As a driver that polls. */
+	ring_set_avail_flags(&rings[1], VRING_AVAIL_F_NO_INTERRUPT);
+	driver_kick(&driver, 1);
+	await(&keeper.popped, 3);
+	usleep(3000);
+	io_client_post(&keeper.device.client, MAIL_RELEASE);
+	driver_await_used(&rings[0], 2);
+	driver_await_used(&rings[1], 1);
+	while (driver_interrupts(&driver, 0) == 0)
+		pause_a_little();
+	do
+		virtio_get_queue_stats(&keeper.device, 0, &one);
+	while (one.interrupts == 0);
+	virtio_get_queue_stats(&keeper.device, 1, &other);
+	cr_assert_eq(one.requests, 2);
+	cr_assert_eq(one.bytes_from_guest, 0);
+	cr_assert_eq(one.bytes_to_guest, 14);
+	cr_assert_eq(one.batches, 1);
+	cr_assert_eq(one.interrupts, 1);
+	cr_assert_eq(one.interrupts_suppressed, 0);
+	cr_assert_geq(one.kicks, 1);
+	cr_assert_eq(other.requests, 1);
+	cr_assert_eq(other.bytes_from_guest, 24);
+	cr_assert_eq(other.batches, 1);
+	cr_assert_eq(other.interrupts, 0);
+	cr_assert_eq(other.interrupts_suppressed, 1);
+	virtio_get_stats(&keeper.device, &all);
+	cr_assert_eq(all.all.requests, 3);
+	cr_assert_eq(all.all.bytes_from_guest, 24);
+	virtio_get_latency(&keeper.device, &latency);
+	for (size_t i = 0; i < ARRAY_SIZE(latency.counts); i++)
+		timed += latency.counts[i];
+	cr_assert_eq(timed, 2);
+	cr_assert_geq(latency.sum_ns, 2 * 3000000);
+	for (unsigned i = 0; 1ULL << (LATENCY_FIRST_BIT + i) < 3000000; i++)
+		cr_assert_eq(latency.counts[i], 0, "none took less than 2^%u ns",
+		             LATENCY_FIRST_BIT + i);
+}
+
+Test(virtio, a_request_given_back_is_not_counted, .init = set_up_running, .fini = tear_down)
+{
+	struct virtio_stats stats;
+
+	atomic_store(&keeper.returns, true);
+	ring_desc(&rings[0], 0, DATA, 24, 0, 0);
+	ring_offer(&rings[0], 0);
+	driver_kick(&driver, 0);
+	await(&keeper.popped, 1);
+	do
+		virtio_get_stats(&keeper.device, &stats);
+	while (stats.all.requests != 0 || stats.all.bytes_from_guest != 0);
+	cr_assert_geq(stats.all.kicks, 1);
+}
+
+Test(virtio, latencies_fall_between_their_bounds)
+{
+	static const struct {
+		uint64_t ns;
+		unsigned bucket;
+	} rows[] = {
+		{ 0, 0 },    { 1, 0 },    { 1024, 0 }, { 1025, 1 }, { 2048, 1 }, { 2049, 2 },
+		{ 1ULL << 33, LATENCY_BOUNDS - 1 }, { (1ULL << 33) + 1, LATENCY_BOUNDS },
+		{ UINT64_MAX, LATENCY_BOUNDS },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct virtio_latency latency = { 0 };
+
+		virtio_latency_add(&latency, rows[i].ns);
+		cr_assert_eq(latency.counts[rows[i].bucket], 1, "%zu ns", (size_t)rows[i].ns);
+		cr_assert_eq(latency.sum_ns, rows[i].ns);
+	}
 }
 
 Test(virtio, a_kick_that_overtakes_driver_ok_is_not_lost, .init = set_up, .fini = tear_down)

@@ -98,6 +98,7 @@ static void print_histogram(FILE *out, const struct sample *sample)
 			fputs("+Inf", out);
 		fprintf(out, "\"} %" PRIu64 "\n", sum);
 	}
+	fprintf(out, "%s_sum{%s} %" PRIu64 "\n", sample->metric, sample->labels, histogram->sum);
 	fprintf(out, "%s_count{%s} %" PRIu64 "\n", sample->metric, sample->labels, sum);
 }
 

@@ -100,3 +100,32 @@ test_life_launcher_killed_keep_running() {
 	sleep 0.5
 	! alive "$shim" || { kill -KILL "$shim"; fail "nor did it end"; }
 }
+
+# What a VM counts of itself, from the real thing: by hand, at an interval, and for Prometheus.
+test_life_metrics() {
+	need_kvm
+	truncate -s 1M "$CASE/disk.img"
+	flat spin -c 2 -m 16 -M 'populate: true' -b 'local_apic: true' \
+		-l "metrics { interval_ms: 100 } console { output { fd: 1 } } rng { } balloon { }
+		disks { id: \"root\" queues: 2 image { path: \"$CASE/disk.img\" } }" >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb" --events "json:$CASE/events.json" --metrics-file "$CASE/metrics.prom"
+	axvm ctl "$CASE"/axvm/*.sock metrics
+	want_status 0
+	says '^memory.node.0.placed.pages_4k +4096$'
+	says '^kvm.vcpus.exits +[1-9]'
+	says '^stage.seal.ns +[1-9]'
+	says '^vcpu.1.exits +[0-9]'
+	for name in io.0.turns console.bytes_out disk.root.reads rng.requests balloon.wanted_bytes \
+		disk.root.interrupts_suppressed; do
+		says "^$name +[0-9]"
+	done
+	sleep 0.3
+	axvm ctl "$CASE"/axvm/*.sock stop
+	ended 36
+	[ "$(grep -c '"metrics": {"counters"' "$CASE/events.json")" -ge 3 ] ||
+		fail "no reports at the interval"
+	grep -qE '^axvm_disk_reads\{vm=".*",disk="root"\} 0$' "$CASE/metrics.prom" ||
+		{ cat "$CASE/metrics.prom"; fail "no metrics file"; }
+	grep -qE '^axvm_memory_node_placed_pages_4k\{vm=".*",node="0"\} 4096$' "$CASE/metrics.prom" ||
+		fail "no memory in the metrics file"
+}
