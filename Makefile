@@ -371,19 +371,26 @@ deb: all
 
 # ---- bench ------------------------------------------------------------------------------------
 # Baselines link nothing of ours; what measures is an orchestrator and links libaxvm.
-BARE_PROGRAMS := $(addprefix $(B)/bench/,bare_launch)
+BARE_PROGRAMS := $(addprefix $(B)/bench/,bare_launch bare_doorbell)
 BENCH_PROGRAMS := $(addprefix $(B)/bench/,race crowd)
 # What a filter costs, without the shim around it.
 $(B)/bench/filters: $(B)/obj/tests/bench/filters.o $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
-BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin pvh)
+BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin \
+                doorbell.bin block.bin block_deep.bin block_long.bin pvh)
 
-$(BARE_PROGRAMS): $(B)/bench/%: tests/bench/%.c tests/bench/bare.c tests/bench/bare.h | $(GEN_FIRST)
+$(BARE_PROGRAMS): $(B)/bench/%: tests/bench/%.c tests/bench/bare.c tests/bench/bare.h \
+                  tests/bench/guests/doorbell.h | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -Iruntime -static-pie -o $@ $(filter %.c,$^)
+
+$(B)/bench/bare_block: tests/bench/bare_block.c tests/bench/guests/block.h | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $< -luring
 
 $(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
@@ -397,6 +404,8 @@ $(B)/bench/guests/%.bin: tests/bench/guests/%.S tests/guests/flat.ld
 		-Wl,-T,tests/guests/flat.ld -o $(@:.bin=.elf) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
 $(B)/bench/guests/exits_long.bin: tests/bench/guests/exits.c
+$(addprefix $(B)/bench/guests/,block.bin block_deep.bin block_long.bin): tests/bench/guests/block.c \
+                tests/bench/guests/block.h
 $(B)/bench/guests/%.bin: tests/bench/guests/%.c tests/guests/flat.ld $(GUEST_LIB)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
@@ -408,7 +417,7 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld
 	$(call say,GUEST)
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/bench/guests/pvh.ld -o $@ $<
 
-BENCH_ALL := $(BARE_PROGRAMS) $(BENCH_PROGRAMS) $(B)/bench/filters $(BENCH_GUESTS)
+BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(BENCH_GUESTS)
 .PHONY: bench bench-lab
 bench: all $(B)/.packages-bench $(BENCH_ALL)
 	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab)

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs programs in turn, whole process, and prints what was measured of each.
  *
- *   race [-n ROUNDS] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
+ *   race [-n ROUNDS] [-w] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
  *
- * SIDE is NAME[:status=N][:spec=FILE]. With spec= the command is an axvm-shim: the file (an
+ * SIDE is NAME[:status=N][:spec=FILE][:requests=N]. With spec= the command is an axvm-shim: the file (an
  * encoded ControlStream) is its fd 3, and its events are read when it has ended. Each round runs every
- * side once, beginning with another one each time; the first round warms up and is not counted.
+ * side once, beginning with another one each time; the first round warms up and is not counted, but with
+ * -w (warm already).
  *
  * For each METRIC that a side has, a line ROW <tab> SIDE <tab> ROUND <tab> VALUE goes to stdout:
  *   wall, cpu       microseconds from before the process is created until it is reaped, and of CPU
+ *   seconds         the same as wall
  *   faults, waits   page faults without I/O; voluntary context switches
  *   stage.NAME      a shim's stage, in microseconds; `running`: from the start until it announces so
  *   rax, rbx        a shim's: registers of the terminal event
+ *   io, elapsed     a shim's, with requests=: of CPU of its I/O threads, and of time, for one of N
+ *                   requests between a B and an E that the guest says on the console, which is fd 5;
+ *                   after the E the shim is ended
  *   anything else   a line "METRIC VALUE" that the command has printed
  *
  * A command that ends with another status ends the race. Two programs with the same work thus see
  * the same machine, and the ratio of a round is worth more than either figure. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -30,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guests/block.h"
 #include "launch/axvm.h"
 
 #define SIDES_MAX 8
@@ -44,12 +51,14 @@ struct side {
 	const char *name;
 	const char *spec;
 	int status;
+	int requests;
 	char **argv;
 };
 
 struct result {
 	int output, events; /* memfds */
 	double start_us, wall_us;
+	double io_us, elapsed_us; /* between the marks */
 	struct rusage usage;
 };
 
@@ -81,14 +90,69 @@ static double of_timeval(struct timeval t)
 
 /* ---- one run ----------------------------------------------------------------------------------- */
 
+static bool read_at(DIR *tasks, const char *task, const char *file, char *text, size_t size)
+{
+	char path[300];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", task, file);
+	fd = openat(dirfd(tasks), path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, size - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* CPU time of the threads that are named io*, in microseconds. */
+static double io_cpu_us(pid_t pid)
+{
+	char path[64], name[32], times[64];
+	double total = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
+		if (read_at(tasks, entry->d_name, "comm", name, sizeof(name)) &&
+		    strncmp(name, "io", 2) == 0 &&
+		    read_at(tasks, entry->d_name, "schedstat", times, sizeof(times)))
+			total += strtod(times, NULL) / 1e3;
+	}
+	if (tasks)
+		closedir(tasks);
+	return total;
+}
+
+/* Waits for both marks, and ends the shim. */
+static void watch_marks(pid_t pid, int console, struct result *result)
+{
+	char mark = 0;
+
+	while (mark != BLOCK_MARK_BEGIN)
+		if (read(console, &mark, 1) != 1)
+			return;
+	result->io_us = -io_cpu_us(pid);
+	result->elapsed_us = -now_us();
+	while (mark != BLOCK_MARK_END)
+		if (read(console, &mark, 1) != 1)
+			return;
+	result->elapsed_us += now_us();
+	result->io_us += io_cpu_us(pid);
+	kill(pid, SIGTERM);
+}
+
 static struct result run(const struct side *side)
 {
 	struct result result = { .output = memfd_create("output", MFD_CLOEXEC),
 		                 .events = memfd_create("events", MFD_CLOEXEC) };
 	posix_spawn_file_actions_t actions;
+	int console[2] = { -1, -1 };
 	int status = 0, r;
 	pid_t pid;
 
+	if (side->requests && pipe2(console, O_CLOEXEC) < 0)
+		die("pipe");
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, result.output, 1);
@@ -96,8 +160,14 @@ static struct result run(const struct side *side)
 		posix_spawn_file_actions_addopen(&actions, 3, side->spec, O_RDONLY, 0);
 		posix_spawn_file_actions_adddup2(&actions, result.events, 4);
 	}
+	if (side->requests)
+		posix_spawn_file_actions_adddup2(&actions, console[1], 5);
 	result.start_us = now_us();
 	r = posix_spawnp(&pid, side->argv[0], &actions, NULL, side->argv, environ);
+	close(console[1]);
+	if (r == 0 && side->requests)
+		watch_marks(pid, console[0], &result);
+	close(console[0]);
 	if (r == 0 && wait4(pid, &status, 0, &result.usage) != pid)
 		r = errno;
 	result.wall_us = now_us() - result.start_us;
@@ -118,8 +188,6 @@ static struct result run(const struct side *side)
 
 static void put(const struct side *side, int round, const char *metric, double value)
 {
-	if (round == 0)
-		return;
 	for (size_t i = 0; i < metrics_count; i++)
 		if (strcmp(metrics[i].name, metric) == 0)
 			printf("%s\t%s\t%d\t%.3f\n", metrics[i].row, side->name, round, value);
@@ -183,18 +251,21 @@ static void put_output(const struct side *side, int round, int output)
 	}
 }
 
-static void put_result(const struct side *side, int round, struct result *result)
+static void put_result(const struct side *side, int round, const struct result *result)
 {
 	put(side, round, "wall", result->wall_us);
+	put(side, round, "seconds", result->wall_us / 1e6);
 	put(side, round, "cpu",
 	    of_timeval(result->usage.ru_utime) + of_timeval(result->usage.ru_stime));
 	put(side, round, "faults", (double)result->usage.ru_minflt);
 	put(side, round, "waits", (double)result->usage.ru_nvcsw);
+	if (side->requests) {
+		put(side, round, "io", result->io_us / side->requests);
+		put(side, round, "elapsed", result->elapsed_us / side->requests);
+	}
 	put_output(side, round, result->output);
 	if (side->spec)
 		put_events(side, round, result);
-	close(result->output);
-	close(result->events);
 }
 
 /* ---- the command line -------------------------------------------------------------------------- */
@@ -224,6 +295,8 @@ static struct side side_parse(char *text)
 			side.status = atoi(option + 7);
 		else if (strncmp(option, "spec=", 5) == 0)
 			side.spec = option + 5;
+		else if (strncmp(option, "requests=", 9) == 0)
+			side.requests = atoi(option + 9);
 		else
 			usage();
 	}
@@ -246,11 +319,13 @@ static void sides_parse(char **argv)
 
 int main(int argc, char **argv)
 {
-	int rounds = 20, option;
+	int rounds = 20, first = 0, option;
 
-	while ((option = getopt(argc, argv, "+n:m:")) != -1) {
+	while ((option = getopt(argc, argv, "+n:m:w")) != -1) {
 		if (option == 'n')
 			rounds = atoi(optarg);
+		else if (option == 'w')
+			first = 1;
 		else if (option == 'm')
 			add_metric(optarg);
 		else
@@ -259,12 +334,15 @@ int main(int argc, char **argv)
 	sides_parse(argv + optind);
 	if (sides_count == 0 || rounds < 1)
 		usage();
-	for (int round = 0; round <= rounds; round++)
+	for (int round = first; round <= rounds; round++)
 		for (int i = 0; i < sides_count; i++) {
 			const struct side *side = &sides[(round + i) % sides_count];
 			struct result result = run(side);
 
-			put_result(side, round, &result);
+			if (round > 0)
+				put_result(side, round, &result);
+			close(result.output);
+			close(result.events);
 		}
 	return 0;
 }

@@ -9,14 +9,6 @@
 #define EXITS (8 * TURNS)
 #define PORT 0x1234
 
-static uint64_t rdtsc(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
-}
-
 /* Eight in a row, so that the loop around them counts little where CPL 0 is emulated. */
 static uint64_t ports(void)
 {
