@@ -1,19 +1,23 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Drives a whole life of a VM with nothing of ours but the shim and the schema: Python's subprocess
-and stock protoc. Launch, status, pause, resume, metrics, a wrong command, stop.
+and stock protoc. Launch, status, pause, resume, balloon, rate limit, resize, metrics, wrong commands,
+shutdown.
 
-    harness.py SHIM PROTO SPEC.txtpb
+    harness.py SHIM PROTO tests/specs/life.txtpb
 
-Prints what it does; the status is 0 when all went as the contract says."""
+The spec must have 32 MiB, a balloon, and a disk "root" of fd 5. Prints what it does; the status is 0
+when all went as the contract says."""
 import fcntl
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 
 LIMIT = 30
+MIB = 1024 * 1024
 
 
 def protoc(option, message, proto, data):
@@ -23,7 +27,7 @@ def protoc(option, message, proto, data):
 
 
 class Vm:
-    def __init__(self, shim, proto, spec):
+    def __init__(self, shim, proto, spec, disk):
         self.proto = proto
         self.request = 0
         self.events = []
@@ -33,10 +37,12 @@ class Vm:
         # Out of the way of 3 and 4, where the shim wants its streams.
         control = fcntl.fcntl(low_control, fcntl.F_DUPFD, 20)
         events = fcntl.fcntl(low_events, fcntl.F_DUPFD, 20)
+        image = fcntl.fcntl(disk, fcntl.F_DUPFD, 20)
         self.process = subprocess.Popen(
-            ["bash", "-c", f'exec "$0" 3<&{control} 4>&{events} {control}<&- {events}>&-', shim],
-            pass_fds=(control, events), stdin=subprocess.DEVNULL)
-        for fd in (low_control, low_events, control, events):
+            ["bash", "-c", f'exec "$0" 3<&{control} 4>&{events} 5<>/dev/fd/{image} '
+             f'{control}<&- {events}>&- {image}<&-', shim],
+            pass_fds=(control, events, image), stdin=subprocess.DEVNULL)
+        for fd in (low_control, low_events, control, events, image):
             os.close(fd)
         threading.Thread(target=self.read, daemon=True).start()
         os.write(self.control, protoc("encode", "ControlStream", proto, spec))
@@ -75,13 +81,23 @@ class Vm:
                 sys.exit(f"FAIL: no {what}; events were:\n" + "\n".join(self.events))
             return next(e for e in self.events if re.search(pattern, e))
 
-    def ask(self, command):
+    def ask(self, command, fields=""):
+        text = f"commands {{ request_id: {self.request + 1} {command} {{ {fields} }} }}"
+        return self.ask_bytes(protoc("encode", "ControlStream", self.proto, text.encode()),
+                              f"{command} {fields}")
+
+    def ask_bytes(self, data, what):
+        """What data asks for, under the next request id."""
         self.request += 1
-        text = f"commands {{ request_id: {self.request} {command} {{ }} }}"
-        os.write(self.control, protoc("encode", "ControlStream", self.proto, text.encode()))
-        reply = self.wait(rf"(?s)reply \{{\s+request_id: {self.request}\s", f"reply to {command}")
-        print(f"{command}: " + " ".join(reply.split())[:150])
+        os.write(self.control, data)
+        reply = self.wait(rf"(?s)reply \{{\s+request_id: {self.request}\s", f"reply to {what}")
+        print(f"{what}: " + " ".join(reply[reply.index("reply {"):].split())[:150])
         return reply
+
+    def counter(self, name):
+        """Its value in a new report."""
+        found = re.search(rf'name: "{re.escape(name)}"\s+value: (\d+)', self.ask("metrics"))
+        return int(found[1]) if found else None
 
 
 def expect(condition, what):
@@ -91,23 +107,45 @@ def expect(condition, what):
 
 def main(shim, proto, spec):
     with open(spec, "rb") as file:
-        vm = Vm(shim, proto, file.read())
+        text = file.read()
+    with tempfile.TemporaryFile() as disk:
+        disk.truncate(MIB)
+        live(Vm(shim, proto, text, disk.fileno()), disk)
+
+
+def refused(reply, code):
+    expect("ok: true" not in reply and f"code: {code}" in reply, f"it is refused as {code}")
+
+
+def live(vm, disk):
     vm.wait(r"running \{", "running event")
     expect("STATE_RUNNING" in vm.ask("status"), "it runs")
     expect("ok: true" in vm.ask("pause"), "pause is done")
     expect("PAUSED" in vm.ask("status"), "it is paused")
-    wrong = vm.ask("pause")
-    expect("ok: true" in wrong or "COMMAND_WRONG_STATE" in wrong, "a second pause is answered")
+    refused(vm.ask("pause"), "COMMAND_WRONG_STATE")
     expect("ok: true" in vm.ask("resume"), "resume is done")
     expect("STATE_RUNNING" in vm.ask("status"), "it runs again")
-    expect("counters" in vm.ask("metrics"), "there are counters")
-    refused = vm.ask("balloon")
-    expect("ok: true" not in refused and "code:" in refused, "no balloon is there")
-    expect("ok: true" in vm.ask("stop"), "stop is done")
+    refused(vm.ask("resume"), "COMMAND_WRONG_STATE")
+    expect("ok: true" in vm.ask("balloon", "target_mib: 24"), "the balloon has a target")
+    expect(vm.counter("balloon.wanted_bytes") == 8 * MIB, "the guest is asked for 8 of its 32 MiB")
+    refused(vm.ask("balloon", "target_mib: 33"), "COMMAND_INVALID")
+    expect("ok: true" in vm.ask("limit", 'device_id: "root" limit { ops_per_s: 100 }'), "a limit")
+    refused(vm.ask("limit", 'device_id: "nosuch" limit { }'), "COMMAND_INVALID")
+    disk.truncate(2 * MIB)
+    expect("ok: true" in vm.ask("resize", 'disk_id: "root"'), "the disk is larger")
+    disk.truncate(2 * MIB + 1)
+    refused(vm.ask("resize", 'disk_id: "root"'), "DEVICE_FAILED")
+    # Field 99 of Command, which no schema has.
+    refused(vm.ask_bytes(bytes([0x12, 5, 0x08, vm.request + 1, 0x9A, 0x06, 0]), "who knows what"),
+            "COMMAND_INVALID")
+    expect("STATE_RUNNING" in vm.ask("status"), "all that did not disturb it")
+    expect("ok: true" in vm.ask("shutdown"), "the power button is pressed")
     status = vm.process.wait(LIMIT)
     terminal = vm.wait(r"terminal \{", "terminal event")
     vm.wait("^end$", "end of fd 4")
-    expect(status == 36 and "exit_status: 36" in terminal, f"status {status} and the event agree")
+    expect(status == 0 and "outcome: POWER_OFF" in terminal, f"status {status}, and the event agrees")
+    for state in ("PAUSED", "STATE_RUNNING", "STOPPING"):
+        vm.wait(rf"(?s)state_changed \{{[^}}]*to: {state}\s", f"change to {state}")
     sequence = [int(n) for e in vm.events for n in re.findall(r"^  sequence: (\d+)$", e, re.M)]
     expect(sequence == list(range(1, len(sequence) + 1)), "no event is missing")
     print("a whole life: done")

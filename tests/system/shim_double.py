@@ -8,6 +8,7 @@ import os
 import sys
 import time
 
+MIB_OF_MEMORY = 32
 STATES = {"running": 1, "paused": 2, "stopping": 3}
 
 
@@ -64,6 +65,8 @@ class Double:
         self.state = STATES["running"]
         self.metrics = 0
         self.vm_id = b""
+        self.wanted = 0
+        self.powered_off = False
         self.silent = silent
 
     def event(self, body):
@@ -71,11 +74,16 @@ class Double:
         head = number(1, self.sequence) + number(2, time.monotonic_ns()) + payload(5, self.vm_id)
         os.write(4, payload(1, head + body))
 
+    def become(self, name):
+        self.event(payload(11, number(1, self.state) + number(2, STATES[name])))
+        self.state = STATES[name]
+
     def report(self):
         self.metrics += 1000
         counters = {"vcpu.0.exits.mmio": self.metrics, "vcpu.1.exits.mmio": self.metrics,
                     "vcpu.0.exits.hlt": 2 * self.metrics,
-                    "disk.root.read_bytes": 4096 * self.metrics}
+                    "disk.root.read_bytes": 4096 * self.metrics,
+                    "balloon.wanted_bytes": self.wanted}
         return b"".join(payload(1, payload(1, name.encode()) + number(2, value))
                         for name, value in counters.items())
 
@@ -87,15 +95,26 @@ class Double:
         metrics = payload(5, self.report()) if what == 7 else b""
         error = None
         if what in (2, 3):
-            self.state = STATES["stopping"]
+            self.powered_off = what == 2
+            self.become("stopping")
+        elif what == 4 and self.state == STATES["paused"]:
+            error = number(1, 23) + payload(7, b"the VM is paused")
         elif what == 4:
-            self.state = STATES["paused"]
+            self.become("paused")
         elif what == 5 and self.state != STATES["paused"]:
             error = number(1, 23) + payload(7, b"the VM is not paused")
         elif what == 5:
-            self.state = STATES["running"]
-        elif what == 8:
-            error = number(1, 22) + payload(7, b"this VM has no balloon")
+            self.become("running")
+        elif what == 8 and (left := fields(found[what]).get(1, 0)) <= MIB_OF_MEMORY:
+            self.wanted = (MIB_OF_MEMORY - left) << 20
+        elif what == 9 and fields(found[what]).get(1) == b"root":
+            pass
+        elif what == 10:
+            # The image is fd 5, or not there.
+            if os.fstat(5).st_size % 512:
+                error = number(1, 81) + payload(7, b"no multiple of the block size")
+        elif what not in (6, 7):
+            error = number(1, 22) + payload(7, b"no command that could be meant")
         if not self.silent:
             body = number(2, int(error is None)) + number(4, self.state) + metrics
             self.event(payload(15, reply + body + (payload(3, error) if error else b"")))
@@ -117,8 +136,10 @@ class Double:
                     self.event(payload(10, payload(1, b"dev")))
                 else:
                     going = self.command(field[1])
-        self.event(payload(16, number(1, 7) + number(2, 36) + payload(5, b"stopped by the host")))
-        return 36
+        outcome, status, text = ((1, 0, b"powered off") if self.powered_off else
+                                 (7, 36, b"stopped by the host"))
+        self.event(payload(16, number(1, outcome) + number(2, status) + payload(5, text)))
+        return status
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@
 test_life_by_a_foreign_harness() {
 	need_kvm
 	need_python
-	python3 tests/system/harness.py "$SHIM" "$PROTO" tests/specs/spin.txtpb || fail "see above"
+	python3 tests/system/harness.py "$SHIM" "$PROTO" tests/specs/life.txtpb || fail "see above"
 }
 
 # The harness itself: against a double it passes whatever the shim can do.
 test_life_harness_against_the_double() {
 	need_python
-	python3 tests/system/harness.py "$DOUBLE" "$PROTO" tests/specs/spin.txtpb || fail "see above"
+	python3 tests/system/harness.py "$DOUBLE" "$PROTO" tests/specs/life.txtpb || fail "see above"
 }
 
 test_life_ctl() {
