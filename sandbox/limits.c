@@ -10,8 +10,9 @@
  * which fails with EAGAIN for ever at a limit of 0. Any other number would be one for all processes
  * of the uid, which VMs may share. What denies new threads is seccomp.
  *
- * RLIMIT_NOFILE is 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4 is
- * one. */
+ * RLIMIT_NOFILE is at least 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4
+ * is one. It counts numbers, not descriptors: a thread with a table of its own that is to receive some
+ * (vsock) gets them from 0 on. */
 #include "sandbox/limits.h"
 
 #include <fcntl.h>
@@ -31,11 +32,6 @@ struct limit {
 static const struct limit confine_limits[] = {
 	{ RLIMIT_CORE, 0, "cannot rule out core dumps", "core dumps are allowed" },
 	{ RLIMIT_MSGQUEUE, 0, "cannot rule out message queues", "message queues are allowed" },
-};
-
-static const struct limit seal_limits[] = {
-	{ RLIMIT_NOFILE, 1, "cannot rule out new descriptors", "new descriptors are allowed" },
-	{ RLIMIT_MEMLOCK, 0, "cannot rule out more locked memory", "more memory could be locked" },
 };
 
 static int set_limits(const struct limit *limits, size_t count, struct problems *problems)
@@ -110,8 +106,14 @@ int limits_before_threads(struct sandbox *sandbox, struct problems *problems)
 	return r < 0 ? r : limit_file_size(sandbox, problems);
 }
 
-int sandbox_freeze_limits(struct problems *problems)
+int sandbox_freeze_limits(uint32_t received, struct problems *problems)
 {
+	const struct limit seal_limits[] = {
+		{ RLIMIT_NOFILE, MAX(received, 1u), "cannot rule out new descriptors",
+		  "new descriptors are allowed" },
+		{ RLIMIT_MEMLOCK, 0, "cannot rule out more locked memory",
+		  "more memory could be locked" },
+	};
 	int r = set_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
 
 	if (r == 0)

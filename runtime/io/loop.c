@@ -20,10 +20,10 @@
  * the opcodes in `opcodes`, and IOSQE_FIXED_FILE on every SQE. It can then reach no file that was
  * not registered while the VM was built. Restrictions, fixed files: io_uring_register(2).
  *
- * A loop that is handed connections while it runs (io_loop_own_descriptors) does without the second
- * restriction, and its thread without the process's descriptors instead: it leaves the shared table
- * and keeps the ring and the eventfds that its filter lets it write to. What it receives is then all
- * that its ring can reach beside the registered files. The other way, putting what is received among
+ * A loop that is handed connections while it runs (io_loop_takes_descriptors) does without the second
+ * restriction. Its thread has a table of descriptors of its own, as every sealed thread but one: the
+ * ring, the eventfds that its filter lets it write to, and what it receives. That is then all that its
+ * ring can reach beside the registered files. The other way, putting what is received among
  * the registered files, needs more (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so that it takes
  * io_uring_register and close in the filter), and leaks: before Linux 6.13 a registered file that was
  * replaced is let go only when every operation older than that has ended, and polls of doorbells
@@ -37,7 +37,6 @@
 #include <sys/eventfd.h>
 
 #include "base/futex.h"
-#include "io/descriptors.h"
 #include "io/op.h"
 #include "sandbox/uses.h"
 
@@ -247,9 +246,9 @@ static int ring_register(struct io_loop *loop, unsigned what, void *argument, un
 	return r < 0 ? -errno : 0;
 }
 
-void io_loop_own_descriptors(struct io_loop *loop)
+void io_loop_takes_descriptors(struct io_loop *loop)
 {
-	loop->own_descriptors = true;
+	loop->takes_descriptors = true;
 }
 
 static int restrict_ring(struct io_loop *loop)
@@ -264,7 +263,7 @@ static int restrict_ring(struct io_loop *loop)
 	}
 	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
 	rules[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
-	if (!loop->own_descriptors) {
+	if (!loop->takes_descriptors) {
 		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
 	}
@@ -379,12 +378,7 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 
 int io_loop_enable(struct io_loop *loop)
 {
-	const int kept[] = { loop->ring.ring_fd, loop->wake_fd, loop->control_fd };
-	int r = 0;
-
-	if (loop->own_descriptors)
-		r = io_leave_descriptors(kept, ARRAY_SIZE(kept), loop->wake_fd);
-	return r < 0 ? r : ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static void deliver_mail(struct io_loop *loop)

@@ -67,7 +67,7 @@ struct io_loop {
 	uint32_t reserved; /* operations in flight, at most */
 	uint32_t in_flight;
 	uint32_t setup_flags; /* what the kernel granted */
-	bool own_descriptors, skip_success, linger_armed, linger_over, drain_over;
+	bool takes_descriptors, skip_success, linger_armed, linger_over, drain_over;
 	int wake_fd, ring_fd_number, control_fd;
 	uint32_t wake_file;
 	struct io_op wake_op, linger_op, drain_op, irq_op, cancel_op;
@@ -92,9 +92,9 @@ int io_loop_add_file(struct io_loop *loop, int fd, uint32_t *ret_file);
 int io_loop_add_buffer(struct io_loop *loop, void *base, size_t length, uint32_t *ret_buffer);
 /* Says that up to `operations` more may be in flight at once; polls, reads and interrupts alike. */
 int io_loop_reserve(struct io_loop *loop, uint32_t operations);
-/* The loop will receive descriptors (SCM_RIGHTS) and use them as IO_DESCRIPTOR: its thread leaves the
- * process's descriptor table in io_loop_enable, for one of its own with next to nothing in it. */
-void io_loop_own_descriptors(struct io_loop *loop);
+/* The loop will receive descriptors (SCM_RIGHTS) and use them as IO_DESCRIPTOR: its ring reaches all
+ * that its thread's table has, which the seal makes small. */
+void io_loop_takes_descriptors(struct io_loop *loop);
 /* Creates the ring, disabled, with its files, buffers and restrictions. */
 int io_loop_build(struct io_loop *loop);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations a client of the loop starts. Loop thread only.
  *
- * `file` is an index of io_loop_add_file, or, in a loop with io_loop_own_descriptors, IO_DESCRIPTOR of a
+ * `file` is an index of io_loop_add_file, or, in a loop with io_loop_takes_descriptors, IO_DESCRIPTOR of a
  * descriptor that was received. Each returns true when the operation was queued: it is
  * submitted with the turn's one io_uring_enter and op->done is called later, never from within the
  * call. False: the ring is not built yet, or is being drained; nothing was queued. */

@@ -22,6 +22,7 @@
 #include "sandbox/verify.h"
 #include "shim/event.h"
 #include "shim/terminal.h"
+#include "virtio/vsock.h"
 
 /* How long the end of a control thread that made a denied call may wait for the lock of the event
  * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for
@@ -157,7 +158,8 @@ int sealing_finish(struct shim *shim)
 		r = sandbox_close_files(&shim->sandbox, &shim->problems);
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)
-		r = sandbox_freeze_limits(&shim->problems);
+		r = sandbox_freeze_limits(shim->spec.vsock.present ? VSOCK_DESCRIPTORS : 0,
+		                          &shim->problems);
 	if (r < 0)
 		return r;
 	image_forget_pages();

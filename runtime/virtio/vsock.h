@@ -18,6 +18,9 @@
 #define VSOCK_BUCKETS 256
 #define VSOCK_RESETS 256
 #define VSOCK_MESSAGES 1024
+/* That the I/O thread can have received and not closed yet: one a connection, the next message's, and
+ * those whose closing is under way. */
+#define VSOCK_DESCRIPTORS (VSOCK_CONNECTIONS + 64)
 
 /* Where a connection is, as the guest knows it. */
 enum vsock_state {
@@ -114,7 +117,7 @@ struct vsock {
 };
 
 /* Build time, before io_loop_build; maps memory, and makes the loop one with descriptors of its own
- * (io_loop_own_descriptors). `vsock` is zeroed by the caller and must not move. Returns 0, -ENOMEM, or
+ * (io_loop_takes_descriptors). `vsock` is zeroed by the caller and must not move. Returns 0, -ENOMEM, or
  * what virtio_pci_attach says. */
 int vsock_create(struct vsock *vsock, const struct vsock_spec *spec, const struct virtio_host *host);
 /* After the loop's thread has ended. A zeroed vsock is fine. */

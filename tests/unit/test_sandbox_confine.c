@@ -243,7 +243,7 @@ Test(sandbox_verify, what_was_spoiled_is_named)
 
 static int frozen(void)
 {
-	if (sandbox_freeze_limits(&scene.problems) < 0)
+	if (sandbox_freeze_limits(0, &scene.problems) < 0)
 		return 1;
 	return dup(0) < 0 && errno == EMFILE && mlock(&scene, 4096) < 0 ? 0 : 2;
 }
