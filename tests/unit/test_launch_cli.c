@@ -112,6 +112,12 @@ static const struct {
 	{ "run --kernel x --memory 1K", 64 },
 	{ "run --kernel x --memory 2G,huge=3M", 64 },
 	{ "run --kernel x --vsock 2", 64 },
+	{ "run --kernel x --vsock socket=a", 64 },
+	{ "run --kernel x --vsock 3,socket", 64 },
+	{ "run --kernel x --vsock 3,socket=", 64 },
+	{ "run --kernel x --vsock 3,port=5", 64 },
+	{ "run --kernel x --vsock 3,socket=/nonexistent/a/b", 73 },
+	{ "run --kernel x --vsock 3,socket=b --set vsock{channel{fd:0}}", 64 },
 	{ "run --kernel x --pv nosuch", 64 },
 	{ "run --kernel x --on-exit never", 64 },
 	{ "run --kernel x --events yaml", 64 },
@@ -212,6 +218,7 @@ static const struct {
 	{ "run --kernel v --dry-run --disk a,id=root,serial=s,queues=2", "queues: 2" },
 	{ "run --kernel v --dry-run --net t,mac=02:00:00:00:00:01,mtu=9000", "mtu: 9000" },
 	{ "run --kernel v --dry-run --net t,queues=4", "queue_pairs: 4" },
+	{ "run --kernel v --dry-run --net t,offloads=false", "offloads: false" },
 	{ "run --kernel v --dry-run --vsock 3 --rng --balloon", "vsock { cid: 3 }" },
 	{ "run --kernel v --dry-run --pv none", "paravirt { }" },
 	{ "run --kernel v --dry-run --pv kvmclock,eoi", "features: PV_EOI" },
@@ -368,11 +375,11 @@ Test(launch_cli, socket_paths)
 	char path[SOCKET_PATH_MAX];
 
 	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
-	cr_assert_eq(sockets_path("web-1", path), 0);
+	cr_assert_eq(sockets_path("web-1", SOCKET_CONTROL, path), 0);
 	cr_assert_str_eq(path, "/run/user/7/axvm/web-1.sock");
-	cr_assert_eq(sockets_path("..", path), -EINVAL);
-	cr_assert_eq(sockets_path("a b", path), -EINVAL);
-	cr_assert_eq(sockets_path("", path), -EINVAL);
-	cr_assert_eq(sockets_path("./a.sock", path), 0);
+	cr_assert_eq(sockets_path("..", SOCKET_CONTROL, path), -EINVAL);
+	cr_assert_eq(sockets_path("a b", SOCKET_CONTROL, path), -EINVAL);
+	cr_assert_eq(sockets_path("", SOCKET_CONTROL, path), -EINVAL);
+	cr_assert_eq(sockets_path("./a.sock", SOCKET_CONTROL, path), 0);
 	cr_assert_str_eq(path, "./a.sock");
 }

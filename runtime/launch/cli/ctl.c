@@ -270,7 +270,7 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 	r = make_request(words - 1, argv + 2, &request);
 	if (r)
 		return r;
-	r = sockets_path(argv[1], path);
+	r = sockets_path(argv[1], SOCKET_CONTROL, path);
 	if (r < 0) {
 		fprintf(stderr, "axvm ctl: \"%s\" is neither a VM's id nor a socket's path%s\n",
 		        argv[1], r == -ENOENT ? ", and XDG_RUNTIME_DIR is not set" : "");

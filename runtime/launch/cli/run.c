@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* `axvm run`: one VM from its launch to its end.
  *
- * One thread, one poll(2): signals (a signalfd), the shim's events, its end, the keyboard, and the
- * control socket. When the guest's console input is our terminal, the terminal goes into raw mode
+ * One thread, one poll(2): signals (a signalfd), the shim's events, its end, the keyboard, the
+ * control socket, and the host's side of vsock. When the guest's console input is our terminal, the terminal goes into raw mode
  * and its keys go through a pipe, so that the escape key can be taken out; output goes from the
  * shim straight to the terminal. The shim is in a session of its own: a Ctrl-C typed here reaches
  * us alone, and we decide. */
@@ -25,7 +25,16 @@
 #define METRICS_INTERVAL_MS 5000
 #define PROGRESS_INTERVAL_MS 200
 
-enum { POLL_SIGNALS, POLL_EVENTS, POLL_END, POLL_CONTROL, POLL_KEYS, POLL_SERVER };
+enum {
+	POLL_SIGNALS,
+	POLL_EVENTS,
+	POLL_END,
+	POLL_CONTROL,
+	POLL_KEYS,
+	POLL_SERVER,
+	POLL_VSOCK = POLL_SERVER + SERVER_POLLFDS,
+	POLL_COUNT = POLL_VSOCK + VSOCK_HOST_POLLFDS,
+};
 
 static int64_t now_ms(void)
 {
@@ -211,12 +220,13 @@ static void watch(struct run *run, struct pollfd *fds)
 	if (run->keys_fd < 0 || run->keys_ended)
 		fds[POLL_KEYS].fd = -1;
 	server_watch(&run->server, fds + POLL_SERVER);
+	vsock_host_watch(&run->vsock, fds + POLL_VSOCK);
 }
 
 /* Until the shim has ended: its wait status. */
 static int serve(struct run *run)
 {
-	struct pollfd fds[POLL_SERVER + SERVER_POLLFDS];
+	struct pollfd fds[POLL_COUNT];
 	int status = 0;
 
 	for (;;) {
@@ -232,6 +242,7 @@ static int serve(struct run *run)
 		if (fds[POLL_KEYS].revents)
 			on_keys(run);
 		server_serve(&run->server, fds + POLL_SERVER);
+		vsock_host_serve(&run->vsock, fds + POLL_VSOCK);
 		if (fds[POLL_END].revents && axvm_vm_reap(run->vm, &status) != -EAGAIN)
 			break;
 	}
@@ -264,7 +275,9 @@ int axvm_cmd_run(int argc, char **argv, FILE *out)
 	static struct run run;
 	int r;
 
-	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .signal_fd = -1 };
+	run = (struct run){
+		.keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1
+	};
 	r = run_options_parse(&run.options, argc, argv);
 	if (r == 0)
 		r = run.options.dry_run ? dry_run(&run, out) : run_vm(&run);

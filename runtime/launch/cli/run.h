@@ -29,6 +29,7 @@ struct run_options {
 	const char *events_file;    /* NULL: stderr */
 	const char *metrics_file;   /* NULL: none */
 	const char *control_socket; /* NULL: by the VM's id; "none" */
+	const char *vsock_socket;   /* NULL: by the VM's id */
 	const char *shim;           /* NULL: looked up */
 	bool dry_run, quiet;
 

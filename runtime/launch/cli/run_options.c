@@ -280,6 +280,7 @@ static int set_net(void *context, const char *value)
 		{ "mac", true, true, "mac" },
 		{ "mtu", true, false, "mtu" },
 		{ "queues", true, false, "queue_pairs" },
+		{ "offloads", true, false, "offloads" },
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
@@ -300,11 +301,22 @@ static int set_net(void *context, const char *value)
 
 static int set_vsock(void *context, const char *value)
 {
+	struct run_options *options = context;
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *name, *item;
 	uint64_t cid;
 
-	if (flags_number(value, 3, UINT32_MAX - 1, &cid) < 0)
-		return complain("--vsock %s: a context id is a number from 3 up", value);
-	return add(context, "vsock", "vsock { cid: %" PRIu64 " }", cid);
+	if (!copy)
+		return complain("out of memory");
+	if (!flags_item(&rest, &name, &item) || item ||
+	    flags_number(name, 3, UINT32_MAX - 1, &cid) < 0)
+		return complain("--vsock %s: begins with a context id, a number from 3 up", value);
+	while (flags_item(&rest, &name, &item)) {
+		if (strcmp(name, "socket") != 0 || !item || !*item)
+			return complain("--vsock: \"%s\": there is socket=PATH", name);
+		options->vsock_socket = value + (item - copy);
+	}
+	return add(options, "vsock", "vsock { cid: %" PRIu64 " }", cid);
 }
 
 static int set_rng(void *context, const char *value)

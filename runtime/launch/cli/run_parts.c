@@ -17,6 +17,7 @@
 
 #define PROGRESS_AFTER_MS 500
 #define SIGNALLED 128
+#define FIRST_RESOURCE_FD 5
 
 /* ---- fds ---------------------------------------------------------------------------------- */
 
@@ -158,6 +159,63 @@ void run_send_console_size(struct run *run)
 	(void)axvm_vm_send(run->vm, &command, NULL);
 }
 
+/* ---- vsock -------------------------------------------------------------------------------- */
+
+/* The lowest number that no fd of the shim's has. */
+static int unused_number(const struct run *run)
+{
+	for (int number = FIRST_RESOURCE_FD;; number++) {
+		bool used = false;
+
+		for (size_t i = 0; i < run->fds_count; i++)
+			used |= run->fds[i].number == number;
+		if (!used)
+			return number;
+	}
+}
+
+/* A vsock whose spec names no channel is served by us. 0, or the exit status when stderr says why
+ * not. */
+static int open_vsock(struct run *run)
+{
+	const char *named = run->options.vsock_socket, *id = run->options.spec->vm_id;
+	Axvm__V1__Vsock *vsock = run->options.spec->vsock;
+	char path[SOCKET_PATH_MAX] = "";
+	int r;
+
+	if (!vsock || (vsock->channel && !named))
+		return 0;
+	if (vsock->channel) {
+		fprintf(stderr, "axvm run: --vsock socket=%s: the spec names a channel already, which "
+		                "somebody else serves\n", named);
+		return EX_USAGE;
+	}
+	if (named)
+		r = snprintf(path, sizeof(path), "%s", named) < (int)sizeof(path) ? 0
+		                                                                  : -ENAMETOOLONG;
+	else
+		r = id ? sockets_path(id, SOCKET_VSOCK, path) : -EINVAL;
+	if (r == 0)
+		r = vsock_host_open(&run->vsock, path, &run->vsock_fd);
+	if (r == -EADDRINUSE) {
+		fprintf(stderr, "axvm run: another VM's vsock is served at %s; give this one another "
+		                "--id, or --vsock CID,socket=PATH\n", path);
+		return EX_UNAVAILABLE;
+	}
+	if (r < 0) {
+		fprintf(stderr, "axvm run: cannot serve the guest's vsock at %s: %s "
+		                "(--vsock CID,socket=PATH says where)\n",
+		        named ? named : *path ? path : "its VM's name", strerrordesc_np(-r));
+		return EX_CANTCREAT;
+	}
+	vsock->channel = new_fd_resource((uint32_t)unused_number(run));
+	if (!vsock->channel || !hand_over(run, run->vsock_fd, (int)vsock->channel->fd)) {
+		fprintf(stderr, "axvm run: too many descriptors\n");
+		return EX_OSERR;
+	}
+	return 0;
+}
+
 /* ---- before ------------------------------------------------------------------------------- */
 
 static int open_signals(struct run *run)
@@ -206,7 +264,8 @@ int run_prepare(struct run *run)
 		fprintf(stderr, "axvm run: cannot prepare: %s\n", strerrordesc_np(-r));
 		return EX_OSERR;
 	}
-	return open_events(run);
+	r = open_vsock(run);
+	return r ? r : open_events(run);
 }
 
 /* Beside this program, then where an installation has it, then in PATH. */
@@ -244,7 +303,7 @@ static int open_server(struct run *run)
 		r = snprintf(path, sizeof(path), "%s", named) < (int)sizeof(path) ? 0
 		                                                                  : -ENAMETOOLONG;
 	else
-		r = id ? sockets_path(id, path) : -EINVAL;
+		r = id ? sockets_path(id, SOCKET_CONTROL, path) : -EINVAL;
 	if (r == 0)
 		r = server_open(&run->server, path, run->vm);
 	if (r == -EADDRINUSE) {
@@ -278,6 +337,7 @@ int run_launch(struct run *run)
 		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}
 	close_ptr(&run->guest_input_fd);
+	close_ptr(&run->vsock_fd);
 	r = open_server(run);
 	if (r) {
 		(void)axvm_vm_signal(run->vm, SIGKILL);
@@ -403,8 +463,10 @@ void run_done(struct run *run)
 {
 	terminal_leave(&run->terminal);
 	server_close(&run->server);
+	vsock_host_close(&run->vsock);
 	close_ptr(&run->keys_fd);
 	close_ptr(&run->guest_input_fd);
+	close_ptr(&run->vsock_fd);
 	close_ptr(&run->signal_fd);
 	if (run->events && run->events != stderr)
 		(void)fclose(run->events);

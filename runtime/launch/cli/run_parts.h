@@ -9,6 +9,7 @@
 #include "launch/cli/run.h"
 #include "launch/cli/server.h"
 #include "launch/cli/terminal.h"
+#include "launch/cli/vsock_host.h"
 
 #define RUN_FDS_MAX 1024
 
@@ -16,6 +17,7 @@ struct run {
 	struct run_options options;
 	struct axvm_vm *vm;
 	struct server server;
+	struct vsock_host vsock;
 	struct terminal terminal;
 	struct escape escape;
 	struct axvm_fd fds[RUN_FDS_MAX];
@@ -24,6 +26,7 @@ struct run {
 	int signal_fd;
 	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
 	int guest_input_fd; /* the other end, until the launch */
+	int vsock_fd;       /* the shim's end of the vsock channel, until the launch */
 	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed;
 	unsigned ends_asked;
 	Axvm__V1__State state;

@@ -8,56 +8,20 @@
 #include "launch/cli/server.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #define TAG_EVENTS 0x0a
 #define HEADER_MAX 6
 #define SEND_BUFFER (512 * 1024)
 
-/* Whether somebody listens at the address. */
-static bool alive(const struct sockaddr_un *address)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
-}
-
-static int listen_at(int fd, const struct sockaddr_un *address)
-{
-	mode_t before = umask(0177);
-	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
-
-	(void)umask(before);
-	if (r < 0)
-		return r;
-	return listen(fd, SERVER_CLIENTS_MAX) < 0 ? -errno : 0;
-}
-
 int server_open(struct server *server, const char *path, struct axvm_vm *vm)
 {
-	_cleanup_close_ int fd = -1;
-	char folder[SOCKET_PATH_MAX];
-	struct sockaddr_un address;
-	int r = sockets_address(path, &address);
+	int r = sockets_listen(path, SERVER_CLIENTS_MAX, &server->fd);
 
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	strcpy(folder, path);
-	if (mkdir(dirname(folder), 0700) < 0 && errno != EEXIST)
-		return -errno;
-	r = listen_at(fd, &address);
-	if (r == -EADDRINUSE && !alive(&address) && unlink(path) == 0)
-		r = listen_at(fd, &address);
 	if (r < 0)
 		return r;
 	strcpy(server->path, path);
-	server->fd = take_fd(&fd);
 	server->vm = vm;
 	server->open = true;
 	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)

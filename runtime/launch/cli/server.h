@@ -33,8 +33,7 @@ struct server {
 	} pending[SERVER_PENDING_MAX];
 };
 
-/* Listens at `path`, mode 0600; makes its folder, mode 0700. A socket that nobody listens on any
- * more is replaced: -EADDRINUSE is one that somebody does. 0 or -errno. `vm` must outlive it. */
+/* Listens at `path`, as sockets_listen() does. `vm` must outlive it. */
 int server_open(struct server *server, const char *path, struct axvm_vm *vm);
 
 /* Unlinks and closes. Accepts a zeroed one. */

@@ -16,9 +16,17 @@
  * 0, -ENOENT when there is neither, -ENAMETOOLONG. */
 int sockets_folder(char path[SOCKET_PATH_MAX]);
 
-/* The socket of a VM by its id, or the path itself when `vm` has a slash. 0, -EINVAL when it can be
+/* What follows a VM's id in the names of its sockets. */
+#define SOCKET_CONTROL ".sock"
+#define SOCKET_VSOCK ".vsock"
+
+/* A socket of a VM by its id, or the path itself when `vm` has a slash. 0, -EINVAL when it can be
  * no id, or as above. */
-int sockets_path(const char *vm, char path[SOCKET_PATH_MAX]);
+int sockets_path(const char *vm, const char *suffix, char path[SOCKET_PATH_MAX]);
+
+/* Listens at `path`, mode 0600, without blocking; makes its folder, mode 0700. A socket that nobody
+ * listens on any more is replaced: -EADDRINUSE is one that somebody does. 0 or -errno. */
+int sockets_listen(const char *path, int backlog, int *ret_fd);
 
 /* Fills in the address. 0 or -ENAMETOOLONG. */
 int sockets_address(const char *path, struct sockaddr_un *ret);

@@ -192,7 +192,7 @@ static bool take_sample(struct sample *sample, const char *folder, const char *f
 	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path) ||
 	    client_open(&client, path) < 0)
 		return false;
-	snprintf(sample->id, sizeof(sample->id), "%.*s", (int)(strlen(file) - strlen(".sock")), file);
+	snprintf(sample->id, sizeof(sample->id), "%.*s", (int)(strlen(file) - strlen(SOCKET_CONTROL)), file);
 	peer = client_peer(&client);
 	sample->pid = peer > 0 ? find_shim(peer) : -1;
 	ask(sample, &client);
@@ -220,7 +220,7 @@ static void take_all(struct top *top, const char *folder)
 	while (dir && top->now_count < VMS_MAX && (entry = readdir(dir))) {
 		const char *dot = strrchr(entry->d_name, '.');
 
-		if (dot && strcmp(dot, ".sock") == 0)
+		if (dot && strcmp(dot, SOCKET_CONTROL) == 0)
 			top->now_count += take_sample(&top->now[top->now_count], folder, entry->d_name);
 	}
 	if (dir)

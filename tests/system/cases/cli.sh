@@ -87,6 +87,33 @@ test_cli_run_hands_fds_over() {
 	says 'boot.flat.image names fd 7' err
 }
 
+# The host's side of vsock: the client's socket reaches the shim, and is refused, since no driver is up.
+test_cli_run_serves_vsock() {
+	need_kvm
+	need_python
+	local socket=$CASE/v.sock
+	start --flat "$GUESTS/spin.bin" --set 'boot { flat { local_apic: true } }' --profile dev \
+		--memory 16M --vsock "3,socket=$socket" --events "json:$CASE/events.json"
+	[ "$(stat -c %a "$socket")" = 600 ] || fail "the socket's mode is $(stat -c %a "$socket")"
+	axvm run --flat "$GUESTS/spin.bin" --profile dev --id other --vsock "3,socket=$socket"
+	want_status 69
+	says "another VM's vsock is served at $socket" err
+	until grep -q '"running"' "$CASE/events.json"; do sleep 0.05; done
+	python3 - "$socket" <<-END || fail "a client was not refused"
+		import socket, sys
+		client = socket.socket(socket.AF_UNIX)
+		client.settimeout(10)
+		client.connect(sys.argv[1])
+		client.sendall(b"CONNECT 5000\n")
+		sys.exit(client.recv(1) != b"")
+	END
+	kill "$pid"
+	kill "$pid"
+	ended 36
+	[ ! -e "$socket" ] || fail "the socket is left"
+	! grep device_failed "$CASE/events.json" || fail "the shim did not get a whole message"
+}
+
 test_cli_run_without_a_shim() {
 	axvm run tests/specs/longmode.txtpb --shim /nonexistent/shim
 	want_status 66

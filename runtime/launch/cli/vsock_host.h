@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* The host's side of a VM's vsock, for `axvm run`: an orchestrator's end of the channel
+ * (virtio/vsock_channel.h) for programs that know nothing of it.
+ *
+ * As Firecracker has it. From the host: connect to the UNIX socket PATH, send "CONNECT <port>\n",
+ * read "OK <host's port>\n"; then it is the stream to the guest's port. An end of file instead of
+ * the OK is a refusal. From the guest: who listens at the UNIX socket "PATH_<port>" gets the
+ * connections that the guest opens to that port of the host (cid 2); where nobody listens the guest
+ * is refused. */
+#ifndef AXVM_CLI_VSOCK_HOST_H
+#define AXVM_CLI_VSOCK_HOST_H
+
+#include <poll.h>
+
+#include "base/base.h"
+#include "launch/cli/sockets.h"
+#include "virtio/vsock_channel.h"
+
+#define VSOCK_HOST_CLIENTS 32  /* that have not said yet which port they want */
+#define VSOCK_HOST_PARCELS 256 /* on their way to the shim */
+#define VSOCK_HOST_LINE_MAX 32 /* "CONNECT <port>\n" */
+#define VSOCK_HOST_POLLFDS (2 + VSOCK_HOST_CLIENTS)
+
+struct vsock_host {
+	bool open;
+	int listener;
+	int channel; /* -1: the shim has closed its end */
+	char path[SOCKET_PATH_MAX];
+	uint64_t next_id;
+	struct vsock_host_client {
+		int fd; /* -1: free */
+		uint64_t since;
+		size_t length;
+		char line[VSOCK_HOST_LINE_MAX];
+	} clients[VSOCK_HOST_CLIENTS];
+	/* First in, first out. A parcel's fd is owned; -1: none goes with it. */
+	struct vsock_host_parcel {
+		struct vsock_channel_message message;
+		int fd;
+	} parcels[VSOCK_HOST_PARCELS];
+	size_t first_parcel, parcel_count;
+};
+
+/* Listens at `path` (sockets_listen()) and makes the channel; *ret_shim_end is the shim's, to be
+ * closed once it has been handed over. 0 or -errno; -ENAMETOOLONG also when "PATH_<port>" would
+ * be. */
+int vsock_host_open(struct vsock_host *host, const char *path, int *ret_shim_end);
+
+/* Unlinks and closes; connections that are open go on. Accepts a zeroed one. */
+void vsock_host_close(struct vsock_host *host);
+
+/* What to wait for, VSOCK_HOST_POLLFDS entries, -1 where there is nothing. */
+void vsock_host_watch(const struct vsock_host *host, struct pollfd fds[VSOCK_HOST_POLLFDS]);
+
+/* Handles what poll(2) has found. Waits for nothing. */
+void vsock_host_serve(struct vsock_host *host, const struct pollfd fds[VSOCK_HOST_POLLFDS]);
+
+#endif
