@@ -49,7 +49,7 @@ help:
 	@echo 'make unit       the Criterion unit tests alone'
 	@echo 'make system     bare-metal guests and bad input against /dev/kvm'
 	@echo 'make lab        the tests that need an emulated two-node host'
-	@echo 'make lab-devices  disks, net, balloon and vsock under stock Linux in the lab'
+	@echo 'make lab-devices  disks, net and balloon under stock Linux in the lab'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
@@ -228,7 +228,6 @@ lab-devices: all $(B)/.packages-lab
 	tests/system/lab_block.sh
 	tests/system/lab_net.sh
 	tests/system/lab_balloon.sh
-	tests/system/lab_vsock.sh
 
 demo:
 	@hack/demo

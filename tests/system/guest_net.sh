@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_net.sh: sh guest_net.sh CASE. The host is 10.77.0.1, its listeners are at 5001
+# The guest's side of lab_net.sh, and of lab-cases-net (the case "tour"): sh guest_net.sh CASE. The host is 10.77.0.1, its listeners are at 5001
 # (sends a file) and 5002 (takes one).
 # shellcheck shell=dash
 host=10.77.0.1
@@ -11,7 +11,8 @@ check() {
 	if "$@"; then echo "CHECK ok $what"; else echo "CHECK FAILED $what"; fi
 }
 
-carrier_is() { [ "$(cat /sys/class/net/eth0/carrier 2>/dev/null)" = "$1" ]; }
+interface=eth0
+carrier_is() { [ "$(cat "/sys/class/net/$interface/carrier" 2>/dev/null)" = "$1" ]; }
 await_carrier() {
 	for _ in $(seq 200); do
 		! carrier_is "$1" || return 0
@@ -21,6 +22,60 @@ await_carrier() {
 }
 now() { cut -d' ' -f1 /proc/uptime; }
 took() { echo "TIME $1 $(awk "BEGIN { print $3 - $2 }")"; }
+
+# The device's first octet is made that of a locally administered address: proto/axvm.proto, Net.mac.
+derived_mac() {
+	sum=$(printf %s "$1" | sha256sum)
+	first=$(printf %02x $(((0x$(echo "$sum" | cut -c1-2) & 0xfc) | 2)))
+	echo "$first$(echo "$sum" | cut -c3-12 | sed 's/../:&/g')"
+}
+has_mac() { [ "$(cat "/sys/class/net/$1/address")" = "$2" ]; }
+has_mtu() { [ "$(cat "/sys/class/net/$1/mtu")" = "$2" ]; }
+# Bits of virtio features as sysfs has them, from bit 0 on.
+has_features() {
+	for bit in $3; do
+		[ "$(cut -c$((bit + 1)) "/sys/class/net/$1/device/features")" = "$2" ] || return 1
+	done
+}
+# Interrupts of each receive and transmit queue of the first device.
+all_queues_used() {
+	[ "$(grep -cE 'virtio[0-9]+-(input|output)\.[0-3]$' /proc/interrupts)" -ge 8 ] || return 1
+	for queue in input.0 input.1 input.2 input.3 output.0 output.1 output.2 output.3; do
+		grep -E "$1-$queue\$" /proc/interrupts |
+			awk '{ for (i = 2; i <= 5; i++) n += $i } END { exit n == 0 }' || return 1
+	done
+}
+
+# Two devices: eth0 with four pairs and offloads, eth1 with one and without; the TAP of eth1 is removed.
+tour() {
+	offloads="0 1 7 8 11 12"
+	check "the address follows from the names" has_mac eth0 "$(derived_mac net/net0)"
+	check "the address is the spec's" has_mac eth1 02:00:00:00:00:07
+	check "the MTU is the spec's" has_mtu eth0 1400
+	check "offloads are offered" has_features eth0 1 "$offloads"
+	check "no offloads are offered" has_features eth1 0 "$offloads"
+	check "another address is taken" ip link set eth1 address 02:00:00:00:00:99
+	ip addr add 10.77.0.2/24 dev eth0
+	ip addr add 10.78.0.2/24 dev eth1
+	ip link set eth0 up
+	ip link set eth1 up
+	interface=eth1
+	check "the links are up" await_carrier 1
+	check "four pairs, both ways" net_guest transfer 10.77.0.1 2048 4
+	device=$(readlink -f /sys/class/net/eth0/device)
+	check "each queue has been used" all_queues_used "${device##*/}"
+	check "receive modes are taken" ip link set eth0 promisc on allmulticast on
+	check "one pair is set" net_guest channels eth0 1
+	check "one pair, both ways" net_guest transfer 10.77.0.1 4096 1
+	check "without offloads, both ways" net_guest transfer 10.78.0.1 2048 1
+	echo "GUEST ready"
+	check "the link goes down when the TAP is removed" await_carrier 0
+	check "the other device goes on" net_guest transfer 10.77.0.1 1024 1
+}
+if [ "$1" = tour ]; then
+	tour
+	exit
+fi
 
 check "the interface is there" [ -e /sys/class/net/eth0 ]
 ip link set eth0 up

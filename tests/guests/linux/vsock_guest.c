@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's side of tests/system/lab_vsock.sh: AF_VSOCK as programs use it. */
+/* The guest's side of the vsock case of tests/system/lab-cases-net: AF_VSOCK as programs use it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* TCP with checksums, for both sides of a TAP: tests/system/lab-cases-net runs one on the host and one in
+ * the guest.
+ *
+ * Usage: net_guest serve                        on every address, port 5000, until it is killed
+ *        net_guest transfer ADDRESS KIB STREAMS both ways; stream n on CPU n; 0 when all sums are right
+ *        net_guest channels INTERFACE N         queue pairs in use (ETHTOOL_SCHANNELS) */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PORT 5000
+#define BLOCK 65536
+
+/* What goes first over a connection, client to server; both sides know by it what the bytes are. */
+struct order {
+	uint64_t bytes;
+	uint32_t seed;
+	uint32_t upload; /* to the server; the server then answers with its sum */
+};
+
+static bool write_all(int fd, const void *data, size_t length)
+{
+	const char *at = data;
+
+	while (length > 0) {
+		ssize_t n = write(fd, at, length);
+
+		if (n <= 0)
+			return false;
+		at += n;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
+static bool read_all(int fd, void *data, size_t length)
+{
+	char *at = data;
+
+	while (length > 0) {
+		ssize_t n = read(fd, at, length);
+
+		if (n <= 0)
+			return false;
+		at += n;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
+/* The block at a position; a byte lost, doubled or moved changes the sum. */
+static void fill(uint32_t *block, uint32_t seed, uint64_t position)
+{
+	uint32_t x = seed ^ (uint32_t)(position / BLOCK * 2654435761u) ^ 0x9e3779b9u;
+
+	for (size_t i = 0; i < BLOCK / 4; i++)
+		block[i] = x = x * 1664525u + 1013904223u;
+}
+
+static uint64_t sum_of(const uint32_t *block, size_t words, uint64_t sum)
+{
+	for (size_t i = 0; i < words; i++)
+		sum = (sum ^ block[i]) * 0x100000001b3u;
+	return sum;
+}
+
+static bool send_data(int fd, const struct order *order, uint64_t *ret_sum)
+{
+	static uint32_t block[BLOCK / 4];
+
+	*ret_sum = 0;
+	for (uint64_t at = 0; at < order->bytes; at += BLOCK) {
+		fill(block, order->seed, at);
+		*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
+		if (!write_all(fd, block, BLOCK))
+			return false;
+	}
+	return true;
+}
+
+static bool receive_data(int fd, const struct order *order, uint64_t *ret_sum)
+{
+	static uint32_t block[BLOCK / 4];
+
+	*ret_sum = 0;
+	for (uint64_t at = 0; at < order->bytes; at += BLOCK) {
+		if (!read_all(fd, block, BLOCK))
+			return false;
+		*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------------------------- the server */
+
+static void answer(int fd)
+{
+	struct order order;
+	uint64_t sum;
+
+	if (read_all(fd, &order, sizeof(order)) &&
+	    (order.upload ? receive_data : send_data)(fd, &order, &sum))
+		(void)write_all(fd, &sum, sizeof(sum));
+}
+
+static int serve(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	const int on = 1;
+
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(listener, 16) < 0) {
+		perror("net_guest: listen");
+		return 71;
+	}
+	signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (fd >= 0 && fork() == 0) {
+			answer(fd);
+			_exit(0);
+		}
+		close(fd);
+	}
+}
+
+/* ------------------------------------------------------------------------------------- the client */
+
+static bool one_way(const char *host, uint64_t bytes, uint32_t seed, bool upload)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+	const struct order order = { .bytes = bytes, .seed = seed, .upload = upload };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	uint64_t ours = 0, theirs = 1;
+	bool ok;
+
+	inet_pton(AF_INET, host, &address.sin_addr);
+	ok = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+	     write_all(fd, &order, sizeof(order)) &&
+	     (upload ? send_data : receive_data)(fd, &order, &ours) &&
+	     read_all(fd, &theirs, sizeof(theirs));
+	if (!ok)
+		perror("net_guest: transfer");
+	close(fd);
+	return ok && ours == theirs;
+}
+
+static int transfer(const char *host, uint64_t bytes, int streams)
+{
+	int bad = 0, status;
+
+	for (int i = 0; i < streams; i++)
+		if (fork() == 0) {
+			cpu_set_t cpu;
+
+			CPU_ZERO(&cpu);
+			CPU_SET(i, &cpu);
+			(void)sched_setaffinity(0, sizeof(cpu), &cpu);
+			_exit(!(one_way(host, bytes, (uint32_t)i, false) &&
+			        one_way(host, bytes, (uint32_t)i + 100, true)));
+		}
+	for (int i = 0; i < streams; i++)
+		bad += wait(&status) < 0 || status != 0;
+	return bad != 0;
+}
+
+static int channels(const char *interface, unsigned count)
+{
+	struct ethtool_channels wanted = { .cmd = ETHTOOL_SCHANNELS, .combined_count = count };
+	struct ifreq request = { .ifr_data = (void *)&wanted };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	if (ioctl(fd, SIOCETHTOOL, &request) == 0)
+		return 0;
+	perror("net_guest: channels");
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (argc == 2 && !strcmp(argv[1], "serve"))
+		return serve();
+	if (argc == 5 && !strcmp(argv[1], "transfer"))
+		return transfer(argv[2], strtoull(argv[3], NULL, 10) * 1024, atoi(argv[4]));
+	if (argc == 4 && !strcmp(argv[1], "channels"))
+		return channels(argv[2], (unsigned)atoi(argv[3]));
+	return 64;
+}
