@@ -92,7 +92,7 @@ test_cli_run_serves_vsock() {
 	need_kvm
 	need_python
 	local socket=$CASE/v.sock
-	start --flat "$GUESTS/spin.bin" --set 'boot { flat { local_apic: true } }' --profile dev \
+	start --id vs --flat "$GUESTS/spin.bin" --set 'boot { flat { local_apic: true } }' --profile dev \
 		--memory 16M --vsock "3,socket=$socket" --events "json:$CASE/events.json"
 	[ "$(stat -c %a "$socket")" = 600 ] || fail "the socket's mode is $(stat -c %a "$socket")"
 	axvm run --flat "$GUESTS/spin.bin" --profile dev --id other --vsock "3,socket=$socket"
@@ -107,8 +107,7 @@ test_cli_run_serves_vsock() {
 		client.sendall(b"CONNECT 5000\n")
 		sys.exit(client.recv(1) != b"")
 	END
-	kill "$pid"
-	kill "$pid"
+	axvm ctl vs stop
 	ended 36
 	[ ! -e "$socket" ] || fail "the socket is left"
 	! grep device_failed "$CASE/events.json" || fail "the shim did not get a whole message"
