@@ -50,6 +50,7 @@ help:
 	@echo 'make system     bare-metal guests and bad input against /dev/kvm'
 	@echo 'make lab        the tests that need an emulated two-node host'
 	@echo 'make lab-devices  disks, net and balloon under stock Linux in the lab'
+	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
@@ -228,6 +229,12 @@ lab-devices: all $(B)/.packages-lab
 	tests/system/lab_block.sh
 	tests/system/lab_net.sh
 	tests/system/lab_balloon.sh
+
+# Long versions of what `check` does briefly.
+.PHONY: nightly
+nightly: all $(B)/tests/fifty
+	python3 tests/system/streams.py stall $(B)/axvm-shim proto/axvm.proto $(B)/guests/spin.bin 60
+	$(B)/tests/fifty $(B)/axvm-shim $(B)/guests/longmode.bin $(B)/guests/spin.bin 200
 
 demo:
 	@hack/demo

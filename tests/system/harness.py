@@ -27,19 +27,25 @@ def protoc(option, message, proto, data):
 
 
 class Vm:
-    def __init__(self, shim, proto, spec, disk):
+    """A shim and its two streams. `disk` is the file that becomes fd 5, if any."""
+
+    def __init__(self, shim, proto, spec, disk=None):
         self.proto = proto
         self.request = 0
         self.events = []
         self.changed = threading.Condition()
+        # Cleared, events are left unread.
+        self.reading = threading.Event()
+        self.reading.set()
         self.event_fd, low_events = os.pipe()
         low_control, self.control = os.pipe()
         # Out of the way of 3 and 4, where the shim wants its streams.
         control = fcntl.fcntl(low_control, fcntl.F_DUPFD, 20)
         events = fcntl.fcntl(low_events, fcntl.F_DUPFD, 20)
-        image = fcntl.fcntl(disk, fcntl.F_DUPFD, 20)
+        image = fcntl.fcntl(os.open(os.devnull, os.O_RDONLY) if disk is None else disk,
+                            fcntl.F_DUPFD, 20)
         self.process = subprocess.Popen(
-            ["bash", "-c", f'exec "$0" 3<&{control} 4>&{events} 5<>/dev/fd/{image} '
+            ["bash", "-c", f'exec "$0" 3<&{control} 4>&{events} 5<&{image} '
              f'{control}<&- {events}>&- {image}<&-', shim],
             pass_fds=(control, events, image), stdin=subprocess.DEVNULL)
         for fd in (low_control, low_events, control, events, image):
@@ -49,14 +55,17 @@ class Vm:
 
     def read(self):
         data = b""
-        while more := os.read(self.event_fd, 65536):
+        while self.reading.wait() and (more := os.read(self.event_fd, 65536)):
             data += more
             # A prefix of the stream may end inside an event: take whole ones only.
-            while whole := self.first(data):
+            whole = 0
+            while size := self.first(data[whole:]):
+                whole += size
+            if whole:
                 text = protoc("decode", "EventStream", self.proto, data[:whole]).decode()
                 data = data[whole:]
                 with self.changed:
-                    self.events.append(text)
+                    self.events += re.split(r"(?m)(?<=^\}\n)(?=events \{)", text)
                     self.changed.notify_all()
         with self.changed:
             self.events.append("end")

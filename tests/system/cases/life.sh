@@ -129,3 +129,49 @@ test_life_metrics() {
 	grep -qE '^axvm_memory_node_placed_pages_4k\{vm=".*",node="0"\} 4096$' "$CASE/metrics.prom" ||
 		fail "no memory in the metrics file"
 }
+
+# Killed, with fd 3 still held open by somebody else: only the process itself is missed.
+test_life_launcher_killed_and_fd_3_open() {
+	local launcher i
+	need_kvm
+	spec < <(flat spin -l 'lifecycle { stop_when_launcher_dies: true }')
+	mkfifo "$CASE/control"
+	exec 8<>"$CASE/control"
+	cat "$CASE/spec.pb" >&8
+	(
+		cd "$CASE/cwd" || exit
+		"$SHIM" 3<"$CASE/control" 4>"$CASE/events.pb" &
+		echo $! >"$CASE/shim"
+		wait
+	) &
+	launcher=$!
+	for i in $(seq 100); do
+		axvm events --json "$CASE/events.pb"
+		! grep -q '"running":' "$CASE/out" || break
+		sleep 0.05
+	done
+	kill -KILL "$launcher"
+	wait "$launcher"
+	for i in $(seq 100); do
+		alive "$(cat "$CASE/shim")" || break
+		sleep 0.05
+	done
+	exec 8>&-
+	! alive "$(cat "$CASE/shim")" || { kill -KILL "$(cat "$CASE/shim")"; fail "it runs on"; }
+	status=36
+	decode
+	want "outcome: STOPPED_BY_HOST" 'message: "the launcher has died"'
+}
+
+test_life_commands_cut_at_every_byte() {
+	need_kvm
+	need_python
+	python3 tests/system/streams.py split "$SHIM" "$PROTO" "$GUESTS/spin.bin" || fail "see above"
+}
+
+# `make nightly` has it stall for a minute.
+test_life_stalled_reader() {
+	need_kvm
+	need_python
+	python3 tests/system/streams.py stall "$SHIM" "$PROTO" "$GUESTS/spin.bin" 2 || fail "see above"
+}
