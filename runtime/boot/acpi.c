@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes the ACPI tables, one after the other, straight into guest memory.
+/* Writes the ACPI tables, one after the other.
  *
  * Hardware-reduced (ACPI 6.5 §4.1): no fixed hardware, no FACS; sleep and reset are bytes in the
  * MMIO window LAYOUT_ACPI_REGISTERS, events come through the Generic Event Device of the DSDT. The
@@ -348,8 +348,26 @@ static int check(const struct acpi_config *config, const struct guest_memory *me
 	return 0;
 }
 
+static void note_table(struct acpi_image *image, size_t start, size_t length)
+{
+	struct acpi_image_table *table = &image->tables[image->count++];
+
+	memcpy(table->signature, image->bytes + start, 4);
+	table->signature[4] = '\0';
+	table->offset = (uint32_t)start;
+	table->length = (uint32_t)length;
+}
+
+static void note_sealed(struct acpi_image *image, uint64_t address)
+{
+	struct acpi_header head;
+
+	memcpy(&head, image->bytes + (address - LAYOUT_ACPI), sizeof(head));
+	note_table(image, address - LAYOUT_ACPI, head.length);
+}
+
 int acpi_build(const struct acpi_config *config, const struct guest_memory *memory,
-               struct problems *problems, uint64_t *ret_rsdp)
+               struct problems *problems, struct acpi_image *ret)
 {
 	const size_t xsdt_start = ALIGN_UP(sizeof(struct acpi_rsdp), TABLE_ALIGN);
 	struct acpi_xsdt xsdt = { .header = header("XSDT", 1) };
@@ -359,14 +377,15 @@ int acpi_build(const struct acpi_config *config, const struct guest_memory *memo
 	r = check(config, memory, problems);
 	if (r < 0)
 		return r;
-	writer.area = guest_memory_at(memory, GPA(LAYOUT_ACPI), LAYOUT_ACPI_SIZE);
-	if (!writer.area)
+	if (memory->count == 0 || memory->regions[0].size < LAYOUT_ACPI + LAYOUT_ACPI_SIZE)
 		return problems_add(problems, PROBLEM_SPEC_INVALID, EFAULT, "memory.nodes",
 		                    "there is no RAM at 0x%x for the ACPI tables: give the first "
 		                    "node at least 1 MiB",
 		                    LAYOUT_ACPI);
+	writer.area = ret->bytes;
 	/* The tables first, behind the place of RSDP and XSDT, which need their addresses. */
 	writer.used = xsdt_start + sizeof(xsdt);
+	memset(writer.area, 0, writer.used);
 	writer.dsdt = write_table(&writer, write_dsdt);
 	for (size_t i = 0; i < XSDT_ENTRIES; i++)
 		xsdt.entries[i] = write_table(&writer, writers[i]);
@@ -379,6 +398,12 @@ int acpi_build(const struct acpi_config *config, const struct guest_memory *memo
 	xsdt.header.checksum = checksum(&xsdt, sizeof(xsdt));
 	memcpy(writer.area + xsdt_start, &xsdt, sizeof(xsdt));
 	write_rsdp(writer.area, LAYOUT_ACPI + xsdt_start);
-	*ret_rsdp = LAYOUT_ACPI;
+	ret->used = writer.used;
+	ret->count = 0;
+	note_table(ret, 0, sizeof(struct acpi_rsdp));
+	note_table(ret, xsdt_start, sizeof(xsdt));
+	note_sealed(ret, writer.dsdt);
+	for (size_t i = 0; i < XSDT_ENTRIES; i++)
+		note_sealed(ret, xsdt.entries[i]);
 	return 0;
 }

@@ -5,7 +5,10 @@
 
 #include "base/base.h"
 #include "base/problem.h"
+#include "machine/layout.h"
 #include "machine/memory.h"
+
+#define ACPI_TABLES_MAX 8
 
 struct acpi_cpu {
 	uint32_t apic_id; /* unique; 255 and above need x2APIC, 0xffffffff is no id */
@@ -21,11 +24,22 @@ struct acpi_config {
 	const uint8_t *distances;
 };
 
-/* Writes RSDP, XSDT, FADT, MADT, MCFG, SRAT, SLIT and DSDT to LAYOUT_ACPI. The same input gives
- * the same bytes. 0, or -errno and a problem: the tables do not fit LAYOUT_ACPI_SIZE, there is
- * no RAM there, or the config contradicts itself (PROBLEM_INTERNAL: its makers have validated
- * the spec). Not to be called once vCPUs run. ACPI 6.5 §5.2. */
+/* What goes to LAYOUT_ACPI, and what it is made of. The RSDP is at its start. */
+struct acpi_image {
+	uint8_t bytes[LAYOUT_ACPI_SIZE];
+	size_t used;
+	size_t count;
+	struct acpi_image_table {
+		char signature[5];
+		uint32_t offset, length;
+	} tables[ACPI_TABLES_MAX];
+};
+
+/* Makes RSDP, XSDT, FADT, MADT, MCFG, SRAT, SLIT and DSDT for LAYOUT_ACPI; of `memory` the layout
+ * counts, not what is behind it. The same input gives the same bytes. 0, or -errno and a problem:
+ * the tables do not fit LAYOUT_ACPI_SIZE, there is no RAM there, or the config contradicts itself
+ * (PROBLEM_INTERNAL: its makers have validated the spec). Pure. ACPI 6.5 §5.2. */
 int acpi_build(const struct acpi_config *config, const struct guest_memory *memory,
-               struct problems *problems, uint64_t *ret_rsdp);
+               struct problems *problems, struct acpi_image *ret);
 
 #endif

@@ -160,37 +160,69 @@ static int load(const struct boot_linux_config *config, const struct boot_image 
 	return bzimage_load(kernel, &plan->bzimage, handover, memory, problems, ret);
 }
 
-int boot_load_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
-                    struct problems *problems, struct boot_entry *ret)
-{
-	struct kernel_handover handover = { .rsdp = config->rsdp };
-	struct boot_image kernel, initrd = { .fd = -1 };
+/* All that is decided before guest memory is touched. */
+struct linux_plan {
+	struct boot_image kernel, initrd;
 	struct kernel_plan plan;
+	struct kernel_handover handover;
+};
+
+static int plan_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
+                      struct problems *problems, struct linux_plan *ret)
+{
 	int planned, r, bad = 0;
 
+	*ret = (struct linux_plan){ .initrd.fd = -1, .handover.rsdp = config->rsdp };
 	planned = boot_image_open(&config->kernel, "kernel", PROBLEM_KERNEL_INVALID, problems,
-	                          &kernel);
+	                          &ret->kernel);
 	if (planned == 0)
-		planned = plan_kernel(&kernel, memory, problems, &plan);
+		planned = plan_kernel(&ret->kernel, memory, problems, &ret->plan);
 	if (planned < 0)
 		bad = planned;
 	if (config->initrd.fd >= 0) {
 		r = boot_image_open(&config->initrd, "initrd", PROBLEM_INITRD_INVALID, problems,
-		                    &initrd);
+		                    &ret->initrd);
 		if (r == 0 && planned == 0) {
-			handover.initrd_size = initrd.size;
-			r = place_initrd(&initrd, &plan.limits, memory, problems,
-			                 &handover.initrd_base);
+			ret->handover.initrd_size = ret->initrd.size;
+			r = place_initrd(&ret->initrd, &ret->plan.limits, memory, problems,
+			                 &ret->handover.initrd_base);
 		}
 		if (r < 0)
 			bad = r;
 	}
 	/* Without a kernel the layout's bound alone holds. */
-	r = check_cmdline(config, planned == 0 ? plan.limits.cmdline_max : UINT32_MAX, problems);
+	r = check_cmdline(config, planned == 0 ? ret->plan.limits.cmdline_max : UINT32_MAX,
+	                  problems);
+	return r < 0 ? r : bad;
+}
+
+int boot_plan_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
+                    struct problems *problems, struct boot_layout *ret)
+{
+	struct linux_plan plan;
+	int r = plan_linux(config, memory, problems, &plan);
+
 	if (r < 0)
-		bad = r;
-	if (bad < 0)
-		return bad;
-	e820_build(memory, &handover.e820);
-	return load(config, &kernel, &plan, &initrd, &handover, memory, problems, ret);
+		return r;
+	*ret = (struct boot_layout){
+		.format = plan.plan.format == FORMAT_ELF ? "ELF" : "bzImage",
+		.kernel_base = plan.plan.limits.base,
+		.kernel_end = plan.plan.limits.end,
+		.initrd_base = plan.handover.initrd_base,
+		.initrd_size = plan.handover.initrd_size,
+	};
+	return 0;
+}
+
+int boot_load_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
+                    struct problems *problems, struct boot_entry *ret)
+{
+	struct linux_plan plan;
+	int r = plan_linux(config, memory, problems, &plan);
+
+	if (r < 0)
+		return r;
+	e820_build(memory, &plan.handover.e820);
+	return load(config, &plan.kernel, &plan.plan, &plan.initrd, &plan.handover, memory,
+	            problems, ret);
 }

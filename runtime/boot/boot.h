@@ -44,7 +44,7 @@ struct boot_linux_config {
 	struct boot_file initrd; /* may be none */
 	const char *cmdline;     /* NULL is the same as "" */
 	const char *cmdline_field;
-	uint64_t rsdp; /* from acpi_build(), or 0 */
+	uint64_t rsdp; /* where the tables of acpi_build() lie, or 0 */
 };
 
 struct boot_flat_config {
@@ -52,6 +52,18 @@ struct boot_flat_config {
 	uint64_t load_address;
 	const char *load_address_field;
 };
+
+/* Where a kernel and its initrd will be. `format`: "bzImage" or "ELF"; initrd_size 0: there is none. */
+struct boot_layout {
+	const char *format;
+	uint64_t kernel_base, kernel_end; /* what it occupies until it says otherwise */
+	uint64_t initrd_base, initrd_size;
+};
+
+/* The decisions of boot_load_linux() without carrying them out: guest memory needs no bytes behind it.
+ * Errors are the same. */
+int boot_plan_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
+                    struct problems *problems, struct boot_layout *ret);
 
 /* Loads a Linux kernel, bzImage or ELF with a PVH note, as its first bytes say, with initrd,
  * command line and memory map. 0, or -errno with every reason found in `problems`; guest memory

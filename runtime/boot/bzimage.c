@@ -128,6 +128,7 @@ static int place(const struct boot_image *image, const struct setup_header *hdr,
 		                         hdr->init_size, load, ram_end);
 	plan->load = load;
 	plan->limits = (struct kernel_limits){
+		.base = load,
 		.end = load + hdr->init_size,
 		.initrd_limit = (uint64_t)hdr->initrd_addr_max + 1,
 		.cmdline_max = hdr->cmdline_size,

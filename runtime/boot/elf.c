@@ -273,6 +273,9 @@ int elf_plan(const struct boot_image *image, const struct guest_memory *memory,
 	r = check_entry(image, &plan, problems);
 	if (r < 0)
 		return r;
+	plan.limits.base = plan.segments[0].base;
+	for (size_t i = 1; i < plan.count; i++)
+		plan.limits.base = MIN(plan.limits.base, plan.segments[i].base);
 	plan.limits.initrd_limit = INITRD_LIMIT;
 	plan.limits.cmdline_max = CMDLINE_MAX;
 	*ret = plan;

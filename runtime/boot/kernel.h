@@ -11,6 +11,7 @@
 
 /* What a kernel says of itself that decides where the rest goes. */
 struct kernel_limits {
+	uint64_t base;         /* the first byte that the kernel occupies */
 	uint64_t end;          /* the first byte above all that the kernel occupies */
 	uint64_t initrd_limit; /* the initrd must end at or below it */
 	uint32_t cmdline_max;  /* bytes, without the final NUL */

@@ -5,7 +5,7 @@
 #ifndef AXVM_HOST_FACTS_H
 #define AXVM_HOST_FACTS_H
 
-#include "base/base.h"
+#include "host/facts_kvm.h"
 
 enum {
 	FACTS_CPUS_MAX = 1024,
@@ -14,8 +14,6 @@ enum {
 	FACTS_SIBLINGS_MAX = 8, /* threads of a core */
 	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
 	FACTS_VULNERABILITIES_MAX = 40,
-	FACTS_PARAMETERS_MAX = 96,
-	FACTS_CAPABILITIES_MAX = 64,
 	FACTS_FLAGS_MAX = 4096, /* bytes of a row of flags */
 };
 
@@ -35,7 +33,7 @@ struct host_cpu {
 	uint64_t flags_hash; /* of its own /proc/cpuinfo flags, 0: unknown */
 	char vendor[13];
 	char brand[49]; /* without spaces at its ends */
-	struct cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; } leaves[FACTS_LEAVES_MAX];
+	struct cpuid_leaf leaves[FACTS_LEAVES_MAX];
 };
 
 struct host_node {
@@ -44,11 +42,6 @@ struct host_node {
 	uint64_t memory_mib, free_mib;
 	uint8_t huge_count;
 	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX]; /* ascending by size */
-};
-
-struct host_named {
-	char name[40];
-	char value[168];
 };
 
 #define VMX_MSR_FIRST 0x480u
@@ -60,21 +53,6 @@ struct host_vmx {
 	bool ept, ept_ad, ept_2m, ept_1g, vpid;
 	bool apic_register_virtualization, virtual_interrupt_delivery, posted_interrupts;
 	bool virtualize_x2apic, tsc_scaling, unrestricted_guest, pause_loop_exiting;
-};
-
-struct host_capability {
-	char name[32];
-	int32_t value;
-};
-
-struct host_kvm {
-	bool present, accessible;
-	int error_number; /* of opening it, positive */
-	int api_version;
-	uint32_t max_vcpus;
-	size_t capability_count, parameter_count;
-	struct host_capability capabilities[FACTS_CAPABILITIES_MAX];
-	struct host_named parameters[FACTS_PARAMETERS_MAX]; /* "kvm_intel.ept" = "Y" */
 };
 
 struct host_facts {

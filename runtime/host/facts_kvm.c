@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the host's KVM offers: API version and extensions by name. No VM is created. */
+/* What the host's KVM offers: API version, extensions by name, CPUID of a guest, its TSC's frequency. */
 #include "host/probe.h"
 
 #include <assert.h>
@@ -67,6 +67,36 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(capabilities) <= FACTS_CAPABILITIES_MAX, "each has a place in the facts");
 
+static void probe_guest_leaves(struct host_kvm *kvm, int fd)
+{
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entries[FACTS_GUEST_LEAVES_MAX];
+	} table = { .head.nent = FACTS_GUEST_LEAVES_MAX };
+
+	if (ioctl(fd, KVM_GET_SUPPORTED_CPUID, &table.head) < 0)
+		return;
+	for (uint32_t i = 0; i < table.head.nent; i++) {
+		const struct kvm_cpuid_entry2 *entry = &table.entries[i];
+
+		kvm->guest_leaves[i] = (struct host_guest_leaf){
+			.leaf = { entry->function, entry->index, entry->eax, entry->ebx, entry->ecx,
+			          entry->edx },
+			.indexed = entry->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		};
+	}
+	kvm->guest_leaf_count = table.head.nent;
+}
+
+void facts_probe_tsc(struct host_facts *facts)
+{
+	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int vm = fd < 0 ? -1 : ioctl(fd, KVM_CREATE_VM, 0);
+	int khz = vm < 0 ? 0 : ioctl(vm, KVM_GET_TSC_KHZ, 0);
+
+	facts->kvm.tsc_khz = (uint32_t)MAX(khz, 0);
+}
+
 void probe_kvm(struct host_facts *facts)
 {
 	struct host_kvm *kvm = &facts->kvm;
@@ -89,4 +119,5 @@ void probe_kvm(struct host_facts *facts)
 	kvm->capability_count = ARRAY_SIZE(capabilities);
 	vcpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	kvm->max_vcpus = vcpus > 0 ? (uint32_t)vcpus : 0;
+	probe_guest_leaves(kvm, fd);
 }

@@ -25,6 +25,12 @@ static int join(char *flags, size_t size, char *const *words, size_t count)
 	return 0;
 }
 
+static struct cpuid_leaf leaf_from_message(const Axvm__V1__CpuidLeaf *leaf)
+{
+	return (struct cpuid_leaf){ leaf->leaf, leaf->subleaf, leaf->eax,
+		                    leaf->ebx,  leaf->ecx,     leaf->edx };
+}
+
 static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *cpu)
 {
 	if (!message->has_id || message->id >= FACTS_CPUS_MAX ||
@@ -44,12 +50,8 @@ static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *
 		cpu->siblings[i] = (uint16_t)message->smt_siblings[i];
 	}
 	cpu->sibling_count = (uint8_t)message->n_smt_siblings;
-	for (size_t i = 0; i < message->n_cpuid; i++) {
-		const Axvm__V1__CpuidLeaf *leaf = message->cpuid[i];
-
-		cpu->leaves[i] = (struct cpuid_leaf){ leaf->leaf, leaf->subleaf, leaf->eax,
-			                              leaf->ebx,  leaf->ecx,     leaf->edx };
-	}
+	for (size_t i = 0; i < message->n_cpuid; i++)
+		cpu->leaves[i] = leaf_from_message(message->cpuid[i]);
 	cpu->leaf_count = (uint8_t)message->n_cpuid;
 	COPY(cpu->vendor, message->vendor);
 	COPY(cpu->brand, message->brand);
@@ -122,7 +124,8 @@ static void vmx_stated(const Axvm__V1__VmxFacts *message, struct host_vmx *vmx)
 static int kvm_from_message(const Axvm__V1__KvmFacts *message, struct host_kvm *kvm)
 {
 	if (message->n_capabilities > FACTS_CAPABILITIES_MAX ||
-	    message->n_parameters > FACTS_PARAMETERS_MAX)
+	    message->n_parameters > FACTS_PARAMETERS_MAX ||
+	    message->n_guest_cpuid > FACTS_GUEST_LEAVES_MAX)
 		return -EINVAL;
 	kvm->present = message->present;
 	kvm->accessible = message->accessible;
@@ -139,6 +142,13 @@ static int kvm_from_message(const Axvm__V1__KvmFacts *message, struct host_kvm *
 		COPY(kvm->parameters[i].value, message->parameters[i]->value);
 	}
 	kvm->parameter_count = message->n_parameters;
+	kvm->tsc_khz = message->tsc_khz;
+	for (size_t i = 0; i < message->n_guest_cpuid; i++)
+		kvm->guest_leaves[i] = (struct host_guest_leaf){
+			.leaf = leaf_from_message(message->guest_cpuid[i]),
+			.indexed = message->guest_cpuid[i]->indexed,
+		};
+	kvm->guest_leaf_count = message->n_guest_cpuid;
 	return 0;
 }
 

@@ -83,6 +83,16 @@ static char **words(struct builder *builder, const char *flags, size_t *ret_coun
 	return array;
 }
 
+static void leaf_to_message(const struct cpuid_leaf *leaf, Axvm__V1__CpuidLeaf *message)
+{
+	SET(message, leaf, leaf->leaf);
+	SET(message, subleaf, leaf->subleaf);
+	SET(message, eax, leaf->eax);
+	SET(message, ebx, leaf->ebx);
+	SET(message, ecx, leaf->ecx);
+	SET(message, edx, leaf->edx);
+}
+
 static void cpu_to_message(struct builder *builder, const struct host_cpu *cpu,
                            Axvm__V1__CpuFacts *message)
 {
@@ -117,16 +127,8 @@ static void cpu_to_message(struct builder *builder, const struct host_cpu *cpu,
 	message->cpuid = NEW_ARRAY(builder, Axvm__V1__CpuidLeaf, axvm__v1__cpuid_leaf__init,
 	                           cpu->leaf_count);
 	message->n_cpuid = message->cpuid ? cpu->leaf_count : 0;
-	for (size_t i = 0; i < message->n_cpuid; i++) {
-		const struct cpuid_leaf *leaf = &cpu->leaves[i];
-
-		SET(message->cpuid[i], leaf, leaf->leaf);
-		SET(message->cpuid[i], subleaf, leaf->subleaf);
-		SET(message->cpuid[i], eax, leaf->eax);
-		SET(message->cpuid[i], ebx, leaf->ebx);
-		SET(message->cpuid[i], ecx, leaf->ecx);
-		SET(message->cpuid[i], edx, leaf->edx);
-	}
+	for (size_t i = 0; i < message->n_cpuid; i++)
+		leaf_to_message(&cpu->leaves[i], message->cpuid[i]);
 }
 
 static void node_to_message(struct builder *builder, const struct host_facts *facts,
@@ -208,6 +210,15 @@ static Axvm__V1__KvmFacts *kvm_to_message(struct builder *builder, const struct 
 	for (size_t i = 0; i < message->n_parameters; i++) {
 		message->parameters[i]->name = text(builder, kvm->parameters[i].name);
 		message->parameters[i]->value = text(builder, kvm->parameters[i].value);
+	}
+	if (kvm->tsc_khz)
+		SET(message, tsc_khz, kvm->tsc_khz);
+	message->guest_cpuid = NEW_ARRAY(builder, Axvm__V1__CpuidLeaf, axvm__v1__cpuid_leaf__init,
+	                                 kvm->guest_leaf_count);
+	message->n_guest_cpuid = message->guest_cpuid ? kvm->guest_leaf_count : 0;
+	for (size_t i = 0; i < message->n_guest_cpuid; i++) {
+		leaf_to_message(&kvm->guest_leaves[i].leaf, message->guest_cpuid[i]);
+		SET(message->guest_cpuid[i], indexed, kvm->guest_leaves[i].indexed);
 	}
 	return message;
 }

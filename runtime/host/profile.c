@@ -90,6 +90,32 @@ static int check_names(const struct profile_names *names)
 	return 0;
 }
 
+static int take_guest(struct profile *profile, const Axvm__V1__Profile *message)
+{
+	if (message->n_guest_cpuid > PROFILE_MASKS_MAX ||
+	    message->n_guest_fixed > PROFILE_FIXED_MAX ||
+	    copy_text(profile->guest_brand, sizeof(profile->guest_brand), message->guest_brand) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < message->n_guest_cpuid; i++) {
+		const Axvm__V1__CpuidMask *mask = message->guest_cpuid[i];
+
+		profile->masks[i] =
+			(struct profile_cpuid_mask){ mask->leaf, mask->subleaf, mask->eax,
+			                             mask->ebx,  mask->ecx,     mask->edx };
+	}
+	profile->mask_count = message->n_guest_cpuid;
+	for (size_t i = 0; i < message->n_guest_fixed; i++) {
+		const Axvm__V1__CpuidValue *value = message->guest_fixed[i];
+
+		profile->fixed[i] = (struct cpuid_leaf){ value->leaf, value->subleaf, value->eax,
+			                                 value->ebx,  value->ecx,     value->edx };
+	}
+	profile->fixed_count = message->n_guest_fixed;
+	profile->max_leaf = message->max_leaf;
+	profile->max_extended_leaf = message->max_extended_leaf;
+	return 0;
+}
+
 static int take_profile(struct profile *profile, const Axvm__V1__Profile *message)
 {
 	profile->development = message->development;
@@ -102,21 +128,12 @@ static int take_profile(struct profile *profile, const Axvm__V1__Profile *messag
 	               message->n_used_when_present) < 0 ||
 	    copy_names(&profile->model_features, message->model_features,
 	               message->n_model_features) < 0 ||
-	    check_names(&profile->required) < 0 || check_names(&profile->used_when_present) < 0 ||
-	    message->n_guest_cpuid > PROFILE_MASKS_MAX)
+	    check_names(&profile->required) < 0 || check_names(&profile->used_when_present) < 0)
 		return -EINVAL;
 	for (size_t i = 0; i < message->n_tenancies; i++)
 		if (take_tenancy(profile, message->tenancies[i]) < 0)
 			return -EINVAL;
-	for (size_t i = 0; i < message->n_guest_cpuid; i++) {
-		const Axvm__V1__CpuidMask *mask = message->guest_cpuid[i];
-
-		profile->masks[i] =
-			(struct profile_cpuid_mask){ mask->leaf, mask->subleaf, mask->eax,
-			                             mask->ebx,  mask->ecx,     mask->edx };
-	}
-	profile->mask_count = message->n_guest_cpuid;
-	return 0;
+	return take_guest(profile, message);
 }
 
 int profile_load(const char *name, struct profile *ret)

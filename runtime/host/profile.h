@@ -3,12 +3,14 @@
 #ifndef AXVM_HOST_PROFILE_H
 #define AXVM_HOST_PROFILE_H
 
-#include "base/base.h"
+#include "host/facts_kvm.h"
 
 #define PROFILE_NAMES_MAX 32
 #define PROFILE_NAME_MAX 32
 #define PROFILE_MODELS_MAX 8
 #define PROFILE_MASKS_MAX 24
+#define PROFILE_FIXED_MAX 8
+#define PROFILE_BRAND_SIZE 48 /* of a guest, in leaves 0x80000002 to 4 */
 
 enum profile_tenancy {
 	PROFILE_SHARED,
@@ -54,6 +56,10 @@ struct profile {
 	struct profile_tenancy_tuning tenancies[PROFILE_TENANCIES];
 	size_t mask_count;
 	struct profile_cpuid_mask masks[PROFILE_MASKS_MAX];
+	uint32_t max_leaf, max_extended_leaf; /* that a guest is told of; 0: KVM's own */
+	char guest_brand[PROFILE_BRAND_SIZE]; /* "": none */
+	size_t fixed_count;
+	struct cpuid_leaf fixed[PROFILE_FIXED_MAX]; /* leaves of a guest that are the same everywhere */
 };
 
 /* Fills *ret with the embedded profile of that name. -ENOENT: there is none; -EINVAL: it does not

@@ -6,7 +6,6 @@
 #include <asm/kvm_para.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #define LEAF_TIMING 0x40000010u
 /* KVM's emulated local APIC timer counts nanoseconds (arch/x86/kvm/lapic.c APIC_BUS_CYCLE_NS). */
@@ -58,10 +57,10 @@ static bool is_amd(struct cpuid_table *table)
 }
 
 /* A profile shows the same processor on every host it admits. */
-static void apply_masks(struct cpuid_table *table, const struct cpuid_config *config)
+static void apply_masks(struct cpuid_table *table, const struct profile *profile)
 {
-	for (size_t i = 0; i < config->mask_count; i++) {
-		const struct profile_cpuid_mask *mask = &config->masks[i];
+	for (size_t i = 0; i < profile->mask_count; i++) {
+		const struct profile_cpuid_mask *mask = &profile->masks[i];
 		struct kvm_cpuid_entry2 *entry = find(table, mask->leaf, mask->subleaf);
 
 		if (!entry)
@@ -111,20 +110,95 @@ static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_
 	}
 }
 
-int cpuid_build(int kvm_fd, const struct cpuid_config *config, struct cpuid_table *ret_table,
-                struct problems *problems)
+/* From the facts; KVM wants the flag where a subleaf counts. */
+static void take_offered(const struct host_kvm *kvm, struct cpuid_table *ret)
+{
+	ret->head = (struct kvm_cpuid2){ .nent = (uint32_t)kvm->guest_leaf_count };
+	for (size_t i = 0; i < kvm->guest_leaf_count; i++) {
+		const struct cpuid_leaf *leaf = &kvm->guest_leaves[i].leaf;
+
+		ret->entries[i] = (struct kvm_cpuid_entry2){
+			.function = leaf->leaf,
+			.index = leaf->subleaf,
+			.flags = kvm->guest_leaves[i].indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+			.eax = leaf->eax, .ebx = leaf->ebx, .ecx = leaf->ecx, .edx = leaf->edx,
+		};
+	}
+}
+
+/* Leaves above the last one that the profile tells of go; those that it fixes come. */
+static void apply_limits(struct cpuid_table *table, const struct profile *profile)
+{
+	const struct {
+		uint32_t first, last;
+	} ranges[] = {
+		{ 0, profile->max_leaf },
+		{ 0x80000000u, profile->max_extended_leaf },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		struct kvm_cpuid_entry2 *first = find(table, ranges[i].first, 0);
+		uint32_t kept = 0;
+
+		if (ranges[i].last == 0)
+			continue;
+		if (first)
+			first->eax = MIN(first->eax, ranges[i].last);
+		for (uint32_t k = 0; k < table->head.nent; k++)
+			if (table->entries[k].function <= ranges[i].last ||
+			    table->entries[k].function - ranges[i].first >= 0x10000000u)
+				table->entries[kept++] = table->entries[k];
+		table->head.nent = kept;
+	}
+}
+
+static void apply_fixed(struct cpuid_table *table, const struct profile *profile)
+{
+	uint32_t brand[PROFILE_BRAND_SIZE / sizeof(uint32_t)] = { 0 };
+
+	for (size_t i = 0; i < profile->fixed_count; i++) {
+		const struct cpuid_leaf *fixed = &profile->fixed[i];
+		struct kvm_cpuid_entry2 *entry = find(table, fixed->leaf, fixed->subleaf);
+
+		/* What the processor does not have is not made up. */
+		if (!entry)
+			continue;
+		entry->eax = fixed->eax;
+		entry->ebx = fixed->ebx;
+		entry->ecx = fixed->ecx;
+		entry->edx = fixed->edx;
+	}
+	if (!profile->guest_brand[0])
+		return;
+	memcpy(brand, profile->guest_brand, strlen(profile->guest_brand));
+	for (uint32_t i = 0; i < 3; i++) {
+		struct kvm_cpuid_entry2 *entry = find_or_add(table, 0x80000002u + i, 0, 0);
+
+		if (!entry)
+			continue;
+		entry->eax = brand[4 * i];
+		entry->ebx = brand[4 * i + 1];
+		entry->ecx = brand[4 * i + 2];
+		entry->edx = brand[4 * i + 3];
+	}
+}
+
+int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
+                struct cpuid_table *ret_table, struct problems *problems)
 {
 	struct kvm_cpuid_entry2 *entry;
 	int r;
 
-	ret_table->head.nent = CPUID_ENTRIES_MAX;
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &ret_table->head) < 0)
-		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
-		                    "KVM does not tell its CPUID: %s", strerror(errno));
+	if (kvm->guest_leaf_count == 0)
+		return problems_add(problems, PROBLEM_KVM_FAILED, ENOTSUP, NULL,
+		                    "KVM does not tell its CPUID");
+	take_offered(kvm, ret_table);
 	r = check_pv(ret_table, config->pv_features, problems);
 	if (r < 0)
 		return r;
-	apply_masks(ret_table, config);
+	apply_limits(ret_table, config->profile);
+	apply_masks(ret_table, config->profile);
+	apply_fixed(ret_table, config->profile);
 	add_hypervisor_leaves(ret_table, config);
 	entry = find(ret_table, 1, 0);
 	if (entry) {

@@ -8,7 +8,8 @@
 #include "base/problem.h"
 #include "host/profile.h"
 
-#define CPUID_ENTRIES_MAX 160
+/* Room for what KVM offers and what is added. */
+#define CPUID_ENTRIES_MAX (FACTS_GUEST_LEAVES_MAX + 16)
 
 /* struct kvm_cpuid2 with room for its entries. */
 struct cpuid_table {
@@ -21,14 +22,13 @@ struct cpuid_config {
 	uint32_t pv_hints;    /* KVM_HINTS_* bits */
 	bool has_apic;
 	uint32_t tsc_khz; /* 0: not told */
-	const struct profile_cpuid_mask *masks; /* what of a leaf may be shown; borrowed */
-	size_t mask_count;
+	const struct profile *profile; /* what may be shown of the host, and what is fixed; borrowed */
 };
 
-/* What KVM supports on this host, less what the guest must not see, with the hypervisor leaves
- * 0x40000000, 0x40000001 and 0x40000010: the same for every vCPU, but for what topology_cpuid() writes
- * into each one's copy. Features that are asked and that this KVM lacks are named in one problem. */
-int cpuid_build(int kvm_fd, const struct cpuid_config *config, struct cpuid_table *ret_table,
-                struct problems *problems);
+/* What KVM offers on this host, less what the guest must not see, with the hypervisor leaves 0x40000000,
+ * 0x40000001 and 0x40000010: the same for every vCPU, but for what topology_cpuid() writes into each
+ * one's copy. Features that are asked and that this KVM lacks are named in one problem. Pure. */
+int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
+                struct cpuid_table *ret_table, struct problems *problems);
 
 #endif

@@ -39,18 +39,27 @@ static int create_console(struct shim *shim, const struct virtio_host *host)
 	return r;
 }
 
-/* One row a kind of device; a row creates none, one or many, as the spec says. */
+/* One row a kind of device; a row plans and creates none, one or many, as the spec says. */
 static const struct device_row {
 	const char *field; /* of the spec */
 	int (*create)(struct shim *shim, const struct virtio_host *host);
+	void (*plan)(const struct vm_spec *spec, struct plan_devices *devices);
 } device_table[] = {
-	{ "console", create_console },
-	{ "disks", devices_create_disks },
-	{ "rng", devices_create_rng },
-	{ "nets", devices_create_nets },
-	{ "balloon", devices_create_balloon },
-	{ "vsock", devices_create_vsock },
+	{ "console", create_console, plan_console },
+	{ "disks", devices_create_disks, plan_disks },
+	{ "rng", devices_create_rng, plan_rng },
+	{ "nets", devices_create_nets, plan_nets },
+	{ "balloon", devices_create_balloon, plan_balloon },
+	{ "vsock", devices_create_vsock, plan_vsock },
 };
+
+void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)
+{
+	ret->count = 0;
+	for (size_t i = 0; plan_has_apic(spec) && i < ARRAY_SIZE(device_table); i++)
+		device_table[i].plan(spec, ret);
+	plan_places(ret);
+}
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
 {

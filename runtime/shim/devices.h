@@ -11,6 +11,7 @@
 #include "shim/devices_balloon.h"
 #include "shim/devices_block.h"
 #include "shim/devices_net.h"
+#include "shim/devices_plan.h"
 #include "shim/devices_vsock.h"
 #include "shim/spec_values.h"
 #include "virtio/console.h"
@@ -35,6 +36,9 @@ struct shim_devices {
 	int vsock_channel;
 	struct vsock vsock;
 };
+
+/* The devices that devices_build() will create, and where. Pure. */
+void devices_plan(const struct vm_spec *spec, struct plan_devices *ret);
 
 /* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;
  * allocates. -errno with a problem. */

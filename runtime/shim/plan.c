@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Who runs where: the spec and the host's facts turned into CPUs, nodes and APIC ids. */
+/* The plan of a launch: who runs where, and all that the guest sees of its machine. */
 #include "shim/plan.h"
+
+#include <asm/kvm_para.h>
+#include <errno.h>
+#include <string.h>
 
 #include "shim/shim.h"
 
@@ -47,4 +51,192 @@ int plan_machine(struct shim *shim)
 		                    "no topology follows from the placement");
 	name_vcpus(&shim->machine, &shim->topology, &shim->placement);
 	return 0;
+}
+
+/* KVM_FEATURE_* bits by enum spec_pv. The clock is four bits: two interfaces, the stable bit, and no
+ * I/O port delay, which comes with every VM that has no ports. */
+static uint32_t pv_bits(uint32_t chosen)
+{
+	static const uint32_t bits[] = {
+		[SPEC_PV_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |
+		                     1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
+		[SPEC_PV_EOI] = 1u << KVM_FEATURE_PV_EOI,
+		[SPEC_PV_UNHALT] = 1u << KVM_FEATURE_PV_UNHALT,
+		[SPEC_PV_TLB_FLUSH] = 1u << KVM_FEATURE_PV_TLB_FLUSH,
+		[SPEC_PV_SEND_IPI] = 1u << KVM_FEATURE_PV_SEND_IPI,
+		[SPEC_PV_STEAL_TIME] = 1u << KVM_FEATURE_STEAL_TIME,
+		[SPEC_PV_ASYNC_PF] = 1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_INT,
+		[SPEC_PV_POLL_CONTROL] = 1u << KVM_FEATURE_POLL_CONTROL,
+		[SPEC_PV_SCHED_YIELD] = 1u << KVM_FEATURE_PV_SCHED_YIELD,
+	};
+	uint32_t features = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
+		if (chosen & 1u << i)
+			features |= bits[i];
+	return features;
+}
+
+const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim)
+{
+	return &shim->profile.tenancies[shim->spec.cpus.tenancy == SPEC_DEDICATED ? PROFILE_DEDICATED
+	                                                                         : PROFILE_SHARED];
+}
+
+bool plan_has_apic(const struct vm_spec *spec)
+{
+	return spec->boot.kind == SPEC_BOOT_LINUX || spec->boot.local_apic;
+}
+
+static int plan_memory(struct shim *shim)
+{
+	const struct spec_memory *memory = &shim->spec.memory;
+	uint64_t sizes[GUEST_NODES_MAX];
+	int r;
+
+	for (size_t i = 0; i < memory->count; i++)
+		sizes[i] = memory->nodes[i].size;
+	r = guest_memory_layout(&shim->plan.memory, sizes, memory->count);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
+		                    "the nodes' sizes cannot be laid out");
+	return 0;
+}
+
+static int plan_cpuid(struct shim *shim)
+{
+	const struct spec_cpus *cpus = &shim->spec.cpus;
+	const struct profile_tenancy_tuning *tuning = plan_tuning(shim);
+
+	shim->cpuid_config = (struct cpuid_config){
+		.pv_features = pv_bits(cpus->has_paravirt ? cpus->paravirt : tuning->paravirt),
+		.pv_hints = tuning->realtime_hint ? 1u << KVM_HINTS_REALTIME : 0,
+		.has_apic = plan_has_apic(&shim->spec),
+		.tsc_khz = shim->facts->kvm.tsc_khz,
+		.profile = &shim->profile,
+	};
+	return cpuid_build(&shim->facts->kvm, &shim->cpuid_config, &shim->cpuid, &shim->problems);
+}
+
+static int plan_acpi(struct shim *shim)
+{
+	const struct guest_topology *topology = &shim->topology;
+	struct acpi_cpu cpus[MACHINE_VCPUS_MAX];
+	uint8_t distances[GUEST_NODES_MAX * GUEST_NODES_MAX];
+	struct acpi_config config = {
+		.cpus = cpus,
+		.cpu_count = topology->vcpu_count,
+		.nodes = shim->spec.memory.count,
+		.distances = distances,
+	};
+
+	if (shim->spec.boot.kind != SPEC_BOOT_LINUX)
+		return 0;
+	for (uint32_t i = 0; i < topology->vcpu_count; i++) {
+		cpus[i].apic_id = topology->vcpus[i].apic_id;
+		cpus[i].node = topology->vcpus[i].node;
+	}
+	for (size_t from = 0; from < config.nodes; from++)
+		for (size_t to = 0; to < config.nodes; to++)
+			distances[from * config.nodes + to] = topology->distances[from][to];
+	return acpi_build(&config, &shim->plan.memory, &shim->problems, &shim->plan.acpi);
+}
+
+/* Numbers go in one by one, little-endian: what lies between the members of a struct is nobody's. */
+static void hash_number(struct sha256 *hash, uint64_t number)
+{
+	uint8_t bytes[8];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(number >> 8 * i);
+	sha256_add(hash, bytes, sizeof(bytes));
+}
+
+/* vCPU 0's, which stands for all: the others differ by what the topology says. What the common table has in
+ * the places that are a vCPU's own is of the CPU that was asked, and no part of the machine. */
+static int hash_cpuid(struct sha256 *hash, const struct shim *shim)
+{
+	struct cpuid_table table = shim->cpuid;
+	int r = topology_cpuid(&shim->topology, 0, table.entries, &table.head.nent,
+	                       CPUID_ENTRIES_MAX);
+
+	hash_number(hash, table.head.nent);
+	for (uint32_t i = 0; r == 0 && i < table.head.nent; i++) {
+		const struct kvm_cpuid_entry2 *entry = &table.entries[i];
+		const uint32_t words[] = { entry->function, entry->index, entry->eax,
+			                   entry->ebx,      entry->ecx,   entry->edx };
+
+		for (size_t k = 0; k < ARRAY_SIZE(words); k++)
+			hash_number(hash, words[k]);
+	}
+	return r;
+}
+
+static int plan_digest(struct shim *shim)
+{
+	struct machine_plan *plan = &shim->plan;
+	const struct spec_boot *boot = &shim->spec.boot;
+	uint8_t digest[SHA256_SIZE];
+	struct sha256 hash;
+	int r;
+
+	sha256_begin(&hash);
+	for (size_t i = 0; i < plan->memory.count; i++) {
+		hash_number(&hash, plan->memory.regions[i].base.v);
+		hash_number(&hash, plan->memory.regions[i].size);
+		hash_number(&hash, plan->memory.regions[i].node);
+	}
+	r = hash_cpuid(&hash, shim);
+	for (uint32_t i = 0; i < shim->topology.vcpu_count; i++) {
+		const struct topology_vcpu *vcpu = &shim->topology.vcpus[i];
+
+		hash_number(&hash, vcpu->apic_id);
+		hash_number(&hash, vcpu->node);
+	}
+	for (size_t i = 0; i < plan->devices.count; i++) {
+		const struct plan_device *device = &plan->devices.list[i];
+
+		hash_number(&hash, device->virtio_id);
+		hash_number(&hash, device->queues);
+		hash_number(&hash, device->slot);
+		hash_number(&hash, device->bar);
+	}
+	hash_number(&hash, boot->kind);
+	hash_number(&hash, boot->load_address.v);
+	sha256_add(&hash, boot->cmdline, strlen(boot->cmdline) + 1);
+	sha256_add(&hash, plan->acpi.bytes, plan->acpi.used);
+	sha256_end(&hash, digest);
+	sha256_hex(digest, plan->digest);
+	if (r < 0)
+		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "cpus",
+		                    "CPUID has no room for the topology");
+	return 0;
+}
+
+int plan_guest(struct shim *shim)
+{
+	int r = plan_memory(shim);
+
+	r = r ? r : plan_cpuid(shim);
+	r = r ? r : plan_acpi(shim);
+	if (r < 0)
+		return r;
+	devices_plan(&shim->spec, &shim->plan.devices);
+	return plan_digest(shim);
+}
+
+int plan_check(struct shim *shim)
+{
+	const struct guest_memory *planned = &shim->plan.memory, *built = &shim->machine.memory;
+	bool same = planned->count == built->count &&
+	            plan_devices_check(&shim->plan.devices, &shim->devices) == 0;
+
+	for (size_t i = 0; same && i < built->count; i++)
+		same = planned->regions[i].base.v == built->regions[i].base.v &&
+		       planned->regions[i].size == built->regions[i].size &&
+		       planned->regions[i].node == built->regions[i].node;
+	if (same)
+		return 0;
+	return problems_add(&shim->problems, PROBLEM_INTERNAL, EBADMSG, NULL,
+	                    "the machine that was built is not the one that was planned");
 }

@@ -1,13 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* Who runs where: the spec and the host's facts turned into CPUs, nodes and APIC ids. */
+/* The plan of a launch: all that follows from the spec, the profile and the host's facts.
+ *
+ * A launch carries out this plan and `axvm plan` prints it: one code for both. Same spec and facts, same plan,
+ * to the byte. */
 #ifndef AXVM_SHIM_PLAN_H
 #define AXVM_SHIM_PLAN_H
 
+#include "base/sha256.h"
+#include "boot/acpi.h"
+#include "host/profile.h"
+#include "machine/memory.h"
+#include "shim/devices_plan.h"
+
 struct shim;
 
-/* Fills in shim->placement, shim->topology and the vCPUs' numbers, APIC ids and host CPUs. -errno with
- * problems when the spec's wishes cannot be met here. Pure but for that: same spec and facts, same
- * plan. */
+struct machine_plan {
+	struct guest_memory memory; /* a layout: nothing is behind it */
+	struct plan_devices devices;
+	struct acpi_image acpi; /* Linux only; `used` 0: none */
+	char digest[SHA256_HEX_SIZE]; /* of all that the guest can see of its machine */
+};
+
+/* Who runs where: fills in shim->placement, shim->topology and the vCPUs' numbers, APIC ids and host CPUs.
+ * -errno with problems when the spec's wishes cannot be met here. Pure but for that. */
 int plan_machine(struct shim *shim);
+
+/* After plan_machine(): what the guest sees. Fills in shim->plan, shim->cpuid_config and shim->cpuid, from
+ * the spec, the profile and shim->facts, of which kvm.tsc_khz and kvm.guest_leaves count. -errno with
+ * problems. Pure but for that. */
+int plan_guest(struct shim *shim);
+
+/* Whether the machine that was built is the one of the plan. -EBADMSG with a PROBLEM_INTERNAL if not. */
+int plan_check(struct shim *shim);
+
+/* Whether the spec's machine has local APICs, and with them devices. */
+bool plan_has_apic(const struct vm_spec *spec);
+const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim);
 
 #endif

@@ -23,6 +23,7 @@
 #include "shim/event.h"
 #include "shim/lifecycle.h"
 #include "shim/metrics.h"
+#include "shim/plan.h"
 #include "shim/spec.h"
 #include "shim/stages.h"
 #include "shim/stream.h"
@@ -63,6 +64,7 @@ struct shim {
 	struct verdict verdict;
 	struct placement placement;
 	struct guest_topology topology;
+	struct machine_plan plan;
 	struct ram_placement ram;
 
 	int kvm_fd;
@@ -73,7 +75,6 @@ struct shim {
 	struct cpuid_config cpuid_config;
 	struct cpuid_table cpuid;
 	struct boot_entry entry;
-	char digest[SHA256_HEX_SIZE]; /* of all that the guest can see of its machine */
 	struct gate gate;
 	uint32_t threads; /* started, that is expected at the gate */
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Stages acquire and build: from a spec to a machine that only waits for its vCPUs. */
-#include <asm/kvm_para.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "boot/acpi.h"
 #include "boot/reset_vector.h"
 #include "machine/kvm.h"
 #include "machine/layout.h"
@@ -16,6 +14,7 @@
 #include "shim/control.h"
 #include "shim/event.h"
 #include "shim/fds.h"
+#include "shim/plan.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
 
@@ -140,56 +139,9 @@ static int build_buses(struct machine *machine)
 	return r;
 }
 
-/* KVM_FEATURE_* bits by enum spec_pv. The clock is four bits: two interfaces, the stable bit, and no
- * I/O port delay, which comes with every VM that has no ports. */
-static uint32_t pv_bits(uint32_t chosen)
-{
-	static const uint32_t bits[] = {
-		[SPEC_PV_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |
-		                     1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
-		[SPEC_PV_EOI] = 1u << KVM_FEATURE_PV_EOI,
-		[SPEC_PV_UNHALT] = 1u << KVM_FEATURE_PV_UNHALT,
-		[SPEC_PV_TLB_FLUSH] = 1u << KVM_FEATURE_PV_TLB_FLUSH,
-		[SPEC_PV_SEND_IPI] = 1u << KVM_FEATURE_PV_SEND_IPI,
-		[SPEC_PV_STEAL_TIME] = 1u << KVM_FEATURE_STEAL_TIME,
-		[SPEC_PV_ASYNC_PF] = 1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_INT,
-		[SPEC_PV_POLL_CONTROL] = 1u << KVM_FEATURE_POLL_CONTROL,
-		[SPEC_PV_SCHED_YIELD] = 1u << KVM_FEATURE_PV_SCHED_YIELD,
-	};
-	uint32_t features = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
-		if (chosen & 1u << i)
-			features |= bits[i];
-	return features;
-}
-
-static const struct profile_tenancy_tuning *tuning_of(const struct shim *shim)
-{
-	return &shim->profile.tenancies[shim->spec.cpus.tenancy == SPEC_DEDICATED ? PROFILE_DEDICATED
-	                                                                         : PROFILE_SHARED];
-}
-
-static int build_cpuid(struct shim *shim)
-{
-	const struct spec_cpus *cpus = &shim->spec.cpus;
-	const struct profile_tenancy_tuning *tuning = tuning_of(shim);
-	int khz = ioctl(shim->machine.vm.fd, KVM_GET_TSC_KHZ, 0);
-
-	shim->cpuid_config = (struct cpuid_config){
-		.pv_features = pv_bits(cpus->has_paravirt ? cpus->paravirt : tuning->paravirt),
-		.pv_hints = tuning->realtime_hint ? 1u << KVM_HINTS_REALTIME : 0,
-		.has_apic = shim->machine.vm.has_apic,
-		.tsc_khz = khz > 0 ? (uint32_t)khz : 0,
-		.masks = shim->profile.masks,
-		.mask_count = shim->profile.mask_count,
-	};
-	return cpuid_build(shim->kvm_fd, &shim->cpuid_config, &shim->cpuid, &shim->problems);
-}
-
 static int tune(struct shim *shim)
 {
-	const struct profile_tenancy_tuning *tuning = tuning_of(shim);
+	const struct profile_tenancy_tuning *tuning = plan_tuning(shim);
 	const struct vm_tuning vm = {
 		.disable_hlt_exits = tuning->disable_hlt_exits && shim->machine.vm.has_apic,
 		.disable_pause_exits = tuning->disable_pause_exits,
@@ -212,28 +164,6 @@ static int load_flat(struct shim *shim)
 	return boot_load_flat(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
-static int build_acpi(struct shim *shim, uint64_t *ret_rsdp)
-{
-	struct acpi_cpu cpus[MACHINE_VCPUS_MAX];
-	const struct machine *machine = &shim->machine;
-	struct acpi_config config = {
-		.cpus = cpus,
-		.cpu_count = machine->vcpu_count,
-		.nodes = shim->spec.memory.count,
-	};
-	uint8_t distances[GUEST_NODES_MAX * GUEST_NODES_MAX];
-
-	for (uint32_t i = 0; i < machine->vcpu_count; i++) {
-		cpus[i].apic_id = machine->vcpus[i].apic_id;
-		cpus[i].node = shim->topology.vcpus[i].node;
-	}
-	for (size_t from = 0; from < config.nodes; from++)
-		for (size_t to = 0; to < config.nodes; to++)
-			distances[from * config.nodes + to] = shim->topology.distances[from][to];
-	config.distances = distances;
-	return acpi_build(&config, &machine->memory, &shim->problems, ret_rsdp);
-}
-
 static int load_linux(struct shim *shim)
 {
 	struct boot_linux_config config = {
@@ -241,42 +171,19 @@ static int load_linux(struct shim *shim)
 		.initrd = { .fd = shim->resources.initrd, .field = "boot.linux.initrd" },
 		.cmdline = shim->spec.boot.cmdline,
 		.cmdline_field = "boot.linux.cmdline",
+		.rsdp = LAYOUT_ACPI,
 	};
-	int r = build_acpi(shim, &config.rsdp);
+	const struct acpi_image *acpi = &shim->plan.acpi;
+	int r = guest_memory_write(&shim->machine.memory, GPA(LAYOUT_ACPI), acpi->bytes, acpi->used);
 
 	if (r < 0)
-		return r;
+		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, NULL,
+		                    "there is no RAM where the plan has the ACPI tables");
 	r = boot_write_reset_vector(&shim->machine.memory);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
 		                    "Linux needs at least 1 MiB of memory");
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
-}
-
-/* What two launches of the same spec on the same facts have in common: memory map, CPUID, APIC ids,
- * command line, and the ACPI tables, which lie in the first pages of their area. */
-static void digest_machine(struct shim *shim)
-{
-	enum { TABLES = 16 * 1024 };
-	const struct guest_memory *memory = &shim->machine.memory;
-	const void *tables = guest_memory_at(memory, GPA(LAYOUT_ACPI), TABLES);
-	uint8_t digest[SHA256_SIZE];
-	struct sha256 hash;
-
-	sha256_begin(&hash);
-	for (size_t i = 0; i < memory->count; i++) {
-		sha256_add(&hash, &memory->regions[i].base, sizeof(memory->regions[i].base));
-		sha256_add(&hash, &memory->regions[i].size, sizeof(memory->regions[i].size));
-	}
-	sha256_add(&hash, shim->cpuid.entries,
-	           shim->cpuid.head.nent * sizeof(shim->cpuid.entries[0]));
-	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++)
-		sha256_add(&hash, &shim->machine.vcpus[i].apic_id, sizeof(uint32_t));
-	sha256_add(&hash, shim->spec.boot.cmdline, strlen(shim->spec.boot.cmdline));
-	if (shim->spec.boot.kind == SPEC_BOOT_LINUX && tables)
-		sha256_add(&hash, tables, TABLES);
-	sha256_end(&hash, digest);
-	sha256_hex(digest, shim->digest);
 }
 
 /* Requires: memory and descriptors.
@@ -288,8 +195,8 @@ int stage_build(struct shim *shim)
 	bool flat = shim->spec.boot.kind == SPEC_BOOT_FLAT;
 	int r;
 
-	r = vm_create(&machine->vm, shim->kvm_fd, &machine->memory,
-	              !flat || shim->spec.boot.local_apic, &shim->problems);
+	r = vm_create(&machine->vm, shim->kvm_fd, &machine->memory, plan_has_apic(&shim->spec),
+	              &shim->problems);
 	if (r < 0)
 		return r;
 	r = fd_settle(machine->vm.fd, VM_FD);
@@ -308,7 +215,9 @@ int stage_build(struct shim *shim)
 	r = tune(shim);
 	if (r < 0)
 		return r;
-	r = build_cpuid(shim);
+	/* The quick facts lack this one: only a VM tells it. */
+	shim->facts->kvm.tsc_khz = (uint32_t)MAX(ioctl(VM_FD, KVM_GET_TSC_KHZ, 0), 0);
+	r = plan_guest(shim);
 	if (r < 0)
 		return r;
 	r = devices_build(shim);
@@ -321,8 +230,8 @@ int stage_build(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
 		                    "no memory for commands: %s", strerror(-r));
-	r = flat ? load_flat(shim) : load_linux(shim);
-	if (r == 0)
-		digest_machine(shim);
-	return r;
+	r = plan_check(shim);
+	if (r < 0)
+		return r;
+	return flat ? load_flat(shim) : load_linux(shim);
 }

@@ -24,7 +24,7 @@ static void announce(struct shim *shim)
 		.profile = shim->profile.name,
 		.development = shim->profile.development,
 		.version = AXVM_VERSION,
-		.machine_sha256 = shim->digest,
+		.machine_sha256 = shim->plan.digest,
 		.waived = waived,
 		.vcpus = vcpus,
 		.vcpus_count = shim->machine.vcpu_count,

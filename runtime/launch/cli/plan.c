@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm plan`: what a launch would be given on this host, without launching it.
+/* `axvm plan`: what a launch would be given on this host, or on one whose facts are in a file, without
+ * launching it.
  *
- * The shim's own stages learn and admit, called on a `struct shim` that never becomes one: the same
- * code decides, so the plan is the one that a launch would get. */
+ * The shim's own functions, called on a `struct shim` that never becomes one: the same code decides, so
+ * the plan is the one that a launch would get, and its digest the one of its Running event. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sysexits.h>
 
+#include "boot/e820.h"
+#include "launch/cli/facts_file.h"
 #include "launch/cli/run.h"
 #include "launch/cli/verb.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
 
-const struct flags plan_flags = { "plan", NULL, 0 };
+struct request {
+	const char *facts; /* NULL: this host */
+};
+
+static int set_facts(void *context, const char *value)
+{
+	((struct request *)context)->facts = value;
+	return 0;
+}
+
+static const struct flag rows[] = { { "facts", FLAG_FILE, set_facts } };
+const struct flags plan_flags = { "plan", rows, ARRAY_SIZE(rows) };
 
 static int complain(const struct problems *problems)
 {
@@ -42,21 +57,28 @@ static int learn(struct shim *shim, const char *path)
 	                                                                 : 0;
 }
 
-/* 0 also when the host does not meet the profile: the table says so, and the status in the end. */
-static int decide(struct shim *shim)
+/* What the host is, and the verdict on it; 0 also when it does not meet the profile. */
+static int look(struct shim *shim, const char *facts_path)
 {
 	shim->facts = facts_new();
-	if (!shim->facts || facts_probe_quick(shim->facts, NULL) < 0) {
+	if (!shim->facts)
+		return EX_OSERR;
+	if (facts_path) {
+		int r = facts_file_read("axvm plan", facts_path, shim->facts);
+
+		if (r)
+			return r;
+	} else if (facts_probe_quick(shim->facts, NULL) < 0) {
 		fputs("axvm plan: cannot tell what this host is\n", stderr);
 		return EX_OSERR;
+	} else {
+		facts_probe_tsc(shim->facts);
 	}
 	if (profile_load(shim->spec.profile, &shim->profile) < 0) {
 		fprintf(stderr, "axvm plan: there is no profile \"%s\"\n", shim->spec.profile);
 		return EX_DATAERR;
 	}
-	if (admit(shim->facts, &shim->profile, &shim->verdict) < 0)
-		return EX_SOFTWARE;
-	return plan_machine(shim) < 0 ? complain(&shim->problems) : 0;
+	return admit(shim->facts, &shim->profile, &shim->verdict) < 0 ? EX_SOFTWARE : 0;
 }
 
 static bool print_verdict(const struct shim *shim, FILE *out)
@@ -76,7 +98,7 @@ static bool print_verdict(const struct shim *shim, FILE *out)
 	return unmet == 0 || shim->spec.admission != SPEC_ENFORCE;
 }
 
-static void print_plan(const struct shim *shim, FILE *out)
+static void print_cpus(const struct shim *shim, FILE *out)
 {
 	const struct placement *placement = &shim->placement;
 
@@ -90,23 +112,161 @@ static void print_plan(const struct shim *shim, FILE *out)
 		        vcpu->shared ? "  shares its CPU" : "",
 		        vcpu->remote ? "  far from its memory" : "");
 	}
-	for (size_t i = 0; i < placement->node_count; i++) {
-		const struct placement_node *node = &placement->nodes[i];
+}
 
-		fprintf(out, "guest node %zu: %llu MiB on host node %d%s; I/O thread on CPU %u%s\n", i,
-		        (unsigned long long)(shim->spec.memory.nodes[i].size / MIB),
-		        node->host_node, node->chosen ? " (chosen here)" : "", node->io_cpu,
-		        node->io_shared ? ", with a vCPU" : "");
+static void print_nodes(const struct shim *shim, FILE *out)
+{
+	static const char *const pages[] = {
+		[SPEC_PAGES_4K] = "4 KiB pages",
+		[SPEC_THP] = "4 KiB pages, transparent huge ones where there are",
+		[SPEC_HUGE_2M] = "2 MiB pages",
+		[SPEC_HUGE_1G] = "1 GiB pages",
+	};
+	const struct spec_memory *memory = &shim->spec.memory;
+
+	for (size_t i = 0; i < shim->placement.node_count; i++) {
+		const struct placement_node *node = &shim->placement.nodes[i];
+
+		fprintf(out, "guest node %zu: %llu MiB on host node %d%s in %s; I/O thread on CPU %u%s; "
+		             "distances", i, (unsigned long long)(memory->nodes[i].size / MIB),
+		        node->host_node, node->chosen ? " (chosen here)" : "",
+		        pages[memory->page_size], node->io_cpu, node->io_shared ? ", with a vCPU" : "");
+		for (size_t k = 0; k < shim->topology.node_count; k++)
+			fprintf(out, " %u", shim->topology.distances[i][k]);
+		fputc('\n', out);
 	}
+}
+
+static void print_range(FILE *out, uint64_t start, uint64_t end, const char *what)
+{
+	fprintf(out, "memory 0x%012llx-0x%012llx %s\n", (unsigned long long)start,
+	        (unsigned long long)end - 1, what);
+}
+
+/* RAM by node; what in it is taken, as the kernel is told; what else there is. */
+static void print_map(const struct shim *shim, FILE *out)
+{
+	static const char *const types[] = { [E820_RESERVED] = "reserved", [E820_ACPI] = "ACPI tables" };
+	const struct guest_memory *memory = &shim->plan.memory;
+	struct e820_map e820;
+
+	for (size_t i = 0; i < memory->count; i++) {
+		char what[32];
+
+		snprintf(what, sizeof(what), "RAM of node %u", memory->regions[i].node);
+		print_range(out, memory->regions[i].base.v,
+		            memory->regions[i].base.v + memory->regions[i].size, what);
+	}
+	e820_build(memory, &e820);
+	for (size_t i = 0; shim->plan.acpi.used > 0 && i < e820.count; i++)
+		if (e820.ranges[i].type != E820_RAM && e820.ranges[i].base < GUEST_HOLE_START)
+			print_range(out, e820.ranges[i].base,
+			            e820.ranges[i].base + e820.ranges[i].size,
+			            types[e820.ranges[i].type]);
+	if (plan_has_apic(&shim->spec)) {
+		print_range(out, LAYOUT_BAR_WINDOW, LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE, "BARs");
+		print_range(out, LAYOUT_ECAM, LAYOUT_ECAM + LAYOUT_ECAM_SIZE, "PCI configuration (ECAM)");
+		print_range(out, LAYOUT_LAPIC, LAYOUT_LAPIC + 0x1000u, "local APIC");
+	}
+	print_range(out, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS + LAYOUT_ACPI_REGISTERS_SIZE,
+	            "ACPI registers");
+	print_range(out, LAYOUT_IOAPIC, LAYOUT_IOAPIC + 0x1000u, "I/O APIC");
+}
+
+static int open_resource(const struct spec_resource *resource)
+{
+	return resource->kind == SPEC_PATH ? open(resource->path, O_RDONLY | O_CLOEXEC) : -1;
+}
+
+/* Where kernel and initrd will lie; only files named by a path can be looked at here. */
+static int print_boot(struct shim *shim, FILE *out)
+{
+	const struct spec_boot *boot = &shim->spec.boot;
+	_cleanup_close_ int kernel = open_resource(&boot->kernel);
+	_cleanup_close_ int initrd = open_resource(&boot->initrd);
+	const struct boot_linux_config config = {
+		.kernel = { kernel, "boot.linux.kernel" },
+		.initrd = { initrd, "boot.linux.initrd" },
+		.cmdline = boot->cmdline,
+		.cmdline_field = "boot.linux.cmdline",
+		.rsdp = LAYOUT_ACPI,
+	};
+	struct boot_layout layout;
+
+	if (boot->kind == SPEC_BOOT_FLAT) {
+		fprintf(out, "flat image at %#llx\n", (unsigned long long)boot->load_address.v);
+		return 0;
+	}
+	fprintf(out, "command line: %s\n", boot->cmdline);
+	if (kernel < 0 || (boot->initrd.kind != SPEC_NONE && initrd < 0)) {
+		fprintf(out, "kernel: placed at launch, by files that are not here\n");
+		return 0;
+	}
+	if (boot_plan_linux(&config, &shim->plan.memory, &shim->problems, &layout) < 0)
+		return complain(&shim->problems);
+	print_range(out, layout.kernel_base, layout.kernel_end, layout.format);
+	if (layout.initrd_size > 0)
+		print_range(out, layout.initrd_base, layout.initrd_base + layout.initrd_size, "initrd");
+	return 0;
+}
+
+static void print_devices(const struct shim *shim, FILE *out)
+{
+	for (size_t i = 0; i < shim->plan.devices.count; i++) {
+		const struct plan_device *device = &shim->plan.devices.list[i];
+
+		fprintf(out, "device 00:%02x.0 %s%s%s: BAR 0 at %#x, %u queue%s, vectors 0-%u as GSI "
+		             "%u-%u\n", device->slot, device->kind, device->id[0] ? " " : "",
+		        device->id, device->bar, device->queues, device->queues == 1 ? "" : "s",
+		        device->queues, device->first_gsi, device->first_gsi + device->queues);
+	}
+}
+
+static void print_digests(const struct shim *shim, FILE *out)
+{
+	const struct acpi_image *acpi = &shim->plan.acpi;
+
+	for (size_t i = 0; acpi->used > 0 && i < acpi->count; i++) {
+		const struct acpi_image_table *table = &acpi->tables[i];
+		uint8_t digest[SHA256_SIZE];
+		char hex[SHA256_HEX_SIZE];
+		struct sha256 hash;
+
+		sha256_begin(&hash);
+		sha256_add(&hash, acpi->bytes + table->offset, table->length);
+		sha256_end(&hash, digest);
+		sha256_hex(digest, hex);
+		fprintf(out, "table %s at %#x, %u bytes, sha256 %s\n",
+		        memcmp(table->signature, "RSD ", 4) == 0 ? "RSDP" : table->signature,
+		        LAYOUT_ACPI + table->offset, table->length, hex);
+	}
+	fprintf(out, "machine_sha256 %s\n", shim->plan.digest);
+}
+
+/* By the same functions, in the same order, as stages admit and build. */
+static int decide(struct shim *shim, FILE *out)
+{
+	int r;
+
+	if (plan_machine(shim) < 0 || plan_guest(shim) < 0)
+		return complain(&shim->problems);
+	print_cpus(shim, out);
+	print_nodes(shim, out);
+	print_map(shim, out);
+	r = print_boot(shim, out);
+	print_devices(shim, out);
+	print_digests(shim, out);
+	return r;
 }
 
 int axvm_cmd_plan(int argc, char **argv, FILE *out)
 {
 	static struct shim shim;
-	bool admitted;
+	struct request request = { 0 };
+	bool admitted = false;
 	int words, r;
 
-	r = flags_parse(&plan_flags, argc, argv, NULL, &words);
+	r = flags_parse(&plan_flags, argc, argv, &request, &words);
 	if (r)
 		return r;
 	if (words != 1) {
@@ -116,12 +276,13 @@ int axvm_cmd_plan(int argc, char **argv, FILE *out)
 	memset(&shim, 0, sizeof(shim));
 	r = learn(&shim, argv[1]);
 	if (r == 0)
-		r = decide(&shim);
+		r = look(&shim, request.facts);
 	if (r == 0) {
 		admitted = print_verdict(&shim, out);
-		print_plan(&shim, out);
-		r = fflush(out) != 0 ? EX_IOERR : admitted ? EX_OK : EX_UNAVAILABLE;
+		r = decide(&shim, out);
 	}
+	if (r == 0)
+		r = fflush(out) != 0 ? EX_IOERR : admitted ? EX_OK : EX_UNAVAILABLE;
 	free(shim.facts);
 	shim.facts = NULL;
 	return r;

@@ -127,11 +127,14 @@ static const struct verb table[] = {
 	  .flags = &plan_flags,
 	  .takes_file = true,
 	  .run = axvm_cmd_plan,
-	  .help = "usage: axvm plan SPEC.txtpb|SPEC.pb\n"
-	          "The CPUs, NUMA nodes and APIC ids that a launch of the spec would get here and\n"
-	          "now, decided by the launch's own code, and whether its profile is met. Nothing\n"
-	          "is started. The exit status is 0, 65 for a spec that is not valid, 69 when the\n"
-	          "host is refused or cannot give what is asked.\n" },
+	  .help = "usage: axvm plan [--facts FILE] SPEC.txtpb|SPEC.pb\n"
+	          "What a launch of the spec would get here and now, decided by the launch's own\n"
+	          "code: whether the profile is met, CPUs, nodes, page sizes, the guest's memory\n"
+	          "map, devices with their vectors, ACPI tables, and the digest that the launch's\n"
+	          "`running` event would carry. Same spec and facts, same output. With --facts the\n"
+	          "host is the one of `axvm probe --text >FILE`. Nothing is started. The exit\n"
+	          "status is 0, 65 for a spec that is not valid, 69 when the host is refused or\n"
+	          "cannot give what is asked.\n" },
 	{ .name = "policy",
 	  .summary = "show the system call policies, and ask them questions",
 	  .words = policy_words,

@@ -207,6 +207,43 @@ test_cli_plan() {
 	want_status 65
 }
 
+# Every kind of device, and the digest: the plan's, the plan's again, the plan's from facts in a file, and the one
+# that the launch announces.
+test_cli_plan_digest() {
+	need_kvm
+	dd if=/dev/zero of="$CASE/disk" bs=64k count=1 status=none
+	cat >"$CASE/vm.txtpb" <<-END
+		launch {
+		  vm_id: "planned" profile: "dev" cpus { count: 2 } memory { nodes { size_mib: 16 } nodes { size_mib: 16 } }
+		  boot { flat { image { path: "$GUESTS/idle.bin" } local_apic: true } }
+		  disks { id: "one" image { path: "$CASE/disk" } queues: 3 } rng {} balloon {}
+		  console { output { path: "$CASE/console" } }
+		}
+	END
+	axvm plan "$CASE/vm.txtpb"
+	want_status 0
+	says 'device 00:02.0 disk one: BAR 0 at 0xc0008000, 3 queues, vectors 0-3 as GSI 27-30'
+	says 'device 00:04.0 balloon: '
+	cp "$CASE/out" "$CASE/first"
+	axvm plan "$CASE/vm.txtpb"
+	cmp "$CASE/first" "$CASE/out" || fail "the same spec and host, another plan"
+	"$AXVM" probe --text >"$CASE/facts"
+	axvm plan --facts "$CASE/facts" "$CASE/vm.txtpb"
+	cmp "$CASE/first" "$CASE/out" || { diff "$CASE/first" "$CASE/out"; fail "facts from a file, another plan"; }
+	# Another processor is another machine.
+	sed '/guest_cpuid/s/leaf: 0x1 \(.*\) edx: 0x[0-9a-f]*/leaf: 0x1 \1 edx: 0x1/' "$CASE/facts" >"$CASE/other"
+	cmp -s "$CASE/facts" "$CASE/other" && fail "the facts have no CPUID of a guest"
+	axvm plan --facts "$CASE/other" "$CASE/vm.txtpb"
+	cmp -s <(tail -n 1 "$CASE/first") <(tail -n 1 "$CASE/out") && fail "another CPUID, the same digest"
+	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
+	axvm ctl planned stop
+	ended 36
+	"$AXVM" events --text "$CASE/events.pb" >"$CASE/events.txt"
+	[ "$(sed -n 's/^machine_sha256 //p' "$CASE/first")" = \
+		"$(sed -n 's/.*machine_sha256: "\(.*\)".*/\1/p' "$CASE/events.txt")" ] ||
+		fail "the launch announces another digest: $(grep machine_sha256 "$CASE/events.txt")"
+}
+
 test_cli_timeline() {
 	need_kvm
 	need_python

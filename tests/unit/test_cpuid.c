@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The processor that a guest sees under xv2: made from recorded ones, and the same on every host that is
+ * admitted. */
+#include "machine/cpuid.h"
+#include "machine/topology.h"
+#include "tests/unit/host_fixture.h"
+
+#include <criterion/criterion.h>
+#include <asm/kvm_para.h>
+#include <errno.h>
+#include <string.h>
+
+#define PV_ALL 0x0100fffbu /* what a KVM of 6.1 offers, roughly */
+
+static void offer(struct host_kvm *kvm, struct cpuid_leaf leaf)
+{
+	cr_assert_lt(kvm->guest_leaf_count, FACTS_GUEST_LEAVES_MAX);
+	kvm->guest_leaves[kvm->guest_leaf_count++] = (struct host_guest_leaf){
+		.leaf = leaf,
+		.indexed = leaf.leaf == 4 || leaf.leaf == 7 || leaf.leaf == 0xb || leaf.leaf == 0xd,
+	};
+}
+
+/* What KVM offers on a host with this processor, as seen on its last CPU: the processor's leaves, with what
+ * KVM emulates, and its own. */
+static struct host_kvm kvm_on(const struct host_facts *facts)
+{
+	const struct host_cpu *cpu = &facts->cpus[facts->cpu_count - 1];
+	struct host_kvm kvm = { .accessible = true };
+
+	for (size_t i = 0; i < cpu->leaf_count; i++) {
+		struct cpuid_leaf leaf = cpu->leaves[i];
+
+		if (leaf.leaf == 1)
+			leaf.ecx |= 1u << 31 | 1u << 24;
+		offer(&kvm, leaf);
+	}
+	offer(&kvm, (struct cpuid_leaf){ KVM_CPUID_SIGNATURE, 0, KVM_CPUID_FEATURES, 0, 0, 0 });
+	offer(&kvm, (struct cpuid_leaf){ KVM_CPUID_FEATURES, 0, PV_ALL, 0, 0, 0 });
+	return kvm;
+}
+
+static struct host_guest_leaf *offered(struct host_kvm *kvm, uint32_t leaf, uint32_t subleaf)
+{
+	for (size_t i = 0; i < kvm->guest_leaf_count; i++)
+		if (kvm->guest_leaves[i].leaf.leaf == leaf &&
+		    kvm->guest_leaves[i].leaf.subleaf == subleaf)
+			return &kvm->guest_leaves[i];
+	cr_assert_fail("KVM does not offer leaf 0x%x", leaf);
+	return NULL;
+}
+
+/* vCPU 0's table of a one-vCPU guest. */
+static void build(const struct host_kvm *kvm, const char *name, struct cpuid_table *ret)
+{
+	static struct profile profile;
+	_cleanup_free_ struct host_facts *host = fixture_shape(1, 4, 1);
+	struct placement_request request = { .vcpus = 1, .node_count = 1, .host_node = { -1 } };
+	struct problems problems = { 0 };
+	struct guest_topology topology;
+	struct placement placement;
+	struct cpuid_config config = {
+		.pv_features = 1u << KVM_FEATURE_CLOCKSOURCE2, .has_apic = true, .tsc_khz = 2700000,
+		.profile = &profile,
+	};
+
+	cr_assert_eq(profile_load(name, &profile), 0);
+	cr_assert_eq(cpuid_build(kvm, &config, ret, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(placement_plan(host, &request, &placement, &problems), 0);
+	cr_assert_eq(topology_derive(&placement, host, &topology), 0);
+	cr_assert_eq(topology_cpuid(&topology, 0, ret->entries, &ret->head.nent, CPUID_ENTRIES_MAX),
+	             0);
+}
+
+static const struct kvm_cpuid_entry2 *leaf_of(const struct cpuid_table *table, uint32_t leaf,
+                                              uint32_t subleaf)
+{
+	for (uint32_t i = 0; i < table->head.nent; i++)
+		if (table->entries[i].function == leaf && table->entries[i].index == subleaf)
+			return &table->entries[i];
+	return NULL;
+}
+
+#define cr_assert_leaf(table_, leaf_, subleaf_, eax_, ebx_, ecx_, edx_)                            \
+	do {                                                                                       \
+		const struct kvm_cpuid_entry2 *e_ = leaf_of(table_, leaf_, subleaf_);              \
+		cr_assert_not_null(e_, "no leaf 0x%x", leaf_);                                     \
+		cr_assert(e_->eax == (eax_) && e_->ebx == (ebx_) && e_->ecx == (ecx_) &&           \
+		          e_->edx == (edx_), "leaf 0x%x is %08x %08x %08x %08x", leaf_, e_->eax,   \
+		          e_->ebx, e_->ecx, e_->edx);                                              \
+	} while (0)
+
+Test(cpuid, ivy_bridge_ep_less_what_a_guest_must_not_see)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_table table;
+
+	build(&kvm, "xv2", &table);
+	cr_assert_leaf(&table, 0, 0, 0xd, 0x756e6547, 0x6c65746e, 0x49656e69);
+	/* No DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; no DS, ACPI, TM, PBE; one
+	 * vCPU, so no HTT. TSC deadline and the hypervisor's bit are KVM's. */
+	cr_assert_leaf(&table, 1, 0, 0x306e4, 0x00010800, 0xffba2203, 0x0f8bfbff);
+	cr_assert_leaf(&table, 7, 0, 0, 0x281, 0, 0);
+	cr_assert_leaf(&table, 0xa, 0, 0, 0, 0, 0);
+	cr_assert_leaf(&table, 0x80000001, 0, 0, 0, 1, 0x2c100000);
+	cr_assert_leaf(&table, 0x80000007, 0, 0, 0, 0, 0x100);
+	/* "KVMKVMKVM", no hints, the frequencies of TSC and APIC. */
+	cr_assert_leaf(&table, 0x40000000, 0, 0x40000010, 0x4b4d564b, 0x564b4d56, 0x0000004d);
+	cr_assert_leaf(&table, 0x40000001, 0, 1u << KVM_FEATURE_CLOCKSOURCE2, 0, 0, 0);
+	cr_assert_leaf(&table, 0x40000010, 0, 2700000, 1000000, 0, 0);
+	cr_assert_eq(memcmp(&leaf_of(&table, 0x80000002, 0)->eax, "Intel(R) Xeon(R)", 16), 0);
+}
+
+/* Another SKU, another CPU asked, other microcode, a KVM with leaves of its own. */
+Test(cpuid, the_same_on_every_admitted_host)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm here = kvm_on(facts), there = kvm_on(facts);
+	struct cpuid_table one, other;
+
+	offered(&there, 1, 0)->leaf.ebx = 0x2a200800;
+	offered(&there, 2, 0)->leaf.eax = 0x76036301;
+	offered(&there, 6, 0)->leaf.eax = 0x75;
+	offered(&there, 0xb, 0)->leaf.edx = 0x2a;
+	offered(&there, 0xa, 0)->leaf.eax = 0;
+	offered(&there, 0x80000000, 0)->leaf.eax = 0x80000021;
+	memcpy(&offered(&there, 0x80000003, 0)->leaf.eax, "0 v2", 4);
+	offered(&there, 0x80000008, 0)->leaf.ebx = 0x0100d000;
+	offer(&there, (struct cpuid_leaf){ 0x80000021, 0, 0x40, 0, 0, 0 });
+	offer(&there, (struct cpuid_leaf){ 0x1f, 0, 1, 2, 0x100, 0x2a });
+	build(&here, "xv2", &one);
+	build(&there, "xv2", &other);
+	cr_assert_eq(one.head.nent, other.head.nent);
+	for (uint32_t i = 0; i < one.head.nent; i++)
+		cr_assert_eq(memcmp(&one.entries[i], &other.entries[i], sizeof(one.entries[i])), 0,
+		             "leaf 0x%x differs", one.entries[i].function);
+	cr_assert_null(leaf_of(&other, 0x80000021, 0));
+	cr_assert_leaf(&other, 0x80000000, 0, 0x80000008, 0, 0, 0);
+}
+
+/* Under dev the host shows through. */
+Test(cpuid, dev_hides_nothing_but_the_topology)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2660_v3();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_table table;
+
+	build(&kvm, "dev", &table);
+	cr_assert_leaf(&table, 7, 0, 0, 0x37ab, 0, 0);
+	cr_assert_eq(memcmp(&leaf_of(&table, 0x80000002, 0)->eax, "Intel(R) Xeon(R)", 16), 0);
+	cr_assert_eq(leaf_of(&table, 1, 0)->ebx >> 24, 0, "APIC id");
+}
+
+Test(cpuid, what_kvm_lacks_is_named)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts), none = { 0 };
+	struct profile profile = { 0 };
+	struct cpuid_config config = { .pv_features = 1u << 4 | 1u << 2, .profile = &profile };
+	struct problems problems = { 0 };
+	struct cpuid_table table;
+
+	offered(&kvm, KVM_CPUID_FEATURES, 0)->leaf.eax = 1u << 4;
+	cr_assert_eq(cpuid_build(&kvm, &config, &table, &problems), -ENOTSUP);
+	cr_assert_eq(problems.list[0].code, PROBLEM_KVM_CAPABILITY_MISSING);
+	cr_assert_not_null(strstr(problems.list[0].message, "0x4;"));
+	cr_assert_eq(cpuid_build(&none, &config, &table, &problems), -ENOTSUP);
+	cr_assert_eq(problems.list[1].code, PROBLEM_KVM_FAILED);
+}
