@@ -82,8 +82,9 @@ class Double:
         self.metrics += 1000
         counters = {"vcpu.0.exits.mmio": self.metrics, "vcpu.1.exits.mmio": self.metrics,
                     "vcpu.0.exits.hlt": 2 * self.metrics,
-                    "disk.root.read_bytes": 4096 * self.metrics,
-                    "balloon.wanted_bytes": self.wanted}
+                    "disk.root.bytes_read": 4096 * self.metrics,
+                    "balloon.wanted_bytes": self.wanted, "memory.node.0.host_node": 1,
+                    "memory.node.0.placed.pages_2m": 16}
         return b"".join(payload(1, payload(1, name.encode()) + number(2, value))
                         for name, value in counters.items())
 

@@ -2,9 +2,9 @@
 /* `axvm top`: the VMs on this host, side by side.
  *
  * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
- * its child. CPU time and memory come from /proc, exits and I/O from the VM's own counters, whose
- * names say what they are: *.exits.KIND, and disk.* and net.* with "bytes" in the last part. Rates
- * are differences of two samples. */
+ * its child. CPU time and memory come from /proc, exits, I/O and the memory's nodes from the VM's own
+ * counters (axvm-events(5)). KVM counts all exits, the VM those that came to it, by kind; of KVM's own
+ * kinds those are taken that never come to it. Rates are differences of two samples. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +24,7 @@
 #define KINDS_MAX 32
 #define KIND_LENGTH 24
 #define ASK_TIMEOUT_MS 500
+#define NODES_MAX 8
 #define DEFAULT_INTERVAL_S 2
 #define ONE_SHOT_MS 1000
 
@@ -39,6 +40,9 @@ struct sample {
 	int state; /* -1: does not answer */
 	bool has_metrics;
 	uint64_t cpu_ticks, resident, bytes;
+	uint64_t kvm_exits; /* 0: this KVM does not say */
+	/* By guest node: its pages in bytes, 0 when they were not populated, and where they are. */
+	uint64_t placed[NODES_MAX], host_node[NODES_MAX];
 	struct kind kinds[KINDS_MAX];
 	size_t kinds_count;
 };
@@ -143,26 +147,82 @@ static void count_exit(struct sample *sample, const char *kind, uint64_t value)
 	sample->kinds[i].count += value;
 }
 
+/* Exits that KVM deals with by itself. */
+static const char *kvm_kind(const char *name)
+{
+	static const struct {
+		const char *name, *kind;
+	} known[] = {
+		{ "kvm.vcpus.halt_exits", "halt" },
+		{ "kvm.vcpus.irq_exits", "irq" },
+		{ "kvm.vcpus.irq_window_exits", "irq_window" },
+		{ "kvm.vcpus.nmi_window_exits", "nmi_window" },
+		{ "kvm.vcpus.signal_exits", "signal" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(name, known[i].name) == 0)
+			return known[i].kind;
+	return NULL;
+}
+
 static bool is_io(const char *name)
 {
+	static const char *const names[] = { ".bytes_read", ".bytes_written", ".rx_bytes", ".tx_bytes" };
 	const char *last = strrchr(name, '.');
 
-	return (strncmp(name, "disk.", 5) == 0 || strncmp(name, "net.", 4) == 0) &&
-	       strstr(last, "bytes");
+	if (strncmp(name, "disk.", 5) != 0 && strncmp(name, "net.", 4) != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(last, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static void read_placement(struct sample *sample, const char *name, uint64_t value)
+{
+	static const struct {
+		const char *name;
+		uint64_t bytes;
+	} pages[] = {
+		{ "placed.pages_4k", 4 * KIB }, { "placed.pages_2m", 2 * MIB }, { "placed.pages_1g", GIB },
+	};
+	unsigned node;
+	int length = 0;
+
+	if (sscanf(name, "memory.node.%u.%n", &node, &length) != 1 || length == 0 ||
+	    node >= NODES_MAX)
+		return;
+	if (strcmp(name + length, "host_node") == 0)
+		sample->host_node[node] = value;
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		if (strcmp(name + length, pages[i].name) == 0)
+			sample->placed[node] += value * pages[i].bytes;
+}
+
+static void read_counter(struct sample *sample, const char *name, uint64_t value)
+{
+	const char *exits = strstr(name, ".exits."), *kind = kvm_kind(name);
+
+	if (exits)
+		count_exit(sample, exits + strlen(".exits."), value);
+	else if (kind)
+		count_exit(sample, kind, value);
+	else if (strcmp(name, "kvm.vcpus.exits") == 0)
+		sample->kvm_exits = value;
+	else if (is_io(name))
+		sample->bytes += value;
+	else
+		read_placement(sample, name, value);
 }
 
 static void read_counters(struct sample *sample, const Axvm__V1__MetricsReport *metrics)
 {
 	sample->has_metrics = true;
-	for (size_t i = 0; i < metrics->n_counters; i++) {
-		const char *name = metrics->counters[i]->name;
-		const char *exits = name ? strstr(name, ".exits.") : NULL;
-
-		if (exits)
-			count_exit(sample, exits + strlen(".exits."), metrics->counters[i]->value);
-		else if (name && is_io(name))
-			sample->bytes += metrics->counters[i]->value;
-	}
+	for (size_t i = 0; i < metrics->n_counters; i++)
+		if (metrics->counters[i]->name)
+			read_counter(sample, metrics->counters[i]->name,
+			             metrics->counters[i]->value);
 }
 
 static void ask(struct sample *sample, struct client *client)
@@ -264,29 +324,51 @@ static void print_exits(FILE *out, const struct sample *sample, const struct sam
 		kinds[i].count = kinds[i].count > was ? kinds[i].count - was : 0;
 		sum += kinds[i].count;
 	}
+	if (sample->kvm_exits > before->kvm_exits)
+		sum = sample->kvm_exits - before->kvm_exits;
 	qsort(kinds, sample->kinds_count, sizeof(kinds[0]), by_count);
 	fprintf(out, " %8.0f ", (double)sum / seconds);
 	for (size_t i = 0; i < MIN(sample->kinds_count, (size_t)3) && kinds[i].count > 0; i++)
 		fprintf(out, " %s %.0f", kinds[i].name, (double)kinds[i].count / seconds);
 }
 
+/* "0:2.0G 1:2.0G": what was placed on each host node, or a dash. */
+static const char *format_nodes(const struct sample *sample, char *to, size_t size)
+{
+	size_t used = 0;
+
+	snprintf(to, size, "-");
+	for (size_t i = 0; i < NODES_MAX && used < size; i++) {
+		char bytes[32];
+
+		if (sample->placed[i] > 0)
+			used += (size_t)snprintf(to + used, size - used, "%s%u:%s", used ? " " : "",
+			                         (unsigned)sample->host_node[i],
+			                         format_bytes(sample->placed[i], bytes,
+			                                      sizeof(bytes)));
+	}
+	return to;
+}
+
 static void print_vm(FILE *out, const struct top *top, const struct sample *sample)
 {
 	const struct sample *before = earlier(top, sample);
 	double ticks = (double)sysconf(_SC_CLK_TCK), seconds;
-	char memory[32], io[32];
+	char memory[32], nodes[96], io[32];
 
 	fprintf(out, "%-20.20s %-9s %7d", sample->id,
 	        sample->state < 0 ? "?" : state_name(sample->state), (int)sample->pid);
 	if (!before || sample->taken_ms <= before->taken_ms) {
-		fprintf(out, " %6s %9s\n", "",
-		        format_bytes(sample->resident, memory, sizeof(memory)));
+		fprintf(out, " %6s %9s  %s\n", "",
+		        format_bytes(sample->resident, memory, sizeof(memory)),
+		        format_nodes(sample, nodes, sizeof(nodes)));
 		return;
 	}
 	seconds = (double)(sample->taken_ms - before->taken_ms) / 1000;
-	fprintf(out, " %6.1f %9s",
+	fprintf(out, " %6.1f %9s  %-16s",
 	        100 * (double)(sample->cpu_ticks - before->cpu_ticks) / ticks / seconds,
-	        format_bytes(sample->resident, memory, sizeof(memory)));
+	        format_bytes(sample->resident, memory, sizeof(memory)),
+	        format_nodes(sample, nodes, sizeof(nodes)));
 	if (sample->has_metrics) {
 		uint64_t bytes = sample->bytes > before->bytes ? sample->bytes - before->bytes : 0;
 
@@ -299,8 +381,8 @@ static void print_vm(FILE *out, const struct top *top, const struct sample *samp
 
 static void print_all(FILE *out, const struct top *top)
 {
-	fprintf(out, "%-20s %-9s %7s %6s %9s %10s %8s  %s\n", "VM", "STATE", "PID", "CPU%", "MEMORY",
-	        "I/O", "EXITS/S", "MOST");
+	fprintf(out, "%-20s %-9s %7s %6s %9s  %-16s %10s %8s  %s\n", "VM", "STATE", "PID", "CPU%",
+	        "MEMORY", "BY NODE", "I/O", "EXITS/S", "MOST");
 	for (size_t i = 0; i < top->now_count; i++)
 		print_vm(out, top, &top->now[i]);
 	if (top->now_count == 0)

@@ -280,7 +280,7 @@ test_cli_ctl() {
 	says '"name": "vcpu.0.exits.hlt"'
 	axvm top
 	want_status 0
-	says '^spin +RUNNING +[0-9]+ .*/s +[0-9]+  (hlt|mmio) [0-9]+ (hlt|mmio) [0-9]+$'
+	says '^spin +RUNNING +[0-9]+ .* 1:32 MiB .*/s +[0-9]+  (hlt|mmio) [0-9]+ (hlt|mmio) [0-9]+$'
 	grep -q 'axvm_vcpu_exits_mmio{vm="spin",vcpu="1"} [0-9]' "$CASE/metrics.prom" ||
 		fail "no metrics file: $(cat "$CASE/metrics.prom")"
 	axvm ctl spin stop
