@@ -199,23 +199,33 @@ static int make_request(int argc, char **argv, struct request *request)
 	return EX_USAGE;
 }
 
+/* Its count and mean, and the buckets with something in them. */
+static void print_histogram(FILE *out, const Axvm__V1__Histogram *histogram)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < histogram->n_counts; i++)
+		count += histogram->counts[i];
+	fprintf(out, "%-48s %" PRIu64 " (mean %" PRIu64 ")\n", histogram->name, count,
+	        count ? histogram->sum / count : 0);
+	for (size_t i = 0; i < histogram->n_counts; i++) {
+		if (histogram->counts[i] == 0)
+			continue;
+		if (i < histogram->n_bounds)
+			fprintf(out, "  <= %-43" PRIu64, histogram->bounds[i]);
+		else
+			fprintf(out, "  %-46s", "above");
+		fprintf(out, " %" PRIu64 "\n", histogram->counts[i]);
+	}
+}
+
 static void print_metrics(FILE *out, const Axvm__V1__MetricsReport *metrics)
 {
 	for (size_t i = 0; i < metrics->n_counters; i++)
 		fprintf(out, "%-48s %" PRIu64 "\n", metrics->counters[i]->name,
 		        metrics->counters[i]->value);
-	for (size_t i = 0; i < metrics->n_histograms; i++) {
-		const Axvm__V1__Histogram *histogram = metrics->histograms[i];
-
-		fprintf(out, "%s\n", histogram->name);
-		for (size_t k = 0; k < histogram->n_counts; k++) {
-			if (k < histogram->n_bounds)
-				fprintf(out, "  <= %-20" PRIu64, histogram->bounds[k]);
-			else
-				fprintf(out, "  %-23s", "above");
-			fprintf(out, " %" PRIu64 "\n", histogram->counts[k]);
-		}
-	}
+	for (size_t i = 0; i < metrics->n_histograms; i++)
+		print_histogram(out, metrics->histograms[i]);
 }
 
 static int show(const struct ctl *ctl, const Axvm__V1__Reply *reply, FILE *out)

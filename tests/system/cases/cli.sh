@@ -408,6 +408,15 @@ test_cli_terminal() {
 
 # ---- life with the real shim --------------------
 
+# The text of `axvm run` and `axvm top` on a terminal; it is kept in build/captures.
+test_cli_captures() {
+	need_kvm
+	need_python
+	mkdir -p "$BUILD/captures"
+	XDG_RUNTIME_DIR=$CASE python3 tests/system/captures.py "$AXVM" "$GUESTS/console.bin" \
+		"$BUILD/captures" || fail "see above"
+}
+
 test_cli_fifty() {
 	need_kvm
 	"$BUILD/tests/fifty" "$SHIM" "$GUESTS/longmode.bin" "$GUESTS/spin.bin" 50 || fail "see above"
