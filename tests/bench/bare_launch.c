@@ -4,9 +4,11 @@
  *   bare_launch [-a] [-c VCPUS] [-m MIB] [-r] IMAGE
  *
  * -a with local APICs; -r says "running" on stdout before the guest starts. One thread a vCPU, each
- * of which creates its own. Ends when every vCPU has, and prints the registers of the first. */
+ * of which creates its own. Ends when every vCPU has, and prints the registers of the first, and as
+ * "running_at" the time, CLOCK_MONOTONIC in ns, at which that one entered the guest. */
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bare.h"
@@ -20,12 +22,16 @@ static bool say;
 static void *vcpu_main(void *index)
 {
 	struct bare_vcpu vcpu = bare_vcpu_create(&bare, (uintptr_t)index, vcpus);
+	struct timespec start;
 
+	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (say && index == 0 && write(STDOUT_FILENO, "running\n", 8) != 8)
 		bare_die("stdout");
 	bare_run(&vcpu);
-	if (index == 0)
+	if (index == 0) {
 		bare_print(&vcpu);
+		printf("running_at %lld%09ld\n", (long long)start.tv_sec, start.tv_nsec);
+	}
 	return NULL;
 }
 

@@ -3,8 +3,9 @@
  *
  *   race [-n ROUNDS] [-w] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
  *
- * SIDE is NAME[:status=N][:spec=FILE][:requests=N]. With spec= the command is an axvm-shim: the file (an
- * encoded ControlStream) is its fd 3, and its events are read when it has ended. Each round runs every
+ * SIDE is NAME[:status=N][:spec=FILE][:parked][:requests=N]. With spec= the command is an axvm-shim: the file (an
+ * encoded ControlStream) is its fd 3, and its events are read when it has ended. With parked the shim
+ * is started, waits for its fd 3 in peace, and the clock starts when the launch is written. Each round runs every
  * side once, beginning with another one each time; the first round warms up and is not counted, but with
  * -w (warm already).
  *
@@ -12,7 +13,9 @@
  *   wall, cpu       microseconds from before the process is created until it is reaped, and of CPU
  *   seconds         the same as wall
  *   faults, waits   page faults without I/O; voluntary context switches
- *   stage.NAME      a shim's stage, in microseconds; `running`: from the start until it announces so
+ *   running         from the same start until a shim announces so, or a command prints "running_at N",
+ *                   nanoseconds of CLOCK_MONOTONIC
+ *   stage.NAME      a shim's stage, in microseconds
  *   rax, rbx        a shim's: registers of the terminal event
  *   io, elapsed     a shim's, with requests=: of CPU of its I/O threads, and of time, for one of N
  *                   requests between a B and an E that the guest says on the console, which is fd 5;
@@ -42,6 +45,7 @@
 #define SIDES_MAX 8
 #define METRICS_MAX 32
 #define OUTPUT_MAX (1 << 20)
+#define PEACE_US 10000
 
 struct metric {
 	const char *name, *row;
@@ -52,6 +56,7 @@ struct side {
 	const char *spec;
 	int status;
 	int requests;
+	bool parked;
 	char **argv;
 };
 
@@ -142,22 +147,59 @@ static void watch_marks(pid_t pid, int console, struct result *result)
 	kill(pid, SIGTERM);
 }
 
+/* Until its main thread has not run between looks. */
+static void await_peace(pid_t pid)
+{
+	char path[64], before[64] = "", now[64] = "";
+	DIR *process;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	process = opendir(path);
+	for (int looks = 0; process && looks < 2; looks++) {
+		usleep(PEACE_US);
+		if (!read_at(process, ".", "schedstat", now, sizeof(now)))
+			break;
+		if (strcmp(before, now) != 0)
+			looks = 0;
+		memcpy(before, now, sizeof(before));
+	}
+	if (process)
+		closedir(process);
+}
+
+/* The launch, in one piece, and the end of the stream of commands. */
+static void write_spec(const char *path, int control)
+{
+	char bytes[65536];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, bytes, sizeof(bytes));
+
+	if (n <= 0 || write(control, bytes, (size_t)n) != n)
+		die(path);
+	close(fd);
+	close(control);
+}
+
 static struct result run(const struct side *side)
 {
 	struct result result = { .output = memfd_create("output", MFD_CLOEXEC),
 		                 .events = memfd_create("events", MFD_CLOEXEC) };
 	posix_spawn_file_actions_t actions;
-	int console[2] = { -1, -1 };
+	int console[2] = { -1, -1 }, control[2] = { -1, -1 };
 	int status = 0, r;
 	pid_t pid;
 
-	if (side->requests && pipe2(console, O_CLOEXEC) < 0)
+	if ((side->requests && pipe2(console, O_CLOEXEC) < 0) ||
+	    (side->parked && pipe2(control, O_CLOEXEC) < 0))
 		die("pipe");
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, result.output, 1);
 	if (side->spec) {
-		posix_spawn_file_actions_addopen(&actions, 3, side->spec, O_RDONLY, 0);
+		if (side->parked)
+			posix_spawn_file_actions_adddup2(&actions, control[0], 3);
+		else
+			posix_spawn_file_actions_addopen(&actions, 3, side->spec, O_RDONLY, 0);
 		posix_spawn_file_actions_adddup2(&actions, result.events, 4);
 	}
 	if (side->requests)
@@ -165,6 +207,12 @@ static struct result run(const struct side *side)
 	result.start_us = now_us();
 	r = posix_spawnp(&pid, side->argv[0], &actions, NULL, side->argv, environ);
 	close(console[1]);
+	close(control[0]);
+	if (r == 0 && side->parked) {
+		await_peace(pid);
+		result.start_us = now_us();
+		write_spec(side->spec, control[1]);
+	}
 	if (r == 0 && side->requests)
 		watch_marks(pid, console[0], &result);
 	close(console[0]);
@@ -234,10 +282,10 @@ static void put_events(const struct side *side, int round, const struct result *
 	axvm_decoder_free(decoder);
 }
 
-static void put_output(const struct side *side, int round, int output)
+static void put_output(const struct side *side, int round, const struct result *result)
 {
 	static char text[OUTPUT_MAX];
-	ssize_t n = pread(output, text, sizeof(text) - 1, 0);
+	ssize_t n = pread(result->output, text, sizeof(text) - 1, 0);
 	char *rest = text, *line;
 
 	text[n > 0 ? n : 0] = '\0';
@@ -247,7 +295,10 @@ static void put_output(const struct side *side, int round, int output)
 		if (!value)
 			continue;
 		*value++ = '\0';
-		put(side, round, line, strtod(value, NULL));
+		if (strcmp(line, "running_at") == 0)
+			put(side, round, "running", strtod(value, NULL) / 1e3 - result->start_us);
+		else
+			put(side, round, line, strtod(value, NULL));
 	}
 }
 
@@ -263,7 +314,7 @@ static void put_result(const struct side *side, int round, const struct result *
 		put(side, round, "io", result->io_us / side->requests);
 		put(side, round, "elapsed", result->elapsed_us / side->requests);
 	}
-	put_output(side, round, result->output);
+	put_output(side, round, result);
 	if (side->spec)
 		put_events(side, round, result);
 }
@@ -295,6 +346,8 @@ static struct side side_parse(char *text)
 			side.status = atoi(option + 7);
 		else if (strncmp(option, "spec=", 5) == 0)
 			side.spec = option + 5;
+		else if (strcmp(option, "parked") == 0)
+			side.parked = true;
 		else if (strncmp(option, "requests=", 9) == 0)
 			side.requests = atoi(option + 9);
 		else
