@@ -423,12 +423,13 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld
 	$(call say,GUEST)
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/bench/guests/pvh.ld -o $@ $<
 
+# BENCH='-n 20 --json FILE' and so on: what tests/bench/run takes.
 BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(BENCH_GUESTS)
 .PHONY: bench bench-lab
 bench: all $(B)/.packages-bench $(BENCH_ALL)
-	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab)
+	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab) $(BENCH)
 bench-lab: all $(B)/.packages-bench $(B)/.packages-lab $(BENCH_ALL)
-	tests/bench/run --lab
+	tests/bench/run --lab $(BENCH)
 
 .PHONY: clean
 clean:
