@@ -121,6 +121,19 @@ static void on_sigsys(int number, siginfo_t *info, void *context)
 	end_process(desk->exit_status);
 }
 
+void sandbox_death_by_ring(const struct sandbox_ring_breach *breach)
+{
+	const struct sandbox_death death = {
+		.role = seat.role,
+		.tid = seat.tid,
+		.ring = *breach,
+	};
+
+	if (!seat.desk)
+		end_process(128 + SIGSYS);
+	leave_to_control(seat.desk, &death);
+}
+
 int sandbox_death_install(struct sandbox_death_desk *desk)
 {
 	struct sigaction action = { .sa_sigaction = on_sigsys,
@@ -172,22 +185,41 @@ static void add_number(struct line *line, uint64_t value, unsigned int base)
 	add_text(line, digits + at);
 }
 
+static void add_call(struct line *line, const struct sandbox_death *death)
+{
+	const char *name = sandbox_syscall_name(death->nr);
+
+	add_text(line, ": system call ");
+	add_text(line, name ? name : "without a name");
+	add_text(line, " (");
+	if (death->nr < 0)
+		add_text(line, "-");
+	add_number(line, death->nr < 0 ? -(uint64_t)death->nr : (uint64_t)death->nr, 10);
+	add_text(line, ") denied at 0x");
+	add_number(line, death->instruction_pointer, 16);
+}
+
+static void add_breach(struct line *line, const struct sandbox_ring_breach *breach)
+{
+	add_text(line, ": io_uring operation ");
+	add_text(line, breach->name ? breach->name : "without a name");
+	add_text(line, " (");
+	add_number(line, breach->opcode, 10);
+	add_text(line, ") refused, ");
+	add_text(line, breach->what);
+}
+
 size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_t size)
 {
 	struct line line = { .text = text, .size = size };
-	const char *name = sandbox_syscall_name(death->nr);
 
 	add_text(&line, sandbox_role_name(death->role));
 	add_text(&line, " thread ");
 	add_number(&line, (uint64_t)death->tid, 10);
-	add_text(&line, ": system call ");
-	add_text(&line, name ? name : "without a name");
-	add_text(&line, " (");
-	if (death->nr < 0)
-		add_text(&line, "-");
-	add_number(&line, death->nr < 0 ? -(uint64_t)death->nr : (uint64_t)death->nr, 10);
-	add_text(&line, ") denied at 0x");
-	add_number(&line, death->instruction_pointer, 16);
+	if (death->ring.what)
+		add_breach(&line, &death->ring);
+	else
+		add_call(&line, death);
 	add_text(&line, ", policy ");
 	add_text(&line, sandbox_policies_digest_hex);
 	line.text[line.length] = '\0';

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The death record: who made which denied system call from where.
+ * The death record: who made which denied system call from where, or which submission an io_uring
+ * refused.
  *
  * Why a denied call is trapped rather than killed at once, and who writes the record:
  * sandbox/README.md.
@@ -15,12 +16,21 @@
 
 #include "sandbox/policy.h"
 
+/* A submission that the restrictions of an io_uring refused. The strings are constant. */
+struct sandbox_ring_breach {
+	uint8_t opcode;
+	const char *name; /* of the opcode, or NULL */
+	const char *what; /* was wrong with it; NULL: there is no breach */
+};
+
 struct sandbox_death {
 	enum sandbox_role role;
 	pid_t tid;
 	int32_t nr; /* the denied call; its name: sandbox_syscall_name() */
 	uint32_t arch;
 	uint64_t instruction_pointer; /* of the instruction after the system call */
+	/* Where what is set: this, and no call; nr, arch and instruction_pointer say nothing. */
+	struct sandbox_ring_breach ring;
 };
 
 /*
@@ -56,6 +66,12 @@ int sandbox_death_install(struct sandbox_death_desk *desk);
 void sandbox_death_take_seat(struct sandbox_death_desk *desk, enum sandbox_role role);
 
 /*
+ * The calling thread, which has its seat and is not control, has found that its ring refused what
+ * our code never submits: leaves the record and parks for good.
+ */
+__attribute__((noreturn)) void sandbox_death_by_ring(const struct sandbox_ring_breach *breach);
+
+/*
  * For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that
  * died, or NULL. The dead thread stays parked; the caller writes the terminal event and ends the
  * process.
@@ -65,6 +81,7 @@ const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *des
 /*
  * The record as one line without a newline, NUL-terminated and cut to size:
  *	vcpu thread 1234: system call openat (257) denied at 0x7f0012345678, policy 0123abcd...
+ *	io thread 1235: io_uring operation OPENAT (18) refused, a forbidden opcode, policy 0123abcd...
  * Returns the length. Async-signal-safe. size > 0.
  */
 size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_t size);

@@ -197,7 +197,7 @@ int sandbox_check_root(const struct sandbox *sandbox, struct problems *problems)
 }
 
 int sandbox_check_namespaces(const struct sandbox *sandbox, const char **ret_names,
-                             size_t *ret_count, struct problems *problems)
+                             uint64_t *ret_inodes, size_t *ret_count, struct problems *problems)
 {
 	size_t count = 0;
 
@@ -211,8 +211,10 @@ int sandbox_check_namespaces(const struct sandbox *sandbox, const char **ret_nam
 			return r;
 		if (left != (inode != sandbox->launcher_namespaces[i]))
 			return step_differs(problems, "a namespace is still the launcher's");
-		if (left)
-			ret_names[count++] = kinds[i].name;
+		if (!left)
+			continue;
+		ret_names[count] = kinds[i].name;
+		ret_inodes[count++] = inode;
 	}
 	*ret_count = count;
 	return 0;

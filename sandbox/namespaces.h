@@ -25,10 +25,10 @@ int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t se
  * its own, and lets go of all others. Walks no path, leaves no mount reachable. */
 int namespaces_empty_root(struct problems *problems);
 
-/* Looks again: those that must differ from the launcher's do. Their names go to `ret_names` (room
- * for SANDBOX_NAMESPACES_COUNT), their number to *ret_count. */
+/* Looks again: those that must differ from the launcher's do. Their names and inodes go to `ret_names`
+ * and `ret_inodes` (room for SANDBOX_NAMESPACES_COUNT), their number to *ret_count. */
 int sandbox_check_namespaces(const struct sandbox *sandbox, const char **ret_names,
-                             size_t *ret_count, struct problems *problems);
+                             uint64_t *ret_inodes, size_t *ret_count, struct problems *problems);
 
 /* The root is still what it was made. */
 int sandbox_check_root(const struct sandbox *sandbox, struct problems *problems);

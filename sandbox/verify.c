@@ -162,6 +162,19 @@ static int check_ids(struct walk *walk, struct problems *problems)
 	return 0;
 }
 
+/* Not entered by the shim: made by the launcher, or not there. */
+static int note_pid_namespace(struct walk *walk, struct problems *problems)
+{
+	struct sandbox_seen *seen = walk->seen;
+	struct stat st;
+
+	if (fstatat(walk->sandbox->proc_fd, "ns/pid", &st, 0) < 0)
+		return step_failed(problems, "cannot tell which PID namespace the process is in");
+	seen->namespaces[seen->namespaces_count] = "pid";
+	seen->namespace_inodes[seen->namespaces_count++] = st.st_ino;
+	return 0;
+}
+
 int sandbox_verify(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *ret_seen,
                    struct problems *problems)
 {
@@ -177,10 +190,10 @@ int sandbox_verify(const struct sandbox *sandbox, uint32_t sealed, struct sandbo
 		r = step_differs(problems, "there are more or fewer threads than were started");
 	if (r == 0)
 		r = sandbox_check_namespaces(sandbox, ret_seen->namespaces,
+		                             ret_seen->namespace_inodes,
 		                             &ret_seen->namespaces_count, problems);
-	/* Not entered by the shim: made by the launcher, or not there. */
 	if (r == 0 && walk.pid_levels > 1)
-		ret_seen->namespaces[ret_seen->namespaces_count++] = "pid";
+		r = note_pid_namespace(&walk, problems);
 	if (r == 0)
 		r = sandbox_check_root(sandbox, problems);
 	if (r == 0)

@@ -12,6 +12,7 @@
 struct sandbox_seen {
 	uint32_t threads; /* the control thread among them */
 	const char *namespaces[SANDBOX_NAMESPACES_COUNT + 1];
+	uint64_t namespace_inodes[SANDBOX_NAMESPACES_COUNT + 1];
 	size_t namespaces_count;
 	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread */
 	size_t fds_count;

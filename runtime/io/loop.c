@@ -17,7 +17,7 @@
  * whole, then each mailbox as a whole: release by the poster, acquire by the loop.
  *
  * The ring is created disabled, so that its restrictions are in force from the first submission:
- * the opcodes in `opcodes`, and IOSQE_FIXED_FILE on every SQE. It can then reach no file that was
+ * the opcodes of restriction.c, and IOSQE_FIXED_FILE on every SQE. It can then reach no file that was
  * not registered while the VM was built. Restrictions, fixed files: io_uring_register(2).
  *
  * A loop that is handed connections while it runs (io_loop_takes_descriptors) does without the second
@@ -38,31 +38,12 @@
 
 #include "base/futex.h"
 #include "io/op.h"
+#include "io/restriction.h"
 #include "sandbox/uses.h"
 
 #define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
 #define ENTRIES_MAX 16384u
 #define DRAIN_SECONDS 2
-
-#define OPCODE(op_, reason_) { .opcode = IORING_OP_##op_, .name = #op_, .reason = (reason_) }
-
-static const struct io_opcode opcodes[] = {
-	OPCODE(READ, "console input, small device reads"),
-	OPCODE(WRITE, "console output, interrupts (irqfd)"),
-	OPCODE(READV, "disk and net reads into guest memory"),
-	OPCODE(WRITEV, "disk and net writes from guest memory"),
-	OPCODE(READ_FIXED, "the same, within registered guest memory"),
-	OPCODE(WRITE_FIXED, "the same, within registered guest memory"),
-	OPCODE(FSYNC, "disk flush"),
-	OPCODE(FALLOCATE, "disk discard and write zeroes"),
-	OPCODE(POLL_ADD, "doorbells, wake-up, TAP and pipe readiness"),
-	OPCODE(TIMEOUT, "rate limits, bounded shutdown"),
-	OPCODE(MADVISE, "memory that the guest gave up goes back to the host"),
-	OPCODE(RECVMSG, "vsock: connections handed over by the orchestrator"),
-	OPCODE(SHUTDOWN, "vsock: one direction of a connection ends"),
-	OPCODE(CLOSE, "vsock: a connection ends; never a registered file"),
-	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
-};
 
 /* In the order of preference; the first the kernel takes. */
 static const uint32_t setup_choices[] = {
@@ -71,12 +52,6 @@ static const uint32_t setup_choices[] = {
 	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
 	0,
 };
-
-const struct io_opcode *io_loop_opcodes(size_t *ret_count)
-{
-	*ret_count = ARRAY_SIZE(opcodes);
-	return opcodes;
-}
 
 /* ------------------------------------------------------------------------------------ build */
 
@@ -181,6 +156,8 @@ int io_loop_init(struct io_loop *loop, const struct io_loop_config *config)
 	loop->reserved = OWN_OPERATIONS;
 	loop->ring_fd_number = config->ring_fd_number;
 	loop->control_fd = config->control_fd;
+	loop->breach = config->breach;
+	loop->breach_context = config->context;
 	r = place(&loop->wake_fd, config->wake_fd_number);
 	if (r < 0) {
 		close_ptr(&loop->wake_fd);
@@ -238,36 +215,9 @@ int io_loop_reserve(struct io_loop *loop, uint32_t operations)
 	return 0;
 }
 
-/* io_uring_register(2); the shared liburing 2.3 does not export the two uses of it made here. */
-static int ring_register(struct io_loop *loop, unsigned what, void *argument, unsigned count)
-{
-	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
-
-	return r < 0 ? -errno : 0;
-}
-
 void io_loop_takes_descriptors(struct io_loop *loop)
 {
 	loop->takes_descriptors = true;
-}
-
-static int restrict_ring(struct io_loop *loop)
-{
-	struct io_uring_restriction rules[ARRAY_SIZE(opcodes) + 2];
-	size_t n = 0;
-
-	memset(rules, 0, sizeof(rules));
-	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
-		rules[n].opcode = IORING_RESTRICTION_SQE_OP;
-		rules[n++].sqe_op = opcodes[i].opcode;
-	}
-	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	rules[n++].sqe_flags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
-	if (!loop->takes_descriptors) {
-		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
-		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
-	}
-	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
 }
 
 int io_loop_build(struct io_loop *loop)
@@ -302,7 +252,7 @@ int io_loop_build(struct io_loop *loop)
 		r = io_uring_register_buffers(&loop->ring, loop->buffers, loop->buffer_count);
 	if (r < 0)
 		return r;
-	r = restrict_ring(loop);
+	r = io_restrict(loop);
 	if (r < 0)
 		return r;
 	set_phase(loop, IO_BUILT);
@@ -376,9 +326,9 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 
 /* --------------------------------------------------------------------------------- loop thread */
 
-int io_loop_enable(struct io_loop *loop)
+int io_loop_enable(struct io_loop *loop, const char **ret_what)
 {
-	return ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return io_restriction_enable(loop, ret_what);
 }
 
 static void deliver_mail(struct io_loop *loop)
@@ -406,7 +356,8 @@ static void end_turn(struct io_loop *loop)
 	}
 }
 
-static void dispatch(struct io_loop *loop)
+/* 0, or -EPERM for what the ring's restrictions refused. */
+static int dispatch(struct io_loop *loop)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head;
@@ -414,7 +365,14 @@ static void dispatch(struct io_loop *loop)
 
 	io_uring_for_each_cqe(&loop->ring, head, cqe) {
 		struct io_op *op = io_uring_cqe_get_data(cqe);
+		struct io_breach breach;
 
+		/* Before its user_data is taken for one of ours. */
+		if (io_restriction_breach(loop, cqe, &breach)) {
+			if (loop->breach)
+				loop->breach(loop->breach_context, &breach);
+			return -EPERM;
+		}
 		seen++;
 		if (op != &loop->irq_op && !(cqe->flags & IORING_CQE_F_MORE))
 			loop->in_flight--;
@@ -422,6 +380,7 @@ static void dispatch(struct io_loop *loop)
 	}
 	io_uring_cq_advance(&loop->ring, seen);
 	counter_add(&loop->stats.cqes, seen);
+	return 0;
 }
 
 static void call_all(struct io_loop *loop, bool pause)
@@ -558,12 +517,13 @@ int io_loop_run(struct io_loop *loop)
 		                     arg3 == IORING_ENTER_GETEVENTS && arg4 == 0);
 		r = busy ? io_uring_submit_and_get_events(&loop->ring)
 		         : io_uring_submit_and_wait(&loop->ring, 1);
-		if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
+		loop->turn_ns = 0;
+		if (r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY)
+			r = dispatch(loop);
+		if (r < 0) {
 			set_phase(loop, IO_FINISHED);
 			return r;
 		}
-		loop->turn_ns = 0;
-		dispatch(loop);
 		deliver_mail(loop);
 	}
 }

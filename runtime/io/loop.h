@@ -15,6 +15,7 @@
 
 struct io_loop;
 struct io_client;
+struct io_breach;
 
 /* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any
  * may be NULL. */
@@ -69,6 +70,8 @@ struct io_loop {
 	uint32_t setup_flags; /* what the kernel granted */
 	bool takes_descriptors, skip_success, linger_armed, linger_over, drain_over;
 	int wake_fd, ring_fd_number, control_fd;
+	void (*breach)(void *context, const struct io_breach *breach);
+	void *breach_context;
 	uint32_t wake_file;
 	struct io_op wake_op, linger_op, drain_op, irq_op, cancel_op;
 	struct __kernel_timespec linger_time, drain_time;
@@ -79,6 +82,11 @@ struct io_loop_config {
 	int wake_fd_number; /* put the wake eventfd and the ring at these numbers; -1: anywhere */
 	int ring_fd_number;
 	int control_fd; /* eventfd (borrowed), signalled when the loop has parked or ended, or -1 */
+	/* Called on the loop's thread for a submission that the restrictions refused, which is a sign
+	 * of a thread in other hands (io/restriction.h); should it return, or be NULL, the loop ends
+	 * with -EPERM. */
+	void (*breach)(void *context, const struct io_breach *breach);
+	void *context;
 };
 
 /* ---- build: one thread; -errno on failure; may allocate. Order: init, add and reserve, build. */
@@ -99,8 +107,10 @@ void io_loop_takes_descriptors(struct io_loop *loop);
 int io_loop_build(struct io_loop *loop);
 
 /* ---- the loop's thread. */
-/* Enables the ring and binds it to the calling thread. Before that thread's seccomp filter. */
-int io_loop_enable(struct io_loop *loop);
+/* Enables the ring, binds it to the calling thread, and tries its restrictions. Before that thread's
+ * seccomp filter. -EBADMSG: the ring does what it was restricted from, and *ret_what (constant) says
+ * what. */
+int io_loop_enable(struct io_loop *loop, const char **ret_what);
 /* Runs until a stop has been carried out: 0, or -errno when the ring failed. */
 int io_loop_run(struct io_loop *loop);
 

@@ -68,14 +68,6 @@ bool io_cancel(struct io_loop *loop, struct io_op *target);
 /* Adds 1 to an eventfd (an irqfd) of the fixed-file table; fire and forget. */
 void io_interrupt(struct io_loop *loop, uint32_t file);
 
-/* The opcodes the ring is restricted to, each with its reason; for the sandbox's document. */
-struct io_opcode {
-	uint8_t opcode;
-	const char *name;
-	const char *reason;
-};
-const struct io_opcode *io_loop_opcodes(size_t *ret_count);
-
 /* CLOCK_MONOTONIC in nanoseconds, read once a turn: when something was first done in it. */
 uint64_t io_turn_ns(struct io_loop *loop);
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "io/restriction.h"
+#include "sandbox/death.h"
 #include "sandbox/fd_layout.h"
 #include "shim/event.h"
 #include "shim/shim.h"
@@ -67,6 +69,13 @@ static int failed(struct shim *shim, int r, const char *field, const char *what)
 	                    what, strerror(-r));
 }
 
+static void on_breach(void *context, const struct io_breach *breach)
+{
+	(void)context;
+	sandbox_death_by_ring(&(struct sandbox_ring_breach){
+		.opcode = breach->opcode, .name = breach->name, .what = breach->what });
+}
+
 int devices_build(struct shim *shim)
 {
 	struct shim_devices *devices = &shim->devices;
@@ -82,6 +91,7 @@ int devices_build(struct shim *shim)
 		.wake_fd_number = IO_WAKE_FD_BASE,
 		.ring_fd_number = IO_RING_FD_BASE,
 		.control_fd = shim->wake_fd,
+		.breach = on_breach,
 	};
 	int r;
 
@@ -106,8 +116,13 @@ int devices_build(struct shim *shim)
 
 int devices_enable(struct shim *shim)
 {
-	int r = io_loop_enable(&shim->devices.loop);
+	const char *what = NULL;
+	int r = io_loop_enable(&shim->devices.loop, &what);
 
+	if (what)
+		return problems_add(&shim->devices.io_problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "read back: the I/O ring allows %s that it was restricted "
+		                    "from", what);
 	if (r < 0)
 		return problems_add(&shim->devices.io_problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
 		                    "cannot enable the I/O ring: %s", strerror(-r));

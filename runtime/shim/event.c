@@ -202,6 +202,12 @@ int event_sealed(struct event_writer *w, const struct event_sealed *sealed)
 	SET(&body, landlock_abi, sealed->landlock_abi);
 	body.namespaces = (char **)(uintptr_t)sealed->namespaces;
 	body.n_namespaces = sealed->namespaces_count;
+	body.namespace_inodes = (uint64_t *)(uintptr_t)sealed->namespace_inodes;
+	body.n_namespace_inodes = sealed->namespace_inodes ? sealed->namespaces_count : 0;
+	SET(&body, rings_restricted, sealed->rings_restricted);
+	SET(&body, securebits_locked, sealed->securebits_locked);
+	SET(&body, memory_deny_write_execute, sealed->memory_deny_write_execute);
+	SET(&body, launcher_death_told, sealed->launcher_death_told);
 	body.roles = list;
 	body.n_roles = sealed->roles_count;
 	body.policy_sha256 = TEXT(sealed->policy_sha256);
@@ -438,10 +444,16 @@ static void fill_death(Axvm__V1__DeathRecord *to, const struct event_death *from
 	axvm__v1__death_record__init(to);
 	to->role = TEXT(from->role);
 	SET(to, thread_id, from->thread_id);
+	to->policy_sha256 = TEXT(from->policy_sha256);
+	if (from->ring_refusal) {
+		SET(to, ring_opcode, from->ring_opcode);
+		to->ring_opcode_name = TEXT(from->ring_opcode_name);
+		to->ring_refusal = TEXT(from->ring_refusal);
+		return;
+	}
 	SET(to, syscall_number, from->syscall_number);
 	to->syscall_name = TEXT(from->syscall_name);
 	SET(to, instruction_pointer, from->instruction_pointer);
-	to->policy_sha256 = TEXT(from->policy_sha256);
 }
 
 int event_terminal(struct event_writer *w, const struct event_terminal *terminal, int *ret_status)

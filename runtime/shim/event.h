@@ -46,6 +46,9 @@ struct event_sealed {
 	const char *policy_sha256;
 	const char *const *namespaces, *const *not_available;
 	size_t namespaces_count, not_available_count;
+	bool securebits_locked, memory_deny_write_execute, launcher_death_told;
+	uint32_t rings_restricted;
+	const uint64_t *namespace_inodes; /* as many as namespaces */
 	const struct event_sealed_role *roles;
 	size_t roles_count;
 	const uint32_t *fds;
@@ -110,6 +113,9 @@ struct event_death {
 	const char *role, *syscall_name, *policy_sha256;
 	int32_t thread_id, syscall_number;
 	uint64_t instruction_pointer;
+	const char *ring_refusal; /* not NULL: a submission, and no system call */
+	uint32_t ring_opcode;
+	const char *ring_opcode_name;
 };
 
 struct event_terminal {

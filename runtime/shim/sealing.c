@@ -120,7 +120,12 @@ static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
 		.capabilities_empty = true,
 		.landlock_abi = sandbox->landlock_abi,
 		.policy_sha256 = sandbox_policies_digest_hex,
+		.rings_restricted = threads[SANDBOX_ROLE_IO], /* or devices_enable() had failed */
+		.securebits_locked = sandbox->privileged || sandbox->namespaced,
+		.memory_deny_write_execute = sandbox->writes_refused_exec,
+		.launcher_death_told = sandbox->config.stop_with_launcher,
 		.namespaces = seen->namespaces,
+		.namespace_inodes = seen->namespace_inodes,
 		.namespaces_count = seen->namespaces_count,
 		.not_available = sandbox->not_available,
 		.not_available_count = sandbox->not_available_count,

@@ -46,6 +46,9 @@ static struct event_death describe_death(const struct sandbox_death *death)
 		.syscall_number = death->nr,
 		.syscall_name = sandbox_syscall_name(death->nr),
 		.instruction_pointer = death->instruction_pointer,
+		.ring_refusal = death->ring.what,
+		.ring_opcode = death->ring.opcode,
+		.ring_opcode_name = death->ring.name,
 		.policy_sha256 = sandbox_policies_digest_hex,
 	};
 }

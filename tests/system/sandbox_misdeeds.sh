@@ -4,8 +4,8 @@
 #
 # usage: sandbox_misdeeds.sh BUILD [MATCH]     from the project's root
 #
-# A call that a policy denies: status 77, and a terminal event, the last one, that names role and call.
-# A call through another table: death by SIGSYS. A forbidden use of the ring: refused by the ring.
+# A call that a policy denies, a submission that the I/O ring is restricted from: status 77, and a terminal
+# event, the last one, that names role and call. A call through another table: death by SIGSYS.
 set -u -o pipefail
 export LC_ALL=C
 build=${1:?usage: sandbox_misdeeds.sh BUILD [MATCH]}
@@ -29,7 +29,8 @@ sed "s,build/,$build/," tests/specs/spin_io.txtpb |
 	protoc --encode=axvm.v1.ControlStream proto/axvm.proto >"$work/spec" || exit 1
 
 one() {
-	local misdeed=$1 expected=$2 role=${1%%:*} call=${1##*/} status events
+	local misdeed=$1 expected=$2 role=${1%%:*} call=${1##*/} kind=syscall_name status events
+	[[ $misdeed == io:ring-* ]] && kind=ring_opcode_name
 	# The shell's own message on a death by signal is not wanted.
 	(AXVM_MISDEED=$misdeed timeout -s KILL 10 "$shim" 3<"$work/spec" 4>"$work/events" \
 		</dev/null >/dev/null 2>"$work/errors"; exit $?) 2>/dev/null
@@ -40,7 +41,7 @@ one() {
 	if [ "$expected" = 77 ]; then
 		events=$(tac <<<"$events" | sed '/^events {/q')
 		for line in 'terminal {' 'outcome: RUNTIME_FAILED' 'code: SANDBOX_VIOLATION' \
-			"role: \"$role\"" "syscall_name: \"$call\"" 'policy_sha256: "'; do
+			"role: \"$role\"" "$kind: \"$call\"" 'policy_sha256: "'; do
 			grep -qF "$line" <<<"$events" || fail "$misdeed" "the last event lacks: $line"
 		done
 	elif grep -q 'terminal {' <<<"$events"; then

@@ -78,6 +78,10 @@ fds() { # of the thread of that name
 	done
 }
 
+sealed() { # FIELD of the Sealed event
+	decode | sed -n "/^  sealed {/,/^  }/s/^    $1: //p"
+}
+
 look() { # UID GID GROUPS
 	local ns none=0000000000000000
 	check "capabilities" "$(for s in CapInh CapPrm CapEff CapBnd CapAmb; do values $s; done)" \
@@ -92,6 +96,12 @@ look() { # UID GID GROUPS
 		check "namespace $ns" "$(for t in /proc/"$pid"/task/*/ns/$ns; do
 			[ "$(readlink "$t")" != "$(readlink /proc/self/ns/$ns)" ] || echo ours; done)" ""
 	done
+	check "namespaces as the event says" "$(sealed namespace_inodes)" "$(sealed namespaces | tr -d '"' |
+		while read -r ns; do stat -Lc %i "/proc/$pid/ns/$ns"; done)"
+	check "rings tried" "$(sealed rings_restricted)" 1
+	check "securebits" "$(sealed securebits_locked)" true
+	check "writable or executable" "$(sealed memory_deny_write_execute)" true
+	check "launcher's death" "$(sealed launcher_death_told)" false
 	check "root" "$(ls -A "/proc/$pid/root/")" ""
 	check "working directory" "$(readlink "/proc/$pid/cwd")" "/"
 	check "mounts" "$(wc -l <"/proc/$pid/mountinfo")" 1

@@ -55,8 +55,9 @@ void machine_init(struct test_machine *m)
 static void *run(void *context)
 {
 	struct test_machine *m = context;
+	const char *what = NULL;
 
-	m->result = io_loop_enable(&m->loop);
+	m->result = io_loop_enable(&m->loop, &what);
 	if (m->result == 0)
 		m->result = io_loop_run(&m->loop);
 	return NULL;

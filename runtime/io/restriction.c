@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* The restrictions of a loop's ring: io_uring operations pass by seccomp, so this is the part of the
+ * sandbox's policy that the kernel holds each submission against.
+ *
+ * A refused submission completes with -EACCES and its thread goes on: that is all the kernel does.
+ * Our code prepares none that is refused, so whoever did was not our code: a thread that a guest has
+ * taken over, or one that wrote into the ring's memory. The loop takes it as that and ends the
+ * process (io_loop_config.breach). A file may answer -EACCES too (a security module that changes its
+ * mind); the submission itself tells the two apart, for it still lies in the ring: only submissions
+ * that are prepared after this turn's completions are looked at can take its place.
+ *
+ * io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
+#include "io/restriction.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define FLAGS_ALLOWED (IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS)
+
+#define OPCODE(op_, reason_) { .opcode = IORING_OP_##op_, .name = #op_, .reason = (reason_) }
+
+static const struct io_opcode opcodes[] = {
+	OPCODE(READ, "console input, small device reads"),
+	OPCODE(WRITE, "console output, interrupts (irqfd)"),
+	OPCODE(READV, "disk and net reads into guest memory"),
+	OPCODE(WRITEV, "disk and net writes from guest memory"),
+	OPCODE(READ_FIXED, "the same, within registered guest memory"),
+	OPCODE(WRITE_FIXED, "the same, within registered guest memory"),
+	OPCODE(FSYNC, "disk flush"),
+	OPCODE(FALLOCATE, "disk discard and write zeroes"),
+	OPCODE(POLL_ADD, "doorbells, wake-up, TAP and pipe readiness"),
+	OPCODE(TIMEOUT, "rate limits, bounded shutdown"),
+	OPCODE(MADVISE, "memory that the guest gave up goes back to the host"),
+	OPCODE(RECVMSG, "vsock: connections handed over by the orchestrator"),
+	OPCODE(SHUTDOWN, "vsock: one direction of a connection ends"),
+	OPCODE(CLOSE, "vsock: a connection ends; never a registered file"),
+	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
+};
+
+/* Those that are forbidden, for the death record: as many as the headers know. */
+static const char forbidden_names[][20] = {
+#define NAME(op_) [IORING_OP_##op_] = #op_
+	NAME(NOP), NAME(POLL_REMOVE), NAME(SYNC_FILE_RANGE), NAME(SENDMSG), NAME(TIMEOUT_REMOVE),
+	NAME(ACCEPT), NAME(LINK_TIMEOUT), NAME(CONNECT), NAME(OPENAT), NAME(FILES_UPDATE),
+	NAME(STATX), NAME(FADVISE), NAME(SEND), NAME(RECV), NAME(OPENAT2), NAME(EPOLL_CTL),
+	NAME(SPLICE), NAME(PROVIDE_BUFFERS), NAME(REMOVE_BUFFERS), NAME(TEE), NAME(RENAMEAT),
+	NAME(UNLINKAT), NAME(MKDIRAT), NAME(SYMLINKAT), NAME(LINKAT), NAME(MSG_RING),
+	NAME(FSETXATTR), NAME(SETXATTR), NAME(FGETXATTR), NAME(GETXATTR), NAME(SOCKET),
+	NAME(URING_CMD), NAME(SEND_ZC),
+#undef NAME
+};
+
+const struct io_opcode *io_loop_opcodes(size_t *ret_count)
+{
+	*ret_count = ARRAY_SIZE(opcodes);
+	return opcodes;
+}
+
+/* The shared liburing 2.3 does not export the uses of io_uring_register(2) made here. */
+static int ring_register(const struct io_loop *loop, unsigned what, void *argument, unsigned count)
+{
+	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
+
+	return r < 0 ? -errno : 0;
+}
+
+int io_restrict(struct io_loop *loop)
+{
+	struct io_uring_restriction rules[ARRAY_SIZE(opcodes) + 2];
+	size_t n = 0;
+
+	memset(rules, 0, sizeof(rules));
+	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		rules[n].opcode = IORING_RESTRICTION_SQE_OP;
+		rules[n++].sqe_op = opcodes[i].opcode;
+	}
+	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	rules[n++].sqe_flags = FLAGS_ALLOWED;
+	if (!loop->takes_descriptors) {
+		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
+	}
+	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
+}
+
+static const struct io_opcode *allowed(uint8_t opcode)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++)
+		if (opcodes[i].opcode == opcode)
+			return &opcodes[i];
+	return NULL;
+}
+
+/* What the restrictions have against a submission, or NULL. */
+static const char *wrong_with(const struct io_loop *loop, const struct io_uring_sqe *sqe)
+{
+	if (!allowed(sqe->opcode))
+		return "a forbidden opcode";
+	if (!loop->takes_descriptors && !(sqe->flags & IOSQE_FIXED_FILE))
+		return "a file that is not registered";
+	if (sqe->flags & ~FLAGS_ALLOWED)
+		return "a forbidden flag";
+	return NULL;
+}
+
+/* ------------------------------------------------------------------------------------- trying */
+
+/* Each would do no harm if it were carried out, and ends at once. */
+static const struct attempt {
+	uint8_t opcode, flags;
+	const char *what;
+} attempts[] = {
+	{ IORING_OP_NOP, IOSQE_FIXED_FILE, "an opcode" },
+	{ IORING_OP_READ, 0, "a file that is not registered" },
+	{ IORING_OP_READ, IOSQE_FIXED_FILE | IOSQE_IO_DRAIN, "a flag" },
+};
+
+/* 0 when the ring refuses, -EBADMSG when it does not. */
+static int try(struct io_loop *loop, const struct attempt *attempt)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop->ring);
+	struct io_uring_cqe *cqe = NULL;
+	uint64_t count = 0;
+	int r;
+
+	if (!sqe)
+		return -EBUSY;
+	/* What is read is an eventfd; only RWF_NOWAIT keeps io_uring from waiting for it. */
+	io_uring_prep_rw(attempt->opcode, sqe,
+	                 attempt->flags & IOSQE_FIXED_FILE ? (int)loop->wake_file : loop->wake_fd,
+	                 &count, sizeof(count), 0);
+	io_uring_sqe_set_flags(sqe, attempt->flags);
+	if (attempt->opcode == IORING_OP_READ)
+		sqe->rw_flags = RWF_NOWAIT;
+	r = io_uring_submit_and_wait(&loop->ring, 1);
+	if (r < 0)
+		return r;
+	r = io_uring_peek_cqe(&loop->ring, &cqe);
+	if (r < 0)
+		return r;
+	r = cqe->res == -EACCES ? 0 : -EBADMSG;
+	io_uring_cqe_seen(&loop->ring, cqe);
+	return r;
+}
+
+int io_restriction_enable(struct io_loop *loop, const char **ret_what)
+{
+	int r = ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(attempts) && r == 0; i++) {
+		if (loop->takes_descriptors && attempts[i].flags == 0)
+			continue; /* what it may reach is bounded by its table of descriptors */
+		r = try(loop, &attempts[i]);
+		if (r == -EBADMSG)
+			*ret_what = attempts[i].what;
+	}
+	if (r == 0 && ring_register(loop, IORING_UNREGISTER_EVENTFD, NULL, 0) != -EACCES) {
+		*ret_what = "a registration";
+		return -EBADMSG;
+	}
+	return r;
+}
+
+/* ------------------------------------------------------------------------------------- a breach */
+
+bool io_restriction_breach(const struct io_loop *loop, const struct io_uring_cqe *cqe,
+                           struct io_breach *ret_breach)
+{
+	const struct io_uring_sq *sq = &loop->ring.sq;
+
+	if (cqe->res != -EACCES)
+		return false;
+	for (unsigned i = 0; i < sq->ring_entries; i++) {
+		const struct io_uring_sqe *sqe = &sq->sqes[i];
+		const char *what = wrong_with(loop, sqe);
+		const struct io_opcode *known = allowed(sqe->opcode);
+		const char *name = known ? known->name : "";
+
+		if (sqe->user_data != cqe->user_data || !what)
+			continue;
+		if (!known && sqe->opcode < ARRAY_SIZE(forbidden_names))
+			name = forbidden_names[sqe->opcode];
+		*ret_breach = (struct io_breach){
+			.opcode = sqe->opcode,
+			.name = *name ? name : NULL,
+			.what = what,
+		};
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* What a loop's ring may be used for: installed, tried, and told when something else was asked. */
+#ifndef AXVM_IO_RESTRICTION_H
+#define AXVM_IO_RESTRICTION_H
+
+#include "io/loop.h"
+
+/* The opcodes the ring is restricted to, each with its reason. */
+struct io_opcode {
+	uint8_t opcode;
+	const char *name; /* without IORING_OP_ */
+	const char *reason;
+};
+
+const struct io_opcode *io_loop_opcodes(size_t *ret_count);
+
+/* Installs the restrictions of a ring that is disabled still. 0 or -errno. */
+int io_restrict(struct io_loop *loop);
+
+/* Enables the ring, then tries what is forbidden: an opcode, a file that is not registered, a flag,
+ * a registration. -EBADMSG when the kernel carries one out; *ret_what is then a constant that says
+ * which. The loop's thread, before anything else is submitted. */
+int io_restriction_enable(struct io_loop *loop, const char **ret_what);
+
+/* A submission that the restrictions refused. `what` says what was wrong with it; both constant. */
+struct io_breach {
+	uint8_t opcode;
+	const char *name; /* of the opcode; NULL: newer than the headers */
+	const char *what;
+};
+
+/* Whether a completion is the restrictions' refusal and not a file's: true when the submission of
+ * that user_data lies in the ring and is one that they forbid. */
+bool io_restriction_breach(const struct io_loop *loop, const struct io_uring_cqe *cqe,
+                           struct io_breach *ret_breach);
+
+#endif
