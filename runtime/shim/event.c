@@ -219,16 +219,33 @@ int event_sealed(struct event_writer *w, const struct event_sealed *sealed)
 	return event_writer_put(w, &event);
 }
 
+static void fill_threads(Axvm__V1__ThreadRecord *to, Axvm__V1__ThreadRecord **list,
+                         const struct thread_record *from, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		axvm__v1__thread_record__init(&to[i]);
+		to[i].name = TEXT(from[i].name);
+		SET(&to[i], host_cpu, from[i].host_cpu);
+		SET(&to[i], host_node, from[i].host_node);
+		SET(&to[i], started_ns, from[i].started_ns);
+		SET(&to[i], staffed_ns, from[i].staffed_ns);
+		SET(&to[i], sealing_ns, from[i].sealing_ns);
+		list[i] = &to[i];
+	}
+}
+
 int event_running(struct event_writer *w, const struct event_running *running)
 {
 	Axvm__V1__Event event = EVENT(RUNNING);
 	Axvm__V1__Running body = AXVM__V1__RUNNING__INIT;
 	Axvm__V1__Requirement waived[EVENT_REQUIREMENTS_MAX], *waived_list[EVENT_REQUIREMENTS_MAX];
 	Axvm__V1__VcpuPlacement vcpus[EVENT_VCPUS_MAX], *vcpu_list[EVENT_VCPUS_MAX];
+	Axvm__V1__ThreadRecord threads[EVENT_THREADS_MAX], *thread_list[EVENT_THREADS_MAX];
 
 	if (running->waived_count > EVENT_REQUIREMENTS_MAX ||
-	    running->vcpus_count > EVENT_VCPUS_MAX)
+	    running->vcpus_count > EVENT_VCPUS_MAX || running->threads_count > EVENT_THREADS_MAX)
 		return -E2BIG;
+	fill_threads(threads, thread_list, running->threads, running->threads_count);
 	fill_requirements(waived, waived_list, running->waived, running->waived_count);
 	for (size_t i = 0; i < running->vcpus_count; i++) {
 		axvm__v1__vcpu_placement__init(&vcpus[i]);
@@ -244,6 +261,8 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	body.n_waived = running->waived_count;
 	body.vcpus = vcpu_list;
 	body.n_vcpus = running->vcpus_count;
+	body.threads = thread_list;
+	body.n_threads = running->threads_count;
 	body.machine_sha256 = TEXT(running->machine_sha256);
 	body.kernel_sha256 = TEXT(running->kernel_sha256);
 	body.version = TEXT(running->version);

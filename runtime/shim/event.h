@@ -10,12 +10,14 @@
 #include "shim/event_writer.h"
 #include "shim/outcome.h"
 #include "shim/stage.h"
+#include "shim/thread_record.h"
 
 #define EVENT_REQUIREMENTS_MAX 64
 #define EVENT_NODES_MAX 8
 #define EVENT_NAMES_MAX 32
 #define EVENT_FDS_MAX 1024
 #define EVENT_VCPUS_MAX 255
+#define EVENT_THREADS_MAX (EVENT_VCPUS_MAX + 8)
 #define EVENT_CODE_MAX 16
 #define EVENT_COUNTERS_MAX 1024
 #define EVENT_HISTOGRAMS_MAX 40
@@ -66,6 +68,8 @@ struct event_running {
 	size_t waived_count;
 	const struct event_vcpu_placement *vcpus;
 	size_t vcpus_count;
+	const struct thread_record *threads;
+	size_t threads_count;
 };
 
 struct event_counter {

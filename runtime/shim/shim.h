@@ -77,6 +77,7 @@ struct shim {
 	struct boot_entry entry;
 	struct gate gate;
 	uint32_t threads; /* started, that is expected at the gate */
+	struct thread_record records[EVENT_THREADS_MAX]; /* of those, in the order of their start */
 
 	enum stage stage; /* the one in progress */
 	uint64_t stage_ns[STAGES_COUNT];

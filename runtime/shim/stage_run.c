@@ -28,6 +28,8 @@ static void announce(struct shim *shim)
 		.waived = waived,
 		.vcpus = vcpus,
 		.vcpus_count = shim->machine.vcpu_count,
+		.threads = shim->records,
+		.threads_count = shim->threads,
 	};
 
 	for (size_t i = 0; i < shim->verdict.count; i++) {

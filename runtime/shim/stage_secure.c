@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "sandbox/confine.h"
@@ -108,12 +107,13 @@ static void *vcpu_main(void *argument)
 {
 	struct vcpu *vcpu = argument;
 	struct shim *shim = CONTAINER_OF(vcpu->machine, struct shim, machine);
+	struct thread_record *record = &shim->records[vcpu->index];
 	struct vcpu_entry entry = entry_of(shim, vcpu->index);
 	char name[16];
 	int r;
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	prctl(PR_SET_NAME, name, 0, 0, 0);
+	thread_record_start(record, name);
 	atomic_store(&vcpu->tid, gettid());
 	/* What KVM allocates for this vCPU is to lie where the vCPU runs. */
 	if (vcpu->host_node >= 0)
@@ -121,7 +121,9 @@ static void *vcpu_main(void *argument)
 	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->topology);
 	if (r == 0)
 		r = open_counters(vcpu);
+	thread_record_staffed(record);
 	gate_arrive(&shim->gate, GATE_SEAL);
+	thread_record_sealing(record);
 	vcpu->shared_fd = vcpu->fd;
 	if (r == 0)
 		r = seal_thread(shim, SANDBOX_ROLE_VCPU, vcpu->fd, &vcpu->problems);
@@ -137,10 +139,13 @@ static void *vcpu_main(void *argument)
 static void *io_main(void *argument)
 {
 	struct shim *shim = argument;
+	struct thread_record *record = &shim->records[shim->machine.vcpu_count];
 	int r;
 
-	prctl(PR_SET_NAME, "io0", 0, 0, 0);
+	thread_record_start(record, "io0");
+	thread_record_staffed(record);
 	gate_arrive(&shim->gate, GATE_SEAL);
+	thread_record_sealing(record);
 	r = devices_enable(shim);
 	if (r == 0)
 		r = seal_thread(shim, SANDBOX_ROLE_IO, -1, &shim->devices.io_problems);

@@ -85,6 +85,7 @@ static void emit_one_of_each(void)
 	static const struct event_sealed_role roles[] = { { "vcpu", 2, 40 } };
 	static const uint32_t fds[] = { 0, 3, 4 };
 	static const struct event_vcpu_placement vcpus[] = { { 0, 0, 4, 1 }, { 1, 2, 5, 1 } };
+	static const struct thread_record thread = { "io0", 101, 102, 103, 11, 1 };
 	static const struct event_counter counters[] = { { "vcpu.0.exits", 77 } };
 	static const uint64_t bounds[] = { 1024, 2048 };
 	static const struct event_histogram histograms[] = {
@@ -119,7 +120,9 @@ static void emit_one_of_each(void)
 	                                                             .waived = rows,
 	                                                             .waived_count = 1,
 	                                                             .vcpus = vcpus,
-	                                                             .vcpus_count = 2 }),
+	                                                             .vcpus_count = 2,
+	                                                             .threads = &thread,
+	                                                             .threads_count = 1 }),
 	             0);
 	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
 	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken"), 0);
@@ -166,6 +169,10 @@ Test(event, protoc_reads_every_body)
 		"code: COMMAND_WRONG_STATE",
 		"severity: ERROR",
 		"retryable: true",
+		"name: \"io0\"",
+		"started_ns: 101",
+		"sealing_ns: 103",
+		"host_cpu: 11",
 		"name: \"vcpu.0.exits\"",
 		"value: 77",
 		"name: \"disk.root.latency_ns\"",

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm timeline`: the stages of a launch as a picture.
+/* `axvm timeline`: the stages and threads of a launch as a picture.
  *
  * A stage_completed event comes at the end of its stage and says how long it took, so its bar is
- * [monotonic_ns - duration_ns, monotonic_ns]. Other events are marks on the same axis. RUN and
+ * [monotonic_ns - duration_ns, monotonic_ns]. A thread's bar is from its start until it is ready (a
+ * vCPU's thread creates its vCPU in that time), its mark where it takes its filter; beside it stands
+ * where it ran. Other events are marks on the same axis. RUN and
  * ACCOUNT are left out of the axis: they are the guest's time, and would press the launch into a
  * hair. The SVG uses nothing from outside itself. */
 #include <errno.h>
@@ -14,7 +16,7 @@
 #include "launch/cli/event_text.h"
 #include "launch/cli/verb.h"
 
-#define ROWS_MAX 64
+#define ROWS_MAX 320
 #define LABEL_MAX 96
 #define WIDTH 960
 #define LEFT 150
@@ -27,7 +29,8 @@ struct row {
 	char label[LABEL_MAX];
 	char detail[LABEL_MAX];
 	uint64_t start_ns, end_ns;
-	bool mark;
+	uint64_t mark_ns; /* 0: none */
+	enum { ROW_STAGE, ROW_THREAD, ROW_EVENT } kind;
 };
 
 struct timeline {
@@ -36,7 +39,6 @@ struct timeline {
 	struct row rows[ROWS_MAX];
 	size_t count;
 	uint64_t first_ns, last_ns;
-	char vcpus[256];
 	bool launched;
 };
 
@@ -78,15 +80,24 @@ static void add_stage(struct timeline *timeline, const Axvm__V1__Event *event)
 	format_ns(took, row->detail, sizeof(row->detail));
 }
 
-static void add_vcpus(struct timeline *timeline, const Axvm__V1__Running *running)
+static void add_threads(struct timeline *timeline, const Axvm__V1__Running *running)
 {
-	for (size_t i = 0; i < running->n_vcpus; i++) {
-		const Axvm__V1__VcpuPlacement *vcpu = running->vcpus[i];
-		size_t used = strlen(timeline->vcpus);
+	for (size_t i = 0; i < running->n_threads; i++) {
+		const Axvm__V1__ThreadRecord *thread = running->threads[i];
+		uint64_t ready_ns = MAX(thread->staffed_ns, thread->started_ns);
+		struct row *row;
 
-		snprintf(timeline->vcpus + used, sizeof(timeline->vcpus) - used,
-		         "%svCPU %u on CPU %u, node %u", i ? "; " : "", vcpu->index, vcpu->host_cpu,
-		         vcpu->host_node);
+		if (thread->started_ns == 0)
+			continue;
+		row = add_row(timeline, thread->started_ns, ready_ns);
+		if (!row)
+			return;
+		row->kind = ROW_THREAD;
+		row->mark_ns = MAX(thread->sealing_ns, ready_ns);
+		timeline->last_ns = MAX(timeline->last_ns, row->mark_ns);
+		snprintf(row->label, sizeof(row->label), "%s", thread->name ? thread->name : "?");
+		snprintf(row->detail, sizeof(row->detail), "CPU %u, node %u", thread->host_cpu,
+		         thread->host_node);
 	}
 }
 
@@ -106,12 +117,13 @@ static void take(struct timeline *timeline, const Axvm__V1__Event *event)
 		return;
 	row = add_row(timeline, event->monotonic_ns, event->monotonic_ns);
 	if (row) {
-		row->mark = true;
+		row->kind = ROW_EVENT;
+		row->mark_ns = event->monotonic_ns;
 		snprintf(row->label, sizeof(row->label), "%s", kind);
 	}
 	if (event->body_case == AXVM__V1__EVENT__BODY_RUNNING) {
 		timeline->launched = true;
-		add_vcpus(timeline, event->running);
+		add_threads(timeline, event->running);
 	}
 }
 
@@ -161,19 +173,22 @@ static void draw_row(FILE *out, const struct timeline *timeline, size_t i)
 {
 	const struct row *row = &timeline->rows[i];
 	double from = x_of(timeline, row->start_ns), to = x_of(timeline, row->end_ns);
+	double mark = x_of(timeline, MAX(row->mark_ns, row->end_ns));
 	int y = TOP + (int)i * ROW_HEIGHT;
 
 	fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LEFT - 10, y + 14);
 	text(out, row->label);
 	fputs("</text>\n", out);
-	if (row->mark) {
-		fprintf(out, "<path class=\"m\" d=\"M%.1f %d l5 6 l-5 6 l-5 -6 z\"/>\n", to, y + 4);
-		return;
-	}
-	fprintf(out, "<rect class=\"b\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"14\" rx=\"2\"/>\n",
-	        from, y + 3, MAX(to - from, 1.0));
-	fprintf(out, "<text class=\"t\" x=\"%.1f\" y=\"%d\">%s</text>\n", to + 6, y + 14,
-	        row->detail);
+	if (row->kind != ROW_EVENT)
+		fprintf(out,
+		        "<rect class=\"%c\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"14\" "
+		        "rx=\"2\"/>\n",
+		        row->kind == ROW_STAGE ? 'b' : 'p', from, y + 3, MAX(to - from, 1.0));
+	if (row->mark_ns)
+		fprintf(out, "<path class=\"m\" d=\"M%.1f %d l5 6 l-5 6 l-5 -6 z\"/>\n", mark,
+		        y + 4);
+	fprintf(out, "<text class=\"t\" x=\"%.1f\" y=\"%d\">%s</text>\n",
+	        mark + (row->mark_ns ? 9 : 6), y + 14, row->detail);
 }
 
 static void draw(FILE *out, const struct timeline *timeline)
@@ -185,7 +200,7 @@ static void draw(FILE *out, const struct timeline *timeline)
 	        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
 	        "height=\"%d\">\n"
 	        "<style>text{font:13px sans-serif;fill:#222}.t{font-size:11px;fill:#666}"
-	        ".h{font-size:16px;font-weight:bold}.g{stroke:#ddd}.b{fill:#3b76b0}"
+	        ".h{font-size:16px;font-weight:bold}.g{stroke:#ddd}.b{fill:#3b76b0}.p{fill:#5b9a68}"
 	        ".m{fill:#c2571a}</style>\n"
 	        "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
 	        "<text class=\"h\" x=\"16\" y=\"26\">Launch of ",
@@ -196,9 +211,10 @@ static void draw(FILE *out, const struct timeline *timeline)
 	draw_grid(out, timeline, height);
 	for (size_t i = 0; i < timeline->count; i++)
 		draw_row(out, timeline, i);
-	fprintf(out, "<text class=\"t\" x=\"16\" y=\"%d\">", height - 14);
-	text(out, timeline->vcpus);
-	fputs("</text>\n</svg>\n", out);
+	fprintf(out,
+	        "<text class=\"t\" x=\"16\" y=\"%d\">blue: stages, on the control thread; green: threads "
+	        "until they are ready; marks: a thread takes its filter, or an event</text>\n</svg>\n",
+	        height - 14);
 }
 
 static int read_events(struct timeline *timeline, int fd)

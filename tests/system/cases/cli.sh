@@ -258,6 +258,9 @@ test_cli_timeline() {
 		bars = [r for r in root.iter(space + "rect") if r.get("class") == "b"]
 		stages = ["ARRIVE", "LEARN", "ADMIT", "ACQUIRE", "BUILD", "CONFINE", "STAFF", "SEAL"]
 		assert all(s in texts for s in stages) and len(bars) == len(stages), (texts, len(bars))
+		threads = [r for r in root.iter(space + "rect") if r.get("class") == "p"]
+		assert "vcpu0" in texts and len(threads) == 1, texts
+		assert any(t and t.startswith("CPU ") and ", node " in t for t in texts), texts
 	END
 }
 
