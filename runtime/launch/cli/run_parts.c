@@ -330,7 +330,13 @@ int run_launch(struct run *run)
 	int r;
 
 	launch.shim = find_shim(run, path);
+	/* Who may have a process namespace for the VM gives it one. */
+	launch.flags = AXVM_NEW_PID_NAMESPACE;
 	r = axvm_spawn(&launch, &run->vm, &error);
+	if (r == -EPERM) {
+		launch.flags = 0;
+		r = axvm_spawn(&launch, &run->vm, &error);
+	}
 	if (r < 0) {
 		fprintf(stderr, "axvm run: %s%s\n", error.text,
 		        r == -ENOENT ? " (--shim FILE or AXVM_SHIM say where it is)" : "");

@@ -51,6 +51,16 @@ test_cli_run() {
 	[ ! -s "$CASE/err" ] || fail "--quiet said something: $(cat "$CASE/err")"
 }
 
+# As root the shim is alone in a process namespace; it says so itself.
+test_cli_run_in_a_process_namespace() {
+	need_kvm
+	need_root
+	unshare -p true 2>/dev/null || skip "no process namespaces here"
+	axvm run tests/specs/longmode.txtpb --events "json:$CASE/events.json"
+	want_status 0
+	grep -q '"namespaces": \[.*"pid".*\]' "$CASE/events.json" || fail "no namespace of its own"
+}
+
 test_cli_run_binary_spec() {
 	need_kvm
 	spec < <(flat longmode)
@@ -443,33 +453,26 @@ test_cli_install_and_uninstall() {
 	rm -rf "$CASE/root"
 }
 
-# A program elsewhere, with the flags of pkg-config, against each library.
+# A program elsewhere, with the flags of pkg-config, against each library; each launches a VM.
 test_cli_install_links() {
 	local flags
+	need_kvm
 	installed
-	cat >"$CASE/user.c" <<-'END'
-		#include <axvm/axvm.h>
-		#include <stdio.h>
-		int main(void)
-		{
-			struct axvm_launch launch = { .shim = "/nonexistent" };
-			Axvm__V1__Boot boot = AXVM__V1__BOOT__INIT;
-			struct axvm_error error;
-			struct axvm_vm *vm;
-			boot.linux = NULL;
-			puts(axvm_version());
-			return axvm_spawn(&launch, &vm, &error) == -22 && !boot.linux ? 0 : 1;
-		}
-	END
+	cp tests/system/example.c "$CASE/example.c"
 	flags=$(PKG_CONFIG_PATH="$CASE/root/usr/lib/pkgconfig" \
 		pkg-config --define-variable=prefix="$CASE/root/usr" \
 		--define-variable=libdir="$CASE/root/usr/lib" --cflags --libs libaxvm) ||
 		fail "pkg-config"
-	gcc -o "$CASE/user" "$CASE/user.c" $flags || fail "it does not link to the shared library"
-	readelf -d "$CASE/user" | grep -q 'libaxvm.so.0' || fail "not the shared library"
-	LD_LIBRARY_PATH="$CASE/root/usr/lib" "$CASE/user" || fail "it does not run"
-	gcc -static -o "$CASE/user" "$CASE/user.c" $flags || fail "it does not link statically"
-	"$CASE/user" || fail "it does not run statically"
+	cd "$CASE" || fail "no folder"
+	gcc -std=gnu17 -Wall -Wextra -Werror -o example example.c $flags ||
+		fail "it does not link to the shared library"
+	readelf -d example | grep -q 'libaxvm.so.0' || fail "not the shared library"
+	readelf -V example | grep -q 'AXVM_0.1' || fail "no versioned symbol"
+	LD_LIBRARY_PATH="$CASE/root/usr/lib" ./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" ||
+		fail "it does not do its work"
+	gcc -std=gnu17 -static -o example example.c $flags || fail "it does not link statically"
+	./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" || fail "it does not do its work statically"
+	cd "$ROOT" || exit 1
 	rm -rf "$CASE/root"
 }
 
