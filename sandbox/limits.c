@@ -113,6 +113,8 @@ int sandbox_freeze_limits(uint32_t received, struct problems *problems)
 		  "new descriptors are allowed" },
 		{ RLIMIT_MEMLOCK, 0, "cannot rule out more locked memory",
 		  "more memory could be locked" },
+		{ RLIMIT_RTPRIO, 0, "cannot rule out realtime priorities",
+		  "a realtime priority could be taken" },
 	};
 	int r = set_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
 

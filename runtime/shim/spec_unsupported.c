@@ -7,8 +7,6 @@
 static const struct unsupported {
 	const char *path;
 } unsupported[] = {
-	{ "cpus.fifo_priority" },
-	{ "cpus.core_scheduling" },
 	{ "nets.vhost" },
 	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },

@@ -8,6 +8,7 @@
 #include "machine/kvm.h"
 #include "machine/layout.h"
 #include "machine/ram.h"
+#include "machine/schedule.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/fd_layout.h"
 #include "shim/command.h"
@@ -97,6 +98,17 @@ static void reserve_memory(struct shim *shim)
 		tell_placement(shim, &config);
 }
 
+/* While it is still allowed, and after the threads that populate memory have gone. */
+static void ask_scheduler(struct shim *shim)
+{
+	const struct spec_cpus *cpus = &shim->spec.cpus;
+
+	if (cpus->core_scheduling)
+		(void)schedule_own_cores(&shim->problems);
+	if (cpus->fifo_priority > 0)
+		(void)schedule_take_fifo(cpus->fifo_priority, &shim->problems);
+}
+
 /* Requires: a valid spec and an admitted host.
  * Does: join the cgroups, open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
  * Must not: stop at the first thing that is wrong: all reasons go into one refusal, what went wrong
@@ -115,6 +127,7 @@ int stage_acquire(struct shim *shim)
 	take_resources(shim, false);
 	devices_acquire_rng(shim);
 	reserve_memory(shim);
+	ask_scheduler(shim);
 	return shim->problems.count == 0 ? 0 : -EINVAL;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "machine/schedule.h"
 #include "sandbox/confine.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/uses.h"
@@ -220,6 +221,9 @@ int stage_staff(struct shim *shim)
 
 		r = start_thread(shim, vcpu_main, vcpu, vcpu->host_cpu, &vcpu->thread);
 	}
+	/* The vCPUs' threads have inherited it; nobody else is to. */
+	if (r == 0 && shim->spec.cpus.fifo_priority > 0)
+		r = schedule_leave_fifo(&shim->problems);
 	if (r == 0 && shim->devices.present)
 		r = start_thread(shim, io_main, shim, (int)shim->placement.nodes[0].io_cpu, &shim->devices.io_thread);
 	gate_await(&shim->gate, shim->threads);

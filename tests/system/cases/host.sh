@@ -172,3 +172,60 @@ test_environment_and_folder_do_not_matter() {
 	decode
 	want_status 32
 }
+
+# scheduling: policy, priority and name of each thread of the shim `pid`, one a line.
+scheduling() {
+	python3 - "$1" <<-'END'
+		import os, sys
+		for tid in sorted(map(int, os.listdir(f"/proc/{sys.argv[1]}/task"))):
+		    with open(f"/proc/{sys.argv[1]}/task/{tid}/comm") as name:
+		        print(os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority, name.read().strip())
+	END
+}
+
+# vCPU threads, and no other, run under it; the limit that could let others is gone. (KVM's own worker comes with
+# the first KVM_RUN since Linux 6.13, and inherits it; it sleeps but once an hour.)
+test_fifo_priority() {
+	local shim
+	need_kvm
+	need_root
+	need_python
+	flat idle -c 2 -C 'fifo_priority: 7' -b 'local_apic: true' >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb"
+	shim=$(pgrep -P "$pid" axvm-shim)
+	scheduling "$shim" >"$CASE/threads"
+	grep -E '^Max realtime' "/proc/$shim/limits" >>"$CASE/threads"
+	axvm ctl "$VM" stop
+	ended 36
+	[ "$(grep -c '^1 7 vcpu[01]$' "$CASE/threads")" = 2 ] || { cat "$CASE/threads"; fail "vCPUs are not under SCHED_FIFO 7"; }
+	[ "$(grep -c '^0 0 ' "$CASE/threads")" -ge 1 ] || { cat "$CASE/threads"; fail "others are"; }
+	grep -v ' kvm-' "$CASE/threads" | grep -q '^1 .* [^v][^ ]*$' && { cat "$CASE/threads"; fail "others are"; }
+	grep -qE '^Max realtime priority +0 +0 ' "$CASE/threads" || { cat "$CASE/threads"; fail "the limit is left"; }
+}
+
+test_fifo_priority_that_the_limit_does_not_allow() {
+	need_kvm
+	need_root
+	spec < <(flat 'fd: 5' -C 'fifo_priority: 7')
+	as_nobody
+	with_dev 'mount -t tmpfs none /dev && mknod -m 666 /dev/kvm c 10 232' 5<"$GUESTS/reset.bin"
+	want_error 69 HOST_LIMIT 'cpus.fifo_priority'
+	want 'message: ".*RLIMIT_RTPRIO is 0;.*"'
+}
+
+# Where the kernel cannot, or there is no SMT, the launch is refused with that reason; where it can, it runs.
+test_core_scheduling() {
+	local able
+	need_kvm
+	need_python
+	able=$(python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True)
+print(ctypes.get_errno() if c.prctl(62, 1, 0, 1, 0) else 0)')
+	spec < <(flat reset -C 'core_scheduling: true')
+	launch
+	case $able in
+	0) want_status 32 ;;
+	19) want_error 69 HOST_LIMIT 'cpus.core_scheduling' && want 'message: ".*has no SMT.*"' ;;
+	22) want_error 69 HOST_LIMIT 'cpus.core_scheduling' && want 'message: ".*CONFIG_SCHED_CORE.*"' ;;
+	*) want_error 69 HOST_LIMIT 'cpus.core_scheduling' ;;
+	esac
+}

@@ -138,8 +138,6 @@ test_spec_no_profile_of_that_name() {
 unsupported_rows() {
 	cat <<'EOF'
 cpus.tenancy|CPUS|tenancy: DEDICATED
-cpus.fifo_priority|CPUS|fifo_priority: 10
-cpus.core_scheduling|CPUS|core_scheduling: true
 cpus.nodes|CPUS|nodes: 0
 memory.remote_pages_allowed|MEMORY|remote_pages_allowed: 1
 disks|LAUNCH|disks { id: "d" image { fd: 9 } }

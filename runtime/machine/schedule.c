@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* How the host schedules the VM's threads. */
+#include "machine/schedule.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#ifndef PR_SCHED_CORE /* Linux 5.14 */
+#define PR_SCHED_CORE 62
+#define PR_SCHED_CORE_CREATE 1
+#endif
+#define SCOPE_THREAD_GROUP 1 /* the header of older systems has no name for it */
+
+int schedule_take_fifo(uint32_t priority, struct problems *problems)
+{
+	const struct sched_param param = { .sched_priority = (int)priority };
+	struct rlimit limit = { 0, 0 };
+	int error;
+
+	if (sched_setscheduler(0, SCHED_FIFO, &param) == 0)
+		return 0;
+	error = errno;
+	(void)getrlimit(RLIMIT_RTPRIO, &limit);
+	return problems_add(problems, PROBLEM_HOST_LIMIT, error, "cpus.fifo_priority",
+	                    "this process may not have SCHED_FIFO %u: it has no CAP_SYS_NICE, and "
+	                    "RLIMIT_RTPRIO is %llu; or its cgroup has no realtime budget: %s",
+	                    priority, (unsigned long long)limit.rlim_cur, strerror(error));
+}
+
+int schedule_leave_fifo(struct problems *problems)
+{
+	const struct sched_param none = { .sched_priority = 0 };
+
+	if (sched_setscheduler(0, SCHED_OTHER, &none) == 0)
+		return 0;
+	return problems_add(problems, PROBLEM_OS_FAILED, errno, "cpus.fifo_priority",
+	                    "cannot go back to the ordinary scheduler: %s", strerror(errno));
+}
+
+int schedule_own_cores(struct problems *problems)
+{
+	const char *reason;
+	int error;
+
+	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, SCOPE_THREAD_GROUP, 0) == 0)
+		return 0;
+	error = errno;
+	reason = error == ENODEV   ? "this host has no SMT, or it is switched off: there is nothing "
+				     "to keep apart"
+	         : error == EINVAL ? "this kernel has no core scheduling (CONFIG_SCHED_CORE, Linux 5.14)"
+	                           : strerror(error);
+	return problems_add(problems, PROBLEM_HOST_LIMIT, error, "cpus.core_scheduling", "%s", reason);
+}

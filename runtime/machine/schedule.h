@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* How the host schedules the VM's threads: SCHED_FIFO for vCPUs, a core-scheduling cookie for all. */
+#ifndef AXVM_MACHINE_SCHEDULE_H
+#define AXVM_MACHINE_SCHEDULE_H
+
+#include "base/problem.h"
+
+/* Puts the calling thread under SCHED_FIFO `priority` (1 to 99), and with it the threads that it starts: they
+ * inherit the policy, and need no right of their own to it, which is gone when they start. A
+ * PROBLEM_HOST_LIMIT about cpus.fifo_priority and -errno when neither RLIMIT_RTPRIO nor CAP_SYS_NICE lets it.
+ * sched(7). */
+int schedule_take_fifo(uint32_t priority, struct problems *problems);
+
+/* Back to the ordinary scheduler: the calling thread, not those that it has started. */
+int schedule_leave_fifo(struct problems *problems);
+
+/* Gives this process a core-scheduling cookie of its own, which threads started later inherit: no
+ * thread of another cookie runs on a sibling of theirs at the same time. A PROBLEM_HOST_LIMIT about
+ * cpus.core_scheduling and -errno where there is no SMT, or the kernel cannot do it. Linux
+ * Documentation/admin-guide/hw-vuln/core-scheduling.rst. */
+int schedule_own_cores(struct problems *problems);
+
+#endif
