@@ -3,7 +3,8 @@
 """Stands in for axvm-shim where its other side is what is tested: keeps the contract of fds 3 and 4
 and has no VM. Every command is answered; counters grow from one metrics report to the next.
 
-Under a name with "silent" in it (a link) commands get no reply."""
+Under a name with "silent" in it (a link) commands get no reply; under one with "slow" in it the launch
+takes a second and a half."""
 import os
 import sys
 import time
@@ -60,7 +61,7 @@ def fields(data):
 
 
 class Double:
-    def __init__(self, silent):
+    def __init__(self, silent, slow):
         self.sequence = 0
         self.state = STATES["running"]
         self.metrics = 0
@@ -68,6 +69,7 @@ class Double:
         self.wanted = 0
         self.powered_off = False
         self.silent = silent
+        self.slow = slow
 
     def event(self, body):
         self.sequence += 1
@@ -133,6 +135,9 @@ class Double:
                 data = data[field[2]:]
                 if field[0] == 1:
                     self.vm_id = fields(field[1]).get(1, b"")
+                    if self.slow:
+                        self.event(payload(6, number(1, 3) + number(2, 1000)))
+                        time.sleep(1.5)
                     self.event(payload(6, number(1, 8) + number(2, 1234567)))
                     self.event(payload(10, payload(1, b"dev")))
                 else:
@@ -144,4 +149,4 @@ class Double:
 
 
 if __name__ == "__main__":
-    sys.exit(Double("silent" in sys.argv[0]).run())
+    sys.exit(Double("silent" in sys.argv[0], "slow" in sys.argv[0]).run())

@@ -419,7 +419,56 @@ test_cli_terminal() {
 	END
 }
 
+# Long work shows how far it is, on a terminal only.
+test_cli_progress() {
+	need_python
+	ln -s "$DOUBLE" "$CASE/slow"
+	XDG_RUNTIME_DIR=$CASE python3 - "$AXVM" "$CASE/slow" <<-'END' || fail "see above"
+		import sys
+		sys.path.insert(0, "tests/system")
+		from captures import Terminal
+		run = Terminal(sys.argv[1], "run", "--flat", "x", "--memory", "4G", "--id", "big", "--shim",
+		               sys.argv[2])
+		run.until(r"axvm run: [0-9.]+ s, after stage [A-Z]+: memory .* of 4.0 GiB")
+		# It goes when the VM runs. No console: Ctrl-C is for us.
+		run.until("\\r\x1b\\[K$")
+		run.type(b"\x03")
+		assert run.wait() == 0, run.text()
+	END
+	axvm run --flat x --memory 4G --id big --shim "$CASE/slow" --on-exit stop &
+	sleep 2
+	kill -TERM "$(pgrep -P $! -f 'axvm run')"
+	wait
+	! grep -q 'after stage' "$CASE/err" || fail "progress without a terminal"
+}
+
 # ---- life with the real shim --------------------
+
+# Without a console the terminal stays as it is: Ctrl-C once is the power button, twice the end.
+test_cli_ctrl_c() {
+	need_kvm
+	need_python
+	XDG_RUNTIME_DIR=$CASE python3 - "$AXVM" "$GUESTS" <<-'END' || fail "see above"
+		import sys
+		sys.path.insert(0, "tests/system")
+		from captures import Terminal
+		axvm, guests = sys.argv[1:]
+		def run(guest):
+		    vm = Terminal(axvm, "run", "--flat", f"{guests}/{guest}.bin", "--profile", "dev",
+		                  "--memory", "16M", "--set", "boot { flat { local_apic: true } }",
+		                  "--events", "text")
+		    vm.until("STARTING -> RUNNING")
+		    vm.type(b"\x03")
+		    vm.until("power button pressed; once more stops the VM")
+		    return vm
+		vm = run("button")
+		assert vm.wait() == 0, vm.text()
+		vm = run("spin")
+		vm.type(b"\x03")
+		vm.until("once more kills its process")
+		assert vm.wait() == 36, vm.text()
+	END
+}
 
 # The text of `axvm run` and `axvm top` on a terminal; it is kept in build/captures.
 test_cli_captures() {
@@ -488,7 +537,12 @@ test_cli_package() {
 	dpkg --root="$CASE/root" --force-script-chrootless --force-depends -i \
 		"$(cd "$ROOT" && realpath "$deb")" >"$CASE/dpkg.log" 2>&1 ||
 		{ cat "$CASE/dpkg.log"; fail "it does not install"; }
-	"$CASE/root/usr/bin/axvm" version >/dev/null || fail "it does not run"
+	if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
+		XDG_RUNTIME_DIR=$CASE "$CASE/root/usr/bin/axvm" run --profile dev --flat \
+			"$GUESTS/longmode.bin" 2>"$CASE/err" || { cat "$CASE/err"; fail "no VM runs"; }
+	else
+		"$CASE/root/usr/bin/axvm" version >/dev/null || fail "it does not run"
+	fi
 	dpkg --root="$CASE/root" --force-script-chrootless -P axvm >"$CASE/dpkg.log" 2>&1 ||
 		{ cat "$CASE/dpkg.log"; fail "it does not go"; }
 	[ -z "$(find "$CASE/root/usr" "$CASE/root/etc" "$CASE/root/lib" -type f 2>/dev/null)" ] ||
