@@ -317,34 +317,47 @@ static int io_rank(const struct plan *plan, const struct host_cpu *cpu)
 	return core_untouched(plan, cpu) ? 3 : 2;
 }
 
+/* A CPU of its own is better than one that has an I/O thread already; that is still better than a
+ * vCPU's. `near`: of this host node alone. */
+static const struct host_cpu *io_cpu_for(const struct plan *plan, const struct cpu_bitmap *given,
+                                         int host_node, bool near)
+{
+	const struct host_cpu *best = NULL;
+	int best_rank = 0;
+
+	for (size_t i = 0; i < plan->facts->cpu_count; i++) {
+		const struct host_cpu *cpu = &plan->facts->cpus[i];
+		int rank = io_rank(plan, cpu) * 2 - 3 * cpu_bitmap_has(given, cpu->id);
+
+		if (!usable(cpu) || (near && cpu->node != host_node))
+			continue;
+		if (!best || rank > best_rank || (rank == best_rank && rank <= 2)) {
+			best_rank = rank;
+			best = cpu;
+		}
+	}
+	return best;
+}
+
+/* The first thread of each node, then the second of each. */
 static void place_io(struct plan *plan)
 {
 	struct cpu_bitmap given = { 0 };
+	const size_t nodes = plan->out.node_count;
 
-	for (size_t n = 0; n < plan->out.node_count; n++) {
-		struct placement_node *node = &plan->out.nodes[n];
-		const struct host_cpu *best = NULL;
-		int best_rank = 0;
+	for (size_t i = 0; i < nodes * plan->request->io_threads; i++) {
+		struct placement_node *node = &plan->out.nodes[i % nodes];
+		const struct host_cpu *cpu =
+			io_cpu_for(plan, &given, node->host_node, node->host_node >= 0);
 
-		for (int pass = 0; pass < 2 && !best; pass++)
-			for (size_t i = 0; i < plan->facts->cpu_count; i++) {
-				const struct host_cpu *cpu = &plan->facts->cpus[i];
-				int rank = io_rank(plan, cpu) * 2 - cpu_bitmap_has(&given, cpu->id);
-
-				/* The second pass is for nodes without a usable CPU: any other. */
-				if (!usable(cpu) || (pass == 0 && node->host_node >= 0 &&
-				                     cpu->node != node->host_node))
-					continue;
-				if (rank > best_rank || (rank == best_rank && rank <= 2)) {
-					best_rank = rank;
-					best = cpu;
-				}
-			}
-		if (!best)
+		/* A node without a usable CPU: any other's. */
+		if (!cpu)
+			cpu = io_cpu_for(plan, &given, -1, false);
+		if (!cpu)
 			continue;
-		node->io_cpu = best->id;
-		node->io_shared = cpu_bitmap_has(&plan->taken, best->id);
-		cpu_bitmap_add(&given, best->id);
+		node->io[i / nodes].cpu = cpu->id;
+		node->io[i / nodes].shared = cpu_bitmap_has(&plan->taken, cpu->id);
+		cpu_bitmap_add(&given, cpu->id);
 	}
 }
 
@@ -356,6 +369,8 @@ static int check_request(struct plan *plan)
 		refuse(plan, PROBLEM_SPEC_INVALID, "cpus.count", "must be 1 to 255");
 	if (request->node_count == 0 || request->node_count > PLACEMENT_NODES_MAX)
 		refuse(plan, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8");
+	if (request->io_threads > PLACEMENT_IO_MAX)
+		refuse(plan, PROBLEM_SPEC_INVALID, "io.threads_per_node", "must be at most 16");
 	if (request->pin_count != 0 && request->pin_count != request->vcpus)
 		refuse(plan, PROBLEM_SPEC_INVALID, "cpus.pins",
 		       "must be absent or one for each vCPU");

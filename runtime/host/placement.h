@@ -8,6 +8,7 @@
 
 #define PLACEMENT_VCPUS_MAX 255
 #define PLACEMENT_NODES_MAX 8
+#define PLACEMENT_IO_MAX 16 /* I/O threads of one node */
 
 struct placement_request {
 	uint32_t vcpus;   /* 1 … PLACEMENT_VCPUS_MAX */
@@ -19,6 +20,7 @@ struct placement_request {
 	size_t node_count;                        /* 1 … PLACEMENT_NODES_MAX */
 	int host_node[PLACEMENT_NODES_MAX];       /* -1: the plan's choice */
 	uint64_t memory_mib[PLACEMENT_NODES_MAX]; /* wanted there; 0: does not matter */
+	uint32_t io_threads;                      /* of each node, 0 … PLACEMENT_IO_MAX */
 };
 
 struct placement {
@@ -34,8 +36,10 @@ struct placement {
 	struct placement_node {
 		int32_t host_node; /* asked or chosen, -1: host without NUMA information */
 		bool chosen;       /* by the plan: the spec was silent */
-		uint32_t io_cpu;
-		bool io_shared; /* no CPU was left: the I/O thread shares one with a vCPU */
+		struct placement_io {
+			uint32_t cpu;
+			bool shared; /* no CPU was left: the I/O thread shares one with a vCPU */
+		} io[PLACEMENT_IO_MAX]; /* as many as were asked for */
 	} nodes[PLACEMENT_NODES_MAX];
 };
 

@@ -75,9 +75,9 @@ void commands_settle(struct shim *shim)
 		return;
 	if (shim->devices.present && !pause->devices_asked) {
 		pause->devices_asked = true;
-		io_loop_pause(&shim->devices.loop);
+		devices_pause(shim);
 	}
-	if (shim->devices.present && io_loop_phase(&shim->devices.loop) != IO_PARKED)
+	if (shim->devices.present && !devices_parked(shim))
 		return;
 	if (pause->reply_due) {
 		pause->reply_due = false;
@@ -94,7 +94,7 @@ void commands_let_go_on(struct shim *shim)
 	if (pause->reply_due)
 		reply(shim, pause->request_id, NULL);
 	if (pause->devices_asked)
-		io_loop_resume(&shim->devices.loop);
+		devices_resume(shim);
 	*pause = (struct shim_pause){ 0 };
 	machine_ask(&shim->machine, MACHINE_RUN);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM's devices and the I/O thread that serves them. */
+/* The VM's devices and the I/O threads that serve them. */
 #include "shim/devices.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/restriction.h"
 #include "sandbox/death.h"
-#include "sandbox/fd_layout.h"
 #include "shim/event.h"
 #include "shim/shim.h"
 
@@ -23,7 +23,7 @@ static void on_device_event(void *context, const struct virtio_event *event)
 	                          event->error_number, event->needs_reset, event->message);
 }
 
-static int create_console(struct shim *shim, const struct virtio_host *host)
+static int create_console(struct shim *shim, size_t index, const struct virtio_host *host)
 {
 	struct console_spec spec = {
 		.output_fd = shim->resources.console_output,
@@ -33,27 +33,33 @@ static int create_console(struct shim *shim, const struct virtio_host *host)
 	};
 	int r;
 
-	if (!shim->spec.console.present)
-		return 0;
+	(void)index;
 	r = console_create(&shim->devices.console, &spec, host);
 	if (r == 0 && shim->spec.console.early)
 		r = console_add_early_ports(&shim->devices.console, &shim->machine.ports);
 	return r;
 }
 
-/* One row a kind of device; a row plans and creates none, one or many, as the spec says. */
+/* One row a kind of device: what the spec has of it, and how the one of that place is made. */
 static const struct device_row {
 	const char *field; /* of the spec */
-	int (*create)(struct shim *shim, const struct virtio_host *host);
 	void (*plan)(const struct vm_spec *spec, struct plan_devices *devices);
+	int (*create)(struct shim *shim, size_t index, const struct virtio_host *host);
 } device_table[] = {
-	{ "console", create_console, plan_console },
-	{ "disks", devices_create_disks, plan_disks },
-	{ "rng", devices_create_rng, plan_rng },
-	{ "nets", devices_create_nets, plan_nets },
-	{ "balloon", devices_create_balloon, plan_balloon },
-	{ "vsock", devices_create_vsock, plan_vsock },
+	{ "console", plan_console, create_console },
+	{ "disks", plan_disks, devices_create_disk },
+	{ "rng", plan_rng, devices_create_rng },
+	{ "nets", plan_nets, devices_create_net },
+	{ "balloon", plan_balloon, devices_create_balloon },
+	{ "vsock", plan_vsock, devices_create_vsock },
 };
+
+/* Without a device too there is one I/O thread, so that "present" means the same everywhere. */
+static uint32_t count_io(const struct vm_spec *spec, size_t devices)
+{
+	return MIN((uint32_t)MAX(devices, (size_t)1),
+	           (uint32_t)spec->memory.count * spec->io.threads_per_node);
+}
 
 void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)
 {
@@ -61,6 +67,8 @@ void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)
 	for (size_t i = 0; plan_has_apic(spec) && i < ARRAY_SIZE(device_table); i++)
 		device_table[i].plan(spec, ret);
 	plan_places(ret);
+	for (uint32_t i = 0; i < ret->count; i++)
+		ret->list[i].io = i % count_io(spec, ret->count);
 }
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
@@ -76,67 +84,116 @@ static void on_breach(void *context, const struct io_breach *breach)
 		.opcode = breach->opcode, .name = breach->name, .what = breach->what });
 }
 
-int devices_build(struct shim *shim)
+static int init_loops(struct shim *shim, uint32_t count)
+{
+	struct shim_devices *devices = &shim->devices;
+	int r = 0;
+
+	for (uint32_t i = 0; i < count && r == 0; i++) {
+		const struct io_loop_config config = {
+			.wake_fd_number = IO_WAKE_FD_BASE + (int)i,
+			.ring_fd_number = IO_RING_FD_BASE + (int)i,
+			.control_fd = shim->wake_fd,
+			.breach = on_breach,
+		};
+
+		devices->io[i].shim = shim;
+		devices->io[i].index = i;
+		r = io_loop_init(&devices->io[i].loop, &config);
+		devices->io_count += r == 0;
+	}
+	return r < 0 ? failed(shim, r, "io", "an I/O loop") : 0;
+}
+
+static int create_devices(struct shim *shim, const struct plan_devices *plan)
 {
 	struct shim_devices *devices = &shim->devices;
 	struct virtio_host host = {
 		.memory = &shim->machine.memory,
 		.pci = &devices->pci,
-		.loop = &devices->loop,
 		.control = &devices->control,
 		.event = on_device_event,
 		.context = shim,
 	};
-	const struct io_loop_config loop_config = {
-		.wake_fd_number = IO_WAKE_FD_BASE,
-		.ring_fd_number = IO_RING_FD_BASE,
-		.control_fd = shim->wake_fd,
-		.breach = on_breach,
-	};
+	size_t made = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(device_table); i++) {
+		struct plan_devices kind = { 0 };
+
+		device_table[i].plan(&shim->spec, &kind);
+		for (size_t k = 0; k < kind.count; k++) {
+			int r;
+
+			host.loop = &devices->io[plan->list[made++].io].loop;
+			r = device_table[i].create(shim, k, &host);
+			if (r < 0)
+				return failed(shim, r, device_table[i].field, "the device");
+		}
+	}
+	return 0;
+}
+
+int devices_build(struct shim *shim)
+{
+	struct shim_devices *devices = &shim->devices;
+	struct plan_devices plan;
 	int r;
 
 	if (!shim->machine.vm.has_apic)
 		return 0;
+	devices_plan(&shim->spec, &plan);
 	devices->present = true;
 	devices->control.wake_fd = CONTROL_WAKE_FD;
 	r = pci_host_init(&devices->pci, &shim->machine.vm.fabric, &shim->machine.mmio);
 	if (r < 0)
 		return failed(shim, r, NULL, "the PCI host bridge");
-	r = io_loop_init(&devices->loop, &loop_config);
-	if (r < 0)
-		return failed(shim, r, NULL, "the I/O loop");
-	for (size_t i = 0; i < ARRAY_SIZE(device_table); i++) {
-		r = device_table[i].create(shim, &host);
+	r = init_loops(shim, count_io(&shim->spec, plan.count));
+	if (r == 0)
+		r = create_devices(shim, &plan);
+	for (uint32_t i = 0; i < devices->io_count && r == 0; i++) {
+		r = io_loop_build(&devices->io[i].loop);
 		if (r < 0)
-			return failed(shim, r, device_table[i].field, "the device");
+			return failed(shim, r, NULL, "an I/O ring");
 	}
-	r = io_loop_build(&devices->loop);
-	return r < 0 ? failed(shim, r, NULL, "the I/O ring") : 0;
+	return r;
 }
 
-int devices_enable(struct shim *shim)
+int devices_enable(struct shim_io *io)
 {
 	const char *what = NULL;
-	int r = io_loop_enable(&shim->devices.loop, &what);
+	int r = io_loop_enable(&io->loop, &what);
 
 	if (what)
-		return problems_add(&shim->devices.io_problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
 		                    "read back: the I/O ring allows %s that it was restricted "
 		                    "from", what);
 	if (r < 0)
-		return problems_add(&shim->devices.io_problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
-		                    "cannot enable the I/O ring: %s", strerror(-r));
+		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		                    "cannot enable the ring of I/O thread %u: %s", io->index,
+		                    strerror(-r));
 	return 0;
 }
 
-void devices_serve(struct shim *shim)
+void devices_serve(struct shim_io *io)
 {
-	int r = io_loop_run(&shim->devices.loop);
+	struct shim *shim = io->shim;
+	int r = io_loop_run(&io->loop);
+	char name[8];
 
-	if (r < 0)
-		(void)event_device_failed(&shim->events, "io0", -1, -r, false,
-		                          "the I/O ring has failed: no device goes on");
+	if (r < 0) {
+		snprintf(name, sizeof(name), "io%u", io->index);
+		(void)event_device_failed(&shim->events, name, -1, -r, false,
+		                          "the I/O ring has failed: none of its devices goes on");
+	}
 	machine_wake_control(&shim->machine);
+}
+
+int devices_io_cpu(const struct shim_io *io)
+{
+	const struct placement *placement = &io->shim->placement;
+	size_t node = io->index % placement->node_count;
+
+	return (int)placement->nodes[node].io[io->index / placement->node_count].cpu;
 }
 
 void devices_serve_control(struct shim *shim)
@@ -144,15 +201,40 @@ void devices_serve_control(struct shim *shim)
 	control_desk_serve(&shim->devices.control);
 }
 
+void devices_pause(struct shim *shim)
+{
+	for (uint32_t i = 0; i < shim->devices.io_count; i++)
+		io_loop_pause(&shim->devices.io[i].loop);
+}
+
+void devices_resume(struct shim *shim)
+{
+	for (uint32_t i = 0; i < shim->devices.io_count; i++)
+		io_loop_resume(&shim->devices.io[i].loop);
+}
+
+static bool all_reached(const struct shim *shim, enum io_phase phase)
+{
+	for (uint32_t i = 0; i < shim->devices.io_count; i++)
+		if (io_loop_phase(&shim->devices.io[i].loop) != phase)
+			return false;
+	return true;
+}
+
+bool devices_parked(const struct shim *shim)
+{
+	return all_reached(shim, IO_PARKED);
+}
+
 void devices_stop(struct shim *shim)
 {
-	if (shim->devices.present)
-		io_loop_stop(&shim->devices.loop, LINGER_MS);
+	for (uint32_t i = 0; i < shim->devices.io_count; i++)
+		io_loop_stop(&shim->devices.io[i].loop, LINGER_MS);
 }
 
 bool devices_finished(const struct shim *shim)
 {
-	return !shim->devices.present || io_loop_phase(&shim->devices.loop) == IO_FINISHED;
+	return all_reached(shim, IO_FINISHED);
 }
 
 uint64_t devices_console_dropped(const struct shim *shim)

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM's devices: one static table from the spec to the bus, and the I/O threads that serve them. */
+/* The VM's devices: one static table from the spec to the bus, and the I/O threads that serve them.
+ *
+ * Each I/O thread has a loop of its own and serves the devices that it was dealt: in the order of the
+ * table, then of the spec, device n goes to thread n modulo their number. There are
+ * `io.threads_per_node` of them for each of the guest's nodes, but never more than devices; thread n
+ * belongs to node n modulo the number of nodes. */
 #ifndef AXVM_SHIM_DEVICES_H
 #define AXVM_SHIM_DEVICES_H
 
@@ -8,6 +13,7 @@
 #include "base/problem.h"
 #include "bus/pci.h"
 #include "io/loop.h"
+#include "sandbox/fd_layout.h"
 #include "shim/devices_balloon.h"
 #include "shim/devices_block.h"
 #include "shim/devices_net.h"
@@ -19,12 +25,19 @@
 
 struct shim;
 
+struct shim_io {
+	struct shim *shim;
+	uint32_t index;
+	struct io_loop loop;
+	pthread_t thread;
+	struct problems problems; /* of the thread's start */
+};
+
 struct shim_devices {
 	bool present; /* a flat image without local APICs has none */
 	struct pci_host pci;
-	struct io_loop loop;
-	pthread_t io_thread;
-	struct problems io_problems; /* of the I/O thread's start */
+	struct shim_io io[IO_LOOPS_MAX];
+	uint32_t io_count;
 	struct console console;
 	struct disk_file disk_files[SPEC_DISKS_MAX]; /* by place in the spec */
 	struct block *disks;                         /* the same; owned */
@@ -37,19 +50,27 @@ struct shim_devices {
 	struct vsock vsock;
 };
 
-/* The devices that devices_build() will create, and where. Pure. */
+/* The devices that devices_build() will create, where, and who serves them. Pure. */
 void devices_plan(const struct vm_spec *spec, struct plan_devices *ret);
 
-/* Creates the PCI host, every device the spec asks for and the ring that serves them. Build stage;
+/* Creates the PCI host, every device the spec asks for and the rings that serve them. Build stage;
  * allocates. -errno with a problem. */
 int devices_build(struct shim *shim);
 
 /* What an I/O thread does before the gate (enable its ring) and after it (serve). */
-int devices_enable(struct shim *shim);
-void devices_serve(struct shim *shim);
+int devices_enable(struct shim_io *io);
+void devices_serve(struct shim_io *io);
+
+/* The host CPU of an I/O thread. */
+int devices_io_cpu(const struct shim_io *io);
 
 /* Makes the system calls that devices asked for. Control thread, when it was woken. */
 void devices_serve_control(struct shim *shim);
+
+/* Asks the I/O threads to park, or to go on. Control thread; returns at once. */
+void devices_pause(struct shim *shim);
+bool devices_parked(const struct shim *shim);
+void devices_resume(struct shim *shim);
 
 /* Asks the I/O threads to finish what is in flight and hand out what is buffered. Control thread;
  * returns at once. Done when devices_finished(). */

@@ -12,7 +12,7 @@ static const uint64_t host_pages[] = {
 	[SPEC_HUGE_1G] = GIB,
 };
 
-int devices_create_balloon(struct shim *shim, const struct virtio_host *host)
+int devices_create_balloon(struct shim *shim, size_t index, const struct virtio_host *host)
 {
 	const struct vm_spec *spec = &shim->spec;
 	const struct balloon_spec config = {
@@ -23,8 +23,7 @@ int devices_create_balloon(struct shim *shim, const struct virtio_host *host)
 		.host_page = host_pages[spec->memory.page_size],
 	};
 
-	if (!spec->balloon.present)
-		return 0;
+	(void)index;
 	return balloon_create(&shim->devices.balloon, &config, host);
 }
 

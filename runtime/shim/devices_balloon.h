@@ -8,7 +8,7 @@
 struct shim;
 
 /* Row of the device table. Stage build. */
-int devices_create_balloon(struct shim *shim, const struct virtio_host *host);
+int devices_create_balloon(struct shim *shim, size_t index, const struct virtio_host *host);
 
 /* The balloon, for commands (balloon_set_target) and status; NULL: the spec has none. */
 struct balloon *devices_balloon(struct shim *shim);

@@ -77,42 +77,36 @@ void devices_acquire_rng(struct shim *shim)
 		             "cannot open " RANDOM_PATH ": %s", strerror(errno));
 }
 
-int devices_create_disks(struct shim *shim, const struct virtio_host *host)
+int devices_create_disk(struct shim *shim, size_t index, const struct virtio_host *host)
 {
 	struct shim_devices *devices = &shim->devices;
+	const struct spec_disk *disk = &shim->spec.disks[index];
+	const struct block_spec spec = {
+		.id = disk->id,
+		.serial = disk->serial,
+		.queues = (uint16_t)disk->queues,
+		.queue_size = (uint16_t)disk->queue_size,
+		.block_size = disk->block_size,
+		.write_through = disk->cache == SPEC_WRITE_THROUGH,
+		.limit = rate_of(&disk->limit),
+	};
 
-	if (shim->spec.disks_count == 0)
-		return 0;
-	devices->disks = calloc(shim->spec.disks_count, sizeof(*devices->disks));
+	if (!devices->disks)
+		devices->disks = calloc(shim->spec.disks_count, sizeof(*devices->disks));
 	if (!devices->disks)
 		return -ENOMEM;
-	for (size_t i = 0; i < shim->spec.disks_count; i++) {
-		const struct spec_disk *disk = &shim->spec.disks[i];
-		const struct block_spec spec = {
-			.id = disk->id,
-			.serial = disk->serial,
-			.queues = (uint16_t)disk->queues,
-			.queue_size = (uint16_t)disk->queue_size,
-			.block_size = disk->block_size,
-			.write_through = disk->cache == SPEC_WRITE_THROUGH,
-			.limit = rate_of(&disk->limit),
-		};
-		int r = block_create(&devices->disks[i], &spec, &devices->disk_files[i], host);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return block_create(&devices->disks[index], &spec, &devices->disk_files[index], host);
 }
 
-int devices_create_rng(struct shim *shim, const struct virtio_host *host)
+int devices_create_rng(struct shim *shim, size_t index, const struct virtio_host *host)
 {
 	const struct rng_spec spec = {
 		.source_fd = shim->devices.random_fd,
 		.limit = rate_of(&shim->spec.rng.limit),
 	};
 
-	return shim->spec.rng.present ? rng_create(&shim->devices.rng, &spec, host) : 0;
+	(void)index;
+	return rng_create(&shim->devices.rng, &spec, host);
 }
 
 struct block *devices_disk(struct shim *shim, const char *id)

@@ -14,8 +14,8 @@ void devices_acquire_disks(struct shim *shim, bool by_number);
 void devices_acquire_rng(struct shim *shim);
 
 /* Rows of the device table. Stage build. */
-int devices_create_disks(struct shim *shim, const struct virtio_host *host);
-int devices_create_rng(struct shim *shim, const struct virtio_host *host);
+int devices_create_disk(struct shim *shim, size_t index, const struct virtio_host *host);
+int devices_create_rng(struct shim *shim, size_t index, const struct virtio_host *host);
 
 /* The disk of that id, for commands; NULL: none. */
 struct block *devices_disk(struct shim *shim, const char *id);

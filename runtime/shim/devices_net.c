@@ -53,32 +53,26 @@ void devices_acquire_nets(struct shim *shim, bool by_number)
 			acquire(shim, i);
 }
 
-int devices_create_nets(struct shim *shim, const struct virtio_host *host)
+int devices_create_net(struct shim *shim, size_t index, const struct virtio_host *host)
 {
-	for (size_t i = 0; i < shim->spec.nets_count; i++) {
-		const struct spec_net *net = &shim->spec.nets[i];
-		struct net_spec spec = {
-			.id = net->id,
-			.fds = shim->devices.nets.fds[i],
-			.tap_fd = TAP_FD_BASE + (int)i,
-			.pairs = (uint16_t)net->queue_pairs,
-			.queue_size = (uint16_t)net->queue_size,
-			.mtu = (uint16_t)net->mtu,
-			.offloads = net->offloads,
-			.rx_limit = rate_of(&net->rx_limit),
-			.tx_limit = rate_of(&net->tx_limit),
-		};
-		int r;
+	const struct spec_net *net = &shim->spec.nets[index];
+	struct net_spec spec = {
+		.id = net->id,
+		.fds = shim->devices.nets.fds[index],
+		.tap_fd = TAP_FD_BASE + (int)index,
+		.pairs = (uint16_t)net->queue_pairs,
+		.queue_size = (uint16_t)net->queue_size,
+		.mtu = (uint16_t)net->mtu,
+		.offloads = net->offloads,
+		.rx_limit = rate_of(&net->rx_limit),
+		.tx_limit = rate_of(&net->tx_limit),
+	};
 
-		if (net->has_mac)
-			memcpy(spec.mac, net->mac, sizeof(spec.mac));
-		else
-			net_derive_mac(shim->spec.vm_id, net->id, spec.mac);
-		r = net_create(&spec, host, &shim->devices.nets.list[i]);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (net->has_mac)
+		memcpy(spec.mac, net->mac, sizeof(spec.mac));
+	else
+		net_derive_mac(shim->spec.vm_id, net->id, spec.mac);
+	return net_create(&spec, host, &shim->devices.nets.list[index]);
 }
 
 struct net *devices_net(struct shim *shim, const char *id)

@@ -18,7 +18,7 @@ struct shim_nets {
 void devices_acquire_nets(struct shim *shim, bool by_number);
 
 /* Row of the device table. Stage build. */
-int devices_create_nets(struct shim *shim, const struct virtio_host *host);
+int devices_create_net(struct shim *shim, size_t index, const struct virtio_host *host);
 
 /* The net of that id, for commands; NULL: none. */
 struct net *devices_net(struct shim *shim, const char *id);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where each device of a spec will be on the bus: decided without creating any. */
+/* Where each device of a spec will be on the bus, and who serves it: decided without creating any. */
 #ifndef AXVM_SHIM_DEVICES_PLAN_H
 #define AXVM_SHIM_DEVICES_PLAN_H
 
@@ -19,6 +19,7 @@ struct plan_device {
 	uint32_t slot;      /* device number on bus 0 */
 	uint32_t bar;       /* guest-physical address of BAR 0 */
 	uint32_t first_gsi; /* of its vectors, which follow one another */
+	uint32_t io;        /* the I/O thread that serves it */
 };
 
 struct plan_devices {

@@ -40,14 +40,13 @@ void devices_acquire_vsock(struct shim *shim)
 	shim->devices.vsock_channel = fd;
 }
 
-int devices_create_vsock(struct shim *shim, const struct virtio_host *host)
+int devices_create_vsock(struct shim *shim, size_t index, const struct virtio_host *host)
 {
 	const struct vsock_spec config = {
 		.cid = shim->spec.vsock.cid,
 		.channel_fd = shim->devices.vsock_channel,
 	};
 
-	if (!shim->spec.vsock.present)
-		return 0;
+	(void)index;
 	return vsock_create(&shim->devices.vsock, &config, host);
 }

@@ -12,6 +12,6 @@ struct shim;
 void devices_acquire_vsock(struct shim *shim);
 
 /* Row of the device table. Stage build. */
-int devices_create_vsock(struct shim *shim, const struct virtio_host *host);
+int devices_create_vsock(struct shim *shim, size_t index, const struct virtio_host *host);
 
 #endif

@@ -17,7 +17,7 @@
 #define EVENT_NAMES_MAX 32
 #define EVENT_FDS_MAX 1024
 #define EVENT_VCPUS_MAX 255
-#define EVENT_THREADS_MAX (EVENT_VCPUS_MAX + 8)
+#define EVENT_THREADS_MAX (EVENT_VCPUS_MAX + 16) /* and as many I/O threads as there can be */
 #define EVENT_CODE_MAX 16
 #define EVENT_COUNTERS_MAX 1024
 #define EVENT_HISTOGRAMS_MAX 40

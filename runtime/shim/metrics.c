@@ -140,7 +140,7 @@ static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
 	}
 }
 
-static void add_loop(struct shim_metrics *metrics, const struct io_loop *loop)
+static void add_loop(struct shim_metrics *metrics, uint32_t index, const struct io_loop *loop)
 {
 	const struct {
 		const char *name;
@@ -152,7 +152,7 @@ static void add_loop(struct shim_metrics *metrics, const struct io_loop *loop)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		add(metrics, counter_read(rows[i].value), "io.0.%s", rows[i].name);
+		add(metrics, counter_read(rows[i].value), "io.%u.%s", index, rows[i].name);
 }
 
 /* ---- devices ----------------------------------------------------------------------------------- */
@@ -356,7 +356,8 @@ static void add_devices(struct shim_metrics *metrics, const struct shim *shim)
 	const struct virtio_device *device;
 	union snapshot snapshot;
 
-	add_loop(metrics, &shim->devices.loop);
+	for (uint32_t i = 0; i < shim->devices.io_count; i++)
+		add_loop(metrics, i, &shim->devices.io[i].loop);
 	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
 		for (size_t i = 0; (device = kinds[k].take(shim, i, &snapshot)); i++) {
 			char prefix[PREFIX_SIZE];

@@ -35,6 +35,7 @@ int plan_machine(struct shim *shim)
 		.pins = cpus->pins,
 		.vcpu_nodes = cpus->nodes_count ? cpus->nodes : NULL,
 		.node_count = memory->count,
+		.io_threads = shim->spec.io.threads_per_node,
 	};
 	int r;
 

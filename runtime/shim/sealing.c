@@ -33,21 +33,11 @@ struct span {
 	unsigned first, last;
 };
 
-/* The descriptors each role keeps, in ascending order. */
-static const struct span kept[SANDBOX_ROLE_COUNT][3] = {
-	[SANDBOX_ROLE_VCPU] = {
-		{ CONTROL_WAKE_FD, CONTROL_WAKE_FD },
-		{ VCPU_FD, VCPU_FD },
-		{ IO_WAKE_FD_BASE, IO_WAKE_FD_LAST },
-	},
-	[SANDBOX_ROLE_IO] = {
-		{ CONTROL_WAKE_FD, CONTROL_WAKE_FD },
-		{ IO_WAKE_FD_BASE, IO_WAKE_FD_LAST },
-		{ IO_RING_FD_BASE, IO_RING_FD_LAST },
-	},
-};
+#define KEPT_SPANS 3
 
-static int own_descriptors(enum sandbox_role role, int vcpu_fd)
+/* Leaves the shared table of descriptors for one with those of `kept` alone, which are in ascending
+ * order. */
+static int own_descriptors(const struct span *kept, int vcpu_fd)
 {
 	unsigned next = 0;
 
@@ -55,23 +45,22 @@ static int own_descriptors(enum sandbox_role role, int vcpu_fd)
 		return -errno;
 	if (vcpu_fd >= 0 && dup3(vcpu_fd, VCPU_FD, O_CLOEXEC) < 0)
 		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(kept[role]); i++) {
-		const struct span *span = &kept[role][i];
-
-		if (span->first > next && close_range(next, span->first - 1, 0) < 0)
+	for (size_t i = 0; i < KEPT_SPANS; i++) {
+		if (kept[i].first > next && close_range(next, kept[i].first - 1, 0) < 0)
 			return -errno;
-		next = span->last + 1;
+		next = kept[i].last + 1;
 	}
 	return close_range(next, ~0u, 0) < 0 ? -errno : 0;
 }
 
-int seal_thread(struct shim *shim, enum sandbox_role role, int vcpu_fd, struct problems *problems)
+static int seal_thread(struct shim *shim, enum sandbox_role role, const struct span *kept, int vcpu_fd,
+                       struct problems *problems)
 {
 	int r = sandbox_close_files(&shim->sandbox, problems);
 
 	if (r < 0)
 		return r;
-	r = own_descriptors(role, vcpu_fd);
+	r = own_descriptors(kept, vcpu_fd);
 	if (r < 0)
 		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot keep to its own descriptors: %s",
@@ -83,6 +72,28 @@ int seal_thread(struct shim *shim, enum sandbox_role role, int vcpu_fd, struct p
 		                    "a %s thread cannot take its seccomp filter: %s",
 		                    sandbox_role_name(role), strerrordesc_np(-r));
 	return 0;
+}
+
+int seal_vcpu_thread(struct shim *shim, int vcpu_fd, struct problems *problems)
+{
+	static const struct span kept[KEPT_SPANS] = {
+		{ CONTROL_WAKE_FD, CONTROL_WAKE_FD },
+		{ VCPU_FD, VCPU_FD },
+		{ IO_WAKE_FD_BASE, IO_WAKE_FD_LAST },
+	};
+
+	return seal_thread(shim, SANDBOX_ROLE_VCPU, kept, vcpu_fd, problems);
+}
+
+int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems)
+{
+	const struct span kept[KEPT_SPANS] = {
+		{ CONTROL_WAKE_FD, CONTROL_WAKE_FD },
+		{ IO_WAKE_FD_BASE + index, IO_WAKE_FD_BASE + index },
+		{ IO_RING_FD_BASE + index, IO_RING_FD_BASE + index },
+	};
+
+	return seal_thread(shim, SANDBOX_ROLE_IO, kept, -1, problems);
 }
 
 int sealing_await(struct shim *shim)

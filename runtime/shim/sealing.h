@@ -10,10 +10,11 @@
 /* Prepares the desk for death records and installs the handler; stage confine. */
 int sealing_prepare(struct shim *shim);
 
-/* Takes the calling thread, not the control thread, into the seal of its role: no file, no
- * descriptor but those of its role (in a table of its own; a vCPU's `vcpu_fd` becomes VCPU_FD, -1
- * is none), then its filter. 0, or -errno with a problem: the process must then end. */
-int seal_thread(struct shim *shim, enum sandbox_role role, int vcpu_fd, struct problems *problems);
+/* Take the calling thread into the seal of its role: no file, no descriptor but those it needs (in a
+ * table of its own; a vCPU's `vcpu_fd` becomes VCPU_FD, I/O thread n keeps its own wake-up and ring), then
+ * its filter. 0, or -errno with a problem: the process must then end. */
+int seal_vcpu_thread(struct shim *shim, int vcpu_fd, struct problems *problems);
+int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems);
 
 /* Waits until all threads have sealed themselves and arrived at the gate. -EPERM with a problem
  * when one made a denied call instead. */

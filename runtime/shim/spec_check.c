@@ -85,7 +85,7 @@ static const struct range {
 	RANGE("sandbox.uid", 1, UINT32_MAX - 1),
 	RANGE("sandbox.gid", 1, UINT32_MAX - 1),
 	RANGE("metrics.interval_ms", 100, 86400000, .or_zero = true),
-	RANGE("io.threads_per_node", 1, 16),
+	RANGE("io.threads_per_node", 1, IO_LOOPS_MAX),
 	RANGE("io.busy_poll_us", 0, 1000000),
 };
 
@@ -494,6 +494,17 @@ static void check_resources(const Axvm__V1__LaunchSpec *launch, struct problems 
 		internal(problems, "nets.tap.fd");
 }
 
+static void check_io(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	size_t nodes = launch->memory ? launch->memory->n_nodes : 0;
+
+	if (launch->io && launch->io->threads_per_node <= IO_LOOPS_MAX &&
+	    nodes * launch->io->threads_per_node > IO_LOOPS_MAX)
+		INVALID(problems, "io.threads_per_node",
+		        "makes %zu I/O threads for %zu nodes; there can be %d in all",
+		        nodes * launch->io->threads_per_node, nodes, IO_LOOPS_MAX);
+}
+
 static void check_limit(const ProtobufCMessage *message, const char *path, void *context)
 {
 	const Axvm__V1__RateLimit *limit = (const Axvm__V1__RateLimit *)message;
@@ -510,6 +521,7 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
 	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_boot,
 	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
+	check_io,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

@@ -8,7 +8,6 @@ static const struct unsupported {
 	const char *path;
 } unsupported[] = {
 	{ "nets.vhost" },
-	{ "io.threads_per_node" },
 	{ "io.busy_poll_us" },
 };
 

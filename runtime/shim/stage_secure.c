@@ -127,7 +127,7 @@ static void *vcpu_main(void *argument)
 	thread_record_sealing(record);
 	vcpu->shared_fd = vcpu->fd;
 	if (r == 0)
-		r = seal_thread(shim, SANDBOX_ROLE_VCPU, vcpu->fd, &vcpu->problems);
+		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
 	arrive_sealed(shim);
 	vcpu_loop(vcpu);
@@ -139,20 +139,23 @@ static void *vcpu_main(void *argument)
 
 static void *io_main(void *argument)
 {
-	struct shim *shim = argument;
-	struct thread_record *record = &shim->records[shim->machine.vcpu_count];
+	struct shim_io *io = argument;
+	struct shim *shim = io->shim;
+	struct thread_record *record = &shim->records[shim->machine.vcpu_count + io->index];
+	char name[16];
 	int r;
 
-	thread_record_start(record, "io0");
+	snprintf(name, sizeof(name), "io%u", io->index);
+	thread_record_start(record, name);
 	thread_record_staffed(record);
 	gate_arrive(&shim->gate, GATE_SEAL);
 	thread_record_sealing(record);
-	r = devices_enable(shim);
+	r = devices_enable(io);
 	if (r == 0)
-		r = seal_thread(shim, SANDBOX_ROLE_IO, -1, &shim->devices.io_problems);
+		r = seal_io_thread(shim, io->index, &io->problems);
 	arrive_sealed(shim);
 	if (r == 0)
-		devices_serve(shim);
+		devices_serve(io);
 	SANDBOX_USES(io, exit, any);
 	syscall(SYS_exit, 0);
 	return NULL;
@@ -198,8 +201,13 @@ static int take_over(struct shim *shim, const struct problems *own)
 
 static int collect(struct shim *shim)
 {
-	int r = take_over(shim, &shim->devices.io_problems);
+	int r = 0;
 
+	for (uint32_t i = 0; i < shim->devices.io_count; i++) {
+		int io = take_over(shim, &shim->devices.io[i].problems);
+
+		r = r < 0 ? r : io;
+	}
 	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
 		int vcpu = take_over(shim, &shim->machine.vcpus[i].problems);
 
@@ -224,8 +232,11 @@ int stage_staff(struct shim *shim)
 	/* The vCPUs' threads have inherited it; nobody else is to. */
 	if (r == 0 && shim->spec.cpus.fifo_priority > 0)
 		r = schedule_leave_fifo(&shim->problems);
-	if (r == 0 && shim->devices.present)
-		r = start_thread(shim, io_main, shim, (int)shim->placement.nodes[0].io_cpu, &shim->devices.io_thread);
+	for (uint32_t i = 0; i < shim->devices.io_count && r == 0; i++) {
+		struct shim_io *io = &shim->devices.io[i];
+
+		r = start_thread(shim, io_main, io, devices_io_cpu(io), &io->thread);
+	}
 	gate_await(&shim->gate, shim->threads);
 	return r < 0 ? r : collect(shim);
 }

@@ -32,8 +32,8 @@
 
 void __real_vcpu_loop(struct vcpu *vcpu);
 void __wrap_vcpu_loop(struct vcpu *vcpu);
-void __real_devices_serve(struct shim *shim);
-void __wrap_devices_serve(struct shim *shim);
+void __real_devices_serve(struct shim_io *io);
+void __wrap_devices_serve(struct shim_io *io);
 int __real_stage_staff(struct shim *shim);
 int __wrap_stage_staff(struct shim *shim);
 int __real_stage_run(struct shim *shim);
@@ -165,11 +165,11 @@ void __wrap_vcpu_loop(struct vcpu *vcpu)
 	__real_vcpu_loop(vcpu);
 }
 
-void __wrap_devices_serve(struct shim *shim)
+void __wrap_devices_serve(struct shim_io *io)
 {
-	misuse_ring(&shim->devices.loop.ring);
+	misuse_ring(&io->loop.ring);
 	misbehave_as("io");
-	__real_devices_serve(shim);
+	__real_devices_serve(io);
 }
 
 int __wrap_stage_run(struct shim *shim)

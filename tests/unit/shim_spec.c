@@ -363,6 +363,8 @@ static const struct refusal {
 	{ ID REST "sandbox { cgroup_fds: 2 }", PROBLEM_SPEC_INVALID, "sandbox.cgroup_fds" },
 	{ ID REST "metrics { interval_ms: 99 }", PROBLEM_SPEC_INVALID, "metrics.interval_ms" },
 	{ ID REST "io { threads_per_node: 0 }", PROBLEM_SPEC_INVALID, "io.threads_per_node" },
+	{ ID CPUS BOOT "memory { nodes { size_mib: 64 } nodes { size_mib: 64 } } io { threads_per_node: 9 }",
+	  PROBLEM_SPEC_INVALID, "io.threads_per_node" },
 	{ ID REST "io { busy_poll_us: 1000001 }", PROBLEM_SPEC_INVALID, "io.busy_poll_us" },
 };
 

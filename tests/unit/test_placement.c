@@ -14,6 +14,7 @@ static struct placement_request ask(uint32_t vcpus)
 	return (struct placement_request){
 		.vcpus = vcpus,
 		.node_count = 1,
+		.io_threads = 1,
 		.host_node = { -1, -1, -1, -1, -1, -1, -1, -1 },
 	};
 }
@@ -59,8 +60,35 @@ Test(placement, whole_cores_of_one_node_first)
 	cr_assert_eq(out.vcpus[2].host_node, 1);
 	cr_assert_not(out.nodes[0].chosen);
 	/* The I/O thread: same node, on a core that has no vCPU. */
-	cr_assert_eq(out.nodes[0].io_cpu, 6);
-	cr_assert_not(out.nodes[0].io_shared);
+	cr_assert_eq(out.nodes[0].io[0].cpu, 6);
+	cr_assert_not(out.nodes[0].io[0].shared);
+}
+
+/* CPUs of their own while there are any, on their node; then with one another, not with a vCPU. */
+Test(placement, several_io_threads_of_a_node)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
+	struct placement_request request = ask(2);
+	struct placement out;
+
+	request.node_count = 2;
+	request.host_node[1] = -1;
+	request.pin_count = 2;
+	request.pins = (const uint32_t[]){ 0, 12 };
+	request.io_threads = 9;
+	cr_assert_str_eq(plan(facts, &request, &out), "0 12");
+	cr_assert_eq(out.nodes[1].host_node, 1);
+	for (size_t n = 0; n < 2; n++)
+		for (size_t i = 0, used = 0; i < request.io_threads; i++) {
+			const struct placement_io *io = &out.nodes[n].io[i];
+
+			cr_assert_not(io->shared, "node %zu, thread %zu", n, i);
+			cr_assert_eq(facts_cpu(facts, io->cpu)->node, out.nodes[n].host_node);
+			cr_assert(i >= 7 || !(used & 1u << io->cpu), "node %zu, thread %zu", n, i);
+			used |= 1u << io->cpu;
+		}
+	request.io_threads = PLACEMENT_IO_MAX + 1;
+	cr_assert_plan(facts, &request, "!io.threads_per_node");
 }
 
 Test(placement, cores_that_are_whole_come_before_halves)
@@ -88,8 +116,8 @@ Test(placement, a_node_with_room_is_preferred_and_none_is_crossed)
 	request.overcommit = true;
 	cr_assert_str_eq(plan(facts, &request, &out), "2 3 6 7 2");
 	cr_assert(out.vcpus[0].shared && out.vcpus[4].shared && !out.vcpus[1].shared);
-	cr_assert(out.nodes[0].io_shared);
-	cr_assert_eq(facts_cpu(facts, out.nodes[0].io_cpu)->node, 1);
+	cr_assert(out.nodes[0].io[0].shared);
+	cr_assert_eq(facts_cpu(facts, out.nodes[0].io[0].cpu)->node, 1);
 	request.dedicated = true;
 	cr_assert_plan(facts, &request, "!cpus.tenancy");
 }
@@ -138,8 +166,8 @@ Test(placement, dedicated_takes_whole_cores_or_refuses)
 	/* The idle sibling is the VM's own, and the I/O thread's place. */
 	cr_assert(placement_owns(facts, &out, true, 3));
 	cr_assert_not(placement_owns(facts, &out, false, 3));
-	cr_assert_eq(out.nodes[0].io_cpu, 3);
-	cr_assert_not(out.nodes[0].io_shared);
+	cr_assert_eq(out.nodes[0].io[0].cpu, 3);
+	cr_assert_not(out.nodes[0].io[0].shared);
 	facts->cpus[3].allowed = false;
 	cr_assert_plan(facts, &request, "!cpus.tenancy");
 	request.dedicated = false;
@@ -223,7 +251,7 @@ Test(placement, a_host_without_numa_information_is_one_place)
 		facts->cpus[i].node = -1;
 	cr_assert_str_eq(plan(facts, &request, &out), "0 1 2");
 	cr_assert_eq(out.nodes[0].host_node, -1);
-	cr_assert_eq(out.nodes[0].io_cpu, 3);
+	cr_assert_eq(out.nodes[0].io[0].cpu, 3);
 }
 
 Test(placement, vcpus_are_dealt_evenly)
@@ -294,10 +322,10 @@ static void check_properties(const struct host_facts *facts,
 		          seed);
 	}
 	for (size_t n = 0; n < out->node_count; n++) {
-		const struct host_cpu *io = facts_cpu(facts, out->nodes[n].io_cpu);
+		const struct host_cpu *io = facts_cpu(facts, out->nodes[n].io[0].cpu);
 
 		cr_assert(io && io->online && io->allowed, "seed %#lx: I/O CPU", seed);
-		cr_assert_eq(out->nodes[n].io_shared, times[io->id] > 0, "seed %#lx", seed);
+		cr_assert_eq(out->nodes[n].io[0].shared, times[io->id] > 0, "seed %#lx", seed);
 	}
 }
 

@@ -127,10 +127,13 @@ static void print_nodes(const struct shim *shim, FILE *out)
 	for (size_t i = 0; i < shim->placement.node_count; i++) {
 		const struct placement_node *node = &shim->placement.nodes[i];
 
-		fprintf(out, "guest node %zu: %llu MiB on host node %d%s in %s; I/O thread on CPU %u%s; "
-		             "distances", i, (unsigned long long)(memory->nodes[i].size / MIB),
-		        node->host_node, node->chosen ? " (chosen here)" : "",
-		        pages[memory->page_size], node->io_cpu, node->io_shared ? ", with a vCPU" : "");
+		fprintf(out, "guest node %zu: %llu MiB on host node %d%s in %s; I/O thread on CPU", i,
+		        (unsigned long long)(memory->nodes[i].size / MIB), node->host_node,
+		        node->chosen ? " (chosen here)" : "", pages[memory->page_size]);
+		for (uint32_t k = 0; k < shim->spec.io.threads_per_node; k++)
+			fprintf(out, "%s %u%s", k > 0 ? "," : "", node->io[k].cpu,
+			        node->io[k].shared ? ", with a vCPU" : "");
+		fputs("; distances", out);
 		for (size_t k = 0; k < shim->topology.node_count; k++)
 			fprintf(out, " %u", shim->topology.distances[i][k]);
 		fputc('\n', out);
@@ -216,9 +219,10 @@ static void print_devices(const struct shim *shim, FILE *out)
 		const struct plan_device *device = &shim->plan.devices.list[i];
 
 		fprintf(out, "device 00:%02x.0 %s%s%s: BAR 0 at %#x, %u queue%s, vectors 0-%u as GSI "
-		             "%u-%u\n", device->slot, device->kind, device->id[0] ? " " : "",
+		             "%u-%u, io%u\n", device->slot, device->kind, device->id[0] ? " " : "",
 		        device->id, device->bar, device->queues, device->queues == 1 ? "" : "s",
-		        device->queues, device->first_gsi, device->first_gsi + device->queues);
+		        device->queues, device->first_gsi, device->first_gsi + device->queues,
+		        device->io);
 	}
 }
 

@@ -150,7 +150,6 @@ sandbox.uid|LAUNCH|sandbox { uid: 1000 }
 sandbox.gid|LAUNCH|sandbox { gid: 1000 }
 sandbox.cgroup_fds|LAUNCH|sandbox { cgroup_fds: 9 }
 metrics.interval_ms|LAUNCH|metrics { interval_ms: 1000 }
-io.threads_per_node|LAUNCH|io { threads_per_node: 2 }
 io.busy_poll_us|LAUNCH|io { busy_poll_us: 10 }
 EOF
 }

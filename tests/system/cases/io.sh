@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+# I/O threads: how many, where, with which descriptors; and what they do while nothing happens.
+
+# `start` and `ended`, `axvm` and `says` are those of cli.sh.
+
+# start_io IO [LAUNCH]: a VM that spins, with two disks and a source of random bytes. Sets `shim`.
+start_io() {
+	need_kvm
+	truncate -s 1M "$CASE/a" "$CASE/b"
+	flat spin -c 2 -b 'local_apic: true' -l "io { $1 } rng {} lifecycle { shutdown_timeout_ms: 50 }
+		disks { id: 'a' image { path: '$CASE/a' } } disks { id: 'b' image { path: '$CASE/b' } } ${2:-}" \
+		>"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb"
+	shim=$(cat "/proc/$pid/task/$pid/children")
+	shim=${shim% }
+	# The reply comes when all threads are there.
+	axvm ctl system-test status
+	want_status 0
+	says '^RUNNING$'
+}
+
+# Names of the I/O threads, in order.
+io_threads() { cat /proc/"$shim"/task/*/comm | grep '^io' | sort | tr '\n' ' '; }
+
+# task_of NAME: the directory of that thread.
+task_of() { grep -lx "$1" /proc/"$shim"/task/*/comm | sed 's,/comm$,,'; }
+
+io_stop() {
+	axvm ctl system-test stop
+	want_status 0
+	ended 36
+}
+
+test_io_threads() {
+	local i task fds
+	start_io 'threads_per_node: 3'
+	[ "$(io_threads)" = "io0 io1 io2 " ] || fail "the threads are $(io_threads)"
+	for i in 0 1 2; do
+		task=$(task_of "io$i")
+		grep -qE '^Cpus_allowed_list:[[:space:]]*[0-9]+$' "$task/status" || fail "io$i is not pinned"
+		[ "$(id -u)" = 0 ] || continue
+		fds=$(ls "$task/fd" | sort -n | tr '\n' ' ')
+		[ "$fds" = "897 $((912 + i)) $((928 + i)) " ] || fail "io$i has the descriptors $fds"
+	done
+	axvm ctl system-test metrics
+	want_status 0
+	says 'io\.0\.turns' && says 'io\.2\.turns'
+	! grep -q 'io\.3\.' "$CASE/out" || fail "there are counters of a fourth thread"
+	axvm ctl system-test pause
+	want_status 0
+	axvm ctl system-test resume
+	want_status 0
+	io_stop
+}
+
+test_io_threads_are_no_more_than_devices() {
+	start_io 'threads_per_node: 16'
+	[ "$(io_threads)" = "io0 io1 io2 " ] || fail "the threads are $(io_threads)"
+	io_stop
+}
+
+test_io_threads_of_two_nodes_are_at_most_sixteen() {
+	flat reset -b 'local_apic: true' -M 'nodes { size_mib: 16 }' -l 'io { threads_per_node: 9 }' |
+		refused 65 SPEC_INVALID io.threads_per_node
+}
