@@ -19,8 +19,8 @@ start_io() {
 	says '^RUNNING$'
 }
 
-# Names of the I/O threads, in order.
-io_threads() { cat /proc/"$shim"/task/*/comm | grep '^io' | sort | tr '\n' ' '; }
+# Names of the I/O threads, in order; the kernel's own workers have others.
+io_threads() { cat /proc/"$shim"/task/*/comm | grep '^io[0-9]' | sort | tr '\n' ' '; }
 
 # task_of NAME: the directory of that thread.
 task_of() { grep -lx "$1" /proc/"$shim"/task/*/comm | sed 's,/comm$,,'; }
