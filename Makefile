@@ -307,14 +307,19 @@ $(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.
 		-o $(@:.bin=.elf) $(filter %.S %.c,$(GUEST_LIB)) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
 
-$(B)/tests/spawn: $(B)/obj/tests/system/spawn.o $(B)/libaxvm-core.a
+$(B)/tests/spawn $(B)/tests/failing: $(B)/tests/%: $(B)/obj/tests/system/%.o \
+		$(B)/obj/tests/system/judge.o $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
-.PHONY: system
-system: all $(B)/tests/spawn
+.PHONY: system failing-host
+system: all $(B)/tests/spawn $(B)/tests/failing
 	B=$(B) tests/system/run
+
+# Every call of a launch, of several kinds, with every error that it can fail with; some minutes.
+failing-host: all $(B)/tests/spawn $(B)/tests/failing
+	B=$(B) tests/system/failing_host.sh
 # ---- end of system tests ------------------------------------------------------------------------
 
 # ---- install ------------------------------------------------------------------------------------

@@ -226,12 +226,15 @@ static int create_apic(struct vm *vm, struct problems *problems)
 
 /* Intel hosts without unrestricted guest keep a TSS and an identity map in guest-physical space; KVM
  * wants to be told where before the first vCPU. Other hosts accept and ignore it. */
-static void place_kvm_pages(struct vm *vm)
+static int place_kvm_pages(struct vm *vm, struct problems *problems)
 {
 	uint64_t identity_map = LAYOUT_KVM_IDENTITY_MAP;
 
-	(void)ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
-	(void)ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS);
+	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
+	    ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS) < 0)
+		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
+		                    "KVM refuses a place for its own pages: %s", strerror(errno));
+	return 0;
 }
 
 int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool apic,
@@ -253,7 +256,9 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	r = set_slots(vm, problems);
 	if (r < 0)
 		return r;
-	place_kvm_pages(vm);
+	r = place_kvm_pages(vm, problems);
+	if (r < 0)
+		return r;
 	return apic ? create_apic(vm, problems) : 0;
 }
 

@@ -92,9 +92,18 @@ def flood(wire):
     expect(False, "no frame came back after a flood")
 
 
+def is_open(fd):
+    try:
+        os.fstat(fd)
+        return True
+    except OSError:
+        return False
+
+
 def main():
     what, command = sys.argv[1], sys.argv[2:]
     null = os.open("/dev/null", os.O_RDONLY)
+    inherited = [fd for fd in (3, 4, 9) if is_open(fd)]
     for number in (7, 8):  # taken, until they are what they are meant for
         os.dup2(null, number)
     tap_fd, address = tap()
@@ -102,7 +111,7 @@ def main():
     wire = Wire(address)
     os.dup2(tap_fd, 7)
     os.dup2(theirs.fileno(), 8)
-    process = subprocess.Popen(command, pass_fds=(3, 4, 7, 8))
+    process = subprocess.Popen(command, pass_fds=inherited + [7, 8])
     if what != "idle":
         expect((hello := wire.receive(LIMIT)) and hello[0] == HELLO, "the guest says nothing")
         if what == "flood":

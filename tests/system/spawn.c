@@ -9,7 +9,7 @@
  *       first event in fd 4 if that is a file, else from the start. With -e (early) they are
  *       always counted from the start, and the program begins with those signals blocked.
  *   spawn judge STATUS <EVENTS
- *       Whether the stream is what goes with that exit status: see judge().
+ *       Whether the stream is what goes with that exit status: see judge.h.
  *   spawn truncate SHIM SPEC     a launch cut off after each of its bytes
  *   spawn mutate SHIM SPEC N     N launches with a few bytes changed, from a fixed seed
  *   spawn drip SHIM SPEC         the launch byte by byte, through a pipe and through a socket
@@ -37,7 +37,7 @@
 #include <time.h>
 
 #include "base/base.h"
-#include "proto/axvm.pb-c.h"
+#include "tests/system/judge.h"
 
 enum { STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
 
@@ -204,116 +204,6 @@ static int command_run(int argc, char **argv)
 }
 
 /* ---- judging a stream ------------------------------------------------------------------------ */
-
-struct verdict {
-	Axvm__V1__Outcome outcome;
-	Axvm__V1__ErrorCode code; /* of the first error, or OK */
-	bool silent;              /* the stream is empty */
-};
-
-#define FAULT(...) (fprintf(stderr, "judge: " __VA_ARGS__), fputc('\n', stderr), false)
-
-/* Which status goes with an error code: the comments of enum ErrorCode. */
-static int status_of(Axvm__V1__ErrorCode code)
-{
-	static const struct {
-		unsigned first, last;
-		int status;
-	} classes[] = {
-		{ 1, 3, 64 },   { 10, 23, 65 }, { 30, 32, 66 }, { 40, 46, 69 },
-		{ 50, 50, 70 }, { 60, 61, 71 }, { 70, 71, 77 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		if (code >= classes[i].first && code <= classes[i].last)
-			return classes[i].status;
-	return -1;
-}
-
-/* A sentence has words. */
-static bool is_sentence(const char *text)
-{
-	return text && strlen(text) >= 12 && strchr(text, ' ');
-}
-
-static bool error_complete(const Axvm__V1__Error *error)
-{
-	if (!error->has_code || error->code == AXVM__V1__ERROR_CODE__OK)
-		return FAULT("an error without a code");
-	if (!error->has_stage || error->stage == AXVM__V1__STAGE__STAGE_UNSPECIFIED)
-		return FAULT("error %d without a stage", error->code);
-	if (!error->has_severity || !error->has_retryable)
-		return FAULT("error %d without severity or retryable", error->code);
-	if (!is_sentence(error->message))
-		return FAULT("error %d without a sentence", error->code);
-	return true;
-}
-
-static bool terminal_fits(const Axvm__V1__Terminal *terminal, int status)
-{
-	static const int of_outcome[] = {
-		[AXVM__V1__OUTCOME__POWER_OFF] = 0,     [AXVM__V1__OUTCOME__HALTED] = 0,
-		[AXVM__V1__OUTCOME__GUEST_RESET] = 32,  [AXVM__V1__OUTCOME__TRIPLE_FAULT] = 33,
-		[AXVM__V1__OUTCOME__GUEST_PANIC] = 34,  [AXVM__V1__OUTCOME__VCPU_FAILED] = 35,
-		[AXVM__V1__OUTCOME__STOPPED_BY_HOST] = 36,
-	};
-	bool failed = terminal->outcome >= AXVM__V1__OUTCOME__LAUNCH_FAILED;
-
-	if ((int)terminal->exit_status != status)
-		return FAULT("status %d, but the event says %u", status, terminal->exit_status);
-	if (!terminal->has_outcome || terminal->outcome == 0 || !terminal->has_stage)
-		return FAULT("no outcome or no stage");
-	if (!is_sentence(terminal->message) && strcmp(terminal->message ? terminal->message : "",
-	                                              "powered off"))
-		return FAULT("no sentence: %s", terminal->message);
-	for (size_t i = 0; i < terminal->n_errors; i++)
-		if (!error_complete(terminal->errors[i]))
-			return false;
-	if (failed && terminal->n_errors == 0)
-		return FAULT("failed without an error");
-	if (failed && status_of(terminal->errors[0]->code) != status)
-		return FAULT("status %d for error %d", status, terminal->errors[0]->code);
-	if (!failed && of_outcome[terminal->outcome] != status)
-		return FAULT("status %d for outcome %d", status, terminal->outcome);
-	return true;
-}
-
-/* Exactly one terminal event, the last; events numbered without a gap that is not accounted for;
- * every error whole; the exit status that of the outcome or of the first error. */
-static bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret)
-{
-	Axvm__V1__EventStream *stream = axvm__v1__event_stream__unpack(NULL, length, bytes);
-	struct verdict verdict = { .silent = length == 0 };
-	uint64_t expected = 1;
-	size_t terminals = 0;
-	bool good = true;
-
-	if (!stream)
-		return FAULT("fd 4 holds no EventStream");
-	for (size_t i = 0; i < stream->n_events && good; i++) {
-		const Axvm__V1__Event *event = stream->events[i];
-
-		expected += event->dropped;
-		if (event->sequence != expected++)
-			good = FAULT("event %zu has number %" PRIu64, i, event->sequence);
-		if (event->body_case != AXVM__V1__EVENT__BODY_TERMINAL)
-			continue;
-		terminals++;
-		good = good && terminal_fits(event->terminal, status);
-		verdict.outcome = event->terminal->outcome;
-		if (event->terminal->n_errors > 0)
-			verdict.code = event->terminal->errors[0]->code;
-	}
-	if (good && terminals != 1)
-		good = FAULT("%zu terminal events, status %d", terminals, status);
-	if (good && stream->events[stream->n_events - 1]->body_case !=
-	                    AXVM__V1__EVENT__BODY_TERMINAL)
-		good = FAULT("the terminal event is not the last");
-	axvm__v1__event_stream__free_unpacked(stream, NULL);
-	if (ret)
-		*ret = verdict;
-	return good;
-}
 
 static size_t read_all(int fd, uint8_t *to, size_t size)
 {

@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: MIT */
+/* A failing host: makes one system call of a launch fail, for each in turn, and judges what the shim
+ * makes of it.
+ *
+ *   failing [-a] [-j WORKERS] [-p PART/PARTS] [-v] SHIM SPEC
+ *       -a: with every error of `errors` that fits the call; otherwise with the first one, and
+ *           only some of the calls that a launch can do without
+ *       -p: every PARTS-th of the failures only, from the PART-th (0, 1 …) on
+ *       -v: a line for each launch
+ *       The shim inherits the descriptors from 5 on.
+ *
+ * A call is known by its thread, in the order in which threads are created, and its number in that
+ * thread: that is the same from launch to launch, where the order between threads is not. A first
+ * launch counts them. The launch is over for a thread when its seccomp filter is in place: a call
+ * that is then replaced would be judged by the filter, not by the shim. What comes before the first
+ * call of main() is the C library's start, which fails as it likes, but leaves nothing behind either.
+ *
+ * Each launch must end within a time, by itself, in one terminal event that fits its exit status and
+ * names a stage (judge.h), and leave no process. It may succeed in spite of the failure only where the
+ * call is listed in `dispensable`: a step of the sandbox that fails softly is found that way.
+ *
+ * By ptrace(2): the shim is static, so there is no library to stand in for, and a seccomp filter of
+ * ours would be seen by its own read-back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/fd_layout.h"
+#include "sandbox/policy.h"
+#include "tests/system/judge.h"
+
+#define THREADS_MAX 64
+#define CALLS_MAX 4096
+#define LIMIT_S 10
+#define ERRORS_MAX 4
+#define TRACED_SYSCALL (SIGTRAP | 0x80)
+
+/* What a call can fail with, the likeliest first. `done`: the call is carried out all the same, as
+ * close(2) is when it reports an error. A call without a row fails with EPERM or ENOMEM. */
+static const struct errors {
+	long nr;
+	bool done;
+	int list[ERRORS_MAX];
+} errors[] = {
+	{ SYS_read, false, { EIO, EINTR, EAGAIN } },
+	{ SYS_write, false, { ENOSPC, EINTR, EPIPE, EIO } },
+	{ SYS_pread64, false, { EIO, EINTR } },
+	{ SYS_openat, false, { EMFILE, EACCES, ENOENT, ENOMEM } },
+	{ SYS_close, true, { EIO, EINTR } },
+	{ SYS_munmap, true, { ENOMEM } },
+	{ SYS_mmap, false, { ENOMEM, EAGAIN } },
+	{ SYS_mprotect, false, { ENOMEM } },
+	{ SYS_madvise, false, { ENOMEM, EINVAL, EAGAIN } },
+	{ SYS_brk, false, { ENOMEM } },
+	{ SYS_ioctl, false, { ENOMEM, EINVAL, EINTR, EBUSY } },
+	{ SYS_clone3, false, { EAGAIN, ENOMEM, EPERM } },
+	{ SYS_clone, false, { EAGAIN, ENOMEM, EPERM } },
+	{ SYS_unshare, false, { EPERM, ENOSPC, ENOMEM } },
+	{ SYS_futex, false, { EINTR, EAGAIN } },
+	{ SYS_poll, false, { EINTR, ENOMEM } },
+	/* Interrupted, it is the end that a signal has asked for: `spawn waiting`. */
+	{ SYS_ppoll, false, { ENOMEM } },
+	{ SYS_epoll_wait, false, { EINTR } },
+	{ SYS_fcntl, false, { EAGAIN, EINVAL, ENOLCK } },
+	{ SYS_dup3, false, { EMFILE, EINTR } },
+	{ SYS_eventfd2, false, { EMFILE, ENFILE, ENOMEM } },
+	{ SYS_signalfd4, false, { EMFILE, ENOMEM } },
+	{ SYS_epoll_create1, false, { EMFILE, ENOMEM } },
+	{ SYS_epoll_ctl, false, { ENOMEM, ENOSPC } },
+	{ SYS_io_uring_setup, false, { ENOMEM, EPERM, ENOSYS, EMFILE } },
+	{ SYS_io_uring_register, false, { ENOMEM, EINVAL, EPERM } },
+	{ SYS_mount, false, { EPERM, ENOMEM, EBUSY } },
+	{ SYS_mbind, false, { ENOMEM, EIO, EPERM } },
+	{ SYS_sched_setaffinity, false, { EINVAL, EPERM } },
+};
+
+static const struct errors any_errors = { .list = { EPERM, ENOMEM } };
+
+/* What no Linux refuses to a caller whose pointers are good (or what would be the end of us, not of it). */
+static const long cannot_fail[] = {
+	SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall, SYS_execve, SYS_getpid,
+	SYS_gettid, SYS_getppid, SYS_getuid, SYS_getgid, SYS_geteuid, SYS_getegid, SYS_umask,
+	SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask, SYS_rt_sigaction,
+};
+
+/* Calls whose failure a launch may survive. Each is advice, or cleaning up, or a question whose answer may
+ * be that there is none, or a trial that is meant to fail. Everything that a machine or a sandbox is made
+ * of is not in this table. */
+static const struct dispensable {
+	long nr;
+	bool has_argument;
+	unsigned long argument; /* the second one of ioctl and fcntl, the first one of others */
+	const char *path;       /* what the thread opened last begins so; NULL: whatever it was */
+} dispensable[] = {
+	{ SYS_close, false, 0, NULL },
+	{ SYS_munmap, false, 0, NULL },
+	{ SYS_madvise, false, 0, NULL },
+	/* malloc finds another way; a thread that helps is not started, and its work done without it. */
+	{ SYS_brk, false, 0, NULL },
+	{ SYS_mmap, false, 0, NULL },
+	{ SYS_mprotect, false, 0, NULL },
+	{ SYS_clone3, false, 0, NULL },
+	/* What is waited for is looked at again. */
+	{ SYS_futex, false, 0, NULL },
+	{ SYS_poll, false, 0, NULL },
+	{ SYS_read, true, CONTROL_WAKE_FD, NULL },
+	{ SYS_write, true, CONTROL_WAKE_FD, NULL },
+	/* Facts of the host: that one is not known is a fact, and the profile decides. */
+	{ SYS_openat, false, 0, "/proc/" },
+	{ SYS_read, false, 0, "/proc/" },
+	{ SYS_newfstatat, false, 0, "/proc/" },
+	{ SYS_openat, false, 0, "/sys/" },
+	{ SYS_read, false, 0, "/sys/" },
+	{ SYS_newfstatat, false, 0, "/sys/" },
+	{ SYS_openat, false, 0, "/dev/kvm" },
+	{ SYS_ioctl, true, KVM_GET_API_VERSION, NULL },
+	{ SYS_ioctl, true, KVM_CHECK_EXTENSION, NULL },
+	{ SYS_ioctl, true, KVM_GET_TSC_KHZ, NULL },
+	{ SYS_ioctl, true, KVM_GET_STATS_FD, NULL },
+	{ SYS_capget, false, 0, NULL },
+	{ SYS_prctl, true, PR_CAPBSET_READ, NULL },
+	{ SYS_prctl, true, PR_SET_NAME, NULL },
+	{ SYS_prlimit64, false, 0, NULL },
+	/* Placement is read back. */
+	{ SYS_sched_setaffinity, false, 0, NULL },
+	{ SYS_set_mempolicy, false, 0, NULL },
+	/* Trials of the sandbox, which must be refused. */
+	{ SYS_setresuid, true, 0, NULL },
+	{ SYS_setresuid, true, (uid_t)-1, NULL },
+	{ SYS_setresgid, true, 0, NULL },
+	{ SYS_setgroups, false, 0, NULL },
+	{ SYS_socket, false, 0, NULL },
+	{ SYS_kill, false, 0, NULL },
+};
+
+struct call {
+	long nr;
+	unsigned long arguments[3];
+	char path[48]; /* what the thread opened last */
+};
+
+/* One point of failure. */
+struct point {
+	unsigned thread, number;
+	long nr; /* when it is another call this time, it is let pass */
+	int error;
+	bool done;
+};
+
+struct thread {
+	pid_t tid;       /* 0: free */
+	int ordinal;     /* -1: its creation has not been reported yet */
+	unsigned calls;  /* begun */
+	bool inside;     /* of a system call */
+	bool sealed, failing;
+	bool stopped;    /* waits for its ordinal */
+	struct call call;
+};
+
+struct tracer {
+	struct thread threads[THREADS_MAX];
+	int created;
+	bool failed;   /* the point was reached */
+	unsigned long long program_break; /* what brk(2) returns that has failed */
+	struct call failed_call;
+	const struct point *point; /* NULL: only count */
+	struct call *calls;        /* of all threads, when counting: [thread][CALLS_MAX] */
+	unsigned *counts;
+};
+
+static struct {
+	char *shim;
+	uint8_t spec[65536];
+	size_t spec_length;
+	bool all, verbose;
+	int workers;
+	unsigned part, parts;
+} options = { .workers = 2, .parts = 1 };
+
+/* What all workers add to. */
+struct tally {
+	_Atomic unsigned launches, survived, refused, unreached, faults;
+};
+
+static volatile sig_atomic_t time_is_up;
+
+static void on_alarm(int number)
+{
+	(void)number;
+	time_is_up = 1;
+}
+
+/* ---- the shim under ptrace ------------------------------------------------------------------- */
+
+static int file_of(const uint8_t *bytes, size_t length)
+{
+	int fd = memfd_create("stream", MFD_CLOEXEC);
+
+	if (fd < 0 || (length > 0 && write(fd, bytes, length) != (ssize_t)length) ||
+	    lseek(fd, 0, SEEK_SET) < 0) {
+		perror("failing: memfd");
+		exit(1);
+	}
+	return fd;
+}
+
+static pid_t begin(int control, int events, int diagnostics)
+{
+	char *argv[] = { options.shim, NULL };
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	control = fcntl(control, F_DUPFD_CLOEXEC, 100);
+	events = fcntl(events, F_DUPFD_CLOEXEC, 100);
+	diagnostics = fcntl(diagnostics, F_DUPFD_CLOEXEC, 100);
+	if (dup2(control, 3) < 0 || dup2(events, 4) < 0 || dup2(diagnostics, 2) < 0 ||
+	    ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+		_exit(127);
+	raise(SIGSTOP);
+	execv(argv[0], argv);
+	_exit(127);
+}
+
+static struct thread *thread_of(struct tracer *t, pid_t tid, bool add)
+{
+	struct thread *free_one = NULL;
+
+	for (size_t i = 0; i < THREADS_MAX; i++) {
+		if (t->threads[i].tid == tid)
+			return &t->threads[i];
+		if (t->threads[i].tid == 0 && !free_one)
+			free_one = &t->threads[i];
+	}
+	if (!add || !free_one)
+		return NULL;
+	*free_one = (struct thread){ .tid = tid, .ordinal = -1 };
+	return free_one;
+}
+
+static void resume(const struct tracer *t, const struct thread *thread, int signal_number)
+{
+	bool watch = !t->failed && !thread->sealed;
+
+	/* The end of the call that fails is still to be seen. */
+	ptrace(watch || thread->inside ? PTRACE_SYSCALL : PTRACE_CONT, thread->tid, NULL,
+	       (void *)(intptr_t)signal_number);
+}
+
+/* Only a wait can fail, and a wake cannot. */
+static bool is_wake(const struct call *call)
+{
+	return call->nr == SYS_futex && (call->arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;
+}
+
+static void read_path(pid_t tid, unsigned long address, char *path, size_t size)
+{
+	struct iovec to = { path, size - 1 }, from = { (void *)address, size - 1 };
+	ssize_t n = process_vm_readv(tid, &to, 1, &from, 1, 0);
+
+	path[n > 0 ? n : 0] = '\0';
+}
+
+/* At the start of a call: counts it, and replaces it when it is the one. */
+static void enter(struct tracer *t, struct thread *thread)
+{
+	struct user_regs_struct registers;
+	unsigned number = thread->calls++;
+
+	if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &registers) < 0)
+		return;
+	thread->call.nr = (long)registers.orig_rax;
+	thread->call.arguments[0] = registers.rdi;
+	thread->call.arguments[1] = registers.rsi;
+	thread->call.arguments[2] = registers.rdx;
+	if (thread->call.nr == SYS_openat)
+		read_path(thread->tid, registers.rsi, thread->call.path,
+		          sizeof(thread->call.path));
+	if (t->calls && number < CALLS_MAX && thread->ordinal < THREADS_MAX) {
+		t->calls[thread->ordinal * CALLS_MAX + (int)number] = thread->call;
+		t->counts[thread->ordinal] = number + 1;
+	}
+	if (!t->point || thread->ordinal != (int)t->point->thread ||
+	    number != t->point->number || thread->call.nr != t->point->nr || is_wake(&thread->call))
+		return;
+	t->failed = thread->failing = true;
+	t->failed_call = thread->call;
+	if (t->point->done)
+		return;
+	registers.orig_rax = ~0ULL;
+	ptrace(PTRACE_SETREGS, thread->tid, NULL, &registers);
+}
+
+static void leave(struct tracer *t, struct thread *thread)
+{
+	struct user_regs_struct registers;
+
+	if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &registers) < 0)
+		return;
+	if (thread->failing) {
+		registers.rax = thread->call.nr == SYS_brk
+		                        ? t->program_break
+		                        : (unsigned long long)-(long long)t->point->error;
+		ptrace(PTRACE_SETREGS, thread->tid, NULL, &registers);
+		thread->failing = false;
+	} else if (thread->call.nr == SYS_seccomp && registers.rax == 0) {
+		thread->sealed = true;
+	} else if (thread->call.nr == SYS_brk) {
+		t->program_break = registers.rax;
+	}
+}
+
+static void created(struct tracer *t, pid_t parent)
+{
+	unsigned long tid;
+	struct thread *thread;
+
+	if (ptrace(PTRACE_GETEVENTMSG, parent, NULL, &tid) < 0)
+		return;
+	thread = thread_of(t, (pid_t)tid, true);
+	if (!thread)
+		return;
+	thread->ordinal = t->created++;
+	if (thread->stopped)
+		resume(t, thread, 0);
+	thread->stopped = false;
+}
+
+static bool at_entry(pid_t tid)
+{
+	struct __ptrace_syscall_info info = { 0 };
+
+	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof(info), &info) > 0 &&
+	       info.op == PTRACE_SYSCALL_INFO_ENTRY;
+}
+
+static void stopped(struct tracer *t, struct thread *thread, int status)
+{
+	int signal_number = WSTOPSIG(status), event = status >> 16;
+
+	if (signal_number == TRACED_SYSCALL) {
+		/* What a thread comes out of first is the execve or clone that made it. */
+		thread->inside = at_entry(thread->tid);
+		if (thread->inside)
+			enter(t, thread);
+		else
+			leave(t, thread);
+		signal_number = 0;
+	} else if (event == PTRACE_EVENT_CLONE || event == PTRACE_EVENT_FORK ||
+	           event == PTRACE_EVENT_VFORK) {
+		created(t, thread->tid);
+		signal_number = 0;
+	} else if (event == PTRACE_EVENT_EXEC || event == PTRACE_EVENT_STOP ||
+	           signal_number == SIGSTOP) {
+		if (thread->ordinal < 0) {
+			thread->stopped = true;
+			return;
+		}
+		signal_number = 0;
+	}
+	resume(t, thread, signal_number);
+}
+
+/* Watches the launch to its end; returns the wait status of the process, or -1 when it did not end. */
+static int watch(struct tracer *t, pid_t pid)
+{
+	struct thread *first = thread_of(t, pid, true);
+	int status, result = -1;
+	pid_t tid;
+
+	first->ordinal = t->created++;
+	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+		return -1;
+	ptrace(PTRACE_SETOPTIONS, pid, NULL,
+	       (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
+	                PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL));
+	/* Counting begins with the program: its execve is carried out. */
+	ptrace(PTRACE_CONT, pid, NULL, NULL);
+	time_is_up = 0;
+	alarm(LIMIT_S);
+	while ((tid = waitpid(-1, &status, __WALL)) > 0 || (errno == EINTR && !time_is_up)) {
+		struct thread *thread = tid > 0 ? thread_of(t, tid, true) : NULL;
+
+		if (!thread)
+			continue;
+		if (WIFSTOPPED(status)) {
+			stopped(t, thread, status);
+			continue;
+		}
+		if (tid == pid)
+			result = status;
+		thread->tid = 0;
+	}
+	alarm(0);
+	if (!time_is_up)
+		return result;
+	kill(pid, SIGKILL);
+	while (waitpid(-1, &status, __WALL) > 0)
+		;
+	return -1;
+}
+
+/* ---- one launch ------------------------------------------------------------------------------ */
+
+static const char *name_of(long nr)
+{
+	const char *name = sandbox_syscall_name(nr);
+
+	return name ? name : "?";
+}
+
+/* The row of a call that can be done without; NULL: there is none. */
+static const struct dispensable *dispensable_row(const struct call *call)
+{
+	unsigned long argument = call->arguments[call->nr == SYS_ioctl || call->nr == SYS_fcntl];
+
+	for (size_t i = 0; i < ARRAY_SIZE(dispensable); i++)
+		if (dispensable[i].nr == call->nr &&
+		    (!dispensable[i].has_argument || dispensable[i].argument == argument) &&
+		    (!dispensable[i].path ||
+		     strncmp(call->path, dispensable[i].path, strlen(dispensable[i].path)) == 0))
+			return &dispensable[i];
+	return NULL;
+}
+
+struct result {
+	int status; /* as a shell has it; -1: no end */
+	struct verdict verdict;
+	bool judged, reached, launched;
+	struct call call;
+	char diagnostics[400];
+};
+
+static void launch_once(const struct point *point, struct call *calls, unsigned *counts,
+                        struct result *ret)
+{
+	struct tracer t = { .point = point, .calls = calls, .counts = counts };
+	int control = file_of(options.spec, options.spec_length), events = file_of(NULL, 0);
+	int diagnostics = file_of(NULL, 0), status;
+	uint8_t bytes[65536];
+	ssize_t n;
+
+	status = watch(&t, begin(control, events, diagnostics));
+	*ret = (struct result){ .status = -1, .reached = t.failed, .call = t.failed_call };
+	if (status != -1)
+		ret->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	n = pread(diagnostics, ret->diagnostics, sizeof(ret->diagnostics) - 1, 0);
+	ret->diagnostics[n > 0 ? n : 0] = '\0';
+	n = pread(events, bytes, sizeof(bytes), 0);
+	/* Its complaint is ours to print, once it is known to be wanted. */
+	ret->judged = ret->status >= 0 && n > 0 &&
+	              judge(bytes, (size_t)n, ret->status, &ret->verdict);
+	ret->verdict.silent = n <= 0;
+	ret->launched = ret->judged && (ret->verdict.outcome == AXVM__V1__OUTCOME__POWER_OFF ||
+	                                ret->verdict.outcome == AXVM__V1__OUTCOME__HALTED);
+	close(control);
+	close(events);
+	close(diagnostics);
+}
+
+/* What is wrong with the result of a launch; NULL: nothing. `start`: the C library's own part. */
+static const char *wrong_with(const struct point *point, const struct result *r, bool start)
+{
+	bool to_events = r->call.arguments[0] == EVENT_FD;
+
+	if (r->status < 0)
+		return "it did not end";
+	if (start)
+		return NULL;
+	if (r->status > 128)
+		return "a signal ended it";
+	if (to_events)
+		return r->status != 0 && (r->status < 64 || r->status > 77) ? "an undocumented status"
+		                                                            : NULL;
+	if (r->verdict.silent)
+		return "no event";
+	if (!r->judged)
+		return "fd 4 does not fit the status: see above";
+	if (r->verdict.outcome == AXVM__V1__OUTCOME__LAUNCH_FAILED)
+		return NULL;
+	if (!r->launched)
+		return "another end than the guest's";
+	/* A call that was interrupted is made again. */
+	return point->error == EINTR || dispensable_row(&r->call) ? NULL
+	                                                         : "it was launched all the same";
+}
+
+static void tell(const struct point *point, const struct result *r, const char *wrong)
+{
+	fprintf(wrong ? stderr : stdout,
+	        "%s thread %u call %u %s(%#lx, %#lx) %s error %d: status %d, error %d in stage %d%s%s\n",
+	        wrong ? "FAILED " : "ok ", point->thread, point->number, name_of(r->call.nr),
+	        r->call.arguments[0], r->call.arguments[1], r->call.path, point->error, r->status, r->verdict.code,
+	        r->verdict.stage, wrong ? ": " : "", wrong ? wrong : "");
+	if (wrong && r->diagnostics[0])
+		fprintf(stderr, "        %s", r->diagnostics);
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static const struct errors *errors_of(long nr)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+		if (errors[i].nr == nr)
+			return &errors[i];
+	return &any_errors;
+}
+
+static bool can_fail(long nr)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cannot_fail); i++)
+		if (cannot_fail[i] == nr)
+			return false;
+	return true;
+}
+
+static void try_point(const struct point *point, bool start, struct tally *tally)
+{
+	struct result result;
+	const char *wrong;
+
+	launch_once(point, NULL, NULL, &result);
+	tally->launches++;
+	if (!result.reached) {
+		tally->unreached++;
+		return;
+	}
+	wrong = wrong_with(point, &result, start);
+	if (wrong)
+		tally->faults++;
+	else if (result.launched)
+		tally->survived++;
+	else
+		tally->refused++;
+	if (wrong || options.verbose)
+		tell(point, &result, wrong);
+}
+
+/* The first call of main(): all signals but some are blocked. */
+static unsigned start_of_main(const struct call *calls, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (calls[i].nr == SYS_rt_sigprocmask)
+			return i;
+	return 0;
+}
+
+/* Points are dealt out to parts, and those of ours to the workers. */
+static bool is_mine(unsigned turn, int worker)
+{
+	return turn % options.parts == options.part &&
+	       turn / options.parts % (unsigned)options.workers == (unsigned)worker;
+}
+
+/* Dozens of calls only ask the host something: one in eight of those of a row will do. */
+static bool is_passed_over(const struct call *call)
+{
+	static unsigned seen[ARRAY_SIZE(dispensable)];
+	const struct dispensable *row = dispensable_row(call);
+
+	return !options.all && row && seen[row - dispensable]++ % 8 != 0;
+}
+
+static void work(const struct call *calls, const unsigned *counts, int worker, struct tally *tally)
+{
+	unsigned main_begins = start_of_main(calls, counts[0]), turn = 0;
+
+	for (unsigned thread = 0; thread < THREADS_MAX; thread++) {
+		for (unsigned number = 0; number < counts[thread]; number++) {
+			const struct call *call = &calls[thread * CALLS_MAX + number];
+			const struct errors *e = errors_of(call->nr);
+
+			if (is_passed_over(call))
+				continue;
+			for (int i = 0; i < ERRORS_MAX && e->list[i] && can_fail(call->nr) && !is_wake(call); i++) {
+				struct point point = { thread, number, call->nr, e->list[i], e->done };
+
+				if (i > 0 && !options.all)
+					break;
+				if (is_mine(turn++, worker))
+					try_point(&point, thread == 0 && number < main_begins,
+					          tally);
+			}
+		}
+	}
+}
+
+static bool read_spec(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, options.spec, sizeof(options.spec));
+
+	options.spec_length = n > 0 ? (size_t)n : 0;
+	return n > 0;
+}
+
+static bool take_arguments(int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt(argc, argv, "avj:p:")) != -1) {
+		if (option == 'a')
+			options.all = true;
+		else if (option == 'v')
+			options.verbose = true;
+		else if (option == 'j')
+			options.workers = atoi(optarg);
+		else if (option != 'p' ||
+		         sscanf(optarg, "%u/%u", &options.part, &options.parts) != 2)
+			return false;
+	}
+	if (argc - optind != 2 || options.workers < 1 || options.part >= options.parts)
+		return false;
+	options.shim = argv[optind];
+	return read_spec(argv[optind + 1]);
+}
+
+int main(int argc, char **argv)
+{
+	static unsigned counts[THREADS_MAX];
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
+	                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct call *calls = calloc(THREADS_MAX * CALLS_MAX, sizeof(*calls));
+	struct result result;
+
+	if (!take_arguments(argc, argv) || tally == MAP_FAILED || !calls) {
+		fprintf(stderr, "failing: see the head of tests/system/failing.c\n");
+		return 64;
+	}
+	sigaction(SIGALRM, &action, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	launch_once(NULL, calls, counts, &result);
+	if (!result.judged || !result.launched) {
+		fprintf(stderr, "failing: the launch does not succeed by itself: status %d\n%s",
+		        result.status, result.diagnostics);
+		return 1;
+	}
+	for (int worker = 0; worker < options.workers; worker++) {
+		fflush(NULL);
+		if (fork() == 0) {
+			prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+			work(calls, counts, worker, tally);
+			exit(0);
+		}
+	}
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	printf("%u launches with one failure each: %u refused, %u went on without, %u did not come to it, "
+	       "%u wrong\n", tally->launches, tally->refused, tally->survived, tally->unreached,
+	       tally->faults);
+	return tally->faults == 0 && tally->refused > tally->launches / 4 ? 0 : 1;
+}
