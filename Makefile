@@ -308,18 +308,26 @@ $(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
 
 $(B)/tests/spawn $(B)/tests/failing: $(B)/tests/%: $(B)/obj/tests/system/%.o \
-		$(B)/obj/tests/system/judge.o $(B)/libaxvm-core.a
+		$(B)/obj/tests/system/judge.o $(B)/obj/tests/system/failing_calls.o $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
-.PHONY: system failing-host
+.PHONY: system failing-host hostile
 system: all $(B)/tests/spawn $(B)/tests/failing
 	B=$(B) tests/system/run
 
 # Every call of a launch, of several kinds, with every error that it can fail with; some minutes.
 failing-host: all $(B)/tests/spawn $(B)/tests/failing
 	B=$(B) tests/system/failing_host.sh
+# A million operations of the hostile guest, from a seed that is printed; some minutes.
+HOSTILE_SEED ?= $(shell date +%s)
+HOSTILE_OPERATIONS ?= 1000000
+hostile: all $(B)/tests/spawn
+	@echo 'HOSTILE_SEED=$(HOSTILE_SEED) HOSTILE_OPERATIONS=$(HOSTILE_OPERATIONS)'
+	B=$(B) HOSTILE_SEED=$(HOSTILE_SEED) HOSTILE_OPERATIONS=$(HOSTILE_OPERATIONS) \
+		HOSTILE_REPORT=$(B)/hostile.txt tests/system/run hostile_guest
+	@cat $(B)/hostile.txt
 # ---- end of system tests ------------------------------------------------------------------------
 
 # ---- install ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
  * makes of it.
  *
  *   failing [-a] [-j WORKERS] [-p PART/PARTS] [-v] SHIM SPEC
- *       -a: with every error of `errors` that fits the call; otherwise with the first one, and
+ *       -a: with every error that the call can fail with; otherwise with the first one, and
  *           only some of the calls that a launch can do without
  *       -p: every PARTS-th of the failures only, from the PART-th (0, 1 …) on
  *       -v: a line for each launch
@@ -17,14 +17,12 @@
  *
  * Each launch must end within a time, by itself, in one terminal event that fits its exit status and
  * names a stage (judge.h), and leave no process. It may succeed in spite of the failure only where the
- * call is listed in `dispensable`: a step of the sandbox that fails softly is found that way.
+ * call is listed in failing_calls.c: a step of the sandbox that fails softly is found that way.
  *
  * By ptrace(2): the shim is static, so there is no library to stand in for, and a seccomp filter of
  * ours would be seen by its own read-back. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
-#include <linux/kvm.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,117 +38,13 @@
 
 #include "sandbox/fd_layout.h"
 #include "sandbox/policy.h"
+#include "tests/system/failing_calls.h"
 #include "tests/system/judge.h"
 
 #define THREADS_MAX 64
 #define CALLS_MAX 4096
 #define LIMIT_S 10
-#define ERRORS_MAX 4
 #define TRACED_SYSCALL (SIGTRAP | 0x80)
-
-/* What a call can fail with, the likeliest first. `done`: the call is carried out all the same, as
- * close(2) is when it reports an error. A call without a row fails with EPERM or ENOMEM. */
-static const struct errors {
-	long nr;
-	bool done;
-	int list[ERRORS_MAX];
-} errors[] = {
-	{ SYS_read, false, { EIO, EINTR, EAGAIN } },
-	{ SYS_write, false, { ENOSPC, EINTR, EPIPE, EIO } },
-	{ SYS_pread64, false, { EIO, EINTR } },
-	{ SYS_openat, false, { EMFILE, EACCES, ENOENT, ENOMEM } },
-	{ SYS_close, true, { EIO, EINTR } },
-	{ SYS_munmap, true, { ENOMEM } },
-	{ SYS_mmap, false, { ENOMEM, EAGAIN } },
-	{ SYS_mprotect, false, { ENOMEM } },
-	{ SYS_madvise, false, { ENOMEM, EINVAL, EAGAIN } },
-	{ SYS_brk, false, { ENOMEM } },
-	{ SYS_ioctl, false, { ENOMEM, EINVAL, EINTR, EBUSY } },
-	{ SYS_clone3, false, { EAGAIN, ENOMEM, EPERM } },
-	{ SYS_clone, false, { EAGAIN, ENOMEM, EPERM } },
-	{ SYS_unshare, false, { EPERM, ENOSPC, ENOMEM } },
-	{ SYS_futex, false, { EINTR, EAGAIN } },
-	{ SYS_poll, false, { EINTR, ENOMEM } },
-	/* Interrupted, it is the end that a signal has asked for: `spawn waiting`. */
-	{ SYS_ppoll, false, { ENOMEM } },
-	{ SYS_epoll_wait, false, { EINTR } },
-	{ SYS_fcntl, false, { EAGAIN, EINVAL, ENOLCK } },
-	{ SYS_dup3, false, { EMFILE, EINTR } },
-	{ SYS_eventfd2, false, { EMFILE, ENFILE, ENOMEM } },
-	{ SYS_signalfd4, false, { EMFILE, ENOMEM } },
-	{ SYS_epoll_create1, false, { EMFILE, ENOMEM } },
-	{ SYS_epoll_ctl, false, { ENOMEM, ENOSPC } },
-	{ SYS_io_uring_setup, false, { ENOMEM, EPERM, ENOSYS, EMFILE } },
-	{ SYS_io_uring_register, false, { ENOMEM, EINVAL, EPERM } },
-	{ SYS_mount, false, { EPERM, ENOMEM, EBUSY } },
-	{ SYS_mbind, false, { ENOMEM, EIO, EPERM } },
-	{ SYS_sched_setaffinity, false, { EINVAL, EPERM } },
-};
-
-static const struct errors any_errors = { .list = { EPERM, ENOMEM } };
-
-/* What no Linux refuses to a caller whose pointers are good (or what would be the end of us, not of it). */
-static const long cannot_fail[] = {
-	SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall, SYS_execve, SYS_getpid,
-	SYS_gettid, SYS_getppid, SYS_getuid, SYS_getgid, SYS_geteuid, SYS_getegid, SYS_umask,
-	SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask, SYS_rt_sigaction,
-};
-
-/* Calls whose failure a launch may survive. Each is advice, or cleaning up, or a question whose answer may
- * be that there is none, or a trial that is meant to fail. Everything that a machine or a sandbox is made
- * of is not in this table. */
-static const struct dispensable {
-	long nr;
-	bool has_argument;
-	unsigned long argument; /* the second one of ioctl and fcntl, the first one of others */
-	const char *path;       /* what the thread opened last begins so; NULL: whatever it was */
-} dispensable[] = {
-	{ SYS_close, false, 0, NULL },
-	{ SYS_munmap, false, 0, NULL },
-	{ SYS_madvise, false, 0, NULL },
-	/* malloc finds another way; a thread that helps is not started, and its work done without it. */
-	{ SYS_brk, false, 0, NULL },
-	{ SYS_mmap, false, 0, NULL },
-	{ SYS_mprotect, false, 0, NULL },
-	{ SYS_clone3, false, 0, NULL },
-	/* What is waited for is looked at again. */
-	{ SYS_futex, false, 0, NULL },
-	{ SYS_poll, false, 0, NULL },
-	{ SYS_read, true, CONTROL_WAKE_FD, NULL },
-	{ SYS_write, true, CONTROL_WAKE_FD, NULL },
-	/* Facts of the host: that one is not known is a fact, and the profile decides. */
-	{ SYS_openat, false, 0, "/proc/" },
-	{ SYS_read, false, 0, "/proc/" },
-	{ SYS_newfstatat, false, 0, "/proc/" },
-	{ SYS_openat, false, 0, "/sys/" },
-	{ SYS_read, false, 0, "/sys/" },
-	{ SYS_newfstatat, false, 0, "/sys/" },
-	{ SYS_openat, false, 0, "/dev/kvm" },
-	{ SYS_ioctl, true, KVM_GET_API_VERSION, NULL },
-	{ SYS_ioctl, true, KVM_CHECK_EXTENSION, NULL },
-	{ SYS_ioctl, true, KVM_GET_TSC_KHZ, NULL },
-	{ SYS_ioctl, true, KVM_GET_STATS_FD, NULL },
-	{ SYS_capget, false, 0, NULL },
-	{ SYS_prctl, true, PR_CAPBSET_READ, NULL },
-	{ SYS_prctl, true, PR_SET_NAME, NULL },
-	{ SYS_prlimit64, false, 0, NULL },
-	/* Placement is read back. */
-	{ SYS_sched_setaffinity, false, 0, NULL },
-	{ SYS_set_mempolicy, false, 0, NULL },
-	/* Trials of the sandbox, which must be refused. */
-	{ SYS_setresuid, true, 0, NULL },
-	{ SYS_setresuid, true, (uid_t)-1, NULL },
-	{ SYS_setresgid, true, 0, NULL },
-	{ SYS_setgroups, false, 0, NULL },
-	{ SYS_socket, false, 0, NULL },
-	{ SYS_kill, false, 0, NULL },
-};
-
-struct call {
-	long nr;
-	unsigned long arguments[3];
-	char path[48]; /* what the thread opened last */
-};
 
 /* One point of failure. */
 struct point {
@@ -260,12 +154,6 @@ static void resume(const struct tracer *t, const struct thread *thread, int sign
 	       (void *)(intptr_t)signal_number);
 }
 
-/* Only a wait can fail, and a wake cannot. */
-static bool is_wake(const struct call *call)
-{
-	return call->nr == SYS_futex && (call->arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;
-}
-
 static void read_path(pid_t tid, unsigned long address, char *path, size_t size)
 {
 	struct iovec to = { path, size - 1 }, from = { (void *)address, size - 1 };
@@ -294,7 +182,7 @@ static void enter(struct tracer *t, struct thread *thread)
 		t->counts[thread->ordinal] = number + 1;
 	}
 	if (!t->point || thread->ordinal != (int)t->point->thread ||
-	    number != t->point->number || thread->call.nr != t->point->nr || is_wake(&thread->call))
+	    number != t->point->number || thread->call.nr != t->point->nr || !call_can_fail(&thread->call))
 		return;
 	t->failed = thread->failing = true;
 	t->failed_call = thread->call;
@@ -422,20 +310,6 @@ static const char *name_of(long nr)
 	return name ? name : "?";
 }
 
-/* The row of a call that can be done without; NULL: there is none. */
-static const struct dispensable *dispensable_row(const struct call *call)
-{
-	unsigned long argument = call->arguments[call->nr == SYS_ioctl || call->nr == SYS_fcntl];
-
-	for (size_t i = 0; i < ARRAY_SIZE(dispensable); i++)
-		if (dispensable[i].nr == call->nr &&
-		    (!dispensable[i].has_argument || dispensable[i].argument == argument) &&
-		    (!dispensable[i].path ||
-		     strncmp(call->path, dispensable[i].path, strlen(dispensable[i].path)) == 0))
-			return &dispensable[i];
-	return NULL;
-}
-
 struct result {
 	int status; /* as a shell has it; -1: no end */
 	struct verdict verdict;
@@ -475,6 +349,7 @@ static void launch_once(const struct point *point, struct call *calls, unsigned 
 static const char *wrong_with(const struct point *point, const struct result *r, bool start)
 {
 	bool to_events = r->call.arguments[0] == EVENT_FD;
+	size_t row;
 
 	if (r->status < 0)
 		return "it did not end";
@@ -494,8 +369,9 @@ static const char *wrong_with(const struct point *point, const struct result *r,
 	if (!r->launched)
 		return "another end than the guest's";
 	/* A call that was interrupted is made again. */
-	return point->error == EINTR || dispensable_row(&r->call) ? NULL
-	                                                         : "it was launched all the same";
+	return point->error == EINTR || call_is_dispensable(&r->call, point->error, &row)
+	               ? NULL
+	               : "it was launched all the same";
 }
 
 static void tell(const struct point *point, const struct result *r, const char *wrong)
@@ -510,22 +386,6 @@ static void tell(const struct point *point, const struct result *r, const char *
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
-
-static const struct errors *errors_of(long nr)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
-		if (errors[i].nr == nr)
-			return &errors[i];
-	return &any_errors;
-}
-
-static bool can_fail(long nr)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(cannot_fail); i++)
-		if (cannot_fail[i] == nr)
-			return false;
-	return true;
-}
 
 static void try_point(const struct point *point, bool start, struct tally *tally)
 {
@@ -565,13 +425,13 @@ static bool is_mine(unsigned turn, int worker)
 	       turn / options.parts % (unsigned)options.workers == (unsigned)worker;
 }
 
-/* Dozens of calls only ask the host something: one in eight of those of a row will do. */
+/* Dozens of calls only ask the host something: one in eight of those alike will do. */
 static bool is_passed_over(const struct call *call)
 {
-	static unsigned seen[ARRAY_SIZE(dispensable)];
-	const struct dispensable *row = dispensable_row(call);
+	static unsigned seen[CALL_ROWS_MAX];
+	size_t row;
 
-	return !options.all && row && seen[row - dispensable]++ % 8 != 0;
+	return !options.all && call_is_dispensable(call, 0, &row) && seen[row]++ % 8 != 0;
 }
 
 static void work(const struct call *calls, const unsigned *counts, int worker, struct tally *tally)
@@ -581,11 +441,11 @@ static void work(const struct call *calls, const unsigned *counts, int worker, s
 	for (unsigned thread = 0; thread < THREADS_MAX; thread++) {
 		for (unsigned number = 0; number < counts[thread]; number++) {
 			const struct call *call = &calls[thread * CALLS_MAX + number];
-			const struct errors *e = errors_of(call->nr);
+			const struct call_errors *e = call_errors_of(call->nr);
 
-			if (is_passed_over(call))
+			if (!call_can_fail(call) || is_passed_over(call))
 				continue;
-			for (int i = 0; i < ERRORS_MAX && e->list[i] && can_fail(call->nr) && !is_wake(call); i++) {
+			for (int i = 0; i < CALL_ERRORS_MAX && e->list[i]; i++) {
 				struct point point = { thread, number, call->nr, e->list[i], e->done };
 
 				if (i > 0 && !options.all)

@@ -42,7 +42,7 @@
 enum { STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
 
 #define PATIENCE_MS 10000
-#define STREAM_MAX (4 * MIB)
+#define STREAM_MAX (64 * MIB)
 #define SIGNALS_MAX 8
 
 struct planned {

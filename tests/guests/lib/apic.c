@@ -16,12 +16,18 @@ void apic_enable(void)
 	wrmsr(X2APIC_SPURIOUS, 0x1ff);
 }
 
-void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *))
+void idt_load(void)
 {
 	struct {
 		uint16_t limit;
 		uint64_t base;
 	} __attribute__((packed)) pointer = { sizeof(idt) - 1, (uint64_t)idt };
+
+	__asm__ volatile("lidt %0" : : "m"(pointer));
+}
+
+void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *))
+{
 	uint64_t to = (uint64_t)handler;
 	uint16_t cs;
 
@@ -29,5 +35,5 @@ void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *))
 	/* 0x8e: present, DPL 0, interrupt gate. */
 	idt[vector] = (struct gate){ (uint16_t)to, cs, 0, 0x8e, (uint16_t)(to >> 16),
 		                     (uint32_t)(to >> 32), 0 };
-	__asm__ volatile("lidt %0" : : "m"(pointer));
+	idt_load();
 }

@@ -26,7 +26,8 @@ static inline void apic_eoi(void)
 	wrmsr(X2APIC_EOI, 0);
 }
 
-/* Sets the handler of a vector (32 and above) and loads the IDT. */
+/* Sets the handler of a vector and loads the IDT, which all vCPUs share; the others load it. */
+void idt_load(void);
 void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *));
 
 /* Waits for one interrupt, whichever, and leaves interrupts off. There is no window between the two

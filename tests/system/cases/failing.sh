@@ -11,6 +11,7 @@ failing() {
 		fail "see above: launches that did not fail as they should"
 }
 
+limit_failing_host_1=120 limit_failing_host_2=120 limit_failing_host_3=120 limit_failing_host_4=120
 test_failing_host_1() { failing 0/4; }
 test_failing_host_2() { failing 1/4; }
 test_failing_host_3() { failing 2/4; }

@@ -101,6 +101,12 @@ test_net_command_without_room_for_its_answer() {
 	misuse 6 n 'a control command without room for its answer'
 }
 
+VSOCK='vsock { cid: 3 channel { fd: 8 } }'
+LYING='a packet is shorter than its header or its header says'
+test_vsock_header_cut_off() { misuse 2 vsock "$LYING" "$VSOCK"; }
+test_vsock_packet_without_its_data() { misuse 3 vsock "$LYING" "$VSOCK"; }
+test_vsock_packet_longer_than_its_data() { misuse 4 vsock "$LYING" "$VSOCK"; }
+
 # 16 MiB to a reader that takes nothing: what there is no room for is dropped, counted and told once.
 test_console_flood() {
 	need_kvm
@@ -109,4 +115,89 @@ test_console_flood() {
 	passes < <(flat "$(with_numbers console 0 256)" -b "$APIC" -l 'console { output { fd: 8 } }')
 	want_failures '"console" false "the console'\\\''s reader does not keep up: output is being dropped"'
 	want 'console_bytes_dropped: 16[0-9]{6}'
+}
+
+# ---- the hostile guest -------------------------------------------------------------------------
+
+HOSTILE_SEED=${HOSTILE_SEED:-1}
+HOSTILE_OPERATIONS=${HOSTILE_OPERATIONS:-20000}
+limit_hostile_guest=$((60 + HOSTILE_OPERATIONS / 200))
+
+# KiB of a process that are its own, guest memory (mappings of 16 MiB and more) left out.
+own_memory() {
+	awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = 0 } /^Size:/ { guest = $2 >= 16384 }
+		/^Private_(Clean|Dirty):/ && !guest { sum += $2 } END { print sum + 0 }' "/proc/$1/smaps"
+}
+
+open_files() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
+
+# A VM beside it does its work over and over, as if nothing were.
+neighbour() {
+	local rounds=0
+	truncate -s 1M "$CASE/neighbour"
+	flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/neighbour' } queues: 2
+		serial: 'serial' }" | encode ControlStream >"$CASE/neighbour.pb"
+	while [ ! -e "$CASE/over" ]; do
+		rm -f "$CASE/neighbour.events"
+		"$SHIM" 3<"$CASE/neighbour.pb" 4>"$CASE/neighbour.events" &&
+			protoc --decode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" \
+				<"$CASE/neighbour.events" | grep -q 'rax: "0x600d600d600d600d"' || return 1
+		rounds=$((rounds + 1))
+	done
+	echo "$rounds" >"$CASE/rounds"
+	[ "$rounds" -gt 0 ]
+}
+
+# Starts it; sets `launcher`, and `pid` of the shim. With a TAP where there can be one.
+start_hostile() {
+	local net='' before=()
+	if [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && command -v python3 >/dev/null &&
+		unshare -n true 2>/dev/null; then
+		net=$NET
+		before=(unshare -n python3 "$ROOT/tests/system/peer.py" idle)
+	fi
+	spec < <(flat "$(with_numbers hostile "$HOSTILE_SEED" $((HOSTILE_OPERATIONS / 2)))" -c 2 -b "$APIC" \
+		-l "rng {} console { output { fd: 9 } } $net
+			disks { id: 'a' image { path: '$CASE/image' } queues: 2 }")
+	(cd "$CASE/cwd" && exec "${before[@]}" "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb" 9>/dev/null) &
+	launcher=$!
+	while [ ! -s "$CASE/events.pb" ]; do
+		kill -0 "$launcher" || fail "it does not start"
+		sleep 0.05
+	done
+	pid=$launcher
+	[ -z "$net" ] || read -r pid <"/proc/$launcher/task/$launcher/children"
+}
+
+# From the seed, so many operations of the two vCPUs. The shim lives, every device works afterwards, its
+# memory and its descriptors are what they were, and the neighbour has noticed nothing.
+test_hostile_guest() {
+	local launcher pid other memory files memory_after files_after
+	need_kvm
+	truncate -s 1M "$CASE/image"
+	start_hostile
+	memory=$(own_memory "$pid")
+	files=$(open_files "$pid")
+	neighbour &
+	other=$!
+	while ! grep -aq 'the noise is over' "$CASE/image"; do
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.2
+	done
+	memory_after=$(own_memory "$pid")
+	files_after=$(open_files "$pid")
+	: >"$CASE/over"
+	kill -TERM "$pid" 2>/dev/null
+	wait "$launcher"
+	status=$?
+	wait "$other" || fail "the VM beside it was disturbed"
+	decode
+	want_status 0
+	found_well
+	want "outcome: POWER_OFF"
+	echo "seed $HOSTILE_SEED, $HOSTILE_OPERATIONS operations; $(failures | wc -l) failures of devices;" \
+		"own memory $memory KiB at first, $memory_after at last; the neighbour ran" \
+		"$(cat "$CASE/rounds") times" | tee "${HOSTILE_REPORT:-/dev/null}"
+	[ "$files_after" = "$files" ] || fail "descriptors: $files at first, $files_after at last"
+	[ "$memory_after" -le $((memory + 1024)) ] || fail "its memory has grown"
 }
