@@ -101,7 +101,8 @@ static int take_guest(struct profile *profile, const Axvm__V1__Profile *message)
 
 		profile->masks[i] =
 			(struct profile_cpuid_mask){ mask->leaf, mask->subleaf, mask->eax,
-			                             mask->ebx,  mask->ecx,     mask->edx };
+			                             mask->ebx,  mask->ecx,     mask->edx,
+			                             mask->set_ebx };
 	}
 	profile->mask_count = message->n_guest_cpuid;
 	for (size_t i = 0; i < message->n_guest_fixed; i++) {

@@ -42,9 +42,10 @@ struct profile_tenancy_tuning {
 	bool realtime_hint;
 };
 
-/* A guest's register is the host's AND this. */
+/* A guest's register is the host's AND this, OR what is set. */
 struct profile_cpuid_mask {
 	uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+	uint32_t set_ebx;
 };
 
 struct profile {

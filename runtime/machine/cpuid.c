@@ -66,7 +66,7 @@ static void apply_masks(struct cpuid_table *table, const struct profile *profile
 		if (!entry)
 			continue;
 		entry->eax &= mask->eax;
-		entry->ebx &= mask->ebx;
+		entry->ebx = (entry->ebx & mask->ebx) | mask->set_ebx;
 		entry->ecx &= mask->ecx;
 		entry->edx &= mask->edx;
 	}

@@ -29,11 +29,22 @@
 
 #define APIC_BASE_X2APIC 0x400u
 
-/* SDM 4. */
-#define MSR_MISC_ENABLE 0x1a0u
-#define MSR_MTRR_DEF_TYPE 0x2ffu
-#define MTRR_ENABLED_WRITE_BACK 0x806u
-#define MISC_ENABLE_FAST_STRINGS 0x1u
+/* SDM 4. Memory is write-back and string moves are fast, as firmware would leave it; there are no BTS and no
+ * PEBS, which is what CPUID says too; PAT and the rest are as after a reset (SDM 3A §12.12.4, §10.1.1). All are
+ * set, so that no vCPU starts with what a kernel's KVM happens to leave in them. */
+static const struct kvm_msr_entry start_msrs[] = {
+	{ .index = 0x174 }, /* IA32_SYSENTER_CS, ESP, EIP */
+	{ .index = 0x175 },
+	{ .index = 0x176 },
+	{ .index = 0x1a0, .data = 0x1801 },              /* IA32_MISC_ENABLE */
+	{ .index = 0x277, .data = 0x0007040600070406 }, /* IA32_PAT */
+	{ .index = 0x2ff, .data = 0x806 },               /* IA32_MTRR_DEF_TYPE */
+	{ .index = 0xc0000081 }, /* IA32_STAR, LSTAR, CSTAR, FMASK */
+	{ .index = 0xc0000082 },
+	{ .index = 0xc0000083 },
+	{ .index = 0xc0000084 },
+	{ .index = 0xc0000102 }, /* IA32_KERNEL_GS_BASE */
+};
 
 static struct kvm_segment code_segment(uint16_t selector, bool long_mode)
 {
@@ -93,24 +104,19 @@ static int set_regs(struct vcpu *vcpu, const struct vcpu_entry *entry)
 	return ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0 ? -errno : 0;
 }
 
-/* What firmware would leave behind: memory is write-back, string moves are fast. */
 static int set_msrs(struct vcpu *vcpu)
 {
 	struct {
 		struct kvm_msrs head;
-		struct kvm_msr_entry entries[2];
-	} msrs = {
-		.head.nmsrs = 2,
-		.entries = {
-			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
-			{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS },
-		},
-	};
-	int set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs.head);
+		struct kvm_msr_entry entries[ARRAY_SIZE(start_msrs)];
+	} msrs = { .head.nmsrs = ARRAY_SIZE(start_msrs) };
+	int set;
 
+	memcpy(msrs.entries, start_msrs, sizeof(start_msrs));
+	set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs.head);
 	if (set < 0)
 		return -errno;
-	return set == 2 ? 0 : -EIO;
+	return set == (int)ARRAY_SIZE(start_msrs) ? 0 : -EIO;
 }
 
 /* With local APICs KVM lets only vCPU 0 start by itself. */

@@ -122,6 +122,7 @@ Test(cpuid, the_same_on_every_admitted_host)
 	offered(&there, 1, 0)->leaf.ebx = 0x2a200800;
 	offered(&there, 2, 0)->leaf.eax = 0x76036301;
 	offered(&there, 6, 0)->leaf.eax = 0x75;
+	offered(&there, 7, 0)->leaf.ebx = 0x81; /* fast strings switched off by firmware */
 	offered(&there, 0xb, 0)->leaf.edx = 0x2a;
 	offered(&there, 0xa, 0)->leaf.eax = 0;
 	offered(&there, 0x80000000, 0)->leaf.eax = 0x80000021;

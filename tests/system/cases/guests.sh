@@ -107,6 +107,12 @@ test_memory_above_4_gib_in_nodes() {
 }
 test_interrupts_by_timer() { need_kvm; flat timer -b "$APIC" | passes; }
 
+# The registers that each vCPU starts with are set, not left over.
+test_start_msrs() {
+	need_kvm
+	flat msrs -c 2 | passes
+}
+
 # EAX of leaf 0x40000001 for a choice of features.
 features() {
 	need_kvm
