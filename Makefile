@@ -51,6 +51,7 @@ help:
 	@echo 'make lab        the tests that need an emulated two-node host'
 	@echo 'make lab-devices  disks, net and balloon under stock Linux in the lab'
 	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
+	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
@@ -222,6 +223,11 @@ unit: $(B)/tests/unit
 # Everything that needs a processor that virtualizes and two NUMA nodes, in one boot of the lab.
 lab: all $(B)/.packages-lab
 	tests/system/lab
+
+# The xv2 profile on emulated Ivy Bridge machines with VT-x and EPT; two boots of them.
+.PHONY: lab-ivy
+lab-ivy: all $(B)/.packages-bochs
+	tests/system/lab-ivy
 
 # Devices under stock Linux, a boot of the lab each; some minutes each.
 .PHONY: lab-devices
