@@ -18,7 +18,9 @@
  *
  * Completions come in the order of the frames, and are delivered in that order: those behind a
  * frame that needs more buffers than there are wait with it, in `waiting`, and no read is made
- * meanwhile.
+ * meanwhile. When the driver has none left, the frame gets those that other reads hold, even if a
+ * frame lies in them: otherwise a burst of frames larger than those before it, spread over all of the
+ * driver's buffers, could never be delivered and none of the buffers come back.
  *
  * TAP queues that no pair of the guest's is in use for are read for the others. */
 #include <errno.h>
@@ -174,26 +176,80 @@ static void deliver(struct net_receiver *rx, struct net_read *read, uint32_t fra
 	counter_add(&net->rx_bytes, frame - NET_HEADER_BYTES);
 }
 
+/* A frame that waits leaves its buffers to one before it: all of it lies in the spill then. */
+static void evacuate(struct net_read *read)
+{
+	const struct virtq_chain all = { .iov = read->iov, .readable = read->segment_count };
+	uint32_t direct = read->frame - read->spilled;
+
+	memmove(read->spill + direct, read->spill, read->spilled);
+	(void)virtq_copy_from(&all, 0, read->spill, direct);
+	read->spilled = read->frame;
+}
+
+/* A read that can spare buffers: one that only keeps them for later, or the last that waits. */
+static struct net_read *find_donor(struct net_receiver *rx, const struct net_read *needy)
+{
+	uint32_t waiting = 0;
+	struct net_read *last = NULL;
+
+	for (struct net_read *read = rx->waiting; read; read = read->next) {
+		waiting |= 1u << (read - rx->reads);
+		if (read != needy && read->chain_count > 0)
+			last = read;
+	}
+	for (uint16_t i = 0; i < NET_READS; i++) {
+		struct net_read *read = &rx->reads[i];
+
+		if (read != needy && !read->busy && !(waiting & (1u << i)) && read->chain_count > 0)
+			return read;
+	}
+	if (last && last->spilled < last->frame)
+		evacuate(last);
+	return last;
+}
+
+/* Moves one buffer from another read's stock: the driver has no more to give while we hold them. */
+static bool borrow_chain(struct net_receiver *rx, struct net_read *needy)
+{
+	struct net_read *donor = find_donor(rx, needy);
+	const struct net_chain *chain;
+
+	if (!donor)
+		return false;
+	chain = &donor->chains[--donor->chain_count];
+	donor->segment_count -= chain->segments;
+	donor->bytes -= chain->bytes;
+	memcpy(needy->iov + needy->segment_count, donor->iov + donor->segment_count,
+	       chain->segments * sizeof(*needy->iov));
+	needy->chains[needy->chain_count++] = *chain;
+	needy->segment_count += chain->segments;
+	needy->bytes += chain->bytes;
+	return true;
+}
+
 /* Delivers a frame; what lies in the spill is copied to buffers taken for it. False: the guest has
  * to give more first. */
 static bool place(struct net_receiver *rx, struct net_read *read)
 {
-	while (read->bytes < read->frame) {
-		uint16_t first = read->segment_count;
+	uint32_t direct = read->frame - read->spilled;
 
+	while (read->placed < read->spilled) {
+		const struct virtq_chain all = { .iov = read->iov, .writable = read->segment_count };
+
+		if (read->bytes > direct + read->placed) {
+			read->placed += (uint32_t)virtq_copy_to(
+				&all, direct + read->placed, read->spill + read->placed,
+				read->spilled - read->placed);
+			continue;
+		}
 		if (!has_room(rx->net, read)) {
 			drop_frame(rx);
 			return true;
 		}
-		if (!add_chain(rx, read))
+		if (!virtio_running(&rx->net->device, rx->queue) ||
+		    (!add_chain(rx, read) && !borrow_chain(rx, read)))
 			return false;
-		for (uint16_t i = first; i < read->segment_count; i++) {
-			size_t step = MIN(read->iov[i].iov_len,
-			                  (size_t)(read->spilled - read->placed));
-
-			memcpy(read->iov[i].iov_base, read->spill + read->placed, step);
-			read->placed += (uint32_t)step;
-		}
 	}
 	if (read->spilled > 0)
 		counter_add(&rx->net->rx_copied, 1);
@@ -220,8 +276,8 @@ static void take_frame(struct net_receiver *rx, struct net_read *read, uint32_t 
 	read->spilled = frame > read->bytes ? frame - read->bytes : 0;
 	read->placed = 0;
 	read->next = NULL;
-	/* One that fills the spill may have been longer. */
-	if (read->spilled == NET_SPILL_BYTES || (read->spilled > 0 && rx->net->chains_per_read == 1)) {
+	/* Longer than any frame, and what fills the spill may have been longer still. */
+	if (frame > NET_SPILL_BYTES || (read->spilled > 0 && rx->net->chains_per_read == 1)) {
 		drop_frame(rx);
 		return;
 	}
