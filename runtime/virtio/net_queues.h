@@ -75,7 +75,6 @@ struct net_sender {
 	struct net *net;
 	uint16_t queue, pair;
 	uint64_t free; /* writes */
-	bool stalled;  /* wanted more writes than there are */
 	struct net_write *writes; /* NET_WRITES; owned */
 };
 

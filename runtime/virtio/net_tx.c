@@ -91,8 +91,7 @@ static bool send_all(struct net_sender *tx)
 		struct net_write *write;
 		struct virtq_chain chain;
 
-		tx->stalled = tx->free == 0;
-		if (tx->stalled)
+		if (tx->free == 0)
 			return false;
 		write = &tx->writes[__builtin_ctzll(tx->free)];
 		chain = (struct virtq_chain){ .iov = write->iov + 1, .iov_max = NET_SEGMENTS };
@@ -114,7 +113,9 @@ static bool send_all(struct net_sender *tx)
 void net_transmit(struct net_sender *tx)
 {
 	do {
-		if (!send_all(tx))
+		/* While writes are under way no kick is asked for: when they are done, the ring is looked
+		 * at again, and a driver that goes on sending never has to leave the guest for it. */
+		if (!send_all(tx) || tx->free != NET_ALL_FREE)
 			return;
 	} while (virtio_want_kicks(&tx->net->device, tx->queue));
 }
@@ -137,6 +138,6 @@ void net_write_done(struct io_op *op, int result, uint32_t flags)
 	virtio_push(&net->device, tx->queue, write->head, 0);
 	tx->free |= 1ULL << (write - tx->writes);
 	/* The whole batch is done in one turn. */
-	if (tx->stalled && tx->free == NET_ALL_FREE)
+	if (tx->free == NET_ALL_FREE)
 		net_transmit(tx);
 }
