@@ -265,6 +265,7 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	body.n_threads = running->threads_count;
 	body.machine_sha256 = TEXT(running->machine_sha256);
 	body.kernel_sha256 = TEXT(running->kernel_sha256);
+	body.initrd_sha256 = TEXT(running->initrd_sha256);
 	body.version = TEXT(running->version);
 	event.running = &body;
 	return event_writer_put(w, &event);

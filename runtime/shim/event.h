@@ -62,7 +62,7 @@ struct event_vcpu_placement {
 };
 
 struct event_running {
-	const char *profile, *machine_sha256, *kernel_sha256, *version;
+	const char *profile, *machine_sha256, *kernel_sha256, *initrd_sha256, *version;
 	bool development;
 	const struct event_requirement *waived;
 	size_t waived_count;

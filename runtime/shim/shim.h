@@ -75,6 +75,7 @@ struct shim {
 	struct cpuid_config cpuid_config;
 	struct cpuid_table cpuid;
 	struct boot_entry entry;
+	char kernel_digest[SHA256_HEX_SIZE], initrd_digest[SHA256_HEX_SIZE]; /* "": not asked for */
 	struct gate gate;
 	uint32_t threads; /* started, that is expected at the gate */
 	struct thread_record records[EVENT_THREADS_MAX]; /* of those, in the order of their start */

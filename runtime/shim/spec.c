@@ -126,6 +126,7 @@ static void copy_boot(struct vm_spec *spec, const Axvm__V1__Boot *from)
 	to->initrd = resource(spec, kernel ? kernel->initrd : NULL);
 	to->image = resource(spec, flat ? flat->image : NULL);
 	to->cmdline = keep(spec, kernel ? kernel->cmdline : NULL);
+	to->measure = from->measure;
 	if (flat) {
 		to->load_address = GPA(flat->load_address);
 		to->local_apic = flat->local_apic;

@@ -46,7 +46,7 @@ struct spec_boot {
 	struct spec_resource kernel, initrd, image; /* the first two: Linux; image: flat */
 	const char *cmdline; /* never NULL */
 	gpa_t load_address;
-	bool local_apic, secondaries_wait;
+	bool local_apic, secondaries_wait, measure;
 };
 
 struct spec_disk {

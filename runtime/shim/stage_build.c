@@ -17,6 +17,7 @@
 #include "shim/fds.h"
 #include "shim/plan.h"
 #include "shim/resources.h"
+#include "shim/measure.h"
 #include "shim/shim.h"
 
 /* Those that were handed over by number, or all others. */
@@ -199,6 +200,17 @@ static int load_linux(struct shim *shim)
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
+static int measure(struct shim *shim, bool flat)
+{
+	const struct shim_resources *resources = &shim->resources;
+	int r = measure_file(flat ? resources->image : resources->kernel,
+	                     flat ? "boot.flat.image" : "boot.linux.kernel", shim->kernel_digest,
+	                     &shim->problems);
+
+	return r < 0 ? r : measure_file(resources->initrd, "boot.linux.initrd",
+	                                shim->initrd_digest, &shim->problems);
+}
+
 /* Requires: memory and descriptors.
  * Does: create the VM, its slots, then its interrupt chip; buses, devices, tables, kernel.
  * Must not: start a thread. */
@@ -246,5 +258,6 @@ int stage_build(struct shim *shim)
 	r = plan_check(shim);
 	if (r < 0)
 		return r;
-	return flat ? load_flat(shim) : load_linux(shim);
+	r = flat ? load_flat(shim) : load_linux(shim);
+	return r < 0 || !shim->spec.boot.measure ? r : measure(shim, flat);
 }

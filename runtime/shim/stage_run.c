@@ -32,6 +32,10 @@ static void announce(struct shim *shim)
 		.threads_count = shim->threads,
 	};
 
+	if (shim->kernel_digest[0])
+		event.kernel_sha256 = shim->kernel_digest;
+	if (shim->initrd_digest[0])
+		event.initrd_sha256 = shim->initrd_digest;
 	for (size_t i = 0; i < shim->verdict.count; i++) {
 		const struct verdict_row *row = &shim->verdict.rows[i];
 

@@ -32,7 +32,7 @@ static struct vm_spec spec;
 	"  fifo_priority: 7 core_scheduling: true nodes: [1, 0] overcommit: false } "              \
 	"memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 host_node: 0 } "       \
 	"  page_size: HUGE_2M populate: true lock: true remote_pages_allowed: 9 } "                \
-	"boot { linux { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } "  \
+	"boot { linux { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } measure: true "  \
 	"} "                                                                                       \
 	"disks { id: 'root' image { fd: 6 } read_only: true serial: 'S1' direct: true queues: 3 "  \
 	"  queue_size: 128 cache: WRITE_THROUGH limit { bytes_per_s: 1 bytes_burst: 2 "            \
@@ -101,6 +101,7 @@ static void check_full_machine(void)
 	cr_assert_eq(spec.boot.kernel.kind, SPEC_PATH);
 	cr_assert_str_eq(spec.boot.kernel.path, "vmlinuz");
 	cr_assert(spec.boot.initrd.kind == SPEC_FD && spec.boot.initrd.fd == 5);
+	cr_assert(spec.boot.measure);
 	cr_assert_str_eq(spec.boot.cmdline, "quiet \xc3\xa9");
 	cr_assert_eq(spec.boot.image.kind, SPEC_NONE);
 }

@@ -132,3 +132,17 @@ test_fd_given_twice() {
 	launch 5</dev/null
 	want_error 65 SPEC_DUPLICATE boot.linux.initrd
 }
+
+# The digests that the Running event has are those of sha256sum, and it has them only when asked to.
+test_boot_measure() {
+	need_kvm
+	spec < <(flat longmode | sed 's/boot {/& measure: true/')
+	launch
+	want_status 0
+	grep -q "^    kernel_sha256: \"$(sha256sum <"$GUESTS/longmode.bin" | cut -d' ' -f1)\"\$" \
+		"$CASE/events" || { grep sha256 "$CASE/events"; fail "not the image's digest"; }
+	! grep -q initrd_sha256 "$CASE/events" || fail "an initrd that is not there"
+	spec < <(flat longmode)
+	launch
+	! grep -q kernel_sha256 "$CASE/events" || fail "nobody has asked for it"
+}
