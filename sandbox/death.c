@@ -12,6 +12,10 @@
  *              loop cannot be woken, the thread ends the process.
  *   control    Cannot wait for itself: it calls the desk's report function and ends the process.
  *
+ * SIGBUS ends in the same way: a huge page that the pool no longer has, a file that was cut off below a
+ * mapping, memory that has failed. Its default would end the process without a word. The kernel tells a
+ * vCPU's thread of the guest's memory too, inside KVM_RUN. One that a process sent is nothing.
+ *
  * All signals are blocked while the handler runs, SIGSYS too: a denied call inside the handler is
  * death by SIGSYS. The handler makes the calls declared below and no other, and reads the desk and
  * this thread's seat.
@@ -47,7 +51,7 @@ static _Thread_local struct {
 	pid_t tid;
 } seat;
 
-SANDBOX_USES(control, rt_sigreturn, any); /* of a SIGSYS that seccomp did not send */
+SANDBOX_USES(control, rt_sigreturn, any); /* of a signal that a process sent */
 SANDBOX_USES(vcpu, rt_sigreturn, any);
 SANDBOX_USES(io, rt_sigreturn, any);
 
@@ -80,6 +84,11 @@ __attribute__((noreturn)) static void park(struct sandbox_death_desk *desk)
 		syscall(SYS_futex, &desk->parked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 }
 
+static int status_of(const struct sandbox_death_desk *desk, const struct sandbox_death *death)
+{
+	return death->lost.what ? desk->lost_page_status : desk->exit_status;
+}
+
 __attribute__((noreturn)) static void leave_to_control(struct sandbox_death_desk *desk,
 						       const struct sandbox_death *death)
 {
@@ -91,18 +100,30 @@ __attribute__((noreturn)) static void leave_to_control(struct sandbox_death_desk
 		/* Pairs with the acquire in sandbox_death_pending(). */
 		atomic_store_explicit(&desk->state, DESK_FULL, memory_order_release);
 		if (wake_control() < 0)
-			end_process(desk->exit_status);
+			end_process(status_of(desk, death));
 	}
 	park(desk);
+}
+
+/* The last thing that a handler does. `number` is the signal's: the status of a thread without a seat. */
+__attribute__((noreturn)) static void die(const struct sandbox_death *death, int number)
+{
+	struct sandbox_death_desk *desk = seat.desk;
+
+	if (!desk)
+		end_process(128 + number);
+	if (death->role != SANDBOX_ROLE_CONTROL)
+		leave_to_control(desk, death);
+	if (desk->report)
+		desk->report(death, desk->cookie);
+	end_process(status_of(desk, death));
 }
 
 static void on_sigsys(int number, siginfo_t *info, void *context)
 {
 	const ucontext_t *user = context;
-	struct sandbox_death_desk *desk = seat.desk;
 	struct sandbox_death death;
 
-	(void)number;
 	if (info->si_code != SYS_SECCOMP)
 		return;
 	death = (struct sandbox_death){
@@ -112,13 +133,25 @@ static void on_sigsys(int number, siginfo_t *info, void *context)
 		.arch = info->si_arch,
 		.instruction_pointer = (uint64_t)user->uc_mcontext.gregs[REG_RIP],
 	};
-	if (!desk)
-		end_process(128 + SIGSYS);
-	if (death.role != SANDBOX_ROLE_CONTROL)
-		leave_to_control(desk, &death);
-	if (desk->report)
-		desk->report(&death, desk->cookie);
-	end_process(desk->exit_status);
+	die(&death, number);
+}
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+	const ucontext_t *user = context;
+	struct sandbox_death death = {
+		.role = seat.role,
+		.tid = seat.tid,
+		.instruction_pointer = (uint64_t)user->uc_mcontext.gregs[REG_RIP],
+		.lost = { (uint64_t)(uintptr_t)info->si_addr, "no page could be had" },
+	};
+
+	/* Sent by a process; or news of memory that nobody has touched yet. */
+	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
+		return;
+	if (info->si_code == BUS_MCEERR_AR)
+		death.lost.what = "the memory has failed (machine check)";
+	die(&death, number);
 }
 
 void sandbox_death_by_ring(const struct sandbox_ring_breach *breach)
@@ -136,13 +169,16 @@ void sandbox_death_by_ring(const struct sandbox_ring_breach *breach)
 
 int sandbox_death_install(struct sandbox_death_desk *desk)
 {
-	struct sigaction action = { .sa_sigaction = on_sigsys,
-				    .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction action = { .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
 	atomic_store_explicit(&desk->state, DESK_EMPTY, memory_order_relaxed);
 	desk->parked = 0;
 	sigfillset(&action.sa_mask);
-	return sigaction(SIGSYS, &action, NULL) < 0 ? -errno : 0;
+	action.sa_sigaction = on_sigsys;
+	if (sigaction(SIGSYS, &action, NULL) < 0)
+		return -errno;
+	action.sa_sigaction = on_sigbus;
+	return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
 }
 
 void sandbox_death_take_seat(struct sandbox_death_desk *desk, enum sandbox_role role)
@@ -209,6 +245,14 @@ static void add_breach(struct line *line, const struct sandbox_ring_breach *brea
 	add_text(line, breach->what);
 }
 
+static void add_lost_page(struct line *line, const struct sandbox_lost_page *lost)
+{
+	add_text(line, ": SIGBUS at 0x");
+	add_number(line, lost->address, 16);
+	add_text(line, ": ");
+	add_text(line, lost->what);
+}
+
 size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_t size)
 {
 	struct line line = { .text = text, .size = size };
@@ -218,6 +262,8 @@ size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_
 	add_number(&line, (uint64_t)death->tid, 10);
 	if (death->ring.what)
 		add_breach(&line, &death->ring);
+	else if (death->lost.what)
+		add_lost_page(&line, &death->lost);
 	else
 		add_call(&line, death);
 	add_text(&line, ", policy ");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The death record: who made which denied system call from where, or which submission an io_uring
- * refused.
+ * The death record: who made which denied system call from where, which submission an io_uring
+ * refused, or which page of memory could not be had (SIGBUS).
  *
  * Why a denied call is trapped rather than killed at once, and who writes the record:
  * sandbox/README.md.
@@ -23,6 +23,12 @@ struct sandbox_ring_breach {
 	const char *what; /* was wrong with it; NULL: there is no breach */
 };
 
+/* A page that could not be had when it was touched. `what` is constant; NULL: there is none. */
+struct sandbox_lost_page {
+	uint64_t address; /* in this process */
+	const char *what;
+};
+
 struct sandbox_death {
 	enum sandbox_role role;
 	pid_t tid;
@@ -31,6 +37,8 @@ struct sandbox_death {
 	uint64_t instruction_pointer; /* of the instruction after the system call */
 	/* Where what is set: this, and no call; nr, arch and instruction_pointer say nothing. */
 	struct sandbox_ring_breach ring;
+	/* Likewise, but instruction_pointer is that of the access. */
+	struct sandbox_lost_page lost;
 };
 
 /*
@@ -46,6 +54,7 @@ struct sandbox_death_desk {
 	void (*report)(const struct sandbox_death *death, void *cookie);
 	void *cookie;
 	int exit_status; /* of the process, when a handler ends it */
+	int lost_page_status; /* the same, for a page that could not be had */
 
 	/* Private. */
 	_Atomic uint32_t state;
@@ -54,8 +63,8 @@ struct sandbox_death_desk {
 };
 
 /*
- * Installs the SIGSYS handler of the process. Call once, in stage confine or before, and unblock
- * SIGSYS. Returns 0 or -errno.
+ * Installs the handlers of SIGSYS and of SIGBUS. Call once, in stage confine or before, and unblock
+ * both. Returns 0 or -errno.
  */
 int sandbox_death_install(struct sandbox_death_desk *desk);
 
@@ -81,6 +90,7 @@ const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *des
 /*
  * The record as one line without a newline, NUL-terminated and cut to size:
  *	vcpu thread 1234: system call openat (257) denied at 0x7f0012345678, policy 0123abcd...
+ *	vcpu thread 1234: SIGBUS at 0x7f0012345678: no page could be had, policy 0123abcd...
  *	io thread 1235: io_uring operation OPENAT (18) refused, a forbidden opcode, policy 0123abcd...
  * Returns the length. Async-signal-safe. size > 0.
  */

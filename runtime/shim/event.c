@@ -471,6 +471,12 @@ static void fill_death(Axvm__V1__DeathRecord *to, const struct event_death *from
 		to->ring_refusal = TEXT(from->ring_refusal);
 		return;
 	}
+	if (from->lost_page) {
+		to->lost_page = TEXT(from->lost_page);
+		SET(to, lost_address, from->lost_address);
+		SET(to, instruction_pointer, from->instruction_pointer);
+		return;
+	}
 	SET(to, syscall_number, from->syscall_number);
 	to->syscall_name = TEXT(from->syscall_name);
 	SET(to, instruction_pointer, from->instruction_pointer);

@@ -120,6 +120,8 @@ struct event_death {
 	const char *ring_refusal; /* not NULL: a submission, and no system call */
 	uint32_t ring_opcode;
 	const char *ring_opcode_name;
+	const char *lost_page; /* not NULL: a page that could not be had, and no system call */
+	uint64_t lost_address;
 };
 
 struct event_terminal {

@@ -201,11 +201,39 @@ static void put_first(struct problems *problems, const struct problem *problem)
 	problems->count = keep + 1;
 }
 
+/* Where in the guest an address of ours is; nothing when it is none of the guest's. Inside a handler too:
+ * formats without stdio. */
+static void tell_guest_page(const struct guest_memory *memory, uint64_t address, char *text,
+                            size_t size)
+{
+	static const char words[] = "; it is guest memory at 0x";
+	size_t used = sizeof(words) - 1;
+
+	for (size_t i = 0; i < memory->count; i++) {
+		const struct guest_region *region = &memory->regions[i];
+		uint64_t offset = address - (uint64_t)(uintptr_t)region->hva;
+
+		if (offset >= region->size || size < used + 17)
+			continue;
+		memcpy(text, words, used);
+		for (int shift = 60; shift >= 0; shift -= 4)
+			text[used++] = "0123456789abcdef"[(region->base.v + offset) >> shift & 0xf];
+		text[used] = '\0';
+		return;
+	}
+}
+
 static void note(struct shim *shim, const struct sandbox_death *death)
 {
 	struct problem problem = { .code = PROBLEM_SANDBOX_VIOLATION, .error_number = EPERM };
+	size_t length = sandbox_death_format(death, problem.message, sizeof(problem.message));
 
-	(void)sandbox_death_format(death, problem.message, sizeof(problem.message));
+	if (death->lost.what) {
+		problem.code = PROBLEM_OS_FAILED;
+		problem.error_number = EFAULT;
+		tell_guest_page(&shim->machine.memory, death->lost.address,
+		                problem.message + length, sizeof(problem.message) - length);
+	}
 	put_first(&shim->problems, &problem);
 	shim->death = death;
 }
@@ -239,6 +267,7 @@ int sealing_prepare(struct shim *shim)
 	shim->desk.report = report_own;
 	shim->desk.cookie = shim;
 	shim->desk.exit_status = problem_class_of(PROBLEM_SANDBOX_VIOLATION)->exit_status;
+	shim->desk.lost_page_status = problem_class_of(PROBLEM_OS_FAILED)->exit_status;
 	r = sandbox_death_install(&shim->desk);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,

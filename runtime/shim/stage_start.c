@@ -18,7 +18,8 @@ static void interrupted(int signal_number)
 }
 
 /* Every signal is blocked, in this thread and so in all later ones, but for the kick that takes a
- * vCPU out of the guest and the report of a denied system call. Those that end a process by
+ * vCPU out of the guest, the report of a denied system call and that of a page that could not be had:
+ * their handlers tell of them (sandbox/death.h). Those that end a process by
  * themselves stay as they are: they cannot be blocked when the kernel raises them. The requests to
  * end are let in only by whoever waits for the launch, to end that wait; later they are read from a
  * signalfd. */
@@ -32,6 +33,7 @@ static int arrange_signals(struct problems *problems)
 	sigfillset(&set);
 	sigdelset(&set, MACHINE_KICK_SIGNAL);
 	sigdelset(&set, SIGSYS);
+	sigdelset(&set, SIGBUS);
 	r = sigprocmask(SIG_SETMASK, &set, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(interrupting) && r == 0; i++)
 		r = sigaction(interrupting[i], &interrupt, NULL);

@@ -2,6 +2,7 @@
 /* The terminal event, put together from all that is known at the end. */
 #include "shim/terminal.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,8 @@ static struct event_death describe_death(const struct sandbox_death *death)
 		.syscall_name = sandbox_syscall_name(death->nr),
 		.instruction_pointer = death->instruction_pointer,
 		.ring_refusal = death->ring.what,
+		.lost_page = death->lost.what,
+		.lost_address = death->lost.address,
 		.ring_opcode = death->ring.opcode,
 		.ring_opcode_name = death->ring.name,
 		.policy_sha256 = sandbox_policies_digest_hex,
@@ -71,6 +74,21 @@ static void tell_people(const struct problems *problems)
 	}
 }
 
+/* A sentence where the outcome's own does not say enough. KVM_RUN fails with EFAULT where it cannot have a page
+ * behind the guest's memory: a huge page that the pool no longer has, memory that failed. */
+static const char *why(const struct shim *shim)
+{
+	const struct machine *machine = &shim->machine;
+	enum machine_end end = atomic_load(&machine->end);
+
+	if (end == MACHINE_END_NONE)
+		return shim->shutdown.why;
+	if (end == MACHINE_END_VCPU_FAILED && machine->end_exit == KVM_EXIT_UNKNOWN &&
+	    machine->end_detail == EFAULT)
+		return "KVM could not run the guest: a page behind its memory could not be had";
+	return NULL;
+}
+
 int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 {
 	bool ended_itself = atomic_load(&shim->machine.end) != MACHINE_END_NONE;
@@ -81,7 +99,7 @@ int terminal_emit(struct shim *shim, enum vm_outcome outcome)
 		.stage = shim->stage,
 		.problems = &shim->problems,
 		.console_bytes_dropped = devices_console_dropped(shim),
-		.message = ended_itself ? NULL : shim->shutdown.why,
+		.message = why(shim),
 	};
 	int status;
 

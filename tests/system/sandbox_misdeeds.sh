@@ -5,7 +5,8 @@
 # usage: sandbox_misdeeds.sh BUILD [MATCH]     from the project's root
 #
 # A call that a policy denies, a submission that the I/O ring is restricted from: status 77, and a terminal
-# event, the last one, that names role and call. A call through another table: death by SIGSYS.
+# event, the last one, that names role and call. A call through another table: death by SIGSYS. A page of memory
+# that cannot be had: status 71, and an event that says so.
 set -u -o pipefail
 export LC_ALL=C
 build=${1:?usage: sandbox_misdeeds.sh BUILD [MATCH]}
@@ -42,6 +43,12 @@ one() {
 		events=$(tac <<<"$events" | sed '/^events {/q')
 		for line in 'terminal {' 'outcome: RUNTIME_FAILED' 'code: SANDBOX_VIOLATION' \
 			"role: \"$role\"" "$kind: \"$call\"" 'policy_sha256: "'; do
+			grep -qF "$line" <<<"$events" || fail "$misdeed" "the last event lacks: $line"
+		done
+	elif [ "$expected" = 71 ]; then
+		events=$(tac <<<"$events" | sed '/^events {/q')
+		for line in 'terminal {' 'outcome: RUNTIME_FAILED' 'code: OS_FAILED' "role: \"$role\"" \
+			'lost_page: "no page could be had"'; do
 			grep -qF "$line" <<<"$events" || fail "$misdeed" "the last event lacks: $line"
 		done
 	elif grep -q 'terminal {' <<<"$events"; then
