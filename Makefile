@@ -336,6 +336,57 @@ hostile: all $(B)/tests/spawn
 	@cat $(B)/hostile.txt
 # ---- end of system tests ------------------------------------------------------------------------
 
+# ---- sanitizers -----------------------------------------------------------------------------------
+# The unit tests, built by a make of its own folder with SAN set and run without Criterion.
+SANITIZED_OBJS := $(patsubst %.c,$(B)/obj/bare/%.o,$(wildcard tests/unit/*.c tests/stand-in/*.c))
+$(B)/obj/bare/%.o: %.c | $(GEN_HDRS) $(B)/.packages-test
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -Itests/stand-in $(CFLAGS_ALL) -Wno-sign-compare -c -o $@ $<
+$(B)/tests/unit-bare: $(SANITIZED_OBJS) $(B)/libaxvm-core.a | $(B)/hack/policyc
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS) -lnuma
+
+.PHONY: sanitize
+sanitize: $(B)/.packages-sanitize
+	tests/sanitize
+
+# ---- fuzzing ------------------------------------------------------------------------------------
+# libFuzzer with ASan and UBSan. The rooms are built once more, by clang, beside all else; gcc is the
+# judge of warnings. The fakes and rigs of the unit tests serve here too: tests/stand-in has a
+# criterion.h for those who are not Criterion's.
+FUZZ_SECONDS ?= 60
+FUZZ_CFLAGS = -std=gnu17 -g -O1 -w $(DEFS) -Itests/stand-in -Itests/unit $(INC) -MMD -MP \
+              -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_RIGS := $(addprefix tests/unit/,host_fixture.c ring.c fake_fabric.c virtio_driver.c block_guest.c net_rig.c \
+             vsock_guest.c acpi_parser.c)
+FUZZ_OBJS := $(ROOM_SRCS:%.c=$(B)/fuzz/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/fuzz/obj/gen/%.o) \
+             $(FUZZ_RIGS:%.c=$(B)/fuzz/obj/%.o) \
+             $(patsubst %.c,$(B)/fuzz/obj/%.o,$(wildcard tests/fuzz/lib/*.c) tests/stand-in/failed.c)
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+$(B)/fuzz/obj/%.o: %.c | $(GEN_HDRS) $(B)/.packages-fuzz
+	@mkdir -p $(@D)
+	$(call say,FUZZ-CC)
+	$(Q)$(if $(findstring ccache,$(CC)),ccache) clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+$(B)/fuzz/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS) $(B)/.packages-fuzz
+	@mkdir -p $(@D)
+	$(call say,FUZZ-CC)
+	$(Q)$(if $(findstring ccache,$(CC)),ccache) clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+$(B)/fuzz/libcore.a: $(FUZZ_OBJS)
+	$(call say,AR)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/libcore.a
+	$(call say,LD)
+	$(Q)clang $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(shell pkg-config --libs $(PKGS))
+
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS)
+fuzz: $(FUZZERS)
+	B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
+
 # ---- install ------------------------------------------------------------------------------------
 # make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
 PREFIX ?= /usr/local
@@ -454,4 +505,4 @@ bench-lab: all $(B)/.packages-bench $(B)/.packages-lab $(BENCH_ALL)
 clean:
 	rm -rf $(B)
 
--include $(shell [ -d $(B)/obj ] && find $(B)/obj -name '*.d')
+-include $(shell find $(wildcard $(B)/obj $(B)/fuzz/obj) /dev/null -name "*.d")

@@ -54,7 +54,8 @@ int sandbox_close_foreign(int *keep, size_t n, struct problems *problems)
 {
 	unsigned next = SPEC_FD_FIRST;
 
-	qsort(keep, n, sizeof(*keep), compare_fds);
+	if (n > 0) /* no list may be NULL, which qsort(3) does not take */
+		qsort(keep, n, sizeof(*keep), compare_fds);
 	for (size_t i = 0; i <= n; i++) {
 		unsigned end = i < n ? (unsigned)keep[i] : INTERNAL_FD_BASE;
 

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -241,11 +242,12 @@ Test(sandbox_verify, what_was_spoiled_is_named)
 		cr_expect_eq(confined(&plain, rows[i].spoil), 0, "%s", rows[i].name);
 }
 
+/* The call itself: a sanitizer has an mlock() of its own, which does nothing. */
 static int frozen(void)
 {
 	if (sandbox_freeze_limits(0, &scene.problems) < 0)
 		return 1;
-	return dup(0) < 0 && errno == EMFILE && mlock(&scene, 4096) < 0 ? 0 : 2;
+	return dup(0) < 0 && errno == EMFILE && syscall(SYS_mlock, &scene, 4096) < 0 ? 0 : 2;
 }
 
 Test(sandbox_limits, nothing_new_once_frozen)
