@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Seeds that need not lie in the tree: launches and event streams from text, and small kernels.
+"""Seeds that need not lie in the tree: launches and event streams from text, small kernels, honest requests.
 
 Usage: tests/fuzz/seeds.py DIRECTORY      (from the project's root; protoc is on PATH)
 """
@@ -68,6 +68,61 @@ def kernel_input(what, cmdline_length, image):
     return struct.pack("<BHI", what, cmdline_length, 0x100000) + image
 
 
+def request(queue, header, readable, writable, status):
+    """An op of lib/driver_script.c that offers a request, and one that kicks."""
+    sizes = []
+    for size in (readable, writable):
+        sizes += [size // 512, 1] if size >= 512 else [size, 0]
+    op = bytes([queue << 4 | 5, 0, len(header), *sizes, status]) + header
+    return op + bytes([queue << 4 | 10])
+
+
+def block(kind, sector, readable, writable):
+    return request(0, struct.pack("<IIQ", kind, 0, sector), readable, writable, 1)
+
+
+def packet(op, length, flags=0):
+    """A vsock packet from port 1 of the guest (7) to port 2 of the host."""
+    header = struct.pack("<QQIIIHHIII", 7, 2, 1, 2, length, 1, op, flags, 4096, 0)
+    return request(1, header, length, 0, 0)
+
+
+def device_seeds():
+    accept = bytes([12, 0, 4, 1, 1, 2])  # the channel's answer to an ASK, with a socket
+    return {
+        "block": {
+            "write": block(1, 8, 1024, 0),
+            "read": block(0, 0, 0, 4096),
+            "flush": block(4, 0, 0, 0),
+            "id": block(8, 0, 0, 20),
+            "discard": block(11, 0, 16, 0),
+            "zeroes": block(13, 0, 16, 0),
+        },
+        "vsock": {
+            "open": packet(1, 0) + accept + packet(5, 20) + packet(6, 0) + packet(4, 0, 3),
+            "reset": packet(1, 0) + accept + packet(3, 0),
+        },
+        "net": {
+            "transmit": request(1, bytes(12), 60, 0, 0),
+            "receive": request(0, b"", 0, 2048, 0) + bytes([12, 0]),
+            "rx_mode": request(4, b"\0\0", 1, 0, 1),
+            "mac": request(4, b"\1\1", 6, 0, 1),
+            "pairs": request(4, b"\4\0", 2, 0, 1),
+        },
+        "console": {
+            "out": request(1, b"hello", 0, 0, 0),
+            "in": request(0, b"", 0, 64, 0) + bytes([12, 0, 0, 0]),
+        },
+        "balloon": {
+            "inflate": request(0, struct.pack("<4I", 0x100, 0x101, 0x1F0, 3), 0, 0, 0),
+            "deflate": request(1, struct.pack("<I", 0x100), 0, 0, 0),
+            "stats": request(2, struct.pack("<HQ", 4, 9), 0, 0, 0),
+            "report": request(4, b"", 0, 4096, 0),
+        },
+        "rng": {"read": request(0, b"", 0, 64, 0)},
+    }
+
+
 def main():
     def write(target, name, data):
         os.makedirs(os.path.join(sys.argv[1], target), exist_ok=True)
@@ -81,6 +136,9 @@ def main():
         write("control_stream", name, b"\x07" + stream)
         write("spec", name, launch_of(stream))
     write("event_stream", "events", b"\x05" + encode("EventStream", EVENTS))
+    for target, seeds in device_seeds().items():
+        for name, data in seeds.items():
+            write(target, name, data)
     for shape in range(4):
         write("kernel", f"bzimage{shape}", kernel_input(shape | 8, 20, bzimage()))
         write("kernel", f"elf{shape}", kernel_input(shape | 8, 2000, elf()))

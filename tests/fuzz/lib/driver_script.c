@@ -72,6 +72,37 @@ static void put_bytes(struct input *input, const struct guest_memory *memory)
 	(void)guest_memory_write(memory, GPA(address), bytes, length);
 }
 
+/* A chain of the shape that most requests have: a header, what the device reads, what it writes. */
+static void put_request(struct input *input, struct ring *ring, const struct guest_memory *memory)
+{
+	uint16_t first = (uint16_t)(take(input, 1) % ring->size & ~3u);
+	uint64_t address = SCRIPT_DATA + 0x2000u * first;
+	int left = 0;
+	const uint32_t lengths[] = {
+		(uint32_t)take(input, 1) % 64,
+		(uint32_t)take(input, 1) * (take(input, 1) & 1 ? 512 : 1),
+		(uint32_t)take(input, 1) * (take(input, 1) & 1 ? 512 : 1),
+		(uint32_t)take(input, 1) & 1, /* a status */
+	};
+	size_t length;
+	const uint8_t *header = take_bytes(input, lengths[0], &length);
+
+	(void)guest_memory_write(memory, GPA(address), header, length);
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++)
+		left += lengths[i] > 0;
+	if (left == 0)
+		return;
+	for (uint16_t i = 0, at = first; i < ARRAY_SIZE(lengths); i++) {
+		if (lengths[i] == 0)
+			continue;
+		ring_desc(ring, at % ring->size, address + 0x800u * i, lengths[i],
+		          (uint16_t)((i >= 2 ? VRING_DESC_F_WRITE : 0) | (--left ? VRING_DESC_F_NEXT : 0)),
+		          (uint16_t)((at + 1) % ring->size));
+		at++;
+	}
+	ring_offer(ring, first);
+}
+
 void script_ring_step(struct input *input, struct ring *ring, const struct guest_memory *memory,
                       uint8_t what)
 {
@@ -90,6 +121,10 @@ void script_ring_step(struct input *input, struct ring *ring, const struct guest
 		break;
 	case 4:
 		ring_set_avail_idx(ring, (uint16_t)take(input, 2));
+		break;
+	case 5:
+	case 6:
+		put_request(input, ring, memory);
 		break;
 	default:
 		ring_set_used_event(ring, (uint16_t)take(input, 2));

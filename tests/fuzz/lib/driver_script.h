@@ -30,7 +30,7 @@ void script_bring_up(struct driver *driver, struct ring *rings, uint16_t queues,
 /* One change of the rings and the memory that they live in. */
 void script_ring_step(struct input *input, struct ring *ring, const struct guest_memory *memory,
                       uint8_t what);
-#define SCRIPT_RING_STEPS 6
+#define SCRIPT_RING_STEPS 8
 
 /* Zeroes all guest memory that is not zero. */
 void script_clear(const struct guest_memory *memory);
