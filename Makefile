@@ -53,6 +53,8 @@ help:
 	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
+	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
+	@echo 'make sanitize   unit tests under ASan, UBSan, TSan and memcheck; the sealed shim with UBSan'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make clean      remove $(B)/'
