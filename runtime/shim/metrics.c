@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,46 +15,12 @@
 #include "shim/shim.h"
 
 #define NS_PER_MS 1000000ULL
-/* Of a counter beside its name: tags, lengths, the value. */
-#define COUNTER_BYTES 18
-#define HISTOGRAM_BYTES (20 + LATENCY_BOUNDS * (1 + 5) + (LATENCY_BOUNDS + 1) * (1 + 10))
 /* "disk." and the longest id; with a queue and a counter behind it it is still a whole name. */
 #define PREFIX_SIZE ((int)(sizeof("console.") + SPEC_ID_MAX))
 static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= EVENT_METRIC_NAME_MAX,
               "no name is cut off");
 /* A snapshot's value that nobody has told: it is left out. */
 #define NOT_TOLD UINT64_MAX
-
-static void add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
-	_printf_(3, 4);
-
-static bool has_room(struct shim_metrics *metrics, size_t bytes, bool place)
-{
-	if (!place || metrics->bytes + bytes > EVENT_REPORT_BYTES_MAX) {
-		metrics->omitted++;
-		return false;
-	}
-	metrics->bytes += bytes;
-	return true;
-}
-
-/* The last place is for the count of what was omitted. */
-static void add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
-{
-	struct event_counter *counter = &metrics->counters[metrics->counters_count];
-	va_list args;
-	int length;
-
-	if (!has_room(metrics, 0, metrics->counters_count < EVENT_COUNTERS_MAX - 1))
-		return;
-	va_start(args, format);
-	length = vsnprintf(counter->name, sizeof(counter->name), format, args);
-	va_end(args);
-	if (!has_room(metrics, COUNTER_BYTES + (size_t)length, true))
-		return;
-	counter->value = value;
-	metrics->counters_count++;
-}
 
 /* ---- rows of a snapshot ------------------------------------------------------------------------ */
 
@@ -77,7 +42,7 @@ static void add_rows(struct shim_metrics *metrics, const char *prefix, const str
 
 		memcpy(&value, (const char *)snapshot + rows[i].offset, sizeof(value));
 		if (value != NOT_TOLD)
-			add(metrics, value, "%s.%s", prefix, rows[i].name);
+			metrics_add(metrics, value, "%s.%s", prefix, rows[i].name);
 	}
 }
 
@@ -99,7 +64,7 @@ static void add_vcpus(struct shim_metrics *metrics, const struct machine *machin
 			kinds[kind] += n;
 			sum += n;
 		}
-		add(metrics, sum, "vcpu.%u.exits", i);
+		metrics_add(metrics, sum, "vcpu.%u.exits", i);
 	}
 	for (uint32_t kind = 0; kind < VCPU_EXIT_KINDS; kind++) {
 		char name[40];
@@ -109,13 +74,13 @@ static void add_vcpus(struct shim_metrics *metrics, const struct machine *machin
 		snprintf(name, sizeof(name), "%s", vcpu_exit_name(kind) + prefix);
 		for (char *c = name; *c; c++)
 			*c = (char)tolower((unsigned char)*c);
-		add(metrics, kinds[kind], "vcpus.exits.%s", name);
+		metrics_add(metrics, kinds[kind], "vcpus.exits.%s", name);
 	}
 }
 
 static void put_kvm(void *context, const char *name, uint64_t value)
 {
-	add(context, value, "%s", name);
+	metrics_add(context, value, "%s", name);
 }
 
 /* Where the pages were when the VM was launched, by guest node. It is counted then because a sealed
@@ -134,7 +99,7 @@ static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
 
 		snprintf(prefix, sizeof(prefix), "memory.node.%zu.placed", i);
 		if (shim->placement.nodes[i].host_node >= 0)
-			add(metrics, (uint64_t)shim->placement.nodes[i].host_node,
+			metrics_add(metrics, (uint64_t)shim->placement.nodes[i].host_node,
 			    "memory.node.%zu.host_node", i);
 		add_rows(metrics, prefix, rows, ARRAY_SIZE(rows), &shim->ram.nodes[i]);
 	}
@@ -152,7 +117,7 @@ static void add_loop(struct shim_metrics *metrics, uint32_t index, const struct 
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		add(metrics, counter_read(rows[i].value), "io.%u.%s", index, rows[i].name);
+		metrics_add(metrics, counter_read(rows[i].value), "io.%u.%s", index, rows[i].name);
 }
 
 /* ---- devices ----------------------------------------------------------------------------------- */
@@ -310,22 +275,14 @@ static const struct row queue_rows[] = {
 static void add_latency(struct shim_metrics *metrics, const struct virtio_device *device,
                         const char *prefix)
 {
-	struct event_histogram *histogram = &metrics->histograms[metrics->histograms_count];
 	struct virtio_latency_stats latency;
 	uint64_t seen = 0;
 
 	virtio_get_latency(device, &latency);
 	for (size_t i = 0; i < ARRAY_SIZE(latency.counts); i++)
 		seen |= latency.counts[i];
-	if (seen == 0 || !has_room(metrics, HISTOGRAM_BYTES + strlen(prefix),
-	                           metrics->histograms_count < EVENT_HISTOGRAMS_MAX))
-		return;
-	metrics->histograms_count++;
-	snprintf(histogram->name, sizeof(histogram->name), "%.*s.latency_ns", PREFIX_SIZE - 1, prefix);
-	histogram->bounds = metrics->latency_bounds;
-	histogram->bounds_count = LATENCY_BOUNDS;
-	memcpy(histogram->counts, latency.counts, sizeof(latency.counts));
-	histogram->sum = latency.sum_ns;
+	if (seen > 0)
+		metrics_add_latency(metrics, &latency, "%s.latency_ns", prefix);
 }
 
 /* What every virtio device counts, and each of its queues that has been used. */
@@ -336,8 +293,8 @@ static void add_virtio(struct shim_metrics *metrics, const struct virtio_device 
 
 	virtio_get_stats(device, &stats);
 	add_rows(metrics, prefix, queue_rows, ARRAY_SIZE(queue_rows), &stats.all);
-	add(metrics, stats.failures, "%s.failures", prefix);
-	add(metrics, stats.resets, "%s.resets", prefix);
+	metrics_add(metrics, stats.failures, "%s.failures", prefix);
+	metrics_add(metrics, stats.resets, "%s.resets", prefix);
 	add_latency(metrics, device, prefix);
 	for (uint16_t i = 0; device->queue_count > 1 && i < device->queue_count; i++) {
 		struct virtio_queue_stats queue;
@@ -375,32 +332,18 @@ static struct event_report gather(struct shim *shim)
 {
 	struct shim_metrics *metrics = &shim->metrics;
 
-	metrics->counters_count = 0;
-	metrics->histograms_count = 0;
-	metrics->bytes = COUNTER_BYTES + sizeof("metrics.omitted");
-	metrics->omitted = 0;
-	for (unsigned i = 0; i < LATENCY_BOUNDS; i++)
-		metrics->latency_bounds[i] = 1ULL << (LATENCY_FIRST_BIT + i);
+	metrics_begin(metrics);
 	for (int i = STAGE_ARRIVE; i < STAGES_COUNT; i++)
 		if (shim->stage_ns[i])
-			add(metrics, shim->stage_ns[i], "stage.%s.ns", stage_name((enum stage)i));
-	add(metrics, event_writer_dropped(&shim->events), "events.dropped");
+			metrics_add(metrics, shim->stage_ns[i], "stage.%s.ns",
+			            stage_name((enum stage)i));
+	metrics_add(metrics, event_writer_dropped(&shim->events), "events.dropped");
 	add_memory(metrics, shim);
 	kvm_stats_each(&shim->machine.stats, shim->machine.vcpu_count, put_kvm, metrics);
 	add_vcpus(metrics, &shim->machine);
 	if (shim->devices.present)
 		add_devices(metrics, shim);
-	if (metrics->omitted > 0) {
-		struct event_counter *last = &metrics->counters[metrics->counters_count++];
-
-		*last = (struct event_counter){ "metrics.omitted", metrics->omitted };
-	}
-	return (struct event_report){
-		.counters = metrics->counters,
-		.counters_count = metrics->counters_count,
-		.histograms = metrics->histograms,
-		.histograms_count = metrics->histograms_count,
-	};
+	return metrics_end(metrics);
 }
 
 void metrics_reply(struct shim *shim, uint64_t request_id)

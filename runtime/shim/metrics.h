@@ -21,6 +21,15 @@ struct shim_metrics {
 	uint64_t next_ns; /* when the interval is over; 0: not begun */
 };
 
+/* A report is begun, gets its counters, and is ended. What has no place in an event is left out and counted
+ * in the last counter, "metrics.omitted". The result lives in `metrics`. */
+void metrics_begin(struct shim_metrics *metrics);
+void metrics_add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
+	_printf_(3, 4);
+void metrics_add_latency(struct shim_metrics *metrics, const struct virtio_latency_stats *latency,
+                         const char *format, ...) _printf_(3, 4);
+struct event_report metrics_end(struct shim_metrics *metrics);
+
 /* Puts the reply to a metrics command. Control thread; allocates nothing. */
 void metrics_reply(struct shim *shim, uint64_t request_id);
 

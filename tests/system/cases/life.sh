@@ -109,7 +109,11 @@ test_life_metrics() {
 		-l "metrics { interval_ms: 100 } console { output { fd: 1 } } rng { } balloon { }
 		disks { id: \"root\" queues: 2 image { path: \"$CASE/disk.img\" } }" >"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb" --events "json:$CASE/events.json" --metrics-file "$CASE/metrics.prom"
-	axvm ctl "$CASE"/axvm/*.sock metrics
+	for _ in $(seq 50); do
+		axvm ctl "$CASE"/axvm/*.sock metrics
+		! grep -qE '^kvm.vcpus.exits +[1-9]' "$CASE/out" || break
+		sleep 0.2
+	done
 	want_status 0
 	says '^memory.node.0.placed.pages_4k +4096$'
 	says '^kvm.vcpus.exits +[1-9]'
