@@ -451,8 +451,8 @@ deb: all
 # Baselines link nothing of ours; what measures is an orchestrator and links libaxvm.
 BARE_PROGRAMS := $(addprefix $(B)/bench/,bare_launch bare_doorbell)
 BENCH_PROGRAMS := $(addprefix $(B)/bench/,race crowd)
-# What a filter costs, without the shim around it.
-$(B)/bench/filters: $(B)/obj/tests/bench/filters.o $(B)/libaxvm-core.a
+# What a filter costs, and populating memory, without the shim around it.
+$(B)/bench/filters $(B)/bench/populate: $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
@@ -496,7 +496,7 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/bench/guests/pvh.ld -o $@ $<
 
 # BENCH='-n 20 --json FILE' and so on: what tests/bench/run takes.
-BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(BENCH_GUESTS)
+BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(B)/bench/populate $(BENCH_GUESTS)
 .PHONY: bench bench-lab
 bench: all $(B)/.packages-bench $(BENCH_ALL)
 	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab) $(BENCH)
