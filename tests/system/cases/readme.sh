@@ -28,6 +28,8 @@ test_readme_commands() {
 	grep -q 'outcome: HALTED' out || fail "no terminal event in what protoc decoded"
 	grep -q 'rax: "0xcafebabedeadbeef"' out || fail "no registers in it"
 	grep -q 'end HALTED' out || fail "axvm events does not show the end"
+	grep -q '^spin  *RUNNING' out || fail "axvm top does not show the VM"
+	grep -q '^kvm.vcpus.exits' out || fail "no metrics"
 	grep -q '</svg>' launch.svg || fail "no picture"
 	cd "$ROOT" || exit 1
 	rm -rf "$CASE/clone"
