@@ -3,6 +3,7 @@
 #include "tests/system/failing_calls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
 #include <string.h>
@@ -75,6 +76,7 @@ static const struct dispensable {
 	/* What is waited for is looked at again. */
 	{ SYS_futex, false, 0, NULL, 0 },
 	{ SYS_poll, false, 0, NULL, 0 },
+	{ SYS_fcntl, true, F_OFD_SETLK, NULL, EAGAIN },
 	{ SYS_read, true, CONTROL_WAKE_FD, NULL, 0 },
 	{ SYS_write, true, CONTROL_WAKE_FD, NULL, 0 },
 	/* Facts of the host: that one is not known is a fact, and the profile decides. */

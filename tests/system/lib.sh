@@ -48,6 +48,16 @@ huge_pages_used() {
 	echo $(($(sed -n 's/^HugePages_Total: *//p' /proc/meminfo) - $(huge_pages_free)))
 }
 
+# memory_image NAME SIZE: an empty image, $CASE/NAME, that lies in memory: what is flushed to it waits for
+# no disk. `one` takes it away.
+memory_image() {
+	local file
+	[ -d /dev/shm ] || skip "there is no /dev/shm"
+	file=$(mktemp -p /dev/shm axvm-test.XXXXXX)
+	truncate -s "$2" "$file"
+	ln -s "$file" "$CASE/$1"
+}
+
 # ---- specs -----------------------------------------------------------------------------------
 
 # flat GUEST [-b BOOT] [-c COUNT] [-m MIB] [-M MEMORY] [-C CPUS] [-l LAUNCH]: the text of a launch

@@ -61,14 +61,17 @@ static inline _Noreturn void guest_power_off(uint64_t rax, uint64_t rbx)
 			guest_end(GUEST_FAIL | (GUEST_LINES + __LINE__), seen_);                   \
 	} while (0)
 #define check(condition) check_equal(!!(condition), 1)
-/* Waits for it, some seconds at most; RBX is then 0x71e (time). */
+/* Waits for it, some seconds at most; RBX is then 0x71e (time). What is done meanwhile is GUEST_IDLE's. */
+#ifndef GUEST_IDLE
+#define GUEST_IDLE relax
+#endif
 #define await(condition)                                                                           \
 	do {                                                                                       \
 		uint64_t until_ = rdtsc() + guest_patience();                                      \
 		while (!(condition)) {                                                             \
 			if (rdtsc() > until_)                                                      \
 				guest_end(GUEST_FAIL | (GUEST_LINES + __LINE__), 0x71e);           \
-			relax();                                                                   \
+			GUEST_IDLE();                                                              \
 		}                                                                                  \
 	} while (0)
 

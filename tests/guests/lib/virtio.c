@@ -10,6 +10,8 @@
 #define POOL_START 0x400000u
 #define VIRTIO_VENDOR 0x1af4u
 #define VIRTIO_DEVICE_BASE 0x1040u
+#define IRQ_TICK (IRQ_BASE + IRQ_COUNT)
+#define TICK 1000000u /* KVM's APIC counts nanoseconds */
 #define CAP_COMMON 1
 #define CAP_NOTIFY 2
 #define CAP_ISR 3
@@ -34,6 +36,12 @@ HANDLER(5)
 HANDLER(6)
 HANDLER(7)
 
+__attribute__((interrupt)) static void on_tick(struct interrupt_frame *frame)
+{
+	(void)frame;
+	apic_eoi();
+}
+
 void irq_begin(void)
 {
 	static void (*const handlers[IRQ_COUNT])(struct interrupt_frame *) = {
@@ -42,8 +50,17 @@ void irq_begin(void)
 
 	for (unsigned i = 0; i < IRQ_COUNT; i++)
 		idt_set(IRQ_BASE + i, handlers[i]);
+	idt_set(IRQ_TICK, on_tick);
 	apic_enable();
 	__asm__ volatile("sti" : : : "memory");
+}
+
+void irq_idle(void)
+{
+	wrmsr(X2APIC_TIMER_DIVIDE, 0xb);
+	wrmsr(X2APIC_LVT_TIMER, IRQ_TICK);
+	wrmsr(X2APIC_TIMER_INITIAL, TICK);
+	__asm__ volatile("pushf; sti; hlt; popf" : : : "memory");
 }
 
 uint64_t guest_pages(uint32_t bytes)

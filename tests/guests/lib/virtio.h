@@ -89,6 +89,11 @@ void guest_pages_reset(void);
 
 /* Interrupts on, counted. Once, on vCPU 0. */
 void irq_begin(void);
+/* Sleeps until an interrupt comes, a millisecond at most: who polls takes the processor from whom it
+ * waits for. */
+void irq_idle(void);
+#undef GUEST_IDLE
+#define GUEST_IDLE irq_idle
 
 /* The `nth` device of a type; ends the guest when it is not there. */
 void virtio_find(uint16_t type, unsigned nth, struct virtio *ret);

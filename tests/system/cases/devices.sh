@@ -28,7 +28,7 @@ test_disk_traffic_limited() { disk_traffic 'limit { ops_per_s: 2000 ops_burst: 1
 
 test_masks_and_resets() {
 	need_kvm
-	truncate -s 1M "$CASE/image"
+	memory_image image 1M
 	passes < <(flat vectors -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } }")
 }
 

@@ -32,6 +32,19 @@ test_disks_locked_by_another() {
 		refused 66 RESOURCE_UNREADABLE 'disks[1].image'
 }
 
+# A VM that is started again on the image of one that has just ended: a ring's files, and their locks, are
+# let go of a moment after the process.
+test_disks_locked_by_one_that_has_ended() {
+	local n
+	need_kvm
+	image a
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+		spec < <(disks "id: 'a' image { path: '$CASE/a' } queues: 8")
+		launch
+		want_status 0
+	done
+}
+
 test_disks_odd_length() {
 	need_kvm
 	image a 1000
