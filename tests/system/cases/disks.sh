@@ -38,10 +38,9 @@ test_disks_locked_by_one_that_has_ended() {
 	local n
 	need_kvm
 	image a
-	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
-		spec < <(disks "id: 'a' image { path: '$CASE/a' } queues: 8")
-		launch
-		want_status 0
+	spec < <(disks "id: 'a' image { path: '$CASE/a' } queues: 8")
+	for n in {1..40}; do
+		"$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb" || fail "launch $n: status $?"
 	done
 }
 
