@@ -55,6 +55,7 @@ help:
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
 	@echo 'make sanitize   unit tests under ASan, UBSan, TSan and memcheck; the sealed shim with UBSan'
+	@echo 'make hostile    a million operations of a hostile guest; make failing-host: every call of a launch fails'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make clean      remove $(B)/'

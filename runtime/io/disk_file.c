@@ -13,11 +13,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "io/patience.h"
 #include "sandbox/uses.h"
 
-#define LOCK_PATIENCE_MS 500
 #define BLOCK_MAX 4096u /* the largest logical block of a disk */
 
 static int wrong(const struct disk_file_config *config, struct problems *problems,
@@ -73,23 +72,18 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 	return 0;
 }
 
-/* The lock of a VM that has ended is gone a moment after its process: the kernel lets go of a ring's
- * files in a worker of its own. Who starts a VM again at once must not be refused for that. */
 static int lock(const struct disk_file_config *config, int fd, struct problems *problems)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct flock whole = {
 		.l_type = config->read_only ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
-	int r = fcntl(fd, F_OFD_SETLK, &whole);
+	unsigned waited = 0;
+	int r;
 
-	for (unsigned ms = 0; r < 0 && ms < LOCK_PATIENCE_MS; ms++) {
-		if (errno != EAGAIN && errno != EACCES)
-			break;
-		(void)nanosleep(&pause, NULL);
+	do
 		r = fcntl(fd, F_OFD_SETLK, &whole);
-	}
+	while (r < 0 && (errno == EAGAIN || errno == EACCES) && io_patience(&waited));
 	if (r == 0)
 		return 0;
 	if (errno != EAGAIN && errno != EACCES)

@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "io/patience.h"
 #include "sandbox/uses.h"
 
 #define TUN_DEVICE "/dev/net/tun"
@@ -107,6 +108,18 @@ static int set_interface(int fd, const struct tap_request *request)
 	return ioctl(fd, TUNSETIFF, &wanted) < 0 ? -errno : 0;
 }
 
+/* EBUSY, E2BIG: all queues of the TAP are taken, perhaps by a VM that has just ended. */
+static int set_interface_in_time(int fd, const struct tap_request *request)
+{
+	unsigned waited = 0;
+	int r;
+
+	do
+		r = set_interface(fd, request);
+	while ((r == -EBUSY || r == -E2BIG) && io_patience(&waited));
+	return r;
+}
+
 static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd,
                   struct problems *problems)
 {
@@ -120,7 +133,7 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 		                            : PROBLEM_RESOURCE_UNREADABLE,
 		                    errno, request->field, "cannot open %s to attach to TAP \"%s\": %s",
 		                    TUN_DEVICE, request->name, strerror(errno));
-	r = set_interface(fd, request);
+	r = set_interface_in_time(fd, request);
 	if (r < 0)
 		return attach_failed(request, -r, queue, problems);
 	*ret_fd = take_fd(&fd);

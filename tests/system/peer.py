@@ -5,6 +5,7 @@
     peer.py idle COMMAND...    fd 7: a TAP, up; fd 8: a vsock channel nobody speaks on
     peer.py echo COMMAND...    and each frame sent to the guest comes back
     peer.py flood COMMAND...   the same after more frames than the TAP and the guest have room for
+    peer.py named COMMAND...   a TAP of one queue, peer0, that nobody holds; the command ten times in a row
 
 In a network namespace of the caller's making (unshare -n). The status is the command's, or 99 when
 the other side did not do its part."""
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 
+TUNSETPERSIST = 0x400454CB
 TUNSETIFF, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCGIFHWADDR = 0x400454CA, 0x8913, 0x8914, 0x8927
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_UP = 0x2, 0x1000, 0x4000, 0x1
 HELLO, PLAIN, END = 0x88B4, 0x88B5, 0x88B6
@@ -92,6 +94,16 @@ def flood(wire):
     expect(False, "no frame came back after a flood")
 
 
+def named(command):
+    fd = tap()[0]
+    fcntl.ioctl(fd, TUNSETPERSIST, 1)
+    os.close(fd)
+    for launch in range(10):
+        status = subprocess.call(command)
+        expect(status == 0, f"launch {launch}: status {status}")
+    return 0
+
+
 def is_open(fd):
     try:
         os.fstat(fd)
@@ -102,6 +114,8 @@ def is_open(fd):
 
 def main():
     what, command = sys.argv[1], sys.argv[2:]
+    if what == "named":
+        return named(command)
     null = os.open("/dev/null", os.O_RDONLY)
     inherited = [fd for fd in (3, 4, 9) if is_open(fd)]
     for number in (7, 8):  # taken, until they are what they are meant for

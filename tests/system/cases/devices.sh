@@ -55,6 +55,18 @@ test_net_traffic() {
 	with_peer echo
 }
 
+# A VM that is started again on the TAP of one that has just ended.
+test_net_tap_of_one_that_has_ended() {
+	need_kvm
+	need_root
+	need_python
+	[ -c /dev/net/tun ] || skip "there is no /dev/net/tun"
+	unshare -n true 2>/dev/null || skip "no network namespaces here"
+	spec < <(flat power_off -b "$APIC" -l "nets { id: 'n' tap_name: 'peer0' }")
+	unshare -n python3 "$ROOT/tests/system/peer.py" named "$BASH" -c \
+		"cd '$CASE/cwd' && exec '$SHIM' 3<'$CASE/spec.pb' 4>'$CASE/events.pb'" || fail "see above"
+}
+
 # Frames that there is no room for stop nothing.
 test_net_receive_queue_full() {
 	need_kvm
