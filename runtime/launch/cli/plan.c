@@ -57,7 +57,8 @@ static int learn(struct shim *shim, const char *path)
 	                                                                 : 0;
 }
 
-/* What the host is, and the verdict on it; 0 also when it does not meet the profile. */
+/* What the host is, and the verdict on it; 0 also when it does not meet the profile. All facts are read, where a
+ * launch reads the quick ones: which CPU those are of is chance, and would show in the verdict's words. */
 static int look(struct shim *shim, const char *facts_path)
 {
 	shim->facts = facts_new();
@@ -68,11 +69,9 @@ static int look(struct shim *shim, const char *facts_path)
 
 		if (r)
 			return r;
-	} else if (facts_probe_quick(shim->facts, NULL) < 0) {
+	} else if (facts_probe(shim->facts, NULL) < 0) {
 		fputs("axvm plan: cannot tell what this host is\n", stderr);
 		return EX_OSERR;
-	} else {
-		facts_probe_tsc(shim->facts);
 	}
 	if (profile_load(shim->spec.profile, &shim->profile) < 0) {
 		fprintf(stderr, "axvm plan: there is no profile \"%s\"\n", shim->spec.profile);
