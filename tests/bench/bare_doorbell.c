@@ -2,7 +2,10 @@
 /* The baseline of a doorbell: guests/doorbell.c on bare KVM, whose doorbell is an ioeventfd that one
  * thread reads, and whose interrupt is an irqfd that it writes.
  *
- *   bare_doorbell IMAGE
+ *   bare_doorbell [-p NS] [-x] IMAGE
+ *
+ * With -p a vCPU that halts is waited for by polling for so long, with -x HLT does not leave the guest: the
+ * tunings of the hardware profiles, one at a time.
  *
  * The vCPU is pinned to CPU 0 and the thread to CPU 1, where there is one, as the shim does it: a
  * wake-up across CPUs costs something else than one on the same.
@@ -69,14 +72,36 @@ static void connect(void)
 	BARE_CALL(bare.vm, KVM_SET_GSI_ROUTING, &routing);
 }
 
+static void enable(uint32_t capability, uint64_t value)
+{
+	struct kvm_enable_cap cap = { .cap = capability, .args = { value } };
+
+	BARE_CALL(bare.vm, KVM_ENABLE_CAP, &cap);
+}
+
 int main(int argc, char **argv)
 {
+	const char *poll_ns = NULL;
 	struct bare_vcpu vcpu;
+	bool no_exit = false;
 	pthread_t io;
+	int option;
 
-	if (argc != 2)
-		return fprintf(stderr, "usage: bare_doorbell IMAGE\n"), 64;
-	bare_create(&bare, argv[1], 128, true);
+	while ((option = getopt(argc, argv, "p:x")) != -1) {
+		if (option == 'p')
+			poll_ns = optarg;
+		else if (option == 'x')
+			no_exit = true;
+		else
+			optind = argc;
+	}
+	if (argc - optind != 1)
+		return fprintf(stderr, "usage: bare_doorbell [-p NS] [-x] IMAGE\n"), 64;
+	bare_create(&bare, argv[optind], 128, true);
+	if (poll_ns)
+		enable(KVM_CAP_HALT_POLL, strtoul(poll_ns, NULL, 10));
+	if (no_exit)
+		enable(KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT);
 	doorbell = eventfd(0, EFD_CLOEXEC);
 	interrupt = eventfd(0, EFD_CLOEXEC);
 	source = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
