@@ -38,10 +38,30 @@ static bool is_counter(const struct kvm_stats_desc *desc, const char *name, uint
 	        type == KVM_STATS_TYPE_PEAK);
 }
 
+/* One descriptor and the name behind it, from bytes that were read. */
+static void take_row(struct kvm_stats_layout *layout, const uint8_t *bytes, uint32_t name_size)
+{
+	struct kvm_stats_desc desc;
+	char name[NAME_SIZE_MAX] = { 0 };
+	uint64_t end;
+
+	memcpy(&desc, bytes, sizeof(desc));
+	memcpy(name, bytes + sizeof(desc), name_size);
+	end = desc.offset + (uint64_t)desc.size * sizeof(uint64_t);
+	if (!is_counter(&desc, name, name_size) || end > KVM_STATS_DATA_MAX ||
+	    layout->count == KVM_STATS_MAX)
+		return;
+	strcpy(layout->stats[layout->count].name, name);
+	layout->stats[layout->count++].offset = desc.offset;
+	layout->data_size = MAX(layout->data_size, (uint32_t)end);
+}
+
 int kvm_stats_learn(int fd, struct kvm_stats_layout *ret)
 {
 	struct kvm_stats_layout layout = { 0 };
 	struct kvm_stats_header header;
+	uint8_t batch[8 * KIB]; /* launch time: a call for each of some sixty rows would show */
+	uint32_t size, rows;
 	int r = read_at(fd, &header, sizeof(header), 0);
 
 	if (r < 0)
@@ -49,27 +69,16 @@ int kvm_stats_learn(int fd, struct kvm_stats_layout *ret)
 	if (header.name_size == 0 || header.name_size > NAME_SIZE_MAX - 1)
 		return -EBADMSG;
 	layout.data_offset = header.data_offset;
-	for (uint32_t i = 0; i < header.num_desc; i++) {
-		struct {
-			struct kvm_stats_desc desc;
-			char name[NAME_SIZE_MAX];
-		} row;
-		size_t size = sizeof(row.desc) + header.name_size;
-		uint64_t end;
+	size = (uint32_t)sizeof(struct kvm_stats_desc) + header.name_size;
+	rows = sizeof(batch) / size;
+	for (uint32_t first = 0; first < header.num_desc; first += rows) {
+		uint32_t n = MIN(rows, header.num_desc - first);
 
-		/* row.name ends in NUL whatever was read. */
-		memset(&row, 0, sizeof(row));
-		r = read_at(fd, &row, size, header.desc_offset + (uint64_t)i * size);
+		r = read_at(fd, batch, (size_t)n * size, header.desc_offset + (uint64_t)first * size);
 		if (r < 0)
 			return r;
-		end = row.desc.offset + (uint64_t)row.desc.size * sizeof(uint64_t);
-		if (!is_counter(&row.desc, row.name, header.name_size))
-			continue;
-		if (end > KVM_STATS_DATA_MAX || layout.count == KVM_STATS_MAX)
-			continue;
-		strcpy(layout.stats[layout.count].name, row.name);
-		layout.stats[layout.count++].offset = row.desc.offset;
-		layout.data_size = MAX(layout.data_size, (uint32_t)end);
+		for (uint32_t i = 0; i < n; i++)
+			take_row(&layout, batch + (size_t)i * size, header.name_size);
 	}
 	*ret = layout;
 	return 0;
