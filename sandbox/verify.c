@@ -150,14 +150,11 @@ static int check_attributes(const struct sandbox *sandbox, struct problems *prob
 
 /* As numbers in the process's own user namespace: where no id is mapped the kernel shows its
  * overflow id, whatever that is set to. */
-static int check_ids(struct walk *walk, struct problems *problems)
+static int check_ids(const struct sandbox *sandbox, struct problems *problems)
 {
-	const struct sandbox *sandbox = walk->sandbox;
 	bool mapped = sandbox->privileged || !sandbox->namespaced;
 
-	walk->uid = getuid();
-	walk->gid = getgid();
-	if (mapped && (walk->uid != sandbox->uid || walk->gid != sandbox->gid))
+	if (mapped && (getuid() != sandbox->uid || getgid() != sandbox->gid))
 		return step_differs(problems, "the process has other ids than it took");
 	return 0;
 }
@@ -175,32 +172,34 @@ static int note_pid_namespace(struct walk *walk, struct problems *problems)
 	return 0;
 }
 
-int sandbox_verify(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *ret_seen,
-                   struct problems *problems)
+int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *ret_seen,
+                           struct problems *problems)
 {
-	struct walk walk = { .sandbox = sandbox, .seen = ret_seen };
-	int r;
+	int r = check_ids(sandbox, problems);
 
-	ret_seen->threads = 0;
-	ret_seen->fds_count = ret_seen->namespaces_count = 0;
-	r = check_ids(&walk, problems);
-	if (r == 0)
-		r = proc_each(sandbox->proc_fd, "task", check_thread, &walk, problems);
-	if (r == 0 && (walk.sealed != sealed || ret_seen->threads != sealed + 1))
-		r = step_differs(problems, "there are more or fewer threads than were started");
 	if (r == 0)
 		r = sandbox_check_namespaces(sandbox, ret_seen->namespaces,
 		                             ret_seen->namespace_inodes,
 		                             &ret_seen->namespaces_count, problems);
-	if (r == 0 && walk.pid_levels > 1)
-		r = note_pid_namespace(&walk, problems);
 	if (r == 0)
 		r = sandbox_check_root(sandbox, problems);
-	if (r == 0)
-		r = check_attributes(sandbox, problems);
-	if (r == 0)
-		r = proc_each(sandbox->proc_fd, "fd", check_fd, &walk, problems);
-	return r;
+	return r < 0 ? r : check_attributes(sandbox, problems);
+}
+
+int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *seen,
+                           struct problems *problems)
+{
+	struct walk walk = { .sandbox = sandbox, .seen = seen, .uid = getuid(), .gid = getgid() };
+	int r;
+
+	seen->threads = 0;
+	seen->fds_count = 0;
+	r = proc_each(sandbox->proc_fd, "task", check_thread, &walk, problems);
+	if (r == 0 && (walk.sealed != sealed || seen->threads != sealed + 1))
+		r = step_differs(problems, "there are more or fewer threads than were started");
+	if (r == 0 && walk.pid_levels > 1)
+		r = note_pid_namespace(&walk, problems);
+	return r < 0 ? r : proc_each(sandbox->proc_fd, "fd", check_fd, &walk, problems);
 }
 
 void sandbox_close_proc(struct sandbox *sandbox)

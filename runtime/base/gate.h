@@ -25,22 +25,10 @@ static inline void gate_pass(struct gate *gate, uint32_t step)
 	futex_wait_until(&gate->opened, step);
 }
 
-static inline void gate_arrive(struct gate *gate, uint32_t step)
-{
-	gate_count(gate);
-	gate_pass(gate, step);
-}
-
 /* Whether `arrivals` in all have been counted. */
 static inline bool gate_reached(struct gate *gate, uint32_t arrivals)
 {
 	return atomic_load_explicit(&gate->arrived, memory_order_acquire) >= arrivals;
-}
-
-/* Waits until `arrivals` in all have been counted: n threads at step s make n × s. */
-static inline void gate_await(struct gate *gate, uint32_t arrivals)
-{
-	futex_wait_until(&gate->arrived, arrivals);
 }
 
 static inline void gate_open(struct gate *gate, uint32_t step)

@@ -98,9 +98,7 @@ int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems)
 
 int sealing_await(struct shim *shim)
 {
-	uint32_t all = 2 * shim->threads;
-
-	while (!gate_reached(&shim->gate, all)) {
+	while (!gate_reached(&shim->gate, shim->threads)) {
 		struct pollfd wake = { .fd = shim->wake_fd, .events = POLLIN };
 		uint64_t count;
 
@@ -162,13 +160,12 @@ static void close_vcpus(struct shim *shim)
 		close_ptr(&shim->machine.vcpus[i].shared_fd);
 }
 
-int sealing_finish(struct shim *shim)
+int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 {
-	struct sandbox_seen seen;
 	int r;
 
 	close_vcpus(shim);
-	r = sandbox_verify(&shim->sandbox, shim->threads, &seen, &shim->problems);
+	r = sandbox_verify_threads(&shim->sandbox, shim->threads, seen, &shim->problems);
 
 	if (r == 0)
 		r = sandbox_close_files(&shim->sandbox, &shim->problems);
@@ -186,7 +183,7 @@ int sealing_finish(struct shim *shim)
 		                    "the control thread cannot take its seccomp filter: %s",
 		                    strerrordesc_np(-r));
 	/* What does not fit is dropped and counted like any event. */
-	(void)put_sealed(shim, &seen);
+	(void)put_sealed(shim, seen);
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 #include "sandbox/policy.h"
 #include "shim/shim.h"
 
+struct sandbox_seen;
+
 /* Prepares the desk for death records and installs the handler; stage confine. */
 int sealing_prepare(struct shim *shim);
 
@@ -20,9 +22,9 @@ int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems)
  * when one made a denied call instead. */
 int sealing_await(struct shim *shim);
 
-/* Reads everything back, seals the calling thread, the control thread, and puts the Sealed
- * event. */
-int sealing_finish(struct shim *shim);
+/* Reads back what is the threads', seals the calling thread, the control thread, and puts the Sealed
+ * event; `seen` has what sandbox_verify_process() found. */
+int sealing_finish(struct shim *shim, struct sandbox_seen *seen);
 
 /* Whether a thread has died of its filter; the first time, that becomes the shim's first
  * problem. */

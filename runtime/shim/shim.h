@@ -76,8 +76,9 @@ struct shim {
 	struct cpuid_table cpuid;
 	struct boot_entry entry;
 	char kernel_digest[SHA256_HEX_SIZE], initrd_digest[SHA256_HEX_SIZE]; /* "": not asked for */
-	struct gate gate;
-	uint32_t threads; /* started, that is expected at the gate */
+	_Atomic uint32_t staffed; /* threads that have made what they need; a futex */
+	struct gate gate;         /* where threads arrive sealed; opened in run */
+	uint32_t threads;         /* started, that is expected at the gate */
 	struct thread_record records[EVENT_THREADS_MAX]; /* of those, in the order of their start */
 
 	enum stage stage; /* the one in progress */

@@ -9,7 +9,7 @@
 #include "shim/terminal.h"
 #include "shim/version.h"
 
-enum { GATE_RUN = 2 };
+enum { GATE_RUN = 1 };
 
 /* How long vCPUs and devices may take to stop once they are asked to. */
 #define STOP_GRACE_MS 2000

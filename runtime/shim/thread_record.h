@@ -10,14 +10,14 @@
 struct thread_record {
 	char name[16]; /* as the kernel knows it: "vcpu0" */
 	uint64_t started_ns;
-	uint64_t staffed_ns; /* at the gate: a vCPU's thread has created its vCPU */
+	uint64_t staffed_ns; /* has what it needs: a vCPU's thread has created its vCPU */
 	uint64_t sealing_ns; /* takes its filter next */
 	uint32_t host_cpu, host_node; /* when it was staffed */
 };
 
 /* The calling thread takes the name and begins its record. */
 void thread_record_start(struct thread_record *record, const char *name);
-/* The calling thread is at the gate; and is about to take its filter, which may forbid to ask what time
+/* The calling thread has what it needs; and is about to take its filter, which may forbid to ask what time
  * it is. */
 void thread_record_staffed(struct thread_record *record);
 void thread_record_sealing(struct thread_record *record);

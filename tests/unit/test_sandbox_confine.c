@@ -60,7 +60,9 @@ static int confined(const struct sandbox_config *config, int (*fn)(void))
 
 static int verify(void)
 {
-	return sandbox_verify(&scene.sandbox, 0, &scene.seen, &scene.problems);
+	int r = sandbox_verify_process(&scene.sandbox, &scene.seen, &scene.problems);
+
+	return r < 0 ? r : sandbox_verify_threads(&scene.sandbox, 0, &scene.seen, &scene.problems);
 }
 
 /* 0 when the read-back names what was spoiled. */
@@ -188,7 +190,8 @@ static int other_ids(void)
 
 static int missing_thread(void)
 {
-	return sandbox_verify(&scene.sandbox, 1, &scene.seen, &scene.problems) == -EBADMSG ? 0 : 1;
+	return sandbox_verify_threads(&scene.sandbox, 1, &scene.seen, &scene.problems) == -EBADMSG
+	               ? 0 : 1;
 }
 
 static int early_filter(void)
