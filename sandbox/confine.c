@@ -152,17 +152,18 @@ static int set_attributes(struct sandbox *sandbox, struct problems *problems)
 static const struct step {
 	const char *name;
 	int (*take)(struct sandbox *sandbox, struct problems *problems);
+	bool needs_no_spec;
 } steps[] = {
-	{ "look", look },
-	{ "limits", limits_before_threads },
-	{ "namespaces", nest_leave_launcher },
-	{ "bounds", capabilities_bound },
-	{ "root", nest_empty_root },
-	{ "ids", take_ids },
-	{ "capabilities", capabilities_drop },
-	{ "stay-down", stay_down },
-	{ "attributes", set_attributes },
-	{ "landlock", landlock_restrict },
+	{ "look", look, true },
+	{ "limits", limits_before_threads, false },
+	{ "namespaces", nest_leave_launcher, false },
+	{ "bounds", capabilities_bound, true },
+	{ "root", nest_empty_root, false },
+	{ "ids", take_ids, false },
+	{ "capabilities", capabilities_drop, false },
+	{ "stay-down", stay_down, false },
+	{ "attributes", set_attributes, false },
+	{ "landlock", landlock_restrict, false },
 };
 static_assert(ARRAY_SIZE(steps) <= SANDBOX_STEPS_MAX, "a place for the time of each step");
 
@@ -179,16 +180,43 @@ const char *sandbox_confine_step(size_t index)
 	return index < ARRAY_SIZE(steps) ? steps[index].name : NULL;
 }
 
+static int take(struct sandbox *sandbox, size_t i, struct problems *problems)
+{
+	uint64_t start = now_ns();
+	int r = steps[i].take(sandbox, problems);
+
+	sandbox->step_ns[i] = now_ns() - start;
+	return r;
+}
+
+void sandbox_prepare(struct sandbox *sandbox)
+{
+	struct problems problems = { 0 };
+
+	if (!capabilities_suffice())
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && sandbox->result_ahead == 0; i++) {
+		if (!steps[i].needs_no_spec)
+			continue;
+		sandbox->result_ahead = take(sandbox, i, &problems);
+		sandbox->taken |= 1u << i;
+	}
+	sandbox->problem_ahead = problems.list[0];
+}
+
 int sandbox_confine(struct sandbox *sandbox, const struct sandbox_config *config,
                     struct problems *problems)
 {
-	sandbox->config = *config;
-	sandbox->proc_fd = sandbox->landlock_fd = -1;
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		uint64_t start = now_ns();
-		int r = steps[i].take(sandbox, problems);
+	const struct problem *ahead = &sandbox->problem_ahead;
 
-		sandbox->step_ns[i] = now_ns() - start;
+	sandbox->config = *config;
+	sandbox->landlock_fd = -1;
+	if (sandbox->result_ahead < 0)
+		return problems_add(problems, ahead->code, ahead->error_number, NULL, "%s",
+		                    ahead->message);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int r = sandbox->taken & 1u << i ? 0 : take(sandbox, i, problems);
+
 		if (r < 0)
 			return r;
 	}

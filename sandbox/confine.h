@@ -55,7 +55,10 @@ struct sandbox {
 	bool privileged; /* started with the capabilities that the steps need */
 	struct sandbox_nest nest;
 	bool namespaced; /* false only where an ordinary user may have no user namespace */
-	int proc_fd;     /* /proc/self, until the read-back is done; -1: closed */
+	uint32_t taken;  /* steps, by sandbox_prepare(); a bit each */
+	int result_ahead; /* of the first of them that failed, and why */
+	struct problem problem_ahead;
+	int proc_fd;     /* /proc/self at PROC_FD, until the read-back is done; -1: closed */
 	int landlock_fd; /* the ruleset of sandbox_close_files(); -1: closed */
 	int landlock_abi;
 	ino_t launcher_namespaces[SANDBOX_NAMESPACES_COUNT];
@@ -70,7 +73,11 @@ struct sandbox {
 /* The name of a step, from 0 in their order; NULL beyond the last. Constant storage. */
 const char *sandbox_confine_step(size_t index);
 
-/* Takes all steps. 0, or -errno with a problem (PROBLEM_SANDBOX_FAILED): the process must then end.
+/* Takes the steps that need no spec, where the process has the capabilities for them. That one failed
+ * is told by sandbox_confine(), whose step it is; none is tried twice. After sandbox_arrive(). */
+void sandbox_prepare(struct sandbox *sandbox);
+
+/* Takes all steps, or those that are left. 0, or -errno with a problem (PROBLEM_SANDBOX_FAILED): the process must then end.
  * Leaves proc_fd and landlock_fd open for what follows. The only thread of the process; allocates.
  * A step that needs root and has none is named in `not_available`. */
 int sandbox_confine(struct sandbox *sandbox, const struct sandbox_config *config,

@@ -33,6 +33,7 @@ enum sandbox_fd {
 	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
 	 */
 	VCPU_FD = 901,
+	PROC_FD = 902, /* /proc/self; closed before control seals itself */
 
 	NETS_MAX = 8,
 	TAP_FD_BASE = 904, /* a queue of the TAP of net n, for its ioctls */

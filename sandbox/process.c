@@ -28,6 +28,7 @@ static void erase_environment(void)
 
 int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 {
+	sandbox->proc_fd = sandbox->landlock_fd = -1;
 	sandbox->launcher = getppid();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return failed(problems, "cannot give up new privileges");

@@ -248,3 +248,27 @@ int facts_probe_quick(struct host_facts *facts, const char *root)
 {
 	return probe(facts, root, true);
 }
+
+/* Which CPUs and nodes there are, in a number. */
+static uint64_t inventory(const struct host_facts *facts)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (facts->cpus[i].online)
+			hash = (hash ^ facts->cpus[i].id) * 0x100000001b3;
+	for (size_t i = 0; i < facts->node_count; i++)
+		hash = (hash ^ ~facts->nodes[i].id) * 0x100000001b3;
+	return hash;
+}
+
+int facts_refresh(struct host_facts *facts, const char *root)
+{
+	const char *below = root && strcmp(root, "/") != 0 ? root : "";
+	uint64_t before = inventory(facts);
+
+	probe_cpus(facts, below, false);
+	facts->node_count = 0;
+	probe_nodes(facts, below, false);
+	return inventory(facts) == before ? 0 : -ESTALE;
+}

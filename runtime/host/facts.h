@@ -83,6 +83,11 @@ int facts_probe(struct host_facts *facts, const char *root);
 /* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM. */
 int facts_probe_quick(struct host_facts *facts, const char *root);
 
+/* Reads again what changes while a host runs: which CPUs and nodes the process may use, and how much
+ * memory is free. `facts` come from facts_probe_quick(), with the same root. -ESTALE when a CPU or a
+ * node has come or gone: they are to be probed anew. */
+int facts_refresh(struct host_facts *facts, const char *root);
+
 /* NULL when there is none such. */
 const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id);
 const struct host_node *facts_node(const struct host_facts *facts, uint32_t id);

@@ -60,6 +60,7 @@ struct shim {
 	const struct sandbox_death *death; /* of the first thread that made a denied call */
 
 	struct host_facts *facts; /* owned; until confine */
+	uint64_t facts_ns;        /* when they were read */
 	struct profile profile;
 	struct verdict verdict;
 	struct placement placement;

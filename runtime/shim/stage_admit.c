@@ -4,9 +4,25 @@
 #include <string.h>
 
 #include "machine/kvm.h"
+#include "shim/control.h"
 #include "shim/event.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
+
+/* Facts this old are what they were between a probe and its use anyway. */
+#define FACTS_AGE_NS (10ULL * 1000 * 1000)
+
+int admit_probe(struct shim *shim)
+{
+	int r;
+
+	shim->facts = facts_new();
+	r = shim->facts ? facts_probe_quick(shim->facts, NULL) : -ENOMEM;
+	if (r < 0)
+		free_ptr(&shim->facts);
+	shim->facts_ns = control_now_ns();
+	return r;
+}
 
 static size_t rows_of(const struct verdict *verdict, struct event_requirement *ret_rows)
 {
@@ -58,18 +74,34 @@ static int refuse(struct shim *shim)
 	return -ENOTSUP;
 }
 
+/* The facts as of now: those of stage arrive where they are young, read again where the launch was long
+ * in coming. */
+static int know_host(struct shim *shim)
+{
+	int r;
+
+	if (shim->facts && control_now_ns() - shim->facts_ns > FACTS_AGE_NS &&
+	    facts_refresh(shim->facts, NULL) < 0)
+		free_ptr(&shim->facts);
+	if (shim->facts)
+		return 0;
+	r = admit_probe(shim);
+	return r < 0 ? problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+	                            "cannot tell what this host is: %s", strerror(-r))
+	             : 0;
+}
+
 /* Requires: a spec.
- * Does: probe the host and hold it against the profile; list all that is unmet; plan the placement.
+ * Does: probe the host, where stage arrive has not just done so, and hold it against the profile; list
+ * all that is unmet; plan the placement.
  * Must not: keep anything open. */
 int stage_admit(struct shim *shim)
 {
 	int r;
 
-	shim->facts = facts_new();
-	r = shim->facts ? facts_probe_quick(shim->facts, NULL) : -ENOMEM;
+	r = know_host(shim);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
-		                    "cannot tell what this host is: %s", strerror(-r));
+		return r;
 	r = profile_load(shim->spec.profile, &shim->profile);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "profile",

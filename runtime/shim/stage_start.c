@@ -44,8 +44,9 @@ static int arrange_signals(struct problems *problems)
 }
 
 /* Requires: a fresh process with fds 3 and 4.
- * Does: check both, get the event writer going, take the process's attributes away; have what does
- * not depend on the spec made meanwhile.
+ * Does: check both, get the event writer going, take the process's attributes away; then what later
+ * stages do that does not depend on the spec: a shim that was started before its spec is written has
+ * it behind itself.
  * Must not: read the spec, write to fd 1, or take a number that the spec may name. */
 int stage_arrive(struct shim *shim)
 {
@@ -70,6 +71,8 @@ int stage_arrive(struct shim *shim)
 	/* Listed with all that stage acquire finds wrong. */
 	(void)control_open(shim);
 	nest_begin(&shim->sandbox);
+	sandbox_prepare(&shim->sandbox);
+	(void)admit_probe(shim);
 	return 0;
 }
 

@@ -19,6 +19,10 @@ int stage_staff(struct shim *shim);
 int stage_seal(struct shim *shim);
 int stage_run(struct shim *shim);
 
+/* Reads the facts of the host into shim->facts: stage admit's first part, which needs no spec. 0 or
+ * -errno; stage admit then tries again. */
+int admit_probe(struct shim *shim);
+
 /* Writes the one terminal event and returns the exit status. */
 int stage_account(struct shim *shim);
 

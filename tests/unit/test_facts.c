@@ -162,6 +162,35 @@ Test(facts, affinity_and_cpuset_limit_what_is_allowed)
 	cr_assert(facts->nodes[1].allowed);
 }
 
+/* A shim that waits for its spec looks again at what may have changed. */
+Test(facts, what_changes_is_read_again)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1");
+	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+	fixture_tree_write(&tree, "proc/self/status",
+			   "Name:\tx\nCpus_allowed_list:\t2-3\nMems_allowed_list:\t1\n");
+	fixture_tree_write(&tree, "sys/devices/system/node/node1/meminfo",
+			   "Node 1 MemTotal:  2097152 kB\nNode 1 MemFree:  2048 kB\n");
+	cr_assert_eq(facts_refresh(facts, tree.root), 0);
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		cr_expect_eq(facts->cpus[i].allowed, i == 2 || i == 3, "CPU %zu", i);
+	cr_expect_eq(facts->node_count, 2);
+	cr_expect_not(facts->nodes[0].allowed);
+	cr_expect_eq(facts->nodes[1].free_mib, 2);
+	cr_expect_eq(facts->distances[0][1], 21);
+	/* One CPU has gone and another has come: as many, and not the same. */
+	fixture_tree_write(&tree, "sys/devices/system/cpu/online", "0-5,7\n");
+	cr_expect_eq(facts_refresh(facts, tree.root), -ESTALE);
+	fixture_tree_write(&tree, "sys/devices/system/cpu/online", "0-6\n");
+	fixture_tree_write(&tree, "sys/devices/system/node/online", "0\n");
+	cr_expect_eq(facts_refresh(facts, tree.root), -ESTALE);
+	fixture_tree_done(&tree);
+}
+
 Test(facts, an_empty_root_has_no_processor)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();

@@ -47,7 +47,7 @@ static int confined(const struct sandbox_config *config, int (*fn)(void))
 		if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0)
 			_exit(101);
 		if (!without_nest)
-			nest_begin(&scene.sandbox);
+			nest_begin(&scene.sandbox), sandbox_prepare(&scene.sandbox);
 		if (sandbox_close_foreign(NULL, 0, &scene.problems) < 0 ||
 		    sandbox_confine(&scene.sandbox, config, &scene.problems) < 0)
 			_exit(101);
