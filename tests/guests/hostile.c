@@ -247,11 +247,10 @@ static void hole_access(struct noise *n)
 		read_any(address, width);
 		return;
 	}
-	/* Not the end of the VM, and no word of a panic. */
-	if (which == 0 && offset < 8)
-		what &= ~0x21ULL;
-	if (which == 1 && offset < 8)
-		what &= ~1ULL;
+	/* Not the end of the VM, and no word of a panic, at whichever byte: an access across the end of a
+	 * page comes as two. */
+	if (which < 2)
+		what &= ~0x2121212121212121ULL;
 	if (which == 2)
 		what = harmless_interrupt(what);
 	/* Configuration space has an operation of its own. */
