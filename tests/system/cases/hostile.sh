@@ -153,7 +153,7 @@ start_hostile() {
 	local net='' before=()
 	if [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] && command -v python3 >/dev/null &&
 		unshare -n true 2>/dev/null; then
-		net=$NET
+		net="$NET $VSOCK"
 		before=(unshare -n python3 "$ROOT/tests/system/peer.py" idle)
 	fi
 	spec < <(flat "$(with_numbers hostile "$HOSTILE_SEED" $((HOSTILE_OPERATIONS / 2)))" -c 2 -b "$APIC" \
