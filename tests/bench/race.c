@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs programs in turn, whole process, and prints what was measured of each.
  *
- *   race [-n ROUNDS] [-w] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
+ *   race [-n ROUNDS] [-w] [-r AGAIN] [-v] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
  *
  * SIDE is NAME[:status=N][:spec=FILE][:parked][:requests=N]. With spec= the command is an axvm-shim: the file (an
  * encoded ControlStream) is its fd 3, and its events are read when it has ended. With parked the shim
  * is started, waits for its fd 3 in peace, and the clock starts when the launch is written. Each round runs every
  * side once, beginning with another one each time; the first round warms up and is not counted, but with
- * -w (warm already).
+ * -w (warm already). -v says on stderr what has been run.
  *
  * For each METRIC that a side has, a line ROW <tab> SIDE <tab> ROUND <tab> VALUE goes to stdout:
  *   wall, cpu       microseconds from before the process is created until it is reaped, and of CPU
@@ -22,7 +22,8 @@
  *                   after the E the shim is ended
  *   anything else   a line "METRIC VALUE" that the command has printed
  *
- * A command that ends with another status ends the race. Two programs with the same work thus see
+ * A command that ends with another status ends the race, or is run again, AGAIN times in all, with a
+ * word on stderr: an emulated host makes a guest fault now and then. Two programs with the same work thus see
  * the same machine, and the ratio of a round is worth more than either figure. */
 #include <dirent.h>
 #include <errno.h>
@@ -65,6 +66,7 @@ struct result {
 	double start_us, wall_us;
 	double io_us, elapsed_us; /* between the marks */
 	struct rusage usage;
+	bool good;
 };
 
 extern char **environ;
@@ -73,6 +75,8 @@ static struct metric metrics[METRICS_MAX];
 static size_t metrics_count;
 static struct side sides[SIDES_MAX];
 static int sides_count;
+static int again; /* failures that are still forgiven */
+static bool verbose;
 
 static _Noreturn void die(const char *what)
 {
@@ -224,10 +228,31 @@ static struct result run(const struct side *side)
 		errno = r;
 		die(side->argv[0]);
 	}
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != side->status) {
+	result.good = WIFEXITED(status) && WEXITSTATUS(status) == side->status;
+	if (!result.good)
 		fprintf(stderr, "race: %s (%s) ended with wait status %#x\n", side->name,
 		        side->argv[0], (unsigned)status);
-		exit(1);
+	else if (verbose)
+		fprintf(stderr, "race: %s: %.3f s\n", side->name, result.wall_us / 1e6);
+	return result;
+}
+
+static void result_done(struct result *result)
+{
+	close(result->output);
+	close(result->events);
+}
+
+/* Until it ends as it should. */
+static struct result run_well(const struct side *side)
+{
+	struct result result = run(side);
+
+	while (!result.good) {
+		if (again-- <= 0)
+			exit(1);
+		result_done(&result);
+		result = run(side);
 	}
 	return result;
 }
@@ -374,9 +399,13 @@ int main(int argc, char **argv)
 {
 	int rounds = 20, first = 0, option;
 
-	while ((option = getopt(argc, argv, "+n:m:w")) != -1) {
+	while ((option = getopt(argc, argv, "+n:m:r:vw")) != -1) {
 		if (option == 'n')
 			rounds = atoi(optarg);
+		else if (option == 'r')
+			again = atoi(optarg);
+		else if (option == 'v')
+			verbose = true;
 		else if (option == 'w')
 			first = 1;
 		else if (option == 'm')
@@ -390,12 +419,11 @@ int main(int argc, char **argv)
 	for (int round = first; round <= rounds; round++)
 		for (int i = 0; i < sides_count; i++) {
 			const struct side *side = &sides[(round + i) % sides_count];
-			struct result result = run(side);
+			struct result result = run_well(side);
 
 			if (round > 0)
 				put_result(side, round, &result);
-			close(result.output);
-			close(result.events);
+			result_done(&result);
 		}
 	return 0;
 }
