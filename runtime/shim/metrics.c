@@ -359,6 +359,16 @@ void metrics_reply(struct shim *shim, uint64_t request_id)
 	(void)event_reply(&shim->events, &reply);
 }
 
+void metrics_last(struct shim *shim)
+{
+	struct event_report report;
+
+	if (shim->spec.metrics_interval_ms == 0)
+		return;
+	report = gather(shim);
+	(void)event_metrics(&shim->events, &report);
+}
+
 uint64_t metrics_tick(struct shim *shim)
 {
 	struct shim_metrics *metrics = &shim->metrics;

@@ -33,6 +33,10 @@ struct event_report metrics_end(struct shim_metrics *metrics);
 /* Puts the reply to a metrics command. Control thread; allocates nothing. */
 void metrics_reply(struct shim *shim, uint64_t request_id);
 
+/* Puts the last metrics event, what the VM did in all, when there is an interval. Control thread, when vCPUs and
+ * devices have come to rest. */
+void metrics_last(struct shim *shim);
+
 /* Puts a metrics event, when shim->spec.metrics_interval_ms has passed since the last. Returns the next
  * deadline (CLOCK_MONOTONIC ns), or 0 when there is no interval. */
 uint64_t metrics_tick(struct shim *shim);

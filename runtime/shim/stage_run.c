@@ -116,15 +116,17 @@ static enum vm_outcome outcome_of(const struct shim *shim)
 }
 
 /* Requires: nothing; every stage may have failed.
- * Does: stop vCPUs, quiesce devices, write the one terminal event, give the exit status.
+ * Does: stop vCPUs, quiesce devices, write the last metrics and the one terminal event, give the exit status.
  * Must not: fail, or wait without a limit. */
 int stage_account(struct shim *shim)
 {
 	int status;
 
 	/* A thread that made a denied call stays where it is: there is nobody to stop in order. */
-	if (shim->running && !shim->death)
+	if (shim->running && !shim->death) {
 		stop_machine(shim);
+		metrics_last(shim);
+	}
 	(void)lifecycle_happen(&shim->lifecycle,
 	                       shim->problems.count ? HAPPENS_FAIL : HAPPENS_ACCOUNTED, NULL);
 	status = terminal_emit(shim, outcome_of(shim));

@@ -179,3 +179,51 @@ test_life_stalled_reader() {
 	need_python
 	python3 tests/system/streams.py stall "$SHIM" "$PROTO" "$GUESTS/spin.bin" 2 || fail "see above"
 }
+
+# A VM that is started again the moment it has ended, as a guest's reset asks for: its disk is free.
+test_life_again_at_once() {
+	local i
+	need_kvm
+	truncate -s 1M "$CASE/image"
+	flat disk -b 'local_apic: true' -l "disks { id: \"a\" queues: 2 serial: \"serial\"
+		image { path: \"$CASE/image\" } }" >"$CASE/vm.txtpb"
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		axvm run "$CASE/vm.txtpb"
+		want_status 0
+	done
+}
+
+# The last report of a disk's VM, from a driver that uses two queues: the sums are those of the parts.
+test_life_metrics_add_up() {
+	need_kvm
+	need_python
+	truncate -s 1M "$CASE/image"
+	flat disk -b 'local_apic: true' -l "metrics { interval_ms: 60000 }
+		disks { id: \"a\" queues: 2 serial: \"serial\" image { path: \"$CASE/image\" } }" >"$CASE/vm.txtpb"
+	axvm run "$CASE/vm.txtpb" --events "json:$CASE/events.json"
+	want_status 0
+	python3 - "$CASE/events.json" <<-'END' || fail "see above"
+		import json, sys
+		events = [json.loads(line) for line in open(sys.argv[1])]
+		assert "terminal" in events[-1] and "metrics" in events[-3], list(events[-3])
+		report = events[-3]["metrics"]
+		c = {x["name"]: int(x["value"]) for x in report["counters"]}
+		latency, = (h for h in report["histograms"] if h["name"] == "disk.a.latency_ns")
+		print({k: v for k, v in c.items() if k.startswith("disk.a.") and ".queue." not in k}, latency)
+		for name in ("requests", "bytes_from_guest", "bytes_to_guest", "kicks", "batches", "interrupts",
+		             "interrupts_suppressed"):
+		    parts = [c[f"disk.a.queue.{i}.{name}"] for i in (0, 1)]
+		    assert c[f"disk.a.{name}"] == sum(parts), name
+		assert min(c[f"disk.a.queue.{i}.requests"] for i in (0, 1)) > 0
+		assert c["disk.a.batches"] == c["disk.a.interrupts"] + c["disk.a.interrupts_suppressed"]
+		assert 0 < c["disk.a.batches"] <= c["disk.a.requests"]
+		# Every request was waited for, so each has its time and its status byte.
+		assert sum(map(int, latency["counts"])) == c["disk.a.requests"]
+		assert len(latency["counts"]) == len(latency["bounds"]) + 1
+		assert int(latency["sum"]) > 0
+		done = sum(c[f"disk.a.{name}"] for name in ("reads", "writes", "flushes"))
+		assert 0 < done <= c["disk.a.requests"]
+		assert c["disk.a.bytes_to_guest"] >= c["disk.a.bytes_read"] > 0
+		assert c["disk.a.bytes_from_guest"] >= c["disk.a.bytes_written"] > 0
+	END
+}
