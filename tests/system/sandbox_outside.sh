@@ -19,7 +19,8 @@ pid=
 trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; umount "$work/proc" 2>/dev/null
 	rm -rf --one-file-system "$work"' EXIT
 chmod 711 "$work"
-cp "$build/axvm-shim" "$build"/guests/spin.bin "$work" && chmod 755 "$work"/axvm-shim &&
+cp "$build/axvm-shim" "$build/axvm-shim-misbehave" "$build"/guests/spin.bin "$work" &&
+	chmod 755 "$work"/axvm-shim* &&
 	chmod 644 "$work"/spin.bin || exit 1
 mknod -m 666 "$work/kvm" c 10 232 && mount --bind "$work/kvm" /dev/kvm || exit 1
 user=54321
@@ -148,6 +149,21 @@ check "ids mapped" "$(cat "/proc/$pid/uid_map" "/proc/$pid/gid_map")" ""
 check "not available" "$(decode | sed -n 's/ *not_available: //p')" '"uid and gid of its own"'
 finish TERM 36
 
+# One misdeed of each kind of thread and of its ring, whoever started the shim and however many threads
+# there are; sandbox_misdeeds.sh has all of them.
+misdeeds() { # COMMAND PREFIX...
+	local misdeed
+	for misdeed in control:passwd/openat vcpu:exec/execve io:out/socket io:ring-opcode/OPENAT; do
+		: >"$work/events"
+		"$@" env "AXVM_MISDEED=$misdeed" timeout -s KILL 20 "$work/axvm-shim-misbehave" 3<"$work/spec" \
+			4>"$work/events" </dev/null >/dev/null 2>"$work/errors"
+		check "status of $misdeed" $? 77
+		check "record of $misdeed" "$(decode | sed -n "/^    death {/,/^    }/s/^      \(role\|.*_name\): //p" |
+			tr -d '"' | tr '\n' ' ')" "${misdeed%%:*} ${misdeed##*/} "
+	done
+}
+misdeeds "${as_user[@]}"
+
 # Where a user may have no user namespace: in one whose descendants are limited to none.
 who="user without user namespaces"
 cat >"$work/mapped" <<-'MAPPED'
@@ -214,6 +230,27 @@ start
 check "threads" "$(decode | sed -n '/sealed {/,/^}/s/^    threads: //p')" 66
 check "filters" "$(values Seccomp_filters)" "1;"
 finish TERM 36
+misdeeds
+
+# No path in the spec, from a directory that anyone can write, in an environment that has the C library
+# look for locales and check its heap.
+who="descriptors only"
+encode spin_io 's,image { path: "[^"]*" },image { fd: 5 },'
+check "paths in the spec" "$(protoc --decode=axvm.v1.ControlStream proto/axvm.proto <"$work/spec" | grep -c path)" 0
+mkdir -m 1777 "$work/open"
+ln -s /etc "$work/open/proc"
+ln -s /etc "$work/open/root"
+shim=$work/axvm-shim
+: >"$work/events"
+(cd "$work/open" && exec env LC_ALL=de_DE.UTF-8 LANG=de_DE.UTF-8 TMPDIR="$work/open" MALLOC_CHECK_=3 \
+	GLIBC_TUNABLES=glibc.malloc.check=3 "$shim" 3<"$work/spec" 4>"$work/events" 5<"$work/spin.bin" \
+	</dev/null >/dev/null 2>"$work/errors") &
+pid=$!
+await 'stage: SEAL'
+check "root" "$(ls -A "/proc/$pid/root/")" ""
+check "what it left behind" "$(ls "$work/open" | tr '\n' ' ')" "proc root "
+finish TERM 36
+check "last event" "$(decode | grep -c 'terminal {')" 1
 
 who="launcher's death"
 encode spin_io 's/lifecycle {/& stop_when_launcher_dies: true/'
