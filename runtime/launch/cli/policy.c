@@ -4,6 +4,7 @@
  *
  *	axvm policy [table|oci|bpf|digest] [ROLE]	ROLE is control, vcpu or io; without it, all
  *	axvm policy raw ROLE				the bytes that the digest is of
+ *	axvm policy ring				what the I/O rings are restricted to
  *	axvm policy check ROLE SYSCALL [ARG...]		names, numbers, or symbols of the policies
  */
 #include "launch/cli/policy.h"
@@ -14,6 +15,7 @@
 #include <sysexits.h>
 
 #include "base/base.h"
+#include "io/restriction.h"
 #include "sandbox/bpf.h"
 #include "sandbox/policy_eval.h"
 #include "sandbox/policy_print.h"
@@ -37,6 +39,7 @@ static int usage(void)
 {
 	fputs("usage: axvm policy [table|bpf|digest] [ROLE]\n"
 	      "       axvm policy oci|raw ROLE\n"
+	      "       axvm policy ring\n"
 	      "       axvm policy check ROLE SYSCALL [ARG...]\n"
 	      "ROLE: control, vcpu, io. ARG: a number, or a symbol of the policies.\n",
 	      stderr);
@@ -121,6 +124,22 @@ static int check(int argc, char **argv, FILE *out)
 	return verdict.rule ? EXIT_ALLOWED : EXIT_DENIED;
 }
 
+/* What seccomp does not see: the kernel holds each submission against the ring's restrictions. */
+static int print_ring(FILE *out)
+{
+	size_t count;
+	const struct io_opcode *opcodes = io_loop_opcodes(&count);
+
+	fprintf(out, "ring: %zu opcodes, of an io_uring of an I/O thread\n%-4s  %-12s  reason\n", count,
+	        "nr", "opcode");
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "%4u  %-12s  %s\n", opcodes[i].opcode, opcodes[i].name,
+		        opcodes[i].reason);
+	fputs("only registered files, but in a loop that is handed connections; any other submission: "
+	      "refused, and the VM ends\n", out);
+	return 0;
+}
+
 static int show(const struct view *view, int argc, char **argv, FILE *out)
 {
 	enum sandbox_role role;
@@ -138,6 +157,10 @@ static int show(const struct view *view, int argc, char **argv, FILE *out)
 			fputc('\n', out);
 		view->print((enum sandbox_role)i, out);
 	}
+	if (view->print == sandbox_print_table) {
+		fputc('\n', out);
+		(void)print_ring(out);
+	}
 	if (view->print == sandbox_print_digest)
 		fprintf(out, "%s  all\n", sandbox_policies_digest_hex);
 	return 0;
@@ -150,6 +173,8 @@ int axvm_cmd_policy(int argc, char **argv, FILE *out)
 
 	if (strcmp(name, "check") == 0)
 		r = check(argc - 2, argv + 2, out);
+	if (strcmp(name, "ring") == 0 && argc == 2)
+		r = print_ring(out);
 	for (size_t i = 0; r < 0 && i < ARRAY_SIZE(views); i++)
 		if (strcmp(name, views[i].name) == 0)
 			r = show(&views[i], MAX(argc - 2, 0), argv + 2, out);

@@ -22,7 +22,7 @@ static const struct flag admit_rows[] = {
 };
 static const struct flags admit_flags = { "admit", admit_rows, ARRAY_SIZE(admit_rows) };
 
-static const char *const policy_words[] = { "table", "bpf", "digest", "oci", "raw",  "check",
+static const char *const policy_words[] = { "table", "bpf", "digest", "oci", "raw", "ring", "check",
 	                                    "control", "vcpu", "io", NULL };
 static const char *const shells[] = { "bash", "zsh", NULL };
 
@@ -141,6 +141,7 @@ static const struct verb table[] = {
 	  .run = axvm_cmd_policy,
 	  .help = "usage: axvm policy [table|bpf|digest] [ROLE]\n"
 	          "       axvm policy oci|raw ROLE\n"
+	          "       axvm policy ring\n"
 	          "       axvm policy check ROLE SYSCALL [ARG...]\n"
 	          "ROLE: control, vcpu, io. ARG: a number, or a symbol of the policies.\n"
 	          "check: the exit status is 0 when allowed, 1 when denied.\n" },
