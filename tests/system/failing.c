@@ -43,7 +43,7 @@
 
 #define THREADS_MAX 64
 #define CALLS_MAX 4096
-#define LIMIT_S 10
+#define LIMIT_S 20
 #define TRACED_SYSCALL (SIGTRAP | 0x80)
 
 /* One point of failure. */
