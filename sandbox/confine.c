@@ -98,24 +98,39 @@ static int take_ids(struct sandbox *sandbox, struct problems *problems)
 	return 0;
 }
 
+/* A trial that must be refused, as not permitted or for want of such an id; `differs` when it was not. */
+static int must_be_refused(int result, const char *differs, struct problems *problems)
+{
+	if (result == 0)
+		return step_differs(problems, differs);
+	if (errno != EPERM && errno != EINVAL)
+		return step_failed(problems, "cannot tell whether root is out of reach");
+	return 0;
+}
+
 /* Requires: no capabilities, the final ids.
  * Does: try to go back to root, which must fail, in each of the ways there are.
  * Must not: accept another refusal than "not permitted" or "no such id". */
 static int stay_down(struct sandbox *sandbox, struct problems *problems)
 {
+	static const char again[] = "the process can become uid 0 again";
 	uid_t real, effective, saved;
 	gid_t real_gid, effective_gid, saved_gid;
+	int r = 0;
 
 	if (sandbox->privileged || sandbox->namespaced || sandbox->uid != 0) {
-		if (setresuid(0, 0, 0) == 0 || setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
-			return step_differs(problems, "the process can become uid 0 again");
-		if (errno != EPERM && errno != EINVAL)
-			return step_failed(problems, "cannot tell whether uid 0 is out of reach");
-		if (sandbox->gid != 0 && setresgid(0, 0, 0) == 0)
-			return step_differs(problems, "the process can become gid 0 again");
+		r = must_be_refused(setresuid(0, 0, 0), again, problems);
+		if (r == 0)
+			r = must_be_refused(setresuid((uid_t)-1, 0, (uid_t)-1), again, problems);
+		if (r == 0 && sandbox->gid != 0)
+			r = must_be_refused(setresgid(0, 0, 0),
+			                    "the process can become gid 0 again", problems);
 	}
-	if (setgroups(0, NULL) == 0)
-		return step_differs(problems, "the process can still set its groups");
+	if (r == 0)
+		r = must_be_refused(setgroups(0, NULL), "the process can still set its groups",
+		                    problems);
+	if (r < 0)
+		return r;
 	if (getresuid(&real, &effective, &saved) < 0 ||
 	    getresgid(&real_gid, &effective_gid, &saved_gid) < 0)
 		return step_failed(problems, "cannot read the ids");

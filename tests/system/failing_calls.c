@@ -106,7 +106,7 @@ static const struct dispensable {
 	{ SYS_setresuid, true, 0, NULL, EPERM },
 	{ SYS_setresuid, true, (uid_t)-1, NULL, EPERM },
 	{ SYS_setresgid, true, 0, NULL, EPERM },
-	{ SYS_setgroups, false, 0, NULL, 0 },
+	{ SYS_setgroups, false, 0, NULL, EPERM },
 	{ SYS_socket, false, 0, NULL, 0 },
 	{ SYS_kill, false, 0, NULL, 0 },
 };

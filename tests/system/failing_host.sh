@@ -18,19 +18,30 @@ passed=0 failed=0 skipped=0
 # What launches can leave behind: files, huge pages, cgroups, mounts, network devices.
 traces() {
 	ls -A "$TMP/cwd"
-	huge_pages_used
 	find /sys/fs/cgroup -maxdepth 4 -type d -name "*$VM*" 2>/dev/null
 	wc -l </proc/self/mounts
 	ls /sys/class/net
 }
 
+# Pages go back to the pool when the last process is gone for good, which may take a moment.
+pages_are_back() {
+	local try
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		[ "$(huge_pages_used)" -le "$1" ] && return
+		sleep "0.$try"
+	done
+	echo "huge pages: $1 in use before, $(huge_pages_used) after" >>"$TMP/out"
+	return 1
+}
+
 # try NAME [COMMAND BEFORE IT...]: the kept spec.
 try() {
-	local name=$1 before
+	local name=$1 before pages
 	shift
+	pages=$(huge_pages_used)
 	before=$(traces)
 	if (cd "$TMP/cwd" && "$@" "$BUILD/tests/failing" -a "$SHIM" "$TMP/spec.pb") >"$TMP/out" 2>&1 &&
-		[ "$(traces)" = "$before" ]; then
+		[ "$(traces)" = "$before" ] && pages_are_back "$pages"; then
 		passed=$((passed + 1))
 		echo "ok    $name: $(tail -n 1 "$TMP/out")"
 	else
