@@ -227,3 +227,19 @@ test_life_metrics_add_up() {
 		assert c["disk.a.bytes_from_guest"] >= c["disk.a.bytes_written"] > 0
 	END
 }
+
+# The guest ends when kvmclock tells it that it was stopped (KVM_KVMCLOCK_CTRL), and not before.
+test_life_pause_is_told_to_the_guest() {
+	need_kvm
+	flat paused -b 'local_apic: true' >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb"
+	axvm ctl "$CASE"/axvm/*.sock status
+	says '^RUNNING$'
+	sleep 0.3
+	axvm ctl "$CASE"/axvm/*.sock pause
+	says '^PAUSED$'
+	axvm ctl "$CASE"/axvm/*.sock resume
+	want_status 0
+	ended 0
+	grep -q 'rax: 0x600d600d600d600d' "$CASE/run.err" || fail "the guest is not content"
+}
