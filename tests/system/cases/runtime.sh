@@ -94,7 +94,9 @@ test_huge_pages_taken_meanwhile() {
 	command -v python3 >/dev/null || skip "no python3 here"
 	[ -w "$pool" ] || skip "no huge pages can be had"
 	echo $(($(cat "$pool") + 8)) >"$pool"
-	trap 'kill $taker 2>/dev/null; echo $(($(cat "$pool") - 8)) >"$pool"' EXIT
+	# Expanded now: the trap runs when this function's variables are gone.
+	# shellcheck disable=SC2064
+	trap "echo \$((\$(cat $pool) - 8)) >$pool" EXIT
 	[ "$(huge_pages_free)" -ge 8 ] || skip "no 8 huge pages can be had"
 	python3 -c '
 import mmap, sys, time
@@ -110,6 +112,8 @@ while True:
     taken = None
     time.sleep(0.004)' &
 	taker=$!
+	# shellcheck disable=SC2064
+	trap "kill $taker; wait $taker 2>/dev/null; echo \$((\$(cat $pool) - 8)) >$pool" EXIT
 	for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
 		spec < <(flat vcpus -M "page_size: HUGE_2M populate: $([ $((n % 2)) = 0 ] && echo true || echo false)")
 		launch
