@@ -45,6 +45,9 @@ enum sandbox_fd {
 	IO_RING_FD_BASE = 928, /* io_uring of I/O loop n */
 	IO_RING_FD_LAST = IO_RING_FD_BASE + IO_LOOPS_MAX - 1,
 
+	VHOST_FD_BASE = 944, /* vhost-net of net n */
+	VHOST_FD_LAST = VHOST_FD_BASE + NETS_MAX - 1,
+
 	VCPU_STATS_MAX = 64,
 	VCPU_STATS_FD_BASE = 960, /* KVM's counters of vCPU n; of later vCPUs there are none */
 	VCPU_STATS_FD_LAST = VCPU_STATS_FD_BASE + VCPU_STATS_MAX - 1,
@@ -70,7 +73,9 @@ static_assert(VCPU_FD < TAP_FD_BASE && TAP_FD_LAST < IO_WAKE_FD_BASE, "blocks ar
 static_assert(IO_WAKE_FD_LAST < IO_RING_FD_BASE, "blocks are disjoint");
 static_assert((VCPU_STATS_MAX & (VCPU_STATS_MAX - 1)) == 0, "a block is a power of two");
 static_assert(VCPU_STATS_FD_BASE % VCPU_STATS_MAX == 0, "a block is aligned");
-static_assert(IO_RING_FD_LAST < VCPU_STATS_FD_BASE, "blocks are disjoint");
+static_assert(VHOST_FD_BASE % NETS_MAX == 0, "a block is aligned");
+static_assert(IO_RING_FD_LAST < VHOST_FD_BASE, "blocks are disjoint");
+static_assert(VHOST_FD_LAST < VCPU_STATS_FD_BASE, "blocks are disjoint");
 static_assert(SPEC_FD_LAST < INTERNAL_FD_BASE && VCPU_STATS_FD_LAST <= INTERNAL_FD_LAST,
 	      "nothing of the spec among the internal descriptors");
 

@@ -10,6 +10,7 @@
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/vhost.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -43,6 +44,8 @@ static const struct {
 	SYMBOL(VCPU_FD),
 	SYMBOL(TAP_FD_BASE),
 	SYMBOL(TAP_FD_LAST),
+	SYMBOL(VHOST_FD_BASE),
+	SYMBOL(VHOST_FD_LAST),
 	SYMBOL(IO_WAKE_FD_BASE),
 	SYMBOL(IO_WAKE_FD_LAST),
 	SYMBOL(IO_RING_FD_BASE),
@@ -66,6 +69,15 @@ static const struct {
 	SYMBOL(KVM_SET_CLOCK),
 	/* linux/if_tun.h */
 	SYMBOL(TUNSETOFFLOAD),
+	/* linux/vhost.h */
+	SYMBOL(VHOST_SET_FEATURES),
+	SYMBOL(VHOST_SET_VRING_NUM),
+	SYMBOL(VHOST_SET_VRING_BASE),
+	SYMBOL(VHOST_GET_VRING_BASE),
+	SYMBOL(VHOST_SET_VRING_ADDR),
+	SYMBOL(VHOST_SET_VRING_KICK),
+	SYMBOL(VHOST_SET_VRING_CALL),
+	SYMBOL(VHOST_NET_SET_BACKEND),
 	/* linux/futex.h */
 	SYMBOL(FUTEX_WAIT_PRIVATE),
 	SYMBOL(FUTEX_WAKE_PRIVATE),

@@ -141,6 +141,14 @@ void msix_replay(struct msix *msix)
 	}
 }
 
+int msix_direct_fd(const struct msix *msix, uint16_t vector)
+{
+	if (vector >= msix->count ||
+	    (atomic_load(&msix->vectors[vector].state) & (STATE_BLOCKED | STATE_DISABLED)))
+		return -1;
+	return msix->vectors[vector].eventfd;
+}
+
 void msix_forget(struct msix *msix)
 {
 	for (uint16_t i = 0; i < msix->count; i++)
@@ -149,8 +157,8 @@ void msix_forget(struct msix *msix)
 
 /* ------------------------------------------------------------------------------ vCPU threads */
 
-/* Brings one vector's word in line with its entry and the function. Lock held. */
-static void settle(struct msix *msix, struct msix_vector *vector)
+/* Brings one vector's word in line with its entry and the function. */
+static void settle_word(struct msix *msix, struct msix_vector *vector)
 {
 	const uint32_t *entry = vector->entry;
 	bool masked = msix->function_masked || (entry[ENTRY_CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT);
@@ -175,6 +183,17 @@ static void settle(struct msix *msix, struct msix_vector *vector)
 		atomic_fetch_or(&vector->state, STATE_BLOCKED);
 	else if (atomic_fetch_and(&vector->state, ~STATE_BLOCKED) & STATE_PENDING)
 		msix->sink.replay(msix->sink.context);
+}
+
+/* Lock held. */
+static void settle(struct msix *msix, struct msix_vector *vector)
+{
+	const uint32_t blocks = STATE_BLOCKED | STATE_DISABLED;
+	uint32_t before = atomic_load(&vector->state) & blocks;
+
+	settle_word(msix, vector);
+	if (msix->sink.changed && (atomic_load(&vector->state) & blocks) != before)
+		msix->sink.changed(msix->sink.context);
 }
 
 static void write_dword(struct msix *msix, uint32_t offset, uint32_t value)

@@ -162,7 +162,11 @@ static int do_limit(struct shim *shim, const struct command *command, struct pro
 	if (disk)
 		block_set_limit(disk, &rate);
 	else if (net)
-		net_set_limit(net, command->limit.transmit, &rate);
+		return net_set_limit(net, command->limit.transmit, &rate) == 0
+		               ? 0
+		               : refuse(problems, PROBLEM_COMMAND_INVALID, "limit.device_id",
+		                        "vhost carries the frames of this net, and no limit of "
+		                        "ours sees them; set it on the TAP");
 	else
 		return refuse(problems, PROBLEM_COMMAND_INVALID, "limit.device_id",
 		              "there is no disk and no net of that id");

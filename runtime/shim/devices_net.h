@@ -10,6 +10,7 @@ struct shim;
 
 struct shim_nets {
 	int fds[SPEC_NETS_MAX][SPEC_PAIRS_MAX]; /* of the TAP's queues, by place in the spec */
+	bool vhost[SPEC_NETS_MAX];               /* there is one, at its number */
 	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
 };
 
@@ -19,6 +20,10 @@ void devices_acquire_nets(struct shim *shim, bool by_number);
 
 /* Row of the device table. Stage build. */
 int devices_create_net(struct shim *shim, size_t index, const struct virtio_host *host);
+
+/* Starts the kernel's side of nets with vhost. Stage seal, once the threads have been counted. -errno
+ * with a problem. */
+int devices_own_vhosts(struct shim *shim);
 
 /* The net of that id, for commands; NULL: none. */
 struct net *devices_net(struct shim *shim, const char *id);

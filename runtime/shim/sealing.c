@@ -168,6 +168,8 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	r = sandbox_verify_threads(&shim->sandbox, shim->threads, seen, &shim->problems);
 
 	if (r == 0)
+		r = devices_own_vhosts(shim);
+	if (r == 0)
 		r = sandbox_close_files(&shim->sandbox, &shim->problems);
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)

@@ -397,6 +397,13 @@ static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 		    net->tap->n_fd != net->queue_pairs)
 			INVALID(problems, path, "has %zu TAP fds for %u queue pairs; give one each",
 			        net->tap->n_fd, net->queue_pairs);
+		if (net->vhost && net->queue_pairs != 1)
+			INVALID(problems, path, "has vhost, which carries one queue pair, and %u pairs",
+			        net->queue_pairs);
+		if (net->vhost && (net->rx_limit || net->tx_limit))
+			INVALID(problems, path, "has vhost, whose frames no limit of ours sees, and a "
+			                        "limit; set the limit on the TAP (tc), or leave "
+			                        "vhost out");
 	}
 }
 

@@ -7,7 +7,6 @@
 static const struct unsupported {
 	const char *path;
 } unsupported[] = {
-	{ "nets.vhost" },
 	{ "io.busy_poll_us" },
 };
 

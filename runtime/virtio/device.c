@@ -194,6 +194,42 @@ uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue)
 	return device->transport->queues[queue].ring.in_flight;
 }
 
+void virtio_ring_place(const struct virtio_device *device, uint16_t queue,
+                       struct virtio_ring_place *ret_place)
+{
+	const struct virtio_transport *t = device->transport;
+	const struct virtio_queue *q = &t->queues[queue];
+
+	*ret_place = (struct virtio_ring_place){
+		.size = q->ring.config.size,
+		.epoch = q->epoch,
+		.desc = q->ring.desc,
+		.avail = q->ring.avail,
+		.used = q->ring.used,
+		.doorbell_fd = q->doorbell_fd,
+		.irq_fd = msix_direct_fd(&t->msix, q->vector),
+	};
+}
+
+void virtio_interrupt(struct virtio_device *device, uint16_t queue)
+{
+	struct virtio_transport *t = device->transport;
+
+	counter_add(&t->queues[queue].counters.interrupts, 1);
+	atomic_fetch_or(&t->isr, ISR_QUEUE);
+	msix_signal(&t->msix, t->queues[queue].vector);
+}
+
+void virtio_ring_doorbell(struct virtio_device *device, uint16_t queue)
+{
+	io_interrupt(device->loop, device->transport->queues[queue].doorbell_file);
+}
+
+static bool served_elsewhere(const struct virtio_transport *t, uint16_t queue)
+{
+	return t->device->elsewhere & (1ULL << queue);
+}
+
 /* One visit of a queue: at most two rounds of the ring, so that no queue starves the others. What a
  * device pops later, from completions, is on the same allowance; when it is used up, virtio_pop has
  * the queue visited in the next turn. */
@@ -201,6 +237,10 @@ static void run_queue(struct virtio_transport *t, uint16_t queue)
 {
 	struct virtio_queue *q = &t->queues[queue];
 
+	if (served_elsewhere(t, queue)) {
+		t->device->ops->kick(t->device, queue);
+		return;
+	}
 	if (!queue_running(t, queue))
 		return;
 	counter_add(&q->counters.kicks, 1);
@@ -234,6 +274,7 @@ static int enable_queue(struct virtio_transport *t, uint16_t index,
 	q->vector = registers->vector;
 	q->budget = 2u * registers->size;
 	q->again = false;
+	q->epoch++;
 	return virtq_enable(&q->ring, &config);
 }
 
@@ -298,10 +339,20 @@ static void begin_reset(struct virtio_transport *t)
 	io_client_dirty(&t->device->client);
 }
 
+/* Whether nothing of a queue is under way, but `held` requests that are only kept. */
+static bool quiet(const struct virtio_transport *t, uint16_t queue, uint16_t held)
+{
+	const struct virtio_device_ops *ops = t->device->ops;
+
+	if (t->queues[queue].ring.in_flight > held)
+		return false;
+	return !ops->released || !served_elsewhere(t, queue) || ops->released(t->device, queue);
+}
+
 static bool drained(const struct virtio_transport *t)
 {
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
-		if (t->queues[i].ring.in_flight > 0)
+		if (!quiet(t, i, 0))
 			return false;
 	return true;
 }
@@ -363,8 +414,9 @@ static void on_start(struct io_client *client)
 	struct virtio_transport *t = transport_of(client);
 
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
-		(void)io_poll_multishot(client->loop, &t->queues[i].doorbell_op,
-		                        t->queues[i].doorbell_file, POLLIN);
+		if (!served_elsewhere(t, i))
+			(void)io_poll_multishot(client->loop, &t->queues[i].doorbell_op,
+			                        t->queues[i].doorbell_file, POLLIN);
 	if (t->device->ops->start)
 		t->device->ops->start(t->device);
 }
@@ -398,8 +450,14 @@ static void on_mail(struct io_client *client, uint32_t bits)
 	if (bits & MAIL_KICK) {
 		uint64_t kicks = atomic_exchange(&t->kicks, 0);
 
-		for (; kicks != 0; kicks &= kicks - 1)
-			run_queue(t, (uint16_t)__builtin_ctzll(kicks));
+		for (; kicks != 0; kicks &= kicks - 1) {
+			uint16_t queue = (uint16_t)__builtin_ctzll(kicks);
+
+			if (served_elsewhere(t, queue))
+				virtio_ring_doorbell(t->device, queue);
+			else
+				run_queue(t, queue);
+		}
 	}
 	if (bits & MAIL_SCAN) {
 		t->dirty_queues = ~0ULL;
@@ -413,11 +471,8 @@ static void on_mail(struct io_client *client, uint32_t bits)
 static void publish(struct virtio_transport *t, struct virtio_queue *q)
 {
 	counter_add(&q->counters.batches, q->ring.done_count > 0);
-	if (!virtq_publish(&q->ring))
-		return;
-	counter_add(&q->counters.interrupts, 1);
-	atomic_fetch_or(&t->isr, ISR_QUEUE);
-	msix_signal(&t->msix, q->vector);
+	if (virtq_publish(&q->ring))
+		virtio_interrupt(t->device, q->index);
 }
 
 static void finish_queue_reset(struct virtio_transport *t, struct virtio_queue *q)
@@ -431,7 +486,7 @@ static void finish_queue_reset(struct virtio_transport *t, struct virtio_queue *
 static void on_end_of_turn(struct io_client *client)
 {
 	struct virtio_transport *t = transport_of(client);
-	uint64_t dirty = t->dirty_queues;
+	uint64_t dirty = t->dirty_queues & ~t->device->elsewhere;
 
 	/* Without bus mastering nothing may be written to memory; MAIL_SCAN comes with it. */
 	if (atomic_load_explicit(&t->bus_master, memory_order_acquire)) {
@@ -446,7 +501,7 @@ static void on_end_of_turn(struct io_client *client)
 		return;
 	}
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
-		if (t->queues[i].resetting && t->queues[i].ring.in_flight == 0)
+		if (t->queues[i].resetting && quiet(t, i, 0))
 			finish_queue_reset(t, &t->queues[i]);
 }
 
@@ -470,7 +525,7 @@ static bool on_idle(const struct io_client *client)
 	for (uint16_t i = 0; i < device->queue_count; i++) {
 		uint16_t held = device->ops->held ? device->ops->held(device, i) : 0;
 
-		if (t->queues[i].ring.in_flight > held)
+		if (!quiet(t, i, held))
 			return false;
 	}
 	return true;

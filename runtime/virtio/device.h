@@ -58,6 +58,9 @@ struct virtio_device_ops {
 	/* Requests of a queue that were popped and with which nothing is being done (receive buffers in
 	 * stock): a pause need not wait for them. NULL: none. */
 	uint16_t (*held)(const struct virtio_device *device, uint16_t queue);
+	/* Whether the rings of a queue that is served elsewhere have been let go of: a reset and a pause
+	 * wait for it. NULL: at once. */
+	bool (*released)(struct virtio_device *device, uint16_t queue);
 	/* A guest write wholly inside config; NULL: read-only. vCPU thread, registers locked. */
 	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *data,
 	                     uint32_t length);
@@ -74,6 +77,10 @@ struct virtio_device {
 	const uint16_t *queue_sizes; /* the largest size of each, powers of two */
 	void *config;                /* little-endian; changed by virtio_config_update */
 	uint32_t config_size;        /* bytes, at most 4096 */
+	/* Queues, by bit, that something else than the I/O thread serves. Where their rings lie is
+	 * checked, and then they are not touched: no doorbell is watched, nothing popped or pushed. kick
+	 * means that virtio_running may have changed, or the place of the interrupt. */
+	uint64_t elsewhere;
 	uint64_t untimed_queues;     /* bits: buffers that lie in stock, whose time is no latency */
 	/* For the device to read. */
 	struct io_loop *loop;
@@ -108,6 +115,21 @@ bool virtio_running(const struct virtio_device *device, uint16_t queue);
 bool virtio_live(const struct virtio_device *device, uint16_t queue);
 /* Requests popped and not yet pushed. */
 uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue);
+
+/* A ring that is served elsewhere, as addresses of this process; while virtio_running. */
+struct virtio_ring_place {
+	uint16_t size;
+	uint32_t epoch; /* changes when the queue is enabled anew: its index is 0 then */
+	const void *desc;
+	void *avail, *used;
+	int doorbell_fd;
+	int irq_fd; /* -1: blocked; virtio_interrupt knows what to do */
+};
+void virtio_ring_place(const struct virtio_device *device, uint16_t queue,
+                       struct virtio_ring_place *ret_place);
+/* An interrupt of such a queue, or a kick for who serves it. */
+void virtio_interrupt(struct virtio_device *device, uint16_t queue);
+void virtio_ring_doorbell(struct virtio_device *device, uint16_t queue);
 
 /* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue`
  * is -1 when it is about none. */

@@ -30,8 +30,6 @@
 #include "sandbox/uses.h"
 #include "virtio/net_parts.h"
 
-#define MAIL_OFFLOADS VIRTIO_MAIL(0)
-#define MAIL_LIMITS VIRTIO_MAIL(1)
 #define PCI_CLASS_ETHERNET 0x020000
 #define CONTROL_QUEUE_SIZE 64
 #define MTU_DEFAULT 1500
@@ -108,12 +106,15 @@ static void tx_timer_done(struct io_op *op, int result, uint32_t flags)
 		net_transmit(&net->senders[i]);
 }
 
-void net_set_limit(struct net *net, bool transmit, const struct rate_config *config)
+int net_set_limit(struct net *net, bool transmit, const struct rate_config *config)
 {
+	if (net->vhost.net)
+		return -EOPNOTSUPP;
 	pthread_mutex_lock(&net->limit_lock);
 	net->limits[transmit] = *config;
 	pthread_mutex_unlock(&net->limit_lock);
-	io_client_post(&net->device.client, MAIL_LIMITS);
+	io_client_post(&net->device.client, NET_MAIL_LIMITS);
+	return 0;
 }
 
 /* A queue that waits for a limit is looked at when its timer ends; so the timer ends now. */
@@ -161,7 +162,7 @@ static void apply_offloads(struct control_call *call)
 
 	atomic_store_explicit(&net->offload_error, r, memory_order_relaxed);
 	atomic_store_explicit(&net->offloads_done, wanted, memory_order_release);
-	io_client_post(&net->device.client, MAIL_OFFLOADS);
+	io_client_post(&net->device.client, NET_MAIL_OFFLOADS);
 }
 
 /* Receives once the TAP does what the driver wants. A TAP that refuses is used all the same: frames
@@ -175,7 +176,8 @@ static void check_offloads(struct net *net)
 		return;
 	if (error < 0 && error != -EBADFD)
 		virtio_report(&net->device, -1, error, "the TAP's offloads cannot be set");
-	net->rx_ready = true;
+	/* With vhost the I/O thread reads no frame. */
+	net->rx_ready = !net->vhost.net;
 	receive_all(net);
 }
 
@@ -223,11 +225,21 @@ static void net_activate(struct virtio_device *device)
 	control_desk_ask(net->desk, &net->offload_call);
 }
 
+static void net_start(struct virtio_device *device)
+{
+	struct net *net = net_of(device);
+
+	if (net->vhost.net)
+		net_vhost_begin(&net->vhost);
+}
+
 static void net_kick(struct virtio_device *device, uint16_t queue)
 {
 	struct net *net = net_of(device);
 
-	if (queue == net_control_queue(net))
+	if (device->elsewhere & (1ULL << queue))
+		net_vhost_apply(&net->vhost);
+	else if (queue == net_control_queue(net))
 		net_serve_control(net);
 	else if (queue < 2 * net->pairs && queue % 2 == 0)
 		net_receive(&net->receivers[queue / 2]);
@@ -240,7 +252,9 @@ static void net_quiesce(struct virtio_device *device, uint16_t queue)
 {
 	struct net *net = net_of(device);
 
-	if (queue < 2 * net->pairs && queue % 2 == 0 && !virtio_live(device, queue))
+	if (device->elsewhere & (1ULL << queue))
+		net_vhost_apply(&net->vhost);
+	else if (queue < 2 * net->pairs && queue % 2 == 0 && !virtio_live(device, queue))
 		net_release(&net->receivers[queue / 2]);
 }
 
@@ -250,6 +264,11 @@ static uint16_t held(const struct virtio_device *device, uint16_t queue)
 	const struct net *net = (const struct net *)(const void *)at;
 
 	return queue < 2 * net->pairs && queue % 2 == 0 ? net_held(&net->receivers[queue / 2]) : 0;
+}
+
+static bool net_released(struct virtio_device *device, uint16_t queue)
+{
+	return net_vhost_released(&net_of(device)->vhost, queue == 0 ? VHOST_RX : VHOST_TX);
 }
 
 static void net_reset(struct virtio_device *device)
@@ -267,22 +286,26 @@ static void net_reset(struct virtio_device *device)
 
 static void net_mail(struct virtio_device *device, uint32_t bits)
 {
-	if (bits & MAIL_OFFLOADS)
+	if (bits & NET_MAIL_OFFLOADS)
 		check_offloads(net_of(device));
-	if (bits & MAIL_LIMITS)
+	if (bits & NET_MAIL_LIMITS)
 		apply_limits(net_of(device));
+	if (bits & NET_MAIL_VHOST)
+		net_vhost_settle(&net_of(device)->vhost);
 }
 
 static const struct virtio_device_ops net_ops = {
 	.name = "net",
 	.device_id = VIRTIO_ID_NET,
 	.pci_class = PCI_CLASS_ETHERNET,
+	.start = net_start,
 	.activate = net_activate,
 	.kick = net_kick,
 	.quiesce = net_quiesce,
 	.reset = net_reset,
 	.mail = net_mail,
 	.held = held,
+	.released = net_released,
 };
 
 /* ------------------------------------------------------------------------------------- building */
@@ -413,7 +436,8 @@ int net_create(const struct net_spec *spec, const struct virtio_host *host, stru
 	struct net *net;
 	int r;
 
-	if (spec->pairs == 0 || spec->pairs > NET_PAIRS_MAX)
+	if (spec->pairs == 0 || spec->pairs > NET_PAIRS_MAX ||
+	    (spec->vhost_fd > 0 && spec->pairs != 1))
 		return -EINVAL;
 	net = calloc(1, sizeof(*net));
 	if (!net)
@@ -427,6 +451,8 @@ int net_create(const struct net_spec *spec, const struct virtio_host *host, stru
 		if (net->desk)
 			r = control_desk_add(net->desk, &net->offload_call);
 	}
+	if (r == 0 && spec->vhost_fd > 0)
+		r = net_vhost_create(net, spec->vhost_fd, spec->tap_fd, host);
 	if (r == 0)
 		r = virtio_pci_attach(&net->device, host);
 	if (r < 0) {
@@ -442,6 +468,7 @@ void net_destroy(struct net *net)
 	if (!net)
 		return;
 	virtio_pci_detach(&net->device);
+	net_vhost_destroy(&net->vhost);
 	for (uint16_t i = 0; net->receivers && i < net->pairs; i++) {
 		free(net->receivers[i].spills);
 		free(net->receivers[i].reads);

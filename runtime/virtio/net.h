@@ -20,6 +20,7 @@ struct net_spec {
 	/* What tap_set_offloads is called with on the control thread; borrowed. -1: no TAP, but something
 	 * that carries frames without offloads of its own. */
 	int tap_fd;
+	int vhost_fd; /* vhost-net carries the frames of the one pair; borrowed. 0: the I/O thread does */
 	uint16_t pairs;      /* 1 to NET_PAIRS_MAX */
 	uint16_t queue_size; /* of each, a power of two */
 	uint16_t mtu;        /* 0: not told to the guest */
@@ -42,8 +43,8 @@ int net_create(const struct net_spec *spec, const struct virtio_host *host, stru
 void net_destroy(struct net *net);
 
 /* Another limit from now on: of what the guest receives, or transmits. Any thread but the loop's.
- */
-void net_set_limit(struct net *net, bool transmit, const struct rate_config *config);
+ * 0; -EOPNOTSUPP with vhost. */
+int net_set_limit(struct net *net, bool transmit, const struct rate_config *config);
 
 /* The device of it, for its counters. */
 const struct virtio_device *net_device(const struct net *net);

@@ -10,6 +10,11 @@
 #include "io/control.h"
 #include "virtio/net.h"
 #include "virtio/net_queues.h"
+#include "virtio/net_vhost.h"
+
+#define NET_MAIL_OFFLOADS VIRTIO_MAIL(0)
+#define NET_MAIL_LIMITS VIRTIO_MAIL(1)
+#define NET_MAIL_VHOST VIRTIO_MAIL(2)
 
 struct net_gate {
 	struct rate_limit limit;
@@ -46,6 +51,7 @@ struct net {
 	_Atomic int offload_error;
 	pthread_mutex_t limit_lock;
 	struct rate_config limits[2]; /* rx, tx; under the lock */
+	struct net_vhost vhost;
 	_Atomic uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped, rx_copied;
 };
 

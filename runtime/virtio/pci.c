@@ -195,7 +195,8 @@ static void config_written(void *context, uint32_t offset, uint32_t width)
 		                         bytes));
 	msix_config_written(&t->msix, &t->function);
 	/* Release pairs with the acquire in device.c. */
-	if (atomic_exchange(&t->bus_master, bus_master) != bus_master && bus_master)
+	if (atomic_exchange(&t->bus_master, bus_master) != bus_master &&
+	    (bus_master || t->device->elsewhere != 0))
 		io_client_post(&t->device->client, MAIL_SCAN);
 }
 
@@ -219,6 +220,14 @@ static void request_replay(void *context)
 	struct virtio_transport *t = context;
 
 	io_client_post(&t->device->client, MAIL_REPLAY);
+}
+
+/* Who serves a queue elsewhere has to learn which way its interrupts go. */
+static void look_again(void *context)
+{
+	struct virtio_transport *t = context;
+
+	io_client_post(&t->device->client, MAIL_SCAN);
 }
 
 /* ---------------------------------------------------------------------------------------- build */
@@ -315,6 +324,7 @@ static int add_vectors(struct virtio_transport *t)
 	struct msix_sink sink = {
 		.deliver = deliver_vector,
 		.replay = request_replay,
+		.changed = t->device->elsewhere ? look_again : NULL,
 		.context = t,
 	};
 	uint16_t count = (uint16_t)(t->device->queue_count + 1);

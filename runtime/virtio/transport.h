@@ -55,6 +55,7 @@ struct virtio_queue {
 	uint16_t vector;
 	uint32_t budget; /* pops left in this turn */
 	bool again;      /* the budget ran out */
+	uint32_t epoch;  /* times it was enabled */
 	bool resetting;  /* draining for queue_reset */
 	uint64_t *taken_ns;  /* when each request was taken, by its head; owned */
 	uint32_t last_bytes; /* that the device reads, of the request taken last */

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_net.sh, and of lab-cases-net (the case "tour"): sh guest_net.sh CASE. The host is 10.77.0.1, its listeners are at 5001
+# The guest's side of lab_net.sh, and of lab-cases-net (the cases "tour" and "vhost"): sh guest_net.sh CASE. The host is 10.77.0.1, its listeners are at 5001
 # (sends a file) and 5002 (takes one).
 # shellcheck shell=dash
 host=10.77.0.1
@@ -72,10 +72,36 @@ tour() {
 	check "the link goes down when the TAP is removed" await_carrier 0
 	check "the other device goes on" net_guest transfer 10.77.0.1 1024 1
 }
-if [ "$1" = tour ]; then
-	tour
+# One device on vhost-net.
+vhost_up() {
+	ip link set eth0 up
+	ip addr add 10.77.0.2/24 dev eth0
+	await_carrier 1
+}
+vhost() {
+	check "the link is up" vhost_up
+	check "both ways" net_guest transfer 10.77.0.1 4096 1
+	device=$(readlink -f /sys/class/net/eth0/device)
+	for verb in unbind bind; do
+		echo "${device##*/}" >"/sys/bus/virtio/drivers/virtio_net/$verb"
+	done
+	check "the link is up after a reset" vhost_up
+	check "both ways after a reset" net_guest transfer 10.77.0.1 4096 1
+	# As a balancer of interrupts does: the vectors are masked and moved.
+	for irq in $(grep -E "${device##*/}-(in|out)put" /proc/interrupts | cut -d: -f1); do
+		echo 2 >"/proc/irq/$irq/smp_affinity"
+	done
+	check "both ways with moved interrupts" net_guest transfer 10.77.0.1 1024 1
+	echo "GUEST ready"
+	check "both ways across pauses" net_guest transfer 10.77.0.1 32768 1
+	check "interrupts came" grep -qE "${device##*/}-input.0" /proc/interrupts
+}
+case $1 in
+tour | vhost)
+	"$1"
 	exit
-fi
+	;;
+esac
 
 check "the interface is there" [ -e /sys/class/net/eth0 ]
 ip link set eth0 up
@@ -99,8 +125,22 @@ transfer() {
 	took up "$before" "$(now)"
 }
 
+# Mbit/s by the guest's clock, with so many streams; 256 MiB each way.
+speeds() {
+	for way in up down; do
+		option=
+		[ $way = up ] || option=-R
+		# shellcheck disable=SC2086
+		iperf3 -c $host -n 256M -P "$1" -f m $option >/tmp/iperf 2>&1 || cat /tmp/iperf
+		grep receiver /tmp/iperf | tail -n 1 | sed "s/.* \([0-9.]* Mbits.sec\).*/SPEED $way \1/"
+	done
+}
+
 case $1 in
-transfer) transfer ;;
+transfer)
+	transfer
+	[ -z "$2" ] || speeds "$2"
+	;;
 removal)
 	echo "GUEST ready"
 	check "the link goes down when the TAP is removed" await_carrier 0

@@ -5,7 +5,8 @@
 #
 # Usage: tests/system/lab_net.sh [--mib N] [--bench] [CASE...]      (N: size of the file, 64)
 #
-#   --bench   also the same transfers under QEMU microvm with the same TAP, kernel and initramfs
+#   --bench   the same under QEMU microvm with the same TAP, kernel and initramfs, in turn; and iperf3 in
+#             both, whose speeds are figures, not checks
 #
 # Times are virtual seconds as the guest sees them (hack/README.md): 10^9 instructions of the test host
 # to the second. The file is made, and sums are compared, inside the lab.
@@ -48,7 +49,7 @@ write_spec() {
 		  boot { linux {
 		    kernel { path: "$KERNEL/vmlinuz" }
 		    initrd { path: "$WORK/initramfs.gz" }
-		    cmdline: "console=hvc0 quiet panic=-1 reboot=a axvm.run=\"sh /guest_net.sh $guest\""
+		    cmdline: "console=hvc0 quiet panic=-1 reboot=a axvm.run=\"sh /guest_net.sh $guest ${bench:+$queues}\""
 		  } }
 		  console { output { fd: 1 } }
 		  nets { id: "net0" tap_name: "axvm-tap0" queue_pairs: $queues offloads: $offloads mtu: 1500 }
@@ -56,12 +57,24 @@ write_spec() {
 	END
 }
 
+# A program with the libraries it needs, as make-initramfs takes them.
+with_libraries() {
+	local program library
+	program=$(command -v "$1") || die 69 "$1 is not here; hack/install-deps lab installs it"
+	echo "--file $program:/bin/$1"
+	ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
+		echo "--file $(realpath "$library"):$library"
+	done
+}
+
 prepare() {
-	local row fields
+	local row fields tools=()
+	hack/install-deps lab
 	hack/fetch-kernel 6.12
 	mkdir -p "$WORK"
+	read -r -d '' -a tools < <(with_libraries iperf3) || true
 	hack/make-initramfs "$WORK/initramfs.gz" --module "$KERNEL/modules/virtio_net.ko" \
-		--file tests/system/guest_net.sh:/guest_net.sh
+		--file tests/system/guest_net.sh:/guest_net.sh "${tools[@]}"
 	for row in "${CASES[@]}"; do
 		read -r -a fields <<<"$row"
 		write_spec "${fields[@]}" |
@@ -99,7 +112,7 @@ judge() {
 	while read -r line; do
 		result 0 "$name: ${line#CHECK ok }"
 	done < <(tr -d '\r' <"$console" | grep -a 'CHECK ok' || true)
-	tr -d '\r' <"$console" | grep -aE '^(TIME|QUEUES|MAC|MTU)' | sed "s/^/       $name: /" || true
+	tr -d '\r' <"$console" | grep -aE '^(TIME|QUEUES|MAC|MTU|SPEED)' | sed "s/^/       $name: /" || true
 	[[ $guest == transfer ]] || return 0
 	tr -d '\r' <"$console" | grep -qa "SUM down $sum"
 	result $? "$name: ${mib} MiB to the guest, checksum"
@@ -125,6 +138,10 @@ run_case() {
 	helpers+=($!)
 	busybox nc -l -p 5002 >/tmp/received 0<>/tmp/idle &
 	helpers+=($!)
+	if [[ -n $bench ]]; then
+		iperf3 -s >/dev/null &
+		helpers+=($!)
+	fi
 	if [[ $guest == removal ]]; then
 		remove_when_ready "$console" &
 		helpers+=($!)
@@ -155,7 +172,7 @@ run_qemu() {
 	qemu-system-x86_64 -M microvm,pcie=on,pit=off,pic=off,rtc=off -accel kvm -cpu host,-kvm-asyncpf,-kvm-pv-ipi,-kvm-pv-tlb-flush,-kvm-pv-unhalt,-kvm-steal-time,-kvm-pv-eoi \
 		-smp "$cpus" -m 384 -nodefaults -no-user-config -nographic -serial stdio -no-reboot \
 		-kernel "$KERNEL/vmlinuz" -initrd "$WORK/initramfs.gz" \
-		-append "console=ttyS0 quiet panic=-1 reboot=t axvm.end=reboot axvm.run=\"sh /guest_net.sh transfer\"" \
+		-append "console=ttyS0 quiet panic=-1 reboot=t axvm.end=reboot axvm.run=\"sh /guest_net.sh transfer $queues\"" \
 		-netdev "tap,id=n0,ifname=axvm-tap0,script=no,downscript=no,vhost=off,queues=$queues" \
 		-device "virtio-net-pci,netdev=n0,vectors=$vectors,romfile=,$options"
 }

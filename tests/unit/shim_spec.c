@@ -39,8 +39,8 @@ static struct vm_spec spec;
 	"  ops_per_s: 3 ops_burst: 4 } block_size: 4096 } "                                        \
 	"nets { id: 'eth0' tap { fd: [7, 8] } mac: '02:00:5E:10:00:ff' queue_pairs: 2 "            \
 	"  queue_size: 512 mtu: 9000 rx_limit { ops_per_s: 5 } tx_limit { ops_per_s: 6 } "         \
-	"  offloads: false vhost { path: '/dev/vhost-net' } } "                                    \
-	"nets { id: 'eth1' tap_name: 'tap1' } "                                                    \
+	"  offloads: false } "                                                                     \
+	"nets { id: 'eth1' tap_name: 'tap1' vhost { path: '/dev/vhost-net' } } "                   \
 	"console { output { fd: 1 } input { fd: 0 } early: true columns: 80 rows: 25 } "           \
 	"rng { limit { bytes_per_s: 10 } } "                                                       \
 	"balloon { deflate_on_oom: false free_page_reporting: false stats_interval_s: 11 } "       \
@@ -125,7 +125,8 @@ static void check_full_devices(void)
 	cr_assert(net->has_mac && !memcmp(net->mac, mac, 6) && net->queue_pairs == 2);
 	cr_assert(net->queue_size == 512 && net->mtu == 9000 && !net->offloads);
 	cr_assert(net->rx_limit.ops_per_s == 5 && net->tx_limit.ops_per_s == 6);
-	cr_assert_str_eq(net->vhost.path, "/dev/vhost-net");
+	cr_assert_eq(net->vhost.kind, SPEC_NONE);
+	cr_assert_str_eq(spec.nets[1].vhost.path, "/dev/vhost-net");
 	cr_assert_str_eq(spec.nets[1].tap_name, "tap1");
 	cr_assert(!spec.nets[1].has_mac && spec.nets[1].offloads);
 	cr_assert(spec.console.present && spec.console.early && spec.console.output.fd == 1);
@@ -198,7 +199,7 @@ Test(spec, full_is_full)
 	axvm__v1__launch_spec__free_unpacked(launch, NULL);
 }
 
-/* A path without the indices of repeated fields: "nets[0].vhost" is about nets.vhost. */
+/* A path without the indices of repeated fields: "nets[0].mtu" is about nets.mtu. */
 static const char *without_indices(const char *path)
 {
 	static char plain[PROBLEM_FIELD_MAX];
@@ -348,6 +349,9 @@ static const struct refusal {
 	{ ID REST NET("a") "mac: '00:00:00:00:00:00' }", PROBLEM_SPEC_INVALID, "nets[0].mac" },
 	{ ID REST NET("a") "mac: '0g:00:00:00:00:00' }", PROBLEM_SPEC_INVALID, "nets[0].mac" },
 	{ ID REST NET("a") "mtu: 67 }", PROBLEM_SPEC_INVALID, "nets[0].mtu" },
+	{ ID REST NET("a") "vhost { fd: 9 } queue_pairs: 2 }", PROBLEM_SPEC_INVALID, "nets[0]" },
+	{ ID REST NET("a") "vhost { fd: 9 } rx_limit { ops_per_s: 1 } }", PROBLEM_SPEC_INVALID,
+	  "nets[0]" },
 	{ ID REST NET("a") "queue_size: 3 }", PROBLEM_SPEC_INVALID, "nets[0].queue_size" },
 	{ ID REST "console { early: true }", PROBLEM_SPEC_INVALID, "console.early" },
 	{ ID REST "console { columns: 80 }", PROBLEM_SPEC_INVALID, "console.columns" },

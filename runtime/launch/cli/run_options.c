@@ -220,7 +220,8 @@ static int set_node(void *context, const char *value)
 	return 0;
 }
 
-/* The items of a disk or net: by name, and the field each sets. */
+/* The items of a disk or net: by name, and the field each sets, or all the text when there is no
+ * value. */
 struct item {
 	const char *name;
 	bool has_value, is_text;
@@ -243,8 +244,11 @@ static int add_items(char *rest, const char *flag, const struct item *items, siz
 			return complain("--%s: \"%s\" is no part of it, or %s a value "
 			                "(axvm run --help)",
 			                flag, name, value ? "takes no" : "needs");
-		snprintf(text + n, size - n, item->is_text ? " %s: \"%s\"" : " %s: %s", item->field,
-		         item->has_value ? QUOTE(value) : "true");
+		if (!item->has_value)
+			snprintf(text + n, size - n, " %s", item->field);
+		else
+			snprintf(text + n, size - n, item->is_text ? " %s: \"%s\"" : " %s: %s",
+			         item->field, QUOTE(value));
 	}
 	return 0;
 }
@@ -252,8 +256,10 @@ static int add_items(char *rest, const char *flag, const struct item *items, siz
 static int set_disk(void *context, const char *value)
 {
 	static const struct item items[] = {
-		{ "ro", false, false, "read_only" },    { "direct", false, false, "direct" },
-		{ "id", true, true, "id" },             { "serial", true, true, "serial" },
+		{ "ro", false, false, "read_only: true" },
+		{ "direct", false, false, "direct: true" },
+		{ "id", true, true, "id" },
+		{ "serial", true, true, "serial" },
 		{ "queues", true, false, "queues" },
 	};
 	struct run_options *options = context;
@@ -281,6 +287,7 @@ static int set_net(void *context, const char *value)
 		{ "mtu", true, false, "mtu" },
 		{ "queues", true, false, "queue_pairs" },
 		{ "offloads", true, false, "offloads" },
+		{ "vhost", false, false, "vhost { path: \"/dev/vhost-net\" }" },
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);

@@ -53,7 +53,7 @@ static const struct verb table[] = {
 	          "  --memory SIZE[,huge=2M|1G|thp][,populate][,lock]  512M unless given\n"
 	          "  --node N                host NUMA node of the memory\n"
 	          "  --disk FILE[,ro][,direct][,id=ID][,serial=S][,queues=N]\n"
-	          "  --net TAP[,id=ID][,mac=MAC][,mtu=N][,queues=N][,offloads=false]\n"
+	          "  --net TAP[,id=ID][,mac=MAC][,mtu=N][,queues=N][,offloads=false][,vhost]\n"
 	          "  --vsock CID[,socket=PATH]  --rng  --balloon  --no-console  --early-console\n"
 	          "  --id NAME  --profile NAME  --report            profile \"xv2\" unless given\n"
 	          "  --pv LIST               kvmclock,eoi,unhalt,tlb,ipi,steal,async_pf; or none\n"

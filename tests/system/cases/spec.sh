@@ -141,7 +141,6 @@ cpus.tenancy|CPUS|tenancy: DEDICATED
 cpus.nodes|CPUS|nodes: 0
 memory.remote_pages_allowed|MEMORY|remote_pages_allowed: 1
 disks|LAUNCH|disks { id: "d" image { fd: 9 } }
-nets.vhost|LAUNCH|nets { id: "n" tap { fd: 9 } vhost { path: "/dev/vhost-net" } }
 rng|LAUNCH|rng { }
 balloon|LAUNCH|balloon { }
 vsock|LAUNCH|vsock { cid: 3 channel { fd: 9 } }

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* vhost-net: a kernel thread that moves frames between two rings of a guest and a TAP
+ * (linux/vhost.h). One descriptor of /dev/vhost-net is one receive and one transmit ring. */
+#ifndef AXVM_IO_VHOST_H
+#define AXVM_IO_VHOST_H
+
+#include "machine/memory.h"
+
+enum vhost_ring { VHOST_RX, VHOST_TX, VHOST_RINGS };
+
+/* A ring as the driver has laid it out, by addresses of this process, and its eventfds. */
+struct vhost_place {
+	uint16_t size;
+	const void *desc;
+	void *avail, *used;
+	int kick; /* the driver's doorbell */
+	int call; /* the driver's interrupt */
+};
+
+/* What the host's vhost-net can do, as features of virtio. 0 or -errno: -ENOTTY, no vhost-net. */
+int vhost_get_features(int fd, uint64_t *ret_features);
+
+/* Makes this process the owner and tells of guest memory. The kernel starts its thread now, in this
+ * process or beside it; it never runs code of ours, so no filter of ours is on it, but it has the
+ * limits, the ids and the CPUs of the caller. Stage seal, after the threads were counted, before the
+ * control thread's filter. 0 or -errno. */
+int vhost_own(int fd, const struct guest_memory *memory);
+
+/* The rest is for the control thread, at any time; 0 or -errno. `fd` is one of VHOST_FD_BASE on. */
+
+/* What was negotiated; bits that vhost does not know are left out. While no ring runs. */
+int vhost_set_features(int fd, uint64_t features);
+/* Begins to serve a ring, from its index `base` on. */
+int vhost_start(int fd, enum vhost_ring ring, const struct vhost_place *place, uint16_t base,
+                int tap_fd);
+/* Stops it: waits until the kernel's thread has let go of it. *ret_base is where to go on. */
+int vhost_stop(int fd, enum vhost_ring ring, uint16_t *ret_base);
+/* Another eventfd for interrupts, while the ring runs. */
+int vhost_set_call(int fd, enum vhost_ring ring, int call);
+
+#endif
