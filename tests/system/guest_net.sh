@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_net.sh, and of lab-cases-net (the cases "tour" and "vhost"): sh guest_net.sh CASE. The host is 10.77.0.1, its listeners are at 5001
-# (sends a file) and 5002 (takes one).
+# The guest's side of lab_net.sh (transfer) and of lab-cases-net (tour, vhost): sh guest_net.sh WHAT
+# [ARGUMENT]... On the host net_guest serves at 10.77.0.1.
 # shellcheck shell=dash
 host=10.77.0.1
 
@@ -20,9 +20,6 @@ await_carrier() {
 	done
 	return 1
 }
-now() { cut -d' ' -f1 /proc/uptime; }
-took() { echo "TIME $1 $(awk "BEGIN { print $3 - $2 }")"; }
-
 # The device's first octet is made that of a locally administered address: proto/axvm.proto, Net.mac.
 derived_mac() {
 	sum=$(printf %s "$1" | sha256sum)
@@ -88,7 +85,7 @@ vhost() {
 	check "the link is up after a reset" vhost_up
 	check "both ways after a reset" net_guest transfer 10.77.0.1 4096 1
 	# As a balancer of interrupts does: the vectors are masked and moved.
-	for irq in $(grep -E "${device##*/}-(in|out)put" /proc/interrupts | cut -d: -f1); do
+	grep -E "${device##*/}-(in|out)put" /proc/interrupts | cut -d: -f1 | while read -r irq; do
 		echo 2 >"/proc/irq/$irq/smp_affinity"
 	done
 	check "both ways with moved interrupts" net_guest transfer 10.77.0.1 1024 1
@@ -96,54 +93,24 @@ vhost() {
 	check "both ways across pauses" net_guest transfer 10.77.0.1 32768 1
 	check "interrupts came" grep -qE "${device##*/}-input.0" /proc/interrupts
 }
-case $1 in
-tour | vhost)
-	"$1"
-	exit
-	;;
-esac
 
-check "the interface is there" [ -e /sys/class/net/eth0 ]
-ip link set eth0 up
-ip addr add 10.77.0.2/24 dev eth0
-check "the link is up" await_carrier 1
-echo "MAC $(cat /sys/class/net/eth0/address)"
-echo "MTU $(cat /sys/class/net/eth0/mtu)"
-echo "QUEUES $(find /sys/class/net/eth0/queues -name 'rx-*' | wc -l)"
-echo "FEATURES $(cat /sys/class/net/eth0/device/features)"
-check "ping" ping -q -c 3 -i 0.2 -W 5 $host
-
+# The long run: so many KiB a stream each way, so many streams; then speeds by the guest's clock.
 transfer() {
-	before=$(now)
-	# A stdin that neither ends nor says anything: nc leaves at the first end of file.
-	mkfifo /tmp/idle
-	nc $host 5001 >/tmp/data 0<>/tmp/idle
-	took down "$before" "$(now)"
-	echo "SUM down $(sha256sum </tmp/data | cut -d' ' -f1)"
-	before=$(now)
-	nc $host 5002 </tmp/data
-	took up "$before" "$(now)"
-}
-
-# Mbit/s by the guest's clock, with so many streams; 256 MiB each way.
-speeds() {
+	ip addr add 10.77.0.2/24 dev eth0
+	ip link set eth0 up
+	check "the link is up" await_carrier 1
+	check "ping" ping -q -c 3 -i 0.2 -W 5 $host
+	check "$1 KiB in each of $2 streams, both ways" net_guest transfer $host "$1" "$2"
 	for way in up down; do
 		option=
 		[ $way = up ] || option=-R
 		# shellcheck disable=SC2086
-		iperf3 -c $host -n 256M -P "$1" -f m $option >/tmp/iperf 2>&1 || cat /tmp/iperf
+		iperf3 -c $host -n 256M -P "$2" -f m $option >/tmp/iperf 2>&1
+		check "iperf3, $way" [ $? = 0 ]
 		grep receiver /tmp/iperf | tail -n 1 | sed "s/.* \([0-9.]* Mbits.sec\).*/SPEED $way \1/"
 	done
 }
 
-case $1 in
-transfer)
-	transfer
-	[ -z "$2" ] || speeds "$2"
-	;;
-removal)
-	echo "GUEST ready"
-	check "the link goes down when the TAP is removed" await_carrier 0
-	check "the guest goes on" sh -c 'echo yes >/tmp/file && grep -q yes /tmp/file'
-	;;
-esac
+verb=$1
+shift
+"$verb" "$@"
