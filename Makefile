@@ -54,6 +54,9 @@ help:
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
+	@echo 'make prove      Spin models of the seal and of notifications, with their mutations'
+	@echo 'make crash-safety  the shim killed KILLS=200 times while its guest writes'
+	@echo 'make soak       SOAK_LAUNCHES=10000, then one busy VM for SOAK_SECONDS=3600'
 	@echo 'make sanitize   unit tests under ASan, UBSan, TSan and memcheck; the sealed shim with UBSan'
 	@echo 'make hostile    a million operations of a hostile guest; make failing-host: every call of a launch fails'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
@@ -389,6 +392,18 @@ $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(B)/fuzz/libcore.a
 fuzzers: $(FUZZERS)
 fuzz: $(FUZZERS)
 	B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
+
+# ---- assurance that takes longer ------------------------------------------------------------------
+KILLS ?= 200
+SOAK_LAUNCHES ?= 10000
+SOAK_SECONDS ?= 3600
+.PHONY: prove crash-safety soak
+prove: $(B)/.packages-prove
+	B=$(B) tests/prove/spin
+crash-safety: all
+	tests/system/crash_safety.py $(B) $(KILLS)
+soak: all
+	tests/system/soak.py $(B) $(SOAK_LAUNCHES) $(SOAK_SECONDS)
 
 # ---- install ------------------------------------------------------------------------------------
 # make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
