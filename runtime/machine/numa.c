@@ -320,7 +320,7 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 	if (demand->page_size != PAGE_4K)
 		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
 		         (unsigned long long)(demand->page_size / KIB));
-	snprintf(field, sizeof(field), "memory.nodes[%u].size_mib", demand->guest_node);
+	snprintf(field, sizeof(field), "memory.nodes[%u]", demand->guest_node);
 	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
 	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
 	                    (unsigned long long)(demand->bytes / MIB), kind,

@@ -105,6 +105,15 @@ static size_t ranges_of(const struct ram_config *config, const struct guest_memo
 	return memory->count;
 }
 
+static int check_free(const struct ram_config *config, const struct guest_memory *memory,
+                      struct problems *problems)
+{
+	struct numa_range ranges[GUEST_REGIONS_MAX];
+	size_t count = ranges_of(config, memory, ranges);
+
+	return populates(config) ? numa_check_free(ranges, count, NULL, problems) : 0;
+}
+
 static int lock_all(const struct ram_config *config, const struct guest_memory *memory,
                     struct problems *problems)
 {
@@ -154,8 +163,7 @@ static int fill(const struct ram_config *config, const struct guest_memory *memo
 	int r;
 
 	if (populates(config)) {
-		r = numa_check_free(ranges, count, NULL, problems);
-		r = r < 0 ? r : numa_populate(ranges, count, config->facts, 0, problems);
+		r = numa_populate(ranges, count, config->facts, 0, problems);
 		if (r < 0)
 			return r;
 	}
@@ -175,7 +183,9 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 	if (r < 0)
 		return problems_add(problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
 		                    "the nodes' sizes cannot be laid out");
-	for (size_t i = 0; i < layout.count; i++) {
+	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how much. */
+	r = check_free(config, &layout, problems);
+	for (size_t i = 0, count = r < 0 ? 0 : layout.count; i < count; i++) {
 		int failed = reserve(config, &layout.regions[i], problems);
 
 		r = failed < 0 ? failed : r;

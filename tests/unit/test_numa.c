@@ -221,7 +221,7 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	cr_assert_eq(problems.count, 2);
 	cr_assert_str_eq(problems.list[0].message,
 	                 "host node 1: asked 1200 MiB of memory, free 1168 MiB");
-	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1].size_mib");
+	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1]");
 	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[1].message,
 	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");

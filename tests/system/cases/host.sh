@@ -136,6 +136,17 @@ test_huge_pages_that_are_not_there() {
 		refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
 }
 
+# It says which node, what was asked and what is free there; nothing was built.
+test_huge_pages_short_on_a_node() {
+	need_kvm
+	[ -e /sys/devices/system/node/node0/hugepages/hugepages-2048kB ] || skip "no huge pages by node here"
+	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 }
+		memory { nodes { size_mib: 1048576 host_node: 0 } page_size: HUGE_2M }
+		boot { flat { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
+	refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]' <"$CASE/text"
+	want 'message: "host node 0: asked 1048576 MiB of huge pages of 2048 KiB, free [0-9]+ MiB"'
+}
+
 test_host_node_that_is_not_there() {
 	need_kvm
 	[ ! -e /sys/devices/system/node/node900 ] || skip "it is there"
