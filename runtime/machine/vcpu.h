@@ -63,6 +63,7 @@ struct vcpu {
 	size_t code_length;
 	struct vcpu_stats stats;
 	struct problems problems; /* of this thread's creation and sealing */
+	bool unmade;              /* it could not be created: it will not seal, and `problems` is final */
 };
 
 /* Creates the vCPU in KVM and sets its whole state. On its own thread; -errno with a problem. */

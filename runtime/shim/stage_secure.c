@@ -132,6 +132,7 @@ static void *vcpu_main(void *argument)
 		r = open_counters(vcpu);
 	thread_record_staffed(record);
 	vcpu->shared_fd = vcpu->fd;
+	vcpu->unmade = r < 0;
 	count_staffed(shim);
 	thread_record_sealing(record);
 	if (r == 0)
@@ -207,6 +208,22 @@ static int take_over(struct shim *shim, const struct problems *own)
 	return r;
 }
 
+/* Of the vCPUs that could not be created. The other threads seal themselves meanwhile: what they find
+ * wrong is still being written. */
+static int collect_unmade(struct shim *shim)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
+		const struct vcpu *vcpu = &shim->machine.vcpus[i];
+
+		if (vcpu->unmade)
+			r = take_over(shim, &vcpu->problems);
+	}
+	return r;
+}
+
+/* Of all threads, once each has said that it is sealed or has failed to be. */
 static int collect(struct shim *shim)
 {
 	int r = 0;
@@ -246,7 +263,7 @@ int stage_staff(struct shim *shim)
 		r = start_thread(shim, io_main, io, devices_io_cpu(io), &io->thread);
 	}
 	futex_wait_until(&shim->staffed, shim->threads);
-	return r < 0 ? r : collect(shim);
+	return r < 0 ? r : collect_unmade(shim);
 }
 
 /* Requires: every thread has what it needs, and is sealing itself.

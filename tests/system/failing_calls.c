@@ -78,6 +78,7 @@ static const struct dispensable {
 	{ SYS_poll, false, 0, NULL, 0 },
 	{ SYS_fcntl, true, F_OFD_SETLK, NULL, EAGAIN },
 	{ SYS_read, true, CONTROL_WAKE_FD, NULL, 0 },
+	{ SYS_read, true, CONTROL_FD, NULL, EAGAIN },
 	{ SYS_write, true, CONTROL_WAKE_FD, NULL, 0 },
 	/* Facts of the host: that one is not known is a fact, and the profile decides. */
 	{ SYS_openat, false, 0, "/proc/", 0 },
