@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_net.sh (transfer) and of lab-cases-net (tour, vhost): sh guest_net.sh WHAT
+# The guest's side of lab_net.sh (transfer) and of lab-cases-net (tour, one_pair): sh guest_net.sh WHAT
 # [ARGUMENT]... On the host net_guest serves at 10.77.0.1.
 # shellcheck shell=dash
 host=10.77.0.1
@@ -69,20 +69,20 @@ tour() {
 	check "the link goes down when the TAP is removed" await_carrier 0
 	check "the other device goes on" net_guest transfer 10.77.0.1 1024 1
 }
-# One device on vhost-net.
-vhost_up() {
+# One device with one pair.
+pair_up() {
 	ip link set eth0 up
 	ip addr add 10.77.0.2/24 dev eth0
 	await_carrier 1
 }
-vhost() {
-	check "the link is up" vhost_up
+one_pair() {
+	check "the link is up" pair_up
 	check "both ways" net_guest transfer 10.77.0.1 4096 1
 	device=$(readlink -f /sys/class/net/eth0/device)
 	for verb in unbind bind; do
 		echo "${device##*/}" >"/sys/bus/virtio/drivers/virtio_net/$verb"
 	done
-	check "the link is up after a reset" vhost_up
+	check "the link is up after a reset" pair_up
 	check "both ways after a reset" net_guest transfer 10.77.0.1 4096 1
 	# As a balancer of interrupts does: the vectors are masked and moved.
 	grep -E "${device##*/}-(in|out)put" /proc/interrupts | cut -d: -f1 | while read -r irq; do
