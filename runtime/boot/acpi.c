@@ -224,32 +224,38 @@ static void write_mcfg(struct writer *writer)
 	APPEND(writer, (struct acpi_mcfg){ .header = header("MCFG", 1), .base = LAYOUT_ECAM });
 }
 
+static void write_srat_cpu(struct writer *writer, const struct acpi_cpu *cpu)
+{
+	if (cpu->apic_id < XAPIC_IDS)
+		APPEND(writer, (struct acpi_srat_apic){
+				       .type = 0,
+				       .length = sizeof(struct acpi_srat_apic),
+				       .domain_low = (uint8_t)cpu->node,
+				       .apic_id = (uint8_t)cpu->apic_id,
+				       .flags = ENABLED,
+			       });
+	else
+		APPEND(writer, (struct acpi_srat_x2apic){
+				       .type = 2,
+				       .length = sizeof(struct acpi_srat_x2apic),
+				       .domain = cpu->node,
+				       .apic_id = cpu->apic_id,
+				       .flags = ENABLED,
+			       });
+}
+
+/* Processors by node: Linux numbers its nodes in the order in which it meets them here, and they are to be the
+ * spec's. */
 static void write_srat(struct writer *writer)
 {
 	const struct guest_memory *memory = writer->memory;
 	const struct acpi_config *config = writer->config;
 
 	APPEND(writer, (struct acpi_srat){ .header = header("SRAT", 3), .reserved1 = 1 });
-	for (size_t i = 0; i < config->cpu_count; i++) {
-		const struct acpi_cpu *cpu = &config->cpus[i];
-
-		if (cpu->apic_id < XAPIC_IDS)
-			APPEND(writer, (struct acpi_srat_apic){
-					       .type = 0,
-					       .length = sizeof(struct acpi_srat_apic),
-					       .domain_low = (uint8_t)cpu->node,
-					       .apic_id = (uint8_t)cpu->apic_id,
-					       .flags = ENABLED,
-				       });
-		else
-			APPEND(writer, (struct acpi_srat_x2apic){
-					       .type = 2,
-					       .length = sizeof(struct acpi_srat_x2apic),
-					       .domain = cpu->node,
-					       .apic_id = cpu->apic_id,
-					       .flags = ENABLED,
-				       });
-	}
+	for (size_t node = 0; node < config->nodes; node++)
+		for (size_t i = 0; i < config->cpu_count; i++)
+			if (config->cpus[i].node == node)
+				write_srat_cpu(writer, &config->cpus[i]);
 	for (size_t i = 0; i < memory->count; i++)
 		APPEND(writer, (struct acpi_srat_memory){
 				       .type = 1,
