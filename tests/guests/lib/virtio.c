@@ -10,6 +10,7 @@
 #define POOL_START 0x400000u
 #define VIRTIO_VENDOR 0x1af4u
 #define VIRTIO_DEVICE_BASE 0x1040u
+#define RFLAGS_IF 0x200u
 #define IRQ_TICK (IRQ_BASE + IRQ_COUNT)
 #define TICK 1000000u /* KVM's APIC counts nanoseconds */
 #define CAP_COMMON 1
@@ -57,10 +58,19 @@ void irq_begin(void)
 
 void irq_idle(void)
 {
+	uint64_t flags;
+	bool on;
+
+	__asm__ volatile("pushf; pop %0" : "=r"(flags) : : "memory");
+	on = flags & RFLAGS_IF;
+	/* A tick that came between its arming and HLT would leave nothing to wake it. */
+	__asm__ volatile("cli" : : : "memory");
 	wrmsr(X2APIC_TIMER_DIVIDE, 0xb);
 	wrmsr(X2APIC_LVT_TIMER, IRQ_TICK);
 	wrmsr(X2APIC_TIMER_INITIAL, TICK);
-	__asm__ volatile("pushf; sti; hlt; popf" : : : "memory");
+	__asm__ volatile("sti; hlt" : : : "memory");
+	if (!on)
+		__asm__ volatile("cli" : : : "memory");
 }
 
 uint64_t guest_pages(uint32_t bytes)
