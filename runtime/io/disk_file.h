@@ -29,7 +29,7 @@ struct disk_file {
 
 /* Opens or takes over, and checks: kind, access, size, and that nobody else has it. The lock is on
  * the open file description (fcntl(2), F_OFD_SETLK): exclusive, or shared when read-only, released
- * with the last fd; half a second is waited for it. Never changes the length of the file. -errno with a problem; *ret is untouched
+ * with the last fd; two seconds are waited for it. Never changes the length of the file. -errno with a problem; *ret is untouched
  * then and an fd that was handed in stays open. */
 int disk_file_open(const struct disk_file_config *config, struct disk_file *ret,
                    struct problems *problems);

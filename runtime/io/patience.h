@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-#define IO_PATIENCE_MS 500u
+#define IO_PATIENCE_MS 2000u
 
 /* Sleeps for a millisecond and counts it in *waited_ms, which starts at 0; false when the time is over.
  * Stage acquire only. */
