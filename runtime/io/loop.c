@@ -37,6 +37,7 @@
 #include <sys/eventfd.h>
 
 #include "base/futex.h"
+#include "io/busy_poll.h"
 #include "io/op.h"
 #include "io/restriction.h"
 #include "sandbox/uses.h"
@@ -156,6 +157,7 @@ int io_loop_init(struct io_loop *loop, const struct io_loop_config *config)
 	loop->reserved = OWN_OPERATIONS;
 	loop->ring_fd_number = config->ring_fd_number;
 	loop->control_fd = config->control_fd;
+	loop->busy_poll_us = config->busy_poll_us;
 	loop->breach = config->breach;
 	loop->breach_context = config->context;
 	r = place(&loop->wake_fd, config->wake_fd_number);
@@ -220,14 +222,23 @@ void io_loop_takes_descriptors(struct io_loop *loop)
 	loop->takes_descriptors = true;
 }
 
+/* Who polls wants to see in memory that completions wait; where they come without being asked for,
+ * the kernel has no such flag. */
+static uint32_t polling_flags(const struct io_loop *loop, uint32_t choice)
+{
+	bool deferred = choice & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN);
+
+	return loop->busy_poll_us > 0 && deferred ? IORING_SETUP_TASKRUN_FLAG : 0;
+}
+
 int io_loop_build(struct io_loop *loop)
 {
 	int r = -EINVAL;
 
 	for (size_t i = 0; r == -EINVAL && i < ARRAY_SIZE(setup_choices); i++) {
 		struct io_uring_params params = {
-			.flags = setup_choices[i] | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE |
-			         IORING_SETUP_CLAMP,
+			.flags = setup_choices[i] | polling_flags(loop, setup_choices[i]) |
+			         IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
 			.cq_entries = loop->reserved * 2,
 		};
 
@@ -380,6 +391,8 @@ static int dispatch(struct io_loop *loop)
 	}
 	io_uring_cq_advance(&loop->ring, seen);
 	counter_add(&loop->stats.cqes, seen);
+	if (seen > 0)
+		io_busy_poll_again(loop);
 	return 0;
 }
 
@@ -509,7 +522,8 @@ int io_loop_run(struct io_loop *loop)
 			end_turn(loop);
 		if (atomic_load_explicit(&loop->phase, memory_order_relaxed) == IO_FINISHED)
 			return 0;
-		busy = atomic_load_explicit(&loop->pending, memory_order_relaxed) != 0;
+		busy = io_busy_poll(loop) ||
+		       atomic_load_explicit(&loop->pending, memory_order_relaxed) != 0;
 		counter_add(&loop->stats.turns, 1);
 		counter_add(&loop->stats.enters, 1);
 		SANDBOX_USES(io, io_uring_enter,

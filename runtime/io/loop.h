@@ -27,6 +27,9 @@ struct io_client_ops {
 	bool (*idle)(const struct io_client *client);           /* no guest request in flight */
 	void (*resume)(struct io_client *client);
 	bool (*lingers)(const struct io_client *client);        /* a stop is worth waiting for */
+	/* In a loop that polls: looks for requests that nobody announced, and starts them; true when
+	 * there were any. `last`: the loop is about to sleep, so have them announced from now on. */
+	bool (*poll)(struct io_client *client, bool last);
 };
 
 struct io_client {
@@ -68,6 +71,8 @@ struct io_loop {
 	uint32_t reserved; /* operations in flight, at most */
 	uint32_t in_flight;
 	uint32_t setup_flags; /* what the kernel granted */
+	uint32_t busy_poll_us;
+	uint64_t busy_until_ns; /* loop thread */
 	bool takes_descriptors, skip_success, linger_armed, linger_over, drain_over;
 	int wake_fd, ring_fd_number, control_fd;
 	void (*breach)(void *context, const struct io_breach *breach);
@@ -81,6 +86,7 @@ struct io_loop {
 struct io_loop_config {
 	int wake_fd_number; /* put the wake eventfd and the ring at these numbers; -1: anywhere */
 	int ring_fd_number;
+	uint32_t busy_poll_us; /* look for work that long before sleeping; 0: sleep at once */
 	int control_fd; /* eventfd (borrowed), signalled when the loop has parked or ended, or -1 */
 	/* Called on the loop's thread for a submission that the restrictions refused, which is a sign
 	 * of a thread in other hands (io/restriction.h); should it return, or be NULL, the loop ends

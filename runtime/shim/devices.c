@@ -95,6 +95,7 @@ static int init_loops(struct shim *shim, uint32_t count)
 			.ring_fd_number = IO_RING_FD_BASE + (int)i,
 			.control_fd = shim->wake_fd,
 			.breach = on_breach,
+			.busy_poll_us = shim->spec.io.busy_poll_us,
 		};
 
 		devices->io[i].shim = shim;

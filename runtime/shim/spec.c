@@ -238,8 +238,7 @@ static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 	copy_policies(spec, from);
 }
 
-int spec_parse_any(const uint8_t *bytes, size_t n, bool supported_only, struct vm_spec *ret,
-                   struct problems *problems)
+int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct problems *problems)
 {
 	_cleanup_(arena_unmap) struct arena arena = { 0 };
 	size_t before = problems->count + problems->not_listed;
@@ -263,16 +262,9 @@ int spec_parse_any(const uint8_t *bytes, size_t n, bool supported_only, struct v
 	if (!launch)
 		return problems_add(problems, PROBLEM_SPEC_MALFORMED, 0, NULL,
 		                    "the launch is no axvm.v1.LaunchSpec");
-	if (supported_only)
-		spec_check_supported(launch, problems);
 	spec_check(launch, problems);
 	if (problems->count + problems->not_listed > before)
 		return -EINVAL;
 	copy(ret, launch);
 	return 0;
-}
-
-int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct problems *problems)
-{
-	return spec_parse_any(bytes, n, true, ret, problems);
 }

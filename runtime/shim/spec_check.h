@@ -10,16 +10,6 @@
 /* Adds a problem for every rule that the launch breaks. */
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems);
 
-/* Adds a problem for every field in use that this shim cannot honour yet. */
-void spec_check_supported(const Axvm__V1__LaunchSpec *launch, struct problems *problems);
-
-/* Row i of the table of unsupported fields, or NULL. */
-const char *spec_unsupported(size_t i);
-
-/* spec_parse(), but with `supported_only` off it takes every field of the schema. */
-int spec_parse_any(const uint8_t *bytes, size_t n, bool supported_only, struct vm_spec *ret,
-                   struct problems *problems);
-
 /* Whether the text is of the alphabet of vm_id and of devices' ids. */
 bool spec_is_id(const char *s);
 

@@ -167,9 +167,13 @@ void virtio_push(struct virtio_device *device, uint16_t queue, uint16_t head, ui
 bool virtio_want_kicks(struct virtio_device *device, uint16_t queue)
 {
 	struct virtio_transport *t = device->transport;
+	struct virtio_queue *q = &t->queues[queue];
 
-	return queue_running(t, queue) && !t->queues[queue].again &&
-	       virtq_want_kicks(&t->queues[queue].ring);
+	if (!queue_running(t, queue) || q->again)
+		return false;
+	/* A loop that polls looks by itself, and asks for kicks before it sleeps (on_poll). */
+	q->watched = device->loop->busy_poll_us > 0;
+	return q->watched ? virtq_available(&q->ring) : virtq_want_kicks(&q->ring);
 }
 
 bool virtio_available(const struct virtio_device *device, uint16_t queue)
@@ -275,6 +279,7 @@ static int enable_queue(struct virtio_transport *t, uint16_t index,
 	q->budget = 2u * registers->size;
 	q->again = false;
 	q->epoch++;
+	q->watched = false;
 	return virtq_enable(&q->ring, &config);
 }
 
@@ -548,6 +553,27 @@ static bool on_lingers(const struct io_client *client)
 	return t->device->ops->lingers && t->device->ops->lingers(t->device);
 }
 
+static bool on_poll(struct io_client *client, bool last)
+{
+	struct virtio_transport *t = transport_of(client);
+	bool found = false;
+
+	for (uint16_t i = 0; i < t->device->queue_count; i++) {
+		struct virtio_queue *q = &t->queues[i];
+
+		if (!q->watched || !queue_running(t, i))
+			continue;
+		if (last)
+			q->watched = false;
+		if (!(last ? virtq_want_kicks(&q->ring) : virtq_available(&q->ring)))
+			continue;
+		q->watched = false;
+		run_queue(t, i);
+		found = true;
+	}
+	return found;
+}
+
 const struct io_client_ops virtio_client_ops = {
 	.start = on_start,
 	.mail = on_mail,
@@ -556,4 +582,5 @@ const struct io_client_ops virtio_client_ops = {
 	.idle = on_idle,
 	.resume = on_resume,
 	.lingers = on_lingers,
+	.poll = on_poll,
 };

@@ -56,6 +56,7 @@ struct virtio_queue {
 	uint32_t budget; /* pops left in this turn */
 	bool again;      /* the budget ran out */
 	uint32_t epoch;  /* times it was enabled */
+	bool watched;    /* drained, and looked at by polling instead of kicks */
 	bool resetting;  /* draining for queue_reset */
 	uint64_t *taken_ns;  /* when each request was taken, by its head; owned */
 	uint32_t last_bytes; /* that the device reads, of the request taken last */

@@ -28,16 +28,14 @@ static void check_spec(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	for (int supported_only = 0; supported_only < 2; supported_only++) {
-		struct problems problems = { 0 };
-		int r;
+	struct problems problems = { 0 };
+	int r;
 
-		memset(&spec, 0, offsetof(struct vm_spec, strings));
-		r = spec_parse_any(data, size, supported_only, &spec, &problems);
-		cr_assert_eq(r == 0, problems.count == 0);
-		if (r == 0)
-			check_spec();
-	}
+	memset(&spec, 0, offsetof(struct vm_spec, strings));
+	r = spec_parse(data, size, &spec, &problems);
+	cr_assert_eq(r == 0, problems.count == 0);
+	if (r == 0)
+		check_spec();
 	return 0;
 }
 

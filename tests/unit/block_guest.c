@@ -43,6 +43,7 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 	cr_assert_eq(disk_file_open(&config, &g->file, &problems), 0, "%s",
 	             problems.list[0].message);
 	machine_init(&g->m);
+	g->m.loop.busy_poll_us = options->busy_poll_us;
 	cr_assert_eq(block_create(&g->block, &spec, &g->file, &g->m.host), 0);
 	machine_start(&g->m);
 	driver_probe(&g->driver, &g->m, 1);

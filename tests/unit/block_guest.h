@@ -33,6 +33,7 @@ struct disk_options {
 	uint64_t bytes; /* 0: DISK_BYTES */
 	uint64_t without; /* features the driver does not take */
 	struct rate_config limit;
+	uint32_t busy_poll_us;
 };
 
 void disk_start(struct disk_guest *g, const struct disk_options *options);

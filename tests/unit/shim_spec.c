@@ -50,19 +50,19 @@ static struct vm_spec spec;
 	"sandbox { uid: 15 gid: 16 cgroup_fds: [17, 18] } metrics { interval_ms: 1000 } "          \
 	"io { threads_per_node: 2 busy_poll_us: 19 } "
 
-static int parse_text(const char *text, bool supported_only, struct problems *problems)
+static int parse_text(const char *text, struct problems *problems)
 {
 	static uint8_t bytes[128 * 1024];
 	size_t n = protoc_encode("LaunchSpec", text, bytes, sizeof(bytes));
 
-	return spec_parse_any(bytes, n, supported_only, &spec, problems);
+	return spec_parse(bytes, n, &spec, problems);
 }
 
 Test(spec, the_least_that_is_taken)
 {
 	struct problems problems = { 0 };
 
-	cr_assert_eq(parse_text(ID REST, true, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(parse_text(ID REST, &problems), 0, "%s", problems.list[0].message);
 	cr_assert_eq(problems.count, 0);
 	cr_assert_str_eq(spec.vm_id, "vm");
 	cr_assert_eq(spec.admission, SPEC_ENFORCE);
@@ -142,7 +142,7 @@ Test(spec, every_field_arrives)
 {
 	struct problems problems = { 0 };
 
-	cr_assert_eq(parse_text(FULL, false, &problems), 0, "%s: %s", problems.list[0].field,
+	cr_assert_eq(parse_text(FULL, &problems), 0, "%s: %s", problems.list[0].field,
 	             problems.list[0].message);
 	check_full_machine();
 	check_full_devices();
@@ -199,39 +199,6 @@ Test(spec, full_is_full)
 	axvm__v1__launch_spec__free_unpacked(launch, NULL);
 }
 
-/* A path without the indices of repeated fields: "nets[0].mtu" is about nets.mtu. */
-static const char *without_indices(const char *path)
-{
-	static char plain[PROBLEM_FIELD_MAX];
-	size_t n = 0;
-
-	for (; *path; path++) {
-		if (*path == '[')
-			path = strchr(path, ']');
-		else
-			plain[n++] = *path;
-	}
-	plain[n] = '\0';
-	return plain;
-}
-
-Test(spec, what_is_unsupported_is_refused_by_name)
-{
-	struct problems problems = { 0 };
-	size_t rows = 0, found = 0;
-
-	(void)parse_text(FULL, true, &problems);
-	for (; spec_unsupported(rows); rows++)
-		for (size_t i = 0; i < problems.count; i++)
-			found += problems.list[i].code == PROBLEM_SPEC_UNSUPPORTED &&
-			         !strcmp(without_indices(problems.list[i].field),
-			                 spec_unsupported(rows)) &&
-			         strstr(problems.list[i].message, problems.list[i].field);
-	cr_assert_eq(found, rows);
-	cr_assert_eq(problems.count, rows);
-	cr_assert_eq(problems.not_listed, 0);
-}
-
 Test(spec, defaults_may_be_spelled_out)
 {
 	struct problems problems = { 0 };
@@ -241,7 +208,7 @@ Test(spec, defaults_may_be_spelled_out)
 	                        "  core_scheduling: false overcommit: true } "
 	                        "sandbox {} metrics { interval_ms: 0 } "
 	                        "io { threads_per_node: 1 busy_poll_us: 0 }",
-	                        true, &problems),
+	                        &problems),
 	             0, "%s", problems.list[0].message);
 }
 
@@ -380,7 +347,7 @@ Test(spec, refusals)
 		const struct problem *p = &problems.list[0];
 
 		spec.vm_id[0] = '#';
-		cr_assert_eq(parse_text(refusals[i].text, false, &problems), -EINVAL, "%s",
+		cr_assert_eq(parse_text(refusals[i].text, &problems), -EINVAL, "%s",
 		             refusals[i].text);
 		cr_assert_eq(spec.vm_id[0], '#', "written to on failure");
 		cr_assert_eq(problems.count, 1, "%s: %zu problems: %s / %s", refusals[i].text,
@@ -397,10 +364,9 @@ Test(spec, all_reasons_are_listed)
 
 	cr_assert_eq(parse_text("vm_id: '' cpus { count: 0 } memory { nodes { size_mib: 0 } } "
 	                        "boot {} disks {}",
-	                        true, &problems),
+	                        &problems),
 	             -EINVAL);
-	/* vm_id, count, size_mib, boot, disks.id, disks.image; unsupported, where disks still are.
-	 */
+	/* vm_id, count, size_mib, boot, disks.id, disks.image. */
 	cr_assert_geq(problems.count, 6);
 }
 
@@ -413,7 +379,7 @@ Test(spec, too_many)
 	for (int i = 0; i < SPEC_DISKS_MAX + 1; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at,
 		                       "disks { id: 'd%d' image { fd: %d } } ", i, 10 + i);
-	cr_assert_eq(parse_text(text, false, &problems), -EINVAL);
+	cr_assert_eq(parse_text(text, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 1);
 	cr_assert_str_eq(problems.list[0].field, "disks");
 
@@ -422,7 +388,7 @@ Test(spec, too_many)
 	for (int i = 0; i < 256; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "pins: %d ", i);
 	snprintf(text + at, sizeof(text) - at, "}");
-	cr_assert_eq(parse_text(text, false, &problems), -EINVAL);
+	cr_assert_eq(parse_text(text, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 2, "too many, and not one each");
 }
 
@@ -435,10 +401,10 @@ Test(spec, the_longest_command_line)
 
 	memset(text + at, 'x', SPEC_CMDLINE_MAX);
 	strcpy(text + at + SPEC_CMDLINE_MAX, "' } }");
-	cr_assert_eq(parse_text(text, false, &problems), 0);
+	cr_assert_eq(parse_text(text, &problems), 0);
 	cr_assert_eq(strlen(spec.boot.cmdline), SPEC_CMDLINE_MAX);
 	strcpy(text + at + SPEC_CMDLINE_MAX, "x' } }");
-	cr_assert_eq(parse_text(text, false, &problems), -EINVAL);
+	cr_assert_eq(parse_text(text, &problems), -EINVAL);
 	cr_assert_str_eq(problems.list[0].field, "boot.linux.cmdline");
 }
 
@@ -478,7 +444,7 @@ Test(spec, garbage)
 			for (size_t i = 0; i < length; i++)
 				bytes[i] = (uint8_t)random();
 		}
-		r = spec_parse_any(bytes, length, false, &spec, &problems);
+		r = spec_parse(bytes, length, &spec, &problems);
 		taken += r == 0;
 		cr_assert_eq(r == 0, problems.count == 0, "seed %u, round %d", seed, round);
 		for (size_t i = 0; i < problems.count; i++)

@@ -25,6 +25,49 @@ static void tear_down(void)
 	disk_stop(&g);
 }
 
+/* ---- polling ------------------------------------------------------------------------------ */
+
+Test(block_modes, a_loop_that_polls_needs_no_kicks, .fini = tear_down, .timeout = 60)
+{
+	uint16_t event;
+
+	disk_start(&g, &(struct disk_options){ .busy_poll_us = 100u * 1000 * 1000 });
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), OK);
+	event = ring_avail_event(&g.rings[0]);
+	for (uint16_t i = 0; i < 200; i++) {
+		uint16_t done = ring_used_idx(&g.rings[0]);
+
+		disk_offer(&g, 0, 0, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_FLUSH, 0, i % 2 ? 4096 : 0);
+		driver_await_used(&g.rings[0], (uint16_t)(done + 1));
+		cr_assert_eq(*disk_status(&g, 0), OK);
+	}
+	cr_assert_eq(ring_avail_event(&g.rings[0]), event, "nor does it ask for any");
+}
+
+/* The driver's rule (§2.7.10.1), at any moment around the loop's falling asleep: no request is left lying. */
+Test(block_modes, a_loop_that_polled_is_woken, .fini = tear_down, .timeout = 60)
+{
+	uint32_t kicks = 0, seed = 1;
+
+	disk_start(&g, &(struct disk_options){ .busy_poll_us = 100 });
+	for (uint32_t i = 0; i < 2000; i++) {
+		uint16_t done = ring_used_idx(&g.rings[0]);
+
+		disk_offer(&g, 0, 0, VIRTIO_BLK_T_IN, 0, 4096);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (ring_avail_event(&g.rings[0]) == (uint16_t)i) {
+			driver_kick(&g.driver, 0);
+			kicks++;
+		}
+		driver_await_used(&g.rings[0], (uint16_t)(done + 1));
+		seed = seed * 1103515245u + 12345u;
+		for (uint32_t spin = seed >> 16; spin > 0; spin--)
+			__builtin_ia32_pause();
+	}
+	cr_assert_gt(kicks, 0);
+	cr_assert_lt(kicks, 2000);
+}
+
 /* ---- caching ------------------------------------------------------------------------------ */
 
 /* SQEs that a write costs beside its interrupt: 1 is the write, 2 a write and its sync. */

@@ -63,3 +63,12 @@ test_io_threads_of_two_nodes_are_at_most_sixteen() {
 	flat reset -b 'local_apic: true' -M 'nodes { size_mib: 16 }' -l 'io { threads_per_node: 9 }' |
 		refused 65 SPEC_INVALID io.threads_per_node
 }
+
+test_io_busy_poll_under_the_seal() {
+	start_io 'busy_poll_us: 1000 threads_per_node: 2'
+	axvm ctl system-test pause
+	want_status 0
+	axvm ctl system-test resume
+	want_status 0
+	io_stop
+}

@@ -133,45 +133,6 @@ test_spec_no_profile_of_that_name() {
 	flat reset | sed 's/profile: "dev"/profile: "xv9"/' | refused 65 SPEC_INVALID profile
 }
 
-# A fragment of a launch for every field that the shim may list as not yet honoured. A row for a
-# field that it does honour is not looked at; a field without a row fails the test.
-unsupported_rows() {
-	cat <<'EOF'
-cpus.tenancy|CPUS|tenancy: DEDICATED
-cpus.nodes|CPUS|nodes: 0
-memory.remote_pages_allowed|MEMORY|remote_pages_allowed: 1
-disks|LAUNCH|disks { id: "d" image { fd: 9 } }
-rng|LAUNCH|rng { }
-balloon|LAUNCH|balloon { }
-vsock|LAUNCH|vsock { cid: 3 channel { fd: 9 } }
-console|LAUNCH|console { output { fd: 9 } }
-sandbox.uid|LAUNCH|sandbox { uid: 1000 }
-sandbox.gid|LAUNCH|sandbox { gid: 1000 }
-sandbox.cgroup_fds|LAUNCH|sandbox { cgroup_fds: 9 }
-metrics.interval_ms|LAUNCH|metrics { interval_ms: 1000 }
-io.busy_poll_us|LAUNCH|io { busy_poll_us: 10 }
-EOF
-}
-
-test_spec_unsupported_fields_are_named() {
-	local field where text rows=runtime/shim/spec_unsupported.c count=0
-	for field in $(sed -n 's/^\t{ "\([a-z_.]*\)" },$/\1/p' "$rows"); do
-		IFS='|' read -r _ where text < <(unsupported_rows | grep "^$field|")
-		[ -n "${text:-}" ] || fail "no row for $field"
-		case $where in
-		CPUS) flat reset -b 'local_apic: true' -C "$text" ;;
-		MEMORY) flat reset -b 'local_apic: true' -M "$text" ;;
-		LAUNCH) flat reset -b 'local_apic: true' -l "$text" ;;
-		esac >"$CASE/text"
-		refused 65 SPEC_UNSUPPORTED <"$CASE/text"
-		# A field of a repeated message is named with its index.
-		grep -Eq "field: \"${field//./(\\[0\\])?[.]}" "$CASE/terminal" || { show; fail "$field is not named"; }
-		count=$((count + 1)) text=""
-	done
-	[ "$count" -gt 0 ] || skip "every field of the schema is honoured"
-	echo "$count fields"
-}
-
 test_cpus_zero() { flat reset -c 0 | refused 65 SPEC_INVALID cpus.count; }
 test_cpus_256() { flat reset -c 256 | refused 65 SPEC_INVALID cpus.count; }
 test_cpus_4294967295() { flat reset -c 4294967295 | refused 65 SPEC_INVALID cpus.count; }
