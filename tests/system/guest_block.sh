@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_block.sh: sh guest_block.sh PHASE [ARGUMENT]. /dev/vda is the read-only disk
-# with the tools, vdb and vdc are there to be written.
+# The guest's side of lab_block.sh and lab-cases-block: sh guest_block.sh PHASE [ARGUMENT]. /dev/vda is the
+# read-only disk with the tools, vdb and vdc are there to be written. In the tour, vdd is an image that is
+# truncated meanwhile, and vde one on a host's disk that is soon full.
 # shellcheck shell=dash disable=SC2317
 check() {
 	what=$1
@@ -9,8 +10,6 @@ check() {
 	if "$@"; then echo "CHECK ok $what"; else echo "CHECK FAILED $what"; fi
 }
 
-mkdir -p /tools
-mount -t ext4 -o ro /dev/vda /tools || echo "CHECK FAILED mounting the tools"
 # The tools are dynamic programs and bring their libraries.
 tool() {
 	program=/tools/bin/$1
@@ -18,11 +17,17 @@ tool() {
 	/tools/lib/ld.so --library-path /tools/lib "$program" "$@"
 }
 
+mount_tools() {
+	mkdir -p /tools
+	mount -t ext4 -o ro /dev/vda /tools || echo "CHECK FAILED mounting the tools"
+}
+
 sum() { md5sum <"$1" | cut -d' ' -f1; }
 serial_is() { [ "$(cat "/sys/block/$1/serial")" = "$2" ]; }
 refused() { ! "$@" 2>/dev/null; }
 
 filesystem() {
+	mount_tools
 	check "the serial number of the spec" serial_is vdb disk-serial-20-chars
 	check "the id is the serial number where there is none" serial_is vdc second
 	check "a read-only disk says so" [ "$(cat /sys/block/vda/ro)" = 1 ]
@@ -52,6 +57,7 @@ filesystem() {
 }
 
 verify() {
+	mount_tools
 	check "fio --verify, 2 jobs, depth 32, direct" tool fio --output=/tmp/fio.txt --name=v \
 		--filename=/dev/vdb:/dev/vdc --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bsrange=4k-64k \
 		--numjobs=2 --size=4m --offset_increment=8m --verify=crc32c --verify_fatal=1 \
@@ -59,8 +65,66 @@ verify() {
 	grep -E 'err=|IOPS|verify' /tmp/fio.txt
 }
 
+# Says that it has come to a point, and waits for the host to have done its part.
+halt_at() {
+	echo "TOUR $1"
+	read -r _
+}
+
+# `block DEVICE N`: reads one of 64 KiB, past the guest's cache.
+block() { dd if="/dev/$1" bs=64k skip="$2" count=1 iflag=direct 2>/dev/null; }
+has_sectors() {
+	i=0
+	until [ "$(cat "/sys/block/$1/size")" = "$2" ]; do
+		i=$((i + 1))
+		[ $i -lt 50 ] || return 1
+		sleep 0.1
+	done
+}
+
+tour() {
+	mount_tools
+	check "the serial number of the spec" serial_is vdb disk-serial-20-chars
+	check "write-through by the spec" grep -q 'write through' /sys/block/vdc/queue/write_cache
+	check "mkfs.ext4" tool mke2fs -q -t ext4 -F /dev/vdb
+	mkdir -p /mnt
+	mount -t ext4 /dev/vdb /mnt
+	dd if=/dev/urandom of=/mnt/file bs=64k count=64 2>/dev/null
+	before=$(sum /mnt/file)
+	umount /mnt
+	mount -t ext4 /dev/vdb /mnt
+	check "a file of 4 MiB has its checksum after a remount" [ "$(sum /mnt/file)" = "$before" ]
+	halt_at "with a file"
+	rm /mnt/file
+	sync
+	check "fstrim" fstrim /mnt
+	umount /mnt
+	halt_at trimmed
+	check "fio --verify, 2 queues, depth 32, direct" tool fio --output=/tmp/fio.txt --name=v \
+		--filename=/dev/vdc --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bsrange=4k-64k \
+		--numjobs=2 --size=2m --offset_increment=4m --verify=crc32c --verify_fatal=1 \
+		--do_verify=1 --group_reporting --thread
+	# A read error. Block 96 is the first of the image's second half.
+	check "all of an image can be read" [ "$(block vdd 96 | wc -c)" = 65536 ]
+	halt_at "before the image is truncated"
+	check "what is not there any more is an I/O error" [ "$(block vdd 96 | wc -c)" = 0 ]
+	check "what is there is read" [ "$(block vdd 0 | wc -c)" = 65536 ]
+	# A full disk.
+	dd if=/dev/urandom of=/tmp/safe bs=64k count=8 2>/dev/null
+	check "a write that there is room for" dd if=/tmp/safe of=/dev/vde bs=64k oflag=direct conv=fsync
+	check "one that there is none for is an I/O error" refused dd if=/dev/zero of=/dev/vde bs=64k seek=8 \
+		count=64 oflag=direct
+	check "what was acknowledged is there" [ "$(dd if=/dev/vde bs=64k count=8 iflag=direct 2>/dev/null | md5sum)" = \
+		"$(md5sum </tmp/safe)" ]
+	halt_at "with a full disk"
+	check "with room again it is written" dd if=/dev/zero of=/dev/vde bs=64k seek=8 count=64 oflag=direct
+	check "the new capacity is seen" has_sectors vdd 32768
+	check "and can be read" [ "$(block vdd 200 | wc -c)" = 65536 ]
+}
+
 # Runs until the shim is killed.
 crash() {
+	mount_tools
 	tool fio --output=/dev/null --name=v --filename=/dev/vdc --direct=1 --ioengine=libaio \
 		--iodepth=32 --rw=randwrite --bs=4k --size=64m --verify=crc32c --time_based --runtime=9999 &
 	/test/sequence write /dev/vdb
@@ -74,6 +138,7 @@ recover() {
 interrupts() { awk '/virtio[0-9]+-req/ { for (i = 2; i <= 3; i++) n += $i } END { print n }' /proc/interrupts; }
 
 speed() {
+	mount_tools
 	echo "SPEED begin"
 	read -r _
 	before=$(interrupts)
