@@ -151,4 +151,13 @@ speed() {
 	echo "IRQ $((after - before)) interrupts for $1 requests"
 }
 
+# random_reads N: as fast as they go, for tests/bench/lab_block.
+random_reads() {
+	mount_tools
+	before=$(interrupts)
+	tool fio --output=/tmp/fio.txt --minimal --terse-version=3 --name=s --filename=/dev/vdb --direct=1 \
+		--ioengine=libaio --iodepth=32 --rw=randread --bs=4k --size=64m --number_ios="$1" --norandommap
+	echo "FIO $(cut -d';' -f8 /tmp/fio.txt) reads a second, $(($(interrupts) - before)) interrupts for $1"
+}
+
 "$@"
