@@ -76,6 +76,7 @@ static const struct dispensable {
 	/* What is waited for is looked at again. */
 	{ SYS_futex, false, 0, NULL, 0 },
 	{ SYS_poll, false, 0, NULL, 0 },
+	{ SYS_clock_nanosleep, false, 0, NULL, 0 },
 	{ SYS_fcntl, true, F_OFD_SETLK, NULL, EAGAIN },
 	{ SYS_read, true, CONTROL_WAKE_FD, NULL, 0 },
 	{ SYS_read, true, CONTROL_FD, NULL, EAGAIN },
