@@ -174,14 +174,28 @@ static void check_madt(const struct guest_memory *memory, const struct acpi_pars
 	cr_assert_eq(x2apic_nmis, x2apics > 0);
 }
 
+enum { CPUS_MAX = 1024 };
+
+/* The place of an APIC id in the configuration; beyond its end: it is not there. */
+static size_t cpu_of(const struct acpi_config *config, uint64_t apic_id)
+{
+	size_t i = 0;
+
+	while (i < config->cpu_count && config->cpus[i].apic_id != apic_id)
+		i++;
+	return i;
+}
+
 /* Every vCPU on its node, and memory that is exactly the guest's, node by node. */
 static void check_srat(const struct guest_memory *memory, const struct acpi_parsed *p,
                        const struct acpi_config *config, const uint64_t *node_sizes)
 {
 	uint64_t end = p->srat + acpi_length_of(memory, p->srat), memory_end = 0;
-	uint64_t sums[GUEST_NODES_MAX] = { 0 };
+	uint64_t sums[GUEST_NODES_MAX] = { 0 }, last_node = 0;
+	bool told[CPUS_MAX] = { false };
 	size_t cpus = 0;
 
+	cr_assert_leq(config->cpu_count, CPUS_MAX);
 	cr_assert_eq(peek(memory, p->srat + 36, 4), 1);
 	for (uint64_t at = p->srat + 48; at < end; at += peek(memory, at + 1, 1)) {
 		uint64_t type = peek(memory, at, 1), length = peek(memory, at + 1, 1);
@@ -192,12 +206,17 @@ static void check_srat(const struct guest_memory *memory, const struct acpi_pars
 			                       peek(memory, at + 2, 1) |
 			                               peek(memory, at + 9, 3) << 8;
 
-			cr_assert_lt(cpus, config->cpu_count);
+			size_t cpu = cpu_of(config, peek(memory, at + (wide ? 8 : 3), wide ? 4 : 1));
+
+			cr_assert_lt(cpu, config->cpu_count);
+			cr_assert_not(told[cpu], "vCPU %zu is told twice", cpu);
+			told[cpu] = true;
 			cr_assert_eq(length, wide ? 24 : 16);
-			cr_assert_eq(peek(memory, at + (wide ? 8 : 3), wide ? 4 : 1),
-			             config->cpus[cpus].apic_id);
 			cr_assert_eq(peek(memory, at + (wide ? 12 : 4), 4), 1, "enabled");
-			cr_assert_eq(node, config->cpus[cpus].node, "vCPU %zu", cpus);
+			cr_assert_eq(node, config->cpus[cpu].node, "vCPU %zu", cpu);
+			/* Linux numbers nodes as it meets them here. */
+			cr_assert_geq(node, last_node);
+			last_node = node;
 			cpus++;
 		} else {
 			uint64_t node = peek(memory, at + 2, 4);
