@@ -240,7 +240,7 @@ lab-ivy: all $(B)/.packages-bochs
 lab-devices: all $(B)/.packages-lab
 	tests/system/lab_block.sh
 	tests/system/lab_net.sh
-	tests/system/lab net
+	tests/system/lab net block block_crash
 	tests/system/lab_balloon.sh
 
 # Long versions of what `check` does briefly.
