@@ -49,7 +49,7 @@ help:
 	@echo 'make unit       the Criterion unit tests alone'
 	@echo 'make system     bare-metal guests and bad input against /dev/kvm'
 	@echo 'make lab        the tests that need an emulated two-node host'
-	@echo 'make lab-devices  disks, net and balloon under stock Linux in the lab'
+	@echo 'make lab-devices  disks, TAPs, vhost-net and balloon under stock Linux in the lab'
 	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
@@ -240,7 +240,7 @@ lab-ivy: all $(B)/.packages-bochs
 lab-devices: all $(B)/.packages-lab
 	tests/system/lab_block.sh
 	tests/system/lab_net.sh
-	tests/system/lab net block block_crash
+	tests/system/lab net tap vhost block block_crash
 	tests/system/lab_balloon.sh
 
 # Long versions of what `check` does briefly.
