@@ -2,10 +2,11 @@
 /* bzImage: the 64-bit entry of the Linux boot protocol, 2.12 or later.
  *
  * The file is a boot sector and setup code, (setup_sects + 1) * 512 bytes, then the protected-mode
- * part, syssize * 16 bytes; what follows (a signature, say) is no part of the kernel. Setup code is
- * not run: its header, 0x1f1 up to the length that its jump instruction gives, is copied into
- * boot_params ("zero page"), the fields a loader owns are filled in, and the first vCPU starts in
- * long mode 0x200 bytes into the protected-mode part, with RSI = boot_params.
+ * part, syssize * 16 bytes, of which the last 16 need not be whole (memtest86+ rounds up); what
+ * follows (a signature, say) is no part of the kernel. Setup code is not run: its header, 0x1f1 up to
+ * the length that its jump instruction gives, is copied into boot_params ("zero page"), the fields a
+ * loader owns are filled in, and the first vCPU starts in long mode 0x200 bytes into the
+ * protected-mode part, with RSI = boot_params.
  *
  * A relocatable kernel moves itself up to max(pref_address, load address) aligned to
  * kernel_alignment, and uses init_size bytes from there while it unpacks itself. So it is loaded
@@ -21,6 +22,7 @@
 #include "machine/layout.h"
 
 #define SECTOR 512u
+#define PARAGRAPH 16u
 #define BOOT_FLAG 0xaa55
 #define HEADER_MAGIC 0x53726448 /* "HdrS" */
 #define VERSION_MIN 0x020c
@@ -72,17 +74,18 @@ static int check_sizes(const struct boot_image *image, const struct setup_header
 	uint64_t payload_end = (uint64_t)hdr->payload_offset + hdr->payload_length;
 
 	plan->offset = (sects + 1) * SECTOR;
-	plan->length = (uint64_t)hdr->syssize * 16;
+	plan->length = (uint64_t)hdr->syssize * PARAGRAPH;
 	if (plan->length <= ENTRY_64)
 		return boot_image_refuse(image, problems,
 		                         "has %" PRIu64
 		                         " bytes of code by its header (syssize): it is corrupt",
 		                         plan->length);
-	if (image->size < plan->offset + plan->length)
+	if (image->size + PARAGRAPH - 1 < plan->offset + plan->length)
 		return boot_image_refuse(image, problems,
 		                         "is truncated: its header speaks of %" PRIu64
 		                         " bytes, the file has %" PRIu64,
 		                         plan->offset + plan->length, image->size);
+	plan->length = MIN(plan->length, image->size - plan->offset);
 	if (payload_end > plan->length)
 		return boot_image_refuse(image, problems,
 		                         "is corrupt: its payload ends at byte %" PRIu64

@@ -313,13 +313,28 @@ Test(bzimage, truncated_anywhere_is_refused)
 		cr_assert_eq(problems.count, 1);
 		cr_assert_eq(problems.list[0].code, PROBLEM_KERNEL_INVALID);
 	}
-	bz.size = FILE_SIZE - 1;
+	bz.size = FILE_SIZE - 16;
 	struct problems problems = { 0 };
 	struct boot_entry entry;
 
 	cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0);
 	expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "its header speaks");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
+}
+
+/* syssize counts paragraphs of 16 bytes, and the last one need not be whole. */
+Test(bzimage, last_paragraph_may_be_cut_short)
+{
+	struct guest_memory memory = guest_of(64 * MIB);
+	struct problems problems = { 0 };
+	struct boot_entry entry;
+	struct bz bz;
+
+	bz_new(&bz);
+	bz.size = FILE_SIZE - 15;
+	cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), 0);
+	cr_assert_eq(peek(&memory, PREF + CODE_SIZE - 16, 1), bz.bytes[FILE_SIZE - 16]);
+	cr_assert_eq(peek(&memory, PREF + CODE_SIZE - 8, 8), 0, "nothing beyond the file");
 }
 
 Test(bzimage, command_line_bound_is_exact)
