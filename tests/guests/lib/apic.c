@@ -14,6 +14,7 @@ static struct gate idt[256];
 void apic_enable(void)
 {
 	wrmsr(X2APIC_SPURIOUS, 0x1ff);
+	wrmsr(X2APIC_TPR, 0);
 }
 
 void idt_load(void)

@@ -7,6 +7,7 @@
 
 enum {
 	X2APIC_ID = 0x802,
+	X2APIC_TPR = 0x808,
 	X2APIC_EOI = 0x80b,
 	X2APIC_SPURIOUS = 0x80f,
 	X2APIC_ICR = 0x830,
@@ -19,7 +20,7 @@ enum {
 
 struct interrupt_frame;
 
-/* Software-enables the APIC of this vCPU; spurious interrupts go to vector 0xff. */
+/* Software-enables the APIC of this vCPU, for interrupts of every priority; spurious ones go to vector 0xff. */
 void apic_enable(void);
 static inline void apic_eoi(void)
 {
