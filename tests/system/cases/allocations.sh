@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+# No allocation after the seal: what other cases have devices do, under a shim that ends with status 3 when
+# it allocates (counting.c).
+
+counting() {
+	SHIM=$BUILD/axvm-shim-counting
+	[ -x "$SHIM" ] || fail "$SHIM is not there: run make system"
+}
+
+# One that allocates is seen, in each kind of thread.
+test_allocation_is_seen() {
+	local role
+	need_kvm
+	counting
+	truncate -s 1M "$CASE/image"
+	spec < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } queues: 2 serial: 'serial' }")
+	for role in control vcpu io; do
+		(cd "$CASE/cwd" && AXVM_ALLOCATE=$role "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+		status=$?
+		want_status 3
+	done
+}
+
+# A test for each of these, under the other shim.
+define_countings() {
+	local name
+	for name in disk_traffic disk_traffic_direct disk_traffic_write_through disk_traffic_limited masks_and_resets \
+		net_traffic net_receive_queue_full console_traffic console_flood random_traffic \
+		net_command_without_room_for_its_answer vsock_packet_longer_than_its_data; do
+		eval "test_no_allocation_$name() { counting; test_$name; }"
+	done
+}
+define_countings
+
+# Every kind of device at once. (Of another name than the case, which `make hostile` runs at length.)
+test_no_allocation_hostile() { counting; test_hostile_guest; }
+limit_no_allocation_hostile=160
