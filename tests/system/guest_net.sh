@@ -112,6 +112,14 @@ transfer() {
 		grep receiver /tmp/iperf | tail -n 1 | sed "s/.* \([0-9.]* Mbits.sec\).*/SPEED $way \1/"
 	done
 }
+# For tests/bench/lab_net: so often, so many KiB each way, and so many small packets.
+speed() {
+	pair_up
+	ping -q -c 2 -i 0.2 -W 5 $host >/dev/null
+	for _ in $(seq "$1"); do
+		net_guest speed $host "$2" "$3"
+	done
+}
 
 verb=$1
 shift

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* TCP with checksums, for both sides of a TAP: tests/system/lab-cases-net runs one on the host and one in
- * the guest.
+/* TCP with checksums, and speeds without, for both sides of a TAP: tests/system/lab-cases-net and
+ * tests/bench/lab_net run one on the host and one in the guest.
  *
  * Usage: net_guest serve                        on every address, port 5000, until it is killed
  *        net_guest transfer ADDRESS KIB STREAMS both ways; stream n on CPU n; 0 when all sums are right
+ *        net_guest speed ADDRESS KIB PACKETS    seconds of KIB down and up by TCP, and of so many small
+ *                                               packets there and back, 32 at a time
  *        net_guest channels INTERFACE N         queue pairs in use (ETHTOOL_SCHANNELS) */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,11 +20,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PORT 5000
+#define PACKET_PORT 5001 /* UDP: what comes goes back */
+#define PACKET_BYTES 64
+#define WINDOW 32 /* packets under way */
 #define BLOCK 65536
 
 /* What goes first over a connection, client to server; both sides know by it what the bytes are. */
@@ -30,6 +38,8 @@ struct order {
 	uint64_t bytes;
 	uint32_t seed;
 	uint32_t upload; /* to the server; the server then answers with its sum */
+	uint32_t plain;  /* the bytes and the sum are zeroes: what counts is the speed */
+	uint32_t unused;
 };
 
 static bool write_all(int fd, const void *data, size_t length)
@@ -84,8 +94,10 @@ static bool send_data(int fd, const struct order *order, uint64_t *ret_sum)
 
 	*ret_sum = 0;
 	for (uint64_t at = 0; at < order->bytes; at += BLOCK) {
-		fill(block, order->seed, at);
-		*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
+		if (!order->plain) {
+			fill(block, order->seed, at);
+			*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
+		}
 		if (!write_all(fd, block, BLOCK))
 			return false;
 	}
@@ -100,7 +112,8 @@ static bool receive_data(int fd, const struct order *order, uint64_t *ret_sum)
 	for (uint64_t at = 0; at < order->bytes; at += BLOCK) {
 		if (!read_all(fd, block, BLOCK))
 			return false;
-		*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
+		if (!order->plain)
+			*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
 	}
 	return true;
 }
@@ -117,6 +130,25 @@ static void answer(int fd)
 		(void)write_all(fd, &sum, sizeof(sum));
 }
 
+static void echo(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PACKET_PORT) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	char packet[PACKET_BYTES];
+
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		perror("net_guest: bind");
+		return;
+	}
+	for (;;) {
+		socklen_t length = sizeof(address);
+		ssize_t n = recvfrom(fd, packet, sizeof(packet), 0, (struct sockaddr *)&address, &length);
+
+		if (n > 0)
+			(void)sendto(fd, packet, (size_t)n, 0, (const struct sockaddr *)&address, length);
+	}
+}
+
 static int serve(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PORT) };
@@ -130,6 +162,12 @@ static int serve(void)
 		return 71;
 	}
 	signal(SIGCHLD, SIG_IGN);
+	if (fork() == 0) {
+		/* It is to end with the server. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		echo();
+		_exit(71);
+	}
 	for (;;) {
 		int fd = accept(listener, NULL, NULL);
 
@@ -143,10 +181,9 @@ static int serve(void)
 
 /* ------------------------------------------------------------------------------------- the client */
 
-static bool one_way(const char *host, uint64_t bytes, uint32_t seed, bool upload)
+static bool one_way(const char *host, struct order order)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PORT) };
-	const struct order order = { .bytes = bytes, .seed = seed, .upload = upload };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	uint64_t ours = 0, theirs = 1;
 	bool ok;
@@ -154,7 +191,7 @@ static bool one_way(const char *host, uint64_t bytes, uint32_t seed, bool upload
 	inet_pton(AF_INET, host, &address.sin_addr);
 	ok = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
 	     write_all(fd, &order, sizeof(order)) &&
-	     (upload ? send_data : receive_data)(fd, &order, &ours) &&
+	     (order.upload ? send_data : receive_data)(fd, &order, &ours) &&
 	     read_all(fd, &theirs, sizeof(theirs));
 	if (!ok)
 		perror("net_guest: transfer");
@@ -173,12 +210,66 @@ static int transfer(const char *host, uint64_t bytes, int streams)
 			CPU_ZERO(&cpu);
 			CPU_SET(i, &cpu);
 			(void)sched_setaffinity(0, sizeof(cpu), &cpu);
-			_exit(!(one_way(host, bytes, (uint32_t)i, false) &&
-			        one_way(host, bytes, (uint32_t)i + 100, true)));
+			_exit(!(one_way(host, (struct order){ .bytes = bytes, .seed = (uint32_t)i }) &&
+			        one_way(host, (struct order){ .bytes = bytes,
+			                                      .seed = (uint32_t)i + 100,
+			                                      .upload = 1 })));
 		}
 	for (int i = 0; i < streams; i++)
 		bad += wait(&status) < 0 || status != 0;
 	return bad != 0;
+}
+
+/* Packets there and back, a window after the other; false when one is lost for a second. */
+static bool packets(const char *host, unsigned count)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PACKET_PORT) };
+	const struct timeval patience = { .tv_sec = 1 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	char packet[PACKET_BYTES] = { 0 };
+	bool ok;
+
+	inet_pton(AF_INET, host, &address.sin_addr);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	ok = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+	for (unsigned sent = 0; ok && sent < count; sent += WINDOW) {
+		for (unsigned i = 0; ok && i < WINDOW; i++)
+			ok = send(fd, packet, sizeof(packet), 0) == PACKET_BYTES;
+		for (unsigned i = 0; ok && i < WINDOW; i++)
+			ok = recv(fd, packet, sizeof(packet), 0) == PACKET_BYTES;
+	}
+	if (!ok)
+		perror("net_guest: packets");
+	close(fd);
+	return ok;
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static int speed(const char *host, uint64_t bytes, unsigned count)
+{
+	struct order order = { .bytes = bytes, .plain = 1 };
+	double at = now();
+	bool ok = one_way(host, order);
+
+	if (ok)
+		printf("NET down %.6f\n", now() - at);
+	order.upload = 1;
+	at = now();
+	ok = ok && one_way(host, order);
+	if (ok)
+		printf("NET up %.6f\n", now() - at);
+	at = now();
+	ok = ok && packets(host, count);
+	if (ok)
+		printf("NET small %.6f\n", now() - at);
+	return !ok;
 }
 
 static int channels(const char *interface, unsigned count)
@@ -201,6 +292,8 @@ int main(int argc, char **argv)
 		return serve();
 	if (argc == 5 && !strcmp(argv[1], "transfer"))
 		return transfer(argv[2], strtoull(argv[3], NULL, 10) * 1024, atoi(argv[4]));
+	if (argc == 5 && !strcmp(argv[1], "speed"))
+		return speed(argv[2], strtoull(argv[3], NULL, 10) * 1024, (unsigned)atoi(argv[4]));
 	if (argc == 4 && !strcmp(argv[1], "channels"))
 		return channels(argv[2], (unsigned)atoi(argv[3]));
 	return 64;
