@@ -55,7 +55,7 @@ help:
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
-	@echo 'make prove      Spin models of the seal and of notifications, with their mutations'
+	@echo 'make prove      Spin models of the seal and of notifications, Frama-C proofs, with their mutations'
 	@echo 'make crash-safety  the shim killed KILLS=200 times while its guest writes'
 	@echo 'make soak       SOAK_LAUNCHES=10000, then one busy VM for SOAK_SECONDS=3600'
 	@echo 'make sanitize   unit tests under ASan, UBSan, TSan and memcheck; the sealed shim with UBSan'
@@ -415,6 +415,7 @@ SOAK_SECONDS ?= 3600
 .PHONY: prove crash-safety soak
 prove: $(B)/.packages-prove
 	B=$(B) tests/prove/spin
+	B=$(B) tests/prove/wp
 crash-safety: all
 	tests/system/crash_safety.py $(B) $(KILLS)
 soak: all

@@ -11,6 +11,15 @@
 /* No debt is deeper than the largest single charge. */
 #define DEBT_MAX ((__int128)UINT64_MAX * TOKEN)
 
+/* What `make prove` proves of this file, at half of each width (tests/prove/README.md): nothing overflows, a level stays
+ * between the deepest debt and a full bucket, a wait is 0 exactly when the tokens are there. */
+/*@ predicate sound(struct rate_bucket *b) =
+      \valid(b) && 1 <= b->burst && -DEBT_MAX <= b->level <= b->burst * TOKEN;
+*/
+
+/*@ assigns \nothing;
+    ensures 1 <= \result && (burst > 0 ==> \result == burst);
+*/
 static uint64_t burst_of(uint64_t rate, uint64_t burst)
 {
 	if (burst > 0)
@@ -18,6 +27,10 @@ static uint64_t burst_of(uint64_t rate, uint64_t burst)
 	return MAX((uint64_t)((unsigned __int128)rate * RATE_BURST_DEFAULT_MS / 1000), (uint64_t)1);
 }
 
+/*@ requires \valid(bucket) && (bucket->rate > 0 ==> sound(bucket));
+    assigns *bucket;
+    ensures sound(bucket) && bucket->rate == rate;
+*/
 static void change_bucket(struct rate_bucket *bucket, uint64_t rate, uint64_t burst)
 {
 	bool was_limit = bucket->rate > 0;
@@ -29,6 +42,11 @@ static void change_bucket(struct rate_bucket *bucket, uint64_t rate, uint64_t bu
 	bucket->level = was_limit ? MAX(MIN(bucket->level, full), (__int128)0) : full;
 }
 
+/*@ requires sound(bucket);
+    assigns bucket->level;
+    ensures sound(bucket);
+    ensures bucket->level == \min(\old(bucket->level) + bucket->rate * elapsed_ns, bucket->burst * TOKEN);
+*/
 static void refill_bucket(struct rate_bucket *bucket, uint64_t elapsed_ns)
 {
 	__int128 missing = (__int128)bucket->burst * TOKEN - bucket->level;
@@ -48,6 +66,13 @@ static void refill(struct rate_limit *limit, uint64_t now_ns)
 	refill_bucket(&limit->ops, elapsed_ns);
 }
 
+/*@ requires sound(bucket);
+    assigns \nothing;
+    ensures \result == 0 <==> bucket->rate == 0 || bucket->level >= \min(tokens, bucket->burst) * TOKEN;
+    ensures 0 < \result < UINT64_MAX ==>
+      bucket->level + bucket->rate * (\result - 1) < \min(tokens, bucket->burst) * TOKEN <=
+        bucket->level + bucket->rate * \result;
+*/
 static uint64_t bucket_wait(const struct rate_bucket *bucket, uint64_t tokens)
 {
 	__int128 missing = (__int128)MIN(tokens, bucket->burst) * TOKEN - bucket->level;
@@ -59,12 +84,21 @@ static uint64_t bucket_wait(const struct rate_bucket *bucket, uint64_t tokens)
 	return ns > (__int128)UINT64_MAX ? UINT64_MAX : (uint64_t)ns;
 }
 
+/*@ requires sound(bucket);
+    assigns bucket->level;
+    ensures sound(bucket);
+    ensures bucket->rate > 0 ==> bucket->level == \max(\old(bucket->level) - tokens * TOKEN, -DEBT_MAX);
+*/
 static void charge_bucket(struct rate_bucket *bucket, uint64_t tokens)
 {
 	if (bucket->rate > 0)
 		bucket->level = MAX(bucket->level - (__int128)tokens * TOKEN, -DEBT_MAX);
 }
 
+/*@ requires sound(bucket);
+    assigns bucket->level;
+    ensures sound(bucket);
+*/
 static void refund_bucket(struct rate_bucket *bucket, uint64_t tokens)
 {
 	bucket->level = MIN(bucket->level + (__int128)tokens * TOKEN,

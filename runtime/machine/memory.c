@@ -72,10 +72,37 @@ uint64_t guest_memory_above_hole(const struct guest_memory *memory)
 	return guest_memory_size(memory) - guest_memory_below_hole(memory);
 }
 
+/* What is proved of this file by `make prove`, for any guest address and length (tests/prove/README.md).
+ * A region's bytes are there, and its end does not wrap: guest_memory_layout sees to that. */
+/*@ predicate sound(struct guest_memory *m) =
+      \valid_read(m) && m->count <= 9 &&
+      \forall integer i; 0 <= i < m->count ==>
+        0 < m->regions[i].size <= (1 << 46) && m->regions[i].base.v <= (1 << 47) &&
+        (m->regions[i].hva == \null ||
+         \valid(m->regions[i].hva + (0 .. m->regions[i].size - 1)));
+    predicate outside(struct guest_region *r, integer gpa) = gpa < r->base.v || gpa >= r->base.v + r->size;
+*/
+
 /* The region that holds `gpa`, or NULL; *ret_left is how many bytes it has from there on. */
+/*@ requires sound(memory) && \valid(ret_left) && \separated(memory, ret_left);
+    assigns *ret_left \from gpa, *memory;
+    assigns \result \from gpa, memory, *memory;
+    ensures \result == \null ||
+      \exists integer i; 0 <= i < memory->count && \result == &memory->regions[i] &&
+        \result->base.v <= gpa.v && gpa.v - \result->base.v + *ret_left == \result->size &&
+        0 < *ret_left;
+    ensures \result == \null ==> \forall integer i; 0 <= i < memory->count ==>
+      outside(&memory->regions[i], gpa.v);
+*/
 static const struct guest_region *region_of(const struct guest_memory *memory, gpa_t gpa,
                                             uint64_t *ret_left)
 {
+	/*@ loop invariant 0 <= i <= memory->count;
+	    loop invariant \forall integer j; 0 <= j < i ==>
+	      outside(&memory->regions[j], gpa.v);
+	    loop assigns i;
+	    loop variant memory->count - i;
+	*/
 	for (size_t i = 0; i < memory->count; i++) {
 		const struct guest_region *region = &memory->regions[i];
 
@@ -87,7 +114,15 @@ static const struct guest_region *region_of(const struct guest_memory *memory, g
 	return NULL;
 }
 
-void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
+/*@ requires sound(memory);
+    assigns \result \from gpa, length, *memory;
+    ensures \result != \null ==> 0 < length && \valid(\result + (0 .. length - 1)) &&
+      \exists integer i; 0 <= i < memory->count &&
+        memory->regions[i].base.v <= gpa.v &&
+        gpa.v + length <= memory->regions[i].base.v + memory->regions[i].size &&
+        \result == memory->regions[i].hva + (gpa.v - memory->regions[i].base.v);
+*/
+static uint8_t *bytes_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
 {
 	uint64_t left = 0;
 	const struct guest_region *region = region_of(memory, gpa, &left);
@@ -95,6 +130,11 @@ void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t len
 	if (!region || length == 0 || length > left || !region->hva)
 		return NULL;
 	return region->hva + (gpa.v - region->base.v);
+}
+
+void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
+{
+	return bytes_at(memory, gpa, length);
 }
 
 static bool is_ram(const struct guest_memory *memory, gpa_t gpa, uint64_t length)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The balloon under stock Linux: memory goes back to the host and comes back to the guest.
 #
-# Usage: tests/system/lab_balloon.sh [reporting|pages|locked|huge]...
+# Usage: tests/system/lab_balloon.sh [huge|reporting|pages|locked]...
 #        (from anywhere; needs `make` to have been run; all cases without one)
 #
 # It starts itself again inside hack/lab, with --inside. Each check is a line "CHECK ok …" or
@@ -175,14 +175,16 @@ case_reporting() { reporting; }
 case_pages() { half pages PAGES_4K ''; }
 case_locked() { half locked PAGES_4K 'populate: true lock: true'; }
 case_huge() {
-	echo 300 >/proc/sys/vm/nr_hugepages
+	# On the node that the VM goes to, and first of all, while its memory is in one piece.
+	echo 300 >/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages
 	half huge HUGE_2M ''
+	echo 0 >/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages
 }
 
 inside() {
 	local name
 	mkdir -p "$PRIVATE"
-	(($#)) || set -- reporting pages locked huge
+	(($#)) || set -- huge reporting pages locked
 	for name; do
 		"case_$name"
 	done
