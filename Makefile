@@ -241,7 +241,7 @@ lab-ivy: all $(B)/.packages-bochs
 lab-devices: all $(B)/.packages-lab
 	tests/system/lab_block.sh
 	tests/system/lab_net.sh
-	tests/system/lab block_crash
+	tests/system/lab net block_crash
 	tests/system/lab_balloon.sh
 
 # Every kernel flavour and whatever else in the Debian archive claims to start the same way; one long boot of the lab.
