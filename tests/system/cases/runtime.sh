@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Hosts that fail while a VM runs: its reader goes away, it is stopped and continued, an image has no room
-# or is cut short, huge pages are taken by somebody else.
+# or is cut short, huge pages are taken by somebody else, memory runs short. Clocks that jump are in
+# lab-cases-control: the clock of this host is not ours to set.
 
 APIC='local_apic: true'
 
@@ -124,4 +125,79 @@ while True:
 		esac
 	done
 	echo "$refused of 12 were refused"
+}
+
+# memory_group MIB: a cgroup of no more memory than that, swap not counted; sets `group`, whose processes the trap
+# moves out of it.
+memory_group() {
+	local v1=/sys/fs/cgroup/memory v2
+	v2=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+	need_root
+	if [ -f "$v1/memory.limit_in_bytes" ]; then
+		group=$v1/axvm-test-$$
+		mkdir "$group" 2>/dev/null || skip "no cgroup can be made"
+		echo $(($1 << 20)) >"$group/memory.limit_in_bytes"
+	elif grep -qsw memory "$v2/cgroup.subtree_control"; then
+		group=$v2/axvm-test-$$
+		mkdir "$group" 2>/dev/null || skip "no cgroup can be made"
+		echo $(($1 << 20)) >"$group/memory.max"
+	else
+		skip "no memory controller here"
+	fi
+	# shellcheck disable=SC2064
+	trap "kill \$(cat $group/cgroup.procs) 2>/dev/null; while ! rmdir $group 2>/dev/null; do sleep 0.05; done" EXIT
+}
+
+# Processes of the group that the kernel has killed for its limit.
+killed_in_group() {
+	sed -n 's/^oom_kill //p' "$group/memory.events" "$group/memory.oom_control" 2>/dev/null
+}
+
+# Somebody in the VM's own cgroup takes all that is left of its memory, over and over, and is killed for it. The VM,
+# with files behind its disk, goes through its work as if alone.
+test_memory_pressure() {
+	need_kvm
+	command -v python3 >/dev/null || skip "no python3 here"
+	local hog rounds=0
+	memory_group 32
+	truncate -s 1M "$CASE/image"
+	spec < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } queues: 2 serial: 'serial' }")
+	(
+		echo "$BASHPID" >"$group/cgroup.procs"
+		while :; do
+			python3 -c 'open("/proc/self/oom_score_adj", "w").write("1000")
+held = []
+while True:
+    held.append(bytearray(1 << 20))' 2>/dev/null
+		done
+	) 2>/dev/null &
+	hog=$!
+	while [ "$(killed_in_group)" -lt 5 ] && [ "$rounds" -lt 100 ] || [ "$rounds" -lt 5 ]; do
+		(echo "$BASHPID" >"$group/cgroup.procs" && cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+		status=$?
+		decode
+		want_status 0
+		found_well
+		rounds=$((rounds + 1))
+	done
+	kill "$hog"
+	wait "$hog" 2>/dev/null
+	echo "$rounds VMs beside $(killed_in_group) processes that were killed for want of memory"
+	[ "$(killed_in_group)" -ge 5 ] || fail "there was no pressure"
+}
+
+# A cgroup with less memory than the VM is to have: the kernel kills it while it takes it. Nothing can be said then,
+# the status is the launcher's to see, and nothing of it stays.
+test_memory_of_a_cgroup_too_small() {
+	need_kvm
+	memory_group 16
+	spec < <(flat vcpus -m 64 -M 'populate: true')
+	(echo "$BASHPID" >"$group/cgroup.procs" && cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+	status=$?
+	want_status 137
+	[ "$(killed_in_group)" -ge 1 ] || fail "it was killed by something else"
+	[ -z "$(cat "$group/cgroup.procs")" ] || fail "a process of it is left"
+	protoc --decode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" <"$CASE/events.pb" >"$CASE/events" ||
+		fail "protoc cannot decode fd 4"
+	! grep -q 'terminal {' "$CASE/events" || fail "there is a terminal event of a VM that was killed"
 }
