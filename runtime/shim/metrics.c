@@ -95,7 +95,7 @@ static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
 	};
 
 	for (size_t i = 0; shim->ram.populated && i < shim->spec.memory.count; i++) {
-		char prefix[32];
+		char prefix[48];
 
 		snprintf(prefix, sizeof(prefix), "memory.node.%zu.placed", i);
 		if (shim->placement.nodes[i].host_node >= 0)
