@@ -37,6 +37,10 @@ def kernel_memory():
     return {name: int(rows[name].split()[0]) for name in ("Slab", "SUnreclaim", "KernelStack", "PageTables")}
 
 
+def say_kernel_memory(before):
+    print("kernel memory, KiB: " + ", ".join(f"{k} {v - before[k]:+d}" for k, v in kernel_memory().items()))
+
+
 def mounts():
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         return len(file.readlines())
@@ -62,7 +66,7 @@ def launches(build, folder, count):
     left = [name for name in left if name.startswith(("axvm", "shim"))]
     print(f"{count} launches in {seconds:.0f} s, {1000 * seconds / count:.1f} ms each; peak RSS of one "
           f"{smallest} to {largest} KiB")
-    print("kernel memory, KiB: " + ", ".join(f"{k} {v - memory[k]:+d}" for k, v in kernel_memory().items()))
+    say_kernel_memory(memory)
     if after != before[:2] or left:
         sys.exit(f"FAILED: fds and mounts were {before[:2]}, are {after}; left in /tmp: {left}")
     print(f"ok {count} launches left nothing behind")
@@ -90,11 +94,11 @@ def busy(build, folder, seconds):
     with subprocess.Popen(["bash", "-c", f'exec "$0" 3<"{folder}/busy" 4>"{folder}/events"',
                            f"{build}/axvm-shim"], stdout=subprocess.PIPE) as process:
         end = time.monotonic() + seconds
-        said, first = 0, None
+        said, first, memory = 0, None, {}
         while time.monotonic() < end:
             said += len(os.read(process.stdout.fileno(), 65536))
             if first is None and time.monotonic() > end - seconds * 0.9:
-                first = state_of(process.pid)
+                first, memory = state_of(process.pid), kernel_memory()
         last = state_of(process.pid)
         process.send_signal(signal.SIGTERM)
         while os.read(process.stdout.fileno(), 65536):
@@ -102,6 +106,7 @@ def busy(build, folder, seconds):
         status = process.wait()
     print(f"one VM for {seconds} s: {said // 4} flushes; fds {first['fds']} and {last['fds']}, threads "
           f"{first['threads']} and {last['threads']}, RSS {first['rss']} and {last['rss']} KiB; status {status}")
+    say_kernel_memory(memory)
     if first["fds"] != last["fds"] or first["threads"] != last["threads"] or \
             last["rss"] > first["rss"] + 1024 or said < 8:
         sys.exit("FAILED: it has grown, or did nothing")
