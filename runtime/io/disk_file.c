@@ -49,6 +49,7 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 {
 	int flags = fcntl(fd, F_GETFL);
 	int mode = flags & O_ACCMODE;
+	int only_read = 0;
 	struct stat st;
 
 	if (flags < 0 || fstat(fd, &st) < 0)
@@ -63,6 +64,9 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 		             config->read_only ? "cannot be read"
 		                               : "cannot be read and written (or appends); set "
 		                                 "read_only, or open it O_RDWR");
+	if (S_ISBLK(st.st_mode) && !config->read_only && ioctl(fd, BLKROGET, &only_read) == 0 && only_read)
+		return wrong(config, problems, PROBLEM_RESOURCE_UNREADABLE, EROFS,
+		             "is a device that cannot be written; set read_only");
 	/* io_uring would hand EAGAIN to us instead of waiting. */
 	flags = (flags & ~O_NONBLOCK) | (config->direct ? O_DIRECT : 0);
 	if (fcntl(fd, F_SETFL, flags) < 0)

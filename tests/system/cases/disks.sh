@@ -79,3 +79,60 @@ test_disks_missing() {
 test_disks_burst_without_rate() {
 	disks 'id: "a" image { fd: 7 } limit { bytes_burst: 5 }' | refused 65 SPEC_INVALID 'disks[0].limit'
 }
+
+# ---- block devices -----------------------------------------------------------------------------
+
+# loop_device [OPTION]...: a loop device of 8 MiB on $CASE/backing; sets $loop. It goes with the case's process.
+loop_device() {
+	need_kvm
+	need_root
+	memory_image backing 8M
+	fallocate -l 8M "$CASE/backing"
+	loop=$(losetup --show -f "$@" "$CASE/backing" 2>/dev/null) || skip "no loop devices here"
+	trap 'losetup -d $loop' EXIT
+}
+
+# on_loop BLOCK READ-ONLY DISK: tests/guests/disk_device.c passes and sees 8 MiB.
+on_loop() {
+	passes < <(flat "$(with_numbers disk_device "$1" "$2")" -b 'local_apic: true' -l "disks { id: 'a' $3 }") 7<>"$loop"
+	want 'rbx: "0x0000000000004000"'
+}
+
+# What the second half of the device was is the backing file's again.
+want_half_back() {
+	local blocks
+	blocks=$(stat -L -c %b "$CASE/backing")
+	[ "$blocks" -ge 8192 ] && [ "$blocks" -lt 8448 ] || fail "the backing file has $blocks blocks after the discard"
+}
+
+test_disks_block_device_by_path() {
+	loop_device
+	on_loop 512 0 "image { path: '$loop' }"
+	want_half_back
+}
+
+test_disks_block_device_by_fd() {
+	loop_device
+	on_loop 512 0 'image { fd: 7 }'
+	want_half_back
+}
+
+test_disks_block_device_of_large_blocks() {
+	loop_device -b 4096
+	on_loop 4096 0 "image { path: '$loop' } direct: true"
+	want_half_back
+}
+
+test_disks_block_device_read_only() {
+	local sum
+	loop_device -r
+	sum=$(md5sum <"$CASE/backing")
+	disks "id: 'a' image { path: '$loop' }" | refused 66 RESOURCE_UNREADABLE 'disks[0].image'
+	spec < <(flat "$(with_numbers disk_device 512 1)" -b 'local_apic: true' \
+		-l "disks { id: 'a' image { path: '$loop' } read_only: true }")
+	launch
+	want_status 0
+	found_well
+	want 'rbx: "0x0000000000004000"'
+	[ "$(md5sum <"$CASE/backing")" = "$sum" ] || fail "the backing file has changed"
+}
