@@ -97,7 +97,9 @@ start() {
 	spec "$1${2:+ $2}" | protoc --encode=axvm.v1.ControlStream proto/axvm.proto >"$IMAGES/control"
 	rm -f "$IMAGES/input"
 	mkfifo "$IMAGES/input"
-	build/axvm-shim 3<"$IMAGES/control" 4>"$IMAGES/events" 5>>"$console" 6<>"$IMAGES/input" </dev/null &
+	# Ours too, and read-write: to open it when the shim has died would wait for good.
+	exec 6<>"$IMAGES/input"
+	build/axvm-shim 3<"$IMAGES/control" 4>"$IMAGES/events" 5>>"$console" </dev/null &
 	shim=$!
 }
 
@@ -140,7 +142,7 @@ phase_filesystem() {
 	start filesystem
 	await 'FILESYSTEM written' || true
 	before=$(blocks first)
-	echo >"$IMAGES/input"
+	echo >&6
 	finish "filesystem"
 	after=$(blocks first)
 	echo "blocks of the image: $before with a file of 16 MiB, $after after its removal and fstrim"
@@ -186,11 +188,11 @@ phase_speed() {
 	tid=$(grep -lx io0 /proc/"$shim"/task/*/comm | sed 's/.*task.\([0-9]*\).*/\1/')
 	before[calls]=$(histogram raw_syscalls/sys_enter "common_pid: *$tid")
 	before[exits]=$(histogram kvm/kvm_userspace_exit '.*')
-	echo >"$IMAGES/input"
+	echo >&6
 	await 'SPEED end' || true
 	after[calls]=$(histogram raw_syscalls/sys_enter "common_pid: *$tid")
 	after[exits]=$(histogram kvm/kvm_userspace_exit '.*')
-	echo >"$IMAGES/input"
+	echo >&6
 	finish "speed"
 	echo "random reads of 4 KiB at depth 32: $requests requests," \
 		"$((after[calls] - before[calls])) system calls of the I/O thread," \
