@@ -210,8 +210,10 @@ static void answer(struct block_request *request, uint8_t status)
 		block_counted(block, BLOCK_ERRORS, 1);
 	if (status == VIRTIO_BLK_S_OK && request->type <= VIRTIO_BLK_T_OUT)
 		block_counted(block, read ? BLOCK_BYTES_READ : BLOCK_BYTES_WRITTEN, request->total);
-	/* Published with the used entry, after all data (queue.c). */
-	*request->status = status;
+	/* Published with the used entry, after all data (queue.c). A driver relies on no completion once
+	 * the device asks for a reset (VIRTIO 1.2 §2.1.1): what is in flight then is not answered. */
+	if (virtio_live(&block->device, request->queue))
+		*request->status = status;
 	virtio_push(&block->device, request->queue, request->head, (read ? request->total : 0) + 1);
 	request->next = block->free;
 	block->free = request;

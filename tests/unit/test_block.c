@@ -247,6 +247,23 @@ Test(block, a_short_header_needs_a_reset, .init = set_up, .fini = tear_down)
 	expect_reset_and_recovery("a request whose header is shorter than 16 bytes");
 }
 
+/* The good one is under way when the bad one is seen; it ends in silence. */
+Test(block, a_request_in_flight_of_a_failed_disk_leaves_its_status, .init = set_up, .fini = tear_down)
+{
+	uint8_t before;
+
+	disk_offer(&g, 0, 1, VIRTIO_BLK_T_FLUSH, 0, 0);
+	before = *disk_status(&g, 1);
+	disk_offer(&g, 0, 0, VIRTIO_BLK_T_FLUSH, 0, 0);
+	ring_desc(&g.rings[0], 0, DISK_HEADERS, 15, VRING_DESC_F_NEXT, 2);
+	driver_kick(&g.driver, 0);
+	machine_await_events(&g.m, 1);
+	/* A reset is over once nothing is in flight. */
+	disk_bring_up(&g, 0);
+	cr_assert_eq(*disk_status(&g, 1), before);
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 512), OK);
+}
+
 Test(block, no_status_needs_a_reset, .init = set_up, .fini = tear_down)
 {
 	disk_offer(&g, 0, 0, VIRTIO_BLK_T_FLUSH, 0, 0);
