@@ -242,6 +242,8 @@ lab-devices: all $(B)/.packages-lab
 	tests/system/lab_block.sh
 	tests/system/lab_net.sh
 	tests/system/lab net block_crash
+	AXVM_LAB_OPTIONS='--mem 6144' tests/system/lab numa_giant_pages
+	AXVM_LAB_OPTIONS='--threads 2' tests/system/lab smt_dedicated smt_cookie smt_guest
 	tests/system/lab_balloon.sh
 
 # Every kernel flavour and whatever else in the Debian archive claims to start the same way; one long boot of the lab.
