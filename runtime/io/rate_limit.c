@@ -12,9 +12,9 @@
 #define DEBT_MAX ((__int128)UINT64_MAX * TOKEN)
 
 /* What `make prove` proves of this file, at half of each width (tests/prove/README.md): nothing overflows, a level stays
- * between the deepest debt and a full bucket, a wait is 0 exactly when the tokens are there. */
+ * between the deepest debt and a full bucket (an unset one holds 0 of 0), a wait is 0 exactly when the tokens are there. */
 /*@ predicate sound(struct rate_bucket *b) =
-      \valid(b) && 1 <= b->burst && -DEBT_MAX <= b->level <= b->burst * TOKEN;
+      \valid(b) && -DEBT_MAX <= b->level <= b->burst * TOKEN;
 */
 
 /*@ assigns \nothing;
@@ -57,6 +57,10 @@ static void refill_bucket(struct rate_bucket *bucket, uint64_t elapsed_ns)
 }
 
 /* A clock that stands still, or steps back, adds nothing. */
+/*@ requires sound(&limit->bytes) && sound(&limit->ops) && \valid(limit);
+    assigns *limit;
+    ensures sound(&limit->bytes) && sound(&limit->ops);
+*/
 static void refill(struct rate_limit *limit, uint64_t now_ns)
 {
 	uint64_t elapsed_ns = now_ns > limit->last_ns ? now_ns - limit->last_ns : 0;
@@ -111,6 +115,11 @@ void rate_limit_init(struct rate_limit *limit, const struct rate_config *config,
 	rate_limit_change(limit, config, now_ns);
 }
 
+/*@ requires sound(&limit->bytes) && sound(&limit->ops) && \valid(limit) &&
+      \valid_read(config) && \separated(limit, config);
+    assigns *limit;
+    ensures sound(&limit->bytes) && sound(&limit->ops);
+*/
 void rate_limit_change(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns)
 {
 	refill(limit, now_ns);
@@ -118,12 +127,20 @@ void rate_limit_change(struct rate_limit *limit, const struct rate_config *confi
 	change_bucket(&limit->ops, config->ops_per_s, config->ops_burst);
 }
 
+/*@ requires sound(&limit->bytes) && sound(&limit->ops) && \valid(limit);
+    assigns *limit;
+    ensures sound(&limit->bytes) && sound(&limit->ops);
+*/
 uint64_t rate_limit_wait(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops)
 {
 	refill(limit, now_ns);
 	return MAX(bucket_wait(&limit->bytes, bytes), bucket_wait(&limit->ops, ops));
 }
 
+/*@ requires sound(&limit->bytes) && sound(&limit->ops) && \valid(limit);
+    assigns *limit;
+    ensures sound(&limit->bytes) && sound(&limit->ops);
+*/
 void rate_limit_charge(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops)
 {
 	refill(limit, now_ns);
@@ -131,12 +148,20 @@ void rate_limit_charge(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes
 	charge_bucket(&limit->ops, ops);
 }
 
+/*@ requires sound(&limit->bytes) && sound(&limit->ops) && \valid(limit);
+    assigns *limit;
+    ensures sound(&limit->bytes) && sound(&limit->ops);
+*/
 void rate_limit_refund(struct rate_limit *limit, uint64_t bytes, uint64_t ops)
 {
 	refund_bucket(&limit->bytes, bytes);
 	refund_bucket(&limit->ops, ops);
 }
 
+/*@ requires sound(&limit->bytes) && sound(&limit->ops) && \valid(limit);
+    assigns *limit;
+    ensures sound(&limit->bytes) && sound(&limit->ops);
+*/
 uint64_t rate_limit_take(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops)
 {
 	uint64_t wait = rate_limit_wait(limit, now_ns, bytes, ops);

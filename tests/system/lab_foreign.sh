@@ -11,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly WORK=build/lab_foreign
+trap 'rm -rf "$WORK"/.unpack.*' EXIT
 # In seconds of the lab's clock.
 readonly LIMIT=60
 
