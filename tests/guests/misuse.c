@@ -37,6 +37,9 @@ static const struct misuse {
 	  { { bytes, VSOCK_HEADER, false }, { bytes, 16, false } } },
 	{ VIRTIO_NET, 0, 0, NULL, 1, { { bytes, 256, false } } },
 	{ VIRTIO_NET, 2, F_CTRL_VQ, NULL, 1, { { bytes, 2, false } } },
+	{ VIRTIO_BALLOON, 0, 0, NULL, 1, { { bytes, 5, false } } },
+	{ VIRTIO_BALLOON, 0, 0, NULL, 1, { { bytes, 4 * 65537, false } } },
+	{ VIRTIO_BALLOON, 1, 0, NULL, 1, { { bytes, 4, true } } },
 };
 
 static void begin(const struct misuse *m)

@@ -48,6 +48,19 @@ huge_pages_used() {
 	echo $(($(sed -n 's/^HugePages_Total: *//p' /proc/meminfo) - $(huge_pages_free)))
 }
 
+# need_huge_pages COUNT: so many of 2 MiB are free, if need be by a pool that is larger until the test's end.
+need_huge_pages() {
+	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+	if [ "$(huge_pages_free)" -lt "$1" ]; then
+		[ -w "$pool" ] || skip "fewer than $1 huge pages are free"
+		echo $(($(cat "$pool") + $1)) >"$pool"
+		# Expanded now: the trap runs when this function's variables are gone.
+		# shellcheck disable=SC2064
+		trap "echo \$((\$(cat $pool) - $1)) >$pool" EXIT
+	fi
+	[ "$(huge_pages_free)" -ge "$1" ] || skip "no $1 huge pages can be had"
+}
+
 # memory_image NAME SIZE: an empty image, $CASE/NAME, that lies in memory: what is flushed to it waits for
 # no disk. `one` takes it away.
 memory_image() {
@@ -170,6 +183,13 @@ want() {
 		show
 		fail "the terminal event lacks: $line"
 	done
+}
+
+# want_metric NAME OPERATOR VALUE: so the last report has it, test(1)'s operator.
+want_metric() {
+	local seen
+	seen=$(grep -A 1 "name: \"$1\"\$" "$CASE/events" | sed -n 's/^ *value: //p' | tail -n 1)
+	[ "${seen:--1}" "$2" "$3" ] || fail "$1 is ${seen:-not there}, wanted $2 $3"
 }
 
 # want_error STATUS CODE [FIELD]: a launch that failed in this way, whatever else was wrong.

@@ -88,3 +88,42 @@ test_console_traffic() { console_traffic 0; }
 test_console_receive_queue_full() { console_traffic 5000; }
 
 test_random_traffic() { need_kvm; flat random -b "$APIC" -l 'rng {}' | passes; }
+
+# The kept spec, and commands (text, stdin) when the guest's driver has said how its memory is.
+when_the_balloon_is_up() {
+	local commands try
+	commands=$(cat)
+	mv "$CASE/spec.pb" "$CASE/spec"
+	mkfifo "$CASE/spec.pb"
+	{
+		cat "$CASE/spec"
+		for try in $(seq 200); do
+			protoc --decode_raw <"$CASE/events.pb" 2>/dev/null | grep -A 1 balloon.guest_reports |
+				grep -q '^ *2: [1-9]' && break
+			sleep 0.05
+		done
+		encode ControlStream <<<"$commands"
+	} >"$CASE/spec.pb" &
+}
+
+# balloon_traffic HOST-PAGE [MEMORY]: the host asks for 8 of 32 MiB.
+balloon_traffic() {
+	need_kvm
+	spec < <(flat "$(with_numbers balloon "$1")" -m 32 -M "${2:-}" -b "$APIC" \
+		-l "balloon { stats_interval_s: 1 } metrics { interval_ms: 100 }")
+	: >"$CASE/events.pb"
+	when_the_balloon_is_up <<<'commands { request_id: 1 balloon { target_mib: 24 } }'
+	launch
+	want_status 0
+	found_well
+	want_failures '"balloon" false "the guest gave up pages that are not its memory: they are ignored"'
+	want_metric balloon.wanted_bytes -eq 8388608
+	want_metric balloon.guest_reports -gt 3
+	want_metric balloon.guest.free_bytes -ge 0
+	want_metric balloon.discard_failures -eq 0
+	want_metric balloon.returned_bytes -ge $((2 * 8388608))
+}
+
+test_balloon_traffic() { balloon_traffic 4096; }
+test_balloon_traffic_locked() { need_root; balloon_traffic 4096 'populate: true lock: true'; }
+test_balloon_traffic_huge() { need_huge_pages 16; balloon_traffic 2097152 'page_size: HUGE_2M'; }

@@ -148,14 +148,6 @@ test_memory_locked() { need_kvm; need_root; flat vcpus -M 'populate: true lock: 
 
 test_pages_huge() {
 	need_kvm
-	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
-	if [ "$(huge_pages_free)" -lt 8 ]; then
-		[ -w "$pool" ] || skip "fewer than 8 huge pages are free"
-		echo $(($(cat "$pool") + 8)) >"$pool"
-		# Expanded now: the trap runs when this function's variables are gone.
-		# shellcheck disable=SC2064
-		trap "echo \$((\$(cat $pool) - 8)) >$pool" EXIT
-	fi
-	[ "$(huge_pages_free)" -ge 8 ] || skip "no 8 huge pages can be had"
+	need_huge_pages 8
 	passes < <(flat vcpus -M 'page_size: HUGE_2M populate: true')
 }

@@ -101,6 +101,11 @@ test_net_command_without_room_for_its_answer() {
 	misuse 6 n 'a control command without room for its answer'
 }
 
+LIST='a list of pages is empty, too long, or not made of page numbers'
+test_balloon_list_of_half_numbers() { misuse 7 balloon "$LIST" 'balloon {}'; }
+test_balloon_list_too_long() { misuse 8 balloon "$LIST" 'balloon {}'; }
+test_balloon_list_empty() { misuse 9 balloon "$LIST" 'balloon {}'; }
+
 VSOCK='vsock { cid: 3 channel { fd: 8 } }'
 LYING='a packet is shorter than its header or its header says'
 test_vsock_header_cut_off() { misuse 2 vsock "$LYING" "$VSOCK"; }
