@@ -27,6 +27,7 @@ define_countings() {
 	for name in disk_traffic disk_traffic_direct disk_traffic_write_through disk_traffic_limited masks_and_resets \
 		net_traffic net_receive_queue_full console_traffic console_flood random_traffic \
 		balloon_traffic balloon_traffic_locked balloon_traffic_huge balloon_list_too_long \
+		vsock_traffic \
 		net_command_without_room_for_its_answer vsock_packet_longer_than_its_data; do
 		eval "test_no_allocation_$name() { counting; test_$name; }"
 	done

@@ -127,3 +127,24 @@ balloon_traffic() {
 test_balloon_traffic() { balloon_traffic 4096; }
 test_balloon_traffic_locked() { need_root; balloon_traffic 4096 'populate: true lock: true'; }
 test_balloon_traffic_huge() { need_huge_pages 16; balloon_traffic 2097152 'page_size: HUGE_2M'; }
+
+# Everything that the guest and its orchestrator do to one another: tests/guests/vsock.c, vsock_channel.py.
+test_vsock_traffic() {
+	local malformed='"vsock" false "a message of the vsock channel is malformed: it is dropped"'
+	need_kvm
+	need_python
+	spec < <(flat vsock -b "$APIC" -l "$VSOCK metrics { interval_ms: 100 }")
+	(cd "$CASE/cwd" && exec python3 "$ROOT/tests/system/vsock_channel.py" "$SPAWN" run -t 60000 "$SHIM" \
+		3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+	status=$?
+	[ "$status" != 99 ] || fail "see above: the orchestrator's side"
+	decode
+	want_status 0
+	found_well
+	want_failures '"vsock" false "the guest sends under a CID that is not its own"' \
+		"$malformed" "$malformed" "$malformed" "$malformed" "$malformed" "$malformed" \
+		'"vsock" false "the vsock channel has ended: no connections from now on"'
+	want_metric vsock.connections -eq 275
+	want_metric vsock.connections_open -le 2 # one is, and a socket may be being closed
+	want_metric vsock.packets_dropped -eq 1
+}
