@@ -143,7 +143,7 @@ speed() {
 	read -r _
 	before=$(interrupts)
 	tool fio --output=/tmp/fio.txt --minimal --terse-version=3 --name=s --filename=/dev/vdb --direct=1 \
-		--ioengine=libaio --iodepth=32 --rw=randread --bs=4k --size=64m --number_ios="$1" --norandommap
+		--ioengine=libaio --iodepth=32 --rw=randread --bs=4k --size=64m --io_size=$(($1 * 4))k --norandommap
 	after=$(interrupts)
 	echo "SPEED end"
 	read -r _
@@ -157,7 +157,7 @@ random_reads() {
 	mount_tools
 	before=$(interrupts)
 	tool fio --output=/tmp/fio.txt --minimal --terse-version=3 --name=s --filename=/dev/vdb --direct=1 \
-		--ioengine=libaio --iodepth=32 --rw=randread --bs=4k --size=64m --number_ios="$1" --norandommap \
+		--ioengine=libaio --iodepth=32 --rw=randread --bs=4k --size=64m --io_size=$(($1 * 4))k --norandommap \
 		--gtod_reduce=1 --iodepth_batch_submit=32 --iodepth_batch_complete_min=1 --iodepth_batch_complete_max=32
 	echo "FIO $(cut -d';' -f8 /tmp/fio.txt) reads a second, $(($(interrupts) - before)) interrupts for $1"
 }
