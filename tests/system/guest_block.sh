@@ -158,7 +158,7 @@ random_reads() {
 	before=$(interrupts)
 	tool fio --output=/tmp/fio.txt --minimal --terse-version=3 --name=s --filename=/dev/vdb --direct=1 \
 		--ioengine=libaio --iodepth=32 --rw=randread --bs=4k --size=64m --io_size=$(($1 * 4))k --norandommap \
-		--gtod_reduce=1 --iodepth_batch_submit=32 --iodepth_batch_complete_min=1 --iodepth_batch_complete_max=32
+		--eta=never --gtod_reduce=1 --iodepth_batch_submit=32 --iodepth_batch_complete_min=1 --iodepth_batch_complete_max=32
 	echo "FIO $(cut -d';' -f8 /tmp/fio.txt) reads a second, $(($(interrupts) - before)) interrupts for $1"
 }
 

@@ -179,7 +179,7 @@ histogram() {
 }
 
 phase_speed() {
-	local requests=20000 tid
+	local requests=100000 tid
 	local -A before=() after=()
 	echo 'hist:keys=common_pid' >/sys/kernel/tracing/events/raw_syscalls/sys_enter/trigger
 	echo 'hist:keys=reason' >/sys/kernel/tracing/events/kvm/kvm_userspace_exit/trigger
