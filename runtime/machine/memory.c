@@ -83,32 +83,31 @@ uint64_t guest_memory_above_hole(const struct guest_memory *memory)
     predicate outside(struct guest_region *r, integer gpa) = gpa < r->base.v || gpa >= r->base.v + r->size;
 */
 
-/* The region that holds `gpa`, or NULL; *ret_left is how many bytes it has from there on. */
 /*@ requires sound(memory) && \valid(ret_left) && \separated(memory, ret_left);
     assigns *ret_left \from gpa, *memory;
-    assigns \result \from gpa, memory, *memory;
-    ensures \result == \null ||
-      \exists integer i; 0 <= i < memory->count && \result == &memory->regions[i] &&
-        \result->base.v <= gpa.v && gpa.v - \result->base.v + *ret_left == \result->size &&
-        0 < *ret_left;
+    assigns \result \from gpa, *memory;
+    ensures \result != \null ==> 0 < *ret_left && \valid(\result + (0 .. *ret_left - 1)) &&
+      \exists integer i; 0 <= i < memory->count &&
+        memory->regions[i].base.v <= gpa.v &&
+        gpa.v - memory->regions[i].base.v + *ret_left == memory->regions[i].size &&
+        \result == memory->regions[i].hva + (gpa.v - memory->regions[i].base.v);
     ensures \result == \null ==> \forall integer i; 0 <= i < memory->count ==>
-      outside(&memory->regions[i], gpa.v);
+      outside(&memory->regions[i], gpa.v) || memory->regions[i].hva == \null;
 */
-static const struct guest_region *region_of(const struct guest_memory *memory, gpa_t gpa,
-                                            uint64_t *ret_left)
+uint8_t *guest_memory_from(const struct guest_memory *memory, gpa_t gpa, uint64_t *ret_left)
 {
 	/*@ loop invariant 0 <= i <= memory->count;
 	    loop invariant \forall integer j; 0 <= j < i ==>
-	      outside(&memory->regions[j], gpa.v);
+	      outside(&memory->regions[j], gpa.v) || memory->regions[j].hva == \null;
 	    loop assigns i;
 	    loop variant memory->count - i;
 	*/
 	for (size_t i = 0; i < memory->count; i++) {
 		const struct guest_region *region = &memory->regions[i];
 
-		if (gpa.v >= region->base.v && gpa.v - region->base.v < region->size) {
+		if (gpa.v >= region->base.v && gpa.v - region->base.v < region->size && region->hva) {
 			*ret_left = region->size - (gpa.v - region->base.v);
-			return region;
+			return region->hva + (gpa.v - region->base.v);
 		}
 	}
 	return NULL;
@@ -125,11 +124,11 @@ static const struct guest_region *region_of(const struct guest_memory *memory, g
 static uint8_t *bytes_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
 {
 	uint64_t left = 0;
-	const struct guest_region *region = region_of(memory, gpa, &left);
+	uint8_t *at = guest_memory_from(memory, gpa, &left);
 
-	if (!region || length == 0 || length > left || !region->hva)
+	if (!at || length == 0 || length > left)
 		return NULL;
-	return region->hva + (gpa.v - region->base.v);
+	return at;
 }
 
 void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length)
@@ -141,9 +140,8 @@ static bool is_ram(const struct guest_memory *memory, gpa_t gpa, uint64_t length
 {
 	while (length > 0) {
 		uint64_t left = 0;
-		const struct guest_region *region = region_of(memory, gpa, &left);
 
-		if (!region || !region->hva)
+		if (!guest_memory_from(memory, gpa, &left))
 			return false;
 		left = MIN(left, length);
 		length -= left;
@@ -161,10 +159,10 @@ int guest_memory_read(const struct guest_memory *memory, gpa_t gpa, void *destin
 		return -EFAULT;
 	while (length > 0) {
 		uint64_t left = 0;
-		const struct guest_region *region = region_of(memory, gpa, &left);
+		const uint8_t *from = guest_memory_from(memory, gpa, &left);
 		size_t step = MIN((size_t)left, length);
 
-		memcpy(out, region->hva + (gpa.v - region->base.v), step);
+		memcpy(out, from, step);
 		out += step;
 		gpa.v += step;
 		length -= step;
@@ -181,10 +179,10 @@ int guest_memory_write(const struct guest_memory *memory, gpa_t gpa, const void 
 		return -EFAULT;
 	while (length > 0) {
 		uint64_t left = 0;
-		const struct guest_region *region = region_of(memory, gpa, &left);
+		uint8_t *to = guest_memory_from(memory, gpa, &left);
 		size_t step = MIN((size_t)left, length);
 
-		memcpy(region->hva + (gpa.v - region->base.v), in, step);
+		memcpy(to, in, step);
 		in += step;
 		gpa.v += step;
 		length -= step;

@@ -184,18 +184,6 @@ static int broken(struct virtq *q, const char *fault)
 	return -EBADMSG;
 }
 
-/* Bytes of RAM from `gpa` to the end of its region; 0: not RAM. */
-static uint64_t region_left(const struct guest_memory *memory, gpa_t gpa)
-{
-	for (size_t i = 0; i < memory->count; i++) {
-		const struct guest_region *region = &memory->regions[i];
-
-		if (gpa.v >= region->base.v && gpa.v - region->base.v < region->size)
-			return region->size - (gpa.v - region->base.v);
-	}
-	return 0;
-}
-
 /* Adds a buffer's memory, in as many pieces as there are regions it lies in. */
 static int add_buffer(struct virtq *q, struct walk *walk, const struct vring_desc *desc)
 {
@@ -215,15 +203,12 @@ static int add_buffer(struct virtq *q, struct walk *walk, const struct vring_des
 	if (walk->bytes > UINT32_MAX)
 		return broken(q, "a chain of more than 2^32 - 1 bytes");
 	while (left > 0) {
-		uint64_t piece = left;
-		void *hva = guest_memory_at(q->memory, GPA(address), piece);
+		uint64_t piece = 0;
+		void *hva = guest_memory_from(q->memory, GPA(address), &piece);
 
-		if (!hva) {
-			piece = region_left(q->memory, GPA(address));
-			hva = guest_memory_at(q->memory, GPA(address), piece);
-		}
 		if (!hva)
 			return broken(q, "a buffer that is not in RAM");
+		piece = MIN(piece, left);
 		if (chain->readable + chain->writable == chain->iov_max)
 			return broken(q, "a chain of more segments than the device takes");
 		chain->iov[chain->readable + chain->writable] =
