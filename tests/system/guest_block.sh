@@ -100,10 +100,13 @@ tour() {
 	check "fstrim" fstrim /mnt
 	umount /mnt
 	halt_at trimmed
-	check "fio --verify, 2 queues, depth 32, direct" tool fio --output=/tmp/fio.txt --name=v \
-		--filename=/dev/vdc --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bsrange=4k-64k \
-		--numjobs=2 --size=2m --offset_increment=4m --verify=crc32c --verify_fatal=1 \
-		--do_verify=1 --group_reporting --thread
+	check "rings of 1024 entries" [ "$(cat /sys/block/vdc/mq/0/nr_tags)" = 1024 ]
+	check "fio --verify, 2 queues, depth 512, direct" tool fio --output=/tmp/fio.txt --name=v \
+		--filename=/dev/vdc --direct=1 --ioengine=libaio --iodepth=512 --iodepth_batch_submit=512 \
+		--rw=randwrite --bsrange=4k-16k --numjobs=2 --size=4m --offset_increment=8m --verify=crc32c \
+		--verify_fatal=1 --do_verify=1 --group_reporting --thread
+	check "so many were under way" sh -c "grep 'IO depths' /tmp/fio.txt | grep -qE '>=64=[1-9][0-9]'"
+	grep -E 'IO depths|submit|IOPS' /tmp/fio.txt
 	# A read error. Block 96 is the first of the image's second half.
 	check "all of an image can be read" [ "$(block vdd 96 | wc -c)" = 65536 ]
 	halt_at "before the image is truncated"

@@ -69,7 +69,7 @@ tour() {
 	check "the link goes down when the TAP is removed" await_carrier 0
 	check "the other device goes on" net_guest transfer 10.77.0.1 1024 1
 }
-# One device with one pair.
+# One device with one pair, of rings with so many entries.
 pair_up() {
 	ip link set eth0 up
 	ip addr add 10.77.0.2/24 dev eth0
@@ -77,6 +77,7 @@ pair_up() {
 }
 one_pair() {
 	check "the link is up" pair_up
+	check "rings of $1 entries" net_guest rings eth0 "$1"
 	check "both ways" net_guest transfer 10.77.0.1 4096 1
 	device=$(readlink -f /sys/class/net/eth0/device)
 	for verb in unbind bind; do

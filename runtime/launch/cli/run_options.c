@@ -261,6 +261,7 @@ static int set_disk(void *context, const char *value)
 		{ "id", true, true, "id" },
 		{ "serial", true, true, "serial" },
 		{ "queues", true, false, "queues" },
+		{ "queue_size", true, false, "queue_size" },
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
@@ -286,6 +287,7 @@ static int set_net(void *context, const char *value)
 		{ "mac", true, true, "mac" },
 		{ "mtu", true, false, "mtu" },
 		{ "queues", true, false, "queue_pairs" },
+		{ "queue_size", true, false, "queue_size" },
 		{ "offloads", true, false, "offloads" },
 		{ "vhost", false, false, "vhost { path: \"/dev/vhost-net\" }" },
 	};

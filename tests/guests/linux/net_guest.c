@@ -6,7 +6,8 @@
  *        net_guest transfer ADDRESS KIB STREAMS both ways; stream n on CPU n; 0 when all sums are right
  *        net_guest speed ADDRESS KIB PACKETS    seconds of KIB down and up by TCP, and of so many small
  *                                               packets there and back, 32 at a time
- *        net_guest channels INTERFACE N         queue pairs in use (ETHTOOL_SCHANNELS) */
+ *        net_guest channels INTERFACE N         queue pairs in use (ETHTOOL_SCHANNELS)
+ *        net_guest rings INTERFACE N            0 when each ring has so many entries (ETHTOOL_GRINGPARAM) */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -272,17 +273,33 @@ static int speed(const char *host, uint64_t bytes, unsigned count)
 	return !ok;
 }
 
-static int channels(const char *interface, unsigned count)
+static bool ethtool(const char *interface, void *command)
 {
-	struct ethtool_channels wanted = { .cmd = ETHTOOL_SCHANNELS, .combined_count = count };
-	struct ifreq request = { .ifr_data = (void *)&wanted };
+	struct ifreq request = { .ifr_data = command };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
 	if (ioctl(fd, SIOCETHTOOL, &request) == 0)
-		return 0;
-	perror("net_guest: channels");
-	return 1;
+		return true;
+	perror("net_guest: ethtool");
+	return false;
+}
+
+static int channels(const char *interface, unsigned count)
+{
+	struct ethtool_channels wanted = { .cmd = ETHTOOL_SCHANNELS, .combined_count = count };
+
+	return !ethtool(interface, &wanted);
+}
+
+static int rings(const char *interface, unsigned entries)
+{
+	struct ethtool_ringparam seen = { .cmd = ETHTOOL_GRINGPARAM };
+
+	if (!ethtool(interface, &seen))
+		return 1;
+	printf("rings of %s: %u to receive, %u to transmit\n", interface, seen.rx_pending, seen.tx_pending);
+	return seen.rx_pending != entries || seen.tx_pending != entries;
 }
 
 int main(int argc, char **argv)
@@ -296,5 +313,7 @@ int main(int argc, char **argv)
 		return speed(argv[2], strtoull(argv[3], NULL, 10) * 1024, (unsigned)atoi(argv[4]));
 	if (argc == 4 && !strcmp(argv[1], "channels"))
 		return channels(argv[2], (unsigned)atoi(argv[3]));
+	if (argc == 4 && !strcmp(argv[1], "rings"))
+		return rings(argv[2], (unsigned)atoi(argv[3]));
 	return 64;
 }
