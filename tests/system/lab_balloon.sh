@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The balloon under stock Linux: memory goes back to the host and comes back to the guest.
 #
-# Usage: tests/system/lab_balloon.sh [huge|reporting|pages|locked]...
+# Usage: tests/system/lab_balloon.sh [huge|reporting|pages|locked|oom]...
 #        (from anywhere; needs `make` to have been run; all cases without one)
 #
 # It starts itself again inside hack/lab, with --inside. Each check is a line "CHECK ok …" or
@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly WORK=build/lab_balloon
 readonly PRIVATE=/tmp/balloon
 failed=0
+request=100
 
 verdict() {
 	local what=$1
@@ -177,9 +178,49 @@ half() {
 	end "$1"
 }
 
+# Sets in_balloon to what is in the balloon, in MiB, by the host's counters.
+inflated() {
+	local seen=''
+	request=$((request + 1))
+	send "commands { request_id: $request metrics {} }"
+	until [[ -n $seen ]]; do
+		kill -0 "$shim" 2>/dev/null || return 1
+		sleep 0.1
+		seen=$(protoc --decode=axvm.v1.EventStream proto/axvm.proto <"$base.events" 2>/dev/null |
+			awk -v id="$request" '$1 == "request_id:" { ours = $2 == id }
+				ours && /"balloon.actual_bytes"/ { getline; print int($2 / 1048576); exit }') || true
+	done
+	in_balloon=$seen
+}
+
+# A process that needs more than the balloon has left of the guest gets it: nothing is killed.
+oom() {
+	local before low given
+	start oom PAGES_4K 'free_page_reporting: false'
+	order fill 300
+	order drop
+	before=$free
+	send "commands { request_id: 1 balloon { target_mib: $((512 - before + 80)) } }"
+	verdict "oom: the guest is short" until_free "< 100"
+	low=$(resident)
+	inflated
+	given=$in_balloon
+	echo "FIGURE oom resident $low, free in the guest $before -> $free, in the balloon $given"
+	verdict "oom: the balloon is as large as was asked for" test "$given" -ge $((before - 100))
+	order need 200
+	verdict "oom: a process that needs 200 MiB gets them, and none is killed" \
+		grep -q 'NEED status 0, oom_kill 0' "$base.console"
+	inflated
+	verdict "oom: out of the balloon ($given -> $in_balloon)" test "$in_balloon" -le $((given - 90))
+	verdict "oom: and of the host" until_resident "> low + 90"
+	echo "FIGURE oom resident $low -> $(resident), in the balloon $given -> $in_balloon"
+	end oom
+}
+
 case_reporting() { reporting; }
 case_pages() { half pages PAGES_4K ''; }
 case_locked() { half locked PAGES_4K 'populate: true lock: true'; }
+case_oom() { oom; }
 case_huge() {
 	# On the node that the VM goes to, and first of all, while its memory is in one piece.
 	echo 300 >/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages
@@ -190,7 +231,7 @@ case_huge() {
 inside() {
 	local name
 	mkdir -p "$PRIVATE"
-	(($#)) || set -- huge reporting pages locked
+	(($#)) || set -- huge reporting pages locked oom
 	for name; do
 		"case_$name"
 	done
