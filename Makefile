@@ -199,7 +199,7 @@ LINUX_GUESTS := $(patsubst tests/guests/linux/%.c,$(B)/guests/linux/%,\
 .PHONY: guests
 guests: $(GUEST_BINS) $(LINUX_GUESTS)
 
-$(B)/guests/linux/%: tests/guests/linux/%.c | $(GEN_FIRST)
+$(B)/guests/linux/%: tests/guests/linux/%.c $(wildcard tests/guests/linux/*.h) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) -std=gnu17 -O2 $(WARN) $(DEFS) -static -o $@ $<
@@ -311,8 +311,8 @@ sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
 
 # ---- system tests -----------------------------------------------------------------------------
 # Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be
-# run by an emulator that knows general-purpose instructions only.
-GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -ffreestanding -nostdlib -fno-pic -mno-red-zone \
+# run by an emulator that knows general-purpose instructions only. Few want all that guest_main is given.
+GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -Wno-unused-parameter -ffreestanding -nostdlib -fno-pic -mno-red-zone \
                 -mgeneral-regs-only -mcmodel=small -fno-stack-protector -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns \
                 -ffunction-sections -fdata-sections -Wl,--gc-sections \

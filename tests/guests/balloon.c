@@ -201,9 +201,6 @@ static void reset_amid_discards(void)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)stack;
 	host_page = guest_numbers[0] ? (uint32_t)(guest_numbers[0] / PAGE) : 1;
 	irq_begin();
 	virtio_find(VIRTIO_BALLOON, 0, &balloon);

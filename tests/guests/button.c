@@ -10,7 +10,6 @@ static volatile uint32_t interrupts;
 
 __attribute__((interrupt)) static void on_event(struct interrupt_frame *frame)
 {
-	(void)frame;
 	interrupts++;
 	apic_eoi();
 }
@@ -31,9 +30,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	uint32_t entry = 0x10 + 2 * LAYOUT_GED_GSI;
 
-	(void)count;
-	(void)ram;
-	(void)stack;
 	if (index != 0)
 		guest_halt(GUEST_PASS, index);
 	check_equal(ioapic_read(1) >> 16, LAYOUT_IOAPIC_PINS - 1);

@@ -49,10 +49,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	uint64_t bytes = 0, flood;
 
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_CONSOLE, 0, &console);
 	virtio_begin(&console, F_EVENT_IDX);

@@ -94,10 +94,6 @@ static void read_all_back(void)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_BLOCK, 0, &disk);
 	check_equal(disk.queues, 2);

@@ -4,9 +4,6 @@
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)count;
-	(void)ram;
-	(void)stack;
 	while (index == 0)
 		relax();
 	__asm__ volatile("ud2");

@@ -6,10 +6,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	struct cpuid name = cpuid(0x40000000, 0);
 
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	check_equal(name.ebx, 0x4b4d564b); /* "KVMKVMKVM" */
 	check_equal(name.ecx, 0x564b4d56);
 	check_equal(name.edx, 0x4d);

@@ -14,9 +14,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	uint64_t *pointers = (uint64_t *)(uint64_t)(LAYOUT_PAGE_TABLES + 4096);
 
-	(void)index;
-	(void)count;
-	(void)stack;
 	check_equal(ram, 3 * GIB);
 	for (uint64_t i = 0; i < 512; i++)
 		directory[i] = (4 * GIB + (i << 21)) | PRESENT_WRITABLE | LARGE;

@@ -491,7 +491,6 @@ __attribute__((interrupt)) static void on_protection(struct interrupt_frame *fra
 {
 	uint16_t code = read16(frame->rip);
 
-	(void)error;
 	if (code != 0x300f && code != 0x320f)
 		guest_power_off(GUEST_FAIL | 13, frame->rip);
 	faults++;
@@ -500,7 +499,6 @@ __attribute__((interrupt)) static void on_protection(struct interrupt_frame *fra
 
 __attribute__((interrupt)) static void on_page_fault(struct interrupt_frame *frame, uint64_t error)
 {
-	(void)error;
 	guest_power_off(GUEST_FAIL | 14, frame->rip);
 }
 
@@ -577,7 +575,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	static volatile uint32_t ready;
 
-	(void)stack;
 	if (index > 0) {
 		while (!ready)
 			relax();

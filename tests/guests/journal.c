@@ -36,10 +36,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	uint32_t n, length;
 
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_BLOCK, 0, &disk);
 	virtio_begin(&disk, F_EVENT_IDX | BLOCK_F_FLUSH);

@@ -56,10 +56,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 	const struct misuse *m = &misuses[guest_numbers[0]];
 	struct queue *q;
 
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	check(guest_numbers[0] < sizeof(misuses) / sizeof(misuses[0]));
 	irq_begin();
 	virtio_find(m->type, 0, &device);

@@ -4,10 +4,6 @@
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	check_equal(rdmsr(0x277), 0x0007040600070406); /* PAT, as after a reset */
 	check_equal(rdmsr(0x2ff), 0x806);              /* MTRRs on, write-back by default */
 	check_equal(rdmsr(0x1a0), 0x1801);             /* fast strings; no BTS, no PEBS */

@@ -84,10 +84,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	uint64_t frames = 0;
 
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_NET, 0, &net);
 	virtio_begin(&net, F_EVENT_IDX | F_MRG_RXBUF);

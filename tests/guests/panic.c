@@ -5,10 +5,6 @@
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	check_equal(read8(LAYOUT_PANIC_REGISTER) & 1, 1);
 	write8(LAYOUT_PANIC_REGISTER, 1);
 }

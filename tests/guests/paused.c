@@ -18,10 +18,6 @@ static volatile struct {
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (uint64_t)&clock | 1);
 	await(clock.version != 0);
 	check_equal(clock.flags & PVCLOCK_GUEST_STOPPED, 0);

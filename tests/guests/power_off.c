@@ -6,10 +6,6 @@
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)ram;
-	(void)stack;
-	(void)index;
-	(void)count;
 	for (uint8_t type = 0; type < 8; type++)
 		if (type != ACPI_S5_TYPE)
 			write8(LAYOUT_ACPI_REGISTERS, (uint8_t)(type << 2 | 0x20));

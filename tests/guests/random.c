@@ -14,10 +14,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 	const struct part parts[2] = { { numbers[0], BYTES, true }, { numbers[1], BYTES, true } };
 	uint32_t length;
 
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_RNG, 0, &rng);
 	virtio_begin(&rng, F_EVENT_IDX);

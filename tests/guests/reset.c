@@ -4,9 +4,5 @@
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	guest_leave(ACPI_REG_RESET, ACPI_RESET_VALUE, GUEST_PASS, 0x5e5e7);
 }

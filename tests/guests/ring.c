@@ -217,9 +217,6 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
 	const struct violation *v = &violations[guest_numbers[0]];
 
-	(void)index;
-	(void)count;
-	(void)stack;
 	ram_end = ram;
 	check(guest_numbers[0] < sizeof(violations) / sizeof(violations[0]));
 	irq_begin();

@@ -30,8 +30,6 @@ void secondary_main(uint64_t order)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)ram;
-	(void)stack;
 	check_equal(index, 0);
 	check_equal(rdmsr(X2APIC_ID), 0);
 	for (size_t i = 0; i < (size_t)(trampoline_end - trampoline); i++)

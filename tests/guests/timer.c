@@ -10,17 +10,12 @@ static volatile uint32_t ticks;
 
 __attribute__((interrupt)) static void on_timer(struct interrupt_frame *frame)
 {
-	(void)frame;
 	ticks++;
 	apic_eoi();
 }
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	idt_set(VECTOR, on_timer);
 	apic_enable();
 	wrmsr(X2APIC_TIMER_DIVIDE, 0xb);

@@ -43,9 +43,6 @@ static void check_address(uint64_t address)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)stack;
 	check_equal(ram, RAM_END);
 	check_ports(0x0);
 	check_ports(0x1234);

@@ -110,10 +110,6 @@ static void reset_in_flight(void)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_BLOCK, 0, &disk);
 	begin();

@@ -435,10 +435,6 @@ static void end_of_the_channel(void)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	(void)index;
-	(void)count;
-	(void)ram;
-	(void)stack;
 	irq_begin();
 	virtio_find(VIRTIO_VSOCK, 0, &device);
 	check_equal(read64(device.specific), CID);

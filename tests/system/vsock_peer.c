@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../guests/linux/stream.h"
+
 #define LISTEN_PORT 5000
 #define UNUSED_PORT 5999
 #define FROM_HOST 51
@@ -35,35 +37,6 @@ static void check(const char *what, bool ok)
 	printf("CHECK %s host: %s\n", ok ? "ok" : "FAILED", what);
 	fflush(stdout);
 	failures += !ok;
-}
-
-static bool write_all(int fd, const void *data, size_t length)
-{
-	const char *at = data;
-
-	while (length > 0) {
-		ssize_t n = write(fd, at, length);
-
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
-static size_t read_all(int fd, void *data, size_t length)
-{
-	size_t have = 0;
-
-	while (have < length) {
-		ssize_t n = read(fd, (char *)data + have, length - have);
-
-		if (n <= 0)
-			break;
-		have += (size_t)n;
-	}
-	return have;
 }
 
 static struct sockaddr_un address_of(const char *suffix)

@@ -39,7 +39,6 @@ HANDLER(7)
 
 __attribute__((interrupt)) static void on_tick(struct interrupt_frame *frame)
 {
-	(void)frame;
 	apic_eoi();
 }
 

@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "stream.h"
+
 #define PORT 5000
 #define PACKET_PORT 5001 /* UDP: what comes goes back */
 #define PACKET_BYTES 64
@@ -42,36 +44,6 @@ struct order {
 	uint32_t plain;  /* the bytes and the sum are zeroes: what counts is the speed */
 	uint32_t unused;
 };
-
-static bool write_all(int fd, const void *data, size_t length)
-{
-	const char *at = data;
-
-	while (length > 0) {
-		ssize_t n = write(fd, at, length);
-
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
-static bool read_all(int fd, void *data, size_t length)
-{
-	char *at = data;
-
-	while (length > 0) {
-		ssize_t n = read(fd, at, length);
-
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
 
 /* The block at a position; a byte lost, doubled or moved changes the sum. */
 static void fill(uint32_t *block, uint32_t seed, uint64_t position)
@@ -111,7 +83,7 @@ static bool receive_data(int fd, const struct order *order, uint64_t *ret_sum)
 
 	*ret_sum = 0;
 	for (uint64_t at = 0; at < order->bytes; at += BLOCK) {
-		if (!read_all(fd, block, BLOCK))
+		if (read_all(fd, block, BLOCK) < BLOCK)
 			return false;
 		if (!order->plain)
 			*ret_sum = sum_of(block, BLOCK / 4, *ret_sum);
@@ -126,7 +98,7 @@ static void answer(int fd)
 	struct order order;
 	uint64_t sum;
 
-	if (read_all(fd, &order, sizeof(order)) &&
+	if (read_all(fd, &order, sizeof(order)) == sizeof(order) &&
 	    (order.upload ? receive_data : send_data)(fd, &order, &sum))
 		(void)write_all(fd, &sum, sizeof(sum));
 }
@@ -193,7 +165,7 @@ static bool one_way(const char *host, struct order order)
 	ok = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
 	     write_all(fd, &order, sizeof(order)) &&
 	     (order.upload ? send_data : receive_data)(fd, &order, &ours) &&
-	     read_all(fd, &theirs, sizeof(theirs));
+	     read_all(fd, &theirs, sizeof(theirs)) == sizeof(theirs);
 	if (!ok)
 		perror("net_guest: transfer");
 	close(fd);

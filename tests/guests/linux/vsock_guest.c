@@ -13,6 +13,8 @@
 
 #include <linux/vm_sockets.h>
 
+#include "stream.h"
+
 #define ECHO_PORT 7000
 #define STALLED_PORT 7001
 #define REFUSED_PORT 7002
@@ -53,35 +55,6 @@ static int dial(unsigned port)
 	error = errno;
 	close(fd);
 	return -error;
-}
-
-static bool write_all(int fd, const void *data, size_t length)
-{
-	const char *at = data;
-
-	while (length > 0) {
-		ssize_t n = write(fd, at, length);
-
-		if (n <= 0)
-			return false;
-		at += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
-static size_t read_all(int fd, void *data, size_t length)
-{
-	size_t have = 0;
-
-	while (have < length) {
-		ssize_t n = read(fd, (char *)data + have, length - have);
-
-		if (n <= 0)
-			break;
-		have += (size_t)n;
-	}
-	return have;
 }
 
 /* Sends and receives at the same time, as an echo needs once no buffer holds all of it. */
