@@ -160,7 +160,6 @@ static void misuse_ring(struct io_uring *ring)
 }
 
 /* A page that is mapped and cannot be had: beyond the end of its file. */
-static const char lost_page[] = "memory/lost";
 static volatile char *lost;
 
 static void map_lost_page(void)
@@ -171,21 +170,62 @@ static void map_lost_page(void)
 	close(fd);
 }
 
-static void touch_as(const char *role)
+static void touch_lost_page(void)
+{
+	(void)*lost;
+}
+
+static void follow_wild_pointer(void)
+{
+	volatile char *volatile wild = (volatile char *)0x10;
+
+	(void)*wild;
+}
+
+static void run_into_a_trap(void)
+{
+	__builtin_trap();
+}
+
+/* What the C library does about a buffer overflow: it says so, and aborts. */
+static void smash_stack(void)
+{
+	void __stack_chk_fail(void);
+
+	__stack_chk_fail();
+}
+
+/* What is no call that is denied; those that the C library ends with are, and are named by the call. */
+static const struct {
+	const char *name;
+	void (*commit)(void);
+	int status;
+} crashes[] = {
+	{ "memory/lost", touch_lost_page, LOST },
+	{ "crash/segv", follow_wild_pointer, 128 + SIGSEGV },
+	{ "crash/trap", run_into_a_trap, 128 + SIGILL },
+	{ "abort/rt_sigprocmask", abort, DENIED },
+	{ "overflow/writev", smash_stack, DENIED },
+};
+
+static void crash_as(const char *role)
 {
 	size_t length = strlen(role);
 
-	if (strncmp(chosen, role, length) != 0 || chosen[length] != ':' ||
-	    strcmp(chosen + length + 1, lost_page) != 0)
+	if (strncmp(chosen, role, length) != 0 || chosen[length] != ':')
 		return;
-	(void)*lost;
-	syscall(SYS_exit_group, SURVIVED);
+	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++) {
+		if (strcmp(chosen + length + 1, crashes[i].name) != 0)
+			continue;
+		crashes[i].commit();
+		syscall(SYS_exit_group, SURVIVED);
+	}
 }
 
 void __wrap_vcpu_loop(struct vcpu *vcpu)
 {
 	if (vcpu->index == 0)
-		touch_as("vcpu");
+		crash_as("vcpu");
 	if (vcpu->index == 0)
 		misbehave_as("vcpu");
 	__real_vcpu_loop(vcpu);
@@ -194,7 +234,7 @@ void __wrap_vcpu_loop(struct vcpu *vcpu)
 void __wrap_devices_serve(struct shim_io *io)
 {
 	misuse_ring(&io->loop.ring);
-	touch_as("io");
+	crash_as("io");
 	misbehave_as("io");
 	__real_devices_serve(io);
 }
@@ -202,7 +242,7 @@ void __wrap_devices_serve(struct shim_io *io)
 int __wrap_stage_run(struct shim *shim)
 {
 	shim->running = true;
-	touch_as("control");
+	crash_as("control");
 	misbehave_as("control");
 	return __real_stage_run(shim);
 }
@@ -235,6 +275,7 @@ __attribute__((constructor)) static void choose(void)
 	for (size_t i = 0; i < ARRAY_SIZE(ring_misdeeds); i++)
 		printf("io:%s %d\n", ring_misdeeds[i].name, DENIED);
 	for (size_t r = 0; r < ARRAY_SIZE(roles); r++)
-		printf("%s:%s %d\n", roles[r], lost_page, LOST);
+		for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
+			printf("%s:%s %d\n", roles[r], crashes[i].name, crashes[i].status);
 	exit(0);
 }

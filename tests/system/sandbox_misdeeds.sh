@@ -6,7 +6,8 @@
 #
 # A call that a policy denies, a submission that the I/O ring is restricted from: status 77, and a terminal
 # event, the last one, that names role and call. A call through another table: death by SIGSYS. A page of memory
-# that cannot be had: status 71, and an event that says so.
+# that cannot be had: status 71, and an event that says so. A crash: death by its signal, without a core file, or by
+# the first call that the C library makes about it. Whatever it was, nothing is said on stdout and stderr.
 set -u -o pipefail
 export LC_ALL=C
 build=${1:?usage: sandbox_misdeeds.sh BUILD [MATCH]}
@@ -34,8 +35,9 @@ one() {
 	[[ $misdeed == io:ring-* ]] && kind=ring_opcode_name
 	# The shell's own message on a death by signal is not wanted.
 	(AXVM_MISDEED=$misdeed timeout -s KILL 10 "$shim" 3<"$work/spec" 4>"$work/events" \
-		</dev/null >/dev/null 2>"$work/errors"; exit $?) 2>/dev/null
+		</dev/null >"$work/errors" 2>&1; exit $?) 2>/dev/null
 	status=$?
+	[ ! -s "$work/errors" ] || fail "$misdeed" "it says: $(head -n 1 "$work/errors")"
 	[ $status = "$expected" ] || fail "$misdeed" "status $status, not $expected"
 	events=$(protoc --decode=axvm.v1.EventStream proto/axvm.proto <"$work/events") ||
 		{ fail "$misdeed" "the events are no EventStream"; return; }
