@@ -209,10 +209,12 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 {
 	const char *below = root && strcmp(root, "/") != 0 ? root : "";
 	bool real = *below == '\0';
+	char status[PROBE_STATUS_SIZE];
 
 	facts->quick = quick;
+	probe_status(below, status);
 	(void)probe_cpuinfo(facts, below);
-	probe_cpus(facts, below, !quick);
+	probe_cpus(facts, below, status, !quick);
 	if (facts->cpu_count == 0)
 		return -ENODEV;
 	if (real && quick) {
@@ -225,7 +227,7 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 		probe_cpuid_everywhere(facts);
 		probe_msrs(facts);
 	}
-	probe_nodes(facts, below, !quick);
+	probe_nodes(facts, below, status, !quick);
 	probe_release(facts, below);
 	probe_kvm_parameters(facts, below, !quick);
 	if (!quick)
@@ -266,9 +268,11 @@ int facts_refresh(struct host_facts *facts, const char *root)
 {
 	const char *below = root && strcmp(root, "/") != 0 ? root : "";
 	uint64_t before = inventory(facts);
+	char status[PROBE_STATUS_SIZE];
 
-	probe_cpus(facts, below, false);
+	probe_status(below, status);
+	probe_cpus(facts, below, status, false);
 	facts->node_count = 0;
-	probe_nodes(facts, below, false);
+	probe_nodes(facts, below, status, false);
 	return inventory(facts) == before ? 0 : -ESTALE;
 }

@@ -272,15 +272,19 @@ static void probe_topology(struct host_cpu *cpu, const char *root)
 			cpu->siblings[cpu->sibling_count++] = (uint16_t)id;
 }
 
-void probe_cpus(struct host_facts *facts, const char *root, bool topology)
+void probe_status(const char *root, char status[static PROBE_STATUS_SIZE])
+{
+	status[0] = '\0';
+	(void)root_read(root, status, PROBE_STATUS_SIZE, "proc/self/status");
+}
+
+void probe_cpus(struct host_facts *facts, const char *root, const char *status, bool topology)
 {
 	struct cpu_bitmap present = { 0 }, online = { 0 }, allowed = { 0 };
-	char status[8192] = "";
 	bool limited;
 
 	root_list(root, &present, "sys/devices/system/cpu/present");
 	root_list(root, &online, "sys/devices/system/cpu/online");
-	(void)root_read(root, status, sizeof(status), "proc/self/status");
 	limited = status_list(status, "\nCpus_allowed_list:", &allowed);
 	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
 		if (cpu_bitmap_has(&present, id) || cpu_bitmap_has(&online, id))
@@ -357,14 +361,12 @@ static void probe_node(struct host_facts *facts, const char *root, struct host_n
 		probe_huge_pages(node, root);
 }
 
-void probe_nodes(struct host_facts *facts, const char *root, bool huge)
+void probe_nodes(struct host_facts *facts, const char *root, const char *status, bool huge)
 {
 	struct cpu_bitmap online = { 0 }, allowed = { 0 };
-	char status[8192] = "";
 	bool limited;
 
 	root_list(root, &online, "sys/devices/system/node/online");
-	(void)root_read(root, status, sizeof(status), "proc/self/status");
 	limited = status_list(status, "\nMems_allowed_list:", &allowed);
 	for (uint32_t id = 0; id < CPU_BITMAP_MAX && facts->node_count < FACTS_NODES_MAX; id++) {
 		struct host_node *node = &facts->nodes[facts->node_count];

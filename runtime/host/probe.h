@@ -15,10 +15,14 @@ ssize_t root_read(const char *root, char *buffer, size_t size, const char *forma
 
 /* /proc/cpuinfo: one entry of facts->cpus for each online CPU, flags and vmx flags. */
 int probe_cpuinfo(struct host_facts *facts, const char *root);
+/* /proc/self/status, which says what the next two need and takes the kernel tens of microseconds to write;
+ * empty when it cannot be read. */
+#define PROBE_STATUS_SIZE 8192
+void probe_status(const char *root, char status[static PROBE_STATUS_SIZE]);
 /* CPUs that are present but offline, the affinity, nodes; with `topology`, siblings from sysfs. */
-void probe_cpus(struct host_facts *facts, const char *root, bool topology);
+void probe_cpus(struct host_facts *facts, const char *root, const char *status, bool topology);
 /* `huge`: huge pages and their number as well. */
-void probe_nodes(struct host_facts *facts, const char *root, bool huge);
+void probe_nodes(struct host_facts *facts, const char *root, const char *status, bool huge);
 void probe_vulnerabilities(struct host_facts *facts, const char *root);
 void probe_kvm_parameters(struct host_facts *facts, const char *root, bool all);
 /* /dev/kvm of this machine. */
