@@ -136,3 +136,43 @@ test_disks_block_device_read_only() {
 	want 'rbx: "0x0000000000004000"'
 	[ "$(md5sum <"$CASE/backing")" = "$sum" ] || fail "the backing file has changed"
 }
+
+# Somebody who can write in the image's folder changes what its name leads to, all the time. A launch has the good
+# image, or is refused: what was found right is what is used, and nothing else is ever written.
+test_disk_path_swapped_meanwhile() {
+	local swapper good=0 refused=0 round wrong
+	need_kvm
+	need_python
+	mkdir "$CASE/folder" "$CASE/folder/directory"
+	mkfifo "$CASE/folder/fifo"
+	head -c 5000 /dev/urandom >"$CASE/folder/odd"
+	cp "$CASE/folder/odd" "$CASE/odd"
+	ln -s "$CASE/image" "$CASE/folder/good"
+	python3 -c '
+import itertools, os, sys
+os.chdir(sys.argv[1])
+os.symlink("loop", "loop")
+for n in itertools.cycle(["good", "odd", "good", "fifo", "good", "directory", "good", "loop", "good", "/dev/zero"]):
+    os.symlink(n, "next")
+    os.rename("next", "name")' "$CASE/folder" &
+	swapper=$!
+	# shellcheck disable=SC2064
+	trap "kill $swapper; wait $swapper 2>/dev/null" EXIT
+	while [ ! -L "$CASE/folder/name" ]; do sleep 0.05; done
+	spec < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/folder/name' } queues: 2
+		serial: 'serial' }")
+	for round in $(seq 40); do
+		rm -f "$CASE/image"
+		truncate -s 1M "$CASE/image"
+		launch
+		case $status in
+		0) found_well; want_pattern 56; good=$((good + 1)) ;;
+		6[56]) want 'outcome: LAUNCH_FAILED' 'field: "disks.0..image"'; refused=$((refused + 1)) ;;
+		*) show; fail "status $status" ;;
+		esac
+		cmp "$CASE/odd" "$CASE/folder/odd" || fail "what is no image was written"
+	done
+	kill -0 "$swapper" || fail "nobody swapped"
+	echo "$good with the good image, $refused refused"
+	[ "$good" -gt 0 ] && [ "$refused" -gt 0 ] || fail "$good with the good image, $refused refused"
+}
