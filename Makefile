@@ -263,6 +263,11 @@ demo:
 check:
 	tests/check
 
+# What tests/check runs, beside `all`.
+.PHONY: check-programs
+check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/fifty \
+	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers
+
 # ---- policies ---------------------------------------------------------------------------------
 # policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
 # sanitizers are not: it is not what is tested.

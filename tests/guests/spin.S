@@ -3,5 +3,5 @@
 	.section .text.start, "ax"
 	.globl start
 start:
-	pause
+	nop
 	jmp	start

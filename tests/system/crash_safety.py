@@ -92,7 +92,7 @@ def main():
                 sys.exit(f"FAILED kill {kill}: {wrong}")
     if flushes == 0:
         sys.exit("FAILED: nothing was ever acknowledged")
-    print(f"ok {kills} kills, {flushes} flushes acknowledged, newest record {max(wanted)}: nothing lost")
+    print(f"ok killed: {kills} kills, {flushes} flushes acknowledged, newest record {max(wanted)}: nothing lost")
 
 
 if __name__ == "__main__":

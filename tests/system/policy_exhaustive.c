@@ -536,8 +536,12 @@ int main(int argc, char **argv)
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, NULL);
 	for (size_t i = 0; i < SANDBOX_ROLE_COUNT; i++) {
+		unsigned int wrong;
+
 		fflush(stdout);
-		mismatches += run_role((enum sandbox_role)i, hits);
+		wrong = run_role((enum sandbox_role)i, hits);
+		printf("%s %s\n", wrong ? "FAIL" : "ok", sandbox_role_name((enum sandbox_role)i));
+		mismatches += wrong;
 	}
 	if (hits && fclose(hits) != 0) {
 		perror(argv[1]);

@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 failures=0 runs=0
 
 fail() {
-	echo "FAIL $1: $2"
+	echo "FAIL misdeed/$1: $2"
 	failures=$((failures + 1))
 }
 
@@ -60,8 +60,10 @@ one() {
 
 while read -r misdeed expected; do
 	[[ $misdeed == *$match* ]] || continue
+	before=$failures
 	one "$misdeed" "$expected"
 	runs=$((runs + 1))
+	[ "$failures" != "$before" ] || echo "ok misdeed/$misdeed"
 done < <(AXVM_MISDEED=list "$shim")
 
 [ $runs -gt 0 ] || fail all "no misdeed was committed"

@@ -9,7 +9,7 @@
 set -u -o pipefail
 export LC_ALL=C
 build=${1:?usage: sandbox_outside.sh BUILD}
-[ "$(id -u)" = 0 ] || { echo "sandbox_outside: 0 checks, 1 skipped: not root"; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "skip outside: not root"; exit 0; }
 if [ "${AXVM_OUTSIDE:-}" != inside ]; then
 	AXVM_OUTSIDE=inside exec unshare --mount --propagation private "$0" "$@"
 fi
@@ -27,9 +27,11 @@ user=54321
 checks=0 failures=0
 
 check() { # NAME ACTUAL EXPECTED
+	local name=outside/$who/$1
+	name=${name// /_}
 	checks=$((checks + 1))
-	[ "$2" = "$3" ] && return
-	echo "FAIL $who: $1: \"$2\", not \"$3\""
+	[ "$2" = "$3" ] && echo "ok $name" && return
+	echo "FAIL $name: \"$2\", not \"$3\""
 	failures=$((failures + 1))
 }
 
@@ -288,7 +290,7 @@ if [ -n "$group" ] && mkdir "$group/axvm-test-$$" 2>/dev/null; then
 	finish TERM 36
 	for ((i = 0; i < 100; i++)); do rmdir "$group/axvm-test-$$" 2>/dev/null && break; sleep 0.01; done
 else
-	echo "SKIP cgroup: no cgroup file system to make a group in"
+	echo "skip outside/cgroup: no cgroup file system to make a group in"
 	skipped=1
 fi
 

@@ -153,17 +153,17 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
-/* About eight seconds in ticks of the TSC, by the hypervisor's leaf. */
+/* About a minute in ticks of the TSC, by the hypervisor's leaf. */
 static inline uint64_t guest_patience(void)
 {
 	uint64_t khz = cpuid(0x40000000, 0).eax >= 0x40000010 ? cpuid(0x40000010, 0).eax : 0;
 
-	return (khz ? khz : 3000000) * 8000;
+	return (khz ? khz : 3000000) * 60000;
 }
 
 static inline void relax(void)
 {
-	__asm__ volatile("pause" : : : "memory");
+	__asm__ volatile("" : : : "memory");
 }
 
 #endif

@@ -13,12 +13,12 @@ want_pattern() {
 
 disk_traffic() {
 	need_kvm
-	truncate -s 1M "$CASE/image"
+	direct_image image 1M
 	passes < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } queues: 2
 		serial: 'serial' $1 }")
 	want 'rbx: "0x0000000000000038"'
 	want_pattern 56
-	[ "$(stat -c %s "$CASE/image")" = 1048576 ] || fail "the image has another length"
+	[ "$(stat -L -c %s "$CASE/image")" = 1048576 ] || fail "the image has another length"
 }
 
 test_disk_traffic() { disk_traffic ''; }

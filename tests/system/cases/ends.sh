@@ -126,7 +126,7 @@ test_stopped_then_terminated() {
 at_eof() {
 	need_kvm
 	spec < <(flat "$2" -b "$APIC" \
-		-l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: 300 }")
+		-l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: ${timeout:-300} }")
 	launch "${@:3}"
 }
 
@@ -148,7 +148,8 @@ test_control_eof_shutdown_ignored() {
 }
 
 test_control_eof_keep_running() {
-	at_eof KEEP_RUNNING spin -s 15@300 -s 15@400
+	# The second signal ends it, and not that the guest takes too long.
+	timeout=60000 at_eof KEEP_RUNNING spin -s 15@300 -s 15@400
 	want_status 36
 	want 'message: ".*signal.*"'
 }
