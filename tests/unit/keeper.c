@@ -25,12 +25,21 @@ static void keeper_kick(struct virtio_device *device, uint16_t queue)
 	struct virtio_ring_place place;
 	bool found = false;
 
+	while (atomic_load(&k->peeks) > 0 && virtio_pop(device, queue, &chain)) {
+		virtio_unpop(device, queue);
+		atomic_fetch_sub(&k->peeks, 1);
+		found = true;
+	}
+	if (found) {
+		atomic_fetch_add(&k->peek_visits, 1);
+		return;
+	}
+
 	do {
 		while (virtio_pop(device, queue, &chain)) {
 			if (!found) {
 				virtio_ring_place(device, queue, &place);
 				atomic_store(&k->used_flags, __atomic_load_n((uint16_t *)place.used, __ATOMIC_RELAXED));
-				atomic_fetch_add(&k->kick_visits, 1);
 				found = true;
 			}
 			if (atomic_load(&k->returns)) {

@@ -26,10 +26,11 @@ struct keeper {
 	uint16_t kept[KEEPER_QUEUES][KEEPER_SIZE];
 	uint16_t count[KEEPER_QUEUES];
 	_Atomic uint32_t popped, activations, quiesces, resets, written;
-	_Atomic uint32_t kick_visits; /* calls of kick that found a request */
-	_Atomic uint32_t used_flags;  /* of the queue, as they were during the last of those */
+	_Atomic uint32_t used_flags;  /* of the queue, as they were during its last visit with a request */
 	_Atomic bool prompt;          /* complete at once */
 	_Atomic bool returns;         /* look and give back */
+	_Atomic uint32_t peeks;       /* before anything else look and give back so many times; counts down */
+	_Atomic uint32_t peek_visits; /* visits that had some of those */
 };
 
 struct keeper_rig {
