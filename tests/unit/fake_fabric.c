@@ -38,7 +38,7 @@ static int add_doorbell(struct fabric *fabric, uint64_t gpa, int eventfd)
 	struct fake_fabric *fake = fake_of(fabric);
 
 	fake->calls++;
-	if (fake->fail_doorbell)
+	if (fake->fail_doorbell && fake->fail_doorbell_after-- == 0)
 		return fake->fail_doorbell;
 	for (uint32_t i = 0; i < fake->doorbell_count; i++)
 		if (fake->doorbells[i].gpa == gpa)

@@ -5,7 +5,7 @@
 
 #include "bus/fabric.h"
 
-#define FAKE_MAX 64
+#define FAKE_MAX 160
 
 struct fake_fabric {
 	struct fabric fabric;
@@ -24,6 +24,7 @@ struct fake_fabric {
 	uint32_t calls; /* of add_doorbell and remove_doorbell */
 	int fail_route;
 	int fail_doorbell;
+	uint32_t fail_doorbell_after; /* so many are still taken */
 };
 
 void fake_fabric_init(struct fake_fabric *fake);

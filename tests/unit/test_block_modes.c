@@ -310,6 +310,47 @@ Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 	close(pipes[1]);
 }
 
+/* A sector is 512 bytes; half of one would be lost. */
+Test(disk_file, lengths, .init = make_image, .fini = remove_image)
+{
+	static const off_t bad[] = { 1, 255, 256, 511, 513, 768, 4096 + 256, 4096 + 511 };
+	static const off_t good[] = { 512, 1024, 1536, 4096, 4096 + 512 };
+	struct problems problems = { 0 };
+	struct disk_file file;
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cr_assert_eq(ftruncate(fd, bad[i]), 0);
+		cr_assert_eq(disk_file_length(fd, &size), -EINVAL);
+		cr_assert_eq(refused(CONFIG(-1, .path = path))->code, PROBLEM_IMAGE_INVALID, "%ld", (long)bad[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		cr_assert_eq(ftruncate(fd, good[i]), 0);
+		cr_assert_eq(disk_file_length(fd, &size), 0);
+		cr_assert_eq(size, (uint64_t)good[i]);
+		cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &file, &problems), 0, "%ld", (long)good[i]);
+		cr_assert_eq(file.size, (uint64_t)good[i]);
+		disk_file_close(&file);
+	}
+}
+
+/* Not even to find out whether it could be: the launcher's descriptor may well be able to write. */
+Test(disk_file, what_is_read_only_is_never_discarded, .init = make_image, .fini = remove_image)
+{
+	struct problems problems = { 0 };
+	struct disk_file file;
+
+	for (int read_only = 0; read_only < 2; read_only++) {
+		int own = open(path, O_RDWR | O_CLOEXEC);
+
+		cr_assert_eq(disk_file_open(CONFIG(own, .read_only = read_only), &file, &problems), 0);
+		cr_assert_eq(file.read_only, read_only);
+		if (read_only)
+			cr_assert_not(file.can_discard);
+		disk_file_close(&file);
+	}
+}
+
 Test(disk_file, one_writer_or_many_readers, .init = make_image, .fini = remove_image)
 {
 	struct problems problems = { 0 };

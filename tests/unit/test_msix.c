@@ -14,8 +14,8 @@
 static struct fake_fabric fake;
 static struct pci_function function;
 static struct msix msix;
-static uint32_t delivered[VECTORS];
-static uint32_t replays;
+static uint32_t delivered[MSIX_VECTORS_MAX];
+static uint32_t replays, changes;
 
 static void deliver(void *context, uint16_t vector)
 {
@@ -29,14 +29,27 @@ static void replay(void *context)
 	replays++;
 }
 
-static void set_up(void)
+static void changed(void *context)
+{
+	(void)context;
+	changes++;
+}
+
+static void start(uint16_t count)
 {
 	const struct pci_identity identity = { .vendor = 1 };
-	const struct msix_sink sink = { .deliver = deliver, .replay = replay };
+	const struct msix_sink sink = { .deliver = deliver, .replay = replay, .changed = changed };
 
 	fake_fabric_init(&fake);
 	pci_function_init(&function, &identity, 0x8000);
-	cr_assert_eq(msix_init(&msix, &function, 0x4000, 0x5000, VECTORS, &fake.fabric, &sink), 0);
+	cr_assert_eq(msix_init(&msix, &function, 0x4000, 0x5000, count, &fake.fabric, &sink), 0);
+	memset(delivered, 0, sizeof(delivered));
+	replays = changes = 0;
+}
+
+static void set_up(void)
+{
+	start(VECTORS);
 }
 
 static void tear_down(void)
@@ -46,7 +59,8 @@ static void tear_down(void)
 
 static void control(uint16_t flags, bool bus_master)
 {
-	pci_config_set(&function, msix.capability + PCI_MSIX_FLAGS, 2, flags | (VECTORS - 1));
+	pci_config_set(&function, msix.capability + PCI_MSIX_FLAGS, 2,
+	               flags | (msix.count - 1u));
 	pci_config_set(&function, PCI_COMMAND, 2, bus_master ? PCI_COMMAND_MASTER : 0);
 	msix_config_written(&msix, &function);
 }
@@ -202,6 +216,133 @@ Test(msix, odd_accesses_are_safe, .init = set_up, .fini = tear_down)
 	cr_assert_eq(msix_table_read(&msix, VECTORS * 16 - 4, 4), 0);
 }
 
+/* ------------------------------------------------------------------------------- every vector */
+
+static const uint16_t counts[] = { 1, 2, 3, 7, 8, 9, 63, 64, 65, 127, 128 };
+
+/* What the PBA shows, byte by byte and eight bytes at once: this vector and no other. */
+static void expect_pending(uint32_t vector, bool on)
+{
+	for (uint32_t at = 0; at < 24; at++)
+		cr_assert_eq(msix_pba_read(&msix, at, 1), on && at == vector / 8 ? 1u << vector % 8 : 0,
+		             "vector %u of %u, byte %u", vector, msix.count, at);
+	for (uint32_t at = 0; at < 24; at += 8)
+		cr_assert_eq(msix_pba_read(&msix, at, 8), on && at == vector / 64 * 8 ? 1ULL << vector % 64 : 0);
+}
+
+/* Masked by its own bit, by the function, or for want of bus mastering: each vector is shown pending, and
+ * delivered once when nothing holds it any more. */
+Test(msix, each_vector_is_shown_pending_and_replayed)
+{
+	for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {
+		start(counts[c]);
+		control(PCI_MSIX_FLAGS_ENABLE, true);
+		for (uint16_t v = 0; v < msix.count; v++) {
+			for (int by = 0; by < 3; by++) {
+				uint32_t before = delivered[v];
+
+				mask(v, by == 0);
+				control(PCI_MSIX_FLAGS_ENABLE | (by == 1 ? PCI_MSIX_FLAGS_MASKALL : 0), by != 2);
+				msix_signal(&msix, v);
+				expect_pending(v, true);
+				cr_assert_eq(msix_direct_fd(&msix, v), -1);
+				mask(v, false);
+				control(PCI_MSIX_FLAGS_ENABLE, true);
+				msix_replay(&msix);
+				expect_pending(v, false);
+				cr_assert_eq(delivered[v], before + 1, "vector %u of %u, %d", v, msix.count, by);
+				cr_assert_eq(msix_direct_fd(&msix, v), fake.gsis[v].eventfd);
+			}
+			mask(v, true);
+		}
+		cr_assert_eq(msix_direct_fd(&msix, msix.count), -1);
+		for (uint16_t v = 0; v < msix.count; v++)
+			cr_assert_eq(delivered[v], 3);
+		tear_down();
+	}
+}
+
+Test(msix, all_that_is_pending_is_forgotten)
+{
+	for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {
+		start(counts[c]);
+		control(PCI_MSIX_FLAGS_ENABLE, true);
+		for (uint16_t v = 0; v < msix.count; v++)
+			msix_signal(&msix, v);
+		for (uint32_t at = 0; at < msix.count / 8u; at++)
+			cr_assert_eq(msix_pba_read(&msix, at, 1), 0xff);
+		msix_forget(&msix);
+		for (uint32_t at = 0; at < 24; at++)
+			cr_assert_eq(msix_pba_read(&msix, at, 1), 0);
+		for (uint16_t v = 0; v < msix.count; v++)
+			mask(v, false);
+		cr_assert_eq(replays, 0);
+		msix_replay(&msix);
+		for (uint16_t v = 0; v < msix.count; v++)
+			cr_assert_eq(delivered[v], 0);
+		tear_down();
+	}
+}
+
+/* PCI 3.0 §6.8.2: the low two bits of an address are 0, of the control only the mask is there. */
+Test(msix, each_entry_keeps_what_can_be_written)
+{
+	static const uint32_t kept[4] = { 0xfffffffc, 0xffffffff, 0xffffffff, 0x00000001 };
+
+	for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {
+		start(counts[c]);
+		for (uint32_t at = 0; at < msix.count * 16u; at += 4) {
+			msix_table_write(&msix, at, 4, 0xffffffff);
+			cr_assert_eq(msix_table_read(&msix, at, 4), kept[at / 4 % 4], "%#x", at);
+			msix_table_write(&msix, at, 4, 0);
+			cr_assert_eq(msix_table_read(&msix, at, 4), 0);
+		}
+		for (uint32_t at = 0; at < msix.count * 16u; at += 8) {
+			msix_table_write(&msix, at, 8, 0xffffffffffffffff);
+			cr_assert_eq(msix_table_read(&msix, at, 8),
+			             (uint64_t)kept[at / 4 % 4 + 1] << 32 | kept[at / 4 % 4], "%#x", at);
+		}
+		tear_down();
+	}
+}
+
+Test(msix, a_route_has_the_whole_address, .init = set_up, .fini = tear_down)
+{
+	control(PCI_MSIX_FLAGS_ENABLE, true);
+	msix_table_write(&msix, 16, 8, 0x123456789abcdef0);
+	msix_table_write(&msix, 24, 4, 0xcafe);
+	mask(1, false);
+	cr_assert_eq(fake.gsis[1].address, 0x123456789abcdef0);
+	cr_assert_eq(fake.gsis[1].data, 0xcafe);
+}
+
+/* Whoever signals a vector by itself hears of each change, and of nothing else. */
+Test(msix, what_blocks_a_vector_is_told, .init = set_up, .fini = tear_down)
+{
+	bring_up();
+	changes = 0;
+	mask(1, true);
+	cr_assert_eq(changes, 1);
+	cr_assert_eq(msix_direct_fd(&msix, 1), -1);
+	cr_assert_neq(msix_direct_fd(&msix, 0), -1);
+	mask(1, true);
+	program(1, 0x99);
+	msix_signal(&msix, 1);
+	cr_assert_eq(changes, 1);
+	mask(1, false);
+	cr_assert_eq(changes, 2);
+	control(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL, true);
+	cr_assert_eq(changes, 2 + VECTORS);
+	control(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL, false);
+	cr_assert_eq(changes, 2 + VECTORS, "blocked is blocked");
+	control(PCI_MSIX_FLAGS_ENABLE, true);
+	cr_assert_eq(changes, 2 + 2 * VECTORS);
+	control(0, true);
+	cr_assert_eq(changes, 2 + 3 * VECTORS);
+	for (uint16_t v = 0; v < VECTORS; v++)
+		cr_assert_eq(msix_direct_fd(&msix, v), -1);
+}
+
 Test(msix, counts_that_are_no_counts)
 {
 	const struct pci_identity identity = { .vendor = 1 };
@@ -213,5 +354,9 @@ Test(msix, counts_that_are_no_counts)
 	cr_assert_eq(msix_init(&msix, &function, 0, 0, MSIX_VECTORS_MAX + 1, &fake.fabric, &sink),
 	             -EINVAL);
 	cr_assert_eq(msix_init(&msix, &function, 4, 0, 1, &fake.fabric, &sink), -EINVAL);
+	cr_assert_eq(msix_init(&msix, &function, 0, 4, 1, &fake.fabric, &sink), -EINVAL);
+	msix_done(&msix);
+	cr_assert_eq(msix_init(&msix, &function, 0, 0, MSIX_VECTORS_MAX, &fake.fabric, &sink), 0);
+	cr_assert_eq(pci_config_get(&function, msix.capability + PCI_MSIX_FLAGS, 2), 127);
 	msix_done(&msix);
 }

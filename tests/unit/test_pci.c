@@ -77,6 +77,7 @@ static void set_up(void)
 {
 	const struct pci_identity identity = {
 		.vendor = 0x1234, .device = 0x5678, .class_code = 0x018000, .revision = 9,
+		.subsystem_vendor = 0x9abc, .subsystem = 0xdef0,
 	};
 
 	memset(&mmio, 0, sizeof(mmio));
@@ -123,6 +124,32 @@ Test(pci, what_is_there_and_what_is_not, .init = set_up, .fini = tear_down)
 	cr_assert_eq(in(config_address(1, 0) + 0x1000, 4), 0xffffffff, "function 1");
 	cr_assert_eq(config_in(1, 0x100, 4), 0, "no extended capabilities");
 	cr_assert_eq(config_in(1, 0xfff, 1), 0);
+}
+
+/* PCI 3.0 §6.1: what of the header a guest can change, bit by bit. */
+Test(pci, what_can_be_written_and_nothing_else, .init = set_up, .fini = tear_down)
+{
+	static const uint8_t writable[PCI_CONFIG_BYTES] = {
+		[0x04] = 0x06, [0x05] = 0x04, /* memory, bus master; INTx disable */
+		[0x0c] = 0xff,                /* cache line size */
+		[0x11] = 0xc0, [0x12] = 0xff, [0x13] = 0xff, /* BAR 0 of 16 KiB */
+		[0x3c] = 0xff,                /* interrupt line */
+	};
+
+	cr_assert_eq(config_in(1, 0x2c, 4), 0xdef09abc);
+	for (uint32_t reg = 0; reg < PCI_CONFIG_BYTES; reg++) {
+		uint8_t before = (uint8_t)config_in(1, reg, 1);
+
+		config_out(1, reg, (uint8_t)~before, 1);
+		cr_assert_eq(config_in(1, reg, 1) ^ before, writable[reg], "card, %#x", reg);
+		config_out(1, reg, before, 1);
+		cr_assert_eq(config_in(1, reg, 1), before);
+		/* The bridge has no BAR. */
+		before = (uint8_t)config_in(0, reg, 1);
+		config_out(0, reg, (uint8_t)~before, 1);
+		cr_assert_eq(config_in(0, reg, 1) ^ before, reg >= 0x10 && reg < 0x14 ? 0 : writable[reg],
+		             "bridge, %#x", reg);
+	}
 }
 
 Test(pci, any_width_and_alignment_is_safe, .init = set_up, .fini = tear_down)
@@ -261,6 +288,47 @@ Test(pci, doorbells_that_are_refused_are_counted, .init = set_up, .fini = tear_d
 	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 	cr_assert_eq(host.doorbell_errors, 1);
 	cr_assert_eq(in(LAYOUT_BAR_WINDOW + 0x100000, 1), 0xa5, "it works by exits");
+}
+
+/* All or none: the first two of three were registered when the third was refused. */
+Test(pci, no_doorbell_stays_when_one_is_refused, .init = set_up, .fini = tear_down)
+{
+	const struct pci_doorbell three[] = { { 0x1000, 200 }, { 0x1004, 201 }, { 0x1008, 202 } };
+	uint32_t base = LAYOUT_BAR_WINDOW + 0x100000;
+
+	for (uint32_t taken = 0; taken < 3; taken++) {
+		cards[0].function.doorbells = three;
+		cards[0].function.doorbell_count = 3;
+		cards[0].function.doorbell_base = 0;
+		fake.fail_doorbell = -ENOSPC;
+		fake.fail_doorbell_after = taken;
+		config_out(1, PCI_BASE_ADDRESS_0, base, 4);
+		config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+		cr_assert_eq(host.doorbell_errors, taken + 1);
+		for (size_t i = 0; i < 3; i++)
+			cr_assert_not(fake_fabric_has(&fake, base + three[i].offset, three[i].eventfd));
+		fake.fail_doorbell = 0;
+		config_out(1, PCI_COMMAND, 0, 2);
+		config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+		for (size_t i = 0; i < 3; i++)
+			cr_assert(fake_fabric_has(&fake, base + three[i].offset, three[i].eventfd));
+		config_out(1, PCI_COMMAND, 0, 2);
+		base += 0x100000;
+	}
+}
+
+Test(pci, the_window_is_full_in_the_end, .init = set_up, .fini = tear_down)
+{
+	static struct pci_function half, one_more;
+	const struct pci_identity identity = { .vendor = 1 };
+	uint32_t slot = 0;
+
+	pci_function_init(&half, &identity, LAYOUT_BAR_WINDOW_SIZE / 2);
+	cr_assert_eq(pci_host_attach(&host, &half, &slot), 0);
+	cr_assert_eq(bar_of(slot), LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE / 2, "to the last byte");
+	pci_function_init(&one_more, &identity, BAR_SIZE);
+	cr_assert_eq(pci_host_attach(&host, &one_more, &slot), -ENOSPC);
+	cr_assert_eq(host.slot_count, 4);
 }
 
 Test(pci, capabilities_are_a_list, .init = set_up, .fini = tear_down)

@@ -174,3 +174,124 @@ Test(rate_limit, a_change_takes_effect_at_once)
 	cr_assert_eq(rate_limit_take(&limit, now, 0, 5), 0, "a bucket that was no limit is full");
 	cr_assert_eq(rate_limit_take(&limit, now, 0, 1), SECOND);
 }
+
+/* ------------------------------------------------------------------- both buckets, the same for each */
+
+enum bucket { BYTES, OPS, BUCKETS };
+
+/* A limit on one of the two; the other is none, or so wide that it never matters. */
+static struct rate_limit limit_on(enum bucket which, uint64_t rate, uint64_t burst, bool other)
+{
+	const uint64_t wide = other ? UINT64_MAX : 0;
+
+	return which == BYTES ? limit_of(rate, burst, wide, wide) : limit_of(wide, wide, rate, burst);
+}
+
+static uint64_t take(struct rate_limit *limit, enum bucket which, uint64_t now, uint64_t tokens)
+{
+	return rate_limit_take(limit, now, which == BYTES ? tokens : 0, which == OPS ? tokens : 0);
+}
+
+static uint64_t wait_for(struct rate_limit *limit, enum bucket which, uint64_t now, uint64_t tokens)
+{
+	return rate_limit_wait(limit, now, which == BYTES ? tokens : 0, which == OPS ? tokens : 0);
+}
+
+/* A token takes exactly its time: there to the nanosecond, and not a nanosecond before. */
+Test(rate_limit, each_bucket_fills_at_its_rate)
+{
+	static const uint64_t rates[] = { 1, 3, 7, 1000, 1000003, 3000000000 };
+
+	for (int i = 0; i < 2 * BUCKETS; i++) {
+		enum bucket which = i % BUCKETS;
+
+		for (size_t r = 0; r < ARRAY_SIZE(rates); r++) {
+			struct rate_limit limit = limit_on(which, rates[r], 10, i >= BUCKETS);
+			uint64_t now = 7 * SECOND;
+
+			cr_assert_eq(take(&limit, which, now, 10), 0);
+			for (uint64_t tokens = 1; tokens <= 10; tokens++) {
+				uint64_t time = (tokens * SECOND + rates[r] - 1) / rates[r];
+
+				cr_assert_eq(wait_for(&limit, which, now, tokens), time, "bucket %d, rate %zu", i,
+				             (size_t)rates[r]);
+				cr_assert_eq(wait_for(&limit, which, now + time - 1, tokens), 1);
+				cr_assert_eq(take(&limit, which, now + time, tokens), 0);
+				/* All of it gone again, and what the rounding up left with it. */
+				limit = limit_on(which, rates[r], 10, i >= BUCKETS);
+				cr_assert_eq(take(&limit, which, now, 10), 0);
+			}
+		}
+	}
+}
+
+Test(rate_limit, each_bucket_is_charged_and_refunded_by_itself)
+{
+	for (int i = 0; i < BUCKETS; i++) {
+		enum bucket which = i, other = which == BYTES ? OPS : BYTES;
+		struct rate_limit limit = limit_of(1000, 100, 1000, 100);
+		uint64_t now = 7 * SECOND;
+
+		for (uint64_t left = 100; left > 0; left -= 25) {
+			cr_assert_eq(wait_for(&limit, which, now, left), 0);
+			cr_assert_eq(take(&limit, which, now, 25), 0);
+			cr_assert_eq(wait_for(&limit, which, now, left), 25 * MS);
+			cr_assert_eq(wait_for(&limit, other, now, 100), 0, "the other has lost nothing");
+		}
+		rate_limit_charge(&limit, now, which == BYTES ? 50 : 0, which == OPS ? 50 : 0);
+		cr_assert_eq(wait_for(&limit, which, now, 1), 51 * MS);
+		rate_limit_refund(&limit, which == BYTES ? 120 : 0, which == OPS ? 120 : 0);
+		cr_assert_eq(wait_for(&limit, which, now, 70), 0);
+		cr_assert_eq(wait_for(&limit, which, now, 71), MS);
+		rate_limit_refund(&limit, which == BYTES ? 1000 : 0, which == OPS ? 1000 : 0);
+		cr_assert_eq(take(&limit, which, now, 100), 0);
+		cr_assert_eq(wait_for(&limit, which, now, 1), MS, "a refund fills no more than the burst");
+		cr_assert_eq(take(&limit, other, now, 100), 0);
+		cr_assert_eq(wait_for(&limit, other, now, 1), MS);
+	}
+}
+
+/* Rates and bursts of the two are not mixed up, in init as in change. */
+Test(rate_limit, each_bucket_has_its_own_rate_and_burst)
+{
+	const struct rate_config config = { 1000, 11, 500, 7 }, swapped = { 500, 7, 1000, 11 };
+	const struct rate_config defaults = { 70, 0, 30, 0 };
+	struct rate_limit limit;
+
+	rate_limit_init(&limit, &config, 0);
+	for (int i = 0; i < 2; i++) {
+		uint64_t now = (uint64_t)(i + 1) * 100 * SECOND;
+
+		if (i == 1)
+			rate_limit_change(&limit, &swapped, now);
+		/* A bucket keeps no more than its new burst, and gets no more than it held. */
+		cr_assert_eq(limit.bytes.rate, i ? 500 : 1000);
+		cr_assert_eq(limit.bytes.burst, i ? 7 : 11);
+		cr_assert_eq(limit.ops.rate, i ? 1000 : 500);
+		cr_assert_eq(limit.ops.burst, i ? 11 : 7);
+		cr_assert_eq(take(&limit, BYTES, now, 7), 0);
+		cr_assert_eq(take(&limit, OPS, now, 7), 0);
+		cr_assert_eq(wait_for(&limit, BYTES, now, i ? 1 : 5), i ? 2 * MS : MS);
+		cr_assert_eq(wait_for(&limit, OPS, now, 1), i ? MS : 2 * MS);
+	}
+	rate_limit_change(&limit, &defaults, 400 * SECOND);
+	cr_assert_eq(limit.bytes.burst, 7);
+	cr_assert_eq(limit.ops.burst, 3);
+}
+
+/* Until the change the old rate holds. */
+Test(rate_limit, what_the_old_rate_yielded_is_kept)
+{
+	for (int i = 0; i < BUCKETS; i++) {
+		enum bucket which = i;
+		const struct rate_config slow = { which == BYTES, which == BYTES ? 1000 : 0, which == OPS,
+			                          which == OPS ? 1000 : 0 };
+		struct rate_limit limit = limit_on(which, 1000, 1000, false);
+		uint64_t now = 7 * SECOND;
+
+		cr_assert_eq(take(&limit, which, now, 1000), 0);
+		rate_limit_change(&limit, &slow, now + 400 * MS);
+		cr_assert_eq(wait_for(&limit, which, now + 400 * MS, 401), SECOND);
+		cr_assert_eq(take(&limit, which, now + 400 * MS, 400), 0);
+	}
+}

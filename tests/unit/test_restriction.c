@@ -112,3 +112,58 @@ Test(restriction, a_files_refusal_is_no_breach)
 	cr_expect_not(io_restriction_breach(&loop, &cqe, &breach));
 	io_loop_done(&loop);
 }
+
+/* A refused submission is a breach for what is wrong with it: opcode, file, flags; the allowed ones are none. */
+Test(restriction, what_is_a_breach_and_what_is_none)
+{
+	static const uint8_t allowed[] = {
+		IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READ_FIXED,
+		IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_POLL_ADD,
+		IORING_OP_TIMEOUT, IORING_OP_MADVISE, IORING_OP_RECVMSG, IORING_OP_SHUTDOWN, IORING_OP_CLOSE,
+		IORING_OP_ASYNC_CANCEL,
+	};
+	static const uint8_t good[] = { IOSQE_FIXED_FILE, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS };
+	static const uint8_t bad[] = { IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_ASYNC,
+		                       IOSQE_BUFFER_SELECT };
+	struct io_uring_cqe cqe = { .res = -EACCES, .user_data = 77 };
+	struct io_breach breach;
+	struct io_uring_sqe *sqe;
+
+	disabled_ring();
+	sqe = io_uring_get_sqe(&loop.ring);
+	for (unsigned opcode = 0; opcode < 256; opcode++) {
+		bool known = memchr(allowed, (int)opcode, sizeof(allowed));
+
+		*sqe = (struct io_uring_sqe){ .opcode = (uint8_t)opcode, .user_data = 77 };
+		for (size_t i = 0; i < sizeof(good); i++) {
+			sqe->flags = good[i];
+			cr_assert_eq(io_restriction_breach(&loop, &cqe, &breach), !known, "opcode %u", opcode);
+			if (known)
+				continue;
+			cr_assert_eq(breach.opcode, opcode);
+			cr_assert_str_eq(breach.what, "a forbidden opcode");
+		}
+		if (!known)
+			continue;
+		for (size_t i = 0; i < sizeof(bad); i++) {
+			sqe->flags = IOSQE_FIXED_FILE | bad[i];
+			cr_assert(io_restriction_breach(&loop, &cqe, &breach));
+			cr_assert_str_eq(breach.what, "a forbidden flag");
+			cr_assert_not_null(breach.name);
+		}
+		sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+		cr_assert(io_restriction_breach(&loop, &cqe, &breach));
+		cr_assert_str_eq(breach.what, "a file that is not registered");
+		/* A loop that is handed descriptors has those too. */
+		loop.takes_descriptors = true;
+		cr_assert_not(io_restriction_breach(&loop, &cqe, &breach));
+		sqe->flags = IOSQE_ASYNC;
+		cr_assert(io_restriction_breach(&loop, &cqe, &breach));
+		loop.takes_descriptors = false;
+	}
+	/* Somebody else's completion. */
+	*sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .user_data = 77 };
+	cqe.user_data = 78;
+	cr_assert_not(io_restriction_breach(&loop, &cqe, &breach));
+	io_loop_done(&loop);
+}

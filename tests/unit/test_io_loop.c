@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/* The I/O loop without a device: what it takes, what it counts, how it ends. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "io/loop.h"
+#include "io/op.h"
+#include "virtio_driver.h"
+
+TestSuite(io_loop, .timeout = 60);
+
+static struct io_loop loop;
+
+static void init(int control_fd)
+{
+	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1,
+		                               .control_fd = control_fd };
+
+	cr_assert_eq(io_loop_init(&loop, &config), 0);
+}
+
+/* -------------------------------------------------------------------------------------- tables */
+
+Test(io_loop, its_tables_are_full_in_the_end)
+{
+	static struct io_client clients[IO_CLIENTS_MAX + 1];
+	static const struct io_client_ops none;
+	uint32_t index = 0;
+
+	init(-1);
+	for (uint32_t i = 0; i < 64; i++) {
+		cr_assert_eq(io_loop_add_client(&loop, &clients[i], &none), 0);
+		cr_assert_eq(clients[i].index, i);
+	}
+	cr_assert_eq(io_loop_add_client(&loop, &clients[64], &none), -ENOSPC);
+	/* The first file is the loop's own. */
+	for (uint32_t i = 1; i < 512; i++) {
+		cr_assert_eq(io_loop_add_file(&loop, 0, &index), 0);
+		cr_assert_eq(index, i);
+	}
+	cr_assert_eq(io_loop_add_file(&loop, 0, &index), -ENOSPC);
+	for (uint32_t i = 0; i < 16; i++) {
+		cr_assert_eq(io_loop_add_buffer(&loop, &loop, 1, &index), 0);
+		cr_assert_eq(index, i);
+	}
+	cr_assert_eq(io_loop_add_buffer(&loop, &loop, 1, &index), -ENOSPC);
+	io_loop_done(&loop);
+}
+
+/* What a ring of the largest size has room for, less what the loop needs itself. */
+Test(io_loop, no_more_can_be_reserved_than_a_ring_has)
+{
+	const uint32_t all = 16384, own = 8;
+
+	init(-1);
+	cr_assert_eq(io_loop_reserve(&loop, all - own + 1), -ENOSPC);
+	cr_assert_eq(io_loop_reserve(&loop, UINT32_MAX), -ENOSPC);
+	cr_assert_eq(io_loop_reserve(&loop, all - own - 10), 0);
+	cr_assert_eq(io_loop_reserve(&loop, 11), -ENOSPC);
+	cr_assert_eq(io_loop_reserve(&loop, 10), 0);
+	cr_assert_eq(io_loop_reserve(&loop, 1), -ENOSPC);
+	cr_assert_eq(io_loop_reserve(&loop, 0), 0);
+	io_loop_done(&loop);
+}
+
+/* ------------------------------------------------------------------------------ a client that works */
+
+#define READS 10
+
+static struct worker {
+	struct io_client client;
+	struct io_op reads[READS], timer, second;
+	struct __kernel_timespec time;
+	uint8_t byte;
+	uint32_t zero, full; /* files: /dev/zero, and one that cannot be written */
+	bool works;          /* reads and signals when it starts */
+	_Atomic bool busy, lingers;
+	_Atomic uint32_t done, mails;
+	_Atomic uint64_t first_ns, again_ns, next_ns;
+} worker;
+
+static void read_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)op;
+	(void)flags;
+	cr_assert_eq(result, 1);
+	atomic_fetch_add(&worker.done, 1);
+}
+
+/* The clock is read once a turn, whatever happens in it. */
+static void timer_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)op;
+	(void)flags;
+	cr_assert_eq(result, -ETIME);
+	atomic_store(&worker.first_ns, io_turn_ns(&loop));
+	usleep(2000);
+	atomic_store(&worker.again_ns, io_turn_ns(&loop));
+	(void)io_timeout(&loop, &worker.second, &worker.time);
+}
+
+static void second_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)op;
+	(void)result;
+	(void)flags;
+	atomic_store(&worker.next_ns, io_turn_ns(&loop));
+}
+
+static void start(struct io_client *client)
+{
+	(void)client;
+	if (!worker.works)
+		return;
+	for (size_t i = 0; i < READS; i++)
+		cr_assert(io_read(&loop, &worker.reads[i], worker.zero, &worker.byte, 1, 0));
+	for (size_t i = 0; i < 3; i++)
+		io_interrupt(&loop, worker.full);
+	cr_assert(io_timeout(&loop, &worker.timer, &worker.time));
+}
+
+static bool idle(const struct io_client *client)
+{
+	(void)client;
+	return !atomic_load(&worker.busy);
+}
+
+static bool lingers(const struct io_client *client)
+{
+	(void)client;
+	return atomic_load(&worker.lingers);
+}
+
+static void mail(struct io_client *client, uint32_t bits)
+{
+	(void)client;
+	(void)bits;
+	atomic_fetch_add(&worker.mails, 1);
+}
+
+static const struct io_client_ops ops = { .start = start, .mail = mail, .idle = idle, .lingers = lingers };
+
+static void *run(void *unused)
+{
+	const char *what = NULL;
+
+	(void)unused;
+	cr_assert_eq(io_loop_enable(&loop, &what), 0);
+	cr_assert_eq(io_loop_run(&loop), 0);
+	return NULL;
+}
+
+static pthread_t thread;
+static bool running;
+static int control_fd, null_fd, zero_fd;
+
+static void begin(bool works)
+{
+	memset(&worker, 0, sizeof(worker));
+	worker.works = works;
+	worker.time.tv_nsec = 1000000;
+	control_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	cr_assert(control_fd >= 0 && zero_fd >= 0 && null_fd >= 0);
+	init(control_fd);
+	cr_assert_eq(io_loop_add_file(&loop, zero_fd, &worker.zero), 0);
+	cr_assert_eq(io_loop_add_file(&loop, null_fd, &worker.full), 0);
+	cr_assert_eq(io_loop_add_client(&loop, &worker.client, &ops), 0);
+	cr_assert_eq(io_loop_reserve(&loop, READS + 4), 0);
+	for (size_t i = 0; i < READS; i++)
+		worker.reads[i].done = read_done;
+	worker.timer.done = timer_done;
+	worker.second.done = second_done;
+}
+
+static void go(void)
+{
+	cr_assert_eq(io_loop_build(&loop), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, run, NULL), 0);
+	running = true;
+	cr_assert_eq(io_loop_await(&loop, IO_RUNNING), IO_RUNNING);
+}
+
+static void join(void)
+{
+	if (running)
+		pthread_join(thread, NULL);
+	running = false;
+}
+
+static void end(void)
+{
+	join();
+	cr_assert_eq(io_loop_phase(&loop), IO_FINISHED);
+	io_loop_done(&loop);
+	close(control_fd);
+	close(zero_fd);
+	close(null_fd);
+}
+
+static uint64_t signals(void)
+{
+	uint64_t count = 0;
+
+	return read(control_fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+/* ------------------------------------------------------------------------------------ counters */
+
+Test(io_loop, it_counts_what_it_does)
+{
+	const struct io_stats *stats = &loop.stats;
+
+	begin(true);
+	/* Before there is a ring an interrupt is a write, and it fails here. */
+	io_interrupt(&loop, worker.full);
+	cr_assert_eq(atomic_load(&stats->interrupts), 1);
+	cr_assert_eq(atomic_load(&stats->irq_errors), 1);
+	go();
+	while (atomic_load(&worker.next_ns) == 0)
+		pause_a_little();
+	/* A turn's completions are counted at its end. */
+	while (atomic_load(&stats->cqes) < READS + 3 + 2)
+		pause_a_little();
+	cr_assert_eq(atomic_load(&worker.done), READS);
+	cr_assert_eq(atomic_load(&stats->cqes), READS + 3 + 2, "reads, failed interrupts, timers");
+	cr_assert_eq(atomic_load(&stats->sqes), READS + 3 + 2 + 1, "and the poll of the wake-up");
+	cr_assert_eq(atomic_load(&stats->interrupts), 4);
+	cr_assert_eq(atomic_load(&stats->irq_errors), 4);
+	cr_assert_eq(atomic_load(&stats->overflows), 0);
+	cr_assert_eq(atomic_load(&stats->turns), atomic_load(&stats->enters));
+	cr_assert_geq(atomic_load(&stats->turns), 2);
+	cr_assert_eq(atomic_load(&worker.first_ns), atomic_load(&worker.again_ns));
+	cr_assert_gt(atomic_load(&worker.next_ns), atomic_load(&worker.first_ns));
+	io_loop_stop(&loop, 0);
+	end();
+}
+
+Test(io_loop, mail_comes_as_it_was_posted)
+{
+	begin(false);
+	io_client_post(&worker.client, 1);
+	cr_assert_eq(atomic_load(&worker.mails), 1, "before it runs, at once");
+	go();
+	for (uint32_t i = 2; i <= 20; i++) {
+		io_client_post(&worker.client, 1);
+		while (atomic_load(&worker.mails) < i)
+			pause_a_little();
+	}
+	io_loop_stop(&loop, 0);
+	end();
+	cr_assert_eq(atomic_load(&worker.mails), 20);
+}
+
+/* ------------------------------------------------------------------------------------- its end */
+
+/* Parked and finished are told, each once; nothing else is. */
+Test(io_loop, the_control_thread_is_told)
+{
+	begin(false);
+	go();
+	cr_assert_eq(signals(), 0);
+	for (int i = 0; i < 3; i++) {
+		io_loop_pause(&loop);
+		cr_assert_eq(io_loop_await(&loop, IO_PARKED), IO_PARKED);
+		while (signals() != 1)
+			pause_a_little();
+		io_loop_resume(&loop);
+		cr_assert_eq(io_loop_await(&loop, IO_RUNNING), IO_RUNNING);
+		cr_assert_eq(signals(), 0);
+	}
+	io_loop_stop(&loop, 0);
+	join();
+	cr_assert_geq(signals(), 1);
+	end();
+}
+
+Test(io_loop, a_stop_is_final)
+{
+	begin(false);
+	go();
+	atomic_store(&worker.busy, true);
+	io_loop_stop(&loop, 60000);
+	cr_assert_eq(io_loop_await(&loop, IO_QUIESCING), IO_QUIESCING);
+	io_loop_resume(&loop);
+	io_loop_pause(&loop);
+	io_loop_resume(&loop);
+	cr_assert_eq(atomic_load(&loop.request), IO_REQUEST_STOP);
+	atomic_store(&worker.busy, false);
+	io_client_post(&worker.client, 1);
+	cr_assert_eq(io_loop_await(&loop, IO_FINISHED), IO_FINISHED);
+	end();
+}
+
+/* How long it may linger is what the kernel was asked for. */
+Test(io_loop, it_lingers_as_long_as_it_was_told)
+{
+	static const struct {
+		uint32_t ms;
+		long long s, ns;
+	} rows[] = { { 0, 0, 0 },          { 1, 0, 1000000 },       { 999, 0, 999000000 },
+		     { 1000, 1, 0 },       { 1500, 1, 500000000 },  { 60001, 60, 1000000 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		begin(false);
+		go();
+		io_loop_stop(&loop, rows[i].ms);
+		join();
+		cr_assert_eq(loop.linger_time.tv_sec, rows[i].s);
+		cr_assert_eq(loop.linger_time.tv_nsec, rows[i].ns);
+		end();
+	}
+	/* Whoever has nothing to linger for is not waited for, and who has only so long. */
+	begin(false);
+	atomic_store(&worker.lingers, true);
+	go();
+	io_loop_stop(&loop, 20);
+	end();
+}
