@@ -375,3 +375,181 @@ Test(balloon, requests_do_not_outlive_a_reset, .init = set_up, .fini = tear_down
 		cr_assert_eq(count_gone(FIRST_PAGE, 255), 0);
 	}
 }
+
+/* ------------------------------------------------------------------------------- at the bounds */
+
+/* 65536 page numbers are the most of one request, in either direction. */
+Test(balloon, the_longest_list, .init = set_up, .fini = tear_down, .timeout = 120)
+{
+	static uint32_t pfns[65536];
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(pfns); i++)
+		pfns[i] = FIRST_PAGE + i % 256;
+	for (uint16_t queue = INFLATE; queue <= DEFLATE; queue++) {
+		send_list(queue, pfns, ARRAY_SIZE(pfns));
+		cr_assert_eq(driver_status(&driver) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+	}
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), 256);
+	cr_assert_eq(state().returned_bytes, (uint64_t)ARRAY_SIZE(pfns) * BALLOON_PAGE, "each time counts");
+	cr_assert_eq(state().failures, 0);
+	/* One more is too many. */
+	for (uint16_t queue = INFLATE; queue <= DEFLATE; queue++) {
+		offer(queue, LIST, (ARRAY_SIZE(pfns) + 1) * 4, 0);
+		expect_needs_reset(queue + 1u);
+	}
+}
+
+/* Every tag that there is room for, and none behind them (VIRTIO 1.2 §5.5.6.4 has 10 of them). */
+Test(balloon, every_statistic, .init = set_up, .fini = tear_down)
+{
+	struct virtio_balloon_stat stats[18];
+
+	for (uint16_t tag = 0; tag < ARRAY_SIZE(stats); tag++)
+		stats[tag] = (struct virtio_balloon_stat){ .tag = tag, .val = 1000000000000u + tag };
+	/* The largest comes first: what is read are as many as there are tags. */
+	stats[0].tag = 15;
+	stats[15].tag = 0;
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(LIST), stats, sizeof(stats)), 0);
+	offer(STATS, LIST, sizeof(stats), 0);
+	while (state().stats_count == 0)
+		pause_a_little();
+	for (uint64_t tag = 0; tag < 16; tag++)
+		cr_assert_eq(state().stats[tag], 1000000000000u + (tag == 0 ? 15 : tag == 15 ? 0 : tag), "tag %lu",
+		             (unsigned long)tag);
+	/* Without an interval the buffer stays where it is. */
+	send_run(INFLATE, FIRST_PAGE, 1);
+	cr_assert_eq(ring_used_idx(&rings[STATS]), 0);
+	cr_assert_eq(atomic_load(&m.event_count), 0);
+}
+
+/* The next driver's mistakes are its own. */
+Test(balloon, bad_pages_are_reported_once_a_driver, .init = set_up, .fini = tear_down)
+{
+	const uint32_t beyond = 0x200;
+
+	for (uint32_t round = 1; round <= 3; round++) {
+		send_list(INFLATE, &beyond, 1);
+		send_list(INFLATE, &beyond, 1);
+		cr_assert_eq(atomic_load(&m.event_count), round);
+		bring_up(BASE);
+	}
+}
+
+/* ----------------------------------------------------------------------- the advice, and refusals */
+
+/* As a guest's memory that the spec has locked. */
+static void lock_pages(void)
+{
+	if (mlock(m.memory.regions[1].hva, 64 * KIB) < 0)
+		cr_skip_test("needs 64 KiB of RLIMIT_MEMLOCK");
+}
+
+static void set_up_locked(void)
+{
+	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .memory_locked = true,
+		                           .free_page_reporting = true };
+
+	start(&spec, BASE);
+	lock_pages();
+}
+
+Test(balloon, locked_memory_goes_back, .init = set_up_locked, .fini = tear_down)
+{
+	/* Linux 5.18: MADV_DONTNEED_LOCKED is 24. */
+	if (madvise(m.memory.regions[1].hva + 15 * BALLOON_PAGE, BALLOON_PAGE, 24) < 0)
+		cr_skip_test("needs a kernel with MADV_DONTNEED_LOCKED");
+	send_run(INFLATE, FIRST_PAGE, 8);
+	cr_assert_eq(count_gone(FIRST_PAGE, 16), 8 + 1);
+	offer(REPORT, ((uint64_t)FIRST_PAGE << 12) + 8 * BALLOON_PAGE, 4 * BALLOON_PAGE, VRING_DESC_F_WRITE);
+	driver_await_used(&rings[REPORT], 1);
+	cr_assert_eq(count_gone(FIRST_PAGE, 16), 12 + 1);
+	cr_assert_eq(state().failures, 0);
+	cr_assert_eq(state().returned_bytes, 12 * BALLOON_PAGE);
+	cr_assert_eq(m.memory.regions[1].hva[0], 0);
+	cr_assert_eq(m.memory.regions[1].hva[12 * BALLOON_PAGE], 0xa5);
+	/* Pages that nobody locked as well. */
+	send_run(INFLATE, FIRST_PAGE + 100, 8);
+	cr_assert_eq(count_gone(FIRST_PAGE + 100, 8), 8);
+}
+
+/* Memory that is locked behind the balloon's back does not go: each refusal counts, the first is told. */
+Test(balloon, what_the_host_refuses_is_counted, .init = set_up, .fini = tear_down)
+{
+	const uint32_t apart[] = { FIRST_PAGE, FIRST_PAGE + 2, FIRST_PAGE + 4, FIRST_PAGE + 100 };
+
+	lock_pages();
+	send_list(INFLATE, apart, 4);
+	cr_assert_eq(state().failures, 3);
+	cr_assert_eq(state().returned_bytes, BALLOON_PAGE);
+	machine_await_events(&m, 1);
+	cr_assert_not(m.events[0].needs_reset);
+	cr_assert_eq(m.events[0].error, EINVAL);
+	cr_assert_eq(m.events[0].queue, INFLATE);
+	send_list(INFLATE, apart, 4);
+	cr_assert_eq(state().failures, 6);
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+	cr_assert_eq(m.memory.regions[1].hva[0], 0xa5);
+}
+
+/* ------------------------------------------------------------------------------- ranges of GiBs */
+
+#define HUGE_BYTES (2 * GIB + 16 * MIB)
+
+/* A region of which only what is touched exists. */
+static void set_up_huge(void)
+{
+	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .free_page_reporting = true };
+	const uint64_t size = HUGE_BYTES;
+
+	machine_init(&m);
+	ring_memory_done(&m.memory);
+	cr_assert_eq(guest_memory_layout(&m.memory, &size, 1), 0);
+	m.memory.regions[0].hva = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE,
+	                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	cr_assert_neq(m.memory.regions[0].hva, MAP_FAILED);
+	memset(&balloon, 0, sizeof(balloon));
+	cr_assert_eq(balloon_create(&balloon, &spec, &m.host), 0);
+	machine_start(&m);
+	driver_probe(&driver, &m, 1);
+	bring_up(BASE);
+}
+
+static void tear_down_huge(void)
+{
+	machine_stop(&m, 0);
+	balloon_destroy(&balloon);
+	munmap(m.memory.regions[0].hva, HUGE_BYTES);
+	m.memory.count = 0;
+	machine_done(&m);
+}
+
+/* One MADVISE takes 1 GiB; two buffers of that, side by side, or one of more, take several. */
+Test(balloon, reports_of_more_than_one_operation_takes, .init = set_up_huge, .fini = tear_down_huge)
+{
+	const uint64_t base = MIB;
+	const uint64_t touched[] = { 0, GIB - 4096, GIB, GIB + 4096, 2 * GIB - 4096 };
+	struct ring *ring = &rings[REPORT];
+
+	for (uint16_t round = 0; round < 2; round++) {
+		uint64_t returned = state().returned_bytes;
+
+		for (size_t i = 0; i < ARRAY_SIZE(touched); i++)
+			m.memory.regions[0].hva[base + touched[i]] = 0xa5;
+		m.memory.regions[0].hva[base + 2 * GIB] = 0xa5;
+		if (round == 0) {
+			ring_desc(ring, 0, base, GIB, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 1);
+			ring_desc(ring, 1, base + GIB, GIB, VRING_DESC_F_WRITE, 0);
+		} else {
+			ring_desc(ring, 0, base, 2 * GIB, VRING_DESC_F_WRITE, 0);
+		}
+		ring_offer(ring, 0);
+		driver_kick(&driver, REPORT);
+		driver_await_used(ring, (uint16_t)(round + 1));
+		for (size_t i = 0; i < ARRAY_SIZE(touched); i++)
+			cr_assert(gone((uint32_t)((base + touched[i]) >> 12)), "round %u, %#lx", round,
+			          (unsigned long)touched[i]);
+		cr_assert_eq(m.memory.regions[0].hva[base + 2 * GIB], 0xa5);
+		cr_assert_eq(state().returned_bytes - returned, 2 * GIB);
+		cr_assert_eq(state().failures, 0);
+	}
+}

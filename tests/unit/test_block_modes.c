@@ -223,6 +223,81 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 		pause_a_little();
 }
 
+/* Tokens that a bucket holds. At one a second it would take a minute to make up for what is taken here. */
+static uint64_t tokens(const struct rate_bucket *bucket)
+{
+	return (uint64_t)(bucket->level / 1000000000);
+}
+
+static uint8_t ask_range(uint32_t type, uint64_t sector, uint32_t sectors)
+{
+	const struct virtio_blk_discard_write_zeroes range = { .sector = sector, .num_sectors = sectors };
+
+	memcpy(disk_data(&g, 0), &range, sizeof(range));
+	return disk_ask(&g, type, 0, sizeof(range));
+}
+
+Test(block_modes, what_a_request_costs, .fini = tear_down, .timeout = 60)
+{
+	const uint64_t burst = 1000000;
+	uint64_t bytes = 0;
+
+	disk_start(&g, &(struct disk_options){
+		.limit = { .bytes_per_s = 1, .bytes_burst = burst, .ops_per_s = 1, .ops_burst = 1000 } });
+	for (int i = 0; i < 25; i++) {
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 4096), OK);
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 8, 8192), OK);
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_FLUSH, 0, 0), OK);
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 4096), IOERR, "no bytes");
+		bytes += 4096 + 8192;
+	}
+	/* Zeroes cost what they may have to be written with; a discard costs no bytes. */
+	for (int i = 0; i < 10; i++) {
+		uint8_t status = ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 0, 32);
+
+		cr_assert(status == OK || status == VIRTIO_BLK_S_UNSUPP);
+		status = ask_range(VIRTIO_BLK_T_DISCARD, 0, 32);
+		cr_assert(status == OK || status == VIRTIO_BLK_S_UNSUPP);
+		bytes += 32 * 512;
+	}
+	machine_stop(&g.m, 0);
+	cr_assert_geq(tokens(&g.block.limit.bytes), burst - bytes);
+	cr_assert_lt(tokens(&g.block.limit.bytes), burst - bytes + 60);
+	cr_assert_geq(tokens(&g.block.limit.ops), 1000 - 120);
+	cr_assert_lt(tokens(&g.block.limit.ops), 1000 - 120 + 60);
+	cr_assert_eq(block_count(&g.block, BLOCK_THROTTLED), 0);
+}
+
+Test(block_modes, each_wait_for_the_limit_counts_once, .fini = tear_down, .timeout = 60)
+{
+	disk_start(&g, &(struct disk_options){ .limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
+	offer_reads(6);
+	while (used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0)
+		pause_a_little();
+	for (int i = 0; i < 20; i++)
+		pause_a_little();
+	cr_assert_eq(used_of_both(), 2);
+	cr_assert_eq(block_count(&g.block, BLOCK_THROTTLED), 1);
+}
+
+/* A range is at most as long as the configuration says: 1 GiB. */
+Test(block_modes, the_longest_range, .fini = tear_down, .timeout = 60)
+{
+	const uint32_t most = 0x200000;
+	static const uint32_t types[] = { VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES };
+
+	disk_start(&g, &(struct disk_options){ .bytes = 2 * GIB });
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		uint8_t status = ask_range(types[i], 8, most);
+
+		cr_assert(status == OK || status == VIRTIO_BLK_S_UNSUPP, "%u", status);
+		cr_assert_eq(ask_range(types[i], 8, most + 1), IOERR);
+		cr_assert_eq(ask_range(types[i], 2 * GIB / 512 - 8, 8), status);
+		cr_assert_eq(ask_range(types[i], 2 * GIB / 512 - 8, 9), IOERR);
+	}
+	cr_assert_eq(lseek(g.fd, 0, SEEK_END), 2 * GIB);
+}
+
 /* ---- capacity ----------------------------------------------------------------------------- */
 
 Test(block_modes, another_capacity, .fini = tear_down)

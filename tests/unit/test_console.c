@@ -430,3 +430,129 @@ Test(console, an_idle_console_makes_no_turns, .init = set_up, .fini = tear_down)
 	cr_assert_eq(atomic_load(&m.loop.stats.turns), turns);
 	cr_assert_eq(atomic_load(&m.loop.stats.overflows), 0);
 }
+
+/* ------------------------------------------------------------------------------ to the last byte */
+
+/* Before the loop runs nothing is written, so that the buffer's bounds can be met exactly. */
+Test(console, what_does_not_fit_is_counted_to_the_byte)
+{
+	static const char text[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	create(out_pipe[1], -1, 20);
+	console_append(&console, text, 15);
+	cr_assert_eq(stats().bytes_dropped, 0);
+	console_append(&console, text + 15, 5);
+	cr_assert_eq(stats().bytes_dropped, 0, "it is just full");
+	cr_assert_eq(atomic_load(&m.event_count), 0);
+	console_append(&console, text + 20, 1);
+	cr_assert_eq(stats().bytes_dropped, 1);
+	console_append(&console, text + 21, 9);
+	cr_assert_eq(stats().bytes_dropped, 10);
+	machine_start(&m);
+	expect(out_pipe[0], "0123456789abcdefghij");
+	while (stats().bytes_out < 20)
+		pause_a_little();
+	cr_assert_eq(stats().bytes_out, 20);
+	cr_assert_eq(stats().bytes_dropped, 10);
+	tear_down();
+}
+
+Test(console, of_a_chunk_that_fits_in_part_the_rest_is_dropped)
+{
+	for (size_t kept = 0; kept <= 8; kept++) {
+		cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+		create(out_pipe[1], -1, 8);
+		console_append(&console, "........", 8 - kept);
+		console_append(&console, "abcdefghijk", 11);
+		cr_assert_eq(stats().bytes_dropped, 11 - kept);
+		machine_start(&m);
+		while (stats().bytes_out < 8)
+			pause_a_little();
+		cr_assert_eq(stats().bytes_out, 8);
+		tear_down();
+		close(out_pipe[0]);
+		close(out_pipe[1]);
+	}
+}
+
+Test(console, bytes_keep_their_order_around_the_buffers_end)
+{
+	char text[8] = { 0 };
+
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	start(out_pipe[1], -1, 16);
+	for (char i = 0; i < 64; i++) {
+		memset(text, 0, sizeof(text));
+		for (char j = 0; j < 7; j++)
+			text[(int)j] = (char)('!' + (i * 7 + j) % 90);
+		transmit(text, 7);
+		expect(out_pipe[0], text);
+		/* So that the next one begins where this one has ended. */
+		while (stats().bytes_out < (uint64_t)(i + 1) * 7)
+			pause_a_little();
+	}
+	cr_assert_eq(stats().bytes_dropped, 0);
+	tear_down();
+}
+
+/* A spell of dropping, and its one event, lasts until the buffer has been empty. */
+Test(console, a_spell_ends_when_the_buffer_is_empty)
+{
+	cr_assert_eq(pipe2(out_pipe, O_CLOEXEC), 0);
+	create(out_pipe[1], -1, 10);
+	console_append(&console, "0123456789ab", 12);
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+	/* Nine bytes are written: there is room, and still something left. */
+	console.write_op.done(&console.write_op, 9, 0);
+	console_append(&console, "0123456789ab", 12);
+	cr_assert_eq(stats().bytes_dropped, 5);
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+	console.write_op.done(&console.write_op, 10, 0);
+	console_append(&console, "0123456789ab", 12);
+	cr_assert_eq(stats().bytes_dropped, 7);
+	cr_assert_eq(atomic_load(&m.event_count), 2);
+	cr_assert_eq(stats().bytes_out, 19);
+	tear_down();
+}
+
+Test(console, input_is_counted_to_the_byte, .init = set_up, .fini = tear_down)
+{
+	uint64_t total = 0;
+
+	for (uint16_t i = 0; i < 5; i++) {
+		size_t length = i * 3u + 1;
+
+		cr_assert_eq(write(in_pipe[1], "abcdefghijklmn", length), (ssize_t)length);
+		offer_receive(i, 4096);
+		driver_await_used(&rings[RX], (uint16_t)(i + 1));
+		total += length;
+		cr_assert_eq(ring_used(&rings[RX], i).length, length);
+		cr_assert_eq(stats().bytes_in, total);
+	}
+}
+
+/* The 8250's registers by number, and port 0xe9, which reads as itself. */
+Test(console, the_early_consoles_ports, .init = set_up, .fini = tear_down)
+{
+	uint8_t debug = 0;
+
+	for (uint16_t port = 0; port < 8; port++) {
+		uint8_t byte = 0xff;
+
+		bus_read(&m.ports, 0x3f8u + port, &byte, 1);
+		cr_assert_eq(byte, port == 5 ? 0x60 : 0, "port %u", port);
+	}
+	bus_read(&m.ports, 0xe9, &debug, 1);
+	cr_assert_eq(debug, 0xe9);
+	/* Only single bytes to the transmit register are output. */
+	bus_write(&m.ports, 0x3f8, "xy", 2);
+	for (uint16_t port = 1; port < 8; port++)
+		if (port != 3)
+			bus_write(&m.ports, 0x3f8u + port, "z", 1);
+	bus_write(&m.ports, 0x3f8, "!", 1);
+	expect(out_pipe[0], "!");
+	while (stats().bytes_out < 1)
+		pause_a_little();
+	cr_assert_eq(stats().bytes_out + stats().bytes_dropped, 1);
+}

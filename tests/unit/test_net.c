@@ -109,6 +109,79 @@ Test(net, frames_that_are_none_are_dropped_and_counted, .init = set_up, .fini = 
 	cr_assert_eq(rig.m.event_count, 0);
 }
 
+/* 14 bytes of Ethernet header are the least, 64 KiB of packet, that header and a VLAN tag the most. */
+Test(net, the_shortest_and_the_longest_frame_sent, .init = set_up, .fini = tear_down)
+{
+	static const struct {
+		uint32_t length;
+		bool passes;
+	} rows[] = { { 12 + 13, false }, { 12 + 14, true }, { 12 + 65535 + 18, true },
+		     { 12 + 65535 + 19, false } };
+	static uint8_t frame[70000], got[70000];
+	uint64_t frames = 0, bytes = 0, dropped = 0;
+
+	net_rig_up(&rig, NET_RIG_BASIC);
+	/* What the guest says about a number of buffers is its own (§5.1.6.2: it is unused here). */
+	frame[10] = frame[11] = 0xff;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		net_rig_transmit(&rig, TX, frame, rows[i].length, 1024);
+		frames += rows[i].passes;
+		dropped += !rows[i].passes;
+		bytes += rows[i].passes ? rows[i].length - 12 : 0;
+		cr_assert_eq(net_rig_stats(&rig).tx_frames, frames, "%u bytes", rows[i].length);
+		cr_assert_eq(net_rig_stats(&rig).tx_dropped, dropped, "%u bytes", rows[i].length);
+		cr_assert_eq(net_rig_stats(&rig).tx_bytes, bytes);
+		cr_assert_eq(receive(0, got, sizeof(got), rows[i].passes ? 5000 : 0),
+		             rows[i].passes ? (ssize_t)rows[i].length : -1);
+		if (rows[i].passes)
+			cr_assert(got[10] == 0 && got[11] == 0);
+	}
+}
+
+Test(net, the_shortest_and_the_longest_frame_received, .init = set_up, .fini = tear_down)
+{
+	static const uint32_t lengths[] = { 13, 14, 1514 };
+	uint64_t bytes = 0;
+
+	net_rig_up(&rig, NET_RIG_MERGED);
+	for (uint16_t i = 0; i < 40; i++)
+		net_rig_give(&rig, RX, i, 4096);
+	for (uint16_t i = 0; i < ARRAY_SIZE(lengths); i++)
+		net_rig_send(&rig, 0, NULL, lengths[i], 3);
+	for (uint16_t i = 1; i < ARRAY_SIZE(lengths); i++) {
+		cr_assert_eq(net_rig_used(&rig, RX).length, NET_RIG_HEADER + lengths[i]);
+		bytes += lengths[i];
+	}
+	cr_assert_eq(net_rig_stats(&rig).rx_dropped, 1, "the runt");
+	cr_assert_eq(net_rig_stats(&rig).rx_frames, 2);
+	cr_assert_eq(net_rig_stats(&rig).rx_bytes, bytes);
+	/* The longest comes in as many buffers as it needs, which its header counts. */
+	net_rig_send(&rig, 0, NULL, 65535 + 18, 3);
+	cr_assert_eq(header_at(net_rig_rx_address(RX, (uint16_t)net_rig_used(&rig, RX).id)).num_buffers, 17);
+	for (uint16_t i = 1; i < 17; i++)
+		(void)net_rig_used(&rig, RX);
+	cr_assert_eq(net_rig_stats(&rig).rx_frames, 3);
+	cr_assert_eq(net_rig_stats(&rig).rx_bytes, bytes + 65535 + 18);
+}
+
+/* §5.1.6.4.1: flags that belong to a feature only to a driver that has it. */
+Test(net, flags_reach_only_a_driver_that_knows_them, .init = set_up, .fini = tear_down)
+{
+	const struct virtio_net_hdr_v1 valid = { .flags = VIRTIO_NET_HDR_F_DATA_VALID };
+
+	for (int with = 0; with < 2; with++) {
+		struct virtio_net_hdr_v1 header;
+
+		net_rig_up(&rig, with ? NET_RIG_BASIC | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) : NET_RIG_BASIC);
+		net_rig_give(&rig, RX, 0, 4096);
+		net_rig_send(&rig, 0, &valid, 100, 3);
+		(void)net_rig_used(&rig, RX);
+		header = header_at(net_rig_rx_address(RX, 0));
+		cr_assert_eq(header.flags, with ? 2 : 0);
+		cr_assert_eq(header.num_buffers, 1);
+	}
+}
+
 Test(net, a_transmit_chain_with_a_writable_part_is_dropped, .init = set_up, .fini = tear_down)
 {
 	net_rig_up(&rig, NET_RIG_BASIC);

@@ -113,3 +113,32 @@ Test(rng, lies_and_a_broken_source, .fini = tear_down)
 	bring_up();
 	cr_assert_eq(driver_status(&driver) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
 }
+
+/* One by one, each after its timer. */
+Test(rng, a_limit_lets_go, .fini = tear_down, .timeout = 60)
+{
+	start("/dev/urandom", (struct rate_config){ .ops_per_s = 1000, .ops_burst = 1 });
+	for (uint16_t i = 0; i < 6; i++)
+		offer(i, 64, VRING_DESC_F_WRITE);
+	driver_kick(&driver, 0);
+	driver_await_used(&ring, 6);
+	cr_assert_eq(rng_bytes(&rng), 6 * 64);
+}
+
+Test(rng, a_request_costs_its_bytes_and_one_operation, .fini = tear_down, .timeout = 60)
+{
+	/* At a token a second it would take a minute to make up for these. */
+	start("/dev/urandom", (struct rate_config){ .bytes_per_s = 1, .bytes_burst = 100000,
+	                                            .ops_per_s = 1, .ops_burst = 1000 });
+	for (uint16_t i = 0; i < 100; i++) {
+		offer(i % RNG_QUEUE_SIZE, 500, VRING_DESC_F_WRITE);
+		driver_kick(&driver, 0);
+		driver_await_used(&ring, (uint16_t)(i + 1));
+	}
+	machine_stop(&m, 0);
+	cr_assert_lt(rng.limit.ops.level / 1000000000, 960);
+	cr_assert_geq(rng.limit.ops.level / 1000000000, 900);
+	cr_assert_lt(rng.limit.bytes.level / 1000000000, 50060);
+	cr_assert_geq(rng.limit.bytes.level / 1000000000, 50000);
+	cr_assert_eq(rng_bytes(&rng), 50000);
+}
