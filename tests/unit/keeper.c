@@ -151,6 +151,16 @@ void keeper_offer(struct keeper_rig *rig, uint16_t queue, uint16_t head)
 	ring_offer(&rig->rings[queue], head);
 }
 
+void keeper_serve(struct keeper_rig *rig, uint16_t queue)
+{
+	uint16_t done = ring_used_idx(&rig->rings[queue]);
+
+	atomic_store(&rig->keeper.prompt, true);
+	keeper_offer(rig, queue, 0);
+	driver_kick(&rig->driver, queue);
+	driver_await_used(&rig->rings[queue], (uint16_t)(done + 1));
+}
+
 void keeper_await(_Atomic uint32_t *counter, uint32_t value)
 {
 	while (atomic_load(counter) < value)

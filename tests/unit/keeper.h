@@ -50,6 +50,8 @@ void keeper_stop(struct keeper_rig *rig);
 
 /* A buffer of 16 bytes for the device to write; no kick. */
 void keeper_offer(struct keeper_rig *rig, uint16_t queue, uint16_t head);
+/* One of those, served at once. */
+void keeper_serve(struct keeper_rig *rig, uint16_t queue);
 /* Waits until a counter has come to a value. */
 void keeper_await(_Atomic uint32_t *counter, uint32_t value);
 

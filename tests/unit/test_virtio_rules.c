@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The transport by the rules of VIRTIO 1.2 §2 to §4: what a reset forgets, what the status allows, which
+/* The transport by the rules of VIRTIO 1.2 §2 to §4: what the status allows, which
  * interrupt says what, and accesses at the edges of BAR and window. Offsets are written out. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -20,7 +20,6 @@
 #define DEVICE_FEATURE 0x04
 #define DRIVER_FEATURE_SELECT 0x08
 #define DRIVER_FEATURE 0x0c
-#define MSIX_CONFIG 0x10
 #define STATUS 0x14
 #define GENERATION 0x15
 #define QUEUE_SELECT 0x16
@@ -35,8 +34,6 @@
 #define BAR_ISR 0x1000
 #define BAR_DEVICE 0x2000
 #define BAR_NOTIFY 0x3000
-#define BAR_TABLE 0x4000
-#define BAR_PENDING 0x5000
 
 static struct keeper_rig rig;
 static struct driver *const d = &rig.driver;
@@ -70,167 +67,9 @@ static void bar_out(uint32_t offset, uint64_t value, uint32_t width)
 	mmio_out(&rig.m, d->bar + offset, value, width);
 }
 
-static void mask_vector(uint32_t vector, bool on)
-{
-	bar_out(BAR_TABLE + 16 * vector + 12, on, 4);
-}
-
-/* One request of a queue, served at once. */
 static void serve(uint16_t queue)
 {
-	uint16_t done = ring_used_idx(&rig.rings[queue]);
-
-	atomic_store(&keeper->prompt, true);
-	keeper_offer(&rig, queue, 0);
-	driver_kick(d, queue);
-	driver_await_used(&rig.rings[queue], (uint16_t)(done + 1));
-}
-
-/* ---------------------------------------------------------------------------------------- reset */
-
-/* Everything that a driver can write gets a value that no reset leaves. */
-static void scribble(void)
-{
-	common_out(d, DEVICE_FEATURE_SELECT, 1, 4);
-	common_out(d, MSIX_CONFIG, 1, 2);
-	for (uint16_t queue = 0; queue < QUEUES; queue++) {
-		common_out(d, QUEUE_SELECT, queue, 2);
-		common_out(d, QUEUE_SIZE, 4, 2);
-		common_out(d, QUEUE_MSIX, 1, 2);
-		common_out(d, QUEUE_DESC, 0x10000, 8);
-		common_out(d, QUEUE_DRIVER, 0x11000, 8);
-		common_out(d, QUEUE_DEVICE, 0x12000, 8);
-		common_out(d, QUEUE_ENABLE, 1, 2);
-	}
-}
-
-static void expect_forgotten(void)
-{
-	static const struct {
-		uint32_t offset, width;
-		uint64_t value;
-	} rows[] = {
-		{ DEVICE_FEATURE_SELECT, 4, 0 }, { DRIVER_FEATURE_SELECT, 4, 0 }, { DRIVER_FEATURE, 4, 0 },
-		{ MSIX_CONFIG, 2, 0xffff },      { STATUS, 1, 0 },                { QUEUE_SELECT, 2, 0 },
-	}, of_queue[] = {
-		{ QUEUE_SIZE, 2, SIZE }, { QUEUE_MSIX, 2, 0xffff }, { QUEUE_ENABLE, 2, 0 },
-		{ QUEUE_DESC, 8, 0 },    { QUEUE_DRIVER, 8, 0 },    { QUEUE_DEVICE, 8, 0 }, { QUEUE_RESET, 2, 0 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		cr_assert_eq(common_in(d, rows[i].offset, rows[i].width), rows[i].value, "%#x", rows[i].offset);
-	common_out(d, DRIVER_FEATURE_SELECT, 1, 4);
-	cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0);
-	for (uint16_t queue = 0; queue < QUEUES; queue++) {
-		common_out(d, QUEUE_SELECT, queue, 2);
-		for (size_t i = 0; i < ARRAY_SIZE(of_queue); i++)
-			cr_assert_eq(common_in(d, of_queue[i].offset, of_queue[i].width), of_queue[i].value,
-			             "queue %u, %#x", queue, of_queue[i].offset);
-	}
-	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
-	cr_assert_eq(bar_in(BAR_PENDING, 8), 0);
-	cr_assert_eq(keeper->device.negotiated, 0);
-}
-
-/* §2.4: a reset brings everything back, whether the device was running or not. */
-Test(virtio_rules, a_reset_before_driver_ok_forgets_all, .init = set_up)
-{
-	cr_assert(driver_negotiate(d, KEEPER_FULL));
-	scribble();
-	common_out(d, DRIVER_FEATURE_SELECT, 1, 4);
-	common_out(d, STATUS, 0, 1);
-	expect_forgotten();
-}
-
-Test(virtio_rules, a_reset_of_a_running_device_forgets_all, .init = set_up)
-{
-	struct virtio_stats stats;
-
-	for (uint64_t round = 1; round <= 3; round++) {
-		cr_assert(driver_negotiate(d, KEEPER_FULL));
-		scribble();
-		driver_ok(d);
-		keeper_await(&keeper->activations, (uint32_t)round);
-		cr_assert_eq(keeper->device.negotiated, KEEPER_FULL);
-		common_out(d, DRIVER_FEATURE_SELECT, 1, 4);
-		driver_reset(d);
-		expect_forgotten();
-		virtio_get_stats(&keeper->device, &stats);
-		cr_assert_eq(stats.resets, round);
-		cr_assert_eq(stats.failures, 0);
-	}
-}
-
-/* Each vector is left pending by something else; none of it reaches the next driver. */
-Test(virtio_rules, no_interrupt_of_before_a_reset_comes_after_it, .init = set_up_running)
-{
-	uint32_t value = 7;
-
-	for (uint32_t vector = 0; vector <= CONFIG_VECTOR; vector++)
-		mask_vector(vector, true);
-	for (uint16_t queue = 0; queue < QUEUES; queue++)
-		serve(queue);
-	virtio_config_update(&keeper->device, 0, &value, sizeof(value));
-	while (bar_in(BAR_PENDING, 8) != 7)
-		pause_a_little();
-	driver_reset(d);
-	cr_assert_eq(bar_in(BAR_PENDING, 8), 0);
-	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
-	for (uint32_t vector = 0; vector <= CONFIG_VECTOR; vector++)
-		mask_vector(vector, false);
-	keeper_bring_up(&rig, KEEPER_FULL);
-	/* A whole round trip: whatever was to be replayed has been. */
-	serve(1);
-	while (driver_interrupts(d, 1) == 0)
-		pause_a_little();
-	cr_assert_eq(driver_interrupts(d, 0), 0);
-	cr_assert_eq(driver_interrupts(d, CONFIG_VECTOR), 0);
-}
-
-Test(virtio_rules, a_failure_is_counted_and_ends_with_the_reset, .init = set_up)
-{
-	struct virtio_stats stats;
-
-	for (uint32_t round = 1; round <= 3; round++) {
-		keeper_bring_up(&rig, KEEPER_FULL);
-		ring_offer(&rig.rings[1], 200);
-		driver_kick(d, 1);
-		machine_await_events(&rig.m, round);
-		cr_assert(rig.m.events[round - 1].needs_reset);
-		cr_assert_eq(rig.m.events[round - 1].queue, 1);
-		cr_assert_eq(rig.m.events[round - 1].error, EBADMSG);
-		while (!(driver_status(d) & 0x40))
-			pause_a_little();
-		virtio_get_stats(&keeper->device, &stats);
-		cr_assert_eq(stats.failures, round);
-	}
-	keeper_bring_up(&rig, KEEPER_FULL);
-	serve(0);
-	cr_assert_eq(driver_status(d), 0x0f);
-	virtio_get_stats(&keeper->device, &stats);
-	cr_assert_eq(stats.resets, 3);
-}
-
-/* A reset of the device while one of its queues is being reset ends both. */
-Test(virtio_rules, a_reset_takes_the_reset_of_a_queue_along, .init = set_up_running)
-{
-	keeper_offer(&rig, 0, 0);
-	driver_kick(d, 0);
-	keeper_await(&keeper->popped, 1);
-	common_out(d, QUEUE_SELECT, 0, 2);
-	common_out(d, QUEUE_RESET, 1, 2);
-	keeper_await(&keeper->quiesces, 1);
-	common_out(d, STATUS, 0, 1);
-	keeper_await(&keeper->quiesces, 1 + QUEUES);
-	io_client_post(&keeper->device.client, KEEPER_RELEASE);
-	while (driver_status(d) != 0)
-		pause_a_little();
-	expect_forgotten();
-	keeper_bring_up(&rig, KEEPER_FULL);
-	serve(0);
-	common_out(d, QUEUE_SELECT, 0, 2);
-	cr_assert_eq(common_in(d, QUEUE_ENABLE, 2), 1);
-	cr_assert_eq(common_in(d, QUEUE_MSIX, 2), 0);
+	keeper_serve(&rig, queue);
 }
 
 /* ----------------------------------------------------------------------------------- negotiation */
