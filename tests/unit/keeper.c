@@ -76,6 +76,7 @@ static void keeper_mail(struct virtio_device *device, uint32_t bits)
 	for (uint16_t queue = 0; queue < KEEPER_QUEUES; queue++)
 		while (k->count[queue] > 0)
 			virtio_push(device, queue, k->kept[queue][--k->count[queue]], 7);
+	atomic_fetch_add(&k->releases, 1);
 }
 
 static void keeper_config_write(struct virtio_device *device, uint32_t offset, const void *data,
@@ -159,6 +160,14 @@ void keeper_serve(struct keeper_rig *rig, uint16_t queue)
 	keeper_offer(rig, queue, 0);
 	driver_kick(&rig->driver, queue);
 	driver_await_used(&rig->rings[queue], (uint16_t)(done + 1));
+}
+
+void keeper_release(struct keeper_rig *rig)
+{
+	uint32_t before = atomic_load(&rig->keeper.releases);
+
+	io_client_post(&rig->keeper.device.client, KEEPER_RELEASE);
+	keeper_await(&rig->keeper.releases, before + 1);
 }
 
 void keeper_await(_Atomic uint32_t *counter, uint32_t value)

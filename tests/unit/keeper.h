@@ -25,7 +25,7 @@ struct keeper {
 	struct iovec iov[VIRTQ_IOV_MAX(KEEPER_SIZE)];
 	uint16_t kept[KEEPER_QUEUES][KEEPER_SIZE];
 	uint16_t count[KEEPER_QUEUES];
-	_Atomic uint32_t popped, activations, quiesces, resets, written;
+	_Atomic uint32_t popped, activations, quiesces, resets, written, releases;
 	_Atomic uint32_t used_flags;  /* of the queue, as they were during its last visit with a request */
 	_Atomic bool prompt;          /* complete at once */
 	_Atomic bool returns;         /* look and give back */
@@ -52,6 +52,8 @@ void keeper_stop(struct keeper_rig *rig);
 void keeper_offer(struct keeper_rig *rig, uint16_t queue, uint16_t head);
 /* One of those, served at once. */
 void keeper_serve(struct keeper_rig *rig, uint16_t queue);
+/* Has it give back all it kept, and waits until what was posted before has been handled too. */
+void keeper_release(struct keeper_rig *rig);
 /* Waits until a counter has come to a value. */
 void keeper_await(_Atomic uint32_t *counter, uint32_t value);
 

@@ -12,7 +12,7 @@
 #include "io/op.h"
 #include "virtio_driver.h"
 
-TestSuite(io_loop, .timeout = 60);
+TestSuite(io_loop, .timeout = 30);
 
 static struct io_loop loop;
 

@@ -115,7 +115,7 @@ Test(rng, lies_and_a_broken_source, .fini = tear_down)
 }
 
 /* One by one, each after its timer. */
-Test(rng, a_limit_lets_go, .fini = tear_down, .timeout = 60)
+Test(rng, a_limit_lets_go, .fini = tear_down, .timeout = 30)
 {
 	start("/dev/urandom", (struct rate_config){ .ops_per_s = 1000, .ops_burst = 1 });
 	for (uint16_t i = 0; i < 6; i++)
@@ -125,7 +125,7 @@ Test(rng, a_limit_lets_go, .fini = tear_down, .timeout = 60)
 	cr_assert_eq(rng_bytes(&rng), 6 * 64);
 }
 
-Test(rng, a_request_costs_its_bytes_and_one_operation, .fini = tear_down, .timeout = 60)
+Test(rng, a_request_costs_its_bytes_and_one_operation, .fini = tear_down, .timeout = 30)
 {
 	/* At a token a second it would take a minute to make up for these. */
 	start("/dev/urandom", (struct rate_config){ .bytes_per_s = 1, .bytes_burst = 100000,

@@ -153,7 +153,7 @@ static void tear_down(void)
 	close(channel[1]);
 }
 
-TestSuite(virtio_layout, .timeout = 60);
+TestSuite(virtio_layout, .timeout = 30);
 
 static struct driver probe(size_t slot)
 {

@@ -49,7 +49,7 @@ static void tear_down(void)
 	keeper_stop(&rig);
 }
 
-TestSuite(virtio_reset, .timeout = 60, .fini = tear_down);
+TestSuite(virtio_reset, .timeout = 30, .fini = tear_down);
 
 static uint64_t bar_in(uint32_t offset, uint32_t width)
 {

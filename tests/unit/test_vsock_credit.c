@@ -29,7 +29,7 @@ static void tear_down(void)
 	guest_stop(&g);
 }
 
-TestSuite(vsock_credit, .timeout = 60, .init = set_up, .fini = tear_down);
+TestSuite(vsock_credit, .timeout = 30, .init = set_up, .fini = tear_down);
 
 /* A packet of the guest's, of any length and with any credit for the host. */
 static void packet_out(uint16_t op, uint32_t guest_port, uint32_t flags, uint32_t length,
