@@ -491,6 +491,29 @@ Test(balloon, what_the_host_refuses_is_counted, .init = set_up, .fini = tear_dow
 	cr_assert_eq(m.memory.regions[1].hva[0], 0xa5);
 }
 
+/* The host may be about to discard a page that the guest takes back: first the one, then the other. */
+Test(balloon, taking_back_waits_for_discards, .init = set_up_large, .fini = tear_down, .timeout = 30)
+{
+	const uint32_t pfn = FIRST_PAGE;
+
+	for (int under_way = 1; under_way >= 0; under_way--) {
+		/* Parked, the loop's thread does not look. */
+		io_loop_pause(&m.loop);
+		cr_assert_eq(io_loop_await(&m.loop, IO_PARKED), IO_PARKED);
+		balloon.inflate.active = under_way;
+		io_loop_resume(&m.loop);
+		if (under_way) {
+			cr_assert_eq(guest_memory_write(&m.memory, GPA(LIST), &pfn, 4), 0);
+			offer(DEFLATE, LIST, 4, 0);
+			/* Another queue is served after that kick: it was seen. */
+			offer(REPORT, ((uint64_t)FIRST_PAGE << 12), 2 * LARGE, VRING_DESC_F_WRITE);
+			driver_await_used(&rings[REPORT], 1);
+			cr_assert_eq(ring_used_idx(&rings[DEFLATE]), 0);
+		}
+	}
+	driver_await_used(&rings[DEFLATE], 1);
+}
+
 /* ------------------------------------------------------------------------------- ranges of GiBs */
 
 #define HUGE_BYTES (2 * GIB + 16 * MIB)

@@ -108,6 +108,42 @@ Test(block_modes, write_back_and_the_drivers_choice, .fini = tear_down)
 	cr_assert_eq(operations_of_a_write(), 1);
 }
 
+/* What was written before is flushed when the driver changes to write-through, and only then. */
+Test(block_modes, a_change_to_write_through_flushes, .fini = tear_down, .timeout = 30)
+{
+	static const struct {
+		uint8_t wce;
+		bool flushes;
+	} rows[] = { { 1, false }, { 0, true }, { 0, false }, { 1, false }, { 0, true } };
+	const struct io_stats *stats = &g.m.loop.stats;
+
+	disk_start(&g, &(struct disk_options){ .without = NO_EVENT_IDX });
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), OK);
+	while (driver_interrupts(&g.driver, 0) == 0)
+		pause_a_little();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t before = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
+		uint64_t after = before;
+
+		mmio_out(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, rows[i].wce, 1);
+		/* Long enough for a loop that is idle. */
+		for (int wait = 0; wait < 2000 && after == before && (rows[i].flushes || wait < 50); wait++) {
+			pause_a_little();
+			after = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
+		}
+		cr_assert_eq(after - before, rows[i].flushes, "row %zu", i);
+	}
+}
+
+/* A disk that cannot be written has no cache to speak of. */
+Test(block_modes, nobody_changes_the_cache_of_a_read_only_disk, .fini = tear_down)
+{
+	disk_start(&g, &(struct disk_options){ .read_only = true });
+	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, 1), 1);
+	mmio_out(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, 0, 1);
+	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, 1), 1);
+}
+
 Test(block_modes, write_through_by_the_spec, .fini = tear_down)
 {
 	disk_start(&g, &(struct disk_options){ .write_through = true, .without = NO_EVENT_IDX });

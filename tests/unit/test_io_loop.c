@@ -323,3 +323,17 @@ Test(io_loop, it_lingers_as_long_as_it_was_told)
 	io_loop_stop(&loop, 20);
 	end();
 }
+
+/* A device that hangs holds up the end for as long as was said, in each of its phases, and no longer. */
+Test(io_loop, what_hangs_does_not_hang_the_end)
+{
+	for (int lingering = 0; lingering < 2; lingering++) {
+		begin(false);
+		atomic_store(&worker.busy, true);
+		atomic_store(&worker.lingers, lingering);
+		go();
+		io_loop_stop(&loop, 20);
+		cr_assert_eq(io_loop_await(&loop, IO_FINISHED), IO_FINISHED);
+		end();
+	}
+}

@@ -152,6 +152,29 @@ Test(pci, what_can_be_written_and_nothing_else, .init = set_up, .fini = tear_dow
 	}
 }
 
+/* A write of any width at any place is a write of its bytes, in order. */
+Test(pci, a_wide_write_is_its_bytes, .init = set_up, .fini = tear_down)
+{
+	const uint64_t value = 0x8877665544332211;
+
+	for (uint32_t width = 1; width <= 8; width *= 2)
+		for (uint32_t reg = 0; reg <= PCI_CONFIG_BYTES; reg++) {
+			uint8_t expected[PCI_CONFIG_BYTES];
+
+			for (uint32_t i = 0; i < width && reg + i < PCI_CONFIG_BYTES; i++)
+				config_out(1, reg + i, (uint8_t)(value >> 8 * i), 1);
+			memcpy(expected, cards[0].function.config, sizeof(expected));
+			for (uint32_t i = 0; i < width && reg + i < PCI_CONFIG_BYTES; i++)
+				config_out(1, reg + i, 0, 1);
+			out(config_address(1, reg), value, width);
+			cr_assert_arr_eq(cards[0].function.config, expected, sizeof(expected), "%#x, %u", reg, width);
+			/* And read the same way; behind the 256 bytes there are zeroes. */
+			for (uint32_t i = 0; i < width; i++)
+				cr_assert_eq(in(config_address(1, reg), width) >> 8 * i & 0xff,
+				             reg + i < PCI_CONFIG_BYTES ? expected[reg + i] : 0);
+		}
+}
+
 Test(pci, any_width_and_alignment_is_safe, .init = set_up, .fini = tear_down)
 {
 	for (uint32_t reg = 0; reg < 0x1000; reg++) {

@@ -205,3 +205,37 @@ Test(virtio_reset, a_reset_takes_the_reset_of_a_queue_along, .init = set_up_runn
 	cr_assert_eq(common_in(d, QUEUE_ENABLE, 2), 1);
 	cr_assert_eq(common_in(d, QUEUE_MSIX, 2), 0);
 }
+
+/* §2.4.2: until the reset is complete it is as if the driver had written nothing. */
+Test(virtio_reset, nothing_can_be_written_during_a_reset, .init = set_up_running)
+{
+	static const struct {
+		uint32_t offset, width;
+		uint64_t value;
+	} rows[] = {
+		{ MSIX_CONFIG, 2, 0 },   { STATUS, 1, 0xff },       { QUEUE_SIZE, 2, 4 },
+		{ QUEUE_MSIX, 2, 2 },    { QUEUE_ENABLE, 2, 1 },    { QUEUE_DESC, 8, 0x30000 },
+		{ QUEUE_DRIVER, 8, 0x30000 }, { QUEUE_DEVICE, 8, 0x30000 }, { QUEUE_RESET, 2, 1 },
+	};
+	uint64_t before[QUEUES][ARRAY_SIZE(rows)];
+
+	keeper_offer(&rig, 0, 0);
+	driver_kick(d, 0);
+	keeper_await(&keeper->popped, 1);
+	common_out(d, STATUS, 0, 1);
+	keeper_await(&keeper->quiesces, QUEUES);
+	for (uint16_t queue = 0; queue < QUEUES; queue++) {
+		common_out(d, QUEUE_SELECT, queue, 2);
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+			before[queue][i] = common_in(d, rows[i].offset, rows[i].width);
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+			common_out(d, rows[i].offset, rows[i].value, rows[i].width);
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+			cr_assert_eq(common_in(d, rows[i].offset, rows[i].width), before[queue][i], "queue %u, %#x",
+			             queue, rows[i].offset);
+	}
+	io_client_post(&keeper->device.client, KEEPER_RELEASE);
+	while (driver_status(d) != 0)
+		pause_a_little();
+	expect_forgotten();
+}

@@ -200,6 +200,37 @@ Test(vsock_credit, the_host_sends_the_guests_credit_and_not_a_byte_more)
 	close(fd);
 }
 
+/* Credit for two connections that both have much to say, in one kick: they take turns, packet by packet. */
+Test(vsock_credit, connections_take_turns)
+{
+	static const uint32_t ports[] = { 50000, 50001 };
+	struct ring *tx = &g.rings[1];
+	uint16_t done;
+	int fds[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		open_from_guest(&g, ports[i], 80, &fds[i]);
+		packet_out(OP(CREDIT_UPDATE), ports[i], 0, 0, 0, 0);
+		cr_assert_eq(write(fds[i], data, 16384), 16384);
+		/* It has read its socket when it asks for room. */
+		guest_expect(&g, OP(CREDIT_REQUEST), ports[i], NULL);
+	}
+	done = ring_used_idx(tx);
+	for (uint16_t i = 0; i < 2; i++) {
+		const struct virtio_vsock_hdr header = guest_header(OP(CREDIT_UPDATE), ports[i], 80);
+
+		cr_assert_eq(guest_memory_write(&g.m.memory, GPA(0x100000 + i * HEADER), &header, HEADER), 0);
+		ring_desc(tx, i, 0x100000 + i * HEADER, HEADER, 0, 0);
+		ring_offer(tx, i);
+	}
+	driver_kick(&g.driver, 1);
+	driver_await_used(tx, (uint16_t)(done + 2));
+	for (int i = 0; i < 8; i++)
+		(void)expect(OP(RW), ports[i % 2]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* ------------------------------------------------------------------------------------ counters */
 
 Test(vsock_credit, it_counts_connections_bytes_and_resets)
