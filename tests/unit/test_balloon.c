@@ -145,6 +145,8 @@ static struct balloon_state state(void)
 	return s;
 }
 
+TestSuite(balloon, .timeout = 120);
+
 Test(balloon, inflated_pages_go_back_and_no_others, .init = set_up, .fini = tear_down)
 {
 	send_run(INFLATE, FIRST_PAGE + 8, 32);
@@ -380,7 +382,7 @@ Test(balloon, requests_do_not_outlive_a_reset, .init = set_up, .fini = tear_down
 /* ------------------------------------------------------------------------------- at the bounds */
 
 /* 65536 page numbers are the most of one request, in either direction. */
-Test(balloon, the_longest_list, .init = set_up, .fini = tear_down, .timeout = 120)
+Test(balloon, the_longest_list, .init = set_up, .fini = tear_down)
 {
 	static uint32_t pfns[65536];
 

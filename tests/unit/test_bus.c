@@ -24,6 +24,8 @@ static void remember_write(void *context, uint64_t offset, uint32_t width, uint6
 
 static const struct bus_ops ops = { .read = remember_read, .write = remember_write };
 
+TestSuite(bus, .timeout = 120);
+
 Test(bus, dispatch_by_range)
 {
 	struct bus bus = { 0 };

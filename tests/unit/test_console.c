@@ -124,6 +124,8 @@ static struct console_stats stats(void)
 	return s;
 }
 
+TestSuite(console, .timeout = 120);
+
 Test(console, output_reaches_the_pipe, .init = set_up, .fini = tear_down)
 {
 	transmit("hello, ", 7);

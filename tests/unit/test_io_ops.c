@@ -70,6 +70,9 @@ static bool do_read_descriptor(void) { return io_read(&loop, &op, IO_DESCRIPTOR(
 
 #define AT(pointer) ((uintptr_t)(pointer))
 
+TestSuite(io_ops, .timeout = 120);
+TestSuite(control_desk, .timeout = 120);
+
 Test(io_ops, each_is_what_it_says, .init = set_up, .fini = tear_down)
 {
 	const struct {

@@ -93,6 +93,8 @@ static void bring_up(void)
 	control(PCI_MSIX_FLAGS_ENABLE, true);
 }
 
+TestSuite(msix, .timeout = 120);
+
 Test(msix, the_capability_says_how_many_and_where, .init = set_up, .fini = tear_down)
 {
 	uint32_t cap = msix.capability;

@@ -57,6 +57,8 @@ static struct virtio_net_hdr_v1 header_at(uint64_t address)
 
 /* ------------------------------------------------------------------------------------ transmit */
 
+TestSuite(net, .timeout = 120);
+
 Test(net, what_is_transmitted_arrives_however_it_is_cut, .init = set_up, .fini = tear_down)
 {
 	static const uint32_t pieces[] = { 2000, 12, 5, 13, 30, 11 };

@@ -66,6 +66,8 @@ static const struct {
 	{ "an unknown class", 77, 0, "\1\0", 2, VIRTIO_NET_ERR },
 };
 
+TestSuite(net_control, .timeout = 120);
+
 Test(net_control, commands_are_answered, .init = set_up, .fini = tear_down)
 {
 	net_rig_up(&rig, NET_RIG_MERGED);

@@ -57,6 +57,8 @@ static void tear_down(void)
 	ring_memory_done(&memory);
 }
 
+TestSuite(queue, .timeout = 120);
+
 Test(queue, a_chain_comes_out_as_it_was_put_in, .init = set_up_full, .fini = tear_down)
 {
 	uint8_t bytes[20] = { 0 };

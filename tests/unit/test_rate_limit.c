@@ -17,6 +17,8 @@ static struct rate_limit limit_of(uint64_t bytes_per_s, uint64_t bytes_burst, ui
 	return limit;
 }
 
+TestSuite(rate_limit, .timeout = 120);
+
 Test(rate_limit, none_is_no_limit)
 {
 	struct rate_limit limit = limit_of(0, 0, 0, 0);

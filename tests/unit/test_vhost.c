@@ -80,6 +80,8 @@ static const struct vhost_place place = {
 	.kick = 31, .call = 32,
 };
 
+TestSuite(vhost, .timeout = 120);
+
 Test(vhost, features_and_ownership, .init = forget)
 {
 	struct guest_memory memory;
