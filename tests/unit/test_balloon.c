@@ -145,7 +145,7 @@ static struct balloon_state state(void)
 	return s;
 }
 
-TestSuite(balloon, .timeout = 120);
+TestSuite(balloon, .timeout = 60);
 
 Test(balloon, inflated_pages_go_back_and_no_others, .init = set_up, .fini = tear_down)
 {

@@ -56,7 +56,7 @@ static off_t length_of_file(void)
 	return lseek(g.fd, 0, SEEK_END);
 }
 
-TestSuite(block, .timeout = 120);
+TestSuite(block, .timeout = 60);
 
 Test(block, what_is_written_is_in_the_file, .init = set_up, .fini = tear_down)
 {

@@ -27,8 +27,8 @@ static void tear_down(void)
 
 /* ---- polling ------------------------------------------------------------------------------ */
 
-TestSuite(block_modes, .timeout = 120);
-TestSuite(disk_file, .timeout = 120);
+TestSuite(block_modes, .timeout = 60);
+TestSuite(disk_file, .timeout = 60);
 
 Test(block_modes, a_loop_that_polls_needs_no_kicks, .fini = tear_down, .timeout = 60)
 {

@@ -24,7 +24,7 @@ static void remember_write(void *context, uint64_t offset, uint32_t width, uint6
 
 static const struct bus_ops ops = { .read = remember_read, .write = remember_write };
 
-TestSuite(bus, .timeout = 120);
+TestSuite(bus, .timeout = 60);
 
 Test(bus, dispatch_by_range)
 {

@@ -124,7 +124,7 @@ static struct console_stats stats(void)
 	return s;
 }
 
-TestSuite(console, .timeout = 120);
+TestSuite(console, .timeout = 60);
 
 Test(console, output_reaches_the_pipe, .init = set_up, .fini = tear_down)
 {

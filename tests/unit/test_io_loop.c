@@ -79,8 +79,8 @@ static struct worker {
 	uint8_t byte;
 	uint32_t zero, full; /* files: /dev/zero, and one that cannot be written */
 	bool works;          /* reads and signals when it starts */
-	_Atomic bool busy, lingers;
-	_Atomic uint32_t done, mails;
+	_Atomic bool busy, lingers, holds; /* holds: mail is not done with before it is false again */
+	_Atomic uint32_t done, mails, mails_at_pause;
 	_Atomic uint64_t first_ns, again_ns, next_ns;
 } worker;
 
@@ -141,9 +141,18 @@ static void mail(struct io_client *client, uint32_t bits)
 	(void)client;
 	(void)bits;
 	atomic_fetch_add(&worker.mails, 1);
+	while (atomic_load(&worker.holds))
+		pause_a_little();
 }
 
-static const struct io_client_ops ops = { .start = start, .mail = mail, .idle = idle, .lingers = lingers };
+static void pause_client(struct io_client *client)
+{
+	(void)client;
+	atomic_store(&worker.mails_at_pause, atomic_load(&worker.mails));
+}
+
+static const struct io_client_ops ops = { .start = start, .mail = mail, .idle = idle, .lingers = lingers,
+	                                  .pause = pause_client };
 
 static void *run(void *unused)
 {
@@ -256,6 +265,24 @@ Test(io_loop, mail_comes_as_it_was_posted)
 	io_loop_stop(&loop, 0);
 	end();
 	cr_assert_eq(atomic_load(&worker.mails), 20);
+}
+
+/* A pause that is asked for after a mail comes after it, however late the loop learns of both. */
+Test(io_loop, what_was_posted_before_a_pause_comes_before_it)
+{
+	begin(false);
+	go();
+	atomic_store(&worker.holds, true);
+	io_client_post(&worker.client, 1);
+	while (atomic_load(&worker.mails) < 1)
+		pause_a_little();
+	io_client_post(&worker.client, 1);
+	io_loop_pause(&loop);
+	atomic_store(&worker.holds, false);
+	cr_assert_eq(io_loop_await(&loop, IO_PARKED), IO_PARKED);
+	cr_assert_eq(atomic_load(&worker.mails_at_pause), 2);
+	io_loop_stop(&loop, 0);
+	end();
 }
 
 /* ------------------------------------------------------------------------------------- its end */

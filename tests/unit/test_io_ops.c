@@ -61,7 +61,8 @@ static bool do_poll_many(void) { return io_poll_multishot(&loop, &op, 5, POLLIN)
 static bool do_timeout(void) { return io_timeout(&loop, &op, &time_1s); }
 static bool do_madvise(void) { return io_madvise(&loop, &op, big, 0x3ffff000, MADV_DONTNEED); }
 static bool do_madvise_most(void) { return io_madvise(&loop, &op, big, 1ULL << 30, 24); }
-static bool do_madvise_more(void) { return io_madvise(&loop, &op, big, 5ULL << 30, MADV_DONTNEED); }
+static bool do_madvise_more(void) { return io_madvise(&loop, &op, big, 6ULL << 30, MADV_DONTNEED); }
+static bool do_madvise_4g(void) { return io_madvise(&loop, &op, big, 4ULL << 30, MADV_DONTNEED); }
 static bool do_recvmsg(void) { return io_recvmsg(&loop, &op, 5, &message, MSG_CMSG_CLOEXEC); }
 static bool do_shutdown(void) { return io_shutdown(&loop, &op, 5, SHUT_WR); }
 static bool do_close(void) { return io_close(&loop, &op, IO_DESCRIPTOR(5)); }
@@ -70,8 +71,8 @@ static bool do_read_descriptor(void) { return io_read(&loop, &op, IO_DESCRIPTOR(
 
 #define AT(pointer) ((uintptr_t)(pointer))
 
-TestSuite(io_ops, .timeout = 120);
-TestSuite(control_desk, .timeout = 120);
+TestSuite(io_ops, .timeout = 60);
+TestSuite(control_desk, .timeout = 60);
 
 Test(io_ops, each_is_what_it_says, .init = set_up, .fini = tear_down)
 {
@@ -106,6 +107,8 @@ Test(io_ops, each_is_what_it_says, .init = set_up, .fini = tear_down)
 		{ "madvise", do_madvise, IORING_OP_MADVISE, FIXED, -1, AT(bytes), 0, 0x3ffff000, MADV_DONTNEED, 0 },
 		{ "the most of it", do_madvise_most, IORING_OP_MADVISE, FIXED, -1, AT(bytes), 0, 1u << 30, 24, 0 },
 		{ "more than that", do_madvise_more, IORING_OP_MADVISE, FIXED, -1, AT(bytes), 0, 1u << 30,
+		  MADV_DONTNEED, 0 },
+		{ "and what is 0 in 32 bits", do_madvise_4g, IORING_OP_MADVISE, FIXED, -1, AT(bytes), 0, 1u << 30,
 		  MADV_DONTNEED, 0 },
 		{ "recvmsg", do_recvmsg, IORING_OP_RECVMSG, FIXED, 5, AT(&message), 0, 1, MSG_CMSG_CLOEXEC, 0 },
 		{ "shutdown", do_shutdown, IORING_OP_SHUTDOWN, FIXED, 5, 0, 0, SHUT_WR, 0, 0 },

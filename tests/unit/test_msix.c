@@ -93,7 +93,7 @@ static void bring_up(void)
 	control(PCI_MSIX_FLAGS_ENABLE, true);
 }
 
-TestSuite(msix, .timeout = 120);
+TestSuite(msix, .timeout = 60);
 
 Test(msix, the_capability_says_how_many_and_where, .init = set_up, .fini = tear_down)
 {

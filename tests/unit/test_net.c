@@ -57,7 +57,7 @@ static struct virtio_net_hdr_v1 header_at(uint64_t address)
 
 /* ------------------------------------------------------------------------------------ transmit */
 
-TestSuite(net, .timeout = 120);
+TestSuite(net, .timeout = 60);
 
 Test(net, what_is_transmitted_arrives_however_it_is_cut, .init = set_up, .fini = tear_down)
 {

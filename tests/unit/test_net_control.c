@@ -66,7 +66,7 @@ static const struct {
 	{ "an unknown class", 77, 0, "\1\0", 2, VIRTIO_NET_ERR },
 };
 
-TestSuite(net_control, .timeout = 120);
+TestSuite(net_control, .timeout = 60);
 
 Test(net_control, commands_are_answered, .init = set_up, .fini = tear_down)
 {

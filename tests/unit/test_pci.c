@@ -111,7 +111,7 @@ static uint32_t bar_of(uint32_t slot)
 	return config_in(slot, PCI_BASE_ADDRESS_0, 4);
 }
 
-TestSuite(pci, .timeout = 120);
+TestSuite(pci, .timeout = 60);
 
 Test(pci, what_is_there_and_what_is_not, .init = set_up, .fini = tear_down)
 {

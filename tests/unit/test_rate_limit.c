@@ -17,7 +17,7 @@ static struct rate_limit limit_of(uint64_t bytes_per_s, uint64_t bytes_burst, ui
 	return limit;
 }
 
-TestSuite(rate_limit, .timeout = 120);
+TestSuite(rate_limit, .timeout = 60);
 
 Test(rate_limit, none_is_no_limit)
 {

@@ -39,7 +39,7 @@ static void restrict_to(struct io_uring_restriction *rules, unsigned count)
 	                     IORING_REGISTER_RESTRICTIONS, rules, count), 0);
 }
 
-TestSuite(restriction, .timeout = 120);
+TestSuite(restriction, .timeout = 60);
 
 Test(restriction, all_of_them_hold)
 {

@@ -60,7 +60,7 @@ static uint8_t *data(uint16_t index)
 	return guest_memory_at(&m.memory, GPA(DATA + index * 0x2000u), 0x2000);
 }
 
-TestSuite(rng, .timeout = 120);
+TestSuite(rng, .timeout = 60);
 
 Test(rng, bytes_come_and_no_more_than_fit, .fini = tear_down)
 {

@@ -80,7 +80,7 @@ static const struct vhost_place place = {
 	.kick = 31, .call = 32,
 };
 
-TestSuite(vhost, .timeout = 120);
+TestSuite(vhost, .timeout = 60);
 
 Test(vhost, features_and_ownership, .init = forget)
 {

@@ -53,7 +53,7 @@ static void await(_Atomic uint32_t *counter, uint32_t value)
 	keeper_await(counter, value);
 }
 
-TestSuite(virtio, .timeout = 120);
+TestSuite(virtio, .timeout = 60);
 
 Test(virtio, what_pci_shows, .init = set_up, .fini = tear_down)
 {
