@@ -6,14 +6,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox/cgroup.h"
@@ -21,48 +19,29 @@
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
 #include "sandbox/nest.h"
-#include "sandbox/process.h"
 #include "sandbox/verify.h"
+#include "tests/unit/sandbox_rig.h"
 
-struct scene {
-	struct sandbox sandbox;
-	struct sandbox_seen seen;
-	struct problems problems;
-};
-
-static struct scene scene;
 static bool without_nest; /* as where its thread cannot be started */
+static const struct sandbox_config *chosen;
+static int (*body)(void);
 
-/* Runs fn in a confined child; its answer, 0 to 100, or 101 when confining failed. */
+static int confine_and_go_on(void)
+{
+	return rig_confine(chosen, !without_nest) < 0 ? RIG_NOT_CONFINED : body();
+}
+
+/* Runs fn in a confined child; its answer, or RIG_NOT_CONFINED. */
 static int confined(const struct sandbox_config *config, int (*fn)(void))
 {
-	pid_t child = fork();
-	int status;
-
-	if (child == 0) {
-		int null = open("/dev/null", O_RDWR);
-
-		for (int fd = 0; fd < 3; fd++)
-			dup2(null, fd);
-		if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0)
-			_exit(101);
-		if (!without_nest)
-			nest_begin(&scene.sandbox), sandbox_prepare(&scene.sandbox);
-		if (sandbox_close_foreign(NULL, 0, &scene.problems) < 0 ||
-		    sandbox_confine(&scene.sandbox, config, &scene.problems) < 0)
-			_exit(101);
-		_exit(fn());
-	}
-	cr_assert_gt(child, 0);
-	cr_assert_eq(waitpid(child, &status, 0), child);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 102;
+	chosen = config;
+	body = fn;
+	return rig_child(confine_and_go_on);
 }
 
 static int verify(void)
 {
-	int r = sandbox_verify_process(&scene.sandbox, &scene.seen, &scene.problems);
-
-	return r < 0 ? r : sandbox_verify_threads(&scene.sandbox, 0, &scene.seen, &scene.problems);
+	return rig_verify(0);
 }
 
 /* 0 when the read-back names what was spoiled. */

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls whose arguments nothing reads back, as the kernel gets them: the filter's, a cgroup's. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "sandbox/cgroup.h"
+#include "sandbox/seccomp.h"
+#include "tests/unit/fake_kernel.h"
+#include "tests/unit/sandbox_rig.h"
+
+/* ---------------------------------------------------------------------------------------- seccomp */
+
+static struct {
+	unsigned calls;
+	uint64_t operation, flags;
+	struct sock_fprog program;
+	long result;
+} asked;
+
+static bool answer_seccomp(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	asked.calls++;
+	asked.operation = args[0];
+	asked.flags = args[1];
+	memcpy(&asked.program, (const void *)(uintptr_t)args[2], sizeof(asked.program));
+	*ret_result = asked.result;
+	return true;
+}
+
+/* The filter of the role and no other, logged; of this thread alone, with the host's mitigations. */
+static int seals_as_asked(void)
+{
+	const long calls[] = { SYS_seccomp };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, answer_seccomp) < 0)
+		return 1;
+	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++) {
+		asked.calls = 0;
+		asked.result = 0;
+		if (sandbox_seccomp_seal(role) != 0 || asked.calls != 1)
+			return 2;
+		if (asked.operation != SECCOMP_SET_MODE_FILTER || asked.flags != SECCOMP_FILTER_FLAG_LOG)
+			return 3;
+		if (asked.program.filter != sandbox_filters[role].insns ||
+		    asked.program.len != sandbox_filters[role].count)
+			return 4;
+		asked.result = -EINVAL;
+		if (sandbox_seccomp_seal(role) != -EINVAL)
+			return 5;
+	}
+	asked.calls = 0;
+	return sandbox_seccomp_seal(SANDBOX_ROLE_COUNT) == -EINVAL && asked.calls == 0 ? 0 : 6;
+}
+
+Test(sandbox_seccomp, asks_for_the_filter_of_the_role_and_for_its_log)
+{
+	cr_assert_eq(rig_child(seals_as_asked), 0);
+}
+
+/* ----------------------------------------------------------------------------------------- cgroup */
+
+static struct {
+	long type; /* what fstatfs(2) says that the directory is on */
+	long write_result;
+	unsigned opened, written;
+	struct open_how how;
+	char text[8];
+	size_t length;
+} group;
+
+static bool answer_cgroup(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	if (nr == SYS_fstatfs) {
+		*ret_result = fake_kernel_call(nr, args);
+		((struct statfs *)(uintptr_t)args[1])->f_type = group.type;
+		return true;
+	}
+	if (nr == SYS_openat2) {
+		group.opened++;
+		memcpy(&group.how, (const void *)(uintptr_t)args[2], sizeof(group.how));
+		return false;
+	}
+	group.written++;
+	group.length = args[2];
+	memcpy(group.text, (const void *)(uintptr_t)args[1], args[2] < 8 ? args[2] : 0);
+	*ret_result = group.write_result;
+	return true;
+}
+
+static const char *member = "cgroup.procs", *points_to;
+
+static void put_away(const char *directory)
+{
+	int fd = open(directory, O_PATH);
+
+	(void)unlinkat(fd, member, 0);
+	(void)unlinkat(fd, "other", 0);
+	(void)rmdir(directory);
+}
+
+/* In a directory that has that file, or a link of that name. */
+static int joins(void)
+{
+	const long calls[] = { SYS_fstatfs, SYS_openat2, SYS_write };
+	char directory[] = "/tmp/axvm-cgroup-XXXXXX";
+	bool left_open;
+	int fds[2], r;
+
+	if (!mkdtemp(directory) || (fds[0] = open(directory, O_RDONLY | O_DIRECTORY)) < 0)
+		return 1;
+	fds[1] = dup(fds[0]);
+	if (points_to ? symlinkat(points_to, fds[0], member) : mknodat(fds[0], member, S_IFREG | 0600, 0))
+		return 2;
+	if (points_to)
+		(void)mknodat(fds[0], "other", S_IFREG | 0600, 0);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, ARRAY_SIZE(calls), answer_cgroup) < 0)
+		return 3;
+	r = sandbox_join_cgroups(fds, 2, &scene.problems);
+	left_open = fcntl(fds[0], F_GETFD) >= 0 || fcntl(fds[1], F_GETFD) >= 0;
+	put_away(directory);
+	if (r < 0)
+		return 10;
+	if (group.opened != 2 || group.how.flags != (O_WRONLY | O_CLOEXEC) || group.how.mode != 0 ||
+	    group.how.resolve != (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV))
+		return 4;
+	if (group.written != 2 || group.length != 1 || group.text[0] != '0')
+		return 5;
+	return left_open ? 6 : 0;
+}
+
+Test(sandbox_cgroup, is_joined_or_the_launch_fails)
+{
+	static const struct {
+		const char *name, *member, *points_to;
+		long type, write_result;
+		const char *words;
+	} rows[] = {
+		{ "version 2", "cgroup.procs", NULL, CGROUP2_SUPER_MAGIC, 1, "" },
+		{ "version 1", "cgroup.procs", NULL, CGROUP_SUPER_MAGIC, 1, "" },
+		{ "another file system", "cgroup.procs", NULL, TMPFS_MAGIC, 1,
+		  "sandbox.cgroup_fds names a descriptor that is not on a cgroup file system: " },
+		{ "no such file", "tasks", NULL, CGROUP2_SUPER_MAGIC, 1,
+		  "cannot open cgroup.procs of a cgroup of the spec: " },
+		{ "a link", "cgroup.procs", "other", CGROUP2_SUPER_MAGIC, 1,
+		  "cannot open cgroup.procs of a cgroup of the spec: " },
+		{ "a link out of it", "cgroup.procs", "/dev/null", CGROUP2_SUPER_MAGIC, 1,
+		  "cannot open cgroup.procs of a cgroup of the spec: " },
+		{ "refused", "cgroup.procs", NULL, CGROUP2_SUPER_MAGIC, -EBUSY,
+		  "cannot join a cgroup of the spec: " },
+		{ "not written", "cgroup.procs", NULL, CGROUP2_SUPER_MAGIC, 0,
+		  "cannot join a cgroup of the spec: " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		member = rows[i].member;
+		points_to = rows[i].points_to;
+		group.type = rows[i].type;
+		group.write_result = rows[i].write_result;
+		cr_expect_eq(rig_child(joins), *rows[i].words ? 10 : 0, "%s: %s", rows[i].name, rig_words);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "%s: \"%s\"",
+		             rows[i].name, rig_words);
+	}
+}
