@@ -40,7 +40,7 @@ static const struct io_opcode opcodes[] = {
 	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
 };
 
-/* Those that are forbidden, for the death record: as many as the headers know. */
+/* Those that are forbidden, for the death record: as many as Linux 6.1 knows. */
 static const char forbidden_names[][20] = {
 #define NAME(op_) [IORING_OP_##op_] = #op_
 	NAME(NOP), NAME(POLL_REMOVE), NAME(SYNC_FILE_RANGE), NAME(SENDMSG), NAME(TIMEOUT_REMOVE),
@@ -49,7 +49,7 @@ static const char forbidden_names[][20] = {
 	NAME(SPLICE), NAME(PROVIDE_BUFFERS), NAME(REMOVE_BUFFERS), NAME(TEE), NAME(RENAMEAT),
 	NAME(UNLINKAT), NAME(MKDIRAT), NAME(SYMLINKAT), NAME(LINKAT), NAME(MSG_RING),
 	NAME(FSETXATTR), NAME(SETXATTR), NAME(FGETXATTR), NAME(GETXATTR), NAME(SOCKET),
-	NAME(URING_CMD), NAME(SEND_ZC),
+	NAME(URING_CMD), NAME(SEND_ZC), NAME(SENDMSG_ZC),
 #undef NAME
 };
 
