@@ -79,6 +79,39 @@ Test(restriction, one_that_is_not_there_is_missed)
 	io_loop_done(&loop);
 }
 
+/* A loop that is handed connections uses files that are not registered; the rest it misses like any other. */
+Test(restriction, a_loop_that_takes_descriptors_misses_the_others)
+{
+	struct io_uring_restriction rules[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+		  .sqe_flags = IOSQE_FIXED_FILE | IOSQE_IO_DRAIN },
+		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
+		  .register_op = IORING_UNREGISTER_EVENTFD },
+	};
+
+	disabled_ring();
+	io_loop_takes_descriptors(&loop);
+	cr_expect_str_eq(missed(), "an opcode");
+	io_loop_done(&loop);
+	disabled_ring();
+	io_loop_takes_descriptors(&loop);
+	restrict_to(rules, 2);
+	cr_expect_str_eq(missed(), "a flag");
+	io_loop_done(&loop);
+	disabled_ring();
+	io_loop_takes_descriptors(&loop);
+	rules[1].sqe_flags = IOSQE_FIXED_FILE;
+	restrict_to(rules, 3);
+	cr_expect_str_eq(missed(), "a registration");
+	io_loop_done(&loop);
+	disabled_ring();
+	io_loop_takes_descriptors(&loop);
+	restrict_to(rules, 2);
+	cr_expect_null(missed());
+	io_loop_done(&loop);
+}
+
 static void answered(struct io_op *op, int result, uint32_t flags)
 {
 	(void)op;

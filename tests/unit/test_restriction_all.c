@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* Every opcode, every combination of submission flags and every registration, on a ring that is restricted
+ * as the product does it: what the kernel carries out is what is documented, and what it refuses is what
+ * the loop takes for a breach. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "io/loop.h"
+#include "io/restriction.h"
+
+/* Of Linux 6.1; by number, so that a name that moved is seen. */
+static const struct opcode {
+	const char *name;
+	bool allowed;
+} opcodes[] = {
+	[0] = { "NOP", false },		    [1] = { "READV", true },
+	[2] = { "WRITEV", true },	    [3] = { "FSYNC", true },
+	[4] = { "READ_FIXED", true },	    [5] = { "WRITE_FIXED", true },
+	[6] = { "POLL_ADD", true },	    [7] = { "POLL_REMOVE", false },
+	[8] = { "SYNC_FILE_RANGE", false }, [9] = { "SENDMSG", false },
+	[10] = { "RECVMSG", true },	    [11] = { "TIMEOUT", true },
+	[12] = { "TIMEOUT_REMOVE", false }, [13] = { "ACCEPT", false },
+	[14] = { "ASYNC_CANCEL", true },    [15] = { "LINK_TIMEOUT", false },
+	[16] = { "CONNECT", false },	    [17] = { "FALLOCATE", true },
+	[18] = { "OPENAT", false },	    [19] = { "CLOSE", true },
+	[20] = { "FILES_UPDATE", false },   [21] = { "STATX", false },
+	[22] = { "READ", true },	    [23] = { "WRITE", true },
+	[24] = { "FADVISE", false },	    [25] = { "MADVISE", true },
+	[26] = { "SEND", false },	    [27] = { "RECV", false },
+	[28] = { "OPENAT2", false },	    [29] = { "EPOLL_CTL", false },
+	[30] = { "SPLICE", false },	    [31] = { "PROVIDE_BUFFERS", false },
+	[32] = { "REMOVE_BUFFERS", false }, [33] = { "TEE", false },
+	[34] = { "SHUTDOWN", true },	    [35] = { "RENAMEAT", false },
+	[36] = { "UNLINKAT", false },	    [37] = { "MKDIRAT", false },
+	[38] = { "SYMLINKAT", false },	    [39] = { "LINKAT", false },
+	[40] = { "MSG_RING", false },	    [41] = { "FSETXATTR", false },
+	[42] = { "SETXATTR", false },	    [43] = { "FGETXATTR", false },
+	[44] = { "GETXATTR", false },	    [45] = { "SOCKET", false },
+	[46] = { "URING_CMD", false },	    [47] = { "SEND_ZC", false },
+	[48] = { "SENDMSG_ZC", false },
+};
+
+/* linux/io_uring.h. The kernel itself takes no flag beyond the seventh. */
+enum { FIXED_FILE = 1 << 0, DRAIN = 1 << 1, SKIP_SUCCESS = 1 << 6, UNKNOWN = 1 << 7 };
+
+static struct io_loop loop;
+
+static void enabled_loop(bool takes_descriptors)
+{
+	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1, .control_fd = -1 };
+	const char *what = NULL;
+
+	cr_assert_eq(io_loop_init(&loop, &config), 0);
+	if (takes_descriptors)
+		io_loop_takes_descriptors(&loop);
+	cr_assert_eq(io_loop_build(&loop), 0);
+	cr_assert_eq(io_loop_enable(&loop, &what), 0, "%s", what ? what : "");
+}
+
+/* What came of one submission; 1 when nothing did: it was taken, and goes on. */
+static int submit(const struct io_uring_sqe *what, struct io_breach *ret_breach, bool *ret_breached)
+{
+	struct __kernel_timespec patience = { .tv_sec = 5 };
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&loop.ring);
+	struct io_uring_cqe *cqe = NULL;
+	int r;
+
+	cr_assert_not_null(sqe);
+	*sqe = *what;
+	*ret_breached = false;
+	cr_assert_eq(io_uring_submit(&loop.ring), 1);
+	if (io_uring_wait_cqe_timeout(&loop.ring, &cqe, &patience) < 0)
+		return 1;
+	r = cqe->res;
+	cr_assert_eq(cqe->user_data, what->user_data);
+	*ret_breached = io_restriction_breach(&loop, cqe, ret_breach);
+	io_uring_cqe_seen(&loop.ring, cqe);
+	return r;
+}
+
+static void try_opcode(unsigned number)
+{
+	/* No such file, no address, no length: what is carried out does nothing. */
+	const struct io_uring_sqe sqe = { .opcode = (uint8_t)number, .flags = IOSQE_FIXED_FILE,
+		                          .fd = 0x7fff, .user_data = 0x1000 + number };
+	const struct opcode *opcode = number < ARRAY_SIZE(opcodes) ? &opcodes[number] : NULL;
+	struct io_breach breach = { 0 };
+	bool breached;
+	int r = submit(&sqe, &breach, &breached);
+
+	if (opcode && opcode->allowed) {
+		cr_expect(r != -EACCES, "opcode %u is refused", number);
+		cr_expect_not(breached, "opcode %u is a breach", number);
+		return;
+	}
+	/* Of a number that the kernel has not either, it says so. */
+	cr_expect(r == -EACCES || (!opcode && r == -EINVAL), "opcode %u: %d", number, r);
+	cr_expect_eq(breached, r == -EACCES, "opcode %u", number);
+	if (!breached)
+		return;
+	cr_expect_eq(breach.opcode, number);
+	cr_expect_str_eq(breach.what, "a forbidden opcode");
+	if (opcode)
+		cr_expect_str_eq(breach.name ? breach.name : "", opcode->name, "opcode %u", number);
+	else
+		cr_expect_null(breach.name);
+}
+
+Test(restriction, every_opcode_is_tried)
+{
+	for (int takes = 0; takes < 2; takes++)
+		for (unsigned number = 0; number <= UINT8_MAX; number++) {
+			enabled_loop(takes == 1);
+			try_opcode(number);
+			io_loop_done(&loop);
+		}
+}
+
+/* READ knows each of the flags. It reads an eventfd that has nothing, and does not wait for it. */
+static void try_flags(unsigned flags, bool takes_descriptors)
+{
+	uint64_t count = 0;
+	const struct io_uring_sqe sqe = {
+		.opcode = 22, .flags = (uint8_t)flags, .addr = (uint64_t)(uintptr_t)&count, .len = sizeof(count),
+		.fd = flags & FIXED_FILE ? (int)loop.wake_file : loop.wake_fd, .rw_flags = RWF_NOWAIT,
+		.user_data = 0x1000 + flags,
+	};
+	bool allowed = !(flags & ~(unsigned)(FIXED_FILE | SKIP_SUCCESS)) &&
+	               (takes_descriptors || flags & FIXED_FILE);
+	struct io_breach breach = { 0 };
+	bool breached;
+	int r = submit(&sqe, &breach, &breached);
+
+	if (allowed) {
+		cr_expect_eq(r, -EAGAIN, "flags %#x: %d", flags, r);
+		cr_expect_not(breached, "flags %#x", flags);
+		return;
+	}
+	/* What the kernel takes from nobody: a flag that it has not, these two together. */
+	if (flags & UNKNOWN)
+		cr_expect_eq(r, -EINVAL, "flags %#x: %d", flags, r);
+	else if (flags & DRAIN && flags & SKIP_SUCCESS)
+		cr_expect(r == -EOPNOTSUPP || r == -EACCES, "flags %#x: %d", flags, r);
+	else
+		cr_expect_eq(r, -EACCES, "flags %#x: %d", flags, r);
+	cr_expect_eq(breached, r == -EACCES, "flags %#x", flags);
+	if (!breached)
+		return;
+	cr_expect_str_eq(breach.name, "READ");
+	cr_expect_str_eq(breach.what, !takes_descriptors && !(flags & FIXED_FILE) ? "a file that is not registered"
+	                                                                        : "a forbidden flag",
+	                 "flags %#x", flags);
+}
+
+Test(restriction, every_combination_of_flags_is_tried)
+{
+	for (int takes = 0; takes < 2; takes++)
+		for (unsigned flags = 0; flags <= UINT8_MAX; flags++) {
+			enabled_loop(takes == 1);
+			try_flags(flags, takes == 1);
+			io_loop_done(&loop);
+		}
+}
+
+/* None is left, not even that which would restrict the ring once more. */
+Test(restriction, every_registration_is_tried)
+{
+	enabled_loop(false);
+	for (unsigned what = 0; what <= UINT8_MAX; what++) {
+		long r = syscall(SYS_io_uring_register, loop.ring.ring_fd, what, NULL, 0);
+		int error = r < 0 ? errno : 0;
+
+		cr_expect(error == EACCES || (what >= IORING_REGISTER_LAST && error == EINVAL),
+		          "registration %u: %ld, %s", what, r, strerror(error));
+	}
+	io_loop_done(&loop);
+}
+
+/* What `axvm policy ring` prints, against the same list. */
+Test(restriction, the_table_is_what_is_allowed)
+{
+	size_t count, expected = 0;
+	const struct io_opcode *table = io_loop_opcodes(&count);
+
+	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++)
+		expected += opcodes[i].allowed;
+	cr_expect_eq(count, expected);
+	for (size_t i = 0; i < count; i++) {
+		cr_assert_leq(table[i].opcode, ARRAY_SIZE(opcodes) - 1);
+		cr_expect(opcodes[table[i].opcode].allowed, "%s", table[i].name);
+		cr_expect_str_eq(table[i].name, opcodes[table[i].opcode].name);
+		cr_expect_neq(*table[i].reason, '\0');
+	}
+}
