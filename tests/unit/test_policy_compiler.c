@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "sandbox/policy.h"
 #include "tests/unit/policy_tools.h"
 
 #define GOOD "exit_group: any # the end\n"
@@ -66,6 +67,12 @@ static const struct {
 	  "2: \"read: arg0 in 4..7\" allows all that line 1" },
 	{ "read: arg0 == 1 || arg0 == 1 # x\n",
 	  "1: \"read: arg0 == 1\" is already allowed by line 1" },
+	{ "read: arg0 & 0xff == 3 # x\nread: arg0 & 0xf == 3 # y\n",
+	  "2: \"read: arg0 & 0xf == 3\" allows all that line 1" },
+	{ "read: arg0 & 0xf == 3 # x\nread: arg0 & 0xff == 0x23 # y\n",
+	  "2: \"read: arg0 & 0xff == 0x23\" is already allowed by line 1" },
+	{ "read: arg0 == 1 && arg2 == 2 # x\nread: arg2 == 2 # y\n",
+	  "2: \"read: arg2 == 2\" allows all that line 1" },
 	{ "# nothing\n", " no rule" },
 };
 
@@ -151,6 +158,128 @@ Test(policy_compiler, the_same_text_gives_the_same_code)
 		 scratch, scratch, scratch, scratch);
 	cr_expect_eq(tool_run(command, output, sizeof(output)), 1,
 		     "a changed value changes the digest");
+}
+
+/* Two that overlap, or seem to: neither allows all that the other does. */
+Test(policy_compiler, takes_what_no_other_line_allows)
+{
+	static const char *const texts[] = {
+		"read: arg0 & 0xf0 == 0 # x\nread: arg0 & 0xf == 5 # y\n",
+		"read: arg0 & 0xf == 5 # x\nread: arg0 & 0xf0 == 0 # y\n",
+		"read: arg0 in 4..7 # x\nread: arg0 in 8..15 # y\n",
+		"read: arg0 == 3 # x\nwrite: arg0 == 3 # y\n",
+		"read: arg0 == 3 && arg2 == 8 # x\nread: arg0 == 3 && arg2 == 9 # y\n",
+		"read: arg0 == 3 # x\nread: arg1 == 3 # y\n",
+	};
+	char output[4096];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		tool_write(scratch, "vcpu.policy", texts[i]);
+		cr_expect_eq(policyc("-l", output, sizeof(output)), 0, "case %zu: %s", i, output);
+	}
+}
+
+/* Every name by which a sealed thread could get at what it has not. */
+static const char *const never[] = {
+	"open", "openat", "openat2", "creat", "open_by_handle_at", "open_tree", "socket", "socketpair",
+	"connect", "bind", "accept", "accept4", "clone", "clone3", "fork", "vfork", "execve", "execveat",
+	"mmap", "mprotect", "pkey_mprotect", "mremap", "brk", "remap_file_pages", "ptrace", "kill", "tkill",
+	"process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "memfd_create", "userfaultfd",
+	"io_uring_setup", "io_uring_register", "bpf", "perf_event_open", "seccomp", "prctl", "setuid",
+	"setns", "unshare", "mount", "umount2", "pivot_root", "chroot", "init_module", "finit_module",
+	"kexec_load", "capset", "rt_sigaction", "rt_sigprocmask", "modify_ldt", "arch_prctl",
+};
+
+Test(policy_compiler, refuses_each_call_that_no_sealed_thread_may_make)
+{
+	static char output[16384];
+	char text[4096] = "", expected[128];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s: any # x\n", never[i]);
+	tool_write(scratch, "vcpu.policy", text);
+	cr_expect_eq(policyc("-l", output, sizeof(output)), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
+		snprintf(expected, sizeof(expected), "vcpu.policy:%zu: %s may not be allowed", i + 1, never[i]);
+		cr_expect_not_null(strstr(output, expected), "%s", never[i]);
+	}
+}
+
+/*
+ * Which arguments the kernel reads 32 bits of, as syscalls(2) has their types: int, unsigned int,
+ * clockid_t, pid_t, uint32_t. One character an argument: 'w' for those, 'l' for the others.
+ */
+static const struct {
+	const char *call, *types;
+} prototypes[] = {
+	{ "clock_gettime", "wlllll" },
+	{ "epoll_ctl", "wwwlll" },
+	{ "epoll_wait", "wlwwll" },
+	{ "exit", "wlllll" },
+	{ "exit_group", "wlllll" },
+	{ "futex", "lwwllw" },
+	{ "io_uring_enter", "wwwwll" },
+	{ "ioctl", "wwllll" },
+	{ "lseek", "wlwlll" },
+	{ "ppoll", "lwllll" },
+	{ "pread64", "wlllll" },
+	{ "read", "wlllll" },
+	{ "sendto", "wllwlw" },
+	{ "tgkill", "wwwlll" },
+	{ "timerfd_settime", "wwllll" },
+	{ "write", "wlllll" },
+};
+
+/* What policyc makes of "CALL: argN == 1"; 0 when it is not to be found in the generated rules. */
+static unsigned long long mask_of(const char *rules, const char *call, unsigned arg)
+{
+	char name[64], condition[32];
+	unsigned long long mask = 0;
+	unsigned found = 7;
+
+	snprintf(name, sizeof(name), ", \"%s\", \"arg%u == 1\"", call, arg);
+	snprintf(condition, sizeof(condition), "{ { %u, ", arg);
+	rules = strstr(rules, name);
+	rules = rules ? strstr(rules, condition) : NULL;
+	return rules && sscanf(rules, "{ { %u, %llxu,", &found, &mask) == 2 && found == arg ? mask : 0;
+}
+
+Test(policy_compiler, compares_as_many_bits_as_the_kernel_reads)
+{
+	static char rules[65536];
+	char output[4096], options[1100], command[2048], text[512];
+
+	snprintf(options, sizeof(options), "-o '%s'", scratch);
+	snprintf(command, sizeof(command), "sed -n '/vcpu_rules\\[/,/^};/p' '%s/policy_rules.c'", scratch);
+	for (size_t i = 0; i < ARRAY_SIZE(prototypes); i++) {
+		const char *call = prototypes[i].call;
+
+		snprintf(text, sizeof(text),
+			 "%s: arg0 == 1 || arg1 == 1 || arg2 == 1 || arg3 == 1 || arg4 == 1 || arg5 == 1 # x\n",
+			 call);
+		tool_write(scratch, "vcpu.policy", text);
+		cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
+		cr_assert_eq(tool_run(command, rules, sizeof(rules)), 0);
+		for (unsigned arg = 0; arg < 6; arg++)
+			cr_expect_eq(mask_of(rules, call, arg),
+				     prototypes[i].types[arg] == 'w' ? UINT32_MAX : UINT64_MAX, "%s: argument %u",
+				     call, arg);
+	}
+}
+
+/* And every call of the policies whose arguments are compared is among them. */
+Test(policy_compiler, every_call_that_is_compared_has_its_widths)
+{
+	for (size_t role = 0; role < SANDBOX_ROLE_COUNT; role++)
+		for (size_t k = 0; k < sandbox_rules[role].count; k++) {
+			const struct sandbox_rule *rule = &sandbox_rules[role].rules[k];
+			bool known = rule->cmp_count == 0;
+
+			for (size_t i = 0; i < ARRAY_SIZE(prototypes); i++)
+				known |= strcmp(prototypes[i].call, rule->call) == 0;
+			cr_expect(known, "%s", rule->call);
+		}
 }
 
 /*
