@@ -83,7 +83,7 @@ static int consider(uint32_t number, void *context, struct problems *problems)
 
 static int limit_file_size(const struct sandbox *sandbox, struct problems *problems)
 {
-	struct rlimit limit;
+	struct rlimit limit, found;
 	rlim_t most = 0;
 	int r = proc_each(sandbox->proc_fd, "fd", consider, &most, problems);
 
@@ -96,6 +96,10 @@ static int limit_file_size(const struct sandbox *sandbox, struct problems *probl
 	limit.rlim_cur = MIN(limit.rlim_cur, most);
 	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
 		return step_failed(problems, "cannot limit file sizes");
+	if (getrlimit(RLIMIT_FSIZE, &found) < 0)
+		return step_failed(problems, "cannot read the limit on file sizes");
+	if (found.rlim_cur > limit.rlim_cur || found.rlim_max > limit.rlim_max)
+		return step_differs(problems, "files may grow");
 	return 0;
 }
 

@@ -111,6 +111,35 @@ Test(sandbox_limits, each_is_read_back)
 		}
 }
 
+static unsigned reads;
+
+/* The second reading of it: the first is of what the launcher left. */
+static bool answer_second(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	return (int)args[1] == spoiled && args[3] && ++reads == 2 && answer_limit(nr, args, ret_result);
+}
+
+static int spoil_file_size(void)
+{
+	const long calls[] = { SYS_prlimit64 };
+
+	if (close_range(3, ~0u, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    proc_open(&scene.sandbox.proc_fd, &scene.problems) < 0 ||
+	    fake_kernel_begin(calls, 1, answer_second) < 0)
+		return 2;
+	return limits_before_threads(&scene.sandbox, &scene.problems) == -EBADMSG ? 0 : 1;
+}
+
+Test(sandbox_limits, the_one_on_file_sizes_is_read_back)
+{
+	spoiled = RLIMIT_FSIZE;
+	for (rlim_t soft = 0; soft < 2; soft++) {
+		says = (struct rlimit){ .rlim_cur = soft, .rlim_max = 1 };
+		cr_expect_eq(rig_child(spoil_file_size), 0, "%s", rig_words);
+		cr_expect_str_eq(rig_words, "read back: files may grow");
+	}
+}
+
 /* A limit that cannot be set, and one that cannot be read: said as that. */
 static bool refuse_limit(long nr, const uint64_t args[static 6], long *ret_result)
 {
