@@ -241,3 +241,108 @@ Test(policy_death, a_seal_needs_no_new_privs, .timeout = 60)
 	cr_expect_eq(WEXITSTATUS(status), 0,
 		     "2: this environment sets no_new_privs; 3, 4: wrong answers");
 }
+
+/*
+ * ---- signals that are no denied call ----------------------------------------------------------
+ */
+
+static struct {
+	int number, code; /* code 0: as kill(2) sends it */
+} sent;
+
+static void put_line(const struct sandbox_death *death, void *cookie)
+{
+	char line[256];
+	size_t length = sandbox_death_format(death, line, sizeof(line));
+
+	(void)!write(*(const int *)cookie, line, length);
+}
+
+/* A thread may send itself what else only the kernel sends. */
+__attribute__((noreturn)) static void receive(int events)
+{
+	siginfo_t info = { .si_signo = sent.number, .si_code = sent.code };
+
+	desk.report = put_line;
+	desk.cookie = &events;
+	desk.exit_status = STATUS;
+	desk.lost_page_status = STATUS + 1;
+	info.si_addr = (void *)0x123450;
+	if (sandbox_death_install(&desk) < 0)
+		_exit(STATUS_BROKEN);
+	sandbox_death_take_seat(&desk, SANDBOX_ROLE_CONTROL);
+	if (sent.code == 0)
+		raise(sent.number);
+	else if (syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), sent.number, &info) < 0)
+		_exit(STATUS_BROKEN);
+	_exit(0);
+}
+
+Test(policy_death, only_the_kernels_own_signals_are_a_death, .timeout = 60)
+{
+	static const struct {
+		int number, code, status;
+		const char *words; /* in the line */
+	} rows[] = {
+		{ SIGSYS, 0, 0, "" },
+		{ SIGSYS, SI_QUEUE, 0, "" },
+		{ SIGBUS, 0, 0, "" },
+		{ SIGBUS, SI_QUEUE, 0, "" },
+		{ SIGBUS, BUS_MCEERR_AO, 0, "" },
+		{ SIGBUS, BUS_MCEERR_AR, STATUS + 1, ": SIGBUS at 0x123450: the memory has failed (machine check)" },
+		{ SIGBUS, BUS_ADRERR, STATUS + 1, ": SIGBUS at 0x123450: no page could be had, policy " },
+		{ SIGSYS, 1 /* SYS_SECCOMP */, STATUS, "control thread " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char line[256] = "";
+		int fds[2], status;
+		pid_t pid;
+
+		sent.number = rows[i].number;
+		sent.code = rows[i].code;
+		cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+		pid = fork();
+		cr_assert_geq(pid, 0);
+		if (pid == 0)
+			receive(fds[1]);
+		close(fds[1]);
+		cr_assert_geq(read(fds[0], line, sizeof(line) - 1), 0);
+		close(fds[0]);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == rows[i].status, "row %zu: status %#x", i,
+			  (unsigned int)status);
+		cr_expect_not_null(strstr(line, rows[i].words), "row %zu: %s", i, line);
+		cr_expect_eq(*line == '\0', *rows[i].words == '\0', "row %zu: %s", i, line);
+	}
+}
+
+Test(policy_death, every_kind_of_record_is_a_line)
+{
+	static const struct {
+		struct sandbox_death death;
+		const char *line; /* up to the digest */
+	} rows[] = {
+		{ { .role = SANDBOX_ROLE_VCPU, .tid = 12, .nr = 257, .instruction_pointer = 0x7f0012345678 },
+		  "vcpu thread 12: system call openat (257) denied at 0x7f0012345678, policy " },
+		{ { .role = SANDBOX_ROLE_IO, .tid = 9, .nr = -1, .instruction_pointer = 0 },
+		  "io thread 9: system call without a name (-1) denied at 0x0, policy " },
+		{ { .role = SANDBOX_ROLE_IO, .tid = 9, .nr = INT32_MIN, .instruction_pointer = UINT64_MAX },
+		  "io thread 9: system call without a name (-2147483648) denied at 0xffffffffffffffff, policy " },
+		{ { .role = SANDBOX_ROLE_IO, .tid = 8, .ring = { 18, "OPENAT", "a forbidden opcode" } },
+		  "io thread 8: io_uring operation OPENAT (18) refused, a forbidden opcode, policy " },
+		{ { .role = SANDBOX_ROLE_IO, .tid = 8, .ring = { 200, NULL, "a forbidden flag" } },
+		  "io thread 8: io_uring operation without a name (200) refused, a forbidden flag, policy " },
+		{ { .role = SANDBOX_ROLE_CONTROL, .tid = 1, .lost = { 0xabc000, "no page could be had" } },
+		  "control thread 1: SIGBUS at 0xabc000: no page could be had, policy " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char line[256], expected[256];
+		size_t length = sandbox_death_format(&rows[i].death, line, sizeof(line));
+
+		snprintf(expected, sizeof(expected), "%s%s", rows[i].line, sandbox_policies_digest_hex);
+		cr_expect_str_eq(line, expected);
+		cr_expect_eq(length, strlen(expected));
+	}
+}
