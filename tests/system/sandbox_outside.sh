@@ -110,11 +110,16 @@ look() { # UID GID GROUPS
 	check "mounts" "$(wc -l <"/proc/$pid/mountinfo")" 1
 	check "mount options" "$(awk '{ print $6 }' "/proc/$pid/mountinfo")" \
 		"ro,nosuid,nodev,noexec,relatime"
+	check "file system of the root" "$(awk '{ print $NF }' "/proc/$pid/mountinfo" | tr , '\n' |
+		grep -xe ro -e size=4k -e nr_inodes=1 -e mode=555 | sort | tr '\n' ' ')" "mode=555 nr_inodes=1 ro size=4k "
+	check "umask" "$(values Umask)" "0077;"
 	check "environment" "$(tr -d '\0' <"/proc/$pid/environ" | wc -c)" 0
 	check "owner of what only a dumpable process owns" "$(stat -c %u "/proc/$pid/io")" 0
 	check "core limit" "$(awk '/^Max core/ { print $5, $6 }' "/proc/$pid/limits")" "0 0"
 	check "descriptor limit" "$(awk '/^Max open files/ { print $4, $5 }' "/proc/$pid/limits")" "1 1"
 	check "locked memory limit" "$(awk '/^Max locked/ { print $4, $5 }' "/proc/$pid/limits")" "0 0"
+	check "message queue limit" "$(awk '/^Max msgqueue/ { print $4, $5 }' "/proc/$pid/limits")" "0 0"
+	check "realtime limit" "$(awk '/^Max realtime priority/ { print $4, $5 }' "/proc/$pid/limits")" "0 0"
 	check "children" "$(cat /proc/"$pid"/task/*/children)" ""
 	check "control's descriptors" "$(fds axvm-shim)" "0 1 2 3 4 896 897 898 899 900 912 928 960 961 "
 	check "vcpu0's descriptors" "$(fds vcpu0)" "897 901 912 "
@@ -198,7 +203,7 @@ who="a chroot that is no mount"
 mkdir -p "$work/proc" "$work/dev" "$work$(dirname "$work")" && ln -s / "$work$work" &&
 	mknod -m 666 "$work/dev/kvm" c 10 232 && mount -t proc proc "$work/proc" || exit 1
 encode spin_io
-chroot "$work" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>&1
+timeout -s KILL 20 chroot "$work" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>&1
 check "status" $? 77
 
 # Where such a root is a mount, it is put away like any other: what lies above it is not to be found.
@@ -272,13 +277,13 @@ pid=
 who="a directory handed over"
 encode spin_io
 : >"$work/events"
-"$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </ >/dev/null 2>&1
+timeout -s KILL 20 "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </ >/dev/null 2>&1
 check "status" $? 77
 check "reason" "$(decode | grep -c 'a directory is open')" 2
 
 who="a descriptor that is no cgroup"
 encode spin_io 's/vm_id:.*/& sandbox { cgroup_fds: 5 }/'
-"$work/axvm-shim" 3<"$work/spec" 4>"$work/events" 5</ </dev/null >/dev/null 2>&1
+timeout -s KILL 20 "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" 5</ </dev/null >/dev/null 2>&1
 check "status" $? 77
 
 who=cgroup
