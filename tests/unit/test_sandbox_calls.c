@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls whose arguments nothing reads back, as the kernel gets them: the filter's, a cgroup's. */
+/* Calls whose arguments nothing reads back, as the kernel gets them: the filter's, a cgroup's, the root's. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/namespaces.h"
 #include "sandbox/seccomp.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/sandbox_rig.h"
@@ -173,4 +176,72 @@ Test(sandbox_cgroup, is_joined_or_the_launch_fails)
 		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "%s: \"%s\"",
 		             rows[i].name, rig_words);
 	}
+}
+
+/* ------------------------------------------------------------------------------------------- root */
+
+static struct {
+	char made[16];           /* the calls as they come, a letter each */
+	struct mount_attr attr;  /* of mount_setattr(2) */
+	uint64_t at, flags, umount_flags;
+	char setattr_path[4], umount_path[4];
+	long pivot_result; /* 0: the kernel's own */
+} mounts;
+
+static bool answer_mounts(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	size_t n = strlen(mounts.made);
+
+	mounts.made[n < sizeof(mounts.made) - 1 ? n : n - 1] = nr == SYS_mount_setattr ? 'p' :
+	                                                       nr == SYS_move_mount    ? 'm' :
+	                                                       nr == SYS_pivot_root    ? 'r' :
+	                                                       nr == SYS_chroot        ? 'c' : 'u';
+	if (nr == SYS_mount_setattr) {
+		mounts.at = args[0];
+		snprintf(mounts.setattr_path, sizeof(mounts.setattr_path), "%s",
+		         (const char *)(uintptr_t)args[1]);
+		mounts.flags = args[2];
+		memcpy(&mounts.attr, (const void *)(uintptr_t)args[3], sizeof(mounts.attr));
+	}
+	if (nr == SYS_umount2) {
+		snprintf(mounts.umount_path, sizeof(mounts.umount_path), "%s",
+		         (const char *)(uintptr_t)args[0]);
+		mounts.umount_flags = args[1];
+	}
+	*ret_result = mounts.pivot_result;
+	return nr == SYS_pivot_root && mounts.pivot_result != 0;
+}
+
+/* In a mount namespace that is private already: whatever is wrong stays in it. */
+static int made_root(void)
+{
+	const long calls[] = { SYS_mount_setattr, SYS_move_mount, SYS_pivot_root, SYS_umount2, SYS_chroot };
+
+	if (rig_gain_capabilities() < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    fake_kernel_begin(calls, ARRAY_SIZE(calls), answer_mounts) < 0)
+		return 1;
+	if (namespaces_empty_root(&scene.problems) < 0)
+		return 10;
+	if (mounts.attr.propagation != MS_PRIVATE || mounts.attr.attr_set || mounts.attr.attr_clr ||
+	    (int)mounts.at != AT_FDCWD || mounts.flags != AT_RECURSIVE || strcmp(mounts.setattr_path, "/") != 0)
+		return 2;
+	scene.sandbox.namespaced = true;
+	if (sandbox_check_root(&scene.sandbox, &scene.problems) < 0)
+		return 3;
+	/* From an initramfs, which cannot be put away, it is left by chroot(2). */
+	if (mounts.pivot_result == -EINVAL)
+		return strcmp(mounts.made, "pmrc") == 0 ? 0 : 4;
+	return strcmp(mounts.made, "pmru") == 0 && strcmp(mounts.umount_path, ".") == 0 &&
+	       mounts.umount_flags == MNT_DETACH ? 0 : 5;
+}
+
+Test(sandbox_nest, keeps_mounts_from_spreading_before_it_moves_any)
+{
+	cr_expect_eq(rig_child(made_root), 0, "%s", rig_words);
+	mounts.pivot_result = -EINVAL;
+	cr_expect_eq(rig_child(made_root), 0, "%s", rig_words);
+	mounts.pivot_result = -EPERM;
+	cr_expect_eq(rig_child(made_root), 10);
+	cr_expect_eq(strncmp(rig_words, "cannot make the new root the root: ", 35), 0, "%s", rig_words);
 }
