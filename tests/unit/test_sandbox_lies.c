@@ -303,3 +303,48 @@ Test(sandbox_nest, another_thread_is_named)
 	cr_assert_eq(rig_child(company), 0, "%s", rig_words);
 	cr_assert_str_eq(rig_words, "read back: there is more than one thread");
 }
+
+/* ------------------------------------------------------------------------- how the nest finds itself */
+
+static const char *link_text; /* NULL: there is none */
+
+static bool answer_link(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	if (strcmp((const char *)(uintptr_t)args[0], "/proc/thread-self") != 0)
+		return false;
+	*ret_result = link_text ? (long)strnlen(link_text, args[2]) : -ENOENT;
+	if (link_text)
+		memcpy((void *)(uintptr_t)args[1], link_text, (size_t)*ret_result);
+	return true;
+}
+
+static int lost_nest(void)
+{
+	const struct sandbox_config config = { 0 };
+	const long calls[] = { SYS_readlink };
+
+	return fake_kernel_begin(calls, 1, answer_link) < 0 ? 1 : rig_confine(&config, true) < 0 ? 0 : 2;
+}
+
+Test(sandbox_nest, finds_itself_in_proc_or_the_launch_fails)
+{
+	static const struct {
+		const char *link, *words;
+	} rows[] = {
+		{ NULL, "cannot find a thread in /proc: " },
+		{ "4711", "read back: /proc names a thread in another way" },
+		{ "", "read back: /proc names a thread in another way" },
+		{ "4711/task/00000000000000000000000000000000004712", "read back: /proc names a thread in another" },
+		{ "4711/task/4712", "cannot open the new root: " },
+	};
+
+	if (geteuid() != 0)
+		cr_skip_test("not root: there is no nest");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		link_text = rows[i].link;
+		cr_expect_eq(rig_child(lost_nest), 0, "row %zu", i);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "row %zu: \"%s\"", i,
+		             rig_words);
+	}
+}
