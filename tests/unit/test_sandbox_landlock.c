@@ -96,6 +96,8 @@ static bool answer(long nr, const uint64_t args[static 6], long *ret_result)
 	}
 }
 
+static pid_t launcher = 4711;
+
 static int begin(void)
 {
 	const long calls[] = { SYS_landlock_create_ruleset, SYS_landlock_add_rule,
@@ -105,7 +107,7 @@ static int begin(void)
 		return -errno;
 	scene.sandbox.proc_fd = PROC_FD;
 	scene.sandbox.landlock_fd = -1;
-	scene.sandbox.launcher = 4711;
+	scene.sandbox.launcher = launcher;
 	return fake_kernel_begin(calls, ARRAY_SIZE(calls), answer);
 }
 
@@ -160,6 +162,21 @@ Test(sandbox_landlock, asks_for_all_that_the_kernel_knows)
 		fresh_kernel(abi);
 		cr_expect_eq(rig_child(asks_for_all), 0, "ABI %d: %s", abi, rig_words);
 	}
+}
+
+/* 0 is what getppid(2) says of one in another PID namespace, and would mean this process's own group. */
+static int leaves_a_distant_launcher(void)
+{
+	if (begin() < 0 || landlock_restrict(&scene.sandbox, &scene.problems) < 0)
+		return 1;
+	return kernel.killings == 0 && kernel.bound == 1 && kernel.opened == 1 ? 0 : 2;
+}
+
+Test(sandbox_landlock, a_launcher_in_another_pid_namespace_is_not_signalled)
+{
+	fresh_kernel(6);
+	launcher = 0;
+	cr_expect_eq(rig_child(leaves_a_distant_launcher), 0, "%s", rig_words);
 }
 
 static bool second_layer;
