@@ -58,6 +58,7 @@ help:
 	@echo 'make prove      Spin models of the seal and of notifications, Frama-C proofs, with their mutations'
 	@echo 'make crash-safety  the shim killed KILLS=200 times while its guest writes'
 	@echo 'make soak       SOAK_LAUNCHES=10000, then one busy VM for SOAK_SECONDS=3600'
+	@echo 'make mutants    small faults put into a copy of the tree, one at a time: do the tests notice? some minutes'
 	@echo 'make sanitize   unit tests under ASan, UBSan, TSan and memcheck; the sealed shim with UBSan'
 	@echo 'make hostile    a million operations of a hostile guest; make failing-host: every call of a launch fails'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
@@ -379,6 +380,11 @@ $(B)/tests/unit-bare: $(SANITIZED_OBJS) $(B)/libaxvm-core.a | $(B)/hack/policyc
 .PHONY: sanitize
 sanitize: $(B)/.packages-sanitize
 	tests/sanitize
+
+# MUTANTS='-r runtime/host' or '3 4': what tests/mutants takes.
+.PHONY: mutants
+mutants: $(B)/.packages-build $(B)/.packages-test
+	tests/mutants $(MUTANTS)
 
 # ---- fuzzing ------------------------------------------------------------------------------------
 # libFuzzer with ASan and UBSan. The rooms are built once more, by clang, beside all else; gcc is the
