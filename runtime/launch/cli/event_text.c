@@ -53,7 +53,7 @@ const char *state_name(int state)
 	return strncmp(name, "STATE_", 6) == 0 ? name + 6 : name;
 }
 
-const char *stage_name(int stage)
+const char *event_stage_name(int stage)
 {
 	return value_name(&axvm__v1__stage__descriptor, stage);
 }
@@ -67,7 +67,7 @@ static void print_stage(FILE *out, const Axvm__V1__Event *event)
 {
 	char took[32];
 
-	fprintf(out, "%s in %s", stage_name(event->stage_completed->stage),
+	fprintf(out, "%s in %s", event_stage_name(event->stage_completed->stage),
 	        format_ns(event->stage_completed->duration_ns, took, sizeof(took)));
 }
 

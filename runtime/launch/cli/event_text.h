@@ -31,6 +31,6 @@ const char *format_bytes(uint64_t bytes, char *to, size_t size);
 
 /* The name of an enum's value without its prefix; "?" when it has none. */
 const char *state_name(int state);
-const char *stage_name(int stage);
+const char *event_stage_name(int stage);
 
 #endif

@@ -430,7 +430,7 @@ void run_show_progress(struct run *run, int64_t now_ms)
 	for (size_t i = 0; memory && i < memory->n_nodes; i++)
 		total += memory->nodes[i]->size_mib * MIB;
 	fprintf(stderr, "\r\033[Kaxvm run: %.1f s, after stage %s: memory %s of %s",
-	        (double)(now_ms - run->launched_ms) / 1000, stage_name((int)run->stage),
+	        (double)(now_ms - run->launched_ms) / 1000, event_stage_name((int)run->stage),
 	        format_bytes(resident_bytes(axvm_vm_pid(run->vm)), have, sizeof(have)),
 	        format_bytes(total, want, sizeof(want)));
 	run->progress_shown = true;

@@ -76,7 +76,7 @@ static void add_stage(struct timeline *timeline, const Axvm__V1__Event *event)
 	row = add_row(timeline, event->monotonic_ns - took, event->monotonic_ns);
 	if (!row)
 		return;
-	snprintf(row->label, sizeof(row->label), "%s", stage_name((int)stage->stage));
+	snprintf(row->label, sizeof(row->label), "%s", event_stage_name((int)stage->stage));
 	format_ns(took, row->detail, sizeof(row->detail));
 }
 
