@@ -137,11 +137,25 @@ static int take_profile(struct profile *profile, const Axvm__V1__Profile *messag
 	return take_guest(profile, message);
 }
 
+int profile_unpack(const uint8_t *bytes, size_t size, struct profile *ret)
+{
+	Axvm__V1__Profile *message = axvm__v1__profile__unpack(NULL, size, bytes);
+	struct profile profile = { 0 };
+	int r;
+
+	if (!message)
+		return -ENOMEM;
+	r = take_profile(&profile, message);
+	axvm__v1__profile__free_unpacked(message, NULL);
+	if (r == 0)
+		*ret = profile;
+	return r;
+}
+
 int profile_load(const char *name, struct profile *ret)
 {
 	const struct profile_embedded *embedded = NULL;
-	struct profile profile = { 0 };
-	Axvm__V1__Profile *message;
+	struct profile profile;
 	int r;
 
 	for (size_t i = 0; i < profiles_embedded_count; i++)
@@ -149,12 +163,10 @@ int profile_load(const char *name, struct profile *ret)
 			embedded = &profiles_embedded[i];
 	if (!embedded)
 		return -ENOENT;
-	message = axvm__v1__profile__unpack(NULL, embedded->size, embedded->bytes);
-	if (!message)
-		return -ENOMEM;
-	r = take_profile(&profile, message);
-	axvm__v1__profile__free_unpacked(message, NULL);
-	if (r < 0 || strcmp(profile.name, name) != 0)
+	r = profile_unpack(embedded->bytes, embedded->size, &profile);
+	if (r < 0)
+		return r;
+	if (strcmp(profile.name, name) != 0)
 		return -EINVAL;
 	*ret = profile;
 	return 0;

@@ -67,6 +67,9 @@ struct profile {
  * fit this struct or names a requirement that admission does not know; -ENOMEM. */
 int profile_load(const char *name, struct profile *ret);
 
+/* The same from an encoded axvm.v1.Profile, which need not be embedded. -EINVAL and -ENOMEM likewise. */
+int profile_unpack(const uint8_t *bytes, size_t size, struct profile *ret);
+
 /* Name of the i-th embedded profile, NULL past the last. */
 const char *profile_name(size_t i);
 

@@ -146,6 +146,11 @@ static int read_back(const struct ram_config *config, const struct numa_range *r
 		node->remote_pages += counts.remote_pages;
 		placement->remote_pages += counts.remote_pages;
 	}
+	return ram_judge(config, placement, problems);
+}
+
+int ram_judge(const struct ram_config *config, const struct ram_placement *placement, struct problems *problems)
+{
 	if (placement->remote_pages > config->remote_pages_allowed)
 		return problems_add(problems, PROBLEM_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
 		                    "%llu pages of guest memory are not on their host node; "

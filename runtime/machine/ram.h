@@ -36,4 +36,8 @@ struct ram_placement {
 int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
                 struct ram_placement *ret_placement, struct problems *problems);
 
+/* The judgement of ram_acquire() on what was read back, apart from the reading, which needs a host of two nodes to
+ * find anything. -EREMOTE with a problem when more pages are remote than are allowed. */
+int ram_judge(const struct ram_config *config, const struct ram_placement *placement, struct problems *problems);
+
 #endif
