@@ -87,6 +87,28 @@ Test(command, every_kind_arrives)
 	cr_assert_eq(c.console_size.rows, 43);
 }
 
+/* The ends of each range, and that a limit's direction is not always set. */
+Test(command, bounds_are_taken)
+{
+	struct command c = parsed("request_id: 1 shutdown { timeout_ms: 86400000 }");
+	char text[200], id[SPEC_ID_MAX + 2];
+
+	cr_assert(c.shutdown.has_timeout && c.shutdown.timeout_ms == 86400000);
+	c = parsed("request_id: 1 console_size { columns: 65535 rows: 65535 }");
+	cr_assert(c.console_size.columns == 65535 && c.console_size.rows == 65535);
+	c = parsed("request_id: 1 console_size { columns: 1 rows: 1 }");
+	cr_assert(c.console_size.columns == 1 && c.console_size.rows == 1);
+	c = parsed("request_id: 1 balloon { target_mib: 1 }");
+	cr_assert_eq(c.balloon.target_mib, 1);
+	c = parsed("request_id: 1 limit { device_id: 'eth0' limit {} }");
+	cr_assert(!c.limit.transmit && c.limit.limit.bytes_per_s == 0 && c.limit.limit.ops_burst == 0);
+	memset(id, 'x', SPEC_ID_MAX);
+	id[SPEC_ID_MAX] = '\0';
+	snprintf(text, sizeof(text), "request_id: 1 resize { disk_id: '%s' }", id);
+	c = parsed(text);
+	cr_assert_str_eq(c.resize.disk_id, id);
+}
+
 static void refused(const uint8_t *bytes, size_t n, uint64_t full, uint64_t id, const char *says)
 {
 	struct command command;
@@ -122,7 +144,12 @@ Test(command, refusals)
 	text_refused("request_id: 9 limit { device_id: 'x' }", 9, "limit.limit");
 	text_refused("request_id: 9 resize {}", 9, "resize.disk_id");
 	text_refused("request_id: 9 console_size { columns: 65536 rows: 1 }", 9, "console_size");
+	text_refused("request_id: 9 console_size { columns: 1 rows: 65536 }", 9, "console_size");
 	text_refused("request_id: 9 console_size { columns: 1 }", 9, "console_size");
+	text_refused("request_id: 9 console_size { rows: 1 }", 9, "console_size");
+	text_refused("request_id: 9 resize { disk_id: '' }", 9, "resize.disk_id");
+	text_refused("request_id: 9 resize { disk_id: 'a/b' }", 9, "resize.disk_id");
+	text_refused("request_id: 9 balloon { target_mib: 0 }", 9, "balloon.target_mib");
 	refused(BYTES("\x08\x09\x6a\x00"), 9, "unknown field 13");
 	refused(BYTES("\x08\x09\x22\x02\x08\x01"), 9, "command.pause: unknown field 1");
 	refused(BYTES("\x08\x09\x22\x00\x1a\x00"), 9, "its alternative pause");

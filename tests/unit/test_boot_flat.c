@@ -51,7 +51,11 @@ static uint64_t translate(const struct guest_memory *memory, uint64_t cr3, uint6
 		return UINT64_MAX;
 	cr_assert_eq(pdpte & 0x80, 0, "a 1 GiB page");
 	pde = peek(memory, (pdpte & frame) + (address >> 21 & 511) * 8, 8);
-	cr_assert_eq(pde & 0x83, 0x83, "present, writable, 2 MiB");
+	/* Accessed and dirty beforehand, so that the processor writes nothing into them; supervisor, cached. */
+	cr_assert_eq(pml4e & 0xfff, 0x23, "present, writable, accessed");
+	cr_assert_eq(pdpte & 0xfff, 0x23, "present, writable, accessed");
+	cr_assert_eq(pde & 0xfff, 0xe3, "present, writable, accessed, dirty, 2 MiB");
+	cr_assert_eq((pml4e | pdpte | pde) >> 52, 0, "nothing in the upper bits");
 	cr_assert_eq(pde & 0x1fe000, 0, "reserved bits");
 	return (pde & frame) | (address & 0x1fffff);
 }

@@ -169,3 +169,147 @@ Test(cpuid, what_kvm_lacks_is_named)
 	cr_assert_eq(cpuid_build(&none, &config, &table, &problems), -ENOTSUP);
 	cr_assert_eq(problems.list[1].code, PROBLEM_KVM_FAILED);
 }
+
+/* ---- bits that depend on something else ------------------------------------------------------------- */
+
+#define X2APIC (1u << 21)
+#define TSC_DEADLINE (1u << 24)
+#define HYPERVISOR (1u << 31)
+
+/* The table for a configuration under a profile that masks nothing. */
+static void build_with(const struct host_kvm *kvm, struct cpuid_config config, struct cpuid_table *ret)
+{
+	static const struct profile open_profile;
+	struct problems problems = { 0 };
+
+	config.profile = &open_profile;
+	cr_assert_eq(cpuid_build(kvm, &config, ret, &problems), 0, "%s", problems.list[0].message);
+}
+
+/* The timer and the mode of a local APIC are told exactly where there is one, whatever KVM offers; the hypervisor's
+ * bit always is. */
+Test(cpuid, what_needs_an_apic_is_told_with_one_only)
+{
+	static const uint32_t offers[] = { 0, X2APIC, TSC_DEADLINE, HYPERVISOR, X2APIC | TSC_DEADLINE | HYPERVISOR };
+	const uint32_t others = ~(X2APIC | TSC_DEADLINE | HYPERVISOR);
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	const uint32_t rest = offered(&kvm, 1, 0)->leaf.ecx & others;
+	struct cpuid_table table;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offers); i++) {
+		offered(&kvm, 1, 0)->leaf.ecx = rest | offers[i];
+		build_with(&kvm, (struct cpuid_config){ .has_apic = true }, &table);
+		cr_assert_eq(leaf_of(&table, 1, 0)->ecx, rest | X2APIC | TSC_DEADLINE | HYPERVISOR);
+		build_with(&kvm, (struct cpuid_config){ .has_apic = false }, &table);
+		cr_assert_eq(leaf_of(&table, 1, 0)->ecx, rest | HYPERVISOR);
+	}
+}
+
+/* The leaf of frequencies is there, and within the hypervisor's maximum, exactly when the TSC's is known. */
+Test(cpuid, the_timing_leaf_needs_a_frequency)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_table table;
+
+	build_with(&kvm, (struct cpuid_config){ .tsc_khz = 0 }, &table);
+	cr_assert_leaf(&table, 0x40000000, 0, 0x40000001, 0x4b4d564b, 0x564b4d56, 0x0000004d);
+	cr_assert_null(leaf_of(&table, 0x40000010, 0));
+	build_with(&kvm, (struct cpuid_config){ .tsc_khz = 1 }, &table);
+	cr_assert_leaf(&table, 0x40000000, 0, 0x40000010, 0x4b4d564b, 0x564b4d56, 0x0000004d);
+	cr_assert_leaf(&table, 0x40000010, 0, 1, 1000000, 0, 0);
+}
+
+/* Each feature and hint alone is told as itself; nothing is told that was not asked for. */
+Test(cpuid, features_and_hints_are_those_that_were_asked)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_table table;
+
+	/* Whatever the host's own leaf has in its other registers. */
+	offered(&kvm, KVM_CPUID_FEATURES, 0)->leaf =
+		(struct cpuid_leaf){ KVM_CPUID_FEATURES, 0, PV_ALL, 0x11, 0x22, 0xffffffff };
+	for (unsigned bit = 0; bit < 32; bit++) {
+		const struct cpuid_config config = { .pv_features = PV_ALL & 1u << bit, .pv_hints = 1u << bit };
+
+		build_with(&kvm, config, &table);
+		cr_assert_leaf(&table, KVM_CPUID_FEATURES, 0, config.pv_features, 0, 0, 1u << bit);
+	}
+}
+
+/* A KVM that has no leaf of features has none to offer, and none need be asked. */
+Test(cpuid, a_kvm_without_a_leaf_of_features)
+{
+	static const struct profile open_profile;
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_config config = { .pv_features = 1, .profile = &open_profile };
+	struct problems problems = { 0 };
+	struct cpuid_table table;
+
+	kvm.guest_leaf_count--;
+	cr_assert_eq(cpuid_build(&kvm, &config, &table, &problems), -ENOTSUP);
+	cr_assert_eq(problems.list[0].code, PROBLEM_KVM_CAPABILITY_MISSING);
+	cr_assert_not_null(strstr(problems.list[0].message, "0x1;"));
+	build_with(&kvm, (struct cpuid_config){ 0 }, &table);
+	cr_assert_leaf(&table, KVM_CPUID_FEATURES, 0, 0, 0, 0, 0);
+}
+
+static void as_amd(struct host_kvm *kvm)
+{
+	struct cpuid_leaf *zero = &offered(kvm, 0, 0)->leaf;
+
+	zero->ebx = 0x68747541;
+	zero->edx = 0x69746e65;
+	zero->ecx = 0x444d4163;
+}
+
+/* AMD's other ways to tell of cores go, leaves and bits; Intel's bits of the same places stay. */
+Test(cpuid, one_way_to_tell_of_topology)
+{
+	static const uint32_t gone[] = { 0x8000001d, 0x8000001e, 0x80000026 };
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_table table;
+
+	offered(&kvm, 0x80000001, 0)->leaf.ecx = 0xffffffff;
+	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
+		offer(&kvm, (struct cpuid_leaf){ gone[i], 0, 1, 2, 3, 4 });
+	offer(&kvm, (struct cpuid_leaf){ 0x8000001f, 0, 5, 0, 0, 0 });
+	build_with(&kvm, (struct cpuid_config){ 0 }, &table);
+	cr_assert_eq(leaf_of(&table, 0x80000001, 0)->ecx, 0xffffffff);
+	as_amd(&kvm);
+	build_with(&kvm, (struct cpuid_config){ 0 }, &table);
+	/* CmpLegacy is bit 1, TopologyExtensions bit 22 (APM 3 appendix E). */
+	cr_assert_eq(leaf_of(&table, 0x80000001, 0)->ecx, ~(1u << 1 | 1u << 22));
+	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
+		cr_assert_null(leaf_of(&table, gone[i], 0), "leaf %#x", gone[i]);
+	cr_assert_not_null(leaf_of(&table, 0x8000001f, 0), "and no other");
+}
+
+/* Each register by its own mask; what is set is set in EBX whatever the host has; an absent leaf is not made up. */
+Test(cpuid, masks_are_applied_register_by_register)
+{
+	static const struct profile masking = {
+		.mask_count = 2,
+		.masks = { { 6, 0, 0x0000ffff, 0x00ffff00, 0x0f0f0f0f, 0xf0f0f0f0, 0x80000001 },
+		           { 0x17, 0, 0, 0, 0, 0, 1 } },
+		.fixed_count = 2,
+		.fixed = { { 2, 0, 1, 2, 3, 4 }, { 0x18, 0, 1, 2, 3, 4 } },
+	};
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct host_kvm kvm = kvm_on(facts);
+	struct cpuid_config config = { .profile = &masking };
+	struct problems problems = { 0 };
+	struct cpuid_table table;
+
+	offered(&kvm, 6, 0)->leaf = (struct cpuid_leaf){ 6, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff };
+	cr_assert_eq(cpuid_build(&kvm, &config, &table, &problems), 0);
+	cr_assert_leaf(&table, 6, 0, 0x0000ffff, 0x80ffff01, 0x0f0f0f0f, 0xf0f0f0f0);
+	cr_assert_leaf(&table, 2, 0, 1, 2, 3, 4);
+	cr_assert_null(leaf_of(&table, 0x17, 0));
+	cr_assert_null(leaf_of(&table, 0x18, 0));
+	cr_assert_null(leaf_of(&table, 0x80000004, 0) ? NULL : &table, "without a brand the host's stays");
+}

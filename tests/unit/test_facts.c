@@ -381,3 +381,54 @@ Test(facts, messages_beyond_the_bounds_are_refused)
 	cr_assert_eq(from_text("cpus { id: 0 } nodes { id: 0 } nodes { id: 0 }"), -EINVAL);
 	cr_assert_eq(facts_unpack((const uint8_t *)"\xff\xff", 2, NULL), -EBADMSG);
 }
+
+/* Signatures of real processors: extended family and model count where SDM 2A and APM 3 say so. */
+Test(facts, signatures_are_decoded)
+{
+	static const struct {
+		uint32_t eax, family, model, stepping;
+	} signatures[] = {
+		{ 0x000306e4, 6, 0x3e, 4 },    /* Ivy Bridge-EP */
+		{ 0x000306f2, 6, 0x3f, 2 },    /* Haswell-EP */
+		{ 0x00000f4a, 15, 0x04, 10 },  /* Pentium D */
+		{ 0x00060fb1, 15, 0x6b, 1 },   /* Athlon 64 X2 */
+		{ 0x00100f42, 0x10, 0x04, 2 }, /* Phenom II */
+		{ 0x00800f12, 0x17, 0x01, 2 }, /* Zen */
+		{ 0x00a20f12, 0x19, 0x21, 2 }, /* Zen 3 */
+		{ 0x00010542, 5, 0x04, 2 },    /* a family that has no extension */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(signatures); i++) {
+		struct host_cpu cpu = { .leaf_count = 1, .leaves = { { 1, 0, signatures[i].eax, 0x2a000800, 0, 0 } } };
+
+		host_cpu_decode(&cpu);
+		cr_assert_eq(cpu.family, signatures[i].family, "%08x is family %u", signatures[i].eax, cpu.family);
+		cr_assert_eq(cpu.model, signatures[i].model, "%08x is model %#x", signatures[i].eax, cpu.model);
+		cr_assert_eq(cpu.stepping, signatures[i].stepping, "%08x", signatures[i].eax);
+		cr_assert_eq(cpu.apic_id, 0x2a, "without leaf 0xB");
+	}
+}
+
+/* Leaf 0xB's 32 bits, where it says anything; the brand without the spaces at its ends, where it is there. */
+Test(facts, apic_id_vendor_and_brand_are_decoded)
+{
+	struct host_cpu cpu = {
+		.leaf_count = 6,
+		.leaves = {
+			{ 0, 0, 0xd, 0x756e6547, 0x6c65746e, 0x49656e69 },
+			{ 1, 0, 0x306e4, 0x2a000800, 0, 0 },
+			{ 0xb, 0, 1, 2, 0x100, 0x12345 },
+			{ 0x80000002, 0, 0x20202020, 0x65722041, 0x20206c61, 0x646e6120 },
+			{ 0x80000003, 0, 0x61702020, 0x64656464, 0x20202020, 0x20202020 },
+			{ 0x80000004, 0, 0x20202020, 0x20202020, 0x20202020, 0x20202020 },
+		},
+	};
+
+	host_cpu_decode(&cpu);
+	cr_assert_str_eq(cpu.vendor, "GenuineIntel");
+	cr_assert_eq(cpu.apic_id, 0x12345);
+	cr_assert_str_eq(cpu.brand, "A real   and  padded");
+	cpu.leaves[2].ebx = 0;
+	host_cpu_decode(&cpu);
+	cr_assert_eq(cpu.apic_id, 0x2a);
+}

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -171,6 +172,33 @@ Test(launch_spawn, much_is_queued)
 	axvm__v1__control_stream__free_unpacked(stream, NULL);
 	axvm_vm_free(vm);
 	close(file);
+}
+
+/* The longest that a shim takes, and a byte more, which is told here and not by the shim's reply. */
+Test(launch_spawn, a_command_that_is_too_large)
+{
+	static char id[AXVM_MESSAGE_MAX];
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
+	struct axvm_vm *vm = spawn("exec sleep 100", NULL, 0);
+	size_t over;
+	int status;
+
+	memset(id, 'x', sizeof(id) - 1);
+	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
+	command.resize = &resize;
+	resize.disk_id = id;
+	command.has_request_id = 1;
+	command.request_id = 7;
+	over = axvm__v1__command__get_packed_size(&command) - AXVM_MESSAGE_MAX;
+	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EMSGSIZE);
+	id[sizeof(id) - 1 - over] = '\0';
+	cr_assert_eq(axvm__v1__command__get_packed_size(&command), AXVM_MESSAGE_MAX);
+	cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
+	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
+	status = end_of(vm);
+	cr_assert(WIFSIGNALED(status));
+	axvm_vm_free(vm);
 }
 
 /* fds swapped, doubled, and above: each where it belongs, and none besides. */
@@ -353,18 +381,21 @@ static int refused(const struct axvm_launch *launch, char *text, size_t size)
 Test(launch_spawn, refusals)
 {
 	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	const struct axvm_fd control = { 0, 3 }, closed = { 999, 5 },
-			     twice[] = { { 0, 5 }, { 0, 5 } }, high = { 0, 896 };
+	static const int never[] = { -1, 3, 4, 896, INT_MAX };
+	const struct axvm_fd closed = { 999, 5 }, twice[] = { { 0, 5 }, { 0, 5 } };
 	struct axvm_launch launch = { .shim = "/bin/true" };
 	char text[256];
 
 	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
 	launch.spec = &spec;
-	launch.fds = &control;
 	launch.fds_count = 1;
-	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
-	launch.fds = &high;
-	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
+		const struct axvm_fd one = { 0, never[i] };
+
+		launch.fds = &one;
+		cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL, "number %d", never[i]);
+		cr_assert_not_null(strstr(text, "is no number"), "%s", text);
+	}
 	launch.fds = &closed;
 	cr_assert_eq(refused(&launch, text, sizeof(text)), -EBADF);
 	cr_assert_not_null(strstr(text, "999"));
