@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* Deadlines of the control loop, and resources as they are taken over or opened. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shim/control.h"
+#include "shim/resources.h"
+
+#define MS 1000000ULL
+#define HOUR_MS 3600000
+
+/* A wait for a deadline never ends before it, or the loop would spin through what is left; an hour away, so that no
+ * time that passes here matters. */
+Test(control, a_wait_is_rounded_up)
+{
+	const uint64_t now = control_now_ns(), hour = HOUR_MS * MS;
+
+	for (uint64_t ns = 1; ns < 2 * MS; ns += 99999) {
+		uint64_t deadline = now + hour + ns;
+		int wait_ms = control_timeout(deadline, -1);
+		/* Whatever the time is by now, waiting that long leads to the deadline or beyond. */
+		uint64_t after = control_now_ns();
+
+		cr_assert_geq(after + (uint64_t)wait_ms * MS, deadline, "%d ms", wait_ms);
+		cr_assert_leq(wait_ms, HOUR_MS + 2);
+	}
+}
+
+Test(control, the_shorter_of_deadline_and_limit)
+{
+	const uint64_t far = control_now_ns() + HOUR_MS * MS;
+
+	cr_assert_eq(control_timeout(0, -1), -1, "no deadline, no limit");
+	cr_assert_eq(control_timeout(0, 0), 0);
+	cr_assert_eq(control_timeout(0, 7), 7);
+	cr_assert_eq(control_timeout(far, 7), 7);
+	cr_assert_eq(control_timeout(far, 0), 0);
+	cr_assert_lt(control_timeout(far, INT_MAX), HOUR_MS + 1);
+	cr_assert_eq(control_timeout(1, -1), 0, "passed long ago");
+	cr_assert_eq(control_timeout(1, 7), 0);
+	cr_assert_eq(control_timeout(UINT64_MAX - MS, -1), INT_MAX);
+	cr_assert_not(control_passed(0), "none");
+	cr_assert(control_passed(1));
+	cr_assert_not(control_passed(far));
+	cr_assert_not(control_passed(UINT64_MAX));
+}
+
+/* ---- resources --------------------------------------------------------------------------------- */
+
+static int take(enum spec_resource_kind kind, int fd, const char *path, enum resource_use use, int *ret_fd,
+                struct problems *problems)
+{
+	struct spec_resource resource = { .kind = kind, .fd = fd, .path = path };
+
+	*problems = (struct problems){ 0 };
+	*ret_fd = -7;
+	return resource_take(&resource, use, "a.field", ret_fd, problems);
+}
+
+/* Which access modes of an fd serve which use. */
+Test(resources, an_fd_must_be_open_for_its_use)
+{
+	static const int modes[] = { O_RDONLY, O_WRONLY, O_RDWR };
+	static const bool serves[][3] = {
+		[RESOURCE_READ] = { true, false, true },
+		[RESOURCE_APPEND] = { false, true, true },
+		[RESOURCE_READ_WRITE] = { false, false, true },
+	};
+	struct problems problems;
+	int got;
+
+	for (int use = 0; use < (int)ARRAY_SIZE(serves); use++)
+		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
+			int fd = open("/dev/null", modes[m] | O_CLOEXEC);
+			int r = take(SPEC_FD, fd, NULL, (enum resource_use)use, &got, &problems);
+
+			cr_assert_eq(r, serves[use][m] ? 0 : -EBADF, "use %d, mode %zu", use, m);
+			cr_assert_eq(got, serves[use][m] ? fd : -7);
+			cr_assert(serves[use][m] || problems.list[0].code == PROBLEM_RESOURCE_UNREADABLE);
+			close(fd);
+		}
+	cr_assert_eq(take(SPEC_FD, 999, NULL, RESOURCE_READ, &got, &problems), -EBADF);
+	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_MISSING);
+	cr_assert_str_eq(problems.list[0].field, "a.field");
+	cr_assert_eq(take(SPEC_NONE, 0, NULL, RESOURCE_READ, &got, &problems), 0);
+	cr_assert_eq(got, -1);
+}
+
+/* What is appended to keeps what it holds, is made where it is missing, for its owner alone; what is read is not made. */
+Test(resources, a_path_is_opened_for_its_use)
+{
+	char path[] = "/tmp/axvm-resource-XXXXXX", held[16];
+	int fd = mkostemp(path, O_CLOEXEC), got;
+	struct problems problems;
+	struct stat st;
+
+	cr_assert_eq(write(fd, "before", 6), 6);
+	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_APPEND, &got, &problems), 0);
+	cr_assert_eq(fcntl(got, F_GETFL) & (O_ACCMODE | O_APPEND), O_WRONLY | O_APPEND);
+	cr_assert_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
+	cr_assert_eq(write(got, "after", 5), 5);
+	cr_assert_eq(pread(fd, held, sizeof(held), 0), 11);
+	cr_assert_eq(memcmp(held, "beforeafter", 11), 0);
+	close(got);
+	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_READ, &got, &problems), 0);
+	cr_assert_eq(fcntl(got, F_GETFL) & O_ACCMODE, O_RDONLY);
+	close(got);
+	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_READ_WRITE, &got, &problems), 0);
+	cr_assert_eq(fcntl(got, F_GETFL) & (O_ACCMODE | O_APPEND), O_RDWR);
+	close(got);
+	close(fd);
+	unlink(path);
+	for (int use = 0; use < 3; use++) {
+		bool made = use == RESOURCE_APPEND;
+
+		cr_assert_eq(take(SPEC_PATH, -1, path, (enum resource_use)use, &got, &problems),
+		             made ? 0 : -ENOENT);
+		cr_assert(made || problems.list[0].code == PROBLEM_RESOURCE_MISSING);
+		if (made) {
+			cr_assert_eq(fstat(got, &st), 0);
+			cr_assert_eq(st.st_mode & 0077, 0, "others may not");
+			close(got);
+		}
+		unlink(path);
+	}
+	cr_assert_eq(take(SPEC_PATH, -1, "/", RESOURCE_APPEND, &got, &problems), -EISDIR);
+	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_UNREADABLE);
+}
+
+/* Every fd that a spec can name, each of its own number. */
+Test(resources, all_fds_of_a_spec_are_told)
+{
+	static struct vm_spec spec;
+	struct spec_resource *const single[] = {
+		&spec.boot.kernel,   &spec.boot.initrd,   &spec.boot.image, &spec.console.output, &spec.console.input,
+		&spec.vsock.channel, &spec.disks[0].image, &spec.disks[1].image, &spec.nets[0].vhost,
+		&spec.nets[1].vhost,
+	};
+	int fds[64], next = 10;
+	size_t n;
+
+	spec.disks_count = spec.nets_count = 2;
+	for (size_t i = 0; i < ARRAY_SIZE(single); i++)
+		*single[i] = (struct spec_resource){ .kind = SPEC_FD, .fd = next++ };
+	spec.nets[0].tap_fds_count = spec.sandbox.cgroups_count = 2;
+	spec.nets[1].tap_fds_count = 1;
+	spec.nets[0].tap_fds[0] = next++;
+	spec.nets[0].tap_fds[1] = next++;
+	spec.nets[1].tap_fds[0] = next++;
+	spec.sandbox.cgroup_fds[0] = next++;
+	spec.sandbox.cgroup_fds[1] = next++;
+	n = resource_fds(&spec, fds);
+	cr_assert_eq((int)n, next - 10);
+	for (int wanted = 10; wanted < next; wanted++) {
+		bool there = false;
+
+		for (size_t i = 0; i < n; i++)
+			there |= fds[i] == wanted;
+		cr_assert(there, "fd %d is not told", wanted);
+	}
+	spec.boot.kernel.kind = SPEC_PATH;
+	spec.boot.initrd.kind = SPEC_NONE;
+	cr_assert_eq(resource_fds(&spec, fds), n - 2, "paths are no fds");
+}
