@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* The control socket: each reply goes to who asked, with the number that was asked by, and to nobody else. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "launch/cli/server.h"
+#include "launch/vm.h"
+#include "shim/wire.h"
+
+#define WAIT_MS 20000
+
+static struct server server;
+static struct axvm_vm vm;
+static int shim_end; /* where the commands of the VM come out */
+static char folder[64], path[80];
+
+static void open_all(void)
+{
+	int pair[2];
+
+	strcpy(folder, "/tmp/axvm-server-XXXXXX");
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/sock", folder);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	vm = (struct axvm_vm){ .control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 1000 };
+	shim_end = pair[1];
+	memset(&server, 0, sizeof(server));
+	cr_assert_eq(server_open(&server, path, &vm), 0);
+}
+
+static void close_all(void)
+{
+	server_close(&server);
+	cr_assert_eq(access(path, F_OK), -1, "the socket is gone");
+	rmdir(folder);
+	close(shim_end);
+	close(vm.control_fd);
+	free(vm.queue);
+}
+
+TestSuite(launch_server, .init = open_all, .fini = close_all);
+
+/* One turn of the server's loop, with whatever is there by then. */
+static void turn(void)
+{
+	struct pollfd fds[SERVER_POLLFDS];
+
+	server_watch(&server, fds);
+	cr_assert_gt(poll(fds, SERVER_POLLFDS, WAIT_MS), 0);
+	server_serve(&server, fds);
+}
+
+static int connect_client(void)
+{
+	struct sockaddr_un address;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(sockets_address(path, &address), 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	turn();
+	return fd;
+}
+
+/* A status command by the client's own number. */
+static void ask(int client, uint8_t number)
+{
+	const uint8_t bytes[] = { 0x12, 4, 0x08, number, 0x2a, 0 };
+
+	cr_assert_lt(number, 128);
+	cr_assert_eq(send(client, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
+	turn();
+}
+
+/* The number under which the VM got the next command. */
+static uint64_t passed_on(void)
+{
+	uint8_t bytes[64];
+	ssize_t n = recv(shim_end, bytes, sizeof(bytes), MSG_DONTWAIT);
+	Axvm__V1__ControlStream *stream;
+	uint64_t number;
+
+	cr_assert_gt(n, 0, "nothing was passed on");
+	stream = axvm__v1__control_stream__unpack(NULL, (size_t)n, bytes);
+	cr_assert(stream && stream->n_commands == 1);
+	number = stream->commands[0]->request_id;
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	return number;
+}
+
+static bool reply_to(uint64_t number)
+{
+	Axvm__V1__Event event = AXVM__V1__EVENT__INIT;
+	Axvm__V1__Reply reply = AXVM__V1__REPLY__INIT;
+
+	reply.has_request_id = reply.has_ok = reply.ok = true;
+	reply.request_id = number;
+	event.body_case = AXVM__V1__EVENT__BODY_REPLY;
+	event.reply = &reply;
+	return server_reply(&server, &event);
+}
+
+/* The number in the reply that a client has got; 0 when it has got none. */
+static uint64_t answered(int client)
+{
+	struct wire_field field;
+	struct wire_cursor cursor;
+	Axvm__V1__Event *event;
+	uint8_t bytes[256];
+	ssize_t n = recv(client, bytes, sizeof(bytes), MSG_DONTWAIT);
+	uint64_t number;
+
+	if (n <= 0)
+		return 0;
+	cursor = (struct wire_cursor){ bytes, bytes + n };
+	cr_assert_eq(wire_next(&cursor, &field), 1);
+	cr_assert_eq(cursor.at, cursor.end, "one reply at a time");
+	event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+	cr_assert(event && event->body_case == AXVM__V1__EVENT__BODY_REPLY);
+	number = event->reply->request_id;
+	axvm__v1__event__free_unpacked(event, NULL);
+	return number;
+}
+
+/* Two clients by the same number, answered in the other order. */
+Test(launch_server, each_reply_goes_to_who_asked)
+{
+	int a = connect_client(), b = connect_client();
+	uint64_t of_a, of_b;
+
+	ask(a, 7);
+	of_a = passed_on();
+	ask(b, 7);
+	of_b = passed_on();
+	cr_assert_neq(of_a, of_b, "numbers of ours are unique");
+	cr_assert(reply_to(of_b));
+	cr_assert_eq(answered(b), 7);
+	cr_assert_eq(answered(a), 0);
+	cr_assert(reply_to(of_a));
+	cr_assert_eq(answered(a), 7);
+	cr_assert_eq(answered(b), 0);
+	/* Once, and what none of them asked is not theirs. */
+	cr_assert_not(reply_to(of_a));
+	cr_assert_not(reply_to(7));
+	close(a);
+	close(b);
+}
+
+/* The reply to one that has left is dropped: whoever has its place by then has not asked. */
+Test(launch_server, a_reply_to_one_that_left_goes_to_nobody)
+{
+	int a = connect_client(), b;
+	uint64_t of_a, of_b;
+
+	ask(a, 7);
+	of_a = passed_on();
+	close(a);
+	turn();
+	b = connect_client();
+	cr_assert_eq(server.clients[0].fd >= 0 && server.clients[1].fd < 0, true, "in the place of the first");
+	ask(b, 9);
+	of_b = passed_on();
+	cr_assert(reply_to(of_a), "it was one of theirs");
+	cr_assert_eq(answered(b), 0, "a reply to somebody else");
+	cr_assert(reply_to(of_b));
+	cr_assert_eq(answered(b), 9);
+	close(b);
+}
+
+/* What is no command stream ends its client, and it alone. */
+Test(launch_server, garbage_ends_its_client_alone)
+{
+	int a = connect_client(), b = connect_client();
+	char byte;
+
+	cr_assert_eq(send(b, "\x08\x01", 2, 0), 2);
+	turn();
+	cr_assert_eq(recv(b, &byte, 1, MSG_DONTWAIT), 0, "disconnected");
+	ask(a, 5);
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(a), 5);
+	close(a);
+	close(b);
+}
+
+/* As many as there are places; the next is turned away, and comes in when one has left. */
+Test(launch_server, places_are_bounded_and_given_again)
+{
+	int clients[SERVER_CLIENTS_MAX], more;
+	char byte;
+
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		clients[i] = connect_client();
+	more = connect_client();
+	cr_assert_eq(recv(more, &byte, 1, MSG_DONTWAIT), 0, "turned away");
+	close(more);
+	close(clients[3]);
+	turn();
+	clients[3] = connect_client();
+	ask(clients[3], 3);
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(clients[3]), 3);
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		close(clients[i]);
+}
+
+/* More commands than can wait for their replies: the client that sends one too many is ended. */
+Test(launch_server, commands_that_wait_are_bounded)
+{
+	int a = connect_client();
+	uint64_t first = 0;
+	char byte;
+
+	for (uint8_t i = 1; i <= SERVER_PENDING_MAX; i++) {
+		ask(a, i);
+		first = first ? first : passed_on();
+	}
+	cr_assert(reply_to(first));
+	cr_assert_eq(answered(a), 1);
+	ask(a, 100);
+	cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), -1, "still there");
+	ask(a, 101);
+	cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), 0, "ended");
+	close(a);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/* What people read and write: numbers in protobuf text, events as lines, the picture of a launch. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "launch/cli/event_text.h"
+#include "launch/cli/text.h"
+#include "launch/cli/verb.h"
+#include "tests/unit/protoc.h"
+
+/* ---- numbers and strings of protobuf text ------------------------------------------------------- */
+
+/* 0 and the message, or -EINVAL. */
+static int parse(const char *text, const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **ret)
+{
+	struct text_error error = { 0 };
+	int r = text_parse(text, strlen(text), descriptor, ret, &error);
+
+	cr_assert(r == 0 || error.message[0], "a refusal without words: %s", text);
+	return r;
+}
+
+static const struct {
+	const char *text;
+	int r;
+	int64_t value;
+} signed_32[] = {
+	{ "0", 0, 0 }, { "-0", 0, 0 }, { "-1", 0, -1 }, { "2147483647", 0, INT32_MAX },
+	{ "-2147483648", 0, INT32_MIN }, { "0x7fffffff", 0, INT32_MAX }, { "-0x80000000", 0, INT32_MIN },
+	{ "010", 0, 8 }, { "2147483648", -EINVAL, 0 }, { "-2147483649", -EINVAL, 0 },
+	{ "0x80000000", -EINVAL, 0 }, { "99999999999999999999", -EINVAL, 0 }, { "1x", -EINVAL, 0 },
+	{ "--1", -EINVAL, 0 }, { "-+1", -EINVAL, 0 }, { "+1", -EINVAL, 0 }, { "-", -EINVAL, 0 }, { "1.5", -EINVAL, 0 },
+	{ "0x", -EINVAL, 0 }, { "08", -EINVAL, 0 }, { "true", -EINVAL, 0 },
+};
+
+Test(launch_text, signed_numbers_of_32_bits)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(signed_32); i++) {
+		ProtobufCMessage *message = NULL;
+		char text[64];
+
+		snprintf(text, sizeof(text), "landlock_abi: %s", signed_32[i].text);
+		cr_assert_eq(parse(text, &axvm__v1__sealed__descriptor, &message), signed_32[i].r, "%s", text);
+		if (message) {
+			cr_assert_eq(((Axvm__V1__Sealed *)message)->landlock_abi, signed_32[i].value, "%s", text);
+			protobuf_c_message_free_unpacked(message, NULL);
+		}
+	}
+}
+
+static const struct {
+	const char *text;
+	bool fits_32, fits_64;
+	uint64_t value;
+} unsigned_numbers[] = {
+	{ "0", true, true, 0 }, { "4294967295", true, true, UINT32_MAX }, { "4294967296", false, true, 1ULL << 32 },
+	{ "0xffffffff", true, true, UINT32_MAX }, { "18446744073709551615", false, true, UINT64_MAX },
+	{ "0xffffffffffffffff", false, true, UINT64_MAX }, { "18446744073709551616", false, false, 0 },
+	{ "-1", false, false, 0 }, { "-0", true, true, 0 }, { "0x1ffffffffffffffff", false, false, 0 },
+};
+
+/* As protoc reads the same text: of 32 and 64 bits, as varints and of fixed width. */
+Test(launch_text, unsigned_numbers)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(unsigned_numbers); i++) {
+		ProtobufCMessage *narrow = NULL, *wide = NULL, *fixed = NULL;
+		char text[96];
+
+		snprintf(text, sizeof(text), "queue_size: %s", unsigned_numbers[i].text);
+		cr_assert_eq(parse(text, &axvm__v1__disk__descriptor, &narrow) == 0, unsigned_numbers[i].fits_32, "%s",
+		             text);
+		snprintf(text, sizeof(text), "bytes_per_s: %s", unsigned_numbers[i].text);
+		cr_assert_eq(parse(text, &axvm__v1__rate_limit__descriptor, &wide) == 0, unsigned_numbers[i].fits_64,
+		             "%s", text);
+		snprintf(text, sizeof(text), "lost_address: %s", unsigned_numbers[i].text);
+		cr_assert_eq(parse(text, &axvm__v1__death_record__descriptor, &fixed) == 0,
+		             unsigned_numbers[i].fits_64, "%s", text);
+		if (narrow) {
+			cr_assert_eq(((Axvm__V1__Disk *)narrow)->queue_size, unsigned_numbers[i].value);
+			protobuf_c_message_free_unpacked(narrow, NULL);
+		}
+		if (wide) {
+			cr_assert_eq(((Axvm__V1__RateLimit *)wide)->bytes_per_s, unsigned_numbers[i].value);
+			cr_assert_eq(((Axvm__V1__DeathRecord *)fixed)->lost_address, unsigned_numbers[i].value);
+			protobuf_c_message_free_unpacked(wide, NULL);
+			protobuf_c_message_free_unpacked(fixed, NULL);
+		}
+	}
+}
+
+/* Each escape, both quotes, strings side by side; what protoc makes of them is what we make of them. */
+Test(launch_text, strings)
+{
+	static const char *const good[] = {
+		"message: \"a\\n\\r\\t\\\\\\'\\\"\\?b\"", "message: 'single \"quoted\"'",
+		"message: \"one \" 'two' \"three\"", "message: \"\\101\\102\\0613\"", "message: \"\"",
+		"message: \"x\" # a comment\n", "message: \"\\a\\b\\f\\v\"", "message: \"\xc3\xa9\"",
+	};
+	static const char *const bad[] = {
+		"message: \"no end", "message: \"a\nb\"", "message: \"\\q\"", "message: \"\\400\"", "message: x",
+		"message \"x\"", "message: \"x\" message: \"y\"", "message: \"\\", "needs_reset: TRUE", "needs_reset: 2",
+		"mess: \"x\"",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		uint8_t bytes[128], ours[128];
+		size_t n = protoc_encode("DeviceFailed", good[i], bytes, sizeof(bytes));
+		ProtobufCMessage *message = NULL;
+
+		cr_assert_eq(parse(good[i], &axvm__v1__device_failed__descriptor, &message), 0, "%s", good[i]);
+		cr_assert_eq(protobuf_c_message_pack(message, ours), n, "%s", good[i]);
+		cr_assert_arr_eq(ours, bytes, n, "%s", good[i]);
+		protobuf_c_message_free_unpacked(message, NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		ProtobufCMessage *message = NULL;
+
+		cr_assert_eq(parse(bad[i], &axvm__v1__device_failed__descriptor, &message), -EINVAL, "%s", bad[i]);
+	}
+}
+
+/* The line that an error names is the one it is in. */
+Test(launch_text, errors_name_their_line)
+{
+	static const char text[] = "# one\nmessage: \"two\"\n\nqueue: 4 error_number: x\n";
+	struct text_error error = { 0 };
+	ProtobufCMessage *message = NULL;
+
+	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__device_failed__descriptor, &message, &error), -EINVAL);
+	cr_assert_eq(error.line, 4);
+	cr_assert_not_null(strstr(error.message, "\"x\" is not a number"), "%s", error.message);
+}
+
+/* ---- events as lines ------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *event, *line;
+} lines[] = {
+	{ "stage_completed { stage: LEARN duration_ns: 1500 }", "stage LEARN in 1.5 us" },
+	{ "host_refused { profile: 'xv2' requirements { name: 'ept' asked: 'a' found: 'b' met: false } "
+	  "requirements { name: 'kvm' asked: 'c' found: 'd' met: true } }",
+	  "host refused profile xv2\n             ept: asked a, found b" },
+	{ "memory_placed { nodes { guest_node: 0 host_node: 1 pages_4k: 256 } remote_pages: 3 }",
+	  "memory node 0 on host node 1: 1.0 MiB; 3 pages elsewhere" },
+	{ "memory_placed { nodes { guest_node: 0 host_node: 1 pages_2m: 8 } }",
+	  "memory node 0 on host node 1: 16 MiB; 0 pages elsewhere" },
+	{ "memory_placed { nodes { guest_node: 0 host_node: 1 pages_1g: 2 } }",
+	  "memory node 0 on host node 1: 2.0 GiB; 0 pages elsewhere" },
+	{ "memory_placed { nodes { guest_node: 0 host_node: 1 pages_4k: 1 pages_2m: 1 pages_1g: 1 } "
+	  "nodes { guest_node: 1 host_node: 0 pages_4k: 1 } }",
+	  "memory node 0 on host node 1: 1.0 GiB; node 1 on host node 0: 4.0 KiB; 0 pages elsewhere" },
+	{ "sealed { threads: 4 uid: 1000 gid: 1001 roles { role: 'vcpu' threads: 2 } roles { role: 'io' threads: 1 } "
+	  "policy_sha256: '0123456789abcdef' not_available: 'a' not_available: 'b' }",
+	  "sealed 4 threads, uid 1000, gid 1001, 2 vcpu, 1 io, policy 0123456789ab; without a, b" },
+	{ "running { profile: 'dev' development: true vcpus { host_cpu: 4 } vcpus { host_cpu: 6 } "
+	  "machine_sha256: '0123456789abcdef' waived { name: 'ept' asked: 'a' found: 'b' waived: true } }",
+	  "running profile dev (for development), vCPUs on host CPUs 4 6, machine 0123456789ab\n"
+	  "             ept: asked a, found b (waived)" },
+	{ "state_changed { from: STATE_RUNNING to: PAUSED }", "state RUNNING -> PAUSED" },
+	{ "state_changed { from: PAUSED to: STOPPING reason: 'why' }", "state PAUSED -> STOPPING: why" },
+	{ "device_failed { device_id: 'root' message: 'm' }", "device root: m" },
+	{ "device_failed { device_id: 'root' message: 'm' needs_reset: true }",
+	  "device root: m (waits for its driver to reset it)" },
+	{ "guest_panicked { message: 'oops' }", "guest panic oops" },
+	{ "metrics { counters { name: 'a' } counters { name: 'b' } histograms { name: 'h' } }",
+	  "metrics 2 counters, 1 histograms" },
+	{ "reply { request_id: 7 ok: true state: PAUSED }", "reply to request 7: done, PAUSED" },
+	{ "reply { request_id: 8 ok: false error { message: 'no' } }", "reply to request 8: no" },
+	{ "reply { request_id: 8 ok: false }", "reply to request 8: refused" },
+	{ "terminal { outcome: HALTED exit_status: 0 message: 'm' }", "end HALTED, status 0: m" },
+	{ "terminal { outcome: LAUNCH_FAILED exit_status: 65 message: 'm' errors { code: SPEC_INVALID field: 'f' "
+	  "message: 'e' } errors { code: INTERNAL message: 'i' } }",
+	  "end LAUNCH_FAILED, status 65: m\n             SPEC_INVALID f: e\n             INTERNAL: i" },
+};
+
+static void print_event(const char *text, uint64_t start_ns, char *to, size_t size)
+{
+	ProtobufCMessage *message = NULL;
+	FILE *out = fmemopen(to, size, "w");
+
+	cr_assert_eq(parse(text, &axvm__v1__event__descriptor, &message), 0, "%s", text);
+	event_print(out, (const Axvm__V1__Event *)message, start_ns);
+	fclose(out);
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
+Test(launch_text, each_event_as_its_line)
+{
+	size_t kinds = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		char event[512], got[512], wanted[512];
+
+		snprintf(event, sizeof(event), "monotonic_ns: 3000001999 %s", lines[i].event);
+		print_event(event, 1000000000, got, sizeof(got));
+		snprintf(wanted, sizeof(wanted), "    2.000001 %s\n", lines[i].line);
+		cr_assert_str_eq(got, wanted, "%s", lines[i].event);
+		/* Grouped by kind above: count the groups. */
+		kinds += i == 0 || strncmp(lines[i].event, lines[i - 1].event, strcspn(lines[i].event, " ")) != 0;
+	}
+	cr_assert_eq(kinds, axvm__v1__event__descriptor.n_fields - 5, "each kind of the schema");
+}
+
+/* What was dropped is told first; an event before the first is at 0; what is not known is said to be so. */
+Test(launch_text, events_that_are_out_of_the_ordinary)
+{
+	char got[512];
+
+	print_event("monotonic_ns: 5 dropped: 42 guest_panicked {}", 5, got, sizeof(got));
+	cr_assert_str_eq(got, "             42 events before this one were lost\n    0.000000 guest panic \n");
+	print_event("monotonic_ns: 5 guest_panicked {}", 6, got, sizeof(got));
+	cr_assert_str_eq(got, "    0.000000 guest panic \n");
+	print_event("monotonic_ns: 5", 5, got, sizeof(got));
+	cr_assert_str_eq(got, "    0.000000 an event of a later version\n");
+}
+
+Test(launch_text, units_at_their_limits)
+{
+	static const struct {
+		uint64_t value;
+		const char *time, *size;
+	} units[] = {
+		{ 0, "0 ns", "0 B" }, { 999, "999 ns", "999 B" }, { 1000, "1.0 us", "1000 B" },
+		{ 1024, "1.0 us", "1.0 KiB" }, { 99900, "99.9 us", "98 KiB" }, { 100000, "100 us", "98 KiB" },
+		{ 1000000, "1.0 ms", "977 KiB" }, { 1048576, "1.0 ms", "1.0 MiB" }, { 1000000000, "1.0 s", "954 MiB" },
+		{ 1ULL << 40, "1100 s", "1.0 TiB" }, { 1ULL << 50, "1125900 s", "1024 TiB" },
+	};
+	char text[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		cr_assert_str_eq(format_ns(units[i].value, text, sizeof(text)), units[i].time);
+		cr_assert_str_eq(format_bytes(units[i].value, text, sizeof(text)), units[i].size);
+	}
+}
+
+/* ---- the picture of a launch -------------------------------------------------------------------------- */
+
+static char *picture_of(const char *stream, int *ret_status)
+{
+	char path[] = "/tmp/axvm-timeline-XXXXXX", verb[] = "timeline", program[] = "axvm";
+	char *argv[] = { program, verb, path, NULL }, *text = NULL;
+	static uint8_t bytes[4096];
+	size_t n = protoc_encode("EventStream", stream, bytes, sizeof(bytes)), size;
+	int fd = mkostemp(path, O_CLOEXEC);
+	FILE *out = open_memstream(&text, &size);
+
+	cr_assert_eq(write(fd, bytes, n), (ssize_t)n);
+	*ret_status = verb_main(3, argv, out);
+	fclose(out);
+	close(fd);
+	unlink(path);
+	return text;
+}
+
+#define STAGE(at, name, took)                                                                      \
+	"events { monotonic_ns: " at " stage_completed { stage: " name " duration_ns: " took " } } "
+
+/* Every text of the stream is escaped; a bar begins where its stage began; the guest's time is left out. */
+Test(launch_text, the_picture_of_a_launch)
+{
+	int status;
+	char *svg = picture_of("events { vm_id: 'a<b&c\"d\\001e' monotonic_ns: 1000000 host_refused {} } "
+	                       STAGE("2000000", "LEARN", "1000000") STAGE("4000000", "ADMIT", "1000000")
+	                       "events { monotonic_ns: 5000000 running { threads { name: 'io<0>' started_ns: 4000000 "
+	                       "staffed_ns: 4500000 sealing_ns: 4600000 host_cpu: 3 host_node: 1 } "
+	                       "threads { name: 'never' } } } "
+	                       STAGE("9000000000", "RUN", "8000000000")
+	                       "events { monotonic_ns: 9000000001 guest_panicked {} } ", &status);
+
+	cr_assert_eq(status, 0);
+	cr_assert_not_null(strstr(svg, "Launch of a&lt;b&amp;c&quot;d e: 4.0 ms"), "%s", svg);
+	cr_assert_not_null(strstr(svg, ">io&lt;0></text>"), "%s", svg);
+	cr_assert_not_null(strstr(svg, "CPU 3, node 1"));
+	cr_assert_not_null(strstr(svg, ">LEARN<"));
+	cr_assert_null(strstr(svg, "never"), "a thread that never started");
+	cr_assert_null(strstr(svg, ">RUN<"));
+	cr_assert_null(strstr(svg, "guest panic"), "what comes after the launch");
+	/* LEFT + 620 px of 4 ms: LEARN from 0 to 1 ms, ADMIT from 2 to 3 ms, the thread from 3 to 3.5 ms. */
+	cr_assert_not_null(strstr(svg, "class=\"b\" x=\"150.0\" y=\"89\" width=\"155.0\""), "%s", svg);
+	cr_assert_not_null(strstr(svg, "class=\"b\" x=\"460.0\" y=\"111\" width=\"155.0\""), "%s", svg);
+	cr_assert_not_null(strstr(svg, "class=\"p\" x=\"615.0\" y=\"155\" width=\"77.5\""), "%s", svg);
+	free(svg);
+	svg = picture_of("", &status);
+	cr_assert_eq(status, 65, "no stage, no picture");
+	free(svg);
+}
