@@ -84,7 +84,7 @@ static const struct verb table[] = {
 	          "  limit DEVICE [tx] [bytes=N] [ops=N] [burst=N]\n"
 	          "                          bytes and operations a second; nothing: no limit\n"
 	          "  resize DISK             tell the guest the image's new size\n"
-	          "  nmi                     a non-maskable interrupt to every vCPU\n"
+	          "  nmi                     a non-maskable interrupt to vCPU 0\n"
 	          "  console-size COLUMNS ROWS\n"
 	          "A VM is named by its id if `axvm run` started it, with its control socket in\n"
 	          "$XDG_RUNTIME_DIR/axvm or /run/axvm. The exit status is 0, that of the error,\n"
