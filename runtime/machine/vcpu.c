@@ -59,7 +59,7 @@ static struct kvm_segment data_segment(uint16_t selector)
 		                     .type = SEGMENT_DATA, .present = 1, .s = 1, .g = 1, .db = 1 };
 }
 
-static void start_sregs(struct kvm_sregs *sregs, const struct vcpu_entry *entry)
+void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs)
 {
 	bool long_mode = entry->start == VCPU_LONG_MODE;
 
@@ -88,7 +88,7 @@ static int set_sregs(struct vcpu *vcpu, const struct vcpu_entry *entry, bool api
 	if (apic)
 		sregs.apic_base |= APIC_BASE_X2APIC;
 	if (entry->start != VCPU_WAITS)
-		start_sregs(&sregs, entry);
+		vcpu_start_state(entry, &sregs);
 	return ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 ? -errno : 0;
 }
 

@@ -70,6 +70,12 @@ struct vcpu {
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
                 const struct guest_topology *topology);
 
+/* The system registers of an entry that does not wait, over what they are after a reset (SDM 3A §9.1). Pure. */
+void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs);
+
+/* Does what the exit in vcpu->run asks for; whether the vCPU goes on. The loop's part that needs no KVM. */
+bool vcpu_dispatch(struct vcpu *vcpu);
+
 /* The run loop; returns when the machine has stopped. Never allocates, opens or maps. */
 void vcpu_loop(struct vcpu *vcpu);
 

@@ -167,7 +167,7 @@ static bool (*const exit_table[])(struct vcpu *) = {
 	[KVM_EXIT_IOAPIC_EOI] = exit_nothing,
 };
 
-static bool dispatch(struct vcpu *vcpu)
+bool vcpu_dispatch(struct vcpu *vcpu)
 {
 	uint32_t reason = vcpu->run->exit_reason;
 	_Atomic uint64_t *count = &vcpu->stats.exits[MIN(reason, VCPU_EXIT_KINDS - 1u)];
@@ -219,7 +219,7 @@ void vcpu_loop(struct vcpu *vcpu)
 		}
 		SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_RUN && arg2 == 0);
 		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
-			go_on = dispatch(vcpu);
+			go_on = vcpu_dispatch(vcpu);
 		} else if (errno == EINTR || errno == EAGAIN) {
 			vcpu->run->immediate_exit = 0;
 			atomic_thread_fence(memory_order_seq_cst);

@@ -100,7 +100,7 @@ static void stop_machine(struct shim *shim)
 		control_turn(shim, control_timeout(deadline, -1));
 }
 
-static enum vm_outcome outcome_of(const struct shim *shim)
+enum vm_outcome stage_outcome(const struct shim *shim)
 {
 	enum machine_end end = atomic_load(&shim->machine.end);
 
@@ -129,7 +129,7 @@ int stage_account(struct shim *shim)
 	}
 	(void)lifecycle_happen(&shim->lifecycle,
 	                       shim->problems.count ? HAPPENS_FAIL : HAPPENS_ACCOUNTED, NULL);
-	status = terminal_emit(shim, outcome_of(shim));
+	status = terminal_emit(shim, stage_outcome(shim));
 	(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	return status;
 }

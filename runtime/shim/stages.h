@@ -3,6 +3,7 @@
 #ifndef AXVM_SHIM_STAGES_H
 #define AXVM_SHIM_STAGES_H
 
+#include "shim/outcome.h"
 #include "shim/stage.h"
 
 struct shim;
@@ -22,6 +23,9 @@ int stage_run(struct shim *shim);
 /* Reads the facts of the host into shim->facts: stage admit's first part, which needs no spec. 0 or
  * -errno; stage admit then tries again. */
 int admit_probe(struct shim *shim);
+
+/* How the VM has ended, by all that is known when it has. */
+enum vm_outcome stage_outcome(const struct shim *shim);
 
 /* Writes the one terminal event and returns the exit status. */
 int stage_account(struct shim *shim);

@@ -279,3 +279,22 @@ Test(plan, a_machine_built_otherwise_is_noticed)
 	cr_assert_eq(plan_check(&shim), -EBADMSG, "a device of the plan was not built");
 	cr_assert_eq(shim.problems.list[0].code, PROBLEM_INTERNAL);
 }
+
+/* The SLIT's matrix is the host's, row by row, where the two directions differ. */
+Test(plan, distances_are_told_row_by_row)
+{
+	const struct acpi_image *acpi = &shim.plan.acpi;
+	const uint8_t *matrix = NULL;
+
+	plan(HEAD CPUS "memory { nodes { size_mib: 32 host_node: 0 } nodes { size_mib: 32 host_node: 1 } } " LINUX);
+	shim.facts->distances[0][1] = 21;
+	shim.facts->distances[1][0] = 35;
+	cr_assert_eq(plan_machine(&shim), 0);
+	cr_assert_eq(plan_guest(&shim), 0);
+	for (size_t i = 0; i < acpi->count; i++)
+		if (strcmp(acpi->tables[i].signature, "SLIT") == 0)
+			matrix = acpi->bytes + acpi->tables[i].offset + 44;
+	cr_assert_not_null(matrix);
+	cr_assert(matrix[0] == 10 && matrix[1] == 21 && matrix[2] == 35 && matrix[3] == 10, "%u %u %u %u", matrix[0],
+	          matrix[1], matrix[2], matrix[3]);
+}

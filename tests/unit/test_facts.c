@@ -432,3 +432,74 @@ Test(facts, apic_id_vendor_and_brand_are_decoded)
 	host_cpu_decode(&cpu);
 	cr_assert_eq(cpu.apic_id, 0x2a);
 }
+
+/* Whatever order the folder tells them in. */
+Test(facts, sizes_of_huge_pages_ascend)
+{
+	static const uint64_t sizes[] = { 64, 2048, 32768, 1048576 };
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1");
+	/* Node 0 has them made in ascending order, node 1 in descending. */
+	for (unsigned node = 0; node < 2; node++)
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+			uint64_t size = sizes[node ? ARRAY_SIZE(sizes) - 1 - i : i];
+			char path[128];
+
+			if (size == 2048)
+				continue; /* it is there */
+			snprintf(path, sizeof(path),
+			         "sys/devices/system/node/node%u/hugepages/hugepages-%zukB/free_hugepages", node,
+			         (size_t)size);
+			fixture_tree_write(&tree, path, "%zu\n", (size_t)size / 64);
+		}
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	for (size_t node = 0; node < 2; node++) {
+		cr_assert_eq(facts->nodes[node].huge_count, ARRAY_SIZE(sizes));
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+			cr_assert_eq(facts->nodes[node].huge[i].size_kib, sizes[i], "node %zu", node);
+			cr_assert(sizes[i] == 2048 || facts->nodes[node].huge[i].free == sizes[i] / 64);
+		}
+	}
+}
+
+/* Facts that state a capability outright, with neither MSRs nor flags, are believed: each one, and no other. */
+Test(facts, capabilities_that_are_stated)
+{
+	const size_t fields[] = {
+		offsetof(Axvm__V1__VmxFacts, ept), offsetof(Axvm__V1__VmxFacts, ept_ad),
+		offsetof(Axvm__V1__VmxFacts, ept_2m), offsetof(Axvm__V1__VmxFacts, ept_1g),
+		offsetof(Axvm__V1__VmxFacts, vpid), offsetof(Axvm__V1__VmxFacts, apic_register_virtualization),
+		offsetof(Axvm__V1__VmxFacts, virtual_interrupt_delivery),
+		offsetof(Axvm__V1__VmxFacts, posted_interrupts), offsetof(Axvm__V1__VmxFacts, virtualize_x2apic),
+		offsetof(Axvm__V1__VmxFacts, tsc_scaling), offsetof(Axvm__V1__VmxFacts, unrestricted_guest),
+		offsetof(Axvm__V1__VmxFacts, pause_loop_exiting),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+		Axvm__V1__HostFacts message = AXVM__V1__HOST_FACTS__INIT;
+		Axvm__V1__CpuFacts cpu = AXVM__V1__CPU_FACTS__INIT, *cpus[] = { &cpu };
+		Axvm__V1__VmxFacts vmx = AXVM__V1__VMX_FACTS__INIT;
+		const struct host_vmx *got = &facts->vmx;
+
+		cpu.has_id = true;
+		message.cpus = cpus;
+		message.n_cpus = 1;
+		message.vmx = &vmx;
+		*(protobuf_c_boolean *)((char *)&vmx + fields[i]) = true;
+		cr_assert_eq(facts_from_message(&message, facts), 0);
+		{
+			const bool found[] = { got->ept, got->ept_ad, got->ept_2m, got->ept_1g, got->vpid,
+				               got->apic_register_virtualization, got->virtual_interrupt_delivery,
+				               got->posted_interrupts, got->virtualize_x2apic, got->tsc_scaling,
+				               got->unrestricted_guest, got->pause_loop_exiting };
+
+			for (size_t k = 0; k < ARRAY_SIZE(found); k++)
+				cr_assert_eq(found[k], k == i, "stated %zu, found %zu", i, k);
+		}
+	}
+}

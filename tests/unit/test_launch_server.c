@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "launch/cli/server.h"
 #include "launch/vm.h"
@@ -226,4 +227,31 @@ Test(launch_server, commands_that_wait_are_bounded)
 	ask(a, 101);
 	cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), 0, "ended");
 	close(a);
+}
+
+/* For its owner alone, in a folder that is its owner's alone; whoever listens already is left alone, whoever has gone
+ * is replaced. */
+Test(launch_server, sockets_are_their_owners_alone)
+{
+	char deeper[96], in_it[112];
+	struct stat st;
+	int fd = -1, other = -1;
+
+	umask(0);
+	cr_assert_eq(lstat(path, &st), 0);
+	cr_assert(S_ISSOCK(st.st_mode));
+	cr_assert_eq(st.st_mode & 07777, 0600, "mode %o", st.st_mode & 07777);
+	snprintf(deeper, sizeof(deeper), "%s/axvm", folder);
+	snprintf(in_it, sizeof(in_it), "%s/vm.sock", deeper);
+	cr_assert_eq(sockets_listen(in_it, 1, &fd), 0);
+	cr_assert_eq(lstat(deeper, &st), 0);
+	cr_assert_eq(st.st_mode & 07777, 0700, "mode %o", st.st_mode & 07777);
+	cr_assert_eq(umask(0), 0, "the umask is put back");
+	cr_assert_eq(sockets_listen(in_it, 1, &other), -EADDRINUSE);
+	cr_assert_eq(other, -1);
+	close(fd);
+	cr_assert_eq(sockets_listen(in_it, 1, &other), 0, "nobody listens there any more");
+	close(other);
+	unlink(in_it);
+	rmdir(deeper);
 }

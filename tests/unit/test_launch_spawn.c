@@ -413,3 +413,107 @@ Test(launch_spawn, refusals)
 	cr_assert_eq(waitpid(-1, NULL, WNOHANG), -1);
 	cr_assert_eq(errno, ECHILD, "no child is left");
 }
+
+/* Numbers from 2^32 up, each once; one that the caller gave is the caller's. */
+Test(launch_spawn, request_ids_are_given_once)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__StopCommand stop = AXVM__V1__STOP_COMMAND__INIT;
+	struct axvm_vm *vm = spawn("exec cat <&3 >/dev/null", NULL, 0);
+	uint64_t given = 0;
+
+	command.what_case = AXVM__V1__COMMAND__WHAT_STOP;
+	command.stop = &stop;
+	for (uint64_t i = 0; i < 3; i++) {
+		cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+		cr_assert_eq(given, (1ULL << 32) + i);
+	}
+	command.has_request_id = 1;
+	cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+	cr_assert_eq(given, (1ULL << 32) + 3, "0 is none");
+	command.request_id = (1ULL << 32) + 4;
+	cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+	command.has_request_id = 0;
+	cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+	cr_assert_eq(given, (1ULL << 32) + 5, "one that the caller has used is used");
+	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
+	(void)end_of(vm);
+	axvm_vm_free(vm);
+}
+
+/* A session and group of its own: what is typed at the launcher's terminal does not reach it. */
+Test(launch_spawn, a_session_of_its_own)
+{
+	int ends[2];
+	char got[64], wanted[64];
+	struct axvm_fd fds[1];
+	struct axvm_vm *vm;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	vm = spawn("read -r line </proc/$$/stat; set -- ${line##*) }; echo $3 $4", fds, 1);
+	close(ends[1]);
+	read_all(ends[0], got, sizeof(got));
+	snprintf(wanted, sizeof(wanted), "%d %d\n", (int)axvm_vm_pid(vm), (int)axvm_vm_pid(vm));
+	cr_assert_str_eq(got, wanted);
+	(void)end_of(vm);
+	axvm_vm_free(vm);
+	close(ends[0]);
+}
+
+/* The wait status is what waitpid(2) would have told, a core dump too where this host makes one. */
+Test(launch_spawn, a_wait_status_is_as_of_waitpid)
+{
+	char folder[] = "/tmp/axvm-core-XXXXXX", dies[128], cleans[64];
+	struct axvm_vm *vm;
+	int status, wanted;
+
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(dies, sizeof(dies), "cd %s; ulimit -c unlimited 2>/dev/null; kill -ABRT $$", folder);
+	snprintf(cleans, sizeof(cleans), "rm -r %s", folder);
+	vm = spawn(dies, NULL, 0);
+	status = end_of(vm);
+	wanted = system(dies);
+	cr_assert_eq(system(cleans), 0);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	cr_assert(WIFSIGNALED(wanted) && WTERMSIG(wanted) == SIGABRT);
+	cr_assert_eq(status, wanted, "%#x, by waitpid %#x", status, wanted);
+	axvm_vm_free(vm);
+}
+
+/* A name without a slash: the first in PATH that may be run, over those that may not; what is wrong is told as what it is. */
+Test(launch_spawn, the_shim_is_looked_up)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	struct axvm_launch launch = { .shim = "the-shim", .spec = &spec };
+	char folder[] = "/tmp/axvm-path-XXXXXX", a[64], b[64], shim[96], other[96], text[256], list[512];
+	char *runs = script("exit 7");
+	struct axvm_vm *vm;
+	struct axvm_error error;
+	int status;
+
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(a, sizeof(a), "%s/a", folder);
+	snprintf(b, sizeof(b), "%s/b", folder);
+	cr_assert(mkdir(a, 0700) == 0 && mkdir(b, 0700) == 0);
+	snprintf(shim, sizeof(shim), "%s/the-shim", a);
+	snprintf(other, sizeof(other), "%s/the-shim", b);
+	snprintf(list, sizeof(list), ":%s/none::%s:%s:", folder, a, b);
+	setenv("PATH", list, 1);
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -ENOENT);
+	cr_assert_not_null(strstr(text, "the-shim"), "%s", text);
+	cr_assert_eq(close(open(shim, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+	cr_assert_eq(refused(&launch, text, sizeof(text)), -EACCES, "there, but not to be run");
+	cr_assert_eq(rename(runs, other), 0);
+	cr_assert_eq(axvm_spawn(&launch, &vm, &error), 0, "%s", error.text);
+	setenv("PATH", "/usr/bin:/bin", 1);
+	status = end_of(vm);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	axvm_vm_free(vm);
+	unlink(shim);
+	unlink(other);
+	rmdir(a);
+	rmdir(b);
+	rmdir(folder);
+	free(runs);
+}

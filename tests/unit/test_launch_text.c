@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "launch/cli/event_text.h"
+#include "launch/cli/run_parts.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
 #include "tests/unit/protoc.h"
@@ -133,6 +134,41 @@ Test(launch_text, errors_name_their_line)
 	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__device_failed__descriptor, &message, &error), -EINVAL);
 	cr_assert_eq(error.line, 4);
 	cr_assert_not_null(strstr(error.message, "\"x\" is not a number"), "%s", error.message);
+}
+
+/* What is printed is read back as it was, whatever stands behind what: by us, and by protoc. */
+Test(launch_text, strings_are_printed_so_that_they_come_back)
+{
+	Axvm__V1__GuestPanicked panic = AXVM__V1__GUEST_PANICKED__INIT;
+	char all[2 * 128];
+	size_t n = 0;
+
+	for (int c = 1; c < 128; c++) {
+		all[n++] = (char)c;
+		all[n++] = '7';
+	}
+	all[n] = '\0';
+	panic.message = all;
+	for (int by_protoc = 0; by_protoc < 2; by_protoc++) {
+		ProtobufCMessage *back = NULL;
+		char *text = NULL;
+		uint8_t bytes[512];
+		size_t size;
+		FILE *out = open_memstream(&text, &size);
+
+		text_print(out, &panic.base);
+		fclose(out);
+		if (by_protoc) {
+			size = protoc_encode("GuestPanicked", text, bytes, sizeof(bytes));
+			back = protobuf_c_message_unpack(&axvm__v1__guest_panicked__descriptor, NULL, size, bytes);
+			cr_assert_not_null(back);
+		} else {
+			cr_assert_eq(parse(text, &axvm__v1__guest_panicked__descriptor, &back), 0);
+		}
+		cr_assert_str_eq(((Axvm__V1__GuestPanicked *)back)->message, all);
+		protobuf_c_message_free_unpacked(back, NULL);
+		free(text);
+	}
 }
 
 /* ---- events as lines ------------------------------------------------------------------------------- */
@@ -287,4 +323,19 @@ Test(launch_text, the_picture_of_a_launch)
 	svg = picture_of("", &status);
 	cr_assert_eq(status, 65, "no stage, no picture");
 	free(svg);
+}
+
+/* ---- exit statuses -------------------------------------------------------------------------------------- */
+
+/* As a shell tells them: the shim's own, or 128 and the signal. */
+Test(launch_text, run_ends_with_the_shims_status)
+{
+	static struct run run;
+	static Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	static const int statuses[][2] = { { 0, 0 }, { 33 << 8, 33 }, { 255 << 8, 255 }, { 9, 137 }, { 15, 143 },
+		                           { 6 | 0x80, 134 } };
+
+	run.options.spec = &spec;
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
+		cr_assert_eq(run_conclude(&run, statuses[i][0]), statuses[i][1], "wait status %#x", statuses[i][0]);
 }

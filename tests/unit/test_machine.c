@@ -123,6 +123,40 @@ Test(machine, as_many_remote_pages_as_are_allowed)
 		}
 }
 
+/* Guest memory is aligned to 2 MiB, and what was mapped for that beside it is given back: just before it and just
+ * behind it there is nothing of ours. */
+Test(machine, guest_memory_is_aligned_and_alone)
+{
+	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 6 * MIB, 5 * MIB },
+		                     .host_node = { -1, -1 } };
+	struct guest_memory memory = { .count = 0 };
+	struct problems problems = { 0 };
+	struct ram_placement placement;
+
+	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(memory.count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct guest_region *region = &memory.regions[i];
+		FILE *maps = fopen("/proc/self/maps", "re");
+		unsigned long from, to, first = (unsigned long)(uintptr_t)region->hva;
+		bool found = false;
+		char line[512];
+
+		cr_assert_eq(first % (2 * MIB), 0);
+		while (fgets(line, sizeof(line), maps))
+			if (sscanf(line, "%lx-%lx ", &from, &to) == 2 && from <= first && first < to) {
+				found = true;
+				/* Not inheritable by a child, it is merged with no neighbour but another region. */
+				cr_assert(from == first || from == first - 6 * MIB || from == first - 5 * MIB);
+				cr_assert(to == first + region->size || to == first + 11 * MIB, "%s", line);
+			}
+		fclose(maps);
+		cr_assert(found);
+		region->hva[0] = region->hva[region->size - 1] = 1;
+	}
+	cr_assert_not(placement.populated);
+}
+
 /* ---- I/O APIC ------------------------------------------------------------------------------------ */
 
 #define SELECT 0x00

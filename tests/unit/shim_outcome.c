@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* How a VM has ended, out of what was seen of its end; and what its metrics are named after. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "shim/shim.h"
+#include "shim/wire.h"
+#include "virtio/transport.h"
+
+static struct shim shim;
+
+static enum vm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked, bool problem)
+{
+	memset(&shim, 0, sizeof(shim));
+	shim.running = running;
+	shim.machine.end = end;
+	shim.shutdown.stop = stop;
+	shim.shutdown.panicked = panicked;
+	if (problem)
+		problems_add(&shim.problems, PROBLEM_OS_FAILED, 0, NULL, "a problem");
+	return stage_outcome(&shim);
+}
+
+Test(outcome, each_end_is_told_as_what_it_is)
+{
+	static const struct {
+		enum machine_end end;
+		enum vm_outcome outcome;
+	} ends[] = {
+		{ MACHINE_END_POWER_OFF, OUTCOME_POWER_OFF }, { MACHINE_END_HALTED, OUTCOME_HALTED },
+		{ MACHINE_END_RESET, OUTCOME_GUEST_RESET },   { MACHINE_END_TRIPLE_FAULT, OUTCOME_TRIPLE_FAULT },
+		{ MACHINE_END_PANIC, OUTCOME_GUEST_PANIC },   { MACHINE_END_VCPU_FAILED, OUTCOME_VCPU_FAILED },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		cr_assert_eq(outcome(true, ends[i].end, false, false, false), ends[i].outcome);
+		/* The guest was faster than the stop. */
+		cr_assert_eq(outcome(true, ends[i].end, true, false, false), ends[i].outcome);
+		/* A failure of ours stands above what the guest did. */
+		cr_assert_eq(outcome(true, ends[i].end, false, false, true), OUTCOME_RUNTIME_FAILED);
+		/* A panic too, unless the guest went on to switch itself off. */
+		cr_assert_eq(outcome(true, ends[i].end, false, true, false),
+		             ends[i].end == MACHINE_END_POWER_OFF ? OUTCOME_POWER_OFF : OUTCOME_GUEST_PANIC);
+	}
+	cr_assert_eq(outcome(true, MACHINE_END_NONE, true, false, false), OUTCOME_STOPPED_BY_HOST);
+	cr_assert_eq(outcome(true, MACHINE_END_NONE, true, true, false), OUTCOME_GUEST_PANIC);
+	cr_assert_eq(outcome(false, MACHINE_END_NONE, false, false, true), OUTCOME_LAUNCH_FAILED);
+	cr_assert_eq(outcome(false, MACHINE_END_NONE, false, false, false), OUTCOME_LAUNCH_FAILED);
+	cr_assert_eq(outcome(false, MACHINE_END_NONE, true, false, false), OUTCOME_STOPPED_BY_HOST);
+}
+
+/* ---- metrics by name ------------------------------------------------------------------------------- */
+
+static Axvm__V1__Event *event;
+
+/* The report of a metrics command. */
+static const Axvm__V1__MetricsReport *report_of_shim(void)
+{
+	static uint8_t bytes[EVENT_RING_SIZE];
+	struct wire_cursor cursor = { bytes, bytes };
+	struct wire_field field;
+	int fd = memfd_create("events", MFD_CLOEXEC);
+
+	cr_assert_eq(event_writer_init(&shim.events, fd), 0);
+	metrics_reply(&shim, 7);
+	cr_assert_eq(event_flush(&shim.events), 0);
+	cursor.end += pread(fd, bytes, sizeof(bytes), 0);
+	cr_assert_eq(wire_next(&cursor, &field), 1);
+	event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+	cr_assert(event && event->reply && event->reply->request_id == 7 && event->reply->metrics);
+	close(fd);
+	return event->reply->metrics;
+}
+
+static void expect_counter(const Axvm__V1__MetricsReport *report, const char *name, uint64_t value)
+{
+	for (size_t i = 0; i < report->n_counters; i++)
+		if (strcmp(report->counters[i]->name, name) == 0) {
+			cr_assert_eq(report->counters[i]->value, value, "%s is %zu", name,
+			             (size_t)report->counters[i]->value);
+			return;
+		}
+	cr_assert_fail("no counter %s", name);
+}
+
+static bool has_counter(const Axvm__V1__MetricsReport *report, const char *name)
+{
+	for (size_t i = 0; i < report->n_counters; i++)
+		if (strcmp(report->counters[i]->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* vCPUs, stages and placed memory: each counter is its own source's, by kind and in sum. */
+Test(outcome, counters_of_the_machine)
+{
+	const Axvm__V1__MetricsReport *report;
+
+	memset(&shim, 0, sizeof(shim));
+	shim.machine.vcpu_count = 2;
+	shim.machine.vcpus[0].stats.exits[KVM_EXIT_IO] = 3;
+	shim.machine.vcpus[0].stats.exits[KVM_EXIT_MMIO] = 4;
+	shim.machine.vcpus[1].stats.exits[KVM_EXIT_MMIO] = 5;
+	shim.stage_ns[STAGE_LEARN] = 123;
+	shim.stage_ns[STAGE_ACCOUNT] = 456;
+	shim.ram.populated = true;
+	shim.spec.memory.count = 2;
+	shim.placement.nodes[0].host_node = 3;
+	shim.placement.nodes[1].host_node = -1;
+	shim.ram.nodes[0] = (struct numa_counts){ .pages_4k = 11, .pages_2m = 12, .pages_1g = 13, .remote_pages = 14 };
+	shim.ram.nodes[1] = (struct numa_counts){ .pages_4k = 21 };
+	report = report_of_shim();
+	expect_counter(report, "vcpu.0.exits", 7);
+	expect_counter(report, "vcpu.1.exits", 5);
+	expect_counter(report, "vcpus.exits.io", 3);
+	expect_counter(report, "vcpus.exits.mmio", 9);
+	cr_assert_not(has_counter(report, "vcpus.exits.hlt"), "a kind that there was none of");
+	expect_counter(report, "stage.learn.ns", 123);
+	expect_counter(report, "stage.account.ns", 456);
+	cr_assert_not(has_counter(report, "stage.admit.ns"));
+	expect_counter(report, "events.dropped", 0);
+	expect_counter(report, "memory.node.0.host_node", 3);
+	cr_assert_not(has_counter(report, "memory.node.1.host_node"));
+	expect_counter(report, "memory.node.0.placed.pages_4k", 11);
+	expect_counter(report, "memory.node.0.placed.pages_2m", 12);
+	expect_counter(report, "memory.node.0.placed.pages_1g", 13);
+	expect_counter(report, "memory.node.0.placed.remote_pages", 14);
+	expect_counter(report, "memory.node.1.placed.pages_4k", 21);
+	axvm__v1__event__free_unpacked(event, NULL);
+}
+
+/* The balloon's: a value of its own for each source; what the guest has not told is left out. */
+Test(outcome, counters_of_the_balloon)
+{
+	static const char *const stats[] = {
+		"swap_in_bytes", "swap_out_bytes", "major_faults", "minor_faults", "free_bytes",
+		"total_bytes", "available_bytes", "cache_bytes", "huge_page_allocations", "huge_page_failures",
+	};
+	static struct virtio_transport transport;
+	struct balloon *balloon = &shim.devices.balloon;
+	const Axvm__V1__MetricsReport *report;
+	char name[64];
+
+	memset(&shim, 0, sizeof(shim));
+	shim.devices.present = shim.spec.balloon.present = true;
+	balloon->device.transport = &transport;
+	transport.failures = 104;
+	transport.resets = 105;
+	balloon->target_pages = 2;
+	balloon->actual_pages = 3;
+	balloon->returned_bytes = 101;
+	balloon->failures = 102;
+	balloon->stats_count = 103;
+	for (size_t i = 0; i < BALLOON_STATS; i++)
+		balloon->stats[i] = 200 + i;
+	balloon->stats[4] = UINT64_MAX;
+	report = report_of_shim();
+	expect_counter(report, "balloon.wanted_bytes", 8192);
+	expect_counter(report, "balloon.actual_bytes", 12288);
+	expect_counter(report, "balloon.returned_bytes", 101);
+	expect_counter(report, "balloon.discard_failures", 102);
+	expect_counter(report, "balloon.guest_reports", 103);
+	expect_counter(report, "balloon.failures", 104);
+	expect_counter(report, "balloon.resets", 105);
+	for (size_t i = 0; i < ARRAY_SIZE(stats); i++) {
+		snprintf(name, sizeof(name), "balloon.guest.%s", stats[i]);
+		if (i == 4)
+			cr_assert_not(has_counter(report, name), "what was not told");
+		else
+			expect_counter(report, name, 200 + i);
+	}
+	axvm__v1__event__free_unpacked(event, NULL);
+}

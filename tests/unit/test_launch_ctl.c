@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm ctl`: each of its words becomes its command, each reply its text and status. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "launch/cli/sockets.h"
+#include "launch/cli/text.h"
+#include "launch/cli/verb.h"
+#include "tests/unit/protoc.h"
+
+static char folder[64], path[80];
+static int listener = -1;
+
+static void open_socket(void)
+{
+	strcpy(folder, "/tmp/axvm-ctl-XXXXXX");
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/sock", folder);
+	cr_assert_eq(sockets_listen(path, 4, &listener), 0);
+}
+
+static void close_socket(void)
+{
+	close(listener);
+	unlink(path);
+	rmdir(folder);
+}
+
+TestSuite(launch_ctl, .init = open_socket, .fini = close_socket, .timeout = 120);
+
+/* One command in, one reply out: the VM. */
+struct served {
+	const char *reply; /* an Event in text; NULL: none, and the connection is closed */
+	uint8_t command[4096];
+	size_t command_size;
+};
+
+static void *serve(void *context)
+{
+	struct served *served = context;
+	static uint8_t reply[4096];
+	int fd = -1;
+	size_t n;
+
+	while (fd < 0)
+		fd = accept(listener, NULL, NULL);
+	served->command_size = (size_t)MAX(recv(fd, served->command, sizeof(served->command), 0), (ssize_t)0);
+	if (served->reply) {
+		n = protoc_encode("EventStream", served->reply, reply, sizeof(reply));
+		(void)!write(fd, reply, n);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Runs `axvm ctl SOCKET words…` against a VM that replies so. */
+static int ctl(const char *words, const char *reply, struct served *ret, char **ret_out)
+{
+	char copy[256], *argv[16] = { (char[]){ "axvm" }, (char[]){ "ctl" } };
+	pthread_t thread;
+	int argc = 2, r;
+	size_t size;
+	FILE *out = open_memstream(ret_out, &size);
+
+	snprintf(copy, sizeof(copy), "%s %s", path, words);
+	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	*ret = (struct served){ .reply = reply };
+	cr_assert_eq(pthread_create(&thread, NULL, serve, ret), 0);
+	r = verb_main(argc, argv, out);
+	fclose(out);
+	pthread_join(thread, NULL);
+	return r;
+}
+
+static const struct {
+	const char *words, *command;
+} commands[] = {
+	{ "status", "status {}" },
+	{ "metrics", "metrics {}" },
+	{ "pause", "pause {}" },
+	{ "resume", "resume {}" },
+	{ "stop", "stop {}" },
+	{ "nmi", "nmi {}" },
+	{ "shutdown", "shutdown {}" },
+	{ "shutdown 0", "shutdown { timeout_ms: 0 }" },
+	{ "shutdown 90", "shutdown { timeout_ms: 90000 }" },
+	{ "shutdown 86400", "shutdown { timeout_ms: 86400000 }" },
+	{ "balloon 512", "balloon { target_mib: 512 }" },
+	{ "balloon 2G", "balloon { target_mib: 2048 }" },
+	{ "balloon 1024K", "balloon { target_mib: 1 }" },
+	{ "limit root", "limit { device_id: 'root' limit {} }" },
+	{ "limit root bytes=0", "limit { device_id: 'root' limit { bytes_per_s: 0 } }" },
+	{ "limit root bytes=10M", "limit { device_id: 'root' limit { bytes_per_s: 10485760 } }" },
+	{ "limit root bytes=1000 burst=7", "limit { device_id: 'root' limit { bytes_per_s: 1000 bytes_burst: 7 } }" },
+	{ "limit root ops=100 burst=7", "limit { device_id: 'root' limit { ops_per_s: 100 ops_burst: 7 } }" },
+	{ "limit root bytes=1 ops=2 burst=7",
+	  "limit { device_id: 'root' limit { bytes_per_s: 1 bytes_burst: 7 ops_per_s: 2 } }" },
+	{ "limit eth0 tx ops=2", "limit { device_id: 'eth0' transmit: true limit { ops_per_s: 2 } }" },
+	{ "resize root", "resize { disk_id: 'root' }" },
+	{ "console-size 132 43", "console_size { columns: 132 rows: 43 }" },
+	{ "console-size 65535 1", "console_size { columns: 65535 rows: 1 }" },
+};
+
+Test(launch_ctl, each_word_is_its_command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		uint8_t wanted[1024];
+		char text[512], *out;
+		struct served served;
+		size_t n;
+
+		snprintf(text, sizeof(text), "commands { request_id: 1 %s }", commands[i].command);
+		n = protoc_encode("ControlStream", text, wanted, sizeof(wanted));
+		cr_assert_eq(ctl(commands[i].words, "events { reply { request_id: 1 ok: true state: PAUSED } }", &served,
+		                 &out), 0, "%s", commands[i].words);
+		cr_assert_eq(served.command_size, n, "%s", commands[i].words);
+		cr_assert_arr_eq(served.command, wanted, n, "%s", commands[i].words);
+		cr_assert_str_eq(out, "PAUSED\n");
+		free(out);
+	}
+}
+
+static int ctl_alone(const char *line)
+{
+	char copy[256], *argv[16] = { (char[]){ "axvm" } }, *text = NULL;
+	int argc = 1, r;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	snprintf(copy, sizeof(copy), "%s", line);
+	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	r = verb_main(argc, argv, out);
+	fclose(out);
+	free(text);
+	return r;
+}
+
+/* Nobody is asked when the words are wrong. */
+Test(launch_ctl, words_that_are_no_command)
+{
+	static const char *const wrong[] = {
+		"",                 "sleep",           "status now",       "shutdown x",      "shutdown -1",
+		"shutdown 86401",   "shutdown 1 2",    "balloon",          "balloon 1K",      "balloon 1 2",
+		"balloon x",        "limit",           "limit a bytes=x",  "limit a ops=1K",  "limit a burst=x",
+		"limit a rx",       "resize",          "resize a b",       "console-size 80", "console-size 0 1",
+		"console-size 1 65536", "--timeout 0 status", "--timeout 86401 status", "--colour status",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		char line[256];
+
+		snprintf(line, sizeof(line), "ctl %s %s", path, wrong[i]);
+		cr_assert_eq(ctl_alone(line), 64, "%s", wrong[i]);
+	}
+	cr_assert_eq(ctl_alone("ctl ../../x status"), 66, "a path that nobody listens at");
+	cr_assert_eq(ctl_alone("ctl a%b status"), 64, "no id");
+}
+
+/* The status of a refusal is its code's, as the terminal event's would be. */
+Test(launch_ctl, replies_are_shown)
+{
+	static const struct {
+		const char *words, *reply;
+		int status;
+		const char *out;
+	} replies[] = {
+		{ "pause", "reply { request_id: 1 ok: false error { code: COMMAND_WRONG_STATE message: 'm' } }", 65, "" },
+		{ "resize a", "reply { request_id: 1 ok: false error { code: DEVICE_FAILED } }", 71, "" },
+		{ "pause", "reply { request_id: 1 ok: false }", 70, "" },
+		{ "pause", "reply { request_id: 1 ok: true }", 0, "" },
+		{ "--json status", "reply { request_id: 1 ok: true state: STATE_RUNNING }", 0,
+		  "{\"request_id\": \"1\", \"ok\": true, \"state\": \"STATE_RUNNING\"}\n" },
+		{ "metrics",
+		  "reply { request_id: 1 ok: true metrics { counters { name: 'a' value: 5 } histograms { name: 'h' "
+		  "bounds: 10 bounds: 100 counts: 1 counts: 0 counts: 3 sum: 402 } } }", 0,
+		  "a                                                5\n"
+		  "h                                                4 (mean 100)\n"
+		  "  <= 10                                          1\n"
+		  "  above                                          3\n" },
+		{ "status", NULL, 69, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
+		char text[512], *out;
+		struct served served;
+
+		snprintf(text, sizeof(text), "events { reply { request_id: 9 } } events { %s }",
+		         replies[i].reply ? replies[i].reply : "");
+		cr_assert_eq(ctl(replies[i].words, replies[i].reply ? text : NULL, &served, &out), replies[i].status,
+		             "%zu: %s", i, replies[i].words);
+		cr_assert_str_eq(out, replies[i].out, "%zu", i);
+		free(out);
+	}
+}
