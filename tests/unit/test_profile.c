@@ -77,13 +77,11 @@ Test(profile, polling_and_paravirtual_features_of_a_tenancy)
 	cr_assert_eq(profile.tenancies[PROFILE_SHARED].halt_poll_ns, 0);
 }
 
-Test(profile, identity_names_and_guest_arrive)
+Test(profile, identity_and_names_arrive)
 {
 	uint32_t models[] = { 0x3e, 0x2d }, steppings[] = { 4, 7, 9 };
 	char *required[] = { TEXT("ept"), TEXT("kvm") }, *used[] = { TEXT("vpid") }, *features[] = { TEXT("avx") };
 	Axvm__V1__CpuIdentity identity = AXVM__V1__CPU_IDENTITY__INIT;
-	Axvm__V1__CpuidMask mask = AXVM__V1__CPUID_MASK__INIT, *masks[] = { &mask };
-	Axvm__V1__CpuidValue fixed = AXVM__V1__CPUID_VALUE__INIT, *values[] = { &fixed };
 	Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
 	const struct profile_identity *got;
 	struct profile profile;
@@ -106,22 +104,6 @@ Test(profile, identity_names_and_guest_arrive)
 	message.n_used_when_present = 1;
 	message.model_features = features;
 	message.n_model_features = 1;
-	mask = (Axvm__V1__CpuidMask){ mask.base, true, 7, true, 1, true, 2, true, 3, true, 4, true, 5, true, 6 };
-	message.guest_cpuid = masks;
-	message.n_guest_cpuid = 1;
-	fixed.has_leaf = fixed.has_subleaf = fixed.has_eax = fixed.has_ebx = fixed.has_ecx = fixed.has_edx = true;
-	fixed.leaf = 11;
-	fixed.subleaf = 12;
-	fixed.eax = 13;
-	fixed.ebx = 14;
-	fixed.ecx = 15;
-	fixed.edx = 16;
-	message.guest_fixed = values;
-	message.n_guest_fixed = 1;
-	message.has_max_leaf = message.has_max_extended_leaf = true;
-	message.max_leaf = 0xd;
-	message.max_extended_leaf = 0x80000008;
-	message.guest_brand = TEXT("A Guest");
 	cr_assert_eq(unpack(&message, &profile), 0);
 	cr_assert_str_eq(profile.name, "made_up");
 	cr_assert_str_eq(profile.description, "for a test");
@@ -136,20 +118,49 @@ Test(profile, identity_names_and_guest_arrive)
 	cr_assert_str_eq(profile.required.names[1], "kvm");
 	cr_assert_str_eq(profile.used_when_present.names[0], "vpid");
 	cr_assert_str_eq(profile.model_features.names[0], "avx");
-	cr_assert(profile.mask_count == 1 && profile.fixed_count == 1);
-	cr_assert_eq(profile.fixed[0].leaf, 11);
-	cr_assert_eq(profile.fixed[0].subleaf, 12);
-	cr_assert_eq(profile.fixed[0].eax, 13);
-	cr_assert_eq(profile.fixed[0].ebx, 14);
-	cr_assert_eq(profile.fixed[0].ecx, 15);
-	cr_assert_eq(profile.fixed[0].edx, 16);
-	cr_assert_eq(profile.masks[0].leaf, mask.leaf);
-	cr_assert_eq(profile.masks[0].subleaf, mask.subleaf);
-	cr_assert_eq(profile.masks[0].eax, mask.eax);
-	cr_assert_eq(profile.masks[0].ebx, mask.ebx);
-	cr_assert_eq(profile.masks[0].ecx, mask.ecx);
-	cr_assert_eq(profile.masks[0].edx, mask.edx);
-	cr_assert_eq(profile.masks[0].set_ebx, mask.set_ebx);
+}
+
+Test(profile, what_a_guest_sees_arrives)
+{
+	static const struct profile_cpuid_mask wanted_mask = { 7, 1, 2, 3, 4, 5, 6 };
+	static const struct cpuid_leaf wanted_leaf = { 11, 12, 13, 14, 15, 16 };
+	Axvm__V1__CpuidMask mask = AXVM__V1__CPUID_MASK__INIT, open_mask = mask, *masks[] = { &mask, &open_mask };
+	Axvm__V1__CpuidValue fixed = AXVM__V1__CPUID_VALUE__INIT, *values[] = { &fixed };
+	Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
+	struct profile profile;
+
+	mask.has_leaf = mask.has_subleaf = mask.has_set_ebx = true;
+	mask.has_eax = mask.has_ebx = mask.has_ecx = mask.has_edx = true;
+	mask.leaf = 7;
+	mask.subleaf = 1;
+	mask.eax = 2;
+	mask.ebx = 3;
+	mask.ecx = 4;
+	mask.edx = 5;
+	mask.set_ebx = 6;
+	message.guest_cpuid = masks;
+	message.n_guest_cpuid = 2;
+	fixed.has_leaf = fixed.has_subleaf = fixed.has_eax = fixed.has_ebx = fixed.has_ecx = fixed.has_edx = true;
+	fixed.leaf = 11;
+	fixed.subleaf = 12;
+	fixed.eax = 13;
+	fixed.ebx = 14;
+	fixed.ecx = 15;
+	fixed.edx = 16;
+	message.guest_fixed = values;
+	message.n_guest_fixed = 1;
+	message.has_max_leaf = message.has_max_extended_leaf = true;
+	message.max_leaf = 0xd;
+	message.max_extended_leaf = 0x80000008;
+	message.guest_brand = TEXT("A Guest");
+	cr_assert_eq(unpack(&message, &profile), 0);
+	cr_assert(profile.mask_count == 2 && profile.fixed_count == 1);
+	cr_assert_eq(memcmp(&profile.masks[0], &wanted_mask, sizeof(wanted_mask)), 0);
+	/* What a mask does not name passes. */
+	cr_assert(profile.masks[1].eax == UINT32_MAX && profile.masks[1].ebx == UINT32_MAX &&
+	          profile.masks[1].ecx == UINT32_MAX && profile.masks[1].edx == UINT32_MAX &&
+	          profile.masks[1].set_ebx == 0);
+	cr_assert_eq(memcmp(&profile.fixed[0], &wanted_leaf, sizeof(wanted_leaf)), 0);
 	cr_assert(profile.max_leaf == 0xd && profile.max_extended_leaf == 0x80000008);
 	cr_assert_str_eq(profile.guest_brand, "A Guest");
 }
