@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* What each command does to a VM, and what is replied: a shim without threads, its vCPUs and I/O loops stood in for
+ * by their words. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include "shim/command.h"
+#include "shim/commands.h"
+#include "shim/control.h"
+#include "shim/shim.h"
+#include "shim/terminal.h"
+#include "shim/wire.h"
+#include "tests/unit/protoc.h"
+
+static struct shim shim;
+static struct kvm_run run_page;
+static int events_fd;
+static Axvm__V1__Event *events[32];
+static size_t events_count;
+
+static void new_shim(void)
+{
+	memset(&shim, 0, sizeof(shim));
+	events_fd = memfd_create("events", MFD_CLOEXEC);
+	events_count = 0;
+	cr_assert_eq(event_writer_init(&shim.events, events_fd), 0);
+	cr_assert_eq(command_arena_map(&shim.command_arena), 0);
+	shim.stage = STAGE_RUN;
+	shim.running = true;
+	shim.lifecycle = (struct lifecycle){ .state = VM_RUNNING, .events = &shim.events };
+	shim.machine.vm.has_apic = true;
+	shim.machine.vcpu_count = 1;
+	shim.machine.vcpus[0].run = &run_page;
+	shim.machine.acpi.ioapic = &shim.machine.ioapic;
+	ioapic_init(&shim.machine.ioapic, NULL, NULL);
+	shim.machine.vm.fd = -1;
+	shim.spec.lifecycle.shutdown_timeout_ms = 30000;
+	shim.devices.present = true;
+	shim.devices.io_count = 2;
+	for (uint32_t i = 0; i < 2; i++)
+		shim.devices.io[i].loop.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+TestSuite(commands, .init = new_shim, .timeout = 60);
+
+/* Reads what has been told since the last time. */
+static void read_events(void)
+{
+	static uint8_t bytes[EVENT_RING_SIZE];
+	static off_t at;
+	struct wire_field field;
+	struct wire_cursor cursor;
+	ssize_t n;
+
+	if (events_count == 0)
+		at = 0;
+	cr_assert_eq(event_flush(&shim.events), 0);
+	n = pread(events_fd, bytes, sizeof(bytes), at);
+	at += n;
+	cursor = (struct wire_cursor){ bytes, bytes + n };
+	while (wire_next(&cursor, &field) > 0) {
+		cr_assert_lt(events_count, ARRAY_SIZE(events));
+		events[events_count++] = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+	}
+}
+
+static void give(const char *text)
+{
+	uint8_t bytes[512];
+	size_t n = protoc_encode("Command", text, bytes, sizeof(bytes));
+	const struct stream_command raw = { .bytes = bytes, .length = n, .full_length = n };
+
+	commands_take(&raw, &shim);
+	read_events();
+}
+
+/* The reply to a request; NULL: there is none yet. */
+static const Axvm__V1__Reply *reply_to(uint64_t id)
+{
+	const Axvm__V1__Reply *found = NULL;
+
+	for (size_t i = 0; i < events_count; i++)
+		if (events[i]->body_case == AXVM__V1__EVENT__BODY_REPLY && events[i]->reply->request_id == id) {
+			cr_assert_null(found, "two replies to request %zu", (size_t)id);
+			found = events[i]->reply;
+		}
+	return found;
+}
+
+static void expect_done(uint64_t id, Axvm__V1__State state)
+{
+	const Axvm__V1__Reply *reply = reply_to(id);
+
+	cr_assert_not_null(reply, "no reply to request %zu", (size_t)id);
+	cr_assert(reply->ok && !reply->error, "%s", reply->error ? reply->error->message : "");
+	cr_assert_eq(reply->state, state);
+}
+
+static void expect_refused(uint64_t id, Axvm__V1__ErrorCode code, const char *field)
+{
+	const Axvm__V1__Reply *reply = reply_to(id);
+
+	cr_assert_not_null(reply, "no reply to request %zu", (size_t)id);
+	cr_assert(!reply->ok && reply->error);
+	cr_assert_eq(reply->error->code, code, "%s", reply->error->message);
+	cr_assert_eq(reply->error->stage, AXVM__V1__STAGE__RUN);
+	cr_assert(field ? reply->error->field && strcmp(reply->error->field, field) == 0 : !reply->error->field);
+}
+
+static void all_io(enum io_request request, const char *when)
+{
+	for (uint32_t i = 0; i < shim.devices.io_count; i++)
+		cr_assert_eq(shim.devices.io[i].loop.request, request, "I/O loop %u %s", i, when);
+}
+
+/* vCPUs first, then devices, then the reply; the state is told at once. */
+Test(commands, a_pause_has_its_order)
+{
+	give("request_id: 1 pause {}");
+	cr_assert_eq(shim.lifecycle.state, VM_PAUSED);
+	cr_assert_eq(shim.machine.want, MACHINE_PAUSE);
+	all_io(IO_REQUEST_RUN, "is asked before the vCPUs rest");
+	cr_assert_null(reply_to(1));
+	shim.machine.parked = 1;
+	commands_settle(&shim);
+	all_io(IO_REQUEST_PAUSE, "is asked when they do");
+	shim.devices.io[0].loop.phase = IO_PARKED;
+	commands_settle(&shim);
+	read_events();
+	cr_assert_null(reply_to(1), "one of the loops is not there yet");
+	shim.devices.io[1].loop.phase = IO_PARKED;
+	commands_settle(&shim);
+	commands_settle(&shim);
+	read_events();
+	expect_done(1, AXVM__V1__STATE__PAUSED);
+	/* It is not paused twice. */
+	give("request_id: 2 pause {}");
+	expect_refused(2, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	give("request_id: 3 resume {}");
+	expect_done(3, AXVM__V1__STATE__STATE_RUNNING);
+	cr_assert_eq(shim.machine.want, MACHINE_RUN);
+	all_io(IO_REQUEST_RUN, "goes on");
+	give("request_id: 4 resume {}");
+	expect_refused(4, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	/* And once more, from the beginning. */
+	shim.machine.parked = 0;
+	shim.devices.io[0].loop.phase = shim.devices.io[1].loop.phase = IO_RUNNING;
+	give("request_id: 5 pause {}");
+	cr_assert_null(reply_to(5));
+	all_io(IO_REQUEST_RUN, "is asked before the vCPUs rest");
+}
+
+/* Whoever resumes before the pause is complete gets both replies; devices that were not asked are not let go. */
+Test(commands, a_resume_before_the_pause_is_complete)
+{
+	give("request_id: 1 pause {}");
+	give("request_id: 2 resume {}");
+	cr_assert_not_null(reply_to(1));
+	expect_done(2, AXVM__V1__STATE__STATE_RUNNING);
+	cr_assert_eq(shim.machine.want, MACHINE_RUN);
+	shim.machine.parked = 1;
+	commands_settle(&shim);
+	all_io(IO_REQUEST_RUN, "is not paused any more");
+}
+
+/* A shutdown presses the button, lets a paused guest go on, and starts the clock: the command's or the spec's. */
+Test(commands, a_shutdown_presses_the_button)
+{
+	uint64_t before = control_now_ns();
+
+	give("request_id: 1 pause {}");
+	give("request_id: 2 shutdown { timeout_ms: 3600000 }");
+	expect_done(2, AXVM__V1__STATE__STATE_RUNNING);
+	cr_assert_not_null(reply_to(1), "who waits for the pause is told");
+	cr_assert_eq(shim.machine.want, MACHINE_RUN);
+	cr_assert(shim.shutdown.button_pressed && !shim.shutdown.stop);
+	cr_assert_eq(shim.machine.acpi.events, ACPI_EVENT_POWER_BUTTON);
+	cr_assert_geq(shim.shutdown.deadline_ns, before + 3600000000000);
+	cr_assert_leq(shim.shutdown.deadline_ns, control_now_ns() + 3600000000000);
+	shim.spec.lifecycle.shutdown_timeout_ms = 7200000;
+	give("request_id: 3 shutdown {}");
+	cr_assert_geq(shim.shutdown.deadline_ns, before + 7200000000000);
+	/* Nobody can press a button that no interrupt tells of. */
+	shim.machine.vm.has_apic = false;
+	give("request_id: 4 shutdown {}");
+	expect_done(4, AXVM__V1__STATE__STOPPING);
+	cr_assert(shim.shutdown.stop);
+	give("request_id: 5 pause {}");
+	expect_refused(5, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	shim.machine.vm.has_apic = true;
+	give("request_id: 6 shutdown {}");
+	expect_refused(6, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+}
+
+Test(commands, a_stop_stops_and_the_first_reason_stands)
+{
+	give("request_id: 1 stop {}");
+	expect_done(1, AXVM__V1__STATE__STOPPING);
+	cr_assert(shim.shutdown.stop);
+	cr_assert_str_eq(shim.shutdown.why, "a command asked for the stop");
+	control_stop(&shim, "another reason");
+	cr_assert_str_eq(shim.shutdown.why, "a command asked for the stop");
+	give("request_id: 2 status {}");
+	expect_done(2, AXVM__V1__STATE__STOPPING);
+}
+
+/* What a VM does not have is named, and leaves it as it is. */
+Test(commands, what_a_vm_does_not_have)
+{
+	give("request_id: 1 balloon { target_mib: 5 }");
+	expect_refused(1, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	give("request_id: 2 limit { device_id: 'none' limit {} }");
+	expect_refused(2, AXVM__V1__ERROR_CODE__COMMAND_INVALID, "limit.device_id");
+	give("request_id: 3 resize { disk_id: 'none' }");
+	expect_refused(3, AXVM__V1__ERROR_CODE__COMMAND_INVALID, "resize.disk_id");
+	give("request_id: 4 console_size { columns: 80 rows: 25 }");
+	expect_refused(4, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	shim.machine.vm.has_apic = false;
+	give("request_id: 5 nmi {}");
+	expect_refused(5, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	shim.machine.vm.has_apic = true;
+	give("request_id: 6 nmi {}");
+	expect_refused(6, AXVM__V1__ERROR_CODE__KVM_FAILED, NULL);
+	give("request_id: 7");
+	expect_refused(7, AXVM__V1__ERROR_CODE__COMMAND_INVALID, NULL);
+	give("request_id: 8 balloon { target_mib: 0 }");
+	expect_refused(8, AXVM__V1__ERROR_CODE__COMMAND_INVALID, "balloon.target_mib");
+	give("request_id: 9 status {}");
+	expect_done(9, AXVM__V1__STATE__STATE_RUNNING);
+	give("request_id: 10 metrics {}");
+	expect_done(10, AXVM__V1__STATE__STATE_RUNNING);
+	cr_assert_not_null(reply_to(10)->metrics);
+	cr_assert_null(reply_to(9)->metrics);
+	cr_assert_not(shim.shutdown.stop || shim.shutdown.button_pressed || shim.pause.wanted);
+}
+
+/* ---- the terminal event ------------------------------------------------------------------------- */
+
+static const Axvm__V1__Terminal *terminal_of(enum vm_outcome outcome, int status)
+{
+	const Axvm__V1__Terminal *terminal = NULL;
+
+	cr_assert_eq(terminal_emit(&shim, outcome), status);
+	read_events();
+	for (size_t i = 0; i < events_count; i++)
+		if (events[i]->body_case == AXVM__V1__EVENT__BODY_TERMINAL)
+			terminal = events[i]->terminal;
+	cr_assert_not_null(terminal);
+	return terminal;
+}
+
+/* The vCPU that ended the VM is the one that is shown, register by register. */
+Test(commands, the_terminal_event_shows_who_ended_it)
+{
+	struct vcpu *vcpu = &shim.machine.vcpus[1];
+	const Axvm__V1__Terminal *terminal;
+
+	shim.machine.end = MACHINE_END_TRIPLE_FAULT;
+	shim.machine.end_vcpu = 1;
+	shim.machine.end_exit = KVM_EXIT_SHUTDOWN;
+	shim.machine.end_detail = 77;
+	*vcpu = (struct vcpu){ .index = 1, .code_length = 2, .code = { 0x0f, 0x0b } };
+	vcpu->regs = (struct kvm_regs){ .rax = 1, .rbx = 2, .rcx = 3, .rdx = 4, .rsi = 5, .rdi = 6, .rsp = 7, .rbp = 8,
+		                        .r8 = 9, .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13, .r13 = 14, .r14 = 15,
+		                        .r15 = 16, .rip = 17, .rflags = 18 };
+	vcpu->sregs = (struct kvm_sregs){ .cr0 = 19, .cr2 = 20, .cr3 = 21, .cr4 = 22, .efer = 0x400,
+		                          .cs = { .selector = 0x10, .l = 1 }, .ss.dpl = 3 };
+	shim.stage_ns[STAGE_LEARN] = 5;
+	terminal = terminal_of(OUTCOME_TRIPLE_FAULT, 33);
+	{
+		const Axvm__V1__VcpuState *got = terminal->vcpu;
+		char *const texts[] = { got->rax, got->rbx, got->rcx, got->rdx, got->rsi, got->rdi, got->rsp, got->rbp,
+			                got->r8, got->r9, got->r10, got->r11, got->r12, got->r13, got->r14, got->r15,
+			                got->rip, got->rflags, got->cr0, got->cr2, got->cr3, got->cr4 };
+
+		for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+			cr_assert_eq(strtoull(texts[i], NULL, 16), i + 1, "register %zu", i);
+		cr_assert_eq(strtoull(got->efer, NULL, 16), 0x400);
+		cr_assert(got->index == 1 && got->cs_selector == 0x10 && got->cpl == 3 && got->cs_is_64bit);
+		cr_assert_str_eq(got->exit_reason, "KVM_EXIT_SHUTDOWN");
+		cr_assert_eq(got->exit_detail, 77);
+		cr_assert_str_eq(got->code_bytes, "0f0b");
+	}
+	cr_assert(terminal->stage == AXVM__V1__STAGE__RUN && terminal->n_stages == 1 && !terminal->death);
+}
+
+/* A guest that was stopped has no vCPU to show; the reason is told instead. */
+Test(commands, the_terminal_event_of_a_stop)
+{
+	const Axvm__V1__Terminal *terminal;
+
+	control_stop(&shim, "for a reason");
+	terminal = terminal_of(OUTCOME_STOPPED_BY_HOST, 36);
+	cr_assert_null(terminal->vcpu);
+	cr_assert_str_eq(terminal->message, "for a reason");
+}
+
+/* 64-bit code takes both: CS.L, and a processor that is in long mode. */
+Test(commands, code_is_64_bit_in_long_mode_only)
+{
+	shim.machine.end = MACHINE_END_VCPU_FAILED;
+	shim.machine.end_exit = KVM_EXIT_UNKNOWN;
+	shim.machine.end_detail = EFAULT;
+	shim.machine.vcpus[0].sregs.cs.l = 1;
+	{
+		const Axvm__V1__Terminal *terminal = terminal_of(OUTCOME_VCPU_FAILED, 35);
+
+		cr_assert_not(terminal->vcpu->cs_is_64bit);
+		cr_assert_not_null(strstr(terminal->message, "a page behind its memory"), "%s", terminal->message);
+	}
+}
+
+Test(commands, a_death_is_told_as_it_was)
+{
+	static const struct sandbox_death death = { .role = SANDBOX_ROLE_IO, .tid = 55, .nr = 2,
+		                                    .instruction_pointer = 0x1234 };
+	const Axvm__V1__DeathRecord *got;
+
+	shim.death = &death;
+	problems_add(&shim.problems, PROBLEM_SANDBOX_VIOLATION, 0, NULL, "a violation");
+	got = terminal_of(OUTCOME_RUNTIME_FAILED, 77)->death;
+	cr_assert_not_null(got);
+	cr_assert_str_eq(got->role, "io");
+	cr_assert_str_eq(got->syscall_name, "open");
+	cr_assert(got->thread_id == 55 && got->syscall_number == 2 && got->instruction_pointer == 0x1234);
+	cr_assert_eq(strlen(got->policy_sha256), 64);
+}
