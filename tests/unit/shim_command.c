@@ -159,6 +159,35 @@ Test(command, refusals)
 	refused(big, sizeof(big), sizeof(big) + 1, 42, "4097 bytes");
 }
 
+/* The arena behind it: aligned, to its last byte and no further, whole again after a reset. */
+Test(command, an_arena_gives_what_it_has)
+{
+	struct arena small;
+	ProtobufCAllocator allocator;
+	uint8_t *first, *second;
+
+	cr_assert_eq(arena_map(&small, 4096), 0);
+	allocator = arena_allocator(&small);
+	for (int round = 0; round < 2; round++) {
+		first = allocator.alloc(allocator.allocator_data, 1);
+		cr_assert_eq(first, small.base);
+		/* The next begins at 16: 4080 are left. */
+		cr_assert_null(allocator.alloc(allocator.allocator_data, 4081));
+		cr_assert(small.exhausted);
+		second = allocator.alloc(allocator.allocator_data, 4080);
+		cr_assert_eq(second, small.base + 16);
+		cr_assert_null(allocator.alloc(allocator.allocator_data, 1));
+		cr_assert_null(allocator.alloc(allocator.allocator_data, SIZE_MAX));
+		allocator.free(allocator.allocator_data, second);
+		arena_reset(&small);
+		cr_assert_not(small.exhausted);
+	}
+	cr_assert_not_null(allocator.alloc(allocator.allocator_data, 4095));
+	cr_assert_null(allocator.alloc(allocator.allocator_data, 1), "aligned, it would begin behind the end");
+	arena_unmap(&small);
+	cr_assert(!small.base && !small.size);
+}
+
 Test(command, garbage)
 {
 	unsigned seed = (unsigned)time(NULL);

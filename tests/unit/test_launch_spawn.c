@@ -517,3 +517,13 @@ Test(launch_spawn, the_shim_is_looked_up)
 	rmdir(folder);
 	free(runs);
 }
+
+/* The stream of commands goes one way: what the shim writes to it is refused, and is not taken for events. */
+Test(launch_spawn, commands_go_one_way)
+{
+	struct axvm_vm *vm = spawn("trap '' PIPE; echo x >&3 2>/dev/null && exit 1; exit 7", NULL, 0);
+	int status = end_of(vm);
+
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7, "status %#x", status);
+	axvm_vm_free(vm);
+}

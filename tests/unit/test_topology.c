@@ -212,8 +212,10 @@ static void check_vcpu(const struct guest_topology *topology, uint32_t vcpu,
 	cr_assert_eq(want->apic_id & ((1u << shift[0]) - 1), want->thread);
 	cr_assert_eq(one->ebx >> 16 & 0xff, 1u << shift[1]);
 	cr_assert_eq(one->edx >> 28 & 1, shift[1] > 0);
-	/* Caches: level 1 among the threads of a core, level 3 among the package. */
+	/* Caches: levels 1 and 2 among the threads of a core, level 3 among the package. */
 	cr_assert_eq((entry(entries, count, 4, 0)->eax >> 14 & 0xfff) + 1, 1u << shift[0]);
+	cr_assert_eq((entry(entries, count, 4, 1)->eax >> 14 & 0xfff) + 1, 1u << shift[0]);
+	cr_assert_eq((entry(entries, count, 4, 2)->eax >> 14 & 0xfff) + 1, 1u << shift[0]);
 	cr_assert_eq((entry(entries, count, 4, 3)->eax >> 14 & 0xfff) + 1, 1u << shift[1]);
 	cr_assert_eq((entry(entries, count, 4, 0)->eax >> 26) + 1, 1u << (shift[1] - shift[0]));
 	/* The rest of the registers is the processor's own. */
@@ -260,16 +262,18 @@ Test(topology, amd_leaves)
 		{ .function = 1, .ebx = 0x800 },
 		{ .function = 0x80000008, .eax = 0x3030, .ecx = 0xf0ff },
 		{ .function = 0x8000001d, .index = 0, .eax = 0x121 },
+		{ .function = 0x8000001d, .index = 2, .eax = 0x143 },
 		{ .function = 0x8000001d, .index = 3, .eax = 0x3fc163 },
 		{ .function = 0x8000001e, .ecx = 0x300 },
 	};
-	uint32_t count = 6;
+	uint32_t count = 7;
 
 	cr_assert_eq(topology_cpuid(&topology, 4, entries, &count, ARRAY_SIZE(entries)), 0);
 	cr_assert_eq(topology.vcpus[4].apic_id, 5);
 	cr_assert_eq(entry(entries, count, 0x80000008, 0)->ecx, 0x2003);
 	cr_assert_eq(entry(entries, count, 0x80000008, 0)->eax, 0x3030);
 	cr_assert_eq(entry(entries, count, 0x8000001d, 0)->eax, 0x121 | 1 << 14);
+	cr_assert_eq(entry(entries, count, 0x8000001d, 2)->eax, 0x143 | 1 << 14);
 	cr_assert_eq(entry(entries, count, 0x8000001d, 3)->eax, 0x163 | 3 << 14);
 	cr_assert_eq(entry(entries, count, 0x8000001e, 0)->eax, 5);
 	cr_assert_eq(entry(entries, count, 0x8000001e, 0)->ebx, 0x100);
