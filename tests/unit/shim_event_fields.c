@@ -511,6 +511,21 @@ Test(event, every_error_is_told_as_its_code_says)
 	}
 }
 
+/* What is no errno is not told as one. */
+Test(event, an_errno_is_told_when_it_is_one)
+{
+	for (int number = -1; number <= 1; number++) {
+		const struct problem wrong = { PROBLEM_INTERNAL, number, "", "m" };
+		const struct event_reply reply = { .error = &wrong };
+		int fd = begin();
+
+		cr_assert_eq(event_reply(&writer, &reply), 0);
+		read_events(fd);
+		cr_assert_eq(BODY(REPLY, reply, 0)->error->has_error_number, number > 0);
+		free_events();
+	}
+}
+
 static void check_too_long(int r, const char *what)
 {
 	cr_assert_eq(r, -E2BIG, "%s", what);

@@ -6,7 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/facts_proto.h"
 #include "launch/cli/run_parts.h"
+#include "launch/cli/text.h"
+#include "launch/cli/verb.h"
+#include "tests/unit/host_fixture.h"
 #include "tests/unit/protoc.h"
 
 static struct run run;
@@ -170,4 +174,88 @@ Test(launch_run, fragments_become_one_message)
 		axvm__v1__launch_spec__free_unpacked(spec, NULL);
 		free(all);
 	}
+}
+
+/* ---- plan ------------------------------------------------------------------------------------------- */
+
+/* `axvm plan` of a spec on the recorded E5-2697 v2: what it prints, freed by the caller. */
+static char *plan_of(const char *spec, int *ret_status)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	char spec_path[96], facts_path[96], *text = NULL, *out = NULL;
+	char *argv[] = { (char[]){ "axvm" }, (char[]){ "plan" }, (char[]){ "--facts" }, facts_path, spec_path, NULL };
+	Axvm__V1__HostFacts *message;
+	struct fixture_tree tree;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	for (size_t i = 0; i < facts->cpus[0].leaf_count; i++)
+		facts->kvm.guest_leaves[i].leaf = facts->cpus[0].leaves[i];
+	facts->kvm.guest_leaf_count = facts->cpus[0].leaf_count;
+	/* KVM's own leaf, with all of its features. */
+	facts->kvm.guest_leaves[facts->kvm.guest_leaf_count++].leaf =
+		(struct cpuid_leaf){ 0x40000001, 0, 0x0fffffff, 0, 0, 0 };
+	cr_assert_eq(facts_to_message(facts, &message), 0);
+	text_print(file, &message->base);
+	fclose(file);
+	axvm__v1__host_facts__free_unpacked(message, NULL);
+	fixture_tree_new(&tree);
+	fixture_tree_write(&tree, "facts", "%s", text);
+	fixture_tree_write(&tree, "spec.txtpb", "launch { %s }", spec);
+	snprintf(facts_path, sizeof(facts_path), "%s/facts", tree.root);
+	snprintf(spec_path, sizeof(spec_path), "%s/spec.txtpb", tree.root);
+	file = open_memstream(&out, &size);
+	*ret_status = verb_main(5, argv, file);
+	fclose(file);
+	fixture_tree_done(&tree);
+	free(text);
+	return out;
+}
+
+#define PLANNED "vm_id: 'p' profile: 'dev' boot { flat { image { path: 'i' } local_apic: true } } "
+
+Test(launch_run, plan_shows_who_runs_where)
+{
+	static const char *const lines[] = {
+		"profile dev: this host meets it\n",
+		"    0        0       12         1          0\n",
+		"    1        1       36         1          0\n",
+		"    2        2       13         1          1",
+		"guest node 0: 64 MiB on host node 1 in 4 KiB pages; I/O thread on CPU ",
+		"guest node 1: 32 MiB on host node ",
+		"; distances 10 ",
+		"memory 0x000000000000-0x000003ffffff RAM of node 0\n",
+		"memory 0x000004000000-0x000005ffffff RAM of node 1\n",
+		"memory 0x0000c0000000-0x0000cfffffff BARs\n",
+		"flat image at 0x100000\n",
+		"device 00:01.0 disk a: BAR 0 at 0xc0000000, 2 queues, vectors 0-2 as GSI 24-26, io",
+		"device 00:02.0 rng: BAR 0 at 0xc0008000, 1 queue, vectors 0-1 as GSI 27-28, io",
+		"machine_sha256 ",
+	};
+	const char *threads;
+	int status;
+	char *out = plan_of(PLANNED "cpus { count: 3 pins: [12, 36, 13] nodes: [0, 0, 1] } "
+	                    "memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 32 } } "
+	                    "io { threads_per_node: 3 } disks { id: 'a' image { fd: 5 } queues: 2 } rng {}", &status);
+
+	cr_assert_eq(status, 0, "%s", out);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		cr_assert_not_null(strstr(out, lines[i]), "no %s in\n%s", lines[i], out);
+	/* Three of node 0: two commas before the distances. */
+	threads = strstr(out, "I/O thread on CPU ");
+	threads = strchr(threads, ',');
+	cr_assert(threads && threads < strstr(out, "; distances"), "%s", out);
+	threads = strchr(threads + 1, ',');
+	cr_assert(threads && threads < strstr(out, "; distances"), "%s", out);
+	free(out);
+	/* A host that does not meet the profile is told so, by the status too, and planned all the same. */
+	out = plan_of("vm_id: 'p' profile: 'xv2' cpus { count: 1 fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
+	              "boot { flat { image { path: 'i' } } }", &status);
+	cr_assert_eq(status, 0);
+	cr_assert_not_null(strstr(out, "profile xv2: this host meets it"));
+	cr_assert_null(strstr(out, "BARs"), "without local APICs there are no devices");
+	free(out);
+	out = plan_of(PLANNED "cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } }", &status);
+	cr_assert_neq(status, 0, "more vCPUs than CPUs");
+	free(out);
 }

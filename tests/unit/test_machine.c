@@ -158,6 +158,44 @@ Test(machine, guest_memory_is_aligned_and_alone)
 	cr_assert_not(placement.populated);
 }
 
+/* In place of the C library's, for the whole program: populating fails while a test wants it to. */
+static bool populating_fails;
+
+int madvise(void *start, size_t length, int advice)
+{
+	if (populating_fails && advice == MADV_POPULATE_WRITE) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return (int)syscall(SYS_madvise, start, length, advice);
+}
+
+/* Memory that cannot be had is no launch: nothing stays mapped, and nothing is written to. */
+Test(machine, memory_that_cannot_be_populated_is_refused)
+{
+	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 1, .node_size = { 8 * MIB }, .host_node = { -1 },
+		                     .populate = true };
+	struct guest_memory memory = { .count = 77 };
+	struct problems problems = { 0 };
+	struct ram_placement placement;
+	uint64_t before = address_space(), after;
+	int r;
+
+	populating_fails = true;
+	r = ram_acquire(&config, &memory, &placement, &problems);
+	populating_fails = false;
+	after = address_space();
+	cr_assert_eq(r, -ENOMEM);
+	cr_assert_eq(memory.count, 77);
+	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_str_eq(problems.list[0].field, "memory.nodes[0]");
+	/* The stacks of threads that are gone may be kept for others; guest memory is not. */
+	cr_assert_lt(after - before, 8 * KIB * 9, "%zu KiB more are mapped", (size_t)(after - before));
+	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0);
+	cr_assert(placement.populated && memory.count == 1);
+	cr_assert_eq(placement.nodes[0].pages_4k * 4 + placement.nodes[0].pages_2m * 2048, 8 * KIB);
+}
+
 /* ---- I/O APIC ------------------------------------------------------------------------------------ */
 
 #define SELECT 0x00
