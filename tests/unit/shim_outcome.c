@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "shim/control.h"
 #include "shim/shim.h"
 #include "shim/wire.h"
 #include "virtio/transport.h"
@@ -171,4 +172,52 @@ Test(outcome, counters_of_the_balloon)
 			expect_counter(report, name, 200 + i);
 	}
 	axvm__v1__event__free_unpacked(event, NULL);
+}
+
+/* How many metrics events have been told. */
+static size_t told(int fd)
+{
+	static uint8_t bytes[EVENT_RING_SIZE];
+	struct wire_cursor cursor = { bytes, bytes };
+	struct wire_field field;
+	size_t count = 0;
+
+	cr_assert_eq(event_flush(&shim.events), 0);
+	cursor.end += pread(fd, bytes, sizeof(bytes), 0);
+	while (wire_next(&cursor, &field) > 0) {
+		event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+		cr_assert_eq(event->body_case, AXVM__V1__EVENT__BODY_METRICS);
+		axvm__v1__event__free_unpacked(event, NULL);
+		count++;
+	}
+	return count;
+}
+
+/* Reports come by the interval, one for each that is over and one for many that were missed; the last at the end; and
+ * none of them where no interval was asked for. */
+Test(outcome, reports_by_interval)
+{
+	const uint64_t hour_ns = 3600000000000;
+	int fd = memfd_create("events", MFD_CLOEXEC);
+	uint64_t next;
+
+	memset(&shim, 0, sizeof(shim));
+	cr_assert_eq(event_writer_init(&shim.events, fd), 0);
+	cr_assert_eq(metrics_tick(&shim), 0);
+	metrics_last(&shim);
+	cr_assert_eq(told(fd), 0, "none was asked for");
+	shim.spec.metrics_interval_ms = 3600000;
+	next = metrics_tick(&shim);
+	cr_assert_geq(next + 1000000000, control_now_ns() + hour_ns);
+	cr_assert_eq(metrics_tick(&shim), next);
+	cr_assert_eq(told(fd), 0, "it is not over yet");
+	shim.metrics.next_ns = next - hour_ns;
+	cr_assert_eq(metrics_tick(&shim), next, "from deadline to deadline");
+	cr_assert_eq(told(fd), 1);
+	shim.metrics.next_ns = 1;
+	cr_assert_geq(metrics_tick(&shim), next, "not all that were missed");
+	cr_assert_eq(told(fd), 2);
+	metrics_last(&shim);
+	cr_assert_eq(told(fd), 3);
+	close(fd);
 }

@@ -333,3 +333,24 @@ Test(elf, initrd_lies_above_every_segment)
 	cr_assert_eq(load(&elf, &memory, fd, "", &problems, &entry), -EINVAL);
 	expect_problem(&problems, PROBLEM_INITRD_INVALID, "boot.linux.initrd", "does not fit");
 }
+
+/* A segment without memory is nothing, wherever it says that it lies; and it takes no place from others. */
+Test(elf, empty_segments_are_passed_over)
+{
+	static const uint64_t places[] = { 0, 0x1000, TEXT_BASE, RAM, 3 * GIB, UINT64_MAX };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct guest_memory memory = guest_of(RAM);
+		struct problems problems = { 0 };
+		struct boot_entry entry;
+		struct elf elf;
+
+		elf_new(&elf);
+		put_phdr(&elf, 1, 1, DATA, places[i], 0, 0);
+		cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s", problems.list[0].message);
+		cr_assert_eq(entry.rip, ENTRY);
+		/* Of a file with nothing else there is no entry. */
+		put_phdr(&elf, 0, 1, TEXT, TEXT_BASE, 0, 0);
+		cr_assert_lt(load(&elf, &memory, -1, NULL, &problems, &entry), 0);
+	}
+}

@@ -5,11 +5,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <termios.h>
 
 #include "host/facts_proto.h"
 #include "launch/cli/run_parts.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
+#include "launch/vm.h"
 #include "tests/unit/host_fixture.h"
 #include "tests/unit/protoc.h"
 
@@ -131,6 +135,54 @@ Test(launch_run, events_go_where_they_are_asked_to)
 	run_done(&run);
 	cr_assert_eq(prepare("--flat f --events pb:/nonexistent/file"), 73);
 	run_done(&run);
+}
+
+/* Columns and rows of the terminal, each as itself, to a VM that has a console and to no other. */
+Test(launch_run, a_changed_window_is_told)
+{
+	int pair[2], terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), ours;
+	const struct winsize window = { .ws_col = 132, .ws_row = 43 };
+	static struct axvm_vm vm;
+	Axvm__V1__ControlStream *stream;
+	uint8_t bytes[256];
+	ssize_t n;
+
+	cr_assert(grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+	ours = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert_eq(ioctl(ours, TIOCSWINSZ, &window), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	cr_assert_eq(prepare("--kernel k"), 0);
+	vm = (struct axvm_vm){ .control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 5 };
+	run.vm = &vm;
+	run_send_console_size(&run);
+	cr_assert_eq(recv(pair[1], bytes, sizeof(bytes), MSG_DONTWAIT), -1, "standard output is no terminal");
+	cr_assert_eq(dup2(ours, 1), 1);
+	run_send_console_size(&run);
+	n = recv(pair[1], bytes, sizeof(bytes), MSG_DONTWAIT);
+	cr_assert_gt(n, 0);
+	stream = axvm__v1__control_stream__unpack(NULL, (size_t)n, bytes);
+	cr_assert(stream && stream->n_commands == 1 && stream->commands[0]->console_size);
+	cr_assert(stream->commands[0]->console_size->has_columns && stream->commands[0]->console_size->has_rows);
+	cr_assert_eq(stream->commands[0]->console_size->columns, 132);
+	cr_assert_eq(stream->commands[0]->console_size->rows, 43);
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	run.vm = NULL;
+	run_done(&run);
+	cr_assert_eq(prepare("--kernel k --no-console"), 0);
+	run.vm = &vm;
+	run_send_console_size(&run);
+	cr_assert_eq(recv(pair[1], bytes, sizeof(bytes), MSG_DONTWAIT), -1, "there is no console");
+	run.vm = NULL;
+	run_done(&run);
+	/* A launch takes the window as it is then. */
+	cr_assert_eq(prepare("--kernel k"), 0);
+	cr_assert(run.options.spec->console->columns == 132 && run.options.spec->console->rows == 43);
+	run_done(&run);
+	null_stdio();
+	close(ours);
+	close(terminal);
+	close(pair[0]);
+	close(pair[1]);
 }
 
 /* ---- merging --------------------------------------------------------------------------------------- */

@@ -279,7 +279,7 @@ static char *picture_of(const char *stream, int *ret_status)
 {
 	char path[] = "/tmp/axvm-timeline-XXXXXX", verb[] = "timeline", program[] = "axvm";
 	char *argv[] = { program, verb, path, NULL }, *text = NULL;
-	static uint8_t bytes[4096];
+	static uint8_t bytes[65536];
 	size_t n = protoc_encode("EventStream", stream, bytes, sizeof(bytes)), size;
 	int fd = mkostemp(path, O_CLOEXEC);
 	FILE *out = open_memstream(&text, &size);
@@ -324,6 +324,25 @@ Test(launch_text, the_picture_of_a_launch)
 	free(svg);
 	svg = picture_of("", &status);
 	cr_assert_eq(status, 65, "no stage, no picture");
+	free(svg);
+}
+
+/* As many rows as there is room for; those after them are left out. */
+Test(launch_text, a_picture_has_its_bounds)
+{
+	static char stream[128 * 1024];
+	size_t at = 0, rows = 0;
+	char *svg;
+	int status;
+
+	for (int i = 0; i < 400; i++)
+		at += (size_t)snprintf(stream + at, sizeof(stream) - at,
+		                       "events { monotonic_ns: %d guest_panicked {} } ", 1000 + i);
+	svg = picture_of(stream, &status);
+	cr_assert_eq(status, 0);
+	for (const char *row = svg; (row = strstr(row, "<path class=\"m\"")); row++)
+		rows++;
+	cr_assert_eq(rows, 320);
 	free(svg);
 }
 
