@@ -67,9 +67,10 @@ help:
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
 
 # ---- packages: checked in milliseconds, installed only when something is missing ---------------
+# One purpose at a time: apt waits for no other one that fetches its lists.
 $(B)/.packages-%: hack/install-deps
 	@mkdir -p $(@D)
-	@hack/install-deps $*
+	@flock $(@D)/.packages.lock hack/install-deps $*
 	@touch $@
 
 # What is generated comes first of all, so that every build begins with the packages.
@@ -114,8 +115,8 @@ $(B)/obj/%.o: %.c | $(GEN_HDRS)
 
 $(foreach room,$(HOT),$(B)/obj/$(room)/%.o): O = $(O_HOT)
 
-# Generated code answers to its generator's taste in warnings, not to ours.
-$(B)/obj/gen/%.o: $(B)/gen/%.c
+# Generated code answers to its generator's taste in warnings, not to ours. It includes what is generated, too.
+$(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -w -c -o $@ $<
@@ -161,7 +162,7 @@ $(B)/obj/pic/%.o: %.c | $(GEN_HDRS)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -c -o $@ $<
-$(B)/obj/pic/gen/%.o: $(B)/gen/%.c
+$(B)/obj/pic/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -w -c -o $@ $<
@@ -520,7 +521,7 @@ $(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libaxvm.a
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
 
-$(B)/bench/guests/%.bin: tests/bench/guests/%.S tests/guests/flat.ld
+$(B)/bench/guests/%.bin: tests/bench/guests/%.S tests/guests/flat.ld | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
@@ -529,13 +530,13 @@ $(B)/bench/guests/%.bin: tests/bench/guests/%.S tests/guests/flat.ld
 $(B)/bench/guests/exits_long.bin: tests/bench/guests/exits.c
 $(addprefix $(B)/bench/guests/,block.bin block_deep.bin block_long.bin): tests/bench/guests/block.c \
                 tests/bench/guests/block.h
-$(B)/bench/guests/%.bin: tests/bench/guests/%.c tests/guests/flat.ld $(GUEST_LIB)
+$(B)/bench/guests/%.bin: tests/bench/guests/%.c tests/guests/flat.ld $(GUEST_LIB) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
 		-Wl,-T,tests/guests/flat.ld -o $(@:.bin=.elf) $(filter %.S %.c,$(GUEST_LIB)) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
-$(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld
+$(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/bench/guests/pvh.ld -o $@ $<
