@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* A disk as a driver uses it: a pattern written through each queue, plainly, by indirect tables and in
- * batches with event indices; flush; what was written, read back; the serial; what is refused. Sector
- * n then holds the words n << 32 | i (tests/system/cases/devices.sh looks at the image). */
+ * batches with event indices; flush; what was written, read back; the serial; what is refused. All of it
+ * in whole blocks of the disk: an image that is opened for direct I/O has those of its file system, 4096
+ * bytes on tmpfs. Block n then holds the words n << 32 | i; RBX is the blocks' size << 32 | their number
+ * (tests/system/cases/devices.sh looks at the image). */
 #define GUEST_HAS_APIC
 #include "lib/block.h"
 
 #define ROUNDS 8u
 #define BATCH 16u
+#define BLOCK_MAX 4096u
 #define ALL (F_INDIRECT | F_EVENT_IDX | F_RING_RESET | BLOCK_F_FLUSH | BLOCK_F_RO)
 
 static struct virtio disk;
 static struct queue queues[2];
 static struct block_request requests[BATCH];
-static volatile uint8_t data[BATCH][SECTOR] __attribute__((aligned(8)));
-static uint64_t next_sector;
+static volatile uint8_t data[BATCH][BLOCK_MAX] __attribute__((aligned(8)));
+static uint64_t next_block;
+static uint32_t block; /* bytes */
+
+static uint64_t sector_of(uint64_t n)
+{
+	return n * (block / SECTOR);
+}
 
 static void begin(uint64_t features)
 {
@@ -24,11 +33,29 @@ static void begin(uint64_t features)
 	virtio_start(&disk);
 }
 
+static volatile uint64_t *word_at(uint32_t offset)
+{
+	return (volatile uint64_t *)&data[0][offset];
+}
+
+/* A block written, flushed and read back: a word of each sector will do, since all are read at the end. */
+static void prove(struct queue *q, uint64_t n)
+{
+	pattern_write(data[0], block, n);
+	check_equal(block_do(q, BLOCK_OUT, sector_of(n), data[0], block), BLOCK_OK);
+	check_equal(block_do(q, BLOCK_FLUSH, 0, NULL, 0), BLOCK_OK);
+	for (uint32_t at = 0; at < block; at += SECTOR)
+		*word_at(at) = 0xee;
+	check_equal(block_do(q, BLOCK_IN, sector_of(n), data[0], block), BLOCK_OK);
+	for (uint32_t at = 0; at < block; at += SECTOR)
+		check_equal(*word_at(at), n << 32 | at / 8);
+}
+
 static void one_by_one(void)
 {
 	for (unsigned i = 0; i < ROUNDS; i++)
-		block_prove(&queues[i % 2], next_sector + i, (uint32_t)(next_sector + i));
-	next_sector += ROUNDS;
+		prove(&queues[i % 2], next_block + i);
+	next_block += ROUNDS;
 	await(irq_count[0] > 0 && irq_count[1] > 0);
 	check_equal(irq_count[2], 0);
 }
@@ -40,11 +67,11 @@ static void indirect(void)
 	uint32_t length;
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		const struct part parts[] = { { &r->header, 16, false }, { data[0], SECTOR, false },
+		const struct part parts[] = { { &r->header, 16, false }, { data[0], block, false },
 			                      { &r->status, 1, true } };
 
-		pattern_write(data[0], SECTOR, next_sector);
-		r->header = (struct block_header){ .type = BLOCK_OUT, .sector = next_sector++ };
+		pattern_write(data[0], block, next_block);
+		r->header = (struct block_header){ .type = BLOCK_OUT, .sector = sector_of(next_block++) };
 		r->status = 0xee;
 		(void)queue_add_indirect(&queues[0], table, parts, 3);
 		queue_kick(&queues[0]);
@@ -61,8 +88,8 @@ static void batches(void)
 	uint32_t kicks = q->kicks, length;
 
 	for (unsigned i = 0; i < BATCH; i++) {
-		pattern_write(data[i], SECTOR, next_sector + i);
-		(void)block_offer(q, &requests[i], BLOCK_OUT, next_sector + i, data[i], SECTOR);
+		pattern_write(data[i], block, next_block + i);
+		(void)block_offer(q, &requests[i], BLOCK_OUT, sector_of(next_block + i), data[i], block);
 	}
 	queue_kick(q);
 	for (unsigned i = 0; i < BATCH; i++)
@@ -70,7 +97,7 @@ static void batches(void)
 	check(q->kicks - kicks <= 1);
 	for (unsigned i = 0; i < BATCH; i++)
 		check_equal(requests[i].status, BLOCK_OK);
-	next_sector += BATCH;
+	next_block += BATCH;
 	check_equal(block_do(q, BLOCK_FLUSH, 0, NULL, 0), BLOCK_OK);
 }
 
@@ -78,16 +105,16 @@ static void read_all_back(void)
 {
 	uint64_t capacity = read64(disk.specific);
 
-	for (uint64_t s = 0; s < next_sector; s++) {
-		check_equal(block_do(&queues[s % 2], BLOCK_IN, s, data[0], SECTOR), BLOCK_OK);
-		pattern_check(data[0], SECTOR, s);
+	for (uint64_t n = 0; n < next_block; n++) {
+		check_equal(block_do(&queues[n % 2], BLOCK_IN, sector_of(n), data[0], block), BLOCK_OK);
+		pattern_check(data[0], block, n);
 	}
 	check_equal(block_do(&queues[0], BLOCK_GET_ID, 0, data[0], 20), BLOCK_OK);
 	check_equal(*(volatile uint64_t *)data[0], 0x6c6169726573); /* "serial" */
-	check_equal(block_do(&queues[0], BLOCK_IN, capacity, data[0], SECTOR), BLOCK_IOERR);
-	check_equal(block_do(&queues[0], BLOCK_OUT, ~0ULL, data[0], SECTOR), BLOCK_IOERR);
-	check_equal(block_do(&queues[0], BLOCK_OUT, 0, data[0], SECTOR - 8), BLOCK_IOERR);
-	check_equal(block_do(&queues[0], 77, 0, data[0], SECTOR), BLOCK_UNSUPP);
+	check_equal(block_do(&queues[0], BLOCK_IN, capacity, data[0], block), BLOCK_IOERR);
+	check_equal(block_do(&queues[0], BLOCK_OUT, ~0ULL, data[0], block), BLOCK_IOERR);
+	check_equal(block_do(&queues[0], BLOCK_OUT, 0, data[0], block - 8), BLOCK_IOERR);
+	check_equal(block_do(&queues[0], 77, 0, data[0], block), BLOCK_UNSUPP);
 	/* A feature that was not negotiated. */
 	check_equal(block_do(&queues[0], BLOCK_DISCARD, 0, data[0], 16), BLOCK_UNSUPP);
 }
@@ -97,6 +124,8 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 	irq_begin();
 	virtio_find(VIRTIO_BLOCK, 0, &disk);
 	check_equal(disk.queues, 2);
+	block = read32(disk.specific + BLOCK_SIZE_AT);
+	check(block >= SECTOR && block <= BLOCK_MAX);
 	begin(0);
 	one_by_one();
 	begin(ALL & ~F_EVENT_IDX);
@@ -108,5 +137,5 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 	indirect();
 	one_by_one();
 	read_all_back();
-	guest_power_off(GUEST_PASS, next_sector);
+	guest_power_off(GUEST_PASS, (uint64_t)block << 32 | next_block);
 }

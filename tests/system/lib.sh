@@ -87,24 +87,6 @@ memory_image() {
 	ln -s "$file" "$CASE/$1"
 }
 
-# direct_image NAME SIZE: an empty image, $CASE/NAME, where O_DIRECT takes blocks of 512 bytes: a tmpfs does not
-# say what it takes, and the shim then offers blocks of 4096.
-direct_image() {
-	if [ "$(stat -f -c %T "$CASE")" != tmpfs ]; then
-		truncate -s "$2" "$CASE/$1"
-		return
-	fi
-	need_root
-	truncate -s 16M "$CASE/ext4"
-	mkfs.ext4 -q "$CASE/ext4" || fail "no ext4 can be made"
-	mkdir "$CASE/mount"
-	mount -o loop "$CASE/ext4" "$CASE/mount" || skip "no loop devices here"
-	# shellcheck disable=SC2064
-	trap "umount $CASE/mount" EXIT
-	truncate -s "$2" "$CASE/mount/$1"
-	ln -s "mount/$1" "$CASE/$1"
-}
-
 # ---- specs -----------------------------------------------------------------------------------
 
 # flat GUEST [-b BOOT] [-c COUNT] [-m MIB] [-M MEMORY] [-C CPUS] [-l LAUNCH]: the text of a launch

@@ -23,7 +23,7 @@ struct disk_guest {
 	struct disk_file file;
 	struct driver driver;
 	struct ring rings[DISK_QUEUES];
-	char path[64];
+	char path[256];
 	int fd; /* the test's own */
 };
 

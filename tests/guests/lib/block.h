@@ -13,6 +13,7 @@ enum { BLOCK_OK = 0, BLOCK_IOERR = 1, BLOCK_UNSUPP = 2 };
 #define BLOCK_F_DISCARD (1ULL << 13)
 #define BLOCK_F_WRITE_ZEROES (1ULL << 14)
 #define SECTOR 512u
+#define BLOCK_SIZE_AT 20 /* blk_size in the configuration */
 
 struct block_header {
 	uint32_t type, reserved;

@@ -3,26 +3,31 @@
 
 APIC='local_apic: true'
 
-# What `disk` leaves: sector n holds the words n << 32 | i.
+# want_pattern BLOCKS BYTES: what `disk` leaves in blocks of so many bytes: block n holds the words n << 32 | i.
 want_pattern() {
 	local seen
-	seen=$(od -An -v -t x8 -w8 -N $(($1 * 512)) "$CASE/image" | awk '
-		$1 != sprintf("%08x%08x", (NR - 1) / 64, (NR - 1) % 64) { print "word " NR - 1 ": " $1 }')
+	seen=$(od -An -v -t x8 -w8 -N $(($1 * $2)) "$CASE/image" | awk -v words=$(($2 / 8)) '
+		$1 != sprintf("%08x%08x", (NR - 1) / words, (NR - 1) % words) { print "word " NR - 1 ": " $1 }')
 	[ -z "$seen" ] || fail "the image: ${seen%%$'\n'*}"
 }
 
+# disk_traffic FIELDS [SIZES]: the guest saw blocks of one of these sizes, as eight hex digits; without it of 512 bytes.
 disk_traffic() {
+	local size
 	need_kvm
-	direct_image image 1M
+	truncate -s 1M "$CASE/image"
 	passes < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } queues: 2
 		serial: 'serial' $1 }")
-	want 'rbx: "0x0000000000000038"'
-	want_pattern 56
-	[ "$(stat -L -c %s "$CASE/image")" = 1048576 ] || fail "the image has another length"
+	want "rbx: \"0x(${2:-00000200})00000038\""
+	size=$(sed -n 's/^ *rbx: "0x\(.*\)00000038"$/\1/p' "$CASE/terminal")
+	want_pattern 56 $((16#$size))
+	[ "$(stat -c %s "$CASE/image")" = 1048576 ] || fail "the image has another length"
 }
 
 test_disk_traffic() { disk_traffic ''; }
-test_disk_traffic_direct() { disk_traffic 'direct: true'; }
+test_disk_traffic_blocks_of_4096() { disk_traffic 'block_size: 4096' 00001000; }
+# The blocks of direct I/O are the file system's, and 4096 bytes where it does not say (tmpfs).
+test_disk_traffic_direct() { disk_traffic 'direct: true' '00000200|00001000'; }
 test_disk_traffic_write_through() { disk_traffic 'cache: WRITE_THROUGH'; }
 test_disk_traffic_limited() { disk_traffic 'limit { ops_per_s: 2000 ops_burst: 1 }'; }
 

@@ -169,7 +169,7 @@ while True:
 		truncate -s 1M "$CASE/image"
 		launch
 		case $status in
-		0) found_well; want_pattern 56; good=$((good + 1)) ;;
+		0) found_well; want_pattern 56 512; good=$((good + 1)) ;;
 		6[56]) want 'outcome: LAUNCH_FAILED' 'field: "disks.0..image"'; refused=$((refused + 1)) ;;
 		*) show; fail "status $status" ;;
 		esac
