@@ -81,13 +81,16 @@ static const struct dispensable {
 	{ SYS_read, true, CONTROL_WAKE_FD, NULL, 0 },
 	{ SYS_read, true, CONTROL_FD, NULL, EAGAIN },
 	{ SYS_write, true, CONTROL_WAKE_FD, NULL, 0 },
-	/* Facts of the host: that one is not known is a fact, and the profile decides. */
+	/* Facts of the host: that one is not known is a fact, and the profile decides. stdio asks for the kind of a
+	 * file, by newfstatat in glibc 2.36 and by fstat since. */
 	{ SYS_openat, false, 0, "/proc/", 0 },
 	{ SYS_read, false, 0, "/proc/", 0 },
 	{ SYS_newfstatat, false, 0, "/proc/", 0 },
+	{ SYS_fstat, false, 0, "/proc/", 0 },
 	{ SYS_openat, false, 0, "/sys/", 0 },
 	{ SYS_read, false, 0, "/sys/", 0 },
 	{ SYS_newfstatat, false, 0, "/sys/", 0 },
+	{ SYS_fstat, false, 0, "/sys/", 0 },
 	{ SYS_openat, false, 0, "/dev/kvm", 0 },
 	{ SYS_ioctl, true, KVM_GET_API_VERSION, NULL, 0 },
 	{ SYS_ioctl, true, KVM_CHECK_EXTENSION, NULL, 0 },
