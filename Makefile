@@ -86,7 +86,7 @@ PROFILE_HDRS := $(B)/gen/proto/profile.pb-c.h
 $(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,PROTO)
-	$(Q)protoc-c --c_out=$(B)/gen $<
+	$(Q)protoc --c_out=$(B)/gen $<
 $(B)/gen/proto/profile.pb-c.h: $(B)/gen/proto/profile.pb-c.c ;
 $(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
@@ -127,7 +127,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 $(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,PROTO)
-	$(Q)protoc-c --c_out=$(B)/gen $<
+	$(Q)protoc --c_out=$(B)/gen $<
 $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
 
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
