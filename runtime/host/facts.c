@@ -152,24 +152,16 @@ void facts_decode(struct host_facts *facts)
 	}
 }
 
-/* Whether two CPUs are threads of one core. An APIC id with the core's SMT width cut off decides
- * where leaf 0xB tells that width; package and core numbers where it does not. */
-static bool same_core(const struct host_cpu *a, const struct host_cpu *b, int smt_shift)
+/* Where the kernel's lists are missing: facts of another machine that leave them out, or no /sys. By the
+ * kernel's package and core numbers; never by APIC ids, which CPUID and the kernel may count in
+ * different ways. */
+static bool same_core(const struct host_cpu *a, const struct host_cpu *b)
 {
-	if (a->package != b->package)
-		return false;
-	if (smt_shift >= 0)
-		return a->apic_id >> smt_shift == b->apic_id >> smt_shift;
-	return a->core == b->core && a->core >= 0;
+	return a->package == b->package && a->core == b->core && a->core >= 0;
 }
 
 void facts_derive_siblings(struct host_facts *facts)
 {
-	const struct cpuid_leaf *b = host_cpu_leaf(facts_reference_cpu(facts), 0xb, 0);
-	/* ECX[15:8] = 1: this subleaf is the SMT level. */
-	int shift =
-		b && (b->ecx >> 8 & 0xff) == 1 && (b->eax & 0x1f) <= 8 ? (int)(b->eax & 0x1f) : -1;
-
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
 
@@ -179,7 +171,7 @@ void facts_derive_siblings(struct host_facts *facts)
 			const struct host_cpu *other = &facts->cpus[k];
 
 			if (other->online && cpu->sibling_count < FACTS_SIBLINGS_MAX &&
-			    (k == i || same_core(cpu, other, shift)))
+			    (k == i || same_core(cpu, other)))
 				cpu->siblings[cpu->sibling_count++] = (uint16_t)other->id;
 		}
 	}
@@ -214,7 +206,8 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 	facts->quick = quick;
 	probe_status(below, status);
 	(void)probe_cpuinfo(facts, below);
-	probe_cpus(facts, below, status, !quick);
+	probe_cpus(facts, below, status);
+	probe_topology(facts, below);
 	if (facts->cpu_count == 0)
 		return -ENODEV;
 	if (real && quick) {
@@ -271,7 +264,7 @@ int facts_refresh(struct host_facts *facts, const char *root)
 	char status[PROBE_STATUS_SIZE];
 
 	probe_status(below, status);
-	probe_cpus(facts, below, status, false);
+	probe_cpus(facts, below, status);
 	facts->node_count = 0;
 	probe_nodes(facts, below, status, false);
 	return inventory(facts) == before ? 0 : -ESTALE;

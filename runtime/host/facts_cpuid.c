@@ -103,7 +103,6 @@ static void read_few_leaves(struct host_cpu *cpu)
 	} few[] = {
 		{ 0, 0 },
 		{ 1, 0 },
-		{ 0xb, 0 },
 		{ 0x80000007, 0 },
 	};
 
@@ -130,36 +129,49 @@ static void decode_brand(struct host_cpu *cpu)
 	length = strlen(first);
 	while (length > 0 && first[length - 1] == ' ')
 		length--;
-	if (length > 0)
+	if (length > 0 && cpu->brand[0] == '\0')
 		snprintf(cpu->brand, sizeof(cpu->brand), "%.*s", (int)length, first);
 }
 
+static void decode_signature(struct host_cpu *cpu, uint32_t eax)
+{
+	uint32_t family = eax >> 8 & 0xf, model = eax >> 4 & 0xf;
+
+	if (family == 6 || family == 0xf)
+		model |= (eax >> 16 & 0xf) << 4;
+	if (family == 0xf)
+		family += eax >> 20 & 0xff;
+	cpu->family = family;
+	cpu->model = model;
+	cpu->stepping = eax & 0xf;
+}
+
+/* The kernel's word goes first, CPU by CPU: CPUID may be run on one CPU only, and where a hypervisor does
+ * not intercept it, it is another machine's. */
 void host_cpu_decode(struct host_cpu *cpu)
 {
 	const struct cpuid_leaf *zero = host_cpu_leaf(cpu, 0, 0), *one = host_cpu_leaf(cpu, 1, 0);
-	const struct cpuid_leaf *b = host_cpu_leaf(cpu, 0xb, 0);
 
 	static_assert(offsetof(struct cpuid_leaf, edx) - offsetof(struct cpuid_leaf, eax) == 12,
 	              "the four registers adjoin");
-	if (zero) {
+	if (one && cpu->family == 0 && cpu->vendor[0] == '\0')
+		decode_signature(cpu, one->eax);
+	if (zero && cpu->vendor[0] == '\0') {
 		memcpy(cpu->vendor, &zero->ebx, 4);
 		memcpy(cpu->vendor + 4, &zero->edx, 4);
 		memcpy(cpu->vendor + 8, &zero->ecx, 4);
 		cpu->vendor[12] = '\0';
 	}
-	if (one) {
-		uint32_t family = one->eax >> 8 & 0xf, model = one->eax >> 4 & 0xf;
-
-		if (family == 6 || family == 0xf)
-			model |= (one->eax >> 16 & 0xf) << 4;
-		if (family == 0xf)
-			family += one->eax >> 20 & 0xff;
-		cpu->family = family;
-		cpu->model = model;
-		cpu->stepping = one->eax & 0xf;
-		cpu->apic_id = b && b->ebx ? b->edx : one->ebx >> 24;
-	}
 	decode_brand(cpu);
+}
+
+uint32_t host_cpu_leaf_apic_id(const struct host_cpu *cpu)
+{
+	const struct cpuid_leaf *one = host_cpu_leaf(cpu, 1, 0), *b = host_cpu_leaf(cpu, 0xb, 0);
+
+	if (b && b->ebx)
+		return b->edx;
+	return one ? one->ebx >> 24 : 0;
 }
 
 void probe_cpuid_here(struct host_cpu *cpu, bool few)

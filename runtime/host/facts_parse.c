@@ -59,9 +59,9 @@ static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *
 	cpu->family = message->family;
 	cpu->model = message->model;
 	cpu->stepping = message->stepping;
-	/* The leaves are the better source where the file has both. */
+	/* The leaves serve where the file states nothing. */
 	host_cpu_decode(cpu);
-	cpu->apic_id = message->has_apic_id ? message->apic_id : cpu->apic_id;
+	cpu->apic_id = message->has_apic_id ? message->apic_id : host_cpu_leaf_apic_id(cpu);
 	cpu->flags_hash = message->flags_hash;
 	if (message->microcode)
 		cpu->microcode = (uint32_t)strtoul(message->microcode, NULL, 0);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What /proc and /sys say of processors and memory, below a root directory that tests can choose.
  *
- * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, where three topology files a CPU
- * would cost as much again, and it is the kernel's word on which features are really in use. */
+ * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, has the kernel's package, core and
+ * APIC ids, and is the kernel's word on which features are really in use. Which CPUs share a core is in
+ * thread_siblings_list alone, one file a core. */
 #include "host/probe.h"
 
 #include <dirent.h>
@@ -256,20 +257,39 @@ static bool status_list(const char *status, const char *row, struct cpu_bitmap *
 	return at && cpu_bitmap_parse(at + strlen(row), ret) == 0;
 }
 
-static void probe_topology(struct host_cpu *cpu, const char *root)
+/* The kernel's list of the threads of a core, the CPU itself among them. False when there is none. */
+static bool read_siblings(struct host_cpu *cpu, const char *root)
 {
-	char directory[80], text[256];
+	char text[256];
 	struct cpu_bitmap siblings;
 
-	snprintf(directory, sizeof(directory), "sys/devices/system/cpu/cpu%u/topology", cpu->id);
-	cpu->package = (int32_t)root_number(root, cpu->package, directory, "physical_package_id");
-	cpu->core = (int32_t)root_number(root, cpu->core, directory, "core_id");
-	if (root_read(root, text, sizeof(text), "%s/thread_siblings_list", directory) <= 0 ||
-	    cpu_bitmap_parse(text, &siblings) < 0)
-		return;
+	if (root_read(root, text, sizeof(text),
+	              "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu->id) <= 0 ||
+	    cpu_bitmap_parse(text, &siblings) < 0 || !cpu_bitmap_has(&siblings, cpu->id))
+		return false;
 	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
 		if (cpu_bitmap_has(&siblings, id) && cpu->sibling_count < FACTS_SIBLINGS_MAX)
 			cpu->siblings[cpu->sibling_count++] = (uint16_t)id;
+	return true;
+}
+
+void probe_topology(struct host_facts *facts, const char *root)
+{
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		struct host_cpu *cpu = &facts->cpus[i];
+
+		if (!cpu->online || cpu->sibling_count > 0 || !read_siblings(cpu, root))
+			continue;
+		/* What it says of one thread of a core it says of the others. */
+		for (size_t k = 0; k < cpu->sibling_count; k++) {
+			struct host_cpu *other = cpu_entry(facts, cpu->siblings[k]);
+
+			if (!other || other == cpu || !other->online)
+				continue;
+			memcpy(other->siblings, cpu->siblings, sizeof(other->siblings));
+			other->sibling_count = cpu->sibling_count;
+		}
+	}
 }
 
 void probe_status(const char *root, char status[static PROBE_STATUS_SIZE])
@@ -278,7 +298,7 @@ void probe_status(const char *root, char status[static PROBE_STATUS_SIZE])
 	(void)root_read(root, status, PROBE_STATUS_SIZE, "proc/self/status");
 }
 
-void probe_cpus(struct host_facts *facts, const char *root, const char *status, bool topology)
+void probe_cpus(struct host_facts *facts, const char *root, const char *status)
 {
 	struct cpu_bitmap present = { 0 }, online = { 0 }, allowed = { 0 };
 	bool limited;
@@ -296,8 +316,6 @@ void probe_cpus(struct host_facts *facts, const char *root, const char *status, 
 		if (cpu_bitmap_count(&online) > 0 && !cpu_bitmap_has(&online, cpu->id))
 			cpu->online = false;
 		cpu->allowed = cpu->online && (!limited || cpu_bitmap_has(&allowed, cpu->id));
-		if (topology && cpu->online)
-			probe_topology(cpu, root);
 	}
 }
 

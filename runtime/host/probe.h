@@ -19,8 +19,10 @@ int probe_cpuinfo(struct host_facts *facts, const char *root);
  * empty when it cannot be read. */
 #define PROBE_STATUS_SIZE 8192
 void probe_status(const char *root, char status[static PROBE_STATUS_SIZE]);
-/* CPUs that are present but offline, the affinity, nodes; with `topology`, siblings from sysfs. */
-void probe_cpus(struct host_facts *facts, const char *root, const char *status, bool topology);
+/* CPUs that are present but offline, the affinity. */
+void probe_cpus(struct host_facts *facts, const char *root, const char *status);
+/* Siblings: the kernel's thread_siblings_list, one file a core. */
+void probe_topology(struct host_facts *facts, const char *root);
 /* `huge`: huge pages and their number as well. */
 void probe_nodes(struct host_facts *facts, const char *root, const char *status, bool huge);
 void probe_vulnerabilities(struct host_facts *facts, const char *root);
@@ -35,11 +37,14 @@ void probe_cpuid_everywhere(struct host_facts *facts);
 /* VMX capability MSRs and the x2APIC mode, through /dev/cpu/N/msr of an online CPU. */
 void probe_msrs(struct host_facts *facts);
 
-/* Fields that follow from leaves: brand, vendor, signature, APIC id. */
+/* Brand, vendor and signature from the leaves, as far as the kernel has not told them. Never the APIC id:
+ * see host_cpu_leaf_apic_id(). */
 void host_cpu_decode(struct host_cpu *cpu);
+/* The APIC id in the leaves: the processor's, which in a virtual machine need not be the kernel's. */
+uint32_t host_cpu_leaf_apic_id(const struct host_cpu *cpu);
 /* facts->vmx from MSRs and flags, hypervisor from leaves; again whenever those change. */
 void facts_decode(struct host_facts *facts);
-/* SMT siblings from package, core and APIC ids, for CPUs that have none yet. */
+/* SMT siblings from package and core numbers, for CPUs without a list of the kernel's. */
 void facts_derive_siblings(struct host_facts *facts);
 
 #endif

@@ -149,6 +149,33 @@ struct host_facts *fixture_shape(uint32_t nodes, uint32_t cores_per_node, uint32
 	return facts;
 }
 
+static void give_leaves(struct host_cpu *cpu, const struct recorded *recorded, uint32_t apic_id, bool leaf_b)
+{
+	cpu->leaf_count = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(recorded->leaves); i++) {
+		struct cpuid_leaf leaf = recorded->leaves[i];
+
+		if (i > 0 && leaf.leaf == 0)
+			break;
+		if (leaf.leaf == 1)
+			leaf.ebx = (leaf.ebx & 0xffffff) | apic_id << 24;
+		if (leaf.leaf == 0xb)
+			leaf.edx = apic_id;
+		if (leaf_b || leaf.leaf != 0xb)
+			cpu->leaves[cpu->leaf_count++] = leaf;
+	}
+}
+
+void fixture_foreign_cpuid(struct host_facts *facts, bool leaf_b)
+{
+	for (size_t i = 0; i < facts->cpu_count; i++) {
+		give_leaves(&facts->cpus[i], &e5_2697_v2, i % 2 ? 170 : 229, leaf_b);
+		host_cpu_decode(&facts->cpus[i]);
+	}
+	facts_derive_siblings(facts);
+	facts_decode(facts);
+}
+
 static struct host_facts *build(const struct recorded *recorded, uint32_t nodes, uint32_t cores)
 {
 	struct host_facts *facts = fixture_shape(nodes, cores, 2);
@@ -157,19 +184,10 @@ static struct host_facts *build(const struct recorded *recorded, uint32_t nodes,
 		struct host_cpu *cpu = &facts->cpus[i];
 		/* As recorded: cores 0-5 and 8-13 of a package, where it has more than 6. */
 		uint32_t core = (uint32_t)cpu->core + (cpu->core >= 6 ? 2 : 0);
-		uint32_t apic_id = (uint32_t)cpu->package << 5 | core << 1 |
-				   (uint32_t)(i >= facts->cpu_count / 2);
 
-		while (cpu->leaf_count < ARRAY_SIZE(recorded->leaves) &&
-		       (cpu->leaf_count == 0 || recorded->leaves[cpu->leaf_count].leaf != 0)) {
-			struct cpuid_leaf leaf = recorded->leaves[cpu->leaf_count];
-
-			if (leaf.leaf == 1)
-				leaf.ebx = (leaf.ebx & 0xffffff) | apic_id << 24;
-			if (leaf.leaf == 0xb)
-				leaf.edx = apic_id;
-			cpu->leaves[cpu->leaf_count++] = leaf;
-		}
+		cpu->apic_id = (uint32_t)cpu->package << 5 | core << 1 |
+			       (uint32_t)(i >= facts->cpu_count / 2);
+		give_leaves(cpu, recorded, cpu->apic_id, true);
 		cpu->microcode = recorded->microcode;
 		cpu->flags_hash = 0x1234;
 		host_cpu_decode(cpu);

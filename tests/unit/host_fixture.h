@@ -14,6 +14,11 @@ struct host_facts *fixture_i7_4930k(void);
 /* 2 × Xeon E5-2660 v3 (Haswell-EP): CPUID and VMX MSRs as recorded. */
 struct host_facts *fixture_e5_2660_v3(void);
 
+/* What CPUID says on a virtual machine that does not intercept it: each CPU gets the leaves of the Xeon
+ * E5-2697 v2, with the APIC ids 229, 170, 229, 170 … of whatever processors it happened to run on; without
+ * leaf 0xB unless `leaf_b`. Decoded as by a probe. */
+void fixture_foreign_cpuid(struct host_facts *facts, bool leaf_b);
+
 /* A bare shape: CPUs numbered as Linux does on Intel (first threads of all cores, then the second). */
 struct host_facts *fixture_shape(uint32_t nodes, uint32_t cores_per_node, uint32_t threads);
 

@@ -130,7 +130,7 @@ Test(facts, two_nodes_with_smt_and_an_offline_cpu)
 	cr_assert_eq(facts->cpus[3].flags_hash, facts->cpus[4].flags_hash);
 }
 
-Test(facts, quick_probe_sees_the_same_shape_without_topology_files)
+Test(facts, quick_probe_sees_the_same_shape)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();
 	struct fixture_tree tree;
@@ -145,6 +145,106 @@ Test(facts, quick_probe_sees_the_same_shape_without_topology_files)
 	cr_assert_eq(facts->cpus[3].sibling_count, 1);
 	cr_assert_eq(facts->cpus[1].node, 0);
 	cr_assert_str_eq(facts_kvm_parameter(facts, "kvm_intel.ept"), "N");
+}
+
+/* Whether both have the same siblings, CPU by CPU, in the same order. */
+static bool same_siblings(const struct host_facts *a, const struct host_facts *b)
+{
+	for (size_t i = 0; i < a->cpu_count; i++)
+		if (a->cpus[i].sibling_count != b->cpus[i].sibling_count ||
+		    memcmp(a->cpus[i].siblings, b->cpus[i].siblings, sizeof(a->cpus[i].siblings)) != 0)
+			return false;
+	return a->cpu_count == b->cpu_count;
+}
+
+/* The kernel's list counts, here one that neither APIC ids nor core numbers would give. */
+Test(facts, siblings_are_those_of_the_kernels_list_in_both_probes)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new(), *quick = facts_new();
+	static const char *const lists[] = { "0-1", "0-1", "2,6", "3", "4-5", "4-5", "2,6" };
+	struct fixture_tree tree;
+	char path[96];
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1");
+	for (unsigned int id = 0; id < ARRAY_SIZE(lists); id++) {
+		snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
+			 id);
+		fixture_tree_write(&tree, path, "%s\n", lists[id]);
+	}
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	cr_assert_eq(facts_probe_quick(quick, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_expect(same_siblings(facts, quick));
+	for (uint32_t id = 0; id < ARRAY_SIZE(lists); id++) {
+		struct cpu_bitmap siblings = { 0 };
+		char list[64];
+
+		for (size_t k = 0; k < quick->cpus[id].sibling_count; k++)
+			cpu_bitmap_add(&siblings, quick->cpus[id].siblings[k]);
+		cr_expect_str_eq(cpu_bitmap_format(&siblings, list, sizeof(list)), lists[id], "CPU %u", id);
+	}
+}
+
+/* A virtual machine whose CPUID is not intercepted answers with the ids of other processors, and of another
+ * model; with and without leaf 0xB. */
+Test(facts, the_kernels_numbers_stand_where_cpuid_has_others)
+{
+	for (int leaf_b = 0; leaf_b < 2; leaf_b++) {
+		_cleanup_free_ struct host_facts *facts = facts_new(), *before = facts_new();
+		struct fixture_tree tree;
+
+		fixture_tree_new(&tree);
+		write_tree(&tree, "0-7", "0-1");
+		cr_assert_eq(facts_probe_quick(before, tree.root), 0);
+		cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+		fixture_tree_done(&tree);
+		fixture_foreign_cpuid(facts, leaf_b);
+		cr_assert_eq(host_cpu_leaf_apic_id(&facts->cpus[1]), 170);
+		cr_expect(same_siblings(facts, before));
+		for (size_t i = 0; i < 7; i++) {
+			const struct host_cpu *cpu = &facts->cpus[i];
+
+			cr_expect_eq(cpu->apic_id, (i % 4 / 2) << 5 | (i % 2) << 1 | i / 4, "CPU %zu", i);
+			cr_expect_eq(cpu->package, before->cpus[i].package);
+			cr_expect_eq(cpu->core, before->cpus[i].core);
+			cr_expect_str_eq(cpu->brand, "Intel(R) Xeon(R) CPU E5-2640 v2 @ 2.00GHz");
+		}
+	}
+}
+
+/* CPUID of a quick probe is of one CPU: what it says must not make that one differ from the others. */
+Test(facts, the_kernels_signature_stands_where_cpuid_has_another)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1");
+	fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
+			   "model\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\nflags\t\t: lm\n");
+	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	fixture_foreign_cpuid(facts, true);
+	cr_expect_str_eq(facts->cpus[0].vendor, "AuthenticAMD");
+	cr_expect_str_eq(facts->cpus[0].brand, "AMD EPYC");
+	cr_expect_eq(facts->cpus[0].family, 25);
+	cr_expect_eq(facts->cpus[0].model, 17);
+	cr_expect_eq(facts->cpus[0].stepping, 1);
+}
+
+/* Facts of another machine in which siblings are left out, of a processor without leaf 0xB and of one whose
+ * leaves would say something else. */
+Test(facts, siblings_that_are_left_out_follow_from_package_and_core)
+{
+	for (int leaf_b = 0; leaf_b < 2; leaf_b++) {
+		_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *before = fixture_e5_2697_v2();
+
+		for (size_t i = 0; i < facts->cpu_count; i++)
+			facts->cpus[i].sibling_count = 0;
+		fixture_foreign_cpuid(facts, leaf_b);
+		cr_expect(same_siblings(facts, before));
+	}
 }
 
 Test(facts, affinity_and_cpuset_limit_what_is_allowed)
@@ -231,10 +331,10 @@ Test(facts, this_machine)
 	cr_assert_eq(facts_probe_quick(quick, NULL), 0);
 	cr_assert_eq(quick->cpu_count, facts->cpu_count);
 	cr_assert_str_eq(quick->flags, facts->flags);
+	cr_assert(same_siblings(quick, facts));
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		cr_assert_eq(quick->cpus[i].apic_id, facts->cpus[i].apic_id);
 		cr_assert_str_eq(quick->cpus[i].brand, facts->cpus[i].brand);
-		cr_assert_eq(quick->cpus[i].sibling_count, facts->cpus[i].sibling_count);
 		cr_assert_eq(quick->cpus[i].family, facts->cpus[i].family);
 		cr_assert_eq(quick->cpus[i].model, facts->cpus[i].model);
 	}
