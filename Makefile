@@ -351,6 +351,11 @@ $(B)/tests/spawn $(B)/tests/failing: $(B)/tests/%: $(B)/obj/tests/system/%.o \
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
+$(B)/tests/deny: $(B)/obj/tests/system/deny.o
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -static-pie -o $@ $^
+
 # The shim that ends when it allocates after the seal.
 COUNTING_WRAPS := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc posix_memalign \
                               vcpu_loop devices_serve stage_run)
@@ -360,7 +365,7 @@ $(B)/axvm-shim-counting: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/coun
 		$(filter-out $(STEADY),$^) $(LIBS)
 
 .PHONY: system failing-host hostile
-system: all $(B)/tests/spawn $(B)/tests/failing $(B)/axvm-shim-counting
+system: all $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/axvm-shim-counting
 	B=$(B) tests/system/run
 
 # Every call of a launch, of several kinds, with every error that it can fail with; some minutes.

@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#include "base/denied.h"
 #include "sandbox/proc.h"
 #include "sandbox/step.h"
 
@@ -45,6 +46,17 @@ static const struct {
 	[SANDBOX_CGROUP_NAMESPACE] = { "cgroup", "ns/cgroup", CLONE_NEWCGROUP },
 };
 static_assert(ARRAY_SIZE(kinds) == SANDBOX_NAMESPACES_COUNT, "a row each");
+
+/* A call that a host may deny has failed: whose decision it was is in /proc, which is there until the new
+ * root is the root. */
+static int denied(struct problems *problems, enum denied what, const char *step)
+{
+	char why[DENIED_TEXT_MAX];
+	int error = errno;
+
+	return problems_add(problems, PROBLEM_SANDBOX_FAILED, error, NULL, "%s: %s", step,
+	                    denied_here(what, error, why));
+}
 
 static int inode_of(const struct sandbox *sandbox, size_t kind, ino_t *ret_inode,
                     struct problems *problems)
@@ -98,11 +110,11 @@ int namespaces_unshare(uint32_t set, struct problems *problems)
 		    (error == EPERM || error == ENOSPC) && forbidden_by_host())
 			return -EPERM;
 		errno = error;
-		return step_failed(problems, "cannot leave the launcher's namespaces");
+		return denied(problems, DENIED_NAMESPACES, "cannot leave the launcher's namespaces");
 	}
 	if (set & SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) &&
 	    (sethostname("axvm", 4) < 0 || setdomainname("", 0) < 0))
-		return step_failed(problems, "cannot set a host name");
+		return denied(problems, DENIED_NAMESPACES, "cannot set a host name");
 	return 0;
 }
 
@@ -118,7 +130,7 @@ int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t se
 		snprintf(path, sizeof(path), "%s/%s", task, kinds[i].path);
 		fd = openat(sandbox->proc_fd, path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || setns(fd, kinds[i].flag) < 0)
-			return step_failed(problems, "cannot enter the namespaces that were made");
+			return denied(problems, DENIED_NAMESPACES, "cannot enter the namespaces that were made");
 	}
 	return 0;
 }
@@ -141,14 +153,14 @@ static int make_root(int *ret_fd, struct problems *problems)
 	int fd;
 
 	if (context < 0)
-		return step_failed(problems, "cannot open a file system for the root");
+		return denied(problems, DENIED_NAMESPACES, "cannot open a file system for the root");
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		if (syscall(SYS_fsconfig, context, settings[i].command, settings[i].key,
 		            settings[i].value, 0) < 0)
-			return step_failed(problems, "cannot create a file system for the root");
+			return denied(problems, DENIED_NAMESPACES, "cannot create a file system for the root");
 	fd = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes);
 	if (fd < 0)
-		return step_failed(problems, "cannot mount a file system for the root");
+		return denied(problems, DENIED_NAMESPACES, "cannot mount a file system for the root");
 	*ret_fd = fd;
 	return 0;
 }
@@ -162,16 +174,19 @@ int namespaces_empty_root(struct problems *problems)
 	if (r < 0)
 		return r;
 	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &private, sizeof(private)) < 0)
-		return step_failed(problems, "cannot keep mounts from spreading");
+		return denied(problems,
+		              errno == EINVAL && !denied_root_is_mount() ? DENIED_ROOT
+		                                                         : DENIED_NAMESPACES,
+		              "cannot keep mounts from spreading");
 	if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return step_failed(problems, "cannot lay the new root over the old one");
+		return denied(problems, DENIED_NAMESPACES, "cannot lay the new root over the old one");
 	if (fchdir(root) < 0)
 		return step_failed(problems, "cannot enter the new root");
 	if (syscall(SYS_pivot_root, ".", ".") == 0) {
 		if (umount2(".", DETACH) < 0)
-			return step_failed(problems, "cannot let go of the old root");
+			return denied(problems, DENIED_NAMESPACES, "cannot let go of the old root");
 	} else if (errno != EINVAL || chroot(".") < 0) {
-		return step_failed(problems, "cannot make the new root the root");
+		return denied(problems, DENIED_NAMESPACES, "cannot make the new root the root");
 	}
 	if (chdir("/") < 0)
 		return step_failed(problems, "cannot enter the new root");

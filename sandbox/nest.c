@@ -10,7 +10,7 @@
  *
  * The nest has a table of descriptors of its own and nothing in it: a number that the spec names
  * and that nobody handed over must not be found to be one of the nest's. It shares nothing else
- * with what it is to make room for: it opens nothing, and reads one link of /proc, to know under
+ * with what it is to make room for: it opens nothing until something fails (then what in /proc tells the cause), and reads one link of /proc, to know under
  * which number the control thread finds it there, which in another PID namespace is not gettid(2).
  *
  * The cgroup namespace is not among those: it is rooted in the cgroups of its making, and which
@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "base/futex.h"
@@ -182,4 +183,73 @@ int nest_empty_root(struct sandbox *sandbox, struct problems *problems)
 	if (r == 0)
 		r = await_solitude(sandbox, problems);
 	return r < 0 ? r : sandbox_check_root(sandbox, problems);
+}
+
+struct foreseen {
+	int result;
+	struct problem problem;
+};
+
+/* In a child: both steps, as the control thread would take them. */
+static struct foreseen try_steps(void)
+{
+	const uint32_t all = SANDBOX_BIT(SANDBOX_NAMESPACES_COUNT) - 1;
+	struct foreseen seen = { 0 };
+	struct problems problems = { 0 };
+
+	seen.result = namespaces_unshare(
+		capabilities_suffice() ? all & ~SANDBOX_BIT(SANDBOX_USER_NAMESPACE) : all, &problems);
+	if (seen.result == 0)
+		seen.result = namespaces_empty_root(&problems);
+	seen.problem = problems.list[0];
+	return seen;
+}
+
+static int foresee_by_child(struct foreseen *ret)
+{
+	struct foreseen seen;
+	_cleanup_close_ int out = -1, in = -1;
+	int pipe_fds[2];
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
+	out = pipe_fds[0];
+	in = pipe_fds[1];
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		seen = try_steps();
+		_exit(write(in, &seen, sizeof(seen)) == (ssize_t)sizeof(seen) ? 0 : 1);
+	}
+	close_ptr(&in);
+	n = read(out, &seen, sizeof(seen));
+	(void)waitpid(pid, NULL, 0);
+	if (n != (ssize_t)sizeof(seen))
+		return -EIO;
+	*ret = seen;
+	return 0;
+}
+
+int nest_foresee(struct sandbox *sandbox, struct problems *problems)
+{
+	struct sandbox_nest *nest = &sandbox->nest;
+	struct foreseen seen = { 0 };
+	int r;
+
+	if (nest->begun) {
+		futex_wait_until(&nest->state, NEST_READY);
+		seen.result = nest->result;
+		seen.problem = nest->problems.list[0];
+	} else {
+		r = foresee_by_child(&seen);
+		if (r < 0)
+			return 0; /* nothing can be said: the step itself will */
+	}
+	if (seen.result < 0 && seen.problem.code != PROBLEM_NONE)
+		return problems_add(problems, seen.problem.code, seen.problem.error_number, NULL, "%s",
+		                    seen.problem.message);
+	return seen.result;
 }

@@ -227,8 +227,10 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 		probe_vulnerabilities(facts, below);
 	if (real)
 		probe_kvm(facts);
-	if (real && !quick)
+	if (real && !quick) {
 		facts_probe_tsc(facts);
+		probe_offers(facts);
+	}
 	facts_derive_siblings(facts);
 	facts_decode(facts);
 	return 0;

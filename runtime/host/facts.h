@@ -15,6 +15,7 @@ enum {
 	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
 	FACTS_VULNERABILITIES_MAX = 40,
 	FACTS_FLAGS_MAX = 4096, /* bytes of a row of flags */
+	FACTS_OFFERS_MAX = 8,
 };
 
 struct host_cpu {
@@ -55,6 +56,16 @@ struct host_vmx {
 	bool virtualize_x2apic, tsc_scaling, unrestricted_guest, pause_loop_exiting;
 };
 
+/* Something beside KVM that a VM is made of, and that the kernel, a sysctl or whoever started the process may
+ * keep from it. */
+struct host_offer {
+	char name[24]; /* "io_uring", "namespaces", "root_mount", "memory_policy" */
+	bool available;
+	bool required; /* a launch without it is refused; else only one whose spec asks for it, or not even that */
+	int error_number;
+	char message[320]; /* what, why, what to do; "" when available */
+};
+
 struct host_facts {
 	bool quick;      /* read by facts_probe_quick() */
 	bool hypervisor; /* runs in a virtual machine itself */
@@ -65,6 +76,8 @@ struct host_facts {
 	char vmx_flags[FACTS_FLAGS_MAX]; /* likewise */
 	struct host_vmx vmx;
 	struct host_kvm kvm;
+	size_t offer_count; /* 0: not asked, by a quick probe */
+	struct host_offer offers[FACTS_OFFERS_MAX];
 	size_t vulnerability_count, node_count, cpu_count;
 	struct host_named vulnerabilities[FACTS_VULNERABILITIES_MAX];
 	struct host_node nodes[FACTS_NODES_MAX];             /* ascending by id */
@@ -74,11 +87,18 @@ struct host_facts {
 
 /* Zeroed facts, or NULL; free() them. */
 struct host_facts *facts_new(void);
-/* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations.
+/* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations, offers.
  * `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is not ""
  * or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only error
  * is no CPU at all, -ENODEV. Takes milliseconds. */
 int facts_probe(struct host_facts *facts, const char *root);
+
+/* Adds an offer; without room it is left out. `message` NULL: available. */
+void facts_add_offer(struct host_facts *facts, const char *name, bool required, int error_number,
+                     const char *message);
+/* A sentence that says what is lacking and what to do: KVM first, then each offer that a launch requires.
+ * NULL when there is no i-th one. `out` is for its use. */
+const char *facts_lacking(const struct host_facts *facts, size_t i, char *out, size_t size);
 
 /* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM. */
 int facts_probe_quick(struct host_facts *facts, const char *root);

@@ -184,6 +184,24 @@ static int arrays_from_message(const Axvm__V1__HostFacts *message, struct host_f
 	return 0;
 }
 
+static int offers_from_message(const Axvm__V1__HostFacts *message, struct host_facts *facts)
+{
+	if (message->n_offers > FACTS_OFFERS_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < message->n_offers; i++) {
+		const Axvm__V1__Offer *from = message->offers[i];
+		struct host_offer *offer = &facts->offers[i];
+
+		COPY(offer->name, from->name);
+		offer->available = from->available;
+		offer->required = from->required;
+		offer->error_number = from->error_number;
+		COPY(offer->message, from->message);
+	}
+	facts->offer_count = message->n_offers;
+	return 0;
+}
+
 int facts_from_message(const Axvm__V1__HostFacts *message, struct host_facts *facts)
 {
 	int r = arrays_from_message(message, facts);
@@ -194,6 +212,8 @@ int facts_from_message(const Axvm__V1__HostFacts *message, struct host_facts *fa
 		r = vmx_from_message(message->vmx, facts);
 	if (r == 0 && message->kvm)
 		r = kvm_from_message(message->kvm, &facts->kvm);
+	if (r == 0)
+		r = offers_from_message(message, facts);
 	if (r < 0)
 		return r;
 	facts->quick = message->quick;

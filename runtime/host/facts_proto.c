@@ -250,6 +250,24 @@ static void arrays_to_message(struct builder *builder, const struct host_facts *
 	}
 }
 
+static void offers_to_message(struct builder *builder, const struct host_facts *facts,
+                              Axvm__V1__HostFacts *message)
+{
+	message->offers =
+		NEW_ARRAY(builder, Axvm__V1__Offer, axvm__v1__offer__init, facts->offer_count);
+	message->n_offers = message->offers ? facts->offer_count : 0;
+	for (size_t i = 0; i < message->n_offers; i++) {
+		const struct host_offer *offer = &facts->offers[i];
+
+		message->offers[i]->name = text(builder, offer->name);
+		SET(message->offers[i], available, offer->available);
+		SET(message->offers[i], required, offer->required);
+		SET(message->offers[i], error_number, offer->error_number);
+		if (offer->message[0])
+			message->offers[i]->message = text(builder, offer->message);
+	}
+}
+
 int facts_to_message(const struct host_facts *facts, Axvm__V1__HostFacts **ret)
 {
 	struct builder builder = { 0 };
@@ -260,6 +278,7 @@ int facts_to_message(const struct host_facts *facts, Axvm__V1__HostFacts **ret)
 		return -ENOMEM;
 	axvm__v1__host_facts__init(message);
 	arrays_to_message(&builder, facts, message);
+	offers_to_message(&builder, facts, message);
 	message->vmx = vmx_to_message(&builder, facts);
 	message->kvm = kvm_to_message(&builder, &facts->kvm);
 	message->kernel_release = text(&builder, facts->kernel_release);

@@ -30,6 +30,9 @@ void probe_kvm_parameters(struct host_facts *facts, const char *root, bool all);
 /* /dev/kvm of this machine. */
 void probe_kvm(struct host_facts *facts);
 
+/* Of the offers those that a question to the kernel tells: io_uring, memory policy. */
+void probe_offers(struct host_facts *facts);
+
 /* CPUID on the CPU that the caller runs on; `few`: only the leaves that admission looks at. */
 void probe_cpuid_here(struct host_cpu *cpu, bool few);
 /* CPUID on every online CPU that the affinity or /dev/cpu/N/cpuid reaches. */

@@ -49,10 +49,18 @@ int kvm_open(int *ret_fd, struct problems *problems)
 		if (error == EACCES || error == EPERM)
 			return problems_add(problems, PROBLEM_KVM_DENIED, error, NULL,
 			                    "no permission for " KVM_PATH ": run as root or as a "
-			                    "member of the group that owns it (often kvm)");
+			                    "member of the group that owns it (often kvm); in a "
+			                    "container ask for the device (docker, podman: --device "
+			                    KVM_PATH ")");
+		if (error == ENOENT)
+			return problems_add(problems, PROBLEM_KVM_MISSING, error, NULL,
+			                    "there is no " KVM_PATH ": load kvm_intel or kvm_amd and switch "
+			                    "VT-x or AMD-V on in the firmware; in a virtual machine ask for "
+			                    "nested virtualization, in a container for the device (docker, "
+			                    "podman: --device " KVM_PATH ")");
 		return problems_add(problems, PROBLEM_KVM_MISSING, error, NULL,
-		                    "cannot open " KVM_PATH ": %s; load kvm_intel and switch VT-x "
-		                    "on in the firmware", strerror(error));
+		                    "cannot open " KVM_PATH ": %s; load kvm_intel or kvm_amd and "
+		                    "switch VT-x or AMD-V on in the firmware", strerror(error));
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/denied.h"
+
 #define HUGE_2M_SHIFT 21
 #define HUGE_1G_SHIFT 30
 
@@ -37,6 +39,20 @@ static int refuse(struct problems *problems, uint32_t node, int error, const cha
 	                    (unsigned long long)(region->size / MIB), kinds[config->pages].name,
 	                    config->host_node[node] >= 0 ? " on its host node" : "",
 	                    strerror(error));
+}
+
+/* Where mbind(2) is not allowed at all, less memory would not help. */
+static int refuse_bind(struct problems *problems, int error, const struct guest_region *region,
+                       const struct ram_config *config)
+{
+	char field[PROBLEM_FIELD_MAX], why[DENIED_TEXT_MAX];
+
+	if (!denied_by_host(error))
+		return refuse(problems, region->node, error, "bind", region, config);
+	snprintf(field, sizeof(field), "memory.nodes[%u]", region->node);
+	return problems_add(problems, PROBLEM_HOST_LIMIT, error, field,
+	                    "cannot bind memory to its host node (mbind): %s",
+	                    denied_here(DENIED_MEMORY_POLICY, error, why));
 }
 
 /* An aligned private mapping: one that is too large is made and its ends are given back. */
@@ -77,7 +93,7 @@ static int reserve(const struct ram_config *config, struct guest_region *region,
 		int r = numa_bind_memory(region->hva, region->size, host_node);
 
 		if (r < 0)
-			return refuse(problems, region->node, -r, "bind", region, config);
+			return refuse_bind(problems, -r, region, config);
 	}
 	if (config->pages == RAM_PAGES_THP &&
 	    madvise(region->hva, region->size, MADV_HUGEPAGE) < 0)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/denied.h"
 #include "io/restriction.h"
 #include "sandbox/death.h"
 #include "shim/event.h"
@@ -75,6 +76,17 @@ static int failed(struct shim *shim, int r, const char *field, const char *what)
 {
 	return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, field, "cannot create %s: %s",
 	                    what, strerror(-r));
+}
+
+/* A host may allow the call that stage acquire asks about, and deny another one. */
+static int ring_failed(struct shim *shim, int r)
+{
+	char why[DENIED_TEXT_MAX];
+
+	return problems_add(&shim->problems,
+	                    denied_by_host(-r) ? PROBLEM_HOST_LIMIT : PROBLEM_OS_FAILED, -r, NULL,
+	                    "cannot create an I/O ring (io_uring): %s",
+	                    denied_here(DENIED_IO_URING, -r, why));
 }
 
 static void on_breach(void *context, const struct io_breach *breach)
@@ -154,7 +166,7 @@ int devices_build(struct shim *shim)
 	for (uint32_t i = 0; i < devices->io_count && r == 0; i++) {
 		r = io_loop_build(&devices->io[i].loop);
 		if (r < 0)
-			return failed(shim, r, NULL, "an I/O ring");
+			return ring_failed(shim, r);
 	}
 	return r;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/denied.h"
 #include "boot/reset_vector.h"
 #include "machine/kvm.h"
 #include "machine/layout.h"
@@ -11,6 +12,7 @@
 #include "machine/schedule.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/fd_layout.h"
+#include "sandbox/nest.h"
 #include "shim/command.h"
 #include "shim/control.h"
 #include "shim/event.h"
@@ -110,6 +112,19 @@ static void ask_scheduler(struct shim *shim)
 		(void)schedule_take_fifo(cpus->fifo_priority, &shim->problems);
 }
 
+/* Rings are made in stage build, where nothing else would be told any more. */
+static void check_rings(struct problems *problems)
+{
+	char why[DENIED_TEXT_MAX];
+	int error = denied_ask_io_uring();
+
+	if (error != 0)
+		(void)problems_add(problems,
+		                   denied_by_host(error) ? PROBLEM_HOST_LIMIT : PROBLEM_OS_FAILED, error,
+		                   NULL, "cannot create an I/O ring (io_uring): %s",
+		                   denied_here(DENIED_IO_URING, error, why));
+}
+
 /* Requires: a valid spec and an admitted host.
  * Does: join the cgroups, open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
  * Must not: stop at the first thing that is wrong: all reasons go into one refusal, what went wrong
@@ -129,7 +144,13 @@ int stage_acquire(struct shim *shim)
 	devices_acquire_rng(shim);
 	reserve_memory(shim);
 	ask_scheduler(shim);
-	return shim->problems.count == 0 ? 0 : -EINVAL;
+	if (plan_has_apic(&shim->spec))
+		check_rings(&shim->problems);
+	if (shim->problems.count == 0)
+		return 0;
+	/* It will not come to stage confine, whose reasons belong with these. */
+	(void)nest_foresee(&shim->sandbox, &shim->problems);
+	return -EINVAL;
 }
 
 static void deliver_pin(void *context, const struct msi_message *message)

@@ -320,6 +320,32 @@ Test(admit, command_reads_facts_as_text_and_answers_by_status)
 	fixture_tree_done(&tree);
 }
 
+/* The profile is met, and a launch would be refused all the same. */
+Test(admit, command_refuses_a_host_that_lacks_what_launches_need)
+{
+	for (int required = 0; required < 2; required++) {
+		struct host_facts *facts = fixture_e5_2697_v2();
+		struct fixture_tree tree;
+		char path[96], *out = NULL;
+		char *argv[] = { (char[]){ "admit" }, (char[]){ "--facts" }, path, NULL, NULL };
+
+		facts_add_offer(facts, "io_uring", required, EPERM, "no rings here");
+		fixture_tree_new(&tree);
+		snprintf(path, sizeof(path), "%s/facts", tree.root);
+		write_facts(&tree, facts);
+		free(facts);
+		cr_expect_eq(run(axvm_cmd_admit, argv, &out), required ? 69 : 0);
+		cr_expect_eq(strncmp(out, "lacking: no rings here\n", 23) == 0, required, "%s", out);
+		cr_expect_not_null(strstr(out, required ? "\nrefused: the profile is met" : "\nadmitted"), "%s", out);
+		free(out);
+		argv[3] = (char[]){ "--json" };
+		cr_expect_eq(run(axvm_cmd_admit, argv, &out), required ? 69 : 0);
+		cr_expect_eq(strstr(out, "no rings here") != NULL, required, "%s", out);
+		free(out);
+		fixture_tree_done(&tree);
+	}
+}
+
 Test(admit, commands_refuse_wrong_lines_and_missing_files)
 {
 	char *unknown[] = { (char[]){ "admit" }, (char[]){ "--profile" }, (char[]){ "p5" }, NULL };

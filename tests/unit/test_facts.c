@@ -380,6 +380,64 @@ Test(facts, through_protobuf_and_back_to_the_byte)
 	cr_assert_eq(memcmp(&again->vmx, &facts->vmx, sizeof(facts->vmx)), 0);
 }
 
+Test(facts, what_is_lacking_is_told_kvm_first)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *again = facts_new();
+	_cleanup_free_ uint8_t *bytes = NULL;
+	char text[320];
+	size_t size;
+
+	cr_expect_null(facts_lacking(facts, 0, text, sizeof(text)));
+	facts_add_offer(facts, "io_uring", true, 0, NULL);
+	facts_add_offer(facts, "memory_policy", false, EPERM, "no mbind");
+	cr_expect_null(facts_lacking(facts, 0, text, sizeof(text)), "neither is a launch refused for");
+	facts_add_offer(facts, "namespaces", true, EPERM, "no namespaces");
+	facts_add_offer(facts, "root_mount", true, EINVAL, "no root");
+	size = pack(facts, &bytes);
+	cr_assert_eq(facts_unpack(bytes, size, again), 0);
+	cr_assert_eq(again->offer_count, 4);
+	cr_expect_str_eq(again->offers[2].name, "namespaces");
+	cr_expect_eq(again->offers[2].error_number, EPERM);
+	cr_expect(again->offers[0].available && again->offers[0].required && !again->offers[1].required);
+	cr_expect_str_eq(facts_lacking(again, 0, text, sizeof(text)), "no namespaces");
+	cr_expect_str_eq(facts_lacking(again, 1, text, sizeof(text)), "no root");
+	cr_expect_null(facts_lacking(again, 2, text, sizeof(text)));
+
+	again->kvm.present = again->kvm.accessible = false;
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "there is no /dev/kvm, although the processor has VT-x: load kvm_intel"));
+	cr_expect_str_eq(facts_lacking(again, 1, text, sizeof(text)), "no namespaces");
+	cr_expect_null(facts_lacking(again, 3, text, sizeof(text)));
+	fixture_remove_flag(again->flags, "vmx");
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "neither VT-x nor AMD-V: switch it on"));
+	fixture_add_flag(again->flags, "svm");
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "AMD-V: load kvm_amd"));
+	again->kvm.present = true;
+	again->kvm.error_number = EACCES;
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "no permission for /dev/kvm: run as root"));
+	again->kvm.error_number = ENODEV;
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not open: No such device; load"));
+}
+
+/* More than a probe can find are not taken from a file. */
+Test(facts, too_many_offers_are_refused)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	Axvm__V1__HostFacts message = AXVM__V1__HOST_FACTS__INIT;
+	Axvm__V1__CpuFacts cpu = AXVM__V1__CPU_FACTS__INIT, *cpus[] = { &cpu };
+	Axvm__V1__Offer offer = AXVM__V1__OFFER__INIT, *offers[FACTS_OFFERS_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(offers); i++)
+		offers[i] = &offer;
+	cpu.has_id = true;
+	message.cpus = cpus;
+	message.n_cpus = 1;
+	message.offers = offers;
+	message.n_offers = FACTS_OFFERS_MAX;
+	cr_expect_eq(facts_from_message(&message, facts), 0);
+	message.n_offers++;
+	cr_expect_eq(facts_from_message(&message, facts), -EINVAL);
+}
+
 Test(facts, through_text_and_back_to_the_byte)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *again = facts_new();

@@ -4,6 +4,7 @@
 
 #include "host/admit.h"
 #include "launch/cli/facts_file.h"
+#include "launch/cli/facts_here.h"
 #include "launch/cli/text.h"
 #include "proto/axvm.pb-c.h"
 
@@ -23,40 +24,78 @@ static void print_rows(FILE *out, const struct verdict_row *rows, size_t count, 
 		        rows[i].name, rows[i].asked, rows[i].found);
 }
 
-static void print_verdict(FILE *out, const struct verdict *verdict, const char *source)
+/* What launches want of a host whatever its profile: not among the profile's requirements. */
+static size_t count_lacking(const struct host_facts *facts)
 {
+	size_t count = 0;
+
+	for (size_t i = 0; i < facts->offer_count; i++)
+		count += facts->offers[i].required && !facts->offers[i].available;
+	return count;
+}
+
+static void print_verdict(FILE *out, const struct verdict *verdict, const struct host_facts *facts,
+                          const char *source)
+{
+	size_t others = count_lacking(facts);
+	const char *lacking;
+	char text[320];
+
+	for (size_t i = 0; (lacking = facts_lacking(facts, i, text, sizeof(text))); i++)
+		fprintf(out, "lacking: %s\n", lacking);
 	fprintf(out, "profile %s, %s\n", verdict->profile, source);
 	print_rows(out, verdict->rows, verdict->count, "met", "UNMET");
 	print_rows(out, verdict->optional, verdict->optional_count, "present", "absent");
-	if (verdict->unmet == 0)
-		fprintf(out, "admitted\n");
+	if (verdict->unmet > 0)
+		fprintf(out, "refused: %zu of %zu requirements unmet\n", verdict->unmet, verdict->count);
+	else if (others > 0)
+		fprintf(out, "refused: the profile is met, what launches need beside it is not: see above\n");
 	else
-		fprintf(out, "refused: %zu of %zu requirements unmet\n", verdict->unmet,
-		        verdict->count);
+		fprintf(out, "admitted\n");
 }
 
-/* axvm.v1.HostRefused, the met requirements among the rest. */
-static void print_verdict_json(FILE *out, struct verdict *verdict)
+struct json_rows {
+	size_t count;
+	Axvm__V1__Requirement rows[PROFILE_NAMES_MAX + FACTS_OFFERS_MAX];
+	Axvm__V1__Requirement *list[PROFILE_NAMES_MAX + FACTS_OFFERS_MAX];
+	char names[PROFILE_NAMES_MAX + FACTS_OFFERS_MAX][PROFILE_NAME_MAX];
+};
+
+static void add_row(struct json_rows *json, const char *name, char *asked, char *found, bool met)
+{
+	Axvm__V1__Requirement *row = &json->rows[json->count];
+
+	axvm__v1__requirement__init(row);
+	snprintf(json->names[json->count], PROFILE_NAME_MAX, "%s", name);
+	row->name = json->names[json->count];
+	row->asked = asked;
+	row->found = found;
+	row->has_met = true;
+	row->met = met;
+	json->list[json->count++] = row;
+}
+
+/* axvm.v1.HostRefused, the met requirements among the rest; after the profile's what is lacking beside them. */
+static void print_verdict_json(FILE *out, struct verdict *verdict, struct host_facts *facts)
 {
 	Axvm__V1__HostRefused message = AXVM__V1__HOST_REFUSED__INIT;
-	Axvm__V1__Requirement rows[PROFILE_NAMES_MAX], *list[PROFILE_NAMES_MAX];
-	char names[PROFILE_NAMES_MAX][PROFILE_NAME_MAX];
+	static char asked[] = "what launches need beside a profile";
+	struct json_rows json = { 0 };
 
 	for (size_t i = 0; i < verdict->count; i++) {
 		struct verdict_row *row = &verdict->rows[i];
 
-		axvm__v1__requirement__init(&rows[i]);
-		snprintf(names[i], sizeof(names[i]), "%s", row->name);
-		rows[i].name = names[i];
-		rows[i].asked = row->asked;
-		rows[i].found = row->found;
-		rows[i].has_met = true;
-		rows[i].met = row->met;
-		list[i] = &rows[i];
+		add_row(&json, row->name, row->asked, row->found, row->met);
+	}
+	for (size_t i = 0; i < facts->offer_count; i++) {
+		struct host_offer *offer = &facts->offers[i];
+
+		if (offer->required && !offer->available)
+			add_row(&json, offer->name, asked, offer->message, false);
 	}
 	message.profile = verdict->profile;
-	message.requirements = list;
-	message.n_requirements = verdict->count;
+	message.requirements = json.list;
+	message.n_requirements = json.count;
 	text_print_json(out, &message.base);
 }
 
@@ -80,19 +119,19 @@ static int decide(FILE *out, const char *name, const char *path, bool json)
 		r = facts_file_read("axvm admit", path, facts);
 		if (r != EX_OK)
 			return r;
-	} else if (facts_probe(facts, NULL) < 0) {
+	} else if (facts_here(facts) < 0) {
 		fprintf(stderr, "axvm admit: this host's processors cannot be read\n");
 		return EX_OSERR;
 	}
 	if (admit(facts, &profile, &verdict) < 0)
 		return EX_OSERR;
 	if (json)
-		print_verdict_json(out, &verdict);
+		print_verdict_json(out, &verdict, facts);
 	else
-		print_verdict(out, &verdict, path ? path : "this host");
+		print_verdict(out, &verdict, facts, path ? path : "this host");
 	if (fflush(out) != 0)
 		return EX_OSERR;
-	return verdict.unmet == 0 ? EX_OK : EX_UNAVAILABLE;
+	return verdict.unmet == 0 && count_lacking(facts) == 0 ? EX_OK : EX_UNAVAILABLE;
 }
 
 int axvm_cmd_admit(int argc, char **argv, FILE *out)

@@ -4,6 +4,7 @@
 
 #include "host/cpulist.h"
 #include "host/facts_proto.h"
+#include "launch/cli/facts_here.h"
 #include "launch/cli/text.h"
 
 #include <getopt.h>
@@ -108,8 +109,23 @@ static void table_nodes(FILE *out, const struct host_facts *facts)
 	}
 }
 
+static void table_offers(FILE *out, const struct host_facts *facts)
+{
+	for (size_t i = 0; i < facts->offer_count; i++) {
+		const struct host_offer *offer = &facts->offers[i];
+
+		fprintf(out, "%-16s %s%s%s\n", offer->name, offer->available ? "available" : "not available",
+		        offer->available ? "" : ": ", offer->message);
+	}
+}
+
 static void table(FILE *out, const struct host_facts *facts)
 {
+	const char *lacking;
+	char text[320];
+
+	for (size_t i = 0; (lacking = facts_lacking(facts, i, text, sizeof(text))); i++)
+		fprintf(out, "lacking          %s\n", lacking);
 	table_cpus(out, facts);
 	table_vmx(out, facts);
 	table_nodes(out, facts);
@@ -119,6 +135,7 @@ static void table(FILE *out, const struct host_facts *facts)
 	        : facts->kvm.present  ? "not accessible"
 	                              : "not there",
 	        facts->kvm.api_version, facts->kvm.max_vcpus);
+	table_offers(out, facts);
 	for (size_t i = 0; i < facts->kvm.capability_count; i++)
 		fprintf(out, "capability       %-24s %d\n", facts->kvm.capabilities[i].name,
 		        facts->kvm.capabilities[i].value);
@@ -184,7 +201,7 @@ int axvm_cmd_probe(int argc, char **argv, FILE *out)
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}
-	if (!facts || facts_probe(facts, NULL) < 0) {
+	if (!facts || facts_here(facts) < 0) {
 		fprintf(stderr, "axvm probe: this host's processors cannot be read\n");
 		return EX_OSERR;
 	}
