@@ -161,6 +161,8 @@ static inline uint64_t guest_patience(void)
 	return (khz ? khz : 3000000) * 60000;
 }
 
+/* The body of a loop that waits for memory to change. No PAUSE: each would make the emulated test host look at
+ * all its CPUs, and its time crawl (hack/README.md). */
 static inline void relax(void)
 {
 	__asm__ volatile("" : : : "memory");
