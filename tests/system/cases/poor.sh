@@ -153,6 +153,27 @@ test_poor_no_network_namespace_left() {
 	foretold
 }
 
+# Of an ordinary user the host may say so, and the launch goes on; the probe tells it all the same.
+test_poor_no_user_namespaces() {
+	need_kvm
+	need_root
+	unshare -U -r true 2>/dev/null || skip "no user namespaces here"
+	spec < <(flat reset)
+	cat >"$CASE/wrap" <<-'END'
+		echo 0 >/proc/sys/user/max_user_namespaces || exit 99
+		exec setpriv --bounding-set -sys_admin "$@"
+	END
+	WRAP="unshare -U -r $BASH $CASE/wrap"
+	under
+	want_status 32
+	grep -q 'not_available: "namespaces"' "$CASE/events" || fail "the Sealed event does not say so"
+	probed
+	grep -q '^namespaces *not available: a launch goes on .*: user.max_user_namespaces is 0; raise it' "$CASE/probe" ||
+		{ grep '^namespaces' "$CASE/probe"; fail "axvm probe does not say it"; }
+	grep -q '^lacking' "$CASE/probe" && fail "axvm probe says that launches are refused"
+	[ "$admitted" = 0 ] || fail "axvm admit: status $admitted"
+}
+
 test_poor_mbind_denied() {
 	need_kvm
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } memory { nodes { size_mib: 16 host_node: 0 } }
@@ -263,4 +284,24 @@ test_poor_commands_without_kvm() {
 	grep -q 'there is no /dev/kvm: load kvm_intel' "$CASE/out" || { cat "$CASE/out"; fail "axvm run does not say it"; }
 	line=$(head -n 1 "$CASE/out")
 	[[ $line == *'there is no /dev/kvm: load kvm_intel'* ]] || fail "axvm run begins: $line"
+}
+
+# README.md's five minutes, pasted where there is no KVM: they say at once what to do instead, and come to an end.
+test_poor_readme_without_kvm() {
+	need_mounts
+	command -v protoc >/dev/null || skip "no protoc here"
+	scratch
+	fenced | sed -E 's/^(make (demo|check))\b/: #/' >commands
+	echo 'echo the end' >>commands
+	cat >"$CASE/wrap" <<-'END'
+		mount --make-rprivate / && mount -t tmpfs none /dev || exit 99
+		for d in null:3 zero:5 urandom:9; do mknod -m 666 "/dev/${d%:*}" c 1 "${d#*:}"; done
+		exec timeout 100 "$BASH" commands
+	END
+	XDG_RUNTIME_DIR=$CASE unshare -m "$BASH" "$CASE/wrap" >out 2>err </dev/null ||
+		{ tail -n 5 err; fail "it does not come to an end"; }
+	grep -q '^No KVM for you here: make lab-shell' out || fail "it does not say what to do"
+	[ "$(tail -n 1 out)" = "the end" ] || fail "it stops before the end"
+	cd "$ROOT" || exit 1
+	rm -rf "$CASE/clone"
 }
