@@ -51,6 +51,7 @@ help:
 	@echo 'make unit       the Criterion unit tests alone'
 	@echo 'make system     bare-metal guests and bad input against /dev/kvm'
 	@echo 'make lab        the tests that need an emulated two-node host'
+	@echo 'make lab-shell  a shell in that host, with axvm, a kernel and an initramfs at hand: the tour without KVM'
 	@echo 'make lab-devices  long runs in the lab: fio, 1 GiB through TAPs, a crash, the balloon under stock Linux'
 	@echo 'make lab-foreign  what of the Debian archive starts by the Linux protocol or PVH, in the lab'
 	@echo 'make other-debian  demo, unit and system tests in Debian 13 on a Debian 12, or the reverse (hack/debian)'
@@ -235,6 +236,11 @@ unit: $(B)/tests/unit
 # Everything that needs a processor that virtualizes and two NUMA nodes, in one boot of the lab.
 lab: all $(B)/.packages-lab
 	tests/system/lab
+
+# A shell in the test host, for a person whose machine has no KVM.
+.PHONY: lab-shell
+lab-shell: all $(B)/.packages-lab
+	@hack/lab
 
 # The xv2 profile on emulated Ivy Bridge machines with VT-x and EPT; two boots of them.
 .PHONY: lab-ivy
