@@ -416,7 +416,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS = -std=gnu17 -g -O1 -w $(DEFS) -Itests/stand-in -Itests/unit $(INC) -MMD -MP \
               -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_RIGS := $(addprefix tests/unit/,host_fixture.c ring.c fake_fabric.c virtio_driver.c block_guest.c net_rig.c \
-             vsock_guest.c acpi_parser.c)
+             vsock_guest.c acpi_parser.c wait.c)
 FUZZ_OBJS := $(ROOM_SRCS:%.c=$(B)/fuzz/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/fuzz/obj/gen/%.o) \
              $(FUZZ_RIGS:%.c=$(B)/fuzz/obj/%.o) \
              $(patsubst %.c,$(B)/fuzz/obj/%.o,$(wildcard tests/fuzz/lib/*.c) tests/stand-in/failed.c)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The device that keeps its requests. */
 #include "keeper.h"
+#include "wait.h"
 
 #include <criterion/criterion.h>
 #include <linux/virtio_pci.h>
@@ -172,6 +173,5 @@ void keeper_release(struct keeper_rig *rig)
 
 void keeper_await(_Atomic uint32_t *counter, uint32_t value)
 {
-	while (atomic_load(counter) < value)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(counter) >= value);
 }

@@ -106,8 +106,7 @@ void net_rig_send(struct net_rig *rig, uint16_t pair, const struct virtio_net_hd
 
 struct virtq_used net_rig_used(struct net_rig *rig, uint16_t queue)
 {
-	while (ring_used_idx(&rig->rings[queue]) == rig->seen[queue])
-		pause_a_little();
+	WAIT_UNTIL(ring_used_idx(&rig->rings[queue]) != rig->seen[queue]);
 	return ring_used(&rig->rings[queue], rig->seen[queue]++);
 }
 

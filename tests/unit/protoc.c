@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/wait.h"
+
 extern char **environ;
 
 static int run(const char *option, const char *type, const void *input, size_t n, void *output,
@@ -22,7 +24,7 @@ static int run(const char *option, const char *type, const void *input, size_t n
 	posix_spawn_file_actions_t actions;
 	int in = memfd_create("protoc-in", MFD_CLOEXEC),
 	    out = memfd_create("protoc-out", MFD_CLOEXEC);
-	int status = -1;
+	int status;
 	ssize_t length;
 	pid_t pid;
 
@@ -35,7 +37,7 @@ static int run(const char *option, const char *type, const void *input, size_t n
 	cr_assert_eq(posix_spawnp(&pid, "protoc", &actions, NULL, argv, environ), 0,
 	             "protoc cannot be run");
 	posix_spawn_file_actions_destroy(&actions);
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	status = wait_child(pid);
 	length = pread(out, output, size, 0);
 	cr_assert(length >= 0 && (size_t)length < size, "protoc gave %zd bytes", length);
 	*ret_length = (size_t)length;

@@ -15,6 +15,7 @@
 #include "sandbox/capabilities.h"
 #include "sandbox/nest.h"
 #include "sandbox/process.h"
+#include "tests/unit/wait.h"
 
 struct sandbox_scene scene;
 char rig_words[sizeof(((struct problem *)0)->message)];
@@ -45,7 +46,7 @@ int rig_child(int (*fn)(void))
 	cr_assert_geq(child, 0);
 	if (child == 0)
 		play(fn, words);
-	cr_assert_eq(waitpid(child, &status, 0), child);
+	status = wait_child(child);
 	memcpy(rig_words, words, sizeof(rig_words));
 	munmap(words, sizeof(rig_words));
 	return WIFEXITED(status) ? WEXITSTATUS(status) : RIG_KILLED;

@@ -16,6 +16,7 @@
 #include "shim/event.h"
 #include "shim/wire.h"
 #include "tests/unit/protoc.h"
+#include "tests/unit/wait.h"
 
 static struct event_writer writer;
 
@@ -331,13 +332,13 @@ static void *drain_pipe(void *context)
 	size_t n = 0;
 	ssize_t r;
 
-	while ((r = read(*(int *)context, bytes + n, sizeof(bytes) - n)) > 0)
+	while ((r = wait_read(*(int *)context, bytes + n, sizeof(bytes) - n)) > 0)
 		n += (size_t)r;
 	tally = count_events(bytes, n);
 	return &tally;
 }
 
-Test(event, a_stalled_reader_costs_events_and_they_are_counted, .timeout = 60)
+Test(event, a_stalled_reader_costs_events_and_they_are_counted)
 {
 	int fds[2], status;
 	size_t kept;
@@ -359,7 +360,7 @@ Test(event, a_stalled_reader_costs_events_and_they_are_counted, .timeout = 60)
 	cr_assert_eq(pthread_create(&reader, NULL, drain_pipe, &fds[0]), 0);
 	cr_assert_eq(event_finish(&writer, 30000), 0);
 	close(fds[1]);
-	cr_assert_eq(pthread_join(reader, &result), 0);
+	wait_join(reader, &result);
 	tally = result;
 	cr_assert(tally->well_formed);
 	cr_assert_eq(tally->terminals, 1);
@@ -368,7 +369,7 @@ Test(event, a_stalled_reader_costs_events_and_they_are_counted, .timeout = 60)
 	close(fds[0]);
 }
 
-Test(event, the_next_event_says_how_many_were_dropped, .timeout = 60)
+Test(event, the_next_event_says_how_many_were_dropped)
 {
 	static uint8_t bytes[2 * EVENT_RING_SIZE];
 	int fds[2], status;
@@ -379,13 +380,13 @@ Test(event, the_next_event_says_how_many_were_dropped, .timeout = 60)
 	kept = fill_ring();
 	/* Read on until all that was kept is out, then go on. */
 	while (event_flush(&writer) == -EAGAIN)
-		n += (size_t)read(fds[0], bytes + n, 4096);
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
 	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
 	while (event_flush(&writer) == -EAGAIN)
-		n += (size_t)read(fds[0], bytes + n, 4096);
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	close(fds[1]);
-	for (ssize_t r; (r = read(fds[0], bytes + n, sizeof(bytes) - n)) > 0;)
+	for (ssize_t r; (r = wait_read(fds[0], bytes + n, sizeof(bytes) - n)) > 0;)
 		n += (size_t)r;
 	tally = count_events(bytes, n);
 	cr_assert_eq(tally.events, kept + 2);
@@ -423,7 +424,7 @@ Test(event, a_full_disk_ends_writing)
 	close(fd);
 }
 
-Test(event, a_socket_keeps_its_flags, .timeout = 60)
+Test(event, a_socket_keeps_its_flags)
 {
 	static uint8_t bytes[1024 * 1024];
 	int fds[2], status;
@@ -437,9 +438,9 @@ Test(event, a_socket_keeps_its_flags, .timeout = 60)
 	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
 	cr_assert_eq(event_finish(&writer, 1), -ETIMEDOUT);
 	while (event_flush(&writer) == -EAGAIN)
-		n += (size_t)read(fds[0], bytes + n, 4096);
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	close(fds[1]);
-	for (ssize_t r; (r = read(fds[0], bytes + n, sizeof(bytes) - n)) > 0;)
+	for (ssize_t r; (r = wait_read(fds[0], bytes + n, sizeof(bytes) - n)) > 0;)
 		n += (size_t)r;
 	tally = count_events(bytes, n);
 	cr_assert(tally.well_formed);
@@ -480,7 +481,7 @@ static void *emit_many(void *context)
 	return NULL;
 }
 
-Test(event, many_threads, .timeout = 120)
+Test(event, many_threads)
 {
 	static uint8_t bytes[2 * 1024 * 1024];
 	int fds[2], status, numbers[THREADS];
@@ -501,15 +502,15 @@ Test(event, many_threads, .timeout = 120)
 
 		(void)event_flush(&writer);
 		if (poll(&some, 1, 1) > 0)
-			n += (size_t)read(fds[0], bytes + n, 4096);
+			n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	}
 	for (int i = 0; i < THREADS; i++)
-		cr_assert_eq(pthread_join(threads[i], NULL), 0);
+		wait_join(threads[i], NULL);
 	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
 	while (event_flush(&writer) == -EAGAIN)
-		n += (size_t)read(fds[0], bytes + n, 4096);
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	close(fds[1]);
-	while ((r = read(fds[0], bytes + n, sizeof(bytes) - n)) > 0)
+	while ((r = wait_read(fds[0], bytes + n, sizeof(bytes) - n)) > 0)
 		n += (size_t)r;
 	tally = count_events(bytes, n);
 	cr_assert(tally.well_formed);

@@ -12,6 +12,7 @@
 
 #include "shim/stream.h"
 #include "tests/unit/protoc.h"
+#include "tests/unit/wait.h"
 
 #define TEXT                                                                                       \
 	"launch { vm_id: \"web-17\" profile: \"dev\" }"                                            \
@@ -108,7 +109,7 @@ static void through_a_pipe(const uint8_t *bytes, size_t n, size_t split)
 	cr_assert_eq(r, 0);
 	cr_assert_eq(heard.count, 2);
 	cr_assert_eq(problems.count, 0);
-	cr_assert_eq(pthread_join(thread, NULL), 0);
+	wait_join(thread, NULL);
 	close(fds[0]);
 	stream_done(&stream);
 }

@@ -13,6 +13,7 @@
 
 #include "virtio/balloon.h"
 #include "virtio_driver.h"
+#include "wait.h"
 
 #define INFLATE 0
 #define DEFLATE 1
@@ -157,8 +158,7 @@ Test(balloon, inflated_pages_go_back_and_no_others, .init = set_up, .fini = tear
 	cr_assert_eq(*(m.memory.regions[1].hva + 8 * BALLOON_PAGE), 0);
 	send_run(DEFLATE, FIRST_PAGE + 8, 32);
 	cr_assert_eq(state().failures, 0);
-	while (driver_interrupts(&driver, INFLATE) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&driver, INFLATE) != 0);
 }
 
 Test(balloon, scattered_pages_in_any_order, .init = set_up, .fini = tear_down)
@@ -303,8 +303,7 @@ Test(balloon, target_and_actual, .init = set_up, .fini = tear_down)
 	cr_assert_eq(config(0), 0);
 	cr_assert_eq(balloon_set_target(&balloon, MIB), 0);
 	cr_assert_eq(config(0), MIB / BALLOON_PAGE);
-	while (driver_interrupts(&driver, BALLOON_QUEUES) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&driver, BALLOON_QUEUES) != 0);
 	cr_assert_eq(balloon_set_target(&balloon, 0), -ERANGE);
 	cr_assert_eq(balloon_set_target(&balloon, 2 * MIB + 1), -ERANGE);
 	cr_assert_eq(state().target_bytes, MIB);
@@ -352,8 +351,7 @@ Test(balloon, statistics_come_anew_each_interval, .init = set_up_stats, .fini = 
 {
 	for (uint16_t round = 1; round <= 2; round++) {
 		send_stats(1000u + round);
-		while (state().stats[VIRTIO_BALLOON_S_MEMFREE] != 1000u + round)
-			pause_a_little();
+		WAIT_UNTIL(state().stats[VIRTIO_BALLOON_S_MEMFREE] == 1000u + round);
 		driver_await_used(&rings[STATS], round);
 	}
 	cr_assert_eq(state().stats[VIRTIO_BALLOON_S_MEMTOT], UINT64_MAX);
@@ -415,8 +413,7 @@ Test(balloon, every_statistic, .init = set_up, .fini = tear_down)
 	stats[15].tag = 0;
 	cr_assert_eq(guest_memory_write(&m.memory, GPA(at), stats, sizeof(stats)), 0);
 	offer(STATS, at, sizeof(stats), 0);
-	while (state().stats_count == 0)
-		pause_a_little();
+	WAIT_UNTIL(state().stats_count != 0);
 	for (uint64_t tag = 0; tag < 16; tag++)
 		cr_assert_eq(state().stats[tag], 1000000000000u + (tag == 0 ? 15 : tag == 15 ? 0 : tag), "tag %lu",
 		             (unsigned long)tag);

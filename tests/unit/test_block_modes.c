@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "block_guest.h"
+#include "wait.h"
 
 #define OK VIRTIO_BLK_S_OK
 #define IOERR VIRTIO_BLK_S_IOERR
@@ -48,7 +49,7 @@ Test(block_modes, a_loop_that_polls_needs_no_kicks, .fini = tear_down, .timeout 
 }
 
 /* The driver's rule (§2.7.10.1), at any moment around the loop's falling asleep: no request is left lying. */
-Test(block_modes, a_loop_that_polled_is_woken, .fini = tear_down, .timeout = 60)
+Test(block_modes, a_loop_that_polled_is_woken, .fini = tear_down)
 {
 	uint32_t kicks = 0, seed = 1;
 
@@ -81,12 +82,10 @@ static uint64_t operations_of_a_write(void)
 
 	/* The first may still be followed by what came before it. */
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), OK);
-	while (driver_interrupts(&g.driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&g.driver, 0) != 0);
 	before = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 8, 4096), OK);
-	while (driver_interrupts(&g.driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&g.driver, 0) != 0);
 	after = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
 	return after - before;
 }
@@ -122,8 +121,7 @@ Test(block_modes, a_change_to_write_through_flushes, .fini = tear_down, .timeout
 
 	disk_start(&g, &(struct disk_options){ .without = NO_EVENT_IDX });
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), OK);
-	while (driver_interrupts(&g.driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&g.driver, 0) != 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t before = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
 		uint64_t after = before;
@@ -232,8 +230,7 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 	disk_start(&g, &(struct disk_options){
 		.limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
 	offer_reads(12);
-	while (used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0)
-		pause_a_little();
+	WAIT_UNTIL(used_of_both() >= 2 && block_count(&g.block, BLOCK_THROTTLED) > 0);
 	turns = atomic_load(&g.m.loop.stats.turns);
 	for (int i = 0; i < 100; i++)
 		pause_a_little();
@@ -247,19 +244,16 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 	cr_assert_eq(used_of_both(), 0);
 	/* A new limit is obeyed at once. */
 	block_set_limit(&g.block, &none);
-	while (used_of_both() < 4)
-		pause_a_little();
+	WAIT_UNTIL(used_of_both() >= 4);
 	block_set_limit(&g.block, &slow);
 	offer_reads(6);
-	while (used_of_both() < 7)
-		pause_a_little();
+	WAIT_UNTIL(used_of_both() >= 7);
 	for (int i = 0; i < 20; i++)
 		pause_a_little();
 	cr_assert_eq(used_of_both(), 7);
 	/* The rest comes one by one, each after its timer. */
 	block_set_limit(&g.block, &fast);
-	while (used_of_both() < 10)
-		pause_a_little();
+	WAIT_UNTIL(used_of_both() >= 10);
 }
 
 /* Tokens that a bucket holds. At one a second it would take a minute to make up for what is taken here. */
@@ -311,8 +305,7 @@ Test(block_modes, each_wait_for_the_limit_counts_once, .fini = tear_down, .timeo
 {
 	disk_start(&g, &(struct disk_options){ .limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
 	offer_reads(6);
-	while (used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0)
-		pause_a_little();
+	WAIT_UNTIL(!(used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0));
 	for (int i = 0; i < 20; i++)
 		pause_a_little();
 	cr_assert_eq(used_of_both(), 2);
@@ -350,8 +343,7 @@ Test(block_modes, another_capacity, .fini = tear_down)
 	             "not before somebody says so");
 	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), 0);
 	cr_assert_eq(capacity, 2 * DISK_BYTES);
-	while (driver_interrupts(&g.driver, DISK_QUEUES) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&g.driver, DISK_QUEUES) != 0);
 	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), OK);
 	cr_assert_eq(ftruncate(g.fd, DISK_BYTES / 2 + 100), 0);

@@ -15,6 +15,7 @@
 
 #include "virtio/console.h"
 #include "virtio_driver.h"
+#include "wait.h"
 
 #define RX 0
 #define TX 1
@@ -108,7 +109,7 @@ static void expect(int fd, const char *text)
 	size_t have = 0;
 
 	while (have < strlen(text)) {
-		ssize_t n = read(fd, buffer + have, strlen(text) - have);
+		ssize_t n = wait_read(fd, buffer + have, strlen(text) - have);
 
 		cr_assert_gt(n, 0);
 		have += (size_t)n;
@@ -131,8 +132,7 @@ Test(console, output_reaches_the_pipe, .init = set_up, .fini = tear_down)
 	transmit("hello, ", 7);
 	transmit("world\n", 6);
 	expect(out_pipe[0], "hello, world\n");
-	while (driver_interrupts(&driver, TX) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&driver, TX) != 0);
 	cr_assert_eq(ring_used(&rings[TX], 0).length, 0);
 	cr_assert_eq(stats().bytes_dropped, 0);
 }
@@ -147,8 +147,7 @@ Test(console, input_reaches_the_guest, .init = set_up, .fini = tear_down)
 	offer_receive(1, 4096);
 	driver_await_used(&rings[RX], 2);
 	cr_assert_eq(ring_used(&rings[RX], 1).length, 3);
-	while (driver_interrupts(&driver, RX) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&driver, RX) != 0);
 	/* And again, after the pipe was empty. */
 	offer_receive(2, 4096);
 	cr_assert_eq(write(in_pipe[1], "x", 1), 1);
@@ -185,7 +184,7 @@ static size_t read_some(char *to, size_t room)
 	ssize_t n = read(out_pipe[0], to, room);
 
 	if (n < 0 && errno == EAGAIN) {
-		usleep(1000);
+		pause_a_little();
 		return 0;
 	}
 	cr_assert_gt(n, 0);
@@ -242,7 +241,7 @@ Test(console, a_reset_while_a_write_is_stalled)
 	cr_assert_eq(ring_used_idx(&rings[TX]), 1);
 	for (int i = 0; i < 20; i++)
 		for (size_t got = 0; got < sizeof(block);) {
-			ssize_t n = read(out_pipe[0], block, sizeof(block) - got);
+			ssize_t n = wait_read(out_pipe[0], block, sizeof(block) - got);
 
 			cr_assert_gt(n, 0);
 			got += (size_t)n;
@@ -272,8 +271,7 @@ Test(console, a_reader_that_leaves, .init = set_up, .fini = tear_down)
 	cr_assert_eq(m.events[0].error, EPIPE);
 	cr_assert_not(m.events[0].needs_reset);
 	transmit("lost too", 8);
-	while (stats().bytes_dropped < 12)
-		pause_a_little();
+	WAIT_UNTIL(stats().bytes_dropped >= 12);
 	cr_assert_eq(atomic_load(&m.event_count), 1);
 }
 
@@ -286,13 +284,12 @@ Test(console, output_that_is_not_blocking, .init = set_up, .fini = tear_down)
 	for (int i = 0; i < 40; i++)
 		transmit(block, sizeof(block));
 	while (got < 40 * sizeof(block)) {
-		ssize_t n = read(out_pipe[0], block, sizeof(block));
+		ssize_t n = wait_read(out_pipe[0], block, sizeof(block));
 
 		cr_assert_gt(n, 0);
 		got += (size_t)n;
 	}
-	while (stats().bytes_out < got)
-		pause_a_little();
+	WAIT_UNTIL(stats().bytes_out >= got);
 	cr_assert_eq(atomic_load(&m.event_count), 0);
 }
 
@@ -306,8 +303,7 @@ Test(console, a_file_is_appended_to)
 	start(fd, -1, 0);
 	transmit("one ", 4);
 	transmit("two", 3);
-	while (stats().bytes_out < 7)
-		pause_a_little();
+	WAIT_UNTIL(stats().bytes_out >= 7);
 	cr_assert_eq(pread(fd, text, sizeof(text), 0), 14);
 	cr_assert_str_eq(text, "before one two");
 	tear_down();
@@ -336,7 +332,7 @@ Test(console, the_last_words_are_waited_for)
 	ring_offer(&rings[TX], 0);
 	driver_kick(&driver, TX);
 	machine_stop(&m, 1000);
-	cr_assert_eq(read(out_pipe[0], text, sizeof(text)), 7);
+	cr_assert_eq(wait_read(out_pipe[0], text, sizeof(text)), 7);
 	cr_assert_str_eq(text, "goodbye");
 	tear_down();
 }
@@ -362,8 +358,7 @@ Test(console, its_size_can_change, .init = set_up, .fini = tear_down)
 	cr_assert_eq(mmio_in(&m, base, 4), 25 << 16 | 80);
 	console_resize(&console, 132, 50);
 	cr_assert_eq(mmio_in(&m, base, 4), 50 << 16 | 132);
-	while (driver_interrupts(&driver, 2) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&driver, 2) != 0);
 }
 
 Test(console, the_early_console, .init = set_up, .fini = tear_down)
@@ -422,8 +417,7 @@ Test(console, an_idle_console_makes_no_turns, .init = set_up, .fini = tear_down)
 
 	transmit("x", 1);
 	expect(out_pipe[0], "x");
-	while (stats().bytes_out < 1)
-		pause_a_little();
+	WAIT_UNTIL(stats().bytes_out >= 1);
 	for (int i = 0; i < 50; i++)
 		pause_a_little();
 	turns = atomic_load(&m.loop.stats.turns);
@@ -453,8 +447,7 @@ Test(console, what_does_not_fit_is_counted_to_the_byte)
 	cr_assert_eq(stats().bytes_dropped, 10);
 	machine_start(&m);
 	expect(out_pipe[0], "0123456789abcdefghij");
-	while (stats().bytes_out < 20)
-		pause_a_little();
+	WAIT_UNTIL(stats().bytes_out >= 20);
 	cr_assert_eq(stats().bytes_out, 20);
 	cr_assert_eq(stats().bytes_dropped, 10);
 	tear_down();
@@ -469,8 +462,7 @@ Test(console, of_a_chunk_that_fits_in_part_the_rest_is_dropped)
 		console_append(&console, "abcdefghijk", 11);
 		cr_assert_eq(stats().bytes_dropped, 11 - kept);
 		machine_start(&m);
-		while (stats().bytes_out < 8)
-			pause_a_little();
+		WAIT_UNTIL(stats().bytes_out >= 8);
 		cr_assert_eq(stats().bytes_out, 8);
 		tear_down();
 		close(out_pipe[0]);
@@ -491,8 +483,7 @@ Test(console, bytes_keep_their_order_around_the_buffers_end)
 		transmit(text, 7);
 		expect(out_pipe[0], text);
 		/* So that the next one begins where this one has ended. */
-		while (stats().bytes_out < (uint64_t)(i + 1) * 7)
-			pause_a_little();
+		WAIT_UNTIL(stats().bytes_out >= (uint64_t)(i + 1) * 7);
 	}
 	cr_assert_eq(stats().bytes_dropped, 0);
 	tear_down();
@@ -554,7 +545,6 @@ Test(console, the_early_consoles_ports, .init = set_up, .fini = tear_down)
 			bus_write(&m.ports, 0x3f8u + port, "z", 1);
 	bus_write(&m.ports, 0x3f8, "!", 1);
 	expect(out_pipe[0], "!");
-	while (stats().bytes_out < 1)
-		pause_a_little();
+	WAIT_UNTIL(stats().bytes_out >= 1);
 	cr_assert_eq(stats().bytes_out + stats().bytes_dropped, 1);
 }

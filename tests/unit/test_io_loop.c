@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "io/op.h"
 #include "virtio_driver.h"
+#include "wait.h"
 
 TestSuite(io_loop, .timeout = 30);
 
@@ -141,8 +142,7 @@ static void mail(struct io_client *client, uint32_t bits)
 	(void)client;
 	(void)bits;
 	atomic_fetch_add(&worker.mails, 1);
-	while (atomic_load(&worker.holds))
-		pause_a_little();
+	WAIT_UNTIL(!(atomic_load(&worker.holds)));
 }
 
 static void pause_client(struct io_client *client)
@@ -232,11 +232,9 @@ Test(io_loop, it_counts_what_it_does)
 	cr_assert_eq(atomic_load(&stats->interrupts), 1);
 	cr_assert_eq(atomic_load(&stats->irq_errors), 1);
 	go();
-	while (atomic_load(&worker.next_ns) == 0)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&worker.next_ns) != 0);
 	/* A turn's completions are counted at its end. */
-	while (atomic_load(&stats->cqes) < READS + 3 + 2)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&stats->cqes) >= READS + 3 + 2);
 	cr_assert_eq(atomic_load(&worker.done), READS);
 	cr_assert_eq(atomic_load(&stats->cqes), READS + 3 + 2, "reads, failed interrupts, timers");
 	cr_assert_eq(atomic_load(&stats->sqes), READS + 3 + 2 + 1, "and the poll of the wake-up");
@@ -259,8 +257,7 @@ Test(io_loop, mail_comes_as_it_was_posted)
 	go();
 	for (uint32_t i = 2; i <= 20; i++) {
 		io_client_post(&worker.client, 1);
-		while (atomic_load(&worker.mails) < i)
-			pause_a_little();
+		WAIT_UNTIL(atomic_load(&worker.mails) >= i);
 	}
 	io_loop_stop(&loop, 0);
 	end();
@@ -274,8 +271,7 @@ Test(io_loop, what_was_posted_before_a_pause_comes_before_it)
 	go();
 	atomic_store(&worker.holds, true);
 	io_client_post(&worker.client, 1);
-	while (atomic_load(&worker.mails) < 1)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&worker.mails) >= 1);
 	io_client_post(&worker.client, 1);
 	io_loop_pause(&loop);
 	atomic_store(&worker.holds, false);
@@ -296,8 +292,7 @@ Test(io_loop, the_control_thread_is_told)
 	for (int i = 0; i < 3; i++) {
 		io_loop_pause(&loop);
 		cr_assert_eq(io_loop_await(&loop, IO_PARKED), IO_PARKED);
-		while (signals() != 1)
-			pause_a_little();
+		WAIT_UNTIL(signals() == 1);
 		io_loop_resume(&loop);
 		cr_assert_eq(io_loop_await(&loop, IO_RUNNING), IO_RUNNING);
 		cr_assert_eq(signals(), 0);

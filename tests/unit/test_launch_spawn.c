@@ -15,27 +15,35 @@
 
 #include "base/base.h"
 #include "launch/axvm.h"
+#include "tests/unit/wait.h"
 
-#define WAIT_MS 20000
+static char script_path[] = "/tmp/axvm-unit-XXXXXX";
 
-/* A file with these words; to be unlinked and freed. */
+/* A test's one script, with these words. */
 static char *script(const char *text)
 {
-	char *path = strdup("/tmp/axvm-unit-XXXXXX");
-	int fd = mkostemp(path, O_CLOEXEC);
+	int fd = mkostemp(script_path, O_CLOEXEC);
 	FILE *out = fdopen(fd, "w");
 
 	fprintf(out, "#!/bin/sh\n%s\n", text);
 	fchmod(fd, 0700);
 	fclose(out);
-	return path;
+	return script_path;
 }
+
+/* At the end of the test: a shell that has only just been started has yet to open it. */
+static void remove_script(void)
+{
+	unlink(script_path);
+}
+
+TestSuite(launch_spawn, .fini = remove_script);
 
 static struct axvm_vm *spawn(const char *text, const struct axvm_fd *fds, size_t fds_count)
 {
 	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	char *path = script(text), id[] = "unit";
-	struct axvm_launch launch = { .shim = path, .spec = &spec, .fds = fds,
+	char id[] = "unit";
+	struct axvm_launch launch = { .shim = script(text), .spec = &spec, .fds = fds,
 		                      .fds_count = fds_count };
 	struct axvm_error error = { "" };
 	struct axvm_vm *vm = NULL;
@@ -43,20 +51,15 @@ static struct axvm_vm *spawn(const char *text, const struct axvm_fd *fds, size_t
 
 	spec.vm_id = id;
 	r = axvm_spawn(&launch, &vm, &error);
-	/* The exec has happened, but not the shell's opening of its script. */
 	cr_assert_eq(r, 0, "%s", error.text);
-	usleep(100000);
-	unlink(path);
-	free(path);
 	return vm;
 }
 
 static int end_of(struct axvm_vm *vm)
 {
-	struct pollfd end = { axvm_vm_pidfd(vm), POLLIN, 0 };
 	int status = -1, again = -2;
 
-	cr_assert_eq(poll(&end, 1, WAIT_MS), 1);
+	wait_readable(axvm_vm_pidfd(vm));
 	cr_assert_eq(axvm_vm_reap(vm, &status), 0);
 	cr_assert_eq(axvm_vm_reap(vm, &again), 0, "and again");
 	cr_assert_eq(status, again);
@@ -68,7 +71,7 @@ static size_t read_all(int fd, char *to, size_t size)
 	size_t n = 0;
 	ssize_t r;
 
-	while (n + 1 < size && (r = read(fd, to + n, size - 1 - n)) > 0)
+	while (n + 1 < size && (r = wait_read(fd, to + n, size - 1 - n)) > 0)
 		n += (size_t)r;
 	to[n] = '\0';
 	return n;
@@ -138,28 +141,31 @@ Test(launch_spawn, much_is_queued)
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
 	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
 	static char id[60000], got[2 * MIB];
-	int file = memfd_create("stdout", MFD_CLOEXEC), r;
-	struct axvm_fd fds[] = { { file, 1 } };
+	int file = memfd_create("stdout", MFD_CLOEXEC), go[2], r;
+	struct axvm_fd fds[2] = { { file, 1 } };
 	Axvm__V1__ControlStream *stream;
 	struct axvm_vm *vm;
-	bool was_full = false;
 	size_t n;
 
 	memset(id, 'x', sizeof(id) - 1);
-	vm = spawn("sleep 0.3; exec cat <&3", fds, 1);
+	/* It reads nothing until it is let go. */
+	cr_assert_eq(pipe2(go, O_CLOEXEC), 0);
+	fds[1] = (struct axvm_fd){ go[0], 5 };
+	vm = spawn("read go <&5; exec cat <&3", fds, 2);
 	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
 	command.resize = &resize;
 	resize.disk_id = id;
 	for (int i = 0; i < 20; i++)
 		cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
+	cr_assert_eq(axvm_vm_flush(vm), -EAGAIN);
+	close(go[0]);
+	close(go[1]);
 	while ((r = axvm_vm_flush(vm)) == -EAGAIN) {
 		struct pollfd room = { axvm_vm_control_fd(vm), POLLOUT, 0 };
 
-		was_full = true;
-		cr_assert_eq(poll(&room, 1, WAIT_MS), 1);
+		cr_assert_eq(poll(&room, 1, WAIT_LIMIT_S * 1000), 1);
 	}
 	cr_assert_eq(r, 0);
-	cr_assert(was_full);
 	axvm_vm_end_commands(vm);
 	cr_assert_eq(end_of(vm), 0);
 	lseek(file, 0, SEEK_SET);
@@ -343,10 +349,10 @@ Test(launch_spawn, signals_are_at_their_defaults)
 Test(launch_spawn, a_pid_namespace)
 {
 	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	char *path = script("exec echo $$"), got[16];
+	char got[16];
 	struct axvm_error error = { "" };
 	struct axvm_fd fds[1];
-	struct axvm_launch launch = { .shim = path, .spec = &spec, .fds = fds, .fds_count = 1,
+	struct axvm_launch launch = { .shim = script("exec echo $$"), .spec = &spec, .fds = fds, .fds_count = 1,
 		                      .flags = AXVM_NEW_PID_NAMESPACE };
 	struct axvm_vm *vm;
 	int ends[2], r;
@@ -361,8 +367,6 @@ Test(launch_spawn, a_pid_namespace)
 	read_all(ends[0], got, sizeof(got));
 	cr_assert_str_eq(got, "1\n");
 	cr_assert_eq(end_of(vm), 0);
-	unlink(path);
-	free(path);
 	axvm_vm_free(vm);
 	close(ends[0]);
 }

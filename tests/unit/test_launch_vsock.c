@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "launch/cli/vsock_host.h"
+#include "tests/unit/wait.h"
 
 static struct vsock_host host;
 static char folder[] = "/tmp/axvm-unit-XXXXXX", path[SOCKET_PATH_MAX];
@@ -29,7 +30,7 @@ static void tear_down(void)
 	cr_assert_eq(rmdir(folder), 0, "a socket is left: %s", strerror(errno));
 }
 
-TestSuite(launch_vsock, .timeout = 20, .init = set_up, .fini = tear_down);
+TestSuite(launch_vsock, .init = set_up, .fini = tear_down);
 
 /* Lets the host do all that it can do now. */
 static void turn(void)
@@ -122,7 +123,7 @@ Test(launch_vsock, clients_go_to_the_shim)
 		(void)recv(passed, rest, sizeof(rest) - 1, MSG_DONTWAIT);
 		cr_assert_str_eq(rest, strchr(lines[i], '\n') + 1);
 		cr_assert_eq(send(passed, "OK", 2, 0), 2);
-		cr_assert_eq(recv(fd, rest, 2, 0), 2);
+		cr_assert_eq(wait_read(fd, rest, 2), 2);
 		close(passed);
 		cr_assert(ended(fd), "the host has kept a copy");
 		close(fd);
@@ -197,9 +198,10 @@ Test(launch_vsock, the_guest_reaches_who_listens)
 	cr_assert(take(&message, &passed));
 	cr_assert_eq(le16toh(message.kind), VSOCK_ACCEPT);
 	cr_assert_eq(le64toh(message.id), 0x1234567890);
+	wait_readable(listener);
 	fd = accept(listener, NULL, NULL);
 	cr_assert_eq(send(passed, "x", 1, 0), 1);
-	cr_assert_eq(recv(fd, at + SOCKET_PATH_MAX, 1, 0), 1);
+	cr_assert_eq(wait_read(fd, at + SOCKET_PATH_MAX, 1), 1);
 	close(passed);
 	close(fd);
 	cr_assert(take(&message, &passed));

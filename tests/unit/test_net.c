@@ -488,7 +488,7 @@ Test(net, a_reset_under_traffic_leaves_nothing_behind, .init = set_up, .fini = t
 			cr_assert_eq(net_rig_used(&rig, RX).length, NET_RIG_HEADER + 1000);
 	}
 	atomic_store(&flooding, false);
-	pthread_join(thread, NULL);
+	wait_join(thread, NULL);
 	driver_reset(&rig.driver);
 	cr_assert_eq(rig.m.event_count, 0);
 	memset(got, 0, sizeof(got));
@@ -506,8 +506,7 @@ Test(net, a_queue_can_be_reset_alone, .init = set_up, .fini = tear_down)
 	(void)net_rig_used(&rig, RX);
 	common_out(&rig.driver, VIRTIO_PCI_COMMON_Q_SELECT, RX, 2);
 	common_out(&rig.driver, VIRTIO_PCI_COMMON_Q_RESET, 1, 2);
-	while (common_in(&rig.driver, VIRTIO_PCI_COMMON_Q_RESET, 2) != 0)
-		pause_a_little();
+	WAIT_UNTIL(common_in(&rig.driver, VIRTIO_PCI_COMMON_Q_RESET, 2) == 0);
 	ring_init(&rig.rings[RX], &rig.m.memory, NET_RIG_SIZE, rig.rings[RX].desc);
 	rig.seen[RX] = 0;
 	driver_queue(&rig.driver, RX, &rig.rings[RX]);
@@ -543,10 +542,8 @@ Test(net, a_tap_that_goes_is_one_event_and_the_link_is_down, .init = set_up, .fi
 	close_ptr(&rig.wire[0]);
 	machine_await_events(&rig.m, 1);
 	cr_assert(!rig.m.events[0].needs_reset);
-	while (mmio_in(&rig.m, rig.driver.bar + VIRTIO_BAR_DEVICE + 6, 2) != 0)
-		pause_a_little();
-	while (driver_interrupts(&rig.driver, 3) == 0)
-		pause_a_little();
+	WAIT_UNTIL(mmio_in(&rig.m, rig.driver.bar + VIRTIO_BAR_DEVICE + 6, 2) == 0);
+	WAIT_UNTIL(driver_interrupts(&rig.driver, 3) != 0);
 	net_rig_transmit(&rig, TX, frame, sizeof(frame), 100);
 	cr_assert_eq(net_rig_stats(&rig).tx_dropped, 1);
 	cr_assert_eq(rig.m.event_count, 1);

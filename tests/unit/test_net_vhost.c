@@ -114,14 +114,10 @@ static void tear_down(void)
 	close_ptr(&desk.wake_fd);
 }
 
-TestSuite(net_vhost, .timeout = 20, .init = set_up, .fini = tear_down);
+TestSuite(net_vhost, .init = set_up, .fini = tear_down);
 
 /* Serves the desk until what is waited for has happened. */
-#define SERVE_UNTIL(condition)                                                                     \
-	do {                                                                                       \
-		control_desk_serve(&desk);                                                         \
-		pause_a_little();                                                                  \
-	} while (!(condition))
+#define SERVE_UNTIL(condition) WAIT_UNTIL((control_desk_serve(&desk), (condition)))
 
 static bool both(bool on)
 {
@@ -177,7 +173,7 @@ Test(net_vhost, nobody_else_touches_the_rings)
 	ring_desc(&rig.rings[1], 0, 0x70000, 100, 0, 0);
 	ring_offer(&rig.rings[1], 0);
 	driver_kick(&rig.driver, 1);
-	cr_assert_eq(poll(&doorbell, 1, 1000), 1);
+	wait_readable(doorbell.fd);
 	cr_assert_eq(net_rig_command(&rig, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1),
 	             VIRTIO_NET_OK, "the control queue is ours");
 	cr_assert_eq(ring_used_idx(&rig.rings[0]), 0);
@@ -234,7 +230,7 @@ Test(net_vhost, a_pause_keeps_the_index)
 	io_loop_resume(&rig.m.loop);
 	SERVE_UNTIL(both(true));
 	cr_assert_eq(kernel.rings[VHOST_TX].base, 77);
-	cr_assert_eq(read(kernel.rings[VHOST_TX].place.kick, &kicks, sizeof(kicks)), 8);
+	cr_assert_eq(wait_read(kernel.rings[VHOST_TX].place.kick, &kicks, sizeof(kicks)), 8);
 }
 
 /* Queue 0 has vector 0: while it is masked its interrupts come to us, and stay pending. */
@@ -251,13 +247,11 @@ Test(net_vhost, a_masked_vector)
 	mmio_out(&rig.m, control, 1, 4);
 	SERVE_UNTIL(kernel.rings[VHOST_RX].place.call != direct);
 	cr_assert_eq(write(kernel.rings[VHOST_RX].place.call, &one, sizeof(one)), 8);
-	while (!(mmio_in(&rig.m, pending, 8) & 1))
-		pause_a_little();
+	WAIT_UNTIL(mmio_in(&rig.m, pending, 8) & 1);
 	cr_assert_eq(driver_interrupts(&rig.driver, 0), 0);
 	mmio_out(&rig.m, control, 0, 4);
 	SERVE_UNTIL(kernel.rings[VHOST_RX].place.call == direct);
-	while (driver_interrupts(&rig.driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(&rig.driver, 0) != 0);
 }
 
 /* Bus mastering off: the kernel must keep away from guest memory. */

@@ -34,7 +34,7 @@ static int policyc(const char *options, char *output, size_t size)
 	return tool_run(command, output, size);
 }
 
-TestSuite(policy_compiler, .init = begin, .fini = end, .timeout = 120);
+TestSuite(policy_compiler, .init = begin, .fini = end);
 
 static const struct {
 	const char *text;

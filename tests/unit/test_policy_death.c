@@ -16,6 +16,7 @@
 #include "sandbox/death.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/seccomp.h"
+#include "tests/unit/wait.h"
 
 enum { STATUS = 77, STATUS_BROKEN = 99 };
 
@@ -106,7 +107,7 @@ __attribute__((noreturn)) static void play(const struct scene *scene, int events
 /* Plays a scene in a child; what it wrote as its event, and its wait status. */
 static int watch(const struct scene *scene, char *event, size_t size)
 {
-	int fds[2], status;
+	int fds[2];
 	size_t n = 0;
 	ssize_t r;
 	pid_t pid;
@@ -117,12 +118,11 @@ static int watch(const struct scene *scene, char *event, size_t size)
 	if (pid == 0)
 		play(scene, fds[1]);
 	close(fds[1]);
-	while ((r = read(fds[0], event + n, size - 1 - n)) > 0)
+	while ((r = wait_read(fds[0], event + n, size - 1 - n)) > 0)
 		n += (size_t)r;
 	event[n] = '\0';
 	close(fds[0]);
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	return status;
+	return wait_child(pid);
 }
 
 static void expect_record(const char *event, const char *role)
@@ -143,7 +143,7 @@ static void expect_record(const char *event, const char *role)
 	cr_expect_str_eq(digest, sandbox_policies_digest_hex);
 }
 
-Test(policy_death, a_vcpu_or_io_thread_leaves_it_to_control, .timeout = 60)
+Test(policy_death, a_vcpu_or_io_thread_leaves_it_to_control)
 {
 	static const enum sandbox_role roles[] = { SANDBOX_ROLE_VCPU, SANDBOX_ROLE_IO };
 
@@ -157,7 +157,7 @@ Test(policy_death, a_vcpu_or_io_thread_leaves_it_to_control, .timeout = 60)
 	}
 }
 
-Test(policy_death, control_reports_itself, .timeout = 60)
+Test(policy_death, control_reports_itself)
 {
 	char event[512];
 	int status = watch(&(struct scene){ .role = SANDBOX_ROLE_CONTROL }, event, sizeof(event));
@@ -191,7 +191,7 @@ static const struct {
 	{ "x32, control", { .role = SANDBOX_ROLE_CONTROL, .x32 = true }, true, 0 },
 };
 
-Test(policy_death, without_an_event, .timeout = 60)
+Test(policy_death, without_an_event)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
 		char event[512];
@@ -225,7 +225,7 @@ Test(policy_death, the_line_is_cut_to_size)
 	cr_expect_str_eq(small, "io thread");
 }
 
-Test(policy_death, a_seal_needs_no_new_privs, .timeout = 60)
+Test(policy_death, a_seal_needs_no_new_privs)
 {
 	int status;
 	pid_t pid = fork();
@@ -236,7 +236,7 @@ Test(policy_death, a_seal_needs_no_new_privs, .timeout = 60)
 		      : sandbox_seccomp_seal(SANDBOX_ROLE_VCPU) != -EPERM   ? 3
 		      : sandbox_seccomp_seal(SANDBOX_ROLE_COUNT) != -EINVAL ? 4
 									    : 0);
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	status = wait_child(pid);
 	cr_assert(WIFEXITED(status), "status %#x", (unsigned int)status);
 	cr_expect_eq(WEXITSTATUS(status), 0,
 		     "2: this environment sets no_new_privs; 3, 4: wrong answers");

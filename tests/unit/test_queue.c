@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ring.h"
+#include "tests/unit/wait.h"
 #include "virtio/queue.h"
 
 #define SIZE 8
@@ -511,5 +512,5 @@ Test(queue, what_comes_out_is_in_ram_whatever_the_guest_rewrites, .init = set_up
 		(void)virtq_publish(&q);
 	}
 	atomic_store(&mutating, false);
-	pthread_join(thread, NULL);
+	wait_join(thread, NULL);
 }

@@ -76,7 +76,7 @@ static void delete_interface(const char *name)
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
 	cr_assert_eq(send(fd, &message, sizeof(message), 0), (ssize_t)sizeof(message));
-	cr_assert_gt(recv(fd, answer, sizeof(answer), 0), 0);
+	cr_assert_gt(wait_read(fd, answer, sizeof(answer)), 0);
 	cr_assert_eq(if_nametoindex(name), 0);
 	close(fd);
 }
@@ -235,7 +235,7 @@ Test(tap, frames_go_both_ways_through_a_real_tap, .init = NULL)
 	net_rig_up(&rig, NET_RIG_MERGED | NET_RIG_OFFLOADS);
 	ethernet(frame + NET_RIG_HEADER, 0xab, 1514);
 	net_rig_transmit(&rig, 1, frame, sizeof(frame), 500);
-	cr_assert_eq(recv(host, got, sizeof(got), 0), 1514);
+	cr_assert_eq(wait_read(host, got, sizeof(got)), 1514);
 	cr_assert_eq(memcmp(got, frame + NET_RIG_HEADER, 1514), 0);
 
 	for (uint16_t i = 0; i < 30; i++)
@@ -284,11 +284,9 @@ Test(tap, the_tap_does_what_the_driver_negotiated)
 		return;
 	cr_assert(!has_segmentation("tap0"));
 	net_rig_up(&rig, NET_RIG_MERGED | NET_RIG_OFFLOADS);
-	while (!has_segmentation("tap0"))
-		pause_a_little();
+	WAIT_UNTIL(has_segmentation("tap0"));
 	net_rig_up(&rig, NET_RIG_MERGED);
-	while (has_segmentation("tap0"))
-		pause_a_little();
+	WAIT_UNTIL(!has_segmentation("tap0"));
 	net_rig_stop(&rig);
 	close(tap);
 }

@@ -107,8 +107,7 @@ Test(virtio, requests_and_interrupts, .init = set_up_running, .fini = tear_down)
 	driver_await_used(&rings[0], 1);
 	cr_assert_eq(ring_used(&rings[0], 0).id, 3);
 	cr_assert_eq(ring_used(&rings[0], 0).length, 7);
-	while (driver_interrupts(driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(driver, 0) != 0);
 	cr_assert_eq(driver_interrupts(driver, 1), 0);
 	/* By an exit instead of a doorbell. */
 	offer(1, 0);
@@ -142,11 +141,8 @@ Test(virtio, each_queue_counts_what_it_does, .init = set_up_running, .fini = tea
 	io_client_post(&keeper->device.client, MAIL_RELEASE);
 	driver_await_used(&rings[0], 2);
 	driver_await_used(&rings[1], 1);
-	while (driver_interrupts(driver, 0) == 0)
-		pause_a_little();
-	do
-		virtio_get_queue_stats(&keeper->device, 0, &one);
-	while (one.interrupts == 0);
+	WAIT_UNTIL(driver_interrupts(driver, 0) != 0);
+	WAIT_UNTIL((virtio_get_queue_stats(&keeper->device, 0, &one), one.interrupts > 0));
 	virtio_get_queue_stats(&keeper->device, 1, &other);
 	cr_assert_eq(one.requests, 2);
 	cr_assert_eq(one.bytes_from_guest, 0);
@@ -242,8 +238,7 @@ Test(virtio, a_reset_waits_for_what_is_in_flight, .init = set_up_running, .fini 
 	cr_assert_not(driver_status(driver) & VIRTIO_CONFIG_S_FAILED);
 	cr_assert_eq(atomic_load(&keeper->resets), 0);
 	io_client_post(&keeper->device.client, MAIL_RELEASE);
-	while (driver_status(driver) != 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_status(driver) == 0);
 	cr_assert_eq(atomic_load(&keeper->resets), 1);
 	cr_assert_eq(ring_used_idx(&rings[0]), 0, "nothing completed into the guest");
 	cr_assert_eq(driver_interrupts(driver, 0), 0);
@@ -273,8 +268,7 @@ Test(virtio, one_queue_is_reset_and_comes_back, .init = set_up_running, .fini = 
 	driver_await_used(&rings[1], 1);
 	cr_assert_eq(common_in(driver, VIRTIO_PCI_COMMON_Q_RESET, 2), 1);
 	io_client_post(&keeper->device.client, MAIL_RELEASE);
-	while (common_in(driver, VIRTIO_PCI_COMMON_Q_RESET, 2) != 0)
-		pause_a_little();
+	WAIT_UNTIL(common_in(driver, VIRTIO_PCI_COMMON_Q_RESET, 2) == 0);
 	cr_assert_eq(common_in(driver, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
 	cr_assert_eq(ring_used_idx(&rings[0]), 0);
 	ring_init(&rings[0], &m->memory, 4, rings[0].desc);
@@ -315,13 +309,11 @@ Test(virtio, a_lie_ends_in_needs_reset_and_a_reset_mends_it, .init = set_up_runn
 	ring_offer(&rings[0], 200);
 	driver_kick(driver, 0);
 	machine_await_events(m, 1);
-	while (!(driver_status(driver) & VIRTIO_CONFIG_S_NEEDS_RESET))
-		pause_a_little();
+	WAIT_UNTIL(driver_status(driver) & VIRTIO_CONFIG_S_NEEDS_RESET);
 	cr_assert(m->events[0].needs_reset);
 	cr_assert_eq(m->events[0].queue, 0);
 	cr_assert_eq(m->events[0].error, EBADMSG);
-	while (driver_interrupts(driver, QUEUES) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(driver, QUEUES) != 0);
 	offer(1, 0);
 	driver_kick(driver, 1);
 	driver_kick(driver, 0);
@@ -370,8 +362,7 @@ Test(virtio, without_bus_mastering_nothing_moves, .init = set_up_running, .fini 
 	atomic_store(&keeper->prompt, true);
 	config_out(driver, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 	driver_await_used(&rings[0], 2);
-	while (driver_interrupts(driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(driver, 0) != 0);
 }
 
 Test(virtio, a_masked_vector_is_replayed, .init = set_up_running, .fini = tear_down)
@@ -382,12 +373,10 @@ Test(virtio, a_masked_vector_is_replayed, .init = set_up_running, .fini = tear_d
 	mmio_out(m, control, 1, 4);
 	offer(0, 1);
 	driver_kick(driver, 0);
-	while (!(mmio_in(m, driver->bar + VIRTIO_BAR_MSIX_PBA, 8) & 1))
-		pause_a_little();
+	WAIT_UNTIL(mmio_in(m, driver->bar + VIRTIO_BAR_MSIX_PBA, 8) & 1);
 	cr_assert_eq(driver_interrupts(driver, 0), 0);
 	mmio_out(m, control, 0, 4);
-	while (driver_interrupts(driver, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(driver, 0) != 0);
 	cr_assert_eq(mmio_in(m, driver->bar + VIRTIO_BAR_MSIX_PBA, 8), 0);
 }
 
@@ -426,8 +415,7 @@ Test(virtio, what_is_offered_before_a_pause_is_served_before_it, .init = set_up_
      .fini = tear_down)
 {
 	atomic_store(&keeper->prompt, true);
-	while (atomic_load(&keeper->activations) == 0)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&keeper->activations) != 0);
 	offer(0, 2);
 	io_loop_pause(&m->loop);
 	cr_assert_eq(io_loop_await(&m->loop, IO_PARKED), IO_PARKED);
@@ -451,8 +439,7 @@ Test(virtio, device_configuration, .init = set_up_running, .fini = tear_down)
 	virtio_config_update(&keeper->device, 0, &value, sizeof(value));
 	cr_assert_eq(mmio_in(m, base, 4), value);
 	cr_assert_neq((uint8_t)common_in(driver, VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
-	while (driver_interrupts(driver, QUEUES) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(driver, QUEUES) != 0);
 	cr_assert_eq(mmio_in(m, driver->bar + VIRTIO_BAR_ISR, 1) & 2, 2);
 	cr_assert_eq(mmio_in(m, driver->bar + VIRTIO_BAR_ISR, 1), 0, "a read clears");
 }

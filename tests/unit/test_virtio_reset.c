@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "keeper.h"
+#include "wait.h"
 
 #define SIZE KEEPER_SIZE
 #define QUEUES KEEPER_QUEUES
@@ -144,8 +145,7 @@ Test(virtio_reset, no_interrupt_of_before_a_reset_comes_after_it, .init = set_up
 	for (uint16_t queue = 0; queue < QUEUES; queue++)
 		keeper_serve(&rig, queue);
 	virtio_config_update(&keeper->device, 0, &value, sizeof(value));
-	while (bar_in(BAR_PENDING, 8) != 7)
-		pause_a_little();
+	WAIT_UNTIL(bar_in(BAR_PENDING, 8) == 7);
 	driver_reset(d);
 	cr_assert_eq(bar_in(BAR_PENDING, 8), 0);
 	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
@@ -154,8 +154,7 @@ Test(virtio_reset, no_interrupt_of_before_a_reset_comes_after_it, .init = set_up
 	keeper_bring_up(&rig, KEEPER_FULL);
 	/* A whole round trip: whatever was to be replayed has been. */
 	keeper_serve(&rig, 1);
-	while (driver_interrupts(d, 1) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(d, 1) != 0);
 	cr_assert_eq(driver_interrupts(d, 0), 0);
 	cr_assert_eq(driver_interrupts(d, CONFIG_VECTOR), 0);
 }
@@ -172,8 +171,7 @@ Test(virtio_reset, a_failure_is_counted_and_ends_with_the_reset, .init = set_up)
 		cr_assert(rig.m.events[round - 1].needs_reset);
 		cr_assert_eq(rig.m.events[round - 1].queue, 1);
 		cr_assert_eq(rig.m.events[round - 1].error, EBADMSG);
-		while (!(driver_status(d) & 0x40))
-			pause_a_little();
+		WAIT_UNTIL(driver_status(d) & 0x40);
 		virtio_get_stats(&keeper->device, &stats);
 		cr_assert_eq(stats.failures, round);
 	}
@@ -196,8 +194,7 @@ Test(virtio_reset, a_reset_takes_the_reset_of_a_queue_along, .init = set_up_runn
 	common_out(d, STATUS, 0, 1);
 	keeper_await(&keeper->quiesces, 1 + QUEUES);
 	io_client_post(&keeper->device.client, KEEPER_RELEASE);
-	while (driver_status(d) != 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_status(d) == 0);
 	expect_forgotten();
 	keeper_bring_up(&rig, KEEPER_FULL);
 	keeper_serve(&rig, 0);
@@ -235,7 +232,6 @@ Test(virtio_reset, nothing_can_be_written_during_a_reset, .init = set_up_running
 			             queue, rows[i].offset);
 	}
 	io_client_post(&keeper->device.client, KEEPER_RELEASE);
-	while (driver_status(d) != 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_status(d) == 0);
 	expect_forgotten();
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "keeper.h"
+#include "wait.h"
 
 #define SIZE KEEPER_SIZE
 #define QUEUES KEEPER_QUEUES
@@ -162,14 +163,12 @@ Test(virtio_rules, kicks_are_suppressed_while_a_queue_is_served, .init = set_up)
 	keeper_bring_up(&rig, KEEPER_FULL);
 	serve(0);
 	cr_assert_eq(atomic_load(&keeper->used_flags), 1);
-	while (ring_used_flags(&rig.rings[0]) != 0)
-		pause_a_little();
+	WAIT_UNTIL(ring_used_flags(&rig.rings[0]) == 0);
 	/* With them the flag stays 0. */
 	keeper_bring_up(&rig, KEEPER_FULL | EVENT_IDX);
 	serve(0);
 	cr_assert_eq(atomic_load(&keeper->used_flags), 0);
-	while (ring_avail_event(&rig.rings[0]) != 1)
-		pause_a_little();
+	WAIT_UNTIL(ring_avail_event(&rig.rings[0]) == 1);
 	cr_assert_eq(ring_used_flags(&rig.rings[0]), 0);
 }
 
@@ -237,8 +236,7 @@ Test(virtio_rules, a_queue_reset_waits_for_the_last_request, .init = set_up_runn
 		serve(1);
 	cr_assert_eq(common_in(d, QUEUE_RESET, 2), 1);
 	io_client_post(&keeper->device.client, KEEPER_RELEASE);
-	while (common_in(d, QUEUE_RESET, 2) != 0)
-		pause_a_little();
+	WAIT_UNTIL(common_in(d, QUEUE_RESET, 2) == 0);
 	cr_assert_eq(ring_used_idx(&rig.rings[0]), 0);
 }
 
@@ -247,13 +245,11 @@ Test(virtio_rules, a_queue_has_its_turn_and_no_more, .init = set_up_running)
 {
 	struct virtio_queue_stats stats;
 
-	while (atomic_load(&keeper->activations) == 0)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&keeper->activations) != 0);
 	atomic_store(&keeper->peeks, 10 * 2 * SIZE);
 	keeper_offer(&rig, 0, 0);
 	driver_kick(d, 0);
-	while (atomic_load(&keeper->peeks) > 0)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&keeper->peeks) <= 0);
 	keeper_await(&keeper->peek_visits, 10);
 	cr_assert_eq(atomic_load(&keeper->peek_visits), 10);
 	virtio_get_queue_stats(&keeper->device, 0, &stats);
@@ -306,15 +302,13 @@ Test(virtio_rules, the_isr_says_which, .init = set_up_running)
 	uint32_t value = 1;
 
 	serve(0);
-	while (driver_interrupts(d, 0) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(d, 0) != 0);
 	for (uint32_t offset = 1; offset < 16; offset++)
 		cr_assert_eq(bar_in(BAR_ISR + offset, 1), 0);
 	cr_assert_eq(bar_in(BAR_ISR, 1), 1);
 	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
 	virtio_config_update(&keeper->device, 0, &value, sizeof(value));
-	while (driver_interrupts(d, CONFIG_VECTOR) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(d, CONFIG_VECTOR) != 0);
 	bar_out(BAR_ISR, 0xff, 1);
 	cr_assert_eq(bar_in(BAR_ISR, 1), 2);
 	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
@@ -347,8 +341,7 @@ Test(virtio_rules, changes_of_configuration, .init = set_up)
 	keeper_bring_up(&rig, KEEPER_FULL);
 	keeper_await(&keeper->activations, 1);
 	virtio_config_update(&keeper->device, 0, bytes, 8);
-	while (driver_interrupts(d, CONFIG_VECTOR) == 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_interrupts(d, CONFIG_VECTOR) != 0);
 	cr_assert_eq(bar_in(BAR_ISR, 1), 2);
 	cr_assert_eq(bar_in(BAR_DEVICE, 8), 0x0807060504030201);
 }
@@ -391,8 +384,7 @@ Test(virtio_rules, kicks_by_an_exit, .init = set_up_running)
 		keeper_offer(&rig, queue, 0);
 		bar_out(BAR_NOTIFY + 4u * queue, queue, 2);
 		driver_await_used(&rig.rings[queue], 1);
-		while (driver_interrupts(d, queue) == 0)
-			pause_a_little();
+		WAIT_UNTIL(driver_interrupts(d, queue) != 0);
 	}
 	/* Of queues that are not there nobody hears: the loop sleeps on. */
 	for (int i = 0; i < 50; i++)

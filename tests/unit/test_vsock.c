@@ -73,7 +73,7 @@ Test(vsock, from_host_to_guest, .init = set_up)
 	echo(fd, 1234, port);
 	guest_shuts_down(1234, port, BOTH);
 	guest_expect(&g, OP(RST), 1234, NULL);
-	cr_assert_eq(read(fd, &byte, 1), 0);
+	cr_assert_eq(wait_read(fd, &byte, 1), 0);
 	await_places(&g, 0);
 	close(fd);
 }
@@ -163,7 +163,7 @@ Test(vsock, refusals, .init = set_up)
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	host_send(&g, VSOCK_ACCEPT, le64toh(message.id), 0, 0, pair[0]);
 	close(pair[0]);
-	cr_assert_eq(read(pair[1], &byte, 1), 0);
+	cr_assert_eq(wait_read(pair[1], &byte, 1), 0);
 	close(pair[1]);
 	/* By the guest. */
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -174,7 +174,7 @@ Test(vsock, refusals, .init = set_up)
 	host_receive(&g, VSOCK_REFUSED, &message);
 	cr_assert_eq(le64toh(message.id), 77);
 	cr_assert_eq(le32toh(message.reason), VSOCK_REASON_GUEST);
-	cr_assert_eq(read(pair[1], &byte, 1), 0);
+	cr_assert_eq(wait_read(pair[1], &byte, 1), 0);
 	close(pair[1]);
 	await_places(&g, 0);
 }
@@ -239,8 +239,7 @@ Test(vsock, the_guest_stops_reading, .init = set_up)
 
 	open_from_guest(&g, 50000, 80, &fd);
 	guest_shuts_down(50000, 80, VIRTIO_VSOCK_SHUTDOWN_RCV);
-	while (write(fd, &byte, 1) == 1)
-		pause_a_little();
+	WAIT_UNTIL(write(fd, &byte, 1) != 1);
 	guest_send(&g, OP(RW), 50000, 80, "x", 1);
 	cr_assert_eq(read_all(fd, &byte, 1), 1);
 	cr_assert_eq(byte, 'x');

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vsock_guest.h"
+#include "wait.h"
 
 #define OP(name) VIRTIO_VSOCK_OP_##name
 #define BOTH 3
@@ -260,8 +261,7 @@ Test(vsock_credit, it_counts_connections_bytes_and_resets)
 	while (bytes[0] != '\n');
 	guest_send(&g, OP(RW), 99, le32toh(packet.header.src_port), "four", 4);
 	cr_assert_eq(read_all(pair[1], bytes, 4), 4);
-	while (stats().to_host < 14)
-		pause_a_little();
+	WAIT_UNTIL(stats().to_host >= 14);
 	cr_assert_eq(stats().connections, 2);
 	cr_assert_eq(stats().to_host, 14);
 	cr_assert_eq(stats().to_guest, 3);
@@ -271,8 +271,7 @@ Test(vsock_credit, it_counts_connections_bytes_and_resets)
 	guest_expect(&g, OP(RST), 50000, NULL);
 	send_data(1, 1);
 	guest_expect(&g, OP(RST), 1, NULL);
-	while (stats().resets < 2)
-		pause_a_little();
+	WAIT_UNTIL(stats().resets >= 2);
 	cr_assert_eq(stats().resets, 2);
 	cr_assert_eq(stats().dropped, 0);
 	close(fd);

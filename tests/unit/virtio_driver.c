@@ -9,14 +9,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-void pause_a_little(void)
-{
-	const struct timespec time = { .tv_nsec = 200000 };
-
-	nanosleep(&time, NULL);
-}
 
 static void record_event(void *context, const struct virtio_event *event)
 {
@@ -76,7 +68,7 @@ void machine_stop(struct test_machine *m, uint32_t linger_ms)
 	if (!m->running)
 		return;
 	io_loop_stop(&m->loop, linger_ms);
-	pthread_join(m->thread, NULL);
+	wait_join(m->thread, NULL);
 	m->running = false;
 	cr_assert_eq(m->result, 0);
 	cr_assert_eq(io_loop_phase(&m->loop), IO_FINISHED);
@@ -92,8 +84,7 @@ void machine_done(struct test_machine *m)
 
 void machine_await_events(struct test_machine *m, uint32_t count)
 {
-	while (atomic_load(&m->event_count) < count)
-		pause_a_little();
+	WAIT_UNTIL(atomic_load(&m->event_count) >= count);
 }
 
 uint64_t mmio_in(struct test_machine *m, uint64_t address, uint32_t width)
@@ -165,8 +156,7 @@ void driver_probe(struct driver *d, struct test_machine *m, uint32_t slot)
 void driver_reset(struct driver *d)
 {
 	common_out(d, VIRTIO_PCI_COMMON_STATUS, 0, 1);
-	while (driver_status(d) != 0)
-		pause_a_little();
+	WAIT_UNTIL(driver_status(d) == 0);
 }
 
 uint64_t driver_offered(struct driver *d)
@@ -241,6 +231,5 @@ uint64_t driver_interrupts(struct driver *d, uint32_t gsi)
 
 void driver_await_used(const struct ring *ring, uint16_t index)
 {
-	while (ring_used_idx(ring) != index)
-		pause_a_little();
+	WAIT_UNTIL(ring_used_idx(ring) == index);
 }

@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "ring.h"
 #include "virtio/pci.h"
+#include "wait.h"
 
 #define TEST_EVENTS_MAX 16
 
@@ -74,6 +75,5 @@ void driver_kick(struct driver *d, uint16_t queue);
 uint64_t driver_interrupts(struct driver *d, uint32_t gsi);
 /* Waits until used.idx is `index`. */
 void driver_await_used(const struct ring *ring, uint16_t index);
-void pause_a_little(void);
 
 #endif

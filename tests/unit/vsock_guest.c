@@ -123,8 +123,7 @@ void guest_receive(struct vsock_guest *g, struct packet *packet)
 {
 	struct virtq_used used;
 
-	while (!guest_has_packet(g))
-		pause_a_little();
+	WAIT_UNTIL(guest_has_packet(g));
 	used = ring_used(&g->rings[RX], g->received++);
 	cr_assert_geq(used.length, sizeof(packet->header));
 	cr_assert_leq(used.length, 4096);
@@ -172,8 +171,7 @@ void host_send_raw(struct vsock_guest *g, const void *bytes, size_t length, cons
 		c->cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
 	}
-	while (sendmsg(g->channel, &header, 0) < 0)
-		pause_a_little();
+	WAIT_UNTIL(sendmsg(g->channel, &header, 0) >= 0);
 }
 
 void host_send(struct vsock_guest *g, uint16_t kind, uint64_t id, uint32_t guest_port,
@@ -194,8 +192,7 @@ void host_receive(struct vsock_guest *g, uint16_t kind, struct vsock_channel_mes
 {
 	ssize_t n;
 
-	while ((n = recv(g->channel, message, sizeof(*message), 0)) < 0)
-		pause_a_little();
+	WAIT_UNTIL((n = recv(g->channel, message, sizeof(*message), 0)) >= 0);
 	cr_assert_eq(n, sizeof(*message));
 	cr_assert_eq(le16toh(message->version), VSOCK_CHANNEL_VERSION);
 	cr_assert_eq(le16toh(message->kind), kind, "kind %u, not %u", le16toh(message->kind), kind);
@@ -243,7 +240,7 @@ size_t read_all(int fd, void *data, size_t length)
 	size_t have = 0;
 
 	while (have < length) {
-		ssize_t n = read(fd, (uint8_t *)data + have, length - have);
+		ssize_t n = wait_read(fd, (uint8_t *)data + have, length - have);
 
 		cr_assert_geq(n, 0);
 		if (n == 0)
@@ -257,8 +254,5 @@ void await_places(struct vsock_guest *g, uint32_t taken)
 {
 	struct vsock_stats stats;
 
-	do {
-		pause_a_little();
-		vsock_get_stats(&g->vsock, &stats);
-	} while (stats.places_taken != taken);
+	WAIT_UNTIL((vsock_get_stats(&g->vsock, &stats), stats.places_taken == taken));
 }
