@@ -3,7 +3,7 @@
  *
  * Usage: unit-bare [-x WHICH]... [WHICH]...      (SUITE or SUITE/NAME; all without one; -x: but not these)
  *
- * What a child writes goes to a file, and is shown when it failed. */
+ * A WHICH that is no test's name is an error (status 64): nothing would be run, or left out. What a child writes goes to a file, and is shown when it failed. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -124,10 +124,31 @@ static bool wanted(const struct stand_in_test *test, int argc, char **argv)
 	return test->run && (named || !any);
 }
 
+/* Whether each word on the command line names a test; those that do not are said. */
+static bool all_are_tests(int argc, char **argv)
+{
+	bool all = true;
+
+	for (int i = 1; i < argc; i++) {
+		const struct stand_in_test *t = tests;
+
+		if (strcmp(argv[i], "-x") == 0 && i + 1 < argc)
+			i++;
+		while (t && !(t->run && is_named(t, argv[i])))
+			t = t->next;
+		if (!t)
+			fprintf(stderr, "unit-bare: there is no test or suite %s\n", argv[i]);
+		all &= t != NULL;
+	}
+	return all;
+}
+
 int main(int argc, char **argv)
 {
 	size_t jobs = (size_t)sysconf(_SC_NPROCESSORS_ONLN), running = 0;
 
+	if (!all_are_tests(argc, argv))
+		return 64; /* EX_USAGE */
 	jobs = jobs < CHILDREN_MAX ? jobs : CHILDREN_MAX;
 	for (const struct stand_in_test *t = tests; t; t = t->next) {
 		struct child *c = children;
