@@ -114,3 +114,61 @@ bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret)
 		*ret = verdict;
 	return good;
 }
+
+/* Bytes of those events that are there to their end: each is a tag of one byte, a length, and as much. */
+static size_t whole_events(const uint8_t *bytes, size_t length)
+{
+	size_t whole = 0;
+
+	for (;;) {
+		size_t at = whole + 1, size = 0;
+
+		for (unsigned shift = 0; at < length && shift < 35; shift += 7) {
+			size |= (size_t)(bytes[at] & 0x7f) << shift;
+			if (bytes[at++] < 0x80)
+				break;
+		}
+		if (at > length || at < whole + 2 || bytes[at - 1] >= 0x80 || size > length - at)
+			return whole;
+		whole = at + size;
+	}
+}
+
+static bool counts(const Axvm__V1__MetricsReport *report, const char *name)
+{
+	for (size_t i = 0; report && i < report->n_counters; i++)
+		if (strcmp(report->counters[i]->name, name) == 0)
+			return report->counters[i]->value > 0;
+	return false;
+}
+
+static bool event_tells(const Axvm__V1__Event *event, const char *what)
+{
+	switch (event->body_case) {
+	case AXVM__V1__EVENT__BODY_RUNNING:
+		return strcmp(what, "running") == 0;
+	case AXVM__V1__EVENT__BODY_STATE_CHANGED:
+		return event->state_changed->to == AXVM__V1__STATE__STOPPING && strcmp(what, "stopping") == 0;
+	case AXVM__V1__EVENT__BODY_METRICS:
+		return counts(event->metrics, what);
+	default:
+		return false;
+	}
+}
+
+enum told stream_tells(const uint8_t *bytes, size_t length, const char *what)
+{
+	Axvm__V1__EventStream *stream =
+		axvm__v1__event_stream__unpack(NULL, whole_events(bytes, length), bytes);
+	enum told told = TOLD_NOT_YET;
+
+	for (size_t i = 0; stream && i < stream->n_events && told == TOLD_NOT_YET; i++) {
+		if (event_tells(stream->events[i], what))
+			told = TOLD_IT;
+		else if (stream->events[i]->body_case == AXVM__V1__EVENT__BODY_TERMINAL)
+			told = TOLD_THE_END;
+	}
+	if (stream)
+		axvm__v1__event_stream__free_unpacked(stream, NULL);
+	return told;
+}

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Launches shims and judges how they ended: what the shell cannot do, or not fast enough.
  *
- *   spawn run [-t MS] [-e] [-s SIGNAL@MS]... PROGRAM [ARGUMENT]...
+ *   spawn run [-t MS] [-e] [-r] [-s SIGNAL@[EVENT+]MS]... PROGRAM [ARGUMENT]...
  *       Runs it with the caller's fds, sends the signals, and exits as it did; 128 plus the signal
  *       when one ended it; 124 when the time ran out (it is then killed); 125 when it left a
  *       process behind; 126 when it changed the flags of a file description that it shares with
- *       the caller (O_NONBLOCK on somebody's terminal). The signals' times are counted from the
- *       first event in fd 4 if that is a file, else from the start. With -e (early) they are
- *       always counted from the start, and the program begins with those signals blocked.
+ *       the caller (O_NONBLOCK on somebody's terminal). The signals' times are counted from EVENT (see
+ *       `await`) in fd 4, without one from the first of all, if that is a file, else from the start. With -e
+ *       (early) they are always counted from the start, and the program begins with those signals blocked.
+ *       With -r the last one is repeated every 100 ms: two that are pending at once are one.
  *   spawn judge STATUS <EVENTS
  *       Whether the stream is what goes with that exit status: see judge.h.
+ *   spawn await EVENT FILE       until the stream in that file has told it (stream_tells in judge.h)
  *   spawn truncate SHIM SPEC     a launch cut off after each of its bytes
  *   spawn mutate SHIM SPEC N     N launches with a few bytes changed, from a fixed seed
  *   spawn drip SHIM SPEC         the launch byte by byte, through a pipe and through a socket
@@ -41,12 +43,14 @@
 
 enum { STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
 
+/* For what never ends. Nothing takes a tenth of it, on the slowest host. */
 #define PATIENCE_MS 90000
 #define STREAM_MAX (64 * MIB)
 #define SIGNALS_MAX 8
 
 struct planned {
 	int signal_number;
+	char after[24]; /* an event; "": the first */
 	uint64_t at_ms;
 };
 
@@ -137,21 +141,61 @@ static int launch(char *shim, int control, int events)
 
 /* ---- spawn run ------------------------------------------------------------------------------- */
 
-/* A shim that has written an event has long since taken charge of its signals. */
-static void await_event(pid_t pid, uint64_t until_us)
+static uint8_t *buffer(void)
 {
+	static uint8_t bytes[STREAM_MAX];
+
+	return bytes;
+}
+
+/* What the stream in a file tells so far; "" is told by anything. */
+static enum told file_tells(int fd, const char *what)
+{
+	ssize_t length = pread(fd, buffer(), STREAM_MAX, 0);
+
+	if (length <= 0)
+		return TOLD_NOT_YET;
+	return *what ? stream_tells(buffer(), (size_t)length, what) : TOLD_IT;
+}
+
+/* Until the stream in fd 4, if that is a file, has told it: a shim that has written an event has long since taken
+ * charge of its signals. */
+static void await_event(pid_t pid, const char *what, uint64_t until_us)
+{
+	/* The launcher's fd 4 is for writing. */
+	int fd = open("/proc/self/fd/4", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	struct stat st;
 
-	while (now_us() < until_us && fstat(4, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
-		if (ended_by(pid, now_us() + 1000))
-			return;
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		while (now_us() < until_us && file_tells(fd, what) == TOLD_NOT_YET && !ended_by(pid, now_us() + 1000))
+			;
+	close(fd);
+}
+
+static void send_signals(pid_t pid, const struct planned *plan, size_t signals, bool early, bool again,
+                         uint64_t until_us)
+{
+	uint64_t from_us = now_us();
+
+	for (size_t i = 0; i < signals; i++) {
+		if (!early && (i == 0 || strcmp(plan[i].after, plan[i - 1].after) != 0)) {
+			await_event(pid, plan[i].after, until_us);
+			from_us = now_us();
+		}
+		if (!ended_by(pid, from_us + plan[i].at_ms * 1000))
+			kill(pid, plan[i].signal_number);
+	}
+	while (again && !ended_by(pid, now_us() + 100000) && now_us() < until_us)
+		kill(pid, plan[signals - 1].signal_number);
 }
 
 static int run_with(char *const argv[], const struct planned *plan, size_t signals,
-                    uint64_t limit_ms, bool early)
+                    uint64_t limit_ms, bool early, bool again)
 {
 	int before[5];
-	uint64_t start_us = now_us(), limit_us = start_us + limit_ms * 1000;
+	uint64_t limit_us = now_us() + limit_ms * 1000;
 	sigset_t blocked;
 	pid_t pid;
 	int status;
@@ -163,12 +207,7 @@ static int run_with(char *const argv[], const struct planned *plan, size_t signa
 		sigaddset(&blocked, plan[i].signal_number);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	pid = start(argv, -1, -1);
-	if (signals > 0 && !early)
-		await_event(pid, limit_us);
-	start_us = now_us();
-	for (size_t i = 0; i < signals; i++)
-		if (!ended_by(pid, start_us + plan[i].at_ms * 1000))
-			kill(pid, plan[i].signal_number);
+	send_signals(pid, plan, signals, early, again, limit_us);
 	status = reap(pid, limit_us);
 	for (int fd = 0; fd < 5; fd++)
 		if (fcntl(fd, F_GETFL) != before[fd]) {
@@ -178,29 +217,37 @@ static int run_with(char *const argv[], const struct planned *plan, size_t signa
 	return status;
 }
 
+/* SIGNAL@MS or SIGNAL@EVENT+MS */
+static bool read_plan(const char *text, struct planned *ret)
+{
+	ret->after[0] = '\0';
+	return sscanf(text, "%d@%" SCNu64, &ret->signal_number, &ret->at_ms) == 2 ||
+	       sscanf(text, "%d@%23[^+]+%" SCNu64, &ret->signal_number, ret->after, &ret->at_ms) == 3;
+}
+
 static int command_run(int argc, char **argv)
 {
 	struct planned plan[SIGNALS_MAX];
 	size_t signals = 0;
 	uint64_t limit_ms = PATIENCE_MS;
-	bool early = false;
+	bool early = false, again = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "+t:s:e")) != -1) {
+	while ((option = getopt(argc, argv, "+t:s:er")) != -1) {
 		if (option == 't')
 			limit_ms = strtoull(optarg, NULL, 10);
 		else if (option == 'e')
 			early = true;
-		else if (option != 's' || signals == SIGNALS_MAX ||
-		         sscanf(optarg, "%d@%" SCNu64, &plan[signals].signal_number,
-		                &plan[signals].at_ms) != 2)
+		else if (option == 'r')
+			again = true;
+		else if (option != 's' || signals == SIGNALS_MAX || !read_plan(optarg, &plan[signals]))
 			usage();
 		else
 			signals++;
 	}
-	if (optind >= argc)
+	if (optind >= argc || (again && signals == 0))
 		usage();
-	return run_with(argv + optind, plan, signals, limit_ms, early);
+	return run_with(argv + optind, plan, signals, limit_ms, early, again);
 }
 
 /* ---- judging a stream ------------------------------------------------------------------------ */
@@ -215,13 +262,6 @@ static size_t read_all(int fd, uint8_t *to, size_t size)
 	return have;
 }
 
-static uint8_t *buffer(void)
-{
-	static uint8_t bytes[STREAM_MAX];
-
-	return bytes;
-}
-
 static int command_judge(int argc, char **argv)
 {
 	size_t length = read_all(STDIN_FILENO, buffer(), STREAM_MAX);
@@ -229,6 +269,30 @@ static int command_judge(int argc, char **argv)
 	if (argc != 2)
 		usage();
 	return judge(buffer(), length, atoi(argv[1]), NULL) ? 0 : 1;
+}
+
+/* The file need not be there yet. */
+static int command_await(int argc, char **argv)
+{
+	uint64_t until_us = now_us() + PATIENCE_MS * 1000;
+	enum told told = TOLD_NOT_YET;
+
+	if (argc != 3)
+		usage();
+	while (told == TOLD_NOT_YET && now_us() < until_us) {
+		int fd = open(argv[2], O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0) {
+			told = file_tells(fd, argv[1]);
+			close(fd);
+		}
+		if (told == TOLD_NOT_YET)
+			usleep(2000);
+	}
+	if (told != TOLD_IT)
+		fprintf(stderr, "spawn: %s has %s \"%s\"\n", argv[2],
+		        told == TOLD_THE_END ? "its end without" : "not told in time of", argv[1]);
+	return told != TOLD_IT;
 }
 
 /* ---- many launches --------------------------------------------------------------------------- */
@@ -361,11 +425,32 @@ static int command_drip(char *shim, const struct spec *spec, unsigned count)
 	return 0;
 }
 
+/* How long a launch takes here, until the VM runs; it is then killed. 0: it never ran. */
+static uint64_t launch_us(char *shim, const struct spec *spec)
+{
+	char *argv[] = { shim, NULL };
+	int control = file_of(spec->bytes, spec->length), events = file_of(NULL, 0);
+	uint64_t from = now_us(), took = 0;
+	pid_t pid = start(argv, control, events);
+
+	while (took == 0 && !ended_by(pid, now_us() + 200) && now_us() < from + PATIENCE_MS * 1000)
+		if (file_tells(events, "running") == TOLD_IT)
+			took = now_us() - from;
+	kill(pid, SIGKILL);
+	(void)reap(pid, now_us() + PATIENCE_MS * 1000);
+	close(control);
+	close(events);
+	return took;
+}
+
 /* Before its first stage is done SIGTERM has its usual effect; after that there is an event. */
 static int command_signal(char *shim, const struct spec *spec, unsigned count)
 {
+	uint64_t length_us = launch_us(shim, spec);
 	unsigned killed = 0;
 
+	if (length_us == 0)
+		return !FAULT("no launch gets to run");
 	for (unsigned i = 0; i < count; i++) {
 		char *argv[] = { shim, NULL };
 		int control = file_of(spec->bytes, spec->length), events = file_of(NULL, 0), status;
@@ -373,21 +458,46 @@ static int command_signal(char *shim, const struct spec *spec, unsigned count)
 		struct verdict verdict = { 0 };
 		pid_t pid = start(argv, control, events);
 
-		(void)ended_by(pid, from + i * 8000 / count);
+		(void)ended_by(pid, from + i * length_us * 5 / 4 / count);
 		kill(pid, SIGTERM);
 		status = reap(pid, now_us() + PATIENCE_MS * 1000);
 		if (status == SIGNAL_BASE + SIGTERM) {
 			killed++;
 		} else if (!judge_file(events, status, &verdict) || status != 36) {
-			fprintf(stderr, "SIGTERM after %u us: status %d\n", i * 8000 / count,
-			        status);
+			fprintf(stderr, "SIGTERM after %" PRIu64 " us: status %d\n",
+			        i * length_us * 5 / 4 / count, status);
 			return 1;
 		}
 		close(control);
 		close(events);
 	}
-	printf("%u launches, %u ended before their first stage\n", count, killed);
+	printf("%u launches of %" PRIu64 " us, %u ended before their first stage\n", count, length_us,
+	       killed);
 	return killed < count ? 0 : 1;
+}
+
+/* Until it has a handler for SIGTERM, or blocks it. */
+static bool takes_charge(pid_t pid)
+{
+	uint64_t until_us = now_us() + PATIENCE_MS * 1000, caught, blocked = 0;
+	char path[32], line[128];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	do {
+		FILE *status = fopen(path, "re");
+
+		if (!status)
+			return false;
+		caught = blocked = 0;
+		while (fgets(line, sizeof(line), status)) {
+			(void)sscanf(line, "SigCgt: %" SCNx64, &caught);
+			(void)sscanf(line, "SigBlk: %" SCNx64, &blocked);
+		}
+		fclose(status);
+		if ((caught | blocked) & 1ULL << (SIGTERM - 1))
+			return true;
+	} while (!ended_by(pid, now_us() + 1000) && now_us() < until_us);
+	return false;
 }
 
 /* fd 3 is an open pipe with `bytes` of a launch in it; SIGTERM has to end the wait. */
@@ -402,10 +512,10 @@ static bool ends_while_waiting(char *shim, const struct spec *spec, size_t bytes
 		return false;
 	pid = start(argv, ends[0], events);
 	close(ends[0]);
-	if (ended_by(pid, now_us() + 100000))
+	if (!takes_charge(pid) || ended_by(pid, now_us() + 100000))
 		return FAULT("it did not wait for the rest of fd 3");
 	kill(pid, SIGTERM);
-	status = reap(pid, now_us() + 3000000);
+	status = reap(pid, now_us() + PATIENCE_MS * 1000);
 	good = status != STATUS_TIMEOUT && judge_file(events, status, NULL);
 	if (!good)
 		fprintf(stderr, "SIGTERM with %zu bytes of a launch on fd 3: status %d\n", bytes,
@@ -473,6 +583,8 @@ int main(int argc, char **argv)
 		return command_run(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "judge") == 0)
 		return command_judge(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "await") == 0)
+		return command_await(argc - 1, argv + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (argc != 4 + commands[i].counted || strcmp(argv[1], commands[i].name))
 			continue;
