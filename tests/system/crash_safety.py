@@ -16,10 +16,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 SECTORS = 16
 SECTOR = 512
+LIMIT = 60
 SPEC = """launch {{
   vm_id: "journal" profile: "dev" cpus {{ count: 1 }} memory {{ nodes {{ size_mib: 16 }} }}
   boot {{ flat {{ image {{ path: "{build}/guests/journal.bin" }} local_apic: true }} }}
@@ -53,7 +55,11 @@ def run(shim, stream, delay, wanted):
     """One life. Returns the flushes that were acknowledged, -1 when it did not die of the kill."""
     command = f'exec "$0" 3<"{stream}" 4>"{stream}.events"'
     process = subprocess.Popen(["bash", "-c", command, shim], stdout=subprocess.PIPE)
+    # A guest that never says anything: what it is killed for then is a failure.
+    watchdog = threading.Timer(LIMIT, process.terminate)
+    watchdog.start()
     said = process.stdout.read(4)
+    watchdog.cancel()
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     said += process.stdout.read()

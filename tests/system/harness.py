@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 
-LIMIT = 30
+LIMIT = 60
 MIB = 1024 * 1024
 
 

@@ -34,7 +34,7 @@ one() {
 	local misdeed=$1 expected=$2 role=${1%%:*} call=${1##*/} kind=syscall_name status events
 	[[ $misdeed == io:ring-* ]] && kind=ring_opcode_name
 	# The shell's own message on a death by signal is not wanted.
-	(AXVM_MISDEED=$misdeed timeout -s KILL 10 "$shim" 3<"$work/spec" 4>"$work/events" \
+	(AXVM_MISDEED=$misdeed timeout -s KILL 60 "$shim" 3<"$work/spec" 4>"$work/events" \
 		</dev/null >"$work/errors" 2>&1; exit $?) 2>/dev/null
 	status=$?
 	[ ! -s "$work/errors" ] || fail "$misdeed" "it says: $(head -n 1 "$work/errors")"

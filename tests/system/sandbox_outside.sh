@@ -44,10 +44,13 @@ decode() {
 	protoc --decode=axvm.v1.EventStream proto/axvm.proto <"$work/events"
 }
 
-await() { # TEXT: until the events have it
-	for ((i = 0; i < 500; i++)); do
-		decode 2>/dev/null | grep -q "$1" && return
-		kill -0 "$pid" 2>/dev/null || return
+await() { # TEXT: until the events have it; that they never have it is a failure
+	local end=$((SECONDS + 60))
+	until decode 2>/dev/null | grep -q "$1"; do
+		if ! kill -0 "$pid" 2>/dev/null && ! decode 2>/dev/null | grep -q "$1" || ((SECONDS >= end)); then
+			check "events have \"$1\"" no yes
+			return
+		fi
 		sleep 0.01
 	done
 }
@@ -162,7 +165,7 @@ misdeeds() { # COMMAND PREFIX...
 	local misdeed
 	for misdeed in control:passwd/openat vcpu:exec/execve io:out/socket io:ring-opcode/OPENAT; do
 		: >"$work/events"
-		"$@" env "AXVM_MISDEED=$misdeed" timeout -s KILL 20 "$work/axvm-shim-misbehave" 3<"$work/spec" \
+		"$@" env "AXVM_MISDEED=$misdeed" timeout -s KILL 60 "$work/axvm-shim-misbehave" 3<"$work/spec" \
 			4>"$work/events" </dev/null >/dev/null 2>"$work/errors"
 		check "status of $misdeed" $? 77
 		check "record of $misdeed" "$(decode | sed -n "/^    death {/,/^    }/s/^      \(role\|.*_name\): //p" |
@@ -175,7 +178,7 @@ misdeeds "${as_user[@]}"
 who="user without user namespaces"
 cat >"$work/mapped" <<-'MAPPED'
 	echo $$ >"$1/pid"
-	until [ -n "$(cat /proc/self/gid_map)" ]; do sleep 0.01; done
+	for ((i = 0; i < 6000; i++)); do [ -n "$(cat /proc/self/gid_map)" ] && break; sleep 0.01; done
 	shift
 	exec bash "$@"
 MAPPED
@@ -185,7 +188,7 @@ cat >"$work/limited" <<-LIMITED
 	exec setpriv --reuid $user --regid $user --clear-groups --inh-caps=-all "\$@"
 LIMITED
 (
-	until [ -s "$work/pid" ]; do sleep 0.01; done
+	for ((i = 0; i < 6000; i++)); do [ -s "$work/pid" ] && break; sleep 0.01; done
 	echo 0 0 65536 >"/proc/$(cat "$work/pid")/uid_map"
 	echo 0 0 65536 >"/proc/$(cat "$work/pid")/gid_map"
 ) &
@@ -265,7 +268,7 @@ encode spin_io 's/lifecycle {/& stop_when_launcher_dies: true/'
 bash -c '"$1" 3<"$2/spec" 4>"$2/events" </dev/null >/dev/null 2>&1 & echo $! >"$2/pid"; sleep 60' - \
 	"$work/axvm-shim" "$work" &
 launcher=$!
-for ((i = 0; i < 500; i++)); do [ -s "$work/pid" ] && break; sleep 0.01; done
+for ((i = 0; i < 6000; i++)); do [ -s "$work/pid" ] && break; sleep 0.01; done
 pid=$(cat "$work/pid")
 await 'stage: SEAL'
 kill -KILL $launcher

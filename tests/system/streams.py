@@ -47,7 +47,7 @@ def split(shim, proto, image):
             sent.append(kind)
     vm.request = len(COMMANDS)
     expect("ok: true" in vm.ask("stop"), "it stops as it was told last")
-    expect(vm.process.wait(30) == 36, "status 36")
+    expect(vm.process.wait(60) == 36, "status 36")
     vm.wait("^end$", "end of fd 4")
     replies = [int(n) for e in vm.events for n in re.findall(r"reply \{\s+request_id: (\d+)", e)]
     # A pause is answered when it is in force, perhaps behind the next command.
@@ -74,7 +74,7 @@ def stall(shim, proto, image, seconds):
     vm.reading.set()
     expect("ok: true" in vm.ask("status"), "it answers again")
     expect("ok: true" in vm.ask("stop"), "it stops")
-    expect(vm.process.wait(30) == 36, "status 36")
+    expect(vm.process.wait(60) == 36, "status 36")
     vm.wait("^end$", "end of fd 4")
     last = lost = 0
     for event in vm.events[:-1]:
