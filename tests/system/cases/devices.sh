@@ -6,8 +6,9 @@ APIC='local_apic: true'
 # want_pattern BLOCKS BYTES: what `disk` leaves in blocks of so many bytes: block n holds the words n << 32 | i.
 want_pattern() {
 	local seen
-	seen=$(od -An -v -t x8 -w8 -N $(($1 * $2)) "$CASE/image" | awk -v words=$(($2 / 8)) '
-		$1 != sprintf("%08x%08x", (NR - 1) / words, (NR - 1) % words) { print "word " NR - 1 ": " $1 }')
+	seen=$(od -An -v -t x8 -w8 -N $(($1 * $2)) "$CASE/image" | awk -v words=$(($2 / 8)) -v all=$(($1 * $2 / 8)) '
+		$1 != sprintf("%08x%08x", (NR - 1) / words, (NR - 1) % words) { print "word " NR - 1 ": " $1 }
+		END { if (NR != all) print NR " words, not " all }')
 	[ -z "$seen" ] || fail "the image: ${seen%%$'\n'*}"
 }
 
@@ -44,7 +45,7 @@ with_peer() {
 	[ -c /dev/net/tun ] || skip "there is no /dev/net/tun"
 	unshare -n true 2>/dev/null || skip "no network namespaces here"
 	(cd "$CASE/cwd" && exec unshare -n python3 "$ROOT/tests/system/peer.py" "$1" \
-		"$SPAWN" run -t 25000 "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
+		"$SPAWN" run "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
 	status=$?
 	[ "$status" != 99 ] || fail "see above: the host's side"
 	decode
@@ -70,6 +71,9 @@ test_net_tap_of_one_that_has_ended() {
 	spec < <(flat power_off -b "$APIC" -l "nets { id: 'n' tap_name: 'peer0' }")
 	unshare -n python3 "$ROOT/tests/system/peer.py" named "$BASH" -c \
 		"cd '$CASE/cwd' && exec '$SHIM' 3<'$CASE/spec.pb' 4>'$CASE/events.pb'" || fail "see above"
+	status=0
+	decode
+	want "outcome: POWER_OFF"
 }
 
 # Frames that there is no room for stop nothing.
@@ -96,17 +100,13 @@ test_random_traffic() { need_kvm; flat random -b "$APIC" -l 'rng {}' | passes; }
 
 # The kept spec, and commands (text, stdin) when the guest's driver has said how its memory is.
 when_the_balloon_is_up() {
-	local commands try
+	local commands
 	commands=$(cat)
 	mv "$CASE/spec.pb" "$CASE/spec"
 	mkfifo "$CASE/spec.pb"
 	{
 		cat "$CASE/spec"
-		for try in $(seq 200); do
-			protoc --decode_raw <"$CASE/events.pb" 2>/dev/null | grep -A 1 balloon.guest_reports |
-				grep -q '^ *2: [1-9]' && break
-			sleep 0.05
-		done
+		await_event balloon.guest_reports
 		encode ControlStream <<<"$commands"
 	} >"$CASE/spec.pb" &
 }
@@ -139,7 +139,7 @@ test_vsock_traffic() {
 	need_kvm
 	need_python
 	spec < <(flat vsock -b "$APIC" -l "$VSOCK metrics { interval_ms: 100 }")
-	(cd "$CASE/cwd" && exec python3 "$ROOT/tests/system/vsock_channel.py" "$SPAWN" run -t 60000 "$SHIM" \
+	(cd "$CASE/cwd" && exec python3 "$ROOT/tests/system/vsock_channel.py" "$SPAWN" run "$SHIM" \
 		3<"$CASE/spec.pb" 4>"$CASE/events.pb")
 	status=$?
 	[ "$status" != 99 ] || fail "see above: the orchestrator's side"

@@ -65,11 +65,11 @@ test_no_timeout_at_all() {
 	want_status 36
 }
 
-# The timeout is 30 s, the test's limit 10.
+# The timeout would be a day.
 test_second_sigterm_stops_at_once() {
 	need_kvm
-	spec < <(flat spin -b "$APIC" -c 2)
-	launch -t 10000 -s 15@50 -s 15@150
+	spec < <(flat spin -b "$APIC" -c 2 -l 'lifecycle { shutdown_timeout_ms: 86400000 }')
+	launch -r -s 15@running+0
 	want_status 36
 	want "outcome: STOPPED_BY_HOST" 'message: ".*second.*"'
 }
@@ -105,7 +105,7 @@ test_sigterm_while_fd_3_is_silent() {
 test_sigkill() {
 	need_kvm
 	spec < <(flat spin -c 2)
-	shim -s 9@50 3<"$CASE/spec.pb" 4>"$CASE/events.pb"
+	shim -s 9@running+50 3<"$CASE/spec.pb" 4>"$CASE/events.pb"
 	want_status 137
 }
 
@@ -123,33 +123,33 @@ test_stopped_then_terminated() {
 	want_status 36
 }
 
+# at_eof WHAT TIMEOUT_MS GUEST [SPAWN'S OPTIONS]
 at_eof() {
 	need_kvm
-	spec < <(flat "$2" -b "$APIC" \
-		-l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: ${timeout:-300} }")
-	launch "${@:3}"
+	spec < <(flat "$3" -b "$APIC" \
+		-l "lifecycle { on_control_eof: $1 shutdown_timeout_ms: $2 }")
+	launch "${@:4}"
 }
 
 test_control_eof_stop() {
-	at_eof STOP spin
+	at_eof STOP 300 spin
 	want_status 36
 	want 'message: ".*fd 3.*"'
 }
 
 test_control_eof_shutdown() {
-	at_eof SHUTDOWN button
+	at_eof SHUTDOWN 60000 button
 	want_status 0
 	want "outcome: POWER_OFF"
 }
 
 test_control_eof_shutdown_ignored() {
-	at_eof SHUTDOWN spin
+	at_eof SHUTDOWN 300 spin
 	want_status 36
 }
 
 test_control_eof_keep_running() {
-	# The second signal ends it, and not that the guest takes too long.
-	timeout=60000 at_eof KEEP_RUNNING spin -s 15@300 -s 15@400
+	at_eof KEEP_RUNNING 86400000 spin -r -s 15@running+300
 	want_status 36
 	want 'message: ".*signal.*"'
 }
@@ -157,7 +157,7 @@ test_control_eof_keep_running() {
 test_control_eof_of_a_pipe() {
 	need_kvm
 	spec < <(flat spin -l 'lifecycle { on_control_eof: STOP }')
-	shim 3< <(cat "$CASE/spec.pb"; sleep 0.3) 4>"$CASE/events.pb"
+	shim 3< <(cat "$CASE/spec.pb"; await_event running) 4>"$CASE/events.pb"
 	decode
 	want_status 36
 	want 'message: ".*fd 3.*"'

@@ -99,11 +99,8 @@ test_foreign_fds_are_closed() {
 	mkfifo "$CASE/fifo"
 	exec 8<>"$CASE/fifo"
 	(cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb" 77<&8 1023<&8) &
-	local pid=$! try
-	for try in $(seq 100); do
-		[ -s "$CASE/events.pb" ] && break
-		sleep 0.05
-	done
+	local pid=$!
+	await_event running
 	ls -l "/proc/$pid/fd" >"$CASE/fds" || fail "cannot look at its fds"
 	kill "$pid"
 	wait "$pid"

@@ -7,7 +7,7 @@ APIC='local_apic: true'
 test_longmode() {
 	need_kvm
 	protoc --encode=axvm.v1.ControlStream proto/axvm.proto <tests/specs/longmode.txtpb |
-		timeout 10 "$SHIM" 3<&0 4>"$CASE/events.pb"
+		timeout "$AWAIT_LIMIT" "$SHIM" 3<&0 4>"$CASE/events.pb"
 	status=${PIPESTATUS[1]}
 	decode
 	want_status 0

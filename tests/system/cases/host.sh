@@ -11,7 +11,7 @@ exec ${AS_NOBODY:-} "$SPAWN" run ${LIMITED:-} "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE
 EOF
 	unshare -m "$BASH" "$CASE/inside"
 	status=$?
-	[ "$status" != 99 ] || skip "cannot mount here"
+	[ "$status" != 99 ] || fail "cannot set up its /dev"
 	decode
 }
 
@@ -197,13 +197,14 @@ scheduling() {
 # vCPU threads, and no other, run under it; the limit that could let others is gone. (KVM's own worker comes with
 # the first KVM_RUN since Linux 6.13, and inherits it; it sleeps but once an hour.)
 test_fifo_priority() {
-	local shim
+	local shim started
 	need_kvm
 	need_root
 	need_python
 	flat idle -c 2 -C 'fifo_priority: 7' -b 'local_apic: true' >"$CASE/vm.txtpb"
-	start "$CASE/vm.txtpb"
-	shim=$(pgrep -P "$pid" axvm-shim)
+	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
+	await_event running
+	shim_of "$pid"
 	scheduling "$shim" >"$CASE/threads"
 	grep -E '^Max realtime' "/proc/$shim/limits" >>"$CASE/threads"
 	axvm ctl "$VM" stop
@@ -231,6 +232,7 @@ test_core_scheduling() {
 	need_python
 	able=$(python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True)
 print(ctypes.get_errno() if c.prctl(62, 1, 0, 1, 0) else 0)')
+	[ -n "$able" ] || fail "see above: cannot ask the kernel"
 	spec < <(flat reset -C 'core_scheduling: true')
 	launch
 	case $able in

@@ -166,10 +166,8 @@ start_hostile() {
 			disks { id: 'a' image { path: '$CASE/image' } queues: 2 }")
 	(cd "$CASE/cwd" && exec "${before[@]}" "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb" 9>/dev/null) &
 	launcher=$!
-	while [ ! -s "$CASE/events.pb" ]; do
-		kill -0 "$launcher" || fail "it does not start"
-		sleep 0.05
-	done
+	# All threads and descriptors are there from then on.
+	await_event running
 	pid=$launcher
 	[ -z "$net" ] || read -r pid <"/proc/$launcher/task/$launcher/children"
 }
@@ -186,7 +184,7 @@ test_hostile_guest() {
 	neighbour &
 	other=$!
 	while ! grep -aq 'the noise is over' "$CASE/image"; do
-		kill -0 "$pid" 2>/dev/null || break
+		runs "$launcher" || break
 		sleep 0.2
 	done
 	memory_after=$(own_memory "$pid")
@@ -206,6 +204,7 @@ test_hostile_guest() {
 	echo "seed $HOSTILE_SEED, $HOSTILE_OPERATIONS operations; $(failures | wc -l) failures of devices;" \
 		"own memory $memory KiB at first, $memory_after at last; the neighbour ran" \
 		"$(cat "$CASE/rounds") times" | tee "${HOSTILE_REPORT:-/dev/null}"
+	[ "$memory" -gt 0 ] && [ "$memory_after" -gt 0 ] || fail "its memory could not be read"
 	[ "$files_after" = "$files" ] || fail "descriptors: $files at first, $files_after at last"
 	[ "$memory_after" -le $((memory + 1024)) ] || fail "its memory has grown"
 }

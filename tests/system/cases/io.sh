@@ -11,8 +11,7 @@ start_io() {
 		disks { id: 'a' image { path: '$CASE/a' } } disks { id: 'b' image { path: '$CASE/b' } } ${2:-}" \
 		>"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb"
-	shim=$(cat "/proc/$pid/task/$pid/children")
-	shim=${shim% }
+	shim_of "$pid"
 	# The reply comes when all threads are there.
 	axvm ctl system-test status
 	want_status 0

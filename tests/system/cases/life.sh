@@ -38,16 +38,21 @@ test_life_ctl() {
 	ended 36
 }
 
+has_run_since() { [ "$(cpu_time "$shim")" -gt "$1" ]; }
+
 test_life_pause_takes_the_cpu_away() {
-	local shim before after
+	local shim started before after
 	need_kvm
-	start tests/specs/spin.txtpb
-	shim=$(cat "/proc/$pid/task/$pid/children")
+	start tests/specs/spin.txtpb --events "pb:$CASE/events.pb"
+	shim_of "$pid"
+	await_event running
+	before=$(cpu_time "$shim")
+	await "CPU time of a VM that spins" has_run_since "$before"
 	axvm ctl spin pause
 	want_status 0
-	before=$(cut -d' ' -f14,15 "/proc/${shim% }/stat")
+	before=$(cpu_time "$shim")
 	sleep 0.5
-	after=$(cut -d' ' -f14,15 "/proc/${shim% }/stat")
+	after=$(cpu_time "$shim")
 	[ "$before" = "$after" ] || fail "CPU time while it was paused: $before, $after"
 	axvm ctl spin stop
 	ended 36
@@ -61,45 +66,51 @@ test_life_sigterm_to_the_launcher() {
 	ended 36
 }
 
-# launcher_killed SPEC_TEXT: kill -9 of `axvm run`; sets `shim`.
+# launcher_killed SPEC_TEXT: kill -9 of `axvm run` when its VM runs; sets `shim`, which is as it was until then.
 launcher_killed() {
 	flat spin -l "lifecycle { $1 }" >"$CASE/vm.txtpb"
-	start "$CASE/vm.txtpb"
-	shim=$(cat "/proc/$pid/task/$pid/children")
-	shim=${shim% }
-	# The launch is through when the guest burns CPU.
-	sleep 0.5
+	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
+	shim_of "$pid"
+	# Whatever comes of it, nothing runs on.
+	trap 'alive && kill -KILL "$shim"' EXIT
+	await_event running
+	alive || fail "there is no shim to be left alone"
 	kill -KILL "$pid"
 	wait "$pid"
+	[ "$?" = 137 ] || fail "the launcher was not killed"
 	rm -rf "$CASE/axvm"
-	sleep 1
-}
-
-# alive PID: and no zombie. Its new parent may take its time.
-alive() {
-	case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) false ;; esac
 }
 
 test_life_launcher_killed_stop() {
+	local shim started
 	need_kvm
 	launcher_killed 'on_control_eof: STOP'
-	! alive "$shim" || { kill -KILL "$shim"; fail "it runs on"; }
+	await "the shim's end" gone
 }
 
 test_life_launcher_killed_shutdown() {
+	local shim started
 	need_kvm
 	launcher_killed 'on_control_eof: SHUTDOWN shutdown_timeout_ms: 200'
-	! alive "$shim" || { kill -KILL "$shim"; fail "it runs on"; }
+	await "the shim's end" gone
 }
 
 test_life_launcher_killed_keep_running() {
+	local shim started
 	need_kvm
 	launcher_killed 'on_control_eof: KEEP_RUNNING'
-	alive "$shim" || fail "it did not run on"
+	sleep 1
+	alive || fail "it did not run on"
 	kill -TERM "$shim"
-	sleep 0.5
-	! alive "$shim" || { kill -KILL "$shim"; fail "nor did it end"; }
+	await "the shim's end" gone
 }
+
+has_exits() {
+	axvm ctl "$CASE"/axvm/*.sock metrics
+	grep -qE '^kvm.vcpus.exits +[1-9]' "$CASE/out"
+}
+
+has_reports() { [ "$(grep -c '"metrics": {"counters"' "$CASE/events.json")" -ge 3 ]; }
 
 # What a VM counts of itself, from the real thing: by hand, at an interval, and for Prometheus.
 test_life_metrics() {
@@ -109,11 +120,7 @@ test_life_metrics() {
 		-l "metrics { interval_ms: 100 } console { output { fd: 1 } } rng { } balloon { }
 		disks { id: \"root\" queues: 2 image { path: \"$CASE/disk.img\" } }" >"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb" --events "json:$CASE/events.json" --metrics-file "$CASE/metrics.prom"
-	for _ in $(seq 50); do
-		axvm ctl "$CASE"/axvm/*.sock metrics
-		! grep -qE '^kvm.vcpus.exits +[1-9]' "$CASE/out" || break
-		sleep 0.2
-	done
+	await "exits of a vCPU" has_exits
 	want_status 0
 	says '^memory.node.0.placed.pages_4k +4096$'
 	says '^kvm.vcpus.exits +[1-9]'
@@ -123,11 +130,9 @@ test_life_metrics() {
 		disk.root.interrupts_suppressed; do
 		says "^$name +[0-9]"
 	done
-	sleep 0.3
+	await "three reports at the interval" has_reports
 	axvm ctl "$CASE"/axvm/*.sock stop
 	ended 36
-	[ "$(grep -c '"metrics": {"counters"' "$CASE/events.json")" -ge 3 ] ||
-		fail "no reports at the interval"
 	grep -qE '^axvm_disk_reads\{vm=".*",disk="root"\} 0$' "$CASE/metrics.prom" ||
 		{ cat "$CASE/metrics.prom"; fail "no metrics file"; }
 	grep -qE '^axvm_memory_node_placed_pages_4k\{vm=".*",node="0"\} 4096$' "$CASE/metrics.prom" ||
@@ -136,7 +141,7 @@ test_life_metrics() {
 
 # Killed, with fd 3 still held open by somebody else: only the process itself is missed.
 test_life_launcher_killed_and_fd_3_open() {
-	local launcher i
+	local launcher shim started
 	need_kvm
 	spec < <(flat spin -l 'lifecycle { stop_when_launcher_dies: true }')
 	mkfifo "$CASE/control"
@@ -149,19 +154,15 @@ test_life_launcher_killed_and_fd_3_open() {
 		wait
 	) &
 	launcher=$!
-	for i in $(seq 100); do
-		axvm events --json "$CASE/events.pb"
-		! grep -q '"running":' "$CASE/out" || break
-		sleep 0.05
-	done
+	await_event running
+	shim=$(cat "$CASE/shim")
+	started=$(since "$shim")
+	[ -n "$started" ] || fail "it has ended already"
+	trap 'alive && kill -KILL "$shim"' EXIT
 	kill -KILL "$launcher"
 	wait "$launcher"
-	for i in $(seq 100); do
-		alive "$(cat "$CASE/shim")" || break
-		sleep 0.05
-	done
+	await "the shim's end" gone
 	exec 8>&-
-	! alive "$(cat "$CASE/shim")" || { kill -KILL "$(cat "$CASE/shim")"; fail "it runs on"; }
 	status=36
 	decode
 	want "outcome: STOPPED_BY_HOST" 'message: "the launcher has died"'
@@ -228,7 +229,15 @@ test_life_metrics_add_up() {
 	END
 }
 
-# The guest ends when kvmclock tells it that it was stopped (KVM_KVMCLOCK_CTRL), and not before.
+paused_and_told() {
+	runs "$pid" || return 0
+	axvm ctl "$CASE"/axvm/*.sock pause && axvm ctl "$CASE"/axvm/*.sock resume
+	sleep 0.1
+	! runs "$pid"
+}
+
+# The guest ends when kvmclock tells it that it was stopped (KVM_KVMCLOCK_CTRL), and not before. A pause that comes
+# before it has a clock is not told, so there may be several.
 test_life_pause_is_told_to_the_guest() {
 	need_kvm
 	flat paused -b 'local_apic: true' >"$CASE/vm.txtpb"
@@ -240,6 +249,7 @@ test_life_pause_is_told_to_the_guest() {
 	says '^PAUSED$'
 	axvm ctl "$CASE"/axvm/*.sock resume
 	want_status 0
+	await "the guest's end after a pause" paused_and_told
 	ended 0
 	grep -q 'rax: 0x600d600d600d600d' "$CASE/run.err" || fail "the guest is not content"
 }

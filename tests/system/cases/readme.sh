@@ -23,7 +23,7 @@ test_readme_commands() {
 	scratch
 	fenced | sed -E 's/^(make (demo|check))\b/make -n \2 >\&3 #/' >commands
 	[ "$(grep -c . commands)" -ge 12 ] || fail "the README has lost its commands"
-	XDG_RUNTIME_DIR=$CASE timeout 28 "$BASH" -eux -o pipefail commands 3>/dev/null \
+	XDG_RUNTIME_DIR=$CASE timeout 100 "$BASH" -eux -o pipefail commands 3>/dev/null \
 		>out 2>err </dev/null || { tail -n 5 err; fail "a command of the README fails"; }
 	grep -q 'outcome: HALTED' out || fail "no terminal event in what protoc decoded"
 	grep -q 'rax: "0xcafebabedeadbeef"' out || fail "no registers in it"
@@ -37,16 +37,19 @@ test_readme_commands() {
 
 # Every file, folder and make target that the README names between backticks.
 test_readme_names() {
-	local name
+	local name names=0 targets=0
 	for name in $(grep -oE '`[A-Za-z/_.-]+`' "$ROOT/README.md" | tr -d '`' | grep / | sort -u); do
 		case $name in
 		tests/* | hack/* | runtime/* | sandbox/* | profiles/* | proto/*)
+			names=$((names + 1))
 			[ -e "$ROOT/$name" ] || fail "README.md names $name, which is not there"
 			;;
 		esac
 	done
 	while read -r name; do
+		targets=$((targets + 1))
 		make -C "$ROOT" --no-print-directory -n "$name" >/dev/null 2>&1 ||
 			fail "README.md names make $name, which is no target"
 	done < <(grep -oE '`?make [a-z-]+' "$ROOT/README.md" | sed 's/.*make //' | sort -u)
+	[ "$names" -ge 3 ] && [ "$targets" -ge 3 ] || fail "only $names names and $targets targets were found"
 }

@@ -94,7 +94,7 @@ test_image_not_permitted() {
 		"$SPAWN" run "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
 	status=$?
 	decode
-	want "field: \"$F\"" "code: RESOURCE_UNREADABLE"
+	want "outcome: LAUNCH_FAILED" "field: \"$F\"" "code: RESOURCE_UNREADABLE"
 }
 
 # The launch is refused for all the reasons that hold.
@@ -144,5 +144,6 @@ test_boot_measure() {
 	! grep -q initrd_sha256 "$CASE/events" || fail "an initrd that is not there"
 	spec < <(flat longmode)
 	launch
+	want_status 0
 	! grep -q kernel_sha256 "$CASE/events" || fail "nobody has asked for it"
 }

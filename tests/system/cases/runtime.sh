@@ -12,9 +12,9 @@ test_event_reader_leaves() {
 	mkfifo "$CASE/fifo"
 	(cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/fifo") &
 	local pid=$!
-	head -c 64 "$CASE/fifo" >/dev/null
+	[ "$(head -c 64 "$CASE/fifo" | wc -c)" = 64 ] || fail "it has told nothing"
 	sleep 0.3
-	kill -0 "$pid" || fail "it has ended with its reader"
+	runs "$pid" || fail "it has ended with its reader"
 	kill -TERM "$pid"
 	wait "$pid"
 	status=$?
@@ -61,7 +61,7 @@ test_disk_without_room() {
 		truncate -s 4M '$CASE/full/image' && cd '$CASE/cwd' &&
 		exec '$SPAWN' run '$SHIM' 3<'$CASE/spec.pb' 4>'$CASE/events.pb'"
 	status=$?
-	[ "$status" != 99 ] || skip "cannot mount here"
+	[ "$status" != 99 ] || fail "no small file system can be mounted"
 	decode
 	want_status 0
 	found_well
@@ -75,8 +75,7 @@ test_disk_cut_short() {
 		-l "disks { id: 'a' image { path: '$CASE/image' } }")
 	(cd "$CASE/cwd" && exec "$SPAWN" run "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb") &
 	local pid=$!
-	while [ ! -s "$CASE/events.pb" ] && kill -0 "$pid"; do sleep 0.02; done
-	sleep 0.1
+	await_event running
 	truncate -s 512K "$CASE/image"
 	wait "$pid"
 	status=$?
@@ -91,8 +90,8 @@ test_disk_cut_short() {
 # none dies of a page that was promised.
 test_huge_pages_taken_meanwhile() {
 	need_kvm
-	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages taker refused=0 n
-	command -v python3 >/dev/null || skip "no python3 here"
+	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages taker refused=0 good=0 n=0 end
+	need_python
 	[ -w "$pool" ] || skip "no huge pages can be had"
 	echo $(($(cat "$pool") + 8)) >"$pool"
 	# Expanded now: the trap runs when this function's variables are gone.
@@ -115,21 +114,27 @@ while True:
 	taker=$!
 	# shellcheck disable=SC2064
 	trap "kill $taker; wait $taker 2>/dev/null; echo \$((\$(cat $pool) - 8)) >$pool" EXIT
-	for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+	# Each of the two must have been seen.
+	end=$((SECONDS + AWAIT_LIMIT))
+	while [ "$n" -lt 12 ] || [ "$refused" = 0 ] || [ "$good" = 0 ]; do
+		[ "$SECONDS" -lt "$end" ] || fail "of $n launches $refused were refused, and $good good"
+		n=$((n + 1))
 		spec < <(flat vcpus -M "page_size: HUGE_2M populate: $([ $((n % 2)) = 0 ] && echo true || echo false)")
 		launch
 		case $status in
-		0) found_well ;;
+		0) found_well; good=$((good + 1)) ;;
 		69) want_error 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'; refused=$((refused + 1)) ;;
 		*) show; fail "status $status" ;;
 		esac
 	done
-	echo "$refused of 12 were refused"
+	runs "$taker" || fail "nobody took them"
+	echo "$refused of $n were refused"
 }
 
 # memory_group MIB: a cgroup of no more memory than that, swap not counted; sets `group`, whose processes the trap
-# moves out of it.
+# moves out of it. One outside it that starts others in it is `hog`.
 memory_group() {
+	hog=
 	local v1=/sys/fs/cgroup/memory v2
 	v2=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 	need_root
@@ -145,7 +150,8 @@ memory_group() {
 		skip "no memory controller here"
 	fi
 	# shellcheck disable=SC2064
-	trap "kill \$(cat $group/cgroup.procs) 2>/dev/null; while ! rmdir $group 2>/dev/null; do sleep 0.05; done" EXIT
+	trap "[ -z \"\$hog\" ] || kill \$hog; kill \$(cat $group/cgroup.procs) 2>/dev/null
+		await 'the end of all in a cgroup' rmdir $group 2>/dev/null" EXIT
 }
 
 # Processes of the group that the kernel has killed for its limit.
@@ -153,37 +159,53 @@ killed_in_group() {
 	sed -n 's/^oom_kill //p' "$group/memory.events" "$group/memory.oom_control" 2>/dev/null
 }
 
-# Somebody in the VM's own cgroup takes all that is left of its memory, over and over, and is killed for it. The VM,
-# with files behind its disk, goes through its work as if alone.
+# in_group SCORE COMMAND...: becomes the command, in the group; of two the kernel kills the one of the higher score.
+in_group() {
+	echo "$1" >"/proc/$BASHPID/oom_score_adj"
+	echo "$BASHPID" >"$group/cgroup.procs"
+	shift
+	exec "$@"
+}
+
+# Somebody in the VM's own cgroup takes all that is left of its memory, and is killed for it. A process that is killed
+# is soon no candidate any more, but its memory comes back only when it has had its turn: meanwhile the kernel may
+# want another, and so there are idle ones whose loss comes before the VM's. Who starts them all is not in the group.
+take_memory_for_ever() {
+	while :; do
+		while [ "$(jobs -rp | wc -l)" -lt 8 ]; do
+			in_group 900 sleep 1000 &
+		done
+		# In one mapping, touched page by page.
+		(in_group 1000 dd if=/dev/zero of=/dev/null bs=256M count=1)
+		# Without a pause the group does nothing else but look for memory.
+		sleep 0.1
+	done 2>/dev/null
+}
+
+# Over and over: five VMs at least, with files behind their disks, go through their work as if alone while a process
+# beside them is killed.
 test_memory_pressure() {
+	local group rounds=0 beside=0 killed end
 	need_kvm
-	command -v python3 >/dev/null || skip "no python3 here"
-	local hog rounds=0
 	memory_group 32
 	truncate -s 1M "$CASE/image"
 	spec < <(flat disk -b "$APIC" -l "disks { id: 'a' image { path: '$CASE/image' } queues: 2 serial: 'serial' }")
-	(
-		echo "$BASHPID" >"$group/cgroup.procs"
-		while :; do
-			python3 -c 'open("/proc/self/oom_score_adj", "w").write("1000")
-held = []
-while True:
-    held.append(bytearray(1 << 20))' 2>/dev/null
-		done
-	) 2>/dev/null &
+	take_memory_for_ever &
 	hog=$!
-	while [ "$(killed_in_group)" -lt 5 ] && [ "$rounds" -lt 100 ] || [ "$rounds" -lt 5 ]; do
+	end=$((SECONDS + 100))
+	while [ "$beside" -lt 5 ]; do
+		[ "$SECONDS" -lt "$end" ] || fail "beside $beside of $rounds VMs somebody was killed, $(killed_in_group) in all"
+		killed=$(killed_in_group)
 		(echo "$BASHPID" >"$group/cgroup.procs" && cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
 		status=$?
+		[ "$(killed_in_group)" = "$killed" ] || beside=$((beside + 1))
 		decode
 		want_status 0
 		found_well
 		rounds=$((rounds + 1))
 	done
-	kill "$hog"
-	wait "$hog" 2>/dev/null
-	echo "$rounds VMs beside $(killed_in_group) processes that were killed for want of memory"
-	[ "$(killed_in_group)" -ge 5 ] || fail "there was no pressure"
+	runs "$hog" || fail "nobody takes memory any more"
+	echo "$rounds VMs, beside $beside of them somebody was killed for want of memory, $(killed_in_group) processes in all"
 }
 
 # A cgroup with less memory than the VM is to have: the kernel kills it while it takes it. Nothing can be said then,
