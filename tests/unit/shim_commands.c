@@ -10,6 +10,9 @@
 #include "shim/command.h"
 #include "shim/commands.h"
 #include "shim/control.h"
+#include "shim/devices_balloon.h"
+#include "shim/devices_block.h"
+#include "shim/devices_net.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "shim/wire.h"
@@ -235,6 +238,28 @@ Test(commands, what_a_vm_does_not_have)
 	cr_assert_not_null(reply_to(10)->metrics);
 	cr_assert_null(reply_to(9)->metrics);
 	cr_assert_not(shim.shutdown.stop || shim.shutdown.button_pressed || shim.pause.wanted);
+}
+
+/* By its own id, whole, and none by that of another kind. */
+Test(commands, devices_are_found_by_their_ids)
+{
+	static struct block disks[3];
+	static const char *const ids[] = { "root", "roo", "data" };
+	static const struct virtio_device_ops ops;
+
+	cr_assert_null(devices_disk(&shim, "root"));
+	cr_assert_null(devices_balloon(&shim));
+	shim.devices.disks = disks;
+	shim.spec.disks_count = 3;
+	for (size_t i = 0; i < 3; i++)
+		strcpy(shim.spec.disks[i].id, ids[i]);
+	for (size_t i = 0; i < 3; i++)
+		cr_assert_eq(devices_disk(&shim, ids[i]), &disks[i], "%s", ids[i]);
+	cr_assert_null(devices_disk(&shim, "dat"));
+	cr_assert_null(devices_disk(&shim, ""));
+	cr_assert_null(devices_net(&shim, "root"));
+	shim.devices.balloon.device.ops = &ops;
+	cr_assert_eq(devices_balloon(&shim), &shim.devices.balloon);
 }
 
 /* ---- the terminal event ------------------------------------------------------------------------- */

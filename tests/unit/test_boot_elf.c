@@ -354,3 +354,20 @@ Test(elf, empty_segments_are_passed_over)
 		cr_assert_lt(load(&elf, &memory, -1, NULL, &problems, &entry), 0);
 	}
 }
+
+/* The last note may end short of its alignment: there the segment ends, and the walk with it. */
+Test(elf, the_last_note_may_end_anywhere)
+{
+	for (uint32_t desc = 0; desc <= 8; desc++) {
+		struct guest_memory memory = guest_of(RAM);
+		struct problems problems = { 0 };
+		struct boot_entry entry;
+		struct elf elf;
+
+		elf_new(&elf);
+		put(elf.bytes + NOTES + 4, desc, 4); /* of the foreign note, whose name is padded to 8 bytes */
+		put_phdr(&elf, 2, 4, NOTES, 0, 20 + desc, 20 + desc);
+		cr_assert_lt(load(&elf, &memory, -1, NULL, &problems, &entry), 0);
+		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "without a PVH entry note");
+	}
+}

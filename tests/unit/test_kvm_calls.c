@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "machine/kvm.h"
 #include "machine/machine.h"
@@ -45,6 +46,8 @@ static struct {
 	unsigned long refused; /* this request fails with EPERM */
 	int extension[256];    /* by number */
 	int msrs_taken;        /* -1: all */
+	struct kvm_run *page;
+	int (*run)(struct kvm_run *run); /* KVM_RUN: 0, or the errno that it fails with */
 	struct kvm_irq_routing_entry routes[VM_MSI_ROUTES_MAX];
 	uint32_t routes_count;
 } fake;
@@ -69,8 +72,14 @@ static void answer(unsigned long request, void *argument)
 
 static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
-	struct note *note = &notes[notes_count++];
+	struct note *note;
 
+	if (request == KVM_RUN && fake.run) {
+		/* Not noted: there is no end to them. */
+		errno = fake.run(fake.page);
+		return errno ? -1 : 0;
+	}
+	note = &notes[notes_count++];
 	cr_assert_lt(notes_count, NOTES_MAX);
 	*note = (struct note){ .fd = fd, .request = request, .number = (uint64_t)(uintptr_t)argument };
 	if (_IOC_DIR(request) & _IOC_WRITE)
@@ -460,4 +469,117 @@ Test(kvm_calls, a_vcpu_that_kvm_refuses)
 	fake.refused = 0;
 	fake.msrs_taken = 10;
 	cr_assert_eq(make_vcpu(1, VCPU_LONG_MODE, true), -EIO);
+}
+
+/* ---- the run loop ------------------------------------------------------------------------------------ */
+
+static _Atomic uint32_t runs;
+
+static void *loop_main(void *context)
+{
+	vcpu_loop(context);
+	return NULL;
+}
+
+/* Starts the loop of vCPU 0 with what KVM_RUN shall do; the vCPU's page is ordinary memory. */
+static pthread_t start_loop(int (*run)(struct kvm_run *run))
+{
+	static struct kvm_run page;
+	pthread_t thread;
+
+	memset(&machine, 0, sizeof(machine));
+	memset(&page, 0, sizeof(page));
+	machine.vcpu_count = 1;
+	machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	machine.vcpus[0] = (struct vcpu){ .fd = fake.vcpu, .run = &page, .machine = &machine };
+	fake.page = &page;
+	fake.run = run;
+	runs = 0;
+	cr_assert_eq(pthread_create(&thread, NULL, loop_main, &machine.vcpus[0]), 0);
+	return thread;
+}
+
+static void stop_loop(pthread_t thread)
+{
+	machine_ask(&machine, MACHINE_STOP);
+	pthread_join(thread, NULL);
+	cr_assert_eq(machine.parked, 1, "it stays counted");
+	close(machine.wake_fd);
+}
+
+static void until(const _Atomic uint32_t *word, uint32_t value)
+{
+	while (atomic_load(word) < value)
+		usleep(1000);
+}
+
+static int another_vcpu_ends(struct kvm_run *run)
+{
+	run->exit_reason = KVM_EXIT_INTR;
+	atomic_store(&machine.ending, true);
+	atomic_fetch_add(&runs, 1);
+	return 0;
+}
+
+/* Beside a vCPU that has ended the VM none enters the guest again; it waits, parked, for the stop. */
+Test(kvm_calls, nobody_goes_on_beside_one_that_ended)
+{
+	pthread_t thread = start_loop(another_vcpu_ends);
+
+	until(&machine.parked, 1);
+	/* Not even when it is asked to go on. */
+	machine_ask(&machine, MACHINE_RUN);
+	usleep(20000);
+	cr_assert_eq(runs, 1);
+	stop_loop(thread);
+}
+
+static int kicked(struct kvm_run *run)
+{
+	run->immediate_exit = 1;
+	atomic_fetch_add(&runs, 1);
+	return runs < 3 ? EINTR : EAGAIN;
+}
+
+/* A kick leads back into the guest when nothing is wanted; a pause parks, and telling the guest's clock follows it. */
+Test(kvm_calls, a_kick_a_pause_and_on)
+{
+	pthread_t thread = start_loop(kicked);
+	uint32_t before;
+
+	until(&runs, 10);
+	machine_ask(&machine, MACHINE_PAUSE);
+	until(&machine.parked, 1);
+	before = runs;
+	usleep(20000);
+	cr_assert_eq(runs, before, "paused");
+	cr_assert(machine.vcpus[0].parked && count_of(KVM_KVMCLOCK_CTRL) == 0);
+	notes_count = 0;
+	machine_ask(&machine, MACHINE_RUN);
+	until(&runs, before + 5);
+	cr_assert_eq(notes[0].request, KVM_KVMCLOCK_CTRL, "before it runs again");
+	cr_assert_eq(count_of(KVM_KVMCLOCK_CTRL), 1);
+	cr_assert(machine.parked == 0 && !machine.vcpus[0].parked);
+	stop_loop(thread);
+	cr_assert_eq(machine.end, MACHINE_END_NONE);
+}
+
+static int out_of_memory(struct kvm_run *run)
+{
+	run->exit_reason = KVM_EXIT_IO;
+	atomic_fetch_add(&runs, 1);
+	return runs == 1 ? EFAULT : EINTR;
+}
+
+/* What KVM_RUN fails with is told as the detail of an end, under no exit's name. */
+Test(kvm_calls, a_run_that_fails_ends_the_vm)
+{
+	pthread_t thread = start_loop(out_of_memory);
+
+	until(&machine.parked, 1);
+	cr_assert_eq(machine.end, MACHINE_END_VCPU_FAILED);
+	cr_assert(machine.end_detail == EFAULT && machine.end_exit == KVM_EXIT_UNKNOWN);
+	/* Once to run, once for the registers. */
+	cr_assert_eq(runs, 2);
+	stop_loop(thread);
 }

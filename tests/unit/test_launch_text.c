@@ -346,6 +346,30 @@ Test(launch_text, a_picture_has_its_bounds)
 	free(svg);
 }
 
+/* ---- policies -------------------------------------------------------------------------------------------- */
+
+/* A digest a role, and last that of all; the other views have no such line. */
+Test(launch_text, the_digest_of_all_policies_is_of_the_digests)
+{
+	static const char *const views[] = { "digest", "bpf", "table", "ring" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(views); i++) {
+		char view[16], *argv[] = { (char[]){ "axvm" }, (char[]){ "policy" }, view, NULL }, *text = NULL;
+		size_t size, ends = 0;
+		FILE *out = open_memstream(&text, &size);
+
+		strcpy(view, views[i]);
+		cr_assert_eq(verb_main(3, argv, out), 0);
+		fclose(out);
+		for (const char *c = text; *c; c++)
+			ends += *c == '\n';
+		cr_assert_eq(strstr(text, "  all\n") != NULL, i == 0, "%s", view);
+		cr_assert(i > 0 || (ends == 4 && size == 4 * 64 + strlen("  control\n  vcpu\n  io\n  all\n")), "%s",
+		          text);
+		free(text);
+	}
+}
+
 /* ---- exit statuses -------------------------------------------------------------------------------------- */
 
 /* As a shell tells them: the shim's own, or 128 and the signal. */
