@@ -371,3 +371,20 @@ Test(elf, the_last_note_may_end_anywhere)
 		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "without a PVH entry note");
 	}
 }
+
+/* Of two PVH notes the first is the entry. */
+Test(elf, the_first_pvh_note_counts)
+{
+	struct guest_memory memory = guest_of(RAM);
+	struct problems problems = { 0 };
+	struct boot_entry entry;
+	struct elf elf;
+
+	elf_new(&elf);
+	put(elf.bytes + 56, 4, 2);
+	put_phdr(&elf, 3, 4, NOTES + 0x80, 0, 24, 24);
+	memcpy(elf.bytes + NOTES + 0x80, elf.bytes + NOTES + 24, 24);
+	put(elf.bytes + NOTES + 0x80 + 16, ENTRY + 16, 8);
+	cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s", problems.list[0].message);
+	cr_assert_eq(entry.rip, ENTRY);
+}

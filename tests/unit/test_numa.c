@@ -157,6 +157,10 @@ Test(numa, preferring_a_node_is_undone)
 	cr_assert_eq(numa_prefer(0), 0);
 	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
 	cr_assert_eq(mode, MPOL_PREFERRED);
+	/* The first that the mask has no bit for: an empty mask would be taken, and prefer nothing. */
+	cr_assert_eq(numa_prefer(1024), -EINVAL);
+	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
+	cr_assert_eq(mode, MPOL_PREFERRED);
 	cr_assert_eq(numa_prefer(-1), 0);
 	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
 	cr_assert_eq(mode, MPOL_DEFAULT);
