@@ -563,7 +563,7 @@ Test(facts, signatures_are_decoded)
 		cr_assert_eq(cpu.family, signatures[i].family, "%08x is family %u", signatures[i].eax, cpu.family);
 		cr_assert_eq(cpu.model, signatures[i].model, "%08x is model %#x", signatures[i].eax, cpu.model);
 		cr_assert_eq(cpu.stepping, signatures[i].stepping, "%08x", signatures[i].eax);
-		cr_assert_eq(cpu.apic_id, 0x2a, "without leaf 0xB");
+		cr_assert_eq(host_cpu_leaf_apic_id(&cpu), 0x2a, "without leaf 0xB");
 	}
 }
 
@@ -584,11 +584,10 @@ Test(facts, apic_id_vendor_and_brand_are_decoded)
 
 	host_cpu_decode(&cpu);
 	cr_assert_str_eq(cpu.vendor, "GenuineIntel");
-	cr_assert_eq(cpu.apic_id, 0x12345);
+	cr_assert_eq(host_cpu_leaf_apic_id(&cpu), 0x12345);
 	cr_assert_str_eq(cpu.brand, "A real   and  padded");
 	cpu.leaves[2].ebx = 0;
-	host_cpu_decode(&cpu);
-	cr_assert_eq(cpu.apic_id, 0x2a);
+	cr_assert_eq(host_cpu_leaf_apic_id(&cpu), 0x2a);
 }
 
 /* Whatever order the folder tells them in. */

@@ -519,7 +519,6 @@ Test(launch_spawn, the_shim_is_looked_up)
 	rmdir(a);
 	rmdir(b);
 	rmdir(folder);
-	free(runs);
 }
 
 /* The stream of commands goes one way: what the shim writes to it is refused, and is not taken for events. */
