@@ -276,7 +276,7 @@ check:
 
 # What tests/check runs, beside `all`.
 .PHONY: check-programs
-check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/fifty \
+check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
 	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers
 
 # The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that hangs there would
