@@ -8,7 +8,7 @@
 
 static volatile uint32_t interrupts;
 
-__attribute__((interrupt)) static void on_event(struct interrupt_frame *frame)
+__attribute__((interrupt)) static void on_event(volatile struct interrupt_frame *frame)
 {
 	interrupts++;
 	apic_eoi();

@@ -479,7 +479,7 @@ struct interrupt_frame {
 #define RFLAGS_IF 0x200ULL
 
 /* One at a time: hundreds can be pending, and the stack is small. */
-__attribute__((interrupt)) static void on_interrupt(struct interrupt_frame *frame)
+__attribute__((interrupt)) static void on_interrupt(volatile struct interrupt_frame *frame)
 {
 	interrupts++;
 	wrmsr(X2APIC_EOI, 0);
@@ -487,7 +487,7 @@ __attribute__((interrupt)) static void on_interrupt(struct interrupt_frame *fram
 }
 
 /* An MSR that is refused: the instruction is passed over. Anything else is the guest's own fault. */
-__attribute__((interrupt)) static void on_protection(struct interrupt_frame *frame, uint64_t error)
+__attribute__((interrupt)) static void on_protection(volatile struct interrupt_frame *frame, uint64_t error)
 {
 	uint16_t code = read16(frame->rip);
 
@@ -497,12 +497,12 @@ __attribute__((interrupt)) static void on_protection(struct interrupt_frame *fra
 	frame->rip += 2;
 }
 
-__attribute__((interrupt)) static void on_page_fault(struct interrupt_frame *frame, uint64_t error)
+__attribute__((interrupt)) static void on_page_fault(volatile struct interrupt_frame *frame, uint64_t error)
 {
 	guest_power_off(GUEST_FAIL | 14, frame->rip);
 }
 
-__attribute__((interrupt)) static void on_bad_code(struct interrupt_frame *frame)
+__attribute__((interrupt)) static void on_bad_code(volatile struct interrupt_frame *frame)
 {
 	guest_power_off(GUEST_FAIL | 6, frame->rip);
 }

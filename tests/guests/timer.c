@@ -8,7 +8,7 @@
 
 static volatile uint32_t ticks;
 
-__attribute__((interrupt)) static void on_timer(struct interrupt_frame *frame)
+__attribute__((interrupt)) static void on_timer(volatile struct interrupt_frame *frame)
 {
 	ticks++;
 	apic_eoi();

@@ -27,7 +27,7 @@ void idt_load(void)
 	__asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
-void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *))
+void idt_set(unsigned vector, interrupt_handler *handler)
 {
 	uint64_t to = (uint64_t)handler;
 	uint16_t cs;

@@ -18,7 +18,9 @@ enum {
 	TSC_DEADLINE = 0x6e0,
 };
 
+/* Volatile, since only IRET reads what a handler writes there: gcc 14 takes such a store for dead. */
 struct interrupt_frame;
+typedef void interrupt_handler(volatile struct interrupt_frame *frame);
 
 /* Software-enables the APIC of this vCPU, for interrupts of every priority; spurious ones go to vector 0xff. */
 void apic_enable(void);
@@ -29,7 +31,7 @@ static inline void apic_eoi(void)
 
 /* Sets the handler of a vector and loads the IDT, which all vCPUs share; the others load it. */
 void idt_load(void);
-void idt_set(unsigned vector, void (*handler)(struct interrupt_frame *));
+void idt_set(unsigned vector, interrupt_handler *handler);
 
 /* Waits for one interrupt, whichever, and leaves interrupts off. There is no window between the two
  * instructions: STI takes effect after the next one. */

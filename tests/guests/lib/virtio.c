@@ -22,7 +22,7 @@ volatile uint32_t irq_count[IRQ_COUNT];
 static uint64_t pool = POOL_START;
 
 #define HANDLER(n)                                                                                 \
-	__attribute__((interrupt)) static void on_irq##n(struct interrupt_frame *frame)            \
+	__attribute__((interrupt)) static void on_irq##n(volatile struct interrupt_frame *frame)   \
 	{                                                                                          \
 		(void)frame;                                                                       \
 		irq_count[n]++;                                                                    \
@@ -37,14 +37,14 @@ HANDLER(5)
 HANDLER(6)
 HANDLER(7)
 
-__attribute__((interrupt)) static void on_tick(struct interrupt_frame *frame)
+__attribute__((interrupt)) static void on_tick(volatile struct interrupt_frame *frame)
 {
 	apic_eoi();
 }
 
 void irq_begin(void)
 {
-	static void (*const handlers[IRQ_COUNT])(struct interrupt_frame *) = {
+	static interrupt_handler *const handlers[IRQ_COUNT] = {
 		on_irq0, on_irq1, on_irq2, on_irq3, on_irq4, on_irq5, on_irq6, on_irq7,
 	};
 
