@@ -85,14 +85,22 @@ void commands_settle(struct shim *shim)
 	}
 }
 
+void commands_end(struct shim *shim)
+{
+	struct shim_pause *pause = &shim->pause;
+
+	if (pause->reply_due)
+		reply(shim, pause->request_id, NULL);
+	pause->reply_due = false;
+}
+
 void commands_let_go_on(struct shim *shim)
 {
 	struct shim_pause *pause = &shim->pause;
 
 	if (!pause->wanted)
 		return;
-	if (pause->reply_due)
-		reply(shim, pause->request_id, NULL);
+	commands_end(shim);
 	if (pause->devices_asked)
 		devices_resume(shim);
 	*pause = (struct shim_pause){ 0 };

@@ -15,7 +15,10 @@ void commands_take(const struct stream_command *command, void *context);
 /* Looks whether a pause has come into force, and replies. Control thread, when it was woken. */
 void commands_settle(struct shim *shim);
 
-/* Takes back a pause, without a reply. */
+/* Replies to a pause that will not come into force any more. Control thread, when the VM has ended. */
+void commands_end(struct shim *shim);
+
+/* Takes back a pause; one that has not come into force yet is replied to. */
 void commands_let_go_on(struct shim *shim);
 
 /* The reply to bytes that are no command: request_id 0. */

@@ -96,6 +96,15 @@ static void on_signal(struct shim *shim)
 	}
 }
 
+void control_heed_panic(struct shim *shim)
+{
+	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
+		shim->shutdown.panicked = true;
+		shim->shutdown.panic_deadline_ns = control_now_ns() + PANIC_GRACE_MS * NS_PER_MS;
+		(void)event_guest_panicked(&shim->events, "the guest's kernel reported a panic");
+	}
+}
+
 static void on_wake(struct shim *shim)
 {
 	uint64_t count;
@@ -109,11 +118,7 @@ static void on_wake(struct shim *shim)
 	vm_serve_calls(&shim->machine.vm);
 	devices_serve_control(shim);
 	commands_settle(shim);
-	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
-		shim->shutdown.panicked = true;
-		shim->shutdown.panic_deadline_ns = control_now_ns() + PANIC_GRACE_MS * NS_PER_MS;
-		(void)event_guest_panicked(&shim->events, "the guest's kernel reported a panic");
-	}
+	control_heed_panic(shim);
 }
 
 static void on_control_end(struct shim *shim)

@@ -21,6 +21,10 @@ void control_begin(struct shim *shim);
 /* Writes events, waits up to `timeout_ms` (-1: for good) and handles what is ready. */
 void control_turn(struct shim *shim, int timeout_ms);
 
+/* Tells a panic that the guest has reported and that was not told yet, and starts the clock within which
+ * the guest may go on. */
+void control_heed_panic(struct shim *shim);
+
 /* CLOCK_MONOTONIC, nanoseconds. */
 uint64_t control_now_ns(void);
 /* Milliseconds from now to a deadline (0: none), but at most `timeout_ms` (-1: for good). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stages run and account: the guest's life as the control thread sees it, and the end. */
 #include "base/base.h"
+#include "shim/commands.h"
 #include "shim/control.h"
 #include "shim/event.h"
 #include "shim/metrics.h"
@@ -100,6 +101,14 @@ static void stop_machine(struct shim *shim)
 		control_turn(shim, control_timeout(deadline, -1));
 }
 
+/* The loop leaves off as soon as the guest has ended, perhaps without a turn since it reported its panic or
+ * since the vCPUs came to rest for a pause: what such a turn would have told is told now. */
+static void heed_what_is_left(struct shim *shim)
+{
+	control_heed_panic(shim);
+	commands_end(shim);
+}
+
 enum vm_outcome stage_outcome(const struct shim *shim)
 {
 	enum machine_end end = atomic_load(&shim->machine.end);
@@ -125,6 +134,7 @@ int stage_account(struct shim *shim)
 	/* A thread that made a denied call stays where it is: there is nobody to stop in order. */
 	if (shim->running && !shim->death) {
 		stop_machine(shim);
+		heed_what_is_left(shim);
 		metrics_last(shim);
 	}
 	(void)lifecycle_happen(&shim->lifecycle,

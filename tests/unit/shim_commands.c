@@ -353,3 +353,66 @@ Test(commands, a_death_is_told_as_it_was)
 	cr_assert(got->thread_id == 55 && got->syscall_number == 2 && got->instruction_pointer == 0x1234);
 	cr_assert_eq(strlen(got->policy_sha256), 64);
 }
+
+/* ---- an end that no turn of the loop has come before ---------------------------------------------- */
+
+/* The guest's one vCPU has ended and rests, there are no devices, and no wake-up is read. Returns the status. */
+static int account_after(enum machine_end end)
+{
+	shim.devices.present = false;
+	shim.devices.io_count = 0;
+	shim.lifecycle.state = VM_STOPPING;
+	shim.machine.end = end;
+	shim.machine.parked = 1;
+	return stage_account(&shim);
+}
+
+static size_t count_of(Axvm__V1__Event__BodyCase body)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < events_count; i++)
+		n += events[i]->body_case == body;
+	return n;
+}
+
+/* A guest that resets right after its panic: both are there before the control thread has looked once. */
+Test(commands, a_panic_that_no_turn_has_seen_is_told)
+{
+	atomic_store(&shim.machine.acpi.panicked, true);
+	cr_assert_eq(account_after(MACHINE_END_RESET), 34);
+	read_events();
+	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 1);
+	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
+	cr_assert_eq(events[events_count - 1]->terminal->outcome, AXVM__V1__OUTCOME__GUEST_PANIC);
+}
+
+/* One that was told is not told again; one that powers off afterwards has panicked and powered off; none is made up. */
+Test(commands, a_panic_is_told_once_at_the_end)
+{
+	atomic_store(&shim.machine.acpi.panicked, true);
+	control_heed_panic(&shim);
+	cr_assert_eq(account_after(MACHINE_END_TRIPLE_FAULT), 34);
+	read_events();
+	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 1);
+	new_shim();
+	atomic_store(&shim.machine.acpi.panicked, true);
+	cr_assert_eq(account_after(MACHINE_END_POWER_OFF), 0);
+	read_events();
+	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 1);
+	new_shim();
+	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
+	read_events();
+	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 0);
+}
+
+/* A command has one reply, whatever comes after it: here a pause, and the guest ends before it is at rest. */
+Test(commands, a_pause_that_an_end_overtakes_is_replied_to)
+{
+	give("request_id: 7 pause {}");
+	cr_assert_null(reply_to(7));
+	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
+	read_events();
+	expect_done(7, AXVM__V1__STATE__STOPPING);
+	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
+}
