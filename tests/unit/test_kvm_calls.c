@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* What is asked of KVM, with a KVM made up: ioctl(2) of this program answers for descriptors of a fake one, notes
- * what it is asked, and refuses what a test wants refused. So every call's arguments and every refusal can be
- * tried on any machine. */
+/* What is asked of KVM, with a KVM made up: it answers for descriptors of its own, notes what it is asked, and
+ * refuses what a test wants refused. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "machine/kvm.h"
 #include "machine/machine.h"
 #include "tests/unit/boot_guest.h"
+#include "tests/unit/fake_kvm.h"
 
 #define NOTES_MAX 2048
 
@@ -41,7 +39,6 @@ static struct note {
 static size_t notes_count;
 
 static struct {
-	bool on;
 	int kvm, vm, vcpu;
 	unsigned long refused; /* this request fails with EPERM */
 	int extension[256];    /* by number */
@@ -106,18 +103,12 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
 	}
 }
 
-/* In place of the C library's, for the whole program. */
-int ioctl(int fd, unsigned long request, ...)
+static bool answer_ioctl(int fd, unsigned long request, void *argument, int *ret_result)
 {
-	void *argument;
-	va_list args;
-
-	va_start(args, request);
-	argument = va_arg(args, void *);
-	va_end(args);
-	if (fake.on && (fd == fake.kvm || fd == fake.vm || fd == fake.vcpu))
-		return fake_ioctl(fd, request, argument);
-	return (int)syscall(SYS_ioctl, fd, request, argument);
+	if (fd != fake.kvm && fd != fake.vm && fd != fake.vcpu)
+		return false;
+	*ret_result = fake_ioctl(fd, request, argument);
+	return true;
 }
 
 static int new_fd(size_t size)
@@ -139,7 +130,7 @@ static void new_fake(void)
 		fake.extension[i] = 0xff;
 	fake.extension[KVM_CAP_MAX_VCPUS] = 64;
 	notes_count = 0;
-	fake.on = true;
+	fake_kvm_ioctl = answer_ioctl;
 }
 
 TestSuite(kvm_calls, .init = new_fake, .timeout = 60);

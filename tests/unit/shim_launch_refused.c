@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/* Launches that fail: at which stage, with which errors, and all that are wrong at once. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "sandbox/fd_layout.h"
+#include "shim/control.h"
+#include "tests/unit/launch_rig.h"
+
+#define FLAT "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 2 } "
+#define IMAGE "boot { flat { image { fd: 5 } } } "
+#define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
+
+TestSuite(sandbox_refused, .timeout = 120);
+
+static const Axvm__V1__Error *error_of(Axvm__V1__ErrorCode code, const char *field)
+{
+	const Axvm__V1__Terminal *terminal = rig_terminal();
+
+	for (size_t i = 0; i < terminal->n_errors; i++) {
+		const Axvm__V1__Error *error = terminal->errors[i];
+
+		if (error->code == code && (field ? error->field && strcmp(error->field, field) == 0 : true))
+			return error;
+	}
+	return NULL;
+}
+
+static void expect_failed(int status, int wanted, Axvm__V1__Stage stage, const char *what)
+{
+	const Axvm__V1__Terminal *terminal = rig_terminal();
+
+	cr_expect_eq(status, wanted, "%s: status %d, %s", what, status,
+	             terminal->n_errors ? terminal->errors[0]->message : "no error");
+	cr_expect_eq(terminal->outcome, AXVM__V1__OUTCOME__LAUNCH_FAILED, "%s", what);
+	cr_expect_eq(terminal->stage, stage, "%s: stage %d", what, terminal->stage);
+	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0), "%s", what);
+	cr_expect_null(terminal->vcpu);
+}
+
+/* On fd 2 a line for each, while there is a sandbox to come; the last stages have no poll(2). */
+static void expect_words(const char *what)
+{
+	const Axvm__V1__Terminal *terminal = rig_terminal();
+	size_t lines = 0;
+
+	for (const char *at = rig_stderr; (at = strstr(at, "axvm-shim: ")); at++)
+		lines++;
+	cr_expect_eq(lines, terminal->n_errors, "%s: %zu lines: %s", what, lines, rig_stderr);
+	for (size_t i = 0; i < terminal->n_errors; i++)
+		cr_expect_not_null(strstr(rig_stderr, terminal->errors[i]->message), "%s: %s", what, rig_stderr);
+}
+
+/* ---- KVM -------------------------------------------------------------------------------------------- */
+
+Test(sandbox_refused, what_kvm_refuses_ends_the_launch)
+{
+	static const struct {
+		unsigned long request;
+		const char *spec;
+		Axvm__V1__Stage stage;
+		const char *says;
+	} rows[] = {
+		{ KVM_CREATE_VM, IMAGE, AXVM__V1__STAGE__BUILD, "" },
+		{ KVM_SET_USER_MEMORY_REGION, IMAGE, AXVM__V1__STAGE__BUILD, "" },
+		{ KVM_SET_TSS_ADDR, IMAGE, AXVM__V1__STAGE__BUILD, "" },
+		{ KVM_ENABLE_CAP, WITH_APIC, AXVM__V1__STAGE__BUILD, "" },
+		{ KVM_GET_STATS_FD, IMAGE, AXVM__V1__STAGE__BUILD, "KVM does not give its counters" },
+		{ KVM_CREATE_VCPU, IMAGE, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses to create it" },
+		{ KVM_SET_CPUID2, IMAGE, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses its CPUID" },
+		{ KVM_SET_REGS, WITH_APIC, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses its registers" },
+		{ KVM_SET_MSRS, WITH_APIC, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses its MSRs" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char spec[512], what[32];
+		const struct rig_launch launch = { .spec = spec, .refused = rows[i].request };
+		const Axvm__V1__Error *error;
+
+		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
+		snprintf(what, sizeof(what), "row %zu", i);
+		expect_failed(rig_launch(&launch), 71, rows[i].stage, what);
+		error = error_of(AXVM__V1__ERROR_CODE__KVM_FAILED, NULL);
+		cr_assert_not_null(error, "%s", what);
+		cr_expect_eq(error->stage, rows[i].stage, "%s", what);
+		cr_expect_eq(error->error_number, EPERM, "%s", what);
+		cr_expect_not_null(strstr(error->message, rows[i].says), "%s: %s", what, error->message);
+		/* Each vCPU says so. */
+		cr_expect_eq(rig_terminal()->n_errors, rows[i].stage == AXVM__V1__STAGE__STAFF ? 2 : 1, "%s", what);
+		expect_words(what);
+	}
+}
+
+/* The facts have it as a requirement, and stage acquire has the words: one error, not two. */
+Test(sandbox_refused, kvm_that_is_not_there)
+{
+	static const struct {
+		struct rig_launch launch;
+		Axvm__V1__ErrorCode code;
+	} rows[] = {
+		{ { .spec = FLAT IMAGE, .kvm_error = ENOENT }, AXVM__V1__ERROR_CODE__KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .kvm_error = EACCES }, AXVM__V1__ERROR_CODE__KVM_DENIED },
+		{ { .spec = FLAT IMAGE, .kvm_error = EPERM }, AXVM__V1__ERROR_CODE__KVM_DENIED },
+		{ { .spec = FLAT IMAGE, .kvm_error = ENODEV }, AXVM__V1__ERROR_CODE__KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .old_api = true }, AXVM__V1__ERROR_CODE__KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_IRQFD }, AXVM__V1__ERROR_CODE__KVM_CAPABILITY_MISSING },
+		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_SYNC_REGS }, AXVM__V1__ERROR_CODE__KVM_CAPABILITY_MISSING },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char what[32];
+
+		snprintf(what, sizeof(what), "row %zu", i);
+		expect_failed(rig_launch(&rows[i].launch), 69, AXVM__V1__STAGE__ACQUIRE, what);
+		cr_expect_eq(rig_terminal()->n_errors, 1, "%s", what);
+		cr_expect_not_null(error_of(rows[i].code, NULL), "%s: %s", what, rig_terminal()->errors[0]->message);
+		expect_words(what);
+	}
+}
+
+/* ---- resources ------------------------------------------------------------------------------------------ */
+
+/* All of them, each by its field, and KVM's absence with them. */
+Test(sandbox_refused, all_that_is_wrong_is_listed)
+{
+	static const struct {
+		const char *field;
+		Axvm__V1__ErrorCode code;
+	} errors[] = { /* what was handed over comes first, before its number can be another's */
+		{ "console.input", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+		{ "disks[1].image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+		{ "disks[2].block_size", AXVM__V1__ERROR_CODE__IMAGE_INVALID },
+		{ "nets[0].tap", AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND },
+		{ "nets[1].tap", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+		{ "vsock.channel", AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND },
+		{ NULL, AXVM__V1__ERROR_CODE__SANDBOX_FAILED }, /* no cgroup */
+		{ NULL, AXVM__V1__ERROR_CODE__KVM_MISSING },
+		{ "boot.flat.image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+		{ "console.output", AXVM__V1__ERROR_CODE__RESOURCE_UNREADABLE },
+		{ "disks[0].image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+		{ "nets[1].vhost", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+	};
+	const struct rig_launch launch = {
+		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 1 } "
+		        "boot { flat { image { path: '/nonexistent/image' } local_apic: true } } "
+		        "console { input { fd: 44 } output { path: '/' } } disks { id: 'a' image { path: '/nonexistent/a' } } "
+		        "disks { id: 'b' image { fd: 45 } } disks { id: 'c' image { fd: 7 } block_size: 4096 } "
+		        "nets { id: 'n' tap { fd: 6 } } "
+		        "nets { id: 'm' tap { fd: 46 } vhost { path: '/nonexistent/vhost' } } "
+		        "vsock { cid: 3 channel { fd: 5 } } sandbox { cgroup_fds: 8 }",
+		.kvm_error = ENOENT,
+		.odd_disk = true,
+	};
+
+	expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__ACQUIRE, "all");
+	cr_assert_eq(rig_terminal()->n_errors, ARRAY_SIZE(errors));
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		const Axvm__V1__Error *error = rig_terminal()->errors[i];
+
+		cr_expect_eq(error->code, errors[i].code, "%zu: %d, %s", i, error->code, error->message);
+		cr_expect_eq(strcmp(error->field ? error->field : "", errors[i].field ? errors[i].field : ""), 0,
+		             "%zu: %s", i, error->message);
+	}
+	expect_words("all");
+}
+
+/* ---- the host ------------------------------------------------------------------------------------------- */
+
+/* A host that is surely no E5 v2, whatever this one is. */
+static bool poor_host(enum stage stage)
+{
+	if (stage == STAGE_ADMIT && rig_shim.facts) {
+		memset(rig_shim.facts->flags, 0, sizeof(rig_shim.facts->flags));
+		rig_shim.facts_ns = control_now_ns() + 3600ULL * 1000000000; /* young for this hour */
+	}
+	return true;
+}
+
+#define XV2 "vm_id: 't' profile: 'xv2' memory { nodes { size_mib: 16 } } "
+
+Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
+{
+	const struct rig_launch launch = { .spec = XV2 IMAGE "cpus { count: 1 }", .before = poor_host };
+	const struct rig_launch without = { .spec = XV2 IMAGE "cpus { count: 1 }", .before = poor_host,
+		                            .kvm_error = ENOENT };
+	const struct rig_launch report = { .spec = XV2 IMAGE "cpus { count: 1 } admission: REPORT", .before = poor_host };
+	const Axvm__V1__HostRefused *refused;
+	const Axvm__V1__Running *running;
+	bool kvm_among = false;
+	size_t of_host = 0;
+
+	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ADMIT, "xv2");
+	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0));
+	refused = rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0)->host_refused;
+	cr_assert_str_eq(refused->profile, "xv2");
+	cr_assert_gt(refused->n_requirements, 0);
+	for (size_t i = 0; i < refused->n_requirements; i++) {
+		const Axvm__V1__Requirement *row = refused->requirements[i];
+
+		cr_assert(!row->met && !row->waived && row->asked[0] != '\0', "%s", row->name);
+		of_host += strncmp(row->name, "kvm", 3) != 0;
+	}
+	cr_assert_eq(rig_terminal()->n_errors, of_host);
+	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__HOST_REFUSED);
+	expect_words("xv2");
+	/* KVM's absence is told in the words of stage acquire. */
+	expect_failed(rig_launch(&without), 69, AXVM__V1__STAGE__ADMIT, "without KVM");
+	cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__KVM_MISSING, NULL));
+	refused = rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0)->host_refused;
+	for (size_t i = 0; i < refused->n_requirements; i++)
+		kvm_among |= strncmp(refused->requirements[i]->name, "kvm", 3) == 0;
+	cr_assert(kvm_among);
+	for (size_t i = 0; i < rig_terminal()->n_errors; i++)
+		cr_assert_null(strstr(rig_terminal()->errors[i]->message, "asks for kvm"));
+	/* Asked to report only: it runs, and says what was waived. */
+	cr_assert_eq(rig_launch(&report), 0, "%s", rig_stderr);
+	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
+	cr_assert(!running->development && running->n_waived > 0);
+	for (size_t i = 0; i < running->n_waived; i++)
+		cr_assert(running->waived[i]->waived && running->waived[i]->name[0] && running->waived[i]->asked[0]);
+	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0));
+}
+
+static bool stale_facts(enum stage stage)
+{
+	if (stage == STAGE_ADMIT) {
+		rig_shim.facts_ns = 0;
+		rig_shim.facts->cpus[0].online = !rig_shim.facts->cpus[0].online;
+		rig_shim.facts->node_count = 0;
+	}
+	return true;
+}
+
+static bool no_facts(enum stage stage)
+{
+	if (stage == STAGE_ADMIT)
+		free_ptr(&rig_shim.facts);
+	return true;
+}
+
+/* What was read long before the launch came is read again; what could not be read then, now. */
+Test(sandbox_refused, facts_are_those_of_now)
+{
+	const struct rig_launch stale = { .spec = FLAT IMAGE, .before = stale_facts };
+	const struct rig_launch none = { .spec = FLAT IMAGE, .before = no_facts };
+
+	cr_assert_eq(rig_launch(&stale), 0, "%s", rig_stderr);
+	cr_assert_eq(rig_launch(&none), 0, "%s", rig_stderr);
+}
+
+/* ---- arrive and learn ------------------------------------------------------------------------------------- */
+
+static bool no_control(enum stage stage)
+{
+	if (stage == STAGE_ARRIVE)
+		close(CONTROL_FD);
+	return true;
+}
+
+static bool write_only_control(enum stage stage)
+{
+	if (stage == STAGE_ARRIVE)
+		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), CONTROL_FD);
+	return true;
+}
+
+static bool signalled(enum stage stage)
+{
+	if (stage == STAGE_LEARN) {
+		dup2(open("/dev/ptmx", O_RDWR | O_CLOEXEC | O_NOCTTY), CONTROL_FD);
+		kill(getpid(), SIGTERM);
+	}
+	return true;
+}
+
+static bool few_files(enum stage stage)
+{
+	const struct rlimit limit = { 64, INTERNAL_FD_LAST + 1 };
+
+	if (stage == STAGE_ARRIVE && setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return false;
+	return true;
+}
+
+static bool too_few_files(enum stage stage)
+{
+	const struct rlimit limit = { INTERNAL_FD_LAST - 200, INTERNAL_FD_LAST - 200 };
+
+	if (stage == STAGE_ARRIVE && setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return false;
+	return true;
+}
+
+Test(sandbox_refused, before_there_is_a_spec)
+{
+	const struct rig_launch closed = { .spec = FLAT IMAGE, .before = no_control };
+	const struct rig_launch unreadable = { .spec = FLAT IMAGE, .before = write_only_control };
+	const struct rig_launch invalid = { .spec = FLAT "boot { flat { } }" };
+	const struct rig_launch unknown = { .spec = "vm_id: 't' profile: 'nosuch' memory { nodes { size_mib: 16 } } "
+		                            "cpus { count: 1 } " IMAGE };
+	const struct rig_launch raised = { .spec = FLAT IMAGE, .before = few_files };
+	const struct rig_launch limited = { .spec = FLAT IMAGE, .before = too_few_files };
+	const struct rig_launch stopped = { .spec = FLAT IMAGE, .before = signalled };
+
+	expect_failed(rig_launch(&closed), 64, AXVM__V1__STAGE__ARRIVE, "closed");
+	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__CONTROL_FD_UNUSABLE, NULL));
+	expect_failed(rig_launch(&unreadable), 64, AXVM__V1__STAGE__ARRIVE, "unreadable");
+	expect_failed(rig_launch(&invalid), 65, AXVM__V1__STAGE__LEARN, "invalid");
+	cr_expect_str_eq(rig_events[rig_events_count - 1]->vm_id ? rig_events[rig_events_count - 1]->vm_id : "", "");
+	expect_failed(rig_launch(&unknown), 65, AXVM__V1__STAGE__LEARN, "unknown profile");
+	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__SPEC_INVALID, "profile"));
+	/* A soft limit is raised; a hard one is named, with what is needed. */
+	cr_expect_eq(rig_launch(&raised), 0, "%s", rig_stderr);
+	expect_failed(rig_launch(&limited), 71, AXVM__V1__STAGE__ACQUIRE, "limited");
+	cr_expect_not_null(strstr(rig_stderr, "at least 1024"), "%s", rig_stderr);
+	/* Nothing has come on fd 3 when the signal does. */
+	cr_expect_eq(rig_launch(&stopped), 36, "%s", rig_stderr);
+	cr_expect_eq(rig_terminal()->outcome, AXVM__V1__OUTCOME__STOPPED_BY_HOST);
+	cr_expect_not_null(strstr(rig_terminal()->message, "before the launch was whole"));
+}
