@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm run` from its launch to its end: a script stands in for the shim, says what the test wants it to say on fd 4,
+ * and writes down what it is told on fd 3. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "launch/axvm.h"
+#include "launch/cli/verb.h"
+#include "tests/unit/protoc.h"
+#include "tests/unit/wait.h"
+
+static char folder[64], words[4096];
+static int said_fd = -1, keyboard = -1;
+static pid_t child;
+
+static void new_folder(void)
+{
+	strcpy(folder, "/tmp/axvm-life-XXXXXX");
+	cr_assert_not_null(mkdtemp(folder));
+	setenv("XDG_RUNTIME_DIR", folder, 1);
+}
+
+static void remove_folder(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	cr_assert_eq(system(command), 0);
+}
+
+TestSuite(launch_life, .init = new_folder, .fini = remove_folder, .timeout = 200);
+
+static const char *in_folder(const char *name)
+{
+	static char paths[4][128];
+	static unsigned next;
+	char *path = paths[next++ % ARRAY_SIZE(paths)];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+	return path;
+}
+
+static void write_file(const char *name, const void *bytes, size_t n, mode_t mode)
+{
+	int fd = open(in_folder(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, bytes, n), (ssize_t)n);
+	close(fd);
+}
+
+static size_t read_file(const char *name, void *to, size_t size)
+{
+	int fd = open(in_folder(name), O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, to, size);
+
+	close(fd);
+	cr_assert(n >= 0 && (size_t)n < size);
+	((char *)to)[n] = '\0';
+	return (size_t)n;
+}
+
+static void events(const char *name, const char *text)
+{
+	static uint8_t bytes[8192];
+
+	write_file(name, bytes, protoc_encode("EventStream", text, bytes, sizeof(bytes)), 0600);
+}
+
+/* Begins `axvm run --flat f … flags`, whose shim is this script: $D is the folder. With a terminal as its standard
+ * input when `keys`. */
+static void begin(const char *script, const char *flags, bool keys)
+{
+	char text[2048], line[1024], *argv[32] = { (char[]){ "axvm" }, (char[]){ "run" }, (char[]){ "--shim" } };
+	int argc = 3, null = open("/dev/null", O_RDWR | O_CLOEXEC), slave = -1;
+
+	snprintf(text, sizeof(text), "#!/bin/sh\nD=%s\n%s\n", folder, script);
+	write_file("shim", text, strlen(text), 0700);
+	snprintf(line, sizeof(line), "%s %s", in_folder("shim"), flags);
+	for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	if (keys) {
+		keyboard = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+		cr_assert(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
+		slave = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
+		cr_assert_geq(slave, 0);
+	}
+	said_fd = memfd_create("said", MFD_CLOEXEC);
+	child = fork();
+	cr_assert_geq(child, 0);
+	if (child == 0) {
+		dup2(keys ? slave : null, 0);
+		dup2(null, 1);
+		dup2(said_fd, 2);
+		_exit(verb_main(argc, argv, stdout));
+	}
+	close(null);
+	if (slave >= 0)
+		close(slave);
+}
+
+/* Its exit status; what it said on stderr is in `words`. */
+static int end(void)
+{
+	int status = wait_child(child);
+	ssize_t n = pread(said_fd, words, sizeof(words) - 1, 0);
+
+	words[MAX(n, (ssize_t)0)] = '\0';
+	close(said_fd);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool is_there(const char *name)
+{
+	return access(in_folder(name), F_OK) == 0;
+}
+
+static bool has_said(const char *what)
+{
+	ssize_t n = pread(said_fd, words, sizeof(words) - 1, 0);
+
+	words[MAX(n, (ssize_t)0)] = '\0';
+	return strstr(words, what) != NULL;
+}
+
+#define RUNNING "events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "
+#define ENDED "events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: POWER_OFF exit_status: 5 message: 'bye' } } "
+
+/* ---- its end --------------------------------------------------------------------------------------------- */
+
+Test(launch_life, the_status_is_the_shims)
+{
+	static const struct {
+		const char *script, *flags;
+		int status;
+		const char *says, *does_not_say;
+	} rows[] = {
+		{ "cat $D/all >&4; exit 5", "--flat f --id web", 5, "axvm run: web: bye (status 5)\n", NULL },
+		{ "cat $D/all >&4; exit 5", "--flat f --id web --quiet", 5, "", "axvm run" },
+		{ "exit 6", "--flat f --id web --quiet", 6, "axvm run: web: ended with status 6 and no last event\n", NULL },
+		{ "printf '\\377\\377\\377' >&4; exit 3", "--flat f --id web", 3,
+		  "axvm run: what the shim wrote is no event stream\n", NULL },
+		{ "cat $D/bare >&4", "--flat f --id web", 0, "axvm run: web: ended (status 0)\n", NULL },
+		{ "exit 0", "--flat f --id web --control-socket /nonexistent/x/y", 73, "cannot listen at /nonexistent/x/y",
+		  NULL },
+	};
+
+	events("all", RUNNING ENDED);
+	events("bare", "events { terminal { } }");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		begin(rows[i].script, rows[i].flags, false);
+		cr_expect_eq(end(), rows[i].status, "row %zu: %s", i, words);
+		cr_expect_not_null(strstr(words, rows[i].says), "row %zu: %s", i, words);
+		cr_expect(!rows[i].does_not_say || !strstr(words, rows[i].does_not_say), "row %zu: %s", i, words);
+	}
+	begin("exit 0", "--flat f --shim /nonexistent/shim", false);
+	cr_expect_eq(end(), 66);
+	cr_expect_not_null(strstr(words, "--shim FILE or AXVM_SHIM say where it is"), "%s", words);
+}
+
+/* What the shim is given: the launch, by itself and whole, and the fds that the spec names. */
+Test(launch_life, the_shim_gets_the_launch)
+{
+	static char text[4096];
+	static uint8_t bytes[2048];
+	size_t n;
+
+	write_file("image", "an image", 8, 0600);
+	begin("dd bs=4096 count=1 of=$D/got status=none <&3; cat $D/all >&4; exit 5",
+	      "--flat f --id web --cpus 3 --memory 64M", false);
+	cr_assert_eq(end(), 5, "%s", words);
+	n = read_file("got", bytes, sizeof(bytes));
+	cr_assert_eq(protoc_decode("ControlStream", bytes, n, text, sizeof(text)), 0);
+	cr_assert_not_null(strstr(text, "vm_id: \"web\""), "%s", text);
+	cr_assert_not_null(strstr(text, "count: 3"));
+	cr_assert_not_null(strstr(text, "size_mib: 64"));
+	cr_assert_not_null(strstr(text, "on_control_eof: SHUTDOWN"));
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------- */
+
+Test(launch_life, events_are_written_as_asked)
+{
+	static const struct {
+		const char *flags, *holds;
+	} rows[] = {
+		{ "--events text:", "    0.000000 running profile dev\n    0.002000 end POWER_OFF, status 5: bye\n" },
+		{ "--events json:", "{\"sequence\": \"1\", \"monotonic_ns\": \"5000\", \"running\": {\"profile\": \"dev\"}}\n" },
+		{ "--events pb:", NULL },
+	};
+	static char got[4096], wanted[4096];
+	size_t n;
+
+	events("all", RUNNING ENDED);
+	n = read_file("all", wanted, sizeof(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char flags[256];
+
+		snprintf(flags, sizeof(flags), "--flat f --quiet %s%s", rows[i].flags, in_folder("events"));
+		begin("cat $D/all >&4; exit 5", flags, false);
+		cr_assert_eq(end(), 5, "%s", words);
+		if (rows[i].holds) {
+			read_file("events", got, sizeof(got));
+			cr_assert_not_null(strstr(got, rows[i].holds), "%s: %s", flags, got);
+			continue;
+		}
+		cr_assert_eq(read_file("events", got, sizeof(got)), n);
+		cr_assert_eq(memcmp(got, wanted, n), 0);
+	}
+	begin("cat $D/all >&4; exit 5", "--flat f --quiet --events text", false);
+	cr_assert_eq(end(), 5);
+	cr_assert_not_null(strstr(words, "running profile dev"), "%s", words);
+}
+
+/* ---- being asked to end ------------------------------------------------------------------------------------- */
+
+/* The commands on fd 3 behind the launch, as text. */
+static const char *commands_told(void)
+{
+	static char text[4096];
+	static uint8_t bytes[4096];
+	size_t n = read_file("got", bytes, sizeof(bytes));
+	char *commands;
+
+	cr_assert_eq(protoc_decode("ControlStream", bytes, n, text, sizeof(text)), 0);
+	commands = strstr(text, "commands {");
+	return commands ? commands : "";
+}
+
+static bool was_told(const char *what)
+{
+	return strstr(commands_told(), what) != NULL;
+}
+
+/* Writes down each thing it is told at once, and goes on until it is killed or $D/go is there. */
+#define LISTENS                                                                                    \
+	"dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "  \
+	"while [ ! -e $D/go ]; do sleep 0.05; done; kill $!; cat $D/ended >&4; exit 5"
+
+/* The power button, then a stop, then the process's end. */
+Test(launch_life, signals_ask_three_times)
+{
+	events("running", RUNNING);
+	events("ended", ENDED);
+	write_file("got", "", 0, 0600);
+	begin(LISTENS, "--flat f --id web", false);
+	WAIT_UNTIL(is_there("ready"));
+	cr_assert_eq(kill(child, SIGTERM), 0);
+	WAIT_UNTIL(was_told("shutdown {"));
+	cr_assert_not(was_told("stop {"));
+	cr_assert(has_said("power button pressed; once more stops the VM"), "%s", words);
+	cr_assert_eq(kill(child, SIGINT), 0);
+	WAIT_UNTIL(was_told("stop {"));
+	cr_assert(has_said("stopping the VM; once more kills its process"), "%s", words);
+	cr_assert_eq(kill(child, SIGHUP), 0);
+	cr_assert_eq(end(), 137, "%s", words);
+	cr_assert_not_null(strstr(words, "axvm run: web: the shim was ended by signal 9 ("), "%s", words);
+}
+
+/* ---- keys ------------------------------------------------------------------------------------------------------- */
+
+static void type(const char *keys)
+{
+	cr_assert_eq(write(keyboard, keys, strlen(keys)), (ssize_t)strlen(keys));
+}
+
+static size_t times_told(const char *what)
+{
+	size_t n = 0;
+
+	for (const char *at = commands_told(); (at = strstr(at, what)); at++)
+		n++;
+	return n;
+}
+
+/* The escape key's commands, and what is no command goes to the guest. */
+Test(launch_life, keys_are_commands_or_the_guests)
+{
+	static char typed[64];
+
+	events("running", RUNNING);
+	events("paused", "events { state_changed { from: STATE_RUNNING to: PAUSED } } ");
+	events("ended", ENDED);
+	write_file("got", "", 0, 0600);
+	begin("exec 7<&0; cat <&7 >$D/typed & " LISTENS, "--kernel k --id web", true);
+	WAIT_UNTIL(is_there("ready"));
+	WAIT_UNTIL(has_said("Ctrl-A x stops it"));
+	type("ab\x01" "q");
+	type("\x01i");
+	WAIT_UNTIL(has_said("axvm run: web is RUNNING, process "));
+	WAIT_UNTIL(read_file("typed", typed, sizeof(typed)) == 2);
+	cr_assert_str_eq(typed, "ab");
+	type("\x01?");
+	WAIT_UNTIL(has_said("Ctrl-A p"));
+	type("\x01p");
+	WAIT_UNTIL(was_told("shutdown {"));
+	type("\x01s");
+	WAIT_UNTIL(was_told("pause {"));
+	cr_assert_eq(times_told("shutdown {"), 1);
+	cr_assert_not(was_told("stop {"));
+	/* Stop is a stop at once, not the power button first. */
+	type("\x01x");
+	WAIT_UNTIL(was_told("stop {"));
+	cr_assert_eq(times_told("shutdown {"), 1);
+	type("\x01x");
+	cr_assert_eq(end(), 137, "%s", words);
+	close(keyboard);
+}
+
+/* The pause key of a VM that is paused lets it go on. */
+Test(launch_life, the_pause_key_of_a_paused_vm)
+{
+	events("running", RUNNING "events { state_changed { from: STATE_RUNNING to: PAUSED } }");
+	events("ended", ENDED);
+	write_file("got", "", 0, 0600);
+	begin(LISTENS, "--kernel k --id web", true);
+	WAIT_UNTIL(is_there("ready"));
+	WAIT_UNTIL(has_said("Ctrl-A x stops it"));
+	do {
+		type("\x01i");
+		pause_a_little();
+	} while (!has_said("web is PAUSED"));
+	type("\x01s");
+	WAIT_UNTIL(was_told("resume {"));
+	cr_assert_not(was_told("pause {"));
+	write_file("go", "", 0, 0600);
+	cr_assert_eq(end(), 5, "%s", words);
+	close(keyboard);
+}
+
+/* ---- metrics ------------------------------------------------------------------------------------------------------ */
+
+/* Asked for once it runs; what comes, by itself or as a reply, is in the file. */
+Test(launch_life, metrics_go_to_their_file)
+{
+	static const char *const kinds[] = {
+		"events { metrics { counters { name: 'a.b' value: 7 } } }",
+		"events { reply { request_id: 1 ok: true metrics { counters { name: 'a.b' value: 7 } } } }",
+	};
+	static char got[4096];
+	char flags[256];
+
+	events("ended", ENDED);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), RUNNING "%s", kinds[i]);
+		events("running", text);
+		write_file("got", "", 0, 0600);
+		unlink(in_folder("metrics"));
+		unlink(in_folder("go"));
+		unlink(in_folder("ready"));
+		snprintf(flags, sizeof(flags), "--flat f --quiet --id web --metrics-file %s", in_folder("metrics"));
+		begin(LISTENS, flags, false);
+		WAIT_UNTIL(was_told("metrics {"));
+		WAIT_UNTIL(is_there("metrics"));
+		cr_assert_eq(times_told("metrics {"), 1, "once, and again in five seconds");
+		write_file("go", "", 0, 0600);
+		cr_assert_eq(end(), 5, "%s", words);
+		read_file("metrics", got, sizeof(got));
+		cr_assert_not_null(strstr(got, "axvm_a_b{vm=\"web\"} 7\n"), "%s", got);
+	}
+	/* A file that cannot be written is told, once. */
+	unlink(in_folder("go"));
+	events("running", RUNNING "events { metrics { } } events { metrics { } }");
+	begin("cat $D/running $D/ended >&4; exit 5", "--flat f --id web --metrics-file /nonexistent/metrics", false);
+	cr_assert_eq(end(), 5);
+	cr_assert_not_null(strstr(words, "axvm run: cannot write /nonexistent/metrics\n"));
+	cr_assert_null(strstr(strstr(words, "cannot write") + 1, "cannot write"), "%s", words);
+}
+
+/* A reply to nobody's request that refuses is shown. */
+Test(launch_life, a_refusal_is_shown)
+{
+	events("all", RUNNING "events { reply { request_id: 9 ok: false error { message: 'not now' } } }" ENDED);
+	begin("cat $D/all >&4; exit 5", "--flat f", false);
+	cr_assert_eq(end(), 5);
+	cr_assert_not_null(strstr(words, "axvm run: not now\n"), "%s", words);
+}
