@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm top`: VMs that are threads of the test answer, and their table is held against what they said. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "launch/cli/sockets.h"
+#include "launch/cli/verb.h"
+#include "tests/unit/protoc.h"
+#include "tests/unit/wait.h"
+
+static char folder[64];
+static pid_t shim; /* a child of the process that listens, as a VM's process is */
+
+static void new_folder(void)
+{
+	char path[96];
+
+	strcpy(folder, "/tmp/axvm-top-XXXXXX");
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/axvm", folder);
+	cr_assert_eq(mkdir(path, 0700), 0);
+	setenv("XDG_RUNTIME_DIR", folder, 1);
+	shim = fork();
+	cr_assert_geq(shim, 0);
+	if (shim == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+}
+
+static void remove_folder(void)
+{
+	char command[128];
+
+	kill(shim, SIGKILL);
+	wait_child(shim);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	cr_assert_eq(system(command), 0);
+}
+
+TestSuite(launch_top, .init = new_folder, .fini = remove_folder, .timeout = 120);
+
+/* A VM: its replies one after the other, each on a connection of its own. */
+struct vm {
+	const char *replies[2];
+	uint8_t bytes[2][4096];
+	size_t sizes[2];
+	int listener;
+	pthread_t thread;
+};
+
+static void *serve(void *context)
+{
+	struct vm *vm = context;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vm->replies); i++) {
+		char command[256];
+		int fd;
+
+		wait_readable(vm->listener);
+		fd = accept(vm->listener, NULL, NULL);
+
+		if (fd < 0)
+			return NULL;
+		(void)!read(fd, command, sizeof(command));
+		if (vm->sizes[i] > 0)
+			(void)!write(fd, vm->bytes[i], vm->sizes[i]);
+		close(fd);
+	}
+	return NULL;
+}
+
+static void begin_vm(struct vm *vm, const char *id)
+{
+	char path[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(vm->replies); i++)
+		vm->sizes[i] = vm->replies[i] ? protoc_encode("EventStream", vm->replies[i], vm->bytes[i],
+		                                              sizeof(vm->bytes[i])) : 0;
+	snprintf(path, sizeof(path), "%s/axvm/%s.sock", folder, id);
+	cr_assert_eq(sockets_listen(path, 4, &vm->listener), 0);
+	cr_assert_eq(pthread_create(&vm->thread, NULL, serve, vm), 0);
+}
+
+static void end_vm(struct vm *vm)
+{
+	wait_join(vm->thread, NULL);
+	close(vm->listener);
+}
+
+static char *top_once(void)
+{
+	char *argv[] = { (char[]){ "axvm" }, (char[]){ "top" }, (char[]){ "--once" }, NULL };
+	char *out = NULL;
+	size_t size;
+	FILE *file = open_memstream(&out, &size);
+
+	cr_assert_eq(verb_main(3, argv, file), 0);
+	fclose(file);
+	return out;
+}
+
+/* The table, beside `beside` if that is not NULL. A VM has half a second for its answer: on a busy machine it may be
+ * late, and is asked again. */
+static char *top_of(struct vm *vm, const char *id, struct vm *beside)
+{
+	char late[64], *out = NULL;
+
+	snprintf(late, sizeof(late), "\n%-20s ? ", id);
+	for (int turn = 0; turn < 20; turn++) {
+		free(out);
+		begin_vm(vm, id);
+		if (beside)
+			begin_vm(beside, "beta");
+		out = top_once();
+		end_vm(vm);
+		if (beside)
+			end_vm(beside);
+		if (!strstr(out, late))
+			return out;
+	}
+	cr_assert_fail("%s never answered in time: %s", id, out);
+	return NULL;
+}
+
+#define COUNTER(name, value) "counters { name: '" name "' value: " value " } "
+#define REPLY(state, counters)                                                                     \
+	"events { reply { request_id: 1 ok: true state: " state " metrics { " counters " } } }"
+#define STILL                                                                                      \
+	COUNTER("memory.node.0.host_node", "3") COUNTER("memory.node.0.placed.pages_4k", "256")    \
+	COUNTER("memory.node.0.placed.pages_2m", "1") COUNTER("memory.node.1.host_node", "1")      \
+	COUNTER("memory.node.1.placed.pages_1g", "2") COUNTER("memory.node.9.placed.pages_1g", "2") \
+	COUNTER("memory.node.2.free", "4")
+
+static double number_behind(const char *line, const char *word)
+{
+	const char *at = strstr(line, word);
+	double number = -1;
+
+	cr_assert_not_null(at, "no %s in %s", word, line);
+	cr_assert_eq(sscanf(at + strlen(word), "%lf", &number), 1, "%s in %s", word, line);
+	return number;
+}
+
+/* Rates are differences, the kinds in their order, at most three, none that did not occur. */
+Test(launch_top, what_vms_say)
+{
+	struct vm alpha = { .replies = {
+		REPLY("STATE_RUNNING", STILL COUNTER("vcpu.0.exits.mmio", "5") COUNTER("vcpu.1.exits.mmio", "5")
+		      COUNTER("vcpu.0.exits.io", "7") COUNTER("kvm.vcpus.halt_exits", "1") COUNTER("kvm.vcpus.exits", "100")
+		      COUNTER("vcpu.0.exits.hlt", "8") COUNTER("disk.a.bytes_read", "10")),
+		REPLY("PAUSED", STILL COUNTER("vcpu.0.exits.mmio", "1000005") COUNTER("vcpu.1.exits.mmio", "1000005")
+		      COUNTER("vcpu.0.exits.io", "4000007") COUNTER("kvm.vcpus.halt_exits", "1000001")
+		      COUNTER("kvm.vcpus.irq_exits", "500000") COUNTER("kvm.vcpus.exits", "64000100")
+		      COUNTER("vcpu.0.exits.hlt", "8") COUNTER("disk.a.bytes_read", "1073741834")
+		      COUNTER("disk.a.bytes_written", "1073741824") COUNTER("net.b.rx_bytes", "1073741824")
+		      COUNTER("net.b.tx_bytes", "1073741824") COUNTER("net.b.rx_packets", "1073741824")
+		      COUNTER("console.bytes_written", "1073741824")) } };
+	struct vm beta = { .replies = { NULL, NULL } };
+	char *out, *first, *second, io[32] = "";
+	double exits, mb;
+	int pid = 0;
+
+	out = top_of(&alpha, "alpha", &beta);
+	cr_assert_eq(strncmp(out, "VM                   STATE         PID   CPU%    MEMORY  BY NODE                 I/O  "
+	                     "EXITS/S  MOST\n", 90), 0, "%s", out);
+	first = strstr(out, "\nalpha ");
+	second = strstr(out, "\nbeta ");
+	cr_assert(first && second && first < second, "by name: %s", out);
+	*second++ = '\0';
+	cr_assert_eq(sscanf(first, " alpha PAUSED %d", &pid), 1, "%s", first);
+	cr_assert_eq(pid, shim);
+	cr_assert_not_null(strstr(first, " 3:3.0 MiB 1:2.0 GiB "), "what was placed, by host node: %s", first);
+	cr_assert_not_null(strstr(first, " io "));
+	exits = number_behind(first, " io ");
+	cr_assert_gt(exits, 0);
+	/* The same time for all: 4, 2 and 1 million, of 64 that KVM counted. */
+	cr_assert(number_behind(first, " mmio ") > exits * 0.49 && number_behind(first, " mmio ") < exits * 0.51, "%s", first);
+	cr_assert(number_behind(first, " halt ") > exits * 0.24 && number_behind(first, " halt ") < exits * 0.26, "%s", first);
+	cr_assert_null(strstr(first, "irq"), "three at most: %s", first);
+	cr_assert_null(strstr(first, "hlt"), "it did not occur: %s", first);
+	cr_assert_eq(sscanf(strstr(first, "/s ") + 3, "%lf", &mb), 1);
+	cr_assert(mb > exits * 15.9 && mb < exits * 16.1, "all exits are those that KVM counts: %s", first);
+	/* 4 GiB in as many seconds as 4 million exits took: GiB and millions are the same number. */
+	cr_assert_eq(sscanf(strstr(first, "/s ") - 8, "%lf %31s", &mb, io), 2, "%s", first);
+	cr_assert(strncmp(io, "GiB/s", 5) == 0 ? mb > exits / 1e6 * 0.9 && mb < exits / 1e6 * 1.1
+	                                       : mb > exits / 1e6 * 1024 * 0.9 && mb < exits / 1e6 * 1024 * 1.1, "%s", first);
+	/* One that does not answer is there, without what only it could tell. */
+	cr_assert_not_null(strstr(second, "beta                 ? "), "%s", second);
+	cr_assert_not_null(strstr(second, "  -"), "%s", second);
+	cr_assert_null(strstr(second, "/s"), "%s", second);
+	free(out);
+}
+
+/* Where KVM does not count them, all exits are those that came to the VM; a counter that went back is no rate. */
+Test(launch_top, a_kvm_that_does_not_count)
+{
+	struct vm vm = { .replies = {
+		REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "5") COUNTER("vcpu.0.exits.io", "70")
+		      COUNTER("disk.a.bytes_read", "1000")),
+		REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "1000005") COUNTER("vcpu.0.exits.io", "7")
+		      COUNTER("disk.a.bytes_read", "10")) } };
+	double all, mmio;
+	char *out;
+
+	out = top_of(&vm, "gamma", NULL);
+	mmio = number_behind(out, " mmio ");
+	cr_assert_eq(sscanf(strstr(out, "/s ") + 3, "%*[^\n]"), 0);
+	cr_assert_eq(sscanf(strstr(strstr(out, "\ngamma"), "/s ") + 3, "%lf", &all), 1);
+	cr_assert_eq(all, mmio, "%s", out);
+	cr_assert_null(strstr(out, " io "), "%s", out);
+	cr_assert_not_null(strstr(out, " 0 B/s"), "%s", out);
+	cr_assert_not_null(strstr(out, "gamma                RUNNING "), "%s", out);
+	free(out);
+}
+
+Test(launch_top, nobody_is_here)
+{
+	char *out = top_once(), path[128];
+
+	cr_assert_not_null(strstr(out, "no VM has a control socket here"));
+	free(out);
+	/* What is no socket, and one that nobody listens at, is no VM. */
+	snprintf(path, sizeof(path), "%s/axvm/dead.sock", folder);
+	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	snprintf(path, sizeof(path), "%s/axvm/readme", folder);
+	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	out = top_once();
+	cr_assert_not_null(strstr(out, "no VM has a control socket here"), "%s", out);
+	free(out);
+}
