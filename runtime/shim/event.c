@@ -102,7 +102,8 @@ static void fill_error(Axvm__V1__Error *to, const struct problem *from, enum sta
 	SET(to, code, (Axvm__V1__ErrorCode)from->code);
 	SET(to, stage, (Axvm__V1__Stage)stage);
 	SET(to, severity, (Axvm__V1__Severity) class->severity);
-	SET(to, retryable, class->retryable);
+	/* A kernel that had no memory for a call may have some later, whoever was refused. */
+	SET(to, retryable, class->retryable || from->error_number == ENOMEM);
 	to->has_error_number = from->error_number > 0;
 	to->error_number = from->error_number;
 	to->field = from->field[0] ? TEXT(from->field) : NULL;

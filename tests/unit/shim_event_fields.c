@@ -511,6 +511,26 @@ Test(event, every_error_is_told_as_its_code_says)
 	}
 }
 
+/* Want of memory passes: KVM that refuses a call for it may take the call later. */
+Test(event, want_of_memory_is_retryable)
+{
+	static const struct { int error; bool retryable; } rows[] = {
+		{ ENOMEM, true }, { EINVAL, false }, { 0, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct problems problems = { 0 };
+		struct event_reply reply = { .error = &problems.list[0], .stage = STAGE_STAFF };
+		int fd = begin();
+
+		problems_add(&problems, PROBLEM_KVM_FAILED, rows[i].error, NULL, "KVM refuses a vCPU");
+		cr_assert_eq(event_reply(&writer, &reply), 0);
+		read_events(fd);
+		IS(BODY(REPLY, reply, 0)->error, retryable, rows[i].retryable);
+		free_events();
+	}
+}
+
 /* What is no errno is not told as one. */
 Test(event, an_errno_is_told_when_it_is_one)
 {
