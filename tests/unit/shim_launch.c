@@ -211,14 +211,29 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 	}
 }
 
+/* What the machine was built of is closed, and forgotten, before there is a second thread. */
+static bool nothing_is_left(enum stage stage)
+{
+	if (stage == STAGE_STAFF)
+		rig_told->word[1] = rig_shim.kvm_fd == -1 && rig_shim.resources.image == -1 &&
+		                    rig_shim.resources.kernel == -1 && rig_shim.resources.initrd == -1 &&
+		                    !rig_shim.facts && rig_shim.machine.pid == getpid();
+	if (stage == STAGE_CONFINE)
+		rig_told->word[2] = rig_shim.facts->kvm.tsc_khz;
+	return true;
+}
+
 Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 }", .guest = halts };
+	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 }", .guest = halts,
+		                           .before = nothing_is_left };
 	int status = rig_launch(&launch);
 	const Axvm__V1__Terminal *terminal = rig_terminal();
 
 	cr_assert_eq(status, 0, "status %d: %s", status, rig_stderr);
 	cr_assert_str_eq(rig_stderr, "");
+	cr_assert_eq(rig_told->word[1], 1);
+	cr_assert_eq(rig_told->word[2], 2500000, "the TSC's frequency is the VM's");
 	expect_stages(STAGE_RUN);
 	expect_sealed(2, 0, false);
 	expect_running(2, 0);

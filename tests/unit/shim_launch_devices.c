@@ -86,6 +86,7 @@ static bool look_at_devices(enum stage stage)
 	HOLDS(devices->disks[0].limit.ops.rate == 3 && devices->disks[0].limit.ops.burst == 4);
 	HOLDS(!devices->disks[1].starts_write_through && devices->disks[1].config.blk_size == 512);
 	HOLDS(devices->disks[0].file == &devices->disk_files[0] && devices->disks[1].file == &devices->disk_files[1]);
+	HOLDS(devices->random_fd >= 0);
 	HOLDS(devices->rng.limit.bytes.rate == 5 && devices->rng.limit.bytes.burst == 6);
 	HOLDS(devices->rng.limit.ops.rate == 7 && devices->rng.limit.ops.burst == 8);
 	HOLDS(devices->vsock.cid == 77 && devices->vsock_channel == RIG_CHANNEL);
@@ -193,6 +194,12 @@ Test(sandbox_devices, as_many_io_threads_as_have_work)
 		cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed->rings_restricted, rows[i].threads);
 		running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
 		cr_assert_eq(running->n_threads, running->n_vcpus + rows[i].threads, "row %zu", i);
+		for (size_t k = running->n_vcpus; k < running->n_threads; k++) {
+			const Axvm__V1__ThreadRecord *io = running->threads[k];
+
+			cr_assert(io->name[0] == 'i' && io->started_ns > 0 && io->staffed_ns >= io->started_ns &&
+			          io->sealing_ns >= io->staffed_ns, "row %zu: %s", i, io->name);
+		}
 	}
 }
 

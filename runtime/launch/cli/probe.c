@@ -119,7 +119,7 @@ static void table_offers(FILE *out, const struct host_facts *facts)
 	}
 }
 
-static void table(FILE *out, const struct host_facts *facts)
+void probe_table(FILE *out, const struct host_facts *facts)
 {
 	const char *lacking;
 	char text[320];
@@ -155,7 +155,7 @@ static int print(FILE *out, const struct host_facts *facts, enum format format)
 	int r;
 
 	if (format == FORMAT_TABLE) {
-		table(out, facts);
+		probe_table(out, facts);
 		return EX_OK;
 	}
 	r = facts_to_message(facts, &message);
