@@ -56,9 +56,11 @@ huge_pages_free() {
 	echo "$huge_free"
 }
 
-# more_huge_pages COUNT: the pool is larger by so many pages of 2 MiB on each node until the test's end.
+# more_huge_pages COUNT: the pool is larger by so many pages of 2 MiB on each node until the test's end. Sets `back`, what
+# the trap does.
 more_huge_pages() {
-	local pool pools=(/sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages) back=
+	local pool pools=(/sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages)
+	back=
 	[ -w "${pools[0]}" ] || pools=(/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages)
 	[ -w "${pools[0]}" ] || skip "no huge pages can be had"
 	for pool in "${pools[@]}"; do
