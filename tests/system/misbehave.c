@@ -204,7 +204,11 @@ static const struct {
 	{ "memory/lost", touch_lost_page, LOST },
 	{ "crash/segv", follow_wild_pointer, 128 + SIGSEGV },
 	{ "crash/trap", run_into_a_trap, 128 + SIGILL },
+#if __GLIBC_PREREQ(2, 41)
+	{ "abort/gettid", abort, DENIED },
+#else
 	{ "abort/rt_sigprocmask", abort, DENIED },
+#endif
 	{ "overflow/writev", smash_stack, DENIED },
 };
 

@@ -63,7 +63,8 @@ while read -r misdeed expected; do
 	before=$failures
 	one "$misdeed" "$expected"
 	runs=$((runs + 1))
-	[ "$failures" != "$before" ] || echo "ok misdeed/$misdeed"
+	# What abort(3) calls first is the C library's choice.
+	[ "$failures" != "$before" ] || echo "ok misdeed/${misdeed/:abort\/*/:abort}"
 done < <(AXVM_MISDEED=list "$shim")
 
 [ $runs -gt 0 ] || fail all "no misdeed was committed"

@@ -36,4 +36,4 @@ define_countings
 
 # Every kind of device at once. (Of another name than the case, which `make hostile` runs at length.)
 test_no_allocation_hostile() { counting; test_hostile_guest; }
-limit_no_allocation_hostile=160
+limit_no_allocation_hostile=700

@@ -126,7 +126,7 @@ test_console_flood() {
 
 HOSTILE_SEED=${HOSTILE_SEED:-1}
 HOSTILE_OPERATIONS=${HOSTILE_OPERATIONS:-20000}
-limit_hostile_guest=$((60 + HOSTILE_OPERATIONS / 200))
+limit_hostile_guest=$((600 + HOSTILE_OPERATIONS / 200))
 
 # KiB of a process that are its own, guest memory (mappings of 16 MiB and more) left out.
 own_memory() {
@@ -162,7 +162,7 @@ start_hostile() {
 		before=(unshare -n python3 "$ROOT/tests/system/peer.py" idle)
 	fi
 	spec < <(flat "$(with_numbers hostile "$HOSTILE_SEED" $((HOSTILE_OPERATIONS / 2)))" -c 2 -b "$APIC" \
-		-l "rng {} console { output { fd: 9 } } $net
+		-l "rng {} console { output { fd: 9 } } $net lifecycle { shutdown_timeout_ms: 600000 }
 			disks { id: 'a' image { path: '$CASE/image' } queues: 2 }")
 	(cd "$CASE/cwd" && exec "${before[@]}" "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb" 9>/dev/null) &
 	launcher=$!
