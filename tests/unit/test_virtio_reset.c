@@ -6,29 +6,12 @@
 #include <stdatomic.h>
 
 #include "keeper.h"
+#include "virtio_offsets.h"
 #include "wait.h"
 
 #define SIZE KEEPER_SIZE
 #define QUEUES KEEPER_QUEUES
 #define CONFIG_VECTOR KEEPER_QUEUES
-/* §4.1.4.3 */
-#define DEVICE_FEATURE_SELECT 0x00
-#define DRIVER_FEATURE_SELECT 0x08
-#define DRIVER_FEATURE 0x0c
-#define MSIX_CONFIG 0x10
-#define STATUS 0x14
-#define QUEUE_SELECT 0x16
-#define QUEUE_SIZE 0x18
-#define QUEUE_MSIX 0x1a
-#define QUEUE_ENABLE 0x1c
-#define QUEUE_DESC 0x20
-#define QUEUE_DRIVER 0x28
-#define QUEUE_DEVICE 0x30
-#define QUEUE_RESET 0x3a
-/* Where BAR 0 has what. */
-#define BAR_ISR 0x1000
-#define BAR_TABLE 0x4000
-#define BAR_PENDING 0x5000
 
 static struct keeper_rig rig;
 static struct driver *const d = &rig.driver;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "keeper.h"
+#include "virtio_offsets.h"
 #include "wait.h"
 
 #define SIZE KEEPER_SIZE
@@ -16,25 +17,6 @@
 #define EVENT_IDX (1ULL << 29)
 #define INDIRECT (1ULL << 28)
 #define RING_RESET (1ULL << 40)
-/* §4.1.4.3 */
-#define DEVICE_FEATURE_SELECT 0x00
-#define DEVICE_FEATURE 0x04
-#define DRIVER_FEATURE_SELECT 0x08
-#define DRIVER_FEATURE 0x0c
-#define STATUS 0x14
-#define GENERATION 0x15
-#define QUEUE_SELECT 0x16
-#define QUEUE_SIZE 0x18
-#define QUEUE_MSIX 0x1a
-#define QUEUE_ENABLE 0x1c
-#define QUEUE_DESC 0x20
-#define QUEUE_DRIVER 0x28
-#define QUEUE_DEVICE 0x30
-#define QUEUE_RESET 0x3a
-/* Where BAR 0 has what. */
-#define BAR_ISR 0x1000
-#define BAR_DEVICE 0x2000
-#define BAR_NOTIFY 0x3000
 
 static struct keeper_rig rig;
 static struct driver *const d = &rig.driver;
