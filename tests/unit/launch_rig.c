@@ -6,6 +6,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +33,7 @@ char rig_stderr[4096], rig_output[256];
 
 static const struct rig_launch *launch;
 static int control_fd, control_peer, events_fd, words_fd, image_fd, output_fd, disk_fd, disk_2_fd, channel_fd, kvm_fd;
+static int tap_fds[2], vhost_fd;
 static int pages_fd[RIG_VCPUS_MAX];
 static struct kvm_run *pages[RIG_VCPUS_MAX];
 static __thread uint32_t this_vcpu;
@@ -162,11 +165,35 @@ static int answer(unsigned long request, void *argument)
 	}
 }
 
+/* ---- TAPs --------------------------------------------------------------------------------------------- */
+
+static bool is_tap(int fd)
+{
+	return fd == RIG_TAP || fd == RIG_TAP_2 || (fd >= TAP_FD_BASE && fd <= TAP_FD_LAST);
+}
+
+static int answer_tap(unsigned long request, void *argument)
+{
+	if (request == TUNGETIFF)
+		*(struct ifreq *)argument = (struct ifreq){ .ifr_name = "tap0",
+			                                    .ifr_flags = IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE };
+	return 0;
+}
+
 static bool answer_ioctl(int fd, unsigned long request, void *argument, int *ret_result)
 {
-	(void)fd;
+	if (_IOC_TYPE(request) == _IOC_TYPE(TUNGETIFF) && is_tap(fd)) {
+		*ret_result = answer_tap(request, argument);
+		return true;
+	}
 	if (_IOC_TYPE(request) != KVMIO)
 		return false;
+	/* The filter lets a vCPU's thread ask its own vCPU alone, by its one number. */
+	if (request == KVM_RUN && fd != VCPU_FD) {
+		errno = EBADF;
+		*ret_result = -1;
+		return true;
+	}
 	if (request == launch->refused) {
 		errno = EPERM;
 		*ret_result = -1;
@@ -219,7 +246,7 @@ __attribute__((noreturn)) static void child_main(void)
 	const int wanted[][2] = {
 		{ words_fd, STDERR_FD }, { control_fd, CONTROL_FD }, { events_fd, EVENT_FD }, { image_fd, RIG_IMAGE },
 		{ output_fd, RIG_OUTPUT }, { disk_fd, RIG_DISK }, { channel_fd, RIG_CHANNEL },
-		{ disk_2_fd, RIG_DISK_2 },
+		{ disk_2_fd, RIG_DISK_2 }, { tap_fds[0], RIG_TAP }, { tap_fds[1], RIG_TAP_2 }, { vhost_fd, RIG_VHOST },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -306,7 +333,12 @@ int rig_launch(const struct rig_launch *wanted)
 	channel_fd = high(pair[0]);
 	events_fd = high(memfd_create("events", MFD_CLOEXEC));
 	words_fd = high(memfd_create("words", MFD_CLOEXEC));
-	image_fd = file_of(16, 0x90);
+	for (size_t i = 0; i < ARRAY_SIZE(tap_fds); i++)
+		tap_fds[i] = high(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	vhost_fd = file_of(0, 0);
+	image_fd = launch->image ? high(memfd_create("image", MFD_CLOEXEC)) : file_of(16, 0x90);
+	if (launch->image)
+		cr_assert_eq(write(image_fd, launch->image, launch->image_size), (ssize_t)launch->image_size);
 	output_fd = file_of(0, 0);
 	disk_fd = file_of(MIB, 0);
 	disk_2_fd = file_of(MIB, 0);
@@ -330,6 +362,9 @@ int rig_launch(const struct rig_launch *wanted)
 	close(output_fd);
 	close(disk_fd);
 	close(disk_2_fd);
+	close(tap_fds[0]);
+	close(tap_fds[1]);
+	close(vhost_fd);
 	if (control_peer >= 0)
 		close(control_peer);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : RIG_DIED;

@@ -4,6 +4,7 @@
 #ifndef AXVM_TESTS_LAUNCH_RIG_H
 #define AXVM_TESTS_LAUNCH_RIG_H
 
+#include <inttypes.h>
 #include <linux/kvm.h>
 #include <sys/types.h>
 
@@ -26,6 +27,8 @@ struct rig_launch {
 	int lacks;             /* KVM does not have this capability */
 	bool old_api;          /* KVM answers another API version than 12 */
 	bool odd_disk;         /* the disk is 512 bytes longer */
+	const void *image;     /* what file 5 has in it; NULL: 16 bytes 0x90 */
+	size_t image_size;
 	bool open_ended;       /* fd 3 is a stream that goes on after what is in it */
 	/* In the child, before a stage; the VM ends where it returns false. NULL: nothing. */
 	bool (*before)(enum stage stage);
@@ -43,6 +46,8 @@ struct rig_told {
 	int cpu[RIG_VCPUS_MAX]; /* where the vCPU was made; -1: its thread may run on several */
 	int policy[RIG_VCPUS_MAX], priority[RIG_VCPUS_MAX];
 	uint8_t boot[64]; /* guest memory from 1 MiB on, when vCPU 0 was made */
+	int vhost_owned; /* the number of the one that was started last */
+	uint64_t vhost_memory; /* bytes of its first region */
 	uint64_t word[8]; /* for a test's own use */
 };
 
@@ -51,9 +56,18 @@ extern struct shim rig_shim;
 /* Shared with the child. */
 extern struct rig_told *rig_told;
 
+/* In the child: the line of the first that does not hold is left in word[0]. */
+#define HOLDS(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition) && rig_told->word[0] == 0)                                        \
+			rig_told->word[0] = __LINE__;                                              \
+	} while (0)
+#define expect_held() cr_assert_eq(rig_told->word[0], 0, "line %" PRIu64, rig_told->word[0])
+
 /* Files that a spec may name: by 5 a flat image of 16 bytes 0x90, by 6 an empty file to write, by 7 and 9 disks of
- * 1 MiB, by 8 a socket for vsock. New ones for each launch. */
-enum { RIG_IMAGE = 5, RIG_OUTPUT = 6, RIG_DISK = 7, RIG_CHANNEL = 8, RIG_DISK_2 = 9 };
+ * 1 MiB, by 8 a socket for vsock, by 10 and 11 queues of one TAP, by 12 a vhost-net. New ones for each launch. */
+enum { RIG_IMAGE = 5, RIG_OUTPUT = 6, RIG_DISK = 7, RIG_CHANNEL = 8, RIG_DISK_2 = 9, RIG_TAP = 10, RIG_TAP_2 = 11,
+       RIG_VHOST = 12 };
 
 /* The exit status; RIG_DIED when the child died of a signal. */
 int rig_launch(const struct rig_launch *launch);

@@ -22,14 +22,6 @@
 #define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
 #define ONE "cpus { count: 1 } "
 
-/* In the child: the line of the first that does not hold is left in word[0]. */
-#define HOLDS(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition) && rig_told->word[0] == 0)                                        \
-			rig_told->word[0] = __LINE__;                                              \
-	} while (0)
-#define expect_held() cr_assert_eq(rig_told->word[0], 0, "line %" PRIu64, rig_told->word[0])
-
 TestSuite(sandbox_devices, .timeout = 120);
 
 static int powers_off(struct kvm_run *run, uint32_t vcpu)

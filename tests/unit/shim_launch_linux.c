@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* Launches of a Linux kernel, of nets, and of what is told on the way: the sandbox as it is, devices that fail. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/sha256.h"
+#include "machine/layout.h"
+#include "sandbox/fd_layout.h"
+#include "tests/unit/boot_guest.h"
+#include "tests/unit/fake_kernel.h"
+#include "tests/unit/launch_rig.h"
+#include "virtio/net_parts.h"
+
+#define SMALL "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } "
+#define IMAGE "boot { flat { image { fd: 5 } } } "
+#define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
+#define ONE "cpus { count: 1 } "
+
+static int powers_off(struct kvm_run *run, uint32_t vcpu)
+{
+	(void)vcpu;
+	run->exit_reason = KVM_EXIT_SYSTEM_EVENT;
+	run->system_event.type = KVM_SYSTEM_EVENT_SHUTDOWN;
+	return 0;
+}
+
+/* ---- Linux ---------------------------------------------------------------------------------------------- */
+
+static uint64_t in_guest(uint64_t address, size_t width)
+{
+	return peek(&rig_shim.machine.memory, address, width);
+}
+
+static bool holds_text(uint64_t address, const char *text)
+{
+	const char *at = guest_memory_at(&rig_shim.machine.memory, GPA(address), strlen(text) + 1);
+
+	return at && memcmp(at, text, strlen(text) + 1) == 0;
+}
+
+/* hvm_start_info (Linux, include/xen/interface/hvm/start_info.h): a module, the command line, the ACPI tables. */
+static bool look_at_linux(enum stage stage)
+{
+	const struct boot_entry *entry = &rig_shim.entry;
+	const uint64_t info = LAYOUT_PVH_START_INFO;
+
+	if (stage != STAGE_CONFINE)
+		return true;
+	HOLDS(entry->mode == BOOT_PVH32);
+	HOLDS(in_guest(info, 4) == 0x336ec578);
+	HOLDS(in_guest(info + 12, 4) == 1 && in_guest(in_guest(info + 16, 8) + 8, 8) == MIB);
+	HOLDS(holds_text(in_guest(info + 24, 8), "quiet root=/dev/vda"));
+	HOLDS(in_guest(info + 32, 8) == LAYOUT_ACPI);
+	HOLDS(memcmp(guest_memory_at(&rig_shim.machine.memory, GPA(LAYOUT_ACPI), 8), "RSD PTR ", 8) == 0);
+	HOLDS(in_guest(0xffff0, 1) == 0xb0 && in_guest(0xffff2, 2) == (0xe6 | LAYOUT_PORT_RESET << 8));
+	HOLDS(in_guest(16 * MIB, 1) == 0x90);
+	return true;
+}
+
+static void digest_of(const void *bytes, size_t size, char text[static SHA256_HEX_SIZE])
+{
+	uint8_t digest[SHA256_SIZE];
+	struct sha256 hash;
+
+	sha256_begin(&hash);
+	sha256_add(&hash, bytes, size);
+	sha256_end(&hash, digest);
+	sha256_hex(digest, text);
+}
+
+#define LINUX "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 32 } } cpus { count: 2 } "                     \
+	"boot { linux { kernel { fd: 5 } initrd { fd: 7 } cmdline: 'quiet root=/dev/vda' } measure: true } "
+
+/* The first vCPU enters it as PVH says, the second waits for its INIT; each file has the digest of its own. */
+Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
+{
+	static uint8_t kernel[512], initrd[MIB];
+	const struct rig_launch launch = { .spec = LINUX, .guest = powers_off, .before = look_at_linux,
+		                           .image = kernel, .image_size = pvh_kernel(kernel) };
+	const Axvm__V1__Running *running;
+	char wanted[SHA256_HEX_SIZE];
+	int status = rig_launch(&launch);
+
+	rig_terminal();
+	expect_held();
+	cr_assert_eq(status, 0, "status %d: %s", status, rig_stderr);
+	cr_assert(rig_told->set[0] && !rig_told->set[1]);
+	cr_assert_eq(rig_told->regs[0].rip, 16 * MIB + 2);
+	cr_assert_eq(rig_told->regs[0].rbx, LAYOUT_PVH_START_INFO);
+	cr_assert(rig_told->regs[0].rdi == 0 && rig_told->regs[0].rsp == 0, "what a flat image has, it has not");
+	cr_assert(rig_told->sregs[0].cs.selector == 0x08 && rig_told->sregs[0].ds.selector == 0x18);
+	cr_assert(!rig_told->sregs[0].cs.l && rig_told->sregs[0].cr3 == 0 && rig_told->sregs[0].gdt.base == LAYOUT_GDT);
+	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
+	digest_of(kernel, launch.image_size, wanted);
+	cr_assert_str_eq(running->kernel_sha256, wanted);
+	digest_of(initrd, sizeof(initrd), wanted);
+	cr_assert_str_eq(running->initrd_sha256, wanted);
+}
+
+/* Each by its field, as the launcher wrote it. */
+Test(sandbox_devices, what_cannot_be_booted_is_named)
+{
+	static const struct {
+		const char *spec, *field;
+		Axvm__V1__ErrorCode code;
+	} rows[] = {
+		{ SMALL ONE "boot { linux { kernel { fd: 5 } } }", "boot.linux.kernel", AXVM__V1__ERROR_CODE__KERNEL_INVALID },
+		{ SMALL ONE "boot { flat { image { fd: 6 } } }", "boot.flat.image", AXVM__V1__ERROR_CODE__IMAGE_INVALID },
+		{ SMALL ONE "boot { flat { image { fd: 7 } load_address: 0xf80000 } }", "boot.flat.image",
+		  AXVM__V1__ERROR_CODE__IMAGE_INVALID },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rig_launch launch = { .spec = rows[i].spec };
+		const Axvm__V1__Terminal *terminal;
+
+		cr_assert_eq(rig_launch(&launch), 65, "row %zu: %s", i, rig_stderr);
+		terminal = rig_terminal();
+		cr_assert_eq(terminal->stage, AXVM__V1__STAGE__BUILD);
+		cr_assert_eq(terminal->n_errors, 1);
+		cr_assert_str_eq(terminal->errors[0]->field, rows[i].field);
+		cr_assert_eq(terminal->errors[0]->code, rows[i].code, "row %zu: %d", i, terminal->errors[0]->code);
+	}
+}
+
+/* ---- nets ----------------------------------------------------------------------------------------------- */
+
+static bool same_file(int a, int b)
+{
+	struct stat of_a, of_b;
+
+	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
+static bool look_at_pairs(enum stage stage)
+{
+	const struct net *net = rig_shim.devices.nets.list[0];
+
+	if (stage != STAGE_CONFINE)
+		return true;
+	HOLDS(net->pairs == 2 && net->device.queue_count == 5 && net->queue_sizes[0] == 64 && net->queue_sizes[3] == 64);
+	HOLDS(net->config.mtu == 1400 && memcmp(net->config.mac, "\x02\0\0\0\0\x09", 6) == 0);
+	HOLDS(net->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_CSUM));
+	HOLDS(net->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_MTU));
+	HOLDS(net->rx_gate.limit.bytes.rate == 1000 && net->rx_gate.limit.bytes.burst == 2000);
+	HOLDS(net->rx_gate.limit.ops.rate == 3 && net->rx_gate.limit.ops.burst == 4);
+	HOLDS(net->tx_gate.limit.bytes.rate == 5000 && net->tx_gate.limit.bytes.burst == 6000);
+	HOLDS(net->tx_gate.limit.ops.rate == 7 && net->tx_gate.limit.ops.burst == 8);
+	HOLDS(net->tap_fd == TAP_FD_BASE && same_file(TAP_FD_BASE, RIG_TAP) && !net->vhost.net);
+	HOLDS(devices_net(&rig_shim, "n") == net && !devices_net(&rig_shim, "nn"));
+	return true;
+}
+
+static bool look_at_vhost(enum stage stage)
+{
+	struct net *const *list = rig_shim.devices.nets.list;
+	uint8_t mac[NET_MAC_BYTES];
+
+	if (stage != STAGE_CONFINE)
+		return true;
+	HOLDS(list[0]->pairs == 1 && list[0]->device.queue_count == 3 && !list[0]->vhost.net);
+	HOLDS(list[1]->tap_fd == TAP_FD_BASE + 1 && same_file(TAP_FD_BASE + 1, RIG_TAP_2));
+	HOLDS(list[1]->vhost.net == list[1] && list[1]->vhost.fd == VHOST_FD_BASE + 1);
+	HOLDS(same_file(VHOST_FD_BASE + 1, VHOST_FD_BASE + 1) && !same_file(VHOST_FD_BASE, VHOST_FD_BASE));
+	HOLDS(!same_file(RIG_VHOST, VHOST_FD_BASE + 1)); /* it has its own number alone */
+	HOLDS(!(list[1]->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_CSUM)));
+	HOLDS(!(list[1]->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_MTU)));
+	net_derive_mac("t", "v", mac);
+	HOLDS(memcmp(list[1]->config.mac, mac, sizeof(mac)) == 0);
+	HOLDS(devices_net(&rig_shim, "v") == list[1] && devices_net(&rig_shim, "a") == list[0]);
+	return true;
+}
+
+#define PAIRS                                                                                      \
+	SMALL WITH_APIC ONE "nets { id: 'n' tap { fd: 10 fd: 11 } queue_pairs: 2 queue_size: 64 mtu: 1400 "  \
+	"mac: '02:00:00:00:00:09' rx_limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } " \
+	"tx_limit { bytes_per_s: 5000 bytes_burst: 6000 ops_per_s: 7 ops_burst: 8 } }"
+#define VHOST                                                                                      \
+	SMALL WITH_APIC ONE "nets { id: 'a' tap { fd: 10 } } nets { id: 'v' tap { fd: 11 } vhost { fd: 12 } offloads: false }"
+
+/* Every field of it; vhost-net is given the guest's memory by the one that it belongs to. */
+Test(sandbox_devices, every_net_is_as_its_spec)
+{
+	const struct rig_launch pairs = { .spec = PAIRS, .guest = powers_off, .before = look_at_pairs };
+	const struct rig_launch vhost = { .spec = VHOST, .guest = powers_off, .before = look_at_vhost };
+
+	rig_launch(&pairs);
+	expect_held();
+	cr_assert_eq(rig_terminal()->exit_status, 0, "%s", rig_stderr);
+	cr_assert_eq(rig_told->vhost_owned, 0);
+	rig_launch(&vhost);
+	expect_held();
+	cr_assert_eq(rig_terminal()->exit_status, 0, "%s", rig_stderr);
+	cr_assert_eq(rig_told->vhost_owned, VHOST_FD_BASE + 1);
+	cr_assert_eq(rig_told->vhost_memory, 16 * MIB);
+}
+
+/* ---- the sandbox as it is told --------------------------------------------------------------------------- */
+
+static bool note_sandbox(enum stage stage)
+{
+	const struct sandbox *sandbox = &rig_shim.sandbox;
+
+	if (stage != STAGE_RUN)
+		return true;
+	rig_told->word[1] = (uint64_t)sandbox->landlock_abi;
+	rig_told->word[2] = sandbox->uid;
+	rig_told->word[3] = sandbox->gid;
+	rig_told->word[4] = sandbox->privileged || sandbox->namespaced;
+	rig_told->word[5] = sandbox->writes_refused_exec;
+	rig_told->word[6] = sandbox->not_available_count;
+	rig_told->word[7] = sandbox->privileged;
+	return true;
+}
+
+/* What the sealed event says is what the steps have left, for a uid and a gid that are not the same. */
+Test(sandbox_devices, the_sealed_event_says_what_was_done)
+{
+	const struct rig_launch own = { .spec = SMALL IMAGE ONE "sandbox { uid: 4001 gid: 4002 }", .before = note_sandbox };
+	const struct rig_launch one = { .spec = SMALL IMAGE ONE "sandbox { gid: 4003 }", .before = note_sandbox };
+	const Axvm__V1__Sealed *sealed;
+
+	cr_assert_eq(rig_launch(&own), 0, "%s", rig_stderr);
+	sealed = rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed;
+	cr_assert_eq((uint64_t)sealed->landlock_abi, rig_told->word[1]);
+	cr_assert_eq(sealed->uid, rig_told->word[2]);
+	cr_assert_eq(sealed->gid, rig_told->word[3]);
+	cr_assert_eq(sealed->securebits_locked, rig_told->word[4]);
+	cr_assert_eq(sealed->memory_deny_write_execute, rig_told->word[5]);
+	cr_assert_eq(sealed->n_not_available, rig_told->word[6]);
+	if (rig_told->word[7]) {
+		cr_assert(sealed->uid == 4001 && sealed->gid == 4002);
+		cr_assert_eq(sealed->n_namespaces, 5 + (strcmp(sealed->namespaces[sealed->n_namespaces - 1], "pid") == 0));
+	}
+	/* The one that is not named is the sandbox's own. */
+	cr_assert_eq(rig_launch(&one), 0, "%s", rig_stderr);
+	sealed = rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed;
+	if (rig_told->word[7])
+		cr_assert(sealed->uid == SANDBOX_DEFAULT_ID && sealed->gid == 4003);
+}
+
+/* ---- what devices tell ------------------------------------------------------------------------------------ */
+
+static bool devices_complain(enum stage stage)
+{
+	if (stage != STAGE_CONFINE)
+		return true;
+	virtio_report(&rig_shim.devices.console.device, 1, ENOSPC, "it has no more room");
+	virtio_fail(&rig_shim.devices.disks[0].device, 0, EINVAL, "the driver broke the rules");
+	return true;
+}
+
+static void expect_complaint(size_t which, const char *id, int queue, int error, bool needs_reset, const char *message)
+{
+	const Axvm__V1__Event *event = rig_event(AXVM__V1__EVENT__BODY_DEVICE_FAILED, which);
+
+	cr_assert_not_null(event, "of %s", id);
+	cr_assert_str_eq(event->device_failed->device_id, id);
+	cr_assert_eq(event->device_failed->queue, queue, "of %s: %d", id, event->device_failed->queue);
+	cr_assert_eq(event->device_failed->error_number, error);
+	cr_assert_eq(event->device_failed->needs_reset, needs_reset);
+	cr_assert_not_null(strstr(event->device_failed->message, message), "%s", event->device_failed->message);
+}
+
+Test(sandbox_devices, what_a_device_complains_of_is_told)
+{
+	const struct rig_launch launch = {
+		.spec = SMALL WITH_APIC ONE "console { output { fd: 6 } } disks { id: 'root' image { fd: 7 } }",
+		.guest = powers_off, .before = devices_complain };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_complaint(0, "console", 1, ENOSPC, false, "it has no more room");
+	expect_complaint(1, "root", 0, EINVAL, true, "the driver broke the rules");
+}
+
+/* Its thread has no ring at the number where it looks for one; its filter lets it ask. */
+static bool ring_breaks(enum stage stage)
+{
+	struct io_uring *ring = &rig_shim.devices.io[0].loop.ring;
+
+	if (stage == STAGE_RUN) {
+		ring->ring_fd = ring->enter_ring_fd = IO_RING_FD_BASE + 1;
+		rig_told->word[1] = rig_shim.events.sequence;
+	}
+	return true;
+}
+
+/* Until the event of its ring has been put: running, its state, and that. */
+static int waits_for_the_event(struct kvm_run *run, uint32_t vcpu)
+{
+	while (!*(volatile uint8_t *)&run->immediate_exit) {
+		if (io_loop_phase(&rig_shim.devices.io[0].loop) == IO_FINISHED &&
+		    *(volatile uint64_t *)&rig_shim.events.sequence >= rig_told->word[1] + 3)
+			return powers_off(run, vcpu);
+		__builtin_ia32_pause();
+	}
+	return EINTR;
+}
+
+/* It is about none of the queues of any device. */
+Test(sandbox_devices, a_ring_that_fails_is_told)
+{
+	const struct rig_launch launch = { .spec = SMALL WITH_APIC ONE "rng {}", .guest = waits_for_the_event,
+		                           .before = ring_breaks };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_complaint(0, "io0", -1, EBADF, false, "none of its devices goes on");
+}
+
+/* ---- nodes of the host -------------------------------------------------------------------------------------- */
+
+/* mbind(2) succeeds and is told of: bytes and node of each, one after the other from word[1] on. */
+static bool note_binding(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	const uint64_t *mask = (const uint64_t *)(uintptr_t)args[3];
+	uint64_t *free_word = &rig_told->word[1];
+
+	(void)nr;
+	while (*free_word && free_word < &rig_told->word[5])
+		free_word += 2;
+	free_word[0] = args[1];
+	for (uint64_t node = 0; node + 1 < args[4]; node++)
+		if (mask[node / 64] >> node % 64 & 1)
+			free_word[1] = node;
+	*ret_result = 0;
+	return true;
+}
+
+/* A host of several nodes, whatever this one is, and a plan; the VM goes no further. */
+static bool several_nodes(enum stage stage)
+{
+	static const long calls[] = { SYS_mbind };
+
+	if (stage == STAGE_ACQUIRE) {
+		rig_shim.facts->node_count = 8;
+		rig_shim.placement.nodes[0].host_node = 6;
+		rig_shim.placement.nodes[1].host_node = 5;
+		return fake_kernel_begin(calls, ARRAY_SIZE(calls), note_binding) == 0;
+	}
+	return stage != STAGE_BUILD;
+}
+
+/* Memory goes where the plan says, unless the spec has said where: the first node of any host. */
+Test(sandbox_devices, memory_goes_to_the_nodes_of_the_plan)
+{
+	static const struct {
+		const char *node;
+		uint64_t host_node;
+	} rows[] = { { "", 5 }, { "host_node: 0", 0 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char spec[256];
+		const struct rig_launch launch = { .spec = spec, .before = several_nodes };
+
+		snprintf(spec, sizeof(spec), "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } "
+		         "nodes { size_mib: 8 %s } } cpus { count: 2 } " IMAGE, rows[i].node);
+		cr_assert_eq(rig_launch(&launch), 70, "%s", rig_stderr);
+		cr_assert_eq(rig_terminal()->n_errors, 0);
+		cr_assert(rig_told->word[1] == 16 * MIB && rig_told->word[2] == 6);
+		cr_assert(rig_told->word[3] == 8 * MIB && rig_told->word[4] == rows[i].host_node, "row %zu", i);
+		cr_assert_eq(rig_told->word[5], 0);
+	}
+}
+
+/* Thread n is of node n modulo their number, and has the next CPU that the plan has there. */
+Test(devices, io_threads_go_round_the_nodes)
+{
+	static const uint32_t cpus[] = { 10, 20, 30, 11, 21, 31 };
+	static struct shim shim;
+
+	shim.placement.node_count = 3;
+	for (uint32_t node = 0; node < 3; node++)
+		for (uint32_t i = 0; i < 2; i++)
+			shim.placement.nodes[node].io[i].cpu = 10 * (node + 1) + i;
+	for (uint32_t i = 0; i < ARRAY_SIZE(cpus); i++) {
+		struct shim_io *io = &shim.devices.io[i];
+
+		io->shim = &shim;
+		io->index = i;
+		cr_assert_eq(devices_io_cpu(io), (int)cpus[i], "thread %u is on %d", i, devices_io_cpu(io));
+	}
+}
