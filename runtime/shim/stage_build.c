@@ -141,7 +141,6 @@ int stage_acquire(struct shim *shim)
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
-	devices_acquire_rng(shim);
 	reserve_memory(shim);
 	ask_scheduler(shim);
 	if (plan_has_apic(&shim->spec))

@@ -60,6 +60,23 @@ static bool look_at_buses(void)
 	return true;
 }
 
+/* Descriptors that lead to a file. */
+static size_t opened(const char *path)
+{
+	char link[64], name[32];
+	size_t count = 0;
+
+	for (int fd = 0; fd <= INTERNAL_FD_LAST; fd++) {
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		n = readlink(name, link, sizeof(link) - 1);
+		link[MAX(n, (ssize_t)0)] = '\0';
+		count += strcmp(link, path) == 0;
+	}
+	return count;
+}
+
 static bool look_at_devices(enum stage stage)
 {
 	const struct shim_devices *devices = &rig_shim.devices;
@@ -78,7 +95,7 @@ static bool look_at_devices(enum stage stage)
 	HOLDS(devices->disks[0].limit.ops.rate == 3 && devices->disks[0].limit.ops.burst == 4);
 	HOLDS(!devices->disks[1].starts_write_through && devices->disks[1].config.blk_size == 512);
 	HOLDS(devices->disks[0].file == &devices->disk_files[0] && devices->disks[1].file == &devices->disk_files[1]);
-	HOLDS(devices->random_fd >= 0);
+	HOLDS(devices->random_fd >= 0 && opened("/dev/urandom") == 1);
 	HOLDS(devices->rng.limit.bytes.rate == 5 && devices->rng.limit.bytes.burst == 6);
 	HOLDS(devices->rng.limit.ops.rate == 7 && devices->rng.limit.ops.burst == 8);
 	HOLDS(devices->vsock.cid == 77 && devices->vsock_channel == RIG_CHANNEL);
