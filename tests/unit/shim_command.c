@@ -159,6 +159,23 @@ Test(command, refusals)
 	refused(big, sizeof(big), sizeof(big) + 1, 42, "4097 bytes");
 }
 
+/* Whatever one can hold has room to be unpacked: it is refused for what it says. */
+Test(command, the_largest_is_read)
+{
+	static uint8_t bytes[STREAM_COMMAND_MAX];
+	const size_t name = sizeof(bytes) - 8;
+
+	memcpy(bytes, "\x08\x2a", 2); /* request_id: 42, limit { device_id: ... } */
+	bytes[2] = 9 << 3 | 2;
+	bytes[3] = (uint8_t)((name + 3) | 0x80);
+	bytes[4] = (uint8_t)((name + 3) >> 7);
+	bytes[5] = 1 << 3 | 2;
+	bytes[6] = (uint8_t)(name | 0x80);
+	bytes[7] = (uint8_t)(name >> 7);
+	memset(bytes + 8, 'x', name);
+	refused(bytes, sizeof(bytes), sizeof(bytes), 42, "limit.device_id");
+}
+
 /* The arena behind it: aligned, to its last byte and no further, whole again after a reset. */
 Test(command, an_arena_gives_what_it_has)
 {

@@ -201,6 +201,71 @@ Test(sandbox_devices, every_net_is_as_its_spec)
 	cr_assert_eq(rig_told->vhost_memory, 16 * MIB);
 }
 
+/* ---- commands that are for a device -------------------------------------------------------------------------- */
+
+static bool grow_disk(enum stage stage)
+{
+	return stage != STAGE_CONFINE || ftruncate(RIG_DISK_2, 2 * MIB) == 0;
+}
+
+static bool same_rate(const struct rate_config *rate, uint64_t first)
+{
+	return rate->bytes_per_s == first && rate->bytes_burst == first + 1 && rate->ops_per_s == first + 2 &&
+	       rate->ops_burst == first + 3;
+}
+
+/* What each has got of them, once the button is pressed, which comes last. */
+static int heeds_and_looks(struct kvm_run *run, uint32_t vcpu)
+{
+	const struct shim_devices *devices = &rig_shim.devices;
+	static const struct rate_config none;
+
+	while (!*(volatile uint8_t *)&run->immediate_exit && !atomic_load(&rig_shim.machine.acpi.events))
+		__builtin_ia32_pause();
+	if (!atomic_load(&rig_shim.machine.acpi.events))
+		return EINTR;
+	HOLDS(memcmp(&devices->disks[0].new_limit, &none, sizeof(none)) == 0);
+	HOLDS(same_rate(&devices->disks[1].new_limit, 11));
+	HOLDS(same_rate(&devices->nets.list[0]->limits[0], 21) && same_rate(&devices->nets.list[0]->limits[1], 31));
+	HOLDS(atomic_load(&devices->disks[0].capacity) == 2048 && atomic_load(&devices->disks[1].capacity) == 4096);
+	HOLDS(atomic_load(&devices->balloon.target_pages) == (16 - 5) * 256);
+	HOLDS(devices->console.config.columns == 101 && devices->console.config.rows == 31);
+	return powers_off(run, vcpu);
+}
+
+#define RATE(first, a, b, c)                                                                       \
+	"limit { bytes_per_s: " #first " bytes_burst: " #a " ops_per_s: " #b " ops_burst: " #c " } "
+#define NEXT(id, command) "} commands { request_id: " #id " " command " "
+
+/* Each does what it says to the device that it names and to no other, and has its one reply. */
+Test(sandbox_devices, commands_reach_their_devices)
+{
+	const struct rig_launch launch = {
+		.spec = SMALL WITH_APIC ONE "console { output { fd: 6 } columns: 80 rows: 25 } balloon {} "
+		        "disks { id: 'a' image { fd: 7 } } disks { id: 'b' image { fd: 9 } } nets { id: 'n' tap { fd: 10 } }",
+		.command = "request_id: 1 limit { device_id: 'b' " RATE(11, 12, 13, 14) "} "
+		           NEXT(2, "limit { device_id: 'n' " RATE(21, 22, 23, 24) "}")
+		           NEXT(3, "limit { device_id: 'n' transmit: true " RATE(31, 32, 33, 34) "}")
+		           NEXT(4, "resize { disk_id: 'b' }") NEXT(5, "balloon { target_mib: 5 }")
+		           NEXT(6, "console_size { columns: 101 rows: 31 }") NEXT(7, "nmi {}")
+		           NEXT(8, "balloon { target_mib: 17 }") NEXT(9, "shutdown {}"),
+		.guest = heeds_and_looks, .before = grow_disk, .open_ended = true };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_held();
+	for (uint64_t id = 1; id <= 9; id++) {
+		const Axvm__V1__Event *event = rig_event(AXVM__V1__EVENT__BODY_REPLY, id - 1);
+
+		cr_assert_not_null(event, "to %" PRIu64, id);
+		cr_assert_eq(event->reply->request_id, id);
+		cr_assert_eq(event->reply->ok, id != 8, "%" PRIu64, id);
+	}
+	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 9));
+	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 7)->reply->error->field, "balloon.target_mib");
+	/* An NMI is delivery mode 4, to the first local APIC (SDM 3A 11.11). */
+	cr_assert(rig_told->msis == 1 && rig_told->msi.address_lo == LAYOUT_LAPIC && rig_told->msi.data == 0x400);
+}
+
 /* ---- the sandbox as it is told --------------------------------------------------------------------------- */
 
 static bool note_sandbox(enum stage stage)

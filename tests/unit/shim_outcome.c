@@ -7,6 +7,7 @@
 #include "shim/control.h"
 #include "shim/shim.h"
 #include "shim/wire.h"
+#include "virtio/net_parts.h"
 #include "virtio/transport.h"
 
 static struct shim shim;
@@ -171,6 +172,160 @@ Test(outcome, counters_of_the_balloon)
 		else
 			expect_counter(report, name, 200 + i);
 	}
+	axvm__v1__event__free_unpacked(event, NULL);
+}
+
+/* ---- what every kind of device counts --------------------------------------------------------------- */
+
+/* A device of a kind, as the transport has it: two queues, of which one has been used. */
+static void attach(struct virtio_device *device, const char *id, uint64_t from)
+{
+	static struct virtio_transport transports[8];
+	static struct virtio_queue queues[8][2];
+	static size_t used;
+	struct virtio_transport *transport = &transports[used];
+	struct virtio_queue_counters *counters = &queues[used][1].counters;
+
+	device->id = id;
+	device->queue_count = 2;
+	device->transport = transport;
+	transport->queues = queues[used++];
+	counters->requests = from;
+	counters->bytes_from_guest = from + 1;
+	counters->bytes_to_guest = from + 2;
+	counters->batches = from + 30;
+	counters->interrupts = from + 20;
+	transport->failures = from + 4;
+	transport->resets = from + 5;
+	transport->latency.counts[0] = from + 6;
+	transport->latency.counts[LATENCY_BOUNDS] = from + 7;
+	transport->latency.sum_ns = from + 8;
+}
+
+static const Axvm__V1__Histogram *histogram_of(const Axvm__V1__MetricsReport *report, const char *name)
+{
+	for (size_t i = 0; i < report->n_histograms; i++)
+		if (strcmp(report->histograms[i]->name, name) == 0)
+			return report->histograms[i];
+	cr_assert_fail("no histogram %s", name);
+	return NULL;
+}
+
+/* Under its prefix: its sums, the queue that was used and not the other, its latencies. */
+static void expect_attached(const Axvm__V1__MetricsReport *report, const char *prefix, uint64_t from)
+{
+	static const struct {
+		const char *name;
+		uint64_t value;
+		bool of_queue;
+	} rows[] = {
+		{ "requests", 0, true }, { "bytes_from_guest", 1, true }, { "bytes_to_guest", 2, true },
+		{ "batches", 30, true }, { "interrupts", 20, true }, { "failures", 4, false }, { "resets", 5, false },
+	};
+	const Axvm__V1__Histogram *latency;
+	char name[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		snprintf(name, sizeof(name), "%s.%s", prefix, rows[i].name);
+		expect_counter(report, name, from + rows[i].value);
+		snprintf(name, sizeof(name), "%s.queue.1.%s", prefix, rows[i].name);
+		if (rows[i].of_queue)
+			expect_counter(report, name, from + rows[i].value);
+		snprintf(name, sizeof(name), "%s.queue.0.%s", prefix, rows[i].name);
+		cr_assert_not(has_counter(report, name), "%s was not used", name);
+	}
+	snprintf(name, sizeof(name), "%s.interrupts_suppressed", prefix);
+	expect_counter(report, name, 10);
+	snprintf(name, sizeof(name), "%s.kicks", prefix);
+	expect_counter(report, name, 0);
+	snprintf(name, sizeof(name), "%s.latency_ns", prefix);
+	latency = histogram_of(report, name);
+	cr_assert(latency->n_bounds == LATENCY_BOUNDS && latency->n_counts == LATENCY_BOUNDS + 1);
+	cr_assert(latency->bounds[0] == 1ULL << LATENCY_FIRST_BIT && latency->bounds[1] == 2ULL << LATENCY_FIRST_BIT);
+	cr_assert(latency->counts[0] == from + 6 && latency->counts[LATENCY_BOUNDS] == from + 7 && latency->counts[1] == 0);
+	cr_assert_eq(latency->sum, from + 8);
+}
+
+/* Each counter is its own source's, by the name of its device; an I/O loop's likewise. */
+Test(outcome, counters_of_every_device)
+{
+	static const char *const disk[] = { "reads", "writes", "flushes", "discards", "bytes_read", "bytes_written",
+		                            "errors", "throttled", "bounced" };
+	static const char *const net_names[] = { "rx_frames", "rx_bytes", "rx_dropped", "tx_frames", "tx_bytes",
+		                                 "tx_dropped", "rx_copied" };
+	static const char *const loop[] = { "turns", "enters", "submissions", "completions", "interrupts", "overflows" };
+	static struct block disks[2];
+	static struct net net;
+	struct shim_devices *devices = &shim.devices;
+	const Axvm__V1__MetricsReport *report;
+	char name[64];
+
+	memset(&shim, 0, sizeof(shim));
+	devices->present = shim.spec.console.present = shim.spec.rng.present = shim.spec.vsock.present = true;
+	devices->io_count = 2;
+	devices->io[1].loop.stats = (struct io_stats){ .turns = 1, .enters = 2, .sqes = 3, .cqes = 4, .interrupts = 5,
+		                                       .overflows = 6 };
+	attach(&devices->console.device, "console", 1000);
+	devices->console.bytes_out = 11;
+	devices->console.bytes_in = 12;
+	devices->console.bytes_dropped = 13;
+	devices->disks = disks;
+	shim.spec.disks_count = 2;
+	attach(&disks[0].device, "root", 2000);
+	attach(&disks[1].device, "data", 3000);
+	for (size_t i = 0; i < BLOCK_COUNTERS; i++)
+		disks[1].counters[i] = 40 + i;
+	devices->nets.list[0] = &net;
+	shim.spec.nets_count = 1;
+	attach(&net.device, "eth", 4000);
+	net.rx_frames = 60;
+	net.rx_bytes = 61;
+	net.rx_dropped = 62;
+	net.tx_frames = 63;
+	net.tx_bytes = 64;
+	net.tx_dropped = 65;
+	net.rx_copied = 66;
+	attach(&devices->rng.device, "rng", 5000);
+	devices->rng.bytes = 70;
+	attach(&devices->vsock.device, "vsock", 6000);
+	devices->vsock.opened = 80;
+	devices->vsock.places_taken = 81;
+	devices->vsock.to_guest = 82;
+	devices->vsock.to_host = 83;
+	devices->vsock.resets_sent = 84;
+	devices->vsock.dropped = 85;
+	report = report_of_shim();
+	for (size_t i = 0; i < ARRAY_SIZE(loop); i++) {
+		snprintf(name, sizeof(name), "io.1.%s", loop[i]);
+		expect_counter(report, name, 1 + i);
+		snprintf(name, sizeof(name), "io.0.%s", loop[i]);
+		expect_counter(report, name, 0);
+	}
+	expect_attached(report, "console", 1000);
+	expect_counter(report, "console.bytes_out", 11);
+	expect_counter(report, "console.bytes_in", 12);
+	expect_counter(report, "console.bytes_dropped", 13);
+	expect_attached(report, "disk.root", 2000);
+	expect_attached(report, "disk.data", 3000);
+	for (size_t i = 0; i < ARRAY_SIZE(disk); i++) {
+		snprintf(name, sizeof(name), "disk.data.%s", disk[i]);
+		expect_counter(report, name, 40 + i);
+	}
+	expect_attached(report, "net.eth", 4000);
+	for (size_t i = 0; i < ARRAY_SIZE(net_names); i++) {
+		snprintf(name, sizeof(name), "net.eth.%s", net_names[i]);
+		expect_counter(report, name, 60 + i);
+	}
+	expect_attached(report, "rng", 5000);
+	expect_counter(report, "rng.bytes", 70);
+	expect_attached(report, "vsock", 6000);
+	expect_counter(report, "vsock.connections", 80);
+	expect_counter(report, "vsock.connections_open", 81);
+	expect_counter(report, "vsock.bytes_to_guest_sockets", 82);
+	expect_counter(report, "vsock.bytes_to_host_sockets", 83);
+	expect_counter(report, "vsock.connection_resets", 84);
+	expect_counter(report, "vsock.packets_dropped", 85);
+	cr_assert_eq(devices_console_dropped(&shim), 13);
 	axvm__v1__event__free_unpacked(event, NULL);
 }
 

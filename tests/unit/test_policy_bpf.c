@@ -7,6 +7,7 @@
 #include <linux/audit.h>
 #include <linux/kvm.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "base/base.h"
@@ -186,6 +187,51 @@ Test(policy_bpf, filters_and_rules_agree)
 	}
 	cr_expect_gt(allowed, 50000);
 	cr_expect_gt(denied, 50000);
+}
+
+/* An instruction of a filter, which is a constant of the program, in this process alone. */
+static void change(const struct sock_filter *insn, uint32_t k)
+{
+	const uintptr_t page = 4096;
+
+	cr_assert_eq(mprotect((void *)((uintptr_t)insn & ~(page - 1)), 2 * page, PROT_READ | PROT_WRITE), 0);
+	((struct sock_filter *)(uintptr_t)insn)->k = k;
+}
+
+/* A filter that is not what the rules say is noticed, whichever of the two allows more. */
+Test(policy_bpf, a_filter_and_rules_that_disagree_are_noticed)
+{
+	static const struct {
+		uint32_t from, to;
+		int32_t nr;
+	} rows[] = {
+		{ SECCOMP_RET_ALLOW, SECCOMP_RET_LOG, SYS_exit }, { SECCOMP_RET_LOG, SANDBOX_DENY_ACTION, SYS_exit },
+		{ SANDBOX_DENY_ACTION, SECCOMP_RET_ALLOW, SYS_openat },
+	};
+	struct sandbox_verdict verdict = { .action = 77 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct sandbox_filter *filter = &sandbox_filters[SANDBOX_ROLE_VCPU];
+		struct seccomp_data call = sandbox_call(rows[i].nr, (const uint64_t[6]){ 0 });
+
+		for (size_t pc = 0; pc < filter->count; pc++)
+			if (filter->insns[pc].code == (BPF_RET | BPF_K) && filter->insns[pc].k == rows[i].from)
+				change(&filter->insns[pc], rows[i].to);
+		cr_assert_eq(sandbox_policy_evaluate(SANDBOX_ROLE_VCPU, &call, &verdict), -EBADMSG, "row %zu", i);
+	}
+	cr_assert_eq(verdict.action, 77);
+}
+
+/* No role, no answer. */
+Test(policy_bpf, there_are_three_roles)
+{
+	struct seccomp_data call = sandbox_call(SYS_exit, (const uint64_t[6]){ 0 });
+	struct sandbox_verdict verdict;
+
+	for (int role = 0; role < SANDBOX_ROLE_COUNT; role++)
+		cr_assert_eq(sandbox_policy_evaluate((enum sandbox_role)role, &call, &verdict), 0);
+	cr_assert_eq(sandbox_policy_evaluate(SANDBOX_ROLE_COUNT, &call, &verdict), -EINVAL);
+	cr_assert_eq(sandbox_policy_evaluate((enum sandbox_role)-1, &call, &verdict), -EINVAL);
 }
 
 /* One comparison with each word that it must look at, and of the other ioctl's request before it. */
