@@ -354,6 +354,30 @@ Test(commands, a_death_is_told_as_it_was)
 	cr_assert_eq(strlen(got->policy_sha256), 64);
 }
 
+/* One by a ring, one for a page: each has its own members, and those of the other kinds are not there. */
+Test(commands, every_kind_of_death_is_told_as_it_was)
+{
+	static const struct sandbox_death by_ring = { .role = SANDBOX_ROLE_IO, .tid = 56,
+		                                      .ring = { .opcode = 13, .name = "ACCEPT", .what = "it is not allowed" } };
+	static const struct sandbox_death of_page = { .role = SANDBOX_ROLE_VCPU, .tid = 57, .instruction_pointer = 0x77,
+		                                      .lost = { .address = 0x5000, .what = "no page" } };
+	const Axvm__V1__DeathRecord *got;
+
+	shim.death = &by_ring;
+	got = terminal_of(OUTCOME_RUNTIME_FAILED, 70)->death;
+	cr_assert_str_eq(got->role, "io");
+	cr_assert_str_eq(got->ring_refusal, "it is not allowed");
+	cr_assert_str_eq(got->ring_opcode_name, "ACCEPT");
+	cr_assert(got->thread_id == 56 && got->ring_opcode == 13 && !got->lost_page && !got->syscall_name);
+	new_shim();
+	shim.death = &of_page;
+	got = terminal_of(OUTCOME_RUNTIME_FAILED, 70)->death;
+	cr_assert_str_eq(got->role, "vcpu");
+	cr_assert_str_eq(got->lost_page, "no page");
+	cr_assert(got->thread_id == 57 && got->lost_address == 0x5000 && got->instruction_pointer == 0x77);
+	cr_assert(!got->ring_refusal && !got->has_syscall_number);
+}
+
 /* ---- an end that no turn of the loop has come before ---------------------------------------------- */
 
 /* The guest's one vCPU has ended and rests, there are no devices, and no wake-up is read. Returns the status. */

@@ -3,9 +3,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -161,10 +164,23 @@ Test(sandbox_devices, the_console_is_written_out)
 
 /* ---- I/O threads ------------------------------------------------------------------------------------------ */
 
+/* Each I/O thread may run on the plan's CPU for it and nowhere else. */
+static bool look_at_places(enum stage stage)
+{
+	for (uint32_t i = 0; stage == STAGE_SEAL && i < rig_shim.devices.io_count; i++) {
+		const struct shim_io *io = &rig_shim.devices.io[i];
+		cpu_set_t set;
+
+		HOLDS(pthread_getaffinity_np(io->thread, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1);
+		HOLDS(CPU_ISSET((unsigned)devices_io_cpu(io), &set));
+	}
+	return true;
+}
+
 static bool look_at_loops(enum stage stage)
 {
 	if (stage != STAGE_CONFINE)
-		return true;
+		return look_at_places(stage);
 	rig_told->word[1] = rig_shim.devices.io_count;
 	for (uint32_t i = 0; i < rig_shim.devices.io_count; i++) {
 		const struct shim_io *io = &rig_shim.devices.io[i];
@@ -252,6 +268,56 @@ Test(sandbox_devices, what_was_asked_to_be_measured_is)
 	cr_assert_null(running->initrd_sha256);
 }
 
+/* In the child: as much of the process's memory as the line of its status says, in KiB. */
+static uint64_t status_kib(const char *line)
+{
+	char text[4096] = "";
+	FILE *file = fopen("/proc/self/status", "re");
+	const char *at;
+
+	if (file) {
+		(void)!fread(text, 1, sizeof(text) - 1, file);
+		fclose(file);
+	}
+	at = strstr(text, line);
+	return at ? strtoull(at + strlen(line), NULL, 10) : 0;
+}
+
+static bool look_at_lock(enum stage stage)
+{
+	if (stage == STAGE_CONFINE)
+		rig_told->word[1] = status_kib("VmLck:");
+	return true;
+}
+
+static int may_lock(void)
+{
+	void *map = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int may = map != MAP_FAILED && mlock(map, 16 * MIB) == 0;
+
+	munmap(map, 16 * MIB);
+	return may;
+}
+
+/* All of the guest's and nothing else; where the host does not allow it, the launch fails. */
+Test(sandbox_devices, memory_is_locked_where_asked)
+{
+	const struct rig_launch locked = {
+		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } lock: true } " IMAGE ONE,
+		.before = look_at_lock };
+	const struct rig_launch plain = { .spec = SMALL IMAGE ONE, .before = look_at_lock };
+	int status = rig_launch(&locked);
+
+	if (may_lock()) {
+		cr_assert_eq(status, 0, "%s", rig_stderr);
+		cr_assert_geq(rig_told->word[1], 16 * 1024);
+	} else {
+		cr_assert_neq(status, 0);
+	}
+	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
+	cr_assert_lt(rig_told->word[1], 16 * 1024);
+}
+
 /* ---- tuning, schedulers -------------------------------------------------------------------------------------- */
 
 static const struct kvm_enable_cap *enabled(uint32_t cap)
@@ -313,21 +379,27 @@ static bool look_at_policy(enum stage stage)
 Test(sandbox_devices, the_scheduler_of_vcpus)
 {
 	const struct rig_launch plain = { .spec = SMALL WITH_APIC ONE, .guest = powers_off };
-	const struct rig_launch fifo = { .spec = SMALL WITH_APIC "cpus { count: 1 fifo_priority: 3 }",
-		                         .guest = powers_off, .before = look_at_policy };
-	int status;
+	static const struct {
+		const char *spec;
+		int priority;
+	} rows[] = { { SMALL WITH_APIC "cpus { count: 1 fifo_priority: 1 }", 1 },
+		     { SMALL WITH_APIC "cpus { count: 1 fifo_priority: 3 }", 3 } };
 
 	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
 	cr_assert_eq(rig_told->policy[0], sched_getscheduler(0), "%d, %d", rig_told->policy[0], sched_getscheduler(0));
-	status = rig_launch(&fifo);
-	if (may_have_fifo()) {
-		cr_assert_eq(status, 0, "%s", rig_stderr);
-		cr_assert(rig_told->policy[0] == SCHED_FIFO && rig_told->priority[0] == 3);
-		cr_assert_eq(rig_told->word[1], SCHED_OTHER + 1);
-		return;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rig_launch fifo = { .spec = rows[i].spec, .guest = powers_off, .before = look_at_policy };
+		int status = rig_launch(&fifo);
+
+		if (may_have_fifo()) {
+			cr_assert_eq(status, 0, "%s", rig_stderr);
+			cr_assert(rig_told->policy[0] == SCHED_FIFO && rig_told->priority[0] == rows[i].priority);
+			cr_assert_eq(rig_told->word[1], SCHED_OTHER + 1);
+			continue;
+		}
+		cr_assert_eq(status, 69);
+		cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
 	}
-	cr_assert_eq(status, 69);
-	cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
 }
 
 static int may_own_cores(void)

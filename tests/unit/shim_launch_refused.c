@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
+#include "tests/unit/fake_kernel.h"
 #include "tests/unit/launch_rig.h"
 
 #define FLAT "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 2 } "
@@ -123,6 +125,19 @@ Test(sandbox_refused, kvm_that_is_not_there)
 	}
 }
 
+/* A vCPU more than the made-up KVM's 64. */
+Test(sandbox_refused, more_vcpus_than_kvm_has)
+{
+	const struct rig_launch launch = {
+		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 65 overcommit: true } " IMAGE };
+	const Axvm__V1__Error *error;
+
+	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ACQUIRE, "65");
+	error = error_of(AXVM__V1__ERROR_CODE__HOST_LIMIT, "cpus.count");
+	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
+	cr_assert_not_null(strstr(error->message, "65 vCPUs asked"), "%s", error->message);
+}
+
 /* ---- resources ------------------------------------------------------------------------------------------ */
 
 /* All of them, each by its field, and KVM's absence with them. */
@@ -167,6 +182,85 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 		             "%zu: %s", i, error->message);
 	}
 	expect_words("all");
+}
+
+/* ---- rings ------------------------------------------------------------------------------------------------ */
+
+static struct {
+	enum stage from; /* io_uring_setup(2) fails from here on */
+	int error;
+} no_rings;
+
+static bool refuse_rings(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	(void)args;
+	*ret_result = -no_rings.error;
+	return true;
+}
+
+static bool without_rings(enum stage stage)
+{
+	static const long calls[] = { SYS_io_uring_setup };
+
+	return stage != no_rings.from || fake_kernel_begin(calls, ARRAY_SIZE(calls), refuse_rings) == 0;
+}
+
+/* Who denies them is told, at whichever of the two stages it comes out; a kernel that is out of memory is none. */
+Test(sandbox_refused, rings_that_cannot_be_made)
+{
+	static const struct {
+		enum stage stage;
+		int error, status;
+		Axvm__V1__ErrorCode code;
+	} rows[] = {
+		{ STAGE_ACQUIRE, EPERM, 69, AXVM__V1__ERROR_CODE__HOST_LIMIT },
+		{ STAGE_ACQUIRE, ENOMEM, 71, AXVM__V1__ERROR_CODE__OS_FAILED },
+		{ STAGE_BUILD, EPERM, 69, AXVM__V1__ERROR_CODE__HOST_LIMIT },
+		{ STAGE_BUILD, ENOMEM, 71, AXVM__V1__ERROR_CODE__OS_FAILED },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC, .before = without_rings };
+		const struct rig_launch none = { .spec = FLAT IMAGE, .before = without_rings };
+		const Axvm__V1__Error *error;
+		char what[32];
+
+		no_rings.from = rows[i].stage;
+		no_rings.error = rows[i].error;
+		snprintf(what, sizeof(what), "row %zu", i);
+		expect_failed(rig_launch(&launch), rows[i].status, (Axvm__V1__Stage)rows[i].stage, what);
+		cr_assert_eq(rig_terminal()->n_errors, 1, "%s", what);
+		error = error_of(rows[i].code, NULL);
+		cr_assert_not_null(error, "%s: %s", what, rig_terminal()->errors[0]->message);
+		cr_assert_eq(error->error_number, rows[i].error, "%s", what);
+		cr_assert_not_null(strstr(error->message, "cannot create an I/O ring (io_uring): "), "%s", error->message);
+		/* One that has no devices asks for none; its filters are counted, and there is one more than it knows. */
+		(void)rig_launch(&none);
+		cr_assert_neq(rig_terminal()->stage, (Axvm__V1__Stage)rows[i].stage, "%s", what);
+	}
+}
+
+/* The second of two: the ring is another kind of descriptor by then. */
+static bool ring_is_none(enum stage stage)
+{
+	if (stage == STAGE_STAFF)
+		rig_shim.devices.io[1].loop.ring.ring_fd = CONTROL_WAKE_FD;
+	return true;
+}
+
+Test(sandbox_refused, a_ring_that_cannot_be_enabled)
+{
+	const struct rig_launch launch = { .spec = FLAT WITH_APIC "io { threads_per_node: 2 } rng {} balloon {}",
+		                           .before = ring_is_none };
+	const Axvm__V1__Error *error;
+
+	expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__SEAL, "the second");
+	cr_assert_eq(rig_terminal()->n_errors, 1);
+	error = error_of(AXVM__V1__ERROR_CODE__SANDBOX_FAILED, NULL);
+	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
+	cr_assert_gt(error->error_number, 0);
+	cr_assert_not_null(strstr(error->message, "the ring of I/O thread 1"), "%s", error->message);
 }
 
 /* ---- the host ------------------------------------------------------------------------------------------- */
@@ -318,6 +412,7 @@ Test(sandbox_refused, before_there_is_a_spec)
 	cr_expect_eq(rig_launch(&raised), 0, "%s", rig_stderr);
 	expect_failed(rig_launch(&limited), 71, AXVM__V1__STAGE__ACQUIRE, "limited");
 	cr_expect_not_null(strstr(rig_stderr, "at least 1024"), "%s", rig_stderr);
+	cr_expect_eq(rig_terminal()->errors[0]->error_number, EBADF);
 	/* Nothing has come on fd 3 when the signal does. */
 	cr_expect_eq(rig_launch(&stopped), 36, "%s", rig_stderr);
 	cr_expect_eq(rig_terminal()->outcome, AXVM__V1__OUTCOME__STOPPED_BY_HOST);
