@@ -432,22 +432,3 @@ Test(sandbox_devices, memory_goes_to_the_nodes_of_the_plan)
 		cr_assert_eq(rig_told->word[5], 0);
 	}
 }
-
-/* Thread n is of node n modulo their number, and has the next CPU that the plan has there. */
-Test(devices, io_threads_go_round_the_nodes)
-{
-	static const uint32_t cpus[] = { 10, 20, 30, 11, 21, 31 };
-	static struct shim shim;
-
-	shim.placement.node_count = 3;
-	for (uint32_t node = 0; node < 3; node++)
-		for (uint32_t i = 0; i < 2; i++)
-			shim.placement.nodes[node].io[i].cpu = 10 * (node + 1) + i;
-	for (uint32_t i = 0; i < ARRAY_SIZE(cpus); i++) {
-		struct shim_io *io = &shim.devices.io[i];
-
-		io->shim = &shim;
-		io->index = i;
-		cr_assert_eq(devices_io_cpu(io), (int)cpus[i], "thread %u is on %d", i, devices_io_cpu(io));
-	}
-}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* From the spec to a device, where a whole launch would need what a host may not have: huge pages, files that are
+ * read by passing the page cache. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_balloon.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "shim/devices_balloon.h"
+#include "shim/devices_block.h"
+#include "shim/devices_vsock.h"
+#include "shim/shim.h"
+#include "tests/unit/virtio_driver.h"
+
+static struct shim shim;
+
+static void new_shim(void)
+{
+	memset(&shim, 0, sizeof(shim));
+}
+
+TestSuite(devices, .init = new_shim, .timeout = 60);
+
+/* ---- the balloon ----------------------------------------------------------------------------------------- */
+
+/* What guest memory is made of is what is given back; locked memory is given back otherwise. */
+Test(devices, a_balloon_gives_back_the_hosts_pages)
+{
+	static const struct {
+		enum spec_page_size size;
+		uint64_t bytes;
+	} sizes[] = {
+		{ SPEC_PAGES_4K, 4 * KIB }, { SPEC_THP, 4 * KIB }, { SPEC_HUGE_2M, 2 * MIB }, { SPEC_HUGE_1G, GIB },
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		bool odd = i % 2;
+		struct balloon *balloon = &shim.devices.balloon;
+		struct test_machine m;
+		uint64_t features;
+
+		new_shim();
+		machine_init(&m);
+		shim.spec.memory.page_size = sizes[i / 2].size;
+		shim.spec.memory.lock = odd;
+		shim.spec.balloon.deflate_on_oom = odd;
+		shim.spec.balloon.free_page_reporting = !odd;
+		shim.spec.balloon.stats_interval_s = 7;
+		cr_assert_null(devices_balloon(&shim));
+		cr_assert_eq(devices_create_balloon(&shim, 0, &m.host), 0);
+		features = balloon->device.features;
+		cr_assert_eq(balloon->host_page, sizes[i / 2].bytes, "row %zu", i);
+		cr_assert_eq(balloon->advice, odd ? MADV_DONTNEED_LOCKED : MADV_DONTNEED);
+		cr_assert_eq(balloon->interval.tv_sec, 7);
+		cr_assert_eq(!!(features & VIRTIO_FEATURE(VIRTIO_BALLOON_F_DEFLATE_ON_OOM)), odd);
+		cr_assert_eq(!!(features & VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING)), !odd);
+		cr_assert_eq(devices_balloon(&shim), balloon);
+		balloon_destroy(balloon);
+		machine_stop(&m, 0);
+		machine_done(&m);
+	}
+}
+
+/* ---- disks ------------------------------------------------------------------------------------------------- */
+
+/* A file of so many bytes, by path and by number. */
+static int image_of(char *path, size_t bytes)
+{
+	int fd;
+
+	strcpy(path, "/tmp/axvm-devices-XXXXXX");
+	fd = mkostemp(path, O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(ftruncate(fd, (off_t)bytes), 0);
+	return fd;
+}
+
+static struct spec_disk *disk_by_path(size_t index, const char *path)
+{
+	struct spec_disk *disk = &shim.spec.disks[index];
+
+	disk->image = (struct spec_resource){ SPEC_PATH, -1, path };
+	shim.spec.disks_count = index + 1;
+	return disk;
+}
+
+/* Those that were handed over come first, each at its own place; a flag of one is none of another. */
+Test(devices, disks_are_acquired_as_their_spec_says)
+{
+	char paths[3][40];
+	int fds[3];
+
+	for (size_t i = 0; i < 3; i++)
+		fds[i] = image_of(paths[i], (i + 1) * MIB);
+	disk_by_path(0, paths[0])->read_only = true;
+	shim.spec.disks[1].image = (struct spec_resource){ SPEC_FD, fds[1], NULL };
+	disk_by_path(2, paths[2]);
+	devices_acquire_disks(&shim, true);
+	cr_assert_eq(shim.problems.count, 0, "%s", shim.problems.list[0].message);
+	cr_assert(shim.devices.disk_files[1].fd == fds[1] && shim.devices.disk_files[1].size == 2 * MIB);
+	cr_assert(shim.devices.disk_files[0].size == 0 && shim.devices.disk_files[2].size == 0);
+	devices_acquire_disks(&shim, false);
+	cr_assert_eq(shim.problems.count, 0, "%s", shim.problems.list[0].message);
+	cr_assert(shim.devices.disk_files[0].size == MIB && shim.devices.disk_files[2].size == 3 * MIB);
+	cr_assert(shim.devices.disk_files[0].read_only && !shim.devices.disk_files[1].read_only &&
+	          !shim.devices.disk_files[2].read_only);
+	cr_assert_eq(fcntl(shim.devices.disk_files[0].fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	cr_assert_eq(fcntl(shim.devices.disk_files[2].fd, F_GETFL) & O_ACCMODE, O_RDWR);
+	for (size_t i = 0; i < 3; i++)
+		cr_assert_not(shim.devices.disk_files[i].direct);
+	for (size_t i = 0; i < 3; i++)
+		unlink(paths[i]);
+}
+
+/* By passing the page cache, or, on a file system that does not have it, refused by name. */
+Test(devices, a_direct_disk_is_direct_or_refused)
+{
+	char path[40];
+
+	image_of(path, MIB);
+	disk_by_path(0, path)->direct = true;
+	devices_acquire_disks(&shim, false);
+	unlink(path);
+	if (shim.problems.count > 0)
+		cr_assert_str_eq(shim.problems.list[0].field, "disks[0].image");
+	else
+		cr_assert(shim.devices.disk_files[0].direct && fcntl(shim.devices.disk_files[0].fd, F_GETFL) & O_DIRECT);
+}
+
+/* The image's length is a multiple of it, or it is refused, with the disk's place in the spec. */
+Test(devices, a_block_size_fits_its_image)
+{
+	static const struct {
+		uint32_t block_size;
+		size_t bytes;
+		bool fits;
+	} rows[] = {
+		{ 0, MIB + 512, true },    { 512, MIB + 512, true }, { 1024, MIB + 512, false },
+		{ 1024, MIB + 1024, true }, { 4096, MIB, true },      { 4096, MIB + 2048, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char path[40];
+
+		new_shim();
+		close(image_of(path, rows[i].bytes));
+		disk_by_path(3, path)->block_size = rows[i].block_size;
+		shim.spec.disks[0].image.kind = shim.spec.disks[1].image.kind = shim.spec.disks[2].image.kind = SPEC_FD;
+		devices_acquire_disks(&shim, false);
+		unlink(path);
+		cr_assert_eq(shim.problems.count, rows[i].fits ? 0 : 1, "row %zu", i);
+		if (!rows[i].fits) {
+			cr_assert_eq(shim.problems.list[0].code, PROBLEM_IMAGE_INVALID);
+			cr_assert_str_eq(shim.problems.list[0].field, "disks[3].block_size");
+		}
+		close(shim.devices.disk_files[3].fd);
+	}
+}
+
+/* ---- vsock ------------------------------------------------------------------------------------------------- */
+
+/* A UNIX socket of packets and nothing else. */
+Test(devices, a_vsock_channel_is_of_its_kind)
+{
+	static const struct {
+		int domain, type;
+		bool fits;
+	} rows[] = {
+		{ AF_UNIX, SOCK_SEQPACKET, true }, { AF_UNIX, SOCK_STREAM, false }, { AF_UNIX, SOCK_DGRAM, false },
+		{ AF_INET, SOCK_STREAM, false },   { AF_INET6, SOCK_DGRAM, false }, { AF_NETLINK, SOCK_RAW, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int fd = socket(rows[i].domain, rows[i].type | SOCK_CLOEXEC, 0);
+
+		new_shim();
+		if (fd < 0)
+			continue; /* a kernel without that family */
+		shim.spec.vsock.present = true;
+		shim.spec.vsock.channel = (struct spec_resource){ SPEC_FD, fd, NULL };
+		devices_acquire_vsock(&shim);
+		cr_assert_eq(shim.problems.count, rows[i].fits ? 0 : 1, "row %zu", i);
+		cr_assert_eq(shim.devices.vsock_channel, rows[i].fits ? fd : 0, "row %zu", i);
+		if (!rows[i].fits) {
+			cr_assert_eq(shim.problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+			cr_assert_str_eq(shim.problems.list[0].field, "vsock.channel");
+		}
+		close(fd);
+	}
+	new_shim();
+	shim.spec.vsock.present = true;
+	shim.spec.vsock.channel = (struct spec_resource){ SPEC_PATH, -1, "/nonexistent/channel" };
+	devices_acquire_vsock(&shim);
+	cr_assert_eq(shim.problems.count, 1);
+	cr_assert_eq(shim.problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+}
+
+/* ---- I/O threads -------------------------------------------------------------------------------------------- */
+
+/* Thread n is of node n modulo their number, and has the next CPU that the plan has there. */
+Test(devices, io_threads_go_round_the_nodes)
+{
+	static const uint32_t cpus[] = { 10, 20, 30, 11, 21, 31 };
+
+	shim.placement.node_count = 3;
+	for (uint32_t node = 0; node < 3; node++)
+		for (uint32_t i = 0; i < 2; i++)
+			shim.placement.nodes[node].io[i].cpu = 10 * (node + 1) + i;
+	for (uint32_t i = 0; i < ARRAY_SIZE(cpus); i++) {
+		struct shim_io *io = &shim.devices.io[i];
+
+		io->shim = &shim;
+		io->index = i;
+		cr_assert_eq(devices_io_cpu(io), (int)cpus[i], "thread %u is on %d", i, devices_io_cpu(io));
+	}
+}
