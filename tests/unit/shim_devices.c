@@ -172,6 +172,7 @@ Test(devices, a_vsock_channel_is_of_its_kind)
 	} rows[] = {
 		{ AF_UNIX, SOCK_SEQPACKET, true }, { AF_UNIX, SOCK_STREAM, false }, { AF_UNIX, SOCK_DGRAM, false },
 		{ AF_INET, SOCK_STREAM, false },   { AF_INET6, SOCK_DGRAM, false }, { AF_NETLINK, SOCK_RAW, false },
+		{ AF_PACKET, SOCK_PACKET, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

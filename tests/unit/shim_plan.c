@@ -133,6 +133,73 @@ Test(plan, vcpus_are_named_from_the_placement)
 	}
 }
 
+static void expect_placement(const struct placement_request *request, const char *what)
+{
+	struct problems problems = { 0 };
+	static struct placement wanted;
+
+	cr_assert_eq(placement_plan(shim.facts, request, &wanted, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(shim.placement.vcpu_count, wanted.vcpu_count, "%s", what);
+	for (uint32_t i = 0; i < wanted.vcpu_count; i++) {
+		cr_assert_eq(shim.placement.vcpus[i].cpu, wanted.vcpus[i].cpu, "vCPU %u, %s", i, what);
+		cr_assert_eq(shim.placement.vcpus[i].guest_node, wanted.vcpus[i].guest_node, "vCPU %u, %s", i, what);
+	}
+	cr_assert_eq(shim.placement.node_count, wanted.node_count, "%s", what);
+	for (size_t i = 0; i < wanted.node_count; i++) {
+		cr_assert_eq(shim.placement.nodes[i].host_node, wanted.nodes[i].host_node, "node %zu, %s", i, what);
+		for (uint32_t k = 0; k < request->io_threads; k++)
+			cr_assert_eq(shim.placement.nodes[i].io[k].cpu, wanted.nodes[i].io[k].cpu, "%s", what);
+	}
+}
+
+/* All that the spec says of it is asked for, in words that change where something goes. */
+Test(plan, the_placement_is_asked_for_as_the_spec_says)
+{
+	static const uint32_t pins[] = { 30, 5 };
+	static const uint8_t nodes[] = { 1, 0, 1 };
+	static const struct {
+		const char *spec;
+		struct placement_request request;
+	} rows[] = {
+		{ "cpus { count: 5 tenancy: DEDICATED } memory { nodes { size_mib: 64 } }",
+		  { .vcpus = 5, .dedicated = true, .node_count = 1, .host_node = { -1 }, .memory_mib = { 64 }, .io_threads = 1 } },
+		{ "cpus { count: 5 } memory { nodes { size_mib: 64 host_node: 1 } } io { threads_per_node: 3 }",
+		  { .vcpus = 5, .node_count = 1, .host_node = { 1 }, .memory_mib = { 64 }, .io_threads = 3 } },
+		{ "cpus { count: 60 } memory { nodes { size_mib: 64 } }",
+		  { .vcpus = 60, .overcommit = true, .node_count = 1, .host_node = { -1 }, .memory_mib = { 64 },
+		    .io_threads = 1 } },
+		{ "cpus { count: 2 pins: [30, 5] } memory { nodes { size_mib: 64 } }",
+		  { .vcpus = 2, .pin_count = 2, .pins = pins, .node_count = 1, .host_node = { -1 }, .memory_mib = { 64 },
+		    .io_threads = 1 } },
+		{ "cpus { count: 3 nodes: [1, 0, 1] } memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 } }",
+		  { .vcpus = 3, .vcpu_nodes = nodes, .node_count = 2, .host_node = { 1, -1 }, .memory_mib = { 64, 128 },
+		    .io_threads = 1 } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), HEAD LINUX "%s", rows[i].spec);
+		plan(text);
+		expect_placement(&rows[i].request, rows[i].spec);
+	}
+	/* More than there are CPUs takes a word; a node with room is taken before one without, to the MiB. */
+	shim.spec.cpus.count = 60;
+	shim.spec.cpus.nodes_count = 0;
+	cr_assert_eq(plan_machine(&shim), 0);
+	shim.spec.cpus.overcommit = false;
+	cr_assert_lt(plan_machine(&shim), 0);
+	plan(ALL);
+	cr_assert_eq(shim.placement.nodes[0].host_node, 0);
+	shim.facts->nodes[0].free_mib = 63;
+	shim.facts->nodes[1].free_mib = 64;
+	cr_assert_eq(plan_machine(&shim), 0);
+	cr_assert_eq(shim.placement.nodes[0].host_node, 1);
+	shim.facts->nodes[0].free_mib = 64;
+	cr_assert_eq(plan_machine(&shim), 0);
+	cr_assert_eq(shim.placement.nodes[0].host_node, 0);
+}
+
 /* ---- devices ------------------------------------------------------------------------------------- */
 
 #define DEVICES                                                                                    \
