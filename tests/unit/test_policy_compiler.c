@@ -46,6 +46,7 @@ static const struct {
 	{ "read: any #   \n", "1: no reason" },
 	{ "read: arg0 == NO_FD # x\n", "1: no symbol \"NO_FD\"" },
 	{ "read: arg0 == 12x # x\n", "1: \"12x\" is not a number" },
+	{ "lseek: arg1 == 18446744073709551616 # x\n", "1: \"18446744073709551616\" is not a number" },
 	{ "read: arg6 == 1 # x\n", "1: \"arg6 == 1\" is not a comparison" },
 	{ "read: # x\n", "1: \"\" is not a comparison" },
 	{ "read: arg0 == 1 && # x\n", "1: \"\" is not a comparison" },
@@ -119,6 +120,22 @@ Test(policy_compiler, a_missing_file_and_a_long_line)
 	cr_expect_eq(policyc("-x", output, sizeof(output)), 64);
 }
 
+/* As many as there are places for, and not one more. */
+Test(policy_compiler, more_rules_than_there_are_places)
+{
+	static char text[129 * 32], output[32768];
+	size_t length = 0;
+
+	for (int i = 0; i < 128; i++)
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "read: arg1 == %d # x\n", i);
+	tool_write(scratch, "vcpu.policy", text);
+	cr_expect_eq(policyc("-l", output, sizeof(output)), 0, "%s", output);
+	snprintf(text + length, sizeof(text) - length, "read: arg1 == 128 # x\n");
+	tool_write(scratch, "vcpu.policy", text);
+	cr_expect_eq(policyc("-l", output, sizeof(output)), 1);
+	cr_expect_not_null(strstr(output, "vcpu.policy:129: more than 128 rules"), "%s", output);
+}
+
 Test(policy_compiler, lists_alternatives_normalised)
 {
 	char output[4096];
@@ -170,6 +187,8 @@ Test(policy_compiler, takes_what_no_other_line_allows)
 		"read: arg0 == 3 # x\nwrite: arg0 == 3 # y\n",
 		"read: arg0 == 3 && arg2 == 8 # x\nread: arg0 == 3 && arg2 == 9 # y\n",
 		"read: arg0 == 3 # x\nread: arg1 == 3 # y\n",
+		"read: arg0 == 3|1 # x\nread: arg0 == 4 # y\n", /* bits together, not a sum */
+		"lseek: arg1 == 0xffffffffffffffff # x\nlseek: arg1 == 0 # y\n",
 	};
 	char output[4096];
 
