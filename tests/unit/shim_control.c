@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "shim/control.h"
 #include "shim/resources.h"
@@ -29,6 +30,19 @@ Test(control, a_wait_is_rounded_up)
 		cr_assert_geq(after + (uint64_t)wait_ms * MS, deadline, "%d ms", wait_ms);
 		cr_assert_leq(wait_ms, HOUR_MS + 2);
 	}
+}
+
+/* The one that the events bear, and that a clock set anew does not move. */
+Test(control, its_clock_is_the_monotonic_one)
+{
+	struct timespec before, after;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	now = control_now_ns();
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	cr_assert_geq(now, (uint64_t)before.tv_sec * 1000000000 + (uint64_t)before.tv_nsec);
+	cr_assert_leq(now, (uint64_t)after.tv_sec * 1000000000 + (uint64_t)after.tv_nsec);
 }
 
 Test(control, the_shorter_of_deadline_and_limit)

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/futex.h"
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
 #include "tests/unit/fake_kernel.h"
@@ -184,6 +185,38 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 	expect_words("all");
 }
 
+/* The nest has failed meanwhile, or would have. */
+static bool nest_has_failed(enum stage stage)
+{
+	struct sandbox_nest *nest = &rig_shim.sandbox.nest;
+
+	if (stage != STAGE_ACQUIRE)
+		return true;
+	if (nest->begun)
+		futex_wait_until(&nest->state, 1);
+	nest->begun = true;
+	nest->state = MAX(nest->state, 1u);
+	nest->result = -EPERM;
+	nest->problems.count = 0;
+	problems_add(&nest->problems, PROBLEM_SANDBOX_FAILED, EPERM, NULL, "no namespaces for you");
+	return true;
+}
+
+/* What stage confine will say belongs with what is wrong before it. */
+Test(sandbox_refused, a_sandbox_that_cannot_be_is_told_with_the_rest)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE, .kvm_error = ENOENT, .before = nest_has_failed };
+	const Axvm__V1__Error *error;
+
+	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ACQUIRE, "both");
+	cr_assert_eq(rig_terminal()->n_errors, 2);
+	cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__KVM_MISSING, NULL));
+	error = error_of(AXVM__V1__ERROR_CODE__SANDBOX_FAILED, NULL);
+	cr_assert_not_null(error);
+	cr_assert_str_eq(error->message, "no namespaces for you");
+	cr_assert_eq(error->error_number, EPERM);
+}
+
 /* ---- rings ------------------------------------------------------------------------------------------------ */
 
 static struct {
@@ -297,6 +330,7 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 		const Axvm__V1__Requirement *row = refused->requirements[i];
 
 		cr_assert(!row->met && !row->waived && row->asked[0] != '\0', "%s", row->name);
+		cr_assert_str_neq(row->asked, row->found, "%s", row->name);
 		of_host += strncmp(row->name, "kvm", 3) != 0;
 	}
 	cr_assert_eq(rig_terminal()->n_errors, of_host);
@@ -315,8 +349,12 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 	cr_assert_eq(rig_launch(&report), 0, "%s", rig_stderr);
 	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
 	cr_assert(!running->development && running->n_waived > 0);
-	for (size_t i = 0; i < running->n_waived; i++)
-		cr_assert(running->waived[i]->waived && running->waived[i]->name[0] && running->waived[i]->asked[0]);
+	for (size_t i = 0; i < running->n_waived; i++) {
+		const Axvm__V1__Requirement *row = running->waived[i];
+
+		cr_assert(row->waived && !row->met && row->name[0] && row->asked[0]);
+		cr_assert_str_neq(row->asked, row->found, "%s", row->name);
+	}
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0));
 }
 
@@ -327,6 +365,16 @@ static bool stale_facts(enum stage stage)
 		rig_shim.facts->cpus[0].online = !rig_shim.facts->cpus[0].online;
 		rig_shim.facts->node_count = 0;
 	}
+	return true;
+}
+
+/* Told when they were read, so that stage admit can tell how old they are. */
+static bool dated_facts(enum stage stage)
+{
+	if (stage == STAGE_ARRIVE)
+		rig_told->word[1] = control_now_ns();
+	if (stage == STAGE_ADMIT)
+		rig_told->word[2] = rig_shim.facts_ns >= rig_told->word[1] && rig_shim.facts_ns <= control_now_ns();
 	return true;
 }
 
@@ -342,7 +390,10 @@ Test(sandbox_refused, facts_are_those_of_now)
 {
 	const struct rig_launch stale = { .spec = FLAT IMAGE, .before = stale_facts };
 	const struct rig_launch none = { .spec = FLAT IMAGE, .before = no_facts };
+	const struct rig_launch dated = { .spec = FLAT IMAGE, .before = dated_facts };
 
+	cr_assert_eq(rig_launch(&dated), 0, "%s", rig_stderr);
+	cr_assert_eq(rig_told->word[2], 1);
 	cr_assert_eq(rig_launch(&stale), 0, "%s", rig_stderr);
 	cr_assert_eq(rig_launch(&none), 0, "%s", rig_stderr);
 }

@@ -18,6 +18,8 @@
 
 #include "sandbox/cgroup.h"
 #include "sandbox/namespaces.h"
+#include "sandbox/nest.h"
+#include "sandbox/proc.h"
 #include "sandbox/seccomp.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/sandbox_rig.h"
@@ -244,4 +246,141 @@ Test(sandbox_nest, keeps_mounts_from_spreading_before_it_moves_any)
 	mounts.pivot_result = -EPERM;
 	cr_expect_eq(rig_child(made_root), 10);
 	cr_expect_eq(strncmp(rig_words, "cannot make the new root the root: ", 35), 0, "%s", rig_words);
+}
+
+/* -------------------------------------------------------------------------- each call on the way fails */
+
+/* A row a call: the nth of its kind is refused, all others say yes and do nothing. */
+static const struct refusal {
+	int (*go)(void); /* 0 or -errno, with a problem */
+	long nr;
+	unsigned nth;
+	const char *words;
+	long also; /* this one is refused too, with EINVAL */
+} *refusal;
+static unsigned calls_so_far;
+
+static bool answer_refusal(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	static const uint64_t stderr_fd[6] = { 2 };
+
+	(void)args;
+	if (nr == refusal->also && nr != refusal->nr)
+		*ret_result = -EINVAL;
+	else if (nr == refusal->nr && calls_so_far++ == refusal->nth)
+		*ret_result = -EPERM;
+	else if (nr == SYS_fsopen || nr == SYS_fsmount)
+		*ret_result = fake_kernel_call(SYS_dup, stderr_fd);
+	else if (nr == SYS_getdents64 || nr == SYS_read || nr == SYS_fstatfs || nr == SYS_newfstatat)
+		return false;
+	else
+		*ret_result = 0;
+	return true;
+}
+
+static int empties_root(void)
+{
+	return namespaces_empty_root(&scene.problems);
+}
+
+static int unshares(void)
+{
+	return namespaces_unshare(SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) | SANDBOX_BIT(SANDBOX_NET_NAMESPACE),
+	                          &scene.problems);
+}
+
+/* Those of this thread, by its own name. */
+static int joins_namespaces(void)
+{
+	return namespaces_join(&scene.sandbox, ".", SANDBOX_BIT(SANDBOX_NET_NAMESPACE), &scene.problems);
+}
+
+static int counts_threads(void)
+{
+	return nest_empty_root(&scene.sandbox, &scene.problems);
+}
+
+static int nothing(uint32_t number, void *context, struct problems *problems)
+{
+	(void)number;
+	(void)context;
+	(void)problems;
+	return 0;
+}
+
+static int lists_threads(void)
+{
+	return proc_each(scene.sandbox.proc_fd, "task", nothing, NULL, &scene.problems);
+}
+
+static int reads_status(void)
+{
+	struct sandbox_status status;
+
+	return proc_read_status(scene.sandbox.proc_fd, "status", &status, &scene.problems);
+}
+
+static int opens_proc(void)
+{
+	int fd;
+
+	return proc_open(&fd, &scene.problems);
+}
+
+static int is_refused_once(void)
+{
+	const long calls[] = { SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_mount_setattr, SYS_move_mount, SYS_fchdir,
+		               SYS_pivot_root, SYS_umount2, SYS_chroot, SYS_chdir, SYS_unshare, SYS_sethostname,
+		               SYS_setdomainname, SYS_setns, SYS_getdents64 };
+	const long of_proc[] = { SYS_read, SYS_fstatfs, SYS_newfstatat };
+	bool is_of_proc = refusal->nr == SYS_read || refusal->nr == SYS_fstatfs || refusal->nr == SYS_newfstatat;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return 1;
+	scene.sandbox.proc_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fake_kernel_begin(is_of_proc ? of_proc : calls, is_of_proc ? ARRAY_SIZE(of_proc) : ARRAY_SIZE(calls),
+	                      answer_refusal) < 0)
+		return 2;
+	if (refusal->go() == 0)
+		return refusal->words ? 3 : 0;
+	return scene.problems.count == 1 && scene.problems.list[0].error_number == EPERM &&
+	       scene.problems.list[0].code == PROBLEM_SANDBOX_FAILED ? 0 : 4;
+}
+
+/* Each by its own words, with the errno of the call that failed. */
+Test(sandbox_nest, no_call_on_the_way_may_fail)
+{
+	static const struct refusal rows[] = {
+		{ empties_root, -1, 0, NULL, 0 },
+		{ empties_root, SYS_fsopen, 0, "cannot open a file system for the root: ", 0 },
+		{ empties_root, SYS_fsconfig, 0, "cannot create a file system for the root: ", 0 },
+		{ empties_root, SYS_fsconfig, 4, "cannot create a file system for the root: ", 0 },
+		{ empties_root, SYS_fsmount, 0, "cannot mount a file system for the root: ", 0 },
+		{ empties_root, SYS_mount_setattr, 0, "cannot keep mounts from spreading: ", 0 },
+		{ empties_root, SYS_move_mount, 0, "cannot lay the new root over the old one: ", 0 },
+		{ empties_root, SYS_fchdir, 0, "cannot enter the new root: ", 0 },
+		{ empties_root, SYS_pivot_root, 0, "cannot make the new root the root: ", 0 },
+		{ empties_root, SYS_umount2, 0, "cannot let go of the old root: ", 0 },
+		{ empties_root, SYS_chroot, 0, "cannot make the new root the root: ", SYS_pivot_root },
+		{ empties_root, SYS_chdir, 0, "cannot enter the new root: ", 0 },
+		{ unshares, -1, 0, NULL, 0 },
+		{ unshares, SYS_unshare, 0, "cannot leave the launcher's namespaces: ", 0 },
+		{ unshares, SYS_sethostname, 0, "cannot set a host name: ", 0 },
+		{ unshares, SYS_setdomainname, 0, "cannot set a host name: ", 0 },
+		{ joins_namespaces, -1, 0, NULL, 0 },
+		{ joins_namespaces, SYS_setns, 0, "cannot enter the namespaces that were made: ", 0 },
+		{ counts_threads, SYS_newfstatat, 0, "cannot count the threads: ", 0 },
+		{ lists_threads, SYS_getdents64, 0, "cannot list a directory of /proc/self: ", 0 },
+		{ lists_threads, SYS_getdents64, 1, "cannot list a directory of /proc/self: ", 0 },
+		{ reads_status, SYS_read, 0, "cannot read a thread's status: ", 0 },
+		{ opens_proc, SYS_fstatfs, 0, "cannot examine /proc/self: ", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		refusal = &rows[i];
+		cr_expect_eq(rig_child(is_refused_once), 0, "row %zu: \"%s\"", i, rig_words);
+		if (rows[i].words)
+			cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "row %zu: \"%s\"", i,
+			             rig_words);
+	}
 }
