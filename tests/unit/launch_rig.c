@@ -194,6 +194,8 @@ static bool answer_ioctl(int fd, unsigned long request, void *argument, int *ret
 		*ret_result = -1;
 		return true;
 	}
+	if (launch->asked)
+		launch->asked(request);
 	if (request == launch->refused) {
 		errno = EPERM;
 		*ret_result = -1;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "machine/layout.h"
@@ -321,6 +322,31 @@ static bool launcher_dies(enum stage stage)
 	return true;
 }
 
+/* Another stream behind the launch, which is over after these bytes. */
+static void replace_control(const char *bytes, size_t size)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 && dup2(pair[0], CONTROL_FD) == CONTROL_FD)
+		(void)!write(pair[1], bytes, size);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static bool control_ends(enum stage stage)
+{
+	if (stage == STAGE_ADMIT)
+		replace_control("", 0);
+	return true;
+}
+
+static bool control_is_garbage(enum stage stage)
+{
+	if (stage == STAGE_ADMIT)
+		replace_control("\x0f\x01", 2);
+	return true;
+}
+
 static bool launch_fails(enum stage stage)
 {
 	return stage != STAGE_BUILD;
@@ -373,6 +399,10 @@ Test(sandbox_launch, each_end_has_its_status)
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .open_ended = true,
 		    .command = "request_id: 1 pause {} } commands { request_id: 2 resume {} } "
 		               "commands { request_id: 3 shutdown {}" }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: STOP }", .guest = spins, .open_ended = true,
+		    .before = control_ends }, 36, AXVM__V1__OUTCOME__STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: SHUTDOWN }", .guest = heeds, .open_ended = true,
+		    .before = control_ends }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT IMAGE ONE, .before = launch_fails }, 70, AXVM__V1__OUTCOME__LAUNCH_FAILED, "launch failed: never ran" },
 	};
 
@@ -400,4 +430,21 @@ Test(sandbox_launch, each_end_has_its_status)
 		}
 		cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 0) != NULL, rows[i].launch.command != NULL);
 	}
+}
+
+/* Bytes that are no stream cost the stream, with one reply that is to no request, and are like its end. */
+Test(sandbox_launch, garbage_ends_the_control_stream)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: STOP }", .guest = spins,
+		                           .open_ended = true, .before = control_is_garbage };
+	const Axvm__V1__Reply *reply;
+
+	cr_assert_eq(rig_launch(&launch), 36, "%s", rig_stderr);
+	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 0));
+	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 1));
+	reply = rig_event(AXVM__V1__EVENT__BODY_REPLY, 0)->reply;
+	cr_assert(!reply->ok && reply->request_id == 0 && reply->error);
+	cr_assert_eq(reply->error->code, AXVM__V1__ERROR_CODE__SPEC_MALFORMED);
+	cr_assert_not_null(strstr(reply->error->message, "this is not a ControlStream"), "%s", reply->error->message);
+	cr_assert_str_eq(rig_terminal()->message, "fd 3 has ended, which means stop");
 }

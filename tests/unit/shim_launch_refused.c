@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -43,6 +44,9 @@ static void expect_failed(int status, int wanted, Axvm__V1__Stage stage, const c
 	cr_expect_eq(terminal->outcome, AXVM__V1__OUTCOME__LAUNCH_FAILED, "%s", what);
 	cr_expect_eq(terminal->stage, stage, "%s: stage %d", what, terminal->stage);
 	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0), "%s", what);
+	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0), "%s", what);
+	cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0)->state_changed->to, AXVM__V1__STATE__FAILED, "%s", what);
+	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 1), "%s", what);
 	cr_expect_null(terminal->vcpu);
 }
 
@@ -215,6 +219,73 @@ Test(sandbox_refused, a_sandbox_that_cannot_be_is_told_with_the_rest)
 	cr_assert_not_null(error);
 	cr_assert_str_eq(error->message, "no namespaces for you");
 	cr_assert_eq(error->error_number, EPERM);
+}
+
+enum { ONLY_WRITTEN = 20, ONLY_READ = 21 };
+
+static bool wrong_way_round(enum stage stage)
+{
+	if (stage == STAGE_ACQUIRE) {
+		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), ONLY_WRITTEN);
+		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), ONLY_READ);
+	}
+	return true;
+}
+
+/* Each must be open for what it is for. */
+Test(sandbox_refused, resources_that_are_open_the_wrong_way)
+{
+	static const struct {
+		const char *spec, *field;
+	} rows[] = {
+		{ "boot { flat { image { fd: 20 } } }", "boot.flat.image" },
+		{ "boot { linux { kernel { fd: 20 } } }", "boot.linux.kernel" },
+		{ "boot { linux { kernel { fd: 5 } initrd { fd: 20 } } }", "boot.linux.initrd" },
+		{ WITH_APIC "console { input { fd: 20 } }", "console.input" },
+		{ WITH_APIC "console { output { fd: 21 } }", "console.output" },
+		{ WITH_APIC "vsock { cid: 3 channel { fd: 20 } }", "vsock.channel" },
+		{ WITH_APIC "vsock { cid: 3 channel { fd: 21 } }", "vsock.channel" },
+		{ WITH_APIC "nets { id: 'n' tap { fd: 10 } vhost { fd: 20 } }", "nets[0].vhost" },
+		{ WITH_APIC "nets { id: 'n' tap { fd: 10 } vhost { fd: 21 } }", "nets[0].vhost" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char spec[512];
+		const struct rig_launch launch = { .spec = spec, .before = wrong_way_round };
+
+		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
+		expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__ACQUIRE, rows[i].field);
+		cr_assert_eq(rig_terminal()->n_errors, 1, "%s: %s", rows[i].field, rig_stderr);
+		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__RESOURCE_UNREADABLE, rows[i].field), "%s: %s",
+		                   rows[i].field, rig_stderr);
+	}
+}
+
+/* While the devices are built, after the plan was made. */
+static void change_plan(unsigned long request)
+{
+	if (request == KVM_IRQFD || request == KVM_IOEVENTFD)
+		rig_shim.plan.memory.regions[0].size ^= 4096;
+}
+
+static void change_devices(unsigned long request)
+{
+	if (request == KVM_IRQFD || request == KVM_IOEVENTFD)
+		rig_shim.plan.devices.list[0].bar = 0;
+}
+
+/* A machine is compared with its plan before anything is loaded into it. */
+Test(sandbox_refused, what_was_not_planned_is_not_run)
+{
+	static void (*const changes[])(unsigned long) = { change_plan, change_devices };
+
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC "rng {}", .asked = changes[i] };
+
+		expect_failed(rig_launch(&launch), 70, AXVM__V1__STAGE__BUILD, "changed");
+		cr_assert_eq(rig_terminal()->n_errors, 1);
+		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__INTERNAL, NULL), "%s", rig_stderr);
+	}
 }
 
 /* ---- rings ------------------------------------------------------------------------------------------------ */
@@ -423,6 +494,20 @@ static bool signalled(enum stage stage)
 	return true;
 }
 
+static bool no_events(enum stage stage)
+{
+	if (stage == STAGE_ARRIVE)
+		close(EVENT_FD);
+	return true;
+}
+
+static bool events_to_nowhere(enum stage stage)
+{
+	if (stage == STAGE_ARRIVE)
+		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), EVENT_FD);
+	return true;
+}
+
 static bool few_files(enum stage stage)
 {
 	const struct rlimit limit = { 64, INTERNAL_FD_LAST + 1 };
@@ -439,6 +524,79 @@ static bool too_few_files(enum stage stage)
 	if (stage == STAGE_ARRIVE && setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return false;
 	return true;
+}
+
+/* There is fd 2 to say so, and the status. */
+Test(sandbox_refused, without_a_place_for_events)
+{
+	const struct rig_launch closed = { .spec = FLAT IMAGE, .before = no_events };
+	const struct rig_launch unwritable = { .spec = FLAT IMAGE, .before = events_to_nowhere };
+
+	cr_expect_eq(rig_launch(&closed), 64, "%s", rig_stderr);
+	cr_expect_not_null(strstr(rig_stderr, "fd 4 is not open"), "%s", rig_stderr);
+	cr_expect_eq(rig_launch(&unwritable), 64, "%s", rig_stderr);
+	cr_expect_not_null(strstr(rig_stderr, "fd 4 is not open for writing"), "%s", rig_stderr);
+}
+
+/* Of all signals three are let in, and the requests to end wait; a launch is let go of once it has been read. */
+static bool look_at_signals(enum stage stage)
+{
+	static const int let_in[] = { MACHINE_KICK_SIGNAL, SIGSYS, SIGBUS };
+	static const int interrupting[] = { MACHINE_KICK_SIGNAL, SIGTERM, SIGINT, SIGHUP };
+	sigset_t mask;
+
+	if (stage == STAGE_ADMIT)
+		HOLDS(!rig_shim.stream.launch);
+	if (stage != STAGE_LEARN)
+		return true;
+	HOLDS(sigprocmask(SIG_SETMASK, NULL, &mask) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(let_in); i++)
+		HOLDS(!sigismember(&mask, let_in[i]));
+	for (int number = 1; number < 32; number++) {
+		bool in = number == SIGKILL || number == SIGSTOP;
+
+		for (size_t i = 0; i < ARRAY_SIZE(let_in); i++)
+			in |= number == let_in[i];
+		HOLDS(!!sigismember(&mask, number) != in);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(interrupting); i++) {
+		struct sigaction action;
+
+		HOLDS(sigaction(interrupting[i], NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+		      action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART));
+	}
+	return true;
+}
+
+Test(sandbox_refused, signals_wait)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE, .before = look_at_signals };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_held();
+}
+
+/* What nobody named is closed once the spec is known, and nothing else is. */
+static bool look_at_foreign(enum stage stage)
+{
+	if (stage == STAGE_ARRIVE)
+		HOLDS(dup2(STDERR_FD, 30) == 30 && dup2(STDERR_FD, SPEC_FD_LAST) == SPEC_FD_LAST);
+	if (stage == STAGE_LEARN)
+		HOLDS(fcntl(30, F_GETFD) >= 0 && fcntl(RIG_DISK, F_GETFD) >= 0);
+	if (stage == STAGE_ADMIT) {
+		HOLDS(fcntl(30, F_GETFD) < 0 && fcntl(SPEC_FD_LAST, F_GETFD) < 0 && fcntl(RIG_DISK, F_GETFD) < 0);
+		HOLDS(fcntl(RIG_IMAGE, F_GETFD) >= 0 && fcntl(STDERR_FD, F_GETFD) >= 0);
+		HOLDS(fcntl(CONTROL_FD, F_GETFD) >= 0 && fcntl(EVENT_FD, F_GETFD) >= 0);
+	}
+	return true;
+}
+
+Test(sandbox_refused, what_nobody_named_is_closed)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE, .before = look_at_foreign };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_held();
 }
 
 Test(sandbox_refused, before_there_is_a_spec)
