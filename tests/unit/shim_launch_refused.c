@@ -401,7 +401,7 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 		const Axvm__V1__Requirement *row = refused->requirements[i];
 
 		cr_assert(!row->met && !row->waived && row->asked[0] != '\0', "%s", row->name);
-		cr_assert_str_neq(row->asked, row->found, "%s", row->name);
+		cr_assert_neq(strcmp(row->asked, row->found), 0, "%s", row->name);
 		of_host += strncmp(row->name, "kvm", 3) != 0;
 	}
 	cr_assert_eq(rig_terminal()->n_errors, of_host);
@@ -424,7 +424,7 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 		const Axvm__V1__Requirement *row = running->waived[i];
 
 		cr_assert(row->waived && !row->met && row->name[0] && row->asked[0]);
-		cr_assert_str_neq(row->asked, row->found, "%s", row->name);
+		cr_assert_neq(strcmp(row->asked, row->found), 0, "%s", row->name);
 	}
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0));
 }
