@@ -221,6 +221,9 @@ static bool nothing_is_left(enum stage stage)
 		                    !rig_shim.facts && rig_shim.machine.pid == getpid();
 	if (stage == STAGE_CONFINE)
 		rig_told->word[2] = rig_shim.facts->kvm.tsc_khz;
+	/* From the seal on a vCPU's thread has the control thread make its calls. */
+	if (stage == STAGE_RUN)
+		rig_told->word[3] = atomic_load(&rig_shim.machine.vm.calls_forwarded);
 	return true;
 }
 
@@ -235,6 +238,7 @@ Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 	cr_assert_str_eq(rig_stderr, "");
 	cr_assert_eq(rig_told->word[1], 1);
 	cr_assert_eq(rig_told->word[2], 2500000, "the TSC's frequency is the VM's");
+	cr_assert_eq(rig_told->word[3], 1);
 	expect_stages(STAGE_RUN);
 	expect_sealed(2, 0, false);
 	expect_running(2, 0);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -291,23 +292,24 @@ Test(sandbox_refused, what_was_not_planned_is_not_run)
 /* ---- rings ------------------------------------------------------------------------------------------------ */
 
 static struct {
-	enum stage from; /* io_uring_setup(2) fails from here on */
+	enum stage from; /* the call fails from here on */
+	long call;
 	int error;
-} no_rings;
+} refused_call;
 
-static bool refuse_rings(long nr, const uint64_t args[static 6], long *ret_result)
+static bool refuse_call(long nr, const uint64_t args[static 6], long *ret_result)
 {
 	(void)nr;
 	(void)args;
-	*ret_result = -no_rings.error;
+	*ret_result = -refused_call.error;
 	return true;
 }
 
-static bool without_rings(enum stage stage)
+static bool without_call(enum stage stage)
 {
-	static const long calls[] = { SYS_io_uring_setup };
-
-	return stage != no_rings.from || fake_kernel_begin(calls, ARRAY_SIZE(calls), refuse_rings) == 0;
+	if (stage != refused_call.from)
+		return true;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && fake_kernel_begin(&refused_call.call, 1, refuse_call) == 0;
 }
 
 /* Who denies them is told, at whichever of the two stages it comes out; a kernel that is out of memory is none. */
@@ -325,13 +327,14 @@ Test(sandbox_refused, rings_that_cannot_be_made)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct rig_launch launch = { .spec = FLAT WITH_APIC, .before = without_rings };
-		const struct rig_launch none = { .spec = FLAT IMAGE, .before = without_rings };
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC, .before = without_call };
+		const struct rig_launch none = { .spec = FLAT IMAGE, .before = without_call };
 		const Axvm__V1__Error *error;
 		char what[32];
 
-		no_rings.from = rows[i].stage;
-		no_rings.error = rows[i].error;
+		refused_call.from = rows[i].stage;
+		refused_call.call = SYS_io_uring_setup;
+		refused_call.error = rows[i].error;
 		snprintf(what, sizeof(what), "row %zu", i);
 		expect_failed(rig_launch(&launch), rows[i].status, (Axvm__V1__Stage)rows[i].stage, what);
 		cr_assert_eq(rig_terminal()->n_errors, 1, "%s", what);
@@ -342,6 +345,66 @@ Test(sandbox_refused, rings_that_cannot_be_made)
 		/* One that has no devices asks for none; its filters are counted, and there is one more than it knows. */
 		(void)rig_launch(&none);
 		cr_assert_neq(rig_terminal()->stage, (Axvm__V1__Stage)rows[i].stage, "%s", what);
+	}
+}
+
+/* Calls of the launch itself, each with the stage that tells of it and its words. */
+Test(sandbox_refused, calls_that_fail_end_the_launch)
+{
+	static const struct {
+		enum stage from, told;
+		long call;
+		int error;
+		const char *words;
+	} rows[] = {
+		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_eventfd2, EMFILE, "cannot create the control loop's descriptors" },
+		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_signalfd4, EMFILE, "cannot create the control loop's descriptors" },
+		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_epoll_create1, EMFILE, "cannot create the control loop's descriptors" },
+		{ STAGE_LEARN, STAGE_LEARN, SYS_mmap, ENOMEM, "no memory to read the launch: " },
+		{ STAGE_BUILD, STAGE_BUILD, SYS_eventfd2, EMFILE, "cannot create an I/O loop: " },
+		{ STAGE_BUILD, STAGE_BUILD, SYS_epoll_ctl, ENOSPC, "cannot watch fd 897: " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC, .before = without_call };
+		const Axvm__V1__Error *error;
+		char what[32];
+
+		refused_call.from = rows[i].from;
+		refused_call.call = rows[i].call;
+		refused_call.error = rows[i].error;
+		snprintf(what, sizeof(what), "row %zu", i);
+		expect_failed(rig_launch(&launch), 71, (Axvm__V1__Stage)rows[i].told, what);
+		error = rig_terminal()->errors[0];
+		cr_assert_eq(error->code, AXVM__V1__ERROR_CODE__OS_FAILED, "%s: %s", what, error->message);
+		cr_assert_eq(error->error_number, rows[i].error, "%s: %s", what, error->message);
+		cr_assert_eq(strncmp(error->message, rows[i].words, strlen(rows[i].words)), 0, "%s: %s", what, error->message);
+	}
+}
+
+static bool no_second_layer(enum stage stage)
+{
+	if (stage == STAGE_STAFF)
+		rig_shim.sandbox.landlock_fd = -1;
+	return true;
+}
+
+/* What a thread could not do is the launch's failure: each has its say, and the control thread goes no further. */
+Test(sandbox_refused, threads_that_cannot_be_sealed)
+{
+	static const struct {
+		const char *spec;
+		size_t threads;
+	} rows[] = { { FLAT IMAGE, 2 }, { FLAT WITH_APIC, 3 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct rig_launch launch = { .spec = rows[i].spec, .before = no_second_layer };
+
+		expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__SEAL, "unsealed");
+		cr_assert_eq(rig_terminal()->n_errors, rows[i].threads);
+		for (size_t k = 0; k < rows[i].threads; k++)
+			cr_assert_not_null(strstr(rig_terminal()->errors[k]->message, "cannot restrict a thread by Landlock"));
+		cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_SEALED, 0));
 	}
 }
 

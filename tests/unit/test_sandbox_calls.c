@@ -248,6 +248,48 @@ Test(sandbox_nest, keeps_mounts_from_spreading_before_it_moves_any)
 	cr_expect_eq(strncmp(rig_words, "cannot make the new root the root: ", 35), 0, "%s", rig_words);
 }
 
+/* What the new root is made of, in words. */
+static char root_words[256];
+
+static bool answer_root(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	static const uint64_t stderr_fd[6] = { 2 };
+	size_t n = strlen(root_words);
+	const char *first = (const char *)(uintptr_t)args[nr == SYS_fsconfig ? 2 : 0];
+	const char *second = (const char *)(uintptr_t)args[3];
+
+	*ret_result = nr == SYS_fsconfig ? 0 : fake_kernel_call(SYS_dup, stderr_fd);
+	if (nr == SYS_fsopen)
+		snprintf(root_words + n, sizeof(root_words) - n, "%s %x;", first, (unsigned)args[1]);
+	else if (nr == SYS_fsmount)
+		snprintf(root_words + n, sizeof(root_words) - n, "%x %x;", (unsigned)args[1], (unsigned)args[2]);
+	else
+		snprintf(root_words + n, sizeof(root_words) - n, "%u %s=%s;", (unsigned)args[1], first ? first : "",
+		         second ? second : "");
+	/* No further than this: nothing is mounted. */
+	if (nr == SYS_fsmount)
+		*ret_result = -EPERM;
+	return true;
+}
+
+/* A file system of one inode and one page that nobody can write to, nothing in it can be run, and no child inherits. */
+static int describes_root(void)
+{
+	static const char wanted[] = "tmpfs 1;1 mode=0555;1 nr_inodes=1;1 size=4k;0 ro=;6 =;1 f;";
+	const long calls[] = { SYS_fsopen, SYS_fsconfig, SYS_fsmount };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, ARRAY_SIZE(calls), answer_root) < 0)
+		return 1;
+	if (namespaces_empty_root(&scene.problems) == 0)
+		return 2;
+	return strcmp(root_words, wanted) == 0 ? 0 : 3;
+}
+
+Test(sandbox_nest, the_new_root_is_as_small_as_can_be)
+{
+	cr_assert_eq(rig_child(describes_root), 0);
+}
+
 /* -------------------------------------------------------------------------- each call on the way fails */
 
 /* A row a call: the nth of its kind is refused, all others say yes and do nothing. */
