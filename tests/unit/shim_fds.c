@@ -54,6 +54,24 @@ Test(fds, refused)
 	event_refused(path, ends[0], EBADF, "O_PATH");
 }
 
+/* Whatever number it has had, 0 among them; what is at the new one is replaced, and a failed call's errno kept. */
+Test(fds, settled)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	cr_assert_eq(dup2(null, 0), 0);
+	cr_assert_eq(fd_settle(0, 500), 500);
+	cr_assert(fcntl(0, F_GETFD) < 0 && fcntl(500, F_GETFD) == FD_CLOEXEC);
+	cr_assert_eq(fd_settle(null, 500), 500);
+	cr_assert(fcntl(null, F_GETFD) < 0 && fcntl(500, F_GETFD) == FD_CLOEXEC);
+	errno = ENFILE;
+	cr_assert_eq(fd_settle(-1, 501), -ENFILE);
+	cr_assert_lt(fcntl(501, F_GETFD), 0);
+	/* A number beyond the limit: nothing stays open. */
+	cr_assert_eq(fd_settle(500, 1 << 30), -EBADF);
+	cr_assert_lt(fcntl(500, F_GETFD), 0);
+}
+
 Test(fds, taken)
 {
 	struct problems problems = { 0 };

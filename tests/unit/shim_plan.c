@@ -257,6 +257,10 @@ static const char *digest_of(const char *text)
 #define DISK(more) ALL "disks { id: 'a' image { fd: 5 } " more "}"
 
 /* It stands for all that a guest sees of its machine, and for nothing else. */
+#define NODES(a, b)                                                                                \
+	"cpus { count: 2 nodes: [" #a ", " #b "] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } "
+#define FLAT "boot { flat { image { path: 'k' } local_apic: true } } "
+
 Test(plan, the_digest_changes_with_what_a_guest_sees)
 {
 	static const char *const others[] = {
@@ -265,6 +269,9 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 		HEAD CPUS "memory { nodes { size_mib: 65 } } " LINUX,
 		HEAD CPUS "memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
 		HEAD "cpus { count: 2 nodes: [1, 0] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
+		HEAD NODES(0, 1) FLAT,
+		HEAD NODES(1, 1) FLAT,
+		HEAD NODES(1, 0) FLAT,
 		HEAD CPUS MEMORY "boot { linux { kernel { path: 'k' } cmdline: 'b' } } ",
 		HEAD CPUS MEMORY "boot { linux { kernel { path: 'k' } } } ",
 		HEAD CPUS MEMORY "boot { flat { image { path: 'k' } local_apic: true } } ",
@@ -345,6 +352,18 @@ Test(plan, a_machine_built_otherwise_is_noticed)
 	shim.machine.memory = shim.plan.memory;
 	cr_assert_eq(plan_check(&shim), -EBADMSG, "a device of the plan was not built");
 	cr_assert_eq(shim.problems.list[0].code, PROBLEM_INTERNAL);
+	/* On a bus of fewer devices, of more, and none at all. */
+	for (uint32_t slots = 1; slots <= 3; slots += 2) {
+		shim.devices.present = true;
+		shim.devices.pci.slot_count = slots;
+		shim.plan.devices.count = 1;
+		cr_assert_eq(plan_check(&shim), -EBADMSG, "%u", slots);
+	}
+	shim.plan.devices.count = 0;
+	shim.devices.pci.slot_count = 1;
+	cr_assert_eq(plan_check(&shim), 0);
+	shim.devices.present = false;
+	cr_assert_eq(plan_check(&shim), 0);
 }
 
 /* The SLIT's matrix is the host's, row by row, where the two directions differ. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "machine/layout.h"
 #include "proto/axvm.pb-c.h"
 #include "shim/reflect.h"
 #include "shim/spec.h"
@@ -239,6 +240,8 @@ static const struct refusal {
 	  "cpus.fifo_priority" },
 	{ ID MEMORY BOOT "cpus { count: 2 nodes: 0 }", PROBLEM_SPEC_INVALID, "cpus.nodes" },
 	{ ID MEMORY BOOT "cpus { count: 1 nodes: 1 }", PROBLEM_SPEC_INVALID, "cpus.nodes" },
+	{ ID MEMORY BOOT "cpus { count: 1 paravirt { features: [PV_EOI, KVMCLOCK, PV_EOI] } }",
+	  PROBLEM_SPEC_DUPLICATE, "cpus.paravirt.features" },
 	{ ID MEMORY BOOT "cpus { count: 1 paravirt { features: [PV_EOI, PV_EOI] } }",
 	  PROBLEM_SPEC_DUPLICATE, "cpus.paravirt.features" },
 	{ ID CPUS BOOT, PROBLEM_SPEC_INVALID, "memory" },
@@ -390,6 +393,52 @@ Test(spec, too_many)
 	snprintf(text + at, sizeof(text) - at, "}");
 	cr_assert_eq(parse_text(text, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 2, "too many, and not one each");
+}
+
+/* Each kind counts, where there may be none and where there may be no more. */
+Test(spec, every_device_counts)
+{
+	static const char *const devices[] = {
+		"disks { id: 'd' image { fd: 20 } } ", "nets { id: 'n' tap { fd: 21 } } ", "rng {} ", "balloon {} ",
+		"vsock { cid: 3 channel { fd: 22 } } ", "console {} ",
+	};
+	static char text[20000];
+	size_t kept[ARRAY_SIZE(devices) + 1];
+	struct problems problems;
+	size_t at;
+
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
+		problems = (struct problems){ 0 };
+		snprintf(text, sizeof(text), ID CPUS MEMORY "boot { flat { image { fd: 5 } } } %s", devices[i]);
+		cr_assert_eq(parse_text(text, &problems), -EINVAL, "%s", devices[i]);
+		cr_assert_eq(problems.count, 1);
+		cr_assert_str_eq(problems.list[0].field, "boot.flat.local_apic", "%s", devices[i]);
+	}
+	/* One of each and as many disks and nets as the bus takes beside them; then one more. */
+	for (size_t more = 0; more < 2; more++) {
+		size_t others = LAYOUT_PCI_DEVICES_MAX - 1 - ARRAY_SIZE(devices) + more;
+
+		at = (size_t)snprintf(text, sizeof(text), "%s", ID CPUS MEMORY "boot { flat { image { fd: 5 } local_apic: true } } ");
+		for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
+			kept[i] = at;
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s", devices[i]);
+		}
+		for (size_t i = 0; i < others; i++)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, i < SPEC_DISKS_MAX - 1
+			                       ? "disks { id: 'e%zu' image { fd: %zu } } " : "nets { id: 'e%zu' tap { fd: %zu } } ",
+			                       i, 30 + i);
+		problems = (struct problems){ 0 };
+		cr_assert_eq(parse_text(text, &problems), more ? -EINVAL : 0, "%s", problems.list[0].message);
+		if (more)
+			cr_assert_str_eq(problems.list[0].field, "disks");
+		/* Whichever is left out, there is room for the one more. */
+		for (size_t i = 0; more && i < ARRAY_SIZE(devices); i++) {
+			memset(text + kept[i], ' ', strlen(devices[i]));
+			problems = (struct problems){ 0 };
+			cr_assert_eq(parse_text(text, &problems), 0, "without %s: %s", devices[i], problems.list[0].message);
+			memcpy(text + kept[i], devices[i], strlen(devices[i]));
+		}
+	}
 }
 
 Test(spec, the_longest_command_line)

@@ -19,7 +19,11 @@
 	"commands { request_id: 1 pause {} }"                                                      \
 	"commands { request_id: 2 limit { device_id: \"eth0\" limit { ops_per_s: 1000 } } }"
 
-static struct stream stream;
+/* With what would be overwritten first if a command were larger than its place. */
+static struct {
+	struct stream stream;
+	uint8_t after[1024];
+} place;
 
 static int file_with(const uint8_t *bytes, size_t n)
 {
@@ -38,8 +42,8 @@ static int read_launch(const uint8_t *bytes, size_t n, size_t *ret_length,
 	int fd = file_with(bytes, n), r;
 	const uint8_t *launch;
 
-	cr_assert_eq(stream_init(&stream), 0);
-	r = stream_read_launch(&stream, fd, &launch, ret_length, problems);
+	cr_assert_eq(stream_init(&place.stream), 0);
+	r = stream_read_launch(&place.stream, fd, &launch, ret_length, problems);
 	close(fd);
 	return r;
 }
@@ -97,21 +101,21 @@ static void through_a_pipe(const uint8_t *bytes, size_t n, size_t split)
 	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
 	d.fd = fds[1];
 	cr_assert_eq(pthread_create(&thread, NULL, drip, &d), 0);
-	cr_assert_eq(stream_init(&stream), 0);
-	r = stream_read_launch(&stream, fds[0], &launch, &length, &problems);
+	cr_assert_eq(stream_init(&place.stream), 0);
+	r = stream_read_launch(&place.stream, fds[0], &launch, &length, &problems);
 	cr_assert_eq(r, 0, "split at %zu: %s", split, problems.list[0].message);
 	cr_assert_eq(length, bytes[1]);
 	cr_assert_eq(memcmp(launch, bytes + 2, length), 0);
-	stream_release_launch(&stream);
-	cr_assert_eq(stream_drain(&stream, hear, &heard, &problems), 0);
-	while ((r = stream_read(&stream, fds[0], hear, &heard, &problems)) > 0)
+	stream_release_launch(&place.stream);
+	cr_assert_eq(stream_drain(&place.stream, hear, &heard, &problems), 0);
+	while ((r = stream_read(&place.stream, fds[0], hear, &heard, &problems)) > 0)
 		;
 	cr_assert_eq(r, 0);
 	cr_assert_eq(heard.count, 2);
 	cr_assert_eq(problems.count, 0);
 	wait_join(thread, NULL);
 	close(fds[0]);
-	stream_done(&stream);
+	stream_done(&place.stream);
 }
 
 Test(stream, split_at_every_byte)
@@ -137,15 +141,15 @@ Test(stream, cut_at_every_byte)
 			struct heard heard = { 0 };
 
 			/* The launch was whole; a cut command shows when the stream ends. */
-			cr_assert_eq(stream_drain(&stream, hear, &heard, &problems), 0);
-			r = stream_end(&stream, &problems);
+			cr_assert_eq(stream_drain(&place.stream, hear, &heard, &problems), 0);
+			r = stream_end(&place.stream, &problems);
 		}
 		whole += r == 0;
 		cr_assert_eq(problems.count, r == 0 ? 0 : 1);
 		if (r < 0)
 			cr_assert_eq(problems.list[0].code,
 			             cut == 0 ? PROBLEM_SPEC_EMPTY : PROBLEM_SPEC_TRUNCATED);
-		stream_done(&stream);
+		stream_done(&place.stream);
 	}
 	/* Whole after the launch, after the first command, and after the second. */
 	cr_assert_eq(whole, 3);
@@ -160,7 +164,7 @@ static void refused(const void *bytes, size_t n, enum problem_code code, const c
 	cr_assert_eq(problems.count, 1);
 	cr_assert_eq(problems.list[0].code, code, "%s", problems.list[0].message);
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
-	stream_done(&stream);
+	stream_done(&place.stream);
 }
 
 #define REFUSED(bytes, code, says) refused((bytes), sizeof(bytes) - 1, PROBLEM_##code, (says))
@@ -198,8 +202,8 @@ Test(stream, the_largest_launch_is_taken)
 	bytes[n - 1] = 0x55;
 	cr_assert_eq(read_launch(bytes, n, &length, &problems), 0);
 	cr_assert_eq(length, STREAM_MESSAGE_MAX);
-	cr_assert_eq(stream.launch[length - 1], 0x55);
-	stream_done(&stream);
+	cr_assert_eq(place.stream.launch[length - 1], 0x55);
+	stream_done(&place.stream);
 	free(bytes);
 }
 
@@ -213,23 +217,27 @@ Test(stream, an_oversized_command_is_skipped)
 	struct heard heard = { 0 };
 	size_t length;
 
+	memset(big, 0x77, sizeof(big));
 	memcpy(big, head, sizeof(head));
 	memcpy(big + n, "\x12\x02\x08\x07", 4);
 	cr_assert_eq(read_launch(big, 2, &length, &problems), 0);
-	stream_release_launch(&stream);
+	stream_release_launch(&place.stream);
+	memset(place.after, 0x11, sizeof(place.after));
 	for (size_t at = 2, part; at < n; at += part) {
 		part = MIN(n - at, (size_t)777);
-		cr_assert_eq(stream_feed(&stream, big + at, part, hear, &heard, &problems), 0);
+		cr_assert_eq(stream_feed(&place.stream, big + at, part, hear, &heard, &problems), 0);
 	}
 	cr_assert_eq(heard.count, 1);
 	cr_assert_eq(heard.full, 2 * STREAM_MESSAGE_MAX);
 	cr_assert_eq(heard.bytes, STREAM_COMMAND_MAX);
 	cr_assert_eq(memcmp(heard.first, "\x08\x2a", 2), 0);
+	for (size_t i = 0; i < sizeof(place.after); i++)
+		cr_assert_eq(place.after[i], 0x11, "byte %zu behind it", i);
 	/* The next command is found where it begins. */
-	cr_assert_eq(stream_feed(&stream, big + n, 4, hear, &heard, &problems), 0);
+	cr_assert_eq(stream_feed(&place.stream, big + n, 4, hear, &heard, &problems), 0);
 	cr_assert_eq(heard.count, 2);
 	cr_assert_eq(memcmp(heard.first, "\x08\x07", 2), 0);
-	stream_done(&stream);
+	stream_done(&place.stream);
 }
 
 Test(stream, broken_stays_broken)
@@ -239,15 +247,15 @@ Test(stream, broken_stays_broken)
 	size_t length;
 
 	cr_assert_eq(read_launch((const uint8_t *)"\x0a\x00", 2, &length, &problems), 0);
-	cr_assert_eq(stream_feed(&stream, (const uint8_t *)"\x0a\x00", 2, hear, &heard, &problems),
+	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x0a\x00", 2, hear, &heard, &problems),
 	             -EINVAL);
 	cr_assert_eq(problems.list[0].code, PROBLEM_SPEC_DUPLICATE);
-	cr_assert_eq(stream_feed(&stream, (const uint8_t *)"\x12\x00", 2, hear, &heard, &problems),
+	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x12\x00", 2, hear, &heard, &problems),
 	             -EINVAL);
-	cr_assert_eq(stream_end(&stream, &problems), -EINVAL);
+	cr_assert_eq(stream_end(&place.stream, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 1);
 	cr_assert_eq(heard.count, 0);
-	stream_done(&stream);
+	stream_done(&place.stream);
 }
 
 Test(stream, an_fd_that_cannot_be_read)
@@ -257,11 +265,14 @@ Test(stream, an_fd_that_cannot_be_read)
 	size_t length;
 	int fd = open("/", O_RDONLY | O_CLOEXEC);
 
-	cr_assert_eq(stream_init(&stream), 0);
-	cr_assert_eq(stream_read_launch(&stream, fd, &launch, &length, &problems), -EISDIR);
+	cr_assert_eq(stream_init(&place.stream), 0);
+	cr_assert_eq(stream_read_launch(&place.stream, fd, &launch, &length, &problems), -EISDIR);
 	cr_assert_eq(problems.count, 1);
+	cr_assert_eq(place.stream.parser.state, STREAM_BROKEN);
+	cr_assert_eq(stream_end(&place.stream, &problems), -EINVAL);
+	cr_assert_eq(problems.count, 1, "it is told once");
 	cr_assert_eq(problems.list[0].code, PROBLEM_CONTROL_FD_UNUSABLE);
-	stream_done(&stream);
+	stream_done(&place.stream);
 	close(fd);
 }
 
@@ -273,7 +284,7 @@ Test(stream, garbage)
 
 	fprintf(stderr, "stream/garbage: seed %u\n", seed);
 	srandom(seed);
-	cr_assert_eq(stream_init(&stream), 0);
+	cr_assert_eq(stream_init(&place.stream), 0);
 	for (int round = 0; round < 10000; round++) {
 		struct problems problems = { 0 };
 		struct heard heard = { 0 };
@@ -285,14 +296,14 @@ Test(stream, garbage)
 		/* Half of them begin as a ControlStream does. */
 		if (round & 1)
 			memcpy(bytes, "\x0a\x02\x08\x01", 4);
-		stream.parser = (struct stream_parser){ .launched = (round & 3) == 1 };
-		r = stream_feed(&stream, bytes, n, hear, &heard, &problems);
+		place.stream.parser = (struct stream_parser){ .launched = (round & 3) == 1 };
+		r = stream_feed(&place.stream, bytes, n, hear, &heard, &problems);
 		if (r == 0)
-			r = stream_end(&stream, &problems);
+			r = stream_end(&place.stream, &problems);
 		launches += r == 0;
 		cr_assert_eq(problems.count, r == 0 ? 0 : 1, "seed %u, round %d", seed, round);
 	}
 	/* Chance makes hardly any whole stream. */
 	cr_assert(launches < 1000, "%zu", launches);
-	stream_done(&stream);
+	stream_done(&place.stream);
 }

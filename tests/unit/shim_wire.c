@@ -77,6 +77,8 @@ Test(wire, duplicates)
 	FINDS("\x08\x05\x12\x01x", NESTED(1, 1, 6), DUPLICATE, "boot.linux.kernel.path",
 	      "its alternative fd");
 	FINDS("\x0a\x00\x12\x00", NESTED(6), DUPLICATE, "boot.flat", "its alternative linux");
+	/* One of several alternatives, twice: it is no alternative of itself. */
+	FINDS("\x0a\x00\x0a\x00", NESTED(6), DUPLICATE, "boot.linux", "is there twice");
 }
 
 Test(wire, numbers_and_texts)
@@ -92,6 +94,9 @@ Test(wire, numbers_and_texts)
 	      "a\xff",
 	      NESTED(), INVALID, "vm_id", "not UTF-8 at byte 1");
 	FINDS("\x0a\x02\xc0\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
+	FINDS("\x0a\x02\xc3\xc3", NESTED(), INVALID, "vm_id", "not UTF-8 at byte 0");
+	FINDS("\x0a\x02\xc3\x29", NESTED(), INVALID, "vm_id", "not UTF-8 at byte 0");
+	FINDS("\x0a\x03\xe2\x82\xe2", NESTED(), INVALID, "vm_id", "not UTF-8 at byte 0");
 	FINDS("\x0a\x02"
 	      "a\xc3",
 	      NESTED(), INVALID, "vm_id", "not UTF-8 at byte 1");
