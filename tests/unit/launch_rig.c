@@ -221,6 +221,7 @@ static const struct {
 static int live(void)
 {
 	struct shim *shim = &rig_shim;
+	int status;
 
 	for (shim->stage = STAGE_ARRIVE; shim->stage < STAGE_ACCOUNT; shim->stage++) {
 		uint64_t start = control_now_ns();
@@ -240,7 +241,10 @@ static int live(void)
 		shim->stage_ns[shim->stage] = control_now_ns() - start;
 		event_stage_completed(&shim->events, shim->stage, shim->stage_ns[shim->stage]);
 	}
-	return stage_account(shim);
+	status = stage_account(shim);
+	if (launch->after)
+		launch->after();
+	return status;
 }
 
 __attribute__((noreturn)) static void child_main(void)

@@ -30,6 +30,8 @@ struct rig_launch {
 	const void *image;     /* what file 5 has in it; NULL: 16 bytes 0x90 */
 	size_t image_size;
 	bool open_ended;       /* fd 3 is a stream that goes on after what is in it */
+	/* In the child, when all is over; no system calls. NULL: nothing. */
+	void (*after)(void);
 	/* In the child, before KVM answers a request. NULL: nothing. */
 	void (*asked)(unsigned long request);
 	/* In the child, before a stage; the VM ends where it returns false. NULL: nothing. */

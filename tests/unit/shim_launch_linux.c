@@ -152,6 +152,7 @@ static bool look_at_pairs(enum stage stage)
 	HOLDS(net->rx_gate.limit.ops.rate == 3 && net->rx_gate.limit.ops.burst == 4);
 	HOLDS(net->tx_gate.limit.bytes.rate == 5000 && net->tx_gate.limit.bytes.burst == 6000);
 	HOLDS(net->tx_gate.limit.ops.rate == 7 && net->tx_gate.limit.ops.burst == 8);
+	HOLDS(rig_shim.devices.nets.fds[0][0] == RIG_TAP && rig_shim.devices.nets.fds[0][1] == RIG_TAP_2);
 	HOLDS(net->tap_fd == TAP_FD_BASE && same_file(TAP_FD_BASE, RIG_TAP) && !net->vhost.net);
 	HOLDS(devices_net(&rig_shim, "n") == net && !devices_net(&rig_shim, "nn"));
 	return true;
@@ -272,6 +273,9 @@ static bool note_sandbox(enum stage stage)
 {
 	const struct sandbox *sandbox = &rig_shim.sandbox;
 
+	/* One more than this host is without. */
+	if (stage == STAGE_CONFINE)
+		sandbox_not_available(&rig_shim.sandbox, "a step of ours");
 	if (stage != STAGE_RUN)
 		return true;
 	rig_told->word[1] = (uint64_t)sandbox->landlock_abi;
@@ -299,6 +303,8 @@ Test(sandbox_devices, the_sealed_event_says_what_was_done)
 	cr_assert_eq(sealed->securebits_locked, rig_told->word[4]);
 	cr_assert_eq(sealed->memory_deny_write_execute, rig_told->word[5]);
 	cr_assert_eq(sealed->n_not_available, rig_told->word[6]);
+	cr_assert_gt(sealed->n_not_available, 0);
+	cr_assert_str_eq(sealed->not_available[0], "a step of ours");
 	if (rig_told->word[7]) {
 		cr_assert(sealed->uid == 4001 && sealed->gid == 4002);
 		cr_assert_eq(sealed->n_namespaces, 5 + (strcmp(sealed->namespaces[sealed->n_namespaces - 1], "pid") == 0));
@@ -366,6 +372,29 @@ static int waits_for_the_event(struct kvm_run *run, uint32_t vcpu)
 		__builtin_ia32_pause();
 	}
 	return EINTR;
+}
+
+static void look_at_the_end(void)
+{
+	HOLDS(machine_all_parked(&rig_shim.machine));
+	for (uint32_t i = 0; i < rig_shim.devices.io_count; i++)
+		HOLDS(io_loop_phase(&rig_shim.devices.io[i].loop) == IO_FINISHED);
+	HOLDS(rig_shim.devices.io_count == 2);
+}
+
+/* Whether the guest ended by itself or was stopped. */
+Test(sandbox_devices, everything_has_come_to_rest_at_the_end)
+{
+	const struct rig_launch itself = { .spec = SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {}",
+		                           .guest = powers_off, .after = look_at_the_end };
+	const struct rig_launch stopped = { .spec = SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} "
+		                            "lifecycle { on_control_eof: STOP }", .guest = heeds_and_looks,
+		                            .after = look_at_the_end };
+
+	cr_assert_eq(rig_launch(&itself), 0, "%s", rig_stderr);
+	expect_held();
+	cr_assert_eq(rig_launch(&stopped), 36, "%s", rig_stderr);
+	expect_held();
 }
 
 /* It is about none of the queues of any device. */
