@@ -207,7 +207,7 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 	"disks { id: 'b' image { fd: 6 } } rng {} nets { id: 'n' tap_name: 't' queue_pairs: 2 } "  \
 	"balloon {} vsock { cid: 3 channel { fd: 7 } } "
 
-/* In the order in which they are attached: slots, BARs and vectors follow one another without a gap. */
+/* Each kind at its place, since a guest that is launched again knows a device by its slot: slots, BARs and vectors follow one another without a gap. */
 Test(plan, devices_lie_side_by_side)
 {
 	static const struct {
@@ -215,31 +215,26 @@ Test(plan, devices_lie_side_by_side)
 		uint16_t virtio_id, queues;
 	} wanted[] = {
 		{ "console", "", 3, 2 }, { "disk", "a", 2, 3 },  { "disk", "b", 2, 1 },
-		{ "net", "n", 1, 5 },    { "rng", "", 4, 1 },    { "balloon", "", 5, 0 },
+		{ "rng", "", 4, 1 },     { "net", "n", 1, 5 },   { "balloon", "", 5, 0 },
 		{ "vsock", "", 19, 3 },
 	};
 	uint32_t gsi = 24, bar = 0xc0000000;
-	size_t found = 0;
 
 	plan(ALL DEVICES);
 	cr_assert_eq(shim.plan.devices.count, ARRAY_SIZE(wanted));
 	for (size_t i = 0; i < shim.plan.devices.count; i++) {
 		const struct plan_device *device = &shim.plan.devices.list[i];
 
-		for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
-			if (strcmp(wanted[k].kind, device->kind) == 0 && strcmp(wanted[k].id, device->id) == 0) {
-				found++;
-				cr_assert_eq(device->virtio_id, wanted[k].virtio_id, "%s", device->kind);
-				cr_assert(!wanted[k].queues || device->queues == wanted[k].queues, "%s: %u",
-				          device->kind, device->queues);
-			}
+		cr_assert_str_eq(device->kind, wanted[i].kind);
+		cr_assert_str_eq(device->id, wanted[i].id);
+		cr_assert_eq(device->virtio_id, wanted[i].virtio_id, "%s", device->kind);
+		cr_assert(!wanted[i].queues || device->queues == wanted[i].queues, "%s: %u", device->kind, device->queues);
 		cr_assert_eq(device->slot, i + 1);
 		cr_assert_eq(device->bar, bar, "%s at %#x", device->kind, device->bar);
 		cr_assert_eq(device->first_gsi, gsi, "%s from %u", device->kind, device->first_gsi);
 		bar += 0x8000;
 		gsi += device->queues + 1u;
 	}
-	cr_assert_eq(found, ARRAY_SIZE(wanted), "each once");
 }
 
 /* ---- the digest --------------------------------------------------------------------------------- */

@@ -177,6 +177,21 @@ Test(policy_compiler, the_same_text_gives_the_same_code)
 		     "a changed value changes the digest");
 }
 
+/* Files are whole when they get their names: what had the name before is another file, untouched. */
+Test(policy_compiler, a_file_is_replaced_at_once)
+{
+	char output[4096], options[1100], command[5000];
+
+	snprintf(options, sizeof(options), "-o '%s'", scratch);
+	cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
+	snprintf(command, sizeof(command), "cd '%s' && ln policies.c kept && cp policies.c copy", scratch);
+	cr_assert_eq(tool_run(command, output, sizeof(output)), 0, "%s", output);
+	tool_write(scratch, "vcpu.policy", "read: arg0 == 7 # x\n" GOOD);
+	cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
+	snprintf(command, sizeof(command), "cd '%s' && cmp kept copy && ! cmp -s policies.c copy && ! ls *.new", scratch);
+	cr_expect_eq(tool_run(command, output, sizeof(output)), 0, "%s", output);
+}
+
 /* Two that overlap, or seem to: neither allows all that the other does. */
 Test(policy_compiler, takes_what_no_other_line_allows)
 {

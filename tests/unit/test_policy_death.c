@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -314,6 +315,58 @@ Test(policy_death, only_the_kernels_own_signals_are_a_death, .timeout = 60)
 			  (unsigned int)status);
 		cr_expect_not_null(strstr(line, rows[i].words), "row %zu: %s", i, line);
 		cr_expect_eq(*line == '\0', *rows[i].words == '\0', "row %zu: %s", i, line);
+	}
+}
+
+/* Sends itself what is to be sent, in the seat of a role; nobody can be woken, and so it ends. */
+__attribute__((noreturn)) static void receive_as(enum sandbox_role role, struct sandbox_death_desk *shared)
+{
+	siginfo_t info = { .si_signo = sent.number, .si_code = sent.code };
+
+	shared->exit_status = STATUS;
+	shared->lost_page_status = STATUS + 1;
+	info.si_addr = (void *)0x123450;
+	close(CONTROL_WAKE_FD);
+	if (sandbox_death_install(shared) < 0)
+		_exit(STATUS_BROKEN);
+	sandbox_death_take_seat(shared, role);
+	(void)syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), sent.number, &info);
+	_exit(0);
+}
+
+/* The record has the thread's role and number, and where it was. */
+Test(policy_death, a_record_is_of_its_thread, .timeout = 60)
+{
+	static const struct {
+		int number, code, status;
+	} rows[] = { { SIGBUS, BUS_ADRERR, STATUS + 1 }, { SIGBUS, BUS_MCEERR_AR, STATUS + 1 },
+		     { SIGSYS, 1 /* SYS_SECCOMP */, STATUS } };
+	struct sandbox_death_desk *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+						 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq((void *)shared, MAP_FAILED);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+		enum sandbox_role role = i % 2 ? SANDBOX_ROLE_IO : SANDBOX_ROLE_VCPU;
+		const struct sandbox_death *record;
+		int status;
+		pid_t pid;
+
+		sent.number = rows[i / 2].number;
+		sent.code = rows[i / 2].code;
+		memset(shared, 0, sizeof(*shared));
+		pid = fork();
+		cr_assert_geq(pid, 0);
+		if (pid == 0)
+			receive_as(role, shared);
+		status = wait_child(pid);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == rows[i / 2].status, "row %zu: %#x", i,
+			  (unsigned int)status);
+		record = sandbox_death_pending(shared);
+		cr_assert_not_null(record, "row %zu", i);
+		cr_assert(record->role == role && record->tid == pid, "row %zu: %d of thread %d", i, record->role,
+			  record->tid);
+		cr_assert_neq(record->instruction_pointer, 0);
+		cr_assert_eq(record->lost.address, sent.number == SIGBUS ? 0x123450 : 0, "row %zu", i);
 	}
 }
 
