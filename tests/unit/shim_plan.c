@@ -252,8 +252,8 @@ static const char *digest_of(const char *text)
 #define DISK(more) ALL "disks { id: 'a' image { fd: 5 } " more "}"
 
 /* It stands for all that a guest sees of its machine, and for nothing else. */
-#define NODES(a, b)                                                                                \
-	"cpus { count: 2 nodes: [" #a ", " #b "] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } "
+#define NODES(count, list)                                                                         \
+	"cpus { count: " count " nodes: [" list "] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } "
 #define FLAT "boot { flat { image { path: 'k' } local_apic: true } } "
 
 Test(plan, the_digest_changes_with_what_a_guest_sees)
@@ -264,9 +264,9 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 		HEAD CPUS "memory { nodes { size_mib: 65 } } " LINUX,
 		HEAD CPUS "memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
 		HEAD "cpus { count: 2 nodes: [1, 0] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
-		HEAD NODES(0, 1) FLAT,
-		HEAD NODES(1, 1) FLAT,
-		HEAD NODES(1, 0) FLAT,
+		HEAD NODES("1", "0") FLAT,
+		HEAD NODES("1", "1") FLAT,
+		HEAD NODES("2", "1, 0") FLAT,
 		HEAD CPUS MEMORY "boot { linux { kernel { path: 'k' } cmdline: 'b' } } ",
 		HEAD CPUS MEMORY "boot { linux { kernel { path: 'k' } } } ",
 		HEAD CPUS MEMORY "boot { flat { image { path: 'k' } local_apic: true } } ",

@@ -113,6 +113,27 @@ Test(policy_cli, digests_are_of_the_raw_bytes)
 	}
 }
 
+/* Each comparison of each rule, one after the other: the whole argument, or what a mask leaves of it. */
+static void expect_comparisons(enum sandbox_role role, const char *json)
+{
+	for (size_t k = 0; k < sandbox_rules[role].count; k++)
+		for (size_t c = 0; c < sandbox_rules[role].rules[k].cmp_count; c++) {
+			const struct sandbox_cmp *cmp = &sandbox_rules[role].rules[k].cmp[c];
+			char wanted[160];
+
+			if (cmp->mask == UINT64_MAX)
+				snprintf(wanted, sizeof(wanted), "{ \"index\": %u, \"value\": %llu, \"op\": \"SCMP_CMP_EQ\" }",
+					 cmp->arg, (unsigned long long)cmp->value);
+			else
+				snprintf(wanted, sizeof(wanted),
+					 "{ \"index\": %u, \"value\": %llu, \"valueTwo\": %llu, \"op\": \"SCMP_CMP_MASKED_EQ\" }",
+					 cmp->arg, (unsigned long long)cmp->mask, (unsigned long long)cmp->value);
+			json = strstr(json, wanted);
+			cr_assert_not_null(json, "%s, rule %zu: %s", sandbox_role_name(role), k, wanted);
+			json++;
+		}
+}
+
 /*
  * Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs
  * of it.
@@ -145,5 +166,6 @@ Test(policy_cli, oci_is_well_formed)
 		for (const char *at = json; (at = strstr(at, "\"names\"")); at++)
 			names++;
 		cr_expect_eq(names, sandbox_rules[i].count);
+		expect_comparisons((enum sandbox_role)i, json);
 	}
 }

@@ -267,7 +267,7 @@ Test(sandbox_verify, every_namespace_is_read_back)
 static const struct root {
 	const char *name, *type, *options;
 	unsigned long flags;
-	const char *directory; /* where the process then is */
+	const char *directory; /* where the process then is; NULL: where it was, "": in a root like it */
 	const char *words;
 } roots[] = {
 	{ "right", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, "/", "" },
@@ -279,6 +279,8 @@ static const struct root {
 	{ "another file system", "ramfs", "mode=0555", ROOT_FLAGS, "/", ROOT_WORDS },
 	{ "elsewhere", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, NULL,
 	  "read back: the working directory is not the root" },
+	{ "in another root", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, "",
+	  "read back: the working directory is not the root" },
 };
 
 static const struct root *root;
@@ -288,8 +290,11 @@ static int with_root(void)
 	if (rig_gain_capabilities() < 0 || unshare(CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return 1;
+	if (root->directory && !*root->directory &&
+	    (mount("none", "/tmp", root->type, root->flags, root->options) < 0 || chdir("/tmp") < 0))
+		return 2;
 	if (mount("none", "/tmp", root->type, root->flags, root->options) < 0 || chroot("/tmp") < 0 ||
-	    (root->directory && chdir(root->directory) < 0))
+	    (root->directory && *root->directory && chdir(root->directory) < 0))
 		return 2;
 	if (sandbox_check_root(&scene.sandbox, &scene.problems) < 0)
 		return 3; /* it is nobody's own */
