@@ -59,7 +59,7 @@ static struct row *add_row(struct timeline *timeline, uint64_t start_ns, uint64_
 		return NULL;
 	row = &timeline->rows[timeline->count++];
 	*row = (struct row){ .start_ns = start_ns, .end_ns = end_ns };
-	if (timeline->first_ns == 0 || start_ns < timeline->first_ns)
+	if (timeline->count == 1 || start_ns < timeline->first_ns)
 		timeline->first_ns = start_ns;
 	timeline->last_ns = MAX(timeline->last_ns, end_ns);
 	return row;
