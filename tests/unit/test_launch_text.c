@@ -192,16 +192,26 @@ static const struct {
 	{ "sealed { threads: 4 uid: 1000 gid: 1001 roles { role: 'vcpu' threads: 2 } roles { role: 'io' threads: 1 } "
 	  "policy_sha256: '0123456789abcdef' not_available: 'a' not_available: 'b' }",
 	  "sealed 4 threads, uid 1000, gid 1001, 2 vcpu, 1 io, policy 0123456789ab; without a, b" },
+	{ "sealed { threads: 1 uid: 2 gid: 3 not_available: 'a' }", "sealed 1 threads, uid 2, gid 3; without a" },
+	{ "sealed { threads: 1 uid: 2 gid: 3 }", "sealed 1 threads, uid 2, gid 3" },
 	{ "running { profile: 'dev' development: true vcpus { host_cpu: 4 } vcpus { host_cpu: 6 } "
 	  "machine_sha256: '0123456789abcdef' waived { name: 'ept' asked: 'a' found: 'b' waived: true } }",
 	  "running profile dev (for development), vCPUs on host CPUs 4 6, machine 0123456789ab\n"
 	  "             ept: asked a, found b (waived)" },
+	{ "running { profile: 'xv2' development: false vcpus { host_cpu: 4 } }", "running profile xv2, vCPUs on host CPUs 4" },
+	{ "running { profile: 'xv2' machine_sha256: 'fedcba9876543210' }", "running profile xv2, machine fedcba987654" },
+	{ "running { profile: 'xv2' waived { name: 'a' asked: 'b' found: 'c' met: true waived: true } "
+	  "waived { waived: false } }", "running profile xv2\n             : asked , found " },
+	{ "state_changed { from: PAUSED to: STOPPING reason: '' }", "state PAUSED -> STOPPING" },
 	{ "state_changed { from: STATE_RUNNING to: PAUSED }", "state RUNNING -> PAUSED" },
 	{ "state_changed { from: PAUSED to: STOPPING reason: 'why' }", "state PAUSED -> STOPPING: why" },
 	{ "device_failed { device_id: 'root' message: 'm' }", "device root: m" },
+	{ "device_failed { device_id: 'root' message: 'm' needs_reset: false }", "device root: m" },
+	{ "device_failed { }", "device : " },
 	{ "device_failed { device_id: 'root' message: 'm' needs_reset: true }",
 	  "device root: m (waits for its driver to reset it)" },
 	{ "guest_panicked { message: 'oops' }", "guest panic oops" },
+	{ "guest_panicked { }", "guest panic " },
 	{ "metrics { counters { name: 'a' } counters { name: 'b' } histograms { name: 'h' } }",
 	  "metrics 2 counters, 1 histograms" },
 	{ "reply { request_id: 7 ok: true state: PAUSED }", "reply to request 7: done, PAUSED" },
@@ -211,6 +221,8 @@ static const struct {
 	{ "terminal { outcome: LAUNCH_FAILED exit_status: 65 message: 'm' errors { code: SPEC_INVALID field: 'f' "
 	  "message: 'e' } errors { code: INTERNAL message: 'i' } }",
 	  "end LAUNCH_FAILED, status 65: m\n             SPEC_INVALID f: e\n             INTERNAL: i" },
+	{ "terminal { outcome: GUEST_RESET exit_status: 32 errors { code: INTERNAL field: '' } }",
+	  "end GUEST_RESET, status 32: \n             INTERNAL: " },
 };
 
 static void print_event(const char *text, uint64_t start_ns, char *to, size_t size)
@@ -250,6 +262,8 @@ Test(launch_text, events_that_are_out_of_the_ordinary)
 	cr_assert_str_eq(got, "             42 events before this one were lost\n    0.000000 guest panic \n");
 	print_event("monotonic_ns: 5 guest_panicked {}", 6, got, sizeof(got));
 	cr_assert_str_eq(got, "    0.000000 guest panic \n");
+	print_event("monotonic_ns: 12345678901 guest_panicked {}", 1, got, sizeof(got));
+	cr_assert_str_eq(got, "   12.345678 guest panic \n");
 	print_event("monotonic_ns: 5", 5, got, sizeof(got));
 	cr_assert_str_eq(got, "    0.000000 an event of a later version\n");
 }
