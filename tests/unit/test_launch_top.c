@@ -12,16 +12,47 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "launch/cli/event_text.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/verb.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
 
 static char folder[64];
-static pid_t shim; /* a child of the process that listens, as a VM's process is */
+static pid_t shim;       /* a child of the process that listens, as a VM's process is */
+static int work_pipe[2]; /* a byte there has it use so many ticks of its CPU */
+static int done_pipe[2]; /* and one here says that it has */
+
+static void use_cpu(clock_t ticks)
+{
+	clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+	struct timespec begin, now;
+
+	clock_gettime(clock, &begin);
+	do
+		clock_gettime(clock, &now);
+	while ((now.tv_sec - begin.tv_sec) * 1000000000LL + now.tv_nsec - begin.tv_nsec <
+	       ticks * (1000000000LL / sysconf(_SC_CLK_TCK)));
+}
+
+/* Holds memory of which it uses little. */
+static void be_a_shim(void)
+{
+	char byte;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)!mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	while (read(work_pipe[0], &byte, 1) == 1) {
+		use_cpu(byte);
+		(void)!write(done_pipe[1], &byte, 1);
+	}
+	for (;;)
+		pause();
+}
 
 static void new_folder(void)
 {
@@ -32,13 +63,11 @@ static void new_folder(void)
 	snprintf(path, sizeof(path), "%s/axvm", folder);
 	cr_assert_eq(mkdir(path, 0700), 0);
 	setenv("XDG_RUNTIME_DIR", folder, 1);
+	cr_assert(pipe2(work_pipe, O_CLOEXEC) == 0 && pipe2(done_pipe, O_CLOEXEC) == 0);
 	shim = fork();
 	cr_assert_geq(shim, 0);
-	if (shim == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
+	if (shim == 0)
+		be_a_shim();
 }
 
 static void remove_folder(void)
@@ -58,6 +87,7 @@ struct vm {
 	const char *replies[2];
 	uint8_t bytes[2][4096];
 	size_t sizes[2];
+	char ticks; /* of its process's CPU, between the replies */
 	int listener;
 	pthread_t thread;
 };
@@ -76,6 +106,10 @@ static void *serve(void *context)
 		if (fd < 0)
 			return NULL;
 		(void)!read(fd, command, sizeof(command));
+		if (i == 1 && vm->ticks) {
+			(void)!write(work_pipe[1], &vm->ticks, 1);
+			(void)!wait_read(done_pipe[0], command, 1);
+		}
 		if (vm->sizes[i] > 0)
 			(void)!write(fd, vm->bytes[i], vm->sizes[i]);
 		close(fd);
@@ -225,6 +259,107 @@ Test(launch_top, a_kvm_that_does_not_count)
 	cr_assert_not_null(strstr(out, " 0 B/s"), "%s", out);
 	cr_assert_not_null(strstr(out, "gamma                RUNNING "), "%s", out);
 	free(out);
+}
+
+/* CPU time is that of its process between the samples, memory what is resident of it. */
+Test(launch_top, what_its_process_uses)
+{
+	enum { TICKS = 5 };
+	struct vm vm = { .ticks = TICKS, .replies = {
+		REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "5")),
+		REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "1000005")) } };
+	double cpu, seconds, ticks;
+	char *out = top_of(&vm, "delta", NULL), *line = strstr(out, "\ndelta "), path[64], memory[32], unit[8];
+	unsigned long pages = 0;
+	FILE *statm;
+
+	cr_assert_not_null(line, "%s", out);
+	cr_assert_eq(sscanf(line, " delta RUNNING %*d %lf %15s %7s", &cpu, memory, unit), 3, "%s", line);
+	/* A million exits tell how long it was. */
+	seconds = 1e6 / number_behind(line, " mmio ");
+	ticks = cpu / 100 * seconds * (double)sysconf(_SC_CLK_TCK);
+	cr_assert(ticks > TICKS - 1.5 && ticks < TICKS + 3, "%g ticks: %s", ticks, line);
+	snprintf(path, sizeof(path), "/proc/%d/statm", shim);
+	statm = fopen(path, "re");
+	cr_assert_eq(fscanf(statm, "%*u %lu", &pages), 1);
+	fclose(statm);
+	format_bytes(pages * (uint64_t)sysconf(_SC_PAGESIZE), path, sizeof(path));
+	strcat(strcat(memory, " "), unit);
+	cr_assert_str_eq(memory, path, "%s", line);
+	free(out);
+}
+
+/* ---- on a terminal ------------------------------------------------------------------------------------------ */
+
+static char screen[16384];
+static size_t shown;
+static int keyboard;
+
+/* What the terminal has shown until this; what stands behind it is for the next. */
+static bool shows(const char *what)
+{
+	ssize_t n = read(keyboard, screen + shown, sizeof(screen) - 1 - shown);
+	char *at;
+
+	shown += n > 0 ? (size_t)n : 0;
+	screen[shown] = '\0';
+	at = strstr(screen, what);
+	if (!at)
+		return false;
+	at += strlen(what);
+	shown -= (size_t)(at - screen);
+	memmove(screen, at, shown + 1);
+	return true;
+}
+
+static pid_t begin_top(struct termios *ret_before)
+{
+	char *argv[] = { (char[]){ "axvm" }, (char[]){ "top" }, NULL };
+	pid_t child;
+	int slave;
+
+	keyboard = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	cr_assert(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
+	slave = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert_eq(tcgetattr(slave, ret_before), 0);
+	shown = 0;
+	child = fork();
+	cr_assert_geq(child, 0);
+	if (child == 0) {
+		dup2(slave, 0);
+		dup2(slave, 1);
+		_exit(verb_main(2, argv, stdout));
+	}
+	close(slave);
+	return child;
+}
+
+#define EMPTY "no VM has a control socket here (`axvm run` makes one)"
+
+/* It is drawn anew for each key, and ends with those that are for that; the terminal is as it was. */
+Test(launch_top, keys_on_a_terminal)
+{
+	static const char ends[] = { 'q', 3 };
+
+	for (size_t i = 0; i < sizeof(ends); i++) {
+		struct termios before, now;
+		pid_t child = begin_top(&before);
+
+		WAIT_UNTIL(shows("\033[H\033[2JVM                   STATE"));
+		WAIT_UNTIL(shows(EMPTY));
+		cr_assert_eq(tcgetattr(keyboard, &now), 0);
+		cr_assert_not(now.c_lflag & (ICANON | ECHO | ISIG));
+		cr_assert_eq(write(keyboard, "Q", 1), 1);
+		WAIT_UNTIL(shows("\033[H\033[2JVM                   STATE"));
+		WAIT_UNTIL(shows(EMPTY));
+		cr_assert_eq(waitpid(child, NULL, WNOHANG), 0);
+		cr_assert_eq(write(keyboard, &ends[i], 1), 1);
+		cr_assert_eq(wait_child(child), 0);
+		cr_assert_eq(tcgetattr(keyboard, &now), 0);
+		cr_assert_eq(now.c_lflag, before.c_lflag);
+		cr_assert_eq(now.c_iflag, before.c_iflag);
+		close(keyboard);
+	}
 }
 
 Test(launch_top, nobody_is_here)
