@@ -8,14 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "launch/axvm.h"
 #include "launch/cli/verb.h"
+#include "tests/unit/axvm_say.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
 
@@ -77,15 +80,22 @@ static void events(const char *name, const char *text)
 	write_file(name, bytes, protoc_encode("EventStream", text, bytes, sizeof(bytes)), 0600);
 }
 
+static void write_shim(const char *script)
+{
+	char text[2048];
+
+	snprintf(text, sizeof(text), "#!/bin/sh\nD=%s\n%s\n", folder, script);
+	write_file("shim", text, strlen(text), 0700);
+}
+
 /* Begins `axvm run --flat f … flags`, whose shim is this script: $D is the folder. With a terminal as its standard
  * input when `keys`. */
 static void begin(const char *script, const char *flags, bool keys)
 {
-	char text[2048], line[1024], *argv[32] = { (char[]){ "axvm" }, (char[]){ "run" }, (char[]){ "--shim" } };
+	char line[1024], *argv[32] = { (char[]){ "axvm" }, (char[]){ "run" }, (char[]){ "--shim" } };
 	int argc = 3, null = open("/dev/null", O_RDWR | O_CLOEXEC), slave = -1;
 
-	snprintf(text, sizeof(text), "#!/bin/sh\nD=%s\n%s\n", folder, script);
-	write_file("shim", text, strlen(text), 0700);
+	write_shim(script);
 	snprintf(line, sizeof(line), "%s %s", in_folder("shim"), flags);
 	for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
 		argv[argc++] = word;
@@ -99,6 +109,8 @@ static void begin(const char *script, const char *flags, bool keys)
 	child = fork();
 	cr_assert_geq(child, 0);
 	if (child == 0) {
+		if (keys)
+			close(keyboard);
 		dup2(keys ? slave : null, 0);
 		dup2(null, 1);
 		dup2(said_fd, 2);
@@ -386,4 +398,241 @@ Test(launch_life, a_refusal_is_shown)
 	begin("cat $D/all >&4; exit 5", "--flat f", false);
 	cr_assert_eq(end(), 5);
 	cr_assert_not_null(strstr(words, "axvm run: not now\n"), "%s", words);
+}
+
+/* ---- the terminal --------------------------------------------------------------------------------------------------- */
+
+/* Begins `axvm run … flags` with a terminal of 80 columns and 25 rows for all three of its streams. */
+static void begin_on_terminal(const char *script, const char *flags)
+{
+	const struct winsize window = { .ws_col = 80, .ws_row = 25 };
+	char line[512], *argv[32] = { (char[]){ "axvm" }, (char[]){ "run" } };
+	int argc = 2, slave;
+
+	write_shim(script);
+	snprintf(line, sizeof(line), "--shim %s %s", in_folder("shim"), flags);
+	for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	keyboard = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	cr_assert(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
+	slave = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert(slave >= 0 && ioctl(slave, TIOCSWINSZ, &window) == 0);
+	child = fork();
+	cr_assert_geq(child, 0);
+	if (child == 0) {
+		close(keyboard);
+		for (int fd = 0; fd < 3; fd++)
+			dup2(slave, fd);
+		_exit(verb_main(argc, argv, stdout));
+	}
+	close(slave);
+	words[0] = '\0';
+}
+
+/* Whether the terminal has shown it by now; all that it has shown is in `words`. */
+static bool shows(const char *what)
+{
+	size_t n = strlen(words);
+	ssize_t more = read(keyboard, words + n, sizeof(words) - 1 - n);
+
+	words[n + (size_t)MAX(more, (ssize_t)0)] = '\0';
+	return strstr(words, what) != NULL;
+}
+
+/* Long work shows how far it is; what it has shown goes when the VM runs. */
+Test(launch_life, progress_on_a_terminal)
+{
+	double seconds, have, size;
+	char stage[16], unit[8];
+	const char *line;
+
+	events("stage", "events { stage_completed { stage: ACQUIRE } }");
+	events("running", RUNNING);
+	events("ended", ENDED);
+	begin_on_terminal("cat $D/stage >&4; while [ ! -e $D/on ]; do sleep 0.05; done; cat $D/running >&4; "
+	                  "while [ ! -e $D/go ]; do sleep 0.05; done; cat $D/ended >&4; exit 5",
+	                  "--flat f --id web --set memory{nodes{size_mib:3072}} --memory 1G");
+	WAIT_UNTIL(shows(" of 4.0 GiB"));
+	line = strstr(words, "\r\033[Kaxvm run: ");
+	cr_assert_not_null(line, "%s", words);
+	cr_assert_eq(sscanf(line, "\r\033[Kaxvm run: %lf s, after stage %15[A-Z]: memory %lf %7s of %lf GiB", &seconds, stage,
+	                    &have, unit, &size), 5, "%s", line);
+	cr_assert_str_eq(stage, "ACQUIRE");
+	cr_assert(seconds >= 0.5 && have > 0, "%s", line);
+	cr_assert(strcmp(unit, "KiB") == 0 || strcmp(unit, "MiB") == 0, "a shell is not that large: %s", line);
+	write_file("on", "", 0, 0600);
+	WAIT_UNTIL(shows("GiB\r\033[K") && strcmp(words + strlen(words) - 4, "\r\033[K") == 0 &&
+	           strcmp(words + strlen(words) - 7, "GiB\r\033[K") == 0);
+	write_file("go", "", 0, 0600);
+	cr_assert_eq(WEXITSTATUS(wait_child(child)), 5);
+	cr_assert(shows("axvm run: web: bye (status 5)\r\n"), "%s", words);
+	close(keyboard);
+}
+
+/* None when it is to be quiet, nor words of keys. */
+Test(launch_life, no_progress_when_quiet)
+{
+	events("ended", ENDED);
+	begin_on_terminal("sleep 1; cat $D/ended >&4; exit 5", "--kernel k --id web --memory 1G --quiet");
+	cr_assert_eq(WEXITSTATUS(wait_child(child)), 5);
+	(void)shows("");
+	cr_assert_str_eq(words, "");
+	close(keyboard);
+}
+
+/* Raw for the guest, but for what is printed, which goes on beginning lines; afterwards as it was. Its window is told
+ * with the launch, and when it has changed. */
+Test(launch_life, the_terminal_is_the_guests_for_a_while)
+{
+	const struct winsize window = { .ws_col = 132, .ws_row = 43 };
+	static char typed[64], text[4096];
+	static uint8_t bytes[4096];
+	struct termios now;
+	int slave;
+	size_t n;
+
+	events("running", RUNNING);
+	events("ended", ENDED);
+	write_file("got", "", 0, 0600);
+	begin_on_terminal("exec 7<&0; { cat <&7 >$D/typed; touch $D/over; } & " LISTENS, "--kernel k --id web");
+	slave = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert_geq(slave, 0);
+	WAIT_UNTIL(shows("axvm run: web: Ctrl-A x stops it, Ctrl-A h lists keys\r\n"));
+	cr_assert_eq(tcgetattr(slave, &now), 0);
+	cr_assert_not(now.c_lflag & (ICANON | ECHO | ISIG));
+	cr_assert_not(now.c_iflag & ICRNL);
+	cr_assert(now.c_oflag & OPOST);
+	type("\x03\r");
+	WAIT_UNTIL(read_file("typed", typed, sizeof(typed)) == 2);
+	cr_assert_str_eq(typed, "\x03\r", "keys that would be signals, and as they are typed");
+	WAIT_UNTIL(is_there("ready"));
+	n = read_file("got", bytes, sizeof(bytes));
+	cr_assert_eq(protoc_decode("ControlStream", bytes, n, text, sizeof(text)), 0);
+	cr_assert_not_null(strstr(text, "columns: 80"), "%s", text);
+	cr_assert_not_null(strstr(text, "rows: 25"), "%s", text);
+	cr_assert_eq(ioctl(slave, TIOCSWINSZ, &window), 0);
+	cr_assert_eq(kill(child, SIGWINCH), 0);
+	WAIT_UNTIL(was_told("console_size {"));
+	cr_assert_not_null(strstr(commands_told(), "columns: 132"));
+	cr_assert_not_null(strstr(commands_told(), "rows: 43"));
+	cr_assert_not(was_told("shutdown {"));
+	write_file("go", "", 0, 0600);
+	cr_assert_eq(WEXITSTATUS(wait_child(child)), 5);
+	cr_assert_eq(tcgetattr(slave, &now), 0);
+	cr_assert(now.c_lflag & ICANON && now.c_lflag & ECHO && now.c_lflag & ISIG);
+	cr_assert(now.c_iflag & ICRNL);
+	close(slave);
+	close(keyboard);
+}
+
+/* When nobody types any more, the guest's input is at its end, and the VM goes on. */
+Test(launch_life, the_end_of_the_keys)
+{
+	events("running", RUNNING);
+	events("ended", ENDED);
+	write_file("got", "", 0, 0600);
+	begin("exec 7<&0; { cat <&7 >$D/typed; touch $D/over; } & " LISTENS, "--kernel k --id web", true);
+	WAIT_UNTIL(has_said("Ctrl-A x stops it"));
+	type("a");
+	close(keyboard);
+	WAIT_UNTIL(is_there("over"));
+	write_file("go", "", 0, 0600);
+	cr_assert_eq(end(), 5, "%s", words);
+}
+
+/* ---- the control socket ----------------------------------------------------------------------------------------------- */
+
+/* `axvm ctl WHAT status` meanwhile: its exit status. */
+static pid_t begin_ctl(const char *what)
+{
+	char line[256];
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid > 0)
+		return pid;
+	snprintf(line, sizeof(line), "ctl %s status", what);
+	_exit(axvm_say(line, -1).status);
+}
+
+/* Under its name, or where it is asked to be: a command reaches the shim, and its reply whoever asked; afterwards it is
+ * gone. Only one VM of a name, the second is ended. */
+Test(launch_life, it_is_controlled_from_outside)
+{
+	static const char *const flags[][2] = { { "", "web" }, { "--control-socket %s", NULL } };
+
+	events("running", RUNNING);
+	events("ended", ENDED);
+	events("answer", "events { reply { request_id: 4294967296 ok: true state: PAUSED } }");
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		char line[256] = "--flat f --id web ", path[128];
+		pid_t ctl;
+
+		strcpy(path, in_folder(i ? "sock" : "axvm/web.sock"));
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), flags[i][0], path);
+		write_file("got", "", 0, 0600);
+		unlink(in_folder("go"));
+		unlink(in_folder("ready"));
+		unlink(in_folder("on"));
+		begin("dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "
+		      "while [ ! -e $D/on ]; do sleep 0.05; done; cat $D/answer >&4; "
+		      "while [ ! -e $D/go ]; do sleep 0.05; done; kill $!; cat $D/ended >&4; exit 5", line, false);
+		WAIT_UNTIL(is_there("ready"));
+		WAIT_UNTIL(access(path, F_OK) == 0);
+		ctl = begin_ctl(i ? path : "web");
+		WAIT_UNTIL(was_told("status {"));
+		write_file("on", "", 0, 0600);
+		cr_assert_eq(WEXITSTATUS(wait_child(ctl)), 0);
+		if (i == 0) {
+			struct said said;
+
+			snprintf(line, sizeof(line), "run --flat f --id web --shim %s", in_folder("shim"));
+			said = axvm_say(line, -1);
+			snprintf(line, sizeof(line), "axvm run: a VM named \"web\" runs here already (%s); give this one another --id, "
+			         "or --control-socket none\n", path);
+			cr_assert_eq(said.status, 69);
+			cr_assert_str_eq(said.err, line);
+			said_done(&said);
+			cr_assert_eq(access(path, F_OK), 0, "the socket of the first is still there");
+		}
+		write_file("go", "", 0, 0600);
+		cr_assert_eq(end(), 5, "%s", words);
+		cr_assert_eq(access(path, F_OK), -1, "the socket is left");
+		cr_assert_null(strstr(words, "PAUSED"), "the reply is not ours: %s", words);
+	}
+}
+
+/* A VM of no name has none, nor one that is to have none, and runs all the same. */
+Test(launch_life, without_a_control_socket)
+{
+	static const char *const flags[] = { "--flat f --id web --control-socket none", "--flat f --id ..",
+		                             "--flat f --set vm_id:\"a/b\"" };
+
+	events("all", RUNNING ENDED);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		begin("ls -A $D >$D/list; ls -A $D/axvm >>$D/list 2>/dev/null; cat $D/all >&4; exit 5", flags[i], false);
+		cr_assert_eq(end(), 5, "%s: %s", flags[i], words);
+		cr_assert_not(is_there("axvm/web.sock"));
+		cr_assert_not(is_there("none"));
+	}
+}
+
+/* ---- the shim ------------------------------------------------------------------------------------------------------------ */
+
+/* What AXVM_SHIM names is run, unless --shim names another. */
+Test(launch_life, the_shim_of_the_environment)
+{
+	struct said said;
+	char line[256];
+
+	write_shim("exit 7");
+	setenv("AXVM_SHIM", in_folder("shim"), 1);
+	said = axvm_say("run --flat f --quiet --control-socket none", -1);
+	cr_assert_eq(said.status, 7, "%s", said.err);
+	said_done(&said);
+	setenv("AXVM_SHIM", "/nonexistent/shim", 1);
+	snprintf(line, sizeof(line), "run --flat f --quiet --control-socket none --shim %s", in_folder("shim"));
+	said = axvm_say(line, -1);
+	cr_assert_eq(said.status, 7, "%s", said.err);
+	said_done(&said);
 }

@@ -326,6 +326,7 @@ static pid_t begin_top(struct termios *ret_before)
 	child = fork();
 	cr_assert_geq(child, 0);
 	if (child == 0) {
+		close(keyboard);
 		dup2(slave, 0);
 		dup2(slave, 1);
 		_exit(verb_main(2, argv, stdout));
@@ -360,6 +361,17 @@ Test(launch_top, keys_on_a_terminal)
 		cr_assert_eq(now.c_iflag, before.c_iflag);
 		close(keyboard);
 	}
+}
+
+/* The end of the keys is an end, too. */
+Test(launch_top, a_terminal_that_goes)
+{
+	struct termios before;
+	pid_t child = begin_top(&before);
+
+	WAIT_UNTIL(shows(EMPTY));
+	close(keyboard);
+	cr_assert_eq(wait_child(child), 0);
 }
 
 Test(launch_top, nobody_is_here)
