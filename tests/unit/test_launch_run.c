@@ -228,6 +228,61 @@ Test(launch_run, fragments_become_one_message)
 	}
 }
 
+/* Whatever their length: each number of bytes that their lengths take. */
+Test(launch_run, fragments_of_each_length)
+{
+	static const size_t lengths[] = { 0, 1, 110, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 253, 254, 255,
+		                          256, 257, 16370, 16375, 16376, 16377, 16378, 16379, 16380, 16381, 16384, 70000 };
+	static char line[70001];
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT, *back;
+		Axvm__V1__Boot boot = AXVM__V1__BOOT__INIT;
+		Axvm__V1__LinuxBoot linux_boot = AXVM__V1__LINUX_BOOT__INIT;
+		size_t size, n;
+		uint8_t *all;
+
+		memset(line, 'x', sizeof(line));
+		line[lengths[i]] = '\0';
+		linux_boot.cmdline = line;
+		boot.kind_case = AXVM__V1__BOOT__KIND_LINUX;
+		boot.linux = &linux_boot;
+		spec.boot = &boot;
+		n = axvm__v1__launch_spec__get_packed_size(&spec);
+		all = malloc(n + 64);
+		axvm__v1__launch_spec__pack(&spec, all);
+		size = n + protoc_encode("LaunchSpec", "boot { linux { kernel { path: 'k' } } }", all + n, 64);
+		cr_assert_eq(spec_merge(&all, &size), 0);
+		back = axvm__v1__launch_spec__unpack(NULL, size, all);
+		cr_assert_not_null(back, "%zu", lengths[i]);
+		cr_assert_str_eq(back->boot->linux->cmdline, line);
+		cr_assert_str_eq(back->boot->linux->kernel->path, "k");
+		axvm__v1__launch_spec__free_unpacked(back, NULL);
+		free(all);
+	}
+}
+
+/* What is no message, outside or within one, is refused, and left as it was. */
+Test(launch_run, fragments_that_are_none)
+{
+	static const struct {
+		const char *bytes;
+		size_t n;
+	} wrong[] = {
+		{ "\x0a", 1 }, { "\x0a\x05" "abc", 5 }, { "\x22\x01\x08", 3 }, { "\x22\x02\x0a\x05", 4 }, { "\xff", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		uint8_t *all = malloc(wrong[i].n);
+		size_t size = wrong[i].n;
+
+		memcpy(all, wrong[i].bytes, size);
+		cr_assert_eq(spec_merge(&all, &size), -EBADMSG, "%zu", i);
+		cr_assert(size == wrong[i].n && memcmp(all, wrong[i].bytes, size) == 0);
+		free(all);
+	}
+}
+
 /* ---- plan ------------------------------------------------------------------------------------------- */
 
 /* `axvm plan` of a spec on the recorded E5-2697 v2: what it prints, freed by the caller. */

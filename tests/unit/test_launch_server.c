@@ -255,3 +255,168 @@ Test(launch_server, sockets_are_their_owners_alone)
 	unlink(in_it);
 	rmdir(deeper);
 }
+
+/* As many as are to wait do, and one more, as the kernel has it; the next is told to come again. */
+Test(launch_server, as_many_wait_as_are_to)
+{
+	enum { BACKLOG = 5 };
+	int listener = -1, clients[BACKLOG + 2];
+	struct sockaddr_un address;
+	char name[96];
+
+	snprintf(name, sizeof(name), "%s/other", folder);
+	cr_assert_eq(sockets_listen(name, BACKLOG, &listener), 0);
+	cr_assert_eq(sockets_address(name, &address), 0);
+	for (size_t i = 0; i < BACKLOG + 2; i++) {
+		clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, sizeof(address)) == 0, i <= BACKLOG, "%zu", i);
+	}
+	for (size_t i = 0; i < BACKLOG + 2; i++)
+		close(clients[i]);
+	close(listener);
+	unlink(name);
+}
+
+/* What a client of the control socket cannot be asked for, or does not say. */
+Test(launch_server, a_client_is_told_what_is_wrong)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
+	struct client client = { .fd = -1 };
+	const Axvm__V1__Reply *reply;
+	static char id[8192];
+	char longest[SOCKET_PATH_MAX + 1], name[96];
+	int listener = -1, fd;
+	size_t over;
+
+	memset(longest, 'x', SOCKET_PATH_MAX);
+	longest[SOCKET_PATH_MAX] = '\0';
+	cr_assert_eq(client_open(&client, longest), -ENAMETOOLONG);
+	cr_assert_eq(sockets_listen(longest, 1, &fd), -ENAMETOOLONG);
+	cr_assert_eq(client_open(&client, "/nonexistent/x"), -ENOENT);
+	cr_assert_null(client.decoder);
+	cr_assert_lt(client_peer(&client), 0);
+	snprintf(name, sizeof(name), "%s/other", folder);
+	cr_assert_eq(sockets_listen(name, 5, &listener), 0);
+	cr_assert_eq(client_open(&client, name), 0);
+	cr_assert_eq(client_peer(&client), getpid());
+	/* As large as a shim takes, and a byte more, which is not even sent. */
+	memset(id, 'x', sizeof(id) - 1);
+	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
+	command.resize = &resize;
+	resize.disk_id = id;
+	command.has_request_id = 1;
+	command.request_id = 7;
+	over = axvm__v1__command__get_packed_size(&command) - 4096;
+	id[sizeof(id) - 1 - over] = '\0';
+	cr_assert_eq(axvm__v1__command__get_packed_size(&command), 4096);
+	cr_assert_eq(client_ask(&client, &command, 0, &reply), -ETIMEDOUT);
+	id[sizeof(id) - 1 - over] = 'x';
+	id[sizeof(id) - over] = '\0';
+	cr_assert_eq(client_ask(&client, &command, 0, &reply), -EMSGSIZE);
+	/* Bytes that are no events, then none any more. */
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(send(fd, "\x08\x01", 2, 0), 2);
+	command.what_case = AXVM__V1__COMMAND__WHAT__NOT_SET;
+	cr_assert_eq(client_ask(&client, &command, WAIT_MS, &reply), -EBADMSG);
+	close(fd);
+	client_close(&client);
+	cr_assert_eq(client.fd, -1);
+	cr_assert_eq(client_open(&client, name), 0);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	close(fd);
+	cr_assert_eq(client_ask(&client, &command, WAIT_MS, &reply), -ECONNRESET);
+	client_close(&client);
+	client_close(&client);
+	close(listener);
+	cr_assert_eq(client_open(&client, name), -ECONNREFUSED);
+	unlink(name);
+}
+
+/* A reply of some 250 KB goes out at once, to one that has not begun to read. */
+Test(launch_server, a_large_reply_is_whole)
+{
+	static char text[250000], got[sizeof(text) + 64];
+	Axvm__V1__Event event = AXVM__V1__EVENT__INIT;
+	Axvm__V1__Reply reply = AXVM__V1__REPLY__INIT;
+	Axvm__V1__Error error = AXVM__V1__ERROR__INIT;
+	struct wire_cursor cursor = { (const uint8_t *)got, NULL };
+	int a = connect_client();
+	struct wire_field field;
+	Axvm__V1__Event *back;
+	size_t n = 0;
+
+	ask(a, 7);
+	memset(text, 'x', sizeof(text) - 1);
+	error.message = text;
+	reply.error = &error;
+	reply.has_request_id = true;
+	reply.request_id = passed_on();
+	event.body_case = AXVM__V1__EVENT__BODY_REPLY;
+	event.reply = &reply;
+	cr_assert(server_reply(&server, &event));
+	for (ssize_t more; (more = recv(a, got + n, sizeof(got) - n, MSG_DONTWAIT)) > 0;)
+		n += (size_t)more;
+	cursor.end = cursor.at + n;
+	cr_assert_eq(wire_next(&cursor, &field), 1, "%zu bytes", n);
+	cr_assert_eq(cursor.at, cursor.end);
+	back = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+	cr_assert_not_null(back);
+	cr_assert_str_eq(back->reply->error->message, text);
+	cr_assert_eq(back->reply->request_id, 7);
+	axvm__v1__event__free_unpacked(back, NULL);
+	close(a);
+}
+
+/* One that does not take its replies is disconnected; the others are not. */
+Test(launch_server, who_does_not_read_is_ended)
+{
+	static char text[250000], byte;
+	Axvm__V1__Event event = AXVM__V1__EVENT__INIT;
+	Axvm__V1__Reply reply = AXVM__V1__REPLY__INIT;
+	Axvm__V1__Error error = AXVM__V1__ERROR__INIT;
+	int a = connect_client(), b = connect_client();
+
+	memset(text, 'x', sizeof(text) - 1);
+	error.message = text;
+	reply.error = &error;
+	reply.has_request_id = true;
+	event.body_case = AXVM__V1__EVENT__BODY_REPLY;
+	event.reply = &reply;
+	for (uint8_t i = 1; server.clients[0].fd >= 0; i++) {
+		cr_assert_lt(i, 100, "it is never full");
+		ask(a, i);
+		reply.request_id = passed_on();
+		cr_assert(server_reply(&server, &event));
+	}
+	ask(b, 5);
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(b), 5);
+	while (recv(a, &byte, 1, MSG_DONTWAIT) == 1)
+		;
+	cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), 0);
+	close(a);
+	close(b);
+}
+
+/* Not open, it has nothing to watch, to serve or to close, and leaves what there is alone. */
+Test(launch_server, one_that_is_not_open)
+{
+	static struct server none;
+	struct pollfd fds[SERVER_POLLFDS];
+	int twice = -1;
+
+	server_watch(&none, fds);
+	for (size_t i = 0; i < SERVER_POLLFDS; i++)
+		cr_assert_eq(fds[i].fd, -1);
+	for (size_t i = 0; i < SERVER_POLLFDS; i++)
+		fds[i].revents = POLLIN;
+	server_serve(&none, fds);
+	server_close(&none);
+	cr_assert_eq(server_open(&none, path, &vm), -EADDRINUSE);
+	cr_assert_not(none.open);
+	cr_assert_eq(access(path, F_OK), 0);
+	cr_assert_eq(sockets_listen("/nonexistent/a/b", 1, &twice), -ENOENT);
+	cr_assert_eq(twice, -1);
+}

@@ -54,6 +54,14 @@ static void be_a_shim(void)
 		pause();
 }
 
+static void new_shim(void)
+{
+	shim = fork();
+	cr_assert_geq(shim, 0);
+	if (shim == 0)
+		be_a_shim();
+}
+
 static void new_folder(void)
 {
 	char path[96];
@@ -64,10 +72,7 @@ static void new_folder(void)
 	cr_assert_eq(mkdir(path, 0700), 0);
 	setenv("XDG_RUNTIME_DIR", folder, 1);
 	cr_assert(pipe2(work_pipe, O_CLOEXEC) == 0 && pipe2(done_pipe, O_CLOEXEC) == 0);
-	shim = fork();
-	cr_assert_geq(shim, 0);
-	if (shim == 0)
-		be_a_shim();
+	new_shim();
 }
 
 static void remove_folder(void)
@@ -287,6 +292,22 @@ Test(launch_top, what_its_process_uses)
 	strcat(strcat(memory, " "), unit);
 	cr_assert_str_eq(memory, path, "%s", line);
 	free(out);
+}
+
+/* One whose process is not to be found is there, without what only its process could tell. */
+Test(launch_top, a_vm_without_a_process)
+{
+	struct vm vm = { .replies = { REPLY("PAUSED", COUNTER("vcpu.0.exits.mmio", "5")),
+		                      REPLY("PAUSED", COUNTER("vcpu.0.exits.mmio", "5")) } };
+	char *out;
+
+	kill(shim, SIGKILL);
+	wait_child(shim);
+	out = top_of(&vm, "omega", NULL);
+	cr_expect_not_null(strstr(out, "\nomega                PAUSED         -1    0.0       0 B  -                     0 B/s"
+	                               "        0 \n"), "%s", out);
+	free(out);
+	new_shim();
 }
 
 /* ---- on a terminal ------------------------------------------------------------------------------------------ */
