@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* axvm_spawn() and what follows, with scripts in the place of the shim. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -529,4 +531,178 @@ Test(launch_spawn, commands_go_one_way)
 
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7, "status %#x", status);
 	axvm_vm_free(vm);
+}
+
+static int open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* What a VM holds is closed on exec, and with it; a launch that fails leaves nothing. The caller's signals are as they
+ * were. */
+Test(launch_spawn, nothing_is_left)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	struct axvm_launch launch = { .shim = "/nonexistent/shim", .spec = &spec };
+	int before = open_fds(), fds[3];
+	struct axvm_vm *vm = spawn("exit 0", NULL, 0);
+	sigset_t was, is;
+	char text[256];
+
+	fds[0] = axvm_vm_control_fd(vm);
+	fds[1] = axvm_vm_event_fd(vm);
+	fds[2] = axvm_vm_pidfd(vm);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		cr_expect_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC, "fd %zu", i);
+	for (size_t i = 0; i < 2; i++)
+		cr_expect(fcntl(fds[i], F_GETFL) & O_NONBLOCK, "fd %zu", i);
+	cr_expect_eq(open_fds(), before + 3, "the shim's ends are the shim's");
+	(void)end_of(vm);
+	axvm_vm_free(vm);
+	cr_expect_eq(open_fds(), before);
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -ENOENT);
+	cr_expect_eq(open_fds(), before);
+	/* A child that is told why has been waited for. */
+	cr_expect_eq(waitpid(-1, NULL, WNOHANG), -1);
+	sigemptyset(&was);
+	sigaddset(&was, SIGUSR1);
+	sigprocmask(SIG_SETMASK, &was, NULL);
+	launch.shim = script_path;
+	cr_assert_eq(axvm_spawn(&launch, &vm, NULL), 0);
+	sigprocmask(SIG_SETMASK, NULL, &is);
+	for (int i = 1; i < 32; i++)
+		cr_expect_eq(sigismember(&is, i), i == SIGUSR1, "signal %d", i);
+	(void)end_of(vm);
+	axvm_vm_free(vm);
+	axvm_vm_free(NULL);
+}
+
+/* The step that failed is told, and for which shim. */
+Test(launch_spawn, each_step_is_told)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	const struct axvm_fd high = { 0, 895 };
+	struct axvm_launch launch = { .shim = script("exit 0"), .spec = &spec, .fds = &high, .fds_count = 1 };
+	struct rlimit limit, low;
+	char text[256], wanted[256];
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	low.rlim_cur = 512;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -EINVAL);
+	snprintf(wanted, sizeof(wanted), "cannot duplicate an fd for %s: Invalid argument", script_path);
+	cr_expect_str_eq(text, wanted);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	launch.fds_count = 0;
+	launch.flags = AXVM_NEW_PID_NAMESPACE;
+	if (geteuid() == 0)
+		cr_assert_eq(seteuid(65534), 0);
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -EPERM);
+	snprintf(wanted, sizeof(wanted), "cannot clone for %s: Operation not permitted", script_path);
+	cr_expect_str_eq(text, wanted);
+	if (getuid() == 0)
+		cr_assert_eq(seteuid(0), 0);
+	launch.flags = 0;
+	launch.shim = "/dev/null";
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -EACCES);
+	cr_expect_str_eq(text, "cannot run /dev/null: Permission denied");
+	launch.shim = "no-such-shim";
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -ENOENT);
+	cr_expect_str_eq(text, "cannot find no-such-shim: No such file or directory");
+	/* Without a place for words, by number all the same. */
+	cr_expect_eq(axvm_spawn(&launch, NULL, NULL), -ENOENT);
+}
+
+/* PATH ends where it ends, and a folder of it that is too long is passed over; a path that is too long is told. */
+Test(launch_spawn, the_end_of_the_path)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	static char variable[2 * PATH_MAX], longest[PATH_MAX + 1];
+	struct axvm_launch launch = { .shim = strrchr(script("exit 7"), '/') + 1, .spec = &spec };
+	struct axvm_error error;
+	struct axvm_vm *vm;
+	char text[256];
+	int status, n;
+
+	/* Behind its end is what would be found. */
+	n = snprintf(variable, sizeof(variable), "PATH=/nonexistent");
+	strcpy(variable + n + 1, "/tmp");
+	putenv(variable);
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -ENOENT, "%s", text);
+	n = snprintf(variable, sizeof(variable), "PATH=");
+	memset(variable + n, 'x', PATH_MAX);
+	strcpy(variable + n + PATH_MAX, ":/tmp");
+	cr_assert_eq(axvm_spawn(&launch, &vm, &error), 0, "%s", error.text);
+	status = end_of(vm);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	axvm_vm_free(vm);
+	setenv("PATH", "/usr/bin:/bin", 1);
+	memset(longest, '/', PATH_MAX);
+	launch.shim = longest;
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -ENAMETOOLONG);
+	/* The longest that is none too long is looked for. */
+	longest[PATH_MAX - 1] = '\0';
+	cr_expect_eq(refused(&launch, text, sizeof(text)), -EACCES, "%s", text);
+}
+
+/* What is missing of 0 to 2 is /dev/null there, to read and to write; the streams are where they belong; nothing else. */
+Test(launch_spawn, standard_streams_are_there)
+{
+	char folder[] = "/tmp/axvm-streams-XXXXXX", text[256], got[256] = "", out[64];
+	struct axvm_vm *vm;
+	int fd;
+
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(out, sizeof(out), "%s/out", folder);
+	snprintf(text, sizeof(text), "for i in 0 1 2; do x=$x`readlink /proc/$$/fd/$i`; done; echo $x >%s; "
+	         "head -c 1; echo x || exit 1; echo x >&2 || exit 2; env >>%s", out, out);
+	vm = spawn(text, NULL, 0);
+	cr_expect_eq(end_of(vm), 0);
+	axvm_vm_free(vm);
+	fd = open(out, O_RDONLY | O_CLOEXEC);
+	read_all(fd, got, sizeof(got));
+	close(fd);
+	cr_expect_eq(strncmp(got, "/dev/null/dev/null/dev/null\n", 28), 0, "%s", got);
+	cr_expect_null(strstr(got, "HOME="), "an environment: %s", got);
+	unlink(out);
+	rmdir(folder);
+}
+
+/* The launch as bytes that the caller has packed, or as a message; not both, and not none. */
+Test(launch_spawn, a_launch_of_bytes)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	struct axvm_launch launch = { .shim = script("exec cat <&3"), .spec_bytes = (const uint8_t *)"abcdef",
+		                      .spec_size = 6 };
+	struct axvm_error error = { "" };
+	struct axvm_fd fds[1];
+	struct axvm_vm *vm;
+	char got[64];
+	int ends[2];
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[0] = (struct axvm_fd){ ends[1], 1 };
+	launch.fds = fds;
+	launch.fds_count = 1;
+	cr_assert_eq(axvm_spawn(&launch, &vm, &error), 0, "%s", error.text);
+	axvm_vm_end_commands(vm);
+	cr_expect_eq(axvm_vm_control_fd(vm), -1);
+	cr_expect_eq(axvm_vm_flush(vm), 0);
+	close(ends[1]);
+	cr_expect_eq(read_all(ends[0], got, sizeof(got)), 8);
+	cr_expect_eq(memcmp(got, "\x0a\x06" "abcdef", 8), 0);
+	cr_expect_eq(end_of(vm), 0);
+	axvm_vm_free(vm);
+	close(ends[0]);
+	launch.spec = &spec;
+	launch.fds_count = 0;
+	cr_expect_eq(refused(&launch, got, sizeof(got)), -EINVAL);
+	cr_expect_str_eq(got, "one of spec and spec_bytes must be given");
 }
