@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The `axvm` command: its tables against each other, its flags, and what it prints. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "launch/cli/event_text.h"
@@ -375,6 +380,44 @@ Test(launch_cli, metrics_for_prometheus)
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"0\"} 5\n"
 	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");
 	free(out);
+}
+
+/* In one step: the file is there whole or as it was, and nothing beside it, whatever went wrong. */
+Test(launch_cli, a_metrics_file_is_replaced)
+{
+	Axvm__V1__MetricsReport report = AXVM__V1__METRICS_REPORT__INIT;
+	char folder[] = "/tmp/axvm-metrics-XXXXXX", path[64], inner[96], longest[PATH_MAX], *text;
+	const struct dirent *entry;
+	size_t count = 0, size;
+	struct stat st;
+	ino_t first;
+	DIR *dir;
+
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/file", folder);
+	cr_assert_eq(metrics_file_write(path, "a", &report), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	first = st.st_ino;
+	cr_assert_eq(metrics_file_write(path, "a", &report), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_neq(st.st_ino, first, "written into the file that is read");
+	cr_assert_eq(read_whole(path, &text, &size), 0);
+	cr_assert_eq(size, 0);
+	free(text);
+	cr_assert(unlink(path) == 0 && mkdir(path, 0700) == 0);
+	snprintf(inner, sizeof(inner), "%s/none/file", path);
+	cr_assert_eq(metrics_file_write(inner, "a", &report), -ENOENT);
+	cr_assert_eq(metrics_file_write(path, "a", &report), -EISDIR);
+	dir = opendir(folder);
+	while ((entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	cr_assert_eq(count, 1, "a draft is left");
+	rmdir(path);
+	rmdir(folder);
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	cr_assert_eq(metrics_file_write(longest, "a", &report), -ENAMETOOLONG);
 }
 
 Test(launch_cli, an_event_is_one_line_of_json)

@@ -23,6 +23,8 @@
 #include "tests/unit/wait.h"
 
 static char folder[64], words[4096];
+static bool gives_fd_5;     /* what begin() starts has /dev/null as its fd 5 */
+static uid_t runs_as;       /* and this for its effective user */
 static int said_fd = -1, keyboard = -1;
 static pid_t child;
 
@@ -114,6 +116,10 @@ static void begin(const char *script, const char *flags, bool keys)
 		dup2(keys ? slave : null, 0);
 		dup2(null, 1);
 		dup2(said_fd, 2);
+		if (gives_fd_5)
+			dup2(null, 5);
+		if (runs_as && seteuid(runs_as) < 0)
+			_exit(99);
 		_exit(verb_main(argc, argv, stdout));
 	}
 	close(null);
@@ -566,6 +572,7 @@ Test(launch_life, it_is_controlled_from_outside)
 	events("answer", "events { reply { request_id: 4294967296 ok: true state: PAUSED } }");
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		char line[256] = "--flat f --id web ", path[128];
+		siginfo_t info = { 0 };
 		pid_t ctl;
 
 		strcpy(path, in_folder(i ? "sock" : "axvm/web.sock"));
@@ -594,6 +601,9 @@ Test(launch_life, it_is_controlled_from_outside)
 			cr_assert_str_eq(said.err, line);
 			said_done(&said);
 			cr_assert_eq(access(path, F_OK), 0, "the socket of the first is still there");
+			/* Its shim, which had been started, is killed. */
+			WAIT_UNTIL(waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0);
+			cr_assert(info.si_pid != child && info.si_code == CLD_KILLED && info.si_status == SIGKILL);
 		}
 		write_file("go", "", 0, 0600);
 		cr_assert_eq(end(), 5, "%s", words);
@@ -635,4 +645,33 @@ Test(launch_life, the_shim_of_the_environment)
 	said = axvm_say(line, -1);
 	cr_assert_eq(said.status, 7, "%s", said.err);
 	said_done(&said);
+}
+
+/* Who may not have a process namespace for it runs it without; the shim is given what is asked for all the same. */
+Test(launch_life, without_privileges)
+{
+	events("all", RUNNING ENDED);
+	runs_as = geteuid() == 0 ? 65534 : 0;
+	cr_assert_eq(chmod(folder, 0777), 0);
+	write_file("list", "", 0, 0600);
+	cr_assert(chmod(in_folder("all"), 0644) == 0 && chmod(in_folder("list"), 0666) == 0);
+	write_shim("");
+	cr_assert_eq(chmod(in_folder("shim"), 0755), 0);
+	begin("echo $$ >$D/list; cat $D/all >&4; exit 5", "--flat f --id web", false);
+	cr_assert_eq(end(), 5, "%s", words);
+	read_file("list", words, sizeof(words));
+	cr_assert_neq(atoi(words), 1, "it is process 1 of a namespace");
+	cr_assert_neq(atoi(words), 0);
+}
+
+/* The first fd that a spec may name is that of the shim's, too, whatever is opened meanwhile. */
+Test(launch_life, the_first_fd_of_a_spec)
+{
+	events("all", RUNNING ENDED);
+	gives_fd_5 = true;
+	begin("readlink /proc/self/fd/5 >$D/list; cat $D/all >&4; exit 5",
+	      "--flat f --set disks{id:\"a\",image{fd:5}} --vsock 3", false);
+	cr_assert_eq(end(), 5, "%s", words);
+	read_file("list", words, sizeof(words));
+	cr_assert_str_eq(words, "/dev/null\n");
 }

@@ -89,6 +89,8 @@ Test(launch_run, who_gets_a_console)
 		cr_assert_eq(console != NULL, lines[i].console, "%s", lines[i].line);
 		if (console && lines[i].output != -2)
 			expect_fd(console->output, lines[i].output);
+		if (lines[i].output == -2)
+			cr_assert_str_eq(console->output->path, "x", "what is said is not replaced");
 		if (console)
 			expect_fd(console->input, lines[i].input);
 		/* What the console names is handed over, and nothing that it does not; stderr always. */
@@ -178,6 +180,22 @@ Test(launch_run, a_changed_window_is_told)
 	cr_assert_eq(prepare("--kernel k"), 0);
 	cr_assert(run.options.spec->console->columns == 132 && run.options.spec->console->rows == 43);
 	run_done(&run);
+	/* What is said of it is not replaced. */
+	cr_assert_eq(prepare("--kernel k --set console{columns:100}"), 0);
+	cr_assert(run.options.spec->console->columns == 100 && !run.options.spec->console->has_rows);
+	run_done(&run);
+	cr_assert_eq(prepare("--kernel k --set console{rows:7}"), 0);
+	cr_assert(run.options.spec->console->rows == 7 && !run.options.spec->console->has_columns);
+	run_done(&run);
+	/* A window of no size is none. */
+	for (int i = 0; i < 2; i++) {
+		const struct winsize none = { .ws_col = i ? 5 : 0, .ws_row = i ? 0 : 5 };
+
+		cr_assert_eq(ioctl(ours, TIOCSWINSZ, &none), 0);
+		cr_assert_eq(prepare("--kernel k"), 0);
+		cr_assert(!run.options.spec->console->has_columns && !run.options.spec->console->has_rows);
+		run_done(&run);
+	}
 	null_stdio();
 	close(ours);
 	close(terminal);

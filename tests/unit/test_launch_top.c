@@ -93,6 +93,8 @@ struct vm {
 	uint8_t bytes[2][4096];
 	size_t sizes[2];
 	char ticks; /* of its process's CPU, between the replies */
+	uint8_t asked[256];
+	size_t asked_size;
 	int listener;
 	pthread_t thread;
 };
@@ -102,7 +104,8 @@ static void *serve(void *context)
 	struct vm *vm = context;
 
 	for (size_t i = 0; i < ARRAY_SIZE(vm->replies); i++) {
-		char command[256];
+		ssize_t n;
+		char byte;
 		int fd;
 
 		wait_readable(vm->listener);
@@ -110,10 +113,11 @@ static void *serve(void *context)
 
 		if (fd < 0)
 			return NULL;
-		(void)!read(fd, command, sizeof(command));
+		n = read(fd, vm->asked, sizeof(vm->asked));
+		vm->asked_size = (size_t)MAX(n, (ssize_t)0);
 		if (i == 1 && vm->ticks) {
 			(void)!write(work_pipe[1], &vm->ticks, 1);
-			(void)!wait_read(done_pipe[0], command, 1);
+			(void)!wait_read(done_pipe[0], &byte, 1);
 		}
 		if (vm->sizes[i] > 0)
 			(void)!write(fd, vm->bytes[i], vm->sizes[i]);
@@ -182,6 +186,7 @@ static char *top_of(struct vm *vm, const char *id, struct vm *beside)
 	COUNTER("memory.node.0.host_node", "3") COUNTER("memory.node.0.placed.pages_4k", "256")    \
 	COUNTER("memory.node.0.placed.pages_2m", "1") COUNTER("memory.node.1.host_node", "1")      \
 	COUNTER("memory.node.1.placed.pages_1g", "2") COUNTER("memory.node.9.placed.pages_1g", "2") \
+	COUNTER("memory.node.8.placed.pages_1g", "2") COUNTER("memory.node.8.host_node", "5") \
 	COUNTER("memory.node.2.free", "4")
 
 static double number_behind(const char *line, const char *word)
@@ -210,6 +215,7 @@ Test(launch_top, what_vms_say)
 		      COUNTER("console.bytes_written", "1073741824")) } };
 	struct vm beta = { .replies = { NULL, NULL } };
 	char *out, *first, *second, io[32] = "";
+	uint8_t wanted[64];
 	double exits, mb;
 	int pid = 0;
 
@@ -237,6 +243,9 @@ Test(launch_top, what_vms_say)
 	cr_assert_eq(sscanf(strstr(first, "/s ") - 8, "%lf %31s", &mb, io), 2, "%s", first);
 	cr_assert(strncmp(io, "GiB/s", 5) == 0 ? mb > exits / 1e6 * 0.9 && mb < exits / 1e6 * 1.1
 	                                       : mb > exits / 1e6 * 1024 * 0.9 && mb < exits / 1e6 * 1024 * 1.1, "%s", first);
+	cr_assert_eq(alpha.asked_size, protoc_encode("ControlStream", "commands { request_id: 1 metrics {} }", wanted,
+	                                             sizeof(wanted)));
+	cr_assert_arr_eq(alpha.asked, wanted, alpha.asked_size);
 	/* One that does not answer is there, without what only it could tell. */
 	cr_assert_not_null(strstr(second, "beta                 ? "), "%s", second);
 	cr_assert_not_null(strstr(second, "  -"), "%s", second);

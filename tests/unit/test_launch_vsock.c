@@ -3,10 +3,13 @@
 #include <criterion/criterion.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "launch/cli/vsock_host.h"
@@ -198,6 +201,7 @@ Test(launch_vsock, the_guest_reaches_who_listens)
 	cr_assert(take(&message, &passed));
 	cr_assert_eq(le16toh(message.kind), VSOCK_ACCEPT);
 	cr_assert_eq(le64toh(message.id), 0x1234567890);
+	cr_assert_not(fcntl(passed, F_GETFL) & O_NONBLOCK, "the shim's ring waits by itself");
 	wait_readable(listener);
 	fd = accept(listener, NULL, NULL);
 	cr_assert_eq(send(passed, "x", 1, 0), 1);
@@ -309,4 +313,57 @@ Test(launch_vsock, places_to_listen)
 	host.open = false;
 	close_ptr(&host.channel);
 	host = other;
+}
+
+/* Each id counts up, so that none of two at once is taken for the other. */
+Test(launch_vsock, connections_have_numbers_of_their_own)
+{
+	struct vsock_channel_message message;
+	uint64_t before = 0;
+	int passed;
+
+	for (int i = 0; i < 4; i++) {
+		int fd = client();
+
+		say(fd, "CONNECT 5\n");
+		cr_assert(take(&message, &passed));
+		cr_assert(i == 0 || le64toh(message.id) > before);
+		before = le64toh(message.id);
+		close(passed);
+		close(fd);
+	}
+}
+
+/* At its end nothing of it is open: neither the channel nor what was on its way to it. */
+Test(launch_vsock, the_end_of_the_host)
+{
+	const int small = 4096;
+	struct pollfd fds[VSOCK_HOST_POLLFDS];
+	char at[SOCKET_PATH_MAX + 8];
+	int listener, fd;
+	char byte;
+
+	snprintf(at, sizeof(at), "%s_80", path);
+	cr_assert_eq(sockets_listen(at, 128, &listener), 0);
+	cr_assert_eq(setsockopt(host.channel, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	for (uint64_t id = 0; id < 100; id++)
+		ask(id, 80);
+	vsock_host_watch(&host, fds);
+	cr_assert_gt(poll(fds, VSOCK_HOST_POLLFDS, 0), 0);
+	vsock_host_serve(&host, fds);
+	cr_assert_gt(host.parcel_count, 0, "all of it was taken at once");
+	vsock_host_close(&host);
+	close_ptr(&shim);
+	for (int i = 0; i < 100; i++) {
+		wait_readable(listener);
+		fd = accept(listener, NULL, NULL);
+		cr_assert_geq(fd, 0);
+		cr_assert(ended(fd), "connection %d is still open somewhere", i);
+		close(fd);
+	}
+	cr_assert_eq(vsock_host_open(&host, path, &shim), 0, "the place is free again");
+	vsock_host_close(&host);
+	cr_assert_eq(recv(shim, &byte, 1, MSG_DONTWAIT), 0, "the channel is open");
+	close(listener);
+	unlink(at);
 }
