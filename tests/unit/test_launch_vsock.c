@@ -367,3 +367,48 @@ Test(launch_vsock, the_end_of_the_host)
 	close(listener);
 	unlink(at);
 }
+
+/* More sockets on their way to the shim than a process may have open: the guest is refused, and the connection ends. */
+Test(launch_vsock, too_many_on_their_way)
+{
+	struct vsock_channel_message message;
+	char at[SOCKET_PATH_MAX + 8];
+	int listener, passed, accepted = 0, refused = 0, at_end = 0;
+	struct rlimit limit, low;
+
+	snprintf(at, sizeof(at), "%s_80", path);
+	cr_assert_eq(sockets_listen(at, 128, &listener), 0);
+	cr_assert(chmod(folder, 0711) == 0 && chmod(at, 0666) == 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	low.rlim_cur = 64;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	if (geteuid() == 0)
+		cr_assert_eq(seteuid(65534), 0); /* root may have any number of them on their way */
+	for (uint64_t id = 0; id < 100; id++) {
+		ask(id, 80);
+		if (id % 10 == 9)
+			turn();
+	}
+	if (getuid() == 0)
+		cr_assert_eq(seteuid(0), 0);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (uint64_t id = 0; take(&message, &passed); id++) {
+		cr_assert_eq(le64toh(message.id), id);
+		cr_assert(le16toh(message.kind) == (passed >= 0 ? VSOCK_ACCEPT : VSOCK_REFUSE));
+		*(passed >= 0 ? &accepted : &refused) += 1;
+		close_ptr(&passed);
+	}
+	cr_assert_eq(accepted + refused, 100, "%d and %d", accepted, refused);
+	cr_assert_gt(refused, 0);
+	for (int i = 0; i < 100; i++) {
+		int fd = accept(listener, NULL, NULL);
+
+		cr_assert_geq(fd, 0);
+		at_end += ended(fd);
+		close(fd);
+	}
+	cr_assert_eq(at_end, 100);
+	close(listener);
+	unlink(at);
+}
