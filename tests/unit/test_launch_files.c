@@ -17,6 +17,8 @@
 #include "launch/cli/verb.h"
 #include "sandbox/policy_eval.h"
 #include "sandbox/policy_symbols.h"
+#include "shim/plan.h"
+#include "shim/shim.h"
 #include "tests/unit/axvm_say.h"
 #include "tests/unit/host_fixture.h"
 #include "tests/unit/protoc.h"
@@ -376,6 +378,47 @@ Test(launch_files, a_plan_whole)
 	                 "table SLIT at 0xe04e0, 48 bytes, sha256 #\n"
 	                 "machine_sha256 #\n", "%s",
 	                 said.out);
+	said_done(&said);
+}
+
+/* Each table's digest is of that table, as the machine's is of the machine: of the plan that the shim itself makes. */
+Test(launch_files, digests_of_a_plan)
+{
+	static const char spec[] = "vm_id: 'p' profile: 'dev' cpus { count: 3 } memory { nodes { size_mib: 64 } nodes { "
+	                           "size_mib: 32 } } boot { linux { kernel { fd: 7 } cmdline: 'a' } } rng {}";
+	static struct shim shim;
+	const struct acpi_image *acpi = &shim.plan.acpi;
+	char lines[4096] = "", hex[SHA256_HEX_SIZE];
+	uint8_t bytes[512], digest[SHA256_SIZE];
+	size_t n = protoc_encode("LaunchSpec", spec, bytes, sizeof(bytes));
+	struct said said;
+
+	fixture_tree_write(&tree, "spec.txtpb", "launch { %s }", spec);
+	said = say("plan --facts %s/facts %s/spec.txtpb", -1);
+	cr_assert_eq(said.status, 0, "%s", said.err);
+	shim.facts = facts_new();
+	cr_assert_eq(facts_unpack(facts_bytes, facts_size, shim.facts), 0);
+	cr_assert_eq(spec_parse(bytes, n, &shim.spec, &shim.problems), 0);
+	cr_assert_eq(profile_load("dev", &shim.profile), 0);
+	cr_assert_eq(admit(shim.facts, &shim.profile, &shim.verdict), 0);
+	cr_assert_eq(plan_machine(&shim), 0);
+	cr_assert_eq(plan_guest(&shim), 0);
+	cr_assert_gt(acpi->count, 5);
+	for (size_t i = 0; i < acpi->count; i++) {
+		const struct acpi_image_table *table = &acpi->tables[i];
+		struct sha256 hash;
+		size_t at = strlen(lines);
+
+		sha256_begin(&hash);
+		sha256_add(&hash, acpi->bytes + table->offset, table->length);
+		sha256_end(&hash, digest);
+		sha256_hex(digest, hex);
+		snprintf(lines + at, sizeof(lines) - at, "table %s at %#x, %u bytes, sha256 %s\n",
+		         i == 0 ? "RSDP" : table->signature, 0xe0000 + table->offset, table->length, hex);
+	}
+	snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "machine_sha256 %s\n", shim.plan.digest);
+	cr_expect_not_null(strstr(said.out, lines), "no %s in %s", lines, said.out);
+	free(shim.facts);
 	said_done(&said);
 }
 
