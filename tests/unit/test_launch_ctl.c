@@ -9,8 +9,7 @@
 
 #include "base/base.h"
 #include "launch/cli/sockets.h"
-#include "launch/cli/text.h"
-#include "launch/cli/verb.h"
+#include "tests/unit/axvm_say.h"
 #include "tests/unit/protoc.h"
 
 static char folder[64], path[80];
@@ -59,23 +58,18 @@ static void *serve(void *context)
 }
 
 /* Runs `axvm ctl SOCKET words…` against a VM that replies so. */
-static int ctl(const char *words, const char *reply, struct served *ret, char **ret_out)
+static struct said ctl(const char *words, const char *reply, struct served *ret)
 {
-	char copy[256], *argv[16] = { (char[]){ "axvm" }, (char[]){ "ctl" } };
+	struct said said;
 	pthread_t thread;
-	int argc = 2, r;
-	size_t size;
-	FILE *out = open_memstream(ret_out, &size);
+	char line[256];
 
-	snprintf(copy, sizeof(copy), "%s %s", path, words);
-	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
+	snprintf(line, sizeof(line), "ctl %s %s", path, words);
 	*ret = (struct served){ .reply = reply };
 	cr_assert_eq(pthread_create(&thread, NULL, serve, ret), 0);
-	r = verb_main(argc, argv, out);
-	fclose(out);
+	said = axvm_say(line, -1);
 	pthread_join(thread, NULL);
-	return r;
+	return said;
 }
 
 static const struct {
@@ -111,35 +105,32 @@ Test(launch_ctl, each_word_is_its_command)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		uint8_t wanted[1024];
-		char text[512], *out;
 		struct served served;
+		struct said said;
+		char text[512];
 		size_t n;
 
 		snprintf(text, sizeof(text), "commands { request_id: 1 %s }", commands[i].command);
 		n = protoc_encode("ControlStream", text, wanted, sizeof(wanted));
-		cr_assert_eq(ctl(commands[i].words, "events { reply { request_id: 1 ok: true state: PAUSED } }", &served,
-		                 &out), 0, "%s", commands[i].words);
+		said = ctl(commands[i].words, "events { reply { request_id: 1 ok: true state: PAUSED } }", &served);
+		cr_assert_eq(said.status, 0, "%s: %s", commands[i].words, said.err);
 		cr_assert_eq(served.command_size, n, "%s", commands[i].words);
 		cr_assert_arr_eq(served.command, wanted, n, "%s", commands[i].words);
-		cr_assert_str_eq(out, "PAUSED\n");
-		free(out);
+		cr_assert_str_eq(said.out, "PAUSED\n");
+		cr_assert_str_eq(said.err, "");
+		said_done(&said);
 	}
 }
 
 static int ctl_alone(const char *line)
 {
-	char copy[256], *argv[16] = { (char[]){ "axvm" } }, *text = NULL;
-	int argc = 1, r;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	struct said said = axvm_say(line, -1);
+	int status = said.status;
 
-	snprintf(copy, sizeof(copy), "%s", line);
-	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	r = verb_main(argc, argv, out);
-	fclose(out);
-	free(text);
-	return r;
+	cr_assert_str_eq(said.out, "", "%s", line);
+	cr_assert_gt(strlen(said.err), 0, "%s", line);
+	said_done(&said);
+	return status;
 }
 
 /* Nobody is asked when the words are wrong. */
@@ -169,33 +160,68 @@ Test(launch_ctl, replies_are_shown)
 	static const struct {
 		const char *words, *reply;
 		int status;
-		const char *out;
+		const char *out, *err; /* where `err` is NULL: that it ended */
 	} replies[] = {
-		{ "pause", "reply { request_id: 1 ok: false error { code: COMMAND_WRONG_STATE message: 'm' } }", 65, "" },
-		{ "resize a", "reply { request_id: 1 ok: false error { code: DEVICE_FAILED } }", 71, "" },
-		{ "pause", "reply { request_id: 1 ok: false }", 70, "" },
-		{ "pause", "reply { request_id: 1 ok: true }", 0, "" },
+		{ "pause", "reply { request_id: 1 ok: false error { code: COMMAND_WRONG_STATE message: 'm' } }", 65, "",
+		  "axvm ctl: m\n" },
+		{ "resize a", "reply { request_id: 1 ok: false error { code: DEVICE_FAILED } }", 71, "",
+		  "axvm ctl: refused\n" },
+		{ "pause", "reply { request_id: 1 ok: false }", 70, "", "axvm ctl: refused, and no reason given\n" },
+		{ "pause", "reply { request_id: 1 ok: false state: PAUSED }", 70, "",
+		  "axvm ctl: refused, and no reason given\n" },
+		{ "pause", "reply { request_id: 1 ok: true }", 0, "", "" },
+		{ "--json pause", "reply { request_id: 1 ok: false error { code: DEVICE_FAILED message: 'm' } }", 71,
+		  "{\"request_id\": \"1\", \"ok\": false, \"error\": {\"code\": \"DEVICE_FAILED\", \"message\": \"m\"}}\n",
+		  "axvm ctl: m\n" },
 		{ "--json status", "reply { request_id: 1 ok: true state: STATE_RUNNING }", 0,
-		  "{\"request_id\": \"1\", \"ok\": true, \"state\": \"STATE_RUNNING\"}\n" },
+		  "{\"request_id\": \"1\", \"ok\": true, \"state\": \"STATE_RUNNING\"}\n", "" },
 		{ "metrics",
 		  "reply { request_id: 1 ok: true metrics { counters { name: 'a' value: 5 } histograms { name: 'h' "
 		  "bounds: 10 bounds: 100 counts: 1 counts: 0 counts: 3 sum: 402 } } }", 0,
 		  "a                                                5\n"
 		  "h                                                4 (mean 100)\n"
 		  "  <= 10                                          1\n"
-		  "  above                                          3\n" },
-		{ "status", NULL, 69, "" },
+		  "  above                                          3\n", "" },
+		{ "metrics", "reply { request_id: 1 ok: true state: PAUSED metrics { histograms { name: 'h' bounds: 10 counts: 0 "
+		             "counts: 0 sum: 9 } } }", 0,
+		  "h                                                0 (mean 0)\n", "" },
+		{ "status", NULL, 69, "", NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
-		char text[512], *out;
+		char text[512], ended[128];
 		struct served served;
+		struct said said;
 
 		snprintf(text, sizeof(text), "events { reply { request_id: 9 } } events { %s }",
 		         replies[i].reply ? replies[i].reply : "");
-		cr_assert_eq(ctl(replies[i].words, replies[i].reply ? text : NULL, &served, &out), replies[i].status,
-		             "%zu: %s", i, replies[i].words);
-		cr_assert_str_eq(out, replies[i].out, "%zu", i);
-		free(out);
+		snprintf(ended, sizeof(ended), "axvm ctl: %s: ended before it replied\n", path);
+		said = ctl(replies[i].words, replies[i].reply ? text : NULL, &served);
+		cr_assert_eq(said.status, replies[i].status, "%zu: %s", i, replies[i].words);
+		cr_assert_str_eq(said.out, replies[i].out, "%zu", i);
+		cr_assert_str_eq(said.err, replies[i].err ? replies[i].err : ended, "%zu", i);
+		said_done(&said);
 	}
+}
+
+/* One that is silent, one that has gone, one that cannot be reached. */
+Test(launch_ctl, nobody_replies)
+{
+	struct said said;
+	char line[128], wanted[256];
+
+	snprintf(line, sizeof(line), "ctl --timeout 1 %s status", path);
+	said = axvm_say(line, -1);
+	snprintf(wanted, sizeof(wanted), "axvm ctl: %s: no reply in time (--timeout)\n", path);
+	cr_assert_eq(said.status, 75);
+	cr_assert_str_eq(said.err, wanted);
+	said_done(&said);
+	close(listener);
+	listener = -1;
+	snprintf(wanted, sizeof(wanted),
+	         "axvm ctl: no VM named \"%s\" runs here: nobody listens at %s (axvm top lists those that do)\n", path, path);
+	said = axvm_say(line, -1);
+	cr_assert_eq(said.status, 66);
+	cr_assert_str_eq(said.err, wanted);
+	said_done(&said);
 }

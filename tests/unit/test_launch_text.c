@@ -136,6 +136,130 @@ Test(launch_text, errors_name_their_line)
 	cr_assert_not_null(strstr(error.message, "\"x\" is not a number"), "%s", error.message);
 }
 
+/* Each way to write messages and lists: what protoc makes of it is what we make of it. */
+Test(launch_text, messages_and_lists)
+{
+	static const char *const good[] = {
+		"", "# only\n# comments", "cpus { count: 1 }", "cpus: { count: 1 }", "cpus < count: 1 >", "cpus{count:1}disks{id:'a'}",
+		"cpus { count: 1, }", "cpus { count: 1; }", "vm_id: 'a', profile: 'b'; admission: REPORT",
+		"cpus { pins: [1, 2,3] }", "cpus { pins: [] }", "cpus { pins: 1 pins: [2] pins: 3 }",
+		"memory { nodes: [{ size_mib: 1 }, < size_mib: 2 >] }", "memory { nodes [{ size_mib: 1 }] lock: true populate: false }",
+		"disks { } disks {} rng {}", "\r\n\tvm_id\t:\r\n'a'#b\n#c\r\nprofile:'d'", "cpus { # }\n count: 1 }",
+		"boot { linux { kernel { fd: 4294967295 } } }",
+	};
+	static const struct {
+		const char *text;
+		unsigned line;
+		const char *says;
+	} bad[] = {
+		{ "cpus {\n count: 1", 2, "} is missing at the end" }, { "cpus <\n", 2, "> is missing at the end" },
+		{ "cpus < count: 1 }", 1, "a name or value is missing" }, { "cpus count: 1", 1, "cpus is a message: { is missing" },
+		{ "\nvm_id 'a'", 2, "vm_id: a colon is missing after the name" }, { "vm_id:\n\na", 3, "a quoted string is missing" },
+		{ "cpus { pins: [1 2] }", 1, "pins: ] is missing" }, { "cpus { pins: [1,] }", 1, "a name or value is missing" },
+		{ "cpus { count: [1] }", 1, "a name or value is missing" }, { "vm_id: 'a' vm_id: 'b'", 1, "vm_id is there twice" },
+		{ "cpus {} cpus {}", 1, "cpus is there twice" }, { "}", 1, "a name or value is missing" },
+		{ "cpus { count: }", 1, "a name or value is missing" }, { "cpus { count: x }", 1, "\"x\" is not a number" },
+		{ "cpus { count: -1 }", 1, "-1 is out of range" }, { "admission: NOSUCH", 1, "admission: \"NOSUCH\" is no value of it" },
+		{ "memory { lock: yes }", 1, "lock: \"yes\" is neither true nor false" },
+		{ "nosuch: 1", 1, "LaunchSpec has no field \"nosuch\"" }, { "cpus { nosuch {} }", 1, "Cpus has no field \"nosuch\"" },
+		{ "vm_id: 'a\n'", 1, "a string does not end on its line" }, { "vm_id: 'a", 1, "a string does not end on its line" },
+		{ "vm_id: 'a\"", 1, "a string does not end on its line" }, { "vm_id: '\\x41'", 1, "an escape that is not known" },
+		{ "vm_id: 'a\\", 1, "an escape that is not known" }, { ",", 1, "a name or value is missing" },
+		{ "vm_id: 'a',, profile: 'b'", 1, "a name or value is missing" },
+		{ "a23456789012345678901234567890123456789012345678901234567890123456789", 1,
+		  "LaunchSpec has no field \"a23456789012345678901234567890123456789012345678901234567890123\"" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		uint8_t bytes[256], ours[256];
+		size_t n = protoc_encode("LaunchSpec", good[i], bytes, sizeof(bytes));
+		ProtobufCMessage *message = NULL;
+
+		cr_assert_eq(parse(good[i], &axvm__v1__launch_spec__descriptor, &message), 0, "%s", good[i]);
+		cr_assert_eq(protobuf_c_message_pack(message, ours), n, "%s", good[i]);
+		cr_assert_arr_eq(ours, bytes, n, "%s", good[i]);
+		protobuf_c_message_free_unpacked(message, NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct text_error error = { 0 };
+		ProtobufCMessage *message = NULL;
+
+		cr_expect_eq(text_parse(bad[i].text, strlen(bad[i].text), &axvm__v1__launch_spec__descriptor, &message, &error),
+		             -EINVAL, "%s", bad[i].text);
+		cr_expect_str_eq(error.message, bad[i].says, "%s: %s", bad[i].text, error.message);
+		cr_expect_eq(error.line, bad[i].line, "%s: line %u", bad[i].text, error.line);
+	}
+}
+
+/* A message whole, as text, as JSON and as a line of it: numbers, registers, names, lists, messages in messages. */
+static const char printed[] =
+	"cpus {\n"
+	"  id: 4294967295\n"
+	"  smt_siblings: 1\n"
+	"  smt_siblings: 2\n"
+	"  cpuid { leaf: 0x1 subleaf: 0xffffffff eax: 0xff indexed: true }\n"
+	"  cpuid { leaf: 0x2 indexed: false }\n"
+	"}\n"
+	"cpus { id: 1 online: true }\n"
+	"vmx {\n"
+	"  msrs { index: 0x480 value: 0xffffffffffffffff }\n"
+	"}\n"
+	"nodes { id: 0 memory_mib: 18446744073709551615 }\n"
+	"kernel_release: \"a\\011\"\n"
+	"distances: 10\n"
+	"distances: 21\n"
+	"offers { name: \"\" error_number: -5 }\n"
+	"offers { }\n";
+
+static const char object[] =
+	"{\n"
+	"  \"cpus\": [{\n"
+	"    \"id\": 4294967295,\n"
+	"    \"smt_siblings\": [1, 2],\n"
+	"    \"cpuid\": [{\"leaf\": 1, \"subleaf\": 4294967295, \"eax\": 255, \"indexed\": true}, {\"leaf\": 2, \"indexed\": false}]\n"
+	"  }, {\"id\": 1, \"online\": true}],\n"
+	"  \"vmx\": {\n"
+	"    \"msrs\": [{\"index\": 1152, \"value\": \"18446744073709551615\"}]\n"
+	"  },\n"
+	"  \"nodes\": [{\"id\": 0, \"memory_mib\": \"18446744073709551615\"}],\n"
+	"  \"kernel_release\": \"a\\u0009\",\n"
+	"  \"distances\": [10, 21],\n"
+	"  \"offers\": [{\"name\": \"\", \"error_number\": -5}, {}]\n"
+	"}\n";
+
+static const char object_line[] =
+	"{\"cpus\": [{\"id\": 4294967295, \"smt_siblings\": [1, 2], \"cpuid\": [{\"leaf\": 1, "
+	"\"subleaf\": 4294967295, \"eax\": 255, \"indexed\": true}, {\"leaf\": 2, \"indexed\": false}]}, "
+	"{\"id\": 1, \"online\": true}], \"vmx\": {\"msrs\": [{\"index\": 1152, "
+	"\"value\": \"18446744073709551615\"}]}, \"nodes\": [{\"id\": 0, "
+	"\"memory_mib\": \"18446744073709551615\"}], \"kernel_release\": \"a\\u0009\", "
+	"\"distances\": [10, 21], \"offers\": [{\"name\": \"\", \"error_number\": -5}, {}]}\n";
+
+Test(launch_text, messages_are_printed)
+{
+	static const char text[] =
+		"cpus { id: 4294967295 smt_siblings: [1, 2] cpuid { leaf: 1 subleaf: 4294967295 eax: 255 indexed: true } cpuid { leaf: 2 "
+		"indexed: false } } cpus { id: 1 online: true } vmx { msrs { index: 1152 value: 18446744073709551615 } } "
+		"nodes { id: 0 memory_mib: 18446744073709551615 } kernel_release: 'a\\t' distances: 10 distances: 21 "
+		"offers { name: '' error_number: -5 } offers { }";
+	void (*const ways[])(FILE *out, const ProtobufCMessage *message) = { text_print, text_print_json, text_print_json_line };
+	static const char *const wanted[] = { printed, object, object_line };
+	ProtobufCMessage *message = NULL;
+
+	cr_assert_eq(parse(text, &axvm__v1__host_facts__descriptor, &message), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		char *got = NULL;
+		size_t size;
+		FILE *out = open_memstream(&got, &size);
+
+		ways[i](out, message);
+		fclose(out);
+		cr_expect_str_eq(got, wanted[i], "%s", got);
+		free(got);
+	}
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
 /* What is printed is read back as it was, whatever stands behind what: by us, and by protoc. */
 Test(launch_text, strings_are_printed_so_that_they_come_back)
 {
