@@ -82,11 +82,15 @@ static void events(const char *name, const char *text)
 	write_file(name, bytes, protoc_encode("EventStream", text, bytes, sizeof(bytes)), 0600);
 }
 
+/* In a script `until_there FILE` waits for that file of the folder, though not for ever: a test that fails leaves it
+ * behind. */
 static void write_shim(const char *script)
 {
+	static const char waits[] = "until_there() { n=0; while [ ! -e $D/$1 ] && [ $n -lt 4000 ]; do sleep 0.05; "
+	                            "n=$((n + 1)); done; }";
 	char text[2048];
 
-	snprintf(text, sizeof(text), "#!/bin/sh\nD=%s\n%s\n", folder, script);
+	snprintf(text, sizeof(text), "#!/bin/sh\nD=%s\n%s\n%s\n", folder, waits, script);
 	write_file("shim", text, strlen(text), 0700);
 }
 
@@ -263,7 +267,7 @@ static bool was_told(const char *what)
 /* Writes down each thing it is told at once, and goes on until it is killed or $D/go is there. */
 #define LISTENS                                                                                    \
 	"dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "  \
-	"while [ ! -e $D/go ]; do sleep 0.05; done; kill $!; cat $D/ended >&4; exit 5"
+	"until_there go; kill $!; cat $D/ended >&4; exit 5"
 
 /* The power button, then a stop, then the process's end. */
 Test(launch_life, signals_ask_three_times)
@@ -455,8 +459,8 @@ Test(launch_life, progress_on_a_terminal)
 	events("stage", "events { stage_completed { stage: ACQUIRE } }");
 	events("running", RUNNING);
 	events("ended", ENDED);
-	begin_on_terminal("cat $D/stage >&4; while [ ! -e $D/on ]; do sleep 0.05; done; cat $D/running >&4; "
-	                  "while [ ! -e $D/go ]; do sleep 0.05; done; cat $D/ended >&4; exit 5",
+	begin_on_terminal("cat $D/stage >&4; until_there on; cat $D/running >&4; "
+	                  "until_there go; cat $D/ended >&4; exit 5",
 	                  "--flat f --id web --set memory{nodes{size_mib:3072}} --memory 1G");
 	WAIT_UNTIL(shows(" of 4.0 GiB"));
 	line = strstr(words, "\r\033[Kaxvm run: ");
@@ -582,8 +586,8 @@ Test(launch_life, it_is_controlled_from_outside)
 		unlink(in_folder("ready"));
 		unlink(in_folder("on"));
 		begin("dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "
-		      "while [ ! -e $D/on ]; do sleep 0.05; done; cat $D/answer >&4; "
-		      "while [ ! -e $D/go ]; do sleep 0.05; done; kill $!; cat $D/ended >&4; exit 5", line, false);
+		      "until_there on; cat $D/answer >&4; "
+		      "until_there go; kill $!; cat $D/ended >&4; exit 5", line, false);
 		WAIT_UNTIL(is_there("ready"));
 		WAIT_UNTIL(access(path, F_OK) == 0);
 		ctl = begin_ctl(i ? path : "web");
