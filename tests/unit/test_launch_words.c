@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the `axvm` command says of what is wrong: in words, on standard error and nowhere else, by its status. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,6 +258,21 @@ Test(launch_words, help_behind_two_dashes_is_a_word)
 	said_done(&said);
 }
 
+/* No shim beside this program, nor in PATH: which one it is that is missing. */
+Test(launch_words, no_shim_anywhere)
+{
+	struct said said;
+
+	unsetenv("AXVM_SHIM");
+	setenv("PATH", "/nonexistent", 1);
+	said = axvm_say("run --flat f", -1);
+	cr_expect_eq(said.status, 66);
+	cr_expect_str_eq(said.err, "axvm run: cannot find axvm-shim: No such file or directory (--shim FILE or AXVM_SHIM say "
+	                           "where it is)\n");
+	said_done(&said);
+	setenv("PATH", "/usr/bin:/bin", 1);
+}
+
 /* Without a folder of sockets there is none to list, and no VM by name; by path there is. Root's is /run. */
 Test(launch_words, no_folder_of_sockets)
 {
@@ -294,14 +310,14 @@ Test(launch_words, no_folder_of_sockets)
 	cr_expect_str_eq(path, longest);
 	longest[SOCKET_PATH_MAX - 1] = 'x';
 	longest[SOCKET_PATH_MAX] = '\0';
-	cr_expect_eq(sockets_path(longest, SOCKET_CONTROL, path), -36);
+	cr_expect_eq(sockets_path(longest, SOCKET_CONTROL, path), -ENAMETOOLONG);
 	setenv("XDG_RUNTIME_DIR", "/r", 1);
 	longest[0] = 'x';
 	longest[SOCKET_PATH_MAX - 1 - strlen("/r/axvm/.sock")] = '\0';
 	cr_expect_eq(sockets_path(longest, SOCKET_CONTROL, path), 0);
 	cr_expect_eq(strlen(path), SOCKET_PATH_MAX - 1);
 	longest[strlen(longest)] = 'x';
-	cr_expect_eq(sockets_path(longest, SOCKET_CONTROL, path), -36);
+	cr_expect_eq(sockets_path(longest, SOCKET_CONTROL, path), -ENAMETOOLONG);
 }
 
 /* The keys that the help names are those that do it. */
