@@ -412,3 +412,33 @@ Test(launch_vsock, too_many_on_their_way)
 	close(listener);
 	unlink(at);
 }
+
+/* More answers than there is room for: what the guest asks waits in the channel, and each is answered, once and in order. */
+Test(launch_vsock, as_many_answers_as_there_is_room_for)
+{
+	enum { ASKED = VSOCK_HOST_PARCELS + 100 };
+	const int small = 4096;
+	struct vsock_channel_message message;
+	int passed;
+
+	cr_assert_eq(setsockopt(host.channel, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	for (uint64_t id = 0; id < ASKED; id++) {
+		struct pollfd fds[VSOCK_HOST_POLLFDS];
+
+		ask(id, 9);
+		vsock_host_watch(&host, fds);
+		if (poll(fds, VSOCK_HOST_POLLFDS, 0) > 0)
+			vsock_host_serve(&host, fds);
+		cr_assert_leq(host.parcel_count, VSOCK_HOST_PARCELS);
+	}
+	cr_assert_eq(host.parcel_count, VSOCK_HOST_PARCELS);
+	for (uint64_t id = 0; id < ASKED; id++) {
+		if (!take(&message, &passed)) {
+			turn();
+			cr_assert(take(&message, &passed));
+		}
+		cr_assert_eq(le64toh(message.id), id);
+		cr_assert_eq(le16toh(message.kind), VSOCK_REFUSE);
+	}
+	cr_assert_eq(host.parcel_count, 0);
+}

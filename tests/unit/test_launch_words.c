@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "launch/axvm.h"
+#include "launch/cli/run.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/verb.h"
@@ -95,6 +96,8 @@ static const struct {
 	{ "run --flat f --vsock 3,socket=/nonexistent/a/b", 73,
 	  "axvm run: cannot serve the guest's vsock at /nonexistent/a/b: No such file or directory "
 	  "(--vsock CID,socket=PATH says where)\n" },
+	{ "run --flat f --vsock 3,socket=/tmp/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 73,
+	  "axvm run: cannot serve the guest's vsock at /tmp/..." },
 	{ "run --flat f --vsock 3,socket=b --set vsock{channel{fd:0}}", 64,
 	  "axvm run: --vsock socket=b: the spec names a channel already, which somebody else serves\n" },
 	{ "run --flat f --set boot{flat{image{fd:60}}}", 66,
@@ -243,6 +246,47 @@ Test(launch_words, help_is_on_standard_output)
 	said_done(&shorter);
 	said_done(&version);
 	said_done(&also);
+}
+
+/* What is a number or a variable in a verb's help is in the manual, too: defaults, limits, statuses. */
+Test(launch_words, numbers_of_the_help_are_the_manuals)
+{
+	static const char *const pages[] = { "runtime/launch/man/axvm.1.scd", "runtime/launch/man/axvm-shim.8.scd" };
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$";
+	char *manual[ARRAY_SIZE(pages)];
+	size_t count, checked = 0;
+	const struct verb *all = verbs(&count);
+
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		size_t size;
+
+		cr_assert_eq(read_whole(pages[i], &manual[i], &size), 0);
+		manual[i] = realloc(manual[i], size + 1);
+		manual[i][size] = '\0';
+	}
+	for (size_t i = 0; i < count; i++)
+		for (const char *at = all[i].help; *at; at += strcspn(at, letters)) {
+			size_t n = strspn(at, letters);
+			bool found = false;
+
+			if (at[0] != '$' && !(at[0] >= '0' && at[0] <= '9')) {
+				at += n;
+				continue;
+			}
+			for (size_t k = 0; k < ARRAY_SIZE(pages); k++)
+				for (const char *in = manual[k]; *in; in += strcspn(in, letters)) {
+					size_t length = strspn(in, letters);
+
+					found |= length == n && strncmp(in, at, n) == 0;
+					in += length;
+				}
+			cr_expect(found, "%s: %.*s is not in the manual", all[i].name, (int)n, at);
+			checked++;
+			at += n;
+		}
+	cr_expect_gt(checked, 20);
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		free(manual[i]);
 }
 
 /* Help is no longer help behind two dashes. */
