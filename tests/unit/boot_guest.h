@@ -4,6 +4,7 @@
 #define AXVM_TESTS_BOOT_GUEST_H
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <string.h>
@@ -103,6 +104,27 @@ static inline uint64_t peek(const struct guest_memory *memory, uint64_t gpa, siz
 	return get(bytes, width);
 }
 
+/* The errno of a refusal. */
+static inline int boot_errno(const struct problem *problem)
+{
+	static const struct {
+		enum problem_code code;
+		const char *words;
+		int error;
+	} rows[] = {
+		{ PROBLEM_RESOURCE_MISSING, "", EBADF },      { PROBLEM_RESOURCE_UNREADABLE, "", EBADF },
+		{ PROBLEM_CMDLINE_TOO_LONG, "", E2BIG },
+		{ PROBLEM_HOST_LIMIT, "", ENOSPC },           { PROBLEM_SPEC_INVALID, "there is no RAM", EFAULT },
+		{ PROBLEM_KERNEL_INVALID, "empty", ENODATA }, { PROBLEM_INITRD_INVALID, "empty", ENODATA },
+		{ PROBLEM_IMAGE_INVALID, "empty", ENODATA },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (problem->code == rows[i].code && strstr(problem->message, rows[i].words))
+			return rows[i].error;
+	return EINVAL;
+}
+
 /* Exactly one problem: this code, this field, and a message that contains `words`. */
 static inline void expect_problem(const struct problems *problems, enum problem_code code,
                                   const char *field, const char *words)
@@ -114,6 +136,7 @@ static inline void expect_problem(const struct problems *problems, enum problem_
 	cr_assert_str_eq(problem->field, field);
 	cr_assert_not_null(strstr(problem->message, words), "'%s' lacks '%s'", problem->message,
 	                   words);
+	cr_assert_eq(problem->error_number, boot_errno(problem), "%s: %d", problem->message, problem->error_number);
 }
 
 #endif

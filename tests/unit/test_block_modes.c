@@ -389,27 +389,42 @@ static const struct problem *refused(const struct disk_file_config *config)
 #define CONFIG(fd_, ...)                                                                           \
 	(&(const struct disk_file_config){ .fd = (fd_), .field = "disks[3].image", __VA_ARGS__ })
 
+static void refused_for(const struct disk_file_config *config, enum problem_code code, int error, const char *words)
+{
+	const struct problem *problem = refused(config);
+
+	cr_assert_eq(problem->code, code, "%s", problem->message);
+	cr_assert_eq(problem->error_number, error, "%s", problem->message);
+	cr_assert_not_null(strstr(problem->message, words), "%s", problem->message);
+}
+
 Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 {
 	int reader = open(path, O_RDONLY | O_CLOEXEC);
 	int appender = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+	int writer = open(path, O_WRONLY | O_CLOEXEC);
 	int pipes[2];
 
 	cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
-	cr_assert_eq(refused(CONFIG(-1, .path = "/nonexistent"))->code, PROBLEM_RESOURCE_MISSING);
-	cr_assert_eq(refused(CONFIG(-1, .path = "/dev/null"))->code, PROBLEM_RESOURCE_WRONG_KIND);
-	cr_assert_eq(refused(CONFIG(-1, .path = "/tmp", .read_only = true))->code,
-	             PROBLEM_RESOURCE_WRONG_KIND);
-	cr_assert_eq(refused(CONFIG(pipes[0], .read_only = true))->code,
-	             PROBLEM_RESOURCE_WRONG_KIND);
-	cr_assert_eq(refused(CONFIG(777))->code, PROBLEM_RESOURCE_MISSING);
-	cr_assert_eq(refused(CONFIG(reader))->code, PROBLEM_RESOURCE_UNREADABLE);
-	cr_assert_eq(refused(CONFIG(appender))->code, PROBLEM_RESOURCE_UNREADABLE);
+	refused_for(CONFIG(-1, .path = "/nonexistent"), PROBLEM_RESOURCE_MISSING, ENOENT,
+	            "cannot open \"/nonexistent\" for writing");
+	refused_for(CONFIG(-1, .path = "/nonexistent", .read_only = true), PROBLEM_RESOURCE_MISSING, ENOENT,
+	            "for reading");
+	refused_for(CONFIG(-1, .path = "/tmp"), PROBLEM_RESOURCE_UNREADABLE, EISDIR, "cannot open \"/tmp\" for writing");
+	refused_for(CONFIG(-1, .path = "/dev/null"), PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
+	            "\"/dev/null\" is neither a file nor a block device");
+	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "neither");
+	refused_for(CONFIG(pipes[0], .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "neither");
+	refused_for(CONFIG(777), PROBLEM_RESOURCE_MISSING, EBADF, "fd 777 is not open");
+	refused_for(CONFIG(reader), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
+	refused_for(CONFIG(appender), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
+	refused_for(CONFIG(writer, .read_only = true), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read");
 	cr_assert_eq(ftruncate(fd, 4097), 0);
-	cr_assert_eq(refused(CONFIG(-1, .path = path))->code, PROBLEM_IMAGE_INVALID);
+	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL, "no multiple of 512");
 	cr_assert_eq(lseek(fd, 0, SEEK_END), 4097, "an image is never cut");
 	cr_assert_eq(ftruncate(fd, 0), 0);
-	cr_assert_eq(refused(CONFIG(-1, .path = path))->code, PROBLEM_IMAGE_INVALID);
+	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL, "is empty");
+	close(writer);
 	close(reader);
 	close(appender);
 	close(pipes[0]);
@@ -463,14 +478,15 @@ Test(disk_file, one_writer_or_many_readers, .init = make_image, .fini = remove_i
 	struct disk_file first, second, third;
 
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);
-	cr_assert_eq(refused(CONFIG(-1, .path = path))->error_number, EBUSY);
-	cr_assert_eq(refused(CONFIG(-1, .path = path, .read_only = true))->error_number, EBUSY);
+	refused_for(CONFIG(-1, .path = path), PROBLEM_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
+	refused_for(CONFIG(-1, .path = path, .read_only = true), PROBLEM_RESOURCE_UNREADABLE, EBUSY,
+	            "is being written by another");
 	disk_file_close(&first);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &second,
 	                            &problems), 0);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third,
 	                            &problems), 0);
-	cr_assert_eq(refused(CONFIG(-1, .path = path))->error_number, EBUSY);
+	refused_for(CONFIG(-1, .path = path), PROBLEM_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
 	disk_file_close(&second);
 	disk_file_close(&third);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);

@@ -10,6 +10,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 Test(facts, cpu_lists)
@@ -352,6 +354,91 @@ Test(facts, vmx_capabilities_from_recorded_msrs)
 		  haswell->vmx.virtual_interrupt_delivery && haswell->vmx.posted_interrupts &&
 		  haswell->vmx.ept_ad);
 	cr_assert_not(haswell->vmx.tsc_scaling);
+}
+
+/* Each capability by its own bit of its own MSR, and where the MSR is not to be read by its own flag; none by
+ * another's. */
+Test(facts, each_vmx_capability_is_its_own)
+{
+	static const struct {
+		size_t offset;
+		unsigned int msr, bit;
+		const char *flag, *older; /* among the "vmx flags"; among the flags of older kernels */
+	} rows[] = {
+#define VMX(field_) offsetof(struct host_vmx, field_)
+		{ VMX(posted_interrupts), 0x01, 39, "posted_intr", NULL },
+		{ VMX(ept), 0x0b, 33, "ept", "ept" },
+		{ VMX(virtualize_x2apic), 0x0b, 36, NULL, NULL },
+		{ VMX(vpid), 0x0b, 37, "vpid", "vpid" },
+		{ VMX(unrestricted_guest), 0x0b, 39, "unrestricted_guest", NULL },
+		{ VMX(apic_register_virtualization), 0x0b, 40, "vapic_reg", NULL },
+		{ VMX(virtual_interrupt_delivery), 0x0b, 41, "vid", NULL },
+		{ VMX(pause_loop_exiting), 0x0b, 42, "ple", NULL },
+		{ VMX(tsc_scaling), 0x0b, 57, "tsc_scaling", NULL },
+		{ VMX(ept_2m), 0x0c, 16, NULL, NULL },
+		{ VMX(ept_1g), 0x0c, 17, NULL, NULL },
+		{ VMX(ept_ad), 0x0c, 21, "ept_ad", "ept_ad" },
+#undef VMX
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (int how = 0; how < 3; how++) {
+			_cleanup_free_ struct host_facts *facts = facts_new();
+			const char *flag = how == 1 ? rows[i].flag : rows[i].older;
+
+			if (how == 0) {
+				facts->vmx.msr_mask = 1u << 0x01 | 1u << 0x0b | 1u << 0x0c;
+				facts->vmx.msrs[rows[i].msr] = 1ULL << rows[i].bit;
+				/* What the MSR denies is not there, whatever the kernel's flags say. */
+				strcpy(facts->vmx_flags, " ept vpid ept_ad ple vid ");
+			} else if (flag) {
+				snprintf(how == 1 ? facts->vmx_flags : facts->flags, 64, " %s ", flag);
+			}
+			facts_decode(facts);
+			for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
+				cr_expect_eq(*((const bool *)&facts->vmx + rows[k].offset), k == i && (how == 0 || flag),
+				             "row %zu, by way %d: that of row %zu", i, how, k);
+		}
+}
+
+/* Two names stand for two capabilities each. */
+Test(facts, flags_that_stand_for_two)
+{
+	_cleanup_free_ struct host_facts *large = facts_new(), *apic = facts_new();
+
+	strcpy(large->vmx_flags, " ept_1gb ");
+	facts_decode(large);
+	cr_expect(large->vmx.ept_2m && large->vmx.ept_1g && !large->vmx.ept);
+	strcpy(apic->vmx_flags, " apicv ");
+	facts_decode(apic);
+	cr_expect(apic->vmx.apic_register_virtualization && apic->vmx.virtual_interrupt_delivery);
+	cr_expect_not(apic->vmx.virtualize_x2apic || apic->vmx.posted_interrupts);
+}
+
+/* The processor that stands for all: the first that is online with leaves; without any, the first that is online. */
+Test(facts, which_cpu_stands_for_all)
+{
+	static const struct {
+		bool online[3];
+		size_t leaves[3];
+		size_t wanted;
+	} rows[] = {
+		{ { true, true, true }, { 5, 5, 5 }, 0 },   { { true, true, true }, { 0, 5, 5 }, 1 },
+		{ { false, true, true }, { 5, 0, 5 }, 2 },  { { false, true, true }, { 5, 0, 0 }, 1 },
+		{ { false, false, true }, { 0, 0, 0 }, 2 }, { { false, false, false }, { 0, 5, 0 }, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+
+		facts->cpu_count = 3;
+		for (size_t k = 0; k < 3; k++) {
+			facts->cpus[k].id = (uint32_t)k;
+			facts->cpus[k].online = rows[i].online[k];
+			facts->cpus[k].leaf_count = rows[i].leaves[k];
+		}
+		cr_expect_eq(facts_reference_cpu(facts) - facts->cpus, (long)rows[i].wanted, "row %zu", i);
+	}
 }
 
 static size_t pack(const struct host_facts *facts, uint8_t **ret)

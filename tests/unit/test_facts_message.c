@@ -106,6 +106,15 @@ static void expect_same_kvm(const struct host_facts *facts, const struct host_fa
 	             0);
 }
 
+/* Of an offline CPU nothing is known but where it is: what was read when it was online is not told. */
+static void expect_offline(const Axvm__V1__CpuFacts *cpu)
+{
+	cr_expect(cpu->has_id && cpu->has_online && !cpu->online && cpu->has_node);
+	cr_expect_not(cpu->has_allowed || cpu->has_package || cpu->has_core || cpu->has_apic_id || cpu->has_family ||
+	              cpu->has_model || cpu->has_stepping || cpu->has_flags_hash);
+	cr_expect_not(cpu->vendor || cpu->brand || cpu->microcode || cpu->n_smt_siblings || cpu->n_cpuid);
+}
+
 /* Facts that go through their message come back as they were: each field of CPUs, nodes, VMX and KVM. */
 Test(facts, every_field_goes_through_the_message)
 {
@@ -114,6 +123,7 @@ Test(facts, every_field_goes_through_the_message)
 
 	cr_assert_eq(facts_to_message(facts, &message), 0);
 	cr_assert_eq(facts_from_message(message, again), 0);
+	expect_offline(message->cpus[1]);
 	axvm__v1__host_facts__free_unpacked(message, NULL);
 	SAME_NUMBER(quick);
 	SAME_NUMBER(x2apic_enabled);

@@ -240,6 +240,71 @@ Test(placement, wrong_requests_are_refused)
 	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node");
 }
 
+/* Whose fault it is, by which errno, at which field and in which words: all of it goes into the terminal event. */
+Test(placement, each_refusal_in_full)
+{
+	static const uint8_t nodes[] = { 0, 2 };
+	static const uint32_t absent[] = { 77 }, offline[] = { 6 }, barred[] = { 0 }, twice[] = { 3, 3 }, half[] = { 2 };
+	static const struct {
+		struct placement_request request;
+		enum problem_code code;
+		const char *field, *message;
+	} rows[] = {
+#define SPEC(...) { .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, PROBLEM_SPEC_INVALID
+#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, PROBLEM_HOST_LIMIT
+		{ SPEC(.vcpus = 0), "cpus.count", "must be 1 to 255" },
+		{ SPEC(.vcpus = 256), "cpus.count", "must be 1 to 255" },
+		{ { .vcpus = 1 }, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 9 }, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 }, PROBLEM_SPEC_INVALID, "io.threads_per_node",
+		  "must be at most 16" },
+		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 1), "cpus.pins",
+		  "must be absent or one for each vCPU" },
+		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, PROBLEM_SPEC_INVALID, "cpus.nodes[1]",
+		  "there is no such guest node" },
+		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", "host CPU 3 is there twice" },
+		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist" },
+		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]", "host CPU 6 is offline" },
+		{ HOST(.vcpus = 1, .pins = barred, .pin_count = 1), "cpus.pins[0]",
+		  "host CPU 0 is outside the affinity or cpuset of this process" },
+		{ HOST(.vcpus = 1, .pins = half, .pin_count = 1, .dedicated = true), "cpus.pins[0]",
+		  "a dedicated VM needs every thread of host CPU 2's core; one is offline or outside the affinity of "
+		  "this process" },
+		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node", "host node 2 does not exist" },
+		{ HOST(.vcpus = 1, .host_node = { 1 }), "memory.nodes[0].host_node",
+		  "host node 1 is outside the cpuset of this process" },
+		{ HOST(.vcpus = 4), "cpus.count",
+		  "guest node 0 asks for 4 CPUs on host node 0, where 3 are free within the affinity and cpuset of this "
+		  "process" },
+		{ HOST(.vcpus = 3, .dedicated = true), "cpus.tenancy",
+		  "guest node 0 asks for 3 CPUs of whole cores on host node 0, where 2 are free within the affinity and "
+		  "cpuset of this process" },
+	};
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2), *small = fixture_shape(1, 1, 1);
+	struct problems problems = { 0 };
+	struct placement out;
+
+	facts->cpus[6].online = facts->cpus[6].allowed = facts->cpus[0].allowed = false;
+	facts->nodes[1].allowed = false;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const int error = rows[i].code == PROBLEM_SPEC_INVALID ? EINVAL : ENOSPC;
+
+		problems = (struct problems){ 0 };
+		cr_expect_eq(placement_plan(facts, &rows[i].request, &out, &problems), -error, "row %zu", i);
+		cr_expect_eq(problems.list[0].code, rows[i].code, "row %zu", i);
+		cr_expect_eq(problems.list[0].error_number, error, "row %zu", i);
+		cr_expect_str_eq(problems.list[0].field, rows[i].field);
+		cr_expect_str_eq(problems.list[0].message, rows[i].message);
+	}
+	small->node_count = 0;
+	small->cpus[0].node = -1;
+	problems = (struct problems){ 0 };
+	cr_expect_eq(placement_plan(small, &(struct placement_request){ .vcpus = 2, .node_count = 1, .host_node = { -1 } },
+	                            &out, &problems), -ENOSPC);
+	cr_expect_str_eq(problems.list[0].message, "guest node 0 asks for 2 CPUs on this host, where 1 is free within the "
+	                                           "affinity and cpuset of this process");
+}
+
 Test(placement, a_host_without_numa_information_is_one_place)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);

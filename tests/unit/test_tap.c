@@ -97,9 +97,11 @@ static int take_fds(const int *in, uint32_t queues, int *fds)
 	return tap_take(&request, fds, &problems);
 }
 
-static void expect_problem(enum problem_code code, const char *words)
+static void expect_problem(enum problem_code code, int error, const char *words)
 {
 	cr_assert_eq(problems.count, 1);
+	cr_assert_str_eq(problems.list[0].field, "nets[0]");
+	cr_assert_eq(problems.list[0].error_number, error, "%s", problems.list[0].message);
 	cr_assert_eq(problems.list[0].code, code, "%s", problems.list[0].message);
 	cr_assert_not_null(strstr(problems.list[0].message, words), "%s", problems.list[0].message);
 }
@@ -112,19 +114,19 @@ Test(tap, names_that_will_not_do_are_refused_in_words)
 	if (!own_namespace())
 		return;
 	cr_assert_lt(take_name("absent0", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_MISSING, "there is no interface \"absent0\"");
+	expect_problem(PROBLEM_RESOURCE_MISSING, ENODEV, "there is no interface \"absent0\"");
 	cr_assert_eq(if_nametoindex("absent0"), 0, "and none is made");
 	cr_assert_lt(take_name("lo", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "is no TAP");
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "is no TAP");
 	make("tun0", IFF_TUN | IFF_NO_PI);
 	cr_assert_lt(take_name("tun0", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "is a TUN");
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "is a TUN");
 	make("single0", IFF_TAP | IFF_NO_PI);
 	cr_assert_lt(take_name("single0", 2, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "multi_queue");
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "multi_queue");
 	busy = attach("single0", IFF_TAP | IFF_NO_PI);
 	cr_assert_lt(take_name("single0", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_UNREADABLE, "in use");
+	expect_problem(PROBLEM_RESOURCE_UNREADABLE, EBUSY, "in use");
 	close(busy);
 	cr_assert_eq(fds[0], -7, "untouched on failure");
 	cr_assert_eq(take_name("single0", 1, fds), 0);
@@ -150,23 +152,23 @@ Test(tap, fds_that_will_not_do_are_refused_in_words)
 		return;
 	in[0] = 1000;
 	cr_assert_lt(take_fds(in, 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_MISSING, "fd 1000 is not open");
+	expect_problem(PROBLEM_RESOURCE_MISSING, EBADF, "fd 1000 is not open");
 	in[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	cr_assert_lt(take_fds(in, 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "no queue of a TAP");
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, ENOTTY, "no queue of a TAP");
 	in[0] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	cr_assert_lt(take_fds(in, 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "attached to no TAP");
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EBADFD, "attached to no TAP");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		in[0] = attach("wrong0", rows[i].flags);
 		cr_assert_lt(take_fds(in, 1, fds), 0, "%s", rows[i].words);
-		expect_problem(PROBLEM_RESOURCE_WRONG_KIND, rows[i].words);
+		expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, rows[i].words);
 		close(in[0]);
 	}
 	in[0] = attach("a0", good | IFF_MULTI_QUEUE);
 	in[1] = attach("b0", good | IFF_MULTI_QUEUE);
 	cr_assert_lt(take_fds(in, 2, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, "another TAP");
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "another TAP");
 	close(in[1]);
 	in[1] = attach("a0", good | IFF_MULTI_QUEUE);
 	cr_assert_eq(take_fds(in, 2, fds), 0);
