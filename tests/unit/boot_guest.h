@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/problem.h"
+#include "boot/boot.h"
 #include "machine/memory.h"
 
 /* Regions are mapped one by one and apart, so that nothing works by their lying side by side. */
@@ -34,6 +36,23 @@ static inline struct guest_memory guest_new(const uint64_t *node_sizes, size_t n
 static inline struct guest_memory guest_of(uint64_t bytes)
 {
 	return guest_new(&bytes, 1);
+}
+
+/* 64 MiB but for one page below 1 MiB, which is not RAM. */
+static inline struct guest_memory guest_without(uint64_t page)
+{
+	const uint64_t sizes[] = { MIB, 63 * MIB };
+	struct guest_memory memory = guest_new(sizes, 2), holed = { .count = 0 };
+
+	if (page > 0)
+		holed.regions[holed.count++] = memory.regions[0];
+	holed.regions[0].size = page;
+	holed.regions[holed.count] = memory.regions[0];
+	holed.regions[holed.count].base = GPA(page + 4096);
+	holed.regions[holed.count].hva += page + 4096;
+	holed.regions[holed.count++].size = MIB - page - 4096;
+	holed.regions[holed.count++] = memory.regions[1];
+	return holed;
 }
 
 /* A file in memory; the test's process ends soon, nobody closes it. */
@@ -137,6 +156,17 @@ static inline void expect_problem(const struct problems *problems, enum problem_
 	cr_assert_not_null(strstr(problem->message, words), "'%s' lacks '%s'", problem->message,
 	                   words);
 	cr_assert_eq(problem->error_number, boot_errno(problem), "%s: %d", problem->message, problem->error_number);
+}
+
+/* A load into memory that lacks a page: refused for want of that place, once, and no entry. */
+static inline void expect_no_ram(const struct problems *problems, uint64_t gpa, const char *what,
+                                 const struct boot_entry *entry)
+{
+	char words[96];
+
+	snprintf(words, sizeof(words), "there is no RAM at 0x%" PRIx64 " for the %s: give", gpa, what);
+	expect_problem(problems, PROBLEM_SPEC_INVALID, "memory.nodes", words);
+	cr_assert_eq(entry->rip, 42, "untouched");
 }
 
 #endif

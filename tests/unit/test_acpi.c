@@ -126,6 +126,36 @@ Test(acpi, too_many_vcpus_are_refused)
 	free(cpus);
 }
 
+/* Tables that end with the last byte of their area are taken. Which number of vCPUs does that depends on the lengths of
+ * all tables, so it is looked for: 24 bytes more for one with an APIC id below 255, 40 for another. */
+Test(acpi, an_area_may_be_full_to_the_byte)
+{
+	enum { LIMIT = 4096, LOW = 40 };
+	static const uint64_t sizes[] = { 64 * MIB, 64 * MIB };
+	static struct acpi_image image;
+	struct guest_memory memory = guest_new(sizes, 2);
+	struct acpi_cpu *cpus = calloc(LIMIT, sizeof(*cpus));
+	struct acpi_config config = { .cpus = cpus, .nodes = 2 };
+	size_t room, largest = 0;
+
+	for (uint32_t low = 0; low < LOW && largest < LAYOUT_ACPI_SIZE; low++) {
+		struct problems problems = { 0 };
+
+		for (uint32_t i = 0; i < LIMIT; i++)
+			cpus[i].apic_id = i < low ? i : 1000 + i;
+		config.cpu_count = LOW;
+		cr_assert_eq(acpi_build(&config, &memory, &problems, &image), 0);
+		for (room = (LAYOUT_ACPI_SIZE - image.used) / 40 + 2; room > 0; room--) {
+			config.cpu_count = LOW + room;
+			if (acpi_build(&config, &memory, &problems, &image) == 0)
+				break;
+		}
+		largest = MAX(largest, image.used);
+	}
+	cr_assert_eq(largest, LAYOUT_ACPI_SIZE);
+	free(cpus);
+}
+
 Test(acpi, contradictions_are_refused)
 {
 	static const uint64_t sizes[] = { 64 * MIB, 64 * MIB };

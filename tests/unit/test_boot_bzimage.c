@@ -322,6 +322,30 @@ Test(bzimage, truncated_anywhere_is_refused)
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
 }
 
+/* Each place that is written to beside the kernel must be there. */
+Test(bzimage, places_that_are_not_ram)
+{
+	static const struct {
+		uint64_t gpa;
+		const char *what;
+	} places[] = {
+		{ 0x500, "descriptor table" }, { 0x7000, "boot parameters" }, { 0x20000, "command line" },
+		{ 0x9000, "page tables" }, { 0xa000, "page tables" }, { 0xb000, "page tables" },
+		{ 0xc000, "page tables" }, { 0xd000, "page tables" }, { 0xe000, "page tables" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct guest_memory memory = guest_without(ALIGN_DOWN(places[i].gpa, 4096));
+		struct boot_entry entry = { .rip = 42 };
+		struct problems problems = { 0 };
+		struct bz bz;
+
+		bz_new(&bz);
+		cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EFAULT, "%zu", i);
+		expect_no_ram(&problems, places[i].gpa, places[i].what, &entry);
+	}
+}
+
 /* syssize counts paragraphs of 16 bytes, and the last one need not be whole. */
 Test(bzimage, last_paragraph_may_be_cut_short)
 {

@@ -185,6 +185,60 @@ Test(elf, note_may_hold_four_bytes_and_segments_may_touch)
 	cr_assert_eq(entry.rip, ENTRY);
 }
 
+/* Each place that is written to beside the segments must be there. */
+Test(elf, places_that_are_not_ram)
+{
+	static const struct {
+		uint64_t gpa;
+		const char *what;
+	} places[] = {
+		{ 0x500, "descriptor table" }, { 0x6000, "PVH start info" }, { 0x20000, "command line" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct guest_memory memory = guest_without(ALIGN_DOWN(places[i].gpa, 4096));
+		struct boot_entry entry = { .rip = 42 };
+		struct problems problems = { 0 };
+		struct elf elf;
+
+		elf_new(&elf);
+		cr_assert_eq(load(&elf, &memory, -1, "", &problems, &entry), -EFAULT, "%zu", i);
+		expect_no_ram(&problems, places[i].gpa, places[i].what, &entry);
+	}
+}
+
+/* What a plan tells of a kernel is from its lowest byte to its highest, in whatever order its segments are. */
+Test(elf, a_plan_tells_where_the_kernel_lies)
+{
+	static const struct {
+		uint64_t text, data;
+	} orders[] = { { TEXT_BASE, DATA_BASE }, { DATA_BASE, TEXT_BASE } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct boot_linux_config config = { .kernel = { -1, "k" }, .initrd = { -1, "i" } };
+		struct guest_memory memory = guest_of(RAM);
+		struct problems problems = { 0 };
+		struct boot_layout layout;
+		struct elf elf;
+
+		elf_new(&elf);
+		put(elf.bytes + PHDR(0, P_PADDR), orders[i].text, 8);
+		put(elf.bytes + PHDR(1, P_PADDR), orders[i].data, 8);
+		put(elf.bytes + NOTES + 40, orders[i].text, 8);
+		config.kernel.fd = file_of(elf.bytes, elf.size);
+		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "%s", problems.list[0].message);
+		cr_assert_str_eq(layout.format, "ELF");
+		cr_assert_eq(layout.kernel_base, TEXT_BASE);
+		cr_assert_eq(layout.kernel_end, DATA_BASE + (i ? TEXT_SIZE : DATA_MEMORY));
+		cr_assert_eq(layout.initrd_size, 0);
+		config.initrd.fd = file_of(elf.bytes, 5000);
+		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0);
+		cr_assert_eq(layout.initrd_base, RAM - 8192);
+		cr_assert_eq(layout.initrd_size, 5000);
+		cr_assert_eq(peek(&memory, TEXT_BASE, 8), 0, "a plan writes nothing");
+	}
+}
+
 /* One number changed, one refusal. */
 Test(elf, refusals)
 {

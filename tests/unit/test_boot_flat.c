@@ -144,6 +144,28 @@ Test(flat, refusals)
 	}
 }
 
+/* Each place that is written to beside the image must be there. */
+Test(flat, places_that_are_not_ram)
+{
+	static const struct {
+		uint64_t gpa;
+		const char *what;
+	} places[] = {
+		{ 0x500, "descriptor table" },
+		{ 0x9000, "page tables" }, { 0xa000, "page tables" }, { 0xb000, "page tables" },
+		{ 0xc000, "page tables" }, { 0xd000, "page tables" }, { 0xe000, "page tables" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct guest_memory memory = guest_without(ALIGN_DOWN(places[i].gpa, 4096));
+		struct boot_entry entry = { .rip = 42 };
+		struct problems problems = { 0 };
+
+		cr_assert_eq(load("\xf4", 1, MIB, &memory, &problems, &entry), -EFAULT, "%zu", i);
+		expect_no_ram(&problems, places[i].gpa, places[i].what, &entry);
+	}
+}
+
 /* Node sizes need not be whole MiB here: no place for the tables is a refusal, not a crash. */
 Test(flat, memory_without_room_for_the_tables_is_refused)
 {

@@ -3,6 +3,7 @@
  * refuses what a test wants refused. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -182,11 +183,86 @@ Test(kvm_calls, each_capability_that_lacks_is_named)
 		cr_assert_eq(problems.count, 1);
 		cr_assert_eq(problems.list[0].code, PROBLEM_KVM_CAPABILITY_MISSING);
 		cr_assert_not_null(strstr(problems.list[0].message, needs[i].name), "%s", problems.list[0].message);
+		cr_assert_eq(problems.list[0].error_number, ENOSYS);
+		cr_assert_str_eq(problems.list[0].field, "");
 	}
 	problems = (struct problems){ 0 };
 	cr_assert_eq(kvm_check(fake.kvm, 65, &problems), -ENOTSUP);
 	cr_assert_eq(problems.list[0].code, PROBLEM_HOST_LIMIT);
 	cr_assert_str_eq(problems.list[0].field, "cpus.count");
+	cr_assert_eq(problems.list[0].error_number, E2BIG);
+	cr_assert_str_eq(problems.list[0].message, "65 vCPUs asked, this host's KVM allows 64");
+	/* Both at once, in one refusal. */
+	fake.extension[KVM_CAP_IRQFD] = 0;
+	problems = (struct problems){ 0 };
+	cr_assert_eq(kvm_check(fake.kvm, 65, &problems), -ENOTSUP);
+	cr_assert_eq(problems.count, 2);
+	/* One that does not tell how many allows all. */
+	fake.extension[KVM_CAP_IRQFD] = 1;
+	fake.extension[KVM_CAP_MAX_VCPUS] = 0;
+	cr_assert_eq(kvm_check(fake.kvm, 65, &problems), 0);
+}
+
+static int open_error, api_version;
+
+static int open_kvm(void)
+{
+	errno = open_error;
+	return open_error ? -1 : fake.kvm;
+}
+
+static bool answer_version(int fd, unsigned long request, void *argument, int *ret_result)
+{
+	(void)argument;
+	if (fd != fake.kvm || request != KVM_GET_API_VERSION)
+		return false;
+	errno = ENOTTY; /* should it be -1 */
+	*ret_result = api_version;
+	return true;
+}
+
+/* Denied, absent, or there and not KVM: what to do differs. */
+Test(kvm_calls, a_kvm_that_cannot_be_opened)
+{
+	static const struct {
+		int error, version;
+		enum problem_code code;
+		int told;
+		const char *says;
+	} rows[] = {
+		{ EACCES, 12, PROBLEM_KVM_DENIED, EACCES, "no permission for /dev/kvm: run as root" },
+		{ EPERM, 12, PROBLEM_KVM_DENIED, EPERM, "no permission for /dev/kvm: run as root" },
+		{ ENOENT, 12, PROBLEM_KVM_MISSING, ENOENT, "there is no /dev/kvm: load" },
+		{ ENODEV, 12, PROBLEM_KVM_MISSING, ENODEV, "cannot open /dev/kvm: No such device; load" },
+		{ 0, 11, PROBLEM_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
+		{ 0, 13, PROBLEM_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
+		{ 0, -1, PROBLEM_KVM_MISSING, ENOTTY, "/dev/kvm is not KVM with API version 12" },
+	};
+	int fd = -7;
+
+	fake_kvm_open = open_kvm;
+	fake_kvm_ioctl = answer_version;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct problems problems = { 0 };
+
+		if (rows[i].error == 0)
+			fake.kvm = new_fd(0);
+		open_error = rows[i].error;
+		api_version = rows[i].version;
+		cr_expect_eq(kvm_open(&fd, &problems), -rows[i].told, "row %zu", i);
+		cr_expect_eq(fd, -7);
+		cr_assert_eq(problems.count, 1);
+		cr_expect_eq(problems.list[0].code, rows[i].code, "row %zu", i);
+		cr_expect_eq(problems.list[0].error_number, rows[i].told, "row %zu", i);
+		cr_expect_str_eq(problems.list[0].field, "");
+		cr_expect_not_null(strstr(problems.list[0].message, rows[i].says), "%s", problems.list[0].message);
+		cr_expect(rows[i].error || fcntl(fake.kvm, F_GETFD) < 0, "closed again");
+	}
+	open_error = 0;
+	api_version = 12;
+	fake.kvm = new_fd(0);
+	cr_expect_eq(kvm_open(&fd, &(struct problems){ 0 }), 0);
+	cr_expect(fd == fake.kvm && fcntl(fd, F_GETFD) >= 0);
 }
 
 /* ---- the VM -------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "machine/machine.h"
+#include "machine/numa.h"
 #include "machine/ram.h"
 #include "tests/unit/boot_guest.h"
 
@@ -158,13 +159,14 @@ Test(machine, guest_memory_is_aligned_and_alone)
 	cr_assert_not(placement.populated);
 }
 
-/* In place of the C library's, for the whole program: populating fails while a test wants it to. */
-static bool populating_fails;
+/* In place of the C library's, for the whole program: populating fails while a test wants it to, with this errno and
+ * as many times. */
+static _Atomic int populating_fails, populating_times;
 
 int madvise(void *start, size_t length, int advice)
 {
-	if (populating_fails && advice == MADV_POPULATE_WRITE) {
-		errno = ENOMEM;
+	if (populating_fails && advice == MADV_POPULATE_WRITE && populating_times-- > 0) {
+		errno = populating_fails;
 		return -1;
 	}
 	return (int)syscall(SYS_madvise, start, length, advice);
@@ -181,9 +183,10 @@ Test(machine, memory_that_cannot_be_populated_is_refused)
 	uint64_t before = address_space(), after;
 	int r;
 
-	populating_fails = true;
+	populating_times = 1000;
+	populating_fails = ENOMEM;
 	r = ram_acquire(&config, &memory, &placement, &problems);
-	populating_fails = false;
+	populating_fails = 0;
 	after = address_space();
 	cr_assert_eq(r, -ENOMEM);
 	cr_assert_eq(memory.count, 77);
@@ -194,6 +197,99 @@ Test(machine, memory_that_cannot_be_populated_is_refused)
 	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0);
 	cr_assert(placement.populated && memory.count == 1);
 	cr_assert_eq(placement.nodes[0].pages_4k * 4 + placement.nodes[0].pages_2m * 2048, 8 * KIB);
+}
+
+/* What populating may fail with: once more; by touching, where the kernel does not know it and a page is one that can be
+ * touched; or not at all. */
+Test(machine, populating_that_fails)
+{
+	static const struct {
+		int error;
+		uint64_t page_size;
+		int host_node;
+		bool taken;
+		const char *says;
+	} rows[] = {
+		{ EINTR, 4 * KIB, -1, true, "" },
+		{ EAGAIN, 4 * KIB, -1, true, "" },
+		{ EAGAIN, 2 * MIB, -1, true, "" },
+		{ EINVAL, 4 * KIB, -1, true, "" },
+		{ EINVAL, 2 * MIB, -1, false,
+		  "2 huge pages of 2048 KiB asked for, and one was not to be had (0 free there now): Invalid argument" },
+		{ EFAULT, 2 * MIB, 900, false,
+		  "2 huge pages of 2048 KiB on host node 900 asked for, and one was not to be had (0 free there now): Bad "
+		  "address" },
+		{ ENOMEM, 4 * KIB, -1, false, "4 MiB could not be populated: Cannot allocate memory" },
+		{ EHWPOISON, 4 * KIB, 900, false,
+		  "4 MiB on host node 900 could not be populated: Memory page has hardware error" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct numa_range range = { .size = 4 * MIB, .page_size = rows[i].page_size, .guest_node = 5,
+			                    .host_node = rows[i].host_node };
+		struct problems problems = { 0 };
+		unsigned char resident[1024];
+		int r;
+
+		range.start = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		/* Twice: what is tried again is tried until it is done, and each of two threads may have its share. */
+		populating_times = rows[i].error == EINTR || rows[i].error == EAGAIN ? 2 : 1000;
+		populating_fails = rows[i].error;
+		r = numa_populate(&range, 1, NULL, 1, &problems);
+		populating_fails = 0;
+		cr_expect_eq(r, rows[i].taken ? 0 : -rows[i].error, "row %zu", i);
+		cr_expect_eq(problems.count, !rows[i].taken, "row %zu", i);
+		cr_assert_eq(mincore(range.start, range.size, resident), 0);
+		for (size_t page = 0; page < ARRAY_SIZE(resident); page++)
+			cr_assert(!rows[i].taken || resident[page] & 1, "row %zu: page %zu", i, page);
+		if (!rows[i].taken) {
+			cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+			cr_expect_eq(problems.list[0].error_number, rows[i].error, "row %zu", i);
+			cr_expect_str_eq(problems.list[0].field, "memory.nodes[5]");
+			cr_expect_str_eq(problems.list[0].message, rows[i].says);
+		}
+		munmap(range.start, range.size);
+	}
+}
+
+/* Whether there is room is asked for what is populated, which huge pages always are: a host node that is not there has
+ * none. Of other memory it is told when it is to be bound. */
+Test(machine, room_is_asked_for_where_memory_is_populated)
+{
+	static const struct {
+		enum ram_pages pages;
+		bool populate;
+		int error;
+		const char *says;
+	} rows[] = {
+		{ RAM_PAGES_4K, false, EINVAL, "cannot bind 8 MiB of 4 KiB pages on its host node: Invalid argument" },
+		{ RAM_PAGES_THP, false, EINVAL,
+		  "cannot bind 8 MiB of transparent huge pages on its host node: Invalid argument" },
+		{ RAM_PAGES_4K, true, ENOMEM, "host node 900: asked 8 MiB of memory, free 0 MiB" },
+		{ RAM_PAGES_THP, true, ENOMEM, "host node 900: asked 8 MiB of memory, free 0 MiB" },
+		{ RAM_PAGES_2M, false, ENOMEM, "host node 900: asked 8 MiB of huge pages of 2048 KiB, free 0 MiB" },
+		{ RAM_PAGES_1G, false, ENOMEM, "host node 900: asked 8 MiB of huge pages of 1048576 KiB, free 0 MiB" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ram_config config = { .pages = rows[i].pages, .nodes = 2, .node_size = { MIB, 8 * MIB },
+			                     .host_node = { -1, 900 }, .populate = rows[i].populate };
+		struct guest_memory memory = { .count = 77 };
+		struct problems problems = { 0 };
+		struct ram_placement placement;
+		const struct problem *last;
+
+		/* Huge pages of no node in particular may lack here as well. */
+		cr_expect_eq(ram_acquire(&config, &memory, &placement, &problems), -rows[i].error, "row %zu", i);
+		cr_expect_eq(memory.count, 77);
+		cr_assert_geq(problems.count, 1);
+		cr_expect(problems.count == 1 || rows[i].pages >= RAM_PAGES_2M, "row %zu", i);
+		last = &problems.list[problems.count - 1];
+		cr_expect_eq(last->code, PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect_str_eq(last->field, "memory.nodes[1]");
+		cr_expect_eq(last->error_number, rows[i].error, "row %zu", i);
+		cr_expect_str_eq(last->message, rows[i].says);
+	}
 }
 
 /* ---- I/O APIC ------------------------------------------------------------------------------------ */

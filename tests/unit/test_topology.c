@@ -294,6 +294,28 @@ Test(topology, a_table_without_room_is_left_as_it_is)
 	cr_assert_eq(topology_cpuid(&topology, 2, entries, &count, 16), -EINVAL);
 }
 
+/* Leaves that are replaced leave their room: a table that is just large enough. */
+Test(topology, the_room_that_is_needed)
+{
+	static const uint32_t functions[] = { 0, 1, 0xb, 0x1f, 0x1f, 0xd };
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
+	struct placement_request request = ask(2, 1);
+	struct guest_topology topology = derive(facts, &request);
+
+	for (uint32_t capacity = 5; capacity < 7; capacity++) {
+		struct kvm_cpuid_entry2 entries[8] = { 0 };
+		uint32_t count = ARRAY_SIZE(functions);
+
+		for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
+			entries[i].function = functions[i];
+		cr_assert_eq(topology_cpuid(&topology, 1, entries, &count, capacity), capacity < 6 ? -E2BIG : 0);
+		cr_assert_eq(count, 6);
+		cr_assert_eq(entries[2].function, capacity < 6 ? 0xb : 0xd);
+		for (uint32_t i = 3; i < 6 && capacity == 6; i++)
+			cr_assert(entries[i].function == 0xb && entries[i].index == i - 3);
+	}
+}
+
 Test(topology, nothing_comes_of_an_empty_placement)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
