@@ -14,6 +14,8 @@ static int add_irqfd(struct fabric *fabric, int eventfd, uint32_t *ret_gsi)
 {
 	struct fake_fabric *fake = fake_of(fabric);
 
+	if (fake->fail_irqfd && fake->gsi_count == fake->fail_irqfd_after)
+		return fake->fail_irqfd;
 	if (fake->gsi_count == FAKE_MAX)
 		return -ENOSPC;
 	fake->gsis[fake->gsi_count].eventfd = eventfd;

@@ -22,6 +22,8 @@ struct fake_fabric {
 	} doorbells[FAKE_MAX];
 	uint32_t doorbell_count;
 	uint32_t calls; /* of add_doorbell and remove_doorbell */
+	int fail_irqfd;
+	uint32_t fail_irqfd_after; /* so many are still taken */
 	int fail_route;
 	int fail_doorbell;
 	uint32_t fail_doorbell_after; /* so many are still taken */

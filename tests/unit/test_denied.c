@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* From an errno and the traces in /proc to a sentence that names the cause and what to do. */
 #include "base/denied.h"
+#include "tests/unit/fake_kernel.h"
 #include "tests/unit/host_fixture.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* A host that denies nothing: root, no filter, each sysctl permissive. */
 static struct denied_clues generous(void)
@@ -128,6 +134,75 @@ Test(denied, clues_are_read_below_a_root)
 	cr_expect_eq(clues.seccomp, 0);
 	cr_expect_not(clues.sys_admin);
 	fixture_tree_done(&tree);
+}
+
+/* What a kernel may answer to each question, and what that is taken for. */
+static const struct question {
+	long nr;
+	long answer; /* a value or -errno */
+	uint64_t known, attributes; /* of statx */
+	int wanted;
+} questions[] = {
+	{ SYS_io_uring_setup, -EFAULT, 0, 0, 0 }, /* allowed: it came to reading the parameters */
+	{ SYS_io_uring_setup, 700, 0, 0, 0 },
+	{ SYS_io_uring_setup, -EPERM, 0, 0, EPERM },
+	{ SYS_io_uring_setup, -ENOSYS, 0, 0, ENOSYS },
+	{ SYS_io_uring_setup, -ENOMEM, 0, 0, ENOMEM },
+	{ SYS_mbind, 0, 0, 0, 0 },
+	{ SYS_mbind, -EPERM, 0, 0, EPERM },
+	{ SYS_mbind, -ENOSYS, 0, 0, ENOSYS },
+	/* A kernel that does not tell is not doubted. */
+	{ SYS_statx, -ENOSYS, 0, 0, true },
+	{ SYS_statx, 0, 0, 0, true },
+	{ SYS_statx, 0, STATX_ATTR_COMPRESSED, 0, true },
+	{ SYS_statx, 0, STATX_ATTR_MOUNT_ROOT, 0, false },
+	{ SYS_statx, 0, STATX_ATTR_MOUNT_ROOT, STATX_ATTR_COMPRESSED, false },
+	{ SYS_statx, 0, STATX_ATTR_MOUNT_ROOT, STATX_ATTR_MOUNT_ROOT, true },
+};
+
+static const struct question *question;
+
+static bool answer(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	if (nr != question->nr)
+		return false;
+	if (nr == SYS_statx) {
+		struct statx *st = (struct statx *)(uintptr_t)args[4];
+
+		st->stx_attributes_mask = question->known;
+		st->stx_attributes = question->attributes;
+	}
+	*ret_result = question->answer;
+	return true;
+}
+
+/* 0, or which question was answered in another way, from 1. */
+static int ask_all(void)
+{
+	static const long calls[] = { SYS_io_uring_setup, SYS_mbind, SYS_statx };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, ARRAY_SIZE(calls), answer) < 0)
+		return 100;
+	for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
+		question = &questions[i];
+		if (question->wanted != (question->nr == SYS_io_uring_setup ? denied_ask_io_uring()
+		                         : question->nr == SYS_mbind ? denied_ask_memory_policy()
+		                                                     : denied_root_is_mount()))
+			return (int)i + 1;
+	}
+	return 0;
+}
+
+Test(denied, what_the_kernel_answers)
+{
+	pid_t child = fork();
+	int status = -1;
+
+	if (child == 0)
+		_exit(ask_all());
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "question %d", WEXITSTATUS(status) - 1);
 }
 
 Test(denied, what_a_host_decides_is_told_from_want)

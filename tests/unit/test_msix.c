@@ -2,6 +2,7 @@
 /* MSI-X: masks, pending bits, replay, routes; by a driver's writes and a device's signals. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <string.h>
 
@@ -105,6 +106,40 @@ Test(msix, the_capability_says_how_many_and_where, .init = set_up, .fini = tear_
 	cr_assert_eq(pci_config_get(&function, cap + PCI_MSIX_PBA, 4), 0x5000);
 	cr_assert_eq(function.writable[cap + PCI_MSIX_FLAGS + 1], 0xc0);
 	cr_assert_eq(msix_table_read(&msix, 12, 4), 1, "masked out of reset");
+}
+
+static size_t open_fds(void)
+{
+	size_t count = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* Whichever vector the machine refuses, or a function without room for the capability: nothing is left of it. */
+Test(msix, a_refusal_while_building_leaves_nothing)
+{
+	const struct pci_identity identity = { .vendor = 1 };
+	const struct msix_sink sink = { .deliver = deliver };
+	static const struct msix none;
+	size_t before = open_fds();
+	uint8_t body[240] = { 0 }, at;
+
+	for (uint32_t taken = 0; taken <= VECTORS; taken++) {
+		fake_fabric_init(&fake);
+		pci_function_init(&function, &identity, 0x8000);
+		if (taken == VECTORS) /* all were, and there is no room */
+			cr_assert_eq(pci_add_capability(&function, 9, body, 180, &at), 0);
+		else
+			fake.fail_irqfd = -EMFILE;
+		fake.fail_irqfd_after = taken;
+		cr_assert_eq(msix_init(&msix, &function, 0x4000, 0x5000, VECTORS, &fake.fabric, &sink),
+		             taken == VECTORS ? -ENOSPC : -EMFILE, "after %u", taken);
+		cr_assert_eq(fake.gsi_count, taken);
+		cr_assert_eq(open_fds(), before, "after %u: an eventfd is left", taken);
+		cr_assert_eq(memcmp(&msix, &none, sizeof(none)), 0, "after %u", taken);
+	}
 }
 
 Test(msix, delivery_with_one_route_a_vector, .init = set_up, .fini = tear_down)
