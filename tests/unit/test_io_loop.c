@@ -81,7 +81,7 @@ static struct worker {
 	uint32_t zero, full; /* files: /dev/zero, and one that cannot be written */
 	bool works;          /* reads and signals when it starts */
 	_Atomic bool busy, lingers, holds; /* holds: mail is not done with before it is false again */
-	_Atomic uint32_t done, mails, mails_at_pause;
+	_Atomic uint32_t done, mails, mails_at_pause, polls, last_polls;
 	_Atomic uint64_t first_ns, again_ns, next_ns;
 } worker;
 
@@ -151,7 +151,14 @@ static void pause_client(struct io_client *client)
 	atomic_store(&worker.mails_at_pause, atomic_load(&worker.mails));
 }
 
-static const struct io_client_ops ops = { .start = start, .mail = mail, .idle = idle, .lingers = lingers,
+static bool poll_client(struct io_client *client, bool last)
+{
+	(void)client;
+	atomic_fetch_add(last ? &worker.last_polls : &worker.polls, 1);
+	return false;
+}
+
+static const struct io_client_ops ops = { .poll = poll_client, .start = start, .mail = mail, .idle = idle, .lingers = lingers,
 	                                  .pause = pause_client };
 
 static void *run(void *unused)
@@ -262,6 +269,26 @@ Test(io_loop, mail_comes_as_it_was_posted)
 	io_loop_stop(&loop, 0);
 	end();
 	cr_assert_eq(atomic_load(&worker.mails), 20);
+}
+
+/* A loop polls its clients where that was asked for, and once more before it sleeps; another one never. */
+Test(io_loop, clients_are_polled_where_it_was_asked_for)
+{
+	for (uint32_t us = 0; us <= 500; us += 500) {
+		begin(false);
+		loop.busy_poll_us = us;
+		go();
+		for (uint32_t i = 1; i <= 5; i++) {
+			io_client_post(&worker.client, 1);
+			WAIT_UNTIL(atomic_load(&worker.mails) >= i);
+			if (us > 0)
+				WAIT_UNTIL(atomic_load(&worker.last_polls) >= i);
+		}
+		io_loop_stop(&loop, 0);
+		end();
+		cr_assert_eq(atomic_load(&worker.polls) > 0, us > 0);
+		cr_assert_eq(atomic_load(&worker.last_polls) > 0, us > 0);
+	}
 }
 
 /* A pause that is asked for after a mail comes after it, however late the loop learns of both. */

@@ -315,6 +315,44 @@ Test(pci, doorbells_that_are_refused_are_counted, .init = set_up, .fini = tear_d
 	cr_assert_eq(in(LAYOUT_BAR_WINDOW + 0x100000, 1), 0xa5, "it works by exits");
 }
 
+/* Each call into the machine may cost a vCPU a wait: none is made that is not needed. */
+Test(pci, each_change_costs_the_calls_that_it_needs, .init = set_up, .fini = tear_down)
+{
+	static const struct {
+		uint32_t reg, value;
+		int refused; /* the next doorbell is */
+		uint32_t calls, stands; /* stands: at which base, 0: none */
+	} steps[] = {
+#define BASE(n) (LAYOUT_BAR_WINDOW + (n) * 0x100000)
+		{ PCI_COMMAND, PCI_COMMAND_MEMORY, 0, 0, BASE(0) },
+		{ PCI_BASE_ADDRESS_0, 0x1000000, 0, 0, BASE(0) }, /* outside the window: it waits where it was */
+		{ PCI_BASE_ADDRESS_0, BASE(1), 0, 2, BASE(1) },
+		{ PCI_BASE_ADDRESS_0, BASE(1), 0, 0, BASE(1) },
+		{ PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0, 0, BASE(1) },
+		{ PCI_BASE_ADDRESS_0, BASE(2), -ENOSPC, 2, 0 },
+		{ PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0, 1, BASE(2) }, /* asked for once more */
+		{ PCI_COMMAND, 0, 0, 0, BASE(2) },
+		{ PCI_BASE_ADDRESS_0, BASE(3), 0, 0, BASE(2) },
+		{ PCI_COMMAND, PCI_COMMAND_MEMORY, 0, 2, BASE(3) },
+#undef BASE
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		fake.calls = 0;
+		fake.fail_doorbell = steps[i].refused;
+		fake.fail_doorbell_after = 0;
+		config_out(1, steps[i].reg, steps[i].value, steps[i].reg == PCI_COMMAND ? 2 : 4);
+		cr_assert_eq(fake.calls, steps[i].calls, "step %zu: %u calls", i, fake.calls);
+		for (uint32_t n = 0; n < 4; n++) {
+			uint32_t base = LAYOUT_BAR_WINDOW + n * 0x100000;
+
+			cr_assert_eq(fake_fabric_has(&fake, base + DOORBELL, 100), base == steps[i].stands,
+			             "step %zu, base %u", i, n);
+		}
+	}
+	cr_assert_eq(host.doorbell_errors, 1);
+}
+
 /* All or none: the first two of three were registered when the third was refused. */
 Test(pci, no_doorbell_stays_when_one_is_refused, .init = set_up, .fini = tear_down)
 {
