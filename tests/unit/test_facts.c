@@ -356,6 +356,80 @@ Test(facts, vmx_capabilities_from_recorded_msrs)
 	cr_assert_not(haswell->vmx.tsc_scaling);
 }
 
+/* What is left out is not limited; what comes in another order is put in order; numbers are cut to what is whole. */
+Test(facts, a_host_with_gaps)
+{
+	static const struct {
+		const char *path, *text;
+	} files[] = {
+		{ "proc/cpuinfo", "processor\t: 3\nmicrocode\t: 0x2f\nflags\t\t:  lm  nx\n\n"
+		                  "processor\t: 1\nmodel name\t:  Two words  \nflags\t\t: lm vmx nx\n" },
+		{ "sys/devices/system/cpu/present", "0-3\n" },
+		{ "sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "3\n" }, /* without itself */
+		{ "sys/devices/system/node/online", "0,2\n" },
+		{ "sys/devices/system/node/node0/cpulist", "1\n" },
+		{ "sys/devices/system/node/node2/cpulist", "3\n" },
+		{ "sys/devices/system/node/node0/distance", "10 300\n" },
+		{ "sys/devices/system/node/node2/distance", "40 10\n" },
+		{ "sys/devices/system/node/node2/meminfo", "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 2047 kB\n" },
+		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages", "7\n" },
+		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/free_hugepages", "4\n" },
+		{ "sys/module/kvm_amd/parameters/npt", "1\n" },
+		{ "sys/module/kvm_intel/parameters/ept", "Y\n" },
+		{ "sys/module/kvm_intel/parameters/vpid", "N\n" },
+		{ "sys/module/kvm/parameters/halt_poll_ns", "200000\n" },
+		{ "sys/devices/system/cpu/vulnerabilities/mds", "m\n" },
+		{ "sys/devices/system/cpu/vulnerabilities/srbds", "s\n" },
+		{ "sys/devices/system/cpu/vulnerabilities/itlb_multihit", "i\n" },
+	};
+	static const char *const parameters[][2] = { { "kvm.halt_poll_ns", "200000" }, { "kvm_amd.npt", "1" },
+		                                     { "kvm_intel.ept", "Y" }, { "kvm_intel.vpid", "N" } };
+	static const char *const vulnerabilities[] = { "itlb_multihit", "mds", "srbds" };
+	_cleanup_free_ struct host_facts *facts = facts_new(), *quick = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		fixture_tree_write(&tree, files[i].path, "%s", files[i].text);
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	cr_assert_eq(facts_probe_quick(quick, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_assert_eq(facts->cpu_count, 4);
+	for (uint32_t i = 0; i < 4; i++) {
+		const struct host_cpu *cpu = &facts->cpus[i];
+
+		cr_expect(cpu->id == i && cpu->online == (i % 2 == 1) && cpu->allowed == cpu->online, "CPU %u", i);
+		cr_expect_eq(cpu->node, i == 1 ? 0 : i == 3 ? 2 : -1, "CPU %u", i);
+		cr_expect(cpu->package == -1 && cpu->core == -1);
+		cr_expect_eq(cpu->sibling_count, cpu->online, "CPU %u is alone", i);
+		cr_expect(!cpu->online || cpu->siblings[0] == i);
+	}
+	cr_expect_str_eq(facts->cpus[1].brand, "Two words");
+	cr_expect_eq(facts->cpus[3].microcode, 0x2f);
+	cr_expect(flags_have(facts->flags, "lm") && flags_have(facts->flags, "nx") && !flags_have(facts->flags, "vmx"));
+	cr_assert_eq(facts->node_count, 2);
+	cr_expect(facts->nodes[0].id == 0 && facts->nodes[1].id == 2);
+	cr_expect(facts->nodes[0].allowed && facts->nodes[1].allowed);
+	cr_expect(facts->nodes[0].memory_mib == 0 && facts->nodes[1].memory_mib == 2 && facts->nodes[1].free_mib == 1);
+	cr_expect(facts->distances[0][0] == 10 && facts->distances[0][1] == 255 && facts->distances[1][0] == 40);
+	cr_expect(facts->nodes[0].huge_count == 0 && facts->nodes[1].huge_count == 1);
+	cr_expect(facts->nodes[1].huge[0].total == 7 && facts->nodes[1].huge[0].free == 4);
+	cr_assert_eq(facts->kvm.parameter_count, ARRAY_SIZE(parameters));
+	for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
+		cr_expect_str_eq(facts->kvm.parameters[i].name, parameters[i][0]);
+		cr_expect_str_eq(facts->kvm.parameters[i].value, parameters[i][1]);
+	}
+	cr_assert_eq(facts->vulnerability_count, ARRAY_SIZE(vulnerabilities));
+	for (size_t i = 0; i < ARRAY_SIZE(vulnerabilities); i++) {
+		cr_expect_str_eq(facts->vulnerabilities[i].name, vulnerabilities[i]);
+		cr_expect_eq(facts->vulnerabilities[i].value[0], vulnerabilities[i][0]);
+	}
+	/* What a launch does not need is not read for it. */
+	cr_expect(quick->vulnerability_count == 0 && quick->nodes[1].huge_count == 0);
+	cr_assert_eq(quick->kvm.parameter_count, 1);
+	cr_expect_str_eq(quick->kvm.parameters[0].name, "kvm_intel.ept");
+}
+
 /* Each capability by its own bit of its own MSR, and where the MSR is not to be read by its own flag; none by
  * another's. */
 Test(facts, each_vmx_capability_is_its_own)
