@@ -5,10 +5,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "io/tap.h"
+#include "fake_kvm.h"
 #include "net_rig.h"
 
 #define TEST_PROTOCOL 0x88b5 /* IEEE 802: for local experiments */
@@ -134,6 +137,143 @@ Test(tap, names_that_will_not_do_are_refused_in_words)
 	cr_assert_eq(take_name("multi0", 1, fds), 0);
 	close(fds[0]);
 	cr_assert_eq(take_name("multi0", 4, fds), 0);
+}
+
+/* A driver of TAPs that is made up: every interface is one; a request fails from its nth on with this errno. */
+static struct {
+	unsigned long failing;
+	int error;
+	uint32_t after, attached, flags[TAP_QUEUES_MAX + 2];
+	char name[IFNAMSIZ];
+	int header, little_endian;
+	unsigned long offloads;
+} driver;
+
+static void take_request(unsigned long request, void *argument)
+{
+	if (request == TUNSETIFF) {
+		const struct ifreq *wanted = argument;
+
+		memcpy(driver.name, wanted->ifr_name, IFNAMSIZ);
+		driver.flags[driver.attached++] = (uint16_t)wanted->ifr_flags;
+	} else if (request == TUNSETVNETHDRSZ) {
+		driver.header = *(int *)argument;
+	} else if (request == TUNSETVNETLE) {
+		driver.little_endian = *(int *)argument;
+	} else {
+		driver.offloads = (unsigned long)(uintptr_t)argument;
+	}
+}
+
+static bool answer_tap(int fd, unsigned long request, void *argument, int *ret_result)
+{
+	(void)fd;
+	*ret_result = 0;
+	if (request == SIOCETHTOOL) {
+		struct ethtool_drvinfo *info = (void *)((struct ifreq *)argument)->ifr_data;
+
+		strcpy(info->driver, "tun");
+		strcpy(info->bus_info, "tap");
+		return true;
+	}
+	if (request != TUNSETIFF && request != TUNSETVNETHDRSZ && request != TUNSETVNETLE && request != TUNSETOFFLOAD)
+		return false;
+	take_request(request, argument);
+	if (request == driver.failing && driver.after-- == 0) {
+		driver.after = 0;
+		errno = driver.error;
+		*ret_result = -1;
+	}
+	return true;
+}
+
+static size_t open_fds(void)
+{
+	size_t count = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* Whatever attaching or preparing fails with: told with its errno and its queue, and no queue stays open. */
+Test(tap, what_the_kernel_refuses)
+{
+	static const struct {
+		unsigned long request;
+		uint32_t queues, after;
+		int error;
+		enum problem_code code;
+		const char *words;
+	} rows[] = {
+		{ TUNSETIFF, 1, 0, EPERM, PROBLEM_RESOURCE_UNREADABLE,
+		  "cannot attach queue 0 to TAP \"lo\": it belongs to another user" },
+		{ TUNSETIFF, 4, 2, EPERM, PROBLEM_RESOURCE_UNREADABLE,
+		  "cannot attach queue 2 to TAP \"lo\": it belongs to another user" },
+		{ TUNSETIFF, 2, 1, E2BIG, PROBLEM_HOST_LIMIT,
+		  "cannot attach queue 1 to TAP \"lo\": it has no more queues to give" },
+		{ TUNSETIFF, 2, 0, EINVAL, PROBLEM_RESOURCE_WRONG_KIND,
+		  "cannot attach queue 0 to TAP \"lo\": it has a single queue" },
+		{ TUNSETIFF, 1, 0, ENOMEM, PROBLEM_OS_FAILED,
+		  "cannot attach queue 0 to TAP \"lo\": Cannot allocate memory" },
+		{ TUNSETVNETHDRSZ, 1, 0, EIO, PROBLEM_OS_FAILED, "cannot prepare the TAP: Input/output error" },
+		{ TUNSETVNETLE, 2, 1, ENOTTY, PROBLEM_OS_FAILED, "cannot prepare the TAP: Inappropriate ioctl" },
+		{ TUNSETOFFLOAD, 3, 2, EBADFD, PROBLEM_OS_FAILED, "cannot prepare the TAP: File descriptor in bad state" },
+	};
+	int fds[TAP_QUEUES_MAX] = { -7 };
+	size_t before;
+
+	if (!own_namespace())
+		return;
+	before = open_fds();
+	fake_kvm_ioctl = answer_tap;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		memset(&driver, 0, sizeof(driver));
+		driver.failing = rows[i].request;
+		driver.error = rows[i].error;
+		driver.after = rows[i].after;
+		cr_assert_eq(take_name("lo", rows[i].queues, fds), -rows[i].error, "row %zu", i);
+		expect_problem(rows[i].code, rows[i].error, rows[i].words);
+		cr_assert_eq(open_fds(), before, "row %zu: a queue is left", i);
+		cr_assert_eq(fds[0], -7);
+	}
+	cr_assert_eq(take_name("lo", TAP_QUEUES_MAX + 1, fds), -E2BIG);
+	expect_problem(PROBLEM_HOST_LIMIT, E2BIG, "a TAP has at most 64 queues");
+}
+
+/* What is asked of a TAP: several queues where there are several; one of a TAP that has several, when it must be. */
+Test(tap, what_is_asked_of_the_kernel)
+{
+	const uint32_t one = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, several = one | IFF_MULTI_QUEUE;
+	int fds[4];
+
+	if (!own_namespace())
+		return;
+	fake_kvm_ioctl = answer_tap;
+	for (uint32_t queues = 1; queues <= 4; queues++) {
+		memset(&driver, 0, sizeof(driver));
+		driver.offloads = 99;
+		cr_assert_eq(take_name("lo", queues, fds), 0);
+		cr_assert_eq(driver.attached, queues);
+		for (uint32_t i = 0; i < queues; i++) {
+			cr_assert_eq(driver.flags[i], queues == 1 ? one : several, "queue %u of %u", i, queues);
+			cr_assert_eq(fcntl(fds[i], F_GETFL) & (O_NONBLOCK | O_ACCMODE), O_NONBLOCK | O_RDWR);
+			cr_assert_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
+			close(fds[i]);
+		}
+		cr_assert_str_eq(driver.name, "lo");
+		cr_assert(driver.header == 12 && driver.little_endian == 1 && driver.offloads == 0);
+	}
+	/* EINVAL is how a TAP with several queues says that it has. Another refusal is one. */
+	for (int i = 0; i < 2; i++) {
+		memset(&driver, 0, sizeof(driver));
+		driver.failing = TUNSETIFF;
+		driver.error = i ? EPERM : EINVAL;
+		cr_assert_eq(take_name("lo", 1, fds), -driver.error);
+		cr_assert_eq(driver.attached, i ? 1 : 2);
+		cr_assert_eq(driver.flags[0], one);
+		cr_assert_eq(driver.flags[1], i ? 0 : several);
+	}
 }
 
 Test(tap, fds_that_will_not_do_are_refused_in_words)
