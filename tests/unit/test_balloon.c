@@ -314,8 +314,13 @@ Test(balloon, target_and_actual, .init = set_up, .fini = tear_down)
 	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE, 5, 4);
 	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + 8, 5, 4);
 	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + 3, 0xffffffff, 4);
+	/* Nor is a part of it, or more than it. */
+	for (uint32_t width = 1; width <= 8; width *= 2)
+		if (width != 4)
+			mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + 4, 0x5a5a5a5a5a5a5a5a, width);
 	cr_assert_eq(config(0), MIB / BALLOON_PAGE);
 	cr_assert_eq(config(4), 17);
+	cr_assert_eq(state().actual_bytes, 17 * BALLOON_PAGE);
 	cr_assert_eq(config(8), 0);
 	cr_assert_eq(balloon_set_target(&balloon, 2 * MIB), 0);
 	cr_assert_eq(config(0), 0);
