@@ -14,7 +14,7 @@ static int add_irqfd(struct fabric *fabric, int eventfd, uint32_t *ret_gsi)
 {
 	struct fake_fabric *fake = fake_of(fabric);
 
-	if (fake->fail_irqfd && fake->gsi_count == fake->fail_irqfd_after)
+	if (fake->fail_irqfd && fake->fail_irqfd_after-- == 0)
 		return fake->fail_irqfd;
 	if (fake->gsi_count == FAKE_MAX)
 		return -ENOSPC;
