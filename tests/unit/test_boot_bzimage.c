@@ -322,6 +322,22 @@ Test(bzimage, truncated_anywhere_is_refused)
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
 }
 
+Test(bzimage, a_plan_tells_where_the_kernel_lies)
+{
+	struct boot_linux_config config = { .kernel = { -1, "k" }, .initrd = { -1, "i" } };
+	struct guest_memory memory = guest_of(64 * MIB);
+	struct problems problems = { 0 };
+	struct boot_layout layout;
+	struct bz bz;
+
+	bz_new(&bz);
+	config.kernel.fd = file_of(bz.bytes, bz.size);
+	cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "%s", problems.list[0].message);
+	cr_assert_str_eq(layout.format, "bzImage");
+	cr_assert_eq(layout.kernel_base, PREF);
+	cr_assert_eq(layout.kernel_end, PREF + INIT_SIZE);
+}
+
 /* Each place that is written to beside the kernel must be there. */
 Test(bzimage, places_that_are_not_ram)
 {

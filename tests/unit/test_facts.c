@@ -579,6 +579,17 @@ Test(facts, what_is_lacking_is_told_kvm_first)
 	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not open: No such device; load"));
 }
 
+Test(facts, offers_end_where_their_room_ends)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+
+	for (int i = 1; i <= FACTS_OFFERS_MAX + 2; i++)
+		facts_add_offer(facts, "x", true, i, "no");
+	cr_expect_eq(facts->offer_count, FACTS_OFFERS_MAX);
+	cr_expect_eq(facts->offers[FACTS_OFFERS_MAX - 1].error_number, FACTS_OFFERS_MAX);
+	cr_expect_eq(facts->vulnerability_count, 0, "what lies behind it");
+}
+
 /* More than a probe can find are not taken from a file. */
 Test(facts, too_many_offers_are_refused)
 {
