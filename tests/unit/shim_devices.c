@@ -8,13 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim/devices_balloon.h"
 #include "shim/devices_block.h"
 #include "shim/devices_vsock.h"
 #include "shim/shim.h"
+#include "tests/unit/fake_kernel.h"
 #include "tests/unit/virtio_driver.h"
+#include "tests/unit/wait.h"
 
 static struct shim shim;
 
@@ -198,6 +202,37 @@ Test(devices, a_vsock_channel_is_of_its_kind)
 	devices_acquire_vsock(&shim);
 	cr_assert_eq(shim.problems.count, 1);
 	cr_assert_eq(shim.problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+}
+
+/* Packets of another family: of which kernel ever knows some. */
+static bool packets_of_another_family(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	int option = (int)args[2], *value = (int *)args[3];
+
+	(void)nr;
+	if (option != SO_DOMAIN && option != SO_TYPE)
+		return false;
+	*value = option == SO_DOMAIN ? AF_VSOCK : SOCK_SEQPACKET;
+	*ret_result = 0;
+	return true;
+}
+
+Test(devices, a_vsock_channel_is_of_its_family)
+{
+	static const long call = SYS_getsockopt;
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (child == 0) {
+		new_shim();
+		shim.spec.vsock.present = true;
+		shim.spec.vsock.channel = (struct spec_resource){ SPEC_FD, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL };
+		if (fake_kernel_begin(&call, 1, packets_of_another_family) < 0)
+			_exit(2);
+		devices_acquire_vsock(&shim);
+		_exit(shim.problems.count != 1 || shim.problems.list[0].code != PROBLEM_RESOURCE_WRONG_KIND);
+	}
+	cr_assert_eq(wait_child(child), 0);
 }
 
 /* ---- I/O threads -------------------------------------------------------------------------------------------- */

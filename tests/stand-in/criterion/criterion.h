@@ -67,6 +67,7 @@ _Noreturn void stand_in_skip(const char *format, ...) __attribute__((format(prin
 #define cr_expect_eq(a, b, ...) cr_expect((a) == (b), __VA_ARGS__)
 #define cr_expect_neq(a, b, ...) cr_expect((a) != (b), __VA_ARGS__)
 #define cr_expect_gt(a, b, ...) cr_expect((a) > (b), __VA_ARGS__)
+#define cr_expect_lt(a, b, ...) cr_expect((a) < (b), __VA_ARGS__)
 #define cr_expect_leq(a, b, ...) cr_expect((a) <= (b), __VA_ARGS__)
 #define cr_expect_null(p, ...) cr_expect((p) == NULL, __VA_ARGS__)
 #define cr_expect_not_null(p, ...) cr_expect((p) != NULL, __VA_ARGS__)
