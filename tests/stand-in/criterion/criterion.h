@@ -66,6 +66,7 @@ _Noreturn void stand_in_skip(const char *format, ...) __attribute__((format(prin
 #define cr_expect_not(a, ...) cr_expect(!(a), __VA_ARGS__)
 #define cr_expect_eq(a, b, ...) cr_expect((a) == (b), __VA_ARGS__)
 #define cr_expect_neq(a, b, ...) cr_expect((a) != (b), __VA_ARGS__)
+#define cr_expect_geq(a, b, ...) cr_expect((a) >= (b), __VA_ARGS__)
 #define cr_expect_gt(a, b, ...) cr_expect((a) > (b), __VA_ARGS__)
 #define cr_expect_lt(a, b, ...) cr_expect((a) < (b), __VA_ARGS__)
 #define cr_expect_leq(a, b, ...) cr_expect((a) <= (b), __VA_ARGS__)
