@@ -28,7 +28,8 @@ static void new_shim(void)
 {
 	memset(&shim, 0, sizeof(shim));
 	events_fd = memfd_create("events", MFD_CLOEXEC);
-	events_count = 0;
+	while (events_count > 0)
+		axvm__v1__event__free_unpacked(events[--events_count], NULL);
 	cr_assert_eq(event_writer_init(&shim.events, events_fd), 0);
 	cr_assert_eq(command_arena_map(&shim.command_arena), 0);
 	shim.stage = STAGE_RUN;

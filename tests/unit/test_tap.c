@@ -155,7 +155,10 @@ static void take_request(unsigned long request, void *argument)
 		const struct ifreq *wanted = argument;
 
 		memcpy(driver.name, wanted->ifr_name, IFNAMSIZ);
-		driver.flags[driver.attached++] = (uint16_t)wanted->ifr_flags;
+		/* A busy one is asked again for as long as it takes. */
+		if (driver.attached < ARRAY_SIZE(driver.flags))
+			driver.flags[driver.attached] = (uint16_t)wanted->ifr_flags;
+		driver.attached++;
 	} else if (request == TUNSETVNETHDRSZ) {
 		driver.header = *(int *)argument;
 	} else if (request == TUNSETVNETLE) {
