@@ -284,13 +284,67 @@ Test(facts, what_changes_is_read_again)
 	cr_expect_not(facts->nodes[0].allowed);
 	cr_expect_eq(facts->nodes[1].free_mib, 2);
 	cr_expect_eq(facts->distances[0][1], 21);
-	/* One CPU has gone and another has come: as many, and not the same. */
-	fixture_tree_write(&tree, "sys/devices/system/cpu/online", "0-5,7\n");
-	cr_expect_eq(facts_refresh(facts, tree.root), -ESTALE);
-	fixture_tree_write(&tree, "sys/devices/system/cpu/online", "0-6\n");
-	fixture_tree_write(&tree, "sys/devices/system/node/online", "0\n");
-	cr_expect_eq(facts_refresh(facts, tree.root), -ESTALE);
 	fixture_tree_done(&tree);
+}
+
+/* A CPU or a node that has gone or come, the first as well as the last; or one for another, as many as before. */
+Test(facts, another_inventory_is_stale)
+{
+	static const struct {
+		const char *cpus, *nodes;
+		int r;
+	} rows[] = {
+		{ "0-6", "0-1", 0 },       { "0-5", "0-1", -ESTALE }, { "1-6", "0-1", -ESTALE },
+		{ "0-7", "0-1", -ESTALE }, { "0-5,7", "0-1", -ESTALE }, { "0-2,4-7", "0-1", -ESTALE },
+		{ "1-7", "0-1", -ESTALE }, { "0-6", "0", -ESTALE },   { "0-6", "1", -ESTALE },
+		{ "0-6", "0-2", -ESTALE }, { "0-6", "0,2", -ESTALE }, { "0-6", "1-2", -ESTALE },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+		struct fixture_tree tree;
+
+		fixture_tree_new(&tree);
+		write_tree(&tree, "0-7", "0-2");
+		cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+		fixture_tree_write(&tree, "sys/devices/system/cpu/online", "%s\n", rows[i].cpus);
+		fixture_tree_write(&tree, "sys/devices/system/node/online", "%s\n", rows[i].nodes);
+		cr_expect_eq(facts_refresh(facts, tree.root), rows[i].r, "row %zu", i);
+		fixture_tree_done(&tree);
+	}
+}
+
+/* Without the kernel's list of CPUs that are online, each that /proc/cpuinfo has is, and no other; with it, the list
+ * counts. Both ends of the numbering among them. */
+Test(facts, cpus_that_cpuinfo_has_are_online)
+{
+	static const char *const lists[] = { NULL, "1-2", "0,4", "0-4" };
+	static const char *const wanted[] = { "0,2-3", "1-2", "0,4", "0-4" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+		struct cpu_bitmap online = { 0 }, allowed = { 0 };
+		struct fixture_tree tree;
+		char text[64];
+
+		fixture_tree_new(&tree);
+		fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\nflags\t\t: lm\n\nprocessor\t: 2\n"
+		                   "flags\t\t: lm\n\nprocessor\t: 3\nflags\t\t: lm\n");
+		fixture_tree_write(&tree, "sys/devices/system/cpu/present", "0-4\n");
+		if (lists[i])
+			fixture_tree_write(&tree, "sys/devices/system/cpu/online", "%s\n", lists[i]);
+		cr_assert_eq(facts_probe(facts, tree.root), 0);
+		fixture_tree_done(&tree);
+		cr_expect_eq(facts->cpu_count, 5);
+		for (size_t k = 0; k < facts->cpu_count; k++) {
+			if (facts->cpus[k].online)
+				cpu_bitmap_add(&online, facts->cpus[k].id);
+			if (facts->cpus[k].allowed)
+				cpu_bitmap_add(&allowed, facts->cpus[k].id);
+		}
+		cr_expect_str_eq(cpu_bitmap_format(&online, text, sizeof(text)), wanted[i], "row %zu", i);
+		cr_expect_str_eq(cpu_bitmap_format(&allowed, text, sizeof(text)), wanted[i], "row %zu", i);
+	}
 }
 
 Test(facts, an_empty_root_has_no_processor)
@@ -726,6 +780,10 @@ Test(facts, signatures_are_decoded)
 		{ 0x00800f12, 0x17, 0x01, 2 }, /* Zen */
 		{ 0x00a20f12, 0x19, 0x21, 2 }, /* Zen 3 */
 		{ 0x00010542, 5, 0x04, 2 },    /* a family that has no extension */
+		{ 0x0fff0fff, 0x10e, 0xff, 15 }, /* made up: every bit of each field, */
+		{ 0x08080f88, 0x8f, 0x88, 8 },   /* the uppermost of each, */
+		{ 0xf000f6e4, 6, 0x0e, 4 },      /* what is reserved is of none, */
+		{ 0xfff0f6e4, 6, 0x0e, 4 },      /* nor is the extended family of 6 */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(signatures); i++) {
