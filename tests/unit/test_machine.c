@@ -566,6 +566,7 @@ Test(machine, exits_have_names)
 #define LARGE 0x81ULL
 
 static struct guest_memory ram;
+static uint64_t code_segment; /* where CS begins */
 
 /* A vCPU that ended at `rip`: captured, with no KVM behind it (KVM_RUN fails, as it does with EINTR). */
 static struct vcpu captured_at(uint64_t rip, uint64_t cr0, uint64_t cr4, uint64_t efer)
@@ -577,6 +578,7 @@ static struct vcpu captured_at(uint64_t rip, uint64_t cr0, uint64_t cr4, uint64_
 	machine.memory = ram;
 	run.s.regs.regs.rip = rip;
 	run.s.regs.sregs = (struct kvm_sregs){ .cr0 = cr0, .cr3 = TABLES | 0x18, .cr4 = cr4, .efer = efer };
+	run.s.regs.sregs.cs.base = code_segment;
 	vcpu_capture(&vcpu);
 	cr_assert(vcpu.captured && vcpu.regs.rip == rip);
 	return vcpu;
@@ -671,6 +673,21 @@ Test(machine, code_bytes_through_pages_of_each_size, .init = new_ram)
 	map_path(1, leaves[1]);
 	write_entry(0, 1, (TABLES + 0x1000) | LARGE);
 	expect_code((struct vcpu[]){ captured_at(address_of(1, 0x123), PG, PAE, LMA) }, 0x234123, 16);
+}
+
+/* RIP counts from where CS begins, without paging and with it; so does the end of the page. */
+Test(machine, code_bytes_of_a_segment_that_begins_elsewhere, .init = new_ram)
+{
+	code_segment = 0x1f8010;
+	expect_code((struct vcpu[]){ captured_at(0x8000, 0, 0, 0) }, 0x200010, 16);
+	expect_code((struct vcpu[]){ captured_at(0x8fe8, 0, 0, 0) }, 0x200ff8, 8);
+	expect_code((struct vcpu[]){ captured_at(0x8ff8, 0, 0, 0) }, 0x201008, 16);
+	map_path(1, 0x234000 | PRESENT);
+	code_segment = address_of(1, 0x100);
+	expect_code((struct vcpu[]){ captured_at(0x23, PG, PAE, LMA) }, 0x234123, 16);
+	/* A reset's: the last 16 bytes of 4 GiB, where there is no RAM. */
+	code_segment = 0xffff0000;
+	expect_code((struct vcpu[]){ captured_at(0xfff0, 0, 0, 0) }, 0, 0);
 }
 
 Test(machine, a_state_is_captured_once, .init = new_ram)
