@@ -442,3 +442,51 @@ Test(elf, the_first_pvh_note_counts)
 	cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s", problems.list[0].message);
 	cr_assert_eq(entry.rip, ENTRY);
 }
+
+/* A segment of memory alone is held to the same places as any other, and the kernel ends where it does. */
+Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
+{
+	static const struct {
+		uint64_t base, size;
+		const char *refused;
+	} rows[] = {
+		{ RAM - 0x5000, 0x5000, NULL },
+		{ TEXT_BASE + TEXT_SIZE, 1, NULL },
+		{ TEXT_BASE - 1, 1, NULL },
+		{ MIB, 1, NULL },
+		{ MIB - 1, 1, "below 1 MiB" },
+		{ 0, 1, "below 1 MiB" },
+		{ RAM - 0x5000, 0x5001, "give the guest more memory" },
+		{ RAM, 1, "give the guest more memory" },
+		{ TEXT_BASE, 1, "overlaps another" },
+		{ TEXT_BASE + TEXT_SIZE - 1, 1, "overlaps another" },
+		{ TEXT_BASE - 1, 2, "overlaps another" },
+		{ MIB, RAM - MIB, "overlaps another" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct boot_linux_config config = { .kernel = { -1, "boot.linux.kernel" }, .initrd = { -1, "i" } };
+		struct guest_memory memory = guest_of(RAM);
+		struct problems problems = { 0 };
+		struct boot_layout layout;
+		struct boot_entry entry;
+		struct elf elf;
+
+		elf_new(&elf);
+		put_phdr(&elf, 1, 1, DATA, rows[i].base, 0, rows[i].size);
+		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), rows[i].refused ? -EINVAL : 0, "row %zu", i);
+		if (rows[i].refused) {
+			expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", rows[i].refused);
+			continue;
+		}
+		cr_expect_eq(peek(&memory, rows[i].base, 1), 0, "row %zu", i);
+		config.kernel.fd = file_of(elf.bytes, elf.size);
+		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "row %zu", i);
+		cr_expect_eq(layout.kernel_base, MIN(TEXT_BASE, rows[i].base), "row %zu", i);
+		cr_expect_eq(layout.kernel_end, MAX(TEXT_BASE + TEXT_SIZE, rows[i].base + rows[i].size), "row %zu", i);
+		/* It has no code. */
+		put(elf.bytes + NOTES + 40, rows[i].base, 8);
+		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), -EINVAL, "row %zu", i);
+		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "is in none of its segments");
+	}
+}
