@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Flat images, the tables of long mode, and the memory map. */
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include "boot/boot.h"
 #include "boot/e820.h"
 #include "boot_guest.h"
+#include "fake_kvm.h"
 #include "machine/layout.h"
 
 static int load(const void *bytes, size_t length, uint64_t address,
@@ -18,6 +20,76 @@ static int load(const void *bytes, size_t length, uint64_t address,
 	};
 
 	return boot_load_flat(&config, memory, problems, entry);
+}
+
+/* After so many calls reading fails as many times as a test wants, with this errno; and it brings this many bytes at
+ * most. */
+static int reading_fails, reading_times, reading_after;
+static size_t reading_brings;
+
+static bool read_a_little(int fd, void *buffer, size_t length, off_t offset, ssize_t *ret_result)
+{
+	if (offset < 0)
+		return false;
+	if (reading_times > 0 && reading_after-- <= 0) {
+		reading_times--;
+		errno = reading_fails;
+		*ret_result = -1;
+		return true;
+	}
+	if (reading_brings > 0)
+		length = MIN(length, reading_brings);
+	*ret_result = syscall(SYS_pread64, fd, buffer, length, offset);
+	return true;
+}
+
+/* A signal in the middle of a read, and a file system that brings a little at a time, are none of the guest's business;
+ * an error is told with its place. */
+Test(flat, reading_that_is_interrupted_short_or_fails)
+{
+	static const struct {
+		int error, times, after;
+		size_t brings;
+		const char *refused; /* where */
+	} rows[] = {
+		{ EINTR, 1, 0, 0, NULL },     { EINTR, 3, 0, 0, NULL },
+		{ 0, 0, 0, 1, NULL },         { 0, 0, 0, 4096, NULL },
+		{ EINTR, 2, 2, 4095, NULL },  { EIO, 1, 0, 0, ", byte 0): " },
+		{ EAGAIN, 1, 0, 0, ", byte 0): " }, { ESTALE, 1, 3, 100, ", byte 300): " },
+	};
+	uint8_t image[9001];
+
+	for (size_t i = 0; i < sizeof(image); i++)
+		image[i] = (uint8_t)(i * 7 + (i >> 8)) | 1;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest_memory memory = guest_of(4 * MIB);
+		struct problems problems = { 0 };
+		struct boot_entry entry = { .rip = 42 };
+		uint8_t back[sizeof(image)];
+		int r;
+
+		reading_fails = rows[i].error;
+		reading_times = rows[i].times;
+		reading_after = rows[i].after;
+		reading_brings = rows[i].brings;
+		fake_read = read_a_little;
+		r = load(image, sizeof(image), MIB, &memory, &problems, &entry);
+		fake_read = NULL;
+		if (!rows[i].refused) {
+			cr_assert_eq(r, 0, "row %zu: %s", i, problems.list[0].message);
+			cr_assert_eq(guest_memory_read(&memory, GPA(MIB), back, sizeof(back)), 0);
+			cr_expect_arr_eq(back, image, sizeof(image), "row %zu", i);
+			continue;
+		}
+		cr_expect_eq(r, -rows[i].error, "row %zu", i);
+		cr_assert_eq(problems.count, 1);
+		cr_expect_eq(problems.list[0].code, PROBLEM_RESOURCE_UNREADABLE);
+		cr_expect_eq(problems.list[0].error_number, rows[i].error);
+		cr_expect_str_eq(problems.list[0].field, "boot.flat.image");
+		cr_expect_not_null(strstr(problems.list[0].message, rows[i].refused), "%s", problems.list[0].message);
+		cr_expect_not_null(strstr(problems.list[0].message, strerror(rows[i].error)));
+		cr_expect_eq(entry.rip, 42, "untouched");
+	}
 }
 
 Test(flat, loads_at_its_address)
