@@ -249,9 +249,14 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	vm->has_apic = apic;
 	pthread_mutex_init(&vm->call_lock, NULL);
 	vm->fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
-	if (vm->fd < 0 || size < (int)sizeof(struct kvm_run))
+	if (vm->fd < 0)
 		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
 		                    "KVM creates no VM: %s", strerror(errno));
+	/* No call has failed: errno is another's. */
+	if (size < (int)sizeof(struct kvm_run))
+		return problems_add(problems, PROBLEM_KVM_FAILED, ENOTSUP, NULL,
+		                    "KVM's run page has %d bytes, and %zu are needed", size,
+		                    sizeof(struct kvm_run));
 	vm->run_size = (uint32_t)size;
 	r = set_slots(vm, problems);
 	if (r < 0)

@@ -44,6 +44,7 @@ static struct {
 	unsigned long refused; /* this request fails with EPERM */
 	int extension[256];    /* by number */
 	int msrs_taken;        /* -1: all */
+	int page_size;         /* of what a vCPU shares with user space */
 	struct kvm_run *page;
 	int (*run)(struct kvm_run *run); /* KVM_RUN: 0, or the errno that it fails with */
 	struct kvm_irq_routing_entry routes[VM_MSI_ROUTES_MAX];
@@ -90,7 +91,7 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
 		answer(request, argument);
 	switch (request) {
 	case KVM_GET_VCPU_MMAP_SIZE:
-		return 3 * 4096;
+		return fake.page_size;
 	case KVM_CREATE_VM:
 		return fake.vm;
 	case KVM_CREATE_VCPU:
@@ -127,6 +128,7 @@ static void new_fake(void)
 	fake.vm = new_fd(0);
 	fake.vcpu = new_fd(3 * 4096);
 	fake.msrs_taken = -1;
+	fake.page_size = 3 * 4096;
 	for (size_t i = 0; i < ARRAY_SIZE(fake.extension); i++)
 		fake.extension[i] = 0xff;
 	fake.extension[KVM_CAP_MAX_VCPUS] = 64;
@@ -327,6 +329,29 @@ Test(kvm_calls, a_vm_that_kvm_refuses)
 		memset(&vm, 0, sizeof(vm));
 		cr_assert_eq(vm_create(&vm, fake.kvm, &memory, true, &problems), -EPERM, "step %zu", i);
 		cr_assert_eq(problems.list[0].code, PROBLEM_KVM_FAILED);
+	}
+}
+
+/* What a vCPU shares must hold what is read from it. */
+Test(kvm_calls, a_run_page_that_is_too_small)
+{
+	const int whole = (int)sizeof(struct kvm_run);
+	const int sizes[] = { 0, -1, whole - 1, whole };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct problems problems = { 0 };
+
+		make_vm(false);
+		fake.page_size = sizes[i];
+		errno = ENOENT; /* of another call */
+		cr_expect_eq(vm_create(&vm, fake.kvm, &memory, false, &problems), sizes[i] == whole ? 0 : -ENOTSUP, "%d",
+		             sizes[i]);
+		cr_expect_eq(problems.count, sizes[i] != whole);
+		if (problems.count > 0) {
+			cr_expect_eq(problems.list[0].code, PROBLEM_KVM_FAILED);
+			cr_expect_not_null(strstr(problems.list[0].message, "run page"), "%s", problems.list[0].message);
+		}
+		fake.page_size = 3 * 4096;
 	}
 }
 
