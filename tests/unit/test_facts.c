@@ -890,3 +890,92 @@ Test(facts, capabilities_that_are_stated)
 		}
 	}
 }
+
+/* Distances as a SLIT has them, where 10 is local: what is not told is as far as another node is by default, and what is
+ * told on another scale is brought to this one. */
+Test(facts, distances_are_on_one_scale)
+{
+	static const struct {
+		uint32_t from, to;
+		uint8_t local, remote;
+		uint32_t wanted;
+	} rows[] = {
+		{ 3, 3, 10, 21, 10 }, { 3, 3, 0, 0, 10 },   { 3, 3, 40, 80, 10 }, { 9, 9, 10, 21, 10 },
+		{ 3, 5, 10, 21, 21 }, { 3, 5, 0, 21, 21 },  { 3, 5, 0, 0, 20 },   { 3, 5, 10, 0, 20 },
+		{ 3, 5, 20, 42, 21 }, { 3, 5, 40, 80, 20 }, { 3, 5, 20, 0, 20 },  { 3, 5, 10, 255, 255 },
+		{ 3, 9, 10, 21, 20 }, { 9, 3, 10, 21, 20 }, { 5, 3, 10, 21, 77 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+
+		facts->node_count = 2;
+		facts->nodes[0].id = 3;
+		facts->nodes[1].id = 5;
+		facts->distances[0][0] = rows[i].local;
+		facts->distances[0][1] = rows[i].remote;
+		facts->distances[1][0] = 77;
+		facts->distances[1][1] = 10;
+		cr_expect_eq(facts_distance(facts, rows[i].from, rows[i].to), rows[i].wanted, "row %zu", i);
+	}
+}
+
+/* As many threads of a core as there is room for, and not one less. */
+Test(facts, siblings_end_where_their_room_ends)
+{
+	for (size_t cpus = FACTS_SIBLINGS_MAX - 1; cpus <= FACTS_SIBLINGS_MAX + 1; cpus++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+
+		facts->cpu_count = cpus;
+		for (size_t i = 0; i < cpus; i++)
+			facts->cpus[i] = (struct host_cpu){ .id = (uint32_t)i, .online = true };
+		facts_derive_siblings(facts);
+		for (size_t i = 0; i < cpus; i++) {
+			cr_expect_eq(facts->cpus[i].sibling_count, MIN(cpus, (size_t)FACTS_SIBLINGS_MAX));
+			for (size_t k = 0; k < facts->cpus[i].sibling_count; k++)
+				cr_expect_eq(facts->cpus[i].siblings[k], k);
+		}
+	}
+}
+
+/* What a file leaves out is as on most hosts; what it states stands. */
+Test(facts, cpus_and_nodes_that_are_left_open)
+{
+	for (int how = 0; how < 3; how++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+		Axvm__V1__HostFacts message = AXVM__V1__HOST_FACTS__INIT;
+		Axvm__V1__CpuFacts cpu = AXVM__V1__CPU_FACTS__INIT, *cpus[] = { &cpu };
+		Axvm__V1__NodeFacts node = AXVM__V1__NODE_FACTS__INIT, *nodes[] = { &node };
+		const bool wanted = how != 1; /* left open, denied, stated */
+
+		cpu.has_id = node.has_id = true;
+		cpu.has_online = cpu.has_allowed = node.has_allowed = how > 0;
+		cpu.online = cpu.allowed = node.allowed = how == 2;
+		message.cpus = cpus;
+		message.nodes = nodes;
+		message.n_cpus = message.n_nodes = 1;
+		cr_assert_eq(facts_from_message(&message, facts), 0);
+		cr_expect(facts->cpus[0].online == wanted && facts->cpus[0].allowed == wanted, "%d", how);
+		cr_expect_eq(facts->nodes[0].allowed, wanted, "%d", how);
+		cr_expect(facts->cpus[0].node == -1 && facts->cpus[0].package == -1 && facts->cpus[0].core == -1);
+	}
+}
+
+/* Lines without a blank behind their colon, and without anything there: what follows is no part of them. */
+Test(facts, lines_of_cpuinfo_without_a_blank)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	fixture_tree_write(&tree, "proc/cpuinfo", "processor:1\nvendor_id:GenuineIntel\ncpu family:6\nmodel:62\nstepping:4\n"
+	                   "microcode:0x42e\nmodel name:\nflags:lm nx\nno colon\n:no key\npower management:");
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_assert_eq(facts->cpu_count, 1);
+	cr_expect(facts->cpus[0].id == 1 && facts->cpus[0].family == 6 && facts->cpus[0].model == 62);
+	cr_expect(facts->cpus[0].stepping == 4 && facts->cpus[0].microcode == 0x42e);
+	cr_expect_str_eq(facts->cpus[0].vendor, "GenuineIntel");
+	cr_expect_str_eq(facts->cpus[0].brand, "");
+	cr_expect_str_eq(facts->flags, " lm nx ");
+}
