@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Placement: rules on known shapes, and properties on many random ones. */
 #include "host/placement.h"
+#include "host/cpulist.h"
 #include "tests/unit/host_fixture.h"
 
 #include <criterion/criterion.h>
@@ -120,6 +121,42 @@ Test(placement, a_node_with_room_is_preferred_and_none_is_crossed)
 	cr_assert_eq(facts_cpu(facts, out.nodes[0].io[0].cpu)->node, 1);
 	request.dedicated = true;
 	cr_assert_plan(facts, &request, "!cpus.tenancy");
+}
+
+/* In this order: whole cores, and memory too; CPUs that just do, and memory too; whole cores; CPUs that just do; and of
+ * two that do not, the one with more. Node 0 has CPUs 0-2 and 6-8, node 1 has 3-5 and 9-11. */
+Test(placement, which_node_suits_better)
+{
+	static const struct {
+		uint32_t vcpus;
+		uint64_t free_mib[2];
+		const char *barred; /* CPUs outside the affinity */
+		int node;
+	} rows[] = {
+		{ 3, { 5000, 5000 }, "", 0 },         { 3, { 5000, 5000 }, "8", 0 },
+		{ 3, { 5000, 4096 }, "7,8", 1 },      { 3, { 4096, 4095 }, "7,8,0", 0 },
+		{ 3, { 4095, 4096 }, "3,4,5", 1 },    { 3, { 4095, 4095 }, "6,7,8", 1 },
+		{ 3, { 4095, 4095 }, "6,7,8,3,4", 0 }, { 3, { 4096, 4096 }, "6,7,8,3,4,5", 0 },
+		{ 3, { 4095, 4096 }, "6,7,3,4,5", 1 }, { 3, { 5000, 5000 }, "0,1,6,7,8,3,4,9,10", 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = fixture_shape(2, 3, 2);
+		struct placement_request request = ask(rows[i].vcpus);
+		struct problems problems = { 0 };
+		struct cpu_bitmap barred;
+		struct placement out;
+
+		cr_assert_eq(cpu_bitmap_parse(rows[i].barred, &barred), 0);
+		for (size_t k = 0; k < facts->cpu_count; k++)
+			facts->cpus[k].allowed = !cpu_bitmap_has(&barred, facts->cpus[k].id);
+		facts->nodes[0].free_mib = rows[i].free_mib[0];
+		facts->nodes[1].free_mib = rows[i].free_mib[1];
+		request.memory_mib[0] = 4096;
+		request.overcommit = true;
+		cr_assert_eq(placement_plan(facts, &request, &out, &problems), 0, "row %zu: %s", i, problems.list[0].message);
+		cr_expect_eq(out.nodes[0].host_node, rows[i].node, "row %zu", i);
+	}
 }
 
 Test(placement, memory_decides_between_equal_nodes)
@@ -303,6 +340,19 @@ Test(placement, each_refusal_in_full)
 	                            &out, &problems), -ENOSPC);
 	cr_expect_str_eq(problems.list[0].message, "guest node 0 asks for 2 CPUs on this host, where 1 is free within the "
 	                                           "affinity and cpuset of this process");
+}
+
+/* Where every CPU has a vCPU, I/O threads begin at the last. */
+Test(placement, io_threads_of_a_full_host)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
+	struct placement_request request = ask(4);
+	struct placement out;
+
+	request.io_threads = 2;
+	cr_assert_str_eq(plan(facts, &request, &out), "0 1 2 3");
+	cr_expect(out.nodes[0].io[0].cpu == 3 && out.nodes[0].io[0].shared);
+	cr_expect(out.nodes[0].io[1].cpu == 2 && out.nodes[0].io[1].shared);
 }
 
 Test(placement, a_host_without_numa_information_is_one_place)
