@@ -77,6 +77,22 @@ Test(acpi, ids_may_come_in_any_order)
 	acpi_check(&config, &memory, &size);
 }
 
+/* vCPUs dealt over the nodes one by one, and backwards: the SRAT has them by node, whatever their order. */
+Test(acpi, processors_are_told_by_node)
+{
+	static const uint64_t sizes[] = { 64 * MIB, 64 * MIB, 64 * MIB };
+
+	for (uint32_t backwards = 0; backwards < 2; backwards++) {
+		struct guest_memory memory = guest_new(sizes, 3);
+		struct acpi_cpu cpus[CPUS_MAX];
+		struct acpi_config config = { .cpus = cpus, .cpu_count = CPUS_MAX, .nodes = 3 };
+
+		for (uint32_t i = 0; i < CPUS_MAX; i++)
+			cpus[i] = (struct acpi_cpu){ .apic_id = i, .node = backwards ? 2 - i * 3 / CPUS_MAX : i % 3 };
+		acpi_check(&config, &memory, sizes);
+	}
+}
+
 Test(acpi, same_input_same_bytes)
 {
 	const uint64_t size = 64 * MIB;

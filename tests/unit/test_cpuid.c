@@ -140,6 +140,31 @@ Test(cpuid, the_same_on_every_admitted_host)
 	cr_assert_leaf(&other, 0x80000000, 0, 0x80000008, 0, 0, 0);
 }
 
+/* A profile's last leaves bound what is shown, and make nothing up: of a KVM that ends before, its own are the last. */
+Test(cpuid, the_last_leaf_is_the_lower_of_two)
+{
+	static const struct {
+		uint32_t kvm, extended, shown, shown_extended;
+	} rows[] = {
+		{ 0xd, 0x80000008, 0xd, 0x80000008 },
+		{ 0x20, 0x80000021, 0xd, 0x80000008 },
+		{ 0xb, 0x80000004, 0xb, 0x80000004 },
+		{ 0xc, 0x80000007, 0xc, 0x80000007 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+		struct host_kvm kvm = kvm_on(facts);
+		struct cpuid_table table;
+
+		offered(&kvm, 0, 0)->leaf.eax = rows[i].kvm;
+		offered(&kvm, 0x80000000, 0)->leaf.eax = rows[i].extended;
+		build(&kvm, "xv2", &table);
+		cr_expect_eq(leaf_of(&table, 0, 0)->eax, rows[i].shown, "row %zu", i);
+		cr_expect_eq(leaf_of(&table, 0x80000000, 0)->eax, rows[i].shown_extended, "row %zu", i);
+	}
+}
+
 /* Under dev the host shows through. */
 Test(cpuid, dev_hides_nothing_but_the_topology)
 {
