@@ -40,6 +40,14 @@ static void apparmor(struct denied_clues *c) { c->apparmor_userns = 1; c->sys_ad
 static void lacks_ipc(struct denied_clues *c) { c->missing[DENIED_IPC] = true; }
 static void nothing(struct denied_clues *c) { (void)c; }
 
+/* No file that tells anything: nothing is concluded from that. */
+static void no_clues(struct denied_clues *c)
+{
+	*c = (struct denied_clues){ .seccomp = -1, .io_uring_disabled = -1, .userns_clone = -1, .apparmor_userns = -1 };
+	for (size_t i = 0; i < DENIED_KINDS; i++)
+		c->max_namespaces[i] = -1;
+}
+
 static const struct {
 	enum denied what;
 	int error;
@@ -66,6 +74,9 @@ static const struct {
 	{ DENIED_NAMESPACES, EPERM, apparmor, "kernel.apparmor_restrict_unprivileged_userns is 1", "set it to 0" },
 	{ DENIED_NAMESPACES, EPERM, user, "no CAP_SYS_ADMIN", "as root, or outside the chroot" },
 	{ DENIED_NAMESPACES, EINVAL, lacks_ipc, "the kernel has no ipc namespaces", "run one that has" },
+	{ DENIED_NAMESPACES, ENOSPC, no_clues, "one of the limits user.max_*_namespaces is reached", "raise it" },
+	{ DENIED_NAMESPACES, EPERM, no_clues, "there is no CAP_SYS_ADMIN", "as root, or outside the chroot" },
+	{ DENIED_IO_URING, EPERM, no_clues, "by a seccomp filter or a security module", "audit log" },
 	{ DENIED_ROOT, EINVAL, nothing, "no mount point, as in a chroot", "mount --bind DIR DIR" },
 	{ DENIED_MEMORY_POLICY, EPERM, filtered, "a seccomp filter", "CAP_SYS_NICE" },
 	{ DENIED_MEMORY_POLICY, ENOSYS, nothing, "CONFIG_NUMA", "leave host_node out" },

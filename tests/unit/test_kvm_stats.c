@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "sandbox/fd_layout.h"
+#include "tests/unit/fake_kvm.h"
 
 #define NAME_SIZE 48
 
@@ -138,4 +139,37 @@ Test(kvm_stats, this_hosts_kvm)
 	cr_assert_not_null(strstr(found.text, "kvm.pages_1g=0 "), "%s", found.text);
 	cr_assert_not_null(strstr(found.text, "kvm.vcpus.exits=0 "), "%s", found.text);
 	cr_assert_not_null(strstr(found.text, "kvm.vcpus.halt_exits=0 "), "%s", found.text);
+}
+
+static struct {
+	int error, fd;
+} answers;
+
+static bool answer(int fd, unsigned long request, void *argument, int *ret_result)
+{
+	(void)argument;
+	if (fd != 12345 || request != KVM_GET_STATS_FD)
+		return false;
+	errno = answers.error;
+	*ret_result = answers.error ? -1 : answers.fd;
+	return true;
+}
+
+/* A KVM without counters is none the worse; another refusal is told. */
+Test(kvm_stats, a_kvm_that_gives_no_counters)
+{
+	static const struct {
+		int error, r;
+	} rows[] = { { ENOTTY, 0 }, { EINVAL, 0 }, { EMFILE, -EMFILE }, { EPERM, -EPERM }, { ENOMEM, -ENOMEM } };
+
+	fake_kvm_ioctl = answer;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct kvm_stats stats = { 0 };
+
+		answers.error = rows[i].error;
+		cr_expect_eq(kvm_stats_open_vm(&stats, 12345), rows[i].r, "row %zu", i);
+		for (uint32_t vcpu = 0; vcpu < 2; vcpu++)
+			cr_expect_eq(kvm_stats_open_vcpu(&stats, vcpu, 12345), rows[i].r, "row %zu", i);
+		cr_expect(stats.vm.count == 0 && stats.vcpu.count == 0);
+	}
 }

@@ -234,3 +234,39 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	cr_assert_str_eq(problems.list[1].message,
 	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
 }
+
+/* Pages smaller than those that were asked for are not counted as such: the kernel's sum of a mapping is then more than
+ * the range can hold, and page by page it is told. */
+Test(numa, pages_of_another_size)
+{
+	const size_t size = 4 * MIB;
+	char *room = map(size + 2 * MIB, 0);
+	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB));
+	struct numa_range range = { start, size, 2 * MIB, false, 0, 0 };
+	struct numa_counts counts;
+
+	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
+	cr_assert_eq(numa_bind_memory(start, size, 0), 0);
+	memset(start, 1, size);
+	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_expect_eq(counts.pages_2m, 2);
+	cr_expect(counts.absent_pages == 0 && counts.remote_pages == 0);
+	munmap(room, size + 2 * MIB);
+}
+
+/* Transparent huge pages of what lies beside a range, before it and behind, are not the range's. */
+Test(numa, transparent_huge_pages_of_neighbours_do_not_count)
+{
+	const size_t size = 8 * MIB;
+	char *room = map(4 * size, 0);
+	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB)) + size;
+	struct numa_range range = { start, size, 4096, true, 0, 0 };
+	struct numa_counts counts;
+
+	(void)madvise(start - size, 3 * size, MADV_HUGEPAGE); /* where there are none, none are counted either */
+	(void)madvise(start, size, MADV_NOHUGEPAGE);
+	memset(start - size, 1, 3 * size);
+	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_expect(counts.pages_2m == 0 && counts.pages_4k == size / 4096, "%lu", (unsigned long)counts.pages_2m);
+	munmap(room, 4 * size);
+}

@@ -252,6 +252,28 @@ Test(topology, leaf_b_counts_the_vcpus_that_are_there)
 	cr_assert_eq(entry(entries, count, 0xb, 1)->ebx, 5);
 }
 
+/* More cores in a package than leaf 4 has bits for, and more threads than leaf 1 has: the most that they can say. */
+Test(topology, what_a_leaf_has_no_bits_for)
+{
+	static const struct {
+		uint32_t cores, ids;
+	} rows[] = { { 32, 32 }, { 33, 64 }, { 64, 64 }, { 65, 128 }, { 128, 128 }, { 129, 256 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = fixture_shape(1, rows[i].cores, 1), *cpu = fixture_e5_2697_v2();
+		struct placement_request request = ask(rows[i].cores, 1);
+		struct guest_topology topology = derive(facts, &request);
+		struct kvm_cpuid_entry2 entries[64];
+		uint32_t count = table_of(&cpu->cpus[0], entries);
+
+		cr_assert_eq(topology_cpuid(&topology, 1, entries, &count, ARRAY_SIZE(entries)), 0);
+		cr_expect_eq(entry(entries, count, 4, 3)->eax, 0x163 | (rows[i].ids - 1) << 14 | MIN(rows[i].ids - 1, 63u) << 26,
+		             "%u cores: %#x", rows[i].cores, entry(entries, count, 4, 3)->eax);
+		cr_expect_eq(entry(entries, count, 1, 0)->ebx, 0x01000800 | MIN(rows[i].ids, 255u) << 16, "%u cores: %#x",
+		             rows[i].cores, entry(entries, count, 1, 0)->ebx);
+	}
+}
+
 Test(topology, amd_leaves)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
