@@ -36,6 +36,7 @@ static void unknown(struct denied_clues *c) { c->seccomp = -1; }
 static void no_net(struct denied_clues *c) { c->max_namespaces[DENIED_NET] = 0; }
 static void no_user(struct denied_clues *c) { c->max_namespaces[DENIED_USER] = 0; c->sys_admin = false; c->seccomp = 2; }
 static void clone_off(struct denied_clues *c) { c->userns_clone = 0; c->sys_admin = false; c->seccomp = 2; }
+static void clone_off_root(struct denied_clues *c) { c->userns_clone = 0; c->seccomp = 2; }
 static void apparmor(struct denied_clues *c) { c->apparmor_userns = 1; c->sys_admin = false; }
 static void lacks_ipc(struct denied_clues *c) { c->missing[DENIED_IPC] = true; }
 static void nothing(struct denied_clues *c) { (void)c; }
@@ -71,6 +72,7 @@ static const struct {
 	{ DENIED_NAMESPACES, ENOSPC, nothing, "user.max_*_namespaces is reached", "raise it" },
 	{ DENIED_NAMESPACES, EPERM, no_user, "user.max_user_namespaces is 0", "sysctl user.max_user_namespaces=" },
 	{ DENIED_NAMESPACES, EPERM, clone_off, "kernel.unprivileged_userns_clone is 0", "set it to 1" },
+	{ DENIED_NAMESPACES, EPERM, clone_off_root, "a seccomp filter", "seccomp=FILE" },
 	{ DENIED_NAMESPACES, EPERM, apparmor, "kernel.apparmor_restrict_unprivileged_userns is 1", "set it to 0" },
 	{ DENIED_NAMESPACES, EPERM, user, "no CAP_SYS_ADMIN", "as root, or outside the chroot" },
 	{ DENIED_NAMESPACES, EINVAL, lacks_ipc, "the kernel has no ipc namespaces", "run one that has" },

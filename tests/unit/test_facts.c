@@ -979,3 +979,33 @@ Test(facts, lines_of_cpuinfo_without_a_blank)
 	cr_expect_str_eq(facts->cpus[0].brand, "");
 	cr_expect_str_eq(facts->flags, " lm nx ");
 }
+
+/* Where MSRs are given, what is stated beside them does not count. Distances end at what a SLIT can hold. */
+Test(facts, msrs_count_before_what_is_stated)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	Axvm__V1__HostFacts message = AXVM__V1__HOST_FACTS__INIT;
+	Axvm__V1__CpuFacts cpu = AXVM__V1__CPU_FACTS__INIT, *cpus[] = { &cpu };
+	Axvm__V1__NodeFacts one = AXVM__V1__NODE_FACTS__INIT, two = AXVM__V1__NODE_FACTS__INIT, *nodes[] = { &one, &two };
+	Axvm__V1__VmxFacts vmx = AXVM__V1__VMX_FACTS__INIT;
+	Axvm__V1__Msr msr = AXVM__V1__MSR__INIT, *msrs[] = { &msr };
+	uint32_t distances[] = { 10, 255, 300, 10 };
+
+	cpu.has_id = one.has_id = two.has_id = true;
+	two.id = 1;
+	message.cpus = cpus;
+	message.n_cpus = 1;
+	message.nodes = nodes;
+	message.n_nodes = 2;
+	message.distances = distances;
+	message.n_distances = 4;
+	message.vmx = &vmx;
+	vmx.ept = vmx.vpid = true;
+	vmx.msrs = msrs;
+	vmx.n_msrs = 1;
+	msr.index = 0x48b;
+	msr.value = 1ULL << 37;
+	cr_assert_eq(facts_from_message(&message, facts), 0);
+	cr_expect(facts->vmx.vpid && !facts->vmx.ept);
+	cr_expect(facts->distances[0][1] == 255 && facts->distances[1][0] == 255);
+}

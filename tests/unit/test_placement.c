@@ -342,6 +342,27 @@ Test(placement, each_refusal_in_full)
 	                                           "affinity and cpuset of this process");
 }
 
+/* Half a core is enough for a VM that is not dedicated. What a VM owns: its CPUs, and dedicated their siblings. */
+Test(placement, a_pin_on_half_a_core_and_what_is_owned)
+{
+	static const uint32_t pin[] = { 2 };
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
+	struct placement_request request = ask(1);
+	struct placement out;
+
+	facts->cpus[6].allowed = false;
+	request.pins = pin;
+	request.pin_count = 1;
+	cr_assert_str_eq(plan(facts, &request, &out), "2");
+	for (uint32_t cpu = 0; cpu < 9; cpu++) {
+		cr_expect_eq(placement_owns(facts, &out, false, cpu), cpu == 2, "CPU %u", cpu);
+		cr_expect_eq(placement_owns(facts, &out, true, cpu), cpu == 2 || cpu == 6, "CPU %u", cpu);
+	}
+	/* Of a CPU that is alone on its core, too. */
+	facts->cpus[2].sibling_count = 0;
+	cr_expect(placement_owns(facts, &out, true, 2));
+}
+
 /* Where every CPU has a vCPU, I/O threads begin at the last. */
 Test(placement, io_threads_of_a_full_host)
 {
