@@ -48,6 +48,7 @@ static void bz_new(struct bz *bz)
 	put(b + 0x238, CMDLINE_SIZE, 4);
 	put(b + 0x248, 0x100, 4);
 	put(b + 0x24c, 0x1000, 4);
+	put(b + 0x23c, 2, 4);          /* hardware_subarch: likewise */
 	put(b + 0x250, 0xdead0000, 8); /* setup_data: a loader's, to be cleared */
 	put(b + 0x258, PREF, 8);
 	put(b + 0x260, INIT_SIZE, 4);
@@ -110,6 +111,7 @@ Test(bzimage, loads_as_the_boot_protocol_says)
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x211, 1), 0x01, "LOADED_HIGH alone");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x214, 4), 17 * MIB);
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x250, 8), 0, "setup_data");
+	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x23c, 4), 0, "a PC");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x258, 8), 17 * MIB, "header copied");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x260, 4), INIT_SIZE);
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS, 8), 0, "no screen");
