@@ -179,6 +179,142 @@ Test(vsock, refusals, .init = set_up)
 	await_places(&g, 0);
 }
 
+/* ------------------------------------------------------------------------------- on the wire */
+
+/* A message of the channel in numbers: an orchestrator of one build serves shims of another. */
+static void wire(uint8_t bytes[32], uint8_t kind, uint8_t flags, uint8_t id, uint8_t guest_port)
+{
+	memset(bytes, 0, 32);
+	bytes[0] = 1;
+	bytes[2] = kind;
+	bytes[4] = flags;
+	bytes[8] = id;
+	bytes[16] = guest_port;
+}
+
+/* A message with a socket, whose other end is ours. */
+static void host_brings(const uint8_t bytes[32], int *ret_socket)
+{
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	host_send_raw(&g, bytes, 32, &pair[0], 1);
+	close(pair[0]);
+	*ret_socket = pair[1];
+}
+
+static void host_connects(uint8_t flags, uint8_t id, uint8_t guest_port, int *ret_socket)
+{
+	uint8_t bytes[32];
+
+	wire(bytes, 1, flags, id, guest_port);
+	host_brings(bytes, ret_socket);
+}
+
+/* What the device says: kind, id, the guest's port and a reason; the host's port may be any or this. */
+static void device_says(uint8_t kind, const uint8_t *id, uint8_t guest_port, int host_port,
+                        uint8_t reason, uint8_t ret_bytes[32])
+{
+	uint8_t expected[32];
+
+	WAIT_UNTIL(recv(g.channel, ret_bytes, 32, 0) == 32);
+	wire(expected, kind, 0, 0, guest_port);
+	memcpy(expected + 8, id ? id : ret_bytes + 8, 8);
+	if (host_port < 0)
+		memcpy(expected + 20, ret_bytes + 20, 4);
+	else
+		expected[20] = (uint8_t)host_port;
+	expected[24] = reason;
+	for (size_t i = 0; i < sizeof(expected); i++)
+		cr_assert_eq(ret_bytes[i], expected[i], "byte %zu of kind %u: %u, not %u", i, kind,
+		             ret_bytes[i], expected[i]);
+}
+
+Test(vsock, messages_of_the_channel_are_these_bytes, .init = set_up)
+{
+	static const uint8_t one[8] = { 1 }, two[8] = { 2 }, three[8] = { 3 };
+	enum { CONNECTED = 2, REFUSED, ASK, ACCEPT, REFUSE, ANNOUNCE = 1 };
+	uint8_t bytes[32], answer[32] = { 1, 0 };
+	struct packet packet;
+	int socket, refused, asked;
+	char byte;
+
+	/* CONNECT, CONNECTED. */
+	host_connects(ANNOUNCE, 1, 99, &socket);
+	guest_expect(&g, OP(REQUEST), 99, &packet);
+	guest_send(&g, OP(RESPONSE), 99, le32toh(packet.header.src_port), NULL, 0);
+	device_says(CONNECTED, one, 99, -1, 0, bytes);
+	cr_assert_eq(memcmp(bytes + 20, &packet.header.src_port, 4), 0);
+	cr_assert_eq(wait_read(socket, &byte, 1), 1);
+	cr_assert_eq(byte, 'O');
+	/* REFUSED by the guest. */
+	host_connects(0, 2, 98, &refused);
+	guest_expect(&g, OP(REQUEST), 98, &packet);
+	guest_send(&g, OP(RST), 98, le32toh(packet.header.src_port), NULL, 0);
+	device_says(REFUSED, two, 98, -1, 1, bytes);
+	close(refused);
+	/* ASK, REFUSE. */
+	guest_send(&g, OP(REQUEST), 50, 80, NULL, 0);
+	device_says(ASK, NULL, 50, 80, 0, bytes);
+	memcpy(answer + 8, bytes + 8, 8);
+	answer[2] = REFUSE;
+	host_send_raw(&g, answer, sizeof(answer), NULL, 0);
+	guest_expect(&g, OP(RST), 50, NULL);
+	/* ASK, a REFUSE that brings a descriptor, which is closed. */
+	guest_send(&g, OP(REQUEST), 52, 80, NULL, 0);
+	device_says(ASK, NULL, 52, 80, 0, bytes);
+	memcpy(answer + 8, bytes + 8, 8);
+	host_brings(answer, &asked);
+	guest_expect(&g, OP(RST), 52, NULL);
+	cr_assert_eq(wait_read(asked, &byte, 1), 0);
+	close(asked);
+	/* ASK, ACCEPT. */
+	guest_send(&g, OP(REQUEST), 51, 80, NULL, 0);
+	device_says(ASK, NULL, 51, 80, 0, bytes);
+	memcpy(answer + 8, bytes + 8, 8);
+	answer[2] = ACCEPT;
+	host_brings(answer, &asked);
+	guest_expect(&g, OP(RESPONSE), 51, NULL);
+	echo(asked, 51, 80);
+	close(asked);
+	close(socket);
+	/* REFUSED without a driver. */
+	driver_reset(&g.driver);
+	host_connects(0, 3, 97, &refused);
+	device_says(REFUSED, three, 97, 0, 2, bytes);
+	close(refused);
+}
+
+Test(vsock, ports_of_the_hosts_side_go_round, .init = set_up)
+{
+	static const struct {
+		uint32_t before, port;
+	} cases[] = {
+		{ 0, 0x40000000 },          { 0x3ffffffe, 0x40000000 }, { 0x3fffffff, 0x40000000 },
+		{ 0x7ffffffe, 0x7fffffff }, { 0x7fffffff, 0x40000000 }, { 0xffffffff, 0x40000000 },
+	};
+	struct packet packet;
+	int sockets[ARRAY_SIZE(cases) + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		g.vsock.next_port = cases[i].before;
+		/* The device's thread comes behind this. */
+		guest_send(&g, OP(RST), 1, 1, NULL, 0);
+		host_connects(0, (uint8_t)i, (uint8_t)(i + 1), &sockets[i]);
+		guest_expect(&g, OP(REQUEST), (uint32_t)i + 1, &packet);
+		cr_assert_eq(le32toh(packet.header.src_port), cases[i].port, "case %zu: %#x", i,
+		             le32toh(packet.header.src_port));
+	}
+	/* One that is in use with this port of the guest's is left out. */
+	g.vsock.next_port = 0x3fffffff;
+	guest_send(&g, OP(RST), 1, 1, NULL, 0);
+	host_connects(0, 9, 1, &sockets[ARRAY_SIZE(cases)]);
+	guest_expect(&g, OP(REQUEST), 1, &packet);
+	cr_assert_eq(le32toh(packet.header.src_port), 0x40000001);
+	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
+		close(sockets[i]);
+}
+
 Test(vsock, a_connect_that_is_given_up, .init = set_up)
 {
 	struct packet packet;
