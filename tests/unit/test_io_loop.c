@@ -7,9 +7,12 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include "io/loop.h"
 #include "io/op.h"
+#include "io/restriction.h"
+#include "tests/unit/fake_kernel.h"
 #include "virtio_driver.h"
 #include "wait.h"
 
@@ -69,6 +72,68 @@ Test(io_loop, no_more_can_be_reserved_than_a_ring_has)
 	io_loop_done(&loop);
 }
 
+/* ------------------------------------------------------------------------------------- building */
+
+/* What lay in its memory before is not its own. */
+Test(io_loop, it_begins_with_nothing)
+{
+	static const struct io_stats none;
+
+	memset(&loop, 0xa5, sizeof(loop));
+	init(-1);
+	cr_assert_eq(loop.client_count, 0);
+	cr_assert_eq(loop.buffer_count, 0);
+	cr_assert_eq(loop.file_count, 1);
+	cr_assert_eq(loop.in_flight, 0);
+	cr_assert_eq(loop.turn_ns, 0);
+	cr_assert_eq(atomic_load(&loop.pending), 0);
+	cr_assert_eq(atomic_load(&loop.request), IO_REQUEST_RUN);
+	cr_assert_eq(io_loop_phase(&loop), IO_BUILDING);
+	cr_assert_not(loop.takes_descriptors);
+	cr_assert_not(loop.linger_armed || loop.linger_over || loop.drain_over);
+	cr_assert_eq(memcmp(&loop.stats, &none, sizeof(none)), 0);
+	io_loop_done(&loop);
+}
+
+static const struct refusal {
+	long nr;
+	uint64_t opcode;
+	int error;
+} refusals[] = {
+	{ SYS_io_uring_setup, 0, ENOMEM },
+	{ SYS_io_uring_setup, 0, EINVAL }, /* whatever was asked for */
+	{ SYS_io_uring_register, IORING_REGISTER_FILES, EMFILE },
+	{ SYS_io_uring_register, IORING_REGISTER_BUFFERS, EFAULT },
+	{ SYS_io_uring_register, IORING_REGISTER_RESTRICTIONS, EBUSY },
+};
+
+static const struct refusal *refusal;
+
+static bool refuse(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	if (!refusal || nr != refusal->nr || (nr == SYS_io_uring_register && args[1] != refusal->opcode))
+		return false;
+	*ret_result = -refusal->error;
+	return true;
+}
+
+Test(io_loop, a_ring_that_is_refused_is_not_built)
+{
+	static const long calls[] = { SYS_io_uring_setup, SYS_io_uring_register };
+	static uint8_t buffer[4096];
+	uint32_t index;
+
+	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), refuse), 0);
+	for (size_t i = 0; i <= ARRAY_SIZE(refusals); i++) {
+		refusal = i < ARRAY_SIZE(refusals) ? &refusals[i] : NULL;
+		init(-1);
+		cr_assert_eq(io_loop_add_buffer(&loop, buffer, sizeof(buffer), &index), 0);
+		cr_assert_eq(io_loop_build(&loop), refusal ? -refusal->error : 0, "case %zu", i);
+		cr_assert_eq(io_loop_phase(&loop), refusal ? IO_BUILDING : IO_BUILT, "case %zu", i);
+		io_loop_done(&loop);
+	}
+}
+
 /* ------------------------------------------------------------------------------ a client that works */
 
 #define READS 10
@@ -83,6 +148,10 @@ static struct worker {
 	_Atomic bool busy, lingers, holds; /* holds: mail is not done with before it is false again */
 	_Atomic uint32_t done, mails, mails_at_pause, polls, last_polls;
 	_Atomic uint64_t first_ns, again_ns, next_ns;
+	bool breaks;                /* submits what the ring does not allow when it starts */
+	_Atomic uint32_t finds;     /* so many polls yet find something */
+	uint64_t found_ns;          /* when the last did */
+	_Atomic uint32_t found;     /* after so many it was looked at until when the loop polls */
 } worker;
 
 static void read_done(struct io_op *op, int result, uint32_t flags)
@@ -116,6 +185,12 @@ static void second_done(struct io_op *op, int result, uint32_t flags)
 static void start(struct io_client *client)
 {
 	(void)client;
+	if (worker.breaks) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&loop.ring);
+
+		io_uring_prep_nop(sqe);
+		io_uring_sqe_set_data(sqe, &worker.timer);
+	}
 	if (!worker.works)
 		return;
 	for (size_t i = 0; i < READS; i++)
@@ -155,7 +230,16 @@ static bool poll_client(struct io_client *client, bool last)
 {
 	(void)client;
 	atomic_fetch_add(last ? &worker.last_polls : &worker.polls, 1);
-	return false;
+	if (worker.found_ns != 0) {
+		cr_assert_geq(loop.busy_until_ns, worker.found_ns + loop.busy_poll_us * 1000ULL);
+		worker.found_ns = 0;
+		atomic_fetch_add(&worker.found, 1);
+	}
+	if (last || atomic_load(&worker.finds) == 0)
+		return false;
+	atomic_fetch_sub(&worker.finds, 1);
+	worker.found_ns = io_turn_ns(&loop);
+	return true;
 }
 
 static const struct io_client_ops ops = { .poll = poll_client, .start = start, .mail = mail, .idle = idle, .lingers = lingers,
@@ -291,6 +375,22 @@ Test(io_loop, clients_are_polled_where_it_was_asked_for)
 	}
 }
 
+/* Who finds something is looked at for as long again from there. */
+Test(io_loop, a_find_is_polled_for_as_long_again)
+{
+	begin(false);
+	loop.busy_poll_us = 500;
+	go();
+	for (uint32_t i = 1; i <= 5; i++) {
+		/* The mail begins a spell of polls by itself: the first find may be of the same moment. */
+		atomic_fetch_add(&worker.finds, 3);
+		io_client_post(&worker.client, 1);
+		WAIT_UNTIL(atomic_load(&worker.found) >= 3 * i);
+	}
+	io_loop_stop(&loop, 0);
+	end();
+}
+
 /* A pause that is asked for after a mail comes after it, however late the loop learns of both. */
 Test(io_loop, what_was_posted_before_a_pause_comes_before_it)
 {
@@ -306,6 +406,48 @@ Test(io_loop, what_was_posted_before_a_pause_comes_before_it)
 	cr_assert_eq(atomic_load(&worker.mails_at_pause), 2);
 	io_loop_stop(&loop, 0);
 	end();
+}
+
+/* ------------------------------------------------------------------------------------ breaches */
+
+static struct io_breach seen;
+static uint32_t breaches;
+
+static void on_breach(void *context, const struct io_breach *breach)
+{
+	cr_assert_eq(context, &worker);
+	seen = *breach;
+	breaches++;
+}
+
+static void *run_into_breach(void *unused)
+{
+	const char *what = NULL;
+
+	(void)unused;
+	cr_assert_eq(io_loop_enable(&loop, &what), 0);
+	cr_assert_eq(io_loop_run(&loop), -EPERM);
+	return NULL;
+}
+
+/* What the ring refuses as forbidden ends the loop, is told once, and is nobody's completion. */
+Test(io_loop, a_breach_is_told_and_ends_it)
+{
+	for (int told = 0; told < 2; told++) {
+		begin(false);
+		worker.breaks = true;
+		loop.breach = told ? on_breach : NULL;
+		loop.breach_context = &worker;
+		cr_assert_eq(io_loop_build(&loop), 0);
+		cr_assert_eq(pthread_create(&thread, NULL, run_into_breach, NULL), 0);
+		running = true;
+		end();
+		cr_assert_eq(breaches, told);
+		cr_assert_eq(atomic_load(&worker.first_ns), 0);
+	}
+	cr_assert_eq(seen.opcode, IORING_OP_NOP);
+	cr_assert_str_eq(seen.name, "NOP");
+	cr_assert_str_eq(seen.what, "a forbidden opcode");
 }
 
 /* ------------------------------------------------------------------------------------- its end */

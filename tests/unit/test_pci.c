@@ -11,6 +11,7 @@
 
 #define BAR_SIZE 0x4000u
 #define DOORBELL 0x1000u
+#define LARGE (LAYOUT_BAR_WINDOW + 0x200000u) /* where a BAR of 0x10000 lies */
 
 struct card {
 	struct pci_function function;
@@ -306,6 +307,59 @@ Test(pci, of_two_on_one_address_the_first_answers, .init = set_up, .fini = tear_
 	cr_assert_not(fake_fabric_has(&fake, base + DOORBELL, 101));
 }
 
+/* A large BAR and a small one, at either end of it and beside it: whoever has the lower number rings. */
+Test(pci, a_small_bar_in_a_large_one)
+{
+	static const struct {
+		uint32_t at;
+		bool inside;
+	} places[] = { { LARGE, true }, { LARGE + 0xc000, true }, { LARGE + 0x10000, false }, { LARGE - BAR_SIZE, false } };
+	const struct pci_identity identity = { .vendor = 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) * 3; i++) {
+		struct card more[2] = { 0 };
+		uint32_t at = places[i / 3].at, slot = 0;
+		bool inside = places[i / 3].inside;
+
+		set_up();
+		for (uint32_t k = 0; k < 2; k++) {
+			pci_function_init(&more[k].function, &identity, k == 0 ? 0x10000 : BAR_SIZE);
+			more[k].doorbell = (struct pci_doorbell){ .offset = DOORBELL, .eventfd = 102 + (int)k };
+			more[k].function.ops = &card_ops;
+			more[k].function.context = &more[k];
+			more[k].function.doorbells = &more[k].doorbell;
+			more[k].function.doorbell_count = 1;
+			cr_assert_eq(pci_host_attach(&host, &more[k].function, &slot), 0);
+		}
+		config_out(3, PCI_BASE_ADDRESS_0, LARGE, 4);
+		switch (i % 3) {
+		case 0: /* the small one has the lower number */
+			config_out(1, PCI_BASE_ADDRESS_0, at, 4);
+			config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+			config_out(3, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+			cr_assert(fake_fabric_has(&fake, at + DOORBELL, 100));
+			cr_assert_eq(fake_fabric_has(&fake, LARGE + DOORBELL, 102), !inside, "case %zu", i);
+			break;
+		case 1: /* the higher */
+			config_out(4, PCI_BASE_ADDRESS_0, at, 4);
+			config_out(4, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+			config_out(3, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+			cr_assert(fake_fabric_has(&fake, LARGE + DOORBELL, 102));
+			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside, "case %zu", i);
+			break;
+		default: /* the small one has been switched off: its doorbell waits as long as it is in no one's way */
+			config_out(4, PCI_BASE_ADDRESS_0, at, 4);
+			config_out(4, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+			config_out(4, PCI_COMMAND, 0, 2);
+			cr_assert(fake_fabric_has(&fake, at + DOORBELL, 103));
+			config_out(3, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+			cr_assert(fake_fabric_has(&fake, LARGE + DOORBELL, 102));
+			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside, "case %zu", i);
+		}
+		tear_down();
+	}
+}
+
 Test(pci, doorbells_that_are_refused_are_counted, .init = set_up, .fini = tear_down)
 {
 	fake.fail_doorbell = -ENOSPC;
@@ -410,14 +464,16 @@ Test(pci, capabilities_are_a_list, .init = set_up, .fini = tear_down)
 	cr_assert_eq(pci_add_capability(&function, 0x11, body, 6, &second), 0);
 	cr_assert(function.config[PCI_STATUS] & PCI_STATUS_CAP_LIST);
 	cr_assert_eq(function.config[PCI_CAPABILITY_LIST], first);
+	cr_assert_eq(first, 0x40, "behind the header");
 	cr_assert_eq(function.config[first], 9);
 	cr_assert_eq(function.config[first + 1], second);
-	cr_assert_eq(second % 4, 0);
+	cr_assert_eq(second, 0x48, "two bytes and five, and on to the next word");
 	cr_assert_eq(function.config[second + 1], 0);
 	cr_assert_arr_eq(&function.config[second + 2], body, 6);
 	while ((r = pci_add_capability(&function, 9, body, 6, &offset)) == 0)
 		;
 	cr_assert_eq(r, -ENOSPC);
+	cr_assert_eq(offset, 0xf0, "where the next one begins fits a byte");
 }
 
 Test(pci, the_bus_is_full_in_the_end, .init = set_up, .fini = tear_down)

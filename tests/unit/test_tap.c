@@ -319,6 +319,43 @@ Test(tap, fds_that_will_not_do_are_refused_in_words)
 	cr_assert(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
 }
 
+/* A TAP of one queue will do for one pair, and for no more; names are compared whole. */
+Test(tap, fds_of_one_queue_and_of_names_that_are_alike)
+{
+	static const short good = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	static const char *const names[][2] = { { "t0", "t1" }, { "tap", "tap0" }, { "axvmtap00000000", "axvmtap00000001" } };
+	struct ifreq detach = { .ifr_flags = IFF_DETACH_QUEUE };
+	int fds[2], in[2];
+
+	if (!own_namespace())
+		return;
+	in[0] = in[1] = attach("single0", good);
+	cr_assert_eq(take_fds(in, 1, fds), 0);
+	cr_assert_eq(fds[0], in[0]);
+	cr_assert_eq(take_fds(in, 2, fds), -EINVAL);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "IFF_MULTI_QUEUE");
+	close(in[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		for (size_t turn = 0; turn < 2; turn++) {
+			in[0] = attach(names[i][turn], good | IFF_MULTI_QUEUE);
+			in[1] = attach(names[i][!turn], good | IFF_MULTI_QUEUE);
+			cr_assert_eq(take_fds(in, 2, fds), -EINVAL, "%s", names[i][turn]);
+			expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "another TAP");
+			cr_assert_not_null(strstr(problems.list[0].message, names[i][!turn]));
+			close(in[0]);
+			close(in[1]);
+		}
+	/* A queue that was switched off carries nothing. */
+	in[0] = attach("multi0", good | IFF_MULTI_QUEUE);
+	in[1] = attach("multi0", good | IFF_MULTI_QUEUE);
+	cr_assert_eq(ioctl(in[1], TUNSETQUEUE, &detach), 0);
+	cr_assert_eq(take_fds(in, 2, fds), -EINVAL);
+	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "TUNSETQUEUE");
+	detach.ifr_flags = IFF_ATTACH_QUEUE;
+	cr_assert_eq(ioctl(in[1], TUNSETQUEUE, &detach), 0);
+	cr_assert_eq(take_fds(in, 2, fds), 0);
+}
+
 /* ------------------------------------------------------------------------ the device on a TAP */
 
 static struct net_rig rig;
