@@ -548,3 +548,68 @@ Test(console, the_early_consoles_ports, .init = set_up, .fini = tear_down)
 	WAIT_UNTIL(stats().bytes_out >= 1);
 	cr_assert_eq(stats().bytes_out + stats().bytes_dropped, 1);
 }
+
+/* Each byte that there is, through either port. */
+Test(console, the_early_consoles_bytes, .init = set_up, .fini = tear_down)
+{
+	static const uint16_t ports[] = { 0x3f8, 0xe9 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		for (unsigned byte = 0; byte < 256; byte++) {
+			uint8_t sent = (uint8_t)byte, seen;
+
+			bus_write(&m.ports, ports[i], &sent, 1);
+			cr_assert_eq(wait_read(out_pipe[0], &seen, 1), 1);
+			cr_assert_eq(seen, sent, "port %#x", ports[i]);
+		}
+}
+
+/* What a driver sends in one chain comes out whole, in its order, of however many pieces. */
+Test(console, output_in_pieces, .init = set_up, .fini = tear_down)
+{
+	static const char text[] = "abcdefghijklmnop";
+
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(TX_DATA), text, SIZE), 0);
+	for (uint16_t pieces = 1; pieces <= SIZE; pieces++) {
+		uint16_t done = ring_used_idx(&rings[TX]);
+		char seen[SIZE + 1] = { 0 };
+
+		/* A byte each, and the rest in the last. */
+		for (uint16_t i = 0; i < pieces; i++)
+			ring_desc(&rings[TX], i, TX_DATA + i, i + 1 < pieces ? 1 : (uint32_t)(SIZE - i),
+			          i + 1 < pieces ? VRING_DESC_F_NEXT : 0, (uint16_t)(i + 1));
+		ring_offer(&rings[TX], 0);
+		driver_kick(&driver, TX);
+		driver_await_used(&rings[TX], (uint16_t)(done + 1));
+		cr_assert_eq(ring_used(&rings[TX], done).length, 0);
+		for (size_t have = 0; have < SIZE;) {
+			ssize_t n = wait_read(out_pipe[0], seen + have, SIZE - have);
+
+			cr_assert_gt(n, 0);
+			have += (size_t)n;
+		}
+		cr_assert_str_eq(seen, text, "%u pieces", pieces);
+	}
+	cr_assert_eq(stats().bytes_dropped, 0);
+}
+
+/* Where the loop has no room for it there is no console, and nothing of it is left. */
+Test(console, a_loop_without_room_has_no_console)
+{
+	static const struct console_spec spec = { .output_fd = 1, .input_fd = 0, .columns = 80, .rows = 25 };
+	uint32_t index;
+
+	for (int what = 0; what < 3; what++) {
+		machine_init(&m);
+		memset(&console, 0, sizeof(console));
+		/* No file, one, and no operation. */
+		while (what < 2 && m.host.loop->file_count < IO_FILES_MAX - (uint32_t)what)
+			cr_assert_eq(io_loop_add_file(m.host.loop, 0, &index), 0);
+		while (what == 2 && io_loop_reserve(m.host.loop, 1) == 0)
+			;
+		cr_assert_eq(console_create(&console, &spec, &m.host), -ENOSPC, "case %d", what);
+		cr_assert_null(console.buffer);
+		console_destroy(&console);
+		machine_done(&m);
+	}
+}
