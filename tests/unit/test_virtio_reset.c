@@ -218,3 +218,22 @@ Test(virtio_reset, nothing_can_be_written_during_a_reset, .init = set_up_running
 	WAIT_UNTIL(driver_status(d) == 0);
 	expect_forgotten();
 }
+
+/* A configuration that changes during a reset is there after it, and interrupts nobody. */
+Test(virtio_reset, no_change_of_configuration_is_told_during_a_reset, .init = set_up_running)
+{
+	static const uint8_t bytes[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+
+	keeper_offer(&rig, 0, 0);
+	driver_kick(d, 0);
+	keeper_await(&keeper->popped, 1);
+	common_out(d, STATUS, 0, 1);
+	keeper_await(&keeper->quiesces, QUEUES);
+	virtio_config_update(&keeper->device, 0, bytes, sizeof(bytes));
+	/* What the device is told comes after the change. */
+	keeper_release(&rig);
+	WAIT_UNTIL(driver_status(d) == 0);
+	cr_assert_eq(driver_interrupts(d, CONFIG_VECTOR), 0);
+	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
+	cr_assert_eq(bar_in(BAR_DEVICE, 8), 0x0807060504030201);
+}
