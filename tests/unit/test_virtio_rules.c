@@ -484,3 +484,13 @@ Test(virtio_rules, a_devices_counters_are_the_sum_of_its_queues, .init = set_up_
 	cr_assert_eq(sum.bytes_to_guest, 9 * 7);
 	cr_assert_eq(memcmp(&all.all, &sum, sizeof(sum)), 0);
 }
+
+/* The doorbells read as nothing, whatever the width. */
+Test(virtio_rules, doorbells_read_as_zero, .init = set_up)
+{
+	keeper_bring_up(&rig, KEEPER_FULL);
+	keeper_await(&keeper->activations, 1);
+	for (uint32_t width = 1; width <= 4; width *= 2)
+		for (uint32_t offset = 0; offset < 16; offset += width)
+			cr_assert_eq(bar_in(BAR_NOTIFY + offset, width), 0, "%u at %u", width, offset);
+}
