@@ -69,6 +69,8 @@ Test(vsock_hostile, packets_shorter_than_they_say, .init = set_up)
 	memcpy(bytes, &header, sizeof(header));
 	guest_offer_packet(&g, bytes, sizeof(bytes));
 	expect_needs_reset(4);
+	for (int i = 0; i < 4; i++)
+		cr_assert(g.m.events[i].error == EPROTO && g.m.events[i].queue == 1);
 }
 
 /* A length that lies on an open connection copies nothing. */
