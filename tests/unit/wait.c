@@ -58,10 +58,10 @@ void wait_join(pthread_t thread, void **ret_result)
 {
 	struct timespec end;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
+	/* Not pthread_clockjoin_np, of which TSan does not know that the thread's writes come before it. */
+	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += WAIT_LIMIT_S;
-	cr_assert_eq(pthread_clockjoin_np(thread, ret_result, CLOCK_MONOTONIC, &end), 0,
-	             "a thread does not end");
+	cr_assert_eq(pthread_timedjoin_np(thread, ret_result, &end), 0, "a thread does not end");
 }
 
 static bool is_ready(int fd)
