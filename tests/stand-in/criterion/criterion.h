@@ -73,6 +73,7 @@ _Noreturn void stand_in_skip(const char *format, ...) __attribute__((format(prin
 #define cr_expect_null(p, ...) cr_expect((p) == NULL, __VA_ARGS__)
 #define cr_expect_not_null(p, ...) cr_expect((p) != NULL, __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...) cr_expect(strcmp((a), (b)) == 0, __VA_ARGS__)
+#define cr_expect_arr_eq(a, b, n, ...) cr_expect(memcmp((a), (b), (n)) == 0, __VA_ARGS__)
 #define cr_expect_str_empty(a, ...) cr_expect(*(a) == '\0', __VA_ARGS__)
 #define cr_skip_test(...) stand_in_skip(" " __VA_ARGS__)
 

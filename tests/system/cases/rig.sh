@@ -49,3 +49,12 @@ test_rig_sees_what_a_guest_finds() {
 	rm "$CASE/failed"
 	grep -q 'rax: "0x0bad0bad' "$CASE/out" || fail "it failed for another reason"
 }
+
+# Else `make sanitize`, which is not in `make check`, no longer builds.
+test_rig_stands_in_for_criterion() {
+	local name
+	for name in $(grep -ohE '\bcr_(assert|expect|skip)[a-z_]*\(' tests/unit/*.[ch] | sort -u); do
+		grep -qE "^#define ${name%(}\(" tests/stand-in/criterion/criterion.h ||
+			grep -qhE "^#define ${name%(}\(|^void ${name%(}\(" tests/unit/*.[ch] || fail "tests/stand-in has no ${name%(}"
+	done
+}
