@@ -128,10 +128,11 @@ HOSTILE_SEED=${HOSTILE_SEED:-1}
 HOSTILE_OPERATIONS=${HOSTILE_OPERATIONS:-20000}
 limit_hostile_guest=$((600 + HOSTILE_OPERATIONS / 200))
 
-# KiB of a process that are its own, guest memory (mappings of 16 MiB and more) left out.
+# KiB of memory that a process has of its own, guest memory (mappings of 16 MiB and more) left out. Not Private_*: a page of its
+# program's file is that whenever no other process runs the same program, and dirty where the file lies in memory.
 own_memory() {
 	awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = 0 } /^Size:/ { guest = $2 >= 16384 }
-		/^Private_(Clean|Dirty):/ && !guest { sum += $2 } END { print sum + 0 }' "/proc/$1/smaps"
+		/^Anonymous:/ && !guest { sum += $2 } END { print sum + 0 }' "/proc/$1/smaps"
 }
 
 open_files() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
