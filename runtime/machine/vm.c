@@ -243,6 +243,13 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	int size = ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	int r;
 
+	if (size < 0)
+		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
+		                    "KVM does not tell the size of its run page: %s", strerror(errno));
+	if (size < (int)sizeof(struct kvm_run))
+		return problems_add(problems, PROBLEM_KVM_FAILED, ENOTSUP, NULL,
+		                    "KVM's run page has %d bytes, and %zu are needed", size,
+		                    sizeof(struct kvm_run));
 	vm->fabric.ops = &vm_fabric_ops;
 	vm->kvm_fd = kvm_fd;
 	vm->memory = memory;
@@ -252,11 +259,6 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	if (vm->fd < 0)
 		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
 		                    "KVM creates no VM: %s", strerror(errno));
-	/* No call has failed: errno is another's. */
-	if (size < (int)sizeof(struct kvm_run))
-		return problems_add(problems, PROBLEM_KVM_FAILED, ENOTSUP, NULL,
-		                    "KVM's run page has %d bytes, and %zu are needed", size,
-		                    sizeof(struct kvm_run));
 	vm->run_size = (uint32_t)size;
 	r = set_slots(vm, problems);
 	if (r < 0)

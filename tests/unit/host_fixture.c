@@ -244,6 +244,15 @@ struct cpuid_leaf *fixture_leaf(struct host_cpu *cpu, uint32_t leaf, uint32_t su
 	return NULL;
 }
 
+void fixture_guest_leaves(struct host_facts *facts)
+{
+	for (size_t i = 0; i < facts->cpus[0].leaf_count; i++)
+		facts->kvm.guest_leaves[i].leaf = facts->cpus[0].leaves[i];
+	facts->kvm.guest_leaf_count = facts->cpus[0].leaf_count;
+	facts->kvm.guest_leaves[facts->kvm.guest_leaf_count++].leaf =
+		(struct cpuid_leaf){ 0x40000001, 0, 0x0fffffff, 0, 0, 0 };
+}
+
 void fixture_tree_new(struct fixture_tree *tree)
 {
 	const char *base = getenv("TMPDIR");

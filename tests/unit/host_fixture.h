@@ -26,6 +26,9 @@ void fixture_add_flag(char *flags, const char *name);
 void fixture_remove_flag(char *flags, const char *name);
 struct cpuid_leaf *fixture_leaf(struct host_cpu *cpu, uint32_t leaf, uint32_t subleaf);
 
+/* KVM gives its guests what CPU 0 has, and its own leaf with all of its features: a host that a launch can be planned on. */
+void fixture_guest_leaves(struct host_facts *facts);
+
 /* A directory of its own that takes files, for probes below a root. fixture_tree_done() removes it. */
 struct fixture_tree {
 	char root[64];

@@ -343,9 +343,9 @@ Test(kvm_calls, a_run_page_that_is_too_small)
 
 		make_vm(false);
 		fake.page_size = sizes[i];
-		errno = ENOENT; /* of another call */
-		cr_expect_eq(vm_create(&vm, fake.kvm, &memory, false, &problems), sizes[i] == whole ? 0 : -ENOTSUP, "%d",
-		             sizes[i]);
+		errno = ENOENT; /* of this call where it fails, else of another */
+		cr_expect_eq(vm_create(&vm, fake.kvm, &memory, false, &problems),
+		             sizes[i] == whole ? 0 : sizes[i] < 0 ? -ENOENT : -ENOTSUP, "%d", sizes[i]);
 		cr_expect_eq(problems.count, sizes[i] != whole);
 		if (problems.count > 0) {
 			cr_expect_eq(problems.list[0].code, PROBLEM_KVM_FAILED);

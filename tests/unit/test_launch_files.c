@@ -35,11 +35,7 @@ static void make_facts(void)
 	size_t size;
 	FILE *out = open_memstream(&facts_text, &size);
 
-	for (size_t i = 0; i < facts->cpus[0].leaf_count; i++)
-		facts->kvm.guest_leaves[i].leaf = facts->cpus[0].leaves[i];
-	facts->kvm.guest_leaf_count = facts->cpus[0].leaf_count;
-	facts->kvm.guest_leaves[facts->kvm.guest_leaf_count++].leaf =
-		(struct cpuid_leaf){ 0x40000001, 0, 0x0fffffff, 0, 0, 0 };
+	fixture_guest_leaves(facts);
 	cr_assert_eq(facts_to_message(facts, &message), 0);
 	text_print(out, &message->base);
 	fclose(out);

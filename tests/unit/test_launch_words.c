@@ -16,22 +16,19 @@
 #include "launch/cli/terminal.h"
 #include "launch/cli/verb.h"
 #include "tests/unit/axvm_say.h"
+#include "tests/unit/host_fixture.h"
 
-static char folder[64];
+static struct fixture_tree sockets;
 
 static void new_folder(void)
 {
-	strcpy(folder, "/tmp/axvm-words-XXXXXX");
-	cr_assert_not_null(mkdtemp(folder));
-	setenv("XDG_RUNTIME_DIR", folder, 1);
+	fixture_tree_new(&sockets);
+	setenv("XDG_RUNTIME_DIR", sockets.root, 1);
 }
 
 static void remove_folder(void)
 {
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
-	cr_assert_eq(system(command), 0);
+	fixture_tree_done(&sockets);
 }
 
 TestSuite(launch_words, .init = new_folder, .fini = remove_folder, .timeout = 120);
