@@ -101,6 +101,26 @@ Test(virtio_rules, any_feature_that_is_not_offered_is_refused, .init = set_up)
 	}
 }
 
+/* A driver in a hurry: features and DRIVER_OK in one write of the status, good ones and others. */
+Test(virtio_rules, features_and_driver_ok_in_one_write, .init = set_up)
+{
+	static const uint8_t all = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+	                           VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
+
+	driver_reset(d);
+	for (uint32_t word = 0; word < 2; word++) {
+		common_out(d, DRIVER_FEATURE_SELECT, word, 4);
+		common_out(d, DRIVER_FEATURE, (uint32_t)(KEEPER_FULL >> 32 * word), 4);
+	}
+	common_out(d, STATUS, all, 1);
+	cr_assert_eq(driver_status(d), all);
+	driver_reset(d);
+	common_out(d, STATUS, all, 1);
+	cr_assert_eq(driver_status(d), VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
+	             "no DRIVER_OK by features that were refused");
+	driver_reset(d);
+}
+
 /* §2.1: bits of the driver's stay until a reset; NEEDS_RESET and unknown ones are not its to set. */
 Test(virtio_rules, status_bits, .init = set_up)
 {

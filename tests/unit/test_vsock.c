@@ -475,6 +475,23 @@ Test(vsock, what_was_sent_before_a_close_arrives, .init = set_up)
 	await_places(&g, 0);
 }
 
+/* A VM that ends waits, within its limit, for a host that still takes what the guest has sent. */
+Test(vsock, a_stop_waits_for_what_the_guest_has_sent, .init = set_up)
+{
+	static uint8_t data[VSOCK_BUFFER], back[VSOCK_BUFFER];
+	int fd;
+
+	memset(data, 0xa5, sizeof(data));
+	open_small(50000, &fd);
+	guest_send(&g, OP(RW), 50000, 80, data, VSOCK_BUFFER);
+	io_loop_stop(&g.m.loop, 60000);
+	cr_assert_eq(io_loop_await(&g.m.loop, IO_LINGERING), IO_LINGERING, "nothing is waited for");
+	cr_assert_eq(read_all(fd, back, sizeof(back)), sizeof(back));
+	cr_assert_eq(memcmp(data, back, sizeof(back)), 0);
+	close(fd);
+	machine_stop(&g.m, 60000);
+}
+
 Test(vsock, the_guest_is_sent_no_more_than_it_has_room_for, .init = set_up)
 {
 	static uint8_t data[8192];
