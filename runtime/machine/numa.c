@@ -3,7 +3,8 @@
  *
  * Population: a worker is a thread pinned to one CPU of a node; the workers of a range claim chunks
  * of it from an atomic counter, so that a slow one holds up nobody. All threads are created before
- * the first is let go, since a thread's stack and a page fault want the same mmap lock. */
+ * the first is let go, since a thread's stack and a page fault want the same mmap lock. What a range lacks in
+ * threads costs time and no pages: that every page is there is read back (ram.c). */
 #include "machine/numa.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ int numa_prefer(int host_node)
 
 struct job {
 	const struct numa_range *range;
+	size_t workers;
 	_Atomic size_t next; /* offset of the first chunk that nobody has claimed */
 	_Atomic int error;   /* the first one, positive */
 };
@@ -161,7 +163,8 @@ static unsigned int cpus_of(const struct host_facts *facts, int node, unsigned i
 	return count;
 }
 
-/* Creates a job's workers; a thread that cannot be had leaves its work to the others. */
+/* Creates a job's workers; a thread that cannot be had leaves its work to the job's others, and where
+ * there are none to the caller. */
 static size_t staff(struct job *job, const struct host_facts *facts, unsigned int most,
                     struct worker *workers, size_t room, pthread_mutex_t *start)
 {
@@ -237,17 +240,20 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 	pthread_mutex_lock(&start);
 	for (size_t i = 0; i < count; i++) {
 		jobs[i].range = &ranges[i];
+		jobs[i].workers = 0;
 		atomic_init(&jobs[i].next, 0);
 		atomic_init(&jobs[i].error, 0);
 		if (workers)
-			threads += staff(&jobs[i], facts, threads_per_node, workers + threads,
-			                 WORKERS_MAX - threads, &start);
+			jobs[i].workers = staff(&jobs[i], facts, threads_per_node, workers + threads,
+			                        WORKERS_MAX - threads, &start);
+		threads += jobs[i].workers;
 	}
 	pthread_mutex_unlock(&start);
-	/* What no thread could be had for is done here; and where all could, this finds nothing
-	 * left. */
-	for (size_t i = 0; i < count && threads < count; i++)
-		work(&jobs[i]);
+	/* A range that no thread could be had for is done here, whatever the others have: the memory is
+	 * bound, so a thread off its node is only slower. */
+	for (size_t i = 0; i < count; i++)
+		if (jobs[i].workers == 0)
+			work(&jobs[i]);
 	for (size_t i = 0; i < threads; i++)
 		pthread_join(workers[i].thread, NULL);
 	for (size_t i = 0; i < count; i++)
@@ -383,27 +389,31 @@ static int count_nodes(const struct numa_range *range, struct numa_counts *count
 	return 0;
 }
 
-/* Bytes of [start, start + size) that transparent huge pages hold: AnonHugePages of its mappings.
- */
-static uint64_t thp_bytes(const struct numa_range *range)
+/* Bytes of each range that transparent huge pages hold: AnonHugePages of its mappings. One walk for all,
+ * since each reads the page tables of the whole process. */
+static void count_thp(const struct numa_range *ranges, size_t count, uint64_t *ret_bytes)
 {
-	uint64_t first = (uint64_t)(uintptr_t)range->start, last = first + range->size, sum = 0;
 	FILE *file = fopen("/proc/self/smaps", "re");
-	unsigned long from, to;
-	bool inside = false;
+	unsigned long from, to, kib;
+	size_t inside = count;
 	char line[512];
 
+	memset(ret_bytes, 0, count * sizeof(*ret_bytes));
 	while (file && fgets(line, sizeof(line), file)) {
-		unsigned long kib;
+		if (sscanf(line, "AnonHugePages: %lu kB", &kib) == 1) {
+			if (inside < count)
+				ret_bytes[inside] += kib * KIB;
+		} else if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+			for (inside = 0; inside < count; inside++) {
+				uint64_t first = (uint64_t)(uintptr_t)ranges[inside].start;
 
-		if (sscanf(line, "AnonHugePages: %lu kB", &kib) == 1)
-			sum += inside ? kib * KIB : 0;
-		else if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-			inside = from >= first && to <= last;
+				if (from >= first && to <= first + ranges[inside].size)
+					break;
+			}
+		}
 	}
 	if (file)
 		fclose(file);
-	return MIN(sum, range->size);
 }
 
 /* Whether mappings lie in the range without a gap and none reaches beyond it. */
@@ -464,11 +474,11 @@ static int count_by_numa_maps(const struct numa_range *range, struct numa_counts
 	return 0;
 }
 
-int numa_read_back(const struct numa_range *range, struct numa_counts *ret)
+static int read_back(const struct numa_range *range, uint64_t thp, struct numa_counts *ret)
 {
 	struct numa_counts counts = { 0 };
 	int r = count_by_numa_maps(range, &counts);
-	uint64_t pages;
+	uint64_t pages, huge;
 
 	if (r < 0)
 		r = count_nodes(range, &counts);
@@ -480,11 +490,30 @@ int numa_read_back(const struct numa_range *range, struct numa_counts *ret)
 	} else if (range->page_size == PAGE_2M) {
 		counts.pages_2m = pages;
 	} else {
-		uint64_t huge = range->thp ? thp_bytes(range) / PAGE_2M : 0;
-
+		huge = MIN(thp, range->size) / PAGE_2M;
 		counts.pages_2m = huge;
 		counts.pages_4k = pages - MIN(pages, huge * (PAGE_2M / PAGE_4K));
 	}
 	*ret = counts;
 	return 0;
+}
+
+int numa_read_back(const struct numa_range *ranges, size_t count, struct numa_counts *ret)
+{
+	uint64_t thp[NUMA_RANGES_MAX] = { 0 };
+	struct numa_counts counts[NUMA_RANGES_MAX];
+	bool ordinary = false;
+	int r = 0;
+
+	if (count > NUMA_RANGES_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < count; i++)
+		ordinary = ordinary || ranges[i].page_size == PAGE_4K;
+	if (ordinary)
+		count_thp(ranges, count, thp);
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = read_back(&ranges[i], thp[i], &counts[i]);
+	if (r == 0)
+		memcpy(ret, counts, count * sizeof(*ret));
+	return r;
 }

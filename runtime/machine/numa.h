@@ -19,7 +19,6 @@ struct numa_range {
 	void *start;
 	size_t size;
 	uint64_t page_size;
-	bool thp;
 	int host_node; /* -1: not bound */
 	uint32_t guest_node;
 };
@@ -47,15 +46,17 @@ int numa_check_free(const struct numa_range *ranges, size_t count, const char *r
                     struct problems *problems);
 
 /* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads pinned
- * to CPUs of the range's node (0: as many as it has, 16 at most); they are gone on return. Contents
- * are kept. Adds a PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a
+ * to CPUs of the range's node (0: as many as it has, 16 at most); they are gone on return. A range for which
+ * no thread can be had is populated by the caller. Contents are kept. Adds a PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a
  * huge page that is missing is an error here and not a SIGBUS later. */
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
                   unsigned int threads_per_node, struct problems *problems);
 
-/* Asks the kernel for the node of every page of a populated range: by /proc/self/numa_maps where
- * the range is told apart there, else page by page. -errno of move_pages(2). Not to be called while
- * other threads map or unmap. */
-int numa_read_back(const struct numa_range *range, struct numa_counts *ret);
+/* Asks the kernel for the node of every page of populated ranges, and how many are there at all: by
+ * /proc/self/numa_maps where a range is told apart there, else page by page. Transparent huge pages are counted
+ * as pages of 2 MiB whether they were asked for or not: a host may give them to everybody. `ret` has `count`
+ * entries. -errno of move_pages(2); -EINVAL beyond NUMA_RANGES_MAX. Not to be called while other threads map
+ * or unmap. */
+int numa_read_back(const struct numa_range *ranges, size_t count, struct numa_counts *ret);
 
 #endif

@@ -75,9 +75,10 @@ static uint8_t *map_aligned(uint64_t size, const struct page_kind *kind)
 	return start + head;
 }
 
+/* mlock(2) populates too: by threads it is faster, and what it is to have done can be read back. */
 static bool populates(const struct ram_config *config)
 {
-	return config->populate || kinds[config->pages].map_flags != 0;
+	return config->populate || config->lock || kinds[config->pages].map_flags != 0;
 }
 
 /* Maps and binds one region; nothing is touched yet. */
@@ -113,7 +114,6 @@ static size_t ranges_of(const struct ram_config *config, const struct guest_memo
 			.start = region->hva,
 			.size = region->size,
 			.page_size = kinds[config->pages].page_size,
-			.thp = config->pages == RAM_PAGES_THP,
 			.host_node = config->host_node[region->node],
 			.guest_node = region->node,
 		};
@@ -130,50 +130,106 @@ static int check_free(const struct ram_config *config, const struct guest_memory
 	return populates(config) ? numa_check_free(ranges, count, NULL, problems) : 0;
 }
 
+/* Bytes of this process that are locked, as /proc/self/status has them. */
+static uint64_t locked_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned long kib = 0;
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmLck: %lu kB", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kib * KIB;
+}
+
+/* Locks each region, and reads back that as much is locked. Huge pages of hugetlbfs are never paged out, and the
+ * kernel does not count them as locked. */
 static int lock_all(const struct ram_config *config, const struct guest_memory *memory,
                     struct problems *problems)
 {
+	uint64_t before = locked_bytes(), wanted = 0, locked;
+
 	for (size_t i = 0; i < memory->count; i++) {
 		const struct guest_region *region = &memory->regions[i];
 
 		if (mlock(region->hva, region->size) < 0)
 			return refuse(problems, region->node, errno, "lock", region, config);
+		wanted += kinds[config->pages].map_flags ? 0 : region->size;
 	}
-	return 0;
+	locked = locked_bytes();
+	if (locked >= before && locked - before >= wanted)
+		return 0;
+	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, "memory.lock",
+	                    "%llu MiB were to be locked, and the kernel says that %llu MiB are: launch again, or "
+	                    "without memory.lock",
+	                    (unsigned long long)(wanted / MIB),
+	                    (unsigned long long)((locked - MIN(before, locked)) / MIB));
 }
 
-/* The proof: every page's node, as the kernel tells it. */
+/* The proof: that every page is there, and its node, as the kernel tells it. */
 static int read_back(const struct ram_config *config, const struct numa_range *ranges, size_t count,
                      struct ram_placement *placement, struct problems *problems)
 {
+	struct numa_counts counts[GUEST_REGIONS_MAX];
+	int r = numa_read_back(ranges, count, counts);
+
+	if (r < 0)
+		return problems_add(problems, PROBLEM_PLACEMENT_FAILED, -r, "memory.nodes",
+		                    "the kernel does not tell where guest memory is: %s", strerror(-r));
 	placement->populated = true;
 	for (size_t i = 0; i < count; i++) {
 		struct numa_counts *node = &placement->nodes[ranges[i].guest_node];
-		struct numa_counts counts = { 0 };
-		int r = numa_read_back(&ranges[i], &counts);
 
-		if (r < 0)
-			return problems_add(problems, PROBLEM_PLACEMENT_FAILED, -r, "memory.nodes",
-			                    "the kernel does not tell where guest memory is: %s",
-			                    strerror(-r));
-		node->pages_4k += counts.pages_4k;
-		node->pages_2m += counts.pages_2m;
-		node->pages_1g += counts.pages_1g;
-		node->remote_pages += counts.remote_pages;
-		placement->remote_pages += counts.remote_pages;
+		node->pages_4k += counts[i].pages_4k;
+		node->pages_2m += counts[i].pages_2m;
+		node->pages_1g += counts[i].pages_1g;
+		node->remote_pages += counts[i].remote_pages;
+		node->absent_pages += counts[i].absent_pages;
+		placement->remote_pages += counts[i].remote_pages;
 	}
 	return ram_judge(config, placement, problems);
 }
 
+/* For each node that lacks some. */
+static int judge_absent(const struct ram_config *config, const struct ram_placement *placement,
+                        struct problems *problems)
+{
+	uint64_t page_size = kinds[config->pages].page_size;
+	char field[PROBLEM_FIELD_MAX];
+	int r = 0;
+
+	for (size_t i = 0; i < config->nodes; i++) {
+		uint64_t absent = placement->nodes[i].absent_pages;
+
+		if (absent == 0)
+			continue;
+		snprintf(field, sizeof(field), "memory.nodes[%zu]", i);
+		r = problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
+		                 "%llu of %llu pages of %llu KiB are not there after they were populated%s",
+		                 (unsigned long long)absent,
+		                 (unsigned long long)(config->node_size[i] / page_size),
+		                 (unsigned long long)(page_size / KIB),
+		                 config->lock ? ": free memory on this host, or ask for less"
+		                              : ", paged out perhaps: free memory on this host, or set "
+		                                "memory.lock");
+	}
+	return r;
+}
+
 int ram_judge(const struct ram_config *config, const struct ram_placement *placement, struct problems *problems)
 {
+	int r = judge_absent(config, placement, problems);
+
 	if (placement->remote_pages > config->remote_pages_allowed)
 		return problems_add(problems, PROBLEM_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
 		                    "%llu pages of guest memory are not on their host node; "
 		                    "memory.remote_pages_allowed is %llu",
 		                    (unsigned long long)placement->remote_pages,
 		                    (unsigned long long)config->remote_pages_allowed);
-	return 0;
+	return r;
 }
 
 static int fill(const struct ram_config *config, const struct guest_memory *memory,

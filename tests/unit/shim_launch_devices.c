@@ -299,18 +299,23 @@ static int may_lock(void)
 	return may;
 }
 
-/* All of the guest's and nothing else; where the host does not allow it, the launch fails. */
+/* All of the guest's and nothing else, which is then there, and told of; where the host does not allow it, the launch fails. */
 Test(sandbox_devices, memory_is_locked_where_asked)
 {
 	const struct rig_launch locked = {
 		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } lock: true } " IMAGE ONE,
 		.before = look_at_lock };
 	const struct rig_launch plain = { .spec = SMALL IMAGE ONE, .before = look_at_lock };
+	const Axvm__V1__Event *placed;
 	int status = rig_launch(&locked);
 
 	if (may_lock()) {
 		cr_assert_eq(status, 0, "%s", rig_stderr);
 		cr_assert_geq(rig_told->word[1], 16 * 1024);
+		placed = rig_event(AXVM__V1__EVENT__BODY_MEMORY_PLACED, 0);
+		cr_assert(placed && placed->memory_placed->n_nodes == 1);
+		cr_assert_eq(placed->memory_placed->nodes[0]->pages_4k + placed->memory_placed->nodes[0]->pages_2m * 512,
+		             4096);
 	} else {
 		cr_assert_neq(status, 0);
 	}

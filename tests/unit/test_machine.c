@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "machine/machine.h"
 #include "machine/numa.h"
 #include "machine/ram.h"
 #include "tests/unit/boot_guest.h"
+#include "tests/unit/fake_kernel.h"
 
 /* ---- layout of memory -------------------------------------------------------------------------- */
 
@@ -162,12 +164,20 @@ Test(machine, guest_memory_is_aligned_and_alone)
 /* In place of the C library's, for the whole program: populating fails while a test wants it to, with this errno and
  * as many times. */
 static _Atomic int populating_fails, populating_times;
+/* It says that it has populated what lies beyond this many bytes, and has not. */
+static _Atomic bool populating_lies;
+static _Atomic size_t populating_limit;
 
 int madvise(void *start, size_t length, int advice)
 {
 	if (populating_fails && advice == MADV_POPULATE_WRITE && populating_times-- > 0) {
 		errno = populating_fails;
 		return -1;
+	}
+	if (populating_lies && advice == MADV_POPULATE_WRITE) {
+		length = MIN(length, atomic_load(&populating_limit));
+		if (length == 0)
+			return 0;
 	}
 	return (int)syscall(SYS_madvise, start, length, advice);
 }
@@ -197,6 +207,82 @@ Test(machine, memory_that_cannot_be_populated_is_refused)
 	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0);
 	cr_assert(placement.populated && memory.count == 1);
 	cr_assert_eq(placement.nodes[0].pages_4k * 4 + placement.nodes[0].pages_2m * 2048, 8 * KIB);
+}
+
+/* The proof is of pages that are there, not only of those that are where they should be. */
+Test(machine, memory_that_was_not_populated_after_all_is_refused)
+{
+	static const struct {
+		bool lock;
+		const char *says;
+	} rows[] = {
+		{ false, "1024 of 2048 pages of 4 KiB are not there after they were populated, paged out perhaps: free "
+		         "memory on this host, or set memory.lock" },
+		{ true, "1024 of 2048 pages of 4 KiB are not there after they were populated: free memory on this "
+		        "host, or ask for less" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 8 * MIB, 4 * MIB },
+			                     .host_node = { -1, -1 }, .lock = rows[i].lock };
+		struct ram_placement placement = { .nodes = { { .absent_pages = 1024 } } };
+		struct problems problems = { 0 };
+
+		cr_expect_eq(ram_judge(&config, &placement, &problems), -ENOMEM);
+		cr_assert_eq(problems.count, 1);
+		cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect_str_eq(problems.list[0].field, "memory.nodes[0]");
+		cr_expect_str_eq(problems.list[0].message, rows[i].says);
+	}
+	for (size_t limit = 0; limit < 3; limit++) {
+		struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 2 * MIB, 4 * MIB },
+			                     .host_node = { -1, -1 }, .populate = true };
+		struct guest_memory memory = { .count = 77 };
+		struct problems problems = { 0 };
+		struct ram_placement placement;
+		int r;
+
+		populating_limit = limit * 2 * MIB;
+		populating_lies = true;
+		r = ram_acquire(&config, &memory, &placement, &problems);
+		populating_lies = false;
+		cr_expect_eq(r, limit < 2 ? -ENOMEM : 0, "limit %zu", limit);
+		cr_expect_eq(memory.count, limit < 2 ? 77 : 2, "limit %zu", limit);
+		cr_assert_eq(problems.count, 2 - limit, "limit %zu", limit);
+		cr_expect(problems.count == 0 || problems.list[0].code == PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect(limit != 1 || strcmp(problems.list[0].field, "memory.nodes[1]") == 0);
+		if (r == 0)
+			cr_expect(placement.populated && placement.nodes[1].absent_pages == 0);
+	}
+}
+
+static bool locks_nothing(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	(void)args;
+	*ret_result = 0;
+	return true;
+}
+
+/* What is locked is counted by the kernel; that a call said yes is not enough. */
+Test(machine, memory_that_was_not_locked_after_all_is_refused)
+{
+	static const long calls[] = { SYS_mlock, SYS_mlock2 };
+	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 1, .node_size = { 2 * MIB }, .host_node = { -1 },
+		                     .lock = true };
+	struct guest_memory memory = { .count = 77 };
+	struct problems problems = { 0 };
+	struct ram_placement placement;
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), locks_nothing), 0);
+	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), -ENOMEM);
+	cr_assert_eq(problems.count, 1);
+	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_expect_str_eq(problems.list[0].field, "memory.lock");
+	cr_expect_str_eq(problems.list[0].message, "2 MiB were to be locked, and the kernel says that 0 MiB are: launch "
+	                                           "again, or without memory.lock");
+	cr_expect_eq(memory.count, 77);
 }
 
 /* What populating may fail with: once more; by touching, where the kernel does not know it and a page is one that can be

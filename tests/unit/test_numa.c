@@ -11,6 +11,9 @@
 #include <numaif.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static char *map(size_t size, int flags)
 {
@@ -52,7 +55,7 @@ Test(numa, binds_populates_and_reads_back)
 	before = threads();
 	for (size_t i = 0; i < 2; i++) {
 		ranges[i] = (struct numa_range){
-			map(size, 0), size, 4096, false, (int)facts->nodes[0].id, (uint32_t)i
+			map(size, 0), size, 4096, (int)facts->nodes[0].id, (uint32_t)i
 		};
 		cr_assert_eq(numa_bind_memory(ranges[i].start, size, ranges[i].host_node), 0);
 		cr_assert_eq(policy_at(ranges[i].start), MPOL_BIND);
@@ -67,7 +70,7 @@ Test(numa, binds_populates_and_reads_back)
 	for (size_t i = 0; i < 2; i++) {
 		struct numa_counts counts;
 
-		cr_assert_eq(numa_read_back(&ranges[i], &counts), 0);
+		cr_assert_eq(numa_read_back(&ranges[i], 1, &counts), 0);
 		cr_assert_eq(counts.pages_4k, size / 4096);
 		cr_assert_eq(counts.pages_2m + counts.pages_1g, 0);
 		cr_assert_eq(counts.remote_pages, 0);
@@ -79,20 +82,20 @@ Test(numa, binds_populates_and_reads_back)
 Test(numa, read_back_sees_remote_and_absent_pages)
 {
 	const size_t size = 16 * MIB;
-	struct numa_range range = { map(size, 0), size, 4096, false, 0, 0 };
+	struct numa_range range = { map(size, 0), size, 4096, 0, 0 };
 	struct numa_counts counts;
 
 	cr_assert_eq(madvise(range.start, size, MADV_NOHUGEPAGE), 0);
 	/* Whatever node the test runs on. */
 	cr_assert_eq(numa_bind_memory(range.start, size, 0), 0);
 	memset(range.start, 1, size / 2);
-	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
 	cr_assert_eq(counts.pages_4k, size / 2 / 4096);
 	cr_assert_eq(counts.absent_pages, size / 2 / 4096);
 	cr_assert_eq(counts.remote_pages, 0);
 	/* The same pages, asked for on another node, are all remote. */
 	range.host_node = 1;
-	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
 	cr_assert_eq(counts.remote_pages, size / 2 / 4096);
 	munmap(range.start, size);
 }
@@ -102,23 +105,23 @@ Test(numa, both_ways_of_reading_back_agree)
 {
 	const size_t size = 24 * MIB;
 	char *start = map(size, 0);
-	struct numa_range whole = { start, size, 4096, false, 0, 0 };
-	struct numa_range part = { start + MIB, size - 2 * MIB, 4096, false, 0, 0 };
+	struct numa_range whole = { start, size, 4096, 0, 0 };
+	struct numa_range part = { start + MIB, size - 2 * MIB, 4096, 0, 0 };
 	struct numa_counts a, b;
 
 	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
 	/* A policy of its own keeps neighbours from being merged with it. */
 	cr_assert_eq(numa_bind_memory(start, size, 0), 0);
 	memset(start + MIB, 1, size - 4 * MIB);
-	cr_assert_eq(numa_read_back(&whole, &a), 0);
-	cr_assert_eq(numa_read_back(&part, &b), 0);
+	cr_assert_eq(numa_read_back(&whole, 1, &a), 0);
+	cr_assert_eq(numa_read_back(&part, 1, &b), 0);
 	cr_assert_eq(a.pages_4k, (size - 4 * MIB) / 4096);
 	cr_assert_eq(b.pages_4k, a.pages_4k);
 	cr_assert_eq(a.absent_pages, 4 * MIB / 4096);
 	cr_assert_eq(b.absent_pages, 2 * MIB / 4096);
 	whole.host_node = part.host_node = 1;
-	cr_assert_eq(numa_read_back(&whole, &a), 0);
-	cr_assert_eq(numa_read_back(&part, &b), 0);
+	cr_assert_eq(numa_read_back(&whole, 1, &a), 0);
+	cr_assert_eq(numa_read_back(&part, 1, &b), 0);
 	cr_assert_eq(a.remote_pages, a.pages_4k);
 	cr_assert_eq(b.remote_pages, a.remote_pages);
 	munmap(start, size);
@@ -129,18 +132,84 @@ Test(numa, transparent_huge_pages_are_counted_as_such)
 	const size_t size = 64 * MIB;
 	char *room = map(size + 2 * MIB, 0);
 	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB));
-	struct numa_range range = { start, size, 4096, true, 0, 0 };
+	struct numa_range range = { start, size, 4096, 0, 0 };
 	struct problems problems = { 0 };
 	struct numa_counts counts;
 
 	if (madvise(start, size, MADV_HUGEPAGE) < 0)
 		cr_skip_test("this kernel has no transparent huge pages");
 	cr_assert_eq(numa_populate(&range, 1, NULL, 0, &problems), 0);
-	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
 	cr_assert_eq(counts.pages_2m * 512 + counts.pages_4k, size / 4096);
 	printf("numa: %lu of %llu MiB in transparent huge pages\n",
 	       (unsigned long)counts.pages_2m * 2, size / MIB);
 	munmap(room, size + 2 * MIB);
+}
+
+/* One walk for all ranges; and what a host gives unasked is no page of 4 KiB either. */
+Test(numa, transparent_huge_pages_are_counted_range_by_range)
+{
+	const size_t size = 8 * MIB;
+	char *room = map(4 * size, 0);
+	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB));
+	struct numa_range ranges[] = { { start, size, 4096, -1, 0 }, { start + size, size, 4096, -1, 1 } };
+	struct problems problems = { 0 };
+	struct numa_counts counts[2];
+
+	if (madvise(start + size, size, MADV_HUGEPAGE) < 0)
+		cr_skip_test("this kernel has no transparent huge pages");
+	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
+	cr_assert_eq(numa_populate(ranges, 2, NULL, 0, &problems), 0);
+	cr_assert_eq(numa_read_back(ranges, 2, counts), 0);
+	cr_expect(counts[0].pages_2m == 0 && counts[0].pages_4k == size / 4096);
+	cr_expect_eq(counts[1].pages_2m * 512 + counts[1].pages_4k, size / 4096);
+	/* No more of them than that were free: then there is nothing to tell apart. */
+	if (counts[1].pages_2m == 0)
+		cr_skip_test("no transparent huge page was to be had");
+	munmap(room, 4 * size);
+}
+
+/* In a child, as a user of whom there is nobody else: how many threads there may be is counted by uid. */
+static int populates_with(rlim_t threads_at_most, uid_t uid)
+{
+	const struct rlimit limit = { threads_at_most, threads_at_most };
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	const size_t size = 160 * MIB;
+	struct problems problems = { 0 };
+	struct numa_range ranges[3];
+	struct numa_counts counts[3];
+
+	if (facts_probe_quick(facts, NULL) < 0)
+		return 2;
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, (int)facts->nodes[0].id, (uint32_t)i };
+	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || setrlimit(RLIMIT_NPROC, &limit) < 0)
+		return 3;
+	if (numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, &problems) < 0)
+		return 4;
+	if (numa_read_back(ranges, ARRAY_SIZE(ranges), counts) < 0)
+		return 5;
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		if (counts[i].absent_pages != 0)
+			return 10 + (int)i;
+	return 0;
+}
+
+/* Whether a range gets its threads depends on those before it: one that gets none is populated all the same. */
+Test(numa, a_range_that_no_thread_could_be_had_for_is_populated_too)
+{
+	if (getuid() != 0)
+		cr_skip_test("only root can become a user without other processes");
+	for (rlim_t threads_at_most = 1; threads_at_most <= 8; threads_at_most++) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0)
+			_exit(populates_with(threads_at_most, (uid_t)(2000001000 + threads_at_most)));
+		status = wait_child(child);
+		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%u threads: status %d",
+		          (unsigned int)threads_at_most, WEXITSTATUS(status));
+	}
 }
 
 Test(numa, binding_to_a_node_that_is_not_there_fails)
@@ -178,7 +247,7 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB |
 	                           21 << MAP_HUGE_SHIFT,
 	                   -1, 0);
-	struct numa_range range = { start, 64 * 2 * MIB, 2 * MIB, false, -1, 3 };
+	struct numa_range range = { start, 64 * 2 * MIB, 2 * MIB, -1, 3 };
 	struct problems problems = { 0 };
 
 	if (start == MAP_FAILED)
@@ -211,9 +280,9 @@ static void write_node(const struct fixture_tree *tree, unsigned int node, unsig
 Test(numa, a_node_without_room_is_named_with_asked_and_free)
 {
 	struct numa_range ranges[] = {
-		{ NULL, 512 * MIB, 4096, false, 0, 0 },   { NULL, 600 * MIB, 4096, false, 1, 1 },
-		{ NULL, 600 * MIB, 4096, false, 1, 2 },   { NULL, 20 * MIB, 2 * MIB, false, 0, 3 },
-		{ NULL, 22 * MIB, 2 * MIB, false, 1, 4 },
+		{ NULL, 512 * MIB, 4096, 0, 0 },   { NULL, 600 * MIB, 4096, 1, 1 },
+		{ NULL, 600 * MIB, 4096, 1, 2 },   { NULL, 20 * MIB, 2 * MIB, 0, 3 },
+		{ NULL, 22 * MIB, 2 * MIB, 1, 4 },
 	};
 	struct problems problems = { 0 };
 	struct fixture_tree tree;
@@ -242,13 +311,13 @@ Test(numa, pages_of_another_size)
 	const size_t size = 4 * MIB;
 	char *room = map(size + 2 * MIB, 0);
 	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB));
-	struct numa_range range = { start, size, 2 * MIB, false, 0, 0 };
+	struct numa_range range = { start, size, 2 * MIB, 0, 0 };
 	struct numa_counts counts;
 
 	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
 	cr_assert_eq(numa_bind_memory(start, size, 0), 0);
 	memset(start, 1, size);
-	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
 	cr_expect_eq(counts.pages_2m, 2);
 	cr_expect(counts.absent_pages == 0 && counts.remote_pages == 0);
 	munmap(room, size + 2 * MIB);
@@ -260,13 +329,13 @@ Test(numa, transparent_huge_pages_of_neighbours_do_not_count)
 	const size_t size = 8 * MIB;
 	char *room = map(4 * size, 0);
 	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB)) + size;
-	struct numa_range range = { start, size, 4096, true, 0, 0 };
+	struct numa_range range = { start, size, 4096, 0, 0 };
 	struct numa_counts counts;
 
 	(void)madvise(start - size, 3 * size, MADV_HUGEPAGE); /* where there are none, none are counted either */
 	(void)madvise(start, size, MADV_NOHUGEPAGE);
 	memset(start - size, 1, 3 * size);
-	cr_assert_eq(numa_read_back(&range, &counts), 0);
+	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
 	cr_expect(counts.pages_2m == 0 && counts.pages_4k == size / 4096, "%lu", (unsigned long)counts.pages_2m);
 	munmap(room, 4 * size);
 }
