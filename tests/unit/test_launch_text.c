@@ -13,6 +13,9 @@
 #include "launch/cli/verb.h"
 #include "tests/unit/protoc.h"
 
+#define CPUS "count, pins, tenancy, paravirt, fifo_priority, core_scheduling, nodes, overcommit"
+#define ESCAPES "an escape that is not known; there are \\n \\r \\t \\a \\b \\f \\v \\\\ \\' \\\" \\? and \\ooo"
+
 /* ---- numbers and strings of protobuf text ------------------------------------------------------- */
 
 /* 0 and the message, or -EINVAL. */
@@ -133,7 +136,7 @@ Test(launch_text, errors_name_their_line)
 
 	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__device_failed__descriptor, &message, &error), -EINVAL);
 	cr_assert_eq(error.line, 4);
-	cr_assert_not_null(strstr(error.message, "\"x\" is not a number"), "%s", error.message);
+	cr_assert_not_null(strstr(error.message, "\"x\" is not a whole number"), "%s", error.message);
 }
 
 /* Each way to write messages and lists: what protoc makes of it is what we make of it. */
@@ -147,29 +150,6 @@ Test(launch_text, messages_and_lists)
 		"disks { } disks {} rng {}", "\r\n\tvm_id\t:\r\n'a'#b\n#c\r\nprofile:'d'", "cpus { # }\n count: 1 }",
 		"boot { linux { kernel { fd: 4294967295 } } }",
 	};
-	static const struct {
-		const char *text;
-		unsigned line;
-		const char *says;
-	} bad[] = {
-		{ "cpus {\n count: 1", 2, "} is missing at the end" }, { "cpus <\n", 2, "> is missing at the end" },
-		{ "cpus < count: 1 }", 1, "a name or value is missing" }, { "cpus count: 1", 1, "cpus is a message: { is missing" },
-		{ "\nvm_id 'a'", 2, "vm_id: a colon is missing after the name" }, { "vm_id:\n\na", 3, "a quoted string is missing" },
-		{ "cpus { pins: [1 2] }", 1, "pins: ] is missing" }, { "cpus { pins: [1,] }", 1, "a name or value is missing" },
-		{ "cpus { count: [1] }", 1, "a name or value is missing" }, { "vm_id: 'a' vm_id: 'b'", 1, "vm_id is there twice" },
-		{ "cpus {} cpus {}", 1, "cpus is there twice" }, { "}", 1, "a name or value is missing" },
-		{ "cpus { count: }", 1, "a name or value is missing" }, { "cpus { count: x }", 1, "\"x\" is not a number" },
-		{ "cpus { count: -1 }", 1, "-1 is out of range" }, { "admission: NOSUCH", 1, "admission: \"NOSUCH\" is no value of it" },
-		{ "memory { lock: yes }", 1, "lock: \"yes\" is neither true nor false" },
-		{ "nosuch: 1", 1, "LaunchSpec has no field \"nosuch\"" }, { "cpus { nosuch {} }", 1, "Cpus has no field \"nosuch\"" },
-		{ "vm_id: 'a\n'", 1, "a string does not end on its line" }, { "vm_id: 'a", 1, "a string does not end on its line" },
-		{ "vm_id: 'a\"", 1, "a string does not end on its line" }, { "vm_id: '\\x41'", 1, "an escape that is not known" },
-		{ "vm_id: 'a\\", 1, "an escape that is not known" }, { ",", 1, "a name or value is missing" },
-		{ "vm_id: 'a',, profile: 'b'", 1, "a name or value is missing" },
-		{ "a23456789012345678901234567890123456789012345678901234567890123456789", 1,
-		  "LaunchSpec has no field \"a23456789012345678901234567890123456789012345678901234567890123\"" },
-	};
-
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		uint8_t bytes[256], ours[256];
 		size_t n = protoc_encode("LaunchSpec", good[i], bytes, sizeof(bytes));
@@ -180,15 +160,125 @@ Test(launch_text, messages_and_lists)
 		cr_assert_arr_eq(ours, bytes, n, "%s", good[i]);
 		protobuf_c_message_free_unpacked(message, NULL);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+}
+
+/* Each way to be wrong: the line and the column of what is wrong, counted in characters from 1, the field by its path, the
+ * value that is there, and what would be right. */
+static const struct {
+	const char *text;
+	unsigned line, column;
+	const char *field, *says;
+} wrong[] = {
+	/* A name that is not there. */
+	{ "cpus {\n\tcuont: 2\n}", 2, 2, "cpus.cuont", "there is no such field; Cpus has " CPUS },
+	{ "cpus { nosuch {} }", 1, 8, "cpus.nosuch", "there is no such field; Cpus has " CPUS },
+	{ "disks { } disks { image { file: 'a' } }", 1, 27, "disks[1].image.file",
+	  "there is no such field; Resource has fd, path" },
+	{ "a23456789012345678901234567890123456789012345678901234567890123456789", 1, 1,
+	  "a23456789012345678901234567890123456789012345678901234567890123", NULL },
+	/* A value of another type. */
+	{ "cpus { count: x }", 1, 15, "cpus.count", "\"x\" is not a whole number" },
+	{ "cpus { count: 1.5 }", 1, 15, "cpus.count", "\"1.5\" is not a whole number" },
+	{ "cpus { count: 'two' }", 1, 15, "cpus.count", "a number is missing: here is '" },
+	{ "cpus { count: { } }", 1, 15, "cpus.count", "a number is missing: here is {" },
+	{ "cpus { count: }", 1, 15, "cpus.count", "a number is missing: here is }" },
+	{ "cpus { count: [1] }", 1, 15, "cpus.count", "takes one value, not a list" },
+	{ "cpus { pins: 1 pins: [2, x] }", 1, 26, "cpus.pins[2]", "\"x\" is not a whole number" },
+	{ "memory { lock: yes }", 1, 16, "memory.lock", "\"yes\" is neither true nor false" },
+	{ "memory { lock: { } }", 1, 16, "memory.lock", "true or false is missing: here is {" },
+	{ "vm_id:\n\na", 3, 1, "vm_id", "a string in quotes is missing: here is a" },
+	{ "vm_id: web-1 # no", 1, 8, "vm_id", "a string in quotes is missing: here is web-1" },
+	{ "vm_id: {", 1, 8, "vm_id", "a string in quotes is missing: here is {" },
+	{ "vm_id:", 1, 7, "vm_id", "a string in quotes is missing at the end of the text" },
+	{ "disks { image: '/x' }", 1, 16, "disks[0].image", "it is a message: { is missing: here is '" },
+	{ "cpus count: 1", 1, 6, "cpus", "it is a message: { is missing: here is count" },
+	/* An enum's value that is not known. */
+	{ "admission: NOSUCH", 1, 12, "admission", "\"NOSUCH\" is not one of ENFORCE, REPORT" },
+	{ "memory { page_size: HUGE }", 1, 21, "memory.page_size", "\"HUGE\" is not one of PAGES_4K, THP, HUGE_2M, HUGE_1G" },
+	{ "admission: 'REPORT'", 1, 12, "admission", "a name is missing: here is '" },
+	/* Numbers out of range. */
+	{ "cpus { count: -1 }", 1, 15, "cpus.count", "-1 is out of range: from 0 to 4294967295" },
+	{ "cpus { count: 4294967296 }", 1, 15, "cpus.count", "4294967296 is out of range: from 0 to 4294967295" },
+	{ "memory { nodes { } nodes { size_mib: 18446744073709551616 } }", 1, 38, "memory.nodes[1].size_mib",
+	  "18446744073709551616 is out of range: from 0 to 18446744073709551615" },
+	/* Braces, brackets, colons. */
+	{ "cpus {\n count: 1", 1, 6, "cpus", "what begins here has no }" },
+	{ "\nboot {\n  linux {\n    cmdline: 'a'\n}\n", 2, 6, "boot", "what begins here has no }" },
+	{ "cpus <\n", 1, 6, "cpus", "what begins here has no >" },
+	{ "cpus < count: 1 }", 1, 17, "cpus", "a field's name is missing: here is }" },
+	{ "}", 1, 1, "", "a field's name is missing: here is }" },
+	{ ",", 1, 1, "", "a field's name is missing: here is ," },
+	{ "vm_id: 'a',, profile: 'b'", 1, 12, "", "a field's name is missing: here is ," },
+	{ "\nvm_id 'a'", 2, 7, "vm_id", "a colon after the name is missing: here is '" },
+	{ "cpus { pins: [1 2] }", 1, 17, "cpus.pins", "a comma, or the ] of the list, is missing: here is 2" },
+	{ "cpus { pins: [1,] }", 1, 17, "cpus.pins[1]", "a number is missing: here is ]" },
+	/* Strings. */
+	{ "vm_id: 'a\n'", 1, 8, "vm_id", "a string does not end on its line; end it with ', and write a new line as \\n" },
+	{ "profile: \"b\" vm_id: \"a", 1, 21, "vm_id",
+	  "a string does not end on its line; end it with \", and write a new line as \\n" },
+	{ "vm_id: 'a\"", 1, 8, "vm_id", "a string does not end on its line; end it with ', and write a new line as \\n" },
+	{ "vm_id: 'ab\\x41'", 1, 11, "vm_id", ESCAPES }, { "vm_id: 'a\\", 1, 10, "vm_id", ESCAPES },
+	/* What is there twice. */
+	{ "vm_id: 'a'\n  vm_id: 'b'", 2, 3, "vm_id", "is there twice; remove one of the two" },
+	{ "cpus {} cpus {}", 1, 9, "cpus", "is there twice; remove one of the two" },
+	/* Characters are counted, not bytes; bytes that are no text are told by their number. */
+	{ "vm_id: '\xc3\xa9\xe2\x82\xac' x: 1", 1, 13, "x", NULL },
+	{ "\xc3\xa9: 1", 1, 1, "", "a field's name is missing: here is a byte 0xc3" },
+	{ "vm_id: \x01", 1, 8, "vm_id", "a string in quotes is missing: here is a byte 0x01" },
+};
+
+Test(launch_text, errors_have_line_column_field_and_remedy)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		struct text_error error = { 0 };
 		ProtobufCMessage *message = NULL;
+		const char *text = wrong[i].text;
 
-		cr_expect_eq(text_parse(bad[i].text, strlen(bad[i].text), &axvm__v1__launch_spec__descriptor, &message, &error),
-		             -EINVAL, "%s", bad[i].text);
-		cr_expect_str_eq(error.message, bad[i].says, "%s: %s", bad[i].text, error.message);
-		cr_expect_eq(error.line, bad[i].line, "%s: line %u", bad[i].text, error.line);
+		cr_expect_eq(text_parse(text, strlen(text), &axvm__v1__launch_spec__descriptor, &message, &error), -EINVAL,
+		             "%s", text);
+		cr_expect_eq(error.line, wrong[i].line, "%s: line %u", text, error.line);
+		cr_expect_eq(error.column, wrong[i].column, "%s: column %u", text, error.column);
+		cr_expect_str_eq(error.field, wrong[i].field, "%s: %s", text, error.field);
+		cr_expect(!wrong[i].says || strcmp(error.message, wrong[i].says) == 0, "%s: %s", text, error.message);
 	}
+}
+
+/* A text does not end with a byte of 0: what follows it would not be read. */
+Test(launch_text, a_byte_of_0_is_no_end)
+{
+	static const char text[] = "vm_id: 'a' \0 nosuch: 1", inside[] = "cpus { count: 1 \0 }";
+	struct text_error error = { 0 };
+	ProtobufCMessage *message = NULL;
+
+	cr_assert_eq(text_parse(text, sizeof(text) - 1, &axvm__v1__launch_spec__descriptor, &message, &error), -EINVAL);
+	cr_assert_eq(error.column, 12);
+	cr_assert_str_eq(error.message, "a field's name is missing: here is a byte 0x00");
+	cr_assert_eq(text_parse(inside, sizeof(inside) - 1, &axvm__v1__launch_spec__descriptor, &message, &error), -EINVAL);
+	cr_assert_eq(error.column, 17);
+}
+
+/* Nested as deeply as may be, with the longest names: the path is cut off, the rest stays true. */
+Test(launch_text, deep_nesting_and_long_paths_are_bounded)
+{
+	char text[4096] = "", line[160], *said = NULL;
+	struct text_error error = { 0 };
+	ProtobufCMessage *message = NULL;
+	size_t n = 0, size;
+	FILE *out;
+
+	/* No message of the schema contains itself, so names alone make a path long. */
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "launch { boot { linux { kernel { ");
+	memset(line, 'n', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	snprintf(text + n, sizeof(text) - n, "%s", line);
+	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__control_stream__descriptor, &message, &error), -EINVAL);
+	cr_assert_eq(error.column, 34);
+	cr_assert(strncmp(error.field, "launch.boot.linux.kernel.nnn", 28) == 0, "%s", error.field);
+	out = open_memstream(&said, &size);
+	text_error_print(out, "axvm run", "a.txtpb", &error);
+	fclose(out);
+	cr_assert(strncmp(said, "axvm run: a.txtpb:1:34: launch.boot.linux.kernel.nnn", 50) == 0, "%s", said);
+	free(said);
 }
 
 /* A message whole, as text, as JSON and as a line of it: numbers, registers, names, lists, messages in messages. */

@@ -72,9 +72,11 @@ int facts_file_read(const char *who, const char *path, struct host_facts *facts)
 		if (r == 0) {
 			r = facts_from_message((const Axvm__V1__HostFacts *)message, facts);
 			protobuf_c_message_free_unpacked(message, NULL);
+		} else if (r == -ENOMEM) {
+			fprintf(stderr, "%s: %s: out of memory\n", who, path);
+			return EX_OSERR;
 		} else {
-			fprintf(stderr, "%s: %s:%u: %s\n", who, path, error.line,
-			        error.message);
+			text_error_print(stderr, who, path, &error);
 			return EX_DATAERR;
 		}
 	} else {

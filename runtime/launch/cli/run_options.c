@@ -65,8 +65,14 @@ static int add(struct run_options *options, const char *flag, const char *format
 	if (n >= FRAGMENT_MAX)
 		return complain("--%s is too long", flag);
 	r = text_parse(text, (size_t)n, &axvm__v1__launch_spec__descriptor, &message, &error);
+	if (r == -ENOMEM)
+		return complain("out of memory");
+	/* Where in the text it is helps only who wrote it. */
+	if (r < 0 && strcmp(flag, "set") == 0)
+		return complain("--set: line %u, column %u: %s%s%s", error.line, error.column,
+		                error.field, error.field[0] ? ": " : "", error.message);
 	if (r < 0)
-		return complain("--%s: %s", flag, r == -ENOMEM ? "out of memory" : error.message);
+		return complain("--%s: %s: %s", flag, error.field, error.message);
 	size = protobuf_c_message_get_packed_size(message);
 	bigger = realloc(options->fragments, options->size + size + 1);
 	if (bigger) {

@@ -65,8 +65,10 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 		r = text_parse(bytes, size, &axvm__v1__control_stream__descriptor, &message,
 		               &error);
 		if (r < 0) {
-			fprintf(stderr, "%s: %s:%u: %s\n", who, path, error.line,
-			        r == -ENOMEM ? "out of memory" : error.message);
+			if (r == -ENOMEM)
+				fprintf(stderr, "%s: %s: out of memory\n", who, path);
+			else
+				text_error_print(stderr, who, path, &error);
 			return r == -ENOMEM ? EX_OSERR : EX_DATAERR;
 		}
 		stream = (Axvm__V1__ControlStream *)message;

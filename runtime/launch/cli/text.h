@@ -18,15 +18,22 @@ void text_print_json(FILE *out, const ProtobufCMessage *message);
 /* The same on one line. */
 void text_print_json_line(FILE *out, const ProtobufCMessage *message);
 
+#define TEXT_ERROR_MAX 320
+
 struct text_error {
-	unsigned int line; /* from 1 */
-	char message[128];
+	unsigned int line, column; /* from 1; of what is wrong, in characters */
+	char field[128];           /* as in a spec's errors, "launch.disks[1].image"; "": of none */
+	char message[TEXT_ERROR_MAX];
 };
+
+/* "WHO: FILE:3:12: launch.cpus.count: what is wrong", a line. */
+void text_error_print(FILE *out, const char *who, const char *path, const struct text_error *error);
 
 /* Parses `size` bytes of text into a new message, freed with protobuf_c_message_free_unpacked().
  * Fields by name, messages in {} or <>, lists in [], # comments, decimal, hexadecimal and octal
  * numbers, quoted strings with C escapes. -EINVAL with *ret_error filled: unknown field or value, a
- * number out of range, a single field twice, nesting beyond 16; -ENOMEM. */
+ * value of another type, a number out of range, a single field twice, a brace or quote that is not closed (the
+ * place is the opening one's), a byte of 0, nesting beyond 16; -ENOMEM. */
 int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *descriptor,
                ProtobufCMessage **ret, struct text_error *ret_error);
 

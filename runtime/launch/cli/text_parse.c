@@ -7,6 +7,7 @@
 #include "launch/cli/text.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -19,10 +20,12 @@ struct buffer {
 	bool failed;
 };
 
+/* `path` names the field that is being read, so that an error can: "launch.disks[1].image". */
 struct parser {
-	const char *at, *end;
+	const char *text, *at, *end;
 	struct text_error *error;
-	unsigned int line;
+	char path[sizeof(((struct text_error *)0)->field)];
+	size_t path_length;
 	bool failed;
 };
 
@@ -61,31 +64,65 @@ static void append_varint(struct buffer *buffer, uint64_t value)
 	append(buffer, bytes, n);
 }
 
-static bool fail(struct parser *parser, const char *format, ...) _printf_(2, 3);
-static bool fail(struct parser *parser, const char *format, ...)
+/* Line and column of a place, from 1; a column is a character, of however many bytes of UTF-8. */
+static void locate(const struct parser *parser, const char *at, struct text_error *error)
+{
+	error->line = error->column = 1;
+	for (const char *c = parser->text; c < at; c++)
+		if (*c == '\n') {
+			error->line++;
+			error->column = 1;
+		} else if (((uint8_t)*c & 0xc0) != 0x80) {
+			error->column++;
+		}
+}
+
+/* The first thing that is wrong, and where; always false. */
+static bool fail(struct parser *parser, const char *at, const char *format, ...) _printf_(3, 4);
+static bool fail(struct parser *parser, const char *at, const char *format, ...)
 {
 	va_list args;
 
 	if (parser->failed)
 		return false;
 	parser->failed = true;
-	parser->error->line = parser->line;
+	locate(parser, at, parser->error);
+	memcpy(parser->error->field, parser->path, sizeof(parser->path));
 	va_start(args, format);
 	vsnprintf(parser->error->message, sizeof(parser->error->message), format, args);
 	va_end(args);
 	return false;
 }
 
-/* The next byte that is neither space nor comment, 0 at the end. */
+static void path_cut(struct parser *parser, size_t length)
+{
+	parser->path_length = length;
+	parser->path[length] = '\0';
+}
+
+/* A path that has no room ends early: the line and the column say the rest. */
+static void path_add(struct parser *parser, const char *format, ...) _printf_(2, 3);
+static void path_add(struct parser *parser, const char *format, ...)
+{
+	size_t room = sizeof(parser->path) - parser->path_length;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(parser->path + parser->path_length, room, format, args);
+	va_end(args);
+	parser->path_length += n < 0 ? 0 : MIN((size_t)n, room - 1);
+}
+
+/* The next byte that is neither space nor comment, 0 at the end. (A byte of 0 in the text is met by who
+ * wants something else there: the text does not end with it.) */
 static char peek(struct parser *parser)
 {
 	for (; parser->at < parser->end; parser->at++) {
 		if (*parser->at == '#')
 			while (parser->at + 1 < parser->end && parser->at[1] != '\n')
 				parser->at++;
-		else if (*parser->at == '\n')
-			parser->line++;
-		else if (*parser->at != ' ' && *parser->at != '\t' && *parser->at != '\r')
+		else if (!strchr(" \t\r\n", *parser->at) || *parser->at == '\0')
 			return *parser->at;
 	}
 	return 0;
@@ -105,8 +142,25 @@ static bool is_word(char c)
 	       c == '_' || c == '-' || c == '+' || c == '.';
 }
 
-/* An identifier or number. */
-static bool word(struct parser *parser, char *out, size_t size)
+/* `wanted` is not what comes next. */
+static bool fail_missing(struct parser *parser, const char *wanted)
+{
+	char c = peek(parser);
+	int length = 1;
+
+	if (parser->at == parser->end)
+		return fail(parser, parser->at, "%s is missing at the end of the text", wanted);
+	if ((uint8_t)c < 0x20 || (uint8_t)c >= 0x7f)
+		return fail(parser, parser->at, "%s is missing: here is a byte 0x%02x", wanted,
+		            (uint8_t)c);
+	while (is_word(c) && length < 40 && parser->at + length < parser->end &&
+	       is_word(parser->at[length]))
+		length++;
+	return fail(parser, parser->at, "%s is missing: here is %.*s", wanted, length, parser->at);
+}
+
+/* An identifier or number; `wanted` says what for. */
+static bool word(struct parser *parser, const char *wanted, char *out, size_t size)
 {
 	size_t n = 0;
 
@@ -114,7 +168,7 @@ static bool word(struct parser *parser, char *out, size_t size)
 	while (parser->at < parser->end && is_word(*parser->at) && n < size - 1)
 		out[n++] = *parser->at++;
 	out[n] = '\0';
-	return n > 0 || fail(parser, "a name or value is missing");
+	return n > 0 || fail_missing(parser, wanted);
 }
 
 static int escape(struct parser *parser)
@@ -142,33 +196,38 @@ static bool quoted(struct parser *parser, struct buffer *out)
 	char quote = peek(parser);
 
 	if (quote != '"' && quote != '\'')
-		return fail(parser, "a quoted string is missing");
+		return fail_missing(parser, "a string in quotes");
 	for (; quote == '"' || quote == '\''; quote = peek(parser)) {
-		parser->at++;
+		const char *opening = parser->at++;
+
 		while (parser->at < parser->end && *parser->at != quote && *parser->at != '\n') {
+			const char *here = parser->at;
 			int c = (uint8_t)*parser->at++;
 			uint8_t byte;
 
 			if (c == '\\')
 				c = escape(parser);
 			if (c < 0)
-				return fail(parser, "an escape that is not known");
+				return fail(parser, here, "an escape that is not known; there are "
+				                          "\\n \\r \\t \\a \\b \\f \\v \\\\ \\' "
+				                          "\\\" \\? and \\ooo");
 			byte = (uint8_t)c;
 			append(out, &byte, 1);
 		}
 		if (parser->at == parser->end || *parser->at != quote)
-			return fail(parser, "a string does not end on its line");
+			return fail(parser, opening, "a string does not end on its line; end it "
+			                             "with %c, and write a new line as \\n", quote);
 		parser->at++;
 	}
 	return true;
 }
 
-/* An integer in [-2^63, 2^64), as its 64 bits. */
-static bool integer(struct parser *parser, const char *text, bool is_signed, unsigned int bits,
-                    uint64_t *ret)
+/* An integer in [-2^63, 2^64), as its 64 bits. `at` is where it stands. */
+static bool integer(struct parser *parser, const char *at, const char *text, bool is_signed,
+                    unsigned int bits, uint64_t *ret)
 {
 	bool negative = *text == '-';
-	uint64_t value, most = bits == 32 ? UINT32_MAX : UINT64_MAX;
+	uint64_t value, most = bits == 32 ? UINT32_MAX : UINT64_MAX, top = most;
 	char *end;
 
 	if (is_signed)
@@ -176,46 +235,94 @@ static bool integer(struct parser *parser, const char *text, bool is_signed, uns
 	errno = 0;
 	value = strtoull(text + negative, &end, 0);
 	if (*end || end == text + negative || text[negative] == '-' || text[negative] == '+')
-		return fail(parser, "\"%.40s\" is not a number", text);
-	if (errno || value > most || (negative && !is_signed && value != 0))
-		return fail(parser, "%.40s is out of range", text);
-	*ret = negative ? 0 - value : value;
+		return fail(parser, at, "\"%.40s\" is not a whole number", text);
+	if (!errno && value <= most && !(negative && !is_signed && value != 0)) {
+		*ret = negative ? 0 - value : value;
+		return true;
+	}
+	if (is_signed)
+		return fail(parser, at, "%.40s is out of range: from -%" PRIu64 " to %" PRIu64, text,
+		            (top >> 1) + 1, top >> 1);
+	return fail(parser, at, "%.40s is out of range: from 0 to %" PRIu64, text, top);
+}
+
+/* "A, B, C", as much of it as has room. */
+static const char *list_values(const ProtobufCEnumDescriptor *descriptor, char *to, size_t size)
+{
+	size_t n = 0;
+
+	to[0] = '\0';
+	for (unsigned i = 0; i < descriptor->n_values && n < size; i++)
+		n += (size_t)snprintf(to + n, size - n, "%s%s", i ? ", " : "",
+		                      descriptor->values[i].name);
+	return to;
+}
+
+static const char *list_fields(const ProtobufCMessageDescriptor *descriptor, char *to, size_t size)
+{
+	size_t n = 0;
+
+	to[0] = '\0';
+	for (unsigned i = 0; i < descriptor->n_fields && n < size; i++)
+		n += (size_t)snprintf(to + n, size - n, "%s%s", i ? ", " : "",
+		                      descriptor->fields[i].name);
+	return to;
+}
+
+static bool truth(struct parser *parser, const char *at, const char *text, uint64_t *ret)
+{
+	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+		return fail(parser, at, "\"%.40s\" is neither true nor false", text);
+	*ret = text[0] == 't';
+	return true;
+}
+
+static bool enum_value(struct parser *parser, const ProtobufCFieldDescriptor *field, const char *at,
+                       const char *text, uint64_t *ret)
+{
+	const ProtobufCEnumDescriptor *descriptor = field->descriptor;
+	const ProtobufCEnumValue *value =
+		protobuf_c_enum_descriptor_get_value_by_name(descriptor, text);
+	char names[TEXT_ERROR_MAX - 64];
+
+	if (!value)
+		return fail(parser, at, "\"%.40s\" is not one of %s", text,
+		            list_values(descriptor, names, sizeof(names)));
+	*ret = (uint64_t)(int64_t)value->value;
 	return true;
 }
 
 static bool scalar(struct parser *parser, const ProtobufCFieldDescriptor *field, uint64_t *ret)
 {
-	const ProtobufCEnumValue *value;
+	static const struct {
+		bool is_number, is_signed;
+		unsigned bits;
+	} numbers[] = {
+		[PROTOBUF_C_TYPE_INT32] = { true, true, 32 },
+		[PROTOBUF_C_TYPE_INT64] = { true, true, 64 },
+		[PROTOBUF_C_TYPE_UINT32] = { true, false, 32 },
+		[PROTOBUF_C_TYPE_FIXED32] = { true, false, 32 },
+		[PROTOBUF_C_TYPE_UINT64] = { true, false, 64 },
+		[PROTOBUF_C_TYPE_FIXED64] = { true, false, 64 },
+	};
+	bool is_bool = field->type == PROTOBUF_C_TYPE_BOOL, is_enum = field->type == PROTOBUF_C_TYPE_ENUM;
+	const char *wanted = is_bool ? "true or false" : is_enum ? "a name" : "a number", *at;
 	char text[64];
 
-	if (!word(parser, text, sizeof(text)))
+	(void)peek(parser);
+	at = parser->at;
+	if (peek(parser) == '[')
+		return fail(parser, at, "takes one value, not a list");
+	if (!word(parser, wanted, text, sizeof(text)))
 		return false;
-	switch (field->type) {
-	case PROTOBUF_C_TYPE_BOOL:
-		if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-			return fail(parser, "%s: \"%.40s\" is neither true nor false", field->name,
-			            text);
-		*ret = text[0] == 't';
-		return true;
-	case PROTOBUF_C_TYPE_ENUM:
-		value = protobuf_c_enum_descriptor_get_value_by_name(field->descriptor, text);
-		if (!value)
-			return fail(parser, "%s: \"%.40s\" is no value of it", field->name, text);
-		*ret = (uint64_t)(int64_t)value->value;
-		return true;
-	case PROTOBUF_C_TYPE_INT32:
-		return integer(parser, text, true, 32, ret);
-	case PROTOBUF_C_TYPE_INT64:
-		return integer(parser, text, true, 64, ret);
-	case PROTOBUF_C_TYPE_UINT32:
-	case PROTOBUF_C_TYPE_FIXED32:
-		return integer(parser, text, false, 32, ret);
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-		return integer(parser, text, false, 64, ret);
-	default:
-		return fail(parser, "%s: values of its type are not read here", field->name);
-	}
+	if (is_bool)
+		return truth(parser, at, text, ret);
+	if (is_enum)
+		return enum_value(parser, field, at, text, ret);
+	if (field->type < ARRAY_SIZE(numbers) && numbers[field->type].is_number)
+		return integer(parser, at, text, numbers[field->type].is_signed,
+		               numbers[field->type].bits, ret);
+	return fail(parser, at, "values of its type are not read here");
 }
 
 static bool message_body(struct parser *parser, const ProtobufCMessageDescriptor *descriptor,
@@ -244,7 +351,7 @@ static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, 
 		else if (accept(parser, '<'))
 			ok = message_body(parser, field->descriptor, '>', depth + 1, &inner);
 		else
-			ok = fail(parser, "%s is a message: { is missing", field->name);
+			ok = fail_missing(parser, "it is a message: {");
 		append_key(out, field, WIRE_LENGTH);
 		append_varint(out, inner.size);
 		append(out, inner.bytes, inner.size);
@@ -265,54 +372,107 @@ static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, 
 	return true;
 }
 
+/* One value more of a field that has had *count. */
+static bool counted_value(struct parser *parser, const ProtobufCFieldDescriptor *field, int depth,
+                          unsigned int *count, struct buffer *out)
+{
+	size_t before = parser->path_length;
+	bool ok;
+
+	if (field->label == PROTOBUF_C_LABEL_REPEATED)
+		path_add(parser, "[%u]", *count);
+	++*count;
+	ok = value(parser, field, depth, out);
+	path_cut(parser, before);
+	return ok;
+}
+
 static bool field_values(struct parser *parser, const ProtobufCFieldDescriptor *field, int depth,
-                         struct buffer *out)
+                         unsigned int *count, struct buffer *out)
 {
 	bool colon = accept(parser, ':');
 
 	if (!colon && field->type != PROTOBUF_C_TYPE_MESSAGE)
-		return fail(parser, "%s: a colon is missing after the name", field->name);
+		return fail_missing(parser, "a colon after the name");
 	if (field->label != PROTOBUF_C_LABEL_REPEATED || !accept(parser, '['))
-		return value(parser, field, depth, out);
+		return counted_value(parser, field, depth, count, out);
 	if (accept(parser, ']'))
 		return true;
 	do {
-		if (!value(parser, field, depth, out))
+		if (!counted_value(parser, field, depth, count, out))
 			return false;
 	} while (accept(parser, ','));
-	return accept(parser, ']') || fail(parser, "%s: ] is missing", field->name);
+	return accept(parser, ']') || fail_missing(parser, "a comma, or the ] of the list,");
+}
+
+/* The name at the parser's place, which the path then ends with. NULL: it has been complained of. */
+static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
+                                                  const ProtobufCMessageDescriptor *descriptor)
+{
+	const ProtobufCFieldDescriptor *field;
+	char name[64], names[TEXT_ERROR_MAX - 80];
+	const char *at;
+
+	(void)peek(parser);
+	at = parser->at;
+	if (!word(parser, "a field's name", name, sizeof(name)))
+		return NULL;
+	path_add(parser, "%s%s", parser->path_length ? "." : "", name);
+	field = protobuf_c_message_descriptor_get_field_by_name(descriptor, name);
+	if (!field)
+		(void)fail(parser, at, "there is no such field; %s has %s", descriptor->short_name,
+		           list_fields(descriptor, names, sizeof(names)));
+	return field;
+}
+
+/* The field and its values. */
+static bool message_field(struct parser *parser, const ProtobufCMessageDescriptor *descriptor, int depth,
+                          unsigned int seen[FIELDS_MAX], struct buffer *out)
+{
+	const ProtobufCFieldDescriptor *field;
+	size_t before = parser->path_length, index;
+	const char *at;
+	bool ok;
+
+	(void)peek(parser);
+	at = parser->at;
+	field = field_name(parser, descriptor);
+	if (!field)
+		return false;
+	index = (size_t)(field - descriptor->fields);
+	if (seen[index] && field->label != PROTOBUF_C_LABEL_REPEATED)
+		return fail(parser, at, "is there twice; remove one of the two");
+	ok = field_values(parser, field, depth, &seen[index], out);
+	path_cut(parser, before);
+	return ok;
 }
 
 static bool message_body(struct parser *parser, const ProtobufCMessageDescriptor *descriptor,
                          char closing, int depth, struct buffer *out)
 {
-	bool seen[FIELDS_MAX] = { false };
+	const char *opening = parser->at > parser->text ? parser->at - 1 : parser->at;
+	unsigned int seen[FIELDS_MAX] = { 0 };
 
 	if (depth > DEPTH_MAX || descriptor->n_fields > FIELDS_MAX)
-		return fail(parser, "messages are nested too deeply");
+		return fail(parser, opening, "messages are nested too deeply: %d at most", DEPTH_MAX);
 	for (;;) {
-		const ProtobufCFieldDescriptor *field;
-		char name[64];
-		size_t index;
-
 		if (accept(parser, closing))
 			return true;
-		if (peek(parser) == 0)
-			return closing == 0 || fail(parser, "%c is missing at the end", closing);
-		if (!word(parser, name, sizeof(name)))
-			return false;
-		field = protobuf_c_message_descriptor_get_field_by_name(descriptor, name);
-		if (!field)
-			return fail(parser, "%s has no field \"%s\"", descriptor->short_name, name);
-		index = (size_t)(field - descriptor->fields);
-		if (seen[index] && field->label != PROTOBUF_C_LABEL_REPEATED)
-			return fail(parser, "%s is there twice", field->name);
-		seen[index] = true;
-		if (!field_values(parser, field, depth, out))
+		(void)peek(parser);
+		if (parser->at == parser->end)
+			return closing == 0 ||
+			       fail(parser, opening, "what begins here has no %c", closing);
+		if (!message_field(parser, descriptor, depth, seen, out))
 			return false;
 		if (!accept(parser, ','))
 			(void)accept(parser, ';');
 	}
+}
+
+void text_error_print(FILE *out, const char *who, const char *path, const struct text_error *error)
+{
+	fprintf(out, "%s: %s:%u:%u: %s%s%s\n", who, path, error->line, error->column, error->field,
+	        error->field[0] ? ": " : "", error->message);
 }
 
 int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *descriptor,
@@ -320,7 +480,7 @@ int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *
 {
 	_cleanup_(free_buffer) struct buffer out = { 0 };
 	struct text_error error = { 0 };
-	struct parser parser = { .at = text, .end = text + size, .error = &error, .line = 1 };
+	struct parser parser = { .text = text, .at = text, .end = text + size, .error = &error };
 	ProtobufCMessage *message;
 
 	if (!message_body(&parser, descriptor, 0, 0, &out)) {

@@ -133,7 +133,7 @@ test_cli_run_without_a_shim() {
 test_cli_run_a_wrong_spec() {
 	axvm run "$(printf 'launch {\n cpus { cuont: 1 }\n}\n' >"$CASE/x.txtpb"; echo "$CASE/x.txtpb")"
 	want_status 65
-	says 'x.txtpb:2: Cpus has no field "cuont"' err
+	says 'x.txtpb:2:9: launch.cpus.cuont: there is no such field; Cpus has count' err
 }
 
 test_cli_dry_run_is_what_protoc_takes() {
