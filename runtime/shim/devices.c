@@ -21,7 +21,8 @@ static void on_device_event(void *context, const struct virtio_event *event)
 	struct shim *shim = context;
 
 	(void)event_device_failed(&shim->events, event->device_id, event->queue,
-	                          event->error_number, event->needs_reset, event->message);
+	                          event->error_number, event->needs_reset, event->message,
+	                          event->suppressed);
 }
 
 static int create_console(struct shim *shim, size_t index, const struct virtio_host *host)
@@ -196,7 +197,7 @@ void devices_serve(struct shim_io *io)
 	if (r < 0) {
 		snprintf(name, sizeof(name), "io%u", io->index);
 		(void)event_device_failed(&shim->events, name, -1, -r, false,
-		                          "the I/O ring has failed: none of its devices goes on");
+		                          "the I/O ring has failed: none of its devices goes on", 0);
 	}
 	machine_wake_control(&shim->machine);
 }

@@ -286,7 +286,7 @@ int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_stat
 }
 
 int event_device_failed(struct event_writer *w, const char *device_id, int queue, int error_number,
-                        bool needs_reset, const char *message)
+                        bool needs_reset, const char *message, uint64_t suppressed)
 {
 	Axvm__V1__Event event = EVENT(DEVICE_FAILED);
 	Axvm__V1__DeviceFailed body = AXVM__V1__DEVICE_FAILED__INIT;
@@ -296,6 +296,8 @@ int event_device_failed(struct event_writer *w, const char *device_id, int queue
 	SET(&body, needs_reset, needs_reset);
 	SET(&body, queue, queue);
 	SET(&body, error_number, error_number);
+	body.has_suppressed = suppressed > 0;
+	body.suppressed = suppressed;
 	event.device_failed = &body;
 	return event_writer_put(w, &event);
 }

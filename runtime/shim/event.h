@@ -145,7 +145,7 @@ int event_running(struct event_writer *w, const struct event_running *running);
 int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_state to,
                         const char *reason);
 int event_device_failed(struct event_writer *w, const char *device_id, int queue, int error_number,
-                        bool needs_reset, const char *message);
+                        bool needs_reset, const char *message, uint64_t suppressed);
 int event_guest_panicked(struct event_writer *w, const char *message);
 int event_reply(struct event_writer *w, const struct event_reply *reply);
 int event_metrics(struct event_writer *w, const struct event_report *report);

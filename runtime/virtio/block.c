@@ -64,8 +64,10 @@ void block_report(struct block *block, int queue, int error, const char *message
 {
 	uint64_t now = block_now();
 
-	if (now < block->quiet_until_ns)
+	if (now < block->quiet_until_ns) {
+		virtio_not_told(&block->device);
 		return;
+	}
 	block->quiet_until_ns = now + REPORT_INTERVAL_NS;
 	virtio_report(&block->device, queue, error, message);
 }

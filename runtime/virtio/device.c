@@ -57,8 +57,7 @@ static void emit(struct virtio_transport *t, bool needs_reset, int queue, int er
 		.error_number = error < 0 ? -error : error,
 	};
 
-	if (t->host.event)
-		t->host.event(t->host.context, &event);
+	virtio_complain(&t->complaints, &event);
 }
 
 static void config_interrupt(struct virtio_transport *t)
@@ -89,6 +88,11 @@ void virtio_fail(struct virtio_device *device, int queue, int error, const char 
 void virtio_report(struct virtio_device *device, int queue, int error, const char *message)
 {
 	emit(device->transport, false, queue, error, message);
+}
+
+void virtio_not_told(struct virtio_device *device)
+{
+	device->transport->complaints.suppressed++;
 }
 
 void virtio_config_update(struct virtio_device *device, uint32_t offset, const void *data,
@@ -422,6 +426,7 @@ static void on_start(struct io_client *client)
 		if (!served_elsewhere(t, i))
 			(void)io_poll_multishot(client->loop, &t->queues[i].doorbell_op,
 			                        t->queues[i].doorbell_file, POLLIN);
+	virtio_complaints_start(&t->complaints);
 	if (t->device->ops->start)
 		t->device->ops->start(t->device);
 }

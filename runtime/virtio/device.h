@@ -132,10 +132,13 @@ void virtio_interrupt(struct virtio_device *device, uint16_t queue);
 void virtio_ring_doorbell(struct virtio_device *device, uint16_t queue);
 
 /* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue`
- * is -1 when it is about none. */
+ * is -1 when it is about none; `message` is constant, since events that come too fast are kept for later
+ * (virtio/complaints.h). */
 void virtio_fail(struct virtio_device *device, int queue, int error, const char *message);
 /* Something went wrong behind the device; an event, nothing else. */
 void virtio_report(struct virtio_device *device, int queue, int error, const char *message);
+/* What would have been a virtio_report, but for the device's own opinion: it is counted in the next event. */
+void virtio_not_told(struct virtio_device *device);
 
 /* ---- on any thread */
 

@@ -365,6 +365,9 @@ static int build(struct virtio_transport *t)
 	if (r < 0)
 		return r;
 	virtio_registers_reset(t);
+	r = virtio_complaints_init(&t->complaints, &t->host);
+	if (r < 0)
+		return r;
 	/* A poll a doorbell, and an interrupt a vector. */
 	r = io_loop_reserve(t->host.loop, 2u * device->queue_count + 1);
 	if (r < 0)

@@ -18,13 +18,15 @@
 #define VIRTIO_BAR_MSIX_TABLE 0x4000u
 #define VIRTIO_BAR_MSIX_PBA 0x5000u
 
-/* What a device tells its owner. `message` and `device_id` live as long as the call. */
+/* What a device tells its owner, at most COMPLAINTS_PER_S times a second (virtio/complaints.h). `message` and
+ * `device_id` live as long as the call. */
 struct virtio_event {
 	const char *device_id;
 	const char *message;
 	bool needs_reset;
 	int queue;        /* -1: none in particular */
 	int error_number; /* errno, positive, or 0 */
+	uint64_t suppressed; /* events that were not told since the device's last one */
 };
 
 /* What a device is attached to; all borrowed for its life. */

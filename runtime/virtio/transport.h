@@ -8,6 +8,7 @@
 #include "bus/msix.h"
 #include "bus/pci.h"
 #include "io/op.h"
+#include "virtio/complaints.h"
 #include "virtio/device.h"
 #include "virtio/pci.h"
 
@@ -79,6 +80,7 @@ struct virtio_transport {
 	bool broken;
 	bool draining; /* reset in progress */
 	bool paused;
+	struct virtio_complaints complaints;
 	struct virtio_latency latency;
 	_Atomic uint64_t failures, resets;
 	/* PCI. */

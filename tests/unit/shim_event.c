@@ -126,7 +126,7 @@ static void emit_one_of_each(void)
 	                                                             .threads_count = 1 }),
 	             0);
 	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
-	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken"), 0);
+	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken", 3), 0);
 	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
 	cr_assert_eq(
 		event_reply(&writer, &(struct event_reply){ .request_id = 7, .state = VM_RUNNING }),

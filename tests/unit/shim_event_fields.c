@@ -135,7 +135,7 @@ static void emit_all(void)
 	}
 	cr_assert_eq(event_running(&writer, &running), 0);
 	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
-	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring broken"), 0);
+	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring broken", 3), 0);
 	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
 	cr_assert_eq(event_metrics(&writer, &report), 0);
 	cr_assert_eq(event_reply(&writer, &good), 0);
@@ -466,6 +466,7 @@ Test(event, every_field_of_every_event_is_what_was_given)
 	IS(BODY(DEVICE_FAILED, device_failed, 0), queue, 2);
 	IS(BODY(DEVICE_FAILED, device_failed, 0), error_number, EIO);
 	IS(BODY(DEVICE_FAILED, device_failed, 0), needs_reset, true);
+	IS(BODY(DEVICE_FAILED, device_failed, 0), suppressed, 3);
 	SAYS(BODY(GUEST_PANICKED, guest_panicked, 0), message, "panic");
 	check_report(BODY(METRICS, metrics, 0));
 	check_replies();

@@ -422,6 +422,8 @@ static const struct {
 	{ "device_failed { device_id: 'root' message: 'm' }", "device root: m" },
 	{ "device_failed { device_id: 'root' message: 'm' needs_reset: false }", "device root: m" },
 	{ "device_failed { }", "device : " },
+	{ "device_failed { device_id: 'root' message: 'm' suppressed: 41 }",
+	  "device root: m (and 41 more since its last event)" },
 	{ "device_failed { device_id: 'root' message: 'm' needs_reset: true }",
 	  "device root: m (waits for its driver to reset it)" },
 	{ "guest_panicked { message: 'oops' }", "guest panic oops" },

@@ -20,6 +20,7 @@ static void record_event(void *context, const struct virtio_event *event)
 		m->events[n].needs_reset = event->needs_reset;
 		m->events[n].queue = event->queue;
 		m->events[n].error = event->error_number;
+		m->events[n].suppressed = event->suppressed;
 	}
 	atomic_store(&m->event_count, n + 1);
 }

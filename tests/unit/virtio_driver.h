@@ -13,7 +13,7 @@
 #include "virtio/pci.h"
 #include "wait.h"
 
-#define TEST_EVENTS_MAX 16
+#define TEST_EVENTS_MAX 64
 
 struct test_machine {
 	struct guest_memory memory;
@@ -31,6 +31,7 @@ struct test_machine {
 		char message[96];
 		bool needs_reset;
 		int queue, error;
+		uint64_t suppressed;
 	} events[TEST_EVENTS_MAX];
 	_Atomic uint32_t event_count;
 };

@@ -148,6 +148,8 @@ static void print_device(FILE *out, const Axvm__V1__Event *event)
 	fprintf(out, "%s: %s", text_of(failed->device_id), text_of(failed->message));
 	if (failed->needs_reset)
 		fputs(" (waits for its driver to reset it)", out);
+	if (failed->suppressed > 0)
+		fprintf(out, " (and %" PRIu64 " more since its last event)", failed->suppressed);
 }
 
 static void print_panic(FILE *out, const Axvm__V1__Event *event)

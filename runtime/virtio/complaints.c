@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* The events of a device, at most so many a second.
+ *
+ * A token bucket an event. An event that finds none is kept, in the place of the one kept before it, and sent
+ * when the next token is there, with the number of those that were not. So who reads events always learns
+ * how a device fares in the end, at most a tenth of a second late, and how much he was not told; and there
+ * is a timer only while something is kept. */
+#include "virtio/complaints.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "io/op.h"
+
+#define NS_PER_S 1000000000ULL
+
+static void tell(struct virtio_complaints *c, const struct virtio_event *event)
+{
+	struct virtio_event told = *event;
+
+	told.suppressed = c->suppressed;
+	c->suppressed = 0;
+	c->holds = false;
+	if (c->event)
+		c->event(c->context, &told);
+}
+
+/* Has the timer go off when the next token is there. False: the loop takes nothing any more. */
+static bool arm(struct virtio_complaints *c, uint64_t wait_ns)
+{
+	uint32_t phase = atomic_load_explicit(&c->loop->phase, memory_order_relaxed);
+
+	if (c->armed || phase == IO_BUILDING || phase == IO_BUILT)
+		return true;
+	c->time.tv_sec = (long long)(wait_ns / NS_PER_S);
+	c->time.tv_nsec = (long long)(wait_ns % NS_PER_S);
+	c->armed = io_timeout(c->loop, &c->timer_op, &c->time);
+	return c->armed;
+}
+
+/* Sends what is kept, or waits for the token that it needs. */
+static void try_held(struct virtio_complaints *c)
+{
+	uint64_t wait_ns = rate_limit_take(&c->limit, io_turn_ns(c->loop), 0, 1);
+
+	/* At the end of the VM, which is soon, there is no later. */
+	if (wait_ns == 0 || !arm(c, wait_ns))
+		tell(c, &c->held);
+}
+
+void virtio_complain(struct virtio_complaints *c, const struct virtio_event *event)
+{
+	c->suppressed += c->holds;
+	c->held = *event;
+	c->holds = true;
+	try_held(c);
+}
+
+static void timer_done(struct io_op *op, int result, uint32_t flags)
+{
+	struct virtio_complaints *c = CONTAINER_OF(op, struct virtio_complaints, timer_op);
+
+	(void)flags;
+	c->armed = false;
+	if (!c->holds)
+		return;
+	if (result == -ECANCELED)
+		tell(c, &c->held);
+	else
+		try_held(c);
+}
+
+void virtio_complaints_start(struct virtio_complaints *c)
+{
+	if (c->holds)
+		try_held(c);
+}
+
+int virtio_complaints_init(struct virtio_complaints *c, const struct virtio_host *host)
+{
+	static const struct rate_config rate = { .ops_per_s = COMPLAINTS_PER_S,
+		                                 .ops_burst = COMPLAINTS_BURST };
+
+	*c = (struct virtio_complaints){
+		.loop = host->loop,
+		.event = host->event,
+		.context = host->context,
+		.timer_op = { .done = timer_done },
+	};
+	rate_limit_init(&c->limit, &rate, 0);
+	return io_loop_reserve(host->loop, 1);
+}
