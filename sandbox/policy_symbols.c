@@ -86,7 +86,7 @@ static const struct {
 	SYMBOL(IORING_ENTER_GETEVENTS),
 	SYMBOL(IORING_ENTER_EXT_ARG),
 	/* sys/epoll.h, sys/socket.h */
-	SYMBOL(EPOLL_CTL_DEL),
+	SYMBOL(EPOLL_CTL_MOD),
 	SYMBOL(MSG_DONTWAIT),
 	SYMBOL(MSG_NOSIGNAL),
 	/* time.h */

@@ -11,6 +11,13 @@
 #include "shim/metrics.h"
 #include "shim/shim.h"
 
+bool commands_ready(struct shim *shim)
+{
+	if (!shim->reply_kept)
+		shim->reply_kept = event_writer_keep(&shim->events, EVENT_REPLY_BYTES) == 0;
+	return shim->reply_kept && !shim->metrics.reply_due;
+}
+
 static void reply(struct shim *shim, uint64_t request_id, const struct problem *error)
 {
 	struct event_reply event = {
@@ -85,7 +92,7 @@ void commands_settle(struct shim *shim)
 	}
 }
 
-void commands_end(struct shim *shim)
+static void end_pause(struct shim *shim)
 {
 	struct shim_pause *pause = &shim->pause;
 
@@ -94,13 +101,22 @@ void commands_end(struct shim *shim)
 	pause->reply_due = false;
 }
 
+void commands_end(struct shim *shim)
+{
+	end_pause(shim);
+	/* A report may need all the room there is. */
+	if (shim->metrics.reply_due)
+		(void)event_finish(&shim->events, EVENT_FINISH_MS);
+	commands_report(shim);
+}
+
 void commands_let_go_on(struct shim *shim)
 {
 	struct shim_pause *pause = &shim->pause;
 
 	if (!pause->wanted)
 		return;
-	commands_end(shim);
+	end_pause(shim);
 	if (pause->devices_asked)
 		devices_resume(shim);
 	*pause = (struct shim_pause){ 0 };
@@ -124,10 +140,20 @@ static int do_status(struct shim *shim, const struct command *command, struct pr
 	return 0;
 }
 
+void commands_report(struct shim *shim)
+{
+	struct shim_metrics *metrics = &shim->metrics;
+
+	if (metrics->reply_due)
+		metrics->reply_due = metrics_reply(shim, metrics->request_id) == -ENOBUFS;
+}
+
 static int do_metrics(struct shim *shim, const struct command *command, struct problems *problems)
 {
 	(void)problems;
-	metrics_reply(shim, command->request_id);
+	shim->metrics.reply_due = true;
+	shim->metrics.request_id = command->request_id;
+	commands_report(shim);
 	return 0;
 }
 
@@ -230,6 +256,7 @@ void commands_take(const struct stream_command *raw, void *context)
 	struct problems problems = { 0 };
 	int r = command_parse(&shim->command_arena, raw, &command, &problems.list[0]);
 
+	shim->reply_kept = false; /* this one's from here on */
 	if (r < 0)
 		problems.count = 1;
 	else if ((size_t)command.kind >= ARRAY_SIZE(rows) || !rows[command.kind].run)
@@ -241,9 +268,11 @@ void commands_take(const struct stream_command *raw, void *context)
 		reply(shim, command.request_id, &problems.list[0]);
 	else if (!rows[command.kind].replies)
 		reply(shim, command.request_id, NULL);
+	shim->stream.stopped = !commands_ready(shim);
 }
 
 void commands_refuse_stream(struct shim *shim, const struct problem *problem)
 {
+	shim->reply_kept = false;
 	reply(shim, 0, problem);
 }

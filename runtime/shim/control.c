@@ -28,6 +28,9 @@
 
 #define NS_PER_MS 1000000ULL
 
+/* The place of fd 3 among the sources. */
+#define SOURCE_CONTROL 2
+
 uint64_t control_now_ns(void)
 {
 	struct timespec now;
@@ -123,11 +126,8 @@ static void on_wake(struct shim *shim)
 
 static void on_control_end(struct shim *shim)
 {
-	SANDBOX_USES(control, epoll_ctl,
-	             arg0 == EPOLL_FD && arg1 == EPOLL_CTL_DEL && arg2 == CONTROL_FD);
+	/* It was told once, and is not watched again. */
 	shim->control_ended = true;
-	if (!shim->control_is_file)
-		(void)epoll_ctl(shim->epoll_fd, EPOLL_CTL_DEL, CONTROL_FD, NULL);
 	if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_SHUTDOWN)
 		(void)control_shutdown(shim, shim->spec.lifecycle.shutdown_timeout_ms,
 		                       "fd 3 has ended, which means shut down");
@@ -145,7 +145,7 @@ static void after_reading(struct shim *shim, int r, const struct problems *probl
 		on_control_end(shim);
 }
 
-static void on_control(struct shim *shim)
+static void read_commands(struct shim *shim)
 {
 	struct problems problems = { 0 };
 	int r;
@@ -153,6 +153,43 @@ static void on_control(struct shim *shim)
 	SANDBOX_USES(control, read, arg0 == CONTROL_FD);
 	r = stream_read(&shim->stream, CONTROL_FD, commands_take, shim, &problems);
 	after_reading(shim, r, &problems);
+}
+
+/* Has fd 3 told of once more: each time it is, that is the last (EPOLLONESHOT). Where it is not, nothing of it wakes
+ * the loop, a hang-up neither. */
+static void watch_control(struct shim *shim)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = SOURCE_CONTROL };
+
+	if (shim->control_is_file || shim->control_ended || shim->stream.stopped)
+		return;
+	SANDBOX_USES(control, epoll_ctl,
+	             arg0 == EPOLL_FD && arg1 == EPOLL_CTL_MOD && arg2 == CONTROL_FD);
+	(void)epoll_ctl(shim->epoll_fd, EPOLL_CTL_MOD, CONTROL_FD, &event);
+}
+
+/* Goes on with commands when there is room for a reply: those that were read, then fd 3. */
+static void take_commands(struct shim *shim)
+{
+	struct problems problems = { 0 };
+	int r;
+
+	shim->stream.stopped = !commands_ready(shim);
+	r = stream_drain(&shim->stream, commands_take, shim, &problems);
+	if (r < 0)
+		after_reading(shim, r, &problems);
+	while (shim->control_is_file && !shim->control_ended && !shim->stream.stopped)
+		read_commands(shim);
+	watch_control(shim);
+}
+
+static void on_control(struct shim *shim)
+{
+	/* It was watched before the first command could be taken. */
+	if (shim->control_ended || shim->stream.stopped)
+		return;
+	read_commands(shim);
+	watch_control(shim);
 }
 
 static void on_event_room(struct shim *shim)
@@ -168,7 +205,7 @@ static const struct source {
 } sources[] = {
 	{ CONTROL_WAKE_FD, EPOLLIN, on_wake },
 	{ SIGNAL_FD, EPOLLIN, on_signal },
-	{ CONTROL_FD, EPOLLIN, on_control },
+	[SOURCE_CONTROL] = { CONTROL_FD, EPOLLIN | EPOLLONESHOT, on_control },
 	/* Edge-triggered: told when room appears, not while there is room. */
 	{ EVENT_FD, EPOLLOUT | EPOLLET, on_event_room },
 };
@@ -231,23 +268,21 @@ int control_watch(struct shim *shim)
 
 void control_begin(struct shim *shim)
 {
-	struct problems problems = { 0 };
-	int r = stream_drain(&shim->stream, commands_take, shim, &problems);
-
-	if (r < 0)
-		after_reading(shim, r, &problems);
-	while (shim->control_is_file && !shim->control_ended)
-		on_control(shim);
+	take_commands(shim);
 }
 
 void control_turn(struct shim *shim, int timeout_ms)
 {
 	struct epoll_event ready[ARRAY_SIZE(sources)];
+	bool more;
 	int n;
 
 	SANDBOX_USES(control, epoll_wait, arg0 == EPOLL_FD);
-	(void)event_flush(&shim->events);
-	n = epoll_wait(shim->epoll_fd, ready, ARRAY_SIZE(sources), timeout_ms);
+	more = event_flush(&shim->events) == 1;
+	commands_report(shim);
+	if (shim->stream.stopped && !shim->control_ended && commands_ready(shim))
+		take_commands(shim);
+	n = epoll_wait(shim->epoll_fd, ready, ARRAY_SIZE(sources), more ? 0 : timeout_ms);
 	for (int i = 0; i < n; i++)
 		sources[ready[i].data.u32].ready(shim);
 }

@@ -17,6 +17,13 @@
 			.body_case = AXVM__V1__EVENT__BODY_##case_                                 \
 	}
 
+/* Beside its texts, with the VM's name, an event has numbers: tags, lengths and at most 10 bytes each. */
+static_assert(EVENT_REPLY_BYTES >= PROBLEM_MESSAGE_MAX + PROBLEM_FIELD_MAX + 64 + 20 * 12,
+              "the room that is kept for a reply is enough for any");
+/* Kept at once: for the next command, for a pause that has not come into force, for the reply in question. */
+static_assert(EVENT_REPORT_BYTES_MAX + 4 * EVENT_REPLY_BYTES <= EVENT_RING_SIZE,
+              "there is room for a reply with the largest report when nothing else waits");
+
 #define SAME(ours, theirs) static_assert((int)(ours) == (int)(theirs), "not as in the schema")
 #define SAME_CODE(code) SAME(PROBLEM_##code, AXVM__V1__ERROR_CODE__##code)
 SAME(PROBLEM_NONE, AXVM__V1__ERROR_CODE__OK);
@@ -387,7 +394,7 @@ int event_reply(struct event_writer *w, const struct event_reply *reply)
 		body.metrics = &report.body;
 	}
 	event.reply = &body;
-	return event_writer_put(w, &event);
+	return event_writer_put_kept(w, &event, EVENT_REPLY_BYTES);
 }
 
 /* ---- the terminal event ------------------------------------------------------------------- */

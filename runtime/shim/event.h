@@ -23,6 +23,8 @@
 #define EVENT_HISTOGRAMS_MAX 40
 #define EVENT_BOUNDS_MAX 32
 #define EVENT_METRIC_NAME_MAX 112
+/* What a reply without a report may take when it is encoded: room for it is kept before its command is read. */
+#define EVENT_REPLY_BYTES 768
 /* What a report may take when it is encoded: an event of which there is never room for is of no use. */
 #define EVENT_REPORT_BYTES_MAX (EVENT_RING_SIZE - 4096)
 
@@ -147,6 +149,8 @@ int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_stat
 int event_device_failed(struct event_writer *w, const char *device_id, int queue, int error_number,
                         bool needs_reset, const char *message, uint64_t suppressed);
 int event_guest_panicked(struct event_writer *w, const char *message);
+/* Uses the EVENT_REPLY_BYTES that were kept for it (event_writer_put_kept). A reply with a report can be larger:
+ * -ENOBUFS then, and nothing has happened. */
 int event_reply(struct event_writer *w, const struct event_reply *reply);
 int event_metrics(struct event_writer *w, const struct event_report *report);
 

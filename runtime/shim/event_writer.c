@@ -126,21 +126,18 @@ static size_t encode(const Axvm__V1__Event *event, size_t size, uint8_t *to)
 	return at + size;
 }
 
-static int put_locked(struct event_writer *writer, Axvm__V1__Event *event)
+/* Room for one more event beside `kept` bytes that are spoken for. */
+static size_t room(const struct event_writer *writer, size_t kept)
+{
+	return EVENT_RING_SIZE - MIN(writer->end - writer->start + kept, (size_t)EVENT_RING_SIZE);
+}
+
+/* An event that has room, of `size` bytes. */
+static void append(struct event_writer *writer, const Axvm__V1__Event *event, size_t size)
 {
 	static const uint64_t one = 1;
 	bool was_empty = writer->start == writer->end;
-	size_t size;
 
-	if (writer->ended)
-		return -ESHUTDOWN;
-	stamp(writer, event);
-	size = axvm__v1__event__get_packed_size(event);
-	if (writer->failed || size + HEADER_MAX > EVENT_RING_SIZE - (writer->end - writer->start)) {
-		writer->dropped++;
-		writer->dropped_all++;
-		return writer->failed ? -EPIPE : -ENOBUFS;
-	}
 	if (size + HEADER_MAX > EVENT_RING_SIZE - writer->end) {
 		writer->end -= writer->start;
 		memmove(writer->ring, writer->ring + writer->start, writer->end);
@@ -153,7 +150,43 @@ static int put_locked(struct event_writer *writer, Axvm__V1__Event *event)
 	if (was_empty && writer->wake_fd >= 0)
 		/* An eventfd too full to take 1 has woken its reader already. */
 		(void)!write(writer->wake_fd, &one, sizeof(one));
+}
+
+static int put_locked(struct event_writer *writer, Axvm__V1__Event *event)
+{
+	size_t size;
+
+	if (writer->ended)
+		return -ESHUTDOWN;
+	stamp(writer, event);
+	size = axvm__v1__event__get_packed_size(event);
+	if (writer->failed || size + HEADER_MAX > room(writer, writer->kept)) {
+		writer->dropped++;
+		writer->dropped_all++;
+		return writer->failed ? -EPIPE : -ENOBUFS;
+	}
+	append(writer, event, size);
 	return 0;
+}
+
+static int put_kept_locked(struct event_writer *writer, Axvm__V1__Event *event, size_t kept)
+{
+	size_t others = writer->kept - MIN(kept, writer->kept);
+	size_t size;
+
+	if (writer->ended)
+		return -ESHUTDOWN;
+	if (!writer->failed) {
+		stamp(writer, event);
+		size = axvm__v1__event__get_packed_size(event);
+		if (size + HEADER_MAX > room(writer, others)) {
+			writer->sequence--;
+			return -ENOBUFS;
+		}
+		append(writer, event, size);
+	}
+	writer->kept = others;
+	return writer->failed ? -EPIPE : 0;
 }
 
 int event_writer_put(struct event_writer *writer, Axvm__V1__Event *event)
@@ -162,6 +195,29 @@ int event_writer_put(struct event_writer *writer, Axvm__V1__Event *event)
 
 	pthread_mutex_lock(&writer->lock);
 	r = put_locked(writer, event);
+	pthread_mutex_unlock(&writer->lock);
+	return r;
+}
+
+int event_writer_put_kept(struct event_writer *writer, Axvm__V1__Event *event, size_t kept)
+{
+	int r;
+
+	pthread_mutex_lock(&writer->lock);
+	r = put_kept_locked(writer, event, kept);
+	pthread_mutex_unlock(&writer->lock);
+	return r;
+}
+
+int event_writer_keep(struct event_writer *writer, size_t bytes)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&writer->lock);
+	if (!writer->failed && bytes > room(writer, writer->kept))
+		r = -ENOBUFS;
+	else
+		writer->kept += bytes;
 	pthread_mutex_unlock(&writer->lock);
 	return r;
 }
@@ -270,7 +326,7 @@ int event_flush(struct event_writer *writer)
 
 	if (writer->failed)
 		return -writer->failed;
-	for (;;) {
+	for (unsigned chunks = 0; chunks < EVENT_FLUSH_CHUNKS; chunks++) {
 		bool of_terminal;
 		size_t n = peek(writer, chunk, sizeof(chunk), &of_terminal);
 		int r;
@@ -284,6 +340,7 @@ int event_flush(struct event_writer *writer)
 			return fail(writer, -r);
 		advance(writer, (size_t)r, of_terminal);
 	}
+	return 1;
 }
 
 int event_finish(struct event_writer *writer, int timeout_ms)
@@ -296,7 +353,7 @@ int event_finish(struct event_writer *writer, int timeout_ms)
 		uint64_t now;
 		int r = event_flush(writer);
 
-		if (r != -EAGAIN)
+		if (r != -EAGAIN && r != 1)
 			return r;
 		now = clock_ns(CLOCK_MONOTONIC);
 		if (now >= until)

@@ -12,6 +12,9 @@
 /* A terminal event with every error it can list takes under 12 KiB. */
 #define EVENT_TERMINAL_SIZE (16 * 1024)
 #define EVENT_FINISH_MS 2000
+/* What event_flush() writes in one call at most, in chunks of PIPE_BUF: all there can be when it begins, and as
+ * much again. */
+#define EVENT_FLUSH_CHUNKS (2 * (EVENT_RING_SIZE + EVENT_TERMINAL_SIZE) / 4096)
 
 /* About 80 KiB, touched as far as used: static or mapped. Everything but `fd` and `socket`, which
  * do not change, is under the lock. */
@@ -27,6 +30,7 @@ struct event_writer {
 	uint64_t dropped_all; /* since the start */
 	char vm_id[65];
 	size_t start, end;                   /* of the bytes waiting in ring */
+	size_t kept;                         /* bytes of room that are spoken for */
 	size_t terminal_start, terminal_end; /* the same in terminal */
 	uint8_t ring[EVENT_RING_SIZE];
 	uint8_t terminal[EVENT_TERMINAL_SIZE];
@@ -49,13 +53,22 @@ void event_writer_set_wake_fd(struct event_writer *writer, int wake_fd);
  * event. */
 int event_writer_put(struct event_writer *writer, Axvm__V1__Event *event);
 
+/* Keeps room for an event of up to `bytes`, its header included, which event_writer_put_kept() will use: no other
+ * event gets it. -ENOBUFS when there is none; where writing has failed nothing needs any. */
+int event_writer_keep(struct event_writer *writer, size_t bytes);
+
+/* event_writer_put() of an event for which `kept` bytes are kept (or fewer, or none), which are given back. -ENOBUFS
+ * when it is larger and has no room: then it is as if it had not been tried. */
+int event_writer_put_kept(struct event_writer *writer, Axvm__V1__Event *event, size_t kept);
+
 /* The same for the terminal event, which has a place of its own and is the last: exactly once, then
  * -EALREADY. Fills in events_dropped, and leaves errors out at the end when they do not fit. */
 int event_writer_put_terminal(struct event_writer *writer, Axvm__V1__Event *event);
 
 /* Writes what can be written without blocking. One thread only, the control thread. 0 when nothing
- * is left, -EAGAIN when fd 4 takes no more for now (wait for POLLOUT), -errno when it never will
- * again: -EPIPE when the reader has gone. */
+ * is left, 1 when there is more but it is somebody else's turn (whoever puts events as fast as they are
+ * written must not keep the control thread), -EAGAIN when fd 4 takes no more for now (wait for POLLOUT), -errno
+ * when it never will again: -EPIPE when the reader has gone. */
 int event_flush(struct event_writer *writer);
 
 /* event_flush() until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above.

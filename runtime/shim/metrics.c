@@ -346,7 +346,7 @@ static struct event_report gather(struct shim *shim)
 	return metrics_end(metrics);
 }
 
-void metrics_reply(struct shim *shim, uint64_t request_id)
+int metrics_reply(struct shim *shim, uint64_t request_id)
 {
 	struct event_report report = gather(shim);
 	const struct event_reply reply = {
@@ -356,7 +356,7 @@ void metrics_reply(struct shim *shim, uint64_t request_id)
 		.report = &report,
 	};
 
-	(void)event_reply(&shim->events, &reply);
+	return event_reply(&shim->events, &reply);
 }
 
 void metrics_last(struct shim *shim)

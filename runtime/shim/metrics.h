@@ -19,6 +19,8 @@ struct shim_metrics {
 	size_t omitted;  /* that had no place; the last counter says so */
 	uint64_t latency_bounds[LATENCY_BOUNDS];
 	uint64_t next_ns; /* when the interval is over; 0: not begun */
+	bool reply_due;   /* to a command, when there is room for a whole report */
+	uint64_t request_id;
 };
 
 /* A report is begun, gets its counters, and is ended. What has no place in an event is left out and counted
@@ -30,8 +32,8 @@ void metrics_add_latency(struct shim_metrics *metrics, const struct virtio_laten
                          const char *format, ...) _printf_(3, 4);
 struct event_report metrics_end(struct shim_metrics *metrics);
 
-/* Puts the reply to a metrics command. Control thread; allocates nothing. */
-void metrics_reply(struct shim *shim, uint64_t request_id);
+/* Puts the reply to a metrics command; -ENOBUFS when it has no room yet. Control thread; allocates nothing. */
+int metrics_reply(struct shim *shim, uint64_t request_id);
 
 /* Puts the last metrics event, what the VM did in all, when there is an interval. Control thread, when vCPUs and
  * devices have come to rest. */

@@ -91,6 +91,7 @@ struct shim {
 	struct arena command_arena;
 	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */
 	bool control_ended;
+	bool reply_kept; /* room for the reply to the next command */
 	struct shim_shutdown shutdown;
 };
 

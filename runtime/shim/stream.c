@@ -313,16 +313,18 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 	return 0;
 }
 
-int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
-                void *context, struct problems *problems)
+/* Until the bytes are used up, or, where that is heeded, a callback wants no more. */
+static int feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
+                void *context, const bool *stop, size_t *ret_used, struct problems *problems)
 {
+	const uint8_t *const first = bytes;
 	const struct store store = { stream->command, sizeof(stream->command) };
 	struct stream_parser *parser = &stream->parser;
 	size_t used;
 
 	if (parser->state == STREAM_BROKEN)
 		return -EINVAL;
-	for (; n > 0; bytes += used, n -= used) {
+	for (; n > 0 && !(stop && *stop); bytes += used, n -= used) {
 		int r = parse(parser, bytes, n, &store, &used, problems);
 
 		if (r < 0)
@@ -338,17 +340,27 @@ int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_co
 			},
 			context);
 	}
+	*ret_used = (size_t)(bytes - first);
 	return 0;
+}
+
+int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
+                void *context, struct problems *problems)
+{
+	size_t used;
+
+	return feed(stream, bytes, n, fn, context, NULL, &used, problems);
 }
 
 int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
                  struct problems *problems)
 {
-	size_t at = stream->chunk_at;
+	size_t used = stream->chunk_end - stream->chunk_at;
+	int r = feed(stream, stream->chunk + stream->chunk_at, used, fn, context, &stream->stopped,
+	             &used, problems);
 
-	stream->chunk_at = stream->chunk_end;
-	return stream_feed(stream, stream->chunk + at, stream->chunk_end - at, fn, context,
-	                   problems);
+	stream->chunk_at += used;
+	return r;
 }
 
 int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,

@@ -37,6 +37,7 @@ struct stream {
 	struct stream_parser parser;
 	uint8_t *launch; /* a mapping of STREAM_MESSAGE_MAX, touched as far as used */
 	bool ended;
+	bool stopped; /* set by a callback: no more commands for now; cleared by who goes on with stream_drain() */
 	size_t chunk_at;
 	size_t chunk_end;
 	uint8_t chunk[STREAM_CHUNK];
@@ -70,17 +71,18 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 /* Unmaps the launch buffer: to be called once the spec is parsed. */
 void stream_release_launch(struct stream *stream);
 
-/* Takes n more bytes and calls back for every command that they complete. Neither allocates nor
+/* Takes n more bytes and calls back for every command that they complete, `stopped` or not. Neither allocates nor
  * blocks. -EINVAL, with one problem added, when the bytes are no ControlStream; from then on
  * nothing is taken any more. */
 int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
                 void *context, struct problems *problems);
 
-/* Feeds what stream_read_launch() kept: once, when the control loop starts. */
+/* Feeds what was read and not yet taken: what stream_read_launch() kept, when the control loop starts; what a callback
+ * that set `stopped` has left, when it is cleared. */
 int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
                  struct problems *problems);
 
-/* One read(2) of fd, which poll(2) has found readable, and stream_feed() of what it gave.
+/* One read(2) of fd, which poll(2) has found readable, and stream_drain() of what it gave. Not while `stopped`.
  * 1 when there may be more, 0 at a clean end, -EAGAIN when there was nothing, else as above. */
 int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
                 struct problems *problems);

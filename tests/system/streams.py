@@ -73,6 +73,8 @@ def stall(shim, proto, image, seconds):
     expect(used > 0, "the guest goes on")
     vm.reading.set()
     expect("ok: true" in vm.ask("status"), "it answers again")
+    replies = sum(len(re.findall(r"reply \{\s+request_id: 4711\s", e)) for e in vm.events)
+    expect(replies == 200, f"each of 200 commands has its reply, {replies} have")
     expect("ok: true" in vm.ask("stop"), "it stops")
     expect(vm.process.wait(60) == 36, "status 36")
     vm.wait("^end$", "end of fd 4")

@@ -3,7 +3,10 @@
  * by their words. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -440,4 +443,136 @@ Test(commands, a_pause_that_an_end_overtakes_is_replied_to)
 	read_events();
 	expect_done(7, AXVM__V1__STATE__STOPPING);
 	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
+}
+
+/* ---- room for replies -------------------------------------------------------------------------- */
+
+/* A reader that stalls: fd 4 is a pipe. */
+static int stalled[2];
+
+static void stall(void)
+{
+	cr_assert_eq(pipe2(stalled, O_CLOEXEC | O_NONBLOCK), 0);
+	event_writer_done(&shim.events);
+	cr_assert_eq(event_writer_init(&shim.events, stalled[1]), 0);
+	shim.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	while (event_flush(&shim.events) == 0)
+		(void)event_state_changed(&shim.events, VM_RUNNING, VM_PAUSED, "fills the pipe");
+	while (event_state_changed(&shim.events, VM_RUNNING, VM_PAUSED, "fills the ring") == 0)
+		;
+}
+
+/* Commands as they were read from fd 3, with the numbers from 1 on. */
+static void queue_commands(const char *what, unsigned count)
+{
+	shim.stream.parser.launched = true;
+	for (unsigned i = 1; i <= count; i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "commands { request_id: %u %s }", i, what);
+		shim.stream.chunk_end += protoc_encode("ControlStream", text, shim.stream.chunk + shim.stream.chunk_end,
+		                                       sizeof(shim.stream.chunk) - shim.stream.chunk_end);
+	}
+}
+
+static uint64_t last_reply, reply_count;
+static bool with_counters;
+
+/* What has come through the pipe; the numbers of replies must be in order. */
+static void read_stalled(void)
+{
+	static uint8_t bytes[1024 * 1024];
+	static size_t have;
+	struct wire_cursor cursor;
+	struct wire_field field;
+	size_t whole = 0;
+	ssize_t n;
+
+	while ((n = read(stalled[0], bytes + have, sizeof(bytes) - have)) > 0)
+		have += (size_t)n;
+	cursor = (struct wire_cursor){ bytes, bytes + have };
+	while (wire_next(&cursor, &field) > 0) {
+		Axvm__V1__Event *event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+
+		whole = (size_t)(cursor.at - bytes);
+		if (event->body_case == AXVM__V1__EVENT__BODY_REPLY) {
+			cr_assert_eq(event->reply->request_id, last_reply + 1);
+			last_reply++;
+			reply_count++;
+			with_counters = event->reply->metrics && event->reply->metrics->n_counters > 0;
+		}
+		axvm__v1__event__free_unpacked(event, NULL);
+	}
+	memmove(bytes, bytes + whole, have - whole);
+	have -= whole;
+}
+
+/* While the reader stalls no command is taken for whose reply there is no room; afterwards each is taken, in its order,
+ * and has its reply. */
+Test(commands, none_is_taken_without_room_for_its_reply)
+{
+	size_t all;
+
+	stall();
+	queue_commands("nmi {}", 60);
+	control_begin(&shim);
+	cr_assert(shim.stream.stopped);
+	cr_assert_eq(shim.stream.chunk_at, 0, "not one was taken");
+	for (int i = 0; i < 5; i++)
+		control_turn(&shim, 0);
+	cr_assert_eq(shim.stream.chunk_at, 0);
+	all = shim.stream.chunk_end;
+	for (int i = 0; i < 100 && reply_count < 60; i++) {
+		read_stalled();
+		control_turn(&shim, 0);
+	}
+	read_stalled();
+	cr_assert_eq(reply_count, 60);
+	cr_assert_not(shim.stream.stopped);
+	cr_assert_eq(shim.stream.chunk_at, all);
+}
+
+/* A report needs more room than other replies: it waits for that, and what follows it waits for it. */
+Test(commands, a_report_waits_for_its_room)
+{
+	stall();
+	queue_commands("metrics {}", 3);
+	control_begin(&shim);
+	cr_assert(shim.stream.stopped);
+	/* Room for a reply, and not for a report. */
+	shim.events.end -= 2 * EVENT_REPLY_BYTES;
+	shim.devices.present = false;
+	for (unsigned i = 0; i < 100; i++)
+		shim.machine.vcpus[i].run = &run_page;
+	shim.machine.vcpu_count = 100;
+	control_turn(&shim, 0);
+	cr_assert(shim.metrics.reply_due);
+	cr_assert(shim.stream.stopped);
+	cr_assert_lt(shim.stream.chunk_at, shim.stream.chunk_end / 2, "one was taken");
+	cr_assert_eq(event_writer_dropped(&shim.events), 1, "the one that found the ring full");
+	/* What is cut off there is no event: away with all of it. */
+	shim.events.start = shim.events.end = 0;
+	for (int i = 0; i < 100 && reply_count < 3; i++) {
+		char byte[4096];
+
+		if (i == 0)
+			while (read(stalled[0], byte, sizeof(byte)) > 0)
+				;
+		control_turn(&shim, 0);
+		read_stalled();
+	}
+	cr_assert_eq(reply_count, 3);
+	cr_assert(with_counters);
+	cr_assert_not(shim.metrics.reply_due);
+}
+
+/* The VM may end before there was room. */
+Test(commands, a_report_that_an_end_overtakes_is_replied_to)
+{
+	shim.metrics.reply_due = true;
+	shim.metrics.request_id = 4;
+	commands_end(&shim);
+	read_events();
+	cr_assert_not_null(reply_to(4));
+	cr_assert_not_null(reply_to(4)->metrics);
 }

@@ -518,3 +518,78 @@ Test(event, many_threads)
 	cr_assert_eq(tally.events + tally.dropped, THREADS * EACH + 1);
 	close(fds[0]);
 }
+
+/* ------------------------------------------------------------------- room that is spoken for */
+
+static int put_state(void)
+{
+	return event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "a reason of some length, to take some room");
+}
+
+static int put_reply(uint64_t id)
+{
+	return event_reply(&writer, &(struct event_reply){ .request_id = id, .state = VM_RUNNING });
+}
+
+/* The largest reply that there can be. */
+static int put_large_reply(void)
+{
+	struct problem problem = { .code = PROBLEM_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
+
+	memset(problem.message, 'm', sizeof(problem.message) - 1);
+	memset(problem.field, 'f', sizeof(problem.field) - 1);
+	return event_reply(&writer, &(struct event_reply){ .request_id = UINT64_MAX, .error = &problem,
+	                                                   .stage = STAGE_RUN, .state = VM_RUNNING });
+}
+
+/* A full ring has room for the replies it was asked to keep, for no more, and for nothing else in their place. */
+Test(event, a_reply_has_the_room_that_was_kept)
+{
+	static uint8_t bytes[2 * EVENT_RING_SIZE];
+	int fd = new_file(), status;
+	struct tally tally;
+	size_t kept = 0;
+	uint64_t dropped;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	event_writer_set_vm_id(&writer, "a-name-of-64-characters-which-is-the-longest-that-there-can-be-x");
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
+	while (put_state() == 0)
+		;
+	dropped = event_writer_dropped(&writer);
+	cr_assert_eq(dropped, 1);
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), -ENOBUFS);
+	cr_assert_eq(put_large_reply(), 0);
+	/* That was all: without room nothing is put, and nothing counts as lost. */
+	while (put_reply(1) == 0)
+		cr_assert_lt(kept++, 20);
+	cr_assert_eq(put_reply(1), -ENOBUFS);
+	cr_assert_eq(event_writer_dropped(&writer), dropped);
+	cr_assert_eq(event_flush(&writer), 0);
+	cr_assert_eq(event_writer_keep(&writer, EVENT_RING_SIZE), 0, "what was kept is given back");
+	cr_assert_eq(put_state(), -ENOBUFS);
+	cr_assert_eq(put_large_reply(), 0);
+	cr_assert_eq(event_flush(&writer), 0);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(event_finish(&writer, EVENT_FINISH_MS), 0);
+	tally = count_events(bytes, (size_t)pread(fd, bytes, sizeof(bytes), 0));
+	cr_assert(tally.well_formed);
+	close(fd);
+}
+
+/* Where nothing is written any more a command is obeyed all the same. */
+Test(event, without_a_reader_nothing_needs_room)
+{
+	int fds[2];
+
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	cr_assert_eq(event_writer_init(&writer, fds[1]), 0);
+	while (put_state() == 0)
+		;
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), -ENOBUFS);
+	close(fds[0]);
+	cr_assert_eq(event_flush(&writer), -EPIPE);
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
+	cr_assert_eq(put_reply(1), -EPIPE);
+	close(fds[1]);
+}
