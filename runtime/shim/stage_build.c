@@ -220,15 +220,36 @@ static int load_linux(struct shim *shim)
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
-static int measure(struct shim *shim, bool flat)
+/* From here on the copies are what is booted. */
+static int measure(struct shim *shim)
 {
-	const struct shim_resources *resources = &shim->resources;
-	int r = measure_file(flat ? resources->image : resources->kernel,
-	                     flat ? "boot.flat.image" : "boot.linux.kernel", shim->kernel_digest,
-	                     &shim->problems);
+	uint64_t most = MAX(MEASURE_FILE_MAX, guest_memory_size(&shim->machine.memory));
+	struct shim_resources *fds = &shim->resources;
+	const struct {
+		int *fd;
+		const char *what, *field;
+		enum problem_code invalid;
+		char *digest;
+	} rows[] = {
+		{ &fds->image, "image", "boot.flat.image", PROBLEM_IMAGE_INVALID, shim->kernel_digest },
+		{ &fds->kernel, "kernel", "boot.linux.kernel", PROBLEM_KERNEL_INVALID, shim->kernel_digest },
+		{ &fds->initrd, "initrd", "boot.linux.initrd", PROBLEM_INITRD_INVALID, shim->initrd_digest },
+	};
+	int r = 0;
 
-	return r < 0 ? r : measure_file(resources->initrd, "boot.linux.initrd",
-	                                shim->initrd_digest, &shim->problems);
+	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++) {
+		const struct measured file = { { *rows[i].fd, rows[i].field }, rows[i].what, rows[i].invalid };
+		int copy = -1;
+
+		if (*rows[i].fd < 0)
+			continue;
+		r = measure_copy(&file, most, &copy, rows[i].digest, &shim->problems);
+		if (r < 0)
+			break;
+		close(*rows[i].fd);
+		*rows[i].fd = copy;
+	}
+	return r;
 }
 
 /* Requires: memory and descriptors.
@@ -278,6 +299,8 @@ int stage_build(struct shim *shim)
 	r = plan_check(shim);
 	if (r < 0)
 		return r;
-	r = flat ? load_flat(shim) : load_linux(shim);
-	return r < 0 || !shim->spec.boot.measure ? r : measure(shim, flat);
+	r = shim->spec.boot.measure ? measure(shim) : 0;
+	if (r < 0)
+		return r;
+	return flat ? load_flat(shim) : load_linux(shim);
 }

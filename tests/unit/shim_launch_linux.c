@@ -8,12 +8,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/sha256.h"
 #include "machine/layout.h"
 #include "sandbox/fd_layout.h"
 #include "tests/unit/boot_guest.h"
 #include "tests/unit/fake_kernel.h"
+#include "tests/unit/fake_kvm.h"
 #include "tests/unit/launch_rig.h"
 #include "virtio/net_parts.h"
 
@@ -101,6 +103,64 @@ Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
 	cr_assert_str_eq(running->kernel_sha256, wanted);
 	digest_of(initrd, sizeof(initrd), wanted);
 	cr_assert_str_eq(running->initrd_sha256, wanted);
+}
+
+/* Whoever reads the files again finds other code in the one, and other bytes at both ends of the other. */
+static bool writer_comes_after(int fd, void *buffer, size_t length, off_t offset, ssize_t *ret_result)
+{
+	static uint8_t next = 0xa0;
+
+	if ((fd != RIG_IMAGE && fd != RIG_DISK) || offset < 0)
+		return false;
+	*ret_result = syscall(SYS_pread64, fd, buffer, length, offset);
+	next++;
+	/* A number that is free again may be a copy's, which nobody writes to. */
+	HOLDS(pwrite(fd, &next, 1, fd == RIG_IMAGE ? 0x1f0 : 0) == 1 || errno == EPERM);
+	HOLDS(fd == RIG_IMAGE || pwrite(fd, &next, 1, MIB - 1) == 1 || errno == EPERM);
+	return true;
+}
+
+/* The digest of the initrd that is in the guest's memory is left in word[4] to word[7]. */
+static bool look_at_measured(enum stage stage)
+{
+	struct sha256 hash;
+	const void *at;
+
+	if (stage != STAGE_CONFINE)
+		return true;
+	at = guest_memory_at(&rig_shim.machine.memory, GPA(in_guest(in_guest(LAYOUT_PVH_START_INFO + 16, 8), 8)), MIB);
+	HOLDS(at != NULL);
+	if (!at)
+		return false;
+	sha256_begin(&hash);
+	sha256_add(&hash, at, MIB);
+	sha256_end(&hash, (uint8_t *)&rig_told->word[4]);
+	return look_at_linux(stage);
+}
+
+/* The digests are of what was loaded, whatever a writer does to the files meanwhile. */
+Test(sandbox_devices, what_is_measured_is_what_is_booted)
+{
+	static uint8_t kernel[512], initrd[MIB];
+	const struct rig_launch launch = { .spec = LINUX, .guest = powers_off, .before = look_at_measured,
+		                           .image = kernel, .image_size = pvh_kernel(kernel) };
+	const Axvm__V1__Running *running;
+	char wanted[SHA256_HEX_SIZE];
+	int status;
+
+	fake_read = writer_comes_after;
+	status = rig_launch(&launch);
+	fake_read = NULL;
+	rig_terminal();
+	expect_held();
+	cr_assert_eq(status, 0, "status %d: %s", status, rig_stderr);
+	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
+	digest_of(kernel, launch.image_size, wanted);
+	cr_expect_str_eq(running->kernel_sha256, wanted, "the kernel has 0x90 where it is entered");
+	sha256_hex((const uint8_t *)&rig_told->word[4], wanted);
+	cr_expect_str_eq(running->initrd_sha256, wanted);
+	digest_of(initrd, sizeof(initrd), wanted);
+	cr_expect(strcmp(running->initrd_sha256, wanted) != 0, "the writer came while it was read");
 }
 
 /* Each by its field, as the launcher wrote it. */
