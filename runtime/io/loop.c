@@ -17,10 +17,10 @@
  * whole, then each mailbox as a whole: release by the poster, acquire by the loop.
  *
  * The ring is created disabled, so that its restrictions are in force from the first submission:
- * the opcodes of restriction.c, and IOSQE_FIXED_FILE on every SQE. It can then reach no file that was
- * not registered while the VM was built. Restrictions, fixed files: io_uring_register(2).
+ * the opcodes of restriction.c that its clients' uses need, and IOSQE_FIXED_FILE on every SQE. It can
+ * then reach no file that was not registered while the VM was built. Restrictions, fixed files: io_uring_register(2).
  *
- * A loop that is handed connections while it runs (io_loop_takes_descriptors) does without the second
+ * A loop that is handed connections while it runs (IO_USE_DESCRIPTORS) does without the second
  * restriction. Its thread has a table of descriptors of its own, as every sealed thread but one: the
  * ring, the eventfds that its filter lets it write to, and what it receives. That is then all that its
  * ring can reach beside the registered files. The other way, putting what is received among
@@ -200,15 +200,6 @@ int io_loop_add_file(struct io_loop *loop, int fd, uint32_t *ret_file)
 	return 0;
 }
 
-int io_loop_add_buffer(struct io_loop *loop, void *base, size_t length, uint32_t *ret_buffer)
-{
-	if (loop->buffer_count == IO_BUFFERS_MAX)
-		return -ENOSPC;
-	loop->buffers[loop->buffer_count] = (struct iovec){ .iov_base = base, .iov_len = length };
-	*ret_buffer = loop->buffer_count++;
-	return 0;
-}
-
 int io_loop_reserve(struct io_loop *loop, uint32_t operations)
 {
 	if (operations > ENTRIES_MAX - loop->reserved)
@@ -217,9 +208,9 @@ int io_loop_reserve(struct io_loop *loop, uint32_t operations)
 	return 0;
 }
 
-void io_loop_takes_descriptors(struct io_loop *loop)
+void io_loop_uses(struct io_loop *loop, uint32_t uses)
 {
-	loop->takes_descriptors = true;
+	loop->uses |= uses;
 }
 
 /* Who polls wants to see in memory that completions wait; where they come without being asked for,
@@ -257,10 +248,6 @@ int io_loop_build(struct io_loop *loop)
 		return r;
 	loop->ring.enter_ring_fd = loop->ring.ring_fd;
 	r = io_uring_register_files(&loop->ring, loop->files, loop->file_count);
-	if (r < 0)
-		return r;
-	if (loop->buffer_count > 0)
-		r = io_uring_register_buffers(&loop->ring, loop->buffers, loop->buffer_count);
 	if (r < 0)
 		return r;
 	r = io_restrict(loop);

@@ -11,7 +11,6 @@
 
 #define IO_CLIENTS_MAX 64
 #define IO_FILES_MAX 512
-#define IO_BUFFERS_MAX 16
 
 struct io_loop;
 struct io_client;
@@ -46,6 +45,16 @@ struct io_op {
 	void (*done)(struct io_op *op, int result, uint32_t flags);
 };
 
+/* Kinds of work that a ring allows where a client does it. */
+enum io_use {
+	IO_USE_FILES = 1 << 0,   /* several buffers at once: disks, TAPs */
+	IO_USE_STORAGE = 1 << 1, /* flush, discard, write zeroes */
+	IO_USE_MEMORY = 1 << 2,  /* madvise(2) on guest memory */
+	/* Descriptors are received (SCM_RIGHTS) and used as IO_DESCRIPTOR. Such a ring is not bound to
+	 * registered files: it reaches all that its thread's table has, which the seal makes small. */
+	IO_USE_DESCRIPTORS = 1 << 3,
+};
+
 struct io_stats {
 	_Atomic uint64_t turns, enters, sqes, cqes, interrupts, irq_errors, overflows;
 };
@@ -66,14 +75,13 @@ struct io_loop {
 	uint32_t client_count;
 	int files[IO_FILES_MAX];
 	uint32_t file_count;
-	struct iovec buffers[IO_BUFFERS_MAX];
-	uint32_t buffer_count;
 	uint32_t reserved; /* operations in flight, at most */
 	uint32_t in_flight;
 	uint32_t setup_flags; /* what the kernel granted */
+	uint32_t uses;        /* enum io_use, of all clients */
 	uint32_t busy_poll_us;
 	uint64_t busy_until_ns; /* loop thread */
-	bool takes_descriptors, skip_success, linger_armed, linger_over, drain_over;
+	bool skip_success, linger_armed, linger_over, drain_over;
 	int wake_fd, ring_fd_number, control_fd;
 	void (*breach)(void *context, const struct io_breach *breach);
 	void *breach_context;
@@ -102,14 +110,12 @@ int io_loop_add_client(struct io_loop *loop, struct io_client *client,
                        const struct io_client_ops *ops);
 /* A file (borrowed) for the fixed-file table; *ret_file is its index. -ENOSPC when full. */
 int io_loop_add_file(struct io_loop *loop, int fd, uint32_t *ret_file);
-/* Memory for io_read_fixed and io_write_fixed (at most 1 GiB each); *ret_buffer is its index. */
-int io_loop_add_buffer(struct io_loop *loop, void *base, size_t length, uint32_t *ret_buffer);
 /* Says that up to `operations` more may be in flight at once; polls, reads and interrupts alike. */
 int io_loop_reserve(struct io_loop *loop, uint32_t operations);
-/* The loop will receive descriptors (SCM_RIGHTS) and use them as IO_DESCRIPTOR: its ring reaches all
- * that its thread's table has, which the seal makes small. */
-void io_loop_takes_descriptors(struct io_loop *loop);
-/* Creates the ring, disabled, with its files, buffers and restrictions. */
+/* What a client of this loop will do, beyond what every loop does: the ring allows the opcodes of
+ * these uses and no others (restriction.c). */
+void io_loop_uses(struct io_loop *loop, uint32_t uses);
+/* Creates the ring, disabled, with its files and restrictions. */
 int io_loop_build(struct io_loop *loop);
 
 /* ---- the loop's thread. */

@@ -120,28 +120,6 @@ bool io_send(struct io_loop *loop, struct io_op *op, uint32_t file, const struct
 	return queue(loop, sqe, op);
 }
 
-bool io_read_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer,
-                   uint32_t length, uint64_t offset, uint32_t index)
-{
-	struct io_uring_sqe *sqe = get_sqe(loop);
-
-	if (!sqe)
-		return false;
-	io_uring_prep_read_fixed(sqe, (int)file, buffer, length, offset, (int)index);
-	return queue(loop, sqe, op);
-}
-
-bool io_write_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, const void *buffer,
-                    uint32_t length, uint64_t offset, uint32_t index)
-{
-	struct io_uring_sqe *sqe = get_sqe(loop);
-
-	if (!sqe)
-		return false;
-	io_uring_prep_write_fixed(sqe, (int)file, buffer, length, offset, (int)index);
-	return queue(loop, sqe, op);
-}
-
 bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations a client of the loop starts. Loop thread only.
  *
- * `file` is an index of io_loop_add_file, or, in a loop with io_loop_takes_descriptors, IO_DESCRIPTOR of a
- * descriptor that was received. Each returns true when the operation was queued: it is
- * submitted with the turn's one io_uring_enter and op->done is called later, never from within the
- * call. False: the ring is not built yet, or is being drained; nothing was queued. */
+ * `file` is an index of io_loop_add_file, or, in a loop with IO_USE_DESCRIPTORS, IO_DESCRIPTOR of a
+ * descriptor that was received. What the ring allows only for some use (restriction.c) needs that use
+ * to be said beforehand (io_loop_uses). Each returns true when the operation was queued: it is submitted
+ * with the turn's one io_uring_enter and op->done is called later, never from within the call. False:
+ * the ring is not built yet, or is being drained; nothing was queued. */
 #ifndef AXVM_IO_OP_H
 #define AXVM_IO_OP_H
 
@@ -36,11 +37,6 @@ bool io_send(struct io_loop *loop, struct io_op *op, uint32_t file, const struct
 /* Whether O_NONBLOCK alone does not keep io_uring from waiting on this fd, and RWF_NOWAIT must be said.
  * Build time; may take a packet from it. */
 bool io_nowait(int fd);
-/* `buffer` lies in the registered buffer `index`. */
-bool io_read_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, void *buffer,
-                   uint32_t length, uint64_t offset, uint32_t index);
-bool io_write_fixed(struct io_loop *loop, struct io_op *op, uint32_t file, const void *buffer,
-                    uint32_t length, uint64_t offset, uint32_t index);
 bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only);
 /* fallocate(2) modes: discard and write zeroes. */
 bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode,

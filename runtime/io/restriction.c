@@ -20,30 +20,43 @@
 
 #define FLAGS_ALLOWED (IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS)
 
-#define OPCODE(op_, reason_) { .opcode = IORING_OP_##op_, .name = #op_, .reason = (reason_) }
+#define OPCODE(op_, uses_, reason_)                                                                \
+	{ .opcode = IORING_OP_##op_, .uses = (uses_), .name = #op_, .reason = (reason_) }
+
+/* In every loop: its own business, interrupts, and devices that move one buffer at a time. */
+#define ALL 0
 
 static const struct io_opcode opcodes[] = {
-	OPCODE(READ, "console input, small device reads"),
-	OPCODE(WRITE, "console output, interrupts (irqfd)"),
-	OPCODE(READV, "disk and net reads into guest memory"),
-	OPCODE(WRITEV, "disk and net writes from guest memory"),
-	OPCODE(READ_FIXED, "the same, within registered guest memory"),
-	OPCODE(WRITE_FIXED, "the same, within registered guest memory"),
-	OPCODE(FSYNC, "disk flush"),
-	OPCODE(FALLOCATE, "disk discard and write zeroes"),
-	OPCODE(POLL_ADD, "doorbells, wake-up, TAP and pipe readiness"),
-	OPCODE(TIMEOUT, "rate limits, bounded shutdown"),
-	OPCODE(MADVISE, "memory that the guest gave up goes back to the host"),
-	OPCODE(RECVMSG, "vsock: connections handed over by the orchestrator"),
-	OPCODE(SHUTDOWN, "vsock: one direction of a connection ends"),
-	OPCODE(CLOSE, "vsock: a connection ends; never a registered file"),
-	OPCODE(ASYNC_CANCEL, "device reset, pause, shutdown"),
+	OPCODE(READ, ALL, "console input, small device reads"),
+	OPCODE(WRITE, ALL, "console output, interrupts (irqfd)"),
+	OPCODE(READV, IO_USE_FILES, "disk and net reads into guest memory"),
+	OPCODE(WRITEV, IO_USE_FILES, "disk and net writes from guest memory"),
+	OPCODE(FSYNC, IO_USE_STORAGE, "disk flush"),
+	OPCODE(FALLOCATE, IO_USE_STORAGE, "disk discard and write zeroes"),
+	OPCODE(POLL_ADD, ALL, "doorbells, wake-up, TAP and pipe readiness"),
+	OPCODE(TIMEOUT, ALL, "rate limits, bounded shutdown"),
+	OPCODE(MADVISE, IO_USE_MEMORY, "memory that the guest gave up goes back to the host"),
+	OPCODE(RECVMSG, IO_USE_DESCRIPTORS, "connections handed over by the orchestrator"),
+	OPCODE(SHUTDOWN, IO_USE_DESCRIPTORS, "one direction of a connection ends"),
+	OPCODE(CLOSE, IO_USE_DESCRIPTORS, "a connection ends; never a registered file"),
+	OPCODE(ASYNC_CANCEL, ALL, "device reset, pause, shutdown"),
+};
+
+/* Whose devices say so. */
+static const struct {
+	uint32_t use;
+	const char *where;
+} uses[] = {
+	{ IO_USE_FILES, "disks, nets" },
+	{ IO_USE_STORAGE, "disks" },
+	{ IO_USE_MEMORY, "balloon" },
+	{ IO_USE_DESCRIPTORS, "vsock" },
 };
 
 /* Those that are forbidden, for the death record: as many as Linux 6.1 knows. */
 static const char forbidden_names[][20] = {
 #define NAME(op_) [IORING_OP_##op_] = #op_
-	NAME(NOP), NAME(POLL_REMOVE), NAME(SYNC_FILE_RANGE), NAME(SENDMSG), NAME(TIMEOUT_REMOVE),
+	NAME(NOP), NAME(READ_FIXED), NAME(WRITE_FIXED), NAME(POLL_REMOVE), NAME(SYNC_FILE_RANGE), NAME(SENDMSG), NAME(TIMEOUT_REMOVE),
 	NAME(ACCEPT), NAME(LINK_TIMEOUT), NAME(CONNECT), NAME(OPENAT), NAME(FILES_UPDATE),
 	NAME(STATX), NAME(FADVISE), NAME(SEND), NAME(RECV), NAME(OPENAT2), NAME(EPOLL_CTL),
 	NAME(SPLICE), NAME(PROVIDE_BUFFERS), NAME(REMOVE_BUFFERS), NAME(TEE), NAME(RENAMEAT),
@@ -57,6 +70,24 @@ const struct io_opcode *io_loop_opcodes(size_t *ret_count)
 {
 	*ret_count = ARRAY_SIZE(opcodes);
 	return opcodes;
+}
+
+const char *io_opcode_where(const struct io_opcode *opcode)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(uses); i++)
+		if (opcode->uses == uses[i].use)
+			return uses[i].where;
+	return "every loop";
+}
+
+static bool is_allowed(const struct io_loop *loop, const struct io_opcode *opcode)
+{
+	return opcode->uses == ALL || (opcode->uses & loop->uses);
+}
+
+static bool takes_descriptors(const struct io_loop *loop)
+{
+	return loop->uses & IO_USE_DESCRIPTORS;
 }
 
 /* The shared liburing 2.3 does not export the uses of io_uring_register(2) made here. */
@@ -74,19 +105,21 @@ int io_restrict(struct io_loop *loop)
 
 	memset(rules, 0, sizeof(rules));
 	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		if (!is_allowed(loop, &opcodes[i]))
+			continue;
 		rules[n].opcode = IORING_RESTRICTION_SQE_OP;
 		rules[n++].sqe_op = opcodes[i].opcode;
 	}
 	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
 	rules[n++].sqe_flags = FLAGS_ALLOWED;
-	if (!loop->takes_descriptors) {
+	if (!takes_descriptors(loop)) {
 		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
 	}
 	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
 }
 
-static const struct io_opcode *allowed(uint8_t opcode)
+static const struct io_opcode *find(uint8_t opcode)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++)
 		if (opcodes[i].opcode == opcode)
@@ -97,9 +130,11 @@ static const struct io_opcode *allowed(uint8_t opcode)
 /* What the restrictions have against a submission, or NULL. */
 static const char *wrong_with(const struct io_loop *loop, const struct io_uring_sqe *sqe)
 {
-	if (!allowed(sqe->opcode))
+	const struct io_opcode *opcode = find(sqe->opcode);
+
+	if (!opcode || !is_allowed(loop, opcode))
 		return "a forbidden opcode";
-	if (!loop->takes_descriptors && !(sqe->flags & IOSQE_FIXED_FILE))
+	if (!takes_descriptors(loop) && !(sqe->flags & IOSQE_FIXED_FILE))
 		return "a file that is not registered";
 	if (sqe->flags & ~FLAGS_ALLOWED)
 		return "a forbidden flag";
@@ -151,7 +186,7 @@ int io_restriction_enable(struct io_loop *loop, const char **ret_what)
 	int r = ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(attempts) && r == 0; i++) {
-		if (loop->takes_descriptors && attempts[i].flags == 0)
+		if (takes_descriptors(loop) && attempts[i].flags == 0)
 			continue; /* what it may reach is bounded by its table of descriptors */
 		r = try(loop, &attempts[i]);
 		if (r == -EBADMSG)
@@ -176,7 +211,7 @@ bool io_restriction_breach(const struct io_loop *loop, const struct io_uring_cqe
 	for (unsigned i = 0; i < sq->ring_entries; i++) {
 		const struct io_uring_sqe *sqe = &sq->sqes[i];
 		const char *what = wrong_with(loop, sqe);
-		const struct io_opcode *known = allowed(sqe->opcode);
+		const struct io_opcode *known = find(sqe->opcode);
 		const char *name = known ? known->name : "";
 
 		if (sqe->user_data != cqe->user_data || !what)

@@ -5,14 +5,17 @@
 
 #include "io/loop.h"
 
-/* The opcodes the ring is restricted to, each with its reason. */
+/* The opcodes the rings are restricted to, each with its reason. */
 struct io_opcode {
 	uint8_t opcode;
+	uint32_t uses; /* of enum io_use: allowed in loops with any of them; 0: in every loop */
 	const char *name; /* without IORING_OP_ */
 	const char *reason;
 };
 
 const struct io_opcode *io_loop_opcodes(size_t *ret_count);
+/* Whose loops have an opcode, in words: "every loop", "disks, nets". Constant. */
+const char *io_opcode_where(const struct io_opcode *opcode);
 
 /* Installs the restrictions of a ring that is disabled still. 0 or -errno. */
 int io_restrict(struct io_loop *loop);

@@ -539,6 +539,7 @@ int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
 	balloon->device.config = &balloon->config;
 	balloon->device.config_size = sizeof(balloon->config);
 	r = allocate(balloon);
+	io_loop_uses(host->loop, IO_USE_MEMORY);
 	if (r == 0)
 		r = io_loop_reserve(host->loop, 2 * BALLOON_OPS + 1);
 	if (r == 0)

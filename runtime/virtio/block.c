@@ -368,6 +368,7 @@ int block_create(struct block *block, const struct block_spec *spec, struct disk
 	block->device.queue_sizes = block->queue_sizes;
 	block->device.config = &block->config;
 	block->device.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors);
+	io_loop_uses(host->loop, IO_USE_FILES | IO_USE_STORAGE);
 	r = allocate(block, spec);
 	if (r >= 0)
 		r = io_loop_reserve(host->loop, (uint32_t)r + OWN_OPERATIONS);

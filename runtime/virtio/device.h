@@ -5,7 +5,7 @@
  * and nothing that knows of PCI, interrupts, KVM or threads. In order:
  *
  *   1. foo_create(): fill in ops, id, features, queue_count, queue_sizes, config; io_loop_add_file
- *      for its fds and io_loop_reserve for its operations; then virtio_pci_attach.
+ *      for its fds, io_loop_uses and io_loop_reserve for its operations; then virtio_pci_attach.
  *   2. activate(): the driver is up; virtio_has(device, FEATURE) tells what was agreed.
  *   3. kick(): the driver made requests available, or could have. The shape is always
  *

@@ -395,6 +395,7 @@ static int build_pairs(struct net *net, const struct net_spec *spec, struct io_l
 		r = r ? r : build_sender(net, i);
 	}
 	net->queue_sizes[2 * spec->pairs] = CONTROL_QUEUE_SIZE;
+	io_loop_uses(loop, IO_USE_FILES);
 	/* Two timers, and of each pair a poll and a batch of reads or writes; more at once go out with
 	 * one more submission. */
 	return r ? r : io_loop_reserve(loop, spec->pairs + MIN(spec->pairs * 48u, 512u) + 2);

@@ -522,7 +522,7 @@ int vsock_create(struct vsock *vsock, const struct vsock_spec *spec, const struc
 	vsock->device.config = &vsock->config;
 	vsock->device.config_size = sizeof(vsock->config);
 	vsock->device.loop = host->loop;
-	io_loop_takes_descriptors(host->loop);
+	io_loop_uses(host->loop, IO_USE_DESCRIPTORS);
 	r = vsock_channel_init(vsock, spec->channel_fd);
 	if (r == 0)
 		r = io_loop_reserve(host->loop,

@@ -117,7 +117,7 @@ struct vsock {
 };
 
 /* Build time, before io_loop_build; maps memory, and makes the loop one with descriptors of its own
- * (io_loop_takes_descriptors). `vsock` is zeroed by the caller and must not move. Returns 0, -ENOMEM, or
+ * (IO_USE_DESCRIPTORS). `vsock` is zeroed by the caller and must not move. Returns 0, -ENOMEM, or
  * what virtio_pci_attach says. */
 int vsock_create(struct vsock *vsock, const struct vsock_spec *spec, const struct virtio_host *host);
 /* After the loop's thread has ended. A zeroed vsock is fine. */

@@ -188,6 +188,7 @@ static bool look_at_loops(enum stage stage)
 		HOLDS(io->index == i && io->shim == &rig_shim);
 		HOLDS(io->loop.wake_fd == IO_WAKE_FD_BASE + (int)i);
 		HOLDS(io->loop.ring.ring_fd == IO_RING_FD_BASE + (int)i);
+		rig_told->word[2 + i] = io->loop.uses;
 	}
 	return true;
 }
@@ -198,15 +199,19 @@ Test(sandbox_devices, as_many_io_threads_as_have_work)
 	static const struct {
 		const char *spec;
 		uint32_t threads;
+		uint32_t uses[4]; /* of each ring: what its devices need and no more */
 	} rows[] = {
-		{ SMALL WITH_APIC ONE, 1 },
-		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 }", 1 },
-		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 } rng {} balloon {}", 2 },
-		{ SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} console {}", 2 },
+		{ SMALL WITH_APIC ONE, 1, { 0 } },
+		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 }", 1, { 0 } },
+		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 } rng {} balloon {}", 2, { 0, IO_USE_MEMORY } },
+		{ SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} console {}", 2,
+		  { IO_USE_MEMORY, 0 } },
+		{ SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} disks { id: 'a' image { fd: 7 } }", 2,
+		  { IO_USE_FILES | IO_USE_STORAGE, 0 } },
 		{ "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } nodes { size_mib: 16 } } " WITH_APIC
 		  "cpus { count: 2 } io { threads_per_node: 2 } rng {} balloon {} console {} vsock { cid: 3 channel { fd: 8 } }",
-		  4 },
-		{ SMALL IMAGE ONE, 0 },
+		  4, { 0, 0, IO_USE_MEMORY, IO_USE_DESCRIPTORS } },
+		{ SMALL IMAGE ONE, 0, { 0 } },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -216,6 +221,9 @@ Test(sandbox_devices, as_many_io_threads_as_have_work)
 		cr_assert_eq(rig_launch(&launch), 0, "row %zu: %s", i, rig_stderr);
 		expect_held();
 		cr_assert_eq(rig_told->word[1], rows[i].threads, "row %zu", i);
+		for (uint32_t k = 0; k < rows[i].threads; k++)
+			cr_assert_eq(rig_told->word[2 + k], rows[i].uses[k], "row %zu, thread %u: %#x", i, k,
+			             (unsigned)rig_told->word[2 + k]);
 		cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed->rings_restricted, rows[i].threads);
 		running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
 		cr_assert_eq(running->n_threads, running->n_vcpus + rows[i].threads, "row %zu", i);

@@ -48,11 +48,6 @@ Test(io_loop, its_tables_are_full_in_the_end)
 		cr_assert_eq(index, i);
 	}
 	cr_assert_eq(io_loop_add_file(&loop, 0, &index), -ENOSPC);
-	for (uint32_t i = 0; i < 16; i++) {
-		cr_assert_eq(io_loop_add_buffer(&loop, &loop, 1, &index), 0);
-		cr_assert_eq(index, i);
-	}
-	cr_assert_eq(io_loop_add_buffer(&loop, &loop, 1, &index), -ENOSPC);
 	io_loop_done(&loop);
 }
 
@@ -82,14 +77,13 @@ Test(io_loop, it_begins_with_nothing)
 	memset(&loop, 0xa5, sizeof(loop));
 	init(-1);
 	cr_assert_eq(loop.client_count, 0);
-	cr_assert_eq(loop.buffer_count, 0);
 	cr_assert_eq(loop.file_count, 1);
 	cr_assert_eq(loop.in_flight, 0);
 	cr_assert_eq(loop.turn_ns, 0);
 	cr_assert_eq(atomic_load(&loop.pending), 0);
 	cr_assert_eq(atomic_load(&loop.request), IO_REQUEST_RUN);
 	cr_assert_eq(io_loop_phase(&loop), IO_BUILDING);
-	cr_assert_not(loop.takes_descriptors);
+	cr_assert_eq(loop.uses, 0);
 	cr_assert_not(loop.linger_armed || loop.linger_over || loop.drain_over);
 	cr_assert_eq(memcmp(&loop.stats, &none, sizeof(none)), 0);
 	io_loop_done(&loop);
@@ -103,7 +97,6 @@ static const struct refusal {
 	{ SYS_io_uring_setup, 0, ENOMEM },
 	{ SYS_io_uring_setup, 0, EINVAL }, /* whatever was asked for */
 	{ SYS_io_uring_register, IORING_REGISTER_FILES, EMFILE },
-	{ SYS_io_uring_register, IORING_REGISTER_BUFFERS, EFAULT },
 	{ SYS_io_uring_register, IORING_REGISTER_RESTRICTIONS, EBUSY },
 };
 
@@ -120,14 +113,11 @@ static bool refuse(long nr, const uint64_t args[static 6], long *ret_result)
 Test(io_loop, a_ring_that_is_refused_is_not_built)
 {
 	static const long calls[] = { SYS_io_uring_setup, SYS_io_uring_register };
-	static uint8_t buffer[4096];
-	uint32_t index;
 
 	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), refuse), 0);
 	for (size_t i = 0; i <= ARRAY_SIZE(refusals); i++) {
 		refusal = i < ARRAY_SIZE(refusals) ? &refusals[i] : NULL;
 		init(-1);
-		cr_assert_eq(io_loop_add_buffer(&loop, buffer, sizeof(buffer), &index), 0);
 		cr_assert_eq(io_loop_build(&loop), refusal ? -refusal->error : 0, "case %zu", i);
 		cr_assert_eq(io_loop_phase(&loop), refusal ? IO_BUILDING : IO_BUILT, "case %zu", i);
 		io_loop_done(&loop);

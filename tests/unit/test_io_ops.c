@@ -51,8 +51,6 @@ static bool do_receive(void) { return io_receive(&loop, &op, 5, iov, 3, false); 
 static bool do_receive_nowait(void) { return io_receive(&loop, &op, 5, iov, 3, true); }
 static bool do_send(void) { return io_send(&loop, &op, 5, iov, 3, false); }
 static bool do_send_nowait(void) { return io_send(&loop, &op, 5, iov, 3, true); }
-static bool do_read_fixed(void) { return io_read_fixed(&loop, &op, 5, bytes, 16, 0x123456789, 9); }
-static bool do_write_fixed(void) { return io_write_fixed(&loop, &op, 5, bytes, 16, 0x123456789, 9); }
 static bool do_fsync(void) { return io_fsync(&loop, &op, 5, false); }
 static bool do_fdatasync(void) { return io_fsync(&loop, &op, 5, true); }
 static bool do_fallocate(void) { return io_fallocate(&loop, &op, 5, 3, 0x123456789, 0x987654321); }
@@ -93,9 +91,6 @@ Test(io_ops, each_is_what_it_says, .init = set_up, .fini = tear_down)
 		{ "receive nowait", do_receive_nowait, IORING_OP_READV, FIXED, 5, AT(iov), 0, 3, RWF_NOWAIT, 0 },
 		{ "send", do_send, IORING_OP_WRITEV, FIXED, 5, AT(iov), 0, 3, 0, 0 },
 		{ "send nowait", do_send_nowait, IORING_OP_WRITEV, FIXED, 5, AT(iov), 0, 3, RWF_NOWAIT, 0 },
-		{ "read_fixed", do_read_fixed, IORING_OP_READ_FIXED, FIXED, 5, AT(bytes), 0x123456789, 16, 0, 9 },
-		{ "write_fixed", do_write_fixed, IORING_OP_WRITE_FIXED, FIXED, 5, AT(bytes), 0x123456789, 16, 0,
-		  9 },
 		{ "fsync", do_fsync, IORING_OP_FSYNC, FIXED, 5, 0, 0, 0, 0, 0 },
 		{ "fdatasync", do_fdatasync, IORING_OP_FSYNC, FIXED, 5, 0, 0, 0, IORING_FSYNC_DATASYNC, 0 },
 		{ "fallocate", do_fallocate, IORING_OP_FALLOCATE, FIXED, 5, 0x987654321, 0x123456789,

@@ -91,22 +91,22 @@ Test(restriction, a_loop_that_takes_descriptors_misses_the_others)
 	};
 
 	disabled_ring();
-	io_loop_takes_descriptors(&loop);
+	io_loop_uses(&loop, IO_USE_DESCRIPTORS);
 	cr_expect_str_eq(missed(), "an opcode");
 	io_loop_done(&loop);
 	disabled_ring();
-	io_loop_takes_descriptors(&loop);
+	io_loop_uses(&loop, IO_USE_DESCRIPTORS);
 	restrict_to(rules, 2);
 	cr_expect_str_eq(missed(), "a flag");
 	io_loop_done(&loop);
 	disabled_ring();
-	io_loop_takes_descriptors(&loop);
+	io_loop_uses(&loop, IO_USE_DESCRIPTORS);
 	rules[1].sqe_flags = IOSQE_FIXED_FILE;
 	restrict_to(rules, 3);
 	cr_expect_str_eq(missed(), "a registration");
 	io_loop_done(&loop);
 	disabled_ring();
-	io_loop_takes_descriptors(&loop);
+	io_loop_uses(&loop, IO_USE_DESCRIPTORS);
 	restrict_to(rules, 2);
 	cr_expect_null(missed());
 	io_loop_done(&loop);
@@ -152,10 +152,8 @@ Test(restriction, a_files_refusal_is_no_breach)
 Test(restriction, what_is_a_breach_and_what_is_none)
 {
 	static const uint8_t allowed[] = {
-		IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_READ_FIXED,
-		IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_POLL_ADD,
-		IORING_OP_TIMEOUT, IORING_OP_MADVISE, IORING_OP_RECVMSG, IORING_OP_SHUTDOWN, IORING_OP_CLOSE,
-		IORING_OP_ASYNC_CANCEL,
+		IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_POLL_ADD,
+		IORING_OP_TIMEOUT, IORING_OP_MADVISE, IORING_OP_ASYNC_CANCEL,
 	};
 	static const uint8_t good[] = { IOSQE_FIXED_FILE, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS };
 	static const uint8_t bad[] = { IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_ASYNC,
@@ -165,6 +163,7 @@ Test(restriction, what_is_a_breach_and_what_is_none)
 	struct io_uring_sqe *sqe;
 
 	disabled_ring();
+	io_loop_uses(&loop, IO_USE_FILES | IO_USE_STORAGE | IO_USE_MEMORY);
 	sqe = io_uring_get_sqe(&loop.ring);
 	for (unsigned opcode = 0; opcode < 256; opcode++) {
 		bool known = memchr(allowed, (int)opcode, sizeof(allowed));
@@ -190,11 +189,11 @@ Test(restriction, what_is_a_breach_and_what_is_none)
 		cr_assert(io_restriction_breach(&loop, &cqe, &breach));
 		cr_assert_str_eq(breach.what, "a file that is not registered");
 		/* A loop that is handed descriptors has those too. */
-		loop.takes_descriptors = true;
+		loop.uses |= IO_USE_DESCRIPTORS;
 		cr_assert_not(io_restriction_breach(&loop, &cqe, &breach));
 		sqe->flags = IOSQE_ASYNC;
 		cr_assert(io_restriction_breach(&loop, &cqe, &breach));
-		loop.takes_descriptors = false;
+		loop.uses &= ~(uint32_t)IO_USE_DESCRIPTORS;
 	}
 	/* Somebody else's completion. */
 	*sqe = (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .user_data = 77 };

@@ -13,36 +13,64 @@
 #include "io/loop.h"
 #include "io/restriction.h"
 
-/* Of Linux 6.1; by number, so that a name that moved is seen. */
+#define USES (IO_USE_FILES | IO_USE_STORAGE | IO_USE_MEMORY | IO_USE_DESCRIPTORS)
+#define NOBODY 0
+#define EVERY UINT32_MAX
+
+/* Of Linux 6.1, and in whose loops it is allowed; by number, so that a name that moved is seen. */
 static const struct opcode {
 	const char *name;
-	bool allowed;
+	uint32_t allowed;
 } opcodes[] = {
-	[0] = { "NOP", false },		    [1] = { "READV", true },
-	[2] = { "WRITEV", true },	    [3] = { "FSYNC", true },
-	[4] = { "READ_FIXED", true },	    [5] = { "WRITE_FIXED", true },
-	[6] = { "POLL_ADD", true },	    [7] = { "POLL_REMOVE", false },
-	[8] = { "SYNC_FILE_RANGE", false }, [9] = { "SENDMSG", false },
-	[10] = { "RECVMSG", true },	    [11] = { "TIMEOUT", true },
-	[12] = { "TIMEOUT_REMOVE", false }, [13] = { "ACCEPT", false },
-	[14] = { "ASYNC_CANCEL", true },    [15] = { "LINK_TIMEOUT", false },
-	[16] = { "CONNECT", false },	    [17] = { "FALLOCATE", true },
-	[18] = { "OPENAT", false },	    [19] = { "CLOSE", true },
-	[20] = { "FILES_UPDATE", false },   [21] = { "STATX", false },
-	[22] = { "READ", true },	    [23] = { "WRITE", true },
-	[24] = { "FADVISE", false },	    [25] = { "MADVISE", true },
-	[26] = { "SEND", false },	    [27] = { "RECV", false },
-	[28] = { "OPENAT2", false },	    [29] = { "EPOLL_CTL", false },
-	[30] = { "SPLICE", false },	    [31] = { "PROVIDE_BUFFERS", false },
-	[32] = { "REMOVE_BUFFERS", false }, [33] = { "TEE", false },
-	[34] = { "SHUTDOWN", true },	    [35] = { "RENAMEAT", false },
-	[36] = { "UNLINKAT", false },	    [37] = { "MKDIRAT", false },
-	[38] = { "SYMLINKAT", false },	    [39] = { "LINKAT", false },
-	[40] = { "MSG_RING", false },	    [41] = { "FSETXATTR", false },
-	[42] = { "SETXATTR", false },	    [43] = { "FGETXATTR", false },
-	[44] = { "GETXATTR", false },	    [45] = { "SOCKET", false },
-	[46] = { "URING_CMD", false },	    [47] = { "SEND_ZC", false },
-	[48] = { "SENDMSG_ZC", false },
+	[0] = { "NOP", NOBODY },
+	[1] = { "READV", IO_USE_FILES },
+	[2] = { "WRITEV", IO_USE_FILES },
+	[3] = { "FSYNC", IO_USE_STORAGE },
+	[4] = { "READ_FIXED", NOBODY },
+	[5] = { "WRITE_FIXED", NOBODY },
+	[6] = { "POLL_ADD", EVERY },
+	[7] = { "POLL_REMOVE", NOBODY },
+	[8] = { "SYNC_FILE_RANGE", NOBODY },
+	[9] = { "SENDMSG", NOBODY },
+	[10] = { "RECVMSG", IO_USE_DESCRIPTORS },
+	[11] = { "TIMEOUT", EVERY },
+	[12] = { "TIMEOUT_REMOVE", NOBODY },
+	[13] = { "ACCEPT", NOBODY },
+	[14] = { "ASYNC_CANCEL", EVERY },
+	[15] = { "LINK_TIMEOUT", NOBODY },
+	[16] = { "CONNECT", NOBODY },
+	[17] = { "FALLOCATE", IO_USE_STORAGE },
+	[18] = { "OPENAT", NOBODY },
+	[19] = { "CLOSE", IO_USE_DESCRIPTORS },
+	[20] = { "FILES_UPDATE", NOBODY },
+	[21] = { "STATX", NOBODY },
+	[22] = { "READ", EVERY },
+	[23] = { "WRITE", EVERY },
+	[24] = { "FADVISE", NOBODY },
+	[25] = { "MADVISE", IO_USE_MEMORY },
+	[26] = { "SEND", NOBODY },
+	[27] = { "RECV", NOBODY },
+	[28] = { "OPENAT2", NOBODY },
+	[29] = { "EPOLL_CTL", NOBODY },
+	[30] = { "SPLICE", NOBODY },
+	[31] = { "PROVIDE_BUFFERS", NOBODY },
+	[32] = { "REMOVE_BUFFERS", NOBODY },
+	[33] = { "TEE", NOBODY },
+	[34] = { "SHUTDOWN", IO_USE_DESCRIPTORS },
+	[35] = { "RENAMEAT", NOBODY },
+	[36] = { "UNLINKAT", NOBODY },
+	[37] = { "MKDIRAT", NOBODY },
+	[38] = { "SYMLINKAT", NOBODY },
+	[39] = { "LINKAT", NOBODY },
+	[40] = { "MSG_RING", NOBODY },
+	[41] = { "FSETXATTR", NOBODY },
+	[42] = { "SETXATTR", NOBODY },
+	[43] = { "FGETXATTR", NOBODY },
+	[44] = { "GETXATTR", NOBODY },
+	[45] = { "SOCKET", NOBODY },
+	[46] = { "URING_CMD", NOBODY },
+	[47] = { "SEND_ZC", NOBODY },
+	[48] = { "SENDMSG_ZC", NOBODY },
 };
 
 /* linux/io_uring.h. The kernel itself takes no flag beyond the seventh. */
@@ -50,14 +78,13 @@ enum { FIXED_FILE = 1 << 0, DRAIN = 1 << 1, SKIP_SUCCESS = 1 << 6, UNKNOWN = 1 <
 
 static struct io_loop loop;
 
-static void enabled_loop(bool takes_descriptors)
+static void enabled_loop(uint32_t uses)
 {
 	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1, .control_fd = -1 };
 	const char *what = NULL;
 
 	cr_assert_eq(io_loop_init(&loop, &config), 0);
-	if (takes_descriptors)
-		io_loop_takes_descriptors(&loop);
+	io_loop_uses(&loop, uses);
 	cr_assert_eq(io_loop_build(&loop), 0);
 	cr_assert_eq(io_loop_enable(&loop, &what), 0, "%s", what ? what : "");
 }
@@ -83,7 +110,7 @@ static int submit(const struct io_uring_sqe *what, struct io_breach *ret_breach,
 	return r;
 }
 
-static void try_opcode(unsigned number)
+static void try_opcode(unsigned number, uint32_t uses)
 {
 	/* No such file, no address, no length: what is carried out does nothing. */
 	const struct io_uring_sqe sqe = { .opcode = (uint8_t)number, .flags = IOSQE_FIXED_FILE,
@@ -93,13 +120,13 @@ static void try_opcode(unsigned number)
 	bool breached;
 	int r = submit(&sqe, &breach, &breached);
 
-	if (opcode && opcode->allowed) {
-		cr_expect(r != -EACCES, "opcode %u is refused", number);
-		cr_expect_not(breached, "opcode %u is a breach", number);
+	if (opcode && (opcode->allowed == EVERY || opcode->allowed & uses)) {
+		cr_expect(r != -EACCES, "uses %#x: opcode %u is refused", uses, number);
+		cr_expect_not(breached, "uses %#x: opcode %u is a breach", uses, number);
 		return;
 	}
 	/* Of a number that the kernel has not either, it says so. */
-	cr_expect(r == -EACCES || (!opcode && r == -EINVAL), "opcode %u: %d", number, r);
+	cr_expect(r == -EACCES || (!opcode && r == -EINVAL), "uses %#x: opcode %u: %d", uses, number, r);
 	cr_expect_eq(breached, r == -EACCES, "opcode %u", number);
 	if (!breached)
 		return;
@@ -111,12 +138,13 @@ static void try_opcode(unsigned number)
 		cr_expect_null(breach.name);
 }
 
+/* With every choice of devices: what none of them uses is refused. */
 Test(restriction, every_opcode_is_tried)
 {
-	for (int takes = 0; takes < 2; takes++) {
-		enabled_loop(takes == 1);
+	for (uint32_t uses = 0; uses <= USES; uses++) {
+		enabled_loop(uses);
 		for (unsigned number = 0; number <= UINT8_MAX; number++)
-			try_opcode(number);
+			try_opcode(number, uses);
 		io_loop_done(&loop);
 	}
 }
@@ -162,7 +190,7 @@ static void try_flags(unsigned flags, bool takes_descriptors)
 Test(restriction, every_combination_of_flags_is_tried)
 {
 	for (int takes = 0; takes < 2; takes++) {
-		enabled_loop(takes == 1);
+		enabled_loop(takes == 1 ? IO_USE_DESCRIPTORS : 0);
 		for (unsigned flags = 0; flags <= UINT8_MAX; flags++)
 			try_flags(flags, takes == 1);
 		io_loop_done(&loop);
@@ -178,7 +206,7 @@ Test(restriction, every_registration_is_tried)
 {
 	bool unknown = false;
 
-	enabled_loop(false);
+	enabled_loop(0);
 	for (unsigned what = 0; what <= UINT8_MAX; what++) {
 		long r = syscall(SYS_io_uring_register, loop.ring.ring_fd, what, NULL, 0);
 		int error = r < 0 ? errno : 0;
@@ -196,11 +224,14 @@ Test(restriction, the_table_is_what_is_allowed)
 	const struct io_opcode *table = io_loop_opcodes(&count);
 
 	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++)
-		expected += opcodes[i].allowed;
+		expected += opcodes[i].allowed != NOBODY;
 	cr_expect_eq(count, expected);
 	for (size_t i = 0; i < count; i++) {
 		cr_assert_leq(table[i].opcode, ARRAY_SIZE(opcodes) - 1);
-		cr_expect(opcodes[table[i].opcode].allowed, "%s", table[i].name);
+		cr_expect_eq(table[i].uses ? table[i].uses : EVERY, opcodes[table[i].opcode].allowed, "%s",
+		             table[i].name);
+		cr_expect_eq(strcmp(io_opcode_where(&table[i]), "every loop") == 0, table[i].uses == 0, "%s",
+		             table[i].name);
 		cr_expect_str_eq(table[i].name, opcodes[table[i].opcode].name);
 		cr_expect_neq(*table[i].reason, '\0');
 	}

@@ -130,13 +130,14 @@ static int print_ring(FILE *out)
 	size_t count;
 	const struct io_opcode *opcodes = io_loop_opcodes(&count);
 
-	fprintf(out, "ring: %zu opcodes, of an io_uring of an I/O thread\n%-4s  %-12s  reason\n", count,
-	        "nr", "opcode");
+	fprintf(out, "ring: %zu opcodes, of an io_uring of an I/O thread, by the devices it serves\n%-4s  %-12s  "
+	        "%-11s  reason\n", count, "nr", "opcode", "where");
 	for (size_t i = 0; i < count; i++)
-		fprintf(out, "%4u  %-12s  %s\n", opcodes[i].opcode, opcodes[i].name,
-		        opcodes[i].reason);
-	fputs("only registered files, but in a loop that is handed connections; any other submission: "
-	      "refused, and the VM ends\n", out);
+		fprintf(out, "%4u  %-12s  %-11s  %s\n", opcodes[i].opcode, opcodes[i].name,
+		        io_opcode_where(&opcodes[i]), opcodes[i].reason);
+	fputs("only registered files, but in the loop of a vsock, which uses what is in its thread's table of "
+	      "descriptors too:\nits ring, eventfds for waking, connections. Any other submission: refused, and the VM "
+	      "ends\n", out);
 	return 0;
 }
 
