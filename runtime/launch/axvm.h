@@ -94,6 +94,12 @@ int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event);
  * while it runs; -ECHILD when somebody else has waited for it. */
 int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status);
 
+/* What the VM's end is to be told as, once the shim has ended and its events are read: the status of its
+ * terminal event; 70 (EX_SOFTWARE) where the shim ended without one, or with another status than it states,
+ * which no shim does that keeps its contract; 128 and the signal's number where a signal ended it. 0 at every call
+ * from then on; -EAGAIN before; -ECHILD as above. */
+int axvm_vm_exit_status(struct axvm_vm *vm, int *ret_exit_status);
+
 /* Sends a signal, race-free. 0, or -ESRCH after the end. */
 int axvm_vm_signal(struct axvm_vm *vm, int signal_number);
 

@@ -7,6 +7,7 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 
 #include "shim/version.h"
 
@@ -14,6 +15,7 @@
 #define WIRE_LENGTH_PREFIXED 2
 #define HEADER_MAX 20
 #define READ_SIZE 16384
+#define SIGNALLED 128 /* as shells tell it */
 
 const char *axvm_version(void)
 {
@@ -143,7 +145,7 @@ void axvm_vm_end_commands(struct axvm_vm *vm)
 	close_ptr(&vm->control_fd);
 }
 
-int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
+static int next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
 {
 	uint8_t bytes[READ_SIZE];
 
@@ -167,6 +169,18 @@ int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
 	}
 }
 
+int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
+{
+	int r = next_event(vm, ret_event);
+
+	if (r == 1 && (*ret_event)->body_case == AXVM__V1__EVENT__BODY_TERMINAL) {
+		vm->stated = true;
+		vm->stated_status = (*ret_event)->terminal->exit_status;
+	}
+	vm->events_over |= r <= 0 && r != -EAGAIN && r != -ENOMEM;
+	return r;
+}
+
 int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status)
 {
 	siginfo_t info = { 0 };
@@ -186,6 +200,23 @@ int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status)
 		                                               : info.si_status;
 	}
 	*ret_wait_status = vm->wait_status;
+	return 0;
+}
+
+int axvm_vm_exit_status(struct axvm_vm *vm, int *ret_exit_status)
+{
+	int status = 0, r = axvm_vm_reap(vm, &status);
+
+	if (r < 0)
+		return r;
+	if (WIFSIGNALED(status))
+		*ret_exit_status = SIGNALLED + WTERMSIG(status);
+	else if (!vm->stated && !vm->events_over)
+		return -EAGAIN;
+	else if (vm->stated && vm->stated_status == (uint32_t)WEXITSTATUS(status))
+		*ret_exit_status = WEXITSTATUS(status);
+	else
+		*ret_exit_status = EX_SOFTWARE;
 	return 0;
 }
 

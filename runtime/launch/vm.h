@@ -13,7 +13,10 @@ struct axvm_vm {
 	int event_fd;
 	bool reaped;
 	int wait_status;
-	bool events_ended;
+	bool events_ended; /* fd 4 is at its end, what it held may still be in the decoder */
+	bool events_over;  /* there is no event any more, or none that can be read */
+	bool stated;       /* there was a terminal event, with this status */
+	uint32_t stated_status;
 	struct axvm_decoder *decoder;
 	uint64_t next_request_id;
 	uint8_t *queue; /* for fd 3: from start to end */

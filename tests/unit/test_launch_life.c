@@ -171,8 +171,14 @@ Test(launch_life, the_status_is_the_shims)
 	} rows[] = {
 		{ "cat $D/all >&4; exit 5", "--flat f --id web", 5, "axvm run: web: bye (status 5)\n", NULL },
 		{ "cat $D/all >&4; exit 5", "--flat f --id web --quiet", 5, "", "axvm run" },
-		{ "exit 6", "--flat f --id web --quiet", 6, "axvm run: web: ended with status 6 and no last event\n", NULL },
-		{ "printf '\\377\\377\\377' >&4; exit 3", "--flat f --id web", 3,
+		{ "exit 6", "--flat f --id web --quiet", 70,
+		  "axvm run: web: the shim ended with status 6 and no terminal event", NULL },
+		/* What is no shim: whatever its status, it is not a VM's. */
+		{ "exit 0", "--flat f --id web", 70, "the shim ended with status 0 and no terminal event", NULL },
+		{ "cat $D/running >&4; exit 33", "--flat f --id web", 70, "the shim ended with status 33 and no terminal event",
+		  NULL },
+		{ "cat $D/all >&4; exit 0", "--flat f --id web", 70, "axvm run: web: bye; but the shim ended with status 0", NULL },
+		{ "printf '\\377\\377\\377' >&4; exit 3", "--flat f --id web", 70,
 		  "axvm run: what the shim wrote is no event stream\n", NULL },
 		{ "cat $D/bare >&4", "--flat f --id web", 0, "axvm run: web: ended (status 0)\n", NULL },
 		{ "exit 0", "--flat f --id web --control-socket /nonexistent/x/y", 73, "cannot listen at /nonexistent/x/y",
@@ -181,6 +187,7 @@ Test(launch_life, the_status_is_the_shims)
 
 	events("all", RUNNING ENDED);
 	events("bare", "events { terminal { } }");
+	events("running", RUNNING);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		begin(rows[i].script, rows[i].flags, false);
 		cr_expect_eq(end(), rows[i].status, "row %zu: %s", i, words);
@@ -199,6 +206,7 @@ Test(launch_life, the_shim_gets_the_launch)
 	static uint8_t bytes[2048];
 	size_t n;
 
+	events("all", RUNNING ENDED);
 	write_file("image", "an image", 8, 0600);
 	begin("dd bs=4096 count=1 of=$D/got status=none <&3; cat $D/all >&4; exit 5",
 	      "--flat f --id web --cpus 3 --memory 64M", false);
@@ -653,7 +661,8 @@ Test(launch_life, the_shim_of_the_environment)
 	struct said said;
 	char line[256];
 
-	write_shim("exit 7");
+	events("all", "events { terminal { exit_status: 7 } }");
+	write_shim("cat $D/all >&4; exit 7");
 	setenv("AXVM_SHIM", in_folder("shim"), 1);
 	said = axvm_say("run --flat f --quiet --control-socket none", -1);
 	cr_assert_eq(said.status, 7, "%s", said.err);

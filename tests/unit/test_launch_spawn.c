@@ -293,6 +293,97 @@ Test(launch_spawn, events_and_status)
 	axvm_vm_free(vm);
 }
 
+/* An EventStream of one terminal event with status 5, as printf(1) takes it. */
+#define STATES_5 "printf '\\012\\005\\202\\001\\002\\020\\005' >&4; "
+
+/* What a launcher tells of the end: a status of the VM's only where the shim kept its contract. */
+Test(launch_spawn, the_exit_status_is_the_terminal_events)
+{
+	static const struct {
+		const char *script;
+		int status;
+	} rows[] = {
+		{ STATES_5 "exit 5", 5 },
+		{ "exit 0", 70 }, { "exit 33", 70 }, { "exit 70", 70 },
+		{ STATES_5 "exit 0", 70 },
+		{ STATES_5 "kill -9 $$", 137 }, { "kill -6 $$", 134 },
+		/* An event that is none of the end, and what is no event. */
+		{ "printf '\\012\\002\\010\\007' >&4; exit 0", 70 },
+		{ "printf '\\377\\377\\377' >&4; exit 0", 70 },
+		{ STATES_5 "printf '\\377' >&4; exit 5", 5 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct axvm_vm *vm = spawn(rows[i].script, NULL, 0);
+		bool is_signal = rows[i].status > 128;
+		const Axvm__V1__Event *event;
+		int status = -1, again = -1;
+
+		(void)end_of(vm);
+		if (!is_signal)
+			cr_expect_eq(axvm_vm_exit_status(vm, &status), -EAGAIN, "row %zu: its events are not read", i);
+		while (axvm_vm_next_event(vm, &event) == 1)
+			;
+		cr_expect_eq(axvm_vm_exit_status(vm, &status), 0, "row %zu", i);
+		cr_expect_eq(status, rows[i].status, "row %zu: %d", i, status);
+		cr_expect(axvm_vm_exit_status(vm, &again) == 0 && again == status, "row %zu: and again", i);
+		axvm_vm_free(vm);
+		remove_script();
+		strcpy(script_path + strlen(script_path) - 6, "XXXXXX");
+	}
+}
+
+/* fd 4 in the hands of somebody who lives on is at no end; a terminal event is one all the same. */
+Test(launch_spawn, the_exit_status_with_fd_4_held_by_another)
+{
+	static const char *const scripts[] = { "sleep 100 >/dev/null & echo $! >&1; exit 5",
+		                               STATES_5 "sleep 100 >/dev/null & echo $! >&1; exit 5" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
+		const Axvm__V1__Event *event;
+		struct axvm_fd fds[1];
+		struct axvm_vm *vm;
+		char pid[32];
+		int ends[2], status = -1;
+
+		cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+		fds[0] = (struct axvm_fd){ ends[1], 1 };
+		vm = spawn(scripts[i], fds, 1);
+		close(ends[1]);
+		cr_assert_gt(read_all(ends[0], pid, sizeof(pid)), 0);
+		close(ends[0]);
+		(void)end_of(vm);
+		while (axvm_vm_next_event(vm, &event) == 1)
+			;
+		cr_expect_eq(axvm_vm_exit_status(vm, &status), i ? 0 : -EAGAIN);
+		cr_expect_eq(status, i ? 5 : -1);
+		cr_assert_eq(kill(atoi(pid), SIGKILL), 0);
+		if (i == 0) {
+			wait_readable(axvm_vm_event_fd(vm));
+			cr_expect_eq(axvm_vm_next_event(vm, &event), 0);
+			cr_expect_eq(axvm_vm_exit_status(vm, &status), 0);
+			cr_expect_eq(status, 70);
+		}
+		axvm_vm_free(vm);
+		remove_script();
+		strcpy(script_path + strlen(script_path) - 6, "XXXXXX");
+	}
+}
+
+/* Not before the end, and not when somebody else has waited for it. */
+Test(launch_spawn, no_exit_status_of_a_shim_that_runs)
+{
+	struct axvm_vm *vm = spawn("exec cat <&3 >/dev/null", NULL, 0);
+	int status = -1;
+
+	cr_expect_eq(axvm_vm_exit_status(vm, &status), -EAGAIN);
+	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
+	(void)wait_child(axvm_vm_pid(vm));
+	cr_expect_eq(axvm_vm_exit_status(vm, &status), -ECHILD);
+	cr_expect_eq(status, -1);
+	axvm_vm_free(vm);
+}
+
 Test(launch_spawn, an_event_cut_off_is_no_end)
 {
 	struct axvm_vm *vm = spawn("printf '\\012\\005\\010' >&4", NULL, 0);

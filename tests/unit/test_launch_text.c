@@ -600,17 +600,3 @@ Test(launch_text, the_digest_of_all_policies_is_of_the_digests)
 	}
 }
 
-/* ---- exit statuses -------------------------------------------------------------------------------------- */
-
-/* As a shell tells them: the shim's own, or 128 and the signal. */
-Test(launch_text, run_ends_with_the_shims_status)
-{
-	static struct run run;
-	static Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	static const int statuses[][2] = { { 0, 0 }, { 33 << 8, 33 }, { 255 << 8, 255 }, { 9, 137 }, { 15, 143 },
-		                           { 6 | 0x80, 134 } };
-
-	run.options.spec = &spec;
-	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
-		cr_assert_eq(run_conclude(&run, statuses[i][0]), statuses[i][1], "wait status %#x", statuses[i][0]);
-}

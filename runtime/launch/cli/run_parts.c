@@ -16,7 +16,6 @@
 #include "shim/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
-#define SIGNALLED 128
 #define FIRST_RESOURCE_FD 5
 
 /* ---- fds ---------------------------------------------------------------------------------- */
@@ -395,7 +394,6 @@ void run_write_event(struct run *run, const Axvm__V1__Event *event)
 void run_remember_end(struct run *run, const Axvm__V1__Terminal *terminal)
 {
 	run->ended = true;
-	run->stated_status = terminal->exit_status;
 	snprintf(run->end_text, sizeof(run->end_text), "%s",
 	         terminal->message ? terminal->message : "ended");
 }
@@ -448,21 +446,27 @@ void run_clear_progress(struct run *run)
 int run_conclude(struct run *run, int wait_status)
 {
 	const char *id = run->options.spec->vm_id ? run->options.spec->vm_id : "the VM";
+	int status;
 
 	run_clear_progress(run);
 	terminal_leave(&run->terminal);
-	if (WIFSIGNALED(wait_status)) {
+	/* What still holds fd 4 when the shim is gone is no shim, and will not tell of its end. */
+	if (axvm_vm_exit_status(run->vm, &status) < 0)
+		status = EX_SOFTWARE;
+	if (WIFSIGNALED(wait_status))
 		fprintf(stderr, "axvm run: %s: the shim was ended by signal %d (%s)\n", id,
 		        WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
-		return SIGNALLED + WTERMSIG(wait_status);
-	}
-	if (!run->ended)
-		fprintf(stderr, "axvm run: %s: ended with status %d and no last event\n", id,
-		        WEXITSTATUS(wait_status));
+	else if (!run->ended)
+		fprintf(stderr, "axvm run: %s: the shim ended with status %d and no terminal event: it has "
+		                "a bug, or --shim or AXVM_SHIM name another program (status %d)\n",
+		        id, WEXITSTATUS(wait_status), status);
+	else if (status != WEXITSTATUS(wait_status))
+		fprintf(stderr, "axvm run: %s: %s; but the shim ended with status %d, not with the one that "
+		                "its terminal event states: it has a bug (status %d)\n",
+		        id, run->end_text, WEXITSTATUS(wait_status), status);
 	else if (!run->options.quiet)
-		fprintf(stderr, "axvm run: %s: %s (status %d)\n", id, run->end_text,
-		        WEXITSTATUS(wait_status));
-	return WEXITSTATUS(wait_status);
+		fprintf(stderr, "axvm run: %s: %s (status %d)\n", id, run->end_text, status);
+	return status;
 }
 
 void run_done(struct run *run)

@@ -34,7 +34,6 @@ struct run {
 	uint64_t start_ns;
 	int64_t launched_ms, metrics_due;
 	bool ended; /* there was a terminal event */
-	unsigned stated_status;
 	char end_text[512];
 };
 
@@ -45,7 +44,7 @@ int run_prepare(struct run *run);
 /* Starts the shim and opens the control socket. 0, or the exit status as above. */
 int run_launch(struct run *run);
 
-/* The exit status of a shim that has ended, and a sentence on stderr about it. */
+/* The exit status of a VM whose shim has ended, and a sentence on stderr about it. */
 int run_conclude(struct run *run, int wait_status);
 
 void run_done(struct run *run);
