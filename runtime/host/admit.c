@@ -277,7 +277,12 @@ static bool check_kvm_ept(const struct subject *s, struct verdict_row *row)
 	const char *value = facts_kvm_parameter(s->facts, "kvm_intel.ept");
 
 	say(row->asked, "kvm_intel loaded with ept=Y");
-	say(row->found, "%s%s", value ? "ept=" : "kvm_intel is not loaded", value ? value : "");
+	if (value)
+		say(row->found, "ept=%s", value);
+	else if (strcmp(kvm_kind_of(s->cpu->vendor).module, "kvm_amd") == 0)
+		say(row->found, "a processor of %s, whose module is kvm_amd", s->cpu->vendor);
+	else
+		say(row->found, "kvm_intel is not loaded");
 	return value && (strcmp(value, "Y") == 0 || strcmp(value, "1") == 0);
 }
 

@@ -40,10 +40,28 @@ void probe_offers(struct host_facts *facts)
 	           "cannot bind memory to a host node (mbind)");
 }
 
+struct kvm_kind kvm_kind_of(const char *vendor)
+{
+	static const struct {
+		const char *vendor;
+		struct kvm_kind kind;
+	} known[] = {
+		{ "GenuineIntel", { "VT-x", "kvm_intel" } }, { "AuthenticAMD", { "AMD-V", "kvm_amd" } },
+		{ "HygonGenuine", { "AMD-V", "kvm_amd" } },  { "CentaurHauls", { "VT-x", "kvm_intel" } },
+		{ "  Shanghai  ", { "VT-x", "kvm_intel" } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i].vendor, vendor) == 0)
+			return known[i].kind;
+	return (struct kvm_kind){ "VT-x or AMD-V", "kvm_intel or kvm_amd" };
+}
+
 static const char *lacking_kvm(const struct host_facts *facts, char *out, size_t size)
 {
 	const struct host_kvm *kvm = &facts->kvm;
-	bool vmx = flags_have(facts->flags, "vmx"), svm = flags_have(facts->flags, "svm");
+	struct kvm_kind kind = kvm_kind_of(facts->cpu_count > 0 ? facts->cpus[0].vendor : "");
+	bool has_it = flags_have(facts->flags, "vmx") || flags_have(facts->flags, "svm");
 
 	if (kvm->accessible)
 		return NULL;
@@ -51,14 +69,15 @@ static const char *lacking_kvm(const struct host_facts *facts, char *out, size_t
 		snprintf(out, size, "no permission for /dev/kvm: run as root or as a member of the group that owns it "
 		         "(often kvm); in a container hand the device in (docker, podman: --device /dev/kvm)");
 	else if (kvm->present)
-		snprintf(out, size, "/dev/kvm does not open: %s; load kvm_intel or kvm_amd", strerror(kvm->error_number));
-	else if (vmx || svm)
+		snprintf(out, size, "/dev/kvm does not open: %s; load %s (modprobe)", strerror(kvm->error_number),
+		         kind.module);
+	else if (has_it)
 		snprintf(out, size, "there is no /dev/kvm, although the processor has %s: load %s (modprobe); in a "
 		         "container hand the device in (docker, podman: --device /dev/kvm)",
-		         vmx ? "VT-x" : "AMD-V", vmx ? "kvm_intel" : "kvm_amd");
+		         kind.technique, kind.module);
 	else
-		snprintf(out, size, "there is no /dev/kvm, and the processor shows neither VT-x nor AMD-V: switch it on "
-		         "in the firmware, or in a virtual machine ask for nested virtualization");
+		snprintf(out, size, "there is no /dev/kvm, and the processor does not show %s: switch it on "
+		         "in the firmware, or in a virtual machine ask for nested virtualization", kind.technique);
 	return out;
 }
 

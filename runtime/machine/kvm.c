@@ -3,12 +3,15 @@
  * (Linux Documentation/virt/kvm/api.rst, section 8 and the "Capability:" line of each call). */
 #include "machine/kvm.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+#include "host/facts_kvm.h"
 
 #define KVM_PATH "/dev/kvm"
 
@@ -38,6 +41,20 @@ static const struct capability {
 	NEED(KVMCLOCK_CTRL, 1, "kvmclock over a pause"),
 };
 
+/* What is to be loaded and switched on: by CPUID leaf 0, since a message of no use on this processor is one
+ * that is followed in vain. */
+static struct kvm_kind kind_here(void)
+{
+	unsigned eax, ebx, ecx, edx;
+	char vendor[13] = "";
+
+	__cpuid(0, eax, ebx, ecx, edx);
+	memcpy(vendor, &ebx, 4);
+	memcpy(vendor + 4, &edx, 4);
+	memcpy(vendor + 8, &ecx, 4);
+	return kvm_kind_of(vendor);
+}
+
 int kvm_open(int *ret_fd, struct problems *problems)
 {
 	_cleanup_close_ int fd = open(KVM_PATH, O_RDWR | O_CLOEXEC);
@@ -45,6 +62,7 @@ int kvm_open(int *ret_fd, struct problems *problems)
 
 	if (fd < 0) {
 		int error = errno;
+		struct kvm_kind kind = kind_here();
 
 		if (error == EACCES || error == EPERM)
 			return problems_add(problems, PROBLEM_KVM_DENIED, error, NULL,
@@ -54,13 +72,13 @@ int kvm_open(int *ret_fd, struct problems *problems)
 			                    KVM_PATH ")");
 		if (error == ENOENT)
 			return problems_add(problems, PROBLEM_KVM_MISSING, error, NULL,
-			                    "there is no " KVM_PATH ": load kvm_intel or kvm_amd and switch "
-			                    "VT-x or AMD-V on in the firmware; in a virtual machine ask for "
-			                    "nested virtualization, in a container for the device (docker, "
-			                    "podman: --device " KVM_PATH ")");
+			                    "there is no " KVM_PATH ": load %s and switch %s on in the "
+			                    "firmware; in a virtual machine ask for nested "
+			                    "virtualization, in a container for the device (docker, "
+			                    "podman: --device " KVM_PATH ")", kind.module, kind.technique);
 		return problems_add(problems, PROBLEM_KVM_MISSING, error, NULL,
-		                    "cannot open " KVM_PATH ": %s; load kvm_intel or kvm_amd and "
-		                    "switch VT-x or AMD-V on in the firmware", strerror(error));
+		                    "cannot open " KVM_PATH ": %s; load %s and switch %s on in the "
+		                    "firmware", strerror(error), kind.module, kind.technique);
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)

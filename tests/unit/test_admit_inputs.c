@@ -116,6 +116,7 @@ SPOIL(ept_0, strcpy(f->kvm.parameters[0].value, "0"))
 SPOIL(ept_word, strcpy(f->kvm.parameters[0].value, "Yes"))
 SPOIL(ept_empty, f->kvm.parameters[0].value[0] = '\0')
 SPOIL(ept_of_another, strcpy(f->kvm.parameters[0].name, "kvm_amd.ept"))
+SPOIL(ept_of_amd, strcpy(f->kvm.parameters[0].name, "kvm_amd.ept"); strcpy(f->cpus[0].vendor, "AuthenticAMD"))
 
 static const struct {
 	const char *requirement;
@@ -167,7 +168,8 @@ static const struct {
 	{ "kvm_ept", ept_0, "ept=0" },
 	{ "kvm_ept", ept_word, "ept=Yes" },
 	{ "kvm_ept", ept_empty, "ept=" },
-	{ "kvm_ept", ept_of_another, "kvm_intel is not loaded" },
+	{ "kvm_ept", ept_of_another, "=kvm_intel is not loaded" },
+	{ "kvm_ept", ept_of_amd, "=a processor of AuthenticAMD, whose module is kvm_amd" },
 	{ "tsc_scaling", no_tsc_scaling, "MSRs do not have it" },
 	{ "apicv", no_vapic_reg, "MSRs do not have it" },
 	{ "apicv", no_vid, "MSRs do not have it" },

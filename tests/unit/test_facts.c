@@ -623,14 +623,37 @@ Test(facts, what_is_lacking_is_told_kvm_first)
 	cr_expect_str_eq(facts_lacking(again, 1, text, sizeof(text)), "no namespaces");
 	cr_expect_null(facts_lacking(again, 3, text, sizeof(text)));
 	fixture_remove_flag(again->flags, "vmx");
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "neither VT-x nor AMD-V: switch it on"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not show VT-x: switch it on"));
 	fixture_add_flag(again->flags, "svm");
+	strcpy(again->cpus[0].vendor, "AuthenticAMD");
 	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "AMD-V: load kvm_amd"));
+	fixture_remove_flag(again->flags, "svm");
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not show AMD-V: switch it on"));
 	again->kvm.present = true;
 	again->kvm.error_number = EACCES;
 	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "no permission for /dev/kvm: run as root"));
 	again->kvm.error_number = ENODEV;
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not open: No such device; load"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not open: No such device; load kvm_amd (modprobe)"));
+	again->cpu_count = 0;
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "load kvm_intel or kvm_amd (modprobe)"));
+}
+
+/* What is to be loaded is what the processor runs with: the other vendor's module does not help. */
+Test(facts, each_vendors_module_of_kvm)
+{
+	static const char *const vendors[][3] = {
+		{ "GenuineIntel", "VT-x", "kvm_intel" }, { "AuthenticAMD", "AMD-V", "kvm_amd" },
+		{ "HygonGenuine", "AMD-V", "kvm_amd" }, { "CentaurHauls", "VT-x", "kvm_intel" },
+		{ "  Shanghai  ", "VT-x", "kvm_intel" }, { "", "VT-x or AMD-V", "kvm_intel or kvm_amd" },
+		{ "GenuineInte", "VT-x or AMD-V", "kvm_intel or kvm_amd" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(vendors); i++) {
+		struct kvm_kind kind = kvm_kind_of(vendors[i][0]);
+
+		cr_expect_str_eq(kind.technique, vendors[i][1], "%s", vendors[i][0]);
+		cr_expect_str_eq(kind.module, vendors[i][2], "%s", vendors[i][0]);
+	}
 }
 
 Test(facts, offers_end_where_their_room_ends)

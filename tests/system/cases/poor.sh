@@ -248,7 +248,7 @@ test_poor_everything_at_once() {
 	with_dev 'mount -t tmpfs none /dev'
 	want_status 69
 	want 'code: KVM_MISSING' 'code: HOST_LIMIT' 'code: SANDBOX_FAILED'
-	tells 'there is no /dev/kvm: load kvm_intel or kvm_amd' '--device /dev/kvm'
+	tells 'there is no /dev/kvm: load kvm_' '--device /dev/kvm'
 	tells 'io_uring' 'seccomp'
 	tells 'namespaces: a seccomp filter'
 }
@@ -284,9 +284,9 @@ test_poor_commands_without_kvm() {
 	[[ $line =~ ^lacking:\ there\ is\ no\ /dev/kvm,.*:\ .+ ]] || fail "axvm admit begins: $line"
 	without_kvm run "$CASE/vm.txtpb" >"$CASE/out" 2>&1
 	[ $? = 69 ] || fail "axvm run does not end with 69"
-	grep -q 'there is no /dev/kvm: load kvm_intel' "$CASE/out" || { cat "$CASE/out"; fail "axvm run does not say it"; }
+	grep -q 'there is no /dev/kvm: load kvm_' "$CASE/out" || { cat "$CASE/out"; fail "axvm run does not say it"; }
 	line=$(head -n 1 "$CASE/out")
-	[[ $line == *'there is no /dev/kvm: load kvm_intel'* ]] || fail "axvm run begins: $line"
+	[[ $line == *'there is no /dev/kvm: load kvm_'* ]] || fail "axvm run begins: $line"
 }
 
 # README.md's five minutes, pasted where there is no KVM: they say at once what to do instead, and come to an end.
