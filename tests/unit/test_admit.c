@@ -4,8 +4,10 @@
 #include "host/facts_proto.h"
 #include "host/probe.h"
 #include "launch/cli/admit.h"
+#include "launch/cli/facts_here.h"
 #include "launch/cli/probe.h"
 #include "launch/cli/text.h"
+#include "tests/unit/axvm_say.h"
 #include "tests/unit/host_fixture.h"
 
 #include <criterion/criterion.h>
@@ -359,6 +361,62 @@ Test(admit, commands_refuse_wrong_lines_and_missing_files)
 	free(out);
 	cr_assert_eq(run(axvm_cmd_admit, missing, &out), 66);
 	free(out);
+}
+
+/* Who is refused is told of a profile that would really take the host, and of none otherwise. */
+Test(admit, what_would_take_a_refused_host)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_i7_4930k();
+	const char *other = facts_alternative(facts, "xv2");
+
+	cr_assert(other && strcmp(other, "dev") == 0);
+	cr_expect_null(facts_alternative(facts, "dev"), "it is the one that refused");
+	facts_add_offer(facts, "memory_policy", false, EPERM, "no mbind");
+	cr_expect_not_null(facts_alternative(facts, "xv2"), "a launch goes on without");
+	facts_add_offer(facts, "io_uring", true, EPERM, "no rings");
+	cr_expect_null(facts_alternative(facts, "xv2"), "nobody can launch there");
+	facts->offer_count = 0;
+	facts->kvm.accessible = false;
+	cr_expect_null(facts_alternative(facts, "xv2"));
+	facts->kvm.accessible = true;
+	facts->kvm.api_version = 11;
+	cr_expect_null(facts_alternative(facts, "xv2"), "nor does dev take it");
+}
+
+/* The same of `axvm admit` and `axvm plan`, as their last line. */
+Test(admit, commands_end_with_what_would_be_taken)
+{
+	struct host_facts *hosts[] = { fixture_i7_4930k(), fixture_e5_2697_v2() };
+	struct fixture_tree tree;
+	char path[128], line[256];
+
+	fixture_tree_new(&tree);
+	snprintf(path, sizeof(path), "%s/facts", tree.root);
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		static const char hint[] = "profile dev would take this host, for development: ";
+		struct said admitted, planned;
+		const char *last;
+
+		fixture_guest_leaves(hosts[i]);
+		write_facts(&tree, hosts[i]);
+		fixture_tree_write(&tree, "a.txtpb", "launch { vm_id: \"a\" cpus { count: 1 } memory { nodes { size_mib: 64 } } "
+		                   "boot { flat { image { path: \"/nonexistent\" } } } }");
+		snprintf(line, sizeof(line), "admit --facts %s", path);
+		admitted = axvm_say(line, -1);
+		snprintf(line, sizeof(line), "plan --facts %s %s/a.txtpb", path, tree.root);
+		planned = axvm_say(line, -1);
+		cr_expect_eq(admitted.status, i == 0 ? 69 : 0, "%s", admitted.out);
+		cr_expect_eq(planned.status, i == 0 ? 69 : 0, "%s%s", planned.out, planned.err);
+		last = strstr(admitted.out, hint);
+		cr_expect(i == 0 ? last && strcmp(last + strlen(hint), "--profile dev\n") == 0 : !last, "%s", admitted.out);
+		last = strstr(planned.out, hint);
+		cr_expect(i == 0 ? last && strcmp(last + strlen(hint), "profile: \"dev\" in the spec\n") == 0 : !last, "%s",
+		          planned.out);
+		said_done(&admitted);
+		said_done(&planned);
+		free(hosts[i]);
+	}
+	fixture_tree_done(&tree);
 }
 
 Test(admit, probe_command_prints_what_the_parser_reads_back)

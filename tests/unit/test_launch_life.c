@@ -420,6 +420,134 @@ Test(launch_life, a_refusal_is_shown)
 	cr_assert_not_null(strstr(words, "axvm run: not now\n"), "%s", words);
 }
 
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+static size_t times_said(const char *what)
+{
+	size_t n = 0;
+
+	for (const char *at = words; (at = strstr(at, what)); at++)
+		n++;
+	return n;
+}
+
+#define FAILED(outcome, stage)                                                                                    \
+	"events { terminal { outcome: " outcome " exit_status: 65 stage: " stage " message: 'launch failed: eins zwei (and 1 more)' " \
+	"errors { code: SPEC_INVALID message: 'eins zwei' } errors { code: SPEC_INVALID message: 'drei' } } }"
+#define SAYS "printf 'axvm-shim: eins zwei\\naxvm-shim: drei\\n' >&2; "
+
+/* Each error once, whoever comes first, and wherever else it would be printed; and what else is said is not lost. */
+Test(launch_life, each_error_is_told_once)
+{
+	static const struct {
+		const char *script, *flags;
+	} rows[] = {
+		{ SAYS "cat $D/all >&4; exit 65", "" },
+		{ SAYS "sleep 0.1; cat $D/all >&4; sleep 0.1; exit 65", "" },
+		{ "cat $D/all >&4; sleep 0.1; " SAYS "exit 65", "" },
+		{ "cat $D/all >&4; sleep 0.1; " SAYS "exit 65", "--quiet" },
+		{ SAYS "cat $D/all >&4; exit 65", "--events text" },
+		{ "cat $D/all >&4; " SAYS "exit 65", "--events text" },
+		{ "cat $D/all >&4; " SAYS "exit 65", "--events json --quiet" },
+		/* Nobody but the event: the runtime's, or a shim whose stderr took no more. */
+		{ "cat $D/all >&4; exit 65", "" },
+		{ "cat $D/late >&4; exit 65", "" },
+		{ "cat $D/late >&4; exit 65", "--set console{output{fd:2}}" },
+		{ "printf 'axvm-shim: drei\\n' >&2; cat $D/all >&4; exit 65", "" },
+		/* Nobody but the shim: fd 4 is what is wrong. */
+		{ SAYS "exit 64", "" },
+		/* The guest has our stderr, and so has the shim. */
+		{ SAYS "cat $D/all >&4; exit 65", "--set console{output{fd:2}}" },
+	};
+
+	events("all", FAILED("LAUNCH_FAILED", "LEARN"));
+	events("late", FAILED("RUNTIME_FAILED", "RUN"));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char flags[128];
+		bool json = strstr(rows[i].flags, "json") != NULL;
+
+		snprintf(flags, sizeof(flags), "--flat f --id web %s", rows[i].flags);
+		begin(rows[i].script, flags, false);
+		cr_expect_neq(end(), 0);
+		/* In JSON the event is whole, its sentence too. */
+		cr_expect_eq(times_said("eins zwei"), json ? 2 : 1, "row %zu: %s", i, words);
+		cr_expect_eq(times_said("drei"), 1, "row %zu: %s", i, words);
+		if (!strstr(rows[i].flags, "quiet") && strstr(rows[i].script, "cat "))
+			cr_expect_eq(times_said("axvm run: web: launch failed (status 65)\n"), 1, "row %zu: %s", i, words);
+	}
+}
+
+/* What is not the shim's own goes through as it comes, whatever it is; nothing of it is lost, or told as an error. */
+Test(launch_life, other_words_of_the_shim_are_passed_on)
+{
+	static char wanted[512];
+
+	events("all", FAILED("LAUNCH_FAILED", "LEARN"));
+	begin("printf 'a line\\nthe rest' >&2; until_there go; printf ' of it\\naxvm-shim: more\\naxvm' >&2; "
+	      "cat $D/all >&4; exit 65", "--flat f --id web --quiet", false);
+	WAIT_UNTIL(has_said("a line\nthe rest"));
+	write_file("go", "", 0, 0600);
+	cr_assert_eq(end(), 65);
+	strcpy(wanted, "a line\nthe rest of it\n");
+	cr_assert_eq(strncmp(words, wanted, strlen(wanted)), 0, "%s", words);
+	cr_assert_eq(times_said("axvm-shim: more\n"), 1, "%s", words);
+	cr_assert_eq(times_said("axvm run: web: eins zwei\n"), 1, "%s", words);
+	/* More of them than are kept: nothing waits for anybody, and all is there. */
+	unlink(in_folder("go"));
+	begin("i=0; while [ $i -lt 3000 ]; do echo \"axvm-shim: line $i\" >&2; i=$((i + 1)); done; cat $D/all >&4; exit 65",
+	      "--flat f --id web --quiet", false);
+	{
+		static char all[128 * 1024];
+		int status = wait_child(child);
+		ssize_t n = pread(said_fd, all, sizeof(all) - 1, 0);
+		size_t lines = 0;
+
+		cr_assert_eq(WEXITSTATUS(status), 65);
+		all[MAX(n, (ssize_t)0)] = '\0';
+		for (const char *at = all; (at = strstr(at, "axvm-shim: line ")); at++)
+			lines++;
+		cr_assert_eq(lines, 3000);
+		close(said_fd);
+	}
+}
+
+/* The last line of a refusal names the profile that would take this host, and only where it would. */
+Test(launch_life, a_refusal_ends_with_what_would_be_taken)
+{
+	static const char hint[] = "axvm run: profile dev would take this host, for development: add --profile dev\n";
+	static const struct {
+		const char *errors, *flags;
+		bool hinted;
+	} rows[] = {
+		{ "errors { code: HOST_REFUSED message: 'a' } errors { code: HOST_REFUSED message: 'b' }", "", true },
+		{ "errors { code: HOST_REFUSED message: 'a' }", "--events text", true },
+		{ "errors { code: HOST_REFUSED message: 'a' } errors { code: KVM_MISSING message: 'b' }", "", false },
+		{ "errors { code: SPEC_INVALID message: 'a' }", "", false },
+		{ "", "", false },
+		{ "errors { code: HOST_REFUSED message: 'a' }", "--profile dev", false },
+		{ "errors { code: HOST_REFUSED message: 'a' }", "--quiet", false },
+	};
+	struct said dev = axvm_say("admit --profile dev", -1);
+	bool takes = dev.status == 0;
+
+	said_done(&dev);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[512], flags[128];
+		size_t n;
+
+		snprintf(text, sizeof(text), "events { terminal { outcome: LAUNCH_FAILED exit_status: 69 stage: ADMIT %s } }",
+		         rows[i].errors);
+		events("all", text);
+		snprintf(flags, sizeof(flags), "--flat f --id web %s", rows[i].flags);
+		begin("cat $D/all >&4; exit 69", flags, false);
+		cr_expect_eq(end(), 69);
+		n = strlen(words);
+		cr_expect_eq(n >= strlen(hint) && strcmp(words + n - strlen(hint), hint) == 0, rows[i].hinted && takes,
+		             "row %zu: %s", i, words);
+		cr_expect_eq(times_said("would take"), rows[i].hinted && takes ? 1 : 0, "row %zu: %s", i, words);
+	}
+}
+
 /* ---- the terminal --------------------------------------------------------------------------------------------------- */
 
 /* Begins `axvm run … flags` with a terminal of 80 columns and 25 rows for all three of its streams. */

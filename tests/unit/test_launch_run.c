@@ -29,7 +29,8 @@ static int prepare(const char *line)
 	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
 		argv[argc++] = word;
 	argv[argc] = NULL;
-	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1 };
+	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1,
+	                    .words = { .fd = -1, .shims_fd = -1 } };
 	r = run_options_parse(&run.options, argc, argv);
 	return r ? r : run_prepare(&run);
 }
@@ -96,10 +97,24 @@ Test(launch_run, who_gets_a_console)
 		/* What the console names is handed over, and nothing that it does not; stderr always. */
 		cr_assert_eq(handed_over(1), console && lines[i].output == 1 ? 1 : -1, "%s", lines[i].line);
 		cr_assert_eq(handed_over(0), console && lines[i].input == 0 ? 0 : -1, "%s", lines[i].line);
-		cr_assert_eq(handed_over(2), 2);
+		cr_assert_eq(handed_over(2), run.words.shims_fd, "its words come through us");
+		cr_assert_gt(run.words.shims_fd, 2);
 		cr_assert_eq(handed_over(3), -1);
 		run_done(&run);
 	}
+}
+
+/* A guest that prints on stderr has stderr itself; who has none gives none. */
+Test(launch_run, the_shims_stderr)
+{
+	cr_assert_eq(prepare("--kernel k --set console{output{fd:2}}"), 0);
+	cr_assert_eq(handed_over(2), 2);
+	cr_assert_eq(run.words.fd, -1);
+	run_done(&run);
+	close(2);
+	cr_assert_eq(prepare("--kernel k"), 0);
+	cr_assert_eq(handed_over(2), -1);
+	run_done(&run);
 }
 
 /* Each fd that the spec names goes over by its number; one that is not open is named, with its field. */

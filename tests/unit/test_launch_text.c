@@ -437,6 +437,12 @@ static const struct {
 	{ "terminal { outcome: LAUNCH_FAILED exit_status: 65 message: 'm' errors { code: SPEC_INVALID field: 'f' "
 	  "message: 'e' } errors { code: INTERNAL message: 'i' } }",
 	  "end LAUNCH_FAILED, status 65: m\n             SPEC_INVALID f: e\n             INTERNAL: i" },
+	/* The error that the sentence quotes is in the list, and once in the line. */
+	{ "terminal { outcome: LAUNCH_FAILED exit_status: 65 message: 'launch failed: e (and 1 more)' errors { code: SPEC_INVALID "
+	  "field: 'f' message: 'e' } errors { code: INTERNAL message: 'i' } }",
+	  "end LAUNCH_FAILED, status 65: launch failed\n             SPEC_INVALID f: e\n             INTERNAL: i" },
+	{ "terminal { outcome: RUNTIME_FAILED exit_status: 70 message: 'eee' errors { code: INTERNAL message: 'e' } }",
+	  "end RUNTIME_FAILED, status 70: eee\n             INTERNAL: e" },
 	{ "terminal { outcome: GUEST_RESET exit_status: 32 errors { code: INTERNAL field: '' } }",
 	  "end GUEST_RESET, status 32: \n             INTERNAL: " },
 };

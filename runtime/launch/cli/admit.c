@@ -38,7 +38,7 @@ static void print_verdict(FILE *out, const struct verdict *verdict, const struct
                           const char *source)
 {
 	size_t others = count_lacking(facts);
-	const char *lacking;
+	const char *lacking, *other;
 	char text[320];
 
 	for (size_t i = 0; (lacking = facts_lacking(facts, i, text, sizeof(text))); i++)
@@ -52,6 +52,9 @@ static void print_verdict(FILE *out, const struct verdict *verdict, const struct
 		fprintf(out, "refused: the profile is met, what launches need beside it is not: see above\n");
 	else
 		fprintf(out, "admitted\n");
+	other = verdict->unmet > 0 ? facts_alternative(facts, verdict->profile) : NULL;
+	if (other)
+		fprintf(out, "profile %s would take this host, for development: --profile %s\n", other, other);
 }
 
 struct json_rows {

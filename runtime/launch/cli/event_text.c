@@ -174,13 +174,31 @@ static void print_reply(FILE *out, const Axvm__V1__Event *event)
 		fputs(text_of(reply->error ? reply->error->message : "refused"), out);
 }
 
+const char *event_end_phrase(const Axvm__V1__Terminal *terminal, char *to, size_t size)
+{
+	snprintf(to, size, "%s", text_of(terminal->message));
+	for (size_t i = 0; i < terminal->n_errors; i++) {
+		const char *error = text_of(terminal->errors[i]->message);
+		char *at = error[0] ? to : NULL;
+
+		while (at && (at = strstr(at, ": "))) {
+			at += 2;
+			if (strncmp(at, error, strlen(error)) == 0)
+				at[-2] = '\0';
+		}
+	}
+	return to;
+}
+
 static void print_terminal(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__Terminal *terminal = event->terminal;
 
+	char phrase[512];
+
 	fprintf(out, "%s, status %u: %s",
 	        value_name(&axvm__v1__outcome__descriptor, terminal->outcome),
-	        terminal->exit_status, text_of(terminal->message));
+	        terminal->exit_status, event_end_phrase(terminal, phrase, sizeof(phrase)));
 	for (size_t i = 0; i < terminal->n_errors; i++) {
 		const Axvm__V1__Error *error = terminal->errors[i];
 

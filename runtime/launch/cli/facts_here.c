@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/denied.h"
+#include "host/admit.h"
 #include "sandbox/nest.h"
 
 static void add_root(struct host_facts *facts, bool required)
@@ -51,4 +53,19 @@ int facts_here(struct host_facts *facts)
 	if (r == 0)
 		add_sandbox(facts);
 	return r;
+}
+
+const char *facts_alternative(const struct host_facts *facts, const char *profile)
+{
+	struct profile other;
+	struct verdict verdict;
+	char text[320];
+
+	if (facts_lacking(facts, 0, text, sizeof(text)))
+		return NULL;
+	for (size_t i = 0; profile_name(i); i++)
+		if (strcmp(profile_name(i), profile) != 0 && profile_load(profile_name(i), &other) == 0 &&
+		    other.development && admit(facts, &other, &verdict) == 0 && verdict.unmet == 0)
+			return profile_name(i);
+	return NULL;
 }

@@ -11,6 +11,7 @@
 
 #include "boot/e820.h"
 #include "launch/cli/facts_file.h"
+#include "launch/cli/facts_here.h"
 #include "launch/cli/run.h"
 #include "launch/cli/verb.h"
 #include "shim/plan.h"
@@ -95,6 +96,15 @@ static bool print_verdict(const struct shim *shim, FILE *out)
 			fprintf(out, "  %s: asked %s, found %s\n", shim->verdict.rows[i].name,
 			        shim->verdict.rows[i].asked, shim->verdict.rows[i].found);
 	return unmet == 0 || shim->spec.admission != SPEC_ENFORCE;
+}
+
+static void print_alternative(const struct shim *shim, FILE *out)
+{
+	const char *other = facts_alternative(shim->facts, shim->profile.name);
+
+	if (other)
+		fprintf(out, "profile %s would take this host, for development: profile: \"%s\" in the spec\n",
+		        other, other);
 }
 
 static void print_cpus(const struct shim *shim, FILE *out)
@@ -284,6 +294,8 @@ int axvm_cmd_plan(int argc, char **argv, FILE *out)
 		admitted = print_verdict(&shim, out);
 		r = decide(&shim, out);
 	}
+	if (r == 0 && !admitted)
+		print_alternative(&shim, out);
 	if (r == 0)
 		r = fflush(out) != 0 ? EX_IOERR : admitted ? EX_OK : EX_UNAVAILABLE;
 	free(shim.facts);

@@ -31,6 +31,7 @@ enum {
 	POLL_END,
 	POLL_CONTROL,
 	POLL_KEYS,
+	POLL_WORDS,
 	POLL_SERVER,
 	POLL_VSOCK = POLL_SERVER + SERVER_POLLFDS,
 	POLL_COUNT = POLL_VSOCK + VSOCK_HOST_POLLFDS,
@@ -156,10 +157,11 @@ static void on_event(struct run *run, const Axvm__V1__Event *event)
 		metrics = event->metrics;
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_REPLY) {
 		metrics = event->reply->metrics;
-		if (!server_reply(&run->server, event) && !event->reply->ok && event->reply->error)
+		if (!server_reply(&run->server, event) && !event->reply->ok && event->reply->error &&
+		    !run_events_are_on_stderr(run))
 			fprintf(stderr, "axvm run: %s\n", event->reply->error->message);
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_TERMINAL) {
-		run_remember_end(run, event->terminal);
+		run_end_remember(&run->end, event->terminal, run_events_are_on_stderr(run));
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_STAGE_COMPLETED) {
 		run->stage = event->stage_completed->stage;
 	}
@@ -183,6 +185,13 @@ static void on_events(struct run *run)
 	run->events_ended = r != -EAGAIN;
 	if (r < 0 && r != -EAGAIN)
 		fprintf(stderr, "axvm run: what the shim wrote is no event stream\n");
+}
+
+static void on_words(struct run *run)
+{
+	run_clear_progress(run);
+	if (!run_words_take(&run->words))
+		close_ptr(&run->words.fd);
 }
 
 /* The next time something is due, in ms from now. */
@@ -213,6 +222,7 @@ static void watch(struct run *run, struct pollfd *fds)
 	fds[POLL_END] = (struct pollfd){ axvm_vm_pidfd(run->vm), POLLIN, 0 };
 	fds[POLL_CONTROL] = (struct pollfd){ axvm_vm_control_fd(run->vm), POLLOUT, 0 };
 	fds[POLL_KEYS] = (struct pollfd){ STDIN_FILENO, POLLIN, 0 };
+	fds[POLL_WORDS] = (struct pollfd){ run->words.fd, POLLIN, 0 };
 	if (run->events_ended)
 		fds[POLL_EVENTS].fd = -1;
 	if (!control_full)
@@ -241,6 +251,8 @@ static int serve(struct run *run)
 			on_signals(run);
 		if (fds[POLL_KEYS].revents)
 			on_keys(run);
+		if (fds[POLL_WORDS].revents)
+			on_words(run);
 		server_serve(&run->server, fds + POLL_SERVER);
 		vsock_host_serve(&run->vsock, fds + POLL_VSOCK);
 		if (fds[POLL_END].revents && axvm_vm_reap(run->vm, &status) != -EAGAIN)
@@ -248,6 +260,8 @@ static int serve(struct run *run)
 	}
 	if (!run->events_ended)
 		on_events(run);
+	if (run->words.fd >= 0)
+		on_words(run);
 	return status;
 }
 
@@ -276,7 +290,8 @@ int axvm_cmd_run(int argc, char **argv, FILE *out)
 	int r;
 
 	run = (struct run){
-		.keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1
+		.keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1,
+		.words = { .fd = -1, .shims_fd = -1 },
 	};
 	r = run_options_parse(&run.options, argc, argv);
 	if (r == 0)

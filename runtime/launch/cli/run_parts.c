@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "launch/cli/event_text.h"
+#include "launch/cli/facts_here.h"
 #include "shim/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
@@ -115,15 +116,33 @@ static int add_console(struct run_options *options)
 	return spec->console->output ? 0 : -ENOMEM;
 }
 
+/* The shim's words come through us, so that an error is told once; a guest that prints there has stderr itself.
+ * Who has none gives none. */
+static int place_stderr(struct run *run)
+{
+	const Axvm__V1__Console *console = run->options.spec->console;
+	int r;
+
+	if (console && is_fd(console->output, STDERR_FILENO))
+		(void)hand_over(run, STDERR_FILENO, STDERR_FILENO);
+	else if (fcntl(STDERR_FILENO, F_GETFD) >= 0) {
+		r = run_words_open(&run->words);
+		if (r < 0)
+			return r;
+		run->fds[run->fds_count++] = (struct axvm_fd){ run->words.shims_fd, STDERR_FILENO };
+	}
+	return 0;
+}
+
 /* fds 0 to 2 of the shim: the console's ends, and stderr always. */
 static int place_console(struct run *run)
 {
 	Axvm__V1__Console *console = run->options.spec->console;
-	int ends[2];
+	int ends[2], r;
 
-	(void)hand_over(run, STDERR_FILENO, STDERR_FILENO);
-	if (!console)
-		return 0;
+	r = place_stderr(run);
+	if (r < 0 || !console)
+		return r;
 	if (is_fd(console->output, STDOUT_FILENO))
 		(void)hand_over(run, STDOUT_FILENO, STDOUT_FILENO);
 	if (isatty(STDOUT_FILENO) && !console->has_columns && !console->has_rows)
@@ -342,6 +361,7 @@ int run_launch(struct run *run)
 		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}
 	close_ptr(&run->guest_input_fd);
+	close_ptr(&run->words.shims_fd);
 	close_ptr(&run->vsock_fd);
 	r = open_server(run);
 	if (r) {
@@ -391,11 +411,9 @@ void run_write_event(struct run *run, const Axvm__V1__Event *event)
 	(void)fflush(run->events);
 }
 
-void run_remember_end(struct run *run, const Axvm__V1__Terminal *terminal)
+bool run_events_are_on_stderr(const struct run *run)
 {
-	run->ended = true;
-	snprintf(run->end_text, sizeof(run->end_text), "%s",
-	         terminal->message ? terminal->message : "ended");
+	return run->events == stderr;
 }
 
 /* Resident memory of the shim, huge pages with it: what a launch that populates spends time on. */
@@ -423,7 +441,7 @@ void run_show_progress(struct run *run, int64_t now_ms)
 	uint64_t total = 0;
 	char have[32], want[32];
 
-	if (now_ms - run->launched_ms < PROGRESS_AFTER_MS || run->ended)
+	if (now_ms - run->launched_ms < PROGRESS_AFTER_MS || run->end.known)
 		return;
 	for (size_t i = 0; memory && i < memory->n_nodes; i++)
 		total += memory->nodes[i]->size_mib * MIB;
@@ -443,6 +461,20 @@ void run_clear_progress(struct run *run)
 
 /* ---- after -------------------------------------------------------------------------------- */
 
+/* The last line of a refusal, when there is a profile that would take this host as it is. */
+static void hint(const char *profile)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	const char *other;
+
+	if (!facts || facts_here(facts) < 0)
+		return;
+	other = facts_alternative(facts, profile);
+	if (other)
+		fprintf(stderr, "axvm run: profile %s would take this host, for development: add --profile "
+		                "%s\n", other, other);
+}
+
 int run_conclude(struct run *run, int wait_status)
 {
 	const char *id = run->options.spec->vm_id ? run->options.spec->vm_id : "the VM";
@@ -453,25 +485,30 @@ int run_conclude(struct run *run, int wait_status)
 	/* What still holds fd 4 when the shim is gone is no shim, and will not tell of its end. */
 	if (axvm_vm_exit_status(run->vm, &status) < 0)
 		status = EX_SOFTWARE;
+	run_end_tell(&run->end, &run->words, id);
 	if (WIFSIGNALED(wait_status))
 		fprintf(stderr, "axvm run: %s: the shim was ended by signal %d (%s)\n", id,
 		        WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
-	else if (!run->ended)
+	else if (!run->end.known)
 		fprintf(stderr, "axvm run: %s: the shim ended with status %d and no terminal event: it has "
 		                "a bug, or --shim or AXVM_SHIM name another program (status %d)\n",
 		        id, WEXITSTATUS(wait_status), status);
 	else if (status != WEXITSTATUS(wait_status))
 		fprintf(stderr, "axvm run: %s: %s; but the shim ended with status %d, not with the one that "
 		                "its terminal event states: it has a bug (status %d)\n",
-		        id, run->end_text, WEXITSTATUS(wait_status), status);
+		        id, run->end.text, WEXITSTATUS(wait_status), status);
 	else if (!run->options.quiet)
-		fprintf(stderr, "axvm run: %s: %s (status %d)\n", id, run->end_text, status);
+		fprintf(stderr, "axvm run: %s: %s (status %d)\n", id, run->end.text, status);
+	if (run->end.is_refusal && !run->options.quiet)
+		hint(run->options.spec->profile);
 	return status;
 }
 
 void run_done(struct run *run)
 {
 	terminal_leave(&run->terminal);
+	run_words_close(&run->words);
+	run_end_done(&run->end);
 	server_close(&run->server);
 	vsock_host_close(&run->vsock);
 	close_ptr(&run->keys_fd);

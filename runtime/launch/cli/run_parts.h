@@ -7,6 +7,7 @@
 
 #include "launch/axvm.h"
 #include "launch/cli/run.h"
+#include "launch/cli/run_end.h"
 #include "launch/cli/server.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/vsock_host.h"
@@ -33,8 +34,8 @@ struct run {
 	Axvm__V1__Stage stage; /* the last that was completed */
 	uint64_t start_ns;
 	int64_t launched_ms, metrics_due;
-	bool ended; /* there was a terminal event */
-	char end_text[512];
+	struct run_words words;
+	struct run_end end;
 };
 
 /* Looks at the spec and the terminal: which fds go where, events, signals, the console's size.
@@ -49,9 +50,11 @@ int run_conclude(struct run *run, int wait_status);
 
 void run_done(struct run *run);
 
+/* Whether events are printed where complaints are, errors and all. */
+bool run_events_are_on_stderr(const struct run *run);
+
 void run_send_console_size(struct run *run);
 void run_write_event(struct run *run, const Axvm__V1__Event *event);
-void run_remember_end(struct run *run, const Axvm__V1__Terminal *terminal);
 void run_show_progress(struct run *run, int64_t now_ms);
 void run_clear_progress(struct run *run);
 
