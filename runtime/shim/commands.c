@@ -48,7 +48,8 @@ static int do_shutdown(struct shim *shim, const struct command *command, struct 
 	                              ? command->shutdown.timeout_ms
 	                              : shim->spec.lifecycle.shutdown_timeout_ms;
 
-	if (control_shutdown(shim, timeout_ms, "a command asked for the shutdown") < 0)
+	if (control_shutdown(shim, timeout_ms, control_now_ns(),
+	                     "a command asked for the shutdown") < 0)
 		return wrong_state(shim, problems, "shut down");
 	return 0;
 }

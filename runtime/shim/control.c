@@ -2,7 +2,12 @@
 /* The control loop.
  *
  * The control thread waits in one place, epoll_wait(2), for: fd 3, the wake-up of any other thread,
- * signals, and room in fd 4. */
+ * signals, and room in fd 4.
+ *
+ * Who wants the VM's end often says so in more than one way: a batch system signals every process of a step,
+ * the launcher makes a command of its signal and then ends, which ends fd 3. All of that is one request,
+ * one press of the power button. What stops the VM at once is a stop command, or a signal after one that is
+ * no part of the same request. */
 #include "shim/control.h"
 
 #include <errno.h>
@@ -65,10 +70,14 @@ void control_stop(struct shim *shim, const char *why)
 	(void)lifecycle_happen(&shim->lifecycle, HAPPENS_STOP, why);
 }
 
-int control_shutdown(struct shim *shim, uint32_t timeout_ms, const char *why)
+void control_settle(struct shim *shim, uint64_t looked_ns)
 {
-	struct shim_shutdown *shutdown = &shim->shutdown;
+	burst_looked(&shim->shutdown.request, looked_ns);
+}
 
+/* What each request does but for the clock: 0, or -EBUSY when the VM's state forbids it. */
+static int ask_the_guest(struct shim *shim, uint64_t now_ns, const char *why)
+{
 	if (!shim->machine.vm.has_apic) {
 		control_stop(shim, why);
 		return 0;
@@ -76,11 +85,40 @@ int control_shutdown(struct shim *shim, uint32_t timeout_ms, const char *why)
 	if (lifecycle_happen(&shim->lifecycle, HAPPENS_SHUTDOWN, why) < 0)
 		return -EBUSY;
 	commands_let_go_on(shim);
-	shutdown->why = why;
-	shutdown->deadline_ns = control_now_ns() + timeout_ms * NS_PER_MS;
-	shutdown->button_pressed = true;
-	acpi_press_power_button(&shim->machine.acpi);
+	if (burst_take(&shim->shutdown.request, now_ns)) {
+		shim->shutdown.why = why;
+		acpi_press_power_button(&shim->machine.acpi);
+	}
 	return 0;
+}
+
+int control_shutdown(struct shim *shim, uint32_t timeout_ms, uint64_t now_ns, const char *why)
+{
+	int r = ask_the_guest(shim, now_ns, why);
+
+	if (r == 0)
+		shim->shutdown.deadline_ns = now_ns + timeout_ms * NS_PER_MS;
+	return r;
+}
+
+void control_ask_for_end(struct shim *shim, uint64_t now_ns, const char *why)
+{
+	struct shim_shutdown *shutdown = &shim->shutdown;
+
+	if (ask_the_guest(shim, now_ns, why) == 0 && shutdown->deadline_ns == 0)
+		shutdown->deadline_ns = now_ns + shim->spec.lifecycle.shutdown_timeout_ms * NS_PER_MS;
+}
+
+void control_signal(struct shim *shim, uint64_t now_ns)
+{
+	struct shim_shutdown *shutdown = &shim->shutdown;
+	bool again = shutdown->signalled && shutdown->request.until_ns == 0;
+
+	shutdown->signalled = true;
+	if (again)
+		control_stop(shim, "a second signal asked for the end");
+	else
+		control_ask_for_end(shim, now_ns, "a signal asked for the end");
 }
 
 static void on_signal(struct shim *shim)
@@ -91,11 +129,8 @@ static void on_signal(struct shim *shim)
 	while (read(shim->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SANDBOX_LAUNCHER_DIED)
 			control_stop(shim, "the launcher has died");
-		else if (shim->shutdown.button_pressed)
-			control_stop(shim, "a second signal asked for the end");
 		else
-			(void)control_shutdown(shim, shim->spec.lifecycle.shutdown_timeout_ms,
-			                       "a signal asked for the end");
+			control_signal(shim, control_now_ns());
 	}
 }
 
@@ -129,8 +164,7 @@ static void on_control_end(struct shim *shim)
 	/* It was told once, and is not watched again. */
 	shim->control_ended = true;
 	if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_SHUTDOWN)
-		(void)control_shutdown(shim, shim->spec.lifecycle.shutdown_timeout_ms,
-		                       "fd 3 has ended, which means shut down");
+		control_ask_for_end(shim, control_now_ns(), "fd 3 has ended, which means shut down");
 	else if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_STOP)
 		control_stop(shim, "fd 3 has ended, which means stop");
 }

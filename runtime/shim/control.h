@@ -32,11 +32,23 @@ int control_timeout(uint64_t deadline_ns, int timeout_ms);
 /* Whether a deadline (0: none) is over. */
 bool control_passed(uint64_t deadline_ns);
 
+/* All that was there at `looked_ns` has been handled: requests for the end that come from now on are new
+ * ones, where the time for them to be the same is over. After each turn. */
+void control_settle(struct shim *shim, uint64_t looked_ns);
+
 /* Ends the VM as soon as the loop comes round; `why` (static) is for the terminal event. */
 void control_stop(struct shim *shim, const char *why);
 
-/* Presses the power button and starts the clock; a machine without local APICs, which has no
- * interrupt to tell it by, is stopped. 0, or -EBUSY when the VM's state forbids it. */
-int control_shutdown(struct shim *shim, uint32_t timeout_ms, const char *why);
+/* A command asks for the end: presses the power button and sets the clock anew; a machine without local
+ * APICs, which has no interrupt to tell it by, is stopped. Close behind another request it is the same one
+ * (base/burst.h): the button is not pressed again, and the clock is the command's all the same. 0, or -EBUSY
+ * when the VM's state forbids it. */
+int control_shutdown(struct shim *shim, uint32_t timeout_ms, uint64_t now_ns, const char *why);
+
+/* The end of fd 3, or a signal, asks for the end. As above, by the spec's timeout; a clock that a command or
+ * another request has set stays as it is. A signal that comes after another one, and not close behind a
+ * request, stops the VM. */
+void control_ask_for_end(struct shim *shim, uint64_t now_ns, const char *why);
+void control_signal(struct shim *shim, uint64_t now_ns);
 
 #endif

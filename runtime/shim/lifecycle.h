@@ -12,7 +12,7 @@ enum happening {
 	HAPPENS_PAUSE,    /* a command */
 	HAPPENS_RESUME,   /* a command */
 	HAPPENS_SHUTDOWN, /* the power button is pressed: a command, a signal, the end of fd 3 */
-	HAPPENS_STOP,     /* stop now: a command, a second signal, a time limit */
+	HAPPENS_STOP,     /* stop now: a command, a later signal, a time limit */
 	HAPPENS_END,      /* the guest ended itself */
 	HAPPENS_FAIL,     /* the runtime failed */
 	HAPPENS_ACCOUNTED,

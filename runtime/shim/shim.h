@@ -6,6 +6,7 @@
 #ifndef AXVM_SHIM_SHIM_H
 #define AXVM_SHIM_SHIM_H
 
+#include "base/burst.h"
 #include "base/gate.h"
 #include "base/problem.h"
 #include "base/sha256.h"
@@ -36,7 +37,8 @@ struct shim_resources {
 
 /* How far the end of the VM has come. */
 struct shim_shutdown {
-	bool button_pressed;
+	struct burst request; /* the press of the power button, and what else asks for the same */
+	bool signalled;       /* a signal has asked for the end: a later one stops */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 	bool stop;            /* stop now */
 	const char *why;      /* for the terminal event */

@@ -74,9 +74,12 @@ int stage_run(struct shim *shim)
 	control_begin(shim);
 	while (!shutdown->stop && atomic_load(&machine->end) == MACHINE_END_NONE) {
 		int timeout_ms = control_timeout(metrics_tick(shim), -1);
+		uint64_t looked_ns = control_now_ns();
 
+		timeout_ms = control_timeout(shutdown->request.until_ns, timeout_ms);
 		timeout_ms = control_timeout(shutdown->deadline_ns, timeout_ms);
 		control_turn(shim, control_timeout(shutdown->panic_deadline_ns, timeout_ms));
+		control_settle(shim, looked_ns);
 		if (control_passed(shutdown->deadline_ns))
 			control_stop(shim, "the guest did not power off in time");
 		else if (control_passed(shutdown->panic_deadline_ns))

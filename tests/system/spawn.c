@@ -12,6 +12,9 @@
  *   spawn judge STATUS <EVENTS
  *       Whether the stream is what goes with that exit status: see judge.h.
  *   spawn await EVENT FILE       until the stream in that file has told it (stream_tells in judge.h)
+ *   spawn storm SIGNAL TIMES PID...
+ *       So many times that signal, to each of them. 75 when it took longer than STORM_MS: on this host, just
+ *       now, that was no storm, and whoever wants one tries again.
  *   spawn truncate SHIM SPEC     a launch cut off after each of its bytes
  *   spawn mutate SHIM SPEC N     N launches with a few bytes changed, from a fixed seed
  *   spawn drip SHIM SPEC         the launch byte by byte, through a pipe and through a socket
@@ -41,12 +44,14 @@
 #include "base/base.h"
 #include "tests/system/judge.h"
 
-enum { STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
+enum { STATUS_AGAIN = 75, STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
 
 /* For what never ends. Nothing takes a tenth of it, on the slowest host. */
 #define PATIENCE_MS 90000
 #define STREAM_MAX (64 * MIB)
 #define SIGNALS_MAX 8
+/* Four fifths of the time within which signals are one request (runtime/base/burst.h). */
+#define STORM_MS 400
 
 struct planned {
 	int signal_number;
@@ -293,6 +298,22 @@ static int command_await(int argc, char **argv)
 		fprintf(stderr, "spawn: %s has %s \"%s\"\n", argv[2],
 		        told == TOLD_THE_END ? "its end without" : "not told in time of", argv[1]);
 	return told != TOLD_IT;
+}
+
+static int command_storm(int argc, char **argv)
+{
+	uint64_t from_us = now_us();
+
+	if (argc < 4)
+		usage();
+	/* Signals that are pending together are one: now and then they are given time to be taken. */
+	for (long i = strtol(argv[2], NULL, 10); i > 0; i--) {
+		for (int p = 3; p < argc; p++)
+			(void)kill((pid_t)strtol(argv[p], NULL, 10), atoi(argv[1]));
+		if (i % 10 == 0)
+			usleep(100);
+	}
+	return now_us() - from_us < STORM_MS * 1000 ? 0 : STATUS_AGAIN;
 }
 
 /* ---- many launches --------------------------------------------------------------------------- */
@@ -585,6 +606,8 @@ int main(int argc, char **argv)
 		return command_judge(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "await") == 0)
 		return command_await(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "storm") == 0)
+		return command_storm(argc - 1, argv + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (argc != 4 + commands[i].counted || strcmp(argv[1], commands[i].name))
 			continue;

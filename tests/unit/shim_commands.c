@@ -183,7 +183,7 @@ Test(commands, a_shutdown_presses_the_button)
 	expect_done(2, AXVM__V1__STATE__STATE_RUNNING);
 	cr_assert_not_null(reply_to(1), "who waits for the pause is told");
 	cr_assert_eq(shim.machine.want, MACHINE_RUN);
-	cr_assert(shim.shutdown.button_pressed && !shim.shutdown.stop);
+	cr_assert(shim.shutdown.request.until_ns != 0 && !shim.shutdown.stop);
 	cr_assert_eq(shim.machine.acpi.events, ACPI_EVENT_POWER_BUTTON);
 	cr_assert_geq(shim.shutdown.deadline_ns, before + 3600000000000);
 	cr_assert_leq(shim.shutdown.deadline_ns, control_now_ns() + 3600000000000);
@@ -200,6 +200,127 @@ Test(commands, a_shutdown_presses_the_button)
 	shim.machine.vm.has_apic = true;
 	give("request_id: 6 shutdown {}");
 	expect_refused(6, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+}
+
+/* ---- what is one request for the end ------------------------------------------------------------------------------- */
+
+#define NS_PER_MS 1000000ULL
+
+/* A request, `at_ms` after the first one by the clock of a loop that looks at once, or, where it is `held_up`, has not
+ * looked since the one before. */
+struct asked {
+	enum { NOTHING, SIGNAL, COMMAND, FD_3_ENDS, PAUSE, STOP } what;
+	uint32_t at_ms, timeout_ms; /* of a command */
+	bool held_up;
+};
+
+#define AT(what_, at_) { .what = what_, .at_ms = at_ }
+#define LATE(what_, at_) { .what = what_, .at_ms = at_, .held_up = true }
+#define SHUTDOWN(at_, timeout_) { .what = COMMAND, .at_ms = at_, .timeout_ms = timeout_ }
+
+static void ask(const struct asked *asked, uint64_t now_ns)
+{
+	switch (asked->what) {
+	case SIGNAL:
+		control_signal(&shim, now_ns);
+		break;
+	case COMMAND:
+		cr_assert_eq(control_shutdown(&shim, asked->timeout_ms, now_ns, "a command"), 0);
+		break;
+	case FD_3_ENDS:
+		control_ask_for_end(&shim, now_ns, "fd 3");
+		break;
+	case PAUSE:
+		give("request_id: 1 pause {}");
+		cr_assert_eq(shim.lifecycle.state, VM_PAUSED);
+		break;
+	case STOP:
+		give("request_id: 2 stop {}");
+		break;
+	case NOTHING:
+		break;
+	}
+}
+
+/* How often the button is pressed, whether the VM is stopped, and how long after the first request that would be where
+ * the guest does not heed it. */
+Test(commands, what_is_one_request_for_the_end)
+{
+	static const struct {
+		struct asked asked[8];
+		unsigned presses;
+		bool stopped;
+		uint32_t deadline_ms;
+	} rows[] = {
+		{ { AT(SIGNAL, 0) }, 1, false, 30000 },
+		{ { AT(SIGNAL, 0), AT(SIGNAL, 0), AT(SIGNAL, 0), AT(SIGNAL, 1), AT(SIGNAL, 250), AT(SIGNAL, 499) }, 1, false, 30000 },
+		{ { AT(SIGNAL, 0), AT(SIGNAL, 499), AT(SIGNAL, 501) }, 1, true, 30000 },
+		{ { AT(SIGNAL, 0), AT(SIGNAL, 86400000) }, 1, true, 30000 },
+		/* Sent in time, seen late: nothing of a busy host stops the VM. */
+		{ { AT(SIGNAL, 0), LATE(SIGNAL, 4000) }, 1, false, 30000 },
+		{ { AT(SIGNAL, 0), LATE(SIGNAL, 4000), AT(SIGNAL, 4001) }, 1, true, 30000 },
+		/* A command and a signal, however far apart; the clock is the command's. */
+		{ { SHUTDOWN(0, 5000), AT(SIGNAL, 0) }, 1, false, 5000 },
+		{ { AT(SIGNAL, 0), SHUTDOWN(3, 5000) }, 1, false, 5003 },
+		{ { AT(SIGNAL, 0), SHUTDOWN(3, 50000), AT(SIGNAL, 4) }, 1, false, 50003 },
+		{ { SHUTDOWN(0, 90000), AT(SIGNAL, 60000) }, 2, false, 90000 },
+		{ { SHUTDOWN(0, 90000), AT(SIGNAL, 60000), AT(SIGNAL, 60499) }, 2, false, 90000 },
+		{ { SHUTDOWN(0, 90000), AT(SIGNAL, 60000), AT(SIGNAL, 60501) }, 2, true, 90000 },
+		{ { SHUTDOWN(0, 90000), AT(SIGNAL, 100), AT(SIGNAL, 60000) }, 1, true, 90000 },
+		{ { AT(SIGNAL, 0), SHUTDOWN(10000, 30000), AT(SIGNAL, 10100) }, 2, false, 40000 },
+		{ { AT(SIGNAL, 0), SHUTDOWN(10000, 30000), AT(SIGNAL, 10501) }, 2, true, 40000 },
+		/* The launcher signals, commands and ends. */
+		{ { AT(SIGNAL, 0), SHUTDOWN(2, 60000), AT(FD_3_ENDS, 3) }, 1, false, 60002 },
+		{ { AT(FD_3_ENDS, 0), AT(SIGNAL, 3) }, 1, false, 30000 },
+		{ { AT(FD_3_ENDS, 0), AT(SIGNAL, 10000) }, 2, false, 30000 },
+		/* Commands are as many requests as there are, but for those that are close; each has its clock. */
+		{ { SHUTDOWN(0, 60000), SHUTDOWN(100, 500) }, 1, false, 600 },
+		{ { SHUTDOWN(0, 60000), SHUTDOWN(1000, 500) }, 2, false, 1500 },
+		/* A paused guest is let go on by each. */
+		{ { SHUTDOWN(0, 60000), AT(PAUSE, 100), AT(SIGNAL, 200) }, 1, false, 60000 },
+		{ { AT(SIGNAL, 0), AT(PAUSE, 100), SHUTDOWN(200, 5000) }, 1, false, 5200 },
+		{ { AT(SIGNAL, 0), AT(STOP, 1) }, 1, true, 30000 },
+		{ { SHUTDOWN(0, 60000), AT(STOP, 0) }, 1, true, 60000 },
+	};
+	const uint64_t begin_ns = 3600000 * NS_PER_MS;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned presses = 0;
+
+		new_shim();
+		for (const struct asked *asked = rows[i].asked; asked->what != NOTHING; asked++) {
+			uint64_t now_ns = begin_ns + asked->at_ms * NS_PER_MS, due_ns = shim.shutdown.request.until_ns;
+
+			cr_assert(asked == rows[i].asked || !shim.shutdown.stop, "row %zu: stopped too early", i);
+			/* An idle loop looks when it is due. */
+			if (due_ns != 0 && due_ns < now_ns && !asked->held_up)
+				control_settle(&shim, due_ns);
+			ask(asked, now_ns);
+			control_settle(&shim, now_ns);
+			presses += atomic_exchange(&shim.machine.acpi.events, 0) != 0;
+		}
+		cr_expect_eq(presses, rows[i].presses, "row %zu: pressed %u times", i, presses);
+		cr_expect_eq(shim.shutdown.stop, rows[i].stopped, "row %zu", i);
+		cr_expect_eq(shim.lifecycle.state, rows[i].stopped ? VM_STOPPING : VM_RUNNING, "row %zu", i);
+		cr_expect_eq(shim.shutdown.deadline_ns, begin_ns + rows[i].deadline_ms * NS_PER_MS, "row %zu: %ju ms", i,
+		             (uintmax_t)((shim.shutdown.deadline_ns - begin_ns) / NS_PER_MS));
+	}
+}
+
+/* The same by commands as they come, whose clock is the loop's. */
+Test(commands, a_signal_after_a_command_is_no_second_one)
+{
+	give("request_id: 1 shutdown { timeout_ms: 3600000 }");
+	cr_assert_eq(atomic_exchange(&shim.machine.acpi.events, 0), ACPI_EVENT_POWER_BUTTON);
+	control_signal(&shim, control_now_ns());
+	give("request_id: 2 shutdown {}");
+	expect_done(2, AXVM__V1__STATE__STATE_RUNNING);
+	cr_assert_eq(shim.machine.acpi.events, 0, "one request, one press");
+	cr_assert_not(shim.shutdown.stop);
+	control_settle(&shim, shim.shutdown.request.until_ns);
+	control_signal(&shim, control_now_ns());
+	cr_assert(shim.shutdown.stop);
+	cr_assert_str_eq(shim.shutdown.why, "a second signal asked for the end");
 }
 
 Test(commands, a_stop_stops_and_the_first_reason_stands)
@@ -241,7 +362,7 @@ Test(commands, what_a_vm_does_not_have)
 	expect_done(10, AXVM__V1__STATE__STATE_RUNNING);
 	cr_assert_not_null(reply_to(10)->metrics);
 	cr_assert_null(reply_to(9)->metrics);
-	cr_assert_not(shim.shutdown.stop || shim.shutdown.button_pressed || shim.pause.wanted);
+	cr_assert_not(shim.shutdown.stop || shim.shutdown.request.until_ns || shim.pause.wanted);
 }
 
 /* By its own id, whole, and none by that of another kind. */

@@ -319,6 +319,21 @@ static bool raise_both(enum stage stage)
 	return true;
 }
 
+/* Again and again, until there is nobody any more. */
+static bool raise_again(enum stage stage)
+{
+	pid_t whom;
+
+	if (stage != STAGE_CONFINE)
+		return true;
+	whom = getpid();
+	if (fork() != 0)
+		return true;
+	while (getppid() == whom && kill(whom, SIGTERM) == 0)
+		usleep(20000);
+	_exit(0);
+}
+
 static bool launcher_dies(enum stage stage)
 {
 	if (stage == STAGE_CONFINE)
@@ -377,7 +392,9 @@ Test(sandbox_launch, each_end_has_its_status)
 		{ { .spec = FLAT WITH_APIC ONE, .guest = panics_and_powers_off }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_term }, 0,
 		  AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = spins, .before = raise_both }, 36,
+		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_both }, 0,
+		  AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = spins, .before = raise_again }, 36,
 		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a second signal asked for the end" },
 		{ { .spec = FLAT IMAGE ONE, .guest = spins, .before = raise_term }, 36,
 		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a signal asked for the end" },

@@ -279,9 +279,19 @@ static bool was_told(const char *what)
 	"dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "  \
 	"until_there go; kill $!; cat $D/ended >&4; exit 5"
 
+/* One more of those signals where it has not come to it: a signal close behind the one before is the same request. */
+static bool signalled_until(int number, bool it_has)
+{
+	if (!it_has)
+		cr_assert_eq(kill(child, number), 0);
+	return it_has;
+}
+
 /* The power button, then a stop, then the process's end. */
 Test(launch_life, signals_ask_three_times)
 {
+	siginfo_t info = { 0 };
+
 	events("running", RUNNING);
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
@@ -291,10 +301,10 @@ Test(launch_life, signals_ask_three_times)
 	WAIT_UNTIL(was_told("shutdown {"));
 	cr_assert_not(was_told("stop {"));
 	cr_assert(has_said("power button pressed; once more stops the VM"), "%s", words);
-	cr_assert_eq(kill(child, SIGINT), 0);
-	WAIT_UNTIL(was_told("stop {"));
+	WAIT_UNTIL(signalled_until(SIGINT, was_told("stop {")));
 	cr_assert(has_said("stopping the VM; once more kills its process"), "%s", words);
-	cr_assert_eq(kill(child, SIGHUP), 0);
+	WAIT_UNTIL(signalled_until(SIGHUP, waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	                                           info.si_pid == child));
 	cr_assert_eq(end(), 137, "%s", words);
 	cr_assert_not_null(strstr(words, "axvm run: web: the shim was ended by signal 9 ("), "%s", words);
 }

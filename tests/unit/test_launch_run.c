@@ -154,6 +154,57 @@ Test(launch_run, events_go_where_they_are_asked_to)
 	run_done(&run);
 }
 
+/* What it was told since the last time: commands, in order. */
+static Axvm__V1__ControlStream *told(int fd)
+{
+	static uint8_t bytes[4096];
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	return axvm__v1__control_stream__unpack(NULL, n < 0 ? 0 : (size_t)n, bytes);
+}
+
+/* A burst of signals is one request, however late its end is seen; the next one is the next step. */
+Test(launch_run, a_burst_of_signals_is_one_request)
+{
+	static const struct {
+		uint64_t at_ms;
+		bool looked; /* the loop has looked when the time of the burst was over */
+		Axvm__V1__Command__WhatCase tells;
+	} rows[] = {
+		{ 0, false, AXVM__V1__COMMAND__WHAT_SHUTDOWN },
+		{ 0, false, AXVM__V1__COMMAND__WHAT__NOT_SET },
+		{ 1, false, AXVM__V1__COMMAND__WHAT__NOT_SET },
+		{ 499, false, AXVM__V1__COMMAND__WHAT__NOT_SET },
+		{ 3000, false, AXVM__V1__COMMAND__WHAT__NOT_SET },
+		{ 3001, true, AXVM__V1__COMMAND__WHAT_STOP },
+		{ 3400, false, AXVM__V1__COMMAND__WHAT__NOT_SET },
+	};
+	const uint64_t begin_ns = 5000000000;
+	static struct axvm_vm vm;
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	cr_assert_eq(prepare("--kernel k --quiet"), 0);
+	vm = (struct axvm_vm){ .control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 5 };
+	run.vm = &vm;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t now_ns = begin_ns + rows[i].at_ms * 1000000;
+		Axvm__V1__ControlStream *stream;
+
+		/* Looked at too early, it is the same burst still. */
+		burst_looked(&run.signals, rows[i].looked ? run.signals.until_ns : run.signals.until_ns - 1);
+		run_heed_signal(&run, now_ns);
+		stream = told(pair[1]);
+		cr_assert_eq(stream->n_commands, rows[i].tells != AXVM__V1__COMMAND__WHAT__NOT_SET, "row %zu", i);
+		cr_assert(stream->n_commands == 0 || stream->commands[0]->what_case == rows[i].tells, "row %zu", i);
+		axvm__v1__control_stream__free_unpacked(stream, NULL);
+	}
+	run.vm = NULL;
+	run_done(&run);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 /* Columns and rows of the terminal, each as itself, to a VM that has a console and to no other. */
 Test(launch_run, a_changed_window_is_told)
 {

@@ -24,6 +24,7 @@
 
 #define METRICS_INTERVAL_MS 5000
 #define PROGRESS_INTERVAL_MS 200
+#define NS_PER_MS 1000000
 
 enum {
 	POLL_SIGNALS,
@@ -37,12 +38,12 @@ enum {
 	POLL_COUNT = POLL_VSOCK + VSOCK_HOST_POLLFDS,
 };
 
-static int64_t now_ms(void)
+static uint64_t now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static void note(const struct run *run, const char *text)
@@ -62,7 +63,9 @@ static void send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 	(void)axvm_vm_send(run->vm, &command, NULL);
 }
 
-/* The first time the power button, then stop, then the process's end. */
+/* The first time the power button, then stop, then the process's end. Who signals every process of a step
+ * may do so several times at once, and signals the shim too: that is one time (base/burst.h), and the shim
+ * takes its own signal and our command for one request. */
 static void ask_for_end(struct run *run)
 {
 	switch (run->ends_asked++) {
@@ -77,6 +80,12 @@ static void ask_for_end(struct run *run)
 	default:
 		(void)axvm_vm_signal(run->vm, SIGKILL);
 	}
+}
+
+void run_heed_signal(struct run *run, uint64_t time_ns)
+{
+	if (burst_take(&run->signals, time_ns))
+		ask_for_end(run);
 }
 
 static void on_escape(struct run *run, enum escape_action action)
@@ -137,7 +146,7 @@ static void on_signals(struct run *run)
 		if (info.ssi_signo == SIGWINCH)
 			run_send_console_size(run);
 		else if (info.ssi_signo != SIGCHLD)
-			ask_for_end(run);
+			run_heed_signal(run, now_ns());
 	}
 }
 
@@ -197,7 +206,7 @@ static void on_words(struct run *run)
 /* The next time something is due, in ms from now. */
 static int timeout(struct run *run)
 {
-	int64_t now = now_ms(), due = INT64_MAX;
+	int64_t now = (int64_t)(now_ns() / NS_PER_MS), due = INT64_MAX;
 
 	if (run->options.metrics_file && run->started) {
 		if (run->metrics_due == 0 || now >= run->metrics_due) {
@@ -210,6 +219,8 @@ static int timeout(struct run *run)
 		run_show_progress(run, now);
 		due = MIN(due, now + PROGRESS_INTERVAL_MS);
 	}
+	if (run->signals.until_ns != 0)
+		due = MIN(due, MAX(now, (int64_t)(run->signals.until_ns / NS_PER_MS) + 1));
 	return due == INT64_MAX ? -1 : (int)(due - now);
 }
 
@@ -240,6 +251,7 @@ static int serve(struct run *run)
 	int status = 0;
 
 	for (;;) {
+		uint64_t looked_ns = now_ns();
 		int wait_ms = timeout(run);
 
 		watch(run, fds);
@@ -249,6 +261,7 @@ static int serve(struct run *run)
 			on_events(run);
 		if (fds[POLL_SIGNALS].revents)
 			on_signals(run);
+		burst_looked(&run->signals, looked_ns);
 		if (fds[POLL_KEYS].revents)
 			on_keys(run);
 		if (fds[POLL_WORDS].revents)

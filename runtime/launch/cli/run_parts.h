@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/burst.h"
 #include "launch/axvm.h"
 #include "launch/cli/run.h"
 #include "launch/cli/run_end.h"
@@ -30,6 +31,7 @@ struct run {
 	int vsock_fd;       /* the shim's end of the vsock channel, until the launch */
 	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed;
 	unsigned ends_asked;
+	struct burst signals; /* those that ask for the end */
 	Axvm__V1__State state;
 	Axvm__V1__Stage stage; /* the last that was completed */
 	uint64_t start_ns;
@@ -52,6 +54,10 @@ void run_done(struct run *run);
 
 /* Whether events are printed where complaints are, errors and all. */
 bool run_events_are_on_stderr(const struct run *run);
+
+/* A signal that was read at `now_ns` asks for the end: the first burst of them presses the power button, the
+ * second stops the VM, the third ends its process. */
+void run_heed_signal(struct run *run, uint64_t now_ns);
 
 void run_send_console_size(struct run *run);
 void run_write_event(struct run *run, const Axvm__V1__Event *event);

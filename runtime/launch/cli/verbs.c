@@ -65,7 +65,7 @@ static const struct verb table[] = {
 	          "  --control-socket PATH|none                     where `axvm ctl` connects\n"
 	          "  --dry-run               print the spec and start nothing\n"
 	          "  --shim FILE  --quiet\n"
-	          "SIGINT or SIGTERM: the power button; again: stop. On a terminal, Ctrl-A h\n"
+	          "SIGINT or SIGTERM: the power button; later again: stop. On a terminal, Ctrl-A h\n"
 	          "lists keys. The exit status is the VM's: 0 off or halted, 32 reset, 33\n"
 	          "triple fault, 34 panic, 36 stopped; 64 to 77 as in sysexits.h. See axvm(1).\n" },
 	{ .name = "ctl",

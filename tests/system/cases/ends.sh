@@ -74,6 +74,67 @@ test_second_sigterm_stops_at_once() {
 	want "outcome: STOPPED_BY_HOST" 'message: ".*second.*"'
 }
 
+# storm_at WHOM...: a guest that takes its time to power off, and a thousand SIGTERMs to each of WHOM, variables that hold
+# a process: `pid` is axvm run, `shim` the shim. It is let power off, and sees one press. Where the host was too busy
+# for a storm there is another.
+storm_at() {
+	local whom name try
+	need_kvm
+	flat "$(with_numbers button 600000000)" -b "$APIC" -l 'lifecycle { shutdown_timeout_ms: 86400000 }' >"$CASE/vm.txtpb"
+	for try in {1..10}; do
+		rm -f "$CASE/events.pb"
+		start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
+		shim_of "$pid"
+		await_event running
+		whom=()
+		for name; do whom+=("${!name}"); done
+		if "$SPAWN" storm 15 1000 "${whom[@]}"; then
+			ended 0
+			decode
+			want "outcome: POWER_OFF"
+			found_well
+			return
+		fi
+		wait "$pid"
+		echo "storm $try was none"
+	done
+	fail "no storm was fast enough"
+}
+
+test_sigterm_storm_at_the_shim() { storm_at shim; }
+
+# As a batch system ends a step: the launcher makes a command of its signal, the shim has its own.
+test_sigterm_storm_at_launcher_and_shim() { storm_at pid shim; }
+
+test_sigterm_storm_at_the_launcher() { storm_at pid; }
+
+told_again() {
+	kill -TERM "$shim" 2>/dev/null
+	! runs "$pid"
+}
+
+# The signal after a shutdown command is no second one; the one long after that is. Nobody heeds the button.
+test_sigterm_after_a_shutdown_command() {
+	need_kvm
+	flat spin -b "$APIC" -l 'lifecycle { shutdown_timeout_ms: 86400000 }' >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
+	shim_of "$pid"
+	await_event running
+	axvm ctl "$VM" shutdown
+	want_status 0
+	# The time in which it would be a part of the command's request is over by then.
+	sleep 0.7
+	kill -TERM "$shim"
+	sleep 0.7
+	axvm ctl "$VM" status
+	want_status 0
+	says '^RUNNING$'
+	await "the end by a later signal" told_again
+	ended 36
+	decode
+	want 'message: ".*second signal.*"'
+}
+
 test_sigint_and_sighup() {
 	need_kvm
 	spec < <(flat spin)
