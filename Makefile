@@ -342,7 +342,16 @@ GUEST_CFLAGS := -std=gnu17 -Os $(WARN) -Wno-unused-parameter -ffreestanding -nos
                 -Itests/guests -Iruntime
 GUEST_LIB := $(wildcard tests/guests/lib/*)
 C_GUEST_BINS := $(patsubst tests/guests/%.c,$(B)/guests/%.bin,$(wildcard tests/guests/*.c))
-guests: $(C_GUEST_BINS)
+# ELF kernels: the same source with ld's own layout, and with a linker script.
+ELF_GUESTS := $(B)/guests/elf/plain $(B)/guests/elf/one_segment
+$(B)/guests/elf/plain: ELF_LAYOUT := -Wl,-Ttext-segment=0x1000000 -Wl,-e,start
+$(B)/guests/elf/one_segment: ELF_LAYOUT := -Wl,-T,tests/guests/elf/one_segment.ld -Wl,--no-warn-rwx-segments
+$(ELF_GUESTS): tests/guests/elf/notes.c tests/guests/elf/one_segment.ld runtime/machine/layout.h | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) -O2 $(WARN) -Iruntime -ffreestanding -nostdlib -static -no-pie -fcf-protection -Wl,--build-id=sha1 $(ELF_LAYOUT) -o $@ $<
+
+guests: $(C_GUEST_BINS) $(ELF_GUESTS)
 $(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.h $(GUEST_LIB) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)

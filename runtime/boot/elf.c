@@ -3,7 +3,8 @@
  *
  * PT_LOAD segments go to their physical addresses. The note (name "Xen", type 18,
  * XEN_ELFNOTE_PHYS32_ENTRY) holds the physical address of a 32-bit entry: protected mode, paging
- * off, EBX = hvm_start_info. The layout of that structure is version 1 of Xen's public header
+ * off, EBX = hvm_start_info. Notes are padded to 4 bytes, whatever p_align says, but for GNU's property note
+ * (gABI, "Note Section"; the x86-64 psABI, ".note.gnu.property"). The layout of that structure is version 1 of Xen's public header
  * hvm/start_info.h; the entry state is docs/misc/pvh.pandoc.
  *
  * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so
@@ -13,6 +14,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "boot/kernel.h"
@@ -150,69 +152,154 @@ static int add_segment(const struct boot_image *image, const Elf64_Phdr *phdr, s
 	return 0;
 }
 
-/* Takes the entry out of one note; 0 when it is another note, 1 when it was found. Linux writes the
- * address as 4 or as 8 bytes. */
-static int entry_of_note(const Elf64_Nhdr *note, const uint8_t *name, const uint8_t *desc,
-                         uint64_t *ret_entry)
-{
-	uint64_t entry = 0;
+/* What the notes have told so far. What cannot be read is passed over, since the entry may be elsewhere; the
+ * first of it is kept for the refusal. */
+struct note_search {
+	bool found;
+	uint64_t entry;
+	char unreadable[128];
+};
 
-	if (note->n_type != NOTE_PHYS32_ENTRY || note->n_namesz != sizeof("Xen") ||
-	    memcmp(name, "Xen", sizeof("Xen")) != 0)
-		return 0;
-	if (note->n_descsz != 4 && note->n_descsz != 8)
-		return 0;
-	memcpy(&entry, desc, note->n_descsz);
-	*ret_entry = entry;
-	return 1;
+static void pass_over(struct note_search *search, const char *format, ...) _printf_(2, 3);
+static void pass_over(struct note_search *search, const char *format, ...)
+{
+	va_list args;
+
+	if (search->unreadable[0])
+		return;
+	va_start(args, format);
+	vsnprintf(search->unreadable, sizeof(search->unreadable), format, args);
+	va_end(args);
 }
 
-/* Walks the notes of one PT_NOTE: 1 and the entry when PVH's is there, 0 when not, -errno. */
-static int find_note(const struct boot_image *image, const Elf64_Phdr *phdr,
-                     struct problems *problems, uint64_t *ret_entry)
+/* The notes of one PT_NOTE. */
+struct notes {
+	const uint8_t *bytes;
+	uint64_t size;
+	uint64_t offset; /* in the file */
+	bool aligned_8;  /* p_align says so */
+};
+
+/* A note's parts, as offsets from the start of its segment. */
+struct note {
+	Elf64_Nhdr header;
+	uint64_t name, desc, end;
+};
+
+/* Reads the note at `at`, whose description is padded to a multiple of `align`; false when it is not wholly
+ * there. No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
+static bool read_note(const struct notes *notes, uint64_t at, uint64_t align, struct note *ret)
 {
-	uint64_t align = phdr->p_align == 8 ? 8 : 4;
-	_cleanup_free_ uint8_t *notes = NULL;
+	if (at > notes->size || notes->size - at < sizeof(ret->header))
+		return false;
+	memcpy(&ret->header, notes->bytes + at, sizeof(ret->header));
+	ret->name = at + sizeof(ret->header);
+	ret->desc = ALIGN_UP(ret->name + ret->header.n_namesz, align);
+	ret->end = ret->desc + ret->header.n_descsz;
+	return ret->end <= notes->size;
+}
+
+static bool is_note(const struct notes *notes, const struct note *note, uint32_t type, const char *name)
+{
+	size_t size = strlen(name) + 1;
+
+	return note->header.n_type == type && note->header.n_namesz == size &&
+	       memcmp(notes->bytes + note->name, name, size) == 0;
+}
+
+/* Takes the entry out of PVH's note. Linux writes the address as 4 or as 8 bytes. */
+static bool take_entry(const struct notes *notes, const struct note *note, struct note_search *search)
+{
+	if (!is_note(notes, note, NOTE_PHYS32_ENTRY, "Xen") ||
+	    (note->header.n_descsz != 4 && note->header.n_descsz != 8))
+		return false;
+	memcpy(&search->entry, notes->bytes + note->desc, note->header.n_descsz);
+	search->found = true;
+	return true;
+}
+
+static bool is_property(const struct notes *notes, uint64_t at)
+{
+	struct note note;
+
+	return read_note(notes, at, 4, &note) && is_note(notes, &note, NT_GNU_PROPERTY_TYPE_0, "GNU");
+}
+
+/* Where the next note begins. The property note alone is padded to 8 bytes and lies on a multiple of 8, before
+ * which there may be padding that belongs to no note: ld lays sections of both alignments side by side. */
+static uint64_t after_note(const struct notes *notes, const struct note *note, uint64_t align)
+{
+	uint64_t size = note->header.n_descsz;
+	uint64_t next;
+
+	if (is_note(notes, note, NT_GNU_PROPERTY_TYPE_0, "GNU"))
+		size = ALIGN_UP(size, 8);
+	next = ALIGN_UP(note->desc + size, align);
+	return notes->aligned_8 && next % 8 != 0 && is_property(notes, next + 4) ? next + 4 : next;
+}
+
+/* Walks notes that are padded to `align`, until PVH's or the end. */
+static void walk_notes(const struct notes *notes, uint64_t align, struct note_search *search)
+{
 	uint64_t at = 0;
+	struct note note;
+
+	while (read_note(notes, at, align, &note)) {
+		if (take_entry(notes, &note, search))
+			return;
+		at = after_note(notes, &note, align);
+	}
+	/* Less than a header is padding. */
+	if (at < notes->size && notes->size - at >= sizeof(note.header))
+		pass_over(search, "a note at byte %" PRIu64 " runs beyond its segment", notes->offset + at);
+}
+
+/* Looks for PVH's note in one PT_NOTE. Whoever says that its notes are aligned to 8 bytes has mostly packed them
+ * to 4, since ld takes the largest alignment of what it puts together; a few have meant it. */
+static int search_notes(const struct boot_image *image, const Elf64_Phdr *phdr,
+                        struct problems *problems, struct note_search *search)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	struct notes notes = { .size = phdr->p_filesz, .offset = phdr->p_offset, .aligned_8 = phdr->p_align == 8 };
 	int r;
 
-	if (!in_file(image, phdr->p_offset, phdr->p_filesz))
-		return boot_image_refuse(image, problems,
-		                         "is truncated: its notes are %" PRIu64
-		                         " bytes at byte %" PRIu64 ", the file has %" PRIu64,
-		                         phdr->p_filesz, phdr->p_offset, image->size);
-	if (phdr->p_filesz > NOTES_SIZE_MAX)
-		return boot_image_refuse(image, problems,
-		                         "is corrupt: it has %" PRIu64 " bytes of notes",
-		                         phdr->p_filesz);
 	if (phdr->p_filesz == 0)
 		return 0;
-	notes = malloc(phdr->p_filesz);
-	if (!notes)
+	if (!in_file(image, phdr->p_offset, phdr->p_filesz)) {
+		pass_over(search, "its notes are %" PRIu64 " bytes at byte %" PRIu64 ", the file has %" PRIu64,
+		          phdr->p_filesz, phdr->p_offset, image->size);
+		return 0;
+	}
+	if (phdr->p_filesz > NOTES_SIZE_MAX) {
+		pass_over(search, "it has %" PRIu64 " bytes of notes, of which at most %" PRIu64 " are read",
+		          phdr->p_filesz, (uint64_t)NOTES_SIZE_MAX);
+		return 0;
+	}
+	bytes = malloc(phdr->p_filesz);
+	if (!bytes)
 		return problems_add(problems, PROBLEM_OS_FAILED, ENOMEM, image->field,
 		                    "no memory to read the %s's notes", image->what);
-	r = boot_image_read(image, phdr->p_offset, notes, phdr->p_filesz, problems);
+	r = boot_image_read(image, phdr->p_offset, bytes, phdr->p_filesz, problems);
 	if (r < 0)
 		return r;
-	while (phdr->p_filesz - at >= sizeof(Elf64_Nhdr)) {
-		Elf64_Nhdr note;
-		uint64_t name, desc, end;
-
-		/* No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
-		memcpy(&note, notes + at, sizeof(note));
-		name = at + sizeof(note);
-		desc = ALIGN_UP(name + note.n_namesz, align);
-		end = desc + note.n_descsz;
-		if (end > phdr->p_filesz)
-			return boot_image_refuse(image, problems,
-			                         "is corrupt: a note at byte %" PRIu64
-			                         " runs beyond its segment",
-			                         phdr->p_offset + at);
-		if (entry_of_note(&note, notes + name, notes + desc, ret_entry))
-			return 1;
-		at = MIN(ALIGN_UP(end, align), phdr->p_filesz);
-	}
+	notes.bytes = bytes;
+	walk_notes(&notes, 4, search);
+	if (!search->found && notes.aligned_8)
+		walk_notes(&notes, 8, search);
 	return 0;
+}
+
+static int refuse_without_note(const struct boot_image *image, const struct note_search *search,
+                               struct problems *problems)
+{
+	if (search->unreadable[0])
+		return boot_image_refuse(image, problems,
+		                         "is an ELF file without a PVH entry note that can be read: "
+		                         "%s: build it anew, or give the bzImage",
+		                         search->unreadable);
+	return boot_image_refuse(image, problems,
+	                         "is an ELF file without a PVH entry note: build it with "
+	                         "CONFIG_PVH=y, or give the bzImage");
 }
 
 /* The entry must be code that comes from the file. */
@@ -237,8 +324,8 @@ int elf_plan(const struct boot_image *image, const struct guest_memory *memory,
 {
 	uint64_t ram_end = guest_memory_below_hole(memory);
 	Elf64_Phdr phdrs[ELF_SEGMENTS_MAX];
+	struct note_search search = { 0 };
 	struct elf_plan plan = { 0 };
-	bool entry_found = false;
 	Elf64_Ehdr ehdr;
 	int r;
 
@@ -260,16 +347,14 @@ int elf_plan(const struct boot_image *image, const struct guest_memory *memory,
 		r = 0;
 		if (phdrs[i].p_type == PT_LOAD)
 			r = add_segment(image, &phdrs[i], i, ram_end, problems, &plan);
-		else if (phdrs[i].p_type == PT_NOTE && !entry_found)
-			r = find_note(image, &phdrs[i], problems, &plan.entry);
+		else if (phdrs[i].p_type == PT_NOTE && !search.found)
+			r = search_notes(image, &phdrs[i], problems, &search);
 		if (r < 0)
 			return r;
-		entry_found = entry_found || r > 0;
 	}
-	if (!entry_found)
-		return boot_image_refuse(image, problems,
-		                         "is an ELF file without a PVH entry note: build it with "
-		                         "CONFIG_PVH=y, or give the bzImage");
+	if (!search.found)
+		return refuse_without_note(image, &search, problems);
+	plan.entry = search.entry;
 	r = check_entry(image, &plan, problems);
 	if (r < 0)
 		return r;

@@ -64,6 +64,18 @@ def elf():
     return bytes(image)
 
 
+def elf_of_ld():
+    """Notes of two alignments in one segment, and before it one that lies outside of the file."""
+    image = bytearray(elf())
+    struct.pack_into("<H", image, 56, 3)
+    struct.pack_into("<IIQQQQQQ", image, 120, 4, 4, 0x500, 0, 0, 24, 24, 4)
+    struct.pack_into("<IIQQQQQQ", image, 176, 4, 4, 0x180, 0, 0, 92, 92, 8)
+    struct.pack_into("<III4s16s", image, 0x180, 4, 16, 5, b"GNU\0", b"")
+    struct.pack_into("<III4s20s", image, 0x1A0, 4, 20, 3, b"GNU\0", b"\xab" * 20)
+    struct.pack_into("<III4sQ", image, 0x1C4, 4, 8, 18, b"Xen\0", 0x1000010)
+    return bytes(image)
+
+
 def kernel_input(what, cmdline_length, image):
     return struct.pack("<BHI", what, cmdline_length, 0x100000) + image
 
@@ -142,6 +154,7 @@ def main():
     for shape in range(4):
         write("kernel", f"bzimage{shape}", kernel_input(shape | 8, 20, bzimage()))
         write("kernel", f"elf{shape}", kernel_input(shape | 8, 2000, elf()))
+        write("kernel", f"elf_of_ld{shape}", kernel_input(shape | 8, 2000, elf_of_ld()))
         write("kernel", f"flat{shape}", kernel_input(shape | 4, 0, b"\xf4" * 64))
 
 

@@ -443,6 +443,130 @@ Test(elf, the_first_pvh_note_counts)
 	cr_assert_eq(entry.rip, ENTRY);
 }
 
+/* ---- notes beside PVH's ---------------------------------------------------------------------------------------- */
+
+/* Appends a note: `gap` bytes of padding, then header, name and description, padded to `align`. Bytes of descriptions
+ * are such that whoever takes them for a header goes astray. */
+struct placed {
+	const char *name;
+	uint32_t type, desc, gap, align;
+};
+
+static uint64_t add_note(uint8_t *at, const struct placed *note)
+{
+	uint64_t name = note->gap + 12, desc = ALIGN_UP(name + strlen(note->name) + 1, 4);
+
+	put(at + note->gap, strlen(note->name) + 1, 4);
+	put(at + note->gap + 4, note->desc, 4);
+	put(at + note->gap + 8, note->type, 4);
+	memcpy(at + name, note->name, strlen(note->name));
+	memset(at + desc, 0xab, note->desc);
+	return ALIGN_UP(desc + note->desc - note->gap, note->align) + note->gap;
+}
+
+#define PROPERTY(gap_) { "GNU", 5, 16, gap_, 8 }
+#define BUILD_ID(align_) { "GNU", 3, 20, 0, align_ }
+#define OTHER(align_) { "Other", 1, 8, 0, align_ } /* 28 bytes */
+#define PVH { "Xen", 18, 8, 0, 4 }
+
+/* What ld, and those who read the specification otherwise, make of p_align: PVH's note is found behind all of it. */
+Test(elf, notes_of_two_alignments)
+{
+	static const struct {
+		uint64_t p_align;
+		struct placed notes[6];
+	} rows[] = {
+		{ 4, { PVH } },
+		{ 4, { BUILD_ID(4), OTHER(4), PVH } },
+		{ 8, { PVH } },
+		{ 8, { PROPERTY(0), PVH } },
+		{ 8, { PROPERTY(0), BUILD_ID(4), PVH } },
+		{ 8, { BUILD_ID(4), PVH } },
+		{ 8, { PROPERTY(0), BUILD_ID(4), OTHER(4), PVH } },
+		/* The property note is not the first, and lies on a multiple of 8. */
+		{ 8, { BUILD_ID(4), PROPERTY(4), PVH } },
+		{ 8, { BUILD_ID(4), PROPERTY(4), BUILD_ID(4), PVH } },
+		{ 8, { BUILD_ID(4), OTHER(4), PROPERTY(0), OTHER(4), PVH } },
+		/* A property that is no multiple of 8 long is padded all the same. */
+		{ 8, { { "GNU", 5, 12, 0, 8 }, BUILD_ID(4), PVH } },
+		/* Each padded to 8, as the specification of 64-bit objects once had it. */
+		{ 8, { BUILD_ID(8), PVH } },
+		{ 8, { PROPERTY(0), BUILD_ID(8), OTHER(8), PVH } },
+		{ 8, { OTHER(8), BUILD_ID(8), PVH } },
+		/* The first linkers to know the property note said 4 of it. */
+		{ 4, { PROPERTY(0), BUILD_ID(4), PVH } },
+		{ 1, { BUILD_ID(4), PVH } },
+		{ 0, { BUILD_ID(4), PVH } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest_memory memory = guest_of(RAM);
+		struct problems problems = { 0 };
+		struct boot_entry entry = { 0 };
+		uint64_t size = 0;
+		struct elf elf;
+
+		elf_new(&elf);
+		memset(elf.bytes + NOTES, 0, NOTES_SIZE);
+		for (const struct placed *note = rows[i].notes; note->name; note++) {
+			size += add_note(elf.bytes + NOTES + size, note);
+			if (note->type == 18)
+				put(elf.bytes + NOTES + size - 8, ENTRY, 8);
+		}
+		put_phdr(&elf, 2, 4, NOTES, 0, size, size);
+		put(elf.bytes + PHDR(2, P_ALIGN), rows[i].p_align, 8);
+		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "row %zu: %s", i, problems.list[0].message);
+		cr_expect_eq(entry.rip, ENTRY, "row %zu", i);
+	}
+}
+
+/* A segment of notes that cannot be read is passed over: the entry is in the next one. Where it is in none, the refusal
+ * names the first that could not be read. */
+Test(elf, unreadable_notes_do_not_end_the_search)
+{
+	static const struct {
+		uint64_t offset, size;
+		uint32_t name, desc; /* of the first note there; 0: as it is */
+		const char *says;
+	} rows[] = {
+		{ FILE_SIZE - 11, 12, 0, 0, "its notes are 12 bytes at byte 12841" },
+		{ UINT64_MAX, 1, 0, 0, "its notes are 1 bytes" },
+		{ NOTES + 0x80, UINT64_MAX, 0, 0, "its notes are" },
+		{ NOTES + 0x80, 65 * KIB, 0, 0, "66560 bytes of notes" },
+		{ NOTES + 0x80, 24, UINT32_MAX, 8, "a note at byte 640 runs beyond its segment" },
+		{ NOTES + 0x80, 24, 4, UINT32_MAX, "a note at byte 640 runs beyond its segment" },
+		{ NOTES + 0x80, 24, 4, 9, "a note at byte 640 runs beyond its segment" },
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+		struct boot_linux_config config = { .kernel = { -1, "boot.linux.kernel" }, .initrd = { -1, "i" } };
+		struct guest_memory memory = guest_of(RAM);
+		struct problems problems = { 0 };
+		struct boot_entry entry = { 0 };
+		bool there = i < ARRAY_SIZE(rows);
+		size_t row = i % ARRAY_SIZE(rows);
+		struct elf elf;
+
+		elf_new(&elf);
+		put(elf.bytes + 56, 4, 2);
+		put_phdr(&elf, 3, 4, NOTES, 0, NOTES_SIZE, NOTES_SIZE);
+		put_phdr(&elf, 2, 4, rows[row].offset, 0, rows[row].size, rows[row].size);
+		put(elf.bytes + NOTES + 0x80, rows[row].name, 4);
+		put(elf.bytes + NOTES + 0x84, rows[row].desc, 4);
+		if (!there)
+			put(elf.bytes + NOTES + 32, 17, 4);
+		config.kernel.fd = file_of(elf.bytes, elf.size);
+		/* So that there is as much of the file as those 65 KiB. */
+		cr_assert_eq(ftruncate(config.kernel.fd, rows[row].size == 65 * KIB ? MIB : FILE_SIZE), 0);
+		cr_expect_eq(boot_load_linux(&config, &memory, &problems, &entry), there ? 0 : -EINVAL, "row %zu: %s", i,
+		             problems.list[0].message);
+		if (there)
+			cr_expect_eq(entry.rip, ENTRY, "row %zu", i);
+		else
+			expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", rows[row].says);
+	}
+}
+
 /* A segment of memory alone is held to the same places as any other, and the kernel ends where it does. */
 Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 {

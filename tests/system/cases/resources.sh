@@ -105,6 +105,18 @@ test_kernel_and_initrd_both_missing() {
 	want 'field: "boot.linux.initrd"'
 }
 
+# kernel_of_ld LAYOUT: what plain gcc and ld made of tests/guests/elf, whose notes are not all of one alignment.
+kernel_of_ld() {
+	need_kvm
+	spec < <(linux "path: \"$GUESTS/elf/$1\"")
+	launch
+	want_status 0
+	want "outcome: POWER_OFF" 'rax: "0x00000000600d600d"' 'rbx: "0x00000000600d600d"'
+}
+
+test_kernel_with_notes_of_two_alignments() { kernel_of_ld plain; }
+test_kernel_with_its_notes_in_one_segment() { kernel_of_ld one_segment; }
+
 test_kernel_random_file() {
 	need_kvm
 	head -c 300000 "$SPAWN" | tail -c 200000 >"$CASE/random"
