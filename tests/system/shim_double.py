@@ -4,9 +4,12 @@
 and has no VM. Every command is answered; counters grow from one metrics report to the next.
 
 Under a name with "silent" in it (a link) commands get no reply; under one with "slow" in it the launch
-takes a second and a half."""
+takes a second and a half; under one with "flood" events come as fast as they are taken, from the launch on until
+it is told to end."""
+import fcntl
 import os
 import sys
+import threading
 import time
 
 MIB_OF_MEMORY = 32
@@ -61,7 +64,7 @@ def fields(data):
 
 
 class Double:
-    def __init__(self, silent, slow):
+    def __init__(self, silent, slow, flood):
         self.sequence = 0
         self.state = STATES["running"]
         self.metrics = 0
@@ -70,11 +73,29 @@ class Double:
         self.powered_off = False
         self.silent = silent
         self.slow = slow
+        self.flood = threading.Thread(target=self.pour) if flood else None
+        self.lock = threading.Lock()
 
-    def event(self, body):
+    def encoded(self, body):
         self.sequence += 1
         head = number(1, self.sequence) + number(2, time.monotonic_ns()) + payload(5, self.vm_id)
-        os.write(4, payload(1, head + body))
+        return payload(1, head + body)
+
+    def write(self, data):
+        with self.lock:
+            while data:
+                data = data[os.write(4, data):]
+
+    def event(self, body):
+        self.write(self.encoded(body))
+
+    def pour(self):
+        """Many at a time: more a second than any reader prints; the pipe holds what a busy host makes us late by."""
+        fcntl.fcntl(4, fcntl.F_SETPIPE_SZ, 1 << 20)
+        change = payload(11, number(1, 1) + number(2, 1) + payload(3, b"flood"))
+        many = b"".join(self.encoded(change) for _ in range(4000))
+        while self.state != STATES["stopping"]:
+            self.write(many)
 
     def become(self, name):
         self.event(payload(11, number(1, self.state) + number(2, STATES[name])))
@@ -140,8 +161,12 @@ class Double:
                         time.sleep(1.5)
                     self.event(payload(6, number(1, 8) + number(2, 1234567)))
                     self.event(payload(10, payload(1, b"dev")))
+                    if self.flood:
+                        self.flood.start()
                 else:
                     going = self.command(field[1])
+        if self.flood:
+            self.flood.join()
         outcome, status, text = ((1, 0, b"powered off") if self.powered_off else
                                  (7, 36, b"stopped by the host"))
         self.event(payload(16, number(1, outcome) + number(2, status) + payload(5, text)))
@@ -149,4 +174,4 @@ class Double:
 
 
 if __name__ == "__main__":
-    sys.exit(Double("silent" in sys.argv[0], "slow" in sys.argv[0]).run())
+    sys.exit(Double(*(word in sys.argv[0] for word in ("silent", "slow", "flood"))).run())

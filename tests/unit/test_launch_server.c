@@ -209,23 +209,98 @@ Test(launch_server, places_are_bounded_and_given_again)
 		close(clients[i]);
 }
 
-/* More commands than can wait for their replies: the client that sends one too many is ended. */
-Test(launch_server, commands_that_wait_are_bounded)
+/* Sends so many commands at once, with the numbers from `first` on. */
+static void ask_many(int client, uint8_t first, uint8_t count)
 {
-	int a = connect_client();
-	uint64_t first = 0;
-	char byte;
+	uint8_t bytes[128 * 6];
+	size_t n = 0;
 
-	for (uint8_t i = 1; i <= SERVER_PENDING_MAX; i++) {
-		ask(a, i);
-		first = first ? first : passed_on();
+	for (uint8_t i = first; i < first + count; i++)
+		for (size_t b = 0; b < 6; b++)
+			bytes[n++] = (const uint8_t[]){ 0x12, 4, 0x08, i, 0x2a, 0 }[b];
+	cr_assert_eq(send(client, bytes, n, 0), (ssize_t)n);
+	turn();
+}
+
+/* The numbers under which the VM got commands; how many. */
+static size_t all_passed_on(uint64_t numbers[128])
+{
+	static uint8_t bytes[65536];
+	ssize_t n = recv(shim_end, bytes, sizeof(bytes), MSG_DONTWAIT);
+	Axvm__V1__ControlStream *stream;
+	size_t count;
+
+	if (n <= 0)
+		return 0;
+	stream = axvm__v1__control_stream__unpack(NULL, (size_t)n, bytes);
+	cr_assert_not_null(stream);
+	count = stream->n_commands;
+	for (size_t i = 0; i < count; i++)
+		numbers[i] = stream->commands[i]->request_id;
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	return count;
+}
+
+/* Of the commands of one client so many are under way; the others wait, in what was read and in the socket, and the
+ * other clients do not wait with them. */
+Test(launch_server, a_flood_of_commands_waits_its_turn)
+{
+	int a = connect_client(), b = connect_client();
+	uint64_t numbers[128], of_b[128];
+	size_t done = 0, count;
+
+	ask_many(a, 1, 100);
+	count = all_passed_on(numbers);
+	cr_assert_eq(count, SERVER_PENDING_EACH);
+	/* What comes besides is left in the socket, and asked for nobody. */
+	ask_many(b, 7, 1);
+	cr_assert_eq(all_passed_on(of_b), 1);
+	cr_assert_eq(send(a, (const uint8_t[]){ 0x12, 4, 0x08, 101, 0x2a, 0 }, 6, 0), 6);
+	cr_assert(reply_to(of_b[0]));
+	cr_assert_eq(answered(b), 7);
+	while (count > 0) {
+		uint64_t next[128];
+
+		for (size_t i = 0; i < count; i++) {
+			cr_assert(reply_to(numbers[i]));
+			cr_assert_eq(answered(a), ++done);
+		}
+		if (done == 100)
+			turn(); /* the one that was left in the socket */
+		count = all_passed_on(next);
+		memcpy(numbers, next, sizeof(next));
+		cr_assert_leq(count, SERVER_PENDING_EACH);
 	}
-	cr_assert(reply_to(first));
-	cr_assert_eq(answered(a), 1);
-	ask(a, 100);
-	cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), -1, "still there");
-	ask(a, 101);
-	cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), 0, "ended");
+	cr_assert_eq(done, 101);
+	close(a);
+	close(b);
+}
+
+/* A shim that replies to nothing costs those that ask, and not those that come after them. */
+Test(launch_server, replies_that_are_lost_do_not_shut_it)
+{
+	uint64_t numbers[128], last;
+	char byte;
+	int a;
+
+	for (int i = 0; i < 3 * SERVER_PENDING_MAX / SERVER_PENDING_EACH; i++) {
+		a = connect_client();
+		ask_many(a, 1, SERVER_PENDING_EACH + 5);
+		cr_assert_eq(all_passed_on(numbers), SERVER_PENDING_EACH, "client %d", i);
+		cr_assert_eq(recv(a, &byte, 1, MSG_DONTWAIT), -1, "it is still there");
+		/* That it leaves is seen, although nothing is read of it. */
+		close(a);
+		turn();
+		cr_assert_lt(server.clients[0].fd, 0);
+	}
+	last = numbers[SERVER_PENDING_EACH - 1];
+	a = connect_client();
+	ask_many(a, 9, 1);
+	cr_assert_eq(all_passed_on(numbers), 1);
+	cr_assert(reply_to(last), "of the latest of those that left it is known");
+	cr_assert_eq(answered(a), 0);
+	cr_assert(reply_to(numbers[0]));
+	cr_assert_eq(answered(a), 9);
 	close(a);
 }
 

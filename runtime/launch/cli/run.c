@@ -25,6 +25,8 @@
 #define METRICS_INTERVAL_MS 5000
 #define PROGRESS_INTERVAL_MS 200
 #define NS_PER_MS 1000000
+/* Handled before signals, keys and clients have their turn. */
+#define EVENTS_A_TURN 64
 
 enum {
 	POLL_SIGNALS,
@@ -184,16 +186,24 @@ static void on_event(struct run *run, const Axvm__V1__Event *event)
 	run_write_event(run, event);
 }
 
-static void on_events(struct run *run)
+/* True when there may be more, which poll(2) need not know of: some have been read already. */
+static bool on_events(struct run *run)
 {
 	const Axvm__V1__Event *event;
-	int r;
+	int r = 0;
 
-	while ((r = axvm_vm_next_event(run->vm, &event)) > 0)
+	for (unsigned i = 0; i < EVENTS_A_TURN; i++) {
+		r = axvm_vm_next_event(run->vm, &event);
+		if (r <= 0)
+			break;
 		on_event(run, event);
+	}
+	if (r > 0)
+		return true;
 	run->events_ended = r != -EAGAIN;
 	if (r < 0 && r != -EAGAIN)
 		fprintf(stderr, "axvm run: what the shim wrote is no event stream\n");
+	return false;
 }
 
 static void on_words(struct run *run)
@@ -248,6 +258,7 @@ static void watch(struct run *run, struct pollfd *fds)
 static int serve(struct run *run)
 {
 	struct pollfd fds[POLL_COUNT];
+	bool more = false;
 	int status = 0;
 
 	for (;;) {
@@ -255,13 +266,13 @@ static int serve(struct run *run)
 		int wait_ms = timeout(run);
 
 		watch(run, fds);
-		if (poll(fds, ARRAY_SIZE(fds), wait_ms) < 0 && errno != EINTR)
+		if (poll(fds, ARRAY_SIZE(fds), more ? 0 : wait_ms) < 0 && errno != EINTR)
 			return EX_OSERR << 8;
-		if (fds[POLL_EVENTS].revents)
-			on_events(run);
 		if (fds[POLL_SIGNALS].revents)
 			on_signals(run);
 		burst_looked(&run->signals, looked_ns);
+		if (fds[POLL_EVENTS].revents || more)
+			more = on_events(run);
 		if (fds[POLL_KEYS].revents)
 			on_keys(run);
 		if (fds[POLL_WORDS].revents)
@@ -271,8 +282,8 @@ static int serve(struct run *run)
 		if (fds[POLL_END].revents && axvm_vm_reap(run->vm, &status) != -EAGAIN)
 			break;
 	}
-	if (!run->events_ended)
-		on_events(run);
+	while (!run->events_ended && on_events(run))
+		;
 	if (run->words.fd >= 0)
 		on_words(run);
 	return status;

@@ -4,7 +4,11 @@
  * A client's bytes go through the shim's own reader of command streams, so its bounds hold here as
  * well; a client that sends what is no command stream, or that does not take its replies, is
  * disconnected. Request ids are replaced by unused ones on the way in and put back on the way
- * out. */
+ * out.
+ *
+ * A client may have SERVER_PENDING_EACH commands under way; what it sends besides is left where it is until one of
+ * them has its reply. So no client can fill the way to the shim, or keep the others from it; and one whose replies do
+ * not come keeps nobody but itself, until it leaves: the places of those that have left are used again. */
 #include "launch/cli/server.h"
 
 #include <errno.h>
@@ -55,8 +59,12 @@ void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]
 	if (!server->open)
 		return;
 	fds[0].fd = server->fd;
-	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++) {
 		fds[1 + i].fd = server->clients[i].fd;
+		/* That it has left is told all the same. */
+		if (server->clients[i].stream.stopped)
+			fds[1 + i].events = 0;
+	}
 }
 
 static void accept_client(struct server *server)
@@ -75,12 +83,30 @@ static void accept_client(struct server *server)
 	close_ptr(&fd);
 }
 
-static struct server_pending *free_pending(struct server *server)
+/* A free place, or that of a command whose client has left and whose reply has not come for longest. There always is
+ * one: those that are there have a bound each. */
+static struct server_pending *place_for_command(struct server *server)
 {
+	struct server_pending *oldest = NULL;
+
+	for (size_t i = 0; i < SERVER_PENDING_MAX; i++) {
+		struct server_pending *pending = &server->pending[i];
+
+		if (pending->request_id == 0)
+			return pending;
+		if (pending->client < 0 && (!oldest || pending->request_id < oldest->request_id))
+			oldest = pending;
+	}
+	return oldest;
+}
+
+static unsigned count_pending(const struct server *server, int client)
+{
+	unsigned count = 0;
+
 	for (size_t i = 0; i < SERVER_PENDING_MAX; i++)
-		if (server->pending[i].request_id == 0)
-			return &server->pending[i];
-	return NULL;
+		count += server->pending[i].request_id != 0 && server->pending[i].client == client;
+	return count;
 }
 
 struct serving {
@@ -93,7 +119,7 @@ static void on_command(const struct stream_command *raw, void *context)
 {
 	struct serving *serving = context;
 	struct server *server = serving->server;
-	struct server_pending *pending = free_pending(server);
+	struct server_pending *pending = place_for_command(server);
 	Axvm__V1__Command *command = NULL;
 	uint64_t theirs;
 
@@ -110,22 +136,30 @@ static void on_command(const struct stream_command *raw, void *context)
 	pending->theirs = theirs;
 	pending->client = serving->index;
 	axvm__v1__command__free_unpacked(command, NULL);
+	server->clients[serving->index].stream.stopped =
+		count_pending(server, serving->index) == SERVER_PENDING_EACH;
 }
 
-static void serve_client(struct server *server, int index)
+/* Takes what a client has sent, as far as it may: what was read before when `again`, else what there is to read. */
+static void take_commands(struct server *server, int index, bool again)
 {
 	struct server_client *client = &server->clients[index];
 	struct serving serving = { .server = server, .index = index };
 	struct problems problems = { 0 };
-	uint8_t bytes[4096];
-	ssize_t n = recv(client->fd, bytes, sizeof(bytes), 0);
+	int r = again ? stream_drain(&client->stream, on_command, &serving, &problems)
+	              : stream_read(&client->stream, client->fd, on_command, &serving, &problems);
+	bool ended = !again && r == 0;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0 || stream_feed(&client->stream, bytes, (size_t)n, on_command, &serving,
-	                          &problems) < 0 ||
-	    serving.failed)
+	if ((r < 0 && r != -EAGAIN) || ended || serving.failed)
 		drop_client(server, index);
+}
+
+static void serve_client(struct server *server, int index)
+{
+	if (server->clients[index].stream.stopped)
+		drop_client(server, index); /* nothing else is told of it */
+	else
+		take_commands(server, index, false);
 }
 
 void server_serve(struct server *server, const struct pollfd fds[SERVER_POLLFDS])
@@ -157,6 +191,17 @@ static void send_event(struct server *server, int index, const Axvm__V1__Event *
 		drop_client(server, index);
 }
 
+static void answer(struct server *server, int index, const Axvm__V1__Event *event)
+{
+	struct stream *stream = &server->clients[index].stream;
+
+	send_event(server, index, event);
+	if (server->clients[index].fd < 0 || !stream->stopped)
+		return;
+	stream->stopped = false;
+	take_commands(server, index, true);
+}
+
 bool server_reply(struct server *server, const Axvm__V1__Event *event)
 {
 	for (size_t i = 0; i < SERVER_PENDING_MAX; i++) {
@@ -170,7 +215,7 @@ bool server_reply(struct server *server, const Axvm__V1__Event *event)
 		copy.reply = &reply;
 		pending->request_id = 0;
 		if (pending->client >= 0)
-			send_event(server, pending->client, &copy);
+			answer(server, pending->client, &copy);
 		return true;
 	}
 	return false;

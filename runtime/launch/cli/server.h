@@ -10,7 +10,8 @@
 #include "shim/stream.h"
 
 #define SERVER_CLIENTS_MAX 8
-#define SERVER_PENDING_MAX 64
+#define SERVER_PENDING_EACH 8 /* commands of one client that wait for their replies */
+#define SERVER_PENDING_MAX (SERVER_CLIENTS_MAX * SERVER_PENDING_EACH)
 #define SERVER_POLLFDS (1 + SERVER_CLIENTS_MAX)
 
 struct server_client {
@@ -29,7 +30,7 @@ struct server {
 	struct server_pending {
 		uint64_t request_id; /* 0: free */
 		uint64_t theirs;
-		int client;
+		int client; /* -1: it has left */
 	} pending[SERVER_PENDING_MAX];
 };
 
@@ -45,7 +46,8 @@ void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]
 /* Handles what poll(2) has found. */
 void server_serve(struct server *server, const struct pollfd fds[SERVER_POLLFDS]);
 
-/* Sends a reply event to the client that asked. False when it was none of theirs. */
+/* Sends a reply event to the client that asked, and goes on with what that has asked besides. False when it was none
+ * of theirs. */
 bool server_reply(struct server *server, const Axvm__V1__Event *event);
 
 #endif
