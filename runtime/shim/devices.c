@@ -25,30 +25,13 @@ static void on_device_event(void *context, const struct virtio_event *event)
 	                          event->suppressed);
 }
 
-static int create_console(struct shim *shim, size_t index, const struct virtio_host *host)
-{
-	struct console_spec spec = {
-		.output_fd = shim->resources.console_output,
-		.input_fd = shim->resources.console_input,
-		.columns = (uint16_t)shim->spec.console.columns,
-		.rows = (uint16_t)shim->spec.console.rows,
-	};
-	int r;
-
-	(void)index;
-	r = console_create(&shim->devices.console, &spec, host);
-	if (r == 0 && shim->spec.console.early)
-		r = console_add_early_ports(&shim->devices.console, &shim->machine.ports);
-	return r;
-}
-
 /* One row a kind of device: what the spec has of it, and how the one of that place is made. */
 static const struct device_row {
 	const char *field; /* of the spec */
 	void (*plan)(const struct vm_spec *spec, struct plan_devices *devices);
 	int (*create)(struct shim *shim, size_t index, const struct virtio_host *host);
 } device_table[] = {
-	{ "console", plan_console, create_console },
+	{ "console", plan_console, devices_create_console },
 	{ "disks", plan_disks, devices_create_disk },
 	{ "rng", plan_rng, devices_create_rng },
 	{ "nets", plan_nets, devices_create_net },

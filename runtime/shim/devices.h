@@ -16,11 +16,11 @@
 #include "sandbox/fd_layout.h"
 #include "shim/devices_balloon.h"
 #include "shim/devices_block.h"
+#include "shim/devices_console.h"
 #include "shim/devices_net.h"
 #include "shim/devices_plan.h"
 #include "shim/devices_vsock.h"
 #include "shim/spec_values.h"
-#include "virtio/console.h"
 #include "virtio/pci.h"
 
 struct shim;

@@ -203,6 +203,7 @@ static const struct row console_rows[] = {
 	ROW(console_stats, bytes_out),
 	ROW(console_stats, bytes_in),
 	ROW(console_stats, bytes_dropped),
+	ROW(console_stats, bytes_over_limit),
 };
 static const struct row disk_rows[] = {
 	COUNTER("reads", BLOCK_READS),

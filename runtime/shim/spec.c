@@ -173,6 +173,7 @@ static void copy_singletons(struct vm_spec *spec, const Axvm__V1__LaunchSpec *fr
 	static const Axvm__V1__Console no_console = AXVM__V1__CONSOLE__INIT;
 	static const Axvm__V1__Balloon no_balloon = AXVM__V1__BALLOON__INIT;
 	static const Axvm__V1__Vsock no_vsock = AXVM__V1__VSOCK__INIT;
+	static const struct spec_limit console_limit = { .bytes_per_s = MIB, .bytes_burst = 8 * MIB };
 	const Axvm__V1__Console *console = from->console ? from->console : &no_console;
 	const Axvm__V1__Balloon *balloon = from->balloon ? from->balloon : &no_balloon;
 	const Axvm__V1__Vsock *vsock = from->vsock ? from->vsock : &no_vsock;
@@ -183,6 +184,8 @@ static void copy_singletons(struct vm_spec *spec, const Axvm__V1__LaunchSpec *fr
 	spec->console.input = resource(spec, console->input);
 	spec->console.columns = console->columns;
 	spec->console.rows = console->rows;
+	spec->console.limited = console->limit;
+	spec->console.limit = console->limit ? limit(console->limit) : console_limit;
 	spec->rng.present = from->rng;
 	spec->rng.limit = limit(from->rng ? from->rng->limit : NULL);
 	spec->balloon.present = from->balloon;

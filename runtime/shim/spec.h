@@ -82,8 +82,10 @@ struct vm_spec {
 	struct spec_net nets[SPEC_NETS_MAX];
 	struct {
 		bool present, early;
+		bool limited; /* the limit is the spec's own */
 		struct spec_resource output, input;
 		uint32_t columns, rows; /* 0, 0: not given */
+		struct spec_limit limit; /* of an output that is a regular file */
 	} console;
 	struct { bool present; struct spec_limit limit; } rng;
 	struct {

@@ -380,6 +380,8 @@ static void check_devices(const Axvm__V1__LaunchSpec *launch, struct problems *p
 		        devices, DEVICES_MAX);
 	if (console && console->early && !console->output)
 		INVALID(problems, "console.early", "needs console.output to write to");
+	if (console && console->limit && !console->output)
+		INVALID(problems, "console.limit", "needs console.output, whose bytes it limits");
 	if (console && console->has_columns != console->has_rows)
 		INVALID(problems, "console.columns", "and rows go together; give both or none");
 }

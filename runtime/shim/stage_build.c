@@ -50,6 +50,8 @@ static void take_resources(struct shim *shim, bool by_number)
 		devices_acquire_vsock(shim);
 	else
 		devices_acquire_rng(shim);
+	if (!by_number)
+		devices_acquire_console(shim);
 }
 
 static void tell_placement(struct shim *shim, const struct ram_config *config)

@@ -8,6 +8,11 @@
  * event for each spell of dropping, which ends when the buffer has been empty. A reader that is
  * gone (EPIPE) turns the output into a sink, with one event.
  *
+ * A file has no reader that could stall, so a limit can be set on it. It is applied when a write is about to be
+ * started, by the clock of the loop's turn (vCPU threads, which append as well, read no clock): what may not be
+ * written then is dropped and counted, not kept, since a guest that exceeds it for a minute would be behind by as
+ * much. One event tells of a spell, which is over when there was a second without.
+ *
  * Input is read through the ring into a small buffer, and only when the guest has receive buffers
  * and the last input has been delivered: what the guest does not take stays in the pipe. The read
  * is never into guest memory, so a reset or a pause needs to wait for neither direction; input that
@@ -27,6 +32,7 @@
 #define QUEUE_TRANSMIT 1
 #define MAIL_OUTPUT VIRTIO_MAIL(0)
 #define PCI_CLASS_SIMPLE_COMMUNICATION 0x078000
+#define SPELL_NS 1000000000ULL
 
 static const uint16_t queue_sizes[CONSOLE_QUEUES] = { CONSOLE_QUEUE_SIZE, CONSOLE_QUEUE_SIZE };
 
@@ -57,6 +63,43 @@ static void append_locked(struct console *console, const uint8_t *data, size_t l
 	}
 }
 
+/* Takes bytes out of the buffer's front. */
+static void consume(struct console *console, size_t bytes)
+{
+	pthread_mutex_lock(&console->lock);
+	bytes = MIN(bytes, console->used);
+	console->head = (console->head + bytes) % console->capacity;
+	console->used -= bytes;
+	if (console->used == 0)
+		console->dropping = false;
+	pthread_mutex_unlock(&console->lock);
+}
+
+/* Whether a write of so many bytes exceeds the limit; then they are dropped, and the rest is looked at in the next
+ * turn. */
+static bool exceeds_limit(struct console *console, size_t length)
+{
+	uint64_t now;
+	bool told;
+
+	if (!rate_limit_is_set(&console->limit))
+		return false;
+	now = io_turn_ns(console->device.loop);
+	if (rate_limit_wait(&console->limit, now, length, 1) == 0)
+		return false;
+	told = now < console->spell_until_ns;
+	consume(console, length);
+	atomic_fetch_add_explicit(&console->bytes_dropped, length, memory_order_relaxed);
+	counter_add(&console->bytes_over_limit, length);
+	console->spell_until_ns = now + SPELL_NS;
+	if (!told)
+		virtio_report(&console->device, QUEUE_TRANSMIT, 0,
+		              "the guest prints more than console.limit allows: what is over it is "
+		              "dropped");
+	io_client_again(&console->device.client, MAIL_OUTPUT);
+	return true;
+}
+
 /* Starts a write of what is buffered, unless one is in flight. I/O thread. */
 static void write_output(struct console *console)
 {
@@ -73,7 +116,7 @@ static void write_output(struct console *console)
 	if (report)
 		virtio_report(&console->device, QUEUE_TRANSMIT, 0,
 		              "the console's reader does not keep up: output is being dropped");
-	if (console->writing || length == 0)
+	if (console->writing || length == 0 || exceeds_limit(console, length))
 		return;
 	/* The bytes from `head` on stay untouched by append until the write is done. */
 	console->writing = io_write(console->device.loop, &console->write_op,
@@ -95,13 +138,9 @@ static void lose_output(struct console *console, int error)
 
 static void take_written(struct console *console, size_t written)
 {
-	pthread_mutex_lock(&console->lock);
-	written = MIN(written, console->used);
-	console->head = (console->head + written) % console->capacity;
-	console->used -= written;
-	if (console->used == 0)
-		console->dropping = false;
-	pthread_mutex_unlock(&console->lock);
+	consume(console, written);
+	if (rate_limit_is_set(&console->limit))
+		rate_limit_charge(&console->limit, io_turn_ns(console->device.loop), written, 1);
 	atomic_fetch_add_explicit(&console->bytes_out, written, memory_order_relaxed);
 }
 
@@ -283,6 +322,7 @@ int console_create(struct console *console, const struct console_spec *spec,
 	console->input_fd = spec->input_fd;
 	console->output_gone = spec->output_fd < 0;
 	console->input_ended = spec->input_fd < 0;
+	rate_limit_init(&console->limit, &spec->limit, 0);
 	console->write_op.done = write_done;
 	console->read_op.done = read_done;
 	console->writable_op.done = writable_done;
@@ -337,5 +377,6 @@ void console_get_stats(const struct console *console, struct console_stats *ret_
 		.bytes_in = atomic_load_explicit(&console->bytes_in, memory_order_relaxed),
 		.bytes_dropped = atomic_load_explicit(&console->bytes_dropped,
 		                                      memory_order_relaxed),
+		.bytes_over_limit = counter_read(&console->bytes_over_limit),
 	};
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "bus/bus.h"
+#include "io/rate_limit.h"
 #include "virtio/device.h"
 #include "virtio/pci.h"
 
@@ -27,12 +28,14 @@ struct console_spec {
 	int input_fd;  /* borrowed; -1: none */
 	uint16_t columns, rows; /* 0: unknown */
 	size_t buffer_bytes;    /* of output that waits for its reader; 0: the default */
+	struct rate_config limit; /* of bytes and writes of output; what is over it is dropped */
 };
 
 struct console_stats {
 	uint64_t bytes_out;     /* handed to output_fd */
 	uint64_t bytes_in;      /* handed to the guest */
-	uint64_t bytes_dropped; /* buffer full, or the reader is gone */
+	uint64_t bytes_dropped; /* buffer full, the reader is gone, or over the limit */
+	uint64_t bytes_over_limit; /* of those, over the limit */
 };
 
 struct console {
@@ -49,9 +52,11 @@ struct console {
 	bool output_gone; /* EPIPE or the like: discard */
 	bool dropping;    /* since the buffer was last empty */
 	bool report_drop; /* the event for it is due */
-	_Atomic uint64_t bytes_out, bytes_in, bytes_dropped;
+	_Atomic uint64_t bytes_out, bytes_in, bytes_dropped, bytes_over_limit;
 	_Atomic uint8_t line_control; /* of the early 8250 */
 	/* I/O thread. */
+	struct rate_limit limit;
+	uint64_t spell_until_ns; /* what exceeds the limit before then was told already */
 	struct io_op write_op, writable_op, read_op, readable_op;
 	bool writing; /* or waiting to */
 	bool reading;

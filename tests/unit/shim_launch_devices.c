@@ -90,6 +90,8 @@ static bool look_at_devices(enum stage stage)
 	HOLDS(devices->pci.slot_count == 1 + 6);
 	HOLDS(devices->console.output_fd == RIG_OUTPUT);
 	HOLDS(devices->console.config.columns == 80 && devices->console.config.rows == 25);
+	HOLDS(devices->console.limit.bytes.rate == 30 && devices->console.limit.bytes.burst == 40);
+	HOLDS(devices->console.limit.ops.rate == 50 && devices->console.limit.ops.burst == 60);
 	HOLDS(devices->control.wake_fd == CONTROL_WAKE_FD);
 	HOLDS(strcmp(devices->disks[0].serial, "serial") == 0);
 	HOLDS(devices->disks[0].device.queue_count == 2 && devices->disks[0].queue_sizes[0] == 128);
@@ -109,7 +111,8 @@ static bool look_at_devices(enum stage stage)
 }
 
 #define ALL_DEVICES                                                                                \
-	SMALL WITH_APIC ONE "io { busy_poll_us: 12 } console { output { fd: 6 } columns: 80 rows: 25 early: true } " \
+	SMALL WITH_APIC ONE "io { busy_poll_us: 12 } console { output { fd: 6 } columns: 80 rows: 25 early: true " \
+	"limit { bytes_per_s: 30 bytes_burst: 40 ops_per_s: 50 ops_burst: 60 } } " \
 	"disks { id: 'a' image { fd: 7 } serial: 'serial' queues: 2 queue_size: 128 cache: WRITE_THROUGH "  \
 	"block_size: 4096 limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } } "      \
 	"disks { id: 'b' image { fd: 9 } } "                                                  \
@@ -129,6 +132,43 @@ Test(sandbox_devices, every_device_is_as_its_spec)
 	cr_assert_eq(sealed->threads, 3);
 	cr_assert_eq(sealed->rings_restricted, 1);
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_DEVICE_FAILED, 0));
+}
+
+static bool look_at_the_limit(enum stage stage)
+{
+	const struct rate_limit *limit = &rig_shim.devices.console.limit;
+
+	if (stage == STAGE_CONFINE)
+		rig_told->word[1] = limit->bytes.rate + limit->bytes.burst + limit->ops.rate;
+	return true;
+}
+
+/* A file has a limit unless the spec says that it has none; what has a reader has none, and is given none. */
+Test(sandbox_devices, a_consoles_limit_is_a_files)
+{
+	static const struct {
+		const char *spec;
+		uint64_t sum;
+	} rows[] = {
+		{ SMALL WITH_APIC ONE "console { output { fd: 6 } }", 9 * MIB },
+		/* A burst of 0 is a tenth of a second's. */
+		{ SMALL WITH_APIC ONE "console { output { fd: 6 } limit { bytes_per_s: 1000 } }", 1100 },
+		{ SMALL WITH_APIC ONE "console { output { fd: 6 } limit {} }", 1 },
+		{ SMALL WITH_APIC ONE "console { output { fd: 8 } }", 1 },
+		{ SMALL WITH_APIC ONE "console {}", 1 },
+	};
+	struct rig_launch launch = { .guest = powers_off, .before = look_at_the_limit };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		launch.spec = rows[i].spec;
+		cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+		cr_assert_eq(rig_told->word[1], rows[i].sum, "%s: %zu", rows[i].spec, (size_t)rig_told->word[1]);
+	}
+	launch.spec = SMALL WITH_APIC ONE "console { output { fd: 8 } limit {} }";
+	cr_assert_eq(rig_launch(&launch), 66);
+	cr_assert_eq(rig_terminal()->n_errors, 1);
+	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND);
+	cr_assert_str_eq(rig_terminal()->errors[0]->field, "console.limit");
 }
 
 /* Bytes of the early console, which come out at the latest when the VM ends. */

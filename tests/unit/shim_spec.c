@@ -42,7 +42,8 @@ static struct vm_spec spec;
 	"  queue_size: 512 mtu: 9000 rx_limit { ops_per_s: 5 } tx_limit { ops_per_s: 6 } "         \
 	"  offloads: false } "                                                                     \
 	"nets { id: 'eth1' tap_name: 'tap1' vhost { path: '/dev/vhost-net' } } "                   \
-	"console { output { fd: 1 } input { fd: 0 } early: true columns: 80 rows: 25 } "           \
+	"console { output { fd: 1 } input { fd: 0 } early: true columns: 80 rows: 25 limit { bytes_per_s: 21 " \
+	"  bytes_burst: 22 ops_per_s: 23 ops_burst: 24 } } "                                       \
 	"rng { limit { bytes_per_s: 10 } } "                                                       \
 	"balloon { deflate_on_oom: false free_page_reporting: false stats_interval_s: 11 } "       \
 	"vsock { cid: 12 channel { fd: 13 } } "                                                    \
@@ -77,6 +78,9 @@ Test(spec, the_least_that_is_taken)
 	cr_assert_str_eq(spec.boot.cmdline, "");
 	cr_assert_eq(spec.console.present, false);
 	cr_assert_eq(spec.console.output.kind, SPEC_NONE);
+	cr_assert(!spec.console.limited);
+	cr_assert(spec.console.limit.bytes_per_s == 1048576 && spec.console.limit.bytes_burst == 8388608);
+	cr_assert(spec.console.limit.ops_per_s == 0);
 	cr_assert_eq(spec.lifecycle.shutdown_timeout_ms, 30000);
 	cr_assert_eq(spec.io.threads_per_node, 1);
 	cr_assert_eq(spec.sandbox.has_uid, false);
@@ -133,6 +137,8 @@ static void check_full_devices(void)
 	cr_assert(spec.console.present && spec.console.early && spec.console.output.fd == 1);
 	cr_assert(spec.console.input.kind == SPEC_FD && spec.console.input.fd == 0);
 	cr_assert(spec.console.columns == 80 && spec.console.rows == 25);
+	cr_assert(spec.console.limited && spec.console.limit.bytes_per_s == 21 && spec.console.limit.bytes_burst == 22);
+	cr_assert(spec.console.limit.ops_per_s == 23 && spec.console.limit.ops_burst == 24);
 	cr_assert(spec.rng.present && spec.rng.limit.bytes_per_s == 10);
 	cr_assert(spec.balloon.present && !spec.balloon.deflate_on_oom);
 	cr_assert(!spec.balloon.free_page_reporting && spec.balloon.stats_interval_s == 11);
@@ -324,6 +330,8 @@ static const struct refusal {
 	  "nets[0]" },
 	{ ID REST NET("a") "queue_size: 3 }", PROBLEM_SPEC_INVALID, "nets[0].queue_size" },
 	{ ID REST "console { early: true }", PROBLEM_SPEC_INVALID, "console.early" },
+	{ ID REST "console { limit {} }", PROBLEM_SPEC_INVALID, "console.limit" },
+	{ ID REST "console { output { fd: 6 } limit { bytes_burst: 1 } }", PROBLEM_SPEC_INVALID, "console.limit" },
 	{ ID REST "console { columns: 80 }", PROBLEM_SPEC_INVALID, "console.columns" },
 	{ ID REST "console { output { fd: 3 } }", PROBLEM_SPEC_INVALID, "console.output" },
 	{ ID REST "console { output { fd: 7 } input { fd: 7 } }", PROBLEM_SPEC_DUPLICATE,

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "virtio/console.h"
 #include "virtio_driver.h"
@@ -612,4 +613,140 @@ Test(console, a_loop_without_room_has_no_console)
 		console_destroy(&console);
 		machine_done(&m);
 	}
+}
+
+/* ----------------------------------------------------------------------------------- a limit on it */
+
+#define START 7000000000ULL
+#define MS 1000000ULL
+
+/* Without a ring no write is under way but those that the test says are done, and time stands where it says. */
+static void create_limited(int output, struct rate_config limit)
+{
+	const struct console_spec spec = { .output_fd = output, .input_fd = -1, .limit = limit };
+
+	machine_init(&m);
+	memset(&console, 0, sizeof(console));
+	cr_assert_eq(console_create(&console, &spec, &m.host), 0);
+	m.loop.turn_ns = START;
+}
+
+static void print(uint32_t bytes)
+{
+	static const char text[4096];
+
+	console_append(&console, text, bytes);
+}
+
+static void written(int bytes)
+{
+	console.write_op.done(&console.write_op, bytes, 0);
+}
+
+Test(console, what_exceeds_the_limit_is_dropped_and_counted)
+{
+	create_limited(memfd_create("console", MFD_CLOEXEC),
+	               (struct rate_config){ .bytes_per_s = 1000, .bytes_burst = 100 });
+	print(60);
+	written(60);
+	cr_assert_eq(stats().bytes_out, 60);
+	/* 40 are left. */
+	print(41);
+	cr_assert_eq(stats().bytes_dropped, 41);
+	cr_assert_eq(stats().bytes_over_limit, 41);
+	cr_assert_eq(console.used, 0);
+	print(40);
+	cr_assert_eq(console.used, 40, "that it may");
+	written(40);
+	print(1);
+	cr_assert_eq(stats().bytes_over_limit, 42);
+	/* A millisecond a byte. */
+	m.loop.turn_ns += 10 * MS;
+	print(10);
+	written(10);
+	print(1);
+	cr_assert_eq(stats().bytes_over_limit, 43);
+	cr_assert_eq(stats().bytes_out, 110);
+	cr_assert_eq(stats().bytes_dropped, 43);
+	/* More than the burst passes when the bucket is full, and is paid for. */
+	m.loop.turn_ns += 100 * MS;
+	print(300);
+	written(300);
+	m.loop.turn_ns += 200 * MS;
+	print(1);
+	cr_assert_eq(stats().bytes_over_limit, 44);
+	m.loop.turn_ns += MS;
+	print(1);
+	cr_assert_eq(console.used, 1);
+	console_destroy(&console);
+	machine_done(&m);
+}
+
+/* As writes. */
+Test(console, its_limit_has_operations)
+{
+	create_limited(memfd_create("console", MFD_CLOEXEC), (struct rate_config){ .ops_per_s = 10, .ops_burst = 2 });
+	for (int i = 0; i < 3; i++) {
+		print(1000);
+		if (console.used > 0)
+			written(1000);
+	}
+	cr_assert_eq(stats().bytes_out, 2000);
+	cr_assert_eq(stats().bytes_over_limit, 1000);
+	console_destroy(&console);
+	machine_done(&m);
+}
+
+/* A spell of it is told once, and is over after a second without. */
+Test(console, a_spell_over_the_limit_is_told_once)
+{
+	create_limited(memfd_create("console", MFD_CLOEXEC),
+	               (struct rate_config){ .bytes_per_s = 1, .bytes_burst = 1 });
+	print(1);
+	written(1);
+	for (int i = 0; i < 100; i++) {
+		print(2);
+		cr_assert_eq(console.used, 0);
+		/* Nine tenths of a token come, and are taken away. */
+		m.loop.turn_ns += 900 * MS;
+		print(1);
+		console.limit.bytes.level = 0;
+	}
+	cr_assert_eq(stats().bytes_over_limit, 300);
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+	m.loop.turn_ns += 999 * MS;
+	print(2);
+	cr_assert_eq(atomic_load(&m.event_count), 1);
+	console.limit.bytes.level = -2000000000;
+	m.loop.turn_ns += 1000 * MS;
+	print(2);
+	cr_assert_eq(atomic_load(&m.event_count), 2);
+	cr_assert_not(m.events[1].needs_reset);
+	console_destroy(&console);
+	machine_done(&m);
+}
+
+/* Through the ring: the file is no larger than its limit allows, and every byte is accounted for. */
+Test(console, a_file_does_not_outgrow_its_limit)
+{
+	static const struct rate_config limit = { .bytes_per_s = 1, .bytes_burst = 100000 };
+	int fd = memfd_create("console", MFD_CLOEXEC);
+	struct stat st;
+
+	create_limited(fd, limit);
+	machine_start(&m);
+	driver_probe(&driver, &m, 1);
+	bring_up();
+	for (unsigned i = 0; i < 200; i++) {
+		static const char text[4096];
+
+		transmit(text, sizeof(text));
+	}
+	WAIT_UNTIL(stats().bytes_out + stats().bytes_dropped == 200 * 4096);
+	cr_assert_eq(stats().bytes_over_limit, stats().bytes_dropped);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_eq((uint64_t)st.st_size, stats().bytes_out);
+	cr_assert_leq(st.st_size, 100000 + 3600, "an hour's worth more");
+	cr_assert_gt(st.st_size, 0);
+	tear_down();
 }

@@ -19,3 +19,106 @@ test_flood_of_events() {
 	ended 0
 	tail -n 1 "$CASE/events.json" | grep -q '"outcome": "POWER_OFF"' || fail "what came last is not the last event"
 }
+
+# stopped: the second signal, and the end.
+stopped() {
+	signalled
+	kill -TERM "$pid"
+	ended 36
+}
+
+# counter NAME: its value in a new report of the VM "flood"; 0 when there is none.
+counter() {
+	axvm ctl --json flood metrics
+	want_status 0
+	sed -n "s/.*\"name\": \"$1\", \"value\": \"\([0-9]*\)\".*/\1/p" "$CASE/out" | grep . || echo 0
+}
+
+# more_than LIMIT NAME
+more_than() { [ "$(counter "$2")" -gt "$1" ]; }
+
+# start_flood GUEST LAUNCH: `axvm run` of a guest as `flat` takes it, with a local APIC.
+start_flood() {
+	flat "$1" -b 'local_apic: true' -l "$2" | sed "s/vm_id: \"$VM\"/vm_id: \"flood\"/" >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb" --events "json:$CASE/events.json"
+}
+
+# A device that is broken and reset in a loop: as often as its guest likes, and its owner hears of it ten times a second.
+test_flood_of_failures() {
+	local sent suppressed
+	need_kvm
+	start_flood "$(with_numbers misuse 0 1)" 'rng {}'
+	await "a thousand failures of a device" more_than 1000 rng.failures
+	await "an event that counts the others" grep -q '"suppressed"' "$CASE/events.json"
+	stopped
+	sent=$(grep -c '"device_failed"' "$CASE/events.json")
+	suppressed=$(sed -n 's/.*"suppressed": "\([0-9]*\)".*/\1/p' "$CASE/events.json" | awk '{ n += $1 } END { print n + 0 }')
+	echo "$sent events of a device, which stand for $suppressed more"
+	[ $((sent + suppressed)) -gt 1000 ] || fail "not every failure is told or counted"
+}
+
+# Output that never ends, into a file.
+test_flood_of_output() {
+	local size seconds=$SECONDS
+	need_kvm
+	start_flood "$(with_numbers console 0 $((1 << 40)))" "console { output { path: '$CASE/output' } }"
+	await "output over its limit" more_than 0 console.bytes_over_limit
+	stopped
+	size=$(stat -c %s "$CASE/output")
+	seconds=$((SECONDS - seconds + 1))
+	echo "$size bytes in at most $seconds s"
+	# The burst, the rate, and one write that a full bucket lets pass.
+	[ "$size" -le $(((8 + seconds) * 1048576 + 262144)) ] || fail "the file is larger than its limit allows: $size"
+	grep -q '"console_bytes_dropped": "[1-9]' "$CASE/events.json" || fail "what was dropped is not counted"
+	grep -q 'prints more than console.limit allows' "$CASE/events.json" || fail "no event tells of it"
+}
+
+# Commands as fast as the control socket takes them, by one client; another is served meanwhile, and every command has
+# its reply.
+test_flood_of_commands() {
+	local client
+	need_kvm
+	need_python
+	start_flood spin ''
+	python3 - "$CASE/axvm/flood.sock" "$CASE/busy" >"$CASE/client" <<-'END' &
+		import select, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.connect(sys.argv[1])
+		s.setblocking(False)
+		status = bytes([0x12, 4, 0x08, 7, 0x32, 0])
+		reply = b"\x7a\x06\x08\x07\x10\x01"
+		sent = replies = 0
+		rest = got = b""
+		while True:
+		    select.select([s], [s], [])
+		    try:
+		        rest = rest or status * 200
+		        rest = rest[s.send(rest):]
+		        sent += 200 * (not rest)
+		    except BlockingIOError:
+		        pass
+		    except OSError:
+		        break
+		    try:
+		        more = s.recv(65536)
+		    except BlockingIOError:
+		        continue
+		    except OSError:
+		        break
+		    if not more:
+		        break
+		    got = got[-len(reply) + 1:] + more
+		    replies += got.count(reply)
+		    if replies > 5000:
+		        open(sys.argv[2], "w").close()
+		print(sent, replies)
+	END
+	client=$!
+	await "5000 replies" test -e "$CASE/busy"
+	axvm ctl flood status
+	want_status 0
+	says '^RUNNING$'
+	stopped
+	wait "$client" || fail "the client"
+	echo "commands sent, replies: $(cat "$CASE/client")"
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM's console: from the spec to the virtio device. */
+#include "shim/devices_console.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "shim/shim.h"
+
+/* A reader sets the pace of a pipe, a socket or a terminal; a file takes whatever comes. */
+static bool is_file(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+void devices_acquire_console(struct shim *shim)
+{
+	int output = shim->resources.console_output;
+
+	if (shim->spec.console.limited && output >= 0 && !is_file(output))
+		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
+		             "console.output is no regular file, so that its reader sets the pace; leave "
+		             "the limit out");
+}
+
+int devices_create_console(struct shim *shim, size_t index, const struct virtio_host *host)
+{
+	const struct spec_limit *limit = &shim->spec.console.limit;
+	struct console_spec spec = {
+		.output_fd = shim->resources.console_output,
+		.input_fd = shim->resources.console_input,
+		.columns = (uint16_t)shim->spec.console.columns,
+		.rows = (uint16_t)shim->spec.console.rows,
+	};
+	int r;
+
+	(void)index;
+	if (is_file(spec.output_fd))
+		spec.limit = (struct rate_config){
+			.bytes_per_s = limit->bytes_per_s,
+			.bytes_burst = limit->bytes_burst,
+			.ops_per_s = limit->ops_per_s,
+			.ops_burst = limit->ops_burst,
+		};
+	r = console_create(&shim->devices.console, &spec, host);
+	if (r == 0 && shim->spec.console.early)
+		r = console_add_early_ports(&shim->devices.console, &shim->machine.ports);
+	return r;
+}
