@@ -20,6 +20,7 @@ struct subject {
 	const struct host_facts *facts;
 	const struct host_cpu *cpu; /* the reference CPU */
 	const struct profile *profile;
+	enum profile_tenancy tenancy;
 };
 
 static void say(char *out, const char *format, ...) _printf_(2, 3);
@@ -297,6 +298,59 @@ static bool check_bare_metal(const struct subject *s, struct verdict_row *row)
 	return !s->facts->hypervisor;
 }
 
+/* --------------------------------------------------------------------------------- mitigations */
+
+static bool named(const struct profile_names *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* A list that grows: `head` before its first name. */
+static void add_name(char *out, size_t *used, bool *any, const char *head, const char *name)
+{
+	int n = *used < VERDICT_TEXT_MAX ? snprintf(out + *used, VERDICT_TEXT_MAX - *used, "%s%s%s",
+	                                            *any ? ", " : *used ? "; " : "", *any ? "" : head, name)
+	                                 : 0;
+
+	*used += n > 0 ? (size_t)n : 0;
+	*any = true;
+}
+
+/* Those that refuse, those that do not, and those that the kernel should tell of and does not: a kernel or a
+ * container that hides them is no proof of anything. */
+static bool check_mitigations(const struct subject *s, struct verdict_row *row)
+{
+	static const char *const tenancies[] = { [PROFILE_SHARED] = "SHARED", [PROFILE_DEDICATED] = "DEDICATED" };
+	const struct profile_names *asked = &s->profile->tenancies[s->tenancy].mitigated;
+	bool refused = false, open = false, untold = false, any = false;
+	size_t used = 0;
+	char head[64];
+
+	snprintf(head, sizeof(head), "tenancy %s, not vulnerable to ", tenancies[s->tenancy]);
+	say(row->asked, "no mitigation in particular");
+	for (size_t i = 0; i < asked->count; i++)
+		add_name(row->asked, &used, &any, head, asked->names[i]);
+	used = 0;
+	say(row->found, "not vulnerable");
+	for (int refusing = 1; refusing >= 0; refusing--)
+		for (size_t i = 0; i < s->facts->vulnerability_count; i++) {
+			const struct host_named *entry = &s->facts->vulnerabilities[i];
+
+			if (facts_is_vulnerable(entry->value) && named(asked, entry->name) == (bool)refusing)
+				add_name(row->found, &used, refusing ? &refused : &open,
+				         refusing ? "vulnerable: " : "vulnerable, which is not refused: ", entry->name);
+		}
+	for (size_t i = 0; i < asked->count; i++)
+		if (!facts_vulnerability(s->facts, asked->names[i]))
+			add_name(row->found, &used, &untold, "the kernel does not tell of ", asked->names[i]);
+	if (used == 0 && s->facts->vulnerability_count == 0)
+		say(row->found, "the kernel tells of none");
+	return !refused && !untold;
+}
+
 /* ---------------------------------------------------------------------------------- uniformity */
 
 /* Bits that differ from CPU to CPU by their nature: APIC ids and a core's own number. */
@@ -398,6 +452,7 @@ static const struct requirement {
 	{ "model_features", check_model_features },
 	{ "uniform_cpus", check_uniform_cpus },
 	{ "bare_metal", check_bare_metal },
+	{ "mitigations", check_mitigations },
 	{ "kvm", check_kvm },
 	{ "kvm_api_12", check_kvm_api },
 	{ "kvm_ept", check_kvm_ept },
@@ -425,16 +480,8 @@ const char *admit_requirement_name(size_t i)
 	return i < ARRAY_SIZE(requirements) ? requirements[i].name : NULL;
 }
 
-static bool named(const struct profile_names *names, const char *name)
-{
-	for (size_t i = 0; i < names->count; i++)
-		if (strcmp(names->names[i], name) == 0)
-			return true;
-	return false;
-}
-
-/* The parts of an identity are requirements as soon as the profile states them. */
-static bool is_required(const struct profile *profile, const char *name)
+/* The parts of an identity, and mitigations, are requirements as soon as the profile states them. */
+static bool is_required(const struct profile *profile, enum profile_tenancy tenancy, const char *name)
 {
 	const struct profile_identity *identity = &profile->identity;
 
@@ -442,34 +489,36 @@ static bool is_required(const struct profile *profile, const char *name)
 	       (strcmp(name, "vendor") == 0 && identity->vendor[0]) ||
 	       (strcmp(name, "generation") == 0 &&
 	        (identity->has_family || identity->model_count)) ||
-	       (strcmp(name, "brand") == 0 && identity->brand[0]);
+	       (strcmp(name, "brand") == 0 && identity->brand[0]) ||
+	       (strcmp(name, "mitigations") == 0 && profile->tenancies[tenancy].mitigated.count > 0);
 }
 
-int admit(const struct host_facts *facts, const struct profile *profile, struct verdict *ret)
+int admit(const struct host_facts *facts, const struct profile *profile, enum profile_tenancy tenancy,
+          struct verdict *ret)
 {
-	const struct subject subject = { facts, facts_reference_cpu(facts), profile };
-	struct verdict verdict = { .development = profile->development };
+	const struct subject subject = { facts, facts_reference_cpu(facts), profile, tenancy };
 
 	for (size_t i = 0; i < profile->required.count; i++)
 		if (!admit_knows(profile->required.names[i]))
 			return -EINVAL;
-	snprintf(verdict.profile, sizeof(verdict.profile), "%s", profile->name);
+	ret->development = profile->development;
+	ret->count = ret->unmet = ret->optional_count = 0;
+	snprintf(ret->profile, sizeof(ret->profile), "%s", profile->name);
 	for (size_t i = 0; i < ARRAY_SIZE(requirements); i++) {
 		const struct requirement *requirement = &requirements[i];
+		bool required = is_required(profile, tenancy, requirement->name);
 		struct verdict_row *row;
 
-		if (is_required(profile, requirement->name))
-			row = &verdict.rows[verdict.count++];
+		if (required)
+			row = &ret->rows[ret->count++];
 		else if (named(&profile->used_when_present, requirement->name))
-			row = &verdict.optional[verdict.optional_count++];
+			row = &ret->optional[ret->optional_count++];
 		else
 			continue;
-		row->name = requirement->name;
+		*row = (struct verdict_row){ .name = requirement->name };
 		row->met = requirement->check(&subject, row);
+		ret->unmet += required && !row->met;
 	}
-	for (size_t i = 0; i < verdict.count; i++)
-		verdict.unmet += !verdict.rows[i].met;
-	*ret = verdict;
 	return 0;
 }
 

@@ -6,7 +6,8 @@
 #include "host/facts.h"
 #include "host/profile.h"
 
-#define VERDICT_TEXT_MAX 192
+/* A list of all vulnerabilities that there are has room in it. */
+#define VERDICT_TEXT_MAX 448
 
 struct verdict_row {
 	const char *name; /* static */
@@ -26,9 +27,11 @@ struct verdict {
 	struct verdict_row optional[PROFILE_NAMES_MAX];
 };
 
-/* Evaluates every requirement of the profile. 0 also when some are unmet: ret->unmet counts them.
- * -EINVAL: the profile names a requirement that is not known. Pure. */
-int admit(const struct host_facts *facts, const struct profile *profile, struct verdict *ret);
+/* Evaluates every requirement of the profile for a VM of that tenancy. 0 also when some are unmet: ret->unmet counts
+ * them. -EINVAL: the profile names a requirement that is not known. Pure. Writes no more of *ret than the rows that
+ * there are. */
+int admit(const struct host_facts *facts, const struct profile *profile, enum profile_tenancy tenancy,
+          struct verdict *ret);
 
 /* Marks every unmet requirement as waived (the spec said REPORT); returns how many. */
 size_t verdict_waive(struct verdict *verdict);

@@ -25,6 +25,22 @@ bool flags_have(const char *flags, const char *name)
 	return false;
 }
 
+bool facts_is_vulnerable(const char *state)
+{
+	static const char word[] = "vulnerable";
+
+	for (const char *at = state; (at = strcasestr(at, word)); at++) {
+		const char *before = at;
+
+		while (before > state && before[-1] == ' ')
+			before--;
+		/* A clause of its own, or what stands behind the name of a part. */
+		if (before == state || strchr(";,:", before[-1]))
+			return true;
+	}
+	return false;
+}
+
 const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id)
 {
 	/* Without gaps in the numbering, which is the rule, the id is the position. */
@@ -57,6 +73,14 @@ const char *facts_kvm_parameter(const struct host_facts *facts, const char *name
 	for (size_t i = 0; i < facts->kvm.parameter_count; i++)
 		if (strcmp(facts->kvm.parameters[i].name, name) == 0)
 			return facts->kvm.parameters[i].value;
+	return NULL;
+}
+
+const char *facts_vulnerability(const struct host_facts *facts, const char *name)
+{
+	for (size_t i = 0; i < facts->vulnerability_count; i++)
+		if (strcmp(facts->vulnerabilities[i].name, name) == 0)
+			return facts->vulnerabilities[i].value;
 	return NULL;
 }
 
@@ -223,8 +247,7 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 	probe_nodes(facts, below, status, !quick);
 	probe_release(facts, below);
 	probe_kvm_parameters(facts, below, !quick);
-	if (!quick)
-		probe_vulnerabilities(facts, below);
+	probe_vulnerabilities(facts, below);
 	if (real)
 		probe_kvm(facts);
 	if (real && !quick) {
@@ -269,5 +292,8 @@ int facts_refresh(struct host_facts *facts, const char *root)
 	probe_cpus(facts, below, status);
 	facts->node_count = 0;
 	probe_nodes(facts, below, status, false);
+	/* Microcode that is loaded late, SMT that is switched off. */
+	facts->vulnerability_count = 0;
+	probe_vulnerabilities(facts, below);
 	return inventory(facts) == before ? 0 : -ESTALE;
 }

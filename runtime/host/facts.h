@@ -100,11 +100,11 @@ void facts_add_offer(struct host_facts *facts, const char *name, bool required, 
  * NULL when there is no i-th one. `out` is for its use. */
 const char *facts_lacking(const struct host_facts *facts, size_t i, char *out, size_t size);
 
-/* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM. */
+/* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM, vulnerabilities. */
 int facts_probe_quick(struct host_facts *facts, const char *root);
 
-/* Reads again what changes while a host runs: which CPUs and nodes the process may use, and how much
- * memory is free. `facts` come from facts_probe_quick(), with the same root. -ESTALE when a CPU or a
+/* Reads again what changes while a host runs: which CPUs and nodes the process may use, how much
+ * memory is free, and what the kernel does against the processors' vulnerabilities. `facts` come from facts_probe_quick(), with the same root. -ESTALE when a CPU or a
  * node has come or gone: they are to be probed anew. */
 int facts_refresh(struct host_facts *facts, const char *root);
 
@@ -112,11 +112,17 @@ int facts_refresh(struct host_facts *facts, const char *root);
 const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id);
 const struct host_node *facts_node(const struct host_facts *facts, uint32_t id);
 const struct cpuid_leaf *host_cpu_leaf(const struct host_cpu *cpu, uint32_t leaf, uint32_t subleaf);
+/* What the kernel says of a vulnerability; NULL when it says nothing of it. */
+const char *facts_vulnerability(const struct host_facts *facts, const char *name);
 const char *facts_kvm_parameter(const struct host_facts *facts, const char *name);
 /* 10 for a node to itself, the firmware's figure between others, 20 where that is unknown. */
 uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t to);
 /* The first CPU that is online, with CPUID read if there is one; never NULL after a probe. */
 const struct host_cpu *facts_reference_cpu(const struct host_facts *facts);
+/* Whether the kernel says of a vulnerability that the host, or a guest's way into it, is open: "Vulnerable" for the whole
+ * or for a part of it ("KVM: Vulnerable", "…; BHI: Vulnerable", "…; VMX: vulnerable"). Not where it says "SMT
+ * vulnerable" only, which is of sibling threads, nor where it does not know. */
+bool facts_is_vulnerable(const char *state);
 /* Whether " name " is one of `flags` or `vmx_flags`. */
 bool flags_have(const char *flags, const char *name);
 

@@ -79,7 +79,7 @@ static int take_tenancy(struct profile *profile, const Axvm__V1__TenancyTuning *
 	tuning->disable_pause_exits = message->disable_pause_exits;
 	tuning->disable_cstate_exits = message->disable_cstate_exits;
 	tuning->realtime_hint = message->realtime_hint;
-	return 0;
+	return copy_names(&tuning->mitigated, message->mitigated, message->n_mitigated);
 }
 
 static int check_names(const struct profile_names *names)

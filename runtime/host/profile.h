@@ -40,6 +40,7 @@ struct profile_tenancy_tuning {
 	uint32_t halt_poll_ns;
 	bool disable_hlt_exits, disable_pause_exits, disable_cstate_exits;
 	bool realtime_hint;
+	struct profile_names mitigated; /* of the kernel's list of vulnerabilities: must be told and not be vulnerable */
 };
 
 /* A guest's register is the host's AND this, OR what is set. */

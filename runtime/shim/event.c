@@ -242,6 +242,17 @@ static void fill_threads(Axvm__V1__ThreadRecord *to, Axvm__V1__ThreadRecord **li
 	}
 }
 
+static void fill_vulnerabilities(Axvm__V1__Vulnerability *to, Axvm__V1__Vulnerability **list,
+                                 const struct host_named *from, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		axvm__v1__vulnerability__init(&to[i]);
+		to[i].name = TEXT(from[i].name);
+		to[i].state = TEXT(from[i].value);
+		list[i] = &to[i];
+	}
+}
+
 int event_running(struct event_writer *w, const struct event_running *running)
 {
 	Axvm__V1__Event event = EVENT(RUNNING);
@@ -249,10 +260,13 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	Axvm__V1__Requirement waived[EVENT_REQUIREMENTS_MAX], *waived_list[EVENT_REQUIREMENTS_MAX];
 	Axvm__V1__VcpuPlacement vcpus[EVENT_VCPUS_MAX], *vcpu_list[EVENT_VCPUS_MAX];
 	Axvm__V1__ThreadRecord threads[EVENT_THREADS_MAX], *thread_list[EVENT_THREADS_MAX];
+	Axvm__V1__Vulnerability known[EVENT_VULNERABILITIES_MAX], *known_list[EVENT_VULNERABILITIES_MAX];
 
 	if (running->waived_count > EVENT_REQUIREMENTS_MAX ||
-	    running->vcpus_count > EVENT_VCPUS_MAX || running->threads_count > EVENT_THREADS_MAX)
+	    running->vcpus_count > EVENT_VCPUS_MAX || running->threads_count > EVENT_THREADS_MAX ||
+	    running->vulnerabilities_count > EVENT_VULNERABILITIES_MAX)
 		return -E2BIG;
+	fill_vulnerabilities(known, known_list, running->vulnerabilities, running->vulnerabilities_count);
 	fill_threads(threads, thread_list, running->threads, running->threads_count);
 	fill_requirements(waived, waived_list, running->waived, running->waived_count);
 	for (size_t i = 0; i < running->vcpus_count; i++) {
@@ -275,6 +289,8 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	body.kernel_sha256 = TEXT(running->kernel_sha256);
 	body.initrd_sha256 = TEXT(running->initrd_sha256);
 	body.version = TEXT(running->version);
+	body.vulnerabilities = known_list;
+	body.n_vulnerabilities = running->vulnerabilities_count;
 	event.running = &body;
 	return event_writer_put(w, &event);
 }

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/problem.h"
+#include "host/facts_kvm.h"
 #include "shim/event_writer.h"
 #include "shim/outcome.h"
 #include "shim/stage.h"
@@ -19,6 +20,7 @@
 #define EVENT_VCPUS_MAX 255
 #define EVENT_THREADS_MAX (EVENT_VCPUS_MAX + 16) /* and as many I/O threads as there can be */
 #define EVENT_CODE_MAX 16
+#define EVENT_VULNERABILITIES_MAX 40
 #define EVENT_COUNTERS_MAX 1024
 #define EVENT_HISTOGRAMS_MAX 40
 #define EVENT_BOUNDS_MAX 32
@@ -72,6 +74,8 @@ struct event_running {
 	size_t vcpus_count;
 	const struct thread_record *threads;
 	size_t threads_count;
+	const struct host_named *vulnerabilities;
+	size_t vulnerabilities_count;
 };
 
 struct event_counter {

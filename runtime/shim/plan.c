@@ -78,10 +78,14 @@ static uint32_t pv_bits(uint32_t chosen)
 	return features;
 }
 
+enum profile_tenancy plan_tenancy(const struct shim *shim)
+{
+	return shim->spec.cpus.tenancy == SPEC_DEDICATED ? PROFILE_DEDICATED : PROFILE_SHARED;
+}
+
 const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim)
 {
-	return &shim->profile.tenancies[shim->spec.cpus.tenancy == SPEC_DEDICATED ? PROFILE_DEDICATED
-	                                                                         : PROFILE_SHARED];
+	return &shim->profile.tenancies[plan_tenancy(shim)];
 }
 
 bool plan_has_apic(const struct vm_spec *spec)

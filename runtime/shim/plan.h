@@ -35,6 +35,8 @@ int plan_check(struct shim *shim);
 
 /* Whether the spec's machine has local APICs, and with them devices. */
 bool plan_has_apic(const struct vm_spec *spec);
+/* What the spec asks of the profile: which of its tenancies. */
+enum profile_tenancy plan_tenancy(const struct shim *shim);
 const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim);
 
 #endif

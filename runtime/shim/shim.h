@@ -78,6 +78,8 @@ struct shim {
 	struct cpuid_config cpuid_config;
 	struct cpuid_table cpuid;
 	struct boot_entry entry;
+	struct host_named vulnerabilities[FACTS_VULNERABILITIES_MAX];
+	size_t vulnerabilities_count;
 	char kernel_digest[SHA256_HEX_SIZE], initrd_digest[SHA256_HEX_SIZE]; /* "": not asked for */
 	_Atomic uint32_t staffed; /* threads that have made what they need; a futex */
 	struct gate gate;         /* where threads arrive sealed; opened in run */

@@ -91,6 +91,14 @@ static int know_host(struct shim *shim)
 	             : 0;
 }
 
+/* For the running event: the facts themselves are gone by then. */
+static void keep_vulnerabilities(struct shim *shim)
+{
+	shim->vulnerabilities_count = shim->facts->vulnerability_count;
+	memcpy(shim->vulnerabilities, shim->facts->vulnerabilities,
+	       shim->vulnerabilities_count * sizeof(shim->vulnerabilities[0]));
+}
+
 /* Requires: a spec.
  * Does: probe the host, where stage arrive has not just done so, and hold it against the profile; list
  * all that is unmet; plan the placement.
@@ -106,7 +114,8 @@ int stage_admit(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "profile",
 		                    "there is no profile \"%s\"", shim->spec.profile);
-	r = admit(shim->facts, &shim->profile, &shim->verdict);
+	keep_vulnerabilities(shim);
+	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "profile",
 		                    "profile %s asks for what nobody can check", shim->profile.name);

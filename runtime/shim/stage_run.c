@@ -31,6 +31,8 @@ static void announce(struct shim *shim)
 		.vcpus_count = shim->machine.vcpu_count,
 		.threads = shim->records,
 		.threads_count = shim->threads,
+		.vulnerabilities = shim->vulnerabilities,
+		.vulnerabilities_count = shim->vulnerabilities_count,
 	};
 
 	if (shim->kernel_digest[0])

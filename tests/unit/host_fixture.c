@@ -176,6 +176,44 @@ void fixture_foreign_cpuid(struct host_facts *facts, bool leaf_b)
 	facts_decode(facts);
 }
 
+void fixture_set_vulnerability(struct host_facts *facts, const char *name, const char *state)
+{
+	size_t at = 0;
+
+	while (at < facts->vulnerability_count && strcmp(facts->vulnerabilities[at].name, name) != 0)
+		at++;
+	if (!state) {
+		cr_assert_lt(at, facts->vulnerability_count, "the fixture has no %s", name);
+		facts->vulnerabilities[at] = facts->vulnerabilities[--facts->vulnerability_count];
+		return;
+	}
+	cr_assert_lt(at, (size_t)FACTS_VULNERABILITIES_MAX);
+	facts->vulnerability_count += at == facts->vulnerability_count;
+	snprintf(facts->vulnerabilities[at].name, sizeof(facts->vulnerabilities[at].name), "%s", name);
+	snprintf(facts->vulnerabilities[at].value, sizeof(facts->vulnerabilities[at].value), "%s", state);
+}
+
+static void give_vulnerabilities(struct host_facts *facts)
+{
+	static const char *const rows[][2] = {
+		{ "itlb_multihit", "KVM: Mitigation: Split huge pages" },
+		{ "l1tf", "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable" },
+		{ "mds", "Mitigation: Clear CPU buffers; SMT vulnerable" },
+		{ "meltdown", "Mitigation: PTI" },
+		{ "mmio_stale_data", "Unknown: No mitigations" },
+		{ "retbleed", "Not affected" },
+		{ "spec_store_bypass", "Mitigation: Speculative Store Bypass disabled via prctl" },
+		{ "spectre_v1", "Mitigation: usercopy/swapgs barriers and __user pointer sanitization" },
+		{ "spectre_v2", "Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: conditional; RSB filling; "
+		                "PBRSB-eIBRS: Not affected; BHI: Not affected" },
+		{ "srbds", "Not affected" },
+		{ "tsx_async_abort", "Not affected" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		fixture_set_vulnerability(facts, rows[i][0], rows[i][1]);
+}
+
 static struct host_facts *build(const struct recorded *recorded, uint32_t nodes, uint32_t cores)
 {
 	struct host_facts *facts = fixture_shape(nodes, cores, 2);
@@ -200,6 +238,7 @@ static struct host_facts *build(const struct recorded *recorded, uint32_t nodes,
 	facts->kvm.parameter_count = 1;
 	facts->kvm.parameters[0] = (struct host_named){ "kvm_intel.ept", "Y" };
 	snprintf(facts->kernel_release, sizeof(facts->kernel_release), "6.1.0-28-amd64");
+	give_vulnerabilities(facts);
 	facts_decode(facts);
 	return facts;
 }

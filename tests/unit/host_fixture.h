@@ -7,7 +7,8 @@
 
 /* 2 × Xeon E5-2697 v2: 2 nodes, 24 cores, 48 CPUs. CPUID is as recorded from that machine; what such a
  * record does not hold is assumed: the kernel's flags that follow from it, VMX MSRs equal to those
- * recorded from the Core i7 of the same die, 64 GiB a node, distance 21, kvm_intel with ept=Y. */
+ * recorded from the Core i7 of the same die, 64 GiB a node, distance 21, kvm_intel with ept=Y, and of vulnerabilities what
+ * Linux 6.1 says of that processor with SMT, its last microcode and default options. */
 struct host_facts *fixture_e5_2697_v2(void);
 /* Core i7-4930K: the same signature, 12 CPUs, CPUID and VMX MSRs as recorded. */
 struct host_facts *fixture_i7_4930k(void);
@@ -23,6 +24,8 @@ void fixture_foreign_cpuid(struct host_facts *facts, bool leaf_b);
 struct host_facts *fixture_shape(uint32_t nodes, uint32_t cores_per_node, uint32_t threads);
 
 void fixture_add_flag(char *flags, const char *name);
+/* What the kernel says of a vulnerability; NULL: nothing any more. */
+void fixture_set_vulnerability(struct host_facts *facts, const char *name, const char *state);
 void fixture_remove_flag(char *flags, const char *name);
 struct cpuid_leaf *fixture_leaf(struct host_cpu *cpu, uint32_t leaf, uint32_t subleaf);
 

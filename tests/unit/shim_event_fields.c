@@ -113,12 +113,15 @@ static const struct event_vcpu ended_vcpu = {
 	.code = { 0x0f, 0x0b, 0xff }, .code_length = 3,
 };
 
+static const struct host_named vulnerabilities[] = { { "l1tf", "Not affected" }, { "mds", "Vulnerable" } };
+
 static void emit_all(void)
 {
 	const struct event_running running = {
 		.profile = "dev", .development = true, .machine_sha256 = "00", .kernel_sha256 = "11",
 		.initrd_sha256 = "22", .version = "1", .waived = requirements, .waived_count = 1,
 		.vcpus = placed_vcpus, .vcpus_count = 1, .threads = &thread, .threads_count = 1,
+		.vulnerabilities = vulnerabilities, .vulnerabilities_count = 2,
 	};
 	const struct event_reply good = { .request_id = 7, .state = VM_RUNNING, .report = &report };
 	const struct event_reply bad = { .request_id = 8, .state = VM_PAUSED, .stage = STAGE_RUN,
@@ -222,6 +225,11 @@ static void check_running(const Axvm__V1__Running *running)
 	IS(running->threads[0], sealing_ns, 103);
 	IS(running->threads[0], host_cpu, 11);
 	IS(running->threads[0], host_node, 1);
+	cr_assert_eq(running->n_vulnerabilities, 2);
+	for (size_t i = 0; i < 2; i++) {
+		SAYS(running->vulnerabilities[i], name, vulnerabilities[i].name);
+		SAYS(running->vulnerabilities[i], state, vulnerabilities[i].value);
+	}
 }
 
 static void check_memory(const Axvm__V1__MemoryPlaced *memory)
@@ -580,6 +588,8 @@ Test(event, lists_beyond_their_bounds_are_refused)
 	check_too_long(event_running(&writer, &running), "vcpus");
 	running = (struct event_running){ .threads_count = EVENT_THREADS_MAX + 1 };
 	check_too_long(event_running(&writer, &running), "threads");
+	running = (struct event_running){ .vulnerabilities_count = EVENT_VULNERABILITIES_MAX + 1 };
+	check_too_long(event_running(&writer, &running), "vulnerabilities");
 	check_too_long(event_metrics(&writer, &large), "counters");
 	check_too_long(event_reply(&writer, &reply), "a reply's counters");
 	large = (struct event_report){ .histograms_count = EVENT_HISTOGRAMS_MAX + 1 };

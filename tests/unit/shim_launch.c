@@ -185,6 +185,7 @@ static void expect_sealed(uint32_t vcpus, uint32_t io, bool launcher)
 static void expect_running(uint32_t vcpus, uint32_t io)
 {
 	const Axvm__V1__Running *running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
+	_cleanup_free_ struct host_facts *facts = facts_new();
 	uint64_t before = 0;
 
 	cr_assert_str_eq(running->profile, "dev");
@@ -198,6 +199,12 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 		cr_assert_eq((int)running->vcpus[i]->host_cpu, rig_told->cpu[i], "it was made there");
 		cr_assert_eq(running->threads[i]->host_cpu, running->vcpus[i]->host_cpu);
 		cr_assert_eq(running->threads[i]->host_node, running->vcpus[i]->host_node);
+	}
+	cr_assert_eq(facts_probe_quick(facts, NULL), 0);
+	cr_assert_eq(running->n_vulnerabilities, facts->vulnerability_count);
+	for (size_t i = 0; i < running->n_vulnerabilities; i++) {
+		cr_assert_str_eq(running->vulnerabilities[i]->name, facts->vulnerabilities[i].name);
+		cr_assert_str_eq(running->vulnerabilities[i]->state, facts->vulnerabilities[i].value);
 	}
 	cr_assert_eq(running->n_threads, vcpus + io);
 	for (uint32_t i = 0; i < vcpus + io; i++) {

@@ -21,7 +21,7 @@ static struct verdict judge(const struct host_facts *facts, const char *name)
 	struct verdict verdict;
 
 	cr_assert_eq(profile_load(name, &profile), 0);
-	cr_assert_eq(admit(facts, &profile, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
 	return verdict;
 }
 
@@ -80,7 +80,7 @@ Test(admit, xeon_e5_v2_is_what_xv2_is_made_for)
 	cr_assert_str_eq(facts->cpus[0].brand, "Intel(R) Xeon(R) CPU E5-2697 v2 @ 2.70GHz");
 	cr_assert_unmet(facts, "xv2", "");
 	cr_assert_eq(verdict.unmet, 0);
-	cr_assert_eq(verdict.count, 14);
+	cr_assert_eq(verdict.count, 15);
 	/* Probed, never assumed from the signature: the recorded MSRs lack these. */
 	cr_assert_not(row(&verdict, "apicv")->met);
 	cr_assert_not(row(&verdict, "tsc_scaling")->met);
@@ -158,6 +158,7 @@ static void fail_microcode(struct host_facts *f) { f->cpus[47].microcode = 0x428
 static void fail_flags(struct host_facts *f) { f->cpus[30].flags_hash++; }
 static void fail_leaf(struct host_facts *f) { fixture_leaf(&f->cpus[3], 7, 0)->ebx |= 4; }
 static void fail_bare_metal(struct host_facts *f) { f->hypervisor = true; }
+static void fail_l1tf(struct host_facts *f) { fixture_set_vulnerability(f, "l1tf", "Vulnerable"); }
 static void fail_kvm(struct host_facts *f) { f->kvm.accessible = false; }
 static void fail_kvm_api(struct host_facts *f) { f->kvm.api_version = 11; }
 static void fail_kvm_ept(struct host_facts *f) { f->kvm.parameters[0].value[0] = 'N'; }
@@ -184,6 +185,7 @@ static const struct {
 	{ "uniform_cpus", "CPU 0 and CPU 30 have different flags", fail_flags },
 	{ "uniform_cpus", "CPU 3 differ in CPUID leaf 0x7", fail_leaf },
 	{ "bare_metal", "nested virtualization", fail_bare_metal },
+	{ "mitigations", "vulnerable: l1tf", fail_l1tf },
 	{ "kvm", "does not open", fail_kvm },
 	{ "kvm_api_12", "11", fail_kvm_api },
 	{ "kvm_ept", "ept=N", fail_kvm_ept },
@@ -233,6 +235,101 @@ Test(admit, all_reasons_are_listed_and_can_be_waived)
 	cr_assert_not(row(&verdict, "kvm_ept")->met);
 }
 
+/* Both profiles have the row; what it refuses is the profile's to name, by tenancy. */
+Test(admit, mitigations_by_profile_and_tenancy)
+{
+	static const struct {
+		const char *name, *state, *found; /* found: by xv2, shared */
+		bool shared, dedicated;           /* refused there */
+	} rows[] = {
+		{ "l1tf", "Vulnerable", "vulnerable: l1tf", true, true },
+		{ "l1tf", "Mitigation: PTE Inversion; VMX: vulnerable", "vulnerable: l1tf", true, true },
+		{ "l1tf", "Mitigation: PTE Inversion; VMX: SMT vulnerable", "not vulnerable", false, false },
+		{ "l1tf", NULL, "the kernel does not tell of l1tf", true, true },
+		{ "mds", "Vulnerable: Clear CPU buffers attempted, no microcode; SMT vulnerable", "vulnerable: mds", true,
+		  false },
+		{ "mds", NULL, "the kernel does not tell of mds", true, false },
+		{ "itlb_multihit", "KVM: Vulnerable", "vulnerable: itlb_multihit", true, true },
+		{ "itlb_multihit", "Processor vulnerable", "not vulnerable", false, false },
+		{ "spectre_v2", "Mitigation: Retpolines; STIBP: disabled; RSB filling; BHI: Vulnerable",
+		  "vulnerable: spectre_v2", true, true },
+		{ "spectre_v1", "Vulnerable: __user pointer sanitization and usercopy barriers only; no swapgs barriers",
+		  "vulnerable: spectre_v1", true, true },
+		{ "meltdown", "Vulnerable", "vulnerable: meltdown", true, true },
+		{ "spec_store_bypass", "Vulnerable", "vulnerable, which is not refused: spec_store_bypass", false, false },
+		{ "mmio_stale_data", "Unknown: No mitigations", "not vulnerable", false, false },
+		{ "retbleed", NULL, "not vulnerable", false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+		struct profile profile;
+		struct verdict verdict;
+
+		fixture_set_vulnerability(facts, rows[i].name, rows[i].state);
+		cr_assert_eq(profile_load("xv2", &profile), 0);
+		cr_assert_eq(admit(facts, &profile, PROFILE_DEDICATED, &verdict), 0);
+		cr_expect_eq(verdict.unmet, rows[i].dedicated, "row %zu", i);
+		cr_expect_eq(row(&verdict, "mitigations")->met, !rows[i].dedicated, "row %zu", i);
+		cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+		cr_expect_eq(verdict.unmet, rows[i].shared, "row %zu", i);
+		cr_expect_eq(row(&verdict, "mitigations")->met, !rows[i].shared, "row %zu", i);
+		cr_expect_str_eq(row(&verdict, "mitigations")->found, rows[i].found, "row %zu", i);
+		cr_expect_str_eq(row(&verdict, "mitigations")->asked,
+		                 "tenancy SHARED, not vulnerable to l1tf, itlb_multihit, spectre_v2, meltdown, spectre_v1, mds");
+		verdict = judge(facts, "dev");
+		cr_expect(verdict.unmet == 0 && row(&verdict, "mitigations")->met, "row %zu", i);
+		cr_expect_str_eq(row(&verdict, "mitigations")->asked, "no mitigation in particular");
+	}
+}
+
+/* All that is open is in the row, in the order in which it matters; and a list that is not there is no list of nothing. */
+Test(admit, mitigations_are_listed)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct verdict verdict;
+
+	for (size_t i = 0; i < facts->vulnerability_count; i++)
+		strcpy(facts->vulnerabilities[i].value, "Vulnerable");
+	fixture_set_vulnerability(facts, "spectre_v2", NULL);
+	verdict = judge(facts, "dev");
+	cr_expect_str_eq(row(&verdict, "mitigations")->found,
+	                 "vulnerable, which is not refused: itlb_multihit, l1tf, mds, meltdown, mmio_stale_data, retbleed, "
+	                 "spec_store_bypass, spectre_v1, tsx_async_abort, srbds");
+	verdict = judge(facts, "xv2");
+	cr_expect_str_eq(row(&verdict, "mitigations")->found,
+	                 "vulnerable: itlb_multihit, l1tf, mds, meltdown, spectre_v1; vulnerable, which is not refused: "
+	                 "mmio_stale_data, retbleed, spec_store_bypass, tsx_async_abort, srbds; the kernel does not tell of "
+	                 "spectre_v2");
+	facts->vulnerability_count = 0;
+	verdict = judge(facts, "dev");
+	cr_expect_str_eq(row(&verdict, "mitigations")->found, "the kernel tells of none");
+	cr_expect_eq(verdict.unmet, 0);
+	verdict = judge(facts, "xv2");
+	cr_expect_str_eq(row(&verdict, "mitigations")->found, "the kernel does not tell of l1tf, itlb_multihit, spectre_v2, "
+	                                                      "meltdown, spectre_v1, mds");
+	cr_expect_eq(verdict.unmet, 1);
+}
+
+/* As many as facts can hold, with the longest names: the row ends at its bound. */
+Test(admit, mitigations_beyond_the_rows_length)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
+	struct verdict verdict;
+	size_t length;
+
+	for (size_t i = 0; i < FACTS_VULNERABILITIES_MAX; i++) {
+		char name[40];
+
+		snprintf(name, sizeof(name), "a_vulnerability_with_a_very_long_name%zu", i);
+		fixture_set_vulnerability(facts, i < 11 ? facts->vulnerabilities[i].name : name, "Vulnerable");
+	}
+	verdict = judge(facts, "xv2");
+	length = strlen(row(&verdict, "mitigations")->found);
+	cr_expect_eq(length, VERDICT_TEXT_MAX - 1, "%zu", length);
+	cr_expect_not(row(&verdict, "mitigations")->met);
+}
+
 Test(admit, unknown_requirement_is_an_error_not_a_pass)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
@@ -241,7 +338,7 @@ Test(admit, unknown_requirement_is_an_error_not_a_pass)
 
 	cr_assert_eq(profile_load("dev", &profile), 0);
 	snprintf(profile.required.names[0], PROFILE_NAME_MAX, "ept_x");
-	cr_assert_eq(admit(facts, &profile, &verdict), -EINVAL);
+	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), -EINVAL);
 }
 
 Test(admit, quick_facts_judge_by_the_kernels_flags)

@@ -30,6 +30,7 @@ static struct profile asking(const char *requirement)
 		              .steppings = { 4, 7 }, .stepping_count = 2, .brand = "*E5-2697 v2*" },
 		.model_features = { .count = 2, .names = { "avx", "smep" } },
 		.required = { .count = 1 },
+		.tenancies = { [PROFILE_SHARED].mitigated = { .count = 2, .names = { "l1tf", "mds" } } },
 	};
 
 	snprintf(profile.required.names[0], PROFILE_NAME_MAX, "%s", requirement);
@@ -42,7 +43,7 @@ static struct verdict_row judged(const struct host_facts *facts, const char *req
 	const struct profile profile = asking(requirement);
 	struct verdict verdict;
 
-	cr_assert_eq(admit(facts, &profile, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
 	for (size_t i = 0; i < verdict.count; i++)
 		if (strcmp(verdict.rows[i].name, requirement) == 0)
 			return verdict.rows[i];
@@ -106,6 +107,10 @@ SPOIL(last_signature, fixture_leaf(LAST(f), 1, 0)->eax ^= 1)
 SPOIL(last_leaf_b_width, fixture_leaf(LAST(f), 0xb, 0)->eax ^= 1)
 SPOIL(hypervisor_flag, fixture_add_flag(f->flags, "hypervisor"); facts_decode(f))
 SPOIL(hypervisor_bit, fixture_leaf(&f->cpus[0], 1, 0)->ecx |= 1u << 31; facts_decode(f))
+SPOIL(l1tf_open, fixture_set_vulnerability(f, "l1tf", "Vulnerable"))
+SPOIL(mds_open, fixture_set_vulnerability(f, "mds", "Mitigation: none; KVM: Vulnerable"))
+SPOIL(mds_untold, fixture_set_vulnerability(f, "mds", NULL))
+SPOIL(none_told, f->vulnerability_count = 0)
 SPOIL(kvm_closed, f->kvm.accessible = false; f->kvm.error_number = EACCES)
 SPOIL(kvm_absent, f->kvm.accessible = f->kvm.present = false)
 SPOIL(kvm_older, f->kvm.api_version = 11)
@@ -141,6 +146,10 @@ static const struct {
 	{ "x2apic", without_x2apic, "the kernel does not use it" },
 	{ "model_features", without_avx, ": avx" },
 	{ "model_features", without_smep, ": smep" },
+	{ "mitigations", l1tf_open, "=vulnerable: l1tf" },
+	{ "mitigations", mds_open, "=vulnerable: mds" },
+	{ "mitigations", mds_untold, "=the kernel does not tell of mds" },
+	{ "mitigations", none_told, "=the kernel does not tell of l1tf, mds" },
 	{ "uniform_cpus", last_vendor, "CPU 47 is AuthenticAMD" },
 	{ "uniform_cpus", last_family, "CPU 47 is GenuineIntel 7/" },
 	{ "uniform_cpus", last_model, "/0x3F/" },
@@ -197,6 +206,7 @@ static const struct {
 	{ "model_features", "2 features that every processor of this model has", "all present" },
 	{ "uniform_cpus", "all CPUs alike: model, microcode and features", "48 CPUs alike, CPUID compared on 48" },
 	{ "bare_metal", "no hypervisor below this host", "none" },
+	{ "mitigations", "tenancy SHARED, not vulnerable to l1tf, mds", "not vulnerable" },
 	{ "kvm", "/dev/kvm that this process may open", "opens" },
 	{ "kvm_api_12", "KVM API version 12", "12" },
 	{ "kvm_ept", "kvm_intel loaded with ept=Y", "ept=Y" },
@@ -398,12 +408,12 @@ Test(admit, an_identity_asks_what_it_states)
 	struct profile none = { .name = "none" };
 	struct verdict verdict;
 
-	cr_assert_eq(admit(facts, &none, &verdict), 0);
+	cr_assert_eq(admit(facts, &none, PROFILE_SHARED, &verdict), 0);
 	cr_assert_eq(verdict.count, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(stated); i++) {
 		struct profile profile = { .name = "one", .development = true, .identity = stated[i].identity };
 
-		cr_assert_eq(admit(facts, &profile, &verdict), 0);
+		cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
 		cr_assert_eq(verdict.count, 1, "%s", stated[i].row);
 		cr_assert_str_eq(verdict.rows[0].name, stated[i].row);
 		cr_assert(verdict.rows[0].met, "%s: %s", stated[i].row, verdict.rows[0].found);
@@ -420,7 +430,7 @@ Test(admit, an_optional_row_refuses_nobody)
 	struct verdict verdict;
 
 	no_vpid(facts);
-	cr_assert_eq(admit(facts, &profile, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
 	cr_assert(verdict.count == 0 && verdict.unmet == 0 && verdict.optional_count == 2);
 	/* In the order of the table, not of the profile. */
 	cr_assert_str_eq(verdict.optional[0].name, "ept");
@@ -428,6 +438,6 @@ Test(admit, an_optional_row_refuses_nobody)
 	cr_assert_not(verdict.optional[1].met);
 	/* Asked and used: asked. */
 	profile.required = profile.used_when_present;
-	cr_assert_eq(admit(facts, &profile, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
 	cr_assert(verdict.count == 2 && verdict.unmet == 1 && verdict.optional_count == 0);
 }

@@ -277,7 +277,11 @@ Test(facts, what_changes_is_read_again)
 			   "Name:\tx\nCpus_allowed_list:\t2-3\nMems_allowed_list:\t1\n");
 	fixture_tree_write(&tree, "sys/devices/system/node/node1/meminfo",
 			   "Node 1 MemTotal:  2097152 kB\nNode 1 MemFree:  2048 kB\n");
+	fixture_tree_write(&tree, "sys/devices/system/cpu/vulnerabilities/mds", "Mitigation: Clear CPU buffers\n");
 	cr_assert_eq(facts_refresh(facts, tree.root), 0);
+	cr_expect_eq(facts->vulnerability_count, 2);
+	cr_expect_str_eq(facts_vulnerability(facts, "mds"), "Mitigation: Clear CPU buffers");
+	cr_expect_null(facts_vulnerability(facts, "md"));
 	for (size_t i = 0; i < facts->cpu_count; i++)
 		cr_expect_eq(facts->cpus[i].allowed, i == 2 || i == 3, "CPU %zu", i);
 	cr_expect_eq(facts->node_count, 2);
@@ -478,8 +482,11 @@ Test(facts, a_host_with_gaps)
 		cr_expect_str_eq(facts->vulnerabilities[i].name, vulnerabilities[i]);
 		cr_expect_eq(facts->vulnerabilities[i].value[0], vulnerabilities[i][0]);
 	}
+	cr_assert_eq(quick->vulnerability_count, ARRAY_SIZE(vulnerabilities));
+	for (size_t i = 0; i < ARRAY_SIZE(vulnerabilities); i++)
+		cr_expect_str_eq(quick->vulnerabilities[i].name, vulnerabilities[i]);
 	/* What a launch does not need is not read for it. */
-	cr_expect(quick->vulnerability_count == 0 && quick->nodes[1].huge_count == 0);
+	cr_expect_eq(quick->nodes[1].huge_count, 0);
 	cr_assert_eq(quick->kvm.parameter_count, 1);
 	cr_expect_str_eq(quick->kvm.parameters[0].name, "kvm_intel.ept");
 }

@@ -399,7 +399,7 @@ Test(launch_files, digests_of_a_plan)
 	cr_assert_eq(facts_unpack(facts_bytes, facts_size, shim.facts), 0);
 	cr_assert_eq(spec_parse(bytes, n, &shim.spec, &shim.problems), 0);
 	cr_assert_eq(profile_load("dev", &shim.profile), 0);
-	cr_assert_eq(admit(shim.facts, &shim.profile, &shim.verdict), 0);
+	cr_assert_eq(admit(shim.facts, &shim.profile, plan_tenancy(&shim), &shim.verdict), 0);
 	cr_assert_eq(plan_machine(&shim), 0);
 	cr_assert_eq(plan_guest(&shim), 0);
 	cr_assert_gt(acpi->count, 5);

@@ -58,7 +58,21 @@ Test(launch_tables, probe_of_a_recorded_host)
 	                 "node 1           CPUs 12-23,36-47, 65536 MiB, 60000 MiB free, distances 21 10\n"
 	                 "kernel           6.1.0-28-amd64\n"
 	                 "KVM              accessible, API version 12, at most 0 vCPUs\n"
-	                 "parameter        kvm_intel.ept                            Y\n");
+	                 "parameter        kvm_intel.ept                            Y\n"
+	                 "vulnerability    itlb_multihit            KVM: Mitigation: Split huge pages\n"
+	                 "vulnerability    l1tf                     Mitigation: PTE Inversion; VMX: conditional cache flushes, "
+	                 "SMT vulnerable\n"
+	                 "vulnerability    mds                      Mitigation: Clear CPU buffers; SMT vulnerable\n"
+	                 "vulnerability    meltdown                 Mitigation: PTI\n"
+	                 "vulnerability    mmio_stale_data          Unknown: No mitigations\n"
+	                 "vulnerability    retbleed                 Not affected\n"
+	                 "vulnerability    spec_store_bypass        Mitigation: Speculative Store Bypass disabled via prctl\n"
+	                 "vulnerability    spectre_v1               Mitigation: usercopy/swapgs barriers and __user pointer "
+	                 "sanitization\n"
+	                 "vulnerability    spectre_v2               Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: "
+	                 "conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: Not affected\n"
+	                 "vulnerability    srbds                    Not affected\n"
+	                 "vulnerability    tsx_async_abort          Not affected\n");
 	free(out);
 }
 
@@ -208,7 +222,9 @@ Test(launch_tables, admit_of_another_processor)
 		"UNMET    brand                asked: brand string Intel(R) Xeon(R) CPU E5-[0-9]* v2 @ *; found: Intel(R) "
 		"Core(TM) i7-4930K CPU @ 3.40GHz\n",
 		"absent   tsc_scaling          asked: TSC scaling; found: ", "present  vpid                 asked: VPID; found: ",
-		"\nrefused: 1 of 14 requirements unmet\n",
+		"met      mitigations          asked: tenancy SHARED, not vulnerable to l1tf, itlb_multihit, spectre_v2, meltdown, "
+		"spectre_v1, mds; found: not vulnerable\n",
+		"\nrefused: 1 of 15 requirements unmet\n",
 	};
 	static const char *const objects[] = {
 		"{\n  \"profile\": \"xv2\",\n  \"requirements\": [{\"name\": \"x86_64\", \"asked\": \"a 64-bit x86 processor\", "
@@ -231,6 +247,12 @@ Test(launch_tables, admit_of_another_processor)
 	out = say(0, (const char *[]){ "admit", "--profile=dev", "--facts", facts_path, NULL });
 	expect_lines(out, (const char *[]){ "profile dev, ", "\nadmitted\n" }, 2);
 	free(out);
+	out = say(69, (const char *[]){ "admit", "--tenancy", "dedicated", "--facts", facts_path, NULL });
+	expect_lines(out, (const char *[]){ "asked: tenancy DEDICATED, not vulnerable to l1tf, itlb_multihit, spectre_v2, "
+	                                    "meltdown, spectre_v1; found" }, 1);
+	free(out);
+	free(say(69, (const char *[]){ "admit", "--tenancy=SHARED", "--facts", facts_path, NULL }));
+	free(say(64, (const char *[]){ "admit", "--tenancy", "mine", "--facts", facts_path, NULL }));
 	free(say(64, (const char *[]){ "admit", "--colour", NULL }));
 	free(say(64, (const char *[]){ "admit", facts_path, NULL }));
 	fixture_tree_done(&tree);

@@ -416,6 +416,10 @@ static const struct {
 	{ "running { profile: 'xv2' machine_sha256: 'fedcba9876543210' }", "running profile xv2, machine fedcba987654" },
 	{ "running { profile: 'xv2' waived { name: 'a' asked: 'b' found: 'c' met: true waived: true } "
 	  "waived { waived: false } }", "running profile xv2\n             : asked , found " },
+	{ "running { profile: 'dev' vulnerabilities { name: 'l1tf' state: 'Not affected' } vulnerabilities { name: 'mds' "
+	  "state: 'Vulnerable: no microcode' } vulnerabilities { } vulnerabilities { name: 'bhi' state: 'KVM: Vulnerable' } "
+	  "waived { name: 'ept' asked: 'a' found: 'b' } }",
+	  "running profile dev, host vulnerable: mds, bhi\n             ept: asked a, found b" },
 	{ "state_changed { from: PAUSED to: STOPPING reason: '' }", "state PAUSED -> STOPPING" },
 	{ "state_changed { from: STATE_RUNNING to: PAUSED }", "state RUNNING -> PAUSED" },
 	{ "state_changed { from: PAUSED to: STOPPING reason: 'why' }", "state PAUSED -> STOPPING: why" },

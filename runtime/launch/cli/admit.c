@@ -12,9 +12,16 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 
-static const char usage[] = "usage: axvm admit [--profile NAME] [--facts FILE] [--json]\n";
+static const char usage[] = "usage: axvm admit [--profile NAME] [--tenancy NAME] [--facts FILE] [--json]\n";
+
+struct request {
+	const char *profile, *facts; /* NULL: this host's */
+	enum profile_tenancy tenancy;
+	bool json;
+};
 
 static void print_rows(FILE *out, const struct verdict_row *rows, size_t count, const char *yes,
                        const char *no)
@@ -102,8 +109,9 @@ static void print_verdict_json(FILE *out, struct verdict *verdict, struct host_f
 	text_print_json(out, &message.base);
 }
 
-static int decide(FILE *out, const char *name, const char *path, bool json)
+static int decide(FILE *out, const struct request *request)
 {
+	const char *name = request->profile, *path = request->facts;
 	_cleanup_free_ struct host_facts *facts = facts_new();
 	struct profile profile;
 	struct verdict verdict;
@@ -126,9 +134,9 @@ static int decide(FILE *out, const char *name, const char *path, bool json)
 		fprintf(stderr, "axvm admit: this host's processors cannot be read\n");
 		return EX_OSERR;
 	}
-	if (admit(facts, &profile, &verdict) < 0)
+	if (admit(facts, &profile, request->tenancy, &verdict) < 0)
 		return EX_OSERR;
-	if (json)
+	if (request->json)
 		print_verdict_json(out, &verdict, facts);
 	else
 		print_verdict(out, &verdict, facts, path ? path : "this host");
@@ -137,32 +145,46 @@ static int decide(FILE *out, const char *name, const char *path, bool json)
 	return verdict.unmet == 0 && count_lacking(facts) == 0 ? EX_OK : EX_UNAVAILABLE;
 }
 
+/* As a spec says it, or in small letters. */
+static int parse_tenancy(const char *text, enum profile_tenancy *ret)
+{
+	static const char *const names[] = { [PROFILE_SHARED] = "shared", [PROFILE_DEDICATED] = "dedicated" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcasecmp(text, names[i]) == 0) {
+			*ret = (enum profile_tenancy)i;
+			return 0;
+		}
+	fprintf(stderr, "axvm admit: --tenancy is \"%s\": it is shared or dedicated\n", text);
+	return -EINVAL;
+}
+
 int axvm_cmd_admit(int argc, char **argv, FILE *out)
 {
 	static const struct option options[] = {
 		{ "profile", required_argument, NULL, 'p' },
+		{ "tenancy", required_argument, NULL, 't' },
 		{ "facts", required_argument, NULL, 'f' },
 		{ "json", no_argument, NULL, 'j' },
 		{ 0 },
 	};
-	const char *profile = "xv2", *facts = NULL;
-	bool json = false;
+	struct request request = { .profile = "xv2", .tenancy = PROFILE_SHARED };
 	int option;
 
 	optind = 0; /* glibc: start over */
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'p')
-			profile = optarg;
+			request.profile = optarg;
 		else if (option == 'f')
-			facts = optarg;
+			request.facts = optarg;
 		else if (option == 'j')
-			json = true;
-		else
+			request.json = true;
+		else if (option != 't' || parse_tenancy(optarg, &request.tenancy) < 0)
 			break;
 	}
 	if (option != -1 || optind != argc) {
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}
-	return decide(out, profile, facts, json);
+	return decide(out, &request);
 }

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* Options: --profile NAME (xv2), --facts FILE (protobuf text or binary HostFacts; "-" is standard
+/* Options: --profile NAME (xv2), --tenancy shared|dedicated (shared), --facts FILE (protobuf text or binary HostFacts; "-" is standard
  * input), --json. Returns the exit status: 0 admitted, 69 refused, 64 for a wrong command line, 65
  * for a file that is no HostFacts, 66 for one that cannot be read, 71. Facts from a file are looked
  * at and nothing else: no launch takes them. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "host/facts.h"
 #include "launch/cli/text.h"
 
 #define BODY(name) AXVM__V1__EVENT__BODY_##name
@@ -120,6 +121,7 @@ static void print_sealed(FILE *out, const Axvm__V1__Event *event)
 static void print_running(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__Running *running = event->running;
+	size_t open = 0;
 
 	fprintf(out, "profile %s%s", text_of(running->profile),
 	        running->development ? " (for development)" : "");
@@ -129,6 +131,12 @@ static void print_running(FILE *out, const Axvm__V1__Event *event)
 		fprintf(out, " %u", running->vcpus[i]->host_cpu);
 	if (running->machine_sha256)
 		fprintf(out, ", machine %.12s", running->machine_sha256);
+	for (size_t i = 0; i < running->n_vulnerabilities; i++) {
+		const Axvm__V1__Vulnerability *entry = running->vulnerabilities[i];
+
+		if (facts_is_vulnerable(text_of(entry->state)))
+			fprintf(out, "%s%s", open++ ? ", " : ", host vulnerable: ", text_of(entry->name));
+	}
 	print_requirements(out, running->waived, running->n_waived);
 }
 

@@ -78,7 +78,7 @@ static int look(struct shim *shim, const char *facts_path)
 		fprintf(stderr, "axvm plan: there is no profile \"%s\"\n", shim->spec.profile);
 		return EX_DATAERR;
 	}
-	return admit(shim->facts, &shim->profile, &shim->verdict) < 0 ? EX_SOFTWARE : 0;
+	return admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict) < 0 ? EX_SOFTWARE : 0;
 }
 
 static bool print_verdict(const struct shim *shim, FILE *out)

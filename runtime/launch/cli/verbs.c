@@ -17,6 +17,7 @@ static const struct flags probe_flags = { "probe", probe_rows, ARRAY_SIZE(probe_
 
 static const struct flag admit_rows[] = {
 	{ .name = "profile", .value = FLAG_TEXT },
+	{ .name = "tenancy", .value = FLAG_TEXT },
 	{ .name = "facts", .value = FLAG_FILE },
 	{ .name = "json" },
 };
@@ -119,8 +120,9 @@ static const struct verb table[] = {
 	  .summary = "hold this host against a hardware profile",
 	  .flags = &admit_flags,
 	  .run = axvm_cmd_admit,
-	  .help = "usage: axvm admit [--profile NAME] [--facts FILE] [--json]\n"
-	          "Lists what the profile (xv2 unless given) asks and what the host has. With\n"
+	  .help = "usage: axvm admit [--profile NAME] [--tenancy NAME] [--facts FILE] [--json]\n"
+	          "Lists what the profile (xv2 unless given) asks and what the host has, for a VM\n"
+	          "whose --tenancy is \"shared\" (unless given) or \"dedicated\". With\n"
 	          "--facts the host is one whose facts were written to a file; \"-\" is standard\n"
 	          "input. The exit status is 0 when admitted, 69 when refused.\n" },
 	{ .name = "plan",
