@@ -36,6 +36,7 @@ struct sandbox_config {
 	bool has_uid, has_gid; /* else SANDBOX_DEFAULT_ID; both only as root */
 	uint32_t uid, gid;
 	bool stop_with_launcher;
+	uint64_t file_size; /* bytes that a file may grow to; 0: none grows (limits.c) */
 };
 
 /* The thread that makes namespaces ahead of time (nest.c). */

@@ -58,8 +58,9 @@ static int check_limits(const struct limit *limits, size_t count, struct problem
 	return 0;
 }
 
-/* What a descriptor means for the limit on file sizes: the largest file is the limit, RLIM_INFINITY
- * for what grows by nature: what is appended to, events and diagnostics. */
+/* What a descriptor means for the limit on file sizes: the largest file is the limit, or what one may
+ * become (config.file_size); RLIM_INFINITY for what grows by nature: what is appended to, events and
+ * diagnostics. It is one number for the process: of several files only the largest is held by it. */
 static int consider(uint32_t number, void *context, struct problems *problems)
 {
 	rlim_t *most = context;
@@ -84,7 +85,7 @@ static int consider(uint32_t number, void *context, struct problems *problems)
 static int limit_file_size(const struct sandbox *sandbox, struct problems *problems)
 {
 	struct rlimit limit, found;
-	rlim_t most = 0;
+	rlim_t most = sandbox->config.file_size;
 	int r = proc_each(sandbox->proc_fd, "fd", consider, &most, problems);
 
 	if (r < 0)

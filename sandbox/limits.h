@@ -6,8 +6,8 @@
 
 #include "sandbox/confine.h"
 
-/* No core dump, no message queues, no growth of files beyond the largest that may be written. One
- * thread, before the ids change. -errno with a problem. setrlimit(2). */
+/* No core dump, no message queues, no growth of files beyond the largest that may be written, or beyond
+ * config.file_size if that is more. One thread, before the ids change. -errno with a problem. setrlimit(2). */
 int limits_before_threads(struct sandbox *sandbox, struct problems *problems);
 
 /* No further descriptor or locked page, once all descriptors and pages are there; reads back these

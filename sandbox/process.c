@@ -40,6 +40,10 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 	umask(0077);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return failed(problems, "cannot ignore SIGPIPE");
+	/* A write beyond the limit on file sizes is an error of that file (a disk, the console's output,
+	 * events), not the end of the VM. */
+	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
+		return failed(problems, "cannot ignore SIGXFSZ");
 	/* What the launcher has left there is nobody's: no spec can name it. */
 	if (close_range(INTERNAL_FD_BASE, UINT_MAX, 0) < 0)
 		return failed(problems, "cannot make room for the internal descriptors");

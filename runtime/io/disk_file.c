@@ -174,10 +174,14 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 		return wrong(config, problems, PROBLEM_OS_FAILED, errno, "cannot be measured");
 	if (file->size == 0)
 		return wrong(config, problems, PROBLEM_IMAGE_INVALID, EINVAL, "is empty");
-	if (S_ISBLK(st.st_mode))
-		probe_device(file);
-	else
+	file->regular = S_ISREG(st.st_mode);
+	if (file->regular)
 		probe_file(file, &st);
+	else
+		probe_device(file);
+	file->max_size = config->max_size;
+	if (file->max_size == 0)
+		file->max_size = file->regular && !file->read_only ? file->size : UINT64_MAX;
 	if (file->logical_block > BLOCK_MAX || file->size % file->logical_block != 0)
 		return problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, config->field,
 		                    "the length, %llu bytes, must be a multiple of the block "

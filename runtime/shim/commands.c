@@ -208,15 +208,34 @@ static int do_limit(struct shim *shim, const struct command *command, struct pro
 	return 0;
 }
 
+static int refuse_growth(const struct shim *shim, const struct block *disk, struct problems *problems)
+{
+	size_t index = (size_t)(disk - shim->devices.disks);
+	char field[PROBLEM_FIELD_MAX];
+
+	snprintf(field, sizeof(field), "disks[%zu].max_size", index);
+	return problems_add(problems, PROBLEM_COMMAND_INVALID, EFBIG, field,
+	                    "the image has grown beyond %llu bytes, %s; launch with a larger max_size, or shorten "
+	                    "the image",
+	                    (unsigned long long)disk->file->max_size,
+	                    shim->spec.disks[index].max_size
+	                            ? "the disk's max_size"
+	                            : "its length at the launch, which is the limit without max_size");
+}
+
 static int do_resize(struct shim *shim, const struct command *command, struct problems *problems)
 {
 	struct block *disk = devices_disk(shim, command->resize.disk_id);
 	uint64_t bytes = 0;
+	int r;
 
 	if (!disk)
 		return refuse(problems, PROBLEM_COMMAND_INVALID, "resize.disk_id",
 		              "there is no disk of that id");
-	if (block_refresh_capacity(disk, &bytes) < 0)
+	r = block_refresh_capacity(disk, &bytes);
+	if (r == -EFBIG)
+		return refuse_growth(shim, disk, problems);
+	if (r < 0)
 		return refuse(problems, PROBLEM_DEVICE_FAILED, "resize.disk_id",
 		              "the image's length is no multiple of the disk's block size");
 	return 0;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "shim/shim.h"
 
@@ -40,6 +41,32 @@ static void check_block_size(const struct spec_disk *disk, size_t index,
 		             disk->block_size, (unsigned long long)file->size);
 }
 
+/* The image must fit, and so must what it may become, into the limit that the kernel holds each write to a
+ * file to: one beyond would fail, and the guest would be told of a disk that cannot be written. */
+static void check_max_size(const struct spec_disk *disk, size_t index, const struct disk_file *file,
+                           struct problems *problems)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	char field[PROBLEM_FIELD_MAX];
+
+	snprintf(field, sizeof(field), "disks[%zu].max_size", index);
+	if (file->size > file->max_size)
+		problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, field,
+		             "is %llu, and the image has %llu bytes already: make it as much at least",
+		             (unsigned long long)file->max_size, (unsigned long long)file->size);
+	if (file->read_only || !file->regular)
+		return;
+	(void)getrlimit(RLIMIT_FSIZE, &limit);
+	if (limit.rlim_cur == RLIM_INFINITY || file->max_size <= limit.rlim_cur)
+		return;
+	if (disk->max_size == 0)
+		snprintf(field, sizeof(field), "disks[%zu].image", index);
+	problems_add(problems, PROBLEM_HOST_LIMIT, EFBIG, field,
+	             "%llu bytes are more than the launcher's limit on file sizes, %llu: raise RLIMIT_FSIZE "
+	             "(ulimit -f)",
+	             (unsigned long long)file->max_size, (unsigned long long)limit.rlim_cur);
+}
+
 static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk_file *ret,
                          struct problems *problems)
 {
@@ -50,12 +77,15 @@ static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk
 		.field = field,
 		.read_only = disk->read_only,
 		.direct = disk->direct,
+		.max_size = disk->max_size,
 	};
 
 	snprintf(field, sizeof(field), "disks[%zu].image", index);
 	ret->fd = -1;
-	if (disk_file_open(&config, ret, problems) == 0)
-		check_block_size(disk, index, ret, problems);
+	if (disk_file_open(&config, ret, problems) < 0)
+		return;
+	check_block_size(disk, index, ret, problems);
+	check_max_size(disk, index, ret, problems);
 }
 
 void devices_acquire_disks(struct shim *shim, bool by_number)
@@ -107,6 +137,19 @@ int devices_create_rng(struct shim *shim, size_t index, const struct virtio_host
 
 	(void)index;
 	return rng_create(&shim->devices.rng, &spec, host);
+}
+
+uint64_t devices_largest_file(const struct shim *shim)
+{
+	uint64_t largest = 0;
+
+	for (size_t i = 0; i < shim->spec.disks_count; i++) {
+		const struct disk_file *file = &shim->devices.disk_files[i];
+
+		if (file->regular && !file->read_only)
+			largest = MAX(largest, file->max_size);
+	}
+	return largest;
 }
 
 struct block *devices_disk(struct shim *shim, const char *id)

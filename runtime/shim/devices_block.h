@@ -17,6 +17,10 @@ void devices_acquire_rng(struct shim *shim);
 int devices_create_disk(struct shim *shim, size_t index, const struct virtio_host *host);
 int devices_create_rng(struct shim *shim, size_t index, const struct virtio_host *host);
 
+/* Bytes, the most that any image that is a written file may be grown to; 0: there is none. After
+ * acquire. */
+uint64_t devices_largest_file(const struct shim *shim);
+
 /* The disk of that id, for commands; NULL: none. */
 struct block *devices_disk(struct shim *shim, const char *id);
 

@@ -144,6 +144,7 @@ static void copy_disk(struct vm_spec *spec, struct spec_disk *to, const Axvm__V1
 	to->queues = from->queues;
 	to->queue_size = from->queue_size;
 	to->block_size = from->block_size;
+	to->max_size = from->max_size;
 	to->cache = (enum spec_cache)from->cache;
 	to->limit = limit(from->limit);
 }

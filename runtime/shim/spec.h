@@ -54,6 +54,7 @@ struct spec_disk {
 	struct spec_resource image;
 	bool read_only, direct;
 	uint32_t queues, queue_size, block_size; /* 0: the backing's own */
+	uint64_t max_size; /* 0: see disk_file_config */
 	enum spec_cache cache;
 	struct spec_limit limit;
 };

@@ -74,6 +74,7 @@ static const struct range {
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
 	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
+	RANGE("disks.max_size", 512, INT64_MAX, .multiple = 512, .or_zero = true),
 	RANGE("nets.queue_pairs", 1, SPEC_PAIRS_MAX),
 	RANGE("nets.queue_size", 2, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("nets.mtu", 68, 65535),

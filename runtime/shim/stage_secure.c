@@ -49,6 +49,7 @@ int stage_confine(struct shim *shim)
 		.uid = spec->sandbox.uid,
 		.gid = spec->sandbox.gid,
 		.stop_with_launcher = spec->lifecycle.stop_when_launcher_dies,
+		.file_size = devices_largest_file(shim),
 	};
 	int r = sealing_prepare(shim);
 

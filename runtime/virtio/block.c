@@ -222,6 +222,8 @@ int block_refresh_capacity(struct block *block, uint64_t *ret_bytes)
 		return r;
 	if (size % block->config.blk_size != 0)
 		return -EINVAL;
+	if (size > block->file->max_size)
+		return -EFBIG;
 	sectors = size / DISK_SECTOR;
 	if (atomic_exchange(&block->capacity, sectors) != sectors)
 		virtio_config_update(&block->device, offsetof(struct virtio_blk_config, capacity),

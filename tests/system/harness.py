@@ -142,6 +142,10 @@ def live(vm, disk):
     refused(vm.ask("limit", 'device_id: "nosuch" limit { }'), "COMMAND_INVALID")
     disk.truncate(2 * MIB)
     expect("ok: true" in vm.ask("resize", 'disk_id: "root"'), "the disk is larger")
+    disk.truncate(2 * MIB + 512)
+    grown = vm.ask("resize", 'disk_id: "root"')
+    refused(grown, "COMMAND_INVALID")
+    expect('field: "disks[0].max_size"' in grown, "the field that would allow it is named")
     disk.truncate(2 * MIB + 1)
     refused(vm.ask("resize", 'disk_id: "root"'), "DEVICE_FAILED")
     # Field 99 of Command, which no schema has.

@@ -137,6 +137,8 @@ class Double:
             # The image is fd 5, or not there.
             if os.fstat(5).st_size % 512:
                 error = number(1, 81) + payload(7, b"no multiple of the block size")
+            elif os.fstat(5).st_size > 2 << 20:
+                error = number(1, 22) + payload(6, b"disks[0].max_size") + payload(7, b"it has grown too far")
         elif what not in (6, 7):
             error = number(1, 22) + payload(7, b"no command that could be meant")
         if not self.silent:

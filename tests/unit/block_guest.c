@@ -32,7 +32,8 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 	};
 	struct disk_file_config config = { .fd = -1, .path = g->path, .field = "disks[0].image",
 		                           .read_only = options->read_only,
-		                           .direct = options->direct };
+		                           .direct = options->direct,
+		                           .max_size = options->max_size };
 
 	memset(g, 0, sizeof(*g));
 	snprintf(g->path, sizeof(g->path), "%s/axvm-block.XXXXXX",

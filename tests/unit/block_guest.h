@@ -31,6 +31,7 @@ struct disk_options {
 	const char *directory; /* NULL: /tmp */
 	bool read_only, direct, write_through;
 	uint64_t bytes; /* 0: DISK_BYTES */
+	uint64_t max_size; /* 0: as long as it is */
 	uint64_t without; /* features the driver does not take */
 	struct rate_config limit;
 	uint32_t busy_poll_us;

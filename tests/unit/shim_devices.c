@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -162,6 +163,62 @@ Test(devices, a_block_size_fits_its_image)
 			cr_assert_str_eq(shim.problems.list[0].field, "disks[3].block_size");
 		}
 		close(shim.devices.disk_files[3].fd);
+	}
+}
+
+/* What an image may grow to is not less than it has, and not more than the kernel lets the launcher's files have. */
+Test(devices, what_an_image_may_grow_to)
+{
+	static const struct {
+		uint64_t max_size, allowed; /* RLIMIT_FSIZE; 0: as it is */
+		bool read_only;
+		enum problem_code code; /* 0: taken */
+		const char *field;
+	} rows[] = {
+		{ 0, 0, false, 0, NULL },
+		{ 2 * MIB, 0, false, 0, NULL },
+		{ 2 * MIB - 512, 0, false, PROBLEM_IMAGE_INVALID, "disks[3].max_size" },
+		{ 2 * MIB - 512, 0, true, PROBLEM_IMAGE_INVALID, "disks[3].max_size" },
+		{ 0, 2 * MIB, false, 0, NULL },
+		{ 0, 2 * MIB - 1, false, PROBLEM_HOST_LIMIT, "disks[3].image" },
+		{ 0, 2 * MIB - 1, true, 0, NULL },
+		{ 3 * MIB, 3 * MIB, false, 0, NULL },
+		{ 3 * MIB, 3 * MIB - 1, false, PROBLEM_HOST_LIMIT, "disks[3].max_size" },
+		{ 3 * MIB, 3 * MIB - 1, true, 0, NULL },
+	};
+	struct rlimit before;
+
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rlimit allowed = before;
+		const struct disk_file *file = &shim.devices.disk_files[3];
+		char path[40];
+
+		new_shim();
+		close(image_of(path, 2 * MIB));
+		disk_by_path(3, path)->max_size = rows[i].max_size;
+		shim.spec.disks[3].read_only = rows[i].read_only;
+		for (size_t k = 0; k < 3; k++)
+			shim.spec.disks[k].image.kind = SPEC_FD;
+		if (rows[i].allowed)
+			allowed.rlim_cur = rows[i].allowed;
+		cr_assert_eq(setrlimit(RLIMIT_FSIZE, &allowed), 0);
+		devices_acquire_disks(&shim, false);
+		cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+		unlink(path);
+		cr_assert_eq(shim.problems.count, rows[i].field ? 1 : 0, "row %zu", i);
+		if (rows[i].field) {
+			cr_assert_eq(shim.problems.list[0].code, rows[i].code, "row %zu", i);
+			cr_assert_str_eq(shim.problems.list[0].field, rows[i].field, "row %zu", i);
+		}
+		/* What the sandbox is told: nothing that is only read, of several the largest. */
+		cr_assert_eq(devices_largest_file(&shim), rows[i].read_only ? 0 : MAX(rows[i].max_size, file->size) -
+		             (rows[i].max_size == 2 * MIB - 512 ? 512 : 0), "row %zu", i);
+		shim.devices.disk_files[0] = (struct disk_file){ .fd = -1, .regular = true, .max_size = 9 * MIB };
+		cr_assert_eq(devices_largest_file(&shim), 9 * MIB);
+		shim.devices.disk_files[0] = (struct disk_file){ .fd = -1, .max_size = UINT64_MAX };
+		cr_assert_lt(devices_largest_file(&shim), UINT64_MAX);
+		close(file->fd);
 	}
 }
 

@@ -44,6 +44,8 @@ static const struct {
 	  { 4, 8, 1024 }, { 2, 3, 5, 1023, 1025, 2048 }, .zero_refused = true },
 	{ "disks[0].block_size", REST "disks { id: 'a' image { fd: 5 } block_size: %" PRIu64 " }",
 	  { 512, 1024, 4096 }, { 1, 256, 511, 513, 8192 }, .zero_taken = true },
+	{ "disks[0].max_size", REST "disks { id: 'a' image { fd: 5 } max_size: %" PRIu64 " }",
+	  { 512, 1024, INT64_MAX - 511 }, { 1, 511, 513, 1ULL << 63, UINT64_MAX }, .zero_taken = true },
 	{ "nets[0].queue_pairs", REST "nets { id: 'a' tap_name: 't' queue_pairs: %" PRIu64 " }",
 	  { 1, SPEC_PAIRS_MAX }, { SPEC_PAIRS_MAX + 1 }, .zero_refused = true },
 	{ "nets[0].queue_size", REST "nets { id: 'a' tap_name: 't' queue_size: %" PRIu64 " }", { 2, 4, 1024 },

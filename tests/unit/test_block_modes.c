@@ -336,7 +336,7 @@ Test(block_modes, another_capacity, .fini = tear_down)
 {
 	uint64_t capacity = 0;
 
-	disk_start(&g, &(struct disk_options){ 0 });
+	disk_start(&g, &(struct disk_options){ .max_size = 2 * DISK_BYTES });
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), IOERR);
 	cr_assert_eq(ftruncate(g.fd, 2 * DISK_BYTES), 0);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), IOERR,
@@ -353,6 +353,36 @@ Test(block_modes, another_capacity, .fini = tear_down)
 	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), 0);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, DISK_BYTES / 1024, 512), IOERR);
 	cr_assert_eq(lseek(g.fd, 0, SEEK_END), DISK_BYTES / 2);
+}
+
+/* What the kernel may refuse to write is not shown to the guest; what is only read may be of any length. */
+Test(block_modes, a_capacity_beyond_the_largest)
+{
+	static const struct {
+		struct disk_options options;
+		uint64_t most; /* sectors */
+	} rows[] = {
+		{ { 0 }, DISK_BYTES / 512 },
+		{ { .max_size = DISK_BYTES + 1024 }, DISK_BYTES / 512 + 2 },
+		{ { .max_size = DISK_BYTES + 1024, .read_only = true }, DISK_BYTES / 512 + 2 },
+		{ { .read_only = true }, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t capacity = 77, most = rows[i].most ? rows[i].most : DISK_BYTES / 256;
+
+		disk_start(&g, &rows[i].options);
+		cr_assert_eq(ftruncate(g.fd, (off_t)(most * 512)), 0);
+		cr_assert_eq(block_refresh_capacity(&g.block, &capacity), 0, "row %zu", i);
+		cr_assert_eq(capacity, most * 512);
+		capacity = 77;
+		cr_assert_eq(ftruncate(g.fd, (off_t)(most * 512 + 512)), 0);
+		cr_assert_eq(block_refresh_capacity(&g.block, &capacity), rows[i].most ? -EFBIG : 0, "row %zu", i);
+		cr_assert_eq(capacity, rows[i].most ? 77 : most * 512 + 512);
+		cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), rows[i].most ? most : most + 1);
+		disk_stop(&g);
+	}
+	disk_start(&g, &(struct disk_options){ 0 });
 }
 
 /* ---- images ------------------------------------------------------------------------------- */

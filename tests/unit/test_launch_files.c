@@ -243,7 +243,7 @@ Test(launch_files, a_spec_of_every_flag)
 {
 	struct said said = axvm_say(
 		"run --kernel k --initrd i --cmdline c --cpus 3,pin=4-5:7,dedicated --memory 2G,huge=2M,populate,lock --node 1 "
-		"--disk d,ro,direct,id=root,serial=s,queues=2,queue_size=64 --disk e "
+		"--disk d,ro,direct,id=root,serial=s,queues=2,queue_size=64,max-size=1G --disk e "
 		"--net t,id=lan,mac=02:00:00:00:00:01,mtu=9000,queues=4,queue_size=512,offloads=false,vhost --net u "
 		"--vsock 5,socket=x --rng --balloon --early-console --id web --profile dev --report --pv kvmclock,eoi "
 		"--on-exit keep --set io{threads_per_node:2} --dry-run", -1);
@@ -286,6 +286,7 @@ Test(launch_files, a_spec_of_every_flag)
 	                 "    direct: true\n"
 	                 "    queues: 2\n"
 	                 "    queue_size: 64\n"
+	                 "    max_size: 1073741824\n"
 	                 "  }\n"
 	                 "  disks {\n"
 	                 "    id: \"disk1\"\n"

@@ -33,9 +33,9 @@ static const struct {
 	const char *answer; /* found in the answer */
 } cases[] = {
 	{ "check vcpu ioctl VCPU_FD KVM_RUN 0", 0, "allow, by vcpu.policy:" },
-	{ "ring", 0, "  22  READ          console input, small device reads\n" },
+	{ "ring", 0, "  22  READ          every loop   console input, small device reads\n" },
 	{ "ring io", 64, "" },
-	{ "table", 0, "   1  READV         disk and net reads into guest memory\n" },
+	{ "table", 0, "   1  READV         disks, nets  disk and net reads into guest memory\n" },
 	{ "check vcpu ioctl VCPU_FD KVM_RUN 1", 1, "deny (trap), by no line of vcpu.policy" },
 	{ "check vcpu ioctl VM_FD KVM_RUN 0", 1, "deny (trap)" },
 	{ "check io ioctl VCPU_FD KVM_RUN 0", 1, "deny (trap)" },

@@ -19,6 +19,7 @@ static int attributes_arrived(void)
 	struct sigaction action;
 
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	umask(0);
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0)
@@ -31,6 +32,8 @@ static int attributes_arrived(void)
 		return 4;
 	if (sigaction(SIGPIPE, NULL, &action) < 0 || action.sa_handler != SIG_IGN)
 		return 5;
+	if (sigaction(SIGXFSZ, NULL, &action) < 0 || action.sa_handler != SIG_IGN)
+		return 7;
 	return scene.sandbox.launcher == getppid() && scene.sandbox.proc_fd == -1 &&
 	       scene.sandbox.landlock_fd == -1 ? 0 : 6;
 }

@@ -306,3 +306,18 @@ Test(sandbox_limits, an_image_does_not_grow)
 {
 	cr_assert_eq(rig_child(grown_file), 0, "%s", rig_words);
 }
+
+/* What the spec lets an image become can be written, and the byte after it not. */
+static int file_that_may_grow(void)
+{
+	signal(SIGXFSZ, SIG_IGN);
+	file_case = &file_cases[1];
+	scene.sandbox.config.file_size = 9000;
+	(void)limit_of_files();
+	return pwrite(5, "x", 1, 8999) == 1 && pwrite(5, "x", 1, 9000) < 0 && errno == EFBIG ? 0 : 2;
+}
+
+Test(sandbox_limits, an_image_grows_as_far_as_it_may)
+{
+	cr_assert_eq(rig_child(file_that_may_grow), 0, "%s", rig_words);
+}

@@ -228,11 +228,28 @@ static int set_node(void *context, const char *value)
 
 /* The items of a disk or net: by name, and the field each sets, or all the text when there is no
  * value. */
+enum item_value { ITEM_ALONE, ITEM_NUMBER, ITEM_TEXT, ITEM_SIZE };
+
 struct item {
 	const char *name;
-	bool has_value, is_text;
+	enum item_value value;
 	const char *field;
 };
+
+static int add_value(const struct item *item, const char *flag, const char *value, char *to, size_t size)
+{
+	uint64_t bytes;
+
+	if (item->value != ITEM_SIZE) {
+		snprintf(to, size, item->value == ITEM_TEXT ? " %s: \"%s\"" : " %s: %s", item->field,
+		         QUOTE(value));
+		return 0;
+	}
+	if (flags_size(value, &bytes) < 0)
+		return complain("--%s: %s=%s is no size (20G, 512M)", flag, item->name, value);
+	snprintf(to, size, " %s: %llu", item->field, (unsigned long long)bytes);
+	return 0;
+}
 
 static int add_items(char *rest, const char *flag, const struct item *items, size_t count,
                      char *text, size_t size)
@@ -244,17 +261,16 @@ static int add_items(char *rest, const char *flag, const struct item *items, siz
 		size_t n = strlen(text);
 
 		for (size_t i = 0; i < count; i++)
-			if (strcmp(items[i].name, name) == 0 && items[i].has_value == !!value)
+			if (strcmp(items[i].name, name) == 0 && (items[i].value != ITEM_ALONE) == !!value)
 				item = &items[i];
 		if (!item)
 			return complain("--%s: \"%s\" is no part of it, or %s a value "
 			                "(axvm run --help)",
 			                flag, name, value ? "takes no" : "needs");
-		if (!item->has_value)
+		if (!value)
 			snprintf(text + n, size - n, " %s", item->field);
-		else
-			snprintf(text + n, size - n, item->is_text ? " %s: \"%s\"" : " %s: %s",
-			         item->field, QUOTE(value));
+		else if (add_value(item, flag, value, text + n, size - n))
+			return EX_USAGE;
 	}
 	return 0;
 }
@@ -262,12 +278,13 @@ static int add_items(char *rest, const char *flag, const struct item *items, siz
 static int set_disk(void *context, const char *value)
 {
 	static const struct item items[] = {
-		{ "ro", false, false, "read_only: true" },
-		{ "direct", false, false, "direct: true" },
-		{ "id", true, true, "id" },
-		{ "serial", true, true, "serial" },
-		{ "queues", true, false, "queues" },
-		{ "queue_size", true, false, "queue_size" },
+		{ "ro", ITEM_ALONE, "read_only: true" },
+		{ "direct", ITEM_ALONE, "direct: true" },
+		{ "id", ITEM_TEXT, "id" },
+		{ "serial", ITEM_TEXT, "serial" },
+		{ "queues", ITEM_NUMBER, "queues" },
+		{ "queue_size", ITEM_NUMBER, "queue_size" },
+		{ "max-size", ITEM_SIZE, "max_size" },
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
@@ -289,13 +306,13 @@ static int set_disk(void *context, const char *value)
 static int set_net(void *context, const char *value)
 {
 	static const struct item items[] = {
-		{ "id", true, true, "id" },
-		{ "mac", true, true, "mac" },
-		{ "mtu", true, false, "mtu" },
-		{ "queues", true, false, "queue_pairs" },
-		{ "queue_size", true, false, "queue_size" },
-		{ "offloads", true, false, "offloads" },
-		{ "vhost", false, false, "vhost { path: \"/dev/vhost-net\" }" },
+		{ "id", ITEM_TEXT, "id" },
+		{ "mac", ITEM_TEXT, "mac" },
+		{ "mtu", ITEM_NUMBER, "mtu" },
+		{ "queues", ITEM_NUMBER, "queue_pairs" },
+		{ "queue_size", ITEM_NUMBER, "queue_size" },
+		{ "offloads", ITEM_NUMBER, "offloads" },
+		{ "vhost", ITEM_ALONE, "vhost { path: \"/dev/vhost-net\" }" },
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
