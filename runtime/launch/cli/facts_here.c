@@ -55,17 +55,27 @@ int facts_here(struct host_facts *facts)
 	return r;
 }
 
+/* Whatever a VM's tenancy is. */
+static bool takes(const struct profile *profile, const struct host_facts *facts)
+{
+	struct verdict verdict;
+
+	for (int tenancy = 0; tenancy < PROFILE_TENANCIES; tenancy++)
+		if (admit(facts, profile, (enum profile_tenancy)tenancy, &verdict) < 0 || verdict.unmet > 0)
+			return false;
+	return true;
+}
+
 const char *facts_alternative(const struct host_facts *facts, const char *profile)
 {
 	struct profile other;
-	struct verdict verdict;
 	char text[320];
 
 	if (facts_lacking(facts, 0, text, sizeof(text)))
 		return NULL;
 	for (size_t i = 0; profile_name(i); i++)
 		if (strcmp(profile_name(i), profile) != 0 && profile_load(profile_name(i), &other) == 0 &&
-		    other.development && admit(facts, &other, &verdict) == 0 && verdict.unmet == 0)
+		    other.development && takes(&other, facts))
 			return profile_name(i);
 	return NULL;
 }
