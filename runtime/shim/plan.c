@@ -218,16 +218,23 @@ static int plan_digest(struct shim *shim)
 	return 0;
 }
 
-int plan_guest(struct shim *shim)
+int plan_without_kvm(struct shim *shim)
 {
 	int r = plan_memory(shim);
 
-	r = r ? r : plan_cpuid(shim);
 	r = r ? r : plan_acpi(shim);
 	if (r < 0)
 		return r;
 	devices_plan(&shim->spec, &shim->plan.devices);
-	return plan_digest(shim);
+	return 0;
+}
+
+int plan_guest(struct shim *shim)
+{
+	int r = plan_without_kvm(shim);
+
+	r = r ? r : plan_cpuid(shim);
+	return r ? r : plan_digest(shim);
 }
 
 int plan_check(struct shim *shim)

@@ -30,6 +30,9 @@ int plan_machine(struct shim *shim);
  * problems. Pure but for that. */
 int plan_guest(struct shim *shim);
 
+/* The part of plan_guest() for which KVM need not be there: all but CPUID, and with it the digest. */
+int plan_without_kvm(struct shim *shim);
+
 /* Whether the machine that was built is the one of the plan. -EBADMSG with a PROBLEM_INTERNAL if not. */
 int plan_check(struct shim *shim);
 

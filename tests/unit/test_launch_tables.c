@@ -176,7 +176,8 @@ Test(launch_tables, probe_of_each_capability)
 static struct fixture_tree tree;
 static char facts_path[96], spec_path[96], kernel_path[96];
 
-static void begin(const struct host_facts *facts)
+/* The host of the facts' file. */
+static void facts_written(const struct host_facts *facts)
 {
 	Axvm__V1__HostFacts *message;
 	char *text = NULL;
@@ -186,10 +187,15 @@ static void begin(const struct host_facts *facts)
 	cr_assert_eq(facts_to_message(facts, &message), 0);
 	text_print(out, &message->base);
 	fclose(out);
-	fixture_tree_new(&tree);
 	fixture_tree_write(&tree, "facts", "%s", text);
 	axvm__v1__host_facts__free_unpacked(message, NULL);
 	free(text);
+}
+
+static void begin(const struct host_facts *facts)
+{
+	fixture_tree_new(&tree);
+	facts_written(facts);
 	snprintf(facts_path, sizeof(facts_path), "%s/facts", tree.root);
 	snprintf(spec_path, sizeof(spec_path), "%s/spec.txtpb", tree.root);
 	snprintf(kernel_path, sizeof(kernel_path), "%s/kernel", tree.root);
@@ -343,6 +349,52 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 		cr_expect_not_null(strstr(out, "machine_sha256 "));
 		free(out);
 	}
+	fixture_tree_done(&tree);
+}
+
+/* Without KVM all is planned but what KVM decides, and the status says that it is not all; what stops a plan anywhere does
+ * so here too. */
+Test(launch_tables, plan_without_kvm)
+{
+	static const char *const lines[] = {
+		"memory 0x0000fee00000-0x0000fee00fff local APIC\n", " VCPU  APIC ID HOST CPU", "64 MiB on host node ",
+		"device 00:01.0 rng: ", "kernel: placed at launch", "table XSDT at 0xe0030, ",
+	};
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *none = fixture_e5_2697_v2();
+	static const char *const admissions[] = { "ENFORCE", "REPORT" };
+	char *out, *with, *at;
+
+	fixture_guest_leaves(facts);
+	none->kvm = (struct host_kvm){ .error_number = ENOENT };
+	begin(none);
+	for (size_t i = 0; i < ARRAY_SIZE(admissions); i++) {
+		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: %s cpus { count: 2 } rng { } "
+		                   "memory { nodes { size_mib: 64 } } boot { linux { kernel { path: '/nonexistent' } } } }",
+		                   admissions[i]);
+		out = say(69, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
+		expect_lines(out, lines, ARRAY_SIZE(lines));
+		cr_expect_null(strstr(out, "machine_sha256"), "%s", out);
+		free(out);
+	}
+	/* What is planned is what would be with KVM, to the byte. */
+	out = say(69, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
+	facts_written(facts);
+	with = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
+	at = strstr(with, "machine_sha256");
+	cr_assert(at && strncmp(strstr(out, " VCPU "), strstr(with, " VCPU "), (size_t)(at - strstr(with, " VCPU "))) == 0,
+	          "%s%s", out, with);
+	free(out);
+	free(with);
+	/* KVM is there, but its part of the facts is not. */
+	facts->kvm.guest_leaf_count = 0;
+	facts_written(facts);
+	out = say(69, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
+	cr_expect_null(strstr(out, "machine_sha256"), "%s", out);
+	free(out);
+	facts_written(none);
+	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+	                   "boot { linux { kernel { path: '%s' } } } }", spec_path);
+	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
 	fixture_tree_done(&tree);
 }
 

@@ -253,15 +253,31 @@ static void print_digests(const struct shim *shim, FILE *out)
 		        memcmp(table->signature, "RSD ", 4) == 0 ? "RSDP" : table->signature,
 		        LAYOUT_ACPI + table->offset, table->length, hex);
 	}
-	fprintf(out, "machine_sha256 %s\n", shim->plan.digest);
+	if (shim->plan.digest[0])
+		fprintf(out, "machine_sha256 %s\n", shim->plan.digest);
 }
 
-/* By the same functions, in the same order, as stages admit and build. */
+/* What is planned stands without KVM; what is asked for, all that a launch would be given, is not there. */
+static int complain_of_kvm(const struct shim *shim)
+{
+	char text[320];
+	const char *lacking = shim->facts->kvm.accessible
+	                              ? "these facts have no kvm.guest_cpuid; take them with `axvm probe --text` "
+	                                "where KVM is there"
+	                              : facts_lacking(shim->facts, 0, text, sizeof(text));
+
+	fprintf(stderr, "axvm plan: CPUID and machine_sha256 are not known without KVM: %s\n", lacking);
+	return EX_UNAVAILABLE;
+}
+
+/* By the same functions, in the same order, as stages admit and build. A host without KVM is planned as far as
+ * KVM is not asked. */
 static int decide(struct shim *shim, FILE *out)
 {
+	bool has_kvm = shim->facts->kvm.guest_leaf_count > 0;
 	int r;
 
-	if (plan_machine(shim) < 0 || plan_guest(shim) < 0)
+	if (plan_machine(shim) < 0 || (has_kvm ? plan_guest : plan_without_kvm)(shim) < 0)
 		return complain(&shim->problems);
 	print_cpus(shim, out);
 	print_nodes(shim, out);
@@ -269,7 +285,7 @@ static int decide(struct shim *shim, FILE *out)
 	r = print_boot(shim, out);
 	print_devices(shim, out);
 	print_digests(shim, out);
-	return r;
+	return r == 0 && !has_kvm ? complain_of_kvm(shim) : r;
 }
 
 int axvm_cmd_plan(int argc, char **argv, FILE *out)

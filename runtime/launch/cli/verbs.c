@@ -136,9 +136,10 @@ static const struct verb table[] = {
 	          "code: whether the profile is met, CPUs, nodes, page sizes, the guest's memory\n"
 	          "map, devices with their vectors, ACPI tables, and the digest that the launch's\n"
 	          "`running` event would carry. Same spec and facts, same output. With --facts the\n"
-	          "host is the one of `axvm probe --text >FILE`. Nothing is started. The exit\n"
-	          "status is 0, 65 for a spec that is not valid, 69 when the host is refused or\n"
-	          "cannot give what is asked.\n" },
+	          "host is the one of `axvm probe --text >FILE`. Nothing is started, and\n"
+	          "no KVM is needed but for CPUID and the digest. The exit status is 0, 65 for a\n"
+	          "spec that is not valid, 69 when the host is refused, cannot give what is asked,\n"
+	          "or has no KVM.\n" },
 	{ .name = "policy",
 	  .summary = "show the system call policies, and ask them questions",
 	  .words = policy_words,
