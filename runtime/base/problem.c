@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 
 #define ROW(code_, status_, retry_, meaning_)                                                      \
@@ -64,6 +65,14 @@ const struct problem_class *problem_classes(size_t *ret_count)
 {
 	*ret_count = ARRAY_SIZE(classes);
 	return classes;
+}
+
+const char *problem_line(const char *field, const char *message, char to[PROBLEM_LINE_MAX])
+{
+	bool names_it = !field || !field[0] || strstr(message, field);
+
+	snprintf(to, PROBLEM_LINE_MAX, "%s%s%s", names_it ? "" : field, names_it ? "" : ": ", message);
+	return to;
 }
 
 const struct problem_class *problem_class_of(enum problem_code code)

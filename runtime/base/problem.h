@@ -87,6 +87,11 @@ struct problem_class {
 int problems_add(struct problems *problems, enum problem_code code, int error_number,
                  const char *field, const char *format, ...) _printf_(5, 6);
 
+#define PROBLEM_LINE_MAX (PROBLEM_FIELD_MAX + PROBLEM_MESSAGE_MAX + 1) /* ": ", and one NUL less */
+
+/* For a person: the message, and before it its field unless the message names that itself. Returns `to`. */
+const char *problem_line(const char *field, const char *message, char to[PROBLEM_LINE_MAX]);
+
 /* The row of a code; never NULL (an unknown code is PROBLEM_INTERNAL). */
 const struct problem_class *problem_class_of(enum problem_code code);
 

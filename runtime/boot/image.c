@@ -14,6 +14,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+static const char *kind_of(mode_t mode)
+{
+	return S_ISDIR(mode)    ? "a directory"
+	       : S_ISFIFO(mode) ? "a pipe"
+	       : S_ISSOCK(mode) ? "a socket"
+	       : S_ISBLK(mode)  ? "a block device"
+	                        : "a character device";
+}
+
 int boot_image_open(const struct boot_file *file, const char *what, enum problem_code invalid,
                     struct problems *problems, struct boot_image *ret)
 {
@@ -25,8 +34,8 @@ int boot_image_open(const struct boot_file *file, const char *what, enum problem
 		                    strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, file->field,
-		                    "the %s (fd %d) is not a regular file: save it to one first",
-		                    what, file->fd);
+		                    "the %s (fd %d) is %s, not a regular file: save it to one first",
+		                    what, file->fd, kind_of(st.st_mode));
 	if (st.st_size <= 0)
 		return problems_add(problems, invalid, ENODATA, file->field, "the %s is empty",
 		                    what);

@@ -262,18 +262,30 @@ static void place_node(struct plan *plan, size_t guest_node)
 	       message);
 }
 
+/* "0-3,8": those that a vCPU may be pinned to. */
+static const char *list_usable(const struct host_facts *facts, char *to, size_t size)
+{
+	struct cpu_bitmap bitmap = { 0 };
+
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (usable(&facts->cpus[i]))
+			cpu_bitmap_add(&bitmap, facts->cpus[i].id);
+	return cpu_bitmap_format(&bitmap, to, size);
+}
+
 static void check_pin(struct plan *plan, uint32_t vcpu)
 {
 	uint32_t pin = plan->request->pins[vcpu];
 	const struct host_cpu *cpu = facts_cpu(plan->facts, pin);
-	char field[PROBLEM_FIELD_MAX], message[PROBLEM_MESSAGE_MAX];
+	char field[PROBLEM_FIELD_MAX], message[PROBLEM_MESSAGE_MAX], list[128];
 
 	snprintf(field, sizeof(field), "cpus.pins[%u]", vcpu);
 	if (!usable(cpu)) {
-		snprintf(message, sizeof(message), "host CPU %u %s", pin,
+		snprintf(message, sizeof(message), "host CPU %u %s; pin to CPUs of %s", pin,
 		         !cpu           ? "does not exist"
 		         : !cpu->online ? "is offline"
-		                        : "is outside the affinity or cpuset of this process");
+		                        : "is outside the affinity or cpuset of this process",
+		         list_usable(plan->facts, list, sizeof(list)));
 		refuse(plan, PROBLEM_HOST_LIMIT, field, message);
 		return;
 	}

@@ -34,6 +34,10 @@ static int open_path(const struct disk_file_config *config, int *ret_fd, struct 
 	int flags = (config->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	int fd = open(config->path, flags);
 
+	if (fd < 0 && errno == EISDIR)
+		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EISDIR, config->field,
+		                    "\"%s\" is a directory: name a raw image or a block device",
+		                    config->path);
 	if (fd < 0)
 		return problems_add(problems,
 		                    errno == ENOENT ? PROBLEM_RESOURCE_MISSING
@@ -57,7 +61,10 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 		             "is not open: hand it over to the shim at exec");
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return wrong(config, problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
-		             "is neither a file nor a block device");
+		             S_ISDIR(st.st_mode)
+		                     ? "is a directory: name a raw image or a block device"
+		                     : "is neither a file nor a block device: name a raw image or a "
+		                       "block device");
 	if ((flags & (O_PATH | O_APPEND)) || mode == O_WRONLY ||
 	    (mode == O_RDONLY && !config->read_only))
 		return wrong(config, problems, PROBLEM_RESOURCE_UNREADABLE, EBADF,

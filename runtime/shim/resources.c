@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct use_row {
 	int open_flags;
@@ -31,6 +32,13 @@ static int check_fd(int fd, const struct use_row *use, const char *field,
 	return 0;
 }
 
+static bool is_directory(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
                   int *ret_fd, struct problems *problems)
 {
@@ -45,6 +53,15 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
 		fd = resource->fd;
 	} else if (resource->kind == SPEC_PATH) {
 		fd = open(resource->path, row->open_flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+		if (fd >= 0 && is_directory(fd)) {
+			close(fd);
+			fd = -1;
+			errno = EISDIR;
+		}
+		if (fd < 0 && errno == EISDIR)
+			return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EISDIR, field,
+			                    "\"%s\" is a directory: name a file, such as one in it",
+			                    resource->path);
 		if (fd < 0)
 			return problems_add(problems,
 			                    errno == ENOENT ? PROBLEM_RESOURCE_MISSING

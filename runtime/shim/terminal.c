@@ -63,9 +63,10 @@ static void tell_people(const struct problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++) {
 		struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
-		char line[PROBLEM_MESSAGE_MAX + 16];
+		char line[PROBLEM_LINE_MAX + 16], text[PROBLEM_LINE_MAX];
 		int length = snprintf(line, sizeof(line), "axvm-shim: %s\n",
-		                      problems->list[i].message);
+		                      problem_line(problems->list[i].field,
+		                                   problems->list[i].message, text));
 
 		if (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))
 			return;

@@ -105,6 +105,20 @@ Test(resources, an_fd_must_be_open_for_its_use)
 	cr_assert_eq(got, -1);
 }
 
+/* A directory opens for reading: it is told here, by its name, and not later as an fd that is no file. */
+Test(resources, a_directory_is_no_file)
+{
+	struct problems problems;
+	int got;
+
+	for (int use = RESOURCE_READ; use <= RESOURCE_READ_WRITE; use++) {
+		cr_expect_eq(take(SPEC_PATH, -1, "/usr", (enum resource_use)use, &got, &problems), -EISDIR, "use %d", use);
+		cr_expect_eq(got, -7);
+		cr_expect_eq(problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+		cr_expect_str_eq(problems.list[0].message, "\"/usr\" is a directory: name a file, such as one in it");
+	}
+}
+
 /* What is appended to keeps what it holds, is made where it is missing, for its owner alone; what is read is not made. */
 Test(resources, a_path_is_opened_for_its_use)
 {
@@ -143,7 +157,7 @@ Test(resources, a_path_is_opened_for_its_use)
 		unlink(path);
 	}
 	cr_assert_eq(take(SPEC_PATH, -1, "/", RESOURCE_APPEND, &got, &problems), -EISDIR);
-	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_UNREADABLE);
+	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
 }
 
 /* Every fd that a spec can name, each of its own number. */

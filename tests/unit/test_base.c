@@ -59,6 +59,21 @@ Test(base, a_problem_without_field_or_errno_and_one_too_long)
 }
 
 /* A code that is none is a bug of ours, in every respect. */
+/* A line for a person has the field, once. */
+Test(base, the_line_of_a_problem_names_its_field)
+{
+	char line[PROBLEM_LINE_MAX], field[PROBLEM_FIELD_MAX], message[PROBLEM_MESSAGE_MAX];
+
+	cr_expect_str_eq(problem_line("cpus.pins[1]", "host CPU 9 is offline", line), "cpus.pins[1]: host CPU 9 is offline");
+	cr_expect_str_eq(problem_line("cpus.count", "launch.cpus.count is 0", line), "launch.cpus.count is 0");
+	cr_expect_str_eq(problem_line("", "no room", line), "no room");
+	cr_expect_str_eq(problem_line(NULL, "no room", line), "no room");
+	memset(field, 'f', sizeof(field));
+	memset(message, 'm', sizeof(message));
+	field[sizeof(field) - 1] = message[sizeof(message) - 1] = '\0';
+	cr_expect_eq(strlen(problem_line(field, message, line)), PROBLEM_LINE_MAX - 1, "nothing is cut off");
+}
+
 Test(base, an_unknown_code_is_a_bug_in_the_shim)
 {
 	static const enum problem_code unknown[] = { PROBLEM_NONE, (enum problem_code)4, (enum problem_code)51,

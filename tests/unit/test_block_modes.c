@@ -440,10 +440,12 @@ Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 	            "cannot open \"/nonexistent\" for writing");
 	refused_for(CONFIG(-1, .path = "/nonexistent", .read_only = true), PROBLEM_RESOURCE_MISSING, ENOENT,
 	            "for reading");
-	refused_for(CONFIG(-1, .path = "/tmp"), PROBLEM_RESOURCE_UNREADABLE, EISDIR, "cannot open \"/tmp\" for writing");
+	refused_for(CONFIG(-1, .path = "/tmp"), PROBLEM_RESOURCE_WRONG_KIND, EISDIR,
+	            "\"/tmp\" is a directory: name a raw image or a block device");
 	refused_for(CONFIG(-1, .path = "/dev/null"), PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
-	            "\"/dev/null\" is neither a file nor a block device");
-	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "neither");
+	            "\"/dev/null\" is neither a file nor a block device: name a raw image or a block device");
+	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
+	            "\"/tmp\" is a directory: name a raw image or a block device");
 	refused_for(CONFIG(pipes[0], .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "neither");
 	refused_for(CONFIG(777), PROBLEM_RESOURCE_MISSING, EBADF, "fd 777 is not open");
 	refused_for(CONFIG(reader), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");

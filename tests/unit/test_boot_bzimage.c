@@ -546,9 +546,9 @@ Test(bzimage, kernel_fds_of_other_kinds_are_refused)
 		enum problem_code code;
 		const char *words;
 	} want[] = {
-		{ PROBLEM_RESOURCE_WRONG_KIND, "not a regular file" }, /* pipe */
-		{ PROBLEM_RESOURCE_WRONG_KIND, "not a regular file" }, /* directory */
-		{ PROBLEM_RESOURCE_WRONG_KIND, "not a regular file" }, /* device */
+		{ PROBLEM_RESOURCE_WRONG_KIND, "is a pipe, not a regular file" },
+		{ PROBLEM_RESOURCE_WRONG_KIND, "is a directory, not a regular file" },
+		{ PROBLEM_RESOURCE_WRONG_KIND, "is a character device, not a regular file" },
 		{ PROBLEM_RESOURCE_MISSING, "cannot be looked at" },   /* closed */
 		{ PROBLEM_RESOURCE_UNREADABLE, "cannot be read" },     /* write-only */
 	};

@@ -453,10 +453,10 @@ Test(launch_files, plans_that_fail)
 		int status;
 		const char *says;
 	} wrong[] = {
-		{ "vm_id: 'p' cpus { count: 0 }", 65, "axvm plan: cpus.count: " },
-		{ "vm_id: 'p' cpus { count: 0 }", 65, "\naxvm plan: boot: launch.boot is missing\n" },
+		{ "vm_id: 'p' cpus { count: 0 }", 65, "axvm plan: launch.cpus.count " },
+		{ "vm_id: 'p' cpus { count: 0 }", 65, "\naxvm plan: launch.boot is missing\n" },
 		{ "vm_id: 'p' profile: 'nosuch' cpus { count: 1 } memory { nodes { size_mib: 64 } } boot { flat { image { path: "
-		  "'i' } } }", 65, "axvm plan: profile: launch.profile is \"nosuch\"; it must be " },
+		  "'i' } } }", 65, "axvm plan: launch.profile is \"nosuch\"; it must be " },
 		{ "vm_id: 'p' cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } } boot { flat { image { path: "
 		  "'i' } } }", 69, "axvm plan: cpus.count: guest node 0 asks for 200 CPUs on host node 0, where 24 are free" },
 	};

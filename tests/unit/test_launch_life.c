@@ -487,6 +487,18 @@ Test(launch_life, each_error_is_told_once)
 	}
 }
 
+/* An error's field is told with it, by the shim's line and by ours. */
+Test(launch_life, an_error_has_its_field)
+{
+	events("all", "events { terminal { outcome: RUNTIME_FAILED exit_status: 65 stage: RUN errors { field: 'cpus.count' message: "
+	       "'is odd' } errors { field: 'rng' message: 'launch.rng is odd' } } }");
+	begin("printf 'axvm-shim: cpus.count: is odd\\n' >&2; cat $D/all >&4; exit 65", "--flat f --id web", false);
+	cr_expect_eq(end(), 65);
+	cr_expect_eq(times_said("axvm-shim: cpus.count: is odd\n"), 1, "%s", words);
+	cr_expect_eq(times_said("is odd"), 2, "%s", words);
+	cr_expect_eq(times_said("axvm run: web: launch.rng is odd\n"), 1, "%s", words);
+}
+
 /* What is not the shim's own goes through as it comes, whatever it is; nothing of it is lost, or told as an error. */
 Test(launch_life, other_words_of_the_shim_are_passed_on)
 {

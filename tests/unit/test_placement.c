@@ -300,10 +300,10 @@ Test(placement, each_refusal_in_full)
 		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, PROBLEM_SPEC_INVALID, "cpus.nodes[1]",
 		  "there is no such guest node" },
 		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", "host CPU 3 is there twice" },
-		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist" },
-		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]", "host CPU 6 is offline" },
+		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist; pin to CPUs of 1-5,7" },
+		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]", "host CPU 6 is offline; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = barred, .pin_count = 1), "cpus.pins[0]",
-		  "host CPU 0 is outside the affinity or cpuset of this process" },
+		  "host CPU 0 is outside the affinity or cpuset of this process; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = half, .pin_count = 1, .dedicated = true), "cpus.pins[0]",
 		  "a dedicated VM needs every thread of host CPU 2's core; one is offline or outside the affinity of "
 		  "this process" },

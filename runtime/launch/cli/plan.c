@@ -32,9 +32,11 @@ const struct flags plan_flags = { "plan", rows, ARRAY_SIZE(rows) };
 
 static int complain(const struct problems *problems)
 {
+	char line[PROBLEM_LINE_MAX];
+
 	for (size_t i = 0; i < problems->count; i++)
-		fprintf(stderr, "axvm plan: %s%s%s\n", problems->list[i].field,
-		        problems->list[i].field[0] ? ": " : "", problems->list[i].message);
+		fprintf(stderr, "axvm plan: %s\n",
+		        problem_line(problems->list[i].field, problems->list[i].message, line));
 	return problems->count ? problem_class_of(problems->list[0].code)->exit_status : EX_SOFTWARE;
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/problem.h"
 #include "launch/cli/event_text.h"
 
 static const char shims_own[] = "axvm-shim: ";
@@ -87,11 +88,13 @@ void run_end_remember(struct run_end *end, const Axvm__V1__Terminal *terminal, b
 	end->errors = calloc(terminal->n_errors + 1, sizeof(*end->errors));
 	for (size_t i = 0; i < terminal->n_errors; i++) {
 		const Axvm__V1__Error *error = terminal->errors[i];
+		char line[PROBLEM_LINE_MAX];
 
 		end->is_refusal &= error->code == AXVM__V1__ERROR_CODE__HOST_REFUSED;
 		if (!error->message || !error->message[0])
 			continue;
-		if (end->errors && (end->errors[end->errors_count] = strdup(error->message)))
+		(void)problem_line(error->field, error->message, line);
+		if (end->errors && (end->errors[end->errors_count] = strdup(line)))
 			end->errors_count++;
 	}
 	end->told = told;

@@ -12,6 +12,7 @@
 #include <sysexits.h>
 
 #include "launch/cli/run.h"
+#include "launch/cli/run_items.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
 
@@ -83,25 +84,8 @@ static int add(struct run_options *options, const char *flag, const char *format
 	return bigger ? 0 : complain("out of memory");
 }
 
-/* Text as a quoted string of protobuf text; static storage of the caller. */
-static const char *quote(const char *text, char *to, size_t size)
-{
-	size_t n = 0;
-
-	for (; *text && n + 5 < size; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\' || c < 0x20 || c == 0x7f)
-			n += (size_t)snprintf(to + n, size - n, "\\%03o", c);
-		else
-			to[n++] = (char)c;
-	}
-	to[n] = '\0';
-	return to;
-}
-
 #define QUOTED_MAX 12288
-#define QUOTE(text) quote(text, (char[QUOTED_MAX]){ 0 }, QUOTED_MAX)
+#define QUOTE(text) text_quote(text, (char[QUOTED_MAX]){ 0 }, QUOTED_MAX)
 
 static int set_kernel(void *context, const char *value)
 {
@@ -143,7 +127,8 @@ static int add_pins(struct run_options *options, char *list)
 			*dash++ = '\0';
 		if (flags_number(range, 0, 65535, &first) < 0 ||
 		    flags_number(dash ? dash : range, first, first + 255, &last) < 0)
-			return complain("--cpus: pin: \"%s\" is no range of CPUs like 0-3", range);
+			return complain("--cpus: pin: \"%s%s%s\" is no range of CPUs like 0-3", range,
+			                dash ? "-" : "", dash ? dash : "");
 		for (; r == 0 && first <= last; first++)
 			r = add(options, "cpus", "cpus { pins: %" PRIu64 " }", first);
 	}
@@ -155,6 +140,7 @@ static int set_cpus(void *context, const char *value)
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
 	char *rest = copy, *name, *item;
+	const char *pins = NULL;
 	uint64_t count;
 	int r = 0;
 
@@ -165,10 +151,14 @@ static int set_cpus(void *context, const char *value)
 	options->has_cpus = true;
 	r = add(options, "cpus", "cpus { count: %" PRIu64 " }", count);
 	while (r == 0 && flags_item(&rest, &name, &item)) {
-		if (strcmp(name, "pin") == 0 && item)
+		if (strcmp(name, "pin") == 0 && item) {
+			pins = value + (item - copy);
 			r = add_pins(options, item);
-		else if (strcmp(name, "dedicated") == 0 && !item)
+		} else if (strcmp(name, "dedicated") == 0 && !item)
 			r = add(options, "cpus", "cpus { tenancy: DEDICATED }");
+		else if (!item && pins && *name && strspn(name, "0123456789-") == strlen(name))
+			return complain("--cpus %s: the CPUs of a pin are parted by colons: pin=%.*s:%s",
+			                value, (int)strcspn(pins, ","), pins, name);
 		else
 			return complain("--cpus: \"%s\": there are pin=0-3:8 and dedicated", name);
 	}
@@ -226,55 +216,6 @@ static int set_node(void *context, const char *value)
 	return 0;
 }
 
-/* The items of a disk or net: by name, and the field each sets, or all the text when there is no
- * value. */
-enum item_value { ITEM_ALONE, ITEM_NUMBER, ITEM_TEXT, ITEM_SIZE };
-
-struct item {
-	const char *name;
-	enum item_value value;
-	const char *field;
-};
-
-static int add_value(const struct item *item, const char *flag, const char *value, char *to, size_t size)
-{
-	uint64_t bytes;
-
-	if (item->value != ITEM_SIZE) {
-		snprintf(to, size, item->value == ITEM_TEXT ? " %s: \"%s\"" : " %s: %s", item->field,
-		         QUOTE(value));
-		return 0;
-	}
-	if (flags_size(value, &bytes) < 0)
-		return complain("--%s: %s=%s is no size (20G, 512M)", flag, item->name, value);
-	snprintf(to, size, " %s: %llu", item->field, (unsigned long long)bytes);
-	return 0;
-}
-
-static int add_items(char *rest, const char *flag, const struct item *items, size_t count,
-                     char *text, size_t size)
-{
-	char *name, *value;
-
-	while (flags_item(&rest, &name, &value)) {
-		const struct item *item = NULL;
-		size_t n = strlen(text);
-
-		for (size_t i = 0; i < count; i++)
-			if (strcmp(items[i].name, name) == 0 && (items[i].value != ITEM_ALONE) == !!value)
-				item = &items[i];
-		if (!item)
-			return complain("--%s: \"%s\" is no part of it, or %s a value "
-			                "(axvm run --help)",
-			                flag, name, value ? "takes no" : "needs");
-		if (!value)
-			snprintf(text + n, size - n, " %s", item->field);
-		else if (add_value(item, flag, value, text + n, size - n))
-			return EX_USAGE;
-	}
-	return 0;
-}
-
 static int set_disk(void *context, const char *value)
 {
 	static const struct item items[] = {
@@ -293,7 +234,7 @@ static int set_disk(void *context, const char *value)
 
 	if (!copy || !flags_item(&rest, &path, &none) || none)
 		return complain("--disk %s: begins with the path of a raw image", value);
-	r = add_items(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text));
+	r = items_add(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text));
 	if (r)
 		return r;
 	if (!strstr(text, " id: "))
@@ -321,7 +262,7 @@ static int set_net(void *context, const char *value)
 
 	if (!copy || !flags_item(&rest, &tap, &none) || none)
 		return complain("--net %s: begins with the name of a TAP interface", value);
-	r = add_items(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text));
+	r = items_add(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text));
 	if (r)
 		return r;
 	if (!strstr(text, " id: "))

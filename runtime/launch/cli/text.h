@@ -18,6 +18,9 @@ void text_print_json(FILE *out, const ProtobufCMessage *message);
 /* The same on one line. */
 void text_print_json_line(FILE *out, const ProtobufCMessage *message);
 
+/* Text as what stands between the quotes of a string of protobuf text, cut short if it has no room. Returns `to`. */
+const char *text_quote(const char *text, char *to, size_t size);
+
 #define TEXT_ERROR_MAX 320
 
 struct text_error {

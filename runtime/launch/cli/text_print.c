@@ -238,3 +238,19 @@ void text_print_json_line(FILE *out, const ProtobufCMessage *message)
 	print_json(&printer, message, 0);
 	fputc('\n', out);
 }
+
+const char *text_quote(const char *text, char *to, size_t size)
+{
+	size_t n = 0;
+
+	for (; *text && n + 5 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\' || c < 0x20 || c == 0x7f)
+			n += (size_t)snprintf(to + n, size - n, "\\%03o", c);
+		else
+			to[n++] = (char)c;
+	}
+	to[n] = '\0';
+	return to;
+}
