@@ -157,6 +157,15 @@ static bool has_said(const char *what)
 	return strstr(words, what) != NULL;
 }
 
+static size_t times_said(const char *what)
+{
+	size_t n = 0;
+
+	for (const char *at = words; (at = strstr(at, what)); at++)
+		n++;
+	return n;
+}
+
 #define RUNNING "events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "
 #define ENDED "events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: POWER_OFF exit_status: 5 message: 'bye' } } "
 
@@ -359,6 +368,53 @@ Test(launch_life, keys_are_commands_or_the_guests)
 	close(keyboard);
 }
 
+/* A key that commands is answered: with what has come of it, or with why nothing has. Replies to others are not. */
+Test(launch_life, keys_are_answered)
+{
+	static const struct {
+		const char *flags, *key, *told, *reply, *says;
+	} rows[] = {
+		{ "", "p", "shutdown {", "ok: true state: STATE_RUNNING",
+		  "\naxvm run: power button pressed; in 30 s the VM is stopped if it has not ended (Ctrl-A x stops it now)\n" },
+		{ " --set lifecycle{shutdown_timeout_ms:1500}", "p", "shutdown {", "ok: true state: STATE_RUNNING",
+		  "\naxvm run: power button pressed; in 1.5 s the VM" },
+		{ "", "s", "pause {", "ok: true state: PAUSED", "\naxvm run: web is PAUSED; Ctrl-A s lets it go on\n" },
+		{ "", "s", "pause {", "ok: true state: STATE_RUNNING", "\naxvm run: web is RUNNING\n" },
+		{ " --quiet", "s", "pause {", "ok: true state: PAUSED", "web is PAUSED" },
+		{ "", "s", "pause {", "ok: false error { message: 'not now' }", "\naxvm run: not now\n" },
+		{ "", "p", "shutdown {", "ok: false error { message: 'not now' }", "\naxvm run: not now\n" },
+	};
+
+	events("running", RUNNING "events { reply { request_id: 9 ok: true state: PAUSED } }");
+	events("ended", ENDED);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[256], flags[128], key[] = "\x01?";
+
+		write_file("got", "", 0, 0600);
+		unlink(in_folder("go"));
+		unlink(in_folder("on"));
+		unlink(in_folder("ready"));
+		snprintf(flags, sizeof(flags), "--kernel k --id web%s", rows[i].flags);
+		begin("dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "
+		      "until_there on; cat $D/answer >&4; until_there go; kill $!; cat $D/ended >&4; exit 5", flags, true);
+		WAIT_UNTIL(is_there("ready"));
+		key[1] = rows[i].key[0];
+		/* The terminal is in raw mode, or the key would be what it is not. */
+		WAIT_UNTIL(({ struct termios now; tcgetattr(keyboard, &now) == 0 && !(now.c_lflag & ICANON); }));
+		type(key);
+		WAIT_UNTIL(was_told(rows[i].told));
+		snprintf(text, sizeof(text), "events { reply { request_id: 4294967296 %s } }", rows[i].reply);
+		events("answer", text);
+		write_file("on", "", 0, 0600);
+		WAIT_UNTIL(has_said(rows[i].says));
+		write_file("go", "", 0, 0600);
+		cr_expect_eq(end(), 5, "row %zu: %s", i, words);
+		cr_expect_eq(times_said("axvm run: web is ") + times_said("power button pressed") + times_said("not now"), 1,
+		             "row %zu: %s", i, words);
+		close(keyboard);
+	}
+}
+
 /* The pause key of a VM that is paused lets it go on. */
 Test(launch_life, the_pause_key_of_a_paused_vm)
 {
@@ -431,15 +487,6 @@ Test(launch_life, a_refusal_is_shown)
 }
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
-
-static size_t times_said(const char *what)
-{
-	size_t n = 0;
-
-	for (const char *at = words; (at = strstr(at, what)); at++)
-		n++;
-	return n;
-}
 
 #define FAILED(outcome, stage)                                                                                    \
 	"events { terminal { outcome: " outcome " exit_status: 65 stage: " stage " message: 'launch failed: eins zwei (and 1 more)' " \

@@ -86,6 +86,8 @@ static const struct {
 	  "queue_size=; did you mean direct?\n" },
 	{ "run --disk d,format=raw", 64, "axvm run: --disk: there is no \"format\"; there are ro, direct, id=, serial=, queues=, "
 	  "queue_size=\n" },
+	{ "run --disk d,zero", 64, "axvm run: --disk: there is no \"zero\"; there are ro, direct, id=, serial=, queues=, "
+	  "queue_size=\n" },
 	{ "run --disk d,", 64, "axvm run: --disk: there is no \"\"; there are ro, direct, id=, serial=, queues=, queue_size=\n" },
 	{ "run --net t,model=virtio", 64, "axvm run: --net: there is no \"model\"; there are id=, mac=, mtu=, queues=, queue_size=, "
 	  "offloads=, vhost\n" },

@@ -54,15 +54,17 @@ static void note(const struct run *run, const char *text)
 		fprintf(stderr, "axvm run: %s\n", text);
 }
 
-/* A command without fields. As bytes all of these are alike, so one empty body serves for each. */
-static void send_command(struct run *run, Axvm__V1__Command__WhatCase what)
+/* A command without fields; its request id, 0 when the shim takes no more. As bytes all of these are alike, so one empty body serves for each. */
+static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
 	Axvm__V1__StopCommand empty = AXVM__V1__STOP_COMMAND__INIT;
+	uint64_t request_id = 0;
 
 	command.what_case = what;
 	command.stop = &empty;
-	(void)axvm_vm_send(run->vm, &command, NULL);
+	(void)axvm_vm_send(run->vm, &command, &request_id);
+	return request_id;
 }
 
 /* The first time the power button, then stop, then the process's end. Who signals every process of a step
@@ -90,6 +92,15 @@ void run_heed_signal(struct run *run, uint64_t time_ns)
 		ask_for_end(run);
 }
 
+/* The key's command is answered when its reply comes. */
+static void send_key(struct run *run, enum escape_action action, Axvm__V1__Command__WhatCase what)
+{
+	run->key_action = action;
+	run->key_request = send_command(run, what);
+	if (run->key_request == 0)
+		fprintf(stderr, "\naxvm run: the shim takes no command any more\n");
+}
+
 static void on_escape(struct run *run, enum escape_action action)
 {
 	switch (action) {
@@ -98,12 +109,12 @@ static void on_escape(struct run *run, enum escape_action action)
 		ask_for_end(run);
 		break;
 	case ESCAPE_BUTTON:
-		send_command(run, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
+		send_key(run, action, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
 		break;
 	case ESCAPE_PAUSE:
-		send_command(run, run->state == AXVM__V1__STATE__PAUSED
-		                          ? AXVM__V1__COMMAND__WHAT_RESUME
-		                          : AXVM__V1__COMMAND__WHAT_PAUSE);
+		send_key(run, action, run->state == AXVM__V1__STATE__PAUSED
+		                              ? AXVM__V1__COMMAND__WHAT_RESUME
+		                              : AXVM__V1__COMMAND__WHAT_PAUSE);
 		break;
 	case ESCAPE_STATUS:
 		fprintf(stderr, "\naxvm run: %s is %s, process %d\n", run->options.spec->vm_id,
@@ -168,9 +179,8 @@ static void on_event(struct run *run, const Axvm__V1__Event *event)
 		metrics = event->metrics;
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_REPLY) {
 		metrics = event->reply->metrics;
-		if (!server_reply(&run->server, event) && !event->reply->ok && event->reply->error &&
-		    !run_events_are_on_stderr(run))
-			fprintf(stderr, "axvm run: %s\n", event->reply->error->message);
+		if (!server_reply(&run->server, event))
+			run_answer(run, event->reply);
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_TERMINAL) {
 		run_end_remember(&run->end, event->terminal, run_events_are_on_stderr(run));
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_STAGE_COMPLETED) {

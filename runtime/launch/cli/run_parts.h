@@ -32,6 +32,8 @@ struct run {
 	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed;
 	unsigned ends_asked;
 	struct burst signals; /* those that ask for the end */
+	uint64_t key_request; /* the command of the last key, while its reply is to come; 0: none */
+	enum escape_action key_action;
 	Axvm__V1__State state;
 	Axvm__V1__Stage stage; /* the last that was completed */
 	uint64_t start_ns;
@@ -58,6 +60,9 @@ bool run_events_are_on_stderr(const struct run *run);
 /* A signal that was read at `now_ns` asks for the end: the first burst of them presses the power button, the
  * second stops the VM, the third ends its process. */
 void run_heed_signal(struct run *run, uint64_t now_ns);
+
+/* A reply to nobody else: told to who pressed the key, or when it is a refusal. */
+void run_answer(struct run *run, const Axvm__V1__Reply *reply);
 
 void run_send_console_size(struct run *run);
 void run_write_event(struct run *run, const Axvm__V1__Event *event);
