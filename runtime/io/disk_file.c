@@ -175,8 +175,8 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 
 	if (r == -EINVAL)
 		return wrong(config, problems, PROBLEM_IMAGE_INVALID, EINVAL,
-		             "has a length that is no multiple of 512 bytes: lengthen it "
-		             "(truncate -s %512); the end would be lost otherwise");
+		             "has a length that is no multiple of 512 bytes: is it a raw image? Another "
+		             "format must be converted to raw (qemu-img convert -O raw)");
 	if (r < 0 || fstat(file->fd, &st) < 0)
 		return wrong(config, problems, PROBLEM_OS_FAILED, errno, "cannot be measured");
 	if (file->size == 0)
@@ -192,7 +192,8 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 	if (file->logical_block > BLOCK_MAX || file->size % file->logical_block != 0)
 		return problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, config->field,
 		                    "the length, %llu bytes, must be a multiple of the block "
-		                    "of %u bytes (at most %u): lengthen it, or leave direct out",
+		                    "of %u bytes (at most %u): is it a raw image? If so, leave direct "
+		                    "out, or give it whole blocks",
 		                    (unsigned long long)file->size, file->logical_block, BLOCK_MAX);
 	return 0;
 }

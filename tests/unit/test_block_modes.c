@@ -452,7 +452,8 @@ Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 	refused_for(CONFIG(appender), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
 	refused_for(CONFIG(writer, .read_only = true), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read");
 	cr_assert_eq(ftruncate(fd, 4097), 0);
-	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL, "no multiple of 512");
+	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL,
+	            "no multiple of 512 bytes: is it a raw image?");
 	cr_assert_eq(lseek(fd, 0, SEEK_END), 4097, "an image is never cut");
 	cr_assert_eq(ftruncate(fd, 0), 0);
 	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL, "is empty");

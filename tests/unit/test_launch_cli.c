@@ -408,7 +408,7 @@ Test(launch_cli, a_metrics_file_is_replaced)
 	cr_assert(unlink(path) == 0 && mkdir(path, 0700) == 0);
 	snprintf(inner, sizeof(inner), "%s/none/file", path);
 	cr_assert_eq(metrics_file_write(inner, "a", &report), -ENOENT);
-	cr_assert_eq(metrics_file_write(path, "a", &report), -EISDIR);
+	cr_assert_eq(metrics_file_write(path, "a", &report), -EEXIST);
 	dir = opendir(folder);
 	while ((entry = readdir(dir)))
 		count += entry->d_name[0] != '.';

@@ -20,7 +20,7 @@ static void open_socket(void)
 	strcpy(folder, "/tmp/axvm-ctl-XXXXXX");
 	cr_assert_not_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/sock", folder);
-	cr_assert_eq(sockets_listen(path, 4, &listener), 0);
+	cr_assert_eq(sockets_listen(path, 4, &listener, NULL), 0);
 }
 
 static void close_socket(void)

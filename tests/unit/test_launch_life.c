@@ -473,7 +473,7 @@ Test(launch_life, metrics_go_to_their_file)
 	events("running", RUNNING "events { metrics { } } events { metrics { } }");
 	begin("cat $D/running $D/ended >&4; exit 5", "--flat f --id web --metrics-file /nonexistent/metrics", false);
 	cr_assert_eq(end(), 5);
-	cr_assert_not_null(strstr(words, "axvm run: cannot write /nonexistent/metrics\n"));
+	cr_assert_not_null(strstr(words, "axvm run: cannot write /nonexistent/metrics: No such file or directory\n"));
 	cr_assert_null(strstr(strstr(words, "cannot write") + 1, "cannot write"), "%s", words);
 }
 

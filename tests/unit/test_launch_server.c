@@ -318,14 +318,14 @@ Test(launch_server, sockets_are_their_owners_alone)
 	cr_assert_eq(st.st_mode & 07777, 0600, "mode %o", st.st_mode & 07777);
 	snprintf(deeper, sizeof(deeper), "%s/axvm", folder);
 	snprintf(in_it, sizeof(in_it), "%s/vm.sock", deeper);
-	cr_assert_eq(sockets_listen(in_it, 1, &fd), 0);
+	cr_assert_eq(sockets_listen(in_it, 1, &fd, NULL), 0);
 	cr_assert_eq(lstat(deeper, &st), 0);
 	cr_assert_eq(st.st_mode & 07777, 0700, "mode %o", st.st_mode & 07777);
 	cr_assert_eq(umask(0), 0, "the umask is put back");
-	cr_assert_eq(sockets_listen(in_it, 1, &other), -EADDRINUSE);
+	cr_assert_eq(sockets_listen(in_it, 1, &other, NULL), -EADDRINUSE);
 	cr_assert_eq(other, -1);
 	close(fd);
-	cr_assert_eq(sockets_listen(in_it, 1, &other), 0, "nobody listens there any more");
+	cr_assert_eq(sockets_listen(in_it, 1, &other, NULL), 0, "nobody listens there any more");
 	close(other);
 	unlink(in_it);
 	rmdir(deeper);
@@ -340,7 +340,7 @@ Test(launch_server, as_many_wait_as_are_to)
 	char name[96];
 
 	snprintf(name, sizeof(name), "%s/other", folder);
-	cr_assert_eq(sockets_listen(name, BACKLOG, &listener), 0);
+	cr_assert_eq(sockets_listen(name, BACKLOG, &listener, NULL), 0);
 	cr_assert_eq(sockets_address(name, &address), 0);
 	for (size_t i = 0; i < BACKLOG + 2; i++) {
 		clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -367,12 +367,12 @@ Test(launch_server, a_client_is_told_what_is_wrong)
 	memset(longest, 'x', SOCKET_PATH_MAX);
 	longest[SOCKET_PATH_MAX] = '\0';
 	cr_assert_eq(client_open(&client, longest), -ENAMETOOLONG);
-	cr_assert_eq(sockets_listen(longest, 1, &fd), -ENAMETOOLONG);
+	cr_assert_eq(sockets_listen(longest, 1, &fd, NULL), -ENAMETOOLONG);
 	cr_assert_eq(client_open(&client, "/nonexistent/x"), -ENOENT);
 	cr_assert_null(client.decoder);
 	cr_assert_lt(client_peer(&client), 0);
 	snprintf(name, sizeof(name), "%s/other", folder);
-	cr_assert_eq(sockets_listen(name, 5, &listener), 0);
+	cr_assert_eq(sockets_listen(name, 5, &listener, NULL), 0);
 	cr_assert_eq(client_open(&client, name), 0);
 	cr_assert_eq(client_peer(&client), getpid());
 	/* As large as a shim takes, and a byte more, which is not even sent. */
@@ -492,6 +492,6 @@ Test(launch_server, one_that_is_not_open)
 	cr_assert_eq(server_open(&none, path, &vm), -EADDRINUSE);
 	cr_assert_not(none.open);
 	cr_assert_eq(access(path, F_OK), 0);
-	cr_assert_eq(sockets_listen("/nonexistent/a/b", 1, &twice), -ENOENT);
+	cr_assert_eq(sockets_listen("/nonexistent/a/b", 1, &twice, NULL), -ENOENT);
 	cr_assert_eq(twice, -1);
 }

@@ -107,7 +107,7 @@ static void begin_vm(struct vm *vm, const char *id)
 		vm->sizes[i] = vm->replies[i] ? protoc_encode("EventStream", vm->replies[i], vm->bytes[i],
 		                                              sizeof(vm->bytes[i])) : 0;
 	snprintf(path, sizeof(path), "%s/axvm/%s.sock", folder, id);
-	cr_assert_eq(sockets_listen(path, 4, &vm->listener), 0);
+	cr_assert_eq(sockets_listen(path, 4, &vm->listener, NULL), 0);
 	cr_assert_eq(pthread_create(&vm->thread, NULL, serve, vm), 0);
 }
 

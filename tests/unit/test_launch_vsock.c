@@ -194,7 +194,7 @@ Test(launch_vsock, the_guest_reaches_who_listens)
 	int listener, fd, passed;
 
 	snprintf(at, sizeof(at), "%s_80", path);
-	cr_assert_eq(sockets_listen(at, 4, &listener), 0);
+	cr_assert_eq(sockets_listen(at, 4, &listener, NULL), 0);
 	ask(0x1234567890, 80);
 	ask(2, 81);
 	turn();
@@ -344,7 +344,7 @@ Test(launch_vsock, the_end_of_the_host)
 	char byte;
 
 	snprintf(at, sizeof(at), "%s_80", path);
-	cr_assert_eq(sockets_listen(at, 128, &listener), 0);
+	cr_assert_eq(sockets_listen(at, 128, &listener, NULL), 0);
 	cr_assert_eq(setsockopt(host.channel, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
 	for (uint64_t id = 0; id < 100; id++)
 		ask(id, 80);
@@ -377,7 +377,7 @@ Test(launch_vsock, too_many_on_their_way)
 	struct rlimit limit, low;
 
 	snprintf(at, sizeof(at), "%s_80", path);
-	cr_assert_eq(sockets_listen(at, 128, &listener), 0);
+	cr_assert_eq(sockets_listen(at, 128, &listener, NULL), 0);
 	cr_assert(chmod(folder, 0711) == 0 && chmod(at, 0666) == 0);
 	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	low = limit;

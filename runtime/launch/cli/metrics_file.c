@@ -5,14 +5,17 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/base.h"
 
 #define NAME_MAX_ 128
 #define LABELS_MAX 256
+#define DRAFTS_MAX 16 /* names, of which a run that was killed may have left some */
 
 struct sample {
 	char metric[NAME_MAX_];
@@ -136,20 +139,57 @@ int metrics_print(FILE *out, const char *vm_id, const Axvm__V1__MetricsReport *r
 	return 0;
 }
 
+/* A new file beside the target, whose rename stays within one file system. What has the draft's name
+ * already, a link that somebody has put there above all, is neither followed nor written to. */
+static int open_draft(const char *path, char draft[PATH_MAX], FILE **ret)
+{
+	int fd = -1, r = -EEXIST;
+
+	for (unsigned i = 0; r == -EEXIST && i < DRAFTS_MAX; i++) {
+		if (snprintf(draft, PATH_MAX, "%s.%d.%u.tmp", path, (int)getpid(), i) >= PATH_MAX)
+			return -ENAMETOOLONG;
+		fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+		r = fd < 0 ? -errno : 0;
+	}
+	if (r < 0)
+		return r;
+	*ret = fdopen(fd, "w");
+	if (*ret)
+		return 0;
+	r = -errno;
+	(void)unlink(draft);
+	close_ptr(&fd);
+	return r;
+}
+
+int metrics_file_check(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return S_ISREG(st.st_mode) ? 0 : -EEXIST;
+}
+
+const char *metrics_file_error(int error)
+{
+	return error == EEXIST ? "something is there that is no regular file, and is left alone; name "
+	                         "another path, or remove it"
+	                       : strerrordesc_np(error);
+}
+
 int metrics_file_write(const char *path, const char *vm_id, const Axvm__V1__MetricsReport *report)
 {
 	char draft[PATH_MAX];
 	FILE *out;
-	int r;
+	int r = open_draft(path, draft, &out);
 
-	if (snprintf(draft, sizeof(draft), "%s.%d.tmp", path, (int)getpid()) >= (int)sizeof(draft))
-		return -ENAMETOOLONG;
-	out = fopen(draft, "we");
-	if (!out)
-		return -errno;
+	if (r < 0)
+		return r;
 	r = metrics_print(out, vm_id, report);
 	if (fclose(out) != 0 && r == 0)
 		r = -errno;
+	r = r ? r : metrics_file_check(path);
 	if (r == 0 && rename(draft, path) < 0)
 		r = -errno;
 	if (r < 0)

@@ -12,7 +12,14 @@
  * axvm_vcpu_exits_mmio{vm="ID",vcpu="0"}. 0 or -ENOMEM. */
 int metrics_print(FILE *out, const char *vm_id, const Axvm__V1__MetricsReport *report);
 
-/* Replaces a file by a report, in one step. 0 or -errno. */
+/* Whether metrics_file_write() would replace what is there: 0 for nothing or a regular file, -EEXIST
+ * for anything else (a symbolic link is something else), -errno when it cannot be known. */
+int metrics_file_check(const char *path);
+
+/* Replaces a file by a report, in one step. 0 or -errno, as above; what it does not replace stays. */
 int metrics_file_write(const char *path, const char *vm_id, const Axvm__V1__MetricsReport *report);
+
+/* An error of these, positive, in words. */
+const char *metrics_file_error(int error);
 
 #endif

@@ -163,6 +163,16 @@ static void on_signals(struct run *run)
 	}
 }
 
+static void write_metrics(struct run *run, const Axvm__V1__MetricsReport *metrics)
+{
+	const char *path = run->options.metrics_file;
+	int r = metrics_file_write(path, run->options.spec->vm_id, metrics);
+
+	if (r < 0 && !run->metrics_failed)
+		fprintf(stderr, "axvm run: cannot write %s: %s\n", path, metrics_file_error(-r));
+	run->metrics_failed |= r < 0;
+}
+
 static void on_event(struct run *run, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__MetricsReport *metrics = NULL;
@@ -186,12 +196,8 @@ static void on_event(struct run *run, const Axvm__V1__Event *event)
 	} else if (event->body_case == AXVM__V1__EVENT__BODY_STAGE_COMPLETED) {
 		run->stage = event->stage_completed->stage;
 	}
-	if (metrics && run->options.metrics_file &&
-	    metrics_file_write(run->options.metrics_file, run->options.spec->vm_id, metrics) < 0 &&
-	    !run->metrics_failed) {
-		run->metrics_failed = true;
-		fprintf(stderr, "axvm run: cannot write %s\n", run->options.metrics_file);
-	}
+	if (metrics && run->options.metrics_file)
+		write_metrics(run, metrics);
 	run_clear_progress(run);
 	run_write_event(run, event);
 }

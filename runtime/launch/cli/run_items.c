@@ -61,7 +61,7 @@ static int append(const struct item *item, const char *flag, const char *value, 
 }
 
 int items_add(char *list, const char *flag, const struct item *items, size_t count, char *text,
-              size_t size)
+              size_t size, const char **ret_ours)
 {
 	char *name, *value;
 
@@ -79,6 +79,10 @@ int items_add(char *list, const char *flag, const struct item *items, size_t cou
 			fprintf(stderr, "axvm run: --%s: %s %s\n", flag, name,
 			        value ? "stands by itself, without a value" : "needs a value: =...");
 			return EX_USAGE;
+		}
+		if (!item->field) {
+			*ret_ours = value;
+			continue;
 		}
 		r = append(item, flag, value, text + n, size - n);
 		if (r < 0)

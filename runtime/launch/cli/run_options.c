@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "launch/cli/disk_format.h"
 #include "launch/cli/run.h"
 #include "launch/cli/run_items.h"
 #include "launch/cli/text.h"
@@ -216,6 +217,19 @@ static int set_node(void *context, const char *value)
 	return 0;
 }
 
+/* What is no raw image by its looks is refused, unless the person says that it is one. */
+static int check_format(const char *path, bool is_raw)
+{
+	const char *format = is_raw ? NULL : disk_format(path);
+
+	if (!format)
+		return 0;
+	return complain("--disk %s: is a %s image, and disks are raw; make a raw one of it "
+	                "(qemu-img convert -f %s -O raw '%s' '%s.raw'), or add format=raw if the guest "
+	                "is to see the file as it is",
+	                path, format, format, path, path);
+}
+
 static int set_disk(void *context, const char *value)
 {
 	static const struct item items[] = {
@@ -226,15 +240,20 @@ static int set_disk(void *context, const char *value)
 		{ "queues", ITEM_NUMBER, "queues" },
 		{ "queue_size", ITEM_NUMBER, "queue_size" },
 		{ "max-size", ITEM_SIZE, "max_size" },
+		{ "format", ITEM_TEXT, NULL },
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
 	char *rest = copy, *path, *none, text[1024] = "";
+	const char *format = NULL;
 	int r;
 
 	if (!copy || !flags_item(&rest, &path, &none) || none)
 		return complain("--disk %s: begins with the path of a raw image", value);
-	r = items_add(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text));
+	r = items_add(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text), &format);
+	if (r == 0 && format && strcmp(format, "raw") != 0)
+		r = complain("--disk %s: format=%s: there is format=raw, and no other", path, format);
+	r = r ? r : check_format(path, format);
 	if (r)
 		return r;
 	if (!strstr(text, " id: "))
@@ -262,7 +281,7 @@ static int set_net(void *context, const char *value)
 
 	if (!copy || !flags_item(&rest, &tap, &none) || none)
 		return complain("--net %s: begins with the name of a TAP interface", value);
-	r = items_add(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text));
+	r = items_add(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text), NULL);
 	if (r)
 		return r;
 	if (!strstr(text, " id: "))

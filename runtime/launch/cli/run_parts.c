@@ -14,6 +14,7 @@
 
 #include "launch/cli/event_text.h"
 #include "launch/cli/facts_here.h"
+#include "launch/cli/metrics_file.h"
 #include "shim/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
@@ -249,7 +250,7 @@ static int open_vsock(struct run *run)
 	if (r < 0) {
 		fprintf(stderr, "axvm run: cannot serve the guest's vsock at %s: %s "
 		                "(--vsock CID,socket=PATH says where)\n",
-		        named ? named : *path ? path : "its VM's name", strerrordesc_np(-r));
+		        named ? named : *path ? path : "its VM's name", sockets_listen_error(-r));
 		return EX_CANTCREAT;
 	}
 	vsock->channel = new_fd_resource((uint32_t)unused_number(run));
@@ -277,6 +278,18 @@ static int open_signals(struct run *run)
 	(void)signal(SIGPIPE, SIG_IGN);
 	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return run->signal_fd < 0 ? -errno : 0;
+}
+
+/* What the metrics would replace is looked at before there is a VM, too. */
+static int check_metrics_file(const struct run *run)
+{
+	const char *path = run->options.metrics_file;
+	int r = path ? metrics_file_check(path) : 0;
+
+	if (r != -EEXIST)
+		return 0;
+	fprintf(stderr, "axvm run: --metrics-file %s: %s\n", path, metrics_file_error(-r));
+	return EX_CANTCREAT;
 }
 
 static int open_events(struct run *run)
@@ -308,7 +321,8 @@ int run_prepare(struct run *run)
 		fprintf(stderr, "axvm run: cannot prepare: %s\n", strerrordesc_np(-r));
 		return EX_OSERR;
 	}
-	r = open_vsock(run);
+	r = check_metrics_file(run);
+	r = r ? r : open_vsock(run);
 	return r ? r : open_events(run);
 }
 
@@ -357,9 +371,13 @@ static int open_server(struct run *run)
 		return EX_UNAVAILABLE;
 	}
 	if (r < 0 && named) {
-		fprintf(stderr, "axvm run: cannot listen at %s: %s\n", named, strerrordesc_np(-r));
+		fprintf(stderr, "axvm run: --control-socket: cannot listen at %s: %s\n", named,
+		        sockets_listen_error(-r));
 		return EX_CANTCREAT;
 	}
+	if ((r == -EEXIST || r == -EPERM) && !run->options.quiet)
+		fprintf(stderr, "axvm run: no control socket at %s: %s\n", path,
+		        sockets_listen_error(-r));
 	return 0;
 }
 

@@ -21,7 +21,7 @@
 
 int server_open(struct server *server, const char *path, struct axvm_vm *vm)
 {
-	int r = sockets_listen(path, SERVER_CLIENTS_MAX, &server->fd);
+	int r = sockets_listen(path, SERVER_CLIENTS_MAX, &server->fd, &server->id);
 
 	if (r < 0)
 		return r;
@@ -47,7 +47,7 @@ void server_close(struct server *server)
 		return;
 	for (int i = 0; i < SERVER_CLIENTS_MAX; i++)
 		drop_client(server, i);
-	(void)unlink(server->path);
+	sockets_remove(server->path, &server->id);
 	close_ptr(&server->fd);
 	server->open = false;
 }

@@ -24,6 +24,7 @@ struct server {
 	bool open;
 	int fd;
 	char path[SOCKET_PATH_MAX];
+	struct socket_id id;
 	struct axvm_vm *vm; /* borrowed */
 	struct server_client clients[SERVER_CLIENTS_MAX];
 	/* Commands that the VM has not replied to yet; a client's request ids are its own. */
@@ -37,7 +38,7 @@ struct server {
 /* Listens at `path`, as sockets_listen() does. `vm` must outlive it. */
 int server_open(struct server *server, const char *path, struct axvm_vm *vm);
 
-/* Unlinks and closes. Accepts a zeroed one. */
+/* Removes the socket and closes it. Accepts a zeroed one. */
 void server_close(struct server *server);
 
 /* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. */

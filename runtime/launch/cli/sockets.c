@@ -3,12 +3,10 @@
 #include "launch/cli/sockets.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/base.h"
@@ -62,48 +60,6 @@ int sockets_address(const char *path, struct sockaddr_un *ret)
 	strcpy(address.sun_path, path);
 	*ret = address;
 	return 0;
-}
-
-/* Whether somebody listens at the address. */
-static bool alive(const struct sockaddr_un *address)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
-}
-
-static int listen_at(int fd, const struct sockaddr_un *address, int backlog)
-{
-	mode_t before = umask(0177);
-	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
-
-	(void)umask(before);
-	if (r < 0)
-		return r;
-	return listen(fd, backlog) < 0 ? -errno : 0;
-}
-
-int sockets_listen(const char *path, int backlog, int *ret_fd)
-{
-	_cleanup_close_ int fd = -1;
-	char folder[SOCKET_PATH_MAX];
-	struct sockaddr_un address;
-	int r = sockets_address(path, &address);
-
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	strcpy(folder, path);
-	if (mkdir(dirname(folder), 0700) < 0 && errno != EEXIST)
-		return -errno;
-	r = listen_at(fd, &address, backlog);
-	if (r == -EADDRINUSE && !alive(&address) && unlink(path) == 0)
-		r = listen_at(fd, &address, backlog);
-	if (r == 0)
-		*ret_fd = take_fd(&fd);
-	return r;
 }
 
 int client_open(struct client *client, const char *path)

@@ -6,6 +6,7 @@
 #ifndef AXVM_CLI_SOCKETS_H
 #define AXVM_CLI_SOCKETS_H
 
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "launch/axvm.h"
@@ -24,9 +25,26 @@ int sockets_folder(char path[SOCKET_PATH_MAX]);
  * no id, or as above. */
 int sockets_path(const char *vm, const char *suffix, char path[SOCKET_PATH_MAX]);
 
-/* Listens at `path`, mode 0600, without blocking; makes its folder, mode 0700. A socket that nobody
- * listens on any more is replaced: -EADDRINUSE is one that somebody does. 0 or -errno. */
-int sockets_listen(const char *path, int backlog, int *ret_fd);
+/* What tells a socket's file from another that has taken its name. */
+struct socket_id {
+	dev_t dev;
+	ino_t ino;
+};
+
+/* Listens at `path`, mode 0600, without blocking; makes its folder, mode 0700. What is there already
+ * stays, but for a socket on which nobody listens, which is replaced when it and its folder are the
+ * user's or root's and nobody else can write the folder (a sticky one: when the socket is the
+ * user's). 0 or -errno: -EADDRINUSE when somebody listens there, -EEXIST when it is no socket (a
+ * symbolic link is none), -EPERM when nobody listens but it may not be replaced, or another
+ * holds the lock on the folder that this is done under. `ret_id` may be NULL. */
+int sockets_listen(const char *path, int backlog, int *ret_fd, struct socket_id *ret_id);
+
+/* Removes the socket from its path, before its descriptor is closed; something else that is there by
+ * now stays. */
+void sockets_remove(const char *path, const struct socket_id *id);
+
+/* An error of sockets_listen(), positive, in words, with what to do. */
+const char *sockets_listen_error(int error);
 
 /* Fills in the address. 0 or -ENAMETOOLONG. */
 int sockets_address(const char *path, struct sockaddr_un *ret);

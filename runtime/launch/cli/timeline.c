@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #include "launch/cli/event_text.h"
@@ -241,11 +242,27 @@ static int read_events(struct timeline *timeline, int fd)
 	return timeline->count > 0 ? 0 : -EBADMSG;
 }
 
-static int write_picture(const struct timeline *timeline, FILE *out)
+/* Whether the picture would be written over the events that it is made from. */
+static bool is_input(const char *path, int fd)
 {
-	FILE *file = timeline->output ? fopen(timeline->output, "we") : out;
+	struct stat output, input;
+
+	return path && stat(path, &output) == 0 && S_ISREG(output.st_mode) && fstat(fd, &input) == 0 &&
+	       output.st_dev == input.st_dev && output.st_ino == input.st_ino;
+}
+
+static int write_picture(const struct timeline *timeline, int input_fd, FILE *out)
+{
+	FILE *file;
 	int r;
 
+	if (is_input(timeline->output, input_fd)) {
+		fprintf(stderr, "axvm timeline: --output %s: it is the event stream itself; name "
+		                "another file\n",
+		        timeline->output);
+		return EX_CANTCREAT;
+	}
+	file = timeline->output ? fopen(timeline->output, "we") : out;
 	if (!file) {
 		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output, strerrordesc_np(errno));
 		return EX_CANTCREAT;
@@ -287,5 +304,5 @@ int axvm_cmd_timeline(int argc, char **argv, FILE *out)
 		                      : strerrordesc_np(-r));
 		return r == -EBADMSG ? EX_DATAERR : EX_NOINPUT;
 	}
-	return write_picture(timeline, out);
+	return write_picture(timeline, is_stdin ? 0 : owned, out);
 }

@@ -33,7 +33,7 @@ int vsock_host_open(struct vsock_host *host, const char *path, int *ret_shim_end
 		return -ENAMETOOLONG;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
-	r = sockets_listen(path, BACKLOG, &host->listener);
+	r = sockets_listen(path, BACKLOG, &host->listener, &host->id);
 	if (r < 0) {
 		close_ptr(&ends[0]);
 		close_ptr(&ends[1]);
@@ -64,7 +64,7 @@ void vsock_host_close(struct vsock_host *host)
 {
 	if (!host->open)
 		return;
-	(void)unlink(host->path);
+	sockets_remove(host->path, &host->id);
 	while (host->parcel_count > 0)
 		drop_first_parcel(host);
 	for (size_t i = 0; i < VSOCK_HOST_CLIENTS; i++)

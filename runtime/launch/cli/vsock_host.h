@@ -26,6 +26,7 @@ struct vsock_host {
 	int listener;
 	int channel; /* -1: the shim has closed its end */
 	char path[SOCKET_PATH_MAX];
+	struct socket_id id;
 	uint64_t next_id;
 	struct vsock_host_client {
 		int fd; /* -1: free */
@@ -46,7 +47,7 @@ struct vsock_host {
  * be. */
 int vsock_host_open(struct vsock_host *host, const char *path, int *ret_shim_end);
 
-/* Unlinks and closes; connections that are open go on. Accepts a zeroed one. */
+/* Removes the socket and closes it; connections that are open go on. Accepts a zeroed one. */
 void vsock_host_close(struct vsock_host *host);
 
 /* What to wait for, VSOCK_HOST_POLLFDS entries, -1 where there is nothing. */

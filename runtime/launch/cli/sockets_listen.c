@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* A listening socket at a path that a person has named, where nothing that is there is lost.
+ *
+ * bind(2) replaces nothing. A socket that is there already and refuses connections is cleared away if
+ * it is ours: it is held by a descriptor while it is asked, moved aside by a rename that replaces
+ * nothing, and removed there only if it is still the one that was asked; anything else goes back to
+ * its place. One that refuses because its owner has bound it and is about to listen cannot be met:
+ * both happen under a lock on the folder, and who does not get the lock clears nothing away. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/base.h"
+#include "launch/cli/sockets.h"
+
+#define NAME_OF_OURS 40   /* bytes of the name that come again in that of what is set aside */
+#define PLACE_TRIES 4     /* others may come and go meanwhile */
+#define LOCK_TRIES 50     /* 0.5 s; in /tmp anybody can hold it for ever */
+#define LOCK_WAIT_NS 10000000L
+#define PATH_BY_FD "/proc/self/fd/%d"
+
+struct place {
+	int folder_fd;
+	bool locked; /* as long as folder_fd is open */
+	const char *name;
+	char aside[NAME_OF_OURS + 32]; /* a name of ours beside it */
+};
+
+/* Renames within the folder; -EEXIST when something is there already. */
+static int move(const struct place *place, const char *from, const char *to)
+{
+	int fd = place->folder_fd;
+
+	if (renameat2(fd, from, fd, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	/* A file system without that kind of rename: a second name replaces nothing either. */
+	if (linkat(fd, from, fd, to, 0) < 0)
+		return -errno;
+	return unlinkat(fd, from, 0) < 0 ? -errno : 0;
+}
+
+static bool same(const struct stat *st, const struct socket_id *id)
+{
+	return st->st_dev == id->dev && st->st_ino == id->ino;
+}
+
+/* Removes what stands under the name if it is the socket meant. 0, also when it has gone, or
+ * -EEXIST when something else is there, which stays. */
+static int remove_exactly(const struct place *place, const struct socket_id *id)
+{
+	struct stat st;
+	int r = move(place, place->name, place->aside);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (fstatat(place->folder_fd, place->aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && same(&st, id))
+		return unlinkat(place->folder_fd, place->aside, 0) < 0 ? -errno : 0;
+	r = move(place, place->aside, place->name);
+	return r < 0 ? r : -EEXIST;
+}
+
+/* Whether the user may take things away there without others having had a say in what is there. */
+static bool is_safe_folder(int folder_fd, const struct stat *found)
+{
+	struct stat folder;
+
+	if (fstat(folder_fd, &folder) < 0 || (folder.st_uid != geteuid() && folder.st_uid != 0))
+		return false;
+	if (!(folder.st_mode & (S_IWGRP | S_IWOTH)))
+		return true;
+	return (folder.st_mode & S_ISVTX) && found->st_uid == geteuid();
+}
+
+/* 0 when a connection is refused: nobody listens. -EADDRINUSE when somebody does. */
+static int ask(int socket_fd)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), PATH_BY_FD, socket_fd);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return -EADDRINUSE;
+	/* EAGAIN: as many wait as may. EPROTOTYPE: it is no stream. */
+	if (errno == EAGAIN || errno == EPROTOTYPE)
+		return -EADDRINUSE;
+	return errno == ECONNREFUSED ? 0 : -errno;
+}
+
+/* Takes a socket away that nobody listens on, if it is ours. Errors as of sockets_listen(). */
+static int clear(const struct place *place)
+{
+	_cleanup_close_ int fd =
+		openat(place->folder_fd, place->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct socket_id id;
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	r = ask(fd);
+	if (r < 0)
+		return r;
+	if ((st.st_uid != geteuid() && st.st_uid != 0) || !place->locked ||
+	    !is_safe_folder(place->folder_fd, &st))
+		return -EPERM;
+	id = (struct socket_id){ st.st_dev, st.st_ino };
+	r = remove_exactly(place, &id);
+	return r == -EEXIST ? 0 : r; /* somebody else's by now: looked at once more */
+}
+
+static int bind_private(int fd, const struct sockaddr_un *address)
+{
+	mode_t before = umask(0177);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+
+	(void)umask(before);
+	return r;
+}
+
+static int listen_in_place(int fd, const struct place *place, const struct sockaddr_un *address,
+                           int backlog, struct socket_id *ret_id)
+{
+	struct socket_id id;
+	struct stat st;
+	int r = -EADDRINUSE;
+
+	for (unsigned i = 0; r == -EADDRINUSE && i < PLACE_TRIES; i++) {
+		r = bind_private(fd, address);
+		if (r == -EADDRINUSE) {
+			r = clear(place);
+			if (r < 0)
+				return r;
+			r = -EADDRINUSE;
+		}
+	}
+	if (r < 0)
+		return r;
+	if (fstatat(place->folder_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	id = (struct socket_id){ st.st_dev, st.st_ino };
+	if (listen(fd, backlog) < 0) {
+		r = -errno;
+		(void)remove_exactly(place, &id);
+		return r;
+	}
+	*ret_id = id;
+	return 0;
+}
+
+static bool lock(int folder_fd)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_WAIT_NS };
+
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (flock(folder_fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (errno != EWOULDBLOCK)
+			return false;
+		(void)nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+/* The folder of a path, open and, if it can be, locked; the name in it points into `copies`. */
+static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct place *ret)
+{
+	const char *folder;
+
+	strcpy(copies[0], path);
+	strcpy(copies[1], path);
+	folder = dirname(copies[0]);
+	ret->name = basename(copies[1]);
+	snprintf(ret->aside, sizeof(ret->aside), ".%.*s.%d.old", NAME_OF_OURS, ret->name,
+	         (int)getpid());
+	ret->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ret->locked = ret->folder_fd >= 0 && lock(ret->folder_fd);
+	if (ret->folder_fd < 0 && errno == EACCES) /* there may be one who cannot list it */
+		ret->folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return ret->folder_fd < 0 ? -errno : 0;
+}
+
+int sockets_listen(const char *path, int backlog, int *ret_fd, struct socket_id *ret_id)
+{
+	_cleanup_close_ int fd = -1;
+	char copies[2][SOCKET_PATH_MAX];
+	struct sockaddr_un address;
+	struct socket_id id;
+	struct place place;
+	int r = sockets_address(path, &address);
+
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	strcpy(copies[0], path);
+	if (mkdir(dirname(copies[0]), 0700) < 0 && errno != EEXIST)
+		return -errno;
+	r = open_place(path, copies, &place);
+	if (r < 0)
+		return r;
+	r = listen_in_place(fd, &place, &address, backlog, &id);
+	close_ptr(&place.folder_fd);
+	if (r < 0)
+		return r;
+	*ret_fd = take_fd(&fd);
+	if (ret_id)
+		*ret_id = id;
+	return 0;
+}
+
+void sockets_remove(const char *path, const struct socket_id *id)
+{
+	char copies[2][SOCKET_PATH_MAX];
+	struct place place;
+
+	if (open_place(path, copies, &place) < 0)
+		return;
+	(void)remove_exactly(&place, id);
+	close_ptr(&place.folder_fd);
+}
+
+const char *sockets_listen_error(int error)
+{
+	static const struct {
+		int error;
+		const char *text;
+	} rows[] = {
+		{ EADDRINUSE, "somebody listens there already; name another path" },
+		{ EEXIST, "something is there that is no socket, and is left alone; name another "
+		          "path, or remove it" },
+		{ EPERM, "a socket is there on which nobody listens, but it is another user's, or "
+		         "others can write or have locked its folder; name another path, or "
+		         "remove it" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].error == error)
+			return rows[i].text;
+	return strerrordesc_np(error);
+}
