@@ -162,7 +162,7 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 		{ NULL, AXVM__V1__ERROR_CODE__SANDBOX_FAILED }, /* no cgroup */
 		{ NULL, AXVM__V1__ERROR_CODE__KVM_MISSING },
 		{ "boot.flat.image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
-		{ "console.output", AXVM__V1__ERROR_CODE__RESOURCE_UNREADABLE },
+		{ "console.output", AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND },
 		{ "disks[0].image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
 		{ "nets[1].vhost", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
 	};

@@ -133,7 +133,7 @@ Test(measure, what_cannot_be_copied_is_refused)
 	expect_refused(&measured, 4, PROBLEM_KERNEL_INVALID, "the kernel is empty");
 	measured.file.fd = ends[0];
 	char says[128];
-	snprintf(says, sizeof(says), "the kernel (fd %d) is not a regular file: save it to one first", ends[0]);
+	snprintf(says, sizeof(says), "the kernel (fd %d) is a pipe, not a regular file: save it to one first", ends[0]);
 	expect_refused(&measured, 4, PROBLEM_RESOURCE_WRONG_KIND, says);
 }
 

@@ -33,6 +33,8 @@ static void remove_folder(void)
 
 TestSuite(launch_words, .init = new_folder, .fini = remove_folder, .timeout = 120);
 
+#define DISK_ITEMS "ro, direct, id=, serial=, queues=, queue_size=, max-size=, format="
+
 static const struct {
 	const char *line;
 	int status;
@@ -80,15 +82,11 @@ static const struct {
 	{ "run --node 1024", 64, "axvm run: --node 1024: the number of a NUMA node of this host\n" },
 	{ "run --disk d=1", 64, "axvm run: --disk d=1: begins with the path of a raw image\n" },
 	{ "run --disk d,ro=1", 64, "axvm run: --disk: ro stands by itself, without a value\n" },
-	{ "run --disk d,readonly", 64, "axvm run: --disk: there is no \"readonly\"; there are ro, direct, id=, serial=, queues=, "
-	  "queue_size=; did you mean ro?\n" },
-	{ "run --disk d,dir", 64, "axvm run: --disk: there is no \"dir\"; there are ro, direct, id=, serial=, queues=, "
-	  "queue_size=; did you mean direct?\n" },
-	{ "run --disk d,format=raw", 64, "axvm run: --disk: there is no \"format\"; there are ro, direct, id=, serial=, queues=, "
-	  "queue_size=\n" },
-	{ "run --disk d,zero", 64, "axvm run: --disk: there is no \"zero\"; there are ro, direct, id=, serial=, queues=, "
-	  "queue_size=\n" },
-	{ "run --disk d,", 64, "axvm run: --disk: there is no \"\"; there are ro, direct, id=, serial=, queues=, queue_size=\n" },
+	{ "run --disk d,readonly", 64, "axvm run: --disk: there is no \"readonly\"; there are " DISK_ITEMS "; did you mean ro?\n" },
+	{ "run --disk d,dir", 64, "axvm run: --disk: there is no \"dir\"; there are " DISK_ITEMS "; did you mean direct?\n" },
+	{ "run --disk d,type=raw", 64, "axvm run: --disk: there is no \"type\"; there are " DISK_ITEMS "\n" },
+	{ "run --disk d,zero", 64, "axvm run: --disk: there is no \"zero\"; there are " DISK_ITEMS "\n" },
+	{ "run --disk d,", 64, "axvm run: --disk: there is no \"\"; there are " DISK_ITEMS "\n" },
 	{ "run --net t,model=virtio", 64, "axvm run: --net: there is no \"model\"; there are id=, mac=, mtu=, queues=, queue_size=, "
 	  "offloads=, vhost\n" },
 	{ "run --disk d,serial", 64, "axvm run: --disk: serial needs a value: =...\n" },
