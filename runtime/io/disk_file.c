@@ -139,8 +139,6 @@ static void probe_device(struct disk_file *file)
 	file->physical_block = MAX(block_or(physical, file->logical_block), file->logical_block);
 	file->optimal_io = optimal;
 	file->memory_align = file->direct ? file->logical_block : 1;
-	/* Not to be known without trying, and trying is discarding. */
-	file->can_discard = !file->read_only;
 }
 
 /* Limits of a file, from its file system. */
@@ -161,10 +159,6 @@ static void probe_file(struct disk_file *file, const struct stat *st)
 	}
 	file->physical_block = MAX(MIN(block_or((uint64_t)st->st_blksize, DISK_SECTOR), BLOCK_MAX),
 	                           file->logical_block);
-	/* Beyond the end and keeping it: nothing is there to be lost. */
-	file->can_discard = !file->read_only &&
-	                    fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-	                              (off_t)file->size, BLOCK_MAX) == 0;
 }
 
 static int measure(const struct disk_file_config *config, struct disk_file *file,
@@ -186,6 +180,10 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 		probe_file(file, &st);
 	else
 		probe_device(file);
+	file->ranges.align = 1;
+	if (!file->read_only)
+		disk_ranges_probe(file->fd, &st, config->sysfs ? config->sysfs : "/sys",
+		                  file->logical_block, &file->ranges);
 	file->max_size = config->max_size;
 	if (file->max_size == 0)
 		file->max_size = file->regular && !file->read_only ? file->size : UINT64_MAX;

@@ -4,6 +4,7 @@
 #define AXVM_IO_DISK_FILE_H
 
 #include "base/problem.h"
+#include "io/disk_ranges.h"
 
 #define DISK_SECTOR 512u
 
@@ -14,13 +15,14 @@ struct disk_file_config {
 	bool read_only;
 	bool direct; /* bypass the page cache (O_DIRECT) */
 	uint64_t max_size; /* 0: a file that is written grows not at all, others as they like */
+	const char *sysfs; /* where the limits of devices are; NULL: "/sys" */
 };
 
 /* What was found. Block sizes are in bytes and powers of two. */
 struct disk_file {
 	int fd; /* owned; -1: none */
 	bool read_only, direct;
-	bool can_discard; /* holes can be punched, or it is found out by trying (devices) */
+	struct disk_ranges ranges; /* none when read-only */
 	bool regular;     /* a file, no device: writes meet RLIMIT_FSIZE */
 	uint64_t size;    /* bytes, a multiple of DISK_SECTOR, at least one */
 	uint64_t max_size; /* bytes, what `size` may become; UINT64_MAX: no limit */

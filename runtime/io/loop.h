@@ -53,6 +53,7 @@ enum io_use {
 	/* Descriptors are received (SCM_RIGHTS) and used as IO_DESCRIPTOR. Such a ring is not bound to
 	 * registered files: it reaches all that its thread's table has, which the seal makes small. */
 	IO_USE_DESCRIPTORS = 1 << 3,
+	IO_USE_DISCARD = 1 << 4, /* a device's own discard command */
 };
 
 struct io_stats {

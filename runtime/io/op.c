@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <time.h>
 
@@ -138,6 +139,28 @@ bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mod
 	if (!sqe)
 		return false;
 	io_uring_prep_fallocate(sqe, (int)file, mode, (off_t)offset, (off_t)length);
+	return queue(loop, sqe, op);
+}
+
+/* linux/blkdev.h of 6.12; this header may be older. */
+#define DISCARD_COMMAND _IO(0x12, 0)
+
+void io_prep_discard(struct io_uring_sqe *sqe, int fd, uint64_t offset, uint64_t length)
+{
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
+	sqe->cmd_op = DISCARD_COMMAND;
+	sqe->addr = offset;
+	sqe->addr3 = length;
+}
+
+bool io_discard(struct io_loop *loop, struct io_op *op, uint32_t file, uint64_t offset,
+                uint64_t length)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	if (!sqe)
+		return false;
+	io_prep_discard(sqe, (int)file, offset, length);
 	return queue(loop, sqe, op);
 }
 

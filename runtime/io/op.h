@@ -41,6 +41,11 @@ bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_o
 /* fallocate(2) modes: discard and write zeroes. */
 bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode,
                   uint64_t offset, uint64_t length);
+/* A block device's own discard (BLOCK_URING_CMD_DISCARD, Linux 6.12); the loop has IO_USE_DISCARD. */
+bool io_discard(struct io_loop *loop, struct io_op *op, uint32_t file, uint64_t offset,
+                uint64_t length);
+/* The same as a submission, for who has a ring of its own. */
+void io_prep_discard(struct io_uring_sqe *sqe, int fd, uint64_t offset, uint64_t length);
 /* Once, when `events` (POLLIN, POLLOUT) hold. */
 bool io_poll(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
 /* At each edge of `events`, until done is called without IORING_CQE_F_MORE; then arm it again. */

@@ -33,6 +33,7 @@ static const struct io_opcode opcodes[] = {
 	OPCODE(WRITEV, IO_USE_FILES, "disk and net writes from guest memory"),
 	OPCODE(FSYNC, IO_USE_STORAGE, "disk flush"),
 	OPCODE(FALLOCATE, IO_USE_STORAGE, "disk discard and write zeroes"),
+	OPCODE(URING_CMD, IO_USE_DISCARD, "disk discard, of a device that cannot be punched"),
 	OPCODE(POLL_ADD, ALL, "doorbells, wake-up, TAP and pipe readiness"),
 	OPCODE(TIMEOUT, ALL, "rate limits, bounded shutdown"),
 	OPCODE(MADVISE, IO_USE_MEMORY, "memory that the guest gave up goes back to the host"),
@@ -49,6 +50,7 @@ static const struct {
 } uses[] = {
 	{ IO_USE_FILES, "disks, nets" },
 	{ IO_USE_STORAGE, "disks" },
+	{ IO_USE_DISCARD, "such disks" },
 	{ IO_USE_MEMORY, "balloon" },
 	{ IO_USE_DESCRIPTORS, "vsock" },
 };
@@ -62,7 +64,7 @@ static const char forbidden_names[][20] = {
 	NAME(SPLICE), NAME(PROVIDE_BUFFERS), NAME(REMOVE_BUFFERS), NAME(TEE), NAME(RENAMEAT),
 	NAME(UNLINKAT), NAME(MKDIRAT), NAME(SYMLINKAT), NAME(LINKAT), NAME(MSG_RING),
 	NAME(FSETXATTR), NAME(SETXATTR), NAME(FGETXATTR), NAME(GETXATTR), NAME(SOCKET),
-	NAME(URING_CMD), NAME(SEND_ZC), NAME(SENDMSG_ZC),
+	NAME(SEND_ZC), NAME(SENDMSG_ZC),
 #undef NAME
 };
 

@@ -118,6 +118,7 @@ int devices_create_disk(struct shim *shim, size_t index, const struct virtio_hos
 		.queue_size = (uint16_t)disk->queue_size,
 		.block_size = disk->block_size,
 		.write_through = disk->cache == SPEC_WRITE_THROUGH,
+		.keeps_blocks = !disk->discard,
 		.limit = rate_of(&disk->limit),
 	};
 

@@ -145,6 +145,7 @@ static void copy_disk(struct vm_spec *spec, struct spec_disk *to, const Axvm__V1
 	to->queue_size = from->queue_size;
 	to->block_size = from->block_size;
 	to->max_size = from->max_size;
+	to->discard = from->discard;
 	to->cache = (enum spec_cache)from->cache;
 	to->limit = limit(from->limit);
 }

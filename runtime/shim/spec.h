@@ -55,6 +55,7 @@ struct spec_disk {
 	bool read_only, direct;
 	uint32_t queues, queue_size, block_size; /* 0: the backing's own */
 	uint64_t max_size; /* 0: see disk_file_config */
+	bool discard;
 	enum spec_cache cache;
 	struct spec_limit limit;
 };

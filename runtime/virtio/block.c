@@ -24,6 +24,7 @@
 #include <linux/virtio_ids.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "io/op.h"
@@ -38,6 +39,8 @@
 #define TIMER_MAX_NS (3600 * NS_PER_S)
 /* One range takes a file system long enough at this size; larger discards come in several. */
 #define RANGE_SECTORS_MAX (uint32_t)(GIB / DISK_SECTOR)
+/* The same where zeroes have to be written: what a reset or a pause waits for. */
+#define WRITTEN_SECTORS_MAX (uint32_t)(4 * MIB / DISK_SECTOR)
 /* The timer, the flush of a change to write-through, a cancellation. */
 #define OWN_OPERATIONS 3
 
@@ -291,6 +294,8 @@ static void fill_config(struct block *block, const struct block_spec *spec)
 	const struct disk_file *file = block->file;
 	uint32_t size = spec->block_size ? spec->block_size : file->logical_block;
 	uint32_t physical = MAX(file->physical_block, size);
+	const struct disk_ranges *can = &block->ranges;
+	bool fast = can->zero && !can->slow;
 
 	block->config = (struct virtio_blk_config){
 		.capacity = file->size / DISK_SECTOR,
@@ -303,10 +308,11 @@ static void fill_config(struct block *block, const struct block_spec *spec)
 		.num_queues = spec->queues,
 		.max_discard_sectors = RANGE_SECTORS_MAX,
 		.max_discard_seg = BLOCK_RANGES_MAX,
-		.discard_sector_alignment = file->physical_block / DISK_SECTOR,
-		.max_write_zeroes_sectors = RANGE_SECTORS_MAX,
+		.discard_sector_alignment =
+			MAX(can->granularity, file->physical_block) / DISK_SECTOR,
+		.max_write_zeroes_sectors = fast ? RANGE_SECTORS_MAX : WRITTEN_SECTORS_MAX,
 		.max_write_zeroes_seg = BLOCK_RANGES_MAX,
-		.write_zeroes_may_unmap = 1,
+		.write_zeroes_may_unmap = can->punch,
 	};
 	block->device.features = VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
 	                         VIRTIO_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
@@ -316,9 +322,10 @@ static void fill_config(struct block *block, const struct block_spec *spec)
 		block->device.features |= VIRTIO_FEATURE(VIRTIO_BLK_F_MQ);
 	block->device.features |= file->read_only ? VIRTIO_FEATURE(VIRTIO_BLK_F_RO)
 	                                          : VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
-	if (file->can_discard)
-		block->device.features |= VIRTIO_FEATURE(VIRTIO_BLK_F_DISCARD) |
-		                          VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (can->discard)
+		block->device.features |= VIRTIO_FEATURE(VIRTIO_BLK_F_DISCARD);
+	if (!file->read_only)
+		block->device.features |= VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
 static int allocate(struct block *block, const struct block_spec *spec)
@@ -331,7 +338,12 @@ static int allocate(struct block *block, const struct block_spec *spec)
 	block->iov = calloc(count * block->iov_max, sizeof(*block->iov));
 	if (block->file->direct)
 		block->bounce = aligned_alloc(4096, BLOCK_BOUNCE_BYTES);
-	if (!block->requests || !block->iov || (block->file->direct && !block->bounce))
+	if (!block->file->read_only)
+		block->zeroes = mmap(NULL, BLOCK_ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (block->zeroes == MAP_FAILED)
+		block->zeroes = NULL;
+	if (!block->requests || !block->iov || (block->file->direct && !block->bounce) ||
+	    (!block->file->read_only && !block->zeroes))
 		return -ENOMEM;
 	for (size_t i = count; i-- > 0;) {
 		struct block_request *request = &block->requests[i];
@@ -358,6 +370,9 @@ int block_create(struct block *block, const struct block_spec *spec, struct disk
 	block->starts_write_through = spec->write_through;
 	atomic_init(&block->writeback, !spec->write_through);
 	atomic_init(&block->capacity, file->size / DISK_SECTOR);
+	block->ranges = file->ranges;
+	if (spec->keeps_blocks)
+		block->ranges.discard = block->ranges.punch = block->ranges.command = false;
 	fill_config(block, spec);
 	rate_limit_init(&block->limit, &spec->limit, block_now());
 	block->timer_op.done = timer_done;
@@ -371,6 +386,8 @@ int block_create(struct block *block, const struct block_spec *spec, struct disk
 	block->device.config = &block->config;
 	block->device.config_size = offsetof(struct virtio_blk_config, max_secure_erase_sectors);
 	io_loop_uses(host->loop, IO_USE_FILES | IO_USE_STORAGE);
+	if (block->ranges.command)
+		io_loop_uses(host->loop, IO_USE_DISCARD);
 	r = allocate(block, spec);
 	if (r >= 0)
 		r = io_loop_reserve(host->loop, (uint32_t)r + OWN_OPERATIONS);
@@ -392,5 +409,7 @@ void block_destroy(struct block *block)
 	free(block->requests);
 	free(block->iov);
 	free(block->bounce);
+	if (block->zeroes)
+		munmap(block->zeroes, BLOCK_ZEROES_BYTES);
 	memset(block, 0, sizeof(*block));
 }

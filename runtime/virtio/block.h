@@ -16,6 +16,7 @@
 #define BLOCK_SEGMENTS_MAX 254   /* buffers of one request */
 #define BLOCK_RANGES_MAX 16      /* of one discard or write-zeroes request */
 #define BLOCK_BOUNCE_BYTES (256 * KIB)
+#define BLOCK_ZEROES_BYTES (256 * KIB) /* what is written at once where zeroes must be written */
 
 struct block_spec {
 	const char *id;     /* borrowed */
@@ -23,6 +24,7 @@ struct block_spec {
 	uint16_t queues, queue_size;
 	uint32_t block_size; /* 0: the file's own */
 	bool write_through;  /* to begin with; the driver can choose (CONFIG_WCE) */
+	bool keeps_blocks;   /* offer no discard, and unmap no zeroes, whatever the file can do */
 	struct rate_config limit;
 };
 
@@ -57,6 +59,7 @@ struct block_request {
 	uint32_t left;      /* bytes still to be done */
 	struct iovec *data; /* what is left of the data, in `iov` */
 	uint16_t data_count;
+	uint8_t way; /* by which the range is worked on */
 	uint16_t range, range_count;
 	struct virtio_blk_discard_write_zeroes ranges[BLOCK_RANGES_MAX]; /* copied and checked */
 	struct iovec *iov;
@@ -76,6 +79,7 @@ struct block {
 	struct iovec *iov;              /* owned; iov_max for each */
 	uint16_t iov_max;
 	uint8_t *bounce; /* owned; NULL unless direct */
+	void *zeroes;    /* owned; mapped, never written: it costs no memory; NULL when read-only */
 	/* I/O thread. */
 	struct block_request *free;
 	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
@@ -86,6 +90,8 @@ struct block {
 	struct io_op timer_op, sync_op;
 	struct __kernel_timespec timer;
 	bool syncing, sync_again;
+	struct disk_ranges ranges; /* the file's, less what has failed and what the spec keeps */
+	bool told_discard;
 	uint64_t quiet_until_ns; /* no further error event before */
 	pthread_mutex_t lock;         /* of new_limit */
 	struct rate_config new_limit; /* from another thread */

@@ -13,7 +13,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -26,7 +25,6 @@ enum data_rule { DATA_NONE, DATA_IN, DATA_OUT };
 
 static void start_data(struct block_request *request);
 static void start_sync(struct block_request *request);
-static void start_range(struct block_request *request);
 static void start_id(struct block_request *request);
 static uint8_t parse_data(struct block_request *request);
 static uint8_t parse_ranges(struct block_request *request);
@@ -45,9 +43,9 @@ static const struct kind {
 	[VIRTIO_BLK_T_FLUSH] = { DATA_NONE, false, 0, NULL, start_sync, BLOCK_FLUSHES },
 	[VIRTIO_BLK_T_GET_ID] = { DATA_IN, false, 0, NULL, start_id, BLOCK_READS },
 	[VIRTIO_BLK_T_DISCARD] = { DATA_OUT, true, VIRTIO_FEATURE(VIRTIO_BLK_F_DISCARD),
-	                           parse_ranges, start_range, BLOCK_DISCARDS },
+	                           parse_ranges, block_range_start, BLOCK_DISCARDS },
 	[VIRTIO_BLK_T_WRITE_ZEROES] = { DATA_OUT, true, VIRTIO_FEATURE(VIRTIO_BLK_F_WRITE_ZEROES),
-	                                parse_ranges, start_range, BLOCK_DISCARDS },
+	                                parse_ranges, block_range_start, BLOCK_DISCARDS },
 };
 
 static_assert(ARRAY_SIZE(kinds) == VIRTIO_BLK_T_WRITE_ZEROES + 1, "a row for each type");
@@ -111,6 +109,7 @@ static uint8_t parse_ranges(struct block_request *request)
 	uint32_t flags = zeroes ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
 	const struct virtio_blk_config *config = &request->block->config;
 	uint32_t max = zeroes ? config->max_write_zeroes_sectors : config->max_discard_sectors;
+	const struct disk_file *file = request->block->file;
 	struct virtq_chain data = { .iov = request->data, .readable = request->data_count };
 
 	if (request->total % RANGE_BYTES != 0 || request->total > sizeof(request->ranges))
@@ -125,6 +124,10 @@ static uint8_t parse_ranges(struct block_request *request)
 			return VIRTIO_BLK_S_UNSUPP;
 		if (range->num_sectors > max ||
 		    !in_capacity(request->block, range->sector, range->num_sectors))
+			return VIRTIO_BLK_S_IOERR;
+		/* Zeroes may have to be written, and then as O_DIRECT can have them. */
+		if (zeroes && file->direct &&
+		    ((range->sector | range->num_sectors) & (file->logical_block / DISK_SECTOR - 1)))
 			return VIRTIO_BLK_S_IOERR;
 	}
 	return VIRTIO_BLK_S_OK;
@@ -190,7 +193,7 @@ uint64_t block_request_cost(const struct block_request *request)
 		return 0;
 	if (request->type != VIRTIO_BLK_T_WRITE_ZEROES)
 		return request->total;
-	/* On a host that cannot do it otherwise, zeroes are written. */
+	/* Where the backing cannot do it otherwise, zeroes are written. */
 	for (uint16_t i = 0; i < request->range_count; i++)
 		bytes += (uint64_t)request->ranges[i].num_sectors * DISK_SECTOR;
 	return bytes;
@@ -222,7 +225,7 @@ static void answer(struct block_request *request, uint8_t status)
 static bool issue(struct block_request *request);
 
 /* Ends a request, and hands the bounce buffer on. */
-static void complete(struct block_request *request, uint8_t status)
+void block_request_complete(struct block_request *request, uint8_t status)
 {
 	struct block *block = request->block;
 	bool handover = request->bounced && request == block->bounce_first;
@@ -252,12 +255,12 @@ static const char *what_failed(const struct block_request *request, int error)
 	return "the image cannot be written: the guest was given an I/O error";
 }
 
-static void fail(struct block_request *request, int error)
+void block_request_fail(struct block_request *request, int error)
 {
 	/* Cancelled: the VM is being stopped. */
 	if (error != -ECANCELED)
 		block_report(request->block, request->queue, error, what_failed(request, error));
-	complete(request, VIRTIO_BLK_S_IOERR);
+	block_request_complete(request, VIRTIO_BLK_S_IOERR);
 }
 
 /* ------------------------------------------------------------------------------------- working */
@@ -269,9 +272,9 @@ static void sync_done(struct io_op *op, int result, uint32_t flags)
 
 	(void)flags;
 	if (result < 0)
-		fail(request, result);
+		block_request_fail(request, result);
 	else
-		complete(request, VIRTIO_BLK_S_OK);
+		block_request_complete(request, VIRTIO_BLK_S_OK);
 	block_room(block);
 }
 
@@ -279,16 +282,16 @@ static void start_sync(struct block_request *request)
 {
 	request->op.done = sync_done;
 	if (!io_fsync(request->block->device.loop, &request->op, request->block->file_index, true))
-		fail(request, -ECANCELED);
+		block_request_fail(request, -ECANCELED);
 }
 
 /* The data is with the host; with write-through it must be on the disk as well. */
-static void settle(struct block_request *request)
+void block_request_settle(struct block_request *request)
 {
 	if (kinds[request->type].changes && block_writes_through(request->block))
 		start_sync(request);
 	else
-		complete(request, VIRTIO_BLK_S_OK);
+		block_request_complete(request, VIRTIO_BLK_S_OK);
 }
 
 /* One piece of at most the bounce buffer's size, which belongs to the request. */
@@ -346,13 +349,13 @@ static void data_done(struct io_op *op, int result, uint32_t flags)
 	if (result > 0)
 		take_result(request, MIN((uint32_t)result, request->left));
 	if (result == 0)
-		fail(request, request->type == VIRTIO_BLK_T_IN ? -ENODATA : -EIO);
+		block_request_fail(request, request->type == VIRTIO_BLK_T_IN ? -ENODATA : -EIO);
 	else if (result < 0 && result != -EINTR)
-		fail(request, result);
+		block_request_fail(request, result);
 	else if (request->left == 0)
-		settle(request);
+		block_request_settle(request);
 	else if (!issue(request))
-		fail(request, -ECANCELED);
+		block_request_fail(request, -ECANCELED);
 	block_room(block);
 }
 
@@ -372,54 +375,7 @@ static void start_data(struct block_request *request)
 		block->bounce_first = block->bounce_last = request;
 	}
 	if (!issue(request))
-		fail(request, -ECANCELED);
-}
-
-/* fallocate(2): zero the range, and give its blocks back when that is allowed. */
-static bool issue_range(struct block_request *request)
-{
-	const struct virtio_blk_discard_write_zeroes *range = &request->ranges[request->range];
-	bool unmap = request->type == VIRTIO_BLK_T_DISCARD ||
-	             (range->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
-	int mode = FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-
-	return io_fallocate(request->block->device.loop, &request->op, request->block->file_index,
-	                    mode, range->sector * DISK_SECTOR,
-	                    (uint64_t)range->num_sectors * DISK_SECTOR);
-}
-
-static void next_range(struct block_request *request)
-{
-	while (request->range < request->range_count &&
-	       request->ranges[request->range].num_sectors == 0)
-		request->range++;
-	if (request->range == request->range_count)
-		settle(request);
-	else if (!issue_range(request))
-		fail(request, -ECANCELED);
-}
-
-static void range_done(struct io_op *op, int result, uint32_t flags)
-{
-	struct block_request *request = CONTAINER_OF(op, struct block_request, op);
-	struct block *block = request->block;
-
-	(void)flags;
-	if (result == -EOPNOTSUPP || result == -ENOSYS) {
-		complete(request, VIRTIO_BLK_S_UNSUPP);
-	} else if (result < 0 && result != -EINTR) {
-		fail(request, result);
-	} else {
-		request->range += result >= 0;
-		next_range(request);
-	}
-	block_room(block);
-}
-
-static void start_range(struct block_request *request)
-{
-	request->op.done = range_done;
-	next_range(request);
+		block_request_fail(request, -ECANCELED);
 }
 
 static void start_id(struct block_request *request)
@@ -428,13 +384,13 @@ static void start_id(struct block_request *request)
 
 	request->total = (uint32_t)virtq_copy_to(&data, 0, request->block->serial,
 	                                         sizeof(request->block->serial));
-	complete(request, VIRTIO_BLK_S_OK);
+	block_request_complete(request, VIRTIO_BLK_S_OK);
 }
 
 void block_request_start(struct block_request *request)
 {
 	if (request->verdict != VIRTIO_BLK_S_OK)
-		complete(request, request->verdict);
+		block_request_complete(request, request->verdict);
 	else
 		kinds[request->type].start(request);
 }

@@ -18,6 +18,15 @@ uint64_t block_request_cost(const struct block_request *request);
  * request back on the free list, perhaps at once. */
 void block_request_start(struct block_request *request);
 
+/* block_range.c: discard and write zeroes. */
+void block_range_start(struct block_request *request);
+
+/* Ends a request that was started: with that status; with an I/O error and an event; or as one that has
+ * changed what is stored, which write-through flushes first. */
+void block_request_complete(struct block_request *request, uint8_t status);
+void block_request_fail(struct block_request *request, int error);
+void block_request_settle(struct block_request *request);
+
 /* block.c: called when a request that was in flight has ended. */
 void block_room(struct block *block);
 

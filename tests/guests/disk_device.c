@@ -45,7 +45,9 @@ static void give_half_back(uint64_t capacity)
 
 	check(disk.features & BLOCK_F_DISCARD);
 	check(read32(disk.specific + CONFIG_MAX_DISCARD) >= half.sectors);
-	check_equal(read32(disk.specific + CONFIG_DISCARD_ALIGNMENT), guest_numbers[0] / SECTOR);
+	/* The device's granularity, which a loop takes from the file system below it. */
+	check(read32(disk.specific + CONFIG_DISCARD_ALIGNMENT) >= guest_numbers[0] / SECTOR);
+	check(read32(disk.specific + CONFIG_DISCARD_ALIGNMENT) % (guest_numbers[0] / SECTOR) == 0);
 	check_equal(block_do(&q, BLOCK_DISCARD, 0, &half, sizeof(half)), BLOCK_OK);
 	check_equal(block_do(&q, BLOCK_FLUSH, 0, NULL, 0), BLOCK_OK);
 	check_equal(block_do(&q, BLOCK_IN, capacity / 2 - PIECE_SECTORS, data, PIECE), BLOCK_OK);

@@ -28,7 +28,7 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 	struct problems problems = { 0 };
 	const struct block_spec spec = {
 		.id = "disk", .serial = "a-serial", .queues = DISK_QUEUES, .queue_size = DISK_SIZE,
-		.write_through = options->write_through, .limit = options->limit,
+		.write_through = options->write_through, .keeps_blocks = options->keeps_blocks, .limit = options->limit,
 	};
 	struct disk_file_config config = { .fd = -1, .path = g->path, .field = "disks[0].image",
 		                           .read_only = options->read_only,
@@ -43,6 +43,14 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 	cr_assert_eq(ftruncate(g->fd, (off_t)(options->bytes ? options->bytes : DISK_BYTES)), 0);
 	cr_assert_eq(disk_file_open(&config, &g->file, &problems), 0, "%s",
 	             problems.list[0].message);
+	if (options->instead) {
+		int other = open(options->instead, O_RDWR | O_CLOEXEC);
+
+		cr_assert(other >= 0 && dup2(other, g->file.fd) == g->file.fd, "%s", options->instead);
+		close(other);
+	}
+	if (options->ranges)
+		g->file.ranges = *options->ranges;
 	machine_init(&g->m);
 	g->m.loop.busy_poll_us = options->busy_poll_us;
 	cr_assert_eq(block_create(&g->block, &spec, &g->file, &g->m.host), 0);

@@ -37,7 +37,7 @@ static struct vm_spec spec;
 	"} "                                                                                       \
 	"disks { id: 'root' image { fd: 6 } read_only: true serial: 'S1' direct: true queues: 3 "  \
 	"  queue_size: 128 cache: WRITE_THROUGH limit { bytes_per_s: 1 bytes_burst: 2 "            \
-	"  ops_per_s: 3 ops_burst: 4 } block_size: 4096 max_size: 8192 } "                         \
+	"  ops_per_s: 3 ops_burst: 4 } block_size: 4096 max_size: 8192 discard: false } "          \
 	"nets { id: 'eth0' tap { fd: [7, 8] } mac: '02:00:5E:10:00:ff' queue_pairs: 2 "            \
 	"  queue_size: 512 mtu: 9000 rx_limit { ops_per_s: 5 } tx_limit { ops_per_s: 6 } "         \
 	"  offloads: false } "                                                                     \
@@ -122,7 +122,7 @@ static void check_full_devices(void)
 	cr_assert_str_eq(disk->serial, "S1");
 	cr_assert(disk->image.kind == SPEC_FD && disk->image.fd == 6);
 	cr_assert(disk->read_only && disk->direct && disk->queues == 3 && disk->queue_size == 128);
-	cr_assert(disk->cache == SPEC_WRITE_THROUGH && disk->block_size == 4096 && disk->max_size == 8192);
+	cr_assert(disk->cache == SPEC_WRITE_THROUGH && disk->block_size == 4096 && disk->max_size == 8192 && !disk->discard);
 	cr_assert(disk->limit.bytes_per_s == 1 && disk->limit.bytes_burst == 2);
 	cr_assert(disk->limit.ops_per_s == 3 && disk->limit.ops_burst == 4);
 	cr_assert_eq(spec.nets_count, 2);

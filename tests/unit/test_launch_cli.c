@@ -269,6 +269,7 @@ static const struct {
 	{ "run --kernel v --dry-run --net t,queue_size=1024", "queue_size: 1024" },
 	{ "run --kernel v --dry-run --disk d,queue_size=512", "queue_size: 512" },
 	{ "run --kernel v --dry-run --disk d,max-size=20G", "max_size: 21474836480" },
+	{ "run --kernel v --dry-run --disk d,discard=false", "discard: false" },
 	{ "run --kernel v --dry-run --net t,vhost", "vhost { path: \"/dev/vhost-net\" }" },
 	{ "run --kernel v --dry-run --disk d,ro,direct", "direct: true" },
 	{ "run --kernel v --dry-run --vsock 3 --rng --balloon", "vsock { cid: 3 }" },

@@ -33,7 +33,7 @@ static void remove_folder(void)
 
 TestSuite(launch_words, .init = new_folder, .fini = remove_folder, .timeout = 120);
 
-#define DISK_ITEMS "ro, direct, id=, serial=, queues=, queue_size=, max-size=, format="
+#define DISK_ITEMS "ro, direct, id=, serial=, queues=, queue_size=, max-size=, discard=, format="
 
 static const struct {
 	const char *line;

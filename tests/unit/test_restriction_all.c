@@ -13,7 +13,7 @@
 #include "io/loop.h"
 #include "io/restriction.h"
 
-#define USES (IO_USE_FILES | IO_USE_STORAGE | IO_USE_MEMORY | IO_USE_DESCRIPTORS)
+#define USES (IO_USE_FILES | IO_USE_STORAGE | IO_USE_MEMORY | IO_USE_DESCRIPTORS | IO_USE_DISCARD)
 #define NOBODY 0
 #define EVERY UINT32_MAX
 
@@ -68,7 +68,7 @@ static const struct opcode {
 	[43] = { "FGETXATTR", NOBODY },
 	[44] = { "GETXATTR", NOBODY },
 	[45] = { "SOCKET", NOBODY },
-	[46] = { "URING_CMD", NOBODY },
+	[46] = { "URING_CMD", IO_USE_DISCARD },
 	[47] = { "SEND_ZC", NOBODY },
 	[48] = { "SENDMSG_ZC", NOBODY },
 };

@@ -66,7 +66,7 @@ static const struct expected devices[] = {
 	/* The same with RO, bit 5, one queue of the largest size, blocks of 4096, write-through. */
 	{ "read-only disk", 2, 0x018000, 1, 1024, BIT(2) | BIT(5) | BIT(6) | BIT(9) | BIT(10), 60,
 	  "0008000000000000 00000000 fe000000 0000 00 00 00100000 00 00 0100 10000000 00 00 0100 "
-	  "00002000 10000000 08000000 00002000 10000000 01 000000" },
+	  "00002000 10000000 08000000 00200000 10000000 00 000000" },
 	/* §5.1.4: mac, status, max_virtqueue_pairs, mtu. §5.1.3: CSUM 0, GUEST_CSUM 1, MTU 3, MAC 5, GUEST_TSO4
 	 * 7, GUEST_TSO6 8, GUEST_ECN 9, HOST_TSO4 11, HOST_TSO6 12, HOST_ECN 13, MRG_RXBUF 15, STATUS 16,
 	 * CTRL_VQ 17, CTRL_RX 18, MQ 22, CTRL_MAC_ADDR 23. */
@@ -86,10 +86,10 @@ static void add_disks(void)
 		                            .block_size = 4096, .write_through = true };
 
 	file = (struct disk_file){ .fd = image, .size = MIB, .logical_block = 512, .physical_block = 4096,
-		                   .optimal_io = 65536, .memory_align = 1, .can_discard = true };
+		                   .optimal_io = 65536, .memory_align = 1, .ranges = { .discard = true, .punch = true, .zero = true, .align = 1 } };
 	other = file;
 	other.read_only = true;
-	other.can_discard = false;
+	other.ranges = (struct disk_ranges){ .align = 1 };
 	cr_assert_eq(block_create(&disk, &spec, &file, &m.host), 0);
 	cr_assert_eq(block_create(&read_only_disk, &spec_ro, &other, &m.host), 0);
 }

@@ -240,6 +240,7 @@ static int set_disk(void *context, const char *value)
 		{ "queues", ITEM_NUMBER, "queues" },
 		{ "queue_size", ITEM_NUMBER, "queue_size" },
 		{ "max-size", ITEM_SIZE, "max_size" },
+		{ "discard", ITEM_NUMBER, "discard" },
 		{ "format", ITEM_TEXT, NULL },
 	};
 	struct run_options *options = context;

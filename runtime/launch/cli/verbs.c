@@ -54,7 +54,7 @@ static const struct verb table[] = {
 	          "  --memory SIZE[,huge=2M|1G|thp][,populate][,lock]  512M unless given\n"
 	          "  --node N                host NUMA node of the memory\n"
 	          "  --disk FILE[,ro][,direct][,id=ID][,serial=S][,queues=N][,queue_size=N]\n"
-	          "         [,max-size=SIZE][,format=raw]\n"
+	          "         [,max-size=SIZE][,discard=false][,format=raw]\n"
 	          "  --net TAP[,id=ID][,mac=MAC][,mtu=N][,queues=N][,queue_size=N][,offloads=false]\n"
 	          "        [,vhost]\n"
 	          "  --vsock CID[,socket=PATH]  --rng  --balloon  --no-console  --early-console\n"

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* What the backing of a disk can do about ranges.
+ *
+ * fallocate(2) on a block device is another thing than on a file: PUNCH_HOLE is a write of zeroes that may
+ * unmap and does not fall back to writing them, so it works where the queue has write_zeroes_max_bytes;
+ * ZERO_RANGE falls back and works always. Neither is a discard. What discards and writes no zeroes (a thin
+ * volume) has the command alone: an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no
+ * sealed thread makes on a disk). */
+#include "io/disk_ranges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "io/op.h"
+
+#define PROBE_BYTES 4096 /* the block of most file systems: a mode is not carried out on half of one */
+
+static bool mode_works(int fd, int mode, off_t end)
+{
+	int r;
+
+	do
+		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, end, PROBE_BYTES);
+	while (r < 0 && errno == EINTR);
+	/* No room for it now: the mode is there, and writing needs the room as well. */
+	return r == 0 || errno == ENOSPC || errno == EDQUOT;
+}
+
+static void probe_file(int fd, off_t end, struct disk_ranges *ret)
+{
+	ret->punch = mode_works(fd, FALLOC_FL_PUNCH_HOLE, end);
+	ret->zero = mode_works(fd, FALLOC_FL_ZERO_RANGE, end);
+	/* That has allocated what it zeroed; where a hole can be punched beyond the end, it is given back. */
+	if (ret->zero && ret->punch)
+		(void)mode_works(fd, FALLOC_FL_PUNCH_HOLE, end);
+	ret->discard = ret->punch;
+}
+
+/* A limit of the device's queue, which for a partition is its disk's. 0: there is none, or it cannot be read. */
+static uint64_t queue_limit(const char *sysfs, dev_t number, const char *name)
+{
+	static const char *const places[] = { "queue", "../queue" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		_cleanup_close_ int fd = -1;
+		char path[256], text[32];
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "%s/dev/block/%u:%u/%s/%s", sysfs, major(number),
+		         minor(number), places[i], name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		n = read(fd, text, sizeof(text) - 1);
+		text[MAX(n, (ssize_t)0)] = '\0';
+		return strtoull(text, NULL, 10);
+	}
+	return 0;
+}
+
+void disk_ranges_of_device(const char *sysfs, dev_t number, bool command, struct disk_ranges *ret)
+{
+	bool discards = queue_limit(sysfs, number, "discard_max_bytes") > 0;
+	uint64_t granularity = queue_limit(sysfs, number, "discard_granularity");
+
+	ret->punch = queue_limit(sysfs, number, "write_zeroes_max_bytes") > 0;
+	ret->command = discards && !ret->punch && command;
+	ret->discard = discards && (ret->punch || ret->command);
+	ret->zero = true;
+	ret->slow = !ret->punch;
+	ret->granularity = granularity <= UINT32_MAX ? (uint32_t)granularity : 0;
+}
+
+/* Whether this kernel takes the command for this device: of an empty range it then says EINVAL, and
+ * nothing has been discarded. */
+static bool command_works(int fd)
+{
+	struct io_uring ring;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe = NULL;
+	bool works = false;
+
+	if (io_uring_queue_init(1, &ring, 0) < 0)
+		return false;
+	sqe = io_uring_get_sqe(&ring);
+	if (sqe) {
+		io_prep_discard(sqe, fd, 0, 0);
+		if (io_uring_submit_and_wait(&ring, 1) == 1 && io_uring_peek_cqe(&ring, &cqe) == 0)
+			works = cqe->res == -EINVAL;
+	}
+	io_uring_queue_exit(&ring);
+	return works;
+}
+
+void disk_ranges_probe(int fd, const struct stat *st, const char *sysfs, uint32_t logical_block,
+                       struct disk_ranges *ret)
+{
+	*ret = (struct disk_ranges){ .align = 1 };
+	if (S_ISREG(st->st_mode)) {
+		probe_file(fd, st->st_size, ret);
+		return;
+	}
+	/* Asked first as if the kernel took it: only where it matters is a ring made to ask. */
+	disk_ranges_of_device(sysfs, st->st_rdev, true, ret);
+	if (ret->command && !command_works(fd))
+		disk_ranges_of_device(sysfs, st->st_rdev, false, ret);
+	ret->align = logical_block;
+}
