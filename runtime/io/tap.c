@@ -222,6 +222,23 @@ int tap_take(const struct tap_request *request, int *ret_fds, struct problems *p
 	return r;
 }
 
+unsigned int tap_missing_offloads(int fd)
+{
+	/* Each with what it does not go without. */
+	static const unsigned int sets[] = {
+		TUN_F_CSUM, TUN_F_CSUM | TUN_F_TSO4, TUN_F_CSUM | TUN_F_TSO6,
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN, TUN_F_CSUM | TUN_F_TSO6 | TUN_F_TSO_ECN,
+	};
+	const unsigned int all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+	unsigned int taken = ioctl(fd, TUNSETOFFLOAD, (unsigned long)all) == 0 ? all : 0;
+
+	for (size_t i = 0; taken != all && i < ARRAY_SIZE(sets); i++)
+		if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)sets[i]) == 0)
+			taken |= sets[i];
+	(void)ioctl(fd, TUNSETOFFLOAD, 0);
+	return all & ~taken;
+}
+
 int tap_set_offloads(int fd, unsigned int offloads)
 {
 	SANDBOX_USES(control, ioctl, arg0 in TAP_FD_BASE..TAP_FD_LAST && arg1 == TUNSETOFFLOAD);

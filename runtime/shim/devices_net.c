@@ -42,6 +42,9 @@ static void acquire(struct shim *shim, size_t index)
 	snprintf(field, sizeof(field), "nets[%zu].%s", index, net->tap_name[0] ? "tap_name" : "tap");
 	if (tap_take(&request, shim->devices.nets.fds[index], &shim->problems) < 0)
 		return;
+	if (net->offloads)
+		shim->devices.nets.missing_offloads[index] =
+			tap_missing_offloads(shim->devices.nets.fds[index][0]);
 	/* One queue, at a number that the control thread's filter knows. */
 	if (dup3(shim->devices.nets.fds[index][0], TAP_FD_BASE + (int)index, O_CLOEXEC) < 0)
 		problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, field,
@@ -107,6 +110,7 @@ int devices_create_net(struct shim *shim, size_t index, const struct virtio_host
 		.queue_size = (uint16_t)net->queue_size,
 		.mtu = (uint16_t)net->mtu,
 		.offloads = net->offloads,
+		.missing_offloads = shim->devices.nets.missing_offloads[index],
 		.rx_limit = rate_of(&net->rx_limit),
 		.tx_limit = rate_of(&net->tx_limit),
 	};

@@ -310,6 +310,29 @@ static const struct virtio_device_ops net_ops = {
 
 /* ------------------------------------------------------------------------------------- building */
 
+/* Towards the guest: what the TAP hands over with that bit, and needs no other that it lacks. */
+static uint64_t guest_offloads(uint32_t missing)
+{
+	static const struct {
+		uint32_t needs;
+		uint64_t feature;
+	} rows[] = {
+		{ TUN_F_CSUM, VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) },
+		{ TUN_F_CSUM | TUN_F_TSO4, VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO4) },
+		{ TUN_F_CSUM | TUN_F_TSO6, VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6) },
+		{ TUN_F_CSUM | TUN_F_TSO_ECN, VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_ECN) },
+	};
+	uint64_t features = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!(rows[i].needs & missing))
+			features |= rows[i].feature;
+	/* Of segments that nobody hands over. */
+	if ((missing & (TUN_F_TSO4 | TUN_F_TSO6)) == (TUN_F_TSO4 | TUN_F_TSO6))
+		features &= ~VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_ECN);
+	return features;
+}
+
 static uint64_t features_of(const struct net_spec *spec)
 {
 	uint64_t features = VIRTIO_FEATURE(VIRTIO_NET_F_MAC) | VIRTIO_FEATURE(VIRTIO_NET_F_STATUS) |
@@ -323,10 +346,7 @@ static uint64_t features_of(const struct net_spec *spec)
 		            VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
 		            VIRTIO_FEATURE(VIRTIO_NET_F_HOST_TSO6) |
 		            VIRTIO_FEATURE(VIRTIO_NET_F_HOST_ECN) |
-		            VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
-		            VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO4) |
-		            VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_TSO6) |
-		            VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_ECN);
+		            guest_offloads(spec->missing_offloads);
 	if (spec->mtu > 0)
 		features |= VIRTIO_FEATURE(VIRTIO_NET_F_MTU);
 	if (spec->pairs > 1)

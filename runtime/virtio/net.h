@@ -25,6 +25,7 @@ struct net_spec {
 	uint16_t queue_size; /* of each, a power of two */
 	uint16_t mtu;        /* 0: not told to the guest */
 	bool offloads;       /* offer checksums and segmentation, both ways */
+	uint32_t missing_offloads; /* tap_missing_offloads: of those, what cannot be had towards the guest */
 	uint8_t mac[NET_MAC_BYTES];
 	struct rate_config rx_limit, tx_limit;
 };

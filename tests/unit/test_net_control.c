@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net: the control queue, several queue pairs, limits, features, addresses. */
 #include <criterion/criterion.h>
+#include <linux/if_tun.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -263,6 +264,32 @@ Test(net_control, features_follow_the_spec, .init = set_up_plain, .fini = tear_d
 	net_rig_send(&rig, 0, NULL, 9014, 1);
 	for (uint16_t i = 0; i < 5; i++)
 		cr_assert_eq(net_rig_used(&rig, 0).id, i);
+}
+
+/* What the TAP cannot hand over is not offered, nor what makes no sense without it; the way from the guest is the
+ * host's own. */
+Test(net_control, offloads_that_the_tap_lacks_are_not_offered)
+{
+	const uint64_t of_both = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13;
+	const uint64_t from_guest = 1 << 0 | 1 << 11 | 1 << 12 | 1 << 13; /* CSUM, HOST_TSO4, _TSO6, _ECN */
+	static const struct {
+		uint32_t missing;
+		uint64_t offered; /* GUEST_CSUM 1, GUEST_TSO4 7, GUEST_TSO6 8, GUEST_ECN 9 (§5.1.3) */
+	} towards[] = {
+		{ 0, 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 },
+		{ TUN_F_TSO4, 1 << 1 | 1 << 8 | 1 << 9 },
+		{ TUN_F_TSO6 | TUN_F_TSO_ECN, 1 << 1 | 1 << 7 },
+		{ TUN_F_TSO4 | TUN_F_TSO6, 1 << 1 },
+		{ TUN_F_CSUM, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(towards); i++) {
+		const struct net_spec spec = { .offloads = true, .missing_offloads = towards[i].missing };
+
+		net_rig_start(&rig, 1, &spec);
+		cr_assert_eq(driver_offered(&rig.driver) & of_both, towards[i].offered | from_guest, "row %zu", i);
+		net_rig_stop(&rig);
+	}
 }
 
 /* linux/if_tun.h: TUN_F_CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8. §5.1.3.1: none of them without checksums, and ECN

@@ -146,7 +146,7 @@ static struct {
 	uint32_t after, attached, flags[TAP_QUEUES_MAX + 2];
 	char name[IFNAMSIZ];
 	int header, little_endian;
-	unsigned long offloads;
+	unsigned long offloads, refused; /* a set with one of the latter is refused */
 } driver;
 
 static void take_request(unsigned long request, void *argument)
@@ -182,6 +182,10 @@ static bool answer_tap(int fd, unsigned long request, void *argument, int *ret_r
 	if (request != TUNSETIFF && request != TUNSETVNETHDRSZ && request != TUNSETVNETLE && request != TUNSETOFFLOAD)
 		return false;
 	take_request(request, argument);
+	if (request == TUNSETOFFLOAD && driver.offloads & driver.refused) {
+		errno = EINVAL;
+		*ret_result = -1;
+	}
 	if (request == driver.failing && driver.after-- == 0) {
 		driver.after = 0;
 		errno = driver.error;
@@ -242,6 +246,27 @@ Test(tap, what_the_kernel_refuses)
 	}
 	cr_assert_eq(take_name("lo", TAP_QUEUES_MAX + 1, fds), -E2BIG);
 	expect_problem(PROBLEM_HOST_LIMIT, E2BIG, "a TAP has at most 64 queues");
+}
+
+/* Each offload is found out for itself, though one must go with another; none is left on. */
+Test(tap, which_offloads_it_has)
+{
+	static const unsigned long all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+	fake_kvm_ioctl = answer_tap;
+	for (unsigned long refused = 0; refused <= all; refused++) {
+		unsigned long expected = refused & all;
+
+		if (refused & TUN_F_CSUM)
+			expected = all;
+		else if ((refused & (TUN_F_TSO4 | TUN_F_TSO6)) == (TUN_F_TSO4 | TUN_F_TSO6))
+			expected |= TUN_F_TSO_ECN;
+		memset(&driver, 0, sizeof(driver));
+		driver.refused = refused;
+		driver.offloads = 99;
+		cr_assert_eq(tap_missing_offloads(0), expected, "refused %#lx", refused);
+		cr_assert_eq(driver.offloads, 0);
+	}
 }
 
 /* What is asked of a TAP: several queues where there are several; one of a TAP that has several, when it must be. */
