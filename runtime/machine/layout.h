@@ -33,7 +33,11 @@
 #define LAYOUT_KVM_TSS 0xfffbd000u
 #define LAYOUT_KVM_IDENTITY_MAP 0xfffbc000u
 
-/* Ports. */
+/* Ports. Those of the PC are for what machine/legacy_ports.c says. */
+#define LAYOUT_PORT_TIMER 0x40 /* 4 */
+#define LAYOUT_PORT_NMI_STATUS 0x61
+#define LAYOUT_PORT_KEYBOARD 0x64
+#define LAYOUT_PORT_RESET_CONTROL 0xcf9
 #define LAYOUT_PORT_DEBUG 0xe9 /* early console */
 #define LAYOUT_PORT_RESET 0xf0 /* byte; write ACPI_RESET_VALUE: what the reset vector does */
 #define LAYOUT_PORT_UART 0x3f8 /* early console, write-only 8250 */

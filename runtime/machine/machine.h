@@ -8,6 +8,7 @@
 #include "machine/acpi_registers.h"
 #include "machine/ioapic.h"
 #include "machine/kvm_stats.h"
+#include "machine/legacy_ports.h"
 #include "machine/vcpu.h"
 #include "machine/vm.h"
 
@@ -34,6 +35,7 @@ struct machine {
 	struct bus mmio;
 	struct ioapic ioapic;
 	struct acpi_registers acpi;
+	struct legacy_ports legacy;
 	struct kvm_stats stats; /* written before the seal */
 	uint32_t vcpu_count;
 	struct vcpu vcpus[MACHINE_VCPUS_MAX];

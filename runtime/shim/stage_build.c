@@ -172,7 +172,7 @@ static int build_buses(struct machine *machine)
 	                    &machine->acpi);
 	r = r ? r : bus_add(&machine->ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops,
 	                    &machine->acpi);
-	return r;
+	return r ? r : legacy_ports_add(&machine->legacy, &machine->acpi, &machine->ports);
 }
 
 static int tune(struct shim *shim)

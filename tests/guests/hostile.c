@@ -259,12 +259,30 @@ static void hole_access(struct noise *n)
 	write_any(address, width, what);
 }
 
+/* What ends the VM at none of the ports that four bytes reach from here. */
+static uint32_t harmless_at(uint16_t port, uint32_t what)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t cleared, set; /* of each byte */
+	} ends[] = {
+		{ LAYOUT_PORT_RESET, 0x01, 0 }, { LAYOUT_PORT_KEYBOARD, 0, 0x01 }, { LAYOUT_PORT_RESET_CONTROL, 0x04, 0 },
+	};
+
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (port <= ends[i].port && ends[i].port - port < 4)
+			what = (what & ~(ends[i].cleared * 0x01010101u)) | ends[i].set * 0x01010101u;
+	return what;
+}
+
 static void port_access(struct noise *n)
 {
 	static const uint16_t known[] = { LAYOUT_PORT_RESET, LAYOUT_PORT_DEBUG, LAYOUT_PORT_UART, 0xcf8,
-		                          0xcfc, 0x604, 0x60, 0x64, 0x70, 0x20 };
-	uint16_t port = below(n, 2) ? (uint16_t)next(n) : known[below(n, 10)];
-	uint32_t what = (uint32_t)value(n) & (port >= 0xed && port <= 0xf0 ? ~0x01010101u : ~0u);
+		                          0xcfc, 0x604, 0x60, LAYOUT_PORT_KEYBOARD, 0x70, 0x20,
+		                          LAYOUT_PORT_TIMER, LAYOUT_PORT_NMI_STATUS,
+		                          LAYOUT_PORT_RESET_CONTROL };
+	uint16_t port = below(n, 2) ? (uint16_t)next(n) : known[below(n, sizeof(known) / sizeof(known[0]))];
+	uint32_t what = harmless_at(port, (uint32_t)value(n));
 	uint64_t at = in_arena(n) & ~0xfffULL, count = below(n, 64);
 
 	switch (below(n, 5)) {

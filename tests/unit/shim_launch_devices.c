@@ -58,6 +58,8 @@ static bool look_at_buses(void)
 	HOLDS(atomic_exchange(&machine->acpi.request, ACPI_REQUEST_NONE) == ACPI_REQUEST_RESET);
 	write_number(&machine->mmio, LAYOUT_ACPI_REGISTERS + ACPI_REG_RESET, ACPI_RESET_VALUE, 1);
 	HOLDS(atomic_exchange(&machine->acpi.request, ACPI_REQUEST_NONE) == ACPI_REQUEST_RESET);
+	write_number(&machine->ports, LAYOUT_PORT_KEYBOARD, 0xfe, 1);
+	HOLDS(atomic_exchange(&machine->acpi.request, ACPI_REQUEST_NONE) == ACPI_REQUEST_RESET);
 	write_number(&machine->mmio, LAYOUT_PANIC_REGISTER, 1, 1);
 	HOLDS(atomic_exchange(&machine->acpi.panicked, false));
 	return true;

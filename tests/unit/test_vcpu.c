@@ -172,6 +172,14 @@ Test(vcpu, what_a_register_asks_for_is_done)
 	shared.bytes[4096] = ACPI_RESET_VALUE;
 	cr_assert_not(vcpu_dispatch(&machine.vcpus[0]));
 	expect_end(MACHINE_END_RESET, 0);
+	io_exit(true, 1, 1);
+	cr_assert_eq(legacy_ports_add(&machine.legacy, &machine.acpi, &machine.ports), 0);
+	shared.run.io.port = LAYOUT_PORT_RESET_CONTROL;
+	shared.bytes[4096] = 0x02;
+	cr_assert(vcpu_dispatch(&machine.vcpus[0]), "the first half of it");
+	shared.bytes[4096] = 0x06;
+	cr_assert_not(vcpu_dispatch(&machine.vcpus[0]));
+	expect_end(MACHINE_END_RESET, 0);
 	cr_assert(vcpu_dispatch(mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_RESET, 0)), "another value");
 	cr_assert_eq(machine.end, MACHINE_END_NONE);
 }

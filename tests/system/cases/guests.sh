@@ -105,6 +105,35 @@ test_panic_then_reset() {
 }
 
 test_unclaimed_addresses() { need_kvm; flat unclaimed | passes; }
+test_legacy_ports() { need_kvm; flat legacy_ports | passes; }
+
+# reset_by PORT BYTES RAX: the bytes, the lowest first, as a kernel writes them; the last is in RAX, and ends it.
+reset_by() {
+	need_kvm
+	spec < <(flat "$(with_numbers legacy_reset "$1" "$2")")
+	launch
+	want_status 32
+	want "outcome: GUEST_RESET" 'exit_reason: "KVM_EXIT_IO"' 'rbx: "0x000000000005e5e7"' \
+		"rax: \"0x00000000000000$3\""
+}
+
+test_reset_by_the_keyboard_controller() { reset_by 0x64 0xfe fe; }
+test_reset_by_the_reset_control() { reset_by 0xcf9 0x0e02 0e; }
+test_warm_reset_by_the_reset_control() { reset_by 0xcf9 0x0602 06; }
+
+# An operator's NMI, which no error of the bus is behind.
+test_nmi() {
+	need_kvm
+	flat nmi -b "$APIC" -l "console { output { path: '$CASE/console' } early: true }" >"$CASE/vm.txtpb"
+	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
+	await "the guest's handler" test -s "$CASE/console"
+	axvm ctl "$VM" nmi
+	want_status 0
+	ended 0
+	decode
+	want "outcome: POWER_OFF" 'rbx: "0x0000000000000000"'
+	found_well
+}
 test_memory_above_4_gib() { need_kvm; flat high_memory -m 3584 | passes; }
 test_memory_above_4_gib_in_nodes() {
 	need_kvm
