@@ -14,6 +14,9 @@
  * takes back before it uses them (MUST_TELL_HOST), and that waits for discards under way. A driver
  * without MUST_TELL_HOST has its inflate requests acknowledged, and nothing discarded.
  *
+ * How much a list says, and how little may come of it, the guest decides: the numbers looked at are counted
+ * (virtio_work), and a list that is longer than a turn goes on in the next one.
+ *
  * Queue numbers. Drivers disagree on the number of the reporting queue when a feature in between is
  * missing (Linux numbers without gaps, the specification with them). Statistics and hints are offered
  * always, so that both agree; hints are never asked for (the command stays STOP).
@@ -41,6 +44,7 @@
 #define PCI_CLASS_OTHER 0xff0000
 #define PFN_BYTES 4u
 #define PFN_BATCH 256u
+#define MAIL_GO_ON VIRTIO_MAIL(0)
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
 #endif
@@ -52,8 +56,6 @@ static const uint16_t queue_sizes[BALLOON_QUEUES] = {
 	BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE,
 	BALLOON_QUEUE_SIZE,
 };
-
-static void run_deflate(struct balloon *balloon);
 
 static struct balloon *balloon_of(struct virtio_device *device)
 {
@@ -103,6 +105,18 @@ static uint64_t page_number(const struct balloon *balloon, const uint8_t *page)
 	return first;
 }
 
+/* Clears what a driver before this one has left of a host page, by its number. */
+static void forget_others(struct balloon *balloon, uint64_t host_page)
+{
+	uint64_t bytes = balloon->host_page / BALLOON_PAGE / 8;
+
+	if (balloon->given_epoch[host_page] == balloon->epoch)
+		return;
+	balloon->given_epoch[host_page] = balloon->epoch;
+	balloon->given_count[host_page] = 0;
+	memset((uint8_t *)balloon->given + host_page * bytes, 0, bytes);
+}
+
 /* Notes that a page is in the balloon, or no longer is. True when that filled its host page. */
 static bool note_page(struct balloon *balloon, const uint8_t *page, bool given)
 {
@@ -112,6 +126,7 @@ static bool note_page(struct balloon *balloon, const uint8_t *page, bool given)
 	uint64_t pages = balloon->host_page / BALLOON_PAGE;
 	uint32_t *count = &balloon->given_count[number / pages];
 
+	forget_others(balloon, number / pages);
 	if (!(*word & bit) == !given)
 		return false;
 	*word ^= bit;
@@ -135,7 +150,7 @@ static uint8_t *page_at(struct balloon *balloon, uint16_t queue, uint32_t pfn)
 
 /* ----------------------------------------------------------------------------------- requests */
 
-/* One page of an inflate request; false when there is no room for its range. */
+/* One page of an inflate or deflate request; false when there is no room for its range. */
 static bool take_page(struct balloon_job *job, uint32_t pfn)
 {
 	struct balloon *balloon = job->balloon;
@@ -143,6 +158,10 @@ static bool take_page(struct balloon_job *job, uint32_t pfn)
 
 	if (!page)
 		return true;
+	if (job->queue == QUEUE_DEFLATE) {
+		(void)note_page(balloon, page, false);
+		return true;
+	}
 	if (!large_pages(balloon))
 		return add_range(job, page, BALLOON_PAGE);
 	if (!virtio_has(&balloon->device, VIRTIO_BALLOON_F_MUST_TELL_HOST))
@@ -155,25 +174,31 @@ static bool take_page(struct balloon_job *job, uint32_t pfn)
 	return true;
 }
 
-static void gather_pages(struct balloon_job *job)
+/* Until the list is through, there is no room for a range, or the turn is used up: a guest may name pages that are
+ * not its memory, or the same one over and over, which makes no range at all. False in the last case. */
+static bool gather_pages(struct balloon_job *job)
 {
 	uint32_t pfns[PFN_BATCH];
 
 	while (job->next_pfn < job->pfns) {
 		uint32_t count = MIN(job->pfns - job->next_pfn, PFN_BATCH);
 
+		if (!virtio_work(&job->balloon->device, job->queue, count))
+			return false;
+
 		(void)virtq_copy_from(&job->chain, (size_t)job->next_pfn * PFN_BYTES, pfns,
 		                      (size_t)count * PFN_BYTES);
 		for (uint32_t i = 0; i < count; i++) {
 			if (!take_page(job, le32toh(pfns[i])))
-				return;
+				return true;
 			job->next_pfn++;
 		}
 	}
+	return true;
 }
 
-/* Whole host pages of each buffer of a report. */
-static void gather_buffers(struct balloon_job *job)
+/* Whole host pages of each buffer of a report. A chain has few enough for any turn. */
+static bool gather_buffers(struct balloon_job *job)
 {
 	uint64_t page = job->balloon->host_page;
 
@@ -187,7 +212,7 @@ static void gather_buffers(struct balloon_job *job)
 			length = MIN(ALIGN_DOWN(buffer->iov_len - skip, page),
 			             (size_t)IO_MADVISE_MAX);
 			if (length > 0 && !add_range(job, start + skip, length))
-				return;
+				return true;
 			/* What one operation cannot take is left for the next look. */
 			buffer->iov_base = start + skip + length;
 			buffer->iov_len -= skip + length;
@@ -196,6 +221,7 @@ static void gather_buffers(struct balloon_job *job)
 		}
 		job->next_buffer++;
 	}
+	return true;
 }
 
 static void discard(struct balloon_job *job, struct balloon_op *op)
@@ -214,25 +240,38 @@ static void start_discards(struct balloon_job *job)
 			discard(job, &job->ops[i]);
 }
 
-/* Goes on with a request as far as it can; when all of it is done, completes it. */
+/* The next ranges of a request; false when the turn is used up. Of one whose driver has let go of it there are none. */
+static bool gather(struct balloon_job *job)
+{
+	job->next_range = job->count = 0;
+	if (!virtio_live(&job->balloon->device, job->queue))
+		return true;
+	return job->queue == QUEUE_REPORT ? gather_buffers(job) : gather_pages(job);
+}
+
+/* Goes on with a request as far as it can, in this turn; when all of it is done, completes it. */
 static void advance(struct balloon_job *job)
 {
+	struct virtio_device *device = &job->balloon->device;
+
 	for (;;) {
+		bool in_turn;
+
 		start_discards(job);
 		if (job->in_flight > 0)
 			return;
 		if (job->next_range < job->count)
 			continue;
-		job->next_range = job->count = 0;
-		if (job->queue == QUEUE_INFLATE)
-			gather_pages(job);
-		else
-			gather_buffers(job);
-		if (job->count == 0)
+		in_turn = gather(job);
+		if (job->count > 0)
+			continue;
+		if (in_turn)
 			break;
+		io_client_again(&device->client, MAIL_GO_ON);
+		return;
 	}
 	job->active = false;
-	virtio_push(&job->balloon->device, job->queue, job->chain.head, 0);
+	virtio_push(device, job->queue, job->chain.head, 0);
 }
 
 /* Checks the form of a list of page numbers; the number of them, or -1 with the device failed. */
@@ -252,16 +291,27 @@ static void begin(struct balloon_job *job)
 {
 	int64_t pfns = 0;
 
-	if (job->queue == QUEUE_INFLATE)
+	if (job->queue != QUEUE_REPORT)
 		pfns = count_pfns(job->balloon, job->queue, &job->chain);
 	if (pfns < 0)
 		return;
 	job->pfns = (uint32_t)pfns;
-	job->next_pfn = 0;
+	/* Pages of the host's size are taken back by touching them, whatever is said of it. */
+	job->next_pfn = job->queue == QUEUE_DEFLATE && !large_pages(job->balloon) ? job->pfns : 0;
 	job->next_buffer = 0;
 	job->next_range = job->count = 0;
 	job->active = true;
 	advance(job);
+}
+
+/* Whether a request must wait for one of another queue: a host page that is being discarded may hold pages to be taken
+ * back, and the reverse. */
+static bool waits(const struct balloon_job *job)
+{
+	const struct balloon *balloon = job->balloon;
+
+	return (job->queue == QUEUE_DEFLATE && balloon->inflate.active) ||
+	       (job->queue == QUEUE_INFLATE && balloon->deflate.active);
 }
 
 static void run_job(struct balloon_job *job)
@@ -269,12 +319,29 @@ static void run_job(struct balloon_job *job)
 	struct virtio_device *device = &job->balloon->device;
 
 	do {
-		while (!job->active && virtio_pop(device, job->queue, &job->chain))
+		while (!job->active && !waits(job) && virtio_pop(device, job->queue, &job->chain))
 			begin(job);
-		/* It is looked at again when this one is done. */
-		if (job->active)
+		/* It is looked at again when this one, or the other, is done. */
+		if (job->active || waits(job))
 			return;
 	} while (virtio_want_kicks(device, job->queue));
+}
+
+/* Goes on with a request, and when it is done with what waited for that. */
+static void go_on(struct balloon_job *job)
+{
+	struct balloon *balloon = job->balloon;
+
+	if (!job->active)
+		return;
+	advance(job);
+	if (job->active)
+		return;
+	run_job(job);
+	if (job->queue == QUEUE_INFLATE)
+		run_job(&balloon->deflate);
+	else if (job->queue == QUEUE_DEFLATE)
+		run_job(&balloon->inflate);
 }
 
 static void count_discard(struct balloon *balloon, const struct balloon_op *op, int result)
@@ -300,50 +367,10 @@ static void discard_done(struct io_op *io_op, int result, uint32_t flags)
 	op->busy = false;
 	job->in_flight--;
 	count_discard(job->balloon, op, result);
-	advance(job);
-	if (job->active)
-		return;
-	run_job(job);
-	if (job->queue == QUEUE_INFLATE)
-		run_deflate(job->balloon);
+	go_on(job);
 }
 
 /* -------------------------------------------------------------------------- the other queues */
-
-static void deflate(struct balloon *balloon, const struct virtq_chain *chain)
-{
-	int64_t count = count_pfns(balloon, QUEUE_DEFLATE, chain);
-	uint32_t pfns[PFN_BATCH];
-
-	if (count < 0)
-		return;
-	for (uint32_t at = 0; large_pages(balloon) && at < count; at += PFN_BATCH) {
-		uint32_t n = MIN((uint32_t)count - at, PFN_BATCH);
-
-		(void)virtq_copy_from(chain, (size_t)at * PFN_BYTES, pfns, (size_t)n * PFN_BYTES);
-		for (uint32_t i = 0; i < n; i++) {
-			uint8_t *page = page_at(balloon, QUEUE_DEFLATE, le32toh(pfns[i]));
-
-			if (page)
-				(void)note_page(balloon, page, false);
-		}
-	}
-	virtio_push(&balloon->device, QUEUE_DEFLATE, chain->head, 0);
-}
-
-static void run_deflate(struct balloon *balloon)
-{
-	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
-
-	do {
-		/* A host page that is being discarded may hold pages to be taken back. */
-		while (!balloon->inflate.active &&
-		       virtio_pop(&balloon->device, QUEUE_DEFLATE, &chain))
-			deflate(balloon, &chain);
-		if (balloon->inflate.active)
-			return;
-	} while (virtio_want_kicks(&balloon->device, QUEUE_DEFLATE));
-}
 
 /* Reads the driver's figures and leaves them in the ring. */
 static void read_stats(struct balloon *balloon)
@@ -416,13 +443,24 @@ static void balloon_kick(struct virtio_device *device, uint16_t queue)
 	if (queue == QUEUE_INFLATE)
 		run_job(&balloon->inflate);
 	else if (queue == QUEUE_DEFLATE)
-		run_deflate(balloon);
+		run_job(&balloon->deflate);
 	else if (queue == QUEUE_STATS)
 		run_stats(balloon);
 	else if (queue == QUEUE_HINT)
 		run_hints(balloon);
 	else
 		run_job(&balloon->report);
+}
+
+static void balloon_mail(struct virtio_device *device, uint32_t bits)
+{
+	struct balloon *balloon = balloon_of(device);
+
+	(void)bits;
+	/* Those with discards in flight go on with these. */
+	for (struct balloon_job *job = &balloon->inflate; job <= &balloon->deflate; job++)
+		if (job->in_flight == 0)
+			go_on(job);
 }
 
 static void balloon_start(struct virtio_device *device)
@@ -443,16 +481,13 @@ static uint64_t host_pages(const struct balloon *balloon)
 	return pages;
 }
 
-/* A driver begins with an empty balloon. */
+/* A driver begins with an empty balloon. What is noted of it can be megabytes, and a guest can reset as often as it
+ * likes: it becomes void with a new number, and each host page's part is cleared when it is next looked at. */
 static void balloon_reset(struct virtio_device *device)
 {
 	struct balloon *balloon = balloon_of(device);
-	uint64_t pages = large_pages(balloon) ? host_pages(balloon) : 0;
 
-	if (pages > 0) {
-		memset(balloon->given, 0, pages * (balloon->host_page / BALLOON_PAGE) / 8);
-		memset(balloon->given_count, 0, pages * sizeof(*balloon->given_count));
-	}
+	balloon->epoch++;
 	balloon->told_bad_page = false;
 }
 
@@ -477,6 +512,7 @@ static const struct virtio_device_ops balloon_ops = {
 	.start = balloon_start,
 	.kick = balloon_kick,
 	.reset = balloon_reset,
+	.mail = balloon_mail,
 	.config_write = balloon_config_write,
 };
 
@@ -514,7 +550,8 @@ static int allocate(struct balloon *balloon)
 		return 0;
 	balloon->given = calloc(pages, balloon->host_page / BALLOON_PAGE / 8);
 	balloon->given_count = calloc(pages, sizeof(*balloon->given_count));
-	return balloon->given && balloon->given_count ? 0 : -ENOMEM;
+	balloon->given_epoch = calloc(pages, sizeof(*balloon->given_epoch));
+	return balloon->given && balloon->given_count && balloon->given_epoch ? 0 : -ENOMEM;
 }
 
 int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
@@ -530,6 +567,7 @@ int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
 	for (size_t i = 0; i < BALLOON_STATS; i++)
 		atomic_init(&balloon->stats[i], UINT64_MAX);
 	init_job(balloon, &balloon->inflate, QUEUE_INFLATE);
+	init_job(balloon, &balloon->deflate, QUEUE_DEFLATE);
 	init_job(balloon, &balloon->report, QUEUE_REPORT);
 	balloon->device.ops = &balloon_ops;
 	balloon->device.id = "balloon";
@@ -556,6 +594,7 @@ void balloon_destroy(struct balloon *balloon)
 	virtio_pci_detach(&balloon->device);
 	free(balloon->given);
 	free(balloon->given_count);
+	free(balloon->given_epoch);
 	memset(balloon, 0, sizeof(*balloon));
 }
 

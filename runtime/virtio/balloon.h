@@ -49,7 +49,7 @@ struct balloon_job {
 	struct balloon *balloon;
 	uint16_t queue;
 	bool active;
-	uint32_t pfns, next_pfn;    /* of an inflate request */
+	uint32_t pfns, next_pfn;    /* of an inflate or deflate request */
 	uint16_t next_buffer;       /* of a report */
 	uint32_t next_range, count; /* of `ranges` */
 	uint32_t in_flight;
@@ -77,8 +77,10 @@ struct balloon {
 	/* Pages in the balloon, where the host's are larger: a bit a page, and a count a host page. */
 	uint64_t *given;       /* owned */
 	uint32_t *given_count; /* owned */
+	uint64_t *given_epoch; /* owned; of the driver that both are about, by host page */
+	uint64_t epoch;        /* of the driver that is there; from 0 on */
 	/* I/O thread. */
-	struct balloon_job inflate, report;
+	struct balloon_job inflate, report, deflate;
 	bool told_bad_page, told_refusal;
 	struct io_op timer_op;
 	struct __kernel_timespec interval;

@@ -260,6 +260,8 @@ static void block_mail(struct virtio_device *device, uint32_t bits)
 		change_limit(block);
 	if (bits & MAIL_SYNC)
 		sync_file(block);
+	if (bits & BLOCK_MAIL_GO_ON)
+		block_request_go_on(block);
 }
 
 /* Only `wce` can be written (§5.2.5.1). vCPU thread, registers locked. */
@@ -375,6 +377,7 @@ int block_create(struct block *block, const struct block_spec *spec, struct disk
 		block->ranges.discard = block->ranges.punch = block->ranges.command = false;
 	fill_config(block, spec);
 	rate_limit_init(&block->limit, &spec->limit, block_now());
+	block->turn = UINT64_MAX; /* none yet */
 	block->timer_op.done = timer_done;
 	block->sync_op.done = sync_file_done;
 	for (uint16_t i = 0; i < spec->queues; i++)

@@ -17,6 +17,10 @@
 #define BLOCK_RANGES_MAX 16      /* of one discard or write-zeroes request */
 #define BLOCK_BOUNCE_BYTES (256 * KIB)
 #define BLOCK_ZEROES_BYTES (256 * KIB) /* what is written at once where zeroes must be written */
+/* The kernel copies what it has in its cache while the operation is handed to it, on the I/O thread: so much by one
+ * operation, and by those that a disk starts in a turn. */
+#define BLOCK_PIECE_BYTES (1 * MIB)
+#define BLOCK_TURN_BYTES (8 * MIB)
 
 struct block_spec {
 	const char *id;     /* borrowed */
@@ -49,6 +53,7 @@ struct block_request {
 	struct io_op op;
 	struct block *block;
 	struct block_request *next; /* free, or waiting for the bounce buffer */
+	struct block_request *later; /* waiting for the next turn of the loop */
 	uint32_t type;
 	uint16_t queue, head;
 	uint8_t *status;    /* in guest memory */
@@ -83,6 +88,9 @@ struct block {
 	/* I/O thread. */
 	struct block_request *free;
 	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
+	struct block_request *later_first, *later_last; /* waiting for a turn that has bytes left */
+	uint64_t turn;       /* of the loop, that the next is about */
+	uint64_t turn_bytes; /* of data that may still be started in it */
 	uint64_t waiting;      /* queues to look at when there is room */
 	uint16_t next_waiting; /* whose turn it is */
 	struct rate_limit limit;

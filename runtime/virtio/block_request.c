@@ -6,7 +6,8 @@
  * (§2.7.4.1). What is not between them is data, and goes between guest memory and the file without
  * being copied, through the ring.
  *
- * A read or write that comes back short is continued where it stopped. A read of nothing is the
+ * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the host's page cache is copied
+ * by the I/O thread itself. A read or write that comes back short is continued where it stopped. A read of nothing is the
  * end of the file: somebody has truncated the image, and the guest gets an I/O error, not zeroes.
  * A write is never started beyond the capacity, so the file is never made longer. */
 #include "virtio/block_request.h"
@@ -75,13 +76,15 @@ static bool in_capacity(const struct block *block, uint64_t sector, uint64_t sec
 	return sector <= capacity && sectors <= capacity - sector;
 }
 
-/* Whether O_DIRECT can have the buffers as they are. */
+/* Whether O_DIRECT can have the buffers as they are: each is where it must be, and an operation may end with any. */
 static bool aligned(const struct block_request *request)
 {
-	uintptr_t mask = request->block->file->memory_align - 1;
+	const struct disk_file *file = request->block->file;
+	uintptr_t mask = file->memory_align - 1;
+	size_t length_mask = MAX(file->memory_align, file->logical_block) - 1;
 
 	for (uint16_t i = 0; i < request->data_count; i++)
-		if (((uintptr_t)request->data[i].iov_base | request->data[i].iov_len) & mask)
+		if (((uintptr_t)request->data[i].iov_base & mask) || (request->data[i].iov_len & length_mask))
 			return false;
 	return true;
 }
@@ -309,24 +312,79 @@ static bool issue_bounced(struct block_request *request)
 	                request->offset);
 }
 
-/* Queues what is left of a read or write. */
-static bool issue(struct block_request *request)
+/* The buffers that one operation gets, and their bytes: whole ones up to a piece's size, or one in part. */
+static uint16_t next_piece(const struct block_request *request, uint32_t *ret_bytes)
+{
+	uint64_t bytes = request->data->iov_len;
+	uint16_t count = 1;
+
+	while (count < request->data_count && bytes + request->data[count].iov_len <= BLOCK_PIECE_BYTES)
+		bytes += request->data[count++].iov_len;
+	*ret_bytes = (uint32_t)MIN(bytes, BLOCK_PIECE_BYTES);
+	return count;
+}
+
+/* One operation of a read or write, and its bytes off the turn's. */
+static bool issue_piece(struct block_request *request)
 {
 	struct io_loop *loop = request->block->device.loop;
 	uint32_t file = request->block->file_index;
 	const struct iovec *data = request->data;
 	bool read = request->type == VIRTIO_BLK_T_IN;
+	uint32_t bytes;
+	uint16_t count = next_piece(request, &bytes);
 
+	request->block->turn_bytes -= MIN((uint64_t)bytes, request->block->turn_bytes);
 	if (request->bounced)
 		return issue_bounced(request);
-	if (request->data_count == 1)
-		return read ? io_read(loop, &request->op, file, data->iov_base,
-		                      (uint32_t)data->iov_len, request->offset)
-		            : io_write(loop, &request->op, file, data->iov_base,
-		                       (uint32_t)data->iov_len, request->offset);
-	return read ? io_readv(loop, &request->op, file, data, request->data_count, request->offset)
-	            : io_writev(loop, &request->op, file, data, request->data_count,
-	                        request->offset);
+	if (count == 1)
+		return read ? io_read(loop, &request->op, file, data->iov_base, bytes, request->offset)
+		            : io_write(loop, &request->op, file, data->iov_base, bytes, request->offset);
+	return read ? io_readv(loop, &request->op, file, data, count, request->offset)
+	            : io_writev(loop, &request->op, file, data, count, request->offset);
+}
+
+/* Whether this turn of the loop has bytes left for a disk. */
+static bool in_turn(struct block *block)
+{
+	uint64_t turn = counter_read(&block->device.loop->stats.turns);
+
+	if (block->turn != turn)
+		block->turn_bytes = BLOCK_TURN_BYTES;
+	block->turn = turn;
+	return block->turn_bytes > 0;
+}
+
+/* Queues what is left of a read or write, as far as one operation takes it; in this turn, or behind those that wait
+ * for the next one. */
+static bool issue(struct block_request *request)
+{
+	struct block *block = request->block;
+
+	if (!block->later_first && in_turn(block))
+		return issue_piece(request);
+	request->later = NULL;
+	if (block->later_first)
+		block->later_last->later = request;
+	else
+		block->later_first = request;
+	block->later_last = request;
+	io_client_again(&block->device.client, BLOCK_MAIL_GO_ON);
+	return true;
+}
+
+void block_request_go_on(struct block *block)
+{
+	while (block->later_first && in_turn(block)) {
+		struct block_request *request = block->later_first;
+
+		block->later_first = request->later;
+		if (!issue_piece(request))
+			block_request_fail(request, -ECANCELED);
+	}
+	if (block->later_first)
+		io_client_again(&block->device.client, BLOCK_MAIL_GO_ON);
+	block_room(block);
 }
 
 static void take_result(struct block_request *request, uint32_t bytes)

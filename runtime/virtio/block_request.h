@@ -5,6 +5,8 @@
 
 #include "virtio/block.h"
 
+#define BLOCK_MAIL_GO_ON VIRTIO_MAIL(2)
+
 /* Copies the header (and ranges) out of the chain and checks all there is to check; `verdict` is
  * then the status to answer with at once, or VIRTIO_BLK_S_OK. Changes nothing outside `request`,
  * so that the chain may still be given back. NULL, or what is wrong with a chain that cannot even
@@ -13,6 +15,9 @@ const char *block_request_parse(struct block_request *request, const struct virt
 
 /* Bytes to be charged to the rate limit. */
 uint64_t block_request_cost(const struct block_request *request);
+
+/* Starts what waited for a turn with bytes left, as far as this one has. */
+void block_request_go_on(struct block *block);
 
 /* Starts a request that has been parsed. It ends with a status in the guest, a push, and the
  * request back on the free list, perhaps at once. */

@@ -25,6 +25,7 @@
 
 #define ISR_QUEUE 1u
 #define ISR_CONFIG 2u
+#define NO_TURN UINT64_MAX
 
 static void mark_dirty(struct virtio_transport *t, uint16_t queue)
 {
@@ -111,6 +112,41 @@ void virtio_config_update(struct virtio_device *device, uint32_t offset, const v
 
 /* ------------------------------------------------------------------------------------ queues */
 
+/* What a queue may do in a turn of the loop, whoever has it looked at and however often: two rounds of the ring, so
+ * that no queue starves the others, and its share of the device's work. What a device pops from completions is on the
+ * same allowance; when it is used up, the queue is visited in the next turn. */
+static void begin_turn(const struct virtio_device *device, struct virtio_queue *q)
+{
+	uint64_t turn = counter_read(&device->loop->stats.turns);
+
+	if (q->turn == turn)
+		return;
+	q->turn = turn;
+	q->work = VIRTIO_TURN_WORK / device->queue_count;
+	q->budget = 2u * q->ring.config.size;
+	q->again = false;
+}
+
+/* Has a queue visited in the next turn; false, for who returns that. */
+static bool look_again_later(struct virtio_device *device, struct virtio_queue *q)
+{
+	if (!q->again) {
+		atomic_fetch_or(&device->transport->kicks, 1ULL << q->index);
+		io_client_again(&device->client, MAIL_KICK);
+	}
+	q->again = true;
+	return false;
+}
+
+bool virtio_work(struct virtio_device *device, uint16_t queue, uint32_t units)
+{
+	struct virtio_queue *q = &device->transport->queues[queue];
+
+	begin_turn(device, q);
+	q->work -= MIN(units, q->work);
+	return q->work > 0;
+}
+
 bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain)
 {
 	struct virtio_transport *t = device->transport;
@@ -119,14 +155,9 @@ bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain
 
 	if (!queue_running(t, queue))
 		return false;
-	if (q->budget == 0) {
-		if (!q->again) {
-			atomic_fetch_or(&t->kicks, 1ULL << queue);
-			io_client_again(&device->client, MAIL_KICK);
-		}
-		q->again = true;
-		return false;
-	}
+	begin_turn(device, q);
+	if (q->budget == 0 || q->work == 0)
+		return look_again_later(device, q);
 	r = virtq_pop(&q->ring, chain);
 	if (r < 0) {
 		virtio_fail(device, queue, r, q->ring.fault);
@@ -135,6 +166,7 @@ bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain
 	if (r == 0)
 		return false;
 	q->budget--;
+	q->work -= MIN((uint32_t)chain->readable + chain->writable, q->work);
 	q->taken_ns[chain->head] = io_turn_ns(device->loop);
 	q->last_bytes = chain->readable_bytes;
 	counter_add(&q->counters.requests, 1);
@@ -238,9 +270,6 @@ static bool served_elsewhere(const struct virtio_transport *t, uint16_t queue)
 	return t->device->elsewhere & (1ULL << queue);
 }
 
-/* One visit of a queue: at most two rounds of the ring, so that no queue starves the others. What a
- * device pops later, from completions, is on the same allowance; when it is used up, virtio_pop has
- * the queue visited in the next turn. */
 static void run_queue(struct virtio_transport *t, uint16_t queue)
 {
 	struct virtio_queue *q = &t->queues[queue];
@@ -252,8 +281,8 @@ static void run_queue(struct virtio_transport *t, uint16_t queue)
 	if (!queue_running(t, queue))
 		return;
 	counter_add(&q->counters.kicks, 1);
-	q->budget = 2u * q->ring.config.size;
-	q->again = false;
+	begin_turn(t->device, q);
+	q->again = false; /* the kick that was due is this one */
 	virtq_suppress_kicks(&q->ring);
 	t->device->ops->kick(t->device, queue);
 }
@@ -280,8 +309,7 @@ static int enable_queue(struct virtio_transport *t, uint16_t index,
 	};
 
 	q->vector = registers->vector;
-	q->budget = 2u * registers->size;
-	q->again = false;
+	q->turn = NO_TURN;
 	q->epoch++;
 	q->watched = false;
 	return virtq_enable(&q->ring, &config);
@@ -519,7 +547,10 @@ static void on_pause(struct io_client *client)
 {
 	struct virtio_transport *t = transport_of(client);
 
-	/* A kick that was sent before must not get lost: the last words before a power-off. */
+	/* A kick that was sent before must not get lost: the last words before a power-off. They have a turn of their
+	 * own. */
+	for (uint16_t i = 0; i < t->device->queue_count; i++)
+		t->queues[i].turn = NO_TURN;
 	run_all_queues(t);
 	t->paused = true;
 	for (uint16_t i = 0; i < t->device->queue_count; i++)

@@ -36,6 +36,9 @@
 #include "virtio/queue.h"
 
 #define VIRTIO_QUEUES_MAX 64
+/* What a device may do in a turn of the loop, shared evenly by its queues: descriptors of chains taken, and what else
+ * virtio_work() counts. One is some 25 ns, so that a turn of a device is less than a millisecond. */
+#define VIRTIO_TURN_WORK 16384u
 #define VIRTIO_FEATURE(bit) (1ULL << (bit))
 /* Bits of io_client_post that belong to the device; the lower 16 are the transport's. */
 #define VIRTIO_MAIL(n) (1u << (16 + (n)))
@@ -101,6 +104,10 @@ static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
 /* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used
  * up its turn (then kick is called again in the next one). */
 bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain);
+/* Counts work of a length that the guest chooses, beside what its chains cost by themselves: a unit is what a
+ * descriptor costs. False: the queue has used up its turn, and nothing is popped either; the device goes on with what is
+ * left in the next one, which it asks for by io_client_again (a reset and a pause wait for it, and no kick comes then). */
+bool virtio_work(struct virtio_device *device, uint16_t queue, uint32_t units);
 /* Gives back the request popped last, untouched. */
 void virtio_unpop(struct virtio_device *device, uint16_t queue);
 /* Completes a request; `length` bytes were written to its writable part. */

@@ -54,8 +54,10 @@ struct virtio_queue {
 	uint32_t doorbell_file;
 	uint16_t index;
 	uint16_t vector;
-	uint32_t budget; /* pops left in this turn */
-	bool again;      /* the budget ran out */
+	uint64_t turn;   /* of the loop, that the next two are about */
+	uint32_t budget; /* pops left in it */
+	uint32_t work;   /* VIRTIO_TURN_WORK left in it */
+	bool again;      /* one of them ran out: a kick is due in the next */
 	uint32_t epoch;  /* times it was enabled */
 	bool watched;    /* drained, and looked at by polling instead of kicks */
 	bool resetting;  /* draining for queue_reset */

@@ -31,6 +31,7 @@
 #define QUEUE_RECEIVE 0
 #define QUEUE_TRANSMIT 1
 #define PCI_CLASS_OTHER 0xff0000
+#define COPIED_A_UNIT 256u /* bytes that cost a unit of virtio_work */
 #define F_STREAM 0 /* VIRTIO_VSOCK_F_STREAM, VIRTIO 1.2 §5.10.3 */
 #define OUTPUT_CAPACITY (VSOCK_BUFFER + VSOCK_GREETING_MAX)
 #define BUFFER_BYTES ((size_t)VSOCK_CONNECTIONS * (OUTPUT_CAPACITY + VSOCK_INPUT))
@@ -328,6 +329,8 @@ static bool take_data(struct vsock_connection *c, const struct virtq_chain *chai
 		return false;
 	(void)virtq_copy_from(chain, at, c->output + tail, first);
 	(void)virtq_copy_from(chain, at + first, c->output, length - first);
+	/* As many connections as there are can each take a buffer in a turn. */
+	(void)virtio_work(&c->vsock->device, QUEUE_TRANSMIT, length / COPIED_A_UNIT);
 	c->output_used += length;
 	c->received += length;
 	vsock_write(c);

@@ -583,3 +583,72 @@ Test(balloon, reports_of_more_than_one_operation_takes, .init = set_up_huge, .fi
 		cr_assert_eq(state().failures, 0);
 	}
 }
+
+/* --------------------------------------------------------------------------- much ado, little work */
+
+static uint64_t turns(void)
+{
+	return atomic_load(&m.loop.stats.turns);
+}
+
+/* A full ring of the longest lists, of pages that are not RAM: they give nothing back, and cost a look each. Each turn of
+ * the loop looks at its share. */
+static void send_bad_lists(uint16_t queue)
+{
+	static uint32_t bad[BALLOON_PFNS_MAX];
+	const uint64_t at = 0x100000; /* the second MiB */
+	uint16_t done = ring_used_idx(&rings[queue]);
+	uint64_t before;
+
+	memset(bad, 0xff, sizeof(bad));
+	cr_assert_eq(guest_memory_write(&m.memory, GPA(at), bad, sizeof(bad)), 0);
+	before = turns();
+	ring_desc(&rings[queue], 0, at, sizeof(bad), 0, 0);
+	for (int i = 0; i < SIZE; i++)
+		ring_offer(&rings[queue], 0);
+	driver_kick(&driver, queue);
+	driver_await_used(&rings[queue], (uint16_t)(done + SIZE));
+	cr_assert_geq(turns() - before, (uint64_t)SIZE * BALLOON_PFNS_MAX / (VIRTIO_TURN_WORK / BALLOON_QUEUES));
+}
+
+Test(balloon, lists_of_bad_pages_take_many_turns, .init = set_up, .fini = tear_down)
+{
+	send_bad_lists(INFLATE);
+	cr_assert_eq(state().returned_bytes, 0);
+	/* And it goes on as if nothing had been. */
+	send_run(INFLATE, FIRST_PAGE, 4);
+	cr_assert_eq(state().returned_bytes, 4 * BALLOON_PAGE);
+}
+
+Test(balloon, lists_of_large_pages_take_many_turns, .init = set_up_large, .fini = tear_down)
+{
+	send_bad_lists(INFLATE);
+	send_bad_lists(DEFLATE);
+	memset(m.memory.regions[1].hva, 0xa5, RING_NODE_BYTES);
+	send_run(INFLATE, FIRST_PAGE, PER_LARGE);
+	cr_assert_eq(count_gone(FIRST_PAGE, 256), PER_LARGE);
+}
+
+/* In the middle of its lists, the driver resets; or the VM is paused, which waits for the list at hand. */
+Test(balloon, a_long_list_outlives_no_reset, .init = set_up_large, .fini = tear_down)
+{
+	const uint64_t at = 0x100000;
+
+	for (int round = 0; round < 50; round++) {
+		memset(guest_memory_at(&m.memory, GPA(at), BALLOON_PFNS_MAX * 4), 0xff, BALLOON_PFNS_MAX * 4);
+		for (uint16_t queue = INFLATE; queue <= DEFLATE; queue++) {
+			ring_desc(&rings[queue], 0, at, BALLOON_PFNS_MAX * 4, 0, 0);
+			for (int i = 0; i < SIZE; i++)
+				ring_offer(&rings[queue], 0);
+			driver_kick(&driver, queue);
+		}
+		if (round % 2) {
+			io_loop_pause(&m.loop);
+			cr_assert_eq(io_loop_await(&m.loop, IO_PARKED), IO_PARKED);
+			io_loop_resume(&m.loop);
+		}
+		bring_up(BASE | TELL);
+	}
+	send_run(INFLATE, FIRST_PAGE, PER_LARGE);
+	cr_assert_eq(state().failures, 0);
+}

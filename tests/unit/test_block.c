@@ -467,3 +467,85 @@ Test(block, reset_with_requests_in_flight, .init = set_up, .fini = tear_down)
 		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 512), OK);
 	}
 }
+
+/* ------------------------------------------------------------------------------- large requests */
+
+#define LARGE_MIB 60u
+#define LARGE_AT 0x100000u /* the second MiB of guest memory, which nothing else is in */
+
+static void set_up_large(void)
+{
+	disk_start(&g, &(struct disk_options){ .bytes = 64 * MIB });
+}
+
+/* A request of so many buffers of a MiB, which are all the same. */
+static void offer_large(uint32_t type, uint32_t mib)
+{
+	const struct virtio_blk_outhdr header = { .type = type, .sector = 8 };
+	struct ring *ring = &g.rings[0];
+	uint16_t direction = type == VIRTIO_BLK_T_IN ? DISK_IN : DISK_OUT;
+
+	cr_assert_eq(guest_memory_write(&g.m.memory, GPA(DISK_HEADERS), &header, sizeof(header)), 0);
+	ring_desc(ring, 0, DISK_HEADERS, sizeof(header), VRING_DESC_F_NEXT, 1);
+	for (uint16_t i = 1; i <= mib; i++)
+		ring_desc(ring, i, LARGE_AT, MIB, (uint16_t)(VRING_DESC_F_NEXT | direction), (uint16_t)(i + 1));
+	ring_desc(ring, (uint16_t)(mib + 1), DISK_HEADERS + sizeof(header), 1, DISK_IN, 0);
+	ring_offer(ring, 0);
+}
+
+static uint64_t turns(void)
+{
+	return atomic_load(&g.m.loop.stats.turns);
+}
+
+/* The kernel copies on the I/O thread what it has in its cache: an operation is no larger than a piece, and a turn of
+ * the loop starts no more than its share, however much is asked for at once. */
+Test(block, large_requests_take_many_turns, .init = set_up_large, .fini = tear_down)
+{
+	static uint8_t expected[MIB];
+	uint64_t sqes, before;
+
+	pattern(expected, sizeof(expected), 9);
+	cr_assert_eq(pwrite(g.fd, expected, sizeof(expected), 4096 + (LARGE_MIB - 1) * (off_t)MIB), (ssize_t)MIB);
+	sqes = atomic_load(&g.m.loop.stats.sqes);
+	before = turns();
+	for (int i = 0; i < 3; i++)
+		offer_large(VIRTIO_BLK_T_IN, LARGE_MIB);
+	disk_await(&g, 0, 3);
+	cr_assert_eq(*disk_status(&g, 0), OK);
+	cr_assert_eq(ring_used(&g.rings[0], 0).length, LARGE_MIB * MIB + 1);
+	cr_assert_arr_eq(guest_memory_at(&g.m.memory, GPA(LARGE_AT), MIB), expected, sizeof(expected));
+	cr_assert_geq(atomic_load(&g.m.loop.stats.sqes) - sqes, 3 * LARGE_MIB * MIB / BLOCK_PIECE_BYTES);
+	cr_assert_geq(turns() - before, 3 * LARGE_MIB * MIB / (BLOCK_TURN_BYTES + BLOCK_PIECE_BYTES));
+	cr_assert_eq(block_count(&g.block, BLOCK_BYTES_READ), 3 * LARGE_MIB * MIB);
+}
+
+Test(block, a_large_write_is_whole, .init = set_up_large, .fini = tear_down)
+{
+	static uint8_t found[MIB];
+	uint8_t *data = guest_memory_at(&g.m.memory, GPA(LARGE_AT), MIB);
+
+	pattern(data, MIB, 4);
+	offer_large(VIRTIO_BLK_T_OUT, 20);
+	disk_await(&g, 0, 1);
+	cr_assert_eq(*disk_status(&g, 0), OK);
+	for (off_t i = 0; i < 20; i++) {
+		cr_assert_eq(pread(g.fd, found, sizeof(found), 4096 + i * (off_t)MIB), (ssize_t)MIB);
+		cr_assert_arr_eq(found, data, sizeof(found), "MiB %d", (int)i);
+	}
+	cr_assert_eq(pread(g.fd, found, 1, 4096 + 20 * (off_t)MIB), 1);
+	cr_assert_eq(found[0], 0);
+	cr_assert_eq(length_of_file(), 64 * (off_t)MIB);
+}
+
+/* A reset waits for requests that wait for their turn. */
+Test(block, a_reset_amid_large_requests, .init = set_up_large, .fini = tear_down)
+{
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 3; i++)
+			offer_large(VIRTIO_BLK_T_IN, LARGE_MIB);
+		driver_kick(&g.driver, 0);
+		disk_bring_up(&g, 0);
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 4096), OK);
+	}
+}
