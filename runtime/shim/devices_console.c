@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "shim/resources.h"
 #include "shim/shim.h"
 
 /* A reader sets the pace of a pipe, a socket or a terminal; a file takes whatever comes. */
@@ -17,7 +18,12 @@ static bool is_file(int fd)
 
 void devices_acquire_console(struct shim *shim)
 {
-	int output = shim->resources.console_output;
+	int output = shim->resources.console_output, input = shim->resources.console_input;
+
+	if (output >= 0)
+		(void)resource_hold_open(output, "console.output", &shim->problems);
+	if (input >= 0)
+		(void)resource_hold_open(input, "console.input", &shim->problems);
 
 	if (shim->spec.console.limited && output >= 0 && !is_file(output))
 		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "console.limit",

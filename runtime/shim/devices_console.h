@@ -7,7 +7,7 @@
 
 struct shim;
 
-/* Checks the console's ends, which have been taken over or opened; what is wrong goes to the shim's problems. Stage
+/* Checks the console's ends, which have been taken over or opened, and holds those open that others open; what is wrong goes to the shim's problems. Stage
  * acquire. */
 void devices_acquire_console(struct shim *shim);
 

@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 static const struct use_row {
 	int open_flags;
@@ -39,6 +43,24 @@ static bool is_directory(int fd)
 	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* A descriptor, or -errno; of a directory -EISDIR whatever it is opened for. */
+static int open_path(const char *path, const struct use_row *use)
+{
+	const int always = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = open(path, use->open_flags | always, 0600);
+
+	/* A FIFO that nobody reads yet. */
+	if (fd < 0 && errno == ENXIO && use->writes)
+		fd = open(path, O_RDWR | always);
+	if (fd < 0)
+		return -errno;
+	if (is_directory(fd)) {
+		close(fd);
+		return -EISDIR;
+	}
+	return fd;
+}
+
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
                   int *ret_fd, struct problems *problems)
 {
@@ -52,24 +74,65 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
 			return r;
 		fd = resource->fd;
 	} else if (resource->kind == SPEC_PATH) {
-		fd = open(resource->path, row->open_flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
-		if (fd >= 0 && is_directory(fd)) {
-			close(fd);
-			fd = -1;
-			errno = EISDIR;
-		}
-		if (fd < 0 && errno == EISDIR)
+		fd = open_path(resource->path, row);
+		if (fd == -EISDIR)
 			return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EISDIR, field,
 			                    "\"%s\" is a directory: name a file, such as one in it",
 			                    resource->path);
 		if (fd < 0)
 			return problems_add(problems,
-			                    errno == ENOENT ? PROBLEM_RESOURCE_MISSING
-			                                    : PROBLEM_RESOURCE_UNREADABLE,
-			                    errno, field, "cannot open \"%s\": %s", resource->path,
-			                    strerror(errno));
+			                    fd == -ENOENT ? PROBLEM_RESOURCE_MISSING
+			                                  : PROBLEM_RESOURCE_UNREADABLE,
+			                    -fd, field, "cannot open \"%s\": %s", resource->path,
+			                    strerror(-fd));
 	}
 	*ret_fd = fd;
+	return 0;
+}
+
+/* A pipe that has a name, so that others can open it. */
+static bool is_fifo(int fd)
+{
+	struct stat st;
+	struct statfs fs;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && fstatfs(fd, &fs) == 0 &&
+	       fs.f_type != PIPEFS_MAGIC;
+}
+
+/* On Linux a FIFO can be opened for both directions (fifo(7)). */
+static int hold_fifo(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	_cleanup_close_ int both = -1;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	both = open(path, O_RDWR | O_CLOEXEC | (flags & O_NONBLOCK));
+	if (both < 0)
+		return -errno;
+	return dup3(both, fd, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int resource_hold_open(int fd, const char *field, struct problems *problems)
+{
+	unsigned number;
+	int r;
+
+	if (is_fifo(fd)) {
+		r = hold_fifo(fd);
+		return r == 0 ? 0
+		              : problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, -r, field,
+		                             "the FIFO cannot be opened for both directions, so that its "
+		                             "clients may come and go: %s; give the shim's user "
+		                             "permission to read and write it", strerror(-r));
+	}
+	/* Only a PTY's master has the number of its slave. That is never closed: it is held by being open. */
+	if (ioctl(fd, TIOCGPTN, &number) == 0 &&
+	    ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) < 0)
+		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, errno, field,
+		                    "the slave of the PTY cannot be opened, so that its clients may come "
+		                    "and go: %s; unlock it (unlockpt)", strerror(errno));
 	return 0;
 }
 

@@ -17,6 +17,12 @@ enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
                   int *ret_fd, struct problems *problems);
 
+/* Of a FIFO or a PTY's master, whose clients may come and go, keeps the other end open as long as the process lives, so
+ * that reading it never finds the end and writing it never a pipe without a reader: a FIFO is opened once more, for both
+ * directions, in the place of `fd`; of a PTY the slave is opened. Everything else is left as it is. A problem with
+ * `field` and -errno when that is not allowed. Before confine. */
+int resource_hold_open(int fd, const char *field, struct problems *problems);
+
 /* All fd numbers that the spec names, in no order. Returns how many; at most RESOURCE_FDS_MAX. */
 size_t resource_fds(const struct vm_spec *spec, int *ret_fds);
 

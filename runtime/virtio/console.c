@@ -6,7 +6,8 @@
  * must not delay it. The buffer is written to the output through the ring, one write in flight.
  * When the buffer is full the first bytes are kept and later ones dropped and counted, with one
  * event for each spell of dropping, which ends when the buffer has been empty. A reader that is
- * gone (EPIPE) turns the output into a sink, with one event.
+ * gone (EPIPE) turns the output into a sink, with one event. Who hands over a FIFO or a PTY whose readers come and go
+ * holds its other end, so that none is ever gone (shim/resources.h).
  *
  * A file has no reader that could stall, so a limit can be set on it. It is applied when a write is about to be
  * started, by the clock of the loop's turn (vCPU threads, which append as well, read no clock): what may not be

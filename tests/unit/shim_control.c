@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 
 #include "shim/control.h"
@@ -194,4 +197,117 @@ Test(resources, all_fds_of_a_spec_are_told)
 	spec.boot.kernel.kind = SPEC_PATH;
 	spec.boot.initrd.kind = SPEC_NONE;
 	cr_assert_eq(resource_fds(&spec, fds), n - 2, "paths are no fds");
+}
+
+/* ---- ends whose clients come and go -------------------------------------------------------------- */
+
+static int hold(int fd, struct problems *problems)
+{
+	*problems = (struct problems){ 0 };
+	return resource_hold_open(fd, "a.field", problems);
+}
+
+Test(resources, a_fifo_has_no_end)
+{
+	char folder[] = "/tmp/axvm-fifo-XXXXXX", path[64], byte;
+	struct problems problems;
+	int in, out, client;
+
+	signal(SIGPIPE, SIG_IGN);
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/fifo", folder);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	/* By a path; nobody is there. */
+	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_READ, &in, &problems), 0);
+	cr_assert_eq(read(in, &byte, 1), 0, "as it is, that is the end");
+	cr_assert_eq(hold(in, &problems), 0);
+	cr_assert_eq(fcntl(in, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR | O_NONBLOCK);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(read(in, &byte, 1), -1);
+		cr_assert_eq(errno, EAGAIN);
+		client = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+		cr_assert_geq(client, 0);
+		cr_assert_eq(write(client, "x", 1), 1);
+		close(client);
+		cr_assert_eq(read(in, &byte, 1), 1);
+	}
+	close(in);
+	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_APPEND, &out, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(hold(out, &problems), 0);
+	cr_assert_eq(write(out, "a", 1), 1, "nobody reads it yet");
+	for (int i = 0; i < 3; i++) {
+		client = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		cr_assert_eq(read(client, &byte, 1), 1, "what was written before is there");
+		close(client);
+		cr_assert_eq(write(out, "a", 1), 1);
+	}
+	close(out);
+	/* An fd that waits goes on waiting. */
+	out = open(path, O_RDWR | O_CLOEXEC);
+	client = open(path, O_WRONLY | O_CLOEXEC);
+	cr_assert_eq(hold(client, &problems), 0);
+	cr_assert_eq(fcntl(client, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR);
+	close(client);
+	close(out);
+	unlink(path);
+	rmdir(folder);
+}
+
+/* A pipe's other end is somebody's, and nobody else can come. */
+Test(resources, a_pipe_has_an_end)
+{
+	struct problems problems;
+	int fds[2], file = open("/dev/null", O_RDWR | O_CLOEXEC), before;
+	char byte;
+
+	signal(SIGPIPE, SIG_IGN);
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	before = dup(file);
+	close(before);
+	cr_assert_eq(hold(fds[0], &problems), 0);
+	cr_assert_eq(hold(fds[1], &problems), 0);
+	cr_assert_eq(hold(file, &problems), 0);
+	cr_assert_eq(dup(file), before, "nothing was opened");
+	close(fds[1]);
+	cr_assert_eq(read(fds[0], &byte, 1), 0);
+	close(fds[0]);
+}
+
+static void set_raw(int slave)
+{
+	struct termios attributes;
+
+	cr_assert_eq(tcgetattr(slave, &attributes), 0);
+	cfmakeraw(&attributes);
+	cr_assert_eq(tcsetattr(slave, TCSANOW, &attributes), 0);
+}
+
+Test(resources, a_ptys_master_has_no_end)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), client;
+	struct problems problems;
+	char byte;
+
+	cr_assert_geq(master, 0);
+	cr_assert_lt(hold(master, &problems), 0, "it is locked");
+	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_UNREADABLE);
+	cr_assert_str_eq(problems.list[0].field, "a.field");
+	cr_assert_eq(unlockpt(master), 0);
+	client = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	close(client);
+	cr_assert_eq(read(master, &byte, 1), -1);
+	cr_assert_eq(errno, EIO, "as it is, that is the end");
+	cr_assert_eq(hold(master, &problems), 0);
+	for (int i = 0; i < 3; i++) {
+		client = open(ptsname(master), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+		cr_assert_geq(client, 0);
+		set_raw(client);
+		cr_assert_eq(write(client, "x", 1), 1);
+		cr_assert_eq(read(master, &byte, 1), 1);
+		close(client);
+		cr_assert_eq(read(master, &byte, 1), -1);
+		cr_assert_eq(errno, EAGAIN, "the leaving of the last client is no end");
+		cr_assert_eq(write(master, "a", 1), 1);
+	}
+	close(master);
 }

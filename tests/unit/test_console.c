@@ -10,10 +10,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <termios.h>
 
+#include "shim/resources.h"
 #include "virtio/console.h"
 #include "virtio_driver.h"
 #include "wait.h"
@@ -777,4 +780,132 @@ Test(console, long_chains_take_more_than_a_turn)
 	cr_assert_geq(queue.kicks, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE / (VIRTIO_TURN_WORK / CONSOLE_QUEUES) + 1);
 	cr_assert_eq(stats().bytes_dropped, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE);
 	tear_down();
+}
+
+/* ------------------------------------------------------------------------ clients that come and go */
+
+static char folder[32], fifo_in[64], fifo_out[64];
+
+static void held(int fd)
+{
+	struct problems problems = { 0 };
+
+	cr_assert_eq(resource_hold_open(fd, "console", &problems), 0, "%s", problems.list[0].message);
+}
+
+static void no_turns(void)
+{
+	uint64_t turns;
+
+	for (int i = 0; i < 50; i++)
+		pause_a_little();
+	turns = atomic_load(&m.loop.stats.turns);
+	for (int i = 0; i < 50; i++)
+		pause_a_little();
+	cr_assert_eq(atomic_load(&m.loop.stats.turns), turns, "nobody is there, and it does not rest");
+}
+
+/* Whoever is there types a word and reads one; in between nobody is, and the loop rests. Each leaves with the receive
+ * buffer of the next already there. */
+static void clients_come_and_go(const char *to_type, const char *to_read)
+{
+	offer_receive(0, 16);
+	no_turns();
+	for (uint16_t i = 0; i < 4; i++) {
+		int keys = open(to_type, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+		int screen = open(to_read, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+		char word[8];
+
+		cr_assert(keys >= 0 && screen >= 0, "%s", strerror(errno));
+		snprintf(word, sizeof(word), "word%u", i);
+		cr_assert_eq(write(keys, word, 5), 5);
+		driver_await_used(&rings[RX], (uint16_t)(i + 1));
+		cr_assert_eq(ring_used(&rings[RX], i).length, 5);
+		cr_assert_arr_eq(guest_memory_at(&m.memory, GPA(RX_DATA + i * 4096u), 5), word, 5);
+		transmit(word, 5);
+		expect(screen, word);
+		offer_receive((uint16_t)(i + 1), 16);
+		close(keys);
+		close(screen);
+		no_turns();
+	}
+	/* What is printed while nobody is there waits for the next one. */
+	transmit("late", 4);
+	WAIT_UNTIL(stats().bytes_out == 24);
+	no_turns();
+	cr_assert_eq(atomic_load(&m.event_count), 0, "%s", m.events[0].message);
+	cr_assert_eq(stats().bytes_dropped, 0);
+}
+
+Test(console, clients_of_fifos_come_and_go)
+{
+	int in, out, screen;
+
+	strcpy(folder, "/tmp/axvm-fifos-XXXXXX");
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(fifo_in, sizeof(fifo_in), "%s/in", folder);
+	snprintf(fifo_out, sizeof(fifo_out), "%s/out", folder);
+	cr_assert(mkfifo(fifo_in, 0600) == 0 && mkfifo(fifo_out, 0600) == 0);
+	in = open(fifo_in, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	screen = open(fifo_out, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	out = open(fifo_out, O_WRONLY | O_CLOEXEC);
+	held(in);
+	held(out);
+	close(screen);
+	start(out, in, 0);
+	clients_come_and_go(fifo_in, fifo_out);
+	screen = open(fifo_out, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	expect(screen, "late");
+	close(screen);
+	tear_down();
+	unlink(fifo_in);
+	unlink(fifo_out);
+	rmdir(folder);
+}
+
+static int new_pty(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	struct termios attributes;
+
+	cr_assert(master >= 0 && unlockpt(master) == 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert_eq(tcgetattr(slave, &attributes), 0);
+	cfmakeraw(&attributes);
+	cr_assert_eq(tcsetattr(slave, TCSANOW, &attributes), 0);
+	held(master);
+	close(slave);
+	return master;
+}
+
+Test(console, clients_of_a_pty_come_and_go)
+{
+	int master = new_pty(), screen;
+	char name[64];
+
+	strcpy(name, ptsname(master));
+	start(master, dup(master), 0);
+	clients_come_and_go(name, name);
+	screen = open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	expect(screen, "late");
+	close(screen);
+	tear_down();
+	close(master);
+}
+
+/* With nobody there for long it is as with a reader that stalls: what is kept has a bound, and the end does not wait. */
+Test(console, a_pty_that_nobody_reads_fills)
+{
+	static char block[4096];
+	int master = new_pty();
+
+	start(master, dup(master), 16384);
+	for (int i = 0; i < 64; i++)
+		transmit(block, sizeof(block));
+	cr_assert_gt(stats().bytes_dropped, 0);
+	machine_await_events(&m, 1);
+	cr_assert_eq(m.events[0].error, 0, "it is no failure");
+	machine_stop(&m, 50);
+	tear_down();
+	close(master);
 }

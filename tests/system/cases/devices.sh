@@ -96,6 +96,17 @@ console_traffic() {
 test_console_traffic() { console_traffic 0; }
 test_console_receive_queue_full() { console_traffic 5000; }
 
+# console_clients KIND: who reads and types leaves and comes back, three times.
+console_clients() {
+	need_kvm
+	command -v python3 >/dev/null || skip "no python3 here"
+	XDG_RUNTIME_DIR=$CASE python3 "$ROOT/tests/system/console_clients.py" "$1" "$BUILD/axvm" "$GUESTS/console.bin" \
+		"$CASE" || fail "see above"
+}
+
+test_console_clients_of_a_pty() { console_clients pty; }
+test_console_clients_of_fifos() { console_clients fifos; }
+
 test_random_traffic() { need_kvm; flat random -b "$APIC" -l 'rng {}' | passes; }
 
 # The kept spec, and commands (text, stdin) when the guest's driver has said how its memory is.
