@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,9 +13,12 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "shim/event.h"
 #include "shim/wire.h"
+#include "tests/unit/fake_kernel.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
 
@@ -592,4 +596,30 @@ Test(event, without_a_reader_nothing_needs_room)
 	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
 	cr_assert_eq(put_reply(1), -EPIPE);
 	close(fds[1]);
+}
+
+/* While a chunk is written, more than a chunk comes. */
+static bool refill(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	(void)ret_result;
+	for (int i = 0; (int)args[0] == writer.fd && i < 100; i++)
+		(void)put_state();
+	return false;
+}
+
+/* Whoever puts events as fast as they are written does not keep the thread that writes them. */
+Test(event, a_flush_ends_though_more_events_come, .timeout = 60)
+{
+	static const long calls[] = { SYS_write };
+	int fd = new_file();
+	struct stat st;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	cr_assert_eq(put_state(), 0);
+	cr_assert_eq(fake_kernel_begin(calls, 1, refill), 0);
+	cr_assert_eq(event_flush(&writer), 1);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_leq(st.st_size, EVENT_FLUSH_CHUNKS * PIPE_BUF);
+	cr_assert_geq(st.st_size, EVENT_RING_SIZE + EVENT_TERMINAL_SIZE, "all that can be there is written in one go");
 }
