@@ -7,6 +7,7 @@
  *
  * The order follows from what a step needs:
  *   - /proc is opened first, because later there is none: what is read back is read through it;
+ *   - what the launcher has left in the process is asked for next, while there is the privilege to ask;
  *   - limits that only a process with capabilities may raise are raised while it has them;
  *   - the user namespace, when there is one, comes with the others in a single unshare(2), and
  *     gives an ordinary user the capabilities, over those namespaces alone, that the next steps
@@ -34,6 +35,7 @@
 #include <unistd.h>
 
 #include "sandbox/capabilities.h"
+#include "sandbox/inherited.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
 #include "sandbox/namespaces.h"
@@ -170,6 +172,7 @@ static const struct step {
 	bool needs_no_spec;
 } steps[] = {
 	{ "look", look, true },
+	{ "inherited", inherited_tell, false },
 	{ "limits", limits_before_threads, false },
 	{ "namespaces", nest_leave_launcher, false },
 	{ "bounds", capabilities_bound, true },

@@ -21,6 +21,8 @@
 
 #define SANDBOX_NOT_AVAILABLE_MAX 16
 #define SANDBOX_STEPS_MAX 24
+#define SANDBOX_INHERITED_MAX 20
+#define SANDBOX_INHERITED_SIZE 96
 
 enum sandbox_namespace {
 	SANDBOX_USER_NAMESPACE,
@@ -37,6 +39,8 @@ struct sandbox_config {
 	uint32_t uid, gid;
 	bool stop_with_launcher;
 	uint64_t file_size; /* bytes that a file may grow to; 0: none grows (limits.c) */
+	/* The spec's own, by the time of stage confine: not the launcher's (inherited.h). */
+	bool realtime, own_cores;
 };
 
 /* The thread that makes namespaces ahead of time (nest.c). */
@@ -66,6 +70,9 @@ struct sandbox {
 	uint32_t inherited_filters; /* seccomp filters of the launcher's making */
 	uint32_t uid, gid;          /* as the launcher's user namespace has them */
 	bool writes_refused_exec;   /* PR_MDWE_REFUSE_EXEC_GAIN is in force */
+	uint32_t inherited_layout; /* flags of the personality that this image was loaded under */
+	char inherited[SANDBOX_INHERITED_MAX][SANDBOX_INHERITED_SIZE]; /* "NAME: VALUE" (inherited.h) */
+	size_t inherited_count;
 	const char *not_available[SANDBOX_NOT_AVAILABLE_MAX];
 	size_t not_available_count;
 	uint64_t step_ns[SANDBOX_STEPS_MAX]; /* of each sandbox_confine_step() */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "sandbox/fd_layout.h"
+#include "sandbox/inherited.h"
 
 static int failed(struct problems *problems, const char *what)
 {
@@ -34,6 +35,7 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 		return failed(problems, "cannot give up new privileges");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return failed(problems, "cannot make the process undumpable");
+	inherited_clear(sandbox);
 	erase_environment();
 	if (clearenv() != 0)
 		return failed(problems, "cannot clear the environment");

@@ -8,8 +8,8 @@
 #include "base/problem.h"
 #include "sandbox/confine.h"
 
-/* First of all: the launcher noted, no new privileges, not dumpable, no environment, a private
- * umask, SIGPIPE ignored, nothing among the internal descriptors. -errno with a problem. One
+/* First of all: the launcher noted, no new privileges, not dumpable, what exec has left cleared, no
+ * environment, a private umask, SIGPIPE ignored, nothing among the internal descriptors. -errno with a problem. One
  * thread, at the start of the process. */
 int sandbox_arrive(struct sandbox *sandbox, struct problems *problems);
 

@@ -457,6 +457,7 @@ static int count_by_numa_maps(const struct numa_range *range, struct numa_counts
 	unsigned long from;
 	char line[1024];
 	FILE *file;
+	int broken;
 
 	if (!mappings_tile(range))
 		return -ENODATA;
@@ -466,8 +467,10 @@ static int count_by_numa_maps(const struct numa_range *range, struct numa_counts
 	while (fgets(line, sizeof(line), file))
 		if (sscanf(line, "%lx ", &from) == 1 && from >= start && from - start < range->size)
 			add_numa_maps_line(range, line, &present, &remote);
+	/* Half a file would make pages absent that are there. */
+	broken = ferror(file);
 	fclose(file);
-	if (present > total)
+	if (broken || present > total)
 		return -ENODATA;
 	counts->absent_pages = total - present;
 	counts->remote_pages = remote;

@@ -18,7 +18,7 @@ struct ram_config {
 	uint64_t remote_pages_allowed;
 	size_t nodes;
 	uint64_t node_size[GUEST_NODES_MAX]; /* bytes */
-	int host_node[GUEST_NODES_MAX];      /* -1: the kernel's default policy */
+	int host_node[GUEST_NODES_MAX];      /* -1: not bound */
 	const struct host_facts *facts;      /* CPUs of the nodes, for the threads that populate */
 };
 

@@ -192,7 +192,7 @@ int event_sealed(struct event_writer *w, const struct event_sealed *sealed)
 
 	if (sealed->roles_count > EVENT_NAMES_MAX || sealed->fds_count > EVENT_FDS_MAX ||
 	    sealed->namespaces_count > EVENT_NAMES_MAX ||
-	    sealed->not_available_count > EVENT_NAMES_MAX)
+	    sealed->not_available_count > EVENT_NAMES_MAX || sealed->inherited_count > EVENT_NAMES_MAX)
 		return -E2BIG;
 	for (size_t i = 0; i < sealed->roles_count; i++) {
 		axvm__v1__sealed_role__init(&rows[i]);
@@ -221,6 +221,8 @@ int event_sealed(struct event_writer *w, const struct event_sealed *sealed)
 	body.policy_sha256 = TEXT(sealed->policy_sha256);
 	body.not_available = (char **)(uintptr_t)sealed->not_available;
 	body.n_not_available = sealed->not_available_count;
+	body.inherited = (char **)(uintptr_t)sealed->inherited;
+	body.n_inherited = sealed->inherited_count;
 	body.fds = (uint32_t *)(uintptr_t)sealed->fds;
 	body.n_fds = sealed->fds_count;
 	event.sealed = &body;

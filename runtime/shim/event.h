@@ -50,8 +50,8 @@ struct event_sealed {
 	bool no_new_privs, dumpable, capabilities_empty;
 	int32_t landlock_abi;
 	const char *policy_sha256;
-	const char *const *namespaces, *const *not_available;
-	size_t namespaces_count, not_available_count;
+	const char *const *namespaces, *const *not_available, *const *inherited;
+	size_t namespaces_count, not_available_count, inherited_count;
 	bool securebits_locked, memory_deny_write_execute, launcher_death_told;
 	uint32_t rings_restricted;
 	const uint64_t *namespace_inodes; /* as many as namespaces */

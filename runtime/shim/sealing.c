@@ -119,6 +119,7 @@ static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
 		[SANDBOX_ROLE_VCPU] = vcpus,
 		[SANDBOX_ROLE_IO] = shim->threads - vcpus,
 	};
+	const char *inherited[SANDBOX_INHERITED_MAX];
 	struct event_sealed_role roles[SANDBOX_ROLE_COUNT];
 	struct event_sealed event = {
 		.threads = seen->threads,
@@ -138,11 +139,15 @@ static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
 		.namespaces_count = seen->namespaces_count,
 		.not_available = sandbox->not_available,
 		.not_available_count = sandbox->not_available_count,
+		.inherited = inherited,
+		.inherited_count = sandbox->inherited_count,
 		.roles = roles,
 		.fds = seen->fds,
 		.fds_count = seen->fds_count,
 	};
 
+	for (size_t i = 0; i < sandbox->inherited_count; i++)
+		inherited[i] = sandbox->inherited[i];
 	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++)
 		if (threads[role] > 0)
 			roles[event.roles_count++] = (struct event_sealed_role){

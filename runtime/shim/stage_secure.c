@@ -50,6 +50,8 @@ int stage_confine(struct shim *shim)
 		.gid = spec->sandbox.gid,
 		.stop_with_launcher = spec->lifecycle.stop_when_launcher_dies,
 		.file_size = devices_largest_file(shim),
+		.realtime = spec->cpus.fifo_priority > 0,
+		.own_cores = spec->cpus.core_scheduling,
 	};
 	int r = sealing_prepare(shim);
 

@@ -162,6 +162,20 @@ static void read_path(pid_t tid, unsigned long address, char *path, size_t size)
 	path[n > 0 ? n : 0] = '\0';
 }
 
+/* The path of an openat(2). What lies below a directory of /sys that is open is told by that directory, since its name
+ * alone says nothing; the sandbox's own trials are known by their names. */
+static void read_opened(struct thread *thread, const struct user_regs_struct *registers)
+{
+	char link[64], directory[sizeof(thread->call.path)] = "";
+
+	read_path(thread->tid, registers->rsi, thread->call.path, sizeof(thread->call.path));
+	if (thread->call.path[0] == '/' || (int)registers->rdi == AT_FDCWD)
+		return;
+	snprintf(link, sizeof(link), "/proc/%d/fd/%d", thread->tid, (int)registers->rdi);
+	if (readlink(link, directory, sizeof(directory) - 1) > 0 && strncmp(directory, "/sys/", 5) == 0)
+		memcpy(thread->call.path, directory, sizeof(directory));
+}
+
 /* At the start of a call: counts it, and replaces it when it is the one. */
 static void enter(struct tracer *t, struct thread *thread)
 {
@@ -175,8 +189,7 @@ static void enter(struct tracer *t, struct thread *thread)
 	thread->call.arguments[1] = registers.rsi;
 	thread->call.arguments[2] = registers.rdx;
 	if (thread->call.nr == SYS_openat)
-		read_path(thread->tid, registers.rsi, thread->call.path,
-		          sizeof(thread->call.path));
+		read_opened(thread, &registers);
 	if (t->calls && number < CALLS_MAX && thread->ordinal < THREADS_MAX) {
 		t->calls[thread->ordinal * CALLS_MAX + (int)number] = thread->call;
 		t->counts[thread->ordinal] = number + 1;

@@ -91,6 +91,9 @@ static const struct dispensable {
 	{ SYS_read, false, 0, "/sys/", 0 },
 	{ SYS_newfstatat, false, 0, "/sys/", 0 },
 	{ SYS_fstat, false, 0, "/sys/", 0 },
+	{ SYS_getdents64, false, 0, "/sys/", 0 },
+	{ SYS_fcntl, true, F_GETFL, "/sys/", 0 },
+	{ SYS_fcntl, true, F_SETFD, "/sys/", 0 },
 	{ SYS_openat, false, 0, "/dev/kvm", 0 },
 	{ SYS_ioctl, true, KVM_GET_API_VERSION, NULL, 0 },
 	{ SYS_ioctl, true, KVM_CHECK_EXTENSION, NULL, 0 },
@@ -105,6 +108,25 @@ static const struct dispensable {
 	/* Placement is read back. */
 	{ SYS_sched_setaffinity, false, 0, NULL, 0 },
 	{ SYS_set_mempolicy, false, 0, NULL, 0 },
+	/* What the launcher left in the process: what cannot be asked for or cleared is told in the Sealed event. */
+	{ SYS_personality, false, 0, NULL, 0 },
+	{ SYS_getitimer, false, 0, NULL, 0 },
+	{ SYS_setitimer, false, 0, NULL, 0 },
+	{ SYS_sched_getscheduler, false, 0, NULL, 0 },
+	{ SYS_getpriority, false, 0, NULL, 0 },
+	{ SYS_ioprio_get, false, 0, NULL, 0 },
+	{ SYS_get_mempolicy, false, 0, NULL, 0 },
+	{ SYS_openat, false, 0, "oom_score_adj", 0 },
+	{ SYS_read, false, 0, "oom_score_adj", 0 },
+	{ SYS_prctl, true, 68, NULL, 0 }, /* PR_GET_MEMORY_MERGE */
+	{ SYS_prctl, true, 62, NULL, 0 }, /* PR_SCHED_CORE */
+	{ SYS_prctl, true, PR_GET_TIMERSLACK, NULL, 0 },
+	{ SYS_prctl, true, PR_GET_PDEATHSIG, NULL, 0 }, /* and asked for again, by a launch that needs the answer */
+	{ SYS_prctl, true, PR_GET_THP_DISABLE, NULL, 0 },
+	{ SYS_prctl, true, PR_MCE_KILL_GET, NULL, 0 },
+	{ SYS_prctl, true, PR_GET_SPECULATION_CTRL, NULL, 0 },
+	{ SYS_prctl, true, PR_GET_IO_FLUSHER, NULL, 0 },
+	{ SYS_prctl, true, PR_GET_CHILD_SUBREAPER, NULL, 0 },
 	/* Trials of the sandbox, which must be refused. */
 	{ SYS_openat, false, 0, "/", EACCES },
 	{ SYS_openat, false, 0, "task", EACCES },

@@ -26,6 +26,6 @@ bool call_can_fail(const struct call *call);
 /* Whether a launch may survive its failure with `error` (0: with whatever). *ret_row: a number for the
  * reason, the same for calls alike, below CALL_ROWS_MAX. */
 bool call_is_dispensable(const struct call *call, int error, size_t *ret_row);
-#define CALL_ROWS_MAX 64
+#define CALL_ROWS_MAX 96
 
 #endif

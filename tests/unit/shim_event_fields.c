@@ -77,6 +77,7 @@ static const Axvm__V1__Event *body(Axvm__V1__Event__BodyCase kind, size_t which)
 static const struct event_requirement requirements[] = { { "ept", "yes", "no", false, true },
 	                                                 { "vpid", "a", "b", true, false } };
 static const char *const namespaces[] = { "net", "mnt" }, *const lacking[] = { "landlock_scopes" };
+static const char *const heirlooms[] = { "nice: 5", "I/O priority: idle, level 7" };
 static const uint64_t inodes[] = { 4026531840, 4026531841 };
 static const struct event_sealed_role roles[] = { { "vcpu", 2, 40 }, { "io", 1, 50 } };
 static const uint32_t fds[] = { 0, 3, 4 };
@@ -100,6 +101,7 @@ static struct event_sealed sealed_with(unsigned odd)
 		.landlock_abi = 4, .policy_sha256 = "abcd", .rings_restricted = 9,
 		.namespaces = namespaces, .namespaces_count = 2, .namespace_inodes = inodes,
 		.not_available = lacking, .not_available_count = 1,
+		.inherited = heirlooms, .inherited_count = 2,
 		.roles = roles, .roles_count = 2, .fds = fds, .fds_count = 3,
 	};
 }
@@ -191,6 +193,9 @@ static void check_sealed(const Axvm__V1__Sealed *sealed, unsigned odd)
 	cr_assert_eq(sealed->n_namespace_inodes, 2);
 	cr_assert_eq(sealed->n_not_available, 1);
 	cr_assert_str_eq(sealed->not_available[0], lacking[0]);
+	cr_assert_eq(sealed->n_inherited, 2);
+	cr_assert_str_eq(sealed->inherited[0], heirlooms[0]);
+	cr_assert_str_eq(sealed->inherited[1], heirlooms[1]);
 	cr_assert_eq(sealed->n_roles, 2);
 	for (size_t i = 0; i < 2; i++) {
 		cr_assert_str_eq(sealed->namespaces[i], namespaces[i]);
@@ -583,6 +588,8 @@ Test(event, lists_beyond_their_bounds_are_refused)
 	check_too_long(event_sealed(&writer, &sealed), "namespaces");
 	sealed = (struct event_sealed){ .not_available_count = EVENT_NAMES_MAX + 1 };
 	check_too_long(event_sealed(&writer, &sealed), "not_available");
+	sealed = (struct event_sealed){ .inherited_count = EVENT_NAMES_MAX + 1 };
+	check_too_long(event_sealed(&writer, &sealed), "inherited");
 	check_too_long(event_running(&writer, &running), "waived");
 	running = (struct event_running){ .vcpus_count = EVENT_VCPUS_MAX + 1 };
 	check_too_long(event_running(&writer, &running), "vcpus");

@@ -5,7 +5,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "machine/layout.h"
@@ -217,6 +220,42 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 		          record->sealing_ns >= record->staffed_ns && record->started_ns >= before);
 		before = i < vcpus ? 0 : record->started_ns;
 	}
+}
+
+/* As a launcher does between fork and exec. */
+static bool launcher_leaves(enum stage stage)
+{
+	static const struct itimerval late = { .it_value = { 9000, 0 } };
+
+	if (stage == STAGE_ARRIVE)
+		HOLDS(setpriority(PRIO_PROCESS, 0, 18) == 0 && setitimer(ITIMER_REAL, &late, NULL) == 0 &&
+		      prctl(PR_SET_TIMERSLACK, 1000000, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
+	if (stage == STAGE_STAFF) {
+		struct itimerval timer;
+
+		HOLDS(getitimer(ITIMER_REAL, &timer) == 0 && timer.it_value.tv_sec == 0);
+		HOLDS(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) == 50000);
+	}
+	return true;
+}
+
+/* What is cleared is not told, and what stays is. */
+Test(sandbox_launch, what_the_launcher_left_is_in_the_sealed_event)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 1 }", .guest = halts,
+		                           .before = launcher_leaves };
+	const Axvm__V1__Sealed *sealed;
+	size_t nice = 0;
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_held();
+	sealed = rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed;
+	for (size_t i = 0; i < sealed->n_inherited; i++) {
+		nice += strcmp(sealed->inherited[i], "nice: 18") == 0;
+		cr_expect(!strstr(sealed->inherited[i], "timer") && !strstr(sealed->inherited[i], "death"), "%s",
+		          sealed->inherited[i]);
+	}
+	cr_expect_eq(nice, 1);
 }
 
 /* What the machine was built of is closed, and forgotten, before there is a second thread. */

@@ -408,6 +408,8 @@ static const struct {
 	  "sealed 4 threads, uid 1000, gid 1001, 2 vcpu, 1 io, policy 0123456789ab; without a, b" },
 	{ "sealed { threads: 1 uid: 2 gid: 3 not_available: 'a' }", "sealed 1 threads, uid 2, gid 3; without a" },
 	{ "sealed { threads: 1 uid: 2 gid: 3 }", "sealed 1 threads, uid 2, gid 3" },
+	{ "sealed { threads: 1 uid: 2 gid: 3 not_available: 'a' inherited: 'nice: 5' inherited: 'b: 6' }",
+	  "sealed 1 threads, uid 2, gid 3; without a; inherited nice: 5, b: 6" },
 	{ "running { profile: 'dev' development: true vcpus { host_cpu: 4 } vcpus { host_cpu: 6 } "
 	  "machine_sha256: '0123456789abcdef' waived { name: 'ept' asked: 'a' found: 'b' waived: true } }",
 	  "running profile dev (for development), vCPUs on host CPUs 4 6, machine 0123456789ab\n"

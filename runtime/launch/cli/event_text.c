@@ -116,6 +116,8 @@ static void print_sealed(FILE *out, const Axvm__V1__Event *event)
 		fprintf(out, ", policy %.12s", sealed->policy_sha256);
 	for (size_t i = 0; i < sealed->n_not_available; i++)
 		fprintf(out, "%s%s", i ? ", " : "; without ", sealed->not_available[i]);
+	for (size_t i = 0; i < sealed->n_inherited; i++)
+		fprintf(out, "%s%s", i ? ", " : "; inherited ", sealed->inherited[i]);
 }
 
 static void print_running(FILE *out, const Axvm__V1__Event *event)
