@@ -31,9 +31,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "sandbox/capabilities.h"
 #include "sandbox/inherited.h"
 #include "sandbox/landlock.h"
@@ -185,14 +185,6 @@ static const struct step {
 };
 static_assert(ARRAY_SIZE(steps) <= SANDBOX_STEPS_MAX, "a place for the time of each step");
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
-
 const char *sandbox_confine_step(size_t index)
 {
 	return index < ARRAY_SIZE(steps) ? steps[index].name : NULL;
@@ -200,10 +192,10 @@ const char *sandbox_confine_step(size_t index)
 
 static int take(struct sandbox *sandbox, size_t i, struct problems *problems)
 {
-	uint64_t start = now_ns();
+	uint64_t start = monotonic_ns();
 	int r = steps[i].take(sandbox, problems);
 
-	sandbox->step_ns[i] = now_ns() - start;
+	sandbox->step_ns[i] = monotonic_ns() - start;
 	return r;
 }
 

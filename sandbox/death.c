@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/wake.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/uses.h"
 
@@ -64,16 +65,11 @@ __attribute__((noreturn)) static void end_process(int status)
 		syscall(SYS_exit_group, status);
 }
 
-/* Wakes the control loop. A full counter (EAGAIN) means that a wake-up is waiting already. */
 static int wake_control(void)
 {
-	static const uint64_t one = 1;
-
 	SANDBOX_USES(vcpu, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
-	if (syscall(SYS_write, CONTROL_WAKE_FD, &one, (size_t)EVENTFD_SIZE) < 0 && errno != EAGAIN)
-		return -errno;
-	return 0;
+	return wake_eventfd(CONTROL_WAKE_FD);
 }
 
 __attribute__((noreturn)) static void park(struct sandbox_death_desk *desk)

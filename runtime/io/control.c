@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "base/wake.h"
 #include "sandbox/uses.h"
 
 int control_desk_add(struct control_desk *desk, struct control_call *call)
@@ -18,8 +19,6 @@ int control_desk_add(struct control_desk *desk, struct control_call *call)
 
 void control_desk_ask(struct control_desk *desk, struct control_call *call)
 {
-	const uint64_t one = 1;
-
 	if (!desk) {
 		call->run(call);
 		return;
@@ -28,9 +27,7 @@ void control_desk_ask(struct control_desk *desk, struct control_call *call)
 	if (atomic_fetch_or_explicit(&desk->pending, 1ULL << call->index, memory_order_release) != 0)
 		return;
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
-	/* Fails only when the counter is full, and then the control thread is awake. */
-	if (write(desk->wake_fd, &one, sizeof(one)) != sizeof(one))
-		return;
+	(void)wake_eventfd(desk->wake_fd);
 }
 
 void control_desk_serve(struct control_desk *desk)

@@ -37,6 +37,7 @@
 #include <sys/eventfd.h>
 
 #include "base/futex.h"
+#include "base/wake.h"
 #include "io/busy_poll.h"
 #include "io/op.h"
 #include "io/restriction.h"
@@ -56,12 +57,9 @@ static const uint32_t setup_choices[] = {
 
 /* ------------------------------------------------------------------------------------ build */
 
-/* A signal to an eventfd, which fails only when its counter is full: nobody has looked at it for
- * 2^64 signals then, and it is readable. */
+/* The loop's own eventfd, or the control thread's. */
 static void signal_fd(int fd)
 {
-	const uint64_t one = 1;
-
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	SANDBOX_USES(io, write,
 	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
@@ -69,8 +67,7 @@ static void signal_fd(int fd)
 	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
 	SANDBOX_USES(control, write,
 	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
-	if (write(fd, &one, sizeof(one)) != sizeof(one))
-		return;
+	(void)wake_eventfd(fd);
 }
 
 /* Locks that an I/O thread and a vCPU thread both take (registers, console buffer), and those that

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "base/wake.h"
 #include "sandbox/uses.h"
 
 static const uint64_t one = 1;
@@ -254,7 +255,7 @@ void io_interrupt(struct io_loop *loop, uint32_t file)
 	counter_add(&loop->stats.interrupts, 1);
 	if (atomic_load_explicit(&loop->phase, memory_order_relaxed) == IO_BUILDING) {
 		/* No ring yet, and no filter either. */
-		if (write(loop->files[file], &one, sizeof(one)) != sizeof(one))
+		if (wake_eventfd(loop->files[file]) < 0)
 			counter_add(&loop->stats.irq_errors, 1);
 		return;
 	}
@@ -267,15 +268,16 @@ void io_interrupt(struct io_loop *loop, uint32_t file)
 	                                    (loop->skip_success ? IOSQE_CQE_SKIP_SUCCESS : 0));
 }
 
+uint64_t io_now_ns(void)
+{
+	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
+	return monotonic_ns();
+}
+
 uint64_t io_turn_ns(struct io_loop *loop)
 {
-	struct timespec now = { 0 };
-
-	if (loop->turn_ns == 0) {
-		SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-		loop->turn_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-	}
+	if (loop->turn_ns == 0)
+		loop->turn_ns = io_now_ns();
 	return loop->turn_ns;
 }
 

@@ -11,6 +11,7 @@
 
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "io/loop.h"
 
 #define IO_DESCRIPTOR_MASK 0xc0000000u
@@ -69,7 +70,9 @@ bool io_cancel(struct io_loop *loop, struct io_op *target);
 /* Adds 1 to an eventfd (an irqfd) of the fixed-file table; fire and forget. */
 void io_interrupt(struct io_loop *loop, uint32_t file);
 
-/* CLOCK_MONOTONIC in nanoseconds, read once a turn: when something was first done in it. */
+/* CLOCK_MONOTONIC in nanoseconds, now; the loop's thread or before there is one. */
+uint64_t io_now_ns(void);
+/* The same, read once a turn: when something was first done in it. */
 uint64_t io_turn_ns(struct io_loop *loop);
 
 /* Have end_of_turn called at the end of this turn. */

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 
+#include "base/varint.h"
 #include "shim/version.h"
 
 #define FIELD_COMMANDS 2
@@ -54,16 +55,6 @@ int axvm_vm_control_fd(const struct axvm_vm *vm)
 	return vm->control_fd;
 }
 
-static size_t put_varint(uint8_t *to, uint64_t value)
-{
-	size_t n = 0;
-
-	for (; value >= 0x80; value >>= 7)
-		to[n++] = (uint8_t)(value | 0x80);
-	to[n++] = (uint8_t)value;
-	return n;
-}
-
 int vm_queue(struct axvm_vm *vm, uint32_t field, const void *bytes, size_t n)
 {
 	size_t kept = vm->queue_end - vm->queue_start, needed = kept + n + HEADER_MAX;
@@ -81,8 +72,8 @@ int vm_queue(struct axvm_vm *vm, uint32_t field, const void *bytes, size_t n)
 		vm->queue_end = kept;
 		vm->queue_room = needed;
 	}
-	vm->queue_end += put_varint(vm->queue + vm->queue_end, field << 3 | WIRE_LENGTH_PREFIXED);
-	vm->queue_end += put_varint(vm->queue + vm->queue_end, n);
+	vm->queue_end += varint_put(vm->queue + vm->queue_end, field << 3 | WIRE_LENGTH_PREFIXED);
+	vm->queue_end += varint_put(vm->queue + vm->queue_end, n);
 	if (n > 0)
 		memcpy(vm->queue + vm->queue_end, bytes, n);
 	vm->queue_end += n;

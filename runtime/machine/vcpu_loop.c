@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "base/futex.h"
+#include "base/wake.h"
 #include "machine/machine.h"
 #include "sandbox/uses.h"
 
@@ -36,7 +37,7 @@ void machine_wake_control(struct machine *machine)
 {
 	SANDBOX_USES(vcpu, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
-	(void)!write(machine->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+	(void)wake_eventfd(machine->wake_fd);
 }
 
 void machine_end_from(struct vcpu *vcpu, enum machine_end end, uint64_t detail)

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "base/futex.h"
+#include "base/wake.h"
 #include "machine/layout.h"
 #include "sandbox/uses.h"
 
@@ -108,7 +109,7 @@ static int forward(struct vm *vm, const struct vm_call *wanted)
 	call->data = wanted->data;
 	call->eventfd = wanted->eventfd;
 	atomic_store_explicit(&call->state, VM_CALL_ASKED, memory_order_release);
-	(void)!write(vm->control_wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+	(void)wake_eventfd(vm->control_wake_fd);
 	futex_wait_until(&call->state, VM_CALL_DONE);
 	result = call->result;
 	atomic_store_explicit(&call->state, VM_CALL_FREE, memory_order_relaxed);

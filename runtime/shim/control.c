@@ -18,8 +18,8 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/uses.h"
 #include "shim/commands.h"
@@ -31,17 +31,13 @@
 /* How long a guest that has reported a panic may take to reset or power off by itself. */
 #define PANIC_GRACE_MS 2000
 
-#define NS_PER_MS 1000000ULL
 
 /* The place of fd 3 among the sources. */
 #define SOURCE_CONTROL 2
 
 uint64_t control_now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+	return monotonic_ns();
 }
 
 int control_timeout(uint64_t deadline_ns, int timeout_ms)

@@ -20,6 +20,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/varint.h"
+#include "base/wake.h"
 #include "sandbox/uses.h"
 #include "shim/wire.h"
 
@@ -27,16 +30,13 @@
 #define TAG_EVENTS 0x0a
 #define HEADER_MAX 6
 
-static uint64_t clock_ns(clockid_t clock)
+static uint64_t stamp_ns(clockid_t clock)
 {
-	struct timespec now = { 0 };
-
 	SANDBOX_USES(control, clock_gettime, arg0 == CLOCK_MONOTONIC);
 	SANDBOX_USES(control, clock_gettime, arg0 == CLOCK_REALTIME);
 	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
 	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_REALTIME);
-	(void)clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ns(clock);
 }
 
 int event_writer_init(struct event_writer *writer, int fd)
@@ -104,9 +104,9 @@ static void stamp(struct event_writer *writer, Axvm__V1__Event *event)
 	event->has_sequence = 1;
 	event->sequence = ++writer->sequence;
 	event->has_monotonic_ns = 1;
-	event->monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+	event->monotonic_ns = stamp_ns(CLOCK_MONOTONIC);
 	event->has_wall_ns = 1;
-	event->wall_ns = clock_ns(CLOCK_REALTIME);
+	event->wall_ns = stamp_ns(CLOCK_REALTIME);
 	event->has_dropped = writer->dropped > 0;
 	event->dropped = writer->dropped;
 	event->vm_id = writer->vm_id[0] ? writer->vm_id : NULL;
@@ -115,12 +115,10 @@ static void stamp(struct event_writer *writer, Axvm__V1__Event *event)
 /* Encodes the event as a field of EventStream. Its bytes, at most size + HEADER_MAX. */
 static size_t encode(const Axvm__V1__Event *event, size_t size, uint8_t *to)
 {
-	size_t at = 0, rest = size;
+	size_t at = 0;
 
 	to[at++] = TAG_EVENTS;
-	for (; rest >= 0x80; rest >>= 7)
-		to[at++] = (uint8_t)(rest | 0x80);
-	to[at++] = (uint8_t)rest;
+	at += varint_put(to + at, size);
 	(void)axvm__v1__event__pack(event, to + at);
 	wire_mend_strings(&axvm__v1__event__descriptor, to + at, size);
 	return at + size;
@@ -135,7 +133,6 @@ static size_t room(const struct event_writer *writer, size_t kept)
 /* An event that has room, of `size` bytes. */
 static void append(struct event_writer *writer, const Axvm__V1__Event *event, size_t size)
 {
-	static const uint64_t one = 1;
 	bool was_empty = writer->start == writer->end;
 
 	if (size + HEADER_MAX > EVENT_RING_SIZE - writer->end) {
@@ -148,8 +145,7 @@ static void append(struct event_writer *writer, const Axvm__V1__Event *event, si
 	SANDBOX_USES(control, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	if (was_empty && writer->wake_fd >= 0)
-		/* An eventfd too full to take 1 has woken its reader already. */
-		(void)!write(writer->wake_fd, &one, sizeof(one));
+		(void)wake_eventfd(writer->wake_fd);
 }
 
 static int put_locked(struct event_writer *writer, Axvm__V1__Event *event)

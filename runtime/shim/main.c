@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "shim/event.h"
 #include "shim/shim.h"
 #include "shim/version.h"
@@ -18,14 +18,6 @@ static int (*const stages[])(struct shim *) = {
 	[STAGE_STAFF] = stage_staff,     [STAGE_SEAL] = stage_seal,
 	[STAGE_RUN] = stage_run,
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
 
 static int answer(const char *argument)
 {
@@ -43,10 +35,10 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return answer(argv[1]);
 	for (shim.stage = STAGE_ARRIVE; shim.stage < STAGE_ACCOUNT; shim.stage++) {
-		uint64_t start = now_ns();
+		uint64_t start = monotonic_ns();
 		int r = stages[shim.stage](&shim);
 
-		shim.stage_ns[shim.stage] = now_ns() - start;
+		shim.stage_ns[shim.stage] = monotonic_ns() - start;
 		if (r < 0)
 			break;
 		event_stage_completed(&shim.events, shim.stage, shim.stage_ns[shim.stage]);

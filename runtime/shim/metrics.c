@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "shim/control.h"
 #include "shim/shim.h"
 
-#define NS_PER_MS 1000000ULL
 /* "disk." and the longest id; with a queue and a counter behind it it is still a whole name. */
 #define PREFIX_SIZE ((int)(sizeof("console.") + SPEC_ID_MAX))
 static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= EVENT_METRIC_NAME_MAX,

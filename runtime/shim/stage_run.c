@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stages run and account: the guest's life as the control thread sees it, and the end. */
 #include "base/base.h"
+#include "base/clock.h"
 #include "shim/commands.h"
 #include "shim/control.h"
 #include "shim/event.h"
@@ -15,7 +16,6 @@ enum { GATE_RUN = 1 };
 /* How long vCPUs and devices may take to stop once they are asked to. */
 #define STOP_GRACE_MS 2000
 
-#define NS_PER_MS 1000000ULL
 
 static void announce(struct shim *shim)
 {

@@ -15,10 +15,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/varint.h"
+
 #define FIELD_LAUNCH 1
 #define FIELD_COMMAND 2
 #define WIRE_LENGTH_PREFIXED 2
-#define VARINT_BYTES_MAX 10
 /* Protocol Buffers take no message of 2 GiB or more. */
 #define WIRE_LENGTH_MAX INT32_MAX
 

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VARINT_BYTES_MAX 10
+#include "base/varint.h"
+
 
 int wire_varint(struct wire_cursor *cursor, uint64_t *ret_value)
 {

@@ -25,16 +25,13 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "io/op.h"
-#include "sandbox/uses.h"
 #include "virtio/block_request.h"
 
 #define PCI_CLASS_MASS_STORAGE_OTHER 0x018000
 #define MAIL_SYNC VIRTIO_MAIL(0)
 #define MAIL_LIMIT VIRTIO_MAIL(1)
-#define NS_PER_S 1000000000ULL
 #define REPORT_INTERVAL_NS NS_PER_S
 #define TIMER_MAX_NS (3600 * NS_PER_S)
 /* One range takes a file system long enough at this size; larger discards come in several. */
@@ -49,15 +46,6 @@ static struct block *block_of(struct virtio_device *device)
 	return CONTAINER_OF(device, struct block, device);
 }
 
-uint64_t block_now(void)
-{
-	struct timespec now = { 0 };
-
-	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 void block_counted(struct block *block, enum block_counter counter, uint64_t n)
 {
 	counter_add(&block->counters[counter], n);
@@ -65,7 +53,7 @@ void block_counted(struct block *block, enum block_counter counter, uint64_t n)
 
 void block_report(struct block *block, int queue, int error, const char *message)
 {
-	uint64_t now = block_now();
+	uint64_t now = io_now_ns();
 
 	if (now < block->quiet_until_ns) {
 		virtio_not_told(&block->device);
@@ -95,7 +83,7 @@ static bool held_back(struct block *block, const struct block_request *request)
 
 	if (!rate_limit_is_set(&block->limit))
 		return false;
-	now = block_now();
+	now = io_now_ns();
 	if (rate_limit_take(&block->limit, now, bytes, 1) == 0)
 		return false;
 	wait = rate_limit_wait(&block->limit, now, MAX(bytes, block->limit.bytes.rate / 1000),
@@ -179,7 +167,7 @@ static void change_limit(struct block *block)
 	pthread_mutex_lock(&block->lock);
 	limit = block->new_limit;
 	pthread_mutex_unlock(&block->lock);
-	rate_limit_change(&block->limit, &limit, block_now());
+	rate_limit_change(&block->limit, &limit, io_now_ns());
 	/* What waits, waits for the old limit. */
 	if (block->throttled)
 		(void)io_cancel(block->device.loop, &block->timer_op);
@@ -376,7 +364,7 @@ int block_create(struct block *block, const struct block_spec *spec, struct disk
 	if (spec->keeps_blocks)
 		block->ranges.discard = block->ranges.punch = block->ranges.command = false;
 	fill_config(block, spec);
-	rate_limit_init(&block->limit, &spec->limit, block_now());
+	rate_limit_init(&block->limit, &spec->limit, io_now_ns());
 	block->turn = UINT64_MAX; /* none yet */
 	block->timer_op.done = timer_done;
 	block->sync_op.done = sync_file_done;

@@ -38,7 +38,6 @@ void block_room(struct block *block);
 /* An event about the file, at most one a second. */
 void block_report(struct block *block, int queue, int error, const char *message);
 void block_counted(struct block *block, enum block_counter counter, uint64_t n);
-uint64_t block_now(void);
 /* Whether a write must be on stable storage before it is answered. */
 bool block_writes_through(const struct block *block);
 

@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "io/op.h"
 
-#define NS_PER_S 1000000000ULL
 
 static void tell(struct virtio_complaints *c, const struct virtio_event *event)
 {

@@ -23,11 +23,9 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_ids.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/sha256.h"
 #include "io/tap.h"
-#include "sandbox/uses.h"
 #include "virtio/net_parts.h"
 
 #define PCI_CLASS_ETHERNET 0x020000
@@ -58,15 +56,6 @@ void net_derive_mac(const char *vm_id, const char *id, uint8_t ret_mac[static NE
 }
 
 /* -------------------------------------------------------------------------------------- limits */
-
-uint64_t net_now_ns(void)
-{
-	struct timespec now;
-
-	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void net_wait(struct net *net, struct net_gate *gate, uint64_t wait_ns)
 {
@@ -127,7 +116,7 @@ static void apply_limits(struct net *net)
 	memcpy(limits, net->limits, sizeof(limits));
 	pthread_mutex_unlock(&net->limit_lock);
 	for (size_t i = 0; i < ARRAY_SIZE(gates); i++) {
-		rate_limit_change(&gates[i]->limit, &limits[i], net_now_ns());
+		rate_limit_change(&gates[i]->limit, &limits[i], io_now_ns());
 		if (gates[i]->armed)
 			(void)io_cancel(net->device.loop, &gates[i]->timer_op);
 	}
@@ -432,8 +421,8 @@ static void build_device(struct net *net, const struct net_spec *spec)
 	net->limits[1] = spec->tx_limit;
 	net->rx_gate.timer_op.done = rx_timer_done;
 	net->tx_gate.timer_op.done = tx_timer_done;
-	rate_limit_init(&net->rx_gate.limit, &spec->rx_limit, net_now_ns());
-	rate_limit_init(&net->tx_gate.limit, &spec->tx_limit, net_now_ns());
+	rate_limit_init(&net->rx_gate.limit, &spec->rx_limit, io_now_ns());
+	rate_limit_init(&net->tx_gate.limit, &spec->tx_limit, io_now_ns());
 	atomic_store(&net->offloads_done, OFFLOADS_NEVER);
 	memcpy(net->mac, spec->mac, sizeof(net->mac));
 	memcpy(net->config.mac, spec->mac, sizeof(net->config.mac));

@@ -56,7 +56,6 @@ struct net {
 };
 
 /* net.c */
-uint64_t net_now_ns(void);
 /* Has the gate's queues looked at again in `wait_ns`. */
 void net_wait(struct net *net, struct net_gate *gate, uint64_t wait_ns);
 /* Pairs in use: which TAP queue feeds which receiver. */

@@ -270,7 +270,7 @@ static void take_frame(struct net_receiver *rx, struct net_read *read, uint32_t 
 	struct net_read **end = &rx->waiting;
 
 	if (rate_limit_is_set(&rx->net->rx_gate.limit))
-		rate_limit_charge(&rx->net->rx_gate.limit, net_now_ns(), frame - MIN(frame, 12u), 1);
+		rate_limit_charge(&rx->net->rx_gate.limit, io_now_ns(), frame - MIN(frame, 12u), 1);
 	rx->recent = MAX(rx->recent, MIN(frame, (uint32_t)NET_SPILL_BYTES));
 	read->frame = frame;
 	read->spilled = frame > read->bytes ? frame - read->bytes : 0;
@@ -369,7 +369,7 @@ void net_receive(struct net_receiver *rx)
 		return;
 	watch(rx);
 	if (rate_limit_is_set(&gate->limit)) {
-		uint64_t wait_ns = rate_limit_wait(&gate->limit, net_now_ns(), 1, 1);
+		uint64_t wait_ns = rate_limit_wait(&gate->limit, io_now_ns(), 1, 1);
 
 		if (wait_ns > 0) {
 			net_wait(net, gate, wait_ns);

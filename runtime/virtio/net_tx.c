@@ -76,7 +76,7 @@ static bool pass_gate(struct net *net, uint32_t bytes)
 
 	if (!rate_limit_is_set(&net->tx_gate.limit))
 		return true;
-	wait_ns = rate_limit_take(&net->tx_gate.limit, net_now_ns(), bytes, 1);
+	wait_ns = rate_limit_take(&net->tx_gate.limit, io_now_ns(), bytes, 1);
 	if (wait_ns > 0)
 		net_wait(net, &net->tx_gate, wait_ns);
 	return wait_ns == 0;

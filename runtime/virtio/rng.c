@@ -12,25 +12,13 @@
 #include <linux/virtio_ids.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #include "io/op.h"
-#include "sandbox/uses.h"
 
 #define PCI_CLASS_OTHER 0xff0000
-#define NS_PER_S 1000000000ULL
 #define TIMER_MAX_NS (3600 * NS_PER_S)
 
 static const uint16_t queue_sizes[] = { RNG_QUEUE_SIZE };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now = { 0 };
-
-	SANDBOX_USES(io, clock_gettime, arg0 == CLOCK_MONOTONIC);
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 static struct rng_request *idle_request(struct rng *rng)
 {
@@ -43,7 +31,7 @@ static struct rng_request *idle_request(struct rng *rng)
 static bool held_back(struct rng *rng, uint32_t bytes)
 {
 	uint64_t wait = rate_limit_is_set(&rng->limit)
-	                        ? rate_limit_take(&rng->limit, now_ns(), bytes, 1)
+	                        ? rate_limit_take(&rng->limit, io_now_ns(), bytes, 1)
 	                        : 0;
 
 	if (wait == 0)
@@ -137,7 +125,7 @@ int rng_create(struct rng *rng, const struct rng_spec *spec, const struct virtio
 {
 	int r;
 
-	rate_limit_init(&rng->limit, &spec->limit, now_ns());
+	rate_limit_init(&rng->limit, &spec->limit, io_now_ns());
 	rng->timer_op.done = timer_done;
 	for (size_t i = 0; i < RNG_QUEUE_SIZE; i++) {
 		rng->requests[i].rng = rng;

@@ -6,15 +6,19 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sysexits.h>
 #include <time.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/counter.h"
 #include "base/gate.h"
 #include "base/image_pages.h"
 #include "base/problem.h"
 #include "base/sha256.h"
+#include "base/varint.h"
+#include "base/wake.h"
 
 /* ---- problems ------------------------------------------------------------------------------ */
 
@@ -279,6 +283,66 @@ Test(base, pages_of_the_program_are_given_back)
 }
 
 /* ---- helpers --------------------------------------------------------------------------------- */
+
+/* A full counter is readable, which is what a signal is for; what is no eventfd is told. */
+Test(base, an_eventfd_is_signalled)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t count = 0;
+
+	cr_assert_eq(wake_eventfd(fd), 0);
+	cr_assert_eq(wake_eventfd(fd), 0);
+	cr_assert_eq(read(fd, &count, sizeof(count)), sizeof(count));
+	cr_assert_eq(count, 2);
+	count = UINT64_MAX - 1;
+	cr_assert_eq(write(fd, &count, sizeof(count)), sizeof(count));
+	cr_assert_eq(wake_eventfd(fd), 0);
+	cr_assert_eq(read(fd, &count, sizeof(count)), sizeof(count));
+	cr_assert_eq(count, UINT64_MAX - 1);
+	close(fd);
+	cr_assert_eq(wake_eventfd(fd), -EBADF);
+}
+
+/* Protocol Buffers encoding: seven bits a byte, the lowest first, the top bit where more follow. */
+Test(base, varints)
+{
+	static const struct {
+		uint64_t value;
+		const char *bytes;
+		size_t count;
+	} rows[] = {
+		{ 0, "\x00", 1 },
+		{ 1, "\x01", 1 },
+		{ 127, "\x7f", 1 },
+		{ 128, "\x80\x01", 2 },
+		{ 150, "\x96\x01", 2 },
+		{ 16383, "\xff\x7f", 2 },
+		{ 16384, "\x80\x80\x01", 3 },
+		{ UINT64_MAX, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", VARINT_BYTES_MAX },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint8_t bytes[VARINT_BYTES_MAX];
+
+		cr_assert_eq(varint_put(bytes, rows[i].value), rows[i].count, "row %zu", i);
+		cr_assert_eq(memcmp(bytes, rows[i].bytes, rows[i].count), 0, "row %zu", i);
+	}
+}
+
+Test(base, clocks)
+{
+	struct timespec before, after;
+	uint64_t between;
+
+	cr_assert_eq(clock_gettime(CLOCK_MONOTONIC, &before), 0);
+	between = monotonic_ns();
+	cr_assert_eq(clock_gettime(CLOCK_MONOTONIC, &after), 0);
+	cr_assert_geq(between, (uint64_t)before.tv_sec * 1000000000 + (uint64_t)before.tv_nsec);
+	cr_assert_leq(between, (uint64_t)after.tv_sec * 1000000000 + (uint64_t)after.tv_nsec);
+	cr_assert_geq((uint64_t)monotonic_ms(), between / 1000000);
+	/* Another clock than that: a host's wall is later than its last start. */
+	cr_assert_gt(clock_ns(CLOCK_REALTIME), between);
+}
 
 Test(base, helpers)
 {

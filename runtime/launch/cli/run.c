@@ -14,8 +14,8 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/metrics_file.h"
 #include "launch/cli/run_parts.h"
@@ -24,7 +24,6 @@
 
 #define METRICS_INTERVAL_MS 5000
 #define PROGRESS_INTERVAL_MS 200
-#define NS_PER_MS 1000000
 /* Handled before signals, keys and clients have their turn. */
 #define EVENTS_A_TURN 64
 
@@ -39,14 +38,6 @@ enum {
 	POLL_VSOCK = POLL_SERVER + SERVER_POLLFDS,
 	POLL_COUNT = POLL_VSOCK + VSOCK_HOST_POLLFDS,
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static void note(const struct run *run, const char *text)
 {
@@ -159,7 +150,7 @@ static void on_signals(struct run *run)
 		if (info.ssi_signo == SIGWINCH)
 			run_send_console_size(run);
 		else if (info.ssi_signo != SIGCHLD)
-			run_heed_signal(run, now_ns());
+			run_heed_signal(run, monotonic_ns());
 	}
 }
 
@@ -232,7 +223,7 @@ static void on_words(struct run *run)
 /* The next time something is due, in ms from now. */
 static int timeout(struct run *run)
 {
-	int64_t now = (int64_t)(now_ns() / NS_PER_MS), due = INT64_MAX;
+	int64_t now = monotonic_ms(), due = INT64_MAX;
 
 	if (run->options.metrics_file && run->started) {
 		if (run->metrics_due == 0 || now >= run->metrics_due) {
@@ -278,7 +269,7 @@ static int serve(struct run *run)
 	int status = 0;
 
 	for (;;) {
-		uint64_t looked_ns = now_ns();
+		uint64_t looked_ns = monotonic_ns();
 		int wait_ms = timeout(run);
 
 		watch(run, fds);

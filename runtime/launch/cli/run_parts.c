@@ -10,8 +10,8 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/facts_here.h"
 #include "launch/cli/metrics_file.h"
@@ -388,7 +388,6 @@ int run_launch(struct run *run)
 		                      .fds_count = run->fds_count };
 	struct axvm_error error;
 	char path[PATH_MAX];
-	struct timespec now;
 	int r;
 
 	launch.shim = find_shim(run, path);
@@ -412,8 +411,7 @@ int run_launch(struct run *run)
 		(void)axvm_vm_signal(run->vm, SIGKILL);
 		return r;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	run->launched_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+	run->launched_ms = monotonic_ms();
 	run->progress_wanted = isatty(STDERR_FILENO) && !run->options.quiet;
 	if (run->keys_fd < 0)
 		return 0;

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/varint.h"
+
 #define TAG_EVENTS 0x0a
 #define HEADER_MAX 6
 #define SEND_BUFFER (512 * 1024)
@@ -181,11 +183,7 @@ static void send_event(struct server *server, int index, const Axvm__V1__Event *
 	if (!bytes)
 		return;
 	bytes[n++] = TAG_EVENTS;
-	for (size_t rest = size;; rest >>= 7) {
-		bytes[n++] = (uint8_t)(rest < 0x80 ? rest : rest | 0x80);
-		if (rest < 0x80)
-			break;
-	}
+	n += varint_put(bytes + n, size);
 	n += axvm__v1__event__pack(event, bytes + n);
 	if (send(server->clients[index].fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)n)
 		drop_client(server, index);

@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/base.h"
+#include "base/clock.h"
+#include "base/varint.h"
 
 #define TAG_COMMANDS 0x12 /* field 2, length-prefixed */
 #define COMMAND_MAX 4096  /* of which a shim takes no more */
@@ -98,14 +99,6 @@ pid_t client_peer(const struct client *client)
 	return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? -1 : peer.pid;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 static int send_command(const struct client *client, const Axvm__V1__Command *command)
 {
 	uint8_t bytes[COMMAND_MAX + 4];
@@ -114,11 +107,7 @@ static int send_command(const struct client *client, const Axvm__V1__Command *co
 	if (size > COMMAND_MAX)
 		return -EMSGSIZE;
 	bytes[n++] = TAG_COMMANDS;
-	for (size_t rest = size;; rest >>= 7) {
-		bytes[n++] = (uint8_t)(rest < 0x80 ? rest : rest | 0x80);
-		if (rest < 0x80)
-			break;
-	}
+	n += varint_put(bytes + n, size);
 	n += axvm__v1__command__pack(command, bytes + n);
 	return send(client->fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : -EPIPE;
 }
@@ -126,7 +115,7 @@ static int send_command(const struct client *client, const Axvm__V1__Command *co
 int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
                const Axvm__V1__Reply **ret_reply)
 {
-	int64_t until = now_ms() + timeout_ms;
+	int64_t until = monotonic_ms() + timeout_ms;
 	const Axvm__V1__Event *event;
 	uint8_t bytes[4096];
 	int r = send_command(client, command);
@@ -145,7 +134,7 @@ int client_ask(struct client *client, const Axvm__V1__Command *command, int time
 			}
 		if (r != -EAGAIN)
 			return r;
-		r = poll(&readable, 1, (int)MAX(until - now_ms(), (int64_t)0));
+		r = poll(&readable, 1, (int)MAX(until - monotonic_ms(), (int64_t)0));
 		if (r == 0)
 			return -ETIMEDOUT;
 		n = r < 0 ? -1 : recv(client->fd, bytes, sizeof(bytes), 0);

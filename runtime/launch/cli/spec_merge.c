@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/varint.h"
 #include "launch/cli/run.h"
 #include "shim/wire.h"
 
@@ -40,13 +41,9 @@ static int append(struct bytes *to, const uint8_t *from, size_t n)
 
 static int append_varint(struct bytes *to, uint64_t value)
 {
-	uint8_t bytes[10];
-	size_t n = 0;
+	uint8_t bytes[VARINT_BYTES_MAX];
 
-	for (; value >= 0x80; value >>= 7)
-		bytes[n++] = (uint8_t)(value | 0x80);
-	bytes[n++] = (uint8_t)value;
-	return append(to, bytes, n);
+	return append(to, bytes, varint_put(bytes, value));
 }
 
 /* The payloads of field `number`; *ret_last is where the last of them ends. */

@@ -4,6 +4,7 @@
  * The parser writes wire format: a message is encoded field by field into a growing buffer, and
  * protobuf-c's own unpack turns the whole into C. So there is one place that builds messages, and
  * it is not here. */
+#include "base/varint.h"
 #include "launch/cli/text.h"
 
 #include <errno.h>
@@ -54,14 +55,9 @@ static void append(struct buffer *buffer, const void *bytes, size_t size)
 
 static void append_varint(struct buffer *buffer, uint64_t value)
 {
-	uint8_t bytes[10];
-	size_t n = 0;
+	uint8_t bytes[VARINT_BYTES_MAX];
 
-	do {
-		bytes[n++] = (uint8_t)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
-		value >>= 7;
-	} while (value);
-	append(buffer, bytes, n);
+	append(buffer, bytes, varint_put(bytes, value));
 }
 
 /* Line and column of a place, from 1; a column is a character, of however many bytes of UTF-8. */

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
@@ -74,14 +74,6 @@ static const struct flag rows[] = {
 	{ "interval", FLAG_TEXT, set_interval },
 };
 const struct flags top_flags = { "top", rows, ARRAY_SIZE(rows) };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
 
 /* The first line, or -1 bytes. */
 static bool read_line(pid_t pid, const char *file, char *to, size_t size)
@@ -256,7 +248,7 @@ static bool take_sample(struct sample *sample, const char *folder, const char *f
 	peer = client_peer(&client);
 	sample->pid = peer > 0 ? find_shim(peer) : -1;
 	ask(sample, &client);
-	sample->taken_ms = now_ms();
+	sample->taken_ms = monotonic_ms();
 	read_process(sample);
 	return true;
 }

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Varints, which Protocol Buffers write numbers and lengths as: seven bits a byte, the lowest first. */
+#ifndef AXVM_BASE_VARINT_H
+#define AXVM_BASE_VARINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define VARINT_BYTES_MAX 10
+
+/* The bytes it took, at most VARINT_BYTES_MAX. */
+static inline size_t varint_put(uint8_t *to, uint64_t value)
+{
+	size_t n = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		to[n++] = (uint8_t)(value | 0x80);
+	to[n++] = (uint8_t)value;
+	return n;
+}
+
+#endif
