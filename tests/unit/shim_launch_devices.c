@@ -499,3 +499,93 @@ Test(sandbox_devices, metrics_come_by_themselves)
 	cr_assert_eq(rig_launch(&none), 36, "%s", rig_stderr);
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_METRICS, 0));
 }
+
+/* ---- descriptors ------------------------------------------------------------------------------------------------ */
+
+/* What is open, by what it leads to; a name ends where the row's does. */
+struct census {
+	const char *name;
+	unsigned count;
+};
+
+#define CENSUS_RIG /* handed over, and the rig's own: its made-up KVM and four vCPUs */            \
+	{ "/memfd:words", 1 }, { "/memfd:control", 1 }, { "/memfd:events", 1 }, { "/memfd:vcpu", 4 }
+#define CENSUS_CONTROL                                                                             \
+	{ "anon_inode:[eventpoll]", 1 }, { "anon_inode:[signalfd]", 1 }, { "/proc/", 1 }
+
+/* Image, output, disk and disk; the channel, two queues of TAPs and what stands at their numbers; vhost-net where it
+ * belongs and nowhere else; one source of random bytes. */
+static const struct census acquired[] = {
+	CENSUS_RIG, CENSUS_CONTROL, { "/memfd:rig", 5 }, { "socket:", 5 }, { "/memfd:kvm", 2 }, { "/dev/urandom", 1 },
+	{ "anon_inode:[eventfd]", 1 },
+};
+
+/* A queue has a doorbell and a vector, a device one vector more: console 2, disks 2 and 1, rng 1, nets 3 each,
+ * balloon 5, vsock 3. Vhost has two eventfds of its own, the I/O loop and the control thread one each. */
+#define QUEUES (2 + 2 + 1 + 1 + 3 + 3 + 5 + 3)
+static const struct census built[] = {
+	CENSUS_RIG, CENSUS_CONTROL, { "/memfd:rig", 5 }, { "socket:", 5 }, { "/memfd:kvm", 3 }, { "/dev/urandom", 1 },
+	{ "anon_inode:[eventfd]", QUEUES + QUEUES + 8 + 2 + 1 + 1 }, { "anon_inode:[io_uring]", 1 },
+};
+
+static const struct census *row_of(const struct census *census, size_t count, const char *link)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(link, census[i].name, strlen(census[i].name)) == 0)
+			return &census[i];
+	return NULL;
+}
+
+/* From standard error on. What is wrong goes there, and so to the test. */
+static bool census_holds(const struct census *census, size_t count)
+{
+	unsigned found[16] = { 0 };
+	bool holds = true;
+
+	for (int fd = 2; fd <= INTERNAL_FD_LAST; fd++) {
+		char link[64], name[32];
+		const struct census *row;
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		n = readlink(name, link, sizeof(link) - 1);
+		if (n < 0)
+			continue;
+		link[n] = '\0';
+		row = row_of(census, count, link);
+		if (row)
+			found[row - census]++;
+		else
+			dprintf(2, "fd %d, \"%s\", is nobody's\n", fd, link);
+		holds &= row != NULL;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (found[i] != census[i].count)
+			dprintf(2, "%s: %u instead of %u\n", census[i].name, found[i], census[i].count);
+		holds &= found[i] == census[i].count;
+	}
+	return holds;
+}
+
+static bool take_census(enum stage stage)
+{
+	static_assert(ARRAY_SIZE(acquired) <= 16 && ARRAY_SIZE(built) <= 16, "room for what is found");
+
+	if (stage == STAGE_BUILD)
+		HOLDS(census_holds(acquired, ARRAY_SIZE(acquired)));
+	if (stage == STAGE_CONFINE)
+		HOLDS(census_holds(built, ARRAY_SIZE(built)));
+	return true;
+}
+
+/* Nothing stays open that nobody needs, and nothing is opened twice. */
+Test(sandbox_devices, every_descriptor_is_accounted_for)
+{
+	const struct rig_launch launch = {
+		.spec = ALL_DEVICES " nets { id: 'n' tap { fd: 10 } } "
+		        "nets { id: 'v' tap { fd: 11 } vhost { fd: 12 } offloads: false }",
+		.guest = powers_off, .before = take_census };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	cr_assert_eq(rig_told->word[0], 0, "%s", rig_stderr);
+}

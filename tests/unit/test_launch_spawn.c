@@ -10,13 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "launch/axvm.h"
+#include "tests/unit/fake_kernel.h"
 #include "tests/unit/wait.h"
 
 static char script_path[] = "/tmp/axvm-unit-XXXXXX";
@@ -672,6 +675,91 @@ Test(launch_spawn, nothing_is_left)
 	(void)end_of(vm);
 	axvm_vm_free(vm);
 	axvm_vm_free(NULL);
+}
+
+/* ---- descriptors after a launch that failed, by name */
+
+#define NUMBERS 256
+
+static char names[2][NUMBERS][64];
+
+static void note_names(char to[static NUMBERS][64])
+{
+	for (int fd = 0; fd < NUMBERS; fd++) {
+		char path[32];
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, to[fd], sizeof(to[fd]) - 1);
+		to[fd][MAX(n, (ssize_t)0)] = '\0';
+	}
+}
+
+/* Each way in which a launch can fail: by a call that fails in the launcher, or, where there is none, by its shim. */
+static const struct failure {
+	const char *shim;
+	long call;
+	uint64_t argument, wanted; /* the call, where this argument has that value (or bit) */
+	int error;
+} failures[] = {
+	{ "/bin/true", SYS_socketpair, 0, 0, EMFILE },
+	{ "/bin/true", SYS_pipe2, 0, 0, ENFILE },
+	{ "/bin/true", SYS_fcntl, 1, F_SETFL, EBADF },
+	{ "/bin/true", SYS_openat, 0, 0, EMFILE },
+	{ "/bin/true", SYS_mmap, 3, MAP_STACK, ENOMEM },
+	/* No namespaces for an ordinary user: clone fails. A made-up kernel cannot, with all signals blocked. */
+	{ "/bin/true", 0, 0, 0, EPERM },
+	{ "/nonexistent/shim", 0, 0, 0, ENOENT },
+	{ "/dev/null", 0, 0, 0, EACCES },
+	{ "/", 0, 0, 0, EACCES },
+};
+
+static const struct failure *failure;
+
+static bool fail_call(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	if (nr != failure->call || (failure->wanted && !(args[failure->argument] & failure->wanted)))
+		return false;
+	*ret_result = -failure->error;
+	return true;
+}
+
+static int spawn_fails(void)
+{
+	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
+	struct axvm_launch launch = { .shim = failure->shim, .spec = &spec };
+	struct axvm_vm *vm = NULL;
+
+	if (failure->error == EPERM) {
+		launch.flags = AXVM_NEW_PID_NAMESPACE;
+		/* Its own /proc/self stays readable. */
+		if (geteuid() == 0 && (setuid(65534) < 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0))
+			return 5;
+	}
+	note_names(names[0]);
+	if (failure->call && fake_kernel_begin(&failure->call, 1, fail_call) < 0)
+		return 1;
+	if (axvm_spawn(&launch, &vm, NULL) != -failure->error || vm)
+		return 2;
+	note_names(names[1]);
+	if (names[1][0][0] == '\0')
+		return 6; /* nothing could be seen */
+	if (waitpid(-1, NULL, WNOHANG) != -1)
+		return 3;
+	return memcmp(names[0], names[1], sizeof(names[0])) == 0 ? 0 : 4;
+}
+
+Test(launch_spawn, a_launch_that_failed_leaves_no_descriptor)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		pid_t child = fork();
+
+		failure = &failures[i];
+		cr_assert_geq(child, 0);
+		if (child == 0)
+			_exit(spawn_fails());
+		cr_expect_eq(wait_child(child), 0, "failure %zu", i);
+	}
 }
 
 /* The step that failed is told, and for which shim. */
