@@ -78,17 +78,22 @@ void disk_ranges_of_device(const char *sysfs, dev_t number, bool command, struct
 }
 
 /* Whether this kernel takes the command for this device: of an empty range it then says EINVAL, and
- * nothing has been discarded. */
+ * nothing has been discarded. One that has not even the opcode (before 5.19) says so as well, so that is
+ * asked first. */
 static bool command_works(int fd)
 {
 	struct io_uring ring;
-	struct io_uring_sqe *sqe;
+	struct io_uring_sqe *sqe = NULL;
 	struct io_uring_cqe *cqe = NULL;
+	struct io_uring_probe *probe;
 	bool works = false;
 
 	if (io_uring_queue_init(1, &ring, 0) < 0)
 		return false;
-	sqe = io_uring_get_sqe(&ring);
+	probe = io_uring_get_probe_ring(&ring);
+	if (probe && io_uring_opcode_supported(probe, IORING_OP_URING_CMD))
+		sqe = io_uring_get_sqe(&ring);
+	io_uring_free_probe(probe);
 	if (sqe) {
 		io_prep_discard(sqe, fd, 0, 0);
 		if (io_uring_submit_and_wait(&ring, 1) == 1 && io_uring_peek_cqe(&ring, &cqe) == 0)
