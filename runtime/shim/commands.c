@@ -172,13 +172,9 @@ static int do_nmi(struct shim *shim, const struct command *command, struct probl
 
 static int do_balloon(struct shim *shim, const struct command *command, struct problems *problems)
 {
-	struct balloon *balloon = devices_balloon(shim);
-	uint64_t bytes;
-
-	if (!balloon)
+	if (!devices_balloon(shim))
 		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
-	if (__builtin_mul_overflow(command->balloon.target_mib, MIB, &bytes) ||
-	    balloon_set_target(balloon, bytes) < 0)
+	if (devices_balloon_ask(shim, command->request_id, command->balloon.target_mib) < 0)
 		return refuse(problems, PROBLEM_COMMAND_INVALID, "balloon.target_mib",
 		              "the target must be at least 1 MiB and at most the guest's memory");
 	return 0;

@@ -10,7 +10,22 @@ struct shim;
 /* Row of the device table. Stage build. */
 int devices_create_balloon(struct shim *shim, size_t index, const struct virtio_host *host);
 
-/* The balloon, for commands (balloon_set_target) and status; NULL: the spec has none. */
+/* The balloon; NULL: the spec has none. */
 struct balloon *devices_balloon(struct shim *shim);
+
+/* A command that is under way, of which what has come is still to be told. */
+struct shim_balloon {
+	bool awaited;
+	uint64_t request_id, target_mib;
+	uint64_t seen_bytes;    /* given up when it was last looked at */
+	uint64_t standstill_ns; /* CLOCK_MONOTONIC: when it is looked at again */
+};
+
+/* Asks the guest to keep so much. The balloon is there; -ERANGE. Control thread. */
+int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_mib);
+
+/* Tells, once for each command, that the guest has done what it was asked, or stands still. Control thread, at
+ * every turn, and at shim->balloon.standstill_ns. */
+void devices_balloon_settle(struct shim *shim);
 
 #endif

@@ -337,6 +337,19 @@ int event_guest_panicked(struct event_writer *w, const char *message)
 	return event_writer_put(w, &event);
 }
 
+int event_balloon_settled(struct event_writer *w, const struct event_balloon_settled *settled)
+{
+	Axvm__V1__Event event = EVENT(BALLOON_SETTLED);
+	Axvm__V1__BalloonSettled body = AXVM__V1__BALLOON_SETTLED__INIT;
+
+	SET(&body, request_id, settled->request_id);
+	SET(&body, target_mib, settled->target_mib);
+	SET(&body, actual_mib, settled->actual_mib);
+	SET(&body, reached, settled->reached);
+	event.balloon_settled = &body;
+	return event_writer_put(w, &event);
+}
+
 /* A report as the encoder wants it; the caller's lists stay in place. */
 struct report {
 	Axvm__V1__MetricsReport body;

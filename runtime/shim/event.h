@@ -106,6 +106,11 @@ struct event_reply {
 	const struct event_report *report; /* of a metrics command; NULL: none */
 };
 
+struct event_balloon_settled {
+	uint64_t request_id, target_mib, actual_mib;
+	bool reached;
+};
+
 /* A vCPU when it ended the VM. */
 struct event_vcpu {
 	uint32_t index;
@@ -153,6 +158,7 @@ int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_stat
 int event_device_failed(struct event_writer *w, const char *device_id, int queue, int error_number,
                         bool needs_reset, const char *message, uint64_t suppressed);
 int event_guest_panicked(struct event_writer *w, const char *message);
+int event_balloon_settled(struct event_writer *w, const struct event_balloon_settled *settled);
 /* Uses the EVENT_REPLY_BYTES that were kept for it (event_writer_put_kept). A reply with a report can be larger:
  * -ENOBUFS then, and nothing has happened. */
 int event_reply(struct event_writer *w, const struct event_reply *reply);

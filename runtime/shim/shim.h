@@ -91,6 +91,7 @@ struct shim {
 	bool running; /* the guest has been let go */
 	struct lifecycle lifecycle;
 	struct shim_pause pause;
+	struct shim_balloon balloon;
 	struct shim_metrics metrics;
 	struct arena command_arena;
 	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */

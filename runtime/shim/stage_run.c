@@ -78,6 +78,8 @@ int stage_run(struct shim *shim)
 		int timeout_ms = control_timeout(metrics_tick(shim), -1);
 		uint64_t looked_ns = control_now_ns();
 
+		devices_balloon_settle(shim);
+		timeout_ms = control_timeout(shim->balloon.standstill_ns, timeout_ms);
 		timeout_ms = control_timeout(shutdown->request.until_ns, timeout_ms);
 		timeout_ms = control_timeout(shutdown->deadline_ns, timeout_ms);
 		control_turn(shim, control_timeout(shutdown->panic_deadline_ns, timeout_ms));

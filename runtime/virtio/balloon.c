@@ -501,8 +501,13 @@ static void balloon_config_write(struct virtio_device *device, uint32_t offset, 
 	if (offset != at || length != sizeof(balloon->config.actual))
 		return;
 	memcpy(&balloon->config.actual, data, length);
-	atomic_store_explicit(&balloon->actual_pages, le32toh(balloon->config.actual),
-	                      memory_order_relaxed);
+	/* Sequentially consistent, as in balloon_await(): either it is told from here, or who awaits it sees it. */
+	atomic_store(&balloon->actual_pages, le32toh(balloon->config.actual));
+	if (balloon->reached && atomic_load(&balloon->awaited) &&
+	    atomic_load(&balloon->target_pages) == le32toh(balloon->config.actual)) {
+		atomic_store(&balloon->reached_pages, le32toh(balloon->config.actual));
+		balloon->reached(balloon->context);
+	}
 }
 
 static const struct virtio_device_ops balloon_ops = {
@@ -562,6 +567,8 @@ int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
 	balloon->memory = host->memory;
 	balloon->host_page = spec->host_page;
 	balloon->advice = spec->memory_locked ? MADV_DONTNEED_LOCKED : MADV_DONTNEED;
+	balloon->reached = spec->reached;
+	balloon->context = spec->context;
 	balloon->interval.tv_sec = spec->stats_interval_s;
 	balloon->timer_op.done = tick;
 	for (size_t i = 0; i < BALLOON_STATS; i++)
@@ -615,9 +622,25 @@ int balloon_set_target(struct balloon *balloon, uint64_t bytes)
 	return 0;
 }
 
+void balloon_await(struct balloon *balloon, bool on)
+{
+	atomic_store(&balloon->reached_pages, UINT64_MAX);
+	atomic_store(&balloon->awaited, on);
+}
+
+/* Also when the guest has gone on since. A vCPU may note an earlier target as reached after balloon_await(): that
+ * is not the one in force, or it is, and then it was reached. */
+bool balloon_has_reached(const struct balloon *balloon)
+{
+	uint32_t target = atomic_load(&balloon->target_pages);
+
+	return atomic_load(&balloon->actual_pages) == target ||
+	       atomic_load(&balloon->reached_pages) == target;
+}
+
 static uint64_t bytes_of(const _Atomic uint32_t *pages)
 {
-	return (uint64_t)atomic_load_explicit(pages, memory_order_relaxed) * BALLOON_PAGE;
+	return (uint64_t)atomic_load(pages) * BALLOON_PAGE;
 }
 
 void balloon_get_state(const struct balloon *balloon, struct balloon_state *ret_state)

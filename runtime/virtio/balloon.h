@@ -28,6 +28,10 @@ struct balloon_spec {
 	bool memory_locked;        /* guest memory was mlocked */
 	uint32_t stats_interval_s; /* 0: what the driver says when it comes up is all */
 	uint64_t host_page;        /* bytes: what guest memory is made of; 4096 also for THP */
+	/* Called while balloon_await() is on, when the guest says that it has reached its target. On a vCPU's
+	 * thread, under the device's lock: for no more than a wake-up. NULL: nobody is. */
+	void (*reached)(void *context);
+	void *context;
 };
 
 struct balloon;
@@ -85,6 +89,10 @@ struct balloon {
 	struct io_op timer_op;
 	struct __kernel_timespec interval;
 	struct iovec iov[VIRTQ_IOV_MAX(BALLOON_QUEUE_SIZE)]; /* of requests done at once */
+	void (*reached)(void *context);
+	void *context;
+	_Atomic bool awaited;
+	_Atomic uint64_t reached_pages; /* the target that was reached since; UINT64_MAX: none */
 	_Atomic uint32_t target_pages, actual_pages;
 	_Atomic uint64_t returned_bytes, failures, stats_count;
 	_Atomic uint64_t stats[BALLOON_STATS];
@@ -101,6 +109,13 @@ void balloon_destroy(struct balloon *balloon);
 /* Asks the guest to keep `bytes` (rounded down to pages) of its memory and give up the rest. -ERANGE:
  * 0, or more than it has. Any thread. */
 int balloon_set_target(struct balloon *balloon, uint64_t bytes);
+
+/* Whether the guest's reaching of its target is noted and told. What it has reached before is for the caller to
+ * look at, after this. One thread. */
+void balloon_await(struct balloon *balloon, bool on);
+
+/* Whether the target in force is what the guest has given up, or has been since balloon_await(). Any thread. */
+bool balloon_has_reached(const struct balloon *balloon);
 
 /* State so far; any thread. */
 void balloon_get_state(const struct balloon *balloon, struct balloon_state *ret_state);

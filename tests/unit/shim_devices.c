@@ -7,6 +7,7 @@
 #include <linux/virtio_balloon.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -68,6 +69,127 @@ Test(devices, a_balloon_gives_back_the_hosts_pages)
 		machine_stop(&m, 0);
 		machine_done(&m);
 	}
+}
+
+static int told_fd;
+
+/* The events since the last time. */
+static Axvm__V1__EventStream *new_events(void)
+{
+	static uint8_t bytes[4096];
+	Axvm__V1__EventStream *stream;
+	ssize_t n;
+
+	cr_assert_eq(event_flush(&shim.events), 0);
+	n = pread(told_fd, bytes, sizeof(bytes), 0);
+	cr_assert_geq(n, 0);
+	stream = axvm__v1__event_stream__unpack(NULL, (size_t)n, bytes);
+	cr_assert_not_null(stream);
+	cr_assert_eq(ftruncate(told_fd, 0), 0);
+	cr_assert_eq(lseek(told_fd, 0, SEEK_SET), 0);
+	return stream;
+}
+
+/* Nothing; or one event, of this command. */
+static void expect_settled(uint64_t request_id, uint64_t target, uint64_t actual, bool reached)
+{
+	Axvm__V1__EventStream *stream;
+
+	devices_balloon_settle(&shim);
+	stream = new_events();
+	cr_assert_eq(stream->n_events, request_id ? 1 : 0);
+	if (request_id) {
+		const Axvm__V1__BalloonSettled *settled = stream->events[0]->balloon_settled;
+
+		cr_assert_eq(stream->events[0]->body_case, AXVM__V1__EVENT__BODY_BALLOON_SETTLED);
+		cr_expect_eq(settled->request_id, request_id);
+		cr_expect_eq(settled->target_mib, target);
+		cr_expect_eq(settled->actual_mib, actual, "%zu", (size_t)settled->actual_mib);
+		cr_expect_eq(settled->reached, reached);
+		cr_expect_eq(shim.balloon.standstill_ns, 0, "nothing is waited for");
+	}
+	axvm__v1__event_stream__free_unpacked(stream, NULL);
+}
+
+static void says_actual(struct driver *driver, uint64_t bytes)
+{
+	mmio_out(driver->m, driver->bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual), bytes / BALLOON_PAGE, 4);
+}
+
+/* Once for each command, whatever the guest does; what stands still is told as that, and what moves is waited for. */
+Test(devices, what_has_come_of_a_balloon_command)
+{
+	struct test_machine m;
+	struct driver driver;
+	eventfd_t count;
+	uint64_t all;
+
+	told_fd = memfd_create("events", MFD_CLOEXEC);
+	cr_assert_eq(event_writer_init(&shim.events, told_fd), 0);
+	shim.lifecycle.state = VM_RUNNING;
+	shim.machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	machine_init(&m);
+	cr_assert_eq(devices_create_balloon(&shim, 0, &m.host), 0);
+	machine_start(&m);
+	driver_probe(&driver, &m, 1);
+	driver_reset(&driver);
+	cr_assert(driver_negotiate(&driver, VIRTIO_FEATURE(VIRTIO_F_VERSION_1)));
+	all = guest_memory_size(&m.memory) / MIB;
+	cr_assert_eq(all, 2);
+	expect_settled(0, 0, 0, false);
+	cr_assert_eq(devices_balloon_ask(&shim, 7, all - 1), 0);
+	expect_settled(0, 0, 0, false);
+	/* The guest says so: the control thread is woken, and tells it, once, though the guest has gone on. */
+	cr_assert_eq(eventfd_read(shim.machine.wake_fd, &count), -1);
+	says_actual(&driver, MIB);
+	cr_assert_eq(eventfd_read(shim.machine.wake_fd, &count), 0);
+	says_actual(&driver, 0);
+	expect_settled(7, all - 1, all - 1, true);
+	for (int i = 0; i < 3; i++) {
+		says_actual(&driver, MIB);
+		expect_settled(0, 0, 0, false);
+	}
+	cr_assert_eq(eventfd_read(shim.machine.wake_fd, &count), -1, "nor is it woken");
+	/* What is so already is told at once; what cannot be is refused, and leaves what is awaited. */
+	cr_assert_eq(devices_balloon_ask(&shim, 8, all - 1), 0);
+	cr_assert_eq(devices_balloon_ask(&shim, 9, 0), -ERANGE);
+	cr_assert_eq(devices_balloon_ask(&shim, 9, all + 1), -ERANGE);
+	cr_assert_eq(devices_balloon_ask(&shim, 9, UINT64_MAX), -ERANGE);
+	expect_settled(8, all - 1, all - 1, true);
+	/* A new command takes the place of one before it. */
+	says_actual(&driver, MIB / 2);
+	cr_assert_eq(devices_balloon_ask(&shim, 10, all - 1), 0);
+	cr_assert_eq(devices_balloon_ask(&shim, 11, all), 0);
+	says_actual(&driver, MIB);
+	expect_settled(0, 0, 0, false);
+	says_actual(&driver, 0);
+	expect_settled(11, all, all, true);
+	/* It moves, and is waited for; the VM is paused, and it cannot move; it stands still. */
+	cr_assert_eq(devices_balloon_ask(&shim, 12, all - 1), 0);
+	cr_assert_gt(shim.balloon.standstill_ns, 0);
+	says_actual(&driver, MIB + BALLOON_PAGE);
+	shim.balloon.standstill_ns = 1;
+	expect_settled(0, 0, 0, false);
+	cr_assert_gt(shim.balloon.standstill_ns, 1);
+	expect_settled(0, 0, 0, false);
+	shim.lifecycle.state = VM_PAUSED;
+	shim.balloon.standstill_ns = 1;
+	expect_settled(0, 0, 0, false);
+	shim.lifecycle.state = VM_RUNNING;
+	shim.balloon.standstill_ns = 1;
+	expect_settled(12, all - 1, 0, false);
+	/* More than there is, by its own account. */
+	cr_assert_eq(devices_balloon_ask(&shim, 13, 1), 0);
+	says_actual(&driver, (all + 5) * MIB);
+	shim.balloon.standstill_ns = 1;
+	expect_settled(0, 0, 0, false);
+	shim.balloon.standstill_ns = 1;
+	expect_settled(13, 1, 0, false);
+	machine_stop(&m, 0);
+	balloon_destroy(&shim.devices.balloon);
+	machine_done(&m);
+	close(shim.machine.wake_fd);
+	close(told_fd);
 }
 
 /* ---- disks ------------------------------------------------------------------------------------------------- */

@@ -142,6 +142,7 @@ static void emit_all(void)
 	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
 	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring broken", 3), 0);
 	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
+	cr_assert_eq(event_balloon_settled(&writer, &(struct event_balloon_settled){ 5, 24, 30, true }), 0);
 	cr_assert_eq(event_metrics(&writer, &report), 0);
 	cr_assert_eq(event_reply(&writer, &good), 0);
 	cr_assert_eq(event_reply(&writer, &bad), 0);
@@ -481,6 +482,10 @@ Test(event, every_field_of_every_event_is_what_was_given)
 	IS(BODY(DEVICE_FAILED, device_failed, 0), needs_reset, true);
 	IS(BODY(DEVICE_FAILED, device_failed, 0), suppressed, 3);
 	SAYS(BODY(GUEST_PANICKED, guest_panicked, 0), message, "panic");
+	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), request_id, 5);
+	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), target_mib, 24);
+	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), actual_mib, 30);
+	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), reached, true);
 	check_report(BODY(METRICS, metrics, 0));
 	check_replies();
 	check_terminal(BODY(TERMINAL, terminal, 0));

@@ -297,6 +297,56 @@ static uint32_t config(uint32_t offset)
 	return (uint32_t)mmio_in(&m, driver.bar + VIRTIO_BAR_DEVICE + offset, 4);
 }
 
+static unsigned told;
+
+static void on_reached(void *context)
+{
+	cr_assert_eq(context, &told);
+	told++;
+}
+
+static void says_actual(uint32_t pages)
+{
+	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual), pages, 4);
+}
+
+/* While it is awaited, and only what was asked; that the guest has gone on since does not make it unreached. */
+Test(balloon, a_target_that_is_reached, .fini = tear_down)
+{
+	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .free_page_reporting = true, .reached = on_reached,
+	                                   .context = &told };
+	uint64_t all;
+
+	start(&spec, BASE);
+	all = guest_memory_size(&m.memory);
+	cr_assert_eq(balloon_set_target(&balloon, all - 8 * BALLOON_PAGE), 0);
+	says_actual(8);
+	cr_assert_eq(told, 0, "nobody awaits it");
+	cr_assert(balloon_has_reached(&balloon));
+	balloon_await(&balloon, true);
+	cr_assert(balloon_has_reached(&balloon), "it had before");
+	cr_assert_eq(balloon_set_target(&balloon, all - 4 * BALLOON_PAGE), 0);
+	cr_assert_not(balloon_has_reached(&balloon));
+	says_actual(5);
+	says_actual(3);
+	cr_assert_eq(told, 0);
+	cr_assert_not(balloon_has_reached(&balloon));
+	says_actual(4);
+	cr_assert_eq(told, 1);
+	says_actual(0);
+	cr_assert_eq(told, 1);
+	cr_assert(balloon_has_reached(&balloon), "it has been");
+	/* What was reached was another target. */
+	cr_assert_eq(balloon_set_target(&balloon, all - 2 * BALLOON_PAGE), 0);
+	cr_assert_not(balloon_has_reached(&balloon));
+	balloon_await(&balloon, true);
+	cr_assert_eq(balloon_set_target(&balloon, all - 4 * BALLOON_PAGE), 0);
+	cr_assert_not(balloon_has_reached(&balloon), "what was reached before is forgotten");
+	balloon_await(&balloon, false);
+	says_actual(4);
+	cr_assert_eq(told, 1);
+}
+
 Test(balloon, target_and_actual, .init = set_up, .fini = tear_down)
 {
 	(void)driver_interrupts(&driver, BALLOON_QUEUES);

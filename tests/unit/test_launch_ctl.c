@@ -35,6 +35,7 @@ TestSuite(launch_ctl, .init = open_socket, .fini = close_socket, .timeout = 120)
 /* One command in, one reply out: the VM. */
 struct served {
 	const char *reply; /* an Event in text; NULL: none, and the connection is closed */
+	const char *second; /* to what it is asked then; NULL: nothing is expected */
 	uint8_t command[4096];
 	size_t command_size;
 };
@@ -53,9 +54,15 @@ static void *serve(void *context)
 		n = protoc_encode("EventStream", served->reply, reply, sizeof(reply));
 		(void)!write(fd, reply, n);
 	}
+	if (served->second && recv(fd, served->command, sizeof(served->command), 0) > 0) {
+		n = protoc_encode("EventStream", served->second, reply, sizeof(reply));
+		(void)!write(fd, reply, n);
+	}
 	close(fd);
 	return NULL;
 }
+
+static const char *second_reply; /* of the next ctl() */
 
 /* Runs `axvm ctl SOCKET words…` against a VM that replies so. */
 static struct said ctl(const char *words, const char *reply, struct served *ret)
@@ -65,7 +72,8 @@ static struct said ctl(const char *words, const char *reply, struct served *ret)
 	char line[256];
 
 	snprintf(line, sizeof(line), "ctl %s %s", path, words);
-	*ret = (struct served){ .reply = reply };
+	*ret = (struct served){ .reply = reply, .second = second_reply };
+	second_reply = NULL;
 	cr_assert_eq(pthread_create(&thread, NULL, serve, ret), 0);
 	said = axvm_say(line, -1);
 	pthread_join(thread, NULL);
@@ -74,32 +82,73 @@ static struct said ctl(const char *words, const char *reply, struct served *ret)
 
 static const struct {
 	const char *words, *command;
+	const char *out; /* behind the state */
 } commands[] = {
-	{ "status", "status {}" },
-	{ "metrics", "metrics {}" },
-	{ "pause", "pause {}" },
-	{ "resume", "resume {}" },
-	{ "stop", "stop {}" },
-	{ "nmi", "nmi {}" },
-	{ "shutdown", "shutdown {}" },
-	{ "shutdown 0", "shutdown { timeout_ms: 0 }" },
-	{ "shutdown 90", "shutdown { timeout_ms: 90000 }" },
-	{ "shutdown 86400", "shutdown { timeout_ms: 86400000 }" },
-	{ "balloon 512", "balloon { target_mib: 512 }" },
-	{ "balloon 2G", "balloon { target_mib: 2048 }" },
-	{ "balloon 1024K", "balloon { target_mib: 1 }" },
-	{ "limit root", "limit { device_id: 'root' limit {} }" },
-	{ "limit root bytes=0", "limit { device_id: 'root' limit { bytes_per_s: 0 } }" },
-	{ "limit root bytes=10M", "limit { device_id: 'root' limit { bytes_per_s: 10485760 } }" },
-	{ "limit root bytes=1000 burst=7", "limit { device_id: 'root' limit { bytes_per_s: 1000 bytes_burst: 7 } }" },
-	{ "limit root ops=100 burst=7", "limit { device_id: 'root' limit { ops_per_s: 100 ops_burst: 7 } }" },
+	{ "status", "status {}", "" },
+	{ "metrics", "metrics {}", "" },
+	{ "pause", "pause {}", "" },
+	{ "resume", "resume {}", "" },
+	{ "stop", "stop {}", "" },
+	{ "nmi", "nmi {}", "" },
+	{ "shutdown", "shutdown {}", "" },
+	{ "shutdown 0", "shutdown { timeout_ms: 0 }", "" },
+	{ "shutdown 90", "shutdown { timeout_ms: 90000 }", "" },
+	{ "shutdown 86400", "shutdown { timeout_ms: 86400000 }", "" },
+	{ "balloon 512", "balloon { target_mib: 512 }", ": 512 MiB asked" },
+	{ "balloon 2G", "balloon { target_mib: 2048 }", ": 2048 MiB asked" },
+	{ "balloon 1024K", "balloon { target_mib: 1 }", ": 1 MiB asked" },
+	{ "limit root", "limit { device_id: 'root' limit {} }", ": root: bytes without limit, operations without limit" },
+	{ "limit root bytes=0", "limit { device_id: 'root' limit { bytes_per_s: 0 } }",
+	  ": root: bytes without limit, operations without limit" },
+	{ "limit root bytes=10M", "limit { device_id: 'root' limit { bytes_per_s: 10485760 } }",
+	  ": root: bytes 10485760/s, burst 1048576, operations without limit" },
+	{ "limit root bytes=1000 burst=7", "limit { device_id: 'root' limit { bytes_per_s: 1000 bytes_burst: 7 } }",
+	  ": root: bytes 1000/s, burst 7, operations without limit" },
+	{ "limit root ops=100 burst=7", "limit { device_id: 'root' limit { ops_per_s: 100 ops_burst: 7 } }",
+	  ": root: bytes without limit, operations 100/s, burst 7" },
 	{ "limit root bytes=1 ops=2 burst=7",
-	  "limit { device_id: 'root' limit { bytes_per_s: 1 bytes_burst: 7 ops_per_s: 2 } }" },
-	{ "limit eth0 tx ops=2", "limit { device_id: 'eth0' transmit: true limit { ops_per_s: 2 } }" },
-	{ "resize root", "resize { disk_id: 'root' }" },
-	{ "console-size 132 43", "console_size { columns: 132 rows: 43 }" },
-	{ "console-size 65535 1", "console_size { columns: 65535 rows: 1 }" },
+	  "limit { device_id: 'root' limit { bytes_per_s: 1 bytes_burst: 7 ops_per_s: 2 } }",
+	  ": root: bytes 1/s, burst 7, operations 2/s, burst 1" },
+	{ "limit eth0 tx ops=20", "limit { device_id: 'eth0' transmit: true limit { ops_per_s: 20 } }",
+	  ": eth0 tx: bytes without limit, operations 20/s, burst 2" },
+	{ "resize root", "resize { disk_id: 'root' }", "" },
+	{ "console-size 132 43", "console_size { columns: 132 rows: 43 }", "" },
+	{ "console-size 65535 1", "console_size { columns: 65535 rows: 1 }", "" },
 };
+
+/* A balloon's reply is followed by a question for what is so now; what the guest says it gave up may be more than all. */
+Test(launch_ctl, a_balloon_has_what_was_asked_and_what_is_so_now)
+{
+	static const struct {
+		const char *metrics, *out;
+	} rows[] = {
+		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 } counters { name: 'balloon.actual_bytes' value: 0 }",
+		  "RUNNING: 24 MiB asked, 32 MiB now\n" },
+		{ "counters { name: 'balloon.actual_bytes' value: 4194304 } counters { name: 'balloon.wanted_bytes' value: 8388608 }",
+		  "RUNNING: 24 MiB asked, 28 MiB now\n" },
+		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 } counters { name: 'balloon.actual_bytes' value: 8388608 }",
+		  "RUNNING: 24 MiB asked, 24 MiB now\n" },
+		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 } counters { name: 'balloon.actual_bytes' value: 8388608000 }",
+		  "RUNNING: 24 MiB asked, 0 MiB now\n" },
+		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 }", "RUNNING: 24 MiB asked\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct served served;
+		struct said said;
+		char text[512];
+
+		snprintf(text, sizeof(text), "events { reply { request_id: 2 ok: true state: PAUSED metrics { %s } } }",
+		         rows[i].metrics);
+		second_reply = text;
+		said = ctl("balloon 24", "events { reply { request_id: 1 ok: true state: STATE_RUNNING } } ", &served);
+		cr_expect_eq(said.status, 0, "%s", said.err);
+		/* commands { request_id: 2 metrics {} } */
+		cr_expect_eq(memcmp(served.command, "\x12\x04\x08\x02\x3a\x00", 6), 0);
+		cr_expect_str_eq(said.out, rows[i].out, "row %zu: %s", i, said.out);
+		said_done(&said);
+	}
+}
 
 Test(launch_ctl, each_word_is_its_command)
 {
@@ -116,7 +165,8 @@ Test(launch_ctl, each_word_is_its_command)
 		cr_assert_eq(said.status, 0, "%s: %s", commands[i].words, said.err);
 		cr_assert_eq(served.command_size, n, "%s", commands[i].words);
 		cr_assert_arr_eq(served.command, wanted, n, "%s", commands[i].words);
-		cr_assert_str_eq(said.out, "PAUSED\n");
+		snprintf(text, sizeof(text), "PAUSED%s\n", commands[i].out);
+		cr_assert_str_eq(said.out, text);
 		cr_assert_str_eq(said.err, "");
 		said_done(&said);
 	}

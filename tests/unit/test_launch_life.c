@@ -403,7 +403,9 @@ Test(launch_life, keys_are_answered)
 		WAIT_UNTIL(({ struct termios now; tcgetattr(keyboard, &now) == 0 && !(now.c_lflag & ICANON); }));
 		type(key);
 		WAIT_UNTIL(was_told(rows[i].told));
-		snprintf(text, sizeof(text), "events { reply { request_id: 4294967296 %s } }", rows[i].reply);
+		/* Somebody else's, and then the one. */
+		snprintf(text, sizeof(text), "events { reply { request_id: 8 ok: true state: STOPPING } } "
+		         "events { reply { request_id: 4294967296 %s } }", rows[i].reply);
 		events("answer", text);
 		write_file("on", "", 0, 0600);
 		WAIT_UNTIL(has_said(rows[i].says));

@@ -114,6 +114,8 @@ static int fill_limit(struct request *request, int argc, char **argv)
 			return -EINVAL;
 		}
 	}
+	if (burst > 0 && !rate->has_bytes_per_s && !rate->has_ops_per_s)
+		return -EINVAL;
 	/* One burst, for whichever of the two is limited. */
 	rate->has_bytes_burst = rate->has_bytes_per_s && burst > 0;
 	rate->has_ops_burst = !rate->has_bytes_per_s && rate->has_ops_per_s && burst > 0;
@@ -228,14 +230,81 @@ static void print_metrics(FILE *out, const Axvm__V1__MetricsReport *metrics)
 		print_histogram(out, metrics->histograms[i]);
 }
 
-static int show(const struct ctl *ctl, const Axvm__V1__Reply *reply, FILE *out)
+static bool counter_of(const Axvm__V1__MetricsReport *metrics, const char *name, uint64_t *ret)
+{
+	for (size_t i = 0; i < metrics->n_counters; i++)
+		if (metrics->counters[i]->name && strcmp(metrics->counters[i]->name, name) == 0) {
+			*ret = metrics->counters[i]->value;
+			return true;
+		}
+	return false;
+}
+
+/* What the guest is left with now: its memory is what was asked for and what is wanted back. The guest takes its
+ * time, so the VM is asked once more; one that does not tell is one whose answer is left out. */
+static void add_balloon(const struct ctl *ctl, struct client *client, const struct request *request, FILE *out)
+{
+	uint64_t target = request->balloon.target_mib, wanted, actual, all;
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__StopCommand empty = AXVM__V1__STOP_COMMAND__INIT;
+	const Axvm__V1__Reply *reply;
+
+	fprintf(out, ": %" PRIu64 " MiB asked", target);
+	command.has_request_id = 1;
+	command.request_id = request->command.request_id + 1;
+	command.what_case = AXVM__V1__COMMAND__WHAT_METRICS;
+	command.stop = &empty; /* as bytes, all commands without fields are alike */
+	if (client_ask(client, &command, (int)ctl->timeout_s * 1000, &reply) < 0 || !reply->metrics ||
+	    !counter_of(reply->metrics, "balloon.wanted_bytes", &wanted) ||
+	    !counter_of(reply->metrics, "balloon.actual_bytes", &actual))
+		return;
+	all = target + wanted / MIB;
+	fprintf(out, ", %" PRIu64 " MiB now", all - MIN((uint64_t)(actual / MIB), all));
+}
+
+static void add_bucket(FILE *out, const char *unit, uint64_t rate, uint64_t burst)
+{
+	if (rate == 0)
+		fprintf(out, " %s without limit", unit);
+	else
+		fprintf(out, " %s %" PRIu64 "/s, burst %" PRIu64, unit, rate,
+		        burst ? burst : MAX(rate / 10, (uint64_t)1));
+}
+
+/* A limit is in force when it is replied to; a burst that is not given is a tenth of a second's. */
+static void add_limit(const struct request *request, FILE *out)
+{
+	const Axvm__V1__RateLimit *rate = &request->rate;
+
+	fprintf(out, ": %s%s:", request->limit.device_id, request->limit.transmit ? " tx" : "");
+	add_bucket(out, "bytes", rate->bytes_per_s, rate->bytes_burst);
+	fputc(',', out);
+	add_bucket(out, "operations", rate->ops_per_s, rate->ops_burst);
+}
+
+static void print_done(const struct ctl *ctl, struct client *client, const struct request *request,
+                       int state, FILE *out)
+{
+	fputs(state_name(state), out);
+	if (request->command.what_case == AXVM__V1__COMMAND__WHAT_BALLOON)
+		add_balloon(ctl, client, request, out);
+	else if (request->command.what_case == AXVM__V1__COMMAND__WHAT_LIMIT)
+		add_limit(request, out);
+	fputc('\n', out);
+}
+
+static int show(const struct ctl *ctl, struct client *client, const struct request *request,
+                const Axvm__V1__Reply *reply, FILE *out)
 {
 	if (ctl->json)
 		text_print_json_line(out, &reply->base);
 	else if (reply->ok && reply->metrics)
 		print_metrics(out, reply->metrics);
-	else if (reply->ok && reply->has_state)
-		fprintf(out, "%s\n", state_name((int)reply->state));
+	else if (reply->ok && reply->has_state) {
+		/* The reply is gone with the next question. */
+		print_done(ctl, client, request, (int)reply->state, out);
+		return fflush(out) == 0 ? EX_OK : EX_IOERR;
+	}
 	if (fflush(out) != 0)
 		return EX_IOERR;
 	if (reply->ok)
@@ -291,7 +360,7 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 		return cannot_connect(argv[1], path, -r);
 	r = client_ask(&client, &request.command, (int)ctl.timeout_s * 1000, &reply);
 	if (r == 0)
-		return show(&ctl, reply, out);
+		return show(&ctl, &client, &request, reply, out);
 	fprintf(stderr, "axvm ctl: %s: %s\n", argv[1],
 	        r == -ETIMEDOUT    ? "no reply in time (--timeout)"
 	        : r == -ECONNRESET ? "ended before it replied"

@@ -167,6 +167,18 @@ static void print_panic(FILE *out, const Axvm__V1__Event *event)
 	fputs(text_of(event->guest_panicked->message), out);
 }
 
+static void print_balloon(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__BalloonSettled *settled = event->balloon_settled;
+
+	fprintf(out, "of request %" PRIu64 ": the guest is left with %" PRIu64 " MiB", settled->request_id,
+	        settled->actual_mib);
+	if (settled->reached)
+		fputs(", as asked", out);
+	else
+		fprintf(out, ", asked for %" PRIu64 " MiB, and has come to a standstill", settled->target_mib);
+}
+
 static void print_metrics(FILE *out, const Axvm__V1__Event *event)
 {
 	fprintf(out, "%zu counters, %zu histograms", event->metrics->n_counters,
@@ -235,6 +247,7 @@ static const struct {
 	{ BODY(METRICS), "metrics", print_metrics },
 	{ BODY(REPLY), "reply", print_reply },
 	{ BODY(TERMINAL), "end", print_terminal },
+	{ BODY(BALLOON_SETTLED), "balloon", print_balloon },
 };
 
 const char *event_kind(const Axvm__V1__Event *event)

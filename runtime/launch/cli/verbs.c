@@ -82,7 +82,7 @@ static const struct verb table[] = {
 	          "  pause, resume           stop its vCPUs and devices for a while\n"
 	          "  shutdown [SECONDS]      press the power button; after that time, stop\n"
 	          "  stop                    end it now\n"
-	          "  balloon SIZE            what the guest is to be left with\n"
+	          "  balloon SIZE            what the guest is to be left with, and has\n"
 	          "  limit DEVICE [tx] [bytes=N] [ops=N] [burst=N]\n"
 	          "                          bytes and operations a second; nothing: no limit\n"
 	          "  resize DISK             tell the guest the image's new size\n"

@@ -134,6 +134,9 @@ balloon_traffic() {
 	found_well
 	want_failures '"balloon" false "the guest gave up pages that are not its memory: they are ignored"'
 	want_metric balloon.wanted_bytes -eq 8388608
+	[ "$(grep -A 5 'balloon_settled {' "$CASE/events" | tr -s ' \n' ' ')" = \
+		' balloon_settled { request_id: 1 target_mib: 24 actual_mib: 24 reached: true } ' ] ||
+		fail "not one event of the command: $(grep -A 5 'balloon_settled {' "$CASE/events")"
 	want_metric balloon.guest_reports -gt 3
 	want_metric balloon.guest.free_bytes -ge 0
 	want_metric balloon.discard_failures -eq 0
