@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "host/facts_proto.h"
 #include "launch/axvm.h"
+#include "launch/cli/stable_mac.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
 #include "sandbox/policy_eval.h"
@@ -137,6 +138,86 @@ Test(launch_files, facts_that_are_none)
 			said_done(&said);
 			close(input);
 		}
+}
+
+/* ---- addresses ----------------------------------------------------------------------------------------------- */
+
+/* The same at each asking; another for another TAP and for another machine. Known ones stay what they are. */
+Test(launch_files, the_address_of_a_net_without_a_name)
+{
+	static const struct {
+		const char *file, *id;
+	} machines[] = {
+		{ "etc/machine-id", "0123456789abcdef0123456789abcdef\n" }, { "etc/machine-id", "1123456789abcdef0123456789abcdef\n" },
+		{ "etc/machine-id", "uninitialized\n" }, { "etc/machine-id", "\n" }, { "etc/machine-id", "" },
+	};
+	struct fixture_tree host;
+	char first[MAC_TEXT_MAX], mac[MAC_TEXT_MAX];
+
+	fixture_tree_new(&host);
+	cr_assert_eq(stable_mac(host.root, "tap0", mac), -ENOENT);
+	fixture_tree_write(&host, machines[0].file, "%s", machines[0].id);
+	cr_assert_eq(stable_mac(host.root, "tap0", first), 0);
+	cr_expect_str_eq(first, "ca:96:61:05:9e:4c", "an address must not change: %s", first);
+	cr_assert_eq(stable_mac(host.root, "tap0", mac), 0);
+	cr_expect_str_eq(mac, first);
+	cr_assert_eq(stable_mac(host.root, "tap1", mac), 0);
+	cr_expect_str_neq(mac, first);
+	cr_expect(strtoul(mac, NULL, 16) % 4 == 2, "locally administered, unicast: %s", mac);
+	fixture_tree_write(&host, machines[1].file, "%s", machines[1].id);
+	cr_assert_eq(stable_mac(host.root, "tap0", mac), 0);
+	cr_expect_str_neq(mac, first);
+	/* What all copies of an image have is no identity; what comes after it is. */
+	for (size_t i = 2; i < ARRAY_SIZE(machines); i++) {
+		fixture_tree_write(&host, machines[i].file, "%s", machines[i].id);
+		cr_expect_eq(stable_mac(host.root, "tap0", mac), -ENOENT, "row %zu", i);
+	}
+	fixture_tree_write(&host, "proc/sys/kernel/random/boot_id", "%s", machines[0].id);
+	cr_assert_eq(stable_mac(host.root, "tap0", mac), 0);
+	cr_expect_str_eq(mac, first);
+	fixture_tree_done(&host);
+}
+
+/* The nets of `axvm run LINE --dry-run`. */
+static char *nets_of(const char *line)
+{
+	char command[256], *nets;
+	struct said said;
+
+	snprintf(command, sizeof(command), "run --kernel k --dry-run %s", line);
+	said = axvm_say(command, -1);
+	cr_assert_eq(said.status, 0, "%s", said.err);
+	nets = strstr(said.out, "nets {");
+	nets = strdup(nets ? nets : "");
+	*strstr(nets, "lifecycle") = '\0';
+	said_done(&said);
+	return nets;
+}
+
+/* The same command has the same address; what is said is not replaced, and a named VM's is the shim's. */
+Test(launch_files, nets_of_unnamed_vms_keep_their_addresses)
+{
+	char here[MAC_TEXT_MAX], wanted[64], *first, *again, *two, *named, *given;
+
+	cr_assert_eq(stable_mac("", "tap0", here), 0);
+	first = nets_of("--net tap0");
+	again = nets_of("--net tap0");
+	snprintf(wanted, sizeof(wanted), "mac: \"%s\"", here);
+	cr_expect_not_null(strstr(first, wanted), "%s", first);
+	cr_expect_str_eq(first, again);
+	two = nets_of("--net tap1 --net tap0");
+	cr_expect_not_null(strstr(two, wanted), "%s", two);
+	cr_expect_null(strstr(strstr(two, wanted) + 1, here), "one for each");
+	named = nets_of("--net tap0 --id web");
+	cr_expect_null(strstr(named, "mac:"), "%s", named);
+	given = nets_of("--net tap0,mac=02:00:00:00:00:07");
+	cr_expect_not_null(strstr(given, "mac: \"02:00:00:00:00:07\""), "%s", given);
+	cr_expect_null(strstr(given, here));
+	free(first);
+	free(again);
+	free(two);
+	free(named);
+	free(given);
 }
 
 /* ---- probe -------------------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "launch/cli/disk_format.h"
 #include "launch/cli/run.h"
 #include "launch/cli/run_items.h"
+#include "launch/cli/stable_mac.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
 
@@ -516,6 +517,23 @@ static int fill_in(struct run_options *options)
 	return r;
 }
 
+/* A made-up id is another at each run; addresses that the shim would derive from it are given here. */
+static int name_nets(Axvm__V1__LaunchSpec *spec)
+{
+	for (size_t i = 0; i < spec->n_nets; i++) {
+		Axvm__V1__Net *net = spec->nets[i];
+		char mac[MAC_TEXT_MAX];
+
+		if (net->mac || net->backend_case != AXVM__V1__NET__BACKEND_TAP_NAME ||
+		    stable_mac("", net->tap_name, mac) < 0)
+			continue;
+		net->mac = strdup(mac);
+		if (!net->mac)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 /* The spec of a file, before what the flags have to add to it. */
 static int put_file_first(struct run_options *options, const char *path)
 {
@@ -560,7 +578,9 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (spec_merge(&options->fragments, &options->size) < 0)
 		return complain("out of memory");
 	options->spec = axvm__v1__launch_spec__unpack(NULL, options->size, options->fragments);
-	return options->spec ? 0 : complain("out of memory");
+	if (!options->spec || (options->from_flags && !options->has_id && name_nets(options->spec) < 0))
+		return complain("out of memory");
+	return 0;
 }
 
 void run_options_done(struct run_options *options)
