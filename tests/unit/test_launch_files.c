@@ -207,7 +207,7 @@ Test(launch_files, nets_of_unnamed_vms_keep_their_addresses)
 	cr_expect_str_eq(first, again);
 	two = nets_of("--net tap1 --net tap0");
 	cr_expect_not_null(strstr(two, wanted), "%s", two);
-	cr_expect_null(strstr(strstr(two, wanted) + 1, here), "one for each");
+	cr_expect_null(strstr(strstr(two, here) + 1, here), "one for each: %s", two);
 	named = nets_of("--net tap0 --id web");
 	cr_expect_null(strstr(named, "mac:"), "%s", named);
 	given = nets_of("--net tap0,mac=02:00:00:00:00:07");
