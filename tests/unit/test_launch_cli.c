@@ -18,6 +18,7 @@
 #include "launch/cli/terminal.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
+#include "tests/unit/host_fixture.h"
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
@@ -458,6 +459,86 @@ Test(launch_cli, units)
 	cr_assert_str_eq(format_ns(150000000, text, sizeof(text)), "150 ms");
 	cr_assert_str_eq(format_bytes(1023, text, sizeof(text)), "1023 B");
 	cr_assert_str_eq(format_bytes(3 * GIB / 2, text, sizeof(text)), "1.5 GiB");
+}
+
+/* Where VMs are looked for: the user's own folder and the system's, each once. */
+Test(launch_cli, socket_places)
+{
+	struct sockets_places places;
+
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	sockets_places(&places);
+	cr_assert_eq(places.count, 2);
+	cr_expect_str_eq(places.folders[0], "/run/user/7/axvm");
+	cr_expect_str_eq(places.folders[1], "/run/axvm");
+	setenv("XDG_RUNTIME_DIR", "/run", 1);
+	sockets_places(&places);
+	cr_assert_eq(places.count, 1);
+	cr_expect_str_eq(places.folders[0], "/run/axvm");
+}
+
+static int listen_in(const char *folder, const char *vm)
+{
+	char path[SOCKET_PATH_MAX];
+	int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s.sock", folder, vm);
+	cr_assert_eq(sockets_listen(path, 8, &fd, NULL), 0);
+	return fd;
+}
+
+/* In whichever of the two it is; in both is not decided for who asks; where one may not look it may be. */
+Test(launch_cli, a_vm_is_found_in_each_place)
+{
+	static const char *const names[] = { "own", "service", "both" };
+	struct sockets_places places = { .count = 2 };
+	struct fixture_tree tree;
+	struct client client;
+	char path[SOCKET_PATH_MAX], wanted[SOCKET_PATH_MAX + 32];
+	int fds[4];
+
+	fixture_tree_new(&tree);
+	snprintf(places.folders[0], SOCKET_PATH_MAX, "%s/a", tree.root);
+	snprintf(places.folders[1], SOCKET_PATH_MAX, "%s/b", tree.root);
+	fds[0] = listen_in(places.folders[0], "own");
+	fds[1] = listen_in(places.folders[1], "service");
+	fds[2] = listen_in(places.folders[0], "both");
+	fds[3] = listen_in(places.folders[1], "both");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		client = (struct client){ .fd = -1 };
+		cr_expect_eq(sockets_find(&places, names[i], &client, path), i == 2 ? -EEXIST : 0, "%s", names[i]);
+		snprintf(wanted, sizeof(wanted), "%s/%s.sock", places.folders[i > 0], names[i]);
+		cr_expect_str_eq(path, wanted);
+		client_close(&client);
+	}
+	client = (struct client){ .fd = -1 };
+	cr_expect_eq(sockets_find(&places, "none", &client, path), -ENOENT);
+	snprintf(wanted, sizeof(wanted), "%s/none.sock", places.folders[0]);
+	cr_expect_str_eq(path, wanted, "where one would be first");
+	cr_expect_eq(sockets_find(&places, "../b/own", &client, path), -ENOENT, "a path is not looked for elsewhere");
+	cr_expect_eq(sockets_find(&places, "..", &client, path), -EINVAL);
+	cr_expect_eq(sockets_find(&places, "", &client, path), -EINVAL);
+	/* One that has gone and left its socket is nobody. */
+	close(fds[2]);
+	cr_expect_eq(sockets_find(&places, "both", &client, path), 0);
+	snprintf(wanted, sizeof(wanted), "%s/both.sock", places.folders[1]);
+	cr_expect_str_eq(path, wanted);
+	client_close(&client);
+	if (geteuid() == 0) {
+		cr_assert_eq(chmod(places.folders[0], 0755), 0);
+		cr_assert_eq(chmod(tree.root, 0755), 0);
+		cr_assert_eq(chmod(places.folders[1], 0700), 0);
+		cr_assert_eq(seteuid(65534), 0);
+		client = (struct client){ .fd = -1 };
+		cr_expect_eq(sockets_find(&places, "service", &client, path), -EACCES);
+		snprintf(wanted, sizeof(wanted), "%s/service.sock", places.folders[1]);
+		cr_expect_str_eq(path, wanted);
+		cr_assert_eq(seteuid(0), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (i != 2)
+			close(fds[i]);
+	fixture_tree_done(&tree);
 }
 
 /* A name that leads elsewhere is a path or nothing. */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "launch/cli/sockets.h"
 #include "launch/cli/verb.h"
 
 static void print_words(FILE *out, const struct verb *verb)
@@ -38,7 +39,7 @@ static void print_bash(FILE *out)
 	fputs("# bash completion for axvm, made by `axvm completion bash`\n"
 	      "_axvm_vms() {\n"
 	      "\tlocal socket\n"
-	      "\tfor socket in \"${XDG_RUNTIME_DIR:-/run}\"/axvm/*.sock; do\n"
+	      "\tfor socket in \"${XDG_RUNTIME_DIR:-/run}\"/axvm/*.sock " SOCKETS_SYSTEM_FOLDER "/*.sock; do\n"
 	      "\t\t[[ -S $socket ]] || continue\n"
 	      "\t\tsocket=${socket##*/}\n"
 	      "\t\tprintf '%s\\n' \"${socket%.sock}\"\n"
@@ -84,7 +85,7 @@ static void print_zsh(FILE *out)
 	fputs("#compdef axvm\n"
 	      "# zsh completion for axvm, made by `axvm completion zsh`\n"
 	      "_axvm_vms() {\n"
-	      "\tlocal -a vms=(${XDG_RUNTIME_DIR:-/run}/axvm/*.sock(N=:t:r))\n"
+	      "\tlocal -aU vms=(${XDG_RUNTIME_DIR:-/run}/axvm/*.sock(N=:t:r) " SOCKETS_SYSTEM_FOLDER "/*.sock(N=:t:r))\n"
 	      "\tcompadd -a vms\n"
 	      "}\n"
 	      "_axvm() {\n"

@@ -319,7 +319,20 @@ static int show(const struct ctl *ctl, struct client *client, const struct reque
 
 static int cannot_connect(const char *vm, const char *path, int error_number)
 {
-	if (error_number == ENOENT || error_number == ECONNREFUSED)
+	if (error_number == EINVAL || error_number == ENAMETOOLONG) {
+		fprintf(stderr, "axvm ctl: \"%s\" is neither a VM's id nor a socket's path\n", vm);
+		return EX_USAGE;
+	}
+	if (error_number == EEXIST) {
+		fprintf(stderr, "axvm ctl: two VMs are named \"%s\", the other's socket is %s; name the one that "
+		                "is meant by its socket\n", vm, path);
+		return EX_USAGE;
+	}
+	if (error_number == EACCES)
+		fprintf(stderr,
+		        "axvm ctl: no VM named \"%s\" runs here that you may command; if it is a service, its "
+		        "socket %s is root's\n", vm, path);
+	else if (error_number == ENOENT || error_number == ECONNREFUSED)
 		fprintf(stderr,
 		        "axvm ctl: no VM named \"%s\" runs here: nobody listens at %s "
 		        "(axvm top lists those that do)\n",
@@ -334,7 +347,8 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 {
 	_cleanup_(client_close) struct client client = { .fd = -1 };
 	struct ctl ctl = { .timeout_s = DEFAULT_TIMEOUT_S };
-	char path[SOCKET_PATH_MAX];
+	char path[SOCKET_PATH_MAX] = "";
+	struct sockets_places places;
 	const Axvm__V1__Reply *reply;
 	struct request request;
 	int words, r;
@@ -349,13 +363,8 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 	r = make_request(words - 1, argv + 2, &request);
 	if (r)
 		return r;
-	r = sockets_path(argv[1], SOCKET_CONTROL, path);
-	if (r < 0) {
-		fprintf(stderr, "axvm ctl: \"%s\" is neither a VM's id nor a socket's path%s\n",
-		        argv[1], r == -ENOENT ? ", and XDG_RUNTIME_DIR is not set" : "");
-		return EX_USAGE;
-	}
-	r = client_open(&client, path);
+	sockets_places(&places);
+	r = sockets_find(&places, argv[1], &client, path);
 	if (r < 0)
 		return cannot_connect(argv[1], path, -r);
 	r = client_ask(&client, &request.command, (int)ctl.timeout_s * 1000, &reply);

@@ -29,27 +29,85 @@ int sockets_folder(char path[SOCKET_PATH_MAX])
 	               : -ENAMETOOLONG;
 }
 
-int sockets_path(const char *vm, const char *suffix, char path[SOCKET_PATH_MAX])
+void sockets_places(struct sockets_places *ret)
+{
+	*ret = (struct sockets_places){ 0 };
+	ret->count += sockets_folder(ret->folders[0]) == 0;
+	if (ret->count == 0 || strcmp(ret->folders[0], SOCKETS_SYSTEM_FOLDER) != 0)
+		strcpy(ret->folders[ret->count++], SOCKETS_SYSTEM_FOLDER);
+}
+
+static bool is_id(const char *vm)
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 				       "0123456789._-";
-	size_t n;
+
+	return vm[0] != '\0' && vm[0] != '.' && vm[0] != '-' && !vm[strspn(vm, alphabet)];
+}
+
+static int copy_path(const char *from, char path[SOCKET_PATH_MAX])
+{
+	return snprintf(path, SOCKET_PATH_MAX, "%s", from) < (int)SOCKET_PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int path_in(const char *folder, const char *vm, const char *suffix, char path[SOCKET_PATH_MAX])
+{
+	return snprintf(path, SOCKET_PATH_MAX, "%s/%s%s", folder, vm, suffix) < (int)SOCKET_PATH_MAX
+	               ? 0
+	               : -ENAMETOOLONG;
+}
+
+int sockets_path(const char *vm, const char *suffix, char path[SOCKET_PATH_MAX])
+{
+	char folder[SOCKET_PATH_MAX];
 	int r;
 
 	if (strchr(vm, '/'))
-		return snprintf(path, SOCKET_PATH_MAX, "%s", vm) < (int)SOCKET_PATH_MAX
-		               ? 0
-		               : -ENAMETOOLONG;
-	if (vm[0] == '\0' || vm[0] == '.' || vm[0] == '-' || vm[strspn(vm, alphabet)])
+		return copy_path(vm, path);
+	if (!is_id(vm))
 		return -EINVAL;
-	r = sockets_folder(path);
-	if (r < 0)
-		return r;
-	n = strlen(path);
-	return snprintf(path + n, SOCKET_PATH_MAX - n, "/%s%s", vm, suffix) <
-	                       (int)(SOCKET_PATH_MAX - n)
-	               ? 0
-	               : -ENAMETOOLONG;
+	r = sockets_folder(folder);
+	return r < 0 ? r : path_in(folder, vm, suffix, path);
+}
+
+/* Nobody listens, or what does not concern who asks for a VM that may be elsewhere. */
+static bool is_elsewhere(int r)
+{
+	return r == -ENOENT || r == -ECONNREFUSED || r == -EACCES || r == -ENOTDIR;
+}
+
+int sockets_find(const struct sockets_places *places, const char *vm, struct client *client,
+                 char path[SOCKET_PATH_MAX])
+{
+	int r = -ENOENT, first = -1;
+	bool found = false;
+
+	if (strchr(vm, '/')) {
+		r = copy_path(vm, path);
+		return r < 0 ? r : client_open(client, path);
+	}
+	if (!is_id(vm))
+		return -EINVAL;
+	for (size_t i = 0; i < places->count; i++) {
+		struct client other = { .fd = -1 };
+		char here[SOCKET_PATH_MAX];
+		int now = path_in(places->folders[i], vm, SOCKET_CONTROL, here);
+
+		now = now < 0 ? now : client_open(found ? &other : client, here);
+		client_close(&other);
+		if (now < 0 && !is_elsewhere(now))
+			return now;
+		/* Where nobody listens, a place that may not be looked into may be where the VM is. */
+		if (first < 0 || now == 0 || (!found && now == -EACCES && r != -EACCES)) {
+			first = (int)i;
+			strcpy(path, here);
+			r = now == -EACCES ? now : -ENOENT;
+		}
+		if (now == 0 && found)
+			return -EEXIST;
+		found |= now == 0;
+	}
+	return found ? 0 : r;
 }
 
 int sockets_address(const char *path, struct sockaddr_un *ret)

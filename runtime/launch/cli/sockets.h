@@ -17,6 +17,16 @@
  * 0, -ENOENT when there is neither, -ENAMETOOLONG. */
 int sockets_folder(char path[SOCKET_PATH_MAX]);
 
+#define SOCKETS_SYSTEM_FOLDER "/run/axvm"
+
+/* Where VMs that run here have their sockets: this user's folder, then the system's, in which services have
+ * theirs whatever XDG_RUNTIME_DIR is of who asks. One or two, different. */
+struct sockets_places {
+	size_t count;
+	char folders[2][SOCKET_PATH_MAX];
+};
+void sockets_places(struct sockets_places *ret);
+
 /* What follows a VM's id in the names of its sockets. */
 #define SOCKET_CONTROL ".sock"
 #define SOCKET_VSOCK ".vsock"
@@ -48,6 +58,14 @@ const char *sockets_listen_error(int error);
 
 /* Fills in the address. 0 or -ENAMETOOLONG. */
 int sockets_address(const char *path, struct sockaddr_un *ret);
+
+struct client;
+
+/* Connects to a VM by its id in whichever of the places it is, or by its socket's path. 0 with the path; -EINVAL: it can
+ * be no id; -ENOENT: nobody listens, `path` being where one would first; -EACCES: the same, but a place may not be
+ * looked into, which `path` is then; -EEXIST: it is in both, `path` being the second; -ENAMETOOLONG, -errno. */
+int sockets_find(const struct sockets_places *places, const char *vm, struct client *client,
+                 char path[SOCKET_PATH_MAX]);
 
 struct client {
 	int fd;

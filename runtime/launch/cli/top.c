@@ -52,6 +52,7 @@ struct top {
 	uint64_t interval_s;
 	struct sample *before, *now; /* VMS_MAX each */
 	size_t before_count, now_count;
+	const char *barred; /* a folder that may not be looked into; NULL: none */
 };
 
 static int set_once(void *context, const char *value)
@@ -258,17 +259,13 @@ static int compare(const void *a, const void *b)
 	return strcmp(((const struct sample *)a)->id, ((const struct sample *)b)->id);
 }
 
-/* What was `now` becomes `before`. */
-static void take_all(struct top *top, const char *folder)
+static void take_folder(struct top *top, const char *folder)
 {
-	struct sample *old = top->before;
 	DIR *dir = opendir(folder);
 	const struct dirent *entry;
 
-	top->before = top->now;
-	top->before_count = top->now_count;
-	top->now = old;
-	top->now_count = 0;
+	if (!dir && errno == EACCES)
+		top->barred = folder;
 	while (dir && top->now_count < VMS_MAX && (entry = readdir(dir))) {
 		const char *dot = strrchr(entry->d_name, '.');
 
@@ -277,6 +274,19 @@ static void take_all(struct top *top, const char *folder)
 	}
 	if (dir)
 		(void)closedir(dir);
+}
+
+/* What was `now` becomes `before`. */
+static void take_all(struct top *top, const struct sockets_places *places)
+{
+	struct sample *old = top->before;
+
+	top->before = top->now;
+	top->before_count = top->now_count;
+	top->now = old;
+	top->now_count = 0;
+	for (size_t i = 0; i < places->count; i++)
+		take_folder(top, places->folders[i]);
 	qsort(top->now, top->now_count, sizeof(*top->now), compare);
 }
 
@@ -379,10 +389,12 @@ static void print_all(FILE *out, const struct top *top)
 		print_vm(out, top, &top->now[i]);
 	if (top->now_count == 0)
 		fputs("no VM has a control socket here (`axvm run` makes one)\n", out);
+	if (top->barred)
+		fprintf(out, "services may be in %s, which is root's\n", top->barred);
 }
 
 /* Until q, Ctrl-C or the end of the input. */
-static int refresh(struct top *top, const char *folder, FILE *out)
+static int refresh(struct top *top, const struct sockets_places *places, FILE *out)
 {
 	struct terminal terminal = { 0 };
 	struct pollfd keys = { .fd = STDIN_FILENO, .events = POLLIN };
@@ -392,7 +404,7 @@ static int refresh(struct top *top, const char *folder, FILE *out)
 	while (!quit) {
 		char key = 0;
 
-		take_all(top, folder);
+		take_all(top, places);
 		fputs("\033[H\033[2J", out);
 		print_all(out, top);
 		if (fflush(out) != 0)
@@ -409,7 +421,7 @@ int axvm_cmd_top(int argc, char **argv, FILE *out)
 {
 	_cleanup_free_ struct sample *samples = calloc(2 * VMS_MAX, sizeof(*samples));
 	struct top top = { .interval_s = DEFAULT_INTERVAL_S };
-	char folder[SOCKET_PATH_MAX];
+	struct sockets_places places;
 	int words, r;
 
 	r = flags_parse(&top_flags, argc, argv, &top, &words);
@@ -421,18 +433,13 @@ int axvm_cmd_top(int argc, char **argv, FILE *out)
 	}
 	top.before = samples;
 	top.now = samples + VMS_MAX;
-	r = sockets_folder(folder);
-	if (r < 0) {
-		fputs("axvm top: XDG_RUNTIME_DIR is not set, so there is no folder of sockets\n",
-		      stderr);
-		return EX_UNAVAILABLE;
-	}
+	sockets_places(&places);
 	if (!top.once && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO))
-		return refresh(&top, folder, out);
-	take_all(&top, folder);
+		return refresh(&top, &places, out);
+	take_all(&top, &places);
 	if (top.now_count > 0) {
 		(void)poll(NULL, 0, ONE_SHOT_MS);
-		take_all(&top, folder);
+		take_all(&top, &places);
 	}
 	print_all(out, &top);
 	return fflush(out) == 0 ? EX_OK : EX_IOERR;

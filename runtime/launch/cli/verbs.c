@@ -89,17 +89,18 @@ static const struct verb table[] = {
 	          "  nmi                     a non-maskable interrupt to vCPU 0\n"
 	          "  console-size COLUMNS ROWS\n"
 	          "A VM is named by its id if `axvm run` started it, with its control socket in\n"
-	          "$XDG_RUNTIME_DIR/axvm or /run/axvm. The exit status is 0, that of the error,\n"
-	          "66 when there is no such VM, or 75 when it does not answer in time (10 s).\n" },
+	          "$XDG_RUNTIME_DIR/axvm, or in /run/axvm where services have theirs. The exit\n"
+	          "status is 0, that of the error, 66 when there is no such VM, or 75 when it does\n"
+	          "not answer in time (10 s).\n" },
 	{ .name = "top",
 	  .summary = "the VMs on this host: CPU, exits, memory, I/O",
 	  .flags = &top_flags,
 	  .run = axvm_cmd_top,
 	  .help = "usage: axvm top [--once] [--interval SECONDS]\n"
-	          "Lists the VMs whose control sockets are in $XDG_RUNTIME_DIR/axvm or\n"
-	          "/run/axvm. On a terminal the list is refreshed, every 2 s unless --interval\n"
-	          "is given; q or Ctrl-C ends it. When piped, or with --once, it is printed\n"
-	          "once, with the rates of one second.\n" },
+	          "Lists the VMs whose control sockets are in $XDG_RUNTIME_DIR/axvm and in\n"
+	          "/run/axvm, where services have theirs. On a terminal the list is refreshed,\n"
+	          "every 2 s unless --interval is given; q or Ctrl-C ends it. When piped, or with\n"
+	          "--once, it is printed once, with the rates of one second.\n" },
 	{ .name = "events",
 	  .summary = "decode an event stream",
 	  .flags = &events_flags,

@@ -314,6 +314,40 @@ test_cli_ctl() {
 	want_status 66
 }
 
+# A service has its socket in /run/axvm: who has an XDG_RUNTIME_DIR finds it there, beside VMs of its own.
+test_cli_ctl_of_a_service() {
+	need_python
+	need_mounts
+	cat >"$CASE/wrap" <<-'END'
+		mount --make-rprivate / && mount -t tmpfs none /run || exit 99
+		AXVM=$1 DOUBLE=$2 CASE=$3
+		one() { "$AXVM" run tests/specs/spin.txtpb --shim "$DOUBLE" --quiet "$@" </dev/null & }
+		trap 'kill $(jobs -p) 2>/dev/null' EXIT
+		await_socket() { for ((i = 0; i < 600; i++)); do [ ! -S "$1" ] || return 0; sleep 0.1; done; exit 98; }
+		XDG_RUNTIME_DIR=/run one --id service
+		XDG_RUNTIME_DIR=/run one --id both
+		XDG_RUNTIME_DIR=$CASE one --id own
+		XDG_RUNTIME_DIR=$CASE one --id both
+		for socket in /run/axvm/{service,both}.sock "$CASE"/axvm/{own,both}.sock; do await_socket "$socket"; done
+		export XDG_RUNTIME_DIR=$CASE
+		"$AXVM" ctl service status && "$AXVM" ctl own status || exit 97
+		"$AXVM" ctl both status
+		echo "both: $?"
+		"$AXVM" ctl /run/axvm/both.sock status || exit 96
+		"$AXVM" top --once
+		eval "$("$AXVM" completion bash)"
+		_axvm_vms | sort -u | paste -sd' '
+		for socket in /run/axvm/*.sock "$CASE"/axvm/*.sock; do "$AXVM" ctl "$socket" stop; done
+		wait
+	END
+	unshare -m "$BASH" "$CASE/wrap" "$AXVM" "$DOUBLE" "$CASE" >"$CASE/out" 2>"$CASE/err" ||
+		{ cat "$CASE/out" "$CASE/err"; fail "status $?"; }
+	says '^both: 64$'
+	says 'two VMs are named "both", the other.s socket is /run/axvm/both.sock' err
+	[ "$(grep -cE '^(service|own|both) +RUNNING ' "$CASE/out")" = 4 ] || fail "top: $(cat "$CASE/out")"
+	says '^both own service$'
+}
+
 test_cli_ctl_no_reply() {
 	need_python
 	ln -s "$DOUBLE" "$CASE/silent"
