@@ -400,40 +400,53 @@ Test(launch_tables, plan_without_kvm)
 
 /* ---- completion --------------------------------------------------------------------------------------------- */
 
-/* What each verb's place in the script has: its words, a file's name where it takes one, a VM's where it takes that. */
+/* What each verb's case in the scripts has, up to the next: a file's name where it takes one, a VM's where it takes that. */
+static void expect_case(char *script, const char *verb, bool file, bool vm)
+{
+	char place[64], *at, *end;
+
+	snprintf(place, sizeof(place), "\n\t%s)\n\t\tflags=\"", verb);
+	at = strstr(script, place);
+	cr_assert_not_null(at, "%s", verb);
+	end = strstr(at, "\t\t;;");
+	*end = '\0';
+	cr_expect_eq(strstr(at, "files=1") != NULL, file, "%s", at);
+	cr_expect_eq(strstr(at, "first=$(_axvm_vms) rest=\"") != NULL, vm, "%s", at);
+	*end = '\t';
+}
+
+/* Behind each flag that takes a value is what it takes: files, words, or nothing that is known; never flags. */
 Test(launch_tables, completion_offers_files_and_vms)
 {
-	char *bash = say(0, (const char *[]){ "completion", "bash", NULL });
-	char *zsh = say(0, (const char *[]){ "completion", "zsh", NULL });
-	size_t count;
+	static const char *const take_files[] = { "run", "events", "timeline", "plan" };
+	static const char *const values[] = {
+		"\t'run --kernel') echo 'file' ;;\n", "\t'run --disk') echo 'file' ;;\n", "\t'run --cpus') echo '' ;;\n",
+		"\t'run --profile') echo 'dev xv2' ;;\n", "\t'run --on-exit') echo 'shutdown stop keep' ;;\n",
+		"\t'run --events') echo 'text json pb: none' ;;\n", "\t'admit --profile') echo 'dev xv2' ;;\n",
+		"\t'run --pv') echo 'none kvmclock eoi unhalt tlb ipi steal async_pf poll yield' ;;\n",
+		"\t'ctl --timeout') echo '' ;;\n", "\t'timeline --output') echo 'file' ;;\n", "\t*) return 1 ;;\n",
+	};
+	char *scripts[] = { say(0, (const char *[]){ "completion", "bash", NULL }),
+		            say(0, (const char *[]){ "completion", "zsh", NULL }) };
+	size_t count, valued = 0;
 	const struct verb *all = verbs(&count);
 
-	for (size_t i = 0; i < count; i++) {
-		static const char *const take_files[] = { "run", "events", "timeline", "plan" };
-		char place[64], *at, *end;
-		bool file = false, vm = strcmp(all[i].name, "ctl") == 0;
+	for (size_t s = 0; s < ARRAY_SIZE(scripts); s++) {
+		size_t patterns = 0;
 
-		for (size_t k = 0; k < ARRAY_SIZE(take_files); k++)
-			file |= strcmp(all[i].name, take_files[k]) == 0;
-		snprintf(place, sizeof(place), "\t\t%s)\n\t\t\twords=\"", all[i].name);
-		at = strstr(bash, place);
-		cr_assert_not_null(at, "%s", all[i].name);
-		end = strstr(at, "\t\t\t;;");
-		*end = '\0';
-		cr_expect_eq(strstr(at, "files=1") != NULL, file, "%s", at);
-		cr_expect_eq(strstr(at, "$(_axvm_vms)") != NULL, vm, "%s", at);
-		*end = '\t';
-		snprintf(place, sizeof(place), "\n\t%s)\n\t\tcompadd -- ", all[i].name);
-		at = strstr(zsh, place);
-		cr_assert_not_null(at, "%s", all[i].name);
-		end = strstr(at, "\t\t;;");
-		*end = '\0';
-		cr_expect_eq(strstr(at, "_files") != NULL, file, "%s", at);
-		cr_expect_eq(strstr(at, "_axvm_vms") != NULL, vm, "%s", at);
-		*end = '\t';
+		for (size_t i = 0; i < count; i++) {
+			bool file = false;
+
+			for (size_t k = 0; k < ARRAY_SIZE(take_files); k++)
+				file |= strcmp(all[i].name, take_files[k]) == 0;
+			expect_case(scripts[s], all[i].name, file, strcmp(all[i].name, "ctl") == 0);
+			for (size_t k = 0; s == 0 && all[i].flags && k < all[i].flags->count; k++)
+				valued += all[i].flags->rows[k].value != FLAG_NONE;
+		}
+		expect_lines(scripts[s], values, ARRAY_SIZE(values));
+		for (const char *at = scripts[s]; (at = strstr(at, "') echo '")); at++)
+			patterns++;
+		cr_expect_eq(patterns, valued, "each flag with a value, and no other");
+		free(scripts[s]);
 	}
-	cr_expect_not_null(strstr(bash, "\t\t--kernel|--initrd|--flat|--disk|"), "%s", bash);
-	cr_expect_not_null(strstr(zsh, "\t--kernel|--initrd|--flat|--disk|"), "%s", zsh);
-	free(bash);
-	free(zsh);
 }

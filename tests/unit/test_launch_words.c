@@ -413,11 +413,12 @@ Test(launch_words, completion_for_zsh)
 {
 	static const char *const parts[] = {
 		"#compdef axvm\n", 
-		"local -aU vms=(${XDG_RUNTIME_DIR:-/run}/axvm/*.sock(N=:t:r) /run/axvm/*.sock(N=:t:r))\n\tcompadd -a vms\n",
+		"local -aU vms=(${XDG_RUNTIME_DIR:-/run}/axvm/*.sock(N=:t:r) /run/axvm/*.sock(N=:t:r))\n\tprint -- $vms\n",
+		"_axvm_value() {\n\tcase \"$1 $2\" in\n",
 		"\t\t'run:start a VM, with its console on this terminal'\n",
-		"if ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n\tcase $words[CURRENT-1] in\n",
-		")\n\t\t_files\n\t\treturn\n\t\t;;\n\tesac\n\tcase $words[2] in\n",
-		"\tcompletion)\n\t\tcompadd --  bash zsh\n\t\t;;\n", "\tesac\n}\n_axvm \"$@\"\n",
+		"if ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n",
+		"if value=$(_axvm_value \"$verb\" \"$previous\"); then\n\t\tif [[ $value == file ]]; then\n\t\t\t_files\n",
+		"\tcompletion)\n\t\tflags=\"\"\n\t\tfirst=\" bash zsh\"\n\t\t;;\n", "_axvm \"$@\"\n",
 	};
 	struct said said = axvm_say("completion zsh", -1);
 	const char *at = said.out;

@@ -627,6 +627,26 @@ test_cli_completion() {
 		[ "$(ask axvm ti)" = timeline ] || { ask axvm ti; exit 1; }
 		[ "$(ask axvm run --ker)" = --kernel ] || exit 2
 		[ "$(ask axvm ctl we)" = web ] || exit 3
-		[ "$(ask axvm run --kernel Make)" = Makefile ] || exit 4' "$CASE/out" ||
+		[ "$(ask axvm run --kernel Make)" = Makefile ] || exit 4
+		[ "$(ask axvm run --kernel x --profile "")" = "dev xv2" ] || exit 5
+		[ "$(ask axvm run --on-exit s)" = "shutdown stop" ] || exit 6
+		[ "$(ask axvm run --on-exit = s)" = "shutdown stop" ] || exit 7
+		[ "$(ask axvm run --on-exit =)" = "shutdown stop keep" ] || exit 8
+		# Values that nobody here knows: no flag in their place, no file.
+		for flag in --cpus --memory --id --set --net; do [ -z "$(ask axvm run $flag "")" ] || exit 9; done
+		# A VM, then what it is to do, and nothing behind that.
+		[ "$(ask axvm ctl "")" = web ] || exit 10
+		[ "$(ask axvm ctl web re)" = "resume resize" ] || exit 11
+		[ "$(ask axvm ctl --timeout 5 we)" = web ] || exit 12
+		[ "$(ask axvm ctl --timeout = 5 web pau)" = pause ] || exit 13
+		[ -z "$(ask axvm ctl web balloon "")" ] || exit 14
+		[ "$(ask axvm ctl web --j)" = --json ] || exit 15
+		[ "$(ask axvm ctl --timeout "")" = "" ] || exit 16
+		[ "$(ask axvm top "")" = "--once --interval" ] || exit 17
+		[ "$(ask axvm policy bpf vc)" = vcpu ] || exit 18
+		[ "$(ask axvm help to)" = top ] || exit 19
+		[ -z "$(ask axvm help top "")" ] || exit 20
+		[ "$(ask axvm plan --facts f Make)" = Makefile ] || exit 21
+		[ -z "$(ask axvm plan a.txtpb Make)" ] || exit 22' "$CASE/out" ||
 		fail "completion: $?"
 }
