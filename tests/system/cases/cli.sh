@@ -579,17 +579,39 @@ test_cli_install_links() {
 	rm -rf "$CASE/root"
 }
 
+# What lintian(1) calls errors: programs with symbols for debuggers, pages that are not compressed, no changelog, a
+# shared library that no other package can depend on. And its own word, where it is there.
+as_debian_wants_it() {
+	local deb=$1 file
+	dpkg-deb -R "$deb" "$CASE/deb" || fail "no package"
+	for file in "$CASE"/deb/usr/{bin/axvm,sbin/axvm-shim,lib/*/libaxvm.so.0}; do
+		! readelf -SW "$file" | grep -qE ' \.(symtab|debug_info|comment) ' || fail "$file is not stripped"
+	done
+	nm "$CASE"/deb/usr/lib/*/libaxvm.a 2>/dev/null | grep -q ' T axvm_spawn$' || fail "nobody can link the archive"
+	file=$(find "$CASE/deb/usr/share/man" -type f ! -name '*.gz')
+	[ -z "$file" ] || fail "not compressed: $file"
+	gzip -dc "$CASE/deb/usr/share/man/man1/axvm.1.gz" | grep -q '^.TH' || fail "no page"
+	gzip -dc "$CASE/deb/usr/share/doc/axvm/changelog.gz" | sed -n 1p |
+		grep -qE "^axvm \($("$AXVM" version | cut -d' ' -f2)\) unstable; urgency=medium$" || fail "the changelog"
+	[[ $(<"$CASE/deb/DEBIAN/shlibs") =~ ^libaxvm\ 0\ axvm\ \(\>=\ [0-9.]+\)$ ]] || fail "shlibs"
+	[ "$(cd "$CASE/deb" && md5sum --quiet -c DEBIAN/md5sums 2>&1)" = "" ] || fail "md5sums"
+	rm -rf "$CASE/deb"
+	command -v lintian >/dev/null || return 0
+	! lintian --allow-root --fail-on none --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$deb" 2>/dev/null | grep ^E: ||
+		fail "lintian: see above"
+}
+
 test_cli_package() {
 	local deb
 	need_root
 	command -v dpkg-deb >/dev/null || skip "no dpkg-deb here"
 	make -C "$ROOT" --no-print-directory deb B="$BUILD" >"$CASE/make.log" 2>&1 ||
 		{ cat "$CASE/make.log"; fail "make deb"; }
-	deb=$(tail -n 1 "$CASE/make.log")
+	deb=$(cd "$ROOT" && realpath "$(tail -n 1 "$CASE/make.log")")
+	as_debian_wants_it "$deb"
 	mkdir -p "$CASE/root/var/lib/dpkg/updates" "$CASE/root/var/lib/dpkg/info"
 	: >"$CASE/root/var/lib/dpkg/status"
-	dpkg --root="$CASE/root" --force-script-chrootless --force-depends -i \
-		"$(cd "$ROOT" && realpath "$deb")" >"$CASE/dpkg.log" 2>&1 ||
+	dpkg --root="$CASE/root" --force-script-chrootless --force-depends -i "$deb" >"$CASE/dpkg.log" 2>&1 ||
 		{ cat "$CASE/dpkg.log"; fail "it does not install"; }
 	if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
 		XDG_RUNTIME_DIR=$CASE "$CASE/root/usr/bin/axvm" run --profile dev --flat \
