@@ -463,6 +463,9 @@ Test(sandbox_launch, each_end_has_its_status)
 		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a command asked for the stop" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .command = "request_id: 1 shutdown {}", .open_ended = true },
 		  0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		/* The launcher made a command of the signal that the shim has got too. */
+		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .command = "request_id: 1 shutdown {}", .open_ended = true,
+		    .before = raise_term }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .open_ended = true,
 		    .command = "request_id: 1 pause {} } commands { request_id: 2 resume {} } "
 		               "commands { request_id: 3 shutdown {}" }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
