@@ -353,15 +353,18 @@ static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 
 /* ---------------------------------------------------------------------------------- uniformity */
 
-/* Bits that differ from CPU to CPU by their nature: APIC ids and a core's own number. */
+/* Bits that differ from CPU to CPU by their nature: APIC ids, a core's own number and its node's, and its
+ * row in the table of the hardware feedback interface (SDM 2A, CPUID leaf 6). */
 static const struct {
 	uint32_t leaf;
 	uint32_t eax, ebx, ecx, edx;
 } own_bits[] = {
 	{ .leaf = 0x1, .ebx = 0xff000000 },
+	{ .leaf = 0x6, .edx = 0xffff0000 },
 	{ .leaf = 0xb, .edx = 0xffffffff },
 	{ .leaf = 0x1f, .edx = 0xffffffff },
 	{ .leaf = 0x8000001e, .eax = 0xffffffff, .ebx = 0xff, .ecx = 0xff },
+	{ .leaf = 0x80000026, .edx = 0xffffffff },
 };
 
 static bool same_leaf(const struct cpuid_leaf *a, const struct cpuid_leaf *b)

@@ -10,6 +10,10 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#define BIT_HTT (1u << 28)                 /* leaf 1 EDX */
+#define BIT_TOPOLOGY_EXTENSIONS (1u << 22) /* leaf 0x80000001 ECX */
+#define LEVEL_THREADS 1                    /* leaf 0xB ECX[15:8] */
+
 struct host_facts *facts_new(void)
 {
 	return calloc(1, sizeof(struct host_facts));
@@ -176,11 +180,34 @@ void facts_decode(struct host_facts *facts)
 	}
 }
 
+/* How many threads a core of this processor can have, from its leaves; 0: they do not say. (SDM 3A 9.9.3.1;
+ * AMD APM 3, appendix E.5.) */
+static uint32_t threads_of_core(const struct host_cpu *cpu)
+{
+	const struct cpuid_leaf *one = host_cpu_leaf(cpu, 1, 0), *four = host_cpu_leaf(cpu, 4, 0);
+	const struct cpuid_leaf *b = host_cpu_leaf(cpu, 0xb, 0), *unit = host_cpu_leaf(cpu, 0x8000001e, 0);
+	const struct cpuid_leaf *extended = host_cpu_leaf(cpu, 0x80000001, 0);
+	bool amd = strcmp(cpu->vendor, "AuthenticAMD") == 0 || strcmp(cpu->vendor, "HygonGenuine") == 0;
+
+	if (b && b->ebx && (b->ecx >> 8 & 0xff) == LEVEL_THREADS)
+		return b->ebx & 0xffff;
+	if (amd && extended && !(extended->ecx & BIT_TOPOLOGY_EXTENSIONS))
+		return 1; /* before family 15H each core is one thread */
+	if (amd)
+		return unit ? (unit->ebx >> 8 & 0xff) + 1 : 0;
+	if (one && !(one->edx & BIT_HTT))
+		return 1;
+	return one && four && four->eax ? (one->ebx >> 16 & 0xff) / ((four->eax >> 26) + 1) : 0;
+}
+
 /* Where the kernel's lists are missing: facts of another machine that leave them out, or no /sys. By the
  * kernel's package and core numbers; never by APIC ids, which CPUID and the kernel may count in
- * different ways. */
+ * different ways. Core numbers begin anew in each node of a package that has two (AMD family 10H and
+ * 15H), and in a package whose memory is interleaved nothing but the leaves shows that. */
 static bool same_core(const struct host_cpu *a, const struct host_cpu *b)
 {
+	if (a->node >= 0 && b->node >= 0 && a->node != b->node)
+		return false;
 	return a->package == b->package && a->core == b->core && a->core >= 0;
 }
 
@@ -188,14 +215,16 @@ void facts_derive_siblings(struct host_facts *facts)
 {
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
+		bool alone;
 
 		if (!cpu->online || cpu->sibling_count > 0)
 			continue;
+		alone = threads_of_core(cpu->leaf_count ? cpu : facts_reference_cpu(facts)) == 1;
 		for (size_t k = 0; k < facts->cpu_count; k++) {
 			const struct host_cpu *other = &facts->cpus[k];
 
 			if (other->online && cpu->sibling_count < FACTS_SIBLINGS_MAX &&
-			    (k == i || same_core(cpu, other)))
+			    (k == i || (!alone && same_core(cpu, other))))
 				cpu->siblings[cpu->sibling_count++] = (uint16_t)other->id;
 		}
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What this host is: processors, VMX, NUMA nodes, KVM. Facts are read once, then only looked at.
- * The struct is bounded and large (1.4 MiB of address space); zeroed by facts_new(), it costs only
+ * The struct is bounded and large (2.6 MiB of address space); zeroed by facts_new(), it costs only
  * the pages of CPUs that exist. */
 #ifndef AXVM_HOST_FACTS_H
 #define AXVM_HOST_FACTS_H
@@ -9,7 +9,7 @@
 
 enum {
 	FACTS_CPUS_MAX = 1024,
-	FACTS_NODES_MAX = 16,
+	FACTS_NODES_MAX = 1024, /* as many as Linux has on x86-64 (NODES_SHIFT) */
 	FACTS_LEAVES_MAX = 44,    /* of a CPU */
 	FACTS_SIBLINGS_MAX = 8, /* threads of a core */
 	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */

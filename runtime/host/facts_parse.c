@@ -71,7 +71,7 @@ static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *
 static int node_from_message(const Axvm__V1__NodeFacts *message, struct host_facts *facts,
                              struct host_node *node)
 {
-	if (!message->has_id || message->id >= FACTS_CPUS_MAX ||
+	if (!message->has_id || message->id >= FACTS_NODES_MAX ||
 	    message->n_huge_pages > FACTS_HUGE_SIZES_MAX)
 		return -EINVAL;
 	node->id = message->id;

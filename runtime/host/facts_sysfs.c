@@ -6,6 +6,7 @@
  * thread_siblings_list alone, one file a core. */
 #include "host/probe.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -257,15 +258,19 @@ static bool status_list(const char *status, const char *row, struct cpu_bitmap *
 	return at && cpu_bitmap_parse(at + strlen(row), ret) == 0;
 }
 
-/* The kernel's list of the threads of a core, the CPU itself among them. False when there is none. */
+/* The kernel's list of the threads of a core, the CPU itself among them: by its old name, which all
+ * kernels have so far, or the one that replaces it since 5.3. False when there is none. */
 static bool read_siblings(struct host_cpu *cpu, const char *root)
 {
+	static const char *const names[] = { "thread_siblings_list", "core_cpus_list" };
 	char text[256];
-	struct cpu_bitmap siblings;
+	struct cpu_bitmap siblings = { 0 };
 
-	if (root_read(root, text, sizeof(text),
-	              "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu->id) <= 0 ||
-	    cpu_bitmap_parse(text, &siblings) < 0 || !cpu_bitmap_has(&siblings, cpu->id))
+	for (size_t i = 0; i < ARRAY_SIZE(names) && !cpu_bitmap_has(&siblings, cpu->id); i++)
+		if (root_read(root, text, sizeof(text), "sys/devices/system/cpu/cpu%u/topology/%s",
+		              cpu->id, names[i]) > 0)
+			(void)cpu_bitmap_parse(text, &siblings);
+	if (!cpu_bitmap_has(&siblings, cpu->id))
 		return false;
 	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
 		if (cpu_bitmap_has(&siblings, id) && cpu->sibling_count < FACTS_SIBLINGS_MAX)
@@ -353,7 +358,7 @@ static void probe_huge_pages(struct host_node *node, const char *root)
 static void probe_node(struct host_facts *facts, const char *root, struct host_node *node,
                        bool huge)
 {
-	char text[4096];
+	char text[8192]; /* 1024 distances of up to three digits */
 	struct cpu_bitmap cpus = { 0 };
 	char path[80];
 
@@ -369,11 +374,15 @@ static void probe_node(struct host_facts *facts, const char *root, struct host_n
 	}
 	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/distance",
 	              node->id) > 0) {
-		char *at = text;
+		char *at = text, *end;
 
-		for (size_t k = 0; k < FACTS_NODES_MAX; k++)
-			facts->distances[node - facts->nodes][k] =
-				(uint8_t)MIN(strtoul(at, &at, 10), 255ul);
+		for (size_t k = 0; k < FACTS_NODES_MAX; k++, at = end) {
+			unsigned long distance = strtoul(at, &end, 10);
+
+			if (end == at)
+				break;
+			facts->distances[node - facts->nodes][k] = (uint8_t)MIN(distance, 255ul);
+		}
 	}
 	if (huge)
 		probe_huge_pages(node, root);
@@ -386,7 +395,8 @@ void probe_nodes(struct host_facts *facts, const char *root, const char *status,
 
 	root_list(root, &online, "sys/devices/system/node/online");
 	limited = status_list(status, "\nMems_allowed_list:", &allowed);
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX && facts->node_count < FACTS_NODES_MAX; id++) {
+	static_assert(FACTS_NODES_MAX == CPU_BITMAP_MAX, "each node of the list has room");
+	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++) {
 		struct host_node *node = &facts->nodes[facts->node_count];
 
 		if (!cpu_bitmap_has(&online, id))

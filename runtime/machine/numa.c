@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "host/cpulist.h"
+
 #define PAGE_4K 4096ULL
 #define PAGE_2M (2 * MIB)
 #define PAGE_1G GIB
@@ -308,6 +310,29 @@ static uint64_t available(const char *root, int node, uint64_t page_size)
 	                            : free_huge(root, node, page_size) * page_size;
 }
 
+/* Of all nodes that are online; their numbers may have gaps, and go up to 1023. */
+static uint64_t available_anywhere(const char *root, uint64_t page_size)
+{
+	struct cpu_bitmap online = { 0 };
+	char path[128], list[4096] = "";
+	uint64_t have = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/sys/devices/system/node/online", root ? root : "");
+	file = fopen(path, "re");
+	if (file) {
+		if (!fgets(list, sizeof(list), file) || cpu_bitmap_parse(list, &online) < 0)
+			online = (struct cpu_bitmap){ 0 };
+		fclose(file);
+	}
+	if (cpu_bitmap_count(&online) == 0)
+		cpu_bitmap_add(&online, 0); /* a kernel without NUMA has no list */
+	for (uint32_t node = 0; node < CPU_BITMAP_MAX; node++)
+		if (cpu_bitmap_has(&online, node))
+			have += available(root, (int)node, page_size);
+	return have;
+}
+
 static int check_demand(const struct demand *demand, const char *root, struct problems *problems)
 {
 	char field[PROBLEM_FIELD_MAX], where[48], kind[48] = "memory";
@@ -317,8 +342,7 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 		have = available(root, demand->host_node, demand->page_size);
 		snprintf(where, sizeof(where), "host node %d", demand->host_node);
 	} else {
-		for (int node = 0; node < FACTS_NODES_MAX; node++)
-			have += available(root, node, demand->page_size);
+		have = available_anywhere(root, demand->page_size);
 		snprintf(where, sizeof(where), "this host");
 	}
 	if (demand->bytes <= have)

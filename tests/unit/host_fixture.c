@@ -26,11 +26,12 @@ struct recorded {
 	"ssse3 cx16 xtpr pdcm pcid dca sse4_1 sse4_2 x2apic popcnt tsc_deadline_timer aes xsave "    \
 	"avx f16c rdrand lahf_lm fsgsbase smep erms xsaveopt "
 
-#define VMX_MSRS_306E4                                                                             \
+/* `secondary`: what the secondary processor-based controls may be, MSR 0x48B. */
+#define VMX_MSRS_306E4(secondary)                                                                  \
 	{                                                                                          \
 		0x00da040000000010, 0x0000007f00000016, 0xfff9fffe0401e172, 0x007fffff00036dff,    \
 		0x0000ffff000011ff, 0x00000000100401e5, 0x0000000080000021, 0x00000000ffffffff,    \
-		0x0000000000002000, 0x00000000001727ff, 0x000000000000002a, 0x00000cff00000000,    \
+		0x0000000000002000, 0x00000000001727ff, 0x000000000000002a, (secondary),           \
 		0x00000f0106134141, 0x0000007f00000016, 0xfff9fffe04006172, 0x007fffff00036dfb,    \
 		0x0000ffff000011fb                                                                 \
 	}
@@ -59,7 +60,7 @@ static const struct recorded e5_2697_v2 = {
 		{ 0x80000007, 0, 0x00000000, 0x00000000, 0x00000000, 0x00000100 },
 		{ 0x80000008, 0, 0x0000302e, 0x00000000, 0x00000000, 0x00000000 },
 	},
-	.msrs = VMX_MSRS_306E4,
+	.msrs = VMX_MSRS_306E4(0x00000fff00000000), /* with APIC virtualization */
 	.microcode = 0x42e,
 	.flags = IVY_BRIDGE_FLAGS "smx ",
 };
@@ -88,7 +89,7 @@ static const struct recorded i7_4930k = {
 		{ 0x80000007, 0, 0x00000000, 0x00000000, 0x00000000, 0x00000100 },
 		{ 0x80000008, 0, 0x0000302e, 0x00000000, 0x00000000, 0x00000000 },
 	},
-	.msrs = VMX_MSRS_306E4,
+	.msrs = VMX_MSRS_306E4(0x00000cff00000000),
 	.microcode = 0x416,
 	.flags = IVY_BRIDGE_FLAGS,
 };

@@ -7,8 +7,10 @@
 
 /* 2 × Xeon E5-2697 v2: 2 nodes, 24 cores, 48 CPUs. CPUID is as recorded from that machine; what such a
  * record does not hold is assumed: the kernel's flags that follow from it, VMX MSRs equal to those
- * recorded from the Core i7 of the same die, 64 GiB a node, distance 21, kvm_intel with ept=Y, and of vulnerabilities what
- * Linux 6.1 says of that processor with SMT, its last microcode and default options. */
+ * recorded from the Core i7 of the same die but for APIC-register virtualization and virtual-interrupt
+ * delivery, which Intel's datasheet gives the Xeon (E5 v2, volume 1, 3.1.2, "APICv"), 64 GiB a node, distance 21,
+ * kvm_intel with ept=Y, and of vulnerabilities what Linux 6.1 says of that processor with SMT, its last microcode and
+ * default options. */
 struct host_facts *fixture_e5_2697_v2(void);
 /* Core i7-4930K: the same signature, 12 CPUs, CPUID and VMX MSRs as recorded. */
 struct host_facts *fixture_i7_4930k(void);

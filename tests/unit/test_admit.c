@@ -81,8 +81,8 @@ Test(admit, xeon_e5_v2_is_what_xv2_is_made_for)
 	cr_assert_unmet(facts, "xv2", "");
 	cr_assert_eq(verdict.unmet, 0);
 	cr_assert_eq(verdict.count, 15);
-	/* Probed, never assumed from the signature: the recorded MSRs lack these. */
-	cr_assert_not(row(&verdict, "apicv")->met);
+	/* Probed, never assumed from the signature: the Core i7 of the same die lacks it. */
+	cr_assert(row(&verdict, "apicv")->met);
 	cr_assert_not(row(&verdict, "tsc_scaling")->met);
 	cr_assert_not(row(&verdict, "ept_ad")->met);
 	cr_assert(row(&verdict, "pages_1g")->met);
@@ -92,10 +92,13 @@ Test(admit, xeon_e5_v2_is_what_xv2_is_made_for)
 Test(admit, core_i7_of_the_same_signature_is_refused_for_its_brand)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_i7_4930k();
+	struct verdict verdict;
 
 	cr_assert_eq(facts->cpus[0].model, 0x3e);
 	cr_assert_unmet(facts, "xv2", "brand");
 	cr_assert_unmet(facts, "dev", "");
+	verdict = judge(facts, "xv2");
+	cr_assert_not(row(&verdict, "apicv")->met);
 }
 
 Test(admit, xeon_e5_v3_is_refused_for_its_generation)

@@ -279,6 +279,14 @@ static void add_leaf(struct host_facts *facts, uint32_t leaf, uint32_t eax, uint
 	}
 }
 
+/* As on a processor with a hardware feedback interface: rows of one table, whose size is the same. */
+static void feedback_rows(struct host_facts *f)
+{
+	for (size_t i = 0; i < f->cpu_count; i++)
+		fixture_leaf(&f->cpus[i], 6, 0)->edx = (uint32_t)i << 16 | 0x0003;
+}
+
+SPOIL(leaf_80000026_id, add_leaf(f, 0x80000026, 0, 0, 0, 0xffffffff))
 SPOIL(leaf_1f_id, add_leaf(f, 0x1f, 0, 0, 0, 0xffffffff))
 SPOIL(amd_ids, add_leaf(f, 0x8000001e, 0xffffffff, 0xff, 0xff, 0))
 
@@ -300,6 +308,7 @@ Test(admit, what_differs_by_nature_does_not_count)
 	} changes[] = {
 		{ "uniform_cpus", last_apic_id },          { "uniform_cpus", last_x2apic_id },
 		{ "uniform_cpus", leaf_1f_id },            { "uniform_cpus", amd_ids },
+		{ "uniform_cpus", feedback_rows },         { "uniform_cpus", leaf_80000026_id },
 		{ "uniform_cpus", last_not_read },         { "uniform_cpus", offline_and_different },
 		{ "vt_x", offline_and_different },         { "invariant_tsc", offline_and_different },
 		{ "x2apic", offline_and_different },       { "x2apic", xapic_mode },
@@ -320,11 +329,12 @@ SPOIL(leaf_1f_width, add_leaf(f, 0x1f, 1, 0, 0, 0))
 SPOIL(amd_threads, add_leaf(f, 0x8000001e, 0, 0x100, 0, 0))
 SPOIL(amd_nodes, add_leaf(f, 0x8000001e, 0, 0, 0x100, 0))
 SPOIL(amd_rest, add_leaf(f, 0x8000001e, 0, 0, 0, 1))
+SPOIL(feedback_size, fixture_leaf(LAST(f), 6, 0)->edx ^= 0x100)
 
 Test(admit, the_rest_of_a_leaf_with_ids_counts)
 {
 	static void (*const changes[])(struct host_facts *facts) = { leaf_1f_width, amd_threads, amd_nodes,
-		                                                     amd_rest };
+		                                                     amd_rest, feedback_size };
 
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
 		_cleanup_free_ struct host_facts *facts = whole_host();

@@ -188,6 +188,163 @@ Test(facts, siblings_are_those_of_the_kernels_list_in_both_probes)
 	}
 }
 
+/* 4 packages of two nodes of 4 cores, which count their cores anew: Opteron 6134, without SMT and without leaf 0xB.
+ * `nodes`: false where the firmware interleaves memory, and there is one. */
+static void write_two_nodes_a_package(const struct fixture_tree *tree, bool nodes)
+{
+	char info[8192] = "", path[96];
+
+	for (unsigned int id = 0; id < 32; id++)
+		snprintf(info + strlen(info), sizeof(info) - strlen(info),
+			 "processor\t: %u\nvendor_id\t: AuthenticAMD\ncpu family\t: 16\nmodel\t\t: 9\n"
+			 "physical id\t: %u\ncore id\t\t: %u\napicid\t\t: %u\nflags\t\t: fpu ht lm\n\n",
+			 id, id / 8, id % 4, id + 16);
+	fixture_tree_write(tree, "proc/cpuinfo", "%s", info);
+	fixture_tree_write(tree, "sys/devices/system/cpu/online", "0-31\n");
+	fixture_tree_write(tree, "sys/devices/system/node/online", nodes ? "0-7\n" : "0\n");
+	for (unsigned int n = 0; n < (nodes ? 8 : 1); n++) {
+		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/cpulist", n);
+		fixture_tree_write(tree, path, "%u-%u\n", n * 4, nodes ? n * 4 + 3 : 31);
+	}
+}
+
+static size_t with_siblings(const struct host_facts *facts)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		count += facts->cpus[i].sibling_count != 1 || facts->cpus[i].siblings[0] != facts->cpus[i].id;
+	return count;
+}
+
+/* Threads of one core are never on two nodes, whatever the numbers say: 32 CPUs, and not 16 pairs. */
+Test(facts, no_siblings_across_nodes)
+{
+	static int (*const probes[])(struct host_facts *facts, const char *root) = { facts_probe, facts_probe_quick };
+
+	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+		struct fixture_tree tree;
+
+		fixture_tree_new(&tree);
+		write_two_nodes_a_package(&tree, true);
+		cr_assert_eq(probes[i](facts, tree.root), 0);
+		fixture_tree_done(&tree);
+		cr_assert(facts->cpu_count == 32 && facts->node_count == 8);
+		cr_expect_eq(with_siblings(facts), 0, "probe %zu: %zu CPUs", i, with_siblings(facts));
+	}
+}
+
+/* Where package, core and node do not tell them apart, the leaves do: what of them decides, and how many CPUs are
+ * then paired (by the numbers, where a core has two threads or nothing is known). */
+Test(facts, leaves_tell_that_a_core_is_one_thread)
+{
+	static const struct {
+		const char *vendor;
+		struct cpuid_leaf leaves[4];
+		size_t paired;
+	} rows[] = {
+		{ "AuthenticAMD", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 0x2, 0 } }, 0 },
+		{ "AuthenticAMD", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 1u << 22, 0 },
+		                    { 0x8000001e, 0, 0, 0x000, 0, 0 } }, 0 },
+		{ "HygonGenuine", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 1u << 22, 0 },
+		                    { 0x8000001e, 0, 0, 0x100, 0, 0 } }, 32 },
+		{ "AuthenticAMD", { { 1, 0, 0, 0x00080800, 0, 1u << 28 } }, 32 },
+		{ "GenuineIntel", { { 1, 0, 0, 0x00010800, 0, 0 } }, 0 },
+		{ "GenuineIntel", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 4, 0, 7u << 26 | 0x121, 0, 0, 0 } }, 0 },
+		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 4, 0, 7u << 26 | 0x121, 0, 0, 0 } }, 32 },
+		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 } }, 32 },
+		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 0xb, 0, 0, 1, 0x100, 0 } }, 0 },
+		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 0xb, 0, 1, 2, 0x100, 0 } }, 32 },
+	};
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_two_nodes_a_package(&tree, false);
+	cr_assert_eq(facts_probe(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_expect_eq(with_siblings(facts), 32, "nothing tells them apart");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		/* CPUID of one CPU only is as good as that of all, as in a quick probe. */
+		size_t read = i % 2 ? facts->cpu_count : 1;
+
+		for (size_t k = 0; k < facts->cpu_count; k++) {
+			struct host_cpu *cpu = &facts->cpus[k];
+
+			cpu->sibling_count = cpu->leaf_count = 0;
+			snprintf(cpu->vendor, sizeof(cpu->vendor), "%s", rows[i].vendor);
+			for (size_t n = 0; k < read && n < ARRAY_SIZE(rows[i].leaves) && rows[i].leaves[n].leaf; n++)
+				cpu->leaves[cpu->leaf_count++] = rows[i].leaves[n];
+		}
+		facts_derive_siblings(facts);
+		cr_expect_eq(with_siblings(facts), rows[i].paired, "row %zu: %zu CPUs", i, with_siblings(facts));
+	}
+}
+
+/* A kernel that has dropped the old name of the list. */
+Test(facts, siblings_by_the_new_name_of_the_list)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_two_nodes_a_package(&tree, true);
+	fixture_tree_write(&tree, "sys/devices/system/cpu/cpu9/topology/core_cpus_list", "9,30\n");
+	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_expect(facts->cpus[9].sibling_count == 2 && facts->cpus[9].siblings[1] == 30);
+	cr_expect(facts->cpus[30].sibling_count == 2 && facts->cpus[30].siblings[0] == 9);
+}
+
+/* As many nodes as Linux can have, with gaps in their numbers. */
+Test(facts, all_nodes_are_seen)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new(), *again = facts_new();
+	uint8_t *bytes;
+	Axvm__V1__HostFacts *message;
+	struct fixture_tree tree;
+	char path[96];
+	size_t size;
+
+	fixture_tree_new(&tree);
+	write_tree(&tree, "0-7", "0-1,40,1023");
+	fixture_tree_write(&tree, "sys/devices/system/node/online", "0-19,40,1023\n");
+	fixture_tree_write(&tree, "sys/devices/system/node/node1/cpulist", "2-3\n");
+	fixture_tree_write(&tree, "sys/devices/system/node/node1023/cpulist", "6\n");
+	fixture_tree_write(&tree, "sys/devices/system/node/node1023/distance",
+			   "20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 254 40 10\n");
+	for (unsigned int n = 2; n < 20; n++) {
+		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", n);
+		fixture_tree_write(&tree, path, "Node %u MemTotal:  2097152 kB\n", n);
+	}
+	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
+	cr_assert_eq(facts_refresh(facts, tree.root), 0);
+	fixture_tree_done(&tree);
+	cr_assert_eq(facts->node_count, 22);
+	cr_expect_eq(facts->nodes[19].memory_mib, 2048);
+	cr_expect_eq(facts->nodes[20].id, 40);
+	cr_expect(facts->nodes[20].allowed && facts->nodes[21].allowed && !facts->nodes[19].allowed);
+	cr_expect_eq(facts->cpus[6].node, 1023);
+	cr_expect_eq(facts_distance(facts, 1023, 0), 20);
+	cr_expect_eq(facts_distance(facts, 1023, 19), 254);
+	cr_expect_eq(facts_distance(facts, 1023, 40), 40);
+	cr_expect_eq(facts_distance(facts, 1023, 1023), 10);
+	/* And from another machine's file. */
+	cr_assert_eq(facts_to_message(facts, &message), 0);
+	size = axvm__v1__host_facts__get_packed_size(message);
+	bytes = malloc(size);
+	cr_assert_not_null(bytes);
+	axvm__v1__host_facts__pack(message, bytes);
+	axvm__v1__host_facts__free_unpacked(message, NULL);
+	cr_assert_eq(facts_unpack(bytes, size, again), 0);
+	free(bytes);
+	cr_assert_eq(again->node_count, 22);
+	cr_expect_eq(again->nodes[21].id, 1023);
+	cr_expect_eq(again->cpus[6].node, 1023);
+	cr_expect_eq(facts_distance(again, 1023, 19), 254);
+}
+
 /* A virtual machine whose CPUID is not intercepted answers with the ids of other processors, and of another
  * model; with and without leaf 0xB. */
 Test(facts, the_kernels_numbers_stand_where_cpuid_has_others)

@@ -387,6 +387,22 @@ Test(launch_paths, nothing_is_replaced_without_the_lock)
 	close(fd);
 }
 
+/* Nor is what has the name that a dead socket is moved to on its way. */
+Test(launch_paths, setting_aside_destroys_nothing)
+{
+	const char *path = in_tree("at");
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof(name), ".at.%d.0.old", (int)getpid());
+	fixture_tree_write(&tree, name, "%s", CONTENT);
+	make_dead_socket(path);
+	cr_assert_eq(sockets_listen(path, 1, &fd, NULL), 0);
+	cr_assert(is_content(in_tree(name)));
+	cr_assert_eq(entries(tree.root), 2);
+	close(fd);
+}
+
 /* Others find the socket by the name it is bound to. */
 Test(launch_paths, a_socket_is_bound_to_its_path)
 {

@@ -51,8 +51,8 @@ Test(launch_tables, probe_of_a_recorded_host)
 	                 "x2APIC           yes, whether enabled could not be read\n"
 	                 "hypervisor       no \n"
 	                 "VT-x             yes, capabilities from MSRs\n"
-	                 "VMX              EPT yes, EPT A/D no, EPT 2 MiB yes, EPT 1 GiB yes, VPID yes, APIC registers no, "
-	                 "interrupt delivery no, posted interrupts no, x2APIC mode yes, TSC scaling no, unrestricted guest "
+	                 "VMX              EPT yes, EPT A/D no, EPT 2 MiB yes, EPT 1 GiB yes, VPID yes, APIC registers yes, "
+	                 "interrupt delivery yes, posted interrupts no, x2APIC mode yes, TSC scaling no, unrestricted guest "
 	                 "yes, PLE yes\n"
 	                 "node 0           CPUs 0-11,24-35, 65536 MiB, 60000 MiB free, distances 10 21\n"
 	                 "node 1           CPUs 12-23,36-47, 65536 MiB, 60000 MiB free, distances 21 10\n"
@@ -84,8 +84,8 @@ Test(launch_tables, probe_of_a_host_made_up)
 		"allowed here     0-2,4,6-47\n",
 		"invariant TSC    no\n", "x2APIC           no, enabled\n", "hypervisor       yes KVMKVMKVM\n",
 		"VT-x             no, capabilities from the kernel's flags\n",
-		"VMX              EPT no, EPT A/D yes, EPT 2 MiB no, EPT 1 GiB no, VPID no, APIC registers yes, "
-		"interrupt delivery yes, posted interrupts yes, x2APIC mode no, TSC scaling yes, unrestricted guest no, PLE no\n",
+		"VMX              EPT no, EPT A/D yes, EPT 2 MiB no, EPT 1 GiB no, VPID no, APIC registers no, "
+		"interrupt delivery no, posted interrupts yes, x2APIC mode no, TSC scaling yes, unrestricted guest no, PLE no\n",
 		"distances 10 21, 2048 kB pages 5 (4 free), 1048576 kB pages 3 (2 free)\n",
 		"KVM              not accessible, API version 12, at most 99 vCPUs\n",
 		"capability       IRQFD                    7\n", "vulnerability    meltdown                 Mitigation: PTI\n",

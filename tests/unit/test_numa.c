@@ -304,6 +304,32 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
 }
 
+/* Without a node of its own a demand is held against all that are online, whatever their numbers. */
+Test(numa, room_on_any_node_is_the_sum_of_all)
+{
+	struct numa_range range = { NULL, 600 * MIB, 4096, false, -1, 0 };
+	struct problems problems = { .count = 0 };
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	write_node(&tree, 0, 132, 0, 0);
+	write_node(&tree, 17, 332, 0, 0);
+	write_node(&tree, 1023, 332, 0, 0);
+	write_node(&tree, 5, 2000, 0, 0); /* not online */
+	fixture_tree_write(&tree, "sys/devices/system/node/online", "0,17,1023\n");
+	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), 0, "%s", problems.list[0].message);
+	range.size = 800 * MIB;
+	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), -ENOMEM);
+	cr_assert_str_eq(problems.list[0].message, "this host: asked 800 MiB of memory, free 700 MiB");
+	/* A kernel without NUMA has no list, and may have node 0. */
+	fixture_tree_write(&tree, "sys/devices/system/node/online", "\n");
+	range.size = 100 * MIB;
+	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), 0);
+	range.size = 101 * MIB;
+	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), -ENOMEM);
+	fixture_tree_done(&tree);
+}
+
 /* Pages smaller than those that were asked for are not counted as such: the kernel's sum of a mapping is then more than
  * the range can hold, and page by page it is told. */
 Test(numa, pages_of_another_size)

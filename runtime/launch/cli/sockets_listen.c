@@ -20,6 +20,8 @@
 #include "launch/cli/sockets.h"
 
 #define NAME_OF_OURS 40   /* bytes of the name that come again in that of what is set aside */
+#define ASIDE_MAX 16      /* such names, of which a run that was killed may have left some */
+#define ASIDE_SIZE (NAME_OF_OURS + 32)
 #define PLACE_TRIES 4     /* others may come and go meanwhile */
 #define LOCK_TRIES 50     /* 0.5 s; in /tmp anybody can hold it for ever */
 #define LOCK_WAIT_NS 10000000L
@@ -29,7 +31,6 @@ struct place {
 	int folder_fd;
 	bool locked; /* as long as folder_fd is open */
 	const char *name;
-	char aside[NAME_OF_OURS + 32]; /* a name of ours beside it */
 };
 
 /* Renames within the folder; -EEXIST when something is there already. */
@@ -52,19 +53,32 @@ static bool same(const struct stat *st, const struct socket_id *id)
 	return st->st_dev == id->dev && st->st_ino == id->ino;
 }
 
-/* Removes what stands under the name if it is the socket meant. 0, also when it has gone, or
- * -EEXIST when something else is there, which stays. */
+/* Moves what stands under the name to one of ours beside it, which is free. */
+static int set_aside(const struct place *place, char aside[static ASIDE_SIZE])
+{
+	int r = -EEXIST;
+
+	for (unsigned i = 0; r == -EEXIST && i < ASIDE_MAX; i++) {
+		snprintf(aside, ASIDE_SIZE, ".%.*s.%d.%u.old", NAME_OF_OURS, place->name,
+		         (int)getpid(), i);
+		r = move(place, place->name, aside);
+	}
+	return r;
+}
+
+/* Removes what stands under the name if it is the socket meant; something else stays. 0, also when it
+ * has gone or is something else. */
 static int remove_exactly(const struct place *place, const struct socket_id *id)
 {
+	char aside[ASIDE_SIZE];
 	struct stat st;
-	int r = move(place, place->name, place->aside);
+	int r = set_aside(place, aside);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (fstatat(place->folder_fd, place->aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && same(&st, id))
-		return unlinkat(place->folder_fd, place->aside, 0) < 0 ? -errno : 0;
-	r = move(place, place->aside, place->name);
-	return r < 0 ? r : -EEXIST;
+	if (fstatat(place->folder_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && same(&st, id))
+		return unlinkat(place->folder_fd, aside, 0) < 0 ? -errno : 0;
+	return move(place, aside, place->name);
 }
 
 /* Whether the user may take things away there without others having had a say in what is there. */
@@ -96,7 +110,8 @@ static int ask(int socket_fd)
 	return errno == ECONNREFUSED ? 0 : -errno;
 }
 
-/* Takes a socket away that nobody listens on, if it is ours. Errors as of sockets_listen(). */
+/* Takes a socket away that nobody listens on, if it is ours. 0: what is there now, if anything, is to be
+ * looked at anew. Errors as of sockets_listen(). */
 static int clear(const struct place *place)
 {
 	_cleanup_close_ int fd =
@@ -118,8 +133,7 @@ static int clear(const struct place *place)
 	    !is_safe_folder(place->folder_fd, &st))
 		return -EPERM;
 	id = (struct socket_id){ st.st_dev, st.st_ino };
-	r = remove_exactly(place, &id);
-	return r == -EEXIST ? 0 : r; /* somebody else's by now: looked at once more */
+	return remove_exactly(place, &id);
 }
 
 static int bind_private(int fd, const struct sockaddr_un *address)
@@ -184,8 +198,6 @@ static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct 
 	strcpy(copies[1], path);
 	folder = dirname(copies[0]);
 	ret->name = basename(copies[1]);
-	snprintf(ret->aside, sizeof(ret->aside), ".%.*s.%d.old", NAME_OF_OURS, ret->name,
-	         (int)getpid());
 	ret->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ret->locked = ret->folder_fd >= 0 && lock(ret->folder_fd);
 	if (ret->folder_fd < 0 && errno == EACCES) /* there may be one who cannot list it */
