@@ -307,7 +307,7 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 /* Without a node of its own a demand is held against all that are online, whatever their numbers. */
 Test(numa, room_on_any_node_is_the_sum_of_all)
 {
-	struct numa_range range = { NULL, 600 * MIB, 4096, false, -1, 0 };
+	struct numa_range range = { NULL, 600 * MIB, 4096, -1, 0 };
 	struct problems problems = { .count = 0 };
 	struct fixture_tree tree;
 
