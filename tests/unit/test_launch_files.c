@@ -162,11 +162,11 @@ Test(launch_files, the_address_of_a_net_without_a_name)
 	cr_assert_eq(stable_mac(host.root, "tap0", mac), 0);
 	cr_expect_str_eq(mac, first);
 	cr_assert_eq(stable_mac(host.root, "tap1", mac), 0);
-	cr_expect_str_neq(mac, first);
+	cr_expect_neq(strcmp(mac, first), 0);
 	cr_expect(strtoul(mac, NULL, 16) % 4 == 2, "locally administered, unicast: %s", mac);
 	fixture_tree_write(&host, machines[1].file, "%s", machines[1].id);
 	cr_assert_eq(stable_mac(host.root, "tap0", mac), 0);
-	cr_expect_str_neq(mac, first);
+	cr_expect_neq(strcmp(mac, first), 0);
 	/* What all copies of an image have is no identity; what comes after it is. */
 	for (size_t i = 2; i < ARRAY_SIZE(machines); i++) {
 		fixture_tree_write(&host, machines[i].file, "%s", machines[i].id);
