@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <termios.h>
 
@@ -140,6 +141,32 @@ Test(launch_run, fds_of_the_spec_go_over)
 	cr_assert_eq(prepare("--flat f --set sandbox{cgroup_fds:62}"), 66);
 	run_done(&run);
 	close(fd);
+}
+
+/* As many as there is room for, and not one more: neither of the spec's nor of ours. */
+Test(launch_run, fds_beyond_the_table_are_refused)
+{
+	static char line[16384];
+	size_t n = 0;
+
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 2048, 2048 }), 0);
+	n += (size_t)snprintf(line + n, sizeof(line) - n, "launch { vm_id: 'a' boot { flat { image { path: 'f' } } } sandbox { cgroup_fds: [");
+	for (int fd = 100; fd < 100 + RUN_FDS_MAX; fd++) {
+		cr_assert_eq(dup2(1, fd), fd);
+		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%d", fd > 100 ? ", " : "", fd);
+	}
+	snprintf(line + n, sizeof(line) - n, "] } }");
+	{
+		char path[] = "/tmp/axvm-run-XXXXXX.txtpb";
+		int fd = mkostemps(path, 6, O_CLOEXEC);
+
+		cr_assert_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
+		cr_expect_eq(prepare(path), 71, "the shim's stderr has no place");
+		cr_expect_eq(run.fds_count, RUN_FDS_MAX);
+		run_done(&run);
+		unlink(path);
+		close(fd);
+	}
 }
 
 Test(launch_run, events_go_where_they_are_asked_to)

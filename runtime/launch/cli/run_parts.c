@@ -131,7 +131,8 @@ static int place_stderr(struct run *run)
 		r = run_words_open(&run->words);
 		if (r < 0)
 			return r;
-		run->fds[run->fds_count++] = (struct axvm_fd){ run->words.shims_fd, STDERR_FILENO };
+		if (!hand_over(run, run->words.shims_fd, STDERR_FILENO))
+			return -EMFILE;
 	}
 	return 0;
 }
@@ -162,8 +163,7 @@ static int place_console(struct run *run)
 	run->keys_fd = ends[1];
 	if (fcntl(run->keys_fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
-	run->fds[run->fds_count++] = (struct axvm_fd){ run->guest_input_fd, STDIN_FILENO };
-	return 0;
+	return hand_over(run, run->guest_input_fd, STDIN_FILENO) ? 0 : -EMFILE;
 }
 
 void run_send_console_size(struct run *run)
