@@ -54,6 +54,7 @@ struct block_request {
 	struct block *block;
 	struct block_request *next; /* free, or waiting for the bounce buffer */
 	struct block_request *later; /* waiting for the next turn of the loop */
+	bool (*issue)(struct block_request *request); /* one operation of what is left, when its turn has come */
 	uint32_t type;
 	uint16_t queue, head;
 	uint8_t *status;    /* in guest memory */

@@ -38,12 +38,21 @@ static bool start_command(struct block_request *request)
 	                  request->offset, request->left);
 }
 
-static bool start_write(struct block_request *request)
+static bool issue_zeroes(struct block_request *request)
 {
 	struct block *block = request->block;
+	uint32_t bytes = MIN(request->left, (uint32_t)BLOCK_ZEROES_BYTES);
 
-	return io_write(block->device.loop, &request->op, block->file_index, block->zeroes,
-	                MIN(request->left, (uint32_t)BLOCK_ZEROES_BYTES), request->offset);
+	block_turn_charge(block, bytes);
+	return io_write(block->device.loop, &request->op, block->file_index, block->zeroes, bytes,
+	                request->offset);
+}
+
+/* Like any other write: within what a turn does for a disk. */
+static bool start_write(struct block_request *request)
+{
+	request->issue = issue_zeroes;
+	return block_request_issue(request);
 }
 
 static bool (*const starts[])(struct block_request *request) = {

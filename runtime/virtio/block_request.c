@@ -225,7 +225,6 @@ static void answer(struct block_request *request, uint8_t status)
 	block->free = request;
 }
 
-static bool issue(struct block_request *request);
 
 /* Ends a request, and hands the bounce buffer on. */
 void block_request_complete(struct block_request *request, uint8_t status)
@@ -237,7 +236,7 @@ void block_request_complete(struct block_request *request, uint8_t status)
 		block->bounce_first = request->next;
 	answer(request, status);
 	/* Not by recursion: there can be hundreds when the ring takes nothing any more. */
-	while (handover && block->bounce_first && !issue(block->bounce_first)) {
+	while (handover && block->bounce_first && !block_request_issue(block->bounce_first)) {
 		struct block_request *refused = block->bounce_first;
 
 		block->bounce_first = refused->next;
@@ -334,7 +333,7 @@ static bool issue_piece(struct block_request *request)
 	uint32_t bytes;
 	uint16_t count = next_piece(request, &bytes);
 
-	request->block->turn_bytes -= MIN((uint64_t)bytes, request->block->turn_bytes);
+	block_turn_charge(request->block, bytes);
 	if (request->bounced)
 		return issue_bounced(request);
 	if (count == 1)
@@ -342,6 +341,11 @@ static bool issue_piece(struct block_request *request)
 		            : io_write(loop, &request->op, file, data->iov_base, bytes, request->offset);
 	return read ? io_readv(loop, &request->op, file, data, count, request->offset)
 	            : io_writev(loop, &request->op, file, data, count, request->offset);
+}
+
+void block_turn_charge(struct block *block, uint32_t bytes)
+{
+	block->turn_bytes -= MIN((uint64_t)bytes, block->turn_bytes);
 }
 
 /* Whether this turn of the loop has bytes left for a disk. */
@@ -355,14 +359,12 @@ static bool in_turn(struct block *block)
 	return block->turn_bytes > 0;
 }
 
-/* Queues what is left of a read or write, as far as one operation takes it; in this turn, or behind those that wait
- * for the next one. */
-static bool issue(struct block_request *request)
+bool block_request_issue(struct block_request *request)
 {
 	struct block *block = request->block;
 
 	if (!block->later_first && in_turn(block))
-		return issue_piece(request);
+		return request->issue(request);
 	request->later = NULL;
 	if (block->later_first)
 		block->later_last->later = request;
@@ -379,7 +381,7 @@ void block_request_go_on(struct block *block)
 		struct block_request *request = block->later_first;
 
 		block->later_first = request->later;
-		if (!issue_piece(request))
+		if (!request->issue(request))
 			block_request_fail(request, -ECANCELED);
 	}
 	if (block->later_first)
@@ -412,7 +414,7 @@ static void data_done(struct io_op *op, int result, uint32_t flags)
 		block_request_fail(request, result);
 	else if (request->left == 0)
 		block_request_settle(request);
-	else if (!issue(request))
+	else if (!block_request_issue(request))
 		block_request_fail(request, -ECANCELED);
 	block_room(block);
 }
@@ -422,6 +424,7 @@ static void start_data(struct block_request *request)
 	struct block *block = request->block;
 
 	request->op.done = data_done;
+	request->issue = issue_piece;
 	request->next = NULL;
 	if (request->bounced) {
 		block_counted(block, BLOCK_BOUNCED, 1);
@@ -432,7 +435,7 @@ static void start_data(struct block_request *request)
 		}
 		block->bounce_first = block->bounce_last = request;
 	}
-	if (!issue(request))
+	if (!block_request_issue(request))
 		block_request_fail(request, -ECANCELED);
 }
 

@@ -23,6 +23,12 @@ void block_request_go_on(struct block *block);
  * request back on the free list, perhaps at once. */
 void block_request_start(struct block_request *request);
 
+/* What is left of a request, as far as one operation takes it (`issue`): in this turn, or behind those that wait for
+ * the next one. False: the loop takes nothing any more. */
+bool block_request_issue(struct block_request *request);
+/* An operation's bytes, which the I/O thread may copy itself, off those of the turn. */
+void block_turn_charge(struct block *block, uint32_t bytes);
+
 /* block_range.c: discard and write zeroes. */
 void block_range_start(struct block_request *request);
 

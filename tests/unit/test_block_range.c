@@ -255,6 +255,17 @@ static uint64_t blocks(int fd)
 	return (uint64_t)st.st_blocks;
 }
 
+/* Zeroes that are written are bytes of the turn like any other write's (BLOCK_TURN_BYTES). */
+Test(block_range, written_zeroes_are_charged_to_the_turn, .fini = tear_down)
+{
+	static const struct disk_ranges none = { .align = DISK_SECTOR };
+
+	disk_start(&g, &(struct disk_options){ .ranges = &none });
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 100, 0), OK);
+	machine_stop(&g.m, 0);
+	cr_assert_eq(g.block.turn_bytes, BLOCK_TURN_BYTES - 100 * DISK_SECTOR);
+}
+
 /* On tmpfs, whose files cannot be zeroed and keep their blocks: in pieces, with each sector around untouched. */
 Test(block_range, zeroes_are_written_where_nothing_else_does_it, .fini = tear_down)
 {
