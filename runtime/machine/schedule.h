@@ -11,7 +11,7 @@
  * sched(7). */
 int schedule_take_fifo(uint32_t priority, struct problems *problems);
 
-/* Back to the ordinary scheduler: the calling thread, not those that it has started. */
+/* Back to the ordinary scheduler, and to its timer slack of 50 us: the calling thread, not those that it has started. */
 int schedule_leave_fifo(struct problems *problems);
 
 /* Gives this process a core-scheduling cookie of its own, which threads started later inherit: no

@@ -121,6 +121,7 @@ static const struct dispensable {
 	{ SYS_prctl, true, 68, NULL, 0 }, /* PR_GET_MEMORY_MERGE */
 	{ SYS_prctl, true, 62, NULL, 0 }, /* PR_SCHED_CORE */
 	{ SYS_prctl, true, PR_GET_TIMERSLACK, NULL, 0 },
+	{ SYS_prctl, true, PR_SET_TIMERSLACK, NULL, 0 },
 	{ SYS_prctl, true, PR_GET_PDEATHSIG, NULL, 0 }, /* and asked for again, by a launch that needs the answer */
 	{ SYS_prctl, true, PR_GET_THP_DISABLE, NULL, 0 },
 	{ SYS_prctl, true, PR_MCE_KILL_GET, NULL, 0 },

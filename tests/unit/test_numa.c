@@ -174,7 +174,7 @@ static int populates_with(rlim_t threads_at_most, uid_t uid)
 {
 	const struct rlimit limit = { threads_at_most, threads_at_most };
 	_cleanup_free_ struct host_facts *facts = facts_new();
-	const size_t size = 160 * MIB;
+	const size_t size = 64 * MIB; /* work for two threads, where there are two CPUs */
 	struct problems problems = { 0 };
 	struct numa_range ranges[3];
 	struct numa_counts counts[3];

@@ -82,6 +82,17 @@ Test(schedule, fifo_is_taken_and_left)
 	}
 }
 
+/* The kernel would go back to the slack that the process was born with. */
+Test(schedule, the_timer_slack_is_the_usual_one_again)
+{
+	struct problems problems = { 0 };
+
+	cr_assert_eq(prctl(PR_SET_TIMERSLACK, 1000000000, 0, 0, 0), 0);
+	refused = 0;
+	cr_expect_eq(schedule_leave_fifo(&problems), 0);
+	cr_expect_eq(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), 50000);
+}
+
 Test(schedule, cores_of_its_own)
 {
 	static const struct {
