@@ -58,6 +58,7 @@ help:
 	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
+	@echo 'make policy-test   every system call number and argument under each filter; make sandbox-test: a shim from outside, and misdeeds'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
 	@echo 'make prove      Spin models of the seal and of notifications, Frama-C proofs, with their mutations'
 	@echo 'make crash-safety  the shim killed KILLS=200 times while its guest writes'

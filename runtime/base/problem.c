@@ -27,7 +27,7 @@ static const struct problem_class classes[] = {
 	ROW(EVENT_FD_UNUSABLE, EX_USAGE, false, "fd 4 is closed or cannot be written"),
 	ROW(SPEC_EMPTY, EX_DATAERR, false, "fd 3 ended before a launch was read"),
 	ROW(SPEC_TRUNCATED, EX_DATAERR, false, "fd 3 ended inside a message"),
-	ROW(SPEC_TOO_LARGE, EX_DATAERR, false, "a message is larger than 1 MiB"),
+	ROW(SPEC_TOO_LARGE, EX_DATAERR, false, "the launch is larger than 1 MiB"),
 	ROW(SPEC_MALFORMED, EX_DATAERR, false, "the bytes are not a ControlStream"),
 	ROW(SPEC_DUPLICATE, EX_DATAERR, false, "something that must be unique is there twice"),
 	ROW(SPEC_UNKNOWN_FIELD, EX_DATAERR, false, "a field or enum value this shim does not know"),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What this host is: processors, VMX, NUMA nodes, KVM. Facts are read once, then only looked at.
- * The struct is bounded and large (2.6 MiB of address space); zeroed by facts_new(), it costs only
+ * The struct is bounded and large (2.3 MiB of address space); zeroed by facts_new(), it costs only
  * the pages of CPUs that exist. */
 #ifndef AXVM_HOST_FACTS_H
 #define AXVM_HOST_FACTS_H

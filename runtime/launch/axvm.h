@@ -21,7 +21,8 @@
 extern "C" {
 #endif
 
-#define AXVM_MESSAGE_MAX (1024 * 1024) /* of a launch, a command, an event: bytes */
+#define AXVM_MESSAGE_MAX (1024 * 1024) /* of a launch or an event: bytes */
+#define AXVM_COMMAND_MAX 4096          /* of a command: a shim takes no more */
 
 struct axvm_error {
 	char text[256];

@@ -113,7 +113,7 @@ int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t 
 		copy.request_id = vm->next_request_id;
 	}
 	size = axvm__v1__command__get_packed_size(&copy);
-	if (size > AXVM_MESSAGE_MAX)
+	if (size > AXVM_COMMAND_MAX)
 		return -EMSGSIZE;
 	bytes = malloc(size + 1);
 	if (!bytes)

@@ -6,10 +6,10 @@
 #include "base/base.h"
 #include "base/problem.h"
 
-/* The most bytes of one message; the stream itself has no end. */
+/* The most bytes of a launch; the stream itself has no end. */
 #define STREAM_MESSAGE_MAX MIB
-/* What is kept of a command. No valid command is longer, so a longer one is only looked at for its
- * request_id before it is refused. */
+/* The most bytes of a command. A longer one is only looked at for its request_id before it is
+ * refused. */
 #define STREAM_COMMAND_MAX 4096
 #define STREAM_CHUNK 4096
 

@@ -103,8 +103,8 @@ class Double:
 
     def report(self):
         self.metrics += 1000
-        counters = {"vcpu.0.exits.mmio": self.metrics, "vcpu.1.exits.mmio": self.metrics,
-                    "vcpu.0.exits.hlt": 2 * self.metrics,
+        counters = {"vcpu.0.exits": 2 * self.metrics, "vcpu.1.exits": 2 * self.metrics,
+                    "vcpus.exits.mmio": 2 * self.metrics, "vcpus.exits.hlt": 2 * self.metrics,
                     "disk.root.bytes_read": 4096 * self.metrics,
                     "balloon.wanted_bytes": self.wanted, "memory.node.0.host_node": 1,
                     "memory.node.0.placed.pages_2m": 16}

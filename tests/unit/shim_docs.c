@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/problem.h"
+#include "io/patience.h"
 #include "proto/axvm.pb-c.h"
 #include "shim/outcome.h"
+#include "shim/stream.h"
 
 static void is_in_readme(void (*print)(FILE *file))
 {
@@ -45,4 +47,28 @@ Test(docs, every_code_of_the_schema_has_a_row)
 	for (unsigned i = 1; i < axvm__v1__outcome__descriptor.n_values; i++)
 		cr_assert_str_eq(outcome_class_of((enum vm_outcome)i)->name,
 		                 axvm__v1__outcome__descriptor.values[i].name);
+}
+
+/* Figures in the prose of the schema and of the README, in the words that stand around them. */
+Test(docs, figures_in_the_prose_are_those_of_the_code)
+{
+	static char text[128 * 1024];
+	char wanted[4][128];
+	static const char *const files[] = { "proto/axvm.proto", "proto/axvm.proto", "runtime/shim/README.md",
+		                             "runtime/shim/README.md" };
+
+	snprintf(wanted[0], sizeof(wanted[0]), "the launch is at most %llu MiB, a command at most %d bytes",
+	         STREAM_MESSAGE_MAX / MIB, STREAM_COMMAND_MAX);
+	snprintf(wanted[1], sizeof(wanted[1]), "for, %u s at most), so that no other VM writes it", IO_PATIENCE_MS / 1000);
+	snprintf(wanted[2], sizeof(wanted[2]), "It is at most %llu MiB, a command at most %d bytes.",
+	         STREAM_MESSAGE_MAX / MIB, STREAM_COMMAND_MAX);
+	snprintf(wanted[3], sizeof(wanted[3]), "the launch is larger than %llu MiB", STREAM_MESSAGE_MAX / MIB);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		FILE *file = fopen(files[i], "re");
+
+		cr_assert_not_null(file);
+		text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+		fclose(file);
+		cr_expect_not_null(strstr(text, wanted[i]), "%s should have: %s", files[i], wanted[i]);
+	}
 }

@@ -348,9 +348,9 @@ Test(launch_cli, metrics_for_prometheus)
 	size_t size;
 	FILE *file = open_memstream(&out, &size);
 
-	a.name = (char[]){ "vcpu.0.exits.mmio" };
+	a.name = (char[]){ "vcpu.0.exits" };
 	b.name = (char[]){ "balloon.actual-pages" };
-	c.name = (char[]){ "vcpu.1.exits.mmio" };
+	c.name = (char[]){ "vcpu.1.exits" };
 	a.value = 5;
 	b.value = 6;
 	c.value = UINT64_MAX;
@@ -379,9 +379,9 @@ Test(launch_cli, metrics_for_prometheus)
 	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
 	                 "axvm_disk_queue_latency_us_sum{vm=\"web\",disk=\"root\",queue=\"2\"} 4321\n"
 	                 "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
-	                 "# TYPE axvm_vcpu_exits_mmio untyped\n"
-	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"0\"} 5\n"
-	                 "axvm_vcpu_exits_mmio{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");
+	                 "# TYPE axvm_vcpu_exits untyped\n"
+	                 "axvm_vcpu_exits{vm=\"web\",vcpu=\"0\"} 5\n"
+	                 "axvm_vcpu_exits{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");
 	free(out);
 }
 

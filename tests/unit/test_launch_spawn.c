@@ -145,7 +145,8 @@ Test(launch_spawn, much_is_queued)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
 	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
-	static char id[60000], got[2 * MIB];
+	enum { COMMANDS = 400 };
+	static char id[4000], got[2 * MIB];
 	int file = memfd_create("stdout", MFD_CLOEXEC), go[2], r;
 	struct axvm_fd fds[2] = { { file, 1 } };
 	Axvm__V1__ControlStream *stream;
@@ -160,7 +161,7 @@ Test(launch_spawn, much_is_queued)
 	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
 	command.resize = &resize;
 	resize.disk_id = id;
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < COMMANDS; i++)
 		cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
 	cr_assert_eq(axvm_vm_flush(vm), -EAGAIN);
 	close(go[0]);
@@ -177,7 +178,7 @@ Test(launch_spawn, much_is_queued)
 	n = read_all(file, got, sizeof(got));
 	stream = axvm__v1__control_stream__unpack(NULL, n, (const uint8_t *)got);
 	cr_assert_not_null(stream);
-	cr_assert_eq(stream->n_commands, 20);
+	cr_assert_eq(stream->n_commands, COMMANDS);
 	for (size_t i = 0; i < stream->n_commands; i++)
 		cr_assert_str_eq(stream->commands[i]->resize->disk_id, id);
 	axvm__v1__control_stream__free_unpacked(stream, NULL);
@@ -188,7 +189,7 @@ Test(launch_spawn, much_is_queued)
 /* The longest that a shim takes, and a byte more, which is told here and not by the shim's reply. */
 Test(launch_spawn, a_command_that_is_too_large)
 {
-	static char id[AXVM_MESSAGE_MAX];
+	static char id[AXVM_COMMAND_MAX];
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
 	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
 	struct axvm_vm *vm = spawn("exec sleep 100", NULL, 0);
@@ -201,10 +202,10 @@ Test(launch_spawn, a_command_that_is_too_large)
 	resize.disk_id = id;
 	command.has_request_id = 1;
 	command.request_id = 7;
-	over = axvm__v1__command__get_packed_size(&command) - AXVM_MESSAGE_MAX;
+	over = axvm__v1__command__get_packed_size(&command) - AXVM_COMMAND_MAX;
 	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EMSGSIZE);
 	id[sizeof(id) - 1 - over] = '\0';
-	cr_assert_eq(axvm__v1__command__get_packed_size(&command), AXVM_MESSAGE_MAX);
+	cr_assert_eq(axvm__v1__command__get_packed_size(&command), AXVM_COMMAND_MAX);
 	cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
 	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
 	status = end_of(vm);

@@ -176,15 +176,15 @@ static double number_behind(const char *line, const char *word)
 Test(launch_top, what_vms_say)
 {
 	struct vm alpha = { .replies = {
-		REPLY("STATE_RUNNING", STILL COUNTER("vcpu.0.exits.mmio", "5") COUNTER("vcpu.1.exits.mmio", "5")
-		      COUNTER("vcpu.0.exits.io", "7") COUNTER("kvm.vcpus.halt_exits", "1") COUNTER("kvm.vcpus.exits", "100")
-		      COUNTER("vcpu.0.exits.hlt", "8") COUNTER("disk.a.bytes_read", "10")),
-		REPLY("PAUSED", STILL COUNTER("vcpu.0.exits.mmio", "1000005") COUNTER("vcpu.1.exits.mmio", "1000005")
-		      COUNTER("vcpu.0.exits.io", "4000007") COUNTER("kvm.vcpus.halt_exits", "1000001")
+		REPLY("STATE_RUNNING", STILL COUNTER("vcpu.0.exits", "5") COUNTER("vcpus.exits.mmio", "10")
+		      COUNTER("vcpus.exits.io", "7") COUNTER("kvm.vcpus.halt_exits", "1") COUNTER("kvm.vcpus.exits", "100")
+		      COUNTER("vcpus.exits.hlt", "8") COUNTER("disk.a.bytes_read", "10")),
+		REPLY("PAUSED", STILL COUNTER("vcpu.0.exits", "7000005") COUNTER("vcpus.exits.mmio", "2000010")
+		      COUNTER("vcpus.exits.io", "4000007") COUNTER("kvm.vcpus.halt_exits", "1000001")
 		      COUNTER("kvm.vcpus.irq_exits", "500000") COUNTER("kvm.vcpus.exits", "64000100")
-		      COUNTER("vcpu.0.exits.hlt", "8") COUNTER("disk.a.bytes_read", "1073741834")
+		      COUNTER("vcpus.exits.hlt", "8") COUNTER("disk.a.bytes_read", "1073741834")
 		      COUNTER("disk.a.bytes_written", "1073741824") COUNTER("net.b.rx_bytes", "1073741824")
-		      COUNTER("net.b.tx_bytes", "1073741824") COUNTER("net.b.rx_packets", "1073741824")
+		      COUNTER("net.b.tx_bytes", "1073741824") COUNTER("net.b.rx_frames", "1073741824")
 		      COUNTER("console.bytes_written", "1073741824")) } };
 	struct vm beta = { .replies = { NULL, NULL } };
 	char *out, *first, *second, io[32] = "";
@@ -230,9 +230,9 @@ Test(launch_top, what_vms_say)
 Test(launch_top, a_kvm_that_does_not_count)
 {
 	struct vm vm = { .replies = {
-		REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "5") COUNTER("vcpu.0.exits.io", "70")
+		REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "5") COUNTER("vcpus.exits.io", "70")
 		      COUNTER("disk.a.bytes_read", "1000")),
-		REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "1000005") COUNTER("vcpu.0.exits.io", "7")
+		REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "1000005") COUNTER("vcpus.exits.io", "7")
 		      COUNTER("disk.a.bytes_read", "10")) } };
 	double all, mmio;
 	char *out;
@@ -251,8 +251,8 @@ Test(launch_top, a_kvm_that_does_not_count)
 /* Memory is what is resident of its process. */
 Test(launch_top, what_its_process_uses)
 {
-	struct vm vm = { .replies = { REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "5")),
-		                      REPLY("STATE_RUNNING", COUNTER("vcpu.0.exits.mmio", "1000005")) } };
+	struct vm vm = { .replies = { REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "5")),
+		                      REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "1000005")) } };
 	char *out = top_of(&vm, "delta", NULL), *line = strstr(out, "\ndelta "), path[64], memory[32], unit[8];
 	unsigned long pages = 0;
 	FILE *statm;
@@ -272,8 +272,8 @@ Test(launch_top, what_its_process_uses)
 /* One whose process is not to be found is there, without what only its process could tell. */
 Test(launch_top, a_vm_without_a_process)
 {
-	struct vm vm = { .replies = { REPLY("PAUSED", COUNTER("vcpu.0.exits.mmio", "5")),
-		                      REPLY("PAUSED", COUNTER("vcpu.0.exits.mmio", "5")) } };
+	struct vm vm = { .replies = { REPLY("PAUSED", COUNTER("vcpus.exits.mmio", "5")),
+		                      REPLY("PAUSED", COUNTER("vcpus.exits.mmio", "5")) } };
 	char *out;
 
 	kill(shim, SIGKILL);

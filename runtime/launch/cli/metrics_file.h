@@ -8,8 +8,8 @@
 #include "launch/axvm.h"
 
 /* Prints a report. Dots become underscores; a number between dots, and what follows "disk", "net"
- * or "stage", becomes a label named like what is before it: "vcpu.0.exits.mmio" is
- * axvm_vcpu_exits_mmio{vm="ID",vcpu="0"}. 0 or -ENOMEM. */
+ * or "stage", becomes a label named like what is before it: "vcpu.0.exits" is
+ * axvm_vcpu_exits{vm="ID",vcpu="0"}. 0 or -ENOMEM. */
 int metrics_print(FILE *out, const char *vm_id, const Axvm__V1__MetricsReport *report);
 
 /* Whether metrics_file_write() would replace what is there: 0 for nothing or a regular file, -EEXIST

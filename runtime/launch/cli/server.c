@@ -11,6 +11,7 @@
  * not come keeps nobody but itself, until it leaves: the places of those that have left are used again. */
 #include "launch/cli/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,6 +21,9 @@
 #define TAG_EVENTS 0x0a
 #define HEADER_MAX 6
 #define SEND_BUFFER (512 * 1024)
+
+static_assert(AXVM_COMMAND_MAX == STREAM_COMMAND_MAX && AXVM_MESSAGE_MAX == STREAM_MESSAGE_MAX,
+              "the library sends what the shim takes");
 
 int server_open(struct server *server, const char *path, struct axvm_vm *vm)
 {

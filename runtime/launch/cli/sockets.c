@@ -13,7 +13,6 @@
 #include "base/varint.h"
 
 #define TAG_COMMANDS 0x12 /* field 2, length-prefixed */
-#define COMMAND_MAX 4096  /* of which a shim takes no more */
 
 int sockets_folder(char path[SOCKET_PATH_MAX])
 {
@@ -159,10 +158,10 @@ pid_t client_peer(const struct client *client)
 
 static int send_command(const struct client *client, const Axvm__V1__Command *command)
 {
-	uint8_t bytes[COMMAND_MAX + 4];
+	uint8_t bytes[AXVM_COMMAND_MAX + 4];
 	size_t size = axvm__v1__command__get_packed_size(command), n = 0;
 
-	if (size > COMMAND_MAX)
+	if (size > AXVM_COMMAND_MAX)
 		return -EMSGSIZE;
 	bytes[n++] = TAG_COMMANDS;
 	n += varint_put(bytes + n, size);

@@ -301,11 +301,11 @@ test_cli_ctl() {
 	axvm ctl "$CASE/axvm/spin.sock" resume
 	says '^RUNNING$'
 	axvm ctl --json spin metrics
-	says '"name": "vcpu.0.exits.hlt"'
+	says '"name": "vcpus.exits.hlt"'
 	axvm top
 	want_status 0
 	says '^spin +RUNNING +[0-9]+ .* 1:32 MiB .*/s +[0-9]+  (hlt|mmio) [0-9]+ (hlt|mmio) [0-9]+$'
-	grep -q 'axvm_vcpu_exits_mmio{vm="spin",vcpu="1"} [0-9]' "$CASE/metrics.prom" ||
+	grep -q 'axvm_vcpu_exits{vm="spin",vcpu="1"} [0-9]' "$CASE/metrics.prom" ||
 		fail "no metrics file: $(cat "$CASE/metrics.prom")"
 	axvm ctl spin stop
 	want_status 0
