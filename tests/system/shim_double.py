@@ -176,4 +176,5 @@ class Double:
 
 
 if __name__ == "__main__":
-    sys.exit(Double(*(word in sys.argv[0] for word in ("silent", "slow", "flood"))).run())
+    name = os.path.basename(sys.argv[0])
+    sys.exit(Double(*(word in name for word in ("silent", "slow", "flood"))).run())
