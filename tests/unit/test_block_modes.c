@@ -346,6 +346,7 @@ Test(block_modes, another_capacity, .fini = tear_down)
 	WAIT_UNTIL(driver_interrupts(&g.driver, DISK_QUEUES) != 0);
 	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), OK);
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 2 * DISK_BYTES / 512 - 1, 512), OK, "the new part can be written");
 	cr_assert_eq(ftruncate(g.fd, DISK_BYTES / 2 + 100), 0);
 	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), -EINVAL);
 	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
