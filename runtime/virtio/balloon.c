@@ -45,6 +45,9 @@
 #define PFN_BYTES 4u
 #define PFN_BATCH 256u
 #define MAIL_GO_ON VIRTIO_MAIL(0)
+/* What a driver can report at once: the largest block of Linux's page allocator on x86. Of a host page larger
+ * than that no report covers a whole one, and nothing would ever be given back. */
+#define REPORT_BYTES_MAX (4 * MIB)
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
 #endif
@@ -540,7 +543,7 @@ static uint64_t features_of(const struct balloon_spec *spec)
 
 	if (spec->deflate_on_oom)
 		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_DEFLATE_ON_OOM);
-	if (spec->free_page_reporting)
+	if (spec->free_page_reporting && spec->host_page <= REPORT_BYTES_MAX)
 		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING);
 	if (spec->host_page > BALLOON_PAGE)
 		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_MUST_TELL_HOST);

@@ -24,7 +24,7 @@ struct balloon_config {
 
 struct balloon_spec {
 	bool deflate_on_oom;
-	bool free_page_reporting;
+	bool free_page_reporting;  /* offered where a report can cover a host page */
 	bool memory_locked;        /* guest memory was mlocked */
 	uint32_t stats_interval_s; /* 0: what the driver says when it comes up is all */
 	uint64_t host_page;        /* bytes: what guest memory is made of; 4096 also for THP */

@@ -60,6 +60,22 @@ static int parse_text(const char *text, struct problems *problems)
 	return spec_parse(bytes, n, &spec, problems);
 }
 
+/* Reports that could give nothing back are refused only where they were asked for. */
+Test(spec, a_balloon_over_pages_of_1_gib)
+{
+	static const char *const taken[] = {
+		ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: HUGE_1G } balloon {}",
+		ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: HUGE_1G } balloon { free_page_reporting: false }",
+		ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: HUGE_2M } balloon { free_page_reporting: true }",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
+		struct problems problems = { 0 };
+
+		cr_assert_eq(parse_text(taken[i], &problems), 0, "%zu: %s", i, problems.list[0].message);
+	}
+}
+
 Test(spec, the_least_that_is_taken)
 {
 	struct problems problems = { 0 };
@@ -309,6 +325,8 @@ static const struct refusal {
 	{ ID REST DISK("a", "5") "queue_size: 100 }", PROBLEM_SPEC_INVALID, "disks[0].queue_size" },
 	{ ID REST DISK("a", "5") "queue_size: 2048 }", PROBLEM_SPEC_INVALID,
 	  "disks[0].queue_size" },
+	{ ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: HUGE_1G } balloon { free_page_reporting: true }",
+	  PROBLEM_SPEC_INVALID, "balloon.free_page_reporting" },
 	{ ID REST DISK("a", "5") "block_size: 1000 }", PROBLEM_SPEC_INVALID,
 	  "disks[0].block_size" },
 	{ ID REST "nets { id: 'a' }", PROBLEM_SPEC_INVALID, "nets[0]" },
