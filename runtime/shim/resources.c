@@ -36,29 +36,20 @@ static int check_fd(int fd, const struct use_row *use, const char *field,
 	return 0;
 }
 
-static bool is_directory(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-/* A descriptor, or -errno; of a directory -EISDIR whatever it is opened for. */
+/* A descriptor, or -errno; -EISDIR of a directory, which opens for reading and would be told as an fd that is no
+ * file. */
 static int open_path(const char *path, const struct use_row *use)
 {
 	const int always = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-	int fd = open(path, use->open_flags | always, 0600);
+	_cleanup_close_ int fd = open(path, use->open_flags | always, 0600);
+	struct stat st;
 
 	/* A FIFO that nobody reads yet. */
 	if (fd < 0 && errno == ENXIO && use->writes)
 		fd = open(path, O_RDWR | always);
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (is_directory(fd)) {
-		close(fd);
-		return -EISDIR;
-	}
-	return fd;
+	return S_ISDIR(st.st_mode) ? -EISDIR : take_fd(&fd);
 }
 
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,

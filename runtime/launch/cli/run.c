@@ -45,7 +45,8 @@ static void note(const struct run *run, const char *text)
 		fprintf(stderr, "axvm run: %s\n", text);
 }
 
-/* A command without fields; its request id, 0 when the shim takes no more. As bytes all of these are alike, so one empty body serves for each. */
+/* A command without fields; its request id, 0 when the shim takes no more. As bytes all of these are alike, so one
+ * empty body serves for each. */
 static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
