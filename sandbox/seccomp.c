@@ -3,7 +3,7 @@
  * Puts the calling thread under the seccomp filter of its role, for good.
  *
  * The filter is a constant of the program: nothing is patched in at run time, so the digest that
- * the first event carries is the digest of what the kernel runs. Each thread loads its own (no
+ * the event `sealed` carries is the digest of what the kernel runs. Each thread loads its own (no
  * TSYNC): roles differ, and a thread that has not reached its seal must not be sealed by another.
  *
  * SECCOMP_FILTER_FLAG_LOG sends every denial to the host's audit log as well, for the case that no

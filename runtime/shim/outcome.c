@@ -22,7 +22,8 @@ static const struct outcome_class classes[] = {
 	ROW(GUEST_PANIC, 34, false, "guest panic", "the guest reported a panic and did not go on"),
 	ROW(VCPU_FAILED, 35, false, "vCPU failed", "KVM could not run the guest"),
 	ROW(STOPPED_BY_HOST, 36, false, "stopped by the host",
-	    "a stop command, a shutdown whose time ran out, or another SIGTERM later than the first"),
+	    "a stop command, a shutdown whose time ran out, another SIGTERM later than the first, or as the "
+	    "spec says the end of fd 3 or of the launcher"),
 	ROW(LAUNCH_FAILED, EX_SOFTWARE, true, "launch failed",
 	    "never ran; the status is the first error's"),
 	ROW(RUNTIME_FAILED, EX_SOFTWARE, true, "runtime failed",
