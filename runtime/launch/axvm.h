@@ -81,7 +81,8 @@ int axvm_vm_flush(struct axvm_vm *vm);
 
 /* Queues a command and flushes. A request_id of 0 or none is replaced by an unused one (from 2^32
  * up); *ret_request_id (may be NULL) is the one in use, which the reply event will bear. 0 also
- * when some of it is still queued; -EPIPE; -ENOMEM; -EMSGSIZE. */
+ * when some of it is still queued; -EPIPE; -ENOMEM; -EMSGSIZE. The shim takes commands as long as there is room for
+ * their replies: a caller that does not read events finds them queued here in the end. */
 int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id);
 
 /* Ends the stream of commands: what that means is in the spec. Nothing can be sent after it. */
