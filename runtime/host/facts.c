@@ -4,6 +4,7 @@
 
 #include "host/probe.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -263,6 +264,8 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 	probe_topology(facts, below);
 	if (facts->cpu_count == 0)
 		return -ENODEV;
+	if (facts->too_many_cpus)
+		return -E2BIG;
 	if (real && quick) {
 		int here = sched_getcpu();
 		struct host_cpu *cpu = here < 0 ? NULL : find_cpu(facts, (uint32_t)here);
@@ -286,6 +289,16 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 	facts_derive_siblings(facts);
 	facts_decode(facts);
 	return 0;
+}
+
+const char *facts_error(int r)
+{
+	static_assert(FACTS_CPUS_MAX == 1024, "as the text says");
+	if (r == -E2BIG)
+		return "it has CPUs with numbers above 1023, the last that AxVM knows; boot it with nr_cpus=1024";
+	if (r == -ENODEV)
+		return "/proc/cpuinfo and /sys/devices/system/cpu show no CPU; mount /proc and /sys";
+	return strerrordesc_np(-r);
 }
 
 int facts_probe(struct host_facts *facts, const char *root)

@@ -69,6 +69,7 @@ struct host_offer {
 struct host_facts {
 	bool quick;      /* read by facts_probe_quick() */
 	bool hypervisor; /* runs in a virtual machine itself */
+	bool too_many_cpus; /* some are not here: their numbers are beyond FACTS_CPUS_MAX */
 	char hypervisor_vendor[13];
 	char x2apic_enabled; /* 'y', 'n', or 0: could not be read */
 	char kernel_release[65];
@@ -89,9 +90,12 @@ struct host_facts {
 struct host_facts *facts_new(void);
 /* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations, offers.
  * `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is not ""
- * or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only error
- * is no CPU at all, -ENODEV. Takes milliseconds. */
+ * or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only errors
+ * are no CPU at all, -ENODEV, and more than there is room for, -E2BIG. Takes milliseconds. */
 int facts_probe(struct host_facts *facts, const char *root);
+
+/* Why a probe failed and what to do, static. */
+const char *facts_error(int r);
 
 /* Adds an offer; without room it is left out. `message` NULL: available. */
 void facts_add_offer(struct host_facts *facts, const char *name, bool required, int error_number,

@@ -191,8 +191,10 @@ static struct host_cpu *cpu_entry(struct host_facts *facts, uint32_t id)
 		at--;
 	if (at < facts->cpu_count && facts->cpus[at].id == id)
 		return &facts->cpus[at];
-	if (facts->cpu_count == FACTS_CPUS_MAX || id >= FACTS_CPUS_MAX)
+	if (facts->cpu_count == FACTS_CPUS_MAX || id >= FACTS_CPUS_MAX) {
+		facts->too_many_cpus = true;
 		return NULL;
+	}
 	memmove(&facts->cpus[at + 1], &facts->cpus[at],
 	        (facts->cpu_count - at) * sizeof(facts->cpus[0]));
 	facts->cpus[at] = (struct host_cpu){ .id = id, .node = -1, .package = -1, .core = -1 };

@@ -3,12 +3,16 @@
 #include <asm/kvm_para.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "bus/pci.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
+#include "shim/stages.h"
 #include "tests/unit/host_fixture.h"
 #include "tests/unit/protoc.h"
 
@@ -378,4 +382,36 @@ Test(plan, distances_are_told_row_by_row)
 	cr_assert_not_null(matrix);
 	cr_assert(matrix[0] == 10 && matrix[1] == 21 && matrix[2] == 35 && matrix[3] == 10, "%u %u %u %u", matrix[0],
 	          matrix[1], matrix[2], matrix[3]);
+}
+
+/* ---- admission ------------------------------------------------------------------------------- */
+
+/* Of all that is asked of KVM only /dev/kvm itself is left to stage acquire, which opens it. */
+Test(plan, what_a_host_lacks_of_kvm_is_refused)
+{
+	static const struct {
+		const char *ept;
+		bool accessible;
+		int api_version, r;
+	} rows[] = {
+		{ "Y", true, 12, 0 },
+		{ "N", true, 12, -ENOTSUP },
+		{ "Y", false, 0, 0 }, /* stage acquire has the words */
+		{ "N", false, 0, -ENOTSUP },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct host_kvm *kvm;
+
+		plan("vm_id: 'vm' profile: 'xv2' " CPUS MEMORY LINUX);
+		kvm = &shim.facts->kvm;
+		snprintf(kvm->parameters[0].value, sizeof(kvm->parameters[0].value), "%s", rows[i].ept);
+		kvm->accessible = rows[i].accessible;
+		kvm->api_version = rows[i].api_version;
+		shim.facts_ns = monotonic_ns();
+		shim.problems.count = 0;
+		cr_assert_eq(event_writer_init(&shim.events, open("/dev/null", O_WRONLY | O_CLOEXEC)), 0);
+		cr_expect_eq(stage_admit(&shim), rows[i].r, "row %zu: %s", i, shim.problems.list[0].message);
+		close(shim.events.fd);
+	}
 }

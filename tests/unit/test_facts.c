@@ -1196,3 +1196,23 @@ Test(facts, msrs_count_before_what_is_stated)
 	cr_expect(facts->vmx.vpid && !facts->vmx.ept);
 	cr_expect(facts->distances[0][1] == 255 && facts->distances[1][0] == 255);
 }
+
+/* A CPU that has no room is no reason to go on without it. */
+Test(facts, more_cpus_than_are_known)
+{
+	for (unsigned last = 1022; last < 1026; last++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+		struct fixture_tree tree;
+		int r;
+
+		fixture_tree_new(&tree);
+		fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\n\nprocessor\t: %u\n\n", last);
+		fixture_tree_write(&tree, "sys/devices/system/cpu/online", "0,%u\n", last);
+		r = facts_probe_quick(facts, tree.root);
+		cr_expect_eq(r, last < 1024 ? 0 : -E2BIG, "%u: %d", last, r);
+		fixture_tree_done(&tree);
+	}
+	cr_expect_not_null(strstr(facts_error(-E2BIG), "nr_cpus=1024"));
+	cr_expect_not_null(strstr(facts_error(-ENODEV), "mount /proc"));
+	cr_expect_str_eq(facts_error(-EIO), strerror(EIO));
+}

@@ -130,8 +130,8 @@ static int decide(FILE *out, const struct request *request)
 		r = facts_file_read("axvm admit", path, facts);
 		if (r != EX_OK)
 			return r;
-	} else if (facts_here(facts) < 0) {
-		fprintf(stderr, "axvm admit: this host's processors cannot be read\n");
+	} else if ((r = facts_here(facts)) < 0) {
+		fprintf(stderr, "axvm admit: cannot tell what this host is: %s\n", facts_error(r));
 		return EX_OSERR;
 	}
 	if (admit(facts, &profile, request->tenancy, &verdict) < 0)

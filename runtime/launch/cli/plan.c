@@ -64,16 +64,17 @@ static int learn(struct shim *shim, const char *path)
  * launch reads the quick ones: which CPU those are of is chance, and would show in the verdict's words. */
 static int look(struct shim *shim, const char *facts_path)
 {
+	int r;
+
 	shim->facts = facts_new();
 	if (!shim->facts)
 		return EX_OSERR;
 	if (facts_path) {
-		int r = facts_file_read("axvm plan", facts_path, shim->facts);
-
+		r = facts_file_read("axvm plan", facts_path, shim->facts);
 		if (r)
 			return r;
-	} else if (facts_probe(shim->facts, NULL) < 0) {
-		fputs("axvm plan: cannot tell what this host is\n", stderr);
+	} else if ((r = facts_probe(shim->facts, NULL)) < 0) {
+		fprintf(stderr, "axvm plan: cannot tell what this host is: %s\n", facts_error(r));
 		return EX_OSERR;
 	}
 	if (profile_load(shim->spec.profile, &shim->profile) < 0) {

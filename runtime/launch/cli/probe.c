@@ -7,6 +7,7 @@
 #include "launch/cli/facts_here.h"
 #include "launch/cli/text.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <string.h>
 #include <sysexits.h>
@@ -187,7 +188,7 @@ int axvm_cmd_probe(int argc, char **argv, FILE *out)
 	};
 	_cleanup_free_ struct host_facts *facts = facts_new();
 	enum format format = FORMAT_TABLE;
-	int option;
+	int option, r;
 
 	optind = 0; /* glibc: start over */
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -201,8 +202,9 @@ int axvm_cmd_probe(int argc, char **argv, FILE *out)
 		fputs(usage, stderr);
 		return EX_USAGE;
 	}
-	if (!facts || facts_here(facts) < 0) {
-		fprintf(stderr, "axvm probe: this host's processors cannot be read\n");
+	r = facts ? facts_here(facts) : -ENOMEM;
+	if (r < 0) {
+		fprintf(stderr, "axvm probe: cannot tell what this host is: %s\n", facts_error(r));
 		return EX_OSERR;
 	}
 	return print(out, facts, format) == EX_OK && fflush(out) == 0 ? EX_OK : EX_OSERR;
