@@ -112,6 +112,12 @@ has_exits() {
 
 has_reports() { [ "$(grep -c '"metrics": {"counters"' "$CASE/events.json")" -ge 3 ]; }
 
+# placed PREFIX FILE: pages of 4 KiB by the metrics that begin so; a host may give larger ones without being asked.
+placed() {
+	awk -v prefix="$1" 'index($1, prefix "pages_4k") == 1 { sum += $NF }
+		index($1, prefix "pages_2m") == 1 { sum += 512 * $NF } END { print sum + 0 }' "$2"
+}
+
 # What a VM counts of itself, from the real thing: by hand, at an interval, and for Prometheus.
 test_life_metrics() {
 	need_kvm
@@ -122,7 +128,7 @@ test_life_metrics() {
 	start "$CASE/vm.txtpb" --events "json:$CASE/events.json" --metrics-file "$CASE/metrics.prom"
 	await "exits of a vCPU" has_exits
 	want_status 0
-	says '^memory.node.0.placed.pages_4k +4096$'
+	[ "$(placed memory.node.0.placed. "$CASE/out")" = 4096 ] || fail "not 16 MiB are placed"
 	says '^kvm.vcpus.exits +[1-9]'
 	says '^stage.seal.ns +[1-9]'
 	says '^vcpu.1.exits +[0-9]'
@@ -135,8 +141,7 @@ test_life_metrics() {
 	ended 36
 	grep -qE '^axvm_disk_reads\{vm=".*",disk="root"\} 0$' "$CASE/metrics.prom" ||
 		{ cat "$CASE/metrics.prom"; fail "no metrics file"; }
-	grep -qE '^axvm_memory_node_placed_pages_4k\{vm=".*",node="0"\} 4096$' "$CASE/metrics.prom" ||
-		fail "no memory in the metrics file"
+	[ "$(placed axvm_memory_node_placed_ "$CASE/metrics.prom")" = 4096 ] || fail "no memory in the metrics file"
 }
 
 # Killed, with fd 3 still held open by somebody else: only the process itself is missed.
