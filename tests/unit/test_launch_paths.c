@@ -593,3 +593,42 @@ Test(launch_paths, a_timeline_is_not_drawn_over_its_events)
 	said_done(&said);
 	cr_assert(stat(in_tree("new.svg"), &st) == 0 && st.st_size > 100);
 }
+
+/* What a run writes is none of the files that its VM is made of, by whatever name. */
+Test(launch_paths, a_run_writes_over_nothing_that_its_vm_is_made_of)
+{
+	static const char *const outputs[] = { "--events pb:%s", "--metrics-file %s" };
+	static const char spec[] = "launch { vm_id: \"v\" }\n";
+	const struct {
+		const char *what, *vm;
+	} rows[] = {
+		{ "boot.linux.kernel", "--kernel %s" },
+		{ "boot.flat.image", "--flat %s" },
+		{ "boot.linux.initrd", "--kernel /nonexistent --initrd %s" },
+		{ "disks[1].image", "--kernel /nonexistent --disk /nonexistent --disk %s,format=raw" },
+		{ "the spec's own file", "%s" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(outputs); k++) {
+			char vm[128], output[128], line[512], says[128], found[64] = "";
+			struct said said;
+			int fd;
+
+			snprintf(vm, sizeof(vm), rows[i].vm, in_tree("vm.txtpb"));
+			snprintf(output, sizeof(output), outputs[k], in_tree("other"));
+			snprintf(line, sizeof(line), "run %s %s --shim /bin/true", vm, output);
+			fd = open(in_tree("vm.txtpb"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+			cr_assert_eq(write(fd, spec, sizeof(spec) - 1), (ssize_t)sizeof(spec) - 1);
+			cr_assert_eq(link(in_tree("vm.txtpb"), in_tree("other")), 0);
+			said = axvm_say(line, -1);
+			snprintf(says, sizeof(says), "would overwrite %s", rows[i].what);
+			cr_expect_eq(said.status, 73, "%s: %s", line, said.err);
+			cr_expect_not_null(strstr(said.err, says), "%s: %s", line, said.err);
+			said_done(&said);
+			cr_expect_eq(pread(fd, found, sizeof(found), 0), (ssize_t)sizeof(spec) - 1, "%s", line);
+			cr_expect_str_eq(found, spec);
+			close(fd);
+			unlink(in_tree("other"));
+		}
+}

@@ -26,6 +26,7 @@ struct run_options {
 	bool has_node;
 
 	enum events_format events;
+	const char *spec_file;      /* NULL: all of it is from flags */
 	const char *events_file;    /* NULL: stderr */
 	const char *metrics_file;   /* NULL: none */
 	const char *control_socket; /* NULL: by the VM's id; "none" */

@@ -544,6 +544,7 @@ static int put_file_first(struct run_options *options, const char *path)
 
 	if (r)
 		return r;
+	options->spec_file = path;
 	size = axvm__v1__launch_spec__get_packed_size(spec);
 	both = malloc(size + options->size + 1);
 	if (both) {

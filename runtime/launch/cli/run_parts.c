@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/facts_here.h"
-#include "launch/cli/metrics_file.h"
+#include "launch/cli/run_outputs.h"
 #include "shim/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
@@ -280,31 +280,6 @@ static int open_signals(struct run *run)
 	return run->signal_fd < 0 ? -errno : 0;
 }
 
-/* What the metrics would replace is looked at before there is a VM, too. */
-static int check_metrics_file(const struct run *run)
-{
-	const char *path = run->options.metrics_file;
-	int r = path ? metrics_file_check(path) : 0;
-
-	if (r != -EEXIST)
-		return 0;
-	fprintf(stderr, "axvm run: --metrics-file %s: %s\n", path, metrics_file_error(-r));
-	return EX_CANTCREAT;
-}
-
-static int open_events(struct run *run)
-{
-	const char *path = run->options.events_file;
-
-	if (run->options.events == EVENTS_NONE)
-		return 0;
-	run->events = path ? fopen(path, "we") : stderr;
-	if (run->events)
-		return 0;
-	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, strerrordesc_np(errno));
-	return EX_CANTCREAT;
-}
-
 int run_prepare(struct run *run)
 {
 	int r = collect_fds(run);
@@ -321,9 +296,8 @@ int run_prepare(struct run *run)
 		fprintf(stderr, "axvm run: cannot prepare: %s\n", strerrordesc_np(-r));
 		return EX_OSERR;
 	}
-	r = check_metrics_file(run);
-	r = r ? r : open_vsock(run);
-	return r ? r : open_events(run);
+	r = open_vsock(run);
+	return r ? r : run_open_outputs(run);
 }
 
 /* Beside this program, then where an installation has it, then in PATH. */

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* What is written for a person is opened as any tool does, and overwrites. What the VM is made of is not overwritten:
+ * a slip of the completion key would cost a disk. Compared by device and inode, for a file has many names. */
+#include "launch/cli/run_outputs.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "launch/cli/metrics_file.h"
+#include "launch/cli/run_parts.h"
+#include "shim/reflect.h"
+
+struct search {
+	struct stat output;
+	char found[PROBLEM_FIELD_MAX]; /* the field that names the same file; "": none */
+};
+
+static void compare(struct search *search, int r, const struct stat *st, const char *field)
+{
+	if (r == 0 && st->st_dev == search->output.st_dev && st->st_ino == search->output.st_ino)
+		snprintf(search->found, sizeof(search->found), "%s", field);
+}
+
+static void compare_resource(const ProtobufCMessage *message, const char *path, void *context)
+{
+	const Axvm__V1__Resource *resource = (const Axvm__V1__Resource *)message;
+	struct stat st;
+
+	if (resource->source_case == AXVM__V1__RESOURCE__SOURCE_PATH)
+		compare(context, stat(resource->path, &st), &st, path);
+	else if (resource->source_case == AXVM__V1__RESOURCE__SOURCE_FD)
+		compare(context, fstat((int)resource->fd, &st), &st, path);
+}
+
+/* 0, or EX_CANTCREAT. What is no file and no disk, /dev/null or a terminal, loses nothing. */
+static int check_output(const struct run *run, const char *flag, const char *path)
+{
+	const struct run_options *options = &run->options;
+	struct search search = { .found = "" };
+	struct stat st;
+
+	if (!path || stat(path, &search.output) < 0 ||
+	    !(S_ISREG(search.output.st_mode) || S_ISBLK(search.output.st_mode)))
+		return 0;
+	reflect_messages(&options->spec->base, &axvm__v1__resource__descriptor, compare_resource, &search);
+	if (options->spec_file)
+		compare(&search, stat(options->spec_file, &st), &st, "the spec's own file");
+	if (!search.found[0])
+		return 0;
+	fprintf(stderr, "axvm run: %s %s: would overwrite %s, which this VM is made of; name another file\n", flag,
+	        path, search.found);
+	return EX_CANTCREAT;
+}
+
+/* What the metrics would replace is looked at before there is a VM, too. */
+static int check_metrics_file(const struct run *run)
+{
+	const char *path = run->options.metrics_file;
+	int r = path ? metrics_file_check(path) : 0;
+
+	if (r != -EEXIST)
+		return check_output(run, "--metrics-file", path);
+	fprintf(stderr, "axvm run: --metrics-file %s: %s\n", path, metrics_file_error(-r));
+	return EX_CANTCREAT;
+}
+
+static int open_events(struct run *run)
+{
+	const char *path = run->options.events_file;
+	int r = check_output(run, "--events", path);
+
+	if (r || run->options.events == EVENTS_NONE)
+		return r;
+	run->events = path ? fopen(path, "we") : stderr;
+	if (run->events)
+		return 0;
+	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, strerrordesc_np(errno));
+	return EX_CANTCREAT;
+}
+
+int run_open_outputs(struct run *run)
+{
+	int r = check_metrics_file(run);
+
+	return r ? r : open_events(run);
+}
