@@ -26,6 +26,11 @@
 #define PROGRESS_INTERVAL_MS 200
 /* Handled before signals, keys and clients have their turn. */
 #define EVENTS_A_TURN 64
+/* What may wait for who reads our output: with more the shim's events stay where they are, and are dropped there,
+ * and counted, when that is full too. */
+#define WAITING_MAX (64 * KIB)
+/* What a reader that stalls has at the end, once somebody wants the end: as long as the shim gives its own. */
+#define FINISH_MS 2000
 
 enum {
 	POLL_SIGNALS,
@@ -34,6 +39,8 @@ enum {
 	POLL_CONTROL,
 	POLL_KEYS,
 	POLL_WORDS,
+	POLL_ERRORS,
+	POLL_EVENTS_FILE,
 	POLL_SERVER,
 	POLL_VSOCK = POLL_SERVER + SERVER_POLLFDS,
 	POLL_COUNT = POLL_VSOCK + VSOCK_HOST_POLLFDS,
@@ -194,13 +201,18 @@ static void on_event(struct run *run, const Axvm__V1__Event *event)
 	run_write_event(run, event);
 }
 
+static bool reader_keeps_up(const struct run *run)
+{
+	return nowait_waiting(&run->errors) < WAITING_MAX && nowait_waiting(&run->events_file) < WAITING_MAX;
+}
+
 /* True when there may be more, which poll(2) need not know of: some have been read already. */
 static bool on_events(struct run *run)
 {
 	const Axvm__V1__Event *event;
 	int r = 0;
 
-	for (unsigned i = 0; i < EVENTS_A_TURN; i++) {
+	for (unsigned i = 0; i < EVENTS_A_TURN && (i == 0 || reader_keeps_up(run)); i++) {
 		r = axvm_vm_next_event(run->vm, &event);
 		if (r <= 0)
 			break;
@@ -242,6 +254,13 @@ static int timeout(struct run *run)
 	return due == INT64_MAX ? -1 : (int)(due - now);
 }
 
+/* fds of -1 for what has nothing that waits. */
+static void watch_outputs(const struct run *run, struct pollfd *errors, struct pollfd *events)
+{
+	*errors = (struct pollfd){ nowait_waiting(&run->errors) ? run->errors.fd : -1, POLLOUT, 0 };
+	*events = (struct pollfd){ nowait_waiting(&run->events_file) ? run->events_file.fd : -1, POLLOUT, 0 };
+}
+
 static void watch(struct run *run, struct pollfd *fds)
 {
 	bool control_full = axvm_vm_flush(run->vm) == -EAGAIN;
@@ -252,12 +271,13 @@ static void watch(struct run *run, struct pollfd *fds)
 	fds[POLL_CONTROL] = (struct pollfd){ axvm_vm_control_fd(run->vm), POLLOUT, 0 };
 	fds[POLL_KEYS] = (struct pollfd){ STDIN_FILENO, POLLIN, 0 };
 	fds[POLL_WORDS] = (struct pollfd){ run->words.fd, POLLIN, 0 };
-	if (run->events_ended)
+	if (run->events_ended || !reader_keeps_up(run))
 		fds[POLL_EVENTS].fd = -1;
 	if (!control_full)
 		fds[POLL_CONTROL].fd = -1;
 	if (run->keys_fd < 0 || run->keys_ended)
 		fds[POLL_KEYS].fd = -1;
+	watch_outputs(run, fds + POLL_ERRORS, fds + POLL_EVENTS_FILE);
 	server_watch(&run->server, fds + POLL_SERVER);
 	vsock_host_watch(&run->vsock, fds + POLL_VSOCK);
 }
@@ -274,12 +294,14 @@ static int serve(struct run *run)
 		int wait_ms = timeout(run);
 
 		watch(run, fds);
-		if (poll(fds, ARRAY_SIZE(fds), more ? 0 : wait_ms) < 0 && errno != EINTR)
+		if (poll(fds, ARRAY_SIZE(fds), more && reader_keeps_up(run) ? 0 : wait_ms) < 0 && errno != EINTR)
 			return EX_OSERR << 8;
+		(void)nowait_flush(&run->errors);
+		(void)nowait_flush(&run->events_file);
 		if (fds[POLL_SIGNALS].revents)
 			on_signals(run);
 		burst_looked(&run->signals, looked_ns);
-		if (fds[POLL_EVENTS].revents || more)
+		if (reader_keeps_up(run) && (fds[POLL_EVENTS].revents || more))
 			more = on_events(run);
 		if (fds[POLL_KEYS].revents)
 			on_keys(run);
@@ -297,6 +319,31 @@ static int serve(struct run *run)
 	return status;
 }
 
+/* Waits for who reads our output, until a signal; where one has asked for the end before, only so long. */
+static void finish_output(struct run *run)
+{
+	uint64_t until_ns = monotonic_ns() + FINISH_MS * NS_PER_MS;
+
+	for (;;) {
+		struct pollfd fds[3] = { { run->signal_fd, POLLIN, 0 } };
+		bool done = nowait_flush(&run->errors) & nowait_flush(&run->events_file);
+		unsigned asked = run->ends_asked;
+		uint64_t now_ns = monotonic_ns();
+
+		if (done || (run->ends_asked > 0 && now_ns >= until_ns))
+			return;
+		watch_outputs(run, &fds[1], &fds[2]);
+		if (poll(fds, ARRAY_SIZE(fds), run->ends_asked > 0 ? (int)((until_ns - now_ns) / NS_PER_MS) + 1 : -1) < 0 &&
+		    errno != EINTR)
+			return;
+		if (fds[0].revents)
+			on_signals(run);
+		if (run->ends_asked > asked)
+			return;
+		burst_looked(&run->signals, now_ns);
+	}
+}
+
 static int dry_run(const struct run *run, FILE *out)
 {
 	Axvm__V1__ControlStream stream = AXVM__V1__CONTROL_STREAM__INIT;
@@ -306,7 +353,7 @@ static int dry_run(const struct run *run, FILE *out)
 	return fflush(out) == 0 ? EX_OK : EX_IOERR;
 }
 
-static int run_vm(struct run *run)
+static int launch_and_serve(struct run *run)
 {
 	int r = run_prepare(run);
 
@@ -316,13 +363,29 @@ static int run_vm(struct run *run)
 	return r ? r : run_conclude(run, serve(run));
 }
 
+/* Whoever reads our words, or does not, holds up neither signals nor the VM: meanwhile stderr is a stream of ours, which
+ * glibc allows ("Standard Streams" in its manual). */
+static int run_vm(struct run *run)
+{
+	FILE *before = stderr;
+	int r;
+
+	if (nowait_open(&run->errors, STDERR_FILENO) == 0)
+		stderr = run->errors.file;
+	r = launch_and_serve(run);
+	if (run->signal_fd >= 0)
+		finish_output(run);
+	stderr = before;
+	return r;
+}
+
 int axvm_cmd_run(int argc, char **argv, FILE *out)
 {
 	static struct run run;
 	int r;
 
 	run = (struct run){
-		.keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1,
+		.keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1, .events_fd = -1,
 		.words = { .fd = -1, .shims_fd = -1 },
 	};
 	r = run_options_parse(&run.options, argc, argv);

@@ -4,6 +4,7 @@
 #include "launch/cli/run_outputs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -73,10 +74,17 @@ static int open_events(struct run *run)
 
 	if (r || run->options.events == EVENTS_NONE)
 		return r;
-	run->events = path ? fopen(path, "we") : stderr;
-	if (run->events)
+	if (!path) {
+		run->events = stderr;
 		return 0;
-	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, strerrordesc_np(errno));
+	}
+	run->events_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	r = run->events_fd < 0 ? -errno : nowait_open(&run->events_file, run->events_fd);
+	if (r == 0) {
+		run->events = run->events_file.file;
+		return 0;
+	}
+	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, strerrordesc_np(-r));
 	return EX_CANTCREAT;
 }
 

@@ -531,8 +531,9 @@ void run_done(struct run *run)
 	close_ptr(&run->guest_input_fd);
 	close_ptr(&run->vsock_fd);
 	close_ptr(&run->signal_fd);
-	if (run->events && run->events != stderr)
-		(void)fclose(run->events);
+	nowait_close(&run->events_file);
+	nowait_close(&run->errors);
+	close_ptr(&run->events_fd);
 	axvm_vm_free(run->vm);
 	run->vm = NULL;
 	run_options_done(&run->options);

@@ -7,6 +7,7 @@
 
 #include "base/burst.h"
 #include "launch/axvm.h"
+#include "launch/cli/nowait_stream.h"
 #include "launch/cli/run.h"
 #include "launch/cli/run_end.h"
 #include "launch/cli/server.h"
@@ -25,6 +26,8 @@ struct run {
 	struct axvm_fd fds[RUN_FDS_MAX];
 	size_t fds_count;
 	FILE *events;       /* where they go, or NULL */
+	struct nowait_stream errors, events_file; /* what stderr is meanwhile; a file that was named for events */
+	int events_fd;      /* of that file, or -1 */
 	int signal_fd;
 	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
 	int guest_input_fd; /* the other end, until the launch */

@@ -20,6 +20,42 @@ test_flood_of_events() {
 	tail -n 1 "$CASE/events.json" | grep -q '"outcome": "POWER_OFF"' || fail "what came last is not the last event"
 }
 
+# A reader that has stopped: of events on standard error, whose own words are in the same pipe, and of those in a FIFO. The
+# VM is stopped by the second signal, and `axvm run` does not wait for the reader for good.
+test_reader_that_stalls() {
+	local way
+	need_kvm
+	need_python
+	flat spin -l 'metrics { interval_ms: 100 }' >"$CASE/vm.txtpb"
+	for way in stderr fifo; do
+		XDG_RUNTIME_DIR=$CASE python3 - "$AXVM" "$CASE" "$way" <<-'END' || fail "$way: see above"
+			import fcntl, os, signal, struct, subprocess, sys, termios, time
+			axvm, case, way = sys.argv[1:]
+			fifo = case + "/fifo"
+			if way == "fifo":
+			    os.mkfifo(fifo)
+			    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+			    error, to = open(case + "/fifo.err", "w"), ":" + fifo
+			else:
+			    reader, error = os.pipe()
+			    to = ""
+			vm = subprocess.Popen([axvm, "run", case + "/vm.txtpb", "--events", "json" + to], stdin=subprocess.DEVNULL,
+			                      stdout=subprocess.DEVNULL, stderr=error)
+			def is_full():
+			    # It has stopped growing: a second without a byte, at ten reports a second.
+			    held = [struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0] for _ in range(20) if not time.sleep(0.05)]
+			    return held[0] == held[-1] and held[0] > 61440
+			while not is_full():
+			    assert vm.poll() is None, vm.returncode
+			vm.send_signal(signal.SIGTERM)
+			while vm.poll() is None:
+			    time.sleep(0.6)
+			    vm.send_signal(signal.SIGTERM)
+			assert vm.returncode == 36, vm.returncode
+		END
+	done
+}
+
 # stopped: the second signal, and the end.
 stopped() {
 	signalled
