@@ -475,6 +475,15 @@ Test(launch_cli, socket_places)
 	sockets_places(&places);
 	cr_assert_eq(places.count, 1);
 	cr_expect_str_eq(places.folders[0], "/run/axvm");
+	/* One that is named is the only one; a path that is none is no name. */
+	setenv("AXVM_RUNTIME_DIR", "/somewhere/else", 1);
+	sockets_places(&places);
+	cr_assert_eq(places.count, 1);
+	cr_expect_str_eq(places.folders[0], "/somewhere/else");
+	setenv("AXVM_RUNTIME_DIR", "relative", 1);
+	sockets_places(&places);
+	cr_expect_str_eq(places.folders[0], "/run/axvm");
+	unsetenv("AXVM_RUNTIME_DIR");
 }
 
 static int listen_in(const char *folder, const char *vm)

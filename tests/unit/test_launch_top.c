@@ -50,7 +50,7 @@ static void new_folder(void)
 	cr_assert_not_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/axvm", folder);
 	cr_assert_eq(mkdir(path, 0700), 0);
-	setenv("XDG_RUNTIME_DIR", folder, 1);
+	setenv("AXVM_RUNTIME_DIR", path, 1); /* nobody else's VMs */
 	new_shim();
 }
 

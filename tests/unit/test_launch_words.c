@@ -413,7 +413,8 @@ Test(launch_words, completion_for_zsh)
 {
 	static const char *const parts[] = {
 		"#compdef axvm\n", 
-		"local -aU vms=(${XDG_RUNTIME_DIR:-/run}/axvm/*.sock(N=:t:r) /run/axvm/*.sock(N=:t:r))\n\tprint -- $vms\n",
+		"local -aU vms=(${AXVM_RUNTIME_DIR:-${XDG_RUNTIME_DIR:-/run}/axvm}/*.sock(N=:t:r) \\\n"
+		"\t\t${AXVM_RUNTIME_DIR:-/run/axvm}/*.sock(N=:t:r))\n\tprint -- $vms\n",
 		"_axvm_value() {\n\tcase \"$1 $2\" in\n",
 		"\t\t'run:start a VM, with its console on this terminal'\n",
 		"if ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n",

@@ -105,7 +105,8 @@ static void print_bash(FILE *out)
 	fputs("# bash completion for axvm, made by `axvm completion bash`\n"
 	      "_axvm_vms() {\n"
 	      "\tlocal socket\n"
-	      "\tfor socket in \"${XDG_RUNTIME_DIR:-/run}\"/axvm/*.sock " SOCKETS_SYSTEM_FOLDER "/*.sock; do\n"
+	      "\tfor socket in \"${AXVM_RUNTIME_DIR:-${XDG_RUNTIME_DIR:-/run}/axvm}\"/*.sock \\\n"
+	      "\t\t\"${AXVM_RUNTIME_DIR:-" SOCKETS_SYSTEM_FOLDER "}\"/*.sock; do\n"
 	      "\t\t[[ -S $socket ]] || continue\n"
 	      "\t\tsocket=${socket##*/}\n"
 	      "\t\tprintf '%s\\n' \"${socket%.sock}\"\n"
@@ -172,8 +173,8 @@ static void print_zsh(FILE *out)
 	fputs("#compdef axvm\n"
 	      "# zsh completion for axvm, made by `axvm completion zsh`\n"
 	      "_axvm_vms() {\n"
-	      "\tlocal -aU vms=(${XDG_RUNTIME_DIR:-/run}/axvm/*.sock(N=:t:r) " SOCKETS_SYSTEM_FOLDER
-	      "/*.sock(N=:t:r))\n"
+	      "\tlocal -aU vms=(${AXVM_RUNTIME_DIR:-${XDG_RUNTIME_DIR:-/run}/axvm}/*.sock(N=:t:r) \\\n"
+	      "\t\t${AXVM_RUNTIME_DIR:-" SOCKETS_SYSTEM_FOLDER "}/*.sock(N=:t:r))\n"
 	      "\tprint -- $vms\n"
 	      "}\n",
 	      out);

@@ -14,10 +14,25 @@
 
 #define TAG_COMMANDS 0x12 /* field 2, length-prefixed */
 
+static int copy_path(const char *from, char path[SOCKET_PATH_MAX])
+{
+	return snprintf(path, SOCKET_PATH_MAX, "%s", from) < (int)SOCKET_PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* The one folder that somebody wants for all; NULL: none in particular. */
+static const char *one_folder(void)
+{
+	const char *folder = getenv("AXVM_RUNTIME_DIR");
+
+	return folder && folder[0] == '/' ? folder : NULL;
+}
+
 int sockets_folder(char path[SOCKET_PATH_MAX])
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
+	if (one_folder())
+		return copy_path(one_folder(), path);
 	if (!runtime || runtime[0] != '/') {
 		if (geteuid() != 0)
 			return -ENOENT;
@@ -32,7 +47,7 @@ void sockets_places(struct sockets_places *ret)
 {
 	*ret = (struct sockets_places){ 0 };
 	ret->count += sockets_folder(ret->folders[0]) == 0;
-	if (ret->count == 0 || strcmp(ret->folders[0], SOCKETS_SYSTEM_FOLDER) != 0)
+	if (!one_folder() && (ret->count == 0 || strcmp(ret->folders[0], SOCKETS_SYSTEM_FOLDER) != 0))
 		strcpy(ret->folders[ret->count++], SOCKETS_SYSTEM_FOLDER);
 }
 
@@ -42,11 +57,6 @@ static bool is_id(const char *vm)
 				       "0123456789._-";
 
 	return vm[0] != '\0' && vm[0] != '.' && vm[0] != '-' && !vm[strspn(vm, alphabet)];
-}
-
-static int copy_path(const char *from, char path[SOCKET_PATH_MAX])
-{
-	return snprintf(path, SOCKET_PATH_MAX, "%s", from) < (int)SOCKET_PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
 static int path_in(const char *folder, const char *vm, const char *suffix, char path[SOCKET_PATH_MAX])

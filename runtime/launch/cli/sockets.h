@@ -13,14 +13,14 @@
 
 #define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
 
-/* The folder of this user's sockets: $XDG_RUNTIME_DIR/axvm, or /run/axvm for root without one.
+/* The folder of this user's sockets: $AXVM_RUNTIME_DIR, or $XDG_RUNTIME_DIR/axvm, or /run/axvm for root without one.
  * 0, -ENOENT when there is neither, -ENAMETOOLONG. */
 int sockets_folder(char path[SOCKET_PATH_MAX]);
 
 #define SOCKETS_SYSTEM_FOLDER "/run/axvm"
 
 /* Where VMs that run here have their sockets: this user's folder, then the system's, in which services have
- * theirs whatever XDG_RUNTIME_DIR is of who asks. One or two, different. */
+ * theirs whatever XDG_RUNTIME_DIR is of who asks. $AXVM_RUNTIME_DIR alone where it is set. One or two, different. */
 struct sockets_places {
 	size_t count;
 	char folders[2][SOCKET_PATH_MAX];

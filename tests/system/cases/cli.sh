@@ -6,7 +6,7 @@ DOUBLE=$ROOT/tests/system/shim_double.py
 
 # axvm WORD...: sets `status`; its words are in $CASE/out and $CASE/err.
 axvm() {
-	XDG_RUNTIME_DIR=$CASE timeout "$AWAIT_LIMIT" "$AXVM" "$@" >"$CASE/out" 2>"$CASE/err" </dev/null
+	AXVM_RUNTIME_DIR=$CASE/axvm timeout "$AWAIT_LIMIT" "$AXVM" "$@" >"$CASE/out" 2>"$CASE/err" </dev/null
 	status=$?
 }
 
