@@ -3,9 +3,10 @@
  *
  * PT_LOAD segments go to their physical addresses. The note (name "Xen", type 18,
  * XEN_ELFNOTE_PHYS32_ENTRY) holds the physical address of a 32-bit entry: protected mode, paging
- * off, EBX = hvm_start_info. Notes are padded to 4 bytes, whatever p_align says, but for GNU's property note
- * (gABI, "Note Section"; the x86-64 psABI, ".note.gnu.property"). The layout of that structure is version 1 of Xen's public header
- * hvm/start_info.h; the entry state is docs/misc/pvh.pandoc.
+ * off, EBX = hvm_start_info. The layout of that structure is version 1 of Xen's public header
+ * hvm/start_info.h; the entry state is docs/misc/pvh.pandoc. Notes are padded to 4 bytes, whatever
+ * p_align says, but for GNU's property note (gABI, "Note Section"; the x86-64 psABI,
+ * ".note.gnu.property").
  *
  * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so
  * that they can meet neither the tables below 1 MiB nor the hole; they must not meet each other.

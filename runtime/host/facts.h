@@ -108,8 +108,9 @@ const char *facts_lacking(const struct host_facts *facts, size_t i, char *out, s
 int facts_probe_quick(struct host_facts *facts, const char *root);
 
 /* Reads again what changes while a host runs: which CPUs and nodes the process may use, how much
- * memory is free, and what the kernel does against the processors' vulnerabilities. `facts` come from facts_probe_quick(), with the same root. -ESTALE when a CPU or a
- * node has come or gone: they are to be probed anew. */
+ * memory is free, and what the kernel does against the processors' vulnerabilities. `facts` come from
+ * facts_probe_quick(), with the same root. -ESTALE when a CPU or a node has come or gone: they are to
+ * be probed anew. */
 int facts_refresh(struct host_facts *facts, const char *root);
 
 /* NULL when there is none such. */
@@ -123,9 +124,10 @@ const char *facts_kvm_parameter(const struct host_facts *facts, const char *name
 uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t to);
 /* The first CPU that is online, with CPUID read if there is one; never NULL after a probe. */
 const struct host_cpu *facts_reference_cpu(const struct host_facts *facts);
-/* Whether the kernel says of a vulnerability that the host, or a guest's way into it, is open: "Vulnerable" for the whole
- * or for a part of it ("KVM: Vulnerable", "…; BHI: Vulnerable", "…; VMX: vulnerable"). Not where it says "SMT
- * vulnerable" only, which is of sibling threads, nor where it does not know. */
+/* Whether the kernel says of a vulnerability that the host, or a guest's way into it, is open:
+ * "Vulnerable" for the whole or for a part of it ("KVM: Vulnerable", "…; BHI: Vulnerable", "…; VMX:
+ * vulnerable"). Not where it says "SMT vulnerable" only, which is of sibling threads, nor where it does
+ * not know. */
 bool facts_is_vulnerable(const char *state);
 /* Whether " name " is one of `flags` or `vmx_flags`. */
 bool flags_have(const char *flags, const char *name);

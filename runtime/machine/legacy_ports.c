@@ -2,9 +2,9 @@
 /* Legacy ports: the least that keeps a stock kernel from going astray.
  *
  * All ones from a port that nobody answers means "no such device" to a driver that probes. A few places of a
- * kernel do not probe but rely on a PC to have the port: there all ones says something else (an error is pending,
- * the controller is busy), and what is offered elsewhere (the nmi command, a guest's reset) does not come about. Each row
- * is such a place. */
+ * kernel do not probe but rely on a PC to have the port: there all ones says something else (an error is
+ * pending, the controller is busy), and what is offered elsewhere (the nmi command, a guest's reset) does not
+ * come about. Each row is such a place. */
 #include "machine/legacy_ports.h"
 
 #include <assert.h>
@@ -87,8 +87,8 @@ static const struct legacy_port {
 	uint16_t base, count;
 	struct bus_ops ops;
 } rows[] = {
-	/* A counter that stands at 0: Linux without kvmclock gives up its calibration at the first look. All ones is what
-	 * a counter shows that has just been started, and is read 100,000 times. */
+	/* A counter that stands at 0: Linux without kvmclock gives up its calibration at the first look. All
+	 * ones is what a counter shows that has just been started, and is read 100,000 times. */
 	{ LAYOUT_PORT_TIMER, 4, { .read = read_zero } },
 	/* No error of the bus is pending: an NMI is nobody's, which is what the nmi command means. Who has opened the
 	 * gate of channel 2 waits for its output without a limit, and finds it at once. */

@@ -46,9 +46,10 @@ int numa_check_free(const struct numa_range *ranges, size_t count, const char *r
                     struct problems *problems);
 
 /* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads pinned
- * to CPUs of the range's node (0: as many as it has, 16 at most); they are gone on return. A range for which
- * no thread can be had is populated by the caller. Contents are kept. Adds a PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a
- * huge page that is missing is an error here and not a SIGBUS later. */
+ * to CPUs of the range's node (0: as many as it has, 16 at most); they are gone on return. A range for
+ * which no thread can be had is populated by the caller. Contents are kept. Adds a
+ * PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a huge page that is missing
+ * is an error here and not a SIGBUS later. */
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
                   unsigned int threads_per_node, struct problems *problems);
 

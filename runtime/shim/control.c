@@ -31,7 +31,6 @@
 /* How long a guest that has reported a panic may take to reset or power off by itself. */
 #define PANIC_GRACE_MS 2000
 
-
 /* The place of fd 3 among the sources. */
 #define SOURCE_CONTROL 2
 

@@ -7,8 +7,8 @@
 
 struct shim;
 
-/* Checks the console's ends, which have been taken over or opened, and holds those open that others open; what is wrong goes to the shim's problems. Stage
- * acquire. */
+/* Holds the console's ends open where clients come and go (resource_hold_open), and checks that its limit is
+ * of a file; what is wrong goes to the shim's problems. The ends have been taken over or opened. Stage acquire. */
 void devices_acquire_console(struct shim *shim);
 
 /* Row of the device table. Stage build. */

@@ -345,7 +345,8 @@ static void check_reporting(const Axvm__V1__LaunchSpec *launch, struct problems 
 	if (balloon && balloon->has_free_page_reporting && balloon->free_page_reporting && launch->memory &&
 	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__HUGE_1G)
 		INVALID(problems, "balloon.free_page_reporting",
-		        "is true, and memory.page_size is HUGE_1G: no report is as large as a page; leave one of them out");
+		        "is true, and memory.page_size is HUGE_1G: no report is as large as a page; leave one "
+		        "of them out");
 }
 
 static size_t device_count(const Axvm__V1__LaunchSpec *launch)
@@ -540,9 +541,9 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 }
 
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
-	check_pins,    check_vcpu_nodes, check_paravirt,   check_memory,    check_reporting, check_boot,
-	check_devices, check_nets,       check_unique_ids, check_resources, check_limits,
-	check_io,
+	check_pins,      check_vcpu_nodes, check_paravirt, check_memory,     check_boot,
+	check_reporting, check_devices,    check_nets,     check_unique_ids, check_resources,
+	check_limits,    check_io,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

@@ -16,7 +16,6 @@ enum { GATE_RUN = 1 };
 /* How long vCPUs and devices may take to stop once they are asked to. */
 #define STOP_GRACE_MS 2000
 
-
 static void announce(struct shim *shim)
 {
 	struct event_vcpu_placement vcpus[MACHINE_VCPUS_MAX];

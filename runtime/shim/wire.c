@@ -13,7 +13,6 @@
 
 #include "base/varint.h"
 
-
 int wire_varint(struct wire_cursor *cursor, uint64_t *ret_value)
 {
 	uint64_t value = 0;

@@ -6,9 +6,10 @@
  * (§2.7.4.1). What is not between them is data, and goes between guest memory and the file without
  * being copied, through the ring.
  *
- * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the host's page cache is copied
- * by the I/O thread itself. A read or write that comes back short is continued where it stopped. A read of nothing is the
- * end of the file: somebody has truncated the image, and the guest gets an I/O error, not zeroes.
+ * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the host's
+ * page cache is copied by the I/O thread itself. A read or write that comes back short is continued
+ * where it stopped. A read of nothing is the end of the file: somebody has truncated the image, and
+ * the guest gets an I/O error, not zeroes.
  * A write is never started beyond the capacity, so the file is never made longer. */
 #include "virtio/block_request.h"
 
@@ -224,7 +225,6 @@ static void answer(struct block_request *request, uint8_t status)
 	request->next = block->free;
 	block->free = request;
 }
-
 
 /* Ends a request, and hands the bounce buffer on. */
 void block_request_complete(struct block_request *request, uint8_t status)

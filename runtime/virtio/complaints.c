@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "io/op.h"
 
-
 static void tell(struct virtio_complaints *c, const struct virtio_event *event)
 {
 	struct virtio_event told = *event;

@@ -104,9 +104,10 @@ static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
 /* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used
  * up its turn (then kick is called again in the next one). */
 bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain);
-/* Counts work of a length that the guest chooses, beside what its chains cost by themselves: a unit is what a
- * descriptor costs. False: the queue has used up its turn, and nothing is popped either; the device goes on with what is
- * left in the next one, which it asks for by io_client_again (a reset and a pause wait for it, and no kick comes then). */
+/* Counts work of a length that the guest chooses, beside what its chains cost by themselves: a unit is what
+ * a descriptor costs. False: the queue has used up its turn, and nothing is popped either; the device goes
+ * on with what is left in the next one, which it asks for by io_client_again (a reset and a pause wait for
+ * it, and no kick comes then). */
 bool virtio_work(struct virtio_device *device, uint16_t queue, uint32_t units);
 /* Gives back the request popped last, untouched. */
 void virtio_unpop(struct virtio_device *device, uint16_t queue);

@@ -16,8 +16,9 @@ struct item {
 };
 
 /* Appends to `text`, of `size` bytes, what the items of the list say in protobuf text. 0, or an exit status when
- * stderr says what is wrong: what there is instead, and what may have been meant. The list is changed. The value of the item
- * without a field goes to *ret_ours, borrowed from the list; NULL where no item is without. */
+ * stderr says what is wrong: what there is instead, and what may have been meant. The list is changed.
+ * The value of the item without a field goes to *ret_ours, borrowed from the list; NULL where no item is
+ * without. */
 int items_add(char *list, const char *flag, const struct item *items, size_t count, char *text,
               size_t size, const char **ret_ours);
 

@@ -4,13 +4,14 @@
  * The parser writes wire format: a message is encoded field by field into a growing buffer, and
  * protobuf-c's own unpack turns the whole into C. So there is one place that builds messages, and
  * it is not here. */
-#include "base/varint.h"
 #include "launch/cli/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+
+#include "base/varint.h"
 
 #define DEPTH_MAX 16
 #define FIELDS_MAX 64
