@@ -9,6 +9,7 @@
 #include "shim/control.h"
 #include "shim/event.h"
 #include "shim/metrics.h"
+#include "shim/rate.h"
 #include "shim/shim.h"
 
 bool commands_ready(struct shim *shim)
@@ -182,11 +183,7 @@ static int do_balloon(struct shim *shim, const struct command *command, struct p
 
 static int do_limit(struct shim *shim, const struct command *command, struct problems *problems)
 {
-	const struct spec_limit *limit = &command->limit.limit;
-	const struct rate_config rate = {
-		.bytes_per_s = limit->bytes_per_s, .bytes_burst = limit->bytes_burst,
-		.ops_per_s = limit->ops_per_s, .ops_burst = limit->ops_burst,
-	};
+	const struct rate_config rate = rate_of(&command->limit.limit);
 	struct block *disk = devices_disk(shim, command->limit.device_id);
 	struct net *net = devices_net(shim, command->limit.device_id);
 

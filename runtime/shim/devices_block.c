@@ -8,19 +8,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "shim/rate.h"
 #include "shim/shim.h"
 
 #define RANDOM_PATH "/dev/urandom"
-
-static struct rate_config rate_of(const struct spec_limit *limit)
-{
-	return (struct rate_config){
-		.bytes_per_s = limit->bytes_per_s,
-		.bytes_burst = limit->bytes_burst,
-		.ops_per_s = limit->ops_per_s,
-		.ops_burst = limit->ops_burst,
-	};
-}
 
 /* A block size of the spec's own must be one that the file can be used with. */
 static void check_block_size(const struct spec_disk *disk, size_t index,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "shim/rate.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
 
@@ -33,7 +34,6 @@ void devices_acquire_console(struct shim *shim)
 
 int devices_create_console(struct shim *shim, size_t index, const struct virtio_host *host)
 {
-	const struct spec_limit *limit = &shim->spec.console.limit;
 	struct console_spec spec = {
 		.output_fd = shim->resources.console_output,
 		.input_fd = shim->resources.console_input,
@@ -44,12 +44,7 @@ int devices_create_console(struct shim *shim, size_t index, const struct virtio_
 
 	(void)index;
 	if (is_file(spec.output_fd))
-		spec.limit = (struct rate_config){
-			.bytes_per_s = limit->bytes_per_s,
-			.bytes_burst = limit->bytes_burst,
-			.ops_per_s = limit->ops_per_s,
-			.ops_burst = limit->ops_burst,
-		};
+		spec.limit = rate_of(&shim->spec.console.limit);
 	r = console_create(&shim->devices.console, &spec, host);
 	if (r == 0 && shim->spec.console.early)
 		r = console_add_early_ports(&shim->devices.console, &shim->machine.ports);

@@ -11,22 +11,13 @@
 #include "io/tap.h"
 #include "io/vhost.h"
 #include "sandbox/fd_layout.h"
+#include "shim/rate.h"
 #include "shim/resources.h"
 #include "shim/shim.h"
 
 static_assert(SPEC_NETS_MAX == NETS_MAX, "a descriptor for each");
 static_assert(SPEC_PAIRS_MAX == NET_PAIRS_MAX && SPEC_PAIRS_MAX <= TAP_QUEUES_MAX,
               "the spec allows what the device has");
-
-static struct rate_config rate_of(const struct spec_limit *limit)
-{
-	return (struct rate_config){
-		.bytes_per_s = limit->bytes_per_s,
-		.bytes_burst = limit->bytes_burst,
-		.ops_per_s = limit->ops_per_s,
-		.ops_burst = limit->ops_burst,
-	};
-}
 
 static void acquire(struct shim *shim, size_t index)
 {
