@@ -415,8 +415,7 @@ static void arm_linger(struct io_loop *loop)
 	if (loop->linger_armed)
 		return;
 	loop->linger_armed = true;
-	loop->linger_time.tv_sec = ms / 1000;
-	loop->linger_time.tv_nsec = (long long)(ms % 1000) * 1000000;
+	loop->linger_time = io_time(ms * NS_PER_MS);
 	if (!io_timeout(loop, &loop->linger_op, &loop->linger_time))
 		loop->linger_over = true;
 }

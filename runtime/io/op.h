@@ -51,6 +51,12 @@ void io_prep_discard(struct io_uring_sqe *sqe, int fd, uint64_t offset, uint64_t
 bool io_poll(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
 /* At each edge of `events`, until done is called without IORING_CQE_F_MORE; then arm it again. */
 bool io_poll_multishot(struct io_loop *loop, struct io_op *op, uint32_t file, uint32_t events);
+/* A time for io_timeout(). */
+static inline struct __kernel_timespec io_time(uint64_t ns)
+{
+	return (struct __kernel_timespec){ .tv_sec = (long long)(ns / NS_PER_S),
+		                           .tv_nsec = (long long)(ns % NS_PER_S) };
+}
 /* Relative; done is called with -ETIME. `time` must live until then. */
 bool io_timeout(struct io_loop *loop, struct io_op *op, const struct __kernel_timespec *time);
 /* madvise(2) on `length` bytes of this process's memory, at most IO_MADVISE_MAX of them. A worker

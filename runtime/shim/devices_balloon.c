@@ -2,6 +2,7 @@
 /* The VM's balloon: from the spec to the virtio device. */
 #include "shim/devices_balloon.h"
 
+#include "base/clock.h"
 #include "shim/control.h"
 #include "shim/event.h"
 #include "shim/shim.h"
@@ -15,7 +16,7 @@ static const uint64_t host_pages[] = {
 };
 
 /* As long as a driver may stand still before it is said to have stopped. */
-#define STANDSTILL_NS (10ULL * 1000 * 1000 * 1000)
+#define STANDSTILL_NS (10 * NS_PER_S)
 
 /* On a vCPU's thread. What is told is decided by the control thread, and told once: however often a guest
  * writes, it gets no more than the control thread's attention. */

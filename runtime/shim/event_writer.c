@@ -354,8 +354,8 @@ int event_finish(struct event_writer *writer, int timeout_ms)
 		now = clock_ns(CLOCK_MONOTONIC);
 		if (now >= until)
 			return -ETIMEDOUT;
-		left.tv_sec = (time_t)((until - now) / 1000000000);
-		left.tv_nsec = (long)((until - now) % 1000000000);
+		left.tv_sec = (time_t)((until - now) / NS_PER_S);
+		left.tv_nsec = (long)((until - now) % NS_PER_S);
 		if (ppoll(&room, 1, &left, NULL) < 0 && errno != EINTR)
 			return -errno;
 	}

@@ -88,9 +88,7 @@ static bool held_back(struct block *block, const struct block_request *request)
 		return false;
 	wait = rate_limit_wait(&block->limit, now, MAX(bytes, block->limit.bytes.rate / 1000),
 	                       MAX(block->limit.ops.rate / 1000, (uint64_t)1));
-	wait = MIN(wait, (uint64_t)TIMER_MAX_NS);
-	block->timer.tv_sec = (long long)(wait / NS_PER_S);
-	block->timer.tv_nsec = (long long)(wait % NS_PER_S);
+	block->timer = io_time(MIN(wait, (uint64_t)TIMER_MAX_NS));
 	block->throttled = true;
 	/* Refused only when the loop is about to end. */
 	(void)io_timeout(block->device.loop, &block->timer_op, &block->timer);

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "base/clock.h"
 #include "io/op.h"
 
 static void tell(struct virtio_complaints *c, const struct virtio_event *event)
@@ -31,8 +30,7 @@ static bool arm(struct virtio_complaints *c, uint64_t wait_ns)
 
 	if (c->armed || phase == IO_BUILDING || phase == IO_BUILT)
 		return true;
-	c->time.tv_sec = (long long)(wait_ns / NS_PER_S);
-	c->time.tv_nsec = (long long)(wait_ns % NS_PER_S);
+	c->time = io_time(wait_ns);
 	c->armed = io_timeout(c->loop, &c->timer_op, &c->time);
 	return c->armed;
 }

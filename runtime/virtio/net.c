@@ -62,9 +62,7 @@ void net_wait(struct net *net, struct net_gate *gate, uint64_t wait_ns)
 	if (gate->armed)
 		return;
 	/* The kernel's own longest time is about three centuries. */
-	wait_ns = MIN(wait_ns, (uint64_t)INT64_MAX);
-	gate->time.tv_sec = (long long)(wait_ns / 1000000000u);
-	gate->time.tv_nsec = (long long)(wait_ns % 1000000000u);
+	gate->time = io_time(MIN(wait_ns, (uint64_t)INT64_MAX));
 	gate->armed = io_timeout(net->device.loop, &gate->timer_op, &gate->time);
 }
 

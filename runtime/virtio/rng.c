@@ -36,9 +36,7 @@ static bool held_back(struct rng *rng, uint32_t bytes)
 
 	if (wait == 0)
 		return false;
-	wait = MIN(wait, (uint64_t)TIMER_MAX_NS);
-	rng->timer.tv_sec = (long long)(wait / NS_PER_S);
-	rng->timer.tv_nsec = (long long)(wait % NS_PER_S);
+	rng->timer = io_time(MIN(wait, (uint64_t)TIMER_MAX_NS));
 	rng->throttled = true;
 	/* Refused only when the loop is about to end. */
 	(void)io_timeout(rng->device.loop, &rng->timer_op, &rng->timer);
