@@ -85,9 +85,9 @@ static void ask_for_end(struct run *run)
 	}
 }
 
-void run_heed_signal(struct run *run, uint64_t time_ns)
+void run_heed_signal(struct run *run, uint64_t now_ns)
 {
-	if (burst_take(&run->signals, time_ns))
+	if (burst_take(&run->signals, now_ns))
 		ask_for_end(run);
 }
 
