@@ -12,6 +12,7 @@ enum {
 	FACTS_NODES_MAX = 1024, /* as many as Linux has on x86-64 (NODES_SHIFT) */
 	FACTS_LEAVES_MAX = 44,    /* of a CPU */
 	FACTS_SIBLINGS_MAX = 8, /* threads of a core */
+	FACTS_OFFER_TEXT_MAX = 320, /* bytes, of what an offer or facts_lacking() says */
 	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
 	FACTS_VULNERABILITIES_MAX = 40,
 	FACTS_FLAGS_MAX = 4096, /* bytes of a row of flags */
@@ -63,7 +64,7 @@ struct host_offer {
 	bool available;
 	bool required; /* a launch without it is refused; else only one whose spec asks for it, or not even that */
 	int error_number;
-	char message[320]; /* what, why, what to do; "" when available */
+	char message[FACTS_OFFER_TEXT_MAX]; /* what, why, what to do; "" when available */
 };
 
 struct host_facts {

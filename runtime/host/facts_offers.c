@@ -25,7 +25,7 @@ void facts_add_offer(struct host_facts *facts, const char *name, bool required, 
 static void add_answer(struct host_facts *facts, const char *name, bool required, enum denied what, int error,
                        const char *sentence)
 {
-	char why[DENIED_TEXT_MAX], message[320];
+	char why[DENIED_TEXT_MAX], message[FACTS_OFFER_TEXT_MAX];
 
 	if (error != 0)
 		snprintf(message, sizeof(message), "%s: %s", sentence, denied_here(what, error, why));

@@ -423,6 +423,7 @@ Test(launch_tables, completion_offers_files_and_vms)
 		"\t'run --kernel') echo 'file' ;;\n", "\t'run --disk') echo 'file' ;;\n", "\t'run --cpus') echo '' ;;\n",
 		"\t'run --profile') echo 'dev xv2' ;;\n", "\t'run --on-exit') echo 'shutdown stop keep' ;;\n",
 		"\t'run --events') echo 'text json pb: none' ;;\n", "\t'admit --profile') echo 'dev xv2' ;;\n",
+		"\t'admit --tenancy') echo 'shared dedicated' ;;\n",
 		"\t'run --pv') echo 'none kvmclock eoi unhalt tlb ipi steal async_pf poll yield' ;;\n",
 		"\t'ctl --timeout') echo '' ;;\n", "\t'timeline --output') echo 'file' ;;\n", "\t*) return 1 ;;\n",
 	};

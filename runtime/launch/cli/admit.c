@@ -46,7 +46,7 @@ static void print_verdict(FILE *out, const struct verdict *verdict, const struct
 {
 	size_t others = count_lacking(facts);
 	const char *lacking, *other;
-	char text[320];
+	char text[FACTS_OFFER_TEXT_MAX];
 
 	for (size_t i = 0; (lacking = facts_lacking(facts, i, text, sizeof(text))); i++)
 		fprintf(out, "lacking: %s\n", lacking);

@@ -14,6 +14,7 @@ static const struct {
 } choices[] = {
 	{ "run", "on-exit", "shutdown stop keep" },
 	{ "run", "events", "text json pb: none" },
+	{ "admit", "tenancy", "shared dedicated" },
 	{ "run", "pv", "none kvmclock eoi unhalt tlb ipi steal async_pf poll yield" },
 };
 

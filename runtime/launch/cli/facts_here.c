@@ -12,7 +12,7 @@
 
 static void add_root(struct host_facts *facts, bool required)
 {
-	char why[DENIED_TEXT_MAX], message[320];
+	char why[DENIED_TEXT_MAX], message[FACTS_OFFER_TEXT_MAX];
 
 	if (denied_root_is_mount()) {
 		facts_add_offer(facts, "root_mount", required, 0, NULL);
@@ -30,7 +30,7 @@ static void add_sandbox(struct host_facts *facts)
 	struct sandbox sandbox = { 0 };
 	struct problems problems = { 0 };
 	const struct problem *problem = &problems.list[0];
-	char why[DENIED_TEXT_MAX], message[320];
+	char why[DENIED_TEXT_MAX], message[FACTS_OFFER_TEXT_MAX];
 	int r = nest_foresee(&sandbox, &problems);
 	bool only_root = problem->error_number == EINVAL && !denied_root_is_mount();
 
@@ -69,7 +69,7 @@ static bool takes(const struct profile *profile, const struct host_facts *facts)
 const char *facts_alternative(const struct host_facts *facts, const char *profile)
 {
 	struct profile other;
-	char text[320];
+	char text[FACTS_OFFER_TEXT_MAX];
 
 	if (facts_lacking(facts, 0, text, sizeof(text)))
 		return NULL;

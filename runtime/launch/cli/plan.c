@@ -263,7 +263,7 @@ static void print_digests(const struct shim *shim, FILE *out)
 /* What is planned stands without KVM; what is asked for, all that a launch would be given, is not there. */
 static int complain_of_kvm(const struct shim *shim)
 {
-	char text[320];
+	char text[FACTS_OFFER_TEXT_MAX];
 	const char *lacking = shim->facts->kvm.accessible
 	                              ? "these facts have no kvm.guest_cpuid; take them with `axvm probe --text` "
 	                                "where KVM is there"

@@ -123,7 +123,7 @@ static void table_offers(FILE *out, const struct host_facts *facts)
 void probe_table(FILE *out, const struct host_facts *facts)
 {
 	const char *lacking;
-	char text[320];
+	char text[FACTS_OFFER_TEXT_MAX];
 
 	for (size_t i = 0; (lacking = facts_lacking(facts, i, text, sizeof(text))); i++)
 		fprintf(out, "lacking          %s\n", lacking);

@@ -18,7 +18,6 @@
 #include "shim/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
-#define DEFAULT_SHUTDOWN_MS 30000 /* as the schema has it */
 #define FIRST_RESOURCE_FD 5
 
 /* ---- fds ---------------------------------------------------------------------------------- */
@@ -181,7 +180,9 @@ void run_send_console_size(struct run *run)
 
 void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 {
-	const Axvm__V1__Lifecycle *lifecycle = run->options.spec->lifecycle;
+	static const Axvm__V1__Lifecycle defaults = AXVM__V1__LIFECYCLE__INIT;
+	const Axvm__V1__Lifecycle *lifecycle =
+		run->options.spec->lifecycle ? run->options.spec->lifecycle : &defaults;
 	bool by_key = run->key_request && reply->request_id == run->key_request;
 	/* On a terminal in raw mode the guest may be in the middle of a line. */
 	const char *before = by_key ? "\n" : "";
@@ -194,9 +195,7 @@ void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 	} else if (by_key && run->key_action == ESCAPE_BUTTON) {
 		fprintf(stderr, "\naxvm run: power button pressed; in %.4g s the VM is stopped if it has not "
 		                "ended (Ctrl-A x stops it now)\n",
-		        (lifecycle && lifecycle->has_shutdown_timeout_ms
-		                 ? lifecycle->shutdown_timeout_ms
-		                 : DEFAULT_SHUTDOWN_MS) / 1000.0);
+		        lifecycle->shutdown_timeout_ms / 1000.0);
 	} else if (by_key) {
 		fprintf(stderr, "\naxvm run: %s is %s%s\n", run->options.spec->vm_id,
 		        state_name((int)reply->state),
