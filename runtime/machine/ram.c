@@ -2,12 +2,15 @@
 /* Host memory behind guest RAM. */
 #include "machine/ram.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/denied.h"
+
+static_assert(GUEST_REGIONS_MAX <= NUMA_RANGES_MAX, "a range for each region");
 
 #define HUGE_2M_SHIFT 21
 #define HUGE_1G_SHIFT 30

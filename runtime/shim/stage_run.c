@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stages run and account: the guest's life as the control thread sees it, and the end. */
+#include <assert.h>
+
 #include "base/base.h"
 #include "base/clock.h"
 #include "shim/commands.h"
@@ -15,6 +17,9 @@ enum { GATE_RUN = 1 };
 
 /* How long vCPUs and devices may take to stop once they are asked to. */
 #define STOP_GRACE_MS 2000
+
+/* Else the event would be lost as a whole. */
+static_assert(FACTS_VULNERABILITIES_MAX <= EVENT_VULNERABILITIES_MAX, "the running event has room for all");
 
 static void announce(struct shim *shim)
 {

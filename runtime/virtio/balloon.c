@@ -458,12 +458,13 @@ static void balloon_kick(struct virtio_device *device, uint16_t queue)
 static void balloon_mail(struct virtio_device *device, uint32_t bits)
 {
 	struct balloon *balloon = balloon_of(device);
+	struct balloon_job *const jobs[] = { &balloon->inflate, &balloon->report, &balloon->deflate };
 
 	(void)bits;
 	/* Those with discards in flight go on with these. */
-	for (struct balloon_job *job = &balloon->inflate; job <= &balloon->deflate; job++)
-		if (job->in_flight == 0)
-			go_on(job);
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
+		if (jobs[i]->in_flight == 0)
+			go_on(jobs[i]);
 }
 
 static void balloon_start(struct virtio_device *device)
