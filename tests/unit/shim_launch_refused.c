@@ -466,7 +466,8 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 
 		cr_assert(!row->met && !row->waived && row->asked[0] != '\0', "%s", row->name);
 		cr_assert_neq(strcmp(row->asked, row->found), 0, "%s", row->name);
-		of_host += strncmp(row->name, "kvm", 3) != 0;
+		/* What opening the device finds as well is told in its words; a KVM without EPT is the profile's. */
+		of_host += strcmp(row->name, "kvm") != 0 && strcmp(row->name, "kvm_api_12") != 0;
 		cr_assert_lt(lacks, ARRAY_SIZE(lacking));
 		snprintf(lacking[lacks++], sizeof(lacking[0]), "%s", row->name);
 	}
@@ -480,8 +481,10 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 	for (size_t i = 0; i < refused->n_requirements; i++)
 		kvm_among |= strncmp(refused->requirements[i]->name, "kvm", 3) == 0;
 	cr_assert(kvm_among);
-	for (size_t i = 0; i < rig_terminal()->n_errors; i++)
-		cr_assert_null(strstr(rig_terminal()->errors[i]->message, "asks for kvm"));
+	for (size_t i = 0; i < rig_terminal()->n_errors; i++) {
+		cr_assert_null(strstr(rig_terminal()->errors[i]->message, "asks for kvm:"));
+		cr_assert_null(strstr(rig_terminal()->errors[i]->message, "asks for kvm_api_12:"));
+	}
 	/* Asked to report only: it runs, and says what was waived: what refused it. */
 	cr_assert_eq(rig_launch(&report), 0, "%s", rig_stderr);
 	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
