@@ -35,7 +35,6 @@
 #define SCHED_CORE_GET_COOKIE 0
 #define CLASS_EXT 7
 
-#define SLACK_NS 50000 /* what a process has that nobody has given another */
 #define OOM_SCORE_LEAST (-1000)
 #define NICE_OF_SYSCALL 20 /* getpriority(2) as a system call answers 20 - nice */
 #define RESET_ON_FORK 0x40000000
@@ -96,7 +95,7 @@ static long ask_slack(const struct sandbox *sandbox)
 	long slack = result_of(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0));
 
 	(void)sandbox;
-	return slack == 0 ? SLACK_NS : slack;
+	return slack == 0 ? SANDBOX_SLACK_NS : slack;
 }
 
 static long ask_nice(const struct sandbox *sandbox)
@@ -233,7 +232,7 @@ static void clear_class(void)
 /* Not 0, which means the slack that the process was born with: the launcher's. */
 static void clear_slack(void)
 {
-	(void)prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
+	(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
 }
 
 static void clear_death_signal(void)
@@ -335,7 +334,7 @@ static const struct row {
 	{ "memory merging (KSM)", ask_merging, 0, clear_merging, NULL, false },
 	{ "armed interval timers", ask_timers, 0, clear_timers, NULL, false },
 	{ "scheduling class", ask_class, SCHED_OTHER, clear_class, say_class, false },
-	{ "timer slack in ns", ask_slack, SLACK_NS, clear_slack, NULL, false },
+	{ "timer slack in ns", ask_slack, SANDBOX_SLACK_NS, clear_slack, NULL, false },
 	{ "parent-death signal", ask_death_signal, 0, clear_death_signal, NULL, false },
 	{ "transparent huge pages disabled", ask_huge_pages, 0, clear_huge_pages, NULL, false },
 	{ "memory failure policy", ask_memory_failure, PR_MCE_KILL_DEFAULT, clear_memory_failure, NULL, false },

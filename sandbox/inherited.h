@@ -5,6 +5,8 @@
 
 #include "sandbox/confine.h"
 
+#define SANDBOX_SLACK_NS 50000 /* timer slack of a process that nobody has given another */
+
 /* Stage arrive: clears what is to be cleared. Nothing fails here: what comes of it is read back. One thread. */
 void inherited_clear(struct sandbox *sandbox);
 

@@ -8,13 +8,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "sandbox/inherited.h"
+
 #ifndef PR_SCHED_CORE /* Linux 5.14 */
 #define PR_SCHED_CORE 62
 #define PR_SCHED_CORE_CREATE 1
 #endif
-/* What every other launch runs with (sandbox/inherited.c): a thread that leaves a realtime class gets the slack that its
- * process was born with, which is the launcher's (seen with Linux 6.18). */
-#define SLACK_NS 50000
 #define SCOPE_THREAD_GROUP 1 /* the header of older systems has no name for it */
 
 int schedule_take_fifo(uint32_t priority, struct problems *problems)
@@ -38,7 +37,9 @@ int schedule_leave_fifo(struct problems *problems)
 	const struct sched_param none = { .sched_priority = 0 };
 
 	if (sched_setscheduler(0, SCHED_OTHER, &none) == 0) {
-		(void)prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
+		/* What every other launch runs with: a thread that leaves a realtime class gets the slack that
+		 * its process was born with, which is the launcher's (seen with Linux 6.18). */
+		(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
 		return 0;
 	}
 	return problems_add(problems, PROBLEM_OS_FAILED, errno, "cpus.fifo_priority",

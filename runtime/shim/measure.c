@@ -25,8 +25,8 @@ static int cannot(const struct boot_image *image, struct problems *problems, con
 {
 	return problems_add(problems,
 	                    errno == ENOMEM || errno == ENOSPC ? PROBLEM_MEMORY_UNAVAILABLE : PROBLEM_OS_FAILED, errno,
-	                    image->field, "the %s cannot be %s for boot.measure: %s", image->what, what,
-	                    strerror(errno));
+	                    image->field, "the %s cannot be %s for boot.measure: %s; launch without that",
+	                    image->what, what, strerror(errno));
 }
 
 /* A kernel that knows executable memfds of old has them refused by its own flag, and sealed so. */

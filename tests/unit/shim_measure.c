@@ -152,6 +152,7 @@ static bool refuses(long nr, const uint64_t args[static 6], long *ret_result)
 Test(measure, a_kernel_that_does_not_do_it_is_told)
 {
 	static const long calls[] = { SYS_memfd_create, SYS_write, SYS_fcntl };
+#define WITHOUT "; launch without that"
 	static const struct {
 		long call;
 		int error;
@@ -159,12 +160,12 @@ Test(measure, a_kernel_that_does_not_do_it_is_told)
 		const char *says;
 	} rows[] = {
 		{ SYS_memfd_create, ENOSYS, PROBLEM_OS_FAILED,
-		  "the kernel cannot be copied for boot.measure: Function not implemented" },
+		  "the kernel cannot be copied for boot.measure: Function not implemented" WITHOUT },
 		{ SYS_write, ENOSPC, PROBLEM_MEMORY_UNAVAILABLE,
-		  "the kernel cannot be copied for boot.measure: No space left on device" },
-		{ SYS_write, EFBIG, PROBLEM_OS_FAILED, "the kernel cannot be copied for boot.measure: File too large" },
+		  "the kernel cannot be copied for boot.measure: No space left on device" WITHOUT },
+		{ SYS_write, EFBIG, PROBLEM_OS_FAILED, "the kernel cannot be copied for boot.measure: File too large" WITHOUT },
 		{ SYS_fcntl, EPERM, PROBLEM_OS_FAILED,
-		  "the kernel cannot be sealed for boot.measure: Operation not permitted" },
+		  "the kernel cannot be sealed for boot.measure: Operation not permitted" WITHOUT },
 		{ SYS_fcntl, 0, PROBLEM_OS_FAILED, NULL },
 	};
 	int file = file_of("abcd", 4);
