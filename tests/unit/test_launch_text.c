@@ -221,6 +221,11 @@ static const struct {
 	/* What is there twice. */
 	{ "vm_id: 'a'\n  vm_id: 'b'", 2, 3, "vm_id", "is there twice; remove one of the two" },
 	{ "cpus {} cpus {}", 1, 9, "cpus", "is there twice; remove one of the two" },
+	{ "boot {\n  flat {}\n  linux {}\n}", 3, 3, "boot.linux",
+	  "is there beside flat, of which there can be one; remove one of the two" },
+	{ "disks { id: 'a' } disks { image { path: 'x' fd: 7 } }", 1, 45, "disks[1].image.fd",
+	  "is there beside path, of which there can be one; remove one of the two" },
+	{ "boot { flat {} measure: true flat {} }", 1, 30, "boot.flat", "is there twice; remove one of the two" },
 	/* Characters are counted, not bytes; bytes that are no text are told by their number. */
 	{ "vm_id: '\xc3\xa9\xe2\x82\xac' x: 1", 1, 13, "x", NULL },
 	{ "\xc3\xa9: 1", 1, 1, "", "a field's name is missing: here is a byte 0xc3" },

@@ -60,6 +60,13 @@ static const struct {
 	{ "ctl --timeout 0 a status", 64, "axvm ctl: --timeout 0: seconds, from 1 to 86400\n" },
 	/* run */
 	{ "run", 64, "axvm run: neither a spec file, nor --kernel, nor --flat: nothing to run (axvm run --help)\n" },
+	{ "run --kernel k --flat f", 64, "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },
+	{ "run --flat f --initrd i --kernel k", 64,
+	  "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },
+	{ "run --flat f --initrd i", 64, "axvm run: --flat and --initrd exclude each other: --initrd is for --kernel\n" },
+	{ "run --cmdline c --flat f", 64, "axvm run: --flat and --cmdline exclude each other: --cmdline is for --kernel\n" },
+	{ "run --flat f --flat g", 64, "axvm run: --flat is there twice; remove one of the two\n" },
+	{ "run --kernel k --initrd i --kernel l", 64, "axvm run: --kernel is there twice; remove one of the two\n" },
 	{ "run a.txtpb b.txtpb", 64, "axvm run: one VM at a time: what is \"b.txtpb\"?\n" },
 	{ "run a.txtpb --cpus 2", 64, "axvm run: --cpus describes a VM, and so does a.txtpb: give one of them\n" },
 	{ "run a.txtpb --memory 2G", 64, "axvm run: --memory describes a VM, and so does a.txtpb: give one of them\n" },

@@ -93,25 +93,35 @@ static int set_kernel(void *context, const char *value)
 {
 	struct run_options *options = context;
 
+	if (options->has_kernel)
+		return complain("--kernel is there twice; remove one of the two");
 	options->has_kernel = options->has_boot = true;
 	return add(options, "kernel", "boot { linux { kernel { path: \"%s\" } } }", QUOTE(value));
 }
 
 static int set_initrd(void *context, const char *value)
 {
-	return add(context, "initrd", "boot { linux { initrd { path: \"%s\" } } }", QUOTE(value));
+	struct run_options *options = context;
+
+	options->of_kernel = "initrd";
+	return add(options, "initrd", "boot { linux { initrd { path: \"%s\" } } }", QUOTE(value));
 }
 
 static int set_cmdline(void *context, const char *value)
 {
-	return add(context, "cmdline", "boot { linux { cmdline: \"%s\" } }", QUOTE(value));
+	struct run_options *options = context;
+
+	options->of_kernel = "cmdline";
+	return add(options, "cmdline", "boot { linux { cmdline: \"%s\" } }", QUOTE(value));
 }
 
 static int set_flat(void *context, const char *value)
 {
 	struct run_options *options = context;
 
-	options->has_boot = true;
+	if (options->has_flat)
+		return complain("--flat is there twice; remove one of the two");
+	options->has_flat = options->has_boot = true;
 	return add(options, "flat", "boot { flat { image { path: \"%s\" } } }", QUOTE(value));
 }
 
@@ -494,6 +504,17 @@ static const struct flag rows[] = {
 };
 const struct flags run_flags = { "run", rows, ARRAY_SIZE(rows) };
 
+/* Linux or a flat image: flags of the two are not for one VM. */
+static int check_boot(const struct run_options *options)
+{
+	if (options->has_flat && options->has_kernel)
+		return complain("--flat and --kernel exclude each other; remove one of the two");
+	if (options->has_flat && options->of_kernel)
+		return complain("--flat and --%s exclude each other: --%s is for --kernel",
+		                options->of_kernel, options->of_kernel);
+	return 0;
+}
+
 /* What flags leave open, when there is no spec file. */
 static int fill_in(struct run_options *options)
 {
@@ -572,6 +593,9 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (words == 1 && options->first_spec_flag)
 		return complain("--%s describes a VM, and so does %s: give one of them",
 		                options->first_spec_flag, argv[1]);
+	r = check_boot(options);
+	if (r)
+		return r;
 	r = words == 1 ? put_file_first(options, argv[1]) : fill_in(options);
 	if (r)
 		return r;

@@ -422,11 +422,28 @@ static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
 	return field;
 }
 
+/* Another member of the field's oneof that has been seen, or NULL: protobuf-c would keep the last, in silence. */
+static const ProtobufCFieldDescriptor *seen_alternative(const ProtobufCMessageDescriptor *descriptor,
+                                                        const ProtobufCFieldDescriptor *field,
+                                                        const unsigned int seen[FIELDS_MAX])
+{
+	if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
+		return NULL;
+	for (unsigned i = 0; i < descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *other = &descriptor->fields[i];
+
+		if (seen[i] && other != field && (other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
+		    other->quantifier_offset == field->quantifier_offset)
+			return other;
+	}
+	return NULL;
+}
+
 /* The field and its values. */
 static bool message_field(struct parser *parser, const ProtobufCMessageDescriptor *descriptor, int depth,
                           unsigned int seen[FIELDS_MAX], struct buffer *out)
 {
-	const ProtobufCFieldDescriptor *field;
+	const ProtobufCFieldDescriptor *field, *other;
 	size_t before = parser->path_length, index;
 	const char *at;
 	bool ok;
@@ -439,6 +456,10 @@ static bool message_field(struct parser *parser, const ProtobufCMessageDescripto
 	index = (size_t)(field - descriptor->fields);
 	if (seen[index] && field->label != PROTOBUF_C_LABEL_REPEATED)
 		return fail(parser, at, "is there twice; remove one of the two");
+	other = seen_alternative(descriptor, field, seen);
+	if (other)
+		return fail(parser, at, "is there beside %s, of which there can be one; remove one of the two",
+		            other->name);
 	ok = field_values(parser, field, depth, &seen[index], out);
 	path_cut(parser, before);
 	return ok;
