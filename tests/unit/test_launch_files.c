@@ -394,6 +394,34 @@ Test(launch_files, a_spec_of_every_flag)
 	said_done(&said);
 }
 
+/* What --set says is in the place of a default, and beside what --memory says. */
+Test(launch_files, defaults_give_way)
+{
+	struct said said = axvm_say("run --flat f --dry-run --set vm_id:'z' --set cpus{count:2} "
+	                            "--set memory{nodes{size_mib:32}} --set lifecycle{on_control_eof:STOP}", -1);
+
+	cr_expect_eq(said.status, 0, "%s", said.err);
+	cr_expect_str_eq(said.out,
+	                 "launch {\n"
+	                 "  vm_id: \"z\"\n"
+	                 "  cpus { count: 2 }\n"
+	                 "  memory {\n"
+	                 "    nodes { size_mib: 32 }\n"
+	                 "  }\n"
+	                 "  boot {\n"
+	                 "    flat {\n"
+	                 "      image { path: \"f\" }\n"
+	                 "    }\n"
+	                 "  }\n"
+	                 "  lifecycle { on_control_eof: STOP }\n"
+	                 "}\n", "%s", said.out);
+	said_done(&said);
+	said = axvm_say("run --flat f --dry-run --memory 64M --node 0 --set memory{nodes{size_mib:32}}", -1);
+	cr_expect_not_null(strstr(said.out, "nodes { size_mib: 32 }"), "%s", said.out);
+	cr_expect_not_null(strstr(said.out, "nodes { size_mib: 64 host_node: 0 }"), "%s", said.out);
+	said_done(&said);
+}
+
 /* ---- plan ---------------------------------------------------------------------------------------------------- */
 
 /* Digests become #: what they are of is the business of other tests. */

@@ -60,6 +60,8 @@ static const struct {
 	{ "ctl --timeout 0 a status", 64, "axvm ctl: --timeout 0: seconds, from 1 to 86400\n" },
 	/* run */
 	{ "run", 64, "axvm run: neither a spec file, nor --kernel, nor --flat: nothing to run (axvm run --help)\n" },
+	{ "run --flat f --node 0 --set memory{nodes{size_mib:32}}", 64,
+	  "axvm run: --node is of the memory that --memory gives; the nodes of --set have a host_node each\n" },
 	{ "run --kernel k --flat f", 64, "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },
 	{ "run --flat f --initrd i --kernel k", 64,
 	  "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },

@@ -160,7 +160,6 @@ static int set_cpus(void *context, const char *value)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item || flags_number(name, 1, 255, &count) < 0)
 		return complain("--cpus %s: begins with a number from 1 to 255", value);
-	options->has_cpus = true;
 	r = add(options, "cpus", "cpus { count: %" PRIu64 " }", count);
 	while (r == 0 && flags_item(&rest, &name, &item)) {
 		if (strcmp(name, "pin") == 0 && item) {
@@ -355,10 +354,7 @@ static int set_early_console(void *context, const char *value)
 
 static int set_id(void *context, const char *value)
 {
-	struct run_options *options = context;
-
-	options->has_id = true;
-	return add(options, "id", "vm_id: \"%s\"", QUOTE(value));
+	return add(context, "id", "vm_id: \"%s\"", QUOTE(value));
 }
 
 static int set_profile(void *context, const char *value)
@@ -405,14 +401,11 @@ static int set_on_exit(void *context, const char *value)
 	static const char *const meanings[][2] = { { "keep", "KEEP_RUNNING" },
 		                                   { "shutdown", "SHUTDOWN" },
 		                                   { "stop", "STOP" } };
-	struct run_options *options = context;
 
 	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
-		if (strcmp(value, meanings[i][0]) == 0) {
-			options->has_on_exit = true;
-			return add(options, "on-exit", "lifecycle { on_control_eof: %s }",
+		if (strcmp(value, meanings[i][0]) == 0)
+			return add(context, "on-exit", "lifecycle { on_control_eof: %s }",
 			           meanings[i][1]);
-		}
 	return complain("--on-exit %s: there are shutdown, stop and keep", value);
 }
 
@@ -515,25 +508,48 @@ static int check_boot(const struct run_options *options)
 	return 0;
 }
 
-/* What flags leave open, when there is no spec file. */
-static int fill_in(struct run_options *options)
+/* The fragments that there are, as options->spec. */
+static int merge(struct run_options *options)
 {
-	char node[40] = "";
-	int r = 0;
+	if (options->spec)
+		axvm__v1__launch_spec__free_unpacked(options->spec, NULL);
+	options->spec = NULL;
+	if (spec_merge(&options->fragments, &options->size) < 0)
+		return complain("out of memory");
+	options->spec = axvm__v1__launch_spec__unpack(NULL, options->size, options->fragments);
+	return options->spec ? 0 : complain("out of memory");
+}
 
-	if (!options->has_boot)
-		return complain("neither a spec file, nor --kernel, nor --flat: nothing to run "
-		                "(axvm run --help)");
-	if (!options->has_id)
-		r = add(options, "id", "vm_id: \"axvm-%d\"", (int)getpid());
-	if (r == 0 && !options->has_cpus)
-		r = add(options, "cpus", "cpus { count: 1 }");
+/* The one node of --memory, or of 512 MiB where --set lists none either. */
+static int fill_in_memory(struct run_options *options)
+{
+	const Axvm__V1__Memory *said = options->spec->memory;
+	char node[40] = "";
+
+	if (!options->has_memory && said && said->n_nodes > 0)
+		return options->has_node ? complain("--node is of the memory that --memory gives; the "
+		                                    "nodes of --set have a host_node each")
+		                         : 0;
 	if (options->has_node)
 		snprintf(node, sizeof(node), "host_node: %" PRIu64, options->node);
+	return add(options, "memory", "memory { nodes { size_mib: %" PRIu64 " %s } }",
+	           options->has_memory ? options->memory_mib : DEFAULT_MEMORY_MIB, node);
+}
+
+/* What neither flags nor --set say, when there is no spec file. */
+static int fill_in(struct run_options *options)
+{
+	const Axvm__V1__LaunchSpec *said = options->spec;
+	int r = 0;
+
+	options->has_id = said->vm_id;
+	if (!options->has_id)
+		r = add(options, "id", "vm_id: \"axvm-%d\"", (int)getpid());
+	if (r == 0 && !(said->cpus && said->cpus->has_count))
+		r = add(options, "cpus", "cpus { count: 1 }");
 	if (r == 0)
-		r = add(options, "memory", "memory { nodes { size_mib: %" PRIu64 " %s } }",
-		        options->has_memory ? options->memory_mib : DEFAULT_MEMORY_MIB, node);
-	if (r == 0 && !options->has_on_exit)
+		r = fill_in_memory(options);
+	if (r == 0 && !(said->lifecycle && said->lifecycle->has_on_control_eof))
 		r = add(options, "on-exit", "lifecycle { on_control_eof: SHUTDOWN }");
 	return r;
 }
@@ -596,16 +612,19 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	r = check_boot(options);
 	if (r)
 		return r;
-	r = words == 1 ? put_file_first(options, argv[1]) : fill_in(options);
+	options->from_flags = words == 0;
+	if (options->from_flags && !options->has_boot)
+		return complain("neither a spec file, nor --kernel, nor --flat: nothing to run "
+		                "(axvm run --help)");
+	r = options->from_flags ? 0 : put_file_first(options, argv[1]);
+	r = r ? r : merge(options);
+	if (r || !options->from_flags)
+		return r;
+	r = fill_in(options);
+	r = r ? r : merge(options);
 	if (r)
 		return r;
-	options->from_flags = words == 0;
-	if (spec_merge(&options->fragments, &options->size) < 0)
-		return complain("out of memory");
-	options->spec = axvm__v1__launch_spec__unpack(NULL, options->size, options->fragments);
-	if (!options->spec || (options->from_flags && !options->has_id && name_nets(options->spec) < 0))
-		return complain("out of memory");
-	return 0;
+	return options->has_id || name_nets(options->spec) == 0 ? 0 : complain("out of memory");
 }
 
 void run_options_done(struct run_options *options)
