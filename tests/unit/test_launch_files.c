@@ -256,7 +256,8 @@ Test(launch_files, specs_in_each_form)
 {
 	static const char text[] = "launch { vm_id: 'v' cpus { count: 7 } }";
 	static const char *const texts[] = { "a.txtpb", "a.textproto", "a.textpb" }, *const other[] = { "a.pb", "a" };
-	static const char wanted[] = "launch {\n  vm_id: \"v\"\n  cpus { count: 7 }\n}\n";
+	static const char wanted[] = "launch {\n  vm_id: \"v\"\n  cpus { count: 7 }\n"
+	                             "  lifecycle { on_control_eof: SHUTDOWN }\n}\n";
 	uint8_t bytes[256];
 	size_t n = protoc_encode("ControlStream", text, bytes, sizeof(bytes));
 	int input = axvm_say_input(bytes, n);

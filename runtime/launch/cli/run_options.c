@@ -536,6 +536,16 @@ static int fill_in_memory(struct run_options *options)
 	           options->has_memory ? options->memory_mib : DEFAULT_MEMORY_MIB, node);
 }
 
+/* Whatever the VM is described by: who ends this program ends the VM, unless it was said otherwise. */
+static int fill_in_on_exit(struct run_options *options)
+{
+	const Axvm__V1__Lifecycle *said = options->spec->lifecycle;
+
+	return said && said->has_on_control_eof
+	               ? 0
+	               : add(options, "on-exit", "lifecycle { on_control_eof: SHUTDOWN }");
+}
+
 /* What neither flags nor --set say, when there is no spec file. */
 static int fill_in(struct run_options *options)
 {
@@ -549,8 +559,6 @@ static int fill_in(struct run_options *options)
 		r = add(options, "cpus", "cpus { count: 1 }");
 	if (r == 0)
 		r = fill_in_memory(options);
-	if (r == 0 && !(said->lifecycle && said->lifecycle->has_on_control_eof))
-		r = add(options, "on-exit", "lifecycle { on_control_eof: SHUTDOWN }");
 	return r;
 }
 
@@ -618,13 +626,13 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 		                "(axvm run --help)");
 	r = options->from_flags ? 0 : put_file_first(options, argv[1]);
 	r = r ? r : merge(options);
-	if (r || !options->from_flags)
-		return r;
-	r = fill_in(options);
+	r = r ? r : fill_in_on_exit(options);
+	if (r == 0 && options->from_flags)
+		r = fill_in(options);
 	r = r ? r : merge(options);
-	if (r)
-		return r;
-	return options->has_id || name_nets(options->spec) == 0 ? 0 : complain("out of memory");
+	if (r == 0 && options->from_flags && !options->has_id && name_nets(options->spec) < 0)
+		r = complain("out of memory");
+	return r;
 }
 
 void run_options_done(struct run_options *options)

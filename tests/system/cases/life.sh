@@ -95,6 +95,14 @@ test_life_launcher_killed_shutdown() {
 	await "the shim's end" gone
 }
 
+# A spec that does not say: as with --on-exit shutdown.
+test_life_launcher_killed_unsaid() {
+	local shim started
+	need_kvm
+	launcher_killed 'shutdown_timeout_ms: 200'
+	await "the shim's end" gone
+}
+
 test_life_launcher_killed_keep_running() {
 	local shim started
 	need_kvm
