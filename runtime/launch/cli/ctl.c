@@ -245,16 +245,11 @@ static bool counter_of(const Axvm__V1__MetricsReport *metrics, const char *name,
 static void add_balloon(const struct ctl *ctl, struct client *client, const struct request *request, FILE *out)
 {
 	uint64_t target = request->balloon.target_mib, wanted, actual, all;
-	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
-	Axvm__V1__StopCommand empty = AXVM__V1__STOP_COMMAND__INIT;
 	const Axvm__V1__Reply *reply;
 
 	fprintf(out, ": %" PRIu64 " MiB asked", target);
-	command.has_request_id = 1;
-	command.request_id = request->command.request_id + 1;
-	command.what_case = AXVM__V1__COMMAND__WHAT_METRICS;
-	command.stop = &empty; /* as bytes, all commands without fields are alike */
-	if (client_ask(client, &command, (int)ctl->timeout_s * 1000, &reply) < 0 || !reply->metrics ||
+	if (client_ask_metrics(client, request->command.request_id + 1, (int)ctl->timeout_s * 1000, &reply) < 0 ||
+	    !reply->metrics ||
 	    !counter_of(reply->metrics, "balloon.wanted_bytes", &wanted) ||
 	    !counter_of(reply->metrics, "balloon.actual_bytes", &actual))
 		return;

@@ -215,7 +215,6 @@ const char *event_end_phrase(const Axvm__V1__Terminal *terminal, char *to, size_
 static void print_terminal(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__Terminal *terminal = event->terminal;
-
 	char phrase[512];
 
 	fprintf(out, "%s, status %u: %s",

@@ -214,3 +214,16 @@ int client_ask(struct client *client, const Axvm__V1__Command *command, int time
 			return r;
 	}
 }
+
+int client_ask_metrics(struct client *client, uint64_t request_id, int timeout_ms,
+                       const Axvm__V1__Reply **ret_reply)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__MetricsCommand metrics = AXVM__V1__METRICS_COMMAND__INIT;
+
+	command.has_request_id = 1;
+	command.request_id = request_id;
+	command.what_case = AXVM__V1__COMMAND__WHAT_METRICS;
+	command.metrics = &metrics;
+	return client_ask(client, &command, timeout_ms, ret_reply);
+}

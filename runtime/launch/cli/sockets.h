@@ -84,4 +84,8 @@ pid_t client_peer(const struct client *client);
 int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
                const Axvm__V1__Reply **ret_reply);
 
+/* The same for a metrics command with that request id, which the client has not used before. */
+int client_ask_metrics(struct client *client, uint64_t request_id, int timeout_ms,
+                       const Axvm__V1__Reply **ret_reply);
+
 #endif

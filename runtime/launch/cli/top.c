@@ -220,15 +220,9 @@ static void read_counters(struct sample *sample, const Axvm__V1__MetricsReport *
 
 static void ask(struct sample *sample, struct client *client)
 {
-	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
-	Axvm__V1__StopCommand empty = AXVM__V1__STOP_COMMAND__INIT;
 	const Axvm__V1__Reply *reply;
 
-	command.has_request_id = 1;
-	command.request_id = 1;
-	command.what_case = AXVM__V1__COMMAND__WHAT_METRICS;
-	command.stop = &empty; /* as bytes, all commands without fields are alike */
-	if (client_ask(client, &command, ASK_TIMEOUT_MS, &reply) < 0)
+	if (client_ask_metrics(client, 1, ASK_TIMEOUT_MS, &reply) < 0)
 		return;
 	sample->state = reply->has_state ? (int)reply->state : -1;
 	if (reply->metrics)
