@@ -230,7 +230,8 @@ static int do_resize(struct shim *shim, const struct command *command, struct pr
 		return refuse_growth(shim, disk, problems);
 	if (r < 0)
 		return refuse(problems, PROBLEM_DEVICE_FAILED, "resize.disk_id",
-		              "the image's length is no multiple of the disk's block size");
+		              "the image's length is no multiple of the disk's block size; lengthen or "
+		              "shorten it to one");
 	return 0;
 }
 
