@@ -44,6 +44,7 @@
 #define PCI_CLASS_OTHER 0xff0000
 #define PFN_BYTES 4u
 #define PFN_BATCH 256u
+static_assert(VIRTIO_TURN_WORK / BALLOON_QUEUES > PFN_BATCH, "each turn gets on with a list");
 #define MAIL_GO_ON VIRTIO_MAIL(0)
 /* What a driver can report at once: the largest block of Linux's page allocator on x86. Of a host page larger
  * than that no report covers a whole one, and nothing would ever be given back. */
