@@ -90,8 +90,8 @@ static bool exceeds_limit(struct console *console, size_t length)
 		return false;
 	told = now < console->spell_until_ns;
 	consume(console, length);
-	counter_add(&console->bytes_over_limit, length);
 	atomic_fetch_add_explicit(&console->bytes_dropped, length, memory_order_relaxed);
+	counter_add(&console->bytes_over_limit, length);
 	console->spell_until_ns = now + SPELL_NS;
 	if (!told)
 		virtio_report(&console->device, QUEUE_TRANSMIT, 0,

@@ -312,7 +312,8 @@ static int serve(struct run *run)
 		if (fds[POLL_END].revents && axvm_vm_reap(run->vm, &status) != -EAGAIN)
 			break;
 	}
-	while (!run->events_ended && on_events(run))
+	/* Nothing comes after the terminal event, whoever else may have fd 4 and write there. */
+	while (!run->events_ended && !run->end.known && on_events(run))
 		;
 	if (run->words.fd >= 0)
 		on_words(run);
