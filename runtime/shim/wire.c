@@ -147,7 +147,7 @@ static void pop(struct checker *c, size_t before)
 	do {                                                                                       \
 		(c)->found++;                                                                      \
 		problems_add((c)->problems, (code), 0, (c)->path, "%s%s%s" format, (c)->name,      \
-		             (c)->path_length ? "." : "", (c)->path __VA_OPT__(, ) __VA_ARGS__);   \
+		             (c)->path_length && *(c)->name ? "." : "", (c)->path __VA_OPT__(, ) __VA_ARGS__);   \
 	} while (0)
 
 static void check_number(struct checker *c, const ProtobufCFieldDescriptor *field, uint64_t value)

@@ -298,6 +298,29 @@ Test(launch_files, specs_in_each_form)
 	said_done(&said);
 }
 
+/* What protobuf-c passes over: in binary specs as in text, and as the shim says it. */
+Test(launch_files, a_binary_spec_with_something_twice)
+{
+	/* launch { vm_id: "a" vm_id: "b" boot { linux { kernel { path: "/n" } } flat { image { path: "x" } } } 127: 1 } */
+	static const uint8_t bytes[] = { 0x0a, 0x1a, 0x0a, 1, 'a', 0x0a, 1, 'b', 0x32, 0x0f, 0x0a, 6, 0x0a, 4, 0x12, 2, '/', 'n',
+		                         0x12, 5, 0x0a, 3, 0x12, 1, 'x', 0xf8, 0x07, 1 };
+	static const char *const lines[] = { "run - --dry-run", "plan -" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		int input = axvm_say_input(bytes, sizeof(bytes));
+		struct said said = axvm_say(lines[i], input);
+
+		cr_expect_eq(said.status, 65, "%s: %s", lines[i], said.err);
+		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch.boot.flat and its alternative linux are both there\n"), "%s",
+		                   said.err);
+		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127\n"), "%s", said.err);
+		cr_expect_str_eq(said.out, "");
+		said_done(&said);
+		close(input);
+	}
+}
+
 /* As large as a spec and its header can be, and a byte more. */
 Test(launch_files, the_largest_spec)
 {

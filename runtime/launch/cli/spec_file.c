@@ -7,6 +7,7 @@
 
 #include "launch/cli/run.h"
 #include "launch/cli/text.h"
+#include "shim/wire.h"
 
 #define FILE_MAX ((size_t)AXVM_MESSAGE_MAX + 64)
 
@@ -46,6 +47,17 @@ static bool is_text(const char *path)
 	               strcmp(dot, ".textpb") == 0);
 }
 
+/* A field that is not known, one that is there twice, two members of a oneof: as the shim would say it of a launch. */
+static int tell_of_bytes(const char *who, const char *path, const char *bytes, size_t size)
+{
+	struct problems problems = { 0 };
+	int r = wire_check(&axvm__v1__control_stream__descriptor, (const uint8_t *)bytes, size, "", &problems);
+
+	for (size_t i = 0; i < problems.count; i++)
+		fprintf(stderr, "%s: %s: %s\n", who, path, problems.list[i].message);
+	return r;
+}
+
 int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret_spec)
 {
 	Axvm__V1__ControlStream *stream = NULL;
@@ -74,6 +86,11 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 		stream = (Axvm__V1__ControlStream *)message;
 	} else {
 		stream = axvm__v1__control_stream__unpack(NULL, size, (const uint8_t *)bytes);
+		/* Text has been looked at word by word; what protobuf-c passes over in silence is told here. */
+		if (stream && stream->launch && tell_of_bytes(who, path, bytes, size) < 0) {
+			axvm__v1__control_stream__free_unpacked(stream, NULL);
+			return EX_DATAERR;
+		}
 	}
 	if (!stream || !stream->launch) {
 		fprintf(stderr,
