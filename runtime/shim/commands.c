@@ -187,6 +187,9 @@ static int do_limit(struct shim *shim, const struct command *command, struct pro
 	struct block *disk = devices_disk(shim, command->limit.device_id);
 	struct net *net = devices_net(shim, command->limit.device_id);
 
+	if (disk && command->limit.transmit)
+		return refuse(problems, PROBLEM_COMMAND_INVALID, "limit.transmit",
+		              "the transmit limit is for nets; a disk has one limit");
 	if (disk)
 		block_set_limit(disk, &rate);
 	else if (net)

@@ -313,20 +313,23 @@ Test(sandbox_devices, commands_reach_their_devices)
 		           NEXT(3, "limit { device_id: 'n' transmit: true " RATE(31, 32, 33, 34) "}")
 		           NEXT(4, "resize { disk_id: 'b' }") NEXT(5, "balloon { target_mib: 5 }")
 		           NEXT(6, "console_size { columns: 101 rows: 31 }") NEXT(7, "nmi {}")
-		           NEXT(8, "balloon { target_mib: 17 }") NEXT(9, "shutdown {}"),
+		           NEXT(8, "balloon { target_mib: 17 }")
+		           NEXT(9, "limit { device_id: 'b' transmit: true " RATE(41, 42, 43, 44) "}") NEXT(10, "shutdown {}"),
 		.guest = heeds_and_looks, .before = grow_disk, .open_ended = true };
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
 	expect_held();
-	for (uint64_t id = 1; id <= 9; id++) {
+	for (uint64_t id = 1; id <= 10; id++) {
 		const Axvm__V1__Event *event = rig_event(AXVM__V1__EVENT__BODY_REPLY, id - 1);
 
 		cr_assert_not_null(event, "to %" PRIu64, id);
 		cr_assert_eq(event->reply->request_id, id);
-		cr_assert_eq(event->reply->ok, id != 8, "%" PRIu64, id);
+		cr_assert_eq(event->reply->ok, id != 8 && id != 9, "%" PRIu64, id);
 	}
-	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 9));
+	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 10));
 	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 7)->reply->error->field, "balloon.target_mib");
+	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->field, "limit.transmit");
+	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->code, AXVM__V1__ERROR_CODE__COMMAND_INVALID);
 	/* An NMI is delivery mode 4, to the first local APIC (SDM 3A 11.11). */
 	cr_assert(rig_told->msis == 1 && rig_told->msi.address_lo == LAYOUT_LAPIC && rig_told->msi.data == 0x400);
 }

@@ -109,6 +109,10 @@ static const struct {
 	{ "limit root bytes=1 ops=2 burst=7",
 	  "limit { device_id: 'root' limit { bytes_per_s: 1 bytes_burst: 7 ops_per_s: 2 } }",
 	  ": root: bytes 1/s, burst 7, operations 2/s, burst 1" },
+	{ "limit root bytes=2M burst=4M", "limit { device_id: 'root' limit { bytes_per_s: 2097152 bytes_burst: 4194304 } }",
+	  ": root: bytes 2097152/s, burst 4194304, operations without limit" },
+	{ "limit root ops=2K burst=1G", "limit { device_id: 'root' limit { ops_per_s: 2048 ops_burst: 1073741824 } }",
+	  ": root: bytes without limit, operations 2048/s, burst 1073741824" },
 	{ "limit eth0 tx ops=20", "limit { device_id: 'eth0' transmit: true limit { ops_per_s: 20 } }",
 	  ": eth0 tx: bytes without limit, operations 20/s, burst 2" },
 	{ "resize root", "resize { disk_id: 'root' }", "" },
@@ -189,9 +193,11 @@ Test(launch_ctl, words_that_are_no_command)
 	static const char *const wrong[] = {
 		"",                 "sleep",           "status now",       "shutdown x",      "shutdown -1",
 		"shutdown 86401",   "shutdown 1 2",    "balloon",          "balloon 1K",      "balloon 1 2",
-		"balloon x",        "limit",           "limit a bytes=x",  "limit a ops=1K",  "limit a burst=x",
+		"balloon x",        "limit",           "limit a bytes=x",  "limit a ops=1X",  "limit a burst=x",
 		"limit a rx",       "resize",          "resize a b",       "console-size 80", "console-size 0 1",
 		"console-size 1 65536", "--timeout 0 status", "--timeout 86401 status", "--colour status",
+		"limit a bytes=1 bytes=2", "limit a ops=1 ops=1", "limit a ops=1 burst=0 burst=2", "limit a tx tx ops=1",
+		"limit a burst=1",  "limit a bytes=",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {

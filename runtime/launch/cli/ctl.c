@@ -89,31 +89,51 @@ static int fill_balloon(struct request *request, int argc, char **argv)
 	return 0;
 }
 
+/* What follows `name`: a plain number, or one with a suffix as sizes have it. Given twice it is wrong. */
+static int take_rate(const char *word, const char *name, protobuf_c_boolean *has, uint64_t *ret)
+{
+	const char *text = word + strlen(name);
+
+	if (*has)
+		return -EINVAL;
+	*has = 1;
+	return flags_number(text, 0, UINT64_MAX, ret) < 0 ? flags_size(text, ret) : 0;
+}
+
+static bool begins_with(const char *word, const char *name)
+{
+	return strncmp(word, name, strlen(name)) == 0;
+}
+
+/* One of the words behind the device. */
+static int take_limit_word(struct request *request, const char *word, protobuf_c_boolean *has_burst, uint64_t *burst)
+{
+	Axvm__V1__RateLimit *rate = &request->rate;
+
+	if (begins_with(word, "bytes="))
+		return take_rate(word, "bytes=", &rate->has_bytes_per_s, &rate->bytes_per_s);
+	if (begins_with(word, "ops="))
+		return take_rate(word, "ops=", &rate->has_ops_per_s, &rate->ops_per_s);
+	if (begins_with(word, "burst="))
+		return take_rate(word, "burst=", has_burst, burst);
+	if (strcmp(word, "tx") != 0 || request->limit.has_transmit)
+		return -EINVAL;
+	request->limit.has_transmit = request->limit.transmit = 1;
+	return 0;
+}
+
 static int fill_limit(struct request *request, int argc, char **argv)
 {
 	Axvm__V1__RateLimit *rate = &request->rate;
+	protobuf_c_boolean has_burst = 0;
 	uint64_t burst = 0;
 
 	request->command.limit = &request->limit;
 	request->limit.device_id = argv[0];
 	request->limit.limit = rate;
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "tx") == 0) {
-			request->limit.has_transmit = request->limit.transmit = 1;
-		} else if (strncmp(argv[i], "bytes=", 6) == 0) {
-			rate->has_bytes_per_s = 1;
-			if (flags_number(argv[i] + 6, 0, UINT64_MAX, &rate->bytes_per_s) < 0 &&
-			    flags_size(argv[i] + 6, &rate->bytes_per_s) < 0)
-				return -EINVAL;
-		} else if (strncmp(argv[i], "ops=", 4) == 0) {
-			rate->has_ops_per_s = 1;
-			if (flags_number(argv[i] + 4, 0, UINT64_MAX, &rate->ops_per_s) < 0)
-				return -EINVAL;
-		} else if (strncmp(argv[i], "burst=", 6) != 0 ||
-		           flags_number(argv[i] + 6, 0, UINT64_MAX, &burst) < 0) {
+	for (int i = 1; i < argc; i++)
+		if (take_limit_word(request, argv[i], &has_burst, &burst) < 0)
 			return -EINVAL;
-		}
-	}
 	if (burst > 0 && !rate->has_bytes_per_s && !rate->has_ops_per_s)
 		return -EINVAL;
 	/* One burst, for whichever of the two is limited. */
