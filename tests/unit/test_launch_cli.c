@@ -505,6 +505,7 @@ static int listen_in(const char *folder, const char *vm)
 	int fd = -1;
 
 	snprintf(path, sizeof(path), "%s/%s.sock", folder, vm);
+	cr_assert(mkdir(folder, 0700) == 0 || errno == EEXIST);
 	cr_assert_eq(sockets_listen(path, 8, &fd, NULL), 0);
 	return fd;
 }

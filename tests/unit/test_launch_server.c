@@ -317,6 +317,7 @@ Test(launch_server, sockets_are_their_owners_alone)
 	cr_assert(S_ISSOCK(st.st_mode));
 	cr_assert_eq(st.st_mode & 07777, 0600, "mode %o", st.st_mode & 07777);
 	snprintf(deeper, sizeof(deeper), "%s/axvm", folder);
+	setenv("XDG_RUNTIME_DIR", folder, 1);
 	snprintf(in_it, sizeof(in_it), "%s/vm.sock", deeper);
 	cr_assert_eq(sockets_listen(in_it, 1, &fd, NULL), 0);
 	cr_assert_eq(lstat(deeper, &st), 0);
@@ -329,6 +330,39 @@ Test(launch_server, sockets_are_their_owners_alone)
 	close(other);
 	unlink(in_it);
 	rmdir(deeper);
+}
+
+/* A folder that is not there is made where sockets are unless somebody says otherwise, and nowhere else. */
+Test(launch_server, no_folder_but_our_own_is_made)
+{
+	static const struct {
+		const char *variable, *value, *made; /* below `folder` */
+	} rows[] = {
+		{ "XDG_RUNTIME_DIR", "", "axvm" },
+		{ "AXVM_RUNTIME_DIR", "/one", "one" },
+		{ "AXVM_RUNTIME_DIR", "/one//", "one" },
+		{ "XDG_RUNTIME_DIR", "/elsewhere", NULL },
+		{ "AXVM_RUNTIME_DIR", "/on", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *name = rows[i].made ? rows[i].made : "one";
+		char value[96], below[96], in_it[112];
+		int fd = -1;
+
+		unsetenv("XDG_RUNTIME_DIR");
+		unsetenv("AXVM_RUNTIME_DIR");
+		snprintf(value, sizeof(value), "%s%s", folder, rows[i].value);
+		setenv(rows[i].variable, value, 1);
+		snprintf(below, sizeof(below), "%s/%s", folder, name);
+		snprintf(in_it, sizeof(in_it), "%s/vm.sock", below);
+		cr_expect_eq(sockets_listen(in_it, 1, &fd, NULL), rows[i].made ? 0 : -ENOENT, "row %zu", i);
+		cr_expect_eq(access(below, F_OK) == 0, rows[i].made != NULL, "row %zu", i);
+		close(fd);
+		unlink(in_it);
+		rmdir(below);
+	}
+	cr_expect_not_null(strstr(sockets_listen_error(ENOENT), "there is no such folder"));
 }
 
 /* As many as are to wait do, and one more, as the kernel has it; the next is told to come again. */

@@ -113,9 +113,9 @@ static const struct {
 	{ "run --disk x,queues=a", 64, "axvm run: --disk: disks[0].queues: \"a\" is not a whole number\n" },
 	{ "run --flat f --events text:/nonexistent/f", 73,
 	  "axvm run: cannot write events to /nonexistent/f: No such file or directory\n" },
-	{ "run --flat f --vsock 3,socket=/nonexistent/a/b", 73,
-	  "axvm run: cannot serve the guest's vsock at /nonexistent/a/b: No such file or directory "
-	  "(--vsock CID,socket=PATH says where)\n" },
+	{ "run --flat f --vsock 3,socket=/nonexistent/b", 73,
+	  "axvm run: cannot serve the guest's vsock at /nonexistent/b: there is no such folder, and none is made but "
+	  "axvm's own; make it, or name another path (--vsock CID,socket=PATH says where)\n" },
 	{ "run --flat f --vsock 3,socket=/tmp/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 73,
 	  "axvm run: cannot serve the guest's vsock at /tmp/..." },
 	{ "run --flat f --vsock 3,socket=b --set vsock{channel{fd:0}}", 64,

@@ -205,12 +205,29 @@ static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct 
 	return ret->folder_fd < 0 ? -errno : 0;
 }
 
+/* Whether it is one where sockets are unless somebody says otherwise. */
+static bool is_our_folder(const char *folder)
+{
+	struct sockets_places places;
+	bool ours = false;
+
+	sockets_places(&places);
+	for (size_t i = 0; i < places.count; i++) {
+		char inside[SOCKET_PATH_MAX + 2];
+
+		snprintf(inside, sizeof(inside), "%s/x", places.folders[i]);
+		ours |= strcmp(dirname(inside), folder) == 0; /* the same slashes are left out of both */
+	}
+	return ours;
+}
+
 int sockets_listen(const char *path, int backlog, int *ret_fd, struct socket_id *ret_id)
 {
 	_cleanup_close_ int fd = -1;
 	char copies[2][SOCKET_PATH_MAX];
 	struct sockaddr_un address;
 	struct socket_id id;
+	const char *folder;
 	struct place place;
 	int r = sockets_address(path, &address);
 
@@ -220,7 +237,8 @@ int sockets_listen(const char *path, int backlog, int *ret_fd, struct socket_id 
 	if (fd < 0)
 		return -errno;
 	strcpy(copies[0], path);
-	if (mkdir(dirname(copies[0]), 0700) < 0 && errno != EEXIST)
+	folder = dirname(copies[0]);
+	if (is_our_folder(folder) && mkdir(folder, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	r = open_place(path, copies, &place);
 	if (r < 0)
@@ -252,6 +270,8 @@ const char *sockets_listen_error(int error)
 		int error;
 		const char *text;
 	} rows[] = {
+		{ ENOENT, "there is no such folder, and none is made but axvm's own; make it, or name "
+		          "another path" },
 		{ EADDRINUSE, "somebody listens there already; name another path" },
 		{ EEXIST, "something is there that is no socket, and is left alone; name another "
 		          "path, or remove it" },
