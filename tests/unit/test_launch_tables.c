@@ -306,6 +306,15 @@ Test(launch_tables, plan_of_a_linux)
 	cr_expect_not_null(strstr(out, " initrd\n"), "%s", out);
 	cr_expect_null(strstr(out, "placed at launch"));
 	free(out);
+	/* The vsock's channel is made by `axvm run` where the spec names none. */
+	for (int named = 0; named < 2; named++) {
+		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+		                   "boot { linux { kernel { path: '%s' } } } vsock { cid: 7 %s } }", kernel_path,
+		                   named ? "channel { fd: 9 }" : "");
+		out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
+		cr_expect_not_null(strstr(out, " vsock: BAR 0 at "), "%s", out);
+		free(out);
+	}
 	/* One of the two that is not a file of this host's. */
 	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
 	                   "boot { linux { kernel { path: '%s' } initrd { fd: 9 } } } }", kernel_path);

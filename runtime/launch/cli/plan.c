@@ -40,6 +40,25 @@ static int complain(const struct problems *problems)
 	return problems->count ? problem_class_of(problems->list[0].code)->exit_status : EX_SOFTWARE;
 }
 
+/* A vsock whose spec names no channel gets one at the launch, from `axvm run`; which it is changes no plan. */
+static int add_channel(Axvm__V1__LaunchSpec *spec)
+{
+	Axvm__V1__Resource *channel;
+
+	if (!spec->vsock || spec->vsock->channel)
+		return 0;
+	channel = malloc(sizeof(*channel));
+	if (!channel)
+		return EX_OSERR;
+	axvm__v1__resource__init(channel);
+	spec->vsock->channel = channel;
+	channel->path = strdup("axvm run");
+	if (!channel->path)
+		return EX_OSERR;
+	channel->source_case = AXVM__V1__RESOURCE__SOURCE_PATH;
+	return 0;
+}
+
 static int learn(struct shim *shim, const char *path)
 {
 	Axvm__V1__LaunchSpec *spec = NULL;
@@ -49,6 +68,10 @@ static int learn(struct shim *shim, const char *path)
 
 	if (r)
 		return r;
+	if (add_channel(spec)) {
+		axvm__v1__launch_spec__free_unpacked(spec, NULL);
+		return EX_OSERR;
+	}
 	size = axvm__v1__launch_spec__get_packed_size(spec);
 	bytes = malloc(size + 1);
 	if (bytes)
