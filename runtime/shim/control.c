@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -74,7 +75,12 @@ void control_settle(struct shim *shim, uint64_t looked_ns)
 static int ask_the_guest(struct shim *shim, uint64_t now_ns, const char *why)
 {
 	if (!shim->machine.vm.has_apic) {
-		control_stop(shim, why);
+		struct shim_shutdown *shutdown = &shim->shutdown;
+
+		if (!shutdown->stop)
+			snprintf(shutdown->no_button, sizeof(shutdown->no_button),
+			         "%s; this VM has no power button, for want of a local APIC, and is stopped", why);
+		control_stop(shim, shutdown->no_button);
 		return 0;
 	}
 	if (lifecycle_happen(&shim->lifecycle, HAPPENS_SHUTDOWN, why) < 0)

@@ -35,6 +35,8 @@ struct shim_resources {
 	int console_output, console_input;
 };
 
+#define SHUTDOWN_WHY_SIZE 160
+
 /* How far the end of the VM has come. */
 struct shim_shutdown {
 	struct burst request; /* the press of the power button, and what else asks for the same */
@@ -42,6 +44,7 @@ struct shim_shutdown {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 	bool stop;            /* stop now */
 	const char *why;      /* for the terminal event */
+	char no_button[SHUTDOWN_WHY_SIZE]; /* `why`, where there is no button to press */
 	uint64_t panic_deadline_ns;
 	bool panicked;
 };

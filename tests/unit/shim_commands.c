@@ -195,6 +195,9 @@ Test(commands, a_shutdown_presses_the_button)
 	give("request_id: 4 shutdown {}");
 	expect_done(4, AXVM__V1__STATE__STOPPING);
 	cr_assert(shim.shutdown.stop);
+	control_ask_for_end(&shim, control_now_ns(), "another reason");
+	cr_assert_str_eq(shim.shutdown.why, "a command asked for the shutdown; this VM has no power button, for want of a "
+	                                    "local APIC, and is stopped");
 	give("request_id: 5 pause {}");
 	expect_refused(5, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
 	shim.machine.vm.has_apic = true;

@@ -304,7 +304,7 @@ Test(launch_life, signals_ask_three_times)
 	events("running", RUNNING);
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
-	begin(LISTENS, "--flat f --id web", false);
+	begin(LISTENS, "--flat f --id web --set boot{flat{local_apic:true}}", false);
 	WAIT_UNTIL(is_there("ready"));
 	cr_assert_eq(kill(child, SIGTERM), 0);
 	WAIT_UNTIL(was_told("shutdown {"));
@@ -316,6 +316,22 @@ Test(launch_life, signals_ask_three_times)
 	                                           info.si_pid == child));
 	cr_assert_eq(end(), 137, "%s", words);
 	cr_assert_not_null(strstr(words, "axvm run: web: the shim was ended by signal 9 ("), "%s", words);
+}
+
+/* A VM without a power button is not said to have one. */
+Test(launch_life, a_signal_to_a_vm_without_a_button)
+{
+	events("running", RUNNING);
+	events("ended", ENDED);
+	write_file("got", "", 0, 0600);
+	begin(LISTENS, "--flat f --id web", false);
+	WAIT_UNTIL(is_there("ready"));
+	cr_assert_eq(kill(child, SIGTERM), 0);
+	WAIT_UNTIL(was_told("shutdown {"));
+	WAIT_UNTIL(has_said("stopping the VM, which has no power button; twice more kills its process"));
+	write_file("go", "", 0, 0600);
+	cr_assert_eq(end(), 5, "%s", words);
+	cr_assert_eq(times_said("power button pressed"), 0, "%s", words);
 }
 
 /* ---- keys ------------------------------------------------------------------------------------------------------- */

@@ -73,7 +73,9 @@ static void ask_for_end(struct run *run)
 {
 	switch (run->ends_asked++) {
 	case 0:
-		note(run, "power button pressed; once more stops the VM");
+		note(run, run_has_button(run)
+		                  ? "power button pressed; once more stops the VM"
+		                  : "stopping the VM, which has no power button; twice more kills its process");
 		send_command(run, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
 		break;
 	case 1:

@@ -178,6 +178,13 @@ void run_send_console_size(struct run *run)
 	(void)axvm_vm_send(run->vm, &command, NULL);
 }
 
+bool run_has_button(const struct run *run)
+{
+	const Axvm__V1__Boot *boot = run->options.spec->boot;
+
+	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT || boot->flat->local_apic;
+}
+
 void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 {
 	static const Axvm__V1__Lifecycle defaults = AXVM__V1__LIFECYCLE__INIT;

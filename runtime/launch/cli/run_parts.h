@@ -60,6 +60,10 @@ void run_done(struct run *run);
 /* Whether events are printed where complaints are, errors and all. */
 bool run_events_are_on_stderr(const struct run *run);
 
+/* Whether there is a power button: it takes an interrupt, and so a local APIC, which a flat image may have
+ * none of: then nor has it a console, nor keys. */
+bool run_has_button(const struct run *run);
+
 /* A signal that was read at `now_ns` asks for the end: the first burst of them presses the power button, the
  * second stops the VM, the third ends its process. */
 void run_heed_signal(struct run *run, uint64_t now_ns);

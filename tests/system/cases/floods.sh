@@ -6,7 +6,7 @@
 # signalled: the first signal has been taken.
 signalled() {
 	kill -TERM "$pid"
-	await "axvm run's word that it presses the power button" grep -q 'power button pressed' "$CASE/run.err"
+	await "axvm run's word of the power button" grep -q 'power button' "$CASE/run.err"
 }
 
 # Events from a double in the place of the shim, which has no limit.
