@@ -268,6 +268,27 @@ Test(launch_words, help_is_on_standard_output)
 	said_done(&also);
 }
 
+/* What troff would show otherwise than it is meant: lines of a literal block that are none of a fence, a line that begins
+ * with a dot. */
+Test(launch_words, pages_are_shown_as_they_are_meant)
+{
+	static const char *const pages[] = { "axvm.1", "axvm-shim.8", "axvm-spec.5", "axvm-events.5", "axvm-profiles.5" };
+	static const char *const wrong[] = { "\n\t.", "_\\__", "\n\n\tlaunch {", "++\n\t", ":- *meaning*" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		char path[64], *page;
+		size_t size;
+
+		snprintf(path, sizeof(path), "runtime/launch/man/%s.scd", pages[i]);
+		cr_assert_eq(read_whole(path, &page, &size), 0);
+		page = realloc(page, size + 1);
+		page[size] = '\0';
+		for (size_t k = 0; k < ARRAY_SIZE(wrong); k++)
+			cr_expect_null(strstr(page, wrong[k]), "%s has %s", path, wrong[k]);
+		free(page);
+	}
+}
+
 /* What is a number or a variable in a verb's help is in the manual, too: defaults, limits, statuses. */
 Test(launch_words, numbers_of_the_help_are_the_manuals)
 {
