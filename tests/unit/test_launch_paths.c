@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -434,6 +437,83 @@ Test(launch_paths, what_took_the_name_meanwhile_stays)
 	cr_assert(is_content(path));
 	cr_assert_eq(entries(tree.root), 1);
 	close(fd);
+}
+
+/* Nor is it moved for as long as it takes to see that: who opens it by its name finds it at every moment. */
+Test(launch_paths, what_took_the_name_meanwhile_is_not_moved)
+{
+	const char *path = in_tree("at");
+	int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), fd;
+	struct socket_id id;
+	char moves[4096];
+
+	cr_assert_eq(sockets_listen(path, 1, &fd, &id), 0);
+	cr_assert_eq(unlink(path), 0);
+	make_file(path);
+	cr_assert_geq(inotify_add_watch(watch, tree.root, IN_MOVE), 0);
+	sockets_remove(path, &id);
+	cr_assert_lt(read(watch, moves, sizeof(moves)), 0, "it was moved");
+	cr_assert(is_content(path));
+	close(watch);
+	close(fd);
+}
+
+/* Called before each rename of the code under test; NULL: nobody is quicker. */
+static void (*before_rename)(void);
+
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+	if (before_rename)
+		before_rename();
+	return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+}
+
+static unsigned renames, place_taken_at;
+
+/* A person's file takes the socket's name, and another, where it is wanted, the name that the first had. */
+static void somebody_is_quicker(void)
+{
+	renames++;
+	if (renames == 1) {
+		unlink(in_tree("at"));
+		make_file(NULL);
+	} else if (renames == place_taken_at) {
+		make_file(NULL);
+	}
+}
+
+/* What is moved by mistake goes back; where its place is taken, its name is told. */
+Test(launch_paths, what_is_moved_by_mistake_is_not_lost)
+{
+	for (place_taken_at = 0; place_taken_at <= 2; place_taken_at += 2) {
+		int fd, told = memfd_create("told", MFD_CLOEXEC), before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+		char name[64], says[SOCKET_PATH_MAX + 128], got[512] = "";
+		struct socket_id id;
+
+		cr_assert_eq(sockets_listen(in_tree("at"), 1, &fd, &id), 0);
+		renames = 0;
+		before_rename = somebody_is_quicker;
+		cr_assert_geq(dup2(told, STDERR_FILENO), 0);
+		sockets_remove(in_tree("at"), &id);
+		cr_assert_geq(dup2(before, STDERR_FILENO), 0);
+		before_rename = NULL;
+		cr_assert_eq(renames, 2);
+		cr_expect(is_content(in_tree("at")));
+		cr_assert_geq(pread(told, got, sizeof(got) - 1, 0), 0);
+		snprintf(name, sizeof(name), ".at.%d.0.old", (int)getpid());
+		snprintf(says, sizeof(says), "it is %s now, rename it\n", in_tree(name));
+		if (place_taken_at) {
+			cr_expect(is_content(in_tree(name)));
+			cr_expect(strstr(got, says), "%s", got);
+		}
+		cr_expect_eq(entries(tree.root), place_taken_at ? 2 : 1);
+		cr_expect(place_taken_at || got[0] == '\0', "%s", got);
+		close(fd);
+		close(told);
+		close(before);
+		end();
+		begin();
+	}
 }
 
 /* A name that fills an address leaves no room for a longer one beside it. */

@@ -3,8 +3,9 @@
  *
  * bind(2) replaces nothing. A socket that is there already and refuses connections is cleared away if
  * it is ours: it is held by a descriptor while it is asked, moved aside by a rename that replaces
- * nothing, and removed there only if it is still the one that was asked; anything else goes back to
- * its place. One that refuses because its owner has bound it and is about to listen cannot be met:
+ * nothing, and removed there only if it is still the one that was asked. Anything else is not moved;
+ * what takes the name between the look and the rename goes back to its place or, where that is taken
+ * too, is told. One that refuses because its owner has bound it and is about to listen cannot be met:
  * both happen under a lock on the folder, and who does not get the lock clears nothing away. */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@
 struct place {
 	int folder_fd;
 	bool locked; /* as long as folder_fd is open */
-	const char *name;
+	const char *folder, *name;
 };
 
 /* Renames within the folder; -EEXIST when something is there already. */
@@ -48,9 +49,12 @@ static int move(const struct place *place, const char *from, const char *to)
 	return unlinkat(fd, from, 0) < 0 ? -errno : 0;
 }
 
-static bool same(const struct stat *st, const struct socket_id *id)
+static bool is_there(const struct place *place, const char *name, const struct socket_id *id)
 {
-	return st->st_dev == id->dev && st->st_ino == id->ino;
+	struct stat st;
+
+	return fstatat(place->folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == id->dev &&
+	       st.st_ino == id->ino;
 }
 
 /* Moves what stands under the name to one of ours beside it, which is free. */
@@ -66,19 +70,32 @@ static int set_aside(const struct place *place, char aside[static ASIDE_SIZE])
 	return r;
 }
 
+static int put_back(const struct place *place, const char *aside)
+{
+	int r = move(place, aside, place->name);
+
+	if (r < 0)
+		fprintf(stderr, "axvm: %s/%s: another file had taken this name, and cannot have it back (%s); it "
+		                "is %s/%s now, rename it\n",
+		        place->folder, place->name, strerrordesc_np(-r), place->folder, aside);
+	return r;
+}
+
 /* Removes what stands under the name if it is the socket meant; something else stays. 0, also when it
  * has gone or is something else. */
 static int remove_exactly(const struct place *place, const struct socket_id *id)
 {
 	char aside[ASIDE_SIZE];
-	struct stat st;
-	int r = set_aside(place, aside);
+	int r;
 
+	if (!is_there(place, place->name, id))
+		return 0;
+	r = set_aside(place, aside);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (fstatat(place->folder_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && same(&st, id))
+	if (is_there(place, aside, id))
 		return unlinkat(place->folder_fd, aside, 0) < 0 ? -errno : 0;
-	return move(place, aside, place->name);
+	return put_back(place, aside);
 }
 
 /* Whether the user may take things away there without others having had a say in what is there. */
@@ -189,19 +206,17 @@ static bool lock(int folder_fd)
 	return false;
 }
 
-/* The folder of a path, open and, if it can be, locked; the name in it points into `copies`. */
+/* The folder of a path, open and, if it can be, locked; its names point into `copies`. */
 static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct place *ret)
 {
-	const char *folder;
-
 	strcpy(copies[0], path);
 	strcpy(copies[1], path);
-	folder = dirname(copies[0]);
+	ret->folder = dirname(copies[0]);
 	ret->name = basename(copies[1]);
-	ret->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ret->folder_fd = open(ret->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ret->locked = ret->folder_fd >= 0 && lock(ret->folder_fd);
 	if (ret->folder_fd < 0 && errno == EACCES) /* there may be one who cannot list it */
-		ret->folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		ret->folder_fd = open(ret->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return ret->folder_fd < 0 ? -errno : 0;
 }
 
