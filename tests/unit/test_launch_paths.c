@@ -674,6 +674,81 @@ Test(launch_paths, a_timeline_is_not_drawn_over_its_events)
 	cr_assert(stat(in_tree("new.svg"), &st) == 0 && st.st_size > 100);
 }
 
+/* A VM that there never is has no events to put in the place of those of the last one. */
+Test(launch_paths, events_are_kept_where_there_is_no_vm)
+{
+	static const struct {
+		const char *words;
+		int status;
+	} rows[] = {
+		{ "--shim /nonexistent", 66 },
+		{ "--shim /bin/true --control-socket %s", 73 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char words[256], line[512];
+		struct said said;
+		struct stat st;
+
+		make_file(NULL);
+		fixture_tree_write(&tree, "events", "%s", CONTENT);
+		snprintf(words, sizeof(words), rows[i].words, in_tree("at"));
+		snprintf(line, sizeof(line), "run --flat f --events json:%s %s", in_tree("events"), words);
+		said = axvm_say(line, -1);
+		cr_expect_eq(said.status, rows[i].status, "%s: %s", line, said.err);
+		cr_expect(is_content(in_tree("events")), "%s", line);
+		said_done(&said);
+		/* Where the shim has started they are overwritten. */
+		snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true --control-socket none",
+		         in_tree("events"));
+		said = axvm_say(line, -1);
+		cr_expect(stat(in_tree("events"), &st) == 0 && st.st_size == 0, "%s", said.err);
+		said_done(&said);
+		end();
+		begin();
+	}
+}
+
+/* A FIFO without a reader is not waited for, in which no signal would be heard. */
+Test(launch_paths, events_into_a_fifo_that_nobody_reads, .timeout = 20)
+{
+	struct said said;
+	char line[256];
+
+	make_fifo(in_tree("at"));
+	snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true", in_tree("at"));
+	said = axvm_say(line, -1);
+	cr_expect_eq(said.status, 73, "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "nobody reads this FIFO; start its reader first"), "%s", said.err);
+	said_done(&said);
+}
+
+/* Events that are lost are told once, and the VM's status stays its own. */
+Test(launch_paths, events_that_cannot_be_written_are_told_once)
+{
+	/* events { monotonic_ns: 9 }, events { terminal { exit_status: 7 } } */
+	static const char shim[] = "#!/bin/sh\n"
+	                           "printf '\\012\\002\\020\\011\\012\\005\\202\\001\\002\\020\\007' >&4\n"
+	                           "exit 7\n";
+	const char *says = "cannot write events to /dev/full: No space left on device; those from here on are lost";
+	struct said said, plain;
+	char line[256];
+	const char *told;
+
+	fixture_tree_write(&tree, "shim", "%s", shim);
+	cr_assert_eq(chmod(in_tree("shim"), 0700), 0);
+	snprintf(line, sizeof(line), "run --flat f --control-socket none --shim %s --events none", in_tree("shim"));
+	plain = axvm_say(line, -1);
+	snprintf(line, sizeof(line), "run --flat f --control-socket none --shim %s --events json:/dev/full", in_tree("shim"));
+	said = axvm_say(line, -1);
+	told = strstr(said.err, says);
+	cr_expect_not_null(told, "%s", said.err);
+	cr_expect(!told || !strstr(told + 1, says), "twice: %s", said.err);
+	cr_expect_eq(said.status, plain.status, "%s", said.err);
+	said_done(&said);
+	said_done(&plain);
+}
+
 /* What a run writes is none of the files that its VM is made of, by whatever name. */
 Test(launch_paths, a_run_writes_over_nothing_that_its_vm_is_made_of)
 {

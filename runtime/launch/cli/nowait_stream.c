@@ -41,7 +41,8 @@ bool nowait_flush(struct nowait_stream *stream)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return false;
-		stream->failed |= n < 0;
+		if (n < 0)
+			stream->error = errno;
 		stream->start = n < 0 ? stream->end : stream->start + (size_t)n;
 	}
 	stream->start = stream->end = 0;
@@ -75,7 +76,7 @@ static ssize_t take(void *cookie, const char *bytes, size_t n)
 {
 	struct nowait_stream *stream = cookie;
 
-	if (!stream->failed && make_room(stream, n)) {
+	if (stream->error == 0 && make_room(stream, n)) {
 		memcpy(stream->bytes + stream->end, bytes, n);
 		stream->end += n;
 		(void)nowait_flush(stream);

@@ -11,7 +11,8 @@ struct nowait_stream {
 	FILE *file;   /* to write to; unbuffered: each call of stdio's is tried at once */
 	int fd;       /* where it goes; borrowed */
 	int again_fd; /* the same pipe or terminal, opened without waiting; -1: it is none */
-	bool is_socket, failed;
+	bool is_socket;
+	int error; /* errno of the write that failed, since when all is dropped; 0: none */
 	uint8_t *bytes;
 	size_t start, end, size;
 };

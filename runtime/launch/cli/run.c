@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/metrics_file.h"
+#include "launch/cli/run_outputs.h"
 #include "launch/cli/run_parts.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
@@ -300,6 +301,7 @@ static int serve(struct run *run)
 			return EX_OSERR << 8;
 		(void)nowait_flush(&run->errors);
 		(void)nowait_flush(&run->events_file);
+		run_tell_lost_events(run);
 		if (fds[POLL_SIGNALS].revents)
 			on_signals(run);
 		burst_looked(&run->signals, looked_ns);
@@ -378,6 +380,7 @@ static int run_vm(struct run *run)
 	r = launch_and_serve(run);
 	if (run->signal_fd >= 0)
 		finish_output(run);
+	run_tell_lost_events(run);
 	stderr = before;
 	return r;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What is written for a person is opened as any tool does, and overwrites. What the VM is made of is not overwritten:
- * a slip of the completion key would cost a disk. Compared by device and inode, for a file has many names. */
+/* What is written for a person is opened as any tool does, and overwrites; but not before there is a VM, for one that
+ * is refused has nothing to put in its place. What the VM is made of is not overwritten: a slip of the completion key
+ * would cost a disk. Compared by device and inode, for a file has many names. */
 #include "launch/cli/run_outputs.h"
 
 #include <errno.h>
@@ -78,13 +79,15 @@ static int open_events(struct run *run)
 		run->events = stderr;
 		return 0;
 	}
-	run->events_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	/* O_NONBLOCK: a FIFO is not waited for, in which no signal would be heard. */
+	run->events_fd = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
 	r = run->events_fd < 0 ? -errno : nowait_open(&run->events_file, run->events_fd);
 	if (r == 0) {
 		run->events = run->events_file.file;
 		return 0;
 	}
-	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, strerrordesc_np(-r));
+	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path,
+	        r == -ENXIO ? "nobody reads this FIFO; start its reader first, or name a file" : strerrordesc_np(-r));
 	return EX_CANTCREAT;
 }
 
@@ -93,4 +96,28 @@ int run_open_outputs(struct run *run)
 	int r = check_metrics_file(run);
 
 	return r ? r : open_events(run);
+}
+
+int run_empty_outputs(struct run *run)
+{
+	struct stat st;
+
+	if (run->events_fd < 0 || fstat(run->events_fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    ftruncate(run->events_fd, 0) == 0)
+		return 0;
+	fprintf(stderr, "axvm run: --events %s: cannot overwrite what is there: %s; name another file\n",
+	        run->options.events_file, strerrordesc_np(errno));
+	return EX_CANTCREAT;
+}
+
+void run_tell_lost_events(struct run *run)
+{
+	int error = run->events_file.error;
+
+	if (error == 0 || run->events_failed)
+		return;
+	run->events_failed = true;
+	run_clear_progress(run);
+	fprintf(stderr, "axvm run: cannot write events to %s: %s; those from here on are lost\n",
+	        run->options.events_file, strerrordesc_np(error));
 }

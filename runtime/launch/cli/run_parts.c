@@ -387,6 +387,8 @@ int run_launch(struct run *run)
 	close_ptr(&run->words.shims_fd);
 	close_ptr(&run->vsock_fd);
 	r = open_server(run);
+	if (r == 0)
+		r = run_empty_outputs(run);
 	if (r) {
 		(void)axvm_vm_signal(run->vm, SIGKILL);
 		return r;
@@ -431,6 +433,7 @@ void run_write_event(struct run *run, const Axvm__V1__Event *event)
 		break;
 	}
 	(void)fflush(run->events);
+	run_tell_lost_events(run);
 }
 
 bool run_events_are_on_stderr(const struct run *run)

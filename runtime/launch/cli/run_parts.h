@@ -32,7 +32,8 @@ struct run {
 	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
 	int guest_input_fd; /* the other end, until the launch */
 	int vsock_fd;       /* the shim's end of the vsock channel, until the launch */
-	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed;
+	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed,
+		events_failed;
 	unsigned ends_asked;
 	struct burst signals; /* those that ask for the end */
 	uint64_t key_request; /* the command of the last key, while its reply is to come; 0: none */
