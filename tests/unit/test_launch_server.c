@@ -188,27 +188,6 @@ Test(launch_server, garbage_ends_its_client_alone)
 	close(b);
 }
 
-/* As many as there are places; the next is turned away, and comes in when one has left. */
-Test(launch_server, places_are_bounded_and_given_again)
-{
-	int clients[SERVER_CLIENTS_MAX], more;
-	char byte;
-
-	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
-		clients[i] = connect_client();
-	more = connect_client();
-	cr_assert_eq(recv(more, &byte, 1, MSG_DONTWAIT), 0, "turned away");
-	close(more);
-	close(clients[3]);
-	turn();
-	clients[3] = connect_client();
-	ask(clients[3], 3);
-	cr_assert(reply_to(passed_on()));
-	cr_assert_eq(answered(clients[3]), 3);
-	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
-		close(clients[i]);
-}
-
 /* Sends so many commands at once, with the numbers from `first` on. */
 static void ask_many(int client, uint8_t first, uint8_t count)
 {
@@ -239,6 +218,58 @@ static size_t all_passed_on(uint64_t numbers[128])
 		numbers[i] = stream->commands[i]->request_id;
 	axvm__v1__control_stream__free_unpacked(stream, NULL);
 	return count;
+}
+
+/* As many as there are places, each with a command under way; the next is turned away, and comes in when one has
+ * left. */
+Test(launch_server, places_are_bounded_and_given_again)
+{
+	int clients[SERVER_CLIENTS_MAX], more;
+	uint64_t numbers[128];
+	char byte;
+
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		ask(clients[i] = connect_client(), 9);
+	more = connect_client();
+	cr_assert_eq(recv(more, &byte, 1, MSG_DONTWAIT), 0, "turned away");
+	cr_assert_eq(all_passed_on(numbers), SERVER_CLIENTS_MAX);
+	close(more);
+	close(clients[3]);
+	turn();
+	clients[3] = connect_client();
+	ask(clients[3], 3);
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(clients[3]), 3);
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		close(clients[i]);
+}
+
+/* Those that say nothing keep nobody out: who has been silent for longest goes, but none that waits for its reply. */
+Test(launch_server, idle_clients_make_way)
+{
+	int clients[SERVER_CLIENTS_MAX], more;
+	uint64_t number;
+	char byte;
+
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		clients[i] = connect_client();
+	ask(clients[0], 1); /* waits */
+	number = passed_on();
+	ask(clients[1], 2); /* has its reply, and was heard of late */
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(clients[1]), 2);
+	more = connect_client();
+	ask(more, 3);
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(more), 3);
+	cr_assert_eq(recv(clients[2], &byte, 1, MSG_DONTWAIT), 0, "the oldest silent one goes");
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		cr_assert(i == 2 || recv(clients[i], &byte, 1, MSG_DONTWAIT) < 0, "%zu", i);
+	cr_assert(reply_to(number));
+	cr_assert_eq(answered(clients[0]), 1);
+	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++)
+		close(clients[i]);
+	close(more);
 }
 
 /* Of the commands of one client so many are under way; the others wait, in what was read and in the socket, and the

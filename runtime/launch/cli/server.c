@@ -8,7 +8,8 @@
  *
  * A client may have SERVER_PENDING_EACH commands under way; what it sends besides is left where it is until one of
  * them has its reply. So no client can fill the way to the shim, or keep the others from it; and one whose replies do
- * not come keeps nobody but itself, until it leaves: the places of those that have left are used again. */
+ * not come keeps nobody but itself, until it leaves: the places of those that have left are used again. Where all
+ * places are taken, a client that comes has that of the one with nothing under way that has been silent for longest. */
 #include "launch/cli/server.h"
 
 #include <assert.h>
@@ -73,22 +74,6 @@ void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]
 	}
 }
 
-static void accept_client(struct server *server)
-{
-	int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	int size = SEND_BUFFER;
-
-	for (size_t i = 0; fd >= 0 && i < SERVER_CLIENTS_MAX; i++)
-		if (server->clients[i].fd < 0) {
-			(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-			server->clients[i].fd = fd;
-			server->clients[i].stream =
-				(struct stream){ .parser = { .launched = true } };
-			return;
-		}
-	close_ptr(&fd);
-}
-
 /* A free place, or that of a command whose client has left and whose reply has not come for longest. There always is
  * one: those that are there have a bound each. */
 static struct server_pending *place_for_command(struct server *server)
@@ -113,6 +98,40 @@ static unsigned count_pending(const struct server *server, int client)
 	for (size_t i = 0; i < SERVER_PENDING_MAX; i++)
 		count += server->pending[i].request_id != 0 && server->pending[i].client == client;
 	return count;
+}
+
+/* A free place, or that of the client that has been silent for longest of those that wait for nothing; -1: each waits
+ * for a reply. */
+static int place_for_client(struct server *server)
+{
+	int oldest = -1;
+
+	for (int i = 0; i < SERVER_CLIENTS_MAX; i++) {
+		const struct server_client *client = &server->clients[i];
+
+		if (client->fd < 0)
+			return i;
+		if (count_pending(server, i) == 0 && (oldest < 0 || client->heard < server->clients[oldest].heard))
+			oldest = i;
+	}
+	if (oldest >= 0)
+		drop_client(server, oldest);
+	return oldest;
+}
+
+static void accept_client(struct server *server)
+{
+	int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int size = SEND_BUFFER, place = fd < 0 ? -1 : place_for_client(server);
+
+	if (place < 0) {
+		close_ptr(&fd);
+		return;
+	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	server->clients[place] = (struct server_client){
+		.fd = fd, .heard = ++server->turns, .stream = { .parser = { .launched = true } }
+	};
 }
 
 struct serving {
@@ -156,6 +175,7 @@ static void take_commands(struct server *server, int index, bool again)
 	              : stream_read(&client->stream, client->fd, on_command, &serving, &problems);
 	bool ended = !again && r == 0;
 
+	client->heard = ++server->turns;
 	if ((r < 0 && r != -EAGAIN) || ended || serving.failed)
 		drop_client(server, index);
 }

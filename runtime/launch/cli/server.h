@@ -16,6 +16,7 @@
 
 struct server_client {
 	int fd; /* -1: free */
+	uint64_t heard; /* which of all clients' turns was its last */
 	struct stream stream;
 };
 
@@ -26,6 +27,7 @@ struct server {
 	char path[SOCKET_PATH_MAX];
 	struct socket_id id;
 	struct axvm_vm *vm; /* borrowed */
+	uint64_t turns;
 	struct server_client clients[SERVER_CLIENTS_MAX];
 	/* Commands that the VM has not replied to yet; a client's request ids are its own. */
 	struct server_pending {
