@@ -564,6 +564,20 @@ Test(launch_paths, a_launch_says_what_it_leaves_alone)
 	}
 }
 
+/* One path for both of a VM's sockets: it is no other VM that is in the way. */
+Test(launch_paths, one_path_for_two_sockets)
+{
+	struct said said;
+	char line[512];
+
+	snprintf(line, sizeof(line), "run --flat f --shim /bin/true --control-socket %s --vsock 5,socket=%s/./at",
+	         in_tree("at"), tree.root);
+	said = axvm_say(line, -1);
+	cr_expect_eq(said.status, 64, "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "the control socket and the guest's vsock are both to be at "), "%s", said.err);
+	said_done(&said);
+}
+
 /* ---- disks -------------------------------------------------------------------------------- */
 
 static const struct {

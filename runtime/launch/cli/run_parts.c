@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 
@@ -328,6 +329,15 @@ static const char *find_shim(const struct run *run, char path[PATH_MAX])
 	return NULL;
 }
 
+/* Whether it is our own socket for the guest's vsock that has the path, however that is spelled. */
+static bool is_vsocks(const struct run *run, const char *path)
+{
+	struct stat st;
+
+	return run->vsock.open && lstat(path, &st) == 0 && st.st_dev == run->vsock.id.dev &&
+	       st.st_ino == run->vsock.id.ino;
+}
+
 /* Without a control socket the VM runs all the same, unless one was asked for by name. */
 static int open_server(struct run *run)
 {
@@ -344,6 +354,11 @@ static int open_server(struct run *run)
 		r = id ? sockets_path(id, SOCKET_CONTROL, path) : -EINVAL;
 	if (r == 0)
 		r = server_open(&run->server, path, run->vm);
+	if (r == -EADDRINUSE && is_vsocks(run, path)) {
+		fprintf(stderr, "axvm run: the control socket and the guest's vsock are both to be at %s; name another "
+		                "path: --control-socket PATH, or --vsock CID,socket=PATH\n", path);
+		return EX_USAGE;
+	}
 	if (r == -EADDRINUSE) {
 		fprintf(stderr, "axvm run: a VM named \"%s\" runs here already (%s); give this one "
 		                "another --id, or --control-socket none\n",
