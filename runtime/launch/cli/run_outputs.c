@@ -72,6 +72,7 @@ static int open_events(struct run *run)
 {
 	const char *path = run->options.events_file;
 	int r = check_output(run, "--events", path);
+	struct stat st;
 
 	if (r || run->options.events == EVENTS_NONE)
 		return r;
@@ -87,7 +88,9 @@ static int open_events(struct run *run)
 		return 0;
 	}
 	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path,
-	        r == -ENXIO ? "nobody reads this FIFO; start its reader first, or name a file" : strerrordesc_np(-r));
+	        r == -ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)
+	                ? "nobody reads this FIFO; start its reader first, or name a file"
+	                : strerrordesc_np(-r));
 	return EX_CANTCREAT;
 }
 
