@@ -23,6 +23,7 @@ extern "C" {
 
 #define AXVM_MESSAGE_MAX (1024 * 1024) /* of a launch or an event: bytes */
 #define AXVM_COMMAND_MAX 4096          /* of a command: a shim takes no more */
+#define AXVM_QUEUE_MAX (2 * AXVM_MESSAGE_MAX) /* what may wait for a shim that does not read, its launch too */
 
 struct axvm_error {
 	char text[256];
@@ -81,8 +82,10 @@ int axvm_vm_flush(struct axvm_vm *vm);
 
 /* Queues a command and flushes. A request_id of 0 or none is replaced by an unused one (from 2^32
  * up); *ret_request_id (may be NULL) is the one in use, which the reply event will bear. 0 also
- * when some of it is still queued; -EPIPE; -ENOMEM; -EMSGSIZE. The shim takes commands as long as there is room for
- * their replies: a caller that does not read events finds them queued here in the end. */
+ * when some of it is still queued; -EPIPE; -ENOMEM; -EMSGSIZE; -ENOBUFS: with this command more than
+ * AXVM_QUEUE_MAX bytes would wait, nothing of it is queued, and it can be sent again after POLLOUT. The shim takes
+ * commands as long as there is room for their replies: a caller that does not read events finds them queued here, and
+ * refused in the end. */
 int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id);
 
 /* Ends the stream of commands: what that means is in the spec. Nothing can be sent after it. */

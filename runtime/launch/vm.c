@@ -55,23 +55,38 @@ int axvm_vm_control_fd(const struct axvm_vm *vm)
 	return vm->control_fd;
 }
 
-int vm_queue(struct axvm_vm *vm, uint32_t field, const void *bytes, size_t n)
+/* Room for `n` more bytes behind those that wait. Each byte that is moved has one that was appended since the last
+ * time: either half of the room is empty afterwards, or it has doubled. */
+static int make_room(struct axvm_vm *vm, size_t n)
 {
-	size_t kept = vm->queue_end - vm->queue_start, needed = kept + n + HEADER_MAX;
+	size_t kept = vm->queue_end - vm->queue_start, room = vm->queue_room;
+	uint8_t *moved = vm->queue;
 
-	if (needed > vm->queue_room || vm->queue_start > 0) {
-		uint8_t *moved = malloc(needed);
-
+	if (n <= room - vm->queue_end)
+		return 0;
+	if (kept + n > room / 2) {
+		room = MAX(2 * room, kept + n);
+		moved = malloc(room);
 		if (!moved)
 			return -ENOMEM;
-		if (kept > 0)
-			memcpy(moved, vm->queue + vm->queue_start, kept);
-		free(vm->queue);
-		vm->queue = moved;
-		vm->queue_start = 0;
-		vm->queue_end = kept;
-		vm->queue_room = needed;
 	}
+	if (kept > 0)
+		memmove(moved, vm->queue + vm->queue_start, kept);
+	if (moved != vm->queue)
+		free(vm->queue);
+	vm->queue = moved;
+	vm->queue_start = 0;
+	vm->queue_end = kept;
+	vm->queue_room = room;
+	return 0;
+}
+
+int vm_queue(struct axvm_vm *vm, uint32_t field, const void *bytes, size_t n)
+{
+	int r = make_room(vm, n + HEADER_MAX);
+
+	if (r < 0)
+		return r;
 	vm->queue_end += varint_put(vm->queue + vm->queue_end, field << 3 | WIRE_LENGTH_PREFIXED);
 	vm->queue_end += varint_put(vm->queue + vm->queue_end, n);
 	if (n > 0)
@@ -99,6 +114,12 @@ int axvm_vm_flush(struct axvm_vm *vm)
 	return 0;
 }
 
+/* Whether a command of `size` bytes may wait, too. A launch always may. */
+static bool has_room(const struct axvm_vm *vm, size_t size)
+{
+	return vm->queue_end - vm->queue_start + size + HEADER_MAX <= AXVM_QUEUE_MAX;
+}
+
 int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id)
 {
 	Axvm__V1__Command copy = *command;
@@ -119,6 +140,13 @@ int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t 
 	if (!bytes)
 		return -ENOMEM;
 	(void)axvm__v1__command__pack(&copy, bytes);
+	if (!has_room(vm, size)) {
+		r = axvm_vm_flush(vm);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		if (!has_room(vm, size))
+			return -ENOBUFS;
+	}
 	r = vm_queue(vm, FIELD_COMMANDS, bytes, size);
 	if (r < 0)
 		return r;

@@ -335,6 +335,47 @@ Test(launch_server, replies_that_are_lost_do_not_shut_it)
 	close(a);
 }
 
+/* While a shim does not read what it has been sent, no client is read and none comes in; what has been sent then
+ * is moved about in memory now and then, not at each command. */
+Test(launch_server, a_shim_that_does_not_read_stops_its_clients)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
+	struct pollfd fds[SERVER_POLLFDS];
+	static uint8_t taken[65536];
+	int a = connect_client();
+	static char id[4000];
+	unsigned moves = 0;
+	ssize_t n;
+
+	memset(id, 'x', sizeof(id) - 1);
+	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
+	command.resize = &resize;
+	resize.disk_id = id;
+	for (int i = 0; i < 400; i++) {
+		const uint8_t *before = vm.queue;
+
+		cr_assert_eq(axvm_vm_send(&vm, &command, NULL), 0);
+		moves += vm.queue != before;
+	}
+	cr_assert_eq(axvm_vm_flush(&vm), -EAGAIN);
+	cr_expect_lt(moves, 15);
+	cr_assert_eq(send(a, (const uint8_t[]){ 0x12, 4, 0x08, 7, 0x2a, 0 }, 6, 0), 6);
+	server_watch(&server, fds);
+	cr_assert_eq(fds[0].fd, -1, "none comes in");
+	cr_assert_eq(poll(fds, SERVER_POLLFDS, 0), 0, "a client is read");
+	do
+		while ((n = recv(shim_end, taken, sizeof(taken), MSG_DONTWAIT)) > 0)
+			;
+	while (axvm_vm_flush(&vm) == -EAGAIN);
+	while (recv(shim_end, taken, sizeof(taken), MSG_DONTWAIT) > 0)
+		;
+	turn();
+	cr_assert(reply_to(passed_on()));
+	cr_assert_eq(answered(a), 7);
+	close(a);
+}
+
 /* For its owner alone, in a folder that is its owner's alone; whoever listens already is left alone, whoever has gone
  * is replaced. */
 Test(launch_server, sockets_are_their_owners_alone)

@@ -186,6 +186,57 @@ Test(launch_spawn, much_is_queued)
 	close(file);
 }
 
+/* A shim that never reads costs so much memory and no more; what is refused has left nothing in the queue. */
+Test(launch_spawn, the_queue_is_bounded)
+{
+	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	Axvm__V1__ResizeCommand resize = AXVM__V1__RESIZE_COMMAND__INIT;
+	static char id[4000], got[4 * MIB];
+	int file = memfd_create("stdout", MFD_CLOEXEC), go[2], r = 0;
+	struct axvm_fd fds[2] = { { file, 1 } };
+	Axvm__V1__ControlStream *stream;
+	size_t sent = 0, n;
+	struct axvm_vm *vm;
+
+	memset(id, 'x', sizeof(id) - 1);
+	cr_assert_eq(pipe2(go, O_CLOEXEC), 0);
+	fds[1] = (struct axvm_fd){ go[0], 5 };
+	vm = spawn("read go <&5; exec cat <&3", fds, 2);
+	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
+	command.resize = &resize;
+	resize.disk_id = id;
+	while (sent < 1000 && (r = axvm_vm_send(vm, &command, NULL)) == 0)
+		sent++;
+	cr_assert_eq(r, -ENOBUFS, "%zu were taken", sent);
+	cr_assert_gt(sent, (AXVM_QUEUE_MAX - AXVM_COMMAND_MAX) / sizeof(id));
+	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -ENOBUFS);
+	close(go[0]);
+	close(go[1]);
+	/* Once something was taken there is room again, and the next call finds it by itself. */
+	while ((r = axvm_vm_send(vm, &command, NULL)) == -ENOBUFS) {
+		struct pollfd room = { axvm_vm_control_fd(vm), POLLOUT, 0 };
+
+		cr_assert_eq(poll(&room, 1, WAIT_LIMIT_S * 1000), 1);
+	}
+	cr_assert_eq(r, 0);
+	while ((r = axvm_vm_flush(vm)) == -EAGAIN) {
+		struct pollfd room = { axvm_vm_control_fd(vm), POLLOUT, 0 };
+
+		cr_assert_eq(poll(&room, 1, WAIT_LIMIT_S * 1000), 1);
+	}
+	cr_assert_eq(r, 0);
+	axvm_vm_end_commands(vm);
+	cr_assert_eq(end_of(vm), 0);
+	lseek(file, 0, SEEK_SET);
+	n = read_all(file, got, sizeof(got));
+	stream = axvm__v1__control_stream__unpack(NULL, n, (const uint8_t *)got);
+	cr_assert_not_null(stream);
+	cr_assert_eq(stream->n_commands, sent + 1);
+	axvm__v1__control_stream__free_unpacked(stream, NULL);
+	axvm_vm_free(vm);
+	close(file);
+}
+
 /* The longest that a shim takes, and a byte more, which is told here and not by the shim's reply. */
 Test(launch_spawn, a_command_that_is_too_large)
 {

@@ -61,15 +61,19 @@ void server_close(struct server *server)
 
 void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS])
 {
+	bool held;
+
 	for (size_t i = 0; i < SERVER_POLLFDS; i++)
 		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
 	if (!server->open)
 		return;
-	fds[0].fd = server->fd;
+	/* A shim that does not read has its commands queued here, and nobody gives more until it has taken them. */
+	held = axvm_vm_flush(server->vm) == -EAGAIN;
+	fds[0].fd = held ? -1 : server->fd;
 	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++) {
 		fds[1 + i].fd = server->clients[i].fd;
 		/* That it has left is told all the same. */
-		if (server->clients[i].stream.stopped)
+		if (held || server->clients[i].stream.stopped)
 			fds[1 + i].events = 0;
 	}
 }

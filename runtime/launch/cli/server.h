@@ -43,7 +43,8 @@ int server_open(struct server *server, const char *path, struct axvm_vm *vm);
 /* Removes the socket and closes it. Accepts a zeroed one. */
 void server_close(struct server *server);
 
-/* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. */
+/* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. While axvm_vm_flush() says -EAGAIN no client
+ * is read. */
 void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]);
 
 /* Handles what poll(2) has found. */
