@@ -5,9 +5,9 @@
  * and a vCPU is a descriptor. Seccomp forbids what these limits forbid; they hold as well where a
  * filter cannot look, in what io_uring does.
  *
- * RLIMIT_NPROC is left alone. The kernel starts threads of its own in the process after the seal:
- * workers of an io_uring, and since Linux 6.13 KVM's recovery of huge pages, on the first KVM_RUN,
- * which fails with EAGAIN for ever at a limit of 0. Any other number would be one for all processes
+ * RLIMIT_NPROC is left alone. The kernel starts threads of its own in the process after the
+ * threads were counted: workers of an io_uring, and since Linux 6.13 KVM's recovery of huge pages, on the
+ * first KVM_RUN (vcpu_try_run), which fails with EAGAIN at a limit of 0. Any other number would be one for all processes
  * of the uid, which VMs may share. What denies new threads is seccomp.
  *
  * RLIMIT_NOFILE is at least 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4

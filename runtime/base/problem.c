@@ -120,3 +120,13 @@ int problems_add(struct problems *problems, enum problem_code code, int error_nu
 	}
 	return error_number > 0 ? -error_number : -EINVAL;
 }
+
+int problems_take_over(struct problems *problems, const struct problems *other)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < other->count; i++)
+		r = problems_add(problems, other->list[i].code, other->list[i].error_number, other->list[i].field,
+		                 "%s", other->list[i].message);
+	return r;
+}

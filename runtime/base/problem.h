@@ -61,6 +61,10 @@ struct problem {
 	char message[PROBLEM_MESSAGE_MAX];
 };
 
+/* What to do about a thread that a limit denies: the end of a PROBLEM_HOST_LIMIT's message. */
+#define PROBLEM_RAISE_THREADS \
+	"raise pids.max (TasksMax) of the shim's cgroup, or RLIMIT_NPROC"
+
 /* A bounded list; zeroed is empty. What does not fit is counted, never lost silently. */
 struct problems {
 	struct problem list[PROBLEMS_MAX];
@@ -86,6 +90,9 @@ struct problem_class {
  * belongs to one thread. */
 int problems_add(struct problems *problems, enum problem_code code, int error_number,
                  const char *field, const char *format, ...) _printf_(5, 6);
+
+/* Adds what another thread found, once it finds no more. The last one's -error_number as problems_add, or 0. */
+int problems_take_over(struct problems *problems, const struct problems *other);
 
 #define PROBLEM_LINE_MAX (PROBLEM_FIELD_MAX + PROBLEM_MESSAGE_MAX + 1) /* ": ", and one NUL less */
 

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "machine/machine.h"
+#include "sandbox/uses.h"
 
 #define CR0_PE 0x1u
 #define CR0_MP 0x2u
@@ -144,7 +145,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
 static int failed(struct vcpu *vcpu, int r, const char *what)
 {
 	return problems_add(&vcpu->problems, PROBLEM_KVM_FAILED, -r, NULL,
-	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, strerror(-r));
+	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, strerrordesc_np(-r));
 }
 
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
@@ -154,6 +155,7 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct 
 	void *run;
 	int r;
 
+	vcpu->waits = entry->start == VCPU_WAITS;
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)vcpu->apic_id);
 	if (vcpu->fd < 0)
 		return failed(vcpu, -errno, "to create it");
@@ -175,4 +177,23 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct 
 		return failed(vcpu, r, "its MSRs");
 	r = set_mp_state(vcpu, entry, vm->has_apic);
 	return r < 0 ? failed(vcpu, r, "to start it") : 0;
+}
+
+int vcpu_try_run(struct vcpu *vcpu)
+{
+	int r;
+
+	vcpu->run->immediate_exit = 1;
+	SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_RUN && arg2 == 0);
+	r = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+	vcpu->run->immediate_exit = 0;
+	/* As in the run loop: a request of the control thread's that this has undone is read there. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (r == 0 || r == -EINTR)
+		return 0;
+	if (r == -EAGAIN || r == -ENOMEM)
+		return problems_add(&vcpu->problems, PROBLEM_HOST_LIMIT, -r, NULL,
+		                    "KVM cannot start its thread for the VM: %s: " PROBLEM_RAISE_THREADS,
+		                    strerrordesc_np(-r));
+	return failed(vcpu, r, "to run it");
 }

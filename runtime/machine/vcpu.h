@@ -56,6 +56,7 @@ struct vcpu {
 	pthread_t thread;
 	_Atomic pid_t tid;
 	_Atomic bool parked;
+	bool waits;    /* for INIT and SIPI; until its first exit */
 	bool captured; /* regs and sregs hold the final state */
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
@@ -69,6 +70,11 @@ struct vcpu {
 /* Creates the vCPU in KVM and sets its whole state. On its own thread; -errno with a problem. */
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
                 const struct guest_topology *topology);
+
+/* Calls KVM_RUN without entering the guest. The first call of a VM starts a thread of KVM's own (recovery of huge
+ * pages, since Linux 6.13), which a limit on threads denies, then and for ever: here that can still refuse the
+ * launch. On the thread of one vCPU, sealed, so that KVM's thread is under its filter; -errno with a problem. */
+int vcpu_try_run(struct vcpu *vcpu);
 
 /* The system registers of an entry that does not wait, over what they are after a reset (SDM 3A §9.1). Pure. */
 void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs);

@@ -14,6 +14,8 @@
 #include "machine/machine.h"
 #include "sandbox/uses.h"
 
+#define AGAIN_MAX 1000
+
 #define EXIT(reason_) [reason_] = #reason_
 
 static const char *const exit_names[] = {
@@ -205,9 +207,21 @@ static bool park(struct vcpu *vcpu, bool ended)
 	return true;
 }
 
+/* Whether KVM_RUN, which has failed with `error`, is to be called again. With EAGAIN it returns whenever something
+ * wakes a vCPU that waits for INIT and SIPI, as often as the guest likes. On another one it means that KVM could not
+ * have something for now; when not one entry succeeds in AGAIN_MAX calls (microseconds each), it never will. */
+static bool run_again(struct vcpu *vcpu, uint32_t *again, int error)
+{
+	if (error == EAGAIN)
+		return vcpu->waits || ++*again < AGAIN_MAX;
+	*again = 0;
+	return error == EINTR;
+}
+
 void vcpu_loop(struct vcpu *vcpu)
 {
 	struct machine *machine = vcpu->machine;
+	uint32_t again = 0; /* EAGAIN in a row */
 	bool go_on = true;
 
 	for (;;) {
@@ -220,8 +234,10 @@ void vcpu_loop(struct vcpu *vcpu)
 		}
 		SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_RUN && arg2 == 0);
 		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
+			again = 0;
+			vcpu->waits = false;
 			go_on = vcpu_dispatch(vcpu);
-		} else if (errno == EINTR || errno == EAGAIN) {
+		} else if (run_again(vcpu, &again, errno)) {
 			vcpu->run->immediate_exit = 0;
 			atomic_thread_fence(memory_order_seq_cst);
 		} else {

@@ -96,9 +96,20 @@ int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems)
 	return seal_thread(shim, SANDBOX_ROLE_IO, kept, -1, problems);
 }
 
-int sealing_await(struct shim *shim)
+/* The step of the gate `trial`. */
+enum { TRIAL_BEGINS = 1 };
+
+void seal_try_kvm(struct shim *shim)
 {
-	while (!gate_reached(&shim->gate, shim->threads)) {
+	gate_pass(&shim->trial, TRIAL_BEGINS);
+	(void)vcpu_try_run(&shim->machine.vcpus[0]); /* `problems` says it */
+	gate_count(&shim->trial);
+	machine_wake_control(&shim->machine);
+}
+
+static int await_arrivals(struct shim *shim, struct gate *gate, uint32_t arrivals)
+{
+	while (!gate_reached(gate, arrivals)) {
 		struct pollfd wake = { .fd = shim->wake_fd, .events = POLLIN };
 		uint64_t count;
 
@@ -108,6 +119,20 @@ int sealing_await(struct shim *shim)
 			(void)!read(shim->wake_fd, &count, sizeof(count));
 	}
 	return 0;
+}
+
+int sealing_await(struct shim *shim)
+{
+	return await_arrivals(shim, &shim->gate, shim->threads);
+}
+
+/* vCPU 0, if there is one, has tried KVM_RUN. */
+static int await_trial(struct shim *shim)
+{
+	const struct vcpu *vcpu = &shim->machine.vcpus[0];
+	int r = await_arrivals(shim, &shim->trial, MIN(shim->machine.vcpu_count, 1u));
+
+	return r < 0 ? r : problems_take_over(&shim->problems, &vcpu->problems);
 }
 
 static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
@@ -171,7 +196,9 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 
 	close_vcpus(shim);
 	r = sandbox_verify_threads(&shim->sandbox, shim->threads, seen, &shim->problems);
-
+	/* Threads of the kernel's from here on: they are the process's, and not to be counted among ours. */
+	if (r == 0)
+		gate_open(&shim->trial, TRIAL_BEGINS);
 	if (r == 0)
 		r = devices_own_vhosts(shim);
 	if (r == 0)
@@ -180,6 +207,8 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	if (r == 0)
 		r = sandbox_freeze_limits(shim->spec.vsock.present ? VSOCK_DESCRIPTORS : 0,
 		                          &shim->problems);
+	if (r == 0)
+		r = await_trial(shim);
 	if (r < 0)
 		return r;
 	image_forget_pages();

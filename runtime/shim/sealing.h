@@ -18,6 +18,10 @@ int sealing_prepare(struct shim *shim);
 int seal_vcpu_thread(struct shim *shim, int vcpu_fd, struct problems *problems);
 int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems);
 
+/* Of vCPU 0's thread, sealed: once all threads have been counted, KVM starts a thread of its own (vcpu_try_run). The
+ * control thread learns in sealing_finish what came of it. */
+void seal_try_kvm(struct shim *shim);
+
 /* Waits until all threads have sealed themselves and arrived at the gate. -EPERM with a problem
  * when one made a denied call instead. */
 int sealing_await(struct shim *shim);

@@ -97,11 +97,10 @@ static void count_staffed(struct shim *shim)
 }
 
 /* The thread has sealed itself, or has failed to and said so: the control thread looks. */
-static void arrive_sealed(struct shim *shim)
+static void count_sealed(struct shim *shim)
 {
 	gate_count(&shim->gate);
 	machine_wake_control(&shim->machine);
-	gate_pass(&shim->gate, GATE_RUN);
 }
 
 static int open_counters(struct vcpu *vcpu)
@@ -141,7 +140,10 @@ static void *vcpu_main(void *argument)
 	if (r == 0)
 		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
-	arrive_sealed(shim);
+	count_sealed(shim);
+	if (vcpu->index == 0)
+		seal_try_kvm(shim);
+	gate_pass(&shim->gate, GATE_RUN);
 	vcpu_loop(vcpu);
 	/* Not through the thread library, whose last rites need calls that the filter denies. */
 	SANDBOX_USES(vcpu, exit, any);
@@ -165,7 +167,8 @@ static void *io_main(void *argument)
 	r = devices_enable(io);
 	if (r == 0)
 		r = seal_io_thread(shim, io->index, &io->problems);
-	arrive_sealed(shim);
+	count_sealed(shim);
+	gate_pass(&shim->gate, GATE_RUN);
 	if (r == 0)
 		devices_serve(io);
 	SANDBOX_USES(io, exit, any);
@@ -195,20 +198,9 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 		                    "CPU, or the shim's affinity excludes it", cpu);
 	if (r != 0)
 		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, NULL,
-		                    "cannot start a thread: %s", strerror(r));
+		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS, strerror(r));
 	shim->threads++;
 	return 0;
-}
-
-/* Takes over what one thread found wrong. */
-static int take_over(struct shim *shim, const struct problems *own)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < own->count; i++)
-		r = problems_add(&shim->problems, own->list[i].code, own->list[i].error_number,
-		                 own->list[i].field, "%s", own->list[i].message);
-	return r;
 }
 
 /* Of the vCPUs that could not be created. The other threads seal themselves meanwhile: what they find
@@ -221,7 +213,7 @@ static int collect_unmade(struct shim *shim)
 		const struct vcpu *vcpu = &shim->machine.vcpus[i];
 
 		if (vcpu->unmade)
-			r = take_over(shim, &vcpu->problems);
+			r = problems_take_over(&shim->problems, &vcpu->problems);
 	}
 	return r;
 }
@@ -232,12 +224,12 @@ static int collect(struct shim *shim)
 	int r = 0;
 
 	for (uint32_t i = 0; i < shim->devices.io_count; i++) {
-		int io = take_over(shim, &shim->devices.io[i].problems);
+		int io = problems_take_over(&shim->problems, &shim->devices.io[i].problems);
 
 		r = r < 0 ? r : io;
 	}
 	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
-		int vcpu = take_over(shim, &shim->machine.vcpus[i].problems);
+		int vcpu = problems_take_over(&shim->problems, &shim->machine.vcpus[i].problems);
 
 		r = r < 0 ? r : vcpu;
 	}

@@ -84,9 +84,12 @@ static const char *why(const struct shim *shim)
 
 	if (end == MACHINE_END_NONE)
 		return shim->shutdown.why;
-	if (end == MACHINE_END_VCPU_FAILED && machine->end_exit == KVM_EXIT_UNKNOWN &&
-	    machine->end_detail == EFAULT)
+	if (end != MACHINE_END_VCPU_FAILED || machine->end_exit != KVM_EXIT_UNKNOWN)
+		return NULL;
+	if (machine->end_detail == EFAULT)
 		return "KVM could not run the guest: a page behind its memory could not be had";
+	if (machine->end_detail == EAGAIN)
+		return "KVM could not run the guest: it lacks a thread: " PROBLEM_RAISE_THREADS;
 	return NULL;
 }
 

@@ -578,9 +578,55 @@ Test(kvm_calls, a_vcpu_that_kvm_refuses)
 	cr_assert_eq(make_vcpu(1, VCPU_LONG_MODE, true), -EIO);
 }
 
+static int tries, try_fails_with;
+
+static int one_try(struct kvm_run *run)
+{
+	cr_assert_eq(run->immediate_exit, 1, "no guest is entered");
+	tries++;
+	return try_fails_with;
+}
+
+/* What KVM has to start for a VM it starts before the guest runs, where it can still be said that it could not. */
+Test(kvm_calls, a_vm_is_tried_before_it_runs)
+{
+	static const struct {
+		int error, result;
+		enum problem_code code;
+		const char *says;
+	} rows[] = {
+		{ EINTR, 0, 0, NULL },
+		{ 0, 0, 0, NULL },
+		{ EAGAIN, -EAGAIN, PROBLEM_HOST_LIMIT, "TasksMax" },
+		{ ENOMEM, -ENOMEM, PROBLEM_HOST_LIMIT, "RLIMIT_NPROC" },
+		{ EIO, -EIO, PROBLEM_KVM_FAILED, "vCPU 0: KVM refuses to run it" },
+	};
+
+	fake.run = one_try;
+	fake.page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fake.vcpu, 0);
+	cr_assert_neq(fake.page, MAP_FAILED);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct vcpu *vcpu = &machine.vcpus[0];
+
+		tries = 0;
+		try_fails_with = rows[i].error;
+		cr_assert_eq(make_vcpu(0, VCPU_LONG_MODE, true), 0);
+		cr_assert(tries == 0 && !vcpu->waits);
+		cr_assert_eq(vcpu_try_run(&machine.vcpus[0]), rows[i].result, "case %zu", i);
+		cr_assert(tries == 1 && vcpu->run->immediate_exit == 0);
+		cr_assert_eq(vcpu->problems.count, rows[i].says ? 1 : 0);
+		if (rows[i].says)
+			cr_assert(vcpu->problems.list[0].code == rows[i].code &&
+			          strstr(vcpu->problems.list[0].message, rows[i].says));
+	}
+	cr_assert_eq(make_vcpu(1, VCPU_WAITS, true), 0);
+	cr_assert(machine.vcpus[1].waits);
+}
+
 /* ---- the run loop ------------------------------------------------------------------------------------ */
 
 static _Atomic uint32_t runs;
+static bool starts_waiting;
 
 static void *loop_main(void *context)
 {
@@ -598,7 +644,8 @@ static pthread_t start_loop(int (*run)(struct kvm_run *run))
 	memset(&page, 0, sizeof(page));
 	machine.vcpu_count = 1;
 	machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	machine.vcpus[0] = (struct vcpu){ .fd = fake.vcpu, .run = &page, .machine = &machine };
+	machine.vcpus[0] = (struct vcpu){ .fd = fake.vcpu, .run = &page, .machine = &machine,
+		                              .waits = starts_waiting };
 	fake.page = &page;
 	fake.run = run;
 	runs = 0;
@@ -645,7 +692,7 @@ static int kicked(struct kvm_run *run)
 {
 	run->immediate_exit = 1;
 	atomic_fetch_add(&runs, 1);
-	return runs < 3 ? EINTR : EAGAIN;
+	return runs % 3 ? EINTR : EAGAIN;
 }
 
 /* A kick leads back into the guest when nothing is wanted; a pause parks, and telling the guest's clock follows it. */
@@ -676,6 +723,29 @@ static int out_of_memory(struct kvm_run *run)
 	run->exit_reason = KVM_EXIT_IO;
 	atomic_fetch_add(&runs, 1);
 	return runs == 1 ? EFAULT : EINTR;
+}
+
+static int has_no_thread(struct kvm_run *run)
+{
+	run->exit_reason = KVM_EXIT_IO;
+	atomic_fetch_add(&runs, 1);
+	return run->immediate_exit ? EINTR : EAGAIN;
+}
+
+/* A vCPU that KVM cannot enter for want of a thread is not tried for ever; one that waits for SIPI is. */
+Test(kvm_calls, a_run_that_never_begins_ends_the_vm)
+{
+	pthread_t thread = start_loop(has_no_thread);
+
+	until(&machine.parked, 1);
+	cr_assert_eq(machine.end, MACHINE_END_VCPU_FAILED);
+	cr_assert(machine.end_detail == EAGAIN && machine.end_exit == KVM_EXIT_UNKNOWN);
+	stop_loop(thread);
+	starts_waiting = true;
+	thread = start_loop(has_no_thread);
+	until(&runs, 10000);
+	cr_assert(machine.end == MACHINE_END_NONE && machine.parked == 0);
+	stop_loop(thread);
 }
 
 /* What KVM_RUN fails with is told as the detail of an end, under no exit's name. */
