@@ -351,6 +351,14 @@ static void end_turn(struct io_loop *loop)
 	}
 }
 
+/* What an operation's client is told. */
+static int result_of(const struct io_loop *loop, const struct io_op *op, int result)
+{
+	uint32_t phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
+
+	return result == -ECANCELED && !op->cancelled && phase < IO_DRAINING ? -IO_NO_WORKER : result;
+}
+
 /* 0, or -EPERM for what the ring's restrictions refused. */
 static int dispatch(struct io_loop *loop)
 {
@@ -371,7 +379,7 @@ static int dispatch(struct io_loop *loop)
 		seen++;
 		if (op != &loop->irq_op && !(cqe->flags & IORING_CQE_F_MORE))
 			loop->in_flight--;
-		op->done(op, cqe->res, cqe->flags);
+		op->done(op, result_of(loop, op, cqe->res), cqe->flags);
 	}
 	io_uring_cq_advance(&loop->ring, seen);
 	counter_add(&loop->stats.cqes, seen);

@@ -43,7 +43,13 @@ struct io_client {
  * events or -errno. */
 struct io_op {
 	void (*done)(struct io_op *op, int result, uint32_t flags);
+	bool cancelled; /* the loop's own: io_cancel was asked for it */
 };
+
+/* The result, negated, of an operation that the kernel gave up though nobody asked for it: it needs a worker
+ * thread, and a limit denies one. To the kernel that is ECANCELED; a client gets that only for what it cancelled
+ * itself and at the end, when the loop drains. No file gives this error. */
+#define IO_NO_WORKER EUSERS
 
 /* Kinds of work that a ring allows where a client does it. */
 enum io_use {

@@ -40,6 +40,7 @@ static bool queue(struct io_loop *loop, struct io_uring_sqe *sqe, struct io_op *
 
 	if (descriptor)
 		sqe->fd &= (int)~IO_DESCRIPTOR_TAG;
+	op->cancelled = false;
 	io_uring_sqe_set_data(sqe, op);
 	io_uring_sqe_set_flags(sqe, descriptor ? 0 : IOSQE_FIXED_FILE);
 	loop->in_flight++;
@@ -244,6 +245,7 @@ bool io_cancel(struct io_loop *loop, struct io_op *target)
 
 	if (!sqe)
 		return false;
+	target->cancelled = true;
 	io_uring_prep_cancel(sqe, target, 0);
 	return queue(loop, sqe, &loop->cancel_op);
 }

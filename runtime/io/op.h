@@ -70,7 +70,8 @@ bool io_recvmsg(struct io_loop *loop, struct io_op *op, uint32_t file, struct ms
 bool io_shutdown(struct io_loop *loop, struct io_op *op, uint32_t file, int how);
 /* close(2), of an IO_DESCRIPTOR alone. */
 bool io_close(struct io_loop *loop, struct io_op *op, uint32_t file);
-/* Asks for an operation to end early: `target` is done with -ECANCELED or its own result. */
+/* Asks for an operation to end early: `target` is done with -ECANCELED or its own result.
+ * No operation is done with -ECANCELED otherwise, before the loop drains (IO_NO_WORKER). */
 bool io_cancel(struct io_loop *loop, struct io_op *target);
 
 /* Adds 1 to an eventfd (an irqfd) of the fixed-file table; fire and forget. */

@@ -9,13 +9,27 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
+#include "base/problem.h"
 #include "io/op.h"
+
+/* Whatever the device was about to do: what it takes is the same. */
+static const char *with_advice(const struct virtio_event *event, char text[PROBLEM_MESSAGE_MAX])
+{
+	if (event->error_number != IO_NO_WORKER)
+		return event->message;
+	snprintf(text, PROBLEM_MESSAGE_MAX, "%s; the kernel could not start a thread for it: " PROBLEM_RAISE_THREADS,
+	         event->message);
+	return text;
+}
 
 static void tell(struct virtio_complaints *c, const struct virtio_event *event)
 {
 	struct virtio_event told = *event;
+	char text[PROBLEM_MESSAGE_MAX];
 
+	told.message = with_advice(event, text);
 	told.suppressed = c->suppressed;
 	c->suppressed = 0;
 	c->holds = false;

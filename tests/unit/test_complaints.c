@@ -111,6 +111,17 @@ Test(complaints, the_end_does_not_wait, .init = set_up, .fini = tear_down)
 	cr_assert_eq(m.events[20].suppressed, 9);
 }
 
+/* What to do about a thread that a limit denies, whichever device misses it. */
+Test(complaints, a_worker_that_lacks_comes_with_advice, .init = set_up, .fini = tear_down)
+{
+	virtio_complain(&complaints, &(struct virtio_event){ .message = "m", .error_number = IO_NO_WORKER });
+	complain(1, "m");
+	cr_assert(strncmp(m.events[0].message, "m; the kernel could not start a thread", 38) == 0 &&
+	          strstr(m.events[0].message, "raise pids.max"), "%s", m.events[0].message);
+	cr_assert_eq(m.events[0].error, IO_NO_WORKER);
+	cr_assert_str_eq(m.events[1].message, "m");
+}
+
 /* Every device's events go this way, whatever they are about; one device's do not count for another. */
 Test(complaints, of_each_device, .fini = tear_down)
 {

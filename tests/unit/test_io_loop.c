@@ -505,6 +505,60 @@ Test(io_loop, it_lingers_as_long_as_it_was_told)
 	end();
 }
 
+static _Atomic int given_up; /* how an operation ended that nobody reads */
+
+static void given_up_done(struct io_op *op, int result, uint32_t flags)
+{
+	(void)op;
+	(void)flags;
+	atomic_store(&given_up, result);
+}
+
+enum { BY_NOBODY, BY_ITS_CLIENT, BY_THE_END };
+
+static int who_cancels;
+
+/* A timer that does not go off; the kernel gives it up as an operation that it has no worker for. */
+static void start_and_cancel(struct io_client *client)
+{
+	struct io_uring_sqe *sqe;
+
+	(void)client;
+	worker.timer.cancelled = who_cancels == BY_NOBODY; /* of its last use */
+	cr_assert(io_timeout(&loop, &worker.timer, &worker.time));
+	if (who_cancels == BY_ITS_CLIENT)
+		cr_assert(io_cancel(&loop, &worker.timer));
+	if (who_cancels != BY_NOBODY)
+		return;
+	sqe = io_uring_get_sqe(&loop.ring);
+	io_uring_prep_cancel(sqe, &worker.timer, 0);
+	io_uring_sqe_set_data(sqe, &loop.cancel_op);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	loop.in_flight++;
+}
+
+/* ECANCELED is what a client asked for, or the end of the loop; what the kernel gives up by itself is a failure. */
+Test(io_loop, what_nobody_cancelled_has_failed)
+{
+	static const struct io_client_ops cancelling = { .start = start_and_cancel };
+	static const int results[] = { [BY_NOBODY] = -IO_NO_WORKER, [BY_ITS_CLIENT] = -ECANCELED,
+		                       [BY_THE_END] = -ECANCELED };
+
+	for (who_cancels = BY_NOBODY; who_cancels <= BY_THE_END; who_cancels++) {
+		begin(false);
+		worker.client.ops = &cancelling;
+		worker.time.tv_sec = 1000;
+		worker.timer.done = given_up_done;
+		atomic_store(&given_up, 0);
+		go();
+		if (who_cancels != BY_THE_END)
+			WAIT_UNTIL(atomic_load(&given_up) != 0);
+		io_loop_stop(&loop, 0);
+		end();
+		cr_assert_eq(atomic_load(&given_up), results[who_cancels], "case %d", who_cancels);
+	}
+}
+
 /* A device that hangs holds up the end for as long as was said, in each of its phases, and no longer. */
 Test(io_loop, what_hangs_does_not_hang_the_end)
 {
