@@ -141,6 +141,12 @@ void io_loop_resume(struct io_loop *loop);
 /* The end: quiesce, up to `linger_ms` for what clients still hand out, cancel the rest, return from
  * io_loop_run (IO_FINISHED). Final. */
 void io_loop_stop(struct io_loop *loop, uint32_t linger_ms);
+/* Whether that has been asked for. */
+static inline bool io_loop_stopping(const struct io_loop *loop)
+{
+	return atomic_load_explicit(&loop->request, memory_order_relaxed) == IO_REQUEST_STOP;
+}
+
 enum io_phase io_loop_phase(const struct io_loop *loop);
 /* Waits for `phase`, or for the end; returns what came. No time limit. */
 enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase);

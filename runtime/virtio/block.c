@@ -8,7 +8,9 @@
  * Popping stops for want of a free request, or because the rate limit says so; the queue is then
  * noted in `waiting` and looked at again, in turn with the others, when a request ends or the
  * limit's timer does. A request that the limit holds back is given back to the ring untouched: it
- * is not in flight, so neither a reset nor a pause has to wait for it.
+ * is not in flight, so neither a reset nor a pause has to wait for it. For one of many operations
+ * they wait until those under way have come back, and then it is dropped, or held until the resume.
+ * A stop lets it go on, as long as the loop lingers.
  *
  * Caching. Write-back answers a write when the host has it, and a flush is fdatasync(2).
  * Write-through answers a write after an fdatasync of its own. It is in force when the driver did
@@ -233,6 +235,33 @@ static void block_kick(struct virtio_device *device, uint16_t queue)
 	run_queue(block_of(device), queue);
 }
 
+/* Before a pause, or for a ring that is no longer the driver's. */
+static void block_quiesce(struct virtio_device *device, uint16_t queue)
+{
+	struct block *block = block_of(device);
+
+	if (virtio_live(device, queue))
+		block->holding = !io_loop_stopping(device->loop);
+	else
+		block_request_go_on(block);
+}
+
+static void block_resume(struct virtio_device *device)
+{
+	struct block *block = block_of(device);
+
+	block->holding = false;
+	block_request_go_on(block);
+}
+
+static uint16_t block_held(const struct virtio_device *device, uint16_t queue)
+{
+	const char *at = (const char *)device - offsetof(struct block, device);
+	const struct block *block = (const struct block *)(const void *)at;
+
+	return block->holding ? block->kept[queue] : 0;
+}
+
 static void block_reset(struct virtio_device *device)
 {
 	block_of(device)->waiting = 0;
@@ -270,7 +299,10 @@ static const struct virtio_device_ops block_ops = {
 	.device_id = VIRTIO_ID_BLOCK,
 	.pci_class = PCI_CLASS_MASS_STORAGE_OTHER,
 	.kick = block_kick,
+	.quiesce = block_quiesce,
 	.reset = block_reset,
+	.resume = block_resume,
+	.held = block_held,
 	.mail = block_mail,
 	.config_write = block_config_write,
 };

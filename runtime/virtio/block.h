@@ -53,7 +53,7 @@ struct block_request {
 	struct io_op op;
 	struct block *block;
 	struct block_request *next; /* free, or waiting for the bounce buffer */
-	struct block_request *later; /* waiting for the next turn of the loop */
+	struct block_request *later; /* waiting for the next turn of the loop, or a resume */
 	bool (*issue)(struct block_request *request); /* one operation of what is left, when its turn has come */
 	uint32_t type;
 	uint16_t queue, head;
@@ -89,7 +89,9 @@ struct block {
 	/* I/O thread. */
 	struct block_request *free;
 	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
-	struct block_request *later_first, *later_last; /* waiting for a turn that has bytes left */
+	struct block_request *later_first, *later_last; /* waiting for a turn that has bytes left, or a resume */
+	bool holding; /* paused: nothing is started */
+	uint16_t kept[VIRTIO_QUEUES_MAX]; /* requests that wait here or for the bounce buffer */
 	uint64_t turn;       /* of the loop, that the next is about */
 	uint64_t turn_bytes; /* of data that may still be started in it */
 	uint64_t waiting;      /* queues to look at when there is room */

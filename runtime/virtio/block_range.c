@@ -20,19 +20,19 @@ enum way { WAY_NONE, WAY_PUNCH, WAY_ZERO, WAY_COMMAND, WAY_WRITE };
 
 static void range_done(struct io_op *op, int result, uint32_t flags);
 
-static bool start_punch(struct block_request *request)
+static bool issue_punch(struct block_request *request)
 {
 	return io_fallocate(request->block->device.loop, &request->op, request->block->file_index,
 	                    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, request->offset, request->left);
 }
 
-static bool start_zero(struct block_request *request)
+static bool issue_zero_range(struct block_request *request)
 {
 	return io_fallocate(request->block->device.loop, &request->op, request->block->file_index,
 	                    FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, request->offset, request->left);
 }
 
-static bool start_command(struct block_request *request)
+static bool issue_command(struct block_request *request)
 {
 	return io_discard(request->block->device.loop, &request->op, request->block->file_index,
 	                  request->offset, request->left);
@@ -43,23 +43,17 @@ static bool issue_zeroes(struct block_request *request)
 	struct block *block = request->block;
 	uint32_t bytes = MIN(request->left, (uint32_t)BLOCK_ZEROES_BYTES);
 
+	/* Like any other write: within what a turn does for a disk. */
 	block_turn_charge(block, bytes);
 	return io_write(block->device.loop, &request->op, block->file_index, block->zeroes, bytes,
 	                request->offset);
 }
 
-/* Like any other write: within what a turn does for a disk. */
-static bool start_write(struct block_request *request)
-{
-	request->issue = issue_zeroes;
-	return block_request_issue(request);
-}
-
-static bool (*const starts[])(struct block_request *request) = {
-	[WAY_PUNCH] = start_punch,
-	[WAY_ZERO] = start_zero,
-	[WAY_COMMAND] = start_command,
-	[WAY_WRITE] = start_write,
+static bool (*const issues[])(struct block_request *request) = {
+	[WAY_PUNCH] = issue_punch,
+	[WAY_ZERO] = issue_zero_range,
+	[WAY_COMMAND] = issue_command,
+	[WAY_WRITE] = issue_zeroes,
 };
 
 static enum way way_of(const struct block_request *request)
@@ -122,9 +116,12 @@ static void go_on(struct block_request *request)
 		return;
 	}
 	request->way = (uint8_t)way_of(request);
-	if (request->way == WAY_NONE)
+	if (request->way == WAY_NONE) {
 		refuse_discard(request);
-	else if (!starts[request->way](request))
+		return;
+	}
+	request->issue = issues[request->way];
+	if (!block_request_issue(request))
 		block_request_fail(request, -ECANCELED);
 }
 

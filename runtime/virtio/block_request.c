@@ -7,8 +7,10 @@
  * being copied, through the ring.
  *
  * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the host's
- * page cache is copied by the I/O thread itself. A read or write that comes back short is continued
- * where it stopped. A read of nothing is the end of the file: somebody has truncated the image, and
+ * page cache is copied by the I/O thread itself. How many pieces there are is the guest's choice, so
+ * nothing else waits for more than those under way: between two of them a request that is in a pause
+ * is held until the resume, and one whose ring is no longer the driver's ends. A read or write that
+ * comes back short is continued where it stopped. A read of nothing is the end of the file: somebody has truncated the image, and
  * the guest gets an I/O error, not zeroes.
  * A write is never started beyond the capacity, so the file is never made longer. */
 #include "virtio/block_request.h"
@@ -213,7 +215,7 @@ static void answer(struct block_request *request, uint8_t status)
 
 	if (status == VIRTIO_BLK_S_OK)
 		block_counted(block, kinds[request->type].counter, 1);
-	else if (status == VIRTIO_BLK_S_IOERR)
+	else if (status == VIRTIO_BLK_S_IOERR && virtio_live(&block->device, request->queue))
 		block_counted(block, BLOCK_ERRORS, 1);
 	if (status == VIRTIO_BLK_S_OK && request->type <= VIRTIO_BLK_T_OUT)
 		block_counted(block, read ? BLOCK_BYTES_READ : BLOCK_BYTES_WRITTEN, request->total);
@@ -236,11 +238,14 @@ void block_request_complete(struct block_request *request, uint8_t status)
 		block->bounce_first = request->next;
 	answer(request, status);
 	/* Not by recursion: there can be hundreds when the ring takes nothing any more. */
-	while (handover && block->bounce_first && !block_request_issue(block->bounce_first)) {
-		struct block_request *refused = block->bounce_first;
+	while (handover && block->bounce_first) {
+		struct block_request *next = block->bounce_first;
 
-		block->bounce_first = refused->next;
-		answer(refused, VIRTIO_BLK_S_IOERR);
+		block->kept[next->queue]--;
+		if (block_request_issue(next))
+			break;
+		block->bounce_first = next->next;
+		answer(next, VIRTIO_BLK_S_IOERR);
 	}
 }
 
@@ -287,10 +292,12 @@ static void start_sync(struct block_request *request)
 		block_request_fail(request, -ECANCELED);
 }
 
-/* The data is with the host; with write-through it must be on the disk as well. */
+/* The data is with the host; with write-through it must be on the disk as well, if there is still somebody to
+ * be answered. */
 void block_request_settle(struct block_request *request)
 {
-	if (kinds[request->type].changes && block_writes_through(request->block))
+	if (kinds[request->type].changes && block_writes_through(request->block) &&
+	    virtio_live(&request->block->device, request->queue))
 		start_sync(request);
 	else
 		block_request_complete(request, VIRTIO_BLK_S_OK);
@@ -363,29 +370,36 @@ bool block_request_issue(struct block_request *request)
 {
 	struct block *block = request->block;
 
-	if (!block->later_first && in_turn(block))
+	if (!virtio_live(&block->device, request->queue))
+		return false;
+	if (!block->holding && !block->later_first && in_turn(block))
 		return request->issue(request);
-	request->later = NULL;
 	if (block->later_first)
 		block->later_last->later = request;
-	else
+	else if (!block->holding)
+		io_client_again(&block->device.client, BLOCK_MAIL_GO_ON);
+	if (!block->later_first)
 		block->later_first = request;
+	request->later = NULL;
 	block->later_last = request;
-	io_client_again(&block->device.client, BLOCK_MAIL_GO_ON);
+	block->kept[request->queue]++;
 	return true;
 }
 
+/* Each is issued, ended or put back, in their order. */
 void block_request_go_on(struct block *block)
 {
-	while (block->later_first && in_turn(block)) {
-		struct block_request *request = block->later_first;
+	struct block_request *request = block->later_first;
 
-		block->later_first = request->later;
-		if (!request->issue(request))
+	block->later_first = NULL;
+	while (request) {
+		struct block_request *next = request->later;
+
+		block->kept[request->queue]--;
+		if (!block_request_issue(request))
 			block_request_fail(request, -ECANCELED);
+		request = next;
 	}
-	if (block->later_first)
-		io_client_again(&block->device.client, BLOCK_MAIL_GO_ON);
 	block_room(block);
 }
 
@@ -431,6 +445,7 @@ static void start_data(struct block_request *request)
 		if (block->bounce_first) {
 			block->bounce_last->next = request;
 			block->bounce_last = request;
+			block->kept[request->queue]++;
 			return;
 		}
 		block->bounce_first = block->bounce_last = request;

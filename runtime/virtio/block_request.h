@@ -16,7 +16,8 @@ const char *block_request_parse(struct block_request *request, const struct virt
 /* Bytes to be charged to the rate limit. */
 uint64_t block_request_cost(const struct block_request *request);
 
-/* Starts what waited for a turn with bytes left, as far as this one has. */
+/* Starts what waited for a turn with bytes left or for a resume, as far as this one has, and ends what is of a ring
+ * that is no longer the driver's. */
 void block_request_go_on(struct block *block);
 
 /* Starts a request that has been parsed. It ends with a status in the guest, a push, and the
@@ -24,7 +25,7 @@ void block_request_go_on(struct block *block);
 void block_request_start(struct block_request *request);
 
 /* What is left of a request, as far as one operation takes it (`issue`): in this turn, or behind those that wait for
- * the next one. False: the loop takes nothing any more. */
+ * the next one or for a resume. False: the loop takes nothing any more, or the ring is no longer the driver's. */
 bool block_request_issue(struct block_request *request);
 /* An operation's bytes, which the I/O thread may copy itself, off those of the turn. */
 void block_turn_charge(struct block *block, uint32_t bytes);

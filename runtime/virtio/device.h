@@ -59,7 +59,7 @@ struct virtio_device_ops {
 	void (*mail)(struct virtio_device *device, uint32_t bits); /* VIRTIO_MAIL bits posted */
 	bool (*lingers)(const struct virtio_device *device); /* output a stop should wait for */
 	/* Requests of a queue that were popped and with which nothing is being done (receive buffers in
-	 * stock): a pause need not wait for them. NULL: none. */
+	 * stock, what is between two of its operations): a pause need not wait for them. NULL: none. */
 	uint16_t (*held)(const struct virtio_device *device, uint16_t queue);
 	/* Whether the rings of a queue that is served elsewhere have been let go of: a reset and a pause
 	 * wait for it. NULL: at once. */
