@@ -3,9 +3,11 @@
  *
  * fallocate(2) on a block device is another thing than on a file: PUNCH_HOLE is a write of zeroes that may
  * unmap and does not fall back to writing them, so it works where the queue has write_zeroes_max_bytes;
- * ZERO_RANGE falls back and works always. Neither is a discard. What discards and writes no zeroes (a thin
- * volume) has the command alone: an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no
- * sealed thread makes on a disk). */
+ * ZERO_RANGE falls back and works always. Neither is a discard. That is a command, an operation of the ring
+ * since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed thread makes on a disk). What discards and writes no
+ * zeroes (a thin volume) has it alone; elsewhere it is kept beside PUNCH_HOLE, because the limit that promises that
+ * can go: a loop device over tmpfs has it until the first zeroes that are not to unmap, which fail below, and the
+ * kernel takes the limit back. */
 #include "io/disk_ranges.h"
 
 #include <errno.h>
@@ -70,7 +72,7 @@ void disk_ranges_of_device(const char *sysfs, dev_t number, bool command, struct
 	uint64_t granularity = queue_limit(sysfs, number, "discard_granularity");
 
 	ret->punch = queue_limit(sysfs, number, "write_zeroes_max_bytes") > 0;
-	ret->command = discards && !ret->punch && command;
+	ret->command = discards && command;
 	ret->discard = discards && (ret->punch || ret->command);
 	ret->zero = true;
 	ret->slow = !ret->punch;
@@ -111,7 +113,7 @@ void disk_ranges_probe(int fd, const struct stat *st, const char *sysfs, uint32_
 		probe_file(fd, st->st_size, ret);
 		return;
 	}
-	/* Asked first as if the kernel took it: only where it matters is a ring made to ask. */
+	/* Asked first as if the kernel took it: only of a device that discards is a ring made to ask. */
 	disk_ranges_of_device(sysfs, st->st_rdev, true, ret);
 	if (ret->command && !command_works(fd))
 		disk_ranges_of_device(sysfs, st->st_rdev, false, ret);

@@ -33,7 +33,7 @@ static const struct io_opcode opcodes[] = {
 	OPCODE(WRITEV, IO_USE_FILES, "disk and net writes from guest memory"),
 	OPCODE(FSYNC, IO_USE_STORAGE, "disk flush"),
 	OPCODE(FALLOCATE, IO_USE_STORAGE, "disk discard and write zeroes"),
-	OPCODE(URING_CMD, IO_USE_DISCARD, "disk discard, of a device that cannot be punched"),
+	OPCODE(URING_CMD, IO_USE_DISCARD, "disk discard, by a device's own command"),
 	OPCODE(POLL_ADD, ALL, "doorbells, wake-up, TAP and pipe readiness"),
 	OPCODE(TIMEOUT, ALL, "rate limits, bounded shutdown"),
 	OPCODE(MADVISE, IO_USE_MEMORY, "memory that the guest gave up goes back to the host"),

@@ -125,8 +125,8 @@ Test(disk_ranges, asking_changes_nothing)
 
 /* ---- a device is looked up ----------------------------------------------------------------------------------- */
 
-/* Zeroing by fallocate is there always, punching where the queue writes zeroes, discard where it discards and one of
- * the ways does it; a thin volume has the command alone. */
+/* Zeroing by fallocate is there always, punching where the queue writes zeroes, the command where it discards and the
+ * kernel takes it, discard where it discards and one of the ways does it. */
 Test(disk_ranges, a_device_by_its_queue)
 {
 	static const struct {
@@ -139,7 +139,8 @@ Test(disk_ranges, a_device_by_its_queue)
 		{ "2147450880", "0", false, { .zero = true, .slow = true } },
 		{ "2147450880", "0", true, { .discard = true, .command = true, .zero = true, .slow = true } },
 		{ "0", "4096", true, { .punch = true, .zero = true } },
-		{ "4294966784", "4294966784", true, { .discard = true, .punch = true, .zero = true } },
+		{ "4294966784", "4294966784", true,
+		  { .discard = true, .punch = true, .command = true, .zero = true } },
 		{ "2199023255040", "2199023255040", false, { .discard = true, .punch = true, .zero = true } },
 	};
 	static const char *const queues[] = { "dev/block/8:17/queue", "dev/block/queue" };
@@ -303,9 +304,9 @@ Test(block_range, zeroes_go_on_by_the_next_way, .fini = tear_down)
 /* A discard for which there is no way any more: answered so each time, said once, and named what to set. */
 Test(block_range, a_discard_that_fails_is_told_once, .fini = tear_down)
 {
-	static const struct disk_ranges claimed = { .discard = true, .punch = true, .align = 1 };
+	static const struct disk_ranges claimed = { .discard = true, .punch = true, .command = true, .align = 1 };
 
-	/* A file that can be written, and has no fallocate at all. */
+	/* A file that can be written, and has neither fallocate nor commands. */
 	disk_start(&g, &(struct disk_options){ .ranges = &claimed, .instead = "/proc/self/comm" });
 	cr_assert(driver_offered(&g.driver) & F(DISCARD));
 	for (int i = 0; i < 3; i++)
@@ -438,6 +439,31 @@ Test(block_range, a_device_discards_by_the_command)
 		cr_assert_eq(ask_range(VIRTIO_BLK_T_DISCARD, 8, 1024, 0), UNSUPP);
 		cr_assert_eq(atomic_load(&g.m.event_count), 1);
 	}
+	disk_stop(&g);
+}
+
+/* Zeroes that are to keep their blocks fail below a loop device over memory, and from then on holes do as well: the
+ * kernel takes the limit back. Discards go on by the command. */
+Test(block_range, a_discard_goes_on_by_the_command)
+{
+	struct disk_ranges found;
+	uint64_t before;
+	struct stat st;
+
+	on_device(NULL);
+	cr_assert_eq(fstat(g.file.fd, &st), 0);
+	disk_ranges_probe(g.file.fd, &st, "/sys", 512, &found);
+	disk_stop(&g);
+	if (!found.command)
+		cr_skip_test("this kernel has no discard command");
+	on_device(&found);
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 600, 100, 0), OK);
+	before = blocks(backing);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(ask_range(VIRTIO_BLK_T_DISCARD, 0, 512, 0), OK);
+	WAIT_UNTIL(blocks(backing) <= before - 512);
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1024, 512, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP), OK);
+	cr_assert_eq(atomic_load(&g.m.event_count), 0);
 	disk_stop(&g);
 }
 
