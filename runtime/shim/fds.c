@@ -87,6 +87,12 @@ int check_event_fd(int fd, int control_fd, struct problems *problems)
 
 	if (r < 0)
 		return r;
+	/* A write to one blocks whatever poll(2) has said, as soon as nobody reads it (event_writer.c). */
+	if (S_ISCHR(st.st_mode) && isatty(fd))
+		return problems_add(problems, PROBLEM_EVENT_FD_UNUSABLE, EINVAL, NULL,
+		                    "fd %d is a terminal; the EventStream is binary, and a terminal that "
+		                    "stalls would stall the VM: make fd %d a pipe, a stream socket or a file",
+		                    fd, fd);
 	if (S_ISFIFO(st.st_mode) && fstat(control_fd, &control) == 0 &&
 	    control.st_dev == st.st_dev && control.st_ino == st.st_ino)
 		return problems_add(problems, PROBLEM_EVENT_FD_UNUSABLE, EINVAL, NULL,

@@ -52,6 +52,8 @@ Test(fds, refused)
 	event_refused(ends[1], ends[0], EINVAL, "two ends of one pipe");
 	event_refused(packets[0], ends[0], EINVAL, "not a stream socket");
 	event_refused(path, ends[0], EBADF, "O_PATH");
+	event_refused(open(ptsname(terminal), O_RDWR | O_NOCTTY), ends[0], EINVAL, "a terminal");
+	event_refused(terminal, ends[0], EINVAL, "make fd");
 }
 
 /* Whatever number it has had, 0 among them; what is at the new one is replaced, and a failed call's errno kept. */
