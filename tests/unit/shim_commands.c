@@ -9,7 +9,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "shim/command.h"
 #include "shim/commands.h"
 #include "shim/control.h"
@@ -20,6 +23,7 @@
 #include "shim/terminal.h"
 #include "shim/wire.h"
 #include "tests/unit/protoc.h"
+#include "tests/unit/wait.h"
 
 static struct shim shim;
 static struct kvm_run run_page;
@@ -699,4 +703,52 @@ Test(commands, a_report_that_an_end_overtakes_is_replied_to)
 	read_events();
 	cr_assert_not_null(reply_to(4));
 	cr_assert_not_null(reply_to(4)->metrics);
+}
+
+/* ---- fd 3 as a file ----------------------------------------------------------------------------- */
+
+/* The control loop on a file of one command of nearly 2 GiB, then of a short one. In a child: 3 is a number that the
+ * tests may use themselves. */
+static int reads_a_huge_file(void)
+{
+	static const uint8_t huge[] = { 0x12, 0xff, 0xff, 0xff, 0xff, 0x07 }, end[] = { 0x12, 0x00 };
+	int fd = memfd_create("control", MFD_CLOEXEC);
+	uint64_t at, began;
+
+	if (write(fd, huge, sizeof(huge)) != sizeof(huge) || dup2(fd, CONTROL_FD) != CONTROL_FD ||
+	    ftruncate(CONTROL_FD, (off_t)sizeof(huge) + INT32_MAX) < 0 || lseek(CONTROL_FD, 0, SEEK_SET) != 0)
+		return 1;
+	shim.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	shim.control_is_file = true;
+	shim.stream.parser.launched = true;
+	control_begin(&shim);
+	at = shim.stream.parser.offset;
+	if (at == 0 || at > MIB)
+		return 2;
+	/* Nothing else is waited for meanwhile, and what is read is not for nothing. */
+	began = control_now_ns();
+	control_turn(&shim, 10000);
+	if (control_now_ns() - began > 5 * NS_PER_S)
+		return 3;
+	if (shim.stream.parser.offset <= at || shim.stream.parser.offset > at + MIB)
+		return 4;
+	/* The rest of it is shorter. */
+	if (lseek(CONTROL_FD, 0, SEEK_SET) != 0 || ftruncate(CONTROL_FD, 0) < 0 ||
+	    write(CONTROL_FD, end, sizeof(end)) != sizeof(end) || lseek(CONTROL_FD, 0, SEEK_SET) != 0)
+		return 5;
+	shim.stream.parser.have = shim.stream.parser.length = 0;
+	shim.stream.parser.state = STREAM_TAG;
+	control_turn(&shim, 0);
+	return shim.control_ended && shim.stream.parser.state == STREAM_TAG ? 0 : 6;
+}
+
+/* However large a file the launcher has made of fd 3, signals and the other sources have their turns. */
+Test(commands, a_file_is_read_a_piece_at_a_turn)
+{
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (child == 0)
+		_exit(reads_a_huge_file());
+	cr_assert_eq(WEXITSTATUS(wait_child(child)), 0);
 }
