@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/ioprio.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
@@ -96,6 +97,28 @@ static long ask_slack(const struct sandbox *sandbox)
 
 	(void)sandbox;
 	return slack == 0 ? SANDBOX_SLACK_NS : slack;
+}
+
+/* At a hard limit of these the kernel sends SIGKILL; what it sends before that is blocked. */
+static long hard_limit(__rlimit_resource_t resource)
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit) < 0)
+		return -errno;
+	return limit.rlim_max == RLIM_INFINITY ? LONG_MAX : (long)MIN(limit.rlim_max, (rlim_t)LONG_MAX);
+}
+
+static long ask_cpu_limit(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	return hard_limit(RLIMIT_CPU);
+}
+
+static long ask_realtime_limit(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	return hard_limit(RLIMIT_RTTIME);
 }
 
 static long ask_nice(const struct sandbox *sandbox)
@@ -346,6 +369,8 @@ static const struct row {
 	{ "memory policy", ask_memory_policy, MPOL_DEFAULT, NULL, say_memory_policy, false },
 	{ "speculation control", ask_speculation, 0, NULL, say_speculation, false },
 	{ "core-scheduling cookie", ask_cookie, 0, NULL, NULL, false },
+	{ "CPU time limit in s", ask_cpu_limit, LONG_MAX, NULL, NULL, false },
+	{ "realtime limit in us", ask_realtime_limit, LONG_MAX, NULL, NULL, false },
 };
 static_assert(ARRAY_SIZE(rows) <= SANDBOX_INHERITED_MAX, "a place for each that is told");
 

@@ -19,9 +19,16 @@
 int schedule_take_fifo(uint32_t priority, struct problems *problems)
 {
 	const struct sched_param param = { .sched_priority = (int)priority };
-	struct rlimit limit = { 0, 0 };
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 	int error;
 
+	/* At the soft limit the kernel sends a signal that is blocked; at the hard one, SIGKILL (getrlimit(2)). */
+	(void)getrlimit(RLIMIT_RTTIME, &limit);
+	if (limit.rlim_max != RLIM_INFINITY)
+		return problems_add(problems, PROBLEM_HOST_LIMIT, EPERM, "cpus.fifo_priority",
+		                    "RLIMIT_RTTIME is %llu microseconds, after which the kernel would kill the VM: "
+		                    "launch without that limit (prlimit --rttime=unlimited)",
+		                    (unsigned long long)limit.rlim_max);
 	if (sched_setscheduler(0, SCHED_FIFO, &param) == 0)
 		return 0;
 	error = errno;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -455,6 +456,16 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 		cr_assert_eq(status, 69);
 		cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
 	}
+	/* A limit at which the kernel would kill the VM; it does not matter without a realtime class. */
+	cr_assert_eq(setrlimit(RLIMIT_RTTIME, &(struct rlimit){ 60000000, 60000000 }), 0);
+	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
+	const struct rig_launch killed = { .spec = rows[0].spec, .guest = powers_off };
+
+	cr_assert_eq(rig_launch(&killed), 69);
+	cr_assert_eq(rig_terminal()->n_errors, 1, "%s", rig_stderr);
+	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__HOST_LIMIT);
+	cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
+	cr_assert_not_null(strstr(rig_terminal()->errors[0]->message, "RLIMIT_RTTIME is 60000000"), "%s", rig_stderr);
 }
 
 static int may_own_cores(void)

@@ -55,6 +55,22 @@ static int set_nice(void) { return setpriority(PRIO_PROCESS, 0, 17); }
 static int set_io_priority(void) { return (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 6)); }
 static int set_cookie(void) { return prctl(62, 1, 0, 1, 0); }
 
+static int set_limit(__rlimit_resource_t resource, rlim_t most)
+{
+	return setrlimit(resource, &(struct rlimit){ .rlim_cur = most - 1, .rlim_max = most });
+}
+static int set_cpu_limit(void) { return set_limit(RLIMIT_CPU, 86400); }
+static int set_realtime_limit(void) { return set_limit(RLIMIT_RTTIME, 200000); }
+static int set_soft_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_CPU, &limit) < 0 || limit.rlim_max != RLIM_INFINITY)
+		return -1;
+	limit.rlim_cur = 86400;
+	return setrlimit(RLIMIT_CPU, &limit);
+}
+
 static int set_class(int class, int priority)
 {
 	return sched_setscheduler(0, class, &(struct sched_param){ .sched_priority = priority });
@@ -116,6 +132,9 @@ static const struct heirloom {
 	{ "memory policy", set_memory_policy, "preferred", "preferred" },
 	{ "speculation control", set_speculation, "no store bypass", "no store bypass" },
 	{ "core-scheduling cookie", set_cookie, "1", "1" },
+	{ "CPU time limit in s", set_cpu_limit, "86400", "86400" },
+	{ "CPU time limit in s", set_soft_limit, NULL, NULL },
+	{ "realtime limit in us", set_realtime_limit, "200000", "200000" },
 };
 
 static const struct heirloom *heirloom;
@@ -229,6 +248,7 @@ static int prepared_by_nobody(void)
 {
 	static const char *const mine[] = { "nice", "I/O priority", "OOM score adjustment", "memory policy", "scheduling class",
 		                            "speculation control", "core-scheduling cookie",
+		                            "CPU time limit in s", "realtime limit in us",
 		                            "address space layout by personality" };
 
 	if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0 ||
