@@ -127,6 +127,42 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 	return 0;
 }
 
+/* What two descriptors of one file or block device have in common; false: it is neither. */
+static bool identify(int fd, struct stat *ret_st)
+{
+	if (fd < 0 || fstat(fd, ret_st) < 0)
+		return false;
+	return S_ISREG(ret_st->st_mode) || S_ISBLK(ret_st->st_mode);
+}
+
+/* A block device has one number and may have several names, each with an inode of its own. */
+static bool is_one(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) || S_ISBLK(b->st_mode))
+		return S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) && a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+void resource_check_claims(const struct resource_claim *claims, size_t count, struct problems *problems)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct stat one, other;
+
+		if (!identify(claims[i].fd, &one))
+			continue;
+		for (size_t k = i + 1; k < count; k++) {
+			const struct resource_claim *writer = claims[k].written ? &claims[k] : &claims[i];
+			const struct resource_claim *reader = writer == &claims[k] ? &claims[i] : &claims[k];
+
+			if (writer->written && identify(claims[k].fd, &other) && is_one(&one, &other))
+				(void)problems_add(problems, PROBLEM_SPEC_INVALID, EINVAL, writer->field,
+				                   "is the same %s as %s, and the guest's writes would change "
+				                   "both: give each its own",
+				                   S_ISBLK(one.st_mode) ? "block device" : "file", reader->field);
+		}
+	}
+}
+
 static size_t add(const struct spec_resource *resource, int *fds, size_t n)
 {
 	if (resource->kind == SPEC_FD)

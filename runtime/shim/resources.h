@@ -23,6 +23,17 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
  * `field` and -errno when that is not allowed. Before confine. */
 int resource_hold_open(int fd, const char *field, struct problems *problems);
 
+/* A resource that was taken, or none (`fd` negative), and what it is for. */
+struct resource_claim {
+	int fd;
+	const char *field;
+	bool written;
+};
+
+/* A problem for each pair of claims on one regular file or block device of which one is written. Of pipes, sockets,
+ * terminals and other devices one may be in several places. */
+void resource_check_claims(const struct resource_claim *claims, size_t count, struct problems *problems);
+
 /* All fd numbers that the spec names, in no order. Returns how many; at most RESOURCE_FDS_MAX. */
 size_t resource_fds(const struct vm_spec *spec, int *ret_fds);
 

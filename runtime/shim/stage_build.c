@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Stages acquire and build: from a spec to a machine that only waits for its vCPUs. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -41,9 +42,11 @@ static void take_resources(struct shim *shim, bool by_number)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if ((rows[i].resource->kind == SPEC_FD) == by_number)
+		if ((rows[i].resource->kind == SPEC_FD) == by_number) {
+			*rows[i].fd = -1;
 			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
 			                    rows[i].fd, &shim->problems);
+		}
 	devices_acquire_disks(shim, by_number);
 	devices_acquire_nets(shim, by_number);
 	if (by_number)
@@ -52,6 +55,28 @@ static void take_resources(struct shim *shim, bool by_number)
 		devices_acquire_rng(shim);
 	if (!by_number)
 		devices_acquire_console(shim);
+}
+
+/* What the guest writes to must be nothing else that the spec names: not the kernel, not a disk whose size is limited. */
+static void check_shared(struct shim *shim)
+{
+	const struct shim_resources *fds = &shim->resources;
+	char fields[SPEC_DISKS_MAX][PROBLEM_FIELD_MAX];
+	struct resource_claim claims[SPEC_DISKS_MAX + 5] = {
+		{ fds->kernel, "boot.linux.kernel", false },      { fds->initrd, "boot.linux.initrd", false },
+		{ fds->image, "boot.flat.image", false },         { fds->console_input, "console.input", false },
+		{ fds->console_output, "console.output", true },
+	};
+
+	for (size_t i = 0; i < shim->spec.disks_count; i++) {
+		snprintf(fields[i], sizeof(fields[i]), "disks[%zu].image", i);
+		claims[5 + i] = (struct resource_claim){
+			.fd = shim->devices.disk_files[i].fd,
+			.field = fields[i],
+			.written = !shim->spec.disks[i].read_only,
+		};
+	}
+	resource_check_claims(claims, 5 + shim->spec.disks_count, &shim->problems);
 }
 
 static void tell_placement(struct shim *shim, const struct ram_config *config)
@@ -143,6 +168,7 @@ int stage_acquire(struct shim *shim)
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
+	check_shared(shim);
 	reserve_memory(shim);
 	ask_scheduler(shim);
 	if (plan_has_apic(&shim->spec))

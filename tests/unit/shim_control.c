@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <time.h>
@@ -310,4 +311,42 @@ Test(resources, a_ptys_master_has_no_end)
 		cr_assert_eq(write(master, "a", 1), 1);
 	}
 	close(master);
+}
+
+static size_t claimed(int a, bool a_written, int b, bool b_written, struct problems *problems)
+{
+	const struct resource_claim claims[] = {
+		{ -1, "none", true }, { a, "a.field", a_written }, { b, "b.field", b_written }, { -1, "none", true },
+	};
+
+	*problems = (struct problems){ 0 };
+	resource_check_claims(claims, ARRAY_SIZE(claims), problems);
+	return problems->count;
+}
+
+/* A file that is written is in no second place; what only passes bytes on may be. */
+Test(resources, a_file_that_is_written_is_nothing_else)
+{
+	char path[] = "/tmp/axvm-claims-XXXXXX";
+	int file = mkostemp(path, O_CLOEXEC), again = open(path, O_RDONLY | O_CLOEXEC);
+	int other = memfd_create("other", MFD_CLOEXEC), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), ends[2];
+	struct problems problems;
+
+	unlink(path);
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	cr_assert_eq(claimed(file, false, again, false, &problems), 0);
+	cr_assert_eq(claimed(file, true, again, false, &problems), 1);
+	cr_assert_eq(problems.list[0].code, PROBLEM_SPEC_INVALID);
+	cr_assert_str_eq(problems.list[0].field, "a.field");
+	cr_assert_not_null(strstr(problems.list[0].message, "the same file as b.field"), "%s", problems.list[0].message);
+	cr_assert_eq(claimed(file, false, again, true, &problems), 1);
+	cr_assert_str_eq(problems.list[0].field, "b.field");
+	cr_assert_not_null(strstr(problems.list[0].message, "a.field"), "%s", problems.list[0].message);
+	cr_assert_eq(claimed(file, true, again, true, &problems), 1);
+	cr_assert_eq(claimed(file, true, other, true, &problems), 0);
+	cr_assert_eq(claimed(null, true, null, true, &problems), 0);
+	cr_assert_eq(claimed(terminal, true, terminal, true, &problems), 0);
+	cr_assert_eq(claimed(ends[1], true, ends[1], true, &problems), 0);
+	cr_assert_eq(claimed(-1, true, -1, true, &problems), 0);
 }

@@ -264,6 +264,40 @@ Test(sandbox_refused, resources_that_are_open_the_wrong_way)
 	}
 }
 
+enum { ALSO_THE_IMAGE = 22 };
+
+static bool once_more(enum stage stage)
+{
+	if (stage == STAGE_ACQUIRE)
+		dup2(open("/proc/self/fd/5", O_RDWR | O_APPEND | O_CLOEXEC), ALSO_THE_IMAGE);
+	return true;
+}
+
+/* What the guest writes to is nothing else of the spec's, under whatever number. */
+Test(sandbox_refused, what_is_written_is_nothing_else)
+{
+	static const struct {
+		const char *spec, *field, *other;
+	} rows[] = {
+		{ WITH_APIC "console { output { fd: 22 } }", "console.output", "boot.flat.image" },
+		{ WITH_APIC "console { output { path: '/proc/self/fd/7' } } disks { id: 'd' image { fd: 7 } read_only: true }",
+		  "console.output", "disks[0].image" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char spec[512];
+		const struct rig_launch launch = { .spec = spec, .before = once_more };
+		const Axvm__V1__Error *error;
+
+		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
+		expect_failed(rig_launch(&launch), 65, AXVM__V1__STAGE__ACQUIRE, rows[i].field);
+		cr_assert_eq(rig_terminal()->n_errors, 1, "%zu: %s", i, rig_stderr);
+		error = error_of(AXVM__V1__ERROR_CODE__SPEC_INVALID, rows[i].field);
+		cr_assert_not_null(error, "%zu: %s", i, rig_stderr);
+		cr_assert_not_null(strstr(error->message, rows[i].other), "%s", error->message);
+	}
+}
+
 /* While the devices are built, after the plan was made. */
 static void change_plan(unsigned long request)
 {
