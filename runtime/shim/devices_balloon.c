@@ -47,27 +47,6 @@ struct balloon *devices_balloon(struct shim *shim)
 	return shim->devices.balloon.device.ops ? &shim->devices.balloon : NULL;
 }
 
-int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_mib)
-{
-	struct shim_balloon *wait = &shim->balloon;
-	struct balloon *balloon = devices_balloon(shim);
-	struct balloon_state state;
-	uint64_t bytes;
-
-	if (__builtin_mul_overflow(target_mib, MIB, &bytes) || balloon_set_target(balloon, bytes) < 0)
-		return -ERANGE;
-	balloon_get_state(balloon, &state);
-	*wait = (struct shim_balloon){
-		.awaited = true,
-		.request_id = request_id,
-		.target_mib = target_mib,
-		.seen_bytes = state.actual_bytes,
-		.standstill_ns = control_now_ns() + STANDSTILL_NS,
-	};
-	balloon_await(balloon, true);
-	return 0;
-}
-
 static void tell(struct shim *shim, const struct balloon_state *state, bool reached)
 {
 	uint64_t all = guest_memory_size(shim->devices.balloon.memory);
@@ -83,6 +62,30 @@ static void tell(struct shim *shim, const struct balloon_state *state, bool reac
 	balloon_await(&shim->devices.balloon, false);
 	shim->balloon = (struct shim_balloon){ 0 };
 	(void)event_balloon_settled(&shim->events, &event);
+}
+
+int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_mib)
+{
+	struct shim_balloon *wait = &shim->balloon;
+	struct balloon *balloon = devices_balloon(shim);
+	struct balloon_state state;
+	bool reached = wait->awaited && balloon_has_reached(balloon); /* the target that is in force */
+	uint64_t bytes;
+
+	if (__builtin_mul_overflow(target_mib, MIB, &bytes) || balloon_set_target(balloon, bytes) < 0)
+		return -ERANGE;
+	balloon_get_state(balloon, &state);
+	if (wait->awaited)
+		tell(shim, &state, reached);
+	*wait = (struct shim_balloon){
+		.awaited = true,
+		.request_id = request_id,
+		.target_mib = target_mib,
+		.seen_bytes = state.actual_bytes,
+		.standstill_ns = control_now_ns() + STANDSTILL_NS,
+	};
+	balloon_await(balloon, true);
+	return 0;
 }
 
 void devices_balloon_settle(struct shim *shim)
@@ -104,4 +107,14 @@ void devices_balloon_settle(struct shim *shim)
 		wait->seen_bytes = state.actual_bytes;
 		wait->standstill_ns = control_now_ns() + STANDSTILL_NS;
 	}
+}
+
+void devices_balloon_end(struct shim *shim)
+{
+	struct balloon_state state;
+
+	if (!shim->balloon.awaited)
+		return;
+	balloon_get_state(&shim->devices.balloon, &state);
+	tell(shim, &state, balloon_has_reached(&shim->devices.balloon));
 }

@@ -21,11 +21,15 @@ struct shim_balloon {
 	uint64_t standstill_ns; /* CLOCK_MONOTONIC: when it is looked at again */
 };
 
-/* Asks the guest to keep so much. The balloon is there; -ERANGE. Control thread. */
+/* Asks the guest to keep so much, after telling what has come of a command before it that was still waited for. The
+ * balloon is there; -ERANGE, and nothing is changed. Control thread. */
 int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_mib);
 
 /* Tells, once for each command, that the guest has done what it was asked, or stands still. Control thread, at
  * every turn, and at shim->balloon.standstill_ns. */
 void devices_balloon_settle(struct shim *shim);
+
+/* Tells what has come of a command that the end of the VM overtakes. Control thread, once the guest has stopped. */
+void devices_balloon_end(struct shim *shim);
 
 #endif

@@ -118,6 +118,7 @@ static void heed_what_is_left(struct shim *shim)
 {
 	control_heed_panic(shim);
 	commands_end(shim);
+	devices_balloon_end(shim);
 }
 
 enum vm_outcome stage_outcome(const struct shim *shim)

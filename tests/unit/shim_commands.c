@@ -752,3 +752,18 @@ Test(commands, a_file_is_read_a_piece_at_a_turn)
 		_exit(reads_a_huge_file());
 	cr_assert_eq(WEXITSTATUS(wait_child(child)), 0);
 }
+
+/* The VM may end before the guest has done what a balloon command asked. */
+Test(commands, a_balloon_command_that_an_end_overtakes_is_told)
+{
+	shim.devices.balloon.memory = &shim.machine.memory;
+	atomic_store(&shim.devices.balloon.target_pages, 1);
+	shim.balloon = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
+	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
+	read_events();
+	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_BALLOON_SETTLED), 1);
+	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
+	for (size_t i = 0; i < events_count; i++)
+		if (events[i]->body_case == AXVM__V1__EVENT__BODY_BALLOON_SETTLED)
+			cr_assert(events[i]->balloon_settled->request_id == 5 && !events[i]->balloon_settled->reached);
+}

@@ -90,13 +90,11 @@ static Axvm__V1__EventStream *new_events(void)
 	return stream;
 }
 
-/* Nothing; or one event, of this command. */
-static void expect_settled(uint64_t request_id, uint64_t target, uint64_t actual, bool reached)
+/* Nothing more; or one event, of this command. */
+static void expect_told(uint64_t request_id, uint64_t target, uint64_t actual, bool reached)
 {
-	Axvm__V1__EventStream *stream;
+	Axvm__V1__EventStream *stream = new_events();
 
-	devices_balloon_settle(&shim);
-	stream = new_events();
 	cr_assert_eq(stream->n_events, request_id ? 1 : 0);
 	if (request_id) {
 		const Axvm__V1__BalloonSettled *settled = stream->events[0]->balloon_settled;
@@ -106,9 +104,16 @@ static void expect_settled(uint64_t request_id, uint64_t target, uint64_t actual
 		cr_expect_eq(settled->target_mib, target);
 		cr_expect_eq(settled->actual_mib, actual, "%zu", (size_t)settled->actual_mib);
 		cr_expect_eq(settled->reached, reached);
-		cr_expect_eq(shim.balloon.standstill_ns, 0, "nothing is waited for");
 	}
 	axvm__v1__event_stream__free_unpacked(stream, NULL);
+}
+
+static void expect_settled(uint64_t request_id, uint64_t target, uint64_t actual, bool reached)
+{
+	devices_balloon_settle(&shim);
+	expect_told(request_id, target, actual, reached);
+	if (request_id)
+		cr_expect_eq(shim.balloon.standstill_ns, 0, "nothing is waited for");
 }
 
 static void says_actual(struct driver *driver, uint64_t bytes)
@@ -156,10 +161,20 @@ Test(devices, what_has_come_of_a_balloon_command)
 	cr_assert_eq(devices_balloon_ask(&shim, 9, all + 1), -ERANGE);
 	cr_assert_eq(devices_balloon_ask(&shim, 9, UINT64_MAX), -ERANGE);
 	expect_settled(8, all - 1, all - 1, true);
-	/* A new command takes the place of one before it. */
-	says_actual(&driver, MIB / 2);
+	/* A new command takes the place of one before it, of which is told how far the guest had got. */
+	says_actual(&driver, 0);
+	cr_assert_eq(devices_balloon_ask(&shim, 20, all - 1), 0);
+	says_actual(&driver, MIB);
+	cr_assert_eq(devices_balloon_ask(&shim, 10, 1), 0);
+	expect_told(20, all - 1, all - 1, true);
+	expect_settled(10, 1, 1, true);
+	says_actual(&driver, 0);
 	cr_assert_eq(devices_balloon_ask(&shim, 10, all - 1), 0);
+	cr_assert_eq(devices_balloon_ask(&shim, 11, UINT64_MAX), -ERANGE);
+	expect_told(0, 0, 0, false);
+	says_actual(&driver, BALLOON_PAGE);
 	cr_assert_eq(devices_balloon_ask(&shim, 11, all), 0);
+	expect_told(10, all - 1, all - 1, false);
 	says_actual(&driver, MIB);
 	expect_settled(0, 0, 0, false);
 	says_actual(&driver, 0);
@@ -185,6 +200,12 @@ Test(devices, what_has_come_of_a_balloon_command)
 	expect_settled(0, 0, 0, false);
 	shim.balloon.standstill_ns = 1;
 	expect_settled(13, 1, 0, false);
+	/* The VM ends: once. */
+	cr_assert_eq(devices_balloon_ask(&shim, 14, 1), 0);
+	for (int i = 0; i < 2; i++) {
+		devices_balloon_end(&shim);
+		expect_told(i ? 0 : 14, 1, 0, false);
+	}
 	machine_stop(&m, 0);
 	balloon_destroy(&shim.devices.balloon);
 	machine_done(&m);
