@@ -389,11 +389,16 @@ static void shut_done(struct io_op *op, int result, uint32_t flags)
 {
 	struct vsock_connection *c = CONTAINER_OF(op, struct vsock_connection, shut_op);
 
-	/* A peer that has left already cannot be shut out. */
-	(void)result;
 	(void)flags;
-	if (ended(c, BUSY_SHUT))
+	if (ended(c, BUSY_SHUT)) {
+		/* A peer that has left already cannot be shut out; one that is not told would wait for ever. */
+		if (result == -IO_NO_WORKER) {
+			virtio_report(&c->vsock->device, -1, result,
+			              "a connection cannot be shut down in one direction: it is reset");
+			lose_host(c);
+		}
 		vsock_shut(c);
+	}
 	settle(c);
 	vsock_deliver(c->vsock);
 }

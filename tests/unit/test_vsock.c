@@ -348,6 +348,33 @@ Test(vsock, half_close_by_the_guest, .init = set_up)
 	await_places(&g, 0);
 }
 
+static void (*shut_done)(struct io_op *op, int result, uint32_t flags);
+
+static void no_worker(struct io_op *op, int result, uint32_t flags)
+{
+	(void)result;
+	shut_done(op, -IO_NO_WORKER, flags);
+}
+
+/* A worker of the kernel's shuts a socket; where it has none, a peer that goes on waiting would not know. */
+Test(vsock, half_close_without_a_worker_is_a_reset, .init = set_up)
+{
+	char bytes[4];
+	int fd;
+
+	shut_done = g.vsock.connections[0].shut_op.done;
+	for (size_t i = 0; i < VSOCK_CONNECTIONS; i++)
+		g.vsock.connections[i].shut_op.done = no_worker;
+	open_from_guest(&g, 50000, 80, &fd);
+	guest_shuts_down(50000, 80, VIRTIO_VSOCK_SHUTDOWN_RCV);
+	guest_expect(&g, OP(RST), 50000, NULL);
+	cr_assert_eq(read_all(fd, bytes, 1), 0);
+	close(fd);
+	await_places(&g, 0);
+	cr_assert_eq(atomic_load(&g.m.event_count), 1);
+	cr_assert_eq(g.m.events[0].error, IO_NO_WORKER);
+}
+
 Test(vsock, half_close_by_the_host, .init = set_up)
 {
 	struct packet packet;
