@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -296,6 +297,25 @@ Test(sandbox_refused, what_is_written_is_nothing_else)
 		cr_assert_not_null(error, "%zu: %s", i, rig_stderr);
 		cr_assert_not_null(strstr(error->message, rows[i].other), "%s", error->message);
 	}
+}
+
+static bool stdin_is_a_file(enum stage stage)
+{
+	if (stage == STAGE_ACQUIRE)
+		dup2(memfd_create("input", MFD_CLOEXEC), 0);
+	return true;
+}
+
+/* What could not be opened is no file at all, whatever is on fd 0. */
+Test(sandbox_refused, what_is_missing_is_not_compared)
+{
+	const struct rig_launch launch = {
+		.spec = FLAT WITH_APIC "console { input { path: '/nonexistent/i' } output { path: '/nonexistent/o' } }",
+		.before = stdin_is_a_file,
+	};
+
+	expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__ACQUIRE, "missing");
+	cr_assert_eq(rig_terminal()->n_errors, 2, "%s", rig_stderr);
 }
 
 /* While the devices are built, after the plan was made. */
