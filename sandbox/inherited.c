@@ -12,7 +12,7 @@
  * a guest that spins in a class that nobody asked for takes its CPU from the host; SCHED_BATCH and SCHED_IDLE only give.
  *
  * Not here: the environment, the umask, descriptors and dumpability (process.c), signals (shim/stage_start.c), limits
- * (limits.c), ids, capabilities and securebits (capabilities.c). prctl(2), execve(2), personality(2), sched(7). */
+ * but those on time (limits.c), ids, capabilities and securebits (capabilities.c). prctl(2), execve(2), personality(2), sched(7). */
 #include "sandbox/inherited.h"
 
 #include <assert.h>

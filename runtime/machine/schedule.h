@@ -7,7 +7,8 @@
 
 /* Puts the calling thread under SCHED_FIFO `priority` (1 to 99), and with it the threads that it starts: they
  * inherit the policy, and need no right of their own to it, which is gone when they start. A
- * PROBLEM_HOST_LIMIT about cpus.fifo_priority and -errno when RLIMIT_RTTIME is finite, or neither RLIMIT_RTPRIO nor CAP_SYS_NICE lets it.
+ * PROBLEM_HOST_LIMIT about cpus.fifo_priority and -errno when RLIMIT_RTTIME is finite, or
+ * neither RLIMIT_RTPRIO nor CAP_SYS_NICE lets it.
  * sched(7). */
 int schedule_take_fifo(uint32_t priority, struct problems *problems);
 
