@@ -8,8 +8,8 @@
  *
  * A way that fails after all (EOPNOTSUPP: a device below was exchanged, a SCSI disk has turned down its first
  * command) is not tried again; zeroes and discards go on by the next way, in the middle of the range. A discard for
- * which none is left is answered with UNSUPP, and said once: what the next launch will not see when it asks, the spec can say
- * (Disk.discard). */
+ * which none is left is answered with UNSUPP, and said once: what the next launch will not see when it asks,
+ * the spec can say (Disk.discard). */
 #include <errno.h>
 #include <fcntl.h>
 

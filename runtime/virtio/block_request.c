@@ -10,8 +10,8 @@
  * page cache is copied by the I/O thread itself. How many pieces there are is the guest's choice, so
  * nothing else waits for more than those under way: between two of them a request that is in a pause
  * is held until the resume, and one whose ring is no longer the driver's ends. A read or write that
- * comes back short is continued where it stopped. A read of nothing is the end of the file: somebody has truncated the image, and
- * the guest gets an I/O error, not zeroes.
+ * comes back short is continued where it stopped. A read of nothing is the end of the file: somebody
+ * has truncated the image, and the guest gets an I/O error, not zeroes.
  * A write is never started beyond the capacity, so the file is never made longer. */
 #include "virtio/block_request.h"
 
