@@ -495,13 +495,14 @@ Test(launch_life, metrics_go_to_their_file)
 	cr_assert_null(strstr(strstr(words, "cannot write") + 1, "cannot write"), "%s", words);
 }
 
-/* A reply to nobody's request that refuses is shown. */
+/* A refusal of the stream itself is shown; one of a command that nobody of us has sent is not. */
 Test(launch_life, a_refusal_is_shown)
 {
-	events("all", RUNNING "events { reply { request_id: 9 ok: false error { message: 'not now' } } }" ENDED);
+	events("all", RUNNING "events { reply { request_id: 0 ok: false error { message: 'not now' } } } events { reply { request_id: 9 ok: false error { message: 'nobody' } } }" ENDED);
 	begin("cat $D/all >&4; exit 5", "--flat f", false);
 	cr_assert_eq(end(), 5);
 	cr_assert_not_null(strstr(words, "axvm run: not now\n"), "%s", words);
+	cr_assert_null(strstr(words, "nobody"), "%s", words);
 }
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */

@@ -30,7 +30,7 @@ static int prepare(const char *line)
 	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
 		argv[argc++] = word;
 	argv[argc] = NULL;
-	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1,
+	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1, .events_fd = -1,
 	                    .words = { .fd = -1, .shims_fd = -1 } };
 	r = run_options_parse(&run.options, argc, argv);
 	return r ? r : run_prepare(&run);
@@ -230,6 +230,43 @@ Test(launch_run, a_burst_of_signals_is_one_request)
 	run_done(&run);
 	close(pair[0]);
 	close(pair[1]);
+}
+
+/* A refusal is told when it is of a command of ours. That of a client who has left by then is nobody's. */
+Test(launch_run, refusals_of_others_are_not_told)
+{
+	Axvm__V1__Error error = AXVM__V1__ERROR__INIT;
+	Axvm__V1__Reply reply = AXVM__V1__REPLY__INIT;
+	FILE *before = stderr;
+	char *text = NULL;
+	size_t size;
+
+	cr_assert_eq(prepare("--kernel k"), 0);
+	error.message = (char *)(uintptr_t)"cannot pause a VM that is stopping";
+	reply.error = &error;
+	reply.has_request_id = true;
+	run_remember_own(&run, 7);
+	for (uint64_t id = 0; id < 12; id++) {
+		stderr = open_memstream(&text, &size);
+		reply.request_id = id;
+		run_answer(&run, &reply);
+		(void)fclose(stderr);
+		stderr = before;
+		cr_expect_str_eq(text, id == 7 || id == 0 ? "axvm run: cannot pause a VM that is stopping\n" : "", "%u: %s", (unsigned)id,
+		                 text);
+		free(text);
+	}
+	/* As long as it is one of the last. */
+	for (uint64_t id = 100; id < 100 + RUN_OWN_REQUESTS; id++)
+		run_remember_own(&run, id);
+	stderr = open_memstream(&text, &size);
+	reply.request_id = 7;
+	run_answer(&run, &reply);
+	(void)fclose(stderr);
+	stderr = before;
+	cr_expect_str_eq(text, "");
+	free(text);
+	run_done(&run);
 }
 
 /* Columns and rows of the terminal, each as itself, to a VM that has a console and to no other. */

@@ -64,6 +64,7 @@ static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 	command.what_case = what;
 	command.stop = &empty;
 	(void)axvm_vm_send(run->vm, &command, &request_id);
+	run_remember_own(run, request_id);
 	return request_id;
 }
 

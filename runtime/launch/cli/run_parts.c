@@ -170,13 +170,15 @@ void run_send_console_size(struct run *run)
 {
 	Axvm__V1__ConsoleSizeCommand size = AXVM__V1__CONSOLE_SIZE_COMMAND__INIT;
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
+	uint64_t request_id = 0;
 
 	if (!run->options.spec->console || !terminal_size(STDOUT_FILENO, &size.columns, &size.rows))
 		return;
 	size.has_columns = size.has_rows = 1;
 	command.what_case = AXVM__V1__COMMAND__WHAT_CONSOLE_SIZE;
 	command.console_size = &size;
-	(void)axvm_vm_send(run->vm, &command, NULL);
+	(void)axvm_vm_send(run->vm, &command, &request_id);
+	run_remember_own(run, request_id);
 }
 
 bool run_has_button(const struct run *run)
@@ -184,6 +186,21 @@ bool run_has_button(const struct run *run)
 	const Axvm__V1__Boot *boot = run->options.spec->boot;
 
 	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT || boot->flat->local_apic;
+}
+
+void run_remember_own(struct run *run, uint64_t request_id)
+{
+	run->own_requests[run->own_count++ % RUN_OWN_REQUESTS] = request_id;
+}
+
+/* 0 is no command's: what is refused is the stream, which is ours. */
+static bool is_own(const struct run *run, uint64_t request_id)
+{
+	bool own = request_id == 0;
+
+	for (size_t i = 0; i < RUN_OWN_REQUESTS; i++)
+		own = own || run->own_requests[i] == request_id;
+	return own;
 }
 
 void run_answer(struct run *run, const Axvm__V1__Reply *reply)
@@ -198,7 +215,7 @@ void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 	if (by_key)
 		run->key_request = 0;
 	if (!reply->ok) {
-		if (reply->error && !run_events_are_on_stderr(run))
+		if (reply->error && is_own(run, reply->request_id) && !run_events_are_on_stderr(run))
 			fprintf(stderr, "%saxvm run: %s\n", before, reply->error->message);
 	} else if (by_key && run->key_action == ESCAPE_BUTTON) {
 		fprintf(stderr, "\naxvm run: power button pressed; in %.4g s the VM is stopped if it has not "

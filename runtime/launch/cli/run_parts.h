@@ -15,6 +15,8 @@
 #include "launch/cli/vsock_host.h"
 
 #define RUN_FDS_MAX 1024
+/* Of our own commands few are under way at once: a key's, a report's, the end's, the console's size. */
+#define RUN_OWN_REQUESTS 8
 
 struct run {
 	struct run_options options;
@@ -36,6 +38,8 @@ struct run {
 		events_failed;
 	unsigned ends_asked;
 	struct burst signals; /* those that ask for the end */
+	uint64_t own_requests[RUN_OWN_REQUESTS]; /* of our own commands, the last ones */
+	unsigned own_count;
 	uint64_t key_request; /* the command of the last key, while its reply is to come; 0: none */
 	enum escape_action key_action;
 	Axvm__V1__State state;
@@ -69,7 +73,11 @@ bool run_has_button(const struct run *run);
  * second stops the VM, the third ends its process. */
 void run_heed_signal(struct run *run, uint64_t now_ns);
 
-/* A reply to nobody else: told to who pressed the key, or when it is a refusal. */
+/* Remembers a command of ours by its request id (0: it was not sent). */
+void run_remember_own(struct run *run, uint64_t request_id);
+
+/* A reply to nobody else: told to who pressed the key, or when it is a refusal of a command of ours. A client of the
+ * control socket may have asked and left. */
 void run_answer(struct run *run, const Axvm__V1__Reply *reply);
 
 void run_send_console_size(struct run *run);
