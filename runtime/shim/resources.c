@@ -127,14 +127,6 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 	return 0;
 }
 
-/* What two descriptors of one file or block device have in common; false: it is neither. */
-static bool identify(int fd, struct stat *ret_st)
-{
-	if (fd < 0 || fstat(fd, ret_st) < 0)
-		return false;
-	return S_ISREG(ret_st->st_mode) || S_ISBLK(ret_st->st_mode);
-}
-
 /* A block device has one number and may have several names, each with an inode of its own. */
 static bool is_one(const struct stat *a, const struct stat *b)
 {
@@ -143,22 +135,33 @@ static bool is_one(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-void resource_check_claims(const struct resource_claim *claims, size_t count, struct problems *problems)
+/* Of what is no file and no block device, or is not there, one may be in several places. */
+static bool identify(struct resource_claim *claim, struct problems *problems)
+{
+	if (claim->fd < 0)
+		return false;
+	if (fstat(claim->fd, &claim->st) < 0) {
+		(void)problems_add(problems, PROBLEM_OS_FAILED, errno, claim->field, "cannot tell what it is: %s",
+		                   strerror(errno));
+		return false;
+	}
+	return S_ISREG(claim->st.st_mode) || S_ISBLK(claim->st.st_mode);
+}
+
+void resource_check_claims(struct resource_claim *claims, size_t count, struct problems *problems)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct stat one, other;
+		claims[i].is_file = identify(&claims[i], problems);
+		for (size_t k = 0; claims[i].is_file && k < i; k++) {
+			const struct resource_claim *writer = claims[i].written ? &claims[i] : &claims[k];
+			const struct resource_claim *reader = writer == &claims[i] ? &claims[k] : &claims[i];
 
-		if (!identify(claims[i].fd, &one))
-			continue;
-		for (size_t k = i + 1; k < count; k++) {
-			const struct resource_claim *writer = claims[k].written ? &claims[k] : &claims[i];
-			const struct resource_claim *reader = writer == &claims[k] ? &claims[i] : &claims[k];
-
-			if (writer->written && identify(claims[k].fd, &other) && is_one(&one, &other))
+			if (writer->written && claims[k].is_file && is_one(&claims[i].st, &claims[k].st))
 				(void)problems_add(problems, PROBLEM_SPEC_INVALID, EINVAL, writer->field,
 				                   "is the same %s as %s, and the guest's writes would change "
 				                   "both: give each its own",
-				                   S_ISBLK(one.st_mode) ? "block device" : "file", reader->field);
+				                   S_ISBLK(writer->st.st_mode) ? "block device" : "file",
+				                   reader->field);
 		}
 	}
 }

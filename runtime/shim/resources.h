@@ -3,6 +3,8 @@
 #ifndef AXVM_SHIM_RESOURCES_H
 #define AXVM_SHIM_RESOURCES_H
 
+#include <sys/stat.h>
+
 #include "base/problem.h"
 #include "shim/spec.h"
 
@@ -28,11 +30,15 @@ struct resource_claim {
 	int fd;
 	const char *field;
 	bool written;
+	struct stat st; /* filled in by resource_check_claims(), as is what follows */
+	bool is_file;   /* a regular file or a block device */
 };
 
-/* A problem for each pair of claims on one regular file or block device of which one is written. Of pipes, sockets,
- * terminals and other devices one may be in several places. */
-void resource_check_claims(const struct resource_claim *claims, size_t count, struct problems *problems);
+#define RESOURCE_CLAIM(fd_, field_, written_) { .fd = (fd_), .field = (field_), .written = (written_) }
+
+/* A problem for each claim whose kind the kernel does not tell, and for each pair of claims on one regular file or block
+ * device of which one is written. Of pipes, sockets, terminals and other devices one may be in several places. */
+void resource_check_claims(struct resource_claim *claims, size_t count, struct problems *problems);
 
 /* All fd numbers that the spec names, in no order. Returns how many; at most RESOURCE_FDS_MAX. */
 size_t resource_fds(const struct vm_spec *spec, int *ret_fds);

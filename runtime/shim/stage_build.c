@@ -63,18 +63,17 @@ static void check_shared(struct shim *shim)
 	const struct shim_resources *fds = &shim->resources;
 	char fields[SPEC_DISKS_MAX][PROBLEM_FIELD_MAX];
 	struct resource_claim claims[SPEC_DISKS_MAX + 5] = {
-		{ fds->kernel, "boot.linux.kernel", false },      { fds->initrd, "boot.linux.initrd", false },
-		{ fds->image, "boot.flat.image", false },         { fds->console_input, "console.input", false },
-		{ fds->console_output, "console.output", true },
+		RESOURCE_CLAIM(fds->kernel, "boot.linux.kernel", false),
+		RESOURCE_CLAIM(fds->initrd, "boot.linux.initrd", false),
+		RESOURCE_CLAIM(fds->image, "boot.flat.image", false),
+		RESOURCE_CLAIM(fds->console_input, "console.input", false),
+		RESOURCE_CLAIM(fds->console_output, "console.output", true),
 	};
 
 	for (size_t i = 0; i < shim->spec.disks_count; i++) {
 		snprintf(fields[i], sizeof(fields[i]), "disks[%zu].image", i);
-		claims[5 + i] = (struct resource_claim){
-			.fd = shim->devices.disk_files[i].fd,
-			.field = fields[i],
-			.written = !shim->spec.disks[i].read_only,
-		};
+		claims[5 + i] = (struct resource_claim)RESOURCE_CLAIM(shim->devices.disk_files[i].fd, fields[i],
+		                                                      !shim->spec.disks[i].read_only);
 	}
 	resource_check_claims(claims, 5 + shim->spec.disks_count, &shim->problems);
 }

@@ -315,8 +315,11 @@ Test(resources, a_ptys_master_has_no_end)
 
 static size_t claimed(int a, bool a_written, int b, bool b_written, struct problems *problems)
 {
-	const struct resource_claim claims[] = {
-		{ -1, "none", true }, { a, "a.field", a_written }, { b, "b.field", b_written }, { -1, "none", true },
+	struct resource_claim claims[] = {
+		RESOURCE_CLAIM(-1, "none", true),
+		RESOURCE_CLAIM(a, "a.field", a_written),
+		RESOURCE_CLAIM(b, "b.field", b_written),
+		RESOURCE_CLAIM(-1, "none", true),
 	};
 
 	*problems = (struct problems){ 0 };
@@ -345,6 +348,10 @@ Test(resources, a_file_that_is_written_is_nothing_else)
 	cr_assert_not_null(strstr(problems.list[0].message, "a.field"), "%s", problems.list[0].message);
 	cr_assert_eq(claimed(file, true, again, true, &problems), 1);
 	cr_assert_eq(claimed(file, true, other, true, &problems), 0);
+	/* One that cannot be asked is not taken for another. */
+	cr_assert_eq(claimed(900, true, other, true, &problems), 1);
+	cr_assert_eq(problems.list[0].code, PROBLEM_OS_FAILED);
+	cr_assert_str_eq(problems.list[0].field, "a.field");
 	cr_assert_eq(claimed(null, true, null, true, &problems), 0);
 	cr_assert_eq(claimed(terminal, true, terminal, true, &problems), 0);
 	cr_assert_eq(claimed(ends[1], true, ends[1], true, &problems), 0);
