@@ -381,8 +381,11 @@ test_cli_ctl_clients() {
 		while got.count(b"\x7a\x06\x08\x07\x10\x01") < 2:
 		    got += b.recv(4096)
 		many = [connect() for _ in range(20)]
-		# Two of eight places are taken.
-		assert all(m.recv(1) == b"" for m in many[6:])
+		# There are eight places: who has been silent for longest makes way, and the last are served.
+		assert all(m.recv(1) == b"" for m in [a, b] + many[:12])
+		for m in many[12:]:
+		    m.send(status)
+		    assert b"\x7a\x06\x08\x07\x10\x01" in m.recv(4096)
 	END
 	axvm ctl spin stop
 	ended 36
