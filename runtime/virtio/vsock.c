@@ -514,6 +514,8 @@ int vsock_create(struct vsock *vsock, const struct vsock_spec *spec, const struc
 		vsock->buffers = NULL;
 		return -ENOMEM;
 	}
+	/* A connection touches little of it, and is not to cost 2 MiB where all memory may be of huge pages. */
+	(void)madvise(vsock->buffers, BUFFER_BYTES, MADV_NOHUGEPAGE);
 	vsock_connections_init(vsock);
 	vsock->cid = spec->cid;
 	vsock->config.guest_cid = htole64(spec->cid);
