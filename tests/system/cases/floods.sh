@@ -63,51 +63,10 @@ stopped() {
 	ended 36
 }
 
-# counter NAME: its value in a new report of the VM "flood"; 0 when there is none.
-counter() {
-	axvm ctl --json flood metrics
-	want_status 0
-	sed -n "s/.*\"name\": \"$1\", \"value\": \"\([0-9]*\)\".*/\1/p" "$CASE/out" | grep . || echo 0
-}
-
-# more_than LIMIT NAME
-more_than() { [ "$(counter "$2")" -gt "$1" ]; }
-
 # start_flood GUEST LAUNCH: `axvm run` of a guest as `flat` takes it, with a local APIC.
 start_flood() {
 	flat "$1" -b 'local_apic: true' -l "$2" | sed "s/vm_id: \"$VM\"/vm_id: \"flood\"/" >"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb" --events "json:$CASE/events.json"
-}
-
-# A device that is broken and reset in a loop: as often as its guest likes, and its owner hears of it ten times a second.
-test_flood_of_failures() {
-	local sent suppressed seconds=$SECONDS
-	need_kvm
-	start_flood "$(with_numbers misuse 0 1)" 'rng {}'
-	await "forty failures of a device" more_than 40 rng.failures
-	stopped
-	sent=$(grep -c '"device_failed"' "$CASE/events.json")
-	suppressed=$(sed -n 's/.*"suppressed": "\([0-9]*\)".*/\1/p' "$CASE/events.json" | awk '{ n += $1 } END { print n + 0 }')
-	seconds=$((SECONDS - seconds + 1))
-	echo "$sent events of a device in at most $seconds s, which stand for $suppressed more"
-	[ "$sent" -le $((20 + 10 * seconds)) ] || fail "more events than its limit allows"
-	[ $((sent + suppressed)) -gt 40 ] || fail "not every failure is told or counted"
-}
-
-# Output that never ends, into a file.
-test_flood_of_output() {
-	local size seconds=$SECONDS
-	need_kvm
-	start_flood "$(with_numbers console 0 $((1 << 40)))" "console { output { path: '$CASE/output' } limit { bytes_per_s: 65536 bytes_burst: 524288 } }"
-	await "output over its limit" more_than 0 console.bytes_over_limit
-	stopped
-	size=$(stat -c %s "$CASE/output")
-	seconds=$((SECONDS - seconds + 1))
-	echo "$size bytes in at most $seconds s"
-	# The burst, the rate, and one write that a full bucket lets pass.
-	[ "$size" -le $((524288 + seconds * 65536 + 262144)) ] || fail "the file is larger than its limit allows: $size"
-	grep -q '"console_bytes_dropped": "[1-9]' "$CASE/events.json" || fail "what was dropped is not counted"
-	grep -q 'prints more than console.limit allows' "$CASE/events.json" || fail "no event tells of it"
 }
 
 # Commands as fast as the control socket takes them, by one client; another is served meanwhile, and every command has
