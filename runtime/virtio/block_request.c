@@ -310,6 +310,7 @@ static bool issue_bounced(struct block_request *request)
 	uint32_t piece = MIN(request->left, (uint32_t)BLOCK_BOUNCE_BYTES);
 	struct virtq_chain data = { .iov = request->data, .readable = request->data_count };
 
+	block_turn_charge(block, piece);
 	if (request->type == VIRTIO_BLK_T_IN)
 		return io_read(block->device.loop, &request->op, block->file_index, block->bounce,
 		               piece, request->offset);
@@ -340,9 +341,9 @@ static bool issue_piece(struct block_request *request)
 	uint32_t bytes;
 	uint16_t count = next_piece(request, &bytes);
 
-	block_turn_charge(request->block, bytes);
 	if (request->bounced)
 		return issue_bounced(request);
+	block_turn_charge(request->block, bytes);
 	if (count == 1)
 		return read ? io_read(loop, &request->op, file, data->iov_base, bytes, request->offset)
 		            : io_write(loop, &request->op, file, data->iov_base, bytes, request->offset);

@@ -243,26 +243,31 @@ static bool integer(struct parser *parser, const char *at, const char *text, boo
 	return fail(parser, at, "%.40s is out of range: from 0 to %" PRIu64, text, top);
 }
 
-/* "A, B, C", as much of it as has room. */
+/* One name more of "A, B, C", as much of it as has room. */
+static size_t list_name(char *to, size_t size, size_t used, const char *name)
+{
+	int n = used < size ? snprintf(to + used, size - used, "%s%s", used ? ", " : "", name) : 0;
+
+	return used + (n > 0 ? (size_t)n : 0);
+}
+
 static const char *list_values(const ProtobufCEnumDescriptor *descriptor, char *to, size_t size)
 {
-	size_t n = 0;
+	size_t used = 0;
 
 	to[0] = '\0';
-	for (unsigned i = 0; i < descriptor->n_values && n < size; i++)
-		n += (size_t)snprintf(to + n, size - n, "%s%s", i ? ", " : "",
-		                      descriptor->values[i].name);
+	for (unsigned i = 0; i < descriptor->n_values; i++)
+		used = list_name(to, size, used, descriptor->values[i].name);
 	return to;
 }
 
 static const char *list_fields(const ProtobufCMessageDescriptor *descriptor, char *to, size_t size)
 {
-	size_t n = 0;
+	size_t used = 0;
 
 	to[0] = '\0';
-	for (unsigned i = 0; i < descriptor->n_fields && n < size; i++)
-		n += (size_t)snprintf(to + n, size - n, "%s%s", i ? ", " : "",
-		                      descriptor->fields[i].name);
+	for (unsigned i = 0; i < descriptor->n_fields; i++)
+		used = list_name(to, size, used, descriptor->fields[i].name);
 	return to;
 }
 
