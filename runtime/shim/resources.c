@@ -176,7 +176,7 @@ static size_t add(const struct spec_resource *resource, int *fds, size_t n)
 size_t resource_fds(const struct vm_spec *spec, int *ret_fds)
 {
 	const struct spec_resource *const single[] = {
-		&spec->boot.kernel, &spec->boot.initrd, &spec->boot.image,
+		&spec->cpus.claims, &spec->boot.kernel, &spec->boot.initrd, &spec->boot.image,
 		&spec->console.output, &spec->console.input, &spec->vsock.channel,
 	};
 	size_t n = 0;

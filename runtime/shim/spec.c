@@ -81,8 +81,10 @@ static struct spec_limit limit(const Axvm__V1__RateLimit *l)
 	return (struct spec_limit){ l->bytes_per_s, l->bytes_burst, l->ops_per_s, l->ops_burst };
 }
 
-static void copy_cpus(struct spec_cpus *to, const Axvm__V1__Cpus *from)
+static void copy_cpus(struct vm_spec *spec, const Axvm__V1__Cpus *from)
 {
+	struct spec_cpus *to = &spec->cpus;
+
 	to->count = from->count;
 	to->pins_count = from->n_pins;
 	for (size_t i = 0; i < from->n_pins; i++)
@@ -97,6 +99,7 @@ static void copy_cpus(struct spec_cpus *to, const Axvm__V1__Cpus *from)
 	to->nodes_count = from->n_nodes;
 	for (size_t i = 0; i < from->n_nodes; i++)
 		to->nodes[i] = (uint8_t)from->nodes[i];
+	to->claims = resource(spec, from->claims);
 }
 
 static void copy_memory(struct spec_memory *to, const Axvm__V1__Memory *from)
@@ -230,7 +233,7 @@ static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 	copy_text(spec->vm_id, sizeof(spec->vm_id), from->vm_id);
 	copy_text(spec->profile, sizeof(spec->profile), from->profile);
 	spec->admission = (enum spec_admission)from->admission;
-	copy_cpus(&spec->cpus, from->cpus);
+	copy_cpus(spec, from->cpus);
 	copy_memory(&spec->memory, from->memory);
 	copy_boot(spec, from->boot);
 	spec->disks_count = from->n_disks;

@@ -28,6 +28,7 @@ struct spec_cpus {
 	bool core_scheduling, overcommit;
 	size_t nodes_count; /* 0 or count */
 	uint8_t nodes[SPEC_CPUS_MAX];
+	struct spec_resource claims; /* a folder; SPEC_NONE: no claims */
 };
 
 struct spec_memory {

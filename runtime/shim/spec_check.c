@@ -268,6 +268,18 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 				        cpus->pins[i], j, i);
 }
 
+/* It may keep a CPU from all others: which, is to be known to somebody. */
+static void check_fifo(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Cpus *cpus = launch->cpus;
+
+	if (cpus && cpus->fifo_priority > 0 && cpus->n_pins == 0 && !cpus->claims &&
+	    cpus->tenancy != AXVM__V1__TENANCY__DEDICATED)
+		INVALID(problems, "cpus.fifo_priority",
+		        "is %u, and the vCPUs are on no CPU of their own: give pins or claims, or make "
+		        "the VM DEDICATED", cpus->fifo_priority);
+}
+
 static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
 {
 	const Axvm__V1__Cpus *cpus = launch->cpus;
@@ -541,9 +553,9 @@ static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 }
 
 static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
-	check_pins,      check_vcpu_nodes, check_paravirt, check_memory,     check_boot,
-	check_reporting, check_devices,    check_nets,     check_unique_ids, check_resources,
-	check_limits,    check_io,
+	check_pins,      check_fifo,      check_vcpu_nodes, check_paravirt, check_memory,
+	check_boot,      check_reporting, check_devices,    check_nets,     check_unique_ids,
+	check_resources, check_limits,    check_io,
 };
 
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
