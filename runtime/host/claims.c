@@ -233,12 +233,18 @@ bool claims_idle(struct claims *claims, uint32_t cpu)
 
 /* -------------------------------------------------------------------------------------- memory */
 
+static struct span memory_span(uint64_t mib, uint64_t slot)
+{
+	return (struct span){ slot, MAX((mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB, (uint64_t)1) };
+}
+
 /* The first room among what others have spoken for: with it they have as much less of what is free. Past as many of
  * them as are looked at, behind the last. */
-int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib)
+int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib,
+                       uint64_t *ret_slot)
 {
 	const uint64_t room = free_mib / MEMORY_SLOT_MIB;
-	struct span wanted = { 0, (mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB };
+	struct span wanted = memory_span(mib, 0);
 	struct claims_file *file = &claims->nodes[node < FACTS_NODES_MAX ? node : 0];
 	int fd = node < FACTS_NODES_MAX ? file_of(claims, file, "node", node) : -EINVAL;
 	int tries = MEMORY_LOOKS_MAX, r = -EAGAIN;
@@ -258,9 +264,22 @@ int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint6
 		else if (r == 0 && fd >= 0 && !claims->looks)
 			r = lock(fd, F_WRLCK, wanted); /* somebody may just have come: looked at again */
 	}
-	if (r == 0 && fd >= 0)
-		file->held++;
-	return r;
+	if (r < 0)
+		return r;
+	file->held += fd >= 0;
+	*ret_slot = wanted.start;
+	return 0;
+}
+
+void claims_drop_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t slot)
+{
+	struct claims_file *file = &claims->nodes[node];
+
+	if (!file->opened || file->held == 0)
+		return;
+	file->held--;
+	if (!claims->looks)
+		(void)lock(file->fd, F_UNLCK, memory_span(mib, slot));
 }
 
 static void close_files(struct claims_file *files, size_t count)
@@ -272,7 +291,7 @@ static void close_files(struct claims_file *files, size_t count)
 		}
 }
 
-void claims_drop_memory(struct claims *claims)
+void claims_drop_all_memory(struct claims *claims)
 {
 	if (claims->open)
 		close_files(claims->nodes, ARRAY_SIZE(claims->nodes));

@@ -55,11 +55,13 @@ int claims_look(struct claims *claims, uint32_t cpu, struct claims_load *ret);
 bool claims_idle(struct claims *claims, uint32_t cpu);
 bool claims_whole(struct claims *claims, uint32_t cpu);
 
-/* Speaks for memory of a node: 0, or -EAGAIN where `free_mib` less what others have spoken for is not as much; errors of
- * the folder as in claims_take(). */
-int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib);
-/* It is there now: what is free says so itself. */
-void claims_drop_memory(struct claims *claims);
+/* Speaks for memory of a node: 0 with the first of its slots, or -EAGAIN where `free_mib` less what others have spoken
+ * for is not as much; errors of the folder as in claims_take(). */
+int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib,
+                       uint64_t *ret_slot);
+void claims_drop_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t slot);
+/* It is there now, all of it: what is free says so itself. */
+void claims_drop_all_memory(struct claims *claims);
 
 /* Closes all descriptors. What is claimed stays so until the process ends: a mapping without access keeps the open
  * file description alive, so that a sealed process has no descriptor for it. -errno of mmap(2). */

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Placement of vCPUs and I/O threads.
+/* Placement of vCPUs and I/O threads, as far as it follows from the spec and the host alone. Which other VMs there
+ * are is asked later and elsewhere (host/ladder.c), since what a guest sees must not depend on it.
  *
- * 1. Each guest node gets a host node: the one asked for; or the lowest that no other guest node
- * has and that holds its vCPUs on whole cores and its memory; or the lowest that holds its vCPUs at
- * all; or, when overcommit is allowed, the one with most CPUs.
- * 2. Inside a host node CPUs are ordered: cores of which every thread is usable first, then by core
- *    (lowest CPU number of it), then by thread. vCPUs take them in that order, so neighbours in the
- *    guest are neighbours on a core. What a guest node took is gone for the next one.
+ * 1. Each guest node gets a host node: the one asked for; or that of its first pin; or for a DEDICATED VM the lowest
+ *    that no other guest node has and that holds its vCPUs on whole cores and its memory. A VM that is not pinned
+ *    gets one of those with enough memory by lot, the more free memory the likelier: the VM's own number
+ *    (the seed) draws it, so that many VMs are spread although none knows of another.
+ * 2. Inside a host node a DEDICATED VM's vCPUs take whole cores in order, and the threads of a core one
+ *    after another, so neighbours in the guest are neighbours on a core. What a guest node took is gone for the
+ *    next one.
  * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without
- * vCPUs; else the idle thread of a core; else it shares with the last vCPU.
+ *    vCPUs; else the idle thread of a core; else it shares with the last vCPU.
  */
 #include "host/placement.h"
 
-#include "host/cpulist.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,21 +24,19 @@ struct plan {
 	const struct placement_request *request;
 	struct problems *problems;
 	struct placement out;
-	struct cpu_bitmap placed; /* vCPUs */
-	struct cpu_bitmap taken;  /* host CPUs, by vCPUs */
+	struct cpu_bitmap taken; /* host CPUs, by vCPUs */
 	int error;
 };
 
-static bool usable(const struct host_cpu *cpu)
+bool placement_usable(const struct host_cpu *cpu)
 {
 	return cpu && cpu->online && cpu->allowed;
 }
 
-/* Whether every thread of the CPU's core may be used by this process. */
-static bool whole_core(const struct host_facts *facts, const struct host_cpu *cpu)
+bool placement_whole_core(const struct host_facts *facts, const struct host_cpu *cpu)
 {
 	for (size_t i = 0; i < cpu->sibling_count; i++)
-		if (!usable(facts_cpu(facts, cpu->siblings[i])))
+		if (!placement_usable(facts_cpu(facts, cpu->siblings[i])))
 			return false;
 	return true;
 }
@@ -67,36 +66,28 @@ static int by_key(const void *a, const void *b)
 	return (x->key > y->key) - (x->key < y->key);
 }
 
-/* Free CPUs of a host node (-1: of all) in the order of preference; *ret_whole of them, the first
- * ones, are on cores that are whole and untouched. A dedicated VM has no others, and so the thread
- * that one guest node leaves idle on a core is never given to the next. Returns how many. */
-static size_t candidates(const struct plan *plan, int32_t node, struct ranked *ret_list,
-                         size_t *ret_whole)
+/* The CPUs of a host node (-1: of all) that are on whole cores of which no vCPU has any, in their order: so the
+ * thread that one guest node leaves idle on a core is never given to the next. Returns how many. */
+static size_t candidates(const struct plan *plan, int32_t node, struct ranked *ret_list)
 {
-	size_t count = 0, wholes = 0;
+	size_t count = 0;
 
 	for (size_t i = 0; i < plan->facts->cpu_count; i++) {
 		const struct host_cpu *cpu = &plan->facts->cpus[i];
-		bool whole;
 
-		if (!usable(cpu) || (node >= 0 && cpu->node != node) ||
-		    cpu_bitmap_has(&plan->taken, cpu->id))
-			continue;
-		whole = whole_core(plan->facts, cpu) && core_untouched(plan, cpu);
-		if (!whole && plan->request->dedicated)
+		if (!placement_usable(cpu) || (node >= 0 && cpu->node != node) ||
+		    !placement_whole_core(plan->facts, cpu) || !core_untouched(plan, cpu))
 			continue;
 		ret_list[count++] = (struct ranked){
-			.key = (uint64_t)!whole << 40 | (uint64_t)core_first(cpu) << 20 | cpu->id,
+			.key = (uint64_t)core_first(cpu) << 20 | cpu->id,
 			.cpu = cpu,
 		};
-		wholes += whole;
 	}
 	qsort(ret_list, count, sizeof(*ret_list), by_key);
-	*ret_whole = wholes;
 	return count;
 }
 
-static uint8_t guest_node_of(const struct placement_request *request, uint32_t vcpu)
+uint8_t placement_guest_node(const struct placement_request *request, uint32_t vcpu)
 {
 	return request->vcpu_nodes
 	               ? request->vcpu_nodes[vcpu]
@@ -115,7 +106,7 @@ static uint32_t demand(const struct plan *plan, size_t guest_node)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < plan->request->vcpus; i++)
-		count += guest_node_of(plan->request, i) == guest_node;
+		count += placement_guest_node(plan->request, i) == guest_node;
 	return count;
 }
 
@@ -127,25 +118,18 @@ static bool host_node_used(const struct plan *plan, int32_t host_node)
 	return false;
 }
 
-/* How well a host node suits a guest node; larger is better, 0 is not at all. */
+/* How well a host node suits a guest node of a DEDICATED VM; larger is better, 0 is not at all. */
 static uint32_t suitability(const struct plan *plan, const struct host_node *node,
                             size_t guest_node, uint32_t wanted)
 {
 	struct ranked list[FACTS_CPUS_MAX];
-	size_t whole = 0, usable_cpus = 0;
-	size_t free_cpus = candidates(plan, (int32_t)node->id, list, &whole);
+	size_t free_cpus = candidates(plan, (int32_t)node->id, list);
 	uint64_t memory = plan->request->memory_mib[guest_node];
-	bool fits_memory = memory == 0 || memory <= node->free_mib;
 
-	for (size_t i = 0; i < plan->facts->cpu_count; i++)
-		usable_cpus += usable(&plan->facts->cpus[i]) &&
-		               plan->facts->cpus[i].node == (int32_t)node->id;
-	if (!node->allowed || (usable_cpus == 0 && wanted > 0))
+	if (!node->allowed)
 		return 0;
-	if (whole >= wanted)
-		return fits_memory ? 0x40000000 : 0x20000000;
 	if (free_cpus >= wanted)
-		return fits_memory ? 0x30000000 : 0x10000000;
+		return memory <= node->free_mib ? 0x40000000 : 0x20000000;
 	return 1 + (uint32_t)free_cpus;
 }
 
@@ -164,12 +148,80 @@ static int32_t choose_node(const struct plan *plan, size_t guest_node)
 				continue;
 			score = suitability(plan, node, guest_node, wanted);
 			/* A second guest node moves in only where the first pass found no room. */
-			if (score > best_score && (pass == 0 || best_score < 0x10000000)) {
+			if (score > best_score && (pass == 0 || best_score < 0x20000000)) {
 				best_score = score;
 				best = (int32_t)node->id;
 			}
 		}
 	return best;
+}
+
+void placement_cpus(const struct host_facts *facts, int32_t host_node, struct cpu_bitmap *ret)
+{
+	struct cpu_bitmap near = { 0 }, all = { 0 };
+
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (placement_usable(&facts->cpus[i])) {
+			cpu_bitmap_add(&all, facts->cpus[i].id);
+			if (facts->cpus[i].node == host_node)
+				cpu_bitmap_add(&near, facts->cpus[i].id);
+		}
+	*ret = host_node >= 0 && cpu_bitmap_count(&near) > 0 ? near : all;
+}
+
+/* Whether a VM that is not pinned may be on a host node; the better tiers ask for more. */
+enum tier { TIER_OWN_AND_MEMORY, TIER_MEMORY, TIER_OWN, TIER_ANY, TIER_SHORT_OF_CPUS, TIERS };
+
+static bool suits(const struct plan *plan, const struct host_node *node, size_t guest_node, enum tier tier)
+{
+	bool own = tier == TIER_OWN_AND_MEMORY || tier == TIER_OWN;
+	bool memory = tier == TIER_OWN_AND_MEMORY || tier == TIER_MEMORY;
+	struct cpu_bitmap cpus;
+
+	if (!node->allowed || (own && host_node_used(plan, (int32_t)node->id)) ||
+	    (memory && plan->request->memory_mib[guest_node] > node->free_mib))
+		return false;
+	placement_cpus(plan->facts, (int32_t)node->id, &cpus);
+	for (size_t i = 0; i < plan->facts->cpu_count; i++)
+		if (cpu_bitmap_has(&cpus, plan->facts->cpus[i].id))
+			return plan->facts->cpus[i].node == (int32_t)node->id &&
+			       (plan->request->overcommit || tier == TIER_SHORT_OF_CPUS ||
+			        cpu_bitmap_count(&cpus) >= demand(plan, guest_node));
+	return false;
+}
+
+/* Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014): the finalizer. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+/* By lot, weighted by free memory. */
+static int32_t draw_node(const struct plan *plan, size_t guest_node)
+{
+	const struct host_facts *facts = plan->facts;
+
+	for (enum tier tier = 0; tier < TIERS; tier++) {
+		uint64_t tickets = 0, drawn;
+
+		for (size_t i = 0; i < facts->node_count; i++)
+			tickets += suits(plan, &facts->nodes[i], guest_node, tier) ? facts->nodes[i].free_mib + 1 : 0;
+		if (tickets == 0)
+			continue;
+		drawn = mix(plan->request->seed + guest_node) % tickets;
+		for (size_t i = 0; i < facts->node_count; i++) {
+			uint64_t own = facts->nodes[i].free_mib + 1;
+
+			if (!suits(plan, &facts->nodes[i], guest_node, tier))
+				continue;
+			if (drawn < own)
+				return (int32_t)facts->nodes[i].id;
+			drawn -= own;
+		}
+	}
+	return -1;
 }
 
 static void refuse(struct plan *plan, enum problem_code code, const char *field,
@@ -196,60 +248,31 @@ static void check_asked_node(struct plan *plan, size_t guest_node)
 
 /* ---------------------------------------------------------------------------------------- vCPUs */
 
+void placement_put(struct placement *plan, uint32_t vcpu, const struct host_cpu *cpu)
+{
+	struct placement_vcpu *at = &plan->vcpus[vcpu];
+	int32_t wanted = plan->nodes[at->guest_node].host_node;
+
+	at->cpu = (int32_t)cpu->id;
+	at->host_node = cpu->node;
+	at->remote = wanted >= 0 && cpu->node != wanted;
+	at->shared = false;
+	for (uint32_t i = 0; i < plan->vcpu_count; i++)
+		if (i != vcpu && plan->vcpus[i].cpu == at->cpu)
+			plan->vcpus[i].shared = at->shared = true;
+}
+
 static void put(struct plan *plan, uint32_t vcpu, const struct host_cpu *cpu)
 {
-	struct placement_vcpu *at = &plan->out.vcpus[vcpu];
-	uint8_t guest_node = guest_node_of(plan->request, vcpu);
-	int32_t wanted = plan->out.nodes[guest_node].host_node;
-
-	*at = (struct placement_vcpu){
-		.cpu = cpu->id,
-		.guest_node = guest_node,
-		.host_node = cpu->node,
-		.shared = cpu_bitmap_has(&plan->taken, cpu->id),
-		.remote = wanted >= 0 && cpu->node != wanted,
-	};
-	/* Of those that share a CPU, the first learns of it when the second comes. */
-	for (uint32_t i = 0; at->shared && i < PLACEMENT_VCPUS_MAX; i++)
-		if (cpu_bitmap_has(&plan->placed, i) && plan->out.vcpus[i].cpu == cpu->id)
-			plan->out.vcpus[i].shared = true;
-	cpu_bitmap_add(&plan->placed, vcpu);
+	placement_put(&plan->out, vcpu, cpu);
 	cpu_bitmap_add(&plan->taken, cpu->id);
 }
 
-/* More vCPUs than CPUs: round robin over all usable CPUs of the node, free or not. */
-static bool share_cpus(struct plan *plan, size_t guest_node, int32_t host_node)
+static void refuse_room(struct plan *plan, size_t guest_node, uint32_t wanted, size_t count)
 {
-	const struct host_cpu *list[FACTS_CPUS_MAX];
-	size_t count = 0, next = 0;
-
-	for (size_t i = 0; i < plan->facts->cpu_count; i++)
-		if (usable(&plan->facts->cpus[i]) &&
-		    (host_node < 0 || plan->facts->cpus[i].node == host_node))
-			list[count++] = &plan->facts->cpus[i];
-	for (uint32_t i = 0; i < plan->request->vcpus && count > 0; i++)
-		if (guest_node_of(plan->request, i) == guest_node)
-			put(plan, i, list[next++ % count]);
-	return count > 0;
-}
-
-static void place_node(struct plan *plan, size_t guest_node)
-{
-	struct ranked list[FACTS_CPUS_MAX];
-	int32_t host_node = plan->out.nodes[guest_node].host_node;
-	uint32_t wanted = demand(plan, guest_node);
-	size_t whole, next = 0, count = candidates(plan, host_node, list, &whole);
 	char message[PROBLEM_MESSAGE_MAX], where[32] = "this host";
+	int32_t host_node = plan->out.nodes[guest_node].host_node;
 
-	if (count >= wanted) {
-		for (uint32_t i = 0; i < plan->request->vcpus; i++)
-			if (guest_node_of(plan->request, i) == guest_node)
-				put(plan, i, list[next++].cpu);
-		return;
-	}
-	if (plan->request->overcommit && !plan->request->dedicated &&
-	    share_cpus(plan, guest_node, host_node))
-		return;
 	if (host_node >= 0)
 		snprintf(where, sizeof(where), "host node %d", host_node);
 	snprintf(message, sizeof(message),
@@ -262,13 +285,45 @@ static void place_node(struct plan *plan, size_t guest_node)
 	       message);
 }
 
+static void place_dedicated(struct plan *plan, size_t guest_node)
+{
+	struct ranked list[FACTS_CPUS_MAX];
+	size_t next = 0, count = candidates(plan, plan->out.nodes[guest_node].host_node, list);
+	uint32_t wanted = demand(plan, guest_node);
+
+	if (count < wanted) {
+		refuse_room(plan, guest_node, wanted, count);
+		return;
+	}
+	for (uint32_t i = 0; i < plan->request->vcpus; i++)
+		if (plan->out.vcpus[i].guest_node == guest_node)
+			put(plan, i, list[next++].cpu);
+}
+
+/* On the node, on no CPU of it: guest nodes that are on one host node are so together. */
+static void place_unpinned(struct plan *plan, size_t guest_node)
+{
+	struct placement_node *node = &plan->out.nodes[guest_node];
+	size_t count = cpu_bitmap_count(&node->cpus);
+	uint32_t wanted = 0;
+
+	for (size_t n = 0; n <= guest_node; n++)
+		if (plan->out.nodes[n].host_node == node->host_node)
+			wanted += demand(plan, n);
+	if (count < wanted && (!plan->request->overcommit || count == 0))
+		refuse_room(plan, guest_node, wanted, count);
+	for (uint32_t i = 0; i < plan->request->vcpus; i++)
+		if (plan->out.vcpus[i].guest_node == guest_node)
+			plan->out.vcpus[i].host_node = node->host_node;
+}
+
 /* "0-3,8": those that a vCPU may be pinned to. */
 static const char *list_usable(const struct host_facts *facts, char *to, size_t size)
 {
 	struct cpu_bitmap bitmap = { 0 };
 
 	for (size_t i = 0; i < facts->cpu_count; i++)
-		if (usable(&facts->cpus[i]))
+		if (placement_usable(&facts->cpus[i]))
 			cpu_bitmap_add(&bitmap, facts->cpus[i].id);
 	return cpu_bitmap_format(&bitmap, to, size);
 }
@@ -280,7 +335,7 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 	char field[PROBLEM_FIELD_MAX], message[PROBLEM_MESSAGE_MAX], list[128];
 
 	snprintf(field, sizeof(field), "cpus.pins[%u]", vcpu);
-	if (!usable(cpu)) {
+	if (!placement_usable(cpu)) {
 		snprintf(message, sizeof(message), "host CPU %u %s; pin to CPUs of %s", pin,
 		         !cpu           ? "does not exist"
 		         : !cpu->online ? "is offline"
@@ -289,12 +344,12 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 		refuse(plan, PROBLEM_HOST_LIMIT, field, message);
 		return;
 	}
-	if (cpu_bitmap_has(&plan->taken, pin)) {
+	if (cpu_bitmap_has(&plan->taken, pin) && (plan->request->dedicated || !plan->request->overcommit)) {
 		snprintf(message, sizeof(message), "host CPU %u is there twice", pin);
 		refuse(plan, PROBLEM_SPEC_INVALID, field, message);
 		return;
 	}
-	if (plan->request->dedicated && !whole_core(plan->facts, cpu)) {
+	if (plan->request->dedicated && !placement_whole_core(plan->facts, cpu)) {
 		snprintf(message, sizeof(message),
 		         "a dedicated VM needs every thread of host CPU %u's core; one is offline "
 		         "or "
@@ -310,7 +365,7 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 static void follow_pins(struct plan *plan)
 {
 	for (uint32_t i = 0; i < plan->request->vcpus; i++) {
-		struct placement_node *node = &plan->out.nodes[guest_node_of(plan->request, i)];
+		struct placement_node *node = &plan->out.nodes[placement_guest_node(plan->request, i)];
 		const struct host_cpu *cpu = facts_cpu(plan->facts, plan->request->pins[i]);
 
 		if (node->host_node < 0 && cpu)
@@ -330,25 +385,33 @@ static int io_rank(const struct plan *plan, const struct host_cpu *cpu)
 }
 
 /* A CPU of its own is better than one that has an I/O thread already; that is still better than a
- * vCPU's. `near`: of this host node alone. */
+ * vCPU's. Among equals of a VM that is pinned by hand its number chooses: other VMs' I/O threads are likely to be
+ * nearby, and nobody says where. `near`: of this host node alone. */
 static const struct host_cpu *io_cpu_for(const struct plan *plan, const struct cpu_bitmap *given,
                                          int host_node, bool near)
 {
-	const struct host_cpu *best = NULL;
+	const struct host_cpu *best[FACTS_CPUS_MAX];
+	size_t count = 0;
 	int best_rank = 0;
 
 	for (size_t i = 0; i < plan->facts->cpu_count; i++) {
 		const struct host_cpu *cpu = &plan->facts->cpus[i];
 		int rank = io_rank(plan, cpu) * 2 - 3 * cpu_bitmap_has(given, cpu->id);
 
-		if (!usable(cpu) || (near && cpu->node != host_node))
+		if (!placement_usable(cpu) || (near && cpu->node != host_node))
 			continue;
-		if (!best || rank > best_rank || (rank == best_rank && rank <= 2)) {
+		if (count == 0 || rank > best_rank) {
 			best_rank = rank;
-			best = cpu;
+			count = 0;
 		}
+		if (rank == best_rank)
+			best[count++] = cpu;
 	}
-	return best;
+	if (count == 0)
+		return NULL;
+	if (plan->out.by_hand && best_rank > 2)
+		return best[mix(plan->request->seed) % count];
+	return best[best_rank > 2 ? 0 : count - 1];
 }
 
 /* The first thread of each node, then the second of each. */
@@ -367,7 +430,7 @@ static void place_io(struct plan *plan)
 			cpu = io_cpu_for(plan, &given, -1, false);
 		if (!cpu)
 			continue;
-		node->io[i / nodes].cpu = cpu->id;
+		node->io[i / nodes].cpu = (int32_t)cpu->id;
 		node->io[i / nodes].shared = cpu_bitmap_has(&plan->taken, cpu->id);
 		cpu_bitmap_add(&given, cpu->id);
 	}
@@ -396,6 +459,30 @@ static int check_request(struct plan *plan)
 	return plan->error;
 }
 
+static void begin(struct plan *plan)
+{
+	const struct placement_request *request = plan->request;
+	struct placement *out = &plan->out;
+
+	out->vcpu_count = request->vcpus;
+	out->by_hand = request->pin_count > 0;
+	out->pinned = out->by_hand || request->dedicated;
+	for (uint32_t i = 0; i < request->vcpus; i++) {
+		out->vcpus[i].guest_node = placement_guest_node(request, i);
+		out->vcpus[i].cpu = PLACEMENT_UNPINNED;
+		out->vcpus[i].host_node = -1;
+	}
+	out->node_count = request->node_count;
+	for (size_t n = 0; n < request->node_count; n++) {
+		out->nodes[n].host_node = request->host_node[n];
+		out->nodes[n].chosen = request->host_node[n] < 0;
+		for (size_t i = 0; i < PLACEMENT_IO_MAX; i++)
+			out->nodes[n].io[i].cpu = PLACEMENT_UNPINNED;
+		if (request->host_node[n] >= 0)
+			check_asked_node(plan, n);
+	}
+}
+
 int placement_plan(const struct host_facts *facts, const struct placement_request *request,
                    struct placement *ret, struct problems *problems)
 {
@@ -403,43 +490,27 @@ int placement_plan(const struct host_facts *facts, const struct placement_reques
 
 	if (check_request(&plan) < 0)
 		return plan.error;
-	plan.out.node_count = request->node_count;
-	for (size_t n = 0; n < request->node_count; n++) {
-		plan.out.nodes[n].host_node = request->host_node[n];
-		plan.out.nodes[n].chosen = request->host_node[n] < 0;
-		if (request->host_node[n] >= 0)
-			check_asked_node(&plan, n);
-	}
-	if (request->pin_count > 0) {
+	begin(&plan);
+	if (plan.out.by_hand) {
 		follow_pins(&plan);
 		for (uint32_t i = 0; i < request->vcpus; i++)
 			check_pin(&plan, i);
 	}
 	for (size_t n = 0; n < request->node_count; n++) {
-		if (plan.out.nodes[n].host_node < 0)
-			plan.out.nodes[n].host_node = choose_node(&plan, n);
-		if (request->pin_count == 0)
-			place_node(&plan, n);
+		struct placement_node *node = &plan.out.nodes[n];
+
+		if (node->host_node < 0)
+			node->host_node = request->dedicated ? choose_node(&plan, n) : draw_node(&plan, n);
+		placement_cpus(facts, node->host_node, &node->cpus);
+		if (!plan.out.pinned)
+			place_unpinned(&plan, n);
+		else if (!plan.out.by_hand)
+			place_dedicated(&plan, n);
 	}
 	if (plan.error < 0)
 		return plan.error;
-	plan.out.vcpu_count = request->vcpus;
-	place_io(&plan);
+	if (plan.out.pinned)
+		place_io(&plan);
 	*ret = plan.out;
 	return 0;
-}
-
-bool placement_owns(const struct host_facts *facts, const struct placement *plan, bool dedicated,
-                    uint32_t cpu)
-{
-	const struct host_cpu *host_cpu = facts_cpu(facts, cpu);
-
-	for (uint32_t i = 0; i < plan->vcpu_count; i++) {
-		if (plan->vcpus[i].cpu == cpu)
-			return true;
-		for (size_t k = 0; dedicated && host_cpu && k < host_cpu->sibling_count; k++)
-			if (plan->vcpus[i].cpu == host_cpu->siblings[k])
-				return true;
-	}
-	return false;
 }

@@ -4,6 +4,7 @@
 #define AXVM_HOST_PLACEMENT_H
 
 #include "base/problem.h"
+#include "host/cpulist.h"
 #include "host/facts.h"
 
 #define PLACEMENT_VCPUS_MAX 255
@@ -13,7 +14,7 @@
 struct placement_request {
 	uint32_t vcpus;   /* 1 … PLACEMENT_VCPUS_MAX */
 	bool dedicated;   /* whole cores, nobody else's threads on them */
-	bool overcommit;  /* two vCPUs may share a CPU when there are too few */
+	bool overcommit;  /* two vCPUs may share a CPU */
 	size_t pin_count; /* 0 or vcpus */
 	const uint32_t *pins;
 	const uint8_t *vcpu_nodes;                /* guest node of each vCPU; NULL: dealt evenly */
@@ -21,14 +22,21 @@ struct placement_request {
 	int host_node[PLACEMENT_NODES_MAX];       /* -1: the plan's choice */
 	uint64_t memory_mib[PLACEMENT_NODES_MAX]; /* wanted there; 0: does not matter */
 	uint32_t io_threads;                      /* of each node, 0 … PLACEMENT_IO_MAX */
+	uint32_t io_count; /* that there will be of those in all: only they claim a CPU */
+	uint64_t seed; /* the VM's own number: what is as good for all VMs is not the same for all */
 };
+
+#define PLACEMENT_UNPINNED (-1) /* bound to the CPUs of its node, among which the kernel balances */
 
 struct placement {
 	uint32_t vcpu_count;
+	bool by_hand; /* the CPUs are the pins' */
+	bool pinned;  /* each thread has a CPU; else none has */
+	bool claimed; /* other VMs know of it (host/ladder.h) */
 	struct placement_vcpu {
-		uint32_t cpu; /* host CPU */
+		int32_t cpu; /* host CPU, or PLACEMENT_UNPINNED */
 		uint8_t guest_node;
-		int32_t host_node; /* of that CPU, -1: unknown */
+		int32_t host_node; /* of that CPU, or of its guest node; -1: unknown */
 		bool shared;       /* another vCPU of this VM has the same CPU */
 		bool remote;       /* pinned by hand off its guest node's host node */
 	} vcpus[PLACEMENT_VCPUS_MAX];
@@ -36,8 +44,9 @@ struct placement {
 	struct placement_node {
 		int32_t host_node; /* asked or chosen, -1: host without NUMA information */
 		bool chosen;       /* by the plan: the spec was silent */
+		struct cpu_bitmap cpus; /* of the host node that this process may use; all, where it has none */
 		struct placement_io {
-			uint32_t cpu;
+			int32_t cpu; /* or PLACEMENT_UNPINNED */
 			bool shared; /* no CPU was left: the I/O thread shares one with a vCPU */
 		} io[PLACEMENT_IO_MAX]; /* as many as were asked for */
 	} nodes[PLACEMENT_NODES_MAX];
@@ -46,18 +55,23 @@ struct placement {
 /* Guest node of a vCPU when the spec is silent: contiguous runs, whose lengths differ by one at
  * most. */
 uint8_t placement_dealt_node(uint32_t vcpu, uint32_t vcpus, size_t nodes);
+uint8_t placement_guest_node(const struct placement_request *request, uint32_t vcpu);
 
-/* Plans or, with pins, checks: whole cores of one node first, lowest numbers first, only CPUs that
- * are online and allowed, a guest node's vCPUs never over a host node's boundary. A dedicated VM
- * gets cores of which every thread is allowed, and keeps the threads it does not use. Same input,
- * same output. All reasons for a refusal are added to `problems` (fields cpus.…, memory.nodes[…]);
- * -errno then. */
+/* Where a VM goes that knows of no other: on the CPUs of its pins; DEDICATED, on whole cores of one node, lowest numbers
+ * first, of which it keeps the threads it does not use; else on no CPU, but on a node. Only on CPUs that are
+ * online and allowed, a guest node's vCPUs never over a host node's boundary. Same input, same output. All
+ * reasons for a refusal are added to `problems` (fields cpus.…, memory.nodes[…]); -errno then. */
 int placement_plan(const struct host_facts *facts, const struct placement_request *request,
                    struct placement *ret, struct problems *problems);
 
-/* The host CPUs that belong to the plan's vCPUs: for a dedicated VM with their cores' other
- * threads. */
-bool placement_owns(const struct host_facts *facts, const struct placement *plan, bool dedicated,
-                    uint32_t cpu);
+/* Whether this process may use a CPU; and every thread of its core. */
+bool placement_usable(const struct host_cpu *cpu);
+bool placement_whole_core(const struct host_facts *facts, const struct host_cpu *cpu);
+
+/* The CPUs of a host node that this process may use; all that it may, where there are none or the node is -1. */
+void placement_cpus(const struct host_facts *facts, int32_t host_node, struct cpu_bitmap *ret);
+
+/* Puts vCPU `vcpu` on a CPU of the plan. */
+void placement_put(struct placement *plan, uint32_t vcpu, const struct host_cpu *cpu);
 
 #endif

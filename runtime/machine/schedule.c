@@ -67,3 +67,21 @@ int schedule_own_cores(struct problems *problems)
 	                           : strerror(error);
 	return problems_add(problems, PROBLEM_HOST_LIMIT, error, "cpus.core_scheduling", "%s", reason);
 }
+
+int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *problems)
+{
+	struct cpu_bitmap found = { 0 };
+	char wanted[128], has[128], name[16] = "";
+
+	if (sched_getaffinity(0, sizeof(found.words), (cpu_set_t *)(void *)found.words) < 0)
+		return problems_add(problems, PROBLEM_OS_FAILED, errno, "cpus",
+		                    "the kernel does not tell which CPUs a thread is bound to: %s",
+		                    strerror(errno));
+	if (memcmp(&found, cpus, sizeof(found)) == 0)
+		return 0;
+	(void)prctl(PR_GET_NAME, name);
+	return problems_add(problems, PROBLEM_PLACEMENT_FAILED, ESRCH, "cpus",
+	                    "thread %s is bound to CPUs %s and not to %s: somebody has moved it; launch again", name,
+	                    cpu_bitmap_format(&found, has, sizeof(has)),
+	                    cpu_bitmap_format(cpus, wanted, sizeof(wanted)));
+}

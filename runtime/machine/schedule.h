@@ -4,6 +4,7 @@
 #define AXVM_MACHINE_SCHEDULE_H
 
 #include "base/problem.h"
+#include "host/cpulist.h"
 
 /* Puts the calling thread under SCHED_FIFO `priority` (1 to 99), and with it the threads that it starts: they
  * inherit the policy, and need no right of their own to it, which is gone when they start. A
@@ -20,5 +21,9 @@ int schedule_leave_fifo(struct problems *problems);
  * cpus.core_scheduling and -errno where there is no SMT, or the kernel cannot do it. Linux
  * Documentation/admin-guide/hw-vuln/core-scheduling.rst. */
 int schedule_own_cores(struct problems *problems);
+
+/* Whether the calling thread is bound to just these CPUs, as the kernel has it. A PROBLEM_PLACEMENT_FAILED and -errno
+ * when it is not. sched_getaffinity(2). */
+int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *problems);
 
 #endif

@@ -14,7 +14,7 @@ static uint32_t bits_for(uint32_t count)
 	return bits;
 }
 
-static bool same_host_core(const struct host_facts *facts, uint32_t a, uint32_t b)
+static bool same_host_core(const struct host_facts *facts, uint32_t a, int32_t b)
 {
 	const struct host_cpu *cpu = facts_cpu(facts, a);
 
@@ -25,19 +25,19 @@ static bool same_host_core(const struct host_facts *facts, uint32_t a, uint32_t 
 }
 
 /* An earlier vCPU on the same guest core as `vcpu`, the latest one; -1 when there is none. A core
- * only takes vCPUs of one guest node and of distinct host CPUs. */
+ * only takes vCPUs of one guest node and of distinct host CPUs; who is on none is a core of its own. */
 static int core_mate(const struct placement *placement, const struct host_facts *facts,
                      uint32_t vcpu)
 {
 	const struct placement_vcpu *own = &placement->vcpus[vcpu];
 
-	if (own->shared)
+	if (own->shared || own->cpu == PLACEMENT_UNPINNED)
 		return -1;
 	for (uint32_t i = vcpu; i-- > 0;) {
 		const struct placement_vcpu *other = &placement->vcpus[i];
 
 		if (other->guest_node == own->guest_node && !other->shared &&
-		    same_host_core(facts, own->cpu, other->cpu))
+		    same_host_core(facts, (uint32_t)own->cpu, other->cpu))
 			return (int)i;
 	}
 	return -1;
@@ -96,18 +96,32 @@ static uint32_t number_apics(struct guest_topology *topology)
 	return largest;
 }
 
-/* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. */
+/* The largest from the host's first node; that of one node, or of none that is known. */
+static uint32_t farthest(const struct host_facts *facts)
+{
+	uint32_t most = facts->node_count == 1 ? 11 : 0;
+
+	for (size_t i = 1; i < facts->node_count; i++)
+		most = MAX(most, facts_distance(facts, facts->nodes[0].id, facts->nodes[i].id));
+	return most > 0 ? most : 20;
+}
+
+/* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. Of host nodes that the spec leaves open, the
+ * farthest: where they are depends on what other VMs there are, and what a guest sees must not. */
 static void distances(const struct placement *placement, const struct host_facts *facts,
                       struct guest_topology *topology)
 {
+	const uint32_t open = farthest(facts);
+
 	for (size_t i = 0; i < placement->node_count; i++)
 		for (size_t k = 0; k < placement->node_count; k++) {
-			int32_t from = placement->nodes[i].host_node,
-				to = placement->nodes[k].host_node;
-			uint32_t distance = 20;
+			const struct placement_node *from = &placement->nodes[i], *to = &placement->nodes[k];
+			bool said = placement->by_hand || (!from->chosen && !to->chosen);
+			uint32_t distance = open;
 
-			if (from >= 0 && to >= 0)
-				distance = facts_distance(facts, (uint32_t)from, (uint32_t)to);
+			if (said && from->host_node >= 0 && to->host_node >= 0)
+				distance = facts_distance(facts, (uint32_t)from->host_node,
+				                          (uint32_t)to->host_node);
 			topology->distances[i][k] =
 				i == k ? 10 : (uint8_t)MIN(MAX(distance, 11u), 254u);
 		}

@@ -39,9 +39,12 @@ static const struct device_row {
 	{ "vsock", plan_vsock, devices_create_vsock },
 };
 
-/* Without a device too there is one I/O thread, so that "present" means the same everywhere. */
+/* Without a device too there is one I/O thread, so that "present" means the same everywhere; without local APICs there is
+ * none. */
 static uint32_t count_io(const struct vm_spec *spec, size_t devices)
 {
+	if (!plan_has_apic(spec))
+		return 0;
 	return MIN((uint32_t)MAX(devices, (size_t)1),
 	           (uint32_t)spec->memory.count * spec->io.threads_per_node);
 }
@@ -54,6 +57,14 @@ void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)
 	plan_places(ret);
 	for (uint32_t i = 0; i < ret->count; i++)
 		ret->list[i].io = i % count_io(spec, ret->count);
+}
+
+uint32_t devices_count_io(const struct vm_spec *spec)
+{
+	struct plan_devices plan;
+
+	devices_plan(spec, &plan);
+	return count_io(spec, plan.count);
 }
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
@@ -183,14 +194,6 @@ void devices_serve(struct shim_io *io)
 		                          "the I/O ring has failed: none of its devices goes on", 0);
 	}
 	machine_wake_control(&shim->machine);
-}
-
-int devices_io_cpu(const struct shim_io *io)
-{
-	const struct placement *placement = &io->shim->placement;
-	size_t node = io->index % placement->node_count;
-
-	return (int)placement->nodes[node].io[io->index / placement->node_count].cpu;
 }
 
 void devices_serve_control(struct shim *shim)

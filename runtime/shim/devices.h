@@ -61,9 +61,6 @@ int devices_build(struct shim *shim);
 int devices_enable(struct shim_io *io);
 void devices_serve(struct shim_io *io);
 
-/* The host CPU of an I/O thread. */
-int devices_io_cpu(const struct shim_io *io);
-
 /* Makes the system calls that devices asked for. Control thread, when it was woken. */
 void devices_serve_control(struct shim *shim);
 

@@ -42,4 +42,7 @@ void plan_places(struct plan_devices *devices);
  * a bug, and a plan that would have told an untruth. */
 int plan_devices_check(const struct plan_devices *plan, const struct shim_devices *built);
 
+/* How many I/O threads a VM has. */
+uint32_t devices_count_io(const struct vm_spec *spec);
+
 #endif

@@ -230,12 +230,13 @@ int event_sealed(struct event_writer *w, const struct event_sealed *sealed)
 }
 
 static void fill_threads(Axvm__V1__ThreadRecord *to, Axvm__V1__ThreadRecord **list,
-                         const struct thread_record *from, size_t count)
+                         const struct thread_record *from, size_t count, bool pinned)
 {
 	for (size_t i = 0; i < count; i++) {
 		axvm__v1__thread_record__init(&to[i]);
 		to[i].name = TEXT(from[i].name);
-		SET(&to[i], host_cpu, from[i].host_cpu);
+		to[i].has_host_cpu = pinned;
+		to[i].host_cpu = from[i].host_cpu;
 		SET(&to[i], host_node, from[i].host_node);
 		SET(&to[i], started_ns, from[i].started_ns);
 		SET(&to[i], staffed_ns, from[i].staffed_ns);
@@ -269,18 +270,22 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	    running->vulnerabilities_count > EVENT_VULNERABILITIES_MAX)
 		return -E2BIG;
 	fill_vulnerabilities(known, known_list, running->vulnerabilities, running->vulnerabilities_count);
-	fill_threads(threads, thread_list, running->threads, running->threads_count);
+	fill_threads(threads, thread_list, running->threads, running->threads_count,
+	             running->pinned);
 	fill_requirements(waived, waived_list, running->waived, running->waived_count);
 	for (size_t i = 0; i < running->vcpus_count; i++) {
 		axvm__v1__vcpu_placement__init(&vcpus[i]);
 		SET(&vcpus[i], index, running->vcpus[i].index);
 		SET(&vcpus[i], apic_id, running->vcpus[i].apic_id);
-		SET(&vcpus[i], host_cpu, running->vcpus[i].host_cpu);
+		vcpus[i].has_host_cpu = running->pinned;
+		vcpus[i].host_cpu = running->vcpus[i].host_cpu;
 		SET(&vcpus[i], host_node, running->vcpus[i].host_node);
 		vcpu_list[i] = &vcpus[i];
 	}
 	body.profile = TEXT(running->profile);
 	SET(&body, development, running->development);
+	SET(&body, pinned, running->pinned);
+	SET(&body, claimed, running->claimed);
 	body.waived = waived_list;
 	body.n_waived = running->waived_count;
 	body.vcpus = vcpu_list;

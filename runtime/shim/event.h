@@ -67,7 +67,7 @@ struct event_vcpu_placement {
 
 struct event_running {
 	const char *profile, *machine_sha256, *kernel_sha256, *initrd_sha256, *version;
-	bool development;
+	bool development, pinned, claimed; /* not pinned: no thread's host CPU is told */
 	const struct event_requirement *waived;
 	size_t waived_count;
 	const struct event_vcpu_placement *vcpus;

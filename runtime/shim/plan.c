@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "host/ladder.h"
 #include "shim/shim.h"
 
 static void name_vcpus(struct machine *machine, const struct guest_topology *topology,
@@ -17,16 +18,26 @@ static void name_vcpus(struct machine *machine, const struct guest_topology *top
 
 		vcpu->index = i;
 		vcpu->apic_id = topology->vcpus[i].apic_id;
-		vcpu->host_cpu = (int)placement->vcpus[i].cpu;
+		vcpu->host_cpu = placement->vcpus[i].cpu;
 		vcpu->host_node = placement->vcpus[i].host_node;
 		vcpu->machine = machine;
 	}
 }
 
-int plan_machine(struct shim *shim)
+/* FNV-1a (Fowler, Noll, Vo). */
+static uint64_t number_of(const char *vm_id)
 {
-	const struct spec_cpus *cpus = &shim->spec.cpus;
-	const struct spec_memory *memory = &shim->spec.memory;
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	while (*vm_id)
+		hash = (hash ^ (uint8_t)*vm_id++) * 0x100000001b3u;
+	return hash;
+}
+
+static struct placement_request request_of(const struct vm_spec *spec)
+{
+	const struct spec_cpus *cpus = &spec->cpus;
+	const struct spec_memory *memory = &spec->memory;
 	struct placement_request request = {
 		.vcpus = cpus->count,
 		.dedicated = cpus->tenancy == SPEC_DEDICATED,
@@ -35,14 +46,23 @@ int plan_machine(struct shim *shim)
 		.pins = cpus->pins,
 		.vcpu_nodes = cpus->nodes_count ? cpus->nodes : NULL,
 		.node_count = memory->count,
-		.io_threads = shim->spec.io.threads_per_node,
+		.io_threads = spec->io.threads_per_node,
+		.io_count = devices_count_io(spec),
+		.seed = number_of(spec->vm_id),
 	};
-	int r;
 
 	for (size_t i = 0; i < memory->count; i++) {
 		request.host_node[i] = memory->nodes[i].host_node;
 		request.memory_mib[i] = memory->nodes[i].size / MIB;
 	}
+	return request;
+}
+
+int plan_machine(struct shim *shim)
+{
+	const struct placement_request request = request_of(&shim->spec);
+	int r;
+
 	r = placement_plan(shim->facts, &request, &shim->placement, &shim->problems);
 	if (r < 0)
 		return r;
@@ -52,6 +72,40 @@ int plan_machine(struct shim *shim)
 		                    "no topology follows from the placement");
 	name_vcpus(&shim->machine, &shim->topology, &shim->placement);
 	return 0;
+}
+
+int plan_claim(struct shim *shim)
+{
+	const struct placement_request request = request_of(&shim->spec);
+	int r = ladder_claim(&shim->claims, shim->facts, &request, &shim->placement, &shim->problems);
+
+	if (r == 0)
+		name_vcpus(&shim->machine, &shim->topology, &shim->placement);
+	return r;
+}
+
+static const struct cpu_bitmap *cpus_of(const struct placement *placement, int32_t cpu, size_t node,
+                                        struct cpu_bitmap *ret)
+{
+	*ret = cpu < 0 ? placement->nodes[node].cpus : (struct cpu_bitmap){ 0 };
+	if (cpu >= 0)
+		cpu_bitmap_add(ret, (uint32_t)cpu);
+	return ret;
+}
+
+const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu, struct cpu_bitmap *ret)
+{
+	const struct placement_vcpu *at = &shim->placement.vcpus[vcpu];
+
+	return cpus_of(&shim->placement, at->cpu, at->guest_node, ret);
+}
+
+const struct cpu_bitmap *plan_io_cpus(const struct shim *shim, uint32_t io, struct cpu_bitmap *ret)
+{
+	const struct placement *placement = &shim->placement;
+	size_t node = io % placement->node_count;
+
+	return cpus_of(placement, placement->nodes[node].io[io / placement->node_count].cpu, node, ret);
 }
 
 /* KVM_FEATURE_* bits by enum spec_pv. The clock is four bits: two interfaces, the stable bit, and no

@@ -25,6 +25,15 @@ struct machine_plan {
  * -errno with problems when the spec's wishes cannot be met here. Pure but for that. */
 int plan_machine(struct shim *shim);
 
+/* After plan_machine(), where the spec has claims and shim->claims are open: the CPUs that are free among the
+ * host's VMs, claimed, or only looked at where those claims do that. Changes shim->placement and the vCPUs' host
+ * CPUs, and nothing of what the guest sees. -errno with problems, and the plan as it was. */
+int plan_claim(struct shim *shim);
+
+/* The host CPUs that a vCPU's and an I/O thread is bound to: one, or those of its node. Returns `ret`. */
+const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu, struct cpu_bitmap *ret);
+const struct cpu_bitmap *plan_io_cpus(const struct shim *shim, uint32_t io, struct cpu_bitmap *ret);
+
 /* After plan_machine(): what the guest sees. Fills in shim->plan, shim->cpuid_config and shim->cpuid, from
  * the spec, the profile and shim->facts, of which kvm.tsc_khz and kvm.guest_leaves count. -errno with
  * problems. Pure but for that. */

@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "boot/boot.h"
 #include "host/admit.h"
+#include "host/claims.h"
 #include "host/placement.h"
 #include "machine/cpuid.h"
 #include "machine/machine.h"
@@ -69,6 +70,7 @@ struct shim {
 	struct profile profile;
 	struct verdict verdict;
 	struct placement placement;
+	struct claims claims; /* in stage acquire */
 	struct guest_topology topology;
 	struct machine_plan plan;
 	struct ram_placement ram;

@@ -127,6 +127,53 @@ static void reserve_memory(struct shim *shim)
 		tell_placement(shim, &config);
 }
 
+/* Claims the VM's CPUs. The folder is not held open: see claims_keep(). */
+static void claim_cpus(struct shim *shim)
+{
+	const struct spec_resource *folder = &shim->spec.cpus.claims;
+	char name[24];
+	int r;
+
+	if (folder->kind == SPEC_NONE)
+		return;
+	snprintf(name, sizeof(name), "fd %d", folder->fd);
+	r = claims_open(&shim->claims, folder->fd, folder->kind == SPEC_PATH ? folder->path : NULL, false);
+	if (r == 0)
+		r = plan_claim(shim);
+	else
+		r = problems_add(&shim->problems,
+		                 r == -ENOTDIR  ? PROBLEM_RESOURCE_WRONG_KIND
+		                 : r == -ENOENT || r == -EBADF ? PROBLEM_RESOURCE_MISSING
+		                                               : PROBLEM_RESOURCE_UNREADABLE,
+		                 -r, "cpus.claims", "\"%s\" is not the folder of this host's claims: %s; launch "
+		                 "without claims, or see that the folder is there",
+		                 folder->kind == SPEC_PATH ? folder->path : name, strerror(-r));
+	if (folder->kind == SPEC_FD)
+		close(folder->fd);
+}
+
+/* Once memory is where it is to be. */
+static void keep_claims(struct shim *shim)
+{
+	int r;
+
+	if (shim->ram.populated)
+		claims_drop_all_memory(&shim->claims);
+	r = claims_keep(&shim->claims);
+	if (r < 0)
+		(void)problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, "cpus.claims",
+		                   "cannot keep the CPUs that were claimed: %s", strerror(-r));
+}
+
+/* Cgroups may bring a cpuset, within which all is planned again. */
+static void heed_cgroups(struct shim *shim)
+{
+	if (shim->spec.sandbox.cgroups_count == 0 || !shim->facts)
+		return;
+	(void)facts_refresh(shim->facts, NULL);
+	(void)plan_machine(shim);
+}
+
 /* While it is still allowed, and after the threads that populate memory have gone. */
 static void ask_scheduler(struct shim *shim)
 {
@@ -152,7 +199,8 @@ static void check_rings(struct problems *problems)
 }
 
 /* Requires: a valid spec and an admitted host.
- * Does: join the cgroups, open /dev/kvm and every resource, reserve, bind, populate and lock guest memory.
+ * Does: join the cgroups, open /dev/kvm and every resource, claim CPUs, reserve, bind, populate and lock guest
+ * memory.
  * Must not: stop at the first thing that is wrong: all reasons go into one refusal, what went wrong
  * before it among them. */
 int stage_acquire(struct shim *shim)
@@ -168,7 +216,10 @@ int stage_acquire(struct shim *shim)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
 	check_shared(shim);
+	heed_cgroups(shim);
+	claim_cpus(shim);
 	reserve_memory(shim);
+	keep_claims(shim);
 	ask_scheduler(shim);
 	if (plan_has_apic(&shim->spec))
 		check_rings(&shim->problems);

@@ -29,6 +29,8 @@ static void announce(struct shim *shim)
 		.profile = shim->profile.name,
 		.development = shim->profile.development,
 		.version = AXVM_VERSION,
+		.pinned = shim->placement.pinned,
+		.claimed = shim->placement.claimed,
 		.machine_sha256 = shim->plan.digest,
 		.waived = waived,
 		.vcpus = vcpus,
@@ -58,7 +60,7 @@ static void announce(struct shim *shim)
 		vcpus[i] = (struct event_vcpu_placement){
 			.index = i,
 			.apic_id = vcpu->apic_id,
-			.host_cpu = (uint32_t)vcpu->host_cpu,
+			.host_cpu = (uint32_t)MAX(vcpu->host_cpu, 0),
 			.host_node = (uint32_t)MAX(vcpu->host_node, 0),
 		};
 	}

@@ -120,6 +120,7 @@ static void *vcpu_main(void *argument)
 	struct shim *shim = CONTAINER_OF(vcpu->machine, struct shim, machine);
 	struct thread_record *record = &shim->records[vcpu->index];
 	struct vcpu_entry entry = entry_of(shim, vcpu->index);
+	struct cpu_bitmap cpus;
 	char name[16];
 	int r;
 
@@ -137,6 +138,8 @@ static void *vcpu_main(void *argument)
 	vcpu->unmade = r < 0;
 	count_staffed(shim);
 	thread_record_sealing(record);
+	if (r == 0)
+		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus), &vcpu->problems);
 	if (r == 0)
 		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
@@ -156,6 +159,7 @@ static void *io_main(void *argument)
 	struct shim_io *io = argument;
 	struct shim *shim = io->shim;
 	struct thread_record *record = &shim->records[shim->machine.vcpu_count + io->index];
+	struct cpu_bitmap cpus;
 	char name[16];
 	int r;
 
@@ -165,6 +169,8 @@ static void *io_main(void *argument)
 	count_staffed(shim);
 	thread_record_sealing(record);
 	r = devices_enable(io);
+	if (r == 0)
+		r = schedule_check_affinity(plan_io_cpus(shim, io->index, &cpus), &io->problems);
 	if (r == 0)
 		r = seal_io_thread(shim, io->index, &io->problems);
 	count_sealed(shim);
@@ -176,26 +182,25 @@ static void *io_main(void *argument)
 	return NULL;
 }
 
-static int start_thread(struct shim *shim, void *(*function)(void *), void *argument, int cpu,
-                        pthread_t *ret_thread)
+static int start_thread(struct shim *shim, void *(*function)(void *), void *argument,
+                        const struct cpu_bitmap *cpus, pthread_t *ret_thread)
 {
 	pthread_attr_t attributes;
-	cpu_set_t set;
+	char list[128];
 	int r;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, THREAD_STACK);
-	if (cpu >= 0) {
-		CPU_ZERO(&set);
-		CPU_SET((unsigned)cpu, &set);
-		pthread_attr_setaffinity_np(&attributes, sizeof(set), &set);
-	}
+	pthread_attr_setaffinity_np(&attributes, sizeof(cpus->words),
+	                            (const cpu_set_t *)(const void *)cpus->words);
 	r = pthread_create(ret_thread, &attributes, function, argument);
 	pthread_attr_destroy(&attributes);
-	if (r == EINVAL && cpu >= 0)
-		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, "cpus.pins",
-		                    "cannot start a thread on host CPU %d: this host has no such "
-		                    "CPU, or the shim's affinity excludes it", cpu);
+	if (r == EINVAL)
+		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r,
+		                    shim->placement.by_hand ? "cpus.pins" : "cpus",
+		                    "cannot start a thread on host CPU %s: this host has no such "
+		                    "CPU, or the shim's affinity excludes it",
+		                    cpu_bitmap_format(cpus, list, sizeof(list)));
 	if (r != 0)
 		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, NULL,
 		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS, strerror(r));
@@ -237,17 +242,18 @@ static int collect(struct shim *shim)
 }
 
 /* Requires: the process is confined.
- * Does: start the threads, named, pinned; each creates its vCPU.
+ * Does: start the threads, named, on their CPUs; each creates its vCPU.
  * Must not: let a thread past the gate. */
 int stage_staff(struct shim *shim)
 {
 	struct machine *machine = &shim->machine;
+	struct cpu_bitmap cpus;
 	int r = 0;
 
 	for (uint32_t i = 0; i < machine->vcpu_count && r == 0; i++) {
 		struct vcpu *vcpu = &machine->vcpus[i];
 
-		r = start_thread(shim, vcpu_main, vcpu, vcpu->host_cpu, &vcpu->thread);
+		r = start_thread(shim, vcpu_main, vcpu, plan_vcpu_cpus(shim, i, &cpus), &vcpu->thread);
 	}
 	/* The vCPUs' threads have inherited it; nobody else is to. */
 	if (r == 0 && shim->spec.cpus.fifo_priority > 0)
@@ -255,7 +261,7 @@ int stage_staff(struct shim *shim)
 	for (uint32_t i = 0; i < shim->devices.io_count && r == 0; i++) {
 		struct shim_io *io = &shim->devices.io[i];
 
-		r = start_thread(shim, io_main, io, devices_io_cpu(io), &io->thread);
+		r = start_thread(shim, io_main, io, plan_io_cpus(shim, i, &cpus), &io->thread);
 	}
 	futex_wait_until(&shim->staffed, shim->threads);
 	return r < 0 ? r : collect_unmade(shim);

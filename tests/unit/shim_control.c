@@ -171,7 +171,7 @@ Test(resources, all_fds_of_a_spec_are_told)
 	struct spec_resource *const single[] = {
 		&spec.boot.kernel,   &spec.boot.initrd,   &spec.boot.image, &spec.console.output, &spec.console.input,
 		&spec.vsock.channel, &spec.disks[0].image, &spec.disks[1].image, &spec.nets[0].vhost,
-		&spec.nets[1].vhost,
+		&spec.nets[1].vhost, &spec.cpus.claims,
 	};
 	int fds[64], next = 10;
 	size_t n;

@@ -441,16 +441,18 @@ Test(devices, a_vsock_channel_is_of_its_family)
 Test(devices, io_threads_go_round_the_nodes)
 {
 	static const uint32_t cpus[] = { 10, 20, 30, 11, 21, 31 };
+	struct cpu_bitmap bound;
 
 	shim.placement.node_count = 3;
 	for (uint32_t node = 0; node < 3; node++)
 		for (uint32_t i = 0; i < 2; i++)
-			shim.placement.nodes[node].io[i].cpu = 10 * (node + 1) + i;
+			shim.placement.nodes[node].io[i].cpu = (int32_t)(10 * (node + 1) + i);
 	for (uint32_t i = 0; i < ARRAY_SIZE(cpus); i++) {
-		struct shim_io *io = &shim.devices.io[i];
-
-		io->shim = &shim;
-		io->index = i;
-		cr_assert_eq(devices_io_cpu(io), (int)cpus[i], "thread %u is on %d", i, devices_io_cpu(io));
-	}
+		(void)plan_io_cpus(&shim, i, &bound);
+		cr_assert(cpu_bitmap_has(&bound, cpus[i]) && cpu_bitmap_count(&bound) == 1, "thread %u", i);
+	}	/* Who is not pinned is on all CPUs of the node. */
+	shim.placement.nodes[1].io[1].cpu = PLACEMENT_UNPINNED;
+	shim.placement.nodes[1].cpus = (struct cpu_bitmap){ { 0xf0 } };
+	(void)plan_io_cpus(&shim, 4, &bound);
+	cr_assert(bound.words[0] == 0xf0 && cpu_bitmap_count(&bound) == 4);
 }

@@ -117,7 +117,7 @@ static void emit_one_of_each(void)
 	                                                           .fds = fds,
 	                                                           .fds_count = 3 }),
 	             0);
-	cr_assert_eq(event_running(&writer, &(struct event_running){ .profile = "dev",
+	cr_assert_eq(event_running(&writer, &(struct event_running){ .profile = "dev", .pinned = true,
 	                                                             .development = true,
 	                                                             .machine_sha256 = "00",
 	                                                             .kernel_sha256 = "11",

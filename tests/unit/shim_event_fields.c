@@ -120,6 +120,8 @@ static const struct host_named vulnerabilities[] = { { "l1tf", "Not affected" },
 static void emit_all(void)
 {
 	const struct event_running running = {
+		.pinned = true,
+		.claimed = true,
 		.profile = "dev", .development = true, .machine_sha256 = "00", .kernel_sha256 = "11",
 		.initrd_sha256 = "22", .version = "1", .waived = requirements, .waived_count = 1,
 		.vcpus = placed_vcpus, .vcpus_count = 1, .threads = &thread, .threads_count = 1,
@@ -222,6 +224,8 @@ static void check_running(const Axvm__V1__Running *running)
 	cr_assert_eq(running->n_vcpus, 1);
 	IS(running->vcpus[0], index, 1);
 	IS(running->vcpus[0], apic_id, 6);
+	IS(running, pinned, true);
+	IS(running, claimed, true);
 	IS(running->vcpus[0], host_cpu, 5);
 	IS(running->vcpus[0], host_node, 2);
 	cr_assert_eq(running->n_threads, 1);

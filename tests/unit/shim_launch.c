@@ -199,7 +199,9 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 	for (uint32_t i = 0; i < vcpus; i++) {
 		cr_assert_eq(running->vcpus[i]->index, i);
 		cr_assert(i == 0 || running->vcpus[i]->apic_id > running->vcpus[i - 1]->apic_id);
-		cr_assert_eq((int)running->vcpus[i]->host_cpu, rig_told->cpu[i], "it was made there");
+		cr_assert_eq(running->vcpus[i]->has_host_cpu, running->pinned);
+		cr_assert_eq(running->threads[i]->has_host_cpu, running->pinned);
+		cr_assert(!running->pinned || (int)running->vcpus[i]->host_cpu == rig_told->cpu[i], "it was made there");
 		cr_assert_eq(running->threads[i]->host_cpu, running->vcpus[i]->host_cpu);
 		cr_assert_eq(running->threads[i]->host_node, running->vcpus[i]->host_node);
 	}

@@ -207,15 +207,16 @@ Test(sandbox_devices, the_console_is_written_out)
 
 /* ---- I/O threads ------------------------------------------------------------------------------------------ */
 
-/* Each I/O thread may run on the plan's CPU for it and nowhere else. */
+/* Each I/O thread may run on the plan's CPUs for it and nowhere else. */
 static bool look_at_places(enum stage stage)
 {
 	for (uint32_t i = 0; stage == STAGE_SEAL && i < rig_shim.devices.io_count; i++) {
 		const struct shim_io *io = &rig_shim.devices.io[i];
-		cpu_set_t set;
+		struct cpu_bitmap bound = { 0 }, wanted;
 
-		HOLDS(pthread_getaffinity_np(io->thread, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1);
-		HOLDS(CPU_ISSET((unsigned)devices_io_cpu(io), &set));
+		HOLDS(pthread_getaffinity_np(io->thread, sizeof(bound), (cpu_set_t *)(void *)&bound) == 0);
+		(void)plan_io_cpus(&rig_shim, i, &wanted);
+		HOLDS(memcmp(&bound, &wanted, sizeof(bound)) == 0);
 	}
 	return true;
 }
@@ -438,8 +439,8 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 	static const struct {
 		const char *spec;
 		int priority;
-	} rows[] = { { SMALL WITH_APIC "cpus { count: 1 fifo_priority: 1 }", 1 },
-		     { SMALL WITH_APIC "cpus { count: 1 fifo_priority: 3 }", 3 } };
+	} rows[] = { { SMALL WITH_APIC "cpus { count: 1 tenancy: DEDICATED fifo_priority: 1 }", 1 },
+		     { SMALL WITH_APIC "cpus { count: 1 tenancy: DEDICATED fifo_priority: 3 }", 3 } };
 
 	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
 	cr_assert_eq(rig_told->policy[0], sched_getscheduler(0), "%d, %d", rig_told->policy[0], sched_getscheduler(0));

@@ -156,6 +156,16 @@ static void expect_placement(const struct placement_request *request, const char
 	}
 }
 
+/* FNV-1a. */
+static uint64_t seed_of(const char *id)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (; *id; id++)
+		hash = (hash ^ (unsigned char)*id) * 1099511628211u;
+	return hash;
+}
+
 /* All that the spec says of it is asked for, in words that change where something goes. */
 Test(plan, the_placement_is_asked_for_as_the_spec_says)
 {
@@ -181,25 +191,28 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct placement_request request;
 		char text[512];
 
+		request = rows[i].request;
+		request.seed = seed_of("vm");
 		snprintf(text, sizeof(text), HEAD LINUX "%s", rows[i].spec);
 		plan(text);
-		expect_placement(&rows[i].request, rows[i].spec);
+		expect_placement(&request, rows[i].spec);
 	}
-	/* More than there are CPUs takes a word; a node with room is taken before one without, to the MiB. */
+	/* More than a node has CPUs takes a word; a node with room is taken before one without, to the MiB. */
 	shim.spec.cpus.count = 60;
 	shim.spec.cpus.nodes_count = 0;
 	cr_assert_eq(plan_machine(&shim), 0);
 	shim.spec.cpus.overcommit = false;
 	cr_assert_lt(plan_machine(&shim), 0);
 	plan(ALL);
-	cr_assert_eq(shim.placement.nodes[0].host_node, 0);
 	shim.facts->nodes[0].free_mib = 63;
 	shim.facts->nodes[1].free_mib = 64;
 	cr_assert_eq(plan_machine(&shim), 0);
 	cr_assert_eq(shim.placement.nodes[0].host_node, 1);
 	shim.facts->nodes[0].free_mib = 64;
+	shim.facts->nodes[1].free_mib = 63;
 	cr_assert_eq(plan_machine(&shim), 0);
 	cr_assert_eq(shim.placement.nodes[0].host_node, 0);
 }
@@ -267,6 +280,7 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 		HEAD "cpus { count: 2 paravirt {} } " MEMORY LINUX,
 		HEAD CPUS "memory { nodes { size_mib: 65 } } " LINUX,
 		HEAD CPUS "memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
+		HEAD "cpus { count: 2 pins: [14, 38] } " MEMORY LINUX,
 		HEAD "cpus { count: 2 nodes: [1, 0] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
 		HEAD NODES("1", "0") FLAT,
 		HEAD NODES("1", "1") FLAT,
@@ -283,8 +297,9 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 	static const char *const same[] = {
 		"vm_id: 'other' profile: 'dev' admission: REPORT " CPUS MEMORY LINUX,
 		HEAD CPUS MEMORY "boot { linux { kernel { path: 'another' } cmdline: 'a' } } ",
-		HEAD "cpus { count: 2 pins: [14, 38] } " MEMORY LINUX,
-		HEAD "cpus { count: 2 fifo_priority: 3 } " MEMORY LINUX,
+		HEAD "cpus { count: 2 pins: [14, 15] } " MEMORY LINUX,
+		HEAD "cpus { count: 2 claims { fd: 9 } } " MEMORY LINUX,
+		HEAD "cpus { count: 2 pins: [14, 14] fifo_priority: 3 } " MEMORY LINUX,
 		HEAD CPUS "memory { nodes { size_mib: 64 host_node: 1 } populate: true lock: true } " LINUX,
 		ALL "lifecycle { on_control_eof: STOP } metrics { interval_ms: 1000 } io { busy_poll_us: 5 }",
 	};

@@ -30,7 +30,7 @@ static struct vm_spec spec;
 	"vm_id: 'web-17' profile: 'dev' admission: REPORT "                                        \
 	"cpus { count: 2 pins: [4, 5] tenancy: DEDICATED paravirt { features: [KVMCLOCK, PV_EOI] " \
 	"} "                                                                                       \
-	"  fifo_priority: 7 core_scheduling: true nodes: [1, 0] overcommit: false } "              \
+	"  fifo_priority: 7 core_scheduling: true nodes: [1, 0] overcommit: false claims { path: 'c' } } " \
 	"memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 host_node: 0 } "       \
 	"  page_size: HUGE_2M populate: true lock: true remote_pages_allowed: 9 } "                \
 	"boot { linux { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } measure: true "  \
@@ -112,6 +112,7 @@ static void check_full_machine(void)
 	cr_assert_eq(spec.cpus.paravirt, 1u << SPEC_PV_KVMCLOCK | 1u << SPEC_PV_EOI);
 	cr_assert(spec.cpus.has_paravirt && spec.cpus.fifo_priority == 7);
 	cr_assert(spec.cpus.core_scheduling && !spec.cpus.overcommit);
+	cr_assert(spec.cpus.claims.kind == SPEC_PATH && strcmp(spec.cpus.claims.path, "c") == 0);
 	cr_assert(spec.cpus.nodes_count == 2 && spec.cpus.nodes[0] == 1 && spec.cpus.nodes[1] == 0);
 	cr_assert(spec.memory.count == 2 && spec.memory.nodes[1].size == 128 * MIB);
 	cr_assert(spec.memory.nodes[0].host_node == 1 && spec.memory.nodes[1].host_node == 0);
@@ -258,7 +259,8 @@ static const struct refusal {
 	  "cpus.pins" },
 	{ ID MEMORY BOOT "cpus { count: 2 pins: [1, 1] tenancy: DEDICATED }", PROBLEM_SPEC_INVALID,
 	  "cpus.pins" },
-	{ ID MEMORY BOOT "cpus { count: 1 fifo_priority: 100 }", PROBLEM_SPEC_INVALID,
+	{ ID MEMORY BOOT "cpus { count: 1 fifo_priority: 1 }", PROBLEM_SPEC_INVALID, "cpus.fifo_priority" },
+	{ ID MEMORY BOOT "cpus { count: 1 pins: 0 fifo_priority: 100 }", PROBLEM_SPEC_INVALID,
 	  "cpus.fifo_priority" },
 	{ ID MEMORY BOOT "cpus { count: 2 nodes: 0 }", PROBLEM_SPEC_INVALID, "cpus.nodes" },
 	{ ID MEMORY BOOT "cpus { count: 1 nodes: 1 }", PROBLEM_SPEC_INVALID, "cpus.nodes" },

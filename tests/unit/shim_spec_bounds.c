@@ -26,7 +26,7 @@ static const struct {
 	  .zero_refused = true },
 	{ "cpus.pins[0]", HEAD MEMORY BOOT "cpus { count: 1 pins: %" PRIu64 " }", { 1, 8191 }, { 8192 },
 	  .zero_taken = true },
-	{ "cpus.fifo_priority", HEAD MEMORY BOOT "cpus { count: 1 fifo_priority: %" PRIu64 " }", { 1, 99 }, { 100 },
+	{ "cpus.fifo_priority", HEAD MEMORY BOOT "cpus { count: 1 pins: 0 fifo_priority: %" PRIu64 " }", { 1, 99 }, { 100 },
 	  .zero_taken = true },
 	{ "memory.nodes[0].size_mib", HEAD "cpus { count: 1 } " BOOT "memory { nodes { size_mib: %" PRIu64 " } }",
 	  { 2, 3, 1ULL << 26 }, { (1ULL << 26) + 1, UINT64_MAX }, .zero_refused = true },

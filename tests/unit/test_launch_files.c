@@ -473,7 +473,7 @@ Test(launch_files, a_plan_whole)
 {
 	struct said said;
 
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { page_size: HUGE_2M nodes { "
+	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 tenancy: DEDICATED } memory { page_size: HUGE_2M nodes { "
 	                   "size_mib: 64 } nodes { size_mib: 32 } } io { threads_per_node: 2 } boot { linux { kernel { fd: 7 } "
 	                   "cmdline: 'a b' } } disks { id: 'a' image { fd: 5 } } nets { id: 'n' tap_name: 't' queue_pairs: 2 } "
 	                   "rng {} }");
@@ -482,6 +482,7 @@ Test(launch_files, a_plan_whole)
 	hide_digests(said.out);
 	cr_expect_str_eq(said.out,
 	                 "profile xv2: this host meets it\n"
+	                 "CPUs without a look at other VMs\n"
 	                 " VCPU  APIC ID HOST CPU HOST NODE GUEST NODE\n"
 	                 "    0        0        0         0          0\n"
 	                 "    1        1       12         1          1\n"
@@ -591,7 +592,7 @@ Test(launch_files, plans_that_fail)
 		{ "vm_id: 'p' profile: 'nosuch' cpus { count: 1 } memory { nodes { size_mib: 64 } } boot { flat { image { path: "
 		  "'i' } } }", 65, "axvm plan: launch.profile is \"nosuch\"; it must be " },
 		{ "vm_id: 'p' cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } } boot { flat { image { path: "
-		  "'i' } } }", 69, "axvm plan: cpus.count: guest node 0 asks for 200 CPUs on host node 0, where 24 are free" },
+		  "'i' } } }", 69, "axvm plan: cpus.count: guest node 0 asks for 200 CPUs on host node 1, where 24 are free" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {

@@ -499,7 +499,7 @@ Test(launch_run, plan_shows_who_runs_where)
 	cr_assert(threads && threads < strstr(out, "; distances"), "%s", out);
 	free(out);
 	/* A host that does not meet the profile is told so, by the status too, and planned all the same. */
-	out = plan_of("vm_id: 'p' profile: 'xv2' cpus { count: 1 fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
+	out = plan_of("vm_id: 'p' profile: 'xv2' cpus { count: 1 pins: [3] fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
 	              "boot { flat { image { path: 'i' } } }", &status);
 	cr_assert_eq(status, 0);
 	cr_assert_not_null(strstr(out, "profile xv2: this host meets it"));

@@ -274,7 +274,7 @@ Test(launch_tables, plan_of_a_linux)
 		"memory 0x0000c0000000-0x0000cfffffff BARs\n", "memory 0x0000e0000000-0x0000e00fffff PCI configuration (ECAM)\n",
 		"memory 0x0000fee00000-0x0000fee00fff local APIC\n", "memory 0x0000fe000000-0x0000fe000fff ACPI registers\n",
 		"memory 0x0000fec00000-0x0000fec00fff I/O APIC\n", "command line: a b\n",
-		"4096 MiB on host node 0 (chosen here) in 4 KiB pages; ", "table RSDP at 0xe0000, 36 bytes, sha256 ",
+		"(chosen here) in 4 KiB pages; I/O thread on CPU ", "not pinned, the kernel balances within the node\n", "table RSDP at 0xe0000, 36 bytes, sha256 ",
 		"table XSDT at 0xe0030, ", "table SRAT at ",
 	};
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();

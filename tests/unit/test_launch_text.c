@@ -13,7 +13,7 @@
 #include "launch/cli/verb.h"
 #include "tests/unit/protoc.h"
 
-#define CPUS "count, pins, tenancy, paravirt, fifo_priority, core_scheduling, nodes, overcommit"
+#define CPUS "count, pins, tenancy, paravirt, fifo_priority, core_scheduling, nodes, overcommit, claims"
 #define ESCAPES "an escape that is not known; there are \\n \\r \\t \\a \\b \\f \\v \\\\ \\' \\\" \\? and \\ooo"
 
 /* ---- numbers and strings of protobuf text ------------------------------------------------------- */

@@ -20,7 +20,15 @@ static struct placement_request ask(uint32_t vcpus)
 	};
 }
 
-/* The host CPUs of a plan as "0 4 1", or the fields of the problems as "!cpus.count". */
+static struct placement_request ask_dedicated(uint32_t vcpus)
+{
+	struct placement_request request = ask(vcpus);
+
+	request.dedicated = true;
+	return request;
+}
+
+/* The host CPUs of a plan as "0 4 1", -1 where a vCPU is not pinned, or the fields of the problems as "!cpus.count". */
 static const char *plan(const struct host_facts *facts, const struct placement_request *request,
                         struct placement *ret)
 {
@@ -30,7 +38,7 @@ static const char *plan(const struct host_facts *facts, const struct placement_r
 
 	text[0] = '\0';
 	for (uint32_t i = 0; r == 0 && i < ret->vcpu_count; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %u" : "%u",
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %d" : "%d",
 		         ret->vcpus[i].cpu);
 	for (size_t i = 0; r < 0 && i < problems.count; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s!%s", i ? " " : "",
@@ -49,7 +57,7 @@ static const char *plan(const struct host_facts *facts, const struct placement_r
 Test(placement, whole_cores_of_one_node_first)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
-	struct placement_request request = ask(4);
+	struct placement_request request = ask_dedicated(4);
 	struct placement out;
 
 	cr_assert_plan(facts, &request, "0 8 1 9");
@@ -84,7 +92,7 @@ Test(placement, several_io_threads_of_a_node)
 			const struct placement_io *io = &out.nodes[n].io[i];
 
 			cr_assert_not(io->shared, "node %zu, thread %zu", n, i);
-			cr_assert_eq(facts_cpu(facts, io->cpu)->node, out.nodes[n].host_node);
+			cr_assert_eq(facts_cpu(facts, (uint32_t)io->cpu)->node, out.nodes[n].host_node);
 			cr_assert(i >= 7 || !(used & 1u << io->cpu), "node %zu, thread %zu", n, i);
 			used |= 1u << io->cpu;
 		}
@@ -92,60 +100,172 @@ Test(placement, several_io_threads_of_a_node)
 	cr_assert_plan(facts, &request, "!io.threads_per_node");
 }
 
-Test(placement, cores_that_are_whole_come_before_halves)
+Test(placement, a_half_core_is_not_dedicated)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
-	struct placement_request request = ask(3);
+	struct placement_request request = ask_dedicated(3);
 
 	facts->cpus[4].allowed = false; /* CPU 0 loses its sibling */
 	cr_assert_plan(facts, &request, "1 5 2");
+	request.vcpus = 6;
+	cr_assert_plan(facts, &request, "1 5 2 6 3 7");
 	request.vcpus = 7;
-	cr_assert_plan(facts, &request, "1 5 2 6 3 7 0");
+	cr_assert_plan(facts, &request, "!cpus.tenancy");
 }
 
 Test(placement, a_node_with_room_is_preferred_and_none_is_crossed)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
-	struct placement_request request = ask(4);
+	struct placement_request request = ask_dedicated(4);
 	struct placement out;
 
 	facts->cpus[4].online = facts->cpus[4].allowed = false;
 	facts->cpus[0].sibling_count = 1;
 	cr_assert_plan(facts, &request, "2 6 3 7");
 	request.vcpus = 5;
+	request.overcommit = true;
+	cr_assert_plan(facts, &request, "!cpus.tenancy");
+	/* Not pinned, and not overcommitted: only on the node with as many CPUs, whatever the lot. */
+	request = ask(4);
+	for (request.seed = 0; request.seed < 20; request.seed++) {
+		cr_assert_str_eq(plan(facts, &request, &out), "-1 -1 -1 -1");
+		cr_assert_eq(out.nodes[0].host_node, 1);
+	}
+	request.vcpus = 5;
 	cr_assert_plan(facts, &request, "!cpus.count");
 	request.overcommit = true;
-	cr_assert_str_eq(plan(facts, &request, &out), "2 3 6 7 2");
-	cr_assert(out.vcpus[0].shared && out.vcpus[4].shared && !out.vcpus[1].shared);
-	cr_assert(out.nodes[0].io[0].shared);
-	cr_assert_eq(facts_cpu(facts, out.nodes[0].io[0].cpu)->node, 1);
-	request.dedicated = true;
-	cr_assert_plan(facts, &request, "!cpus.tenancy");
+	cr_assert_plan(facts, &request, "-1 -1 -1 -1 -1");
 }
 
-/* In this order: whole cores, and memory too; CPUs that just do, and memory too; whole cores; CPUs that just do; and of
- * two that do not, the one with more. Node 0 has CPUs 0-2 and 6-8, node 1 has 3-5 and 9-11. */
+static void expect_cpus(const struct placement_node *node, const char *list)
+{
+	char text[64];
+
+	cr_assert_str_eq(cpu_bitmap_format(&node->cpus, text, sizeof(text)), list);
+}
+
+/* On its node's CPUs, as far as this process may use them; of a node without one, and without a node, on all. */
+Test(placement, who_is_not_pinned_is_bound_to_a_node)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
+	struct placement_request request = ask(2);
+	struct placement out;
+
+	request.host_node[0] = 1;
+	facts->cpus[5].allowed = facts->cpus[13].online = false;
+	cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
+	cr_assert_not(out.pinned || out.claimed || out.by_hand || out.vcpus[0].shared || out.vcpus[0].remote);
+	cr_assert_eq(out.vcpus[1].host_node, 1);
+	cr_assert_eq(out.nodes[0].io[0].cpu, PLACEMENT_UNPINNED);
+	cr_assert_eq(out.nodes[0].io[PLACEMENT_IO_MAX - 1].cpu, PLACEMENT_UNPINNED);
+	expect_cpus(&out.nodes[0], "4,6-7,12,14-15");
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		facts->cpus[i].allowed = facts->cpus[i].node == 0;
+	cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
+	cr_assert_eq(out.nodes[0].host_node, 1, "where its memory is");
+	expect_cpus(&out.nodes[0], "0-3,8-11");
+	/* Two guest nodes on one host node count together. */
+	request.node_count = 2;
+	request.vcpus = 9;
+	request.host_node[0] = request.host_node[1] = 0;
+	cr_assert_plan(facts, &request, "!cpus.count");
+	request.vcpus = 8;
+	cr_assert_plan(facts, &request, "-1 -1 -1 -1 -1 -1 -1 -1");
+}
+
+/* Many VMs that know nothing of each other: by lot, and three times as many where thrice the memory is free. One that has
+ * not enough gets none, while another has. Guest nodes of one VM are apart. */
+Test(placement, nodes_are_drawn_by_free_memory)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
+	struct placement_request request = ask(2);
+	unsigned on_1 = 0;
+	struct placement out;
+
+	facts->nodes[0].free_mib = 1000;
+	facts->nodes[1].free_mib = 3000;
+	for (request.seed = 1; request.seed <= 4000; request.seed++) {
+		cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
+		on_1 += out.nodes[0].host_node == 1;
+	}
+	cr_assert(on_1 > 2800 && on_1 < 3200, "%u of 4000 on node 1", on_1);
+	request.memory_mib[0] = 1001;
+	request.node_count = 2;
+	for (request.seed = 1; request.seed <= 100; request.seed++) {
+		cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
+		cr_assert(out.nodes[0].host_node == 1 && out.nodes[1].host_node == 0);
+	}
+	/* Nowhere enough: a node of its own is what is left to choose by. */
+	request.memory_mib[0] = request.memory_mib[1] = 5000;
+	for (request.seed = 1; request.seed <= 100; request.seed++) {
+		cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
+		cr_assert_eq(out.nodes[0].host_node, 1 - out.nodes[1].host_node);
+	}
+	facts->nodes[1].allowed = false;
+	cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
+	cr_assert(out.nodes[0].host_node == 0 && out.nodes[1].host_node == 0);
+}
+
+/* The pins may give two vCPUs one CPU where that is allowed. */
+Test(placement, equal_pins)
+{
+	static const uint32_t pins[] = { 3, 1, 3 };
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
+	struct placement_request request = ask(3);
+	struct placement out;
+
+	request.pins = pins;
+	request.pin_count = 3;
+	cr_assert_plan(facts, &request, "!cpus.pins[2]");
+	request.overcommit = true;
+	cr_assert_str_eq(plan(facts, &request, &out), "3 1 3");
+	cr_assert(out.vcpus[0].shared && !out.vcpus[1].shared && out.vcpus[2].shared && out.by_hand && out.pinned);
+	request.dedicated = true;
+	cr_assert_plan(facts, &request, "!cpus.pins[2]");
+}
+
+/* Whose vCPUs are pinned by hand, their I/O threads are not all on the same CPU. */
+Test(placement, io_threads_of_pinned_vms_are_spread)
+{
+	static const uint32_t pin[] = { 0 };
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
+	struct placement_request request = ask(1);
+	unsigned seen = 0;
+	struct placement out;
+
+	request.pins = pin;
+	request.pin_count = 1;
+	for (request.seed = 0; request.seed < 50; request.seed++) {
+		cr_assert_str_eq(plan(facts, &request, &out), "0");
+		seen |= 1u << out.nodes[0].io[0].cpu;
+	}
+	cr_assert_eq(seen, 0xe);
+}
+
+/* Of a DEDICATED VM's in this order: whole cores, and memory too; whole cores; and of two that do not, the one with
+ * more. Node 0 has CPUs 0-2 and 6-8, node 1 has 3-5 and 9-11. */
 Test(placement, which_node_suits_better)
 {
 	static const struct {
-		uint32_t vcpus;
 		uint64_t free_mib[2];
 		const char *barred; /* CPUs outside the affinity */
 		int node;
+		const char *refused;
 	} rows[] = {
-		{ 3, { 5000, 5000 }, "", 0 },         { 3, { 5000, 5000 }, "8", 0 },
-		{ 3, { 5000, 4096 }, "7,8", 1 },      { 3, { 4096, 4095 }, "7,8,0", 0 },
-		{ 3, { 4095, 4096 }, "3,4,5", 1 },    { 3, { 4095, 4095 }, "6,7,8", 1 },
-		{ 3, { 4095, 4095 }, "6,7,8,3,4", 0 }, { 3, { 4096, 4096 }, "6,7,8,3,4,5", 0 },
-		{ 3, { 4095, 4096 }, "6,7,3,4,5", 1 }, { 3, { 5000, 5000 }, "0,1,6,7,8,3,4,9,10", 1 },
+		{ { 5000, 5000 }, "", 0, NULL },      { { 5000, 5000 }, "8", 0, NULL },
+		{ { 5000, 4096 }, "7,8", 1, NULL },   { { 4095, 4096 }, "", 1, NULL },
+		{ { 4095, 4095 }, "", 0, NULL },      { { 4096, 100 }, "7,8", 1, NULL },
+		{ { 5000, 5000 }, "0,1,3,4,5", 0, "host node 0, where 2 are" },
+		{ { 5000, 5000 }, "0,1,2,3,4", 1, "host node 1, where 2 are" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ struct host_facts *facts = fixture_shape(2, 3, 2);
-		struct placement_request request = ask(rows[i].vcpus);
+		struct placement_request request = ask_dedicated(3);
 		struct problems problems = { 0 };
 		struct cpu_bitmap barred;
 		struct placement out;
+		int r;
 
 		cr_assert_eq(cpu_bitmap_parse(rows[i].barred, &barred), 0);
 		for (size_t k = 0; k < facts->cpu_count; k++)
@@ -153,16 +273,19 @@ Test(placement, which_node_suits_better)
 		facts->nodes[0].free_mib = rows[i].free_mib[0];
 		facts->nodes[1].free_mib = rows[i].free_mib[1];
 		request.memory_mib[0] = 4096;
-		request.overcommit = true;
-		cr_assert_eq(placement_plan(facts, &request, &out, &problems), 0, "row %zu: %s", i, problems.list[0].message);
-		cr_expect_eq(out.nodes[0].host_node, rows[i].node, "row %zu", i);
+		r = placement_plan(facts, &request, &out, &problems);
+		cr_assert_eq(r < 0, rows[i].refused != NULL, "row %zu: %s", i, problems.list[0].message);
+		if (rows[i].refused)
+			cr_expect(strstr(problems.list[0].message, rows[i].refused), "row %zu: %s", i, problems.list[0].message);
+		else
+			cr_expect_eq(out.nodes[0].host_node, rows[i].node, "row %zu", i);
 	}
 }
 
 Test(placement, memory_decides_between_equal_nodes)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
-	struct placement_request request = ask(2);
+	struct placement_request request = ask_dedicated(2);
 
 	request.memory_mib[0] = 4096;
 	cr_assert_plan(facts, &request, "0 1");
@@ -173,7 +296,7 @@ Test(placement, memory_decides_between_equal_nodes)
 Test(placement, guest_nodes_go_to_host_nodes_of_their_own)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
-	struct placement_request request = ask(5);
+	struct placement_request request = ask_dedicated(5);
 	static const uint8_t crossed[] = { 1, 0, 1, 0, 1 };
 	struct placement out;
 
@@ -187,7 +310,7 @@ Test(placement, guest_nodes_go_to_host_nodes_of_their_own)
 	cr_assert_eq(out.nodes[0].host_node, 1);
 	/* Both on one host node: what the first took is gone for the second. */
 	request.host_node[0] = 0;
-	cr_assert_plan(facts, &request, "!cpus.count");
+	cr_assert_plan(facts, &request, "!cpus.tenancy");
 	request.vcpus = 4;
 	cr_assert_plan(facts, &request, "1 0 5 4");
 }
@@ -201,14 +324,12 @@ Test(placement, dedicated_takes_whole_cores_or_refuses)
 	request.dedicated = true;
 	cr_assert_str_eq(plan(facts, &request, &out), "0 2 1");
 	/* The idle sibling is the VM's own, and the I/O thread's place. */
-	cr_assert(placement_owns(facts, &out, true, 3));
-	cr_assert_not(placement_owns(facts, &out, false, 3));
 	cr_assert_eq(out.nodes[0].io[0].cpu, 3);
 	cr_assert_not(out.nodes[0].io[0].shared);
 	facts->cpus[3].allowed = false;
 	cr_assert_plan(facts, &request, "!cpus.tenancy");
 	request.dedicated = false;
-	cr_assert_plan(facts, &request, "0 2 1");
+	cr_assert_plan(facts, &request, "-1 -1 -1");
 }
 
 Test(placement, two_dedicated_guest_nodes_never_share_a_core)
@@ -271,7 +392,7 @@ Test(placement, wrong_requests_are_refused)
 	cr_assert_plan(facts, &request, "!cpus.nodes[1]");
 	request = ask(1);
 	request.host_node[0] = 2;
-	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node !cpus.count");
+	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node");
 	facts->nodes[1].allowed = false;
 	request.host_node[0] = 1;
 	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node");
@@ -342,8 +463,8 @@ Test(placement, each_refusal_in_full)
 	                                           "affinity and cpuset of this process");
 }
 
-/* Half a core is enough for a VM that is not dedicated. What a VM owns: its CPUs, and dedicated their siblings. */
-Test(placement, a_pin_on_half_a_core_and_what_is_owned)
+/* Half a core is enough for a VM that is not dedicated. */
+Test(placement, a_pin_on_half_a_core)
 {
 	static const uint32_t pin[] = { 2 };
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
@@ -354,20 +475,13 @@ Test(placement, a_pin_on_half_a_core_and_what_is_owned)
 	request.pins = pin;
 	request.pin_count = 1;
 	cr_assert_str_eq(plan(facts, &request, &out), "2");
-	for (uint32_t cpu = 0; cpu < 9; cpu++) {
-		cr_expect_eq(placement_owns(facts, &out, false, cpu), cpu == 2, "CPU %u", cpu);
-		cr_expect_eq(placement_owns(facts, &out, true, cpu), cpu == 2 || cpu == 6, "CPU %u", cpu);
-	}
-	/* Of a CPU that is alone on its core, too. */
-	facts->cpus[2].sibling_count = 0;
-	cr_expect(placement_owns(facts, &out, true, 2));
 }
 
 /* Where every CPU has a vCPU, I/O threads begin at the last. */
 Test(placement, io_threads_of_a_full_host)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
-	struct placement_request request = ask(4);
+	struct placement_request request = ask_dedicated(4);
 	struct placement out;
 
 	request.io_threads = 2;
@@ -379,7 +493,7 @@ Test(placement, io_threads_of_a_full_host)
 Test(placement, a_host_without_numa_information_is_one_place)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
-	struct placement_request request = ask(3);
+	struct placement_request request = ask_dedicated(3);
 	struct placement out;
 
 	facts->node_count = 0;
@@ -388,6 +502,10 @@ Test(placement, a_host_without_numa_information_is_one_place)
 	cr_assert_str_eq(plan(facts, &request, &out), "0 1 2");
 	cr_assert_eq(out.nodes[0].host_node, -1);
 	cr_assert_eq(out.nodes[0].io[0].cpu, 3);
+	request.dedicated = false;
+	cr_assert_str_eq(plan(facts, &request, &out), "-1 -1 -1");
+	cr_assert_eq(out.nodes[0].host_node, -1);
+	expect_cpus(&out.nodes[0], "0-3");
 }
 
 Test(placement, vcpus_are_dealt_evenly)
@@ -431,38 +549,48 @@ static struct host_facts *random_host(uint64_t *seed)
 	return facts;
 }
 
-static void check_properties(const struct host_facts *facts,
-                             const struct placement_request *request, const struct placement *out,
-                             uint64_t seed)
+static void check_pinned(const struct host_facts *facts, const struct placement *out, uint64_t seed)
 {
 	uint32_t times[FACTS_CPUS_MAX] = { 0 };
 
 	for (uint32_t i = 0; i < out->vcpu_count; i++) {
 		const struct placement_vcpu *vcpu = &out->vcpus[i];
-		const struct host_cpu *cpu = facts_cpu(facts, vcpu->cpu);
+		const struct host_cpu *cpu = facts_cpu(facts, (uint32_t)vcpu->cpu);
 
 		cr_assert(cpu && cpu->online && cpu->allowed, "seed %#lx: vCPU %u", seed, i);
 		cr_assert_eq(cpu->node, out->nodes[vcpu->guest_node].host_node,
 		             "seed %#lx: vCPU %u", seed, i);
-		cr_assert_not(vcpu->remote, "seed %#lx", seed);
-		times[vcpu->cpu]++;
-		for (size_t k = 0; request->dedicated && k < cpu->sibling_count; k++)
+		cr_assert_not(vcpu->remote || vcpu->shared, "seed %#lx", seed);
+		cr_assert_eq(++times[vcpu->cpu], 1, "seed %#lx: twice", seed);
+		for (size_t k = 0; k < cpu->sibling_count; k++)
 			cr_assert(facts_cpu(facts, cpu->siblings[k])->allowed,
 			          "seed %#lx: half a core is not dedicated", seed);
 	}
-	for (uint32_t i = 0; i < out->vcpu_count; i++) {
-		cr_assert_eq(out->vcpus[i].shared, times[out->vcpus[i].cpu] > 1, "seed %#lx", seed);
-		cr_assert(times[out->vcpus[i].cpu] == 1 || request->overcommit, "seed %#lx: twice",
-		          seed);
-		cr_assert(times[out->vcpus[i].cpu] == 1 || !request->dedicated, "seed %#lx: twice",
-		          seed);
-	}
 	for (size_t n = 0; n < out->node_count; n++) {
-		const struct host_cpu *io = facts_cpu(facts, out->nodes[n].io[0].cpu);
+		const struct host_cpu *io = facts_cpu(facts, (uint32_t)out->nodes[n].io[0].cpu);
 
 		cr_assert(io && io->online && io->allowed, "seed %#lx: I/O CPU", seed);
 		cr_assert_eq(out->nodes[n].io[0].shared, times[io->id] > 0, "seed %#lx", seed);
 	}
+}
+
+static void check_properties(const struct host_facts *facts,
+                             const struct placement_request *request, const struct placement *out,
+                             uint64_t seed)
+{
+	cr_assert_eq(out->pinned, request->dedicated, "seed %#lx", seed);
+	if (out->pinned)
+		check_pinned(facts, out, seed);
+	for (uint32_t i = 0; !out->pinned && i < out->vcpu_count; i++) {
+		const struct placement_vcpu *vcpu = &out->vcpus[i];
+
+		cr_assert_eq(vcpu->cpu, PLACEMENT_UNPINNED, "seed %#lx: vCPU %u", seed, i);
+		cr_assert_eq(vcpu->host_node, out->nodes[vcpu->guest_node].host_node, "seed %#lx: vCPU %u", seed, i);
+	}
+	for (size_t n = 0; n < out->node_count; n++)
+		for (uint32_t cpu = 0; cpu < FACTS_CPUS_MAX; cpu++)
+			cr_assert(!cpu_bitmap_has(&out->nodes[n].cpus, cpu) || facts_cpu(facts, cpu)->allowed,
+			          "seed %#lx: CPU %u of node %zu", seed, cpu, n);
 }
 
 Test(placement, properties_on_random_hosts)

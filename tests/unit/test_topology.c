@@ -31,6 +31,15 @@ static struct placement_request ask(uint32_t vcpus, size_t nodes)
 	};
 }
 
+/* A topology shows threads of a core to DEDICATED VMs and to those whose pins say so. */
+static struct placement_request ask_dedicated(uint32_t vcpus, size_t nodes)
+{
+	struct placement_request request = ask(vcpus, nodes);
+
+	request.dedicated = true;
+	return request;
+}
+
 static const char *apic_ids(const struct guest_topology *topology)
 {
 	static char text[1024];
@@ -46,7 +55,7 @@ Test(topology, threads_cores_and_packages_follow_the_placement)
 {
 	_cleanup_free_ struct host_facts *smt = fixture_shape(2, 4, 2);
 	_cleanup_free_ struct host_facts *plain = fixture_shape(1, 8, 1);
-	struct placement_request request = ask(5, 1);
+	struct placement_request request = ask_dedicated(5, 1);
 	struct guest_topology topology = derive(smt, &request);
 
 	cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4");
@@ -55,13 +64,13 @@ Test(topology, threads_cores_and_packages_follow_the_placement)
 	cr_assert_eq(topology.smt_bits, 1);
 	cr_assert_eq(topology.core_bits, 2);
 	/* Three cores take two bits: the second package starts at 8. */
-	request = ask(10, 2);
+	request = ask_dedicated(10, 2);
 	topology = derive(smt, &request);
 	cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4 8 9 10 11 12");
 	cr_assert_eq(topology.packages, 2);
 	cr_assert_eq(topology.vcpus[7].node, 1);
 	/* No SMT, no thread bits. */
-	request = ask(3, 1);
+	request = ask_dedicated(3, 1);
 	topology = derive(plain, &request);
 	cr_assert_str_eq(apic_ids(&topology), "0 1 2");
 	cr_assert_eq(topology.smt_bits, 0);
@@ -71,7 +80,7 @@ Test(topology, vcpu_0_has_apic_id_0_whatever_its_node)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
 	static const uint8_t nodes[] = { 1, 0, 1, 0 };
-	struct placement_request request = ask(4, 2);
+	struct placement_request request = ask_dedicated(4, 2);
 	struct guest_topology topology;
 
 	request.vcpu_nodes = nodes;
@@ -82,16 +91,51 @@ Test(topology, vcpu_0_has_apic_id_0_whatever_its_node)
 
 Test(topology, vcpus_on_one_host_cpu_are_cores_of_their_own)
 {
+	static const uint32_t pins[] = { 0, 1, 0, 1, 0 };
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 1, 2);
 	struct placement_request request = ask(5, 1);
-	struct guest_topology topology = derive(facts, &request);
+	struct guest_topology topology;
 
+	request.pins = pins;
+	request.pin_count = 5;
+	topology = derive(facts, &request);
 	cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4");
 	cr_assert_eq(topology.threads_per_core, 1);
 	/* The third shares the first's CPU; the second, on the sibling, is not its thread. */
-	request = ask(3, 1);
+	request.vcpus = request.pin_count = 3;
 	topology = derive(facts, &request);
 	cr_assert_eq(topology.threads_per_core, 1);
+	request.vcpus = request.pin_count = 2;
+	topology = derive(facts, &request);
+	cr_assert_eq(topology.threads_per_core, 2);
+}
+
+/* Where a SHARED VM is depends on others. It is shown cores of one thread, and of nodes that it leaves open the
+ * distance of the farthest. */
+Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(3, 4, 2), *one = fixture_shape(1, 4, 2);
+	struct placement_request request = ask(8, 2);
+	struct guest_topology topology;
+
+	facts->distances[0][2] = 30;
+	for (request.seed = 0; request.seed < 20; request.seed++) {
+		topology = derive(facts, &request);
+		cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4 5 6 7");
+		cr_assert(topology.threads_per_core == 1 && topology.packages == 2 && topology.cores_per_package == 4);
+		cr_assert(topology.distances[0][1] == 30 && topology.distances[1][0] == 30 && topology.distances[1][1] == 10);
+	}
+	request.dedicated = true;
+	topology = derive(facts, &request);
+	cr_assert(topology.threads_per_core == 2 && topology.distances[0][1] == 30);
+	request.host_node[0] = 1;
+	topology = derive(facts, &request);
+	cr_assert_eq(topology.distances[0][1], 30, "one of the two is open");
+	topology = derive(one, &(struct placement_request){ .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
+	cr_assert_eq(topology.distances[0][1], 11);
+	one->node_count = 0;
+	topology = derive(one, &(struct placement_request){ .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
+	cr_assert_eq(topology.distances[0][1], 20);
 }
 
 Test(topology, apic_ids_are_distinct_and_8_bits_wide_up_to_255_vcpus)
@@ -109,9 +153,15 @@ Test(topology, apic_ids_are_distinct_and_8_bits_wide_up_to_255_vcpus)
 		for (uint32_t vcpus = 1; vcpus <= 255; vcpus++)
 			for (size_t nodes = 1; nodes <= MIN(hosts[h].nodes, 8u); nodes++) {
 				struct placement_request request = ask(vcpus, nodes);
-				struct guest_topology topology = derive(facts, &request);
+				struct guest_topology topology;
+				struct placement placement;
+				struct problems problems = { 0 };
 				bool seen[256] = { false };
 
+				request.dedicated = true;
+				if (placement_plan(facts, &request, &placement, &problems) < 0)
+					request.dedicated = false;
+				topology = derive(facts, &request);
 				flat += topology.flat;
 				for (uint32_t i = 0; i < vcpus; i++) {
 					uint32_t id = topology.vcpus[i].apic_id;
@@ -135,6 +185,8 @@ Test(topology, distances_are_the_hosts_and_valid_for_a_slit)
 
 	facts->distances[0][2] = 30;
 	facts->distances[2][0] = 31;
+	for (int i = 0; i < 3; i++)
+		request.host_node[i] = i;
 	topology = derive(facts, &request);
 	cr_assert_eq(topology.distances[0][0], 10);
 	cr_assert_eq(topology.distances[0][1], 21);
@@ -150,7 +202,8 @@ Test(topology, distances_are_the_hosts_and_valid_for_a_slit)
 	facts->distances[0][2] = 255;
 	facts->distances[2][2] = 5;
 	facts->distances[2][0] = 200;
-	request = ask(6, 3);
+	for (int i = 0; i < 3; i++)
+		request.host_node[i] = i;
 	topology = derive(facts, &request);
 	cr_assert_eq(topology.distances[0][1], 21);
 	cr_assert_eq(topology.distances[0][2], 127);
@@ -231,9 +284,11 @@ Test(topology, cpuid_tells_what_the_placement_is)
 
 	for (uint32_t vcpus = 1; vcpus <= 48; vcpus += 3)
 		for (size_t nodes = 1; nodes <= 2; nodes++) {
-			struct placement_request request = ask(vcpus, nodes);
-			struct guest_topology topology = derive(facts, &request);
+			struct placement_request request = ask_dedicated(vcpus, nodes);
+			struct guest_topology topology;
 
+			request.dedicated = vcpus <= 24 * nodes;
+			topology = derive(facts, &request);
 			for (uint32_t i = 0; i < vcpus; i++)
 				check_vcpu(&topology, i, &facts->cpus[0]);
 		}
@@ -242,7 +297,7 @@ Test(topology, cpuid_tells_what_the_placement_is)
 Test(topology, leaf_b_counts_the_vcpus_that_are_there)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
-	struct placement_request request = ask(5, 1);
+	struct placement_request request = ask_dedicated(5, 1);
 	struct guest_topology topology = derive(facts, &request);
 	struct kvm_cpuid_entry2 entries[64];
 	uint32_t count = table_of(&facts->cpus[0], entries);
@@ -277,7 +332,7 @@ Test(topology, what_a_leaf_has_no_bits_for)
 Test(topology, amd_leaves)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
-	struct placement_request request = ask(6, 2);
+	struct placement_request request = ask_dedicated(6, 2);
 	struct guest_topology topology = derive(facts, &request);
 	struct kvm_cpuid_entry2 entries[16] = {
 		{ .function = 0, .eax = 0xd, .ebx = 0x68747541 },

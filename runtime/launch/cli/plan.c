@@ -10,6 +10,8 @@
 #include <sysexits.h>
 
 #include "boot/e820.h"
+#include "host/claims.h"
+#include "host/cpulist.h"
 #include "launch/cli/facts_file.h"
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run.h"
@@ -136,17 +138,32 @@ static void print_alternative(const struct shim *shim, FILE *out)
 static void print_cpus(const struct shim *shim, FILE *out)
 {
 	const struct placement *placement = &shim->placement;
+	char cpu[16];
 
 	fprintf(out, "%5s %8s %8s %9s %10s\n", "VCPU", "APIC ID", "HOST CPU", "HOST NODE",
 	        "GUEST NODE");
 	for (uint32_t i = 0; i < placement->vcpu_count; i++) {
 		const struct placement_vcpu *vcpu = &placement->vcpus[i];
 
-		fprintf(out, "%5u %8u %8u %9d %10u%s%s\n", i, shim->topology.vcpus[i].apic_id,
-		        vcpu->cpu, vcpu->host_node, vcpu->guest_node,
+		snprintf(cpu, sizeof(cpu), "%d", vcpu->cpu);
+		fprintf(out, "%5u %8u %8s %9d %10u%s%s\n", i, shim->topology.vcpus[i].apic_id,
+		        vcpu->cpu < 0 ? "-" : cpu, vcpu->host_node, vcpu->guest_node,
 		        vcpu->shared ? "  shares its CPU" : "",
 		        vcpu->remote ? "  far from its memory" : "");
 	}
+}
+
+#define PLAN_LIST_MAX 128
+
+static const char *io_cpus(const struct placement_node *node, uint32_t thread, char list[PLAN_LIST_MAX])
+{
+	struct cpu_bitmap cpus = node->cpus;
+
+	if (node->io[thread].cpu >= 0) {
+		cpus = (struct cpu_bitmap){ 0 };
+		cpu_bitmap_add(&cpus, (uint32_t)node->io[thread].cpu);
+	}
+	return cpu_bitmap_format(&cpus, list, PLAN_LIST_MAX);
 }
 
 static void print_nodes(const struct shim *shim, FILE *out)
@@ -158,6 +175,7 @@ static void print_nodes(const struct shim *shim, FILE *out)
 		[SPEC_HUGE_1G] = "1 GiB pages",
 	};
 	const struct spec_memory *memory = &shim->spec.memory;
+	char list[PLAN_LIST_MAX];
 
 	for (size_t i = 0; i < shim->placement.node_count; i++) {
 		const struct placement_node *node = &shim->placement.nodes[i];
@@ -166,7 +184,7 @@ static void print_nodes(const struct shim *shim, FILE *out)
 		        (unsigned long long)(memory->nodes[i].size / MIB), node->host_node,
 		        node->chosen ? " (chosen here)" : "", pages[memory->page_size]);
 		for (uint32_t k = 0; k < shim->spec.io.threads_per_node; k++)
-			fprintf(out, "%s %u%s", k > 0 ? "," : "", node->io[k].cpu,
+			fprintf(out, "%s %s%s", k > 0 ? "," : "", io_cpus(node, k, list),
 			        node->io[k].shared ? ", with a vCPU" : "");
 		fputs("; distances", out);
 		for (size_t k = 0; k < shim->topology.node_count; k++)
@@ -296,15 +314,41 @@ static int complain_of_kvm(const struct shim *shim)
 	return EX_UNAVAILABLE;
 }
 
+/* Among the VMs that run now, as `axvm run` would; 0 also where they cannot be seen, which is said. */
+static int decide_among_others(struct shim *shim, bool here, FILE *out)
+{
+	const struct spec_resource *folder = &shim->spec.cpus.claims;
+	const char *path = folder->kind == SPEC_PATH ? folder->path : CLAIMS_PATH;
+	int r = -ENXIO;
+
+	if (here && folder->kind != SPEC_FD) {
+		r = claims_open(&shim->claims, -1, path, true);
+		if (r == 0)
+			r = plan_claim(shim) < 0 ? complain(&shim->problems) : 0;
+		else if (folder->kind == SPEC_PATH || r != -ENOENT)
+			fprintf(stderr, "axvm plan: what other VMs have is not known: %s: %s\n", path, strerror(-r));
+		claims_close(&shim->claims);
+	}
+	if (r == 0)
+		fprintf(out, "CPUs as the claims in %s are now; the next launch changes them\n", path);
+	else if (r < 0)
+		fprintf(out, "CPUs without a look at other VMs%s\n",
+		        shim->placement.pinned ? "" : ": not pinned, the kernel balances within the node");
+	return MAX(r, 0);
+}
+
 /* By the same functions, in the same order, as stages admit and build. A host without KVM is planned as far as
  * KVM is not asked. */
-static int decide(struct shim *shim, FILE *out)
+static int decide(struct shim *shim, bool here, FILE *out)
 {
 	bool has_kvm = shim->facts->kvm.guest_leaf_count > 0;
 	int r;
 
 	if (plan_machine(shim) < 0 || (has_kvm ? plan_guest : plan_without_kvm)(shim) < 0)
 		return complain(&shim->problems);
+	r = decide_among_others(shim, here, out);
+	if (r)
+		return r;
 	print_cpus(shim, out);
 	print_nodes(shim, out);
 	print_map(shim, out);
@@ -334,7 +378,7 @@ int axvm_cmd_plan(int argc, char **argv, FILE *out)
 		r = look(&shim, request.facts);
 	if (r == 0) {
 		admitted = print_verdict(&shim, out);
-		r = decide(&shim, out);
+		r = decide(&shim, !request.facts, out);
 	}
 	if (r == 0 && !admitted)
 		print_alternative(&shim, out);

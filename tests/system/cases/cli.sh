@@ -217,7 +217,7 @@ test_cli_plan() {
 		import json, sys
 		for event in map(json.loads, open(sys.argv[1])):
 		    for vcpu in event.get("running", {}).get("vcpus", []):
-		        print(*(vcpu.get(k, 0) for k in ("index", "apic_id", "host_cpu")))
+		        print(vcpu.get("index", 0), vcpu.get("apic_id", 0), vcpu.get("host_cpu", "-"))
 	END
 	cmp "$CASE/planned" "$CASE/got" || { cat "$CASE/planned" "$CASE/got"; fail "they differ"; }
 	sed 's/profile: "dev"/profile: "nosuch"/' tests/specs/spin.txtpb >"$CASE/vm.txtpb"

@@ -3,11 +3,12 @@
 
 # `start` and `ended`, `axvm` and `says` are those of cli.sh.
 
-# start_io IO [LAUNCH]: a VM that spins, with two disks and a source of random bytes. Sets `shim`.
+# start_io IO [LAUNCH]: a VM that spins, with two disks and a source of random bytes, pinned where `pins` says so. Sets
+# `shim`.
 start_io() {
 	need_kvm
 	truncate -s 1M "$CASE/a" "$CASE/b"
-	flat spin -c 2 -b 'local_apic: true' -l "io { $1 } rng {} lifecycle { shutdown_timeout_ms: 50 }
+	flat spin -c 2 ${pins:+-C "pins: [$pins]"} -b 'local_apic: true' -l "io { $1 } rng {} lifecycle { shutdown_timeout_ms: 50 }
 		disks { id: 'a' image { path: '$CASE/a' } } disks { id: 'b' image { path: '$CASE/b' } } ${2:-}" \
 		>"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb"
@@ -31,7 +32,7 @@ io_stop() {
 }
 
 test_io_threads() {
-	local i task fds
+	local i task fds pins="0, 1"
 	start_io 'threads_per_node: 3'
 	[ "$(io_threads)" = "io0 io1 io2 " ] || fail "the threads are $(io_threads)"
 	for i in 0 1 2; do
@@ -49,6 +50,21 @@ test_io_threads() {
 	want_status 0
 	axvm ctl system-test resume
 	want_status 0
+	io_stop
+}
+
+# cpus_of TASK: where it may run.
+cpus_of() { sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$1/status"; }
+
+# Without pins and claims the kernel balances: vCPUs and I/O threads are on all CPUs of their node alike.
+test_io_threads_that_are_not_pinned() {
+	local i cpus
+	start_io 'threads_per_node: 2'
+	cpus=$(cpus_of "$(task_of vcpu0)")
+	case $cpus in *-*) ;; *) fail "vcpu0 is on CPU $cpus alone" ;; esac
+	for i in io0 io1 vcpu1; do
+		[ "$(cpus_of "$(task_of $i)")" = "$cpus" ] || fail "$i is on $(cpus_of "$(task_of $i)"), vcpu0 on $cpus"
+	done
 	io_stop
 }
 

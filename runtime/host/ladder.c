@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/* The ladder: which of the host's CPUs a VM claims.
+ *
+ * The CPUs that a guest node may have stand in one order: node by node in turn, the first thread of whole cores
+ * before second threads, cores in their order. Slot 0 of each is tried in that order, then slot 1 of each,
+ * and so on, and the first lock that succeeds is a claim. Nobody counts and nobody waits: two launches at once are told
+ * apart by the kernel, slot for slot, and the CPU with the fewest claims has the lowest free slot. A guest node's
+ * vCPUs go to one host node: claims are gathered for all host nodes at once, the first that has as many as are needed
+ * gets the guest node, and what was gathered for the others is given back.
+ *
+ * A DEDICATED VM climbs no ladder: it locks all slots of each thread of a core, which fails while anybody has one.
+ * Cores are tried in the same order. Another launch may hold a core for the moment of its own
+ * gathering, so a refusal is looked at a few times. */
+#include "host/ladder_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define PATIENCE 5 /* looks at a host that seems full, a millisecond apart and more */
+
+static const char *list_whole(const struct ladder *ladder, char *to, size_t size)
+{
+	return cpu_bitmap_count(&ladder->whole) > 0 ? cpu_bitmap_format(&ladder->whole, to, size) : "none";
+}
+
+/* The folder is at fault, or this VM has no right to it. */
+static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
+{
+	if (ladder->error < 0)
+		return;
+	ladder->error = problems_add(ladder->problems, PROBLEM_RESOURCE_UNREADABLE, -error, "cpus.claims",
+	                             "CPU %u cannot be claimed: %s: %s", cpu,
+	                             error == -EMEDIUMTYPE ? "its file is no regular file" : strerror(-error),
+	                             error == -EMEDIUMTYPE ? "remove it" : "run the VM as a member of the "
+	                                                                   "folder's group, or without claims");
+}
+
+int ladder_take(struct ladder *ladder, uint32_t cpu, enum claims_range range, uint32_t slot)
+{
+	int r = slot < ladder->past[range][cpu] ? -EAGAIN : claims_take(ladder->claims, cpu, range, slot);
+
+	if (r < 0 && r != -EAGAIN)
+		refuse_folder(ladder, r, cpu);
+	return r;
+}
+
+/* A DEDICATED VM's, every thread of a core or none. */
+static int take_core(struct ladder *ladder, const struct host_cpu *core)
+{
+	const size_t count = MAX(core->sibling_count, (uint8_t)1);
+
+	for (size_t i = 0; i < count; i++) {
+		uint32_t cpu = core->sibling_count > 0 ? core->siblings[i] : core->id;
+		int r = claims_take_whole(ladder->claims, cpu);
+
+		if (r == 0)
+			continue;
+		if (r == -EAGAIN)
+			cpu_bitmap_add(&ladder->whole, cpu);
+		else
+			refuse_folder(ladder, r, cpu);
+		while (i-- > 0)
+			claims_drop_whole(ladder->claims, core->siblings[i]);
+		return r;
+	}
+	return 0;
+}
+
+static void drop_core(struct ladder *ladder, const struct host_cpu *core)
+{
+	for (size_t i = 0; i < core->sibling_count; i++)
+		claims_drop_whole(ladder->claims, core->siblings[i]);
+	if (core->sibling_count == 0)
+		claims_drop_whole(ladder->claims, core->id);
+}
+
+/* --------------------------------------------------------------------------------------- order */
+
+static int by_key(const void *a, const void *b)
+{
+	const struct rung *x = a, *y = b;
+
+	return (x->key > y->key) - (x->key < y->key);
+}
+
+/* Which of its core's usable threads a CPU is; 0: the first. */
+static uint32_t thread_of(const struct ladder *ladder, const struct host_cpu *cpu)
+{
+	uint32_t thread = 0;
+
+	for (size_t i = 0; i < cpu->sibling_count && cpu->siblings[i] != cpu->id; i++)
+		thread += placement_usable(facts_cpu(ladder->facts, cpu->siblings[i]));
+	return thread;
+}
+
+static void add_rung(struct ladder *ladder, const struct host_cpu *cpu, size_t hand)
+{
+	bool whole = placement_whole_core(ladder->facts, cpu);
+	uint64_t thread = thread_of(ladder, cpu);
+
+	bool own = ladder->past[CLAIMS_VCPU][cpu->id] > 0;
+
+	if (!placement_usable(cpu) || (ladder->request->dedicated && (!whole || thread > 0)))
+		return;
+	/* Another guest node's already. */
+	if (own && (ladder->request->dedicated || !ladder->request->overcommit))
+		return;
+	ladder->rungs[ladder->rung_count++] = (struct rung){
+		.key = (2 * thread + !whole) << 40 | (uint64_t)ladder->hands[hand].live++ << 20 | hand,
+		.cpu = cpu,
+		.hand = (uint16_t)hand,
+	};
+}
+
+/* The order for the hands that there are. CPUs of a node are numbered as they stand, by thread after that, so that
+ * the same place of each node comes in turn. */
+static void set_up(struct ladder *ladder)
+{
+	ladder->rung_count = ladder->got_count = 0;
+	for (size_t h = 0; h < ladder->hand_count; h++) {
+		ladder->hands[h].live = ladder->hands[h].got = 0;
+		for (size_t i = 0; i < ladder->facts->cpu_count; i++)
+			if (ladder->hands[h].node < 0 || ladder->facts->cpus[i].node == ladder->hands[h].node)
+				add_rung(ladder, &ladder->facts->cpus[i], h);
+	}
+	qsort(ladder->rungs, ladder->rung_count, sizeof(ladder->rungs[0]), by_key);
+}
+
+/* ------------------------------------------------------------------------------------- climbing */
+
+static void give_back(struct ladder *ladder, int except)
+{
+	for (size_t i = 0; i < ladder->got_count; i++) {
+		const struct rung *rung = &ladder->rungs[ladder->got[i].rung];
+
+		if (rung->hand == except)
+			continue;
+		if (ladder->request->dedicated)
+			drop_core(ladder, rung->cpu);
+		else
+			claims_drop(ladder->claims, rung->cpu->id, CLAIMS_VCPU, ladder->got[i].slot);
+	}
+}
+
+static void note(struct ladder *ladder, size_t rung, uint32_t slot)
+{
+	ladder->got[ladder->got_count].rung = (uint16_t)rung;
+	ladder->got[ladder->got_count++].slot = (uint16_t)slot;
+	ladder->rungs[rung].got++;
+	ladder->hands[ladder->rungs[rung].hand].got++;
+}
+
+/* Whether a host node can still come to hold `wanted` vCPUs, and how many of them on one CPU. */
+static uint32_t times_each(const struct ladder *ladder, const struct hand *hand, uint32_t wanted)
+{
+	if (hand->live == 0 || (!ladder->request->overcommit && hand->live < wanted))
+		return 0;
+	return (wanted + hand->live - 1) / hand->live;
+}
+
+static bool hopeful(const struct ladder *ladder, uint32_t wanted)
+{
+	for (size_t h = 0; h < ladder->hand_count; h++)
+		if (times_each(ladder, &ladder->hands[h], wanted) > 0)
+			return true;
+	return false;
+}
+
+/* Slots on the least claimed CPUs; the hand that has `wanted` first, or -1. */
+static int climb(struct ladder *ladder, uint32_t wanted)
+{
+	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX && hopeful(ladder, wanted); slot++)
+		for (size_t i = 0; i < ladder->rung_count; i++) {
+			struct rung *rung = &ladder->rungs[i];
+			struct hand *hand = &ladder->hands[rung->hand];
+
+			if (rung->gone || rung->got >= times_each(ladder, hand, wanted))
+				continue;
+			if (ladder_take(ladder, rung->cpu->id, CLAIMS_VCPU, slot) == 0) {
+				note(ladder, i, slot);
+				if (hand->got == wanted)
+					return rung->hand;
+			} else if (slot == 0 && claims_whole(ladder->claims, rung->cpu->id)) {
+				rung->gone = true;
+				hand->live--;
+				cpu_bitmap_add(&ladder->whole, rung->cpu->id);
+			}
+			if (ladder->error < 0)
+				return -1;
+		}
+	return -1;
+}
+
+/* The plan's cores of a guest node in their order, each by its first vCPU there. */
+static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint32_t *ret_first)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < ladder->planned.vcpu_count; i++) {
+		const struct placement_vcpu *vcpu = &ladder->planned.vcpus[i];
+		const struct host_cpu *cpu = facts_cpu(ladder->facts, (uint32_t)vcpu->cpu);
+
+		if (vcpu->guest_node == guest_node && thread_of(ladder, cpu) == 0)
+			ret_first[count++] = i;
+	}
+	return count;
+}
+
+/* As many threads as the plan's core has: the guest sees them. */
+static bool same_shape(const struct ladder *ladder, const struct host_cpu *core, uint32_t vcpu)
+{
+	const struct host_cpu *planned =
+		facts_cpu(ladder->facts, (uint32_t)ladder->planned.vcpus[vcpu].cpu);
+
+	return MAX(core->sibling_count, (uint8_t)1) == MAX(planned->sibling_count, (uint8_t)1);
+}
+
+/* Cores that nobody has anything on; the hand that has them all first, or -1. */
+static int gather_cores(struct ladder *ladder, const uint32_t *first, size_t wanted)
+{
+	for (size_t i = 0; i < ladder->rung_count; i++) {
+		struct rung *rung = &ladder->rungs[i];
+		struct hand *hand = &ladder->hands[rung->hand];
+
+		if (!same_shape(ladder, rung->cpu, first[hand->got]))
+			continue;
+		if (take_core(ladder, rung->cpu) == 0) {
+			note(ladder, i, 0);
+			if (hand->got == wanted)
+				return rung->hand;
+		} else if (ladder->error < 0) {
+			return -1;
+		}
+	}
+	return -1;
+}
+
+/* ---------------------------------------------------------------------------------- guest nodes */
+
+static bool taken_by_guest(const struct ladder *ladder, int32_t host_node, size_t guest_node)
+{
+	for (size_t n = 0; n < ladder->plan->node_count; n++)
+		if (ladder->plan->nodes[n].host_node == host_node &&
+		    (n < guest_node || ladder->request->host_node[n] >= 0))
+			return true;
+	return false;
+}
+
+/* The host nodes to be considered for a guest node; `own`: only those that no other guest node of this VM has;
+ * `memory`: only those that have enough, for which it is spoken. */
+static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool memory)
+{
+	const struct host_facts *facts = ladder->facts;
+	int asked = ladder->request->host_node[guest_node];
+
+	ladder->hand_count = 0;
+	if (facts->node_count == 0 && !own && !memory)
+		ladder->hands[ladder->hand_count++] = (struct hand){ .node = -1 };
+	for (size_t i = 0; i < facts->node_count && ladder->hand_count < HANDS_MAX; i++) {
+		const struct host_node *node = &facts->nodes[i];
+		struct hand hand = { .node = (int32_t)node->id, .has_memory = memory };
+
+		if (!node->allowed || (asked >= 0 && asked != hand.node) ||
+		    (own && taken_by_guest(ladder, hand.node, guest_node)))
+			continue;
+		if (memory && claims_take_memory(ladder->claims, node->id,
+		                                 ladder->request->memory_mib[guest_node],
+		                                 node->free_mib, &hand.memory_slot) < 0)
+			continue;
+		ladder->hands[ladder->hand_count++] = hand;
+	}
+}
+
+static void fold_hands(struct ladder *ladder, size_t guest_node, int winner)
+{
+	for (size_t h = 0; h < ladder->hand_count; h++)
+		if ((int)h != winner && ladder->hands[h].has_memory)
+			claims_drop_memory(ladder->claims, (uint32_t)ladder->hands[h].node,
+			                   ladder->request->memory_mib[guest_node],
+			                   ladder->hands[h].memory_slot);
+	give_back(ladder, winner);
+}
+
+/* So that another guest node of this VM leaves them alone. */
+static void mark_past(struct ladder *ladder, int winner)
+{
+	for (size_t i = 0; i < ladder->got_count; i++) {
+		const struct rung *rung = &ladder->rungs[ladder->got[i].rung];
+
+		if (rung->hand == winner)
+			ladder->past[CLAIMS_VCPU][rung->cpu->id] = ladder->got[i].slot + 1;
+	}
+}
+
+/* What the winning hand has, in the order in which it came. */
+static const struct host_cpu *next_of(const struct ladder *ladder, int winner, size_t *at)
+{
+	while (*at < ladder->got_count) {
+		const struct rung *rung = &ladder->rungs[ladder->got[(*at)++].rung];
+
+		if (rung->hand == winner)
+			return rung->cpu;
+	}
+	return NULL;
+}
+
+static void settle(struct ladder *ladder, size_t guest_node, int winner)
+{
+	struct placement_node *node = &ladder->plan->nodes[guest_node];
+	const struct host_cpu *cpu = NULL;
+	size_t at = 0;
+
+	mark_past(ladder, winner);
+	node->host_node = ladder->hands[winner].node;
+	placement_cpus(ladder->facts, node->host_node, &node->cpus);
+	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++) {
+		const struct placement_vcpu *planned = &ladder->planned.vcpus[i];
+		uint32_t thread = 0;
+
+		if (planned->guest_node != guest_node)
+			continue;
+		if (ladder->request->dedicated)
+			thread = thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)planned->cpu));
+		if (thread == 0)
+			cpu = next_of(ladder, winner, &at);
+		placement_put(ladder->plan, i,
+		              thread == 0 ? cpu : facts_cpu(ladder->facts, cpu->siblings[thread]));
+	}
+}
+
+/* One look at the host for a guest node; whether it has its CPUs. */
+static bool try_guest_node(struct ladder *ladder, size_t guest_node)
+{
+	static const struct { bool own, memory; } tiers[] = {
+		{ true, true }, { false, true }, { true, false }, { false, false },
+	};
+	const bool asked = ladder->request->host_node[guest_node] >= 0;
+	uint32_t wanted = 0, first[PLACEMENT_VCPUS_MAX];
+
+	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++)
+		wanted += ladder->planned.vcpus[i].guest_node == guest_node;
+	if (ladder->request->dedicated)
+		wanted = (uint32_t)planned_cores(ladder, guest_node, first);
+	if (wanted == 0)
+		return true; /* memory alone: where the plan has it */
+	for (size_t i = 0; i < ARRAY_SIZE(tiers) && ladder->error == 0; i++) {
+		int winner;
+
+		if (asked && tiers[i].own)
+			continue;
+		deal_hands(ladder, guest_node, tiers[i].own, tiers[i].memory);
+		set_up(ladder);
+		winner = ladder->request->dedicated ? gather_cores(ladder, first, wanted)
+		                                    : climb(ladder, wanted);
+		fold_hands(ladder, guest_node, winner);
+		if (winner >= 0) {
+			settle(ladder, guest_node, winner);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void pause_ms(long ms)
+{
+	const struct timespec time = { .tv_nsec = ms * 1000000 };
+
+	(void)nanosleep(&time, NULL);
+}
+
+static void claim_guest_node(struct ladder *ladder, size_t guest_node)
+{
+	char field[PROBLEM_FIELD_MAX], list[128];
+	int looks = ladder->claims->looks ? 1 : PATIENCE;
+
+	for (int i = 0; i < looks; i++) {
+		if (i > 0)
+			pause_ms(i);
+		ladder->whole = (struct cpu_bitmap){ 0 };
+		if (try_guest_node(ladder, guest_node) || ladder->error < 0)
+			return;
+	}
+	snprintf(field, sizeof(field), "%s", ladder->request->dedicated ? "cpus.tenancy" : "cpus.count");
+	ladder->error = problems_add(
+		ladder->problems, PROBLEM_PLACEMENT_FAILED, EBUSY, field,
+		"guest node %zu has not the CPUs it asks for%s: claimed by others %s are CPUs %s", guest_node,
+		ladder->request->dedicated ? " on cores of its own" : "",
+		ladder->request->dedicated ? "in whole or in part" : "for themselves",
+		list_whole(ladder, list, sizeof(list)));
+}
+
+/* ----------------------------------------------------------------------------------------- pins */
+
+static void refuse_pin(struct ladder *ladder, uint32_t vcpu, const char *why)
+{
+	char field[PROBLEM_FIELD_MAX];
+
+	snprintf(field, sizeof(field), "cpus.pins[%u]", vcpu);
+	ladder->error = problems_add(ladder->problems, PROBLEM_PLACEMENT_FAILED, EBUSY, field,
+	                             "host CPU %d %s", ladder->plan->vcpus[vcpu].cpu, why);
+}
+
+/* All that are refused are told. */
+static void claim_pin(struct ladder *ladder, uint32_t vcpu)
+{
+	uint32_t cpu = (uint32_t)ladder->plan->vcpus[vcpu].cpu;
+	const struct host_cpu *core = facts_cpu(ladder->facts, cpu);
+	uint32_t slot = 0;
+	int r = -EAGAIN;
+
+	if (ladder->request->dedicated) {
+		for (uint32_t i = 0; i < vcpu; i++)
+			for (size_t k = 0; k < core->sibling_count; k++)
+				if (ladder->plan->vcpus[i].cpu == core->siblings[k])
+					return; /* its core was claimed, or refused, with that one */
+		if (take_core(ladder, core) == -EAGAIN)
+			refuse_pin(ladder, vcpu, "is on a core that others have claimed, in whole or in part");
+		return;
+	}
+	if (claims_whole(ladder->claims, cpu)) {
+		refuse_pin(ladder, vcpu, "belongs to a DEDICATED VM");
+		return;
+	}
+	while (slot < CLAIMS_LEVELS_MAX && r == -EAGAIN)
+		r = ladder_take(ladder, cpu, CLAIMS_VCPU, slot++);
+	if (r == 0)
+		ladder->past[CLAIMS_VCPU][cpu] = (uint16_t)slot;
+	if (r == -EAGAIN)
+		refuse_pin(ladder, vcpu, "is claimed by more than can be told apart");
+}
+
+static void claim_pins(struct ladder *ladder)
+{
+	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++)
+		claim_pin(ladder, i);
+	for (size_t n = 0; n < ladder->plan->node_count && ladder->error == 0; n++) {
+		const struct host_node *node = ladder->plan->nodes[n].host_node >= 0
+		        ? facts_node(ladder->facts, (uint32_t)ladder->plan->nodes[n].host_node) : NULL;
+		uint64_t slot;
+
+		if (node)
+			(void)claims_take_memory(ladder->claims, node->id, ladder->request->memory_mib[n],
+			                         node->free_mib, &slot);
+	}
+}
+
+/* What the plan had chosen without knowing of others is open again. */
+static void forget(struct placement *plan)
+{
+	for (uint32_t i = 0; i < plan->vcpu_count; i++) {
+		plan->vcpus[i].cpu = PLACEMENT_UNPINNED;
+		plan->vcpus[i].shared = false;
+	}
+	for (size_t n = 0; n < plan->node_count; n++)
+		for (size_t i = 0; i < PLACEMENT_IO_MAX; i++)
+			plan->nodes[n].io[i] = (struct placement_io){ .cpu = PLACEMENT_UNPINNED };
+}
+
+int ladder_claim(struct claims *claims, const struct host_facts *facts,
+                 const struct placement_request *request, struct placement *plan,
+                 struct problems *problems)
+{
+	_cleanup_free_ struct ladder *ladder = calloc(1, sizeof(*ladder));
+	struct placement claimed = *plan;
+
+	if (!ladder)
+		return problems_add(problems, PROBLEM_OS_FAILED, ENOMEM, NULL, "no memory to plan");
+	ladder->claims = claims;
+	ladder->facts = facts;
+	ladder->request = request;
+	ladder->planned = *plan;
+	ladder->plan = &claimed;
+	ladder->problems = problems;
+	if (plan->by_hand) {
+		claim_pins(ladder);
+	} else {
+		forget(&claimed);
+		for (size_t n = 0; n < claimed.node_count && ladder->error == 0; n++)
+			claim_guest_node(ladder, n);
+	}
+	if (ladder->error == 0)
+		ladder_claim_io(ladder);
+	if (ladder->error < 0)
+		return ladder->error;
+	claimed.pinned = claimed.claimed = true;
+	*plan = claimed;
+	return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* The ladder's I/O threads: a CPU each by a range of slots of their own, beside the vCPUs they serve.
+ *
+ * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM has its own. Else
+ * the CPU of the node that the fewest I/O threads have claimed, those of the VM's own vCPUs after all others of the
+ * same slot. */
+#include "host/ladder_parts.h"
+
+static int32_t got(struct ladder *ladder, uint32_t cpu, uint32_t slot)
+{
+	ladder->past[CLAIMS_IO][cpu] = (uint16_t)(slot + 1);
+	return (int32_t)cpu;
+}
+
+/* A thread beside a vCPU, on a core of this VM's, that runs no vCPU of anybody. */
+static int32_t idle_beside(struct ladder *ladder, size_t guest_node, const uint8_t *given)
+{
+	int32_t best = PLACEMENT_UNPINNED;
+
+	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++) {
+		const struct placement_vcpu *vcpu = &ladder->plan->vcpus[i];
+		const struct host_cpu *cpu = facts_cpu(ladder->facts, (uint32_t)vcpu->cpu);
+
+		for (size_t k = 0; vcpu->guest_node == guest_node && k < cpu->sibling_count; k++) {
+			uint32_t other = cpu->siblings[k];
+
+			if (cpu_bitmap_has(&ladder->mine, other) ||
+			    !placement_usable(facts_cpu(ladder->facts, other)))
+				continue;
+			/* Of a DEDICATED VM's own core all slots are its own. */
+			if (!ladder->request->dedicated &&
+			    (!claims_idle(ladder->claims, other) || ladder_take(ladder, other, CLAIMS_IO, 0) < 0))
+				continue;
+			if (!ladder->request->dedicated)
+				return got(ladder, other, 0);
+			if (best == PLACEMENT_UNPINNED || given[other] < given[best])
+				best = (int32_t)other;
+		}
+	}
+	return best;
+}
+
+/* The least claimed by I/O threads, of other CPUs than the vCPUs' at first; a DEDICATED VM's own are its own
+ * anyway. */
+static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus)
+{
+	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX; slot++)
+		for (int own = 0; own < (ladder->request->dedicated ? 1 : 2); own++)
+			for (size_t i = 0; i < ladder->facts->cpu_count; i++) {
+				uint32_t cpu = ladder->facts->cpus[i].id;
+
+				if (!cpu_bitmap_has(cpus, cpu) || cpu_bitmap_has(&ladder->whole, cpu) ||
+				    cpu_bitmap_has(&ladder->mine, cpu) != (own == 1))
+					continue;
+				if (ladder_take(ladder, cpu, CLAIMS_IO, slot) == 0)
+					return got(ladder, cpu, slot);
+				if (slot == 0 && claims_whole(ladder->claims, cpu))
+					cpu_bitmap_add(&ladder->whole, cpu);
+				if (ladder->error < 0)
+					return PLACEMENT_UNPINNED;
+			}
+	return PLACEMENT_UNPINNED;
+}
+
+static void mark_mine(struct ladder *ladder)
+{
+	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++)
+		cpu_bitmap_add(&ladder->mine, (uint32_t)ladder->plan->vcpus[i].cpu);
+}
+
+static int32_t last_vcpu(const struct placement *plan, size_t guest_node)
+{
+	int32_t cpu = plan->vcpus[plan->vcpu_count - 1].cpu;
+
+	for (uint32_t i = 0; i < plan->vcpu_count; i++)
+		if (plan->vcpus[i].guest_node == guest_node)
+			cpu = plan->vcpus[i].cpu;
+	return cpu;
+}
+
+/* The first thread of each node, then the second of each. */
+void ladder_claim_io(struct ladder *ladder)
+{
+	uint8_t given[FACTS_CPUS_MAX] = { 0 };
+	const size_t nodes = ladder->plan->node_count;
+
+	ladder->whole = (struct cpu_bitmap){ 0 };
+	mark_mine(ladder);
+	for (size_t i = 0; i < MIN(nodes * ladder->request->io_threads, (size_t)ladder->request->io_count) &&
+	                   ladder->error == 0; i++) {
+		struct placement_node *node = &ladder->plan->nodes[i % nodes];
+		struct placement_io *io = &node->io[i / nodes];
+
+		io->cpu = idle_beside(ladder, i % nodes, given);
+		if (io->cpu < 0)
+			io->cpu = climb_io(ladder, &node->cpus);
+		if (io->cpu < 0)
+			io->cpu = last_vcpu(ladder->plan, i % nodes);
+		io->shared = cpu_bitmap_has(&ladder->mine, (uint32_t)io->cpu);
+		given[io->cpu]++;
+	}
+}

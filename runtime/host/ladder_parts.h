@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the ladder share; for those alone. */
+#ifndef AXVM_HOST_LADDER_PARTS_H
+#define AXVM_HOST_LADDER_PARTS_H
+
+#include "host/ladder.h"
+
+#define HANDS_MAX 16 /* host nodes that are considered at once */
+#define GOT_MAX (HANDS_MAX * (PLACEMENT_VCPUS_MAX + 1))
+
+/* A CPU, or for a DEDICATED VM a core by its first CPU, in the order of trial. */
+struct rung {
+	uint64_t key;
+	const struct host_cpu *cpu;
+	uint16_t hand;
+	uint16_t got; /* claims of ours on it for this guest node */
+	bool gone;    /* one DEDICATED VM has it */
+};
+
+/* What has been gathered for one host node. */
+struct hand {
+	int32_t node;
+	uint32_t live; /* rungs that are not gone */
+	uint32_t got;
+	bool has_memory; /* spoken for, from this slot on */
+	uint64_t memory_slot;
+};
+
+struct ladder {
+	struct claims *claims;
+	const struct host_facts *facts;
+	const struct placement_request *request;
+	struct placement *plan;
+	struct placement planned; /* as it was */
+	struct problems *problems;
+	struct cpu_bitmap whole; /* CPUs that others have for themselves */
+	struct cpu_bitmap mine;  /* CPUs of this VM's vCPUs */
+	/* Of each range the slots of a CPU below this one are past: locks of one open file description do not
+	 * conflict, so that a slot of its own would be had twice. */
+	uint16_t past[2][FACTS_CPUS_MAX];
+	int error;
+
+	struct rung rungs[FACTS_CPUS_MAX];
+	size_t rung_count;
+	struct hand hands[HANDS_MAX];
+	size_t hand_count;
+	struct { uint16_t rung, slot; } got[GOT_MAX];
+	size_t got_count;
+};
+
+/* A slot, if it is free: as claims_take(); that the folder is at fault is in ladder->error then. */
+int ladder_take(struct ladder *ladder, uint32_t cpu, enum claims_range range, uint32_t slot);
+
+/* After all vCPUs: the CPUs of the I/O threads. */
+void ladder_claim_io(struct ladder *ladder);
+
+#endif
