@@ -193,38 +193,31 @@ static int climb(struct ladder *ladder, uint32_t wanted)
 	return -1;
 }
 
-/* The plan's cores of a guest node in their order, each by its first vCPU there. */
-static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint32_t *ret_first)
+/* How many vCPUs each of the plan's cores of a guest node has, in their order: what the guest is shown. */
+static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint8_t *ret_vcpus)
 {
 	size_t count = 0;
 
 	for (uint32_t i = 0; i < ladder->planned.vcpu_count; i++) {
 		const struct placement_vcpu *vcpu = &ladder->planned.vcpus[i];
-		const struct host_cpu *cpu = facts_cpu(ladder->facts, (uint32_t)vcpu->cpu);
 
-		if (vcpu->guest_node == guest_node && thread_of(ladder, cpu) == 0)
-			ret_first[count++] = i;
+		if (vcpu->guest_node != guest_node)
+			continue;
+		if (thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)vcpu->cpu)) == 0)
+			ret_vcpus[count++] = 0;
+		ret_vcpus[count - 1]++;
 	}
 	return count;
 }
 
-/* As many threads as the plan's core has: the guest sees them. */
-static bool same_shape(const struct ladder *ladder, const struct host_cpu *core, uint32_t vcpu)
-{
-	const struct host_cpu *planned =
-		facts_cpu(ladder->facts, (uint32_t)ladder->planned.vcpus[vcpu].cpu);
-
-	return MAX(core->sibling_count, (uint8_t)1) == MAX(planned->sibling_count, (uint8_t)1);
-}
-
 /* Cores that nobody has anything on; the hand that has them all first, or -1. */
-static int gather_cores(struct ladder *ladder, const uint32_t *first, size_t wanted)
+static int gather_cores(struct ladder *ladder, const uint8_t *vcpus, size_t wanted)
 {
 	for (size_t i = 0; i < ladder->rung_count; i++) {
 		struct rung *rung = &ladder->rungs[i];
 		struct hand *hand = &ladder->hands[rung->hand];
 
-		if (!same_shape(ladder, rung->cpu, first[hand->got]))
+		if (MAX(rung->cpu->sibling_count, (uint8_t)1) < vcpus[hand->got])
 			continue;
 		if (take_core(ladder, rung->cpu) == 0) {
 			note(ladder, i, 0);
@@ -337,12 +330,13 @@ static bool try_guest_node(struct ladder *ladder, size_t guest_node)
 		{ true, true }, { false, true }, { true, false }, { false, false },
 	};
 	const bool asked = ladder->request->host_node[guest_node] >= 0;
-	uint32_t wanted = 0, first[PLACEMENT_VCPUS_MAX];
+	uint8_t vcpus[PLACEMENT_VCPUS_MAX];
+	uint32_t wanted = 0;
 
 	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++)
 		wanted += ladder->planned.vcpus[i].guest_node == guest_node;
 	if (ladder->request->dedicated)
-		wanted = (uint32_t)planned_cores(ladder, guest_node, first);
+		wanted = (uint32_t)planned_cores(ladder, guest_node, vcpus);
 	if (wanted == 0)
 		return true; /* memory alone: where the plan has it */
 	for (size_t i = 0; i < ARRAY_SIZE(tiers) && ladder->error == 0; i++) {
@@ -352,7 +346,7 @@ static bool try_guest_node(struct ladder *ladder, size_t guest_node)
 			continue;
 		deal_hands(ladder, guest_node, tiers[i].own, tiers[i].memory);
 		set_up(ladder);
-		winner = ladder->request->dedicated ? gather_cores(ladder, first, wanted)
+		winner = ladder->request->dedicated ? gather_cores(ladder, vcpus, wanted)
 		                                    : climb(ladder, wanted);
 		fold_hands(ladder, guest_node, winner);
 		if (winner >= 0) {

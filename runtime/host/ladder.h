@@ -8,7 +8,7 @@
 
 /* Claims a CPU for each vCPU and I/O thread of a plan that placement_plan() has made of the same facts and request,
  * and puts them there: vCPUs and I/O threads of a SHARED VM each in the lowest slot that is free, on the node's
- * CPUs or on those of the pins; of a DEDICATED VM whole cores, shaped like the plan's, with all their slots. Speaks for
+ * CPUs or on those of the pins; of a DEDICATED VM whole cores, for as many vCPUs each as the plan's, with all their slots. Speaks for
  * the memory of nodes that are chosen here. With claims that only look, nothing is locked, and the plan is
  * what a launch would get now. What is claimed is the caller's to keep or to close.
  *

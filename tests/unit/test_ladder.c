@@ -254,6 +254,36 @@ Test(ladder, dedicated_cores_of_one_node)
 	refused(8, facts, &shared, PROBLEM_PLACEMENT_FAILED, "cpus.count", "for themselves are CPUs 0-5");
 }
 
+/* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of those. */
+Test(ladder, cores_of_unlike_shape)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
+	struct placement_request request = ask(3);
+
+	facts->cpus[0].sibling_count = 1;
+	facts->cpus[4].online = facts->cpus[4].allowed = false;
+	request.dedicated = true;
+	LAUNCHED(0, facts, &request, 0, "0 1 5");
+	LAUNCHED(1, facts, &request, 0, "2 3 7");
+	end(0);
+	request.vcpus = 1;
+	LAUNCHED(2, facts, &request, 0, "0");
+	LAUNCHED(3, facts, &request, 0, "1");
+	end(2);
+	end(3);
+	request.vcpus = 2;
+	facts->cpus[0].sibling_count = 0;
+	LAUNCHED(4, facts, &request, 0, "0 1");
+	end(4);
+	/* The plan has two threads of core 1 when core 0 is barred; it is tried when it is back. */
+	facts->cpus[0].allowed = false;
+	cr_assert_eq(claims_open(&vms[5].claims, -1, tree.root, false), 0);
+	cr_assert_eq(placement_plan(facts, &request, &vms[5].plan, &vms[5].problems), 0);
+	facts->cpus[0].allowed = true;
+	cr_assert_eq(ladder_claim(&vms[5].claims, facts, &request, &vms[5].plan, &vms[5].problems), 0);
+	cr_assert_str_eq(places(5, 0), "1 5");
+}
+
 /* A node is taken for as long as memory is left there after what others have spoken for; where it is left nowhere the
  * CPUs alone count. */
 Test(ladder, memory_of_the_nodes)

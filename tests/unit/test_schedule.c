@@ -117,3 +117,20 @@ Test(schedule, cores_of_its_own)
 		cr_expect_eq(problems.count, refused != 0);
 	}
 }
+
+/* A thread that somebody has moved, to fewer CPUs or to more. */
+Test(schedule, where_a_thread_is_bound)
+{
+	struct cpu_bitmap own = { 0 }, more;
+	struct problems problems = { 0 };
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(own), (cpu_set_t *)(void *)&own), 0);
+	cr_assert_eq(schedule_check_affinity(&own, &problems), 0);
+	more = own;
+	more.words[CPU_BITMAP_MAX / 64 - 1] ^= 1ULL << 63;
+	cr_assert_eq(schedule_check_affinity(&more, &problems), -ESRCH);
+	cr_assert_eq(problems.list[0].code, PROBLEM_PLACEMENT_FAILED);
+	cr_assert(strstr(problems.list[0].message, "1023"), "%s", problems.list[0].message);
+	more = (struct cpu_bitmap){ 0 };
+	cr_assert_eq(schedule_check_affinity(&more, &problems), -ESRCH);
+}

@@ -247,7 +247,9 @@ test_cli_plan_digest() {
 	axvm plan "$CASE/vm.txtpb"
 	cmp "$CASE/first" "$CASE/out" || fail "the same spec and host, another plan"
 	"$AXVM" probe --text >"$CASE/facts" || fail "axvm probe"
+	# From a file no look is had at other VMs: which CPUs there are is not a part of it.
 	axvm plan --facts "$CASE/facts" "$CASE/vm.txtpb"
+	sed -i -E '/^(CPUs |guest node | *[0-9]+ )/d' "$CASE/first" "$CASE/out"
 	cmp "$CASE/first" "$CASE/out" || { diff "$CASE/first" "$CASE/out"; fail "facts from a file, another plan"; }
 	# Another processor is another machine.
 	sed '/guest_cpuid/s/leaf: 0x1 \(.*\) edx: 0x[0-9a-f]*/leaf: 0x1 \1 edx: 0x1/' "$CASE/facts" >"$CASE/other"

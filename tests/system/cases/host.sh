@@ -201,7 +201,7 @@ test_fifo_priority() {
 	need_kvm
 	need_root
 	need_python
-	flat idle -c 2 -C 'fifo_priority: 7' -b 'local_apic: true' >"$CASE/vm.txtpb"
+	flat idle -c 2 -C 'pins: [0, 1] fifo_priority: 7' -b 'local_apic: true' >"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
 	await_event running
 	shim_of "$pid"
@@ -218,7 +218,7 @@ test_fifo_priority() {
 test_fifo_priority_that_the_limit_does_not_allow() {
 	need_kvm
 	need_root
-	spec < <(flat 'fd: 5' -C 'fifo_priority: 7')
+	spec < <(flat 'fd: 5' -C 'pins: 0 fifo_priority: 7')
 	as_nobody
 	with_dev 'mount -t tmpfs none /dev && mknod -m 666 /dev/kvm c 10 232' 5<"$GUESTS/reset.bin"
 	want_error 69 HOST_LIMIT 'cpus.fifo_priority'
