@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory policy, parallel population and the proof of placement.
  *
- * Population: a worker is a thread pinned to one CPU of a node; the workers of a range claim chunks
- * of it from an atomic counter, so that a slow one holds up nobody. All threads are created before
+ * Population: a worker is a thread bound to the CPUs of a node; the workers of a range claim chunks
+ * of it from an atomic counter, so that a slow one holds up nobody. Each is bound to all of the node's CPUs that
+ * the range may use and not to one: two launches at once would choose the same ones and stand in each other's way
+ * beside idle CPUs, which the kernel's balance does not. All threads are created before
  * the first is let go, since a thread's stack and a page fault want the same mmap lock. What a range lacks in
  * threads costs time and no pages: that every page is there is read back (ram.c). */
 #include "machine/numa.h"
@@ -74,6 +76,7 @@ int numa_prefer(int host_node)
 
 struct job {
 	const struct numa_range *range;
+	struct cpu_bitmap cpus; /* where its workers run; empty: wherever the caller may */
 	size_t workers;
 	_Atomic size_t next; /* offset of the first chunk that nobody has claimed */
 	_Atomic int error;   /* the first one, positive */
@@ -82,7 +85,6 @@ struct job {
 struct worker {
 	pthread_t thread;
 	struct job *job;
-	int cpu; /* -1: wherever the kernel likes */
 	pthread_mutex_t *start;
 };
 
@@ -110,15 +112,11 @@ static int populate_chunk(const struct numa_range *range, size_t offset, size_t 
 	}
 }
 
-static void pin_self(int cpu)
+static void bind_self(const struct cpu_bitmap *cpus)
 {
-	unsigned long mask[FACTS_CPUS_MAX / 64] = { 0 };
-
-	if (cpu < 0 || cpu >= FACTS_CPUS_MAX)
-		return;
-	mask[cpu / 64] = 1UL << (cpu % 64);
-	/* A CPU that just went away costs speed, not correctness: the memory is bound. */
-	(void)sched_setaffinity(0, sizeof(mask), (const cpu_set_t *)(const void *)mask);
+	/* CPUs that just went away cost speed, not correctness: the memory is bound. */
+	if (cpu_bitmap_count(cpus) > 0)
+		(void)sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words);
 }
 
 static void work(struct job *job)
@@ -143,41 +141,38 @@ static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
 
-	pin_self(worker->cpu);
+	bind_self(&worker->job->cpus);
 	pthread_mutex_lock(worker->start);
 	pthread_mutex_unlock(worker->start);
 	work(worker->job);
 	return NULL;
 }
 
-/* CPUs of the range's node that this process may use, at most `most`. */
-static unsigned int cpus_of(const struct host_facts *facts, int node, unsigned int most,
-                            int *ret_cpus)
+/* The CPUs on which a node's memory is populated: those of the node that this process may use. Node -1: of all. */
+static struct cpu_bitmap cpus_of(const struct host_facts *facts, int node)
 {
-	unsigned int count = 0;
+	struct cpu_bitmap cpus = { 0 };
 
-	for (size_t i = 0; facts && i < facts->cpu_count && count < most; i++)
+	for (size_t i = 0; facts && i < facts->cpu_count; i++)
 		if (facts->cpus[i].online && facts->cpus[i].allowed &&
 		    (node < 0 || facts->cpus[i].node == node))
-			ret_cpus[count++] = (int)facts->cpus[i].id;
-	if (count == 0)
-		ret_cpus[count++] = -1;
-	return count;
+			cpu_bitmap_add(&cpus, facts->cpus[i].id);
+	return cpus;
 }
 
 /* Creates a job's workers; a thread that cannot be had leaves its work to the job's others, and where
  * there are none to the caller. */
-static size_t staff(struct job *job, const struct host_facts *facts, unsigned int most,
-                    struct worker *workers, size_t room, pthread_mutex_t *start)
+static size_t staff(struct job *job, unsigned int most, struct worker *workers, size_t room,
+                    pthread_mutex_t *start)
 {
-	int cpus[WORKERS_PER_NODE_MAX];
 	size_t chunks = job->range->size / MAX((size_t)CHUNK, (size_t)job->range->page_size) + 1;
-	unsigned int limit = most && most < WORKERS_PER_NODE_MAX ? most : WORKERS_PER_NODE_MAX;
-	size_t wanted = MIN((size_t)cpus_of(facts, job->range->host_node, limit, cpus), chunks);
-	size_t count = 0;
+	size_t limit = most && most < WORKERS_PER_NODE_MAX ? most : WORKERS_PER_NODE_MAX;
+	size_t wanted = MAX(cpu_bitmap_count(&job->cpus), (size_t)1), count = 0;
 
+	wanted = MIN(wanted, limit);
+	wanted = MIN(wanted, chunks);
 	for (size_t i = 0; i < MIN(wanted, room); i++) {
-		workers[count] = (struct worker){ .job = job, .cpu = cpus[i], .start = start };
+		workers[count] = (struct worker){ .job = job, .start = start };
 		if (pthread_create(&workers[count].thread, NULL, worker_main, &workers[count]) == 0)
 			count++;
 	}
@@ -242,11 +237,12 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 	pthread_mutex_lock(&start);
 	for (size_t i = 0; i < count; i++) {
 		jobs[i].range = &ranges[i];
+		jobs[i].cpus = cpus_of(facts, ranges[i].host_node);
 		jobs[i].workers = 0;
 		atomic_init(&jobs[i].next, 0);
 		atomic_init(&jobs[i].error, 0);
 		if (workers)
-			jobs[i].workers = staff(&jobs[i], facts, threads_per_node, workers + threads,
+			jobs[i].workers = staff(&jobs[i], threads_per_node, workers + threads,
 			                        WORKERS_MAX - threads, &start);
 		threads += jobs[i].workers;
 	}

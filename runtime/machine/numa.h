@@ -45,8 +45,8 @@ int numa_prefer(int host_node);
 int numa_check_free(const struct numa_range *ranges, size_t count, const char *root,
                     struct problems *problems);
 
-/* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads pinned
- * to CPUs of the range's node (0: as many as it has, 16 at most); they are gone on return. A range for
+/* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads, each bound to all the
+ * CPUs of the range's node that this process may use (0: as many as those are, 16 at most); they are gone on return. A range for
  * which no thread can be had is populated by the caller. Contents are kept. Adds a
  * PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a huge page that is missing
  * is an error here and not a SIGBUS later. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest memory on its node: bound, populated by all, read back, and refused in time. */
+#include "host/cpulist.h"
 #include "machine/numa.h"
+#include "tests/unit/fake_kernel.h"
 #include "tests/unit/host_fixture.h"
 #include "tests/unit/wait.h"
 
@@ -12,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -210,6 +213,79 @@ Test(numa, a_range_that_no_thread_could_be_had_for_is_populated_too)
 		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%u threads: status %d",
 		          (unsigned int)threads_at_most, WEXITSTATUS(status));
 	}
+}
+
+/* What the workers asked the kernel for, on a host that is made up. */
+static struct {
+	_Atomic unsigned int workers; /* that bound themselves */
+	_Atomic unsigned int others;  /* of those: to a set that none of `sets` is */
+	_Atomic unsigned int of[3];
+	struct cpu_bitmap sets[3];
+} seen;
+
+static bool note_worker(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	bool known = false;
+
+	(void)nr;
+	*ret_result = 0;
+	seen.workers++;
+	for (size_t i = 0; i < ARRAY_SIZE(seen.sets); i++)
+		if (args[1] == sizeof(seen.sets[i]) &&
+		    memcmp((const void *)(uintptr_t)args[2], &seen.sets[i], sizeof(seen.sets[i])) == 0) {
+			seen.of[i]++;
+			known = true;
+		}
+	seen.others += !known;
+	return true;
+}
+
+/* In a child: 18 CPUs of node 0 may be used, 20 of node 1, and a range that is not bound may use them all. Nothing can be
+ * populated there: it is about where the threads are, and they are there before they find out. */
+static int binds_workers(void)
+{
+	static const char *const sets[] = { "0-2,4-9,20-21,23-29", "10-19,30-39", "0-2,4-21,23-39" };
+	static const long calls[] = { SYS_sched_setaffinity };
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 10, 2);
+	const size_t size = 4 * GIB;
+	void *nothing = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct problems problems = { 0 };
+	struct numa_range ranges[3];
+
+	facts->cpus[3].allowed = false;
+	facts->cpus[22].online = false;
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		ranges[i] = (struct numa_range){ nothing, size, 2 * MIB, i < 2 ? (int)i : -1, 0 };
+		if (cpu_bitmap_parse(sets[i], &seen.sets[i]) < 0)
+			return 2;
+	}
+	if (fake_kernel_begin(calls, ARRAY_SIZE(calls), note_worker) < 0)
+		return 3;
+	if (nothing == MAP_FAILED || numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, &problems) == 0)
+		return 4;
+	if (seen.others != 0)
+		return 5;
+	/* As many as a range's node has CPUs, and 16 at most. */
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		if (seen.of[i] != 16)
+			return 10 + (int)i;
+	if (numa_populate(ranges, 1, facts, 5, &problems) == 0 || seen.of[0] != 16 + 5)
+		return 6;
+	/* Without facts nobody knows a node's CPUs: the threads stay where the caller may be. */
+	seen.workers = 0;
+	return numa_populate(ranges, 1, NULL, 0, &problems) < 0 && seen.workers == 0 ? 0 : 7;
+}
+
+/* Two launches at once, whose workers each had one CPU, had the same ones. */
+Test(numa, workers_are_bound_to_all_of_a_nodes_cpus_and_to_no_other)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(binds_workers());
+	status = wait_child(child);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", WEXITSTATUS(status));
 }
 
 Test(numa, binding_to_a_node_that_is_not_there_fails)
