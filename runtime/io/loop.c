@@ -234,6 +234,7 @@ int io_loop_build(struct io_loop *loop)
 		if (r >= 0) {
 			loop->setup_flags = setup_choices[i];
 			loop->skip_success = params.features & IORING_FEAT_CQE_SKIP;
+			loop->knows_workers = params.features & IORING_FEAT_LINKED_FILE;
 		}
 	}
 	if (r < 0) {
@@ -320,6 +321,28 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 }
 
 /* --------------------------------------------------------------------------------- loop thread */
+
+/* The kernel's workers belong to the thread that submits and not to the ring, so there is nothing to bind before it has
+ * submitted; and then the restrictions are in force, which allow no registration. But the kernel gets to know a
+ * thread as well by its registering a ring's descriptor, which a ring that is still disabled takes. It is
+ * taken back at once: the policy names descriptors by number, and a registered one has none. */
+int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size)
+{
+	struct io_uring_rsrc_update ring = { .offset = UINT32_MAX, .data = (uint64_t)loop->ring.ring_fd };
+	int r, back;
+
+	if (!loop->knows_workers)
+		return 0;
+	r = io_ring_register(loop, IORING_REGISTER_RING_FDS, &ring, 1);
+	if (r != 1)
+		return r < 0 ? r : -EIO;
+	r = io_ring_register(loop, IORING_REGISTER_IOWQ_AFF, cpus, (unsigned)size);
+	ring.data = 0;
+	back = io_ring_register(loop, IORING_UNREGISTER_RING_FDS, &ring, 1);
+	if (r < 0)
+		return r;
+	return back == 1 ? 0 : back < 0 ? back : -EIO;
+}
 
 int io_loop_enable(struct io_loop *loop, const char **ret_what)
 {

@@ -4,6 +4,7 @@
 #define AXVM_IO_LOOP_H
 
 #include <liburing.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/base.h"
@@ -88,6 +89,7 @@ struct io_loop {
 	uint32_t uses;        /* enum io_use, of all clients */
 	uint32_t busy_poll_us;
 	uint64_t busy_until_ns; /* loop thread */
+	bool knows_workers; /* the kernel can bind a thread's workers before its first submission (Linux 5.19) */
 	bool skip_success, linger_armed, linger_over, drain_over;
 	int wake_fd, ring_fd_number, control_fd;
 	void (*breach)(void *context, const struct io_breach *breach);
@@ -126,6 +128,13 @@ void io_loop_uses(struct io_loop *loop, uint32_t uses);
 int io_loop_build(struct io_loop *loop);
 
 /* ---- the loop's thread. */
+/* Binds the kernel's workers, which do for this thread what an operation would wait for, to `cpus`, a set of `size`
+ * bytes. Left alone they run on all CPUs of the node that the thread is on (before Linux 6.2), whatever it was bound to.
+ * The kernel keeps those of the set that the thread itself is bound to, where there is one (since Linux 6.2).
+ * After the ring was built and before it is enabled. -EINVAL: a CPU that the thread's cgroup denies. A
+ * kernel that has no such call (before Linux 5.19): 0, and nothing is done. io_uring_register(2),
+ * IORING_REGISTER_IOWQ_AFF. */
+int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size);
 /* Enables the ring, binds it to the calling thread, and tries its restrictions. Before that thread's
  * seccomp filter. -EBADMSG: the ring does what it was restricted from, and *ret_what (constant) says
  * what. */

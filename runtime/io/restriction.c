@@ -93,12 +93,11 @@ static bool takes_descriptors(const struct io_loop *loop)
 	return loop->uses & IO_USE_DESCRIPTORS;
 }
 
-/* The shared liburing 2.3 does not export the uses of io_uring_register(2) made here. */
-static int ring_register(const struct io_loop *loop, unsigned what, void *argument, unsigned count)
+int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument, unsigned count)
 {
 	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
 
-	return r < 0 ? -errno : 0;
+	return r < 0 ? -errno : (int)r;
 }
 
 int io_restrict(struct io_loop *loop)
@@ -119,7 +118,7 @@ int io_restrict(struct io_loop *loop)
 		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
 	}
-	return ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
+	return io_ring_register(loop, IORING_REGISTER_RESTRICTIONS, rules, (unsigned)n);
 }
 
 static const struct io_opcode *find(uint8_t opcode)
@@ -186,7 +185,7 @@ static int try(struct io_loop *loop, const struct attempt *attempt)
 
 int io_restriction_enable(struct io_loop *loop, const char **ret_what)
 {
-	int r = ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	int r = io_ring_register(loop, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(attempts) && r == 0; i++) {
 		if (takes_descriptors(loop) && attempts[i].flags == 0)
@@ -195,7 +194,7 @@ int io_restriction_enable(struct io_loop *loop, const char **ret_what)
 		if (r == -EBADMSG)
 			*ret_what = attempts[i].what;
 	}
-	if (r == 0 && ring_register(loop, IORING_UNREGISTER_EVENTFD, NULL, 0) != -EACCES) {
+	if (r == 0 && io_ring_register(loop, IORING_UNREGISTER_EVENTFD, NULL, 0) != -EACCES) {
 		*ret_what = "a registration";
 		return -EBADMSG;
 	}

@@ -3,6 +3,7 @@
 #include "shim/devices.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,9 @@
 
 /* Longest wait at the end of a VM for a reader of the console to take what is buffered. */
 #define LINGER_MS 500
+
+/* As many as any Linux has on x86-64: a set that is smaller than the kernel's is refused by it. */
+#define HOST_CPUS_MAX 8192
 
 /* A device has something to tell: an event. On the I/O thread. */
 static void on_device_event(void *context, const struct virtio_event *event)
@@ -166,11 +170,30 @@ int devices_build(struct shim *shim)
 	return r;
 }
 
+/* To where the thread itself may run: its CPUs are those of this VM, and others may be other VMs' own. */
+static int bind_workers(struct shim_io *io)
+{
+	unsigned long words[HOST_CPUS_MAX / 64] = { 0 };
+	cpu_set_t *cpus = (cpu_set_t *)(void *)words;
+	int r = sched_getaffinity(0, sizeof(words), cpus) < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = io_loop_bind_workers(&io->loop, cpus, sizeof(words));
+	if (r < 0)
+		return problems_add(&io->problems, PROBLEM_OS_FAILED, -r, NULL,
+		                    "cannot bind the kernel's workers of I/O thread %u to its CPUs: %s", io->index,
+		                    strerror(-r));
+	return 0;
+}
+
 int devices_enable(struct shim_io *io)
 {
 	const char *what = NULL;
-	int r = io_loop_enable(&io->loop, &what);
+	int r = bind_workers(io);
 
+	if (r < 0)
+		return r;
+	r = io_loop_enable(&io->loop, &what);
 	if (what)
 		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
 		                    "read back: the I/O ring allows %s that it was restricted "
