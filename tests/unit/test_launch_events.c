@@ -274,6 +274,26 @@ Test(launch_events, a_picture_goes_where_it_is_asked_to)
 	}
 }
 
+/* What has no place in it is counted, events and threads alike. */
+Test(launch_events, a_picture_without_room_for_all)
+{
+	static char text[64 * 1024];
+	size_t at = 0;
+	struct said said;
+	int input;
+
+	for (int i = 0; i < 321; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 1 stage_completed { stage: LEARN } } ");
+	snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 2 running { threads { started_ns: 1 } threads { started_ns: 1 } } }");
+	size = protoc_encode("EventStream", text, stream, sizeof(stream));
+	input = axvm_say_input(stream, size);
+	said = axvm_say("timeline -", input);
+	cr_expect_eq(said.status, 0);
+	cr_expect_str_eq(said.err, "axvm timeline: 4 more are not in the picture, which has room for 320 rows\n");
+	said_done(&said);
+	close(input);
+}
+
 Test(launch_events, a_picture_that_cannot_be_written_or_drawn)
 {
 	int input = axvm_say_input(stream, size);

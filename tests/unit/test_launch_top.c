@@ -3,10 +3,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -285,6 +287,80 @@ Test(launch_top, a_vm_without_a_process)
 	new_shim();
 }
 
+/* ---- many of them ------------------------------------------------------------------------------------------- */
+
+#define MANY 300
+
+static int listeners[MANY];
+static _Atomic bool enough;
+
+/* Takes whoever comes to one of them, and says nothing. */
+static void *serve_many(void *unused)
+{
+	struct pollfd fds[MANY];
+
+	(void)unused;
+	for (size_t i = 0; i < MANY; i++)
+		fds[i] = (struct pollfd){ .fd = listeners[i], .events = POLLIN };
+	while (!enough) {
+		(void)poll(fds, MANY, 10);
+		for (size_t i = 0; i < MANY; i++)
+			if (fds[i].revents)
+				close(accept(listeners[i], NULL, NULL));
+	}
+	return NULL;
+}
+
+/* As many as there are, whatever their number. */
+Test(launch_top, three_hundred_of_them)
+{
+	pthread_t thread;
+	char path[128], *out;
+
+	for (size_t i = 0; i < MANY; i++) {
+		snprintf(path, sizeof(path), "%s/axvm/one-of-%03zu.sock", folder, i);
+		cr_assert_eq(sockets_listen(path, 4, &listeners[i], NULL), 0);
+	}
+	cr_assert_eq(pthread_create(&thread, NULL, serve_many, NULL), 0);
+	out = top_once();
+	for (size_t i = 0; i < MANY; i++) {
+		snprintf(path, sizeof(path), "\none-of-%03zu ", i);
+		cr_expect_not_null(strstr(out, path), "%s", path);
+	}
+	cr_expect_null(strstr(out, "more"), "%s", out);
+	free(out);
+	enough = true;
+	wait_join(thread, NULL);
+}
+
+/* A listener whose queue is full takes nobody, as one that was stopped: it is there, and the others do not wait for it. What
+ * cannot be asked at all is counted. */
+Test(launch_top, one_that_takes_nobody)
+{
+	static const char id[] = "a-name-of-sixty-four-bytes-------------------------------------x";
+	struct sockaddr_un address;
+	char path[256], *out;
+	int waiting[8], fd;
+
+	snprintf(path, sizeof(path), "%s/axvm/%s.sock", folder, id);
+	cr_assert_eq(sockets_address(path, &address), 0);
+	cr_assert_eq(sockets_listen(path, 1, &fd, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)connect(waiting[i], (const struct sockaddr *)&address, sizeof(address));
+	}
+	snprintf(path, sizeof(path), "%s/axvm/%0120d.sock", folder, 7);
+	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	out = top_once();
+	snprintf(path, sizeof(path), "\n%s ? ", id);
+	cr_expect_not_null(strstr(out, path), "a name is not cut: %s", out);
+	cr_expect_not_null(strstr(out, "\n1 more could not be asked: File name too long\n"), "%s", out);
+	free(out);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++)
+		close(waiting[i]);
+	close(fd);
+}
+
 /* ---- on a terminal ------------------------------------------------------------------------------------------ */
 
 static char screen[16384];
@@ -308,7 +384,8 @@ static bool shows(const char *what)
 	return true;
 }
 
-static pid_t begin_top(struct termios *ret_before)
+/* Of that size, or of none. */
+static pid_t begin_top_in(const struct winsize *size, struct termios *ret_before)
 {
 	char *argv[] = { (char[]){ "axvm" }, (char[]){ "top" }, NULL };
 	pid_t child;
@@ -318,6 +395,7 @@ static pid_t begin_top(struct termios *ret_before)
 	cr_assert(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
 	slave = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
 	cr_assert_eq(tcgetattr(slave, ret_before), 0);
+	cr_assert(!size || ioctl(slave, TIOCSWINSZ, size) == 0);
 	shown = 0;
 	child = fork();
 	cr_assert_geq(child, 0);
@@ -329,6 +407,11 @@ static pid_t begin_top(struct termios *ret_before)
 	}
 	close(slave);
 	return child;
+}
+
+static pid_t begin_top(struct termios *ret_before)
+{
+	return begin_top_in(NULL, ret_before);
 }
 
 #define EMPTY "no VM has a control socket here (`axvm run` makes one)"
@@ -357,6 +440,46 @@ Test(launch_top, keys_on_a_terminal)
 		cr_assert_eq(now.c_iflag, before.c_iflag);
 		close(keyboard);
 	}
+}
+
+/* No more than it shows at once, and how many there are beside: lines that are too long for it take several. */
+Test(launch_top, a_terminal_that_is_small)
+{
+	static const struct {
+		unsigned short columns, rows;
+		const char *last;
+	} windows[] = {
+		{ 200, 5, "\nb  " }, { 200, 40, "\nf  " }, { 60, 6, "\nb  " }, { 200, 1, "\na  " },
+	};
+	static const char *const more[] = { "and 4 more: `axvm top --once` has all", NULL,
+		                            "and 4 more: `axvm top --once` has all",
+		                            "and 5 more: `axvm top --once` has all" };
+	pthread_t thread;
+	char path[128];
+
+	for (size_t i = 0; i < MANY; i++)
+		listeners[i] = -1;
+	for (size_t i = 0; i < 6; i++) {
+		snprintf(path, sizeof(path), "%s/axvm/%c.sock", folder, (char)('a' + i));
+		cr_assert_eq(sockets_listen(path, 4, &listeners[i], NULL), 0);
+	}
+	cr_assert_eq(pthread_create(&thread, NULL, serve_many, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
+		const struct winsize size = { .ws_col = windows[i].columns, .ws_row = windows[i].rows };
+		struct termios before;
+		pid_t child;
+
+		child = begin_top_in(&size, &before);
+		WAIT_UNTIL(shows("VM      "));
+		WAIT_UNTIL(shows(windows[i].last));
+		if (more[i])
+			WAIT_UNTIL(shows(more[i]));
+		cr_assert_eq(write(keyboard, "q", 1), 1);
+		cr_assert_eq(wait_child(child), 0);
+		close(keyboard);
+	}
+	enough = true;
+	wait_join(thread, NULL);
 }
 
 /* The end of the keys is an end, too. */

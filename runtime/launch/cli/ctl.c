@@ -332,8 +332,16 @@ static int show(const struct ctl *ctl, struct client *client, const struct reque
 	return problem_class_of((enum problem_code)reply->error->code)->exit_status;
 }
 
+static int too_late(const char *vm)
+{
+	fprintf(stderr, "axvm ctl: %s: no reply in time (--timeout)\n", vm);
+	return EX_TEMPFAIL;
+}
+
 static int cannot_connect(const char *vm, const char *path, int error_number)
 {
+	if (error_number == EAGAIN)
+		return too_late(vm);
 	if (error_number == EINVAL || error_number == ENAMETOOLONG) {
 		fprintf(stderr, "axvm ctl: \"%s\" is neither a VM's id nor a socket's path\n", vm);
 		return EX_USAGE;
@@ -379,15 +387,16 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 	if (r)
 		return r;
 	sockets_places(&places);
+	client.patience_ms = (int)ctl.timeout_s * 1000;
 	r = sockets_find(&places, argv[1], &client, path);
 	if (r < 0)
 		return cannot_connect(argv[1], path, -r);
 	r = client_ask(&client, &request.command, (int)ctl.timeout_s * 1000, &reply);
 	if (r == 0)
 		return show(&ctl, &client, &request, reply, out);
+	if (r == -ETIMEDOUT)
+		return too_late(argv[1]);
 	fprintf(stderr, "axvm ctl: %s: %s\n", argv[1],
-	        r == -ETIMEDOUT    ? "no reply in time (--timeout)"
-	        : r == -ECONNRESET ? "ended before it replied"
-	                           : strerrordesc_np(-r));
-	return r == -ETIMEDOUT ? EX_TEMPFAIL : EX_UNAVAILABLE;
+	        r == -ECONNRESET ? "ended before it replied" : strerrordesc_np(-r));
+	return EX_UNAVAILABLE;
 }

@@ -98,7 +98,7 @@ int sockets_find(const struct sockets_places *places, const char *vm, struct cli
 	if (!is_id(vm))
 		return -EINVAL;
 	for (size_t i = 0; i < places->count; i++) {
-		struct client other = { .fd = -1 };
+		struct client other = { .fd = -1, .patience_ms = client->patience_ms };
 		char here[SOCKET_PATH_MAX];
 		int now = path_in(places->folders[i], vm, SOCKET_CONTROL, here);
 
@@ -133,6 +133,7 @@ int sockets_address(const char *path, struct sockaddr_un *ret)
 int client_open(struct client *client, const char *path)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct timeval patience = { client->patience_ms / 1000, client->patience_ms % 1000 * 1000 };
 	struct sockaddr_un address;
 	int r = sockets_address(path, &address);
 
@@ -140,6 +141,9 @@ int client_open(struct client *client, const char *path)
 		return -errno;
 	if (r < 0)
 		return r;
+	/* Who listens and has been stopped has room for a few, and all others would wait as long as he is. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+		return -errno;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	client->decoder = axvm_decoder_new();

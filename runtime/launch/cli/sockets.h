@@ -69,10 +69,12 @@ int sockets_find(const struct sockets_places *places, const char *vm, struct cli
 
 struct client {
 	int fd;
+	int patience_ms; /* for connecting, when so many wait there that no more may; 0: without limit */
 	struct axvm_decoder *decoder;
 };
 
-/* Connects. 0 or -errno: -ENOENT and -ECONNREFUSED when nobody listens. */
+/* Connects. 0 or -errno: -ENOENT and -ECONNREFUSED when nobody listens; -EAGAIN: who listens has not taken those that
+ * wait in `patience_ms`. */
 int client_open(struct client *client, const char *path);
 void client_close(struct client *client);
 

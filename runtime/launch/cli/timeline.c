@@ -38,7 +38,7 @@ struct timeline {
 	const char *output;
 	char vm_id[65];
 	struct row rows[ROWS_MAX];
-	size_t count;
+	size_t count, left_out;
 	uint64_t first_ns, last_ns;
 	bool launched;
 };
@@ -56,8 +56,10 @@ static struct row *add_row(struct timeline *timeline, uint64_t start_ns, uint64_
 {
 	struct row *row;
 
-	if (timeline->count == ROWS_MAX)
+	if (timeline->count == ROWS_MAX) {
+		timeline->left_out++;
 		return NULL;
+	}
 	row = &timeline->rows[timeline->count++];
 	*row = (struct row){ .start_ns = start_ns, .end_ns = end_ns };
 	if (timeline->count == 1 || start_ns < timeline->first_ns)
@@ -92,7 +94,7 @@ static void add_threads(struct timeline *timeline, const Axvm__V1__Running *runn
 			continue;
 		row = add_row(timeline, thread->started_ns, ready_ns);
 		if (!row)
-			return;
+			continue;
 		row->kind = ROW_THREAD;
 		row->mark_ns = MAX(thread->sealing_ns, ready_ns);
 		timeline->last_ns = MAX(timeline->last_ns, row->mark_ns);
@@ -268,6 +270,9 @@ static int write_picture(const struct timeline *timeline, int input_fd, FILE *ou
 		return EX_CANTCREAT;
 	}
 	draw(file, timeline);
+	if (timeline->left_out > 0)
+		fprintf(stderr, "axvm timeline: %zu more are not in the picture, which has room for %d rows\n",
+		        timeline->left_out, ROWS_MAX);
 	r = fflush(file) == 0 ? EX_OK : EX_IOERR;
 	if (file != out)
 		(void)fclose(file);

@@ -20,13 +20,13 @@
 #include "launch/cli/terminal.h"
 #include "launch/cli/verb.h"
 
-#define VMS_MAX 256
 #define KINDS_MAX 32
 #define KIND_LENGTH 24
 #define ASK_TIMEOUT_MS 500
 #define NODES_MAX 8
 #define DEFAULT_INTERVAL_S 2
 #define ONE_SHOT_MS 1000
+#define NAME_WIDTH 20 /* at least */
 
 struct kind {
 	char name[KIND_LENGTH];
@@ -47,12 +47,19 @@ struct sample {
 	size_t kinds_count;
 };
 
+struct samples {
+	struct sample *list;
+	size_t count, room;
+};
+
 struct top {
 	bool once;
 	uint64_t interval_s;
-	struct sample *before, *now; /* VMS_MAX each */
-	size_t before_count, now_count;
+	struct samples before, now;
 	const char *barred; /* a folder that may not be looked into; NULL: none */
+	/* Sockets that are not in the table though somebody may listen there, and why the last of them is not. */
+	size_t not_asked;
+	int not_asked_error;
 };
 
 static int set_once(void *context, const char *value)
@@ -229,28 +236,65 @@ static void ask(struct sample *sample, struct client *client)
 		read_counters(sample, reply->metrics);
 }
 
-static bool take_sample(struct sample *sample, const char *folder, const char *file)
+/* 0, or -errno without a sample. */
+static int take_sample(struct sample *sample, const char *folder, const char *file)
 {
-	_cleanup_(client_close) struct client client = { .fd = -1 };
+	_cleanup_(client_close) struct client client = { .fd = -1, .patience_ms = ASK_TIMEOUT_MS };
 	char path[SOCKET_PATH_MAX];
 	pid_t peer;
+	int r;
 
 	*sample = (struct sample){ .state = -1 };
-	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path) ||
-	    client_open(&client, path) < 0)
-		return false;
+	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	r = client_open(&client, path);
+	/* One that listens and takes nobody any more is a VM that does not answer. */
+	if (r < 0 && r != -EAGAIN)
+		return r;
 	snprintf(sample->id, sizeof(sample->id), "%.*s", (int)(strlen(file) - strlen(SOCKET_CONTROL)), file);
+	sample->taken_ms = monotonic_ms();
+	if (r < 0)
+		return 0;
 	peer = client_peer(&client);
 	sample->pid = peer > 0 ? find_shim(peer) : -1;
 	ask(sample, &client);
 	sample->taken_ms = monotonic_ms();
 	read_process(sample);
-	return true;
+	return 0;
 }
 
 static int compare(const void *a, const void *b)
 {
 	return strcmp(((const struct sample *)a)->id, ((const struct sample *)b)->id);
+}
+
+static int make_room(struct samples *samples)
+{
+	size_t room = MAX(2 * samples->room, (size_t)64);
+	struct sample *bigger;
+
+	if (samples->count < samples->room)
+		return 0;
+	bigger = reallocarray(samples->list, room, sizeof(*bigger));
+	if (!bigger)
+		return -ENOMEM;
+	samples->list = bigger;
+	samples->room = room;
+	return 0;
+}
+
+static void take_file(struct top *top, const char *folder, const char *file)
+{
+	int r = make_room(&top->now);
+
+	if (r == 0)
+		r = take_sample(&top->now.list[top->now.count], folder, file);
+	top->now.count += r == 0;
+	/* What a VM that was killed has left behind is none. */
+	if (r < 0 && r != -ECONNREFUSED && r != -ENOENT) {
+		top->not_asked++;
+		top->not_asked_error = -r;
+	}
 }
 
 static void take_folder(struct top *top, const char *folder)
@@ -260,11 +304,11 @@ static void take_folder(struct top *top, const char *folder)
 
 	if (!dir && errno == EACCES)
 		top->barred = folder;
-	while (dir && top->now_count < VMS_MAX && (entry = readdir(dir))) {
+	while (dir && (entry = readdir(dir))) {
 		const char *dot = strrchr(entry->d_name, '.');
 
 		if (dot && strcmp(dot, SOCKET_CONTROL) == 0)
-			top->now_count += take_sample(&top->now[top->now_count], folder, entry->d_name);
+			take_file(top, folder, entry->d_name);
 	}
 	if (dir)
 		(void)closedir(dir);
@@ -273,22 +317,23 @@ static void take_folder(struct top *top, const char *folder)
 /* What was `now` becomes `before`. */
 static void take_all(struct top *top, const struct sockets_places *places)
 {
-	struct sample *old = top->before;
+	struct samples old = top->before;
 
 	top->before = top->now;
-	top->before_count = top->now_count;
 	top->now = old;
-	top->now_count = 0;
+	top->now.count = 0;
+	top->not_asked = 0;
 	for (size_t i = 0; i < places->count; i++)
 		take_folder(top, places->folders[i]);
-	qsort(top->now, top->now_count, sizeof(*top->now), compare);
+	if (top->now.count > 0)
+		qsort(top->now.list, top->now.count, sizeof(*top->now.list), compare);
 }
 
 static const struct sample *earlier(const struct top *top, const struct sample *sample)
 {
-	for (size_t i = 0; i < top->before_count; i++)
-		if (strcmp(top->before[i].id, sample->id) == 0 && top->before[i].pid == sample->pid)
-			return &top->before[i];
+	for (size_t i = 0; i < top->before.count; i++)
+		if (strcmp(top->before.list[i].id, sample->id) == 0 && top->before.list[i].pid == sample->pid)
+			return &top->before.list[i];
 	return NULL;
 }
 
@@ -346,13 +391,13 @@ static const char *format_nodes(const struct sample *sample, char *to, size_t si
 	return to;
 }
 
-static void print_vm(FILE *out, const struct top *top, const struct sample *sample)
+static void print_vm(FILE *out, const struct top *top, const struct sample *sample, int name_width)
 {
 	const struct sample *before = earlier(top, sample);
 	double ticks = (double)sysconf(_SC_CLK_TCK), seconds;
-	char memory[32], nodes[96], io[32];
+	char memory[32], nodes[NODES_MAX * 20], io[32];
 
-	fprintf(out, "%-20.20s %-9s %7d", sample->id,
+	fprintf(out, "%-*s %-9s %7d", name_width, sample->id,
 	        sample->state < 0 ? "?" : state_name(sample->state), (int)sample->pid);
 	if (!before || sample->taken_ms <= before->taken_ms) {
 		fprintf(out, " %6s %9s  %s\n", "",
@@ -375,16 +420,68 @@ static void print_vm(FILE *out, const struct top *top, const struct sample *samp
 	fputc('\n', out);
 }
 
-static void print_all(FILE *out, const struct top *top)
+/* What the table says beside the VMs; how many lines. */
+static size_t print_notes(FILE *out, const struct top *top)
 {
-	fprintf(out, "%-20s %-9s %7s %6s %9s  %-16s %10s %8s  %s\n", "VM", "STATE", "PID", "CPU%",
-	        "MEMORY", "BY NODE", "I/O", "EXITS/S", "MOST");
-	for (size_t i = 0; i < top->now_count; i++)
-		print_vm(out, top, &top->now[i]);
-	if (top->now_count == 0)
-		fputs("no VM has a control socket here (`axvm run` makes one)\n", out);
+	size_t lines = 0;
+
+	if (top->now.count == 0)
+		lines += fputs("no VM has a control socket here (`axvm run` makes one)\n", out) >= 0;
 	if (top->barred)
-		fprintf(out, "services may be in %s, which is root's\n", top->barred);
+		lines += fprintf(out, "services may be in %s, which is root's\n", top->barred) > 0;
+	if (top->not_asked > 0)
+		lines += fprintf(out, "%zu more could not be asked: %s\n", top->not_asked,
+		                 strerror(top->not_asked_error)) > 0;
+	return lines;
+}
+
+static int name_width(const struct top *top)
+{
+	size_t width = NAME_WIDTH;
+
+	for (size_t i = 0; i < top->now.count; i++)
+		width = MAX(width, strlen(top->now.list[i].id));
+	return (int)width;
+}
+
+/* Lines of a terminal that so many characters with a newline take; without a terminal there is room for all. */
+static size_t lines_of(long characters, uint32_t columns)
+{
+	return columns == 0 ? 0 : MAX(((size_t)characters - 1 + columns - 1) / columns, (size_t)1);
+}
+
+/* On a terminal (columns and height are not 0) no more than it shows at once, and how many there are beside. */
+static void print_all(FILE *out, const struct top *top, uint32_t columns, uint32_t height)
+{
+	_cleanup_free_ char *notes = NULL, *text = NULL;
+	size_t size, text_size, i, used;
+	FILE *aside = open_memstream(&notes, &size);
+	int width = name_width(top);
+
+	/* The notes, a line for what has no room, and the one that the cursor is in. */
+	used = columns == 0 ? 0 : 2;
+	used += aside ? print_notes(aside, top) : 0;
+	if (aside)
+		(void)fclose(aside);
+	used += lines_of(fprintf(out, "%-*s %-9s %7s %6s %9s  %-16s %10s %8s  %s\n", width, "VM", "STATE", "PID", "CPU%",
+	                         "MEMORY", "BY NODE", "I/O", "EXITS/S", "MOST"), columns);
+	for (i = 0; i < top->now.count; i++) {
+		free_ptr(&text);
+		aside = open_memstream(&text, &text_size);
+		if (!aside)
+			break;
+		print_vm(aside, top, &top->now.list[i], width);
+		(void)fclose(aside);
+		if (!text)
+			break;
+		used += lines_of((long)text_size, columns);
+		if (height > 0 && used > height && i > 0)
+			break;
+		fputs(text, out);
+	}
+	if (i < top->now.count)
+		fprintf(out, "and %zu more: `axvm top --once` has all\n", top->now.count - i);
+	fputs(notes ? notes : "", out);
 }
 
 /* Until q, Ctrl-C or the end of the input. */
@@ -392,6 +489,7 @@ static int refresh(struct top *top, const struct sockets_places *places, FILE *o
 {
 	struct terminal terminal = { 0 };
 	struct pollfd keys = { .fd = STDIN_FILENO, .events = POLLIN };
+	uint32_t columns, height;
 	bool quit = false;
 
 	(void)terminal_enter(&terminal, STDIN_FILENO);
@@ -399,11 +497,13 @@ static int refresh(struct top *top, const struct sockets_places *places, FILE *o
 		char key = 0;
 
 		take_all(top, places);
+		if (!terminal_size(STDOUT_FILENO, &columns, &height))
+			columns = height = 0;
 		fputs("\033[H\033[2J", out);
-		print_all(out, top);
+		print_all(out, top, columns, height);
 		if (fflush(out) != 0)
 			break;
-		if (poll(&keys, 1, top->before_count ? (int)top->interval_s * 1000
+		if (poll(&keys, 1, top->before.count ? (int)top->interval_s * 1000
 		                                     : ONE_SHOT_MS) > 0)
 			quit = read(STDIN_FILENO, &key, 1) <= 0 || key == 'q' || key == 3;
 	}
@@ -413,7 +513,6 @@ static int refresh(struct top *top, const struct sockets_places *places, FILE *o
 
 int axvm_cmd_top(int argc, char **argv, FILE *out)
 {
-	_cleanup_free_ struct sample *samples = calloc(2 * VMS_MAX, sizeof(*samples));
 	struct top top = { .interval_s = DEFAULT_INTERVAL_S };
 	struct sockets_places places;
 	int words, r;
@@ -421,20 +520,23 @@ int axvm_cmd_top(int argc, char **argv, FILE *out)
 	r = flags_parse(&top_flags, argc, argv, &top, &words);
 	if (r)
 		return r;
-	if (words > 0 || !samples) {
-		fputs(samples ? verb_find("top")->help : "axvm top: out of memory\n", stderr);
-		return samples ? EX_USAGE : EX_OSERR;
+	if (words > 0) {
+		fputs(verb_find("top")->help, stderr);
+		return EX_USAGE;
 	}
-	top.before = samples;
-	top.now = samples + VMS_MAX;
 	sockets_places(&places);
-	if (!top.once && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO))
-		return refresh(&top, &places, out);
-	take_all(&top, &places);
-	if (top.now_count > 0) {
-		(void)poll(NULL, 0, ONE_SHOT_MS);
+	if (!top.once && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO)) {
+		r = refresh(&top, &places, out);
+	} else {
 		take_all(&top, &places);
+		if (top.now.count > 0) {
+			(void)poll(NULL, 0, ONE_SHOT_MS);
+			take_all(&top, &places);
+		}
+		print_all(out, &top, 0, 0);
+		r = fflush(out) == 0 ? EX_OK : EX_IOERR;
 	}
-	print_all(out, &top);
-	return fflush(out) == 0 ? EX_OK : EX_IOERR;
+	free(top.before.list);
+	free(top.now.list);
+	return r;
 }

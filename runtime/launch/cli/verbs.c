@@ -101,8 +101,9 @@ static const struct verb table[] = {
 	  .help = "usage: axvm top [--once] [--interval SECONDS]\n"
 	          "Lists the VMs whose control sockets are in $XDG_RUNTIME_DIR/axvm and in\n"
 	          "/run/axvm, where services have theirs. On a terminal the list is refreshed,\n"
-	          "every 2 s unless --interval is given; q or Ctrl-C ends it. When piped, or with\n"
-	          "--once, it is printed once, with the rates of one second.\n" },
+	          "every 2 s unless --interval is given; q or Ctrl-C ends it. It shows as many as\n"
+	          "have room there, and how many there are beside. When piped, or with --once, all\n"
+	          "are printed, once, with the rates of one second.\n" },
 	{ .name = "events",
 	  .summary = "decode an event stream",
 	  .flags = &events_flags,
