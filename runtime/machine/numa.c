@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory policy, parallel population and the proof of placement.
+/* Memory policy, parallel population and the proof of placement; numa_room.c has what is free before.
  *
  * Population: a worker is a thread bound to the CPUs of a node; the workers of a range claim chunks
  * of it from an atomic counter, so that a slow one holds up nobody. Each is bound to all of the node's CPUs that
@@ -24,7 +24,9 @@
 #define PAGE_4K 4096ULL
 #define PAGE_2M (2 * MIB)
 #define PAGE_1G GIB
-#define CHUNK (64 * MIB)
+#define CHUNK (64 * MIB) /* what a worker claims */
+#define LOOK (16 * MIB)  /* after so much of it, whether the rest still fits */
+#define PIECE (2 * MIB)  /* what is counted when it is there */
 #define WORKERS_PER_NODE_MAX 16u
 #define WORKERS_MAX 256
 #define NODE_MASK_BITS 1024
@@ -74,12 +76,22 @@ int numa_prefer(int host_node)
 
 /* ---------------------------------------------------------------------------------- populating */
 
+struct jobs;
+
 struct job {
+	const struct jobs *jobs;
 	const struct numa_range *range;
 	struct cpu_bitmap cpus; /* where its workers run; empty: wherever the caller may */
 	size_t workers;
 	_Atomic size_t next; /* offset of the first chunk that nobody has claimed */
+	_Atomic size_t done; /* bytes */
 	_Atomic int error;   /* the first one, positive */
+};
+
+struct jobs {
+	const char *root;
+	size_t count;
+	struct job list[NUMA_RANGES_MAX];
 };
 
 struct worker {
@@ -96,7 +108,7 @@ static void touch(char *start, size_t length, uint64_t page_size)
 		(void)atomic_fetch_or((_Atomic char *)(void *)(start + at), 0);
 }
 
-static int populate_chunk(const struct numa_range *range, size_t offset, size_t length)
+static int populate_piece(const struct numa_range *range, size_t offset, size_t length)
 {
 	char *start = (char *)range->start + offset;
 
@@ -119,6 +131,41 @@ static void bind_self(const struct cpu_bitmap *cpus)
 		(void)sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words);
 }
 
+/* Whether the job's node still has the ordinary pages that this launch is yet to take of it. Not so when another launch, or
+ * somebody else, takes them at the same time: each had found enough. Who went on would bring the OOM killer
+ * over everybody there. A huge page is denied by itself. */
+static bool still_fits(const struct job *job)
+{
+	const struct jobs *jobs = job->jobs;
+	uint64_t rest = 0;
+
+	if (job->range->page_size != PAGE_4K)
+		return true;
+	for (size_t i = 0; i < jobs->count; i++)
+		if (jobs->list[i].range->host_node == job->range->host_node &&
+		    jobs->list[i].range->page_size == PAGE_4K)
+			rest += jobs->list[i].range->size - atomic_load(&jobs->list[i].done);
+	return numa_room(jobs->root, job->range->host_node, PAGE_4K, NUMA_SHARE_MEANWHILE) >= rest;
+}
+
+/* A claim, piece by piece. */
+static int populate_chunk(struct job *job, size_t from, size_t to)
+{
+	size_t piece = MAX((size_t)PIECE, (size_t)job->range->page_size), length;
+
+	for (size_t at = from; at < to; at += length) {
+		int error = at % LOOK == 0 && !still_fits(job) ? ENOMEM : 0;
+
+		length = MIN(piece, to - at);
+		if (error == 0)
+			error = populate_piece(job->range, at, length);
+		if (error != 0)
+			return error;
+		atomic_fetch_add_explicit(&job->done, length, memory_order_relaxed);
+	}
+	return 0;
+}
+
 static void work(struct job *job)
 {
 	const struct numa_range *range = job->range;
@@ -131,7 +178,7 @@ static void work(struct job *job)
 
 		if (offset >= range->size)
 			return;
-		error = populate_chunk(range, offset, MIN(chunk, range->size - offset));
+		error = populate_chunk(job, offset, offset + MIN(chunk, range->size - offset));
 		if (error)
 			atomic_compare_exchange_strong(&job->error, &none, error);
 	}
@@ -179,28 +226,11 @@ static size_t staff(struct job *job, unsigned int most, struct worker *workers, 
 	return count;
 }
 
-static uint64_t free_huge(const char *root, int node, uint64_t page_size)
-{
-	char path[160], text[32] = "0";
-	FILE *file;
-
-	snprintf(path, sizeof(path),
-	         "%s/sys/devices/system/node/node%d/hugepages/hugepages-%llukB/"
-	         "free_hugepages",
-	         root ? root : "", node, (unsigned long long)(page_size / KIB));
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	if (!fgets(text, sizeof(text), file))
-		text[0] = '\0';
-	fclose(file);
-	return strtoull(text, NULL, 10);
-}
-
 static int refuse(const struct job *job, struct problems *problems)
 {
 	const struct numa_range *range = job->range;
 	int error = atomic_load(&job->error);
+	uint64_t free_now = numa_room(job->jobs->root, range->host_node, range->page_size, NUMA_SHARE_BEFORE);
 	char field[PROBLEM_FIELD_MAX], where[48] = "";
 
 	snprintf(field, sizeof(field), "memory.nodes[%u]", range->guest_node);
@@ -208,175 +238,52 @@ static int refuse(const struct job *job, struct problems *problems)
 		snprintf(where, sizeof(where), " on host node %d", range->host_node);
 	if (range->page_size == PAGE_4K)
 		return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
-		                    "%llu MiB%s could not be populated: %s",
+		                    "%llu MiB%s could not be populated, %llu MiB free there now: %s",
 		                    (unsigned long long)(range->size / MIB), where,
-		                    strerror(error));
+		                    (unsigned long long)(free_now / MIB), strerror(error));
 	return problems_add(
 		problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
 		"%llu huge pages of %llu KiB%s asked for, and one was not to be had "
 		"(%llu free there now): %s",
 		(unsigned long long)(range->size / range->page_size),
 		(unsigned long long)(range->page_size / KIB), where,
-		(unsigned long long)(range->host_node < 0
-	                                     ? 0
-	                                     : free_huge(NULL, range->host_node, range->page_size)),
+		(unsigned long long)(free_now / range->page_size),
 		strerror(error));
 }
 
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
-                  unsigned int threads_per_node, struct problems *problems)
+                  unsigned int threads_per_node, const char *root, struct problems *problems)
 {
 	pthread_mutex_t start = PTHREAD_MUTEX_INITIALIZER;
 	_cleanup_free_ struct worker *workers = calloc(WORKERS_MAX, sizeof(*workers));
-	struct job jobs[NUMA_RANGES_MAX];
+	struct jobs jobs = { .root = root, .count = count };
 	size_t threads = 0;
 	int r = 0;
 
 	if (count > NUMA_RANGES_MAX)
 		return -EINVAL;
-	pthread_mutex_lock(&start);
 	for (size_t i = 0; i < count; i++) {
-		jobs[i].range = &ranges[i];
-		jobs[i].cpus = cpus_of(facts, ranges[i].host_node);
-		jobs[i].workers = 0;
-		atomic_init(&jobs[i].next, 0);
-		atomic_init(&jobs[i].error, 0);
-		if (workers)
-			jobs[i].workers = staff(&jobs[i], threads_per_node, workers + threads,
-			                        WORKERS_MAX - threads, &start);
-		threads += jobs[i].workers;
+		jobs.list[i].jobs = &jobs;
+		jobs.list[i].range = &ranges[i];
+		jobs.list[i].cpus = cpus_of(facts, ranges[i].host_node);
+	}
+	pthread_mutex_lock(&start);
+	for (size_t i = 0; workers && i < count; i++) {
+		jobs.list[i].workers = staff(&jobs.list[i], threads_per_node, workers + threads, WORKERS_MAX - threads,
+		                             &start);
+		threads += jobs.list[i].workers;
 	}
 	pthread_mutex_unlock(&start);
 	/* A range that no thread could be had for is done here, whatever the others have: the memory is
 	 * bound, so a thread off its node is only slower. */
 	for (size_t i = 0; i < count; i++)
-		if (jobs[i].workers == 0)
-			work(&jobs[i]);
+		if (jobs.list[i].workers == 0)
+			work(&jobs.list[i]);
 	for (size_t i = 0; i < threads; i++)
 		pthread_join(workers[i].thread, NULL);
 	for (size_t i = 0; i < count; i++)
-		if (atomic_load(&jobs[i].error) != 0)
-			r = refuse(&jobs[i], problems);
-	return r;
-}
-
-/* --------------------------------------------------------------------------------- room, before */
-
-/* Kilobytes that ordinary pages can still be had from: free ones and clean page cache, less what
- * the kernel keeps for itself. */
-static uint64_t free_kib(const char *root, int node)
-{
-	static const char *const rows[] = { "MemFree:", "Active(file):", "Inactive(file):",
-		                            "SReclaimable:" };
-	char path[128], line[256];
-	uint64_t total = 0, sum = 0, reserve;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/meminfo", root ? root : "",
-	         node);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file)) {
-		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-			const char *at = strstr(line, rows[i]);
-
-			/* "Inactive(file):" holds "active(file):", not "Active(file):". */
-			if (at && at[-1] == ' ')
-				sum += strtoull(at + strlen(rows[i]), NULL, 10);
-		}
-		if (strstr(line, "MemTotal:"))
-			total = strtoull(strstr(line, "MemTotal:") + 9, NULL, 10);
-	}
-	fclose(file);
-	reserve = MAX(total / 64, (uint64_t)16 * 1024);
-	return sum > reserve ? sum - reserve : 0;
-}
-
-struct demand {
-	int host_node;
-	uint64_t page_size;
-	uint64_t bytes;
-	uint32_t guest_node; /* the first that asks */
-};
-
-static uint64_t available(const char *root, int node, uint64_t page_size)
-{
-	return page_size == PAGE_4K ? free_kib(root, node) * KIB
-	                            : free_huge(root, node, page_size) * page_size;
-}
-
-/* Of all nodes that are online; their numbers may have gaps, and go up to 1023. */
-static uint64_t available_anywhere(const char *root, uint64_t page_size)
-{
-	struct cpu_bitmap online = { 0 };
-	char path[128], list[4096] = "";
-	uint64_t have = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/sys/devices/system/node/online", root ? root : "");
-	file = fopen(path, "re");
-	if (file) {
-		if (!fgets(list, sizeof(list), file) || cpu_bitmap_parse(list, &online) < 0)
-			online = (struct cpu_bitmap){ 0 };
-		fclose(file);
-	}
-	if (cpu_bitmap_count(&online) == 0)
-		cpu_bitmap_add(&online, 0); /* a kernel without NUMA has no list */
-	for (uint32_t node = 0; node < CPU_BITMAP_MAX; node++)
-		if (cpu_bitmap_has(&online, node))
-			have += available(root, (int)node, page_size);
-	return have;
-}
-
-static int check_demand(const struct demand *demand, const char *root, struct problems *problems)
-{
-	char field[PROBLEM_FIELD_MAX], where[48], kind[48] = "memory";
-	uint64_t have = 0;
-
-	if (demand->host_node >= 0) {
-		have = available(root, demand->host_node, demand->page_size);
-		snprintf(where, sizeof(where), "host node %d", demand->host_node);
-	} else {
-		have = available_anywhere(root, demand->page_size);
-		snprintf(where, sizeof(where), "this host");
-	}
-	if (demand->bytes <= have)
-		return 0;
-	if (demand->page_size != PAGE_4K)
-		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
-		         (unsigned long long)(demand->page_size / KIB));
-	snprintf(field, sizeof(field), "memory.nodes[%u]", demand->guest_node);
-	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
-	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
-	                    (unsigned long long)(demand->bytes / MIB), kind,
-	                    (unsigned long long)(have / MIB));
-}
-
-int numa_check_free(const struct numa_range *ranges, size_t count, const char *root,
-                    struct problems *problems)
-{
-	struct demand demands[NUMA_RANGES_MAX];
-	size_t used = 0;
-	int r = 0;
-
-	if (count > NUMA_RANGES_MAX)
-		return -EINVAL;
-	for (size_t i = 0; i < count; i++) {
-		size_t k = 0;
-
-		while (k < used && (demands[k].host_node != ranges[i].host_node ||
-		                    demands[k].page_size != ranges[i].page_size))
-			k++;
-		if (k == used)
-			demands[used++] = (struct demand){ ranges[i].host_node, ranges[i].page_size,
-				                           0, ranges[i].guest_node };
-		if (__builtin_add_overflow(demands[k].bytes, ranges[i].size, &demands[k].bytes))
-			demands[k].bytes = UINT64_MAX;
-	}
-	for (size_t k = 0; k < used; k++)
-		if (check_demand(&demands[k], root, problems) < 0)
-			r = -ENOMEM;
+		if (atomic_load(&jobs.list[i].error) != 0)
+			r = refuse(&jobs.list[i], problems);
 	return r;
 }
 

@@ -243,7 +243,7 @@ static int fill(const struct ram_config *config, const struct guest_memory *memo
 	int r;
 
 	if (populates(config)) {
-		r = numa_populate(ranges, count, config->facts, 0, problems);
+		r = numa_populate(ranges, count, config->facts, 0, NULL, problems);
 		if (r < 0)
 			return r;
 	}

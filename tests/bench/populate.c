@@ -36,7 +36,7 @@ static double once(size_t size, const struct host_facts *facts, unsigned int thr
 
 	if (range.start == MAP_FAILED)
 		return -1;
-	r = numa_populate(&range, 1, facts, threads, &problems);
+	r = numa_populate(&range, 1, facts, threads, NULL, &problems);
 	spent = now_us() - start;
 	munmap(range.start, size);
 	return r < 0 ? -1 : spent;

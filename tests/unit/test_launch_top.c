@@ -354,6 +354,7 @@ Test(launch_top, one_that_takes_nobody)
 	out = top_once();
 	snprintf(path, sizeof(path), "\n%s ? ", id);
 	cr_expect_not_null(strstr(out, path), "a name is not cut: %s", out);
+	cr_expect_eq(strstr(out, "STATE") - out, 65, "the heading is above: %s", out);
 	cr_expect_not_null(strstr(out, "\n1 more could not be asked: File name too long\n"), "%s", out);
 	free(out);
 	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++)
@@ -449,7 +450,7 @@ Test(launch_top, a_terminal_that_is_small)
 		unsigned short columns, rows;
 		const char *last;
 	} windows[] = {
-		{ 200, 5, "\nb  " }, { 200, 40, "\nf  " }, { 60, 6, "\nb  " }, { 200, 1, "\na  " },
+		{ 200, 5, "\nb  " }, { 200, 40, "\nf  " }, { 40, 9, "\nb  " }, { 200, 1, "\na  " },
 	};
 	static const char *const more[] = { "and 4 more: `axvm top --once` has all", NULL,
 		                            "and 4 more: `axvm top --once` has all",

@@ -12,6 +12,7 @@
 #include "machine/machine.h"
 #include "machine/numa.h"
 #include "machine/ram.h"
+#include "tests/unit/host_fixture.h"
 #include "tests/unit/boot_guest.h"
 #include "tests/unit/fake_kernel.h"
 
@@ -164,9 +165,10 @@ Test(machine, guest_memory_is_aligned_and_alone)
 /* In place of the C library's, for the whole program: populating fails while a test wants it to, with this errno and
  * as many times. */
 static _Atomic int populating_fails, populating_times;
-/* It says that it has populated what lies beyond this many bytes, and has not. */
+/* It says to each thread that it has populated what lies beyond this many bytes, and has not. */
 static _Atomic bool populating_lies;
 static _Atomic size_t populating_limit;
+static _Thread_local size_t populating_done;
 
 int madvise(void *start, size_t length, int advice)
 {
@@ -175,7 +177,8 @@ int madvise(void *start, size_t length, int advice)
 		return -1;
 	}
 	if (populating_lies && advice == MADV_POPULATE_WRITE) {
-		length = MIN(length, atomic_load(&populating_limit));
+		length = MIN(length, atomic_load(&populating_limit) - populating_done);
+		populating_done += length;
 		if (length == 0)
 			return 0;
 	}
@@ -305,10 +308,16 @@ Test(machine, populating_that_fails)
 		{ EFAULT, 2 * MIB, 900, false,
 		  "2 huge pages of 2048 KiB on host node 900 asked for, and one was not to be had (0 free there now): Bad "
 		  "address" },
-		{ ENOMEM, 4 * KIB, -1, false, "4 MiB could not be populated: Cannot allocate memory" },
+		{ ENOMEM, 4 * KIB, -1, false, "4 MiB could not be populated, 484 MiB free there now: Cannot allocate memory" },
 		{ EHWPOISON, 4 * KIB, 900, false,
-		  "4 MiB on host node 900 could not be populated: Memory page has hardware error" },
+		  "4 MiB on host node 900 could not be populated, 184 MiB free there now: Memory page has hardware error" },
 	};
+	static const char meminfo[] = "Node %u MemTotal: 1048576 kB\nNode %u MemFree: %u kB\n";
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	fixture_tree_write(&tree, "sys/devices/system/node/node0/meminfo", meminfo, 0, 0, 500 * 1024);
+	fixture_tree_write(&tree, "sys/devices/system/node/node900/meminfo", meminfo, 900, 900, 200 * 1024);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct numa_range range = { .size = 4 * MIB, .page_size = rows[i].page_size, .guest_node = 5,
@@ -321,7 +330,7 @@ Test(machine, populating_that_fails)
 		/* Twice: what is tried again is tried until it is done, and each of two threads may have its share. */
 		populating_times = rows[i].error == EINTR || rows[i].error == EAGAIN ? 2 : 1000;
 		populating_fails = rows[i].error;
-		r = numa_populate(&range, 1, NULL, 1, &problems);
+		r = numa_populate(&range, 1, NULL, 1, tree.root, &problems);
 		populating_fails = 0;
 		cr_expect_eq(r, rows[i].taken ? 0 : -rows[i].error, "row %zu", i);
 		cr_expect_eq(problems.count, !rows[i].taken, "row %zu", i);
@@ -336,6 +345,7 @@ Test(machine, populating_that_fails)
 		}
 		munmap(range.start, range.size);
 	}
+	fixture_tree_done(&tree);
 }
 
 /* Whether there is room is asked for what is populated, which huge pages always are: a host node that is not there has

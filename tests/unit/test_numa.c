@@ -66,7 +66,7 @@ Test(numa, binds_populates_and_reads_back)
 	((char *)ranges[1].start)[size - 1] = 7;
 	cr_assert_eq(numa_check_free(ranges, 2, NULL, &problems), 0, "%s",
 	             problems.list[0].message);
-	cr_assert_eq(numa_populate(ranges, 2, facts, 0, &problems), 0);
+	cr_assert_eq(numa_populate(ranges, 2, facts, 0, NULL, &problems), 0);
 	cr_assert_eq(((char *)ranges[1].start)[size - 1], 7, "populating kept what was there");
 	/* One that has been joined leaves /proc a moment later. */
 	WAIT_UNTIL(threads() == before);
@@ -141,7 +141,7 @@ Test(numa, transparent_huge_pages_are_counted_as_such)
 
 	if (madvise(start, size, MADV_HUGEPAGE) < 0)
 		cr_skip_test("this kernel has no transparent huge pages");
-	cr_assert_eq(numa_populate(&range, 1, NULL, 0, &problems), 0);
+	cr_assert_eq(numa_populate(&range, 1, NULL, 0, NULL, &problems), 0);
 	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
 	cr_assert_eq(counts.pages_2m * 512 + counts.pages_4k, size / 4096);
 	printf("numa: %lu of %llu MiB in transparent huge pages\n",
@@ -162,7 +162,7 @@ Test(numa, transparent_huge_pages_are_counted_range_by_range)
 	if (madvise(start + size, size, MADV_HUGEPAGE) < 0)
 		cr_skip_test("this kernel has no transparent huge pages");
 	cr_assert_eq(madvise(start, size, MADV_NOHUGEPAGE), 0);
-	cr_assert_eq(numa_populate(ranges, 2, NULL, 0, &problems), 0);
+	cr_assert_eq(numa_populate(ranges, 2, NULL, 0, NULL, &problems), 0);
 	cr_assert_eq(numa_read_back(ranges, 2, counts), 0);
 	cr_expect(counts[0].pages_2m == 0 && counts[0].pages_4k == size / 4096);
 	cr_expect_eq(counts[1].pages_2m * 512 + counts[1].pages_4k, size / 4096);
@@ -188,7 +188,7 @@ static int populates_with(rlim_t threads_at_most, uid_t uid)
 		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, (int)facts->nodes[0].id, (uint32_t)i };
 	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || setrlimit(RLIMIT_NPROC, &limit) < 0)
 		return 3;
-	if (numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, &problems) < 0)
+	if (numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, NULL, &problems) < 0)
 		return 4;
 	if (numa_read_back(ranges, ARRAY_SIZE(ranges), counts) < 0)
 		return 5;
@@ -261,7 +261,7 @@ static int binds_workers(void)
 	}
 	if (fake_kernel_begin(calls, ARRAY_SIZE(calls), note_worker) < 0)
 		return 3;
-	if (nothing == MAP_FAILED || numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, &problems) == 0)
+	if (nothing == MAP_FAILED || numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, NULL, &problems) == 0)
 		return 4;
 	if (seen.others != 0)
 		return 5;
@@ -269,11 +269,86 @@ static int binds_workers(void)
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
 		if (seen.of[i] != 16)
 			return 10 + (int)i;
-	if (numa_populate(ranges, 1, facts, 5, &problems) == 0 || seen.of[0] != 16 + 5)
+	if (numa_populate(ranges, 1, facts, 5, NULL, &problems) == 0 || seen.of[0] != 16 + 5)
 		return 6;
 	/* Without facts nobody knows a node's CPUs: the threads stay where the caller may be. */
 	seen.workers = 0;
-	return numa_populate(ranges, 1, NULL, 0, &problems) < 0 && seen.workers == 0 ? 0 : 7;
+	return numa_populate(ranges, 1, NULL, 0, NULL, &problems) < 0 && seen.workers == 0 ? 0 : 7;
+}
+
+/* A host's node 0 whose free memory is another one at each look, in MiB beyond what the kernel keeps. */
+static struct {
+	struct fixture_tree tree;
+	const unsigned int *mib;
+	size_t count, looks;
+} shrinking;
+
+static bool look_again(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	static const char name[] = "/node0/meminfo";
+	const char *path = (const char *)(uintptr_t)args[1];
+	char now[160];
+
+	(void)nr;
+	if (strlen(path) < strlen(name) || strcmp(path + strlen(path) - strlen(name), name) != 0)
+		return false;
+	snprintf(now, sizeof(now), "%s.%zu", path, MIN(shrinking.looks, shrinking.count - 1));
+	shrinking.looks++;
+	*ret_result = fake_kernel_call(SYS_openat, (const uint64_t[6]){ args[0], (uint64_t)(uintptr_t)now, args[2] });
+	return true;
+}
+
+static int populates_while(const unsigned int *mib, size_t count, struct numa_range *ranges, size_t n,
+                           struct problems *problems)
+{
+	static const char meminfo[] = "Node 0 MemTotal: 1048576 kB\nNode 0 MemFree: %u kB\n";
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		ranges[i].start = map(ranges[i].size, 0);
+	for (size_t i = 0; i < count; i++) {
+		char path[80];
+
+		snprintf(path, sizeof(path), "sys/devices/system/node/node0/meminfo.%zu", i);
+		fixture_tree_write(&shrinking.tree, path, meminfo, (mib[i] + 8) * 1024); /* 1/128 of a GiB */
+	}
+	fixture_tree_write(&shrinking.tree, "sys/devices/system/node/node1/meminfo", meminfo, 40u * 1024);
+	shrinking.count = count;
+	shrinking.looks = 0;
+	r = numa_populate(ranges, n, NULL, 1, shrinking.tree.root, problems);
+	for (size_t i = 0; i < n; i++)
+		munmap(ranges[i].start, ranges[i].size);
+	return r;
+}
+
+/* Each of two launches at once finds that there is enough: the one that sees first that it is not so any more is refused,
+ * before anybody is killed for want of memory. One that is alone takes all that there is. */
+Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
+{
+	static const long calls[] = { SYS_openat };
+	static const unsigned int alone[] = { 80, 64, 48, 32, 16 }, beside[] = { 80, 64, 47, 12 }, much[] = { 79 };
+	struct numa_range range = { .size = 80 * MIB, .page_size = 4096, .host_node = 0, .guest_node = 2 };
+	struct numa_range two[] = { { .size = 48 * MIB, .page_size = 4096, .host_node = 0 },
+		                    { .size = 32 * MIB, .page_size = 4096, .host_node = 0, .guest_node = 1 } };
+	struct problems problems = { 0 };
+
+	fixture_tree_new(&shrinking.tree);
+	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), look_again), 0);
+	cr_expect_eq(populates_while(alone, ARRAY_SIZE(alone), &range, 1, &problems), 0, "%zu looks: %s", shrinking.looks,
+	             problems.list[0].message);
+	cr_expect_eq(shrinking.looks, 5);
+	cr_expect_eq(problems.count, 0);
+	cr_expect_eq(populates_while(beside, ARRAY_SIZE(beside), &range, 1, &problems), -ENOMEM);
+	cr_assert_eq(problems.count, 1);
+	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_expect_str_eq(problems.list[0].field, "memory.nodes[2]");
+	cr_expect_str_eq(problems.list[0].message, "80 MiB on host node 0 could not be populated, 4 MiB free there now: "
+	                                           "Cannot allocate memory");
+	/* What is to come on a node is that of all its ranges, and of no other node's. */
+	cr_expect_eq(populates_while(much, 1, two, 2, &problems), -ENOMEM);
+	two[1].host_node = 1;
+	cr_expect_eq(populates_while(much, 1, two, 2, &problems), 0);
+	fixture_tree_done(&shrinking.tree);
 }
 
 /* Two launches at once, whose workers each had one CPU, had the same ones. */
@@ -330,7 +405,7 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 		cr_skip_test("this kernel has no 2 MiB huge pages: %s", strerror(errno));
 	/* Whatever is in the pool, more is asked for. */
 	range.size = size;
-	cr_assert_lt(numa_populate(&range, 1, NULL, 1, &problems), 0);
+	cr_assert_lt(numa_populate(&range, 1, NULL, 1, NULL, &problems), 0);
 	cr_assert_eq(problems.count, 1);
 	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[3]");
