@@ -127,6 +127,53 @@ while True:
 	echo "$refused of $n were refused"
 }
 
+# Two launches at once, each for all huge pages that there are: one of them has them at most, and who has not says so, once.
+# Both may find all of them free, and on a host of two nodes each may get a part of the one's that they both want.
+test_huge_pages_for_one_of_two() {
+	need_kvm
+	local pool=/sys/devices/system/node/node0/hugepages/hugepages-2048kB rounds=0 had=0 ran pages i pids end=$((SECONDS + AWAIT_LIMIT))
+	[ -e "$pool" ] || skip "no huge pages by node here"
+	more_huge_pages 8
+	pages=$(<"$pool/free_hugepages")
+	[ "$pages" -ge 8 ] || skip "$pages of 8 huge pages can be had"
+	spec <<<"launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } lifecycle { shutdown_timeout_ms: 100 }
+		memory { nodes { size_mib: $((2 * pages)) host_node: 0 } page_size: HUGE_2M }
+		boot { flat { image { path: \"$GUESTS/idle.bin\" } local_apic: true } } }"
+	while [ "$rounds" -lt 6 ] || [ "$had" = 0 ]; do
+		[ "$SECONDS" -lt "$end" ] || fail "in $rounds rounds $had launches had memory"
+		rounds=$((rounds + 1)) ran=0
+		for i in 0 1; do
+			(cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.$i") &
+			pids[i]=$!
+		done
+		for i in 0 1; do await "running, or an end" told "$i" "${pids[i]}"; done
+		# Nobody is stopped before both have told: else one could have what the other has given back.
+		for i in 0 1; do
+			kill -TERM "${pids[i]}" 2>/dev/null
+			wait "${pids[i]}"
+			status=$?
+			mv "$CASE/events.$i" "$CASE/events.pb"
+			decode
+			if [ "$status" = 36 ]; then
+				ran=$((ran + 1))
+			else
+				want_error 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
+				[ "$(grep -c '^    errors {' "$CASE/terminal")" = 1 ] || fail "it is said more than once"
+			fi
+		done
+		[ "$ran" -le 1 ] || fail "both run, on $pages huge pages, with $pages each"
+		had=$((had + ran))
+	done
+	echo "$had of $rounds pairs had one that ran"
+}
+
+# told NUMBER PID: whether that stream has told that its guest runs, or its shim has ended.
+told() {
+	runs "$2" || return 0
+	protoc --decode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" <"$CASE/events.$1" 2>/dev/null |
+		grep -q '^  running {'
+}
+
 # memory_group MIB: a cgroup of no more memory than that, swap not counted; sets `group`, whose processes the trap
 # moves out of it. One outside it that starts others in it is `hog`.
 memory_group() {
