@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -434,6 +435,25 @@ Test(launch_cli, a_metrics_file_is_replaced)
 	memset(longest, 'x', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
 	cr_assert_eq(metrics_file_write(longest, "a", &report), -ENAMETOOLONG);
+}
+
+/* Whoever has it too is told of: each would hide the other's. One that was taken away is nobody's. */
+Test(launch_cli, a_metrics_file_of_two)
+{
+	Axvm__V1__MetricsReport report = AXVM__V1__METRICS_REPORT__INIT;
+	struct metrics_file mine = { 0 }, other = { 0 };
+	char path[] = "/tmp/axvm-metrics-XXXXXX";
+
+	close(mkostemp(path, O_CLOEXEC));
+	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0, "what was there before is replaced");
+	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0);
+	cr_expect_eq(metrics_file_write_again(&other, path, "b", &report), 0);
+	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), -EBUSY);
+	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0);
+	cr_assert_eq(unlink(path), 0);
+	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0);
+	cr_expect_not_null(strstr(metrics_file_error(EBUSY), "give each VM one of its own"));
+	unlink(path);
 }
 
 Test(launch_cli, an_event_is_one_line_of_json)

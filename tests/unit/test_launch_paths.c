@@ -723,6 +723,25 @@ Test(launch_paths, events_are_kept_where_there_is_no_vm)
 	}
 }
 
+/* A file into which another run writes its events is that one's; nothing in it changes. */
+Test(launch_paths, events_of_another_vm_are_not_written_over)
+{
+	struct said said;
+	char line[256];
+	int fd;
+
+	fixture_tree_write(&tree, "events", "%s", CONTENT);
+	fd = open(in_tree("events"), O_WRONLY | O_CLOEXEC);
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true --control-socket none", in_tree("events"));
+	said = axvm_say(line, -1);
+	cr_expect_eq(said.status, 73, "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "another VM writes its events there; name another file"), "%s", said.err);
+	cr_expect(is_content(in_tree("events")));
+	said_done(&said);
+	close(fd);
+}
+
 /* A FIFO without a reader is not waited for, in which no signal would be heard. */
 Test(launch_paths, events_into_a_fifo_that_nobody_reads, .timeout = 20)
 {

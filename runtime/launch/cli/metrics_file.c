@@ -175,7 +175,8 @@ const char *metrics_file_error(int error)
 {
 	return error == EEXIST ? "something is there that is no regular file, and is left alone; name "
 	                         "another path, or remove it"
-	                       : strerrordesc_np(error);
+	       : error == EBUSY ? "somebody else writes this file too; give each VM one of its own"
+	                        : strerrordesc_np(error);
 }
 
 int metrics_file_write(const char *path, const char *vm_id, const Axvm__V1__MetricsReport *report)
@@ -195,4 +196,18 @@ int metrics_file_write(const char *path, const char *vm_id, const Axvm__V1__Metr
 	if (r < 0)
 		(void)unlink(draft);
 	return r;
+}
+
+int metrics_file_write_again(struct metrics_file *file, const char *path, const char *vm_id,
+                             const Axvm__V1__MetricsReport *report)
+{
+	struct stat st;
+	bool replaced = file->ino != 0 && lstat(path, &st) == 0 && (st.st_ino != file->ino || st.st_dev != file->dev);
+	int r = metrics_file_write(path, vm_id, report);
+
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) == 0)
+		*file = (struct metrics_file){ st.st_dev, st.st_ino };
+	return replaced ? -EBUSY : 0;
 }

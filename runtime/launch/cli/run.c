@@ -169,7 +169,7 @@ static void on_signals(struct run *run)
 static void write_metrics(struct run *run, const Axvm__V1__MetricsReport *metrics)
 {
 	const char *path = run->options.metrics_file;
-	int r = metrics_file_write(path, run->options.spec->vm_id, metrics);
+	int r = metrics_file_write_again(&run->metrics_file, path, run->options.spec->vm_id, metrics);
 
 	if (r < 0 && !run->metrics_failed)
 		fprintf(stderr, "axvm run: cannot write %s: %s\n", path, metrics_file_error(-r));

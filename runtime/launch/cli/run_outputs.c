@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 
@@ -68,11 +69,32 @@ static int check_metrics_file(const struct run *run)
 	return EX_CANTCREAT;
 }
 
+/* A regular file is one VM's, as long as it runs: two would write over each other's events. Where a file system has no such
+ * locks nobody can tell. */
+static int claim_events(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK ? -EBUSY : 0;
+}
+
+static const char *events_error(const char *path, int error)
+{
+	struct stat st;
+
+	if (error == EBUSY)
+		return "another VM writes its events there; name another file";
+	return error == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)
+	               ? "nobody reads this FIFO; start its reader first, or name a file"
+	               : strerrordesc_np(error);
+}
+
 static int open_events(struct run *run)
 {
 	const char *path = run->options.events_file;
 	int r = check_output(run, "--events", path);
-	struct stat st;
 
 	if (r || run->options.events == EVENTS_NONE)
 		return r;
@@ -82,15 +104,14 @@ static int open_events(struct run *run)
 	}
 	/* O_NONBLOCK: a FIFO is not waited for, in which no signal would be heard. */
 	run->events_fd = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
-	r = run->events_fd < 0 ? -errno : nowait_open(&run->events_file, run->events_fd);
+	r = run->events_fd < 0 ? -errno : claim_events(run->events_fd);
+	if (r == 0)
+		r = nowait_open(&run->events_file, run->events_fd);
 	if (r == 0) {
 		run->events = run->events_file.file;
 		return 0;
 	}
-	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path,
-	        r == -ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)
-	                ? "nobody reads this FIFO; start its reader first, or name a file"
-	                : strerrordesc_np(-r));
+	fprintf(stderr, "axvm run: cannot write events to %s: %s\n", path, events_error(path, -r));
 	return EX_CANTCREAT;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/burst.h"
 #include "launch/axvm.h"
+#include "launch/cli/metrics_file.h"
 #include "launch/cli/nowait_stream.h"
 #include "launch/cli/run.h"
 #include "launch/cli/run_end.h"
@@ -34,6 +35,7 @@ struct run {
 	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
 	int guest_input_fd; /* the other end, until the launch */
 	int vsock_fd;       /* the shim's end of the vsock channel, until the launch */
+	struct metrics_file metrics_file;
 	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed,
 		events_failed;
 	unsigned ends_asked;
