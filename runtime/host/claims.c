@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 
 #define MEMORY_SLOT_MIB 64
-/* Launches that a look at a node's memory goes past before it takes what lies beyond for taken. */
+/* Looks at a node's memory, and places that are tried, before all of it is taken for taken. */
 #define MEMORY_LOOKS_MAX 256
 
 int claims_open(struct claims *claims, int fd, const char *path, bool looks)
@@ -36,15 +36,26 @@ int claims_open(struct claims *claims, int fd, const char *path, bool looks)
 	return 0;
 }
 
-/* Made by whoever needs it first, for all of the folder's group, whatever the umask. */
+/* Made by whoever needs it first, for all of the folder's group, whatever the umask: from its first moment, since
+ * another launch may open it as soon as it is there. */
 static int make_file(int directory, const char *name)
 {
+	const mode_t before = umask(0);
 	int fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660);
 
 	if (fd < 0)
-		return -errno;
-	(void)fchmod(fd, 0660);
+		fd = -errno;
+	(void)umask(before);
 	return fd;
+}
+
+/* What open(2) says of a file that is no regular one; and of one with a lease on it (fcntl(2), F_SETLEASE), which is
+ * not to be taken for a claim. */
+static int open_error(int error)
+{
+	if (error == ELOOP || error == EISDIR || error == ENXIO)
+		return -EMEDIUMTYPE;
+	return error == EAGAIN ? -EBUSY : -error;
 }
 
 /* Not with O_CREAT alone, which the kernel refuses for another user's file in a folder like this one
@@ -63,7 +74,7 @@ static int open_file(int directory, const char *name, bool make)
 			errno = -fd;
 	}
 	if (fd < 0)
-		return errno == ELOOP || errno == EISDIR ? -EMEDIUMTYPE : -errno;
+		return open_error(errno);
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EMEDIUMTYPE;
@@ -76,6 +87,8 @@ static int file_of(struct claims *claims, struct claims_file *file, const char *
 	char name[32];
 	int fd;
 
+	if (!claims->open)
+		return -EBADF;
 	if (file->opened)
 		return file->fd;
 	snprintf(name, sizeof(name), "%s%zu", kind, number);
@@ -83,6 +96,12 @@ static int file_of(struct claims *claims, struct claims_file *file, const char *
 	if (fd >= 0)
 		*file = (struct claims_file){ .fd = fd, .opened = true };
 	return fd;
+}
+
+/* There is no file, because nobody has needed it yet: all of it is free. Who claims makes one. */
+static bool all_free(const struct claims *claims, int fd)
+{
+	return fd == -ENOENT && claims->looks;
 }
 
 static int cpu_file(struct claims *claims, uint32_t cpu)
@@ -139,7 +158,7 @@ static int take(struct claims *claims, uint32_t cpu, struct span span)
 	int fd = cpu_file(claims, cpu), r;
 
 	if (fd < 0)
-		return fd == -ENOENT && claims->looks ? 0 : fd;
+		return all_free(claims, fd) ? 0 : fd;
 	r = claims->looks ? look(fd, span, &taken) : lock(fd, F_WRLCK, span);
 	if (r == 0)
 		claims->cpus[cpu].held++;
@@ -179,21 +198,45 @@ void claims_drop_whole(struct claims *claims, uint32_t cpu)
 
 /* ------------------------------------------------------------------------------------- looking */
 
-/* Adds what others have locked of a span. The kernel names one lock of those in it, any: to its left and right is
- * looked again. */
-static int count_taken(int fd, struct span span, uint32_t *count)
+/* Of a span: what others have locked of it, `most` at most; and how often the kernel may be asked, after which all
+ * is theirs. */
+struct count {
+	uint64_t found, most;
+	uint32_t looks;
+};
+
+/* Adds to a count. The kernel names one lock of those in the span, any: to its left and right is looked again. */
+static int count_taken(int fd, struct span span, struct count *count)
 {
 	struct span taken;
 	uint64_t end = span.start + span.length, from, to;
-	int r = span.length == 0 || *count >= CLAIMS_LEVELS_MAX ? 0 : look(fd, span, &taken);
+	int r;
 
+	if (span.length == 0 || count->found >= count->most)
+		return 0;
+	if (count->looks == 0) {
+		count->found = count->most;
+		return 0;
+	}
+	count->looks--;
+	r = look(fd, span, &taken);
 	if (r != -EAGAIN)
 		return r;
 	from = MAX(taken.start, span.start);
-	to = taken.length < end - from ? MIN(taken.start + taken.length, end) : end;
-	*count = (uint32_t)MIN(*count + (to - from), (uint64_t)CLAIMS_LEVELS_MAX);
+	to = MIN(taken.start + taken.length, end);
+	count->found = MIN(count->found + (to - from), count->most);
 	r = count_taken(fd, (struct span){ span.start, from - span.start }, count);
 	return r < 0 ? r : count_taken(fd, (struct span){ to, end - to }, count);
+}
+
+static int count_range(int fd, enum claims_range range, uint32_t *ret)
+{
+	struct count count = { .most = CLAIMS_LEVELS_MAX, .looks = 2 * CLAIMS_LEVELS_MAX };
+	int r = count_taken(fd, (struct span){ slot_span(range, 0).start, CLAIMS_SLOTS }, &count);
+
+	if (r == 0)
+		*ret = (uint32_t)count.found;
+	return r;
 }
 
 bool claims_whole(struct claims *claims, uint32_t cpu)
@@ -210,12 +253,12 @@ int claims_look(struct claims *claims, uint32_t cpu, struct claims_load *ret)
 	struct claims_load load = { 0 };
 	int fd = cpu_file(claims, cpu), r;
 
-	if (fd < 0 && !(fd == -ENOENT && claims->looks))
+	if (fd < 0 && !all_free(claims, fd))
 		return fd;
 	if (fd >= 0) {
 		load.whole = claims_whole(claims, cpu);
-		r = count_taken(fd, (struct span){ 0, CLAIMS_SLOTS }, &load.vcpus);
-		r = r < 0 ? r : count_taken(fd, (struct span){ CLAIMS_SLOTS, CLAIMS_SLOTS }, &load.io);
+		r = count_range(fd, CLAIMS_VCPU, &load.vcpus);
+		r = r < 0 ? r : count_range(fd, CLAIMS_IO, &load.io);
 		if (r < 0)
 			return r;
 	}
@@ -228,7 +271,7 @@ bool claims_idle(struct claims *claims, uint32_t cpu)
 	struct span taken;
 	int fd = cpu_file(claims, cpu);
 
-	return fd == -ENOENT || (fd >= 0 && look(fd, (struct span){ 0, CLAIMS_SLOTS }, &taken) == 0);
+	return all_free(claims, fd) || (fd >= 0 && look(fd, (struct span){ 0, CLAIMS_SLOTS }, &taken) == 0);
 }
 
 /* -------------------------------------------------------------------------------------- memory */
@@ -238,35 +281,70 @@ static struct span memory_span(uint64_t mib, uint64_t slot)
 	return (struct span){ slot, MAX((mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB, (uint64_t)1) };
 }
 
-/* The first room among what others have spoken for: with it they have as much less of what is free. Past as many of
- * them as are looked at, behind the last. */
+/* Of the slots that are free, those in which a place is to be found: what others have beyond them takes as many. They
+ * spoke while more was free, and may not have all of it yet. Called until it holds of what is left. */
+static int room_of(int fd, uint64_t free_slots, uint64_t *ret)
+{
+	const uint64_t far = INT64_MAX;
+	struct count beyond = { .most = free_slots, .looks = MEMORY_LOOKS_MAX };
+	uint64_t room = free_slots, before;
+
+	do {
+		int r;
+
+		beyond.found = 0;
+		r = count_taken(fd, (struct span){ room, far - room }, &beyond);
+		if (r < 0)
+			return r;
+		before = room;
+		room = free_slots - beyond.found;
+	} while (room < before);
+	*ret = room;
+	return 0;
+}
+
+/* The first place in the room that others have left: with it they have as much less of what is free. Behind what this
+ * VM has itself, which its own look does not see. */
+static int take_room(const struct claims *claims, int fd, uint64_t room, struct span *wanted)
+{
+	for (int tries = MEMORY_LOOKS_MAX; tries > 0; tries--) {
+		struct span taken;
+		int r;
+
+		if (wanted->length > room || wanted->start > room - wanted->length)
+			return -EAGAIN;
+		r = look(fd, *wanted, &taken);
+		if (r == -EAGAIN)
+			wanted->start = taken.start + taken.length;
+		else if (r < 0 || claims->looks)
+			return r;
+		else if ((r = lock(fd, F_WRLCK, *wanted)) != -EAGAIN)
+			return r;
+		/* Somebody has just come: looked at again. */
+	}
+	return -EAGAIN;
+}
+
 int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib,
                        uint64_t *ret_slot)
 {
-	const uint64_t room = free_mib / MEMORY_SLOT_MIB;
-	struct span wanted = memory_span(mib, 0);
 	struct claims_file *file = &claims->nodes[node < FACTS_NODES_MAX ? node : 0];
-	int fd = node < FACTS_NODES_MAX ? file_of(claims, file, "node", node) : -EINVAL;
-	int tries = MEMORY_LOOKS_MAX, r = -EAGAIN;
+	struct span wanted = memory_span(mib, file->end);
+	uint64_t room = free_mib / MEMORY_SLOT_MIB;
+	int fd = node < FACTS_NODES_MAX ? file_of(claims, file, "node", node) : -EINVAL, r;
 
-	if (fd < 0 && !(fd == -ENOENT && claims->looks))
-		return fd;
-	while (r == -EAGAIN) {
-		struct span taken;
-
-		if (wanted.length > room || wanted.start > room - wanted.length || tries-- == 0)
+	if (all_free(claims, fd)) {
+		if (wanted.length > room)
 			return -EAGAIN;
-		r = fd < 0 ? 0 : look(fd, wanted, &taken);
-		if (r == -EAGAIN && taken.length > room)
-			return -EAGAIN;
-		if (r == -EAGAIN)
-			wanted.start = taken.start + taken.length;
-		else if (r == 0 && fd >= 0 && !claims->looks)
-			r = lock(fd, F_WRLCK, wanted); /* somebody may just have come: looked at again */
+		*ret_slot = 0;
+		return 0;
 	}
+	r = fd < 0 ? fd : room_of(fd, room, &room);
+	r = r < 0 ? r : take_room(claims, fd, room, &wanted);
 	if (r < 0)
 		return r;
-	file->held += fd >= 0;
+	file->held++;
+	file->end = wanted.start + wanted.length;
 	*ret_slot = wanted.start;
 	return 0;
 }
@@ -274,12 +352,17 @@ int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint6
 void claims_drop_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t slot)
 {
 	struct claims_file *file = &claims->nodes[node];
+	struct span span = memory_span(mib, slot);
 
 	if (!file->opened || file->held == 0)
 		return;
 	file->held--;
+	if (file->held == 0)
+		file->end = 0;
+	else if (file->end == slot + span.length)
+		file->end = slot;
 	if (!claims->looks)
-		(void)lock(file->fd, F_UNLCK, memory_span(mib, slot));
+		(void)lock(file->fd, F_UNLCK, span);
 }
 
 static void close_files(struct claims_file *files, size_t count)

@@ -28,6 +28,7 @@ struct claims {
 		int fd;
 		bool opened;
 		uint32_t held; /* claims of ours in it */
+		uint64_t end;  /* of a node's: behind the last of them */
 	} cpus[FACTS_CPUS_MAX], nodes[FACTS_NODES_MAX];
 };
 
@@ -36,8 +37,9 @@ struct claims {
  * what open(2) says; nothing is open then. */
 int claims_open(struct claims *claims, int fd, const char *path, bool looks);
 
-/* Claims a slot of a CPU. -EAGAIN: somebody else has it. Other errors are of the folder: -EMEDIUMTYPE where the
- * CPU's file is no regular file, else what open(2) or fcntl(2) says. */
+/* Claims a slot of a CPU. -EAGAIN: somebody else has it; one's own is had once more, and dropped once. Other errors
+ * are of the folder: -EMEDIUMTYPE where the CPU's file is no regular file, -EBUSY where somebody keeps it from being
+ * opened by a lease, else what open(2) or fcntl(2) says. */
 int claims_take(struct claims *claims, uint32_t cpu, enum claims_range range, uint32_t slot);
 /* Claims a CPU for a DEDICATED VM, all slots of both ranges; -EAGAIN while anybody has one. */
 int claims_take_whole(struct claims *claims, uint32_t cpu);
