@@ -127,8 +127,8 @@ static void reserve_memory(struct shim *shim)
 		tell_placement(shim, &config);
 }
 
-/* Claims the VM's CPUs. The folder is not held open: see claims_keep(). */
-static void claim_cpus(struct shim *shim)
+/* The folder of claims. It is not held open for the VM's life: see claims_keep(). */
+static void open_claims(struct shim *shim)
 {
 	const struct spec_resource *folder = &shim->spec.cpus.claims;
 	char name[24];
@@ -138,18 +138,16 @@ static void claim_cpus(struct shim *shim)
 		return;
 	snprintf(name, sizeof(name), "fd %d", folder->fd);
 	r = claims_open(&shim->claims, folder->fd, folder->kind == SPEC_PATH ? folder->path : NULL, false);
-	if (r == 0)
-		r = plan_claim(shim);
-	else
-		r = problems_add(&shim->problems,
-		                 r == -ENOTDIR  ? PROBLEM_RESOURCE_WRONG_KIND
-		                 : r == -ENOENT || r == -EBADF ? PROBLEM_RESOURCE_MISSING
-		                                               : PROBLEM_RESOURCE_UNREADABLE,
-		                 -r, "cpus.claims", "\"%s\" is not the folder of this host's claims: %s; launch "
-		                 "without claims, or see that the folder is there",
-		                 folder->kind == SPEC_PATH ? folder->path : name, strerror(-r));
-	if (folder->kind == SPEC_FD)
+	if (folder->kind == SPEC_FD && r != -EBADF)
 		close(folder->fd);
+	if (r < 0)
+		(void)problems_add(&shim->problems,
+		                   r == -ENOTDIR  ? PROBLEM_RESOURCE_WRONG_KIND
+		                   : r == -ENOENT || r == -EBADF ? PROBLEM_RESOURCE_MISSING
+		                                                 : PROBLEM_RESOURCE_UNREADABLE,
+		                   -r, "cpus.claims", "\"%s\" is not the folder of this host's claims: %s; launch "
+		                   "without claims, or see that the folder is there",
+		                   folder->kind == SPEC_PATH ? folder->path : name, strerror(-r));
 }
 
 /* Once memory is where it is to be. */
@@ -208,6 +206,7 @@ int stage_acquire(struct shim *shim)
 	/* What was handed over comes first: a number that nobody handed over is taken by the first
 	 * thing that is opened. */
 	take_resources(shim, true);
+	open_claims(shim);
 	shim->kvm_fd = -1;
 	/* First, so that guest memory is charged to the groups it is to be limited by. */
 	(void)sandbox_join_cgroups(shim->spec.sandbox.cgroup_fds, shim->spec.sandbox.cgroups_count,
@@ -217,7 +216,8 @@ int stage_acquire(struct shim *shim)
 	take_resources(shim, false);
 	check_shared(shim);
 	heed_cgroups(shim);
-	claim_cpus(shim);
+	if (shim->claims.open)
+		(void)plan_claim(shim);
 	reserve_memory(shim);
 	keep_claims(shim);
 	ask_scheduler(shim);
