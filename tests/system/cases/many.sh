@@ -166,6 +166,17 @@ test_many_without_claims_are_not_pinned() {
 	done
 }
 
+# A DEDICATED VM has its cores without claims too, but nobody knows of it.
+test_many_dedicated_without_claims() {
+	need_many
+	spec < <(flat reset -C 'tenancy: DEDICATED')
+	launch
+	want_status 32
+	grep -q '^    pinned: true$' "$CASE/events" || fail "it is not pinned"
+	grep -q '^    claimed: false$' "$CASE/events" || fail "it says that it has claimed"
+	grep -q '^      host_cpu: ' "$CASE/events" || fail "it does not say on which CPU it is"
+}
+
 # ---- how long a claim lasts -------------------------------------------------------------------------
 
 # launched EOF: a VM by `axvm run` that claims CPUs, and what it does when its launcher is gone. Sets `pid`, `shim`.
