@@ -25,6 +25,9 @@ extern "C" {
 #define AXVM_COMMAND_MAX 4096          /* of a command: a shim takes no more */
 #define AXVM_QUEUE_MAX (2 * AXVM_MESSAGE_MAX) /* what may wait for a shim that does not read, its launch too */
 
+/* Where the VMs of a host claim CPUs (LaunchSpec.cpus.claims) unless who launches them wants another folder. */
+#define AXVM_CLAIMS_PATH "/run/axvm/claims"
+
 struct axvm_error {
 	char text[256];
 };
@@ -107,6 +110,14 @@ int axvm_vm_exit_status(struct axvm_vm *vm, int *ret_exit_status);
 
 /* Sends a signal, race-free. 0, or -ESRCH after the end. */
 int axvm_vm_signal(struct axvm_vm *vm, int signal_number);
+
+/* Opens the folder of claims, AXVM_CLAIMS_PATH where `path` is NULL, to hand it down (axvm_launch.fds) under the number
+ * that the spec's cpus.claims.fd has; no spec is altered. One descriptor serves for all VMs of a host: nothing is locked
+ * on it, and a shim opens the folder anew for claims that end with its process, whoever else has the descriptor.
+ * *ret_fd is the caller's, close-on-exec. 0, or -errno when a shim of this user could not claim there: -ENOENT,
+ * -EACCES, -ENOTDIR, -EROFS and others of open(2) and access(2). A spec without claims runs all the same; its VM is
+ * unknown to others. */
+int axvm_claims_open(const char *path, int *ret_fd, struct axvm_error *error);
 
 /* ---- an EventStream from elsewhere: a file, a socket -------------------- */
 

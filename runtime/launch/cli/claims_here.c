@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* What is claimed here, looked at and not locked: who looks is no VM, and leaves no trace. */
+#include "launch/cli/claims_here.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+const char *claims_here_folder(void)
+{
+	const char *folder = getenv("AXVM_CLAIMS_DIR");
+
+	if (!folder)
+		return CLAIMS_PATH;
+	return folder[0] ? folder : NULL;
+}
+
+void claims_sum_add(struct claims_sum *sum, const struct claims_load *load)
+{
+	sum->cpus++;
+	sum->claimed += load->whole || load->vcpus > 0 || load->io > 0;
+	sum->whole += load->whole;
+	sum->vcpus += load->whole ? 0 : load->vcpus;
+	sum->io += load->whole ? 0 : load->io;
+}
+
+int claims_here_sum(const struct cpu_bitmap *cpus, struct claims_sum *ret)
+{
+	const char *folder = claims_here_folder();
+	struct claims claims = { 0 };
+	struct claims_sum sum = { 0 };
+	int r = folder ? claims_open(&claims, -1, folder, true) : -ENOENT;
+
+	for (uint32_t cpu = 0; r == 0 && cpu < FACTS_CPUS_MAX; cpu++) {
+		struct claims_load load;
+
+		if (!cpu_bitmap_has(cpus, cpu))
+			continue;
+		r = claims_look(&claims, cpu, &load);
+		if (r == 0)
+			claims_sum_add(&sum, &load);
+	}
+	claims_close(&claims);
+	if (r == 0)
+		*ret = sum;
+	return r;
+}
+
+const char *claims_sum_text(const struct claims_sum *sum, char *to, size_t size)
+{
+	int n = snprintf(to, size, "%zu of %zu claimed", sum->claimed, sum->cpus);
+
+	if (sum->whole > 0 && n > 0 && (size_t)n < size)
+		snprintf(to + n, size - (size_t)n, ", %zu of them whole", sum->whole);
+	return to;
+}

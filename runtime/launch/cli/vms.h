@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The VMs that run here, for `axvm top` and `axvm host`: a VM is a control socket at which somebody listens. */
+#ifndef AXVM_CLI_VMS_H
+#define AXVM_CLI_VMS_H
+
+#include "host/cpulist.h"
+#include "launch/cli/sockets.h"
+
+#define VM_ID_MAX 65
+
+/* What was met that is no VM of this user's. */
+struct vms_beside {
+	const char *barred; /* one of the places that may not be looked into; NULL: none */
+	size_t others;      /* sockets that this user may not connect to */
+};
+
+/* Calls `found` for each of them, in no order, with a client that is closed afterwards. The id is what stands before
+ * ".sock", cut at VM_ID_MAX. */
+void vms_each(const struct sockets_places *places,
+              void (*found)(void *context, const char *id, const struct client *client), void *context,
+              struct vms_beside *ret_beside);
+
+/* The VM's own process: the first child of the one at the other end. -1 where there is none to be found. */
+pid_t vms_shim(const struct client *client);
+
+/* The first line of /proc/PID/FILE. */
+bool vms_read_line(pid_t pid, const char *file, char *to, size_t size);
+
+/* On which CPUs the vCPU and I/O threads of a VM's process may run: those bound to one CPU, and the others. By the
+ * kernel's word, not the VM's. -errno when the process has gone or may not be looked at. */
+struct vm_threads {
+	struct cpu_bitmap pinned, free; /* `free`: of threads that are bound to several */
+};
+int vms_threads(pid_t pid, struct vm_threads *ret);
+
+#endif
