@@ -420,6 +420,12 @@ static const struct {
 	  "running profile dev (for development), vCPUs on host CPUs 4 6, machine 0123456789ab\n"
 	  "             ept: asked a, found b (waived)" },
 	{ "running { profile: 'xv2' development: false vcpus { host_cpu: 4 } }", "running profile xv2, vCPUs on host CPUs 4" },
+	{ "running { profile: 'dev' pinned: true claimed: true vcpus { host_cpu: 0 host_node: 7 } vcpus { host_cpu: 6 } }",
+	  "running profile dev, vCPUs on host CPUs 0 6 (claimed)" },
+	{ "running { profile: 'dev' pinned: false claimed: false vcpus { host_node: 1 } vcpus { host_node: 0 } vcpus { } }",
+	  "running profile dev, vCPUs not pinned, on host nodes 1 0 ?" },
+	{ "running { profile: 'dev' vcpus { host_cpu: 3 } vcpus { host_node: 1 } }",
+	  "running profile dev, vCPUs on host CPUs 3 -" },
 	{ "running { profile: 'xv2' machine_sha256: 'fedcba9876543210' }", "running profile xv2, machine fedcba987654" },
 	{ "running { profile: 'xv2' waived { name: 'a' asked: 'b' found: 'c' met: true waived: true } "
 	  "waived { waived: false } }", "running profile xv2\n             : asked , found " },
@@ -554,14 +560,18 @@ Test(launch_text, the_picture_of_a_launch)
 	                       STAGE("2000000", "LEARN", "1000000") STAGE("4000000", "ADMIT", "1000000")
 	                       "events { monotonic_ns: 5000000 running { threads { name: 'io<0>' started_ns: 4000000 "
 	                       "staffed_ns: 4500000 sealing_ns: 4600000 host_cpu: 3 host_node: 1 } "
-	                       "threads { name: 'never' } } } "
+	                       "threads { name: 'free' started_ns: 4000000 host_node: 6 } "
+	                       "threads { name: 'lost' started_ns: 4000000 } threads { name: 'never' } } } "
 	                       STAGE("9000000000", "RUN", "8000000000")
 	                       "events { monotonic_ns: 9000000001 guest_panicked {} } ", &status);
 
 	cr_assert_eq(status, 0);
 	cr_assert_not_null(strstr(svg, "Launch of a&lt;b&amp;c&quot;d e: 4.0 ms"), "%s", svg);
 	cr_assert_not_null(strstr(svg, ">io&lt;0></text>"), "%s", svg);
-	cr_assert_not_null(strstr(svg, "CPU 3, node 1"));
+	cr_assert_not_null(strstr(svg, ">CPU 3, node 1<"));
+	cr_assert_not_null(strstr(svg, ">not pinned, node 6<"), "%s", svg);
+	cr_assert_not_null(strstr(svg, ">not pinned<"), "%s", svg);
+	cr_assert_null(strstr(svg, "CPU 0"));
 	cr_assert_not_null(strstr(svg, ">LEARN<"));
 	cr_assert_null(strstr(svg, "never"), "a thread that never started");
 	cr_assert_null(strstr(svg, ">RUN<"));

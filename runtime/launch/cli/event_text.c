@@ -120,6 +120,29 @@ static void print_sealed(FILE *out, const Axvm__V1__Event *event)
 		fprintf(out, "%s%s", i ? ", " : "; inherited ", sealed->inherited[i]);
 }
 
+/* The CPU of each vCPU, in their order; where none is bound to one, the host nodes whose CPUs they may all use. */
+static void print_vcpus(FILE *out, const Axvm__V1__Running *running)
+{
+	size_t pinned = 0;
+
+	for (size_t i = 0; i < running->n_vcpus; i++)
+		pinned += running->vcpus[i]->has_host_cpu;
+	if (running->n_vcpus > 0)
+		fputs(pinned ? ", vCPUs on host CPUs" : ", vCPUs not pinned, on host nodes", out);
+	for (size_t i = 0; i < running->n_vcpus; i++) {
+		const Axvm__V1__VcpuPlacement *vcpu = running->vcpus[i];
+
+		if (pinned && !vcpu->has_host_cpu)
+			fputs(" -", out);
+		else if (pinned || vcpu->has_host_node)
+			fprintf(out, " %u", pinned ? vcpu->host_cpu : vcpu->host_node);
+		else
+			fputs(" ?", out);
+	}
+	if (running->claimed)
+		fputs(" (claimed)", out);
+}
+
 static void print_running(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__Running *running = event->running;
@@ -127,10 +150,7 @@ static void print_running(FILE *out, const Axvm__V1__Event *event)
 
 	fprintf(out, "profile %s%s", text_of(running->profile),
 	        running->development ? " (for development)" : "");
-	if (running->n_vcpus > 0)
-		fprintf(out, ", vCPUs on host CPUs");
-	for (size_t i = 0; i < running->n_vcpus; i++)
-		fprintf(out, " %u", running->vcpus[i]->host_cpu);
+	print_vcpus(out, running);
 	if (running->machine_sha256)
 		fprintf(out, ", machine %.12s", running->machine_sha256);
 	for (size_t i = 0; i < running->n_vulnerabilities; i++) {

@@ -4,7 +4,7 @@
  * A stage_completed event comes at the end of its stage and says how long it took, so its bar is
  * [monotonic_ns - duration_ns, monotonic_ns]. A thread's bar is from its start until it is ready (a
  * vCPU's thread creates its vCPU in that time), its mark where it takes its filter; beside it stands
- * where it ran. Other events are marks on the same axis. RUN and
+ * where it ran, the CPU where it is bound to one. Other events are marks on the same axis. RUN and
  * ACCOUNT are left out of the axis: they are the guest's time, and would press the launch into a
  * hair. The SVG uses nothing from outside itself. */
 #include <errno.h>
@@ -99,8 +99,13 @@ static void add_threads(struct timeline *timeline, const Axvm__V1__Running *runn
 		row->mark_ns = MAX(thread->sealing_ns, ready_ns);
 		timeline->last_ns = MAX(timeline->last_ns, row->mark_ns);
 		snprintf(row->label, sizeof(row->label), "%s", thread->name ? thread->name : "?");
-		snprintf(row->detail, sizeof(row->detail), "CPU %u, node %u", thread->host_cpu,
-		         thread->host_node);
+		if (thread->has_host_cpu)
+			snprintf(row->detail, sizeof(row->detail), "CPU %u, node %u", thread->host_cpu,
+			         thread->host_node);
+		else if (thread->has_host_node)
+			snprintf(row->detail, sizeof(row->detail), "not pinned, node %u", thread->host_node);
+		else
+			snprintf(row->detail, sizeof(row->detail), "not pinned");
 	}
 }
 
