@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "host/cpulist.h"
+
 const char *claims_here_folder(void)
 {
 	const char *folder = getenv("AXVM_CLAIMS_DIR");
@@ -23,17 +25,34 @@ void claims_sum_add(struct claims_sum *sum, const struct claims_load *load)
 	sum->io += load->whole ? 0 : load->io;
 }
 
-int claims_here_sum(const struct cpu_bitmap *cpus, struct claims_sum *ret)
+static int cpus_online(struct cpu_bitmap *ret)
+{
+	FILE *in = fopen("/sys/devices/system/cpu/online", "re");
+	char list[4096];
+	int r = -EIO;
+
+	if (!in)
+		return -errno;
+	if (fgets(list, sizeof(list), in))
+		r = cpu_bitmap_parse(list, ret);
+	(void)fclose(in);
+	return r;
+}
+
+int claims_here_sum(struct claims_sum *ret)
 {
 	const char *folder = claims_here_folder();
 	struct claims claims = { 0 };
 	struct claims_sum sum = { 0 };
-	int r = folder ? claims_open(&claims, -1, folder, true) : -ENOENT;
+	struct cpu_bitmap online;
+	int r = cpus_online(&online);
 
+	if (r == 0)
+		r = folder ? claims_open(&claims, -1, folder, true) : -ENOENT;
 	for (uint32_t cpu = 0; r == 0 && cpu < FACTS_CPUS_MAX; cpu++) {
 		struct claims_load load;
 
-		if (!cpu_bitmap_has(cpus, cpu))
+		if (!cpu_bitmap_has(&online, cpu))
 			continue;
 		r = claims_look(&claims, cpu, &load);
 		if (r == 0)

@@ -4,7 +4,6 @@
 #define AXVM_CLI_CLAIMS_HERE_H
 
 #include "host/claims.h"
-#include "host/cpulist.h"
 
 /* The folder in which VMs claim CPUs here: $AXVM_CLAIMS_DIR, or /run/axvm/claims. NULL: none, the variable is empty. */
 const char *claims_here_folder(void);
@@ -16,9 +15,9 @@ struct claims_sum {
 };
 void claims_sum_add(struct claims_sum *sum, const struct claims_load *load);
 
-/* Of the CPUs listed. Nothing is locked or made. -errno when they cannot be looked at: -ENOENT where there is no
- * folder. */
-int claims_here_sum(const struct cpu_bitmap *cpus, struct claims_sum *ret);
+/* Of this host's CPUs that are online. Nothing is locked or made. -errno when they cannot be looked at: -ENOENT where
+ * there is no folder. */
+int claims_here_sum(struct claims_sum *ret);
 
 /* "3 of 40 claimed, 2 of them whole", NUL-terminated; returns `to`. */
 const char *claims_sum_text(const struct claims_sum *sum, char *to, size_t size);

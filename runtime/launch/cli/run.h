@@ -20,7 +20,7 @@ struct run_options {
 	unsigned disks, nets;
 	const char *first_spec_flag; /* of those that describe a VM */
 	const char *of_kernel;       /* a flag that is for --kernel only */
-	bool has_kernel, has_flat, has_boot, has_id, has_memory, no_console, early_console;
+	bool has_kernel, has_flat, has_boot, has_id, has_memory, no_console, early_console, has_claims, no_claims;
 	uint64_t memory_mib;
 	uint64_t node;
 	bool has_node;
@@ -43,6 +43,9 @@ struct run_options {
  * run_options_done() is due. */
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_options_done(struct run_options *options);
+
+/* --no-claims is of the VM, whatever describes it. */
+void run_drop_claims(Axvm__V1__LaunchSpec *spec);
 
 /* Reads a ControlStream's launch: text when the name ends in .txtpb or .textproto, else binary; "-"
  * is binary standard input. 0, or the exit status when stderr, after `who`, says what is wrong. */

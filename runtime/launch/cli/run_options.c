@@ -37,7 +37,7 @@ static int complain(const char *format, ...)
 /* Whether a flag may stand beside a spec file, and replaces what is said there. */
 static bool overrides(const char *flag)
 {
-	static const char *const flags[] = { "set", "id", "profile", "report", "on-exit" };
+	static const char *const flags[] = { "set", "id", "profile", "report", "on-exit", "claims" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (strcmp(flag, flags[i]) == 0)
@@ -396,6 +396,19 @@ static int set_pv(void *context, const char *value)
 	return r;
 }
 
+static int set_claims(void *context, const char *value)
+{
+	((struct run_options *)context)->has_claims = true;
+	return add(context, "claims", "cpus { claims { path: \"%s\" } }", QUOTE(value));
+}
+
+static int set_no_claims(void *context, const char *value)
+{
+	(void)value;
+	((struct run_options *)context)->no_claims = true;
+	return 0;
+}
+
 static int set_on_exit(void *context, const char *value)
 {
 	static const char *const meanings[][2] = { { "keep", "KEEP_RUNNING" },
@@ -486,6 +499,8 @@ static const struct flag rows[] = {
 	{ "profile", FLAG_TEXT, set_profile },
 	{ "report", FLAG_NONE, set_report },
 	{ "pv", FLAG_TEXT, set_pv },
+	{ "claims", FLAG_FILE, set_claims },
+	{ "no-claims", FLAG_NONE, set_no_claims },
 	{ "on-exit", FLAG_TEXT, set_on_exit },
 	{ "set", FLAG_TEXT, set_set },
 	{ "events", FLAG_TEXT, set_events },
@@ -497,9 +512,11 @@ static const struct flag rows[] = {
 };
 const struct flags run_flags = { "run", rows, ARRAY_SIZE(rows) };
 
-/* Linux or a flat image: flags of the two are not for one VM. */
-static int check_boot(const struct run_options *options)
+/* Flags that are not for one VM: those of Linux and of a flat image, and claims with none. */
+static int check_flags(const struct run_options *options)
 {
+	if (options->has_claims && options->no_claims)
+		return complain("--claims and --no-claims exclude each other; remove one of the two");
 	if (options->has_flat && options->has_kernel)
 		return complain("--flat and --kernel exclude each other; remove one of the two");
 	if (options->has_flat && options->of_kernel)
@@ -617,7 +634,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (words == 1 && options->first_spec_flag)
 		return complain("--%s describes a VM, and so does %s: give one of them",
 		                options->first_spec_flag, argv[1]);
-	r = check_boot(options);
+	r = check_flags(options);
 	if (r)
 		return r;
 	options->from_flags = words == 0;
@@ -630,6 +647,8 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (r == 0 && options->from_flags)
 		r = fill_in(options);
 	r = r ? r : merge(options);
+	if (r == 0 && options->no_claims)
+		run_drop_claims(options->spec);
 	if (r == 0 && options->from_flags && !options->has_id && name_nets(options->spec) < 0)
 		r = complain("out of memory");
 	return r;

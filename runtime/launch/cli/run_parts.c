@@ -313,6 +313,8 @@ int run_prepare(struct run *run)
 	/* From here on we open things ourselves: no fd that the spec names may be among them. */
 	r = add_console(&run->options);
 	if (r == 0)
+		r = run_add_claims(run);
+	if (r == 0)
 		r = place_console(run);
 	if (r == 0)
 		r = open_signals(run);

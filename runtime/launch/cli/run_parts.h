@@ -56,6 +56,14 @@ struct run {
  * 0, or the exit status when stderr says why not. */
 int run_prepare(struct run *run);
 
+/* Has the VM claim its CPUs in the folder of this host, where the spec has no claims and nobody said --no-claims. Where
+ * a shim of this user could not, the VM goes without, and stderr says so once, unless it is to be --quiet. 0 or
+ * -ENOMEM. */
+int run_add_claims(struct run *run);
+/* Makes the folder below `root` ("" is this host) as tmpfiles.d has it: /run/axvm for all to look into, and in it the
+ * claims, mode 3770, for the group of /dev/kvm. What is there already stays. 0 or -errno. */
+int run_make_claims(const char *root);
+
 /* Starts the shim and opens the control socket. 0, or the exit status as above. */
 int run_launch(struct run *run);
 

@@ -183,7 +183,7 @@ static int send_command(const struct client *client, const Axvm__V1__Command *co
 	return send(client->fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : -EPIPE;
 }
 
-int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
+int client_ask(const struct client *client, const Axvm__V1__Command *command, int timeout_ms,
                const Axvm__V1__Reply **ret_reply)
 {
 	int64_t until = monotonic_ms() + timeout_ms;
@@ -219,7 +219,7 @@ int client_ask(struct client *client, const Axvm__V1__Command *command, int time
 	}
 }
 
-int client_ask_metrics(struct client *client, uint64_t request_id, int timeout_ms,
+int client_ask_metrics(const struct client *client, uint64_t request_id, int timeout_ms,
                        const Axvm__V1__Reply **ret_reply)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;

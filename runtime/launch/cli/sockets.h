@@ -41,7 +41,7 @@ struct socket_id {
 	ino_t ino;
 };
 
-/* Listens at `path`, mode 0600, without blocking; makes its folder, mode 0700. What is there already
+/* Listens at `path`, mode 0600, without blocking; makes its folder, mode 0700 (the system's 0755). What is there already
  * stays, but for a socket on which nobody listens, which is replaced when it and its folder are the
  * user's or root's and nobody else can write the folder (a sticky one: when the socket is the
  * user's). 0 or -errno: -EADDRINUSE when somebody listens there, -EEXIST when it is no socket (a
@@ -83,11 +83,11 @@ pid_t client_peer(const struct client *client);
 
 /* Sends a command and waits for its reply, which is valid until the next call. 0 or -errno:
  * -ETIMEDOUT, -ECONNRESET when the VM has ended. */
-int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
+int client_ask(const struct client *client, const Axvm__V1__Command *command, int timeout_ms,
                const Axvm__V1__Reply **ret_reply);
 
 /* The same for a metrics command with that request id, which the client has not used before. */
-int client_ask_metrics(struct client *client, uint64_t request_id, int timeout_ms,
+int client_ask_metrics(const struct client *client, uint64_t request_id, int timeout_ms,
                        const Axvm__V1__Reply **ret_reply);
 
 #endif

@@ -220,6 +220,17 @@ static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct 
 	return ret->folder_fd < 0 ? -errno : 0;
 }
 
+/* The system's is for all to look into, since claims are in it too (host/claims.h); its sockets are their owner's, mode
+ * 0600, wherever they are. */
+static int make_folder(const char *folder)
+{
+	bool for_all = strcmp(folder, SOCKETS_SYSTEM_FOLDER) == 0 && geteuid() == 0;
+
+	if (mkdir(folder, for_all ? 0755 : 0700) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return for_all && chmod(folder, 0755) < 0 ? -errno : 0;
+}
+
 /* Whether it is one where sockets are unless somebody says otherwise. */
 static bool is_our_folder(const char *folder)
 {
@@ -253,8 +264,9 @@ int sockets_listen(const char *path, int backlog, int *ret_fd, struct socket_id 
 		return -errno;
 	strcpy(copies[0], path);
 	folder = dirname(copies[0]);
-	if (is_our_folder(folder) && mkdir(folder, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	r = is_our_folder(folder) ? make_folder(folder) : 0;
+	if (r < 0)
+		return r;
 	r = open_place(path, copies, &place);
 	if (r < 0)
 		return r;

@@ -65,8 +65,8 @@ static const struct verb table[] = {
 	          "  --events text|json|pb|none[:FILE]              what happens, to stderr\n"
 	          "  --metrics-file FILE     for Prometheus' text collector, every 5 s\n"
 	          "  --control-socket PATH|none                     where `axvm ctl` connects\n"
-	          "  --dry-run               print the spec and start nothing\n"
-	          "  --shim FILE  --quiet\n"
+	          "  --dry-run  print the spec and start nothing    --shim FILE  --quiet\n"
+	          "  --claims DIR|--no-claims                       where host CPUs are claimed\n"
 	          "SIGINT or SIGTERM: the power button; later again: stop. On a terminal, Ctrl-A h\n"
 	          "lists keys. The exit status is the VM's: 0 off or halted, 32 reset, 33\n"
 	          "triple fault, 34 panic, 36 stopped; 64 to 77 as in sysexits.h. See axvm(1).\n" },
