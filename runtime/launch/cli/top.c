@@ -15,6 +15,7 @@
 #include <sysexits.h>
 
 #include "base/clock.h"
+#include "launch/cli/claims_here.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
@@ -420,6 +421,17 @@ static void print_vm(FILE *out, const struct top *top, const struct sample *samp
 	fputc('\n', out);
 }
 
+/* What the VMs have claimed of this host; nothing where that cannot be looked at (`axvm host` says why). */
+static size_t print_claims(FILE *out)
+{
+	struct claims_sum sum;
+	char text[96];
+
+	if (claims_here_sum(&sum) < 0)
+		return 0;
+	return fprintf(out, "host CPUs: %s\n", claims_sum_text(&sum, text, sizeof(text))) > 0;
+}
+
 /* What the table says beside the VMs; how many lines. */
 static size_t print_notes(FILE *out, const struct top *top)
 {
@@ -432,7 +444,7 @@ static size_t print_notes(FILE *out, const struct top *top)
 	if (top->not_asked > 0)
 		lines += fprintf(out, "%zu more could not be asked: %s\n", top->not_asked,
 		                 strerror(top->not_asked_error)) > 0;
-	return lines;
+	return lines + print_claims(out);
 }
 
 static int name_width(const struct top *top)
