@@ -19,8 +19,11 @@
 #include <sys/stat.h>
 
 #define MEMORY_SLOT_MIB 64
+#define MEMORY_SLOTS (1ULL << 40) /* of a node: more than any has */
 /* Looks at a node's memory, and places that are tried, before all of it is taken for taken. */
 #define MEMORY_LOOKS_MAX 256
+/* The same for who only asks how much it is, and is in no hurry. */
+#define MEMORY_COUNT_MAX 16384
 
 int claims_open(struct claims *claims, int fd, const char *path, bool looks)
 {
@@ -363,6 +366,21 @@ void claims_drop_memory(struct claims *claims, uint32_t node, uint64_t mib, uint
 		file->end = slot;
 	if (!claims->looks)
 		(void)lock(file->fd, F_UNLCK, span);
+}
+
+int claims_look_memory(struct claims *claims, uint32_t node, uint64_t *ret_mib)
+{
+	struct claims_file *file = &claims->nodes[node < FACTS_NODES_MAX ? node : 0];
+	int fd = node < FACTS_NODES_MAX ? file_of(claims, file, "node", node) : -EINVAL, r = 0;
+	struct count count = { .most = MEMORY_SLOTS, .looks = MEMORY_COUNT_MAX };
+
+	if (!all_free(claims, fd)) {
+		r = fd < 0 ? fd : count_taken(fd, (struct span){ 0, MEMORY_SLOTS }, &count);
+		if (r < 0 || count.looks == 0)
+			return r < 0 ? r : -E2BIG;
+	}
+	*ret_mib = count.found * MEMORY_SLOT_MIB;
+	return 0;
 }
 
 static void close_files(struct claims_file *files, size_t count)

@@ -7,6 +7,7 @@
 
 #include "launch/axvm.h"
 #include "launch/cli/admit.h"
+#include "launch/cli/host.h"
 #include "launch/cli/policy.h"
 #include "launch/cli/probe.h"
 
@@ -104,6 +105,18 @@ static const struct verb table[] = {
 	          "every 2 s unless --interval is given; q or Ctrl-C ends it. It shows as many as\n"
 	          "have room there, and how many there are beside. When piped, or with --once, all\n"
 	          "are printed, once, with the rates of one second.\n" },
+	{ .name = "host",
+	  .summary = "this host's cores: what VMs have claimed, and which VMs are there",
+	  .flags = &host_flags,
+	  .run = axvm_cmd_host,
+	  .help = "usage: axvm host [--json]\n"
+	          "A line a core, by node; cores side by side that have the same are one line:\n"
+	          "how many, their CPUs, how many vCPUs and I/O threads have claimed each of a\n"
+	          "core's CPUs (\"whole\": a DEDICATED VM has them alone), and the VMs whose threads\n"
+	          "are bound there. Claims are those in /run/axvm/claims, or $AXVM_CLAIMS_DIR.\n"
+	          "They have no names: VMs are those with a control socket, where `axvm top` looks.\n"
+	          "--json prints axvm.v1.HostUse. The exit status is 0, also where there is no\n"
+	          "folder of claims; 69 when there is one that cannot be looked at.\n" },
 	{ .name = "events",
 	  .summary = "decode an event stream",
 	  .flags = &events_flags,

@@ -529,6 +529,64 @@ test_cli_ctrl_c() {
 	END
 }
 
+# Without a folder to claim in, a VM runs all the same; that is told in a line, and not to who wants none.
+test_cli_run_without_claims() {
+	need_kvm
+	export AXVM_CLAIMS_DIR=$CASE/nosuch
+	axvm run tests/specs/longmode.txtpb
+	want_status 0
+	[ "$(grep -c 'no CPUs can be claimed in .*/nosuch: it is not there' "$CASE/err")" = 1 ] || fail "told: $(cat "$CASE/err")"
+	[ ! -e "$CASE/nosuch" ] || fail "it was made"
+	axvm run tests/specs/longmode.txtpb --no-claims
+	want_status 0
+	! grep -q claimed "$CASE/err" || fail "told: $(cat "$CASE/err")"
+}
+
+# Two VMs that know of each other, and who is where, on one screen; all of it goes with them.
+test_cli_host() {
+	local one other
+	need_kvm
+	need_python
+	mkdir "$CASE/claims"
+	export AXVM_CLAIMS_DIR=$CASE/claims
+	axvm host
+	want_status 0
+	says '^CPUs: 0 of [0-9]+ claimed'
+	start tests/specs/spin.txtpb --id one
+	one=$pid
+	start tests/specs/spin.txtpb --id other
+	other=$pid
+	await "the claims of both" both_claimed
+	axvm host --json
+	want_status 0
+	python3 - "$CASE/out" <<-'END' || fail "see above"
+		import json, sys
+		host = json.load(open(sys.argv[1]))
+		vms = {vm["id"]: vm for vm in host["vms"]}
+		assert sorted(vms) == ["one", "other"], vms
+		for vm in vms.values():
+		    assert vm["pinned_cpus"] and "shared_cpus" not in vm, vm
+		for cpu in host["cpus"]:
+		    there = sum(cpu["id"] in vm["pinned_cpus"] for vm in vms.values())
+		    assert len(cpu.get("vm_ids", [])) == there, cpu
+		    assert (cpu["vcpu_claims"] + cpu["io_claims"] > 0) == (there > 0), cpu
+	END
+	axvm host
+	says ' (one|other)( other)?$'
+	axvm top
+	says '^host CPUs: [1-9][0-9]* of [0-9]+ claimed$'
+	axvm ctl one stop
+	axvm ctl other stop
+	wait "$one" "$other"
+	axvm host
+	says '^CPUs: 0 of [0-9]+ claimed'
+}
+
+both_claimed() {
+	axvm host --json
+	[ "$(grep -c pinned_cpus "$CASE/out")" = 2 ]
+}
+
 # The text of `axvm run` and `axvm top` on a terminal; it is kept in build/captures.
 test_cli_captures() {
 	need_kvm
@@ -616,8 +674,12 @@ test_cli_package() {
 	as_debian_wants_it "$deb"
 	mkdir -p "$CASE/root/var/lib/dpkg/updates" "$CASE/root/var/lib/dpkg/info"
 	: >"$CASE/root/var/lib/dpkg/status"
+	mkdir "$CASE/root/etc"
+	printf 'root:x:0:\nkvm:x:4242:\n' >"$CASE/root/etc/group"
+	echo 'root:x:0:0::/:/bin/sh' >"$CASE/root/etc/passwd"
 	dpkg --root="$CASE/root" --force-script-chrootless --force-depends -i "$deb" >"$CASE/dpkg.log" 2>&1 ||
 		{ cat "$CASE/dpkg.log"; fail "it does not install"; }
+	! command -v systemd-tmpfiles >/dev/null || as_tmpfiles_has_it "$CASE/root"
 	if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
 		XDG_RUNTIME_DIR=$CASE "$CASE/root/usr/bin/axvm" run --profile dev --flat \
 			"$GUESTS/longmode.bin" 2>"$CASE/err" || { cat "$CASE/err"; fail "no VM runs"; }
@@ -626,8 +688,35 @@ test_cli_package() {
 	fi
 	dpkg --root="$CASE/root" --force-script-chrootless -P axvm >"$CASE/dpkg.log" 2>&1 ||
 		{ cat "$CASE/dpkg.log"; fail "it does not go"; }
+	rm "$CASE/root/etc/group" "$CASE/root/etc/passwd"
 	[ -z "$(find "$CASE/root/usr" "$CASE/root/etc" "$CASE/root/lib" -type f 2>/dev/null)" ] ||
 		fail "left: $(find "$CASE/root/usr" -type f)"
+	rm -rf "$CASE/root"
+}
+
+# as_tmpfiles_has_it ROOT: the folders below it that systemd-tmpfiles(8) made.
+as_tmpfiles_has_it() {
+	[ "$(stat -c %a:%g "$1/run/axvm")" = 755:0 ] || fail "/run/axvm: $(stat -c %a:%g "$1/run/axvm")"
+	[ "$(stat -c %a:%g "$1/run/axvm/claims")" = 3770:4242 ] || fail "the claims: $(stat -c %a:%g "$1/run/axvm/claims")"
+}
+
+# The folder of claims is the group's that may open /dev/kvm, and stays when it is made again.
+test_cli_tmpfiles() {
+	need_root
+	command -v systemd-tmpfiles >/dev/null || skip "no systemd-tmpfiles here"
+	installed
+	mkdir -p "$CASE/root/etc"
+	printf 'root:x:0:\nkvm:x:4242:\n' >"$CASE/root/etc/group"
+	echo 'root:x:0:0::/:/bin/sh' >"$CASE/root/etc/passwd"
+	systemd-tmpfiles --root="$CASE/root" --create axvm.conf >"$CASE/err" 2>&1 || { cat "$CASE/err"; fail "status $?"; }
+	[ ! -s "$CASE/err" ] || fail "it says: $(cat "$CASE/err")"
+	as_tmpfiles_has_it "$CASE/root"
+	: >"$CASE/root/run/axvm/claims/cpu0"
+	[ "$(stat -c %g "$CASE/root/run/axvm/claims/cpu0")" = 4242 ] || fail "a file in it is not the group's"
+	chmod 700 "$CASE/root/run/axvm"
+	systemd-tmpfiles --root="$CASE/root" --create axvm.conf
+	as_tmpfiles_has_it "$CASE/root"
+	[ -e "$CASE/root/run/axvm/claims/cpu0" ] || fail "what was claimed is gone"
 	rm -rf "$CASE/root"
 }
 

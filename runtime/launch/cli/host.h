@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* `axvm host`: this host and what its VMs have of it. */
+#ifndef AXVM_CLI_HOST_H
+#define AXVM_CLI_HOST_H
+
+#include <stdio.h>
+
+#include "host/claims.h"
+#include "launch/cli/vms.h"
+
+struct host_vm {
+	char id[VM_ID_MAX];
+	pid_t pid; /* of the shim; -1: not found */
+	struct vm_threads threads;
+};
+
+struct host_use {
+	struct host_facts *facts; /* owned */
+	const char *folder;       /* of claims; NULL: none */
+	int claims_error;         /* 0, or -errno: what is claimed is not known */
+	uint32_t error_cpu;       /* whose file it is of; UINT32_MAX: the folder */
+	struct claims_load loads[FACTS_CPUS_MAX]; /* by position in the facts */
+	uint64_t claimed_mib[FACTS_NODES_MAX];
+	struct host_vm *vms; /* owned, by id */
+	size_t vm_count;
+	struct vms_beside beside;
+};
+
+/* At most a line a core, and cores that have the same are one line. */
+void host_print(FILE *out, const struct host_use *use);
+/* axvm.v1.HostUse. -ENOMEM. */
+int host_print_json(FILE *out, const struct host_use *use);
+
+/* Why what is claimed is not known, in words, with what to do; NUL-terminated, returns `to`. */
+const char *host_claims_error(const struct host_use *use, char *to, size_t size);
+
+int axvm_cmd_host(int argc, char **argv, FILE *out);
+extern const struct flags host_flags;
+
+#endif
