@@ -56,10 +56,10 @@ int claims_look(struct claims *claims, uint32_t cpu, struct claims_load *ret);
  * looked at neither. */
 bool claims_idle(struct claims *claims, uint32_t cpu);
 bool claims_whole(struct claims *claims, uint32_t cpu);
-
 /* What others have spoken for of a node's memory, in MiB, in whole slots. Errors of the folder as in claims_take(); -E2BIG
  * where it is in more pieces than there are VMs. */
 int claims_look_memory(struct claims *claims, uint32_t node, uint64_t *ret_mib);
+
 /* Speaks for memory of a node: 0 with the first of its slots, or -EAGAIN where `free_mib` less what others have spoken
  * for is not as much; errors of the folder as in claims_take(). */
 int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib,
