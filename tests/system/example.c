@@ -3,10 +3,10 @@
  * handed over, command it, follow its events, reap it.
  *
  *	cc -o example example.c $(pkg-config --cflags --libs libaxvm)
- *	example SHIM IMAGE
+ *	example SHIM IMAGE [CLAIMS]
  *
- * IMAGE is a flat image that does not stop by itself (tests/guests/spin.S). Ends with 0 when all went as
- * it should. */
+ * IMAGE is a flat image that does not stop by itself (tests/guests/spin.S). CLAIMS is the folder in which
+ * this host's VMs claim CPUs (AXVM_CLAIMS_PATH). Ends with 0 when all went as it should. */
 #include <axvm/axvm.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define IMAGE_FD 5
+#define CLAIMS_FD 6
 #define PATIENCE_MS 20000
 
 /* What is sent, one after the reply to the other. */
@@ -32,7 +33,7 @@ struct example {
 	struct axvm_vm *vm;
 	size_t sent, counters;
 	uint64_t request_id;
-	int ended;
+	int claims; /* -1: the VM is to have none */
 };
 
 static int launch(struct example *example, const char *shim, int image)
@@ -43,11 +44,12 @@ static int launch(struct example *example, const char *shim, int image)
 	Axvm__V1__MemoryNode node = AXVM__V1__MEMORY_NODE__INIT, *nodes[] = { &node };
 	Axvm__V1__Boot boot = AXVM__V1__BOOT__INIT;
 	Axvm__V1__FlatBoot flat = AXVM__V1__FLAT_BOOT__INIT;
-	Axvm__V1__Resource resource = AXVM__V1__RESOURCE__INIT;
+	Axvm__V1__Resource resource = AXVM__V1__RESOURCE__INIT, claims = AXVM__V1__RESOURCE__INIT;
 	char id[] = "example", profile[] = "dev";
-	const struct axvm_fd fds[] = { { STDERR_FILENO, 2 }, { image, IMAGE_FD } };
+	const struct axvm_fd fds[] = { { STDERR_FILENO, 2 }, { image, IMAGE_FD },
+		                       { example->claims, CLAIMS_FD } };
 	const struct axvm_launch what = {
-		.shim = shim, .spec = &spec, .fds = fds, .fds_count = sizeof(fds) / sizeof(fds[0]),
+		.shim = shim, .spec = &spec, .fds = fds, .fds_count = example->claims < 0 ? 2 : 3,
 	};
 	struct axvm_error error;
 	int r;
@@ -57,6 +59,9 @@ static int launch(struct example *example, const char *shim, int image)
 	spec.cpus = &cpus;
 	cpus.has_count = 1;
 	cpus.count = 1;
+	cpus.claims = example->claims < 0 ? NULL : &claims;
+	claims.source_case = AXVM__V1__RESOURCE__SOURCE_FD;
+	claims.fd = CLAIMS_FD;
 	spec.memory = &memory;
 	memory.nodes = nodes;
 	memory.n_nodes = 1;
@@ -92,7 +97,9 @@ static int on_event(struct example *example, const Axvm__V1__Event *event)
 	printf("%3" PRIu64 " ", event->sequence);
 	switch (event->body_case) {
 	case AXVM__V1__EVENT__BODY_RUNNING:
-		printf("runs\n");
+		printf("runs%s\n", event->running->claimed ? ", its CPUs claimed" : "");
+		if ((example->claims >= 0) != !!event->running->claimed)
+			return -EPROTO;
 		return send_next(example);
 	case AXVM__V1__EVENT__BODY_REPLY:
 		printf("reply to %" PRIu64 ": %s\n", event->reply->request_id,
@@ -139,9 +146,14 @@ static int follow(struct example *example)
 
 int main(int argc, char **argv)
 {
-	struct example example = { 0 };
-	int image = argc == 3 ? open(argv[2], O_RDONLY | O_CLOEXEC) : -1, status;
+	struct example example = { .claims = -1 };
+	int image = argc == 3 || argc == 4 ? open(argv[2], O_RDONLY | O_CLOEXEC) : -1, status;
+	struct axvm_error error;
 
+	if (argc == 4 && axvm_claims_open(argv[3], &example.claims, &error) < 0) {
+		fprintf(stderr, "example: %s\n", error.text);
+		return 1;
+	}
 	if (image < 0 || launch(&example, argv[1], image) < 0)
 		return 1;
 	status = follow(&example);

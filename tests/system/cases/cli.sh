@@ -322,6 +322,8 @@ test_cli_ctl_of_a_service() {
 	need_mounts
 	cat >"$CASE/wrap" <<-'END'
 		mount --make-rprivate / && mount -t tmpfs none /run || exit 99
+		unset AXVM_CLAIMS_DIR
+		umask 077
 		AXVM=$1 DOUBLE=$2 CASE=$3
 		one() { "$AXVM" run tests/specs/spin.txtpb --shim "$DOUBLE" --quiet "$@" </dev/null & }
 		trap 'kill $(jobs -p) 2>/dev/null' EXIT
@@ -331,6 +333,7 @@ test_cli_ctl_of_a_service() {
 		XDG_RUNTIME_DIR=$CASE one --id own
 		XDG_RUNTIME_DIR=$CASE one --id both
 		for socket in /run/axvm/{service,both}.sock "$CASE"/axvm/{own,both}.sock; do await_socket "$socket"; done
+		stat -c '%n %a' /run/axvm /run/axvm/service.sock /run/axvm/claims
 		export XDG_RUNTIME_DIR=$CASE
 		"$AXVM" ctl service status && "$AXVM" ctl own status || exit 97
 		"$AXVM" ctl both status
@@ -348,6 +351,11 @@ test_cli_ctl_of_a_service() {
 	says 'two VMs are named "both", the other.s socket is /run/axvm/both.sock' err
 	[ "$(grep -cE '^(service|own|both) +RUNNING ' "$CASE/out")" = 4 ] || fail "top: $(cat "$CASE/out")"
 	says '^both own service$'
+	# Who was first made the folders, as tmpfiles.d would; whoever may go through the one cannot use the sockets there.
+	says '^/run/axvm 755$'
+	says '^/run/axvm/service.sock 600$'
+	says '^/run/axvm/claims 3770$'
+	! grep -q 'claimed' "$CASE/err" || fail "told: $(cat "$CASE/err")"
 }
 
 test_cli_ctl_no_reply() {
@@ -636,6 +644,10 @@ test_cli_install_links() {
 	readelf -V example | grep -q 'AXVM_0.1' || fail "no versioned symbol"
 	LD_LIBRARY_PATH="$CASE/root/usr/lib" ./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" ||
 		fail "it does not do its work"
+	mkdir claims
+	LD_LIBRARY_PATH="$CASE/root/usr/lib" ./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" claims >out ||
+		fail "it does not do its work with claims"
+	grep -q 'its CPUs claimed' out || fail "no claims: $(cat out)"
 	gcc -std=gnu17 -static -o example example.c $flags || fail "it does not link statically"
 	./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" || fail "it does not do its work statically"
 	cd "$ROOT" || exit 1
