@@ -6,6 +6,24 @@
 
 #define DEVICE_BYTES (8u * 4096)
 #define MSI_ADDRESS 0xfee00000u
+#define BAR_IS_64BIT 4u
+
+uint64_t pci_ecam = LAYOUT_ECAM;
+
+uint64_t pci_bar(const struct pci_function *f, unsigned index)
+{
+	uint64_t at = f->config + PCI_BAR0 + 4u * index;
+	uint32_t low = read32(at);
+	uint64_t high = low & BAR_IS_64BIT ? read32(at + 4) : 0;
+
+	return high << 32 | (low & ~0xfu);
+}
+
+/* A place in one of the BARs, as MSI-X tells it: the BAR's number is the lowest three bits. */
+static uint64_t in_bar(const struct pci_function *f, uint32_t offset)
+{
+	return pci_bar(f, offset & 7) + (offset & ~7u);
+}
 
 uint8_t pci_capability(const struct pci_function *f, uint8_t id, uint8_t after)
 {
@@ -19,17 +37,17 @@ uint8_t pci_capability(const struct pci_function *f, uint8_t id, uint8_t after)
 bool pci_find(uint32_t id, unsigned nth, struct pci_function *ret)
 {
 	for (uint64_t device = 0; device < LAYOUT_PCI_DEVICES_MAX; device++) {
-		uint64_t config = LAYOUT_ECAM + device * DEVICE_BYTES;
+		uint64_t config = pci_ecam + device * DEVICE_BYTES;
 
 		if (read32(config + PCI_ID) != id || nth-- > 0)
 			continue;
 		ret->config = config;
-		ret->bar = read32(config + PCI_BAR0) & ~0xfu;
+		ret->bar = pci_bar(ret, 0);
 		write16(config + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 		ret->msix = pci_capability(ret, PCI_CAP_MSIX, 0);
 		check(ret->msix);
-		ret->table = ret->bar + (read32(config + ret->msix + MSIX_TABLE) & ~7u);
-		ret->pba = ret->bar + (read32(config + ret->msix + MSIX_PBA) & ~7u);
+		ret->table = in_bar(ret, read32(config + ret->msix + MSIX_TABLE));
+		ret->pba = in_bar(ret, read32(config + ret->msix + MSIX_PBA));
 		return true;
 	}
 	return false;

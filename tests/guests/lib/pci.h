@@ -10,6 +10,7 @@ enum {
 	PCI_COMMAND = 0x04,
 	PCI_STATUS = 0x06,
 	PCI_BAR0 = 0x10,
+	PCI_BARS = 6,
 	PCI_CAPABILITIES = 0x34,
 };
 
@@ -25,6 +26,9 @@ enum {
 	MSIX_MASK_ALL = 0x4000,
 };
 
+/* Where configuration space is: AxVM's, unless a guest that other monitors run too has found another. */
+extern uint64_t pci_ecam;
+
 struct pci_function {
 	uint64_t config; /* address of its configuration space */
 	uint64_t bar;    /* address of BAR 0 */
@@ -34,6 +38,8 @@ struct pci_function {
 
 /* The `nth` (from 0) function with this id, device << 16 | vendor. Switches memory and bus mastering on. */
 bool pci_find(uint32_t id, unsigned nth, struct pci_function *ret);
+/* The address of a BAR, of 32 or 64 bits. */
+uint64_t pci_bar(const struct pci_function *f, unsigned index);
 /* The next capability with this id after the one at `after` (0: from the start); 0: none. */
 uint8_t pci_capability(const struct pci_function *f, uint8_t id, uint8_t after);
 

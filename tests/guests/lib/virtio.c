@@ -8,7 +8,6 @@
 #include "apic.h"
 
 #define POOL_START 0x400000u
-#define VIRTIO_VENDOR 0x1af4u
 #define VIRTIO_DEVICE_BASE 0x1040u
 #define RFLAGS_IF 0x200u
 #define IRQ_TICK (IRQ_BASE + IRQ_COUNT)
@@ -103,7 +102,7 @@ void virtio_find(uint16_t type, unsigned nth, struct virtio *ret)
 
 		if (kind < CAP_COMMON || kind > CAP_DEVICE)
 			continue;
-		*structures[kind] = ret->pci.bar + read32(at + 8);
+		*structures[kind] = pci_bar(&ret->pci, read8(at + 4)) + read32(at + 8);
 		if (kind == CAP_NOTIFY)
 			ret->notify_step = read32(at + 16);
 	}
