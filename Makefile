@@ -578,6 +578,16 @@ $(B)/bench/guests/%.bin: tests/bench/guests/%.c tests/guests/flat.ld $(GUEST_LIB
 	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
 		-Wl,-T,tests/guests/flat.ld -o $(@:.bin=.elf) $(filter %.S %.c,$(GUEST_LIB)) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
+# Guests that any monitor starts by PVH. `guests` makes them too: a system test has the shim run them.
+PORTABLE_LIB := $(wildcard tests/bench/guests/portable/start.S tests/bench/guests/portable/portable.[ch] \
+                tests/bench/guests/block.h) $(filter-out %/start.S,$(GUEST_LIB))
+PORTABLE_GUESTS := $(addprefix $(B)/bench/guests/portable/,compute jitter mix)
+guests: $(PORTABLE_GUESTS)
+$(B)/bench/guests/portable/%: tests/bench/guests/portable/%.c tests/bench/guests/portable/layout.ld $(PORTABLE_LIB) | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,GUEST)
+	$(Q)$(CC) $(GUEST_CFLAGS) -Itests/bench -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \
+		-Wl,-T,tests/bench/guests/portable/layout.ld -o $@ $(filter %.S %.c,$(PORTABLE_LIB)) $<
 $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
