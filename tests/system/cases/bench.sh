@@ -68,7 +68,7 @@ test_bench_fleet_of_two() {
 test_bench_fleet_beside_one_that_computes() {
 	local words
 	need_kvm
-	words=$("$FLEET" calibrate) || fail "cannot tell how much work is a second"
+	words=$("$FLEET" calibrate 5) || fail "cannot tell how much work is a second"
 	[[ $words =~ ^work=[1-9][0-9]*\ turns=[1-9][0-9]*\ khz=[1-9][0-9]*$ ]] || fail "calibrated: $words"
 	read -ra words <<<"$words"
 	"$FLEET" jitter axvm-pins 1 "${words[@]}" wakes=20 >"$CASE/said" || fail "status $?"
@@ -82,7 +82,7 @@ test_bench_fleet_of_guests_that_fail() {
 	grep -q 'guest 0 of axvm did not do its work' "$CASE/said" || fail "said: $(<"$CASE/said")"
 	! "$FLEET" jitter axvm-bare 0 >"$CASE/said" 2>&1 || fail "no TSC rate, and all was well: $(<"$CASE/said")"
 	# Not even where only the one beside ends before its time.
-	! "$FLEET" jitter axvm-bare 1 work=0 khz=1000000 wakes=20 >"$CASE/said" 2>&1 ||
+	! "$FLEET" jitter axvm-bare 1 beside=0 khz=1000000 wakes=20 >"$CASE/said" 2>&1 ||
 		fail "a guest beside ended, and all was well: $(<"$CASE/said")"
 	grep -q 'guest 0 of axvm-bare did not do its work' "$CASE/said" || fail "said: $(<"$CASE/said")"
 }
