@@ -213,6 +213,7 @@ static uint32_t a_cpu(void)
 Test(launch_host, claims_of_this_host)
 {
 	struct claims other = { 0 };
+	uint64_t slot;
 	char file[128];
 	struct said said = axvm_say("host", -1);
 
@@ -225,7 +226,7 @@ Test(launch_host, claims_of_this_host)
 	cr_assert_eq(claims_take(&other, a_cpu(), CLAIMS_VCPU, 0), 0);
 	cr_assert_eq(claims_take(&other, a_cpu(), CLAIMS_VCPU, 2), 0);
 	cr_assert_eq(claims_take(&other, a_cpu(), CLAIMS_IO, 0), 0);
-	cr_assert_eq(claims_take_memory(&other, 0, 65, 100000), 0);
+	cr_assert_eq(claims_take_memory(&other, 0, 65, 100000, &slot), 0);
 	said = axvm_say("host", -1);
 	cr_expect_not_null(strstr(said.out, "CPUs: 1 of "), "%s", said.out);
 	cr_expect_not_null(strstr(said.out, "; by 2 vCPUs and 1 I/O threads that share them\n"), "%s", said.out);

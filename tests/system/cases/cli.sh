@@ -283,7 +283,7 @@ test_cli_timeline() {
 		assert all(s in texts for s in stages) and len(bars) == len(stages), (texts, len(bars))
 		threads = [r for r in root.iter(space + "rect") if r.get("class") == "p"]
 		assert "vcpu0" in texts and len(threads) == 1, texts
-		assert any(t and t.startswith("CPU ") and ", node " in t for t in texts), texts
+		assert any(t and t.startswith(("CPU ", "not pinned")) and ", node " in t for t in texts), texts
 	END
 }
 
