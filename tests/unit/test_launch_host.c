@@ -215,6 +215,7 @@ Test(launch_host, claims_of_this_host)
 	struct claims other = { 0 };
 	uint64_t slot;
 	char file[128];
+	uint64_t slot;
 	struct said said = axvm_say("host", -1);
 
 	cr_expect_eq(said.status, 0);
