@@ -128,7 +128,7 @@ Test(launch_host, claims_that_are_not_known)
 
 	new_host();
 	memset(use.loads, 0, sizeof(use.loads));
-	use.beside = (struct vms_beside){ .barred = "/run/axvm", .others = 3 };
+	use.beside = (struct vms_beside){ .barred = "/run/axvm", .not_asked = 3, .not_asked_error = EACCES };
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		use.claims_error = rows[i].error;
 		use.error_cpu = rows[i].cpu;
@@ -136,7 +136,7 @@ Test(launch_host, claims_that_are_not_known)
 		cr_expect_not_null(strstr(out, rows[i].says), "%s", out);
 		cr_expect_not_null(strstr(out, "    11  1-11,25-35      ?         ?\n"), "%s", out);
 		cr_expect_null(strstr(out, " claimed"), "%s", out);
-		cr_expect_not_null(strstr(out, "services may be in /run/axvm, which is root's\nand 3 of other users"), "%s", out);
+		cr_expect_not_null(strstr(out, "services may be in /run/axvm, which is root's\n3 more could not be asked: Permission denied\n"), "%s", out);
 		free(out);
 	}
 	done(NULL);

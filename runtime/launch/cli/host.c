@@ -48,7 +48,7 @@ static void look_at_claims(struct host_use *use)
 		memset(use->loads, 0, sizeof(use->loads));
 }
 
-static void add_vm(void *context, const char *id, const struct client *client)
+static int add_vm(void *context, const char *id, struct client *client)
 {
 	struct host_use *use = context;
 	struct host_vm *vms = use->vms;
@@ -57,13 +57,14 @@ static void add_vm(void *context, const char *id, const struct client *client)
 	if (use->vm_count % 64 == 0)
 		vms = reallocarray(use->vms, use->vm_count + 64, sizeof(*vms));
 	if (!vms)
-		return;
+		return -ENOMEM;
 	use->vms = vms;
 	vms += use->vm_count++;
-	*vms = (struct host_vm){ .pid = vms_shim(client) };
+	*vms = (struct host_vm){ .pid = client ? vms_shim(client) : -1 };
 	snprintf(vms->id, sizeof(vms->id), "%s", id);
 	if (vms->pid > 0)
 		(void)vms_threads(vms->pid, &vms->threads);
+	return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -98,6 +99,7 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 		{ ENOENT, "there is no such folder, so no VM here has claims; `systemd-tmpfiles --create` makes "
 		          "axvm's" },
 		{ EACCES, "this user may not look there; root may, and the group kvm" },
+		{ E2BIG, "a node's memory is claimed in more pieces than there are VMs" },
 		{ EMEDIUMTYPE, "what is there is no regular file; remove it" },
 	};
 	const char *text = strerrordesc_np(-use->claims_error);
@@ -339,8 +341,9 @@ static void print_others(FILE *out, const struct host_use *use)
 		fprintf(out, "no threads of vCPUs yet, or not to be looked at: %s\n", names_end(&names));
 	if (use->beside.barred)
 		fprintf(out, "services may be in %s, which is root's\n", use->beside.barred);
-	if (use->beside.others > 0)
-		fprintf(out, "and %zu of other users, who alone may ask them\n", use->beside.others);
+	if (use->beside.not_asked > 0)
+		fprintf(out, "%zu more could not be asked: %s\n", use->beside.not_asked,
+		        strerrordesc_np(use->beside.not_asked_error));
 }
 
 void host_print(FILE *out, const struct host_use *use)

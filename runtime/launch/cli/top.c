@@ -5,7 +5,6 @@
  * its child. CPU time and memory come from /proc, exits, I/O and the memory's nodes from the VM's own
  * counters (axvm-events(5)). KVM counts all exits, the VM those that came to it, by kind; of KVM's own
  * kinds those are taken that never come to it. Rates are differences of two samples. */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -17,9 +16,9 @@
 #include "base/clock.h"
 #include "launch/cli/claims_here.h"
 #include "launch/cli/event_text.h"
-#include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/verb.h"
+#include "launch/cli/vms.h"
 
 #define KINDS_MAX 32
 #define KIND_LENGTH 24
@@ -35,7 +34,7 @@ struct kind {
 };
 
 struct sample {
-	char id[65];
+	char id[VM_ID_MAX];
 	int64_t taken_ms;
 	pid_t pid;
 	int state; /* -1: does not answer */
@@ -57,10 +56,7 @@ struct top {
 	bool once;
 	uint64_t interval_s;
 	struct samples before, now;
-	const char *barred; /* a folder that may not be looked into; NULL: none */
-	/* Sockets that are not in the table though somebody may listen there, and why the last of them is not. */
-	size_t not_asked;
-	int not_asked_error;
+	struct vms_beside beside;
 };
 
 static int set_once(void *context, const char *value)
@@ -84,51 +80,20 @@ static const struct flag rows[] = {
 };
 const struct flags top_flags = { "top", rows, ARRAY_SIZE(rows) };
 
-/* The first line, or -1 bytes. */
-static bool read_line(pid_t pid, const char *file, char *to, size_t size)
-{
-	char path[96];
-	FILE *in;
-	bool ok;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	in = fopen(path, "re");
-	if (!in)
-		return false;
-	ok = fgets(to, (int)size, in) != NULL;
-	(void)fclose(in);
-	return ok;
-}
-
-/* The shim among the children of the process that listens; the VM's memory is its own. */
-static pid_t find_shim(pid_t parent)
-{
-	char file[64], line[512], comm[32];
-	char *at = line, *end;
-
-	snprintf(file, sizeof(file), "task/%d/children", (int)parent);
-	if (!read_line(parent, file, line, sizeof(line)))
-		return -1;
-	for (long pid; (pid = strtol(at, &end, 10)) > 0 && end > at; at = end)
-		if (read_line((pid_t)pid, "comm", comm, sizeof(comm)))
-			return (pid_t)pid;
-	return -1;
-}
-
 static void read_process(struct sample *sample)
 {
 	unsigned long long user, system, pages;
 	char line[1024];
 	const char *after;
 
-	if (sample->pid <= 0 || !read_line(sample->pid, "stat", line, sizeof(line)))
+	if (sample->pid <= 0 || !vms_read_line(sample->pid, "stat", line, sizeof(line)))
 		return;
 	/* The name in parentheses may hold anything; fields 14 and 15 are counted from behind it. */
 	after = strrchr(line, ')');
 	if (after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
 	                    &system) == 2)
 		sample->cpu_ticks = user + system;
-	if (read_line(sample->pid, "statm", line, sizeof(line)) &&
+	if (vms_read_line(sample->pid, "statm", line, sizeof(line)) &&
 	    sscanf(line, "%*u %llu", &pages) == 1)
 		sample->resident = pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -237,33 +202,6 @@ static void ask(struct sample *sample, struct client *client)
 		read_counters(sample, reply->metrics);
 }
 
-/* 0, or -errno without a sample. */
-static int take_sample(struct sample *sample, const char *folder, const char *file)
-{
-	_cleanup_(client_close) struct client client = { .fd = -1, .patience_ms = ASK_TIMEOUT_MS };
-	char path[SOCKET_PATH_MAX];
-	pid_t peer;
-	int r;
-
-	*sample = (struct sample){ .state = -1 };
-	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	r = client_open(&client, path);
-	/* One that listens and takes nobody any more is a VM that does not answer. */
-	if (r < 0 && r != -EAGAIN)
-		return r;
-	snprintf(sample->id, sizeof(sample->id), "%.*s", (int)(strlen(file) - strlen(SOCKET_CONTROL)), file);
-	sample->taken_ms = monotonic_ms();
-	if (r < 0)
-		return 0;
-	peer = client_peer(&client);
-	sample->pid = peer > 0 ? find_shim(peer) : -1;
-	ask(sample, &client);
-	sample->taken_ms = monotonic_ms();
-	read_process(sample);
-	return 0;
-}
-
 static int compare(const void *a, const void *b)
 {
 	return strcmp(((const struct sample *)a)->id, ((const struct sample *)b)->id);
@@ -284,35 +222,24 @@ static int make_room(struct samples *samples)
 	return 0;
 }
 
-static void take_file(struct top *top, const char *folder, const char *file)
+static int take_sample(void *context, const char *id, struct client *client)
 {
+	struct top *top = context;
+	struct sample *sample;
 	int r = make_room(&top->now);
 
-	if (r == 0)
-		r = take_sample(&top->now.list[top->now.count], folder, file);
-	top->now.count += r == 0;
-	/* What a VM that was killed has left behind is none. */
-	if (r < 0 && r != -ECONNREFUSED && r != -ENOENT) {
-		top->not_asked++;
-		top->not_asked_error = -r;
-	}
-}
-
-static void take_folder(struct top *top, const char *folder)
-{
-	DIR *dir = opendir(folder);
-	const struct dirent *entry;
-
-	if (!dir && errno == EACCES)
-		top->barred = folder;
-	while (dir && (entry = readdir(dir))) {
-		const char *dot = strrchr(entry->d_name, '.');
-
-		if (dot && strcmp(dot, SOCKET_CONTROL) == 0)
-			take_file(top, folder, entry->d_name);
-	}
-	if (dir)
-		(void)closedir(dir);
+	if (r < 0)
+		return r;
+	sample = &top->now.list[top->now.count++];
+	*sample = (struct sample){ .state = -1, .taken_ms = monotonic_ms() };
+	snprintf(sample->id, sizeof(sample->id), "%s", id);
+	if (!client)
+		return 0;
+	sample->pid = vms_shim(client);
+	ask(sample, client);
+	sample->taken_ms = monotonic_ms();
+	read_process(sample);
+	return 0;
 }
 
 /* What was `now` becomes `before`. */
@@ -323,9 +250,7 @@ static void take_all(struct top *top, const struct sockets_places *places)
 	top->before = top->now;
 	top->now = old;
 	top->now.count = 0;
-	top->not_asked = 0;
-	for (size_t i = 0; i < places->count; i++)
-		take_folder(top, places->folders[i]);
+	vms_each(places, take_sample, top, &top->beside);
 	if (top->now.count > 0)
 		qsort(top->now.list, top->now.count, sizeof(*top->now.list), compare);
 }
@@ -439,11 +364,11 @@ static size_t print_notes(FILE *out, const struct top *top)
 
 	if (top->now.count == 0)
 		lines += fputs("no VM has a control socket here (`axvm run` makes one)\n", out) >= 0;
-	if (top->barred)
-		lines += fprintf(out, "services may be in %s, which is root's\n", top->barred) > 0;
-	if (top->not_asked > 0)
-		lines += fprintf(out, "%zu more could not be asked: %s\n", top->not_asked,
-		                 strerror(top->not_asked_error)) > 0;
+	if (top->beside.barred)
+		lines += fprintf(out, "services may be in %s, which is root's\n", top->beside.barred) > 0;
+	if (top->beside.not_asked > 0)
+		lines += fprintf(out, "%zu more could not be asked: %s\n", top->beside.not_asked,
+		                 strerror(top->beside.not_asked_error)) > 0;
 	return lines + print_claims(out);
 }
 

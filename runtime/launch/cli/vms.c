@@ -8,48 +8,50 @@
 #include <string.h>
 
 struct walk {
-	void (*found)(void *context, const char *id, const struct client *client);
+	vms_found *found;
 	void *context;
 	struct vms_beside beside;
 };
 
-static void look_at(struct walk *walk, const char *folder, const char *file, size_t id_length)
+static int look_at(struct walk *walk, const char *folder, const char *file, size_t id_length)
 {
-	struct client client = { .fd = -1 };
+	_cleanup_(client_close) struct client client = { .fd = -1, .patience_ms = VMS_PATIENCE_MS };
 	char path[SOCKET_PATH_MAX], id[VM_ID_MAX];
 	int r;
 
 	if (snprintf(path, sizeof(path), "%s/%s", folder, file) >= (int)sizeof(path))
-		return;
+		return -ENAMETOOLONG;
 	r = client_open(&client, path);
-	walk->beside.others += r == -EACCES;
-	if (r < 0)
-		return;
+	if (r < 0 && r != -EAGAIN)
+		return r;
 	snprintf(id, sizeof(id), "%.*s", (int)id_length, file);
-	walk->found(walk->context, id, &client);
-	client_close(&client);
+	return walk->found(walk->context, id, r < 0 ? NULL : &client);
 }
 
 static void look_into(struct walk *walk, const char *folder)
 {
 	DIR *dir = opendir(folder);
 	const struct dirent *entry;
+	int r;
 
 	if (!dir && errno == EACCES)
 		walk->beside.barred = folder;
 	while (dir && (entry = readdir(dir))) {
 		const char *dot = strrchr(entry->d_name, '.');
 
-		if (dot && strcmp(dot, SOCKET_CONTROL) == 0)
-			look_at(walk, folder, entry->d_name, (size_t)(dot - entry->d_name));
+		if (!dot || strcmp(dot, SOCKET_CONTROL) != 0)
+			continue;
+		r = look_at(walk, folder, entry->d_name, (size_t)(dot - entry->d_name));
+		if (r < 0 && r != -ECONNREFUSED && r != -ENOENT) {
+			walk->beside.not_asked++;
+			walk->beside.not_asked_error = -r;
+		}
 	}
 	if (dir)
 		(void)closedir(dir);
 }
 
-void vms_each(const struct sockets_places *places,
-              void (*found)(void *context, const char *id, const struct client *client), void *context,
-              struct vms_beside *ret_beside)
+void vms_each(const struct sockets_places *places, vms_found *found, void *context, struct vms_beside *ret_beside)
 {
 	struct walk walk = { .found = found, .context = context };
 

@@ -8,17 +8,23 @@
 
 #define VM_ID_MAX 65
 
-/* What was met that is no VM of this user's. */
+#define VMS_PATIENCE_MS 500 /* for who listens and takes nobody */
+
+/* What was met and is not among those found. */
 struct vms_beside {
 	const char *barred; /* one of the places that may not be looked into; NULL: none */
-	size_t others;      /* sockets that this user may not connect to */
+	/* Sockets that could not be asked though somebody may listen there, another user's for one; and why the last of
+	 * them could not, an errno. */
+	size_t not_asked;
+	int not_asked_error;
 };
 
+/* 0, or -errno: then it was not asked. `client` is NULL for a VM that listens and takes nobody any more. */
+typedef int vms_found(void *context, const char *id, struct client *client);
+
 /* Calls `found` for each of them, in no order, with a client that is closed afterwards. The id is what stands before
- * ".sock", cut at VM_ID_MAX. */
-void vms_each(const struct sockets_places *places,
-              void (*found)(void *context, const char *id, const struct client *client), void *context,
-              struct vms_beside *ret_beside);
+ * ".sock", cut at VM_ID_MAX. What a VM that was killed has left behind is none. */
+void vms_each(const struct sockets_places *places, vms_found *found, void *context, struct vms_beside *ret_beside);
 
 /* The VM's own process: the first child of the one at the other end. -1 where there is none to be found. */
 pid_t vms_shim(const struct client *client);
