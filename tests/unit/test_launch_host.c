@@ -274,6 +274,27 @@ Test(launch_host, a_folder_that_cannot_be_looked_at)
 	said_done(&said);
 }
 
+/* A plan is made among the claims of the folder in which `axvm run` would claim, and claims nothing. */
+Test(launch_host, a_plan_looks_where_a_run_claims)
+{
+	char line[128], says[160];
+	struct said said;
+
+	fixture_tree_write(&tree, "vm.txtpb", "launch { vm_id: 'p' profile: 'dev' admission: REPORT cpus { count: 1 } "
+	                   "memory { nodes { size_mib: 16 } } boot { flat { image { path: 'i' } } } }");
+	snprintf(line, sizeof(line), "plan %s/vm.txtpb", tree.root);
+	snprintf(says, sizeof(says), "\nCPUs as the claims in %s are now", tree.root);
+	said = axvm_say(line, -1);
+	cr_expect_not_null(strstr(said.out, says), "%s%s", said.out, said.err);
+	said_done(&said);
+	snprintf(says, sizeof(says), "%s/cpu%u", tree.root, a_cpu());
+	cr_expect_eq(access(says, F_OK), -1);
+	setenv("AXVM_CLAIMS_DIR", "", 1);
+	said = axvm_say(line, -1);
+	cr_expect_not_null(strstr(said.out, "\nCPUs without a look at other VMs"), "%s%s", said.out, said.err);
+	said_done(&said);
+}
+
 static void *be_a_thread(void *name)
 {
 	cpu_set_t one;

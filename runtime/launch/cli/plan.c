@@ -10,8 +10,8 @@
 #include <sysexits.h>
 
 #include "boot/e820.h"
-#include "host/claims.h"
 #include "host/cpulist.h"
+#include "launch/cli/claims_here.h"
 #include "launch/cli/facts_file.h"
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run.h"
@@ -318,10 +318,10 @@ static int complain_of_kvm(const struct shim *shim)
 static int decide_among_others(struct shim *shim, bool here, FILE *out)
 {
 	const struct spec_resource *folder = &shim->spec.cpus.claims;
-	const char *path = folder->kind == SPEC_PATH ? folder->path : CLAIMS_PATH;
+	const char *path = folder->kind == SPEC_PATH ? folder->path : claims_here_folder();
 	int r = -ENXIO;
 
-	if (here && folder->kind != SPEC_FD) {
+	if (here && path && folder->kind != SPEC_FD) {
 		r = claims_open(&shim->claims, -1, path, true);
 		if (r == 0)
 			r = plan_claim(shim) < 0 ? complain(&shim->problems) : 0;
