@@ -4,9 +4,9 @@
 
     claims.py show FOLDER
         a line a CPU that somebody has claimed: "cpu0 2 1", vCPUs and I/O threads, or "cpu0 whole"
-    claims.py hold FOLDER NAME... write|read|lease
-        locks all of these files, or takes a lease on them, as somebody might who has the right to; says "held", and
-        holds them until its stdin ends
+    claims.py hold FOLDER NAME... write|read|most|lease
+        locks all of these files, for writing or reading, or all slots but the last, or takes a lease on them, as somebody
+        might who has the right to; says "held", and holds them until its stdin ends
 """
 import fcntl
 import os
@@ -51,13 +51,14 @@ def hold(folder, names, kind):
     held = []
     for name in names:
         # A lease on what is open for writing is not given.
-        flags = os.O_RDWR | os.O_CREAT if kind == "write" else os.O_RDONLY | os.O_CREAT
+        flags = os.O_CREAT | (os.O_RDWR if kind in ("write", "most") else os.O_RDONLY)
         fd = os.open(f"{folder}/{name}", flags, 0o660)
         if kind == "lease":
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         else:
-            lock = fcntl.F_WRLCK if kind == "write" else fcntl.F_RDLCK
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(FLOCK, lock, os.SEEK_SET, 0, 0, 0))
+            lock = fcntl.F_RDLCK if kind == "read" else fcntl.F_WRLCK
+            length = 2 * SLOTS - 1 if kind == "most" else 0
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(FLOCK, lock, os.SEEK_SET, 0, length, 0))
         held.append(fd)
     print("held", flush=True)
     sys.stdin.read()

@@ -409,7 +409,7 @@ works() {
 test_many_locks_that_are_nobodys_vms() {
 	local kind
 	need_many
-	for kind in write read; do
+	for kind in write read most; do
 		hold "$kind"
 		flat reset -C "$(with_claims)" | refused 69 PLACEMENT_FAILED cpus.count
 		flat reset -C "tenancy: DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
