@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-# Several VMs of one host that work at once: which CPUs they claim, how long a claim lasts, and what comes of a folder of
-# claims that somebody spoils. Who has what is read from the events and from the locks themselves.
+# Several VMs of one host that work at once: which CPUs they claim, how long a claim lasts, and what comes of a folder
+# of claims that somebody spoils. Who has what is read from the events and from the locks themselves.
 
 # `start` and `axvm` are those of cli.sh.
 
 CLAIMS=
 pids=()
 
-# need_many: a folder for claims, and as many CPUs and cores as the cases count on. Sets CLAIMS, cpus (those this process
-# may use) and cores (as many of them as have a first thread).
+# need_many: a folder for claims, and as many CPUs and cores as the cases count on. Sets CLAIMS, cpus (those this
+# process may use) and cores (as many of them as have a first thread).
 need_many() {
 	local cpu list
 	need_kvm
@@ -41,8 +41,8 @@ one_vm() {
 	events+=("$stream")
 }
 
-# endless CPUS [FLAT'S OPTIONS]: keeps the spec of a VM that works until it is killed: on a CPU of its own for ever, with a
-# local APIC for a while.
+# endless CPUS [FLAT'S OPTIONS]: keeps the spec of a VM that works until it is killed: on a CPU of its own for ever,
+# with a local APIC for a while.
 endless() {
 	local guest=spin
 	[[ "$*" != *local_apic* ]] || guest=work
