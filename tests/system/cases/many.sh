@@ -298,7 +298,8 @@ test_many_no_core_is_left() {
 	dedicated "$cores"
 	read_events
 	[ "$(vcpu_cpus | sort -u | wc -l)" = "$cores" ] || fail "vCPUs are on CPUs $(vcpu_cpus | tr '\n' ' ')"
-	list=$(sed 's/\n//' /sys/devices/system/cpu/online)
+	list=$(taskset -cp "$BASHPID")
+	list=${list##* }
 	flat reset -C "tenancy: DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
 	want "message: \".*CPUs? $list.*\""
 	flat reset -C "$(with_claims)" | refused 69 PLACEMENT_FAILED cpus.count
