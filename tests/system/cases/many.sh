@@ -298,8 +298,7 @@ test_many_no_core_is_left() {
 	dedicated "$cores"
 	read_events
 	[ "$(vcpu_cpus | sort -u | wc -l)" = "$cores" ] || fail "vCPUs are on CPUs $(vcpu_cpus | tr '\n' ' ')"
-	list=$(taskset -cp "$BASHPID")
-	list=${list##* }
+	list=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
 	flat reset -C "tenancy: DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
 	want "message: \".*CPUs? $list.*\""
 	flat reset -C "$(with_claims)" | refused 69 PLACEMENT_FAILED cpus.count
