@@ -180,7 +180,7 @@ static int bind_workers(struct shim_io *io)
 	if (r == 0)
 		r = io_loop_bind_workers(&io->loop, cpus, sizeof(words));
 	if (r < 0)
-		return problems_add(&io->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&io->problems, PROBLEM_PLACEMENT_FAILED, -r, NULL,
 		                    "cannot bind the kernel's workers of I/O thread %u to its CPUs: %s", io->index,
 		                    strerror(-r));
 	return 0;

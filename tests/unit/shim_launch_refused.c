@@ -472,10 +472,19 @@ static bool ring_is_none(enum stage stage)
 	return true;
 }
 
+/* The same, where the kernel has no workers to bind before. */
+static bool ring_is_none_when_enabled(enum stage stage)
+{
+	rig_shim.devices.io[1].loop.knows_workers = false;
+	return ring_is_none(stage);
+}
+
 Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 {
 	const struct rig_launch launch = { .spec = FLAT WITH_APIC "io { threads_per_node: 2 } rng {} balloon {}",
-		                           .before = ring_is_none };
+		                           .before = ring_is_none_when_enabled };
+	const struct rig_launch unbound = { .spec = FLAT WITH_APIC "io { threads_per_node: 2 } rng {} balloon {}",
+		                            .before = ring_is_none };
 	const Axvm__V1__Error *error;
 
 	expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__SEAL, "the second");
@@ -484,6 +493,11 @@ Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
 	cr_assert_gt(error->error_number, 0);
 	cr_assert_not_null(strstr(error->message, "the ring of I/O thread 1"), "%s", error->message);
+	expect_failed(rig_launch(&unbound), 69, AXVM__V1__STAGE__SEAL, "workers of the second");
+	cr_assert_eq(rig_terminal()->n_errors, 1);
+	error = error_of(AXVM__V1__ERROR_CODE__PLACEMENT_FAILED, NULL);
+	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
+	cr_assert_not_null(strstr(error->message, "workers of I/O thread 1"), "%s", error->message);
 }
 
 /* ---- the host ------------------------------------------------------------------------------------------- */
