@@ -213,7 +213,6 @@ static uint32_t a_cpu(void)
 Test(launch_host, claims_of_this_host)
 {
 	struct claims other = { 0 };
-	uint64_t slot;
 	char file[128];
 	uint64_t slot;
 	struct said said = axvm_say("host", -1);
