@@ -53,6 +53,7 @@ static void new_folder(void)
 	snprintf(path, sizeof(path), "%s/axvm", folder);
 	cr_assert_eq(mkdir(path, 0700), 0);
 	setenv("AXVM_RUNTIME_DIR", path, 1); /* nobody else's VMs */
+	setenv("AXVM_CLAIMS_DIR", "", 1);       /* nor their claims */
 	new_shim();
 }
 
