@@ -99,6 +99,10 @@ Test(launch_claims, a_folder_that_does_not_serve)
 	fixture_tree_write(&tree, "file", "x");
 	snprintf(path, sizeof(path), "%s/file", tree.root);
 	cr_assert_eq(axvm_claims_open(path, &fd, &error), -ENOTDIR);
+	/* A FIFO's writer is not waited for. */
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	cr_assert_eq(axvm_claims_open(path, &fd, &error), -ENOTDIR);
 	cr_assert_eq(fd, -1);
 	cr_assert_eq(chmod(tree.root, 0555), 0);
 	child = fork();
