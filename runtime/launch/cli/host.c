@@ -217,7 +217,7 @@ static const char *cell(const struct host_use *use, const struct row *row, bool 
 		whole += row->loads[i].whole;
 		sum += io ? row->loads[i].io : row->loads[i].vcpus;
 	}
-	if (use->claims_error < 0 || sum == 0 || whole == row->threads) {
+	if (sum == 0 || whole == row->threads) {
 		snprintf(to, size, "%s", use->claims_error < 0 ? "?" : whole ? "whole" : "-");
 		return to;
 	}
