@@ -328,12 +328,14 @@ test_cli_ctl_of_a_service() {
 		one() { "$AXVM" run tests/specs/spin.txtpb --shim "$DOUBLE" --quiet "$@" </dev/null & }
 		trap 'kill $(jobs -p) 2>/dev/null' EXIT
 		await_socket() { for ((i = 0; i < 600; i++)); do [ ! -S "$1" ] || return 0; sleep 0.1; done; exit 98; }
-		XDG_RUNTIME_DIR=/run one --id service
+		XDG_RUNTIME_DIR=/run one --id service --no-claims
+		await_socket /run/axvm/service.sock
+		stat -c '%n %a' /run/axvm /run/axvm/service.sock
 		XDG_RUNTIME_DIR=/run one --id both
 		XDG_RUNTIME_DIR=$CASE one --id own
 		XDG_RUNTIME_DIR=$CASE one --id both
 		for socket in /run/axvm/{service,both}.sock "$CASE"/axvm/{own,both}.sock; do await_socket "$socket"; done
-		stat -c '%n %a' /run/axvm /run/axvm/service.sock /run/axvm/claims
+		stat -c '%n %a' /run/axvm/claims
 		export XDG_RUNTIME_DIR=$CASE
 		"$AXVM" ctl service status && "$AXVM" ctl own status || exit 97
 		"$AXVM" ctl both status
