@@ -15,6 +15,7 @@
 #include "tests/unit/host_fixture.h"
 #include "tests/unit/boot_guest.h"
 #include "tests/unit/fake_kernel.h"
+#include "tests/unit/populating.h"
 
 /* ---- layout of memory -------------------------------------------------------------------------- */
 
@@ -170,8 +171,12 @@ static _Atomic bool populating_lies;
 static _Atomic size_t populating_limit;
 static _Thread_local size_t populating_done;
 
+void (*populating_seen)(size_t length);
+
 int madvise(void *start, size_t length, int advice)
 {
+	if (populating_seen && advice == MADV_POPULATE_WRITE)
+		populating_seen(length);
 	if (populating_fails && advice == MADV_POPULATE_WRITE && populating_times-- > 0) {
 		errno = populating_fails;
 		return -1;

@@ -4,6 +4,7 @@
 #include "machine/numa.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/host_fixture.h"
+#include "tests/unit/populating.h"
 #include "tests/unit/wait.h"
 
 #include <criterion/criterion.h>
@@ -276,46 +277,43 @@ static int binds_workers(void)
 	return numa_populate(ranges, 1, NULL, 0, NULL, &problems) < 0 && seen.workers == 0 ? 0 : 7;
 }
 
-/* A host's node 0 whose free memory is another one at each look, in MiB beyond what the kernel keeps. */
+/* A host's node 0 whose free memory is another one after each 16 MiB that are taken: in MiB, beyond what the kernel keeps. */
 static struct {
 	struct fixture_tree tree;
 	const unsigned int *mib;
-	size_t count, looks;
+	size_t populated;
 } shrinking;
 
-static bool look_again(long nr, const uint64_t args[static 6], long *ret_result)
+static void now_free(unsigned int node, unsigned int mib)
 {
-	static const char name[] = "/node0/meminfo";
-	const char *path = (const char *)(uintptr_t)args[1];
-	char now[160];
+	char path[80];
 
-	(void)nr;
-	if (strlen(path) < strlen(name) || strcmp(path + strlen(path) - strlen(name), name) != 0)
-		return false;
-	snprintf(now, sizeof(now), "%s.%zu", path, MIN(shrinking.looks, shrinking.count - 1));
-	shrinking.looks++;
-	*ret_result = fake_kernel_call(SYS_openat, (const uint64_t[6]){ args[0], (uint64_t)(uintptr_t)now, args[2] });
-	return true;
+	snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", node);
+	fixture_tree_write(&shrinking.tree, path, "Node %u MemTotal: 1048576 kB\nNode %u MemFree: %u kB\n", node, node,
+	                   (mib + 8) * 1024); /* 1/128 of a GiB */
 }
 
-static int populates_while(const unsigned int *mib, size_t count, struct numa_range *ranges, size_t n,
-                           struct problems *problems)
+static void takes(size_t length)
 {
-	static const char meminfo[] = "Node 0 MemTotal: 1048576 kB\nNode 0 MemFree: %u kB\n";
+	shrinking.populated += length;
+	if (shrinking.populated % (16 * MIB) == 0)
+		now_free(0, shrinking.mib[shrinking.populated / (16 * MIB)]);
+}
+
+/* By one thread. `mib` has an entry for each 16 MiB, and one for when all is there. */
+static int populates_while(const unsigned int *mib, struct numa_range *ranges, size_t n, struct problems *problems)
+{
 	int r;
 
 	for (size_t i = 0; i < n; i++)
 		ranges[i].start = map(ranges[i].size, 0);
-	for (size_t i = 0; i < count; i++) {
-		char path[80];
-
-		snprintf(path, sizeof(path), "sys/devices/system/node/node0/meminfo.%zu", i);
-		fixture_tree_write(&shrinking.tree, path, meminfo, (mib[i] + 8) * 1024); /* 1/128 of a GiB */
-	}
-	fixture_tree_write(&shrinking.tree, "sys/devices/system/node/node1/meminfo", meminfo, 40u * 1024);
-	shrinking.count = count;
-	shrinking.looks = 0;
+	shrinking.mib = mib;
+	shrinking.populated = 0;
+	now_free(0, mib[0]);
+	now_free(1, 32);
+	populating_seen = takes;
 	r = numa_populate(ranges, n, NULL, 1, shrinking.tree.root, problems);
+	populating_seen = NULL;
 	for (size_t i = 0; i < n; i++)
 		munmap(ranges[i].start, ranges[i].size);
 	return r;
@@ -325,29 +323,43 @@ static int populates_while(const unsigned int *mib, size_t count, struct numa_ra
  * before anybody is killed for want of memory. One that is alone takes all that there is. */
 Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
 {
-	static const long calls[] = { SYS_openat };
-	static const unsigned int alone[] = { 80, 64, 48, 32, 16 }, beside[] = { 80, 64, 47, 12 }, much[] = { 79 };
+	static const unsigned int alone[] = { 80, 64, 48, 32, 16, 0 }, beside[] = { 80, 64, 47, 12, 12, 12 }, little[6] = { 79 };
 	struct numa_range range = { .size = 80 * MIB, .page_size = 4096, .host_node = 0, .guest_node = 2 };
 	struct numa_range two[] = { { .size = 48 * MIB, .page_size = 4096, .host_node = 0 },
 		                    { .size = 32 * MIB, .page_size = 4096, .host_node = 0, .guest_node = 1 } };
 	struct problems problems = { 0 };
 
 	fixture_tree_new(&shrinking.tree);
-	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), look_again), 0);
-	cr_expect_eq(populates_while(alone, ARRAY_SIZE(alone), &range, 1, &problems), 0, "%zu looks: %s", shrinking.looks,
-	             problems.list[0].message);
-	cr_expect_eq(shrinking.looks, 5);
+	cr_expect_eq(populates_while(alone, &range, 1, &problems), 0);
+	cr_expect_eq(shrinking.populated, 80 * MIB);
 	cr_expect_eq(problems.count, 0);
-	cr_expect_eq(populates_while(beside, ARRAY_SIZE(beside), &range, 1, &problems), -ENOMEM);
+	cr_expect_eq(populates_while(beside, &range, 1, &problems), -ENOMEM);
+	cr_expect_eq(shrinking.populated, 32 * MIB, "no more is taken");
 	cr_assert_eq(problems.count, 1);
 	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.nodes[2]");
-	cr_expect_str_eq(problems.list[0].message, "80 MiB on host node 0 could not be populated, 4 MiB free there now: "
+	cr_expect_str_eq(problems.list[0].message, "80 MiB on host node 0 could not be populated, 39 MiB free there now: "
 	                                           "Cannot allocate memory");
-	/* What is to come on a node is that of all its ranges, and of no other node's. */
-	cr_expect_eq(populates_while(much, 1, two, 2, &problems), -ENOMEM);
-	two[1].host_node = 1;
-	cr_expect_eq(populates_while(much, 1, two, 2, &problems), 0);
+	/* What is to come on a node is that of all its ranges. */
+	cr_expect_eq(populates_while(little, two, 2, &problems), -ENOMEM);
+	fixture_tree_done(&shrinking.tree);
+}
+
+/* And of no other node's. */
+Test(numa, what_is_to_come_elsewhere_does_not_count)
+{
+	struct numa_range range = { .size = 48 * MIB, .page_size = 4096, .host_node = 0 };
+	struct numa_range two[] = { range, { .size = 32 * MIB, .page_size = 4096, .host_node = 1, .guest_node = 1 } };
+	struct problems problems = { 0 };
+
+	fixture_tree_new(&shrinking.tree);
+	now_free(0, 48);
+	now_free(1, 32);
+	for (size_t i = 0; i < ARRAY_SIZE(two); i++)
+		two[i].start = map(two[i].size, 0);
+	cr_expect_eq(numa_populate(two, 2, NULL, 1, shrinking.tree.root, &problems), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(two); i++)
+		munmap(two[i].start, two[i].size);
 	fixture_tree_done(&shrinking.tree);
 }
 
