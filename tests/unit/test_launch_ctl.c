@@ -281,3 +281,25 @@ Test(launch_ctl, nobody_replies)
 	cr_assert_str_eq(said.err, wanted);
 	said_done(&said);
 }
+
+/* Whoever listens and takes nobody, a launcher that was stopped, is waited for as long as for a reply. */
+Test(launch_ctl, a_listener_that_takes_nobody)
+{
+	struct sockaddr_un address;
+	int waiting[16];
+	struct said said;
+	char line[128];
+
+	cr_assert_eq(sockets_address(path, &address), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)connect(waiting[i], (const struct sockaddr *)&address, sizeof(address));
+	}
+	snprintf(line, sizeof(line), "ctl --timeout 1 %s status", path);
+	said = axvm_say(line, -1);
+	cr_expect_eq(said.status, 75, "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "no reply in time (--timeout)"), "%s", said.err);
+	said_done(&said);
+	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++)
+		close(waiting[i]);
+}
