@@ -393,7 +393,7 @@ hold() {
 let_go() {
 	exec {letting_go}>&-
 	wait "$holder" || fail "see above: who was to hold locks"
-	rm "$CASE/hold"
+	rm "$CASE/hold" "$CASE/held"
 }
 
 # works: the folder is as good as new.
