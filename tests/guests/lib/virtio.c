@@ -173,6 +173,13 @@ uint16_t queue_read16(const struct queue *q, uint32_t reg)
 	return read16(q->device->common + reg);
 }
 
+/* Fields of 64 bits are accessed by halves (§4.1.3.1); some devices take nothing else. */
+static void write_address(uint64_t reg, uint64_t address)
+{
+	write32(reg, (uint32_t)address);
+	write32(reg + 4, (uint32_t)(address >> 32));
+}
+
 void queue_place(struct queue *q, struct virtio *v, uint16_t index, uint16_t size)
 {
 	*q = (struct queue){ .device = v, .index = index, .size = size };
@@ -183,9 +190,9 @@ void queue_place(struct queue *q, struct virtio *v, uint16_t index, uint16_t siz
 	q->doorbell = v->notify +
 	              (uint64_t)queue_read16(q, COMMON_QUEUE_NOTIFY_OFF) * v->notify_step;
 	queue_write16(q, COMMON_QUEUE_SIZE, size);
-	write64(v->common + COMMON_QUEUE_DESC, (uint64_t)q->desc);
-	write64(v->common + COMMON_QUEUE_AVAIL, q->avail);
-	write64(v->common + COMMON_QUEUE_USED, q->used);
+	write_address(v->common + COMMON_QUEUE_DESC, (uint64_t)q->desc);
+	write_address(v->common + COMMON_QUEUE_AVAIL, q->avail);
+	write_address(v->common + COMMON_QUEUE_USED, q->used);
 	write16(v->common + COMMON_QUEUE_VECTOR, index);
 }
 

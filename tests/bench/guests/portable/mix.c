@@ -36,8 +36,8 @@ static bool has_virtio(uint64_t ecam)
 	return false;
 }
 
-/* Gives a BAR that nobody has placed an address: QEMU's microvm leaves that to the kernel. Returns whether the next BAR
- * is its upper half. */
+/* Gives a BAR that nobody has placed an address: QEMU's microvm leaves that to the kernel. One that has an
+ * address is left alone. Returns whether the next BAR is its upper half. */
 static bool place(const struct pci_function *f, unsigned index, uint32_t *window)
 {
 	uint64_t at = f->config + PCI_BAR0 + 4u * index;
@@ -45,10 +45,11 @@ static bool place(const struct pci_function *f, unsigned index, uint32_t *window
 
 	if (was & BAR_IS_IO)
 		return false;
+	if (pci_bar(f, index) != 0)
+		return was & BAR_IS_64BIT;
 	write32(at, ~0u);
 	size = ~(read32(at) & ~0xfu) + 1;
-	write32(at, was);
-	if (size != 0 && pci_bar(f, index) == 0) {
+	if (size != 0) {
 		*window = (*window + size - 1) & ~(size - 1);
 		write32(at, *window);
 		*window += size;
