@@ -363,6 +363,59 @@ Test(launch_top, one_that_takes_nobody)
 	close(fd);
 }
 
+/* Another user's sockets and folders: those are there for all to see, and not to connect to; these may not be looked into.
+ * `axvm host` says the same. */
+static char *as_somebody_else(const char *verb)
+{
+	char *argv[] = { (char[]){ "axvm" }, strdup(verb), NULL }, *out = calloc(8192, 1);
+	int ends[2];
+	pid_t child;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	child = fork();
+	if (child == 0) {
+		FILE *file = fdopen(ends[1], "w");
+
+		if (setgid(65534) < 0 || setuid(65534) < 0 || verb_main(2, argv, file) != 0)
+			_exit(1);
+		_exit(fclose(file) != 0);
+	}
+	close(ends[1]);
+	for (ssize_t n = 1, used = 0; n > 0 && used < 8191; used += n)
+		n = read(ends[0], out + used, (size_t)(8191 - used));
+	cr_assert_eq(wait_child(child), 0, "%s", verb);
+	close(ends[0]);
+	free(argv[1]);
+	return out;
+}
+
+Test(launch_top, vms_of_others)
+{
+	static const char *const verbs[] = { "top", "host" };
+	char path[128], barred[192], *out;
+	int listener;
+
+	if (geteuid() != 0)
+		cr_skip_test("only root can be another user");
+	snprintf(path, sizeof(path), "%s/axvm/root.sock", folder);
+	cr_assert_eq(sockets_listen(path, 4, &listener, NULL), 0);
+	snprintf(path, sizeof(path), "%s/axvm", folder);
+	snprintf(barred, sizeof(barred), "\nservices may be in %s, which is root's\n", path);
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		cr_assert(chmod(folder, 0755) == 0 && chmod(path, 0755) == 0);
+		out = as_somebody_else(verbs[i]);
+		cr_expect_not_null(strstr(out, "\nand 1 of other users, who alone may ask them\n"), "%s", out);
+		cr_expect_null(strstr(out, "could not be asked"), "%s", out);
+		free(out);
+		cr_assert_eq(chmod(path, 0700), 0);
+		out = as_somebody_else(verbs[i]);
+		cr_expect_not_null(strstr(out, barred), "%s", out);
+		cr_expect_null(strstr(out, "of other users"), "%s", out);
+		free(out);
+	}
+	close(listener);
+}
+
 /* ---- on a terminal ------------------------------------------------------------------------------------------ */
 
 static char screen[16384];

@@ -74,7 +74,6 @@ static int compare(const void *a, const void *b)
 
 static int look(struct host_use *use)
 {
-	struct sockets_places places;
 	int r;
 
 	use->facts = facts_new();
@@ -83,8 +82,8 @@ static int look(struct host_use *use)
 		return r;
 	use->folder = claims_here_folder();
 	look_at_claims(use);
-	sockets_places(&places);
-	vms_each(&places, add_vm, use, &use->beside);
+	sockets_places(&use->places);
+	vms_each(&use->places, add_vm, use, &use->beside);
 	if (use->vm_count > 0)
 		qsort(use->vms, use->vm_count, sizeof(*use->vms), compare);
 	return 0;
@@ -339,11 +338,7 @@ static void print_others(FILE *out, const struct host_use *use)
 			add_name(&names, use->vms[i].id);
 	if (names.text[0])
 		fprintf(out, "no threads of vCPUs yet, or not to be looked at: %s\n", names_end(&names));
-	if (use->beside.barred)
-		fprintf(out, "services may be in %s, which is root's\n", use->beside.barred);
-	if (use->beside.not_asked > 0)
-		fprintf(out, "%zu more could not be asked: %s\n", use->beside.not_asked,
-		        strerrordesc_np(use->beside.not_asked_error));
+	(void)vms_print_beside(out, &use->beside);
 }
 
 void host_print(FILE *out, const struct host_use *use)

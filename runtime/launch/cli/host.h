@@ -23,6 +23,7 @@ struct host_use {
 	uint64_t claimed_mib[FACTS_NODES_MAX];
 	struct host_vm *vms; /* owned, by id */
 	size_t vm_count;
+	struct sockets_places places; /* of their sockets; `beside` points into it */
 	struct vms_beside beside;
 };
 

@@ -364,12 +364,7 @@ static size_t print_notes(FILE *out, const struct top *top)
 
 	if (top->now.count == 0)
 		lines += fputs("no VM has a control socket here (`axvm run` makes one)\n", out) >= 0;
-	if (top->beside.barred)
-		lines += fprintf(out, "services may be in %s, which is root's\n", top->beside.barred) > 0;
-	if (top->beside.not_asked > 0)
-		lines += fprintf(out, "%zu more could not be asked: %s\n", top->beside.not_asked,
-		                 strerror(top->beside.not_asked_error)) > 0;
-	return lines + print_claims(out);
+	return lines + vms_print_beside(out, &top->beside) + print_claims(out);
 }
 
 static int name_width(const struct top *top)

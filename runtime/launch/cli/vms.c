@@ -42,7 +42,8 @@ static void look_into(struct walk *walk, const char *folder)
 		if (!dot || strcmp(dot, SOCKET_CONTROL) != 0)
 			continue;
 		r = look_at(walk, folder, entry->d_name, (size_t)(dot - entry->d_name));
-		if (r < 0 && r != -ECONNREFUSED && r != -ENOENT) {
+		walk->beside.others += r == -EACCES;
+		if (r < 0 && r != -ECONNREFUSED && r != -ENOENT && r != -EACCES) {
 			walk->beside.not_asked++;
 			walk->beside.not_asked_error = -r;
 		}
@@ -58,6 +59,20 @@ void vms_each(const struct sockets_places *places, vms_found *found, void *conte
 	for (size_t i = 0; i < places->count; i++)
 		look_into(&walk, places->folders[i]);
 	*ret_beside = walk.beside;
+}
+
+size_t vms_print_beside(FILE *out, const struct vms_beside *beside)
+{
+	size_t lines = 0;
+
+	if (beside->barred)
+		lines += fprintf(out, "services may be in %s, which is root's\n", beside->barred) > 0;
+	if (beside->others > 0)
+		lines += fprintf(out, "and %zu of other users, who alone may ask them\n", beside->others) > 0;
+	if (beside->not_asked > 0)
+		lines += fprintf(out, "%zu more could not be asked: %s\n", beside->not_asked,
+		                 strerrordesc_np(beside->not_asked_error)) > 0;
+	return lines;
 }
 
 bool vms_read_line(pid_t pid, const char *file, char *to, size_t size)

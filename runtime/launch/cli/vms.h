@@ -3,6 +3,8 @@
 #ifndef AXVM_CLI_VMS_H
 #define AXVM_CLI_VMS_H
 
+#include <stdio.h>
+
 #include "host/cpulist.h"
 #include "launch/cli/sockets.h"
 
@@ -12,9 +14,10 @@
 
 /* What was met and is not among those found. */
 struct vms_beside {
-	const char *barred; /* one of the places that may not be looked into; NULL: none */
-	/* Sockets that could not be asked though somebody may listen there, another user's for one; and why the last of
-	 * them could not, an errno. */
+	const char *barred; /* one of the places that may not be looked into, by its path there; NULL: none */
+	size_t others;      /* sockets that this user may not connect to */
+	/* Other sockets that could not be asked though somebody may listen there, and why the last of them could not, an
+	 * errno. */
 	size_t not_asked;
 	int not_asked_error;
 };
@@ -25,6 +28,9 @@ typedef int vms_found(void *context, const char *id, struct client *client);
 /* Calls `found` for each of them, in no order, with a client that is closed afterwards. The id is what stands before
  * ".sock", cut at VM_ID_MAX. What a VM that was killed has left behind is none. */
 void vms_each(const struct sockets_places *places, vms_found *found, void *context, struct vms_beside *ret_beside);
+
+/* What was met, in lines for a person; how many lines. */
+size_t vms_print_beside(FILE *out, const struct vms_beside *beside);
 
 /* The VM's own process: the first child of the one at the other end. -1 where there is none to be found. */
 pid_t vms_shim(const struct client *client);
