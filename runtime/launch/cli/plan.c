@@ -314,6 +314,26 @@ static int complain_of_kvm(const struct shim *shim)
 	return EX_UNAVAILABLE;
 }
 
+/* The folder, where this user's VMs could claim: who plans goes without where `axvm run` would. 0, or -errno, which is told in
+ * the words of `axvm run`. */
+static int open_claims(struct shim *shim, const char *path)
+{
+	struct axvm_error error = { "" };
+	_cleanup_close_ int fd = -1;
+	int r = axvm_claims_open(path, &fd, &error);
+
+	if (r == 0) {
+		r = claims_open(&shim->claims, fd, NULL, true);
+		if (r < 0)
+			snprintf(error.text, sizeof(error.text), "%s: %s", path, strerrordesc_np(-r));
+	}
+	if (r == -ENOENT && geteuid() == 0 && strcmp(path, CLAIMS_PATH) == 0)
+		fprintf(stderr, "axvm plan: %s, and so does root's `axvm run`, whose VM then claims CPUs\n", error.text);
+	else if (r < 0)
+		fprintf(stderr, "axvm plan: %s\n", error.text);
+	return r;
+}
+
 /* Among the VMs that run now, as `axvm run` would; 0 also where they cannot be seen, which is said. */
 static int decide_among_others(struct shim *shim, bool here, FILE *out)
 {
@@ -322,11 +342,9 @@ static int decide_among_others(struct shim *shim, bool here, FILE *out)
 	int r = -ENXIO;
 
 	if (here && path && folder->kind != SPEC_FD) {
-		r = claims_open(&shim->claims, -1, path, true);
+		r = open_claims(shim, path);
 		if (r == 0)
 			r = plan_claim(shim) < 0 ? complain(&shim->problems) : 0;
-		else if (folder->kind == SPEC_PATH || r != -ENOENT)
-			fprintf(stderr, "axvm plan: what other VMs have is not known: %s: %s\n", path, strerror(-r));
 		claims_close(&shim->claims);
 	}
 	if (r == 0)
