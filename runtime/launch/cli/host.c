@@ -122,7 +122,7 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 
 /* As many as have room, and how many more there are. */
 struct names {
-	char text[NAMES_WIDTH + 24];
+	char text[VM_ID_MAX + NAMES_WIDTH]; /* the first may be longer than the column, and is not cut */
 	size_t left_out;
 };
 
@@ -137,7 +137,7 @@ static void add_name(struct names *names, const char *name)
 			return;
 		}
 	}
-	snprintf(names->text + used, NAMES_WIDTH - used, "%s%s", used ? " " : "", name);
+	snprintf(names->text + used, sizeof(names->text) - used, "%s%s", used ? " " : "", name);
 }
 
 static const char *names_end(struct names *names)
