@@ -42,11 +42,16 @@ one_vm() {
 }
 
 # endless CPUS [FLAT'S OPTIONS]: keeps the spec of a VM that works until it is killed: on a CPU of its own for ever,
-# with a local APIC for a while.
+# with a local APIC for a while. One that worked for ever would leave an emulated host little for the others: it is
+# paused there as soon as it runs.
 endless() {
-	local guest=spin
-	[[ "$*" != *local_apic* ]] || guest=work
-	spec < <(flat "$guest" -C "$@" -l 'lifecycle { on_control_eof: KEEP_RUNNING }')
+	local guest=spin then=
+	if [[ "$*" == *local_apic* ]]; then
+		guest=work
+	elif emulated; then
+		then='commands { request_id: 1 pause {} }'
+	fi
+	spec < <(flat "$guest" -C "$@" -l 'lifecycle { on_control_eof: KEEP_RUNNING }'; echo "$then")
 }
 
 # crew COUNT CPUS [FLAT'S OPTIONS]: so many VMs of one spec, started at once; until all of them run.
