@@ -29,6 +29,15 @@ test_bench_guest_mixes_doorbells_and_reads() {
 	want 'rbx: "0x0000000000000012"'
 }
 
+# Three batches of 32, with one interrupt a batch, and no virtio-rng.
+test_bench_guest_mixes_reads_alone() {
+	need_kvm
+	truncate -s 64M "$CASE/disk"
+	passes < <(portable mix "turns=3 arithmetic=1 doorbells=0 batch=32 event=1" \
+		"disks { id: \"disk\" image { path: \"$CASE/disk\" } read_only: true }")
+	want 'rbx: "0x0000000000000060"'
+}
+
 # It looks itself at the whole time: so many wakes a millisecond apart do not take less.
 test_bench_guest_tells_how_late_it_was_woken() {
 	local khz p50 p99 p999 largest
