@@ -544,6 +544,11 @@ $(B)/bench/filters $(B)/bench/populate: $(B)/bench/%: $(B)/obj/tests/bench/%.o $
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
+# No library of ours either.
+$(B)/bench/tally: tests/bench/tally.c | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $<
 BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin \
                 doorbell.bin block.bin block_deep.bin block_long.bin pvh)
 
@@ -594,7 +599,7 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld | $(GE
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,tests/bench/guests/pvh.ld -o $@ $<
 
 # BENCH='-n 20 --json FILE' and so on: what tests/bench/run takes.
-BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(B)/bench/populate $(BENCH_GUESTS)
+BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(B)/bench/populate $(B)/bench/tally $(BENCH_GUESTS)
 .PHONY: bench bench-lab
 bench: all $(B)/.packages-bench $(BENCH_ALL)
 	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab) $(BENCH)
