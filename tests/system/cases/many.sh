@@ -253,16 +253,16 @@ test_many_of_one_descriptor() {
 	done
 	all_run
 	claimed "$(each_has 1 1)"
+	# A DEDICATED VM sees the others' claims too, by its own descriptor of them.
+	spec < <(flat reset -C 'tenancy: DEDICATED claims { fd: 5 }')
+	launch 5<&"$folder"
+	want_error 69 PLACEMENT_FAILED
 	kill -KILL "${pids[0]}"
 	wait "${pids[0]}" 2>/dev/null
 	read_events
 	await "an end of one VM's claims" test "$(each_has 1 1)" != "$(claims)"
 	[ "$(claims | tr ';' '\n' | awk '{ v += $2; i += $3 } END { print v, i }')" = "$((${#cpus[@]} - 1)) $((${#cpus[@]} - 1))" ] ||
 		fail "claims are: $(claims)"
-	# A DEDICATED VM sees the others' claims too, by its own descriptor of them.
-	spec < <(flat reset -c "${#cpus[@]}" -C 'tenancy: DEDICATED claims { fd: 5 }')
-	launch 5<&"$folder"
-	want_error 69 PLACEMENT_FAILED
 	kill_all
 	await "an end of the claims, while the folder is held open" nothing_claimed
 	exec {folder}<&-
