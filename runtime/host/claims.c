@@ -269,12 +269,22 @@ int claims_look(struct claims *claims, uint32_t cpu, struct claims_load *ret)
 	return 0;
 }
 
-bool claims_idle(struct claims *claims, uint32_t cpu)
+static bool is_free(struct claims *claims, uint32_t cpu, struct span span)
 {
 	struct span taken;
 	int fd = cpu_file(claims, cpu);
 
-	return all_free(claims, fd) || (fd >= 0 && look(fd, (struct span){ 0, CLAIMS_SLOTS }, &taken) == 0);
+	return all_free(claims, fd) || (fd >= 0 && look(fd, span, &taken) == 0);
+}
+
+bool claims_idle(struct claims *claims, uint32_t cpu)
+{
+	return is_free(claims, cpu, (struct span){ 0, CLAIMS_SLOTS });
+}
+
+bool claims_untouched(struct claims *claims, uint32_t cpu)
+{
+	return is_free(claims, cpu, all_slots);
 }
 
 /* -------------------------------------------------------------------------------------- memory */

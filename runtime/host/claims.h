@@ -55,6 +55,8 @@ int claims_look(struct claims *claims, uint32_t cpu, struct claims_load *ret);
 /* Whether others have nothing in the first range of a CPU; and whether one has all of it. Of a CPU that cannot be
  * looked at neither. */
 bool claims_idle(struct claims *claims, uint32_t cpu);
+/* The same for both ranges: a DEDICATED VM could have it. */
+bool claims_untouched(struct claims *claims, uint32_t cpu);
 bool claims_whole(struct claims *claims, uint32_t cpu);
 /* What others have spoken for of a node's memory, in MiB, in whole slots. Errors of the folder as in claims_take(); -E2BIG
  * where it is in more pieces than there are VMs. */

@@ -3,7 +3,8 @@
  *
  * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM has its own. Else
  * the CPU of the node that the fewest I/O threads have claimed, those of the VM's own vCPUs after all others of the
- * same slot. */
+ * same slot. A DEDICATED VM goes only to cores that others are on already, or else to its own vCPU's CPU: an I/O thread
+ * on a core of which nobody has anything would keep that from being anybody's whole core. */
 #include "host/ladder_parts.h"
 
 static int32_t got(struct ladder *ladder, uint32_t cpu, uint32_t slot)
@@ -40,8 +41,24 @@ static int32_t idle_beside(struct ladder *ladder, size_t guest_node, const uint8
 	return best;
 }
 
-/* The least claimed by I/O threads, of other CPUs than the vCPUs' at first; a DEDICATED VM's own are its own
+static bool core_untouched(struct ladder *ladder, const struct host_cpu *cpu)
+{
+	for (size_t i = 0; i < cpu->sibling_count; i++)
+		if (!claims_untouched(ladder->claims, cpu->siblings[i]))
+			return false;
+	return claims_untouched(ladder->claims, cpu->id);
+}
+
+/* Whether an I/O thread may be on a CPU: of the VM's own vCPUs or of others; a DEDICATED VM's own are its own
  * anyway. */
+static bool may_climb(struct ladder *ladder, const struct host_cpu *cpu, bool own)
+{
+	if (cpu_bitmap_has(&ladder->whole, cpu->id) || cpu_bitmap_has(&ladder->mine, cpu->id) != own)
+		return false;
+	return !ladder->request->dedicated || !core_untouched(ladder, cpu);
+}
+
+/* The least claimed by I/O threads, of other CPUs than the vCPUs' at first. */
 static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus)
 {
 	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX; slot++)
@@ -49,8 +66,8 @@ static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus)
 			for (size_t i = 0; i < ladder->facts->cpu_count; i++) {
 				uint32_t cpu = ladder->facts->cpus[i].id;
 
-				if (!cpu_bitmap_has(cpus, cpu) || cpu_bitmap_has(&ladder->whole, cpu) ||
-				    cpu_bitmap_has(&ladder->mine, cpu) != (own == 1))
+				if (!cpu_bitmap_has(cpus, cpu) ||
+				    !may_climb(ladder, &ladder->facts->cpus[i], own == 1))
 					continue;
 				if (ladder_take(ladder, cpu, CLAIMS_IO, slot) == 0)
 					return got(ladder, cpu, slot);

@@ -224,6 +224,27 @@ Test(ladder, dedicated_cores)
 	refused(9, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "on cores of its own");
 }
 
+/* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to its own vCPU. */
+Test(ladder, io_threads_of_dedicated_vms)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1), *smt = fixture_shape(1, 3, 2);
+	struct placement_request request = ask(1), shared = ask(1), pair = ask(2);
+
+	request.dedicated = pair.dedicated = true;
+	request.io_count = pair.io_count = 1;
+	LAUNCHED(0, facts, &request, 1, "0 | 0");
+	cr_assert(vms[0].plan.nodes[0].io[0].shared);
+	LAUNCHED(1, facts, &request, 1, "1 | 1");
+	LAUNCHED(2, facts, &shared, 0, "2");
+	LAUNCHED(3, facts, &request, 1, "3 | 2");
+	cr_assert_not(vms[3].plan.nodes[0].io[0].shared);
+	for (size_t i = 0; i < 4; i++)
+		end(i);
+	LAUNCHED(0, smt, &pair, 1, "0 3 | 3");
+	LAUNCHED(1, smt, &shared, 0, "1");
+	LAUNCHED(2, smt, &pair, 1, "2 5 | 1");
+}
+
 /* One with claims on every core of both nodes: DEDICATED goes to the node that has as many whole ones. */
 Test(ladder, dedicated_cores_of_one_node)
 {
