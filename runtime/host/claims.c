@@ -18,10 +18,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
+
 #define MEMORY_SLOT_MIB 64
 #define MEMORY_SLOTS (1ULL << 40) /* of a node: more than any has */
 /* Looks at a node's memory, and places that are tried, before all of it is taken for taken. */
 #define MEMORY_LOOKS_MAX 256
+#define MEMORY_IN_ORDER 64 /* of them from the beginning on */
 /* The same for who only asks how much it is, and is in no hurry. */
 #define MEMORY_COUNT_MAX 16384
 
@@ -320,14 +323,19 @@ static int room_of(int fd, uint64_t free_slots, uint64_t *ret)
  * VM has itself, which its own look does not see. */
 static int take_room(const struct claims *claims, int fd, uint64_t room, struct span *wanted)
 {
-	for (int tries = MEMORY_LOOKS_MAX; tries > 0; tries--) {
+	const uint64_t first = wanted->start;
+
+	for (unsigned tries = MEMORY_LOOKS_MAX; tries > 0; tries--) {
 		struct span taken;
 		int r;
 
 		if (wanted->length > room || wanted->start > room - wanted->length)
 			return -EAGAIN;
 		r = look(fd, *wanted, &taken);
-		if (r == -EAGAIN)
+		/* Of a host full of VMs the beginning is taken: then anywhere, another place each time. */
+		if (r == -EAGAIN && tries < MEMORY_LOOKS_MAX - MEMORY_IN_ORDER)
+			wanted->start = first + (monotonic_ns() * 2654435761u >> 8) % (room - first - wanted->length + 1);
+		else if (r == -EAGAIN)
 			wanted->start = taken.start + taken.length;
 		else if (r < 0 || claims->looks)
 			return r;

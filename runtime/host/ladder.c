@@ -13,12 +13,15 @@
  * gathering, so a refusal is looked at a few times. */
 #include "host/ladder_parts.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define PATIENCE 5 /* looks at a host that seems full, a millisecond apart and more */
+#define PATIENCE_MS 1000 /* for all that is tried; a host of 2,000 VMs takes some 3 */
 
 static const char *list_whole(const struct ladder *ladder, char *to, size_t size)
 {
@@ -37,9 +40,24 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 	                                                                   "folder's group, or without claims");
 }
 
+/* Each try walks a list that whoever may write to the folder can make long. */
+static bool in_time(struct ladder *ladder)
+{
+	if (ladder->error == 0 && monotonic_ns() > ladder->deadline_ns)
+		ladder->error = problems_add(
+			ladder->problems, PROBLEM_PLACEMENT_FAILED, ETIMEDOUT, "cpus.claims",
+			"the claims of this host are too many to look through in %d ms: see who has so many locks in "
+			"the folder (/proc/locks), or launch without claims", PATIENCE_MS);
+	return ladder->error == 0;
+}
+
 int ladder_take(struct ladder *ladder, uint32_t cpu, enum claims_range range, uint32_t slot)
 {
-	int r = slot < ladder->past[range][cpu] ? -EAGAIN : claims_take(ladder->claims, cpu, range, slot);
+	int r;
+
+	if (!in_time(ladder))
+		return -EAGAIN;
+	r = slot < ladder->past[range][cpu] ? -EAGAIN : claims_take(ladder->claims, cpu, range, slot);
 
 	if (r < 0 && r != -EAGAIN)
 		refuse_folder(ladder, r, cpu);
@@ -51,7 +69,7 @@ static int take_core(struct ladder *ladder, const struct host_cpu *core)
 {
 	const size_t count = MAX(core->sibling_count, (uint8_t)1);
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && in_time(ladder); i++) {
 		uint32_t cpu = core->sibling_count > 0 ? core->siblings[i] : core->id;
 		int r = claims_take_whole(ladder->claims, cpu);
 
@@ -65,7 +83,7 @@ static int take_core(struct ladder *ladder, const struct host_cpu *core)
 			claims_drop_whole(ladder->claims, core->siblings[i]);
 		return r;
 	}
-	return 0;
+	return ladder->error;
 }
 
 static void drop_core(struct ladder *ladder, const struct host_cpu *core)
@@ -120,9 +138,12 @@ static void set_up(struct ladder *ladder)
 {
 	ladder->rung_count = ladder->got_count = 0;
 	for (size_t h = 0; h < ladder->hand_count; h++) {
+		struct cpu_bitmap cpus;
+
+		placement_cpus(ladder->facts, ladder->hands[h].node, &cpus);
 		ladder->hands[h].live = ladder->hands[h].got = 0;
 		for (size_t i = 0; i < ladder->facts->cpu_count; i++)
-			if (ladder->hands[h].node < 0 || ladder->facts->cpus[i].node == ladder->hands[h].node)
+			if (cpu_bitmap_has(&cpus, ladder->facts->cpus[i].id))
 				add_rung(ladder, &ladder->facts->cpus[i], h);
 	}
 	qsort(ladder->rungs, ladder->rung_count, sizeof(ladder->rungs[0]), by_key);
@@ -241,6 +262,15 @@ static bool taken_by_guest(const struct ladder *ladder, int32_t host_node, size_
 	return false;
 }
 
+/* Whether this process may use a CPU of the node; of one that was asked for without, it uses all others. */
+static bool has_cpus(const struct host_facts *facts, const struct host_node *node)
+{
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		if (facts->cpus[i].node == (int32_t)node->id && placement_usable(&facts->cpus[i]))
+			return true;
+	return false;
+}
+
 /* The host nodes to be considered for a guest node; `own`: only those that no other guest node of this VM has;
  * `memory`: only those that have enough, for which it is spoken. */
 static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool memory)
@@ -251,11 +281,11 @@ static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool 
 	ladder->hand_count = 0;
 	if (facts->node_count == 0 && !own && !memory)
 		ladder->hands[ladder->hand_count++] = (struct hand){ .node = -1 };
-	for (size_t i = 0; i < facts->node_count && ladder->hand_count < HANDS_MAX; i++) {
+	for (size_t i = 0; i < facts->node_count; i++) {
 		const struct host_node *node = &facts->nodes[i];
 		struct hand hand = { .node = (int32_t)node->id, .has_memory = memory };
 
-		if (!node->allowed || (asked >= 0 && asked != hand.node) ||
+		if (!node->allowed || (asked >= 0 ? asked != hand.node : !has_cpus(facts, node)) ||
 		    (own && taken_by_guest(ladder, hand.node, guest_node)))
 			continue;
 		if (memory && claims_take_memory(ladder->claims, node->id,
@@ -387,17 +417,30 @@ static void claim_guest_node(struct ladder *ladder, size_t guest_node)
 
 /* ----------------------------------------------------------------------------------------- pins */
 
-static void refuse_pin(struct ladder *ladder, uint32_t vcpu, const char *why)
+/* At the last look; before it, a pin that another launch holds for a moment is only not had yet. */
+static void refuse_pin(struct ladder *ladder, uint32_t vcpu, bool last, const char *why)
 {
 	char field[PROBLEM_FIELD_MAX];
 
+	if (!last)
+		return;
 	snprintf(field, sizeof(field), "cpus.pins[%u]", vcpu);
 	ladder->error = problems_add(ladder->problems, PROBLEM_PLACEMENT_FAILED, EBUSY, field,
 	                             "host CPU %d %s", ladder->plan->vcpus[vcpu].cpu, why);
 }
 
-/* All that are refused are told. */
-static void claim_pin(struct ladder *ladder, uint32_t vcpu)
+/* Whether the core was claimed, or refused, with the pin of an earlier vCPU. */
+static bool had_before(const struct ladder *ladder, uint32_t vcpu, const struct host_cpu *core)
+{
+	for (uint32_t i = 0; i < vcpu; i++)
+		for (size_t k = 0; k < core->sibling_count; k++)
+			if (ladder->plan->vcpus[i].cpu == core->siblings[k])
+				return true;
+	return false;
+}
+
+/* Whether the pin is had. */
+static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 {
 	uint32_t cpu = (uint32_t)ladder->plan->vcpus[vcpu].cpu;
 	const struct host_cpu *core = facts_cpu(ladder->facts, cpu);
@@ -405,30 +448,41 @@ static void claim_pin(struct ladder *ladder, uint32_t vcpu)
 	int r = -EAGAIN;
 
 	if (ladder->request->dedicated) {
-		for (uint32_t i = 0; i < vcpu; i++)
-			for (size_t k = 0; k < core->sibling_count; k++)
-				if (ladder->plan->vcpus[i].cpu == core->siblings[k])
-					return; /* its core was claimed, or refused, with that one */
-		if (take_core(ladder, core) == -EAGAIN)
-			refuse_pin(ladder, vcpu, "is on a core that others have claimed, in whole or in part");
-		return;
+		if (had_before(ladder, vcpu, core))
+			return true;
+		r = take_core(ladder, core);
+		if (r == -EAGAIN)
+			refuse_pin(ladder, vcpu, last, "is on a core that others have claimed, in whole or in part");
+		return r == 0;
 	}
 	if (claims_whole(ladder->claims, cpu)) {
-		refuse_pin(ladder, vcpu, "belongs to a DEDICATED VM");
-		return;
+		refuse_pin(ladder, vcpu, last, "belongs to a DEDICATED VM");
+		return false;
 	}
-	while (slot < CLAIMS_LEVELS_MAX && r == -EAGAIN)
+	while (slot < CLAIMS_LEVELS_MAX && r == -EAGAIN && ladder->error == 0)
 		r = ladder_take(ladder, cpu, CLAIMS_VCPU, slot++);
 	if (r == 0)
 		ladder->past[CLAIMS_VCPU][cpu] = (uint16_t)slot;
-	if (r == -EAGAIN)
-		refuse_pin(ladder, vcpu, "is claimed by more than can be told apart");
+	else if (ladder->error == 0)
+		refuse_pin(ladder, vcpu, last, "is claimed by more than can be told apart");
+	return r == 0;
 }
 
+/* All that are refused are told. */
 static void claim_pins(struct ladder *ladder)
 {
-	for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++)
-		claim_pin(ladder, i);
+	bool had[PLACEMENT_VCPUS_MAX] = { false }, all = false;
+	int looks = ladder->claims->looks ? 1 : PATIENCE;
+
+	for (int look = 1; look <= looks && !all && ladder->error == 0; look++) {
+		if (look > 1)
+			pause_ms(look - 1);
+		all = true;
+		for (uint32_t i = 0; i < ladder->plan->vcpu_count; i++) {
+			had[i] = had[i] || claim_pin(ladder, i, look == looks);
+			all = all && had[i];
+		}
+	}
 	for (size_t n = 0; n < ladder->plan->node_count && ladder->error == 0; n++) {
 		const struct host_node *node = ladder->plan->nodes[n].host_node >= 0
 		        ? facts_node(ladder->facts, (uint32_t)ladder->plan->nodes[n].host_node) : NULL;
@@ -456,7 +510,9 @@ int ladder_claim(struct claims *claims, const struct host_facts *facts,
                  const struct placement_request *request, struct placement *plan,
                  struct problems *problems)
 {
-	_cleanup_free_ struct ladder *ladder = calloc(1, sizeof(*ladder));
+	const size_t gets = MAX(facts->node_count, (size_t)1) * PLACEMENT_VCPUS_MAX;
+	_cleanup_free_ struct ladder *ladder =
+		calloc(1, sizeof(*ladder) + gets * sizeof(ladder->got[0]));
 	struct placement claimed = *plan;
 
 	if (!ladder)
@@ -467,6 +523,7 @@ int ladder_claim(struct claims *claims, const struct host_facts *facts,
 	ladder->planned = *plan;
 	ladder->plan = &claimed;
 	ladder->problems = problems;
+	ladder->deadline_ns = monotonic_ns() + PATIENCE_MS * NS_PER_MS;
 	if (plan->by_hand) {
 		claim_pins(ladder);
 	} else {

@@ -61,7 +61,7 @@ static bool may_climb(struct ladder *ladder, const struct host_cpu *cpu, bool ow
 /* The least claimed by I/O threads, of other CPUs than the vCPUs' at first. */
 static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus)
 {
-	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX; slot++)
+	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX && ladder->error == 0; slot++)
 		for (int own = 0; own < (ladder->request->dedicated ? 1 : 2); own++)
 			for (size_t i = 0; i < ladder->facts->cpu_count; i++) {
 				uint32_t cpu = ladder->facts->cpus[i].id;

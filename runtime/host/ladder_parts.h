@@ -5,9 +5,6 @@
 
 #include "host/ladder.h"
 
-#define HANDS_MAX 16 /* host nodes that are considered at once */
-#define GOT_MAX (HANDS_MAX * (PLACEMENT_VCPUS_MAX + 1))
-
 /* A CPU, or for a DEDICATED VM a core by its first CPU, in the order of trial. */
 struct rung {
 	uint64_t key;
@@ -38,14 +35,15 @@ struct ladder {
 	/* Of each range the slots of a CPU below this one are past: locks of one open file description do not
 	 * conflict, so that a slot of its own would be had twice. */
 	uint16_t past[2][FACTS_CPUS_MAX];
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; past it no more is tried */
 	int error;
 
 	struct rung rungs[FACTS_CPUS_MAX];
 	size_t rung_count;
-	struct hand hands[HANDS_MAX];
+	struct hand hands[FACTS_NODES_MAX];
 	size_t hand_count;
-	struct { uint16_t rung, slot; } got[GOT_MAX];
 	size_t got_count;
+	struct { uint16_t rung, slot; } got[]; /* for each host node PLACEMENT_VCPUS_MAX */
 };
 
 /* A slot, if it is free: as claims_take(); that the folder is at fault is in ladder->error then. */

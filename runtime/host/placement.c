@@ -177,16 +177,20 @@ static bool suits(const struct plan *plan, const struct host_node *node, size_t 
 	bool own = tier == TIER_OWN_AND_MEMORY || tier == TIER_OWN;
 	bool memory = tier == TIER_OWN_AND_MEMORY || tier == TIER_MEMORY;
 	struct cpu_bitmap cpus;
+	uint32_t wanted = 0;
 
 	if (!node->allowed || (own && host_node_used(plan, (int32_t)node->id)) ||
 	    (memory && plan->request->memory_mib[guest_node] > node->free_mib))
 		return false;
+	for (size_t n = 0; n <= guest_node; n++)
+		if (n == guest_node || plan->out.nodes[n].host_node == (int32_t)node->id)
+			wanted += demand(plan, n);
 	placement_cpus(plan->facts, (int32_t)node->id, &cpus);
 	for (size_t i = 0; i < plan->facts->cpu_count; i++)
 		if (cpu_bitmap_has(&cpus, plan->facts->cpus[i].id))
 			return plan->facts->cpus[i].node == (int32_t)node->id &&
 			       (plan->request->overcommit || tier == TIER_SHORT_OF_CPUS ||
-			        cpu_bitmap_count(&cpus) >= demand(plan, guest_node));
+			        cpu_bitmap_count(&cpus) >= wanted);
 	return false;
 }
 
@@ -368,8 +372,10 @@ static void follow_pins(struct plan *plan)
 		struct placement_node *node = &plan->out.nodes[placement_guest_node(plan->request, i)];
 		const struct host_cpu *cpu = facts_cpu(plan->facts, plan->request->pins[i]);
 
-		if (node->host_node < 0 && cpu)
+		if (node->host_node < 0 && cpu) {
 			node->host_node = cpu->node;
+			node->said = true;
+		}
 	}
 }
 
@@ -476,6 +482,7 @@ static void begin(struct plan *plan)
 	for (size_t n = 0; n < request->node_count; n++) {
 		out->nodes[n].host_node = request->host_node[n];
 		out->nodes[n].chosen = request->host_node[n] < 0;
+		out->nodes[n].said = request->host_node[n] >= 0;
 		for (size_t i = 0; i < PLACEMENT_IO_MAX; i++)
 			out->nodes[n].io[i].cpu = PLACEMENT_UNPINNED;
 		if (request->host_node[n] >= 0)

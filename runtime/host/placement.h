@@ -44,6 +44,7 @@ struct placement {
 	struct placement_node {
 		int32_t host_node; /* asked or chosen, -1: host without NUMA information */
 		bool chosen;       /* by the plan: the spec was silent */
+		bool said;         /* it follows from the spec: asked for, or where a pin is */
 		struct cpu_bitmap cpus; /* of the host node that this process may use; all, where it has none */
 		struct placement_io {
 			int32_t cpu; /* or PLACEMENT_UNPINNED */

@@ -68,6 +68,16 @@ int schedule_own_cores(struct problems *problems)
 	return problems_add(problems, PROBLEM_HOST_LIMIT, error, "cpus.core_scheduling", "%s", reason);
 }
 
+int schedule_bind(const struct cpu_bitmap *cpus, struct problems *problems)
+{
+	char list[128];
+
+	if (sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words) == 0)
+		return 0;
+	return problems_add(problems, PROBLEM_HOST_LIMIT, errno, "cpus", "cannot be bound to host CPUs %s: %s",
+	                    cpu_bitmap_format(cpus, list, sizeof(list)), strerror(errno));
+}
+
 int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *problems)
 {
 	struct cpu_bitmap found = { 0 };

@@ -22,6 +22,10 @@ int schedule_leave_fifo(struct problems *problems);
  * Documentation/admin-guide/hw-vuln/core-scheduling.rst. */
 int schedule_own_cores(struct problems *problems);
 
+/* Binds the calling thread to these CPUs, and what it starts later. A PROBLEM_HOST_LIMIT and -errno where that is not
+ * allowed. sched_setaffinity(2). */
+int schedule_bind(const struct cpu_bitmap *cpus, struct problems *problems);
+
 /* Whether the calling thread is bound to just these CPUs, as the kernel has it. A PROBLEM_PLACEMENT_FAILED and -errno
  * when it is not. sched_getaffinity(2). */
 int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *problems);

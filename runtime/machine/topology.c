@@ -116,10 +116,9 @@ static void distances(const struct placement *placement, const struct host_facts
 	for (size_t i = 0; i < placement->node_count; i++)
 		for (size_t k = 0; k < placement->node_count; k++) {
 			const struct placement_node *from = &placement->nodes[i], *to = &placement->nodes[k];
-			bool said = placement->by_hand || (!from->chosen && !to->chosen);
 			uint32_t distance = open;
 
-			if (said && from->host_node >= 0 && to->host_node >= 0)
+			if (from->said && to->said && from->host_node >= 0 && to->host_node >= 0)
 				distance = facts_distance(facts, (uint32_t)from->host_node,
 				                          (uint32_t)to->host_node);
 			topology->distances[i][k] =

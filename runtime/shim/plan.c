@@ -108,6 +108,22 @@ const struct cpu_bitmap *plan_io_cpus(const struct shim *shim, uint32_t io, stru
 	return cpus_of(placement, placement->nodes[node].io[io / placement->node_count].cpu, node, ret);
 }
 
+const struct cpu_bitmap *plan_control_cpus(const struct shim *shim, struct cpu_bitmap *ret)
+{
+	const uint32_t count = devices_count_io(&shim->spec);
+	struct cpu_bitmap all = { 0 }, one;
+
+	for (uint32_t i = 0; i < count; i++) {
+		(void)plan_io_cpus(shim, i, &one);
+		for (size_t k = 0; k < ARRAY_SIZE(all.words); k++)
+			all.words[k] |= one.words[k];
+	}
+	if (count == 0)
+		return plan_vcpu_cpus(shim, 0, ret);
+	*ret = all;
+	return ret;
+}
+
 /* KVM_FEATURE_* bits by enum spec_pv. The clock is four bits: two interfaces, the stable bit, and no
  * I/O port delay, which comes with every VM that has no ports. */
 static uint32_t pv_bits(uint32_t chosen)

@@ -34,6 +34,9 @@ int plan_claim(struct shim *shim);
 const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu, struct cpu_bitmap *ret);
 const struct cpu_bitmap *plan_io_cpus(const struct shim *shim, uint32_t io, struct cpu_bitmap *ret);
 
+/* Those of the control thread of a VM that is pinned: its I/O threads', or without one its first vCPU's. */
+const struct cpu_bitmap *plan_control_cpus(const struct shim *shim, struct cpu_bitmap *ret);
+
 /* After plan_machine(): what the guest sees. Fills in shim->plan, shim->cpuid_config and shim->cpuid, from
  * the spec, the profile and shim->facts, of which kvm.tsc_khz and kvm.guest_leaves count. -errno with
  * problems. Pure but for that. */

@@ -150,6 +150,35 @@ static void open_claims(struct shim *shim)
 		                   folder->kind == SPEC_PATH ? folder->path : name, strerror(-r));
 }
 
+/* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that others have for
+ * themselves; who has been refused has none. */
+static void claim_cpus(struct shim *shim)
+{
+	const struct spec_memory *memory = &shim->spec.memory;
+
+	if (!shim->claims.open)
+		return;
+	if (plan_claim(shim) < 0)
+		claims_close(&shim->claims);
+	if (!memory->populate && !memory->lock && memory->page_size == SPEC_PAGES_4K)
+		return;
+	for (size_t i = 0; i < shim->facts->cpu_count && shim->claims.open; i++) {
+		struct host_cpu *cpu = &shim->facts->cpus[i];
+
+		cpu->allowed = cpu->allowed && !claims_whole(&shim->claims, cpu->id);
+	}
+}
+
+/* This thread, and what the kernel starts for it (vhost's workers inherit its CPUs since Linux 6.4): not on CPUs that are
+ * others'. Of a VM that is not pinned it stays where the launcher had it. */
+static void bind_control(struct shim *shim)
+{
+	struct cpu_bitmap cpus;
+
+	if (shim->placement.pinned)
+		(void)schedule_bind(plan_control_cpus(shim, &cpus), &shim->problems);
+}
+
 /* Once memory is where it is to be. */
 static void keep_claims(struct shim *shim)
 {
@@ -216,10 +245,10 @@ int stage_acquire(struct shim *shim)
 	take_resources(shim, false);
 	check_shared(shim);
 	heed_cgroups(shim);
-	if (shim->claims.open)
-		(void)plan_claim(shim);
+	claim_cpus(shim);
 	reserve_memory(shim);
 	keep_claims(shim);
+	bind_control(shim);
 	ask_scheduler(shim);
 	if (plan_has_apic(&shim->spec))
 		check_rings(&shim->problems);

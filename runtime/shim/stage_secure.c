@@ -274,9 +274,13 @@ int stage_staff(struct shim *shim)
 int stage_seal(struct shim *shim)
 {
 	struct sandbox_seen seen;
+	struct cpu_bitmap cpus;
 	int r;
 
 	vm_forward_calls(&shim->machine.vm, shim->wake_fd);
+	if (shim->placement.pinned &&
+	    (r = schedule_check_affinity(plan_control_cpus(shim, &cpus), &shim->problems)) < 0)
+		return r;
 	r = sandbox_verify_process(&shim->sandbox, &seen, &shim->problems);
 	if (r == 0)
 		r = sealing_await(shim);

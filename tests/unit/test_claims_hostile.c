@@ -425,7 +425,7 @@ static int looks_at_too_many(void)
 		return 3;
 	asked = 0;
 	/* No place among them; and half of them beyond what is free. */
-	if (claims_take_memory(&b, 0, 128, 1 << 20, &slot) != -EAGAIN)
+	if (claims_take_memory(&b, 0, 128, 4 * CLAIMS_LEVELS_MAX * 64, &slot) != -EAGAIN)
 		return 4;
 	if (claims_take_memory(&b, 0, 128, 2 * CLAIMS_LEVELS_MAX * 64, &slot) != -EAGAIN)
 		return 5;

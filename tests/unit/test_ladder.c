@@ -354,6 +354,63 @@ Test(ladder, few_cpus)
 	cr_assert_eq(vms[3].plan.nodes[0].host_node, -1);
 }
 
+/* Whoever may write to the folder can make each look at it long. That ends, and says why. */
+Test(ladder, a_folder_full_of_locks)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
+	struct placement_request request = ask(1);
+	struct claims hostile = { 0 };
+
+	cr_assert_eq(claims_open(&hostile, -1, tree.root, false), 0);
+	/* Far ones first, which each later look goes past. */
+	for (uint32_t cpu = 0; cpu < 2; cpu++) {
+		for (uint32_t slot = 0; slot < 8000; slot++)
+			cr_assert_eq(claims_take(&hostile, cpu, CLAIMS_VCPU, 900000 + 2 * slot), 0);
+		for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX; slot++)
+			cr_assert_eq(claims_take(&hostile, cpu, CLAIMS_VCPU, slot), 0);
+	}
+	cr_assert_lt(launch(0, facts, &request), 0);
+	cr_assert_eq(vms[0].problems.count, 1);
+	cr_assert_eq(vms[0].problems.list[0].code, PROBLEM_PLACEMENT_FAILED);
+	claims_close(&hostile);
+	LAUNCHED(1, facts, &request, 0, "0");
+}
+
+/* An asked node without a CPU for this process: all others, as for a VM that is not pinned. */
+Test(ladder, an_asked_node_without_a_cpu)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
+	struct placement_request request = ask(1);
+
+	request.host_node[0] = 1;
+	facts->cpus[2].allowed = facts->cpus[3].allowed = false;
+	LAUNCHED(0, facts, &request, 0, "0");
+	cr_assert_eq(vms[0].plan.nodes[0].host_node, 1);
+	cr_assert(vms[0].plan.vcpus[0].remote);
+	request.host_node[0] = -1;
+	LAUNCHED(1, facts, &request, 0, "1");
+	cr_assert_eq(vms[1].plan.nodes[0].host_node, 0);
+}
+
+/* More VMs than are looked at in order speak for memory of one node. */
+Test(ladder, memory_of_many)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
+	struct claims *many = calloc(600, sizeof(*many));
+	unsigned spoke = 0;
+	uint64_t slot;
+
+	facts->nodes[0].free_mib = 1024 * 1024;
+	for (size_t i = 0; i < 600; i++) {
+		cr_assert_eq(claims_open(&many[i], -1, tree.root, false), 0);
+		spoke += claims_take_memory(&many[i], 0, 64, facts->nodes[0].free_mib, &slot) == 0;
+	}
+	cr_assert_eq(spoke, 600);
+	for (size_t i = 0; i < 600; i++)
+		claims_close(&many[i]);
+	free(many);
+}
+
 /* A look is what a launch would get, and changes nothing. */
 Test(ladder, who_only_looks)
 {

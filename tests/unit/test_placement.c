@@ -206,6 +206,23 @@ Test(placement, nodes_are_drawn_by_free_memory)
 	cr_assert(out.nodes[0].host_node == 0 && out.nodes[1].host_node == 0);
 }
 
+/* A node that holds another guest node's vCPUs already has fewer left, which counts before its memory does. */
+Test(placement, guest_nodes_that_fit_apart)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
+	struct placement_request request = ask(4);
+	struct placement out;
+
+	request.node_count = 2;
+	request.memory_mib[0] = request.memory_mib[1] = 1000;
+	facts->nodes[0].free_mib = 4000;
+	facts->nodes[1].free_mib = 500;
+	for (request.seed = 0; request.seed < 20; request.seed++) {
+		cr_assert_str_eq(plan(facts, &request, &out), "-1 -1 -1 -1");
+		cr_assert_eq(out.nodes[0].host_node, 1 - out.nodes[1].host_node);
+	}
+}
+
 /* The pins may give two vCPUs one CPU where that is allowed. */
 Test(placement, equal_pins)
 {

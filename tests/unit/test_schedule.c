@@ -133,4 +133,14 @@ Test(schedule, where_a_thread_is_bound)
 	cr_assert(strstr(problems.list[0].message, "1023"), "%s", problems.list[0].message);
 	more = (struct cpu_bitmap){ 0 };
 	cr_assert_eq(schedule_check_affinity(&more, &problems), -ESRCH);
+	/* Bound to one of them, and nowhere that is not. */
+	for (uint32_t cpu = 0; cpu < CPU_BITMAP_MAX; cpu++)
+		if (cpu_bitmap_has(&own, cpu)) {
+			cpu_bitmap_add(&more, cpu);
+			break;
+		}
+	cr_assert_eq(schedule_bind(&more, &problems), 0);
+	cr_assert_eq(schedule_check_affinity(&more, &problems), 0);
+	cr_assert_lt(schedule_bind(&(struct cpu_bitmap){ 0 }, &problems), 0);
+	cr_assert_eq(problems.list[problems.count - 1].code, PROBLEM_HOST_LIMIT);
 }

@@ -131,6 +131,11 @@ Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
 	request.host_node[0] = 1;
 	topology = derive(facts, &request);
 	cr_assert_eq(topology.distances[0][1], 30, "one of the two is open");
+	/* A guest node of memory alone beside one whose vCPU is pinned: where it is, is by lot. */
+	topology = derive(facts, &(struct placement_request){ .vcpus = 1, .node_count = 2, .host_node = { -1, -1 },
+	                                                      .pin_count = 1, .pins = (const uint32_t[]){ 4 },
+	                                                      .vcpu_nodes = (const uint8_t[]){ 0 } });
+	cr_assert_eq(topology.distances[0][1], 30);
 	topology = derive(one, &(struct placement_request){ .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
 	cr_assert_eq(topology.distances[0][1], 11);
 	one->node_count = 0;

@@ -334,7 +334,16 @@ static int open_claims(struct shim *shim, const char *path)
 	return r;
 }
 
-/* Among the VMs that run now, as `axvm run` would; 0 also where they cannot be seen, which is said. */
+/* What the CPUs are without a look at other VMs. */
+static const char *unseen(const struct shim *shim)
+{
+	if (shim->spec.cpus.claims.kind != SPEC_NONE)
+		return ": the launch will claim its own, which is not looked at here";
+	return shim->placement.pinned ? "" : ": not pinned, the kernel balances within the node";
+}
+
+/* Among the VMs that run now, as `axvm run` would; 0 also where they cannot be seen, which is said, unless it is the
+ * spec that wants it. */
 static int decide_among_others(struct shim *shim, bool here, FILE *out)
 {
 	const struct spec_resource *folder = &shim->spec.cpus.claims;
@@ -346,12 +355,13 @@ static int decide_among_others(struct shim *shim, bool here, FILE *out)
 		if (r == 0)
 			r = plan_claim(shim) < 0 ? complain(&shim->problems) : 0;
 		claims_close(&shim->claims);
+		if (r < 0 && folder->kind == SPEC_PATH)
+			return EX_NOINPUT;
 	}
 	if (r == 0)
 		fprintf(out, "CPUs as the claims in %s are now; the next launch changes them\n", path);
 	else if (r < 0)
-		fprintf(out, "CPUs without a look at other VMs%s\n",
-		        shim->placement.pinned ? "" : ": not pinned, the kernel balances within the node");
+		fprintf(out, "CPUs without a look at other VMs%s\n", unseen(shim));
 	return MAX(r, 0);
 }
 
