@@ -289,7 +289,9 @@ uint32_t queue_wait(struct queue *q, uint32_t *ret_length)
 {
 	uint64_t entry = q->used + 4 + 8u * (q->used_idx & (q->size - 1));
 
-	await(queue_used_idx(q) != q->used_idx);
+	/* For what is there no deadline is worked out: that asks CPUID, which is an exit. */
+	if (queue_used_idx(q) == q->used_idx)
+		await(queue_used_idx(q) != q->used_idx);
 	q->used_idx++;
 	if (q->device->features & F_EVENT_IDX)
 		write16(q->avail + 4 + 2u * q->size, q->used_idx);
