@@ -309,6 +309,19 @@ Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 	cr_assert_null(terminal->death);
 }
 
+/* vCPUs that have a CPU each are made there, and the event says so. */
+Test(sandbox_launch, vcpus_that_are_pinned)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 tenancy: DEDICATED }", .guest = halts };
+	const Axvm__V1__Running *running;
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_running(2, 0);
+	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
+	cr_assert(running->pinned && !running->claimed);
+	cr_assert_neq(running->vcpus[0]->host_cpu, running->vcpus[1]->host_cpu);
+}
+
 /* The state that FlatBoot in proto/axvm.proto describes, of each vCPU. */
 Test(sandbox_launch, registers_of_a_flat_image)
 {

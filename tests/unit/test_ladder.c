@@ -120,6 +120,24 @@ Test(ladder, one_after_another)
 	LAUNCHED(16, facts, &request, 0, "0");
 }
 
+/* Where the threads of a core are numbered side by side, too, cores come before threads. */
+Test(ladder, threads_side_by_side)
+{
+	static const int order[] = { 0, 2, 1, 3 };
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
+	struct placement_request request = ask(1);
+
+	for (uint16_t i = 0; i < 4; i++) {
+		facts->cpus[i].sibling_count = 2;
+		facts->cpus[i].siblings[0] = i & ~1u;
+		facts->cpus[i].siblings[1] = i | 1u;
+	}
+	for (size_t i = 0; i < 4; i++) {
+		cr_assert_eq(launch(i, facts, &request), 0);
+		cr_assert_eq(vms[i].plan.vcpus[0].cpu, order[i]);
+	}
+}
+
 /* 40 CPUs of two nodes, 160 VMs of which some end meanwhile: 4 a CPU, exactly. */
 Test(ladder, as_many_on_every_cpu)
 {
@@ -243,6 +261,66 @@ Test(ladder, io_threads_of_dedicated_vms)
 	LAUNCHED(0, smt, &pair, 1, "0 3 | 3");
 	LAUNCHED(1, smt, &shared, 0, "1");
 	LAUNCHED(2, smt, &pair, 1, "2 5 | 1");
+}
+
+/* Beside no other vCPU, on no vCPU's CPU while there is another, and side by side in a VM's own core. */
+Test(ladder, places_of_io_threads)
+{
+	_cleanup_free_ struct host_facts *smt = fixture_shape(1, 2, 2), *plain = fixture_shape(1, 2, 1),
+	                                 *four = fixture_shape(1, 2, 4);
+	struct placement_request pin = ask(1), dedicated = ask(1);
+
+	pin.pin_count = 1;
+	pin.io_count = 1;
+	pin.pins = (const uint32_t[]){ 0 };
+	LAUNCHED(0, plain, &pin, 1, "0 | 1");
+	end(0);
+	LAUNCHED(0, smt, &pin, 0, "0");
+	end(0);
+	pin.io_count = 0;
+	pin.pins = (const uint32_t[]){ 3 };
+	LAUNCHED(0, smt, &pin, 0, "3");
+	pin.io_count = 1;
+	pin.pins = (const uint32_t[]){ 1 };
+	LAUNCHED(1, smt, &pin, 1, "1 | 0");
+	end(0);
+	end(1);
+	dedicated.dedicated = true;
+	dedicated.io_count = dedicated.io_threads = 3;
+	LAUNCHED(2, four, &dedicated, 3, "0 | 2 4 6");
+}
+
+/* CPUs that a DEDICATED VM has are no room: the others are had more than once, where that is allowed. */
+Test(ladder, what_dedicated_vms_leave)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 3, 1), *smt = fixture_shape(1, 2, 2);
+	struct placement_request dedicated = ask(1), request = ask(3), pin = ask(1), nodes = ask(2);
+
+	dedicated.dedicated = true;
+	LAUNCHED(0, facts, &dedicated, 0, "0");
+	LAUNCHED(1, facts, &request, 0, "1 2 1");
+	request.overcommit = false;
+	refused(2, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.count", "CPUs 0");
+	/* Nor is there room for a second guest node on a CPU of the first. */
+	nodes.node_count = 2;
+	nodes.overcommit = false;
+	end(1);
+	LAUNCHED(1, facts, &nodes, 0, "1 2");
+	end(1);
+	LAUNCHED(1, facts, &dedicated, 0, "1");
+	refused(2, facts, &nodes, PROBLEM_PLACEMENT_FAILED, "cpus.count", "guest node 1 has not the CPUs");
+	nodes.dedicated = true;
+	end(1);
+	LAUNCHED(1, facts, &nodes, 0, "1 2");
+	end(0);
+	end(1);
+	/* Of a core that is not to be had in whole, nothing is kept. */
+	pin.pin_count = 1;
+	pin.pins = (const uint32_t[]){ 2 };
+	LAUNCHED(3, smt, &pin, 0, "2");
+	LAUNCHED(4, smt, &dedicated, 0, "1");
+	pin.pins = (const uint32_t[]){ 0 };
+	LAUNCHED(5, smt, &pin, 0, "0");
 }
 
 /* One with claims on every core of both nodes: DEDICATED goes to the node that has as many whole ones. */

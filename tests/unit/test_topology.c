@@ -118,7 +118,7 @@ Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
 	struct placement_request request = ask(8, 2);
 	struct guest_topology topology;
 
-	facts->distances[0][2] = 30;
+	facts->distances[0][1] = 30;
 	for (request.seed = 0; request.seed < 20; request.seed++) {
 		topology = derive(facts, &request);
 		cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4 5 6 7");
