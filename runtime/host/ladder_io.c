@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The ladder's I/O threads: a CPU each by a range of slots of their own, beside the vCPUs they serve.
  *
- * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM has its own. Else
- * the CPU of the node that the fewest I/O threads have claimed, those of the VM's own vCPUs after all others of the
- * same slot. A DEDICATED VM goes only to cores that others are on already, or else to its own vCPU's CPU: an I/O thread
- * on a core of which nobody has anything would keep that from being anybody's whole core. */
+ * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM has its own. Else an
+ * I/O thread shares the CPU of one of its node's vCPUs, the one that the fewest I/O threads have. It then takes turns
+ * with the vCPU whose doorbell it waits for, and a wake-up crosses no CPU; on the CPU of another VM it would wait
+ * for a guest that has nothing to do with it, and that guest for it. A CPU where nothing runs yet is no better: the
+ * next VM's vCPU goes there (measured: README.md, "Decisions").
+ *
+ * A VM that is DEDICATED, or whose vCPUs are realtime threads, goes to the other CPUs of its node that the fewest I/O
+ * threads have, and to its own only where there are none. One that is DEDICATED leaves cores alone that are untouched: an
+ * I/O thread there would keep such a core from being anybody's whole core. */
 #include "host/ladder_parts.h"
 
 static int32_t got(struct ladder *ladder, uint32_t cpu, uint32_t slot)
@@ -49,8 +54,7 @@ static bool core_untouched(struct ladder *ladder, const struct host_cpu *cpu)
 	return claims_untouched(ladder->claims, cpu->id);
 }
 
-/* Whether an I/O thread may be on a CPU: of the VM's own vCPUs or of others; a DEDICATED VM's own are its own
- * anyway. */
+/* Whether an I/O thread may be on a CPU of its node: of this VM's own vCPUs, or of others'. */
 static bool may_climb(struct ladder *ladder, const struct host_cpu *cpu, bool own)
 {
 	if (cpu_bitmap_has(&ladder->whole, cpu->id) || cpu_bitmap_has(&ladder->mine, cpu->id) != own)
@@ -58,24 +62,27 @@ static bool may_climb(struct ladder *ladder, const struct host_cpu *cpu, bool ow
 	return !ladder->request->dedicated || !core_untouched(ladder, cpu);
 }
 
-/* The least claimed by I/O threads, of other CPUs than the vCPUs' at first. */
-static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus)
+/* The CPU that the fewest I/O threads have claimed. */
+static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus, bool own)
 {
-	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX && ladder->error == 0; slot++)
-		for (int own = 0; own < (ladder->request->dedicated ? 1 : 2); own++)
-			for (size_t i = 0; i < ladder->facts->cpu_count; i++) {
-				uint32_t cpu = ladder->facts->cpus[i].id;
+	bool any = true;
 
-				if (!cpu_bitmap_has(cpus, cpu) ||
-				    !may_climb(ladder, &ladder->facts->cpus[i], own == 1))
-					continue;
-				if (ladder_take(ladder, cpu, CLAIMS_IO, slot) == 0)
-					return got(ladder, cpu, slot);
-				if (slot == 0 && claims_whole(ladder->claims, cpu))
-					cpu_bitmap_add(&ladder->whole, cpu);
-				if (ladder->error < 0)
-					return PLACEMENT_UNPINNED;
-			}
+	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX && any; slot++) {
+		any = false;
+		for (size_t i = 0; i < ladder->facts->cpu_count; i++) {
+			uint32_t cpu = ladder->facts->cpus[i].id;
+
+			if (!cpu_bitmap_has(cpus, cpu) || !may_climb(ladder, &ladder->facts->cpus[i], own))
+				continue;
+			any = true;
+			if (ladder_take(ladder, cpu, CLAIMS_IO, slot) == 0)
+				return got(ladder, cpu, slot);
+			if (slot == 0 && claims_whole(ladder->claims, cpu))
+				cpu_bitmap_add(&ladder->whole, cpu);
+			if (ladder->error < 0)
+				return PLACEMENT_UNPINNED;
+		}
+	}
 	return PLACEMENT_UNPINNED;
 }
 
@@ -100,6 +107,7 @@ void ladder_claim_io(struct ladder *ladder)
 {
 	uint8_t given[FACTS_CPUS_MAX] = { 0 };
 	const size_t nodes = ladder->plan->node_count;
+	const bool apart = ladder->request->dedicated || ladder->request->realtime;
 
 	ladder->whole = (struct cpu_bitmap){ 0 };
 	mark_mine(ladder);
@@ -109,8 +117,8 @@ void ladder_claim_io(struct ladder *ladder)
 		struct placement_io *io = &node->io[i / nodes];
 
 		io->cpu = idle_beside(ladder, i % nodes, given);
-		if (io->cpu < 0)
-			io->cpu = climb_io(ladder, &node->cpus);
+		for (int turn = 0; turn < 2 && io->cpu < 0 && ladder->error == 0; turn++)
+			io->cpu = climb_io(ladder, &node->cpus, apart == (turn == 1));
 		if (io->cpu < 0)
 			io->cpu = last_vcpu(ladder->plan, i % nodes);
 		io->shared = cpu_bitmap_has(&ladder->mine, (uint32_t)io->cpu);

@@ -15,6 +15,7 @@ struct placement_request {
 	uint32_t vcpus;   /* 1 … PLACEMENT_VCPUS_MAX */
 	bool dedicated;   /* whole cores, nobody else's threads on them */
 	bool overcommit;  /* two vCPUs may share a CPU */
+	bool realtime;    /* a vCPU leaves its CPU to an I/O thread only when it sleeps */
 	size_t pin_count; /* 0 or vcpus */
 	const uint32_t *pins;
 	const uint8_t *vcpu_nodes;                /* guest node of each vCPU; NULL: dealt evenly */

@@ -42,6 +42,7 @@ static struct placement_request request_of(const struct vm_spec *spec)
 		.vcpus = cpus->count,
 		.dedicated = cpus->tenancy == SPEC_DEDICATED,
 		.overcommit = cpus->overcommit,
+		.realtime = cpus->fifo_priority > 0,
 		.pin_count = cpus->pins_count,
 		.pins = cpus->pins,
 		.vcpu_nodes = cpus->nodes_count ? cpus->nodes : NULL,

@@ -221,7 +221,7 @@ Test(ladder, dedicated_cores)
 	request.vcpus = 2;
 	LAUNCHED(2, facts, &request, 1, "3 7 | 2");
 	refused(3, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "0-3");
-	LAUNCHED(4, facts, &shared, 1, "6 | 2");
+	LAUNCHED(4, facts, &shared, 1, "6 | 6");
 	LAUNCHED(5, facts, &shared, 0, "2");
 	/* By hand. */
 	pins.pin_count = 1;
@@ -263,17 +263,18 @@ Test(ladder, io_threads_of_dedicated_vms)
 	LAUNCHED(2, smt, &pair, 1, "2 5 | 1");
 }
 
-/* Beside no other vCPU, on no vCPU's CPU while there is another, and side by side in a VM's own core. */
+/* On the idle thread of a vCPU's core, else on the CPU of one of the VM's own vCPUs that has the fewest I/O threads,
+ * although another CPU is idle; side by side in a DEDICATED VM's core. */
 Test(ladder, places_of_io_threads)
 {
 	_cleanup_free_ struct host_facts *smt = fixture_shape(1, 2, 2), *plain = fixture_shape(1, 2, 1),
 	                                 *four = fixture_shape(1, 2, 4);
-	struct placement_request pin = ask(1), dedicated = ask(1);
+	struct placement_request pin = ask(1), pair = ask(2), dedicated = ask(1);
 
 	pin.pin_count = 1;
 	pin.io_count = 1;
 	pin.pins = (const uint32_t[]){ 0 };
-	LAUNCHED(0, plain, &pin, 1, "0 | 1");
+	LAUNCHED(0, plain, &pin, 1, "0 | 0");
 	end(0);
 	LAUNCHED(0, smt, &pin, 0, "0");
 	end(0);
@@ -282,7 +283,18 @@ Test(ladder, places_of_io_threads)
 	LAUNCHED(0, smt, &pin, 0, "3");
 	pin.io_count = 1;
 	pin.pins = (const uint32_t[]){ 1 };
-	LAUNCHED(1, smt, &pin, 1, "1 | 0");
+	LAUNCHED(1, smt, &pin, 1, "1 | 1");
+	end(0);
+	end(1);
+	pair.io_count = 1;
+	LAUNCHED(0, plain, &pair, 1, "0 1 | 0");
+	LAUNCHED(1, plain, &pair, 1, "0 1 | 1");
+	end(0);
+	end(1);
+	/* A realtime vCPU would not let it run. */
+	pair.realtime = pin.realtime = true;
+	LAUNCHED(0, plain, &pair, 1, "0 1 | 0");
+	LAUNCHED(1, plain, &pin, 1, "1 | 0");
 	end(0);
 	end(1);
 	dedicated.dedicated = true;
@@ -423,7 +435,7 @@ Test(ladder, few_cpus)
 	LAUNCHED(1, facts, &request, 3, "3 1 | 3 3 3");
 	request.pin_count = 2;
 	request.pins = (const uint32_t[]){ 3, 3 };
-	LAUNCHED(2, facts, &request, 1, "3 3 | 1");
+	LAUNCHED(2, facts, &request, 1, "3 3 | 3");
 	facts->node_count = 0;
 	for (size_t i = 0; i < 4; i++)
 		facts->cpus[i].node = -1;
