@@ -88,16 +88,14 @@ static int open_file(int directory, const char *name, bool make)
 
 /* The descriptor of a CPU's or node's file, opened where it is not; -ENOENT where nobody needs it, which is only
  * looked for. */
-static int file_of(struct claims *claims, struct claims_file *file, const char *kind, size_t number)
+static int file_of(struct claims *claims, struct claims_file *file, const char *name)
 {
-	char name[32];
 	int fd;
 
 	if (!claims->open)
 		return -EBADF;
 	if (file->opened)
 		return file->fd;
-	snprintf(name, sizeof(name), "%s%zu", kind, number);
 	fd = open_file(claims->directory, name, !claims->looks);
 	if (fd >= 0)
 		*file = (struct claims_file){ .fd = fd, .opened = true };
@@ -112,7 +110,26 @@ static bool all_free(const struct claims *claims, int fd)
 
 static int cpu_file(struct claims *claims, uint32_t cpu)
 {
-	return cpu < FACTS_CPUS_MAX ? file_of(claims, &claims->cpus[cpu], "cpu", cpu) : -EINVAL;
+	char name[32];
+
+	if (cpu >= FACTS_CPUS_MAX)
+		return -EINVAL;
+	snprintf(name, sizeof(name), "cpu%u", cpu);
+	return file_of(claims, &claims->cpus[cpu], name);
+}
+
+/* Of a node's pages of one size, of which a VM has but one. */
+static int node_file(struct claims *claims, uint32_t node)
+{
+	char name[48];
+
+	if (node >= FACTS_NODES_MAX)
+		return -EINVAL;
+	if (claims->page_kib > 4)
+		snprintf(name, sizeof(name), "node%u-%llukB", node, (unsigned long long)claims->page_kib);
+	else
+		snprintf(name, sizeof(name), "node%u", node);
+	return file_of(claims, &claims->nodes[node], name);
 }
 
 struct span {
@@ -352,7 +369,7 @@ int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint6
 	struct claims_file *file = &claims->nodes[node < FACTS_NODES_MAX ? node : 0];
 	struct span wanted = memory_span(mib, file->end);
 	uint64_t room = free_mib / MEMORY_SLOT_MIB;
-	int fd = node < FACTS_NODES_MAX ? file_of(claims, file, "node", node) : -EINVAL, r;
+	int fd = node_file(claims, node), r;
 
 	if (all_free(claims, fd)) {
 		if (wanted.length > room)
@@ -388,8 +405,7 @@ void claims_drop_memory(struct claims *claims, uint32_t node, uint64_t mib, uint
 
 int claims_look_memory(struct claims *claims, uint32_t node, uint64_t *ret_mib)
 {
-	struct claims_file *file = &claims->nodes[node < FACTS_NODES_MAX ? node : 0];
-	int fd = node < FACTS_NODES_MAX ? file_of(claims, file, "node", node) : -EINVAL, r = 0;
+	int fd = node_file(claims, node), r = 0;
 	struct count count = { .most = MEMORY_SLOTS, .looks = MEMORY_COUNT_MAX };
 
 	if (!all_free(claims, fd)) {

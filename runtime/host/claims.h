@@ -5,7 +5,8 @@
  * (fcntl(2), F_OFD_SETLK) are the claims: a vCPU has a byte of the first CLAIMS_SLOTS, an I/O thread one of the
  * second as many, and a DEDICATED VM all of both. So the CPU that the fewest have claimed is the one with the lowest
  * free slot; the first write lock that succeeds is the claim; and the kernel ends it with the process, however that
- * goes. A file "node0" has a slot for each 64 MiB of a node's memory that is spoken for and may not be there yet. */
+ * goes. A file "node0" has a slot for each 64 MiB of a node's memory that is spoken for and may not be there yet; "node0-2048kB" of
+ * its huge pages of that size. */
 #ifndef AXVM_HOST_CLAIMS_H
 #define AXVM_HOST_CLAIMS_H
 
@@ -24,6 +25,7 @@ struct claims {
 	bool open;
 	bool looks;    /* nothing is locked, and no file made: what is free is only looked at */
 	int directory; /* owned */
+	uint64_t page_kib; /* of the memory that is spoken for; 0 as 4: ordinary pages. Set before the first of it */
 	struct claims_file {
 		int fd;
 		bool opened;

@@ -57,6 +57,16 @@ const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id)
 	return NULL;
 }
 
+uint64_t host_node_room_mib(const struct host_node *node, uint64_t page_kib)
+{
+	if (page_kib <= 4)
+		return node->free_mib;
+	for (size_t i = 0; i < node->huge_count; i++)
+		if (node->huge[i].size_kib == page_kib)
+			return node->huge[i].free * page_kib / 1024;
+	return 0;
+}
+
 const struct host_node *facts_node(const struct host_facts *facts, uint32_t id)
 {
 	for (size_t i = 0; i < facts->node_count; i++)

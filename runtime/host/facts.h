@@ -41,7 +41,8 @@ struct host_cpu {
 struct host_node {
 	uint32_t id;
 	bool allowed; /* cpuset's mems */
-	uint64_t memory_mib, free_mib;
+	uint64_t memory_mib;
+	uint64_t free_mib; /* that ordinary pages can be had from (host/meminfo.h) */
 	uint8_t huge_count;
 	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX]; /* ascending by size */
 };
@@ -113,6 +114,11 @@ int facts_probe_quick(struct host_facts *facts, const char *root);
  * facts_probe_quick(), with the same root. -ESTALE when a CPU or a node has come or gone: they are to
  * be probed anew. */
 int facts_refresh(struct host_facts *facts, const char *root);
+
+/* Reads the pools of huge pages, which a quick probe leaves out. */
+void facts_probe_huge(struct host_facts *facts, const char *root);
+/* MiB of a node's that pages of `page_kib` can be had from; 4: ordinary ones. */
+uint64_t host_node_room_mib(const struct host_node *node, uint64_t page_kib);
 
 /* NULL when there is none such. */
 const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id);

@@ -4,6 +4,7 @@
  * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, has the kernel's package, core and
  * APIC ids, and is the kernel's word on which features are really in use. Which CPUs share a core is in
  * thread_siblings_list alone, one file a core. */
+#include "host/meminfo.h"
 #include "host/probe.h"
 
 #include <assert.h>
@@ -326,19 +327,13 @@ void probe_cpus(struct host_facts *facts, const char *root, const char *status)
 	}
 }
 
-static uint64_t meminfo_kib(const char *meminfo, const char *row)
-{
-	const char *at = strstr(meminfo, row);
-
-	return at ? strtoull(at + strlen(row), NULL, 10) : 0;
-}
-
 static void probe_huge_pages(struct host_node *node, const char *root)
 {
 	_cleanup_(close_dir) DIR *dir =
 		root_opendir(root, "sys/devices/system/node/node%u/hugepages", node->id);
 	const struct dirent *entry;
 
+	node->huge_count = 0;
 	while (dir && (entry = readdir(dir)) && node->huge_count < FACTS_HUGE_SIZES_MAX) {
 		struct host_huge_pages pages = { 0 };
 		char directory[400];
@@ -372,7 +367,7 @@ static void probe_node(struct host_facts *facts, const char *root, struct host_n
 	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/meminfo",
 	              node->id) > 0) {
 		node->memory_mib = meminfo_kib(text, "MemTotal:") / 1024;
-		node->free_mib = meminfo_kib(text, "MemFree:") / 1024;
+		node->free_mib = meminfo_room_kib(text, MEMINFO_SHARE) / 1024;
 	}
 	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/distance",
 	              node->id) > 0) {
@@ -408,6 +403,12 @@ void probe_nodes(struct host_facts *facts, const char *root, const char *status,
 		facts->node_count++;
 		probe_node(facts, root, node, huge);
 	}
+}
+
+void facts_probe_huge(struct host_facts *facts, const char *root)
+{
+	for (size_t i = 0; i < facts->node_count; i++)
+		probe_huge_pages(&facts->nodes[i], root && strcmp(root, "/") != 0 ? root : "");
 }
 
 /* A small file below an open directory, in one read: a launch waits for a score of them. False when it is not there, or

@@ -40,10 +40,11 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 	                                                                   "folder's group, or without claims");
 }
 
-/* Each try walks a list that whoever may write to the folder can make long. */
+/* Each try walks a list that whoever may write to the folder can make long. The kernel walks it in this thread's time:
+ * a host that has stood still meanwhile is no reason to give up. */
 static bool in_time(struct ladder *ladder)
 {
-	if (ladder->error == 0 && monotonic_ns() > ladder->deadline_ns)
+	if (ladder->error == 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) > ladder->deadline_ns)
 		ladder->error = problems_add(
 			ladder->problems, PROBLEM_PLACEMENT_FAILED, ETIMEDOUT, "cpus.claims",
 			"the claims of this host are too many to look through in %d ms: see who has so many locks in "
@@ -284,13 +285,14 @@ static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool 
 	for (size_t i = 0; i < facts->node_count; i++) {
 		const struct host_node *node = &facts->nodes[i];
 		struct hand hand = { .node = (int32_t)node->id, .has_memory = memory };
+		uint64_t room = host_node_room_mib(node, ladder->request->page_kib);
 
 		if (!node->allowed || (asked >= 0 ? asked != hand.node : !has_cpus(facts, node)) ||
 		    (own && taken_by_guest(ladder, hand.node, guest_node)))
 			continue;
 		if (memory && claims_take_memory(ladder->claims, node->id,
 		                                 ladder->request->memory_mib[guest_node],
-		                                 node->free_mib, &hand.memory_slot) < 0)
+		                                 room, &hand.memory_slot) < 0)
 			continue;
 		ladder->hands[ladder->hand_count++] = hand;
 	}
@@ -490,7 +492,7 @@ static void claim_pins(struct ladder *ladder)
 
 		if (node)
 			(void)claims_take_memory(ladder->claims, node->id, ladder->request->memory_mib[n],
-			                         node->free_mib, &slot);
+			                         host_node_room_mib(node, ladder->request->page_kib), &slot);
 	}
 }
 
@@ -518,12 +520,13 @@ int ladder_claim(struct claims *claims, const struct host_facts *facts,
 	if (!ladder)
 		return problems_add(problems, PROBLEM_OS_FAILED, ENOMEM, NULL, "no memory to plan");
 	ladder->claims = claims;
+	claims->page_kib = request->page_kib;
 	ladder->facts = facts;
 	ladder->request = request;
 	ladder->planned = *plan;
 	ladder->plan = &claimed;
 	ladder->problems = problems;
-	ladder->deadline_ns = monotonic_ns() + PATIENCE_MS * NS_PER_MS;
+	ladder->deadline_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) + PATIENCE_MS * NS_PER_MS;
 	if (plan->by_hand) {
 		claim_pins(ladder);
 	} else {

@@ -35,7 +35,7 @@ struct ladder {
 	/* Of each range the slots of a CPU below this one are past: locks of one open file description do not
 	 * conflict, so that a slot of its own would be had twice. */
 	uint16_t past[2][FACTS_CPUS_MAX];
-	uint64_t deadline_ns; /* CLOCK_MONOTONIC; past it no more is tried */
+	uint64_t deadline_ns; /* of this thread's CPU time; past it no more is tried */
 	int error;
 
 	struct rung rungs[FACTS_CPUS_MAX];

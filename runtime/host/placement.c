@@ -118,6 +118,11 @@ static bool host_node_used(const struct plan *plan, int32_t host_node)
 	return false;
 }
 
+static uint64_t room_mib(const struct plan *plan, const struct host_node *node)
+{
+	return host_node_room_mib(node, plan->request->page_kib);
+}
+
 /* How well a host node suits a guest node of a DEDICATED VM; larger is better, 0 is not at all. */
 static uint32_t suitability(const struct plan *plan, const struct host_node *node,
                             size_t guest_node, uint32_t wanted)
@@ -129,7 +134,7 @@ static uint32_t suitability(const struct plan *plan, const struct host_node *nod
 	if (!node->allowed)
 		return 0;
 	if (free_cpus >= wanted)
-		return memory <= node->free_mib ? 0x40000000 : 0x20000000;
+		return memory <= room_mib(plan, node) ? 0x40000000 : 0x20000000;
 	return 1 + (uint32_t)free_cpus;
 }
 
@@ -180,7 +185,7 @@ static bool suits(const struct plan *plan, const struct host_node *node, size_t 
 	uint32_t wanted = 0;
 
 	if (!node->allowed || (own && host_node_used(plan, (int32_t)node->id)) ||
-	    (memory && plan->request->memory_mib[guest_node] > node->free_mib))
+	    (memory && plan->request->memory_mib[guest_node] > room_mib(plan, node)))
 		return false;
 	for (size_t n = 0; n <= guest_node; n++)
 		if (n == guest_node || plan->out.nodes[n].host_node == (int32_t)node->id)
@@ -211,12 +216,12 @@ static int32_t draw_node(const struct plan *plan, size_t guest_node)
 		uint64_t tickets = 0, drawn;
 
 		for (size_t i = 0; i < facts->node_count; i++)
-			tickets += suits(plan, &facts->nodes[i], guest_node, tier) ? facts->nodes[i].free_mib + 1 : 0;
+			tickets += suits(plan, &facts->nodes[i], guest_node, tier) ? room_mib(plan, &facts->nodes[i]) + 1 : 0;
 		if (tickets == 0)
 			continue;
 		drawn = mix(plan->request->seed + guest_node) % tickets;
 		for (size_t i = 0; i < facts->node_count; i++) {
-			uint64_t own = facts->nodes[i].free_mib + 1;
+			uint64_t own = room_mib(plan, &facts->nodes[i]) + 1;
 
 			if (!suits(plan, &facts->nodes[i], guest_node, tier))
 				continue;

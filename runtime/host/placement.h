@@ -22,6 +22,7 @@ struct placement_request {
 	size_t node_count;                        /* 1 … PLACEMENT_NODES_MAX */
 	int host_node[PLACEMENT_NODES_MAX];       /* -1: the plan's choice */
 	uint64_t memory_mib[PLACEMENT_NODES_MAX]; /* wanted there; 0: does not matter */
+	uint64_t page_kib; /* in pages of this size; 0 as 4: ordinary ones */
 	uint32_t io_threads;                      /* of each node, 0 … PLACEMENT_IO_MAX */
 	uint32_t io_count; /* that there will be of those in all: only they claim a CPU */
 	uint64_t seed; /* the VM's own number: what is as good for all VMs is not the same for all */

@@ -10,6 +10,7 @@
 
 #include "base/problem.h"
 #include "host/facts.h"
+#include "host/meminfo.h"
 
 #define NUMA_RANGES_MAX 16
 
@@ -39,7 +40,7 @@ int numa_prefer(int host_node);
 
 /* Of a node's memory, the share that the kernel keeps for itself: its reserves, and what it counts late. A launch leaves that
  * much, and may come into it by half while it goes on. */
-#define NUMA_SHARE_BEFORE 64
+#define NUMA_SHARE_BEFORE MEMINFO_SHARE
 #define NUMA_SHARE_MEANWHILE 128
 
 /* Bytes that pages of a size can still be had from on a node (-1: on all that are online). Of ordinary ones that is free

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "host/cpulist.h"
+#include "host/meminfo.h"
 #include "machine/numa.h"
 
 #define PAGE_4K 4096ULL
@@ -27,24 +28,13 @@ static void read_text(const char *path, char *text, size_t size)
 	text[used] = '\0';
 }
 
-/* Kilobytes that ordinary pages can still be had from: free ones and clean page cache, less the share of all of the
- * node's that the kernel is left with. */
 static uint64_t free_kib(const char *root, int node, uint64_t share)
 {
-	static const char *const rows[] = { " MemFree:", " Active(file):", " Inactive(file):", " SReclaimable:" };
 	char path[128], text[8192];
-	uint64_t total = 0, sum = 0, reserve;
-	const char *at;
 
 	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/meminfo", root ? root : "", node);
 	read_text(path, text, sizeof(text));
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if ((at = strstr(text, rows[i])))
-			sum += strtoull(at + strlen(rows[i]), NULL, 10);
-	if ((at = strstr(text, " MemTotal:")))
-		total = strtoull(at + strlen(" MemTotal:"), NULL, 10);
-	reserve = MAX(total, GIB / KIB) / share;
-	return sum > reserve ? sum - reserve : 0;
+	return meminfo_room_kib(text, share);
 }
 
 static uint64_t free_huge(const char *root, int node, uint64_t page_size)

@@ -38,11 +38,13 @@ static struct placement_request request_of(const struct vm_spec *spec)
 {
 	const struct spec_cpus *cpus = &spec->cpus;
 	const struct spec_memory *memory = &spec->memory;
+	static const uint32_t page_kib[] = { 4, 4, [SPEC_HUGE_2M] = 2048, [SPEC_HUGE_1G] = 1048576 };
 	struct placement_request request = {
 		.vcpus = cpus->count,
 		.dedicated = cpus->tenancy == SPEC_DEDICATED,
 		.overcommit = cpus->overcommit,
 		.realtime = cpus->fifo_priority > 0,
+		.page_kib = page_kib[memory->page_size],
 		.pin_count = cpus->pins_count,
 		.pins = cpus->pins,
 		.vcpu_nodes = cpus->nodes_count ? cpus->nodes : NULL,
@@ -64,6 +66,8 @@ int plan_machine(struct shim *shim)
 	const struct placement_request request = request_of(&shim->spec);
 	int r;
 
+	if (request.page_kib > 4 && shim->facts->quick)
+		facts_probe_huge(shim->facts, NULL);
 	r = placement_plan(shim->facts, &request, &shim->placement, &shim->problems);
 	if (r < 0)
 		return r;

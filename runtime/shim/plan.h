@@ -22,7 +22,8 @@ struct machine_plan {
 };
 
 /* Who runs where: fills in shim->placement, shim->topology and the vCPUs' numbers, APIC ids and host CPUs.
- * -errno with problems when the spec's wishes cannot be met here. Pure but for that. */
+ * Looks how many huge pages are free, where the spec asks for them and the facts do not say. -errno with problems when
+ * the spec's wishes cannot be met here. */
 int plan_machine(struct shim *shim);
 
 /* After plan_machine(), where the spec has claims and shim->claims are open: the CPUs that are free among the

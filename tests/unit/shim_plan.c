@@ -215,6 +215,16 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 	shim.facts->nodes[1].free_mib = 63;
 	cr_assert_eq(plan_machine(&shim), 0);
 	cr_assert_eq(shim.placement.nodes[0].host_node, 0);
+	/* Facts that know the pools of huge pages are taken as they are; a launch's do not, and this host has no node 1. */
+	shim.spec.memory.page_size = SPEC_HUGE_2M;
+	shim.facts->nodes[1].huge[0] = (struct host_huge_pages){ 2048, 64, 64 };
+	shim.facts->nodes[1].huge_count = 1;
+	cr_assert_eq(plan_machine(&shim), 0);
+	cr_assert_eq(shim.placement.nodes[0].host_node, 1);
+	shim.facts->nodes[1].id = 900;
+	shim.facts->quick = true;
+	cr_assert_eq(plan_machine(&shim), 0);
+	cr_assert_eq(shim.facts->nodes[1].huge_count, 0);
 }
 
 /* ---- devices ------------------------------------------------------------------------------------- */

@@ -241,6 +241,23 @@ Test(claims, memory_that_others_have_spoken_for_is_not_there)
 	cr_expect_eq(look_for(FACTS_NODES_MAX - 1, 64, 64), 0);
 }
 
+/* Memory that is asked for in huge pages of one size is none of the other pools'. */
+Test(claims, pools_of_pages_are_apart)
+{
+	a.page_kib = 2048;
+	cr_expect_eq(speak(&a, 0, 640, 640), 0);
+	cr_expect_eq(look_for(0, 640, 640), 0, "ordinary pages");
+	cr_expect_eq(entries_of(folder.root), 1);
+	b.page_kib = 1048576;
+	cr_expect_eq(speak(&b, 0, 640, 640), 0);
+	b.page_kib = 2048;
+	claims_drop_all_memory(&b);
+	c.page_kib = 2048;
+	cr_expect_eq(look_for(0, 64, 640), -EAGAIN);
+	claims_drop_all_memory(&a);
+	cr_expect_eq(look_for(0, 640, 640), 0);
+}
+
 /* A slot has at least one byte: a lock of none would reach to the end of the file. */
 Test(claims, no_memory_takes_no_more_than_a_slot)
 {

@@ -117,7 +117,7 @@ Test(facts, two_nodes_with_smt_and_an_offline_cpu)
 	cr_assert_eq(facts->cpus[5].model, 62);
 	cr_assert_eq(facts->cpus[5].microcode, 0x42e);
 	cr_assert_eq(facts->distances[0][1], 21);
-	cr_assert_eq(facts->nodes[1].free_mib, 1024);
+	cr_assert_eq(facts->nodes[1].free_mib, 1024 - 32, "less what the kernel is left with");
 	cr_assert_eq(facts->nodes[1].huge[0].free, 3);
 	cr_assert_eq(facts->nodes[1].huge[0].size_kib, 2048);
 	cr_assert_eq(facts->vulnerability_count, 2);
@@ -433,7 +433,7 @@ Test(facts, what_changes_is_read_again)
 	fixture_tree_write(&tree, "proc/self/status",
 			   "Name:\tx\nCpus_allowed_list:\t2-3\nMems_allowed_list:\t1\n");
 	fixture_tree_write(&tree, "sys/devices/system/node/node1/meminfo",
-			   "Node 1 MemTotal:  2097152 kB\nNode 1 MemFree:  2048 kB\n");
+			   "Node 1 MemTotal:  2097152 kB\nNode 1 MemFree:  34816 kB\n");
 	fixture_tree_write(&tree, "sys/devices/system/cpu/vulnerabilities/mds", "Mitigation: Clear CPU buffers\n");
 	cr_assert_eq(facts_refresh(facts, tree.root), 0);
 	cr_expect_eq(facts->vulnerability_count, 2);
@@ -443,7 +443,7 @@ Test(facts, what_changes_is_read_again)
 		cr_expect_eq(facts->cpus[i].allowed, i == 2 || i == 3, "CPU %zu", i);
 	cr_expect_eq(facts->node_count, 2);
 	cr_expect_not(facts->nodes[0].allowed);
-	cr_expect_eq(facts->nodes[1].free_mib, 2);
+	cr_expect_eq(facts->nodes[1].free_mib, 2, "34 MiB less the kernel's 32");
 	cr_expect_eq(facts->distances[0][1], 21);
 	fixture_tree_done(&tree);
 }
@@ -586,7 +586,7 @@ Test(facts, a_host_with_gaps)
 		{ "sys/devices/system/node/node2/cpulist", "3\n" },
 		{ "sys/devices/system/node/node0/distance", "10 300\n" },
 		{ "sys/devices/system/node/node2/distance", "40 10\n" },
-		{ "sys/devices/system/node/node2/meminfo", "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 2047 kB\n" },
+		{ "sys/devices/system/node/node2/meminfo", "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 16000 kB\nNode 2 Active(file): 2430 kB\n" },
 		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages", "7\n" },
 		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/free_hugepages", "4\n" },
 		{ "sys/module/kvm_amd/parameters/npt", "1\n" },

@@ -484,6 +484,33 @@ Test(ladder, an_asked_node_without_a_cpu)
 	cr_assert_eq(vms[1].plan.nodes[0].host_node, 0);
 }
 
+/* Huge pages that are free, less those that others have asked for. */
+Test(ladder, memory_in_huge_pages)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
+	struct placement_request request = ask(1);
+
+	for (size_t n = 0; n < 2; n++) {
+		facts->nodes[n].huge[0] = (struct host_huge_pages){ 2048, 512, n ? 512 : 256 };
+		facts->nodes[n].huge_count = 1;
+	}
+	request.page_kib = 2048;
+	request.memory_mib[0] = 512;
+	LAUNCHED(0, facts, &request, 0, "0");
+	LAUNCHED(1, facts, &request, 0, "2");
+	LAUNCHED(2, facts, &request, 0, "3");
+	/* By hand it is spoken for as well. */
+	end(2);
+	request.pin_count = 1;
+	request.pins = (const uint32_t[]){ 3 };
+	LAUNCHED(2, facts, &request, 0, "3");
+	request.pin_count = 0;
+	request.page_kib = 0;
+	request.memory_mib[0] = 59968;
+	LAUNCHED(3, facts, &request, 0, "1");
+	LAUNCHED(4, facts, &request, 0, "2");
+}
+
 /* More VMs than are looked at in order speak for memory of one node. */
 Test(ladder, memory_of_many)
 {

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -728,18 +727,31 @@ Test(launch_paths, events_of_another_vm_are_not_written_over)
 {
 	struct said said;
 	char line[256];
-	int fd;
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd, pair[2];
+	pid_t other;
 
 	fixture_tree_write(&tree, "events", "%s", CONTENT);
 	fd = open(in_tree("events"), O_WRONLY | O_CLOEXEC);
-	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	cr_assert_eq(pipe2(pair, O_CLOEXEC), 0);
+	other = fork();
+	if (other == 0) {
+		(void)!write(pair[1], fcntl(fd, F_SETLK, &lock) == 0 ? "y" : "n", 1);
+		for (;;)
+			pause();
+	}
+	cr_assert(read(pair[0], line, 1) == 1 && line[0] == 'y');
 	snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true --control-socket none", in_tree("events"));
 	said = axvm_say(line, -1);
 	cr_expect_eq(said.status, 73, "%s", said.err);
 	cr_expect_not_null(strstr(said.err, "another VM writes its events there; name another file"), "%s", said.err);
 	cr_expect(is_content(in_tree("events")));
 	said_done(&said);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
 	close(fd);
+	close(pair[0]);
+	close(pair[1]);
 }
 
 /* A FIFO without a reader is not waited for, in which no signal would be heard. */

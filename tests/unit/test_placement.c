@@ -310,6 +310,35 @@ Test(placement, memory_decides_between_equal_nodes)
 	cr_assert_plan(facts, &request, "2 3");
 }
 
+/* Memory in huge pages is looked for in their pool, whatever else is free. */
+Test(placement, huge_pages_decide_where_they_are_asked_for)
+{
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
+	struct placement_request request = ask_dedicated(2), shared = ask(1);
+	struct problems problems = { 0 };
+	struct placement out;
+
+	facts->nodes[0].huge[0] = (struct host_huge_pages){ 2048, 4096, 2047 };
+	facts->nodes[1].huge[0] = (struct host_huge_pages){ 2048, 4096, 2048 };
+	facts->nodes[0].huge[1] = facts->nodes[1].huge[1] = (struct host_huge_pages){ 1048576, 8, 4 };
+	facts->nodes[0].huge_count = facts->nodes[1].huge_count = 2;
+	request.memory_mib[0] = shared.memory_mib[0] = 4096;
+	facts->nodes[1].free_mib = 100;
+	cr_assert_plan(facts, &request, "0 1");
+	request.page_kib = shared.page_kib = 2048;
+	cr_assert_plan(facts, &request, "2 3");
+	for (shared.seed = 0; shared.seed < 20; shared.seed++) {
+		cr_assert_eq(placement_plan(facts, &shared, &out, &problems), 0);
+		cr_assert_eq(out.nodes[0].host_node, 1);
+	}
+	request.page_kib = 1048576;
+	cr_assert_plan(facts, &request, "0 1");
+	facts->nodes[0].huge[1].free = 3;
+	cr_assert_plan(facts, &request, "2 3");
+	request.page_kib = 16;
+	cr_assert_plan(facts, &request, "0 1");
+}
+
 Test(placement, guest_nodes_go_to_host_nodes_of_their_own)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);

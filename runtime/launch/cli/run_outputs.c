@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 
@@ -70,14 +69,16 @@ static int check_metrics_file(const struct run *run)
 }
 
 /* A regular file is one VM's, as long as it runs: two would write over each other's events. Where a file system has no such
- * locks nobody can tell. */
+ * locks nobody can tell. A lock of this process: one of the open file would be the shim's too, from the fork until after its
+ * exec, and outlive a run that has failed at once. */
 static int claim_events(int fd)
 {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	return S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK ? -EBUSY : 0;
+	return S_ISREG(st.st_mode) && fcntl(fd, F_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES) ? -EBUSY : 0;
 }
 
 static const char *events_error(const char *path, int error)
