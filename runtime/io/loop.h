@@ -45,6 +45,9 @@ struct io_client {
 struct io_op {
 	void (*done)(struct io_op *op, int result, uint32_t flags);
 	bool cancelled; /* the loop's own: io_cancel was asked for it */
+	/* Never tried on the loop's thread, always handed to a worker of the kernel's: for a file whose reads and writes may
+	 * wait although poll(2) says that they need not (io_may_wait). */
+	bool in_worker;
 };
 
 /* The result, negated, of an operation that the kernel gave up though nobody asked for it: it needs a worker
@@ -61,6 +64,7 @@ enum io_use {
 	 * registered files: it reaches all that its thread's table has, which the seal makes small. */
 	IO_USE_DESCRIPTORS = 1 << 3,
 	IO_USE_DISCARD = 1 << 4, /* a device's own discard command */
+	IO_USE_WORKERS = 1 << 5, /* operations that are `in_worker`: a console on a terminal */
 };
 
 struct io_stats {

@@ -42,7 +42,7 @@ static bool queue(struct io_loop *loop, struct io_uring_sqe *sqe, struct io_op *
 		sqe->fd &= (int)~IO_DESCRIPTOR_TAG;
 	op->cancelled = false;
 	io_uring_sqe_set_data(sqe, op);
-	io_uring_sqe_set_flags(sqe, descriptor ? 0 : IOSQE_FIXED_FILE);
+	io_uring_sqe_set_flags(sqe, (descriptor ? 0 : IOSQE_FIXED_FILE) | (op->in_worker ? IOSQE_ASYNC : 0));
 	loop->in_flight++;
 	return true;
 }
@@ -89,6 +89,13 @@ bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const stru
 		return false;
 	io_uring_prep_writev(sqe, (int)file, iov, entries, offset);
 	return queue(loop, sqe, op);
+}
+
+/* io_uring asks a file without RWF_NOWAIT by poll(2) and then goes ahead on the caller's thread (since Linux 6.9). A
+ * terminal has room for a byte then, and waits for the rest. */
+bool io_may_wait(int fd)
+{
+	return isatty(fd) == 1;
 }
 
 /* io_uring waits for a file that supports RWF_NOWAIT, O_NONBLOCK or not, unless told otherwise; and

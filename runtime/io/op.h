@@ -38,6 +38,9 @@ bool io_send(struct io_loop *loop, struct io_op *op, uint32_t file, const struct
 /* Whether O_NONBLOCK alone does not keep io_uring from waiting on this fd, and RWF_NOWAIT must be said.
  * Build time; may take a packet from it. */
 bool io_nowait(int fd);
+/* Whether this fd may keep its reader or writer waiting although poll(2) says that it need not: operations on it are to be
+ * `in_worker`, which is to be said beforehand (IO_USE_WORKERS). Build time. */
+bool io_may_wait(int fd);
 bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only);
 /* fallocate(2) modes: discard and write zeroes. */
 bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode,

@@ -93,6 +93,11 @@ static bool takes_descriptors(const struct io_loop *loop)
 	return loop->uses & IO_USE_DESCRIPTORS;
 }
 
+static uint8_t flags_allowed(const struct io_loop *loop)
+{
+	return (uint8_t)(FLAGS_ALLOWED | (loop->uses & IO_USE_WORKERS ? IOSQE_ASYNC : 0));
+}
+
 int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument, unsigned count)
 {
 	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
@@ -113,7 +118,7 @@ int io_restrict(struct io_loop *loop)
 		rules[n++].sqe_op = opcodes[i].opcode;
 	}
 	rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	rules[n++].sqe_flags = FLAGS_ALLOWED;
+	rules[n++].sqe_flags = flags_allowed(loop);
 	if (!takes_descriptors(loop)) {
 		rules[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 		rules[n++].sqe_flags = IOSQE_FIXED_FILE;
@@ -138,7 +143,7 @@ static const char *wrong_with(const struct io_loop *loop, const struct io_uring_
 		return "a forbidden opcode";
 	if (!takes_descriptors(loop) && !(sqe->flags & IOSQE_FIXED_FILE))
 		return "a file that is not registered";
-	if (sqe->flags & ~FLAGS_ALLOWED)
+	if (sqe->flags & ~flags_allowed(loop))
 		return "a forbidden flag";
 	return NULL;
 }

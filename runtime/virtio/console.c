@@ -340,6 +340,10 @@ int console_create(struct console *console, const struct console_spec *spec,
 	console->device.queue_sizes = queue_sizes;
 	console->device.config = &console->config;
 	console->device.config_size = sizeof(console->config);
+	console->write_op.in_worker = !console->output_gone && io_may_wait(spec->output_fd);
+	console->read_op.in_worker = !console->input_ended && io_may_wait(spec->input_fd);
+	if (console->write_op.in_worker || console->read_op.in_worker)
+		io_loop_uses(host->loop, IO_USE_WORKERS);
 	if (!console->output_gone)
 		r = io_loop_add_file(host->loop, spec->output_fd, &console->output_file);
 	if (r == 0 && !console->input_ended)

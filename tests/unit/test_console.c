@@ -7,6 +7,7 @@
 #include <linux/virtio_console.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -892,6 +893,37 @@ Test(console, clients_of_a_pty_come_and_go)
 	expect(screen, "late");
 	close(screen);
 	tear_down();
+	close(master);
+}
+
+/* A terminal that has room for a few bytes is asked to take thousands: whoever writes waits for its reader then, and that
+ * must not be the I/O thread. */
+Test(console, a_terminal_with_little_room_holds_nobody_up, .timeout = 100)
+{
+	static char block[4096];
+	int master = new_pty(), screen = open(ptsname(master), O_RDONLY | O_NOCTTY | O_CLOEXEC), writer;
+	struct pollfd room = { .fd = master, .events = POLLOUT };
+
+	/* Full to the byte, through a description that does not wait. */
+	writer = dup(master);
+	cr_assert_eq(fcntl(writer, F_SETFL, O_NONBLOCK), 0);
+	for (int quiet = 0; quiet < 20; quiet++) {
+		while (write(writer, block, 1) == 1)
+			quiet = 0;
+		pause_a_little();
+	}
+	cr_assert_eq(fcntl(writer, F_SETFL, 0), 0);
+	close(writer);
+	for (int i = 0; i < 200 && poll(&room, 1, 1) == 0; i++)
+		cr_assert_eq(read(screen, block, 64), 64);
+	cr_assert(room.revents & POLLOUT);
+	start(master, dup(master), 16384);
+	for (int i = 0; i < 8; i++)
+		transmit(block, sizeof(block));
+	machine_await_events(&m, 1);
+	machine_stop(&m, 50);
+	tear_down();
+	close(screen);
 	close(master);
 }
 

@@ -185,6 +185,11 @@ Test(restriction, what_is_a_breach_and_what_is_none)
 			cr_assert_str_eq(breach.what, "a forbidden flag");
 			cr_assert_not_null(breach.name);
 		}
+		/* A loop that says that it hands some to workers may. */
+		loop.uses |= IO_USE_WORKERS;
+		sqe->flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
+		cr_assert_not(io_restriction_breach(&loop, &cqe, &breach));
+		loop.uses &= ~(uint32_t)IO_USE_WORKERS;
 		sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
 		cr_assert(io_restriction_breach(&loop, &cqe, &breach));
 		cr_assert_str_eq(breach.what, "a file that is not registered");
