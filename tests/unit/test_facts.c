@@ -586,7 +586,8 @@ Test(facts, a_host_with_gaps)
 		{ "sys/devices/system/node/node2/cpulist", "3\n" },
 		{ "sys/devices/system/node/node0/distance", "10 300\n" },
 		{ "sys/devices/system/node/node2/distance", "40 10\n" },
-		{ "sys/devices/system/node/node2/meminfo", "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 16000 kB\nNode 2 Active(file): 2430 kB\n" },
+		{ "sys/devices/system/node/node2/meminfo", "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 15000 kB\nNode 2 Active(file): 1500 kB\nNode 2 Inactive(file): 1500 kB\n"
+		  "Node 2 SReclaimable: 430 kB\n" },
 		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages", "7\n" },
 		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/free_hugepages", "4\n" },
 		{ "sys/module/kvm_amd/parameters/npt", "1\n" },
