@@ -17,18 +17,23 @@ struct ranges {
 	} list[8];
 };
 
-/* Only segments that are never written: their pages are the file's. They are noted first and given
- * back afterwards, because the program headers lie in one of them. */
+struct ranges_wanted {
+	bool written; /* of segments that are, or those that never are */
+	struct ranges found;
+};
+
+/* Noted first and used afterwards, because the program headers lie in one of them. */
 static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
 {
-	struct ranges *ranges = context;
+	struct ranges_wanted *wanted = context;
+	struct ranges *ranges = &wanted->found;
 
 	(void)size;
 	for (size_t i = 0; i < info->dlpi_phnum && ranges->count < ARRAY_SIZE(ranges->list); i++) {
 		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
 		uintptr_t start = info->dlpi_addr + segment->p_vaddr;
 
-		if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
+		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_W) == wanted->written)
 			continue;
 		ranges->list[ranges->count].start = ALIGN_DOWN(start, PAGE);
 		ranges->list[ranges->count++].end = ALIGN_UP(start + segment->p_memsz, PAGE);
@@ -36,12 +41,22 @@ static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
 	return 1; /* the program itself comes first, and it is all there is */
 }
 
+static void advise(bool written, int advice)
+{
+	struct ranges_wanted wanted = { .written = written };
+
+	(void)dl_iterate_phdr(note_segments, &wanted);
+	for (size_t i = 0; i < wanted.found.count; i++)
+		(void)madvise((void *)wanted.found.list[i].start,
+		              wanted.found.list[i].end - wanted.found.list[i].start, advice);
+}
+
 void image_forget_pages(void)
 {
-	struct ranges ranges = { 0 };
+	advise(false, MADV_DONTNEED);
+}
 
-	(void)dl_iterate_phdr(note_segments, &ranges);
-	for (size_t i = 0; i < ranges.count; i++)
-		(void)madvise((void *)ranges.list[i].start,
-		              ranges.list[i].end - ranges.list[i].start, MADV_DONTNEED);
+void image_keep_pages_small(void)
+{
+	advise(true, MADV_NOHUGEPAGE);
 }

@@ -8,4 +8,9 @@
  * does not run one. Any thread; other threads may run meanwhile. madvise(2). */
 void image_forget_pages(void);
 
+/* Has the program's variables in small pages: where the kernel gives huge ones unasked, one that is touched here and there
+ * would take 2 MiB of each that it begins, at once or when the kernel comes by. Any thread, before the first touch.
+ * madvise(2); a kernel without huge pages refuses, and needs nothing. */
+void image_keep_pages_small(void);
+
 #endif

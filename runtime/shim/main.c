@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "base/clock.h"
+#include "base/image_pages.h"
 #include "shim/event.h"
 #include "shim/shim.h"
 #include "shim/version.h"
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
 {
 	if (argc > 1)
 		return answer(argv[1]);
+	image_keep_pages_small();
 	for (shim.stage = STAGE_ARRIVE; shim.stage < STAGE_ACCOUNT; shim.stage++) {
 		uint64_t start = monotonic_ns();
 		int r = stages[shim.stage](&shim);
