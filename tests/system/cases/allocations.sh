@@ -37,3 +37,21 @@ define_countings
 # Every kind of device at once. (Of another name than the case, which `make hostile` runs at length.)
 test_no_allocation_hostile() { counting; test_hostile_guest; }
 limit_no_allocation_hostile=700
+
+# The program's variables are not given huge pages, which the kernel would have cleared for a few bytes each.
+test_own_pages_are_small() {
+	local large
+	need_kvm
+	spec < <(flat idle -b "$APIC")
+	(cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb") &
+	await_event running
+	[ -e /sys/kernel/mm/transparent_hugepage ] || skip "this kernel has no transparent huge pages"
+	# Written mappings of the program's file, and what follows one of them without a gap: its zeroed variables.
+	large=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { split($1, at, "-"); own = $2 ~ /w/ && ($6 ~ /axvm-shim/ || (own && at[1] == last)); last = at[2]; line = $0 }
+		/^Size:/ && own { size = $2; if (size >= 1024) seen = 1 }
+		/^VmFlags:/ && own && !/ nh( |$)/ { print line }
+		END { if (!seen) print "none of a MiB was looked at" }' "/proc/$!/smaps")
+	kill -KILL "$!"
+	wait "$!" 2>/dev/null
+	[ -z "$large" ] || fail "$large"
+}
