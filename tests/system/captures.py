@@ -87,7 +87,7 @@ def main(axvm, image, folder):
         expect(re.search(rf"(?m)^{line}", metrics), f"metrics have {line}", metrics)
     top = Terminal(axvm, "top", "--interval", "1")
     # The second picture has rates.
-    top.until(r"(?s)BY NODE.*BY NODE.*web-17 +RUNNING +\d+ +\d+\.\d +\d+ MiB  0:32 MiB .*/s +\d+")
+    top.until(r"(?s)BY NODE.*BY NODE.*web-17 +RUNNING +\d+ +\d+\.\d +\d+ MiB  \d+:32 MiB .*/s +\d+")
     top.type(b"q")
     expect(top.wait() == 0, "axvm top ends with 0")
     run.type(b"\x01h")
