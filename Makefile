@@ -20,7 +20,7 @@ endif
 # is built for speed.
 O ?= -Os
 O_HOT ?= -O2
-HOT := runtime/machine runtime/bus runtime/virtio runtime/io
+HOT := runtime/guest runtime/machine runtime/bus runtime/virtio runtime/io
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
         -Wwrite-strings -Wvla -Werror
 # Sections of their own, so that the linker leaves out what nobody calls.
@@ -105,8 +105,8 @@ $(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto | $(GE
 
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.
-ROOMS := runtime/base runtime/shim runtime/host runtime/machine runtime/boot runtime/bus \
-         runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox
+ROOMS := runtime/base runtime/interface runtime/guest runtime/shim runtime/host runtime/machine runtime/boot runtime/bus \
+         runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox sandbox/policy
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)
 GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(PROFILE_HDRS)
@@ -136,7 +136,7 @@ $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
 # here. Its chatter is shown only when it fails; a warning is a failure.
-$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/machine/layout.h | $(GEN_FIRST)
+$(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/guest/layout.h | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,ASL)
 	$(Q)set -o pipefail; $(CC) -E -P -x assembler-with-cpp -Iruntime $< | \
@@ -165,9 +165,9 @@ $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a $(STEADY)
 # ---- launch and cli ---------------------------------------------------------------------------
 # libaxvm has no other part of the shim in it than the encoding. Its objects are built once more for
 # the shared library; what the version script does not name stays inside.
-LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/shim/wire.c runtime/base/problem.c
+LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/interface/wire.c runtime/base/problem.c
 LAUNCH_PIC := $(LAUNCH_SRCS:%.c=$(B)/obj/pic/%.o) $(B)/obj/pic/gen/proto/axvm.pb-c.o
-AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/shim/version.h)
+AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
 AXVM_SONAME := libaxvm.so.0
 
 $(B)/obj/pic/%.o: %.c | $(GEN_HDRS)
@@ -300,8 +300,8 @@ other-debian:
 # policyc runs on the build host and is the only user of libseccomp. Its warnings are ours, its
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
-POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy_symbols.c
-POLICYC_HDRS := $(addprefix sandbox/,policy.h policy_symbols.h fd_layout.h) hack/policyc/policyc.h
+POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy/symbols.c
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -356,13 +356,13 @@ C_GUEST_BINS := $(patsubst tests/guests/%.c,$(B)/guests/%.bin,$(wildcard tests/g
 ELF_GUESTS := $(B)/guests/elf/plain $(B)/guests/elf/one_segment
 $(B)/guests/elf/plain: ELF_LAYOUT := -Wl,-Ttext-segment=0x1000000 -Wl,-e,start
 $(B)/guests/elf/one_segment: ELF_LAYOUT := -Wl,-T,tests/guests/elf/one_segment.ld -Wl,--no-warn-rwx-segments
-$(ELF_GUESTS): tests/guests/elf/notes.c tests/guests/elf/one_segment.ld runtime/machine/layout.h | $(GEN_FIRST)
+$(ELF_GUESTS): tests/guests/elf/notes.c tests/guests/elf/one_segment.ld runtime/guest/layout.h | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) -O2 $(WARN) -Iruntime -ffreestanding -nostdlib -static -no-pie -fcf-protection -Wl,--build-id=sha1 $(ELF_LAYOUT) -o $@ $<
 
 guests: $(C_GUEST_BINS) $(ELF_GUESTS)
-$(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/machine/layout.h $(GUEST_LIB) | $(GEN_FIRST)
+$(B)/guests/%.bin: tests/guests/%.c tests/guests/flat.ld runtime/guest/layout.h $(GUEST_LIB) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,GUEST)
 	$(Q)$(CC) $(GUEST_CFLAGS) -static -no-pie -Wl,--build-id=none -Wl,--no-warn-rwx-segments \

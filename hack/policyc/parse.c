@@ -14,7 +14,7 @@
 
 #include "base/base.h"
 #include "hack/policyc/policyc.h"
-#include "sandbox/policy_symbols.h"
+#include "sandbox/policy/symbols.h"
 
 /* The line being read, for messages. */
 struct place {
@@ -109,7 +109,7 @@ static bool parse_term(const struct place *at, const char *text, uint64_t *ret_v
 	if (sandbox_symbol_value(text, ret_value) == 0)
 		return true;
 	policy_error(at->policy, at->line,
-		     "no symbol \"%s\"; correct it, or add it to sandbox/policy_symbols.c", text);
+		     "no symbol \"%s\"; correct it, or add it to sandbox/policy/symbols.c", text);
 	return false;
 }
 

@@ -4,7 +4,7 @@
  * Library code neither logs nor exits. A function that can refuse something takes a
  * `struct problems *`, adds one entry for each reason it finds, and returns -errno. The shim turns
  * the list into the terminal event and the exit status. The codes are those of axvm.v1.ErrorCode;
- * shim/event.c asserts at compile time that they agree. */
+ * interface/event.c asserts at compile time that they agree. */
 #ifndef AXVM_PROBLEM_H
 #define AXVM_PROBLEM_H
 

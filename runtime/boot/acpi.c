@@ -17,7 +17,7 @@
 
 #include "boot/acpi_tables.h"
 #include "boot/dsdt.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define OEM_ID "AXVM\0"
 #define CREATOR_ID "AXVM"

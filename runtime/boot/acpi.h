@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* ACPI tables: hardware-reduced, for the machine that machine/layout.h describes. */
+/* ACPI tables: hardware-reduced, for the machine that guest/layout.h describes. */
 #ifndef AXVM_BOOT_ACPI_H
 #define AXVM_BOOT_ACPI_H
 
 #include "base/base.h"
 #include "base/problem.h"
-#include "machine/layout.h"
-#include "machine/memory.h"
+#include "guest/layout.h"
+#include "guest/memory.h"
 
 #define ACPI_TABLES_MAX 8
 

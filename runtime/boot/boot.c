@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "boot/kernel.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define PAGE 4096u
 #define PROBE_SIZE 0x206 /* up to the end of "HdrS" */

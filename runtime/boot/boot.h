@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 #include "base/problem.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 enum boot_mode {
 	/* 64-bit mode: CR0 = PE|PG, CR4 = PAE, EFER = LME|LMA, CR3 and the GDT as given. */

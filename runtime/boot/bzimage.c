@@ -19,7 +19,7 @@
 
 #include "boot/kernel.h"
 #include "boot/long_mode.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define SECTOR 512u
 #define PARAGRAPH 16u

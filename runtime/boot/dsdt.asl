@@ -4,7 +4,7 @@
  * Goes through the C preprocessor (addresses are layout.h's, in no place typed twice) and then
  * through iasl; see the Makefile. Device numbers: PCI firmware specification 3.3 §4 (host
  * bridge, ECAM), ACPI 6.5 §5.6.9 (Generic Event Device), §4.8.3.1 (control-method power button). */
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 DefinitionBlock ("", "DSDT", 2, "AXVM", "AXVMDSDT", 1)
 {

@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 static_assert(LAYOUT_LOW_RAM_END < LAYOUT_ACPI, "ACPI lies in the reserved part below 1 MiB");
 static_assert(LAYOUT_ACPI + LAYOUT_ACPI_SIZE == LAYOUT_KERNEL, "ACPI ends at 1 MiB");

@@ -3,7 +3,7 @@
 #ifndef AXVM_BOOT_E820_H
 #define AXVM_BOOT_E820_H
 
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 /* ACPI 6.5 §15, table 15.4. PVH's memory map uses the same numbers. */
 enum e820_type {

@@ -20,7 +20,7 @@
 
 #include "boot/kernel.h"
 #include "boot/long_mode.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define NOTE_PHYS32_ENTRY 18
 #define NOTES_SIZE_MAX (64 * KIB)

@@ -6,7 +6,7 @@
 #include "boot/boot.h"
 #include "boot/image.h"
 #include "boot/long_mode.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define PAGE 4096u
 

@@ -9,7 +9,7 @@
 #include <assert.h>
 
 #include "boot/image.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define PAGE 4096u
 #define ENTRIES (PAGE / sizeof(uint64_t))

@@ -6,7 +6,7 @@
  * bytes ask for the reset by the one port that real mode can reach. */
 #include "boot/reset_vector.h"
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 /* F000:FFF0, SDM 3A §10.1.4. */
 #define RESET_VECTOR 0xffff0u

@@ -3,7 +3,7 @@
 #ifndef AXVM_BOOT_RESET_VECTOR_H
 #define AXVM_BOOT_RESET_VECTOR_H
 
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 /* Puts a few bytes of real-mode code at F000:FFF0 that write ACPI_RESET_VALUE to LAYOUT_PORT_RESET.
  * -EFAULT when there is no RAM. Not to be called once vCPUs run. */

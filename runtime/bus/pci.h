@@ -8,7 +8,7 @@
 #include "base/base.h"
 #include "bus/bus.h"
 #include "bus/fabric.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 /* Conventional configuration space. The rest of a function's 4 KiB of ECAM reads as zero, which is
  * an empty list of extended capabilities. */

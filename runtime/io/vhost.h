@@ -4,7 +4,7 @@
 #ifndef AXVM_IO_VHOST_H
 #define AXVM_IO_VHOST_H
 
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 enum vhost_ring { VHOST_RX, VHOST_TX, VHOST_RINGS };
 

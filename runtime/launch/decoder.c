@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 #include "launch/axvm.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 
 #define FIELD_EVENTS 1
 #define HEADER_MAX 20

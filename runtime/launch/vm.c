@@ -10,7 +10,7 @@
 #include <sysexits.h>
 
 #include "base/varint.h"
-#include "shim/version.h"
+#include "interface/version.h"
 
 #define FIELD_COMMANDS 2
 #define WIRE_LENGTH_PREFIXED 2

@@ -2,7 +2,7 @@
 /* The registers of hardware-reduced ACPI. */
 #include "machine/acpi_registers.h"
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define SLEEP_CONTROL_ENABLE 0x20u
 #define SLEEP_CONTROL_TYPE(value) ((value) >> 2 & 7u)

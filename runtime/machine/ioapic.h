@@ -11,7 +11,7 @@
 
 #include "base/base.h"
 #include "bus/bus.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 struct msi_message {
 	uint64_t address;

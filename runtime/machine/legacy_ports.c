@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 /* Bits of the NMI status port as the PC has them: 7 and 6 are errors of the bus, 5 is the output of the
  * timer's channel 2, 0 its gate. */

@@ -6,7 +6,7 @@
 
 #include "base/problem.h"
 #include "host/facts.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 #include "machine/numa.h"
 
 enum ram_pages { RAM_PAGES_4K, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };

@@ -14,7 +14,7 @@
 
 #include "base/problem.h"
 #include "machine/cpuid.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 #include "machine/topology.h"
 #include "machine/vm.h"
 

@@ -9,8 +9,8 @@
 
 #include "base/futex.h"
 #include "base/wake.h"
-#include "machine/layout.h"
-#include "sandbox/uses.h"
+#include "guest/layout.h"
+#include "runtime/base/uses.h"
 
 enum { VM_CALL_FREE, VM_CALL_ASKED, VM_CALL_DONE };
 

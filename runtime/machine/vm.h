@@ -13,7 +13,7 @@
 
 #include "base/problem.h"
 #include "bus/fabric.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 /* One vector a queue and one for configuration changes, over all devices. */
 #define VM_MSI_ROUTES_MAX 512

@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "shim/command.h"
+#include "interface/command.h"
 #include "shim/control.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/metrics.h"
 #include "shim/rate.h"
 #include "shim/shim.h"

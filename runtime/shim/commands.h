@@ -4,7 +4,7 @@
 #define AXVM_SHIM_COMMANDS_H
 
 #include "base/problem.h"
-#include "shim/stream.h"
+#include "interface/stream.h"
 
 struct shim;
 

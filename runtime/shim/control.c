@@ -22,9 +22,9 @@
 
 #include "base/clock.h"
 #include "sandbox/fd_layout.h"
-#include "sandbox/uses.h"
+#include "runtime/base/uses.h"
 #include "shim/commands.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/fds.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"

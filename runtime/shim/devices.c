@@ -10,7 +10,7 @@
 #include "base/denied.h"
 #include "io/restriction.h"
 #include "sandbox/death.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/shim.h"
 
 /* Longest wait at the end of a VM for a reader of the console to take what is buffered. */

@@ -20,7 +20,7 @@
 #include "shim/devices_net.h"
 #include "shim/devices_plan.h"
 #include "shim/devices_vsock.h"
-#include "shim/spec_values.h"
+#include "interface/spec_values.h"
 #include "virtio/pci.h"
 
 struct shim;

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "shim/control.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/shim.h"
 
 /* Bytes of a host page, by enum spec_page_size. Transparent huge pages are split where needed. */

@@ -3,7 +3,7 @@
 #ifndef AXVM_SHIM_DEVICES_NET_H
 #define AXVM_SHIM_DEVICES_NET_H
 
-#include "shim/spec_values.h"
+#include "interface/spec_values.h"
 #include "virtio/net.h"
 
 struct shim;

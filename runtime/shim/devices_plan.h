@@ -3,8 +3,8 @@
 #ifndef AXVM_SHIM_DEVICES_PLAN_H
 #define AXVM_SHIM_DEVICES_PLAN_H
 
-#include "machine/layout.h"
-#include "shim/spec.h"
+#include "guest/layout.h"
+#include "interface/spec.h"
 
 struct shim_devices;
 

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "shim/event.h"
+#include "interface/event.h"
 
 #define STATES (VM_FAILED + 1)
 /* Cells hold the next state plus one: an empty cell is a happening that may not be. */

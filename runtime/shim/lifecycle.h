@@ -3,8 +3,8 @@
 #ifndef AXVM_SHIM_LIFECYCLE_H
 #define AXVM_SHIM_LIFECYCLE_H
 
-#include "shim/event_writer.h"
-#include "shim/stage.h"
+#include "interface/event_writer.h"
+#include "interface/stage.h"
 
 /* What can happen to a VM. */
 enum happening {

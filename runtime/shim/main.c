@@ -6,9 +6,9 @@
 
 #include "base/clock.h"
 #include "base/image_pages.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/shim.h"
-#include "shim/version.h"
+#include "interface/version.h"
 
 static struct shim shim; /* about 7 MiB of address space; its pages are touched as far as used */
 

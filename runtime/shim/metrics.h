@@ -6,7 +6,7 @@
 #ifndef AXVM_SHIM_METRICS_H
 #define AXVM_SHIM_METRICS_H
 
-#include "shim/event.h"
+#include "interface/event.h"
 #include "virtio/stats.h"
 
 struct shim;

@@ -9,7 +9,7 @@
 #include "base/sha256.h"
 #include "boot/acpi.h"
 #include "host/profile.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 #include "shim/devices_plan.h"
 
 struct shim;

@@ -4,7 +4,7 @@
 #define AXVM_SHIM_RATE_H
 
 #include "io/rate_limit.h"
-#include "shim/spec.h"
+#include "interface/spec.h"
 
 static inline struct rate_config rate_of(const struct spec_limit *limit)
 {

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/problem.h"
-#include "shim/spec.h"
+#include "interface/spec.h"
 
 #define RESOURCE_FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
 

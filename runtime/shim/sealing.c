@@ -20,7 +20,7 @@
 #include "sandbox/limits.h"
 #include "sandbox/seccomp.h"
 #include "sandbox/verify.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/terminal.h"
 #include "virtio/vsock.h"
 

@@ -21,14 +21,14 @@
 #include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "shim/devices.h"
-#include "shim/arena.h"
-#include "shim/event.h"
+#include "interface/arena.h"
+#include "interface/event.h"
 #include "shim/lifecycle.h"
 #include "shim/metrics.h"
 #include "shim/plan.h"
-#include "shim/spec.h"
+#include "interface/spec.h"
 #include "shim/stages.h"
-#include "shim/stream.h"
+#include "interface/stream.h"
 
 /* Resources named by the spec, opened or taken over; -1: none. */
 struct shim_resources {

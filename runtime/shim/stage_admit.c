@@ -5,7 +5,7 @@
 
 #include "machine/kvm.h"
 #include "shim/control.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
 

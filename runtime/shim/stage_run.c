@@ -6,12 +6,12 @@
 #include "base/clock.h"
 #include "shim/commands.h"
 #include "shim/control.h"
-#include "shim/event.h"
+#include "interface/event.h"
 #include "shim/metrics.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
-#include "shim/version.h"
+#include "interface/version.h"
 
 enum { GATE_RUN = 1 };
 

@@ -3,8 +3,8 @@
 #ifndef AXVM_SHIM_STAGES_H
 #define AXVM_SHIM_STAGES_H
 
-#include "shim/outcome.h"
-#include "shim/stage.h"
+#include "interface/outcome.h"
+#include "interface/stage.h"
 
 struct shim;
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "sandbox/policy.h"
-#include "shim/event.h"
+#include "interface/event.h"
 
 #define EFER_LMA (1ULL << 10)
 

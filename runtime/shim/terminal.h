@@ -3,7 +3,7 @@
 #ifndef AXVM_SHIM_TERMINAL_H
 #define AXVM_SHIM_TERMINAL_H
 
-#include "shim/outcome.h"
+#include "interface/outcome.h"
 #include "shim/shim.h"
 
 /* Emits the terminal event and returns the exit status. Never fails: what cannot be written is

@@ -8,7 +8,7 @@
 #include <linux/serial_reg.h>
 #include <stdatomic.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "virtio/console.h"
 
 #define UART_PORTS 8

@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 
 #include "base/base.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 #define VIRTQ_SIZE_MAX 1024
 /* Enough iovecs for any chain of a queue of `size`: buffers can straddle adjoining regions. */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 struct bare {
 	int kvm, vm;

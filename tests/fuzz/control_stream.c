@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "shim/command.h"
+#include "interface/command.h"
 
 static struct arena arena;
 static int file;

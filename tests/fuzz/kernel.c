@@ -7,7 +7,7 @@
 #include "boot/boot.h"
 #include "boot/e820.h"
 #include "boot_guest.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define SHAPES 4
 

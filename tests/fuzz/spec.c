@@ -4,7 +4,7 @@
 
 #include <criterion/criterion.h>
 
-#include "shim/spec_check.h"
+#include "interface/spec_check.h"
 
 static struct vm_spec spec;
 

@@ -6,7 +6,7 @@
 #include "acpi_parser.h"
 #include "boot_guest.h"
 #include "host_fixture.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "machine/topology.h"
 
 #define CPUS_MAX 600

@@ -38,7 +38,7 @@
 
 #include "base/base.h"
 #include "sandbox/fd_layout.h"
-#include "sandbox/policy_eval.h"
+#include "sandbox/policy/eval.h"
 #include "sandbox/seccomp.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include "acpi_parser.h"
 
 #include "boot_guest.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 int acpi_put(const struct acpi_config *config, const struct guest_memory *memory,
              struct problems *problems, uint64_t *ret_rsdp)

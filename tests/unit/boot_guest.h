@@ -13,7 +13,7 @@
 
 #include "base/problem.h"
 #include "boot/boot.h"
-#include "machine/memory.h"
+#include "guest/memory.h"
 
 /* Regions are mapped one by one and apart, so that nothing works by their lying side by side. */
 static inline struct guest_memory guest_new(const uint64_t *node_sizes, size_t nodes)

@@ -18,7 +18,7 @@
 
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 #include "tests/unit/fake_kvm.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"

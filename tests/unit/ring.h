@@ -3,7 +3,7 @@
 #ifndef AXVM_TESTS_RING_H
 #define AXVM_TESTS_RING_H
 
-#include "machine/memory.h"
+#include "guest/memory.h"
 #include "virtio/queue.h"
 
 #define RING_NODE_BYTES MIB

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "shim/command.h"
+#include "interface/command.h"
 #include "tests/unit/protoc.h"
 
 static struct arena arena;

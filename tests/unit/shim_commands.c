@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "shim/command.h"
+#include "interface/command.h"
 #include "shim/commands.h"
 #include "shim/control.h"
 #include "shim/devices_balloon.h"
@@ -21,7 +21,7 @@
 #include "shim/devices_net.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
 

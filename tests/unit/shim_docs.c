@@ -8,8 +8,8 @@
 #include "base/problem.h"
 #include "io/patience.h"
 #include "proto/axvm.pb-c.h"
-#include "shim/outcome.h"
-#include "shim/stream.h"
+#include "interface/outcome.h"
+#include "interface/stream.h"
 
 static void is_in_readme(void (*print)(FILE *file))
 {

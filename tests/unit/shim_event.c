@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "shim/event.h"
-#include "shim/wire.h"
+#include "interface/event.h"
+#include "interface/wire.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"

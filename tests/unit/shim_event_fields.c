@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 
 #include "proto/axvm.pb-c.h"
-#include "shim/event.h"
-#include "shim/wire.h"
+#include "interface/event.h"
+#include "interface/wire.h"
 
 #define EVENTS_MAX 64
 

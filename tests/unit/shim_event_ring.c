@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shim/event.h"
-#include "shim/wire.h"
+#include "interface/event.h"
+#include "interface/wire.h"
 
 #define PIPE_SIZE 4096
 #define ROUNDS 300

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 #include "shim/fds.h"
-#include "shim/outcome.h"
+#include "interface/outcome.h"
 
 static void control_refused(int fd, int error_number, const char *says)
 {

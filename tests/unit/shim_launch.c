@@ -11,9 +11,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "sandbox/policy.h"
-#include "shim/version.h"
+#include "interface/version.h"
 #include "tests/unit/launch_rig.h"
 
 #define FLAT "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } "

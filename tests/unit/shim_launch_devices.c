@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/sha256.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
 #include "tests/unit/launch_rig.h"

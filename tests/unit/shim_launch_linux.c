@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/sha256.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "sandbox/fd_layout.h"
 #include "tests/unit/boot_guest.h"
 #include "tests/unit/fake_kernel.h"

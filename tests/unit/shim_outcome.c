@@ -6,7 +6,7 @@
 
 #include "shim/control.h"
 #include "shim/shim.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 #include "virtio/net_parts.h"
 #include "virtio/transport.h"
 

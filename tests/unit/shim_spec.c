@@ -7,12 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "proto/axvm.pb-c.h"
-#include "shim/reflect.h"
-#include "shim/spec.h"
-#include "shim/spec_check.h"
-#include "shim/wire.h"
+#include "interface/reflect.h"
+#include "interface/spec.h"
+#include "interface/spec_check.h"
+#include "interface/wire.h"
 #include "tests/unit/protoc.h"
 
 static struct vm_spec spec;

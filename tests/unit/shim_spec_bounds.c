@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shim/spec.h"
+#include "interface/spec.h"
 #include "tests/unit/protoc.h"
 
 static struct vm_spec spec;

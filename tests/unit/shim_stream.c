@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "shim/stream.h"
+#include "interface/stream.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
 

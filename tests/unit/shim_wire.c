@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "proto/axvm.pb-c.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 #include "tests/unit/protoc.h"
 
 /* One message within another: the field at which it lies, by number. */

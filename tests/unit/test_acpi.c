@@ -8,7 +8,7 @@
 
 #include "acpi_parser.h"
 #include "boot_guest.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define CPUS_MAX 300
 

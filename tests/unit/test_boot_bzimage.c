@@ -8,7 +8,7 @@
 
 #include "boot/boot.h"
 #include "boot_guest.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define SETUP_SECTS 3
 #define CODE_OFFSET ((SETUP_SECTS + 1) * 512)

@@ -5,7 +5,7 @@
 
 #include "boot/boot.h"
 #include "boot_guest.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 #define RAM (64 * MIB)
 #define PHDRS 64

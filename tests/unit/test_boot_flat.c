@@ -7,7 +7,7 @@
 #include "boot/e820.h"
 #include "boot_guest.h"
 #include "fake_kvm.h"
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 static int load(const void *bytes, size_t length, uint64_t address,
                 const struct guest_memory *memory, struct problems *problems,

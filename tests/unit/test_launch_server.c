@@ -11,7 +11,7 @@
 
 #include "launch/cli/server.h"
 #include "launch/vm.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 
 #define WAIT_MS 20000
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 #include "machine/legacy_ports.h"
 
 static struct bus ports;

@@ -8,7 +8,7 @@
 
 #include "proto/axvm.pb-c.h"
 #include "shim/lifecycle.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 
 #define STATES (VM_FAILED + 1)
 #define NO (-1)

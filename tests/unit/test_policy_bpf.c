@@ -11,9 +11,9 @@
 #include <sys/syscall.h>
 
 #include "base/base.h"
-#include "sandbox/bpf.h"
+#include "sandbox/policy/bpf.h"
 #include "sandbox/fd_layout.h"
-#include "sandbox/policy_eval.h"
+#include "sandbox/policy/eval.h"
 
 #define RETURN_A                                                                                   \
 	{                                                                                          \

@@ -7,7 +7,7 @@
 #include <linux/audit.h>
 #include <string.h>
 
-#include "sandbox/bpf.h"
+#include "sandbox/policy/bpf.h"
 
 #include "hack/policyc/shorten.c"
 

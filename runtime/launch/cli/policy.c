@@ -16,10 +16,10 @@
 
 #include "base/base.h"
 #include "io/restriction.h"
-#include "sandbox/bpf.h"
-#include "sandbox/policy_eval.h"
-#include "sandbox/policy_print.h"
-#include "sandbox/policy_symbols.h"
+#include "sandbox/policy/bpf.h"
+#include "sandbox/policy/eval.h"
+#include "sandbox/policy/print.h"
+#include "sandbox/policy/symbols.h"
 
 enum { EXIT_ALLOWED = 0, EXIT_DENIED = 1 };
 

@@ -12,7 +12,7 @@
 
 #include "launch/cli/metrics_file.h"
 #include "launch/cli/run_parts.h"
-#include "shim/reflect.h"
+#include "interface/reflect.h"
 
 struct search {
 	struct stat output;

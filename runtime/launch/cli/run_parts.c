@@ -16,7 +16,7 @@
 #include "launch/cli/event_text.h"
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run_outputs.h"
-#include "shim/reflect.h"
+#include "interface/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
 #define FIRST_RESOURCE_FD 5

@@ -7,7 +7,7 @@
 
 #include "launch/axvm.h"
 #include "launch/cli/sockets.h"
-#include "shim/stream.h"
+#include "interface/stream.h"
 
 #define SERVER_CLIENTS_MAX 8
 #define SERVER_PENDING_EACH 8 /* commands of one client that wait for their replies */

@@ -7,7 +7,7 @@
 
 #include "launch/cli/run.h"
 #include "launch/cli/text.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 
 #define FILE_MAX ((size_t)AXVM_MESSAGE_MAX + 64)
 

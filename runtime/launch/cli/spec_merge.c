@@ -10,7 +10,7 @@
 
 #include "base/varint.h"
 #include "launch/cli/run.h"
-#include "shim/wire.h"
+#include "interface/wire.h"
 
 struct bytes {
 	uint8_t *at;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "machine/layout.h"
+#include "guest/layout.h"
 
 /* RAX of a guest that found everything as it should be, and the upper half of RAX of one that did
  * not: the lower half is then the line of the check, RBX the value it saw. */

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of a launch, as tables: what must be there, how often, between which bounds, in which
+ * alphabet; then the few rules that relate fields to each other, a function each.
+ *
+ * Every rule runs, whatever the others found, so that a launch is refused for all the reasons that
+ * hold. Hence no rule relies on another having passed. */
+#include "interface/spec_check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "guest/layout.h"
+#include "sandbox/fd_layout.h"
+#include "interface/reflect.h"
+#include "interface/spec.h"
+
+#define HOST_CPU_MAX 8191
+#define HOST_NODE_MAX 1023
+#define FD_FIRST_RESOURCE 5
+#define FD_MAX SPEC_FD_LAST
+#define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
+#define DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
+
+#define INVALID(problems, path, format, ...)                                                       \
+	problems_add((problems), PROBLEM_SPEC_INVALID, 0, (path), "launch.%s " format,             \
+	             (path)__VA_OPT__(, ) __VA_ARGS__)
+
+/* What must be there wherever the message around it is, and at most how often. */
+static const struct presence {
+	const char *path;
+	size_t min, max;
+} presences[] = {
+	{ "vm_id", 1, 1 },
+	{ "cpus", 1, 1 },
+	{ "cpus.count", 1, 1 },
+	{ "cpus.pins", 0, SPEC_CPUS_MAX },
+	{ "cpus.nodes", 0, SPEC_CPUS_MAX },
+	{ "memory", 1, 1 },
+	{ "memory.nodes", 1, GUEST_NODES_MAX },
+	{ "memory.nodes.size_mib", 1, 1 },
+	{ "boot", 1, 1 },
+	{ "boot.linux.kernel", 1, 1 },
+	{ "boot.flat.image", 1, 1 },
+	{ "disks", 0, SPEC_DISKS_MAX },
+	{ "disks.id", 1, 1 },
+	{ "disks.image", 1, 1 },
+	{ "nets", 0, SPEC_NETS_MAX },
+	{ "nets.id", 1, 1 },
+	{ "nets.tap.fd", 1, SPEC_PAIRS_MAX },
+	{ "vsock.cid", 1, 1 },
+	{ "vsock.channel", 1, 1 },
+	{ "sandbox.cgroup_fds", 0, SPEC_CGROUPS_MAX },
+};
+
+/* Bounds of numbers that are set; with `power_of_two` or a multiple where that matters, and
+ * `or_zero` where 0 is a value of its own. */
+#define RANGE(path_, min_, max_, ...)                                                              \
+	{                                                                                          \
+		.path = (path_), .min = (min_), .max = (max_), __VA_ARGS__                         \
+	}
+
+static const struct range {
+	const char *path;
+	uint64_t min, max, multiple;
+	bool power_of_two, or_zero;
+} ranges[] = {
+	RANGE("cpus.count", 1, SPEC_CPUS_MAX),
+	RANGE("cpus.pins", 0, HOST_CPU_MAX),
+	RANGE("cpus.fifo_priority", 0, 99),
+	RANGE("memory.nodes.size_mib", 1, MEMORY_MIB_MAX),
+	RANGE("memory.nodes.host_node", 0, HOST_NODE_MAX),
+	RANGE("boot.flat.load_address", MIB, GUEST_HOLE_START - 4 * KIB, .multiple = 4 * KIB),
+	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
+	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
+	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
+	RANGE("disks.max_size", 512, INT64_MAX, .multiple = 512, .or_zero = true),
+	RANGE("nets.queue_pairs", 1, SPEC_PAIRS_MAX),
+	RANGE("nets.queue_size", 2, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
+	RANGE("nets.mtu", 68, 65535),
+	RANGE("console.columns", 1, 65535),
+	RANGE("console.rows", 1, 65535),
+	RANGE("balloon.stats_interval_s", 0, 86400),
+	RANGE("vsock.cid", 3, UINT32_MAX - 1),
+	RANGE("lifecycle.shutdown_timeout_ms", 0, 86400000),
+	RANGE("sandbox.uid", 1, UINT32_MAX - 1),
+	RANGE("sandbox.gid", 1, UINT32_MAX - 1),
+	RANGE("metrics.interval_ms", 100, 86400000, .or_zero = true),
+	RANGE("io.threads_per_node", 1, IO_LOOPS_MAX),
+	RANGE("io.busy_poll_us", 0, 1000000),
+};
+
+bool spec_is_id(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n >= 1 && n <= SPEC_ID_MAX && s[0] != '.' && s[0] != '_' && s[0] != '-' &&
+	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+}
+
+static bool is_profile(const char *s)
+{
+	return !strcmp(s, "xv2") || !strcmp(s, "dev");
+}
+
+static bool is_serial(const char *s)
+{
+	size_t n = strlen(s);
+
+	for (size_t i = 0; i < n; i++)
+		if (s[i] < ' ' || s[i] > '~')
+			return false;
+	return n >= 1 && n <= SPEC_SERIAL_MAX;
+}
+
+static bool is_tap_name(const char *s)
+{
+	size_t n = strlen(s);
+
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] > '~' || s[i] == '/' || s[i] == '%' || s[i] == ':')
+			return false;
+	return n >= 1 && n <= SPEC_TAP_NAME_MAX && strcmp(s, ".") && strcmp(s, "..");
+}
+
+static bool is_mac(const char *s)
+{
+	uint8_t mac[6], all = 0;
+
+	if (!spec_mac(s, mac))
+		return false;
+	for (size_t i = 0; i < sizeof(mac); i++)
+		all |= mac[i];
+	return all && !(mac[0] & 1);
+}
+
+static bool is_cmdline(const char *s)
+{
+	return strlen(s) <= SPEC_CMDLINE_MAX;
+}
+
+static const struct text {
+	const char *path;
+	bool (*holds)(const char *text);
+	const char *must;
+} texts[] = {
+	{ "vm_id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "profile", is_profile, "\"xv2\" or \"dev\"" },
+	{ "boot.linux.cmdline", is_cmdline, "at most 65535 bytes" },
+	{ "disks.id", spec_is_id,
+	  "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "disks.serial", is_serial, "1 to 20 printable ASCII characters" },
+	{ "nets.id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
+	{ "nets.tap_name", is_tap_name, "an interface name of 1 to 15 characters" },
+	{ "nets.mac", is_mac, "a unicast address of the form aa:bb:cc:dd:ee:ff" },
+};
+
+bool spec_mac(const char *text, uint8_t ret_mac[6])
+{
+	uint8_t mac[6] = { 0 };
+
+	if (strlen(text) != 17)
+		return false;
+	for (size_t i = 0; i < 17; i++) {
+		static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+		const char *digit = strchr(digits, text[i]);
+
+		if (i % 3 == 2 ? text[i] != ':' : !digit)
+			return false;
+		if (i % 3 != 2)
+			mac[i / 3] = (uint8_t)(mac[i / 3] << 4 | (uint8_t)((digit - digits) & 15));
+	}
+	memcpy(ret_mac, mac, sizeof(mac));
+	return true;
+}
+
+/* ---- the tables' interpreters ------------------------------------------------------------- */
+
+struct row {
+	struct problems *problems;
+	const void *rule;
+};
+
+static void check_presence(const struct place *place, void *context)
+{
+	const struct row *row = context;
+	const struct presence *rule = row->rule;
+	size_t count = place_count(place);
+
+	if (count < rule->min)
+		INVALID(row->problems, place->path, "is missing");
+	else if (count > rule->max)
+		INVALID(row->problems, place->path, "has %zu entries; at most %zu are possible",
+		        count, rule->max);
+}
+
+static void check_range(const struct place *place, void *context)
+{
+	const struct row *row = context;
+	const struct range *rule = row->rule;
+	bool repeated = place->field->label == PROTOBUF_C_LABEL_REPEATED;
+	size_t count = place_count(place);
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t v = place_number(place, i);
+		char at[PROBLEM_FIELD_MAX + 24];
+
+		snprintf(at, sizeof(at), repeated ? "%s[%zu]" : "%s", place->path, i);
+		if (rule->or_zero && v == 0)
+			continue;
+		if (v < rule->min || v > rule->max)
+			INVALID(row->problems, at,
+			        "is %" PRIu64 "; it must be %sfrom %" PRIu64 " to %" PRIu64, v,
+			        rule->or_zero ? "0 or " : "", rule->min, rule->max);
+		else if (rule->power_of_two && (v & (v - 1)))
+			INVALID(row->problems, at, "is %" PRIu64 "; it must be a power of two", v);
+		else if (rule->multiple && v % rule->multiple)
+			INVALID(row->problems, at,
+			        "is 0x%" PRIx64 "; it must be a multiple of 0x%" PRIx64, v,
+			        rule->multiple);
+	}
+}
+
+static void check_text(const struct place *place, void *context)
+{
+	const struct row *row = context;
+	const struct text *rule = row->rule;
+
+	if (place_count(place) > 0 && !rule->holds(place_string(place)))
+		INVALID(row->problems, place->path, "is \"%.40s\"; it must be %s",
+		        place_string(place), rule->must);
+}
+
+static void internal(struct problems *problems, const char *path)
+{
+	problems_add(problems, PROBLEM_INTERNAL, 0, path,
+	             "a table of rules names %s, which is no field", path);
+}
+
+#define RUN_TABLE(table, check)                                                                    \
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {                                           \
+		struct row row = { problems, &(table)[i] };                                        \
+		if (!reflect_each(&launch->base, (table)[i].path, check, &row))                    \
+			internal(problems, (table)[i].path);                                       \
+	}
+
+/* ---- rules between fields ----------------------------------------------------------------- */
+
+static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Cpus *cpus = launch->cpus;
+	bool shared;
+
+	if (!cpus)
+		return;
+	shared = cpus->overcommit && cpus->tenancy != AXVM__V1__TENANCY__DEDICATED;
+	if (cpus->n_pins > 0 && cpus->n_pins != cpus->count)
+		INVALID(problems, "cpus.pins",
+		        "has %zu entries for %u vCPUs; give one each, or none", cpus->n_pins,
+		        cpus->count);
+	for (size_t i = 0; i < MIN(cpus->n_pins, (size_t)SPEC_CPUS_MAX) && !shared; i++)
+		for (size_t j = 0; j < i; j++)
+			if (cpus->pins[i] == cpus->pins[j])
+				INVALID(problems, "cpus.pins",
+				        "gives host CPU %u to vCPUs %zu and %zu, which needs "
+				        "overcommit "
+				        "and SHARED tenancy",
+				        cpus->pins[i], j, i);
+}
+
+/* It may keep a CPU from all others: which, is to be known to somebody. */
+static void check_fifo(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Cpus *cpus = launch->cpus;
+
+	if (cpus && cpus->fifo_priority > 0 && cpus->n_pins == 0 && !cpus->claims &&
+	    cpus->tenancy != AXVM__V1__TENANCY__DEDICATED)
+		INVALID(problems, "cpus.fifo_priority",
+		        "is %u, and the vCPUs are on no CPU of their own: give pins or claims, or make "
+		        "the VM DEDICATED", cpus->fifo_priority);
+}
+
+static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Cpus *cpus = launch->cpus;
+	size_t nodes = launch->memory ? launch->memory->n_nodes : 0;
+
+	if (!cpus || cpus->n_nodes == 0)
+		return;
+	if (cpus->n_nodes != cpus->count)
+		INVALID(problems, "cpus.nodes",
+		        "has %zu entries for %u vCPUs; give one each, or none", cpus->n_nodes,
+		        cpus->count);
+	for (size_t i = 0; i < MIN(cpus->n_nodes, (size_t)SPEC_CPUS_MAX); i++)
+		if (cpus->nodes[i] >= nodes)
+			INVALID(problems, "cpus.nodes",
+			        "puts vCPU %zu on node %u; memory has %zu nodes", i, cpus->nodes[i],
+			        nodes);
+}
+
+static void check_paravirt(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Paravirt *paravirt = launch->cpus ? launch->cpus->paravirt : NULL;
+	uint32_t seen = 0;
+
+	for (size_t i = 0; paravirt && i < paravirt->n_features; i++) {
+		uint32_t bit = 1u << paravirt->features[i];
+
+		if (seen & bit)
+			problems_add(problems, PROBLEM_SPEC_DUPLICATE, 0, "cpus.paravirt.features",
+			             "launch.cpus.paravirt.features names entry %zu twice", i);
+		seen |= bit;
+	}
+}
+
+static uint64_t memory_mib(const Axvm__V1__LaunchSpec *launch)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; launch->memory && i < launch->memory->n_nodes; i++)
+		if (__builtin_add_overflow(sum, launch->memory->nodes[i]->size_mib, &sum))
+			return UINT64_MAX;
+	return sum;
+}
+
+static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	static const uint64_t page_mib[] = {
+		[AXVM__V1__PAGE_SIZE__PAGES_4K] = 1,
+		[AXVM__V1__PAGE_SIZE__THP] = 1,
+		[AXVM__V1__PAGE_SIZE__HUGE_2M] = 2,
+		[AXVM__V1__PAGE_SIZE__HUGE_1G] = 1024,
+	};
+	const Axvm__V1__Memory *memory = launch->memory;
+
+	if (!memory)
+		return;
+	for (size_t i = 0; i < MIN(memory->n_nodes, (size_t)GUEST_NODES_MAX); i++) {
+		char path[PROBLEM_FIELD_MAX];
+
+		snprintf(path, sizeof(path), "memory.nodes[%zu].size_mib", i);
+		if (memory->nodes[i]->size_mib % page_mib[memory->page_size])
+			INVALID(problems, path,
+			        "is %" PRIu64 "; with pages of %" PRIu64
+			        " MiB it must be a multiple of that",
+			        memory->nodes[i]->size_mib, page_mib[memory->page_size]);
+	}
+	if (memory->n_nodes > 1 && memory_mib(launch) > MEMORY_MIB_MAX)
+		INVALID(problems, "memory.nodes", "add up to more than %llu MiB", MEMORY_MIB_MAX);
+}
+
+/* Without a word the device offers none. */
+static void check_reporting(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Balloon *balloon = launch->balloon;
+
+	if (balloon && balloon->has_free_page_reporting && balloon->free_page_reporting && launch->memory &&
+	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__HUGE_1G)
+		INVALID(problems, "balloon.free_page_reporting",
+		        "is true, and memory.page_size is HUGE_1G: no report is as large as a page; leave one "
+		        "of them out");
+}
+
+static size_t device_count(const Axvm__V1__LaunchSpec *launch)
+{
+	return launch->n_disks + launch->n_nets + !!launch->rng + !!launch->balloon +
+	       !!launch->vsock;
+}
+
+static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	const Axvm__V1__Boot *boot = launch->boot;
+	const Axvm__V1__FlatBoot *flat;
+	const Axvm__V1__Console *console = launch->console;
+
+	if (boot && boot->kind_case == AXVM__V1__BOOT__KIND__NOT_SET)
+		INVALID(problems, "boot", "has neither linux nor flat");
+	if (!boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT)
+		return;
+	flat = boot->flat;
+	if (memory_mib(launch) > 0 && flat->load_address >> 20 >= memory_mib(launch))
+		INVALID(problems, "boot.flat.load_address",
+		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB", flat->load_address,
+		        memory_mib(launch));
+	if (flat->local_apic)
+		return;
+	if (flat->secondaries_wait)
+		INVALID(problems, "boot.flat.secondaries_wait",
+		        "needs local_apic: INIT and SIPI come "
+		        "through it");
+	if (device_count(launch) > 0 || (console && !console->early))
+		INVALID(problems, "boot.flat.local_apic",
+		        "is off, but there are devices, which need "
+		        "interrupts; set it, or leave the devices out (a console that is only "
+		        "`early` may stay)");
+}
+
+static void check_devices(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	size_t devices = device_count(launch) + !!launch->console;
+	const Axvm__V1__Console *console = launch->console;
+
+	if (devices > DEVICES_MAX)
+		INVALID(problems, "disks", "and the other devices are %zu; the PCI bus takes %d",
+		        devices, DEVICES_MAX);
+	if (console && console->early && !console->output)
+		INVALID(problems, "console.early", "needs console.output to write to");
+	if (console && console->limit && !console->output)
+		INVALID(problems, "console.limit", "needs console.output, whose bytes it limits");
+	if (console && console->has_columns != console->has_rows)
+		INVALID(problems, "console.columns", "and rows go together; give both or none");
+}
+
+static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	for (size_t i = 0; i < MIN(launch->n_nets, (size_t)SPEC_NETS_MAX); i++) {
+		const Axvm__V1__Net *net = launch->nets[i];
+		char path[PROBLEM_FIELD_MAX];
+
+		snprintf(path, sizeof(path), "nets[%zu]", i);
+		if (net->backend_case == AXVM__V1__NET__BACKEND__NOT_SET)
+			INVALID(problems, path, "has neither tap nor tap_name");
+		if (net->backend_case == AXVM__V1__NET__BACKEND_TAP &&
+		    net->tap->n_fd != net->queue_pairs)
+			INVALID(problems, path, "has %zu TAP fds for %u queue pairs; give one each",
+			        net->tap->n_fd, net->queue_pairs);
+		if (net->vhost && net->queue_pairs != 1)
+			INVALID(problems, path, "has vhost, which carries one queue pair, and %u pairs",
+			        net->queue_pairs);
+		if (net->vhost && (net->rx_limit || net->tx_limit))
+			INVALID(problems, path, "has vhost, whose frames no limit of ours sees, and a "
+			                        "limit; set the limit on the TAP (tc), or leave "
+			                        "vhost out");
+	}
+}
+
+static const char *device_id(const Axvm__V1__LaunchSpec *launch, size_t i)
+{
+	return i < launch->n_disks ? launch->disks[i]->id : launch->nets[i - launch->n_disks]->id;
+}
+
+static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	size_t count = launch->n_disks + launch->n_nets;
+
+	if (launch->n_disks > SPEC_DISKS_MAX || launch->n_nets > SPEC_NETS_MAX)
+		return;
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < i; j++) {
+			const char *a = device_id(launch, i), *b = device_id(launch, j);
+			char path[PROBLEM_FIELD_MAX];
+
+			if (!a || !b || strcmp(a, b))
+				continue;
+			if (i < launch->n_disks)
+				snprintf(path, sizeof(path), "disks[%zu].id", i);
+			else
+				snprintf(path, sizeof(path), "nets[%zu].id", i - launch->n_disks);
+			problems_add(problems, PROBLEM_SPEC_DUPLICATE, 0, path,
+			             "launch.%s is \"%.64s\", as is another device's", path, a);
+		}
+}
+
+/* ---- resources ---------------------------------------------------------------------------- */
+
+#define FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
+
+struct fds {
+	struct problems *problems;
+	size_t count;
+	uint32_t seen[FDS_MAX];
+};
+
+static void check_fd(struct fds *fds, const char *path, uint32_t fd)
+{
+	bool console = !strncmp(path, "console.", 8);
+
+	if (fd > FD_MAX || (fd < FD_FIRST_RESOURCE && !(console && fd <= STDERR_FILENO)))
+		INVALID(fds->problems, path, "is fd %u; resources have fds from %d to %d%s", fd,
+		        FD_FIRST_RESOURCE, FD_MAX, console ? ", or 0 to 2" : "");
+	for (size_t i = 0; i < fds->count; i++)
+		if (fds->seen[i] == fd) {
+			problems_add(
+				fds->problems, PROBLEM_SPEC_DUPLICATE, 0, path,
+				"launch.%s is fd %u, which is already given to something else; "
+				"duplicate it with dup(2)",
+				path, fd);
+			return;
+		}
+	if (fds->count < FDS_MAX)
+		fds->seen[fds->count++] = fd;
+}
+
+static void check_resource(const ProtobufCMessage *message, const char *path, void *context)
+{
+	const Axvm__V1__Resource *resource = (const Axvm__V1__Resource *)message;
+	struct fds *fds = context;
+
+	switch (resource->source_case) {
+	case AXVM__V1__RESOURCE__SOURCE_FD:
+		check_fd(fds, path, resource->fd);
+		break;
+	case AXVM__V1__RESOURCE__SOURCE_PATH:
+		if (!*resource->path || strlen(resource->path) > SPEC_PATH_MAX)
+			INVALID(fds->problems, path, "has a path of %zu bytes; it must be 1 to %d",
+			        strlen(resource->path), SPEC_PATH_MAX);
+		break;
+	default:
+		INVALID(fds->problems, path, "has neither fd nor path");
+	}
+}
+
+static void check_fd_list(const struct place *place, void *context)
+{
+	size_t count = MIN(place_count(place), (size_t)SPEC_QUEUES_MAX);
+
+	for (size_t i = 0; i < count; i++)
+		check_fd(context, place->path, (uint32_t)place_number(place, i));
+}
+
+static void check_resources(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	struct fds fds = { .problems = problems };
+
+	reflect_messages(&launch->base, &axvm__v1__resource__descriptor, check_resource, &fds);
+	if (!reflect_each(&launch->base, "nets.tap.fd", check_fd_list, &fds) ||
+	    !reflect_each(&launch->base, "sandbox.cgroup_fds", check_fd_list, &fds))
+		internal(problems, "nets.tap.fd");
+}
+
+static void check_io(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	size_t nodes = launch->memory ? launch->memory->n_nodes : 0;
+
+	if (launch->io && launch->io->threads_per_node <= IO_LOOPS_MAX &&
+	    nodes * launch->io->threads_per_node > IO_LOOPS_MAX)
+		INVALID(problems, "io.threads_per_node",
+		        "makes %zu I/O threads for %zu nodes; there can be %d in all",
+		        nodes * launch->io->threads_per_node, nodes, IO_LOOPS_MAX);
+}
+
+static void check_limit(const ProtobufCMessage *message, const char *path, void *context)
+{
+	const Axvm__V1__RateLimit *limit = (const Axvm__V1__RateLimit *)message;
+
+	if ((limit->bytes_burst && !limit->bytes_per_s) || (limit->ops_burst && !limit->ops_per_s))
+		INVALID(context, path, "has a burst without its rate; give the rate too, or neither");
+}
+
+static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	reflect_messages(&launch->base, &axvm__v1__rate_limit__descriptor, check_limit, problems);
+}
+
+static void (*const rules[])(const Axvm__V1__LaunchSpec *launch, struct problems *problems) = {
+	check_pins,      check_fifo,      check_vcpu_nodes, check_paravirt, check_memory,
+	check_boot,      check_reporting, check_devices,    check_nets,     check_unique_ids,
+	check_resources, check_limits,    check_io,
+};
+
+void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
+{
+	RUN_TABLE(presences, check_presence);
+	RUN_TABLE(ranges, check_range);
+	RUN_TABLE(texts, check_text);
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		rules[i](launch, problems);
+}

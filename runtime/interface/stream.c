@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/* The incremental reader of fd 3.
+ *
+ * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser of four
+ * states is all it takes. parse() consumes bytes until a payload is whole or the bytes are used up;
+ * it stores at most as much of a payload as its caller has room for and skips the rest, so that an
+ * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire types.)
+ */
+#include "interface/stream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/varint.h"
+
+#define FIELD_LAUNCH 1
+#define FIELD_COMMAND 2
+#define WIRE_LENGTH_PREFIXED 2
+/* Protocol Buffers take no message of 2 GiB or more. */
+#define WIRE_LENGTH_MAX INT32_MAX
+
+struct store {
+	uint8_t *bytes;
+	size_t size;
+};
+
+static int refuse(struct stream_parser *parser, struct problems *problems, enum problem_code code,
+                  const char *what)
+{
+	parser->state = STREAM_BROKEN;
+	return problems_add(problems, code, 0, NULL, "fd 3, byte %" PRIu64 ": %s", parser->start,
+	                    what);
+}
+
+/* Takes one byte of a varint. 1 when it is whole, 0 when more is to come, -EINVAL. */
+static int take_varint(struct stream_parser *parser, uint8_t byte, uint64_t max)
+{
+	unsigned shift = 7 * parser->varint_bytes;
+	uint64_t part = byte & 0x7f;
+
+	if (++parser->varint_bytes > VARINT_BYTES_MAX || (part << shift) >> shift != part)
+		return -EINVAL;
+	parser->varint |= part << shift;
+	if (byte & 0x80)
+		return 0;
+	return parser->varint > max ? -EINVAL : 1;
+}
+
+static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems *problems)
+{
+	int r;
+
+	if (parser->varint_bytes == 0)
+		parser->start = parser->offset - 1;
+	r = take_varint(parser, byte, UINT32_MAX);
+	if (r < 0)
+		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		              "a field's tag is no 32-bit varint; this is not a ControlStream");
+	if (r == 0)
+		return 0;
+
+	uint32_t field = (uint32_t)(parser->varint >> 3);
+	unsigned type = parser->varint & 7;
+
+	if (field == 0 || type == 3 || type == 4 || type > 5)
+		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		              "the tag has field number 0 or an impossible wire type; "
+		              "this is not a ControlStream");
+	if (field != FIELD_LAUNCH && field != FIELD_COMMAND) {
+		parser->state = STREAM_BROKEN;
+		return problems_add(problems, PROBLEM_SPEC_UNKNOWN_FIELD, 0, NULL,
+		                    "fd 3, byte %" PRIu64 ": ControlStream has no field %" PRIu32
+		                    " (1 is launch, 2 is commands)",
+		                    parser->start, field);
+	}
+	if (type != WIRE_LENGTH_PREFIXED)
+		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		              "launch and commands are messages, but the wire type is not");
+	if (field == FIELD_LAUNCH && parser->launched)
+		return refuse(parser, problems, PROBLEM_SPEC_DUPLICATE,
+		              "a second launch; a shim takes exactly one");
+	if (field == FIELD_COMMAND && !parser->launched)
+		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		              "a command before the launch; the launch must come first");
+	parser->field = field;
+	parser->state = STREAM_LENGTH;
+	parser->varint = 0;
+	parser->varint_bytes = 0;
+	return 0;
+}
+
+static int take_length(struct stream_parser *parser, uint8_t byte, struct problems *problems)
+{
+	int r = take_varint(parser, byte, WIRE_LENGTH_MAX);
+
+	if (r == 0)
+		return 0;
+	if (r < 0)
+		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		              "a message's length is no varint below 2 GiB");
+	if (parser->field == FIELD_LAUNCH && parser->varint > STREAM_MESSAGE_MAX) {
+		parser->state = STREAM_BROKEN;
+		return problems_add(problems, PROBLEM_SPEC_TOO_LARGE, 0, NULL,
+		                    "fd 3, byte %" PRIu64 ": the launch has %" PRIu64
+		                    " bytes; at most %llu are taken",
+		                    parser->start, parser->varint, STREAM_MESSAGE_MAX);
+	}
+	parser->length = parser->varint;
+	parser->have = 0;
+	parser->state = STREAM_PAYLOAD;
+	parser->varint = 0;
+	parser->varint_bytes = 0;
+	return 0;
+}
+
+/* Consumes bytes: 1 when a payload has become whole (*ret_used bytes were needed), 0 when all were
+ * used and none has, -EINVAL when a problem was added. */
+static int parse(struct stream_parser *parser, const uint8_t *bytes, size_t n,
+                 const struct store *store, size_t *ret_used, struct problems *problems)
+{
+	size_t used = 0;
+	int r = 0;
+
+	while (used < n && r == 0 && parser->state != STREAM_BROKEN) {
+		if (parser->state == STREAM_PAYLOAD) {
+			size_t take = MIN(n - used, parser->length - parser->have);
+
+			if (parser->have < store->size)
+				memcpy(store->bytes + parser->have, bytes + used,
+				       MIN(take, store->size - parser->have));
+			parser->have += take;
+			parser->offset += take;
+			used += take;
+		} else {
+			uint8_t byte = bytes[used++];
+
+			parser->offset++;
+			r = parser->state == STREAM_TAG ? take_tag(parser, byte, problems)
+			                                : take_length(parser, byte, problems);
+		}
+		if (parser->state == STREAM_PAYLOAD && parser->have == parser->length) {
+			parser->state = STREAM_TAG;
+			parser->launched = true;
+			r = 1;
+		}
+	}
+	if (parser->state == STREAM_BROKEN)
+		return -EINVAL;
+	*ret_used = used;
+	return r;
+}
+
+static int parser_end(struct stream_parser *parser, struct problems *problems)
+{
+	if (parser->state == STREAM_BROKEN)
+		return -EINVAL;
+	if (parser->state != STREAM_TAG || parser->varint_bytes > 0) {
+		parser->state = STREAM_BROKEN;
+		return problems_add(problems, PROBLEM_SPEC_TRUNCATED, 0, NULL,
+		                    "fd 3 ended at byte %" PRIu64
+		                    ", inside the message that begins at byte %" PRIu64,
+		                    parser->offset, parser->start);
+	}
+	if (!parser->launched) {
+		parser->state = STREAM_BROKEN;
+		return problems_add(
+			problems, PROBLEM_SPEC_EMPTY, 0, NULL,
+			"fd 3 ended at byte 0; a ControlStream with a launch is expected");
+	}
+	return 0;
+}
+
+/* Reads more behind what the chunk still holds; there must be room. The number of bytes, 0 at the
+ * end, or -errno. */
+static int fill(struct stream *stream, int fd)
+{
+	size_t kept = stream->chunk_end - stream->chunk_at;
+	ssize_t n;
+
+	memmove(stream->chunk, stream->chunk + stream->chunk_at, kept);
+	stream->chunk_at = 0;
+	stream->chunk_end = kept;
+	do
+		n = read(fd, stream->chunk + kept, sizeof(stream->chunk) - kept);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	stream->chunk_end += (size_t)n;
+	stream->ended = n == 0;
+	return (int)n;
+}
+
+static int fd_failed(struct stream *stream, struct problems *problems, int error_number)
+{
+	stream->parser.state = STREAM_BROKEN;
+	return problems_add(problems, PROBLEM_CONTROL_FD_UNUSABLE, error_number, NULL,
+	                    "fd 3 cannot be read after byte %" PRIu64 ": %s", stream->parser.offset,
+	                    strerrordesc_np(error_number));
+}
+
+/* The requests to end, which the shim keeps blocked, are let in while there is nothing to do but
+ * wait: whoever asks then is not kept waiting for a launch that may never come. */
+static int wait_for(int fd)
+{
+	static const int requests[] = { SIGTERM, SIGINT, SIGHUP };
+	struct pollfd waiting = { .fd = fd, .events = POLLIN };
+	sigset_t mask;
+
+	if (sigprocmask(SIG_SETMASK, NULL, &mask) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+		sigdelset(&mask, requests[i]);
+	return ppoll(&waiting, 1, NULL, &mask) < 0 ? -errno : 0;
+}
+
+static int fill_blocking(struct stream *stream, int fd, struct problems *problems)
+{
+	int r;
+
+	do {
+		r = wait_for(fd);
+		if (r == -EINTR)
+			return r;
+		if (r == 0)
+			r = fill(stream, fd);
+	} while (r == -EAGAIN);
+	return r < 0 ? fd_failed(stream, problems, -r) : 0;
+}
+
+/* Looks at what has come behind the launch without taking it: a second launch or garbage in the
+ * same file or write is refused while the launch still can be. */
+static int look_ahead(struct stream *stream, int fd, struct problems *problems)
+{
+	static const struct store nowhere = { NULL, 0 };
+	struct stream_parser copy = stream->parser;
+	struct pollfd waiting = { .fd = fd, .events = POLLIN };
+	size_t at, used;
+	int r = 0;
+
+	while (!stream->ended && stream->chunk_end - stream->chunk_at < sizeof(stream->chunk) &&
+	       poll(&waiting, 1, 0) > 0) {
+		r = fill(stream, fd);
+		if (r == -EAGAIN)
+			break;
+		if (r < 0)
+			return fd_failed(stream, problems, -r);
+	}
+	for (at = stream->chunk_at; at < stream->chunk_end; at += used) {
+		r = parse(&copy, stream->chunk + at, stream->chunk_end - at, &nowhere, &used,
+		          problems);
+		if (r < 0) {
+			stream->parser.state = STREAM_BROKEN;
+			return r;
+		}
+	}
+	return stream->ended ? parser_end(&copy, problems) : 0;
+}
+
+int stream_init(struct stream *stream)
+{
+	void *map = mmap(NULL, STREAM_MESSAGE_MAX, PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	*stream = (struct stream){ .launch = map };
+	return 0;
+}
+
+void stream_release_launch(struct stream *stream)
+{
+	if (stream->launch)
+		(void)munmap(stream->launch, STREAM_MESSAGE_MAX);
+	stream->launch = NULL;
+}
+
+void stream_done(struct stream *stream)
+{
+	stream_release_launch(stream);
+}
+
+int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes, size_t *ret_length,
+                       struct problems *problems)
+{
+	const struct store store = { stream->launch, STREAM_MESSAGE_MAX };
+	size_t used;
+	int r = 0;
+
+	while (r == 0) {
+		if (stream->chunk_at == stream->chunk_end) {
+			r = fill_blocking(stream, fd, problems);
+			if (r < 0)
+				return r;
+			if (stream->ended)
+				return parser_end(&stream->parser, problems);
+		}
+		r = parse(&stream->parser, stream->chunk + stream->chunk_at,
+		          stream->chunk_end - stream->chunk_at, &store, &used, problems);
+		if (r < 0)
+			return r;
+		stream->chunk_at += used;
+	}
+	size_t length = (size_t)stream->parser.length;
+
+	r = look_ahead(stream, fd, problems);
+	if (r < 0)
+		return r;
+	*ret_bytes = stream->launch;
+	*ret_length = length;
+	return 0;
+}
+
+/* Until the bytes are used up, or, where that is heeded, a callback wants no more. */
+static int feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
+                void *context, const bool *stop, size_t *ret_used, struct problems *problems)
+{
+	const uint8_t *const first = bytes;
+	const struct store store = { stream->command, sizeof(stream->command) };
+	struct stream_parser *parser = &stream->parser;
+	size_t used;
+
+	if (parser->state == STREAM_BROKEN)
+		return -EINVAL;
+	for (; n > 0 && !(stop && *stop); bytes += used, n -= used) {
+		int r = parse(parser, bytes, n, &store, &used, problems);
+
+		if (r < 0)
+			return r;
+		if (r == 0)
+			continue;
+		fn(
+			&(struct stream_command){
+				.bytes = stream->command,
+				.length = MIN(parser->length, sizeof(stream->command)),
+				.full_length = parser->length,
+				.offset = parser->start,
+			},
+			context);
+	}
+	*ret_used = (size_t)(bytes - first);
+	return 0;
+}
+
+int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
+                void *context, struct problems *problems)
+{
+	size_t used;
+
+	return feed(stream, bytes, n, fn, context, NULL, &used, problems);
+}
+
+int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
+                 struct problems *problems)
+{
+	size_t used = stream->chunk_end - stream->chunk_at;
+	int r = feed(stream, stream->chunk + stream->chunk_at, used, fn, context, &stream->stopped,
+	             &used, problems);
+
+	stream->chunk_at += used;
+	return r;
+}
+
+int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
+                struct problems *problems)
+{
+	int r;
+
+	if (stream->parser.state == STREAM_BROKEN)
+		return -EINVAL;
+	r = fill(stream, fd);
+	if (r == -EAGAIN)
+		return r;
+	if (r < 0)
+		return fd_failed(stream, problems, -r);
+	if (r == 0)
+		return stream_end(stream, problems);
+	r = stream_drain(stream, fn, context, problems);
+	return r < 0 ? r : 1;
+}
+
+int stream_end(struct stream *stream, struct problems *problems)
+{
+	stream->ended = true;
+	return parser_end(&stream->parser, problems);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads a ControlStream piecemeal: the launch first, commands for the life of the VM after it. */
+#ifndef AXVM_INTERFACE_STREAM_H
+#define AXVM_INTERFACE_STREAM_H
+
+#include "base/base.h"
+#include "base/problem.h"
+
+/* The most bytes of a launch; the stream itself has no end. */
+#define STREAM_MESSAGE_MAX MIB
+/* The most bytes of a command. A longer one is only looked at for its request_id before it is
+ * refused. */
+#define STREAM_COMMAND_MAX 4096
+#define STREAM_CHUNK 4096
+
+enum stream_state {
+	STREAM_TAG,
+	STREAM_LENGTH,
+	STREAM_PAYLOAD,
+	STREAM_BROKEN, /* a problem was reported; there is no way to find the next message */
+};
+
+struct stream_parser {
+	enum stream_state state;
+	bool launched;         /* a launch has been seen whole */
+	uint32_t field;        /* of the message being read */
+	unsigned varint_bytes; /* of the tag or length being read */
+	uint64_t varint;
+	uint64_t offset; /* bytes consumed since the start of the stream */
+	uint64_t start;  /* where the field being read begins */
+	uint64_t length; /* of its payload */
+	uint64_t have;   /* bytes of it consumed */
+};
+
+/* Owns its buffers; belongs to one thread. */
+struct stream {
+	struct stream_parser parser;
+	uint8_t *launch; /* a mapping of STREAM_MESSAGE_MAX, touched as far as used */
+	bool ended;
+	bool stopped; /* set by a callback: no more commands for now; cleared by who goes on with stream_drain() */
+	size_t chunk_at;
+	size_t chunk_end;
+	uint8_t chunk[STREAM_CHUNK];
+	uint8_t command[STREAM_COMMAND_MAX];
+};
+
+/* A command as it came. The bytes are valid during the call only. When `full_length` exceeds
+ * `length` the rest was skipped, and the command is too large. */
+struct stream_command {
+	const uint8_t *bytes;
+	size_t length;
+	uint64_t full_length;
+	uint64_t offset; /* of its first byte in the stream */
+};
+
+typedef void stream_command_fn(const struct stream_command *command, void *context);
+
+/* Maps the launch buffer. 0 or -errno. */
+int stream_init(struct stream *stream);
+
+/* Unmaps it. Accepts a zeroed or an already released stream. */
+void stream_done(struct stream *stream);
+
+/* Blocks until the launch is whole; *ret_bytes stays valid until stream_release_launch(). What has
+ * come after it by then is kept for stream_drain(), and refused here when it is already seen not
+ * to be commands. One problem is added when this fails: -EINVAL for the bytes, -errno for the fd.
+ * -EINTR, with no problem: a handler for SIGTERM, SIGINT or SIGHUP ran while it waited. */
+int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
+                       size_t *ret_length, struct problems *problems);
+
+/* Unmaps the launch buffer: to be called once the spec is parsed. */
+void stream_release_launch(struct stream *stream);
+
+/* Takes n more bytes and calls back for every command that they complete, `stopped` or not. Neither allocates nor
+ * blocks. -EINVAL, with one problem added, when the bytes are no ControlStream; from then on
+ * nothing is taken any more. */
+int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
+                void *context, struct problems *problems);
+
+/* Feeds what was read and not yet taken: what stream_read_launch() kept, when the control loop starts; what a callback
+ * that set `stopped` has left, when it is cleared. */
+int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
+                 struct problems *problems);
+
+/* One read(2) of fd, which poll(2) has found readable, and stream_drain() of what it gave. Not while `stopped`.
+ * 1 when there may be more, 0 at a clean end, -EAGAIN when there was nothing, else as above. */
+int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
+                struct problems *problems);
+
+/* The stream has ended: -EINVAL with a problem when that is inside a message or before the launch.
+ */
+int stream_end(struct stream *stream, struct problems *problems);
+
+#endif

@@ -1,8 +1,0 @@
-/* SPDX-License-Identifier: MIT */
-/* The version of the runtime. */
-#ifndef AXVM_SHIM_VERSION_H
-#define AXVM_SHIM_VERSION_H
-
-#define AXVM_VERSION "0.1.0"
-
-#endif
