@@ -301,7 +301,7 @@ other-debian:
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy/symbols.c
-POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) hack/policyc/policyc.h
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)

@@ -38,7 +38,7 @@
 #include "base/base.h"
 #include "base/wake.h"
 #include "sandbox/fd_layout.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code, siginfo(5) */

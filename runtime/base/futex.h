@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 /* Returns when *word no longer holds `value`, or spuriously: the caller loops. */
 static inline void futex_wait(_Atomic uint32_t *word, uint32_t value)

@@ -4,13 +4,7 @@
 #define AXVM_GUEST_MEMORY_H
 
 #include "base/base.h"
-
-/* A guest-physical address. A struct, so that it is never mistaken for a pointer or a length. */
-typedef struct {
-	uint64_t v;
-} gpa_t;
-
-#define GPA(x) ((gpa_t){ (x) })
+#include "base/gpa.h"
 
 /* Guest RAM stops here and goes on at 4 GiB: between them are ECAM, BARs, the APICs. */
 #define GUEST_HOLE_START (3 * GIB)

@@ -5,6 +5,7 @@
 #define AXVM_HOST_FACTS_KVM_H
 
 #include "base/base.h"
+#include "base/named.h"
 
 enum {
 	FACTS_PARAMETERS_MAX = 96,
@@ -18,11 +19,6 @@ struct cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
 struct host_guest_leaf {
 	struct cpuid_leaf leaf;
 	bool indexed;
-};
-
-struct host_named {
-	char name[40];
-	char value[168];
 };
 
 struct host_capability {

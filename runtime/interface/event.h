@@ -7,7 +7,7 @@
 
 #include "base/base.h"
 #include "base/problem.h"
-#include "host/facts_kvm.h"
+#include "base/named.h"
 #include "interface/event_writer.h"
 #include "interface/outcome.h"
 #include "interface/stage.h"

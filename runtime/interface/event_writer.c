@@ -24,7 +24,7 @@
 #include "base/clock.h"
 #include "base/varint.h"
 #include "base/wake.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 #include "interface/wire.h"
 
 /* Field 1, length-prefixed: EventStream.events. */

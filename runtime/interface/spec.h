@@ -5,8 +5,8 @@
 #define AXVM_INTERFACE_SPEC_H
 
 #include "base/base.h"
+#include "base/gpa.h"
 #include "base/problem.h"
-#include "guest/memory.h"
 #include "interface/spec_values.h"
 
 struct spec_resource {
@@ -36,7 +36,7 @@ struct spec_memory {
 	struct spec_memory_node {
 		uint64_t size; /* bytes */
 		int host_node; /* -1: any */
-	} nodes[GUEST_NODES_MAX];
+	} nodes[SPEC_NODES_MAX];
 	enum spec_page_size page_size;
 	bool populate, lock;
 	uint64_t remote_pages_allowed;

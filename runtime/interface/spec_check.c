@@ -10,17 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guest/layout.h"
-#include "sandbox/fd_layout.h"
 #include "interface/reflect.h"
-#include "interface/spec.h"
 
 #define HOST_CPU_MAX 8191
 #define HOST_NODE_MAX 1023
-#define FD_FIRST_RESOURCE 5
-#define FD_MAX SPEC_FD_LAST
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
-#define DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
 
 #define INVALID(problems, path, format, ...)                                                       \
 	problems_add((problems), PROBLEM_SPEC_INVALID, 0, (path), "launch.%s " format,             \
@@ -37,7 +31,7 @@ static const struct presence {
 	{ "cpus.pins", 0, SPEC_CPUS_MAX },
 	{ "cpus.nodes", 0, SPEC_CPUS_MAX },
 	{ "memory", 1, 1 },
-	{ "memory.nodes", 1, GUEST_NODES_MAX },
+	{ "memory.nodes", 1, SPEC_NODES_MAX },
 	{ "memory.nodes.size_mib", 1, 1 },
 	{ "boot", 1, 1 },
 	{ "boot.linux.kernel", 1, 1 },
@@ -70,7 +64,7 @@ static const struct range {
 	RANGE("cpus.fifo_priority", 0, 99),
 	RANGE("memory.nodes.size_mib", 1, MEMORY_MIB_MAX),
 	RANGE("memory.nodes.host_node", 0, HOST_NODE_MAX),
-	RANGE("boot.flat.load_address", MIB, GUEST_HOLE_START - 4 * KIB, .multiple = 4 * KIB),
+	RANGE("boot.flat.load_address", MIB, SPEC_LOAD_ADDRESS_MAX, .multiple = 4 * KIB),
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
 	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
@@ -86,7 +80,7 @@ static const struct range {
 	RANGE("sandbox.uid", 1, UINT32_MAX - 1),
 	RANGE("sandbox.gid", 1, UINT32_MAX - 1),
 	RANGE("metrics.interval_ms", 100, 86400000, .or_zero = true),
-	RANGE("io.threads_per_node", 1, IO_LOOPS_MAX),
+	RANGE("io.threads_per_node", 1, SPEC_IO_THREADS_MAX),
 	RANGE("io.busy_poll_us", 0, 1000000),
 };
 
@@ -335,7 +329,7 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 
 	if (!memory)
 		return;
-	for (size_t i = 0; i < MIN(memory->n_nodes, (size_t)GUEST_NODES_MAX); i++) {
+	for (size_t i = 0; i < MIN(memory->n_nodes, (size_t)SPEC_NODES_MAX); i++) {
 		char path[PROBLEM_FIELD_MAX];
 
 		snprintf(path, sizeof(path), "memory.nodes[%zu].size_mib", i);
@@ -400,9 +394,9 @@ static void check_devices(const Axvm__V1__LaunchSpec *launch, struct problems *p
 	size_t devices = device_count(launch) + !!launch->console;
 	const Axvm__V1__Console *console = launch->console;
 
-	if (devices > DEVICES_MAX)
+	if (devices > SPEC_DEVICES_MAX)
 		INVALID(problems, "disks", "and the other devices are %zu; the PCI bus takes %d",
-		        devices, DEVICES_MAX);
+		        devices, SPEC_DEVICES_MAX);
 	if (console && console->early && !console->output)
 		INVALID(problems, "console.early", "needs console.output to write to");
 	if (console && console->limit && !console->output)
@@ -475,9 +469,9 @@ static void check_fd(struct fds *fds, const char *path, uint32_t fd)
 {
 	bool console = !strncmp(path, "console.", 8);
 
-	if (fd > FD_MAX || (fd < FD_FIRST_RESOURCE && !(console && fd <= STDERR_FILENO)))
+	if (fd > SPEC_FD_LAST || (fd < SPEC_FD_FIRST && !(console && fd <= STDERR_FILENO)))
 		INVALID(fds->problems, path, "is fd %u; resources have fds from %d to %d%s", fd,
-		        FD_FIRST_RESOURCE, FD_MAX, console ? ", or 0 to 2" : "");
+		        SPEC_FD_FIRST, SPEC_FD_LAST, console ? ", or 0 to 2" : "");
 	for (size_t i = 0; i < fds->count; i++)
 		if (fds->seen[i] == fd) {
 			problems_add(
@@ -532,11 +526,11 @@ static void check_io(const Axvm__V1__LaunchSpec *launch, struct problems *proble
 {
 	size_t nodes = launch->memory ? launch->memory->n_nodes : 0;
 
-	if (launch->io && launch->io->threads_per_node <= IO_LOOPS_MAX &&
-	    nodes * launch->io->threads_per_node > IO_LOOPS_MAX)
+	if (launch->io && launch->io->threads_per_node <= SPEC_IO_THREADS_MAX &&
+	    nodes * launch->io->threads_per_node > SPEC_IO_THREADS_MAX)
 		INVALID(problems, "io.threads_per_node",
 		        "makes %zu I/O threads for %zu nodes; there can be %d in all",
-		        nodes * launch->io->threads_per_node, nodes, IO_LOOPS_MAX);
+		        nodes * launch->io->threads_per_node, nodes, SPEC_IO_THREADS_MAX);
 }
 
 static void check_limit(const ProtobufCMessage *message, const char *path, void *context)

@@ -5,7 +5,7 @@
 
 #include "base/problem.h"
 #include "proto/axvm.pb-c.h"
-#include "interface/spec.h"
+#include "interface/spec_values.h"
 
 /* Adds a problem for every rule that the launch breaks. */
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems);

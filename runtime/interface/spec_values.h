@@ -7,6 +7,13 @@
 #define SPEC_SERIAL_MAX 20
 #define SPEC_TAP_NAME_MAX 15
 #define SPEC_CPUS_MAX 255
+#define SPEC_NODES_MAX 8
+#define SPEC_DEVICES_MAX 31 /* the host bridge has a place of the bus, too */
+#define SPEC_IO_THREADS_MAX 16
+#define SPEC_LOAD_ADDRESS_MAX 0xbffff000u /* of a flat image: the last page below 3 GiB */
+/* Descriptors that a spec may name. */
+#define SPEC_FD_FIRST 5
+#define SPEC_FD_LAST 895
 #define SPEC_DISKS_MAX 24
 #define SPEC_NETS_MAX 8
 #define SPEC_QUEUES_MAX 64 /* of a disk */

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 
-#include "shim/control.h"
+#include "base/clock.h"
 
 void thread_record_start(struct thread_record *record, const char *name)
 {
 	snprintf(record->name, sizeof(record->name), "%s", name);
 	prctl(PR_SET_NAME, record->name, 0, 0, 0);
-	record->started_ns = control_now_ns();
+	record->started_ns = monotonic_ns();
 }
 
 void thread_record_staffed(struct thread_record *record)
@@ -22,10 +22,10 @@ void thread_record_staffed(struct thread_record *record)
 	(void)getcpu(&cpu, &node);
 	record->host_cpu = cpu;
 	record->host_node = node;
-	record->staffed_ns = control_now_ns();
+	record->staffed_ns = monotonic_ns();
 }
 
 void thread_record_sealing(struct thread_record *record)
 {
-	record->sealing_ns = control_now_ns();
+	record->sealing_ns = monotonic_ns();
 }

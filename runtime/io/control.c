@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/wake.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 int control_desk_add(struct control_desk *desk, struct control_call *call)
 {

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 #include "io/patience.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 #define BLOCK_MAX 4096u /* the largest logical block of a disk */
 

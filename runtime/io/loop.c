@@ -41,7 +41,7 @@
 #include "io/busy_poll.h"
 #include "io/op.h"
 #include "io/restriction.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 #define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
 #define ENTRIES_MAX 16384u

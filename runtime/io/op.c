@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/wake.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 static const uint64_t one = 1;
 

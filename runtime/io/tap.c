@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 
 #include "io/patience.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 #define TUN_DEVICE "/dev/net/tun"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 int vhost_get_features(int fd, uint64_t *ret_features)
 {

@@ -13,7 +13,7 @@
 #include <sys/ioctl.h>
 
 #include "sandbox/fd_layout.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 /* Of a descriptor's name, as KVM documents it: a bound for what is read. */
 #define NAME_SIZE_MAX 256u

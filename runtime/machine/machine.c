@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 void machine_ask(struct machine *machine, enum machine_want want)
 {

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "machine/machine.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 #define CR0_PE 0x1u
 #define CR0_MP 0x2u

@@ -12,7 +12,7 @@
 #include "base/futex.h"
 #include "base/wake.h"
 #include "machine/machine.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 #define AGAIN_MAX 1000
 

@@ -10,7 +10,7 @@
 #include "base/futex.h"
 #include "base/wake.h"
 #include "guest/layout.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 
 enum { VM_CALL_FREE, VM_CALL_ASKED, VM_CALL_DONE };
 

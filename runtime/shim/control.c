@@ -22,7 +22,7 @@
 
 #include "base/clock.h"
 #include "sandbox/fd_layout.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 #include "shim/commands.h"
 #include "interface/event.h"
 #include "shim/fds.h"

@@ -3,6 +3,8 @@
 #ifndef AXVM_SHIM_DEVICES_PLAN_H
 #define AXVM_SHIM_DEVICES_PLAN_H
 
+#include <assert.h>
+
 #include "guest/layout.h"
 #include "interface/spec.h"
 
@@ -10,6 +12,7 @@ struct shim_devices;
 
 /* Device 0 is the host bridge. */
 #define PLAN_DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
+static_assert(PLAN_DEVICES_MAX == SPEC_DEVICES_MAX, "a spec has as many as the bus");
 
 struct plan_device {
 	const char *kind;   /* "disk" */

@@ -9,6 +9,9 @@
 #include "host/ladder.h"
 #include "shim/shim.h"
 
+static_assert(SPEC_NODES_MAX == GUEST_NODES_MAX, "a spec has as many nodes as guest memory");
+static_assert(SPEC_LOAD_ADDRESS_MAX == GUEST_HOLE_START - 4 * KIB, "the last page below the hole");
+
 static void name_vcpus(struct machine *machine, const struct guest_topology *topology,
                        const struct placement *placement)
 {

@@ -15,7 +15,7 @@
 #include "machine/schedule.h"
 #include "sandbox/confine.h"
 #include "sandbox/fd_layout.h"
-#include "runtime/base/uses.h"
+#include "base/uses.h"
 #include "sandbox/verify.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
