@@ -3,7 +3,7 @@
 #ifndef AXVM_SANDBOX_CAPABILITIES_H
 #define AXVM_SANDBOX_CAPABILITIES_H
 
-#include "sandbox/confine.h"
+#include "sandbox/state.h"
 #include "sandbox/proc.h"
 
 /* Whether a process of that status has the capabilities that the steps need over the launcher's

@@ -48,12 +48,6 @@
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
 
-void sandbox_not_available(struct sandbox *sandbox, const char *name)
-{
-	if (sandbox->not_available_count < SANDBOX_NOT_AVAILABLE_MAX)
-		sandbox->not_available[sandbox->not_available_count++] = name;
-}
-
 /* Requires: /proc is proc(5), and readable.
  * Does: keep /proc/self, note the launcher's namespaces and filters, and what this process may do.
  * Must not: trust a /proc that is something else. */

@@ -3,7 +3,7 @@
 #ifndef AXVM_SANDBOX_INHERITED_H
 #define AXVM_SANDBOX_INHERITED_H
 
-#include "sandbox/confine.h"
+#include "sandbox/state.h"
 
 #define SANDBOX_SLACK_NS 50000 /* timer slack of a process that nobody has given another */
 

@@ -3,7 +3,7 @@
 #ifndef AXVM_SANDBOX_LANDLOCK_H
 #define AXVM_SANDBOX_LANDLOCK_H
 
-#include "sandbox/confine.h"
+#include "sandbox/state.h"
 
 /* Restricts the calling thread, and so all later ones, to reading /proc/self through proc_fd; tries
  * that the rest is refused. -errno with a problem. landlock(7). */

@@ -4,7 +4,7 @@
 #ifndef AXVM_SANDBOX_LIMITS_H
 #define AXVM_SANDBOX_LIMITS_H
 
-#include "sandbox/confine.h"
+#include "sandbox/state.h"
 
 /* No core dump, no message queues, no growth of files beyond the largest that may be written, or beyond
  * config.file_size if that is more. One thread, before the ids change. -errno with a problem. setrlimit(2). */

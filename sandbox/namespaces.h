@@ -3,7 +3,7 @@
 #ifndef AXVM_SANDBOX_NAMESPACES_H
 #define AXVM_SANDBOX_NAMESPACES_H
 
-#include "sandbox/confine.h"
+#include "sandbox/state.h"
 
 /* Notes which namespaces the launcher has, through proc_fd. */
 int namespaces_note(struct sandbox *sandbox, struct problems *problems);

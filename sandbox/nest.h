@@ -3,7 +3,7 @@
 #ifndef AXVM_SANDBOX_NEST_H
 #define AXVM_SANDBOX_NEST_H
 
-#include "sandbox/confine.h"
+#include "sandbox/state.h"
 
 /* Starts the thread, where the process has the capabilities for it; that it cannot be started is no
  * failure: stage confine then does what it would have done. After sandbox_arrive(). */

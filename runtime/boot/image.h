@@ -3,7 +3,7 @@
 #ifndef AXVM_BOOT_IMAGE_H
 #define AXVM_BOOT_IMAGE_H
 
-#include "boot/boot.h"
+#include "boot/entry.h"
 
 struct boot_image {
 	int fd; /* borrowed */

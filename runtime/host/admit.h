@@ -5,6 +5,7 @@
 
 #include "host/facts.h"
 #include "host/profile.h"
+#include "host/requirement.h"
 
 /* A list of all vulnerabilities that there are has room in it. */
 #define VERDICT_TEXT_MAX 448
@@ -35,9 +36,6 @@ int admit(const struct host_facts *facts, const struct profile *profile, enum pr
 
 /* Marks every unmet requirement as waived (the spec said REPORT); returns how many. */
 size_t verdict_waive(struct verdict *verdict);
-
-/* Whether there is a requirement of that name. */
-bool admit_knows(const char *name);
 
 /* Names of all requirements, in the order in which a verdict lists them; NULL past the last. */
 const char *admit_requirement_name(size_t i);

@@ -11,6 +11,8 @@
  * A DEDICATED VM climbs no ladder: it locks all slots of each thread of a core, which fails while anybody has one.
  * Cores are tried in the same order. Another launch may hold a core for the moment of its own
  * gathering, so a refusal is looked at a few times. */
+#include "host/ladder.h"
+
 #include "host/ladder_parts.h"
 
 #include "base/clock.h"

@@ -3,7 +3,8 @@
 #ifndef AXVM_HOST_LADDER_PARTS_H
 #define AXVM_HOST_LADDER_PARTS_H
 
-#include "host/ladder.h"
+#include "host/claims.h"
+#include "host/placement.h"
 
 /* A CPU, or for a DEDICATED VM a core by its first CPU, in the order of trial. */
 struct rung {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Embedded profiles, unpacked into plain C and checked. */
 #include "host/profile.h"
+#include "host/requirement.h"
 
-#include "host/admit.h"
 #include "host/profile_embedded.h"
 #include "proto/profile.pb-c.h"
 

@@ -3,7 +3,7 @@
 #ifndef AXVM_IO_BUSY_POLL_H
 #define AXVM_IO_BUSY_POLL_H
 
-#include "io/loop.h"
+#include "io/loop_state.h"
 
 /* Without a system call, until there is something that a turn would find: true; or until the loop's
  * busy_poll_us are over since there last was, when every client has had its work announced again: false,

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "io/loop.h"
+#include "io/loop_state.h"
 
 #define IO_DESCRIPTOR_MASK 0xc0000000u
 #define IO_DESCRIPTOR_TAG 0x80000000u

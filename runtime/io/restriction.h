@@ -3,7 +3,7 @@
 #ifndef AXVM_IO_RESTRICTION_H
 #define AXVM_IO_RESTRICTION_H
 
-#include "io/loop.h"
+#include "io/loop_state.h"
 
 /* The opcodes the rings are restricted to, each with its reason. */
 struct io_opcode {

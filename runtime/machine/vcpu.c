@@ -8,7 +8,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "machine/machine.h"
 #include "base/uses.h"
 
 #define CR0_PE 0x1u
@@ -151,7 +150,7 @@ static int failed(struct vcpu *vcpu, int r, const char *what)
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
                 const struct guest_topology *topology)
 {
-	struct vm *vm = &vcpu->machine->vm;
+	const struct vm *vm = vcpu->vm;
 	void *run;
 	int r;
 

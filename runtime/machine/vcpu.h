@@ -53,6 +53,7 @@ struct vcpu {
 	int shared_fd; /* in the process's, until the thread has its own */
 	struct kvm_run *run;
 	struct machine *machine;
+	const struct vm *vm; /* the machine's */
 	pthread_t thread;
 	_Atomic pid_t tid;
 	_Atomic bool parked;

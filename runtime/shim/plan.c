@@ -24,6 +24,7 @@ static void name_vcpus(struct machine *machine, const struct guest_topology *top
 		vcpu->host_cpu = placement->vcpus[i].cpu;
 		vcpu->host_node = placement->vcpus[i].host_node;
 		vcpu->machine = machine;
+		vcpu->vm = &machine->vm;
 	}
 }
 

@@ -519,7 +519,8 @@ static int make_vcpu(uint32_t index, enum vcpu_start start, bool apic)
 	notes_count = 0;
 	memset(&machine, 0, sizeof(machine));
 	machine.vm = vm;
-	*vcpu = (struct vcpu){ .index = index, .apic_id = 40 + index, .machine = &machine };
+	*vcpu = (struct vcpu){ .index = index, .apic_id = 40 + index, .machine = &machine,
+		.vm = &machine.vm };
 	return vcpu_create(vcpu, &entry, &cpuid, &topology);
 }
 

@@ -14,7 +14,7 @@
 #include "base/base.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/metrics_file.h"
-#include "launch/cli/run.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/text.h"

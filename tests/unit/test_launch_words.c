@@ -11,7 +11,7 @@
 
 #include "base/base.h"
 #include "launch/axvm.h"
-#include "launch/cli/run.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/verb.h"

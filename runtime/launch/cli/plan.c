@@ -14,7 +14,7 @@
 #include "launch/cli/claims_here.h"
 #include "launch/cli/facts_file.h"
 #include "launch/cli/facts_here.h"
-#include "launch/cli/run.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/verb.h"
 #include "shim/plan.h"
 #include "shim/shim.h"

@@ -12,7 +12,7 @@
 #include <sysexits.h>
 
 #include "launch/cli/disk_format.h"
-#include "launch/cli/run.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/run_items.h"
 #include "launch/cli/stable_mac.h"
 #include "launch/cli/text.h"

@@ -11,7 +11,7 @@
 #include <sysexits.h>
 
 #include "launch/cli/metrics_file.h"
-#include "launch/cli/run_parts.h"
+#include "launch/cli/run_state.h"
 #include "interface/reflect.h"
 
 struct search {
@@ -133,16 +133,4 @@ int run_empty_outputs(struct run *run)
 	fprintf(stderr, "axvm run: --events %s: cannot overwrite what is there: %s; name another file\n",
 	        run->options.events_file, strerrordesc_np(errno));
 	return EX_CANTCREAT;
-}
-
-void run_tell_lost_events(struct run *run)
-{
-	int error = run->events_file.error;
-
-	if (error == 0 || run->events_failed)
-		return;
-	run->events_failed = true;
-	run_clear_progress(run);
-	fprintf(stderr, "axvm run: cannot write events to %s: %s; those from here on are lost\n",
-	        run->options.events_file, strerrordesc_np(error));
 }

@@ -13,7 +13,4 @@ int run_open_outputs(struct run *run);
 /* Once the shim runs: what was in the events' file goes. 0, or the exit status as above. */
 int run_empty_outputs(struct run *run);
 
-/* Says, the first time, that events could not be written to their file. */
-void run_tell_lost_events(struct run *run);
-
 #endif

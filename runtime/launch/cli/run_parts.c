@@ -440,6 +440,18 @@ int run_launch(struct run *run)
 
 /* ---- meanwhile ---------------------------------------------------------------------------- */
 
+void run_tell_lost_events(struct run *run)
+{
+	int error = run->events_file.error;
+
+	if (error == 0 || run->events_failed)
+		return;
+	run->events_failed = true;
+	run_clear_progress(run);
+	fprintf(stderr, "axvm run: cannot write events to %s: %s; those from here on are lost\n",
+	        run->options.events_file, strerrordesc_np(error));
+}
+
 void run_write_event(struct run *run, const Axvm__V1__Event *event)
 {
 	Axvm__V1__EventStream stream = AXVM__V1__EVENT_STREAM__INIT;

@@ -5,52 +5,7 @@
 
 #include <stdio.h>
 
-#include "base/burst.h"
-#include "launch/axvm.h"
-#include "launch/cli/metrics_file.h"
-#include "launch/cli/nowait_stream.h"
-#include "launch/cli/run.h"
-#include "launch/cli/run_end.h"
-#include "launch/cli/server.h"
-#include "launch/cli/terminal.h"
-#include "launch/cli/vsock_host.h"
-
-#define RUN_FDS_MAX 1024
-/* Of our own commands few are under way at once: a key's, a report's, the end's, the console's size. */
-#define RUN_OWN_REQUESTS 8
-
-struct run {
-	struct run_options options;
-	struct axvm_vm *vm;
-	struct server server;
-	struct vsock_host vsock;
-	struct terminal terminal;
-	struct escape escape;
-	struct axvm_fd fds[RUN_FDS_MAX];
-	size_t fds_count;
-	FILE *events;       /* where they go, or NULL */
-	struct nowait_stream errors, events_file; /* what stderr is meanwhile; a file that was named for events */
-	int events_fd;      /* of that file, or -1 */
-	int signal_fd;
-	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
-	int guest_input_fd; /* the other end, until the launch */
-	int vsock_fd;       /* the shim's end of the vsock channel, until the launch */
-	struct metrics_file metrics_file;
-	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed,
-		events_failed;
-	unsigned ends_asked;
-	struct burst signals; /* those that ask for the end */
-	uint64_t own_requests[RUN_OWN_REQUESTS]; /* of our own commands, the last ones */
-	unsigned own_count;
-	uint64_t key_request; /* the command of the last key, while its reply is to come; 0: none */
-	enum escape_action key_action;
-	Axvm__V1__State state;
-	Axvm__V1__Stage stage; /* the last that was completed */
-	uint64_t start_ns;
-	int64_t launched_ms, metrics_due;
-	struct run_words words;
-	struct run_end end;
-};
+#include "launch/cli/run_state.h"
 
 /* Looks at the spec and the terminal: which fds go where, events, signals, the console's size.
  * 0, or the exit status when stderr says why not. */
@@ -94,5 +49,8 @@ void run_send_console_size(struct run *run);
 void run_write_event(struct run *run, const Axvm__V1__Event *event);
 void run_show_progress(struct run *run, int64_t now_ms);
 void run_clear_progress(struct run *run);
+
+/* Says, the first time, that events could not be written to their file. */
+void run_tell_lost_events(struct run *run);
 
 #endif

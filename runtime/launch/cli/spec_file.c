@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "launch/cli/run.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/text.h"
 #include "interface/wire.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/varint.h"
-#include "launch/cli/run.h"
+#include "launch/cli/run_options.h"
 #include "interface/wire.h"
 
 struct bytes {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What `axvm run` was asked for. */
-#ifndef AXVM_CLI_RUN_H
-#define AXVM_CLI_RUN_H
+#ifndef AXVM_CLI_RUN_OPTIONS_H
+#define AXVM_CLI_RUN_OPTIONS_H
 
 #include <stdio.h>
 
