@@ -3,7 +3,7 @@
 #ifndef AXVM_VIRTIO_BLOCK_REQUEST_H
 #define AXVM_VIRTIO_BLOCK_REQUEST_H
 
-#include "virtio/block.h"
+#include "virtio/block_state.h"
 
 #define BLOCK_MAIL_GO_ON VIRTIO_MAIL(2)
 

@@ -6,7 +6,7 @@
 
 #include "io/loop.h"
 #include "io/rate_limit.h"
-#include "virtio/pci.h"
+#include "virtio/host.h"
 
 #define COMPLAINTS_PER_S 10
 #define COMPLAINTS_BURST 20

@@ -27,6 +27,7 @@
 #include "base/sha256.h"
 #include "io/tap.h"
 #include "virtio/net_parts.h"
+#include "virtio/net_vhost.h"
 
 #define PCI_CLASS_ETHERNET 0x020000
 #define CONTROL_QUEUE_SIZE 64

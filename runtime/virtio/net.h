@@ -4,11 +4,8 @@
 #define AXVM_VIRTIO_NET_H
 
 #include "io/rate_limit.h"
+#include "virtio/net_limits.h"
 #include "virtio/pci.h"
-
-/* A pair is two queues, and there is one more for control. */
-#define NET_PAIRS_MAX ((VIRTIO_QUEUES_MAX - 1) / 2)
-#define NET_MAC_BYTES 6
 
 struct net;
 

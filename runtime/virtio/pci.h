@@ -6,6 +6,7 @@
 #include "bus/pci.h"
 #include "io/control.h"
 #include "virtio/device.h"
+#include "virtio/host.h"
 #include "virtio/stats.h"
 
 /* Layout of BAR 0. */
@@ -17,28 +18,6 @@
 #define VIRTIO_BAR_NOTIFY_STEP 4u
 #define VIRTIO_BAR_MSIX_TABLE 0x4000u
 #define VIRTIO_BAR_MSIX_PBA 0x5000u
-
-/* What a device tells its owner, at most COMPLAINTS_PER_S times a second (virtio/complaints.h). `message` and
- * `device_id` live as long as the call. */
-struct virtio_event {
-	const char *device_id;
-	const char *message;
-	bool needs_reset;
-	int queue;        /* -1: none in particular */
-	int error_number; /* errno, positive, or 0 */
-	uint64_t suppressed; /* events that were not told since the device's last one */
-};
-
-/* What a device is attached to; all borrowed for its life. */
-struct virtio_host {
-	const struct guest_memory *memory;
-	struct pci_host *pci;
-	struct io_loop *loop;
-	struct control_desk *control; /* NULL: control calls are made on the asking thread */
-	/* Called on the I/O thread, and before that on the building thread; must not block. */
-	void (*event)(void *context, const struct virtio_event *event);
-	void *context;
-};
 
 /* Build time, before io_loop_build; allocates. Adds the function to the bus (a doorbell a queue, a
  * vector a queue and one for configuration) and the device to the loop. -EINVAL: impossible

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The transport's inside: what pci.c, registers.c (vCPUs) and device.c (I/O thread) share. */
+/* The transport's inside: what pci.c, registers.c (vCPUs) and transport.c (I/O thread) share. */
 #ifndef AXVM_VIRTIO_TRANSPORT_H
 #define AXVM_VIRTIO_TRANSPORT_H
 
@@ -10,7 +10,8 @@
 #include "io/op.h"
 #include "virtio/complaints.h"
 #include "virtio/device.h"
-#include "virtio/pci.h"
+#include "virtio/host.h"
+#include "virtio/stats.h"
 
 /* Bits of the mailbox. */
 #define MAIL_STATE 0x1u  /* status or queue registers ask for a transition */
@@ -101,7 +102,7 @@ void virtio_common_write(struct virtio_transport *t, uint32_t offset, uint32_t w
 void virtio_registers_reset(struct virtio_transport *t);
 void virtio_queue_registers_reset(struct virtio_transport *t, uint16_t queue);
 
-/* device.c. */
+/* transport.c. */
 extern const struct io_client_ops virtio_client_ops;
 void virtio_doorbell_done(struct io_op *op, int result, uint32_t flags);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The vsock device's inside: what vsock.c (packets), vsock_connection.c (places and sockets) and
- * vsock_channel.c (the orchestrator) share. I/O thread. */
+ * vsock_orchestrator.c (the channel) share. I/O thread. */
 #ifndef AXVM_VIRTIO_VSOCK_CONNECTION_H
 #define AXVM_VIRTIO_VSOCK_CONNECTION_H
 
-#include "virtio/vsock.h"
+#include "virtio/vsock_state.h"
 
 /* Bits of `todo`: packets due to the guest. */
 #define TODO_RESET 0x1u
@@ -40,7 +40,7 @@ void vsock_write(struct vsock_connection *c);
 /* Does to the socket what the guest's `guest_shutdown` asks for. */
 void vsock_shut(struct vsock_connection *c);
 
-/* ---- vsock_channel.c */
+/* ---- vsock_orchestrator.c */
 int vsock_channel_init(struct vsock *vsock, int fd);
 void vsock_channel_start(struct vsock *vsock);
 /* Asks the orchestrator for a connection; false: it cannot be asked. */
