@@ -6,29 +6,24 @@
 #include <string.h>
 
 #include "interface/command.h"
-#include "shim/control.h"
+#include "shim/deadline.h"
+#include "shim/devices.h"
+#include "shim/devices_balloon.h"
+#include "shim/devices_block.h"
+#include "shim/devices_net.h"
 #include "interface/event.h"
 #include "shim/metrics.h"
+#include "shim/pause.h"
 #include "shim/rate.h"
+#include "shim/reply.h"
 #include "shim/shim.h"
+#include "shim/shutdown.h"
 
 bool commands_ready(struct shim *shim)
 {
 	if (!shim->reply_kept)
 		shim->reply_kept = event_writer_keep(&shim->events, EVENT_REPLY_BYTES) == 0;
 	return shim->reply_kept && !shim->metrics.reply_due;
-}
-
-static void reply(struct shim *shim, uint64_t request_id, const struct problem *error)
-{
-	struct event_reply event = {
-		.request_id = request_id,
-		.error = error,
-		.stage = shim->stage,
-		.state = shim->lifecycle.state,
-	};
-
-	(void)event_reply(&shim->events, &event);
 }
 
 static int refuse(struct problems *problems, enum problem_code code, const char *field,
@@ -49,7 +44,7 @@ static int do_shutdown(struct shim *shim, const struct command *command, struct 
 	                              ? command->shutdown.timeout_ms
 	                              : shim->spec.lifecycle.shutdown_timeout_ms;
 
-	if (control_shutdown(shim, timeout_ms, control_now_ns(),
+	if (shutdown_by_command(shim, timeout_ms, deadline_now_ns(),
 	                     "a command asked for the shutdown") < 0)
 		return wrong_state(shim, problems, "shut down");
 	return 0;
@@ -59,7 +54,7 @@ static int do_stop(struct shim *shim, const struct command *command, struct prob
 {
 	(void)command;
 	(void)problems;
-	control_stop(shim, "a command asked for the stop");
+	shutdown_stop(shim, "a command asked for the stop");
 	return 0;
 }
 
@@ -72,57 +67,17 @@ static int do_pause(struct shim *shim, const struct command *command, struct pro
 	shim->pause.reply_due = true;
 	shim->pause.request_id = command->request_id;
 	machine_ask(&shim->machine, MACHINE_PAUSE);
-	commands_settle(shim);
+	pause_settle(shim);
 	return 0;
-}
-
-void commands_settle(struct shim *shim)
-{
-	struct shim_pause *pause = &shim->pause;
-
-	if (!pause->wanted || !machine_all_parked(&shim->machine))
-		return;
-	if (shim->devices.present && !pause->devices_asked) {
-		pause->devices_asked = true;
-		devices_pause(shim);
-	}
-	if (shim->devices.present && !devices_parked(shim))
-		return;
-	if (pause->reply_due) {
-		pause->reply_due = false;
-		reply(shim, pause->request_id, NULL);
-	}
-}
-
-static void end_pause(struct shim *shim)
-{
-	struct shim_pause *pause = &shim->pause;
-
-	if (pause->reply_due)
-		reply(shim, pause->request_id, NULL);
-	pause->reply_due = false;
 }
 
 void commands_end(struct shim *shim)
 {
-	end_pause(shim);
+	pause_end(shim);
 	/* A report may need all the room there is. */
 	if (shim->metrics.reply_due)
 		(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	commands_report(shim);
-}
-
-void commands_let_go_on(struct shim *shim)
-{
-	struct shim_pause *pause = &shim->pause;
-
-	if (!pause->wanted)
-		return;
-	end_pause(shim);
-	if (pause->devices_asked)
-		devices_resume(shim);
-	*pause = (struct shim_pause){ 0 };
-	machine_ask(&shim->machine, MACHINE_RUN);
 }
 
 static int do_resume(struct shim *shim, const struct command *command, struct problems *problems)
@@ -130,7 +85,7 @@ static int do_resume(struct shim *shim, const struct command *command, struct pr
 	(void)command;
 	if (lifecycle_happen(&shim->lifecycle, HAPPENS_RESUME, NULL) < 0)
 		return wrong_state(shim, problems, "resume");
-	commands_let_go_on(shim);
+	pause_let_go_on(shim);
 	return 0;
 }
 
@@ -282,14 +237,14 @@ void commands_take(const struct stream_command *raw, void *context)
 	else
 		r = rows[command.kind].run(shim, &command, &problems);
 	if (r < 0)
-		reply(shim, command.request_id, &problems.list[0]);
+		reply_put(shim, command.request_id, &problems.list[0]);
 	else if (!rows[command.kind].replies)
-		reply(shim, command.request_id, NULL);
+		reply_put(shim, command.request_id, NULL);
 	shim->stream.stopped = !commands_ready(shim);
 }
 
 void commands_refuse_stream(struct shim *shim, const struct problem *problem)
 {
 	shim->reply_kept = false;
-	reply(shim, 0, problem);
+	reply_put(shim, 0, problem);
 }

@@ -20,15 +20,9 @@ void commands_take(const struct stream_command *command, void *context);
 /* Replies with the report that waits for room, if there is one and room by now. */
 void commands_report(struct shim *shim);
 
-/* Looks whether a pause has come into force, and replies. Control thread, when it was woken. */
-void commands_settle(struct shim *shim);
-
 /* Replies to a pause that will not come into force any more, and with a report that waits for room, as long as
  * event_finish() may take. Control thread, when the VM has ended. */
 void commands_end(struct shim *shim);
-
-/* Takes back a pause; one that has not come into force yet is replied to. */
-void commands_let_go_on(struct shim *shim);
 
 /* The reply to bytes that are no command: request_id 0. */
 void commands_refuse_stream(struct shim *shim, const struct problem *problem);

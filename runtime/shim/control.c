@@ -2,128 +2,34 @@
 /* The control loop.
  *
  * The control thread waits in one place, epoll_wait(2), for: fd 3, the wake-up of any other thread,
- * signals, and room in fd 4.
- *
- * Who wants the VM's end often says so in more than one way: a batch system signals every process of a step,
- * the launcher makes a command of its signal and then ends, which ends fd 3. All of that is one request,
- * one press of the power button. What stops the VM at once is a stop command, or a signal after one that is
- * no part of the same request. */
+ * signals, and room in fd 4. */
 #include "shim/control.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-#include "base/clock.h"
 #include "sandbox/fd_layout.h"
 #include "base/uses.h"
 #include "shim/commands.h"
+#include "shim/deadline.h"
+#include "shim/devices.h"
 #include "interface/event.h"
 #include "shim/fds.h"
+#include "shim/pause.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
-
-/* How long a guest that has reported a panic may take to reset or power off by itself. */
-#define PANIC_GRACE_MS 2000
+#include "shim/shutdown.h"
 
 /* How much of a fd 3 that always has more, a regular file, is read before all else has its turn. */
 #define FILE_CHUNKS_A_TURN 16
 
 /* The place of fd 3 among the sources. */
 #define SOURCE_CONTROL 2
-
-uint64_t control_now_ns(void)
-{
-	return monotonic_ns();
-}
-
-int control_timeout(uint64_t deadline_ns, int timeout_ms)
-{
-	uint64_t now = control_now_ns();
-	uint64_t left_ms;
-
-	if (deadline_ns == 0)
-		return timeout_ms;
-	left_ms = deadline_ns > now ? (deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS : 0;
-	left_ms = MIN(left_ms, (uint64_t)INT_MAX);
-	return timeout_ms < 0 ? (int)left_ms : MIN(timeout_ms, (int)left_ms);
-}
-
-bool control_passed(uint64_t deadline_ns)
-{
-	return deadline_ns != 0 && control_now_ns() >= deadline_ns;
-}
-
-void control_stop(struct shim *shim, const char *why)
-{
-	if (shim->shutdown.stop)
-		return;
-	shim->shutdown.stop = true;
-	shim->shutdown.why = why;
-	(void)lifecycle_happen(&shim->lifecycle, HAPPENS_STOP, why);
-}
-
-void control_settle(struct shim *shim, uint64_t looked_ns)
-{
-	burst_looked(&shim->shutdown.request, looked_ns);
-}
-
-/* What each request does but for the clock: 0, or -EBUSY when the VM's state forbids it. */
-static int ask_the_guest(struct shim *shim, uint64_t now_ns, const char *why)
-{
-	if (!shim->machine.vm.has_apic) {
-		struct shim_shutdown *shutdown = &shim->shutdown;
-
-		if (!shutdown->stop)
-			snprintf(shutdown->no_button, sizeof(shutdown->no_button),
-			         "%s; this VM has no power button, for want of a local APIC, and is stopped", why);
-		control_stop(shim, shutdown->no_button);
-		return 0;
-	}
-	if (lifecycle_happen(&shim->lifecycle, HAPPENS_SHUTDOWN, why) < 0)
-		return -EBUSY;
-	commands_let_go_on(shim);
-	if (burst_take(&shim->shutdown.request, now_ns)) {
-		shim->shutdown.why = why;
-		acpi_press_power_button(&shim->machine.acpi);
-	}
-	return 0;
-}
-
-int control_shutdown(struct shim *shim, uint32_t timeout_ms, uint64_t now_ns, const char *why)
-{
-	int r = ask_the_guest(shim, now_ns, why);
-
-	if (r == 0)
-		shim->shutdown.deadline_ns = now_ns + timeout_ms * NS_PER_MS;
-	return r;
-}
-
-void control_ask_for_end(struct shim *shim, uint64_t now_ns, const char *why)
-{
-	struct shim_shutdown *shutdown = &shim->shutdown;
-
-	if (ask_the_guest(shim, now_ns, why) == 0 && shutdown->deadline_ns == 0)
-		shutdown->deadline_ns = now_ns + shim->spec.lifecycle.shutdown_timeout_ms * NS_PER_MS;
-}
-
-void control_signal(struct shim *shim, uint64_t now_ns)
-{
-	struct shim_shutdown *shutdown = &shim->shutdown;
-	bool again = shutdown->signalled && shutdown->request.until_ns == 0;
-
-	shutdown->signalled = true;
-	if (again)
-		control_stop(shim, "a second signal asked for the end");
-	else
-		control_ask_for_end(shim, now_ns, "a signal asked for the end");
-}
 
 static void on_signal(struct shim *shim)
 {
@@ -132,18 +38,9 @@ static void on_signal(struct shim *shim)
 	SANDBOX_USES(control, read, arg0 == SIGNAL_FD);
 	while (read(shim->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SANDBOX_LAUNCHER_DIED)
-			control_stop(shim, "the launcher has died");
+			shutdown_stop(shim, "the launcher has died");
 		else
-			control_signal(shim, control_now_ns());
-	}
-}
-
-void control_heed_panic(struct shim *shim)
-{
-	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
-		shim->shutdown.panicked = true;
-		shim->shutdown.panic_deadline_ns = control_now_ns() + PANIC_GRACE_MS * NS_PER_MS;
-		(void)event_guest_panicked(&shim->events, "the guest's kernel reported a panic");
+			shutdown_signal(shim, deadline_now_ns());
 	}
 }
 
@@ -154,13 +51,13 @@ static void on_wake(struct shim *shim)
 	SANDBOX_USES(control, read, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	(void)!read(shim->wake_fd, &count, sizeof(count));
 	if (sealing_death(shim)) {
-		control_stop(shim, NULL);
+		shutdown_stop(shim, NULL);
 		return;
 	}
 	vm_serve_calls(&shim->machine.vm);
 	devices_serve_control(shim);
-	commands_settle(shim);
-	control_heed_panic(shim);
+	pause_settle(shim);
+	shutdown_heed_panic(shim);
 }
 
 static void on_control_end(struct shim *shim)
@@ -168,9 +65,9 @@ static void on_control_end(struct shim *shim)
 	/* It was told once, and is not watched again. */
 	shim->control_ended = true;
 	if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_SHUTDOWN)
-		control_ask_for_end(shim, control_now_ns(), "fd 3 has ended, which means shut down");
+		shutdown_ask(shim, deadline_now_ns(), "fd 3 has ended, which means shut down");
 	else if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_STOP)
-		control_stop(shim, "fd 3 has ended, which means stop");
+		shutdown_stop(shim, "fd 3 has ended, which means stop");
 }
 
 /* Bytes that are no ControlStream end fd 3 like its end does, after a reply that says so: there is

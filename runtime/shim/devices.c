@@ -11,6 +11,12 @@
 #include "io/restriction.h"
 #include "sandbox/death.h"
 #include "interface/event.h"
+#include "shim/devices_balloon.h"
+#include "shim/devices_block.h"
+#include "shim/devices_console.h"
+#include "shim/devices_net.h"
+#include "shim/devices_plan.h"
+#include "shim/devices_vsock.h"
 #include "shim/shim.h"
 
 /* Longest wait at the end of a VM for a reader of the console to take what is buffered. */

@@ -8,47 +8,8 @@
 #ifndef AXVM_SHIM_DEVICES_H
 #define AXVM_SHIM_DEVICES_H
 
-#include <pthread.h>
-
-#include "base/problem.h"
-#include "bus/pci.h"
-#include "io/loop.h"
-#include "sandbox/fd_layout.h"
-#include "shim/devices_balloon.h"
-#include "shim/devices_block.h"
-#include "shim/devices_console.h"
-#include "shim/devices_net.h"
-#include "shim/devices_plan.h"
-#include "shim/devices_vsock.h"
-#include "interface/spec_values.h"
-#include "virtio/pci.h"
-
-struct shim;
-
-struct shim_io {
-	struct shim *shim;
-	uint32_t index;
-	struct io_loop loop;
-	pthread_t thread;
-	struct problems problems; /* of the thread's start */
-};
-
-struct shim_devices {
-	bool present; /* a flat image without local APICs has none */
-	struct pci_host pci;
-	struct shim_io io[IO_LOOPS_MAX];
-	uint32_t io_count;
-	struct console console;
-	struct disk_file disk_files[SPEC_DISKS_MAX]; /* by place in the spec */
-	struct block *disks;                         /* the same; owned */
-	int random_fd;
-	struct rng rng;
-	struct control_desk control;
-	struct shim_nets nets;
-	struct balloon balloon;
-	int vsock_channel;
-	struct vsock vsock;
-};
+#include "shim/devices_state.h"
+#include "shim/plan_state.h"
 
 /* The devices that devices_build() will create, where, and who serves them. Pure. */
 void devices_plan(const struct vm_spec *spec, struct plan_devices *ret);

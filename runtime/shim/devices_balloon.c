@@ -3,8 +3,8 @@
 #include "shim/devices_balloon.h"
 
 #include "base/clock.h"
-#include "shim/control.h"
 #include "interface/event.h"
+#include "shim/deadline.h"
 #include "shim/shim.h"
 
 /* Bytes of a host page, by enum spec_page_size. Transparent huge pages are split where needed. */
@@ -82,7 +82,7 @@ int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_
 		.request_id = request_id,
 		.target_mib = target_mib,
 		.seen_bytes = state.actual_bytes,
-		.standstill_ns = control_now_ns() + STANDSTILL_NS,
+		.standstill_ns = deadline_now_ns() + STANDSTILL_NS,
 	};
 	balloon_await(balloon, true);
 	return 0;
@@ -98,14 +98,14 @@ void devices_balloon_settle(struct shim *shim)
 	balloon_get_state(&shim->devices.balloon, &state);
 	if (balloon_has_reached(&shim->devices.balloon)) {
 		tell(shim, &state, true);
-	} else if (control_passed(wait->standstill_ns)) {
+	} else if (deadline_passed(wait->standstill_ns)) {
 		/* A VM that is paused cannot get on. */
 		if (state.actual_bytes == wait->seen_bytes && shim->lifecycle.state != VM_PAUSED) {
 			tell(shim, &state, false);
 			return;
 		}
 		wait->seen_bytes = state.actual_bytes;
-		wait->standstill_ns = control_now_ns() + STANDSTILL_NS;
+		wait->standstill_ns = deadline_now_ns() + STANDSTILL_NS;
 	}
 }
 

@@ -13,14 +13,6 @@ int devices_create_balloon(struct shim *shim, size_t index, const struct virtio_
 /* The balloon; NULL: the spec has none. */
 struct balloon *devices_balloon(struct shim *shim);
 
-/* A command that is under way, of which what has come is still to be told. */
-struct shim_balloon {
-	bool awaited;
-	uint64_t request_id, target_mib;
-	uint64_t seen_bytes;    /* given up when it was last looked at */
-	uint64_t standstill_ns; /* CLOCK_MONOTONIC: when it is looked at again */
-};
-
 /* Asks the guest to keep so much, after telling what has come of a command before it that was still waited for. The
  * balloon is there; -ERANGE, and nothing is changed. Control thread. */
 int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_mib);

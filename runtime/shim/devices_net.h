@@ -3,17 +3,9 @@
 #ifndef AXVM_SHIM_DEVICES_NET_H
 #define AXVM_SHIM_DEVICES_NET_H
 
-#include "interface/spec_values.h"
 #include "virtio/net.h"
 
 struct shim;
-
-struct shim_nets {
-	int fds[SPEC_NETS_MAX][SPEC_PAIRS_MAX]; /* of the TAP's queues, by place in the spec */
-	bool vhost[SPEC_NETS_MAX];               /* there is one, at its number */
-	uint32_t missing_offloads[SPEC_NETS_MAX]; /* of the TAP: TUN_F_* */
-	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
-};
 
 /* Takes over the TAPs that were handed over by number, or attaches to all others; all that is wrong
  * goes to the shim's problems. Stage acquire. */

@@ -10,7 +10,7 @@
 #include <linux/virtio_ids.h>
 
 #include "bus/pci.h"
-#include "shim/devices.h"
+#include "shim/devices_state.h"
 #include "virtio/pci.h"
 
 /* VIRTIO 1.2 §4.1.2: a PCI device id is this and the device's own. */
@@ -112,4 +112,9 @@ int plan_devices_check(const struct plan_devices *plan, const struct shim_device
 		if (!same(&plan->list[i], pci->slots[plan->list[i].slot]))
 			return -EBADMSG;
 	return 0;
+}
+
+bool plan_has_apic(const struct vm_spec *spec)
+{
+	return spec->boot.kind == SPEC_BOOT_LINUX || spec->boot.local_apic;
 }

@@ -3,32 +3,10 @@
 #ifndef AXVM_SHIM_DEVICES_PLAN_H
 #define AXVM_SHIM_DEVICES_PLAN_H
 
-#include <assert.h>
-
-#include "guest/layout.h"
 #include "interface/spec.h"
+#include "shim/plan_state.h"
 
 struct shim_devices;
-
-/* Device 0 is the host bridge. */
-#define PLAN_DEVICES_MAX (LAYOUT_PCI_DEVICES_MAX - 1)
-static_assert(PLAN_DEVICES_MAX == SPEC_DEVICES_MAX, "a spec has as many as the bus");
-
-struct plan_device {
-	const char *kind;   /* "disk" */
-	const char *id;     /* of the spec, borrowed; "" where there is one of a kind */
-	uint16_t virtio_id; /* VIRTIO 1.2 §5 */
-	uint16_t queues;    /* and one vector more than that, for configuration changes */
-	uint32_t slot;      /* device number on bus 0 */
-	uint32_t bar;       /* guest-physical address of BAR 0 */
-	uint32_t first_gsi; /* of its vectors, which follow one another */
-	uint32_t io;        /* the I/O thread that serves it */
-};
-
-struct plan_devices {
-	size_t count;
-	struct plan_device list[PLAN_DEVICES_MAX];
-};
 
 /* Appends the devices of one kind that the spec asks for, all but their places. */
 void plan_console(const struct vm_spec *spec, struct plan_devices *devices);
@@ -47,5 +25,8 @@ int plan_devices_check(const struct plan_devices *plan, const struct shim_device
 
 /* How many I/O threads a VM has. */
 uint32_t devices_count_io(const struct vm_spec *spec);
+
+/* Whether the spec's machine has local APICs, and with them devices. */
+bool plan_has_apic(const struct vm_spec *spec);
 
 #endif

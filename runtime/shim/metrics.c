@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "shim/control.h"
+#include "shim/deadline.h"
 #include "shim/shim.h"
 
 /* "disk." and the longest id; with a queue and a counter behind it it is still a whole name. */
@@ -378,15 +378,15 @@ uint64_t metrics_tick(struct shim *shim)
 	if (interval_ns == 0)
 		return 0;
 	if (metrics->next_ns == 0)
-		metrics->next_ns = control_now_ns() + interval_ns;
-	if (control_passed(metrics->next_ns)) {
+		metrics->next_ns = deadline_now_ns() + interval_ns;
+	if (deadline_passed(metrics->next_ns)) {
 		struct event_report report = gather(shim);
 
 		(void)event_metrics(&shim->events, &report);
 		metrics->next_ns += interval_ns;
 		/* After a stop or a long pause: one report, not all that were missed. */
-		if (control_passed(metrics->next_ns))
-			metrics->next_ns = control_now_ns() + interval_ns;
+		if (deadline_passed(metrics->next_ns))
+			metrics->next_ns = deadline_now_ns() + interval_ns;
 	}
 	return metrics->next_ns;
 }

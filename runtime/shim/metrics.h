@@ -6,22 +6,9 @@
 #ifndef AXVM_SHIM_METRICS_H
 #define AXVM_SHIM_METRICS_H
 
-#include "interface/event.h"
-#include "virtio/stats.h"
+#include "shim/metrics_state.h"
 
 struct shim;
-
-struct shim_metrics {
-	struct event_counter counters[EVENT_COUNTERS_MAX];
-	struct event_histogram histograms[EVENT_HISTOGRAMS_MAX];
-	size_t counters_count, histograms_count;
-	size_t bytes;    /* what they take encoded, at most */
-	size_t omitted;  /* that had no place; the last counter says so */
-	uint64_t latency_bounds[LATENCY_BOUNDS];
-	uint64_t next_ns; /* when the interval is over; 0: not begun */
-	bool reply_due;   /* to a command, when there is room for a whole report */
-	uint64_t request_id;
-};
 
 /* A report is begun, gets its counters, and is ended. What has no place in an event is left out and counted
  * in the last counter, "metrics.omitted". The result lives in `metrics`. */

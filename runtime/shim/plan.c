@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "host/ladder.h"
+#include "shim/devices.h"
+#include "shim/devices_plan.h"
 #include "shim/shim.h"
 
 static_assert(SPEC_NODES_MAX == GUEST_NODES_MAX, "a spec has as many nodes as guest memory");
@@ -165,11 +167,6 @@ enum profile_tenancy plan_tenancy(const struct shim *shim)
 const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim)
 {
 	return &shim->profile.tenancies[plan_tenancy(shim)];
-}
-
-bool plan_has_apic(const struct vm_spec *spec)
-{
-	return spec->boot.kind == SPEC_BOOT_LINUX || spec->boot.local_apic;
 }
 
 static int plan_memory(struct shim *shim)

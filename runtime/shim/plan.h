@@ -6,20 +6,10 @@
 #ifndef AXVM_SHIM_PLAN_H
 #define AXVM_SHIM_PLAN_H
 
-#include "base/sha256.h"
-#include "boot/acpi.h"
 #include "host/profile.h"
-#include "guest/memory.h"
-#include "shim/devices_plan.h"
+#include "shim/plan_state.h"
 
 struct shim;
-
-struct machine_plan {
-	struct guest_memory memory; /* a layout: nothing is behind it */
-	struct plan_devices devices;
-	struct acpi_image acpi; /* Linux only; `used` 0: none */
-	char digest[SHA256_HEX_SIZE]; /* of all that the guest can see of its machine */
-};
 
 /* Who runs where: fills in shim->placement, shim->topology and the vCPUs' numbers, APIC ids and host CPUs.
  * Looks how many huge pages are free, where the spec asks for them and the facts do not say. -errno with problems when
@@ -49,8 +39,6 @@ int plan_without_kvm(struct shim *shim);
 /* Whether the machine that was built is the one of the plan. -EBADMSG with a PROBLEM_INTERNAL if not. */
 int plan_check(struct shim *shim);
 
-/* Whether the spec's machine has local APICs, and with them devices. */
-bool plan_has_apic(const struct vm_spec *spec);
 /* What the spec asks of the profile: which of its tenancies. */
 enum profile_tenancy plan_tenancy(const struct shim *shim);
 const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim);

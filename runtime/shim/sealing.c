@@ -21,6 +21,7 @@
 #include "sandbox/seccomp.h"
 #include "sandbox/verify.h"
 #include "interface/event.h"
+#include "shim/devices_net.h"
 #include "shim/terminal.h"
 #include "virtio/vsock.h"
 

@@ -6,6 +6,7 @@
 #include "machine/kvm.h"
 #include "shim/control.h"
 #include "interface/event.h"
+#include "shim/deadline.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
 
@@ -20,7 +21,7 @@ int admit_probe(struct shim *shim)
 	r = shim->facts ? facts_probe_quick(shim->facts, NULL) : -ENOMEM;
 	if (r < 0)
 		free_ptr(&shim->facts);
-	shim->facts_ns = control_now_ns();
+	shim->facts_ns = deadline_now_ns();
 	return r;
 }
 
@@ -82,7 +83,7 @@ static int know_host(struct shim *shim)
 {
 	int r;
 
-	if (shim->facts && control_now_ns() - shim->facts_ns > FACTS_AGE_NS &&
+	if (shim->facts && deadline_now_ns() - shim->facts_ns > FACTS_AGE_NS &&
 	    facts_refresh(shim->facts, NULL) < 0)
 		free_ptr(&shim->facts);
 	if (shim->facts)

@@ -12,6 +12,10 @@
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "interface/version.h"
+#include "shim/deadline.h"
+#include "shim/devices.h"
+#include "shim/devices_balloon.h"
+#include "shim/shutdown.h"
 
 enum { GATE_RUN = 1 };
 
@@ -81,19 +85,19 @@ int stage_run(struct shim *shim)
 	gate_open(&shim->gate, GATE_RUN);
 	control_begin(shim);
 	while (!shutdown->stop && atomic_load(&machine->end) == MACHINE_END_NONE) {
-		int timeout_ms = control_timeout(metrics_tick(shim), -1);
-		uint64_t looked_ns = control_now_ns();
+		int timeout_ms = deadline_wait_ms(metrics_tick(shim), -1);
+		uint64_t looked_ns = deadline_now_ns();
 
 		devices_balloon_settle(shim);
-		timeout_ms = control_timeout(shim->balloon.standstill_ns, timeout_ms);
-		timeout_ms = control_timeout(shutdown->request.until_ns, timeout_ms);
-		timeout_ms = control_timeout(shutdown->deadline_ns, timeout_ms);
-		control_turn(shim, control_timeout(shutdown->panic_deadline_ns, timeout_ms));
-		control_settle(shim, looked_ns);
-		if (control_passed(shutdown->deadline_ns))
-			control_stop(shim, "the guest did not power off in time");
-		else if (control_passed(shutdown->panic_deadline_ns))
-			control_stop(shim, "the guest panicked and did not go on");
+		timeout_ms = deadline_wait_ms(shim->balloon.standstill_ns, timeout_ms);
+		timeout_ms = deadline_wait_ms(shutdown->request.until_ns, timeout_ms);
+		timeout_ms = deadline_wait_ms(shutdown->deadline_ns, timeout_ms);
+		control_turn(shim, deadline_wait_ms(shutdown->panic_deadline_ns, timeout_ms));
+		shutdown_settle(shim, looked_ns);
+		if (deadline_passed(shutdown->deadline_ns))
+			shutdown_stop(shim, "the guest did not power off in time");
+		else if (deadline_passed(shutdown->panic_deadline_ns))
+			shutdown_stop(shim, "the guest panicked and did not go on");
 	}
 	if (!shutdown->stop)
 		(void)lifecycle_happen(&shim->lifecycle, HAPPENS_END, NULL);
@@ -104,21 +108,21 @@ int stage_run(struct shim *shim)
  * meanwhile. */
 static void stop_machine(struct shim *shim)
 {
-	uint64_t deadline = control_now_ns() + STOP_GRACE_MS * NS_PER_MS;
+	uint64_t deadline = deadline_now_ns() + STOP_GRACE_MS * NS_PER_MS;
 
 	machine_ask(&shim->machine, MACHINE_STOP);
-	while (!machine_all_parked(&shim->machine) && !control_passed(deadline) && !shim->death)
-		control_turn(shim, control_timeout(deadline, -1));
+	while (!machine_all_parked(&shim->machine) && !deadline_passed(deadline) && !shim->death)
+		control_turn(shim, deadline_wait_ms(deadline, -1));
 	devices_stop(shim);
-	while (!devices_finished(shim) && !control_passed(deadline) && !shim->death)
-		control_turn(shim, control_timeout(deadline, -1));
+	while (!devices_finished(shim) && !deadline_passed(deadline) && !shim->death)
+		control_turn(shim, deadline_wait_ms(deadline, -1));
 }
 
 /* The loop leaves off as soon as the guest has ended, perhaps without a turn since it reported its panic or
  * since the vCPUs came to rest for a pause: what such a turn would have told is told now. */
 static void heed_what_is_left(struct shim *shim)
 {
-	control_heed_panic(shim);
+	shutdown_heed_panic(shim);
 	commands_end(shim);
 	devices_balloon_end(shim);
 }

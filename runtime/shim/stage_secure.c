@@ -17,6 +17,9 @@
 #include "sandbox/fd_layout.h"
 #include "base/uses.h"
 #include "sandbox/verify.h"
+#include "shim/devices.h"
+#include "shim/devices_block.h"
+#include "shim/plan.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
 

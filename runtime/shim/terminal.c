@@ -10,6 +10,7 @@
 
 #include "sandbox/policy.h"
 #include "interface/event.h"
+#include "shim/devices.h"
 
 #define EFER_LMA (1ULL << 10)
 

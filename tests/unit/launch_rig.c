@@ -19,6 +19,7 @@
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
 #include "interface/wire.h"
+#include "shim/deadline.h"
 #include "tests/unit/fake_kvm.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
@@ -224,7 +225,7 @@ static int live(void)
 	int status;
 
 	for (shim->stage = STAGE_ARRIVE; shim->stage < STAGE_ACCOUNT; shim->stage++) {
-		uint64_t start = control_now_ns();
+		uint64_t start = deadline_now_ns();
 
 		if (launch->before && !launch->before(shim->stage))
 			break;
@@ -238,7 +239,7 @@ static int live(void)
 			kvm_fd = memfd_create("kvm", MFD_CLOEXEC);
 		if (stages[shim->stage].go(shim) < 0)
 			break;
-		shim->stage_ns[shim->stage] = control_now_ns() - start;
+		shim->stage_ns[shim->stage] = deadline_now_ns() - start;
 		event_stage_completed(&shim->events, shim->stage, shim->stage_ns[shim->stage]);
 	}
 	status = stage_account(shim);

@@ -22,6 +22,9 @@
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "interface/wire.h"
+#include "shim/deadline.h"
+#include "shim/pause.h"
+#include "shim/shutdown.h"
 #include "tests/unit/protoc.h"
 #include "tests/unit/wait.h"
 
@@ -136,15 +139,15 @@ Test(commands, a_pause_has_its_order)
 	all_io(IO_REQUEST_RUN, "is asked before the vCPUs rest");
 	cr_assert_null(reply_to(1));
 	shim.machine.parked = 1;
-	commands_settle(&shim);
+	pause_settle(&shim);
 	all_io(IO_REQUEST_PAUSE, "is asked when they do");
 	shim.devices.io[0].loop.phase = IO_PARKED;
-	commands_settle(&shim);
+	pause_settle(&shim);
 	read_events();
 	cr_assert_null(reply_to(1), "one of the loops is not there yet");
 	shim.devices.io[1].loop.phase = IO_PARKED;
-	commands_settle(&shim);
-	commands_settle(&shim);
+	pause_settle(&shim);
+	pause_settle(&shim);
 	read_events();
 	expect_done(1, AXVM__V1__STATE__PAUSED);
 	/* It is not paused twice. */
@@ -173,14 +176,14 @@ Test(commands, a_resume_before_the_pause_is_complete)
 	expect_done(2, AXVM__V1__STATE__STATE_RUNNING);
 	cr_assert_eq(shim.machine.want, MACHINE_RUN);
 	shim.machine.parked = 1;
-	commands_settle(&shim);
+	pause_settle(&shim);
 	all_io(IO_REQUEST_RUN, "is not paused any more");
 }
 
 /* A shutdown presses the button, lets a paused guest go on, and starts the clock: the command's or the spec's. */
 Test(commands, a_shutdown_presses_the_button)
 {
-	uint64_t before = control_now_ns();
+	uint64_t before = deadline_now_ns();
 
 	give("request_id: 1 pause {}");
 	give("request_id: 2 shutdown { timeout_ms: 3600000 }");
@@ -190,7 +193,7 @@ Test(commands, a_shutdown_presses_the_button)
 	cr_assert(shim.shutdown.request.until_ns != 0 && !shim.shutdown.stop);
 	cr_assert_eq(shim.machine.acpi.events, ACPI_EVENT_POWER_BUTTON);
 	cr_assert_geq(shim.shutdown.deadline_ns, before + 3600000000000);
-	cr_assert_leq(shim.shutdown.deadline_ns, control_now_ns() + 3600000000000);
+	cr_assert_leq(shim.shutdown.deadline_ns, deadline_now_ns() + 3600000000000);
 	shim.spec.lifecycle.shutdown_timeout_ms = 7200000;
 	give("request_id: 3 shutdown {}");
 	cr_assert_geq(shim.shutdown.deadline_ns, before + 7200000000000);
@@ -199,7 +202,7 @@ Test(commands, a_shutdown_presses_the_button)
 	give("request_id: 4 shutdown {}");
 	expect_done(4, AXVM__V1__STATE__STOPPING);
 	cr_assert(shim.shutdown.stop);
-	control_ask_for_end(&shim, control_now_ns(), "another reason");
+	shutdown_ask(&shim, deadline_now_ns(), "another reason");
 	cr_assert_str_eq(shim.shutdown.why, "a command asked for the shutdown; this VM has no power button, for want of a "
 	                                    "local APIC, and is stopped");
 	give("request_id: 5 pause {}");
@@ -229,13 +232,13 @@ static void ask(const struct asked *asked, uint64_t now_ns)
 {
 	switch (asked->what) {
 	case SIGNAL:
-		control_signal(&shim, now_ns);
+		shutdown_signal(&shim, now_ns);
 		break;
 	case COMMAND:
-		cr_assert_eq(control_shutdown(&shim, asked->timeout_ms, now_ns, "a command"), 0);
+		cr_assert_eq(shutdown_by_command(&shim, asked->timeout_ms, now_ns, "a command"), 0);
 		break;
 	case FD_3_ENDS:
-		control_ask_for_end(&shim, now_ns, "fd 3");
+		shutdown_ask(&shim, now_ns, "fd 3");
 		break;
 	case PAUSE:
 		give("request_id: 1 pause {}");
@@ -301,9 +304,9 @@ Test(commands, what_is_one_request_for_the_end)
 			cr_assert(asked == rows[i].asked || !shim.shutdown.stop, "row %zu: stopped too early", i);
 			/* An idle loop looks when it is due. */
 			if (due_ns != 0 && due_ns < now_ns && !asked->held_up)
-				control_settle(&shim, due_ns);
+				shutdown_settle(&shim, due_ns);
 			ask(asked, now_ns);
-			control_settle(&shim, now_ns);
+			shutdown_settle(&shim, now_ns);
 			presses += atomic_exchange(&shim.machine.acpi.events, 0) != 0;
 		}
 		cr_expect_eq(presses, rows[i].presses, "row %zu: pressed %u times", i, presses);
@@ -319,13 +322,13 @@ Test(commands, a_signal_after_a_command_is_no_second_one)
 {
 	give("request_id: 1 shutdown { timeout_ms: 3600000 }");
 	cr_assert_eq(atomic_exchange(&shim.machine.acpi.events, 0), ACPI_EVENT_POWER_BUTTON);
-	control_signal(&shim, control_now_ns());
+	shutdown_signal(&shim, deadline_now_ns());
 	give("request_id: 2 shutdown {}");
 	expect_done(2, AXVM__V1__STATE__STATE_RUNNING);
 	cr_assert_eq(shim.machine.acpi.events, 0, "one request, one press");
 	cr_assert_not(shim.shutdown.stop);
-	control_settle(&shim, shim.shutdown.request.until_ns);
-	control_signal(&shim, control_now_ns());
+	shutdown_settle(&shim, shim.shutdown.request.until_ns);
+	shutdown_signal(&shim, deadline_now_ns());
 	cr_assert(shim.shutdown.stop);
 	cr_assert_str_eq(shim.shutdown.why, "a second signal asked for the end");
 }
@@ -336,7 +339,7 @@ Test(commands, a_stop_stops_and_the_first_reason_stands)
 	expect_done(1, AXVM__V1__STATE__STOPPING);
 	cr_assert(shim.shutdown.stop);
 	cr_assert_str_eq(shim.shutdown.why, "a command asked for the stop");
-	control_stop(&shim, "another reason");
+	shutdown_stop(&shim, "another reason");
 	cr_assert_str_eq(shim.shutdown.why, "a command asked for the stop");
 	give("request_id: 2 status {}");
 	expect_done(2, AXVM__V1__STATE__STOPPING);
@@ -449,7 +452,7 @@ Test(commands, the_terminal_event_of_a_stop)
 {
 	const Axvm__V1__Terminal *terminal;
 
-	control_stop(&shim, "for a reason");
+	shutdown_stop(&shim, "for a reason");
 	terminal = terminal_of(OUTCOME_STOPPED_BY_HOST, 36);
 	cr_assert_null(terminal->vcpu);
 	cr_assert_str_eq(terminal->message, "for a reason");
@@ -547,7 +550,7 @@ Test(commands, a_panic_that_no_turn_has_seen_is_told)
 Test(commands, a_panic_is_told_once_at_the_end)
 {
 	atomic_store(&shim.machine.acpi.panicked, true);
-	control_heed_panic(&shim);
+	shutdown_heed_panic(&shim);
 	cr_assert_eq(account_after(MACHINE_END_TRIPLE_FAULT), 34);
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 1);
@@ -726,9 +729,9 @@ static int reads_a_huge_file(void)
 	if (at == 0 || at > MIB)
 		return 2;
 	/* Nothing else is waited for meanwhile, and what is read is not for nothing. */
-	began = control_now_ns();
+	began = deadline_now_ns();
 	control_turn(&shim, 10000);
-	if (control_now_ns() - began > 5 * NS_PER_S)
+	if (deadline_now_ns() - began > 5 * NS_PER_S)
 		return 3;
 	if (shim.stream.parser.offset <= at || shim.stream.parser.offset > at + MIB)
 		return 4;

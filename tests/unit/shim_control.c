@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "shim/control.h"
+#include "shim/deadline.h"
 #include "shim/resources.h"
 
 #define MS 1000000ULL
@@ -23,13 +24,13 @@
  * time that passes here matters. */
 Test(control, a_wait_is_rounded_up)
 {
-	const uint64_t now = control_now_ns(), hour = HOUR_MS * MS;
+	const uint64_t now = deadline_now_ns(), hour = HOUR_MS * MS;
 
 	for (uint64_t ns = 1; ns < 2 * MS; ns += 99999) {
 		uint64_t deadline = now + hour + ns;
-		int wait_ms = control_timeout(deadline, -1);
+		int wait_ms = deadline_wait_ms(deadline, -1);
 		/* Whatever the time is by now, waiting that long leads to the deadline or beyond. */
-		uint64_t after = control_now_ns();
+		uint64_t after = deadline_now_ns();
 
 		cr_assert_geq(after + (uint64_t)wait_ms * MS, deadline, "%d ms", wait_ms);
 		cr_assert_leq(wait_ms, HOUR_MS + 2);
@@ -43,7 +44,7 @@ Test(control, its_clock_is_the_monotonic_one)
 	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &before);
-	now = control_now_ns();
+	now = deadline_now_ns();
 	clock_gettime(CLOCK_MONOTONIC, &after);
 	cr_assert_geq(now, (uint64_t)before.tv_sec * 1000000000 + (uint64_t)before.tv_nsec);
 	cr_assert_leq(now, (uint64_t)after.tv_sec * 1000000000 + (uint64_t)after.tv_nsec);
@@ -51,21 +52,21 @@ Test(control, its_clock_is_the_monotonic_one)
 
 Test(control, the_shorter_of_deadline_and_limit)
 {
-	const uint64_t far = control_now_ns() + HOUR_MS * MS;
+	const uint64_t far = deadline_now_ns() + HOUR_MS * MS;
 
-	cr_assert_eq(control_timeout(0, -1), -1, "no deadline, no limit");
-	cr_assert_eq(control_timeout(0, 0), 0);
-	cr_assert_eq(control_timeout(0, 7), 7);
-	cr_assert_eq(control_timeout(far, 7), 7);
-	cr_assert_eq(control_timeout(far, 0), 0);
-	cr_assert_lt(control_timeout(far, INT_MAX), HOUR_MS + 1);
-	cr_assert_eq(control_timeout(1, -1), 0, "passed long ago");
-	cr_assert_eq(control_timeout(1, 7), 0);
-	cr_assert_eq(control_timeout(UINT64_MAX - MS, -1), INT_MAX);
-	cr_assert_not(control_passed(0), "none");
-	cr_assert(control_passed(1));
-	cr_assert_not(control_passed(far));
-	cr_assert_not(control_passed(UINT64_MAX));
+	cr_assert_eq(deadline_wait_ms(0, -1), -1, "no deadline, no limit");
+	cr_assert_eq(deadline_wait_ms(0, 0), 0);
+	cr_assert_eq(deadline_wait_ms(0, 7), 7);
+	cr_assert_eq(deadline_wait_ms(far, 7), 7);
+	cr_assert_eq(deadline_wait_ms(far, 0), 0);
+	cr_assert_lt(deadline_wait_ms(far, INT_MAX), HOUR_MS + 1);
+	cr_assert_eq(deadline_wait_ms(1, -1), 0, "passed long ago");
+	cr_assert_eq(deadline_wait_ms(1, 7), 0);
+	cr_assert_eq(deadline_wait_ms(UINT64_MAX - MS, -1), INT_MAX);
+	cr_assert_not(deadline_passed(0), "none");
+	cr_assert(deadline_passed(1));
+	cr_assert_not(deadline_passed(far));
+	cr_assert_not(deadline_passed(UINT64_MAX));
 }
 
 /* ---- resources --------------------------------------------------------------------------------- */

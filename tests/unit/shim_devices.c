@@ -17,6 +17,7 @@
 #include "shim/devices_balloon.h"
 #include "shim/devices_block.h"
 #include "shim/devices_vsock.h"
+#include "shim/plan.h"
 #include "shim/shim.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/virtio_driver.h"

@@ -18,6 +18,8 @@
 #include "guest/layout.h"
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
+#include "shim/devices_block.h"
+#include "shim/plan.h"
 #include "tests/unit/launch_rig.h"
 #include "tests/unit/wait.h"
 

@@ -13,6 +13,7 @@
 #include "base/sha256.h"
 #include "guest/layout.h"
 #include "sandbox/fd_layout.h"
+#include "shim/devices_net.h"
 #include "tests/unit/boot_guest.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/fake_kvm.h"

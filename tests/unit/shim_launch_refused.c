@@ -15,6 +15,7 @@
 #include "base/futex.h"
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
+#include "shim/deadline.h"
 #include "tests/unit/fake_kernel.h"
 #include "tests/unit/launch_rig.h"
 
@@ -507,7 +508,7 @@ static bool poor_host(enum stage stage)
 {
 	if (stage == STAGE_ADMIT && rig_shim.facts) {
 		memset(rig_shim.facts->flags, 0, sizeof(rig_shim.facts->flags));
-		rig_shim.facts_ns = control_now_ns() + 3600ULL * 1000000000; /* young for this hour */
+		rig_shim.facts_ns = deadline_now_ns() + 3600ULL * 1000000000; /* young for this hour */
 	}
 	return true;
 }
@@ -584,9 +585,9 @@ static bool stale_facts(enum stage stage)
 static bool dated_facts(enum stage stage)
 {
 	if (stage == STAGE_ARRIVE)
-		rig_told->word[1] = control_now_ns();
+		rig_told->word[1] = deadline_now_ns();
 	if (stage == STAGE_ADMIT)
-		rig_told->word[2] = rig_shim.facts_ns >= rig_told->word[1] && rig_shim.facts_ns <= control_now_ns();
+		rig_told->word[2] = rig_shim.facts_ns >= rig_told->word[1] && rig_shim.facts_ns <= deadline_now_ns();
 	return true;
 }
 

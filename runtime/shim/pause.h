@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* A pause: vCPUs first, then devices, then the reply. Control thread. */
+#ifndef AXVM_SHIM_PAUSE_H
+#define AXVM_SHIM_PAUSE_H
+
+struct shim;
+
+/* Looks whether a pause has come into force, and replies. Control thread, when it was woken. */
+void pause_settle(struct shim *shim);
+
+/* Replies to a pause that is still waited for. */
+void pause_end(struct shim *shim);
+
+/* Takes back a pause; one that has not come into force yet is replied to. */
+void pause_let_go_on(struct shim *shim);
+
+#endif

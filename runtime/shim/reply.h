@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* The reply to a command. */
+#ifndef AXVM_SHIM_REPLY_H
+#define AXVM_SHIM_REPLY_H
+
+#include "base/problem.h"
+
+struct shim;
+
+/* Puts it, with the VM's stage and state; `error` NULL: done. Its room has been kept (commands_ready). Control thread. */
+void reply_put(struct shim *shim, uint64_t request_id, const struct problem *error);
+
+#endif
