@@ -42,7 +42,7 @@ STEADY := runtime/shim/steady.ld
 SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-T,$(STEADY)
 
 .PHONY: all help
-all: $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 $(B)/.globals guests
+all: $(B)/.rooms $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 $(B)/.globals guests
 
 help:
 	@echo 'make            build everything into $(B)/ (installs missing Debian packages)'
@@ -145,6 +145,13 @@ $(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/guest/layout.h | $(GEN_FIRST
 	$(Q)iasl -we -p $(@D)/dsdt $(@D)/dsdt.asl.pre >$(@D)/iasl.log 2>&1 || { cat $(@D)/iasl.log; exit 1; }
 	$(Q){ echo 'static const unsigned char dsdt_aml[] = {'; \
 	  od -An -v -tx1 $(@D)/dsdt.aml | sed 's/ \(..\)/0x\1,/g'; echo '};'; } >$@
+
+# An include that goes up, or in a circle.
+$(B)/.rooms: hack/rooms $(wildcard $(addsuffix /*.[ch],$(ROOMS)))
+	@mkdir -p $(@D)
+	$(call say,ROOMS)
+	$(Q)hack/rooms
+	@touch $@
 
 # A name that two objects define: the archive hides it from the linker.
 $(B)/.globals: hack/duplicate-globals $(CORE_OBJS) $(B)/obj/runtime/shim/main.o $(B)/obj/runtime/launch/cli/main.o

@@ -58,3 +58,28 @@ test_rig_stands_in_for_criterion() {
 			grep -qhE "^#define ${name%(}\(|^void ${name%(}\(" tests/unit/*.[ch] || fail "tests/stand-in has no ${name%(}"
 	done
 }
+
+# A tree of rooms in which line $3 stands in file $2 makes `hack/rooms` say $1.
+rooms_say() {
+	local tree=$CASE/tree file
+	rm -rf "$tree"
+	mkdir -p "$tree"/runtime/{base,io,virtio,new} "$tree/sandbox"
+	for file in base/clock io/loop io/op virtio/queue; do
+		printf '#include "%s.h"\n' "$file" >"$tree/runtime/$file.c"
+		touch "$tree/runtime/$file.h"
+	done
+	printf '#include "io/op.h"\n#include <stdio.h>\n#include "proto/generated.h"\n' >>"$tree/runtime/io/loop.c"
+	printf '#include "io/loop.h"\n#include "base/clock.h"\n' >>"$tree/runtime/virtio/queue.c"
+	hack/rooms "$tree" >"$CASE/out" || fail "a tree without a fault is refused: $(cat "$CASE/out")"
+	echo "$3" >>"$tree/$2"
+	! hack/rooms "$tree" >"$CASE/out" || fail "$2 may include what it may not: $3"
+	grep -qF "$1" "$CASE/out" || fail "no '$1' but: $(cat "$CASE/out")"
+}
+
+test_rig_rooms_are_held_apart() {
+	hack/rooms >"$CASE/out" || fail "$(cat "$CASE/out")"
+	rooms_say 'runtime/io/op.c includes virtio/queue.h: runtime/virtio is not below runtime/io' runtime/io/op.c '#include "virtio/queue.h"'
+	rooms_say 'runtime/virtio is not below runtime/base' runtime/base/clock.h '#include "virtio/queue.h"'
+	rooms_say 'give what they share a header below them' runtime/io/op.h '#include "io/loop.h"'
+	rooms_say 'runtime/new: not in the table of rooms' runtime/new/new.c '#include "base/clock.h"'
+}
