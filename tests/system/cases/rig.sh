@@ -83,3 +83,16 @@ test_rig_rooms_are_held_apart() {
 	rooms_say 'give what they share a header below them' runtime/io/op.h '#include "io/loop.h"'
 	rooms_say 'runtime/new: not in the table of rooms' runtime/new/new.c '#include "base/clock.h"'
 }
+
+# A folder's README, or that of the folder above it, names each module in it.
+test_rig_readmes_name_every_module() {
+	local file folder readme missing=''
+	while IFS= read -r file; do
+		folder=${file%/*}
+		readme=$folder/README.md
+		[ -e "$readme" ] || readme=${folder%/*}/README.md
+		file=${file##*/}
+		grep -qwE "${file%.[ch]}" "$readme" || missing+=" $folder/$file"
+	done < <(find runtime sandbox -name '*.[ch]' | sort)
+	[ -z "$missing" ] || fail "no README names:$missing"
+}
