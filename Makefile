@@ -91,17 +91,22 @@ $(B)/gen/proto/profile.pb-c.c: proto/profile.proto proto/axvm.proto | $(GEN_FIRS
 	$(call say,PROTO)
 	$(Q)protoc --c_out=$(B)/gen $<
 $(B)/gen/proto/profile.pb-c.h: $(B)/gen/proto/profile.pb-c.c ;
-$(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto | $(GEN_FIRST)
+$(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto runtime/interface/profile_embedded.h | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,PROFILE)
-	$(Q)set -eo pipefail; { echo '#include "host/profile_embedded.h"'; \
-	for f in $(PROFILES); do n=$$(basename $$f .txtpb); \
-	  echo "static const unsigned char $$n[] = {"; \
+	$(Q)set -eo pipefail; { echo '#include "interface/profile_embedded.h"'; \
+	n=0; for f in $(PROFILES); do n=$$((n + 1)); \
+	  grep -qx "name: \"$$(basename $$f .txtpb)\"" $$f || \
+	    { echo "$$f: a profile is called as its file: name: \"$$(basename $$f .txtpb)\"" >&2; exit 1; }; \
+	  echo "static const unsigned char profile_$$n[] = {"; \
 	  protoc --encode=axvm.v1.Profile proto/profile.proto <$$f | od -An -v -tx1 | \
 	    sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; echo "};"; done; \
 	echo "const struct profile_embedded profiles_embedded[] = {"; \
-	for f in $(PROFILES); do n=$$(basename $$f .txtpb); echo "{\"$$n\", $$n, sizeof($$n)},"; done; \
-	echo "};"; echo "const size_t profiles_embedded_count = $(words $(PROFILES));"; } >$@
+	n=0; for f in $(PROFILES); do n=$$((n + 1)); \
+	  echo "{\"$$(basename $$f .txtpb)\", profile_$$n, sizeof(profile_$$n)},"; done; \
+	echo "};"; echo "const size_t profiles_embedded_count = $(words $(PROFILES));"; \
+	echo 'const char profiles_embedded_names[] = "$(foreach p,$(basename $(notdir $(PROFILES))),\"$(p)\")";' | \
+	  sed 's/" \\"/", \\"/g; s/\(.*\), /\1 or /'; } >$@
 
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.

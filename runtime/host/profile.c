@@ -3,7 +3,7 @@
 #include "host/profile.h"
 #include "host/requirement.h"
 
-#include "host/profile_embedded.h"
+#include "interface/profile_embedded.h"
 #include "proto/profile.pb-c.h"
 
 #include <assert.h>

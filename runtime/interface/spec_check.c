@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "interface/profile_embedded.h"
 #include "interface/reflect.h"
 
 #define HOST_CPU_MAX 8191
@@ -94,7 +95,10 @@ bool spec_is_id(const char *s)
 
 static bool is_profile(const char *s)
 {
-	return !strcmp(s, "xv2") || !strcmp(s, "dev");
+	for (size_t i = 0; i < profiles_embedded_count; i++)
+		if (strcmp(s, profiles_embedded[i].name) == 0)
+			return true;
+	return false;
 }
 
 static bool is_serial(const char *s)
@@ -139,7 +143,7 @@ static const struct text {
 	const char *must;
 } texts[] = {
 	{ "vm_id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
-	{ "profile", is_profile, "\"xv2\" or \"dev\"" },
+	{ "profile", is_profile, profiles_embedded_names },
 	{ "boot.linux.cmdline", is_cmdline, "at most 65535 bytes" },
 	{ "disks.id", spec_is_id,
 	  "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
