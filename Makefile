@@ -240,7 +240,8 @@ $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld | $(GEN_FIRST)
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
 
 # ---- tests ------------------------------------------------------------------------------------
-UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c))
+UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*/*.c))
+$(UNIT_OBJS): INC += -Itests/unit
 $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -420,11 +421,11 @@ hostile: all $(B)/tests/spawn
 
 # ---- sanitizers -----------------------------------------------------------------------------------
 # The unit tests, built by a make of its own folder with SAN set and run without Criterion.
-SANITIZED_OBJS := $(patsubst %.c,$(B)/obj/bare/%.o,$(wildcard tests/unit/*.c tests/stand-in/*.c))
+SANITIZED_OBJS := $(patsubst %.c,$(B)/obj/bare/%.o,$(wildcard tests/unit/*/*.c tests/stand-in/*.c))
 $(B)/obj/bare/%.o: %.c | $(GEN_HDRS) $(B)/.packages-test
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -Itests/stand-in $(CFLAGS_ALL) -Wno-sign-compare -c -o $@ $<
+	$(Q)$(CC) -Itests/stand-in -Itests/unit $(CFLAGS_ALL) -Wno-sign-compare -c -o $@ $<
 $(B)/tests/unit-bare: $(SANITIZED_OBJS) $(B)/libaxvm-core.a | $(B)/hack/policyc
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -446,7 +447,7 @@ mutants: $(B)/.packages-build $(B)/.packages-test
 FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS = -std=gnu17 -g -O1 -w $(DEFS) -Itests/stand-in -Itests/unit $(INC) -MMD -MP \
               -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-FUZZ_RIGS := $(addprefix tests/unit/,host_fixture.c ring.c fake_fabric.c virtio_driver.c block_guest.c net_rig.c \
+FUZZ_RIGS := $(addprefix tests/unit/rig/,host_fixture.c ring.c fake_fabric.c virtio_driver.c block_guest.c net_rig.c \
              vsock_guest.c acpi_parser.c wait.c)
 FUZZ_OBJS := $(ROOM_SRCS:%.c=$(B)/fuzz/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/fuzz/obj/gen/%.o) \
              $(FUZZ_RIGS:%.c=$(B)/fuzz/obj/%.o) \

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "block_guest.h"
+#include "rig/block_guest.h"
 
 static struct disk_guest guest;
 

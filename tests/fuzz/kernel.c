@@ -6,7 +6,7 @@
 
 #include "boot/boot.h"
 #include "boot/e820.h"
-#include "boot_guest.h"
+#include "rig/boot_guest.h"
 #include "guest/layout.h"
 
 #define SHAPES 4

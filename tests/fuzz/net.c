@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <sys/socket.h>
 
-#include "net_rig.h"
+#include "rig/net_rig.h"
 
 #define PAIRS 2
 

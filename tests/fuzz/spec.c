@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 
+#include "guest/memory.h"
+#include "interface/spec.h"
 #include "interface/spec_check.h"
 
 static struct vm_spec spec;

@@ -3,9 +3,9 @@
  * shares nothing with their writer. */
 #include "lib/input.h"
 
-#include "acpi_parser.h"
-#include "boot_guest.h"
-#include "host_fixture.h"
+#include "rig/acpi_parser.h"
+#include "rig/boot_guest.h"
+#include "rig/host_fixture.h"
 #include "guest/layout.h"
 #include "machine/topology.h"
 

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-#include "vsock_guest.h"
+#include "rig/vsock_guest.h"
 
 #define SOCKETS 8
 

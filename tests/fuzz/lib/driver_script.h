@@ -8,7 +8,7 @@
 #define AXVM_FUZZ_DRIVER_SCRIPT_H
 
 #include "input.h"
-#include "virtio_driver.h"
+#include "rig/virtio_driver.h"
 
 #define SCRIPT_OPS_MAX 400 /* of one input */
 #define SCRIPT_DATA 0x60000u

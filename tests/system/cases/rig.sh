@@ -53,9 +53,9 @@ test_rig_sees_what_a_guest_finds() {
 # Else `make sanitize`, which is not in `make check`, no longer builds.
 test_rig_stands_in_for_criterion() {
 	local name
-	for name in $(grep -ohE '\bcr_(assert|expect|skip)[a-z_]*\(' tests/unit/*.[ch] | sort -u); do
+	for name in $(grep -ohE '\bcr_(assert|expect|skip)[a-z_]*\(' tests/unit/*/*.[ch] | sort -u); do
 		grep -qE "^#define ${name%(}\(" tests/stand-in/criterion/criterion.h ||
-			grep -qhE "^#define ${name%(}\(|^void ${name%(}\(" tests/unit/*.[ch] || fail "tests/stand-in has no ${name%(}"
+			grep -qhE "^#define ${name%(}\(|^void ${name%(}\(" tests/unit/*/*.[ch] || fail "tests/stand-in has no ${name%(}"
 	done
 }
 

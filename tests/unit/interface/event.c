@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: MIT */
+/* The event writer: what protoc reads of it; full rings, stalled and vanished readers, many
+ * threads. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "interface/event.h"
+#include "interface/wire.h"
+#include "tests/unit/rig/fake_kernel.h"
+#include "tests/unit/rig/protoc.h"
+#include "tests/unit/rig/wait.h"
+
+static struct event_writer writer;
+
+static void ignore_sigpipe(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+}
+
+TestSuite(event, .init = ignore_sigpipe);
+
+static int new_file(void)
+{
+	int fd = memfd_create("events", MFD_CLOEXEC);
+
+	cr_assert(fd >= 0);
+	return fd;
+}
+
+static int end_with(enum vm_outcome outcome, int *ret_status)
+{
+	return event_terminal(&writer,
+	                      &(struct event_terminal){ .outcome = outcome, .stage = STAGE_RUN },
+	                      ret_status);
+}
+
+/* What has been read of a stream of events. */
+struct tally {
+	size_t events, terminals, missing;
+	uint64_t sequence, dropped;
+	bool well_formed;
+};
+
+static struct tally count_events(const uint8_t *bytes, size_t n)
+{
+	struct wire_cursor cursor = { bytes, bytes + n };
+	struct wire_field field;
+	struct tally tally = { 0 };
+	int r;
+
+	while ((r = wire_next(&cursor, &field)) > 0) {
+		Axvm__V1__Event *event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+
+		cr_assert(event && field.number == 1);
+		cr_assert_gt(event->sequence, tally.sequence, "out of order");
+		/* The gap is exactly what the event says was dropped. */
+		cr_assert_eq(event->sequence - tally.sequence - 1, event->dropped);
+		cr_assert_eq(tally.terminals, 0, "an event behind the terminal one");
+		tally.events++;
+		tally.sequence = event->sequence;
+		tally.dropped += event->dropped;
+		if (event->body_case == AXVM__V1__EVENT__BODY_TERMINAL) {
+			tally.terminals++;
+			cr_assert_eq(event->terminal->events_dropped, tally.dropped);
+		}
+		axvm__v1__event__free_unpacked(event, NULL);
+	}
+	tally.well_formed = r == 0;
+	return tally;
+}
+
+static void emit_one_of_each(void)
+{
+	static const struct event_requirement rows[] = { { "ept", "yes", "no", false, true } };
+	static const struct event_placed_node nodes[] = { { 0, 1, 2, 3, 4, 5 },
+		                                          { 1, 0, 6, 7, 8, 9 } };
+	static const char *const namespaces[] = { "net", "mnt" };
+	static const struct event_sealed_role roles[] = { { "vcpu", 2, 40 } };
+	static const uint32_t fds[] = { 0, 3, 4 };
+	static const struct event_vcpu_placement vcpus[] = { { 0, 0, 4, 1 }, { 1, 2, 5, 1 } };
+	static const struct thread_record thread = { "io0", 101, 102, 103, 11, 1 };
+	static const struct event_counter counters[] = { { "vcpu.0.exits", 77 } };
+	static const uint64_t bounds[] = { 1024, 2048 };
+	static const struct event_histogram histograms[] = {
+		{ "disk.root.latency_ns", bounds, 2, { 5, 6, 4711 }, 8888 },
+	};
+	static const struct event_report report = { counters, 1, histograms, 1 };
+	static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "",
+		                                "is paused" };
+
+	cr_assert_eq(event_stage_completed(&writer, STAGE_LEARN, 1234), 0);
+	cr_assert_eq(event_host_refused(&writer, "xv2", rows, 1), 0);
+	cr_assert_eq(event_memory_placed(&writer, nodes, 2, 14), 0);
+	cr_assert_eq(event_sealed(&writer, &(struct event_sealed){ .threads = 3,
+	                                                           .uid = 1000,
+	                                                           .gid = 1001,
+	                                                           .no_new_privs = true,
+	                                                           .capabilities_empty = true,
+	                                                           .landlock_abi = 4,
+	                                                           .policy_sha256 = "abcd",
+	                                                           .namespaces = namespaces,
+	                                                           .namespaces_count = 2,
+	                                                           .roles = roles,
+	                                                           .roles_count = 1,
+	                                                           .fds = fds,
+	                                                           .fds_count = 3 }),
+	             0);
+	cr_assert_eq(event_running(&writer, &(struct event_running){ .profile = "dev", .pinned = true,
+	                                                             .development = true,
+	                                                             .machine_sha256 = "00",
+	                                                             .kernel_sha256 = "11",
+	                                                             .version = "1",
+	                                                             .waived = rows,
+	                                                             .waived_count = 1,
+	                                                             .vcpus = vcpus,
+	                                                             .vcpus_count = 2,
+	                                                             .threads = &thread,
+	                                                             .threads_count = 1 }),
+	             0);
+	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
+	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken", 3), 0);
+	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
+	cr_assert_eq(
+		event_reply(&writer, &(struct event_reply){ .request_id = 7, .state = VM_RUNNING }),
+		0);
+	cr_assert_eq(event_reply(&writer, &(struct event_reply){ .request_id = 8,
+	                                                         .state = VM_PAUSED,
+	                                                         .stage = STAGE_RUN,
+	                                                         .error = &problem }),
+	             0);
+	cr_assert_eq(event_metrics(&writer, &report), 0);
+}
+
+Test(event, protoc_reads_every_body)
+{
+	static const char *const lines[] = {
+		"vm_id: \"web-17\"",
+		"stage: LEARN",
+		"duration_ns: 1234",
+		"host_refused {",
+		"name: \"ept\"",
+		"waived: true",
+		"pages_1g: 8",
+		"remote_pages: 14",
+		"namespaces: \"mnt\"",
+		"role: \"vcpu\"",
+		"instructions: 40",
+		"fds: 4",
+		"landlock_abi: 4",
+		"development: true",
+		"apic_id: 2",
+		"machine_sha256: \"00\"",
+		"from: STATE_RUNNING",
+		"to: PAUSED",
+		"needs_reset: true",
+		"error_number: 5",
+		"message: \"ring ? broken\"",
+		"message: \"panic\"",
+		"request_id: 7",
+		"ok: true",
+		"ok: false",
+		"code: COMMAND_WRONG_STATE",
+		"severity: ERROR",
+		"retryable: true",
+		"name: \"io0\"",
+		"started_ns: 101",
+		"sealing_ns: 103",
+		"host_cpu: 11",
+		"name: \"vcpu.0.exits\"",
+		"value: 77",
+		"name: \"disk.root.latency_ns\"",
+		"bounds: 2048",
+		"counts: 4711",
+		"sum: 8888",
+		"outcome: TRIPLE_FAULT",
+		"exit_status: 33",
+		"stage: ACCOUNT",
+		"rax: \"0xcafebabedeadbeef\"",
+		"efer: \"0x0000000000000500\"",
+		"cs_is_64bit: true",
+		"code_bytes: \"0f0bff\"",
+		"exit_reason: \"KVM_EXIT_SHUTDOWN\"",
+		"syscall_name: \"open\"",
+		"code: GUEST_FAILED",
+		"field: \"here\"",
+		"console_bytes_dropped: 99",
+		"message: \"triple fault: vCPU 1, rip: 0x0000000000100004, "
+		"rax: 0xcafebabedeadbeef, cs 64-bit\"",
+	};
+	static uint8_t bytes[EVENT_RING_SIZE];
+	static char text[EVENT_RING_SIZE];
+	struct problems problems = { 0 };
+	struct event_vcpu vcpu = { .index = 1,
+		                   .exit_reason = "KVM_EXIT_SHUTDOWN",
+		                   .rax = 0xcafebabedeadbeef,
+		                   .rip = 0x100004,
+		                   .efer = 0x500,
+		                   .cs_is_64bit = true,
+		                   .code = { 0x0f, 0x0b, 0xff },
+		                   .code_length = 3 };
+	struct event_death death = { .role = "vcpu", .syscall_name = "open" };
+	struct event_terminal terminal = { .outcome = OUTCOME_TRIPLE_FAULT,
+		                           .stage = STAGE_RUN,
+		                           .problems = &problems,
+		                           .vcpu = &vcpu,
+		                           .death = &death,
+		                           .console_bytes_dropped = 99 };
+	int fd = new_file(), status;
+	ssize_t n;
+
+	problems_add(&problems, PROBLEM_GUEST_FAILED, 0, "here", "why");
+	terminal.stage_ns[STAGE_ACCOUNT] = 55;
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	event_writer_set_vm_id(&writer, "web-17");
+	emit_one_of_each();
+	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
+	cr_assert_eq(status, 33);
+	cr_assert_eq(event_finish(&writer, EVENT_FINISH_MS), 0);
+	n = pread(fd, bytes, sizeof(bytes), 0);
+	cr_assert(n > 0);
+	cr_assert_eq(protoc_decode("EventStream", bytes, (size_t)n, text, sizeof(text)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		cr_assert(strstr(text, lines[i]), "no %s in: %s", lines[i], text);
+	/* A field that protoc cannot name would show as its number. */
+	for (const char *line = strchr(text, '\n'); line; line = strchr(line + 1, '\n'))
+		cr_assert(!strchr("0123456789", line[1 + strspn(line + 1, " ")]) || !line[1], "%s",
+		          line);
+	cr_assert_eq(count_events(bytes, (size_t)n).terminals, 1);
+	event_writer_done(&writer);
+	close(fd);
+}
+
+Test(event, the_sentence_of_a_halted_guest)
+{
+	static uint8_t bytes[4096];
+	static char text[8192];
+	struct event_vcpu vcpu = { .rax = 0xcafebabedeadbeef, .cs_is_64bit = true };
+	struct event_terminal terminal = { .outcome = OUTCOME_HALTED, .vcpu = &vcpu };
+	int fd = new_file(), status;
+	ssize_t n;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
+	cr_assert_eq(status, 0);
+	cr_assert_eq(event_finish(&writer, 0), 0);
+	n = pread(fd, bytes, sizeof(bytes), 0);
+	cr_assert_eq(protoc_decode("EventStream", bytes, (size_t)n, text, sizeof(text)), 0);
+	cr_assert(strstr(text, "\"halted: rax: 0xcafebabedeadbeef, cs 64-bit\""), "%s", text);
+	close(fd);
+}
+
+Test(event, exactly_one_terminal_event_and_it_is_the_last)
+{
+	int fd = new_file(), status;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(end_with(OUTCOME_GUEST_RESET, &status), -EALREADY);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), -ESHUTDOWN);
+	cr_assert_eq(event_finish(&writer, 0), 0);
+	close(fd);
+}
+
+Test(event, the_largest_terminal_event_has_room)
+{
+	static uint8_t bytes[EVENT_TERMINAL_SIZE];
+	struct problems problems = { 0 };
+	struct event_vcpu vcpu = { .exit_reason = "KVM_EXIT_INTERNAL_ERROR", .code_length = 16 };
+	struct event_terminal terminal = { .outcome = OUTCOME_LAUNCH_FAILED,
+		                           .stage = STAGE_LEARN,
+		                           .problems = &problems,
+		                           .vcpu = &vcpu };
+	static char long_text[PROBLEM_MESSAGE_MAX + 10], long_field[PROBLEM_FIELD_MAX + 10];
+	int fd = new_file(), status;
+	struct wire_cursor cursor = { bytes, NULL };
+	struct wire_field field;
+	Axvm__V1__Event *event;
+
+	memset(long_text, 'm', sizeof(long_text) - 1);
+	memset(long_field, 'f', sizeof(long_field) - 1);
+	for (size_t i = 0; i < PROBLEMS_MAX + 5; i++)
+		problems_add(&problems, PROBLEM_SPEC_INVALID, ERANGE, long_field, "%s", long_text);
+	for (size_t i = 0; i < STAGES_COUNT; i++)
+		terminal.stage_ns[i] = UINT64_MAX;
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
+	cr_assert_eq(status, 65);
+	cr_assert_eq(event_finish(&writer, 0), 0);
+	cursor.end = bytes + pread(fd, bytes, sizeof(bytes), 0);
+	cr_assert_eq(wire_next(&cursor, &field), 1);
+	event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+	cr_assert_eq(event->terminal->n_errors, PROBLEMS_MAX, "errors were left out");
+	cr_assert(strstr(event->terminal->message, "launch failed: mmm"));
+	axvm__v1__event__free_unpacked(event, NULL);
+	close(fd);
+}
+
+/* A pipe whose reader does nothing. */
+static void stalled_pipe(int fds[2])
+{
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	cr_assert(fcntl(fds[1], F_SETPIPE_SZ, 4096) >= 0);
+	cr_assert_eq(event_writer_init(&writer, fds[1]), 0);
+}
+
+static size_t fill_ring(void)
+{
+	size_t kept = 0;
+
+	while (event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "some reason") == 0) {
+		int r = event_flush(&writer);
+
+		cr_assert(r == 0 || r == -EAGAIN, "%d", r);
+		cr_assert_lt(++kept, 100000);
+	}
+	return kept;
+}
+
+/* Reads what comes until the writer is done with its terminal event. */
+static void *drain_pipe(void *context)
+{
+	static uint8_t bytes[2 * EVENT_RING_SIZE];
+	static struct tally tally;
+	size_t n = 0;
+	ssize_t r;
+
+	while ((r = wait_read(*(int *)context, bytes + n, sizeof(bytes) - n)) > 0)
+		n += (size_t)r;
+	tally = count_events(bytes, n);
+	return &tally;
+}
+
+Test(event, a_stalled_reader_costs_events_and_they_are_counted)
+{
+	int fds[2], status;
+	size_t kept;
+	pthread_t reader;
+	void *result;
+	const struct tally *tally;
+
+	stalled_pipe(fds);
+	kept = fill_ring();
+	for (int i = 0; i < 41; i++)
+		cr_assert_eq(
+			event_guest_panicked(&writer, "a longer reason, so as not to fit either"),
+			-ENOBUFS);
+	cr_assert_eq(event_flush(&writer), -EAGAIN);
+	cr_assert_eq(event_writer_dropped(&writer), 42);
+	/* The terminal event has its place all the same. */
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(event_finish(&writer, 1), -ETIMEDOUT);
+	cr_assert_eq(pthread_create(&reader, NULL, drain_pipe, &fds[0]), 0);
+	cr_assert_eq(event_finish(&writer, 30000), 0);
+	close(fds[1]);
+	wait_join(reader, &result);
+	tally = result;
+	cr_assert(tally->well_formed);
+	cr_assert_eq(tally->terminals, 1);
+	cr_assert_eq(tally->events, kept + 1);
+	cr_assert_eq(tally->dropped, 42);
+	close(fds[0]);
+}
+
+Test(event, the_next_event_says_how_many_were_dropped)
+{
+	static uint8_t bytes[2 * EVENT_RING_SIZE];
+	int fds[2], status;
+	size_t n = 0, kept;
+	struct tally tally;
+
+	stalled_pipe(fds);
+	kept = fill_ring();
+	/* Read on until all that was kept is out, then go on. */
+	while (event_flush(&writer) == -EAGAIN)
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	while (event_flush(&writer) == -EAGAIN)
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
+	close(fds[1]);
+	for (ssize_t r; (r = wait_read(fds[0], bytes + n, sizeof(bytes) - n)) > 0;)
+		n += (size_t)r;
+	tally = count_events(bytes, n);
+	cr_assert_eq(tally.events, kept + 2);
+	cr_assert_eq(tally.dropped, 1);
+	cr_assert_eq(tally.sequence, kept + 3);
+	cr_assert(tally.well_formed);
+	close(fds[0]);
+}
+
+Test(event, a_reader_that_is_gone)
+{
+	int fds[2], status;
+
+	stalled_pipe(fds);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	close(fds[0]);
+	cr_assert_eq(event_flush(&writer), -EPIPE);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), -EPIPE);
+	cr_assert_eq(event_flush(&writer), -EPIPE);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(status, 0);
+	cr_assert_eq(event_finish(&writer, 60000), -EPIPE);
+	close(fds[1]);
+}
+
+Test(event, a_full_disk_ends_writing)
+{
+	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	cr_assert(fd >= 0);
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(event_flush(&writer), -ENOSPC);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), -EPIPE);
+	close(fd);
+}
+
+Test(event, a_socket_keeps_its_flags)
+{
+	static uint8_t bytes[1024 * 1024];
+	int fds[2], status;
+	size_t kept, n = 0;
+	struct tally tally;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	cr_assert_eq(event_writer_init(&writer, fds[1]), 0);
+	kept = fill_ring();
+	cr_assert_eq(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(event_finish(&writer, 1), -ETIMEDOUT);
+	while (event_flush(&writer) == -EAGAIN)
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
+	close(fds[1]);
+	for (ssize_t r; (r = wait_read(fds[0], bytes + n, sizeof(bytes) - n)) > 0;)
+		n += (size_t)r;
+	tally = count_events(bytes, n);
+	cr_assert(tally.well_formed);
+	cr_assert_eq(tally.events, kept + 1);
+	cr_assert_eq(tally.dropped, 1);
+	close(fds[0]);
+}
+
+Test(event, the_control_thread_is_woken)
+{
+	int fd = new_file(), wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t times = 0;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	event_writer_set_wake_fd(&writer, wake);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(read(wake, &times, sizeof(times)), sizeof(times));
+	cr_assert_eq(times, 1, "once for an empty ring");
+	cr_assert_eq(event_flush(&writer), 0);
+	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(read(wake, &times, sizeof(times)), sizeof(times));
+	close(fd);
+	close(wake);
+}
+
+#define THREADS 4
+#define EACH 2000
+
+static void *emit_many(void *context)
+{
+	char reason[64];
+
+	for (int i = 0; i < EACH; i++) {
+		snprintf(reason, sizeof(reason), "thread %d, event %d", *(int *)context, i);
+		(void)event_state_changed(&writer, VM_RUNNING, VM_PAUSED, reason);
+	}
+	return NULL;
+}
+
+Test(event, many_threads)
+{
+	static uint8_t bytes[2 * 1024 * 1024];
+	int fds[2], status, numbers[THREADS];
+	pthread_t threads[THREADS];
+	struct tally tally;
+	size_t n = 0;
+	ssize_t r;
+
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	cr_assert_eq(event_writer_init(&writer, fds[1]), 0);
+	for (int i = 0; i < THREADS; i++) {
+		numbers[i] = i;
+		cr_assert_eq(pthread_create(&threads[i], NULL, emit_many, &numbers[i]), 0);
+	}
+	/* Reader and control thread in one, while the threads emit. */
+	for (int i = 0; i < 2000; i++) {
+		struct pollfd some = { .fd = fds[0], .events = POLLIN };
+
+		(void)event_flush(&writer);
+		if (poll(&some, 1, 1) > 0)
+			n += (size_t)wait_read(fds[0], bytes + n, 4096);
+	}
+	for (int i = 0; i < THREADS; i++)
+		wait_join(threads[i], NULL);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	while (event_flush(&writer) == -EAGAIN)
+		n += (size_t)wait_read(fds[0], bytes + n, 4096);
+	close(fds[1]);
+	while ((r = wait_read(fds[0], bytes + n, sizeof(bytes) - n)) > 0)
+		n += (size_t)r;
+	tally = count_events(bytes, n);
+	cr_assert(tally.well_formed);
+	cr_assert_eq(tally.terminals, 1);
+	cr_assert_eq(tally.events + tally.dropped, THREADS * EACH + 1);
+	close(fds[0]);
+}
+
+/* ------------------------------------------------------------------- room that is spoken for */
+
+static int put_state(void)
+{
+	return event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "a reason of some length, to take some room");
+}
+
+static int put_reply(uint64_t id)
+{
+	return event_reply(&writer, &(struct event_reply){ .request_id = id, .state = VM_RUNNING });
+}
+
+/* The largest reply that there can be. */
+static int put_large_reply(void)
+{
+	struct problem problem = { .code = PROBLEM_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
+
+	memset(problem.message, 'm', sizeof(problem.message) - 1);
+	memset(problem.field, 'f', sizeof(problem.field) - 1);
+	return event_reply(&writer, &(struct event_reply){ .request_id = UINT64_MAX, .error = &problem,
+	                                                   .stage = STAGE_RUN, .state = VM_RUNNING });
+}
+
+/* A full ring has room for the replies it was asked to keep, for no more, and for nothing else in their place. */
+Test(event, a_reply_has_the_room_that_was_kept)
+{
+	static uint8_t bytes[2 * EVENT_RING_SIZE];
+	int fd = new_file(), status;
+	struct tally tally;
+	size_t kept = 0;
+	uint64_t dropped;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	event_writer_set_vm_id(&writer, "a-name-of-64-characters-which-is-the-longest-that-there-can-be-x");
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
+	while (put_state() == 0)
+		;
+	dropped = event_writer_dropped(&writer);
+	cr_assert_eq(dropped, 1);
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), -ENOBUFS);
+	cr_assert_eq(put_large_reply(), 0);
+	/* That was all: without room nothing is put, and nothing counts as lost. */
+	while (put_reply(1) == 0)
+		cr_assert_lt(kept++, 20);
+	cr_assert_eq(put_reply(1), -ENOBUFS);
+	cr_assert_eq(event_writer_dropped(&writer), dropped);
+	cr_assert_eq(event_flush(&writer), 0);
+	cr_assert_eq(event_writer_keep(&writer, EVENT_RING_SIZE), 0, "what was kept is given back");
+	cr_assert_eq(put_state(), -ENOBUFS);
+	cr_assert_eq(put_large_reply(), 0);
+	cr_assert_eq(event_flush(&writer), 0);
+	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(event_finish(&writer, EVENT_FINISH_MS), 0);
+	tally = count_events(bytes, (size_t)pread(fd, bytes, sizeof(bytes), 0));
+	cr_assert(tally.well_formed);
+	close(fd);
+}
+
+/* Where nothing is written any more a command is obeyed all the same. */
+Test(event, without_a_reader_nothing_needs_room)
+{
+	int fds[2];
+
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	cr_assert_eq(event_writer_init(&writer, fds[1]), 0);
+	while (put_state() == 0)
+		;
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), -ENOBUFS);
+	close(fds[0]);
+	cr_assert_eq(event_flush(&writer), -EPIPE);
+	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
+	cr_assert_eq(put_reply(1), -EPIPE);
+	close(fds[1]);
+}
+
+/* While a chunk is written, more than a chunk comes. */
+static bool refill(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	(void)ret_result;
+	for (int i = 0; (int)args[0] == writer.fd && i < 100; i++)
+		(void)put_state();
+	return false;
+}
+
+/* Whoever puts events as fast as they are written does not keep the thread that writes them. */
+Test(event, a_flush_ends_though_more_events_come, .timeout = 60)
+{
+	static const long calls[] = { SYS_write };
+	int fd = new_file();
+	struct stat st;
+
+	cr_assert_eq(event_writer_init(&writer, fd), 0);
+	cr_assert_eq(put_state(), 0);
+	cr_assert_eq(fake_kernel_begin(calls, 1, refill), 0);
+	cr_assert_eq(event_flush(&writer), 1);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_assert_leq(st.st_size, EVENT_FLUSH_CHUNKS * PIPE_BUF);
+	cr_assert_geq(st.st_size, EVENT_RING_SIZE + EVENT_TERMINAL_SIZE, "all that can be there is written in one go");
+}
