@@ -19,9 +19,9 @@ pid=
 trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; umount "$work/proc" 2>/dev/null
 	rm -rf --one-file-system "$work"' EXIT
 chmod 711 "$work"
-cp "$build/axvm-shim" "$build/axvm-shim-misbehave" "$build"/guests/spin.bin "$work" &&
+cp "$build/axvm-shim" "$build/axvm-shim-misbehave" "$build"/guests/{spin,idle}.bin "$work" &&
 	chmod 755 "$work"/axvm-shim* &&
-	chmod 644 "$work"/spin.bin || exit 1
+	chmod 644 "$work"/{spin,idle}.bin || exit 1
 mknod -m 666 "$work/kvm" c 10 232 && mount --bind "$work/kvm" /dev/kvm || exit 1
 user=54321
 checks=0 failures=0
@@ -235,7 +235,8 @@ check "nothing left after SIGKILL" "$(ls -d "/proc/$child" 2>/dev/null)" ""
 pid=
 
 who="64 vCPUs"
-encode spin_io 's/count: 2/count: 64/'
+# They halt: with as many that spin an emulated host gets to nothing else.
+encode spin_io 's/count: 2/count: 64/; s,/spin.bin,/idle.bin,'
 start
 check "threads" "$(decode | sed -n '/sealed {/,/^}/s/^    threads: //p')" 66
 check "filters" "$(values Seccomp_filters)" "1;"
