@@ -1126,6 +1126,20 @@ Test(facts, siblings_end_where_their_room_ends)
 	}
 }
 
+/* Two packages count their cores alike, and share a node where memory is interleaved. */
+Test(facts, cores_of_two_packages_are_not_one)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+
+	facts->cpu_count = 4;
+	for (uint32_t i = 0; i < 4; i++)
+		facts->cpus[i] = (struct host_cpu){ .id = i, .online = true, .package = (int32_t)(i % 2), .core = 0 };
+	facts_derive_siblings(facts);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect(facts->cpus[i].sibling_count == 2 && facts->cpus[i].siblings[0] == i % 2 &&
+		          facts->cpus[i].siblings[1] == i % 2 + 2, "CPU %zu", i);
+}
+
 /* What a file leaves out is as on most hosts; what it states stands. */
 Test(facts, cpus_and_nodes_that_are_left_open)
 {
