@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How the host schedules the VM's threads: SCHED_FIFO for vCPUs, a core-scheduling cookie for all. */
+/* How the host schedules the VM's threads: their slices, SCHED_FIFO for vCPUs, a core-scheduling cookie for all. */
 #ifndef AXVM_MACHINE_SCHEDULE_H
 #define AXVM_MACHINE_SCHEDULE_H
 
@@ -15,6 +15,12 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems);
 
 /* Back to the ordinary scheduler, and to its timer slack of 50 us: the calling thread, not those that it has started. */
 int schedule_leave_fifo(struct problems *problems);
+
+/* Asks for short turns of the calling thread and those that it starts, where others share its CPUs: whoever wakes then
+ * waits for a tenth of a millisecond and not for the end of a turn. As much CPU time in all. The policy and the nice value
+ * stay. A kernel that does not know of it (before Linux 6.12) or does not want to goes on as before.
+ * sched_setattr(2), sched_runtime of SCHED_OTHER. */
+void schedule_short_turns(void);
 
 /* Gives this process a core-scheduling cookie of its own, which threads started later inherit: no
  * thread of another cookie runs on a sibling of theirs at the same time. A PROBLEM_HOST_LIMIT about

@@ -212,6 +212,8 @@ static void ask_scheduler(struct shim *shim)
 {
 	const struct spec_cpus *cpus = &shim->spec.cpus;
 
+	if (cpus->tenancy == SPEC_SHARED)
+		schedule_short_turns();
 	if (cpus->core_scheduling)
 		(void)schedule_own_cores(&shim->problems);
 	if (cpus->fifo_priority > 0)

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef PR_SCHED_CORE /* Linux 5.14 */
 #define PR_SCHED_CORE 62
@@ -91,6 +92,31 @@ Test(schedule, the_timer_slack_is_the_usual_one_again)
 	refused = 0;
 	cr_expect_eq(schedule_leave_fifo(&problems), 0);
 	cr_expect_eq(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), 50000);
+}
+
+/* As the kernel has it, which tells it where it knows it (Linux 6.12); a policy that has no turns stays. */
+Test(schedule, short_turns)
+{
+	static const int policies[] = { SCHED_OTHER, SCHED_BATCH, SCHED_IDLE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+		struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime[3]; } was = { 0 },
+			is = { 0 };
+
+		was.size = sizeof(was);
+		was.policy = (uint32_t)policies[i];
+		was.nice = 3;
+		cr_assert_eq(syscall(SYS_sched_setattr, 0, &was, 0), 0);
+		cr_assert_eq(syscall(SYS_sched_getattr, 0, &was, sizeof(was), 0), 0);
+		schedule_short_turns();
+		cr_assert_eq(syscall(SYS_sched_getattr, 0, &is, sizeof(is), 0), 0);
+		cr_expect_eq(is.policy, (uint32_t)policies[i]);
+		cr_expect_eq(is.nice, was.nice);
+		if (was.runtime[0] != 0 && policies[i] != SCHED_IDLE)
+			cr_expect_eq(is.runtime[0], 100000);
+		else
+			cr_expect_eq(is.runtime[0], was.runtime[0]);
+	}
 }
 
 Test(schedule, cores_of_its_own)
