@@ -11,29 +11,24 @@
 #define PAGE 4096u
 
 struct ranges {
+	bool written; /* of segments that are, or those that never are */
 	size_t count;
 	struct {
 		uintptr_t start, end;
 	} list[8];
 };
 
-struct ranges_wanted {
-	bool written; /* of segments that are, or those that never are */
-	struct ranges found;
-};
-
 /* Noted first and used afterwards, because the program headers lie in one of them. */
 static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
 {
-	struct ranges_wanted *wanted = context;
-	struct ranges *ranges = &wanted->found;
+	struct ranges *ranges = context;
 
 	(void)size;
 	for (size_t i = 0; i < info->dlpi_phnum && ranges->count < ARRAY_SIZE(ranges->list); i++) {
 		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
 		uintptr_t start = info->dlpi_addr + segment->p_vaddr;
 
-		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_W) == wanted->written)
+		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_W) == ranges->written)
 			continue;
 		ranges->list[ranges->count].start = ALIGN_DOWN(start, PAGE);
 		ranges->list[ranges->count++].end = ALIGN_UP(start + segment->p_memsz, PAGE);
@@ -43,12 +38,12 @@ static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
 
 static void advise(bool written, int advice)
 {
-	struct ranges_wanted wanted = { .written = written };
+	struct ranges ranges = { .written = written };
 
-	(void)dl_iterate_phdr(note_segments, &wanted);
-	for (size_t i = 0; i < wanted.found.count; i++)
-		(void)madvise((void *)wanted.found.list[i].start,
-		              wanted.found.list[i].end - wanted.found.list[i].start, advice);
+	(void)dl_iterate_phdr(note_segments, &ranges);
+	for (size_t i = 0; i < ranges.count; i++)
+		(void)madvise((void *)ranges.list[i].start,
+		              ranges.list[i].end - ranges.list[i].start, advice);
 }
 
 void image_forget_pages(void)

@@ -74,7 +74,6 @@ void schedule_short_turns(void)
 	    (mine.policy != SCHED_OTHER && mine.policy != SCHED_BATCH))
 		return;
 	mine.size = sizeof(mine);
-	mine.flags = 0;
 	mine.runtime = TURN_NS;
 	(void)syscall(SYS_sched_setattr, 0, &mine, 0);
 }

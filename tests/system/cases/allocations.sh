@@ -42,10 +42,10 @@ limit_no_allocation_hostile=700
 test_own_pages_are_small() {
 	local large
 	need_kvm
+	[ -e /sys/kernel/mm/transparent_hugepage ] || skip "this kernel has no transparent huge pages"
 	spec < <(flat idle -b "$APIC")
 	(cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb") &
 	await_event running
-	[ -e /sys/kernel/mm/transparent_hugepage ] || skip "this kernel has no transparent huge pages"
 	# Written mappings of the program's file, and what follows one of them without a gap: its zeroed variables.
 	large=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { split($1, at, "-"); own = $2 ~ /w/ && ($6 ~ /axvm-shim/ || (own && at[1] == last)); last = at[2]; line = $0 }
 		/^Size:/ && own { size = $2; if (size >= 1024) seen = 1 }
