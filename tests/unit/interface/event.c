@@ -196,8 +196,8 @@ Test(event, protoc_reads_every_body)
 		"code: GUEST_FAILED",
 		"field: \"here\"",
 		"console_bytes_dropped: 99",
-		"message: \"triple fault: vCPU 1, rip: 0x0000000000100004, "
-		"rax: 0xcafebabedeadbeef, cs 64-bit\"",
+		("message: \"triple fault: vCPU 1, rip: 0x0000000000100004, "
+		 "rax: 0xcafebabedeadbeef, cs 64-bit\""),
 	};
 	static uint8_t bytes[EVENT_RING_SIZE];
 	static char text[EVENT_RING_SIZE];
