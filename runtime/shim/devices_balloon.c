@@ -50,18 +50,17 @@ struct balloon *devices_balloon(struct shim *shim)
 static void tell(struct shim *shim, const struct balloon_state *state, bool reached)
 {
 	uint64_t all = guest_memory_size(shim->devices.balloon.memory);
-	const struct event_balloon_settled event = {
-		.request_id = shim->balloon.request_id,
-		.target_mib = shim->balloon.target_mib,
-		/* A guest may say that it has given up more than there is. What it has reached it may have left. */
-		.actual_mib = reached ? shim->balloon.target_mib
-		                      : (all - MIN(state->actual_bytes, all)) / MIB,
-		.reached = reached,
-	};
+	Axvm__V1__BalloonSettled body = AXVM__V1__BALLOON_SETTLED__INIT;
 
+	EVENT_SET(&body, request_id, shim->balloon.request_id);
+	EVENT_SET(&body, target_mib, shim->balloon.target_mib);
+	/* A guest may say that it has given up more than there is. What it has reached it may have left. */
+	EVENT_SET(&body, actual_mib, reached ? shim->balloon.target_mib
+	                                     : (all - MIN(state->actual_bytes, all)) / MIB);
+	EVENT_SET(&body, reached, reached);
 	balloon_await(&shim->devices.balloon, false);
 	shim->balloon = (struct shim_balloon){ 0 };
-	(void)event_balloon_settled(&shim->events, &event);
+	(void)event_writer_put(&shim->events, EVENT(BALLOON_SETTLED, balloon_settled, &body));
 }
 
 int devices_balloon_ask(struct shim *shim, uint64_t request_id, uint64_t target_mib)

@@ -31,6 +31,16 @@ bool lifecycle_allows(const struct lifecycle *lifecycle, enum happening what)
 	return table[lifecycle->state][what] != STATE_UNSPECIFIED;
 }
 
+static void tell(const struct lifecycle *lifecycle, enum axvm_state from, const char *reason)
+{
+	Axvm__V1__StateChanged body = AXVM__V1__STATE_CHANGED__INIT;
+
+	EVENT_SET(&body, from, (Axvm__V1__State)from);
+	EVENT_SET(&body, to, (Axvm__V1__State)lifecycle->state);
+	body.reason = EVENT_TEXT(reason);
+	(void)event_writer_put(lifecycle->events, EVENT(STATE_CHANGED, state_changed, &body));
+}
+
 int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const char *reason)
 {
 	enum axvm_state from = lifecycle->state;
@@ -39,7 +49,7 @@ int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const cha
 		return -EBUSY;
 	lifecycle->state = (enum axvm_state)table[from][what];
 	if (lifecycle->state != from && lifecycle->events)
-		(void)event_state_changed(lifecycle->events, from, lifecycle->state, reason);
+		tell(lifecycle, from, reason);
 	return 0;
 }
 

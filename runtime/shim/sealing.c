@@ -20,7 +20,7 @@
 #include "sandbox/limits.h"
 #include "sandbox/seccomp.h"
 #include "sandbox/verify.h"
-#include "interface/event.h"
+#include "shim/announce.h"
 #include "shim/devices_net.h"
 #include "shim/terminal.h"
 #include "virtio/vsock.h"
@@ -136,54 +136,6 @@ static int await_trial(struct shim *shim)
 	return r < 0 ? r : problems_take_over(&shim->problems, &vcpu->problems);
 }
 
-static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
-{
-	const struct sandbox *sandbox = &shim->sandbox;
-	const uint32_t vcpus = shim->machine.vcpu_count;
-	const uint32_t threads[SANDBOX_ROLE_COUNT] = {
-		[SANDBOX_ROLE_CONTROL] = 1,
-		[SANDBOX_ROLE_VCPU] = vcpus,
-		[SANDBOX_ROLE_IO] = shim->threads - vcpus,
-	};
-	const char *inherited[SANDBOX_INHERITED_MAX];
-	struct event_sealed_role roles[SANDBOX_ROLE_COUNT];
-	struct event_sealed event = {
-		.threads = seen->threads,
-		.uid = sandbox->uid,
-		.gid = sandbox->gid,
-		.no_new_privs = true, /* sandbox_verify() accepts nothing else of these three */
-		.dumpable = false,
-		.capabilities_empty = true,
-		.landlock_abi = sandbox->landlock_abi,
-		.policy_sha256 = sandbox_policies_digest_hex,
-		.rings_restricted = threads[SANDBOX_ROLE_IO], /* or devices_enable() had failed */
-		.securebits_locked = sandbox->privileged || sandbox->namespaced,
-		.memory_deny_write_execute = sandbox->writes_refused_exec,
-		.launcher_death_told = sandbox->config.stop_with_launcher,
-		.namespaces = seen->namespaces,
-		.namespace_inodes = seen->namespace_inodes,
-		.namespaces_count = seen->namespaces_count,
-		.not_available = sandbox->not_available,
-		.not_available_count = sandbox->not_available_count,
-		.inherited = inherited,
-		.inherited_count = sandbox->inherited_count,
-		.roles = roles,
-		.fds = seen->fds,
-		.fds_count = seen->fds_count,
-	};
-
-	for (size_t i = 0; i < sandbox->inherited_count; i++)
-		inherited[i] = sandbox->inherited[i];
-	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++)
-		if (threads[role] > 0)
-			roles[event.roles_count++] = (struct event_sealed_role){
-				.role = sandbox_role_name(role),
-				.threads = threads[role],
-				.instructions = sandbox_filters[role].count,
-			};
-	return event_sealed(&shim->events, &event);
-}
-
 /* Each vCPU thread has taken its vCPU into a table of its own. */
 static void close_vcpus(struct shim *shim)
 {
@@ -220,7 +172,7 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 		                    "the control thread cannot take its seccomp filter: %s",
 		                    strerrordesc_np(-r));
 	/* What does not fit is dropped and counted like any event. */
-	(void)put_sealed(shim, seen);
+	(void)announce_sealed(shim, seen);
 	return 0;
 }
 

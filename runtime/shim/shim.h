@@ -21,7 +21,8 @@
 #include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "interface/arena.h"
-#include "interface/event.h"
+#include "interface/event_writer.h"
+#include "interface/thread_record.h"
 #include "shim/devices_state.h"
 #include "shim/lifecycle.h"
 #include "shim/metrics_state.h"
@@ -36,6 +37,8 @@ struct shim_resources {
 	int console_output, console_input;
 };
 
+/* vCPUs, and as many I/O threads as there can be. */
+#define SHIM_THREADS_MAX (MACHINE_VCPUS_MAX + SPEC_IO_THREADS_MAX)
 #define SHUTDOWN_WHY_SIZE 160
 
 /* How far the end of the VM has come. */
@@ -90,7 +93,7 @@ struct shim {
 	struct gate gate;         /* where threads arrive sealed; opened in run */
 	struct gate trial;        /* where vCPU 0 waits to try KVM_RUN; opened when the threads have been counted */
 	uint32_t threads;         /* started, that is expected at the gate */
-	struct thread_record records[EVENT_THREADS_MAX]; /* of those, in the order of their start */
+	struct thread_record records[SHIM_THREADS_MAX]; /* of those, in the order of their start */
 
 	enum axvm_stage stage; /* the one in progress */
 	uint64_t stage_ns[STAGES_COUNT];

@@ -5,7 +5,7 @@
 
 #include "machine/kvm.h"
 #include "shim/control.h"
-#include "interface/event.h"
+#include "shim/announce.h"
 #include "shim/deadline.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
@@ -23,23 +23,6 @@ int admit_probe(struct shim *shim)
 		free_ptr(&shim->facts);
 	shim->facts_ns = deadline_now_ns();
 	return r;
-}
-
-static size_t rows_of(const struct verdict *verdict, struct event_requirement *ret_rows)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < verdict->count; i++) {
-		const struct verdict_row *row = &verdict->rows[i];
-
-		if (row->met)
-			continue;
-		ret_rows[count++] = (struct event_requirement){
-			.name = row->name, .asked = row->asked, .found = row->found,
-			.met = row->met, .waived = row->waived,
-		};
-	}
-	return count;
 }
 
 /* What stage acquire finds as well, and refuses, when it opens the device. kvm_ept is not of them: a KVM without EPT
@@ -61,19 +44,19 @@ static bool is_unmet(const struct verdict *verdict)
 
 static int refuse(struct shim *shim)
 {
-	struct event_requirement rows[PROFILE_NAMES_MAX] = { 0 };
-	size_t count = rows_of(&shim->verdict, rows);
 	int fd = -1;
 
-	(void)event_host_refused(&shim->events, shim->profile.name, rows, count);
+	(void)announce_refusal(shim);
 	if (kvm_open(&fd, &shim->problems) == 0)
 		close(fd);
-	for (size_t i = 0; i < count; i++)
-		if (!is_about_kvm(rows[i].name))
+	for (size_t i = 0; i < shim->verdict.count; i++) {
+		const struct verdict_row *row = &shim->verdict.rows[i];
+
+		if (!row->met && !is_about_kvm(row->name))
 			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
-			             "profile %s asks for %s: %s; this host has: %s",
-			             shim->profile.name, rows[i].name, rows[i].asked,
-			             rows[i].found);
+			             "profile %s asks for %s: %s; this host has: %s", shim->profile.name,
+			             row->name, row->asked, row->found);
+	}
 	return -ENOTSUP;
 }
 

@@ -16,7 +16,7 @@
 #include "sandbox/nest.h"
 #include "interface/command.h"
 #include "shim/control.h"
-#include "interface/event.h"
+#include "shim/announce.h"
 #include "shim/devices.h"
 #include "shim/devices_block.h"
 #include "shim/devices_console.h"
@@ -84,25 +84,6 @@ static void check_shared(struct shim *shim)
 	resource_check_claims(claims, 5 + shim->spec.disks_count, &shim->problems);
 }
 
-static void tell_placement(struct shim *shim, const struct ram_config *config)
-{
-	struct event_placed_node nodes[GUEST_NODES_MAX];
-
-	for (size_t i = 0; i < config->nodes; i++) {
-		const struct numa_counts *counts = &shim->ram.nodes[i];
-
-		nodes[i] = (struct event_placed_node){
-			.guest_node = (uint32_t)i,
-			.host_node = (uint32_t)MAX(shim->placement.nodes[i].host_node, 0),
-			.pages_4k = counts->pages_4k,
-			.pages_2m = counts->pages_2m,
-			.pages_1g = counts->pages_1g,
-			.remote_pages = counts->remote_pages,
-		};
-	}
-	(void)event_memory_placed(&shim->events, nodes, config->nodes, shim->ram.remote_pages);
-}
-
 static void reserve_memory(struct shim *shim)
 {
 	static const enum ram_pages pages[] = {
@@ -130,7 +111,7 @@ static void reserve_memory(struct shim *shim)
 	}
 	if (ram_acquire(&config, &shim->machine.memory, &shim->ram, &shim->problems) == 0 &&
 	    shim->ram.populated)
-		tell_placement(shim, &config);
+		(void)announce_memory(shim);
 }
 
 /* The folder of claims. It is not held open for the VM's life: see claims_keep(). */

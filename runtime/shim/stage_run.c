@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "shim/commands.h"
 #include "shim/control.h"
-#include "interface/event.h"
+#include "shim/announce.h"
 #include "shim/metrics.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
@@ -22,55 +22,6 @@ enum { GATE_RUN = 1 };
 /* How long vCPUs and devices may take to stop once they are asked to. */
 #define STOP_GRACE_MS 2000
 
-/* Else the event would be lost as a whole. */
-static_assert(FACTS_VULNERABILITIES_MAX <= EVENT_VULNERABILITIES_MAX, "the running event has room for all");
-
-static void announce(struct shim *shim)
-{
-	struct event_vcpu_placement vcpus[MACHINE_VCPUS_MAX];
-	struct event_requirement waived[PROFILE_NAMES_MAX];
-	struct event_running event = {
-		.profile = shim->profile.name,
-		.development = shim->profile.development,
-		.version = AXVM_VERSION,
-		.pinned = shim->placement.pinned,
-		.claimed = shim->placement.claimed,
-		.machine_sha256 = shim->plan.digest,
-		.waived = waived,
-		.vcpus = vcpus,
-		.vcpus_count = shim->machine.vcpu_count,
-		.threads = shim->records,
-		.threads_count = shim->threads,
-		.vulnerabilities = shim->vulnerabilities,
-		.vulnerabilities_count = shim->vulnerabilities_count,
-	};
-
-	if (shim->kernel_digest[0])
-		event.kernel_sha256 = shim->kernel_digest;
-	if (shim->initrd_digest[0])
-		event.initrd_sha256 = shim->initrd_digest;
-	for (size_t i = 0; i < shim->verdict.count; i++) {
-		const struct verdict_row *row = &shim->verdict.rows[i];
-
-		if (row->waived)
-			waived[event.waived_count++] = (struct event_requirement){
-				.name = row->name, .asked = row->asked, .found = row->found,
-				.waived = true,
-			};
-	}
-	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
-		const struct vcpu *vcpu = &shim->machine.vcpus[i];
-
-		vcpus[i] = (struct event_vcpu_placement){
-			.index = i,
-			.apic_id = vcpu->apic_id,
-			.host_cpu = (uint32_t)MAX(vcpu->host_cpu, 0),
-			.host_node = (uint32_t)MAX(vcpu->host_node, 0),
-		};
-	}
-	(void)event_running(&shim->events, &event);
-}
-
 /* Requires: every thread is sealed.
  * Does: announce Running, open the gate, serve until the guest ends or is ended.
  * Must not: open, map, allocate, or do a device's work. */
@@ -80,7 +31,7 @@ int stage_run(struct shim *shim)
 	struct machine *machine = &shim->machine;
 
 	shim->running = true;
-	announce(shim);
+	(void)announce_running(shim);
 	(void)lifecycle_happen(&shim->lifecycle, HAPPENS_START, NULL);
 	gate_open(&shim->gate, GATE_RUN);
 	control_begin(shim);
