@@ -23,6 +23,8 @@
 #define SPEC_PATH_MAX 4095
 #define SPEC_CMDLINE_MAX 65535
 #define SPEC_RESOURCES_MAX (1 + 2 + 1 + 2 + SPEC_DISKS_MAX + SPEC_NETS_MAX + 1)
+/* All that one spec can name. */
+#define SPEC_FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
 #define SPEC_STRINGS_SIZE (SPEC_CMDLINE_MAX + 1 + SPEC_RESOURCES_MAX * (SPEC_PATH_MAX + 1))
 
 /* Values as in the schema; spec.c asserts so. */

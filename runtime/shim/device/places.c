@@ -3,67 +3,26 @@
  *
  * Device numbers, BARs and interrupts are given in the order in which devices are attached, and all
  * BARs have one size. The launch compares what was built with this, so that the two cannot differ. */
-#include "shim/devices_plan.h"
+#include "shim/device/places.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>
-#include <linux/virtio_ids.h>
 
 #include "bus/pci.h"
-#include "shim/devices_state.h"
 #include "virtio/pci.h"
 
 /* VIRTIO 1.2 §4.1.2: a PCI device id is this and the device's own. */
 #define VIRTIO_PCI_DEVICE_BASE 0x1040u
 
-static void add(struct plan_devices *devices, const char *kind, const char *id, uint16_t virtio_id,
-                uint32_t queues)
+void places_add(struct plan_devices *devices, const char *id, uint16_t virtio_id, uint32_t queues)
 {
 	if (devices->count < PLAN_DEVICES_MAX)
 		devices->list[devices->count++] = (struct plan_device){
-			.kind = kind, .id = id, .virtio_id = virtio_id, .queues = (uint16_t)queues,
+			.id = id, .virtio_id = virtio_id, .queues = (uint16_t)queues,
 		};
 }
 
-void plan_console(const struct vm_spec *spec, struct plan_devices *devices)
-{
-	if (spec->console.present)
-		add(devices, "console", "", VIRTIO_ID_CONSOLE, CONSOLE_QUEUES);
-}
-
-void plan_disks(const struct vm_spec *spec, struct plan_devices *devices)
-{
-	for (size_t i = 0; i < spec->disks_count; i++)
-		add(devices, "disk", spec->disks[i].id, VIRTIO_ID_BLOCK, spec->disks[i].queues);
-}
-
-void plan_rng(const struct vm_spec *spec, struct plan_devices *devices)
-{
-	if (spec->rng.present)
-		add(devices, "rng", "", VIRTIO_ID_RNG, 1);
-}
-
-/* A pair of queues each for receiving and sending, and one for control. */
-void plan_nets(const struct vm_spec *spec, struct plan_devices *devices)
-{
-	for (size_t i = 0; i < spec->nets_count; i++)
-		add(devices, "net", spec->nets[i].id, VIRTIO_ID_NET,
-		    2 * spec->nets[i].queue_pairs + 1);
-}
-
-void plan_balloon(const struct vm_spec *spec, struct plan_devices *devices)
-{
-	if (spec->balloon.present)
-		add(devices, "balloon", "", VIRTIO_ID_BALLOON, BALLOON_QUEUES);
-}
-
-void plan_vsock(const struct vm_spec *spec, struct plan_devices *devices)
-{
-	if (spec->vsock.present)
-		add(devices, "vsock", "", VIRTIO_ID_VSOCK, VSOCK_QUEUES);
-}
-
-void plan_places(struct plan_devices *devices)
+void places_give(struct plan_devices *devices)
 {
 	uint32_t gsi = LAYOUT_FIRST_MSI_GSI;
 
@@ -100,16 +59,12 @@ static bool same(const struct plan_device *device, const struct pci_function *fu
 	       vectors_of(function) == device->queues + 1u;
 }
 
-int plan_devices_check(const struct plan_devices *plan, const struct shim_devices *built)
+int places_check(const struct plan_devices *plan, const struct pci_host *built)
 {
-	const struct pci_host *pci = &built->pci;
-
-	if (!built->present)
-		return plan->count == 0 ? 0 : -EBADMSG;
-	if (pci->slot_count != plan->count + 1)
+	if (built->slot_count != plan->count + 1)
 		return -EBADMSG;
 	for (size_t i = 0; i < plan->count; i++)
-		if (!same(&plan->list[i], pci->slots[plan->list[i].slot]))
+		if (!same(&plan->list[i], built->slots[plan->list[i].slot]))
 			return -EBADMSG;
 	return 0;
 }

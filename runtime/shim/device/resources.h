@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The spec's resources, taken over or opened. */
-#ifndef AXVM_SHIM_RESOURCES_H
-#define AXVM_SHIM_RESOURCES_H
+#ifndef AXVM_SHIM_DEVICE_RESOURCES_H
+#define AXVM_SHIM_DEVICE_RESOURCES_H
 
 #include <sys/stat.h>
 
 #include "base/problem.h"
 #include "interface/spec.h"
-
-#define RESOURCE_FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
 
 /* How a resource is used; decides how a path is opened and which access mode an fd must have. */
 enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
@@ -25,22 +23,23 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
  * `field` and -errno when that is not allowed. Before confine. */
 int resource_hold_open(int fd, const char *field, struct problems *problems);
 
-/* A resource that was taken, or none (`fd` negative), and what it is for. */
-struct resource_claim {
-	int fd;
-	const char *field;
-	bool written;
-	struct stat st; /* filled in by resource_check_claims(), as is what follows */
-	bool is_file;   /* a regular file or a block device */
+/* Resources that were taken, or none (`fd` negative), and what each is for. */
+struct resource_claims {
+	size_t count;
+	struct resource_claim {
+		int fd;
+		bool written;
+		bool is_file;   /* a regular file or a block device; resource_check_claims() fills it in */
+		struct stat st; /* likewise */
+		char field[PROBLEM_FIELD_MAX];
+	} list[SPEC_RESOURCES_MAX];
 };
 
-#define RESOURCE_CLAIM(fd_, field_, written_) { .fd = (fd_), .field = (field_), .written = (written_) }
+/* Adds one, for the field that `format` gives. `written`: by the guest. */
+void resource_claim(struct resource_claims *claims, int fd, bool written, const char *format, ...) _printf_(4, 5);
 
 /* A problem for each claim whose kind the kernel does not tell, and for each pair of claims on one regular file or block
  * device of which one is written. Of pipes, sockets, terminals and other devices one may be in several places. */
-void resource_check_claims(struct resource_claim *claims, size_t count, struct problems *problems);
-
-/* All fd numbers that the spec names, in no order. Returns how many; at most RESOURCE_FDS_MAX. */
-size_t resource_fds(const struct vm_spec *spec, int *ret_fds);
+void resource_check_claims(struct resource_claims *claims, struct problems *problems);
 
 #endif
