@@ -25,8 +25,8 @@ static const uint64_t host_pages[] = {
 /* As long as a driver may stand still before it is said to have stopped. */
 #define STANDSTILL_NS (10 * NS_PER_S)
 
-/* On a vCPU's thread. What is told is decided by the control thread, and told once: however often a guest
- * writes, it gets no more than the control thread's attention. */
+/* On a vCPU's thread. What is told is decided by the control thread, and told once: however often a
+ * guest writes, it gets no more than the control thread's attention. */
 static void on_reached(void *context)
 {
 	machine_wake_control(((const struct shim_devices *)context)->machine);
@@ -61,7 +61,8 @@ static void tell(struct shim_devices *devices, const struct balloon_state *state
 	const struct event_balloon_settled event = {
 		.request_id = wait->request_id,
 		.target_mib = wait->target_mib,
-		/* A guest may say that it has given up more than there is. What it has reached it may have left. */
+		/* A guest may say that it has given up more than there is. What it has reached it
+		 * may have left. */
 		.actual_mib = reached ? wait->target_mib : (all - MIN(state->actual_bytes, all)) / MIB,
 		.reached = reached,
 	};

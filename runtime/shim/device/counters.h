@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a device counts: a snapshot, which is a struct of uint64_t, and rows that name its fields. */
+/* What a device counts: a snapshot, which is a struct of uint64_t, and rows that name its
+ * fields. */
 #ifndef AXVM_SHIM_DEVICE_COUNTERS_H
 #define AXVM_SHIM_DEVICE_COUNTERS_H
 

@@ -29,8 +29,8 @@ void devices_init(struct shim_devices *devices, const struct vm_spec *spec, stru
 
 /* ---- the plan ------------------------------------------------------------------------------------ */
 
-/* Without a device too there is one I/O thread, so that "present" means the same everywhere; without local APICs there is
- * none. */
+/* Without a device too there is one I/O thread, so that "present" means the same everywhere;
+ * without local APICs there is none. */
 static uint32_t count_io(const struct vm_spec *spec, size_t devices)
 {
 	if (!plan_has_apic(spec))
@@ -239,7 +239,8 @@ void devices_end(struct shim_devices *devices)
 
 /* ---- I/O threads --------------------------------------------------------------------------------------- */
 
-/* To where the thread itself may run: its CPUs are those of this VM, and others may be other VMs' own. */
+/* To where the thread itself may run: its CPUs are those of this VM, and others may be other VMs'
+ * own. */
 static int bind_workers(struct shim_io *io)
 {
 	unsigned long words[HOST_CPUS_MAX / 64] = { 0 };

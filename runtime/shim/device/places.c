@@ -2,7 +2,8 @@
 /* Where each device of a spec will be on the bus.
  *
  * Device numbers, BARs and interrupts are given in the order in which devices are attached, and all
- * BARs have one size. The launch compares what was built with this, so that the two cannot differ. */
+ * BARs have one size. The launch compares what was built with this, so that the two cannot
+ * differ. */
 #include "shim/device/places.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where each device of a spec will be on the bus, and who serves it: decided without creating any. */
+/* Where each device of a spec will be on the bus, and who serves it: decided without creating
+ * any. */
 #ifndef AXVM_SHIM_DEVICE_PLACES_H
 #define AXVM_SHIM_DEVICE_PLACES_H
 
@@ -39,8 +40,8 @@ void places_add(struct plan_devices *devices, const char *id, uint16_t virtio_id
 /* Gives the devices their places, in their order. */
 void places_give(struct plan_devices *devices);
 
-/* Whether what was built is what was planned: identity, BAR and vectors of every slot. -EBADMSG if not:
- * a bug, and a plan that would have told an untruth. */
+/* Whether what was built is what was planned: identity, BAR and vectors of every slot. -EBADMSG if
+ * not: a bug, and a plan that would have told an untruth. */
 int places_check(const struct plan_devices *plan, const struct pci_host *built);
 
 #endif

@@ -38,8 +38,8 @@ static int check_fd(int fd, const struct use_row *use, const char *field,
 	return 0;
 }
 
-/* A descriptor, or -errno; -EISDIR of a directory, which opens for reading and would be told as an fd that is no
- * file. */
+/* A descriptor, or -errno; -EISDIR of a directory, which opens for reading and would be told as an
+ * fd that is no file. */
 static int open_path(const char *path, const struct use_row *use)
 {
 	const int always = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -120,7 +120,8 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 		                             "clients may come and go: %s; give the shim's user "
 		                             "permission to read and write it", strerror(-r));
 	}
-	/* Only a PTY's master has the number of its slave. That is never closed: it is held by being open. */
+	/* Only a PTY's master has the number of its slave. That is never closed: it is held by
+	 * being open. */
 	if (ioctl(fd, TIOCGPTN, &number) == 0 &&
 	    ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) < 0)
 		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, errno, field,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the VM's devices are and keep, all of it in one static struct, and the I/O threads that serve them. */
+/* What the VM's devices are and keep, all of it in one static struct, and the I/O threads that
+ * serve them. */
 #ifndef AXVM_SHIM_DEVICE_STATE_H
 #define AXVM_SHIM_DEVICE_STATE_H
 

@@ -5,9 +5,10 @@
 
 #include "shim/device/device.h"
 
-/* A kind a line: its file, and its turn on the bus. Resources are acquired and counters told in the order of the lines. By
- * their turns kinds get their places on the bus and their I/O threads: guests know their devices by those, so that no
- * turn ever changes, and a new kind has the next one. */
+/* A kind a line: its file, and its turn on the bus. Resources are acquired and counters told in the
+ * order of the lines. By their turns kinds get their places on the bus and their I/O threads:
+ * guests know their devices by those, so that no turn ever changes, and a new kind has the next
+ * one. */
 #define DEVICE_TABLE(ROW)                                                                          \
 	ROW(console, 0)                                                                            \
 	ROW(disk, 1)                                                                               \
