@@ -10,7 +10,7 @@
 
 #include "sandbox/policy.h"
 #include "interface/event.h"
-#include "shim/devices.h"
+#include "shim/device/console.h"
 
 #define EFER_LMA (1ULL << 10)
 
@@ -103,7 +103,7 @@ int terminal_emit(struct shim *shim, enum axvm_outcome outcome)
 		.outcome = outcome,
 		.stage = shim->stage,
 		.problems = &shim->problems,
-		.console_bytes_dropped = devices_console_dropped(shim),
+		.console_bytes_dropped = devices_console_dropped(&shim->devices),
 		.message = why(shim),
 	};
 	int status;

@@ -16,9 +16,10 @@
 #include "interface/command.h"
 #include "shim/commands.h"
 #include "shim/control.h"
-#include "shim/devices_balloon.h"
-#include "shim/devices_block.h"
-#include "shim/devices_net.h"
+#include "shim/device/balloon.h"
+#include "shim/device/devices.h"
+#include "shim/device/disk.h"
+#include "shim/device/net.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "interface/wire.h"
@@ -37,6 +38,7 @@ static size_t events_count;
 static void new_shim(void)
 {
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	events_fd = memfd_create("events", MFD_CLOEXEC);
 	while (events_count > 0)
 		axvm__v1__event__free_unpacked(events[--events_count], NULL);
@@ -382,19 +384,19 @@ Test(commands, devices_are_found_by_their_ids)
 	static const char *const ids[] = { "root", "roo", "data" };
 	static const struct virtio_device_ops ops;
 
-	cr_assert_null(devices_disk(&shim, "root"));
-	cr_assert_null(devices_balloon(&shim));
+	cr_assert_null(devices_disk(&shim.devices, "root"));
+	cr_assert_null(devices_balloon(&shim.devices));
 	shim.devices.disks = disks;
 	shim.spec.disks_count = 3;
 	for (size_t i = 0; i < 3; i++)
 		strcpy(shim.spec.disks[i].id, ids[i]);
 	for (size_t i = 0; i < 3; i++)
-		cr_assert_eq(devices_disk(&shim, ids[i]), &disks[i], "%s", ids[i]);
-	cr_assert_null(devices_disk(&shim, "dat"));
-	cr_assert_null(devices_disk(&shim, ""));
-	cr_assert_null(devices_net(&shim, "root"));
+		cr_assert_eq(devices_disk(&shim.devices, ids[i]), &disks[i], "%s", ids[i]);
+	cr_assert_null(devices_disk(&shim.devices, "dat"));
+	cr_assert_null(devices_disk(&shim.devices, ""));
+	cr_assert_null(devices_net(&shim.devices, "root"));
 	shim.devices.balloon.device.ops = &ops;
-	cr_assert_eq(devices_balloon(&shim), &shim.devices.balloon);
+	cr_assert_eq(devices_balloon(&shim.devices), &shim.devices.balloon);
 }
 
 /* ---- the terminal event ------------------------------------------------------------------------- */
@@ -761,7 +763,7 @@ Test(commands, a_balloon_command_that_an_end_overtakes_is_told)
 {
 	shim.devices.balloon.memory = &shim.machine.memory;
 	atomic_store(&shim.devices.balloon.target_pages, 1);
-	shim.balloon = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
+	shim.devices.balloon_command = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
 	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_BALLOON_SETTLED), 1);
