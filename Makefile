@@ -110,7 +110,7 @@ $(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto runtim
 
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.
-ROOMS := runtime/base runtime/interface runtime/guest runtime/shim runtime/host runtime/machine runtime/boot runtime/bus \
+ROOMS := runtime/base runtime/interface runtime/guest runtime/shim runtime/shim/device runtime/host runtime/machine runtime/boot runtime/bus \
          runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox sandbox/policy
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)

@@ -41,10 +41,18 @@ static const char *keep(struct vm_spec *spec, const char *text)
 	return at;
 }
 
+/* Every fd that the launch names comes through here, so that the shim knows which ones it is to keep. */
+static int name_fd(struct vm_spec *spec, uint32_t fd)
+{
+	assert(spec->fds_count < ARRAY_SIZE(spec->fds));
+	spec->fds[spec->fds_count++] = (int)fd;
+	return (int)fd;
+}
+
 static struct spec_resource resource(struct vm_spec *spec, const Axvm__V1__Resource *r)
 {
 	if (r && r->source_case == AXVM__V1__RESOURCE__SOURCE_FD)
-		return (struct spec_resource){ RESOURCE_SOURCE_FD, (int)r->fd, NULL };
+		return (struct spec_resource){ RESOURCE_SOURCE_FD, name_fd(spec, r->fd), NULL };
 	if (r && r->source_case == AXVM__V1__RESOURCE__SOURCE_PATH)
 		return (struct spec_resource){ RESOURCE_SOURCE_PATH, -1, keep(spec, r->path) };
 	return (struct spec_resource){ RESOURCE_SOURCE_NOT_SET, -1, NULL };
@@ -137,7 +145,7 @@ static void copy_net(struct vm_spec *spec, struct spec_net *to, const Axvm__V1__
 	} else {
 		to->tap_fds_count = from->tap->n_fd;
 		for (size_t i = 0; i < from->tap->n_fd; i++)
-			to->tap_fds[i] = (int)from->tap->fd[i];
+			to->tap_fds[i] = name_fd(spec, from->tap->fd[i]);
 	}
 	to->has_mac = from->mac && spec_mac(from->mac, to->mac);
 	to->offloads = from->offloads;
@@ -196,7 +204,7 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 	spec->sandbox.gid = sandbox->gid;
 	spec->sandbox.cgroups_count = sandbox->n_cgroup_fds;
 	for (size_t i = 0; i < sandbox->n_cgroup_fds; i++)
-		spec->sandbox.cgroup_fds[i] = (int)sandbox->cgroup_fds[i];
+		spec->sandbox.cgroup_fds[i] = name_fd(spec, sandbox->cgroup_fds[i]);
 	spec->metrics_interval_ms = from->metrics ? from->metrics->interval_ms : 0;
 	spec->io.threads_per_node = io->threads_per_node;
 	spec->io.busy_poll_us = io->busy_poll_us;
@@ -204,8 +212,8 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 
 static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 {
-	/* All but the strings, whose pages are to stay untouched until they are used. */
-	memset(spec, 0, offsetof(struct vm_spec, strings));
+	/* All but descriptors and strings, whose pages are to stay untouched until they are used. */
+	memset(spec, 0, offsetof(struct vm_spec, fds));
 	copy_text(spec->vm_id, sizeof(spec->vm_id), from->vm_id);
 	copy_text(spec->profile, sizeof(spec->profile), from->profile);
 	spec->admission = (enum axvm_admission)from->admission;

@@ -109,7 +109,8 @@ struct vm_spec {
 	} sandbox;
 	uint32_t metrics_interval_ms;
 	struct { uint32_t threads_per_node, busy_poll_us; } io;
-	size_t strings_used;
+	size_t fds_count, strings_used;
+	int fds[SPEC_FDS_MAX]; /* all that are named anywhere above, in no order */
 	char strings[SPEC_STRINGS_SIZE];
 };
 

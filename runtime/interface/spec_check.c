@@ -461,12 +461,10 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 
 /* ---- resources ---------------------------------------------------------------------------- */
 
-#define FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
-
 struct fds {
 	struct problems *problems;
 	size_t count;
-	uint32_t seen[FDS_MAX];
+	uint32_t seen[SPEC_FDS_MAX];
 };
 
 static void check_fd(struct fds *fds, const char *path, uint32_t fd)
@@ -485,7 +483,7 @@ static void check_fd(struct fds *fds, const char *path, uint32_t fd)
 				path, fd);
 			return;
 		}
-	if (fds->count < FDS_MAX)
+	if (fds->count < SPEC_FDS_MAX)
 		fds->seen[fds->count++] = fd;
 }
 

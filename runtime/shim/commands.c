@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "interface/command.h"
-#include "shim/deadline.h"
-#include "shim/devices.h"
-#include "shim/devices_balloon.h"
-#include "shim/devices_block.h"
-#include "shim/devices_net.h"
 #include "interface/event.h"
+#include "shim/deadline.h"
+#include "shim/device/balloon.h"
+#include "shim/device/console.h"
+#include "shim/device/disk.h"
+#include "shim/device/net.h"
+#include "shim/device/rate.h"
 #include "shim/metrics.h"
 #include "shim/pause.h"
-#include "shim/rate.h"
 #include "shim/reply.h"
 #include "shim/shim.h"
 #include "shim/shutdown.h"
@@ -128,9 +128,9 @@ static int do_nmi(struct shim *shim, const struct command *command, struct probl
 
 static int do_balloon(struct shim *shim, const struct command *command, struct problems *problems)
 {
-	if (!devices_balloon(shim))
+	if (!devices_balloon(&shim->devices))
 		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
-	if (devices_balloon_ask(shim, command->request_id, command->balloon.target_mib) < 0)
+	if (devices_balloon_ask(&shim->devices, command->request_id, command->balloon.target_mib, deadline_now_ns()) < 0)
 		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "balloon.target_mib",
 		              "the target must be at least 1 MiB and at most the guest's memory");
 	return 0;
@@ -139,8 +139,8 @@ static int do_balloon(struct shim *shim, const struct command *command, struct p
 static int do_limit(struct shim *shim, const struct command *command, struct problems *problems)
 {
 	const struct rate_config rate = rate_of(&command->limit.limit);
-	struct block *disk = devices_disk(shim, command->limit.device_id);
-	struct net *net = devices_net(shim, command->limit.device_id);
+	struct block *disk = devices_disk(&shim->devices, command->limit.device_id);
+	struct net *net = devices_net(&shim->devices, command->limit.device_id);
 
 	if (disk && command->limit.transmit)
 		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.transmit",
@@ -176,7 +176,7 @@ static int refuse_growth(const struct shim *shim, const struct block *disk, stru
 
 static int do_resize(struct shim *shim, const struct command *command, struct problems *problems)
 {
-	struct block *disk = devices_disk(shim, command->resize.disk_id);
+	struct block *disk = devices_disk(&shim->devices, command->resize.disk_id);
 	uint64_t bytes = 0;
 	int r;
 
@@ -196,9 +196,11 @@ static int do_resize(struct shim *shim, const struct command *command, struct pr
 static int do_console_size(struct shim *shim, const struct command *command,
                            struct problems *problems)
 {
-	if (!shim->devices.present || !shim->spec.console.present)
+	struct console *console = devices_console(&shim->devices);
+
+	if (!console)
 		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no console");
-	console_resize(&shim->devices.console, (uint16_t)command->console_size.columns,
+	console_resize(console, (uint16_t)command->console_size.columns,
 	               (uint16_t)command->console_size.rows);
 	return 0;
 }

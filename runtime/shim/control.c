@@ -17,7 +17,7 @@
 #include "base/uses.h"
 #include "shim/commands.h"
 #include "shim/deadline.h"
-#include "shim/devices.h"
+#include "shim/device/devices.h"
 #include "interface/event.h"
 #include "shim/fds.h"
 #include "shim/pause.h"
@@ -55,7 +55,7 @@ static void on_wake(struct shim *shim)
 		return;
 	}
 	vm_serve_calls(&shim->machine.vm);
-	devices_serve_control(shim);
+	devices_serve_control(&shim->devices);
 	pause_settle(shim);
 	shutdown_heed_panic(shim);
 }

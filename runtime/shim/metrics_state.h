@@ -3,6 +3,7 @@
 #ifndef AXVM_SHIM_METRICS_STATE_H
 #define AXVM_SHIM_METRICS_STATE_H
 
+#include "base/base.h"
 #include "proto/axvm.pb-c.h"
 #include "virtio/stats.h"
 

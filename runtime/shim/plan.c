@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "host/ladder.h"
-#include "shim/devices.h"
-#include "shim/devices_plan.h"
+#include "shim/device/devices.h"
 #include "shim/shim.h"
 
 static_assert(SPEC_NODES_MAX == GUEST_NODES_MAX, "a spec has as many nodes as guest memory");
@@ -317,7 +316,7 @@ int plan_check(struct shim *shim)
 {
 	const struct guest_memory *planned = &shim->plan.memory, *built = &shim->machine.memory;
 	bool same = planned->count == built->count &&
-	            plan_devices_check(&shim->plan.devices, &shim->devices) == 0;
+	            devices_check_plan(&shim->devices, &shim->plan.devices) == 0;
 
 	for (size_t i = 0; same && i < built->count; i++)
 		same = planned->regions[i].base.v == built->regions[i].base.v &&

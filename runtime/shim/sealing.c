@@ -21,9 +21,8 @@
 #include "sandbox/seccomp.h"
 #include "sandbox/verify.h"
 #include "shim/announce.h"
-#include "shim/devices_net.h"
+#include "shim/device/devices.h"
 #include "shim/terminal.h"
-#include "virtio/vsock.h"
 
 /* How long the end of a control thread that made a denied call may wait for the lock of the event
  * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for
@@ -153,13 +152,12 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	if (r == 0)
 		gate_open(&shim->trial, TRIAL_BEGINS);
 	if (r == 0)
-		r = devices_own_vhosts(shim);
+		r = devices_seal(&shim->devices);
 	if (r == 0)
 		r = sandbox_close_files(&shim->sandbox, &shim->problems);
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)
-		r = sandbox_freeze_limits(shim->spec.vsock.present ? VSOCK_DESCRIPTORS : 0,
-		                          &shim->problems);
+		r = sandbox_freeze_limits(devices_needs(&shim->devices).descriptors, &shim->problems);
 	if (r == 0)
 		r = await_trial(shim);
 	if (r < 0)

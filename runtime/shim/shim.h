@@ -23,7 +23,7 @@
 #include "interface/arena.h"
 #include "interface/event_writer.h"
 #include "interface/thread_record.h"
-#include "shim/devices_state.h"
+#include "shim/device/state.h"
 #include "shim/lifecycle.h"
 #include "shim/metrics_state.h"
 #include "shim/plan_state.h"
@@ -31,10 +31,9 @@
 #include "shim/stages.h"
 #include "interface/stream.h"
 
-/* Resources named by the spec, opened or taken over; -1: none. */
+/* Resources named by the spec, opened or taken over, but for those of devices; -1: none. */
 struct shim_resources {
 	int kernel, initrd, image;
-	int console_output, console_input;
 };
 
 /* vCPUs, and as many I/O threads as there can be. */
@@ -100,7 +99,6 @@ struct shim {
 	bool running; /* the guest has been let go */
 	struct lifecycle lifecycle;
 	struct shim_pause pause;
-	struct shim_balloon balloon;
 	struct shim_metrics metrics;
 	struct arena command_arena;
 	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */

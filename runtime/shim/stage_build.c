@@ -17,15 +17,10 @@
 #include "interface/command.h"
 #include "shim/control.h"
 #include "shim/announce.h"
-#include "shim/devices.h"
-#include "shim/devices_block.h"
-#include "shim/devices_console.h"
-#include "shim/devices_net.h"
-#include "shim/devices_plan.h"
-#include "shim/devices_vsock.h"
+#include "shim/device/devices.h"
+#include "shim/device/resources.h"
 #include "shim/fds.h"
 #include "shim/plan.h"
-#include "shim/resources.h"
 #include "shim/measure.h"
 #include "shim/shim.h"
 
@@ -43,8 +38,6 @@ static void take_resources(struct shim *shim, bool by_number)
 		{ &spec->boot.kernel, RESOURCE_READ, "boot.linux_boot.kernel", &fds->kernel },
 		{ &spec->boot.initrd, RESOURCE_READ, "boot.linux_boot.initrd", &fds->initrd },
 		{ &spec->boot.image, RESOURCE_READ, "boot.flat_boot.image", &fds->image },
-		{ &spec->console.input, RESOURCE_READ, "console.input", &fds->console_input },
-		{ &spec->console.output, RESOURCE_APPEND, "console.output", &fds->console_output },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -53,35 +46,22 @@ static void take_resources(struct shim *shim, bool by_number)
 			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
 			                    rows[i].fd, &shim->problems);
 		}
-	devices_acquire_disks(shim, by_number);
-	devices_acquire_nets(shim, by_number);
-	if (by_number)
-		devices_acquire_vsock(shim);
-	else
-		devices_acquire_rng(shim);
-	if (!by_number)
-		devices_acquire_console(shim);
+	devices_acquire(&shim->devices, by_number);
 }
 
-/* What the guest writes to must be nothing else that the spec names: not the kernel, not a disk whose size is limited. */
-static void check_shared(struct shim *shim)
+/* Devices' resources as a whole; and what the guest writes to must be nothing else that the spec names: not the kernel, not
+ * a disk whose size is limited. */
+static void check_resources(struct shim *shim)
 {
 	const struct shim_resources *fds = &shim->resources;
-	char fields[SPEC_DISKS_MAX][PROBLEM_FIELD_MAX];
-	struct resource_claim claims[SPEC_DISKS_MAX + 5] = {
-		RESOURCE_CLAIM(fds->kernel, "boot.linux_boot.kernel", false),
-		RESOURCE_CLAIM(fds->initrd, "boot.linux_boot.initrd", false),
-		RESOURCE_CLAIM(fds->image, "boot.flat_boot.image", false),
-		RESOURCE_CLAIM(fds->console_input, "console.input", false),
-		RESOURCE_CLAIM(fds->console_output, "console.output", true),
-	};
+	struct resource_claims claims;
 
-	for (size_t i = 0; i < shim->spec.disks_count; i++) {
-		snprintf(fields[i], sizeof(fields[i]), "disks[%zu].image", i);
-		claims[5 + i] = (struct resource_claim)RESOURCE_CLAIM(shim->devices.disk_files[i].fd, fields[i],
-		                                                      !shim->spec.disks[i].read_only);
-	}
-	resource_check_claims(claims, 5 + shim->spec.disks_count, &shim->problems);
+	claims.count = 0;
+	resource_claim(&claims, fds->kernel, false, "boot.linux_boot.kernel");
+	resource_claim(&claims, fds->initrd, false, "boot.linux_boot.initrd");
+	resource_claim(&claims, fds->image, false, "boot.flat_boot.image");
+	devices_check(&shim->devices, &claims);
+	resource_check_claims(&claims, &shim->problems);
 }
 
 static void reserve_memory(struct shim *shim)
@@ -221,6 +201,7 @@ static void check_rings(struct problems *problems)
  * before it among them. */
 int stage_acquire(struct shim *shim)
 {
+	devices_init(&shim->devices, &shim->spec, &shim->machine, &shim->events, &shim->problems);
 	/* What was handed over comes first: a number that nobody handed over is taken by the first
 	 * thing that is opened. */
 	take_resources(shim, true);
@@ -232,7 +213,7 @@ int stage_acquire(struct shim *shim)
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
-	check_shared(shim);
+	check_resources(shim);
 	heed_cgroups(shim);
 	claim_cpus(shim);
 	reserve_memory(shim);
@@ -382,7 +363,7 @@ int stage_build(struct shim *shim)
 	r = plan_guest(shim);
 	if (r < 0)
 		return r;
-	r = devices_build(shim);
+	r = devices_build(&shim->devices);
 	if (r < 0)
 		return r;
 	r = control_watch(shim);

@@ -13,8 +13,7 @@
 #include "shim/terminal.h"
 #include "interface/version.h"
 #include "shim/deadline.h"
-#include "shim/devices.h"
-#include "shim/devices_balloon.h"
+#include "shim/device/devices.h"
 #include "shim/shutdown.h"
 
 enum { GATE_RUN = 1 };
@@ -39,8 +38,8 @@ int stage_run(struct shim *shim)
 		int timeout_ms = deadline_wait_ms(metrics_tick(shim), -1);
 		uint64_t looked_ns = deadline_now_ns();
 
-		devices_balloon_settle(shim);
-		timeout_ms = deadline_wait_ms(shim->balloon.standstill_ns, timeout_ms);
+		timeout_ms = deadline_wait_ms(devices_settle(&shim->devices, looked_ns, shim->lifecycle.state == STATE_PAUSED),
+		                              timeout_ms);
 		timeout_ms = deadline_wait_ms(shutdown->request.until_ns, timeout_ms);
 		timeout_ms = deadline_wait_ms(shutdown->deadline_ns, timeout_ms);
 		control_turn(shim, deadline_wait_ms(shutdown->panic_deadline_ns, timeout_ms));
@@ -64,8 +63,8 @@ static void stop_machine(struct shim *shim)
 	machine_ask(&shim->machine, MACHINE_STOP);
 	while (!machine_all_parked(&shim->machine) && !deadline_passed(deadline) && !shim->death)
 		control_turn(shim, deadline_wait_ms(deadline, -1));
-	devices_stop(shim);
-	while (!devices_finished(shim) && !deadline_passed(deadline) && !shim->death)
+	devices_stop(&shim->devices);
+	while (!devices_finished(&shim->devices) && !deadline_passed(deadline) && !shim->death)
 		control_turn(shim, deadline_wait_ms(deadline, -1));
 }
 
@@ -75,7 +74,7 @@ static void heed_what_is_left(struct shim *shim)
 {
 	shutdown_heed_panic(shim);
 	commands_end(shim);
-	devices_balloon_end(shim);
+	devices_end(&shim->devices);
 }
 
 enum axvm_outcome stage_outcome(const struct shim *shim)

@@ -17,8 +17,7 @@
 #include "sandbox/fd_layout.h"
 #include "base/uses.h"
 #include "sandbox/verify.h"
-#include "shim/devices.h"
-#include "shim/devices_block.h"
+#include "shim/device/devices.h"
 #include "shim/plan.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
@@ -52,7 +51,7 @@ int stage_confine(struct shim *shim)
 		.uid = spec->sandbox.uid,
 		.gid = spec->sandbox.gid,
 		.stop_with_launcher = spec->lifecycle.stop_when_launcher_dies,
-		.file_size = devices_largest_file(shim),
+		.file_size = devices_needs(&shim->devices).file_size,
 		.realtime = spec->cpus.fifo_priority > 0,
 		.own_cores = spec->cpus.core_scheduling,
 	};
@@ -160,7 +159,7 @@ static void *vcpu_main(void *argument)
 static void *io_main(void *argument)
 {
 	struct shim_io *io = argument;
-	struct shim *shim = io->shim;
+	struct shim *shim = CONTAINER_OF(io->devices, struct shim, devices);
 	struct thread_record *record = &shim->records[shim->machine.vcpu_count + io->index];
 	struct cpu_bitmap cpus;
 	char name[16];

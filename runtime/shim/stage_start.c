@@ -9,7 +9,6 @@
 #include "sandbox/process.h"
 #include "shim/control.h"
 #include "shim/fds.h"
-#include "shim/resources.h"
 #include "shim/shim.h"
 
 static void interrupted(int signal_number)
@@ -82,7 +81,7 @@ int stage_arrive(struct shim *shim)
  * Must not: look at the raw message again, or open anything. */
 int stage_learn(struct shim *shim)
 {
-	int keep[RESOURCE_FDS_MAX];
+	int keep[SPEC_FDS_MAX];
 	const uint8_t *bytes = NULL;
 	size_t length = 0;
 	int r = stream_init(&shim->stream);
@@ -102,5 +101,6 @@ int stage_learn(struct shim *shim)
 	if (r < 0)
 		return r;
 	event_writer_set_vm_id(&shim->events, shim->spec.vm_id);
-	return sandbox_close_foreign(keep, resource_fds(&shim->spec, keep), &shim->problems);
+	memcpy(keep, shim->spec.fds, shim->spec.fds_count * sizeof(*keep));
+	return sandbox_close_foreign(keep, shim->spec.fds_count, &shim->problems);
 }

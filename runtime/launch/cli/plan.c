@@ -16,7 +16,7 @@
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run_options.h"
 #include "launch/cli/verb.h"
-#include "shim/devices_plan.h"
+#include "shim/device/places.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
 

@@ -76,6 +76,39 @@ Test(spec, a_balloon_over_pages_of_1_gib)
 	}
 }
 
+/* What the shim keeps open of what it was handed: every fd that a launch can name, each once, and no path. */
+Test(spec, all_fds_of_a_launch_are_told)
+{
+	static const struct {
+		const char *text;
+		int first, last; /* each in between is named */
+	} rows[] = {
+		{ ID CPUS MEMORY BOOT, 0, -1 },
+		{ ID CPUS MEMORY "boot { flat_boot { image { fd: 10 } local_apic: true } } console { output { fd: 11 } }", 10, 11 },
+		{ ID MEMORY "boot { linux_boot { kernel { fd: 5 } initrd { fd: 6 } } } "
+		  "cpus { count: 2 claims { fd: 7 } } "
+		  "disks { id: 'a' image { fd: 8 } } disks { id: 'b' image { fd: 9 } } disks { id: 'c' image { path: 'c' } } "
+		  "nets { id: 'd' tap { fd: [10, 11] } queue_pairs: 2 } nets { id: 'e' tap { fd: 12 } vhost { fd: 13 } } "
+		  "nets { id: 'f' tap_name: 't' vhost { path: 'v' } } "
+		  "console { output { fd: 14 } input { fd: 15 } } vsock { cid: 3 channel { fd: 16 } } "
+		  "sandbox { cgroup_fds: [17, 18] }", 5, 18 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct problems problems = { 0 };
+
+		cr_assert_eq(parse_text(rows[i].text, &problems), 0, "%zu: %s", i, problems.list[0].message);
+		cr_assert_eq(spec.fds_count, (size_t)(rows[i].last - rows[i].first + 1), "row %zu", i);
+		for (int fd = rows[i].first; fd <= rows[i].last; fd++) {
+			size_t times = 0;
+
+			for (size_t k = 0; k < spec.fds_count; k++)
+				times += spec.fds[k] == fd;
+			cr_expect_eq(times, 1, "row %zu: fd %d", i, fd);
+		}
+	}
+}
+
 Test(spec, the_least_that_is_taken)
 {
 	struct problems problems = { 0 };

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "shim/devices.h"
+#include "shim/device/devices.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/wait.h"
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/fd_layout.h"
+#include "shim/announce.h"
 #include "shim/control.h"
 #include "interface/wire.h"
 #include "shim/deadline.h"

@@ -16,15 +16,17 @@
 #include "interface/command.h"
 #include "shim/commands.h"
 #include "shim/control.h"
-#include "shim/devices_balloon.h"
-#include "shim/devices_block.h"
-#include "shim/devices_net.h"
+#include "shim/device/balloon.h"
+#include "shim/device/devices.h"
+#include "shim/device/disk.h"
+#include "shim/device/net.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "interface/wire.h"
 #include "shim/deadline.h"
 #include "shim/pause.h"
 #include "shim/shutdown.h"
+#include "tests/unit/rig/put_event.h"
 #include "tests/unit/rig/protoc.h"
 #include "tests/unit/rig/wait.h"
 
@@ -37,6 +39,7 @@ static size_t events_count;
 static void new_shim(void)
 {
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	events_fd = memfd_create("events", MFD_CLOEXEC);
 	while (events_count > 0)
 		axvm__v1__event__free_unpacked(events[--events_count], NULL);
@@ -382,19 +385,19 @@ Test(commands, devices_are_found_by_their_ids)
 	static const char *const ids[] = { "root", "roo", "data" };
 	static const struct virtio_device_ops ops;
 
-	cr_assert_null(devices_disk(&shim, "root"));
-	cr_assert_null(devices_balloon(&shim));
+	cr_assert_null(devices_disk(&shim.devices, "root"));
+	cr_assert_null(devices_balloon(&shim.devices));
 	shim.devices.disks = disks;
 	shim.spec.disks_count = 3;
 	for (size_t i = 0; i < 3; i++)
 		strcpy(shim.spec.disks[i].id, ids[i]);
 	for (size_t i = 0; i < 3; i++)
-		cr_assert_eq(devices_disk(&shim, ids[i]), &disks[i], "%s", ids[i]);
-	cr_assert_null(devices_disk(&shim, "dat"));
-	cr_assert_null(devices_disk(&shim, ""));
-	cr_assert_null(devices_net(&shim, "root"));
+		cr_assert_eq(devices_disk(&shim.devices, ids[i]), &disks[i], "%s", ids[i]);
+	cr_assert_null(devices_disk(&shim.devices, "dat"));
+	cr_assert_null(devices_disk(&shim.devices, ""));
+	cr_assert_null(devices_net(&shim.devices, "root"));
 	shim.devices.balloon.device.ops = &ops;
-	cr_assert_eq(devices_balloon(&shim), &shim.devices.balloon);
+	cr_assert_eq(devices_balloon(&shim.devices), &shim.devices.balloon);
 }
 
 /* ---- the terminal event ------------------------------------------------------------------------- */
@@ -588,8 +591,8 @@ static void stall(void)
 	cr_assert_eq(event_writer_init(&shim.events, stalled[1]), 0);
 	shim.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	while (event_flush(&shim.events) == 0)
-		(void)event_state_changed(&shim.events, STATE_RUNNING, STATE_PAUSED, "fills the pipe");
-	while (event_state_changed(&shim.events, STATE_RUNNING, STATE_PAUSED, "fills the ring") == 0)
+		(void)put_state_changed(&shim.events, "fills the pipe");
+	while (put_state_changed(&shim.events, "fills the ring") == 0)
 		;
 }
 
@@ -761,7 +764,7 @@ Test(commands, a_balloon_command_that_an_end_overtakes_is_told)
 {
 	shim.devices.balloon.memory = &shim.machine.memory;
 	atomic_store(&shim.devices.balloon.target_pages, 1);
-	shim.balloon = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
+	shim.devices.balloon_command = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
 	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_BALLOON_SETTLED), 1);

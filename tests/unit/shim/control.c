@@ -15,7 +15,7 @@
 
 #include "shim/control.h"
 #include "shim/deadline.h"
-#include "shim/resources.h"
+#include "shim/device/resources.h"
 
 #define MS 1000000ULL
 #define HOUR_MS 3600000
@@ -165,42 +165,6 @@ Test(resources, a_path_is_opened_for_its_use)
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 }
 
-/* Every fd that a spec can name, each of its own number. */
-Test(resources, all_fds_of_a_spec_are_told)
-{
-	static struct vm_spec spec;
-	struct spec_resource *const single[] = {
-		&spec.boot.kernel,   &spec.boot.initrd,   &spec.boot.image, &spec.console.output, &spec.console.input,
-		&spec.vsock.channel, &spec.disks[0].image, &spec.disks[1].image, &spec.nets[0].vhost,
-		&spec.nets[1].vhost, &spec.cpus.claims,
-	};
-	int fds[64], next = 10;
-	size_t n;
-
-	spec.disks_count = spec.nets_count = 2;
-	for (size_t i = 0; i < ARRAY_SIZE(single); i++)
-		*single[i] = (struct spec_resource){ .kind = RESOURCE_SOURCE_FD, .fd = next++ };
-	spec.nets[0].tap_fds_count = spec.sandbox.cgroups_count = 2;
-	spec.nets[1].tap_fds_count = 1;
-	spec.nets[0].tap_fds[0] = next++;
-	spec.nets[0].tap_fds[1] = next++;
-	spec.nets[1].tap_fds[0] = next++;
-	spec.sandbox.cgroup_fds[0] = next++;
-	spec.sandbox.cgroup_fds[1] = next++;
-	n = resource_fds(&spec, fds);
-	cr_assert_eq((int)n, next - 10);
-	for (int wanted = 10; wanted < next; wanted++) {
-		bool there = false;
-
-		for (size_t i = 0; i < n; i++)
-			there |= fds[i] == wanted;
-		cr_assert(there, "fd %d is not told", wanted);
-	}
-	spec.boot.kernel.kind = RESOURCE_SOURCE_PATH;
-	spec.boot.initrd.kind = RESOURCE_SOURCE_NOT_SET;
-	cr_assert_eq(resource_fds(&spec, fds), n - 2, "paths are no fds");
-}
-
 /* ---- ends whose clients come and go -------------------------------------------------------------- */
 
 static int hold(int fd, struct problems *problems)
@@ -316,15 +280,15 @@ Test(resources, a_ptys_master_has_no_end)
 
 static size_t claimed(int a, bool a_written, int b, bool b_written, struct problems *problems)
 {
-	struct resource_claim claims[] = {
-		RESOURCE_CLAIM(-1, "none", true),
-		RESOURCE_CLAIM(a, "a.field", a_written),
-		RESOURCE_CLAIM(b, "b.field", b_written),
-		RESOURCE_CLAIM(-1, "none", true),
-	};
+	static struct resource_claims claims;
 
+	claims.count = 0;
+	resource_claim(&claims, -1, true, "none");
+	resource_claim(&claims, a, a_written, "%c.field", 'a');
+	resource_claim(&claims, b, b_written, "b.field");
+	resource_claim(&claims, -1, true, "none");
 	*problems = (struct problems){ 0 };
-	resource_check_claims(claims, ARRAY_SIZE(claims), problems);
+	resource_check_claims(&claims, problems);
 	return problems->count;
 }
 

@@ -18,7 +18,7 @@
 #include "guest/layout.h"
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
-#include "shim/devices_block.h"
+#include "shim/device/disk.h"
 #include "shim/plan.h"
 #include "tests/unit/rig/launch_rig.h"
 #include "tests/unit/rig/wait.h"
@@ -111,7 +111,7 @@ static bool look_at_devices(enum axvm_stage stage)
 	HOLDS(devices->vsock.cid == 77 && devices->vsock_channel == RIG_CHANNEL);
 	HOLDS(devices->balloon.device.ops != NULL && devices->balloon.interval.tv_sec == 9);
 	HOLDS(devices->io[0].loop.busy_poll_us == 12);
-	HOLDS(devices_disk(&rig_shim, "b") == &devices->disks[1]);
+	HOLDS(devices_disk(&rig_shim.devices, "b") == &devices->disks[1]);
 	return look_at_buses();
 }
 
@@ -231,7 +231,7 @@ static bool look_at_loops(enum axvm_stage stage)
 	for (uint32_t i = 0; i < rig_shim.devices.io_count; i++) {
 		const struct shim_io *io = &rig_shim.devices.io[i];
 
-		HOLDS(io->index == i && io->shim == &rig_shim);
+		HOLDS(io->index == i && io->devices == &rig_shim.devices);
 		HOLDS(io->loop.wake_fd == IO_WAKE_FD_BASE + (int)i);
 		HOLDS(io->loop.ring.ring_fd == IO_RING_FD_BASE + (int)i);
 		rig_told->word[2 + i] = io->loop.uses;

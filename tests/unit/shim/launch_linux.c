@@ -13,7 +13,7 @@
 #include "base/sha256.h"
 #include "guest/layout.h"
 #include "sandbox/fd_layout.h"
-#include "shim/devices_net.h"
+#include "shim/device/net.h"
 #include "tests/unit/rig/boot_guest.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/fake_kvm.h"
@@ -215,7 +215,7 @@ static bool look_at_pairs(enum axvm_stage stage)
 	HOLDS(net->tx_gate.limit.ops.rate == 7 && net->tx_gate.limit.ops.burst == 8);
 	HOLDS(rig_shim.devices.nets.fds[0][0] == RIG_TAP && rig_shim.devices.nets.fds[0][1] == RIG_TAP_2);
 	HOLDS(net->tap_fd == TAP_FD_BASE && same_file(TAP_FD_BASE, RIG_TAP) && !net->vhost.net);
-	HOLDS(devices_net(&rig_shim, "n") == net && !devices_net(&rig_shim, "nn"));
+	HOLDS(devices_net(&rig_shim.devices, "n") == net && !devices_net(&rig_shim.devices, "nn"));
 	return true;
 }
 
@@ -235,7 +235,7 @@ static bool look_at_vhost(enum axvm_stage stage)
 	HOLDS(!(list[1]->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_MTU)));
 	net_derive_mac("t", "v", mac);
 	HOLDS(memcmp(list[1]->config.mac, mac, sizeof(mac)) == 0);
-	HOLDS(devices_net(&rig_shim, "v") == list[1] && devices_net(&rig_shim, "a") == list[0]);
+	HOLDS(devices_net(&rig_shim.devices, "v") == list[1] && devices_net(&rig_shim.devices, "a") == list[0]);
 	return true;
 }
 

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "bus/pci.h"
-#include "shim/devices_plan.h"
+#include "shim/device/devices.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
 #include "shim/stages.h"

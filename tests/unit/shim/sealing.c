@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/fd_layout.h"
+#include "shim/device/devices.h"
 #include "shim/sealing.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/sandbox_rig.h"
@@ -217,6 +218,7 @@ static int finished(void)
 	shim.sandbox = scene.sandbox;
 	layer = shim.sandbox.landlock_fd;
 	shim.spec.vsock.present = with_vsock;
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	if (event_writer_init(&shim.events, 1) < 0 ||
 	    sandbox_verify_process(&shim.sandbox, &scene.seen, &scene.problems) < 0)
 		return 1;

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM's disks and its source of random bytes: from the spec to virtio devices. */
-#include "shim/devices_block.h"
+/* Disks: from the spec to virtio devices. */
+#include "shim/device/disk.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "shim/rate.h"
-#include "shim/shim.h"
+#include "shim/device/rate.h"
+#include "shim/device/table.h"
 
-#define RANDOM_PATH "/dev/urandom"
+static void plan(const struct vm_spec *spec, struct plan_devices *ret)
+{
+	for (size_t i = 0; i < spec->disks_count; i++)
+		places_add(ret, spec->disks[i].id, VIRTIO_ID_BLOCK, spec->disks[i].queues);
+}
 
 /* A block size of the spec's own must be one that the file can be used with. */
 static void check_block_size(const struct spec_disk *disk, size_t index,
@@ -32,8 +37,9 @@ static void check_block_size(const struct spec_disk *disk, size_t index,
 		             disk->block_size, (unsigned long long)file->size);
 }
 
-/* The image must fit, and so must what it may become, into the limit that the kernel holds each write to a
- * file to: one beyond would fail, and the guest would be told of a disk that cannot be written. */
+/* The image must fit, and so must what it may become, into the limit that the kernel holds each
+ * write to a file to: one beyond would fail, and the guest would be told of a disk that cannot be
+ * written. */
 static void check_max_size(const struct spec_disk *disk, size_t index, const struct disk_file *file,
                            struct problems *problems)
 {
@@ -79,29 +85,24 @@ static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk
 	check_max_size(disk, index, ret, problems);
 }
 
-void devices_acquire_disks(struct shim *shim, bool by_number)
+static void acquire(struct shim_devices *devices, bool handed_over)
 {
-	for (size_t i = 0; i < shim->spec.disks_count; i++)
-		if ((shim->spec.disks[i].image.kind == RESOURCE_SOURCE_FD) == by_number)
-			acquire_disk(&shim->spec.disks[i], i, &shim->devices.disk_files[i],
-			             &shim->problems);
+	for (size_t i = 0; i < devices->spec->disks_count; i++)
+		if ((devices->spec->disks[i].image.kind == RESOURCE_SOURCE_FD) == handed_over)
+			acquire_disk(&devices->spec->disks[i], i, &devices->disk_files[i],
+			             devices->problems);
 }
 
-void devices_acquire_rng(struct shim *shim)
+static void check(struct shim_devices *devices, struct resource_claims *claims)
 {
-	shim->devices.random_fd = -1;
-	if (!shim->spec.rng.present)
-		return;
-	shim->devices.random_fd = open(RANDOM_PATH, O_RDONLY | O_CLOEXEC);
-	if (shim->devices.random_fd < 0)
-		problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, "rng",
-		             "cannot open " RANDOM_PATH ": %s", strerror(errno));
+	for (size_t i = 0; i < devices->spec->disks_count; i++)
+		resource_claim(claims, devices->disk_files[i].fd, !devices->spec->disks[i].read_only,
+		               "disks[%zu].image", i);
 }
 
-int devices_create_disk(struct shim *shim, size_t index, const struct virtio_host *host)
+static int create(struct shim_devices *devices, size_t index, const struct virtio_host *host)
 {
-	struct shim_devices *devices = &shim->devices;
-	const struct spec_disk *disk = &shim->spec.disks[index];
+	const struct spec_disk *disk = &devices->spec->disks[index];
 	const struct block_spec spec = {
 		.id = disk->id,
 		.serial = disk->serial,
@@ -114,40 +115,67 @@ int devices_create_disk(struct shim *shim, size_t index, const struct virtio_hos
 	};
 
 	if (!devices->disks)
-		devices->disks = calloc(shim->spec.disks_count, sizeof(*devices->disks));
+		devices->disks = calloc(devices->spec->disks_count, sizeof(*devices->disks));
 	if (!devices->disks)
 		return -ENOMEM;
 	return block_create(&devices->disks[index], &spec, &devices->disk_files[index], host);
 }
 
-int devices_create_rng(struct shim *shim, size_t index, const struct virtio_host *host)
+/* Of images that are written files: the most that any may be grown to. */
+static void needs(const struct shim_devices *devices, struct device_needs *needs)
 {
-	const struct rng_spec spec = {
-		.source_fd = shim->devices.random_fd,
-		.limit = rate_of(&shim->spec.rng.limit),
-	};
-
-	(void)index;
-	return rng_create(&shim->devices.rng, &spec, host);
-}
-
-uint64_t devices_largest_file(const struct shim *shim)
-{
-	uint64_t largest = 0;
-
-	for (size_t i = 0; i < shim->spec.disks_count; i++) {
-		const struct disk_file *file = &shim->devices.disk_files[i];
+	for (size_t i = 0; i < devices->spec->disks_count; i++) {
+		const struct disk_file *file = &devices->disk_files[i];
 
 		if (file->regular && !file->read_only)
-			largest = MAX(largest, file->max_size);
+			needs->file_size = MAX(needs->file_size, file->max_size);
 	}
-	return largest;
 }
 
-struct block *devices_disk(struct shim *shim, const char *id)
+#define COUNT(name_, counter)                                                                      \
+	{                                                                                          \
+		name_, (counter) * sizeof(uint64_t)                                                \
+	}
+
+static bool metrics(const struct shim_devices *devices, size_t index, struct device_counters *ret)
 {
-	for (size_t i = 0; shim->devices.disks && i < shim->spec.disks_count; i++)
-		if (!strcmp(shim->spec.disks[i].id, id))
-			return &shim->devices.disks[i];
+	static const struct counter_row rows[] = {
+		COUNT("reads", BLOCK_READS),
+		COUNT("writes", BLOCK_WRITES),
+		COUNT("flushes", BLOCK_FLUSHES),
+		COUNT("discards", BLOCK_DISCARDS),
+		COUNT("bytes_read", BLOCK_BYTES_READ),
+		COUNT("bytes_written", BLOCK_BYTES_WRITTEN),
+		COUNT("errors", BLOCK_ERRORS),
+		COUNT("throttled", BLOCK_THROTTLED),
+		COUNT("bounced", BLOCK_BOUNCED),
+	};
+	uint64_t counts[BLOCK_COUNTERS];
+
+	if (index >= devices->spec->disks_count)
+		return false;
+	for (int i = 0; i < BLOCK_COUNTERS; i++)
+		counts[i] = block_count(&devices->disks[index], (enum block_counter)i);
+	COUNTERS_TAKE(ret, &devices->disks[index].device, rows, counts);
+	return true;
+}
+
+struct block *devices_disk(struct shim_devices *devices, const char *id)
+{
+	for (size_t i = 0; devices->disks && i < devices->spec->disks_count; i++)
+		if (!strcmp(devices->spec->disks[i].id, id))
+			return &devices->disks[i];
 	return NULL;
 }
+
+const struct device_row device_disk = {
+	.kind = "disk",
+	.field = "disks",
+	.many = true,
+	.plan = plan,
+	.acquire = acquire,
+	.check = check,
+	.create = create,
+	.needs = needs,
+	.metrics = metrics,
+};
