@@ -400,6 +400,31 @@ Test(devices, what_an_image_may_grow_to)
 	}
 }
 
+/* An image may be a kernel too, as long as the guest does not write it. */
+Test(devices, an_image_that_is_written_is_nothing_else)
+{
+	static struct resource_claims claims;
+	char path[40];
+	int kernel = image_of(path, MIB);
+
+	for (int read_only = 0; read_only < 2; read_only++) {
+		new_shim();
+		shim.devices.console_input = shim.devices.console_output = -1;
+		disk_by_path(0, path)->read_only = read_only;
+		device_disk.acquire(&shim.devices, false);
+		cr_assert_eq(shim.problems.count, 0, "%s", shim.problems.list[0].message);
+		claims.count = 0;
+		resource_claim(&claims, kernel, false, "boot.linux.kernel");
+		devices_check(&shim.devices, &claims);
+		resource_check_claims(&claims, &shim.problems);
+		cr_assert_eq(shim.problems.count, read_only ? 0 : 1);
+		if (!read_only)
+			cr_assert_str_eq(shim.problems.list[0].field, "disks[0].image");
+		close(shim.devices.disk_files[0].fd);
+	}
+	unlink(path);
+}
+
 /* ---- vsock ------------------------------------------------------------------------------------------------- */
 
 /* A UNIX socket of packets and nothing else. */
