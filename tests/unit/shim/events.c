@@ -383,7 +383,7 @@ static void check_replies(void)
 
 	IS(good, request_id, 7);
 	IS(good, ok, true);
-	IS(good, state, AXVM__V1__STATE__STATE_RUNNING);
+	IS(good, state, AXVM__V1__STATE__STATE_PAUSED);
 	cr_assert_null(good->error);
 	check_report(good->metrics);
 	IS(bad, request_id, 8);
@@ -703,6 +703,7 @@ Test(event, the_sentence_of_a_halted_guest)
 
 Test(event, exactly_one_terminal_event_and_it_is_the_last)
 {
+	const Axvm__V1__Terminal *terminal;
 	int fd;
 
 	memset(&shim, 0, sizeof(shim));
@@ -710,7 +711,8 @@ Test(event, exactly_one_terminal_event_and_it_is_the_last)
 	cr_assert_eq(terminal_emit(&shim, OUTCOME_POWER_OFF), 0);
 	cr_assert_eq(terminal_emit(&shim, OUTCOME_GUEST_RESET), 32);
 	cr_assert_eq(announce_stage(&shim), -ESHUTDOWN);
-	IS(terminal_of(fd), outcome, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF);
+	terminal = terminal_of(fd);
+	IS(terminal, outcome, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF);
 	free_events();
 }
 
