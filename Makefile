@@ -58,6 +58,7 @@ help:
 	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
+	@echo 'make schema     proto/axvm.proto against the last release, and what must be refused'
 	@echo 'make policy-test   every system call number and argument under each filter'
 	@echo 'make sandbox-test  a running shim seen from outside, and every misdeed of every thread'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
@@ -342,6 +343,11 @@ policy-test: $(B)/tests/policy_exhaustive
 audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
+
+# ---- schema: what breaks who reads or writes the interface ---------------------------------------
+.PHONY: schema
+schema: $(B)/.packages-test
+	tests/schema/run
 
 # ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
 MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
