@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest as an orchestrator wants it, for the examples (runtime/launch/examples): its balloon gives
- * up memory and takes it back as the host asks, and it powers off when its power button is pressed,
- * at any time from its first instruction on. Sleeps in between. */
+/* A guest as an orchestrator wants it, for the examples (runtime/launch/examples): its balloon
+ * gives up memory and takes it back as the host asks, and it powers off when its power button is
+ * pressed, at any time from its first instruction on. Sleeps in between. */
 #define GUEST_HAS_APIC
 #include "lib/apic.h"
 #include "lib/virtio.h"

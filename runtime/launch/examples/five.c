@@ -138,8 +138,9 @@ static int on_reply(struct five *five, const Axvm__V1__Reply *reply)
 	if (reply->request_id != five->request_id)
 		return failed(five, "a reply to nothing that was asked");
 	if (!reply->ok)
-		return failed(five, "%s: %s", step_names[step], reply->error ? reply->error->message : "refused");
-	/* The balloon's reply says that the guest is asked, and an event of its own that it is done. */
+		return failed(five, "%s: %s", step_names[step],
+		              reply->error ? reply->error->message : "refused");
+	/* The balloon's reply says that the guest is asked, an event of its own that it is done. */
 	return step == BALLOON ? 0 : send_next(five);
 }
 
@@ -188,8 +189,11 @@ static int serve(struct five *fives)
 	while (left > 0) {
 		struct pollfd fds[COUNT];
 
-		for (unsigned i = 0; i < COUNT; i++)
-			fds[i] = (struct pollfd){ fives[i].events_ended ? -1 : axvm_vm_event_fd(fives[i].vm), POLLIN, 0 };
+		for (unsigned i = 0; i < COUNT; i++) {
+			int fd = axvm_vm_event_fd(fives[i].vm);
+
+			fds[i] = (struct pollfd){ fives[i].events_ended ? -1 : fd, POLLIN, 0 };
+		}
 		if (poll(fds, COUNT, PATIENCE_MS) <= 0) {
 			fprintf(stderr, "five: nothing happens\n");
 			return -ETIMEDOUT;
@@ -205,7 +209,8 @@ static int serve(struct five *fives)
 	return 0;
 }
 
-/* The process ends after its events; its status is that of the terminal event, or the library says 70. */
+/* The process ends after its events; its status is that of the terminal event, or the library
+ * says 70. */
 static int tell_end(struct five *five, const enum step *plan)
 {
 	struct pollfd end = { axvm_vm_pidfd(five->vm), POLLIN, 0 };

@@ -43,7 +43,8 @@ def spawn(shim, *fds):
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in fds]
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high, 3)]
-    # A session of its own: Ctrl-C is ours to deal with. Python ignores SIGPIPE, and that would be inherited.
+    # A session of its own: Ctrl-C is ours to deal with. Python ignores SIGPIPE, and that would be
+    # inherited.
     pid = os.posix_spawn(shim, [shim], {}, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE])
     for fd in high:
         os.close(fd)
@@ -123,7 +124,8 @@ class Vm:
             case "reply":
                 self.expect(event.reply.request_id == len(self.sent), "a reply to nothing that was asked")
                 self.expect(event.reply.ok, f"{self.sent[-1]}: {event.reply.error.message}")
-                # The balloon's reply says that the guest is asked, and an event of its own that it is done.
+                # The balloon's reply says that the guest is asked, an event of its own that it is
+                # done.
                 if self.sent[-1] != "balloon" and self.plan:
                     self.next_command()
             case "balloon_settled":
