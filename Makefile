@@ -259,7 +259,7 @@ GO := HOME=$(GO_ROOT) XDG_CONFIG_HOME=$(GO_ROOT) GOENV=off GOFLAGS= GOTOOLCHAIN=
 $(B)/examples/go/src/axvm/v1/axvm.pb.go: proto/axvm.proto | $(B)/.packages-examples
 	@mkdir -p $(B)/examples/go/src
 	$(call say,PROTO)
-	$(Q)protoc --proto_path=proto --go_out=$(B)/examples/go/src '--go_opt=Maxvm.proto=axvm/v1;axvmv1' $<
+	$(Q)protoc --proto_path=proto --go_out=$(B)/examples/go/src $<
 $(B)/examples/go/five: $(EXAMPLE_SRC)/five.go $(B)/examples/go/src/axvm/v1/axvm.pb.go
 	$(call say,GO)
 	$(Q)$(GO) build -o $@ $<

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define COUNT 5
+#define INTERFACE 1 /* the oldest that has all that is used here: proto/released/CHANGELOG.md */
 #define IMAGE_FD 5 /* in the shim */
 #define SIZE_MIB 16
 #define SHRUNK_MIB 12
@@ -78,8 +79,8 @@ static int launch(struct five *five, const char *shim, int image)
 	node.has_size_mib = 1;
 	node.size_mib = SIZE_MIB;
 	spec.boot = &boot;
-	boot.kind_case = AXVM__V1__BOOT__KIND_FLAT;
-	boot.flat = &flat;
+	boot.kind_case = AXVM__V1__BOOT__KIND_FLAT_BOOT;
+	boot.flat_boot = &flat;
 	flat.image = &resource;
 	flat.has_local_apic = 1;
 	flat.local_apic = 1;
@@ -89,7 +90,7 @@ static int launch(struct five *five, const char *shim, int image)
 	/* When this program dies, its ends of all pipes are closed: no VM stays behind. */
 	spec.lifecycle = &lifecycle;
 	lifecycle.has_on_control_eof = 1;
-	lifecycle.on_control_eof = AXVM__V1__ON_CONTROL_EOF__STOP;
+	lifecycle.on_control_eof = AXVM__V1__ON_CONTROL_EOF__ON_CONTROL_EOF_STOP;
 	r = axvm_spawn(&what, &five->vm, &error);
 	return r < 0 ? failed(five, "%s", error.text) : 0;
 }
@@ -149,6 +150,9 @@ static int on_event(struct five *five, const Axvm__V1__Event *event)
 {
 	if (event->sequence != ++five->sequence)
 		return failed(five, "event %llu was lost", (unsigned long long)five->sequence);
+	if (event->sequence == 1 && event->interface_version < INTERFACE)
+		return failed(five, "the shim has interface %u, this needs %u",
+		              event->interface_version, INTERFACE);
 	switch (event->body_case) {
 	case AXVM__V1__EVENT__BODY_RUNNING:
 		return send_next(five);
@@ -160,7 +164,7 @@ static int on_event(struct five *five, const Axvm__V1__Event *event)
 		return send_next(five);
 	case AXVM__V1__EVENT__BODY_TERMINAL:
 		five->outcome = (int)event->terminal->outcome;
-		if (five->outcome != AXVM__V1__OUTCOME__POWER_OFF)
+		if (five->outcome != AXVM__V1__OUTCOME__OUTCOME_POWER_OFF)
 			return failed(five, "%s", event->terminal->message);
 		return 0;
 	default:

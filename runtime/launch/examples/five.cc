@@ -32,6 +32,8 @@ using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::FileInputStream;
 using namespace axvm::v1;
 
+// The oldest that has all that is used here: proto/released/CHANGELOG.md.
+constexpr unsigned kInterface = 1;
 constexpr int kImageFd = 5; // in the shim
 constexpr int kSizeMib = 16, kShrunkMib = 12;
 constexpr unsigned kPatienceSeconds = 120; // for all of it
@@ -84,12 +86,12 @@ LaunchSpec MakeSpec(const std::string &id)
 	spec.set_profile("dev");
 	spec.mutable_cpus()->set_count(1);
 	spec.mutable_memory()->add_nodes()->set_size_mib(kSizeMib);
-	FlatBoot *flat = spec.mutable_boot()->mutable_flat();
+	FlatBoot *flat = spec.mutable_boot()->mutable_flat_boot();
 	flat->mutable_image()->set_fd(kImageFd);
 	flat->set_local_apic(true);
 	spec.mutable_balloon(); // there is one, with all its defaults
 	// When this program dies, its ends of all pipes are closed: no VM stays behind.
-	spec.mutable_lifecycle()->set_on_control_eof(STOP);
+	spec.mutable_lifecycle()->set_on_control_eof(ON_CONTROL_EOF_STOP);
 	return spec;
 }
 
@@ -163,7 +165,7 @@ public:
 			Fail("wait status " + std::to_string(status) +
 			     ", but the terminal event says " +
 			     std::to_string(terminal.exit_status()));
-		if (terminal.outcome() != POWER_OFF)
+		if (terminal.outcome() != OUTCOME_POWER_OFF)
 			Fail(terminal.message());
 		return Outcome_Name(terminal.outcome()) + ", status " +
 		       std::to_string(terminal.exit_status());
@@ -233,6 +235,9 @@ private:
 		in.PopLimit(limit);
 		if (event_.sequence() != ++sequence_)
 			Fail("event " + std::to_string(sequence_) + " was lost");
+		if (sequence_ == 1 && event_.interface_version() < kInterface)
+			Fail("the shim has interface " +
+			     std::to_string(event_.interface_version()));
 		return true;
 	}
 

@@ -25,6 +25,7 @@ import (
 )
 
 const (
+	iface      = 1 // the oldest interface that has all that is used here: proto/released/CHANGELOG.md
 	imageFD    = 5 // in the shim
 	sizeMiB    = 16
 	shrunkMiB  = 12
@@ -52,12 +53,12 @@ func launchSpec(id string) *axvm.LaunchSpec {
 		Profile: proto.String("dev"),
 		Cpus:    &axvm.Cpus{Count: proto.Uint32(1)},
 		Memory:  &axvm.Memory{Nodes: []*axvm.MemoryNode{{SizeMib: proto.Uint64(sizeMiB)}}},
-		Boot: &axvm.Boot{Kind: &axvm.Boot_Flat{
-			Flat: &axvm.FlatBoot{Image: image, LocalApic: proto.Bool(true)},
+		Boot: &axvm.Boot{Kind: &axvm.Boot_FlatBoot{
+			FlatBoot: &axvm.FlatBoot{Image: image, LocalApic: proto.Bool(true)},
 		}},
 		Balloon: &axvm.Balloon{}, // there is one, with all its defaults
 		// When this program dies, its ends of all pipes are closed: no VM stays behind.
-		Lifecycle: &axvm.Lifecycle{OnControlEof: axvm.OnControlEof_STOP.Enum()},
+		Lifecycle: &axvm.Lifecycle{OnControlEof: axvm.OnControlEof_ON_CONTROL_EOF_STOP.Enum()},
 	}
 }
 
@@ -127,6 +128,9 @@ func (v *vm) next() (*axvm.Event, error) {
 	v.sequence++
 	if event.GetSequence() != v.sequence {
 		return nil, fmt.Errorf("event %d was lost", v.sequence)
+	}
+	if v.sequence == 1 && event.GetInterfaceVersion() < iface {
+		return nil, fmt.Errorf("the shim has interface %d", event.GetInterfaceVersion())
 	}
 	return event, nil
 }
@@ -205,7 +209,7 @@ func (v *vm) end() (string, error) {
 	if status != int(terminal.GetExitStatus()) {
 		return "", fmt.Errorf("status %d, but the terminal event says %d", status, terminal.GetExitStatus())
 	}
-	if terminal.GetOutcome() != axvm.Outcome_POWER_OFF {
+	if terminal.GetOutcome() != axvm.Outcome_OUTCOME_POWER_OFF {
 		return "", fmt.Errorf("%s", terminal.GetMessage())
 	}
 	return fmt.Sprintf("%s, status %d", terminal.GetOutcome(), status), nil

@@ -14,6 +14,7 @@ import sys
 
 import axvm_pb2 as axvm
 
+INTERFACE = 1  # the oldest that has all that is used here: proto/released/CHANGELOG.md
 IMAGE_FD = 5  # in the shim
 SIZE_MIB, SHRUNK_MIB = 16, 12
 PATIENCE_S = 60
@@ -28,11 +29,11 @@ def launch_spec(vm_id):
     spec = axvm.LaunchSpec(vm_id=vm_id, profile="dev")
     spec.cpus.count = 1
     spec.memory.nodes.add(size_mib=SIZE_MIB)
-    spec.boot.flat.image.fd = IMAGE_FD
-    spec.boot.flat.local_apic = True
+    spec.boot.flat_boot.image.fd = IMAGE_FD
+    spec.boot.flat_boot.local_apic = True
     spec.balloon.SetInParent()  # there is one, with all its defaults
     # When this program dies, its ends of all pipes are closed: no VM stays behind.
-    spec.lifecycle.on_control_eof = axvm.STOP
+    spec.lifecycle.on_control_eof = axvm.ON_CONTROL_EOF_STOP
     return spec
 
 
@@ -117,6 +118,8 @@ class Vm:
         return bool(more)
 
     def take(self, event):
+        self.expect(event.sequence != 1 or event.interface_version >= INTERFACE,
+                    f"the shim has interface {event.interface_version}")
         # Bodies of other kinds, and those of a later schema (None), are for other programs.
         match event.WhichOneof("body"):
             case "running":
@@ -144,7 +147,7 @@ class Vm:
         self.pid = None
         self.expect(self.terminal is not None, f"status {status}, and no terminal event")
         self.expect(self.terminal.exit_status == status, f"status {status}, but the terminal event says {self.terminal.exit_status}")
-        self.expect(self.terminal.outcome == axvm.POWER_OFF, self.terminal.message)
+        self.expect(self.terminal.outcome == axvm.OUTCOME_POWER_OFF, self.terminal.message)
         self.expect(not self.plan, f"it ended before {self.plan}")
         return f"{self.id}: {', '.join(self.sent)}: {axvm.Outcome.Name(self.terminal.outcome)}, status {status}"
 

@@ -14,11 +14,11 @@ five() {
 	example "$GUESTS/tenant.bin" "$@"
 	[ "$status" = 0 ] || fail "status $status: $(cat "$CASE/err")"
 	diff - "$CASE/out" <<-'END' || fail "it says something else, see above"
-		five-0: pause, resume, shutdown: POWER_OFF, status 0
-		five-1: balloon, shutdown: POWER_OFF, status 0
-		five-2: shutdown: POWER_OFF, status 0
-		five-3: shutdown: POWER_OFF, status 0
-		five-4: shutdown: POWER_OFF, status 0
+		five-0: pause, resume, shutdown: OUTCOME_POWER_OFF, status 0
+		five-1: balloon, shutdown: OUTCOME_POWER_OFF, status 0
+		five-2: shutdown: OUTCOME_POWER_OFF, status 0
+		five-3: shutdown: OUTCOME_POWER_OFF, status 0
+		five-4: shutdown: OUTCOME_POWER_OFF, status 0
 	END
 }
 
