@@ -117,7 +117,7 @@ ROOMS := runtime/base runtime/interface runtime/guest runtime/shim runtime/host 
          runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox sandbox/policy
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)
-GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(PROFILE_HDRS)
+GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(B)/gen/proto/enums.h $(PROFILE_HDRS)
 GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
 GEN_HDRS += $(B)/gen/boot/dsdt.h
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
@@ -140,6 +140,19 @@ $(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
 	$(call say,PROTO)
 	$(Q)protoc --c_out=$(B)/gen $<
 $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
+# The schema's enums and oneofs as plain C, for rooms that know no protobuf: enum axvm_page_size { PAGE_SIZE_4K = 1, … },
+# enum axvm_boot_kind { BOOT_KIND_NOT_SET, BOOT_KIND_LINUX_BOOT = 1, … }.
+$(B)/gen/proto/enums.h: proto/axvm.proto | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,ENUMS)
+	$(Q)awk 'BEGIN { print "#pragma once" } \
+		/^enum / { name = $$2; gsub(/[A-Z]/, "_&", name); print "enum axvm" tolower(name) " {"; inside = 1 } \
+		/^message / { message = $$2; gsub(/[A-Z]/, "_&", message); message = substr(message, 2) } \
+		/^ *oneof / { name = message "_" $$2; member = toupper(name) "_"; inside = 1; \
+			print "enum axvm_" tolower(name) " { " member "NOT_SET = 0," } \
+		inside && $$2 == "=" { sub(/;.*/, "", $$3); print $$1 " = " $$3 "," } \
+		inside && $$3 == "=" { sub(/;.*/, "", $$4); print member toupper($$2) " = " $$4 "," } \
+		inside && /}/ { print "};"; inside = 0 }' $< >$@
 
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
@@ -361,11 +374,11 @@ other-debian:
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy/symbols.c
-POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h $(B)/gen/proto/enums.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
+	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE $(INC) -o $@ $(POLICYC_SRCS) -lseccomp
 
 $(B)/gen/sandbox/policies.c: $(B)/hack/policyc $(POLICIES)
 	@mkdir -p $(@D)

@@ -248,7 +248,7 @@ int nest_foresee(struct sandbox *sandbox, struct problems *problems)
 		if (r < 0)
 			return 0; /* nothing can be said: the step itself will */
 	}
-	if (seen.result < 0 && seen.problem.code != PROBLEM_NONE)
+	if (seen.result < 0 && seen.problem.code != ERROR_CODE_UNSPECIFIED)
 		return problems_add(problems, seen.problem.code, seen.problem.error_number, NULL, "%s",
 		                    seen.problem.message);
 	return seen.result;

@@ -15,7 +15,7 @@
 
 static int failed(struct problems *problems, const char *what)
 {
-	return problems_add(problems, PROBLEM_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
 	                    strerror(errno));
 }
 

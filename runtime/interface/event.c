@@ -24,84 +24,14 @@ static_assert(EVENT_REPLY_BYTES >= PROBLEM_MESSAGE_MAX + PROBLEM_FIELD_MAX + 64 
 static_assert(EVENT_REPORT_BYTES_MAX + 4 * EVENT_REPLY_BYTES <= EVENT_RING_SIZE,
               "there is room for a reply with the largest report when nothing else waits");
 
-#define SAME(ours, theirs) static_assert((int)(ours) == (int)(theirs), "not as in the schema")
-#define SAME_CODE(code) SAME(PROBLEM_##code, AXVM__V1__ERROR_CODE__##code)
-SAME(PROBLEM_NONE, AXVM__V1__ERROR_CODE__OK);
-SAME_CODE(USAGE);
-SAME_CODE(CONTROL_FD_UNUSABLE);
-SAME_CODE(EVENT_FD_UNUSABLE);
-SAME_CODE(SPEC_EMPTY);
-SAME_CODE(SPEC_TRUNCATED);
-SAME_CODE(SPEC_TOO_LARGE);
-SAME_CODE(SPEC_MALFORMED);
-SAME_CODE(SPEC_DUPLICATE);
-SAME_CODE(SPEC_UNKNOWN_FIELD);
-SAME_CODE(SPEC_UNSUPPORTED);
-SAME_CODE(SPEC_INVALID);
-SAME_CODE(KERNEL_INVALID);
-SAME_CODE(INITRD_INVALID);
-SAME_CODE(CMDLINE_TOO_LONG);
-SAME_CODE(IMAGE_INVALID);
-SAME_CODE(COMMAND_INVALID);
-SAME_CODE(COMMAND_WRONG_STATE);
-SAME_CODE(RESOURCE_MISSING);
-SAME_CODE(RESOURCE_UNREADABLE);
-SAME_CODE(RESOURCE_WRONG_KIND);
-SAME_CODE(HOST_REFUSED);
-SAME_CODE(KVM_MISSING);
-SAME_CODE(KVM_DENIED);
-SAME_CODE(KVM_CAPABILITY_MISSING);
-SAME_CODE(HOST_LIMIT);
-SAME_CODE(MEMORY_UNAVAILABLE);
-SAME_CODE(PLACEMENT_FAILED);
-SAME_CODE(INTERNAL);
-SAME_CODE(OS_FAILED);
-SAME_CODE(KVM_FAILED);
-SAME_CODE(SANDBOX_FAILED);
-SAME_CODE(SANDBOX_VIOLATION);
-SAME_CODE(GUEST_FAILED);
-SAME_CODE(DEVICE_FAILED);
-SAME(PROBLEM_INFO, AXVM__V1__SEVERITY__INFO);
-SAME(PROBLEM_WARNING, AXVM__V1__SEVERITY__WARNING);
-SAME(PROBLEM_ERROR, AXVM__V1__SEVERITY__ERROR);
-SAME(PROBLEM_FATAL, AXVM__V1__SEVERITY__FATAL);
-SAME(STAGE_NONE, AXVM__V1__STAGE__STAGE_UNSPECIFIED);
-SAME(STAGE_ARRIVE, AXVM__V1__STAGE__ARRIVE);
-SAME(STAGE_LEARN, AXVM__V1__STAGE__LEARN);
-SAME(STAGE_ADMIT, AXVM__V1__STAGE__ADMIT);
-SAME(STAGE_ACQUIRE, AXVM__V1__STAGE__ACQUIRE);
-SAME(STAGE_BUILD, AXVM__V1__STAGE__BUILD);
-SAME(STAGE_CONFINE, AXVM__V1__STAGE__CONFINE);
-SAME(STAGE_STAFF, AXVM__V1__STAGE__STAFF);
-SAME(STAGE_SEAL, AXVM__V1__STAGE__SEAL);
-SAME(STAGE_RUN, AXVM__V1__STAGE__RUN);
-SAME(STAGE_ACCOUNT, AXVM__V1__STAGE__ACCOUNT);
-SAME(STAGES_COUNT, AXVM__V1__STAGE__ACCOUNT + 1);
-SAME(VM_STARTING, AXVM__V1__STATE__STARTING);
-SAME(VM_RUNNING, AXVM__V1__STATE__STATE_RUNNING);
-SAME(VM_PAUSED, AXVM__V1__STATE__PAUSED);
-SAME(VM_STOPPING, AXVM__V1__STATE__STOPPING);
-SAME(VM_STOPPED, AXVM__V1__STATE__STOPPED);
-SAME(VM_FAILED, AXVM__V1__STATE__FAILED);
-SAME(OUTCOME_UNSPECIFIED, AXVM__V1__OUTCOME__OUTCOME_UNSPECIFIED);
-SAME(OUTCOME_POWER_OFF, AXVM__V1__OUTCOME__POWER_OFF);
-SAME(OUTCOME_HALTED, AXVM__V1__OUTCOME__HALTED);
-SAME(OUTCOME_GUEST_RESET, AXVM__V1__OUTCOME__GUEST_RESET);
-SAME(OUTCOME_TRIPLE_FAULT, AXVM__V1__OUTCOME__TRIPLE_FAULT);
-SAME(OUTCOME_GUEST_PANIC, AXVM__V1__OUTCOME__GUEST_PANIC);
-SAME(OUTCOME_VCPU_FAILED, AXVM__V1__OUTCOME__VCPU_FAILED);
-SAME(OUTCOME_STOPPED_BY_HOST, AXVM__V1__OUTCOME__STOPPED_BY_HOST);
-SAME(OUTCOME_LAUNCH_FAILED, AXVM__V1__OUTCOME__LAUNCH_FAILED);
-SAME(OUTCOME_RUNTIME_FAILED, AXVM__V1__OUTCOME__RUNTIME_FAILED);
-
-static void fill_stage(Axvm__V1__StageCompleted *to, enum stage stage, uint64_t duration_ns)
+static void fill_stage(Axvm__V1__StageCompleted *to, enum axvm_stage stage, uint64_t duration_ns)
 {
 	axvm__v1__stage_completed__init(to);
 	SET(to, stage, (Axvm__V1__Stage)stage);
 	SET(to, duration_ns, duration_ns);
 }
 
-static void fill_error(Axvm__V1__Error *to, const struct problem *from, enum stage stage)
+static void fill_error(Axvm__V1__Error *to, const struct problem *from, enum axvm_stage stage)
 {
 	const struct problem_class *class = problem_class_of(from->code);
 
@@ -131,7 +61,7 @@ static void fill_requirements(Axvm__V1__Requirement *to, Axvm__V1__Requirement *
 	}
 }
 
-int event_stage_completed(struct event_writer *w, enum stage stage, uint64_t duration_ns)
+int event_stage_completed(struct event_writer *w, enum axvm_stage stage, uint64_t duration_ns)
 {
 	Axvm__V1__Event event = EVENT(STAGE_COMPLETED);
 	Axvm__V1__StageCompleted body;
@@ -302,7 +232,7 @@ int event_running(struct event_writer *w, const struct event_running *running)
 	return event_writer_put(w, &event);
 }
 
-int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_state to,
+int event_state_changed(struct event_writer *w, enum axvm_state from, enum axvm_state to,
                         const char *reason)
 {
 	Axvm__V1__Event event = EVENT(STATE_CHANGED);
@@ -551,7 +481,7 @@ int event_terminal(struct event_writer *w, const struct event_terminal *terminal
 	body.errors = error_list;
 	for (size_t i = 1; i < STAGES_COUNT; i++)
 		if (terminal->stage_ns[i] > 0) {
-			fill_stage(&stages[i], (enum stage)i, terminal->stage_ns[i]);
+			fill_stage(&stages[i], (enum axvm_stage)i, terminal->stage_ns[i]);
 			stage_list[body.n_stages++] = &stages[i];
 		}
 	body.stages = stage_list;

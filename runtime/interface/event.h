@@ -101,8 +101,8 @@ struct event_report {
 struct event_reply {
 	uint64_t request_id;
 	const struct problem *error; /* NULL: ok */
-	enum stage stage;
-	enum vm_state state;
+	enum axvm_stage stage;
+	enum axvm_state state;
 	const struct event_report *report; /* of a metrics command; NULL: none */
 };
 
@@ -136,24 +136,24 @@ struct event_death {
 };
 
 struct event_terminal {
-	enum vm_outcome outcome;
-	enum stage stage;                /* in which it ended */
+	enum axvm_outcome outcome;
+	enum axvm_stage stage;                /* in which it ended */
 	const struct problems *problems; /* may be NULL */
 	const char *message;             /* NULL: made of the rest */
 	const struct event_vcpu *vcpu;   /* may be NULL */
 	const struct event_death *death; /* may be NULL */
-	uint64_t stage_ns[STAGES_COUNT]; /* by enum stage; 0: not completed */
+	uint64_t stage_ns[STAGES_COUNT]; /* by enum axvm_stage; 0: not completed */
 	uint64_t console_bytes_dropped;
 };
 
-int event_stage_completed(struct event_writer *w, enum stage stage, uint64_t duration_ns);
+int event_stage_completed(struct event_writer *w, enum axvm_stage stage, uint64_t duration_ns);
 int event_host_refused(struct event_writer *w, const char *profile,
                        const struct event_requirement *requirements, size_t count);
 int event_memory_placed(struct event_writer *w, const struct event_placed_node *nodes, size_t count,
                         uint64_t remote_pages);
 int event_sealed(struct event_writer *w, const struct event_sealed *sealed);
 int event_running(struct event_writer *w, const struct event_running *running);
-int event_state_changed(struct event_writer *w, enum vm_state from, enum vm_state to,
+int event_state_changed(struct event_writer *w, enum axvm_state from, enum axvm_state to,
                         const char *reason);
 int event_device_failed(struct event_writer *w, const char *device_id, int queue, int error_number,
                         bool needs_reset, const char *message, uint64_t suppressed);

@@ -18,7 +18,7 @@
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
 
 #define INVALID(problems, path, format, ...)                                                       \
-	problems_add((problems), PROBLEM_SPEC_INVALID, 0, (path), "launch.%s " format,             \
+	problems_add((problems), ERROR_CODE_SPEC_INVALID, 0, (path), "launch.%s " format,             \
 	             (path)__VA_OPT__(, ) __VA_ARGS__)
 
 /* What must be there wherever the message around it is, and at most how often. */
@@ -35,8 +35,8 @@ static const struct presence {
 	{ "memory.nodes", 1, SPEC_NODES_MAX },
 	{ "memory.nodes.size_mib", 1, 1 },
 	{ "boot", 1, 1 },
-	{ "boot.linux.kernel", 1, 1 },
-	{ "boot.flat.image", 1, 1 },
+	{ "boot.linux_boot.kernel", 1, 1 },
+	{ "boot.flat_boot.image", 1, 1 },
 	{ "disks", 0, SPEC_DISKS_MAX },
 	{ "disks.id", 1, 1 },
 	{ "disks.image", 1, 1 },
@@ -65,7 +65,7 @@ static const struct range {
 	RANGE("cpus.fifo_priority", 0, 99),
 	RANGE("memory.nodes.size_mib", 1, MEMORY_MIB_MAX),
 	RANGE("memory.nodes.host_node", 0, HOST_NODE_MAX),
-	RANGE("boot.flat.load_address", MIB, SPEC_LOAD_ADDRESS_MAX, .multiple = 4 * KIB),
+	RANGE("boot.flat_boot.load_address", MIB, SPEC_LOAD_ADDRESS_MAX, .multiple = 4 * KIB),
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
 	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
@@ -144,7 +144,7 @@ static const struct text {
 } texts[] = {
 	{ "vm_id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "profile", is_profile, profiles_embedded_names },
-	{ "boot.linux.cmdline", is_cmdline, "at most 65535 bytes" },
+	{ "boot.linux_boot.cmdline", is_cmdline, "at most 65535 bytes" },
 	{ "disks.id", spec_is_id,
 	  "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "disks.serial", is_serial, "1 to 20 printable ASCII characters" },
@@ -231,7 +231,7 @@ static void check_text(const struct place *place, void *context)
 
 static void internal(struct problems *problems, const char *path)
 {
-	problems_add(problems, PROBLEM_INTERNAL, 0, path,
+	problems_add(problems, ERROR_CODE_INTERNAL, 0, path,
 	             "a table of rules names %s, which is no field", path);
 }
 
@@ -251,7 +251,7 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 
 	if (!cpus)
 		return;
-	shared = cpus->overcommit && cpus->tenancy != AXVM__V1__TENANCY__DEDICATED;
+	shared = cpus->overcommit && cpus->tenancy != AXVM__V1__TENANCY__TENANCY_DEDICATED;
 	if (cpus->n_pins > 0 && cpus->n_pins != cpus->count)
 		INVALID(problems, "cpus.pins",
 		        "has %zu entries for %u vCPUs; give one each, or none", cpus->n_pins,
@@ -272,7 +272,7 @@ static void check_fifo(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	const Axvm__V1__Cpus *cpus = launch->cpus;
 
 	if (cpus && cpus->fifo_priority > 0 && cpus->n_pins == 0 && !cpus->claims &&
-	    cpus->tenancy != AXVM__V1__TENANCY__DEDICATED)
+	    cpus->tenancy != AXVM__V1__TENANCY__TENANCY_DEDICATED)
 		INVALID(problems, "cpus.fifo_priority",
 		        "is %u, and the vCPUs are on no CPU of their own: give pins or claims, or make "
 		        "the VM DEDICATED", cpus->fifo_priority);
@@ -305,7 +305,7 @@ static void check_paravirt(const Axvm__V1__LaunchSpec *launch, struct problems *
 		uint32_t bit = 1u << paravirt->features[i];
 
 		if (seen & bit)
-			problems_add(problems, PROBLEM_SPEC_DUPLICATE, 0, "cpus.paravirt.features",
+			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, "cpus.paravirt.features",
 			             "launch.cpus.paravirt.features names entry %zu twice", i);
 		seen |= bit;
 	}
@@ -324,10 +324,10 @@ static uint64_t memory_mib(const Axvm__V1__LaunchSpec *launch)
 static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
 {
 	static const uint64_t page_mib[] = {
-		[AXVM__V1__PAGE_SIZE__PAGES_4K] = 1,
-		[AXVM__V1__PAGE_SIZE__THP] = 1,
-		[AXVM__V1__PAGE_SIZE__HUGE_2M] = 2,
-		[AXVM__V1__PAGE_SIZE__HUGE_1G] = 1024,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_4K] = 1,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_THP] = 1,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_2M] = 2,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G] = 1024,
 	};
 	const Axvm__V1__Memory *memory = launch->memory;
 
@@ -353,9 +353,9 @@ static void check_reporting(const Axvm__V1__LaunchSpec *launch, struct problems 
 	const Axvm__V1__Balloon *balloon = launch->balloon;
 
 	if (balloon && balloon->has_free_page_reporting && balloon->free_page_reporting && launch->memory &&
-	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__HUGE_1G)
+	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G)
 		INVALID(problems, "balloon.free_page_reporting",
-		        "is true, and memory.page_size is HUGE_1G: no report is as large as a page; leave one "
+		        "is true, and memory.page_size is PAGE_SIZE_1G: no report is as large as a page; leave one "
 		        "of them out");
 }
 
@@ -373,21 +373,21 @@ static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 
 	if (boot && boot->kind_case == AXVM__V1__BOOT__KIND__NOT_SET)
 		INVALID(problems, "boot", "has neither linux nor flat");
-	if (!boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT)
+	if (!boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT)
 		return;
-	flat = boot->flat;
+	flat = boot->flat_boot;
 	if (memory_mib(launch) > 0 && flat->load_address >> 20 >= memory_mib(launch))
-		INVALID(problems, "boot.flat.load_address",
+		INVALID(problems, "boot.flat_boot.load_address",
 		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB", flat->load_address,
 		        memory_mib(launch));
 	if (flat->local_apic)
 		return;
 	if (flat->secondaries_wait)
-		INVALID(problems, "boot.flat.secondaries_wait",
+		INVALID(problems, "boot.flat_boot.secondaries_wait",
 		        "needs local_apic: INIT and SIPI come "
 		        "through it");
 	if (device_count(launch) > 0 || (console && !console->early))
-		INVALID(problems, "boot.flat.local_apic",
+		INVALID(problems, "boot.flat_boot.local_apic",
 		        "is off, but there are devices, which need "
 		        "interrupts; set it, or leave the devices out (a console that is only "
 		        "`early` may stay)");
@@ -454,7 +454,7 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 				snprintf(path, sizeof(path), "disks[%zu].id", i);
 			else
 				snprintf(path, sizeof(path), "nets[%zu].id", i - launch->n_disks);
-			problems_add(problems, PROBLEM_SPEC_DUPLICATE, 0, path,
+			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
 			             "launch.%s is \"%.64s\", as is another device's", path, a);
 		}
 }
@@ -479,7 +479,7 @@ static void check_fd(struct fds *fds, const char *path, uint32_t fd)
 	for (size_t i = 0; i < fds->count; i++)
 		if (fds->seen[i] == fd) {
 			problems_add(
-				fds->problems, PROBLEM_SPEC_DUPLICATE, 0, path,
+				fds->problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
 				"launch.%s is fd %u, which is already given to something else; "
 				"duplicate it with dup(2)",
 				path, fd);

@@ -101,7 +101,7 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
 		         (unsigned long long)(demand->page_size / KIB));
 	snprintf(field, sizeof(field), "memory.nodes[%u]", demand->guest_node);
-	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
+	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
 	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
 	                    (unsigned long long)(demand->bytes / MIB), kind,
 	                    (unsigned long long)(have / MIB));

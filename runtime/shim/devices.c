@@ -79,7 +79,7 @@ uint32_t devices_count_io(const struct vm_spec *spec)
 
 static int failed(struct shim *shim, int r, const char *field, const char *what)
 {
-	return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, field, "cannot create %s: %s",
+	return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, field, "cannot create %s: %s",
 	                    what, strerror(-r));
 }
 
@@ -89,7 +89,7 @@ static int ring_failed(struct shim *shim, int r)
 	char why[DENIED_TEXT_MAX];
 
 	return problems_add(&shim->problems,
-	                    denied_by_host(-r) ? PROBLEM_HOST_LIMIT : PROBLEM_OS_FAILED, -r, NULL,
+	                    denied_by_host(-r) ? ERROR_CODE_HOST_LIMIT : ERROR_CODE_OS_FAILED, -r, NULL,
 	                    "cannot create an I/O ring (io_uring): %s",
 	                    denied_here(DENIED_IO_URING, -r, why));
 }
@@ -186,7 +186,7 @@ static int bind_workers(struct shim_io *io)
 	if (r == 0)
 		r = io_loop_bind_workers(&io->loop, cpus, sizeof(words));
 	if (r < 0)
-		return problems_add(&io->problems, PROBLEM_PLACEMENT_FAILED, -r, NULL,
+		return problems_add(&io->problems, ERROR_CODE_PLACEMENT_FAILED, -r, NULL,
 		                    "cannot bind the kernel's workers of I/O thread %u to its CPUs: %s", io->index,
 		                    strerror(-r));
 	return 0;
@@ -201,11 +201,11 @@ int devices_enable(struct shim_io *io)
 		return r;
 	r = io_loop_enable(&io->loop, &what);
 	if (what)
-		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&io->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "read back: the I/O ring allows %s that it was restricted "
 		                    "from", what);
 	if (r < 0)
-		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&io->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot enable the ring of I/O thread %u: %s", io->index,
 		                    strerror(-r));
 	return 0;

@@ -7,12 +7,12 @@
 #include "shim/deadline.h"
 #include "shim/shim.h"
 
-/* Bytes of a host page, by enum spec_page_size. Transparent huge pages are split where needed. */
+/* Bytes of a host page, by enum axvm_page_size. Transparent huge pages are split where needed. */
 static const uint64_t host_pages[] = {
-	[SPEC_PAGES_4K] = BALLOON_PAGE,
-	[SPEC_THP] = BALLOON_PAGE,
-	[SPEC_HUGE_2M] = 2 * MIB,
-	[SPEC_HUGE_1G] = GIB,
+	[PAGE_SIZE_4K] = BALLOON_PAGE,
+	[PAGE_SIZE_THP] = BALLOON_PAGE,
+	[PAGE_SIZE_2M] = 2 * MIB,
+	[PAGE_SIZE_1G] = GIB,
 };
 
 /* As long as a driver may stand still before it is said to have stopped. */
@@ -100,7 +100,7 @@ void devices_balloon_settle(struct shim *shim)
 		tell(shim, &state, true);
 	} else if (deadline_passed(wait->standstill_ns)) {
 		/* A VM that is paused cannot get on. */
-		if (state.actual_bytes == wait->seen_bytes && shim->lifecycle.state != VM_PAUSED) {
+		if (state.actual_bytes == wait->seen_bytes && shim->lifecycle.state != STATE_PAUSED) {
 			tell(shim, &state, false);
 			return;
 		}

@@ -23,11 +23,11 @@ static void check_block_size(const struct spec_disk *disk, size_t index,
 		return;
 	snprintf(field, sizeof(field), "disks[%zu].block_size", index);
 	if (file->direct && disk->block_size < file->logical_block)
-		problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, field,
+		problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, field,
 		             "is %u; with direct it must be at least the image's own, %u",
 		             disk->block_size, file->logical_block);
 	if (file->size % disk->block_size != 0)
-		problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, field,
+		problems_add(problems, ERROR_CODE_IMAGE_INVALID, EINVAL, field,
 		             "is %u; the image's length, %llu bytes, must be a multiple of it",
 		             disk->block_size, (unsigned long long)file->size);
 }
@@ -42,7 +42,7 @@ static void check_max_size(const struct spec_disk *disk, size_t index, const str
 
 	snprintf(field, sizeof(field), "disks[%zu].max_size", index);
 	if (file->size > file->max_size)
-		problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, field,
+		problems_add(problems, ERROR_CODE_IMAGE_INVALID, EINVAL, field,
 		             "is %llu, and the image has %llu bytes already: make it as much at least",
 		             (unsigned long long)file->max_size, (unsigned long long)file->size);
 	if (file->read_only || !file->regular)
@@ -52,7 +52,7 @@ static void check_max_size(const struct spec_disk *disk, size_t index, const str
 		return;
 	if (disk->max_size == 0)
 		snprintf(field, sizeof(field), "disks[%zu].image", index);
-	problems_add(problems, PROBLEM_HOST_LIMIT, EFBIG, field,
+	problems_add(problems, ERROR_CODE_HOST_LIMIT, EFBIG, field,
 	             "%llu bytes are more than the launcher's limit on file sizes, %llu: raise RLIMIT_FSIZE "
 	             "(ulimit -f)",
 	             (unsigned long long)file->max_size, (unsigned long long)limit.rlim_cur);
@@ -63,7 +63,7 @@ static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk
 {
 	char field[PROBLEM_FIELD_MAX];
 	const struct disk_file_config config = {
-		.fd = disk->image.kind == SPEC_FD ? disk->image.fd : -1,
+		.fd = disk->image.kind == RESOURCE_SOURCE_FD ? disk->image.fd : -1,
 		.path = disk->image.path,
 		.field = field,
 		.read_only = disk->read_only,
@@ -82,7 +82,7 @@ static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk
 void devices_acquire_disks(struct shim *shim, bool by_number)
 {
 	for (size_t i = 0; i < shim->spec.disks_count; i++)
-		if ((shim->spec.disks[i].image.kind == SPEC_FD) == by_number)
+		if ((shim->spec.disks[i].image.kind == RESOURCE_SOURCE_FD) == by_number)
 			acquire_disk(&shim->spec.disks[i], i, &shim->devices.disk_files[i],
 			             &shim->problems);
 }
@@ -94,7 +94,7 @@ void devices_acquire_rng(struct shim *shim)
 		return;
 	shim->devices.random_fd = open(RANDOM_PATH, O_RDONLY | O_CLOEXEC);
 	if (shim->devices.random_fd < 0)
-		problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, "rng",
+		problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, "rng",
 		             "cannot open " RANDOM_PATH ": %s", strerror(errno));
 }
 
@@ -108,7 +108,7 @@ int devices_create_disk(struct shim *shim, size_t index, const struct virtio_hos
 		.queues = (uint16_t)disk->queues,
 		.queue_size = (uint16_t)disk->queue_size,
 		.block_size = disk->block_size,
-		.write_through = disk->cache == SPEC_WRITE_THROUGH,
+		.write_through = disk->cache == CACHE_MODE_WRITE_THROUGH,
 		.keeps_blocks = !disk->discard,
 		.limit = rate_of(&disk->limit),
 	};

@@ -27,7 +27,7 @@ void devices_acquire_console(struct shim *shim)
 		(void)resource_hold_open(input, "console.input", &shim->problems);
 
 	if (shim->spec.console.limited && output >= 0 && !is_file(output))
-		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
+		problems_add(&shim->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
 		             "console.output is no regular file, so that its reader sets the pace; leave "
 		             "the limit out");
 }

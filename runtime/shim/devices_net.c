@@ -38,7 +38,7 @@ static void acquire(struct shim *shim, size_t index)
 			tap_missing_offloads(shim->devices.nets.fds[index][0]);
 	/* One queue, at a number that the control thread's filter knows. */
 	if (dup3(shim->devices.nets.fds[index][0], TAP_FD_BASE + (int)index, O_CLOEXEC) < 0)
-		problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, field,
+		problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, field,
 		             "cannot place the TAP's descriptor: %s", strerror(errno));
 }
 
@@ -53,10 +53,10 @@ static void acquire_vhost(struct shim *shim, size_t index)
 	if (resource_take(vhost, RESOURCE_READ_WRITE, field, &fd, &shim->problems) < 0)
 		return;
 	if (vhost_get_features(fd, &features) < 0)
-		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, errno, field,
+		problems_add(&shim->problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno, field,
 		             "is no vhost-net: %s", strerror(errno));
 	else if (dup3(fd, number, O_CLOEXEC) < 0)
-		problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, field,
+		problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, field,
 		             "cannot place the descriptor of vhost-net: %s", strerror(errno));
 	close_ptr(&fd);
 	shim->devices.nets.vhost[index] = true;
@@ -69,7 +69,7 @@ void devices_acquire_nets(struct shim *shim, bool by_number)
 
 		if ((net->tap_name[0] == '\0') == by_number)
 			acquire(shim, i);
-		if (net->vhost.kind != SPEC_NONE && (net->vhost.kind == SPEC_FD) == by_number)
+		if (net->vhost.kind != RESOURCE_SOURCE_NOT_SET && (net->vhost.kind == RESOURCE_SOURCE_FD) == by_number)
 			acquire_vhost(shim, i);
 	}
 }
@@ -82,7 +82,7 @@ int devices_own_vhosts(struct shim *shim)
 		if (shim->devices.nets.vhost[i])
 			r = vhost_own(VHOST_FD_BASE + (int)i, &shim->machine.memory);
 		if (r < 0)
-			return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, "nets.vhost",
+			return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, "nets.vhost",
 			                    "cannot start vhost-net for net \"%s\": %s",
 			                    shim->spec.nets[i].id, strerror(-r));
 	}

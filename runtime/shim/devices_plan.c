@@ -116,5 +116,5 @@ int plan_devices_check(const struct plan_devices *plan, const struct shim_device
 
 bool plan_has_apic(const struct vm_spec *spec)
 {
-	return spec->boot.kind == SPEC_BOOT_LINUX || spec->boot.local_apic;
+	return spec->boot.kind == BOOT_KIND_LINUX_BOOT || spec->boot.local_apic;
 }

@@ -25,15 +25,15 @@ void devices_acquire_vsock(struct shim *shim)
 
 	if (!shim->spec.vsock.present)
 		return;
-	if (channel->kind != SPEC_FD) {
-		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, field,
+	if (channel->kind != RESOURCE_SOURCE_FD) {
+		problems_add(&shim->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, field,
 		             "must be an fd: the shim connects to nothing by path");
 		return;
 	}
 	if (resource_take(channel, RESOURCE_READ_WRITE, field, &fd, &shim->problems) < 0)
 		return;
 	if (!option_is(fd, SO_DOMAIN, AF_UNIX) || !option_is(fd, SO_TYPE, SOCK_SEQPACKET)) {
-		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, ENOTSOCK, field,
+		problems_add(&shim->problems, ERROR_CODE_RESOURCE_WRONG_KIND, ENOTSOCK, field,
 		             "fd %d is no UNIX socket of type SOCK_SEQPACKET", fd);
 		return;
 	}

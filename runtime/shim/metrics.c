@@ -337,7 +337,7 @@ static struct event_report gather(struct shim *shim)
 	for (int i = STAGE_ARRIVE; i < STAGES_COUNT; i++)
 		if (shim->stage_ns[i])
 			metrics_add(metrics, shim->stage_ns[i], "stage.%s.ns",
-			            stage_name((enum stage)i));
+			            stage_name((enum axvm_stage)i));
 	metrics_add(metrics, event_writer_dropped(&shim->events), "events.dropped");
 	add_memory(metrics, shim);
 	kvm_stats_each(&shim->machine.stats, shim->machine.vcpu_count, put_kvm, metrics);

@@ -28,10 +28,10 @@ static int check_fd(int fd, const struct use_row *use, const char *field,
 	int mode = flags & O_ACCMODE;
 
 	if (flags < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_MISSING, EBADF, field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, EBADF, field,
 		                    "fd %d is not open: hand it over to the shim at exec", fd);
 	if ((use->reads && mode == O_WRONLY) || (use->writes && mode == O_RDONLY))
-		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, EBADF, field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, EBADF, field,
 		                    "fd %d is open, but cannot be %s", fd, use->verb);
 	return 0;
 }
@@ -58,22 +58,22 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
 	const struct use_row *row = &uses[use];
 	int fd = -1;
 
-	if (resource->kind == SPEC_FD) {
+	if (resource->kind == RESOURCE_SOURCE_FD) {
 		int r = check_fd(resource->fd, row, field, problems);
 
 		if (r < 0)
 			return r;
 		fd = resource->fd;
-	} else if (resource->kind == SPEC_PATH) {
+	} else if (resource->kind == RESOURCE_SOURCE_PATH) {
 		fd = open_path(resource->path, row);
 		if (fd == -EISDIR)
-			return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EISDIR, field,
+			return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EISDIR, field,
 			                    "\"%s\" is a directory: name a file, such as one in it",
 			                    resource->path);
 		if (fd < 0)
 			return problems_add(problems,
-			                    fd == -ENOENT ? PROBLEM_RESOURCE_MISSING
-			                                  : PROBLEM_RESOURCE_UNREADABLE,
+			                    fd == -ENOENT ? ERROR_CODE_RESOURCE_MISSING
+			                                  : ERROR_CODE_RESOURCE_UNREADABLE,
 			                    -fd, field, "cannot open \"%s\": %s", resource->path,
 			                    strerror(-fd));
 	}
@@ -113,7 +113,7 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 	if (is_fifo(fd)) {
 		r = hold_fifo(fd);
 		return r == 0 ? 0
-		              : problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, -r, field,
+		              : problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, -r, field,
 		                             "the FIFO cannot be opened for both directions, so that its "
 		                             "clients may come and go: %s; give the shim's user "
 		                             "permission to read and write it", strerror(-r));
@@ -121,7 +121,7 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 	/* Only a PTY's master has the number of its slave. That is never closed: it is held by being open. */
 	if (ioctl(fd, TIOCGPTN, &number) == 0 &&
 	    ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, errno, field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, field,
 		                    "the slave of the PTY cannot be opened, so that its clients may come "
 		                    "and go: %s; unlock it (unlockpt)", strerror(errno));
 	return 0;
@@ -141,7 +141,7 @@ static bool identify(struct resource_claim *claim, struct problems *problems)
 	if (claim->fd < 0)
 		return false;
 	if (fstat(claim->fd, &claim->st) < 0) {
-		(void)problems_add(problems, PROBLEM_OS_FAILED, errno, claim->field, "cannot tell what it is: %s",
+		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field, "cannot tell what it is: %s",
 		                   strerror(errno));
 		return false;
 	}
@@ -157,7 +157,7 @@ void resource_check_claims(struct resource_claim *claims, size_t count, struct p
 			const struct resource_claim *reader = writer == &claims[i] ? &claims[k] : &claims[i];
 
 			if (writer->written && claims[k].is_file && is_one(&claims[i].st, &claims[k].st))
-				(void)problems_add(problems, PROBLEM_SPEC_INVALID, EINVAL, writer->field,
+				(void)problems_add(problems, ERROR_CODE_SPEC_INVALID, EINVAL, writer->field,
 				                   "is the same %s as %s, and the guest's writes would change "
 				                   "both: give each its own",
 				                   S_ISBLK(writer->st.st_mode) ? "block device" : "file",
@@ -168,7 +168,7 @@ void resource_check_claims(struct resource_claim *claims, size_t count, struct p
 
 static size_t add(const struct spec_resource *resource, int *fds, size_t n)
 {
-	if (resource->kind == SPEC_FD)
+	if (resource->kind == RESOURCE_SOURCE_FD)
 		fds[n++] = resource->fd;
 	return n;
 }

@@ -14,7 +14,7 @@
 enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
 
 /* Gives the fd of a resource, opened when it is a path (close-on-exec; an output file is created
- * with mode 0600 and appended to). *ret_fd is -1 for SPEC_NONE. One problem with `field` and -errno
+ * with mode 0600 and appended to). *ret_fd is -1 for RESOURCE_SOURCE_NOT_SET. One problem with `field` and -errno
  * when the fd is not open, or cannot be used so. */
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
                   int *ret_fd, struct problems *problems);

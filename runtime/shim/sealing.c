@@ -63,13 +63,13 @@ static int seal_thread(struct shim *shim, enum sandbox_role role, const struct s
 		return r;
 	r = own_descriptors(kept, vcpu_fd);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot keep to its own descriptors: %s",
 		                    sandbox_role_name(role), strerrordesc_np(-r));
 	sandbox_death_take_seat(&shim->desk, role);
 	r = sandbox_seccomp_seal(role);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot take its seccomp filter: %s",
 		                    sandbox_role_name(role), strerrordesc_np(-r));
 	return 0;
@@ -216,7 +216,7 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	sandbox_death_take_seat(&shim->desk, SANDBOX_ROLE_CONTROL);
 	r = sandbox_seccomp_seal(SANDBOX_ROLE_CONTROL);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "the control thread cannot take its seccomp filter: %s",
 		                    strerrordesc_np(-r));
 	/* What does not fit is dropped and counted like any event. */
@@ -259,11 +259,11 @@ static void tell_guest_page(const struct guest_memory *memory, uint64_t address,
 
 static void note(struct shim *shim, const struct sandbox_death *death)
 {
-	struct problem problem = { .code = PROBLEM_SANDBOX_VIOLATION, .error_number = EPERM };
+	struct problem problem = { .code = ERROR_CODE_SANDBOX_VIOLATION, .error_number = EPERM };
 	size_t length = sandbox_death_format(death, problem.message, sizeof(problem.message));
 
 	if (death->lost.what) {
-		problem.code = PROBLEM_OS_FAILED;
+		problem.code = ERROR_CODE_OS_FAILED;
 		problem.error_number = EFAULT;
 		tell_guest_page(&shim->machine.memory, death->lost.address,
 		                problem.message + length, sizeof(problem.message) - length);
@@ -300,11 +300,11 @@ int sealing_prepare(struct shim *shim)
 
 	shim->desk.report = report_own;
 	shim->desk.cookie = shim;
-	shim->desk.exit_status = problem_class_of(PROBLEM_SANDBOX_VIOLATION)->exit_status;
-	shim->desk.lost_page_status = problem_class_of(PROBLEM_OS_FAILED)->exit_status;
+	shim->desk.exit_status = problem_class_of(ERROR_CODE_SANDBOX_VIOLATION)->exit_status;
+	shim->desk.lost_page_status = problem_class_of(ERROR_CODE_OS_FAILED)->exit_status;
 	r = sandbox_death_install(&shim->desk);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot install the handler of denied calls: %s",
 		                    strerrordesc_np(-r));
 	return 0;

@@ -92,7 +92,7 @@ struct shim {
 	uint32_t threads;         /* started, that is expected at the gate */
 	struct thread_record records[EVENT_THREADS_MAX]; /* of those, in the order of their start */
 
-	enum stage stage; /* the one in progress */
+	enum axvm_stage stage; /* the one in progress */
 	uint64_t stage_ns[STAGES_COUNT];
 	bool running; /* the guest has been let go */
 	struct lifecycle lifecycle;

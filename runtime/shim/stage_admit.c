@@ -70,7 +70,7 @@ static int refuse(struct shim *shim)
 		close(fd);
 	for (size_t i = 0; i < count; i++)
 		if (!is_about_kvm(rows[i].name))
-			problems_add(&shim->problems, PROBLEM_HOST_REFUSED, ENOTSUP, "profile",
+			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
 			             "profile %s asks for %s: %s; this host has: %s",
 			             shim->profile.name, rows[i].name, rows[i].asked,
 			             rows[i].found);
@@ -89,7 +89,7 @@ static int know_host(struct shim *shim)
 	if (shim->facts)
 		return 0;
 	r = admit_probe(shim);
-	return r < 0 ? problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+	return r < 0 ? problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 	                            "cannot tell what this host is: %s", facts_error(r))
 	             : 0;
 }
@@ -115,14 +115,14 @@ int stage_admit(struct shim *shim)
 		return r;
 	r = profile_load(shim->spec.profile, &shim->profile);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "profile",
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
 		                    "there is no profile \"%s\"", shim->spec.profile);
 	keep_vulnerabilities(shim);
 	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "profile",
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "profile",
 		                    "profile %s asks for what nobody can check", shim->profile.name);
-	if (is_unmet(&shim->verdict) && shim->spec.admission == SPEC_ENFORCE)
+	if (is_unmet(&shim->verdict) && shim->spec.admission == ADMISSION_ENFORCE)
 		return refuse(shim);
 	(void)verdict_waive(&shim->verdict);
 	return plan_machine(shim);

@@ -127,7 +127,7 @@ static void heed_what_is_left(struct shim *shim)
 	devices_balloon_end(shim);
 }
 
-enum vm_outcome stage_outcome(const struct shim *shim)
+enum axvm_outcome stage_outcome(const struct shim *shim)
 {
 	enum machine_end end = atomic_load(&shim->machine.end);
 
@@ -138,7 +138,7 @@ enum vm_outcome stage_outcome(const struct shim *shim)
 	if (shim->shutdown.panicked && end != MACHINE_END_POWER_OFF)
 		return OUTCOME_GUEST_PANIC;
 	if (end != MACHINE_END_NONE)
-		return (enum vm_outcome)end;
+		return (enum axvm_outcome)end;
 	return OUTCOME_STOPPED_BY_HOST;
 }
 

@@ -80,11 +80,11 @@ static struct vcpu_entry entry_of(const struct shim *shim, uint32_t index)
 		.data_selector = boot->data_selector,
 	};
 
-	if (spec->kind == SPEC_BOOT_LINUX || spec->secondaries_wait) {
+	if (spec->kind == BOOT_KIND_LINUX_BOOT || spec->secondaries_wait) {
 		if (index > 0)
 			entry.start = VCPU_WAITS;
 	}
-	if (spec->kind == SPEC_BOOT_FLAT) {
+	if (spec->kind == BOOT_KIND_FLAT_BOOT) {
 		entry.rdi = index;
 		entry.rsi = shim->machine.vcpu_count;
 		entry.rdx = guest_memory_below_hole(&shim->machine.memory);
@@ -111,7 +111,7 @@ static int open_counters(struct vcpu *vcpu)
 	int r = kvm_stats_open_vcpu(&vcpu->machine->stats, vcpu->index, vcpu->fd);
 
 	if (r < 0)
-		return problems_add(&vcpu->problems, PROBLEM_KVM_FAILED, -r, NULL,
+		return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
 		                    "vCPU %u: KVM does not give its counters: %s", vcpu->index,
 		                    strerror(-r));
 	return 0;
@@ -199,13 +199,13 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	r = pthread_create(ret_thread, &attributes, function, argument);
 	pthread_attr_destroy(&attributes);
 	if (r == EINVAL)
-		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r,
+		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r,
 		                    shim->placement.by_hand ? "cpus.pins" : "cpus",
 		                    "cannot start a thread on host CPU %s: this host has no such "
 		                    "CPU, or the shim's affinity excludes it",
 		                    cpu_bitmap_format(cpus, list, sizeof(list)));
 	if (r != 0)
-		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r, NULL,
 		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS, strerror(r));
 	shim->threads++;
 	return 0;

@@ -38,7 +38,7 @@ static int arrange_signals(struct problems *problems)
 	for (size_t i = 0; i < ARRAY_SIZE(interrupting) && r == 0; i++)
 		r = sigaction(interrupting[i], &interrupt, NULL);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_OS_FAILED, errno, NULL,
+		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL,
 		                    "cannot arrange signals: %s", strerror(errno));
 	return 0;
 }
@@ -52,6 +52,7 @@ int stage_arrive(struct shim *shim)
 {
 	int r = arrange_signals(&shim->problems);
 
+	shim->lifecycle.state = STATE_STARTING;
 	if (r < 0)
 		return r;
 	r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
@@ -59,7 +60,7 @@ int stage_arrive(struct shim *shim)
 		return r;
 	r = event_writer_init(&shim->events, EVENT_FD);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "cannot prepare fd 4: %s", strerror(-r));
 	shim->lifecycle.events = &shim->events;
 	r = check_control_fd(CONTROL_FD, &shim->problems);
@@ -87,7 +88,7 @@ int stage_learn(struct shim *shim)
 	int r = stream_init(&shim->stream);
 
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "no memory to read the launch: %s", strerror(-r));
 	r = stream_read_launch(&shim->stream, CONTROL_FD, &bytes, &length, &shim->problems);
 	if (r == -EINTR) {

@@ -94,7 +94,7 @@ static const char *why(const struct shim *shim)
 	return NULL;
 }
 
-int terminal_emit(struct shim *shim, enum vm_outcome outcome)
+int terminal_emit(struct shim *shim, enum axvm_outcome outcome)
 {
 	bool ended_itself = atomic_load(&shim->machine.end) != MACHINE_END_NONE;
 	struct event_vcpu vcpu = { 0 };

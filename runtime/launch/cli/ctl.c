@@ -329,7 +329,7 @@ static int show(const struct ctl *ctl, struct client *client, const struct reque
 		return EX_SOFTWARE;
 	}
 	fprintf(stderr, "axvm ctl: %s\n", reply->error->message ? reply->error->message : "refused");
-	return problem_class_of((enum problem_code)reply->error->code)->exit_status;
+	return problem_class_of((enum axvm_error_code)reply->error->code)->exit_status;
 }
 
 static int too_late(const char *vm)

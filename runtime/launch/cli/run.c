@@ -115,7 +115,7 @@ static void on_escape(struct run *run, enum escape_action action)
 		send_key(run, action, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
 		break;
 	case ESCAPE_PAUSE:
-		send_key(run, action, run->state == AXVM__V1__STATE__PAUSED
+		send_key(run, action, run->state == AXVM__V1__STATE__STATE_PAUSED
 		                              ? AXVM__V1__COMMAND__WHAT_RESUME
 		                              : AXVM__V1__COMMAND__WHAT_PAUSE);
 		break;

@@ -96,7 +96,7 @@ static int set_kernel(void *context, const char *value)
 	if (options->has_kernel)
 		return complain("--kernel is there twice; remove one of the two");
 	options->has_kernel = options->has_boot = true;
-	return add(options, "kernel", "boot { linux { kernel { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "kernel", "boot { linux_boot { kernel { path: \"%s\" } } }", QUOTE(value));
 }
 
 static int set_initrd(void *context, const char *value)
@@ -104,7 +104,7 @@ static int set_initrd(void *context, const char *value)
 	struct run_options *options = context;
 
 	options->of_kernel = "initrd";
-	return add(options, "initrd", "boot { linux { initrd { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "initrd", "boot { linux_boot { initrd { path: \"%s\" } } }", QUOTE(value));
 }
 
 static int set_cmdline(void *context, const char *value)
@@ -112,7 +112,7 @@ static int set_cmdline(void *context, const char *value)
 	struct run_options *options = context;
 
 	options->of_kernel = "cmdline";
-	return add(options, "cmdline", "boot { linux { cmdline: \"%s\" } }", QUOTE(value));
+	return add(options, "cmdline", "boot { linux_boot { cmdline: \"%s\" } }", QUOTE(value));
 }
 
 static int set_flat(void *context, const char *value)
@@ -122,7 +122,7 @@ static int set_flat(void *context, const char *value)
 	if (options->has_flat)
 		return complain("--flat is there twice; remove one of the two");
 	options->has_flat = options->has_boot = true;
-	return add(options, "flat", "boot { flat { image { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "flat", "boot { flat_boot { image { path: \"%s\" } } }", QUOTE(value));
 }
 
 /* "0-3:8" */
@@ -166,7 +166,7 @@ static int set_cpus(void *context, const char *value)
 			pins = value + (item - copy);
 			r = add_pins(options, item);
 		} else if (strcmp(name, "dedicated") == 0 && !item)
-			r = add(options, "cpus", "cpus { tenancy: DEDICATED }");
+			r = add(options, "cpus", "cpus { tenancy: TENANCY_DEDICATED }");
 		else if (!item && pins && *name && strspn(name, "0123456789-") == strlen(name))
 			return complain("--cpus %s: the CPUs of a pin are parted by colons: pin=%.*s:%s",
 			                value, (int)strcspn(pins, ","), pins, name);
@@ -179,7 +179,7 @@ static int set_cpus(void *context, const char *value)
 static int set_memory(void *context, const char *value)
 {
 	static const char *const sizes[][2] = {
-		{ "2M", "HUGE_2M" }, { "1G", "HUGE_1G" }, { "thp", "THP" }, { "4K", "PAGES_4K" }
+		{ "2M", "PAGE_SIZE_2M" }, { "1G", "PAGE_SIZE_1G" }, { "thp", "PAGE_SIZE_THP" }, { "4K", "PAGE_SIZE_4K" }
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
@@ -365,15 +365,15 @@ static int set_profile(void *context, const char *value)
 static int set_report(void *context, const char *value)
 {
 	(void)value;
-	return add(context, "report", "admission: REPORT");
+	return add(context, "report", "admission: ADMISSION_REPORT");
 }
 
 static int set_pv(void *context, const char *value)
 {
 	static const char *const features[][2] = {
-		{ "kvmclock", "KVMCLOCK" }, { "eoi", "PV_EOI" },         { "unhalt", "PV_UNHALT" },
-		{ "tlb", "PV_TLB_FLUSH" },  { "ipi", "PV_SEND_IPI" },    { "steal", "STEAL_TIME" },
-		{ "async_pf", "ASYNC_PF" }, { "poll", "POLL_CONTROL" }, { "yield", "PV_SCHED_YIELD" },
+		{ "kvmclock", "KVMCLOCK" }, { "eoi", "EOI" },           { "unhalt", "UNHALT" },
+		{ "tlb", "TLB_FLUSH" },     { "ipi", "SEND_IPI" },      { "steal", "STEAL_TIME" },
+		{ "async_pf", "ASYNC_PF" }, { "poll", "POLL_CONTROL" }, { "yield", "SCHED_YIELD" },
 	};
 	_cleanup_free_ char *copy = strdup(value);
 	char *rest = copy, *name, *none;
@@ -391,7 +391,7 @@ static int set_pv(void *context, const char *value)
 				feature = features[i][1];
 		if (!feature)
 			return complain("--pv: there is no \"%s\" (axvm run --help)", name);
-		r = add(context, "pv", "cpus { paravirt { features: %s } }", feature);
+		r = add(context, "pv", "cpus { paravirt { features: PV_FEATURE_%s } }", feature);
 	}
 	return r;
 }
@@ -411,9 +411,9 @@ static int set_no_claims(void *context, const char *value)
 
 static int set_on_exit(void *context, const char *value)
 {
-	static const char *const meanings[][2] = { { "keep", "KEEP_RUNNING" },
-		                                   { "shutdown", "SHUTDOWN" },
-		                                   { "stop", "STOP" } };
+	static const char *const meanings[][2] = { { "keep", "ON_CONTROL_EOF_KEEP_RUNNING" },
+		                                   { "shutdown", "ON_CONTROL_EOF_SHUTDOWN" },
+		                                   { "stop", "ON_CONTROL_EOF_STOP" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
 		if (strcmp(value, meanings[i][0]) == 0)
@@ -560,7 +560,7 @@ static int fill_in_on_exit(struct run_options *options)
 
 	return said && said->has_on_control_eof
 	               ? 0
-	               : add(options, "on-exit", "lifecycle { on_control_eof: SHUTDOWN }");
+	               : add(options, "on-exit", "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }");
 }
 
 /* What neither flags nor --set say, when there is no spec file. */

@@ -185,7 +185,7 @@ bool run_has_button(const struct run *run)
 {
 	const Axvm__V1__Boot *boot = run->options.spec->boot;
 
-	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT || boot->flat->local_apic;
+	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT || boot->flat_boot->local_apic;
 }
 
 void run_remember_own(struct run *run, uint64_t request_id)
@@ -224,7 +224,7 @@ void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 	} else if (by_key) {
 		fprintf(stderr, "\naxvm run: %s is %s%s\n", run->options.spec->vm_id,
 		        state_name((int)reply->state),
-		        reply->state == AXVM__V1__STATE__PAUSED ? "; Ctrl-A s lets it go on" : "");
+		        reply->state == AXVM__V1__STATE__STATE_PAUSED ? "; Ctrl-A s lets it go on" : "");
 	}
 }
 

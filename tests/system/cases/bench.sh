@@ -6,7 +6,7 @@ FLEET=$ROOT/tests/bench/fleet
 # portable GUEST WORDS [LAUNCH]: the text of a launch of a guest that any monitor runs, WORDS on its command line.
 portable() {
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } memory { nodes { size_mib: 64 } } ${3:-}
-		boot { linux { kernel { path: \"$BUILD/bench/guests/portable/$1\" } cmdline: \"$2\" } } }"
+		boot { linux_boot { kernel { path: \"$BUILD/bench/guests/portable/$1\" } cmdline: \"$2\" } } }"
 }
 
 # register NAME: of the terminal event, in decimal.
@@ -17,7 +17,7 @@ register() {
 test_bench_guest_computes() {
 	need_kvm
 	passes < <(portable compute "quiet work=1000")
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 	[ "$(register rbx)" -gt 100000 ] || fail "the TSC's rate is said to be $(register rbx) kHz"
 }
 

@@ -200,7 +200,7 @@ test_hostile_guest() {
 	[ -z "${HOSTILE_REPORT:-}" ] || cp "$CASE/terminal" "$HOSTILE_REPORT"
 	want_status 0
 	found_well
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 	[ "$other" = 0 ] || fail "the VM beside it was disturbed"
 	echo "seed $HOSTILE_SEED, $HOSTILE_OPERATIONS operations; $(failures | wc -l) failures of devices;" \
 		"own memory $memory KiB at first, $memory_after at last; the neighbour ran" \

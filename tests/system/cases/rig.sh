@@ -32,12 +32,12 @@ test_rig_judges_streams() {
 	! cat "$CASE/events.pb" "$CASE/events.pb" | "$SPAWN" judge 32 || fail "takes two terminals"
 	! "$SPAWN" judge 32 </dev/null || fail "takes none"
 	! head -c -1 "$CASE/events.pb" | "$SPAWN" judge 32 || fail "takes a stream that is cut off"
-	encode EventStream <<<'events { sequence: 2 terminal { outcome: GUEST_RESET exit_status: 32
-		stage: ACCOUNT message: "guest reset: a" } }' >"$CASE/odd"
+	encode EventStream <<<'events { sequence: 2 terminal { outcome: OUTCOME_GUEST_RESET exit_status: 32
+		stage: STAGE_ACCOUNT message: "guest reset: a" } }' >"$CASE/odd"
 	! "$SPAWN" judge 32 <"$CASE/odd" || fail "takes a gap"
-	encode EventStream <<<'events { sequence: 1 terminal { outcome: LAUNCH_FAILED
-		exit_status: 65 stage: LEARN message: "launch failed: a" errors {
-		code: SPEC_EMPTY stage: LEARN severity: FATAL message: "the spec is empty" } } }' >"$CASE/odd"
+	encode EventStream <<<'events { sequence: 1 terminal { outcome: OUTCOME_LAUNCH_FAILED
+		exit_status: 65 stage: STAGE_LEARN message: "launch failed: a" errors {
+		code: ERROR_CODE_SPEC_EMPTY stage: STAGE_LEARN severity: SEVERITY_FATAL message: "the spec is empty" } } }' >"$CASE/odd"
 	! "$SPAWN" judge 65 <"$CASE/odd" || fail "takes an error without retryable"
 }
 

@@ -451,20 +451,20 @@ Test(placement, each_refusal_in_full)
 	static const uint32_t absent[] = { 77 }, offline[] = { 6 }, barred[] = { 0 }, twice[] = { 3, 3 }, half[] = { 2 };
 	static const struct {
 		struct placement_request request;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *field, *message;
 	} rows[] = {
-#define SPEC(...) { .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, PROBLEM_SPEC_INVALID
-#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, PROBLEM_HOST_LIMIT
+#define SPEC(...) { .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, ERROR_CODE_SPEC_INVALID
+#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, ERROR_CODE_HOST_LIMIT
 		{ SPEC(.vcpus = 0), "cpus.count", "must be 1 to 255" },
 		{ SPEC(.vcpus = 256), "cpus.count", "must be 1 to 255" },
-		{ { .vcpus = 1 }, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
-		{ { .vcpus = 1, .node_count = 9 }, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
-		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 }, PROBLEM_SPEC_INVALID, "io.threads_per_node",
+		{ { .vcpus = 1 }, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 9 }, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 }, ERROR_CODE_SPEC_INVALID, "io.threads_per_node",
 		  "must be at most 16" },
 		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 1), "cpus.pins",
 		  "must be absent or one for each vCPU" },
-		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, PROBLEM_SPEC_INVALID, "cpus.nodes[1]",
+		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, ERROR_CODE_SPEC_INVALID, "cpus.nodes[1]",
 		  "there is no such guest node" },
 		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", "host CPU 3 is there twice" },
 		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist; pin to CPUs of 1-5,7" },
@@ -491,7 +491,7 @@ Test(placement, each_refusal_in_full)
 	facts->cpus[6].online = facts->cpus[6].allowed = facts->cpus[0].allowed = false;
 	facts->nodes[1].allowed = false;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const int error = rows[i].code == PROBLEM_SPEC_INVALID ? EINVAL : ENOSPC;
+		const int error = rows[i].code == ERROR_CODE_SPEC_INVALID ? EINVAL : ENOSPC;
 
 		problems = (struct problems){ 0 };
 		cr_expect_eq(placement_plan(facts, &rows[i].request, &out, &problems), -error, "row %zu", i);

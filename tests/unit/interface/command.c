@@ -49,12 +49,12 @@ Test(command, every_kind_arrives)
 {
 	static const struct {
 		const char *name;
-		enum command_kind kind;
+		enum axvm_command_what kind;
 	} plain[] = {
-		{ "shutdown", COMMAND_SHUTDOWN }, { "stop", COMMAND_STOP },
-		{ "pause", COMMAND_PAUSE },       { "resume", COMMAND_RESUME },
-		{ "status", COMMAND_STATUS },     { "metrics", COMMAND_METRICS },
-		{ "nmi", COMMAND_NMI },
+		{ "shutdown", COMMAND_WHAT_SHUTDOWN }, { "stop", COMMAND_WHAT_STOP },
+		{ "pause", COMMAND_WHAT_PAUSE },       { "resume", COMMAND_WHAT_RESUME },
+		{ "status", COMMAND_WHAT_STATUS },     { "metrics", COMMAND_WHAT_METRICS },
+		{ "nmi", COMMAND_WHAT_NMI },
 	};
 	struct command c;
 
@@ -71,19 +71,19 @@ Test(command, every_kind_arrives)
 	c = parsed("request_id: 1 shutdown { timeout_ms: 0 }");
 	cr_assert(c.shutdown.has_timeout && c.shutdown.timeout_ms == 0);
 	c = parsed("request_id: 18446744073709551615 balloon { target_mib: 512 }");
-	cr_assert(c.request_id == UINT64_MAX && c.kind == COMMAND_BALLOON);
+	cr_assert(c.request_id == UINT64_MAX && c.kind == COMMAND_WHAT_BALLOON);
 	cr_assert_eq(c.balloon.target_mib, 512);
 	c = parsed("request_id: 1 limit { device_id: 'eth0' transmit: true limit { bytes_per_s: 1 "
 	           "bytes_burst: 2 ops_per_s: 3 ops_burst: 4 } }");
-	cr_assert(c.kind == COMMAND_LIMIT && c.limit.transmit);
+	cr_assert(c.kind == COMMAND_WHAT_LIMIT && c.limit.transmit);
 	cr_assert_str_eq(c.limit.device_id, "eth0");
 	cr_assert(c.limit.limit.bytes_per_s == 1 && c.limit.limit.bytes_burst == 2);
 	cr_assert(c.limit.limit.ops_per_s == 3 && c.limit.limit.ops_burst == 4);
 	c = parsed("request_id: 1 resize { disk_id: 'root' }");
-	cr_assert_eq(c.kind, COMMAND_RESIZE);
+	cr_assert_eq(c.kind, COMMAND_WHAT_RESIZE);
 	cr_assert_str_eq(c.resize.disk_id, "root");
 	c = parsed("request_id: 1 console_size { columns: 132 rows: 43 }");
-	cr_assert(c.kind == COMMAND_CONSOLE_SIZE && c.console_size.columns == 132);
+	cr_assert(c.kind == COMMAND_WHAT_CONSOLE_SIZE && c.console_size.columns == 132);
 	cr_assert_eq(c.console_size.rows, 43);
 }
 
@@ -115,7 +115,7 @@ static void refused(const uint8_t *bytes, size_t n, uint64_t full, uint64_t id, 
 	struct problem error;
 
 	cr_assert_eq(parse_bytes(bytes, n, full, &command, &error), -EINVAL, "%s", says);
-	cr_assert_eq(error.code, PROBLEM_COMMAND_INVALID);
+	cr_assert_eq(error.code, ERROR_CODE_COMMAND_INVALID);
 	cr_assert_eq(command.request_id, id, "%s", error.message);
 	cr_assert(strstr(error.message, says), "%s", error.message);
 }
@@ -223,6 +223,6 @@ Test(command, garbage)
 		if (n > 5 && (round & 1))
 			memcpy(bytes, "\x08\x01\x4a", 3);
 		r = parse_bytes(bytes, n, n, &command, &error);
-		cr_assert_eq(r == 0, error.code == PROBLEM_NONE, "seed %u, round %d", seed, round);
+		cr_assert_eq(r == 0, error.code == ERROR_CODE_UNSPECIFIED, "seed %u, round %d", seed, round);
 	}
 }

@@ -39,7 +39,7 @@ static int new_file(void)
 	return fd;
 }
 
-static int end_with(enum vm_outcome outcome, int *ret_status)
+static int end_with(enum axvm_outcome outcome, int *ret_status)
 {
 	return event_terminal(&writer,
 	                      &(struct event_terminal){ .outcome = outcome, .stage = STAGE_RUN },
@@ -97,7 +97,7 @@ static void emit_one_of_each(void)
 		{ "disk.root.latency_ns", bounds, 2, { 5, 6, 4711 }, 8888 },
 	};
 	static const struct event_report report = { counters, 1, histograms, 1 };
-	static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "",
+	static const struct problem problem = { ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, "",
 		                                "is paused" };
 
 	cr_assert_eq(event_stage_completed(&writer, STAGE_LEARN, 1234), 0);
@@ -129,14 +129,14 @@ static void emit_one_of_each(void)
 	                                                             .threads = &thread,
 	                                                             .threads_count = 1 }),
 	             0);
-	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
+	cr_assert_eq(event_state_changed(&writer, STATE_RUNNING, STATE_PAUSED, "pause"), 0);
 	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken", 3), 0);
 	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
 	cr_assert_eq(
-		event_reply(&writer, &(struct event_reply){ .request_id = 7, .state = VM_RUNNING }),
+		event_reply(&writer, &(struct event_reply){ .request_id = 7, .state = STATE_RUNNING }),
 		0);
 	cr_assert_eq(event_reply(&writer, &(struct event_reply){ .request_id = 8,
-	                                                         .state = VM_PAUSED,
+	                                                         .state = STATE_PAUSED,
 	                                                         .stage = STAGE_RUN,
 	                                                         .error = &problem }),
 	             0);
@@ -147,7 +147,7 @@ Test(event, protoc_reads_every_body)
 {
 	static const char *const lines[] = {
 		"vm_id: \"web-17\"",
-		"stage: LEARN",
+		"stage: STAGE_LEARN",
 		"duration_ns: 1234",
 		"host_refused {",
 		"name: \"ept\"",
@@ -163,7 +163,7 @@ Test(event, protoc_reads_every_body)
 		"apic_id: 2",
 		"machine_sha256: \"00\"",
 		"from: STATE_RUNNING",
-		"to: PAUSED",
+		"to: STATE_PAUSED",
 		"needs_reset: true",
 		"error_number: 5",
 		"message: \"ring ? broken\"",
@@ -171,8 +171,8 @@ Test(event, protoc_reads_every_body)
 		"request_id: 7",
 		"ok: true",
 		"ok: false",
-		"code: COMMAND_WRONG_STATE",
-		"severity: ERROR",
+		"code: ERROR_CODE_COMMAND_WRONG_STATE",
+		"severity: SEVERITY_ERROR",
 		"retryable: true",
 		"name: \"io0\"",
 		"started_ns: 101",
@@ -184,16 +184,16 @@ Test(event, protoc_reads_every_body)
 		"bounds: 2048",
 		"counts: 4711",
 		"sum: 8888",
-		"outcome: TRIPLE_FAULT",
+		"outcome: OUTCOME_TRIPLE_FAULT",
 		"exit_status: 33",
-		"stage: ACCOUNT",
+		"stage: STAGE_ACCOUNT",
 		"rax: \"0xcafebabedeadbeef\"",
 		"efer: \"0x0000000000000500\"",
 		"cs_is_64bit: true",
 		"code_bytes: \"0f0bff\"",
 		"exit_reason: \"KVM_EXIT_SHUTDOWN\"",
 		"syscall_name: \"open\"",
-		"code: GUEST_FAILED",
+		"code: ERROR_CODE_GUEST_FAILED",
 		"field: \"here\"",
 		"console_bytes_dropped: 99",
 		"message: \"triple fault: vCPU 1, rip: 0x0000000000100004, "
@@ -220,7 +220,7 @@ Test(event, protoc_reads_every_body)
 	int fd = new_file(), status;
 	ssize_t n;
 
-	problems_add(&problems, PROBLEM_GUEST_FAILED, 0, "here", "why");
+	problems_add(&problems, ERROR_CODE_GUEST_FAILED, 0, "here", "why");
 	terminal.stage_ns[STAGE_ACCOUNT] = 55;
 	cr_assert_eq(event_writer_init(&writer, fd), 0);
 	event_writer_set_vm_id(&writer, "web-17");
@@ -291,7 +291,7 @@ Test(event, the_largest_terminal_event_has_room)
 	memset(long_text, 'm', sizeof(long_text) - 1);
 	memset(long_field, 'f', sizeof(long_field) - 1);
 	for (size_t i = 0; i < PROBLEMS_MAX + 5; i++)
-		problems_add(&problems, PROBLEM_SPEC_INVALID, ERANGE, long_field, "%s", long_text);
+		problems_add(&problems, ERROR_CODE_SPEC_INVALID, ERANGE, long_field, "%s", long_text);
 	for (size_t i = 0; i < STAGES_COUNT; i++)
 		terminal.stage_ns[i] = UINT64_MAX;
 	cr_assert_eq(event_writer_init(&writer, fd), 0);
@@ -319,7 +319,7 @@ static size_t fill_ring(void)
 {
 	size_t kept = 0;
 
-	while (event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "some reason") == 0) {
+	while (event_state_changed(&writer, STATE_RUNNING, STATE_PAUSED, "some reason") == 0) {
 		int r = event_flush(&writer);
 
 		cr_assert(r == 0 || r == -EAGAIN, "%d", r);
@@ -480,7 +480,7 @@ static void *emit_many(void *context)
 
 	for (int i = 0; i < EACH; i++) {
 		snprintf(reason, sizeof(reason), "thread %d, event %d", *(int *)context, i);
-		(void)event_state_changed(&writer, VM_RUNNING, VM_PAUSED, reason);
+		(void)event_state_changed(&writer, STATE_RUNNING, STATE_PAUSED, reason);
 	}
 	return NULL;
 }
@@ -527,23 +527,23 @@ Test(event, many_threads)
 
 static int put_state(void)
 {
-	return event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "a reason of some length, to take some room");
+	return event_state_changed(&writer, STATE_RUNNING, STATE_PAUSED, "a reason of some length, to take some room");
 }
 
 static int put_reply(uint64_t id)
 {
-	return event_reply(&writer, &(struct event_reply){ .request_id = id, .state = VM_RUNNING });
+	return event_reply(&writer, &(struct event_reply){ .request_id = id, .state = STATE_RUNNING });
 }
 
 /* The largest reply that there can be. */
 static int put_large_reply(void)
 {
-	struct problem problem = { .code = PROBLEM_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
+	struct problem problem = { .code = ERROR_CODE_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
 
 	memset(problem.message, 'm', sizeof(problem.message) - 1);
 	memset(problem.field, 'f', sizeof(problem.field) - 1);
 	return event_reply(&writer, &(struct event_reply){ .request_id = UINT64_MAX, .error = &problem,
-	                                                   .stage = STAGE_RUN, .state = VM_RUNNING });
+	                                                   .stage = STAGE_RUN, .state = STATE_RUNNING });
 }
 
 /* A full ring has room for the replies it was asked to keep, for no more, and for nothing else in their place. */

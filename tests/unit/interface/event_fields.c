@@ -88,7 +88,7 @@ static const struct event_counter counters[] = { { "vcpu.0.exits", 77 } };
 static const uint64_t bounds[] = { 1024, 2048 };
 static const struct event_histogram histograms[] = { { "disk.a.latency_ns", bounds, 2, { 5, 6, 7 }, 88 } };
 static const struct event_report report = { counters, 1, histograms, 1 };
-static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "a.field", "is paused" };
+static const struct problem problem = { ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, "a.field", "is paused" };
 
 /* `odd`: which of the flags are set, so that each is seen set while its neighbours are not. */
 static struct event_sealed sealed_with(unsigned odd)
@@ -127,8 +127,8 @@ static void emit_all(void)
 		.vcpus = placed_vcpus, .vcpus_count = 1, .threads = &thread, .threads_count = 1,
 		.vulnerabilities = vulnerabilities, .vulnerabilities_count = 2,
 	};
-	const struct event_reply good = { .request_id = 7, .state = VM_RUNNING, .report = &report };
-	const struct event_reply bad = { .request_id = 8, .state = VM_PAUSED, .stage = STAGE_RUN,
+	const struct event_reply good = { .request_id = 7, .state = STATE_RUNNING, .report = &report };
+	const struct event_reply bad = { .request_id = 8, .state = STATE_PAUSED, .stage = STAGE_RUN,
 		                         .error = &problem };
 
 	event_writer_set_vm_id(&writer, "web-17");
@@ -141,7 +141,7 @@ static void emit_all(void)
 		cr_assert_eq(event_sealed(&writer, &sealed), 0);
 	}
 	cr_assert_eq(event_running(&writer, &running), 0);
-	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
+	cr_assert_eq(event_state_changed(&writer, STATE_RUNNING, STATE_PAUSED, "pause"), 0);
 	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring broken", 3), 0);
 	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
 	cr_assert_eq(event_balloon_settled(&writer, &(struct event_balloon_settled){ 5, 24, 30, true }), 0);
@@ -158,7 +158,7 @@ static void emit_terminal(const struct event_death *death)
 		                           .death = death, .console_bytes_dropped = 99 };
 	int status;
 
-	problems_add(&problems, PROBLEM_GUEST_FAILED, 0, NULL, "why");
+	problems_add(&problems, ERROR_CODE_GUEST_FAILED, 0, NULL, "why");
 	terminal.stage_ns[STAGE_ACCOUNT] = 55;
 	terminal.stage_ns[STAGE_ARRIVE] = 44;
 	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
@@ -294,19 +294,19 @@ static void check_vcpu(const Axvm__V1__VcpuState *vcpu)
 
 static void check_terminal(const Axvm__V1__Terminal *terminal)
 {
-	IS(terminal, outcome, AXVM__V1__OUTCOME__TRIPLE_FAULT);
+	IS(terminal, outcome, AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT);
 	IS(terminal, exit_status, 33);
-	IS(terminal, stage, AXVM__V1__STAGE__RUN);
+	IS(terminal, stage, AXVM__V1__STAGE__STAGE_RUN);
 	IS(terminal, events_dropped, 0);
 	IS(terminal, console_bytes_dropped, 99);
 	cr_assert_eq(terminal->n_stages, 2);
-	IS(terminal->stages[0], stage, AXVM__V1__STAGE__ARRIVE);
+	IS(terminal->stages[0], stage, AXVM__V1__STAGE__STAGE_ARRIVE);
 	IS(terminal->stages[0], duration_ns, 44);
-	IS(terminal->stages[1], stage, AXVM__V1__STAGE__ACCOUNT);
+	IS(terminal->stages[1], stage, AXVM__V1__STAGE__STAGE_ACCOUNT);
 	IS(terminal->stages[1], duration_ns, 55);
 	cr_assert_eq(terminal->n_errors, 1);
-	IS(terminal->errors[0], code, AXVM__V1__ERROR_CODE__GUEST_FAILED);
-	IS(terminal->errors[0], stage, AXVM__V1__STAGE__RUN);
+	IS(terminal->errors[0], code, AXVM__V1__ERROR_CODE__ERROR_CODE_GUEST_FAILED);
+	IS(terminal->errors[0], stage, AXVM__V1__STAGE__STAGE_RUN);
 	cr_assert_not(terminal->errors[0]->has_error_number, "there is no errno");
 	cr_assert_null(terminal->errors[0]->field);
 	cr_assert_not_null(terminal->message);
@@ -324,11 +324,11 @@ static void check_replies(void)
 	check_report(good->metrics);
 	IS(bad, request_id, 8);
 	IS(bad, ok, false);
-	IS(bad, state, AXVM__V1__STATE__PAUSED);
+	IS(bad, state, AXVM__V1__STATE__STATE_PAUSED);
 	cr_assert_null(bad->metrics);
-	IS(bad->error, code, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE);
-	IS(bad->error, stage, AXVM__V1__STAGE__RUN);
-	IS(bad->error, severity, AXVM__V1__SEVERITY__ERROR);
+	IS(bad->error, code, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE);
+	IS(bad->error, stage, AXVM__V1__STAGE__STAGE_RUN);
+	IS(bad->error, severity, AXVM__V1__SEVERITY__SEVERITY_ERROR);
 	IS(bad->error, retryable, true);
 	IS(bad->error, error_number, EBUSY);
 	SAYS(bad->error, field, "a.field");
@@ -467,7 +467,7 @@ Test(event, every_field_of_every_event_is_what_was_given)
 		/* 2020 at least: the wall clock, and not the time since boot. */
 		cr_assert(events[i]->has_wall_ns && events[i]->wall_ns > 1577836800000000000);
 	}
-	IS(BODY(STAGE_COMPLETED, stage_completed, 0), stage, AXVM__V1__STAGE__LEARN);
+	IS(BODY(STAGE_COMPLETED, stage_completed, 0), stage, AXVM__V1__STAGE__STAGE_LEARN);
 	IS(BODY(STAGE_COMPLETED, stage_completed, 0), duration_ns, 1234);
 	SAYS(BODY(HOST_REFUSED, host_refused, 0), profile, "xv2");
 	cr_assert_eq(BODY(HOST_REFUSED, host_refused, 0)->n_requirements, 2);
@@ -477,7 +477,7 @@ Test(event, every_field_of_every_event_is_what_was_given)
 		check_sealed(BODY(SEALED, sealed, bit), 1u << bit);
 	check_running(BODY(RUNNING, running, 0));
 	IS(BODY(STATE_CHANGED, state_changed, 0), from, AXVM__V1__STATE__STATE_RUNNING);
-	IS(BODY(STATE_CHANGED, state_changed, 0), to, AXVM__V1__STATE__PAUSED);
+	IS(BODY(STATE_CHANGED, state_changed, 0), to, AXVM__V1__STATE__STATE_PAUSED);
 	SAYS(BODY(STATE_CHANGED, state_changed, 0), reason, "pause");
 	SAYS(BODY(DEVICE_FAILED, device_failed, 0), device_id, "root");
 	SAYS(BODY(DEVICE_FAILED, device_failed, 0), message, "ring broken");
@@ -514,7 +514,7 @@ Test(event, every_error_is_told_as_its_code_says)
 		int fd = begin(), status;
 
 		problems_add(&problems, classes[i].code, 0, "", "%s", classes[i].name);
-		problems_add(&problems, PROBLEM_INTERNAL, 0, "", "and another");
+		problems_add(&problems, ERROR_CODE_INTERNAL, 0, "", "and another");
 		cr_assert_eq(event_reply(&writer, &reply), 0);
 		cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
 		cr_assert_eq(status, classes[i].exit_status, "%s", classes[i].name);
@@ -524,7 +524,7 @@ Test(event, every_error_is_told_as_its_code_says)
 			                                 : BODY(REPLY, reply, 0)->error;
 
 			IS(error, code, (Axvm__V1__ErrorCode)classes[i].code);
-			IS(error, stage, AXVM__V1__STAGE__BUILD);
+			IS(error, stage, AXVM__V1__STAGE__STAGE_BUILD);
 			IS(error, severity, (Axvm__V1__Severity)classes[i].severity);
 			IS(error, retryable, classes[i].retryable);
 			SAYS(error, message, classes[i].name);
@@ -546,7 +546,7 @@ Test(event, want_of_memory_is_retryable)
 		struct event_reply reply = { .error = &problems.list[0], .stage = STAGE_STAFF };
 		int fd = begin();
 
-		problems_add(&problems, PROBLEM_KVM_FAILED, rows[i].error, NULL, "KVM refuses a vCPU");
+		problems_add(&problems, ERROR_CODE_KVM_FAILED, rows[i].error, NULL, "KVM refuses a vCPU");
 		cr_assert_eq(event_reply(&writer, &reply), 0);
 		read_events(fd);
 		IS(BODY(REPLY, reply, 0)->error, retryable, rows[i].retryable);
@@ -558,7 +558,7 @@ Test(event, want_of_memory_is_retryable)
 Test(event, an_errno_is_told_when_it_is_one)
 {
 	for (int number = -1; number <= 1; number++) {
-		const struct problem wrong = { PROBLEM_INTERNAL, number, "", "m" };
+		const struct problem wrong = { ERROR_CODE_INTERNAL, number, "", "m" };
 		const struct event_reply reply = { .error = &wrong };
 		int fd = begin();
 

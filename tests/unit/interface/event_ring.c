@@ -39,7 +39,7 @@ Test(event, a_ring_that_wraps_keeps_every_event, .timeout = 120)
 
 		for (;;) {
 			reason_of(put, reason);
-			if (event_state_changed(&writer, VM_RUNNING, VM_PAUSED, reason) != 0)
+			if (event_state_changed(&writer, STATE_RUNNING, STATE_PAUSED, reason) != 0)
 				break;
 			put++;
 		}

@@ -15,7 +15,7 @@
 
 static struct shim shim;
 
-static enum vm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked, bool problem)
+static enum axvm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked, bool problem)
 {
 	memset(&shim, 0, sizeof(shim));
 	shim.running = running;
@@ -23,7 +23,7 @@ static enum vm_outcome outcome(bool running, enum machine_end end, bool stop, bo
 	shim.shutdown.stop = stop;
 	shim.shutdown.panicked = panicked;
 	if (problem)
-		problems_add(&shim.problems, PROBLEM_OS_FAILED, 0, NULL, "a problem");
+		problems_add(&shim.problems, ERROR_CODE_OS_FAILED, 0, NULL, "a problem");
 	return stage_outcome(&shim);
 }
 
@@ -31,7 +31,7 @@ Test(outcome, each_end_is_told_as_what_it_is)
 {
 	static const struct {
 		enum machine_end end;
-		enum vm_outcome outcome;
+		enum axvm_outcome outcome;
 	} ends[] = {
 		{ MACHINE_END_POWER_OFF, OUTCOME_POWER_OFF }, { MACHINE_END_HALTED, OUTCOME_HALTED },
 		{ MACHINE_END_RESET, OUTCOME_GUEST_RESET },   { MACHINE_END_TRIPLE_FAULT, OUTCOME_TRIPLE_FAULT },

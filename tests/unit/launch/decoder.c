@@ -26,7 +26,7 @@ static size_t encode_two(uint8_t *to, size_t room)
 	one.body_case = AXVM__V1__EVENT__BODY_STATE_CHANGED;
 	one.state_changed = &changed;
 	changed.has_to = 1;
-	changed.to = AXVM__V1__STATE__PAUSED;
+	changed.to = AXVM__V1__STATE__STATE_PAUSED;
 	two.body_case = AXVM__V1__EVENT__BODY_GUEST_PANICKED;
 	two.guest_panicked = &panicked;
 	panicked.message = text;

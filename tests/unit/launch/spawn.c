@@ -349,7 +349,7 @@ Test(launch_spawn, events_and_status)
 }
 
 /* An EventStream of one terminal event with status 5, as printf(1) takes it. */
-#define STATES_5 "printf '\\012\\005\\202\\001\\002\\020\\005' >&4; "
+#define STATES_5 "printf '\\012\\005\\262\\001\\002\\020\\005' >&4; "
 
 /* What a launcher tells of the end: a status of the VM's only where the shim kept its contract. */
 Test(launch_spawn, the_exit_status_is_the_terminal_events)

@@ -121,8 +121,8 @@ static const struct {
 	  "axvm run: cannot serve the guest's vsock at /tmp/..." },
 	{ "run --flat f --vsock 3,socket=b --set vsock{channel{fd:0}}", 64,
 	  "axvm run: --vsock socket=b: the spec names a channel already, which somebody else serves\n" },
-	{ "run --flat f --set boot{flat{image{fd:60}}}", 66,
-	  "axvm run: the spec's boot.flat.image names fd 60, which is not open here; open it for this command: "
+	{ "run --flat f --set boot{flat_boot{image{fd:60}}}", 66,
+	  "axvm run: the spec's boot.flat_boot.image names fd 60, which is not open here; open it for this command: "
 	  "axvm run ... 60<FILE\n" },
 	{ "run --flat f --shim /nonexistent/shim", 66,
 	  "axvm run: cannot run /nonexistent/shim: No such file or directory (--shim FILE or AXVM_SHIM say where it "

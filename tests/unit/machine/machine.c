@@ -124,7 +124,7 @@ Test(machine, as_many_remote_pages_as_are_allowed)
 			cr_assert_eq(ram_judge(&config, &placement, &problems), remote > allowed ? -EREMOTE : 0,
 			             "%zu remote, %zu allowed", (size_t)remote, (size_t)allowed);
 			cr_assert_eq(problems.count, remote > allowed);
-			cr_assert(remote <= allowed || problems.list[0].code == PROBLEM_PLACEMENT_FAILED);
+			cr_assert(remote <= allowed || problems.list[0].code == ERROR_CODE_PLACEMENT_FAILED);
 		}
 }
 
@@ -208,7 +208,7 @@ Test(machine, memory_that_cannot_be_populated_is_refused)
 	after = address_space();
 	cr_assert_eq(r, -ENOMEM);
 	cr_assert_eq(memory.count, 77);
-	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[0]");
 	/* The stacks of threads that are gone may be kept for others; guest memory is not. */
 	cr_assert_lt(after - before, 8 * KIB * 9, "%zu KiB more are mapped", (size_t)(after - before));
@@ -238,7 +238,7 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 
 		cr_expect_eq(ram_judge(&config, &placement, &problems), -ENOMEM);
 		cr_assert_eq(problems.count, 1);
-		cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect_str_eq(problems.list[0].field, "memory.nodes[0]");
 		cr_expect_str_eq(problems.list[0].message, rows[i].says);
 	}
@@ -257,7 +257,7 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 		cr_expect_eq(r, limit < 2 ? -ENOMEM : 0, "limit %zu", limit);
 		cr_expect_eq(memory.count, limit < 2 ? 77 : 2, "limit %zu", limit);
 		cr_assert_eq(problems.count, 2 - limit, "limit %zu", limit);
-		cr_expect(problems.count == 0 || problems.list[0].code == PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect(problems.count == 0 || problems.list[0].code == ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect(limit != 1 || strcmp(problems.list[0].field, "memory.nodes[1]") == 0);
 		if (r == 0)
 			cr_expect(placement.populated && placement.nodes[1].absent_pages == 0);
@@ -286,7 +286,7 @@ Test(machine, memory_that_was_not_locked_after_all_is_refused)
 	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), locks_nothing), 0);
 	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), -ENOMEM);
 	cr_assert_eq(problems.count, 1);
-	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.lock");
 	cr_expect_str_eq(problems.list[0].message, "2 MiB were to be locked, and the kernel says that 0 MiB are: launch "
 	                                           "again, or without memory.lock");
@@ -343,7 +343,7 @@ Test(machine, populating_that_fails)
 		for (size_t page = 0; page < ARRAY_SIZE(resident); page++)
 			cr_assert(!rows[i].taken || resident[page] & 1, "row %zu: page %zu", i, page);
 		if (!rows[i].taken) {
-			cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+			cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 			cr_expect_eq(problems.list[0].error_number, rows[i].error, "row %zu", i);
 			cr_expect_str_eq(problems.list[0].field, "memory.nodes[5]");
 			cr_expect_str_eq(problems.list[0].message, rows[i].says);
@@ -386,7 +386,7 @@ Test(machine, room_is_asked_for_where_memory_is_populated)
 		cr_assert_geq(problems.count, 1);
 		cr_expect(problems.count == 1 || rows[i].pages >= RAM_PAGES_2M, "row %zu", i);
 		last = &problems.list[problems.count - 1];
-		cr_expect_eq(last->code, PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect_eq(last->code, ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect_str_eq(last->field, "memory.nodes[1]");
 		cr_expect_eq(last->error_number, rows[i].error, "row %zu", i);
 		cr_expect_str_eq(last->message, rows[i].says);

@@ -336,7 +336,7 @@ Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
 	cr_expect_eq(populates_while(beside, &range, 1, &problems), -ENOMEM);
 	cr_expect_eq(shrinking.populated, 32 * MIB, "no more is taken");
 	cr_assert_eq(problems.count, 1);
-	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.nodes[2]");
 	cr_expect_str_eq(problems.list[0].message, "80 MiB on host node 0 could not be populated, 39 MiB free there now: "
 	                                           "Cannot allocate memory");
@@ -420,7 +420,7 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 	range.size = size;
 	cr_assert_lt(numa_populate(&range, 1, NULL, 1, NULL, &problems), 0);
 	cr_assert_eq(problems.count, 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[3]");
 	munmap(start, size);
 }
@@ -463,7 +463,7 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	cr_assert_str_eq(problems.list[0].message,
 	                 "host node 1: asked 1200 MiB of memory, free 1168 MiB");
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1]");
-	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[1].message,
 	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
 }

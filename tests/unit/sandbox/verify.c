@@ -235,7 +235,7 @@ static void expect_words(const struct spoil *spoil, int r, const char *name)
 	}
 	cr_expect(r < 0, "%s: nothing was found", name);
 	cr_expect_eq(scene.problems.count, 1);
-	cr_expect_eq(scene.problems.list[0].code, PROBLEM_SANDBOX_FAILED);
+	cr_expect_eq(scene.problems.list[0].code, ERROR_CODE_SANDBOX_FAILED);
 	cr_expect_eq(strncmp(scene.problems.list[0].message, spoil->words, strlen(spoil->words)), 0,
 	             "%s: \"%s\"", name, scene.problems.list[0].message);
 }

@@ -38,10 +38,10 @@ TestSuite(devices, .init = new_shim, .timeout = 60);
 Test(devices, a_balloon_gives_back_the_hosts_pages)
 {
 	static const struct {
-		enum spec_page_size size;
+		enum axvm_page_size size;
 		uint64_t bytes;
 	} sizes[] = {
-		{ SPEC_PAGES_4K, 4 * KIB }, { SPEC_THP, 4 * KIB }, { SPEC_HUGE_2M, 2 * MIB }, { SPEC_HUGE_1G, GIB },
+		{ PAGE_SIZE_4K, 4 * KIB }, { PAGE_SIZE_THP, 4 * KIB }, { PAGE_SIZE_2M, 2 * MIB }, { PAGE_SIZE_1G, GIB },
 	};
 
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
@@ -132,7 +132,8 @@ Test(devices, what_has_come_of_a_balloon_command)
 
 	told_fd = memfd_create("events", MFD_CLOEXEC);
 	cr_assert_eq(event_writer_init(&shim.events, told_fd), 0);
-	shim.lifecycle.state = VM_RUNNING;
+	shim.lifecycle.state = STATE_RUNNING;
+	shim.spec.memory.page_size = PAGE_SIZE_4K;
 	shim.machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine_init(&m);
 	cr_assert_eq(devices_create_balloon(&shim, 0, &m.host), 0);
@@ -188,10 +189,10 @@ Test(devices, what_has_come_of_a_balloon_command)
 	expect_settled(0, 0, 0, false);
 	cr_assert_gt(shim.balloon.standstill_ns, 1);
 	expect_settled(0, 0, 0, false);
-	shim.lifecycle.state = VM_PAUSED;
+	shim.lifecycle.state = STATE_PAUSED;
 	shim.balloon.standstill_ns = 1;
 	expect_settled(0, 0, 0, false);
-	shim.lifecycle.state = VM_RUNNING;
+	shim.lifecycle.state = STATE_RUNNING;
 	shim.balloon.standstill_ns = 1;
 	expect_settled(12, all - 1, 0, false);
 	/* More than there is, by its own account. */
@@ -232,7 +233,7 @@ static struct spec_disk *disk_by_path(size_t index, const char *path)
 {
 	struct spec_disk *disk = &shim.spec.disks[index];
 
-	disk->image = (struct spec_resource){ SPEC_PATH, -1, path };
+	disk->image = (struct spec_resource){ RESOURCE_SOURCE_PATH, -1, path };
 	shim.spec.disks_count = index + 1;
 	return disk;
 }
@@ -246,7 +247,7 @@ Test(devices, disks_are_acquired_as_their_spec_says)
 	for (size_t i = 0; i < 3; i++)
 		fds[i] = image_of(paths[i], (i + 1) * MIB);
 	disk_by_path(0, paths[0])->read_only = true;
-	shim.spec.disks[1].image = (struct spec_resource){ SPEC_FD, fds[1], NULL };
+	shim.spec.disks[1].image = (struct spec_resource){ RESOURCE_SOURCE_FD, fds[1], NULL };
 	disk_by_path(2, paths[2]);
 	devices_acquire_disks(&shim, true);
 	cr_assert_eq(shim.problems.count, 0, "%s", shim.problems.list[0].message);
@@ -298,12 +299,12 @@ Test(devices, a_block_size_fits_its_image)
 		new_shim();
 		close(image_of(path, rows[i].bytes));
 		disk_by_path(3, path)->block_size = rows[i].block_size;
-		shim.spec.disks[0].image.kind = shim.spec.disks[1].image.kind = shim.spec.disks[2].image.kind = SPEC_FD;
+		shim.spec.disks[0].image.kind = shim.spec.disks[1].image.kind = shim.spec.disks[2].image.kind = RESOURCE_SOURCE_FD;
 		devices_acquire_disks(&shim, false);
 		unlink(path);
 		cr_assert_eq(shim.problems.count, rows[i].fits ? 0 : 1, "row %zu", i);
 		if (!rows[i].fits) {
-			cr_assert_eq(shim.problems.list[0].code, PROBLEM_IMAGE_INVALID);
+			cr_assert_eq(shim.problems.list[0].code, ERROR_CODE_IMAGE_INVALID);
 			cr_assert_str_eq(shim.problems.list[0].field, "disks[3].block_size");
 		}
 		close(shim.devices.disk_files[3].fd);
@@ -316,18 +317,18 @@ Test(devices, what_an_image_may_grow_to)
 	static const struct {
 		uint64_t max_size, allowed; /* RLIMIT_FSIZE; 0: as it is */
 		bool read_only;
-		enum problem_code code; /* 0: taken */
+		enum axvm_error_code code; /* 0: taken */
 		const char *field;
 	} rows[] = {
 		{ 0, 0, false, 0, NULL },
 		{ 2 * MIB, 0, false, 0, NULL },
-		{ 2 * MIB - 512, 0, false, PROBLEM_IMAGE_INVALID, "disks[3].max_size" },
-		{ 2 * MIB - 512, 0, true, PROBLEM_IMAGE_INVALID, "disks[3].max_size" },
+		{ 2 * MIB - 512, 0, false, ERROR_CODE_IMAGE_INVALID, "disks[3].max_size" },
+		{ 2 * MIB - 512, 0, true, ERROR_CODE_IMAGE_INVALID, "disks[3].max_size" },
 		{ 0, 2 * MIB, false, 0, NULL },
-		{ 0, 2 * MIB - 1, false, PROBLEM_HOST_LIMIT, "disks[3].image" },
+		{ 0, 2 * MIB - 1, false, ERROR_CODE_HOST_LIMIT, "disks[3].image" },
 		{ 0, 2 * MIB - 1, true, 0, NULL },
 		{ 3 * MIB, 3 * MIB, false, 0, NULL },
-		{ 3 * MIB, 3 * MIB - 1, false, PROBLEM_HOST_LIMIT, "disks[3].max_size" },
+		{ 3 * MIB, 3 * MIB - 1, false, ERROR_CODE_HOST_LIMIT, "disks[3].max_size" },
 		{ 3 * MIB, 3 * MIB - 1, true, 0, NULL },
 	};
 	struct rlimit before;
@@ -343,7 +344,7 @@ Test(devices, what_an_image_may_grow_to)
 		disk_by_path(3, path)->max_size = rows[i].max_size;
 		shim.spec.disks[3].read_only = rows[i].read_only;
 		for (size_t k = 0; k < 3; k++)
-			shim.spec.disks[k].image.kind = SPEC_FD;
+			shim.spec.disks[k].image.kind = RESOURCE_SOURCE_FD;
 		if (rows[i].allowed)
 			allowed.rlim_cur = rows[i].allowed;
 		cr_assert_eq(setrlimit(RLIMIT_FSIZE, &allowed), 0);
@@ -387,22 +388,22 @@ Test(devices, a_vsock_channel_is_of_its_kind)
 		if (fd < 0)
 			continue; /* a kernel without that family */
 		shim.spec.vsock.present = true;
-		shim.spec.vsock.channel = (struct spec_resource){ SPEC_FD, fd, NULL };
+		shim.spec.vsock.channel = (struct spec_resource){ RESOURCE_SOURCE_FD, fd, NULL };
 		devices_acquire_vsock(&shim);
 		cr_assert_eq(shim.problems.count, rows[i].fits ? 0 : 1, "row %zu", i);
 		cr_assert_eq(shim.devices.vsock_channel, rows[i].fits ? fd : 0, "row %zu", i);
 		if (!rows[i].fits) {
-			cr_assert_eq(shim.problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+			cr_assert_eq(shim.problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 			cr_assert_str_eq(shim.problems.list[0].field, "vsock.channel");
 		}
 		close(fd);
 	}
 	new_shim();
 	shim.spec.vsock.present = true;
-	shim.spec.vsock.channel = (struct spec_resource){ SPEC_PATH, -1, "/nonexistent/channel" };
+	shim.spec.vsock.channel = (struct spec_resource){ RESOURCE_SOURCE_PATH, -1, "/nonexistent/channel" };
 	devices_acquire_vsock(&shim);
 	cr_assert_eq(shim.problems.count, 1);
-	cr_assert_eq(shim.problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+	cr_assert_eq(shim.problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 }
 
 /* Packets of another family: of which kernel ever knows some. */
@@ -427,11 +428,11 @@ Test(devices, a_vsock_channel_is_of_its_family)
 	if (child == 0) {
 		new_shim();
 		shim.spec.vsock.present = true;
-		shim.spec.vsock.channel = (struct spec_resource){ SPEC_FD, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL };
+		shim.spec.vsock.channel = (struct spec_resource){ RESOURCE_SOURCE_FD, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL };
 		if (fake_kernel_begin(&call, 1, packets_of_another_family) < 0)
 			_exit(2);
 		devices_acquire_vsock(&shim);
-		_exit(shim.problems.count != 1 || shim.problems.list[0].code != PROBLEM_RESOURCE_WRONG_KIND);
+		_exit(shim.problems.count != 1 || shim.problems.list[0].code != ERROR_CODE_RESOURCE_WRONG_KIND);
 	}
 	cr_assert_eq(wait_child(child), 0);
 }

@@ -18,7 +18,7 @@ static void control_refused(int fd, int error_number, const char *says)
 
 	cr_assert_eq(check_control_fd(fd, &problems), -error_number, "%s", says);
 	cr_assert_eq(problems.count, 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_CONTROL_FD_UNUSABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_CONTROL_FD_UNUSABLE);
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
 }
 
@@ -28,7 +28,7 @@ static void event_refused(int fd, int control, int error_number, const char *say
 
 	cr_assert_eq(check_event_fd(fd, control, &problems), -error_number, "%s", says);
 	cr_assert_eq(problems.count, 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_EVENT_FD_UNUSABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_EVENT_FD_UNUSABLE);
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
 }
 
@@ -103,9 +103,9 @@ Test(outcome, exit_status)
 	cr_assert_eq(outcome_exit_status(OUTCOME_STOPPED_BY_HOST, &problems), 36);
 	cr_assert_eq(outcome_exit_status(OUTCOME_LAUNCH_FAILED, &problems), 70);
 	cr_assert_eq(outcome_exit_status(OUTCOME_UNSPECIFIED, &problems), 70);
-	cr_assert_eq(outcome_exit_status((enum vm_outcome)99, NULL), 70);
-	problems_add(&problems, PROBLEM_HOST_REFUSED, 0, NULL, "x");
-	problems_add(&problems, PROBLEM_SPEC_INVALID, 0, NULL, "x");
+	cr_assert_eq(outcome_exit_status((enum axvm_outcome)99, NULL), 70);
+	problems_add(&problems, ERROR_CODE_HOST_REFUSED, 0, NULL, "x");
+	problems_add(&problems, ERROR_CODE_SPEC_INVALID, 0, NULL, "x");
 	cr_assert_eq(outcome_exit_status(OUTCOME_LAUNCH_FAILED, &problems), 69);
 	cr_assert_eq(outcome_exit_status(OUTCOME_VCPU_FAILED, &problems), 35);
 }

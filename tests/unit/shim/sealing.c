@@ -279,7 +279,7 @@ static void die_as(const struct sandbox_death *death)
 	static struct guest_region region;
 
 	memset(&shim, 0, sizeof(shim));
-	problems_add(&shim.problems, PROBLEM_HOST_LIMIT, ENOSPC, NULL, "found before");
+	problems_add(&shim.problems, ERROR_CODE_HOST_LIMIT, ENOSPC, NULL, "found before");
 	region = (struct guest_region){ .base = GPA(0x100000), .size = 0x4000, .hva = (void *)0x7000000 };
 	shim.machine.memory.regions[0] = region;
 	shim.machine.memory.count = 1;
@@ -298,23 +298,23 @@ Test(sandbox_sealing, a_death_is_the_first_problem)
 {
 	static const struct {
 		struct sandbox_death death;
-		enum problem_code code;
+		enum axvm_error_code code;
 		int error_number;
 		const char *words; /* in the message */
 		bool of_the_guest;
 	} rows[] = {
-		{ { .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat }, PROBLEM_SANDBOX_VIOLATION, EPERM,
+		{ { .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat }, ERROR_CODE_SANDBOX_VIOLATION, EPERM,
 		  "system call openat (257) denied", false },
 		{ { .role = SANDBOX_ROLE_IO, .ring = { 18, "OPENAT", "a forbidden opcode" } },
-		  PROBLEM_SANDBOX_VIOLATION, EPERM, "io_uring operation OPENAT (18) refused", false },
+		  ERROR_CODE_SANDBOX_VIOLATION, EPERM, "io_uring operation OPENAT (18) refused", false },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7001234, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000101234", true },
+		  ERROR_CODE_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000101234", true },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7003fff, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000103fff", true },
+		  ERROR_CODE_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000103fff", true },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7004000, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "SIGBUS at 0x7004000: no page could be had", false },
+		  ERROR_CODE_OS_FAILED, EFAULT, "SIGBUS at 0x7004000: no page could be had", false },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x6ffffff, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "SIGBUS at 0x6ffffff: no page could be had", false },
+		  ERROR_CODE_OS_FAILED, EFAULT, "SIGBUS at 0x6ffffff: no page could be had", false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -333,12 +333,12 @@ Test(sandbox_sealing, a_death_finds_room_among_the_problems)
 {
 	memset(&shim, 0, sizeof(shim));
 	for (int i = 0; i < PROBLEMS_MAX; i++)
-		problems_add(&shim.problems, PROBLEM_HOST_LIMIT, ENOSPC, NULL, "problem %d", i);
+		problems_add(&shim.problems, ERROR_CODE_HOST_LIMIT, ENOSPC, NULL, "problem %d", i);
 	shim.desk.record = (struct sandbox_death){ .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat };
 	atomic_store(&shim.desk.state, DESK_FULL);
 	cr_expect(sealing_death(&shim));
 	cr_expect_eq(shim.problems.count, PROBLEMS_MAX);
 	cr_expect_eq(shim.problems.not_listed, 1);
-	cr_expect_eq(shim.problems.list[0].code, PROBLEM_SANDBOX_VIOLATION);
+	cr_expect_eq(shim.problems.list[0].code, ERROR_CODE_SANDBOX_VIOLATION);
 	cr_expect_str_eq(shim.problems.list[1].message, "problem 0");
 }
