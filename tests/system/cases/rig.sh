@@ -96,3 +96,21 @@ test_rig_readmes_name_every_module() {
 	done < <(find runtime sandbox -name '*.[ch]' | sort)
 	[ -z "$missing" ] || fail "no README names:$missing"
 }
+
+# The table of floors that people read is the one that `make` holds the tree to.
+test_rig_floors_are_those_of_the_readme() {
+	sed -n "/^FLOORS='/,/^'/{/'/d;p}" hack/rooms >"$CASE/floors"
+	sed -n '/^| floor/,/^$/{/^| [0-9]/{s/^| [0-9]* | //;s/ |$//;s/`//g;p}}' runtime/README.md | diff "$CASE/floors" - ||
+		fail "runtime/README.md has other floors than hack/rooms"
+	[ "$(grep -c . "$CASE/floors")" -ge 5 ] || fail "no floors found: $(<"$CASE/floors")"
+}
+
+# What the glossary explains is said somewhere.
+test_rig_glossary_has_no_dead_words() {
+	local word words=0
+	while IFS= read -r word; do
+		words=$((words + 1))
+		grep -rqwiE "${word}s?" --include='*.[ch]' --include=rooms runtime sandbox hack || fail "the glossary has a word that nobody uses: $word"
+	done < <(sed -n '/^## Glossary/,$s/^| \([a-z, ]*\) | .*/\1/p' runtime/README.md | grep -vx word | sed 's/, /\n/g')
+	[ "$words" -ge 20 ] || fail "only $words words"
+}
