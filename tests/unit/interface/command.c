@@ -134,9 +134,9 @@ Test(command, refusals)
 {
 	static const uint8_t big[STREAM_COMMAND_MAX] = { 0x08, 0x2a };
 
-	text_refused("", 0, "request_id is missing");
+	text_refused("", 0, "request_id is missing; give each command a number for its reply");
 	text_refused("pause {}", 0, "request_id is missing");
-	text_refused("request_id: 9", 9, "nothing to do");
+	text_refused("request_id: 9", 9, "the command has no body; set one of");
 	text_refused("request_id: 9 shutdown { timeout_ms: 86400001 }", 9, "shutdown.timeout_ms");
 	text_refused("request_id: 9 balloon {}", 9, "balloon.target_mib");
 	text_refused("request_id: 9 limit { limit {} }", 9, "limit.device_id");

@@ -423,6 +423,31 @@ Test(spec, too_many)
 	cr_assert_eq(problems.count, 2, "too many, and not one each");
 }
 
+/* What is wrong, with its value, and what to do about it. */
+Test(spec, refusals_say_what_to_do)
+{
+	static const struct { const char *text, *message; } cases[] = {
+		{ ID REST NET("a") "vhost { fd: 9 } rx_limit { ops_per_s: 1 } }",
+		  "launch.nets[0] has vhost and a limit: rate limits do not apply with vhost; remove one of the two, or "
+		  "limit the TAP (tc)" },
+		{ ID REST NET("a") "vhost { fd: 9 } queue_pairs: 2 }",
+		  "launch.nets[0] has vhost, which carries one queue pair, and queue_pairs 2; set it to 1, or leave vhost "
+		  "out" },
+		{ ID REST "console { output { fd: 9 } columns: 80 }",
+		  "launch.console.columns and launch.console.rows go together; give both or none" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct problems problems = { 0 };
+		bool found = false;
+
+		cr_assert_eq(parse_text(cases[i].text, &problems), -EINVAL);
+		for (size_t k = 0; k < problems.count; k++)
+			found |= strcmp(problems.list[k].message, cases[i].message) == 0;
+		cr_expect(found, "%s\nbut: %s", cases[i].message, problems.list[0].message);
+	}
+}
+
 /* Each kind counts, where there may be none and where there may be no more. */
 Test(spec, every_device_counts)
 {
@@ -457,8 +482,11 @@ Test(spec, every_device_counts)
 			                       i, 30 + i);
 		problems = (struct problems){ 0 };
 		cr_assert_eq(parse_text(text, &problems), more ? -EINVAL : 0, "%s", problems.list[0].message);
-		if (more)
+		if (more) {
 			cr_assert_str_eq(problems.list[0].field, "disks");
+			cr_assert_str_eq(problems.list[0].message,
+			                 "launch: 32 devices, the PCI bus has room for 31; remove 1");
+		}
 		/* Whichever is left out, there is room for the one more. */
 		for (size_t i = 0; more && i < ARRAY_SIZE(devices); i++) {
 			memset(text + kept[i], ' ', strlen(devices[i]));

@@ -311,10 +311,10 @@ Test(launch_files, a_binary_spec_with_something_twice)
 		struct said said = axvm_say(lines[i], input);
 
 		cr_expect_eq(said.status, 65, "%s: %s", lines[i], said.err);
-		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice\n"), "%s", said.err);
-		cr_expect_not_null(strstr(said.err, ": launch.boot.flat and its alternative linux are both there\n"), "%s",
+		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice; remove one of the two\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch.boot.flat and its alternative linux are both there; remove one of the two\n"), "%s",
 		                   said.err);
-		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127; remove it, or use a shim that knows it\n"), "%s", said.err);
 		cr_expect_str_eq(said.out, "");
 		said_done(&said);
 		close(input);
