@@ -180,7 +180,7 @@ static int plan_memory(struct shim *shim)
 	r = guest_memory_layout(&shim->plan.memory, sizes, memory->count);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
-		                    "the nodes' sizes cannot be laid out");
+		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	return 0;
 }
 

@@ -320,7 +320,7 @@ Test(bzimage, truncated_anywhere_is_refused)
 	struct boot_entry entry;
 
 	cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0);
-	expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "its header speaks");
+	expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "its header says");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
 }
 

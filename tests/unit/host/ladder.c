@@ -226,11 +226,11 @@ Test(ladder, dedicated_cores)
 	/* By hand. */
 	pins.pin_count = 1;
 	pins.pins = (const uint32_t[]){ 5 };
-	refused(6, facts, &pins, PROBLEM_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 belongs to a DEDICATED VM");
+	refused(6, facts, &pins, PROBLEM_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 is claimed by a DEDICATED VM: give another pin");
 	pins.pins = (const uint32_t[]){ 6 };
 	LAUNCHED(6, facts, &pins, 0, "6");
 	pins.dedicated = true;
-	refused(7, facts, &pins, PROBLEM_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that others have claimed");
+	refused(7, facts, &pins, PROBLEM_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that other VMs have claimed");
 	end(0);
 	pins.pins = (const uint32_t[]){ 5 };
 	LAUNCHED(7, facts, &pins, 1, "5 | 1");
@@ -239,7 +239,7 @@ Test(ladder, dedicated_cores)
 	/* Now three cores are free but for one I/O thread that is no more. */
 	request.vcpus = 6;
 	LAUNCHED(8, facts, &request, 0, "0 4 1 5 3 7");
-	refused(9, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "on cores of its own");
+	refused(9, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "guest node 0 needs more whole cores than are free");
 }
 
 /* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to its own vCPU. */
@@ -320,7 +320,7 @@ Test(ladder, what_dedicated_vms_leave)
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
 	end(1);
 	LAUNCHED(1, facts, &dedicated, 0, "1");
-	refused(2, facts, &nodes, PROBLEM_PLACEMENT_FAILED, "cpus.count", "guest node 1 has not the CPUs");
+	refused(2, facts, &nodes, PROBLEM_PLACEMENT_FAILED, "cpus.count", "guest node 1 needs more CPUs than are free");
 	nodes.dedicated = true;
 	end(1);
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
@@ -362,7 +362,7 @@ Test(ladder, dedicated_cores_of_one_node)
 	end(6);
 	request.vcpus = 2;
 	LAUNCHED(7, facts, &request, 0, "0 1");
-	refused(8, facts, &shared, PROBLEM_PLACEMENT_FAILED, "cpus.count", "for themselves are CPUs 0-5");
+	refused(8, facts, &shared, PROBLEM_PLACEMENT_FAILED, "cpus.count", "other VMs have claimed CPUs 0-5 for themselves alone");
 }
 
 /* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of those. */

@@ -145,7 +145,7 @@ Test(sandbox_refused, more_vcpus_than_kvm_has)
 	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ACQUIRE, "65");
 	error = error_of(AXVM__V1__ERROR_CODE__HOST_LIMIT, "cpus.count");
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
-	cr_assert_not_null(strstr(error->message, "65 vCPUs asked"), "%s", error->message);
+	cr_assert_not_null(strstr(error->message, "65 vCPUs were asked"), "%s", error->message);
 }
 
 /* ---- resources ------------------------------------------------------------------------------------------ */
