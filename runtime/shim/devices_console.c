@@ -28,8 +28,8 @@ void devices_acquire_console(struct shim *shim)
 
 	if (shim->spec.console.limited && output >= 0 && !is_file(output))
 		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
-		             "console.output is no regular file, so that its reader sets the pace; leave "
-		             "the limit out");
+		             "console.limit is for an output that is a regular file, and console.output is none; "
+		             "leave the limit out");
 }
 
 int devices_create_console(struct shim *shim, size_t index, const struct virtio_host *host)

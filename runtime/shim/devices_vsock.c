@@ -27,14 +27,14 @@ void devices_acquire_vsock(struct shim *shim)
 		return;
 	if (channel->kind != SPEC_FD) {
 		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, field,
-		             "must be an fd: the shim connects to nothing by path");
+		             "is a path; it must be an fd, because the shim connects to nothing by path");
 		return;
 	}
 	if (resource_take(channel, RESOURCE_READ_WRITE, field, &fd, &shim->problems) < 0)
 		return;
 	if (!option_is(fd, SO_DOMAIN, AF_UNIX) || !option_is(fd, SO_TYPE, SOCK_SEQPACKET)) {
 		problems_add(&shim->problems, PROBLEM_RESOURCE_WRONG_KIND, ENOTSOCK, field,
-		             "fd %d is no UNIX socket of type SOCK_SEQPACKET", fd);
+		             "fd %d is not a UNIX socket of type SOCK_SEQPACKET; give one end of a socketpair(2)", fd);
 		return;
 	}
 	shim->devices.vsock_channel = fd;
