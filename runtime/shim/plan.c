@@ -80,7 +80,7 @@ int plan_machine(struct shim *shim)
 	r = topology_derive(&shim->placement, shim->facts, &shim->topology);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "cpus",
-		                    "no topology follows from the placement");
+		                    "the guest's topology cannot be derived from the placement; report this bug of the shim");
 	name_vcpus(&shim->machine, &shim->topology, &shim->placement);
 	return 0;
 }
@@ -290,7 +290,7 @@ static int plan_digest(struct shim *shim)
 	sha256_hex(digest, plan->digest);
 	if (r < 0)
 		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "cpus",
-		                    "CPUID has no room for the topology");
+		                    "the topology does not fit into CPUID; report this bug of the shim");
 	return 0;
 }
 
@@ -326,5 +326,5 @@ int plan_check(struct shim *shim)
 	if (same)
 		return 0;
 	return problems_add(&shim->problems, PROBLEM_INTERNAL, EBADMSG, NULL,
-	                    "the machine that was built is not the one that was planned");
+	                    "the machine that was built differs from its plan; report this bug of the shim");
 }
