@@ -202,7 +202,7 @@ int devices_enable(struct shim_io *io)
 	r = io_loop_enable(&io->loop, &what);
 	if (what)
 		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
-		                    "read back: the I/O ring allows %s that it was restricted "
+		                    "sandbox check: the I/O ring allows %s that it was restricted "
 		                    "from", what);
 	if (r < 0)
 		return problems_add(&io->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
