@@ -118,10 +118,10 @@ Test(launch_files, facts_that_are_none)
 		const char *says;
 	} wrong[] = {
 		{ "kernel_release: \"a\"\n\ncolour: 3\n", 31, "%s: -:3:1: colour: there is no such field; " FACTS "\n" },
-		{ "\x1a\x7f", 2, "%s: -: these are no facts of a host\n" },
-		{ "\x01", 1, "%s: -: these are no facts of a host\n" },
+		{ "\x1a\x7f", 2, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+		{ "\x01", 1, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		/* A control character is none of text's, but these three are. */
-		{ "\r\n\t \n", 5, "%s: -: these are no facts of a host\n" },
+		{ "\r\n\t \n", 5, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		{ "\r\n\t colour", 10, "%s: -:2:3: colour: there is no such field; " FACTS "\n" },
 	};
 
