@@ -160,7 +160,7 @@ Test(bzimage, memory_map_is_in_boot_params)
 	}
 }
 
-Test(bzimage, placement)
+Test(bzimage, a_kernel_is_placed_where_it_prefers)
 {
 	static const struct {
 		uint64_t pref;
@@ -220,7 +220,7 @@ Test(bzimage, setup_sects_of_zero_means_four)
 }
 
 /* One number in the header changed, one refusal. */
-Test(bzimage, refusals)
+Test(bzimage, kernels_that_cannot_be_booted_are_refused)
 {
 	static const struct {
 		uint16_t at;

@@ -422,7 +422,7 @@ Test(ladder, memory_of_the_nodes)
 }
 
 /* Only the CPUs of the process's own affinity; those that a spec names twice; I/O threads where there is but one CPU. */
-Test(ladder, few_cpus)
+Test(ladder, few_cpus_are_shared)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
 	struct placement_request request = ask(2);
@@ -512,7 +512,7 @@ Test(ladder, memory_in_huge_pages)
 }
 
 /* More VMs than are looked at in order speak for memory of one node. */
-Test(ladder, memory_of_many)
+Test(ladder, memory_of_six_hundred_vms_is_counted)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
 	struct claims *many = calloc(600, sizeof(*many));
@@ -531,7 +531,7 @@ Test(ladder, memory_of_many)
 }
 
 /* A look is what a launch would get, and changes nothing. */
-Test(ladder, who_only_looks)
+Test(ladder, a_look_claims_nothing)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 2);
 	struct placement_request request = ask(2), dedicated = ask(2);

@@ -162,7 +162,7 @@ static void check_full_devices(void)
 	cr_assert(spec.vsock.present && spec.vsock.cid == 12 && spec.vsock.channel.fd == 13);
 }
 
-Test(spec, every_field_arrives)
+Test(spec, every_field_arrives_in_the_vm_spec)
 {
 	struct problems problems = { 0 };
 
@@ -212,7 +212,7 @@ static void all_set(const ProtobufCMessage *message, const ProtobufCMessageDescr
 	}
 }
 
-Test(spec, full_is_full)
+Test(spec, the_full_launch_of_these_tests_sets_every_field)
 {
 	static uint8_t bytes[4096];
 	size_t n = protoc_encode("LaunchSpec", FULL, bytes, sizeof(bytes));
@@ -371,7 +371,7 @@ static const struct refusal {
 	{ ID REST "io { busy_poll_us: 1000001 }", PROBLEM_SPEC_INVALID, "io.busy_poll_us" },
 };
 
-Test(spec, refusals)
+Test(spec, values_out_of_range_and_contradictions_are_refused)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
 		struct problems problems = { 0 };
@@ -401,7 +401,7 @@ Test(spec, all_reasons_are_listed)
 	cr_assert_geq(problems.count, 6);
 }
 
-Test(spec, too_many)
+Test(spec, more_devices_than_possible_are_refused)
 {
 	static char text[20000];
 	struct problems problems = { 0 };
@@ -525,14 +525,14 @@ Test(spec, more_entries_than_memory_for_them)
 	cr_assert_eq(problems.list[0].code, PROBLEM_SPEC_TOO_LARGE);
 }
 
-Test(spec, garbage)
+Test(spec, changed_bytes_never_pass_a_bound)
 {
 	unsigned seed = (unsigned)time(NULL);
 	static uint8_t good[4096], bytes[4096];
 	size_t n = protoc_encode("LaunchSpec", FULL, good, sizeof(good));
 	size_t taken = 0;
 
-	fprintf(stderr, "spec/garbage: seed %u\n", seed);
+	fprintf(stderr, "spec/changed_bytes_never_pass_a_bound: seed %u\n", seed);
 	srandom(seed);
 	for (int round = 0; round < 10000; round++) {
 		struct problems problems = { 0 };

@@ -57,7 +57,7 @@ Test(wire, unknown_fields_at_each_depth)
 	      "unknown field 15");
 }
 
-Test(wire, unknown_enum_values)
+Test(wire, unknown_enum_values_are_refused)
 {
 	FINDS("\x18\x02", NESTED(), UNKNOWN_FIELD, "admission", "no Admission of value 2");
 	FINDS("\x10\x04", NESTED(5), UNKNOWN_FIELD, "memory.page_size", "no PageSize of value 4");
@@ -69,7 +69,7 @@ Test(wire, unknown_enum_values)
 	      "value -1");
 }
 
-Test(wire, duplicates)
+Test(wire, duplicate_fields_are_refused)
 {
 	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id", "launch.vm_id is there twice; remove one of the two");
 	FINDS("\x22\x02\x08\x01\x22\x02\x08\x02", NESTED(), DUPLICATE, "cpus", "twice");
@@ -81,7 +81,7 @@ Test(wire, duplicates)
 	FINDS("\x0a\x00\x0a\x00", NESTED(6), DUPLICATE, "boot.linux", "is there twice");
 }
 
-Test(wire, numbers_and_texts)
+Test(wire, numbers_and_texts_that_do_not_fit_are_refused)
 {
 	FINDS("\x08\x80\x80\x80\x80\x10", NESTED(4), INVALID, "cpus.count",
 	      "is 4294967296, which does not fit");
@@ -107,7 +107,7 @@ Test(wire, numbers_and_texts)
 	FINDS("\x0a\x05\xf8\x90\x80\x80\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
 }
 
-Test(wire, malformed)
+Test(wire, malformed_messages_are_refused)
 {
 	FINDS("\x08\x01", NESTED(), MALFORMED, "vm_id", "has wire type 0, the schema says 2");
 	FINDS("\x0d\x01\x02\x03\x04", NESTED(4), MALFORMED, "cpus.count", "wire type 5");

@@ -145,7 +145,7 @@ static int lied_to(void)
 	return *lie->words ? 4 : 0;
 }
 
-Test(sandbox_lies, each_is_named)
+Test(sandbox_lies, a_step_that_did_nothing_is_noticed)
 {
 	if (geteuid() != 0)
 		cr_skip_test("not root: the steps that are lied about are root's");

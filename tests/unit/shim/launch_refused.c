@@ -711,7 +711,7 @@ static bool look_at_signals(enum stage stage)
 	return true;
 }
 
-Test(sandbox_refused, signals_wait)
+Test(sandbox_refused, signals_are_held_until_they_are_read)
 {
 	const struct rig_launch launch = { .spec = FLAT IMAGE, .before = look_at_signals };
 
