@@ -19,7 +19,7 @@ static inline int step_failed(struct problems *problems, const char *what)
 static inline int step_differs(struct problems *problems, const char *what)
 {
 	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL,
-	                    "read back: %s", what);
+	                    "sandbox check: %s", what);
 }
 
 #endif

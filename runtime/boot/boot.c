@@ -110,7 +110,7 @@ static int check_cmdline(const struct boot_linux_config *config, uint32_t kernel
 		return problems_add(problems, ERROR_CODE_CMDLINE_TOO_LONG, E2BIG,
 		                    config->cmdline_field,
 		                    "the command line has %zu bytes; this kernel takes %" PRIu64
-		                    " at most",
+		                    " at most: shorten it",
 		                    length, max);
 	return 0;
 }

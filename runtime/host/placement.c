@@ -251,7 +251,7 @@ static void check_asked_node(struct plan *plan, size_t guest_node)
 		return;
 	snprintf(field, sizeof(field), "memory.nodes[%zu].host_node", guest_node);
 	snprintf(message, sizeof(message), "host node %d %s", plan->request->host_node[guest_node],
-	         node ? "is outside the cpuset of this process" : "does not exist");
+	         node ? "is outside the cpuset of this process: name another" : "does not exist: name another");
 	refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 }
 
@@ -286,8 +286,7 @@ static void refuse_room(struct plan *plan, size_t guest_node, uint32_t wanted, s
 		snprintf(where, sizeof(where), "host node %d", host_node);
 	snprintf(message, sizeof(message),
 	         "guest node %zu asks for %u %s on %s, where %zu %s free within the affinity and "
-	         "cpuset "
-	         "of this process",
+	         "cpuset of this process: ask for fewer, or start the shim with more",
 	         guest_node, wanted, plan->request->dedicated ? "CPUs of whole cores" : "CPUs",
 	         where, count, count == 1 ? "is" : "are");
 	refuse(plan, ERROR_CODE_HOST_LIMIT, plan->request->dedicated ? "cpus.tenancy" : "cpus.count",
@@ -354,15 +353,14 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 		return;
 	}
 	if (cpu_bitmap_has(&plan->taken, pin) && (plan->request->dedicated || !plan->request->overcommit)) {
-		snprintf(message, sizeof(message), "host CPU %u is there twice", pin);
+		snprintf(message, sizeof(message), "host CPU %u is there twice: give each vCPU its own, or set overcommit", pin);
 		refuse(plan, ERROR_CODE_SPEC_INVALID, field, message);
 		return;
 	}
 	if (plan->request->dedicated && !placement_whole_core(plan->facts, cpu)) {
 		snprintf(message, sizeof(message),
-		         "a dedicated VM needs every thread of host CPU %u's core; one is offline "
-		         "or "
-		         "outside the affinity of this process",
+		         "a dedicated VM needs every thread of host CPU %u's core; one is offline or outside "
+		         "the affinity of this process: pin to another core",
 		         pin);
 		refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 		return;
@@ -465,7 +463,7 @@ static int check_request(struct plan *plan)
 			char field[PROBLEM_FIELD_MAX];
 
 			snprintf(field, sizeof(field), "cpus.nodes[%u]", i);
-			refuse(plan, ERROR_CODE_SPEC_INVALID, field, "there is no such guest node");
+			refuse(plan, ERROR_CODE_SPEC_INVALID, field, "names a guest node that memory.nodes does not have");
 		}
 	return plan->error;
 }

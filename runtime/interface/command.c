@@ -58,7 +58,7 @@ static void check_balloon(const Axvm__V1__Command *from, struct command *to,
                           struct problems *problems)
 {
 	if (from->balloon->target_mib == 0)
-		INVALID(problems, "balloon.target_mib", "must be at least 1");
+		INVALID(problems, "balloon.target_mib", "is 0 or missing; it must be at least 1");
 	to->balloon.target_mib = from->balloon->target_mib;
 }
 
@@ -68,7 +68,8 @@ static void check_limit(const Axvm__V1__Command *from, struct command *to,
 	const Axvm__V1__LimitCommand *limit = from->limit;
 
 	if (!limit->device_id || !spec_is_id(limit->device_id))
-		INVALID(problems, "limit.device_id", "must be the id of a disk or net");
+		INVALID(problems, "limit.device_id", "is \"%.40s\"; it must be the id of a disk or net",
+		        limit->device_id ? limit->device_id : "");
 	else
 		snprintf(to->limit.device_id, sizeof(to->limit.device_id), "%s", limit->device_id);
 	if (!limit->limit)
@@ -87,7 +88,8 @@ static void check_resize(const Axvm__V1__Command *from, struct command *to,
                          struct problems *problems)
 {
 	if (!from->resize->disk_id || !spec_is_id(from->resize->disk_id))
-		INVALID(problems, "resize.disk_id", "must be the id of a disk");
+		INVALID(problems, "resize.disk_id", "is \"%.40s\"; it must be the id of a disk",
+		        from->resize->disk_id ? from->resize->disk_id : "");
 	else
 		snprintf(to->resize.disk_id, sizeof(to->resize.disk_id), "%s",
 		         from->resize->disk_id);
@@ -135,14 +137,14 @@ static void parse(struct arena *arena, const struct stream_command *raw, struct 
 	from = axvm__v1__command__unpack(&allocator, raw->length, raw->bytes);
 	if (!from) {
 		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
-		             "the command is no axvm.v1.Command");
+		             "the command cannot be decoded as axvm.v1.Command; encode it by proto/axvm.proto");
 		return;
 	}
 	if (!from->has_request_id)
-		INVALID(problems, "request_id", "is missing");
+		INVALID(problems, "request_id", "is missing; give each command a number for its reply");
 	if (from->what_case == AXVM__V1__COMMAND__WHAT__NOT_SET) {
 		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
-		             "the command says nothing to do");
+		             "the command has no body; set one of its alternatives, such as pause or stop");
 		return;
 	}
 	to->kind = (enum axvm_command_what)from->what_case;

@@ -244,16 +244,16 @@ int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct probl
 	r = arena_map(&arena, ARENA_SIZE);
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, -r, NULL,
-		                    "no address space to unpack the launch into: %s",
+		                    "cannot map memory to unpack the launch: %s",
 		                    strerrordesc_np(-r));
 	allocator = arena_allocator(&arena);
 	launch = axvm__v1__launch_spec__unpack(&allocator, n, bytes);
 	if (!launch && arena.exhausted)
 		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
-		                    "the launch has more entries than any VM can use");
+		                    "the launch has more entries than any VM can use; remove some");
 	if (!launch)
 		return problems_add(problems, ERROR_CODE_SPEC_MALFORMED, 0, NULL,
-		                    "the launch is no axvm.v1.LaunchSpec");
+		                    "the launch cannot be decoded as axvm.v1.LaunchSpec; encode it by proto/axvm.proto");
 	spec_check(launch, problems);
 	if (problems->count + problems->not_listed > before)
 		return -EINVAL;

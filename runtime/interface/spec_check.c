@@ -260,9 +260,8 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 		for (size_t j = 0; j < i; j++)
 			if (cpus->pins[i] == cpus->pins[j])
 				INVALID(problems, "cpus.pins",
-				        "gives host CPU %u to vCPUs %zu and %zu, which needs "
-				        "overcommit "
-				        "and SHARED tenancy",
+				        "gives host CPU %u to vCPUs %zu and %zu; give each its own, or set "
+				        "overcommit with SHARED tenancy",
 				        cpus->pins[i], j, i);
 }
 
@@ -292,7 +291,7 @@ static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems
 	for (size_t i = 0; i < MIN(cpus->n_nodes, (size_t)SPEC_CPUS_MAX); i++)
 		if (cpus->nodes[i] >= nodes)
 			INVALID(problems, "cpus.nodes",
-			        "puts vCPU %zu on node %u; memory has %zu nodes", i, cpus->nodes[i],
+			        "puts vCPU %zu on node %u; memory has %zu nodes, counted from 0", i, cpus->nodes[i],
 			        nodes);
 }
 
@@ -344,7 +343,7 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 			        memory->nodes[i]->size_mib, page_mib[memory->page_size]);
 	}
 	if (memory->n_nodes > 1 && memory_mib(launch) > MEMORY_MIB_MAX)
-		INVALID(problems, "memory.nodes", "add up to more than %llu MiB", MEMORY_MIB_MAX);
+		INVALID(problems, "memory.nodes", "add up to more than %llu MiB; give the guest less", MEMORY_MIB_MAX);
 }
 
 /* Without a word the device offers none. */
@@ -372,20 +371,20 @@ static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	const Axvm__V1__Console *console = launch->console;
 
 	if (boot && boot->kind_case == AXVM__V1__BOOT__KIND__NOT_SET)
-		INVALID(problems, "boot", "has neither linux nor flat");
+		INVALID(problems, "boot", "has neither linux nor flat; give one of them");
 	if (!boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT)
 		return;
 	flat = boot->flat_boot;
 	if (memory_mib(launch) > 0 && flat->load_address >> 20 >= memory_mib(launch))
 		INVALID(problems, "boot.flat_boot.load_address",
-		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB", flat->load_address,
+		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB; give a lower address or more memory", flat->load_address,
 		        memory_mib(launch));
 	if (flat->local_apic)
 		return;
 	if (flat->secondaries_wait)
 		INVALID(problems, "boot.flat_boot.secondaries_wait",
-		        "needs local_apic: INIT and SIPI come "
-		        "through it");
+		        "is set without local_apic, through which INIT and SIPI come; set that too, or leave "
+		        "this out");
 	if (device_count(launch) > 0 || (console && !console->early))
 		INVALID(problems, "boot.flat_boot.local_apic",
 		        "is off, but there are devices, which need "
@@ -399,14 +398,15 @@ static void check_devices(const Axvm__V1__LaunchSpec *launch, struct problems *p
 	const Axvm__V1__Console *console = launch->console;
 
 	if (devices > SPEC_DEVICES_MAX)
-		INVALID(problems, "disks", "and the other devices are %zu; the PCI bus takes %d",
-		        devices, SPEC_DEVICES_MAX);
+		problems_add(problems, ERROR_CODE_SPEC_INVALID, 0, "disks",
+		             "launch: %zu devices, the PCI bus has room for %d; remove %zu", devices,
+		             SPEC_DEVICES_MAX, devices - SPEC_DEVICES_MAX);
 	if (console && console->early && !console->output)
-		INVALID(problems, "console.early", "needs console.output to write to");
+		INVALID(problems, "console.early", "is set without console.output, where it writes; give an output, or leave it out");
 	if (console && console->limit && !console->output)
-		INVALID(problems, "console.limit", "needs console.output, whose bytes it limits");
+		INVALID(problems, "console.limit", "is set without console.output, which it limits; give an output, or leave it out");
 	if (console && console->has_columns != console->has_rows)
-		INVALID(problems, "console.columns", "and rows go together; give both or none");
+		INVALID(problems, "console.columns", "and launch.console.rows go together; give both or none");
 }
 
 static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -417,18 +417,18 @@ static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 
 		snprintf(path, sizeof(path), "nets[%zu]", i);
 		if (net->backend_case == AXVM__V1__NET__BACKEND__NOT_SET)
-			INVALID(problems, path, "has neither tap nor tap_name");
+			INVALID(problems, path, "has neither tap nor tap_name; give one of them");
 		if (net->backend_case == AXVM__V1__NET__BACKEND_TAP &&
 		    net->tap->n_fd != net->queue_pairs)
 			INVALID(problems, path, "has %zu TAP fds for %u queue pairs; give one each",
 			        net->tap->n_fd, net->queue_pairs);
 		if (net->vhost && net->queue_pairs != 1)
-			INVALID(problems, path, "has vhost, which carries one queue pair, and %u pairs",
+			INVALID(problems, path, "has vhost, which carries one queue pair, and queue_pairs %u; set it "
+			                        "to 1, or leave vhost out",
 			        net->queue_pairs);
 		if (net->vhost && (net->rx_limit || net->tx_limit))
-			INVALID(problems, path, "has vhost, whose frames no limit of ours sees, and a "
-			                        "limit; set the limit on the TAP (tc), or leave "
-			                        "vhost out");
+			INVALID(problems, path, "has vhost and a limit: rate limits do not apply with vhost; remove "
+			                        "one of the two, or limit the TAP (tc)");
 	}
 }
 
@@ -455,7 +455,8 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 			else
 				snprintf(path, sizeof(path), "nets[%zu].id", i - launch->n_disks);
 			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
-			             "launch.%s is \"%.64s\", as is another device's", path, a);
+			             "launch.%s is \"%.64s\", as is another device's; give each an id of its own",
+			             path, a);
 		}
 }
 
@@ -502,7 +503,7 @@ static void check_resource(const ProtobufCMessage *message, const char *path, vo
 			        strlen(resource->path), SPEC_PATH_MAX);
 		break;
 	default:
-		INVALID(fds->problems, path, "has neither fd nor path");
+		INVALID(fds->problems, path, "has neither fd nor path; give one of them");
 	}
 }
 
@@ -531,7 +532,7 @@ static void check_io(const Axvm__V1__LaunchSpec *launch, struct problems *proble
 	if (launch->io && launch->io->threads_per_node <= SPEC_IO_THREADS_MAX &&
 	    nodes * launch->io->threads_per_node > SPEC_IO_THREADS_MAX)
 		INVALID(problems, "io.threads_per_node",
-		        "makes %zu I/O threads for %zu nodes; there can be %d in all",
+		        "makes %zu I/O threads for %zu nodes; at most %d are possible in all, so ask for fewer",
 		        nodes * launch->io->threads_per_node, nodes, SPEC_IO_THREADS_MAX);
 }
 

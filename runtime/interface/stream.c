@@ -79,7 +79,7 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 	}
 	if (type != WIRE_LENGTH_PREFIXED)
 		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
-		              "launch and commands are messages, but the wire type is not");
+		              "launch and commands are messages, and this field's wire type is another; this is not a ControlStream");
 	if (field == FIELD_LAUNCH && parser->launched)
 		return refuse(parser, problems, ERROR_CODE_SPEC_DUPLICATE,
 		              "a second launch; a shim takes exactly one");
@@ -101,7 +101,7 @@ static int take_length(struct stream_parser *parser, uint8_t byte, struct proble
 		return 0;
 	if (r < 0)
 		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
-		              "a message's length is no varint below 2 GiB");
+		              "a message's length is not a varint below 2 GiB; this is not a ControlStream");
 	if (parser->field == FIELD_LAUNCH && parser->varint > STREAM_MESSAGE_MAX) {
 		parser->state = STREAM_BROKEN;
 		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
@@ -169,7 +169,7 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 		parser->state = STREAM_BROKEN;
 		return problems_add(
 			problems, ERROR_CODE_SPEC_EMPTY, 0, NULL,
-			"fd 3 ended at byte 0; a ControlStream with a launch is expected");
+			"fd 3 ended at byte 0; write a ControlStream with a launch to it");
 	}
 	return 0;
 }

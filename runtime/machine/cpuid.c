@@ -191,7 +191,7 @@ int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
 
 	if (kvm->guest_leaf_count == 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
-		                    "KVM does not tell its CPUID");
+		                    "KVM does not return its CPUID leaves (KVM_GET_SUPPORTED_CPUID)");
 	take_offered(kvm, ret_table);
 	r = check_pv(ret_table, config->pv_features, problems);
 	if (r < 0)

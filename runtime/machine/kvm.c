@@ -24,14 +24,14 @@ static const struct capability {
 	const char *name;
 	const char *why;
 } capabilities[] = {
-	NEED(USER_MEMORY, 1, "guest memory is ours"),
+	NEED(USER_MEMORY, 1, "guest memory is memory of this process"),
 	NEED(EXT_CPUID, 1, "KVM_GET_SUPPORTED_CPUID"),
 	NEED(MP_STATE, 1, "flat images start every vCPU"),
 	NEED(SPLIT_IRQCHIP, 1, "local APICs in the kernel, no legacy PIC"),
 	NEED(X2APIC_API, 3, "32-bit APIC ids, no broadcast quirk"),
 	NEED(SIGNAL_MSI, 1, "I/O APIC pins"),
 	NEED(IRQ_ROUTING, 1, "MSI-X vectors as GSIs"),
-	NEED(IRQFD, 1, "interrupts without a system call of ours"),
+	NEED(IRQFD, 1, "interrupts by eventfd"),
 	NEED(IOEVENTFD, 1, "doorbells without an exit to user space"),
 	NEED(IOEVENTFD_ANY_LENGTH, 1, "doorbells without decoding the instruction"),
 	NEED(IMMEDIATE_EXIT, 1, "stopping a vCPU without losing a signal"),
@@ -117,9 +117,9 @@ int kvm_check(int kvm_fd, uint32_t vcpus, struct problems *problems)
 
 	if (list_missing(kvm_fd, missing, sizeof(missing)) > 0)
 		problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, ENOSYS, NULL,
-		             "this host's KVM lacks: %s", missing);
+		             "this host's KVM lacks %s: run a newer kernel", missing);
 	if (most > 0 && vcpus > (uint32_t)most)
 		problems_add(problems, ERROR_CODE_HOST_LIMIT, E2BIG, "cpus.count",
-		             "%u vCPUs asked, this host's KVM allows %d", vcpus, most);
+		             "%u vCPUs were asked for, this host's KVM allows %d: ask for fewer", vcpus, most);
 	return problems->count == before ? 0 : -ENOTSUP;
 }

@@ -102,7 +102,7 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 		         (unsigned long long)(demand->page_size / KIB));
 	snprintf(field, sizeof(field), "memory.nodes[%u]", demand->guest_node);
 	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
-	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
+	                    "%s: %llu MiB of %s were asked for, %llu MiB are free: ask for less, or free some", where,
 	                    (unsigned long long)(demand->bytes / MIB), kind,
 	                    (unsigned long long)(have / MIB));
 }

@@ -229,7 +229,7 @@ int ram_judge(const struct ram_config *config, const struct ram_placement *place
 	if (placement->remote_pages > config->remote_pages_allowed)
 		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
 		                    "%llu pages of guest memory are not on their host node; "
-		                    "memory.remote_pages_allowed is %llu",
+		                    "memory.remote_pages_allowed is %llu: free memory on that node, or allow more",
 		                    (unsigned long long)placement->remote_pages,
 		                    (unsigned long long)config->remote_pages_allowed);
 	return r;
@@ -262,7 +262,7 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
-		                    "the nodes' sizes cannot be laid out");
+		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how much. */
 	r = check_free(config, &layout, problems);
 	for (size_t i = 0, count = r < 0 ? 0 : layout.count; i < count; i++) {

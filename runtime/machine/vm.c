@@ -234,7 +234,7 @@ static int place_kvm_pages(struct vm *vm, struct problems *problems)
 	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
 	    ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS) < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
-		                    "KVM refuses a place for its own pages: %s", strerror(errno));
+		                    "KVM refuses the address of its TSS or identity map: %s", strerror(errno));
 	return 0;
 }
 
@@ -259,7 +259,7 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	vm->fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
-		                    "KVM creates no VM: %s", strerror(errno));
+		                    "KVM cannot create a VM: %s", strerror(errno));
 	vm->run_size = (uint32_t)size;
 	r = set_slots(vm, problems);
 	if (r < 0)

@@ -120,7 +120,7 @@ static int do_nmi(struct shim *shim, const struct command *command, struct probl
 	(void)command;
 	if (!shim->machine.vm.has_apic)
 		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL,
-		              "this VM has no local APICs to take an NMI");
+		              "this VM has no local APIC that could take an NMI");
 	if (vm_signal_msi(&shim->machine.vm, LAYOUT_LAPIC, 4u << 8) < 0)
 		return refuse(problems, ERROR_CODE_KVM_FAILED, NULL, "KVM does not deliver the NMI");
 	return 0;
@@ -132,7 +132,7 @@ static int do_balloon(struct shim *shim, const struct command *command, struct p
 		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
 	if (devices_balloon_ask(&shim->devices, command->request_id, command->balloon.target_mib, deadline_now_ns()) < 0)
 		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "balloon.target_mib",
-		              "the target must be at least 1 MiB and at most the guest's memory");
+		              "the target must be at least 1 MiB and at most the memory of the guest");
 	return 0;
 }
 
@@ -144,18 +144,18 @@ static int do_limit(struct shim *shim, const struct command *command, struct pro
 
 	if (disk && command->limit.transmit)
 		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.transmit",
-		              "the transmit limit is for nets; a disk has one limit");
+		              "is set for a disk, which has one limit; leave it out");
 	if (disk)
 		block_set_limit(disk, &rate);
 	else if (net)
 		return net_set_limit(net, command->limit.transmit, &rate) == 0
 		               ? 0
 		               : refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.device_id",
-		                        "vhost carries the frames of this net, and no limit of "
-		                        "ours sees them; set it on the TAP");
+		                        "this net has vhost, with which rate limits do not apply; set the "
+		                        "limit on the TAP (tc)");
 	else
 		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.device_id",
-		              "there is no disk and no net of that id");
+		              "no disk and no net of this VM has that id");
 	return 0;
 }
 
@@ -182,13 +182,13 @@ static int do_resize(struct shim *shim, const struct command *command, struct pr
 
 	if (!disk)
 		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "resize.disk_id",
-		              "there is no disk of that id");
+		              "no disk of this VM has that id");
 	r = block_refresh_capacity(disk, &bytes);
 	if (r == -EFBIG)
 		return refuse_growth(shim, disk, problems);
 	if (r < 0)
 		return refuse(problems, ERROR_CODE_DEVICE_FAILED, "resize.disk_id",
-		              "the image's length is no multiple of the disk's block size; lengthen or "
+		              "the image's length is not a multiple of the disk's block size; lengthen or "
 		              "shorten it to one");
 	return 0;
 }
@@ -235,7 +235,7 @@ void commands_take(const struct stream_command *raw, void *context)
 		problems.count = 1;
 	else if ((size_t)command.kind >= ARRAY_SIZE(rows) || !rows[command.kind].run)
 		r = refuse(&problems, ERROR_CODE_COMMAND_INVALID, NULL,
-		           "this VM has nothing that the command could be meant for");
+		           "this shim does not carry out this kind of command; use a newer one");
 	else
 		r = rows[command.kind].run(shim, &command, &problems);
 	if (r < 0)

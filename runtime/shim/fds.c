@@ -96,8 +96,8 @@ int check_event_fd(int fd, int control_fd, struct problems *problems)
 	if (S_ISFIFO(st.st_mode) && fstat(control_fd, &control) == 0 &&
 	    control.st_dev == st.st_dev && control.st_ino == st.st_ino)
 		return problems_add(problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
-		                    "fds %d and %d are the two ends of one pipe; events would come "
-		                    "back as commands",
+		                    "fds %d and %d are the two ends of one pipe, so events would come "
+		                    "back as commands; give each a pipe of its own",
 		                    control_fd, fd);
 	return 0;
 }

@@ -79,7 +79,7 @@ int plan_machine(struct shim *shim)
 	r = topology_derive(&shim->placement, shim->facts, &shim->topology);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
-		                    "no topology follows from the placement");
+		                    "the guest's topology cannot be derived from the placement; report this bug of the shim");
 	name_vcpus(&shim->machine, &shim->topology, &shim->placement);
 	return 0;
 }
@@ -179,7 +179,7 @@ static int plan_memory(struct shim *shim)
 	r = guest_memory_layout(&shim->plan.memory, sizes, memory->count);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
-		                    "the nodes' sizes cannot be laid out");
+		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	return 0;
 }
 
@@ -289,7 +289,7 @@ static int plan_digest(struct shim *shim)
 	sha256_hex(digest, plan->digest);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
-		                    "CPUID has no room for the topology");
+		                    "the topology does not fit into CPUID; report this bug of the shim");
 	return 0;
 }
 
@@ -325,5 +325,5 @@ int plan_check(struct shim *shim)
 	if (same)
 		return 0;
 	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EBADMSG, NULL,
-	                    "the machine that was built is not the one that was planned");
+	                    "the machine that was built differs from its plan; report this bug of the shim");
 }

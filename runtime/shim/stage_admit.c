@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "host/requirement.h"
 #include "machine/kvm.h"
 #include "shim/control.h"
 #include "shim/announce.h"
+#include "interface/profile_embedded.h"
 #include "shim/deadline.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
@@ -54,7 +56,7 @@ static int refuse(struct shim *shim)
 
 		if (!row->met && !is_about_kvm(row->name))
 			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
-			             "profile %s asks for %s: %s; this host has: %s", shim->profile.name,
+			             "profile %s requires %s: %s; this host has: %s", shim->profile.name,
 			             row->name, row->asked, row->found);
 	}
 	return -ENOTSUP;
@@ -85,6 +87,19 @@ static void keep_vulnerabilities(struct shim *shim)
 	       shim->vulnerabilities_count * sizeof(shim->vulnerabilities[0]));
 }
 
+/* Requirements of embedded profiles are checked when they are loaded; this is for one that was not. */
+static int refuse_unknown(struct shim *shim)
+{
+	const struct profile_names *required = &shim->profile.required;
+	size_t i = 0;
+
+	while (i < required->count && admit_knows(required->names[i]))
+		i++;
+	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EINVAL, "profile",
+	                    "profile %s requires \"%s\", which is not a known requirement", shim->profile.name,
+	                    i < required->count ? required->names[i] : "");
+}
+
 /* Requires: a spec.
  * Does: probe the host, where stage arrive has not just done so, and hold it against the profile; list
  * all that is unmet; plan the placement.
@@ -99,12 +114,12 @@ int stage_admit(struct shim *shim)
 	r = profile_load(shim->spec.profile, &shim->profile);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
-		                    "there is no profile \"%s\"", shim->spec.profile);
+		                    "there is no profile \"%s\"; profiles are %s", shim->spec.profile,
+		                    profiles_embedded_names);
 	keep_vulnerabilities(shim);
 	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "profile",
-		                    "profile %s asks for what nobody can check", shim->profile.name);
+		return refuse_unknown(shim);
 	if (is_unmet(&shim->verdict) && shim->spec.admission == ADMISSION_ENFORCE)
 		return refuse(shim);
 	(void)verdict_waive(&shim->verdict);

@@ -293,7 +293,7 @@ static int load_linux(struct shim *shim)
 	r = boot_write_reset_vector(&shim->machine.memory);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
-		                    "Linux needs at least 1 MiB of memory");
+		                    "the guest has less than the 1 MiB of memory that Linux needs; give it more");
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
@@ -354,7 +354,7 @@ int stage_build(struct shim *shim)
 	r = build_buses(machine);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
-		                    "the buses' ranges overlap");
+		                    "the address ranges of the buses overlap; report this bug of the shim");
 	r = tune(shim);
 	if (r < 0)
 		return r;

@@ -155,7 +155,7 @@ static int parse_tenancy(const char *text, enum axvm_tenancy *ret)
 			*ret = (enum axvm_tenancy)i;
 			return 0;
 		}
-	fprintf(stderr, "axvm admit: --tenancy is \"%s\": it is shared or dedicated\n", text);
+	fprintf(stderr, "axvm admit: --tenancy %s: must be shared or dedicated\n", text);
 	return -EINVAL;
 }
 

@@ -226,7 +226,7 @@ static bool on_events(struct run *run)
 		return true;
 	run->events_ended = r != -EAGAIN;
 	if (r < 0 && r != -EAGAIN)
-		fprintf(stderr, "axvm run: what the shim wrote is no event stream\n");
+		fprintf(stderr, "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an axvm-shim?\n");
 	return false;
 }
 

@@ -159,7 +159,7 @@ static int set_cpus(void *context, const char *value)
 	if (!copy)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item || flags_number(name, 1, 255, &count) < 0)
-		return complain("--cpus %s: begins with a number from 1 to 255", value);
+		return complain("--cpus %s: must begin with a number from 1 to 255", value);
 	r = add(options, "cpus", "cpus { count: %" PRIu64 " }", count);
 	while (r == 0 && flags_item(&rest, &name, &item)) {
 		if (strcmp(name, "pin") == 0 && item) {
@@ -171,7 +171,7 @@ static int set_cpus(void *context, const char *value)
 			return complain("--cpus %s: the CPUs of a pin are parted by colons: pin=%.*s:%s",
 			                value, (int)strcspn(pins, ","), pins, name);
 		else
-			return complain("--cpus: \"%s\": there are pin=0-3:8 and dedicated", name);
+			return complain("--cpus: \"%s\" is not known; there are pin=0-3:8 and dedicated", name);
 	}
 	return r;
 }
@@ -191,7 +191,7 @@ static int set_memory(void *context, const char *value)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item || flags_size(name, &bytes) < 0 ||
 	    bytes < MIB || bytes % MIB)
-		return complain("--memory %s: begins with a size in whole MiB, like 2G or 512M",
+		return complain("--memory %s: must begin with a size in whole MiB, like 2G or 512M",
 		                value);
 	options->has_memory = true;
 	options->memory_mib = bytes / MIB;
@@ -208,8 +208,8 @@ static int set_memory(void *context, const char *value)
 		else if ((strcmp(name, "populate") == 0 || strcmp(name, "lock") == 0) && !item)
 			r = add(options, "memory", "memory { %s: true }", name);
 		else
-			return complain("--memory: \"%s\": there are huge=2M|1G|thp, populate and "
-			                "lock",
+			return complain("--memory: \"%s\" is not known; there are huge=2M|1G|thp, "
+			                "populate and lock",
 			                name);
 	}
 	return r;
@@ -220,7 +220,7 @@ static int set_node(void *context, const char *value)
 	struct run_options *options = context;
 
 	if (flags_number(value, 0, 1023, &options->node) < 0)
-		return complain("--node %s: the number of a NUMA node of this host", value);
+		return complain("--node %s: must be the number of a NUMA node of this host", value);
 	options->has_node = true;
 	if (!options->first_spec_flag)
 		options->first_spec_flag = "node";
@@ -260,10 +260,10 @@ static int set_disk(void *context, const char *value)
 	int r;
 
 	if (!copy || !flags_item(&rest, &path, &none) || none)
-		return complain("--disk %s: begins with the path of a raw image", value);
+		return complain("--disk %s: must begin with the path of a raw image", value);
 	r = items_add(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text), &format);
 	if (r == 0 && format && strcmp(format, "raw") != 0)
-		r = complain("--disk %s: format=%s: there is format=raw, and no other", path, format);
+		r = complain("--disk %s: format=%s is not known; there is format=raw, and no other", path, format);
 	r = r ? r : check_format(path, format);
 	if (r)
 		return r;
@@ -291,7 +291,7 @@ static int set_net(void *context, const char *value)
 	int r;
 
 	if (!copy || !flags_item(&rest, &tap, &none) || none)
-		return complain("--net %s: begins with the name of a TAP interface", value);
+		return complain("--net %s: must begin with the name of a TAP interface", value);
 	r = items_add(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text), NULL);
 	if (r)
 		return r;
@@ -313,10 +313,10 @@ static int set_vsock(void *context, const char *value)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item ||
 	    flags_number(name, 3, UINT32_MAX - 1, &cid) < 0)
-		return complain("--vsock %s: begins with a context id, a number from 3 up", value);
+		return complain("--vsock %s: must begin with a context id, a number from 3 up", value);
 	while (flags_item(&rest, &name, &item)) {
 		if (strcmp(name, "socket") != 0 || !item || !*item)
-			return complain("--vsock: \"%s\": there is socket=PATH", name);
+			return complain("--vsock: \"%s\" is not known; there is socket=PATH", name);
 		options->vsock_socket = value + (item - copy);
 	}
 	return add(options, "vsock", "vsock { cid: %" PRIu64 " }", cid);
@@ -390,7 +390,7 @@ static int set_pv(void *context, const char *value)
 			if (strcmp(name, features[i][0]) == 0)
 				feature = features[i][1];
 		if (!feature)
-			return complain("--pv: there is no \"%s\" (axvm run --help)", name);
+			return complain("--pv: \"%s\" is not known; axvm run --help lists what there is", name);
 		r = add(context, "pv", "cpus { paravirt { features: PV_FEATURE_%s } }", feature);
 	}
 	return r;
@@ -419,7 +419,7 @@ static int set_on_exit(void *context, const char *value)
 		if (strcmp(value, meanings[i][0]) == 0)
 			return add(context, "on-exit", "lifecycle { on_control_eof: %s }",
 			           meanings[i][1]);
-	return complain("--on-exit %s: there are shutdown, stop and keep", value);
+	return complain("--on-exit %s: must be shutdown, stop or keep", value);
 }
 
 static int set_set(void *context, const char *value)
@@ -441,10 +441,10 @@ static int set_events(void *context, const char *value)
 			options->events = (enum events_format)i;
 			options->events_file = value[length] ? value + length + 1 : NULL;
 			if (i == EVENTS_PB && !options->events_file)
-				return complain("--events pb:FILE: binary events need a file");
+				return complain("--events pb: binary events need a file: --events pb:FILE");
 			return 0;
 		}
-	return complain("--events %s: there are text, json, pb and none, and :FILE after it",
+	return complain("--events %s: must be text, json, pb or none, with :FILE after it for a file",
 	                value);
 }
 
@@ -544,7 +544,7 @@ static int fill_in_memory(struct run_options *options)
 	char node[40] = "";
 
 	if (!options->has_memory && said && said->n_nodes > 0)
-		return options->has_node ? complain("--node is of the memory that --memory gives; the "
+		return options->has_node ? complain("--node is for the memory that --memory gives; the "
 		                                    "nodes of --set have a host_node each")
 		                         : 0;
 	if (options->has_node)
@@ -630,7 +630,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (r)
 		return r;
 	if (words > 1)
-		return complain("one VM at a time: what is \"%s\"?", argv[2]);
+		return complain("\"%s\" is one word too many: axvm run starts one VM, of one spec file", argv[2]);
 	if (words == 1 && options->first_spec_flag)
 		return complain("--%s describes a VM, and so does %s: give one of them",
 		                options->first_spec_flag, argv[1]);
@@ -639,7 +639,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 		return r;
 	options->from_flags = words == 0;
 	if (options->from_flags && !options->has_boot)
-		return complain("neither a spec file, nor --kernel, nor --flat: nothing to run "
+		return complain("nothing to run: give a spec file, --kernel or --flat "
 		                "(axvm run --help)");
 	r = options->from_flags ? 0 : put_file_first(options, argv[1]);
 	r = r ? r : merge(options);

@@ -256,7 +256,7 @@ static int open_vsock(struct run *run)
 		return 0;
 	if (vsock->channel) {
 		fprintf(stderr, "axvm run: --vsock socket=%s: the spec names a channel already, which "
-		                "somebody else serves\n", named);
+		                "somebody else serves; remove one of the two\n", named);
 		return EX_USAGE;
 	}
 	if (named)
@@ -279,7 +279,7 @@ static int open_vsock(struct run *run)
 	}
 	vsock->channel = new_fd_resource((uint32_t)unused_number(run));
 	if (!vsock->channel || !hand_over(run, run->vsock_fd, (int)vsock->channel->fd)) {
-		fprintf(stderr, "axvm run: too many descriptors\n");
+		fprintf(stderr, "axvm run: the spec names too many fds; name files by path\n");
 		return EX_OSERR;
 	}
 	return 0;

@@ -52,8 +52,8 @@ static void check(struct shim_devices *devices, struct resource_claims *claims)
 
 	if (devices->spec->console.limited && output >= 0 && !is_file(output))
 		problems_add(devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
-		             "console.output is no regular file, so that its reader sets the pace; leave "
-		             "the limit out");
+		             "console.limit is for an output that is a regular file, and console.output is none; "
+		             "leave the limit out");
 	resource_claim(claims, input, false, "console.input");
 	resource_claim(claims, output, true, "console.output");
 }

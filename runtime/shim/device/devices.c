@@ -284,7 +284,7 @@ void devices_serve(struct shim_io *io)
 	if (r < 0) {
 		snprintf(name, sizeof(name), "io%u", io->index);
 		(void)event_device_failed(devices->events, name, -1, -r, false,
-		                          "the I/O ring has failed: none of its devices goes on", 0);
+		                          "the I/O ring has failed: all its devices have stopped", 0);
 	}
 	machine_wake_control(devices->machine);
 }

@@ -62,7 +62,7 @@ static void acquire_vhost(struct shim_devices *devices, size_t index)
 		return;
 	if (vhost_get_features(fd, &features) < 0)
 		problems_add(devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno, field,
-		             "is no vhost-net: %s", strerror(errno));
+		             "is not vhost-net: %s; give /dev/vhost-net", strerror(errno));
 	else if (dup3(fd, number, O_CLOEXEC) < 0)
 		problems_add(devices->problems, ERROR_CODE_OS_FAILED, errno, field,
 		             "cannot place the descriptor of vhost-net: %s", strerror(errno));

@@ -144,7 +144,7 @@ static bool identify(struct resource_claim *claim, struct problems *problems)
 	if (claim->fd < 0)
 		return false;
 	if (fstat(claim->fd, &claim->st) < 0) {
-		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field, "cannot tell what it is: %s",
+		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field, "cannot be examined (fstat): %s",
 		                   strerror(errno));
 		return false;
 	}

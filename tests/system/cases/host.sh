@@ -144,7 +144,7 @@ test_huge_pages_short_on_a_node() {
 		memory { nodes { size_mib: 1048576 host_node: 0 } page_size: PAGE_SIZE_2M }
 		boot { flat_boot { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
 	refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]' <"$CASE/text"
-	want 'message: "host node 0: asked 1048576 MiB of huge pages of 2048 KiB, free [0-9]+ MiB"'
+	want 'message: "host node 0: 1048576 MiB of huge pages of 2048 KiB were asked for, [0-9]+ MiB are free: ask for less, or free some"'
 }
 
 test_host_node_that_is_not_there() {

@@ -279,7 +279,7 @@ test_many_a_core_of_its_own_is_shared_with_nobody() {
 	crew 1 "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)"
 	claims | grep -q "cpu${cpus[0]} whole;" || fail "claims are: $(claims)"
 	flat reset -C "pins: ${cpus[0]} $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
-	want "message: \".*CPU ${cpus[0]} belongs to a DEDICATED VM.*\""
+	want "message: \".*CPU ${cpus[0]} is claimed by a DEDICATED VM.*\""
 	flat reset -C "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
 	# A VM on another core is not on it, however many there are.
 	crew 3 "$(with_claims)" -b 'local_apic: true'
@@ -338,7 +338,7 @@ test_many_two_race_for_the_last_core() {
 		runs "${pids[winner]}" || fail "round $round: both have ended"
 		kill -KILL "${pids[winner]}"
 		wait "${pids[winner]}" 2>/dev/null
-		grep -q 'claimed by others' "$CASE/shims.err" || { cat "$CASE/shims.err"; fail "round $round: refused for another reason"; }
+		grep -q 'other VMs have claimed' "$CASE/shims.err" || { cat "$CASE/shims.err"; fail "round $round: refused for another reason"; }
 		: >"$CASE/shims.err"
 		unset 'pids[-1]' 'pids[-1]' 'events[-1]' 'events[-1]'
 	done

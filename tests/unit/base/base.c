@@ -304,7 +304,7 @@ Test(base, an_eventfd_is_signalled)
 }
 
 /* Protocol Buffers encoding: seven bits a byte, the lowest first, the top bit where more follow. */
-Test(base, varints)
+Test(base, varints_are_written_as_protobuf_does)
 {
 	static const struct {
 		uint64_t value;
@@ -329,7 +329,7 @@ Test(base, varints)
 	}
 }
 
-Test(base, clocks)
+Test(base, clock_ns_reads_the_clock_asked_for)
 {
 	struct timespec before, after;
 	uint64_t between;
@@ -344,7 +344,7 @@ Test(base, clocks)
 	cr_assert_gt(clock_ns(CLOCK_REALTIME), between);
 }
 
-Test(base, helpers)
+Test(base, cleanup_and_arithmetic_helpers_work)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), number = fd, taken;
 	_Atomic uint64_t counter = UINT64_MAX - 1;

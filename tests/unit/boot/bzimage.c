@@ -160,7 +160,7 @@ Test(bzimage, memory_map_is_in_boot_params)
 	}
 }
 
-Test(bzimage, placement)
+Test(bzimage, a_kernel_is_placed_where_it_prefers)
 {
 	static const struct {
 		uint64_t pref;
@@ -220,7 +220,7 @@ Test(bzimage, setup_sects_of_zero_means_four)
 }
 
 /* One number in the header changed, one refusal. */
-Test(bzimage, refusals)
+Test(bzimage, kernels_that_cannot_be_booted_are_refused)
 {
 	static const struct {
 		uint16_t at;
@@ -320,7 +320,7 @@ Test(bzimage, truncated_anywhere_is_refused)
 	struct boot_entry entry;
 
 	cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0);
-	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "its header speaks");
+	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "its header says");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
 }
 

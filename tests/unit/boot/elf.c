@@ -240,7 +240,7 @@ Test(elf, a_plan_tells_where_the_kernel_lies)
 }
 
 /* One number changed, one refusal. */
-Test(elf, refusals)
+Test(elf, files_that_cannot_be_booted_are_refused)
 {
 	static const struct {
 		uint16_t at;

@@ -186,7 +186,7 @@ Test(flat, last_byte_of_ram_can_be_used_and_not_one_more)
 	expect_problem(&problems, ERROR_CODE_IMAGE_INVALID, "boot.flat_boot.image", "more memory");
 }
 
-Test(flat, refusals)
+Test(flat, images_that_do_not_fit_are_refused)
 {
 	static const struct {
 		uint64_t address;

@@ -226,11 +226,11 @@ Test(ladder, dedicated_cores)
 	/* By hand. */
 	pins.pin_count = 1;
 	pins.pins = (const uint32_t[]){ 5 };
-	refused(6, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 belongs to a DEDICATED VM");
+	refused(6, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 is claimed by a DEDICATED VM: give another pin");
 	pins.pins = (const uint32_t[]){ 6 };
 	LAUNCHED(6, facts, &pins, 0, "6");
 	pins.dedicated = true;
-	refused(7, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that others have claimed");
+	refused(7, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that other VMs have claimed");
 	end(0);
 	pins.pins = (const uint32_t[]){ 5 };
 	LAUNCHED(7, facts, &pins, 1, "5 | 1");
@@ -239,7 +239,7 @@ Test(ladder, dedicated_cores)
 	/* Now three cores are free but for one I/O thread that is no more. */
 	request.vcpus = 6;
 	LAUNCHED(8, facts, &request, 0, "0 4 1 5 3 7");
-	refused(9, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "on cores of its own");
+	refused(9, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "guest node 0 needs more whole cores than are free");
 }
 
 /* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to its own vCPU. */
@@ -320,7 +320,7 @@ Test(ladder, what_dedicated_vms_leave)
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
 	end(1);
 	LAUNCHED(1, facts, &dedicated, 0, "1");
-	refused(2, facts, &nodes, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "guest node 1 has not the CPUs");
+	refused(2, facts, &nodes, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "guest node 1 needs more CPUs than are free");
 	nodes.dedicated = true;
 	end(1);
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
@@ -362,7 +362,7 @@ Test(ladder, dedicated_cores_of_one_node)
 	end(6);
 	request.vcpus = 2;
 	LAUNCHED(7, facts, &request, 0, "0 1");
-	refused(8, facts, &shared, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "for themselves are CPUs 0-5");
+	refused(8, facts, &shared, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "other VMs have claimed CPUs 0-5 for themselves alone");
 }
 
 /* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of those. */
@@ -422,7 +422,7 @@ Test(ladder, memory_of_the_nodes)
 }
 
 /* Only the CPUs of the process's own affinity; those that a spec names twice; I/O threads where there is but one CPU. */
-Test(ladder, few_cpus)
+Test(ladder, few_cpus_are_shared)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
 	struct placement_request request = ask(2);
@@ -512,7 +512,7 @@ Test(ladder, memory_in_huge_pages)
 }
 
 /* More VMs than are looked at in order speak for memory of one node. */
-Test(ladder, memory_of_many)
+Test(ladder, memory_of_six_hundred_vms_is_counted)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
 	struct claims *many = calloc(600, sizeof(*many));
@@ -531,7 +531,7 @@ Test(ladder, memory_of_many)
 }
 
 /* A look is what a launch would get, and changes nothing. */
-Test(ladder, who_only_looks)
+Test(ladder, a_look_claims_nothing)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 2);
 	struct placement_request request = ask(2), dedicated = ask(2);

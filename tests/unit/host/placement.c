@@ -465,24 +465,26 @@ Test(placement, each_refusal_in_full)
 		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 1), "cpus.pins",
 		  "must be absent or one for each vCPU" },
 		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, ERROR_CODE_SPEC_INVALID, "cpus.nodes[1]",
-		  "there is no such guest node" },
-		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", "host CPU 3 is there twice" },
+		  "names a guest node that memory.nodes does not have" },
+		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", 
+		  "host CPU 3 is there twice: give each vCPU its own, or set overcommit" },
 		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]", "host CPU 6 is offline; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = barred, .pin_count = 1), "cpus.pins[0]",
 		  "host CPU 0 is outside the affinity or cpuset of this process; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = half, .pin_count = 1, .dedicated = true), "cpus.pins[0]",
 		  "a dedicated VM needs every thread of host CPU 2's core; one is offline or outside the affinity of "
-		  "this process" },
-		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node", "host node 2 does not exist" },
+		  "this process: pin to another core" },
+		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node", 
+		  "host node 2 does not exist: name another" },
 		{ HOST(.vcpus = 1, .host_node = { 1 }), "memory.nodes[0].host_node",
-		  "host node 1 is outside the cpuset of this process" },
+		  "host node 1 is outside the cpuset of this process: name another" },
 		{ HOST(.vcpus = 4), "cpus.count",
 		  "guest node 0 asks for 4 CPUs on host node 0, where 3 are free within the affinity and cpuset of this "
-		  "process" },
+		  "process: ask for fewer, or start the shim with more" },
 		{ HOST(.vcpus = 3, .dedicated = true), "cpus.tenancy",
 		  "guest node 0 asks for 3 CPUs of whole cores on host node 0, where 2 are free within the affinity and "
-		  "cpuset of this process" },
+		  "cpuset of this process: ask for fewer, or start the shim with more" },
 	};
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2), *small = fixture_shape(1, 1, 1);
 	struct problems problems = { 0 };
@@ -506,7 +508,8 @@ Test(placement, each_refusal_in_full)
 	cr_expect_eq(placement_plan(small, &(struct placement_request){ .vcpus = 2, .node_count = 1, .host_node = { -1 } },
 	                            &out, &problems), -ENOSPC);
 	cr_expect_str_eq(problems.list[0].message, "guest node 0 asks for 2 CPUs on this host, where 1 is free within the "
-	                                           "affinity and cpuset of this process");
+	                                           "affinity and cpuset of this process: ask for fewer, or "
+	                                           "start the shim with more");
 }
 
 /* Half a core is enough for a VM that is not dedicated. */

@@ -88,7 +88,7 @@ Test(command, every_kind_arrives)
 }
 
 /* The ends of each range, and that a limit's direction is not always set. */
-Test(command, bounds_are_taken)
+Test(command, values_at_their_bounds_are_taken)
 {
 	struct command c = parsed("request_id: 1 shutdown { timeout_ms: 86400000 }");
 	char text[200], id[SPEC_ID_MAX + 2];
@@ -130,13 +130,13 @@ static void text_refused(const char *text, uint64_t id, const char *says)
 
 #define BYTES(s) (const uint8_t *)(s), sizeof(s) - 1, sizeof(s) - 1
 
-Test(command, refusals)
+Test(command, malformed_and_unknown_commands_are_refused)
 {
 	static const uint8_t big[STREAM_COMMAND_MAX] = { 0x08, 0x2a };
 
-	text_refused("", 0, "request_id is missing");
+	text_refused("", 0, "request_id is missing; give each command a number for its reply");
 	text_refused("pause {}", 0, "request_id is missing");
-	text_refused("request_id: 9", 9, "nothing to do");
+	text_refused("request_id: 9", 9, "the command has no body; set one of");
 	text_refused("request_id: 9 shutdown { timeout_ms: 86400001 }", 9, "shutdown.timeout_ms");
 	text_refused("request_id: 9 balloon {}", 9, "balloon.target_mib");
 	text_refused("request_id: 9 limit { limit {} }", 9, "limit.device_id");
@@ -205,12 +205,12 @@ Test(command, an_arena_gives_what_it_has)
 	cr_assert(!small.base && !small.size);
 }
 
-Test(command, garbage)
+Test(command, random_bytes_are_refused_without_harm)
 {
 	unsigned seed = (unsigned)time(NULL);
 	uint8_t bytes[200];
 
-	fprintf(stderr, "command/garbage: seed %u\n", seed);
+	fprintf(stderr, "command/random_bytes_are_refused_without_harm: seed %u\n", seed);
 	srandom(seed);
 	for (int round = 0; round < 10000; round++) {
 		struct command command;

@@ -195,7 +195,7 @@ static void check_full_devices(void)
 	cr_assert(spec.vsock.present && spec.vsock.cid == 12 && spec.vsock.channel.fd == 13);
 }
 
-Test(spec, every_field_arrives)
+Test(spec, every_field_arrives_in_the_vm_spec)
 {
 	struct problems problems = { 0 };
 
@@ -245,7 +245,7 @@ static void all_set(const ProtobufCMessage *message, const ProtobufCMessageDescr
 	}
 }
 
-Test(spec, full_is_full)
+Test(spec, the_full_launch_of_these_tests_sets_every_field)
 {
 	static uint8_t bytes[4096];
 	size_t n = protoc_encode("LaunchSpec", FULL, bytes, sizeof(bytes));
@@ -404,7 +404,7 @@ static const struct refusal {
 	{ ID REST "io { busy_poll_us: 1000001 }", ERROR_CODE_SPEC_INVALID, "io.busy_poll_us" },
 };
 
-Test(spec, refusals)
+Test(spec, values_out_of_range_and_contradictions_are_refused)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
 		struct problems problems = { 0 };
@@ -434,7 +434,7 @@ Test(spec, all_reasons_are_listed)
 	cr_assert_geq(problems.count, 6);
 }
 
-Test(spec, too_many)
+Test(spec, more_devices_than_possible_are_refused)
 {
 	static char text[20000];
 	struct problems problems = { 0 };
@@ -454,6 +454,31 @@ Test(spec, too_many)
 	snprintf(text + at, sizeof(text) - at, "}");
 	cr_assert_eq(parse_text(text, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 2, "too many, and not one each");
+}
+
+/* What is wrong, with its value, and what to do about it. */
+Test(spec, refusals_say_what_to_do)
+{
+	static const struct { const char *text, *message; } cases[] = {
+		{ ID REST NET("a") "vhost { fd: 9 } rx_limit { ops_per_s: 1 } }",
+		  "launch.nets[0] has vhost and a limit: rate limits do not apply with vhost; remove one of the two, or "
+		  "limit the TAP (tc)" },
+		{ ID REST NET("a") "vhost { fd: 9 } queue_pairs: 2 }",
+		  "launch.nets[0] has vhost, which carries one queue pair, and queue_pairs 2; set it to 1, or leave vhost "
+		  "out" },
+		{ ID REST "console { output { fd: 9 } columns: 80 }",
+		  "launch.console.columns and launch.console.rows go together; give both or none" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct problems problems = { 0 };
+		bool found = false;
+
+		cr_assert_eq(parse_text(cases[i].text, &problems), -EINVAL);
+		for (size_t k = 0; k < problems.count; k++)
+			found |= strcmp(problems.list[k].message, cases[i].message) == 0;
+		cr_expect(found, "%s\nbut: %s", cases[i].message, problems.list[0].message);
+	}
 }
 
 /* Each kind counts, where there may be none and where there may be no more. */
@@ -490,8 +515,11 @@ Test(spec, every_device_counts)
 			                       i, 30 + i);
 		problems = (struct problems){ 0 };
 		cr_assert_eq(parse_text(text, &problems), more ? -EINVAL : 0, "%s", problems.list[0].message);
-		if (more)
+		if (more) {
 			cr_assert_str_eq(problems.list[0].field, "disks");
+			cr_assert_str_eq(problems.list[0].message,
+			                 "launch: 32 devices, the PCI bus has room for 31; remove 1");
+		}
 		/* Whichever is left out, there is room for the one more. */
 		for (size_t i = 0; more && i < ARRAY_SIZE(devices); i++) {
 			memset(text + kept[i], ' ', strlen(devices[i]));
@@ -530,14 +558,14 @@ Test(spec, more_entries_than_memory_for_them)
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_TOO_LARGE);
 }
 
-Test(spec, garbage)
+Test(spec, changed_bytes_never_pass_a_bound)
 {
 	unsigned seed = (unsigned)time(NULL);
 	static uint8_t good[4096], bytes[4096];
 	size_t n = protoc_encode("LaunchSpec", FULL, good, sizeof(good));
 	size_t taken = 0;
 
-	fprintf(stderr, "spec/garbage: seed %u\n", seed);
+	fprintf(stderr, "spec/changed_bytes_never_pass_a_bound: seed %u\n", seed);
 	srandom(seed);
 	for (int round = 0; round < 10000; round++) {
 		struct problems problems = { 0 };

@@ -169,7 +169,7 @@ static void refused(const void *bytes, size_t n, enum axvm_error_code code, cons
 
 #define REFUSED(bytes, code, says) refused((bytes), sizeof(bytes) - 1, ERROR_CODE_##code, (says))
 
-Test(stream, refusals)
+Test(stream, bytes_that_are_no_stream_are_refused)
 {
 	REFUSED("", SPEC_EMPTY, "byte 0");
 	REFUSED("\x0a\x00\x0a\x00", SPEC_DUPLICATE, "byte 2: a second launch");
@@ -240,7 +240,7 @@ Test(stream, an_oversized_command_is_skipped)
 	stream_done(&place.stream);
 }
 
-Test(stream, broken_stays_broken)
+Test(stream, after_an_error_nothing_more_is_taken)
 {
 	struct problems problems = { 0 };
 	struct heard heard = { 0 };
@@ -276,13 +276,13 @@ Test(stream, an_fd_that_cannot_be_read)
 	close(fd);
 }
 
-Test(stream, garbage)
+Test(stream, random_bytes_are_refused_without_harm)
 {
 	unsigned seed = (unsigned)time(NULL);
 	uint8_t bytes[300];
 	size_t launches = 0;
 
-	fprintf(stderr, "stream/garbage: seed %u\n", seed);
+	fprintf(stderr, "stream/random_bytes_are_refused_without_harm: seed %u\n", seed);
 	srandom(seed);
 	cr_assert_eq(stream_init(&place.stream), 0);
 	for (int round = 0; round < 10000; round++) {

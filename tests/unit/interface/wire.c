@@ -57,7 +57,7 @@ Test(wire, unknown_fields_at_each_depth)
 	      "unknown field 15");
 }
 
-Test(wire, unknown_enum_values)
+Test(wire, unknown_enum_values_are_refused)
 {
 	FINDS("\x18\x03", NESTED(), UNKNOWN_FIELD, "admission", "no Admission of value 3");
 	FINDS("\x10\x05", NESTED(5), UNKNOWN_FIELD, "memory.page_size", "no PageSize of value 5");
@@ -73,9 +73,9 @@ Test(wire, unknown_enum_values)
 	      "PV_FEATURE_UNSPECIFIED is no choice");
 }
 
-Test(wire, duplicates)
+Test(wire, duplicate_fields_are_refused)
 {
-	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id", "launch.vm_id is there twice");
+	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id", "launch.vm_id is there twice; remove one of the two");
 	FINDS("\x22\x02\x08\x01\x22\x02\x08\x02", NESTED(), DUPLICATE, "cpus", "twice");
 	FINDS("\x08\x01\x08\x01", NESTED(1, 5), DUPLICATE, "memory.nodes[0].size_mib", "twice");
 	FINDS("\x08\x05\x12\x01x", NESTED(1, 1, 6), DUPLICATE, "boot.linux_boot.kernel.path",
@@ -85,10 +85,10 @@ Test(wire, duplicates)
 	FINDS("\x0a\x00\x0a\x00", NESTED(6), DUPLICATE, "boot.linux_boot", "is there twice");
 }
 
-Test(wire, numbers_and_texts)
+Test(wire, numbers_and_texts_that_do_not_fit_are_refused)
 {
 	FINDS("\x08\x80\x80\x80\x80\x10", NESTED(4), INVALID, "cpus.count",
-	      "4294967296 does not fit");
+	      "is 4294967296, which does not fit");
 	FINDS("\x12\x06\x01\x80\x80\x80\x80\x10", NESTED(4), INVALID, "cpus.pins[0]", "not fit");
 	FINDS("\x18\x80\x80\x80\x80\x10", NESTED(), INVALID, "admission", "does not fit");
 	FINDS("\x0a\x02"
@@ -111,9 +111,9 @@ Test(wire, numbers_and_texts)
 	FINDS("\x0a\x05\xf8\x90\x80\x80\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
 }
 
-Test(wire, malformed)
+Test(wire, malformed_messages_are_refused)
 {
-	FINDS("\x08\x01", NESTED(), MALFORMED, "vm_id", "wire type 0 where the schema has 2");
+	FINDS("\x08\x01", NESTED(), MALFORMED, "vm_id", "has wire type 0, the schema says 2");
 	FINDS("\x0d\x01\x02\x03\x04", NESTED(4), MALFORMED, "cpus.count", "wire type 5");
 	FINDS("\x0a\x05"
 	      "ab",
@@ -123,7 +123,7 @@ Test(wire, malformed)
 	FINDS("\x08", NESTED(4), MALFORMED, "cpus", "byte 2 of the message");
 	FINDS("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", NESTED(4), MALFORMED, "cpus",
 	      "byte 2");
-	FINDS("\x12\x02\x01\x80", NESTED(4), MALFORMED, "cpus.pins[0]", "no varint");
+	FINDS("\x12\x02\x01\x80", NESTED(4), MALFORMED, "cpus.pins[0]", "not a varint");
 	FINDS("\x09\x01", NESTED(4), MALFORMED, "cpus", "byte 2");
 }
 

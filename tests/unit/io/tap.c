@@ -519,7 +519,7 @@ Test(tap, a_tap_removed_under_the_device_is_one_event)
 		}
 	}
 	cr_assert(!rig.m.events[0].needs_reset);
-	cr_assert_not_null(strstr(rig.m.events[0].message, "the TAP is gone"));
+	cr_assert_not_null(strstr(rig.m.events[0].message, "the TAP has been removed"));
 	for (int i = 0; i < 10; i++)
 		net_rig_transmit(&rig, 1, frame, sizeof(frame), 200);
 	net_rig_up(&rig, NET_RIG_MERGED);

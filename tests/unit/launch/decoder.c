@@ -98,7 +98,7 @@ static const struct {
 	{ BYTES(0x0a, 0x02, 0x0a, 0x7f), -EBADMSG },      /* an event that is cut inside */
 };
 
-Test(launch_decoder, strange_bytes)
+Test(launch_decoder, bytes_that_are_no_events_are_refused)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(strange); i++) {
 		struct axvm_decoder *decoder = axvm_decoder_new();

@@ -118,10 +118,10 @@ Test(launch_files, facts_that_are_none)
 		const char *says;
 	} wrong[] = {
 		{ "kernel_release: \"a\"\n\ncolour: 3\n", 31, "%s: -:3:1: colour: there is no such field; " FACTS "\n" },
-		{ "\x1a\x7f", 2, "%s: -: these are no facts of a host\n" },
-		{ "\x01", 1, "%s: -: these are no facts of a host\n" },
+		{ "\x1a\x7f", 2, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+		{ "\x01", 1, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		/* A control character is none of text's, but these three are. */
-		{ "\r\n\t \n", 5, "%s: -: these are no facts of a host\n" },
+		{ "\r\n\t \n", 5, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		{ "\r\n\t colour", 10, "%s: -:2:3: colour: there is no such field; " FACTS "\n" },
 	};
 
@@ -311,10 +311,10 @@ Test(launch_files, a_binary_spec_with_something_twice)
 		struct said said = axvm_say(lines[i], input);
 
 		cr_expect_eq(said.status, 65, "%s: %s", lines[i], said.err);
-		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice\n"), "%s", said.err);
-		cr_expect_not_null(strstr(said.err, ": launch.boot.flat_boot and its alternative linux_boot are both there\n"), "%s",
+		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice; remove one of the two\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch.boot.flat_boot and its alternative linux_boot are both there; remove one of the two\n"), "%s",
 		                   said.err);
-		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127; remove it, or use a shim that knows it\n"), "%s", said.err);
 		cr_expect_str_eq(said.out, "");
 		said_done(&said);
 		close(input);

@@ -189,7 +189,8 @@ Test(launch_life, the_status_is_the_shims)
 		  NULL },
 		{ "cat $D/all >&4; exit 0", "--flat f --id web", 70, "axvm run: web: bye; but the shim ended with status 0", NULL },
 		{ "printf '\\377\\377\\377' >&4; exit 3", "--flat f --id web", 70,
-		  "axvm run: what the shim wrote is no event stream\n", NULL },
+		  "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an "
+		  "axvm-shim?\n", NULL },
 		{ "cat $D/bare >&4", "--flat f --id web", 0, "axvm run: web: ended (status 0)\n", NULL },
 		{ "exit 0", "--flat f --id web --control-socket /nonexistent/x/y", 73, "cannot listen at /nonexistent/x/y",
 		  NULL },

@@ -658,7 +658,7 @@ Test(launch_paths, run_refuses_a_disk_of_another_format)
 	}
 	said = axvm_say("run --kernel v --dry-run --disk d,format=qcow2", -1);
 	cr_expect_eq(said.status, 64);
-	cr_expect_not_null(strstr(said.err, "--disk d: format=qcow2: there is format=raw, and no other"), "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "--disk d: format=qcow2 is not known; there is format=raw, and no other"), "%s", said.err);
 	said_done(&said);
 }
 

@@ -530,7 +530,7 @@ static int refused(const struct axvm_launch *launch, char *text, size_t size)
 	return r;
 }
 
-Test(launch_spawn, refusals)
+Test(launch_spawn, launches_that_cannot_be_are_refused)
 {
 	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
 	static const int never[] = { -1, 3, 4, 896, INT_MAX };

@@ -176,7 +176,7 @@ static double number_behind(const char *line, const char *word)
 }
 
 /* Rates are differences, the kinds in their order, at most three, none that did not occur. */
-Test(launch_top, what_vms_say)
+Test(launch_top, rates_are_differences_of_replies)
 {
 	struct vm alpha = { .replies = {
 		REPLY("STATE_RUNNING", STILL COUNTER("vcpu.0.exits", "5") COUNTER("vcpus.exits.mmio", "10")
@@ -389,7 +389,7 @@ static char *as_somebody_else(const char *verb)
 	return out;
 }
 
-Test(launch_top, vms_of_others)
+Test(launch_top, vms_of_other_users_are_counted)
 {
 	static const char *const verbs[] = { "top", "host" };
 	char path[128], barred[192], *out;
@@ -548,7 +548,7 @@ Test(launch_top, a_terminal_that_goes)
 	cr_assert_eq(wait_child(child), 0);
 }
 
-Test(launch_top, nobody_is_here)
+Test(launch_top, without_vms_it_says_so)
 {
 	char *out = top_once(), path[128];
 

@@ -193,7 +193,7 @@ Test(kvm_calls, each_capability_that_lacks_is_named)
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_HOST_LIMIT);
 	cr_assert_str_eq(problems.list[0].field, "cpus.count");
 	cr_assert_eq(problems.list[0].error_number, E2BIG);
-	cr_assert_str_eq(problems.list[0].message, "65 vCPUs asked, this host's KVM allows 64");
+	cr_assert_str_eq(problems.list[0].message, "65 vCPUs were asked for, this host's KVM allows 64: ask for fewer");
 	/* Both at once, in one refusal. */
 	fake.extension[KVM_CAP_IRQFD] = 0;
 	problems = (struct problems){ 0 };

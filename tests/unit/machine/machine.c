@@ -309,13 +309,16 @@ Test(machine, populating_that_fails)
 		{ EAGAIN, 2 * MIB, -1, true, "" },
 		{ EINVAL, 4 * KIB, -1, true, "" },
 		{ EINVAL, 2 * MIB, -1, false,
-		  "2 huge pages of 2048 KiB asked for, and one was not to be had (0 free there now): Invalid argument" },
+		  "cannot populate 2 huge pages of 2048 KiB, 0 are free there now: Invalid argument; reserve more "
+		  "(nr_hugepages), or ask for less" },
 		{ EFAULT, 2 * MIB, 900, false,
-		  "2 huge pages of 2048 KiB on host node 900 asked for, and one was not to be had (0 free there now): Bad "
-		  "address" },
-		{ ENOMEM, 4 * KIB, -1, false, "4 MiB could not be populated, 484 MiB free there now: Cannot allocate memory" },
+		  "cannot populate 2 huge pages of 2048 KiB on host node 900, 0 are free there now: Bad address; reserve "
+		  "more (nr_hugepages), or ask for less" },
+		{ ENOMEM, 4 * KIB, -1, false, 
+		  "cannot populate 4 MiB, 484 MiB are free there now: Cannot allocate memory; ask for less" },
 		{ EHWPOISON, 4 * KIB, 900, false,
-		  "4 MiB on host node 900 could not be populated, 184 MiB free there now: Memory page has hardware error" },
+		  "cannot populate 4 MiB on host node 900, 184 MiB are free there now: Memory page has hardware error; "
+		  "ask for less" },
 	};
 	static const char meminfo[] = "Node %u MemTotal: 1048576 kB\nNode %u MemFree: %u kB\n";
 	struct fixture_tree tree;
@@ -366,10 +369,10 @@ Test(machine, room_is_asked_for_where_memory_is_populated)
 		{ RAM_PAGES_4K, false, EINVAL, "cannot bind 8 MiB of 4 KiB pages on its host node: Invalid argument" },
 		{ RAM_PAGES_THP, false, EINVAL,
 		  "cannot bind 8 MiB of transparent huge pages on its host node: Invalid argument" },
-		{ RAM_PAGES_4K, true, ENOMEM, "host node 900: asked 8 MiB of memory, free 0 MiB" },
-		{ RAM_PAGES_THP, true, ENOMEM, "host node 900: asked 8 MiB of memory, free 0 MiB" },
-		{ RAM_PAGES_2M, false, ENOMEM, "host node 900: asked 8 MiB of huge pages of 2048 KiB, free 0 MiB" },
-		{ RAM_PAGES_1G, false, ENOMEM, "host node 900: asked 8 MiB of huge pages of 1048576 KiB, free 0 MiB" },
+		{ RAM_PAGES_4K, true, ENOMEM, "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_THP, true, ENOMEM, "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_2M, false, ENOMEM, "host node 900: 8 MiB of huge pages of 2048 KiB were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_1G, false, ENOMEM, "host node 900: 8 MiB of huge pages of 1048576 KiB were asked for, 0 MiB are free: ask for less, or free some" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

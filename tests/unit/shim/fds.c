@@ -32,7 +32,7 @@ static void event_refused(int fd, int control, int error_number, const char *say
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
 }
 
-Test(fds, refused)
+Test(fds, unusable_control_and_event_fds_are_refused)
 {
 	int ends[2], packets[2], root = open("/", O_RDONLY), path = open("/", O_PATH);
 	int counter = eventfd(0, 0), terminal = posix_openpt(O_RDWR | O_NOCTTY);
@@ -57,7 +57,7 @@ Test(fds, refused)
 }
 
 /* Whatever number it has had, 0 among them; what is at the new one is replaced, and a failed call's errno kept. */
-Test(fds, settled)
+Test(fds, a_descriptor_is_moved_to_its_number)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -74,7 +74,7 @@ Test(fds, settled)
 	cr_assert_lt(fcntl(500, F_GETFD), 0);
 }
 
-Test(fds, taken)
+Test(fds, usable_control_and_event_fds_are_taken)
 {
 	struct problems problems = { 0 };
 	int control[2], events[2], both[2], null = open("/dev/null", O_RDWR);
@@ -94,7 +94,7 @@ Test(fds, taken)
 	cr_assert_eq(problems.count, 0);
 }
 
-Test(outcome, exit_status)
+Test(outcome, exit_status_is_the_outcomes_or_the_first_errors)
 {
 	struct problems problems = { 0 };
 

@@ -472,7 +472,7 @@ Test(sandbox_devices, a_ring_that_fails_is_told)
 		                           .before = ring_breaks };
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
-	expect_complaint(0, "io0", -1, EBADF, false, "none of its devices goes on");
+	expect_complaint(0, "io0", -1, EBADF, false, "all its devices have stopped");
 }
 
 /* ---- nodes of the host -------------------------------------------------------------------------------------- */

@@ -145,7 +145,7 @@ Test(sandbox_refused, more_vcpus_than_kvm_has)
 	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, "65");
 	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_LIMIT, "cpus.count");
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
-	cr_assert_not_null(strstr(error->message, "65 vCPUs asked"), "%s", error->message);
+	cr_assert_not_null(strstr(error->message, "65 vCPUs were asked"), "%s", error->message);
 }
 
 /* ---- resources ------------------------------------------------------------------------------------------ */
@@ -711,7 +711,7 @@ static bool look_at_signals(enum axvm_stage stage)
 	return true;
 }
 
-Test(sandbox_refused, signals_wait)
+Test(sandbox_refused, signals_are_held_until_they_are_read)
 {
 	const struct rig_launch launch = { .spec = FLAT IMAGE, .before = look_at_signals };
 

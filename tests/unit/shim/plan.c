@@ -108,7 +108,7 @@ Test(plan, tenancies_have_features_of_their_own)
 }
 
 /* A Linux has local APICs; a flat image has them when it asks. */
-Test(plan, local_apics)
+Test(plan, linux_has_local_apics_and_a_flat_image_on_request)
 {
 	plan(ALL);
 	cr_assert(plan_has_apic(&shim.spec) && shim.cpuid_config.has_apic);

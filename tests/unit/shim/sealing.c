@@ -163,8 +163,8 @@ Test(sandbox_sealing, no_step_of_a_thread_may_fail)
 	} rows[] = {
 		{ SYS_landlock_restrict_self, "cannot restrict a thread by Landlock: ",
 		  "cannot restrict a thread by Landlock: " },
-		{ SYS_openat, "read back: a directory can be opened in spite of Landlock",
-		  "read back: a directory can be opened in spite of Landlock" },
+		{ SYS_openat, "sandbox check: a directory can be opened in spite of Landlock",
+		  "sandbox check: a directory can be opened in spite of Landlock" },
 		{ SYS_unshare, "a vcpu thread cannot keep to its own descriptors: ",
 		  "a io thread cannot keep to its own descriptors: " },
 		{ SYS_dup3, "a vcpu thread cannot keep to its own descriptors: ", NULL },
@@ -257,10 +257,10 @@ Test(sandbox_sealing, no_step_of_the_control_thread_may_fail)
 		const char *words;
 	} rows[] = {
 		{ SYS_landlock_restrict_self, false, "cannot restrict a thread by Landlock: " },
-		{ SYS_openat, false, "read back: a directory can be opened in spite of Landlock" },
-		{ SYS_prlimit64, false, "cannot rule out new descriptors: " },
+		{ SYS_openat, false, "sandbox check: a directory can be opened in spite of Landlock" },
+		{ SYS_prlimit64, false, "cannot lower RLIMIT_NOFILE: " },
 		{ SYS_seccomp, false, "the control thread cannot take its seccomp filter: " },
-		{ 0, true, "read back: a thread is not under one filter of its own" },
+		{ 0, true, "sandbox check: a thread is not under one filter of its own" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

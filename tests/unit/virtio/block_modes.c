@@ -437,7 +437,7 @@ static void refused_for(const struct disk_file_config *config, enum axvm_error_c
 	cr_assert_not_null(strstr(problem->message, words), "%s", problem->message);
 }
 
-Test(disk_file, refusals, .init = make_image, .fini = remove_image)
+Test(disk_file, files_that_are_no_disk_are_refused, .init = make_image, .fini = remove_image)
 {
 	int reader = open(path, O_RDONLY | O_CLOEXEC);
 	int appender = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
@@ -474,7 +474,7 @@ Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 }
 
 /* A sector is 512 bytes; half of one would be lost. */
-Test(disk_file, lengths, .init = make_image, .fini = remove_image)
+Test(disk_file, lengths_of_half_a_sector_are_refused, .init = make_image, .fini = remove_image)
 {
 	static const off_t bad[] = { 1, 255, 256, 511, 513, 768, 4096 + 256, 4096 + 511 };
 	static const off_t good[] = { 512, 1024, 1536, 4096, 4096 + 512 };
