@@ -16,6 +16,7 @@ CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+CXX ?= g++
 # What runs once is built for size: its pages are private memory of every VM. What runs all the time
 # is built for speed.
 O ?= -Os
@@ -67,6 +68,7 @@ help:
 	@echo 'make nightly    long versions: a reader of events that stalls for a minute, 200 VMs'
 	@echo 'make lab-ivy    the xv2 profile on an emulated Xeon E5-2680 v2 and a client Ivy Bridge'
 	@echo 'make audit      the seccomp policies against the code and the tests'
+	@echo 'make schema     proto/axvm.proto against the last release, and what must be refused'
 	@echo 'make policy-test   every system call number and argument under each filter'
 	@echo 'make sandbox-test  a running shim seen from outside, and every misdeed of every thread'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
@@ -77,6 +79,7 @@ help:
 	@echo 'make sanitize   unit tests under ASan, UBSan, TSan and memcheck; the sealed shim with UBSan'
 	@echo 'make hostile    a million operations of a hostile guest; make failing-host: every call of a launch fails'
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
+	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -119,11 +122,11 @@ $(B)/gen/profiles/cpu.c: $(PROFILES) proto/profile.proto proto/axvm.proto runtim
 
 # ---- rooms -----------------------------------------------------------------------------------
 # A room's .c files are all of that folder; main.c files belong to their program alone.
-ROOMS := runtime/base runtime/interface runtime/guest runtime/shim runtime/host runtime/machine runtime/boot runtime/bus \
+ROOMS := runtime/base runtime/interface runtime/guest runtime/shim runtime/shim/device runtime/host runtime/machine runtime/boot runtime/bus \
          runtime/virtio runtime/io runtime/launch runtime/launch/cli sandbox sandbox/policy
 ROOM_SRCS := $(filter-out %/main.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 GEN_SRCS := $(B)/gen/proto/axvm.pb-c.c $(PROFILE_SRCS)
-GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(PROFILE_HDRS)
+GEN_HDRS := $(B)/gen/proto/axvm.pb-c.h $(B)/gen/proto/enums.h $(PROFILE_HDRS)
 GEN_SRCS += $(addprefix $(B)/gen/sandbox/,policies.c policy_rules.c syscall_names.c)
 GEN_HDRS += $(B)/gen/boot/dsdt.h
 CORE_OBJS := $(ROOM_SRCS:%.c=$(B)/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/obj/gen/%.o)
@@ -142,6 +145,19 @@ $(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
 	$(call say,PROTO)
 	$(Q)protoc --c_out=$(B)/gen $<
 $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
+# The schema's enums and oneofs as plain C, for rooms that know no protobuf: enum axvm_page_size { PAGE_SIZE_4K = 1, … },
+# enum axvm_boot_kind { BOOT_KIND_NOT_SET, BOOT_KIND_LINUX_BOOT = 1, … }.
+$(B)/gen/proto/enums.h: proto/axvm.proto | $(GEN_FIRST)
+	@mkdir -p $(@D)
+	$(call say,ENUMS)
+	$(Q)awk 'BEGIN { print "#pragma once" } \
+		/^enum / { name = $$2; gsub(/[A-Z]/, "_&", name); print "enum axvm" tolower(name) " {"; inside = 1 } \
+		/^message / { message = $$2; gsub(/[A-Z]/, "_&", message); message = substr(message, 2) } \
+		/^ *oneof / { name = message "_" $$2; member = toupper(name) "_"; inside = 1; \
+			print "enum axvm_" tolower(name) " { " member "NOT_SET = 0," } \
+		inside && $$2 == "=" { sub(/;.*/, "", $$3); print $$1 " = " $$3 "," } \
+		inside && $$3 == "=" { sub(/;.*/, "", $$4); print member toupper($$2) " = " $$4 "," } \
+		inside && /}/ { print "};"; inside = 0 }' $< >$@
 
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
@@ -213,6 +229,50 @@ $(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
+
+# ---- examples: orchestrators in four languages, each as its author would build it -----------------
+EXAMPLES := $(addprefix $(B)/examples/,c/five cpp/five go/five python/axvm_pb2.py)
+EXAMPLE_SRC := runtime/launch/examples
+# What is installed, where it will be.
+EXAMPLE_INC := $(B)/examples/include
+.PHONY: examples
+examples: $(EXAMPLES)
+
+$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c runtime/launch/axvm.h $(B)/libaxvm.a
+	@mkdir -p $(@D) $(EXAMPLE_INC)/axvm/proto
+	$(call say,LD)
+	$(Q)cp runtime/launch/axvm.h $(EXAMPLE_INC)/axvm/ && cp $(B)/gen/proto/axvm.pb-c.h $(EXAMPLE_INC)/axvm/proto/
+	$(Q)$(CC) -std=gnu17 -g $(WARN) -I$(EXAMPLE_INC) -I$(EXAMPLE_INC)/axvm -o $@ $< $(B)/libaxvm.a \
+		$(shell pkg-config --libs libprotobuf-c)
+
+# Not optimized, since what protoc generates is 65,000 lines. gnu++17 predefines `linux`.
+$(B)/examples/cpp/axvm.pb.cc: proto/axvm.proto | $(B)/.packages-examples
+	@mkdir -p $(@D)
+	$(call say,PROTO)
+	$(Q)protoc --proto_path=proto --cpp_out=lite:$(@D) $<
+$(B)/examples/cpp/axvm.pb.o: $(B)/examples/cpp/axvm.pb.cc
+	$(call say,C++)
+	$(Q)$(CXX) -std=c++17 -O0 -w -c -o $@ $<
+$(B)/examples/cpp/five: $(EXAMPLE_SRC)/five.cc $(B)/examples/cpp/axvm.pb.o
+	$(call say,LD)
+	$(Q)$(CXX) -std=c++17 -O0 -Wall -Wextra -Wshadow -Werror -I$(@D) -o $@ $^ -lprotobuf-lite -pthread
+
+$(B)/examples/python/axvm_pb2.py: proto/axvm.proto | $(B)/.packages-examples
+	@mkdir -p $(@D)
+	$(call say,PROTO)
+	$(Q)protoc --proto_path=proto --python_out=$(@D) $<
+
+# Debian's compiler and libraries, which are no modules. What go keeps for itself stays in $(B), too.
+GO_ROOT := $(abspath $(B))/examples/go
+GO := HOME=$(GO_ROOT) XDG_CONFIG_HOME=$(GO_ROOT) GOENV=off GOFLAGS= GOTOOLCHAIN=local GO111MODULE=off \
+      GOCACHE=$(GO_ROOT)/cache GOPATH=$(GO_ROOT):/usr/share/gocode CGO_ENABLED=0 /usr/bin/go
+$(B)/examples/go/src/axvm/v1/axvm.pb.go: proto/axvm.proto | $(B)/.packages-examples
+	@mkdir -p $(B)/examples/go/src
+	$(call say,PROTO)
+	$(Q)protoc --proto_path=proto --go_out=$(B)/examples/go/src $<
+$(B)/examples/go/five: $(EXAMPLE_SRC)/five.go $(B)/examples/go/src/axvm/v1/axvm.pb.go
+	$(call say,GO)
+	$(Q)$(GO) build -o $@ $<
 
 # ---- bare-metal guests: flat 64-bit images, one behaviour each ---------------------------------
 GUEST_BINS := $(patsubst tests/guests/%.S,$(B)/guests/%.bin,$(wildcard tests/guests/*.S))
@@ -302,7 +362,7 @@ check:
 # What tests/check runs, beside `all`.
 .PHONY: check-programs
 check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
-	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers
+	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers examples
 
 # The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that hangs there would
 # hold a release up.
@@ -316,11 +376,11 @@ other-debian:
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy/symbols.c
-POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h $(B)/gen/proto/enums.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE -I. -Iruntime -o $@ $(POLICYC_SRCS) -lseccomp
+	$(Q)$(CC) -std=gnu17 -g -O1 $(WARN) -D_GNU_SOURCE $(INC) -o $@ $(POLICYC_SRCS) -lseccomp
 
 $(B)/gen/sandbox/policies.c: $(B)/hack/policyc $(POLICIES)
 	@mkdir -p $(@D)
@@ -344,6 +404,11 @@ policy-test: $(B)/tests/policy_exhaustive
 audit: policy-test
 	hack/audit-policies -p $(B)/hack/policyc -e $(B)/audit/exercised.txt \
 	        profiles/seccomp runtime sandbox
+
+# ---- schema: what breaks who reads or writes the interface ---------------------------------------
+.PHONY: schema
+schema: $(B)/.packages-test
+	tests/schema/run
 
 # ---- sandbox: the shim from outside, and a shim that misbehaves from inside ---------------------
 MISBEHAVE_WRAPS := $(addprefix -Wl$(comma)--wrap=,vcpu_loop devices_serve stage_staff stage_run)
@@ -413,7 +478,7 @@ $(B)/axvm-shim-counting: $(B)/obj/runtime/shim/main.o $(B)/obj/tests/system/coun
 		$(filter-out $(STEADY),$^) $(LIBS)
 
 .PHONY: system failing-host hostile
-system: all $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/axvm-shim-counting
+system: all $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/axvm-shim-counting examples
 	B=$(B) tests/system/run
 
 # Every call of a launch, of several kinds, with every error that it can fail with; some minutes.

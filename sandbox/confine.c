@@ -100,7 +100,7 @@ static int must_be_refused(int result, const char *differs, struct problems *pro
 	if (result == 0)
 		return step_differs(problems, differs);
 	if (errno != EPERM && errno != EINVAL)
-		return step_failed(problems, "cannot tell whether root is out of reach");
+		return step_failed(problems, "cannot check that the process cannot become root again");
 	return 0;
 }
 
@@ -154,9 +154,9 @@ static int set_attributes(struct sandbox *sandbox, struct problems *problems)
 	if (!sandbox->config.stop_with_launcher)
 		return 0;
 	if (prctl(PR_SET_PDEATHSIG, SANDBOX_LAUNCHER_DIED, 0, 0, 0) < 0)
-		return step_failed(problems, "cannot ask for news of the launcher's death");
+		return step_failed(problems, "cannot set the parent-death signal");
 	if (getppid() != sandbox->launcher && raise(SANDBOX_LAUNCHER_DIED) != 0)
-		return step_failed(problems, "cannot tell of the launcher's death");
+		return step_failed(problems, "cannot signal that the launcher has died");
 	return 0;
 }
 

@@ -26,12 +26,12 @@
 struct limit {
 	int resource;
 	rlim_t value;
-	const char *set, *read_back;
+	const char *set, *name, *then;
 };
 
 static const struct limit confine_limits[] = {
-	{ RLIMIT_CORE, 0, "cannot rule out core dumps", "core dumps are allowed" },
-	{ RLIMIT_MSGQUEUE, 0, "cannot rule out message queues", "message queues are allowed" },
+	{ RLIMIT_CORE, 0, "cannot lower RLIMIT_CORE", "RLIMIT_CORE", "core dumps" },
+	{ RLIMIT_MSGQUEUE, 0, "cannot lower RLIMIT_MSGQUEUE", "RLIMIT_MSGQUEUE", "message queues" },
 };
 
 static int set_limits(const struct limit *limits, size_t count, struct problems *problems)
@@ -45,15 +45,23 @@ static int set_limits(const struct limit *limits, size_t count, struct problems 
 	return 0;
 }
 
+/* A limit that was lowered and is not: what it allows, and by how much. */
+static int still_allows(const struct limit *limit, rlim_t found, struct problems *problems)
+{
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL,
+	                    "sandbox check: %s still allows %s: it is %llu, not %llu", limit->name, limit->then,
+	                    (unsigned long long)found, (unsigned long long)limit->value);
+}
+
 static int check_limits(const struct limit *limits, size_t count, struct problems *problems)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct rlimit found;
 
 		if (getrlimit((__rlimit_resource_t)limits[i].resource, &found) < 0)
-			return step_failed(problems, "cannot read a limit");
+			return step_failed(problems, "cannot read a resource limit");
 		if (found.rlim_cur > limits[i].value || found.rlim_max > limits[i].value)
-			return step_differs(problems, limits[i].read_back);
+			return still_allows(&limits[i], MAX(found.rlim_cur, found.rlim_max), problems);
 	}
 	return 0;
 }
@@ -91,16 +99,16 @@ static int limit_file_size(const struct sandbox *sandbox, struct problems *probl
 	if (r < 0)
 		return r;
 	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
-		return step_failed(problems, "cannot read the limit on file sizes");
+		return step_failed(problems, "cannot read RLIMIT_FSIZE");
 	/* RLIM_INFINITY is the largest rlim_t. */
 	limit.rlim_max = MIN(limit.rlim_max, most);
 	limit.rlim_cur = MIN(limit.rlim_cur, most);
 	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
-		return step_failed(problems, "cannot limit file sizes");
+		return step_failed(problems, "cannot lower RLIMIT_FSIZE");
 	if (getrlimit(RLIMIT_FSIZE, &found) < 0)
-		return step_failed(problems, "cannot read the limit on file sizes");
+		return step_failed(problems, "cannot read RLIMIT_FSIZE");
 	if (found.rlim_cur > limit.rlim_cur || found.rlim_max > limit.rlim_max)
-		return step_differs(problems, "files may grow");
+		return step_differs(problems, "RLIMIT_FSIZE still allows files to grow");
 	return 0;
 }
 
@@ -114,12 +122,10 @@ int limits_before_threads(struct sandbox *sandbox, struct problems *problems)
 int sandbox_freeze_limits(uint32_t received, struct problems *problems)
 {
 	const struct limit seal_limits[] = {
-		{ RLIMIT_NOFILE, MAX(received, 1u), "cannot rule out new descriptors",
-		  "new descriptors are allowed" },
-		{ RLIMIT_MEMLOCK, 0, "cannot rule out more locked memory",
-		  "more memory could be locked" },
-		{ RLIMIT_RTPRIO, 0, "cannot rule out realtime priorities",
-		  "a realtime priority could be taken" },
+		{ RLIMIT_NOFILE, MAX(received, 1u), "cannot lower RLIMIT_NOFILE", "RLIMIT_NOFILE",
+		  "new descriptors" },
+		{ RLIMIT_MEMLOCK, 0, "cannot lower RLIMIT_MEMLOCK", "RLIMIT_MEMLOCK", "locked memory" },
+		{ RLIMIT_RTPRIO, 0, "cannot lower RLIMIT_RTPRIO", "RLIMIT_RTPRIO", "realtime priorities" },
 	};
 	int r = set_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
 

@@ -54,7 +54,7 @@ static int denied(struct problems *problems, enum denied what, const char *step)
 	char why[DENIED_TEXT_MAX];
 	int error = errno;
 
-	return problems_add(problems, PROBLEM_SANDBOX_FAILED, error, NULL, "%s: %s", step,
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, error, NULL, "%s: %s", step,
 	                    denied_here(what, error, why));
 }
 

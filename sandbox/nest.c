@@ -56,7 +56,7 @@ static int find_oneself(struct sandbox_nest *nest)
 	link[n] = '\0';
 	task = strstr(link, "task/");
 	if (!task || strlen(task) >= sizeof(nest->task))
-		return step_differs(&nest->problems, "/proc names a thread in another way");
+		return step_differs(&nest->problems, "/proc names a thread in an unknown way");
 	memcpy(nest->task, task, strlen(task) + 1);
 	return 0;
 }
@@ -67,7 +67,7 @@ static int make(struct sandbox_nest *nest)
 
 	prctl(PR_SET_NAME, "nest", 0, 0, 0);
 	if (close_range(0, ~0u, CLOSE_RANGE_UNSHARE) < 0)
-		return step_failed(&nest->problems, "cannot leave the table of descriptors");
+		return step_failed(&nest->problems, "cannot unshare the table of descriptors");
 	r = find_oneself(nest);
 	if (r == 0)
 		r = namespaces_unshare(nest_set, &nest->problems);
@@ -248,7 +248,7 @@ int nest_foresee(struct sandbox *sandbox, struct problems *problems)
 		if (r < 0)
 			return 0; /* nothing can be said: the step itself will */
 	}
-	if (seen.result < 0 && seen.problem.code != PROBLEM_NONE)
+	if (seen.result < 0 && seen.problem.code != ERROR_CODE_UNSPECIFIED)
 		return problems_add(problems, seen.problem.code, seen.problem.error_number, NULL, "%s",
 		                    seen.problem.message);
 	return seen.result;

@@ -15,7 +15,7 @@
 
 static int failed(struct problems *problems, const char *what)
 {
-	return problems_add(problems, PROBLEM_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
 	                    strerror(errno));
 }
 
@@ -32,7 +32,7 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 	sandbox->proc_fd = sandbox->landlock_fd = -1;
 	sandbox->launcher = getppid();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return failed(problems, "cannot give up new privileges");
+		return failed(problems, "cannot set no_new_privs");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return failed(problems, "cannot make the process undumpable");
 	inherited_clear(sandbox);
@@ -69,7 +69,7 @@ int sandbox_close_foreign(int *keep, size_t n, struct problems *problems)
 		if (i < n && keep[i] < SPEC_FD_FIRST)
 			continue;
 		if (next < end && close_range(next, end - 1, 0) < 0)
-			return failed(problems, "cannot close what was not handed over");
+			return failed(problems, "cannot close the descriptors that were not handed over");
 		if (i < n)
 			next = end + 1;
 	}

@@ -11,15 +11,15 @@
 /* Adds the problem of a step whose system call has just set errno, and returns -errno. */
 static inline int step_failed(struct problems *problems, const char *what)
 {
-	return problems_add(problems, PROBLEM_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
 	                    strerrordesc_np(errno));
 }
 
 /* The same for something that was read back and is not as it must be. */
 static inline int step_differs(struct problems *problems, const char *what)
 {
-	return problems_add(problems, PROBLEM_SANDBOX_FAILED, EBADMSG, NULL,
-	                    "read back: %s", what);
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL,
+	                    "sandbox check: %s", what);
 }
 
 #endif

@@ -11,11 +11,11 @@
 #define ROW(code_, status_, retry_, meaning_)                                                      \
 	ROW_AS(code_, status_, retry_, FATAL, meaning_)
 #define ROW_AS(code_, status_, retry_, severity_, meaning_)                                        \
-	{ .code = PROBLEM_##code_,                                                                 \
+	{ .code = ERROR_CODE_##code_,                                                                 \
 	  .name = #code_,                                                                          \
 	  .exit_status = (status_),                                                                \
 	  .retryable = (retry_),                                                                   \
-	  .severity = PROBLEM_##severity_,                                                         \
+	  .severity = SEVERITY_##severity_,                                                         \
 	  .meaning = (meaning_) }
 
 #define EX_SANDBOX EX_NOPERM
@@ -75,14 +75,14 @@ const char *problem_line(const char *field, const char *message, char to[PROBLEM
 	return to;
 }
 
-const struct problem_class *problem_class_of(enum problem_code code)
+const struct problem_class *problem_class_of(enum axvm_error_code code)
 {
 	const struct problem_class *internal = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
 		if (classes[i].code == code)
 			return &classes[i];
-		if (classes[i].code == PROBLEM_INTERNAL)
+		if (classes[i].code == ERROR_CODE_INTERNAL)
 			internal = &classes[i];
 	}
 	return internal;
@@ -90,7 +90,7 @@ const struct problem_class *problem_class_of(enum problem_code code)
 
 void problem_print_table(FILE *file)
 {
-	static const char *const severities[] = { "info", "warning", "error", "fatal" };
+	static const char *const severities[] = { "none", "info", "warning", "error", "fatal" };
 
 	fputs("| code | name | status | severity | retry can help | meaning |\n"
 	      "|--:|---|--:|---|---|---|\n",
@@ -101,7 +101,7 @@ void problem_print_table(FILE *file)
 		        classes[i].retryable ? "yes" : "no", classes[i].meaning);
 }
 
-int problems_add(struct problems *problems, enum problem_code code, int error_number,
+int problems_add(struct problems *problems, enum axvm_error_code code, int error_number,
                  const char *field, const char *format, ...)
 {
 	va_list args;

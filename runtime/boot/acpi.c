@@ -349,7 +349,7 @@ static int check(const struct acpi_config *config, const struct guest_memory *me
 			wrong = "a node distance is none";
 	}
 	if (wrong)
-		return problems_add(problems, PROBLEM_INTERNAL, EINVAL, NULL,
+		return problems_add(problems, ERROR_CODE_INTERNAL, EINVAL, NULL,
 		                    "the ACPI tables cannot be made: %s", wrong);
 	return 0;
 }
@@ -384,7 +384,7 @@ int acpi_build(const struct acpi_config *config, const struct guest_memory *memo
 	if (r < 0)
 		return r;
 	if (memory->count == 0 || memory->regions[0].size < LAYOUT_ACPI + LAYOUT_ACPI_SIZE)
-		return problems_add(problems, PROBLEM_SPEC_INVALID, EFAULT, "memory.nodes",
+		return problems_add(problems, ERROR_CODE_SPEC_INVALID, EFAULT, "memory.nodes",
 		                    "there is no RAM at 0x%x for the ACPI tables: give the first "
 		                    "node at least 1 MiB",
 		                    LAYOUT_ACPI);
@@ -396,7 +396,7 @@ int acpi_build(const struct acpi_config *config, const struct guest_memory *memo
 	for (size_t i = 0; i < XSDT_ENTRIES; i++)
 		xsdt.entries[i] = write_table(&writer, writers[i]);
 	if (writer.full)
-		return problems_add(problems, PROBLEM_HOST_LIMIT, ENOSPC, "cpus.count",
+		return problems_add(problems, ERROR_CODE_HOST_LIMIT, ENOSPC, "cpus.count",
 		                    "the ACPI tables of %zu vCPUs and %zu nodes do not fit in %u "
 		                    "bytes: ask for fewer vCPUs",
 		                    config->cpu_count, config->nodes, LAYOUT_ACPI_SIZE);

@@ -38,7 +38,7 @@ struct acpi_image {
 /* Makes RSDP, XSDT, FADT, MADT, MCFG, SRAT, SLIT and DSDT for LAYOUT_ACPI; of `memory` the layout
  * counts, not what is behind it. The same input gives the same bytes. 0, or -errno and a problem:
  * the tables do not fit LAYOUT_ACPI_SIZE, there is no RAM there, or the config contradicts itself
- * (PROBLEM_INTERNAL: its makers have validated the spec). Pure. ACPI 6.5 §5.2. */
+ * (ERROR_CODE_INTERNAL: its makers have validated the spec). Pure. ACPI 6.5 §5.2. */
 int acpi_build(const struct acpi_config *config, const struct guest_memory *memory,
                struct problems *problems, struct acpi_image *ret);
 

@@ -107,10 +107,10 @@ static int check_cmdline(const struct boot_linux_config *config, uint32_t kernel
 	size_t length = config->cmdline ? strlen(config->cmdline) : 0;
 
 	if (length > max)
-		return problems_add(problems, PROBLEM_CMDLINE_TOO_LONG, E2BIG,
+		return problems_add(problems, ERROR_CODE_CMDLINE_TOO_LONG, E2BIG,
 		                    config->cmdline_field,
 		                    "the command line has %zu bytes; this kernel takes %" PRIu64
-		                    " at most",
+		                    " at most: shorten it",
 		                    length, max);
 	return 0;
 }
@@ -173,14 +173,14 @@ static int plan_linux(const struct boot_linux_config *config, const struct guest
 	int planned, r, bad = 0;
 
 	*ret = (struct linux_plan){ .initrd.fd = -1, .handover.rsdp = config->rsdp };
-	planned = boot_image_open(&config->kernel, "kernel", PROBLEM_KERNEL_INVALID, problems,
+	planned = boot_image_open(&config->kernel, "kernel", ERROR_CODE_KERNEL_INVALID, problems,
 	                          &ret->kernel);
 	if (planned == 0)
 		planned = plan_kernel(&ret->kernel, memory, problems, &ret->plan);
 	if (planned < 0)
 		bad = planned;
 	if (config->initrd.fd >= 0) {
-		r = boot_image_open(&config->initrd, "initrd", PROBLEM_INITRD_INVALID, problems,
+		r = boot_image_open(&config->initrd, "initrd", ERROR_CODE_INITRD_INVALID, problems,
 		                    &ret->initrd);
 		if (r == 0 && planned == 0) {
 			ret->handover.initrd_size = ret->initrd.size;

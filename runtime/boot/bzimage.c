@@ -82,7 +82,7 @@ static int check_sizes(const struct boot_image *image, const struct setup_header
 		                         plan->length);
 	if (image->size + PARAGRAPH - 1 < plan->offset + plan->length)
 		return boot_image_refuse(image, problems,
-		                         "is truncated: its header speaks of %" PRIu64
+		                         "is truncated: its header says %" PRIu64
 		                         " bytes, the file has %" PRIu64,
 		                         plan->offset + plan->length, image->size);
 	plan->length = MIN(plan->length, image->size - plan->offset);

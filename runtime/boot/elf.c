@@ -278,7 +278,7 @@ static int search_notes(const struct boot_image *image, const Elf64_Phdr *phdr,
 	}
 	bytes = malloc(phdr->p_filesz);
 	if (!bytes)
-		return problems_add(problems, PROBLEM_OS_FAILED, ENOMEM, image->field,
+		return problems_add(problems, ERROR_CODE_OS_FAILED, ENOMEM, image->field,
 		                    "no memory to read the %s's notes", image->what);
 	r = boot_image_read(image, phdr->p_offset, bytes, phdr->p_filesz, problems);
 	if (r < 0)

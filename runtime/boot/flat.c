@@ -19,17 +19,17 @@ int boot_load_flat(const struct boot_flat_config *config, const struct guest_mem
 	struct boot_image image;
 	int r, bad = 0;
 
-	r = boot_image_open(&config->image, "image", PROBLEM_IMAGE_INVALID, problems, &image);
+	r = boot_image_open(&config->image, "image", ERROR_CODE_IMAGE_INVALID, problems, &image);
 	if (r < 0)
 		bad = r;
 	if (base < LAYOUT_KERNEL || base % PAGE != 0)
-		bad = problems_add(problems, PROBLEM_SPEC_INVALID, EINVAL,
+		bad = problems_add(problems, ERROR_CODE_SPEC_INVALID, EINVAL,
 		                   config->load_address_field,
 		                   "an image cannot be loaded at 0x%" PRIx64
 		                   ": give a page-aligned address of at least 0x%x",
 		                   base, LAYOUT_KERNEL);
 	else if (base >= ram_end)
-		bad = problems_add(problems, PROBLEM_SPEC_INVALID, EINVAL,
+		bad = problems_add(problems, ERROR_CODE_SPEC_INVALID, EINVAL,
 		                   config->load_address_field,
 		                   "an image cannot be loaded at 0x%" PRIx64
 		                   ": RAM below 4 GiB ends at 0x%" PRIx64,

@@ -23,17 +23,17 @@ static const char *kind_of(mode_t mode)
 	                        : "a character device";
 }
 
-int boot_image_open(const struct boot_file *file, const char *what, enum problem_code invalid,
+int boot_image_open(const struct boot_file *file, const char *what, enum axvm_error_code invalid,
                     struct problems *problems, struct boot_image *ret)
 {
 	struct stat st;
 
 	if (fstat(file->fd, &st) < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_MISSING, errno, file->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, errno, file->field,
 		                    "the %s cannot be looked at (fd %d): %s", what, file->fd,
 		                    strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, file->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, file->field,
 		                    "the %s (fd %d) is %s, not a regular file: save it to one first",
 		                    what, file->fd, kind_of(st.st_mode));
 	if (st.st_size <= 0)
@@ -72,7 +72,7 @@ static int read_some(const struct boot_image *image, uint64_t offset, void *buff
 		n = pread(image->fd, buffer, length, (off_t)offset);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, errno, image->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, image->field,
 		                    "the %s cannot be read (fd %d, byte %" PRIu64 "): %s",
 		                    image->what, image->fd, offset, strerror(errno));
 	if (n == 0)
@@ -123,7 +123,7 @@ int boot_image_load(const struct boot_image *image, uint64_t offset, uint64_t le
 		int r;
 
 		if (!target)
-			return problems_add(problems, PROBLEM_INTERNAL, EFAULT, image->field,
+			return problems_add(problems, ERROR_CODE_INTERNAL, EFAULT, image->field,
 			                    "the %s was to be loaded at 0x%" PRIx64
 			                    ", which is not RAM",
 			                    image->what, gpa.v);
@@ -143,7 +143,7 @@ int boot_place(const struct guest_memory *memory, gpa_t gpa, const void *source,
 	int r = guest_memory_write(memory, gpa, source, length);
 
 	if (r < 0)
-		return problems_add(problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
+		return problems_add(problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
 		                    "there is no RAM at 0x%" PRIx64 " for the %s: give the guest "
 		                    "at least 2 MiB",
 		                    gpa.v, what);

@@ -9,12 +9,12 @@ struct boot_image {
 	int fd; /* borrowed */
 	const char *field;
 	const char *what; /* "kernel", "initrd", "image": the subject of messages */
-	enum problem_code invalid;
+	enum axvm_error_code invalid;
 	uint64_t size; /* bytes, as of the start; never 0 */
 };
 
 /* Looks at the file. Refuses what is not open, not a regular file, or empty. */
-int boot_image_open(const struct boot_file *file, const char *what, enum problem_code invalid,
+int boot_image_open(const struct boot_file *file, const char *what, enum axvm_error_code invalid,
                     struct problems *problems, struct boot_image *ret);
 
 /* Reads exactly `length` bytes at `offset` into the host's `buffer`. */
@@ -22,7 +22,7 @@ int boot_image_read(const struct boot_image *image, uint64_t offset, void *buffe
                     struct problems *problems);
 
 /* Reads exactly `length` bytes at `offset` to guest-physical `gpa`, across regions that adjoin. A
- * target that is not RAM is -EFAULT and PROBLEM_INTERNAL: callers have checked it. */
+ * target that is not RAM is -EFAULT and ERROR_CODE_INTERNAL: callers have checked it. */
 int boot_image_load(const struct boot_image *image, uint64_t offset, uint64_t length, gpa_t gpa,
                     const struct guest_memory *memory, struct problems *problems);
 

@@ -20,7 +20,7 @@ struct subject {
 	const struct host_facts *facts;
 	const struct host_cpu *cpu; /* the reference CPU */
 	const struct profile *profile;
-	enum profile_tenancy tenancy;
+	enum axvm_tenancy tenancy;
 };
 
 static void say(char *out, const char *format, ...) _printf_(2, 3);
@@ -323,7 +323,7 @@ static void add_name(char *out, size_t *used, bool *any, const char *head, const
  * container that hides them is no proof of anything. */
 static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 {
-	static const char *const tenancies[] = { [PROFILE_SHARED] = "SHARED", [PROFILE_DEDICATED] = "DEDICATED" };
+	static const char *const tenancies[] = { [TENANCY_SHARED] = "SHARED", [TENANCY_DEDICATED] = "DEDICATED" };
 	const struct profile_names *asked = &s->profile->tenancies[s->tenancy].mitigated;
 	bool refused = false, open = false, untold = false, any = false;
 	size_t used = 0;
@@ -484,7 +484,7 @@ const char *admit_requirement_name(size_t i)
 }
 
 /* The parts of an identity, and mitigations, are requirements as soon as the profile states them. */
-static bool is_required(const struct profile *profile, enum profile_tenancy tenancy, const char *name)
+static bool is_required(const struct profile *profile, enum axvm_tenancy tenancy, const char *name)
 {
 	const struct profile_identity *identity = &profile->identity;
 
@@ -496,7 +496,7 @@ static bool is_required(const struct profile *profile, enum profile_tenancy tena
 	       (strcmp(name, "mitigations") == 0 && profile->tenancies[tenancy].mitigated.count > 0);
 }
 
-int admit(const struct host_facts *facts, const struct profile *profile, enum profile_tenancy tenancy,
+int admit(const struct host_facts *facts, const struct profile *profile, enum axvm_tenancy tenancy,
           struct verdict *ret)
 {
 	const struct subject subject = { facts, facts_reference_cpu(facts), profile, tenancy };

@@ -31,7 +31,7 @@ struct verdict {
 /* Evaluates every requirement of the profile for a VM of that tenancy. 0 also when some are unmet: ret->unmet counts
  * them. -EINVAL: the profile names a requirement that is not known. Pure. Writes no more of *ret than the rows that
  * there are. */
-int admit(const struct host_facts *facts, const struct profile *profile, enum profile_tenancy tenancy,
+int admit(const struct host_facts *facts, const struct profile *profile, enum axvm_tenancy tenancy,
           struct verdict *ret);
 
 /* Marks every unmet requirement as waived (the spec said REPORT); returns how many. */

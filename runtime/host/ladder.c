@@ -35,7 +35,7 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 {
 	if (ladder->error < 0)
 		return;
-	ladder->error = problems_add(ladder->problems, PROBLEM_RESOURCE_UNREADABLE, -error, "cpus.claims",
+	ladder->error = problems_add(ladder->problems, ERROR_CODE_RESOURCE_UNREADABLE, -error, "cpus.claims",
 	                             "CPU %u cannot be claimed: %s: %s", cpu,
 	                             error == -EMEDIUMTYPE ? "its file is no regular file" : strerror(-error),
 	                             error == -EMEDIUMTYPE ? "remove it" : "run the VM as a member of the "
@@ -48,7 +48,7 @@ static bool in_time(struct ladder *ladder)
 {
 	if (ladder->error == 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) > ladder->deadline_ns)
 		ladder->error = problems_add(
-			ladder->problems, PROBLEM_PLACEMENT_FAILED, ETIMEDOUT, "cpus.claims",
+			ladder->problems, ERROR_CODE_PLACEMENT_FAILED, ETIMEDOUT, "cpus.claims",
 			"the claims of this host are too many to look through in %d ms: see who has so many locks in "
 			"the folder (/proc/locks), or launch without claims", PATIENCE_MS);
 	return ladder->error == 0;
@@ -412,11 +412,11 @@ static void claim_guest_node(struct ladder *ladder, size_t guest_node)
 	}
 	snprintf(field, sizeof(field), "%s", ladder->request->dedicated ? "cpus.tenancy" : "cpus.count");
 	ladder->error = problems_add(
-		ladder->problems, PROBLEM_PLACEMENT_FAILED, EBUSY, field,
-		"guest node %zu has not the CPUs it asks for%s: claimed by others %s are CPUs %s", guest_node,
-		ladder->request->dedicated ? " on cores of its own" : "",
-		ladder->request->dedicated ? "in whole or in part" : "for themselves",
-		list_whole(ladder, list, sizeof(list)));
+		ladder->problems, ERROR_CODE_PLACEMENT_FAILED, EBUSY, field,
+		"guest node %zu needs more %s than are free: other VMs have claimed CPUs %s%s; ask for fewer, or stop a VM",
+		guest_node, ladder->request->dedicated ? "whole cores" : "CPUs",
+		list_whole(ladder, list, sizeof(list)),
+		ladder->request->dedicated ? ", or a part of their cores" : " for themselves alone");
 }
 
 /* ----------------------------------------------------------------------------------------- pins */
@@ -429,7 +429,7 @@ static void refuse_pin(struct ladder *ladder, uint32_t vcpu, bool last, const ch
 	if (!last)
 		return;
 	snprintf(field, sizeof(field), "cpus.pins[%u]", vcpu);
-	ladder->error = problems_add(ladder->problems, PROBLEM_PLACEMENT_FAILED, EBUSY, field,
+	ladder->error = problems_add(ladder->problems, ERROR_CODE_PLACEMENT_FAILED, EBUSY, field,
 	                             "host CPU %d %s", ladder->plan->vcpus[vcpu].cpu, why);
 }
 
@@ -456,11 +456,11 @@ static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 			return true;
 		r = take_core(ladder, core);
 		if (r == -EAGAIN)
-			refuse_pin(ladder, vcpu, last, "is on a core that others have claimed, in whole or in part");
+			refuse_pin(ladder, vcpu, last, "is on a core that other VMs have claimed, in whole or in part: give another pin");
 		return r == 0;
 	}
 	if (claims_whole(ladder->claims, cpu)) {
-		refuse_pin(ladder, vcpu, last, "belongs to a DEDICATED VM");
+		refuse_pin(ladder, vcpu, last, "is claimed by a DEDICATED VM: give another pin");
 		return false;
 	}
 	while (slot < CLAIMS_LEVELS_MAX && r == -EAGAIN && ladder->error == 0)
@@ -468,7 +468,7 @@ static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 	if (r == 0)
 		ladder->past[CLAIMS_VCPU][cpu] = (uint16_t)slot;
 	else if (ladder->error == 0)
-		refuse_pin(ladder, vcpu, last, "is claimed by more than can be told apart");
+		refuse_pin(ladder, vcpu, last, "is claimed by as many VMs as can be counted: give another pin");
 	return r == 0;
 }
 
@@ -520,7 +520,7 @@ int ladder_claim(struct claims *claims, const struct host_facts *facts,
 	struct placement claimed = *plan;
 
 	if (!ladder)
-		return problems_add(problems, PROBLEM_OS_FAILED, ENOMEM, NULL, "no memory to plan");
+		return problems_add(problems, ERROR_CODE_OS_FAILED, ENOMEM, NULL, "out of memory while planning");
 	ladder->claims = claims;
 	claims->page_kib = request->page_kib;
 	ladder->facts = facts;

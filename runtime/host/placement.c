@@ -233,11 +233,11 @@ static int32_t draw_node(const struct plan *plan, size_t guest_node)
 	return -1;
 }
 
-static void refuse(struct plan *plan, enum problem_code code, const char *field,
+static void refuse(struct plan *plan, enum axvm_error_code code, const char *field,
                    const char *message)
 {
 	plan->error =
-		problems_add(plan->problems, code, code == PROBLEM_SPEC_INVALID ? EINVAL : ENOSPC,
+		problems_add(plan->problems, code, code == ERROR_CODE_SPEC_INVALID ? EINVAL : ENOSPC,
 	                     field, "%s", message);
 }
 
@@ -251,8 +251,8 @@ static void check_asked_node(struct plan *plan, size_t guest_node)
 		return;
 	snprintf(field, sizeof(field), "memory.nodes[%zu].host_node", guest_node);
 	snprintf(message, sizeof(message), "host node %d %s", plan->request->host_node[guest_node],
-	         node ? "is outside the cpuset of this process" : "does not exist");
-	refuse(plan, PROBLEM_HOST_LIMIT, field, message);
+	         node ? "is outside the cpuset of this process: name another" : "does not exist: name another");
+	refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 }
 
 /* ---------------------------------------------------------------------------------------- vCPUs */
@@ -286,11 +286,10 @@ static void refuse_room(struct plan *plan, size_t guest_node, uint32_t wanted, s
 		snprintf(where, sizeof(where), "host node %d", host_node);
 	snprintf(message, sizeof(message),
 	         "guest node %zu asks for %u %s on %s, where %zu %s free within the affinity and "
-	         "cpuset "
-	         "of this process",
+	         "cpuset of this process: ask for fewer, or start the shim with more",
 	         guest_node, wanted, plan->request->dedicated ? "CPUs of whole cores" : "CPUs",
 	         where, count, count == 1 ? "is" : "are");
-	refuse(plan, PROBLEM_HOST_LIMIT, plan->request->dedicated ? "cpus.tenancy" : "cpus.count",
+	refuse(plan, ERROR_CODE_HOST_LIMIT, plan->request->dedicated ? "cpus.tenancy" : "cpus.count",
 	       message);
 }
 
@@ -350,21 +349,20 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 		         : !cpu->online ? "is offline"
 		                        : "is outside the affinity or cpuset of this process",
 		         list_usable(plan->facts, list, sizeof(list)));
-		refuse(plan, PROBLEM_HOST_LIMIT, field, message);
+		refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 		return;
 	}
 	if (cpu_bitmap_has(&plan->taken, pin) && (plan->request->dedicated || !plan->request->overcommit)) {
-		snprintf(message, sizeof(message), "host CPU %u is there twice", pin);
-		refuse(plan, PROBLEM_SPEC_INVALID, field, message);
+		snprintf(message, sizeof(message), "host CPU %u is there twice: give each vCPU its own, or set overcommit", pin);
+		refuse(plan, ERROR_CODE_SPEC_INVALID, field, message);
 		return;
 	}
 	if (plan->request->dedicated && !placement_whole_core(plan->facts, cpu)) {
 		snprintf(message, sizeof(message),
-		         "a dedicated VM needs every thread of host CPU %u's core; one is offline "
-		         "or "
-		         "outside the affinity of this process",
+		         "a dedicated VM needs every thread of host CPU %u's core; one is offline or outside "
+		         "the affinity of this process: pin to another core",
 		         pin);
-		refuse(plan, PROBLEM_HOST_LIMIT, field, message);
+		refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 		return;
 	}
 	put(plan, vcpu, cpu);
@@ -452,20 +450,20 @@ static int check_request(struct plan *plan)
 	const struct placement_request *request = plan->request;
 
 	if (request->vcpus == 0 || request->vcpus > PLACEMENT_VCPUS_MAX)
-		refuse(plan, PROBLEM_SPEC_INVALID, "cpus.count", "must be 1 to 255");
+		refuse(plan, ERROR_CODE_SPEC_INVALID, "cpus.count", "must be 1 to 255");
 	if (request->node_count == 0 || request->node_count > PLACEMENT_NODES_MAX)
-		refuse(plan, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8");
+		refuse(plan, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8");
 	if (request->io_threads > PLACEMENT_IO_MAX)
-		refuse(plan, PROBLEM_SPEC_INVALID, "io.threads_per_node", "must be at most 16");
+		refuse(plan, ERROR_CODE_SPEC_INVALID, "io.threads_per_node", "must be at most 16");
 	if (request->pin_count != 0 && request->pin_count != request->vcpus)
-		refuse(plan, PROBLEM_SPEC_INVALID, "cpus.pins",
+		refuse(plan, ERROR_CODE_SPEC_INVALID, "cpus.pins",
 		       "must be absent or one for each vCPU");
 	for (uint32_t i = 0; plan->error == 0 && request->vcpu_nodes && i < request->vcpus; i++)
 		if (request->vcpu_nodes[i] >= request->node_count) {
 			char field[PROBLEM_FIELD_MAX];
 
 			snprintf(field, sizeof(field), "cpus.nodes[%u]", i);
-			refuse(plan, PROBLEM_SPEC_INVALID, field, "there is no such guest node");
+			refuse(plan, ERROR_CODE_SPEC_INVALID, field, "names a guest node that memory.nodes does not have");
 		}
 	return plan->error;
 }

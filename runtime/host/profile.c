@@ -6,13 +6,9 @@
 #include "interface/profile_embedded.h"
 #include "proto/profile.pb-c.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-static_assert((int)PROFILE_SHARED == (int)AXVM__V1__TENANCY__SHARED, "one numbering");
-static_assert((int)PROFILE_DEDICATED == (int)AXVM__V1__TENANCY__DEDICATED, "one numbering");
 
 static int copy_text(char *to, size_t size, const char *from)
 {
@@ -62,7 +58,7 @@ static int take_tenancy(struct profile *profile, const Axvm__V1__TenancyTuning *
 {
 	struct profile_tenancy_tuning *tuning;
 
-	if (!message->has_tenancy || (unsigned int)message->tenancy >= PROFILE_TENANCIES)
+	if (message->tenancy == AXVM__V1__TENANCY__TENANCY_UNSPECIFIED || (unsigned int)message->tenancy >= PROFILE_TENANCIES)
 		return -EINVAL;
 	tuning = &profile->tenancies[message->tenancy];
 	if (tuning->offered)

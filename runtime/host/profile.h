@@ -4,6 +4,7 @@
 #define AXVM_HOST_PROFILE_H
 
 #include "host/facts_kvm.h"
+#include "proto/enums.h"
 
 #define PROFILE_NAMES_MAX 32
 #define PROFILE_NAME_MAX 32
@@ -12,11 +13,7 @@
 #define PROFILE_FIXED_MAX 8
 #define PROFILE_BRAND_SIZE 48 /* of a guest, in leaves 0x80000002 to 4 */
 
-enum profile_tenancy {
-	PROFILE_SHARED,
-	PROFILE_DEDICATED,
-	PROFILE_TENANCIES,
-};
+#define PROFILE_TENANCIES (TENANCY_DEDICATED + 1)
 
 struct profile_names {
 	size_t count;
@@ -55,7 +52,7 @@ struct profile {
 	bool development;
 	struct profile_identity identity;
 	struct profile_names required, used_when_present, model_features;
-	struct profile_tenancy_tuning tenancies[PROFILE_TENANCIES];
+	struct profile_tenancy_tuning tenancies[PROFILE_TENANCIES]; /* by enum axvm_tenancy */
 	size_t mask_count;
 	struct profile_cpuid_mask masks[PROFILE_MASKS_MAX];
 	uint32_t max_leaf, max_extended_leaf; /* that a guest is told of; 0: KVM's own */

@@ -18,23 +18,8 @@
 #define TIMEOUT_MS_MAX 86400000
 #define CONSOLE_MAX 65535
 
-#define SAME(name)                                                                                 \
-	static_assert((int)COMMAND_##name == (int)AXVM__V1__COMMAND__WHAT_##name,                  \
-	              "not as in the schema")
-SAME(SHUTDOWN);
-SAME(STOP);
-SAME(PAUSE);
-SAME(RESUME);
-SAME(STATUS);
-SAME(METRICS);
-SAME(BALLOON);
-SAME(LIMIT);
-SAME(RESIZE);
-SAME(NMI);
-SAME(CONSOLE_SIZE);
-
 #define INVALID(problems, field, ...)                                                              \
-	problems_add((problems), PROBLEM_COMMAND_INVALID, 0, (field),                              \
+	problems_add((problems), ERROR_CODE_COMMAND_INVALID, 0, (field),                              \
 	             "command." field " " __VA_ARGS__)
 
 int command_arena_map(struct arena *arena)
@@ -73,7 +58,7 @@ static void check_balloon(const Axvm__V1__Command *from, struct command *to,
                           struct problems *problems)
 {
 	if (from->balloon->target_mib == 0)
-		INVALID(problems, "balloon.target_mib", "must be at least 1");
+		INVALID(problems, "balloon.target_mib", "is 0 or missing; it must be at least 1");
 	to->balloon.target_mib = from->balloon->target_mib;
 }
 
@@ -83,7 +68,8 @@ static void check_limit(const Axvm__V1__Command *from, struct command *to,
 	const Axvm__V1__LimitCommand *limit = from->limit;
 
 	if (!limit->device_id || !spec_is_id(limit->device_id))
-		INVALID(problems, "limit.device_id", "must be the id of a disk or net");
+		INVALID(problems, "limit.device_id", "is \"%.40s\"; it must be the id of a disk or net",
+		        limit->device_id ? limit->device_id : "");
 	else
 		snprintf(to->limit.device_id, sizeof(to->limit.device_id), "%s", limit->device_id);
 	if (!limit->limit)
@@ -102,7 +88,8 @@ static void check_resize(const Axvm__V1__Command *from, struct command *to,
                          struct problems *problems)
 {
 	if (!from->resize->disk_id || !spec_is_id(from->resize->disk_id))
-		INVALID(problems, "resize.disk_id", "must be the id of a disk");
+		INVALID(problems, "resize.disk_id", "is \"%.40s\"; it must be the id of a disk",
+		        from->resize->disk_id ? from->resize->disk_id : "");
 	else
 		snprintf(to->resize.disk_id, sizeof(to->resize.disk_id), "%s",
 		         from->resize->disk_id);
@@ -124,11 +111,11 @@ static void check_console_size(const Axvm__V1__Command *from, struct command *to
 /* By kind; a command without a row has nothing to check or to copy. */
 static void (*const checks[])(const Axvm__V1__Command *from, struct command *to,
                               struct problems *problems) = {
-	[COMMAND_SHUTDOWN] = check_shutdown,
-	[COMMAND_BALLOON] = check_balloon,
-	[COMMAND_LIMIT] = check_limit,
-	[COMMAND_RESIZE] = check_resize,
-	[COMMAND_CONSOLE_SIZE] = check_console_size,
+	[COMMAND_WHAT_SHUTDOWN] = check_shutdown,
+	[COMMAND_WHAT_BALLOON] = check_balloon,
+	[COMMAND_WHAT_LIMIT] = check_limit,
+	[COMMAND_WHAT_RESIZE] = check_resize,
+	[COMMAND_WHAT_CONSOLE_SIZE] = check_console_size,
 };
 
 static void parse(struct arena *arena, const struct stream_command *raw, struct command *to,
@@ -138,7 +125,7 @@ static void parse(struct arena *arena, const struct stream_command *raw, struct 
 	const Axvm__V1__Command *from;
 
 	if (raw->full_length > raw->length) {
-		problems_add(problems, PROBLEM_COMMAND_INVALID, 0, NULL,
+		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
 		             "the command has %" PRIu64 " bytes; none needs more than %d",
 		             raw->full_length, STREAM_COMMAND_MAX);
 		return;
@@ -149,18 +136,18 @@ static void parse(struct arena *arena, const struct stream_command *raw, struct 
 	arena_reset(arena);
 	from = axvm__v1__command__unpack(&allocator, raw->length, raw->bytes);
 	if (!from) {
-		problems_add(problems, PROBLEM_COMMAND_INVALID, 0, NULL,
-		             "the command is no axvm.v1.Command");
+		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
+		             "the command cannot be decoded as axvm.v1.Command; encode it by proto/axvm.proto");
 		return;
 	}
 	if (!from->has_request_id)
-		INVALID(problems, "request_id", "is missing");
+		INVALID(problems, "request_id", "is missing; give each command a number for its reply");
 	if (from->what_case == AXVM__V1__COMMAND__WHAT__NOT_SET) {
-		problems_add(problems, PROBLEM_COMMAND_INVALID, 0, NULL,
-		             "the command says nothing to do");
+		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
+		             "the command has no body; set one of its alternatives, such as pause or stop");
 		return;
 	}
-	to->kind = (enum command_kind)from->what_case;
+	to->kind = (enum axvm_command_what)from->what_case;
 	if ((size_t)to->kind < ARRAY_SIZE(checks) && checks[to->kind])
 		checks[to->kind](from, to, problems);
 }
@@ -178,6 +165,6 @@ int command_parse(struct arena *arena, const struct stream_command *raw, struct 
 	}
 	ret->request_id = command.request_id;
 	*ret_error = problems.list[0];
-	ret_error->code = PROBLEM_COMMAND_INVALID;
+	ret_error->code = ERROR_CODE_COMMAND_INVALID;
 	return -EINVAL;
 }

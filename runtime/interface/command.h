@@ -12,24 +12,9 @@
 /* What command_parse() needs at most; to be mapped before seal. */
 #define COMMAND_ARENA_SIZE (16 * KIB)
 
-/* Numbered as the members of axvm.v1.Command.what. */
-enum command_kind {
-	COMMAND_SHUTDOWN = 2,
-	COMMAND_STOP = 3,
-	COMMAND_PAUSE = 4,
-	COMMAND_RESUME = 5,
-	COMMAND_STATUS = 6,
-	COMMAND_METRICS = 7,
-	COMMAND_BALLOON = 8,
-	COMMAND_LIMIT = 9,
-	COMMAND_RESIZE = 10,
-	COMMAND_NMI = 11,
-	COMMAND_CONSOLE_SIZE = 12,
-};
-
 struct command {
 	uint64_t request_id;
-	enum command_kind kind;
+	enum axvm_command_what kind;
 	union {
 		struct {
 			bool has_timeout; /* false: the spec's */

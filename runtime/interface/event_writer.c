@@ -25,6 +25,7 @@
 #include "base/varint.h"
 #include "base/wake.h"
 #include "base/uses.h"
+#include "interface/version.h"
 #include "interface/wire.h"
 
 /* Field 1, length-prefixed: EventStream.events. */
@@ -104,6 +105,8 @@ static void stamp(struct event_writer *writer, Axvm__V1__Event *event)
 {
 	event->has_sequence = 1;
 	event->sequence = ++writer->sequence;
+	event->has_interface_version = event->sequence == 1;
+	event->interface_version = AXVM_INTERFACE_VERSION;
 	event->has_monotonic_ns = 1;
 	event->monotonic_ns = stamp_ns(CLOCK_MONOTONIC);
 	event->has_wall_ns = 1;

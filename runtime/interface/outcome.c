@@ -30,14 +30,14 @@ static const struct outcome_class classes[] = {
 	    "ran, then the runtime failed; the status is the first error's"),
 };
 
-const struct outcome_class *outcome_class_of(enum vm_outcome outcome)
+const struct outcome_class *outcome_class_of(enum axvm_outcome outcome)
 {
 	if ((unsigned)outcome >= ARRAY_SIZE(classes) || !classes[outcome].name)
 		return &classes[OUTCOME_RUNTIME_FAILED];
 	return &classes[outcome];
 }
 
-int outcome_exit_status(enum vm_outcome outcome, const struct problems *problems)
+int outcome_exit_status(enum axvm_outcome outcome, const struct problems *problems)
 {
 	const struct outcome_class *class = outcome_class_of(outcome);
 

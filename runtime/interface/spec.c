@@ -18,30 +18,6 @@
 /* A launch of 1 MiB that is nothing but empty messages unpacks to more; none that passes does. */
 #define ARENA_SIZE (8 * MIB)
 
-#define SAME(ours, theirs) static_assert((int)(ours) == (int)(theirs), "not as in the schema")
-SAME(SPEC_ENFORCE, AXVM__V1__ADMISSION__ENFORCE);
-SAME(SPEC_REPORT, AXVM__V1__ADMISSION__REPORT);
-SAME(SPEC_SHARED, AXVM__V1__TENANCY__SHARED);
-SAME(SPEC_DEDICATED, AXVM__V1__TENANCY__DEDICATED);
-SAME(SPEC_PAGES_4K, AXVM__V1__PAGE_SIZE__PAGES_4K);
-SAME(SPEC_THP, AXVM__V1__PAGE_SIZE__THP);
-SAME(SPEC_HUGE_2M, AXVM__V1__PAGE_SIZE__HUGE_2M);
-SAME(SPEC_HUGE_1G, AXVM__V1__PAGE_SIZE__HUGE_1G);
-SAME(SPEC_WRITE_BACK, AXVM__V1__CACHE_MODE__WRITE_BACK);
-SAME(SPEC_WRITE_THROUGH, AXVM__V1__CACHE_MODE__WRITE_THROUGH);
-SAME(SPEC_EOF_KEEP_RUNNING, AXVM__V1__ON_CONTROL_EOF__KEEP_RUNNING);
-SAME(SPEC_EOF_SHUTDOWN, AXVM__V1__ON_CONTROL_EOF__SHUTDOWN);
-SAME(SPEC_EOF_STOP, AXVM__V1__ON_CONTROL_EOF__STOP);
-SAME(SPEC_PV_KVMCLOCK, AXVM__V1__PV_FEATURE__KVMCLOCK);
-SAME(SPEC_PV_EOI, AXVM__V1__PV_FEATURE__PV_EOI);
-SAME(SPEC_PV_UNHALT, AXVM__V1__PV_FEATURE__PV_UNHALT);
-SAME(SPEC_PV_TLB_FLUSH, AXVM__V1__PV_FEATURE__PV_TLB_FLUSH);
-SAME(SPEC_PV_SEND_IPI, AXVM__V1__PV_FEATURE__PV_SEND_IPI);
-SAME(SPEC_PV_STEAL_TIME, AXVM__V1__PV_FEATURE__STEAL_TIME);
-SAME(SPEC_PV_ASYNC_PF, AXVM__V1__PV_FEATURE__ASYNC_PF);
-SAME(SPEC_PV_POLL_CONTROL, AXVM__V1__PV_FEATURE__POLL_CONTROL);
-SAME(SPEC_PV_SCHED_YIELD, AXVM__V1__PV_FEATURE__PV_SCHED_YIELD);
-
 /* ---- the copy: every size below was checked
  * ------------------------------------------------------ */
 
@@ -65,13 +41,21 @@ static const char *keep(struct vm_spec *spec, const char *text)
 	return at;
 }
 
+/* Every fd that the launch names comes through here, so that the shim knows which ones it is to keep. */
+static int name_fd(struct vm_spec *spec, uint32_t fd)
+{
+	assert(spec->fds_count < ARRAY_SIZE(spec->fds));
+	spec->fds[spec->fds_count++] = (int)fd;
+	return (int)fd;
+}
+
 static struct spec_resource resource(struct vm_spec *spec, const Axvm__V1__Resource *r)
 {
 	if (r && r->source_case == AXVM__V1__RESOURCE__SOURCE_FD)
-		return (struct spec_resource){ SPEC_FD, (int)r->fd, NULL };
+		return (struct spec_resource){ RESOURCE_SOURCE_FD, name_fd(spec, r->fd), NULL };
 	if (r && r->source_case == AXVM__V1__RESOURCE__SOURCE_PATH)
-		return (struct spec_resource){ SPEC_PATH, -1, keep(spec, r->path) };
-	return (struct spec_resource){ SPEC_NONE, -1, NULL };
+		return (struct spec_resource){ RESOURCE_SOURCE_PATH, -1, keep(spec, r->path) };
+	return (struct spec_resource){ RESOURCE_SOURCE_NOT_SET, -1, NULL };
 }
 
 static struct spec_limit limit(const Axvm__V1__RateLimit *l)
@@ -89,7 +73,7 @@ static void copy_cpus(struct vm_spec *spec, const Axvm__V1__Cpus *from)
 	to->pins_count = from->n_pins;
 	for (size_t i = 0; i < from->n_pins; i++)
 		to->pins[i] = from->pins[i];
-	to->tenancy = (enum spec_tenancy)from->tenancy;
+	to->tenancy = (enum axvm_tenancy)from->tenancy;
 	to->has_paravirt = from->paravirt;
 	for (size_t i = 0; from->paravirt && i < from->paravirt->n_features; i++)
 		to->paravirt |= 1u << from->paravirt->features[i];
@@ -111,7 +95,7 @@ static void copy_memory(struct spec_memory *to, const Axvm__V1__Memory *from)
 		to->nodes[i].size = node->size_mib * MIB;
 		to->nodes[i].host_node = node->has_host_node ? (int)node->host_node : -1;
 	}
-	to->page_size = (enum spec_page_size)from->page_size;
+	to->page_size = (enum axvm_page_size)from->page_size;
 	to->populate = from->populate;
 	to->lock = from->lock;
 	to->remote_pages_allowed = from->remote_pages_allowed;
@@ -121,10 +105,10 @@ static void copy_boot(struct vm_spec *spec, const Axvm__V1__Boot *from)
 {
 	struct spec_boot *to = &spec->boot;
 	const Axvm__V1__LinuxBoot *kernel =
-		from->kind_case == AXVM__V1__BOOT__KIND_LINUX ? from->linux : NULL;
-	const Axvm__V1__FlatBoot *flat = kernel ? NULL : from->flat;
+		from->kind_case == AXVM__V1__BOOT__KIND_LINUX_BOOT ? from->linux_boot : NULL;
+	const Axvm__V1__FlatBoot *flat = kernel ? NULL : from->flat_boot;
 
-	to->kind = kernel ? SPEC_BOOT_LINUX : SPEC_BOOT_FLAT;
+	to->kind = kernel ? BOOT_KIND_LINUX_BOOT : BOOT_KIND_FLAT_BOOT;
 	to->kernel = resource(spec, kernel ? kernel->kernel : NULL);
 	to->initrd = resource(spec, kernel ? kernel->initrd : NULL);
 	to->image = resource(spec, flat ? flat->image : NULL);
@@ -149,7 +133,7 @@ static void copy_disk(struct vm_spec *spec, struct spec_disk *to, const Axvm__V1
 	to->block_size = from->block_size;
 	to->max_size = from->max_size;
 	to->discard = from->discard;
-	to->cache = (enum spec_cache)from->cache;
+	to->cache = (enum axvm_cache_mode)from->cache;
 	to->limit = limit(from->limit);
 }
 
@@ -161,7 +145,7 @@ static void copy_net(struct vm_spec *spec, struct spec_net *to, const Axvm__V1__
 	} else {
 		to->tap_fds_count = from->tap->n_fd;
 		for (size_t i = 0; i < from->tap->n_fd; i++)
-			to->tap_fds[i] = (int)from->tap->fd[i];
+			to->tap_fds[i] = name_fd(spec, from->tap->fd[i]);
 	}
 	to->has_mac = from->mac && spec_mac(from->mac, to->mac);
 	to->offloads = from->offloads;
@@ -211,7 +195,7 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 	const Axvm__V1__Sandbox *sandbox = from->sandbox ? from->sandbox : &default_sandbox;
 	const Axvm__V1__Io *io = from->io ? from->io : &default_io;
 
-	spec->lifecycle.on_control_eof = (enum spec_eof)life->on_control_eof;
+	spec->lifecycle.on_control_eof = (enum axvm_on_control_eof)life->on_control_eof;
 	spec->lifecycle.shutdown_timeout_ms = life->shutdown_timeout_ms;
 	spec->lifecycle.stop_when_launcher_dies = life->stop_when_launcher_dies;
 	spec->sandbox.has_uid = sandbox->has_uid;
@@ -220,7 +204,7 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 	spec->sandbox.gid = sandbox->gid;
 	spec->sandbox.cgroups_count = sandbox->n_cgroup_fds;
 	for (size_t i = 0; i < sandbox->n_cgroup_fds; i++)
-		spec->sandbox.cgroup_fds[i] = (int)sandbox->cgroup_fds[i];
+		spec->sandbox.cgroup_fds[i] = name_fd(spec, sandbox->cgroup_fds[i]);
 	spec->metrics_interval_ms = from->metrics ? from->metrics->interval_ms : 0;
 	spec->io.threads_per_node = io->threads_per_node;
 	spec->io.busy_poll_us = io->busy_poll_us;
@@ -228,11 +212,11 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 
 static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 {
-	/* All but the strings, whose pages are to stay untouched until they are used. */
-	memset(spec, 0, offsetof(struct vm_spec, strings));
+	/* All but descriptors and strings, whose pages are to stay untouched until they are used. */
+	memset(spec, 0, offsetof(struct vm_spec, fds));
 	copy_text(spec->vm_id, sizeof(spec->vm_id), from->vm_id);
 	copy_text(spec->profile, sizeof(spec->profile), from->profile);
-	spec->admission = (enum spec_admission)from->admission;
+	spec->admission = (enum axvm_admission)from->admission;
 	copy_cpus(spec, from->cpus);
 	copy_memory(&spec->memory, from->memory);
 	copy_boot(spec, from->boot);
@@ -259,17 +243,17 @@ int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct probl
 		return r;
 	r = arena_map(&arena, ARENA_SIZE);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_OS_FAILED, -r, NULL,
-		                    "no address space to unpack the launch into: %s",
+		return problems_add(problems, ERROR_CODE_OS_FAILED, -r, NULL,
+		                    "cannot map memory to unpack the launch: %s",
 		                    strerrordesc_np(-r));
 	allocator = arena_allocator(&arena);
 	launch = axvm__v1__launch_spec__unpack(&allocator, n, bytes);
 	if (!launch && arena.exhausted)
-		return problems_add(problems, PROBLEM_SPEC_TOO_LARGE, 0, NULL,
-		                    "the launch has more entries than any VM can use");
+		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
+		                    "the launch has more entries than any VM can use; remove some");
 	if (!launch)
-		return problems_add(problems, PROBLEM_SPEC_MALFORMED, 0, NULL,
-		                    "the launch is no axvm.v1.LaunchSpec");
+		return problems_add(problems, ERROR_CODE_SPEC_MALFORMED, 0, NULL,
+		                    "the launch cannot be decoded as axvm.v1.LaunchSpec; encode it by proto/axvm.proto");
 	spec_check(launch, problems);
 	if (problems->count + problems->not_listed > before)
 		return -EINVAL;

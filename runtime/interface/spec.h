@@ -10,9 +10,9 @@
 #include "interface/spec_values.h"
 
 struct spec_resource {
-	enum spec_resource_kind kind;
-	int fd;           /* SPEC_FD: 5 or above, consoles also 0 to 2; each fd occurs once */
-	const char *path; /* SPEC_PATH: in the spec's own storage */
+	enum axvm_resource_source kind;
+	int fd;           /* RESOURCE_SOURCE_FD: 5 or above, consoles also 0 to 2; each fd occurs once */
+	const char *path; /* RESOURCE_SOURCE_PATH: in the spec's own storage */
 };
 
 struct spec_limit { uint64_t bytes_per_s, bytes_burst, ops_per_s, ops_burst; }; /* 0: none */
@@ -21,14 +21,14 @@ struct spec_cpus {
 	uint32_t count;
 	size_t pins_count; /* 0 or count */
 	uint32_t pins[SPEC_CPUS_MAX];
-	enum spec_tenancy tenancy;
+	enum axvm_tenancy tenancy;
 	bool has_paravirt; /* false: the profile's choice */
 	uint32_t paravirt;
 	uint32_t fifo_priority; /* 0: the ordinary scheduler */
 	bool core_scheduling, overcommit;
 	size_t nodes_count; /* 0 or count */
 	uint8_t nodes[SPEC_CPUS_MAX];
-	struct spec_resource claims; /* a folder; SPEC_NONE: no claims */
+	struct spec_resource claims; /* a folder; RESOURCE_SOURCE_NOT_SET: no claims */
 };
 
 struct spec_memory {
@@ -37,13 +37,13 @@ struct spec_memory {
 		uint64_t size; /* bytes */
 		int host_node; /* -1: any */
 	} nodes[SPEC_NODES_MAX];
-	enum spec_page_size page_size;
+	enum axvm_page_size page_size;
 	bool populate, lock;
 	uint64_t remote_pages_allowed;
 };
 
 struct spec_boot {
-	enum spec_boot_kind kind;
+	enum axvm_boot_kind kind;
 	struct spec_resource kernel, initrd, image; /* the first two: Linux; image: flat */
 	const char *cmdline; /* never NULL */
 	gpa_t load_address;
@@ -57,7 +57,7 @@ struct spec_disk {
 	uint32_t queues, queue_size, block_size; /* 0: the backing's own */
 	uint64_t max_size; /* 0: see disk_file_config */
 	bool discard;
-	enum spec_cache cache;
+	enum axvm_cache_mode cache;
 	struct spec_limit limit;
 };
 
@@ -76,7 +76,7 @@ struct spec_net {
  * itself, so it must not be copied. Once parsed it is immutable: any thread may read it. */
 struct vm_spec {
 	char vm_id[SPEC_ID_MAX + 1], profile[SPEC_ID_MAX + 1];
-	enum spec_admission admission;
+	enum axvm_admission admission;
 	struct spec_cpus cpus;
 	struct spec_memory memory;
 	struct spec_boot boot;
@@ -97,7 +97,7 @@ struct vm_spec {
 	} balloon;
 	struct { bool present; uint32_t cid; struct spec_resource channel; } vsock;
 	struct {
-		enum spec_eof on_control_eof;
+		enum axvm_on_control_eof on_control_eof;
 		uint32_t shutdown_timeout_ms;
 		bool stop_when_launcher_dies;
 	} lifecycle;
@@ -109,7 +109,8 @@ struct vm_spec {
 	} sandbox;
 	uint32_t metrics_interval_ms;
 	struct { uint32_t threads_per_node, busy_poll_us; } io;
-	size_t strings_used;
+	size_t fds_count, strings_used;
+	int fds[SPEC_FDS_MAX]; /* all that are named anywhere above, in no order */
 	char strings[SPEC_STRINGS_SIZE];
 };
 

@@ -18,7 +18,7 @@
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
 
 #define INVALID(problems, path, format, ...)                                                       \
-	problems_add((problems), PROBLEM_SPEC_INVALID, 0, (path), "launch.%s " format,             \
+	problems_add((problems), ERROR_CODE_SPEC_INVALID, 0, (path), "launch.%s " format,             \
 	             (path)__VA_OPT__(, ) __VA_ARGS__)
 
 /* What must be there wherever the message around it is, and at most how often. */
@@ -35,8 +35,8 @@ static const struct presence {
 	{ "memory.nodes", 1, SPEC_NODES_MAX },
 	{ "memory.nodes.size_mib", 1, 1 },
 	{ "boot", 1, 1 },
-	{ "boot.linux.kernel", 1, 1 },
-	{ "boot.flat.image", 1, 1 },
+	{ "boot.linux_boot.kernel", 1, 1 },
+	{ "boot.flat_boot.image", 1, 1 },
 	{ "disks", 0, SPEC_DISKS_MAX },
 	{ "disks.id", 1, 1 },
 	{ "disks.image", 1, 1 },
@@ -65,7 +65,7 @@ static const struct range {
 	RANGE("cpus.fifo_priority", 0, 99),
 	RANGE("memory.nodes.size_mib", 1, MEMORY_MIB_MAX),
 	RANGE("memory.nodes.host_node", 0, HOST_NODE_MAX),
-	RANGE("boot.flat.load_address", MIB, SPEC_LOAD_ADDRESS_MAX, .multiple = 4 * KIB),
+	RANGE("boot.flat_boot.load_address", MIB, SPEC_LOAD_ADDRESS_MAX, .multiple = 4 * KIB),
 	RANGE("disks.queues", 1, SPEC_QUEUES_MAX),
 	RANGE("disks.queue_size", 4, SPEC_QUEUE_SIZE_MAX, .power_of_two = true),
 	RANGE("disks.block_size", 512, 4096, .power_of_two = true, .or_zero = true),
@@ -144,7 +144,7 @@ static const struct text {
 } texts[] = {
 	{ "vm_id", spec_is_id, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "profile", is_profile, profiles_embedded_names },
-	{ "boot.linux.cmdline", is_cmdline, "at most 65535 bytes" },
+	{ "boot.linux_boot.cmdline", is_cmdline, "at most 65535 bytes" },
 	{ "disks.id", spec_is_id,
 	  "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit" },
 	{ "disks.serial", is_serial, "1 to 20 printable ASCII characters" },
@@ -231,7 +231,7 @@ static void check_text(const struct place *place, void *context)
 
 static void internal(struct problems *problems, const char *path)
 {
-	problems_add(problems, PROBLEM_INTERNAL, 0, path,
+	problems_add(problems, ERROR_CODE_INTERNAL, 0, path,
 	             "a table of rules names %s, which is no field", path);
 }
 
@@ -251,7 +251,7 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 
 	if (!cpus)
 		return;
-	shared = cpus->overcommit && cpus->tenancy != AXVM__V1__TENANCY__DEDICATED;
+	shared = cpus->overcommit && cpus->tenancy != AXVM__V1__TENANCY__TENANCY_DEDICATED;
 	if (cpus->n_pins > 0 && cpus->n_pins != cpus->count)
 		INVALID(problems, "cpus.pins",
 		        "has %zu entries for %u vCPUs; give one each, or none", cpus->n_pins,
@@ -260,9 +260,8 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 		for (size_t j = 0; j < i; j++)
 			if (cpus->pins[i] == cpus->pins[j])
 				INVALID(problems, "cpus.pins",
-				        "gives host CPU %u to vCPUs %zu and %zu, which needs "
-				        "overcommit "
-				        "and SHARED tenancy",
+				        "gives host CPU %u to vCPUs %zu and %zu; give each its own, or set "
+				        "overcommit with SHARED tenancy",
 				        cpus->pins[i], j, i);
 }
 
@@ -272,7 +271,7 @@ static void check_fifo(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	const Axvm__V1__Cpus *cpus = launch->cpus;
 
 	if (cpus && cpus->fifo_priority > 0 && cpus->n_pins == 0 && !cpus->claims &&
-	    cpus->tenancy != AXVM__V1__TENANCY__DEDICATED)
+	    cpus->tenancy != AXVM__V1__TENANCY__TENANCY_DEDICATED)
 		INVALID(problems, "cpus.fifo_priority",
 		        "is %u, and the vCPUs are on no CPU of their own: give pins or claims, or make "
 		        "the VM DEDICATED", cpus->fifo_priority);
@@ -292,7 +291,7 @@ static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems
 	for (size_t i = 0; i < MIN(cpus->n_nodes, (size_t)SPEC_CPUS_MAX); i++)
 		if (cpus->nodes[i] >= nodes)
 			INVALID(problems, "cpus.nodes",
-			        "puts vCPU %zu on node %u; memory has %zu nodes", i, cpus->nodes[i],
+			        "puts vCPU %zu on node %u; memory has %zu nodes, counted from 0", i, cpus->nodes[i],
 			        nodes);
 }
 
@@ -305,7 +304,7 @@ static void check_paravirt(const Axvm__V1__LaunchSpec *launch, struct problems *
 		uint32_t bit = 1u << paravirt->features[i];
 
 		if (seen & bit)
-			problems_add(problems, PROBLEM_SPEC_DUPLICATE, 0, "cpus.paravirt.features",
+			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, "cpus.paravirt.features",
 			             "launch.cpus.paravirt.features names entry %zu twice", i);
 		seen |= bit;
 	}
@@ -324,10 +323,10 @@ static uint64_t memory_mib(const Axvm__V1__LaunchSpec *launch)
 static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
 {
 	static const uint64_t page_mib[] = {
-		[AXVM__V1__PAGE_SIZE__PAGES_4K] = 1,
-		[AXVM__V1__PAGE_SIZE__THP] = 1,
-		[AXVM__V1__PAGE_SIZE__HUGE_2M] = 2,
-		[AXVM__V1__PAGE_SIZE__HUGE_1G] = 1024,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_4K] = 1,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_THP] = 1,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_2M] = 2,
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G] = 1024,
 	};
 	const Axvm__V1__Memory *memory = launch->memory;
 
@@ -344,7 +343,7 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 			        memory->nodes[i]->size_mib, page_mib[memory->page_size]);
 	}
 	if (memory->n_nodes > 1 && memory_mib(launch) > MEMORY_MIB_MAX)
-		INVALID(problems, "memory.nodes", "add up to more than %llu MiB", MEMORY_MIB_MAX);
+		INVALID(problems, "memory.nodes", "add up to more than %llu MiB; give the guest less", MEMORY_MIB_MAX);
 }
 
 /* Without a word the device offers none. */
@@ -353,9 +352,9 @@ static void check_reporting(const Axvm__V1__LaunchSpec *launch, struct problems 
 	const Axvm__V1__Balloon *balloon = launch->balloon;
 
 	if (balloon && balloon->has_free_page_reporting && balloon->free_page_reporting && launch->memory &&
-	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__HUGE_1G)
+	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G)
 		INVALID(problems, "balloon.free_page_reporting",
-		        "is true, and memory.page_size is HUGE_1G: no report is as large as a page; leave one "
+		        "is true, and memory.page_size is PAGE_SIZE_1G: no report is as large as a page; leave one "
 		        "of them out");
 }
 
@@ -372,22 +371,22 @@ static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	const Axvm__V1__Console *console = launch->console;
 
 	if (boot && boot->kind_case == AXVM__V1__BOOT__KIND__NOT_SET)
-		INVALID(problems, "boot", "has neither linux nor flat");
-	if (!boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT)
+		INVALID(problems, "boot", "has neither linux nor flat; give one of them");
+	if (!boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT)
 		return;
-	flat = boot->flat;
+	flat = boot->flat_boot;
 	if (memory_mib(launch) > 0 && flat->load_address >> 20 >= memory_mib(launch))
-		INVALID(problems, "boot.flat.load_address",
-		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB", flat->load_address,
+		INVALID(problems, "boot.flat_boot.load_address",
+		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB; give a lower address or more memory", flat->load_address,
 		        memory_mib(launch));
 	if (flat->local_apic)
 		return;
 	if (flat->secondaries_wait)
-		INVALID(problems, "boot.flat.secondaries_wait",
-		        "needs local_apic: INIT and SIPI come "
-		        "through it");
+		INVALID(problems, "boot.flat_boot.secondaries_wait",
+		        "is set without local_apic, through which INIT and SIPI come; set that too, or leave "
+		        "this out");
 	if (device_count(launch) > 0 || (console && !console->early))
-		INVALID(problems, "boot.flat.local_apic",
+		INVALID(problems, "boot.flat_boot.local_apic",
 		        "is off, but there are devices, which need "
 		        "interrupts; set it, or leave the devices out (a console that is only "
 		        "`early` may stay)");
@@ -399,14 +398,15 @@ static void check_devices(const Axvm__V1__LaunchSpec *launch, struct problems *p
 	const Axvm__V1__Console *console = launch->console;
 
 	if (devices > SPEC_DEVICES_MAX)
-		INVALID(problems, "disks", "and the other devices are %zu; the PCI bus takes %d",
-		        devices, SPEC_DEVICES_MAX);
+		problems_add(problems, ERROR_CODE_SPEC_INVALID, 0, "disks",
+		             "launch: %zu devices, the PCI bus has room for %d; remove %zu", devices,
+		             SPEC_DEVICES_MAX, devices - SPEC_DEVICES_MAX);
 	if (console && console->early && !console->output)
-		INVALID(problems, "console.early", "needs console.output to write to");
+		INVALID(problems, "console.early", "is set without console.output, where it writes; give an output, or leave it out");
 	if (console && console->limit && !console->output)
-		INVALID(problems, "console.limit", "needs console.output, whose bytes it limits");
+		INVALID(problems, "console.limit", "is set without console.output, which it limits; give an output, or leave it out");
 	if (console && console->has_columns != console->has_rows)
-		INVALID(problems, "console.columns", "and rows go together; give both or none");
+		INVALID(problems, "console.columns", "and launch.console.rows go together; give both or none");
 }
 
 static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -417,18 +417,18 @@ static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 
 		snprintf(path, sizeof(path), "nets[%zu]", i);
 		if (net->backend_case == AXVM__V1__NET__BACKEND__NOT_SET)
-			INVALID(problems, path, "has neither tap nor tap_name");
+			INVALID(problems, path, "has neither tap nor tap_name; give one of them");
 		if (net->backend_case == AXVM__V1__NET__BACKEND_TAP &&
 		    net->tap->n_fd != net->queue_pairs)
 			INVALID(problems, path, "has %zu TAP fds for %u queue pairs; give one each",
 			        net->tap->n_fd, net->queue_pairs);
 		if (net->vhost && net->queue_pairs != 1)
-			INVALID(problems, path, "has vhost, which carries one queue pair, and %u pairs",
+			INVALID(problems, path, "has vhost, which carries one queue pair, and queue_pairs %u; set it "
+			                        "to 1, or leave vhost out",
 			        net->queue_pairs);
 		if (net->vhost && (net->rx_limit || net->tx_limit))
-			INVALID(problems, path, "has vhost, whose frames no limit of ours sees, and a "
-			                        "limit; set the limit on the TAP (tc), or leave "
-			                        "vhost out");
+			INVALID(problems, path, "has vhost and a limit: rate limits do not apply with vhost; remove "
+			                        "one of the two, or limit the TAP (tc)");
 	}
 }
 
@@ -454,19 +454,18 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 				snprintf(path, sizeof(path), "disks[%zu].id", i);
 			else
 				snprintf(path, sizeof(path), "nets[%zu].id", i - launch->n_disks);
-			problems_add(problems, PROBLEM_SPEC_DUPLICATE, 0, path,
-			             "launch.%s is \"%.64s\", as is another device's", path, a);
+			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
+			             "launch.%s is \"%.64s\", as is another device's; give each an id of its own",
+			             path, a);
 		}
 }
 
 /* ---- resources ---------------------------------------------------------------------------- */
 
-#define FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
-
 struct fds {
 	struct problems *problems;
 	size_t count;
-	uint32_t seen[FDS_MAX];
+	uint32_t seen[SPEC_FDS_MAX];
 };
 
 static void check_fd(struct fds *fds, const char *path, uint32_t fd)
@@ -479,13 +478,13 @@ static void check_fd(struct fds *fds, const char *path, uint32_t fd)
 	for (size_t i = 0; i < fds->count; i++)
 		if (fds->seen[i] == fd) {
 			problems_add(
-				fds->problems, PROBLEM_SPEC_DUPLICATE, 0, path,
+				fds->problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
 				"launch.%s is fd %u, which is already given to something else; "
 				"duplicate it with dup(2)",
 				path, fd);
 			return;
 		}
-	if (fds->count < FDS_MAX)
+	if (fds->count < SPEC_FDS_MAX)
 		fds->seen[fds->count++] = fd;
 }
 
@@ -504,7 +503,7 @@ static void check_resource(const ProtobufCMessage *message, const char *path, vo
 			        strlen(resource->path), SPEC_PATH_MAX);
 		break;
 	default:
-		INVALID(fds->problems, path, "has neither fd nor path");
+		INVALID(fds->problems, path, "has neither fd nor path; give one of them");
 	}
 }
 
@@ -533,7 +532,7 @@ static void check_io(const Axvm__V1__LaunchSpec *launch, struct problems *proble
 	if (launch->io && launch->io->threads_per_node <= SPEC_IO_THREADS_MAX &&
 	    nodes * launch->io->threads_per_node > SPEC_IO_THREADS_MAX)
 		INVALID(problems, "io.threads_per_node",
-		        "makes %zu I/O threads for %zu nodes; there can be %d in all",
+		        "makes %zu I/O threads for %zu nodes; at most %d are possible in all, so ask for fewer",
 		        nodes * launch->io->threads_per_node, nodes, SPEC_IO_THREADS_MAX);
 }
 

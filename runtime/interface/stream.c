@@ -28,7 +28,7 @@ struct store {
 	size_t size;
 };
 
-static int refuse(struct stream_parser *parser, struct problems *problems, enum problem_code code,
+static int refuse(struct stream_parser *parser, struct problems *problems, enum axvm_error_code code,
                   const char *what)
 {
 	parser->state = STREAM_BROKEN;
@@ -58,7 +58,7 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 		parser->start = parser->offset - 1;
 	r = take_varint(parser, byte, UINT32_MAX);
 	if (r < 0)
-		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
 		              "a field's tag is no 32-bit varint; this is not a ControlStream");
 	if (r == 0)
 		return 0;
@@ -67,24 +67,24 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 	unsigned type = parser->varint & 7;
 
 	if (field == 0 || type == 3 || type == 4 || type > 5)
-		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
 		              "the tag has field number 0 or an impossible wire type; "
 		              "this is not a ControlStream");
 	if (field != FIELD_LAUNCH && field != FIELD_COMMAND) {
 		parser->state = STREAM_BROKEN;
-		return problems_add(problems, PROBLEM_SPEC_UNKNOWN_FIELD, 0, NULL,
+		return problems_add(problems, ERROR_CODE_SPEC_UNKNOWN_FIELD, 0, NULL,
 		                    "fd 3, byte %" PRIu64 ": ControlStream has no field %" PRIu32
 		                    " (1 is launch, 2 is commands)",
 		                    parser->start, field);
 	}
 	if (type != WIRE_LENGTH_PREFIXED)
-		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
-		              "launch and commands are messages, but the wire type is not");
+		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
+		              "launch and commands are messages, and this field's wire type is another; this is not a ControlStream");
 	if (field == FIELD_LAUNCH && parser->launched)
-		return refuse(parser, problems, PROBLEM_SPEC_DUPLICATE,
+		return refuse(parser, problems, ERROR_CODE_SPEC_DUPLICATE,
 		              "a second launch; a shim takes exactly one");
 	if (field == FIELD_COMMAND && !parser->launched)
-		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
+		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
 		              "a command before the launch; the launch must come first");
 	parser->field = field;
 	parser->state = STREAM_LENGTH;
@@ -100,11 +100,11 @@ static int take_length(struct stream_parser *parser, uint8_t byte, struct proble
 	if (r == 0)
 		return 0;
 	if (r < 0)
-		return refuse(parser, problems, PROBLEM_SPEC_MALFORMED,
-		              "a message's length is no varint below 2 GiB");
+		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
+		              "a message's length is not a varint below 2 GiB; this is not a ControlStream");
 	if (parser->field == FIELD_LAUNCH && parser->varint > STREAM_MESSAGE_MAX) {
 		parser->state = STREAM_BROKEN;
-		return problems_add(problems, PROBLEM_SPEC_TOO_LARGE, 0, NULL,
+		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
 		                    "fd 3, byte %" PRIu64 ": the launch has %" PRIu64
 		                    " bytes; at most %llu are taken",
 		                    parser->start, parser->varint, STREAM_MESSAGE_MAX);
@@ -160,7 +160,7 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 		return -EINVAL;
 	if (parser->state != STREAM_TAG || parser->varint_bytes > 0) {
 		parser->state = STREAM_BROKEN;
-		return problems_add(problems, PROBLEM_SPEC_TRUNCATED, 0, NULL,
+		return problems_add(problems, ERROR_CODE_SPEC_TRUNCATED, 0, NULL,
 		                    "fd 3 ended at byte %" PRIu64
 		                    ", inside the message that begins at byte %" PRIu64,
 		                    parser->offset, parser->start);
@@ -168,8 +168,8 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 	if (!parser->launched) {
 		parser->state = STREAM_BROKEN;
 		return problems_add(
-			problems, PROBLEM_SPEC_EMPTY, 0, NULL,
-			"fd 3 ended at byte 0; a ControlStream with a launch is expected");
+			problems, ERROR_CODE_SPEC_EMPTY, 0, NULL,
+			"fd 3 ended at byte 0; write a ControlStream with a launch to it");
 	}
 	return 0;
 }
@@ -197,7 +197,7 @@ static int fill(struct stream *stream, int fd)
 static int fd_failed(struct stream *stream, struct problems *problems, int error_number)
 {
 	stream->parser.state = STREAM_BROKEN;
-	return problems_add(problems, PROBLEM_CONTROL_FD_UNUSABLE, error_number, NULL,
+	return problems_add(problems, ERROR_CODE_CONTROL_FD_UNUSABLE, error_number, NULL,
 	                    "fd 3 cannot be read after byte %" PRIu64 ": %s", stream->parser.offset,
 	                    strerrordesc_np(error_number));
 }

@@ -160,11 +160,14 @@ static void check_number(struct checker *c, const ProtobufCFieldDescriptor *fiel
 	else if (field->type == PROTOBUF_C_TYPE_INT32 || field->type == PROTOBUF_C_TYPE_ENUM)
 		narrow = as_signed >= INT32_MIN && as_signed <= INT32_MAX;
 	if (!narrow)
-		REFUSE(c, PROBLEM_SPEC_INVALID, ": %" PRIu64 " does not fit into 32 bits", value);
+		REFUSE(c, ERROR_CODE_SPEC_INVALID, ": is %" PRIu64 ", which does not fit into 32 bits", value);
 	else if (field->type == PROTOBUF_C_TYPE_ENUM &&
 	         !protobuf_c_enum_descriptor_get_value(field->descriptor, (int)as_signed))
-		REFUSE(c, PROBLEM_SPEC_UNKNOWN_FIELD, ": this shim knows no %s of value %" PRId64,
+		REFUSE(c, ERROR_CODE_SPEC_UNKNOWN_FIELD, ": this shim knows no %s of value %" PRId64 "; use a known one, or a newer shim",
 		       ((const ProtobufCEnumDescriptor *)field->descriptor)->short_name, as_signed);
+	else if (field->type == PROTOBUF_C_TYPE_ENUM && value == 0)
+		REFUSE(c, ERROR_CODE_SPEC_INVALID, ": %s is no choice: name another, or leave the field out",
+		       protobuf_c_enum_descriptor_get_value(field->descriptor, 0)->name);
 }
 
 static void check_string(struct checker *c, const uint8_t *bytes, size_t n)
@@ -173,8 +176,8 @@ static void check_string(struct checker *c, const uint8_t *bytes, size_t n)
 		length = utf8_sequence(bytes + i, n - i);
 		if (length > 0 && bytes[i] != '\0')
 			continue;
-		REFUSE(c, PROBLEM_SPEC_INVALID, ": %s at byte %zu of the text",
-		       length ? "a NUL" : "not UTF-8", i);
+		REFUSE(c, ERROR_CODE_SPEC_INVALID, ": has %s at byte %zu of the text; remove it",
+		       length ? "a NUL" : "what is not UTF-8", i);
 		return;
 	}
 }
@@ -189,7 +192,7 @@ static void check_packed(struct checker *c, const ProtobufCFieldDescriptor *fiel
 		return;
 	while (cursor.at < cursor.end) {
 		if (wire_varint(&cursor, &number) < 0) {
-			REFUSE(c, PROBLEM_SPEC_MALFORMED, ": a number that is no varint");
+			REFUSE(c, ERROR_CODE_SPEC_MALFORMED, ": a number is not a varint; encode the message by proto/axvm.proto");
 			return;
 		}
 		check_number(c, field, number);
@@ -205,7 +208,7 @@ static void check_field(struct checker *c, const ProtobufCFieldDescriptor *field
 	if (value->type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED && packable(field))
 		check_packed(c, field, value);
 	else if (value->type != wire_type_of(field->type))
-		REFUSE(c, PROBLEM_SPEC_MALFORMED, ": wire type %u where the schema has %u",
+		REFUSE(c, ERROR_CODE_SPEC_MALFORMED, ": has wire type %u, the schema says %u; encode the message by proto/axvm.proto",
 		       value->type, wire_type_of(field->type));
 	else if (field->type == PROTOBUF_C_TYPE_STRING)
 		check_string(c, value->bytes, value->length);
@@ -222,7 +225,7 @@ static void check_once(struct checker *c, const ProtobufCMessageDescriptor *desc
 	if (field->label == PROTOBUF_C_LABEL_REPEATED)
 		return;
 	if (counts[field - descriptor->fields] > 0)
-		REFUSE(c, PROBLEM_SPEC_DUPLICATE, " is there twice");
+		REFUSE(c, ERROR_CODE_SPEC_DUPLICATE, " is there twice; remove one of the two");
 	if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
 		return;
 	for (unsigned i = 0; i < descriptor->n_fields; i++) {
@@ -231,7 +234,7 @@ static void check_once(struct checker *c, const ProtobufCMessageDescriptor *desc
 		if (counts[i] > 0 && other != field &&
 		    (other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
 		    other->quantifier_offset == field->quantifier_offset)
-			REFUSE(c, PROBLEM_SPEC_DUPLICATE, " and its alternative %s are both there",
+			REFUSE(c, ERROR_CODE_SPEC_DUPLICATE, " and its alternative %s are both there; remove one of the two",
 			       other->name);
 	}
 }
@@ -245,7 +248,7 @@ static void check_message(struct checker *c, const ProtobufCMessageDescriptor *d
 	int r;
 
 	if (depth >= WIRE_DEPTH_MAX || descriptor->n_fields > WIRE_FIELDS_MAX) {
-		REFUSE(c, PROBLEM_SPEC_MALFORMED, ": nested too deeply");
+		REFUSE(c, ERROR_CODE_SPEC_MALFORMED, ": messages are nested too deeply; at most %d levels are possible", WIRE_DEPTH_MAX);
 		return;
 	}
 	while ((r = wire_next(&cursor, &value)) > 0) {
@@ -254,7 +257,7 @@ static void check_message(struct checker *c, const ProtobufCMessageDescriptor *d
 		size_t before;
 
 		if (!field) {
-			REFUSE(c, PROBLEM_SPEC_UNKNOWN_FIELD, ": unknown field %" PRIu32,
+			REFUSE(c, ERROR_CODE_SPEC_UNKNOWN_FIELD, ": unknown field %" PRIu32 "; remove it, or use a shim that knows it",
 			       value.number);
 			continue;
 		}
@@ -265,7 +268,7 @@ static void check_message(struct checker *c, const ProtobufCMessageDescriptor *d
 		counts[field - descriptor->fields]++;
 	}
 	if (r < 0)
-		REFUSE(c, PROBLEM_SPEC_MALFORMED,
+		REFUSE(c, ERROR_CODE_SPEC_MALFORMED,
 		       ": byte %td of the message is not the start of a whole field",
 		       cursor.at - c->origin);
 }

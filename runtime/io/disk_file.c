@@ -20,7 +20,7 @@
 #define BLOCK_MAX 4096u /* the largest logical block of a disk */
 
 static int wrong(const struct disk_file_config *config, struct problems *problems,
-                 enum problem_code code, int error, const char *what)
+                 enum axvm_error_code code, int error, const char *what)
 {
 	if (!config->path)
 		return problems_add(problems, code, error, config->field, "fd %d %s", config->fd,
@@ -35,13 +35,13 @@ static int open_path(const struct disk_file_config *config, int *ret_fd, struct 
 	int fd = open(config->path, flags);
 
 	if (fd < 0 && errno == EISDIR)
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EISDIR, config->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EISDIR, config->field,
 		                    "\"%s\" is a directory: name a raw image or a block device",
 		                    config->path);
 	if (fd < 0)
 		return problems_add(problems,
-		                    errno == ENOENT ? PROBLEM_RESOURCE_MISSING
-		                                    : PROBLEM_RESOURCE_UNREADABLE,
+		                    errno == ENOENT ? ERROR_CODE_RESOURCE_MISSING
+		                                    : ERROR_CODE_RESOURCE_UNREADABLE,
 		                    errno, config->field, "cannot open \"%s\" for %s: %s",
 		                    config->path, config->read_only ? "reading" : "writing",
 		                    strerror(errno));
@@ -57,27 +57,27 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 	struct stat st;
 
 	if (flags < 0 || fstat(fd, &st) < 0)
-		return wrong(config, problems, PROBLEM_RESOURCE_MISSING, EBADF,
+		return wrong(config, problems, ERROR_CODE_RESOURCE_MISSING, EBADF,
 		             "is not open: hand it over to the shim at exec");
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return wrong(config, problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
+		return wrong(config, problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
 		             S_ISDIR(st.st_mode)
 		                     ? "is a directory: name a raw image or a block device"
 		                     : "is neither a file nor a block device: name a raw image or a "
 		                       "block device");
 	if ((flags & (O_PATH | O_APPEND)) || mode == O_WRONLY ||
 	    (mode == O_RDONLY && !config->read_only))
-		return wrong(config, problems, PROBLEM_RESOURCE_UNREADABLE, EBADF,
+		return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EBADF,
 		             config->read_only ? "cannot be read"
 		                               : "cannot be read and written (or appends); set "
 		                                 "read_only, or open it O_RDWR");
 	if (S_ISBLK(st.st_mode) && !config->read_only && ioctl(fd, BLKROGET, &only_read) == 0 && only_read)
-		return wrong(config, problems, PROBLEM_RESOURCE_UNREADABLE, EROFS,
+		return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EROFS,
 		             "is a device that cannot be written; set read_only");
 	/* io_uring would hand EAGAIN to us instead of waiting. */
 	flags = (flags & ~O_NONBLOCK) | (config->direct ? O_DIRECT : 0);
 	if (fcntl(fd, F_SETFL, flags) < 0)
-		return wrong(config, problems, PROBLEM_RESOURCE_WRONG_KIND, errno,
+		return wrong(config, problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno,
 		             config->direct ? "is where there is no O_DIRECT; leave direct out"
 		                            : "cannot be set up");
 	return 0;
@@ -98,8 +98,8 @@ static int lock(const struct disk_file_config *config, int fd, struct problems *
 	if (r == 0)
 		return 0;
 	if (errno != EAGAIN && errno != EACCES)
-		return wrong(config, problems, PROBLEM_OS_FAILED, errno, "cannot be locked");
-	return wrong(config, problems, PROBLEM_RESOURCE_UNREADABLE, EBUSY,
+		return wrong(config, problems, ERROR_CODE_OS_FAILED, errno, "cannot be locked");
+	return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EBUSY,
 	             config->read_only ? "is being written by another VM or program (it is locked)"
 	                               : "is in use by another disk, VM or program (it is locked)");
 }
@@ -168,13 +168,13 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 	struct stat st;
 
 	if (r == -EINVAL)
-		return wrong(config, problems, PROBLEM_IMAGE_INVALID, EINVAL,
+		return wrong(config, problems, ERROR_CODE_IMAGE_INVALID, EINVAL,
 		             "has a length that is no multiple of 512 bytes: is it a raw image? Another "
 		             "format must be converted to raw (qemu-img convert -O raw)");
 	if (r < 0 || fstat(file->fd, &st) < 0)
-		return wrong(config, problems, PROBLEM_OS_FAILED, errno, "cannot be measured");
+		return wrong(config, problems, ERROR_CODE_OS_FAILED, errno, "cannot be measured");
 	if (file->size == 0)
-		return wrong(config, problems, PROBLEM_IMAGE_INVALID, EINVAL, "is empty");
+		return wrong(config, problems, ERROR_CODE_IMAGE_INVALID, EINVAL, "is empty");
 	file->regular = S_ISREG(st.st_mode);
 	if (file->regular)
 		probe_file(file, &st);
@@ -188,7 +188,7 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 	if (file->max_size == 0)
 		file->max_size = file->regular && !file->read_only ? file->size : UINT64_MAX;
 	if (file->logical_block > BLOCK_MAX || file->size % file->logical_block != 0)
-		return problems_add(problems, PROBLEM_IMAGE_INVALID, EINVAL, config->field,
+		return problems_add(problems, ERROR_CODE_IMAGE_INVALID, EINVAL, config->field,
 		                    "the length, %llu bytes, must be a multiple of the block "
 		                    "of %u bytes (at most %u): is it a raw image? If so, leave direct "
 		                    "out, or give it whole blocks",

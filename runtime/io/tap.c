@@ -47,18 +47,18 @@ static int check_name(const struct tap_request *request, struct problems *proble
 	char kind[ETHTOOL_BUSINFO_LEN];
 
 	if (if_nametoindex(name) == 0)
-		return problems_add(problems, PROBLEM_RESOURCE_MISSING, errno, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, errno, request->field,
 		                    "there is no interface \"%s\" in the shim's network namespace; "
 		                    "create it (ip tuntap add mode tap) before the launch",
 		                    name);
 	kind_of(name, kind);
 	if (strcmp(kind, "tun") == 0)
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, request->field,
 		                    "interface \"%s\" is a TUN, which carries no Ethernet; create "
 		                    "it with mode tap",
 		                    name);
 	if (strcmp(kind, "tap") != 0)
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, request->field,
 		                    "interface \"%s\" is no TAP", name);
 	return 0;
 }
@@ -68,16 +68,16 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 {
 	static const struct {
 		int error;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *why;
 	} reasons[] = {
-		{ EBUSY, PROBLEM_RESOURCE_UNREADABLE, "it is in use by another process" },
-		{ EPERM, PROBLEM_RESOURCE_UNREADABLE,
+		{ EBUSY, ERROR_CODE_RESOURCE_UNREADABLE, "it is in use by another process" },
+		{ EPERM, ERROR_CODE_RESOURCE_UNREADABLE,
 		  "it belongs to another user; create it with the launcher's user, or hand it over "
 		  "as fds" },
-		{ E2BIG, PROBLEM_HOST_LIMIT, "it has no more queues to give" },
+		{ E2BIG, ERROR_CODE_HOST_LIMIT, "it has no more queues to give" },
 		/* It is a TAP, so this is about queues. */
-		{ EINVAL, PROBLEM_RESOURCE_WRONG_KIND,
+		{ EINVAL, ERROR_CODE_RESOURCE_WRONG_KIND,
 		  "it has a single queue, and several queue pairs are asked for; create it with "
 		  "multi_queue, or ask for one" },
 	};
@@ -87,7 +87,7 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 			return problems_add(problems, reasons[i].code, error, request->field,
 			                    "cannot attach queue %u to TAP \"%s\": %s", queue,
 			                    request->name, reasons[i].why);
-	return problems_add(problems, PROBLEM_OS_FAILED, error, request->field,
+	return problems_add(problems, ERROR_CODE_OS_FAILED, error, request->field,
 	                    "cannot attach queue %u to TAP \"%s\": %s", queue, request->name,
 	                    strerror(error));
 }
@@ -129,8 +129,8 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 	if (fd < 0)
 		return problems_add(problems,
 		                    errno == ENOENT || errno == ENODEV
-		                            ? PROBLEM_RESOURCE_MISSING
-		                            : PROBLEM_RESOURCE_UNREADABLE,
+		                            ? ERROR_CODE_RESOURCE_MISSING
+		                            : ERROR_CODE_RESOURCE_UNREADABLE,
 		                    errno, request->field, "cannot open %s to attach to TAP \"%s\": %s",
 		                    TUN_DEVICE, request->name, strerror(errno));
 	r = set_interface_in_time(fd, request);
@@ -152,10 +152,10 @@ static int check_fd(const struct tap_request *request, int fd, char name[static 
 	const char *why = NULL;
 
 	if (mode < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_MISSING, EBADF, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, EBADF, request->field,
 		                    "fd %d is not open: hand it over to the shim at exec", fd);
 	if (ioctl(fd, TUNGETIFF, &have) < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, errno, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno, request->field,
 		                    errno == EBADFD ? "fd %d is attached to no TAP: the launcher "
 		                                      "must do so (TUNSETIFF)"
 		                                    : "fd %d is no queue of a TAP",
@@ -174,7 +174,7 @@ static int check_fd(const struct tap_request *request, int fd, char name[static 
 	else if (name[0] && strncmp(name, have.ifr_name, IFNAMSIZ) != 0)
 		why = "is of another TAP than the queue before it";
 	if (why)
-		return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, request->field,
 		                    "fd %d (\"%.*s\") %s", fd, IFNAMSIZ, have.ifr_name, why);
 	memcpy(name, have.ifr_name, IFNAMSIZ);
 	return 0;
@@ -191,7 +191,7 @@ static int prepare(const struct tap_request *request, int fd, struct problems *p
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header) < 0 ||
 	    ioctl(fd, TUNSETVNETLE, &little_endian) < 0 || ioctl(fd, TUNSETOFFLOAD, 0) < 0)
-		return problems_add(problems, PROBLEM_OS_FAILED, errno, request->field,
+		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, request->field,
 		                    "cannot prepare the TAP: %s", strerror(errno));
 	return 0;
 }
@@ -205,7 +205,7 @@ int tap_take(const struct tap_request *request, int *ret_fds, struct problems *p
 	int r = by_name ? check_name(request, problems) : 0;
 
 	if (request->queues > TAP_QUEUES_MAX)
-		return problems_add(problems, PROBLEM_HOST_LIMIT, E2BIG, request->field,
+		return problems_add(problems, ERROR_CODE_HOST_LIMIT, E2BIG, request->field,
 		                    "a TAP has at most %d queues", TAP_QUEUES_MAX);
 	while (r == 0 && taken < request->queues) {
 		fds[taken] = by_name ? -1 : request->fds[taken];

@@ -78,7 +78,7 @@ static int check_pv(struct cpuid_table *table, uint32_t wanted, struct problems 
 	uint32_t missing = wanted & ~(features ? features->eax : 0);
 
 	if (missing)
-		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, ENOTSUP,
+		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, ENOTSUP,
 		                    "cpus.paravirt.features",
 		                    "this KVM does not offer the paravirtual features with bits "
 		                    "%#x; leave them out", missing);
@@ -191,8 +191,8 @@ int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
 	int r;
 
 	if (kvm->guest_leaf_count == 0)
-		return problems_add(problems, PROBLEM_KVM_FAILED, ENOTSUP, NULL,
-		                    "KVM does not tell its CPUID");
+		return problems_add(problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
+		                    "KVM does not return its CPUID leaves (KVM_GET_SUPPORTED_CPUID)");
 	take_offered(kvm, ret_table);
 	r = check_pv(ret_table, config->pv_features, problems);
 	if (r < 0)

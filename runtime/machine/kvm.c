@@ -24,14 +24,14 @@ static const struct capability {
 	const char *name;
 	const char *why;
 } capabilities[] = {
-	NEED(USER_MEMORY, 1, "guest memory is ours"),
+	NEED(USER_MEMORY, 1, "guest memory is memory of this process"),
 	NEED(EXT_CPUID, 1, "KVM_GET_SUPPORTED_CPUID"),
 	NEED(MP_STATE, 1, "flat images start every vCPU"),
 	NEED(SPLIT_IRQCHIP, 1, "local APICs in the kernel, no legacy PIC"),
 	NEED(X2APIC_API, 3, "32-bit APIC ids, no broadcast quirk"),
 	NEED(SIGNAL_MSI, 1, "I/O APIC pins"),
 	NEED(IRQ_ROUTING, 1, "MSI-X vectors as GSIs"),
-	NEED(IRQFD, 1, "interrupts without a system call of ours"),
+	NEED(IRQFD, 1, "interrupts by eventfd"),
 	NEED(IOEVENTFD, 1, "doorbells without an exit to user space"),
 	NEED(IOEVENTFD_ANY_LENGTH, 1, "doorbells without decoding the instruction"),
 	NEED(IMMEDIATE_EXIT, 1, "stopping a vCPU without losing a signal"),
@@ -65,24 +65,24 @@ int kvm_open(int *ret_fd, struct problems *problems)
 		struct kvm_kind kind = kind_here();
 
 		if (error == EACCES || error == EPERM)
-			return problems_add(problems, PROBLEM_KVM_DENIED, error, NULL,
+			return problems_add(problems, ERROR_CODE_KVM_DENIED, error, NULL,
 			                    "no permission for " KVM_PATH ": run as root or as a "
 			                    "member of the group that owns it (often kvm); in a "
 			                    "container ask for the device (docker, podman: --device "
 			                    KVM_PATH ")");
 		if (error == ENOENT)
-			return problems_add(problems, PROBLEM_KVM_MISSING, error, NULL,
+			return problems_add(problems, ERROR_CODE_KVM_MISSING, error, NULL,
 			                    "there is no " KVM_PATH ": load %s and switch %s on in the "
 			                    "firmware; in a virtual machine ask for nested "
 			                    "virtualization, in a container for the device (docker, "
 			                    "podman: --device " KVM_PATH ")", kind.module, kind.technique);
-		return problems_add(problems, PROBLEM_KVM_MISSING, error, NULL,
+		return problems_add(problems, ERROR_CODE_KVM_MISSING, error, NULL,
 		                    "cannot open " KVM_PATH ": %s; load %s and switch %s on in the "
 		                    "firmware", strerror(error), kind.module, kind.technique);
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
-		return problems_add(problems, PROBLEM_KVM_MISSING, version < 0 ? errno : ENODEV, NULL,
+		return problems_add(problems, ERROR_CODE_KVM_MISSING, version < 0 ? errno : ENODEV, NULL,
 		                    KVM_PATH " is not KVM with API version %d", KVM_API_VERSION);
 	*ret_fd = take_fd(&fd);
 	return 0;
@@ -116,10 +116,10 @@ int kvm_check(int kvm_fd, uint32_t vcpus, struct problems *problems)
 	int most = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 
 	if (list_missing(kvm_fd, missing, sizeof(missing)) > 0)
-		problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, ENOSYS, NULL,
-		             "this host's KVM lacks: %s", missing);
+		problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, ENOSYS, NULL,
+		             "this host's KVM lacks %s: run a newer kernel", missing);
 	if (most > 0 && vcpus > (uint32_t)most)
-		problems_add(problems, PROBLEM_HOST_LIMIT, E2BIG, "cpus.count",
-		             "%u vCPUs asked, this host's KVM allows %d", vcpus, most);
+		problems_add(problems, ERROR_CODE_HOST_LIMIT, E2BIG, "cpus.count",
+		             "%u vCPUs were asked for, this host's KVM allows %d: ask for fewer", vcpus, most);
 	return problems->count == before ? 0 : -ENOTSUP;
 }

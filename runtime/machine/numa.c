@@ -237,14 +237,14 @@ static int refuse(const struct job *job, struct problems *problems)
 	if (range->host_node >= 0)
 		snprintf(where, sizeof(where), " on host node %d", range->host_node);
 	if (range->page_size == PAGE_4K)
-		return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
-		                    "%llu MiB%s could not be populated, %llu MiB free there now: %s",
+		return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
+		                    "cannot populate %llu MiB%s, %llu MiB are free there now: %s; ask for less",
 		                    (unsigned long long)(range->size / MIB), where,
 		                    (unsigned long long)(free_now / MIB), strerror(error));
 	return problems_add(
-		problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
-		"%llu huge pages of %llu KiB%s asked for, and one was not to be had "
-		"(%llu free there now): %s",
+		problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
+		"cannot populate %llu huge pages of %llu KiB%s, %llu are free there now: %s; reserve "
+		"more (nr_hugepages), or ask for less",
 		(unsigned long long)(range->size / range->page_size),
 		(unsigned long long)(range->page_size / KIB), where,
 		(unsigned long long)(free_now / range->page_size),

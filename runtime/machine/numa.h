@@ -49,7 +49,7 @@ int numa_prefer(int host_node);
 uint64_t numa_room(const char *root, int node, uint64_t page_size, uint64_t share);
 
 /* Whether each host node can hold what the ranges ask of it, huge pages and ordinary ones counted
- * apart. Otherwise a PROBLEM_MEMORY_UNAVAILABLE for each node that cannot, naming node, asked and
+ * apart. Otherwise a ERROR_CODE_MEMORY_UNAVAILABLE for each node that cannot, naming node, asked and
  * free, and -ENOMEM. Reads sysfs below `root` (NULL: /). Ranges without a node are checked against
  * all nodes together. To be called before anything is populated: memory bound to a full node brings
  * the OOM killer, not an error. */
@@ -59,7 +59,7 @@ int numa_check_free(const struct numa_range *ranges, size_t count, const char *r
 /* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads, each bound to all the
  * CPUs of the range's node that this process may use (0: as many as those are, 16 at most); they are gone on return. A range for
  * which no thread can be had is populated by the caller. Contents are kept. Adds a
- * PROBLEM_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a huge page that is missing
+ * ERROR_CODE_MEMORY_UNAVAILABLE and returns -errno when a page could not be had: a huge page that is missing
  * is an error here and not a SIGBUS later. Of ordinary pages it looks again and again whether the node has what is still
  * to come (below `root`, NULL: /), since another launch may be taking it: that is -ENOMEM then, and nobody is killed for
  * want of memory. So it is for ranges of which nothing is there yet: what is there counts as still to come. */

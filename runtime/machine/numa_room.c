@@ -101,8 +101,8 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
 		         (unsigned long long)(demand->page_size / KIB));
 	snprintf(field, sizeof(field), "memory.nodes[%u]", demand->guest_node);
-	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
-	                    "%s: asked %llu MiB of %s, free %llu MiB", where,
+	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
+	                    "%s: %llu MiB of %s were asked for, %llu MiB are free: ask for less, or free some", where,
 	                    (unsigned long long)(demand->bytes / MIB), kind,
 	                    (unsigned long long)(have / MIB));
 }

@@ -37,7 +37,7 @@ static int refuse(struct problems *problems, uint32_t node, int error, const cha
 	char field[PROBLEM_FIELD_MAX];
 
 	snprintf(field, sizeof(field), "memory.nodes[%u]", node);
-	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, error, field,
+	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 	                    "cannot %s %llu MiB of %s pages%s: %s", what,
 	                    (unsigned long long)(region->size / MIB), kinds[config->pages].name,
 	                    config->host_node[node] >= 0 ? " on its host node" : "",
@@ -53,7 +53,7 @@ static int refuse_bind(struct problems *problems, int error, const struct guest_
 	if (!denied_by_host(error))
 		return refuse(problems, region->node, error, "bind", region, config);
 	snprintf(field, sizeof(field), "memory.nodes[%u]", region->node);
-	return problems_add(problems, PROBLEM_HOST_LIMIT, error, field,
+	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, field,
 	                    "cannot bind memory to its host node (mbind): %s",
 	                    denied_here(DENIED_MEMORY_POLICY, error, why));
 }
@@ -165,7 +165,7 @@ static int lock_all(const struct ram_config *config, const struct guest_memory *
 	locked = locked_bytes();
 	if (locked >= before && locked - before >= wanted)
 		return 0;
-	return problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, "memory.lock",
+	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, "memory.lock",
 	                    "%llu MiB were to be locked, and the kernel says that %llu MiB are: launch again, or "
 	                    "without memory.lock",
 	                    (unsigned long long)(wanted / MIB),
@@ -180,7 +180,7 @@ static int read_back(const struct ram_config *config, const struct numa_range *r
 	int r = numa_read_back(ranges, count, counts);
 
 	if (r < 0)
-		return problems_add(problems, PROBLEM_PLACEMENT_FAILED, -r, "memory.nodes",
+		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, -r, "memory.nodes",
 		                    "the kernel does not tell where guest memory is: %s", strerror(-r));
 	placement->populated = true;
 	for (size_t i = 0; i < count; i++) {
@@ -210,7 +210,7 @@ static int judge_absent(const struct ram_config *config, const struct ram_placem
 		if (absent == 0)
 			continue;
 		snprintf(field, sizeof(field), "memory.nodes[%zu]", i);
-		r = problems_add(problems, PROBLEM_MEMORY_UNAVAILABLE, ENOMEM, field,
+		r = problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
 		                 "%llu of %llu pages of %llu KiB are not there after they were populated%s",
 		                 (unsigned long long)absent,
 		                 (unsigned long long)(config->node_size[i] / page_size),
@@ -227,9 +227,9 @@ int ram_judge(const struct ram_config *config, const struct ram_placement *place
 	int r = judge_absent(config, placement, problems);
 
 	if (placement->remote_pages > config->remote_pages_allowed)
-		return problems_add(problems, PROBLEM_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
+		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
 		                    "%llu pages of guest memory are not on their host node; "
-		                    "memory.remote_pages_allowed is %llu",
+		                    "memory.remote_pages_allowed is %llu: free memory on that node, or allow more",
 		                    (unsigned long long)placement->remote_pages,
 		                    (unsigned long long)config->remote_pages_allowed);
 	return r;
@@ -261,8 +261,8 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 	int r = guest_memory_layout(&layout, config->node_size, config->nodes);
 
 	if (r < 0)
-		return problems_add(problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
-		                    "the nodes' sizes cannot be laid out");
+		return problems_add(problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
+		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how much. */
 	r = check_free(config, &layout, problems);
 	for (size_t i = 0, count = r < 0 ? 0 : layout.count; i < count; i++) {

@@ -32,8 +32,8 @@ struct ram_placement {
 /* Lays out and maps guest memory, bound to its host nodes before the first touch, and reads back
  * where its pages are. Private and anonymous: nothing is left behind when the process ends, however
  * it ends. All reasons that hold are added to `problems`; -errno then, and nothing stays mapped.
- * More remote pages than allowed are a PROBLEM_PLACEMENT_FAILED; a page that was populated or locked and is not there
- * is a PROBLEM_MEMORY_UNAVAILABLE. One thread calls it. */
+ * More remote pages than allowed are a ERROR_CODE_PLACEMENT_FAILED; a page that was populated or locked and is not there
+ * is a ERROR_CODE_MEMORY_UNAVAILABLE. One thread calls it. */
 int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
                 struct ram_placement *ret_placement, struct problems *problems);
 

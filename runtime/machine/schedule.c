@@ -38,7 +38,7 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems)
 	/* At the soft limit the kernel sends a signal that is blocked; at the hard one, SIGKILL (getrlimit(2)). */
 	(void)getrlimit(RLIMIT_RTTIME, &limit);
 	if (limit.rlim_max != RLIM_INFINITY)
-		return problems_add(problems, PROBLEM_HOST_LIMIT, EPERM, "cpus.fifo_priority",
+		return problems_add(problems, ERROR_CODE_HOST_LIMIT, EPERM, "cpus.fifo_priority",
 		                    "RLIMIT_RTTIME is %llu microseconds, after which the kernel would kill the VM: "
 		                    "launch without that limit (prlimit --rttime=unlimited)",
 		                    (unsigned long long)limit.rlim_max);
@@ -46,7 +46,7 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems)
 		return 0;
 	error = errno;
 	(void)getrlimit(RLIMIT_RTPRIO, &limit);
-	return problems_add(problems, PROBLEM_HOST_LIMIT, error, "cpus.fifo_priority",
+	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, "cpus.fifo_priority",
 	                    "this process may not have SCHED_FIFO %u: it has no CAP_SYS_NICE, and "
 	                    "RLIMIT_RTPRIO is %llu; or its cgroup has no realtime budget: %s",
 	                    priority, (unsigned long long)limit.rlim_cur, strerror(error));
@@ -62,7 +62,7 @@ int schedule_leave_fifo(struct problems *problems)
 		(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
 		return 0;
 	}
-	return problems_add(problems, PROBLEM_OS_FAILED, errno, "cpus.fifo_priority",
+	return problems_add(problems, ERROR_CODE_OS_FAILED, errno, "cpus.fifo_priority",
 	                    "cannot go back to the ordinary scheduler: %s", strerror(errno));
 }
 
@@ -90,7 +90,7 @@ int schedule_own_cores(struct problems *problems)
 				     "to keep apart"
 	         : error == EINVAL ? "this kernel has no core scheduling (CONFIG_SCHED_CORE, Linux 5.14)"
 	                           : strerror(error);
-	return problems_add(problems, PROBLEM_HOST_LIMIT, error, "cpus.core_scheduling", "%s", reason);
+	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, "cpus.core_scheduling", "%s", reason);
 }
 
 int schedule_bind(const struct cpu_bitmap *cpus, struct problems *problems)
@@ -99,7 +99,7 @@ int schedule_bind(const struct cpu_bitmap *cpus, struct problems *problems)
 
 	if (sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words) == 0)
 		return 0;
-	return problems_add(problems, PROBLEM_HOST_LIMIT, errno, "cpus", "cannot be bound to host CPUs %s: %s",
+	return problems_add(problems, ERROR_CODE_HOST_LIMIT, errno, "cpus", "cannot be bound to host CPUs %s: %s",
 	                    cpu_bitmap_format(cpus, list, sizeof(list)), strerror(errno));
 }
 
@@ -109,13 +109,13 @@ int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *prob
 	char wanted[128], has[128], name[16] = "";
 
 	if (sched_getaffinity(0, sizeof(found.words), (cpu_set_t *)(void *)found.words) < 0)
-		return problems_add(problems, PROBLEM_OS_FAILED, errno, "cpus",
+		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, "cpus",
 		                    "the kernel does not tell which CPUs a thread is bound to: %s",
 		                    strerror(errno));
 	if (memcmp(&found, cpus, sizeof(found)) == 0)
 		return 0;
 	(void)prctl(PR_GET_NAME, name);
-	return problems_add(problems, PROBLEM_PLACEMENT_FAILED, ESRCH, "cpus",
+	return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, ESRCH, "cpus",
 	                    "thread %s is bound to CPUs %s and not to %s: somebody has moved it; launch again", name,
 	                    cpu_bitmap_format(&found, has, sizeof(has)),
 	                    cpu_bitmap_format(cpus, wanted, sizeof(wanted)));

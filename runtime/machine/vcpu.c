@@ -147,7 +147,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
 
 static int failed(struct vcpu *vcpu, int r, const char *what)
 {
-	return problems_add(&vcpu->problems, PROBLEM_KVM_FAILED, -r, NULL,
+	return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
 	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, strerrordesc_np(-r));
 }
 
@@ -195,7 +195,7 @@ int vcpu_try_run(struct vcpu *vcpu)
 	if (r == 0 || r == -EINTR)
 		return 0;
 	if (r == -EAGAIN || r == -ENOMEM)
-		return problems_add(&vcpu->problems, PROBLEM_HOST_LIMIT, -r, NULL,
+		return problems_add(&vcpu->problems, ERROR_CODE_HOST_LIMIT, -r, NULL,
 		                    "KVM cannot start its thread for the VM: %s: " PROBLEM_RAISE_THREADS,
 		                    strerrordesc_np(-r));
 	return failed(vcpu, r, "to run it");

@@ -197,7 +197,7 @@ static int set_slots(struct vm *vm, struct problems *problems)
 		};
 
 		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-			return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
+			return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
 			                    "KVM refuses guest memory at %#llx, %llu MiB: %s",
 			                    (unsigned long long)region->base.v,
 			                    (unsigned long long)(region->size / MIB),
@@ -223,7 +223,7 @@ static int create_apic(struct vm *vm, struct problems *problems)
 		struct kvm_enable_cap cap = { .cap = steps[i].cap, .args = { steps[i].argument } };
 
 		if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)
-			return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
+			return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
 			                    "KVM refuses %s: %s", steps[i].name, strerror(errno));
 	}
 	return 0;
@@ -237,8 +237,8 @@ static int place_kvm_pages(struct vm *vm, struct problems *problems)
 
 	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
 	    ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS) < 0)
-		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
-		                    "KVM refuses a place for its own pages: %s", strerror(errno));
+		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
+		                    "KVM refuses the address of its TSS or identity map: %s", strerror(errno));
 	return 0;
 }
 
@@ -249,10 +249,10 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	int r;
 
 	if (size < 0)
-		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
+		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
 		                    "KVM does not tell the size of its run page: %s", strerror(errno));
 	if (size < (int)sizeof(struct kvm_run))
-		return problems_add(problems, PROBLEM_KVM_FAILED, ENOTSUP, NULL,
+		return problems_add(problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
 		                    "KVM's run page has %d bytes, and %zu are needed", size,
 		                    sizeof(struct kvm_run));
 	vm->fabric.ops = &vm_fabric_ops;
@@ -262,8 +262,8 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	pthread_mutex_init(&vm->call_lock, NULL);
 	vm->fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
-		return problems_add(problems, PROBLEM_KVM_FAILED, errno, NULL,
-		                    "KVM creates no VM: %s", strerror(errno));
+		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
+		                    "KVM cannot create a VM: %s", strerror(errno));
 	vm->run_size = (uint32_t)size;
 	r = set_slots(vm, problems);
 	if (r < 0)
@@ -283,11 +283,11 @@ int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *prob
 	                (tuning->disable_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0) |
 	                (tuning->disable_cstate_exits ? KVM_X86_DISABLE_EXITS_CSTATE : 0);
 	if (exits.args[0] && ioctl(vm->fd, KVM_ENABLE_CAP, &exits) < 0)
-		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, errno, "cpus.tenancy",
+		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, errno, "cpus.tenancy",
 		                    "this KVM cannot leave out the exits of a dedicated VM: %s",
 		                    strerror(errno));
 	if (tuning->has_halt_poll_ns && ioctl(vm->fd, KVM_ENABLE_CAP, &poll) < 0)
-		return problems_add(problems, PROBLEM_KVM_CAPABILITY_MISSING, errno, "profile",
+		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, errno, "profile",
 		                    "this KVM has no halt polling per VM: %s", strerror(errno));
 	return 0;
 }

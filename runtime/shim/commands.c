@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "interface/command.h"
-#include "shim/deadline.h"
-#include "shim/devices.h"
-#include "shim/devices_balloon.h"
-#include "shim/devices_block.h"
-#include "shim/devices_net.h"
 #include "interface/event.h"
+#include "shim/deadline.h"
+#include "shim/device/balloon.h"
+#include "shim/device/console.h"
+#include "shim/device/disk.h"
+#include "shim/device/net.h"
+#include "shim/device/rate.h"
 #include "shim/metrics.h"
 #include "shim/pause.h"
-#include "shim/rate.h"
 #include "shim/reply.h"
 #include "shim/shim.h"
 #include "shim/shutdown.h"
@@ -26,7 +26,7 @@ bool commands_ready(struct shim *shim)
 	return shim->reply_kept && !shim->metrics.reply_due;
 }
 
-static int refuse(struct problems *problems, enum problem_code code, const char *field,
+static int refuse(struct problems *problems, enum axvm_error_code code, const char *field,
                   const char *message)
 {
 	return problems_add(problems, code, EINVAL, field, "%s", message);
@@ -34,7 +34,7 @@ static int refuse(struct problems *problems, enum problem_code code, const char 
 
 static int wrong_state(struct shim *shim, struct problems *problems, const char *what)
 {
-	return problems_add(problems, PROBLEM_COMMAND_WRONG_STATE, EBUSY, NULL,
+	return problems_add(problems, ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, NULL,
 	                    "cannot %s a VM that is %s", what, vm_state_name(shim->lifecycle.state));
 }
 
@@ -119,43 +119,43 @@ static int do_nmi(struct shim *shim, const struct command *command, struct probl
 {
 	(void)command;
 	if (!shim->machine.vm.has_apic)
-		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL,
-		              "this VM has no local APICs to take an NMI");
+		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL,
+		              "this VM has no local APIC that could take an NMI");
 	if (vm_signal_msi(&shim->machine.vm, LAYOUT_LAPIC, 4u << 8) < 0)
-		return refuse(problems, PROBLEM_KVM_FAILED, NULL, "KVM does not deliver the NMI");
+		return refuse(problems, ERROR_CODE_KVM_FAILED, NULL, "KVM does not deliver the NMI");
 	return 0;
 }
 
 static int do_balloon(struct shim *shim, const struct command *command, struct problems *problems)
 {
-	if (!devices_balloon(shim))
-		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
-	if (devices_balloon_ask(shim, command->request_id, command->balloon.target_mib) < 0)
-		return refuse(problems, PROBLEM_COMMAND_INVALID, "balloon.target_mib",
-		              "the target must be at least 1 MiB and at most the guest's memory");
+	if (!devices_balloon(&shim->devices))
+		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
+	if (devices_balloon_ask(&shim->devices, command->request_id, command->balloon.target_mib, deadline_now_ns()) < 0)
+		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "balloon.target_mib",
+		              "the target must be at least 1 MiB and at most the memory of the guest");
 	return 0;
 }
 
 static int do_limit(struct shim *shim, const struct command *command, struct problems *problems)
 {
 	const struct rate_config rate = rate_of(&command->limit.limit);
-	struct block *disk = devices_disk(shim, command->limit.device_id);
-	struct net *net = devices_net(shim, command->limit.device_id);
+	struct block *disk = devices_disk(&shim->devices, command->limit.device_id);
+	struct net *net = devices_net(&shim->devices, command->limit.device_id);
 
 	if (disk && command->limit.transmit)
-		return refuse(problems, PROBLEM_COMMAND_INVALID, "limit.transmit",
-		              "the transmit limit is for nets; a disk has one limit");
+		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.transmit",
+		              "is set for a disk, which has one limit; leave it out");
 	if (disk)
 		block_set_limit(disk, &rate);
 	else if (net)
 		return net_set_limit(net, command->limit.transmit, &rate) == 0
 		               ? 0
-		               : refuse(problems, PROBLEM_COMMAND_INVALID, "limit.device_id",
-		                        "vhost carries the frames of this net, and no limit of "
-		                        "ours sees them; set it on the TAP");
+		               : refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.device_id",
+		                        "this net has vhost, with which rate limits do not apply; set the "
+		                        "limit on the TAP (tc)");
 	else
-		return refuse(problems, PROBLEM_COMMAND_INVALID, "limit.device_id",
-		              "there is no disk and no net of that id");
+		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "limit.device_id",
+		              "no disk and no net of this VM has that id");
 	return 0;
 }
 
@@ -165,7 +165,7 @@ static int refuse_growth(const struct shim *shim, const struct block *disk, stru
 	char field[PROBLEM_FIELD_MAX];
 
 	snprintf(field, sizeof(field), "disks[%zu].max_size", index);
-	return problems_add(problems, PROBLEM_COMMAND_INVALID, EFBIG, field,
+	return problems_add(problems, ERROR_CODE_COMMAND_INVALID, EFBIG, field,
 	                    "the image has grown beyond %llu bytes, %s; launch with a larger max_size, or shorten "
 	                    "the image",
 	                    (unsigned long long)disk->file->max_size,
@@ -176,19 +176,19 @@ static int refuse_growth(const struct shim *shim, const struct block *disk, stru
 
 static int do_resize(struct shim *shim, const struct command *command, struct problems *problems)
 {
-	struct block *disk = devices_disk(shim, command->resize.disk_id);
+	struct block *disk = devices_disk(&shim->devices, command->resize.disk_id);
 	uint64_t bytes = 0;
 	int r;
 
 	if (!disk)
-		return refuse(problems, PROBLEM_COMMAND_INVALID, "resize.disk_id",
-		              "there is no disk of that id");
+		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "resize.disk_id",
+		              "no disk of this VM has that id");
 	r = block_refresh_capacity(disk, &bytes);
 	if (r == -EFBIG)
 		return refuse_growth(shim, disk, problems);
 	if (r < 0)
-		return refuse(problems, PROBLEM_DEVICE_FAILED, "resize.disk_id",
-		              "the image's length is no multiple of the disk's block size; lengthen or "
+		return refuse(problems, ERROR_CODE_DEVICE_FAILED, "resize.disk_id",
+		              "the image's length is not a multiple of the disk's block size; lengthen or "
 		              "shorten it to one");
 	return 0;
 }
@@ -196,9 +196,11 @@ static int do_resize(struct shim *shim, const struct command *command, struct pr
 static int do_console_size(struct shim *shim, const struct command *command,
                            struct problems *problems)
 {
-	if (!shim->devices.present || !shim->spec.console.present)
-		return refuse(problems, PROBLEM_COMMAND_WRONG_STATE, NULL, "this VM has no console");
-	console_resize(&shim->devices.console, (uint16_t)command->console_size.columns,
+	struct console *console = devices_console(&shim->devices);
+
+	if (!console)
+		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no console");
+	console_resize(console, (uint16_t)command->console_size.columns,
 	               (uint16_t)command->console_size.rows);
 	return 0;
 }
@@ -208,17 +210,17 @@ static const struct command_row {
 	int (*run)(struct shim *shim, const struct command *command, struct problems *problems);
 	bool replies;
 } rows[] = {
-	[COMMAND_SHUTDOWN] = { do_shutdown, false },
-	[COMMAND_STOP] = { do_stop, false },
-	[COMMAND_PAUSE] = { do_pause, true },
-	[COMMAND_RESUME] = { do_resume, false },
-	[COMMAND_STATUS] = { do_status, false },
-	[COMMAND_METRICS] = { do_metrics, true },
-	[COMMAND_BALLOON] = { do_balloon, false },
-	[COMMAND_LIMIT] = { do_limit, false },
-	[COMMAND_RESIZE] = { do_resize, false },
-	[COMMAND_NMI] = { do_nmi, false },
-	[COMMAND_CONSOLE_SIZE] = { do_console_size, false },
+	[COMMAND_WHAT_SHUTDOWN] = { do_shutdown, false },
+	[COMMAND_WHAT_STOP] = { do_stop, false },
+	[COMMAND_WHAT_PAUSE] = { do_pause, true },
+	[COMMAND_WHAT_RESUME] = { do_resume, false },
+	[COMMAND_WHAT_STATUS] = { do_status, false },
+	[COMMAND_WHAT_METRICS] = { do_metrics, true },
+	[COMMAND_WHAT_BALLOON] = { do_balloon, false },
+	[COMMAND_WHAT_LIMIT] = { do_limit, false },
+	[COMMAND_WHAT_RESIZE] = { do_resize, false },
+	[COMMAND_WHAT_NMI] = { do_nmi, false },
+	[COMMAND_WHAT_CONSOLE_SIZE] = { do_console_size, false },
 };
 
 void commands_take(const struct stream_command *raw, void *context)
@@ -232,8 +234,8 @@ void commands_take(const struct stream_command *raw, void *context)
 	if (r < 0)
 		problems.count = 1;
 	else if ((size_t)command.kind >= ARRAY_SIZE(rows) || !rows[command.kind].run)
-		r = refuse(&problems, PROBLEM_COMMAND_INVALID, NULL,
-		           "this VM has nothing that the command could be meant for");
+		r = refuse(&problems, ERROR_CODE_COMMAND_INVALID, NULL,
+		           "this shim does not carry out this kind of command; use a newer one");
 	else
 		r = rows[command.kind].run(shim, &command, &problems);
 	if (r < 0)

@@ -17,7 +17,7 @@
 #include "base/uses.h"
 #include "shim/commands.h"
 #include "shim/deadline.h"
-#include "shim/devices.h"
+#include "shim/device/devices.h"
 #include "interface/event.h"
 #include "shim/fds.h"
 #include "shim/pause.h"
@@ -55,7 +55,7 @@ static void on_wake(struct shim *shim)
 		return;
 	}
 	vm_serve_calls(&shim->machine.vm);
-	devices_serve_control(shim);
+	devices_serve_control(&shim->devices);
 	pause_settle(shim);
 	shutdown_heed_panic(shim);
 }
@@ -64,9 +64,9 @@ static void on_control_end(struct shim *shim)
 {
 	/* It was told once, and is not watched again. */
 	shim->control_ended = true;
-	if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_SHUTDOWN)
+	if (shim->spec.lifecycle.on_control_eof == ON_CONTROL_EOF_SHUTDOWN)
 		shutdown_ask(shim, deadline_now_ns(), "fd 3 has ended, which means shut down");
-	else if (shim->spec.lifecycle.on_control_eof == SPEC_EOF_STOP)
+	else if (shim->spec.lifecycle.on_control_eof == ON_CONTROL_EOF_STOP)
 		shutdown_stop(shim, "fd 3 has ended, which means stop");
 }
 
@@ -179,7 +179,7 @@ int control_open(struct shim *shim)
 		int r = MIN(shim->wake_fd, shim->signal_fd);
 
 		r = MIN(r, shim->epoll_fd);
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "cannot create the control loop's descriptors (the hard limit "
 		                    "on open files must be at least %d): %s",
 		                    INTERNAL_FD_LAST + 1, strerror(-r));
@@ -198,7 +198,7 @@ int control_watch(struct shim *shim)
 			continue;
 		/* A regular file is never waited for: fd 3 is read to its end, fd 4 takes all. */
 		if (errno != EPERM)
-			return problems_add(&shim->problems, PROBLEM_OS_FAILED, errno, NULL,
+			return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, NULL,
 			                    "cannot watch fd %d: %s", sources[i].fd,
 			                    strerror(errno));
 		if (sources[i].fd == CONTROL_FD)

@@ -35,7 +35,7 @@ static const char *unfit(int fd, mode_t mode)
 }
 
 /* `wrong_way` is the access mode that cannot be used; `use` says what the fd is for. */
-static int check(int fd, int wrong_way, enum problem_code code, const char *use,
+static int check(int fd, int wrong_way, enum axvm_error_code code, const char *use,
                  struct stat *ret_st, struct problems *problems)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -66,13 +66,13 @@ static int check(int fd, int wrong_way, enum problem_code code, const char *use,
 int check_control_fd(int fd, struct problems *problems)
 {
 	struct stat st;
-	int r = check(fd, O_WRONLY, PROBLEM_CONTROL_FD_UNUSABLE, "reading the ControlStream", &st,
+	int r = check(fd, O_WRONLY, ERROR_CODE_CONTROL_FD_UNUSABLE, "reading the ControlStream", &st,
 	              problems);
 
 	if (r < 0)
 		return r;
 	if (S_ISCHR(st.st_mode) && isatty(fd))
-		return problems_add(problems, PROBLEM_CONTROL_FD_UNUSABLE, EINVAL, NULL,
+		return problems_add(problems, ERROR_CODE_CONTROL_FD_UNUSABLE, EINVAL, NULL,
 		                    "fd %d is a terminal; the ControlStream is binary (protoc "
 		                    "--encode=axvm.v1.ControlStream makes one)",
 		                    fd);
@@ -82,22 +82,22 @@ int check_control_fd(int fd, struct problems *problems)
 int check_event_fd(int fd, int control_fd, struct problems *problems)
 {
 	struct stat st, control;
-	int r = check(fd, O_RDONLY, PROBLEM_EVENT_FD_UNUSABLE, "writing the EventStream", &st,
+	int r = check(fd, O_RDONLY, ERROR_CODE_EVENT_FD_UNUSABLE, "writing the EventStream", &st,
 	              problems);
 
 	if (r < 0)
 		return r;
 	/* A write to one blocks whatever poll(2) has said, as soon as nobody reads it (event_writer.c). */
 	if (S_ISCHR(st.st_mode) && isatty(fd))
-		return problems_add(problems, PROBLEM_EVENT_FD_UNUSABLE, EINVAL, NULL,
+		return problems_add(problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
 		                    "fd %d is a terminal; the EventStream is binary, and a terminal that "
 		                    "stalls would stall the VM: make fd %d a pipe, a stream socket or a file",
 		                    fd, fd);
 	if (S_ISFIFO(st.st_mode) && fstat(control_fd, &control) == 0 &&
 	    control.st_dev == st.st_dev && control.st_ino == st.st_ino)
-		return problems_add(problems, PROBLEM_EVENT_FD_UNUSABLE, EINVAL, NULL,
-		                    "fds %d and %d are the two ends of one pipe; events would come "
-		                    "back as commands",
+		return problems_add(problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
+		                    "fds %d and %d are the two ends of one pipe, so events would come "
+		                    "back as commands; give each a pipe of its own",
 		                    control_fd, fd);
 	return 0;
 }

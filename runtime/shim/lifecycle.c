@@ -7,48 +7,58 @@
 
 #include "interface/event.h"
 
-#define STATES (VM_FAILED + 1)
-/* Cells hold the next state plus one: an empty cell is a happening that may not be. */
-#define TO(state_) ((state_) + 1)
+#define STATES (STATE_FAILED + 1)
 
+/* The next state; an empty cell is a happening that may not be. */
 static const uint8_t table[STATES][HAPPENINGS] = {
-	[VM_STARTING] = { [HAPPENS_START] = TO(VM_RUNNING), [HAPPENS_STOP] = TO(VM_STOPPING),
-	                  [HAPPENS_FAIL] = TO(VM_FAILED) },
-	[VM_RUNNING] = { [HAPPENS_PAUSE] = TO(VM_PAUSED), [HAPPENS_SHUTDOWN] = TO(VM_RUNNING),
-	                 [HAPPENS_STOP] = TO(VM_STOPPING), [HAPPENS_END] = TO(VM_STOPPING),
-	                 [HAPPENS_FAIL] = TO(VM_FAILED) },
+	[STATE_STARTING] = { [HAPPENS_START] = STATE_RUNNING, [HAPPENS_STOP] = STATE_STOPPING,
+	                  [HAPPENS_FAIL] = STATE_FAILED },
+	[STATE_RUNNING] = { [HAPPENS_PAUSE] = STATE_PAUSED, [HAPPENS_SHUTDOWN] = STATE_RUNNING,
+	                 [HAPPENS_STOP] = STATE_STOPPING, [HAPPENS_END] = STATE_STOPPING,
+	                 [HAPPENS_FAIL] = STATE_FAILED },
 	/* A paused guest cannot heed the power button: it is let go on first. */
-	[VM_PAUSED] = { [HAPPENS_RESUME] = TO(VM_RUNNING), [HAPPENS_SHUTDOWN] = TO(VM_RUNNING),
-	                [HAPPENS_STOP] = TO(VM_STOPPING), [HAPPENS_END] = TO(VM_STOPPING),
-	                [HAPPENS_FAIL] = TO(VM_FAILED) },
-	[VM_STOPPING] = { [HAPPENS_STOP] = TO(VM_STOPPING), [HAPPENS_END] = TO(VM_STOPPING),
-	                  [HAPPENS_FAIL] = TO(VM_FAILED), [HAPPENS_ACCOUNTED] = TO(VM_STOPPED) },
-	[VM_FAILED] = { [HAPPENS_STOP] = TO(VM_FAILED), [HAPPENS_FAIL] = TO(VM_FAILED) },
+	[STATE_PAUSED] = { [HAPPENS_RESUME] = STATE_RUNNING, [HAPPENS_SHUTDOWN] = STATE_RUNNING,
+	                [HAPPENS_STOP] = STATE_STOPPING, [HAPPENS_END] = STATE_STOPPING,
+	                [HAPPENS_FAIL] = STATE_FAILED },
+	[STATE_STOPPING] = { [HAPPENS_STOP] = STATE_STOPPING, [HAPPENS_END] = STATE_STOPPING,
+	                  [HAPPENS_FAIL] = STATE_FAILED, [HAPPENS_ACCOUNTED] = STATE_STOPPED },
+	[STATE_FAILED] = { [HAPPENS_STOP] = STATE_FAILED, [HAPPENS_FAIL] = STATE_FAILED },
 };
 static_assert(ARRAY_SIZE(table) == STATES, "a row for every state");
 
 bool lifecycle_allows(const struct lifecycle *lifecycle, enum happening what)
 {
-	return table[lifecycle->state][what] != 0;
+	return table[lifecycle->state][what] != STATE_UNSPECIFIED;
+}
+
+static void tell(const struct lifecycle *lifecycle, enum axvm_state from, const char *reason)
+{
+	Axvm__V1__StateChanged body = AXVM__V1__STATE_CHANGED__INIT;
+
+	EVENT_SET(&body, from, (Axvm__V1__State)from);
+	EVENT_SET(&body, to, (Axvm__V1__State)lifecycle->state);
+	body.reason = EVENT_TEXT(reason);
+	(void)event_writer_put(lifecycle->events, EVENT(STATE_CHANGED, state_changed, &body));
 }
 
 int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const char *reason)
 {
-	enum vm_state from = lifecycle->state;
+	enum axvm_state from = lifecycle->state;
 
 	if (!lifecycle_allows(lifecycle, what))
 		return -EBUSY;
-	lifecycle->state = (enum vm_state)(table[from][what] - 1);
+	lifecycle->state = (enum axvm_state)table[from][what];
 	if (lifecycle->state != from && lifecycle->events)
-		(void)event_state_changed(lifecycle->events, from, lifecycle->state, reason);
+		tell(lifecycle, from, reason);
 	return 0;
 }
 
-const char *vm_state_name(enum vm_state state)
+const char *vm_state_name(enum axvm_state state)
 {
 	static const char *const names[] = {
-		[VM_STARTING] = "starting", [VM_RUNNING] = "running", [VM_PAUSED] = "paused",
-		[VM_STOPPING] = "stopping", [VM_STOPPED] = "stopped", [VM_FAILED] = "failed",
+		[STATE_UNSPECIFIED] = "unknown",
+		[STATE_STARTING] = "starting", [STATE_RUNNING] = "running", [STATE_PAUSED] = "paused",
+		[STATE_STOPPING] = "stopping", [STATE_STOPPED] = "stopped", [STATE_FAILED] = "failed",
 	};
 
 	return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";

@@ -20,7 +20,7 @@ enum happening {
 };
 
 struct lifecycle {
-	enum vm_state state;
+	enum axvm_state state; /* STATE_STARTING to begin with */
 	struct event_writer *events; /* NULL while there is nobody to tell */
 };
 
@@ -32,6 +32,6 @@ bool lifecycle_allows(const struct lifecycle *lifecycle, enum happening what);
 int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const char *reason);
 
 /* "running", for people. */
-const char *vm_state_name(enum vm_state state);
+const char *vm_state_name(enum axvm_state state);
 
 #endif

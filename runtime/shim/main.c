@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/image_pages.h"
-#include "interface/event.h"
+#include "shim/announce.h"
 #include "shim/shim.h"
 #include "interface/version.h"
 
@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 		shim.stage_ns[shim.stage] = monotonic_ns() - start;
 		if (r < 0)
 			break;
-		event_stage_completed(&shim.events, shim.stage, shim.stage_ns[shim.stage]);
+		(void)announce_stage(&shim);
 	}
 	return stage_account(&shim);
 }

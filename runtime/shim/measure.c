@@ -24,7 +24,7 @@
 static int cannot(const struct boot_image *image, struct problems *problems, const char *what)
 {
 	return problems_add(problems,
-	                    errno == ENOMEM || errno == ENOSPC ? PROBLEM_MEMORY_UNAVAILABLE : PROBLEM_OS_FAILED, errno,
+	                    errno == ENOMEM || errno == ENOSPC ? ERROR_CODE_MEMORY_UNAVAILABLE : ERROR_CODE_OS_FAILED, errno,
 	                    image->field, "the %s cannot be %s for boot.measure: %s; launch without that",
 	                    image->what, what, strerror(errno));
 }
@@ -82,7 +82,7 @@ static int seal(const struct boot_image *image, int fd, struct problems *problem
 	if (seals < 0)
 		return cannot(image, problems, "sealed");
 	if ((seals & SEALS) != SEALS)
-		return problems_add(problems, PROBLEM_OS_FAILED, EBADMSG, image->field,
+		return problems_add(problems, ERROR_CODE_OS_FAILED, EBADMSG, image->field,
 		                    "the copy of the %s for boot.measure has seals 0x%x instead of 0x%x: this kernel does "
 		                    "not seal memory; launch without boot.measure",
 		                    image->what, (unsigned int)seals, (unsigned int)SEALS);
@@ -120,7 +120,7 @@ int measure_copy(const struct measured *measured, uint64_t most, int *ret_fd, ch
 	if (r < 0)
 		return r;
 	if (image.size > most)
-		return problems_add(problems, PROBLEM_SPEC_INVALID, EFBIG, image.field,
+		return problems_add(problems, ERROR_CODE_SPEC_INVALID, EFBIG, image.field,
 		                    "the %s has %" PRIu64 " bytes, and with boot.measure it may have %" PRIu64
 		                    ": strip it, give the guest more memory, or launch without boot.measure",
 		                    image.what, image.size, most);

@@ -15,7 +15,7 @@
 struct measured {
 	struct boot_file file;
 	const char *what;
-	enum problem_code invalid;
+	enum axvm_error_code invalid;
 };
 
 /* Copies a file of at most `most` bytes, from its beginning to its end, into memory that nobody can change any more,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of the whole VM, gathered from the threads that keep them.
  *
- * What a device counts is a snapshot, a struct of uint64_t, and rows that name its fields; one function
- * a kind of device finds the device and takes the snapshot. What every virtio device has (queues,
- * latencies) is added from the device itself. */
+ * What only devices of one kind count is told by its row (shim/device/device.h); what every virtio device has (queues,
+ * latencies) is added here, from the device itself. */
 #include "shim/metrics.h"
 
 #include <assert.h>
@@ -12,36 +11,27 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "interface/event.h"
 #include "shim/deadline.h"
+#include "shim/reply.h"
+#include "shim/device/table.h"
 #include "shim/shim.h"
 
 /* "disk." and the longest id; with a queue and a counter behind it it is still a whole name. */
 #define PREFIX_SIZE ((int)(sizeof("console.") + SPEC_ID_MAX))
-static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= EVENT_METRIC_NAME_MAX,
+static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= METRICS_NAME_MAX,
               "no name is cut off");
-/* A snapshot's value that nobody has told: it is left out. */
-#define NOT_TOLD UINT64_MAX
 
 /* ---- rows of a snapshot ------------------------------------------------------------------------ */
 
-struct row {
-	const char *name;
-	size_t offset;
-};
-
-#define ROW(type, field)                                                                           \
-	{                                                                                          \
-		#field, offsetof(struct type, field)                                               \
-	}
-
-static void add_rows(struct shim_metrics *metrics, const char *prefix, const struct row *rows,
+static void add_rows(struct shim_metrics *metrics, const char *prefix, const struct counter_row *rows,
                      size_t count, const void *snapshot)
 {
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value;
 
 		memcpy(&value, (const char *)snapshot + rows[i].offset, sizeof(value));
-		if (value != NOT_TOLD)
+		if (value != COUNTER_NOT_TOLD)
 			metrics_add(metrics, value, "%s.%s", prefix, rows[i].name);
 	}
 }
@@ -87,11 +77,11 @@ static void put_kvm(void *context, const char *name, uint64_t value)
  * process cannot ask again; what KVM maps now is in kvm.pages_*. */
 static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
 {
-	static const struct row rows[] = {
-		ROW(numa_counts, pages_4k),
-		ROW(numa_counts, pages_2m),
-		ROW(numa_counts, pages_1g),
-		ROW(numa_counts, remote_pages),
+	static const struct counter_row rows[] = {
+		COUNTER_ROW(numa_counts, pages_4k),
+		COUNTER_ROW(numa_counts, pages_2m),
+		COUNTER_ROW(numa_counts, pages_1g),
+		COUNTER_ROW(numa_counts, remote_pages),
 	};
 
 	for (size_t i = 0; shim->ram.populated && i < shim->spec.memory.count; i++) {
@@ -122,155 +112,14 @@ static void add_loop(struct shim_metrics *metrics, uint32_t index, const struct 
 
 /* ---- devices ----------------------------------------------------------------------------------- */
 
-/* Large enough for any snapshot. */
-union snapshot {
-	uint64_t block[BLOCK_COUNTERS];
-	uint64_t bytes;
-	struct console_stats console;
-	struct net_stats net;
-	struct balloon_state balloon;
-	struct vsock_stats vsock;
-};
-
-/* The i-th device of a kind, with its snapshot; NULL when there are no more. */
-typedef const struct virtio_device *(take_fn)(const struct shim *shim, size_t i,
-                                              union snapshot *ret);
-
-static const struct virtio_device *take_console(const struct shim *shim, size_t i,
-                                                union snapshot *ret)
-{
-	if (i > 0 || !shim->spec.console.present)
-		return NULL;
-	console_get_stats(&shim->devices.console, &ret->console);
-	return &shim->devices.console.device;
-}
-
-static const struct virtio_device *take_disk(const struct shim *shim, size_t i,
-                                             union snapshot *ret)
-{
-	if (i >= shim->spec.disks_count)
-		return NULL;
-	for (int j = 0; j < BLOCK_COUNTERS; j++)
-		ret->block[j] = block_count(&shim->devices.disks[i], (enum block_counter)j);
-	return &shim->devices.disks[i].device;
-}
-
-static const struct virtio_device *take_net(const struct shim *shim, size_t i, union snapshot *ret)
-{
-	if (i >= shim->spec.nets_count)
-		return NULL;
-	net_get_stats(shim->devices.nets.list[i], &ret->net);
-	return net_device(shim->devices.nets.list[i]);
-}
-
-static const struct virtio_device *take_rng(const struct shim *shim, size_t i, union snapshot *ret)
-{
-	if (i > 0 || !shim->spec.rng.present)
-		return NULL;
-	ret->bytes = rng_bytes(&shim->devices.rng);
-	return &shim->devices.rng.device;
-}
-
-static const struct virtio_device *take_balloon(const struct shim *shim, size_t i,
-                                                union snapshot *ret)
-{
-	if (i > 0 || !shim->spec.balloon.present)
-		return NULL;
-	balloon_get_state(&shim->devices.balloon, &ret->balloon);
-	return &shim->devices.balloon.device;
-}
-
-static const struct virtio_device *take_vsock(const struct shim *shim, size_t i,
-                                              union snapshot *ret)
-{
-	if (i > 0 || !shim->spec.vsock.present)
-		return NULL;
-	vsock_get_stats(&shim->devices.vsock, &ret->vsock);
-	return &shim->devices.vsock.device;
-}
-
-#define COUNTER(name_, index)                                                                      \
-	{                                                                                          \
-		name_, (index) * sizeof(uint64_t)                                                  \
-	}
-/* VIRTIO 1.2 §5.5.6.4: what the guest says of its memory, by tag. */
-#define GUEST_STAT(name_, tag)                                                                     \
-	{                                                                                          \
-		name_, offsetof(struct balloon_state, stats) + (tag) * sizeof(uint64_t)            \
-	}
-
-static const struct row console_rows[] = {
-	ROW(console_stats, bytes_out),
-	ROW(console_stats, bytes_in),
-	ROW(console_stats, bytes_dropped),
-	ROW(console_stats, bytes_over_limit),
-};
-static const struct row disk_rows[] = {
-	COUNTER("reads", BLOCK_READS),
-	COUNTER("writes", BLOCK_WRITES),
-	COUNTER("flushes", BLOCK_FLUSHES),
-	COUNTER("discards", BLOCK_DISCARDS),
-	COUNTER("bytes_read", BLOCK_BYTES_READ),
-	COUNTER("bytes_written", BLOCK_BYTES_WRITTEN),
-	COUNTER("errors", BLOCK_ERRORS),
-	COUNTER("throttled", BLOCK_THROTTLED),
-	COUNTER("bounced", BLOCK_BOUNCED),
-};
-static const struct row net_rows[] = {
-	ROW(net_stats, rx_frames), ROW(net_stats, rx_bytes),   ROW(net_stats, rx_dropped),
-	ROW(net_stats, tx_frames), ROW(net_stats, tx_bytes),   ROW(net_stats, tx_dropped),
-	ROW(net_stats, rx_copied),
-};
-static const struct row rng_rows[] = { COUNTER("bytes", 0) };
-static const struct row balloon_rows[] = {
-	{ "wanted_bytes", offsetof(struct balloon_state, target_bytes) },
-	ROW(balloon_state, actual_bytes),
-	ROW(balloon_state, returned_bytes),
-	{ "discard_failures", offsetof(struct balloon_state, failures) },
-	{ "guest_reports", offsetof(struct balloon_state, stats_count) },
-	GUEST_STAT("guest.swap_in_bytes", 0),
-	GUEST_STAT("guest.swap_out_bytes", 1),
-	GUEST_STAT("guest.major_faults", 2),
-	GUEST_STAT("guest.minor_faults", 3),
-	GUEST_STAT("guest.free_bytes", 4),
-	GUEST_STAT("guest.total_bytes", 5),
-	GUEST_STAT("guest.available_bytes", 6),
-	GUEST_STAT("guest.cache_bytes", 7),
-	GUEST_STAT("guest.huge_page_allocations", 8),
-	GUEST_STAT("guest.huge_page_failures", 9),
-};
-static const struct row vsock_rows[] = {
-	ROW(vsock_stats, connections),
-	{ "connections_open", offsetof(struct vsock_stats, places_taken) },
-	{ "bytes_to_guest_sockets", offsetof(struct vsock_stats, to_guest) },
-	{ "bytes_to_host_sockets", offsetof(struct vsock_stats, to_host) },
-	{ "connection_resets", offsetof(struct vsock_stats, resets) },
-	{ "packets_dropped", offsetof(struct vsock_stats, dropped) },
-};
-
-static const struct kind {
-	const char *name;
-	bool many; /* the device's id is part of the name */
-	take_fn *take;
-	const struct row *rows;
-	size_t rows_count;
-} kinds[] = {
-	{ "console", false, take_console, console_rows, ARRAY_SIZE(console_rows) },
-	{ "disk", true, take_disk, disk_rows, ARRAY_SIZE(disk_rows) },
-	{ "net", true, take_net, net_rows, ARRAY_SIZE(net_rows) },
-	{ "rng", false, take_rng, rng_rows, ARRAY_SIZE(rng_rows) },
-	{ "balloon", false, take_balloon, balloon_rows, ARRAY_SIZE(balloon_rows) },
-	{ "vsock", false, take_vsock, vsock_rows, ARRAY_SIZE(vsock_rows) },
-};
-
-static const struct row queue_rows[] = {
-	ROW(virtio_queue_stats, requests),
-	ROW(virtio_queue_stats, bytes_from_guest),
-	ROW(virtio_queue_stats, bytes_to_guest),
-	ROW(virtio_queue_stats, kicks),
-	ROW(virtio_queue_stats, batches),
-	ROW(virtio_queue_stats, interrupts),
-	ROW(virtio_queue_stats, interrupts_suppressed),
+static const struct counter_row queue_rows[] = {
+	COUNTER_ROW(virtio_queue_stats, requests),
+	COUNTER_ROW(virtio_queue_stats, bytes_from_guest),
+	COUNTER_ROW(virtio_queue_stats, bytes_to_guest),
+	COUNTER_ROW(virtio_queue_stats, kicks),
+	COUNTER_ROW(virtio_queue_stats, batches),
+	COUNTER_ROW(virtio_queue_stats, interrupts),
+	COUNTER_ROW(virtio_queue_stats, interrupts_suppressed),
 };
 
 static void add_latency(struct shim_metrics *metrics, const struct virtio_device *device,
@@ -309,27 +158,30 @@ static void add_virtio(struct shim_metrics *metrics, const struct virtio_device 
 	}
 }
 
-static void add_devices(struct shim_metrics *metrics, const struct shim *shim)
+static void add_device(struct shim_metrics *metrics, const struct device_row *row, const struct device_counters *counters)
 {
-	const struct virtio_device *device;
-	union snapshot snapshot;
+	char prefix[PREFIX_SIZE];
 
-	for (uint32_t i = 0; i < shim->devices.io_count; i++)
-		add_loop(metrics, i, &shim->devices.io[i].loop);
-	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
-		for (size_t i = 0; (device = kinds[k].take(shim, i, &snapshot)); i++) {
-			char prefix[PREFIX_SIZE];
+	snprintf(prefix, sizeof(prefix), "%s%s%s", row->kind, row->many ? "." : "",
+	         row->many ? counters->device->id : "");
+	add_rows(metrics, prefix, counters->rows, counters->rows_count, counters->snapshot);
+	add_virtio(metrics, counters->device, prefix);
+}
 
-			snprintf(prefix, sizeof(prefix), "%s%s%s", kinds[k].name,
-			         kinds[k].many ? "." : "", kinds[k].many ? device->id : "");
-			add_rows(metrics, prefix, kinds[k].rows, kinds[k].rows_count, &snapshot);
-			add_virtio(metrics, device, prefix);
-		}
+static void add_devices(struct shim_metrics *metrics, const struct shim_devices *devices)
+{
+	struct device_counters counters;
+
+	for (uint32_t i = 0; i < devices->io_count; i++)
+		add_loop(metrics, i, &devices->io[i].loop);
+	for (size_t k = 0; k < DEVICE_KINDS; k++)
+		for (size_t i = 0; device_rows[k]->metrics(devices, i, &counters); i++)
+			add_device(metrics, device_rows[k], &counters);
 }
 
 /* ---- reports ------------------------------------------------------------------------------------ */
 
-static struct event_report gather(struct shim *shim)
+static Axvm__V1__MetricsReport *gather(struct shim *shim)
 {
 	struct shim_metrics *metrics = &shim->metrics;
 
@@ -337,37 +189,30 @@ static struct event_report gather(struct shim *shim)
 	for (int i = STAGE_ARRIVE; i < STAGES_COUNT; i++)
 		if (shim->stage_ns[i])
 			metrics_add(metrics, shim->stage_ns[i], "stage.%s.ns",
-			            stage_name((enum stage)i));
+			            stage_name((enum axvm_stage)i));
 	metrics_add(metrics, event_writer_dropped(&shim->events), "events.dropped");
 	add_memory(metrics, shim);
 	kvm_stats_each(&shim->machine.stats, shim->machine.vcpu_count, put_kvm, metrics);
 	add_vcpus(metrics, &shim->machine);
 	if (shim->devices.present)
-		add_devices(metrics, shim);
+		add_devices(metrics, &shim->devices);
 	return metrics_end(metrics);
 }
 
 int metrics_reply(struct shim *shim, uint64_t request_id)
 {
-	struct event_report report = gather(shim);
-	const struct event_reply reply = {
-		.request_id = request_id,
-		.stage = shim->stage,
-		.state = shim->lifecycle.state,
-		.report = &report,
-	};
+	return reply_put_report(shim, request_id, gather(shim));
+}
 
-	return event_reply(&shim->events, &reply);
+static void put(struct shim *shim)
+{
+	(void)event_writer_put(&shim->events, EVENT(METRICS, metrics, gather(shim)));
 }
 
 void metrics_last(struct shim *shim)
 {
-	struct event_report report;
-
-	if (shim->spec.metrics_interval_ms == 0)
-		return;
-	report = gather(shim);
-	(void)event_metrics(&shim->events, &report);
+	if (shim->spec.metrics_interval_ms > 0)
+		put(shim);
 }
 
 uint64_t metrics_tick(struct shim *shim)
@@ -380,9 +225,7 @@ uint64_t metrics_tick(struct shim *shim)
 	if (metrics->next_ns == 0)
 		metrics->next_ns = deadline_now_ns() + interval_ns;
 	if (deadline_passed(metrics->next_ns)) {
-		struct event_report report = gather(shim);
-
-		(void)event_metrics(&shim->events, &report);
+		put(shim);
 		metrics->next_ns += interval_ns;
 		/* After a stop or a long pause: one report, not all that were missed. */
 		if (deadline_passed(metrics->next_ns))

@@ -17,7 +17,7 @@ void metrics_add(struct shim_metrics *metrics, uint64_t value, const char *forma
 	_printf_(3, 4);
 void metrics_add_latency(struct shim_metrics *metrics, const struct virtio_latency_stats *latency,
                          const char *format, ...) _printf_(3, 4);
-struct event_report metrics_end(struct shim_metrics *metrics);
+Axvm__V1__MetricsReport *metrics_end(struct shim_metrics *metrics);
 
 /* Puts the reply to a metrics command; -ENOBUFS when it has no room yet. Control thread; allocates nothing. */
 int metrics_reply(struct shim *shim, uint64_t request_id);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "interface/event.h"
+
 /* Of a counter beside its name: tags, lengths, the value. */
 #define COUNTER_BYTES 18
 #define HISTOGRAM_BYTES (20 + LATENCY_BOUNDS * (1 + 5) + (LATENCY_BOUNDS + 1) * (1 + 10))
@@ -20,66 +22,75 @@ static bool has_room(struct shim_metrics *metrics, size_t bytes, bool place)
 	return true;
 }
 
+/* Its name is there. */
+static void append_counter(struct shim_metrics *metrics, struct metrics_counter *counter, uint64_t value)
+{
+	axvm__v1__counter__init(&counter->message);
+	counter->message.name = counter->name;
+	EVENT_SET(&counter->message, value, value);
+	metrics->counter_list[metrics->report.n_counters++] = &counter->message;
+}
+
 /* The last place is for the count of what was omitted. */
 void metrics_add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
 {
-	struct event_counter *counter = &metrics->counters[metrics->counters_count];
+	struct metrics_counter *counter = &metrics->counters[metrics->report.n_counters];
 	va_list args;
 	int length;
 
-	if (!has_room(metrics, 0, metrics->counters_count < EVENT_COUNTERS_MAX - 1))
+	if (!has_room(metrics, 0, metrics->report.n_counters < METRICS_COUNTERS_MAX - 1))
 		return;
 	va_start(args, format);
 	length = vsnprintf(counter->name, sizeof(counter->name), format, args);
 	va_end(args);
-	if (!has_room(metrics, COUNTER_BYTES + (size_t)length, true))
-		return;
-	counter->value = value;
-	metrics->counters_count++;
+	if (has_room(metrics, COUNTER_BYTES + (size_t)length, true))
+		append_counter(metrics, counter, value);
 }
 
 void metrics_add_latency(struct shim_metrics *metrics, const struct virtio_latency_stats *latency,
                          const char *format, ...)
 {
-	struct event_histogram *histogram = &metrics->histograms[metrics->histograms_count];
+	struct metrics_histogram *histogram = &metrics->histograms[metrics->report.n_histograms];
+	Axvm__V1__Histogram *message = &histogram->message;
 	va_list args;
 	int length;
 
-	if (!has_room(metrics, 0, metrics->histograms_count < EVENT_HISTOGRAMS_MAX))
+	if (!has_room(metrics, 0, metrics->report.n_histograms < METRICS_HISTOGRAMS_MAX))
 		return;
 	va_start(args, format);
 	length = vsnprintf(histogram->name, sizeof(histogram->name), format, args);
 	va_end(args);
 	if (!has_room(metrics, HISTOGRAM_BYTES + (size_t)length, true))
 		return;
-	metrics->histograms_count++;
-	histogram->bounds = metrics->latency_bounds;
-	histogram->bounds_count = LATENCY_BOUNDS;
+	axvm__v1__histogram__init(message);
+	message->name = histogram->name;
+	message->bounds = metrics->latency_bounds;
+	message->n_bounds = LATENCY_BOUNDS;
+	message->counts = histogram->counts;
+	message->n_counts = LATENCY_BOUNDS + 1;
 	memcpy(histogram->counts, latency->counts, sizeof(latency->counts));
-	histogram->sum = latency->sum_ns;
+	EVENT_SET(message, sum, latency->sum_ns);
+	metrics->histogram_list[metrics->report.n_histograms++] = message;
 }
 
 void metrics_begin(struct shim_metrics *metrics)
 {
-	metrics->counters_count = 0;
-	metrics->histograms_count = 0;
+	axvm__v1__metrics_report__init(&metrics->report);
+	metrics->report.counters = metrics->counter_list;
+	metrics->report.histograms = metrics->histogram_list;
 	metrics->bytes = COUNTER_BYTES + sizeof("metrics.omitted");
 	metrics->omitted = 0;
 	for (unsigned i = 0; i < LATENCY_BOUNDS; i++)
 		metrics->latency_bounds[i] = 1ULL << (LATENCY_FIRST_BIT + i);
 }
 
-struct event_report metrics_end(struct shim_metrics *metrics)
+Axvm__V1__MetricsReport *metrics_end(struct shim_metrics *metrics)
 {
-	if (metrics->omitted > 0) {
-		struct event_counter *last = &metrics->counters[metrics->counters_count++];
+	struct metrics_counter *last = &metrics->counters[metrics->report.n_counters];
 
-		*last = (struct event_counter){ "metrics.omitted", metrics->omitted };
+	if (metrics->omitted > 0) {
+		snprintf(last->name, sizeof(last->name), "metrics.omitted");
+		append_counter(metrics, last, metrics->omitted);
 	}
-	return (struct event_report){
-		.counters = metrics->counters,
-		.counters_count = metrics->counters_count,
-		.histograms = metrics->histograms,
-		.histograms_count = metrics->histograms_count,
-	};
+	return &metrics->report;
 }

@@ -2,7 +2,7 @@
 /* A pause on its way. */
 #include "shim/pause.h"
 
-#include "shim/devices.h"
+#include "shim/device/devices.h"
 #include "shim/reply.h"
 #include "shim/shim.h"
 
@@ -14,9 +14,9 @@ void pause_settle(struct shim *shim)
 		return;
 	if (shim->devices.present && !pause->devices_asked) {
 		pause->devices_asked = true;
-		devices_pause(shim);
+		devices_pause(&shim->devices);
 	}
-	if (shim->devices.present && !devices_parked(shim))
+	if (shim->devices.present && !devices_parked(&shim->devices))
 		return;
 	if (pause->reply_due) {
 		pause->reply_due = false;
@@ -41,7 +41,7 @@ void pause_let_go_on(struct shim *shim)
 		return;
 	pause_end(shim);
 	if (pause->devices_asked)
-		devices_resume(shim);
+		devices_resume(&shim->devices);
 	*pause = (struct shim_pause){ 0 };
 	machine_ask(&shim->machine, MACHINE_RUN);
 }

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "host/ladder.h"
-#include "shim/devices.h"
-#include "shim/devices_plan.h"
+#include "shim/device/devices.h"
 #include "shim/shim.h"
 
 static_assert(SPEC_NODES_MAX == GUEST_NODES_MAX, "a spec has as many nodes as guest memory");
@@ -44,10 +43,10 @@ static struct placement_request request_of(const struct vm_spec *spec)
 {
 	const struct spec_cpus *cpus = &spec->cpus;
 	const struct spec_memory *memory = &spec->memory;
-	static const uint32_t page_kib[] = { 4, 4, [SPEC_HUGE_2M] = 2048, [SPEC_HUGE_1G] = 1048576 };
+	static const uint32_t page_kib[] = { [PAGE_SIZE_4K] = 4, [PAGE_SIZE_THP] = 4, [PAGE_SIZE_2M] = 2048, [PAGE_SIZE_1G] = 1048576 };
 	struct placement_request request = {
 		.vcpus = cpus->count,
-		.dedicated = cpus->tenancy == SPEC_DEDICATED,
+		.dedicated = cpus->tenancy == TENANCY_DEDICATED,
 		.overcommit = cpus->overcommit,
 		.realtime = cpus->fifo_priority > 0,
 		.page_kib = page_kib[memory->page_size],
@@ -79,8 +78,8 @@ int plan_machine(struct shim *shim)
 		return r;
 	r = topology_derive(&shim->placement, shim->facts, &shim->topology);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "cpus",
-		                    "no topology follows from the placement");
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
+		                    "the guest's topology cannot be derived from the placement; report this bug of the shim");
 	name_vcpus(&shim->machine, &shim->topology, &shim->placement);
 	return 0;
 }
@@ -135,21 +134,21 @@ const struct cpu_bitmap *plan_control_cpus(const struct shim *shim, struct cpu_b
 	return ret;
 }
 
-/* KVM_FEATURE_* bits by enum spec_pv. The clock is four bits: two interfaces, the stable bit, and no
+/* KVM_FEATURE_* bits by enum axvm_pv_feature. The clock is four bits: two interfaces, the stable bit, and no
  * I/O port delay, which comes with every VM that has no ports. */
 static uint32_t pv_bits(uint32_t chosen)
 {
 	static const uint32_t bits[] = {
-		[SPEC_PV_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |
+		[PV_FEATURE_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |
 		                     1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
-		[SPEC_PV_EOI] = 1u << KVM_FEATURE_PV_EOI,
-		[SPEC_PV_UNHALT] = 1u << KVM_FEATURE_PV_UNHALT,
-		[SPEC_PV_TLB_FLUSH] = 1u << KVM_FEATURE_PV_TLB_FLUSH,
-		[SPEC_PV_SEND_IPI] = 1u << KVM_FEATURE_PV_SEND_IPI,
-		[SPEC_PV_STEAL_TIME] = 1u << KVM_FEATURE_STEAL_TIME,
-		[SPEC_PV_ASYNC_PF] = 1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_INT,
-		[SPEC_PV_POLL_CONTROL] = 1u << KVM_FEATURE_POLL_CONTROL,
-		[SPEC_PV_SCHED_YIELD] = 1u << KVM_FEATURE_PV_SCHED_YIELD,
+		[PV_FEATURE_EOI] = 1u << KVM_FEATURE_PV_EOI,
+		[PV_FEATURE_UNHALT] = 1u << KVM_FEATURE_PV_UNHALT,
+		[PV_FEATURE_TLB_FLUSH] = 1u << KVM_FEATURE_PV_TLB_FLUSH,
+		[PV_FEATURE_SEND_IPI] = 1u << KVM_FEATURE_PV_SEND_IPI,
+		[PV_FEATURE_STEAL_TIME] = 1u << KVM_FEATURE_STEAL_TIME,
+		[PV_FEATURE_ASYNC_PF] = 1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_INT,
+		[PV_FEATURE_POLL_CONTROL] = 1u << KVM_FEATURE_POLL_CONTROL,
+		[PV_FEATURE_SCHED_YIELD] = 1u << KVM_FEATURE_PV_SCHED_YIELD,
 	};
 	uint32_t features = 0;
 
@@ -159,9 +158,9 @@ static uint32_t pv_bits(uint32_t chosen)
 	return features;
 }
 
-enum profile_tenancy plan_tenancy(const struct shim *shim)
+enum axvm_tenancy plan_tenancy(const struct shim *shim)
 {
-	return shim->spec.cpus.tenancy == SPEC_DEDICATED ? PROFILE_DEDICATED : PROFILE_SHARED;
+	return shim->spec.cpus.tenancy;
 }
 
 const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim)
@@ -179,8 +178,8 @@ static int plan_memory(struct shim *shim)
 		sizes[i] = memory->nodes[i].size;
 	r = guest_memory_layout(&shim->plan.memory, sizes, memory->count);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
-		                    "the nodes' sizes cannot be laid out");
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
+		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	return 0;
 }
 
@@ -211,7 +210,7 @@ static int plan_acpi(struct shim *shim)
 		.distances = distances,
 	};
 
-	if (shim->spec.boot.kind != SPEC_BOOT_LINUX)
+	if (shim->spec.boot.kind != BOOT_KIND_LINUX_BOOT)
 		return 0;
 	for (uint32_t i = 0; i < topology->vcpu_count; i++) {
 		cpus[i].apic_id = topology->vcpus[i].apic_id;
@@ -289,8 +288,8 @@ static int plan_digest(struct shim *shim)
 	sha256_end(&hash, digest);
 	sha256_hex(digest, plan->digest);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "cpus",
-		                    "CPUID has no room for the topology");
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
+		                    "the topology does not fit into CPUID; report this bug of the shim");
 	return 0;
 }
 
@@ -317,7 +316,7 @@ int plan_check(struct shim *shim)
 {
 	const struct guest_memory *planned = &shim->plan.memory, *built = &shim->machine.memory;
 	bool same = planned->count == built->count &&
-	            plan_devices_check(&shim->plan.devices, &shim->devices) == 0;
+	            devices_check_plan(&shim->devices, &shim->plan.devices) == 0;
 
 	for (size_t i = 0; same && i < built->count; i++)
 		same = planned->regions[i].base.v == built->regions[i].base.v &&
@@ -325,6 +324,6 @@ int plan_check(struct shim *shim)
 		       planned->regions[i].node == built->regions[i].node;
 	if (same)
 		return 0;
-	return problems_add(&shim->problems, PROBLEM_INTERNAL, EBADMSG, NULL,
-	                    "the machine that was built is not the one that was planned");
+	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EBADMSG, NULL,
+	                    "the machine that was built differs from its plan; report this bug of the shim");
 }

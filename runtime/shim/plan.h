@@ -36,11 +36,11 @@ int plan_guest(struct shim *shim);
 /* The part of plan_guest() for which KVM need not be there: all but CPUID, and with it the digest. */
 int plan_without_kvm(struct shim *shim);
 
-/* Whether the machine that was built is the one of the plan. -EBADMSG with a PROBLEM_INTERNAL if not. */
+/* Whether the machine that was built is the one of the plan. -EBADMSG with a ERROR_CODE_INTERNAL if not. */
 int plan_check(struct shim *shim);
 
 /* What the spec asks of the profile: which of its tenancies. */
-enum profile_tenancy plan_tenancy(const struct shim *shim);
+enum axvm_tenancy plan_tenancy(const struct shim *shim);
 const struct profile_tenancy_tuning *plan_tuning(const struct shim *shim);
 
 #endif

@@ -20,10 +20,9 @@
 #include "sandbox/limits.h"
 #include "sandbox/seccomp.h"
 #include "sandbox/verify.h"
-#include "interface/event.h"
-#include "shim/devices_net.h"
+#include "shim/announce.h"
+#include "shim/device/devices.h"
 #include "shim/terminal.h"
-#include "virtio/vsock.h"
 
 /* How long the end of a control thread that made a denied call may wait for the lock of the event
  * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for
@@ -63,13 +62,13 @@ static int seal_thread(struct shim *shim, enum sandbox_role role, const struct s
 		return r;
 	r = own_descriptors(kept, vcpu_fd);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot keep to its own descriptors: %s",
 		                    sandbox_role_name(role), strerrordesc_np(-r));
 	sandbox_death_take_seat(&shim->desk, role);
 	r = sandbox_seccomp_seal(role);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot take its seccomp filter: %s",
 		                    sandbox_role_name(role), strerrordesc_np(-r));
 	return 0;
@@ -136,54 +135,6 @@ static int await_trial(struct shim *shim)
 	return r < 0 ? r : problems_take_over(&shim->problems, &vcpu->problems);
 }
 
-static int put_sealed(struct shim *shim, const struct sandbox_seen *seen)
-{
-	const struct sandbox *sandbox = &shim->sandbox;
-	const uint32_t vcpus = shim->machine.vcpu_count;
-	const uint32_t threads[SANDBOX_ROLE_COUNT] = {
-		[SANDBOX_ROLE_CONTROL] = 1,
-		[SANDBOX_ROLE_VCPU] = vcpus,
-		[SANDBOX_ROLE_IO] = shim->threads - vcpus,
-	};
-	const char *inherited[SANDBOX_INHERITED_MAX];
-	struct event_sealed_role roles[SANDBOX_ROLE_COUNT];
-	struct event_sealed event = {
-		.threads = seen->threads,
-		.uid = sandbox->uid,
-		.gid = sandbox->gid,
-		.no_new_privs = true, /* sandbox_verify() accepts nothing else of these three */
-		.dumpable = false,
-		.capabilities_empty = true,
-		.landlock_abi = sandbox->landlock_abi,
-		.policy_sha256 = sandbox_policies_digest_hex,
-		.rings_restricted = threads[SANDBOX_ROLE_IO], /* or devices_enable() had failed */
-		.securebits_locked = sandbox->privileged || sandbox->namespaced,
-		.memory_deny_write_execute = sandbox->writes_refused_exec,
-		.launcher_death_told = sandbox->config.stop_with_launcher,
-		.namespaces = seen->namespaces,
-		.namespace_inodes = seen->namespace_inodes,
-		.namespaces_count = seen->namespaces_count,
-		.not_available = sandbox->not_available,
-		.not_available_count = sandbox->not_available_count,
-		.inherited = inherited,
-		.inherited_count = sandbox->inherited_count,
-		.roles = roles,
-		.fds = seen->fds,
-		.fds_count = seen->fds_count,
-	};
-
-	for (size_t i = 0; i < sandbox->inherited_count; i++)
-		inherited[i] = sandbox->inherited[i];
-	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++)
-		if (threads[role] > 0)
-			roles[event.roles_count++] = (struct event_sealed_role){
-				.role = sandbox_role_name(role),
-				.threads = threads[role],
-				.instructions = sandbox_filters[role].count,
-			};
-	return event_sealed(&shim->events, &event);
-}
-
 /* Each vCPU thread has taken its vCPU into a table of its own. */
 static void close_vcpus(struct shim *shim)
 {
@@ -201,13 +152,12 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	if (r == 0)
 		gate_open(&shim->trial, TRIAL_BEGINS);
 	if (r == 0)
-		r = devices_own_vhosts(shim);
+		r = devices_seal(&shim->devices);
 	if (r == 0)
 		r = sandbox_close_files(&shim->sandbox, &shim->problems);
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)
-		r = sandbox_freeze_limits(shim->spec.vsock.present ? VSOCK_DESCRIPTORS : 0,
-		                          &shim->problems);
+		r = sandbox_freeze_limits(devices_needs(&shim->devices).descriptors, &shim->problems);
 	if (r == 0)
 		r = await_trial(shim);
 	if (r < 0)
@@ -216,11 +166,11 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	sandbox_death_take_seat(&shim->desk, SANDBOX_ROLE_CONTROL);
 	r = sandbox_seccomp_seal(SANDBOX_ROLE_CONTROL);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "the control thread cannot take its seccomp filter: %s",
 		                    strerrordesc_np(-r));
 	/* What does not fit is dropped and counted like any event. */
-	(void)put_sealed(shim, seen);
+	(void)announce_sealed(shim, seen);
 	return 0;
 }
 
@@ -259,11 +209,11 @@ static void tell_guest_page(const struct guest_memory *memory, uint64_t address,
 
 static void note(struct shim *shim, const struct sandbox_death *death)
 {
-	struct problem problem = { .code = PROBLEM_SANDBOX_VIOLATION, .error_number = EPERM };
+	struct problem problem = { .code = ERROR_CODE_SANDBOX_VIOLATION, .error_number = EPERM };
 	size_t length = sandbox_death_format(death, problem.message, sizeof(problem.message));
 
 	if (death->lost.what) {
-		problem.code = PROBLEM_OS_FAILED;
+		problem.code = ERROR_CODE_OS_FAILED;
 		problem.error_number = EFAULT;
 		tell_guest_page(&shim->machine.memory, death->lost.address,
 		                problem.message + length, sizeof(problem.message) - length);
@@ -300,11 +250,11 @@ int sealing_prepare(struct shim *shim)
 
 	shim->desk.report = report_own;
 	shim->desk.cookie = shim;
-	shim->desk.exit_status = problem_class_of(PROBLEM_SANDBOX_VIOLATION)->exit_status;
-	shim->desk.lost_page_status = problem_class_of(PROBLEM_OS_FAILED)->exit_status;
+	shim->desk.exit_status = problem_class_of(ERROR_CODE_SANDBOX_VIOLATION)->exit_status;
+	shim->desk.lost_page_status = problem_class_of(ERROR_CODE_OS_FAILED)->exit_status;
 	r = sandbox_death_install(&shim->desk);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SANDBOX_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot install the handler of denied calls: %s",
 		                    strerrordesc_np(-r));
 	return 0;

@@ -21,8 +21,9 @@
 #include "sandbox/confine.h"
 #include "sandbox/death.h"
 #include "interface/arena.h"
-#include "interface/event.h"
-#include "shim/devices_state.h"
+#include "interface/event_writer.h"
+#include "interface/thread_record.h"
+#include "shim/device/state.h"
 #include "shim/lifecycle.h"
 #include "shim/metrics_state.h"
 #include "shim/plan_state.h"
@@ -30,12 +31,13 @@
 #include "shim/stages.h"
 #include "interface/stream.h"
 
-/* Resources named by the spec, opened or taken over; -1: none. */
+/* Resources named by the spec, opened or taken over, but for those of devices; -1: none. */
 struct shim_resources {
 	int kernel, initrd, image;
-	int console_output, console_input;
 };
 
+/* vCPUs, and as many I/O threads as there can be. */
+#define SHIM_THREADS_MAX (MACHINE_VCPUS_MAX + SPEC_IO_THREADS_MAX)
 #define SHUTDOWN_WHY_SIZE 160
 
 /* How far the end of the VM has come. */
@@ -90,14 +92,13 @@ struct shim {
 	struct gate gate;         /* where threads arrive sealed; opened in run */
 	struct gate trial;        /* where vCPU 0 waits to try KVM_RUN; opened when the threads have been counted */
 	uint32_t threads;         /* started, that is expected at the gate */
-	struct thread_record records[EVENT_THREADS_MAX]; /* of those, in the order of their start */
+	struct thread_record records[SHIM_THREADS_MAX]; /* of those, in the order of their start */
 
-	enum stage stage; /* the one in progress */
+	enum axvm_stage stage; /* the one in progress */
 	uint64_t stage_ns[STAGES_COUNT];
 	bool running; /* the guest has been let go */
 	struct lifecycle lifecycle;
 	struct shim_pause pause;
-	struct shim_balloon balloon;
 	struct shim_metrics metrics;
 	struct arena command_arena;
 	bool control_is_file; /* fd 3 is a regular file: it is read, never waited for */

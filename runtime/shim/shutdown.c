@@ -84,11 +84,19 @@ void shutdown_signal(struct shim *shim, uint64_t now_ns)
 		shutdown_ask(shim, now_ns, "a signal asked for the end");
 }
 
+static void tell_panic(struct shim *shim)
+{
+	Axvm__V1__GuestPanicked body = AXVM__V1__GUEST_PANICKED__INIT;
+
+	body.message = EVENT_TEXT("the guest's kernel reported a panic");
+	(void)event_writer_put(&shim->events, EVENT(GUEST_PANICKED, guest_panicked, &body));
+}
+
 void shutdown_heed_panic(struct shim *shim)
 {
 	if (atomic_load(&shim->machine.acpi.panicked) && !shim->shutdown.panicked) {
 		shim->shutdown.panicked = true;
 		shim->shutdown.panic_deadline_ns = deadline_now_ns() + PANIC_GRACE_MS * NS_PER_MS;
-		(void)event_guest_panicked(&shim->events, "the guest's kernel reported a panic");
+		tell_panic(shim);
 	}
 }

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "host/requirement.h"
 #include "machine/kvm.h"
 #include "shim/control.h"
-#include "interface/event.h"
+#include "shim/announce.h"
+#include "interface/profile_embedded.h"
 #include "shim/deadline.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
@@ -23,23 +25,6 @@ int admit_probe(struct shim *shim)
 		free_ptr(&shim->facts);
 	shim->facts_ns = deadline_now_ns();
 	return r;
-}
-
-static size_t rows_of(const struct verdict *verdict, struct event_requirement *ret_rows)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < verdict->count; i++) {
-		const struct verdict_row *row = &verdict->rows[i];
-
-		if (row->met)
-			continue;
-		ret_rows[count++] = (struct event_requirement){
-			.name = row->name, .asked = row->asked, .found = row->found,
-			.met = row->met, .waived = row->waived,
-		};
-	}
-	return count;
 }
 
 /* What stage acquire finds as well, and refuses, when it opens the device. kvm_ept is not of them: a KVM without EPT
@@ -61,19 +46,19 @@ static bool is_unmet(const struct verdict *verdict)
 
 static int refuse(struct shim *shim)
 {
-	struct event_requirement rows[PROFILE_NAMES_MAX] = { 0 };
-	size_t count = rows_of(&shim->verdict, rows);
 	int fd = -1;
 
-	(void)event_host_refused(&shim->events, shim->profile.name, rows, count);
+	(void)announce_refusal(shim);
 	if (kvm_open(&fd, &shim->problems) == 0)
 		close(fd);
-	for (size_t i = 0; i < count; i++)
-		if (!is_about_kvm(rows[i].name))
-			problems_add(&shim->problems, PROBLEM_HOST_REFUSED, ENOTSUP, "profile",
-			             "profile %s asks for %s: %s; this host has: %s",
-			             shim->profile.name, rows[i].name, rows[i].asked,
-			             rows[i].found);
+	for (size_t i = 0; i < shim->verdict.count; i++) {
+		const struct verdict_row *row = &shim->verdict.rows[i];
+
+		if (!row->met && !is_about_kvm(row->name))
+			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
+			             "profile %s requires %s: %s; this host has: %s", shim->profile.name,
+			             row->name, row->asked, row->found);
+	}
 	return -ENOTSUP;
 }
 
@@ -89,7 +74,7 @@ static int know_host(struct shim *shim)
 	if (shim->facts)
 		return 0;
 	r = admit_probe(shim);
-	return r < 0 ? problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+	return r < 0 ? problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 	                            "cannot tell what this host is: %s", facts_error(r))
 	             : 0;
 }
@@ -100,6 +85,19 @@ static void keep_vulnerabilities(struct shim *shim)
 	shim->vulnerabilities_count = shim->facts->vulnerability_count;
 	memcpy(shim->vulnerabilities, shim->facts->vulnerabilities,
 	       shim->vulnerabilities_count * sizeof(shim->vulnerabilities[0]));
+}
+
+/* Requirements of embedded profiles are checked when they are loaded; this is for one that was not. */
+static int refuse_unknown(struct shim *shim)
+{
+	const struct profile_names *required = &shim->profile.required;
+	size_t i = 0;
+
+	while (i < required->count && admit_knows(required->names[i]))
+		i++;
+	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EINVAL, "profile",
+	                    "profile %s requires \"%s\", which is not a known requirement", shim->profile.name,
+	                    i < required->count ? required->names[i] : "");
 }
 
 /* Requires: a spec.
@@ -115,14 +113,14 @@ int stage_admit(struct shim *shim)
 		return r;
 	r = profile_load(shim->spec.profile, &shim->profile);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "profile",
-		                    "there is no profile \"%s\"", shim->spec.profile);
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
+		                    "there is no profile \"%s\"; profiles are %s", shim->spec.profile,
+		                    profiles_embedded_names);
 	keep_vulnerabilities(shim);
 	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, "profile",
-		                    "profile %s asks for what nobody can check", shim->profile.name);
-	if (is_unmet(&shim->verdict) && shim->spec.admission == SPEC_ENFORCE)
+		return refuse_unknown(shim);
+	if (is_unmet(&shim->verdict) && shim->spec.admission == ADMISSION_ENFORCE)
 		return refuse(shim);
 	(void)verdict_waive(&shim->verdict);
 	return plan_machine(shim);

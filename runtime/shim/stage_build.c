@@ -16,16 +16,11 @@
 #include "sandbox/nest.h"
 #include "interface/command.h"
 #include "shim/control.h"
-#include "interface/event.h"
-#include "shim/devices.h"
-#include "shim/devices_block.h"
-#include "shim/devices_console.h"
-#include "shim/devices_net.h"
-#include "shim/devices_plan.h"
-#include "shim/devices_vsock.h"
+#include "shim/announce.h"
+#include "shim/device/devices.h"
+#include "shim/device/resources.h"
 #include "shim/fds.h"
 #include "shim/plan.h"
-#include "shim/resources.h"
 #include "shim/measure.h"
 #include "shim/shim.h"
 
@@ -40,76 +35,42 @@ static void take_resources(struct shim *shim, bool by_number)
 		const char *field;
 		int *fd;
 	} rows[] = {
-		{ &spec->boot.kernel, RESOURCE_READ, "boot.linux.kernel", &fds->kernel },
-		{ &spec->boot.initrd, RESOURCE_READ, "boot.linux.initrd", &fds->initrd },
-		{ &spec->boot.image, RESOURCE_READ, "boot.flat.image", &fds->image },
-		{ &spec->console.input, RESOURCE_READ, "console.input", &fds->console_input },
-		{ &spec->console.output, RESOURCE_APPEND, "console.output", &fds->console_output },
+		{ &spec->boot.kernel, RESOURCE_READ, "boot.linux_boot.kernel", &fds->kernel },
+		{ &spec->boot.initrd, RESOURCE_READ, "boot.linux_boot.initrd", &fds->initrd },
+		{ &spec->boot.image, RESOURCE_READ, "boot.flat_boot.image", &fds->image },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if ((rows[i].resource->kind == SPEC_FD) == by_number) {
+		if ((rows[i].resource->kind == RESOURCE_SOURCE_FD) == by_number) {
 			*rows[i].fd = -1;
 			(void)resource_take(rows[i].resource, rows[i].use, rows[i].field,
 			                    rows[i].fd, &shim->problems);
 		}
-	devices_acquire_disks(shim, by_number);
-	devices_acquire_nets(shim, by_number);
-	if (by_number)
-		devices_acquire_vsock(shim);
-	else
-		devices_acquire_rng(shim);
-	if (!by_number)
-		devices_acquire_console(shim);
+	devices_acquire(&shim->devices, by_number);
 }
 
-/* What the guest writes to must be nothing else that the spec names: not the kernel, not a disk whose size is limited. */
-static void check_shared(struct shim *shim)
+/* Devices' resources as a whole; and what the guest writes to must be nothing else that the spec names: not the kernel, not
+ * a disk whose size is limited. */
+static void check_resources(struct shim *shim)
 {
 	const struct shim_resources *fds = &shim->resources;
-	char fields[SPEC_DISKS_MAX][PROBLEM_FIELD_MAX];
-	struct resource_claim claims[SPEC_DISKS_MAX + 5] = {
-		RESOURCE_CLAIM(fds->kernel, "boot.linux.kernel", false),
-		RESOURCE_CLAIM(fds->initrd, "boot.linux.initrd", false),
-		RESOURCE_CLAIM(fds->image, "boot.flat.image", false),
-		RESOURCE_CLAIM(fds->console_input, "console.input", false),
-		RESOURCE_CLAIM(fds->console_output, "console.output", true),
-	};
+	struct resource_claims claims;
 
-	for (size_t i = 0; i < shim->spec.disks_count; i++) {
-		snprintf(fields[i], sizeof(fields[i]), "disks[%zu].image", i);
-		claims[5 + i] = (struct resource_claim)RESOURCE_CLAIM(shim->devices.disk_files[i].fd, fields[i],
-		                                                      !shim->spec.disks[i].read_only);
-	}
-	resource_check_claims(claims, 5 + shim->spec.disks_count, &shim->problems);
-}
-
-static void tell_placement(struct shim *shim, const struct ram_config *config)
-{
-	struct event_placed_node nodes[GUEST_NODES_MAX];
-
-	for (size_t i = 0; i < config->nodes; i++) {
-		const struct numa_counts *counts = &shim->ram.nodes[i];
-
-		nodes[i] = (struct event_placed_node){
-			.guest_node = (uint32_t)i,
-			.host_node = (uint32_t)MAX(shim->placement.nodes[i].host_node, 0),
-			.pages_4k = counts->pages_4k,
-			.pages_2m = counts->pages_2m,
-			.pages_1g = counts->pages_1g,
-			.remote_pages = counts->remote_pages,
-		};
-	}
-	(void)event_memory_placed(&shim->events, nodes, config->nodes, shim->ram.remote_pages);
+	claims.count = 0;
+	resource_claim(&claims, fds->kernel, false, "boot.linux_boot.kernel");
+	resource_claim(&claims, fds->initrd, false, "boot.linux_boot.initrd");
+	resource_claim(&claims, fds->image, false, "boot.flat_boot.image");
+	devices_check(&shim->devices, &claims);
+	resource_check_claims(&claims, &shim->problems);
 }
 
 static void reserve_memory(struct shim *shim)
 {
 	static const enum ram_pages pages[] = {
-		[SPEC_PAGES_4K] = RAM_PAGES_4K,
-		[SPEC_THP] = RAM_PAGES_THP,
-		[SPEC_HUGE_2M] = RAM_PAGES_2M,
-		[SPEC_HUGE_1G] = RAM_PAGES_1G,
+		[PAGE_SIZE_4K] = RAM_PAGES_4K,
+		[PAGE_SIZE_THP] = RAM_PAGES_THP,
+		[PAGE_SIZE_2M] = RAM_PAGES_2M,
+		[PAGE_SIZE_1G] = RAM_PAGES_1G,
 	};
 	const struct spec_memory *memory = &shim->spec.memory;
 	struct ram_config config = {
@@ -130,7 +91,7 @@ static void reserve_memory(struct shim *shim)
 	}
 	if (ram_acquire(&config, &shim->machine.memory, &shim->ram, &shim->problems) == 0 &&
 	    shim->ram.populated)
-		tell_placement(shim, &config);
+		(void)announce_memory(shim);
 }
 
 /* The folder of claims. It is not held open for the VM's life: see claims_keep(). */
@@ -140,20 +101,20 @@ static void open_claims(struct shim *shim)
 	char name[24];
 	int r;
 
-	if (folder->kind == SPEC_NONE)
+	if (folder->kind == RESOURCE_SOURCE_NOT_SET)
 		return;
 	snprintf(name, sizeof(name), "fd %d", folder->fd);
-	r = claims_open(&shim->claims, folder->fd, folder->kind == SPEC_PATH ? folder->path : NULL, false);
-	if (folder->kind == SPEC_FD && r != -EBADF)
+	r = claims_open(&shim->claims, folder->fd, folder->kind == RESOURCE_SOURCE_PATH ? folder->path : NULL, false);
+	if (folder->kind == RESOURCE_SOURCE_FD && r != -EBADF)
 		close(folder->fd);
 	if (r < 0)
 		(void)problems_add(&shim->problems,
-		                   r == -ENOTDIR  ? PROBLEM_RESOURCE_WRONG_KIND
-		                   : r == -ENOENT || r == -EBADF ? PROBLEM_RESOURCE_MISSING
-		                                                 : PROBLEM_RESOURCE_UNREADABLE,
+		                   r == -ENOTDIR  ? ERROR_CODE_RESOURCE_WRONG_KIND
+		                   : r == -ENOENT || r == -EBADF ? ERROR_CODE_RESOURCE_MISSING
+		                                                 : ERROR_CODE_RESOURCE_UNREADABLE,
 		                   -r, "cpus.claims", "\"%s\" is not the folder of this host's claims: %s; launch "
 		                   "without claims, or see that the folder is there",
-		                   folder->kind == SPEC_PATH ? folder->path : name, strerror(-r));
+		                   folder->kind == RESOURCE_SOURCE_PATH ? folder->path : name, strerror(-r));
 }
 
 /* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that others have for
@@ -166,7 +127,7 @@ static void claim_cpus(struct shim *shim)
 		return;
 	if (plan_claim(shim) < 0)
 		claims_close(&shim->claims);
-	if (!memory->populate && !memory->lock && memory->page_size == SPEC_PAGES_4K)
+	if (!memory->populate && !memory->lock && memory->page_size == PAGE_SIZE_4K)
 		return;
 	for (size_t i = 0; i < shim->facts->cpu_count && shim->claims.open; i++) {
 		struct host_cpu *cpu = &shim->facts->cpus[i];
@@ -194,7 +155,7 @@ static void keep_claims(struct shim *shim)
 		claims_drop_all_memory(&shim->claims);
 	r = claims_keep(&shim->claims);
 	if (r < 0)
-		(void)problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, "cpus.claims",
+		(void)problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, "cpus.claims",
 		                   "cannot keep the CPUs that were claimed: %s", strerror(-r));
 }
 
@@ -212,7 +173,7 @@ static void ask_scheduler(struct shim *shim)
 {
 	const struct spec_cpus *cpus = &shim->spec.cpus;
 
-	if (cpus->tenancy == SPEC_SHARED)
+	if (cpus->tenancy == TENANCY_SHARED)
 		schedule_short_turns();
 	if (cpus->core_scheduling)
 		(void)schedule_own_cores(&shim->problems);
@@ -228,7 +189,7 @@ static void check_rings(struct problems *problems)
 
 	if (error != 0)
 		(void)problems_add(problems,
-		                   denied_by_host(error) ? PROBLEM_HOST_LIMIT : PROBLEM_OS_FAILED, error,
+		                   denied_by_host(error) ? ERROR_CODE_HOST_LIMIT : ERROR_CODE_OS_FAILED, error,
 		                   NULL, "cannot create an I/O ring (io_uring): %s",
 		                   denied_here(DENIED_IO_URING, error, why));
 }
@@ -240,6 +201,7 @@ static void check_rings(struct problems *problems)
  * before it among them. */
 int stage_acquire(struct shim *shim)
 {
+	devices_init(&shim->devices, &shim->spec, &shim->machine, &shim->events, &shim->problems);
 	/* What was handed over comes first: a number that nobody handed over is taken by the first
 	 * thing that is opened. */
 	take_resources(shim, true);
@@ -251,7 +213,7 @@ int stage_acquire(struct shim *shim)
 	if (kvm_open(&shim->kvm_fd, &shim->problems) == 0)
 		(void)kvm_check(shim->kvm_fd, shim->spec.cpus.count, &shim->problems);
 	take_resources(shim, false);
-	check_shared(shim);
+	check_resources(shim);
 	heed_cgroups(shim);
 	claim_cpus(shim);
 	reserve_memory(shim);
@@ -305,9 +267,9 @@ static int tune(struct shim *shim)
 static int load_flat(struct shim *shim)
 {
 	struct boot_flat_config config = {
-		.image = { .fd = shim->resources.image, .field = "boot.flat.image" },
+		.image = { .fd = shim->resources.image, .field = "boot.flat_boot.image" },
 		.load_address = shim->spec.boot.load_address.v,
-		.load_address_field = "boot.flat.load_address",
+		.load_address_field = "boot.flat_boot.load_address",
 	};
 
 	return boot_load_flat(&config, &shim->machine.memory, &shim->problems, &shim->entry);
@@ -316,22 +278,22 @@ static int load_flat(struct shim *shim)
 static int load_linux(struct shim *shim)
 {
 	struct boot_linux_config config = {
-		.kernel = { .fd = shim->resources.kernel, .field = "boot.linux.kernel" },
-		.initrd = { .fd = shim->resources.initrd, .field = "boot.linux.initrd" },
+		.kernel = { .fd = shim->resources.kernel, .field = "boot.linux_boot.kernel" },
+		.initrd = { .fd = shim->resources.initrd, .field = "boot.linux_boot.initrd" },
 		.cmdline = shim->spec.boot.cmdline,
-		.cmdline_field = "boot.linux.cmdline",
+		.cmdline_field = "boot.linux_boot.cmdline",
 		.rsdp = LAYOUT_ACPI,
 	};
 	const struct acpi_image *acpi = &shim->plan.acpi;
 	int r = guest_memory_write(&shim->machine.memory, GPA(LAYOUT_ACPI), acpi->bytes, acpi->used);
 
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
 		                    "there is no RAM where the plan has the ACPI tables");
 	r = boot_write_reset_vector(&shim->machine.memory);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_SPEC_INVALID, -r, "memory.nodes",
-		                    "Linux needs at least 1 MiB of memory");
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
+		                    "the guest has less than the 1 MiB of memory that Linux needs; give it more");
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
@@ -343,12 +305,12 @@ static int measure(struct shim *shim)
 	const struct {
 		int *fd;
 		const char *what, *field;
-		enum problem_code invalid;
+		enum axvm_error_code invalid;
 		char *digest;
 	} rows[] = {
-		{ &fds->image, "image", "boot.flat.image", PROBLEM_IMAGE_INVALID, shim->kernel_digest },
-		{ &fds->kernel, "kernel", "boot.linux.kernel", PROBLEM_KERNEL_INVALID, shim->kernel_digest },
-		{ &fds->initrd, "initrd", "boot.linux.initrd", PROBLEM_INITRD_INVALID, shim->initrd_digest },
+		{ &fds->image, "image", "boot.flat_boot.image", ERROR_CODE_IMAGE_INVALID, shim->kernel_digest },
+		{ &fds->kernel, "kernel", "boot.linux_boot.kernel", ERROR_CODE_KERNEL_INVALID, shim->kernel_digest },
+		{ &fds->initrd, "initrd", "boot.linux_boot.initrd", ERROR_CODE_INITRD_INVALID, shim->initrd_digest },
 	};
 	int r = 0;
 
@@ -373,7 +335,7 @@ static int measure(struct shim *shim)
 int stage_build(struct shim *shim)
 {
 	struct machine *machine = &shim->machine;
-	bool flat = shim->spec.boot.kind == SPEC_BOOT_FLAT;
+	bool flat = shim->spec.boot.kind == BOOT_KIND_FLAT_BOOT;
 	int r;
 
 	r = vm_create(&machine->vm, shim->kvm_fd, &machine->memory, plan_has_apic(&shim->spec),
@@ -382,17 +344,17 @@ int stage_build(struct shim *shim)
 		return r;
 	r = fd_settle(machine->vm.fd, VM_FD);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "cannot place the VM's descriptor: %s", strerror(-r));
 	machine->vm.fd = VM_FD;
 	r = kvm_stats_open_vm(&machine->stats, VM_FD);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_KVM_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
 		                    "KVM does not give its counters: %s", strerror(-r));
 	r = build_buses(machine);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_INTERNAL, -r, NULL,
-		                    "the buses' ranges overlap");
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
+		                    "the address ranges of the buses overlap; report this bug of the shim");
 	r = tune(shim);
 	if (r < 0)
 		return r;
@@ -401,7 +363,7 @@ int stage_build(struct shim *shim)
 	r = plan_guest(shim);
 	if (r < 0)
 		return r;
-	r = devices_build(shim);
+	r = devices_build(&shim->devices);
 	if (r < 0)
 		return r;
 	r = control_watch(shim);
@@ -409,7 +371,7 @@ int stage_build(struct shim *shim)
 		return r;
 	r = command_arena_map(&shim->command_arena);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "no memory for commands: %s", strerror(-r));
 	r = plan_check(shim);
 	if (r < 0)

@@ -17,8 +17,7 @@
 #include "sandbox/fd_layout.h"
 #include "base/uses.h"
 #include "sandbox/verify.h"
-#include "shim/devices.h"
-#include "shim/devices_block.h"
+#include "shim/device/devices.h"
 #include "shim/plan.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
@@ -52,7 +51,7 @@ int stage_confine(struct shim *shim)
 		.uid = spec->sandbox.uid,
 		.gid = spec->sandbox.gid,
 		.stop_with_launcher = spec->lifecycle.stop_when_launcher_dies,
-		.file_size = devices_largest_file(shim),
+		.file_size = devices_needs(&shim->devices).file_size,
 		.realtime = spec->cpus.fifo_priority > 0,
 		.own_cores = spec->cpus.core_scheduling,
 	};
@@ -80,11 +79,11 @@ static struct vcpu_entry entry_of(const struct shim *shim, uint32_t index)
 		.data_selector = boot->data_selector,
 	};
 
-	if (spec->kind == SPEC_BOOT_LINUX || spec->secondaries_wait) {
+	if (spec->kind == BOOT_KIND_LINUX_BOOT || spec->secondaries_wait) {
 		if (index > 0)
 			entry.start = VCPU_WAITS;
 	}
-	if (spec->kind == SPEC_BOOT_FLAT) {
+	if (spec->kind == BOOT_KIND_FLAT_BOOT) {
 		entry.rdi = index;
 		entry.rsi = shim->machine.vcpu_count;
 		entry.rdx = guest_memory_below_hole(&shim->machine.memory);
@@ -111,7 +110,7 @@ static int open_counters(struct vcpu *vcpu)
 	int r = kvm_stats_open_vcpu(&vcpu->machine->stats, vcpu->index, vcpu->fd);
 
 	if (r < 0)
-		return problems_add(&vcpu->problems, PROBLEM_KVM_FAILED, -r, NULL,
+		return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
 		                    "vCPU %u: KVM does not give its counters: %s", vcpu->index,
 		                    strerror(-r));
 	return 0;
@@ -160,7 +159,7 @@ static void *vcpu_main(void *argument)
 static void *io_main(void *argument)
 {
 	struct shim_io *io = argument;
-	struct shim *shim = io->shim;
+	struct shim *shim = CONTAINER_OF(io->devices, struct shim, devices);
 	struct thread_record *record = &shim->records[shim->machine.vcpu_count + io->index];
 	struct cpu_bitmap cpus;
 	char name[16];
@@ -199,13 +198,13 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	r = pthread_create(ret_thread, &attributes, function, argument);
 	pthread_attr_destroy(&attributes);
 	if (r == EINVAL)
-		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r,
+		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r,
 		                    shim->placement.by_hand ? "cpus.pins" : "cpus",
 		                    "cannot start a thread on host CPU %s: this host has no such "
 		                    "CPU, or the shim's affinity excludes it",
 		                    cpu_bitmap_format(cpus, list, sizeof(list)));
 	if (r != 0)
-		return problems_add(&shim->problems, PROBLEM_HOST_LIMIT, r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r, NULL,
 		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS, strerror(r));
 	shim->threads++;
 	return 0;

@@ -9,7 +9,6 @@
 #include "sandbox/process.h"
 #include "shim/control.h"
 #include "shim/fds.h"
-#include "shim/resources.h"
 #include "shim/shim.h"
 
 static void interrupted(int signal_number)
@@ -38,7 +37,7 @@ static int arrange_signals(struct problems *problems)
 	for (size_t i = 0; i < ARRAY_SIZE(interrupting) && r == 0; i++)
 		r = sigaction(interrupting[i], &interrupt, NULL);
 	if (r < 0)
-		return problems_add(problems, PROBLEM_OS_FAILED, errno, NULL,
+		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL,
 		                    "cannot arrange signals: %s", strerror(errno));
 	return 0;
 }
@@ -52,6 +51,7 @@ int stage_arrive(struct shim *shim)
 {
 	int r = arrange_signals(&shim->problems);
 
+	shim->lifecycle.state = STATE_STARTING;
 	if (r < 0)
 		return r;
 	r = check_event_fd(EVENT_FD, CONTROL_FD, &shim->problems);
@@ -59,7 +59,7 @@ int stage_arrive(struct shim *shim)
 		return r;
 	r = event_writer_init(&shim->events, EVENT_FD);
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "cannot prepare fd 4: %s", strerror(-r));
 	shim->lifecycle.events = &shim->events;
 	r = check_control_fd(CONTROL_FD, &shim->problems);
@@ -81,13 +81,13 @@ int stage_arrive(struct shim *shim)
  * Must not: look at the raw message again, or open anything. */
 int stage_learn(struct shim *shim)
 {
-	int keep[RESOURCE_FDS_MAX];
+	int keep[SPEC_FDS_MAX];
 	const uint8_t *bytes = NULL;
 	size_t length = 0;
 	int r = stream_init(&shim->stream);
 
 	if (r < 0)
-		return problems_add(&shim->problems, PROBLEM_OS_FAILED, -r, NULL,
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "no memory to read the launch: %s", strerror(-r));
 	r = stream_read_launch(&shim->stream, CONTROL_FD, &bytes, &length, &shim->problems);
 	if (r == -EINTR) {
@@ -101,5 +101,6 @@ int stage_learn(struct shim *shim)
 	if (r < 0)
 		return r;
 	event_writer_set_vm_id(&shim->events, shim->spec.vm_id);
-	return sandbox_close_foreign(keep, resource_fds(&shim->spec, keep), &shim->problems);
+	memcpy(keep, shim->spec.fds, shim->spec.fds_count * sizeof(*keep));
+	return sandbox_close_foreign(keep, shim->spec.fds_count, &shim->problems);
 }

@@ -25,7 +25,7 @@ int stage_run(struct shim *shim);
 int admit_probe(struct shim *shim);
 
 /* How the VM has ended, by all that is known when it has. */
-enum vm_outcome stage_outcome(const struct shim *shim);
+enum axvm_outcome stage_outcome(const struct shim *shim);
 
 /* Writes the one terminal event and returns the exit status. */
 int stage_account(struct shim *shim);

@@ -9,52 +9,83 @@
 #include <unistd.h>
 
 #include "sandbox/policy.h"
+#include "shim/announce.h"
 #include "interface/event.h"
-#include "shim/devices.h"
+#include "shim/device/console.h"
 
 #define EFER_LMA (1ULL << 10)
+#define SENTENCE_MAX 512
 
-static struct event_vcpu describe(const struct machine *machine)
+/* The registers in the schema are text, so that a reader of its text form sees what a debugger shows. */
+#define REGISTER(of_, name_)                                                                       \
+	{ offsetof(struct vcpu, of_.name_), offsetof(Axvm__V1__VcpuState, name_) }
+#define GENERAL(name_) REGISTER(regs, name_)
+#define SYSTEM(name_) REGISTER(sregs, name_)
+static const struct {
+	size_t from, to;
+} registers[] = {
+	GENERAL(rax), GENERAL(rbx), GENERAL(rcx), GENERAL(rdx),    GENERAL(rsi), GENERAL(rdi),
+	GENERAL(rsp), GENERAL(rbp), GENERAL(r8),  GENERAL(r9),     GENERAL(r10), GENERAL(r11),
+	GENERAL(r12), GENERAL(r13), GENERAL(r14), GENERAL(r15),    GENERAL(rip), GENERAL(rflags),
+	SYSTEM(cr0),  SYSTEM(cr2),  SYSTEM(cr3),  SYSTEM(cr4),     SYSTEM(efer),
+};
+
+/* What a terminal event points to. */
+struct terminal_parts {
+	Axvm__V1__Error errors[PROBLEMS_MAX], *error_list[PROBLEMS_MAX];
+	Axvm__V1__StageCompleted stages[STAGES_COUNT], *stage_list[STAGES_COUNT];
+	Axvm__V1__VcpuState vcpu;
+	char registers[ARRAY_SIZE(registers)][sizeof("0x0123456789abcdef")];
+	char code[2 * sizeof(((struct vcpu *)NULL)->code) + 1];
+	Axvm__V1__DeathRecord death;
+	char message[SENTENCE_MAX];
+};
+
+static void fill_vcpu(const struct machine *machine, struct terminal_parts *parts)
 {
-	const struct vcpu *vcpu = &machine->vcpus[atomic_load(&machine->end_vcpu)];
-	const struct kvm_regs *regs = &vcpu->regs;
-	const struct kvm_sregs *sregs = &vcpu->sregs;
-	struct event_vcpu event = {
-		.index = vcpu->index,
-		.exit_reason = vcpu_exit_name(machine->end_exit),
-		.exit_detail = machine->end_detail,
-		.rax = regs->rax, .rbx = regs->rbx, .rcx = regs->rcx, .rdx = regs->rdx,
-		.rsi = regs->rsi, .rdi = regs->rdi, .rsp = regs->rsp, .rbp = regs->rbp,
-		.r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11,
-		.r12 = regs->r12, .r13 = regs->r13, .r14 = regs->r14, .r15 = regs->r15,
-		.rip = regs->rip, .rflags = regs->rflags,
-		.cr0 = sregs->cr0, .cr2 = sregs->cr2, .cr3 = sregs->cr3, .cr4 = sregs->cr4,
-		.efer = sregs->efer,
-		.cs_selector = sregs->cs.selector,
-		.cpl = sregs->ss.dpl,
-		.cs_is_64bit = sregs->cs.l && sregs->efer & EFER_LMA,
-		.code_length = vcpu->code_length,
-	};
+	const struct vcpu *from = &machine->vcpus[atomic_load(&machine->end_vcpu)];
+	Axvm__V1__VcpuState *to = &parts->vcpu;
 
-	memcpy(event.code, vcpu->code, vcpu->code_length);
-	return event;
+	axvm__v1__vcpu_state__init(to);
+	EVENT_SET(to, index, from->index);
+	to->exit_reason = EVENT_TEXT(vcpu_exit_name(machine->end_exit));
+	EVENT_SET(to, exit_detail, machine->end_detail);
+	for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
+		const __u64 *value = (const void *)((const char *)from + registers[i].from);
+		char **slot = (void *)((char *)to + registers[i].to);
+
+		snprintf(parts->registers[i], sizeof(parts->registers[i]), "0x%016llx", *value);
+		*slot = parts->registers[i];
+	}
+	EVENT_SET(to, cs_selector, from->sregs.cs.selector);
+	EVENT_SET(to, cs_is_64bit, from->sregs.cs.l && from->sregs.efer & EFER_LMA);
+	EVENT_SET(to, cpl, from->sregs.ss.dpl);
+	for (size_t i = 0; i < from->code_length; i++)
+		snprintf(parts->code + 2 * i, 3, "%02x", from->code[i]);
+	to->code_bytes = from->code_length > 0 ? parts->code : NULL;
 }
 
-static struct event_death describe_death(const struct sandbox_death *death)
+/* One of three: a system call, a submission to a ring, a page that could not be had. */
+static void fill_death(const struct sandbox_death *from, Axvm__V1__DeathRecord *to)
 {
-	return (struct event_death){
-		.role = sandbox_role_name(death->role),
-		.thread_id = death->tid,
-		.syscall_number = death->nr,
-		.syscall_name = sandbox_syscall_name(death->nr),
-		.instruction_pointer = death->instruction_pointer,
-		.ring_refusal = death->ring.what,
-		.lost_page = death->lost.what,
-		.lost_address = death->lost.address,
-		.ring_opcode = death->ring.opcode,
-		.ring_opcode_name = death->ring.name,
-		.policy_sha256 = sandbox_policies_digest_hex,
-	};
+	axvm__v1__death_record__init(to);
+	to->role = EVENT_TEXT(sandbox_role_name(from->role));
+	EVENT_SET(to, thread_id, from->tid);
+	to->policy_sha256 = EVENT_TEXT(sandbox_policies_digest_hex);
+	if (from->ring.what) {
+		EVENT_SET(to, ring_opcode, from->ring.opcode);
+		to->ring_opcode_name = EVENT_TEXT(from->ring.name);
+		to->ring_refusal = EVENT_TEXT(from->ring.what);
+		return;
+	}
+	EVENT_SET(to, instruction_pointer, from->instruction_pointer);
+	if (from->lost.what) {
+		to->lost_page = EVENT_TEXT(from->lost.what);
+		EVENT_SET(to, lost_address, from->lost.address);
+		return;
+	}
+	EVENT_SET(to, syscall_number, from->nr);
+	to->syscall_name = EVENT_TEXT(sandbox_syscall_name(from->nr));
 }
 
 /* A launch that failed is told on fd 2 as well, a line a reason: fd 4 may be what is wrong. It
@@ -94,30 +125,66 @@ static const char *why(const struct shim *shim)
 	return NULL;
 }
 
-int terminal_emit(struct shim *shim, enum vm_outcome outcome)
+/* A sentence for a person, out of what is known. `vcpu`: of the one that ended the VM, or NULL. */
+static void describe(const struct problems *problems, const struct outcome_class *class,
+                     const Axvm__V1__VcpuState *vcpu, const char *given, char to[SENTENCE_MAX])
 {
-	bool ended_itself = atomic_load(&shim->machine.end) != MACHINE_END_NONE;
-	struct event_vcpu vcpu = { 0 };
-	struct event_death death;
-	struct event_terminal terminal = {
-		.outcome = outcome,
-		.stage = shim->stage,
-		.problems = &shim->problems,
-		.console_bytes_dropped = devices_console_dropped(shim),
-		.message = why(shim),
-	};
-	int status;
+	size_t more = problems->count > 0 ? problems->count + problems->not_listed - 1 : 0;
+	bool of_problems = problems->count > 0 && (class->of_errors || !vcpu);
+	const char *cs = vcpu && vcpu->cs_is_64bit ? "64-bit" : "not 64-bit";
 
-	if (ended_itself) {
-		vcpu = describe(&shim->machine);
-		terminal.vcpu = &vcpu;
+	if (given)
+		snprintf(to, SENTENCE_MAX, "%s", given);
+	else if (of_problems && more > 0)
+		snprintf(to, SENTENCE_MAX, "%s: %s (and %zu more)", class->phrase, problems->list[0].message, more);
+	else if (of_problems)
+		snprintf(to, SENTENCE_MAX, "%s: %s", class->phrase, problems->list[0].message);
+	else if (vcpu && class->outcome == OUTCOME_HALTED)
+		snprintf(to, SENTENCE_MAX, "%s: rax: %s, cs %s", class->phrase, vcpu->rax, cs);
+	else if (vcpu)
+		snprintf(to, SENTENCE_MAX, "%s: vCPU %u, rip: %s, rax: %s, cs %s", class->phrase, vcpu->index,
+		         vcpu->rip, vcpu->rax, cs);
+	else
+		snprintf(to, SENTENCE_MAX, "%s: %s", class->phrase, class->meaning);
+}
+
+static void fill_lists(const struct shim *shim, Axvm__V1__Terminal *body, struct terminal_parts *parts)
+{
+	for (size_t i = 0; i < shim->problems.count; i++) {
+		event_fill_error(&parts->errors[i], &shim->problems.list[i], shim->stage);
+		parts->error_list[body->n_errors++] = &parts->errors[i];
+	}
+	for (enum axvm_stage stage = STAGE_ARRIVE; stage < STAGES_COUNT; stage++)
+		if (shim->stage_ns[stage] > 0) {
+			announce_fill_stage(&parts->stages[stage], stage, shim->stage_ns[stage]);
+			parts->stage_list[body->n_stages++] = &parts->stages[stage];
+		}
+	body->errors = parts->error_list;
+	body->stages = parts->stage_list;
+}
+
+int terminal_emit(struct shim *shim, enum axvm_outcome outcome)
+{
+	int status = outcome_exit_status(outcome, &shim->problems);
+	Axvm__V1__Terminal body = AXVM__V1__TERMINAL__INIT;
+	struct terminal_parts parts;
+
+	EVENT_SET(&body, outcome, (Axvm__V1__Outcome)outcome);
+	EVENT_SET(&body, exit_status, (uint32_t)status);
+	EVENT_SET(&body, stage, (Axvm__V1__Stage)shim->stage);
+	EVENT_SET(&body, console_bytes_dropped, devices_console_dropped(&shim->devices));
+	fill_lists(shim, &body, &parts);
+	if (atomic_load(&shim->machine.end) != MACHINE_END_NONE) {
+		fill_vcpu(&shim->machine, &parts);
+		body.vcpu = &parts.vcpu;
 	}
 	if (shim->death) {
-		death = describe_death(shim->death);
-		terminal.death = &death;
+		fill_death(shim->death, &parts.death);
+		body.death = &parts.death;
 	}
-	memcpy(terminal.stage_ns, shim->stage_ns, sizeof(terminal.stage_ns));
-	(void)event_terminal(&shim->events, &terminal, &status);
+	describe(&shim->problems, outcome_class_of(outcome), body.vcpu, why(shim), parts.message);
+	body.message = parts.message;
+	(void)event_writer_put_terminal(&shim->events, EVENT(TERMINAL, terminal, &body));
 	if (outcome == OUTCOME_LAUNCH_FAILED && shim->stage < STAGE_SEAL)
 		tell_people(&shim->problems);
 	return status;

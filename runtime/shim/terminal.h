@@ -8,6 +8,6 @@
 
 /* Emits the terminal event and returns the exit status. Never fails: what cannot be written is
  * still in the status. A launch that failed is told on fd 2 as well. Control thread. */
-int terminal_emit(struct shim *shim, enum vm_outcome outcome);
+int terminal_emit(struct shim *shim, enum axvm_outcome outcome);
 
 #endif

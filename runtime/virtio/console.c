@@ -95,7 +95,7 @@ static bool exceeds_limit(struct console *console, size_t length)
 	console->spell_until_ns = now + SPELL_NS;
 	if (!told)
 		virtio_report(&console->device, QUEUE_TRANSMIT, 0,
-		              "the guest prints more than console.limit allows: what is over it is "
+		              "the guest prints more than console.limit allows: output beyond the limit is "
 		              "dropped");
 	io_client_again(&console->device.client, MAIL_OUTPUT);
 	return true;

@@ -194,7 +194,7 @@ void net_lose_tap(struct net *net, int error)
 		return;
 	net->tap_gone = true;
 	net->readable = 0;
-	virtio_report(&net->device, -1, error, "the TAP is gone: the link is down from now on");
+	virtio_report(&net->device, -1, error, "the TAP has been removed: the link is down from now on");
 	virtio_config_update(&net->device, offsetof(struct virtio_net_config, status), &status,
 	                     sizeof(status));
 }

@@ -106,7 +106,7 @@ static void answer_commands(struct net *net, uint16_t queue)
 			if (chain.writable_bytes == 0) {
 				virtio_push(device, queue, chain.head, 0);
 				virtio_fail(device, queue, EBADMSG,
-				            "a control command without room for its answer");
+				            "a control command has no writable buffer for its answer");
 				return;
 			}
 			if (run_command(net, &chain))

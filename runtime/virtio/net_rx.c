@@ -49,7 +49,7 @@ static bool add_chain(struct net_receiver *rx, struct net_read *read)
 		return false;
 	if (chain.readable > 0 || chain.writable == 0) {
 		virtio_push(device, rx->queue, chain.head, 0);
-		virtio_fail(device, rx->queue, EBADMSG, "a receive buffer that is not writable");
+		virtio_fail(device, rx->queue, EBADMSG, "a receive buffer is not writable");
 		return false;
 	}
 	read->chains[read->chain_count++] = (struct net_chain){

@@ -53,7 +53,7 @@ static bool start_one(struct rng *rng)
 		return false;
 	if (chain.readable > 0) {
 		virtio_fail(&rng->device, 0, EPROTO,
-		            "a buffer for random bytes that is not writable");
+		            "a buffer for random bytes is not writable");
 		virtio_push(&rng->device, 0, chain.head, 0);
 		return false;
 	}

@@ -420,7 +420,7 @@ static void take_packet(struct vsock *vsock, const struct virtq_chain *chain)
 	if (virtq_copy_from(chain, 0, &header, sizeof(header)) < sizeof(header) ||
 	    le32toh(header.len) > chain->readable_bytes - sizeof(header)) {
 		virtio_fail(&vsock->device, QUEUE_TRANSMIT, EPROTO,
-		            "a packet is shorter than its header or its header says");
+		            "a packet is shorter than its header, or than the length in its header");
 	} else if (le64toh(header.src_cid) != vsock->cid) {
 		/* There is nobody to answer. */
 		counter_add(&vsock->dropped, 1);

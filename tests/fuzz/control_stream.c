@@ -29,7 +29,7 @@ static void hear(const struct stream_command *raw, void *context)
 	for (size_t i = 0; i < raw->length; i++)
 		heard->sum = heard->sum * 31 + raw->bytes[i];
 	if (command_parse(&arena, raw, &command, &error) < 0)
-		cr_assert_eq(error.code, PROBLEM_COMMAND_INVALID);
+		cr_assert_eq(error.code, ERROR_CODE_COMMAND_INVALID);
 }
 
 /* All of it out of a file, as a harness hands it over, or the rest in pieces of `step` bytes. */

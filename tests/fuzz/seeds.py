@@ -11,9 +11,9 @@ import subprocess
 import sys
 
 EVENTS = """
-events { sequence: 1 vm_id: "a" stage_completed { stage: ARRIVE duration_ns: 5 } }
+events { sequence: 1 vm_id: "a" stage_completed { stage: STAGE_ARRIVE duration_ns: 5 } }
 events { sequence: 2 host_refused { profile: "xv2" requirements { name: "n" asked: "a" found: "f" } } }
-events { sequence: 3 dropped: 4 state_changed { to: PAUSED } }
+events { sequence: 3 dropped: 4 state_changed { to: STATE_PAUSED } }
 events { sequence: 4 guest_panicked { message: "oh" } }
 events { sequence: 5 balloon_settled { request_id: 1 target_mib: 24 actual_mib: 30 reached: false } }
 """

@@ -73,7 +73,7 @@ def expect(condition, what, text=""):
 def main(axvm, image, folder):
     run = Terminal(axvm, "run", "--flat", image, "--id", "web-17", "--profile", "dev", "--cpus", "1",
                    "--memory", "32M,populate", "--events", "text",
-                   "--set", "boot { flat { local_apic: true } } "
+                   "--set", "boot { flat_boot { local_apic: true } } "
                    "console { output { fd: 1 } input { fd: 0 } }")
     run.until("Ctrl-A h lists keys")
     run.until(r"RUNNING|running")

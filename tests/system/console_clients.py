@@ -15,7 +15,7 @@ import tty
 
 LIMIT = 60
 SPEC = """launch {{ vm_id: "clients" profile: "dev" cpus {{ count: 1 }} memory {{ nodes {{ size_mib: 16 }} }}
-  boot {{ flat {{ image {{ path: "{image}" }} local_apic: true }} }}
+  boot {{ flat_boot {{ image {{ path: "{image}" }} local_apic: true }} }}
   console {{ input {{ {input} }} output {{ {output} }} }} }}"""
 
 

@@ -24,7 +24,7 @@ SECTOR = 512
 LIMIT = 60
 SPEC = """launch {{
   vm_id: "journal" profile: "dev" cpus {{ count: 1 }} memory {{ nodes {{ size_mib: 16 }} }}
-  boot {{ flat {{ image {{ path: "{build}/guests/journal.bin" }} local_apic: true }} }}
+  boot {{ flat_boot {{ image {{ path: "{build}/guests/journal.bin" }} local_apic: true }} }}
   console {{ output {{ fd: 1 }} early: true }}
   disks {{ id: "journal" image {{ path: "{image}" }} }}
 }}"""

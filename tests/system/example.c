@@ -68,8 +68,8 @@ static int launch(struct example *example, const char *shim, int image)
 	node.has_size_mib = 1;
 	node.size_mib = 16;
 	spec.boot = &boot;
-	boot.kind_case = AXVM__V1__BOOT__KIND_FLAT;
-	boot.flat = &flat;
+	boot.kind_case = AXVM__V1__BOOT__KIND_FLAT_BOOT;
+	boot.flat_boot = &flat;
 	flat.image = &resource;
 	resource.source_case = AXVM__V1__RESOURCE__SOURCE_FD;
 	resource.fd = IMAGE_FD;

@@ -351,8 +351,8 @@ static void launch_once(const struct point *point, struct call *calls, unsigned 
 	ret->judged = ret->status >= 0 && n > 0 &&
 	              judge(bytes, (size_t)n, ret->status, &ret->verdict);
 	ret->verdict.silent = n <= 0;
-	ret->launched = ret->judged && (ret->verdict.outcome == AXVM__V1__OUTCOME__POWER_OFF ||
-	                                ret->verdict.outcome == AXVM__V1__OUTCOME__HALTED);
+	ret->launched = ret->judged && (ret->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_POWER_OFF ||
+	                                ret->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_HALTED);
 	close(control);
 	close(events);
 	close(diagnostics);
@@ -377,7 +377,7 @@ static const char *wrong_with(const struct point *point, const struct result *r,
 		return "no event";
 	if (!r->judged)
 		return "fd 4 does not fit the status: see above";
-	if (r->verdict.outcome == AXVM__V1__OUTCOME__LAUNCH_FAILED)
+	if (r->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED)
 		return NULL;
 	if (!r->launched)
 		return "another end than the guest's";

@@ -57,7 +57,7 @@ try() {
 spec < <(flat power_off -b "$APIC" -M 'populate: true' -l "rng {} $DISK")
 try 'a disk and random bytes'
 
-spec < <(flat vcpus -c 3 -M 'populate: true lock: true page_size: THP nodes { size_mib: 16 }' -m 8)
+spec < <(flat vcpus -c 3 -M 'populate: true lock: true page_size: PAGE_SIZE_THP nodes { size_mib: 16 }' -m 8)
 try 'three vCPUs, two nodes, locked memory' 
 
 spec < <(flat power_off -c 2 -b "$APIC" -l "console { output { fd: 9 } } balloon {} $DISK
@@ -70,7 +70,7 @@ else
 fi
 
 if [ "$(huge_pages_free)" -ge 24 ]; then
-	spec < <(flat power_off -b "$APIC" -M 'page_size: HUGE_2M populate: true')
+	spec < <(flat power_off -b "$APIC" -M 'page_size: PAGE_SIZE_2M populate: true')
 	try 'huge pages'
 else
 	skipped=$((skipped + 1))

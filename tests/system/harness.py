@@ -123,14 +123,14 @@ def main(shim, proto, spec):
 
 
 def refused(reply, code):
-    expect("ok: true" not in reply and f"code: {code}" in reply, f"it is refused as {code}")
+    expect("ok: true" not in reply and f"code: ERROR_CODE_{code}" in reply, f"it is refused as {code}")
 
 
 def live(vm, disk):
     vm.wait(r"running \{", "running event")
     expect("STATE_RUNNING" in vm.ask("status"), "it runs")
     expect("ok: true" in vm.ask("pause"), "pause is done")
-    expect("PAUSED" in vm.ask("status"), "it is paused")
+    expect("STATE_PAUSED" in vm.ask("status"), "it is paused")
     refused(vm.ask("pause"), "COMMAND_WRONG_STATE")
     expect("ok: true" in vm.ask("resume"), "resume is done")
     expect("STATE_RUNNING" in vm.ask("status"), "it runs again")
@@ -156,8 +156,8 @@ def live(vm, disk):
     status = vm.process.wait(LIMIT)
     terminal = vm.wait(r"terminal \{", "terminal event")
     vm.wait("^end$", "end of fd 4")
-    expect(status == 0 and "outcome: POWER_OFF" in terminal, f"status {status}, and the event agrees")
-    for state in ("PAUSED", "STATE_RUNNING", "STOPPING"):
+    expect(status == 0 and "outcome: OUTCOME_POWER_OFF" in terminal, f"status {status}, and the event agrees")
+    for state in ("STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPING"):
         vm.wait(rf"(?s)state_changed \{{[^}}]*to: {state}\s", f"change to {state}")
     sequence = [int(n) for e in vm.events for n in re.findall(r"^  sequence: (\d+)$", e, re.M)]
     expect(sequence == list(range(1, len(sequence) + 1)), "no event is missing")

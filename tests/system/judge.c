@@ -30,7 +30,7 @@ static bool is_sentence(const char *text)
 
 static bool error_complete(const Axvm__V1__Error *error)
 {
-	if (!error->has_code || error->code == AXVM__V1__ERROR_CODE__OK)
+	if (!error->has_code || error->code == AXVM__V1__ERROR_CODE__ERROR_CODE_UNSPECIFIED)
 		return FAULT("an error without a code");
 	if (!error->has_stage || error->stage == AXVM__V1__STAGE__STAGE_UNSPECIFIED)
 		return FAULT("error %d without a stage", error->code);
@@ -44,12 +44,12 @@ static bool error_complete(const Axvm__V1__Error *error)
 static bool terminal_fits(const Axvm__V1__Terminal *terminal, int status)
 {
 	static const int of_outcome[] = {
-		[AXVM__V1__OUTCOME__POWER_OFF] = 0,     [AXVM__V1__OUTCOME__HALTED] = 0,
-		[AXVM__V1__OUTCOME__GUEST_RESET] = 32,  [AXVM__V1__OUTCOME__TRIPLE_FAULT] = 33,
-		[AXVM__V1__OUTCOME__GUEST_PANIC] = 34,  [AXVM__V1__OUTCOME__VCPU_FAILED] = 35,
-		[AXVM__V1__OUTCOME__STOPPED_BY_HOST] = 36,
+		[AXVM__V1__OUTCOME__OUTCOME_POWER_OFF] = 0,     [AXVM__V1__OUTCOME__OUTCOME_HALTED] = 0,
+		[AXVM__V1__OUTCOME__OUTCOME_GUEST_RESET] = 32,  [AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT] = 33,
+		[AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC] = 34,  [AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED] = 35,
+		[AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST] = 36,
 	};
-	bool failed = terminal->outcome >= AXVM__V1__OUTCOME__LAUNCH_FAILED;
+	bool failed = terminal->outcome >= AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED;
 
 	if ((int)terminal->exit_status != status)
 		return FAULT("status %d, but the event says %u", status, terminal->exit_status);
@@ -93,7 +93,7 @@ bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret)
 			continue;
 		terminals++;
 		good = good && terminal_fits(event->terminal, status);
-		if (event->terminal->outcome == AXVM__V1__OUTCOME__LAUNCH_FAILED &&
+		if (event->terminal->outcome == AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED &&
 		    event->terminal->stage != completed + 1)
 			good = FAULT("stage %d is named, but stage %d was the last completed",
 			             event->terminal->stage, completed);
@@ -148,7 +148,7 @@ static bool event_tells(const Axvm__V1__Event *event, const char *what)
 	case AXVM__V1__EVENT__BODY_RUNNING:
 		return strcmp(what, "running") == 0;
 	case AXVM__V1__EVENT__BODY_STATE_CHANGED:
-		return event->state_changed->to == AXVM__V1__STATE__STOPPING && strcmp(what, "stopping") == 0;
+		return event->state_changed->to == AXVM__V1__STATE__STATE_STOPPING && strcmp(what, "stopping") == 0;
 	case AXVM__V1__EVENT__BODY_METRICS:
 		return counts(event->metrics, what);
 	default:

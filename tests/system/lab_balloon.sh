@@ -47,9 +47,9 @@ spec() {
 		launch {
 		  vm_id: "balloon"
 		  profile: "dev"
-		  cpus { count: 1 paravirt { features: KVMCLOCK } }
+		  cpus { count: 1 paravirt { features: PV_FEATURE_KVMCLOCK } }
 		  memory { nodes { size_mib: 512 } page_size: $1 ${3:-} }
-		  boot { linux {
+		  boot { linux_boot {
 		    kernel { path: "build/kernels/6.12/vmlinuz" }
 		    initrd { path: "$WORK/initramfs.gz" }
 		    cmdline: "console=hvc0 quiet panic=-1 reboot=a axvm.run=\"sh /test/balloon.sh\""
@@ -140,7 +140,7 @@ end() {
 }
 
 reporting() {
-	start reporting PAGES_4K 'stats_interval_s: 1'
+	start reporting PAGE_SIZE_4K 'stats_interval_s: 1'
 	order fill 300
 	local full
 	full=$(resident)
@@ -196,7 +196,7 @@ inflated() {
 # A process that needs more than the balloon has left of the guest gets it: nothing is killed.
 oom() {
 	local before low given
-	start oom PAGES_4K 'free_page_reporting: false'
+	start oom PAGE_SIZE_4K 'free_page_reporting: false'
 	order fill 300
 	order drop
 	before=$free
@@ -218,13 +218,13 @@ oom() {
 }
 
 case_reporting() { reporting; }
-case_pages() { half pages PAGES_4K ''; }
-case_locked() { half locked PAGES_4K 'populate: true lock: true'; }
+case_pages() { half pages PAGE_SIZE_4K ''; }
+case_locked() { half locked PAGE_SIZE_4K 'populate: true lock: true'; }
 case_oom() { oom; }
 case_huge() {
 	# On the node that the VM goes to, and first of all, while its memory is in one piece.
 	echo 300 >/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages
-	half huge HUGE_2M ''
+	half huge PAGE_SIZE_2M ''
 	echo 0 >/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages
 }
 

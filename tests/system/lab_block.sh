@@ -73,9 +73,9 @@ spec() {
 		launch {
 		  vm_id: "disks"
 		  profile: "dev"
-		  cpus { count: 2 paravirt { features: KVMCLOCK } }
+		  cpus { count: 2 paravirt { features: PV_FEATURE_KVMCLOCK } }
 		  memory { nodes { size_mib: 512 } }
-		  boot { linux {
+		  boot { linux_boot {
 		    kernel { path: "build/kernels/6.12/vmlinuz" }
 		    initrd { path: "$WORK/initramfs.gz" }
 		    cmdline: "console=hvc0 quiet panic=-1 reboot=a mitigations=off nokaslr axvm.run=\"sh /test/block.sh $1\""
@@ -84,7 +84,7 @@ spec() {
 		  disks { id: "tools" image { path: "$WORK/tools.img" } read_only: true }
 		  disks { id: "first" image { path: "$IMAGES/first.img" } serial: "disk-serial-20-chars"
 		          queues: 2 direct: true }
-		  disks { id: "second" image { path: "$IMAGES/second.img" } queues: 2 cache: WRITE_THROUGH }
+		  disks { id: "second" image { path: "$IMAGES/second.img" } queues: 2 cache: CACHE_MODE_WRITE_THROUGH }
 		  rng {}
 		}
 	END

@@ -125,8 +125,8 @@ start() {
 	rm -f "$base".*
 	: >"$base.console"
 	protoc --encode=axvm.v1.ControlStream proto/axvm.proto >"$base.spec" <<-END
-		launch { vm_id: "foreign" profile: "dev" cpus { count: $4 paravirt { features: KVMCLOCK } }
-		  memory { nodes { size_mib: $3 } } boot { linux { kernel { path: "$1" } $2 } }
+		launch { vm_id: "foreign" profile: "dev" cpus { count: $4 paravirt { features: PV_FEATURE_KVMCLOCK } }
+		  memory { nodes { size_mib: $3 } } boot { linux_boot { kernel { path: "$1" } $2 } }
 		  console { output { path: "$base.console" } } lifecycle { shutdown_timeout_ms: 100 } }
 	END
 	build/axvm-shim 3<"$base.spec" 4>"$base.events" 2>/dev/null </dev/null &

@@ -50,9 +50,9 @@ write_spec() {
 		launch {
 		  vm_id: "lab-net"
 		  profile: "dev"
-		  cpus { count: $cpus paravirt { features: KVMCLOCK } }
+		  cpus { count: $cpus paravirt { features: PV_FEATURE_KVMCLOCK } }
 		  memory { nodes { size_mib: 384 } }
-		  boot { linux {
+		  boot { linux_boot {
 		    kernel { path: "$KERNEL/vmlinuz" }
 		    initrd { path: "$WORK/initramfs.gz" }
 		    cmdline: "console=hvc0 quiet panic=-1 reboot=a axvm.run=\"$(guest_command "$queues")\""

@@ -120,7 +120,7 @@ def readme(shell):
     shell.type(paste.encode())
     shell.until("(?m)^the=end 0$", 1800)
     text = shell.text()
-    for pattern in (r"outcome: HALTED", r'rax: "0xcafebabedeadbeef"', r"(?m)^spin +RUNNING", r"(?m)^kvm\.vcpus\.exits",
+    for pattern in (r"outcome: OUTCOME_HALTED", r'rax: "0xcafebabedeadbeef"', r"(?m)^spin +RUNNING", r"(?m)^kvm\.vcpus\.exits",
                     r"(?m)^admitted$"):
         if not re.search(pattern, text):
             sys.exit(f"FAIL: {pattern!r} is not in what came of README.md's commands:\n{text}")

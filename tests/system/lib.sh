@@ -112,7 +112,7 @@ flat() {
 	case $guest in *[{:]*) ;; *) guest="path: \"$GUESTS/$guest.bin\"" ;; esac
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: $count $cpus }
 		memory { nodes { size_mib: $mib } $memory }
-		boot { flat { image { $guest } $boot } } $launch }"
+		boot { flat_boot { image { $guest } $boot } } $launch }"
 }
 
 # with_numbers GUEST A [B]: an image of the guest with these numbers in it (guest_numbers), as `flat`
@@ -217,7 +217,7 @@ want_metric() {
 # want_error STATUS CODE [FIELD]: a launch that failed in this way, whatever else was wrong.
 want_error() {
 	want_status "$1"
-	want "outcome: LAUNCH_FAILED" "exit_status: $1" "code: $2"
+	want "outcome: OUTCOME_LAUNCH_FAILED" "exit_status: $1" "code: ERROR_CODE_$2"
 	[ $# -lt 3 ] || want "field: \"${3//[\[\]]/.}\""
 }
 

@@ -43,13 +43,13 @@ one() {
 		{ fail "$misdeed" "the events are no EventStream"; return; }
 	if [ "$expected" = 77 ]; then
 		events=$(tac <<<"$events" | sed '/^events {/q')
-		for line in 'terminal {' 'outcome: RUNTIME_FAILED' 'code: SANDBOX_VIOLATION' \
+		for line in 'terminal {' 'outcome: OUTCOME_RUNTIME_FAILED' 'code: ERROR_CODE_SANDBOX_VIOLATION' \
 			"role: \"$role\"" "$kind: \"$call\"" 'policy_sha256: "'; do
 			grep -qF "$line" <<<"$events" || fail "$misdeed" "the last event lacks: $line"
 		done
 	elif [ "$expected" = 71 ]; then
 		events=$(tac <<<"$events" | sed '/^events {/q')
-		for line in 'terminal {' 'outcome: RUNTIME_FAILED' 'code: OS_FAILED' "role: \"$role\"" \
+		for line in 'terminal {' 'outcome: OUTCOME_RUNTIME_FAILED' 'code: ERROR_CODE_OS_FAILED' "role: \"$role\"" \
 			'lost_page: "no page could be had"'; do
 			grep -qF "$line" <<<"$events" || fail "$misdeed" "the last event lacks: $line"
 		done

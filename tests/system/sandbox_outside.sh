@@ -60,7 +60,7 @@ start() { # COMMAND PREFIX...
 	chmod 666 "$work/events"
 	"$@" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>"$work/errors" &
 	pid=$!
-	await 'stage: SEAL'
+	await 'stage: STAGE_SEAL'
 }
 
 finish() { # SIGNAL STATUS
@@ -215,7 +215,7 @@ mount --rbind "$work" "$work" || exit 1
 : >"$work/events"
 chroot "$work" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>"$work/errors" &
 pid=$!
-await 'stage: SEAL'
+await 'stage: STAGE_SEAL'
 check "root" "$(ls -A "/proc/$pid/root/")" ""
 check "working directory" "$(stat -Lc %d:%i "/proc/$pid/cwd")" "$(stat -Lc %d:%i "/proc/$pid/root")"
 check "mount options" "$(awk '{ print $6 }' "/proc/$pid/mountinfo")" "ro,nosuid,nodev,noexec,relatime"
@@ -257,7 +257,7 @@ shim=$work/axvm-shim
 	GLIBC_TUNABLES=glibc.malloc.check=3 "$shim" 3<"$work/spec" 4>"$work/events" 5<"$work/spin.bin" \
 	</dev/null >/dev/null 2>"$work/errors") &
 pid=$!
-await 'stage: SEAL'
+await 'stage: STAGE_SEAL'
 check "root" "$(ls -A "/proc/$pid/root/")" ""
 check "what it left behind" "$(ls "$work/open" | tr '\n' ' ')" "proc root "
 finish TERM 36
@@ -271,7 +271,7 @@ bash -c '"$1" 3<"$2/spec" 4>"$2/events" </dev/null >/dev/null 2>&1 & echo $! >"$
 launcher=$!
 for ((i = 0; i < 6000; i++)); do [ -s "$work/pid" ] && break; sleep 0.01; done
 pid=$(cat "$work/pid")
-await 'stage: SEAL'
+await 'stage: STAGE_SEAL'
 kill -KILL $launcher
 wait $launcher 2>/dev/null
 await 'terminal {'

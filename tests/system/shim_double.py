@@ -13,7 +13,7 @@ import threading
 import time
 
 MIB_OF_MEMORY = 32
-STATES = {"running": 1, "paused": 2, "stopping": 3}
+STATES = {"running": 2, "paused": 3, "stopping": 4}
 
 
 def varint(value):
@@ -92,7 +92,7 @@ class Double:
     def pour(self):
         """Many at a time: more a second than any reader prints; the pipe holds what a busy host makes us late by."""
         fcntl.fcntl(4, fcntl.F_SETPIPE_SZ, 1 << 20)
-        change = payload(11, number(1, 1) + number(2, 1) + payload(3, b"flood"))
+        change = payload(15, number(1, 2) + number(2, 2) + payload(3, b"flood"))
         many = b"".join(self.encoded(change) for _ in range(4000))
         while self.state != STATES["stopping"]:
             self.write(many)
@@ -100,7 +100,7 @@ class Double:
     def become(self, name):
         # Known before it is told: whoever pours events leaves the lock to nobody before that.
         before, self.state = self.state, STATES[name]
-        self.event(payload(11, number(1, before) + number(2, self.state)))
+        self.event(payload(15, number(1, before) + number(2, self.state)))
 
     def report(self):
         self.metrics += 1000
@@ -144,7 +144,7 @@ class Double:
             error = number(1, 22) + payload(7, b"no command that could be meant")
         if not self.silent:
             body = number(2, int(error is None)) + number(4, self.state) + metrics
-            self.event(payload(15, reply + body + (payload(3, error) if error else b"")))
+            self.event(payload(20, reply + body + (payload(3, error) if error else b"")))
         return self.state != STATES["stopping"]
 
     def run(self):
@@ -160,10 +160,10 @@ class Double:
                 if field[0] == 1:
                     self.vm_id = fields(field[1]).get(1, b"")
                     if self.slow:
-                        self.event(payload(6, number(1, 3) + number(2, 1000)))
+                        self.event(payload(10, number(1, 3) + number(2, 1000)))
                         time.sleep(1.5)
-                    self.event(payload(6, number(1, 8) + number(2, 1234567)))
-                    self.event(payload(10, payload(1, b"dev")))
+                    self.event(payload(10, number(1, 8) + number(2, 1234567)))
+                    self.event(payload(14, payload(1, b"dev")))
                     if self.flood:
                         self.flood.start()
                 else:
@@ -172,7 +172,7 @@ class Double:
             self.flood.join()
         outcome, status, text = ((1, 0, b"powered off") if self.powered_off else
                                  (7, 36, b"stopped by the host"))
-        self.event(payload(16, number(1, outcome) + number(2, status) + payload(5, text)))
+        self.event(payload(22, number(1, outcome) + number(2, status) + payload(5, text)))
         return status
 
 

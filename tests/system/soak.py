@@ -17,9 +17,9 @@ import tempfile
 import time
 
 FLAT = """launch {{ vm_id: "soak" profile: "dev" cpus {{ count: 2 }} memory {{ nodes {{ size_mib: 16 }} }}
-  boot {{ flat {{ image {{ path: "{build}/guests/longmode.bin" }} }} }} }}"""
+  boot {{ flat_boot {{ image {{ path: "{build}/guests/longmode.bin" }} }} }} }}"""
 BUSY = """launch {{ vm_id: "soak-io" profile: "dev" cpus {{ count: 1 }} memory {{ nodes {{ size_mib: 16 }} }}
-  boot {{ flat {{ image {{ path: "{build}/guests/journal.bin" }} local_apic: true }} }}
+  boot {{ flat_boot {{ image {{ path: "{build}/guests/journal.bin" }} local_apic: true }} }}
   console {{ output {{ fd: 1 }} early: true }} rng {{}} balloon {{}}
   disks {{ id: "journal" image {{ path: "{image}" }} }} }}"""
 

@@ -369,8 +369,8 @@ static int command_truncate(char *shim, const struct spec *spec, unsigned count)
 {
 	(void)count;
 	for (size_t n = 0; n < spec->length; n++) {
-		Axvm__V1__ErrorCode wanted = n == 0 ? AXVM__V1__ERROR_CODE__SPEC_EMPTY
-		                                    : AXVM__V1__ERROR_CODE__SPEC_TRUNCATED;
+		Axvm__V1__ErrorCode wanted = n == 0 ? AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_EMPTY
+		                                    : AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_TRUNCATED;
 		struct verdict verdict = { 0 };
 
 		if (!launch_bytes(shim, spec->bytes, n, &verdict) || verdict.code != wanted) {
@@ -411,7 +411,7 @@ static int command_mutate(char *shim, const struct spec *spec, unsigned count)
 			fputc('\n', stderr);
 			return 1;
 		}
-		refused += verdict.outcome == AXVM__V1__OUTCOME__LAUNCH_FAILED;
+		refused += verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED;
 	}
 	printf("%u launches, %u refused\n", count, refused);
 	return refused > count / 2 ? 0 : 1;

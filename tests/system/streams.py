@@ -18,7 +18,7 @@ import time
 from harness import Vm, expect, protoc
 
 SPEC = """launch {{ vm_id: "streams" profile: "dev" cpus {{ count: 1 }}
-  memory {{ nodes {{ size_mib: 4 }} }} boot {{ flat {{ image {{ path: "{image}" }} }} }} {more} }}"""
+  memory {{ nodes {{ size_mib: 4 }} }} boot {{ flat_boot {{ image {{ path: "{image}" }} }} }} {more} }}"""
 # Every kind of command that leaves the VM running; what it lacks is refused, which is a reply too.
 COMMANDS = ["status { }", "pause { }", "resume { }", "metrics { }", "balloon { target_mib: 1 }",
             'limit { device_id: "nosuch" limit { bytes_per_s: 1000000 } }',

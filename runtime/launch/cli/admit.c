@@ -19,7 +19,7 @@ static const char usage[] = "usage: axvm admit [--profile NAME] [--tenancy NAME]
 
 struct request {
 	const char *profile, *facts; /* NULL: this host's */
-	enum profile_tenancy tenancy;
+	enum axvm_tenancy tenancy;
 	bool json;
 };
 
@@ -146,16 +146,16 @@ static int decide(FILE *out, const struct request *request)
 }
 
 /* As a spec says it, or in small letters. */
-static int parse_tenancy(const char *text, enum profile_tenancy *ret)
+static int parse_tenancy(const char *text, enum axvm_tenancy *ret)
 {
-	static const char *const names[] = { [PROFILE_SHARED] = "shared", [PROFILE_DEDICATED] = "dedicated" };
+	static const char *const names[] = { [TENANCY_SHARED] = "shared", [TENANCY_DEDICATED] = "dedicated" };
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+	for (size_t i = TENANCY_SHARED; i < ARRAY_SIZE(names); i++)
 		if (strcasecmp(text, names[i]) == 0) {
-			*ret = (enum profile_tenancy)i;
+			*ret = (enum axvm_tenancy)i;
 			return 0;
 		}
-	fprintf(stderr, "axvm admit: --tenancy is \"%s\": it is shared or dedicated\n", text);
+	fprintf(stderr, "axvm admit: --tenancy %s: must be shared or dedicated\n", text);
 	return -EINVAL;
 }
 
@@ -168,7 +168,7 @@ int axvm_cmd_admit(int argc, char **argv, FILE *out)
 		{ "json", no_argument, NULL, 'j' },
 		{ 0 },
 	};
-	struct request request = { .profile = "xv2", .tenancy = PROFILE_SHARED };
+	struct request request = { .profile = "xv2", .tenancy = TENANCY_SHARED };
 	int option;
 
 	optind = 0; /* glibc: start over */

@@ -42,7 +42,7 @@ static int set_timeout(void *context, const char *value)
 {
 	if (flags_number(value, 1, 86400, &((struct ctl *)context)->timeout_s) == 0)
 		return 0;
-	fprintf(stderr, "axvm ctl: --timeout %s: seconds, from 1 to 86400\n", value);
+	fprintf(stderr, "axvm ctl: --timeout %s: must be a number of seconds from 1 to 86400\n", value);
 	return EX_USAGE;
 }
 
@@ -211,7 +211,7 @@ static int make_request(int argc, char **argv, struct request *request)
 		request->command.what_case = action->what;
 		if (argc - 1 < action->min || argc - 1 > action->max ||
 		    action->fill(request, argc - 1, argv + 1) < 0) {
-			fprintf(stderr, "axvm ctl: that is not how \"%s\" goes: see axvm ctl --help\n",
+			fprintf(stderr, "axvm ctl: \"%s\" was given words that it does not take: see axvm ctl --help\n",
 			        argv[0]);
 			return EX_USAGE;
 		}
@@ -329,7 +329,7 @@ static int show(const struct ctl *ctl, struct client *client, const struct reque
 		return EX_SOFTWARE;
 	}
 	fprintf(stderr, "axvm ctl: %s\n", reply->error->message ? reply->error->message : "refused");
-	return problem_class_of((enum problem_code)reply->error->code)->exit_status;
+	return problem_class_of((enum axvm_error_code)reply->error->code)->exit_status;
 }
 
 static int too_late(const char *vm)

@@ -40,18 +40,17 @@ const char *format_bytes(uint64_t bytes, char *to, size_t size)
 	return to;
 }
 
+/* For a person, without the prefix that all values of an enum have: "POWER_OFF". */
 static const char *value_name(const ProtobufCEnumDescriptor *descriptor, int value)
 {
 	const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(descriptor, value);
 
-	return found ? found->name : "?";
+	return found ? found->name + strlen(descriptor->values[0].name) - strlen("UNSPECIFIED") : "?";
 }
 
 const char *state_name(int state)
 {
-	const char *name = value_name(&axvm__v1__state__descriptor, state);
-
-	return strncmp(name, "STATE_", 6) == 0 ? name + 6 : name;
+	return value_name(&axvm__v1__state__descriptor, state);
 }
 
 const char *event_stage_name(int stage)

@@ -83,7 +83,7 @@ int facts_file_read(const char *who, const char *path, struct host_facts *facts)
 		r = facts_unpack((const uint8_t *)bytes, size, facts);
 	}
 	if (r < 0) {
-		fprintf(stderr, "%s: %s: these are no facts of a host\n", who, path);
+		fprintf(stderr, "%s: %s: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n", who, path);
 		return EX_DATAERR;
 	}
 	return EX_OK;

@@ -60,8 +60,8 @@ static bool takes(const struct profile *profile, const struct host_facts *facts)
 {
 	struct verdict verdict;
 
-	for (int tenancy = 0; tenancy < PROFILE_TENANCIES; tenancy++)
-		if (admit(facts, profile, (enum profile_tenancy)tenancy, &verdict) < 0 || verdict.unmet > 0)
+	for (int tenancy = TENANCY_SHARED; tenancy < PROFILE_TENANCIES; tenancy++)
+		if (admit(facts, profile, (enum axvm_tenancy)tenancy, &verdict) < 0 || verdict.unmet > 0)
 			return false;
 	return true;
 }

@@ -16,7 +16,7 @@
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run_options.h"
 #include "launch/cli/verb.h"
-#include "shim/devices_plan.h"
+#include "shim/device/places.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
 
@@ -118,13 +118,13 @@ static bool print_verdict(const struct shim *shim, FILE *out)
 		unmet += !shim->verdict.rows[i].met;
 	fprintf(out, "profile %s: %s\n", shim->profile.name,
 	        !unmet                                    ? "this host meets it"
-	        : shim->spec.admission == SPEC_ENFORCE ? "this host is refused"
+	        : shim->spec.admission == ADMISSION_ENFORCE ? "this host is refused"
 	                                                  : "unmet, but waived by the spec");
 	for (size_t i = 0; i < shim->verdict.count; i++)
 		if (!shim->verdict.rows[i].met)
 			fprintf(out, "  %s: asked %s, found %s\n", shim->verdict.rows[i].name,
 			        shim->verdict.rows[i].asked, shim->verdict.rows[i].found);
-	return unmet == 0 || shim->spec.admission != SPEC_ENFORCE;
+	return unmet == 0 || shim->spec.admission != ADMISSION_ENFORCE;
 }
 
 static void print_alternative(const struct shim *shim, FILE *out)
@@ -170,10 +170,10 @@ static const char *io_cpus(const struct placement_node *node, uint32_t thread, c
 static void print_nodes(const struct shim *shim, FILE *out)
 {
 	static const char *const pages[] = {
-		[SPEC_PAGES_4K] = "4 KiB pages",
-		[SPEC_THP] = "4 KiB pages, transparent huge ones where there are",
-		[SPEC_HUGE_2M] = "2 MiB pages",
-		[SPEC_HUGE_1G] = "1 GiB pages",
+		[PAGE_SIZE_4K] = "4 KiB pages",
+		[PAGE_SIZE_THP] = "4 KiB pages, transparent huge ones where there are",
+		[PAGE_SIZE_2M] = "2 MiB pages",
+		[PAGE_SIZE_1G] = "1 GiB pages",
 	};
 	const struct spec_memory *memory = &shim->spec.memory;
 	char list[PLAN_LIST_MAX];
@@ -232,7 +232,7 @@ static void print_map(const struct shim *shim, FILE *out)
 
 static int open_resource(const struct spec_resource *resource)
 {
-	return resource->kind == SPEC_PATH ? open(resource->path, O_RDONLY | O_CLOEXEC) : -1;
+	return resource->kind == RESOURCE_SOURCE_PATH ? open(resource->path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
 /* Where kernel and initrd will lie; only files named by a path can be looked at here. */
@@ -242,20 +242,20 @@ static int print_boot(struct shim *shim, FILE *out)
 	_cleanup_close_ int kernel = open_resource(&boot->kernel);
 	_cleanup_close_ int initrd = open_resource(&boot->initrd);
 	const struct boot_linux_config config = {
-		.kernel = { kernel, "boot.linux.kernel" },
-		.initrd = { initrd, "boot.linux.initrd" },
+		.kernel = { kernel, "boot.linux_boot.kernel" },
+		.initrd = { initrd, "boot.linux_boot.initrd" },
 		.cmdline = boot->cmdline,
-		.cmdline_field = "boot.linux.cmdline",
+		.cmdline_field = "boot.linux_boot.cmdline",
 		.rsdp = LAYOUT_ACPI,
 	};
 	struct boot_layout layout;
 
-	if (boot->kind == SPEC_BOOT_FLAT) {
+	if (boot->kind == BOOT_KIND_FLAT_BOOT) {
 		fprintf(out, "flat image at %#llx\n", (unsigned long long)boot->load_address.v);
 		return 0;
 	}
 	fprintf(out, "command line: %s\n", boot->cmdline);
-	if (kernel < 0 || (boot->initrd.kind != SPEC_NONE && initrd < 0)) {
+	if (kernel < 0 || (boot->initrd.kind != RESOURCE_SOURCE_NOT_SET && initrd < 0)) {
 		fprintf(out, "kernel: placed at launch, by files that are not here\n");
 		return 0;
 	}
@@ -338,7 +338,7 @@ static int open_claims(struct shim *shim, const char *path)
 /* What the CPUs are without a look at other VMs. */
 static const char *unseen(const struct shim *shim)
 {
-	if (shim->spec.cpus.claims.kind != SPEC_NONE)
+	if (shim->spec.cpus.claims.kind != RESOURCE_SOURCE_NOT_SET)
 		return ": the launch will claim its own, which is not looked at here";
 	return shim->placement.pinned ? "" : ": not pinned, the kernel balances within the node";
 }
@@ -348,15 +348,15 @@ static const char *unseen(const struct shim *shim)
 static int decide_among_others(struct shim *shim, bool here, FILE *out)
 {
 	const struct spec_resource *folder = &shim->spec.cpus.claims;
-	const char *path = folder->kind == SPEC_PATH ? folder->path : claims_here_folder();
+	const char *path = folder->kind == RESOURCE_SOURCE_PATH ? folder->path : claims_here_folder();
 	int r = -ENXIO;
 
-	if (here && path && folder->kind != SPEC_FD) {
+	if (here && path && folder->kind != RESOURCE_SOURCE_FD) {
 		r = open_claims(shim, path);
 		if (r == 0)
 			r = plan_claim(shim) < 0 ? complain(&shim->problems) : 0;
 		claims_close(&shim->claims);
-		if (r < 0 && folder->kind == SPEC_PATH)
+		if (r < 0 && folder->kind == RESOURCE_SOURCE_PATH)
 			return EX_NOINPUT;
 	}
 	if (r == 0)

@@ -51,7 +51,7 @@ static int parse_role(const char *text, enum sandbox_role *ret_role)
 	int r = sandbox_role_parse(text, ret_role);
 
 	if (r < 0)
-		fprintf(stderr, "axvm policy: no role \"%s\"\n", text);
+		fprintf(stderr, "axvm policy: there is no role \"%s\"; there are control, vcpu and io\n", text);
 	return r;
 }
 
@@ -81,7 +81,7 @@ static int parse_call(const char *text, int32_t *ret_nr)
 		return 0;
 	}
 	if (parse_number(text, &value) < 0) {
-		fprintf(stderr, "axvm policy: no system call \"%s\"\n", text);
+		fprintf(stderr, "axvm policy: there is no x86-64 system call \"%s\"\n", text);
 		return -ENOENT;
 	}
 	*ret_nr = (int32_t)value;
@@ -104,7 +104,7 @@ static int check(int argc, char **argv, FILE *out)
 	for (int i = 2; i < argc; i++)
 		if (sandbox_symbol_value(argv[i], &args[i - 2]) < 0 &&
 		    parse_number(argv[i], &args[i - 2]) < 0) {
-			fprintf(stderr, "axvm policy: \"%s\" is neither a number nor a symbol\n",
+			fprintf(stderr, "axvm policy: \"%s\" is neither a number nor a symbol of the policies\n",
 				argv[i]);
 			return EX_USAGE;
 		}

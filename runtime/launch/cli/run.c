@@ -115,7 +115,7 @@ static void on_escape(struct run *run, enum escape_action action)
 		send_key(run, action, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
 		break;
 	case ESCAPE_PAUSE:
-		send_key(run, action, run->state == AXVM__V1__STATE__PAUSED
+		send_key(run, action, run->state == AXVM__V1__STATE__STATE_PAUSED
 		                              ? AXVM__V1__COMMAND__WHAT_RESUME
 		                              : AXVM__V1__COMMAND__WHAT_PAUSE);
 		break;
@@ -226,7 +226,7 @@ static bool on_events(struct run *run)
 		return true;
 	run->events_ended = r != -EAGAIN;
 	if (r < 0 && r != -EAGAIN)
-		fprintf(stderr, "axvm run: what the shim wrote is no event stream\n");
+		fprintf(stderr, "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an axvm-shim?\n");
 	return false;
 }
 

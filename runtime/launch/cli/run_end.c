@@ -80,8 +80,8 @@ void run_end_remember(struct run_end *end, const Axvm__V1__Terminal *terminal, b
 	run_end_done(end);
 	end->known = true;
 	end->is_refusal = terminal->n_errors > 0;
-	end->is_launch = terminal->outcome == AXVM__V1__OUTCOME__LAUNCH_FAILED &&
-	                 terminal->stage < AXVM__V1__STAGE__SEAL;
+	end->is_launch = terminal->outcome == AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED &&
+	                 terminal->stage < AXVM__V1__STAGE__STAGE_SEAL;
 	event_end_phrase(terminal, end->text, sizeof(end->text));
 	if (!end->text[0])
 		snprintf(end->text, sizeof(end->text), "ended");
@@ -90,7 +90,7 @@ void run_end_remember(struct run_end *end, const Axvm__V1__Terminal *terminal, b
 		const Axvm__V1__Error *error = terminal->errors[i];
 		char line[PROBLEM_LINE_MAX];
 
-		end->is_refusal &= error->code == AXVM__V1__ERROR_CODE__HOST_REFUSED;
+		end->is_refusal &= error->code == AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED;
 		if (!error->message || !error->message[0])
 			continue;
 		(void)problem_line(error->field, error->message, line);

@@ -77,7 +77,7 @@ int items_add(char *list, const char *flag, const struct item *items, size_t cou
 			return no_such_item(flag, name, items, count);
 		if ((item->value != ITEM_ALONE) != !!value) {
 			fprintf(stderr, "axvm run: --%s: %s %s\n", flag, name,
-			        value ? "stands by itself, without a value" : "needs a value: =...");
+			        value ? "takes no value" : "needs a value: =...");
 			return EX_USAGE;
 		}
 		if (!item->field) {

@@ -96,7 +96,7 @@ static int set_kernel(void *context, const char *value)
 	if (options->has_kernel)
 		return complain("--kernel is there twice; remove one of the two");
 	options->has_kernel = options->has_boot = true;
-	return add(options, "kernel", "boot { linux { kernel { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "kernel", "boot { linux_boot { kernel { path: \"%s\" } } }", QUOTE(value));
 }
 
 static int set_initrd(void *context, const char *value)
@@ -104,7 +104,7 @@ static int set_initrd(void *context, const char *value)
 	struct run_options *options = context;
 
 	options->of_kernel = "initrd";
-	return add(options, "initrd", "boot { linux { initrd { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "initrd", "boot { linux_boot { initrd { path: \"%s\" } } }", QUOTE(value));
 }
 
 static int set_cmdline(void *context, const char *value)
@@ -112,7 +112,7 @@ static int set_cmdline(void *context, const char *value)
 	struct run_options *options = context;
 
 	options->of_kernel = "cmdline";
-	return add(options, "cmdline", "boot { linux { cmdline: \"%s\" } }", QUOTE(value));
+	return add(options, "cmdline", "boot { linux_boot { cmdline: \"%s\" } }", QUOTE(value));
 }
 
 static int set_flat(void *context, const char *value)
@@ -122,7 +122,7 @@ static int set_flat(void *context, const char *value)
 	if (options->has_flat)
 		return complain("--flat is there twice; remove one of the two");
 	options->has_flat = options->has_boot = true;
-	return add(options, "flat", "boot { flat { image { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "flat", "boot { flat_boot { image { path: \"%s\" } } }", QUOTE(value));
 }
 
 /* "0-3:8" */
@@ -159,19 +159,19 @@ static int set_cpus(void *context, const char *value)
 	if (!copy)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item || flags_number(name, 1, 255, &count) < 0)
-		return complain("--cpus %s: begins with a number from 1 to 255", value);
+		return complain("--cpus %s: must begin with a number from 1 to 255", value);
 	r = add(options, "cpus", "cpus { count: %" PRIu64 " }", count);
 	while (r == 0 && flags_item(&rest, &name, &item)) {
 		if (strcmp(name, "pin") == 0 && item) {
 			pins = value + (item - copy);
 			r = add_pins(options, item);
 		} else if (strcmp(name, "dedicated") == 0 && !item)
-			r = add(options, "cpus", "cpus { tenancy: DEDICATED }");
+			r = add(options, "cpus", "cpus { tenancy: TENANCY_DEDICATED }");
 		else if (!item && pins && *name && strspn(name, "0123456789-") == strlen(name))
 			return complain("--cpus %s: the CPUs of a pin are parted by colons: pin=%.*s:%s",
 			                value, (int)strcspn(pins, ","), pins, name);
 		else
-			return complain("--cpus: \"%s\": there are pin=0-3:8 and dedicated", name);
+			return complain("--cpus: \"%s\" is not known; there are pin=0-3:8 and dedicated", name);
 	}
 	return r;
 }
@@ -179,7 +179,7 @@ static int set_cpus(void *context, const char *value)
 static int set_memory(void *context, const char *value)
 {
 	static const char *const sizes[][2] = {
-		{ "2M", "HUGE_2M" }, { "1G", "HUGE_1G" }, { "thp", "THP" }, { "4K", "PAGES_4K" }
+		{ "2M", "PAGE_SIZE_2M" }, { "1G", "PAGE_SIZE_1G" }, { "thp", "PAGE_SIZE_THP" }, { "4K", "PAGE_SIZE_4K" }
 	};
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
@@ -191,7 +191,7 @@ static int set_memory(void *context, const char *value)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item || flags_size(name, &bytes) < 0 ||
 	    bytes < MIB || bytes % MIB)
-		return complain("--memory %s: begins with a size in whole MiB, like 2G or 512M",
+		return complain("--memory %s: must begin with a size in whole MiB, like 2G or 512M",
 		                value);
 	options->has_memory = true;
 	options->memory_mib = bytes / MIB;
@@ -208,8 +208,8 @@ static int set_memory(void *context, const char *value)
 		else if ((strcmp(name, "populate") == 0 || strcmp(name, "lock") == 0) && !item)
 			r = add(options, "memory", "memory { %s: true }", name);
 		else
-			return complain("--memory: \"%s\": there are huge=2M|1G|thp, populate and "
-			                "lock",
+			return complain("--memory: \"%s\" is not known; there are huge=2M|1G|thp, "
+			                "populate and lock",
 			                name);
 	}
 	return r;
@@ -220,7 +220,7 @@ static int set_node(void *context, const char *value)
 	struct run_options *options = context;
 
 	if (flags_number(value, 0, 1023, &options->node) < 0)
-		return complain("--node %s: the number of a NUMA node of this host", value);
+		return complain("--node %s: must be the number of a NUMA node of this host", value);
 	options->has_node = true;
 	if (!options->first_spec_flag)
 		options->first_spec_flag = "node";
@@ -260,10 +260,10 @@ static int set_disk(void *context, const char *value)
 	int r;
 
 	if (!copy || !flags_item(&rest, &path, &none) || none)
-		return complain("--disk %s: begins with the path of a raw image", value);
+		return complain("--disk %s: must begin with the path of a raw image", value);
 	r = items_add(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text), &format);
 	if (r == 0 && format && strcmp(format, "raw") != 0)
-		r = complain("--disk %s: format=%s: there is format=raw, and no other", path, format);
+		r = complain("--disk %s: format=%s is not known; there is format=raw, and no other", path, format);
 	r = r ? r : check_format(path, format);
 	if (r)
 		return r;
@@ -291,7 +291,7 @@ static int set_net(void *context, const char *value)
 	int r;
 
 	if (!copy || !flags_item(&rest, &tap, &none) || none)
-		return complain("--net %s: begins with the name of a TAP interface", value);
+		return complain("--net %s: must begin with the name of a TAP interface", value);
 	r = items_add(rest, "net", items, ARRAY_SIZE(items), text, sizeof(text), NULL);
 	if (r)
 		return r;
@@ -313,10 +313,10 @@ static int set_vsock(void *context, const char *value)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item ||
 	    flags_number(name, 3, UINT32_MAX - 1, &cid) < 0)
-		return complain("--vsock %s: begins with a context id, a number from 3 up", value);
+		return complain("--vsock %s: must begin with a context id, a number from 3 up", value);
 	while (flags_item(&rest, &name, &item)) {
 		if (strcmp(name, "socket") != 0 || !item || !*item)
-			return complain("--vsock: \"%s\": there is socket=PATH", name);
+			return complain("--vsock: \"%s\" is not known; there is socket=PATH", name);
 		options->vsock_socket = value + (item - copy);
 	}
 	return add(options, "vsock", "vsock { cid: %" PRIu64 " }", cid);
@@ -365,15 +365,15 @@ static int set_profile(void *context, const char *value)
 static int set_report(void *context, const char *value)
 {
 	(void)value;
-	return add(context, "report", "admission: REPORT");
+	return add(context, "report", "admission: ADMISSION_REPORT");
 }
 
 static int set_pv(void *context, const char *value)
 {
 	static const char *const features[][2] = {
-		{ "kvmclock", "KVMCLOCK" }, { "eoi", "PV_EOI" },         { "unhalt", "PV_UNHALT" },
-		{ "tlb", "PV_TLB_FLUSH" },  { "ipi", "PV_SEND_IPI" },    { "steal", "STEAL_TIME" },
-		{ "async_pf", "ASYNC_PF" }, { "poll", "POLL_CONTROL" }, { "yield", "PV_SCHED_YIELD" },
+		{ "kvmclock", "KVMCLOCK" }, { "eoi", "EOI" },           { "unhalt", "UNHALT" },
+		{ "tlb", "TLB_FLUSH" },     { "ipi", "SEND_IPI" },      { "steal", "STEAL_TIME" },
+		{ "async_pf", "ASYNC_PF" }, { "poll", "POLL_CONTROL" }, { "yield", "SCHED_YIELD" },
 	};
 	_cleanup_free_ char *copy = strdup(value);
 	char *rest = copy, *name, *none;
@@ -390,8 +390,8 @@ static int set_pv(void *context, const char *value)
 			if (strcmp(name, features[i][0]) == 0)
 				feature = features[i][1];
 		if (!feature)
-			return complain("--pv: there is no \"%s\" (axvm run --help)", name);
-		r = add(context, "pv", "cpus { paravirt { features: %s } }", feature);
+			return complain("--pv: \"%s\" is not known; axvm run --help lists what there is", name);
+		r = add(context, "pv", "cpus { paravirt { features: PV_FEATURE_%s } }", feature);
 	}
 	return r;
 }
@@ -411,15 +411,15 @@ static int set_no_claims(void *context, const char *value)
 
 static int set_on_exit(void *context, const char *value)
 {
-	static const char *const meanings[][2] = { { "keep", "KEEP_RUNNING" },
-		                                   { "shutdown", "SHUTDOWN" },
-		                                   { "stop", "STOP" } };
+	static const char *const meanings[][2] = { { "keep", "ON_CONTROL_EOF_KEEP_RUNNING" },
+		                                   { "shutdown", "ON_CONTROL_EOF_SHUTDOWN" },
+		                                   { "stop", "ON_CONTROL_EOF_STOP" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
 		if (strcmp(value, meanings[i][0]) == 0)
 			return add(context, "on-exit", "lifecycle { on_control_eof: %s }",
 			           meanings[i][1]);
-	return complain("--on-exit %s: there are shutdown, stop and keep", value);
+	return complain("--on-exit %s: must be shutdown, stop or keep", value);
 }
 
 static int set_set(void *context, const char *value)
@@ -441,10 +441,10 @@ static int set_events(void *context, const char *value)
 			options->events = (enum events_format)i;
 			options->events_file = value[length] ? value + length + 1 : NULL;
 			if (i == EVENTS_PB && !options->events_file)
-				return complain("--events pb:FILE: binary events need a file");
+				return complain("--events pb: binary events need a file: --events pb:FILE");
 			return 0;
 		}
-	return complain("--events %s: there are text, json, pb and none, and :FILE after it",
+	return complain("--events %s: must be text, json, pb or none, with :FILE after it for a file",
 	                value);
 }
 
@@ -544,7 +544,7 @@ static int fill_in_memory(struct run_options *options)
 	char node[40] = "";
 
 	if (!options->has_memory && said && said->n_nodes > 0)
-		return options->has_node ? complain("--node is of the memory that --memory gives; the "
+		return options->has_node ? complain("--node is for the memory that --memory gives; the "
 		                                    "nodes of --set have a host_node each")
 		                         : 0;
 	if (options->has_node)
@@ -560,7 +560,7 @@ static int fill_in_on_exit(struct run_options *options)
 
 	return said && said->has_on_control_eof
 	               ? 0
-	               : add(options, "on-exit", "lifecycle { on_control_eof: SHUTDOWN }");
+	               : add(options, "on-exit", "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }");
 }
 
 /* What neither flags nor --set say, when there is no spec file. */
@@ -630,7 +630,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (r)
 		return r;
 	if (words > 1)
-		return complain("one VM at a time: what is \"%s\"?", argv[2]);
+		return complain("\"%s\" is one word too many: axvm run starts one VM, of one spec file", argv[2]);
 	if (words == 1 && options->first_spec_flag)
 		return complain("--%s describes a VM, and so does %s: give one of them",
 		                options->first_spec_flag, argv[1]);
@@ -639,7 +639,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 		return r;
 	options->from_flags = words == 0;
 	if (options->from_flags && !options->has_boot)
-		return complain("neither a spec file, nor --kernel, nor --flat: nothing to run "
+		return complain("nothing to run: give a spec file, --kernel or --flat "
 		                "(axvm run --help)");
 	r = options->from_flags ? 0 : put_file_first(options, argv[1]);
 	r = r ? r : merge(options);

@@ -185,7 +185,7 @@ bool run_has_button(const struct run *run)
 {
 	const Axvm__V1__Boot *boot = run->options.spec->boot;
 
-	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT || boot->flat->local_apic;
+	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT || boot->flat_boot->local_apic;
 }
 
 void run_remember_own(struct run *run, uint64_t request_id)
@@ -224,7 +224,7 @@ void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 	} else if (by_key) {
 		fprintf(stderr, "\naxvm run: %s is %s%s\n", run->options.spec->vm_id,
 		        state_name((int)reply->state),
-		        reply->state == AXVM__V1__STATE__PAUSED ? "; Ctrl-A s lets it go on" : "");
+		        reply->state == AXVM__V1__STATE__STATE_PAUSED ? "; Ctrl-A s lets it go on" : "");
 	}
 }
 
@@ -256,7 +256,7 @@ static int open_vsock(struct run *run)
 		return 0;
 	if (vsock->channel) {
 		fprintf(stderr, "axvm run: --vsock socket=%s: the spec names a channel already, which "
-		                "somebody else serves\n", named);
+		                "somebody else serves; remove one of the two\n", named);
 		return EX_USAGE;
 	}
 	if (named)
@@ -279,7 +279,7 @@ static int open_vsock(struct run *run)
 	}
 	vsock->channel = new_fd_resource((uint32_t)unused_number(run));
 	if (!vsock->channel || !hand_over(run, run->vsock_fd, (int)vsock->channel->fd)) {
-		fprintf(stderr, "axvm run: too many descriptors\n");
+		fprintf(stderr, "axvm run: the spec names too many fds; name files by path\n");
 		return EX_OSERR;
 	}
 	return 0;

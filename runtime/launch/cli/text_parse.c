@@ -256,7 +256,8 @@ static const char *list_values(const ProtobufCEnumDescriptor *descriptor, char *
 	size_t used = 0;
 
 	to[0] = '\0';
-	for (unsigned i = 0; i < descriptor->n_values; i++)
+	/* All but the zero, which is UNSPECIFIED and no choice. */
+	for (unsigned i = 1; i < descriptor->n_values; i++)
 		used = list_name(to, size, used, descriptor->values[i].name);
 	return to;
 }

@@ -74,7 +74,7 @@ static void add_stage(struct timeline *timeline, const Axvm__V1__Event *event)
 	uint64_t took = MIN(stage->duration_ns, event->monotonic_ns);
 	struct row *row;
 
-	if (stage->stage >= AXVM__V1__STAGE__RUN)
+	if (stage->stage >= AXVM__V1__STAGE__STAGE_RUN)
 		return;
 	row = add_row(timeline, event->monotonic_ns - took, event->monotonic_ns);
 	if (!row)

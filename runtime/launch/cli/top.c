@@ -70,7 +70,7 @@ static int set_interval(void *context, const char *value)
 {
 	if (flags_number(value, 1, 3600, &((struct top *)context)->interval_s) == 0)
 		return 0;
-	fprintf(stderr, "axvm top: --interval %s: seconds, from 1 to 3600\n", value);
+	fprintf(stderr, "axvm top: --interval %s: must be a number of seconds from 1 to 3600\n", value);
 	return EX_USAGE;
 }
 

@@ -6,7 +6,7 @@ FLEET=$ROOT/tests/bench/fleet
 # portable GUEST WORDS [LAUNCH]: the text of a launch of a guest that any monitor runs, WORDS on its command line.
 portable() {
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } memory { nodes { size_mib: 64 } } ${3:-}
-		boot { linux { kernel { path: \"$BUILD/bench/guests/portable/$1\" } cmdline: \"$2\" } } }"
+		boot { linux_boot { kernel { path: \"$BUILD/bench/guests/portable/$1\" } cmdline: \"$2\" } } }"
 }
 
 # register NAME: of the terminal event, in decimal.
@@ -17,7 +17,7 @@ register() {
 test_bench_guest_computes() {
 	need_kvm
 	passes < <(portable compute "quiet work=1000")
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 	[ "$(register rbx)" -gt 100000 ] || fail "the TSC's rate is said to be $(register rbx) kHz"
 }
 
@@ -130,4 +130,45 @@ test_bench_table_with_a_column_a_side() {
 		| guests: 2 | 1/s | 3.00 | – | 6.00 | – | fast | 0.5 | 0.5 | at least 1.0 MISSED |
 		| late: 0 | µs | 1.00 (1.00–3.00) | – | 4.00 (4.00–4.00) | 5.00 | fast | 0.25 | 0.75 | at most 0.5 in each round MISSED |
 	END
+}
+
+# between_marks FILE: what stands there in the place of the bench's table.
+between_marks() {
+	sed -n '/^<!-- bench -->/,/^<!-- end of bench -->/{/^<!--/d;p}' "$1"
+}
+
+test_bench_headlines_are_rows_of_the_results() {
+	local here=$ROOT/tests/bench
+	"$here/headlines" "$here/rows" "$here/RESULTS.md" >"$CASE/headlines" || fail "a headline is no row"
+	[ "$(grep -c '^| [^r]' "$CASE/headlines")" = 8 ] || fail "not eight headlines: $(<"$CASE/headlines")"
+	between_marks "$ROOT/README.md" | diff "$CASE/headlines" - ||
+		fail "README.md shows other figures than RESULTS.md: tests/bench/run --report --readme"
+	"$here/headlines" -v form=svg "$here/rows" "$here/RESULTS.md" | diff - "$here/results.svg" ||
+		fail "results.svg shows other figures than RESULTS.md: tests/bench/run --report --readme"
+	grep -qF '](tests/bench/results.svg)' "$ROOT/README.md" || fail "README.md does not show the plot"
+	sed '/exit round trip, port/d' "$here/RESULTS.md" >"$CASE/without"
+	! "$here/headlines" "$here/rows" "$CASE/without" >"$CASE/said" 2>&1 || fail "a headline without a row is left out"
+	grep -q 'headlines: exit round trip, port write: the table has no such row' "$CASE/said" || fail "said: $(<"$CASE/said")"
+}
+
+# From samples to the three places: made-up ones, in a tree of the case's own.
+test_bench_report_is_published() {
+	local here=$CASE/tree/tests/bench title
+	mkdir -p "$CASE/tree/tests" "$CASE/build/bench/samples"
+	cp -r "$ROOT/tests/bench" "$CASE/tree/tests/"
+	cp "$ROOT/README.md" "$CASE/tree/"
+	echo 'a machine of the test, with words enough for a line that has to be folded because it would be too long for a reader' \
+		>"$CASE/build/bench/machine"
+	awk -F'|' -v OFS='\t' '/^[^#]/ { print $1, $4, 1, 30; print $1, $5, 1, 40 }' "$here/rows" >"$CASE/build/bench/samples/all"
+	(cd "$CASE" && B=$CASE/build "$here/run" --report --readme >/dev/null) || fail "status $?"
+	grep -qF '| exit round trip, port write | cycles | 30.0 | 30.0 | bare | 40.0 | 40.0 | 0.75 | 0.75 | 1.05 met |' \
+		"$here/RESULTS.md" || fail "the table is not in RESULTS.md: $(between_marks "$here/RESULTS.md")"
+	grep -qF '| exit round trip, port write | cycles | 30.0 | bare | 40.0 | 0.75 | 1.05 met |' "$CASE/tree/README.md" ||
+		fail "the headline is not in README.md: $(between_marks "$CASE/tree/README.md")"
+	[ "$(grep -c '0.75 of' "$here/results.svg")" = 7 ] || fail "not seven bars: $(<"$here/results.svg")"
+	[ "$(between_marks "$here/RESULTS.md" | sed -n 2p)" = "long for a reader" ] || fail "not folded: $(between_marks "$here/RESULTS.md" | head -n 3)"
+	for title in README.md tests/bench/RESULTS.md; do
+		diff <(sed '/^<!-- bench/,/^<!-- end/d' "$ROOT/$title") <(sed '/^<!-- bench/,/^<!-- end/d' "$CASE/tree/$title") ||
+			fail "$title has changed outside of the marks"
+	done
 }

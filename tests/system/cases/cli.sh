@@ -78,7 +78,7 @@ test_cli_run_says_the_guests_status() {
 # A console with its ends at /dev/null, a file, a pipe.
 test_cli_run_with_a_console() {
 	need_kvm
-	set -- run --flat "$GUESTS/power_off.bin" --profile dev --set 'boot { flat { local_apic: true } }
+	set -- run --flat "$GUESTS/power_off.bin" --profile dev --set 'boot { flat_boot { local_apic: true } }
 		console { output { fd: 1 } input { fd: 0 } }'
 	axvm "$@"
 	want_status 0
@@ -95,7 +95,7 @@ test_cli_run_hands_fds_over() {
 	says 'halted: rax: 0xcafebabedeadbeef' err
 	axvm run "$CASE/vm.txtpb" 7<&-
 	want_status 66
-	says 'boot.flat.image names fd 7' err
+	says 'boot.flat_boot.image names fd 7' err
 }
 
 # The host's side of vsock: the client's socket reaches the shim, and is refused, since no driver is up.
@@ -103,7 +103,7 @@ test_cli_run_serves_vsock() {
 	need_kvm
 	need_python
 	local socket=$CASE/v.sock
-	start --id vs --flat "$GUESTS/spin.bin" --set 'boot { flat { local_apic: true } }' --profile dev \
+	start --id vs --flat "$GUESTS/spin.bin" --set 'boot { flat_boot { local_apic: true } }' --profile dev \
 		--memory 16M --vsock "3,socket=$socket" --events "json:$CASE/events.json"
 	[ "$(stat -c %a "$socket")" = 600 ] || fail "the socket's mode is $(stat -c %a "$socket")"
 	axvm run --flat "$GUESTS/spin.bin" --profile dev --id other --vsock "3,socket=$socket"
@@ -151,7 +151,7 @@ test_cli_events_json() {
 	axvm run tests/specs/longmode.txtpb --events "json:$CASE/events.json"
 	want_status 0
 	python3 -c 'import json, sys; [json.loads(l) for l in sys.stdin]' <"$CASE/events.json" || fail "see above: no JSON"
-	grep -q '"outcome": "HALTED"' "$CASE/events.json" || fail "no terminal event in it"
+	grep -q '"outcome": "OUTCOME_HALTED"' "$CASE/events.json" || fail "no terminal event in it"
 }
 
 # The same stream through our decoder and through protoc.
@@ -233,7 +233,7 @@ test_cli_plan_digest() {
 	cat >"$CASE/vm.txtpb" <<-END
 		launch {
 		  vm_id: "planned" profile: "dev" cpus { count: 2 } memory { nodes { size_mib: 16 } nodes { size_mib: 16 } }
-		  boot { flat { image { path: "$GUESTS/idle.bin" } local_apic: true } }
+		  boot { flat_boot { image { path: "$GUESTS/idle.bin" } local_apic: true } }
 		  disks { id: "one" image { path: "$CASE/disk" } queues: 3 } rng {} balloon {}
 		  console { output { path: "$CASE/console" } }
 		}
@@ -522,7 +522,7 @@ test_cli_ctrl_c() {
 		axvm, guests = sys.argv[1:]
 		def run(guest):
 		    vm = Terminal(axvm, "run", "--flat", f"{guests}/{guest}.bin", "--profile", "dev",
-		                  "--memory", "16M", "--set", "boot { flat { local_apic: true } }",
+		                  "--memory", "16M", "--set", "boot { flat_boot { local_apic: true } }",
 		                  "--events", "text")
 		    vm.until("STARTING -> RUNNING")
 		    vm.type(b"\x03")

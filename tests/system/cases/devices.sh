@@ -29,7 +29,7 @@ test_disk_traffic() { disk_traffic ''; }
 test_disk_traffic_blocks_of_4096() { disk_traffic 'block_size: 4096' 00001000; }
 # The blocks of direct I/O are the file system's, and 4096 bytes where it does not say (tmpfs).
 test_disk_traffic_direct() { disk_traffic 'direct: true' '00000200|00001000'; }
-test_disk_traffic_write_through() { disk_traffic 'cache: WRITE_THROUGH'; }
+test_disk_traffic_write_through() { disk_traffic 'cache: CACHE_MODE_WRITE_THROUGH'; }
 test_disk_traffic_limited() { disk_traffic 'limit { ops_per_s: 2000 ops_burst: 1 }'; }
 
 test_masks_and_resets() {
@@ -73,7 +73,7 @@ test_net_tap_of_one_that_has_ended() {
 		"cd '$CASE/cwd' && exec '$SHIM' 3<'$CASE/spec.pb' 4>'$CASE/events.pb'" || fail "see above"
 	status=0
 	decode
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 }
 
 # Frames that there is no room for stop nothing.
@@ -145,7 +145,7 @@ balloon_traffic() {
 
 test_balloon_traffic() { balloon_traffic 4096; }
 test_balloon_traffic_locked() { need_root; balloon_traffic 4096 'populate: true lock: true'; }
-test_balloon_traffic_huge() { need_huge_pages 16; balloon_traffic 2097152 'page_size: HUGE_2M'; }
+test_balloon_traffic_huge() { need_huge_pages 16; balloon_traffic 2097152 'page_size: PAGE_SIZE_2M'; }
 
 # Everything that the guest and its orchestrator do to one another: tests/guests/vsock.c, vsock_channel.py.
 test_vsock_traffic() {

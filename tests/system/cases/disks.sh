@@ -44,7 +44,7 @@ test_disks_locked_by_one_that_has_ended() {
 	done
 	status=0
 	decode
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 }
 
 test_disks_odd_length() {
@@ -177,7 +177,7 @@ while True:
 		launch
 		case $status in
 		0) found_well; want_pattern 56 512; good=$((good + 1)) ;;
-		6[56]) want 'outcome: LAUNCH_FAILED' 'field: "disks.0..image"'; refused=$((refused + 1)) ;;
+		6[56]) want 'outcome: OUTCOME_LAUNCH_FAILED' 'field: "disks.0..image"'; refused=$((refused + 1)) ;;
 		*) show; fail "status $status" ;;
 		esac
 		cmp "$CASE/odd" "$CASE/folder/odd" || fail "what is no image was written"

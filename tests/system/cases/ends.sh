@@ -9,20 +9,20 @@ test_spin_stops_on_sigterm() {
 	spec < <(sed "s|build/guests|$GUESTS|" tests/specs/spin.txtpb)
 	launch -s 15@50
 	want_status 36
-	want "outcome: STOPPED_BY_HOST" 'message: ".*signal.*"'
+	want "outcome: OUTCOME_STOPPED_BY_HOST" 'message: ".*signal.*"'
 }
 
 test_power_button() {
 	need_kvm
 	passes -s 15@50 < <(flat button -b "$APIC" -c 2)
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 }
 
 # The guest cannot have programmed anything yet: the press waits for it.
 test_power_button_before_the_guest_is_ready() {
 	need_kvm
 	passes -e -s 15@0 < <(flat button -b "$APIC")
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 }
 
 # Whoever started the launcher may have ignored them: nohup(1), a shell's background jobs.
@@ -39,7 +39,7 @@ test_power_button_ignored() {
 	spec < <(flat spin -b "$APIC" -c 2 -l "$quick_button")
 	launch -s 15@50
 	want_status 36
-	want "outcome: STOPPED_BY_HOST" 'message: ".*in time.*"'
+	want "outcome: OUTCOME_STOPPED_BY_HOST" 'message: ".*in time.*"'
 }
 
 # Halted with interrupts off: the vCPUs sleep in the kernel.
@@ -71,7 +71,7 @@ test_second_sigterm_stops_at_once() {
 	spec < <(flat spin -b "$APIC" -c 2 -l 'lifecycle { shutdown_timeout_ms: 86400000 }')
 	launch -r -s 15@running+0
 	want_status 36
-	want "outcome: STOPPED_BY_HOST" 'message: ".*second.*"'
+	want "outcome: OUTCOME_STOPPED_BY_HOST" 'message: ".*second.*"'
 }
 
 # storm_at WHOM...: a guest that takes its time to power off, and a thousand SIGTERMs to each of WHOM, variables that hold
@@ -91,7 +91,7 @@ storm_at() {
 		if "$SPAWN" storm 15 1000 "${whom[@]}"; then
 			ended 0
 			decode
-			want "outcome: POWER_OFF"
+			want "outcome: OUTCOME_POWER_OFF"
 			found_well
 			return
 		fi
@@ -193,31 +193,31 @@ at_eof() {
 }
 
 test_control_eof_stop() {
-	at_eof STOP 300 spin
+	at_eof ON_CONTROL_EOF_STOP 300 spin
 	want_status 36
 	want 'message: ".*fd 3.*"'
 }
 
 test_control_eof_shutdown() {
-	at_eof SHUTDOWN 60000 button
+	at_eof ON_CONTROL_EOF_SHUTDOWN 60000 button
 	want_status 0
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 }
 
 test_control_eof_shutdown_ignored() {
-	at_eof SHUTDOWN 300 spin
+	at_eof ON_CONTROL_EOF_SHUTDOWN 300 spin
 	want_status 36
 }
 
 test_control_eof_keep_running() {
-	at_eof KEEP_RUNNING 86400000 spin -r -s 15@running+300
+	at_eof ON_CONTROL_EOF_KEEP_RUNNING 86400000 spin -r -s 15@running+300
 	want_status 36
 	want 'message: ".*signal.*"'
 }
 
 test_control_eof_of_a_pipe() {
 	need_kvm
-	spec < <(flat spin -l 'lifecycle { on_control_eof: STOP }')
+	spec < <(flat spin -l 'lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }')
 	shim 3< <(cat "$CASE/spec.pb"; await_event running) 4>"$CASE/events.pb"
 	decode
 	want_status 36

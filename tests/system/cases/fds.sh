@@ -6,7 +6,7 @@ unusable() {
 	shim
 	[ ! -s "$CASE/events.pb" ] || decode
 	want_status 64
-	[ -z "$1" ] || want "code: $1"
+	[ -z "$1" ] || want "code: ERROR_CODE_$1"
 }
 
 # Nothing can be said on fd 4, so a person reads it on stderr.

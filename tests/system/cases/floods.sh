@@ -17,7 +17,7 @@ test_flood_of_events() {
 	await "a flood of events" grep -q '"reason": "flood"' "$CASE/events.json"
 	signalled
 	ended 0
-	tail -n 1 "$CASE/events.json" | grep -q '"outcome": "POWER_OFF"' || fail "what came last is not the last event"
+	tail -n 1 "$CASE/events.json" | grep -q '"outcome": "OUTCOME_POWER_OFF"' || fail "what came last is not the last event"
 }
 
 # A reader that has stopped: of events on standard error, whose own words are in the same pipe, and of those in a FIFO. The

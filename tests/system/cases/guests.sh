@@ -11,7 +11,7 @@ test_longmode() {
 	status=${PIPESTATUS[1]}
 	decode
 	want_status 0
-	want "outcome: HALTED" 'rax: "0xcafebabedeadbeef"' "cs_is_64bit: true" \
+	want "outcome: OUTCOME_HALTED" 'rax: "0xcafebabedeadbeef"' "cs_is_64bit: true" \
 		'exit_reason: "KVM_EXIT_HLT"' "cpl: 0" 'cr0: "0x0000000080010033"'
 }
 
@@ -37,13 +37,13 @@ test_secondaries_by_init_and_sipi() {
 test_secondaries_255() {
 	need_kvm
 	passes < <(flat secondaries -c 255 -b "$APIC secondaries_wait: true")
-	want "outcome: POWER_OFF" 'rbx: "0x00000000000000ff"'
+	want "outcome: OUTCOME_POWER_OFF" 'rbx: "0x00000000000000ff"'
 }
 
 test_power_off() {
 	need_kvm
 	passes < <(flat power_off -b "$APIC")
-	want "outcome: POWER_OFF" 'message: "powered off.*"'
+	want "outcome: OUTCOME_POWER_OFF" 'message: "powered off.*"'
 }
 
 test_reset() {
@@ -51,7 +51,7 @@ test_reset() {
 	spec < <(flat reset)
 	launch
 	want_status 32
-	want "outcome: GUEST_RESET" 'rbx: "0x000000000005e5e7"'
+	want "outcome: OUTCOME_GUEST_RESET" 'rbx: "0x000000000005e5e7"'
 }
 
 test_triple_fault() {
@@ -59,7 +59,7 @@ test_triple_fault() {
 	spec < <(flat triple_fault)
 	launch
 	want_status 33
-	want "outcome: TRIPLE_FAULT" 'exit_reason: "KVM_EXIT_SHUTDOWN"'
+	want "outcome: OUTCOME_TRIPLE_FAULT" 'exit_reason: "KVM_EXIT_SHUTDOWN"'
 	# With AMD-V the state of a guest that has shut down is undefined (APM 2, 15.14.3), and KVM resets the vCPU.
 	if grep -qw '^flags.*svm' /proc/cpuinfo; then
 		want 'rip: "0x000000000000fff0"'
@@ -74,7 +74,7 @@ test_triple_fault_beside_a_busy_vcpu() {
 	spec < <(flat fault_beside_spin -c 2)
 	launch
 	want_status 33
-	want "outcome: TRIPLE_FAULT" "index: 1"
+	want "outcome: OUTCOME_TRIPLE_FAULT" "index: 1"
 }
 
 test_internal_error() {
@@ -82,7 +82,7 @@ test_internal_error() {
 	spec < <(flat internal_error)
 	launch
 	want_status 35
-	want "outcome: VCPU_FAILED" 'exit_reason: "KVM_EXIT_INTERNAL_ERROR"' "exit_detail: 1" \
+	want "outcome: OUTCOME_VCPU_FAILED" 'exit_reason: "KVM_EXIT_INTERNAL_ERROR"' "exit_detail: 1" \
 		'rax: "0x3535353535353535"' 'rip: "0x000000000010000f"' 'code_bytes: "f3480fb80e.*"'
 }
 
@@ -91,7 +91,7 @@ test_panic() {
 	spec < <(flat panic -b "$APIC")
 	launch
 	want_status 34
-	want "outcome: GUEST_PANIC"
+	want "outcome: OUTCOME_GUEST_PANIC"
 	grep -q '^  guest_panicked {' "$CASE/events" || fail "no event says that the guest panicked"
 }
 
@@ -100,7 +100,7 @@ test_panic_then_reset() {
 	spec < <(flat panic_reset)
 	launch
 	want_status 34
-	want "outcome: GUEST_PANIC" 'rax: "0x600d600d600d600d"'
+	want "outcome: OUTCOME_GUEST_PANIC" 'rax: "0x600d600d600d600d"'
 	grep -q '^  guest_panicked {' "$CASE/events" || fail "no event says that the guest panicked"
 }
 
@@ -113,7 +113,7 @@ reset_by() {
 	spec < <(flat "$(with_numbers legacy_reset "$1" "$2")")
 	launch
 	want_status 32
-	want "outcome: GUEST_RESET" 'exit_reason: "KVM_EXIT_IO"' 'rbx: "0x000000000005e5e7"' \
+	want "outcome: OUTCOME_GUEST_RESET" 'exit_reason: "KVM_EXIT_IO"' 'rbx: "0x000000000005e5e7"' \
 		"rax: \"0x00000000000000$3\""
 }
 
@@ -131,7 +131,7 @@ test_nmi() {
 	want_status 0
 	ended 0
 	decode
-	want "outcome: POWER_OFF" 'rbx: "0x0000000000000000"'
+	want "outcome: OUTCOME_POWER_OFF" 'rbx: "0x0000000000000000"'
 	found_well
 }
 test_memory_above_4_gib() { need_kvm; flat high_memory -m 3584 | passes; }
@@ -157,9 +157,9 @@ features() {
 }
 
 # Bits 0, 3 and 24: two interfaces of the clock, and that it is stable.
-test_features_kvmclock_alone() { features 'paravirt { features: KVMCLOCK }' 01000009; }
+test_features_kvmclock_alone() { features 'paravirt { features: PV_FEATURE_KVMCLOCK }' 01000009; }
 test_features_none() { features 'paravirt { }' 00000000; }
-test_features_chosen() { features 'paravirt { features: PV_EOI features: PV_UNHALT }' 000000c0; }
+test_features_chosen() { features 'paravirt { features: PV_FEATURE_EOI features: PV_FEATURE_UNHALT }' 000000c0; }
 
 test_load_address() {
 	need_kvm
@@ -177,11 +177,11 @@ test_image_by_fd() {
 	want 'rax: "0xcafebabedeadbeef"'
 }
 
-test_pages_thp() { need_kvm; flat vcpus -M 'page_size: THP populate: true' | passes; }
+test_pages_thp() { need_kvm; flat vcpus -M 'page_size: PAGE_SIZE_THP populate: true' | passes; }
 test_memory_locked() { need_kvm; need_root; flat vcpus -M 'populate: true lock: true' | passes; }
 
 test_pages_huge() {
 	need_kvm
 	need_huge_pages 8
-	passes < <(flat vcpus -M 'page_size: HUGE_2M populate: true')
+	passes < <(flat vcpus -M 'page_size: PAGE_SIZE_2M populate: true')
 }

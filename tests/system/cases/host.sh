@@ -104,7 +104,7 @@ test_few_files_hard() {
 	ulimit -Hn 64
 	launch
 	want_status 71
-	want "code: OS_FAILED" 'message: ".*open files.*"'
+	want "code: ERROR_CODE_OS_FAILED" 'message: ".*open files.*"'
 }
 
 test_little_address_space() {
@@ -130,9 +130,9 @@ test_memory_64_tib() {
 
 test_huge_pages_that_are_not_there() {
 	need_kvm
-	flat reset -m 1048576 -M 'page_size: HUGE_2M' |
+	flat reset -m 1048576 -M 'page_size: PAGE_SIZE_2M' |
 		refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
-	flat reset -m 1048576 -M 'page_size: HUGE_1G' |
+	flat reset -m 1048576 -M 'page_size: PAGE_SIZE_1G' |
 		refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]'
 }
 
@@ -141,10 +141,10 @@ test_huge_pages_short_on_a_node() {
 	need_kvm
 	[ -e /sys/devices/system/node/node0/hugepages/hugepages-2048kB ] || skip "no huge pages by node here"
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 }
-		memory { nodes { size_mib: 1048576 host_node: 0 } page_size: HUGE_2M }
-		boot { flat { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
+		memory { nodes { size_mib: 1048576 host_node: 0 } page_size: PAGE_SIZE_2M }
+		boot { flat_boot { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
 	refused 69 MEMORY_UNAVAILABLE 'memory.nodes[0]' <"$CASE/text"
-	want 'message: "host node 0: asked 1048576 MiB of huge pages of 2048 KiB, free [0-9]+ MiB"'
+	want 'message: "host node 0: 1048576 MiB of huge pages of 2048 KiB were asked for, [0-9]+ MiB are free: ask for less, or free some"'
 }
 
 test_host_node_that_is_not_there() {
@@ -152,7 +152,7 @@ test_host_node_that_is_not_there() {
 	[ ! -e /sys/devices/system/node/node900 ] || skip "it is there"
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 }
 		memory { nodes { size_mib: 16 host_node: 900 } }
-		boot { flat { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
+		boot { flat_boot { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
 	spec <"$CASE/text"
 	launch
 	want_status 69
@@ -172,7 +172,7 @@ test_all_reasons_in_one_event() {
 	spec < <(flat 'path: "/nonexistent/x"' -m 67108864)
 	with_dev 'mount -t tmpfs none /dev'
 	want_status 69
-	want "code: KVM_MISSING" "code: RESOURCE_MISSING" "code: MEMORY_UNAVAILABLE"
+	want "code: ERROR_CODE_KVM_MISSING" "code: ERROR_CODE_RESOURCE_MISSING" "code: ERROR_CODE_MEMORY_UNAVAILABLE"
 }
 
 test_environment_and_folder_do_not_matter() {

@@ -94,11 +94,11 @@ misuse() {
 	want_failures "\"$2\" true \"$3\"" "\"$2\" true \"$3\""
 }
 
-test_rng_buffer_not_writable() { misuse 0 rng 'a buffer for random bytes that is not writable'; }
-test_rng_buffer_half_writable() { misuse 1 rng 'a buffer for random bytes that is not writable'; }
-test_net_receive_buffer_not_writable() { misuse 5 n 'a receive buffer that is not writable'; }
+test_rng_buffer_not_writable() { misuse 0 rng 'a buffer for random bytes is not writable'; }
+test_rng_buffer_half_writable() { misuse 1 rng 'a buffer for random bytes is not writable'; }
+test_net_receive_buffer_not_writable() { misuse 5 n 'a receive buffer is not writable'; }
 test_net_command_without_room_for_its_answer() {
-	misuse 6 n 'a control command without room for its answer'
+	misuse 6 n 'a control command has no writable buffer for its answer'
 }
 
 LIST='a list of pages is empty, too long, or not made of page numbers'
@@ -107,7 +107,7 @@ test_balloon_list_too_long() { misuse 8 balloon "$LIST" 'balloon {}'; }
 test_balloon_list_empty() { misuse 9 balloon "$LIST" 'balloon {}'; }
 
 VSOCK='vsock { cid: 3 channel { fd: 8 } }'
-LYING='a packet is shorter than its header or its header says'
+LYING='a packet is shorter than its header, or than the length in its header'
 test_vsock_header_cut_off() { misuse 2 vsock "$LYING" "$VSOCK"; }
 test_vsock_packet_without_its_data() { misuse 3 vsock "$LYING" "$VSOCK"; }
 test_vsock_packet_longer_than_its_data() { misuse 4 vsock "$LYING" "$VSOCK"; }
@@ -200,7 +200,7 @@ test_hostile_guest() {
 	[ -z "${HOSTILE_REPORT:-}" ] || cp "$CASE/terminal" "$HOSTILE_REPORT"
 	want_status 0
 	found_well
-	want "outcome: POWER_OFF"
+	want "outcome: OUTCOME_POWER_OFF"
 	[ "$other" = 0 ] || fail "the VM beside it was disturbed"
 	echo "seed $HOSTILE_SEED, $HOSTILE_OPERATIONS operations; $(failures | wc -l) failures of devices;" \
 		"own memory $memory KiB at first, $memory_after at last; the neighbour ran" \

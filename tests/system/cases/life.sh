@@ -84,14 +84,14 @@ launcher_killed() {
 test_life_launcher_killed_stop() {
 	local shim started
 	need_kvm
-	launcher_killed 'on_control_eof: STOP'
+	launcher_killed 'on_control_eof: ON_CONTROL_EOF_STOP'
 	await "the shim's end" gone
 }
 
 test_life_launcher_killed_shutdown() {
 	local shim started
 	need_kvm
-	launcher_killed 'on_control_eof: SHUTDOWN shutdown_timeout_ms: 200'
+	launcher_killed 'on_control_eof: ON_CONTROL_EOF_SHUTDOWN shutdown_timeout_ms: 200'
 	await "the shim's end" gone
 }
 
@@ -106,7 +106,7 @@ test_life_launcher_killed_unsaid() {
 test_life_launcher_killed_keep_running() {
 	local shim started
 	need_kvm
-	launcher_killed 'on_control_eof: KEEP_RUNNING'
+	launcher_killed 'on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING'
 	sleep 1
 	alive || fail "it did not run on"
 	kill -TERM "$shim"
@@ -178,7 +178,7 @@ test_life_launcher_killed_and_fd_3_open() {
 	exec 8>&-
 	status=36
 	decode
-	want "outcome: STOPPED_BY_HOST" 'message: "the launcher has died"'
+	want "outcome: OUTCOME_STOPPED_BY_HOST" 'message: "the launcher has died"'
 }
 
 test_life_commands_cut_at_every_byte() {

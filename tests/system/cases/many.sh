@@ -51,7 +51,7 @@ endless() {
 	elif emulated; then
 		then='commands { request_id: 1 pause {} }'
 	fi
-	spec < <(flat "$guest" -C "$@" -l 'lifecycle { on_control_eof: KEEP_RUNNING }'; echo "$then")
+	spec < <(flat "$guest" -C "$@" -l 'lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }'; echo "$then")
 }
 
 # crew COUNT CPUS [FLAT'S OPTIONS]: so many VMs of one spec, started at once; until all of them run.
@@ -174,7 +174,7 @@ test_many_without_claims_are_not_pinned() {
 # A DEDICATED VM has its cores without claims too, but nobody knows of it.
 test_many_dedicated_without_claims() {
 	need_many
-	spec < <(flat reset -C 'tenancy: DEDICATED')
+	spec < <(flat reset -C 'tenancy: TENANCY_DEDICATED')
 	launch
 	want_status 32
 	grep -q '^    pinned: true$' "$CASE/events" || fail "it is not pinned"
@@ -203,7 +203,7 @@ over() {
 
 test_many_a_claim_ends_with_the_shim() {
 	local shim started
-	launched KEEP_RUNNING
+	launched ON_CONTROL_EOF_KEEP_RUNNING
 	kill -KILL "$shim"
 	over
 	await "an end of the claims" nothing_claimed
@@ -211,7 +211,7 @@ test_many_a_claim_ends_with_the_shim() {
 
 test_many_a_claim_ends_with_the_launcher() {
 	local shim started
-	launched STOP
+	launched ON_CONTROL_EOF_STOP
 	kill -KILL "$pid"
 	over
 	await "the shim's end" gone
@@ -221,7 +221,7 @@ test_many_a_claim_ends_with_the_launcher() {
 # The claim is the VM's, not the launcher's.
 test_many_a_claim_outlives_the_launcher() {
 	local shim started before
-	launched KEEP_RUNNING
+	launched ON_CONTROL_EOF_KEEP_RUNNING
 	before=$(claims)
 	kill -KILL "$pid"
 	over
@@ -234,7 +234,7 @@ test_many_a_claim_outlives_the_launcher() {
 
 test_many_a_claim_ends_with_both() {
 	local shim started
-	launched KEEP_RUNNING
+	launched ON_CONTROL_EOF_KEEP_RUNNING
 	kill -KILL "$pid" "$shim"
 	over
 	await "the shim's end" gone
@@ -254,7 +254,7 @@ test_many_of_one_descriptor() {
 	all_run
 	claimed "$(each_has 1 1)"
 	# A DEDICATED VM sees the others' claims too, by its own descriptor of them.
-	spec < <(flat reset -C 'tenancy: DEDICATED claims { fd: 5 }')
+	spec < <(flat reset -C 'tenancy: TENANCY_DEDICATED claims { fd: 5 }')
 	launch 5<&"$folder"
 	want_error 69 PLACEMENT_FAILED
 	kill -KILL "${pids[0]}"
@@ -271,26 +271,26 @@ test_many_of_one_descriptor() {
 # ---- whole cores ------------------------------------------------------------------------------------
 
 # dedicated COUNT: so many VMs that have a core each.
-dedicated() { crew "$1" "tenancy: DEDICATED $(with_claims)"; }
+dedicated() { crew "$1" "tenancy: TENANCY_DEDICATED $(with_claims)"; }
 
 test_many_a_core_of_its_own_is_shared_with_nobody() {
 	local other
 	need_many
-	crew 1 "tenancy: DEDICATED pins: ${cpus[0]} $(with_claims)"
+	crew 1 "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)"
 	claims | grep -q "cpu${cpus[0]} whole;" || fail "claims are: $(claims)"
 	flat reset -C "pins: ${cpus[0]} $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
-	want "message: \".*CPU ${cpus[0]} belongs to a DEDICATED VM.*\""
-	flat reset -C "tenancy: DEDICATED pins: ${cpus[0]} $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
+	want "message: \".*CPU ${cpus[0]} is claimed by a DEDICATED VM.*\""
+	flat reset -C "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
 	# A VM on another core is not on it, however many there are.
 	crew 3 "$(with_claims)" -b 'local_apic: true'
 	read_events
 	[ "$(vcpu_cpus | grep -cx "${cpus[0]}")" = 1 ] || fail "vCPUs are on CPUs $(vcpu_cpus | tr '\n' ' ')"
 	# Nor may a DEDICATED VM have what others share: pinned, or as many cores as there are.
 	other=$(vcpu_cpus | tail -n 1)
-	flat reset -C "tenancy: DEDICATED pins: $other $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
+	flat reset -C "tenancy: TENANCY_DEDICATED pins: $other $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
 	kill_all
 	await "an end of all claims" nothing_claimed
-	flat reset -C "tenancy: DEDICATED pins: ${cpus[0]} $(with_claims)" >"$CASE/text"
+	flat reset -C "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)" >"$CASE/text"
 	spec <"$CASE/text"
 	launch
 	want_status 32
@@ -304,7 +304,7 @@ test_many_no_core_is_left() {
 	read_events
 	[ "$(vcpu_cpus | sort -u | wc -l)" = "$cores" ] || fail "vCPUs are on CPUs $(vcpu_cpus | tr '\n' ' ')"
 	list=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
-	flat reset -C "tenancy: DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
+	flat reset -C "tenancy: TENANCY_DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
 	want "message: \".*CPUs? $list.*\""
 	flat reset -C "$(with_claims)" | refused 69 PLACEMENT_FAILED cpus.count
 	want "message: \".*CPUs? $list.*\""
@@ -326,7 +326,7 @@ test_many_two_race_for_the_last_core() {
 	need_many
 	! emulated || rounds=4
 	dedicated $((cores - 1))
-	endless "tenancy: DEDICATED $(with_claims)"
+	endless "tenancy: TENANCY_DEDICATED $(with_claims)"
 	for ((round = 0; round < rounds; round++)); do
 		one_vm
 		one_vm
@@ -338,7 +338,7 @@ test_many_two_race_for_the_last_core() {
 		runs "${pids[winner]}" || fail "round $round: both have ended"
 		kill -KILL "${pids[winner]}"
 		wait "${pids[winner]}" 2>/dev/null
-		grep -q 'claimed by others' "$CASE/shims.err" || { cat "$CASE/shims.err"; fail "round $round: refused for another reason"; }
+		grep -q 'other VMs have claimed' "$CASE/shims.err" || { cat "$CASE/shims.err"; fail "round $round: refused for another reason"; }
 		: >"$CASE/shims.err"
 		unset 'pids[-1]' 'pids[-1]' 'events[-1]' 'events[-1]'
 	done
@@ -379,7 +379,7 @@ test_many_a_shared_machine_is_the_same_on_a_full_host() {
 test_many_a_dedicated_machine_is_the_same_on_a_full_host() {
 	local count=1
 	need_many
-	same_machine 'tenancy: DEDICATED' crew 1 "tenancy: DEDICATED pins: ${cpus[0]} $(with_claims)"
+	same_machine 'tenancy: TENANCY_DEDICATED' crew 1 "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)"
 }
 
 # ---- folders that somebody spoils --------------------------------------------------------------------
@@ -406,7 +406,7 @@ works() {
 	spec < <(flat reset -C "$(with_claims)")
 	launch
 	want_status 32
-	spec < <(flat reset -C "tenancy: DEDICATED $(with_claims)")
+	spec < <(flat reset -C "tenancy: TENANCY_DEDICATED $(with_claims)")
 	launch
 	want_status 32
 }
@@ -417,7 +417,7 @@ test_many_locks_that_are_nobodys_vms() {
 	for kind in write read most; do
 		hold "$kind"
 		flat reset -C "$(with_claims)" | refused 69 PLACEMENT_FAILED cpus.count
-		flat reset -C "tenancy: DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
+		flat reset -C "tenancy: TENANCY_DEDICATED $(with_claims)" | refused 69 PLACEMENT_FAILED cpus.tenancy
 		flat reset -C "pins: ${cpus[0]} $(with_claims)" | refused 69 PLACEMENT_FAILED 'cpus.pins[0]'
 		let_go
 		works

@@ -177,7 +177,7 @@ test_poor_no_user_namespaces() {
 test_poor_mbind_denied() {
 	need_kvm
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } memory { nodes { size_mib: 16 host_node: 0 } }
-		boot { flat { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
+		boot { flat_boot { image { path: \"$GUESTS/reset.bin\" } } } }" >"$CASE/text"
 	spec <"$CASE/text"
 	under mbind
 	want_error 69 HOST_LIMIT 'memory.nodes[0]'
@@ -247,7 +247,7 @@ test_poor_everything_at_once() {
 	LIMITED="$DENY io_uring namespaces mbind --"
 	with_dev 'mount -t tmpfs none /dev'
 	want_status 69
-	want 'code: KVM_MISSING' 'code: HOST_LIMIT' 'code: SANDBOX_FAILED'
+	want 'code: ERROR_CODE_KVM_MISSING' 'code: ERROR_CODE_HOST_LIMIT' 'code: ERROR_CODE_SANDBOX_FAILED'
 	tells 'there is no /dev/kvm: load kvm_' '--device /dev/kvm'
 	tells 'io_uring' 'seccomp'
 	tells 'namespaces: a seccomp filter'
@@ -262,7 +262,7 @@ test_poor_everything_at_once_as_nobody() {
 	LIMITED="$CASE/deny io_uring namespaces --"
 	with_dev 'mount -t tmpfs none /dev' 5<"$GUESTS/reset.bin"
 	want_status 69
-	want 'code: KVM_MISSING' 'code: HOST_LIMIT' 'code: SANDBOX_FAILED'
+	want 'code: ERROR_CODE_KVM_MISSING' 'code: ERROR_CODE_HOST_LIMIT' 'code: ERROR_CODE_SANDBOX_FAILED'
 	tells 'namespaces: a seccomp filter'
 }
 

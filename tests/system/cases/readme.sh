@@ -25,7 +25,7 @@ test_readme_commands() {
 	[ "$(grep -c . commands)" -ge 12 ] || fail "the README has lost its commands"
 	XDG_RUNTIME_DIR=$CASE timeout 100 "$BASH" -eux -o pipefail commands 3>/dev/null \
 		>out 2>err </dev/null || { tail -n 5 err; fail "a command of the README fails"; }
-	grep -q 'outcome: HALTED' out || fail "no terminal event in what protoc decoded"
+	grep -q 'outcome: OUTCOME_HALTED' out || fail "no terminal event in what protoc decoded"
 	grep -q 'rax: "0xcafebabedeadbeef"' out || fail "no registers in it"
 	grep -q 'end HALTED' out || fail "axvm events does not show the end"
 	grep -q '^spin  *RUNNING' out || fail "axvm top does not show the VM"

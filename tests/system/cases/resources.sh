@@ -3,11 +3,11 @@
 
 linux() {
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 }
-		memory { nodes { size_mib: 64 } } boot { linux { kernel { $1 } ${2:-} } } }"
+		memory { nodes { size_mib: 64 } } boot { linux_boot { kernel { $1 } ${2:-} } } }"
 }
 
-F=boot.flat.image
-K=boot.linux.kernel
+F=boot.flat_boot.image
+K=boot.linux_boot.kernel
 
 test_image_missing() { need_kvm; flat 'path: "/nonexistent/x"' | refused 66 RESOURCE_MISSING $F; }
 test_image_a_directory() { need_kvm; flat 'path: "/"' | refused 66 RESOURCE_WRONG_KIND $F; }
@@ -17,9 +17,9 @@ test_image_fd_not_open() { need_kvm; flat 'fd: 5' | refused 66 RESOURCE_MISSING 
 test_image_fd_not_open_beside_a_path() {
 	need_kvm
 	linux "path: \"$GUESTS/reset.bin\"" 'initrd { fd: 5 }' |
-		refused 66 RESOURCE_MISSING boot.linux.initrd
+		refused 66 RESOURCE_MISSING boot.linux_boot.initrd
 	linux "path: \"$GUESTS/reset.bin\"" 'initrd { fd: 6 }' |
-		refused 66 RESOURCE_MISSING boot.linux.initrd
+		refused 66 RESOURCE_MISSING boot.linux_boot.initrd
 }
 
 test_image_fd_3() { need_kvm; flat 'fd: 3' | refused 65 SPEC_INVALID $F; }
@@ -73,7 +73,7 @@ test_image_a_pipe() {
 	spec < <(flat 'fd: 5')
 	launch 5< <(cat "$GUESTS/reset.bin")
 	want_status 66
-	want "code: RESOURCE_WRONG_KIND"
+	want "code: ERROR_CODE_RESOURCE_WRONG_KIND"
 }
 
 test_image_a_fifo_without_a_writer() {
@@ -94,7 +94,7 @@ test_image_not_permitted() {
 		"$SPAWN" run "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
 	status=$?
 	decode
-	want "outcome: LAUNCH_FAILED" "field: \"$F\"" "code: RESOURCE_UNREADABLE"
+	want "outcome: OUTCOME_LAUNCH_FAILED" "field: \"$F\"" "code: ERROR_CODE_RESOURCE_UNREADABLE"
 }
 
 # The launch is refused for all the reasons that hold.
@@ -102,7 +102,7 @@ test_kernel_and_initrd_both_missing() {
 	need_kvm
 	linux 'path: "/nonexistent/k"' 'initrd { path: "/nonexistent/i" }' |
 		refused 66 RESOURCE_MISSING $K
-	want 'field: "boot.linux.initrd"'
+	want 'field: "boot.linux_boot.initrd"'
 }
 
 # kernel_of_ld LAYOUT: what plain gcc and ld made of tests/guests/elf, whose notes are not all of one alignment.
@@ -111,7 +111,7 @@ kernel_of_ld() {
 	spec < <(linux "path: \"$GUESTS/elf/$1\"")
 	launch
 	want_status 0
-	want "outcome: POWER_OFF" 'rax: "0x00000000600d600d"' 'rbx: "0x00000000600d600d"'
+	want "outcome: OUTCOME_POWER_OFF" 'rax: "0x00000000600d600d"' 'rbx: "0x00000000600d600d"'
 }
 
 test_kernel_with_notes_of_two_alignments() { kernel_of_ld plain; }
@@ -136,13 +136,13 @@ test_kernel_empty_file() {
 
 test_cmdline_too_long() {
 	linux 'path: "/dev/null"' "cmdline: \"$(head -c 70000 /dev/zero | tr '\0' a)\"" |
-		refused 65 SPEC_INVALID boot.linux.cmdline
+		refused 65 SPEC_INVALID boot.linux_boot.cmdline
 }
 
 test_fd_given_twice() {
 	spec < <(linux 'fd: 5' 'initrd { fd: 5 }')
 	launch 5</dev/null
-	want_error 65 SPEC_DUPLICATE boot.linux.initrd
+	want_error 65 SPEC_DUPLICATE boot.linux_boot.initrd
 }
 
 # The digests that the Running event has are those of sha256sum, and it has them only when asked to.

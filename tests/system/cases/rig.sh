@@ -32,12 +32,12 @@ test_rig_judges_streams() {
 	! cat "$CASE/events.pb" "$CASE/events.pb" | "$SPAWN" judge 32 || fail "takes two terminals"
 	! "$SPAWN" judge 32 </dev/null || fail "takes none"
 	! head -c -1 "$CASE/events.pb" | "$SPAWN" judge 32 || fail "takes a stream that is cut off"
-	encode EventStream <<<'events { sequence: 2 terminal { outcome: GUEST_RESET exit_status: 32
-		stage: ACCOUNT message: "guest reset: a" } }' >"$CASE/odd"
+	encode EventStream <<<'events { sequence: 2 terminal { outcome: OUTCOME_GUEST_RESET exit_status: 32
+		stage: STAGE_ACCOUNT message: "guest reset: a" } }' >"$CASE/odd"
 	! "$SPAWN" judge 32 <"$CASE/odd" || fail "takes a gap"
-	encode EventStream <<<'events { sequence: 1 terminal { outcome: LAUNCH_FAILED
-		exit_status: 65 stage: LEARN message: "launch failed: a" errors {
-		code: SPEC_EMPTY stage: LEARN severity: FATAL message: "the spec is empty" } } }' >"$CASE/odd"
+	encode EventStream <<<'events { sequence: 1 terminal { outcome: OUTCOME_LAUNCH_FAILED
+		exit_status: 65 stage: STAGE_LEARN message: "launch failed: a" errors {
+		code: ERROR_CODE_SPEC_EMPTY stage: STAGE_LEARN severity: SEVERITY_FATAL message: "the spec is empty" } } }' >"$CASE/odd"
 	! "$SPAWN" judge 65 <"$CASE/odd" || fail "takes an error without retryable"
 }
 
@@ -95,4 +95,62 @@ test_rig_readmes_name_every_module() {
 		grep -qwE "${file%.[ch]}" "$readme" || missing+=" $folder/$file"
 	done < <(find runtime sandbox -name '*.[ch]' | sort)
 	[ -z "$missing" ] || fail "no README names:$missing"
+}
+
+# The table of floors that people read is the one that `make` holds the tree to.
+test_rig_floors_are_those_of_the_readme() {
+	sed -n "/^FLOORS='/,/^'/{/'/d;p}" hack/rooms >"$CASE/floors"
+	sed -n '/^| floor/,/^$/{/^| [0-9]/{s/^| [0-9]* | //;s/ |$//;s/`//g;p}}' runtime/README.md | diff "$CASE/floors" - ||
+		fail "runtime/README.md has other floors than hack/rooms"
+	[ "$(grep -c . "$CASE/floors")" -ge 5 ] || fail "no floors found: $(<"$CASE/floors")"
+}
+
+# What the glossary explains is said somewhere.
+test_rig_glossary_has_no_dead_words() {
+	local word words=0
+	while IFS= read -r word; do
+		words=$((words + 1))
+		grep -rqwiE "${word}s?" --include='*.[ch]' --include=rooms runtime sandbox hack || fail "the glossary has a word that nobody uses: $word"
+	done < <(sed -n '/^## Glossary/,$s/^| \([a-z, ]*\) | .*/\1/p' runtime/README.md | grep -vx word | sed 's/, /\n/g')
+	[ "$words" -ge 20 ] || fail "only $words words"
+}
+
+# prose_says N KINDS FILE < TEXT: of a tree with that file alone, hack/prose names line N, or none (0).
+prose_says() {
+	local tree=$CASE/prose script=$CASE/prose-script
+	rm -rf "$tree"
+	mkdir -p "$tree"
+	cat >"$tree/$3"
+	sed "s/^readonly KINDS=.*/readonly KINDS='$2'/" hack/prose >"$script"
+	bash "$script" "$tree" >"$CASE/out"
+	status=$?
+	[ "$1" != 0 ] || { [ "$status" = 0 ] || fail "$3: refused: $(<"$CASE/out")"; return; }
+	[ "$status" = 1 ] || fail "$3: a line that is too long passes: $(<"$tree/$3")"
+	grep -qx "$3:$1: [0-9]* columns: break it before column 101" "$CASE/out" || fail "$3: no line $1 but $(<"$CASE/out")"
+	[ "$(grep -c . "$CASE/out")" = 1 ] || fail "$3: more than line $1: $(<"$CASE/out")"
+}
+
+# A line of N characters, in words.
+words_of() {
+	printf '%*s' "$1" '' | sed 's/ /µ/g; s/µµµµµ/µµµµ /g; s/ $/µ/'
+}
+
+test_rig_prose_lines_are_short() {
+	local long at_most
+	hack/prose >"$CASE/out" || fail "$(<"$CASE/out")"
+	long=$(words_of 101) at_most=$(words_of 100)
+	prose_says 0 md a.md <<<"$at_most"
+	prose_says 2 md a.md < <(printf '%s\n' "$at_most" "$long")
+	prose_says 3 md a.md < <(printf '%s\n' '- a list' '' "    $long")
+	prose_says 0 md a.md < <(printf '%s\n' "| $long |" '```' "$long" '```' 'text' '' "    $long" "see https://example.org/ $long")
+	prose_says 4 md a.md < <(printf '%s\n' '```' "$long" '```' "$long")
+	prose_says 2 scd a.scd < <(printf '%s\n' "*word*" "	$(words_of 93)")
+	prose_says 0 scd a.scd < <(printf '%s\n' "*word*" "	$(words_of 92)" "|  $long" ":  $long")
+	prose_says 0 md a.c <<<"/* $long */"
+	prose_says 3 c a.c < <(printf '%s\n' 'int a;' '/* a' " * $long" ' */' "char b[] = \"$long\";")
+	prose_says 2 c a.c < <(printf '%s\n' "f(\"/* $long\");" "f(1); // $long")
+	prose_says 2 h a.h < <(printf '%s\n' "int a(int, int); /* short */" "int b; /* $long */")
+	prose_says 2 proto a.proto < <(printf '%s\n' 'message A {' "  // $long" '}')
+	prose_says 2 sh a < <(printf '%s\n' '#!/bin/bash' "# $long" "echo '$long'")
+	prose_says 1 mk Makefile < <(printf '%s\n' "# $long" "A := $long")
 }

@@ -115,7 +115,7 @@ while True:
 	while [ "$n" -lt 12 ] || [ "$refused" = 0 ] || [ "$good" = 0 ]; do
 		[ "$SECONDS" -lt "$end" ] || fail "of $n launches $refused were refused, and $good good"
 		n=$((n + 1))
-		spec < <(flat vcpus -M "page_size: HUGE_2M populate: $([ $((n % 2)) = 0 ] && echo true || echo false)")
+		spec < <(flat vcpus -M "page_size: PAGE_SIZE_2M populate: $([ $((n % 2)) = 0 ] && echo true || echo false)")
 		launch
 		case $status in
 		0) found_well; good=$((good + 1)) ;;
@@ -137,8 +137,8 @@ test_huge_pages_for_one_of_two() {
 	pages=$(<"$pool/free_hugepages")
 	[ "$pages" -ge 8 ] || skip "$pages of 8 huge pages can be had"
 	spec <<<"launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } lifecycle { shutdown_timeout_ms: 100 }
-		memory { nodes { size_mib: $((2 * pages)) host_node: 0 } page_size: HUGE_2M }
-		boot { flat { image { path: \"$GUESTS/idle.bin\" } local_apic: true } } }"
+		memory { nodes { size_mib: $((2 * pages)) host_node: 0 } page_size: PAGE_SIZE_2M }
+		boot { flat_boot { image { path: \"$GUESTS/idle.bin\" } local_apic: true } } }"
 	while [ "$rounds" -lt 6 ] || [ "$had" = 0 ]; do
 		[ "$SECONDS" -lt "$end" ] || fail "in $rounds rounds $had launches had memory"
 		rounds=$((rounds + 1)) ran=0
@@ -228,7 +228,7 @@ take_memory_for_ever() {
 # A launch that the kernel has denied memory, and that says so: for a page of the guest's it waits until somebody has been
 # killed, but a call of the launch (KVM_CREATE_VCPU was seen) may fail with ENOMEM.
 was_denied_memory() {
-	grep -q '^    outcome: LAUNCH_FAILED' "$CASE/terminal" && grep -q '^      error_number: 12$' "$CASE/terminal" &&
+	grep -q '^    outcome: OUTCOME_LAUNCH_FAILED' "$CASE/terminal" && grep -q '^      error_number: 12$' "$CASE/terminal" &&
 		! grep '^      error_number:' "$CASE/terminal" | grep -qv ' 12$' &&
 		! grep -q '^      retryable: false' "$CASE/terminal"
 }

@@ -146,22 +146,22 @@ test_memory_sum_that_wraps() {
 		refused 65 SPEC_INVALID 'memory.nodes[0].size_mib'
 }
 test_memory_odd_for_huge_pages() {
-	flat reset -m 17 -M 'page_size: HUGE_2M' |
+	flat reset -m 17 -M 'page_size: PAGE_SIZE_2M' |
 		refused 65 SPEC_INVALID 'memory.nodes[0].size_mib'
 }
 test_load_address_odd() {
-	flat reset -b 'load_address: 0x100001' | refused 65 SPEC_INVALID boot.flat.load_address
+	flat reset -b 'load_address: 0x100001' | refused 65 SPEC_INVALID boot.flat_boot.load_address
 }
 test_load_address_low() {
-	flat reset -b 'load_address: 0x1000' | refused 65 SPEC_INVALID boot.flat.load_address
+	flat reset -b 'load_address: 0x1000' | refused 65 SPEC_INVALID boot.flat_boot.load_address
 }
 test_load_address_beyond_ram() {
-	flat reset -b 'load_address: 0x1000000' | refused 65 SPEC_INVALID boot.flat.load_address
+	flat reset -b 'load_address: 0x1000000' | refused 65 SPEC_INVALID boot.flat_boot.load_address
 }
 test_load_address_huge() {
 	flat reset -b 'load_address: 0xfffffffffffff000' |
-		refused 65 SPEC_INVALID boot.flat.load_address
+		refused 65 SPEC_INVALID boot.flat_boot.load_address
 }
 test_secondaries_wait_without_apic() {
-	flat reset -b 'secondaries_wait: true' | refused 65 SPEC_INVALID boot.flat.secondaries_wait
+	flat reset -b 'secondaries_wait: true' | refused 65 SPEC_INVALID boot.flat_boot.secondaries_wait
 }

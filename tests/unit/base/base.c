@@ -30,7 +30,7 @@ Test(base, a_list_of_problems_takes_its_bound_and_counts_the_rest)
 		char field[16];
 
 		snprintf(field, sizeof(field), "f%zu", i);
-		cr_assert_eq(problems_add(&problems, PROBLEM_SPEC_INVALID, (int)i, field, "m%zu", i),
+		cr_assert_eq(problems_add(&problems, ERROR_CODE_SPEC_INVALID, (int)i, field, "m%zu", i),
 		             i ? -(int)i : -EINVAL);
 		cr_assert_eq(problems.count, MIN(i + 1, (size_t)PROBLEMS_MAX));
 		cr_assert_eq(problems.not_listed, i < PROBLEMS_MAX ? 0 : i + 1 - PROBLEMS_MAX);
@@ -44,7 +44,7 @@ Test(base, a_list_of_problems_takes_its_bound_and_counts_the_rest)
 		text[0] = 'm';
 		cr_assert_str_eq(problems.list[i].message, text);
 		cr_assert_eq(problems.list[i].error_number, (int)i);
-		cr_assert_eq(problems.list[i].code, PROBLEM_SPEC_INVALID);
+		cr_assert_eq(problems.list[i].code, ERROR_CODE_SPEC_INVALID);
 	}
 }
 
@@ -55,10 +55,10 @@ Test(base, a_problem_without_field_or_errno_and_one_too_long)
 
 	memset(text, 'x', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
-	cr_assert_eq(problems_add(&problems, PROBLEM_INTERNAL, -EIO, NULL, "%s", text), -EINVAL);
+	cr_assert_eq(problems_add(&problems, ERROR_CODE_INTERNAL, -EIO, NULL, "%s", text), -EINVAL);
 	cr_assert_str_eq(problems.list[0].field, "");
 	cr_assert_eq(strlen(problems.list[0].message), PROBLEM_MESSAGE_MAX - 1);
-	(void)problems_add(&problems, PROBLEM_INTERNAL, 0, text, "m");
+	(void)problems_add(&problems, ERROR_CODE_INTERNAL, 0, text, "m");
 	cr_assert_eq(strlen(problems.list[1].field), PROBLEM_FIELD_MAX - 1);
 }
 
@@ -80,14 +80,14 @@ Test(base, the_line_of_a_problem_names_its_field)
 
 Test(base, an_unknown_code_is_a_bug_in_the_shim)
 {
-	static const enum problem_code unknown[] = { PROBLEM_NONE, (enum problem_code)4, (enum problem_code)51,
-		                                     (enum problem_code)9999, (enum problem_code)-1 };
+	static const enum axvm_error_code unknown[] = { ERROR_CODE_UNSPECIFIED, (enum axvm_error_code)4, (enum axvm_error_code)51,
+		                                     (enum axvm_error_code)9999, (enum axvm_error_code)-1 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
 		const struct problem_class *class = problem_class_of(unknown[i]);
 
 		cr_assert_not_null(class);
-		cr_assert_eq(class->code, PROBLEM_INTERNAL);
+		cr_assert_eq(class->code, ERROR_CODE_INTERNAL);
 		cr_assert_eq(class->exit_status, EX_SOFTWARE);
 	}
 }
@@ -104,11 +104,11 @@ Test(base, classes_are_sorted_whole_and_within_sysexits)
 		          classes[i].name);
 		cr_assert(*classes[i].name && *classes[i].meaning);
 		cr_assert_eq(problem_class_of(classes[i].code), &classes[i]);
-		cr_assert_eq(classes[i].severity == PROBLEM_FATAL,
-		             classes[i].code != PROBLEM_COMMAND_INVALID &&
-		                     classes[i].code != PROBLEM_COMMAND_WRONG_STATE &&
-		                     classes[i].code != PROBLEM_GUEST_FAILED &&
-		                     classes[i].code != PROBLEM_DEVICE_FAILED,
+		cr_assert_eq(classes[i].severity == SEVERITY_FATAL,
+		             classes[i].code != ERROR_CODE_COMMAND_INVALID &&
+		                     classes[i].code != ERROR_CODE_COMMAND_WRONG_STATE &&
+		                     classes[i].code != ERROR_CODE_GUEST_FAILED &&
+		                     classes[i].code != ERROR_CODE_DEVICE_FAILED,
 		             "%s", classes[i].name);
 	}
 }
@@ -304,7 +304,7 @@ Test(base, an_eventfd_is_signalled)
 }
 
 /* Protocol Buffers encoding: seven bits a byte, the lowest first, the top bit where more follow. */
-Test(base, varints)
+Test(base, varints_are_written_as_protobuf_does)
 {
 	static const struct {
 		uint64_t value;
@@ -329,7 +329,7 @@ Test(base, varints)
 	}
 }
 
-Test(base, clocks)
+Test(base, clock_ns_reads_the_clock_asked_for)
 {
 	struct timespec before, after;
 	uint64_t between;
@@ -344,7 +344,7 @@ Test(base, clocks)
 	cr_assert_gt(clock_ns(CLOCK_REALTIME), between);
 }
 
-Test(base, helpers)
+Test(base, cleanup_and_arithmetic_helpers_work)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), number = fd, taken;
 	_Atomic uint64_t counter = UINT64_MAX - 1;

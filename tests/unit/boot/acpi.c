@@ -132,7 +132,7 @@ Test(acpi, too_many_vcpus_are_refused)
 			fits = config.cpu_count;
 			continue;
 		}
-		expect_problem(&problems, PROBLEM_HOST_LIMIT, "cpus.count", "do not fit");
+		expect_problem(&problems, ERROR_CODE_HOST_LIMIT, "cpus.count", "do not fit");
 		cr_assert_eq(rsdp, 42);
 		cr_assert_eq(peek(&memory, LAYOUT_KERNEL, 8), 0, "nothing beyond the area");
 		not = config.cpu_count;
@@ -208,7 +208,7 @@ Test(acpi, contradictions_are_refused)
 		uint64_t rsdp;
 
 		cr_assert_eq(acpi_put(&config, &memory, &problems, &rsdp), -EINVAL, "%zu", i);
-		expect_problem(&problems, PROBLEM_INTERNAL, "", cases[i].words);
+		expect_problem(&problems, ERROR_CODE_INTERNAL, "", cases[i].words);
 	}
 }
 
@@ -222,7 +222,7 @@ Test(acpi, first_node_too_small_is_refused)
 	uint64_t rsdp;
 
 	cr_assert_eq(acpi_put(&config, &memory, &problems, &rsdp), -EFAULT);
-	expect_problem(&problems, PROBLEM_SPEC_INVALID, "memory.nodes", "at least 1 MiB");
+	expect_problem(&problems, ERROR_CODE_SPEC_INVALID, "memory.nodes", "at least 1 MiB");
 }
 
 /* Runs iasl -d on NAME.aml in `directory`; gives back what it printed, then what it wrote. */

@@ -58,10 +58,10 @@ static int load(const struct bz *bz, const struct guest_memory *memory, int init
                 const char *cmdline, struct problems *problems, struct boot_entry *entry)
 {
 	struct boot_linux_config config = {
-		.kernel = { file_of(bz->bytes, bz->size), "boot.linux.kernel" },
-		.initrd = { initrd, "boot.linux.initrd" },
+		.kernel = { file_of(bz->bytes, bz->size), "boot.linux_boot.kernel" },
+		.initrd = { initrd, "boot.linux_boot.initrd" },
 		.cmdline = cmdline,
-		.cmdline_field = "boot.linux.cmdline",
+		.cmdline_field = "boot.linux_boot.cmdline",
 		.rsdp = LAYOUT_ACPI,
 	};
 
@@ -160,7 +160,7 @@ Test(bzimage, memory_map_is_in_boot_params)
 	}
 }
 
-Test(bzimage, placement)
+Test(bzimage, a_kernel_is_placed_where_it_prefers)
 {
 	static const struct {
 		uint64_t pref;
@@ -220,7 +220,7 @@ Test(bzimage, setup_sects_of_zero_means_four)
 }
 
 /* One number in the header changed, one refusal. */
-Test(bzimage, refusals)
+Test(bzimage, kernels_that_cannot_be_booted_are_refused)
 {
 	static const struct {
 		uint16_t at;
@@ -266,7 +266,7 @@ Test(bzimage, refusals)
 		put(bz.bytes + cases[i].at, cases[i].value, cases[i].width);
 		cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0, "%zu: %s", i,
 		             cases[i].words);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel",
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
 		               cases[i].words);
 		cr_assert_eq(entry.rip, 42, "outputs are untouched on failure");
 		cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
@@ -284,7 +284,7 @@ Test(bzimage, not_relocatable_below_1_mib_is_refused)
 	bz.bytes[0x234] = 0;
 	put(bz.bytes + 0x258, 0xff000, 8);
 	cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-	expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "not relocatable");
+	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "not relocatable");
 }
 
 Test(bzimage, init_size_may_reach_the_last_byte)
@@ -313,14 +313,14 @@ Test(bzimage, truncated_anywhere_is_refused)
 		bz.size = size;
 		cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0, "%zu", size);
 		cr_assert_eq(problems.count, 1);
-		cr_assert_eq(problems.list[0].code, PROBLEM_KERNEL_INVALID);
+		cr_assert_eq(problems.list[0].code, ERROR_CODE_KERNEL_INVALID);
 	}
 	bz.size = FILE_SIZE - 16;
 	struct problems problems = { 0 };
 	struct boot_entry entry;
 
 	cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0);
-	expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "its header speaks");
+	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "its header says");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
 }
 
@@ -398,7 +398,7 @@ Test(bzimage, command_line_bound_is_exact)
 		cr_assert_eq(peek(&memory, LAYOUT_CMDLINE + want_max[i] - 1, 2), 'x');
 		cmdline[want_max[i]] = 'x';
 		cr_assert_eq(load(&bz, &memory, -1, cmdline, &problems, &entry), -E2BIG);
-		expect_problem(&problems, PROBLEM_CMDLINE_TOO_LONG, "boot.linux.cmdline",
+		expect_problem(&problems, ERROR_CODE_CMDLINE_TOO_LONG, "boot.linux_boot.cmdline",
 		               "takes");
 		free(cmdline);
 	}
@@ -437,7 +437,7 @@ Test(bzimage, initrd_room_is_exact)
 				continue;
 			}
 			cr_assert_eq(r, -EINVAL);
-			expect_problem(&problems, PROBLEM_INITRD_INVALID, "boot.linux.initrd",
+			expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd",
 			               "does not fit");
 		}
 	}
@@ -457,7 +457,7 @@ Test(bzimage, initrd_never_overlaps_an_unaligned_kernel_end)
 	put(bz.bytes + 0x22c, PREF + INIT_SIZE + 4096, 4);
 	cr_assert_eq(load(&bz, &memory, file_of(initrd, sizeof(initrd)), "", &problems, &entry),
 	             -EINVAL);
-	expect_problem(&problems, PROBLEM_INITRD_INVALID, "boot.linux.initrd", "does not fit");
+	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd", "does not fit");
 }
 
 Test(bzimage, all_reasons_are_listed_at_once)
@@ -473,10 +473,10 @@ Test(bzimage, all_reasons_are_listed_at_once)
 	memset(cmdline, 'x', LAYOUT_CMDLINE_MAX);
 	cr_assert_lt(load(&bz, &memory, file_of("", 0), cmdline, &problems, &entry), 0);
 	cr_assert_eq(problems.count, 3);
-	cr_assert_eq(problems.list[0].code, PROBLEM_KERNEL_INVALID);
-	cr_assert_eq(problems.list[1].code, PROBLEM_INITRD_INVALID);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_KERNEL_INVALID);
+	cr_assert_eq(problems.list[1].code, ERROR_CODE_INITRD_INVALID);
 	cr_assert_not_null(strstr(problems.list[1].message, "is empty"));
-	cr_assert_eq(problems.list[2].code, PROBLEM_CMDLINE_TOO_LONG);
+	cr_assert_eq(problems.list[2].code, ERROR_CODE_CMDLINE_TOO_LONG);
 	free(cmdline);
 }
 
@@ -511,13 +511,13 @@ Test(bzimage, other_things_are_called_by_their_name)
 		memset(bz.bytes, 0xff, bz.size);
 		memcpy(bz.bytes + cases[i].at, cases[i].bytes, strlen(cases[i].bytes));
 		cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel",
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
 		               cases[i].words);
 		if (i == 1) {
 			bz.bytes[5] = 0;
 			problems = (struct problems){ 0 };
 			cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-			expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel",
+			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
 			               "is an xz file");
 		}
 	}
@@ -534,7 +534,7 @@ Test(bzimage, tiny_files_are_refused)
 		struct boot_entry entry;
 
 		cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "neither");
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "neither");
 	}
 }
 
@@ -543,14 +543,14 @@ Test(bzimage, kernel_fds_of_other_kinds_are_refused)
 	struct guest_memory memory = guest_of(64 * MIB);
 	int pipe_fds[2], fds[5];
 	static const struct {
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *words;
 	} want[] = {
-		{ PROBLEM_RESOURCE_WRONG_KIND, "is a pipe, not a regular file" },
-		{ PROBLEM_RESOURCE_WRONG_KIND, "is a directory, not a regular file" },
-		{ PROBLEM_RESOURCE_WRONG_KIND, "is a character device, not a regular file" },
-		{ PROBLEM_RESOURCE_MISSING, "cannot be looked at" },   /* closed */
-		{ PROBLEM_RESOURCE_UNREADABLE, "cannot be read" },     /* write-only */
+		{ ERROR_CODE_RESOURCE_WRONG_KIND, "is a pipe, not a regular file" },
+		{ ERROR_CODE_RESOURCE_WRONG_KIND, "is a directory, not a regular file" },
+		{ ERROR_CODE_RESOURCE_WRONG_KIND, "is a character device, not a regular file" },
+		{ ERROR_CODE_RESOURCE_MISSING, "cannot be looked at" },   /* closed */
+		{ ERROR_CODE_RESOURCE_UNREADABLE, "cannot be read" },     /* write-only */
 	};
 	struct bz bz;
 	char path[64];

@@ -82,10 +82,10 @@ static int load(const struct elf *elf, const struct guest_memory *memory, int in
                 const char *cmdline, struct problems *problems, struct boot_entry *entry)
 {
 	struct boot_linux_config config = {
-		.kernel = { file_of(elf->bytes, elf->size), "boot.linux.kernel" },
-		.initrd = { initrd, "boot.linux.initrd" },
+		.kernel = { file_of(elf->bytes, elf->size), "boot.linux_boot.kernel" },
+		.initrd = { initrd, "boot.linux_boot.initrd" },
 		.cmdline = cmdline,
-		.cmdline_field = "boot.linux.cmdline",
+		.cmdline_field = "boot.linux_boot.cmdline",
 		.rsdp = LAYOUT_ACPI,
 	};
 
@@ -240,7 +240,7 @@ Test(elf, a_plan_tells_where_the_kernel_lies)
 }
 
 /* One number changed, one refusal. */
-Test(elf, refusals)
+Test(elf, files_that_cannot_be_booted_are_refused)
 {
 	static const struct {
 		uint16_t at;
@@ -310,7 +310,7 @@ Test(elf, refusals)
 		put(elf.bytes + cases[i].at, cases[i].value, cases[i].width);
 		cr_assert_eq(load(&elf, &memory, -1, "", &problems, &entry), -EINVAL, "%zu: %s", i,
 		             cases[i].words);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel",
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
 		               cases[i].words);
 		cr_assert_eq(entry.rip, 42);
 		cr_assert_eq(peek(&memory, LAYOUT_PVH_START_INFO, 4), 0, "nothing written");
@@ -333,7 +333,7 @@ Test(elf, absurd_amount_of_notes_is_refused)
 	config.kernel.fd = file_of(elf.bytes, elf.size);
 	cr_assert_eq(ftruncate(config.kernel.fd, MIB), 0);
 	cr_assert_eq(boot_load_linux(&config, &memory, &problems, &entry), -EINVAL);
-	expect_problem(&problems, PROBLEM_KERNEL_INVALID, "k", "bytes of notes");
+	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "k", "bytes of notes");
 }
 
 Test(elf, truncated_anywhere_is_refused)
@@ -348,7 +348,7 @@ Test(elf, truncated_anywhere_is_refused)
 
 		elf.size = size;
 		cr_assert_eq(load(&elf, &memory, -1, "", &problems, &entry), -EINVAL, "%zu", size);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel",
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
 		               "is truncated");
 	}
 }
@@ -367,7 +367,7 @@ Test(elf, command_line_of_2047_bytes_is_the_longest)
 	cr_assert_eq(load(&elf, &memory, -1, cmdline, &problems, &entry), 0);
 	cmdline[2047] = 'x';
 	cr_assert_eq(load(&elf, &memory, -1, cmdline, &problems, &entry), -E2BIG);
-	expect_problem(&problems, PROBLEM_CMDLINE_TOO_LONG, "boot.linux.cmdline", "2047");
+	expect_problem(&problems, ERROR_CODE_CMDLINE_TOO_LONG, "boot.linux_boot.cmdline", "2047");
 }
 
 Test(elf, initrd_lies_above_every_segment)
@@ -385,7 +385,7 @@ Test(elf, initrd_lies_above_every_segment)
 	cr_assert_eq(peek(&memory, peek(&memory, LAYOUT_PVH_START_INFO + 16, 8), 8), end);
 	cr_assert_eq(ftruncate(fd, (off_t)(RAM - end + 1)), 0);
 	cr_assert_eq(load(&elf, &memory, fd, "", &problems, &entry), -EINVAL);
-	expect_problem(&problems, PROBLEM_INITRD_INVALID, "boot.linux.initrd", "does not fit");
+	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd", "does not fit");
 }
 
 /* A segment without memory is nothing, wherever it says that it lies; and it takes no place from others. */
@@ -422,7 +422,7 @@ Test(elf, the_last_note_may_end_anywhere)
 		put(elf.bytes + NOTES + 4, desc, 4); /* of the foreign note, whose name is padded to 8 bytes */
 		put_phdr(&elf, 2, 4, NOTES, 0, 20 + desc, 20 + desc);
 		cr_assert_lt(load(&elf, &memory, -1, NULL, &problems, &entry), 0);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "without a PVH entry note");
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "without a PVH entry note");
 	}
 }
 
@@ -539,7 +539,7 @@ Test(elf, unreadable_notes_do_not_end_the_search)
 	};
 
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
-		struct boot_linux_config config = { .kernel = { -1, "boot.linux.kernel" }, .initrd = { -1, "i" } };
+		struct boot_linux_config config = { .kernel = { -1, "boot.linux_boot.kernel" }, .initrd = { -1, "i" } };
 		struct guest_memory memory = guest_of(RAM);
 		struct problems problems = { 0 };
 		struct boot_entry entry = { 0 };
@@ -563,7 +563,7 @@ Test(elf, unreadable_notes_do_not_end_the_search)
 		if (there)
 			cr_expect_eq(entry.rip, ENTRY, "row %zu", i);
 		else
-			expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", rows[row].says);
+			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", rows[row].says);
 	}
 }
 
@@ -589,7 +589,7 @@ Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct boot_linux_config config = { .kernel = { -1, "boot.linux.kernel" }, .initrd = { -1, "i" } };
+		struct boot_linux_config config = { .kernel = { -1, "boot.linux_boot.kernel" }, .initrd = { -1, "i" } };
 		struct guest_memory memory = guest_of(RAM);
 		struct problems problems = { 0 };
 		struct boot_layout layout;
@@ -600,7 +600,7 @@ Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 		put_phdr(&elf, 1, 1, DATA, rows[i].base, 0, rows[i].size);
 		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), rows[i].refused ? -EINVAL : 0, "row %zu", i);
 		if (rows[i].refused) {
-			expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", rows[i].refused);
+			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", rows[i].refused);
 			continue;
 		}
 		cr_expect_eq(peek(&memory, rows[i].base, 1), 0, "row %zu", i);
@@ -611,6 +611,6 @@ Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 		/* It has no code. */
 		put(elf.bytes + NOTES + 40, rows[i].base, 8);
 		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), -EINVAL, "row %zu", i);
-		expect_problem(&problems, PROBLEM_KERNEL_INVALID, "boot.linux.kernel", "is in none of its segments");
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "is in none of its segments");
 	}
 }

@@ -14,9 +14,9 @@ static int load(const void *bytes, size_t length, uint64_t address,
                 struct boot_entry *entry)
 {
 	struct boot_flat_config config = {
-		.image = { file_of(bytes, length), "boot.flat.image" },
+		.image = { file_of(bytes, length), "boot.flat_boot.image" },
 		.load_address = address,
-		.load_address_field = "boot.flat.load_address",
+		.load_address_field = "boot.flat_boot.load_address",
 	};
 
 	return boot_load_flat(&config, memory, problems, entry);
@@ -83,9 +83,9 @@ Test(flat, reading_that_is_interrupted_short_or_fails)
 		}
 		cr_expect_eq(r, -rows[i].error, "row %zu", i);
 		cr_assert_eq(problems.count, 1);
-		cr_expect_eq(problems.list[0].code, PROBLEM_RESOURCE_UNREADABLE);
+		cr_expect_eq(problems.list[0].code, ERROR_CODE_RESOURCE_UNREADABLE);
 		cr_expect_eq(problems.list[0].error_number, rows[i].error);
-		cr_expect_str_eq(problems.list[0].field, "boot.flat.image");
+		cr_expect_str_eq(problems.list[0].field, "boot.flat_boot.image");
 		cr_expect_not_null(strstr(problems.list[0].message, rows[i].refused), "%s", problems.list[0].message);
 		cr_expect_not_null(strstr(problems.list[0].message, strerror(rows[i].error)));
 		cr_expect_eq(entry.rip, 42, "untouched");
@@ -183,25 +183,25 @@ Test(flat, last_byte_of_ram_can_be_used_and_not_one_more)
 
 	cr_assert_eq(load(image, MIB, MIB, &memory, &problems, &entry), 0);
 	cr_assert_eq(load(image, MIB + 1, MIB, &memory, &problems, &entry), -EINVAL);
-	expect_problem(&problems, PROBLEM_IMAGE_INVALID, "boot.flat.image", "more memory");
+	expect_problem(&problems, ERROR_CODE_IMAGE_INVALID, "boot.flat_boot.image", "more memory");
 }
 
-Test(flat, refusals)
+Test(flat, images_that_do_not_fit_are_refused)
 {
 	static const struct {
 		uint64_t address;
 		size_t length;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *field;
 		const char *words;
 	} cases[] = {
-		{ MIB, 0, PROBLEM_IMAGE_INVALID, "boot.flat.image", "empty" },
-		{ 0, 1, PROBLEM_SPEC_INVALID, "boot.flat.load_address", "0x100000" },
-		{ MIB - 4096, 1, PROBLEM_SPEC_INVALID, "boot.flat.load_address", "at least" },
-		{ MIB + 1, 1, PROBLEM_SPEC_INVALID, "boot.flat.load_address", "page-aligned" },
-		{ 2 * MIB, 1, PROBLEM_SPEC_INVALID, "boot.flat.load_address", "RAM below" },
-		{ 4 * GIB, 1, PROBLEM_SPEC_INVALID, "boot.flat.load_address", "RAM below" },
-		{ ~0xfffULL, 1, PROBLEM_SPEC_INVALID, "boot.flat.load_address", "RAM below" },
+		{ MIB, 0, ERROR_CODE_IMAGE_INVALID, "boot.flat_boot.image", "empty" },
+		{ 0, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "0x100000" },
+		{ MIB - 4096, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "at least" },
+		{ MIB + 1, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "page-aligned" },
+		{ 2 * MIB, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "RAM below" },
+		{ 4 * GIB, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "RAM below" },
+		{ ~0xfffULL, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "RAM below" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -248,7 +248,7 @@ Test(flat, memory_without_room_for_the_tables_is_refused)
 	memory.regions[0].size = 3 * MIB;
 	memory.regions[0].base = GPA(MIB / 2); /* nothing below */
 	cr_assert_lt(load("\xf4", 1, MIB, &memory, &problems, &entry), 0);
-	cr_assert_eq(problems.list[0].code, PROBLEM_SPEC_INVALID);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_INVALID);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes");
 }
 

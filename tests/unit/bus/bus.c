@@ -47,7 +47,7 @@ Test(bus, dispatch_by_range)
 	cr_assert_eq(bus.unmatched_reads + bus.unmatched_writes, 0);
 }
 
-Test(bus, what_is_nobodys)
+Test(bus, unmatched_accesses_read_all_ones_and_are_counted)
 {
 	struct bus bus = { 0 };
 	struct seen seen = { 0 };

@@ -21,7 +21,7 @@ static struct verdict judge(const struct host_facts *facts, const char *name)
 	struct verdict verdict;
 
 	cr_assert_eq(profile_load(name, &profile), 0);
-	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 	return verdict;
 }
 
@@ -62,9 +62,9 @@ Test(admit, profiles_load_and_name_known_requirements)
 	cr_assert_eq(profile_load("xv2", &profile), 0);
 	cr_assert_not(profile.development);
 	cr_assert_gt(profile.mask_count, 5);
-	cr_assert(profile.tenancies[PROFILE_DEDICATED].disable_hlt_exits);
-	cr_assert(profile.tenancies[PROFILE_SHARED].paravirt & 1 << 3, "PV_UNHALT when shared");
-	cr_assert_not(profile.tenancies[PROFILE_DEDICATED].paravirt & 1 << 3);
+	cr_assert(profile.tenancies[TENANCY_DEDICATED].disable_hlt_exits);
+	cr_assert(profile.tenancies[TENANCY_SHARED].paravirt & 1 << 3, "PV_UNHALT when shared");
+	cr_assert_not(profile.tenancies[TENANCY_DEDICATED].paravirt & 1 << 3);
 	cr_assert_eq(profile_load("dev", &profile), 0);
 	cr_assert(profile.development);
 	cr_assert_eq(profile_load("xv3", &profile), -ENOENT);
@@ -271,10 +271,10 @@ Test(admit, mitigations_by_profile_and_tenancy)
 
 		fixture_set_vulnerability(facts, rows[i].name, rows[i].state);
 		cr_assert_eq(profile_load("xv2", &profile), 0);
-		cr_assert_eq(admit(facts, &profile, PROFILE_DEDICATED, &verdict), 0);
+		cr_assert_eq(admit(facts, &profile, TENANCY_DEDICATED, &verdict), 0);
 		cr_expect_eq(verdict.unmet, rows[i].dedicated, "row %zu", i);
 		cr_expect_eq(row(&verdict, "mitigations")->met, !rows[i].dedicated, "row %zu", i);
-		cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+		cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 		cr_expect_eq(verdict.unmet, rows[i].shared, "row %zu", i);
 		cr_expect_eq(row(&verdict, "mitigations")->met, !rows[i].shared, "row %zu", i);
 		cr_expect_str_eq(row(&verdict, "mitigations")->found, rows[i].found, "row %zu", i);
@@ -341,7 +341,7 @@ Test(admit, unknown_requirement_is_an_error_not_a_pass)
 
 	cr_assert_eq(profile_load("dev", &profile), 0);
 	snprintf(profile.required.names[0], PROFILE_NAME_MAX, "ept_x");
-	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), -EINVAL);
+	cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), -EINVAL);
 }
 
 Test(admit, quick_facts_judge_by_the_kernels_flags)
@@ -500,7 +500,7 @@ Test(admit, commands_end_with_what_would_be_taken)
 		fixture_guest_leaves(hosts[i]);
 		write_facts(&tree, hosts[i]);
 		fixture_tree_write(&tree, "a.txtpb", "launch { vm_id: \"a\" cpus { count: 1 } memory { nodes { size_mib: 64 } } "
-		                   "boot { flat { image { path: \"/nonexistent\" } } } }");
+		                   "boot { flat_boot { image { path: \"/nonexistent\" } } } }");
 		snprintf(line, sizeof(line), "admit --facts %s", path);
 		admitted = axvm_say(line, -1);
 		snprintf(line, sizeof(line), "plan --facts %s %s/a.txtpb", path, tree.root);

@@ -30,7 +30,7 @@ static struct profile asking(const char *requirement)
 		              .steppings = { 4, 7 }, .stepping_count = 2, .brand = "*E5-2697 v2*" },
 		.model_features = { .count = 2, .names = { "avx", "smep" } },
 		.required = { .count = 1 },
-		.tenancies = { [PROFILE_SHARED].mitigated = { .count = 2, .names = { "l1tf", "mds" } } },
+		.tenancies = { [TENANCY_SHARED].mitigated = { .count = 2, .names = { "l1tf", "mds" } } },
 	};
 
 	snprintf(profile.required.names[0], PROFILE_NAME_MAX, "%s", requirement);
@@ -43,7 +43,7 @@ static struct verdict_row judged(const struct host_facts *facts, const char *req
 	const struct profile profile = asking(requirement);
 	struct verdict verdict;
 
-	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 	for (size_t i = 0; i < verdict.count; i++)
 		if (strcmp(verdict.rows[i].name, requirement) == 0)
 			return verdict.rows[i];
@@ -418,12 +418,12 @@ Test(admit, an_identity_asks_what_it_states)
 	struct profile none = { .name = "none" };
 	struct verdict verdict;
 
-	cr_assert_eq(admit(facts, &none, PROFILE_SHARED, &verdict), 0);
+	cr_assert_eq(admit(facts, &none, TENANCY_SHARED, &verdict), 0);
 	cr_assert_eq(verdict.count, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(stated); i++) {
 		struct profile profile = { .name = "one", .development = true, .identity = stated[i].identity };
 
-		cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+		cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 		cr_assert_eq(verdict.count, 1, "%s", stated[i].row);
 		cr_assert_str_eq(verdict.rows[0].name, stated[i].row);
 		cr_assert(verdict.rows[0].met, "%s: %s", stated[i].row, verdict.rows[0].found);
@@ -440,7 +440,7 @@ Test(admit, an_optional_row_refuses_nobody)
 	struct verdict verdict;
 
 	no_vpid(facts);
-	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 	cr_assert(verdict.count == 0 && verdict.unmet == 0 && verdict.optional_count == 2);
 	/* In the order of the table, not of the profile. */
 	cr_assert_str_eq(verdict.optional[0].name, "ept");
@@ -448,6 +448,6 @@ Test(admit, an_optional_row_refuses_nobody)
 	cr_assert_not(verdict.optional[1].met);
 	/* Asked and used: asked. */
 	profile.required = profile.used_when_present;
-	cr_assert_eq(admit(facts, &profile, PROFILE_SHARED, &verdict), 0);
+	cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 	cr_assert(verdict.count == 2 && verdict.unmet == 1 && verdict.optional_count == 0);
 }

@@ -87,7 +87,7 @@ static const char *places(size_t vm, uint32_t io)
 	} while (0)
 
 static void refused(size_t vm, const struct host_facts *facts, const struct placement_request *request,
-                    enum problem_code code, const char *field, const char *says)
+                    enum axvm_error_code code, const char *field, const char *says)
 {
 	cr_assert_lt(launch(vm, facts, request), 0);
 	cr_assert_eq(vms[vm].problems.list[0].code, code);
@@ -220,17 +220,17 @@ Test(ladder, dedicated_cores)
 	LAUNCHED(1, facts, &shared, 1, "2 | 6");
 	request.vcpus = 2;
 	LAUNCHED(2, facts, &request, 1, "3 7 | 2");
-	refused(3, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "0-3");
+	refused(3, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "0-3");
 	LAUNCHED(4, facts, &shared, 1, "6 | 6");
 	LAUNCHED(5, facts, &shared, 0, "2");
 	/* By hand. */
 	pins.pin_count = 1;
 	pins.pins = (const uint32_t[]){ 5 };
-	refused(6, facts, &pins, PROBLEM_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 belongs to a DEDICATED VM");
+	refused(6, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 is claimed by a DEDICATED VM: give another pin");
 	pins.pins = (const uint32_t[]){ 6 };
 	LAUNCHED(6, facts, &pins, 0, "6");
 	pins.dedicated = true;
-	refused(7, facts, &pins, PROBLEM_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that others have claimed");
+	refused(7, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that other VMs have claimed");
 	end(0);
 	pins.pins = (const uint32_t[]){ 5 };
 	LAUNCHED(7, facts, &pins, 1, "5 | 1");
@@ -239,7 +239,7 @@ Test(ladder, dedicated_cores)
 	/* Now three cores are free but for one I/O thread that is no more. */
 	request.vcpus = 6;
 	LAUNCHED(8, facts, &request, 0, "0 4 1 5 3 7");
-	refused(9, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "on cores of its own");
+	refused(9, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "guest node 0 needs more whole cores than are free");
 }
 
 /* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to its own vCPU. */
@@ -312,7 +312,7 @@ Test(ladder, what_dedicated_vms_leave)
 	LAUNCHED(0, facts, &dedicated, 0, "0");
 	LAUNCHED(1, facts, &request, 0, "1 2 1");
 	request.overcommit = false;
-	refused(2, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.count", "CPUs 0");
+	refused(2, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "CPUs 0");
 	/* Nor is there room for a second guest node on a CPU of the first. */
 	nodes.node_count = 2;
 	nodes.overcommit = false;
@@ -320,7 +320,7 @@ Test(ladder, what_dedicated_vms_leave)
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
 	end(1);
 	LAUNCHED(1, facts, &dedicated, 0, "1");
-	refused(2, facts, &nodes, PROBLEM_PLACEMENT_FAILED, "cpus.count", "guest node 1 has not the CPUs");
+	refused(2, facts, &nodes, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "guest node 1 needs more CPUs than are free");
 	nodes.dedicated = true;
 	end(1);
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
@@ -349,7 +349,7 @@ Test(ladder, dedicated_cores_of_one_node)
 	request.dedicated = true;
 	LAUNCHED(2, facts, &request, 0, "3 4");
 	cr_assert_eq(vms[2].plan.nodes[0].host_node, 1);
-	refused(3, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.tenancy", "0-1,3-4");
+	refused(3, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "0-1,3-4");
 	/* What was tried on the way is free. */
 	request.vcpus = 1;
 	LAUNCHED(4, facts, &request, 0, "2");
@@ -362,7 +362,7 @@ Test(ladder, dedicated_cores_of_one_node)
 	end(6);
 	request.vcpus = 2;
 	LAUNCHED(7, facts, &request, 0, "0 1");
-	refused(8, facts, &shared, PROBLEM_PLACEMENT_FAILED, "cpus.count", "for themselves are CPUs 0-5");
+	refused(8, facts, &shared, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "other VMs have claimed CPUs 0-5 for themselves alone");
 }
 
 /* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of those. */
@@ -422,7 +422,7 @@ Test(ladder, memory_of_the_nodes)
 }
 
 /* Only the CPUs of the process's own affinity; those that a spec names twice; I/O threads where there is but one CPU. */
-Test(ladder, few_cpus)
+Test(ladder, few_cpus_are_shared)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
 	struct placement_request request = ask(2);
@@ -461,7 +461,7 @@ Test(ladder, a_folder_full_of_locks)
 			cr_assert_eq(claims_take(&hostile, cpu, CLAIMS_VCPU, slot), 0);
 	}
 	/* To the end it would be ten times as long as it may take. */
-	refused(0, facts, &request, PROBLEM_PLACEMENT_FAILED, "cpus.claims", "too many to look through");
+	refused(0, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.claims", "too many to look through");
 	cr_assert_eq(vms[0].problems.count, 1);
 	claims_close(&hostile);
 	claims_close(&far);
@@ -512,7 +512,7 @@ Test(ladder, memory_in_huge_pages)
 }
 
 /* More VMs than are looked at in order speak for memory of one node. */
-Test(ladder, memory_of_many)
+Test(ladder, memory_of_six_hundred_vms_is_counted)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 1);
 	struct claims *many = calloc(600, sizeof(*many));
@@ -531,7 +531,7 @@ Test(ladder, memory_of_many)
 }
 
 /* A look is what a launch would get, and changes nothing. */
-Test(ladder, who_only_looks)
+Test(ladder, a_look_claims_nothing)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 2, 2);
 	struct placement_request request = ask(2), dedicated = ask(2);
@@ -569,11 +569,11 @@ Test(ladder, a_cpu_whose_file_is_none)
 
 	snprintf(path, sizeof(path), "%s/cpu1", tree.root);
 	cr_assert_eq(mkfifo(path, 0600), 0);
-	refused(0, facts, &request, PROBLEM_RESOURCE_UNREADABLE, "cpus.claims",
+	refused(0, facts, &request, ERROR_CODE_RESOURCE_UNREADABLE, "cpus.claims",
 	        "CPU 1 cannot be claimed: its file is no regular file: remove it");
 	cr_assert_eq(vms[0].problems.count, 1);
 	request.dedicated = true;
-	refused(1, facts, &request, PROBLEM_RESOURCE_UNREADABLE, "cpus.claims", "CPU 1 cannot be claimed");
+	refused(1, facts, &request, ERROR_CODE_RESOURCE_UNREADABLE, "cpus.claims", "CPU 1 cannot be claimed");
 	request.dedicated = false;
 	request.vcpus = 1;
 	LAUNCHED(2, facts, &request, 0, "0");

@@ -451,38 +451,40 @@ Test(placement, each_refusal_in_full)
 	static const uint32_t absent[] = { 77 }, offline[] = { 6 }, barred[] = { 0 }, twice[] = { 3, 3 }, half[] = { 2 };
 	static const struct {
 		struct placement_request request;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *field, *message;
 	} rows[] = {
-#define SPEC(...) { .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, PROBLEM_SPEC_INVALID
-#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, PROBLEM_HOST_LIMIT
+#define SPEC(...) { .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, ERROR_CODE_SPEC_INVALID
+#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, ERROR_CODE_HOST_LIMIT
 		{ SPEC(.vcpus = 0), "cpus.count", "must be 1 to 255" },
 		{ SPEC(.vcpus = 256), "cpus.count", "must be 1 to 255" },
-		{ { .vcpus = 1 }, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
-		{ { .vcpus = 1, .node_count = 9 }, PROBLEM_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
-		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 }, PROBLEM_SPEC_INVALID, "io.threads_per_node",
+		{ { .vcpus = 1 }, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 9 }, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 }, ERROR_CODE_SPEC_INVALID, "io.threads_per_node",
 		  "must be at most 16" },
 		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 1), "cpus.pins",
 		  "must be absent or one for each vCPU" },
-		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, PROBLEM_SPEC_INVALID, "cpus.nodes[1]",
-		  "there is no such guest node" },
-		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", "host CPU 3 is there twice" },
+		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, ERROR_CODE_SPEC_INVALID, "cpus.nodes[1]",
+		  "names a guest node that memory.nodes does not have" },
+		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", 
+		  "host CPU 3 is there twice: give each vCPU its own, or set overcommit" },
 		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]", "host CPU 6 is offline; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = barred, .pin_count = 1), "cpus.pins[0]",
 		  "host CPU 0 is outside the affinity or cpuset of this process; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = half, .pin_count = 1, .dedicated = true), "cpus.pins[0]",
 		  "a dedicated VM needs every thread of host CPU 2's core; one is offline or outside the affinity of "
-		  "this process" },
-		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node", "host node 2 does not exist" },
+		  "this process: pin to another core" },
+		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node", 
+		  "host node 2 does not exist: name another" },
 		{ HOST(.vcpus = 1, .host_node = { 1 }), "memory.nodes[0].host_node",
-		  "host node 1 is outside the cpuset of this process" },
+		  "host node 1 is outside the cpuset of this process: name another" },
 		{ HOST(.vcpus = 4), "cpus.count",
 		  "guest node 0 asks for 4 CPUs on host node 0, where 3 are free within the affinity and cpuset of this "
-		  "process" },
+		  "process: ask for fewer, or start the shim with more" },
 		{ HOST(.vcpus = 3, .dedicated = true), "cpus.tenancy",
 		  "guest node 0 asks for 3 CPUs of whole cores on host node 0, where 2 are free within the affinity and "
-		  "cpuset of this process" },
+		  "cpuset of this process: ask for fewer, or start the shim with more" },
 	};
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2), *small = fixture_shape(1, 1, 1);
 	struct problems problems = { 0 };
@@ -491,7 +493,7 @@ Test(placement, each_refusal_in_full)
 	facts->cpus[6].online = facts->cpus[6].allowed = facts->cpus[0].allowed = false;
 	facts->nodes[1].allowed = false;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const int error = rows[i].code == PROBLEM_SPEC_INVALID ? EINVAL : ENOSPC;
+		const int error = rows[i].code == ERROR_CODE_SPEC_INVALID ? EINVAL : ENOSPC;
 
 		problems = (struct problems){ 0 };
 		cr_expect_eq(placement_plan(facts, &rows[i].request, &out, &problems), -error, "row %zu", i);
@@ -506,7 +508,8 @@ Test(placement, each_refusal_in_full)
 	cr_expect_eq(placement_plan(small, &(struct placement_request){ .vcpus = 2, .node_count = 1, .host_node = { -1 } },
 	                            &out, &problems), -ENOSPC);
 	cr_expect_str_eq(problems.list[0].message, "guest node 0 asks for 2 CPUs on this host, where 1 is free within the "
-	                                           "affinity and cpuset of this process");
+	                                           "affinity and cpuset of this process: ask for fewer, or "
+	                                           "start the shim with more");
 }
 
 /* Half a core is enough for a VM that is not dedicated. */

@@ -27,7 +27,7 @@ static int unpack(const Axvm__V1__Profile *message, struct profile *ret)
 Test(profile, each_switch_of_a_tenancy_is_its_own)
 {
 	for (unsigned bit = 0; bit < 4; bit++)
-		for (int tenancy = 0; tenancy < PROFILE_TENANCIES; tenancy++) {
+		for (int tenancy = TENANCY_SHARED; tenancy < PROFILE_TENANCIES; tenancy++) {
 			Axvm__V1__TenancyTuning tuning = AXVM__V1__TENANCY_TUNING__INIT, *list[] = { &tuning };
 			Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
 			const struct profile_tenancy_tuning *got;
@@ -43,7 +43,7 @@ Test(profile, each_switch_of_a_tenancy_is_its_own)
 			tuning.has_realtime_hint = tuning.realtime_hint = bit == 3;
 			cr_assert_eq(unpack(&message, &profile), 0);
 			got = &profile.tenancies[tenancy];
-			cr_assert(got->offered && !profile.tenancies[1 - tenancy].offered);
+			cr_assert(got->offered && !profile.tenancies[TENANCY_SHARED + TENANCY_DEDICATED - tenancy].offered);
 			cr_assert_eq(got->disable_hlt_exits, bit == 0);
 			cr_assert_eq(got->disable_pause_exits, bit == 1);
 			cr_assert_eq(got->disable_cstate_exits, bit == 2);
@@ -63,18 +63,19 @@ Test(profile, polling_and_paravirtual_features_of_a_tenancy)
 	message.tenancies = list;
 	message.n_tenancies = 1;
 	tuning.has_tenancy = tuning.has_halt_poll_ns = true;
+	tuning.tenancy = AXVM__V1__TENANCY__TENANCY_SHARED;
 	tuning.halt_poll_ns = 50000;
 	tuning.paravirt = features;
 	tuning.n_paravirt = 2;
 	cr_assert_eq(unpack(&message, &profile), 0);
-	cr_assert(profile.tenancies[PROFILE_SHARED].has_halt_poll_ns);
-	cr_assert_eq(profile.tenancies[PROFILE_SHARED].halt_poll_ns, 50000);
-	cr_assert_eq(profile.tenancies[PROFILE_SHARED].paravirt, 0x21);
+	cr_assert(profile.tenancies[TENANCY_SHARED].has_halt_poll_ns);
+	cr_assert_eq(profile.tenancies[TENANCY_SHARED].halt_poll_ns, 50000);
+	cr_assert_eq(profile.tenancies[TENANCY_SHARED].paravirt, 0x21);
 	/* 0 is a value of its own: no polling, where absent leaves it to KVM. */
 	tuning.halt_poll_ns = 0;
 	cr_assert_eq(unpack(&message, &profile), 0);
-	cr_assert(profile.tenancies[PROFILE_SHARED].has_halt_poll_ns);
-	cr_assert_eq(profile.tenancies[PROFILE_SHARED].halt_poll_ns, 0);
+	cr_assert(profile.tenancies[TENANCY_SHARED].has_halt_poll_ns);
+	cr_assert_eq(profile.tenancies[TENANCY_SHARED].halt_poll_ns, 0);
 }
 
 Test(profile, identity_and_names_arrive)
@@ -184,18 +185,20 @@ Test(profile, a_tenancy_that_cannot_be_is_refused)
 	message.n_tenancies = 1;
 	refused(&message, "without a tenancy");
 	one.has_tenancy = true;
+	one.tenancy = AXVM__V1__TENANCY__TENANCY_SHARED;
 	cr_assert_eq(unpack(&message, &profile), 0);
 	one.tenancy = (Axvm__V1__Tenancy)PROFILE_TENANCIES;
 	refused(&message, "a tenancy that there is not");
-	one.tenancy = AXVM__V1__TENANCY__SHARED;
+	one.tenancy = AXVM__V1__TENANCY__TENANCY_SHARED;
 	one.paravirt = &beyond;
 	one.n_paravirt = 1;
 	refused(&message, "a paravirtual feature with no bit");
 	one.n_paravirt = 0;
 	other.has_tenancy = true;
+	other.tenancy = AXVM__V1__TENANCY__TENANCY_SHARED;
 	message.n_tenancies = 2;
 	refused(&message, "one tenancy twice");
-	other.tenancy = AXVM__V1__TENANCY__DEDICATED;
+	other.tenancy = AXVM__V1__TENANCY__TENANCY_DEDICATED;
 	cr_assert_eq(unpack(&message, &profile), 0);
 }
 

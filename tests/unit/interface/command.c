@@ -49,12 +49,12 @@ Test(command, every_kind_arrives)
 {
 	static const struct {
 		const char *name;
-		enum command_kind kind;
+		enum axvm_command_what kind;
 	} plain[] = {
-		{ "shutdown", COMMAND_SHUTDOWN }, { "stop", COMMAND_STOP },
-		{ "pause", COMMAND_PAUSE },       { "resume", COMMAND_RESUME },
-		{ "status", COMMAND_STATUS },     { "metrics", COMMAND_METRICS },
-		{ "nmi", COMMAND_NMI },
+		{ "shutdown", COMMAND_WHAT_SHUTDOWN }, { "stop", COMMAND_WHAT_STOP },
+		{ "pause", COMMAND_WHAT_PAUSE },       { "resume", COMMAND_WHAT_RESUME },
+		{ "status", COMMAND_WHAT_STATUS },     { "metrics", COMMAND_WHAT_METRICS },
+		{ "nmi", COMMAND_WHAT_NMI },
 	};
 	struct command c;
 
@@ -71,24 +71,24 @@ Test(command, every_kind_arrives)
 	c = parsed("request_id: 1 shutdown { timeout_ms: 0 }");
 	cr_assert(c.shutdown.has_timeout && c.shutdown.timeout_ms == 0);
 	c = parsed("request_id: 18446744073709551615 balloon { target_mib: 512 }");
-	cr_assert(c.request_id == UINT64_MAX && c.kind == COMMAND_BALLOON);
+	cr_assert(c.request_id == UINT64_MAX && c.kind == COMMAND_WHAT_BALLOON);
 	cr_assert_eq(c.balloon.target_mib, 512);
 	c = parsed("request_id: 1 limit { device_id: 'eth0' transmit: true limit { bytes_per_s: 1 "
 	           "bytes_burst: 2 ops_per_s: 3 ops_burst: 4 } }");
-	cr_assert(c.kind == COMMAND_LIMIT && c.limit.transmit);
+	cr_assert(c.kind == COMMAND_WHAT_LIMIT && c.limit.transmit);
 	cr_assert_str_eq(c.limit.device_id, "eth0");
 	cr_assert(c.limit.limit.bytes_per_s == 1 && c.limit.limit.bytes_burst == 2);
 	cr_assert(c.limit.limit.ops_per_s == 3 && c.limit.limit.ops_burst == 4);
 	c = parsed("request_id: 1 resize { disk_id: 'root' }");
-	cr_assert_eq(c.kind, COMMAND_RESIZE);
+	cr_assert_eq(c.kind, COMMAND_WHAT_RESIZE);
 	cr_assert_str_eq(c.resize.disk_id, "root");
 	c = parsed("request_id: 1 console_size { columns: 132 rows: 43 }");
-	cr_assert(c.kind == COMMAND_CONSOLE_SIZE && c.console_size.columns == 132);
+	cr_assert(c.kind == COMMAND_WHAT_CONSOLE_SIZE && c.console_size.columns == 132);
 	cr_assert_eq(c.console_size.rows, 43);
 }
 
 /* The ends of each range, and that a limit's direction is not always set. */
-Test(command, bounds_are_taken)
+Test(command, values_at_their_bounds_are_taken)
 {
 	struct command c = parsed("request_id: 1 shutdown { timeout_ms: 86400000 }");
 	char text[200], id[SPEC_ID_MAX + 2];
@@ -115,7 +115,7 @@ static void refused(const uint8_t *bytes, size_t n, uint64_t full, uint64_t id, 
 	struct problem error;
 
 	cr_assert_eq(parse_bytes(bytes, n, full, &command, &error), -EINVAL, "%s", says);
-	cr_assert_eq(error.code, PROBLEM_COMMAND_INVALID);
+	cr_assert_eq(error.code, ERROR_CODE_COMMAND_INVALID);
 	cr_assert_eq(command.request_id, id, "%s", error.message);
 	cr_assert(strstr(error.message, says), "%s", error.message);
 }
@@ -130,13 +130,13 @@ static void text_refused(const char *text, uint64_t id, const char *says)
 
 #define BYTES(s) (const uint8_t *)(s), sizeof(s) - 1, sizeof(s) - 1
 
-Test(command, refusals)
+Test(command, malformed_and_unknown_commands_are_refused)
 {
 	static const uint8_t big[STREAM_COMMAND_MAX] = { 0x08, 0x2a };
 
-	text_refused("", 0, "request_id is missing");
+	text_refused("", 0, "request_id is missing; give each command a number for its reply");
 	text_refused("pause {}", 0, "request_id is missing");
-	text_refused("request_id: 9", 9, "nothing to do");
+	text_refused("request_id: 9", 9, "the command has no body; set one of");
 	text_refused("request_id: 9 shutdown { timeout_ms: 86400001 }", 9, "shutdown.timeout_ms");
 	text_refused("request_id: 9 balloon {}", 9, "balloon.target_mib");
 	text_refused("request_id: 9 limit { limit {} }", 9, "limit.device_id");
@@ -205,12 +205,12 @@ Test(command, an_arena_gives_what_it_has)
 	cr_assert(!small.base && !small.size);
 }
 
-Test(command, garbage)
+Test(command, random_bytes_are_refused_without_harm)
 {
 	unsigned seed = (unsigned)time(NULL);
 	uint8_t bytes[200];
 
-	fprintf(stderr, "command/garbage: seed %u\n", seed);
+	fprintf(stderr, "command/random_bytes_are_refused_without_harm: seed %u\n", seed);
 	srandom(seed);
 	for (int round = 0; round < 10000; round++) {
 		struct command command;
@@ -223,6 +223,6 @@ Test(command, garbage)
 		if (n > 5 && (round & 1))
 			memcpy(bytes, "\x08\x01\x4a", 3);
 		r = parse_bytes(bytes, n, n, &command, &error);
-		cr_assert_eq(r == 0, error.code == PROBLEM_NONE, "seed %u, round %d", seed, round);
+		cr_assert_eq(r == 0, error.code == ERROR_CODE_UNSPECIFIED, "seed %u, round %d", seed, round);
 	}
 }

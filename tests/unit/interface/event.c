@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The event writer: what protoc reads of it; full rings, stalled and vanished readers, many
+/* The event writer: full rings, stalled and vanished readers, many
  * threads. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "interface/event.h"
 #include "interface/wire.h"
 #include "tests/unit/rig/fake_kernel.h"
-#include "tests/unit/rig/protoc.h"
+#include "tests/unit/rig/put_event.h"
 #include "tests/unit/rig/wait.h"
 
 static struct event_writer writer;
@@ -37,13 +37,6 @@ static int new_file(void)
 
 	cr_assert(fd >= 0);
 	return fd;
-}
-
-static int end_with(enum vm_outcome outcome, int *ret_status)
-{
-	return event_terminal(&writer,
-	                      &(struct event_terminal){ .outcome = outcome, .stage = STAGE_RUN },
-	                      ret_status);
 }
 
 /* What has been read of a stream of events. */
@@ -81,232 +74,6 @@ static struct tally count_events(const uint8_t *bytes, size_t n)
 	return tally;
 }
 
-static void emit_one_of_each(void)
-{
-	static const struct event_requirement rows[] = { { "ept", "yes", "no", false, true } };
-	static const struct event_placed_node nodes[] = { { 0, 1, 2, 3, 4, 5 },
-		                                          { 1, 0, 6, 7, 8, 9 } };
-	static const char *const namespaces[] = { "net", "mnt" };
-	static const struct event_sealed_role roles[] = { { "vcpu", 2, 40 } };
-	static const uint32_t fds[] = { 0, 3, 4 };
-	static const struct event_vcpu_placement vcpus[] = { { 0, 0, 4, 1 }, { 1, 2, 5, 1 } };
-	static const struct thread_record thread = { "io0", 101, 102, 103, 11, 1 };
-	static const struct event_counter counters[] = { { "vcpu.0.exits", 77 } };
-	static const uint64_t bounds[] = { 1024, 2048 };
-	static const struct event_histogram histograms[] = {
-		{ "disk.root.latency_ns", bounds, 2, { 5, 6, 4711 }, 8888 },
-	};
-	static const struct event_report report = { counters, 1, histograms, 1 };
-	static const struct problem problem = { PROBLEM_COMMAND_WRONG_STATE, EBUSY, "",
-		                                "is paused" };
-
-	cr_assert_eq(event_stage_completed(&writer, STAGE_LEARN, 1234), 0);
-	cr_assert_eq(event_host_refused(&writer, "xv2", rows, 1), 0);
-	cr_assert_eq(event_memory_placed(&writer, nodes, 2, 14), 0);
-	cr_assert_eq(event_sealed(&writer, &(struct event_sealed){ .threads = 3,
-	                                                           .uid = 1000,
-	                                                           .gid = 1001,
-	                                                           .no_new_privs = true,
-	                                                           .capabilities_empty = true,
-	                                                           .landlock_abi = 4,
-	                                                           .policy_sha256 = "abcd",
-	                                                           .namespaces = namespaces,
-	                                                           .namespaces_count = 2,
-	                                                           .roles = roles,
-	                                                           .roles_count = 1,
-	                                                           .fds = fds,
-	                                                           .fds_count = 3 }),
-	             0);
-	cr_assert_eq(event_running(&writer, &(struct event_running){ .profile = "dev", .pinned = true,
-	                                                             .development = true,
-	                                                             .machine_sha256 = "00",
-	                                                             .kernel_sha256 = "11",
-	                                                             .version = "1",
-	                                                             .waived = rows,
-	                                                             .waived_count = 1,
-	                                                             .vcpus = vcpus,
-	                                                             .vcpus_count = 2,
-	                                                             .threads = &thread,
-	                                                             .threads_count = 1 }),
-	             0);
-	cr_assert_eq(event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "pause"), 0);
-	cr_assert_eq(event_device_failed(&writer, "root", 2, EIO, true, "ring \xff broken", 3), 0);
-	cr_assert_eq(event_guest_panicked(&writer, "panic"), 0);
-	cr_assert_eq(
-		event_reply(&writer, &(struct event_reply){ .request_id = 7, .state = VM_RUNNING }),
-		0);
-	cr_assert_eq(event_reply(&writer, &(struct event_reply){ .request_id = 8,
-	                                                         .state = VM_PAUSED,
-	                                                         .stage = STAGE_RUN,
-	                                                         .error = &problem }),
-	             0);
-	cr_assert_eq(event_metrics(&writer, &report), 0);
-}
-
-Test(event, protoc_reads_every_body)
-{
-	static const char *const lines[] = {
-		"vm_id: \"web-17\"",
-		"stage: LEARN",
-		"duration_ns: 1234",
-		"host_refused {",
-		"name: \"ept\"",
-		"waived: true",
-		"pages_1g: 8",
-		"remote_pages: 14",
-		"namespaces: \"mnt\"",
-		"role: \"vcpu\"",
-		"instructions: 40",
-		"fds: 4",
-		"landlock_abi: 4",
-		"development: true",
-		"apic_id: 2",
-		"machine_sha256: \"00\"",
-		"from: STATE_RUNNING",
-		"to: PAUSED",
-		"needs_reset: true",
-		"error_number: 5",
-		"message: \"ring ? broken\"",
-		"message: \"panic\"",
-		"request_id: 7",
-		"ok: true",
-		"ok: false",
-		"code: COMMAND_WRONG_STATE",
-		"severity: ERROR",
-		"retryable: true",
-		"name: \"io0\"",
-		"started_ns: 101",
-		"sealing_ns: 103",
-		"host_cpu: 11",
-		"name: \"vcpu.0.exits\"",
-		"value: 77",
-		"name: \"disk.root.latency_ns\"",
-		"bounds: 2048",
-		"counts: 4711",
-		"sum: 8888",
-		"outcome: TRIPLE_FAULT",
-		"exit_status: 33",
-		"stage: ACCOUNT",
-		"rax: \"0xcafebabedeadbeef\"",
-		"efer: \"0x0000000000000500\"",
-		"cs_is_64bit: true",
-		"code_bytes: \"0f0bff\"",
-		"exit_reason: \"KVM_EXIT_SHUTDOWN\"",
-		"syscall_name: \"open\"",
-		"code: GUEST_FAILED",
-		"field: \"here\"",
-		"console_bytes_dropped: 99",
-		("message: \"triple fault: vCPU 1, rip: 0x0000000000100004, "
-		 "rax: 0xcafebabedeadbeef, cs 64-bit\""),
-	};
-	static uint8_t bytes[EVENT_RING_SIZE];
-	static char text[EVENT_RING_SIZE];
-	struct problems problems = { 0 };
-	struct event_vcpu vcpu = { .index = 1,
-		                   .exit_reason = "KVM_EXIT_SHUTDOWN",
-		                   .rax = 0xcafebabedeadbeef,
-		                   .rip = 0x100004,
-		                   .efer = 0x500,
-		                   .cs_is_64bit = true,
-		                   .code = { 0x0f, 0x0b, 0xff },
-		                   .code_length = 3 };
-	struct event_death death = { .role = "vcpu", .syscall_name = "open" };
-	struct event_terminal terminal = { .outcome = OUTCOME_TRIPLE_FAULT,
-		                           .stage = STAGE_RUN,
-		                           .problems = &problems,
-		                           .vcpu = &vcpu,
-		                           .death = &death,
-		                           .console_bytes_dropped = 99 };
-	int fd = new_file(), status;
-	ssize_t n;
-
-	problems_add(&problems, PROBLEM_GUEST_FAILED, 0, "here", "why");
-	terminal.stage_ns[STAGE_ACCOUNT] = 55;
-	cr_assert_eq(event_writer_init(&writer, fd), 0);
-	event_writer_set_vm_id(&writer, "web-17");
-	emit_one_of_each();
-	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
-	cr_assert_eq(status, 33);
-	cr_assert_eq(event_finish(&writer, EVENT_FINISH_MS), 0);
-	n = pread(fd, bytes, sizeof(bytes), 0);
-	cr_assert(n > 0);
-	cr_assert_eq(protoc_decode("EventStream", bytes, (size_t)n, text, sizeof(text)), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
-		cr_assert(strstr(text, lines[i]), "no %s in: %s", lines[i], text);
-	/* A field that protoc cannot name would show as its number. */
-	for (const char *line = strchr(text, '\n'); line; line = strchr(line + 1, '\n'))
-		cr_assert(!strchr("0123456789", line[1 + strspn(line + 1, " ")]) || !line[1], "%s",
-		          line);
-	cr_assert_eq(count_events(bytes, (size_t)n).terminals, 1);
-	event_writer_done(&writer);
-	close(fd);
-}
-
-Test(event, the_sentence_of_a_halted_guest)
-{
-	static uint8_t bytes[4096];
-	static char text[8192];
-	struct event_vcpu vcpu = { .rax = 0xcafebabedeadbeef, .cs_is_64bit = true };
-	struct event_terminal terminal = { .outcome = OUTCOME_HALTED, .vcpu = &vcpu };
-	int fd = new_file(), status;
-	ssize_t n;
-
-	cr_assert_eq(event_writer_init(&writer, fd), 0);
-	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
-	cr_assert_eq(status, 0);
-	cr_assert_eq(event_finish(&writer, 0), 0);
-	n = pread(fd, bytes, sizeof(bytes), 0);
-	cr_assert_eq(protoc_decode("EventStream", bytes, (size_t)n, text, sizeof(text)), 0);
-	cr_assert(strstr(text, "\"halted: rax: 0xcafebabedeadbeef, cs 64-bit\""), "%s", text);
-	close(fd);
-}
-
-Test(event, exactly_one_terminal_event_and_it_is_the_last)
-{
-	int fd = new_file(), status;
-
-	cr_assert_eq(event_writer_init(&writer, fd), 0);
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
-	cr_assert_eq(end_with(OUTCOME_GUEST_RESET, &status), -EALREADY);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), -ESHUTDOWN);
-	cr_assert_eq(event_finish(&writer, 0), 0);
-	close(fd);
-}
-
-Test(event, the_largest_terminal_event_has_room)
-{
-	static uint8_t bytes[EVENT_TERMINAL_SIZE];
-	struct problems problems = { 0 };
-	struct event_vcpu vcpu = { .exit_reason = "KVM_EXIT_INTERNAL_ERROR", .code_length = 16 };
-	struct event_terminal terminal = { .outcome = OUTCOME_LAUNCH_FAILED,
-		                           .stage = STAGE_LEARN,
-		                           .problems = &problems,
-		                           .vcpu = &vcpu };
-	static char long_text[PROBLEM_MESSAGE_MAX + 10], long_field[PROBLEM_FIELD_MAX + 10];
-	int fd = new_file(), status;
-	struct wire_cursor cursor = { bytes, NULL };
-	struct wire_field field;
-	Axvm__V1__Event *event;
-
-	memset(long_text, 'm', sizeof(long_text) - 1);
-	memset(long_field, 'f', sizeof(long_field) - 1);
-	for (size_t i = 0; i < PROBLEMS_MAX + 5; i++)
-		problems_add(&problems, PROBLEM_SPEC_INVALID, ERANGE, long_field, "%s", long_text);
-	for (size_t i = 0; i < STAGES_COUNT; i++)
-		terminal.stage_ns[i] = UINT64_MAX;
-	cr_assert_eq(event_writer_init(&writer, fd), 0);
-	cr_assert_eq(event_terminal(&writer, &terminal, &status), 0);
-	cr_assert_eq(status, 65);
-	cr_assert_eq(event_finish(&writer, 0), 0);
-	cursor.end = bytes + pread(fd, bytes, sizeof(bytes), 0);
-	cr_assert_eq(wire_next(&cursor, &field), 1);
-	event = axvm__v1__event__unpack(NULL, field.length, field.bytes);
-	cr_assert_eq(event->terminal->n_errors, PROBLEMS_MAX, "errors were left out");
-	cr_assert(strstr(event->terminal->message, "launch failed: mmm"));
-	axvm__v1__event__free_unpacked(event, NULL);
-	close(fd);
-}
-
 /* A pipe whose reader does nothing. */
 static void stalled_pipe(int fds[2])
 {
@@ -319,7 +86,7 @@ static size_t fill_ring(void)
 {
 	size_t kept = 0;
 
-	while (event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "some reason") == 0) {
+	while (put_state_changed(&writer, "some reason") == 0) {
 		int r = event_flush(&writer);
 
 		cr_assert(r == 0 || r == -EAGAIN, "%d", r);
@@ -344,7 +111,7 @@ static void *drain_pipe(void *context)
 
 Test(event, a_stalled_reader_costs_events_and_they_are_counted)
 {
-	int fds[2], status;
+	int fds[2];
 	size_t kept;
 	pthread_t reader;
 	void *result;
@@ -354,12 +121,12 @@ Test(event, a_stalled_reader_costs_events_and_they_are_counted)
 	kept = fill_ring();
 	for (int i = 0; i < 41; i++)
 		cr_assert_eq(
-			event_guest_panicked(&writer, "a longer reason, so as not to fit either"),
+			put_state_changed(&writer, "a longer reason, so as not to fit either"),
 			-ENOBUFS);
 	cr_assert_eq(event_flush(&writer), -EAGAIN);
 	cr_assert_eq(event_writer_dropped(&writer), 42);
 	/* The terminal event has its place all the same. */
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(put_terminal(&writer), 0);
 	cr_assert_eq(event_finish(&writer, 1), -ETIMEDOUT);
 	cr_assert_eq(pthread_create(&reader, NULL, drain_pipe, &fds[0]), 0);
 	cr_assert_eq(event_finish(&writer, 30000), 0);
@@ -376,7 +143,7 @@ Test(event, a_stalled_reader_costs_events_and_they_are_counted)
 Test(event, the_next_event_says_how_many_were_dropped)
 {
 	static uint8_t bytes[2 * EVENT_RING_SIZE];
-	int fds[2], status;
+	int fds[2];
 	size_t n = 0, kept;
 	struct tally tally;
 
@@ -385,8 +152,8 @@ Test(event, the_next_event_says_how_many_were_dropped)
 	/* Read on until all that was kept is out, then go on. */
 	while (event_flush(&writer) == -EAGAIN)
 		n += (size_t)wait_read(fds[0], bytes + n, 4096);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(put_stage(&writer), 0);
+	cr_assert_eq(put_terminal(&writer), 0);
 	while (event_flush(&writer) == -EAGAIN)
 		n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	close(fds[1]);
@@ -402,16 +169,15 @@ Test(event, the_next_event_says_how_many_were_dropped)
 
 Test(event, a_reader_that_is_gone)
 {
-	int fds[2], status;
+	int fds[2];
 
 	stalled_pipe(fds);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(put_stage(&writer), 0);
 	close(fds[0]);
 	cr_assert_eq(event_flush(&writer), -EPIPE);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), -EPIPE);
+	cr_assert_eq(put_stage(&writer), -EPIPE);
 	cr_assert_eq(event_flush(&writer), -EPIPE);
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
-	cr_assert_eq(status, 0);
+	cr_assert_eq(put_terminal(&writer), 0);
 	cr_assert_eq(event_finish(&writer, 60000), -EPIPE);
 	close(fds[1]);
 }
@@ -422,16 +188,16 @@ Test(event, a_full_disk_ends_writing)
 
 	cr_assert(fd >= 0);
 	cr_assert_eq(event_writer_init(&writer, fd), 0);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(put_stage(&writer), 0);
 	cr_assert_eq(event_flush(&writer), -ENOSPC);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), -EPIPE);
+	cr_assert_eq(put_stage(&writer), -EPIPE);
 	close(fd);
 }
 
 Test(event, a_socket_keeps_its_flags)
 {
 	static uint8_t bytes[1024 * 1024];
-	int fds[2], status;
+	int fds[2];
 	size_t kept, n = 0;
 	struct tally tally;
 
@@ -439,7 +205,7 @@ Test(event, a_socket_keeps_its_flags)
 	cr_assert_eq(event_writer_init(&writer, fds[1]), 0);
 	kept = fill_ring();
 	cr_assert_eq(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(put_terminal(&writer), 0);
 	cr_assert_eq(event_finish(&writer, 1), -ETIMEDOUT);
 	while (event_flush(&writer) == -EAGAIN)
 		n += (size_t)wait_read(fds[0], bytes + n, 4096);
@@ -460,12 +226,12 @@ Test(event, the_control_thread_is_woken)
 
 	cr_assert_eq(event_writer_init(&writer, fd), 0);
 	event_writer_set_wake_fd(&writer, wake);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(put_stage(&writer), 0);
+	cr_assert_eq(put_stage(&writer), 0);
 	cr_assert_eq(read(wake, &times, sizeof(times)), sizeof(times));
 	cr_assert_eq(times, 1, "once for an empty ring");
 	cr_assert_eq(event_flush(&writer), 0);
-	cr_assert_eq(event_stage_completed(&writer, STAGE_RUN, 1), 0);
+	cr_assert_eq(put_stage(&writer), 0);
 	cr_assert_eq(read(wake, &times, sizeof(times)), sizeof(times));
 	close(fd);
 	close(wake);
@@ -480,7 +246,7 @@ static void *emit_many(void *context)
 
 	for (int i = 0; i < EACH; i++) {
 		snprintf(reason, sizeof(reason), "thread %d, event %d", *(int *)context, i);
-		(void)event_state_changed(&writer, VM_RUNNING, VM_PAUSED, reason);
+		(void)put_state_changed(&writer, reason);
 	}
 	return NULL;
 }
@@ -488,7 +254,7 @@ static void *emit_many(void *context)
 Test(event, many_threads)
 {
 	static uint8_t bytes[2 * 1024 * 1024];
-	int fds[2], status, numbers[THREADS];
+	int fds[2], numbers[THREADS];
 	pthread_t threads[THREADS];
 	struct tally tally;
 	size_t n = 0;
@@ -510,7 +276,7 @@ Test(event, many_threads)
 	}
 	for (int i = 0; i < THREADS; i++)
 		wait_join(threads[i], NULL);
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(put_terminal(&writer), 0);
 	while (event_flush(&writer) == -EAGAIN)
 		n += (size_t)wait_read(fds[0], bytes + n, 4096);
 	close(fds[1]);
@@ -527,30 +293,24 @@ Test(event, many_threads)
 
 static int put_state(void)
 {
-	return event_state_changed(&writer, VM_RUNNING, VM_PAUSED, "a reason of some length, to take some room");
-}
-
-static int put_reply(uint64_t id)
-{
-	return event_reply(&writer, &(struct event_reply){ .request_id = id, .state = VM_RUNNING });
+	return put_state_changed(&writer, "a reason of some length, to take some room");
 }
 
 /* The largest reply that there can be. */
 static int put_large_reply(void)
 {
-	struct problem problem = { .code = PROBLEM_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
+	struct problem problem = { .code = ERROR_CODE_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
 
 	memset(problem.message, 'm', sizeof(problem.message) - 1);
 	memset(problem.field, 'f', sizeof(problem.field) - 1);
-	return event_reply(&writer, &(struct event_reply){ .request_id = UINT64_MAX, .error = &problem,
-	                                                   .stage = STAGE_RUN, .state = VM_RUNNING });
+	return put_reply(&writer, UINT64_MAX, &problem);
 }
 
 /* A full ring has room for the replies it was asked to keep, for no more, and for nothing else in their place. */
 Test(event, a_reply_has_the_room_that_was_kept)
 {
 	static uint8_t bytes[2 * EVENT_RING_SIZE];
-	int fd = new_file(), status;
+	int fd = new_file();
 	struct tally tally;
 	size_t kept = 0;
 	uint64_t dropped;
@@ -565,16 +325,16 @@ Test(event, a_reply_has_the_room_that_was_kept)
 	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), -ENOBUFS);
 	cr_assert_eq(put_large_reply(), 0);
 	/* That was all: without room nothing is put, and nothing counts as lost. */
-	while (put_reply(1) == 0)
+	while (put_reply(&writer, 1, NULL) == 0)
 		cr_assert_lt(kept++, 20);
-	cr_assert_eq(put_reply(1), -ENOBUFS);
+	cr_assert_eq(put_reply(&writer, 1, NULL), -ENOBUFS);
 	cr_assert_eq(event_writer_dropped(&writer), dropped);
 	cr_assert_eq(event_flush(&writer), 0);
 	cr_assert_eq(event_writer_keep(&writer, EVENT_RING_SIZE), 0, "what was kept is given back");
 	cr_assert_eq(put_state(), -ENOBUFS);
 	cr_assert_eq(put_large_reply(), 0);
 	cr_assert_eq(event_flush(&writer), 0);
-	cr_assert_eq(end_with(OUTCOME_POWER_OFF, &status), 0);
+	cr_assert_eq(put_terminal(&writer), 0);
 	cr_assert_eq(event_finish(&writer, EVENT_FINISH_MS), 0);
 	tally = count_events(bytes, (size_t)pread(fd, bytes, sizeof(bytes), 0));
 	cr_assert(tally.well_formed);
@@ -594,7 +354,7 @@ Test(event, without_a_reader_nothing_needs_room)
 	close(fds[0]);
 	cr_assert_eq(event_flush(&writer), -EPIPE);
 	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
-	cr_assert_eq(put_reply(1), -EPIPE);
+	cr_assert_eq(put_reply(&writer, 1, NULL), -EPIPE);
 	close(fds[1]);
 }
 

@@ -8,22 +8,24 @@
 #include "shim/shim.h"
 #include "interface/wire.h"
 #include "shim/deadline.h"
-#include "shim/devices.h"
+#include "shim/device/console.h"
+#include "shim/device/devices.h"
 #include "shim/metrics.h"
 #include "virtio/net_parts.h"
 #include "virtio/transport.h"
 
 static struct shim shim;
 
-static enum vm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked, bool problem)
+static enum axvm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked, bool problem)
 {
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	shim.running = running;
 	shim.machine.end = end;
 	shim.shutdown.stop = stop;
 	shim.shutdown.panicked = panicked;
 	if (problem)
-		problems_add(&shim.problems, PROBLEM_OS_FAILED, 0, NULL, "a problem");
+		problems_add(&shim.problems, ERROR_CODE_OS_FAILED, 0, NULL, "a problem");
 	return stage_outcome(&shim);
 }
 
@@ -31,7 +33,7 @@ Test(outcome, each_end_is_told_as_what_it_is)
 {
 	static const struct {
 		enum machine_end end;
-		enum vm_outcome outcome;
+		enum axvm_outcome outcome;
 	} ends[] = {
 		{ MACHINE_END_POWER_OFF, OUTCOME_POWER_OFF }, { MACHINE_END_HALTED, OUTCOME_HALTED },
 		{ MACHINE_END_RESET, OUTCOME_GUEST_RESET },   { MACHINE_END_TRIPLE_FAULT, OUTCOME_TRIPLE_FAULT },
@@ -103,6 +105,7 @@ Test(outcome, counters_of_the_machine)
 	const Axvm__V1__MetricsReport *report;
 
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	shim.machine.vcpu_count = 2;
 	shim.machine.vcpus[0].stats.exits[KVM_EXIT_IO] = 3;
 	shim.machine.vcpus[0].stats.exits[KVM_EXIT_MMIO] = 4;
@@ -148,6 +151,7 @@ Test(outcome, counters_of_the_balloon)
 	char name[64];
 
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	shim.devices.present = shim.spec.balloon.present = true;
 	balloon->device.transport = &transport;
 	transport.failures = 104;
@@ -266,6 +270,7 @@ Test(outcome, counters_of_every_device)
 	char name[64];
 
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	devices->present = shim.spec.console.present = shim.spec.rng.present = shim.spec.vsock.present = true;
 	devices->io_count = 2;
 	devices->io[1].loop.stats = (struct io_stats){ .turns = 1, .enters = 2, .sqes = 3, .cqes = 4, .interrupts = 5,
@@ -330,7 +335,7 @@ Test(outcome, counters_of_every_device)
 	expect_counter(report, "vsock.bytes_to_host_sockets", 83);
 	expect_counter(report, "vsock.connection_resets", 84);
 	expect_counter(report, "vsock.packets_dropped", 85);
-	cr_assert_eq(devices_console_dropped(&shim), 13);
+	cr_assert_eq(devices_console_dropped(&shim.devices), 13);
 	axvm__v1__event__free_unpacked(event, NULL);
 }
 
@@ -362,6 +367,7 @@ Test(outcome, reports_by_interval)
 	uint64_t next, now;
 
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	cr_assert_eq(event_writer_init(&shim.events, fd), 0);
 	cr_assert_eq(metrics_tick(&shim), 0);
 	metrics_last(&shim);

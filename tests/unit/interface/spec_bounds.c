@@ -13,7 +13,7 @@ static struct vm_spec spec;
 
 #define HEAD "vm_id: 'vm' profile: 'dev' "
 #define MEMORY "memory { nodes { size_mib: 64 } } "
-#define BOOT "boot { flat { image { path: 'i' } local_apic: true } } "
+#define BOOT "boot { flat_boot { image { path: 'i' } local_apic: true } } "
 #define REST HEAD "cpus { count: 1 } " MEMORY BOOT
 
 /* `%` PRIu64 in `text` is the number; lists end with 0 where a value is missing, so 0 itself has flags. */
@@ -33,9 +33,9 @@ static const struct {
 	{ "memory.nodes[0].host_node",
 	  HEAD "cpus { count: 1 } " BOOT "memory { nodes { size_mib: 64 host_node: %" PRIu64 " } }",
 	  { 1, 1023 }, { 1024, UINT32_MAX }, .zero_taken = true },
-	{ "boot.flat.load_address",
+	{ "boot.flat_boot.load_address",
 	  HEAD "cpus { count: 1 } memory { nodes { size_mib: 4096 } } "
-	       "boot { flat { image { path: 'i' } load_address: %" PRIu64 " } }",
+	       "boot { flat_boot { image { path: 'i' } load_address: %" PRIu64 " } }",
 	  { MIB, MIB + 4096, 3 * GIB - 4096 }, { MIB - 4096, MIB + 1, MIB + 512, 3 * GIB, UINT64_MAX },
 	  .zero_refused = true },
 	{ "disks[0].queues", REST "disks { id: 'a' image { fd: 5 } queues: %" PRIu64 " }", { 1, SPEC_QUEUES_MAX },
@@ -101,7 +101,7 @@ static void refused(size_t i, uint64_t number)
 
 	cr_assert_eq(parse_with(bounds[i].text, number, &problems), -EINVAL, "%s %" PRIu64, bounds[i].field, number);
 	for (size_t k = 0; k < problems.count; k++) {
-		cr_assert_eq(problems.list[k].code, PROBLEM_SPEC_INVALID);
+		cr_assert_eq(problems.list[k].code, ERROR_CODE_SPEC_INVALID);
 		named |= strcmp(problems.list[k].field, bounds[i].field) == 0;
 	}
 	cr_assert(named, "%s %" PRIu64 ": %s", bounds[i].field, number, problems.list[0].message);

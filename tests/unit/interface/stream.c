@@ -148,14 +148,14 @@ Test(stream, cut_at_every_byte)
 		cr_assert_eq(problems.count, r == 0 ? 0 : 1);
 		if (r < 0)
 			cr_assert_eq(problems.list[0].code,
-			             cut == 0 ? PROBLEM_SPEC_EMPTY : PROBLEM_SPEC_TRUNCATED);
+			             cut == 0 ? ERROR_CODE_SPEC_EMPTY : ERROR_CODE_SPEC_TRUNCATED);
 		stream_done(&place.stream);
 	}
 	/* Whole after the launch, after the first command, and after the second. */
 	cr_assert_eq(whole, 3);
 }
 
-static void refused(const void *bytes, size_t n, enum problem_code code, const char *says)
+static void refused(const void *bytes, size_t n, enum axvm_error_code code, const char *says)
 {
 	struct problems problems = { 0 };
 	size_t length;
@@ -167,9 +167,9 @@ static void refused(const void *bytes, size_t n, enum problem_code code, const c
 	stream_done(&place.stream);
 }
 
-#define REFUSED(bytes, code, says) refused((bytes), sizeof(bytes) - 1, PROBLEM_##code, (says))
+#define REFUSED(bytes, code, says) refused((bytes), sizeof(bytes) - 1, ERROR_CODE_##code, (says))
 
-Test(stream, refusals)
+Test(stream, bytes_that_are_no_stream_are_refused)
 {
 	REFUSED("", SPEC_EMPTY, "byte 0");
 	REFUSED("\x0a\x00\x0a\x00", SPEC_DUPLICATE, "byte 2: a second launch");
@@ -240,7 +240,7 @@ Test(stream, an_oversized_command_is_skipped)
 	stream_done(&place.stream);
 }
 
-Test(stream, broken_stays_broken)
+Test(stream, after_an_error_nothing_more_is_taken)
 {
 	struct problems problems = { 0 };
 	struct heard heard = { 0 };
@@ -249,7 +249,7 @@ Test(stream, broken_stays_broken)
 	cr_assert_eq(read_launch((const uint8_t *)"\x0a\x00", 2, &length, &problems), 0);
 	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x0a\x00", 2, hear, &heard, &problems),
 	             -EINVAL);
-	cr_assert_eq(problems.list[0].code, PROBLEM_SPEC_DUPLICATE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_DUPLICATE);
 	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x12\x00", 2, hear, &heard, &problems),
 	             -EINVAL);
 	cr_assert_eq(stream_end(&place.stream, &problems), -EINVAL);
@@ -271,18 +271,18 @@ Test(stream, an_fd_that_cannot_be_read)
 	cr_assert_eq(place.stream.parser.state, STREAM_BROKEN);
 	cr_assert_eq(stream_end(&place.stream, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 1, "it is told once");
-	cr_assert_eq(problems.list[0].code, PROBLEM_CONTROL_FD_UNUSABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_CONTROL_FD_UNUSABLE);
 	stream_done(&place.stream);
 	close(fd);
 }
 
-Test(stream, garbage)
+Test(stream, random_bytes_are_refused_without_harm)
 {
 	unsigned seed = (unsigned)time(NULL);
 	uint8_t bytes[300];
 	size_t launches = 0;
 
-	fprintf(stderr, "stream/garbage: seed %u\n", seed);
+	fprintf(stderr, "stream/random_bytes_are_refused_without_harm: seed %u\n", seed);
 	srandom(seed);
 	cr_assert_eq(stream_init(&place.stream), 0);
 	for (int round = 0; round < 10000; round++) {

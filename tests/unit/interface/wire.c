@@ -21,7 +21,7 @@ static size_t wrap(uint8_t *bytes, size_t n, uint32_t number)
 }
 
 /* The bytes, nested as the numbers say (innermost first, 0 ends), give this one problem. */
-static void finds(const void *inner, size_t n, const uint32_t *nesting, enum problem_code code,
+static void finds(const void *inner, size_t n, const uint32_t *nesting, enum axvm_error_code code,
                   const char *field, const char *says)
 {
 	struct problems problems = { 0 };
@@ -41,7 +41,7 @@ static void finds(const void *inner, size_t n, const uint32_t *nesting, enum pro
 
 #define NESTED(...) ((const uint32_t[]){ __VA_ARGS__ __VA_OPT__(, ) 0 })
 #define FINDS(inner, nesting, code, field, says)                                                   \
-	finds((inner), sizeof(inner) - 1, (nesting), PROBLEM_SPEC_##code, (field), (says))
+	finds((inner), sizeof(inner) - 1, (nesting), ERROR_CODE_SPEC_##code, (field), (says))
 
 Test(wire, unknown_fields_at_each_depth)
 {
@@ -51,40 +51,44 @@ Test(wire, unknown_fields_at_each_depth)
 	      "launch.memory.nodes[0]: unknown field 9");
 	FINDS("\x0a\x02\x08\x01\x0a\x02\x48\x00", NESTED(5), UNKNOWN_FIELD, "memory.nodes[1]",
 	      "launch.memory.nodes[1]: unknown field 9");
-	FINDS("\x1a\x01x", NESTED(1, 1, 6), UNKNOWN_FIELD, "boot.linux.kernel", "unknown field 3");
+	FINDS("\x1a\x01x", NESTED(1, 1, 6), UNKNOWN_FIELD, "boot.linux_boot.kernel", "unknown field 3");
 	FINDS("\x7d\x01\x02\x03\x04", NESTED(12), UNKNOWN_FIELD, "vsock", "unknown field 15");
 	FINDS("\x79\x01\x02\x03\x04\x05\x06\x07\x08", NESTED(12), UNKNOWN_FIELD, "vsock",
 	      "unknown field 15");
 }
 
-Test(wire, unknown_enum_values)
+Test(wire, unknown_enum_values_are_refused)
 {
-	FINDS("\x18\x02", NESTED(), UNKNOWN_FIELD, "admission", "no Admission of value 2");
-	FINDS("\x10\x04", NESTED(5), UNKNOWN_FIELD, "memory.page_size", "no PageSize of value 4");
+	FINDS("\x18\x03", NESTED(), UNKNOWN_FIELD, "admission", "no Admission of value 3");
+	FINDS("\x10\x05", NESTED(5), UNKNOWN_FIELD, "memory.page_size", "no PageSize of value 5");
 	FINDS("\x08\x0a", NESTED(4, 4), UNKNOWN_FIELD, "cpus.paravirt.features[0]",
 	      "no PvFeature of value 10");
 	FINDS("\x0a\x02\x01\x0a", NESTED(4, 4), UNKNOWN_FIELD, "cpus.paravirt.features[0]",
 	      "no PvFeature of value 10");
 	FINDS("\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", NESTED(), UNKNOWN_FIELD, "admission",
 	      "value -1");
+	/* The zero that every enum has is none of its choices. */
+	FINDS("\x18\x00", NESTED(), INVALID, "admission", "ADMISSION_UNSPECIFIED is no choice");
+	FINDS("\x0a\x02\x01\x00", NESTED(4, 4), INVALID, "cpus.paravirt.features[0]",
+	      "PV_FEATURE_UNSPECIFIED is no choice");
 }
 
-Test(wire, duplicates)
+Test(wire, duplicate_fields_are_refused)
 {
-	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id", "launch.vm_id is there twice");
+	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id", "launch.vm_id is there twice; remove one of the two");
 	FINDS("\x22\x02\x08\x01\x22\x02\x08\x02", NESTED(), DUPLICATE, "cpus", "twice");
 	FINDS("\x08\x01\x08\x01", NESTED(1, 5), DUPLICATE, "memory.nodes[0].size_mib", "twice");
-	FINDS("\x08\x05\x12\x01x", NESTED(1, 1, 6), DUPLICATE, "boot.linux.kernel.path",
+	FINDS("\x08\x05\x12\x01x", NESTED(1, 1, 6), DUPLICATE, "boot.linux_boot.kernel.path",
 	      "its alternative fd");
-	FINDS("\x0a\x00\x12\x00", NESTED(6), DUPLICATE, "boot.flat", "its alternative linux");
+	FINDS("\x0a\x00\x12\x00", NESTED(6), DUPLICATE, "boot.flat_boot", "its alternative linux");
 	/* One of several alternatives, twice: it is no alternative of itself. */
-	FINDS("\x0a\x00\x0a\x00", NESTED(6), DUPLICATE, "boot.linux", "is there twice");
+	FINDS("\x0a\x00\x0a\x00", NESTED(6), DUPLICATE, "boot.linux_boot", "is there twice");
 }
 
-Test(wire, numbers_and_texts)
+Test(wire, numbers_and_texts_that_do_not_fit_are_refused)
 {
 	FINDS("\x08\x80\x80\x80\x80\x10", NESTED(4), INVALID, "cpus.count",
-	      "4294967296 does not fit");
+	      "is 4294967296, which does not fit");
 	FINDS("\x12\x06\x01\x80\x80\x80\x80\x10", NESTED(4), INVALID, "cpus.pins[0]", "not fit");
 	FINDS("\x18\x80\x80\x80\x80\x10", NESTED(), INVALID, "admission", "does not fit");
 	FINDS("\x0a\x02"
@@ -107,19 +111,19 @@ Test(wire, numbers_and_texts)
 	FINDS("\x0a\x05\xf8\x90\x80\x80\x80", NESTED(), INVALID, "vm_id", "not UTF-8");
 }
 
-Test(wire, malformed)
+Test(wire, malformed_messages_are_refused)
 {
-	FINDS("\x08\x01", NESTED(), MALFORMED, "vm_id", "wire type 0 where the schema has 2");
+	FINDS("\x08\x01", NESTED(), MALFORMED, "vm_id", "has wire type 0, the schema says 2");
 	FINDS("\x0d\x01\x02\x03\x04", NESTED(4), MALFORMED, "cpus.count", "wire type 5");
 	FINDS("\x0a\x05"
 	      "ab",
 	      NESTED(), MALFORMED, "", "byte 0 of the message");
-	FINDS("\x18\x00\x0b", NESTED(), MALFORMED, "", "byte 2 of the message");
+	FINDS("\x18\x01\x0b", NESTED(), MALFORMED, "", "byte 2 of the message");
 	FINDS("\x02\x00", NESTED(), MALFORMED, "", "byte 0");
 	FINDS("\x08", NESTED(4), MALFORMED, "cpus", "byte 2 of the message");
 	FINDS("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", NESTED(4), MALFORMED, "cpus",
 	      "byte 2");
-	FINDS("\x12\x02\x01\x80", NESTED(4), MALFORMED, "cpus.pins[0]", "no varint");
+	FINDS("\x12\x02\x01\x80", NESTED(4), MALFORMED, "cpus.pins[0]", "not a varint");
 	FINDS("\x09\x01", NESTED(4), MALFORMED, "cpus", "byte 2");
 }
 
@@ -130,7 +134,7 @@ Test(wire, what_is_well_formed_passes)
 		"vm_id: 'h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80'",
 		"cpus { count: 4294967295 pins: [1, 2, 4294967295] }",
 		"memory { nodes { size_mib: 18446744073709551615 } nodes {} }",
-		"boot { flat { image { path: 'x' } load_address: 18446744073709551615 } }",
+		"boot { flat_boot { image { path: 'x' } load_address: 18446744073709551615 } }",
 	};
 	uint8_t bytes[256];
 

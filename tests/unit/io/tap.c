@@ -100,7 +100,7 @@ static int take_fds(const int *in, uint32_t queues, int *fds)
 	return tap_take(&request, fds, &problems);
 }
 
-static void expect_problem(enum problem_code code, int error, const char *words)
+static void expect_problem(enum axvm_error_code code, int error, const char *words)
 {
 	cr_assert_eq(problems.count, 1);
 	cr_assert_str_eq(problems.list[0].field, "nets[0]");
@@ -117,19 +117,19 @@ Test(tap, names_that_will_not_do_are_refused_in_words)
 	if (!own_namespace())
 		return;
 	cr_assert_lt(take_name("absent0", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_MISSING, ENODEV, "there is no interface \"absent0\"");
+	expect_problem(ERROR_CODE_RESOURCE_MISSING, ENODEV, "there is no interface \"absent0\"");
 	cr_assert_eq(if_nametoindex("absent0"), 0, "and none is made");
 	cr_assert_lt(take_name("lo", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "is no TAP");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "is no TAP");
 	make("tun0", IFF_TUN | IFF_NO_PI);
 	cr_assert_lt(take_name("tun0", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "is a TUN");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "is a TUN");
 	make("single0", IFF_TAP | IFF_NO_PI);
 	cr_assert_lt(take_name("single0", 2, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "multi_queue");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "multi_queue");
 	busy = attach("single0", IFF_TAP | IFF_NO_PI);
 	cr_assert_lt(take_name("single0", 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_UNREADABLE, EBUSY, "in use");
+	expect_problem(ERROR_CODE_RESOURCE_UNREADABLE, EBUSY, "in use");
 	close(busy);
 	cr_assert_eq(fds[0], -7, "untouched on failure");
 	cr_assert_eq(take_name("single0", 1, fds), 0);
@@ -210,22 +210,22 @@ Test(tap, what_the_kernel_refuses)
 		unsigned long request;
 		uint32_t queues, after;
 		int error;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *words;
 	} rows[] = {
-		{ TUNSETIFF, 1, 0, EPERM, PROBLEM_RESOURCE_UNREADABLE,
+		{ TUNSETIFF, 1, 0, EPERM, ERROR_CODE_RESOURCE_UNREADABLE,
 		  "cannot attach queue 0 to TAP \"lo\": it belongs to another user" },
-		{ TUNSETIFF, 4, 2, EPERM, PROBLEM_RESOURCE_UNREADABLE,
+		{ TUNSETIFF, 4, 2, EPERM, ERROR_CODE_RESOURCE_UNREADABLE,
 		  "cannot attach queue 2 to TAP \"lo\": it belongs to another user" },
-		{ TUNSETIFF, 2, 1, E2BIG, PROBLEM_HOST_LIMIT,
+		{ TUNSETIFF, 2, 1, E2BIG, ERROR_CODE_HOST_LIMIT,
 		  "cannot attach queue 1 to TAP \"lo\": it has no more queues to give" },
-		{ TUNSETIFF, 2, 0, EINVAL, PROBLEM_RESOURCE_WRONG_KIND,
+		{ TUNSETIFF, 2, 0, EINVAL, ERROR_CODE_RESOURCE_WRONG_KIND,
 		  "cannot attach queue 0 to TAP \"lo\": it has a single queue" },
-		{ TUNSETIFF, 1, 0, ENOMEM, PROBLEM_OS_FAILED,
+		{ TUNSETIFF, 1, 0, ENOMEM, ERROR_CODE_OS_FAILED,
 		  "cannot attach queue 0 to TAP \"lo\": Cannot allocate memory" },
-		{ TUNSETVNETHDRSZ, 1, 0, EIO, PROBLEM_OS_FAILED, "cannot prepare the TAP: Input/output error" },
-		{ TUNSETVNETLE, 2, 1, ENOTTY, PROBLEM_OS_FAILED, "cannot prepare the TAP: Inappropriate ioctl" },
-		{ TUNSETOFFLOAD, 3, 2, EBADFD, PROBLEM_OS_FAILED, "cannot prepare the TAP: File descriptor in bad state" },
+		{ TUNSETVNETHDRSZ, 1, 0, EIO, ERROR_CODE_OS_FAILED, "cannot prepare the TAP: Input/output error" },
+		{ TUNSETVNETLE, 2, 1, ENOTTY, ERROR_CODE_OS_FAILED, "cannot prepare the TAP: Inappropriate ioctl" },
+		{ TUNSETOFFLOAD, 3, 2, EBADFD, ERROR_CODE_OS_FAILED, "cannot prepare the TAP: File descriptor in bad state" },
 	};
 	int fds[TAP_QUEUES_MAX] = { -7 };
 	size_t before;
@@ -245,7 +245,7 @@ Test(tap, what_the_kernel_refuses)
 		cr_assert_eq(fds[0], -7);
 	}
 	cr_assert_eq(take_name("lo", TAP_QUEUES_MAX + 1, fds), -E2BIG);
-	expect_problem(PROBLEM_HOST_LIMIT, E2BIG, "a TAP has at most 64 queues");
+	expect_problem(ERROR_CODE_HOST_LIMIT, E2BIG, "a TAP has at most 64 queues");
 }
 
 /* Each offload is found out for itself, though one must go with another; none is left on. */
@@ -320,23 +320,23 @@ Test(tap, fds_that_will_not_do_are_refused_in_words)
 		return;
 	in[0] = 1000;
 	cr_assert_lt(take_fds(in, 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_MISSING, EBADF, "fd 1000 is not open");
+	expect_problem(ERROR_CODE_RESOURCE_MISSING, EBADF, "fd 1000 is not open");
 	in[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	cr_assert_lt(take_fds(in, 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, ENOTTY, "no queue of a TAP");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, ENOTTY, "no queue of a TAP");
 	in[0] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	cr_assert_lt(take_fds(in, 1, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EBADFD, "attached to no TAP");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EBADFD, "attached to no TAP");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		in[0] = attach("wrong0", rows[i].flags);
 		cr_assert_lt(take_fds(in, 1, fds), 0, "%s", rows[i].words);
-		expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, rows[i].words);
+		expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, rows[i].words);
 		close(in[0]);
 	}
 	in[0] = attach("a0", good | IFF_MULTI_QUEUE);
 	in[1] = attach("b0", good | IFF_MULTI_QUEUE);
 	cr_assert_lt(take_fds(in, 2, fds), 0);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "another TAP");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "another TAP");
 	close(in[1]);
 	in[1] = attach("a0", good | IFF_MULTI_QUEUE);
 	cr_assert_eq(take_fds(in, 2, fds), 0);
@@ -358,14 +358,14 @@ Test(tap, fds_of_one_queue_and_of_names_that_are_alike)
 	cr_assert_eq(take_fds(in, 1, fds), 0);
 	cr_assert_eq(fds[0], in[0]);
 	cr_assert_eq(take_fds(in, 2, fds), -EINVAL);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "IFF_MULTI_QUEUE");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "IFF_MULTI_QUEUE");
 	close(in[0]);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		for (size_t turn = 0; turn < 2; turn++) {
 			in[0] = attach(names[i][turn], good | IFF_MULTI_QUEUE);
 			in[1] = attach(names[i][!turn], good | IFF_MULTI_QUEUE);
 			cr_assert_eq(take_fds(in, 2, fds), -EINVAL, "%s", names[i][turn]);
-			expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "another TAP");
+			expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "another TAP");
 			cr_assert_not_null(strstr(problems.list[0].message, names[i][!turn]));
 			close(in[0]);
 			close(in[1]);
@@ -375,7 +375,7 @@ Test(tap, fds_of_one_queue_and_of_names_that_are_alike)
 	in[1] = attach("multi0", good | IFF_MULTI_QUEUE);
 	cr_assert_eq(ioctl(in[1], TUNSETQUEUE, &detach), 0);
 	cr_assert_eq(take_fds(in, 2, fds), -EINVAL);
-	expect_problem(PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "TUNSETQUEUE");
+	expect_problem(ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "TUNSETQUEUE");
 	detach.ifr_flags = IFF_ATTACH_QUEUE;
 	cr_assert_eq(ioctl(in[1], TUNSETQUEUE, &detach), 0);
 	cr_assert_eq(take_fds(in, 2, fds), 0);
@@ -519,7 +519,7 @@ Test(tap, a_tap_removed_under_the_device_is_one_event)
 		}
 	}
 	cr_assert(!rig.m.events[0].needs_reset);
-	cr_assert_not_null(strstr(rig.m.events[0].message, "the TAP is gone"));
+	cr_assert_not_null(strstr(rig.m.events[0].message, "the TAP has been removed"));
 	for (int i = 0; i < 10; i++)
 		net_rig_transmit(&rig, 1, frame, sizeof(frame), 200);
 	net_rig_up(&rig, NET_RIG_MERGED);

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "shim/devices.h"
+#include "shim/device/devices.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/wait.h"
 
@@ -197,7 +197,7 @@ Test(io_workers, are_bound_to_their_threads_cpus)
 		cr_expect_eq(seen.enabled, errors[i] == 0);
 		cr_expect_eq(io.problems.count, errors[i] != 0);
 		if (errors[i] != 0) {
-			cr_expect_eq(io.problems.list[0].code, PROBLEM_PLACEMENT_FAILED);
+			cr_expect_eq(io.problems.list[0].code, ERROR_CODE_PLACEMENT_FAILED);
 			cr_expect_str_eq(io.problems.list[0].message, "cannot bind the kernel's workers of I/O "
 				         "thread 3 to its CPUs: Invalid argument");
 		}

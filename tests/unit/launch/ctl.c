@@ -142,7 +142,7 @@ Test(launch_ctl, a_balloon_has_what_was_asked_and_what_is_so_now)
 		struct said said;
 		char text[512];
 
-		snprintf(text, sizeof(text), "events { reply { request_id: 2 ok: true state: PAUSED metrics { %s } } }",
+		snprintf(text, sizeof(text), "events { reply { request_id: 2 ok: true state: STATE_PAUSED metrics { %s } } }",
 		         rows[i].metrics);
 		second_reply = text;
 		said = ctl("balloon 24", "events { reply { request_id: 1 ok: true state: STATE_RUNNING } } ", &served);
@@ -165,7 +165,7 @@ Test(launch_ctl, each_word_is_its_command)
 
 		snprintf(text, sizeof(text), "commands { request_id: 1 %s }", commands[i].command);
 		n = protoc_encode("ControlStream", text, wanted, sizeof(wanted));
-		said = ctl(commands[i].words, "events { reply { request_id: 1 ok: true state: PAUSED } }", &served);
+		said = ctl(commands[i].words, "events { reply { request_id: 1 ok: true state: STATE_PAUSED } }", &served);
 		cr_assert_eq(said.status, 0, "%s: %s", commands[i].words, said.err);
 		cr_assert_eq(served.command_size, n, "%s", commands[i].words);
 		cr_assert_arr_eq(served.command, wanted, n, "%s", commands[i].words);
@@ -218,16 +218,16 @@ Test(launch_ctl, replies_are_shown)
 		int status;
 		const char *out, *err; /* where `err` is NULL: that it ended */
 	} replies[] = {
-		{ "pause", "reply { request_id: 1 ok: false error { code: COMMAND_WRONG_STATE message: 'm' } }", 65, "",
+		{ "pause", "reply { request_id: 1 ok: false error { code: ERROR_CODE_COMMAND_WRONG_STATE message: 'm' } }", 65, "",
 		  "axvm ctl: m\n" },
-		{ "resize a", "reply { request_id: 1 ok: false error { code: DEVICE_FAILED } }", 71, "",
+		{ "resize a", "reply { request_id: 1 ok: false error { code: ERROR_CODE_DEVICE_FAILED } }", 71, "",
 		  "axvm ctl: refused\n" },
 		{ "pause", "reply { request_id: 1 ok: false }", 70, "", "axvm ctl: refused, and no reason given\n" },
-		{ "pause", "reply { request_id: 1 ok: false state: PAUSED }", 70, "",
+		{ "pause", "reply { request_id: 1 ok: false state: STATE_PAUSED }", 70, "",
 		  "axvm ctl: refused, and no reason given\n" },
 		{ "pause", "reply { request_id: 1 ok: true }", 0, "", "" },
-		{ "--json pause", "reply { request_id: 1 ok: false error { code: DEVICE_FAILED message: 'm' } }", 71,
-		  "{\"request_id\": \"1\", \"ok\": false, \"error\": {\"code\": \"DEVICE_FAILED\", \"message\": \"m\"}}\n",
+		{ "--json pause", "reply { request_id: 1 ok: false error { code: ERROR_CODE_DEVICE_FAILED message: 'm' } }", 71,
+		  "{\"request_id\": \"1\", \"ok\": false, \"error\": {\"code\": \"ERROR_CODE_DEVICE_FAILED\", \"message\": \"m\"}}\n",
 		  "axvm ctl: m\n" },
 		{ "--json status", "reply { request_id: 1 ok: true state: STATE_RUNNING }", 0,
 		  "{\"request_id\": \"1\", \"ok\": true, \"state\": \"STATE_RUNNING\"}\n", "" },
@@ -238,7 +238,7 @@ Test(launch_ctl, replies_are_shown)
 		  "h                                                4 (mean 100)\n"
 		  "  <= 10                                          1\n"
 		  "  above                                          3\n", "" },
-		{ "metrics", "reply { request_id: 1 ok: true state: PAUSED metrics { histograms { name: 'h' bounds: 10 counts: 0 "
+		{ "metrics", "reply { request_id: 1 ok: true state: STATE_PAUSED metrics { histograms { name: 'h' bounds: 10 counts: 0 "
 		             "counts: 0 sum: 9 } } }", 0,
 		  "h                                                0 (mean 0)\n", "" },
 		{ "status", NULL, 69, "", NULL },

@@ -26,7 +26,7 @@ static size_t encode_two(uint8_t *to, size_t room)
 	one.body_case = AXVM__V1__EVENT__BODY_STATE_CHANGED;
 	one.state_changed = &changed;
 	changed.has_to = 1;
-	changed.to = AXVM__V1__STATE__PAUSED;
+	changed.to = AXVM__V1__STATE__STATE_PAUSED;
 	two.body_case = AXVM__V1__EVENT__BODY_GUEST_PANICKED;
 	two.guest_panicked = &panicked;
 	panicked.message = text;
@@ -98,7 +98,7 @@ static const struct {
 	{ BYTES(0x0a, 0x02, 0x0a, 0x7f), -EBADMSG },      /* an event that is cut inside */
 };
 
-Test(launch_decoder, strange_bytes)
+Test(launch_decoder, bytes_that_are_no_events_are_refused)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(strange); i++) {
 		struct axvm_decoder *decoder = axvm_decoder_new();

@@ -16,7 +16,7 @@
 
 #define STREAM                                                                                     \
 	"events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "                     \
-	"events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: POWER_OFF message: 'bye' } } "
+	"events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: OUTCOME_POWER_OFF message: 'bye' } } "
 
 static char folder[64], path[96], other[96];
 static uint8_t stream[4096];
@@ -52,7 +52,7 @@ TestSuite(launch_events, .init = begin, .fini = end, .timeout = 120);
 #define LINES "    0.000000 running profile dev\n    0.002000 end POWER_OFF, status 0: bye\n"
 #define OBJECTS                                                                                    \
 	"{\"sequence\": \"1\", \"monotonic_ns\": \"5000\", \"running\": {\"profile\": \"dev\"}}\n"          \
-	"{\"sequence\": \"2\", \"monotonic_ns\": \"2005000\", \"terminal\": {\"outcome\": \"POWER_OFF\", "  \
+	"{\"sequence\": \"2\", \"monotonic_ns\": \"2005000\", \"terminal\": {\"outcome\": \"OUTCOME_POWER_OFF\", "  \
 	"\"message\": \"bye\"}}\n"
 
 static const struct {
@@ -202,12 +202,12 @@ Test(launch_events, a_stream_that_grows)
 /* ---- timeline --------------------------------------------------------------------------------------------- */
 
 #define STAGES                                                                                     \
-	"events { vm_id: 'first' monotonic_ns: 1000000 stage_completed { stage: ARRIVE duration_ns: 1000000 } } " \
-	"events { vm_id: 'second' monotonic_ns: 1000000 stage_completed { stage: LEARN } } "         \
+	"events { vm_id: 'first' monotonic_ns: 1000000 stage_completed { stage: STAGE_ARRIVE duration_ns: 1000000 } } " \
+	"events { vm_id: 'second' monotonic_ns: 1000000 stage_completed { stage: STAGE_LEARN } } "         \
 	"events { monotonic_ns: 1000000 sealed { } } "                                              \
-	"events { monotonic_ns: 11000000 stage_completed { stage: SEAL duration_ns: 10000000 } } "   \
-	"events { monotonic_ns: 12000000 stage_completed { stage: RUN duration_ns: 500 } } "         \
-	"events { monotonic_ns: 12000000 stage_completed { stage: ACCOUNT duration_ns: 500 } } "     \
+	"events { monotonic_ns: 11000000 stage_completed { stage: STAGE_SEAL duration_ns: 10000000 } } "   \
+	"events { monotonic_ns: 12000000 stage_completed { stage: STAGE_RUN duration_ns: 500 } } "         \
+	"events { monotonic_ns: 12000000 stage_completed { stage: STAGE_ACCOUNT duration_ns: 500 } } "     \
 	"events { monotonic_ns: 13000000 terminal { } } events { monotonic_ns: 13000000 } "
 
 /* The whole picture, as it goes into a document. */
@@ -283,7 +283,7 @@ Test(launch_events, a_picture_without_room_for_all)
 	int input;
 
 	for (int i = 0; i < 321; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 1 stage_completed { stage: LEARN } } ");
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 1 stage_completed { stage: STAGE_LEARN } } ");
 	snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 2 running { threads { started_ns: 1 } threads { started_ns: 1 } } }");
 	size = protoc_encode("EventStream", text, stream, sizeof(stream));
 	input = axvm_say_input(stream, size);

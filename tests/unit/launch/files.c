@@ -118,10 +118,10 @@ Test(launch_files, facts_that_are_none)
 		const char *says;
 	} wrong[] = {
 		{ "kernel_release: \"a\"\n\ncolour: 3\n", 31, "%s: -:3:1: colour: there is no such field; " FACTS "\n" },
-		{ "\x1a\x7f", 2, "%s: -: these are no facts of a host\n" },
-		{ "\x01", 1, "%s: -: these are no facts of a host\n" },
+		{ "\x1a\x7f", 2, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+		{ "\x01", 1, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		/* A control character is none of text's, but these three are. */
-		{ "\r\n\t \n", 5, "%s: -: these are no facts of a host\n" },
+		{ "\r\n\t \n", 5, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		{ "\r\n\t colour", 10, "%s: -:2:3: colour: there is no such field; " FACTS "\n" },
 	};
 
@@ -257,7 +257,7 @@ Test(launch_files, specs_in_each_form)
 	static const char text[] = "launch { vm_id: 'v' cpus { count: 7 } }";
 	static const char *const texts[] = { "a.txtpb", "a.textproto", "a.textpb" }, *const other[] = { "a.pb", "a" };
 	static const char wanted[] = "launch {\n  vm_id: \"v\"\n  cpus { count: 7 }\n"
-	                             "  lifecycle { on_control_eof: SHUTDOWN }\n}\n";
+	                             "  lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }\n}\n";
 	uint8_t bytes[256];
 	size_t n = protoc_encode("ControlStream", text, bytes, sizeof(bytes));
 	int input = axvm_say_input(bytes, n);
@@ -301,7 +301,7 @@ Test(launch_files, specs_in_each_form)
 /* What protobuf-c passes over: in binary specs as in text, and as the shim says it. */
 Test(launch_files, a_binary_spec_with_something_twice)
 {
-	/* launch { vm_id: "a" vm_id: "b" boot { linux { kernel { path: "/n" } } flat { image { path: "x" } } } 127: 1 } */
+	/* launch { vm_id: "a" vm_id: "b" boot { linux_boot { kernel { path: "/n" } } flat { image { path: "x" } } } 127: 1 } */
 	static const uint8_t bytes[] = { 0x0a, 0x1a, 0x0a, 1, 'a', 0x0a, 1, 'b', 0x32, 0x0f, 0x0a, 6, 0x0a, 4, 0x12, 2, '/', 'n',
 		                         0x12, 5, 0x0a, 3, 0x12, 1, 'x', 0xf8, 0x07, 1 };
 	static const char *const lines[] = { "run - --dry-run", "plan -" };
@@ -311,10 +311,10 @@ Test(launch_files, a_binary_spec_with_something_twice)
 		struct said said = axvm_say(lines[i], input);
 
 		cr_expect_eq(said.status, 65, "%s: %s", lines[i], said.err);
-		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice\n"), "%s", said.err);
-		cr_expect_not_null(strstr(said.err, ": launch.boot.flat and its alternative linux are both there\n"), "%s",
+		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice; remove one of the two\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch.boot.flat_boot and its alternative linux_boot are both there; remove one of the two\n"), "%s",
 		                   said.err);
-		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127\n"), "%s", said.err);
+		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127; remove it, or use a shim that knows it\n"), "%s", said.err);
 		cr_expect_str_eq(said.out, "");
 		said_done(&said);
 		close(input);
@@ -358,26 +358,26 @@ Test(launch_files, a_spec_of_every_flag)
 	                 "launch {\n"
 	                 "  vm_id: \"web\"\n"
 	                 "  profile: \"dev\"\n"
-	                 "  admission: REPORT\n"
+	                 "  admission: ADMISSION_REPORT\n"
 	                 "  cpus {\n"
 	                 "    count: 3\n"
 	                 "    pins: 4\n"
 	                 "    pins: 5\n"
 	                 "    pins: 7\n"
-	                 "    tenancy: DEDICATED\n"
+	                 "    tenancy: TENANCY_DEDICATED\n"
 	                 "    paravirt {\n"
-	                 "      features: KVMCLOCK\n"
-	                 "      features: PV_EOI\n"
+	                 "      features: PV_FEATURE_KVMCLOCK\n"
+	                 "      features: PV_FEATURE_EOI\n"
 	                 "    }\n"
 	                 "  }\n"
 	                 "  memory {\n"
 	                 "    nodes { size_mib: 2048 host_node: 1 }\n"
-	                 "    page_size: HUGE_2M\n"
+	                 "    page_size: PAGE_SIZE_2M\n"
 	                 "    populate: true\n"
 	                 "    lock: true\n"
 	                 "  }\n"
 	                 "  boot {\n"
-	                 "    linux {\n"
+	                 "    linux_boot {\n"
 	                 "      kernel { path: \"k\" }\n"
 	                 "      initrd { path: \"i\" }\n"
 	                 "      cmdline: \"c\"\n"
@@ -412,7 +412,7 @@ Test(launch_files, a_spec_of_every_flag)
 	                 "  rng { }\n"
 	                 "  balloon { }\n"
 	                 "  vsock { cid: 5 }\n"
-	                 "  lifecycle { on_control_eof: KEEP_RUNNING }\n"
+	                 "  lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }\n"
 	                 "  io { threads_per_node: 2 }\n"
 	                 "}\n", "%s", said.out);
 	said_done(&said);
@@ -422,7 +422,7 @@ Test(launch_files, a_spec_of_every_flag)
 Test(launch_files, defaults_give_way)
 {
 	struct said said = axvm_say("run --flat f --dry-run --set vm_id:'z' --set cpus{count:2} "
-	                            "--set memory{nodes{size_mib:32}} --set lifecycle{on_control_eof:STOP}", -1);
+	                            "--set memory{nodes{size_mib:32}} --set lifecycle{on_control_eof:ON_CONTROL_EOF_STOP}", -1);
 
 	cr_expect_eq(said.status, 0, "%s", said.err);
 	cr_expect_str_eq(said.out,
@@ -433,11 +433,11 @@ Test(launch_files, defaults_give_way)
 	                 "    nodes { size_mib: 32 }\n"
 	                 "  }\n"
 	                 "  boot {\n"
-	                 "    flat {\n"
+	                 "    flat_boot {\n"
 	                 "      image { path: \"f\" }\n"
 	                 "    }\n"
 	                 "  }\n"
-	                 "  lifecycle { on_control_eof: STOP }\n"
+	                 "  lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }\n"
 	                 "}\n", "%s", said.out);
 	said_done(&said);
 	said = axvm_say("run --flat f --dry-run --memory 64M --node 0 --set memory{nodes{size_mib:32}}", -1);
@@ -473,8 +473,8 @@ Test(launch_files, a_plan_whole)
 {
 	struct said said;
 
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 tenancy: DEDICATED } memory { page_size: HUGE_2M nodes { "
-	                   "size_mib: 64 } nodes { size_mib: 32 } } io { threads_per_node: 2 } boot { linux { kernel { fd: 7 } "
+	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 tenancy: TENANCY_DEDICATED } memory { page_size: PAGE_SIZE_2M nodes { "
+	                   "size_mib: 64 } nodes { size_mib: 32 } } io { threads_per_node: 2 } boot { linux_boot { kernel { fd: 7 } "
 	                   "cmdline: 'a b' } } disks { id: 'a' image { fd: 5 } } nets { id: 'n' tap_name: 't' queue_pairs: 2 } "
 	                   "rng {} }");
 	said = say("plan --facts %s/facts %s/spec.txtpb", -1);
@@ -519,7 +519,7 @@ Test(launch_files, a_plan_whole)
 Test(launch_files, digests_of_a_plan)
 {
 	static const char spec[] = "vm_id: 'p' profile: 'dev' cpus { count: 3 } memory { nodes { size_mib: 64 } nodes { "
-	                           "size_mib: 32 } } boot { linux { kernel { fd: 7 } cmdline: 'a' } } rng {}";
+	                           "size_mib: 32 } } boot { linux_boot { kernel { fd: 7 } cmdline: 'a' } } rng {}";
 	static struct shim shim;
 	const struct acpi_image *acpi = &shim.plan.acpi;
 	char lines[4096] = "", hex[SHA256_HEX_SIZE];
@@ -560,17 +560,17 @@ Test(launch_files, digests_of_a_plan)
 Test(launch_files, plan_of_each_size_of_page)
 {
 	static const char *const sizes[][2] = {
-		{ "PAGES_4K", " in 4 KiB pages; " },
-		{ "THP", " in 4 KiB pages, transparent huge ones where there are; " },
-		{ "HUGE_2M", " in 2 MiB pages; " },
-		{ "HUGE_1G", " in 1 GiB pages; " },
+		{ "PAGE_SIZE_4K", " in 4 KiB pages; " },
+		{ "PAGE_SIZE_THP", " in 4 KiB pages, transparent huge ones where there are; " },
+		{ "PAGE_SIZE_2M", " in 2 MiB pages; " },
+		{ "PAGE_SIZE_1G", " in 1 GiB pages; " },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct said said;
 
 		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 1 } memory { page_size: %s nodes { "
-		                   "size_mib: 1024 } } boot { flat { image { path: 'i' } } } }", sizes[i][0]);
+		                   "size_mib: 1024 } } boot { flat_boot { image { path: 'i' } } } }", sizes[i][0]);
 		said = say("plan --facts %s/facts %s/spec.txtpb", -1);
 		cr_expect_eq(said.status, 0, "%s", said.err);
 		cr_expect_not_null(strstr(said.out, sizes[i][1]), "%s: %s", sizes[i][0], said.out);
@@ -589,9 +589,9 @@ Test(launch_files, plans_that_fail)
 	} wrong[] = {
 		{ "vm_id: 'p' cpus { count: 0 }", 65, "axvm plan: launch.cpus.count " },
 		{ "vm_id: 'p' cpus { count: 0 }", 65, "\naxvm plan: launch.boot is missing\n" },
-		{ "vm_id: 'p' profile: 'nosuch' cpus { count: 1 } memory { nodes { size_mib: 64 } } boot { flat { image { path: "
+		{ "vm_id: 'p' profile: 'nosuch' cpus { count: 1 } memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: "
 		  "'i' } } }", 65, "axvm plan: launch.profile is \"nosuch\"; it must be " },
-		{ "vm_id: 'p' cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } } boot { flat { image { path: "
+		{ "vm_id: 'p' cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: "
 		  "'i' } } }", 69, "axvm plan: cpus.count: guest node 0 asks for 200 CPUs on host node 1, where 24 are free" },
 	};
 

@@ -284,8 +284,8 @@ Test(launch_host, a_plan_looks_where_a_run_claims)
 	char line[128], says[160];
 	struct said said;
 
-	fixture_tree_write(&tree, "vm.txtpb", "launch { vm_id: 'p' profile: 'dev' admission: REPORT cpus { count: 1 } "
-	                   "memory { nodes { size_mib: 16 } } boot { flat { image { path: 'i' } } } }");
+	fixture_tree_write(&tree, "vm.txtpb", "launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 1 } "
+	                   "memory { nodes { size_mib: 16 } } boot { flat_boot { image { path: 'i' } } } }");
 	snprintf(line, sizeof(line), "plan %s/vm.txtpb", tree.root);
 	snprintf(says, sizeof(says), "\nCPUs as the claims in %s are now", tree.root);
 	said = axvm_say(line, -1);

@@ -168,7 +168,7 @@ static size_t times_said(const char *what)
 }
 
 #define RUNNING "events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "
-#define ENDED "events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: POWER_OFF exit_status: 5 message: 'bye' } } "
+#define ENDED "events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: OUTCOME_POWER_OFF exit_status: 5 message: 'bye' } } "
 
 /* ---- its end --------------------------------------------------------------------------------------------- */
 
@@ -189,7 +189,8 @@ Test(launch_life, the_status_is_the_shims)
 		  NULL },
 		{ "cat $D/all >&4; exit 0", "--flat f --id web", 70, "axvm run: web: bye; but the shim ended with status 0", NULL },
 		{ "printf '\\377\\377\\377' >&4; exit 3", "--flat f --id web", 70,
-		  "axvm run: what the shim wrote is no event stream\n", NULL },
+		  "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an "
+		  "axvm-shim?\n", NULL },
 		{ "cat $D/bare >&4", "--flat f --id web", 0, "axvm run: web: ended (status 0)\n", NULL },
 		{ "exit 0", "--flat f --id web --control-socket /nonexistent/x/y", 73, "cannot listen at /nonexistent/x/y",
 		  NULL },
@@ -226,7 +227,7 @@ Test(launch_life, the_shim_gets_the_launch)
 	cr_assert_not_null(strstr(text, "vm_id: \"web\""), "%s", text);
 	cr_assert_not_null(strstr(text, "count: 3"));
 	cr_assert_not_null(strstr(text, "size_mib: 64"));
-	cr_assert_not_null(strstr(text, "on_control_eof: SHUTDOWN"));
+	cr_assert_not_null(strstr(text, "on_control_eof: ON_CONTROL_EOF_SHUTDOWN"));
 }
 
 /* ---- events ------------------------------------------------------------------------------------------------- */
@@ -305,7 +306,7 @@ Test(launch_life, signals_ask_three_times)
 	events("running", RUNNING);
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
-	begin(LISTENS, "--flat f --id web --set boot{flat{local_apic:true}}", false);
+	begin(LISTENS, "--flat f --id web --set boot{flat_boot{local_apic:true}}", false);
 	WAIT_UNTIL(is_there("ready"));
 	cr_assert_eq(kill(child, SIGTERM), 0);
 	WAIT_UNTIL(was_told("shutdown {"));
@@ -357,7 +358,7 @@ Test(launch_life, keys_are_commands_or_the_guests)
 	static char typed[64];
 
 	events("running", RUNNING);
-	events("paused", "events { state_changed { from: STATE_RUNNING to: PAUSED } } ");
+	events("paused", "events { state_changed { from: STATE_RUNNING to: STATE_PAUSED } } ");
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
 	begin("exec 7<&0; cat <&7 >$D/typed & " LISTENS, "--kernel k --id web", true);
@@ -395,14 +396,14 @@ Test(launch_life, keys_are_answered)
 		  "\naxvm run: power button pressed; in 30 s the VM is stopped if it has not ended (Ctrl-A x stops it now)\n" },
 		{ " --set lifecycle{shutdown_timeout_ms:1500}", "p", "shutdown {", "ok: true state: STATE_RUNNING",
 		  "\naxvm run: power button pressed; in 1.5 s the VM" },
-		{ "", "s", "pause {", "ok: true state: PAUSED", "\naxvm run: web is PAUSED; Ctrl-A s lets it go on\n" },
+		{ "", "s", "pause {", "ok: true state: STATE_PAUSED", "\naxvm run: web is PAUSED; Ctrl-A s lets it go on\n" },
 		{ "", "s", "pause {", "ok: true state: STATE_RUNNING", "\naxvm run: web is RUNNING\n" },
-		{ " --quiet", "s", "pause {", "ok: true state: PAUSED", "web is PAUSED" },
+		{ " --quiet", "s", "pause {", "ok: true state: STATE_PAUSED", "web is PAUSED" },
 		{ "", "s", "pause {", "ok: false error { message: 'not now' }", "\naxvm run: not now\n" },
 		{ "", "p", "shutdown {", "ok: false error { message: 'not now' }", "\naxvm run: not now\n" },
 	};
 
-	events("running", RUNNING "events { reply { request_id: 9 ok: true state: PAUSED } }");
+	events("running", RUNNING "events { reply { request_id: 9 ok: true state: STATE_PAUSED } }");
 	events("ended", ENDED);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char text[256], flags[128], key[] = "\x01?";
@@ -421,7 +422,7 @@ Test(launch_life, keys_are_answered)
 		type(key);
 		WAIT_UNTIL(was_told(rows[i].told));
 		/* Somebody else's, and then the one. */
-		snprintf(text, sizeof(text), "events { reply { request_id: 8 ok: true state: STOPPING } } "
+		snprintf(text, sizeof(text), "events { reply { request_id: 8 ok: true state: STATE_STOPPING } } "
 		         "events { reply { request_id: 4294967296 %s } }", rows[i].reply);
 		events("answer", text);
 		write_file("on", "", 0, 0600);
@@ -437,7 +438,7 @@ Test(launch_life, keys_are_answered)
 /* The pause key of a VM that is paused lets it go on. */
 Test(launch_life, the_pause_key_of_a_paused_vm)
 {
-	events("running", RUNNING "events { state_changed { from: STATE_RUNNING to: PAUSED } }");
+	events("running", RUNNING "events { state_changed { from: STATE_RUNNING to: STATE_PAUSED } }");
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
 	begin(LISTENS, "--kernel k --id web", true);
@@ -510,7 +511,7 @@ Test(launch_life, a_refusal_is_shown)
 
 #define FAILED(outcome, stage)                                                                                    \
 	"events { terminal { outcome: " outcome " exit_status: 65 stage: " stage " message: 'launch failed: eins zwei (and 1 more)' " \
-	"errors { code: SPEC_INVALID message: 'eins zwei' } errors { code: SPEC_INVALID message: 'drei' } } }"
+	"errors { code: ERROR_CODE_SPEC_INVALID message: 'eins zwei' } errors { code: ERROR_CODE_SPEC_INVALID message: 'drei' } } }"
 #define SAYS "printf 'axvm-shim: eins zwei\\naxvm-shim: drei\\n' >&2; "
 
 /* Each error once, whoever comes first, and wherever else it would be printed; and what else is said is not lost. */
@@ -537,8 +538,8 @@ Test(launch_life, each_error_is_told_once)
 		{ SAYS "cat $D/all >&4; exit 65", "--set console{output{fd:2}}" },
 	};
 
-	events("all", FAILED("LAUNCH_FAILED", "LEARN"));
-	events("late", FAILED("RUNTIME_FAILED", "RUN"));
+	events("all", FAILED("OUTCOME_LAUNCH_FAILED", "STAGE_LEARN"));
+	events("late", FAILED("OUTCOME_RUNTIME_FAILED", "STAGE_RUN"));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char flags[128];
 		bool json = strstr(rows[i].flags, "json") != NULL;
@@ -557,7 +558,7 @@ Test(launch_life, each_error_is_told_once)
 /* An error's field is told with it, by the shim's line and by ours. */
 Test(launch_life, an_error_has_its_field)
 {
-	events("all", "events { terminal { outcome: RUNTIME_FAILED exit_status: 65 stage: RUN errors { field: 'cpus.count' message: "
+	events("all", "events { terminal { outcome: OUTCOME_RUNTIME_FAILED exit_status: 65 stage: STAGE_RUN errors { field: 'cpus.count' message: "
 	       "'is odd' } errors { field: 'rng' message: 'launch.rng is odd' } } }");
 	begin("printf 'axvm-shim: cpus.count: is odd\\n' >&2; cat $D/all >&4; exit 65", "--flat f --id web", false);
 	cr_expect_eq(end(), 65);
@@ -571,7 +572,7 @@ Test(launch_life, other_words_of_the_shim_are_passed_on)
 {
 	static char wanted[512];
 
-	events("all", FAILED("LAUNCH_FAILED", "LEARN"));
+	events("all", FAILED("OUTCOME_LAUNCH_FAILED", "STAGE_LEARN"));
 	begin("printf 'a line\\nthe rest' >&2; until_there go; printf ' of it\\naxvm-shim: more\\naxvm' >&2; "
 	      "cat $D/all >&4; exit 65", "--flat f --id web --quiet", false);
 	WAIT_UNTIL(has_said("a line\nthe rest"));
@@ -608,13 +609,13 @@ Test(launch_life, a_refusal_ends_with_what_would_be_taken)
 		const char *errors, *flags;
 		bool hinted;
 	} rows[] = {
-		{ "errors { code: HOST_REFUSED message: 'a' } errors { code: HOST_REFUSED message: 'b' }", "", true },
-		{ "errors { code: HOST_REFUSED message: 'a' }", "--events text", true },
-		{ "errors { code: HOST_REFUSED message: 'a' } errors { code: KVM_MISSING message: 'b' }", "", false },
-		{ "errors { code: SPEC_INVALID message: 'a' }", "", false },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' } errors { code: ERROR_CODE_HOST_REFUSED message: 'b' }", "", true },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' }", "--events text", true },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' } errors { code: ERROR_CODE_KVM_MISSING message: 'b' }", "", false },
+		{ "errors { code: ERROR_CODE_SPEC_INVALID message: 'a' }", "", false },
 		{ "", "", false },
-		{ "errors { code: HOST_REFUSED message: 'a' }", "--profile dev", false },
-		{ "errors { code: HOST_REFUSED message: 'a' }", "--quiet", false },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' }", "--profile dev", false },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' }", "--quiet", false },
 	};
 	struct said dev = axvm_say("admit --profile dev", -1);
 	bool takes = dev.status == 0;
@@ -624,7 +625,7 @@ Test(launch_life, a_refusal_ends_with_what_would_be_taken)
 		char text[512], flags[128];
 		size_t n;
 
-		snprintf(text, sizeof(text), "events { terminal { outcome: LAUNCH_FAILED exit_status: 69 stage: ADMIT %s } }",
+		snprintf(text, sizeof(text), "events { terminal { outcome: OUTCOME_LAUNCH_FAILED exit_status: 69 stage: STAGE_ADMIT %s } }",
 		         rows[i].errors);
 		events("all", text);
 		snprintf(flags, sizeof(flags), "--flat f --id web %s", rows[i].flags);
@@ -683,7 +684,7 @@ Test(launch_life, progress_on_a_terminal)
 	char stage[16], unit[8];
 	const char *line;
 
-	events("stage", "events { stage_completed { stage: ACQUIRE } }");
+	events("stage", "events { stage_completed { stage: STAGE_ACQUIRE } }");
 	events("running", RUNNING);
 	events("ended", ENDED);
 	begin_on_terminal("cat $D/stage >&4; until_there on; cat $D/running >&4; "
@@ -812,7 +813,7 @@ Test(launch_life, it_is_controlled_from_outside)
 
 	events("running", RUNNING);
 	events("ended", ENDED);
-	events("answer", "events { reply { request_id: 4294967296 ok: true state: PAUSED } }");
+	events("answer", "events { reply { request_id: 4294967296 ok: true state: STATE_PAUSED } }");
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		char line[256] = "--flat f --id web ", path[128];
 		siginfo_t info = { 0 };

@@ -658,7 +658,7 @@ Test(launch_paths, run_refuses_a_disk_of_another_format)
 	}
 	said = axvm_say("run --kernel v --dry-run --disk d,format=qcow2", -1);
 	cr_expect_eq(said.status, 64);
-	cr_expect_not_null(strstr(said.err, "--disk d: format=qcow2: there is format=raw, and no other"), "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "--disk d: format=qcow2 is not known; there is format=raw, and no other"), "%s", said.err);
 	said_done(&said);
 }
 
@@ -666,7 +666,7 @@ Test(launch_paths, run_refuses_a_disk_of_another_format)
 Test(launch_paths, a_timeline_is_not_drawn_over_its_events)
 {
 	/* events { monotonic_ns: 9 stage_completed { stage: 5 } } */
-	static const uint8_t bytes[] = { 0x0a, 6, 0x10, 9, 0x32, 2, 0x08, 5 };
+	static const uint8_t bytes[] = { 0x0a, 6, 0x10, 9, 0x52, 2, 0x08, 5 };
 	struct said said;
 	char line[256];
 	struct stat st;
@@ -803,9 +803,9 @@ Test(launch_paths, a_run_writes_over_nothing_that_its_vm_is_made_of)
 	const struct {
 		const char *what, *vm;
 	} rows[] = {
-		{ "boot.linux.kernel", "--kernel %s" },
-		{ "boot.flat.image", "--flat %s" },
-		{ "boot.linux.initrd", "--kernel /nonexistent --initrd %s" },
+		{ "boot.linux_boot.kernel", "--kernel %s" },
+		{ "boot.flat_boot.image", "--flat %s" },
+		{ "boot.linux_boot.initrd", "--kernel /nonexistent --initrd %s" },
 		{ "disks[1].image", "--kernel /nonexistent --disk /nonexistent --disk %s,format=raw" },
 		{ "the spec's own file", "%s" },
 	};

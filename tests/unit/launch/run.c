@@ -150,7 +150,7 @@ Test(launch_run, fds_beyond_the_table_are_refused)
 	size_t n = 0;
 
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 2048, 2048 }), 0);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, "launch { vm_id: 'a' boot { flat { image { path: 'f' } } } sandbox { cgroup_fds: [");
+	n += (size_t)snprintf(line + n, sizeof(line) - n, "launch { vm_id: 'a' boot { flat_boot { image { path: 'f' } } } sandbox { cgroup_fds: [");
 	for (int fd = 100; fd < 100 + RUN_FDS_MAX; fd++) {
 		cr_assert_eq(dup2(1, fd), fd);
 		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%d", fd > 100 ? ", " : "", fd);
@@ -348,13 +348,13 @@ Test(launch_run, fragments_become_one_message)
 		{ { "disks { id: 'a' }", "disks { id: 'b' }" }, "disks { id: 'a' } disks { id: 'b' }" },
 		{ { "memory { nodes { size_mib: 1 } }", "memory { lock: true nodes { size_mib: 2 } }" },
 		  "memory { nodes { size_mib: 1 } nodes { size_mib: 2 } lock: true }" },
-		{ { "boot { linux { kernel { path: 'k' } } }", "boot { linux { initrd { path: 'i' } } }",
-		    "boot { linux { cmdline: 'c' } }" },
-		  "boot { linux { kernel { path: 'k' } initrd { path: 'i' } cmdline: 'c' } }" },
-		{ { "boot { linux { cmdline: 'c' } }", "boot { flat { local_apic: true } }" },
-		  "boot { flat { local_apic: true } }" },
-		{ { "boot { flat { image { path: 'f' } } }", "boot { flat { image { fd: 5 } } }" },
-		  "boot { flat { image { fd: 5 } } }" },
+		{ { "boot { linux_boot { kernel { path: 'k' } } }", "boot { linux_boot { initrd { path: 'i' } } }",
+		    "boot { linux_boot { cmdline: 'c' } }" },
+		  "boot { linux_boot { kernel { path: 'k' } initrd { path: 'i' } cmdline: 'c' } }" },
+		{ { "boot { linux_boot { cmdline: 'c' } }", "boot { flat_boot { local_apic: true } }" },
+		  "boot { flat_boot { local_apic: true } }" },
+		{ { "boot { flat_boot { image { path: 'f' } } }", "boot { flat_boot { image { fd: 5 } } }" },
+		  "boot { flat_boot { image { fd: 5 } } }" },
 		{ { "" }, "" },
 	};
 
@@ -393,18 +393,18 @@ Test(launch_run, fragments_of_each_length)
 		memset(line, 'x', sizeof(line));
 		line[lengths[i]] = '\0';
 		linux_boot.cmdline = line;
-		boot.kind_case = AXVM__V1__BOOT__KIND_LINUX;
-		boot.linux = &linux_boot;
+		boot.kind_case = AXVM__V1__BOOT__KIND_LINUX_BOOT;
+		boot.linux_boot = &linux_boot;
 		spec.boot = &boot;
 		n = axvm__v1__launch_spec__get_packed_size(&spec);
 		all = malloc(n + 64);
 		axvm__v1__launch_spec__pack(&spec, all);
-		size = n + protoc_encode("LaunchSpec", "boot { linux { kernel { path: 'k' } } }", all + n, 64);
+		size = n + protoc_encode("LaunchSpec", "boot { linux_boot { kernel { path: 'k' } } }", all + n, 64);
 		cr_assert_eq(spec_merge(&all, &size), 0);
 		back = axvm__v1__launch_spec__unpack(NULL, size, all);
 		cr_assert_not_null(back, "%zu", lengths[i]);
-		cr_assert_str_eq(back->boot->linux->cmdline, line);
-		cr_assert_str_eq(back->boot->linux->kernel->path, "k");
+		cr_assert_str_eq(back->boot->linux_boot->cmdline, line);
+		cr_assert_str_eq(back->boot->linux_boot->kernel->path, "k");
 		axvm__v1__launch_spec__free_unpacked(back, NULL);
 		free(all);
 	}
@@ -462,7 +462,7 @@ static char *plan_of(const char *spec, int *ret_status)
 	return out;
 }
 
-#define PLANNED "vm_id: 'p' profile: 'dev' boot { flat { image { path: 'i' } local_apic: true } } "
+#define PLANNED "vm_id: 'p' profile: 'dev' boot { flat_boot { image { path: 'i' } local_apic: true } } "
 
 Test(launch_run, plan_shows_who_runs_where)
 {
@@ -500,7 +500,7 @@ Test(launch_run, plan_shows_who_runs_where)
 	free(out);
 	/* A host that does not meet the profile is told so, by the status too, and planned all the same. */
 	out = plan_of("vm_id: 'p' profile: 'xv2' cpus { count: 1 pins: [3] fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
-	              "boot { flat { image { path: 'i' } } }", &status);
+	              "boot { flat_boot { image { path: 'i' } } }", &status);
 	cr_assert_eq(status, 0);
 	cr_assert_not_null(strstr(out, "profile xv2: this host meets it"));
 	cr_assert_null(strstr(out, "BARs"), "without local APICs there are no devices");

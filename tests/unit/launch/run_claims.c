@@ -66,7 +66,7 @@ static const char *claims_of(const char *line, char said[static 512])
 }
 
 /* Every VM has those of this host: with pins, alone or not, from flags or a file; what the spec says stays. */
-Test(run_claims, who_gets_claims)
+Test(run_claims, every_vm_gets_claims_unless_told_otherwise)
 {
 	static const struct {
 		const char *line, *claims; /* NULL: this host's */
@@ -93,7 +93,7 @@ Test(run_claims, who_gets_claims)
 
 /* Where there is no folder, or none that serves, the VM goes without, and that is told in one line; not where nobody wants
  * to know, or nobody wanted claims. */
-Test(run_claims, who_is_told)
+Test(run_claims, a_vm_without_claims_is_told_once)
 {
 	static const struct {
 		const char *folder, *line, *says; /* NULL: nothing */

@@ -349,7 +349,7 @@ Test(launch_spawn, events_and_status)
 }
 
 /* An EventStream of one terminal event with status 5, as printf(1) takes it. */
-#define STATES_5 "printf '\\012\\005\\202\\001\\002\\020\\005' >&4; "
+#define STATES_5 "printf '\\012\\005\\262\\001\\002\\020\\005' >&4; "
 
 /* What a launcher tells of the end: a status of the VM's only where the shim kept its contract. */
 Test(launch_spawn, the_exit_status_is_the_terminal_events)
@@ -530,7 +530,7 @@ static int refused(const struct axvm_launch *launch, char *text, size_t size)
 	return r;
 }
 
-Test(launch_spawn, refusals)
+Test(launch_spawn, launches_that_cannot_be_are_refused)
 {
 	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
 	static const int never[] = { -1, 3, 4, 896, INT_MAX };

@@ -289,7 +289,7 @@ Test(launch_tables, plan_of_a_linux)
 		(struct cpuid_leaf){ 0x40000001, 0, 0x0fffffff, 0, 0, 0 };
 	begin(facts);
 	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 4096 } } "
-	                   "boot { linux { kernel { path: '%s' } initrd { path: '%s' } cmdline: 'a b' } } }",
+	                   "boot { linux_boot { kernel { path: '%s' } initrd { path: '%s' } cmdline: 'a b' } } }",
 	                   kernel_path, kernel_path);
 	out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 	expect_lines(out, lines, ARRAY_SIZE(lines));
@@ -309,7 +309,7 @@ Test(launch_tables, plan_of_a_linux)
 	/* The vsock's channel is made by `axvm run` where the spec names none. */
 	for (int named = 0; named < 2; named++) {
 		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-		                   "boot { linux { kernel { path: '%s' } } } vsock { cid: 7 %s } }", kernel_path,
+		                   "boot { linux_boot { kernel { path: '%s' } } } vsock { cid: 7 %s } }", kernel_path,
 		                   named ? "channel { fd: 9 }" : "");
 		out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 		cr_expect_not_null(strstr(out, " vsock: BAR 0 at "), "%s", out);
@@ -317,12 +317,12 @@ Test(launch_tables, plan_of_a_linux)
 	}
 	/* One of the two that is not a file of this host's. */
 	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-	                   "boot { linux { kernel { path: '%s' } initrd { fd: 9 } } } }", kernel_path);
+	                   "boot { linux_boot { kernel { path: '%s' } initrd { fd: 9 } } } }", kernel_path);
 	out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 	cr_expect_not_null(strstr(out, "\nkernel: placed at launch"));
 	free(out);
 	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-	                   "boot { linux { kernel { path: '%s' } } } }", spec_path);
+	                   "boot { linux_boot { kernel { path: '%s' } } } }", spec_path);
 	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
 	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' profile: 'xv2' }");
 	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
@@ -337,8 +337,8 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 		const char *admission, *says;
 		int status;
 	} rows[] = {
-		{ "ENFORCE", "profile xv2: this host is refused\n  brand: asked ", 69 },
-		{ "REPORT", "profile xv2: unmet, but waived by the spec\n  brand: asked ", 0 },
+		{ "ADMISSION_ENFORCE", "profile xv2: this host is refused\n  brand: asked ", 69 },
+		{ "ADMISSION_REPORT", "profile xv2: unmet, but waived by the spec\n  brand: asked ", 0 },
 	};
 
 	facts->kvm.guest_leaf_count = facts->cpus[0].leaf_count;
@@ -351,7 +351,7 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 		char *out;
 
 		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: %s cpus { count: 1 } "
-		                   "memory { nodes { size_mib: 64 } } boot { flat { image { path: 'i' } } } }",
+		                   "memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: 'i' } } } }",
 		                   rows[i].admission);
 		out = say(rows[i].status, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 		cr_expect_eq(strncmp(out, rows[i].says, strlen(rows[i].says)), 0, "%s", out);
@@ -370,7 +370,7 @@ Test(launch_tables, plan_without_kvm)
 		"device 00:01.0 rng: ", "kernel: placed at launch", "table XSDT at 0xe0030, ",
 	};
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *none = fixture_e5_2697_v2();
-	static const char *const admissions[] = { "ENFORCE", "REPORT" };
+	static const char *const admissions[] = { "ADMISSION_ENFORCE", "ADMISSION_REPORT" };
 	char *out, *with, *at;
 
 	fixture_guest_leaves(facts);
@@ -378,7 +378,7 @@ Test(launch_tables, plan_without_kvm)
 	begin(none);
 	for (size_t i = 0; i < ARRAY_SIZE(admissions); i++) {
 		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: %s cpus { count: 2 } rng { } "
-		                   "memory { nodes { size_mib: 64 } } boot { linux { kernel { path: '/nonexistent' } } } }",
+		                   "memory { nodes { size_mib: 64 } } boot { linux_boot { kernel { path: '/nonexistent' } } } }",
 		                   admissions[i]);
 		out = say(69, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 		expect_lines(out, lines, ARRAY_SIZE(lines));
@@ -401,8 +401,8 @@ Test(launch_tables, plan_without_kvm)
 	cr_expect_null(strstr(out, "machine_sha256"), "%s", out);
 	free(out);
 	facts_written(none);
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-	                   "boot { linux { kernel { path: '%s' } } } }", spec_path);
+	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: ADMISSION_REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+	                   "boot { linux_boot { kernel { path: '%s' } } } }", spec_path);
 	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
 	fixture_tree_done(&tree);
 }

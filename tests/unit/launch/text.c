@@ -144,11 +144,11 @@ Test(launch_text, messages_and_lists)
 {
 	static const char *const good[] = {
 		"", "# only\n# comments", "cpus { count: 1 }", "cpus: { count: 1 }", "cpus < count: 1 >", "cpus{count:1}disks{id:'a'}",
-		"cpus { count: 1, }", "cpus { count: 1; }", "vm_id: 'a', profile: 'b'; admission: REPORT",
+		"cpus { count: 1, }", "cpus { count: 1; }", "vm_id: 'a', profile: 'b'; admission: ADMISSION_REPORT",
 		"cpus { pins: [1, 2,3] }", "cpus { pins: [] }", "cpus { pins: 1 pins: [2] pins: 3 }",
 		"memory { nodes: [{ size_mib: 1 }, < size_mib: 2 >] }", "memory { nodes [{ size_mib: 1 }] lock: true populate: false }",
 		"disks { } disks {} rng {}", "\r\n\tvm_id\t:\r\n'a'#b\n#c\r\nprofile:'d'", "cpus { # }\n count: 1 }",
-		"boot { linux { kernel { fd: 4294967295 } } }",
+		"boot { linux_boot { kernel { fd: 4294967295 } } }",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		uint8_t bytes[256], ours[256];
@@ -193,8 +193,8 @@ static const struct {
 	{ "disks { image: '/x' }", 1, 16, "disks[0].image", "it is a message: { is missing: here is '" },
 	{ "cpus count: 1", 1, 6, "cpus", "it is a message: { is missing: here is count" },
 	/* An enum's value that is not known. */
-	{ "admission: NOSUCH", 1, 12, "admission", "\"NOSUCH\" is not one of ENFORCE, REPORT" },
-	{ "memory { page_size: HUGE }", 1, 21, "memory.page_size", "\"HUGE\" is not one of PAGES_4K, THP, HUGE_2M, HUGE_1G" },
+	{ "admission: NOSUCH", 1, 12, "admission", "\"NOSUCH\" is not one of ADMISSION_ENFORCE, ADMISSION_REPORT" },
+	{ "memory { page_size: HUGE }", 1, 21, "memory.page_size", "\"HUGE\" is not one of PAGE_SIZE_4K, PAGE_SIZE_THP, PAGE_SIZE_2M, PAGE_SIZE_1G" },
 	{ "admission: 'REPORT'", 1, 12, "admission", "a name is missing: here is '" },
 	/* Numbers out of range. */
 	{ "cpus { count: -1 }", 1, 15, "cpus.count", "-1 is out of range: from 0 to 4294967295" },
@@ -203,7 +203,7 @@ static const struct {
 	  "18446744073709551616 is out of range: from 0 to 18446744073709551615" },
 	/* Braces, brackets, colons. */
 	{ "cpus {\n count: 1", 1, 6, "cpus", "what begins here has no }" },
-	{ "\nboot {\n  linux {\n    cmdline: 'a'\n}\n", 2, 6, "boot", "what begins here has no }" },
+	{ "\nboot {\n  linux_boot {\n    cmdline: 'a'\n}\n", 2, 6, "boot", "what begins here has no }" },
 	{ "cpus <\n", 1, 6, "cpus", "what begins here has no >" },
 	{ "cpus < count: 1 }", 1, 17, "cpus", "a field's name is missing: here is }" },
 	{ "}", 1, 1, "", "a field's name is missing: here is }" },
@@ -221,11 +221,11 @@ static const struct {
 	/* What is there twice. */
 	{ "vm_id: 'a'\n  vm_id: 'b'", 2, 3, "vm_id", "is there twice; remove one of the two" },
 	{ "cpus {} cpus {}", 1, 9, "cpus", "is there twice; remove one of the two" },
-	{ "boot {\n  flat {}\n  linux {}\n}", 3, 3, "boot.linux",
-	  "is there beside flat, of which there can be one; remove one of the two" },
+	{ "boot {\n  flat_boot {}\n  linux_boot {}\n}", 3, 3, "boot.linux_boot",
+	  "is there beside flat_boot, of which there can be one; remove one of the two" },
 	{ "disks { id: 'a' } disks { image { path: 'x' fd: 7 } }", 1, 45, "disks[1].image.fd",
 	  "is there beside path, of which there can be one; remove one of the two" },
-	{ "boot { flat {} measure: true flat {} }", 1, 30, "boot.flat", "is there twice; remove one of the two" },
+	{ "boot { flat_boot {} measure: true flat_boot {} }", 1, 35, "boot.flat_boot", "is there twice; remove one of the two" },
 	/* Characters are counted, not bytes; bytes that are no text are told by their number. */
 	{ "vm_id: '\xc3\xa9\xe2\x82\xac' x: 1", 1, 13, "x", NULL },
 	{ "\xc3\xa9: 1", 1, 1, "", "a field's name is missing: here is a byte 0xc3" },
@@ -272,17 +272,17 @@ Test(launch_text, deep_nesting_and_long_paths_are_bounded)
 	FILE *out;
 
 	/* No message of the schema contains itself, so names alone make a path long. */
-	n += (size_t)snprintf(text + n, sizeof(text) - n, "launch { boot { linux { kernel { ");
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "launch { boot { linux_boot { kernel { ");
 	memset(line, 'n', sizeof(line) - 1);
 	line[sizeof(line) - 1] = '\0';
 	snprintf(text + n, sizeof(text) - n, "%s", line);
 	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__control_stream__descriptor, &message, &error), -EINVAL);
-	cr_assert_eq(error.column, 34);
-	cr_assert(strncmp(error.field, "launch.boot.linux.kernel.nnn", 28) == 0, "%s", error.field);
+	cr_assert_eq(error.column, 39);
+	cr_assert(strncmp(error.field, "launch.boot.linux_boot.kernel.nnn", 28) == 0, "%s", error.field);
 	out = open_memstream(&said, &size);
 	text_error_print(out, "axvm run", "a.txtpb", &error);
 	fclose(out);
-	cr_assert(strncmp(said, "axvm run: a.txtpb:1:34: launch.boot.linux.kernel.nnn", 50) == 0, "%s", said);
+	cr_assert(strncmp(said, "axvm run: a.txtpb:1:39: launch.boot.linux_boot.kernel.nnn", 50) == 0, "%s", said);
 	free(said);
 }
 
@@ -395,7 +395,7 @@ Test(launch_text, strings_are_printed_so_that_they_come_back)
 static const struct {
 	const char *event, *line;
 } lines[] = {
-	{ "stage_completed { stage: LEARN duration_ns: 1500 }", "stage LEARN in 1.5 us" },
+	{ "stage_completed { stage: STAGE_LEARN duration_ns: 1500 }", "stage LEARN in 1.5 us" },
 	{ "host_refused { profile: 'xv2' requirements { name: 'ept' asked: 'a' found: 'b' met: false } "
 	  "requirements { name: 'kvm' asked: 'c' found: 'd' met: true } }",
 	  "host refused profile xv2\n             ept: asked a, found b" },
@@ -433,9 +433,9 @@ static const struct {
 	  "state: 'Vulnerable: no microcode' } vulnerabilities { } vulnerabilities { name: 'bhi' state: 'KVM: Vulnerable' } "
 	  "waived { name: 'ept' asked: 'a' found: 'b' } }",
 	  "running profile dev, host vulnerable: mds, bhi\n             ept: asked a, found b" },
-	{ "state_changed { from: PAUSED to: STOPPING reason: '' }", "state PAUSED -> STOPPING" },
-	{ "state_changed { from: STATE_RUNNING to: PAUSED }", "state RUNNING -> PAUSED" },
-	{ "state_changed { from: PAUSED to: STOPPING reason: 'why' }", "state PAUSED -> STOPPING: why" },
+	{ "state_changed { from: STATE_PAUSED to: STATE_STOPPING reason: '' }", "state PAUSED -> STOPPING" },
+	{ "state_changed { from: STATE_RUNNING to: STATE_PAUSED }", "state RUNNING -> PAUSED" },
+	{ "state_changed { from: STATE_PAUSED to: STATE_STOPPING reason: 'why' }", "state PAUSED -> STOPPING: why" },
 	{ "device_failed { device_id: 'root' message: 'm' }", "device root: m" },
 	{ "device_failed { device_id: 'root' message: 'm' needs_reset: false }", "device root: m" },
 	{ "device_failed { }", "device : " },
@@ -451,20 +451,20 @@ static const struct {
 	  "balloon of request 7: the guest is left with 30 MiB, asked for 24 MiB, and has come to a standstill" },
 	{ "metrics { counters { name: 'a' } counters { name: 'b' } histograms { name: 'h' } }",
 	  "metrics 2 counters, 1 histograms" },
-	{ "reply { request_id: 7 ok: true state: PAUSED }", "reply to request 7: done, PAUSED" },
+	{ "reply { request_id: 7 ok: true state: STATE_PAUSED }", "reply to request 7: done, PAUSED" },
 	{ "reply { request_id: 8 ok: false error { message: 'no' } }", "reply to request 8: no" },
 	{ "reply { request_id: 8 ok: false }", "reply to request 8: refused" },
-	{ "terminal { outcome: HALTED exit_status: 0 message: 'm' }", "end HALTED, status 0: m" },
-	{ "terminal { outcome: LAUNCH_FAILED exit_status: 65 message: 'm' errors { code: SPEC_INVALID field: 'f' "
-	  "message: 'e' } errors { code: INTERNAL message: 'i' } }",
+	{ "terminal { outcome: OUTCOME_HALTED exit_status: 0 message: 'm' }", "end HALTED, status 0: m" },
+	{ "terminal { outcome: OUTCOME_LAUNCH_FAILED exit_status: 65 message: 'm' errors { code: ERROR_CODE_SPEC_INVALID field: 'f' "
+	  "message: 'e' } errors { code: ERROR_CODE_INTERNAL message: 'i' } }",
 	  "end LAUNCH_FAILED, status 65: m\n             SPEC_INVALID f: e\n             INTERNAL: i" },
 	/* The error that the sentence quotes is in the list, and once in the line. */
-	{ "terminal { outcome: LAUNCH_FAILED exit_status: 65 message: 'launch failed: e (and 1 more)' errors { code: SPEC_INVALID "
-	  "field: 'f' message: 'e' } errors { code: INTERNAL message: 'i' } }",
+	{ "terminal { outcome: OUTCOME_LAUNCH_FAILED exit_status: 65 message: 'launch failed: e (and 1 more)' errors { code: ERROR_CODE_SPEC_INVALID "
+	  "field: 'f' message: 'e' } errors { code: ERROR_CODE_INTERNAL message: 'i' } }",
 	  "end LAUNCH_FAILED, status 65: launch failed\n             SPEC_INVALID f: e\n             INTERNAL: i" },
-	{ "terminal { outcome: RUNTIME_FAILED exit_status: 70 message: 'eee' errors { code: INTERNAL message: 'e' } }",
+	{ "terminal { outcome: OUTCOME_RUNTIME_FAILED exit_status: 70 message: 'eee' errors { code: ERROR_CODE_INTERNAL message: 'e' } }",
 	  "end RUNTIME_FAILED, status 70: eee\n             INTERNAL: e" },
-	{ "terminal { outcome: GUEST_RESET exit_status: 32 errors { code: INTERNAL field: '' } }",
+	{ "terminal { outcome: OUTCOME_GUEST_RESET exit_status: 32 errors { code: ERROR_CODE_INTERNAL field: '' } }",
 	  "end GUEST_RESET, status 32: \n             INTERNAL: " },
 };
 
@@ -493,7 +493,7 @@ Test(launch_text, each_event_as_its_line)
 		/* Grouped by kind above: count the groups. */
 		kinds += i == 0 || strncmp(lines[i].event, lines[i - 1].event, strcspn(lines[i].event, " ")) != 0;
 	}
-	cr_assert_eq(kinds, axvm__v1__event__descriptor.n_fields - 5, "each kind of the schema");
+	cr_assert_eq(kinds, axvm__v1__event__descriptor.n_fields - 6, "each kind of the schema");
 }
 
 /* What was dropped is told first; an event before the first is at 0; what is not known is said to be so. */
@@ -557,12 +557,12 @@ Test(launch_text, the_picture_of_a_launch)
 {
 	int status;
 	char *svg = picture_of("events { vm_id: 'a<b&c\"d\\001e' monotonic_ns: 1000000 host_refused {} } "
-	                       STAGE("2000000", "LEARN", "1000000") STAGE("4000000", "ADMIT", "1000000")
+	                       STAGE("2000000", "STAGE_LEARN", "1000000") STAGE("4000000", "STAGE_ADMIT", "1000000")
 	                       "events { monotonic_ns: 5000000 running { threads { name: 'io<0>' started_ns: 4000000 "
 	                       "staffed_ns: 4500000 sealing_ns: 4600000 host_cpu: 3 host_node: 1 } "
 	                       "threads { name: 'free' started_ns: 4000000 host_node: 6 } "
 	                       "threads { name: 'lost' started_ns: 4000000 } threads { name: 'never' } } } "
-	                       STAGE("9000000000", "RUN", "8000000000")
+	                       STAGE("9000000000", "STAGE_RUN", "8000000000")
 	                       "events { monotonic_ns: 9000000001 guest_panicked {} } ", &status);
 
 	cr_assert_eq(status, 0);

@@ -176,13 +176,13 @@ static double number_behind(const char *line, const char *word)
 }
 
 /* Rates are differences, the kinds in their order, at most three, none that did not occur. */
-Test(launch_top, what_vms_say)
+Test(launch_top, rates_are_differences_of_replies)
 {
 	struct vm alpha = { .replies = {
 		REPLY("STATE_RUNNING", STILL COUNTER("vcpu.0.exits", "5") COUNTER("vcpus.exits.mmio", "10")
 		      COUNTER("vcpus.exits.io", "7") COUNTER("kvm.vcpus.halt_exits", "1") COUNTER("kvm.vcpus.exits", "100")
 		      COUNTER("vcpus.exits.hlt", "8") COUNTER("disk.a.bytes_read", "10")),
-		REPLY("PAUSED", STILL COUNTER("vcpu.0.exits", "7000005") COUNTER("vcpus.exits.mmio", "2000010")
+		REPLY("STATE_PAUSED", STILL COUNTER("vcpu.0.exits", "7000005") COUNTER("vcpus.exits.mmio", "2000010")
 		      COUNTER("vcpus.exits.io", "4000007") COUNTER("kvm.vcpus.halt_exits", "1000001")
 		      COUNTER("kvm.vcpus.irq_exits", "500000") COUNTER("kvm.vcpus.exits", "64000100")
 		      COUNTER("vcpus.exits.hlt", "8") COUNTER("disk.a.bytes_read", "1073741834")
@@ -275,8 +275,8 @@ Test(launch_top, what_its_process_uses)
 /* One whose process is not to be found is there, without what only its process could tell. */
 Test(launch_top, a_vm_without_a_process)
 {
-	struct vm vm = { .replies = { REPLY("PAUSED", COUNTER("vcpus.exits.mmio", "5")),
-		                      REPLY("PAUSED", COUNTER("vcpus.exits.mmio", "5")) } };
+	struct vm vm = { .replies = { REPLY("STATE_PAUSED", COUNTER("vcpus.exits.mmio", "5")),
+		                      REPLY("STATE_PAUSED", COUNTER("vcpus.exits.mmio", "5")) } };
 	char *out;
 
 	kill(shim, SIGKILL);
@@ -389,7 +389,7 @@ static char *as_somebody_else(const char *verb)
 	return out;
 }
 
-Test(launch_top, vms_of_others)
+Test(launch_top, vms_of_other_users_are_counted)
 {
 	static const char *const verbs[] = { "top", "host" };
 	char path[128], barred[192], *out;
@@ -548,7 +548,7 @@ Test(launch_top, a_terminal_that_goes)
 	cr_assert_eq(wait_child(child), 0);
 }
 
-Test(launch_top, nobody_is_here)
+Test(launch_top, without_vms_it_says_so)
 {
 	char *out = top_once(), path[128];
 

@@ -189,10 +189,10 @@ Test(cpuid, what_kvm_lacks_is_named)
 
 	offered(&kvm, KVM_CPUID_FEATURES, 0)->leaf.eax = 1u << 4;
 	cr_assert_eq(cpuid_build(&kvm, &config, &table, &problems), -ENOTSUP);
-	cr_assert_eq(problems.list[0].code, PROBLEM_KVM_CAPABILITY_MISSING);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_KVM_CAPABILITY_MISSING);
 	cr_assert_not_null(strstr(problems.list[0].message, "0x4;"));
 	cr_assert_eq(cpuid_build(&none, &config, &table, &problems), -ENOTSUP);
-	cr_assert_eq(problems.list[1].code, PROBLEM_KVM_FAILED);
+	cr_assert_eq(problems.list[1].code, ERROR_CODE_KVM_FAILED);
 }
 
 /* ---- bits that depend on something else ------------------------------------------------------------- */
@@ -276,7 +276,7 @@ Test(cpuid, a_kvm_without_a_leaf_of_features)
 
 	kvm.guest_leaf_count--;
 	cr_assert_eq(cpuid_build(&kvm, &config, &table, &problems), -ENOTSUP);
-	cr_assert_eq(problems.list[0].code, PROBLEM_KVM_CAPABILITY_MISSING);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_KVM_CAPABILITY_MISSING);
 	cr_assert_not_null(strstr(problems.list[0].message, "0x1;"));
 	build_with(&kvm, (struct cpuid_config){ 0 }, &table);
 	cr_assert_leaf(&table, KVM_CPUID_FEATURES, 0, 0, 0, 0, 0);

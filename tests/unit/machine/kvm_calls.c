@@ -183,17 +183,17 @@ Test(kvm_calls, each_capability_that_lacks_is_named)
 		cr_assert_eq(kvm_check(fake.kvm, 64, &problems), -ENOTSUP, "%s", needs[i].name);
 		fake.extension[needs[i].number] = needs[i].enough;
 		cr_assert_eq(problems.count, 1);
-		cr_assert_eq(problems.list[0].code, PROBLEM_KVM_CAPABILITY_MISSING);
+		cr_assert_eq(problems.list[0].code, ERROR_CODE_KVM_CAPABILITY_MISSING);
 		cr_assert_not_null(strstr(problems.list[0].message, needs[i].name), "%s", problems.list[0].message);
 		cr_assert_eq(problems.list[0].error_number, ENOSYS);
 		cr_assert_str_eq(problems.list[0].field, "");
 	}
 	problems = (struct problems){ 0 };
 	cr_assert_eq(kvm_check(fake.kvm, 65, &problems), -ENOTSUP);
-	cr_assert_eq(problems.list[0].code, PROBLEM_HOST_LIMIT);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_HOST_LIMIT);
 	cr_assert_str_eq(problems.list[0].field, "cpus.count");
 	cr_assert_eq(problems.list[0].error_number, E2BIG);
-	cr_assert_str_eq(problems.list[0].message, "65 vCPUs asked, this host's KVM allows 64");
+	cr_assert_str_eq(problems.list[0].message, "65 vCPUs were asked for, this host's KVM allows 64: ask for fewer");
 	/* Both at once, in one refusal. */
 	fake.extension[KVM_CAP_IRQFD] = 0;
 	problems = (struct problems){ 0 };
@@ -239,17 +239,17 @@ Test(kvm_calls, a_kvm_that_cannot_be_opened)
 {
 	static const struct {
 		int error, version;
-		enum problem_code code;
+		enum axvm_error_code code;
 		int told;
 		const char *says;
 	} rows[] = {
-		{ EACCES, 12, PROBLEM_KVM_DENIED, EACCES, "no permission for /dev/kvm: run as root" },
-		{ EPERM, 12, PROBLEM_KVM_DENIED, EPERM, "no permission for /dev/kvm: run as root" },
-		{ ENOENT, 12, PROBLEM_KVM_MISSING, ENOENT, "there is no /dev/kvm: load %s and switch %s on" },
-		{ ENODEV, 12, PROBLEM_KVM_MISSING, ENODEV, "cannot open /dev/kvm: No such device; load %s and switch %s on" },
-		{ 0, 11, PROBLEM_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
-		{ 0, 13, PROBLEM_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
-		{ 0, -1, PROBLEM_KVM_MISSING, ENOTTY, "/dev/kvm is not KVM with API version 12" },
+		{ EACCES, 12, ERROR_CODE_KVM_DENIED, EACCES, "no permission for /dev/kvm: run as root" },
+		{ EPERM, 12, ERROR_CODE_KVM_DENIED, EPERM, "no permission for /dev/kvm: run as root" },
+		{ ENOENT, 12, ERROR_CODE_KVM_MISSING, ENOENT, "there is no /dev/kvm: load %s and switch %s on" },
+		{ ENODEV, 12, ERROR_CODE_KVM_MISSING, ENODEV, "cannot open /dev/kvm: No such device; load %s and switch %s on" },
+		{ 0, 11, ERROR_CODE_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
+		{ 0, 13, ERROR_CODE_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
+		{ 0, -1, ERROR_CODE_KVM_MISSING, ENOTTY, "/dev/kvm is not KVM with API version 12" },
 	};
 	/* As the kernel tells of this processor. */
 	struct kvm_kind here = kvm_kind_of(vendor_here());
@@ -343,7 +343,7 @@ Test(kvm_calls, a_vm_that_kvm_refuses)
 		fake.refused = steps[i];
 		memset(&vm, 0, sizeof(vm));
 		cr_assert_eq(vm_create(&vm, fake.kvm, &memory, true, &problems), -EPERM, "step %zu", i);
-		cr_assert_eq(problems.list[0].code, PROBLEM_KVM_FAILED);
+		cr_assert_eq(problems.list[0].code, ERROR_CODE_KVM_FAILED);
 	}
 }
 
@@ -363,7 +363,7 @@ Test(kvm_calls, a_run_page_that_is_too_small)
 		             sizes[i] == whole ? 0 : sizes[i] < 0 ? -ENOENT : -ENOTSUP, "%d", sizes[i]);
 		cr_expect_eq(problems.count, sizes[i] != whole);
 		if (problems.count > 0) {
-			cr_expect_eq(problems.list[0].code, PROBLEM_KVM_FAILED);
+			cr_expect_eq(problems.list[0].code, ERROR_CODE_KVM_FAILED);
 			cr_expect_not_null(strstr(problems.list[0].message, "run page"), "%s", problems.list[0].message);
 		}
 		fake.page_size = 3 * 4096;
@@ -569,7 +569,7 @@ Test(kvm_calls, a_vcpu_that_kvm_refuses)
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		fake.refused = steps[i].request;
 		cr_assert_eq(make_vcpu(1, VCPU_LONG_MODE, true), -EPERM, "%s", steps[i].says);
-		cr_assert_eq(problem->code, PROBLEM_KVM_FAILED);
+		cr_assert_eq(problem->code, ERROR_CODE_KVM_FAILED);
 		cr_assert_not_null(strstr(problem->message, steps[i].says), "%s", problem->message);
 		cr_assert_not_null(strstr(problem->message, "vCPU 1"), "%s", problem->message);
 	}
@@ -593,14 +593,14 @@ Test(kvm_calls, a_vm_is_tried_before_it_runs)
 {
 	static const struct {
 		int error, result;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *says;
 	} rows[] = {
 		{ EINTR, 0, 0, NULL },
 		{ 0, 0, 0, NULL },
-		{ EAGAIN, -EAGAIN, PROBLEM_HOST_LIMIT, "TasksMax" },
-		{ ENOMEM, -ENOMEM, PROBLEM_HOST_LIMIT, "RLIMIT_NPROC" },
-		{ EIO, -EIO, PROBLEM_KVM_FAILED, "vCPU 0: KVM refuses to run it" },
+		{ EAGAIN, -EAGAIN, ERROR_CODE_HOST_LIMIT, "TasksMax" },
+		{ ENOMEM, -ENOMEM, ERROR_CODE_HOST_LIMIT, "RLIMIT_NPROC" },
+		{ EIO, -EIO, ERROR_CODE_KVM_FAILED, "vCPU 0: KVM refuses to run it" },
 	};
 
 	fake.run = one_try;

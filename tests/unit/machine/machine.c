@@ -124,7 +124,7 @@ Test(machine, as_many_remote_pages_as_are_allowed)
 			cr_assert_eq(ram_judge(&config, &placement, &problems), remote > allowed ? -EREMOTE : 0,
 			             "%zu remote, %zu allowed", (size_t)remote, (size_t)allowed);
 			cr_assert_eq(problems.count, remote > allowed);
-			cr_assert(remote <= allowed || problems.list[0].code == PROBLEM_PLACEMENT_FAILED);
+			cr_assert(remote <= allowed || problems.list[0].code == ERROR_CODE_PLACEMENT_FAILED);
 		}
 }
 
@@ -208,7 +208,7 @@ Test(machine, memory_that_cannot_be_populated_is_refused)
 	after = address_space();
 	cr_assert_eq(r, -ENOMEM);
 	cr_assert_eq(memory.count, 77);
-	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[0]");
 	/* The stacks of threads that are gone may be kept for others; guest memory is not. */
 	cr_assert_lt(after - before, 8 * KIB * 9, "%zu KiB more are mapped", (size_t)(after - before));
@@ -238,7 +238,7 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 
 		cr_expect_eq(ram_judge(&config, &placement, &problems), -ENOMEM);
 		cr_assert_eq(problems.count, 1);
-		cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect_str_eq(problems.list[0].field, "memory.nodes[0]");
 		cr_expect_str_eq(problems.list[0].message, rows[i].says);
 	}
@@ -257,7 +257,7 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 		cr_expect_eq(r, limit < 2 ? -ENOMEM : 0, "limit %zu", limit);
 		cr_expect_eq(memory.count, limit < 2 ? 77 : 2, "limit %zu", limit);
 		cr_assert_eq(problems.count, 2 - limit, "limit %zu", limit);
-		cr_expect(problems.count == 0 || problems.list[0].code == PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect(problems.count == 0 || problems.list[0].code == ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect(limit != 1 || strcmp(problems.list[0].field, "memory.nodes[1]") == 0);
 		if (r == 0)
 			cr_expect(placement.populated && placement.nodes[1].absent_pages == 0);
@@ -286,7 +286,7 @@ Test(machine, memory_that_was_not_locked_after_all_is_refused)
 	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), locks_nothing), 0);
 	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), -ENOMEM);
 	cr_assert_eq(problems.count, 1);
-	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.lock");
 	cr_expect_str_eq(problems.list[0].message, "2 MiB were to be locked, and the kernel says that 0 MiB are: launch "
 	                                           "again, or without memory.lock");
@@ -309,13 +309,16 @@ Test(machine, populating_that_fails)
 		{ EAGAIN, 2 * MIB, -1, true, "" },
 		{ EINVAL, 4 * KIB, -1, true, "" },
 		{ EINVAL, 2 * MIB, -1, false,
-		  "2 huge pages of 2048 KiB asked for, and one was not to be had (0 free there now): Invalid argument" },
+		  "cannot populate 2 huge pages of 2048 KiB, 0 are free there now: Invalid argument; reserve more "
+		  "(nr_hugepages), or ask for less" },
 		{ EFAULT, 2 * MIB, 900, false,
-		  "2 huge pages of 2048 KiB on host node 900 asked for, and one was not to be had (0 free there now): Bad "
-		  "address" },
-		{ ENOMEM, 4 * KIB, -1, false, "4 MiB could not be populated, 484 MiB free there now: Cannot allocate memory" },
+		  "cannot populate 2 huge pages of 2048 KiB on host node 900, 0 are free there now: Bad address; reserve "
+		  "more (nr_hugepages), or ask for less" },
+		{ ENOMEM, 4 * KIB, -1, false, 
+		  "cannot populate 4 MiB, 484 MiB are free there now: Cannot allocate memory; ask for less" },
 		{ EHWPOISON, 4 * KIB, 900, false,
-		  "4 MiB on host node 900 could not be populated, 184 MiB free there now: Memory page has hardware error" },
+		  "cannot populate 4 MiB on host node 900, 184 MiB are free there now: Memory page has hardware error; "
+		  "ask for less" },
 	};
 	static const char meminfo[] = "Node %u MemTotal: 1048576 kB\nNode %u MemFree: %u kB\n";
 	struct fixture_tree tree;
@@ -343,7 +346,7 @@ Test(machine, populating_that_fails)
 		for (size_t page = 0; page < ARRAY_SIZE(resident); page++)
 			cr_assert(!rows[i].taken || resident[page] & 1, "row %zu: page %zu", i, page);
 		if (!rows[i].taken) {
-			cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+			cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 			cr_expect_eq(problems.list[0].error_number, rows[i].error, "row %zu", i);
 			cr_expect_str_eq(problems.list[0].field, "memory.nodes[5]");
 			cr_expect_str_eq(problems.list[0].message, rows[i].says);
@@ -366,10 +369,10 @@ Test(machine, room_is_asked_for_where_memory_is_populated)
 		{ RAM_PAGES_4K, false, EINVAL, "cannot bind 8 MiB of 4 KiB pages on its host node: Invalid argument" },
 		{ RAM_PAGES_THP, false, EINVAL,
 		  "cannot bind 8 MiB of transparent huge pages on its host node: Invalid argument" },
-		{ RAM_PAGES_4K, true, ENOMEM, "host node 900: asked 8 MiB of memory, free 0 MiB" },
-		{ RAM_PAGES_THP, true, ENOMEM, "host node 900: asked 8 MiB of memory, free 0 MiB" },
-		{ RAM_PAGES_2M, false, ENOMEM, "host node 900: asked 8 MiB of huge pages of 2048 KiB, free 0 MiB" },
-		{ RAM_PAGES_1G, false, ENOMEM, "host node 900: asked 8 MiB of huge pages of 1048576 KiB, free 0 MiB" },
+		{ RAM_PAGES_4K, true, ENOMEM, "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_THP, true, ENOMEM, "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_2M, false, ENOMEM, "host node 900: 8 MiB of huge pages of 2048 KiB were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_1G, false, ENOMEM, "host node 900: 8 MiB of huge pages of 1048576 KiB were asked for, 0 MiB are free: ask for less, or free some" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -386,7 +389,7 @@ Test(machine, room_is_asked_for_where_memory_is_populated)
 		cr_assert_geq(problems.count, 1);
 		cr_expect(problems.count == 1 || rows[i].pages >= RAM_PAGES_2M, "row %zu", i);
 		last = &problems.list[problems.count - 1];
-		cr_expect_eq(last->code, PROBLEM_MEMORY_UNAVAILABLE);
+		cr_expect_eq(last->code, ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect_str_eq(last->field, "memory.nodes[1]");
 		cr_expect_eq(last->error_number, rows[i].error, "row %zu", i);
 		cr_expect_str_eq(last->message, rows[i].says);

@@ -336,10 +336,10 @@ Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
 	cr_expect_eq(populates_while(beside, &range, 1, &problems), -ENOMEM);
 	cr_expect_eq(shrinking.populated, 32 * MIB, "no more is taken");
 	cr_assert_eq(problems.count, 1);
-	cr_expect_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.nodes[2]");
-	cr_expect_str_eq(problems.list[0].message, "80 MiB on host node 0 could not be populated, 39 MiB free there now: "
-	                                           "Cannot allocate memory");
+	cr_expect_str_eq(problems.list[0].message, "cannot populate 80 MiB on host node 0, 39 MiB are free there now: "
+	                                           "Cannot allocate memory; ask for less");
 	fixture_tree_done(&shrinking.tree);
 }
 
@@ -420,7 +420,7 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 	range.size = size;
 	cr_assert_lt(numa_populate(&range, 1, NULL, 1, NULL, &problems), 0);
 	cr_assert_eq(problems.count, 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[3]");
 	munmap(start, size);
 }
@@ -461,11 +461,11 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	fixture_tree_done(&tree);
 	cr_assert_eq(problems.count, 2);
 	cr_assert_str_eq(problems.list[0].message,
-	                 "host node 1: asked 1200 MiB of memory, free 1168 MiB");
+	                 "host node 1: 1200 MiB of memory were asked for, 1168 MiB are free: ask for less, or free some");
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1]");
-	cr_assert_eq(problems.list[0].code, PROBLEM_MEMORY_UNAVAILABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[1].message,
-	                 "host node 1: asked 22 MiB of huge pages of 2048 KiB, free 20 MiB");
+	                 "host node 1: 22 MiB of huge pages of 2048 KiB were asked for, 20 MiB are free: ask for less, or free some");
 }
 
 /* Without a node of its own a demand is held against all that are online, whatever their numbers. */
@@ -484,7 +484,7 @@ Test(numa, room_on_any_node_is_the_sum_of_all)
 	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), 0, "%s", problems.list[0].message);
 	range.size = 800 * MIB;
 	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), -ENOMEM);
-	cr_assert_str_eq(problems.list[0].message, "this host: asked 800 MiB of memory, free 700 MiB");
+	cr_assert_str_eq(problems.list[0].message, "this host: 800 MiB of memory were asked for, 700 MiB are free: ask for less, or free some");
 	/* A kernel without NUMA has no list, and may have node 0. */
 	fixture_tree_write(&tree, "sys/devices/system/node/online", "\n");
 	range.size = 100 * MIB;

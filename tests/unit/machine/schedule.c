@@ -44,7 +44,7 @@ static void new_kernel(void)
 
 TestSuite(schedule, .init = new_kernel);
 
-static void expect(const struct problems *problems, enum problem_code code, const char *field, const char *words)
+static void expect(const struct problems *problems, enum axvm_error_code code, const char *field, const char *words)
 {
 	const struct problem *problem = &problems->list[0];
 
@@ -77,9 +77,9 @@ Test(schedule, fifo_is_taken_and_left)
 			cr_expect(taken.count == 0 && left.count == 0);
 			continue;
 		}
-		expect(&taken, PROBLEM_HOST_LIMIT, "cpus.fifo_priority", words);
-		expect(&taken, PROBLEM_HOST_LIMIT, "cpus.fifo_priority", strerror(refused));
-		expect(&left, PROBLEM_OS_FAILED, "cpus.fifo_priority", strerror(refused));
+		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", words);
+		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", strerror(refused));
+		expect(&left, ERROR_CODE_OS_FAILED, "cpus.fifo_priority", strerror(refused));
 	}
 }
 
@@ -139,7 +139,7 @@ Test(schedule, cores_of_its_own)
 		/* A cookie of its own, for this process and not for a thread of it. */
 		cr_expect(asked[0] == PR_SCHED_CORE && asked[1] == PR_SCHED_CORE_CREATE && asked[2] == 0 && asked[3] == 1);
 		if (refused)
-			expect(&problems, PROBLEM_HOST_LIMIT, "cpus.core_scheduling", rows[i].words);
+			expect(&problems, ERROR_CODE_HOST_LIMIT, "cpus.core_scheduling", rows[i].words);
 		cr_expect_eq(problems.count, refused != 0);
 	}
 }
@@ -155,7 +155,7 @@ Test(schedule, where_a_thread_is_bound)
 	more = own;
 	more.words[CPU_BITMAP_MAX / 64 - 1] ^= 1ULL << 63;
 	cr_assert_eq(schedule_check_affinity(&more, &problems), -ESRCH);
-	cr_assert_eq(problems.list[0].code, PROBLEM_PLACEMENT_FAILED);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_PLACEMENT_FAILED);
 	cr_assert(strstr(problems.list[0].message, "1023"), "%s", problems.list[0].message);
 	more = (struct cpu_bitmap){ 0 };
 	cr_assert_eq(schedule_check_affinity(&more, &problems), -ESRCH);
@@ -168,5 +168,5 @@ Test(schedule, where_a_thread_is_bound)
 	cr_assert_eq(schedule_bind(&more, &problems), 0);
 	cr_assert_eq(schedule_check_affinity(&more, &problems), 0);
 	cr_assert_lt(schedule_bind(&(struct cpu_bitmap){ 0 }, &problems), 0);
-	cr_assert_eq(problems.list[problems.count - 1].code, PROBLEM_HOST_LIMIT);
+	cr_assert_eq(problems.list[problems.count - 1].code, ERROR_CODE_HOST_LIMIT);
 }

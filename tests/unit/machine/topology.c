@@ -334,7 +334,7 @@ Test(topology, what_a_leaf_has_no_bits_for)
 	}
 }
 
-Test(topology, amd_leaves)
+Test(topology, amd_leaves_tell_the_topology)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
 	struct placement_request request = ask_dedicated(6, 2);

@@ -114,7 +114,7 @@ Test(vcpu, string_io_moves_each_item)
 		}
 }
 
-Test(vcpu, memory_io)
+Test(vcpu, mmio_exits_go_to_the_bus)
 {
 	struct vcpu *vcpu = new_vcpu(KVM_EXIT_MMIO);
 
@@ -214,7 +214,7 @@ Test(vcpu, ends_by_their_exits)
 	expect_end(MACHINE_END_VCPU_FAILED, 0x80000021);
 }
 
-Test(vcpu, system_events)
+Test(vcpu, system_events_end_the_vm)
 {
 	static const struct {
 		uint32_t type;

@@ -127,15 +127,15 @@ static inline uint64_t peek(const struct guest_memory *memory, uint64_t gpa, siz
 static inline int boot_errno(const struct problem *problem)
 {
 	static const struct {
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *words;
 		int error;
 	} rows[] = {
-		{ PROBLEM_RESOURCE_MISSING, "", EBADF },      { PROBLEM_RESOURCE_UNREADABLE, "", EBADF },
-		{ PROBLEM_CMDLINE_TOO_LONG, "", E2BIG },
-		{ PROBLEM_HOST_LIMIT, "", ENOSPC },           { PROBLEM_SPEC_INVALID, "there is no RAM", EFAULT },
-		{ PROBLEM_KERNEL_INVALID, "empty", ENODATA }, { PROBLEM_INITRD_INVALID, "empty", ENODATA },
-		{ PROBLEM_IMAGE_INVALID, "empty", ENODATA },
+		{ ERROR_CODE_RESOURCE_MISSING, "", EBADF },      { ERROR_CODE_RESOURCE_UNREADABLE, "", EBADF },
+		{ ERROR_CODE_CMDLINE_TOO_LONG, "", E2BIG },
+		{ ERROR_CODE_HOST_LIMIT, "", ENOSPC },           { ERROR_CODE_SPEC_INVALID, "there is no RAM", EFAULT },
+		{ ERROR_CODE_KERNEL_INVALID, "empty", ENODATA }, { ERROR_CODE_INITRD_INVALID, "empty", ENODATA },
+		{ ERROR_CODE_IMAGE_INVALID, "empty", ENODATA },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -145,7 +145,7 @@ static inline int boot_errno(const struct problem *problem)
 }
 
 /* Exactly one problem: this code, this field, and a message that contains `words`. */
-static inline void expect_problem(const struct problems *problems, enum problem_code code,
+static inline void expect_problem(const struct problems *problems, enum axvm_error_code code,
                                   const char *field, const char *words)
 {
 	const struct problem *problem = &problems->list[0];
@@ -165,7 +165,7 @@ static inline void expect_no_ram(const struct problems *problems, uint64_t gpa, 
 	char words[96];
 
 	snprintf(words, sizeof(words), "there is no RAM at 0x%" PRIx64 " for the %s: give", gpa, what);
-	expect_problem(problems, PROBLEM_SPEC_INVALID, "memory.nodes", words);
+	expect_problem(problems, ERROR_CODE_SPEC_INVALID, "memory.nodes", words);
 	cr_assert_eq(entry->rip, 42, "untouched");
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/fd_layout.h"
+#include "shim/announce.h"
 #include "shim/control.h"
 #include "interface/wire.h"
 #include "shim/deadline.h"
@@ -240,7 +241,7 @@ static int live(void)
 		if (stages[shim->stage].go(shim) < 0)
 			break;
 		shim->stage_ns[shim->stage] = deadline_now_ns() - start;
-		event_stage_completed(&shim->events, shim->stage, shim->stage_ns[shim->stage]);
+		(void)announce_stage(shim);
 	}
 	status = stage_account(shim);
 	if (launch->after)

@@ -35,7 +35,7 @@ struct rig_launch {
 	/* In the child, before KVM answers a request. NULL: nothing. */
 	void (*asked)(unsigned long request);
 	/* In the child, before a stage; the VM ends where it returns false. NULL: nothing. */
-	bool (*before)(enum stage stage);
+	bool (*before)(enum axvm_stage stage);
 };
 
 /* What KVM was told, of the last launch; of the first `caps` KVM_ENABLE_CAP. */

@@ -386,7 +386,7 @@ static int is_refused_once(void)
 	if (refusal->go() == 0)
 		return refusal->words ? 3 : 0;
 	return scene.problems.count == 1 && scene.problems.list[0].error_number == EPERM &&
-	       scene.problems.list[0].code == PROBLEM_SANDBOX_FAILED ? 0 : 4;
+	       scene.problems.list[0].code == ERROR_CODE_SANDBOX_FAILED ? 0 : 4;
 }
 
 /* Each by its own words, with the errno of the call that failed. */

@@ -50,7 +50,7 @@ static int names(const char *what)
 	int r = verify();
 
 	return r < 0 && scene.problems.count == 1 &&
-	       scene.problems.list[0].code == PROBLEM_SANDBOX_FAILED &&
+	       scene.problems.list[0].code == ERROR_CODE_SANDBOX_FAILED &&
 	       strstr(scene.problems.list[0].message, what) ? 0 : 1;
 }
 
@@ -88,7 +88,7 @@ Test(sandbox_nest, its_failure_is_the_launchs)
 	struct sandbox sandbox = { .proc_fd = -1, .nest = { .begun = true, .result = -EPERM } };
 	struct problems problems = { 0 };
 
-	problems_add(&sandbox.nest.problems, PROBLEM_SANDBOX_FAILED, EPERM, NULL, "no room");
+	problems_add(&sandbox.nest.problems, ERROR_CODE_SANDBOX_FAILED, EPERM, NULL, "no room");
 	atomic_store(&sandbox.nest.state, 1);
 	cr_assert_eq(nest_leave_launcher(&sandbox, &problems), -EPERM);
 	cr_assert_eq(problems.count, 1);

@@ -155,7 +155,7 @@ static const char *told(const char *name)
 /* For the parent's message. */
 static void say(const char *what)
 {
-	(void)problems_add(&scene.problems, PROBLEM_INTERNAL, EINVAL, NULL, "told: %s", what ? what : "nothing");
+	(void)problems_add(&scene.problems, ERROR_CODE_INTERNAL, EINVAL, NULL, "told: %s", what ? what : "nothing");
 }
 
 static bool same(const char *a, const char *b)

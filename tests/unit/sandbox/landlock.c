@@ -198,14 +198,14 @@ Test(sandbox_landlock, each_layer_is_tried)
 		long value;
 		const char *words;
 	} rows[] = {
-		{ false, &kernel.open_answer, 700, "read back: a directory can be opened in spite of Landlock" },
+		{ false, &kernel.open_answer, 700, "sandbox check: a directory can be opened in spite of Landlock" },
 		{ false, &kernel.open_answer, -ENOENT, "cannot tell whether Landlock holds for files: " },
-		{ false, &kernel.bind_answer, 0, "read back: a port can be bound in spite of Landlock" },
+		{ false, &kernel.bind_answer, 0, "sandbox check: a port can be bound in spite of Landlock" },
 		{ false, &kernel.bind_answer, -EADDRINUSE, "cannot tell whether Landlock holds for ports: " },
-		{ false, &kernel.kill_answer, 0, "read back: the launcher can be signalled in spite of" },
+		{ false, &kernel.kill_answer, 0, "sandbox check: the launcher can be signalled in spite of" },
 		{ false, &kernel.restrict_answer, -EPERM, "cannot restrict the process by Landlock: " },
 		{ false, &kernel.rule_answer, -EINVAL, "cannot prepare Landlock: " },
-		{ true, &kernel.open_answer, 700, "read back: a directory can be opened in spite of Landlock" },
+		{ true, &kernel.open_answer, 700, "sandbox check: a directory can be opened in spite of Landlock" },
 		{ true, &kernel.open_answer, -ENOENT, "cannot tell whether Landlock holds for files: " },
 		{ true, &kernel.restrict_answer, -EPERM, "cannot restrict a thread by Landlock: " },
 	};

@@ -47,11 +47,11 @@ static void become_dumpable(const uint64_t args[static 6])
 #define LIE 0
 #define ANY UINT64_MAX
 #define UNCHANGED ((uint64_t)(uint32_t)-1)
-#define ROOT_AGAIN "read back: the process can become uid 0 again"
-#define UNEQUAL "read back: the real, effective and saved ids are not the same"
-#define A_NAMESPACE "read back: a namespace is still the launcher's"
-#define A_BOUND "read back: a capability is left in the bounding set"
-#define UNCERTAIN "cannot tell whether root is out of reach: "
+#define ROOT_AGAIN "sandbox check: the process can become uid 0 again"
+#define UNEQUAL "sandbox check: the real, effective and saved ids are not the same"
+#define A_NAMESPACE "sandbox check: a namespace is still the launcher's"
+#define A_BOUND "sandbox check: a capability is left in the bounding set"
+#define UNCERTAIN "cannot check that the process cannot become root again: "
 
 static const struct lie {
 	const char *name;
@@ -67,26 +67,26 @@ static const struct lie {
 	{ "no new privileges", SYS_prctl, 0, PR_SET_NO_NEW_PRIVS, 0, LIE, NULL,
 	  "cannot restrict the process by Landlock: " },
 	{ "no writable and executable memory", SYS_prctl, 0, PR_SET_MDWE, 0, LIE, NULL,
-	  "read back: memory may become writable and executable" },
+	  "sandbox check: memory may become writable and executable" },
 	{ "a kernel that knows no such thing", SYS_prctl, 0, PR_SET_MDWE, 0, -EINVAL, NULL, "" },
 	{ "one that refuses it", SYS_prctl, 0, PR_SET_MDWE, 0, -EPERM, NULL,
 	  "cannot deny writable and executable memory: " },
 	{ "parent-death signal", SYS_prctl, 0, PR_SET_PDEATHSIG, 0, LIE, NULL,
-	  "read back: the parent-death signal is not as asked for" },
+	  "sandbox check: the parent-death signal is not as asked for" },
 	{ "securebits", SYS_prctl, 0, PR_SET_SECUREBITS, 0, LIE, NULL,
-	  "read back: the securebits are not as they were locked" },
+	  "sandbox check: the securebits are not as they were locked" },
 	{ "bounding set, chroot", SYS_prctl, 1, CAP_SYS_CHROOT, 0, LIE, NULL, A_BOUND },
 	{ "bounding set, setuid", SYS_prctl, 1, CAP_SETUID, 0, LIE, NULL, A_BOUND },
 	{ "bounding set, admin", SYS_prctl, 1, CAP_SYS_ADMIN, 0, LIE, NULL, A_BOUND },
 	{ "capabilities", SYS_capset, 0, ANY, 0, LIE, NULL,
-	  "read back: a capability is left after all were dropped" },
-	{ "groups", SYS_setgroups, 0, 0, 1, LIE, NULL, "read back: a thread has supplementary groups" },
+	  "sandbox check: a capability is left after all were dropped" },
+	{ "groups", SYS_setgroups, 0, 0, 1, LIE, NULL, "sandbox check: a thread has supplementary groups" },
 	{ "groups can be set", SYS_setgroups, 0, 0, 2, LIE, NULL,
-	  "read back: the process can still set its groups" },
+	  "sandbox check: the process can still set its groups" },
 	{ "groups, another refusal", SYS_setgroups, 0, 0, 2, -ENOMEM, NULL, UNCERTAIN },
 	{ "gid", SYS_setresgid, 0, SANDBOX_DEFAULT_ID, 0, LIE, NULL,
-	  "read back: the process can become gid 0 again" },
-	{ "gid 0 again", SYS_setresgid, 0, 0, 0, LIE, NULL, "read back: the process can become gid 0 again" },
+	  "sandbox check: the process can become gid 0 again" },
+	{ "gid 0 again", SYS_setresgid, 0, 0, 0, LIE, NULL, "sandbox check: the process can become gid 0 again" },
 	{ "gid 0, another refusal", SYS_setresgid, 0, 0, 0, -EAGAIN, NULL, UNCERTAIN },
 	{ "uid", SYS_setresuid, 0, SANDBOX_DEFAULT_ID, 0, LIE, NULL, ROOT_AGAIN },
 	{ "uid 0 again", SYS_setresuid, 0, 0, 0, LIE, NULL, ROOT_AGAIN },
@@ -99,7 +99,7 @@ static const struct lie {
 	{ "saved gid differs", SYS_getresgid, 0, ANY, 0, 0, saved_differs, UNEQUAL },
 	{ "dumpable by a change of ids", SYS_setresuid, 0, SANDBOX_DEFAULT_ID, 0, 0, become_dumpable, "" },
 	{ "Landlock", SYS_landlock_restrict_self, 0, ANY, 0, LIE, NULL,
-	  "read back: a directory can be opened in spite of Landlock" },
+	  "sandbox check: a directory can be opened in spite of Landlock" },
 	{ "cgroup namespace", SYS_unshare, 0, CLONE_NEWCGROUP, 0, LIE, NULL, A_NAMESPACE },
 	{ "mount namespace", SYS_setns, 1, CLONE_NEWNS, 0, LIE, NULL, A_NAMESPACE },
 	{ "network namespace", SYS_setns, 1, CLONE_NEWNET, 0, LIE, NULL, A_NAMESPACE },
@@ -145,7 +145,7 @@ static int lied_to(void)
 	return *lie->words ? 4 : 0;
 }
 
-Test(sandbox_lies, each_is_named)
+Test(sandbox_lies, a_step_that_did_nothing_is_noticed)
 {
 	if (geteuid() != 0)
 		cr_skip_test("not root: the steps that are lied about are root's");
@@ -301,7 +301,7 @@ Test(sandbox_nest, another_thread_is_named)
 	if (geteuid() != 0)
 		cr_skip_test("not root: no process of two threads makes a user namespace");
 	cr_assert_eq(rig_child(company), 0, "%s", rig_words);
-	cr_assert_str_eq(rig_words, "read back: there is more than one thread");
+	cr_assert_str_eq(rig_words, "sandbox check: there is more than one thread");
 }
 
 /* ------------------------------------------------------------------------- how the nest finds itself */
@@ -333,9 +333,9 @@ Test(sandbox_nest, finds_itself_in_proc_or_the_launch_fails)
 		const char *link, *words;
 	} rows[] = {
 		{ NULL, "cannot find a thread in /proc: " },
-		{ "4711", "read back: /proc names a thread in another way" },
-		{ "", "read back: /proc names a thread in another way" },
-		{ "4711/task/00000000000000000000000000000000004712", "read back: /proc names a thread in another" },
+		{ "4711", "sandbox check: /proc names a thread in an unknown way" },
+		{ "", "sandbox check: /proc names a thread in an unknown way" },
+		{ "4711/task/00000000000000000000000000000000004712", "sandbox check: /proc names a thread in an unknown" },
 		{ "4711/task/4712", "cannot open the new root: " },
 	};
 

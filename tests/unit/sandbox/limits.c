@@ -95,11 +95,11 @@ Test(sandbox_limits, each_is_read_back)
 		int resource;
 		const char *words;
 	} rows[] = {
-		{ RLIMIT_CORE, "read back: core dumps are allowed" },
-		{ RLIMIT_MSGQUEUE, "read back: message queues are allowed" },
-		{ RLIMIT_NOFILE, "read back: new descriptors are allowed" },
-		{ RLIMIT_MEMLOCK, "read back: more memory could be locked" },
-		{ RLIMIT_RTPRIO, "read back: a realtime priority could be taken" },
+		{ RLIMIT_CORE, "sandbox check: RLIMIT_CORE still allows core dumps: it is 1, not 0" },
+		{ RLIMIT_MSGQUEUE, "sandbox check: RLIMIT_MSGQUEUE still allows message queues: it is 1, not 0" },
+		{ RLIMIT_NOFILE, "sandbox check: RLIMIT_NOFILE still allows new descriptors: it is 2, not 1" },
+		{ RLIMIT_MEMLOCK, "sandbox check: RLIMIT_MEMLOCK still allows locked memory: it is 1, not 0" },
+		{ RLIMIT_RTPRIO, "sandbox check: RLIMIT_RTPRIO still allows realtime priorities: it is 1, not 0" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -136,7 +136,7 @@ Test(sandbox_limits, the_one_on_file_sizes_is_read_back)
 	for (rlim_t soft = 0; soft < 2; soft++) {
 		says = (struct rlimit){ .rlim_cur = soft, .rlim_max = 1 };
 		cr_expect_eq(rig_child(spoil_file_size), 0, "%s", rig_words);
-		cr_expect_str_eq(rig_words, "read back: files may grow");
+		cr_expect_str_eq(rig_words, "sandbox check: RLIMIT_FSIZE still allows files to grow");
 	}
 }
 
@@ -170,14 +170,14 @@ Test(sandbox_limits, one_that_is_refused_is_named)
 		bool setting;
 		const char *words;
 	} rows[] = {
-		{ RLIMIT_CORE, true, "cannot rule out core dumps: " },
-		{ RLIMIT_MSGQUEUE, true, "cannot rule out message queues: " },
-		{ RLIMIT_FSIZE, true, "cannot limit file sizes: " },
-		{ RLIMIT_FSIZE, false, "cannot read the limit on file sizes: " },
-		{ RLIMIT_NOFILE, true, "cannot rule out new descriptors: " },
-		{ RLIMIT_MEMLOCK, true, "cannot rule out more locked memory: " },
-		{ RLIMIT_RTPRIO, true, "cannot rule out realtime priorities: " },
-		{ RLIMIT_CORE, false, "cannot read a limit: " },
+		{ RLIMIT_CORE, true, "cannot lower RLIMIT_CORE: " },
+		{ RLIMIT_MSGQUEUE, true, "cannot lower RLIMIT_MSGQUEUE: " },
+		{ RLIMIT_FSIZE, true, "cannot lower RLIMIT_FSIZE: " },
+		{ RLIMIT_FSIZE, false, "cannot read RLIMIT_FSIZE: " },
+		{ RLIMIT_NOFILE, true, "cannot lower RLIMIT_NOFILE: " },
+		{ RLIMIT_MEMLOCK, true, "cannot lower RLIMIT_MEMLOCK: " },
+		{ RLIMIT_RTPRIO, true, "cannot lower RLIMIT_RTPRIO: " },
+		{ RLIMIT_CORE, false, "cannot read a resource limit: " },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

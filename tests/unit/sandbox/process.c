@@ -84,14 +84,14 @@ static const struct attribute {
 	const char *words;
 } attributes[] = {
 	{ "nothing", NULL, "" },
-	{ "new privileges", new_privileges, "read back: the process may gain privileges" },
-	{ "dumpable", becomes_dumpable, "read back: the process is dumpable" },
-	{ "an unasked signal", unasked_signal, "read back: the parent-death signal is not as asked for" },
-	{ "a missing signal", missing_signal, "read back: the parent-death signal is not as asked for" },
-	{ "another signal", other_signal, "read back: the parent-death signal is not as asked for" },
-	{ "memory", memory_to_execute, "read back: memory may become writable and executable" },
-	{ "uid", other_uid, "read back: the process has other ids than it took" },
-	{ "gid", other_gid, "read back: the process has other ids than it took" },
+	{ "new privileges", new_privileges, "sandbox check: the process may gain privileges" },
+	{ "dumpable", becomes_dumpable, "sandbox check: the process is dumpable" },
+	{ "an unasked signal", unasked_signal, "sandbox check: the parent-death signal is not as asked for" },
+	{ "a missing signal", missing_signal, "sandbox check: the parent-death signal is not as asked for" },
+	{ "another signal", other_signal, "sandbox check: the parent-death signal is not as asked for" },
+	{ "memory", memory_to_execute, "sandbox check: memory may become writable and executable" },
+	{ "uid", other_uid, "sandbox check: the process has other ids than it took" },
+	{ "gid", other_gid, "sandbox check: the process has other ids than it took" },
 };
 
 static const struct attribute *attribute;
@@ -157,7 +157,7 @@ Test(sandbox_verify, every_securebit_is_read_back)
 	for (int bit = 0; bit < 8; bit++) {
 		bits = wanted_bits ^ 1 << bit;
 		cr_expect_eq(rig_child(with_bits), 10, "bit %d: %s", bit, rig_words);
-		cr_expect_str_eq(rig_words, "read back: the securebits are not as they were locked");
+		cr_expect_str_eq(rig_words, "sandbox check: the securebits are not as they were locked");
 	}
 }
 
@@ -255,14 +255,14 @@ Test(sandbox_verify, every_namespace_is_read_back)
 {
 	for (same = 0; same < ARRAY_SIZE(kinds); same++) {
 		cr_expect_eq(rig_child(one_namespace_differs), 0, "%s: %s", kinds[same], rig_words);
-		cr_expect_str_eq(rig_words, "read back: a namespace is still the launcher's");
+		cr_expect_str_eq(rig_words, "sandbox check: a namespace is still the launcher's");
 	}
 }
 
 /* ------------------------------------------------------------------------------------------- root */
 
 #define ROOT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-#define ROOT_WORDS "read back: the root is not empty and read-only"
+#define ROOT_WORDS "sandbox check: the root is not empty and read-only"
 
 static const struct root {
 	const char *name, *type, *options;
@@ -278,9 +278,9 @@ static const struct root {
 	{ "room for files", "tmpfs", "mode=0555,nr_inodes=2,size=4k", ROOT_FLAGS, "/", ROOT_WORDS },
 	{ "another file system", "ramfs", "mode=0555", ROOT_FLAGS, "/", ROOT_WORDS },
 	{ "elsewhere", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, NULL,
-	  "read back: the working directory is not the root" },
+	  "sandbox check: the working directory is not the root" },
 	{ "in another root", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, "",
-	  "read back: the working directory is not the root" },
+	  "sandbox check: the working directory is not the root" },
 };
 
 static const struct root *root;
@@ -359,9 +359,9 @@ static int named_directory(void)
 Test(sandbox_verify, an_open_directory_is_named)
 {
 	cr_expect_eq(rig_child(open_directory), 0, "%s", rig_words);
-	cr_expect_str_eq(rig_words, "read back: a directory is open, and is a way out of the root");
+	cr_expect_str_eq(rig_words, "sandbox check: a directory is open, and is a way out of the root");
 	cr_expect_eq(rig_child(named_directory), 0, "%s", rig_words);
-	cr_expect_str_eq(rig_words, "read back: a directory is open, and is a way out of the root");
+	cr_expect_str_eq(rig_words, "sandbox check: a directory is open, and is a way out of the root");
 }
 
 static int closed_at_last(void)

@@ -171,17 +171,17 @@ static int look_at(const struct spoil *spoil)
 	return r;
 }
 
-#define CAPABILITY "read back: a thread has a capability"
-#define BOUND "read back: a thread has a capability in its bounding set"
-#define PRIVILEGES "read back: a thread may gain privileges"
-#define UID "read back: a thread has another uid"
-#define GID "read back: a thread has another gid"
-#define GROUPS "read back: a thread has supplementary groups"
-#define FILTER "read back: a thread is not under one filter of its own"
-#define EARLY "read back: the control thread is under a filter already"
-#define FOREIGN "read back: a thread has a descriptor that is not its own"
-#define BEYOND "read back: a descriptor is open beyond the fixed layout"
-#define NUMBER "read back: there are more or fewer threads than were started"
+#define CAPABILITY "sandbox check: a thread has a capability"
+#define BOUND "sandbox check: a thread has a capability in its bounding set"
+#define PRIVILEGES "sandbox check: a thread may gain privileges"
+#define UID "sandbox check: a thread has another uid"
+#define GID "sandbox check: a thread has another gid"
+#define GROUPS "sandbox check: a thread has supplementary groups"
+#define FILTER "sandbox check: a thread is not under one filter of its own"
+#define EARLY "sandbox check: the control thread is under a filter already"
+#define FOREIGN "sandbox check: a thread has a descriptor that is not its own"
+#define BEYOND "sandbox check: a descriptor is open beyond the fixed layout"
+#define NUMBER "sandbox check: there are more or fewer threads than were started"
 
 static const struct spoil spoils[] = {
 	{ "right", CONTROL, NULL, NULL, 0, true, true, 0, 0, NULL },
@@ -235,7 +235,7 @@ static void expect_words(const struct spoil *spoil, int r, const char *name)
 	}
 	cr_expect(r < 0, "%s: nothing was found", name);
 	cr_expect_eq(scene.problems.count, 1);
-	cr_expect_eq(scene.problems.list[0].code, PROBLEM_SANDBOX_FAILED);
+	cr_expect_eq(scene.problems.list[0].code, ERROR_CODE_SANDBOX_FAILED);
 	cr_expect_eq(strncmp(scene.problems.list[0].message, spoil->words, strlen(spoil->words)), 0,
 	             "%s: \"%s\"", name, scene.problems.list[0].message);
 }
@@ -269,7 +269,7 @@ Test(sandbox_verify, a_status_without_one_of_the_fields_is_none)
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
 		struct spoil spoil = { .thread = SEALED, .field = fields[i],
-			               .words = "read back: a thread's status lacks a field" };
+			               .words = "sandbox check: a thread's status lacks a field" };
 
 		expect_words(&spoil, look_at(&spoil), fields[i]);
 		if (strcmp(fields[i], "Groups") == 0)

@@ -16,15 +16,17 @@
 #include "interface/command.h"
 #include "shim/commands.h"
 #include "shim/control.h"
-#include "shim/devices_balloon.h"
-#include "shim/devices_block.h"
-#include "shim/devices_net.h"
+#include "shim/device/balloon.h"
+#include "shim/device/devices.h"
+#include "shim/device/disk.h"
+#include "shim/device/net.h"
 #include "shim/shim.h"
 #include "shim/terminal.h"
 #include "interface/wire.h"
 #include "shim/deadline.h"
 #include "shim/pause.h"
 #include "shim/shutdown.h"
+#include "tests/unit/rig/put_event.h"
 #include "tests/unit/rig/protoc.h"
 #include "tests/unit/rig/wait.h"
 
@@ -37,6 +39,7 @@ static size_t events_count;
 static void new_shim(void)
 {
 	memset(&shim, 0, sizeof(shim));
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	events_fd = memfd_create("events", MFD_CLOEXEC);
 	while (events_count > 0)
 		axvm__v1__event__free_unpacked(events[--events_count], NULL);
@@ -44,7 +47,7 @@ static void new_shim(void)
 	cr_assert_eq(command_arena_map(&shim.command_arena), 0);
 	shim.stage = STAGE_RUN;
 	shim.running = true;
-	shim.lifecycle = (struct lifecycle){ .state = VM_RUNNING, .events = &shim.events };
+	shim.lifecycle = (struct lifecycle){ .state = STATE_RUNNING, .events = &shim.events };
 	shim.machine.vm.has_apic = true;
 	shim.machine.vcpu_count = 1;
 	shim.machine.vcpus[0].run = &run_page;
@@ -120,7 +123,7 @@ static void expect_refused(uint64_t id, Axvm__V1__ErrorCode code, const char *fi
 	cr_assert_not_null(reply, "no reply to request %zu", (size_t)id);
 	cr_assert(!reply->ok && reply->error);
 	cr_assert_eq(reply->error->code, code, "%s", reply->error->message);
-	cr_assert_eq(reply->error->stage, AXVM__V1__STAGE__RUN);
+	cr_assert_eq(reply->error->stage, AXVM__V1__STAGE__STAGE_RUN);
 	cr_assert(field ? reply->error->field && strcmp(reply->error->field, field) == 0 : !reply->error->field);
 }
 
@@ -134,7 +137,7 @@ static void all_io(enum io_request request, const char *when)
 Test(commands, a_pause_has_its_order)
 {
 	give("request_id: 1 pause {}");
-	cr_assert_eq(shim.lifecycle.state, VM_PAUSED);
+	cr_assert_eq(shim.lifecycle.state, STATE_PAUSED);
 	cr_assert_eq(shim.machine.want, MACHINE_PAUSE);
 	all_io(IO_REQUEST_RUN, "is asked before the vCPUs rest");
 	cr_assert_null(reply_to(1));
@@ -149,16 +152,16 @@ Test(commands, a_pause_has_its_order)
 	pause_settle(&shim);
 	pause_settle(&shim);
 	read_events();
-	expect_done(1, AXVM__V1__STATE__PAUSED);
+	expect_done(1, AXVM__V1__STATE__STATE_PAUSED);
 	/* It is not paused twice. */
 	give("request_id: 2 pause {}");
-	expect_refused(2, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(2, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	give("request_id: 3 resume {}");
 	expect_done(3, AXVM__V1__STATE__STATE_RUNNING);
 	cr_assert_eq(shim.machine.want, MACHINE_RUN);
 	all_io(IO_REQUEST_RUN, "goes on");
 	give("request_id: 4 resume {}");
-	expect_refused(4, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(4, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	/* And once more, from the beginning. */
 	shim.machine.parked = 0;
 	shim.devices.io[0].loop.phase = shim.devices.io[1].loop.phase = IO_RUNNING;
@@ -200,16 +203,16 @@ Test(commands, a_shutdown_presses_the_button)
 	/* Nobody can press a button that no interrupt tells of. */
 	shim.machine.vm.has_apic = false;
 	give("request_id: 4 shutdown {}");
-	expect_done(4, AXVM__V1__STATE__STOPPING);
+	expect_done(4, AXVM__V1__STATE__STATE_STOPPING);
 	cr_assert(shim.shutdown.stop);
 	shutdown_ask(&shim, deadline_now_ns(), "another reason");
 	cr_assert_str_eq(shim.shutdown.why, "a command asked for the shutdown; this VM has no power button, for want of a "
 	                                    "local APIC, and is stopped");
 	give("request_id: 5 pause {}");
-	expect_refused(5, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(5, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	shim.machine.vm.has_apic = true;
 	give("request_id: 6 shutdown {}");
-	expect_refused(6, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(6, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 }
 
 /* ---- what is one request for the end ------------------------------------------------------------------------------- */
@@ -242,7 +245,7 @@ static void ask(const struct asked *asked, uint64_t now_ns)
 		break;
 	case PAUSE:
 		give("request_id: 1 pause {}");
-		cr_assert_eq(shim.lifecycle.state, VM_PAUSED);
+		cr_assert_eq(shim.lifecycle.state, STATE_PAUSED);
 		break;
 	case STOP:
 		give("request_id: 2 stop {}");
@@ -311,7 +314,7 @@ Test(commands, what_is_one_request_for_the_end)
 		}
 		cr_expect_eq(presses, rows[i].presses, "row %zu: pressed %u times", i, presses);
 		cr_expect_eq(shim.shutdown.stop, rows[i].stopped, "row %zu", i);
-		cr_expect_eq(shim.lifecycle.state, rows[i].stopped ? VM_STOPPING : VM_RUNNING, "row %zu", i);
+		cr_expect_eq(shim.lifecycle.state, rows[i].stopped ? STATE_STOPPING : STATE_RUNNING, "row %zu", i);
 		cr_expect_eq(shim.shutdown.deadline_ns, begin_ns + rows[i].deadline_ms * NS_PER_MS, "row %zu: %ju ms", i,
 		             (uintmax_t)((shim.shutdown.deadline_ns - begin_ns) / NS_PER_MS));
 	}
@@ -336,36 +339,36 @@ Test(commands, a_signal_after_a_command_is_no_second_one)
 Test(commands, a_stop_stops_and_the_first_reason_stands)
 {
 	give("request_id: 1 stop {}");
-	expect_done(1, AXVM__V1__STATE__STOPPING);
+	expect_done(1, AXVM__V1__STATE__STATE_STOPPING);
 	cr_assert(shim.shutdown.stop);
 	cr_assert_str_eq(shim.shutdown.why, "a command asked for the stop");
 	shutdown_stop(&shim, "another reason");
 	cr_assert_str_eq(shim.shutdown.why, "a command asked for the stop");
 	give("request_id: 2 status {}");
-	expect_done(2, AXVM__V1__STATE__STOPPING);
+	expect_done(2, AXVM__V1__STATE__STATE_STOPPING);
 }
 
 /* What a VM does not have is named, and leaves it as it is. */
 Test(commands, what_a_vm_does_not_have)
 {
 	give("request_id: 1 balloon { target_mib: 5 }");
-	expect_refused(1, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(1, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	give("request_id: 2 limit { device_id: 'none' limit {} }");
-	expect_refused(2, AXVM__V1__ERROR_CODE__COMMAND_INVALID, "limit.device_id");
+	expect_refused(2, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID, "limit.device_id");
 	give("request_id: 3 resize { disk_id: 'none' }");
-	expect_refused(3, AXVM__V1__ERROR_CODE__COMMAND_INVALID, "resize.disk_id");
+	expect_refused(3, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID, "resize.disk_id");
 	give("request_id: 4 console_size { columns: 80 rows: 25 }");
-	expect_refused(4, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(4, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	shim.machine.vm.has_apic = false;
 	give("request_id: 5 nmi {}");
-	expect_refused(5, AXVM__V1__ERROR_CODE__COMMAND_WRONG_STATE, NULL);
+	expect_refused(5, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	shim.machine.vm.has_apic = true;
 	give("request_id: 6 nmi {}");
-	expect_refused(6, AXVM__V1__ERROR_CODE__KVM_FAILED, NULL);
+	expect_refused(6, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_FAILED, NULL);
 	give("request_id: 7");
-	expect_refused(7, AXVM__V1__ERROR_CODE__COMMAND_INVALID, NULL);
+	expect_refused(7, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID, NULL);
 	give("request_id: 8 balloon { target_mib: 0 }");
-	expect_refused(8, AXVM__V1__ERROR_CODE__COMMAND_INVALID, "balloon.target_mib");
+	expect_refused(8, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID, "balloon.target_mib");
 	give("request_id: 9 status {}");
 	expect_done(9, AXVM__V1__STATE__STATE_RUNNING);
 	give("request_id: 10 metrics {}");
@@ -382,24 +385,24 @@ Test(commands, devices_are_found_by_their_ids)
 	static const char *const ids[] = { "root", "roo", "data" };
 	static const struct virtio_device_ops ops;
 
-	cr_assert_null(devices_disk(&shim, "root"));
-	cr_assert_null(devices_balloon(&shim));
+	cr_assert_null(devices_disk(&shim.devices, "root"));
+	cr_assert_null(devices_balloon(&shim.devices));
 	shim.devices.disks = disks;
 	shim.spec.disks_count = 3;
 	for (size_t i = 0; i < 3; i++)
 		strcpy(shim.spec.disks[i].id, ids[i]);
 	for (size_t i = 0; i < 3; i++)
-		cr_assert_eq(devices_disk(&shim, ids[i]), &disks[i], "%s", ids[i]);
-	cr_assert_null(devices_disk(&shim, "dat"));
-	cr_assert_null(devices_disk(&shim, ""));
-	cr_assert_null(devices_net(&shim, "root"));
+		cr_assert_eq(devices_disk(&shim.devices, ids[i]), &disks[i], "%s", ids[i]);
+	cr_assert_null(devices_disk(&shim.devices, "dat"));
+	cr_assert_null(devices_disk(&shim.devices, ""));
+	cr_assert_null(devices_net(&shim.devices, "root"));
 	shim.devices.balloon.device.ops = &ops;
-	cr_assert_eq(devices_balloon(&shim), &shim.devices.balloon);
+	cr_assert_eq(devices_balloon(&shim.devices), &shim.devices.balloon);
 }
 
 /* ---- the terminal event ------------------------------------------------------------------------- */
 
-static const Axvm__V1__Terminal *terminal_of(enum vm_outcome outcome, int status)
+static const Axvm__V1__Terminal *terminal_of(enum axvm_outcome outcome, int status)
 {
 	const Axvm__V1__Terminal *terminal = NULL;
 
@@ -444,7 +447,7 @@ Test(commands, the_terminal_event_shows_who_ended_it)
 		cr_assert_eq(got->exit_detail, 77);
 		cr_assert_str_eq(got->code_bytes, "0f0b");
 	}
-	cr_assert(terminal->stage == AXVM__V1__STAGE__RUN && terminal->n_stages == 1 && !terminal->death);
+	cr_assert(terminal->stage == AXVM__V1__STAGE__STAGE_RUN && terminal->n_stages == 1 && !terminal->death);
 }
 
 /* A guest that was stopped has no vCPU to show; the reason is told instead. */
@@ -480,7 +483,7 @@ Test(commands, a_death_is_told_as_it_was)
 	const Axvm__V1__DeathRecord *got;
 
 	shim.death = &death;
-	problems_add(&shim.problems, PROBLEM_SANDBOX_VIOLATION, 0, NULL, "a violation");
+	problems_add(&shim.problems, ERROR_CODE_SANDBOX_VIOLATION, 0, NULL, "a violation");
 	got = terminal_of(OUTCOME_RUNTIME_FAILED, 77)->death;
 	cr_assert_not_null(got);
 	cr_assert_str_eq(got->role, "io");
@@ -520,7 +523,7 @@ static int account_after(enum machine_end end)
 {
 	shim.devices.present = false;
 	shim.devices.io_count = 0;
-	shim.lifecycle.state = VM_STOPPING;
+	shim.lifecycle.state = STATE_STOPPING;
 	shim.machine.end = end;
 	shim.machine.parked = 1;
 	return stage_account(&shim);
@@ -543,7 +546,7 @@ Test(commands, a_panic_that_no_turn_has_seen_is_told)
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 1);
 	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
-	cr_assert_eq(events[events_count - 1]->terminal->outcome, AXVM__V1__OUTCOME__GUEST_PANIC);
+	cr_assert_eq(events[events_count - 1]->terminal->outcome, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC);
 }
 
 /* One that was told is not told again; one that powers off afterwards has panicked and powered off; none is made up. */
@@ -572,7 +575,7 @@ Test(commands, a_pause_that_an_end_overtakes_is_replied_to)
 	cr_assert_null(reply_to(7));
 	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
 	read_events();
-	expect_done(7, AXVM__V1__STATE__STOPPING);
+	expect_done(7, AXVM__V1__STATE__STATE_STOPPING);
 	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
 }
 
@@ -588,8 +591,8 @@ static void stall(void)
 	cr_assert_eq(event_writer_init(&shim.events, stalled[1]), 0);
 	shim.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	while (event_flush(&shim.events) == 0)
-		(void)event_state_changed(&shim.events, VM_RUNNING, VM_PAUSED, "fills the pipe");
-	while (event_state_changed(&shim.events, VM_RUNNING, VM_PAUSED, "fills the ring") == 0)
+		(void)put_state_changed(&shim.events, "fills the pipe");
+	while (put_state_changed(&shim.events, "fills the ring") == 0)
 		;
 }
 
@@ -761,7 +764,7 @@ Test(commands, a_balloon_command_that_an_end_overtakes_is_told)
 {
 	shim.devices.balloon.memory = &shim.machine.memory;
 	atomic_store(&shim.devices.balloon.target_pages, 1);
-	shim.balloon = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
+	shim.devices.balloon_command = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
 	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_BALLOON_SETTLED), 1);

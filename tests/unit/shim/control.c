@@ -15,7 +15,7 @@
 
 #include "shim/control.h"
 #include "shim/deadline.h"
-#include "shim/resources.h"
+#include "shim/device/resources.h"
 
 #define MS 1000000ULL
 #define HOUR_MS 3600000
@@ -71,7 +71,7 @@ Test(control, the_shorter_of_deadline_and_limit)
 
 /* ---- resources --------------------------------------------------------------------------------- */
 
-static int take(enum spec_resource_kind kind, int fd, const char *path, enum resource_use use, int *ret_fd,
+static int take(enum axvm_resource_source kind, int fd, const char *path, enum resource_use use, int *ret_fd,
                 struct problems *problems)
 {
 	struct spec_resource resource = { .kind = kind, .fd = fd, .path = path };
@@ -96,17 +96,17 @@ Test(resources, an_fd_must_be_open_for_its_use)
 	for (int use = 0; use < (int)ARRAY_SIZE(serves); use++)
 		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
 			int fd = open("/dev/null", modes[m] | O_CLOEXEC);
-			int r = take(SPEC_FD, fd, NULL, (enum resource_use)use, &got, &problems);
+			int r = take(RESOURCE_SOURCE_FD, fd, NULL, (enum resource_use)use, &got, &problems);
 
 			cr_assert_eq(r, serves[use][m] ? 0 : -EBADF, "use %d, mode %zu", use, m);
 			cr_assert_eq(got, serves[use][m] ? fd : -7);
-			cr_assert(serves[use][m] || problems.list[0].code == PROBLEM_RESOURCE_UNREADABLE);
+			cr_assert(serves[use][m] || problems.list[0].code == ERROR_CODE_RESOURCE_UNREADABLE);
 			close(fd);
 		}
-	cr_assert_eq(take(SPEC_FD, 999, NULL, RESOURCE_READ, &got, &problems), -EBADF);
-	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_MISSING);
+	cr_assert_eq(take(RESOURCE_SOURCE_FD, 999, NULL, RESOURCE_READ, &got, &problems), -EBADF);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_RESOURCE_MISSING);
 	cr_assert_str_eq(problems.list[0].field, "a.field");
-	cr_assert_eq(take(SPEC_NONE, 0, NULL, RESOURCE_READ, &got, &problems), 0);
+	cr_assert_eq(take(RESOURCE_SOURCE_NOT_SET, 0, NULL, RESOURCE_READ, &got, &problems), 0);
 	cr_assert_eq(got, -1);
 }
 
@@ -117,9 +117,9 @@ Test(resources, a_directory_is_no_file)
 	int got;
 
 	for (int use = RESOURCE_READ; use <= RESOURCE_READ_WRITE; use++) {
-		cr_expect_eq(take(SPEC_PATH, -1, "/usr", (enum resource_use)use, &got, &problems), -EISDIR, "use %d", use);
+		cr_expect_eq(take(RESOURCE_SOURCE_PATH, -1, "/usr", (enum resource_use)use, &got, &problems), -EISDIR, "use %d", use);
 		cr_expect_eq(got, -7);
-		cr_expect_eq(problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
+		cr_expect_eq(problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 		cr_expect_str_eq(problems.list[0].message, "\"/usr\" is a directory: name a file, such as one in it");
 	}
 }
@@ -133,17 +133,17 @@ Test(resources, a_path_is_opened_for_its_use)
 	struct stat st;
 
 	cr_assert_eq(write(fd, "before", 6), 6);
-	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_APPEND, &got, &problems), 0);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_APPEND, &got, &problems), 0);
 	cr_assert_eq(fcntl(got, F_GETFL) & (O_ACCMODE | O_APPEND), O_WRONLY | O_APPEND);
 	cr_assert_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
 	cr_assert_eq(write(got, "after", 5), 5);
 	cr_assert_eq(pread(fd, held, sizeof(held), 0), 11);
 	cr_assert_eq(memcmp(held, "beforeafter", 11), 0);
 	close(got);
-	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_READ, &got, &problems), 0);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_READ, &got, &problems), 0);
 	cr_assert_eq(fcntl(got, F_GETFL) & O_ACCMODE, O_RDONLY);
 	close(got);
-	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_READ_WRITE, &got, &problems), 0);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_READ_WRITE, &got, &problems), 0);
 	cr_assert_eq(fcntl(got, F_GETFL) & (O_ACCMODE | O_APPEND), O_RDWR);
 	close(got);
 	close(fd);
@@ -151,9 +151,9 @@ Test(resources, a_path_is_opened_for_its_use)
 	for (int use = 0; use < 3; use++) {
 		bool made = use == RESOURCE_APPEND;
 
-		cr_assert_eq(take(SPEC_PATH, -1, path, (enum resource_use)use, &got, &problems),
+		cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, (enum resource_use)use, &got, &problems),
 		             made ? 0 : -ENOENT);
-		cr_assert(made || problems.list[0].code == PROBLEM_RESOURCE_MISSING);
+		cr_assert(made || problems.list[0].code == ERROR_CODE_RESOURCE_MISSING);
 		if (made) {
 			cr_assert_eq(fstat(got, &st), 0);
 			cr_assert_eq(st.st_mode & 0077, 0, "others may not");
@@ -161,44 +161,8 @@ Test(resources, a_path_is_opened_for_its_use)
 		}
 		unlink(path);
 	}
-	cr_assert_eq(take(SPEC_PATH, -1, "/", RESOURCE_APPEND, &got, &problems), -EISDIR);
-	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_WRONG_KIND);
-}
-
-/* Every fd that a spec can name, each of its own number. */
-Test(resources, all_fds_of_a_spec_are_told)
-{
-	static struct vm_spec spec;
-	struct spec_resource *const single[] = {
-		&spec.boot.kernel,   &spec.boot.initrd,   &spec.boot.image, &spec.console.output, &spec.console.input,
-		&spec.vsock.channel, &spec.disks[0].image, &spec.disks[1].image, &spec.nets[0].vhost,
-		&spec.nets[1].vhost, &spec.cpus.claims,
-	};
-	int fds[64], next = 10;
-	size_t n;
-
-	spec.disks_count = spec.nets_count = 2;
-	for (size_t i = 0; i < ARRAY_SIZE(single); i++)
-		*single[i] = (struct spec_resource){ .kind = SPEC_FD, .fd = next++ };
-	spec.nets[0].tap_fds_count = spec.sandbox.cgroups_count = 2;
-	spec.nets[1].tap_fds_count = 1;
-	spec.nets[0].tap_fds[0] = next++;
-	spec.nets[0].tap_fds[1] = next++;
-	spec.nets[1].tap_fds[0] = next++;
-	spec.sandbox.cgroup_fds[0] = next++;
-	spec.sandbox.cgroup_fds[1] = next++;
-	n = resource_fds(&spec, fds);
-	cr_assert_eq((int)n, next - 10);
-	for (int wanted = 10; wanted < next; wanted++) {
-		bool there = false;
-
-		for (size_t i = 0; i < n; i++)
-			there |= fds[i] == wanted;
-		cr_assert(there, "fd %d is not told", wanted);
-	}
-	spec.boot.kernel.kind = SPEC_PATH;
-	spec.boot.initrd.kind = SPEC_NONE;
-	cr_assert_eq(resource_fds(&spec, fds), n - 2, "paths are no fds");
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, "/", RESOURCE_APPEND, &got, &problems), -EISDIR);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 }
 
 /* ---- ends whose clients come and go -------------------------------------------------------------- */
@@ -220,7 +184,7 @@ Test(resources, a_fifo_has_no_end)
 	snprintf(path, sizeof(path), "%s/fifo", folder);
 	cr_assert_eq(mkfifo(path, 0600), 0);
 	/* By a path; nobody is there. */
-	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_READ, &in, &problems), 0);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_READ, &in, &problems), 0);
 	cr_assert_eq(read(in, &byte, 1), 0, "as it is, that is the end");
 	cr_assert_eq(hold(in, &problems), 0);
 	cr_assert_eq(fcntl(in, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR | O_NONBLOCK);
@@ -234,7 +198,7 @@ Test(resources, a_fifo_has_no_end)
 		cr_assert_eq(read(in, &byte, 1), 1);
 	}
 	close(in);
-	cr_assert_eq(take(SPEC_PATH, -1, path, RESOURCE_APPEND, &out, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_APPEND, &out, &problems), 0, "%s", problems.list[0].message);
 	cr_assert_eq(hold(out, &problems), 0);
 	cr_assert_eq(write(out, "a", 1), 1, "nobody reads it yet");
 	for (int i = 0; i < 3; i++) {
@@ -292,7 +256,7 @@ Test(resources, a_ptys_master_has_no_end)
 
 	cr_assert_geq(master, 0);
 	cr_assert_lt(hold(master, &problems), 0, "it is locked");
-	cr_assert_eq(problems.list[0].code, PROBLEM_RESOURCE_UNREADABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_RESOURCE_UNREADABLE);
 	cr_assert_str_eq(problems.list[0].field, "a.field");
 	cr_assert_eq(unlockpt(master), 0);
 	client = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -316,15 +280,15 @@ Test(resources, a_ptys_master_has_no_end)
 
 static size_t claimed(int a, bool a_written, int b, bool b_written, struct problems *problems)
 {
-	struct resource_claim claims[] = {
-		RESOURCE_CLAIM(-1, "none", true),
-		RESOURCE_CLAIM(a, "a.field", a_written),
-		RESOURCE_CLAIM(b, "b.field", b_written),
-		RESOURCE_CLAIM(-1, "none", true),
-	};
+	static struct resource_claims claims;
 
+	claims.count = 0;
+	resource_claim(&claims, -1, true, "none");
+	resource_claim(&claims, a, a_written, "%c.field", 'a');
+	resource_claim(&claims, b, b_written, "b.field");
+	resource_claim(&claims, -1, true, "none");
 	*problems = (struct problems){ 0 };
-	resource_check_claims(claims, ARRAY_SIZE(claims), problems);
+	resource_check_claims(&claims, problems);
 	return problems->count;
 }
 
@@ -341,7 +305,7 @@ Test(resources, a_file_that_is_written_is_nothing_else)
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
 	cr_assert_eq(claimed(file, false, again, false, &problems), 0);
 	cr_assert_eq(claimed(file, true, again, false, &problems), 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_SPEC_INVALID);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_INVALID);
 	cr_assert_str_eq(problems.list[0].field, "a.field");
 	cr_assert_not_null(strstr(problems.list[0].message, "the same file as b.field"), "%s", problems.list[0].message);
 	cr_assert_eq(claimed(file, false, again, true, &problems), 1);
@@ -351,7 +315,7 @@ Test(resources, a_file_that_is_written_is_nothing_else)
 	cr_assert_eq(claimed(file, true, other, true, &problems), 0);
 	/* One that cannot be asked is not taken for another. */
 	cr_assert_eq(claimed(900, true, other, true, &problems), 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_OS_FAILED);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_OS_FAILED);
 	cr_assert_str_eq(problems.list[0].field, "a.field");
 	cr_assert_eq(claimed(null, true, null, true, &problems), 0);
 	cr_assert_eq(claimed(terminal, true, terminal, true, &problems), 0);

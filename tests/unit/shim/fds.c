@@ -18,7 +18,7 @@ static void control_refused(int fd, int error_number, const char *says)
 
 	cr_assert_eq(check_control_fd(fd, &problems), -error_number, "%s", says);
 	cr_assert_eq(problems.count, 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_CONTROL_FD_UNUSABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_CONTROL_FD_UNUSABLE);
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
 }
 
@@ -28,11 +28,11 @@ static void event_refused(int fd, int control, int error_number, const char *say
 
 	cr_assert_eq(check_event_fd(fd, control, &problems), -error_number, "%s", says);
 	cr_assert_eq(problems.count, 1);
-	cr_assert_eq(problems.list[0].code, PROBLEM_EVENT_FD_UNUSABLE);
+	cr_assert_eq(problems.list[0].code, ERROR_CODE_EVENT_FD_UNUSABLE);
 	cr_assert(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
 }
 
-Test(fds, refused)
+Test(fds, unusable_control_and_event_fds_are_refused)
 {
 	int ends[2], packets[2], root = open("/", O_RDONLY), path = open("/", O_PATH);
 	int counter = eventfd(0, 0), terminal = posix_openpt(O_RDWR | O_NOCTTY);
@@ -57,7 +57,7 @@ Test(fds, refused)
 }
 
 /* Whatever number it has had, 0 among them; what is at the new one is replaced, and a failed call's errno kept. */
-Test(fds, settled)
+Test(fds, a_descriptor_is_moved_to_its_number)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -74,7 +74,7 @@ Test(fds, settled)
 	cr_assert_lt(fcntl(500, F_GETFD), 0);
 }
 
-Test(fds, taken)
+Test(fds, usable_control_and_event_fds_are_taken)
 {
 	struct problems problems = { 0 };
 	int control[2], events[2], both[2], null = open("/dev/null", O_RDWR);
@@ -94,7 +94,7 @@ Test(fds, taken)
 	cr_assert_eq(problems.count, 0);
 }
 
-Test(outcome, exit_status)
+Test(outcome, exit_status_is_the_outcomes_or_the_first_errors)
 {
 	struct problems problems = { 0 };
 
@@ -103,9 +103,9 @@ Test(outcome, exit_status)
 	cr_assert_eq(outcome_exit_status(OUTCOME_STOPPED_BY_HOST, &problems), 36);
 	cr_assert_eq(outcome_exit_status(OUTCOME_LAUNCH_FAILED, &problems), 70);
 	cr_assert_eq(outcome_exit_status(OUTCOME_UNSPECIFIED, &problems), 70);
-	cr_assert_eq(outcome_exit_status((enum vm_outcome)99, NULL), 70);
-	problems_add(&problems, PROBLEM_HOST_REFUSED, 0, NULL, "x");
-	problems_add(&problems, PROBLEM_SPEC_INVALID, 0, NULL, "x");
+	cr_assert_eq(outcome_exit_status((enum axvm_outcome)99, NULL), 70);
+	problems_add(&problems, ERROR_CODE_HOST_REFUSED, 0, NULL, "x");
+	problems_add(&problems, ERROR_CODE_SPEC_INVALID, 0, NULL, "x");
 	cr_assert_eq(outcome_exit_status(OUTCOME_LAUNCH_FAILED, &problems), 69);
 	cr_assert_eq(outcome_exit_status(OUTCOME_VCPU_FAILED, &problems), 35);
 }

@@ -17,8 +17,8 @@
 #include "tests/unit/rig/launch_rig.h"
 
 #define FLAT "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } "
-#define IMAGE "boot { flat { image { fd: 5 } } } "
-#define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
+#define IMAGE "boot { flat_boot { image { fd: 5 } } } "
+#define WITH_APIC "boot { flat_boot { image { fd: 5 } local_apic: true } } "
 #define ONE "cpus { count: 1 } "
 
 TestSuite(sandbox_launch, .timeout = 120);
@@ -129,9 +129,9 @@ static int panics_and_powers_off(struct kvm_run *run, uint32_t vcpu)
 
 /* ---- a whole life ------------------------------------------------------------------------------------- */
 
-static void expect_stages(enum stage last)
+static void expect_stages(enum axvm_stage last)
 {
-	for (enum stage stage = STAGE_ARRIVE; stage <= last; stage++) {
+	for (enum axvm_stage stage = STAGE_ARRIVE; stage <= last; stage++) {
 		const Axvm__V1__Event *told = rig_event(AXVM__V1__EVENT__BODY_STAGE_COMPLETED, stage - STAGE_ARRIVE);
 
 		cr_assert_not_null(told, "stage %d", stage);
@@ -225,7 +225,7 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 }
 
 /* As a launcher does between fork and exec. */
-static bool launcher_leaves(enum stage stage)
+static bool launcher_leaves(enum axvm_stage stage)
 {
 	static const struct itimerval late = { .it_value = { 9000, 0 } };
 
@@ -261,7 +261,7 @@ Test(sandbox_launch, what_the_launcher_left_is_in_the_sealed_event)
 }
 
 /* What the machine was built of is closed, and forgotten, before there is a second thread. */
-static bool nothing_is_left(enum stage stage)
+static bool nothing_is_left(enum axvm_stage stage)
 {
 	if (stage == STAGE_STAFF)
 		rig_told->word[1] = rig_shim.kvm_fd == -1 && rig_shim.resources.image == -1 &&
@@ -290,15 +290,15 @@ Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 	expect_stages(STAGE_RUN);
 	expect_sealed(2, 0, false);
 	expect_running(2, 0);
-	expect_state(0, AXVM__V1__STATE__STARTING, AXVM__V1__STATE__STATE_RUNNING);
-	expect_state(1, AXVM__V1__STATE__STATE_RUNNING, AXVM__V1__STATE__STOPPING);
-	expect_state(2, AXVM__V1__STATE__STOPPING, AXVM__V1__STATE__STOPPED);
+	expect_state(0, AXVM__V1__STATE__STATE_STARTING, AXVM__V1__STATE__STATE_RUNNING);
+	expect_state(1, AXVM__V1__STATE__STATE_RUNNING, AXVM__V1__STATE__STATE_STOPPING);
+	expect_state(2, AXVM__V1__STATE__STATE_STOPPING, AXVM__V1__STATE__STATE_STOPPED);
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_MEMORY_PLACED, 0), "nothing was populated");
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running->kernel_sha256, "nor measured");
 	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running->n_waived, 0);
 	for (size_t i = 2; i < rig_events_count; i++)
 		cr_assert_str_eq(rig_events[i]->vm_id, "t", "event %zu", i);
-	cr_assert_eq(terminal->outcome, AXVM__V1__OUTCOME__HALTED);
+	cr_assert_eq(terminal->outcome, AXVM__V1__OUTCOME__OUTCOME_HALTED);
 	cr_assert_eq(terminal->exit_status, 0);
 	cr_assert_eq(terminal->n_errors, 0);
 	cr_assert_eq(terminal->n_stages, STAGE_RUN);
@@ -312,7 +312,7 @@ Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 /* vCPUs that have a CPU each are made there, and the event says so. */
 Test(sandbox_launch, vcpus_that_are_pinned)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 tenancy: DEDICATED }", .guest = halts };
+	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 tenancy: TENANCY_DEDICATED }", .guest = halts };
 	const Axvm__V1__Running *running;
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
@@ -331,8 +331,8 @@ Test(sandbox_launch, registers_of_a_flat_image)
 		bool second;
 	} rows[] = {
 		{ FLAT IMAGE "cpus { count: 2 }", 0x100000, true },
-		{ FLAT "boot { flat { image { fd: 5 } load_address: 0x200000 } } cpus { count: 2 }", 0x200000, true },
-		{ FLAT "boot { flat { image { fd: 5 } local_apic: true secondaries_wait: true } } cpus { count: 2 }",
+		{ FLAT "boot { flat_boot { image { fd: 5 } load_address: 0x200000 } } cpus { count: 2 }", 0x200000, true },
+		{ FLAT "boot { flat_boot { image { fd: 5 } local_apic: true secondaries_wait: true } } cpus { count: 2 }",
 		  0x100000, false },
 	};
 
@@ -364,14 +364,14 @@ Test(sandbox_launch, registers_of_a_flat_image)
 
 /* ---- how it ends ------------------------------------------------------------------------------------------ */
 
-static bool raise_term(enum stage stage)
+static bool raise_term(enum axvm_stage stage)
 {
 	if (stage == STAGE_CONFINE)
 		kill(getpid(), SIGTERM);
 	return true;
 }
 
-static bool raise_both(enum stage stage)
+static bool raise_both(enum axvm_stage stage)
 {
 	if (stage == STAGE_CONFINE) {
 		kill(getpid(), SIGINT);
@@ -381,7 +381,7 @@ static bool raise_both(enum stage stage)
 }
 
 /* Again and again, until there is nobody any more. */
-static bool raise_again(enum stage stage)
+static bool raise_again(enum axvm_stage stage)
 {
 	pid_t whom;
 
@@ -395,7 +395,7 @@ static bool raise_again(enum stage stage)
 	_exit(0);
 }
 
-static bool launcher_dies(enum stage stage)
+static bool launcher_dies(enum axvm_stage stage)
 {
 	if (stage == STAGE_CONFINE)
 		kill(getpid(), SANDBOX_LAUNCHER_DIED);
@@ -413,21 +413,21 @@ static void replace_control(const char *bytes, size_t size)
 	close(pair[1]);
 }
 
-static bool control_ends(enum stage stage)
+static bool control_ends(enum axvm_stage stage)
 {
 	if (stage == STAGE_ADMIT)
 		replace_control("", 0);
 	return true;
 }
 
-static bool control_is_garbage(enum stage stage)
+static bool control_is_garbage(enum axvm_stage stage)
 {
 	if (stage == STAGE_ADMIT)
 		replace_control("\x0f\x01", 2);
 	return true;
 }
 
-static bool launch_fails(enum stage stage)
+static bool launch_fails(enum axvm_stage stage)
 {
 	return stage != STAGE_BUILD;
 }
@@ -440,62 +440,62 @@ Test(sandbox_launch, each_end_has_its_status)
 		Axvm__V1__Outcome outcome;
 		const char *says; /* in the terminal event */
 	} rows[] = {
-		{ { .spec = FLAT IMAGE ONE, .guest = halts }, 0, AXVM__V1__OUTCOME__HALTED, "halted: " },
-		{ { .spec = FLAT IMAGE ONE, .guest = powers_off }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = resets }, 32, AXVM__V1__OUTCOME__GUEST_RESET, "guest reset: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = faults }, 33, AXVM__V1__OUTCOME__TRIPLE_FAULT, "triple fault: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = crashes }, 34, AXVM__V1__OUTCOME__GUEST_PANIC, "guest panic: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = cannot_run }, 35, AXVM__V1__OUTCOME__VCPU_FAILED,
+		{ { .spec = FLAT IMAGE ONE, .guest = halts }, 0, AXVM__V1__OUTCOME__OUTCOME_HALTED, "halted: " },
+		{ { .spec = FLAT IMAGE ONE, .guest = powers_off }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = resets }, 32, AXVM__V1__OUTCOME__OUTCOME_GUEST_RESET, "guest reset: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = faults }, 33, AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT, "triple fault: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = crashes }, 34, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC, "guest panic: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = cannot_run }, 35, AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
 		  "KVM could not run the guest: a page behind its memory could not be had" },
-		{ { .spec = FLAT IMAGE ONE, .guest = is_refused }, 35, AXVM__V1__OUTCOME__VCPU_FAILED, "vCPU failed: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = panics }, 34, AXVM__V1__OUTCOME__GUEST_PANIC,
+		{ { .spec = FLAT IMAGE ONE, .guest = is_refused }, 35, AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED, "vCPU failed: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = panics }, 34, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC,
 		  "the guest panicked and did not go on" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = panics_and_powers_off }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = panics_and_powers_off }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_term }, 0,
-		  AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_both }, 0,
-		  AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = spins, .before = raise_again }, 36,
-		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a second signal asked for the end" },
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a second signal asked for the end" },
 		{ { .spec = FLAT IMAGE ONE, .guest = spins, .before = raise_term }, 36,
-		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a signal asked for the end; this VM has no power button" },
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a signal asked for the end; this VM has no power button" },
 		{ { .spec = FLAT WITH_APIC ONE "lifecycle { stop_when_launcher_dies: true }", .guest = heeds,
-		    .before = launcher_dies }, 36, AXVM__V1__OUTCOME__STOPPED_BY_HOST, "the launcher has died" },
+		    .before = launcher_dies }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "the launcher has died" },
 		{ { .spec = FLAT WITH_APIC ONE "lifecycle { shutdown_timeout_ms: 1 }", .guest = spins,
-		    .before = raise_term }, 36, AXVM__V1__OUTCOME__STOPPED_BY_HOST,
+		    .before = raise_term }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
 		  "the guest did not power off in time" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: SHUTDOWN }", .guest = heeds }, 0,
-		  AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: SHUTDOWN shutdown_timeout_ms: 1 }",
-		    .guest = spins }, 36, AXVM__V1__OUTCOME__STOPPED_BY_HOST, "the guest did not power off in time" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: STOP }", .guest = heeds }, 36,
-		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
-		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: SHUTDOWN }", .guest = spins }, 36,
-		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "fd 3 has ended, which means shut down; this VM has no power button" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }", .guest = heeds }, 0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN shutdown_timeout_ms: 1 }",
+		    .guest = spins }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "the guest did not power off in time" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = heeds }, 36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
+		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }", .guest = spins }, 36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "fd 3 has ended, which means shut down; this VM has no power button" },
 		{ { .spec = FLAT IMAGE ONE, .guest = spins, .command = "request_id: 1 stop {}" }, 36,
-		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a command asked for the stop" },
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a command asked for the stop" },
 		{ { .spec = FLAT IMAGE ONE, .guest = spins, .command = "request_id: 1 stop {}", .open_ended = true }, 36,
-		  AXVM__V1__OUTCOME__STOPPED_BY_HOST, "a command asked for the stop" },
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a command asked for the stop" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .command = "request_id: 1 shutdown {}", .open_ended = true },
-		  0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		  0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
 		/* The launcher made a command of the signal that the shim has got too. */
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .command = "request_id: 1 shutdown {}", .open_ended = true,
-		    .before = raise_term }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
+		    .before = raise_term }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .open_ended = true,
 		    .command = "request_id: 1 pause {} } commands { request_id: 2 resume {} } "
-		               "commands { request_id: 3 shutdown {}" }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: STOP }", .guest = spins, .open_ended = true,
-		    .before = control_ends }, 36, AXVM__V1__OUTCOME__STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: SHUTDOWN }", .guest = heeds, .open_ended = true,
-		    .before = control_ends }, 0, AXVM__V1__OUTCOME__POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .before = launch_fails }, 70, AXVM__V1__OUTCOME__LAUNCH_FAILED, "launch failed: never ran" },
+		               "commands { request_id: 3 shutdown {}" }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins, .open_ended = true,
+		    .before = control_ends }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }", .guest = heeds, .open_ended = true,
+		    .before = control_ends }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .before = launch_fails }, 70, AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED, "launch failed: never ran" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		int status = rig_launch(&rows[i].launch);
 		const Axvm__V1__Terminal *terminal = rig_terminal();
-		bool ended_itself = rows[i].outcome != AXVM__V1__OUTCOME__STOPPED_BY_HOST &&
-		                    rows[i].outcome != AXVM__V1__OUTCOME__LAUNCH_FAILED &&
+		bool ended_itself = rows[i].outcome != AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST &&
+		                    rows[i].outcome != AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED &&
 		                    rows[i].launch.guest != panics;
 
 		cr_expect_eq(status, rows[i].status, "row %zu: status %d", i, status);
@@ -520,7 +520,7 @@ Test(sandbox_launch, each_end_has_its_status)
 /* Bytes that are no stream cost the stream, with one reply that is to no request, and are like its end. */
 Test(sandbox_launch, garbage_ends_the_control_stream)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: STOP }", .guest = spins,
+	const struct rig_launch launch = { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins,
 		                           .open_ended = true, .before = control_is_garbage };
 	const Axvm__V1__Reply *reply;
 
@@ -529,7 +529,7 @@ Test(sandbox_launch, garbage_ends_the_control_stream)
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 1));
 	reply = rig_event(AXVM__V1__EVENT__BODY_REPLY, 0)->reply;
 	cr_assert(!reply->ok && reply->request_id == 0 && reply->error);
-	cr_assert_eq(reply->error->code, AXVM__V1__ERROR_CODE__SPEC_MALFORMED);
+	cr_assert_eq(reply->error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_MALFORMED);
 	cr_assert_not_null(strstr(reply->error->message, "this is not a ControlStream"), "%s", reply->error->message);
 	cr_assert_str_eq(rig_terminal()->message, "fd 3 has ended, which means stop");
 }

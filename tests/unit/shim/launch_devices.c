@@ -18,14 +18,14 @@
 #include "guest/layout.h"
 #include "sandbox/fd_layout.h"
 #include "shim/control.h"
-#include "shim/devices_block.h"
+#include "shim/device/disk.h"
 #include "shim/plan.h"
 #include "tests/unit/rig/launch_rig.h"
 #include "tests/unit/rig/wait.h"
 
 #define SMALL "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } "
-#define IMAGE "boot { flat { image { fd: 5 } } } "
-#define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
+#define IMAGE "boot { flat_boot { image { fd: 5 } } } "
+#define WITH_APIC "boot { flat_boot { image { fd: 5 } local_apic: true } } "
 #define ONE "cpus { count: 1 } "
 
 TestSuite(sandbox_devices, .timeout = 120);
@@ -85,7 +85,7 @@ static size_t opened(const char *path)
 	return count;
 }
 
-static bool look_at_devices(enum stage stage)
+static bool look_at_devices(enum axvm_stage stage)
 {
 	const struct shim_devices *devices = &rig_shim.devices;
 
@@ -111,14 +111,14 @@ static bool look_at_devices(enum stage stage)
 	HOLDS(devices->vsock.cid == 77 && devices->vsock_channel == RIG_CHANNEL);
 	HOLDS(devices->balloon.device.ops != NULL && devices->balloon.interval.tv_sec == 9);
 	HOLDS(devices->io[0].loop.busy_poll_us == 12);
-	HOLDS(devices_disk(&rig_shim, "b") == &devices->disks[1]);
+	HOLDS(devices_disk(&rig_shim.devices, "b") == &devices->disks[1]);
 	return look_at_buses();
 }
 
 #define ALL_DEVICES                                                                                \
 	SMALL WITH_APIC ONE "io { busy_poll_us: 12 } console { output { fd: 6 } columns: 80 rows: 25 early: true " \
 	"limit { bytes_per_s: 30 bytes_burst: 40 ops_per_s: 50 ops_burst: 60 } } " \
-	"disks { id: 'a' image { fd: 7 } serial: 'serial' queues: 2 queue_size: 128 cache: WRITE_THROUGH "  \
+	"disks { id: 'a' image { fd: 7 } serial: 'serial' queues: 2 queue_size: 128 cache: CACHE_MODE_WRITE_THROUGH "  \
 	"block_size: 4096 limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } } "      \
 	"disks { id: 'b' image { fd: 9 } } "                                                  \
 	"rng { limit { bytes_per_s: 5 bytes_burst: 6 ops_per_s: 7 ops_burst: 8 } } "                       \
@@ -139,7 +139,7 @@ Test(sandbox_devices, every_device_is_as_its_spec)
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_DEVICE_FAILED, 0));
 }
 
-static bool look_at_the_limit(enum stage stage)
+static bool look_at_the_limit(enum axvm_stage stage)
 {
 	const struct rate_limit *limit = &rig_shim.devices.console.limit;
 
@@ -172,7 +172,7 @@ Test(sandbox_devices, a_consoles_limit_is_a_files)
 	launch.spec = SMALL WITH_APIC ONE "console { output { fd: 8 } limit {} }";
 	cr_assert_eq(rig_launch(&launch), 66);
 	cr_assert_eq(rig_terminal()->n_errors, 1);
-	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND);
+	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_WRONG_KIND);
 	cr_assert_str_eq(rig_terminal()->errors[0]->field, "console.limit");
 }
 
@@ -210,7 +210,7 @@ Test(sandbox_devices, the_console_is_written_out)
 /* ---- I/O threads ------------------------------------------------------------------------------------------ */
 
 /* Each I/O thread may run on the plan's CPUs for it and nowhere else. */
-static bool look_at_places(enum stage stage)
+static bool look_at_places(enum axvm_stage stage)
 {
 	for (uint32_t i = 0; stage == STAGE_SEAL && i < rig_shim.devices.io_count; i++) {
 		const struct shim_io *io = &rig_shim.devices.io[i];
@@ -223,7 +223,7 @@ static bool look_at_places(enum stage stage)
 	return true;
 }
 
-static bool look_at_loops(enum stage stage)
+static bool look_at_loops(enum axvm_stage stage)
 {
 	if (stage != STAGE_CONFINE)
 		return look_at_places(stage);
@@ -231,7 +231,7 @@ static bool look_at_loops(enum stage stage)
 	for (uint32_t i = 0; i < rig_shim.devices.io_count; i++) {
 		const struct shim_io *io = &rig_shim.devices.io[i];
 
-		HOLDS(io->index == i && io->shim == &rig_shim);
+		HOLDS(io->index == i && io->devices == &rig_shim.devices);
 		HOLDS(io->loop.wake_fd == IO_WAKE_FD_BASE + (int)i);
 		HOLDS(io->loop.ring.ring_fd == IO_RING_FD_BASE + (int)i);
 		rig_told->word[2 + i] = io->loop.uses;
@@ -305,7 +305,7 @@ Test(sandbox_devices, memory_is_told_where_it_was_populated)
 
 Test(sandbox_devices, what_was_asked_to_be_measured_is)
 {
-	const struct rig_launch launch = { .spec = SMALL "boot { flat { image { fd: 5 } } measure: true } " ONE };
+	const struct rig_launch launch = { .spec = SMALL "boot { flat_boot { image { fd: 5 } } measure: true } " ONE };
 	const Axvm__V1__Running *running;
 	char wanted[SHA256_HEX_SIZE];
 	uint8_t image[16], digest[SHA256_SIZE];
@@ -337,7 +337,7 @@ static uint64_t status_kib(const char *line)
 	return at ? strtoull(at + strlen(line), NULL, 10) : 0;
 }
 
-static bool look_at_lock(enum stage stage)
+static bool look_at_lock(enum axvm_stage stage)
 {
 	if (stage == STAGE_CONFINE)
 		rig_told->word[1] = status_kib("VmLck:");
@@ -394,10 +394,10 @@ Test(sandbox_devices, kvm_is_tuned_by_profile_and_tenancy)
 		const char *spec;
 		uint64_t exits, halt_poll_ns;
 	} rows[] = {
-		{ "profile: 'xv2' cpus { count: 1 tenancy: DEDICATED overcommit: true } " WITH_APIC, 0xe, 0 },
-		{ "profile: 'xv2' cpus { count: 1 tenancy: DEDICATED overcommit: true } " IMAGE, 0xc, 0 },
+		{ "profile: 'xv2' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " WITH_APIC, 0xe, 0 },
+		{ "profile: 'xv2' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " IMAGE, 0xc, 0 },
 		{ "profile: 'xv2' cpus { count: 1 } " WITH_APIC, 0, 50000 },
-		{ "profile: 'dev' cpus { count: 1 tenancy: DEDICATED overcommit: true } " WITH_APIC, 0, 0 },
+		{ "profile: 'dev' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " WITH_APIC, 0, 0 },
 		{ "profile: 'dev' cpus { count: 1 } " WITH_APIC, 0, UINT64_MAX },
 	};
 
@@ -406,7 +406,7 @@ Test(sandbox_devices, kvm_is_tuned_by_profile_and_tenancy)
 		const struct rig_launch launch = { .spec = spec, .guest = powers_off };
 		const struct kvm_enable_cap *cap;
 
-		snprintf(spec, sizeof(spec), "vm_id: 't' admission: REPORT memory { nodes { size_mib: 16 } } %s",
+		snprintf(spec, sizeof(spec), "vm_id: 't' admission: ADMISSION_REPORT memory { nodes { size_mib: 16 } } %s",
 		         rows[i].spec);
 		cr_assert_eq(rig_launch(&launch), 0, "row %zu: %s", i, rig_stderr);
 		cap = enabled(KVM_CAP_X86_DISABLE_EXITS);
@@ -427,7 +427,7 @@ static int may_have_fifo(void)
 	return WEXITSTATUS(wait_child(child));
 }
 
-static bool look_at_policy(enum stage stage)
+static bool look_at_policy(enum axvm_stage stage)
 {
 	if (stage == STAGE_SEAL)
 		rig_told->word[1] = (uint64_t)sched_getscheduler(0) + 1;
@@ -441,8 +441,8 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 	static const struct {
 		const char *spec;
 		int priority;
-	} rows[] = { { SMALL WITH_APIC "cpus { count: 1 tenancy: DEDICATED fifo_priority: 1 }", 1 },
-		     { SMALL WITH_APIC "cpus { count: 1 tenancy: DEDICATED fifo_priority: 3 }", 3 } };
+	} rows[] = { { SMALL WITH_APIC "cpus { count: 1 tenancy: TENANCY_DEDICATED fifo_priority: 1 }", 1 },
+		     { SMALL WITH_APIC "cpus { count: 1 tenancy: TENANCY_DEDICATED fifo_priority: 3 }", 3 } };
 
 	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
 	cr_assert_eq(rig_told->policy[0], sched_getscheduler(0), "%d, %d", rig_told->policy[0], sched_getscheduler(0));
@@ -466,7 +466,7 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 
 	cr_assert_eq(rig_launch(&killed), 69);
 	cr_assert_eq(rig_terminal()->n_errors, 1, "%s", rig_stderr);
-	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__HOST_LIMIT);
+	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_LIMIT);
 	cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
 	cr_assert_not_null(strstr(rig_terminal()->errors[0]->message, "RLIMIT_RTTIME is 60000000"), "%s", rig_stderr);
 }
@@ -505,8 +505,8 @@ static int spins(struct kvm_run *run, uint32_t vcpu)
 Test(sandbox_devices, metrics_come_by_themselves)
 {
 	const struct rig_launch asked = { .spec = SMALL IMAGE ONE "metrics { interval_ms: 100 } "
-		                          "lifecycle { on_control_eof: STOP }", .guest = spins };
-	const struct rig_launch none = { .spec = SMALL IMAGE ONE "lifecycle { on_control_eof: STOP }", .guest = spins };
+		                          "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins };
+	const struct rig_launch none = { .spec = SMALL IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins };
 
 	cr_assert_eq(rig_launch(&asked), 36, "%s", rig_stderr);
 	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_METRICS, 0));
@@ -581,7 +581,7 @@ static bool census_holds(const struct census *census, size_t count)
 	return holds;
 }
 
-static bool take_census(enum stage stage)
+static bool take_census(enum axvm_stage stage)
 {
 	static_assert(ARRAY_SIZE(acquired) <= 16 && ARRAY_SIZE(built) <= 16, "room for what is found");
 

@@ -13,7 +13,7 @@
 #include "base/sha256.h"
 #include "guest/layout.h"
 #include "sandbox/fd_layout.h"
-#include "shim/devices_net.h"
+#include "shim/device/net.h"
 #include "tests/unit/rig/boot_guest.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/fake_kvm.h"
@@ -21,8 +21,8 @@
 #include "virtio/net_parts.h"
 
 #define SMALL "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } "
-#define IMAGE "boot { flat { image { fd: 5 } } } "
-#define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
+#define IMAGE "boot { flat_boot { image { fd: 5 } } } "
+#define WITH_APIC "boot { flat_boot { image { fd: 5 } local_apic: true } } "
 #define ONE "cpus { count: 1 } "
 
 static int powers_off(struct kvm_run *run, uint32_t vcpu)
@@ -48,7 +48,7 @@ static bool holds_text(uint64_t address, const char *text)
 }
 
 /* hvm_start_info (Linux, include/xen/interface/hvm/start_info.h): a module, the command line, the ACPI tables. */
-static bool look_at_linux(enum stage stage)
+static bool look_at_linux(enum axvm_stage stage)
 {
 	const struct boot_entry *entry = &rig_shim.entry;
 	const uint64_t info = LAYOUT_PVH_START_INFO;
@@ -78,7 +78,7 @@ static void digest_of(const void *bytes, size_t size, char text[static SHA256_HE
 }
 
 #define LINUX "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 32 } } cpus { count: 2 } "                     \
-	"boot { linux { kernel { fd: 5 } initrd { fd: 7 } cmdline: 'quiet root=/dev/vda' } measure: true } "
+	"boot { linux_boot { kernel { fd: 5 } initrd { fd: 7 } cmdline: 'quiet root=/dev/vda' } measure: true } "
 
 /* The first vCPU enters it as PVH says, the second waits for its INIT; each file has the digest of its own. */
 Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
@@ -122,7 +122,7 @@ static bool writer_comes_after(int fd, void *buffer, size_t length, off_t offset
 }
 
 /* The digest of the initrd that is in the guest's memory is left in word[4] to word[7]. */
-static bool look_at_measured(enum stage stage)
+static bool look_at_measured(enum axvm_stage stage)
 {
 	struct sha256 hash;
 	const void *at;
@@ -171,10 +171,10 @@ Test(sandbox_devices, what_cannot_be_booted_is_named)
 		const char *spec, *field;
 		Axvm__V1__ErrorCode code;
 	} rows[] = {
-		{ SMALL ONE "boot { linux { kernel { fd: 5 } } }", "boot.linux.kernel", AXVM__V1__ERROR_CODE__KERNEL_INVALID },
-		{ SMALL ONE "boot { flat { image { fd: 6 } } }", "boot.flat.image", AXVM__V1__ERROR_CODE__IMAGE_INVALID },
-		{ SMALL ONE "boot { flat { image { fd: 7 } load_address: 0xf80000 } }", "boot.flat.image",
-		  AXVM__V1__ERROR_CODE__IMAGE_INVALID },
+		{ SMALL ONE "boot { linux_boot { kernel { fd: 5 } } }", "boot.linux_boot.kernel", AXVM__V1__ERROR_CODE__ERROR_CODE_KERNEL_INVALID },
+		{ SMALL ONE "boot { flat_boot { image { fd: 6 } } }", "boot.flat_boot.image", AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
+		{ SMALL ONE "boot { flat_boot { image { fd: 7 } load_address: 0xf80000 } }", "boot.flat_boot.image",
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -183,7 +183,7 @@ Test(sandbox_devices, what_cannot_be_booted_is_named)
 
 		cr_assert_eq(rig_launch(&launch), 65, "row %zu: %s", i, rig_stderr);
 		terminal = rig_terminal();
-		cr_assert_eq(terminal->stage, AXVM__V1__STAGE__BUILD);
+		cr_assert_eq(terminal->stage, AXVM__V1__STAGE__STAGE_BUILD);
 		cr_assert_eq(terminal->n_errors, 1);
 		cr_assert_str_eq(terminal->errors[0]->field, rows[i].field);
 		cr_assert_eq(terminal->errors[0]->code, rows[i].code, "row %zu: %d", i, terminal->errors[0]->code);
@@ -199,7 +199,7 @@ static bool same_file(int a, int b)
 	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 }
 
-static bool look_at_pairs(enum stage stage)
+static bool look_at_pairs(enum axvm_stage stage)
 {
 	const struct net *net = rig_shim.devices.nets.list[0];
 
@@ -215,11 +215,11 @@ static bool look_at_pairs(enum stage stage)
 	HOLDS(net->tx_gate.limit.ops.rate == 7 && net->tx_gate.limit.ops.burst == 8);
 	HOLDS(rig_shim.devices.nets.fds[0][0] == RIG_TAP && rig_shim.devices.nets.fds[0][1] == RIG_TAP_2);
 	HOLDS(net->tap_fd == TAP_FD_BASE && same_file(TAP_FD_BASE, RIG_TAP) && !net->vhost.net);
-	HOLDS(devices_net(&rig_shim, "n") == net && !devices_net(&rig_shim, "nn"));
+	HOLDS(devices_net(&rig_shim.devices, "n") == net && !devices_net(&rig_shim.devices, "nn"));
 	return true;
 }
 
-static bool look_at_vhost(enum stage stage)
+static bool look_at_vhost(enum axvm_stage stage)
 {
 	struct net *const *list = rig_shim.devices.nets.list;
 	uint8_t mac[NET_MAC_BYTES];
@@ -235,7 +235,7 @@ static bool look_at_vhost(enum stage stage)
 	HOLDS(!(list[1]->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_MTU)));
 	net_derive_mac("t", "v", mac);
 	HOLDS(memcmp(list[1]->config.mac, mac, sizeof(mac)) == 0);
-	HOLDS(devices_net(&rig_shim, "v") == list[1] && devices_net(&rig_shim, "a") == list[0]);
+	HOLDS(devices_net(&rig_shim.devices, "v") == list[1] && devices_net(&rig_shim.devices, "a") == list[0]);
 	return true;
 }
 
@@ -266,7 +266,7 @@ Test(sandbox_devices, every_net_is_as_its_spec)
 /* ---- commands that are for a device -------------------------------------------------------------------------- */
 
 /* As far as its spec says, which is what the sandbox was told; the rig's own files have no limit. */
-static bool grow_disk(enum stage stage)
+static bool grow_disk(enum axvm_stage stage)
 {
 	if (stage != STAGE_STAFF)
 		return true;
@@ -330,14 +330,14 @@ Test(sandbox_devices, commands_reach_their_devices)
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 10));
 	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 7)->reply->error->field, "balloon.target_mib");
 	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->field, "limit.transmit");
-	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->code, AXVM__V1__ERROR_CODE__COMMAND_INVALID);
+	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID);
 	/* An NMI is delivery mode 4, to the first local APIC (SDM 3A 11.11). */
 	cr_assert(rig_told->msis == 1 && rig_told->msi.address_lo == LAYOUT_LAPIC && rig_told->msi.data == 0x400);
 }
 
 /* ---- the sandbox as it is told --------------------------------------------------------------------------- */
 
-static bool note_sandbox(enum stage stage)
+static bool note_sandbox(enum axvm_stage stage)
 {
 	const struct sandbox *sandbox = &rig_shim.sandbox;
 
@@ -386,7 +386,7 @@ Test(sandbox_devices, the_sealed_event_says_what_was_done)
 
 /* ---- what devices tell ------------------------------------------------------------------------------------ */
 
-static bool devices_complain(enum stage stage)
+static bool devices_complain(enum axvm_stage stage)
 {
 	if (stage != STAGE_CONFINE)
 		return true;
@@ -419,7 +419,7 @@ Test(sandbox_devices, what_a_device_complains_of_is_told)
 }
 
 /* Its thread has no ring at the number where it looks for one; its filter lets it ask. */
-static bool ring_breaks(enum stage stage)
+static bool ring_breaks(enum axvm_stage stage)
 {
 	struct io_uring *ring = &rig_shim.devices.io[0].loop.ring;
 
@@ -456,7 +456,7 @@ Test(sandbox_devices, everything_has_come_to_rest_at_the_end)
 	const struct rig_launch itself = { .spec = SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {}",
 		                           .guest = powers_off, .after = look_at_the_end };
 	const struct rig_launch stopped = { .spec = SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} "
-		                            "lifecycle { on_control_eof: STOP }", .guest = heeds_and_looks,
+		                            "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = heeds_and_looks,
 		                            .after = look_at_the_end };
 
 	cr_assert_eq(rig_launch(&itself), 0, "%s", rig_stderr);
@@ -472,7 +472,7 @@ Test(sandbox_devices, a_ring_that_fails_is_told)
 		                           .before = ring_breaks };
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
-	expect_complaint(0, "io0", -1, EBADF, false, "none of its devices goes on");
+	expect_complaint(0, "io0", -1, EBADF, false, "all its devices have stopped");
 }
 
 /* ---- nodes of the host -------------------------------------------------------------------------------------- */
@@ -495,7 +495,7 @@ static bool note_binding(long nr, const uint64_t args[static 6], long *ret_resul
 }
 
 /* A host of several nodes, whatever this one is, and a plan; the VM goes no further. */
-static bool several_nodes(enum stage stage)
+static bool several_nodes(enum axvm_stage stage)
 {
 	static const long calls[] = { SYS_mbind };
 

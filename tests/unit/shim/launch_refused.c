@@ -20,8 +20,8 @@
 #include "tests/unit/rig/launch_rig.h"
 
 #define FLAT "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 2 } "
-#define IMAGE "boot { flat { image { fd: 5 } } } "
-#define WITH_APIC "boot { flat { image { fd: 5 } local_apic: true } } "
+#define IMAGE "boot { flat_boot { image { fd: 5 } } } "
+#define WITH_APIC "boot { flat_boot { image { fd: 5 } local_apic: true } } "
 
 TestSuite(sandbox_refused, .timeout = 120);
 
@@ -44,11 +44,11 @@ static void expect_failed(int status, int wanted, Axvm__V1__Stage stage, const c
 
 	cr_expect_eq(status, wanted, "%s: status %d, %s", what, status,
 	             terminal->n_errors ? terminal->errors[0]->message : "no error");
-	cr_expect_eq(terminal->outcome, AXVM__V1__OUTCOME__LAUNCH_FAILED, "%s", what);
+	cr_expect_eq(terminal->outcome, AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED, "%s", what);
 	cr_expect_eq(terminal->stage, stage, "%s: stage %d", what, terminal->stage);
 	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0), "%s", what);
 	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0), "%s", what);
-	cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0)->state_changed->to, AXVM__V1__STATE__FAILED, "%s", what);
+	cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0)->state_changed->to, AXVM__V1__STATE__STATE_FAILED, "%s", what);
 	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 1), "%s", what);
 	cr_expect_null(terminal->vcpu);
 }
@@ -76,16 +76,16 @@ Test(sandbox_refused, what_kvm_refuses_ends_the_launch)
 		Axvm__V1__Stage stage;
 		const char *says;
 	} rows[] = {
-		{ KVM_CREATE_VM, IMAGE, AXVM__V1__STAGE__BUILD, "" },
-		{ KVM_SET_USER_MEMORY_REGION, IMAGE, AXVM__V1__STAGE__BUILD, "" },
-		{ KVM_SET_TSS_ADDR, IMAGE, AXVM__V1__STAGE__BUILD, "" },
-		{ KVM_ENABLE_CAP, WITH_APIC, AXVM__V1__STAGE__BUILD, "" },
-		{ KVM_GET_STATS_FD, IMAGE, AXVM__V1__STAGE__BUILD, "KVM does not give its counters" },
-		{ KVM_CREATE_VCPU, IMAGE, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses to create it" },
-		{ KVM_SET_CPUID2, IMAGE, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses its CPUID" },
-		{ KVM_SET_REGS, WITH_APIC, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses its registers" },
-		{ KVM_SET_MSRS, WITH_APIC, AXVM__V1__STAGE__STAFF, "vCPU 0: KVM refuses its MSRs" },
-		{ KVM_RUN, IMAGE, AXVM__V1__STAGE__SEAL, "vCPU 0: KVM refuses to run it" },
+		{ KVM_CREATE_VM, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "" },
+		{ KVM_SET_USER_MEMORY_REGION, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "" },
+		{ KVM_SET_TSS_ADDR, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "" },
+		{ KVM_ENABLE_CAP, WITH_APIC, AXVM__V1__STAGE__STAGE_BUILD, "" },
+		{ KVM_GET_STATS_FD, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "KVM does not give its counters" },
+		{ KVM_CREATE_VCPU, IMAGE, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses to create it" },
+		{ KVM_SET_CPUID2, IMAGE, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses its CPUID" },
+		{ KVM_SET_REGS, WITH_APIC, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses its registers" },
+		{ KVM_SET_MSRS, WITH_APIC, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses its MSRs" },
+		{ KVM_RUN, IMAGE, AXVM__V1__STAGE__STAGE_SEAL, "vCPU 0: KVM refuses to run it" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -96,14 +96,14 @@ Test(sandbox_refused, what_kvm_refuses_ends_the_launch)
 		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
 		snprintf(what, sizeof(what), "row %zu", i);
 		expect_failed(rig_launch(&launch), 71, rows[i].stage, what);
-		error = error_of(AXVM__V1__ERROR_CODE__KVM_FAILED, NULL);
+		error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_FAILED, NULL);
 		cr_assert_not_null(error, "%s", what);
 		cr_expect_eq(error->stage, rows[i].stage, "%s", what);
 		cr_expect_eq(error->error_number, EPERM, "%s", what);
 		cr_expect_not_null(strstr(error->message, rows[i].says), "%s: %s", what, error->message);
 		/* Each vCPU says so. */
-		cr_expect_eq(rig_terminal()->n_errors, rows[i].stage == AXVM__V1__STAGE__STAFF ? 2 : 1, "%s", what);
-		if (rows[i].stage != AXVM__V1__STAGE__SEAL)
+		cr_expect_eq(rig_terminal()->n_errors, rows[i].stage == AXVM__V1__STAGE__STAGE_STAFF ? 2 : 1, "%s", what);
+		if (rows[i].stage != AXVM__V1__STAGE__STAGE_SEAL)
 			expect_words(what);
 	}
 }
@@ -115,20 +115,20 @@ Test(sandbox_refused, kvm_that_is_not_there)
 		struct rig_launch launch;
 		Axvm__V1__ErrorCode code;
 	} rows[] = {
-		{ { .spec = FLAT IMAGE, .kvm_error = ENOENT }, AXVM__V1__ERROR_CODE__KVM_MISSING },
-		{ { .spec = FLAT IMAGE, .kvm_error = EACCES }, AXVM__V1__ERROR_CODE__KVM_DENIED },
-		{ { .spec = FLAT IMAGE, .kvm_error = EPERM }, AXVM__V1__ERROR_CODE__KVM_DENIED },
-		{ { .spec = FLAT IMAGE, .kvm_error = ENODEV }, AXVM__V1__ERROR_CODE__KVM_MISSING },
-		{ { .spec = FLAT IMAGE, .old_api = true }, AXVM__V1__ERROR_CODE__KVM_MISSING },
-		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_IRQFD }, AXVM__V1__ERROR_CODE__KVM_CAPABILITY_MISSING },
-		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_SYNC_REGS }, AXVM__V1__ERROR_CODE__KVM_CAPABILITY_MISSING },
+		{ { .spec = FLAT IMAGE, .kvm_error = ENOENT }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .kvm_error = EACCES }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_DENIED },
+		{ { .spec = FLAT IMAGE, .kvm_error = EPERM }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_DENIED },
+		{ { .spec = FLAT IMAGE, .kvm_error = ENODEV }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .old_api = true }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_IRQFD }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_CAPABILITY_MISSING },
+		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_SYNC_REGS }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_CAPABILITY_MISSING },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char what[32];
 
 		snprintf(what, sizeof(what), "row %zu", i);
-		expect_failed(rig_launch(&rows[i].launch), 69, AXVM__V1__STAGE__ACQUIRE, what);
+		expect_failed(rig_launch(&rows[i].launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, what);
 		cr_expect_eq(rig_terminal()->n_errors, 1, "%s", what);
 		cr_expect_not_null(error_of(rows[i].code, NULL), "%s: %s", what, rig_terminal()->errors[0]->message);
 		expect_words(what);
@@ -142,10 +142,10 @@ Test(sandbox_refused, more_vcpus_than_kvm_has)
 		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 65 overcommit: true } " IMAGE };
 	const Axvm__V1__Error *error;
 
-	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ACQUIRE, "65");
-	error = error_of(AXVM__V1__ERROR_CODE__HOST_LIMIT, "cpus.count");
+	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, "65");
+	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_LIMIT, "cpus.count");
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
-	cr_assert_not_null(strstr(error->message, "65 vCPUs asked"), "%s", error->message);
+	cr_assert_not_null(strstr(error->message, "65 vCPUs were asked"), "%s", error->message);
 }
 
 /* ---- resources ------------------------------------------------------------------------------------------ */
@@ -157,22 +157,22 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 		const char *field;
 		Axvm__V1__ErrorCode code;
 	} errors[] = { /* what was handed over comes first, before its number can be another's */
-		{ "console.input", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
-		{ "disks[1].image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
-		{ "disks[2].block_size", AXVM__V1__ERROR_CODE__IMAGE_INVALID },
-		{ "nets[0].tap", AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND },
-		{ "nets[1].tap", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
-		{ "vsock.channel", AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND },
-		{ NULL, AXVM__V1__ERROR_CODE__SANDBOX_FAILED }, /* no cgroup */
-		{ NULL, AXVM__V1__ERROR_CODE__KVM_MISSING },
-		{ "boot.flat.image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
-		{ "console.output", AXVM__V1__ERROR_CODE__RESOURCE_WRONG_KIND },
-		{ "disks[0].image", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
-		{ "nets[1].vhost", AXVM__V1__ERROR_CODE__RESOURCE_MISSING },
+		{ "console.input", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
+		{ "disks[1].image", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
+		{ "disks[2].block_size", AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
+		{ "nets[0].tap", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_WRONG_KIND },
+		{ "nets[1].tap", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
+		{ "vsock.channel", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_WRONG_KIND },
+		{ NULL, AXVM__V1__ERROR_CODE__ERROR_CODE_SANDBOX_FAILED }, /* no cgroup */
+		{ NULL, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ "boot.flat_boot.image", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
+		{ "console.output", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_WRONG_KIND },
+		{ "disks[0].image", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
+		{ "nets[1].vhost", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
 	};
 	const struct rig_launch launch = {
 		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 1 } "
-		        "boot { flat { image { path: '/nonexistent/image' } local_apic: true } } "
+		        "boot { flat_boot { image { path: '/nonexistent/image' } local_apic: true } } "
 		        "console { input { fd: 44 } output { path: '/' } } disks { id: 'a' image { path: '/nonexistent/a' } } "
 		        "disks { id: 'b' image { fd: 45 } } disks { id: 'c' image { fd: 7 } block_size: 4096 } "
 		        "nets { id: 'n' tap { fd: 6 } } "
@@ -182,7 +182,7 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 		.odd_disk = true,
 	};
 
-	expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__ACQUIRE, "all");
+	expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__STAGE_ACQUIRE, "all");
 	cr_assert_eq(rig_terminal()->n_errors, ARRAY_SIZE(errors));
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		const Axvm__V1__Error *error = rig_terminal()->errors[i];
@@ -195,7 +195,7 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 }
 
 /* The nest has failed meanwhile, or would have. */
-static bool nest_has_failed(enum stage stage)
+static bool nest_has_failed(enum axvm_stage stage)
 {
 	struct sandbox_nest *nest = &rig_shim.sandbox.nest;
 
@@ -207,7 +207,7 @@ static bool nest_has_failed(enum stage stage)
 	nest->state = MAX(nest->state, 1u);
 	nest->result = -EPERM;
 	nest->problems.count = 0;
-	problems_add(&nest->problems, PROBLEM_SANDBOX_FAILED, EPERM, NULL, "no namespaces for you");
+	problems_add(&nest->problems, ERROR_CODE_SANDBOX_FAILED, EPERM, NULL, "no namespaces for you");
 	return true;
 }
 
@@ -217,10 +217,10 @@ Test(sandbox_refused, a_sandbox_that_cannot_be_is_told_with_the_rest)
 	const struct rig_launch launch = { .spec = FLAT IMAGE, .kvm_error = ENOENT, .before = nest_has_failed };
 	const Axvm__V1__Error *error;
 
-	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ACQUIRE, "both");
+	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, "both");
 	cr_assert_eq(rig_terminal()->n_errors, 2);
-	cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__KVM_MISSING, NULL));
-	error = error_of(AXVM__V1__ERROR_CODE__SANDBOX_FAILED, NULL);
+	cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING, NULL));
+	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SANDBOX_FAILED, NULL);
 	cr_assert_not_null(error);
 	cr_assert_str_eq(error->message, "no namespaces for you");
 	cr_assert_eq(error->error_number, EPERM);
@@ -228,7 +228,7 @@ Test(sandbox_refused, a_sandbox_that_cannot_be_is_told_with_the_rest)
 
 enum { ONLY_WRITTEN = 20, ONLY_READ = 21 };
 
-static bool wrong_way_round(enum stage stage)
+static bool wrong_way_round(enum axvm_stage stage)
 {
 	if (stage == STAGE_ACQUIRE) {
 		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), ONLY_WRITTEN);
@@ -243,9 +243,9 @@ Test(sandbox_refused, resources_that_are_open_the_wrong_way)
 	static const struct {
 		const char *spec, *field;
 	} rows[] = {
-		{ "boot { flat { image { fd: 20 } } }", "boot.flat.image" },
-		{ "boot { linux { kernel { fd: 20 } } }", "boot.linux.kernel" },
-		{ "boot { linux { kernel { fd: 5 } initrd { fd: 20 } } }", "boot.linux.initrd" },
+		{ "boot { flat_boot { image { fd: 20 } } }", "boot.flat_boot.image" },
+		{ "boot { linux_boot { kernel { fd: 20 } } }", "boot.linux_boot.kernel" },
+		{ "boot { linux_boot { kernel { fd: 5 } initrd { fd: 20 } } }", "boot.linux_boot.initrd" },
 		{ WITH_APIC "console { input { fd: 20 } }", "console.input" },
 		{ WITH_APIC "console { output { fd: 21 } }", "console.output" },
 		{ WITH_APIC "vsock { cid: 3 channel { fd: 20 } }", "vsock.channel" },
@@ -259,16 +259,16 @@ Test(sandbox_refused, resources_that_are_open_the_wrong_way)
 		const struct rig_launch launch = { .spec = spec, .before = wrong_way_round };
 
 		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
-		expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__ACQUIRE, rows[i].field);
+		expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__STAGE_ACQUIRE, rows[i].field);
 		cr_assert_eq(rig_terminal()->n_errors, 1, "%s: %s", rows[i].field, rig_stderr);
-		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__RESOURCE_UNREADABLE, rows[i].field), "%s: %s",
+		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_UNREADABLE, rows[i].field), "%s: %s",
 		                   rows[i].field, rig_stderr);
 	}
 }
 
 enum { ALSO_THE_IMAGE = 22 };
 
-static bool once_more(enum stage stage)
+static bool once_more(enum axvm_stage stage)
 {
 	if (stage == STAGE_ACQUIRE)
 		dup2(open("/proc/self/fd/5", O_RDWR | O_APPEND | O_CLOEXEC), ALSO_THE_IMAGE);
@@ -281,7 +281,7 @@ Test(sandbox_refused, what_is_written_is_nothing_else)
 	static const struct {
 		const char *spec, *field, *other;
 	} rows[] = {
-		{ WITH_APIC "console { output { fd: 22 } }", "console.output", "boot.flat.image" },
+		{ WITH_APIC "console { output { fd: 22 } }", "console.output", "boot.flat_boot.image" },
 		{ WITH_APIC "console { output { path: '/proc/self/fd/7' } } disks { id: 'd' image { fd: 7 } read_only: true }",
 		  "console.output", "disks[0].image" },
 	};
@@ -292,15 +292,15 @@ Test(sandbox_refused, what_is_written_is_nothing_else)
 		const Axvm__V1__Error *error;
 
 		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
-		expect_failed(rig_launch(&launch), 65, AXVM__V1__STAGE__ACQUIRE, rows[i].field);
+		expect_failed(rig_launch(&launch), 65, AXVM__V1__STAGE__STAGE_ACQUIRE, rows[i].field);
 		cr_assert_eq(rig_terminal()->n_errors, 1, "%zu: %s", i, rig_stderr);
-		error = error_of(AXVM__V1__ERROR_CODE__SPEC_INVALID, rows[i].field);
+		error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, rows[i].field);
 		cr_assert_not_null(error, "%zu: %s", i, rig_stderr);
 		cr_assert_not_null(strstr(error->message, rows[i].other), "%s", error->message);
 	}
 }
 
-static bool stdin_is_a_file(enum stage stage)
+static bool stdin_is_a_file(enum axvm_stage stage)
 {
 	if (stage == STAGE_ACQUIRE)
 		dup2(memfd_create("input", MFD_CLOEXEC), 0);
@@ -315,7 +315,7 @@ Test(sandbox_refused, what_is_missing_is_not_compared)
 		.before = stdin_is_a_file,
 	};
 
-	expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__ACQUIRE, "missing");
+	expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__STAGE_ACQUIRE, "missing");
 	cr_assert_eq(rig_terminal()->n_errors, 2, "%s", rig_stderr);
 }
 
@@ -340,16 +340,16 @@ Test(sandbox_refused, what_was_not_planned_is_not_run)
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
 		const struct rig_launch launch = { .spec = FLAT WITH_APIC "rng {}", .asked = changes[i] };
 
-		expect_failed(rig_launch(&launch), 70, AXVM__V1__STAGE__BUILD, "changed");
+		expect_failed(rig_launch(&launch), 70, AXVM__V1__STAGE__STAGE_BUILD, "changed");
 		cr_assert_eq(rig_terminal()->n_errors, 1);
-		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__INTERNAL, NULL), "%s", rig_stderr);
+		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_INTERNAL, NULL), "%s", rig_stderr);
 	}
 }
 
 /* ---- rings ------------------------------------------------------------------------------------------------ */
 
 static struct {
-	enum stage from; /* the call fails from here on */
+	enum axvm_stage from; /* the call fails from here on */
 	long call;
 	int error;
 } refused_call;
@@ -362,7 +362,7 @@ static bool refuse_call(long nr, const uint64_t args[static 6], long *ret_result
 	return true;
 }
 
-static bool without_call(enum stage stage)
+static bool without_call(enum axvm_stage stage)
 {
 	if (stage != refused_call.from)
 		return true;
@@ -373,14 +373,14 @@ static bool without_call(enum stage stage)
 Test(sandbox_refused, rings_that_cannot_be_made)
 {
 	static const struct {
-		enum stage stage;
+		enum axvm_stage stage;
 		int error, status;
 		Axvm__V1__ErrorCode code;
 	} rows[] = {
-		{ STAGE_ACQUIRE, EPERM, 69, AXVM__V1__ERROR_CODE__HOST_LIMIT },
-		{ STAGE_ACQUIRE, ENOMEM, 71, AXVM__V1__ERROR_CODE__OS_FAILED },
-		{ STAGE_BUILD, EPERM, 69, AXVM__V1__ERROR_CODE__HOST_LIMIT },
-		{ STAGE_BUILD, ENOMEM, 71, AXVM__V1__ERROR_CODE__OS_FAILED },
+		{ STAGE_ACQUIRE, EPERM, 69, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_LIMIT },
+		{ STAGE_ACQUIRE, ENOMEM, 71, AXVM__V1__ERROR_CODE__ERROR_CODE_OS_FAILED },
+		{ STAGE_BUILD, EPERM, 69, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_LIMIT },
+		{ STAGE_BUILD, ENOMEM, 71, AXVM__V1__ERROR_CODE__ERROR_CODE_OS_FAILED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -409,7 +409,7 @@ Test(sandbox_refused, rings_that_cannot_be_made)
 Test(sandbox_refused, calls_that_fail_end_the_launch)
 {
 	static const struct {
-		enum stage from, told;
+		enum axvm_stage from, told;
 		long call;
 		int error;
 		const char *words;
@@ -433,13 +433,13 @@ Test(sandbox_refused, calls_that_fail_end_the_launch)
 		snprintf(what, sizeof(what), "row %zu", i);
 		expect_failed(rig_launch(&launch), 71, (Axvm__V1__Stage)rows[i].told, what);
 		error = rig_terminal()->errors[0];
-		cr_assert_eq(error->code, AXVM__V1__ERROR_CODE__OS_FAILED, "%s: %s", what, error->message);
+		cr_assert_eq(error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_OS_FAILED, "%s: %s", what, error->message);
 		cr_assert_eq(error->error_number, rows[i].error, "%s: %s", what, error->message);
 		cr_assert_eq(strncmp(error->message, rows[i].words, strlen(rows[i].words)), 0, "%s: %s", what, error->message);
 	}
 }
 
-static bool no_second_layer(enum stage stage)
+static bool no_second_layer(enum axvm_stage stage)
 {
 	if (stage == STAGE_STAFF)
 		rig_shim.sandbox.landlock_fd = -1;
@@ -457,7 +457,7 @@ Test(sandbox_refused, threads_that_cannot_be_sealed)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct rig_launch launch = { .spec = rows[i].spec, .before = no_second_layer };
 
-		expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__SEAL, "unsealed");
+		expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__STAGE_SEAL, "unsealed");
 		cr_assert_eq(rig_terminal()->n_errors, rows[i].threads);
 		for (size_t k = 0; k < rows[i].threads; k++)
 			cr_assert_not_null(strstr(rig_terminal()->errors[k]->message, "cannot restrict a thread by Landlock"));
@@ -466,7 +466,7 @@ Test(sandbox_refused, threads_that_cannot_be_sealed)
 }
 
 /* The second of two: the ring is another kind of descriptor by then. */
-static bool ring_is_none(enum stage stage)
+static bool ring_is_none(enum axvm_stage stage)
 {
 	if (stage == STAGE_STAFF)
 		rig_shim.devices.io[1].loop.ring.ring_fd = CONTROL_WAKE_FD;
@@ -474,7 +474,7 @@ static bool ring_is_none(enum stage stage)
 }
 
 /* The same, where the kernel has no workers to bind before. */
-static bool ring_is_none_when_enabled(enum stage stage)
+static bool ring_is_none_when_enabled(enum axvm_stage stage)
 {
 	rig_shim.devices.io[1].loop.knows_workers = false;
 	return ring_is_none(stage);
@@ -488,15 +488,15 @@ Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 		                            .before = ring_is_none };
 	const Axvm__V1__Error *error;
 
-	expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__SEAL, "the second");
+	expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__STAGE_SEAL, "the second");
 	cr_assert_eq(rig_terminal()->n_errors, 1);
-	error = error_of(AXVM__V1__ERROR_CODE__SANDBOX_FAILED, NULL);
+	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SANDBOX_FAILED, NULL);
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
 	cr_assert_gt(error->error_number, 0);
 	cr_assert_not_null(strstr(error->message, "the ring of I/O thread 1"), "%s", error->message);
-	expect_failed(rig_launch(&unbound), 69, AXVM__V1__STAGE__SEAL, "workers of the second");
+	expect_failed(rig_launch(&unbound), 69, AXVM__V1__STAGE__STAGE_SEAL, "workers of the second");
 	cr_assert_eq(rig_terminal()->n_errors, 1);
-	error = error_of(AXVM__V1__ERROR_CODE__PLACEMENT_FAILED, NULL);
+	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_PLACEMENT_FAILED, NULL);
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
 	cr_assert_not_null(strstr(error->message, "workers of I/O thread 1"), "%s", error->message);
 }
@@ -504,7 +504,7 @@ Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 /* ---- the host ------------------------------------------------------------------------------------------- */
 
 /* A host that is surely no E5 v2, whatever this one is. */
-static bool poor_host(enum stage stage)
+static bool poor_host(enum axvm_stage stage)
 {
 	if (stage == STAGE_ADMIT && rig_shim.facts) {
 		memset(rig_shim.facts->flags, 0, sizeof(rig_shim.facts->flags));
@@ -520,14 +520,14 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 	const struct rig_launch launch = { .spec = XV2 IMAGE "cpus { count: 1 }", .before = poor_host };
 	const struct rig_launch without = { .spec = XV2 IMAGE "cpus { count: 1 }", .before = poor_host,
 		                            .kvm_error = ENOENT };
-	const struct rig_launch report = { .spec = XV2 IMAGE "cpus { count: 1 } admission: REPORT", .before = poor_host };
+	const struct rig_launch report = { .spec = XV2 IMAGE "cpus { count: 1 } admission: ADMISSION_REPORT", .before = poor_host };
 	const Axvm__V1__HostRefused *refused;
 	const Axvm__V1__Running *running;
 	bool kvm_among = false;
 	char lacking[64][64];
 	size_t of_host = 0, lacks = 0;
 
-	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__ADMIT, "xv2");
+	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__STAGE_ADMIT, "xv2");
 	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0));
 	refused = rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0)->host_refused;
 	cr_assert_str_eq(refused->profile, "xv2");
@@ -543,11 +543,11 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 		snprintf(lacking[lacks++], sizeof(lacking[0]), "%s", row->name);
 	}
 	cr_assert_eq(rig_terminal()->n_errors, of_host);
-	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__HOST_REFUSED);
+	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED);
 	expect_words("xv2");
 	/* KVM's absence is told in the words of stage acquire. */
-	expect_failed(rig_launch(&without), 69, AXVM__V1__STAGE__ADMIT, "without KVM");
-	cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__KVM_MISSING, NULL));
+	expect_failed(rig_launch(&without), 69, AXVM__V1__STAGE__STAGE_ADMIT, "without KVM");
+	cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING, NULL));
 	refused = rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0)->host_refused;
 	for (size_t i = 0; i < refused->n_requirements; i++)
 		kvm_among |= strncmp(refused->requirements[i]->name, "kvm", 3) == 0;
@@ -571,7 +571,7 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_HOST_REFUSED, 0));
 }
 
-static bool stale_facts(enum stage stage)
+static bool stale_facts(enum axvm_stage stage)
 {
 	if (stage == STAGE_ADMIT) {
 		rig_shim.facts_ns = 0;
@@ -582,7 +582,7 @@ static bool stale_facts(enum stage stage)
 }
 
 /* Told when they were read, so that stage admit can tell how old they are. */
-static bool dated_facts(enum stage stage)
+static bool dated_facts(enum axvm_stage stage)
 {
 	if (stage == STAGE_ARRIVE)
 		rig_told->word[1] = deadline_now_ns();
@@ -591,7 +591,7 @@ static bool dated_facts(enum stage stage)
 	return true;
 }
 
-static bool no_facts(enum stage stage)
+static bool no_facts(enum axvm_stage stage)
 {
 	if (stage == STAGE_ADMIT)
 		free_ptr(&rig_shim.facts);
@@ -613,21 +613,21 @@ Test(sandbox_refused, facts_are_those_of_now)
 
 /* ---- arrive and learn ------------------------------------------------------------------------------------- */
 
-static bool no_control(enum stage stage)
+static bool no_control(enum axvm_stage stage)
 {
 	if (stage == STAGE_ARRIVE)
 		close(CONTROL_FD);
 	return true;
 }
 
-static bool write_only_control(enum stage stage)
+static bool write_only_control(enum axvm_stage stage)
 {
 	if (stage == STAGE_ARRIVE)
 		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), CONTROL_FD);
 	return true;
 }
 
-static bool signalled(enum stage stage)
+static bool signalled(enum axvm_stage stage)
 {
 	if (stage == STAGE_LEARN) {
 		dup2(open("/dev/ptmx", O_RDWR | O_CLOEXEC | O_NOCTTY), CONTROL_FD);
@@ -636,21 +636,21 @@ static bool signalled(enum stage stage)
 	return true;
 }
 
-static bool no_events(enum stage stage)
+static bool no_events(enum axvm_stage stage)
 {
 	if (stage == STAGE_ARRIVE)
 		close(EVENT_FD);
 	return true;
 }
 
-static bool events_to_nowhere(enum stage stage)
+static bool events_to_nowhere(enum axvm_stage stage)
 {
 	if (stage == STAGE_ARRIVE)
 		dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), EVENT_FD);
 	return true;
 }
 
-static bool few_files(enum stage stage)
+static bool few_files(enum axvm_stage stage)
 {
 	struct rlimit limit = { 64, INTERNAL_FD_LAST + 1 };
 
@@ -660,7 +660,7 @@ static bool few_files(enum stage stage)
 	return stage != STAGE_LEARN || (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == INTERNAL_FD_LAST + 1);
 }
 
-static bool too_few_files(enum stage stage)
+static bool too_few_files(enum axvm_stage stage)
 {
 	const struct rlimit limit = { INTERNAL_FD_LAST - 200, INTERNAL_FD_LAST - 200 };
 
@@ -682,7 +682,7 @@ Test(sandbox_refused, without_a_place_for_events)
 }
 
 /* Of all signals three are let in, and the requests to end wait; a launch is let go of once it has been read. */
-static bool look_at_signals(enum stage stage)
+static bool look_at_signals(enum axvm_stage stage)
 {
 	static const int let_in[] = { MACHINE_KICK_SIGNAL, SIGSYS, SIGBUS };
 	static const int interrupting[] = { MACHINE_KICK_SIGNAL, SIGTERM, SIGINT, SIGHUP };
@@ -711,7 +711,7 @@ static bool look_at_signals(enum stage stage)
 	return true;
 }
 
-Test(sandbox_refused, signals_wait)
+Test(sandbox_refused, signals_are_held_until_they_are_read)
 {
 	const struct rig_launch launch = { .spec = FLAT IMAGE, .before = look_at_signals };
 
@@ -720,7 +720,7 @@ Test(sandbox_refused, signals_wait)
 }
 
 /* What nobody named is closed once the spec is known, and nothing else is. */
-static bool look_at_foreign(enum stage stage)
+static bool look_at_foreign(enum axvm_stage stage)
 {
 	if (stage == STAGE_ARRIVE)
 		HOLDS(dup2(STDERR_FD, 30) == 30 && dup2(STDERR_FD, SPEC_FD_LAST) == SPEC_FD_LAST);
@@ -746,27 +746,27 @@ Test(sandbox_refused, before_there_is_a_spec)
 {
 	const struct rig_launch closed = { .spec = FLAT IMAGE, .before = no_control };
 	const struct rig_launch unreadable = { .spec = FLAT IMAGE, .before = write_only_control };
-	const struct rig_launch invalid = { .spec = FLAT "boot { flat { } }" };
+	const struct rig_launch invalid = { .spec = FLAT "boot { flat_boot { } }" };
 	const struct rig_launch unknown = { .spec = "vm_id: 't' profile: 'nosuch' memory { nodes { size_mib: 16 } } "
 		                            "cpus { count: 1 } " IMAGE };
 	const struct rig_launch raised = { .spec = FLAT IMAGE, .before = few_files };
 	const struct rig_launch limited = { .spec = FLAT IMAGE, .before = too_few_files };
 	const struct rig_launch stopped = { .spec = FLAT IMAGE, .before = signalled };
 
-	expect_failed(rig_launch(&closed), 64, AXVM__V1__STAGE__ARRIVE, "closed");
-	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__CONTROL_FD_UNUSABLE, NULL));
-	expect_failed(rig_launch(&unreadable), 64, AXVM__V1__STAGE__ARRIVE, "unreadable");
-	expect_failed(rig_launch(&invalid), 65, AXVM__V1__STAGE__LEARN, "invalid");
+	expect_failed(rig_launch(&closed), 64, AXVM__V1__STAGE__STAGE_ARRIVE, "closed");
+	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_CONTROL_FD_UNUSABLE, NULL));
+	expect_failed(rig_launch(&unreadable), 64, AXVM__V1__STAGE__STAGE_ARRIVE, "unreadable");
+	expect_failed(rig_launch(&invalid), 65, AXVM__V1__STAGE__STAGE_LEARN, "invalid");
 	cr_expect_str_eq(rig_events[rig_events_count - 1]->vm_id ? rig_events[rig_events_count - 1]->vm_id : "", "");
-	expect_failed(rig_launch(&unknown), 65, AXVM__V1__STAGE__LEARN, "unknown profile");
-	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__SPEC_INVALID, "profile"));
+	expect_failed(rig_launch(&unknown), 65, AXVM__V1__STAGE__STAGE_LEARN, "unknown profile");
+	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "profile"));
 	/* A soft limit is raised; a hard one is named, with what is needed. */
 	cr_expect_eq(rig_launch(&raised), 0, "%s", rig_stderr);
-	expect_failed(rig_launch(&limited), 71, AXVM__V1__STAGE__ACQUIRE, "limited");
+	expect_failed(rig_launch(&limited), 71, AXVM__V1__STAGE__STAGE_ACQUIRE, "limited");
 	cr_expect_not_null(strstr(rig_stderr, "at least 1024"), "%s", rig_stderr);
 	cr_expect_eq(rig_terminal()->errors[0]->error_number, EBADF);
 	/* Nothing has come on fd 3 when the signal does. */
 	cr_expect_eq(rig_launch(&stopped), 36, "%s", rig_stderr);
-	cr_expect_eq(rig_terminal()->outcome, AXVM__V1__OUTCOME__STOPPED_BY_HOST);
+	cr_expect_eq(rig_terminal()->outcome, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST);
 	cr_expect_not_null(strstr(rig_terminal()->message, "before the launch was whole"));
 }

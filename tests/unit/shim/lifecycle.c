@@ -10,25 +10,25 @@
 #include "shim/lifecycle.h"
 #include "interface/wire.h"
 
-#define STATES (VM_FAILED + 1)
+#define STATES (STATE_FAILED + 1)
 #define NO (-1)
 
 /* A row a state, a column a happening: the state that follows, or NO where it may not happen. */
 static const int expected[STATES][HAPPENINGS] = {
 	/*                START       PAUSE      RESUME      SHUTDOWN    STOP         END          FAIL       ACCOUNTED */
-	[VM_STARTING] = { VM_RUNNING, NO,        NO,         NO,         VM_STOPPING, NO,          VM_FAILED, NO },
-	[VM_RUNNING] =  { NO,         VM_PAUSED, NO,         VM_RUNNING, VM_STOPPING, VM_STOPPING, VM_FAILED, NO },
-	[VM_PAUSED] =   { NO,         NO,        VM_RUNNING, VM_RUNNING, VM_STOPPING, VM_STOPPING, VM_FAILED, NO },
-	[VM_STOPPING] = { NO,         NO,        NO,         NO,         VM_STOPPING, VM_STOPPING, VM_FAILED, VM_STOPPED },
-	[VM_STOPPED] =  { NO,         NO,        NO,         NO,         NO,          NO,          NO,        NO },
-	[VM_FAILED] =   { NO,         NO,        NO,         NO,         VM_FAILED,   NO,          VM_FAILED, NO },
+	[STATE_STARTING] = { STATE_RUNNING, NO,        NO,         NO,         STATE_STOPPING, NO,          STATE_FAILED, NO },
+	[STATE_RUNNING] =  { NO,         STATE_PAUSED, NO,         STATE_RUNNING, STATE_STOPPING, STATE_STOPPING, STATE_FAILED, NO },
+	[STATE_PAUSED] =   { NO,         NO,        STATE_RUNNING, STATE_RUNNING, STATE_STOPPING, STATE_STOPPING, STATE_FAILED, NO },
+	[STATE_STOPPING] = { NO,         NO,        NO,         NO,         STATE_STOPPING, STATE_STOPPING, STATE_FAILED, STATE_STOPPED },
+	[STATE_STOPPED] =  { NO,         NO,        NO,         NO,         NO,          NO,          NO,        NO },
+	[STATE_FAILED] =   { NO,         NO,        NO,         NO,         STATE_FAILED,   NO,          STATE_FAILED, NO },
 };
 
 Test(lifecycle, every_happening_in_every_state)
 {
-	for (int state = 0; state < STATES; state++)
+	for (int state = STATE_STARTING; state < STATES; state++)
 		for (int what = 0; what < HAPPENINGS; what++) {
-			struct lifecycle life = { .state = (enum vm_state)state };
+			struct lifecycle life = { .state = (enum axvm_state)state };
 			int next = expected[state][what];
 
 			cr_assert_eq(lifecycle_allows(&life, (enum happening)what), next != NO,
@@ -63,10 +63,10 @@ Test(lifecycle, each_change_is_told_and_nothing_else)
 {
 	static struct event_writer writer;
 
-	for (int state = 0; state < STATES; state++)
+	for (int state = STATE_STARTING; state < STATES; state++)
 		for (int what = 0; what < HAPPENINGS; what++) {
 			int fd = memfd_create("events", MFD_CLOEXEC), next = expected[state][what];
-			struct lifecycle life = { .state = (enum vm_state)state, .events = &writer };
+			struct lifecycle life = { .state = (enum axvm_state)state, .events = &writer };
 			Axvm__V1__Event *event;
 
 			cr_assert_eq(event_writer_init(&writer, fd), 0);
@@ -89,7 +89,7 @@ Test(lifecycle, each_change_is_told_and_nothing_else)
 
 Test(lifecycle, every_state_and_stage_has_its_name)
 {
-	static const char *const states[STATES] = { "starting", "running", "paused",
+	static const char *const states[STATES] = { "unknown", "starting", "running", "paused",
 		                                    "stopping", "stopped", "failed" };
 	static const char *const stages[STAGES_COUNT] = {
 		"none",    "arrive", "learn", "admit", "acquire", "build",
@@ -97,9 +97,9 @@ Test(lifecycle, every_state_and_stage_has_its_name)
 	};
 
 	for (int i = 0; i < STATES; i++)
-		cr_assert_str_eq(vm_state_name((enum vm_state)i), states[i]);
-	cr_assert_str_eq(vm_state_name((enum vm_state)STATES), "unknown");
+		cr_assert_str_eq(vm_state_name((enum axvm_state)i), states[i]);
+	cr_assert_str_eq(vm_state_name((enum axvm_state)STATES), "unknown");
 	for (int i = 0; i < STAGES_COUNT; i++)
-		cr_assert_str_eq(stage_name((enum stage)i), stages[i]);
-	cr_assert_str_eq(stage_name((enum stage)STAGES_COUNT), "none");
+		cr_assert_str_eq(stage_name((enum axvm_stage)i), stages[i]);
+	cr_assert_str_eq(stage_name((enum axvm_stage)STAGES_COUNT), "none");
 }

@@ -21,7 +21,7 @@
 
 static struct measured kernel_of(int fd)
 {
-	return (struct measured){ { fd, "boot.linux.kernel" }, "kernel", PROBLEM_KERNEL_INVALID };
+	return (struct measured){ { fd, "boot.linux_boot.kernel" }, "kernel", ERROR_CODE_KERNEL_INVALID };
 }
 
 static int file_of(const char *bytes, size_t size)
@@ -97,7 +97,7 @@ static bool ends_early(int fd, void *buffer, size_t length, off_t offset, ssize_
 }
 
 /* Nothing is left open of what was refused. */
-static void expect_refused(const struct measured *measured, uint64_t most, enum problem_code code, const char *says)
+static void expect_refused(const struct measured *measured, uint64_t most, enum axvm_error_code code, const char *says)
 {
 	struct problems problems = { 0 };
 	char text[SHA256_HEX_SIZE] = "as it was";
@@ -112,7 +112,7 @@ static void expect_refused(const struct measured *measured, uint64_t most, enum 
 	cr_expect_str_eq(text, "as it was");
 	cr_assert_eq(problems.count, 1);
 	cr_expect_eq(problems.list[0].code, code, "%d", problems.list[0].code);
-	cr_expect_str_eq(problems.list[0].field, "boot.linux.kernel");
+	cr_expect_str_eq(problems.list[0].field, "boot.linux_boot.kernel");
 	cr_expect_str_eq(problems.list[0].message, says);
 }
 
@@ -122,19 +122,19 @@ Test(measure, what_cannot_be_copied_is_refused)
 	struct measured measured = kernel_of(file);
 
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-	expect_refused(&measured, 3, PROBLEM_SPEC_INVALID,
+	expect_refused(&measured, 3, ERROR_CODE_SPEC_INVALID,
 	               "the kernel has 4 bytes, and with boot.measure it may have 3: strip it, give the guest more "
 	               "memory, or launch without boot.measure");
 	fake_read = ends_early;
-	expect_refused(&measured, 4, PROBLEM_KERNEL_INVALID,
+	expect_refused(&measured, 4, ERROR_CODE_KERNEL_INVALID,
 	               "the kernel ends at byte 0, 4 bytes too early: it is truncated, or it shrank while it was read");
 	fake_read = NULL;
 	measured.file.fd = empty;
-	expect_refused(&measured, 4, PROBLEM_KERNEL_INVALID, "the kernel is empty");
+	expect_refused(&measured, 4, ERROR_CODE_KERNEL_INVALID, "the kernel is empty");
 	measured.file.fd = ends[0];
 	char says[128];
 	snprintf(says, sizeof(says), "the kernel (fd %d) is a pipe, not a regular file: save it to one first", ends[0]);
-	expect_refused(&measured, 4, PROBLEM_RESOURCE_WRONG_KIND, says);
+	expect_refused(&measured, 4, ERROR_CODE_RESOURCE_WRONG_KIND, says);
 }
 
 static long refused_call;
@@ -156,17 +156,17 @@ Test(measure, a_kernel_that_does_not_do_it_is_told)
 	static const struct {
 		long call;
 		int error;
-		enum problem_code code;
+		enum axvm_error_code code;
 		const char *says;
 	} rows[] = {
-		{ SYS_memfd_create, ENOSYS, PROBLEM_OS_FAILED,
+		{ SYS_memfd_create, ENOSYS, ERROR_CODE_OS_FAILED,
 		  "the kernel cannot be copied for boot.measure: Function not implemented" WITHOUT },
-		{ SYS_write, ENOSPC, PROBLEM_MEMORY_UNAVAILABLE,
+		{ SYS_write, ENOSPC, ERROR_CODE_MEMORY_UNAVAILABLE,
 		  "the kernel cannot be copied for boot.measure: No space left on device" WITHOUT },
-		{ SYS_write, EFBIG, PROBLEM_OS_FAILED, "the kernel cannot be copied for boot.measure: File too large" WITHOUT },
-		{ SYS_fcntl, EPERM, PROBLEM_OS_FAILED,
+		{ SYS_write, EFBIG, ERROR_CODE_OS_FAILED, "the kernel cannot be copied for boot.measure: File too large" WITHOUT },
+		{ SYS_fcntl, EPERM, ERROR_CODE_OS_FAILED,
 		  "the kernel cannot be sealed for boot.measure: Operation not permitted" WITHOUT },
-		{ SYS_fcntl, 0, PROBLEM_OS_FAILED, NULL },
+		{ SYS_fcntl, 0, ERROR_CODE_OS_FAILED, NULL },
 	};
 	int file = file_of("abcd", 4);
 	struct measured measured = kernel_of(file);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/fd_layout.h"
+#include "shim/device/devices.h"
 #include "shim/sealing.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/sandbox_rig.h"
@@ -162,8 +163,8 @@ Test(sandbox_sealing, no_step_of_a_thread_may_fail)
 	} rows[] = {
 		{ SYS_landlock_restrict_self, "cannot restrict a thread by Landlock: ",
 		  "cannot restrict a thread by Landlock: " },
-		{ SYS_openat, "read back: a directory can be opened in spite of Landlock",
-		  "read back: a directory can be opened in spite of Landlock" },
+		{ SYS_openat, "sandbox check: a directory can be opened in spite of Landlock",
+		  "sandbox check: a directory can be opened in spite of Landlock" },
 		{ SYS_unshare, "a vcpu thread cannot keep to its own descriptors: ",
 		  "a io thread cannot keep to its own descriptors: " },
 		{ SYS_dup3, "a vcpu thread cannot keep to its own descriptors: ", NULL },
@@ -217,6 +218,7 @@ static int finished(void)
 	shim.sandbox = scene.sandbox;
 	layer = shim.sandbox.landlock_fd;
 	shim.spec.vsock.present = with_vsock;
+	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
 	if (event_writer_init(&shim.events, 1) < 0 ||
 	    sandbox_verify_process(&shim.sandbox, &scene.seen, &scene.problems) < 0)
 		return 1;
@@ -255,10 +257,10 @@ Test(sandbox_sealing, no_step_of_the_control_thread_may_fail)
 		const char *words;
 	} rows[] = {
 		{ SYS_landlock_restrict_self, false, "cannot restrict a thread by Landlock: " },
-		{ SYS_openat, false, "read back: a directory can be opened in spite of Landlock" },
-		{ SYS_prlimit64, false, "cannot rule out new descriptors: " },
+		{ SYS_openat, false, "sandbox check: a directory can be opened in spite of Landlock" },
+		{ SYS_prlimit64, false, "cannot lower RLIMIT_NOFILE: " },
 		{ SYS_seccomp, false, "the control thread cannot take its seccomp filter: " },
-		{ 0, true, "read back: a thread is not under one filter of its own" },
+		{ 0, true, "sandbox check: a thread is not under one filter of its own" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -279,7 +281,7 @@ static void die_as(const struct sandbox_death *death)
 	static struct guest_region region;
 
 	memset(&shim, 0, sizeof(shim));
-	problems_add(&shim.problems, PROBLEM_HOST_LIMIT, ENOSPC, NULL, "found before");
+	problems_add(&shim.problems, ERROR_CODE_HOST_LIMIT, ENOSPC, NULL, "found before");
 	region = (struct guest_region){ .base = GPA(0x100000), .size = 0x4000, .hva = (void *)0x7000000 };
 	shim.machine.memory.regions[0] = region;
 	shim.machine.memory.count = 1;
@@ -298,23 +300,23 @@ Test(sandbox_sealing, a_death_is_the_first_problem)
 {
 	static const struct {
 		struct sandbox_death death;
-		enum problem_code code;
+		enum axvm_error_code code;
 		int error_number;
 		const char *words; /* in the message */
 		bool of_the_guest;
 	} rows[] = {
-		{ { .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat }, PROBLEM_SANDBOX_VIOLATION, EPERM,
+		{ { .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat }, ERROR_CODE_SANDBOX_VIOLATION, EPERM,
 		  "system call openat (257) denied", false },
 		{ { .role = SANDBOX_ROLE_IO, .ring = { 18, "OPENAT", "a forbidden opcode" } },
-		  PROBLEM_SANDBOX_VIOLATION, EPERM, "io_uring operation OPENAT (18) refused", false },
+		  ERROR_CODE_SANDBOX_VIOLATION, EPERM, "io_uring operation OPENAT (18) refused", false },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7001234, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000101234", true },
+		  ERROR_CODE_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000101234", true },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7003fff, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000103fff", true },
+		  ERROR_CODE_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000103fff", true },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7004000, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "SIGBUS at 0x7004000: no page could be had", false },
+		  ERROR_CODE_OS_FAILED, EFAULT, "SIGBUS at 0x7004000: no page could be had", false },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x6ffffff, "no page could be had" } },
-		  PROBLEM_OS_FAILED, EFAULT, "SIGBUS at 0x6ffffff: no page could be had", false },
+		  ERROR_CODE_OS_FAILED, EFAULT, "SIGBUS at 0x6ffffff: no page could be had", false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -333,12 +335,12 @@ Test(sandbox_sealing, a_death_finds_room_among_the_problems)
 {
 	memset(&shim, 0, sizeof(shim));
 	for (int i = 0; i < PROBLEMS_MAX; i++)
-		problems_add(&shim.problems, PROBLEM_HOST_LIMIT, ENOSPC, NULL, "problem %d", i);
+		problems_add(&shim.problems, ERROR_CODE_HOST_LIMIT, ENOSPC, NULL, "problem %d", i);
 	shim.desk.record = (struct sandbox_death){ .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat };
 	atomic_store(&shim.desk.state, DESK_FULL);
 	cr_expect(sealing_death(&shim));
 	cr_expect_eq(shim.problems.count, PROBLEMS_MAX);
 	cr_expect_eq(shim.problems.not_listed, 1);
-	cr_expect_eq(shim.problems.list[0].code, PROBLEM_SANDBOX_VIOLATION);
+	cr_expect_eq(shim.problems.list[0].code, ERROR_CODE_SANDBOX_VIOLATION);
 	cr_expect_str_eq(shim.problems.list[1].message, "problem 0");
 }

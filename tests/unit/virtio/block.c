@@ -136,7 +136,7 @@ Test(block, serial_and_configuration, .init = set_up, .fini = tear_down)
 }
 
 /* A chain of descriptors of the lengths given, cut where it hurts. */
-Test(block, framing_means_nothing, .init = set_up, .fini = tear_down)
+Test(block, a_request_may_be_cut_into_descriptors_anywhere, .init = set_up, .fini = tear_down)
 {
 	const struct virtio_blk_outhdr header = { .type = VIRTIO_BLK_T_OUT, .sector = 1 };
 	const struct virtio_blk_outhdr read = { .type = VIRTIO_BLK_T_IN, .sector = 1 };
@@ -186,7 +186,7 @@ Test(block, indirect_and_across_regions, .init = set_up, .fini = tear_down)
 	cr_assert_arr_eq(found, expected, sizeof(found));
 }
 
-Test(block, queues_at_once, .init = set_up, .fini = tear_down)
+Test(block, several_queues_are_served_at_once, .init = set_up, .fini = tear_down)
 {
 	for (uint16_t round = 0; round < 40; round++) {
 		for (uint16_t slot = 0; slot < 12; slot++) {
@@ -255,7 +255,7 @@ Test(block, refused_with_an_io_error, .init = set_up, .fini = tear_down)
 	cr_assert_eq(driver_status(&g.driver) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
 }
 
-Test(block, wrong_direction, .init = set_up, .fini = tear_down)
+Test(block, buffers_of_the_wrong_direction_are_io_errors, .init = set_up, .fini = tear_down)
 {
 	blkcnt_t before = blocks_of_file();
 
@@ -314,7 +314,7 @@ Test(block, no_status_needs_a_reset, .init = set_up, .fini = tear_down)
 	expect_reset_and_recovery("a request without a writable byte for its status");
 }
 
-Test(block, read_only, .init = set_up_read_only, .fini = tear_down)
+Test(block, a_read_only_disk_refuses_writes, .init = set_up_read_only, .fini = tear_down)
 {
 	uint64_t offered = driver_offered(&g.driver);
 
@@ -378,7 +378,7 @@ Test(block, write_zeroes_that_the_file_system_cannot_do, .init = set_up_unable, 
 	cr_assert_eq(block_count(&g.block, BLOCK_ERRORS), 0);
 }
 
-Test(block, ranges_are_checked, .init = set_up_zeroing, .fini = tear_down)
+Test(block, requests_beyond_the_capacity_are_refused, .init = set_up_zeroing, .fini = tear_down)
 {
 	struct virtio_blk_discard_write_zeroes many[BLOCK_RANGES_MAX + 1] = { 0 };
 	const struct {
@@ -410,7 +410,7 @@ Test(block, ranges_are_checked, .init = set_up_zeroing, .fini = tear_down)
 	cr_assert_eq(ask_ranges(VIRTIO_BLK_T_DISCARD, many, 16), UNSUPP);
 }
 
-Test(block, a_truncated_image, .init = set_up, .fini = tear_down)
+Test(block, reading_beyond_a_truncated_image_is_an_io_error, .init = set_up, .fini = tear_down)
 {
 	cr_assert_eq(ftruncate(g.fd, 6000), 0);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 4096), OK);

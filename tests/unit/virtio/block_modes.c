@@ -428,7 +428,7 @@ static const struct problem *refused(const struct disk_file_config *config)
 #define CONFIG(fd_, ...)                                                                           \
 	(&(const struct disk_file_config){ .fd = (fd_), .field = "disks[3].image", __VA_ARGS__ })
 
-static void refused_for(const struct disk_file_config *config, enum problem_code code, int error, const char *words)
+static void refused_for(const struct disk_file_config *config, enum axvm_error_code code, int error, const char *words)
 {
 	const struct problem *problem = refused(config);
 
@@ -437,7 +437,7 @@ static void refused_for(const struct disk_file_config *config, enum problem_code
 	cr_assert_not_null(strstr(problem->message, words), "%s", problem->message);
 }
 
-Test(disk_file, refusals, .init = make_image, .fini = remove_image)
+Test(disk_file, files_that_are_no_disk_are_refused, .init = make_image, .fini = remove_image)
 {
 	int reader = open(path, O_RDONLY | O_CLOEXEC);
 	int appender = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
@@ -445,27 +445,27 @@ Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 	int pipes[2];
 
 	cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
-	refused_for(CONFIG(-1, .path = "/nonexistent"), PROBLEM_RESOURCE_MISSING, ENOENT,
+	refused_for(CONFIG(-1, .path = "/nonexistent"), ERROR_CODE_RESOURCE_MISSING, ENOENT,
 	            "cannot open \"/nonexistent\" for writing");
-	refused_for(CONFIG(-1, .path = "/nonexistent", .read_only = true), PROBLEM_RESOURCE_MISSING, ENOENT,
+	refused_for(CONFIG(-1, .path = "/nonexistent", .read_only = true), ERROR_CODE_RESOURCE_MISSING, ENOENT,
 	            "for reading");
-	refused_for(CONFIG(-1, .path = "/tmp"), PROBLEM_RESOURCE_WRONG_KIND, EISDIR,
+	refused_for(CONFIG(-1, .path = "/tmp"), ERROR_CODE_RESOURCE_WRONG_KIND, EISDIR,
 	            "\"/tmp\" is a directory: name a raw image or a block device");
-	refused_for(CONFIG(-1, .path = "/dev/null"), PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
+	refused_for(CONFIG(-1, .path = "/dev/null"), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
 	            "\"/dev/null\" is neither a file nor a block device: name a raw image or a block device");
-	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL,
+	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
 	            "\"/tmp\" is a directory: name a raw image or a block device");
-	refused_for(CONFIG(pipes[0], .read_only = true), PROBLEM_RESOURCE_WRONG_KIND, EINVAL, "neither");
-	refused_for(CONFIG(777), PROBLEM_RESOURCE_MISSING, EBADF, "fd 777 is not open");
-	refused_for(CONFIG(reader), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
-	refused_for(CONFIG(appender), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
-	refused_for(CONFIG(writer, .read_only = true), PROBLEM_RESOURCE_UNREADABLE, EBADF, "cannot be read");
+	refused_for(CONFIG(pipes[0], .read_only = true), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "neither");
+	refused_for(CONFIG(777), ERROR_CODE_RESOURCE_MISSING, EBADF, "fd 777 is not open");
+	refused_for(CONFIG(reader), ERROR_CODE_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
+	refused_for(CONFIG(appender), ERROR_CODE_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
+	refused_for(CONFIG(writer, .read_only = true), ERROR_CODE_RESOURCE_UNREADABLE, EBADF, "cannot be read");
 	cr_assert_eq(ftruncate(fd, 4097), 0);
-	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL,
+	refused_for(CONFIG(-1, .path = path), ERROR_CODE_IMAGE_INVALID, EINVAL,
 	            "no multiple of 512 bytes: is it a raw image?");
 	cr_assert_eq(lseek(fd, 0, SEEK_END), 4097, "an image is never cut");
 	cr_assert_eq(ftruncate(fd, 0), 0);
-	refused_for(CONFIG(-1, .path = path), PROBLEM_IMAGE_INVALID, EINVAL, "is empty");
+	refused_for(CONFIG(-1, .path = path), ERROR_CODE_IMAGE_INVALID, EINVAL, "is empty");
 	close(writer);
 	close(reader);
 	close(appender);
@@ -474,7 +474,7 @@ Test(disk_file, refusals, .init = make_image, .fini = remove_image)
 }
 
 /* A sector is 512 bytes; half of one would be lost. */
-Test(disk_file, lengths, .init = make_image, .fini = remove_image)
+Test(disk_file, lengths_of_half_a_sector_are_refused, .init = make_image, .fini = remove_image)
 {
 	static const off_t bad[] = { 1, 255, 256, 511, 513, 768, 4096 + 256, 4096 + 511 };
 	static const off_t good[] = { 512, 1024, 1536, 4096, 4096 + 512 };
@@ -485,7 +485,7 @@ Test(disk_file, lengths, .init = make_image, .fini = remove_image)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		cr_assert_eq(ftruncate(fd, bad[i]), 0);
 		cr_assert_eq(disk_file_length(fd, &size), -EINVAL);
-		cr_assert_eq(refused(CONFIG(-1, .path = path))->code, PROBLEM_IMAGE_INVALID, "%ld", (long)bad[i]);
+		cr_assert_eq(refused(CONFIG(-1, .path = path))->code, ERROR_CODE_IMAGE_INVALID, "%ld", (long)bad[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		cr_assert_eq(ftruncate(fd, good[i]), 0);
@@ -520,15 +520,15 @@ Test(disk_file, one_writer_or_many_readers, .init = make_image, .fini = remove_i
 	struct disk_file first, second, third;
 
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);
-	refused_for(CONFIG(-1, .path = path), PROBLEM_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
-	refused_for(CONFIG(-1, .path = path, .read_only = true), PROBLEM_RESOURCE_UNREADABLE, EBUSY,
+	refused_for(CONFIG(-1, .path = path), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
+	refused_for(CONFIG(-1, .path = path, .read_only = true), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY,
 	            "is being written by another");
 	disk_file_close(&first);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &second,
 	                            &problems), 0);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third,
 	                            &problems), 0);
-	refused_for(CONFIG(-1, .path = path), PROBLEM_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
+	refused_for(CONFIG(-1, .path = path), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
 	disk_file_close(&second);
 	disk_file_close(&third);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);

@@ -180,7 +180,7 @@ static void tear_down(void)
 	disk_stop(&g);
 }
 
-Test(block_range, what_is_offered)
+Test(block_range, only_what_the_image_can_do_is_offered)
 {
 	static const struct disk_ranges none = { .align = 1 }, punch = { .discard = true, .punch = true, .align = 1 },
 		all = { .discard = true, .punch = true, .zero = true, .align = 1, .granularity = 65536 },

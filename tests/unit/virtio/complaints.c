@@ -123,7 +123,7 @@ Test(complaints, a_worker_that_lacks_comes_with_advice, .init = set_up, .fini = 
 }
 
 /* Every device's events go this way, whatever they are about; one device's do not count for another. */
-Test(complaints, of_each_device, .fini = tear_down)
+Test(complaints, events_of_one_device_do_not_count_for_another, .fini = tear_down)
 {
 	static struct rng rngs[2];
 	int source = open("/dev/zero", O_RDONLY | O_CLOEXEC);

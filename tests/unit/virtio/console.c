@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <termios.h>
 
-#include "shim/resources.h"
+#include "shim/device/resources.h"
 #include "virtio/console.h"
 #include "rig/virtio_driver.h"
 #include "rig/wait.h"

@@ -237,7 +237,7 @@ Test(net_vhost, a_pause_keeps_the_index)
 }
 
 /* Queue 0 has vector 0: while it is masked its interrupts come to us, and stay pending. */
-Test(net_vhost, a_masked_vector)
+Test(net_vhost, a_masked_vector_delivers_later)
 {
 	const uint64_t pending = rig.driver.bar + VIRTIO_BAR_MSIX_PBA, one = 1;
 
@@ -262,7 +262,7 @@ Test(net_vhost, a_masked_vector)
 }
 
 /* Bus mastering off: the kernel must keep away from guest memory. */
-Test(net_vhost, without_bus_mastering)
+Test(net_vhost, without_bus_mastering_rings_are_stopped)
 {
 	uint32_t command;
 
@@ -287,7 +287,7 @@ Test(net_vhost, a_ring_that_is_refused)
 }
 
 /* Whatever order it comes in, what counts is the last. */
-Test(net_vhost, many_changes)
+Test(net_vhost, of_many_changes_the_last_counts)
 {
 	for (int i = 0; i < 200; i++) {
 		io_loop_pause(&rig.m.loop);

@@ -168,7 +168,7 @@ Test(queue, the_driver_says_which_interrupts_it_wants, .init = set_up_full, .fin
 	cr_assert_not(virtq_publish(&q), "nothing to publish, nothing to signal");
 }
 
-Test(queue, or_by_flag, .init = set_up_plain, .fini = tear_down)
+Test(queue, interrupts_are_suppressed_by_flag, .init = set_up_plain, .fini = tear_down)
 {
 	cr_assert(complete_one());
 	ring_set_avail_flags(&ring, VRING_AVAIL_F_NO_INTERRUPT);
@@ -221,7 +221,7 @@ Test(queue, a_buffer_over_adjoining_regions_comes_in_pieces, .init = set_up_full
 	cr_assert_arr_eq(guest_memory_at(&memory, GPA(BOUNDARY), 2), "cd", 2);
 }
 
-Test(queue, indirect_tables, .init = set_up_full, .fini = tear_down)
+Test(queue, an_indirect_table_ends_its_chain, .init = set_up_full, .fini = tear_down)
 {
 	ring_table_desc(&ring, TABLE, 0, DATA, 4, N, 2);
 	ring_table_desc(&ring, TABLE, 2, DATA + 4, 6, W, 0);
@@ -403,7 +403,7 @@ Test(queue, no_more_in_flight_than_the_queue_is_long, .init = set_up_full, .fini
 	cr_assert_eq(virtq_pop(&q, &chain), -EBADMSG);
 }
 
-Test(queue, indirect_without_negotiation, .init = set_up_plain, .fini = tear_down)
+Test(queue, indirect_table_without_negotiation_is_refused, .init = set_up_plain, .fini = tear_down)
 {
 	ring_table_desc(&ring, TABLE, 0, DATA, 1, 0, 0);
 	ring_desc(&ring, 0, TABLE, 16, I, 0);

@@ -147,7 +147,7 @@ Test(vsock, an_announced_connection_says_ok_first, .init = set_up)
 	close(pair[1]);
 }
 
-Test(vsock, refusals, .init = set_up)
+Test(vsock, connections_nobody_takes_are_refused, .init = set_up)
 {
 	struct vsock_channel_message message;
 	struct packet packet;

@@ -299,7 +299,7 @@ Test(vsock_hostile, the_channel_ends, .init = set_up)
 	close(fd);
 }
 
-Test(vsock_hostile, malformed_messages, .init = set_up)
+Test(vsock_hostile, malformed_channel_messages_are_dropped, .init = set_up)
 {
 	struct vsock_channel_message message = {
 		.version = htole16(VSOCK_CHANNEL_VERSION), .kind = htole16(VSOCK_CONNECT),

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM's devices and the I/O threads that serve them. */
-#ifndef AXVM_SHIM_DEVICES_STATE_H
-#define AXVM_SHIM_DEVICES_STATE_H
+/* What the VM's devices are and keep, all of it in one static struct, and the I/O threads that
+ * serve them. */
+#ifndef AXVM_SHIM_DEVICE_STATE_H
+#define AXVM_SHIM_DEVICE_STATE_H
 
 #include <pthread.h>
 
 #include "base/problem.h"
 #include "bus/pci.h"
-#include "interface/spec_values.h"
+#include "interface/event.h"
+#include "interface/spec.h"
 #include "io/control.h"
 #include "io/loop.h"
+#include "machine/machine.h"
 #include "sandbox/fd_layout.h"
 #include "virtio/balloon.h"
 #include "virtio/block.h"
@@ -18,7 +21,7 @@
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
 
-struct shim;
+struct shim_devices;
 
 struct shim_nets {
 	int fds[SPEC_NETS_MAX][SPEC_PAIRS_MAX]; /* of the TAP's queues, by place in the spec */
@@ -27,8 +30,16 @@ struct shim_nets {
 	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
 };
 
+/* A balloon command that is under way, of which what has come is still to be told. */
+struct shim_balloon {
+	bool awaited;
+	uint64_t request_id, target_mib;
+	uint64_t seen_bytes;    /* given up when it was last looked at */
+	uint64_t standstill_ns; /* CLOCK_MONOTONIC: when it is looked at again */
+};
+
 struct shim_io {
-	struct shim *shim;
+	struct shim_devices *devices;
 	uint32_t index;
 	struct io_loop loop;
 	pthread_t thread;
@@ -36,28 +47,29 @@ struct shim_io {
 };
 
 struct shim_devices {
+	/* Whose they are (devices_init()); borrowed. */
+	const struct vm_spec *spec;
+	struct machine *machine;
+	struct event_writer *events;
+	struct problems *problems; /* of the launch */
+
 	bool present; /* a flat image without local APICs has none */
 	struct pci_host pci;
 	struct shim_io io[IO_LOOPS_MAX];
 	uint32_t io_count;
+	struct control_desk control;
+
+	int console_output, console_input; /* -1: none */
 	struct console console;
 	struct disk_file disk_files[SPEC_DISKS_MAX]; /* by place in the spec */
 	struct block *disks;                         /* the same; owned */
+	struct shim_nets nets;
 	int random_fd;
 	struct rng rng;
-	struct control_desk control;
-	struct shim_nets nets;
 	struct balloon balloon;
+	struct shim_balloon balloon_command;
 	int vsock_channel;
 	struct vsock vsock;
-};
-
-/* A command that is under way, of which what has come is still to be told. */
-struct shim_balloon {
-	bool awaited;
-	uint64_t request_id, target_mib;
-	uint64_t seen_bytes;    /* given up when it was last looked at */
-	uint64_t standstill_ns; /* CLOCK_MONOTONIC: when it is looked at again */
 };
 
 #endif

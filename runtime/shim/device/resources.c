@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The spec's resources, taken over or opened. */
-#include "shim/resources.h"
+#include "shim/device/resources.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -28,16 +30,16 @@ static int check_fd(int fd, const struct use_row *use, const char *field,
 	int mode = flags & O_ACCMODE;
 
 	if (flags < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_MISSING, EBADF, field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, EBADF, field,
 		                    "fd %d is not open: hand it over to the shim at exec", fd);
 	if ((use->reads && mode == O_WRONLY) || (use->writes && mode == O_RDONLY))
-		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, EBADF, field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, EBADF, field,
 		                    "fd %d is open, but cannot be %s", fd, use->verb);
 	return 0;
 }
 
-/* A descriptor, or -errno; -EISDIR of a directory, which opens for reading and would be told as an fd that is no
- * file. */
+/* A descriptor, or -errno; -EISDIR of a directory, which opens for reading and would be told as an
+ * fd that is no file. */
 static int open_path(const char *path, const struct use_row *use)
 {
 	const int always = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -58,22 +60,22 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
 	const struct use_row *row = &uses[use];
 	int fd = -1;
 
-	if (resource->kind == SPEC_FD) {
+	if (resource->kind == RESOURCE_SOURCE_FD) {
 		int r = check_fd(resource->fd, row, field, problems);
 
 		if (r < 0)
 			return r;
 		fd = resource->fd;
-	} else if (resource->kind == SPEC_PATH) {
+	} else if (resource->kind == RESOURCE_SOURCE_PATH) {
 		fd = open_path(resource->path, row);
 		if (fd == -EISDIR)
-			return problems_add(problems, PROBLEM_RESOURCE_WRONG_KIND, EISDIR, field,
+			return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EISDIR, field,
 			                    "\"%s\" is a directory: name a file, such as one in it",
 			                    resource->path);
 		if (fd < 0)
 			return problems_add(problems,
-			                    fd == -ENOENT ? PROBLEM_RESOURCE_MISSING
-			                                  : PROBLEM_RESOURCE_UNREADABLE,
+			                    fd == -ENOENT ? ERROR_CODE_RESOURCE_MISSING
+			                                  : ERROR_CODE_RESOURCE_UNREADABLE,
 			                    -fd, field, "cannot open \"%s\": %s", resource->path,
 			                    strerror(-fd));
 	}
@@ -113,15 +115,16 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 	if (is_fifo(fd)) {
 		r = hold_fifo(fd);
 		return r == 0 ? 0
-		              : problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, -r, field,
+		              : problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, -r, field,
 		                             "the FIFO cannot be opened for both directions, so that its "
 		                             "clients may come and go: %s; give the shim's user "
 		                             "permission to read and write it", strerror(-r));
 	}
-	/* Only a PTY's master has the number of its slave. That is never closed: it is held by being open. */
+	/* Only a PTY's master has the number of its slave. That is never closed: it is held by
+	 * being open. */
 	if (ioctl(fd, TIOCGPTN, &number) == 0 &&
 	    ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) < 0)
-		return problems_add(problems, PROBLEM_RESOURCE_UNREADABLE, errno, field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, field,
 		                    "the slave of the PTY cannot be opened, so that its clients may come "
 		                    "and go: %s; unlock it (unlockpt)", strerror(errno));
 	return 0;
@@ -141,58 +144,47 @@ static bool identify(struct resource_claim *claim, struct problems *problems)
 	if (claim->fd < 0)
 		return false;
 	if (fstat(claim->fd, &claim->st) < 0) {
-		(void)problems_add(problems, PROBLEM_OS_FAILED, errno, claim->field, "cannot tell what it is: %s",
+		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field, "cannot be examined (fstat): %s",
 		                   strerror(errno));
 		return false;
 	}
 	return S_ISREG(claim->st.st_mode) || S_ISBLK(claim->st.st_mode);
 }
 
-void resource_check_claims(struct resource_claim *claims, size_t count, struct problems *problems)
+void resource_claim(struct resource_claims *claims, int fd, bool written, const char *format, ...)
 {
-	for (size_t i = 0; i < count; i++) {
-		claims[i].is_file = identify(&claims[i], problems);
-		for (size_t k = 0; claims[i].is_file && k < i; k++) {
-			const struct resource_claim *writer = claims[i].written ? &claims[i] : &claims[k];
-			const struct resource_claim *reader = writer == &claims[i] ? &claims[k] : &claims[i];
+	struct resource_claim *claim = &claims->list[claims->count];
+	va_list args;
 
-			if (writer->written && claims[k].is_file && is_one(&claims[i].st, &claims[k].st))
-				(void)problems_add(problems, PROBLEM_SPEC_INVALID, EINVAL, writer->field,
-				                   "is the same %s as %s, and the guest's writes would change "
-				                   "both: give each its own",
-				                   S_ISBLK(writer->st.st_mode) ? "block device" : "file",
-				                   reader->field);
-		}
-	}
+	assert(claims->count < ARRAY_SIZE(claims->list));
+	claims->count++;
+	claim->fd = fd;
+	claim->written = written;
+	va_start(args, format);
+	(void)vsnprintf(claim->field, sizeof(claim->field), format, args);
+	va_end(args);
 }
 
-static size_t add(const struct spec_resource *resource, int *fds, size_t n)
+static void check_pair(const struct resource_claim *claim, const struct resource_claim *earlier, struct problems *problems)
 {
-	if (resource->kind == SPEC_FD)
-		fds[n++] = resource->fd;
-	return n;
+	const struct resource_claim *writer = claim->written ? claim : earlier;
+	const struct resource_claim *reader = writer == claim ? earlier : claim;
+
+	if (writer->written && earlier->is_file && is_one(&claim->st, &earlier->st))
+		(void)problems_add(problems, ERROR_CODE_SPEC_INVALID, EINVAL, writer->field,
+		                   "is the same %s as %s, and the guest's writes would change "
+		                   "both: give each its own",
+		                   S_ISBLK(writer->st.st_mode) ? "block device" : "file",
+		                   reader->field);
 }
 
-size_t resource_fds(const struct vm_spec *spec, int *ret_fds)
+void resource_check_claims(struct resource_claims *claims, struct problems *problems)
 {
-	const struct spec_resource *const single[] = {
-		&spec->cpus.claims, &spec->boot.kernel, &spec->boot.initrd, &spec->boot.image,
-		&spec->console.output, &spec->console.input, &spec->vsock.channel,
-	};
-	size_t n = 0;
+	for (size_t i = 0; i < claims->count; i++) {
+		struct resource_claim *claim = &claims->list[i];
 
-	for (size_t i = 0; i < ARRAY_SIZE(single); i++)
-		n = add(single[i], ret_fds, n);
-	for (size_t i = 0; i < spec->disks_count; i++)
-		n = add(&spec->disks[i].image, ret_fds, n);
-	for (size_t i = 0; i < spec->nets_count; i++) {
-		const struct spec_net *net = &spec->nets[i];
-
-		n = add(&net->vhost, ret_fds, n);
-		for (size_t q = 0; q < net->tap_fds_count; q++)
-			ret_fds[n++] = net->tap_fds[q];
+		claim->is_file = identify(claim, problems);
+		for (size_t k = 0; claim->is_file && k < i; k++)
+			check_pair(claim, &claims->list[k], problems);
 	}
-	for (size_t i = 0; i < spec->sandbox.cgroups_count; i++)
-		ret_fds[n++] = spec->sandbox.cgroup_fds[i];
-	return n;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* A limit of the spec as devices take it. */
-#ifndef AXVM_SHIM_RATE_H
-#define AXVM_SHIM_RATE_H
+#ifndef AXVM_SHIM_DEVICE_RATE_H
+#define AXVM_SHIM_DEVICE_RATE_H
 
-#include "io/rate_limit.h"
 #include "interface/spec.h"
+#include "io/rate_limit.h"
 
 static inline struct rate_config rate_of(const struct spec_limit *limit)
 {

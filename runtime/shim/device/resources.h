@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* The spec's resources, taken over or opened. */
+#ifndef AXVM_SHIM_DEVICE_RESOURCES_H
+#define AXVM_SHIM_DEVICE_RESOURCES_H
+
+#include <sys/stat.h>
+
+#include "base/problem.h"
+#include "interface/spec.h"
+
+/* How a resource is used; decides how a path is opened and which access mode an fd must have. */
+enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
+
+/* Gives the fd of a resource, opened when it is a path (close-on-exec; an output file is created
+ * with mode 0600 and appended to). *ret_fd is -1 for RESOURCE_SOURCE_NOT_SET. One problem with `field` and -errno
+ * when the fd is not open, or cannot be used so. */
+int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
+                  int *ret_fd, struct problems *problems);
+
+/* Of a FIFO or a PTY's master, whose clients may come and go, keeps the other end open as long as
+ * the process lives, so that reading it never finds the end and writing it never a pipe without a
+ * reader: a FIFO is opened once more, for both directions, in the place of `fd`; of a PTY the slave
+ * is opened. Everything else is left as it is. A problem with `field` and -errno when that is not
+ * allowed. Before confine. */
+int resource_hold_open(int fd, const char *field, struct problems *problems);
+
+/* Resources that were taken, or none (`fd` negative), and what each is for. */
+struct resource_claims {
+	size_t count;
+	struct resource_claim {
+		int fd;
+		bool written;
+		bool is_file;   /* a regular file or a block device; resource_check_claims() fills it in */
+		struct stat st; /* likewise */
+		char field[PROBLEM_FIELD_MAX];
+	} list[SPEC_RESOURCES_MAX];
+};
+
+/* Adds one, for the field that `format` gives. `written`: by the guest. */
+void resource_claim(struct resource_claims *claims, int fd, bool written, const char *format, ...) _printf_(4, 5);
+
+/* A problem for each claim whose kind the kernel does not tell, and for each pair of claims on one
+ * regular file or block device of which one is written. Of pipes, sockets, terminals and other
+ * devices one may be in several places. */
+void resource_check_claims(struct resource_claims *claims, struct problems *problems);
+
+#endif
