@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 
@@ -70,13 +71,15 @@ static_assert(ARRAY_SIZE(capabilities) <= FACTS_CAPABILITIES_MAX, "each has a pl
 static void probe_guest_leaves(struct host_kvm *kvm, int fd)
 {
 	struct {
-		struct kvm_cpuid2 head;
+		uint32_t nent, padding;
 		struct kvm_cpuid_entry2 entries[FACTS_GUEST_LEAVES_MAX];
-	} table = { .head.nent = FACTS_GUEST_LEAVES_MAX };
+	} table = { .nent = FACTS_GUEST_LEAVES_MAX };
 
-	if (ioctl(fd, KVM_GET_SUPPORTED_CPUID, &table.head) < 0)
+	static_assert(offsetof(__typeof__(table), entries) == offsetof(struct kvm_cpuid2, entries),
+	              "KVM fills it as a struct kvm_cpuid2");
+	if (ioctl(fd, KVM_GET_SUPPORTED_CPUID, &table) < 0)
 		return;
-	for (uint32_t i = 0; i < table.head.nent; i++) {
+	for (uint32_t i = 0; i < table.nent; i++) {
 		const struct kvm_cpuid_entry2 *entry = &table.entries[i];
 
 		kvm->guest_leaves[i] = (struct host_guest_leaf){
@@ -85,7 +88,7 @@ static void probe_guest_leaves(struct host_kvm *kvm, int fd)
 			.indexed = entry->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
 		};
 	}
-	kvm->guest_leaf_count = table.head.nent;
+	kvm->guest_leaf_count = table.nent;
 }
 
 void facts_probe_tsc(struct host_facts *facts)

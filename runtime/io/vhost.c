@@ -2,8 +2,10 @@
 /* The ioctls of vhost-net. */
 #include "io/vhost.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/vhost.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -17,10 +19,12 @@ int vhost_get_features(int fd, uint64_t *ret_features)
 int vhost_own(int fd, const struct guest_memory *memory)
 {
 	struct {
-		struct vhost_memory head;
+		uint32_t nregions, padding;
 		struct vhost_memory_region regions[GUEST_REGIONS_MAX];
-	} table = { .head = { .nregions = (uint32_t)memory->count } };
+	} table = { .nregions = (uint32_t)memory->count };
 
+	static_assert(offsetof(__typeof__(table), regions) == offsetof(struct vhost_memory, regions),
+	              "vhost reads it as a struct vhost_memory");
 	for (size_t i = 0; i < memory->count; i++)
 		table.regions[i] = (struct vhost_memory_region){
 			.guest_phys_addr = memory->regions[i].base.v,

@@ -19,7 +19,7 @@
 
 static struct kvm_cpuid_entry2 *find(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
 {
-	for (uint32_t i = 0; i < table->head.nent; i++)
+	for (uint32_t i = 0; i < table->nent; i++)
 		if (table->entries[i].function == leaf && table->entries[i].index == subleaf)
 			return &table->entries[i];
 	return NULL;
@@ -30,8 +30,8 @@ static struct kvm_cpuid_entry2 *find_or_add(struct cpuid_table *table, uint32_t 
 {
 	struct kvm_cpuid_entry2 *entry = find(table, leaf, subleaf);
 
-	if (!entry && table->head.nent < CPUID_ENTRIES_MAX) {
-		entry = &table->entries[table->head.nent++];
+	if (!entry && table->nent < CPUID_ENTRIES_MAX) {
+		entry = &table->entries[table->nent++];
 		*entry = (struct kvm_cpuid_entry2){ .function = leaf, .index = subleaf };
 	}
 	if (entry)
@@ -43,10 +43,10 @@ static void drop(struct cpuid_table *table, uint32_t leaf)
 {
 	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < table->head.nent; i++)
+	for (uint32_t i = 0; i < table->nent; i++)
 		if (table->entries[i].function != leaf)
 			table->entries[kept++] = table->entries[i];
-	table->head.nent = kept;
+	table->nent = kept;
 }
 
 static bool is_amd(struct cpuid_table *table)
@@ -113,7 +113,8 @@ static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_
 /* From the facts; KVM wants the flag where a subleaf counts. */
 static void take_offered(const struct host_kvm *kvm, struct cpuid_table *ret)
 {
-	ret->head = (struct kvm_cpuid2){ .nent = (uint32_t)kvm->guest_leaf_count };
+	ret->nent = (uint32_t)kvm->guest_leaf_count;
+	ret->padding = 0;
 	for (size_t i = 0; i < kvm->guest_leaf_count; i++) {
 		const struct cpuid_leaf *leaf = &kvm->guest_leaves[i].leaf;
 
@@ -144,11 +145,11 @@ static void apply_limits(struct cpuid_table *table, const struct profile *profil
 			continue;
 		if (first)
 			first->eax = MIN(first->eax, ranges[i].last);
-		for (uint32_t k = 0; k < table->head.nent; k++)
+		for (uint32_t k = 0; k < table->nent; k++)
 			if (table->entries[k].function <= ranges[i].last ||
 			    table->entries[k].function - ranges[i].first >= 0x10000000u)
 				table->entries[kept++] = table->entries[k];
-		table->head.nent = kept;
+		table->nent = kept;
 	}
 }
 

@@ -3,7 +3,9 @@
 #ifndef AXVM_MACHINE_CPUID_H
 #define AXVM_MACHINE_CPUID_H
 
+#include <assert.h>
 #include <linux/kvm.h>
+#include <stddef.h>
 
 #include "base/problem.h"
 #include "host/profile.h"
@@ -11,11 +13,14 @@
 /* Room for what KVM offers and what is added. */
 #define CPUID_ENTRIES_MAX (FACTS_GUEST_LEAVES_MAX + 16)
 
-/* struct kvm_cpuid2 with room for its entries. */
+/* struct kvm_cpuid2 with room for its entries: its own fields, since a struct that ends in a flexible
+ * array member may stand in no other. */
 struct cpuid_table {
-	struct kvm_cpuid2 head;
+	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
 };
+static_assert(offsetof(struct cpuid_table, entries) == offsetof(struct kvm_cpuid2, entries),
+              "KVM reads it as a struct kvm_cpuid2");
 
 struct cpuid_config {
 	uint32_t pv_features; /* KVM_FEATURE_* bits offered to the guest, 1 << bit */

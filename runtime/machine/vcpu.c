@@ -3,7 +3,9 @@
  * reset; Linux Documentation/virt/kvm/api.rst for the calls). */
 #include "machine/vcpu.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -107,13 +109,15 @@ static int set_regs(struct vcpu *vcpu, const struct vcpu_entry *entry)
 static int set_msrs(struct vcpu *vcpu)
 {
 	struct {
-		struct kvm_msrs head;
+		uint32_t nmsrs, padding;
 		struct kvm_msr_entry entries[ARRAY_SIZE(start_msrs)];
-	} msrs = { .head.nmsrs = ARRAY_SIZE(start_msrs) };
+	} msrs = { .nmsrs = ARRAY_SIZE(start_msrs) };
 	int set;
 
+	static_assert(offsetof(__typeof__(msrs), entries) == offsetof(struct kvm_msrs, entries),
+	              "KVM reads it as a struct kvm_msrs");
 	memcpy(msrs.entries, start_msrs, sizeof(start_msrs));
-	set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs.head);
+	set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
 	if (set < 0)
 		return -errno;
 	return set == (int)ARRAY_SIZE(start_msrs) ? 0 : -EIO;
@@ -133,12 +137,12 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
                      const struct guest_topology *topology)
 {
 	struct cpuid_table own = *cpuid;
-	int r = topology_cpuid(topology, vcpu->index, own.entries, &own.head.nent,
+	int r = topology_cpuid(topology, vcpu->index, own.entries, &own.nent,
 	                       CPUID_ENTRIES_MAX);
 
 	if (r < 0)
 		return r;
-	return ioctl(vcpu->fd, KVM_SET_CPUID2, &own.head) < 0 ? -errno : 0;
+	return ioctl(vcpu->fd, KVM_SET_CPUID2, &own) < 0 ? -errno : 0;
 }
 
 static int failed(struct vcpu *vcpu, int r, const char *what)

@@ -3,7 +3,9 @@
  * vCPU threads reach them. */
 #include "machine/vm.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -17,8 +19,10 @@ enum { VM_CALL_FREE, VM_CALL_ASKED, VM_CALL_DONE };
 static int set_routes(struct vm *vm)
 {
 	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_SET_GSI_ROUTING);
-	vm->routing.head.nr = vm->routes_used;
-	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing.head) < 0 ? -errno : 0;
+	static_assert(offsetof(__typeof__(vm->routing), entries) ==
+	              offsetof(struct kvm_irq_routing, entries), "KVM reads it as a struct kvm_irq_routing");
+	vm->routing.nr = vm->routes_used;
+	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing) < 0 ? -errno : 0;
 }
 
 /* A GSI has an entry only once it is routed: KVM drops the signals of one that has none. */

@@ -43,7 +43,7 @@ struct vm {
 	uint32_t gsis_used;
 	uint32_t routes_used;
 	struct {
-		struct kvm_irq_routing head;
+		uint32_t nr, flags;
 		struct kvm_irq_routing_entry entries[VM_MSI_ROUTES_MAX];
 	} routing;
 

@@ -237,11 +237,11 @@ static void hash_number(struct sha256 *hash, uint64_t number)
 static int hash_cpuid(struct sha256 *hash, const struct shim *shim)
 {
 	struct cpuid_table table = shim->cpuid;
-	int r = topology_cpuid(&shim->topology, 0, table.entries, &table.head.nent,
+	int r = topology_cpuid(&shim->topology, 0, table.entries, &table.nent,
 	                       CPUID_ENTRIES_MAX);
 
-	hash_number(hash, table.head.nent);
-	for (uint32_t i = 0; r == 0 && i < table.head.nent; i++) {
+	hash_number(hash, table.nent);
+	for (uint32_t i = 0; r == 0 && i < table.nent; i++) {
 		const struct kvm_cpuid_entry2 *entry = &table.entries[i];
 		const uint32_t words[] = { entry->function, entry->index, entry->eax,
 			                   entry->ebx,      entry->ecx,   entry->edx };

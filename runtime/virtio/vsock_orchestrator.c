@@ -240,7 +240,7 @@ static void receive_next(struct vsock *vsock)
 	vsock->header = (struct msghdr){
 		.msg_iov = &vsock->packet,
 		.msg_iovlen = 1,
-		.msg_control = vsock->control.bytes,
+		.msg_control = vsock->control,
 		/* Room for one descriptor; the kernel closes any more. */
 		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};

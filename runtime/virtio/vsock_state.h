@@ -3,6 +3,7 @@
 #ifndef AXVM_VIRTIO_VSOCK_STATE_H
 #define AXVM_VIRTIO_VSOCK_STATE_H
 
+#include <stdalign.h>
 #include <sys/socket.h>
 
 #include "virtio/device.h"
@@ -92,10 +93,7 @@ struct vsock {
 	uint32_t message_head, message_count;
 	struct msghdr header;
 	struct iovec packet;
-	union {
-		struct cmsghdr align;
-		uint8_t bytes[CMSG_SPACE(sizeof(int))];
-	} control;
+	alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
 	struct iovec iov[VIRTQ_IOV_MAX(VSOCK_QUEUE_SIZE)];
 	_Atomic uint64_t opened, to_guest, to_host, resets_sent, dropped;
 	_Atomic uint32_t places_taken;

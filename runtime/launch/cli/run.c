@@ -332,7 +332,8 @@ static void finish_output(struct run *run)
 
 	for (;;) {
 		struct pollfd fds[3] = { { run->signal_fd, POLLIN, 0 } };
-		bool done = nowait_flush(&run->errors) & nowait_flush(&run->events_file);
+		bool errors_done = nowait_flush(&run->errors);
+		bool done = nowait_flush(&run->events_file) && errors_done;
 		unsigned asked = run->ends_asked;
 		uint64_t now_ns = monotonic_ns();
 

@@ -68,14 +68,14 @@ static void build(const struct host_kvm *kvm, const char *name, struct cpuid_tab
 	cr_assert_eq(cpuid_build(kvm, &config, ret, &problems), 0, "%s", problems.list[0].message);
 	cr_assert_eq(placement_plan(host, &request, &placement, &problems), 0);
 	cr_assert_eq(topology_derive(&placement, host, &topology), 0);
-	cr_assert_eq(topology_cpuid(&topology, 0, ret->entries, &ret->head.nent, CPUID_ENTRIES_MAX),
+	cr_assert_eq(topology_cpuid(&topology, 0, ret->entries, &ret->nent, CPUID_ENTRIES_MAX),
 	             0);
 }
 
 static const struct kvm_cpuid_entry2 *leaf_of(const struct cpuid_table *table, uint32_t leaf,
                                               uint32_t subleaf)
 {
-	for (uint32_t i = 0; i < table->head.nent; i++)
+	for (uint32_t i = 0; i < table->nent; i++)
 		if (table->entries[i].function == leaf && table->entries[i].index == subleaf)
 			return &table->entries[i];
 	return NULL;
@@ -132,8 +132,8 @@ Test(cpuid, the_same_on_every_admitted_host)
 	offer(&there, (struct cpuid_leaf){ 0x1f, 0, 1, 2, 0x100, 0x2a });
 	build(&here, "xv2", &one);
 	build(&there, "xv2", &other);
-	cr_assert_eq(one.head.nent, other.head.nent);
-	for (uint32_t i = 0; i < one.head.nent; i++)
+	cr_assert_eq(one.nent, other.nent);
+	for (uint32_t i = 0; i < one.nent; i++)
 		cr_assert_eq(memcmp(&one.entries[i], &other.entries[i], sizeof(one.entries[i])), 0,
 		             "leaf 0x%x differs", one.entries[i].function);
 	cr_assert_null(leaf_of(&other, 0x80000021, 0));

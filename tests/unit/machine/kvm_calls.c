@@ -510,7 +510,7 @@ static struct machine machine;
 static int make_vcpu(uint32_t index, enum vcpu_start start, bool apic)
 {
 	static struct guest_topology topology = { .vcpu_count = 2, .node_count = 1, .packages = 1 };
-	static struct cpuid_table cpuid = { .head.nent = 1 };
+	static struct cpuid_table cpuid = { .nent = 1 };
 	const struct vcpu_entry entry = { .start = start, .rip = 1, .rsp = 2, .rdi = 3, .rsi = 4, .rdx = 5, .rbx = 6,
 		                          .page_table = GPA(0x9000), .code_selector = 0x10 };
 	struct vcpu *vcpu = &machine.vcpus[index];
