@@ -188,21 +188,19 @@ $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a $(STEADY)
 		$(filter-out $(STEADY),$^) $(LIBS)
 
 # ---- launch and cli ---------------------------------------------------------------------------
-# libaxvm has no other part of the shim in it than the encoding. Its objects are built once more for
-# the shared library; what the version script does not name stays inside.
-LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/interface/wire.c runtime/base/problem.c
-LAUNCH_PIC := $(LAUNCH_SRCS:%.c=$(B)/obj/pic/%.o) $(B)/obj/pic/gen/proto/axvm.pb-c.o
+# libaxvm takes and gives encoded messages: it has neither the schema in it nor protobuf-c, and no generated header is
+# found when it is compiled. Its objects are built once more for the shared library; what the version script does not
+# name stays inside.
+LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/interface/wire_cursor.c
+LAUNCH_PIC := $(LAUNCH_SRCS:%.c=$(B)/obj/pic/%.o)
 AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
 AXVM_SONAME := libaxvm.so.0
 
-$(B)/obj/pic/%.o: %.c | $(GEN_HDRS)
+$(B)/obj/pic/%.o: INC := -Iruntime -I.
+$(B)/obj/pic/%.o: %.c | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -c -o $@ $<
-$(B)/obj/pic/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -w -c -o $@ $<
 
 # In the archive too only what the version script names is visible to others.
 $(B)/libaxvm.a: $(LAUNCH_PIC) runtime/launch/libaxvm.map
@@ -216,7 +214,7 @@ $(B)/$(AXVM_SONAME): $(LAUNCH_PIC) runtime/launch/libaxvm.map
 	$(call say,LD)
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC $(LDFLAGS_ALL) -shared -o $@ $(LAUNCH_PIC) \
 		-Wl,-soname,$(AXVM_SONAME) -Wl,--version-script,runtime/launch/libaxvm.map \
-		-Wl,-z,defs $(shell pkg-config --libs libprotobuf-c)
+		-Wl,-z,defs
 	$(Q)ln -sf $(AXVM_SONAME) $(B)/libaxvm.so
 
 $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
@@ -224,8 +222,8 @@ $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
 system: $(B)/tests/fifty
-# As an orchestrator would: the header, the library and protobuf-c.
-$(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
+# As an orchestrator would: the header, the library, and the code that is made of the schema with protobuf-c.
+$(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
@@ -327,7 +325,7 @@ other-debian:
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy/symbols.c
-POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h $(B)/gen/proto/enums.h
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -528,7 +526,6 @@ INSTALLED = \
 	644:$(B)/$(AXVM_SONAME):$(LIBDIR)/$(AXVM_SONAME) \
 	644:$(B)/libaxvm.pc:$(LIBDIR)/pkgconfig/libaxvm.pc \
 	644:runtime/launch/axvm.h:$(PREFIX)/include/axvm/axvm.h \
-	644:$(B)/gen/proto/axvm.pb-c.h:$(PREFIX)/include/axvm/proto/axvm.pb-c.h \
 	644:proto/axvm.proto:$(PREFIX)/share/axvm/proto/axvm.proto \
 	644:$(B)/axvm@.service:$(UNITDIR)/axvm@.service \
 	644:runtime/launch/axvm.conf:$(TMPFILESDIR)/axvm.conf \
@@ -550,7 +547,7 @@ uninstall:
 	$(Q)for row in $(INSTALLED); do IFS=: read -r mode from to <<<"$$row"; \
 		rm -f "$(DESTDIR)$$to"; done
 	$(Q)rm -f $(DESTDIR)$(LIBDIR)/libaxvm.so
-	$(Q)for folder in include/axvm/proto include/axvm share/axvm/proto share/axvm; do \
+	$(Q)for folder in include/axvm share/axvm/proto share/axvm; do \
 		rmdir "$(DESTDIR)$(PREFIX)/$$folder" 2>/dev/null || true; done
 	$(Q)rmdir "$(DESTDIR)/etc/axvm" 2>/dev/null || true
 
@@ -589,7 +586,7 @@ $(B)/bench/bare_block: tests/bench/bare_block.c tests/bench/guests/block.h | $(G
 	$(call say,LD)
 	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $< -luring
 
-$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libaxvm.a
+$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)

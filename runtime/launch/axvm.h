@@ -4,18 +4,17 @@
  * The library starts no thread, installs no handler, prints nothing and waits for nothing: each VM
  * has three fds to poll. Functions that can fail return -errno; those that take a
  * `struct axvm_error *` (may be NULL) also say it in a sentence. Any thread may use any VM, but one
- * VM or decoder only one thread at a time. Messages are protobuf-c's; proto/axvm.proto describes
- * them. */
+ * VM or decoder only one thread at a time.
+ *
+ * Messages go in and come out as they are encoded: proto/axvm.proto, which is installed with this header, is the
+ * interface, and whatever makes code of it for a language reads and writes them. The library knows no field but the
+ * request id of a command and the exit status of the last event, so that it serves every release of the schema. */
 #ifndef AXVM_H
 #define AXVM_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-/* The schema has fields of that name, which gnu17 predefines as 1. */
-#undef linux
-#include "proto/axvm.pb-c.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,13 +42,12 @@ enum axvm_launch_flags {
 	AXVM_NEW_PID_NAMESPACE = 1,
 };
 
-/* What to launch; zeroed but for what matters. One of spec and spec_bytes must be given. */
+/* What to launch; zeroed but for what matters. The spec must be given. */
 struct axvm_launch {
-	const char *shim;                  /* path of axvm-shim; NULL: looked up in PATH */
-	const Axvm__V1__LaunchSpec *spec;  /* to be encoded */
-	const void *spec_bytes;            /* an encoded LaunchSpec */
-	size_t spec_size;
-	const struct axvm_fd *fds;         /* 0 to 2 are /dev/null where they are not listed */
+	const char *shim;          /* path of axvm-shim; NULL: looked up in PATH */
+	const void *spec;          /* an encoded LaunchSpec */
+	size_t spec_size;          /* bytes */
+	const struct axvm_fd *fds; /* 0 to 2 are /dev/null where they are not listed */
 	size_t fds_count;
 	unsigned flags;
 };
@@ -83,20 +81,22 @@ int axvm_vm_control_fd(const struct axvm_vm *vm);
  * shim reads no more. */
 int axvm_vm_flush(struct axvm_vm *vm);
 
-/* Queues a command and flushes. A request_id of 0 or none is replaced by an unused one (from 2^32
- * up); *ret_request_id (may be NULL) is the one in use, which the reply event will bear. 0 also
- * when some of it is still queued; -EPIPE; -ENOMEM; -EMSGSIZE; -ENOBUFS: with this command more than
- * AXVM_QUEUE_MAX bytes would wait, nothing of it is queued, and it can be sent again after POLLOUT. The shim takes
- * commands as long as there is room for their replies: a caller that does not read events finds them queued here, and
- * refused in the end. */
-int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id);
+/* Queues an encoded Command of `size` bytes, of which a copy is made, and flushes. A request_id of 0 or none is
+ * replaced by an unused one (from 2^32 up); *ret_request_id (may be NULL) is the one in use, which the reply event will
+ * bear. 0 also when some of it is still queued. -EBADMSG: these bytes are no message, or have two request ids;
+ * -EMSGSIZE: with the id it is longer than AXVM_COMMAND_MAX; -ENOBUFS: with this command more than AXVM_QUEUE_MAX bytes
+ * would wait, and it can be sent again after POLLOUT; -ENOMEM: in all of these nothing of it is queued. -EPIPE. The
+ * shim takes commands as long as there is room for their replies: a caller that does not read events finds them queued
+ * here, and refused in the end. */
+int axvm_vm_send(struct axvm_vm *vm, const void *command, size_t size, uint64_t *ret_request_id);
 
 /* Ends the stream of commands: what that means is in the spec. Nothing can be sent after it. */
 void axvm_vm_end_commands(struct axvm_vm *vm);
 
-/* The next event: 1, and *ret_event is valid until the next call for this VM; 0 at the end of the
- * stream; -EAGAIN when none is whole; -EBADMSG when the bytes are no EventStream; -ENOMEM. */
-int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event);
+/* The next event: 1, and the bytes of one encoded Event, the library's, which stay until the next call of this function
+ * for this VM; 0 at the end of the stream; -EAGAIN when none is whole; -EBADMSG when the bytes are no EventStream, from
+ * then on; -ENOMEM. What is inside of an event's messages is not looked at. */
+int axvm_vm_next_event(struct axvm_vm *vm, const void **ret_event, size_t *ret_size);
 
 /* 0 with the wait status (WIFEXITED and so on) once the shim has ended, at every call; -EAGAIN
  * while it runs; -ECHILD when somebody else has waited for it. */
@@ -128,8 +128,9 @@ void axvm_decoder_free(struct axvm_decoder *decoder); /* accepts NULL */
 /* Takes n more bytes, in pieces of any size. 0, -ENOMEM. */
 int axvm_decoder_feed(struct axvm_decoder *decoder, const void *bytes, size_t n);
 
-/* As axvm_vm_next_event(), but that it cannot know the end: -EAGAIN with nothing pending is one. */
-int axvm_decoder_next(struct axvm_decoder *decoder, const Axvm__V1__Event **ret_event);
+/* As axvm_vm_next_event(), but that it cannot know the end: -EAGAIN with nothing pending is one. The bytes stay until
+ * the next call of this function or of axvm_decoder_feed() for this decoder. */
+int axvm_decoder_next(struct axvm_decoder *decoder, const void **ret_event, size_t *ret_size);
 
 /* Bytes that wait for the rest of their event. */
 size_t axvm_decoder_pending(const struct axvm_decoder *decoder);

@@ -177,7 +177,7 @@ void run_send_console_size(struct run *run)
 	size.has_columns = size.has_rows = 1;
 	command.what_case = AXVM__V1__COMMAND__WHAT_CONSOLE_SIZE;
 	command.console_size = &size;
-	(void)axvm_vm_send(run->vm, &command, &request_id);
+	(void)vm_send_command(run->vm, &command, &request_id);
 	run_remember_own(run, request_id);
 }
 
@@ -397,13 +397,17 @@ static int open_server(struct run *run)
 
 int run_launch(struct run *run)
 {
-	struct axvm_launch launch = { .spec = run->options.spec,
-		                      .fds = run->fds,
-		                      .fds_count = run->fds_count };
+	struct axvm_launch launch = { .fds = run->fds, .fds_count = run->fds_count };
+	_cleanup_free_ uint8_t *spec = NULL;
 	struct axvm_error error;
 	char path[PATH_MAX];
 	int r;
 
+	if (message_encode(&run->options.spec->base, &spec, &launch.spec_size) < 0) {
+		fprintf(stderr, "axvm run: out of memory\n");
+		return EX_OSERR;
+	}
+	launch.spec = spec;
 	launch.shim = find_shim(run, path);
 	/* Who may have a process namespace for the VM gives it one. */
 	launch.flags = AXVM_NEW_PID_NAMESPACE;
@@ -590,6 +594,7 @@ void run_done(struct run *run)
 	nowait_close(&run->errors);
 	close_ptr(&run->events_fd);
 	axvm_vm_free(run->vm);
+	held_event_release(&run->held);
 	run->vm = NULL;
 	run_options_done(&run->options);
 }
