@@ -629,21 +629,49 @@ test_cli_install_and_uninstall() {
 	rm -rf "$CASE/root"
 }
 
+of_the_installed() {
+	PKG_CONFIG_PATH="$CASE/root/usr/lib/pkgconfig" pkg-config --define-variable=prefix="$CASE/root/usr" \
+		--define-variable=libdir="$CASE/root/usr/lib" "$@"
+}
+
+# The schema is the interface, and not what protobuf-c makes of it: the header stands alone in any language that reads
+# C's; the library was compiled without generated code, has no schema in it, and gives and asks for nothing of protobuf.
+test_cli_library_knows_no_schema() {
+	local compile made
+	mkdir "$CASE/alone"
+	cp "$ROOT/runtime/launch/axvm.h" "$CASE/alone/"
+	for compile in "gcc -std=c99 -x c" "gcc -std=gnu17 -x c" "g++ -std=c++11 -x c++"; do
+		echo '#include <axvm.h>' | $compile -Wall -Wextra -Werror -fsyntax-only -I "$CASE/alone" - ||
+			fail "axvm.h does not stand alone: $compile"
+	done
+	nm -D --defined-only "$BUILD/libaxvm.so.0" | awk '{ print $NF }' >"$CASE/defined"
+	grep -q '^axvm_spawn@@' "$CASE/defined" || fail "no axvm_spawn"
+	! grep -vE '^(axvm_|AXVM_)' "$CASE/defined" || fail "it defines what is not its own"
+	! grep -E '__v1__' "$CASE/defined" || fail "it defines generated functions"
+	! nm -D --undefined-only "$BUILD/libaxvm.so.0" | grep -i proto || fail "it asks for protobuf"
+	! nm --undefined-only "$BUILD/libaxvm.a" | grep -i proto || fail "the archive asks for protobuf"
+	! readelf -d "$BUILD/libaxvm.so.0" | grep NEEDED | grep -v 'libc\.so' || fail "it needs more than libc"
+	! grep -laE 'axvm\.v1|Axvm__V1' "$BUILD/libaxvm.so.0" || fail "it has the schema in it"
+	made=$(cat "$BUILD"/obj/pic/runtime/launch/*.d "$BUILD/obj/pic/runtime/interface/wire_cursor.d")
+	[[ $made == *runtime/launch/axvm.h* ]] || fail "what it is made of is not known"
+	[[ $made != *proto/* && $made != *protobuf* ]] || fail "it is made of generated code"
+}
+
 # A program elsewhere, with the flags of pkg-config, against each library; each launches a VM.
 test_cli_install_links() {
 	local flags
 	need_kvm
 	installed
 	cp tests/system/example.c "$CASE/example.c"
-	flags=$(PKG_CONFIG_PATH="$CASE/root/usr/lib/pkgconfig" \
-		pkg-config --define-variable=prefix="$CASE/root/usr" \
-		--define-variable=libdir="$CASE/root/usr/lib" --cflags --libs libaxvm) ||
-		fail "pkg-config"
+	flags=$(of_the_installed --cflags --libs libaxvm) || fail "pkg-config"
+	[[ $flags != *protobuf* ]] || fail "the library asks for protobuf: $flags"
+	flags="-I. proto/axvm.pb-c.c $flags $(pkg-config --libs libprotobuf-c)"
 	cd "$CASE" || fail "no folder"
+	protoc -I "$(of_the_installed --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto || fail "no code of the schema"
 	gcc -std=gnu17 -Wall -Wextra -Werror -o example example.c $flags ||
 		fail "it does not link to the shared library"
 	readelf -d example | grep -q 'libaxvm.so.0' || fail "not the shared library"
-	readelf -V example | grep -q 'AXVM_0.1' || fail "no versioned symbol"
+	readelf -V example | grep -q 'AXVM_0.4' || fail "no versioned symbol"
 	LD_LIBRARY_PATH="$CASE/root/usr/lib" ./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" ||
 		fail "it does not do its work"
 	mkdir claims
