@@ -188,9 +188,9 @@ $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a $(STEADY)
 		$(filter-out $(STEADY),$^) $(LIBS)
 
 # ---- launch and cli ---------------------------------------------------------------------------
-# libaxvm takes and gives encoded messages: it has neither the schema in it nor protobuf-c, and no generated header is
-# found when it is compiled. Its objects are built once more for the shared library; what the version script does not
-# name stays inside.
+# libaxvm takes and gives encoded messages: it has neither the schema in it nor protobuf-c, and no
+# generated header is found when it is compiled. Its objects are built once more for the shared
+# library; what the version script does not name stays inside.
 LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/interface/wire_cursor.c
 LAUNCH_PIC := $(LAUNCH_SRCS:%.c=$(B)/obj/pic/%.o)
 AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
@@ -222,7 +222,7 @@ $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
 system: $(B)/tests/fifty
-# As an orchestrator would: the header, the library, and the code that is made of the schema with protobuf-c.
+# As an orchestrator would: the header, the library, and protobuf-c's code of the schema.
 $(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
 	$(call say,LD)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A bounded walk over the fields of an encoded message, for who needs no schema and no protobuf-c. */
+/* A bounded walk over the fields of an encoded message, for who needs no schema and no
+ * protobuf-c. */
 #ifndef AXVM_INTERFACE_WIRE_CURSOR_H
 #define AXVM_INTERFACE_WIRE_CURSOR_H
 

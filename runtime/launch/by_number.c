@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The two messages that libaxvm looks into, by the numbers of fields. (Protocol Buffers encoding.) */
+/* The two messages that libaxvm looks into, by the numbers of fields. */
 #include "launch/by_number.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ static struct wire_cursor cursor_of(const void *bytes, size_t size)
 	return (struct wire_cursor){ start, start + size };
 }
 
-/* Where the request id is in an encoded Command, an empty place where there is none. 0, -EBADMSG. */
+/* Where the request id is in a Command, an empty place where there is none. 0, -EBADMSG. */
 static int find_id(const void *command, size_t size, uint64_t *ret_id, struct wire_cursor *ret_place)
 {
 	struct wire_cursor cursor = cursor_of(command, size);

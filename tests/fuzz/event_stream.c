@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libaxvm's decoder of fd 4, and what the command makes of its events: any bytes, in any pieces; the same events however
- * it is cut. */
+/* libaxvm's decoder of fd 4, and what the command makes of its events: any bytes, in any pieces;
+ * the same events however it is cut. */
 #include "lib/input.h"
 
 #include <criterion/criterion.h>

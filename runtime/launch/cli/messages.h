@@ -15,8 +15,9 @@ struct held_event {
 };
 void held_event_release(struct held_event *held);
 
-/* As axvm_vm_next_event() and axvm_decoder_next(), but that the event is a message, which stays until the next call with
- * the same `held`. What is not UTF-8 in it is mended, so that it can be printed. */
+/* As axvm_vm_next_event() and axvm_decoder_next(), but that the event is a message, which stays
+ * until the next call with the same `held`. What is not UTF-8 in it is mended, so that it can be
+ * printed. */
 int vm_next_event(struct axvm_vm *vm, struct held_event *held, const Axvm__V1__Event **ret_event);
 int decoder_next_event(struct axvm_decoder *decoder, struct held_event *held, const Axvm__V1__Event **ret_event);
 

@@ -634,8 +634,9 @@ of_the_installed() {
 		--define-variable=libdir="$CASE/root/usr/lib" "$@"
 }
 
-# The schema is the interface, and not what protobuf-c makes of it: the header stands alone in any language that reads
-# C's; the library was compiled without generated code, has no schema in it, and gives and asks for nothing of protobuf.
+# The schema is the interface, and not what protobuf-c makes of it: the header stands alone in any
+# language that reads C; the library was compiled without generated code, has no schema in it, and
+# gives and asks for nothing of protobuf.
 test_cli_library_knows_no_schema() {
 	local compile made
 	mkdir "$CASE/alone"

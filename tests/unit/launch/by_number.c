@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What libaxvm knows of the schema, by number: held against the schema, and at work on messages of any kind. */
+/* What libaxvm knows of the schema, by number: held against the schema, and at work on messages
+ * of any kind. */
 #include "launch/by_number.h"
 
 #include <criterion/criterion.h>
@@ -41,8 +42,8 @@ Test(launch_by_number, the_numbers_are_the_schemas)
 #define NEW "\x08\x80\x80\x80\x80\x10"
 #define BYTES(text) (text), sizeof(text) - 1
 
-/* An id that is there stays where it is, and all else stays beside it, known or not; 0 and none make way for a new
- * one. */
+/* An id that is there stays where it is, and all else stays beside it, known or not; 0 and none
+ * make way for a new one. */
 Test(launch_by_number, commands_get_an_id)
 {
 	static const struct {

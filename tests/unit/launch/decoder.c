@@ -133,8 +133,8 @@ Test(launch_decoder, strings_are_mended)
 	axvm_decoder_free(decoder);
 }
 
-/* Whole fields whose inside is no event are libaxvm's to give out, and not the command's to guess at; nor is what
- * follows. */
+/* Whole fields whose inside is no event are libaxvm's to give out, and not the command's to guess
+ * at; nor is what follows. */
 Test(launch_decoder, an_event_that_cannot_be_decoded)
 {
 	static const uint8_t bytes[] = { 0x0a, 0x03, 0x62, 0x01, 0x08, 0x0a, 0x02, 0x08, 0x05 };

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Five VMs by one program: launches them from one spec, follows their events with poll(2), pauses one and resumes it,
- * shrinks one by its balloon, shuts all down, and holds the end of each against its terminal event.
+/* Five VMs by one program: launches them from one spec, follows their events with poll(2), pauses
+ * one and resumes it, shrinks one by its balloon, shuts all down, and holds the end of each
+ * against its terminal event.
  *
  *	protoc -I "$(pkg-config --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto
  *	cc -I. -o five five.c proto/axvm.pb-c.c $(pkg-config --cflags --libs libaxvm libprotobuf-c)
  *	five SHIM GUEST_IMAGE
  *
- * GUEST_IMAGE is a flat image that drives a balloon (tests/guests/balloon.c). Prints a line for each VM, and ends with 0
- * when all went as it should. What an orchestrator adds to this is its own event loop and its own specs. */
+ * GUEST_IMAGE is a flat image that drives a balloon (tests/guests/balloon.c). Prints a line for
+ * each VM, and ends with 0 when all went as it should. What an orchestrator adds to this is its
+ * own event loop and its own specs. */
 #include <axvm/axvm.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -282,7 +284,8 @@ static bool all_are_ready(const struct guest *guests)
 	return true;
 }
 
-/* Until all have ended. A guest may have ended by itself when the others are shut down: it is left alone. */
+/* Until all have ended. A guest may have ended by itself when the others are shut down: it is
+ * left alone. */
 static int serve(struct guest *guests)
 {
 	long long until_ms = now_ms() + PATIENCE_MS;
