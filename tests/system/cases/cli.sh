@@ -388,16 +388,16 @@ test_cli_ctl_clients() {
 		b.send(status + status)
 		bad.send(b"GET / HTTP/1.0\r\n\r\n")
 		assert bad.recv(100) == b""
-		assert a.recv(4096).count(b"\x7a\x06\x08\x07\x10\x01") == 1
+		assert a.recv(4096).count(b"\xa2\x01\x06\x08\x07\x10\x01") == 1
 		got = b""
-		while got.count(b"\x7a\x06\x08\x07\x10\x01") < 2:
+		while got.count(b"\xa2\x01\x06\x08\x07\x10\x01") < 2:
 		    got += b.recv(4096)
 		many = [connect() for _ in range(20)]
 		# There are eight places: who has been silent for longest makes way, and the last are served.
 		assert all(m.recv(1) == b"" for m in [a, b] + many[:12])
 		for m in many[12:]:
 		    m.send(status)
-		    assert b"\x7a\x06\x08\x07\x10\x01" in m.recv(4096)
+		    assert b"\xa2\x01\x06\x08\x07\x10\x01" in m.recv(4096)
 	END
 	axvm ctl spin stop
 	ended 36
