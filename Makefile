@@ -195,11 +195,13 @@ $(B)/axvm-shim: $(B)/obj/runtime/shim/main.o $(B)/libaxvm-core.a $(STEADY)
 		$(filter-out $(STEADY),$^) $(LIBS)
 
 # ---- launch and cli ---------------------------------------------------------------------------
-# libaxvm has no other part of the shim in it than the encoding. Its objects are built once, as the shared library
+# libaxvm takes and gives encoded messages: it has neither the schema in it nor protobuf-c, and no
+# generated header is found when it is compiled. Its objects are built once, as the shared library
 # needs them; what the version script does not name stays inside.
-LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/interface/wire.c runtime/base/problem.c
-LAUNCH_OBJS := $(LAUNCH_SRCS:%.c=$(B)/obj/%.o) $(B)/obj/gen/proto/axvm.pb-c.o
+LAUNCH_SRCS := $(wildcard runtime/launch/*.c) runtime/interface/wire_cursor.c
+LAUNCH_OBJS := $(LAUNCH_SRCS:%.c=$(B)/obj/%.o)
 $(LAUNCH_OBJS): PIC = -fPIC -fno-semantic-interposition
+$(LAUNCH_OBJS): INC = -I. -Iruntime
 AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
 AXVM_SONAME := libaxvm.so.0
 
@@ -215,7 +217,7 @@ $(B)/$(AXVM_SONAME): $(LAUNCH_OBJS) runtime/launch/libaxvm.map
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -shared -o $@ $(LAUNCH_OBJS) \
 		-Wl,-soname,$(AXVM_SONAME) -Wl,--version-script,runtime/launch/libaxvm.map \
-		-Wl,-z,defs $(shell pkg-config --libs libprotobuf-c)
+		-Wl,-z,defs
 	$(Q)ln -sf $(AXVM_SONAME) $(B)/libaxvm.so
 
 $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
@@ -223,8 +225,8 @@ $(B)/axvm: $(B)/obj/runtime/launch/cli/main.o $(B)/libaxvm-core.a
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(LIBS)
 
 system: $(B)/tests/fifty
-# As an orchestrator would: the header, the library and protobuf-c.
-$(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/libaxvm.a
+# As an orchestrator would: the header, the library, and protobuf-c's code of the schema.
+$(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
@@ -237,14 +239,14 @@ EXAMPLE_INC := $(B)/examples/include
 .PHONY: examples
 examples: $(EXAMPLES)
 
-$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c runtime/launch/axvm.h $(B)/libaxvm.a
-	@mkdir -p $(@D) $(EXAMPLE_INC)/axvm/proto
+$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c runtime/launch/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
+	@mkdir -p $(@D) $(EXAMPLE_INC)/axvm
 	$(call say,LD)
-	$(Q)cp runtime/launch/axvm.h $(EXAMPLE_INC)/axvm/ && cp $(B)/gen/proto/axvm.pb-c.h $(EXAMPLE_INC)/axvm/proto/
-	$(Q)$(CC) -std=gnu17 -g $(WARN) -I$(EXAMPLE_INC) -I$(EXAMPLE_INC)/axvm -o $@ $< $(B)/libaxvm.a \
+	$(Q)cp runtime/launch/axvm.h $(EXAMPLE_INC)/axvm/
+	$(Q)$(CC) -std=gnu17 -g $(WARN) -I$(EXAMPLE_INC) -I$(B)/gen -o $@ $< $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a \
 		$(shell pkg-config --libs libprotobuf-c)
 
-# Not optimized, since what protoc generates is 65,000 lines. gnu++17 predefines `linux`.
+# Not optimized, since what protoc generates is 65,000 lines.
 $(B)/examples/cpp/axvm.pb.cc: proto/axvm.proto | $(B)/.packages-examples
 	@mkdir -p $(@D)
 	$(call say,PROTO)
@@ -375,7 +377,7 @@ other-debian:
 # sanitizers are not: it is not what is tested.
 POLICIES := $(wildcard profiles/seccomp/*.policy)
 POLICYC_SRCS := $(wildcard hack/policyc/*.c) runtime/base/sha256.c sandbox/role.c sandbox/policy/symbols.c
-POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h $(B)/gen/proto/enums.h
+POLICYC_HDRS := $(addprefix sandbox/,policy.h policy/symbols.h fd_layout.h) runtime/interface/spec_values.h hack/policyc/policyc.h
 $(B)/hack/policyc: $(POLICYC_SRCS) $(POLICYC_HDRS) | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -392,8 +394,8 @@ $(B)/tests/policy_exhaustive: $(B)/obj/tests/system/policy_exhaustive.o $(B)/lib
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
 
-# The unit tests of the policies look for policyc beside themselves.
-$(B)/tests/unit: | $(B)/hack/policyc
+# The unit tests of the policies look for policyc beside themselves, those of `axvm plan` for the shim.
+$(B)/tests/unit: | $(B)/hack/policyc $(B)/axvm-shim
 
 .PHONY: policy-test audit
 policy-test: $(B)/tests/policy_exhaustive
@@ -587,7 +589,6 @@ INSTALLED = \
 	644:$(B)/$(AXVM_SONAME):$(LIBDIR)/$(AXVM_SONAME) \
 	644:$(B)/libaxvm.pc:$(LIBDIR)/pkgconfig/libaxvm.pc \
 	644:runtime/launch/axvm.h:$(PREFIX)/include/axvm/axvm.h \
-	644:$(B)/gen/proto/axvm.pb-c.h:$(PREFIX)/include/axvm/proto/axvm.pb-c.h \
 	644:proto/axvm.proto:$(PREFIX)/share/axvm/proto/axvm.proto \
 	644:$(B)/axvm@.service:$(UNITDIR)/axvm@.service \
 	644:runtime/launch/axvm.conf:$(TMPFILESDIR)/axvm.conf \
@@ -609,7 +610,7 @@ uninstall:
 	$(Q)for row in $(INSTALLED); do IFS=: read -r mode from to <<<"$$row"; \
 		rm -f "$(DESTDIR)$$to"; done
 	$(Q)rm -f $(DESTDIR)$(LIBDIR)/libaxvm.so
-	$(Q)for folder in include/axvm/proto include/axvm share/axvm/proto share/axvm; do \
+	$(Q)for folder in include/axvm share/axvm/proto share/axvm; do \
 		rmdir "$(DESTDIR)$(PREFIX)/$$folder" 2>/dev/null || true; done
 	$(Q)rmdir "$(DESTDIR)/etc/axvm" 2>/dev/null || true
 
@@ -648,7 +649,7 @@ $(B)/bench/bare_block: tests/bench/bare_block.c tests/bench/guests/block.h | $(G
 	$(call say,LD)
 	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $< -luring
 
-$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libaxvm.a
+$(BENCH_PROGRAMS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)

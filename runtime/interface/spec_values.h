@@ -3,8 +3,6 @@
 #ifndef AXVM_INTERFACE_SPEC_VALUES_H
 #define AXVM_INTERFACE_SPEC_VALUES_H
 
-#include "proto/enums.h"
-
 #define SPEC_ID_MAX 64
 #define SPEC_SERIAL_MAX 20
 #define SPEC_TAP_NAME_MAX 15
@@ -28,6 +26,5 @@
 /* All that one spec can name. */
 #define SPEC_FDS_MAX (SPEC_RESOURCES_MAX + SPEC_NETS_MAX * SPEC_QUEUES_MAX + SPEC_CGROUPS_MAX)
 #define SPEC_STRINGS_SIZE (SPEC_CMDLINE_MAX + 1 + SPEC_RESOURCES_MAX * (SPEC_PATH_MAX + 1))
-
 
 #endif

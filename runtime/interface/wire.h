@@ -5,32 +5,12 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "base/base.h"
 #include "base/problem.h"
+#include "interface/wire_cursor.h"
 
 /* More than any message of the schema has fields, or nests; a unit test holds the schema to it. */
 #define WIRE_FIELDS_MAX 64
 #define WIRE_DEPTH_MAX 8
-
-struct wire_cursor {
-	const uint8_t *at;
-	const uint8_t *end;
-};
-
-struct wire_field {
-	uint32_t number;
-	uint8_t type;         /* ProtobufCWireType */
-	uint64_t value;       /* of a varint */
-	const uint8_t *bytes; /* of the others */
-	size_t length;
-};
-
-/* Takes the varint at the cursor. 0, or -EBADMSG when there is none or it exceeds 64 bits. */
-int wire_varint(struct wire_cursor *cursor, uint64_t *ret_value);
-
-/* Takes the next field. 1, 0 at the end, or -EBADMSG (the cursor then stays at the field). Groups
- * are refused: no schema of ours has any. */
-int wire_next(struct wire_cursor *cursor, struct wire_field *ret_field);
 
 /* Holds the bytes of one message against its descriptor and collects all that protobuf-c would pass
  * over in silence: unknown fields and enum values, a singular field or two members of a oneof given

@@ -3,15 +3,14 @@
  *
  * The stream is a run of (tag, length, payload) fields, of which only field 1 is known. Fields of
  * other numbers are passed over, so that an older reader reads a newer stream (Protocol Buffers
- * encoding). Strings are mended before they are unpacked, so that every event can be printed. */
+ * encoding). An event has to be a run of whole fields; what they hold is for its reader to say. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/base.h"
-#include "launch/axvm.h"
-#include "interface/wire.h"
+#include "interface/wire_cursor.h"
+#include "launch/by_number.h"
 
-#define FIELD_EVENTS 1
 #define HEADER_MAX 20
 #define FIRST_ROOM 4096
 
@@ -19,7 +18,6 @@ struct axvm_decoder {
 	uint8_t *bytes;
 	size_t start, end, room;
 	bool broken;
-	Axvm__V1__Event *event;
 };
 
 struct axvm_decoder *axvm_decoder_new(void)
@@ -31,8 +29,6 @@ void axvm_decoder_free(struct axvm_decoder *decoder)
 {
 	if (!decoder)
 		return;
-	if (decoder->event)
-		axvm__v1__event__free_unpacked(decoder->event, NULL);
 	free(decoder->bytes);
 	free(decoder);
 }
@@ -71,11 +67,10 @@ size_t axvm_decoder_pending(const struct axvm_decoder *decoder)
 
 /* Finds the payload of the field at the start. 1 when it is whole; 0 when more bytes are needed;
  * -EBADMSG. */
-static int next_field(const struct axvm_decoder *decoder, uint32_t *ret_number, uint8_t **ret_bytes,
+static int next_field(const struct axvm_decoder *decoder, uint32_t *ret_number, const uint8_t **ret_bytes,
                       size_t *ret_size)
 {
-	const uint8_t *start = decoder->bytes + decoder->start;
-	struct wire_cursor cursor = { start, decoder->bytes + decoder->end };
+	struct wire_cursor cursor = { decoder->bytes + decoder->start, decoder->bytes + decoder->end };
 	bool short_of = axvm_decoder_pending(decoder) < HEADER_MAX;
 	uint64_t tag, size;
 
@@ -84,20 +79,20 @@ static int next_field(const struct axvm_decoder *decoder, uint32_t *ret_number, 
 	if (wire_varint(&cursor, &tag) < 0 || wire_varint(&cursor, &size) < 0)
 		return short_of ? 0 : -EBADMSG;
 	if (tag > UINT32_MAX || tag >> 3 == 0 ||
-	    (tag & 7) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED || size > AXVM_MESSAGE_MAX)
+	    (tag & 7) != WIRE_LENGTH_PREFIXED || size > AXVM_MESSAGE_MAX)
 		return -EBADMSG;
 	if (size > (uint64_t)(cursor.end - cursor.at))
 		return 0;
 	*ret_number = (uint32_t)(tag >> 3);
-	*ret_bytes = decoder->bytes + decoder->start + (cursor.at - start);
+	*ret_bytes = cursor.at;
 	*ret_size = (size_t)size;
 	return 1;
 }
 
-int axvm_decoder_next(struct axvm_decoder *decoder, const Axvm__V1__Event **ret_event)
+int axvm_decoder_next(struct axvm_decoder *decoder, const void **ret_event, size_t *ret_size)
 {
-	uint32_t number;
-	uint8_t *bytes;
+	uint32_t number, status;
+	const uint8_t *bytes;
 	size_t size;
 	int r;
 
@@ -111,14 +106,12 @@ int axvm_decoder_next(struct axvm_decoder *decoder, const Axvm__V1__Event **ret_
 			return r < 0 ? r : -EAGAIN;
 		decoder->start = (size_t)(bytes - decoder->bytes) + size;
 	} while (number != FIELD_EVENTS);
-	if (decoder->event)
-		axvm__v1__event__free_unpacked(decoder->event, NULL);
-	wire_mend_strings(&axvm__v1__event__descriptor, bytes, size);
-	decoder->event = axvm__v1__event__unpack(NULL, size, bytes);
-	if (!decoder->event) {
+	r = event_is_end(bytes, size, &status);
+	if (r < 0) {
 		decoder->broken = true;
-		return -EBADMSG;
+		return r;
 	}
-	*ret_event = decoder->event;
+	*ret_event = bytes;
+	*ret_size = size;
 	return 1;
 }

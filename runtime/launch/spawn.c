@@ -21,10 +21,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "launch/by_number.h"
 #include "launch/vm.h"
 #include "sandbox/fd_layout.h"
 
-#define FIELD_LAUNCH 1
 #define STACK_SIZE (64 * KIB)
 #define STDIO_COUNT 3
 #define FIRST_REQUEST_ID (1ULL << 32)
@@ -238,21 +238,6 @@ static int launch_shim(const struct axvm_launch *launch, struct axvm_vm *vm,
 	return 0;
 }
 
-static int queue_launch(const struct axvm_launch *launch, struct axvm_vm *vm)
-{
-	_cleanup_free_ uint8_t *packed = NULL;
-	size_t size;
-
-	if (!launch->spec)
-		return vm_queue(vm, FIELD_LAUNCH, launch->spec_bytes, launch->spec_size);
-	size = axvm__v1__launch_spec__get_packed_size(launch->spec);
-	packed = malloc(size + 1);
-	if (!packed)
-		return -ENOMEM;
-	(void)axvm__v1__launch_spec__pack(launch->spec, packed);
-	return vm_queue(vm, FIELD_LAUNCH, packed, size);
-}
-
 static void free_vm(struct axvm_vm **vm)
 {
 	axvm_vm_free(*vm);
@@ -263,8 +248,8 @@ int axvm_spawn(const struct axvm_launch *launch, struct axvm_vm **ret_vm, struct
 	_cleanup_(free_vm) struct axvm_vm *vm = NULL;
 	int r;
 
-	if (!launch->spec == !launch->spec_bytes)
-		return fail(error, EINVAL, "one of spec and spec_bytes must be given");
+	if (!launch->spec)
+		return fail(error, EINVAL, "no spec is given");
 	r = check_fds(launch, error);
 	if (r < 0)
 		return r;
@@ -274,7 +259,7 @@ int axvm_spawn(const struct axvm_launch *launch, struct axvm_vm **ret_vm, struct
 	vm->control_fd = vm->event_fd = vm->pidfd = -1;
 	vm->next_request_id = FIRST_REQUEST_ID;
 	vm->decoder = axvm_decoder_new();
-	if (!vm->decoder || queue_launch(launch, vm) < 0)
+	if (!vm->decoder || vm_queue(vm, FIELD_LAUNCH, launch->spec, launch->spec_size) < 0)
 		return fail(error, ENOMEM, "out of memory");
 	r = launch_shim(launch, vm, error);
 	if (r < 0)

@@ -11,9 +11,9 @@
 
 #include "base/varint.h"
 #include "interface/version.h"
+#include "interface/wire_cursor.h"
+#include "launch/by_number.h"
 
-#define FIELD_COMMANDS 2
-#define WIRE_LENGTH_PREFIXED 2
 #define HEADER_MAX 20
 #define READ_SIZE 16384
 #define SIGNALLED 128 /* as shells tell it */
@@ -120,42 +120,34 @@ static bool has_room(const struct axvm_vm *vm, size_t size)
 	return vm->queue_end - vm->queue_start + size + HEADER_MAX <= AXVM_QUEUE_MAX;
 }
 
-int axvm_vm_send(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id)
+int axvm_vm_send(struct axvm_vm *vm, const void *command, size_t size, uint64_t *ret_request_id)
 {
-	Axvm__V1__Command copy = *command;
-	_cleanup_free_ uint8_t *bytes = NULL;
-	size_t size;
+	uint8_t bytes[AXVM_COMMAND_MAX];
+	uint64_t request_id;
+	ssize_t n;
 	int r;
 
 	if (vm->control_fd < 0)
 		return -EPIPE;
-	if (!copy.has_request_id || copy.request_id == 0) {
-		copy.has_request_id = 1;
-		copy.request_id = vm->next_request_id;
-	}
-	size = axvm__v1__command__get_packed_size(&copy);
-	if (size > AXVM_COMMAND_MAX)
-		return -EMSGSIZE;
-	bytes = malloc(size + 1);
-	if (!bytes)
-		return -ENOMEM;
-	(void)axvm__v1__command__pack(&copy, bytes);
-	if (!has_room(vm, size)) {
+	n = command_with_id(command, size, vm->next_request_id, bytes, &request_id);
+	if (n < 0)
+		return (int)n;
+	if (!has_room(vm, (size_t)n)) {
 		r = axvm_vm_flush(vm);
 		if (r < 0 && r != -EAGAIN)
 			return r;
-		if (!has_room(vm, size))
+		if (!has_room(vm, (size_t)n))
 			return -ENOBUFS;
 	}
-	r = vm_queue(vm, FIELD_COMMANDS, bytes, size);
+	r = vm_queue(vm, FIELD_COMMANDS, bytes, (size_t)n);
 	if (r < 0)
 		return r;
-	vm->next_request_id += copy.request_id == vm->next_request_id;
+	vm->next_request_id += request_id == vm->next_request_id;
 	r = axvm_vm_flush(vm);
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	if (ret_request_id)
-		*ret_request_id = copy.request_id;
+		*ret_request_id = request_id;
 	return 0;
 }
 
@@ -164,12 +156,12 @@ void axvm_vm_end_commands(struct axvm_vm *vm)
 	close_ptr(&vm->control_fd);
 }
 
-static int next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
+static int next_event(struct axvm_vm *vm, const void **ret_event, size_t *ret_size)
 {
 	uint8_t bytes[READ_SIZE];
 
 	for (;;) {
-		int r = axvm_decoder_next(vm->decoder, ret_event);
+		int r = axvm_decoder_next(vm->decoder, ret_event, ret_size);
 		ssize_t n;
 
 		if (r != -EAGAIN)
@@ -188,13 +180,14 @@ static int next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
 	}
 }
 
-int axvm_vm_next_event(struct axvm_vm *vm, const Axvm__V1__Event **ret_event)
+int axvm_vm_next_event(struct axvm_vm *vm, const void **ret_event, size_t *ret_size)
 {
-	int r = next_event(vm, ret_event);
+	int r = next_event(vm, ret_event, ret_size);
+	uint32_t status;
 
-	if (r == 1 && (*ret_event)->body_case == AXVM__V1__EVENT__BODY_TERMINAL) {
+	if (r == 1 && event_is_end(*ret_event, *ret_size, &status) == 1) {
 		vm->stated = true;
-		vm->stated_status = (*ret_event)->terminal->exit_status;
+		vm->stated_status = status;
 	}
 	vm->events_over |= r <= 0 && r != -EAGAIN && r != -ENOMEM;
 	return r;

@@ -44,6 +44,18 @@ static bool is_unmet(const struct verdict *verdict)
 	return false;
 }
 
+void admit_add_unmet(struct shim *shim, bool about_kvm)
+{
+	for (size_t i = 0; i < shim->verdict.count; i++) {
+		const struct verdict_row *row = &shim->verdict.rows[i];
+
+		if (!row->met && (about_kvm || !is_about_kvm(row->name)))
+			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
+			             "profile %s requires %s: %s; this host has: %s",
+			             shim->profile.name, row->name, row->asked, row->found);
+	}
+}
+
 static int refuse(struct shim *shim)
 {
 	int fd = -1;
@@ -51,15 +63,33 @@ static int refuse(struct shim *shim)
 	(void)announce_refusal(shim);
 	if (kvm_open(&fd, &shim->problems) == 0)
 		close(fd);
-	for (size_t i = 0; i < shim->verdict.count; i++) {
-		const struct verdict_row *row = &shim->verdict.rows[i];
-
-		if (!row->met && !is_about_kvm(row->name))
-			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
-			             "profile %s requires %s: %s; this host has: %s", shim->profile.name,
-			             row->name, row->asked, row->found);
-	}
+	admit_add_unmet(shim, false);
 	return -ENOTSUP;
+}
+
+/* Requirements of embedded profiles are checked when they are loaded; this is for one that was not. */
+static int refuse_unknown(struct shim *shim)
+{
+	const struct profile_names *required = &shim->profile.required;
+	size_t i = 0;
+
+	while (i < required->count && admit_knows(required->names[i]))
+		i++;
+	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EINVAL, "profile",
+	                    "profile %s requires \"%s\", which is not a known requirement", shim->profile.name,
+	                    i < required->count ? required->names[i] : "");
+}
+
+int admit_judge(struct shim *shim)
+{
+	int r = profile_load(shim->spec.profile, &shim->profile);
+
+	if (r < 0)
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
+		                    "there is no profile \"%s\"; profiles are %s", shim->spec.profile,
+		                    profiles_embedded_names);
+	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
+	return r < 0 ? refuse_unknown(shim) : 0;
 }
 
 /* The facts as of now: those of stage arrive where they are young, read again where the launch was long
@@ -87,19 +117,6 @@ static void keep_vulnerabilities(struct shim *shim)
 	       shim->vulnerabilities_count * sizeof(shim->vulnerabilities[0]));
 }
 
-/* Requirements of embedded profiles are checked when they are loaded; this is for one that was not. */
-static int refuse_unknown(struct shim *shim)
-{
-	const struct profile_names *required = &shim->profile.required;
-	size_t i = 0;
-
-	while (i < required->count && admit_knows(required->names[i]))
-		i++;
-	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EINVAL, "profile",
-	                    "profile %s requires \"%s\", which is not a known requirement", shim->profile.name,
-	                    i < required->count ? required->names[i] : "");
-}
-
 /* Requires: a spec.
  * Does: probe the host, where stage arrive has not just done so, and hold it against the profile; list
  * all that is unmet; plan the placement.
@@ -108,18 +125,15 @@ int stage_admit(struct shim *shim)
 {
 	int r;
 
+	if (shim->planning.asked)
+		return stage_plan(shim);
 	r = know_host(shim);
 	if (r < 0)
 		return r;
-	r = profile_load(shim->spec.profile, &shim->profile);
-	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
-		                    "there is no profile \"%s\"; profiles are %s", shim->spec.profile,
-		                    profiles_embedded_names);
 	keep_vulnerabilities(shim);
-	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
+	r = admit_judge(shim);
 	if (r < 0)
-		return refuse_unknown(shim);
+		return r;
 	if (is_unmet(&shim->verdict) && shim->spec.admission == ADMISSION_ENFORCE)
 		return refuse(shim);
 	(void)verdict_waive(&shim->verdict);

@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "launch/axvm.h"
+#include "proto/axvm.pb-c.h"
 
 #define COUNT_MAX 1000
 #define STATUS_STOPPED 36
@@ -101,16 +102,23 @@ static struct member start(char **argv)
 static bool await_running(int events)
 {
 	struct axvm_decoder *decoder = axvm_decoder_new();
-	const Axvm__V1__Event *event;
+	Axvm__V1__Event *event;
 	bool running = false;
+	const void *encoded;
+	size_t size;
 	char bytes[4096];
 	ssize_t n;
 
 	while (!running && (n = read(events, bytes, sizeof(bytes))) > 0) {
 		if (!decoder || axvm_decoder_feed(decoder, bytes, (size_t)n) < 0)
 			die("events");
-		while (axvm_decoder_next(decoder, &event) == 1)
+		while (axvm_decoder_next(decoder, &encoded, &size) == 1) {
+			event = axvm__v1__event__unpack(NULL, size, encoded);
+			if (!event)
+				die("events");
 			running |= event->body_case == AXVM__V1__EVENT__BODY_RUNNING;
+			axvm__v1__event__free_unpacked(event, NULL);
+		}
 	}
 	axvm_decoder_free(decoder);
 	return running;

@@ -42,6 +42,7 @@
 
 #include "guests/block.h"
 #include "launch/axvm.h"
+#include "proto/axvm.pb-c.h"
 
 #define SIDES_MAX 8
 #define METRICS_MAX 32
@@ -292,8 +293,10 @@ static void put_event(const struct side *side, int round, const struct result *r
 static void put_events(const struct side *side, int round, const struct result *result)
 {
 	struct axvm_decoder *decoder = axvm_decoder_new();
-	const Axvm__V1__Event *event;
+	Axvm__V1__Event *event;
+	const void *encoded;
 	char bytes[4096];
+	size_t size;
 	off_t at = 0;
 	ssize_t n;
 
@@ -301,8 +304,13 @@ static void put_events(const struct side *side, int round, const struct result *
 		at += n;
 		if (!decoder || axvm_decoder_feed(decoder, bytes, (size_t)n) < 0)
 			die("events");
-		while (axvm_decoder_next(decoder, &event) == 1)
+		while (axvm_decoder_next(decoder, &encoded, &size) == 1) {
+			event = axvm__v1__event__unpack(NULL, size, encoded);
+			if (!event)
+				die("events");
 			put_event(side, round, result, event);
+			axvm__v1__event__free_unpacked(event, NULL);
+		}
 	}
 	axvm_decoder_free(decoder);
 }

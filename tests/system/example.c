@@ -2,7 +2,8 @@
 /* An orchestrator's work with libaxvm, as small as it gets: build a spec, start the VM with its image
  * handed over, command it, follow its events, reap it.
  *
- *	cc -o example example.c $(pkg-config --cflags --libs libaxvm)
+ *	protoc -I "$(pkg-config --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto
+ *	cc -I. -o example example.c proto/axvm.pb-c.c $(pkg-config --cflags --libs libaxvm libprotobuf-c)
  *	example SHIM IMAGE [CLAIMS]
  *
  * IMAGE is a flat image that does not stop by itself (tests/guests/spin.S). CLAIMS is the folder in which
@@ -16,6 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "proto/axvm.pb-c.h"
 
 #define IMAGE_FD 5
 #define CLAIMS_FD 6
@@ -48,8 +51,9 @@ static int launch(struct example *example, const char *shim, int image)
 	char id[] = "example", profile[] = "dev";
 	const struct axvm_fd fds[] = { { STDERR_FILENO, 2 }, { image, IMAGE_FD },
 		                       { example->claims, CLAIMS_FD } };
-	const struct axvm_launch what = {
-		.shim = shim, .spec = &spec, .fds = fds, .fds_count = example->claims < 0 ? 2 : 3,
+	uint8_t encoded[256];
+	struct axvm_launch what = {
+		.shim = shim, .spec = encoded, .fds = fds, .fds_count = example->claims < 0 ? 2 : 3,
 	};
 	struct axvm_error error;
 	int r;
@@ -73,6 +77,9 @@ static int launch(struct example *example, const char *shim, int image)
 	flat.image = &resource;
 	resource.source_case = AXVM__V1__RESOURCE__SOURCE_FD;
 	resource.fd = IMAGE_FD;
+	if (axvm__v1__launch_spec__get_packed_size(&spec) > sizeof(encoded))
+		return -EMSGSIZE;
+	what.spec_size = axvm__v1__launch_spec__pack(&spec, encoded);
 	r = axvm_spawn(&what, &example->vm, &error);
 	if (r < 0)
 		fprintf(stderr, "example: %s\n", error.text);
@@ -84,12 +91,13 @@ static int send_next(struct example *example)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
 	Axvm__V1__StatusCommand empty = AXVM__V1__STATUS_COMMAND__INIT;
+	uint8_t encoded[64];
 
 	if (example->sent == PLAN_COUNT)
 		return 0;
 	command.what_case = plan[example->sent++];
 	command.status = &empty;
-	return axvm_vm_send(example->vm, &command, &example->request_id);
+	return axvm_vm_send(example->vm, encoded, axvm__v1__command__pack(&command, encoded), &example->request_id);
 }
 
 static int on_event(struct example *example, const Axvm__V1__Event *event)
@@ -121,7 +129,9 @@ static int on_event(struct example *example, const Axvm__V1__Event *event)
 /* Until fd 4 has ended and the process with it: the VM's exit status, or -errno. */
 static int follow(struct example *example)
 {
-	const Axvm__V1__Event *event;
+	Axvm__V1__Event *event;
+	const void *bytes;
+	size_t size;
 	int r = -EAGAIN, status;
 
 	while (r != 0) {
@@ -129,9 +139,15 @@ static int follow(struct example *example)
 
 		if (poll(&events, 1, PATIENCE_MS) <= 0)
 			return -ETIMEDOUT;
-		while ((r = axvm_vm_next_event(example->vm, &event)) == 1)
-			if ((r = on_event(example, event)) < 0)
+		while ((r = axvm_vm_next_event(example->vm, &bytes, &size)) == 1) {
+			event = axvm__v1__event__unpack(NULL, size, bytes);
+			if (!event)
+				return -EBADMSG;
+			r = on_event(example, event);
+			axvm__v1__event__free_unpacked(event, NULL);
+			if (r < 0)
 				return r;
+		}
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}

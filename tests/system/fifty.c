@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Fifty VMs launched at once, served from one poll(2) loop and reaped, by a program that uses
- * nothing but libaxvm and its header.
+ * nothing but libaxvm, its header, and code made of the schema.
  *
  *	fifty SHIM IMAGE_THAT_HALTS IMAGE_THAT_SPINS [COUNT]
  *
@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "launch/axvm.h"
+#include "proto/axvm.pb-c.h"
 
 #define COUNT_MAX 200
 #define IMAGE_FD 5
@@ -63,7 +64,8 @@ static int launch(struct guest *guest, const char *shim, int image, unsigned ind
 	Axvm__V1__FlatBoot flat = AXVM__V1__FLAT_BOOT__INIT;
 	Axvm__V1__Resource resource = AXVM__V1__RESOURCE__INIT;
 	struct axvm_fd fds[] = { { STDERR_FILENO, 2 }, { image, IMAGE_FD } };
-	struct axvm_launch launch = { .shim = shim, .spec = &spec, .fds = fds, .fds_count = 2 };
+	struct axvm_launch launch = { .shim = shim, .fds = fds, .fds_count = 2 };
+	uint8_t encoded[256];
 	struct axvm_error error;
 	char id[16], profile[] = "dev";
 	int r;
@@ -85,6 +87,10 @@ static int launch(struct guest *guest, const char *shim, int image, unsigned ind
 	flat.image = &resource;
 	resource.source_case = AXVM__V1__RESOURCE__SOURCE_FD;
 	resource.fd = IMAGE_FD;
+	if (axvm__v1__launch_spec__get_packed_size(&spec) > sizeof(encoded))
+		return -EMSGSIZE;
+	launch.spec = encoded;
+	launch.spec_size = axvm__v1__launch_spec__pack(&spec, encoded);
 	r = axvm_spawn(&launch, &guest->vm, &error);
 	if (r < 0)
 		fprintf(stderr, "fifty: %s\n", error.text);
@@ -94,10 +100,17 @@ static int launch(struct guest *guest, const char *shim, int image, unsigned ind
 
 static void take_events(struct guest *guest)
 {
-	const Axvm__V1__Event *event;
+	Axvm__V1__Event *event;
+	const void *bytes;
+	size_t size;
 	int r;
 
-	while ((r = axvm_vm_next_event(guest->vm, &event)) > 0) {
+	while ((r = axvm_vm_next_event(guest->vm, &bytes, &size)) > 0) {
+		event = axvm__v1__event__unpack(NULL, size, bytes);
+		if (!event) {
+			r = -EBADMSG;
+			break;
+		}
 		guest->in_order &= event->sequence == ++guest->sequence && !guest->terminal;
 		if (event->body_case == AXVM__V1__EVENT__BODY_RUNNING) {
 			guest->running = true;
@@ -108,6 +121,7 @@ static void take_events(struct guest *guest)
 			guest->terminal = true;
 			guest->stated = event->terminal->exit_status;
 		}
+		axvm__v1__event__free_unpacked(event, NULL);
 	}
 	if (r == 0)
 		guest->events_ended = true;

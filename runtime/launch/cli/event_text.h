@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "launch/axvm.h"
+#include "proto/axvm.pb-c.h"
 
 /* "memory placed", "running": what an event is, NULL for one of a later version. */
 const char *event_kind(const Axvm__V1__Event *event);
@@ -16,12 +16,6 @@ void event_print(FILE *out, const Axvm__V1__Event *event, uint64_t start_ns);
 
 /* One line of JSON. */
 void event_print_json(FILE *out, const Axvm__V1__Event *event);
-
-/* For _cleanup_. */
-static inline void axvm_decoder_freep(struct axvm_decoder **decoder)
-{
-	axvm_decoder_free(*decoder);
-}
 
 /* "1.5 ms" */
 const char *format_ns(uint64_t ns, char *to, size_t size);

@@ -7,6 +7,7 @@
 #include <sysexits.h>
 
 #include "launch/cli/event_text.h"
+#include "launch/cli/messages.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
 
@@ -18,6 +19,7 @@ struct events {
 	enum format format;
 	bool follow;
 	bool ended;
+	struct held_event held;
 	uint64_t start_ns;
 	FILE *out;
 };
@@ -83,7 +85,7 @@ static int read_all(struct events *events, struct axvm_decoder *decoder, int fd)
 		if (n < 0)
 			return -errno;
 		r = axvm_decoder_feed(decoder, bytes, (size_t)n);
-		while (r == 0 && (r = axvm_decoder_next(decoder, &event)) > 0) {
+		while (r == 0 && (r = decoder_next_event(decoder, &events->held, &event)) > 0) {
 			print(events, event);
 			r = 0;
 		}
@@ -126,6 +128,7 @@ int axvm_cmd_events(int argc, char **argv, FILE *out)
 		return decoder ? EX_NOINPUT : EX_OSERR;
 	}
 	r = read_all(&events, decoder, is_stdin ? STDIN_FILENO : owned);
+	held_event_release(&events.held);
 	(void)fflush(out);
 	if (r == 0)
 		return EX_OK;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "launch/axvm.h"
+#include "proto/axvm.pb-c.h"
 
 /* Prints a report. Dots become underscores; a number between dots, and what follows "disk", "net"
  * or "stage", becomes a label named like what is before it: "vcpu.0.exits" is

@@ -63,7 +63,7 @@ static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 
 	command.what_case = what;
 	command.stop = &empty;
-	(void)axvm_vm_send(run->vm, &command, &request_id);
+	(void)vm_send_command(run->vm, &command, &request_id);
 	run_remember_own(run, request_id);
 	return request_id;
 }
@@ -217,7 +217,7 @@ static bool on_events(struct run *run)
 	int r = 0;
 
 	for (unsigned i = 0; i < EVENTS_A_TURN && (i == 0 || reader_keeps_up(run)); i++) {
-		r = axvm_vm_next_event(run->vm, &event);
+		r = vm_next_event(run->vm, &run->held, &event);
 		if (r <= 0)
 			break;
 		on_event(run, event);

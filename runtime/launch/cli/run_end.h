@@ -4,7 +4,7 @@
 #define AXVM_CLI_RUN_END_H
 
 #include "base/base.h"
-#include "launch/axvm.h"
+#include "proto/axvm.pb-c.h"
 
 #define RUN_WORDS_MAX 16384
 

@@ -7,6 +7,7 @@
 
 #include "launch/axvm.h"
 #include "launch/cli/flags.h"
+#include "proto/axvm.pb-c.h"
 
 #define RUN_ID_MAX 64
 

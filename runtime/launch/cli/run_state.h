@@ -7,6 +7,7 @@
 
 #include "base/burst.h"
 #include "launch/axvm.h"
+#include "launch/cli/messages.h"
 #include "launch/cli/metrics_file.h"
 #include "launch/cli/nowait_stream.h"
 #include "launch/cli/run_options.h"
@@ -22,6 +23,7 @@
 struct run {
 	struct run_options options;
 	struct axvm_vm *vm;
+	struct held_event held;
 	struct server server;
 	struct vsock_host vsock;
 	struct terminal terminal;

@@ -160,7 +160,7 @@ static void on_command(const struct stream_command *raw, void *context)
 	}
 	theirs = command->request_id;
 	command->has_request_id = 0;
-	if (axvm_vm_send(server->vm, command, &pending->request_id) < 0)
+	if (vm_send_command(server->vm, command, &pending->request_id) < 0)
 		serving->failed = true;
 	pending->theirs = theirs;
 	pending->client = serving->index;

@@ -147,6 +147,7 @@ int client_open(struct client *client, const char *path)
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	client->decoder = axvm_decoder_new();
+	client->held = (struct held_event){ 0 };
 	if (!client->decoder)
 		return -ENOMEM;
 	client->fd = take_fd(&fd);
@@ -159,6 +160,7 @@ void client_close(struct client *client)
 		return;
 	close_ptr(&client->fd);
 	axvm_decoder_free(client->decoder);
+	held_event_release(&client->held);
 	client->decoder = NULL;
 }
 
@@ -183,7 +185,7 @@ static int send_command(const struct client *client, const Axvm__V1__Command *co
 	return send(client->fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : -EPIPE;
 }
 
-int client_ask(const struct client *client, const Axvm__V1__Command *command, int timeout_ms,
+int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
                const Axvm__V1__Reply **ret_reply)
 {
 	int64_t until = monotonic_ms() + timeout_ms;
@@ -197,7 +199,7 @@ int client_ask(const struct client *client, const Axvm__V1__Command *command, in
 		struct pollfd readable = { .fd = client->fd, .events = POLLIN };
 		ssize_t n;
 
-		while ((r = axvm_decoder_next(client->decoder, &event)) > 0)
+		while ((r = decoder_next_event(client->decoder, &client->held, &event)) > 0)
 			if (event->body_case == AXVM__V1__EVENT__BODY_REPLY &&
 			    event->reply->request_id == command->request_id) {
 				*ret_reply = event->reply;
@@ -219,7 +221,7 @@ int client_ask(const struct client *client, const Axvm__V1__Command *command, in
 	}
 }
 
-int client_ask_metrics(const struct client *client, uint64_t request_id, int timeout_ms,
+int client_ask_metrics(struct client *client, uint64_t request_id, int timeout_ms,
                        const Axvm__V1__Reply **ret_reply)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;

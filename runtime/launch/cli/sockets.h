@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "launch/axvm.h"
+#include "launch/cli/messages.h"
 
 #define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
 
@@ -71,6 +71,7 @@ struct client {
 	int fd;
 	int patience_ms; /* for connecting, when so many wait there that no more may; 0: without limit */
 	struct axvm_decoder *decoder;
+	struct held_event held;
 };
 
 /* Connects. 0 or -errno: -ENOENT and -ECONNREFUSED when nobody listens; -EAGAIN: who listens has not taken those that
@@ -83,11 +84,11 @@ pid_t client_peer(const struct client *client);
 
 /* Sends a command and waits for its reply, which is valid until the next call. 0 or -errno:
  * -ETIMEDOUT, -ECONNRESET when the VM has ended. */
-int client_ask(const struct client *client, const Axvm__V1__Command *command, int timeout_ms,
+int client_ask(struct client *client, const Axvm__V1__Command *command, int timeout_ms,
                const Axvm__V1__Reply **ret_reply);
 
 /* The same for a metrics command with that request id, which the client has not used before. */
-int client_ask_metrics(const struct client *client, uint64_t request_id, int timeout_ms,
+int client_ask_metrics(struct client *client, uint64_t request_id, int timeout_ms,
                        const Axvm__V1__Reply **ret_reply);
 
 #endif

@@ -15,6 +15,7 @@
 #include <sysexits.h>
 
 #include "launch/cli/event_text.h"
+#include "launch/cli/messages.h"
 #include "launch/cli/verb.h"
 
 #define ROWS_MAX 320
@@ -228,6 +229,7 @@ static void draw(FILE *out, const struct timeline *timeline)
 static int read_events(struct timeline *timeline, int fd)
 {
 	_cleanup_(axvm_decoder_freep) struct axvm_decoder *decoder = axvm_decoder_new();
+	_cleanup_(held_event_release) struct held_event held = { 0 };
 	const Axvm__V1__Event *event;
 	uint8_t bytes[16384];
 	ssize_t n;
@@ -239,7 +241,7 @@ static int read_events(struct timeline *timeline, int fd)
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		r = axvm_decoder_feed(decoder, bytes, n > 0 ? (size_t)n : 0);
-		while (r == 0 && (r = axvm_decoder_next(decoder, &event)) > 0) {
+		while (r == 0 && (r = decoder_next_event(decoder, &held, &event)) > 0) {
 			take(timeline, event);
 			r = 0;
 		}

@@ -2,7 +2,8 @@
 /* Five VMs from C, by libaxvm: launched, followed, commanded and shut down from one poll(2) loop.
  * README.md, beside this file, says what happens.
  *
- *	cc -o five five.c $(pkg-config --cflags --libs libaxvm)
+ *	protoc -I "$(pkg-config --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto
+ *	cc -I. -o five five.c proto/axvm.pb-c.c $(pkg-config --cflags --libs libaxvm libprotobuf-c)
  *	five /usr/sbin/axvm-shim IMAGE */
 #include <axvm/axvm.h>
 #include <errno.h>
@@ -14,6 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/axvm.pb-c.h"
+
+#define SPEC_BYTES_MAX 256
 #define COUNT 5
 #define INTERFACE 1 /* the oldest that has all that is used here: proto/released/CHANGELOG.md */
 #define IMAGE_FD 5 /* in the shim */
@@ -63,7 +67,8 @@ static int launch(struct five *five, const char *shim, int image)
 	Axvm__V1__Balloon balloon = AXVM__V1__BALLOON__INIT;
 	Axvm__V1__Lifecycle lifecycle = AXVM__V1__LIFECYCLE__INIT;
 	const struct axvm_fd fds[] = { { STDERR_FILENO, 2 }, { image, IMAGE_FD } };
-	const struct axvm_launch what = { .shim = shim, .spec = &spec, .fds = fds, .fds_count = 2 };
+	struct axvm_launch what = { .shim = shim, .fds = fds, .fds_count = 2 };
+	uint8_t bytes[SPEC_BYTES_MAX];
 	struct axvm_error error;
 	char profile[] = "dev";
 	int r;
@@ -91,6 +96,9 @@ static int launch(struct five *five, const char *shim, int image)
 	spec.lifecycle = &lifecycle;
 	lifecycle.has_on_control_eof = 1;
 	lifecycle.on_control_eof = AXVM__V1__ON_CONTROL_EOF__ON_CONTROL_EOF_STOP;
+	/* The library takes bytes, whatever encoded them. Of this spec only the id's length varies. */
+	what.spec = bytes;
+	what.spec_size = axvm__v1__launch_spec__pack(&spec, bytes);
 	r = axvm_spawn(&what, &five->vm, &error);
 	return r < 0 ? failed(five, "%s", error.text) : 0;
 }
@@ -102,6 +110,7 @@ static int send_next(struct five *five)
 	Axvm__V1__ResumeCommand resume = AXVM__V1__RESUME_COMMAND__INIT;
 	Axvm__V1__BalloonCommand balloon = AXVM__V1__BALLOON_COMMAND__INIT;
 	Axvm__V1__ShutdownCommand shutdown = AXVM__V1__SHUTDOWN_COMMAND__INIT;
+	uint8_t bytes[AXVM_COMMAND_MAX];
 	int r;
 
 	switch (*five->next++) {
@@ -128,7 +137,7 @@ static int send_next(struct five *five)
 		return 0;
 	}
 	/* A shim that reads no more is about to say why, in its terminal event. */
-	r = axvm_vm_send(five->vm, &command, &five->request_id);
+	r = axvm_vm_send(five->vm, bytes, axvm__v1__command__pack(&command, bytes), &five->request_id);
 	return r == 0 || r == -EPIPE ? 0 : failed(five, "cannot send: %s", strerror(-r));
 }
 
@@ -175,12 +184,19 @@ static int on_event(struct five *five, const Axvm__V1__Event *event)
 /* All events that are here. */
 static int take_events(struct five *five)
 {
-	const Axvm__V1__Event *event;
+	const void *bytes;
+	size_t size;
 	int r;
 
-	while ((r = axvm_vm_next_event(five->vm, &event)) == 1)
-		if ((r = on_event(five, event)) < 0)
+	while ((r = axvm_vm_next_event(five->vm, &bytes, &size)) == 1) {
+		Axvm__V1__Event *event = axvm__v1__event__unpack(NULL, size, bytes);
+
+		r = event ? on_event(five, event) : failed(five, "an event cannot be decoded");
+		if (event)
+			axvm__v1__event__free_unpacked(event, NULL);
+		if (r < 0)
 			return r;
+	}
 	five->events_ended = r == 0;
 	return r == 0 || r == -EAGAIN ? 0 : failed(five, "cannot read events: %s", strerror(-r));
 }

@@ -225,6 +225,33 @@ test_cli_plan() {
 	want_status 65
 }
 
+# A harness with nothing but protoc gets a plan from the shim. Nothing is left of it: no process, no file, no claim; and the
+# CPUs are those that are free among the claims.
+test_cli_plan_by_protoc() {
+	need_kvm
+	mkdir "$CASE/claims"
+	{
+		flat idle -c 2 -b "local_apic: true" \
+			-l "rng {} console { output { path: \"$CASE/console\" } }" | sed '1s/^/plan { /'
+		echo "claims: \"$CASE/claims\" }"
+	} | encode ControlStream | (cd "$CASE/cwd" && "$SHIM" 3<&0 4>"$CASE/events.pb" </dev/null) ||
+		fail "status ${PIPESTATUS[*]}"
+	protoc --decode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" <"$CASE/events.pb" >"$CASE/out" || fail "no events"
+	says '^  planned \{'
+	says 'outcome: OUTCOME_PLANNED'
+	says 'exit_status: 0'
+	says "claims: \"$CASE/claims\""
+	says 'kind: "rng"'
+	says 'machine_sha256: "[0-9a-f]{64}"'
+	[ "$(grep -c '^    vcpus {' "$CASE/out")" = 2 ] || fail "not two vCPUs"
+	[ "$(grep -c '^events {' "$CASE/out")" = 4 ] || fail "more events than arrive, learn, planned, terminal"
+	[ -z "$(find "$CASE/claims" "$CASE/cwd" -mindepth 1)" ] || fail "a file is left behind"
+	[ ! -e "$CASE/console" ] || fail "the console's output was made"
+	# The same by axvm, and by text.
+	"$AXVM" events "$CASE/events.pb" >"$CASE/out" || fail "axvm events"
+	says 'planned profile dev, 2 vCPUs on 1 nodes, 2 devices, machine [0-9a-f]{12}$'
+}
+
 # Every kind of device, and the digest: the plan's, the plan's again, the plan's from facts in a file, and the one
 # that the launch announces.
 test_cli_plan_digest() {
@@ -388,16 +415,16 @@ test_cli_ctl_clients() {
 		b.send(status + status)
 		bad.send(b"GET / HTTP/1.0\r\n\r\n")
 		assert bad.recv(100) == b""
-		assert a.recv(4096).count(b"\x7a\x06\x08\x07\x10\x01") == 1
+		assert a.recv(4096).count(b"\xa2\x01\x06\x08\x07\x10\x01") == 1
 		got = b""
-		while got.count(b"\x7a\x06\x08\x07\x10\x01") < 2:
+		while got.count(b"\xa2\x01\x06\x08\x07\x10\x01") < 2:
 		    got += b.recv(4096)
 		many = [connect() for _ in range(20)]
 		# There are eight places: who has been silent for longest makes way, and the last are served.
 		assert all(m.recv(1) == b"" for m in [a, b] + many[:12])
 		for m in many[12:]:
 		    m.send(status)
-		    assert b"\x7a\x06\x08\x07\x10\x01" in m.recv(4096)
+		    assert b"\xa2\x01\x06\x08\x07\x10\x01" in m.recv(4096)
 	END
 	axvm ctl spin stop
 	ended 36
@@ -629,21 +656,50 @@ test_cli_install_and_uninstall() {
 	rm -rf "$CASE/root"
 }
 
+of_the_installed() {
+	PKG_CONFIG_PATH="$CASE/root/usr/lib/pkgconfig" pkg-config --define-variable=prefix="$CASE/root/usr" \
+		--define-variable=libdir="$CASE/root/usr/lib" "$@"
+}
+
+# The schema is the interface, and not what protobuf-c makes of it: the header stands alone in any
+# language that reads C; the library was compiled without generated code, has no schema in it, and
+# gives and asks for nothing of protobuf.
+test_cli_library_knows_no_schema() {
+	local compile made
+	mkdir "$CASE/alone"
+	cp "$ROOT/runtime/launch/axvm.h" "$CASE/alone/"
+	for compile in "gcc -std=c99 -x c" "gcc -std=gnu17 -x c" "g++ -std=c++11 -x c++"; do
+		echo '#include <axvm.h>' | $compile -Wall -Wextra -Werror -fsyntax-only -I "$CASE/alone" - ||
+			fail "axvm.h does not stand alone: $compile"
+	done
+	nm -D --defined-only "$BUILD/libaxvm.so.0" | awk '{ print $NF }' >"$CASE/defined"
+	grep -q '^axvm_spawn@@' "$CASE/defined" || fail "no axvm_spawn"
+	! grep -vE '^(axvm_|AXVM_)' "$CASE/defined" || fail "it defines what is not its own"
+	! grep -E '__v1__' "$CASE/defined" || fail "it defines generated functions"
+	! nm -D --undefined-only "$BUILD/libaxvm.so.0" | grep -i proto || fail "it asks for protobuf"
+	! nm --undefined-only "$BUILD/libaxvm.a" | grep -i proto || fail "the archive asks for protobuf"
+	! readelf -d "$BUILD/libaxvm.so.0" | grep NEEDED | grep -v 'libc\.so' || fail "it needs more than libc"
+	! grep -laE 'axvm\.v1|Axvm__V1' "$BUILD/libaxvm.so.0" || fail "it has the schema in it"
+	made=$(cat "$BUILD"/obj/runtime/launch/*.d "$BUILD/obj/runtime/interface/wire_cursor.d")
+	[[ $made == *runtime/launch/axvm.h* ]] || fail "what it is made of is not known"
+	[[ $made != *proto/* && $made != *protobuf* ]] || fail "it is made of generated code"
+}
+
 # A program elsewhere, with the flags of pkg-config, against each library; each launches a VM.
 test_cli_install_links() {
 	local flags
 	need_kvm
 	installed
 	cp tests/system/example.c "$CASE/example.c"
-	flags=$(PKG_CONFIG_PATH="$CASE/root/usr/lib/pkgconfig" \
-		pkg-config --define-variable=prefix="$CASE/root/usr" \
-		--define-variable=libdir="$CASE/root/usr/lib" --cflags --libs libaxvm) ||
-		fail "pkg-config"
+	flags=$(of_the_installed --cflags --libs libaxvm) || fail "pkg-config"
+	[[ $flags != *protobuf* ]] || fail "the library asks for protobuf: $flags"
+	flags="-I. proto/axvm.pb-c.c $flags $(pkg-config --libs libprotobuf-c)"
 	cd "$CASE" || fail "no folder"
+	protoc -I "$(of_the_installed --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto || fail "no code of the schema"
 	gcc -std=gnu17 -Wall -Wextra -Werror -o example example.c $flags ||
 		fail "it does not link to the shared library"
 	readelf -d example | grep -q 'libaxvm.so.0' || fail "not the shared library"
-	readelf -V example | grep -q 'AXVM_0.1' || fail "no versioned symbol"
+	readelf -V example | grep -q 'AXVM_0.4' || fail "no versioned symbol"
 	LD_LIBRARY_PATH="$CASE/root/usr/lib" ./example root/usr/sbin/axvm-shim "$GUESTS/spin.bin" ||
 		fail "it does not do its work"
 	mkdir claims

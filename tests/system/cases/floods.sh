@@ -174,7 +174,7 @@ test_flood_of_commands() {
 		def status(n):
 		    return b"\x12\x05" + number(n) + b"\x32\x00"
 		def reply(n):
-		    return b"\x7a\x07" + number(n) + b"\x10\x01"
+		    return b"\xa2\x01\x07" + number(n) + b"\x10\x01"
 		sent = replies = 0
 		got = b""
 		try:

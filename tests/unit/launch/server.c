@@ -355,7 +355,7 @@ Test(launch_server, a_shim_that_does_not_read_stops_its_clients)
 	for (int i = 0; i < 400; i++) {
 		const uint8_t *before = vm.queue;
 
-		cr_assert_eq(axvm_vm_send(&vm, &command, NULL), 0);
+		cr_assert_eq(vm_send_command(&vm, &command, NULL), 0);
 		moves += vm.queue != before;
 	}
 	cr_assert_eq(axvm_vm_flush(&vm), -EAGAIN);

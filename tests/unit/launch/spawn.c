@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "launch/axvm.h"
+#include "launch/cli/messages.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/wait.h"
 
@@ -46,15 +46,12 @@ TestSuite(launch_spawn, .fini = remove_script);
 
 static struct axvm_vm *spawn(const char *text, const struct axvm_fd *fds, size_t fds_count)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	char id[] = "unit";
-	struct axvm_launch launch = { .shim = script(text), .spec = &spec, .fds = fds,
+	struct axvm_launch launch = { .shim = script(text), .spec = "\x0a\x04unit", .spec_size = 6, .fds = fds,
 		                      .fds_count = fds_count };
 	struct axvm_error error = { "" };
 	struct axvm_vm *vm = NULL;
 	int r;
 
-	spec.vm_id = id;
 	r = axvm_spawn(&launch, &vm, &error);
 	cr_assert_eq(r, 0, "%s", error.text);
 	return vm;
@@ -120,12 +117,12 @@ Test(launch_spawn, a_command_follows_with_a_request_id)
 	close(ends[1]);
 	command.what_case = AXVM__V1__COMMAND__WHAT_STOP;
 	command.stop = &stop;
-	cr_assert_eq(axvm_vm_send(vm, &command, &first), 0);
+	cr_assert_eq(vm_send_command(vm, &command, &first), 0);
 	command.has_request_id = 1;
 	command.request_id = 7;
-	cr_assert_eq(axvm_vm_send(vm, &command, &second), 0);
+	cr_assert_eq(vm_send_command(vm, &command, &second), 0);
 	axvm_vm_end_commands(vm);
-	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EPIPE);
+	cr_assert_eq(vm_send_command(vm, &command, NULL), -EPIPE);
 	n = read_all(ends[0], got, sizeof(got));
 	stream = axvm__v1__control_stream__unpack(NULL, n, (const uint8_t *)got);
 	cr_assert_not_null(stream);
@@ -162,7 +159,7 @@ Test(launch_spawn, much_is_queued)
 	command.resize = &resize;
 	resize.disk_id = id;
 	for (int i = 0; i < COMMANDS; i++)
-		cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
+		cr_assert_eq(vm_send_command(vm, &command, NULL), 0);
 	cr_assert_eq(axvm_vm_flush(vm), -EAGAIN);
 	close(go[0]);
 	close(go[1]);
@@ -205,15 +202,15 @@ Test(launch_spawn, the_queue_is_bounded)
 	command.what_case = AXVM__V1__COMMAND__WHAT_RESIZE;
 	command.resize = &resize;
 	resize.disk_id = id;
-	while (sent < 1000 && (r = axvm_vm_send(vm, &command, NULL)) == 0)
+	while (sent < 1000 && (r = vm_send_command(vm, &command, NULL)) == 0)
 		sent++;
 	cr_assert_eq(r, -ENOBUFS, "%zu were taken", sent);
 	cr_assert_gt(sent, (AXVM_QUEUE_MAX - AXVM_COMMAND_MAX) / sizeof(id));
-	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -ENOBUFS);
+	cr_assert_eq(vm_send_command(vm, &command, NULL), -ENOBUFS);
 	close(go[0]);
 	close(go[1]);
 	/* Once something was taken there is room again, and the next call finds it by itself. */
-	while ((r = axvm_vm_send(vm, &command, NULL)) == -ENOBUFS) {
+	while ((r = vm_send_command(vm, &command, NULL)) == -ENOBUFS) {
 		struct pollfd room = { axvm_vm_control_fd(vm), POLLOUT, 0 };
 
 		cr_assert_eq(poll(&room, 1, WAIT_LIMIT_S * 1000), 1);
@@ -254,10 +251,10 @@ Test(launch_spawn, a_command_that_is_too_large)
 	command.has_request_id = 1;
 	command.request_id = 7;
 	over = axvm__v1__command__get_packed_size(&command) - AXVM_COMMAND_MAX;
-	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EMSGSIZE);
+	cr_assert_eq(vm_send_command(vm, &command, NULL), -EMSGSIZE);
 	id[sizeof(id) - 1 - over] = '\0';
 	cr_assert_eq(axvm__v1__command__get_packed_size(&command), AXVM_COMMAND_MAX);
-	cr_assert_eq(axvm_vm_send(vm, &command, NULL), 0);
+	cr_assert_eq(vm_send_command(vm, &command, NULL), 0);
 	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
 	status = end_of(vm);
 	cr_assert(WIFSIGNALED(status));
@@ -335,16 +332,17 @@ Test(launch_spawn, events_and_status)
 	struct axvm_vm *vm = spawn("printf '\\012\\002\\010\\005' >&4;"
 	                           "printf '\\012\\002\\010\\006' >&4; exit 33",
 	                           NULL, 0);
-	const Axvm__V1__Event *event;
+	const void *event;
+	size_t size;
 	int status = end_of(vm);
 
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 33);
-	cr_assert_eq(axvm_vm_next_event(vm, &event), 1);
-	cr_assert_eq(event->sequence, 5);
-	cr_assert_eq(axvm_vm_next_event(vm, &event), 1);
-	cr_assert_eq(event->sequence, 6);
-	cr_assert_eq(axvm_vm_next_event(vm, &event), 0);
-	cr_assert_eq(axvm_vm_next_event(vm, &event), 0);
+	cr_assert_eq(axvm_vm_next_event(vm, &event, &size), 1);
+	cr_assert(size == 2 && memcmp(event, "\x08\x05", size) == 0);
+	cr_assert_eq(axvm_vm_next_event(vm, &event, &size), 1);
+	cr_assert(size == 2 && memcmp(event, "\x08\x06", size) == 0);
+	cr_assert_eq(axvm_vm_next_event(vm, &event, &size), 0);
+	cr_assert_eq(axvm_vm_next_event(vm, &event, &size), 0);
 	axvm_vm_free(vm);
 }
 
@@ -371,13 +369,14 @@ Test(launch_spawn, the_exit_status_is_the_terminal_events)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct axvm_vm *vm = spawn(rows[i].script, NULL, 0);
 		bool is_signal = rows[i].status > 128;
-		const Axvm__V1__Event *event;
+		const void *event;
+		size_t size;
 		int status = -1, again = -1;
 
 		(void)end_of(vm);
 		if (!is_signal)
 			cr_expect_eq(axvm_vm_exit_status(vm, &status), -EAGAIN, "row %zu: its events are not read", i);
-		while (axvm_vm_next_event(vm, &event) == 1)
+		while (axvm_vm_next_event(vm, &event, &size) == 1)
 			;
 		cr_expect_eq(axvm_vm_exit_status(vm, &status), 0, "row %zu", i);
 		cr_expect_eq(status, rows[i].status, "row %zu: %d", i, status);
@@ -395,7 +394,8 @@ Test(launch_spawn, the_exit_status_with_fd_4_held_by_another)
 		                               STATES_5 "sleep 100 >/dev/null & echo $! >&1; exit 5" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
-		const Axvm__V1__Event *event;
+		const void *event;
+		size_t size;
 		struct axvm_fd fds[1];
 		struct axvm_vm *vm;
 		char pid[32];
@@ -408,14 +408,14 @@ Test(launch_spawn, the_exit_status_with_fd_4_held_by_another)
 		cr_assert_gt(read_all(ends[0], pid, sizeof(pid)), 0);
 		close(ends[0]);
 		(void)end_of(vm);
-		while (axvm_vm_next_event(vm, &event) == 1)
+		while (axvm_vm_next_event(vm, &event, &size) == 1)
 			;
 		cr_expect_eq(axvm_vm_exit_status(vm, &status), i ? 0 : -EAGAIN);
 		cr_expect_eq(status, i ? 5 : -1);
 		cr_assert_eq(kill(atoi(pid), SIGKILL), 0);
 		if (i == 0) {
 			wait_readable(axvm_vm_event_fd(vm));
-			cr_expect_eq(axvm_vm_next_event(vm, &event), 0);
+			cr_expect_eq(axvm_vm_next_event(vm, &event, &size), 0);
 			cr_expect_eq(axvm_vm_exit_status(vm, &status), 0);
 			cr_expect_eq(status, 70);
 		}
@@ -442,10 +442,11 @@ Test(launch_spawn, no_exit_status_of_a_shim_that_runs)
 Test(launch_spawn, an_event_cut_off_is_no_end)
 {
 	struct axvm_vm *vm = spawn("printf '\\012\\005\\010' >&4", NULL, 0);
-	const Axvm__V1__Event *event;
+	const void *event;
+	size_t size;
 
 	(void)end_of(vm);
-	cr_assert_eq(axvm_vm_next_event(vm, &event), -EBADMSG);
+	cr_assert_eq(axvm_vm_next_event(vm, &event, &size), -EBADMSG);
 	axvm_vm_free(vm);
 }
 
@@ -459,7 +460,7 @@ Test(launch_spawn, a_command_to_a_dead_shim)
 	command.what_case = AXVM__V1__COMMAND__WHAT_STOP;
 	command.stop = &stop;
 	(void)end_of(vm);
-	cr_assert_eq(axvm_vm_send(vm, &command, NULL), -EPIPE);
+	cr_assert_eq(vm_send_command(vm, &command, NULL), -EPIPE);
 	cr_assert_eq(axvm_vm_signal(vm, SIGTERM), -ESRCH);
 	axvm_vm_free(vm);
 }
@@ -496,11 +497,10 @@ Test(launch_spawn, signals_are_at_their_defaults)
 
 Test(launch_spawn, a_pid_namespace)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
 	char got[16];
 	struct axvm_error error = { "" };
 	struct axvm_fd fds[1];
-	struct axvm_launch launch = { .shim = script("exec echo $$"), .spec = &spec, .fds = fds, .fds_count = 1,
+	struct axvm_launch launch = { .shim = script("exec echo $$"), .spec = "", .fds = fds, .fds_count = 1,
 		                      .flags = AXVM_NEW_PID_NAMESPACE };
 	struct axvm_vm *vm;
 	int ends[2], r;
@@ -532,14 +532,13 @@ static int refused(const struct axvm_launch *launch, char *text, size_t size)
 
 Test(launch_spawn, launches_that_cannot_be_are_refused)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
 	static const int never[] = { -1, 3, 4, 896, INT_MAX };
 	const struct axvm_fd closed = { 999, 5 }, twice[] = { { 0, 5 }, { 0, 5 } };
 	struct axvm_launch launch = { .shim = "/bin/true" };
 	char text[256];
 
 	cr_assert_eq(refused(&launch, text, sizeof(text)), -EINVAL);
-	launch.spec = &spec;
+	launch.spec = "";
 	launch.fds_count = 1;
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
 		const struct axvm_fd one = { 0, never[i] };
@@ -577,16 +576,16 @@ Test(launch_spawn, request_ids_are_given_once)
 	command.what_case = AXVM__V1__COMMAND__WHAT_STOP;
 	command.stop = &stop;
 	for (uint64_t i = 0; i < 3; i++) {
-		cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+		cr_assert_eq(vm_send_command(vm, &command, &given), 0);
 		cr_assert_eq(given, (1ULL << 32) + i);
 	}
 	command.has_request_id = 1;
-	cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+	cr_assert_eq(vm_send_command(vm, &command, &given), 0);
 	cr_assert_eq(given, (1ULL << 32) + 3, "0 is none");
 	command.request_id = (1ULL << 32) + 4;
-	cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+	cr_assert_eq(vm_send_command(vm, &command, &given), 0);
 	command.has_request_id = 0;
-	cr_assert_eq(axvm_vm_send(vm, &command, &given), 0);
+	cr_assert_eq(vm_send_command(vm, &command, &given), 0);
 	cr_assert_eq(given, (1ULL << 32) + 5, "one that the caller has used is used");
 	cr_assert_eq(axvm_vm_signal(vm, SIGKILL), 0);
 	(void)end_of(vm);
@@ -636,8 +635,7 @@ Test(launch_spawn, a_wait_status_is_as_of_waitpid)
 /* A name without a slash: the first in PATH that may be run, over those that may not; what is wrong is told as what it is. */
 Test(launch_spawn, the_shim_is_looked_up)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	struct axvm_launch launch = { .shim = "the-shim", .spec = &spec };
+	struct axvm_launch launch = { .shim = "the-shim", .spec = "" };
 	char folder[] = "/tmp/axvm-path-XXXXXX", a[64], b[64], shim[96], other[96], text[256], list[512];
 	char *runs = script("exit 7");
 	struct axvm_vm *vm;
@@ -694,8 +692,7 @@ static int open_fds(void)
  * were. */
 Test(launch_spawn, nothing_is_left)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	struct axvm_launch launch = { .shim = "/nonexistent/shim", .spec = &spec };
+	struct axvm_launch launch = { .shim = "/nonexistent/shim", .spec = "" };
 	int before = open_fds(), fds[3];
 	struct axvm_vm *vm = spawn("exit 0", NULL, 0);
 	sigset_t was, is;
@@ -778,8 +775,7 @@ static bool fail_call(long nr, const uint64_t args[static 6], long *ret_result)
 
 static int spawn_fails(void)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	struct axvm_launch launch = { .shim = failure->shim, .spec = &spec };
+	struct axvm_launch launch = { .shim = failure->shim, .spec = "" };
 	struct axvm_vm *vm = NULL;
 
 	if (failure->error == EPERM) {
@@ -817,9 +813,8 @@ Test(launch_spawn, a_launch_that_failed_leaves_no_descriptor)
 /* The step that failed is told, and for which shim. */
 Test(launch_spawn, each_step_is_told)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
 	const struct axvm_fd high = { 0, 895 };
-	struct axvm_launch launch = { .shim = script("exit 0"), .spec = &spec, .fds = &high, .fds_count = 1 };
+	struct axvm_launch launch = { .shim = script("exit 0"), .spec = "", .fds = &high, .fds_count = 1 };
 	struct rlimit limit, low;
 	char text[256], wanted[256];
 
@@ -854,9 +849,8 @@ Test(launch_spawn, each_step_is_told)
 /* PATH ends where it ends, and a folder of it that is too long is passed over; a path that is too long is told. */
 Test(launch_spawn, the_end_of_the_path)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
 	static char variable[2 * PATH_MAX], longest[PATH_MAX + 1];
-	struct axvm_launch launch = { .shim = strrchr(script("exit 7"), '/') + 1, .spec = &spec };
+	struct axvm_launch launch = { .shim = strrchr(script("exit 7"), '/') + 1, .spec = "" };
 	struct axvm_error error;
 	struct axvm_vm *vm;
 	char text[256];
@@ -906,11 +900,10 @@ Test(launch_spawn, standard_streams_are_there)
 	rmdir(folder);
 }
 
-/* The launch as bytes that the caller has packed, or as a message; not both, and not none. */
-Test(launch_spawn, a_launch_of_bytes)
+/* The launch is whatever bytes the caller has: what is wrong with them is for the shim to tell. None is none. */
+Test(launch_spawn, a_launch_of_any_bytes)
 {
-	Axvm__V1__LaunchSpec spec = AXVM__V1__LAUNCH_SPEC__INIT;
-	struct axvm_launch launch = { .shim = script("exec cat <&3"), .spec_bytes = (const uint8_t *)"abcdef",
+	struct axvm_launch launch = { .shim = script("exec cat <&3"), .spec = "abcdef",
 		                      .spec_size = 6 };
 	struct axvm_error error = { "" };
 	struct axvm_fd fds[1];
@@ -932,8 +925,8 @@ Test(launch_spawn, a_launch_of_bytes)
 	cr_expect_eq(end_of(vm), 0);
 	axvm_vm_free(vm);
 	close(ends[0]);
-	launch.spec = &spec;
+	launch.spec = NULL;
 	launch.fds_count = 0;
 	cr_expect_eq(refused(&launch, got, sizeof(got)), -EINVAL);
-	cr_expect_str_eq(got, "one of spec and spec_bytes must be given");
+	cr_expect_str_eq(got, "no spec is given");
 }
