@@ -344,8 +344,8 @@ $(B)/tests/policy_exhaustive: $(B)/obj/tests/system/policy_exhaustive.o $(B)/lib
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
 
-# The unit tests of the policies look for policyc beside themselves.
-$(B)/tests/unit: | $(B)/hack/policyc
+# The unit tests of the policies look for policyc beside themselves, those of `axvm plan` for the shim.
+$(B)/tests/unit: | $(B)/hack/policyc $(B)/axvm-shim
 
 .PHONY: policy-test audit
 policy-test: $(B)/tests/policy_exhaustive

@@ -531,3 +531,28 @@ size_t verdict_waive(struct verdict *verdict)
 		verdict->rows[i].waived = !verdict->rows[i].met;
 	return verdict->unmet;
 }
+
+/* Whatever a VM's tenancy is. */
+static bool takes(const struct profile *profile, const struct host_facts *facts)
+{
+	struct verdict verdict;
+
+	for (int tenancy = TENANCY_SHARED; tenancy < PROFILE_TENANCIES; tenancy++)
+		if (admit(facts, profile, (enum axvm_tenancy)tenancy, &verdict) < 0 || verdict.unmet > 0)
+			return false;
+	return true;
+}
+
+const char *admit_alternative(const struct host_facts *facts, const char *profile)
+{
+	struct profile other;
+	char text[FACTS_OFFER_TEXT_MAX];
+
+	if (facts_lacking(facts, 0, text, sizeof(text)))
+		return NULL;
+	for (size_t i = 0; profile_name(i); i++)
+		if (strcmp(profile_name(i), profile) != 0 && profile_load(profile_name(i), &other) == 0 &&
+		    other.development && takes(&other, facts))
+			return profile_name(i);
+	return NULL;
+}

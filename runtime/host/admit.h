@@ -37,6 +37,10 @@ int admit(const struct host_facts *facts, const struct profile *profile, enum ax
 /* Marks every unmet requirement as waived (the spec said REPORT); returns how many. */
 size_t verdict_waive(struct verdict *verdict);
 
+/* The profile, for development, that would take a host which `profile` refuses: all that it asks is met, for
+ * each tenancy, and nothing is lacking beside it. Static; NULL: none would. */
+const char *admit_alternative(const struct host_facts *facts, const char *profile);
+
 /* Names of all requirements, in the order in which a verdict lists them; NULL past the last. */
 const char *admit_requirement_name(size_t i);
 

@@ -3,12 +3,17 @@
  * its array before anything is written. */
 #include "host/facts_proto.h"
 #include "host/probe.h"
+#include "interface/arena.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define COPY(to_, from_) snprintf(to_, sizeof(to_), "%s", (from_) ? (from_) : "")
+
+/* All that struct host_facts holds is unpacked in less (1024 nodes have a million distances); a few MiB of nothing but
+ * empty messages are not. */
+#define UNPACKED_MAX (128 * MIB)
 
 static int join(char *flags, size_t size, char *const *words, size_t count)
 {
@@ -231,12 +236,16 @@ int facts_from_message(const Axvm__V1__HostFacts *message, struct host_facts *fa
 
 int facts_unpack(const uint8_t *bytes, size_t size, struct host_facts *facts)
 {
-	Axvm__V1__HostFacts *message = axvm__v1__host_facts__unpack(NULL, size, bytes);
-	int r;
+	_cleanup_(arena_unmap) struct arena arena = { 0 };
+	const Axvm__V1__HostFacts *message;
+	ProtobufCAllocator allocator;
+	int r = arena_map(&arena, UNPACKED_MAX);
 
+	if (r < 0)
+		return r;
+	allocator = arena_allocator(&arena);
+	message = axvm__v1__host_facts__unpack(&allocator, size, bytes);
 	if (!message)
-		return -EBADMSG;
-	r = facts_from_message(message, facts);
-	axvm__v1__host_facts__free_unpacked(message, NULL);
-	return r;
+		return arena.exhausted ? -EINVAL : -EBADMSG;
+	return facts_from_message(message, facts);
 }

@@ -28,6 +28,8 @@ static const struct outcome_class classes[] = {
 	    "never ran; the status is the first error's"),
 	ROW(RUNTIME_FAILED, EX_SOFTWARE, true, "runtime failed",
 	    "ran, then the runtime failed; the status is the first error's"),
+	ROW(PLANNED, 0, true, "planned",
+	    "a plan was asked for, and told; the errors say what a launch would be refused for"),
 };
 
 const struct outcome_class *outcome_class_of(enum axvm_outcome outcome)
@@ -56,7 +58,7 @@ void outcome_print_table(FILE *file)
 			continue;
 		fprintf(file, "| %s | ", class->name);
 		if (class->of_errors)
-			fputs("of the error", file);
+			fputs(class->exit_status == 0 ? "0, or of the error" : "of the error", file);
 		else
 			fprintf(file, "%u", class->exit_status);
 		fprintf(file, " | %s |\n", class->meaning);

@@ -11,7 +11,7 @@
 struct outcome_class {
 	enum axvm_outcome outcome;
 	const char *name;
-	uint8_t exit_status; /* unless of_errors */
+	uint8_t exit_status; /* where it is not of_errors, or there is none */
 	bool of_errors;      /* the status is that of the first error */
 	const char *phrase;  /* "halted" */
 	const char *meaning;
@@ -20,8 +20,8 @@ struct outcome_class {
 /* The row of an outcome; never NULL (what is unknown is a failure of the runtime). */
 const struct outcome_class *outcome_class_of(enum axvm_outcome outcome);
 
-/* The process's exit status. Where it is that of the errors, it is the first one's, and 70 when
- * there are none. `problems` may be NULL. */
+/* The process's exit status. Where it is that of the errors, it is the first one's; when there are
+ * none, 70, or 0 of a plan. `problems` may be NULL. */
 int outcome_exit_status(enum axvm_outcome outcome, const struct problems *problems);
 
 /* Prints the rows as a Markdown table, as the documentation has it. */

@@ -19,6 +19,7 @@
 
 #define FIELD_LAUNCH 1
 #define FIELD_COMMAND 2
+#define FIELD_PLAN 3
 #define WIRE_LENGTH_PREFIXED 2
 /* Protocol Buffers take no message of 2 GiB or more. */
 #define WIRE_LENGTH_MAX INT32_MAX
@@ -50,6 +51,17 @@ static int take_varint(struct stream_parser *parser, uint8_t byte, uint64_t max)
 	return parser->varint > max ? -EINVAL : 1;
 }
 
+/* What is wrong with a launch or plan that is not the first of either. */
+static const char *second(const struct stream_parser *parser, uint32_t field)
+{
+	static const char *const words[2][2] = {
+		{ "a second launch; a shim takes exactly one", "a plan behind a launch; a shim takes one of them" },
+		{ "a launch behind a plan; a shim takes one of them", "a second plan; a shim takes exactly one" },
+	};
+
+	return words[parser->planned][field == FIELD_PLAN];
+}
+
 static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems *problems)
 {
 	int r;
@@ -70,19 +82,18 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
 		              "the tag has field number 0 or an impossible wire type; "
 		              "this is not a ControlStream");
-	if (field != FIELD_LAUNCH && field != FIELD_COMMAND) {
+	if (field < FIELD_LAUNCH || field > FIELD_PLAN) {
 		parser->state = STREAM_BROKEN;
 		return problems_add(problems, ERROR_CODE_SPEC_UNKNOWN_FIELD, 0, NULL,
 		                    "fd 3, byte %" PRIu64 ": ControlStream has no field %" PRIu32
-		                    " (1 is launch, 2 is commands)",
+		                    " (1 is launch, 2 is commands, 3 is plan)",
 		                    parser->start, field);
 	}
 	if (type != WIRE_LENGTH_PREFIXED)
 		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
-		              "launch and commands are messages, but the wire type is not");
-	if (field == FIELD_LAUNCH && parser->launched)
-		return refuse(parser, problems, ERROR_CODE_SPEC_DUPLICATE,
-		              "a second launch; a shim takes exactly one");
+		              "launch, commands and plan are messages, but the wire type is not");
+	if (field != FIELD_COMMAND && parser->launched)
+		return refuse(parser, problems, ERROR_CODE_SPEC_DUPLICATE, second(parser, field));
 	if (field == FIELD_COMMAND && !parser->launched)
 		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
 		              "a command before the launch; the launch must come first");
@@ -91,6 +102,12 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 	parser->varint = 0;
 	parser->varint_bytes = 0;
 	return 0;
+}
+
+/* Of a command any length is passed over: it is its reply that says so. */
+static uint64_t most_of(uint32_t field)
+{
+	return field == FIELD_LAUNCH ? STREAM_MESSAGE_MAX : field == FIELD_PLAN ? STREAM_PLAN_MAX : WIRE_LENGTH_MAX;
 }
 
 static int take_length(struct stream_parser *parser, uint8_t byte, struct problems *problems)
@@ -102,12 +119,13 @@ static int take_length(struct stream_parser *parser, uint8_t byte, struct proble
 	if (r < 0)
 		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
 		              "a message's length is no varint below 2 GiB");
-	if (parser->field == FIELD_LAUNCH && parser->varint > STREAM_MESSAGE_MAX) {
+	if (parser->varint > most_of(parser->field)) {
 		parser->state = STREAM_BROKEN;
 		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
-		                    "fd 3, byte %" PRIu64 ": the launch has %" PRIu64
-		                    " bytes; at most %llu are taken",
-		                    parser->start, parser->varint, STREAM_MESSAGE_MAX);
+		                    "fd 3, byte %" PRIu64 ": the %s has %" PRIu64
+		                    " bytes; at most %" PRIu64 " are taken",
+		                    parser->start, parser->field == FIELD_PLAN ? "plan" : "launch",
+		                    parser->varint, most_of(parser->field));
 	}
 	parser->length = parser->varint;
 	parser->have = 0;
@@ -145,6 +163,7 @@ static int parse(struct stream_parser *parser, const uint8_t *bytes, size_t n,
 		if (parser->state == STREAM_PAYLOAD && parser->have == parser->length) {
 			parser->state = STREAM_TAG;
 			parser->launched = true;
+			parser->planned |= parser->field == FIELD_PLAN;
 			r = 1;
 		}
 	}
@@ -169,7 +188,7 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 		parser->state = STREAM_BROKEN;
 		return problems_add(
 			problems, ERROR_CODE_SPEC_EMPTY, 0, NULL,
-			"fd 3 ended at byte 0; a ControlStream with a launch is expected");
+			"fd 3 ended at byte 0; a ControlStream with a launch, or a plan, is expected");
 	}
 	return 0;
 }
@@ -267,14 +286,30 @@ int stream_init(struct stream *stream)
 
 	if (map == MAP_FAILED)
 		return -errno;
-	*stream = (struct stream){ .launch = map };
+	*stream = (struct stream){ .launch = map, .launch_size = STREAM_MESSAGE_MAX };
+	return 0;
+}
+
+/* A plan can be larger than a launch; what is mapped for a launch is small, so that no huge page is put there. */
+static int make_room(struct stream *stream, struct problems *problems)
+{
+	void *map;
+
+	if (stream->parser.state != STREAM_PAYLOAD || stream->parser.length <= stream->launch_size)
+		return 0;
+	map = mremap(stream->launch, stream->launch_size, STREAM_PLAN_MAX, MREMAP_MAYMOVE);
+	if (map == MAP_FAILED)
+		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL, "no memory to read the plan: %s",
+		                    strerrordesc_np(errno));
+	stream->launch = map;
+	stream->launch_size = STREAM_PLAN_MAX;
 	return 0;
 }
 
 void stream_release_launch(struct stream *stream)
 {
 	if (stream->launch)
-		(void)munmap(stream->launch, STREAM_MESSAGE_MAX);
+		(void)munmap(stream->launch, stream->launch_size);
 	stream->launch = NULL;
 }
 
@@ -286,8 +321,7 @@ void stream_done(struct stream *stream)
 int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes, size_t *ret_length,
                        struct problems *problems)
 {
-	const struct store store = { stream->launch, STREAM_MESSAGE_MAX };
-	size_t used;
+	size_t used, n;
 	int r = 0;
 
 	while (r == 0) {
@@ -298,8 +332,12 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 			if (stream->ended)
 				return parser_end(&stream->parser, problems);
 		}
-		r = parse(&stream->parser, stream->chunk + stream->chunk_at,
-		          stream->chunk_end - stream->chunk_at, &store, &used, problems);
+		/* Byte by byte, until it is known how large it is. */
+		n = stream->parser.state == STREAM_PAYLOAD ? stream->chunk_end - stream->chunk_at : 1;
+		r = parse(&stream->parser, stream->chunk + stream->chunk_at, n,
+		          &(struct store){ stream->launch, stream->launch_size }, &used, problems);
+		if (r == 0 && make_room(stream, problems) < 0)
+			r = -ENOMEM;
 		if (r < 0)
 			return r;
 		stream->chunk_at += used;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads a ControlStream piecemeal: the launch first, commands for the life of the VM after it. */
+/* Reads a ControlStream piecemeal: the launch first, or a plan in its place; commands for the life of the VM after it. */
 #ifndef AXVM_INTERFACE_STREAM_H
 #define AXVM_INTERFACE_STREAM_H
 
@@ -8,6 +8,8 @@
 
 /* The most bytes of a launch; the stream itself has no end. */
 #define STREAM_MESSAGE_MAX MIB
+/* The most bytes of a plan: a launch, and all facts that a host can have (host/facts.h; a unit test holds them to it). */
+#define STREAM_PLAN_MAX (8 * MIB)
 /* The most bytes of a command. A longer one is only looked at for its request_id before it is
  * refused. */
 #define STREAM_COMMAND_MAX 4096
@@ -22,7 +24,8 @@ enum stream_state {
 
 struct stream_parser {
 	enum stream_state state;
-	bool launched;         /* a launch has been seen whole */
+	bool launched;         /* a launch, or plan, has been seen whole */
+	bool planned;          /* it was a plan */
 	uint32_t field;        /* of the message being read */
 	unsigned varint_bytes; /* of the tag or length being read */
 	uint64_t varint;
@@ -35,7 +38,8 @@ struct stream_parser {
 /* Owns its buffers; belongs to one thread. */
 struct stream {
 	struct stream_parser parser;
-	uint8_t *launch; /* a mapping of STREAM_MESSAGE_MAX, touched as far as used */
+	uint8_t *launch; /* a mapping of launch_size, touched as far as used */
+	size_t launch_size;
 	bool ended;
 	bool stopped; /* set by a callback: no more commands for now; cleared by who goes on with stream_drain() */
 	size_t chunk_at;
@@ -61,9 +65,9 @@ int stream_init(struct stream *stream);
 /* Unmaps it. Accepts a zeroed or an already released stream. */
 void stream_done(struct stream *stream);
 
-/* Blocks until the launch is whole; *ret_bytes stays valid until stream_release_launch(). What has
- * come after it by then is kept for stream_drain(), and refused here when it is already seen not
- * to be commands. One problem is added when this fails: -EINVAL for the bytes, -errno for the fd.
+/* Blocks until the launch is whole, or the plan in its place (parser.planned says which); *ret_bytes stays valid until
+ * stream_release_launch(). What has come after it by then is kept for stream_drain(), and refused here when it is
+ * already seen not to be commands. One problem is added when this fails: -EINVAL for the bytes, -errno for the fd.
  * -EINTR, with no problem: a handler for SIGTERM, SIGINT or SIGHUP ran while it waited. */
 int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
                        size_t *ret_length, struct problems *problems);

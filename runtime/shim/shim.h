@@ -56,6 +56,14 @@ struct shim_pause {
 	uint64_t request_id;
 };
 
+/* Of a shim that has a plan to tell, and no VM to launch. */
+struct shim_planning {
+	bool asked; /* for a plan: no launch */
+	bool here;  /* for this host; else shim->facts are of another */
+	bool told;  /* the event has been sent */
+	char *claims; /* owned: the folder to look at where the spec names none; NULL: none */
+};
+
 struct shim {
 	struct vm_spec spec;
 	struct stream stream;
@@ -104,6 +112,7 @@ struct shim {
 	bool control_ended;
 	bool reply_kept; /* room for the reply to the next command */
 	struct shim_shutdown shutdown;
+	struct shim_planning planning;
 };
 
 #endif

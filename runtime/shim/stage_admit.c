@@ -59,6 +59,18 @@ static bool is_unmet(const struct verdict *verdict)
 	return false;
 }
 
+void admit_add_unmet(struct shim *shim, bool about_kvm)
+{
+	for (size_t i = 0; i < shim->verdict.count; i++) {
+		const struct verdict_row *row = &shim->verdict.rows[i];
+
+		if (!row->met && (about_kvm || !is_about_kvm(row->name)))
+			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
+			             "profile %s asks for %s: %s; this host has: %s",
+			             shim->profile.name, row->name, row->asked, row->found);
+	}
+}
+
 static int refuse(struct shim *shim)
 {
 	struct event_requirement rows[PROFILE_NAMES_MAX] = { 0 };
@@ -68,13 +80,22 @@ static int refuse(struct shim *shim)
 	(void)event_host_refused(&shim->events, shim->profile.name, rows, count);
 	if (kvm_open(&fd, &shim->problems) == 0)
 		close(fd);
-	for (size_t i = 0; i < count; i++)
-		if (!is_about_kvm(rows[i].name))
-			problems_add(&shim->problems, ERROR_CODE_HOST_REFUSED, ENOTSUP, "profile",
-			             "profile %s asks for %s: %s; this host has: %s",
-			             shim->profile.name, rows[i].name, rows[i].asked,
-			             rows[i].found);
+	admit_add_unmet(shim, false);
 	return -ENOTSUP;
+}
+
+int admit_judge(struct shim *shim)
+{
+	int r = profile_load(shim->spec.profile, &shim->profile);
+
+	if (r < 0)
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
+		                    "there is no profile \"%s\"", shim->spec.profile);
+	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
+	if (r < 0)
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "profile",
+		                    "profile %s asks for what nobody can check", shim->profile.name);
+	return 0;
 }
 
 /* The facts as of now: those of stage arrive where they are young, read again where the launch was long
@@ -110,18 +131,15 @@ int stage_admit(struct shim *shim)
 {
 	int r;
 
+	if (shim->planning.asked)
+		return stage_plan(shim);
 	r = know_host(shim);
 	if (r < 0)
 		return r;
-	r = profile_load(shim->spec.profile, &shim->profile);
-	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
-		                    "there is no profile \"%s\"", shim->spec.profile);
 	keep_vulnerabilities(shim);
-	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
+	r = admit_judge(shim);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "profile",
-		                    "profile %s asks for what nobody can check", shim->profile.name);
+		return r;
 	if (is_unmet(&shim->verdict) && shim->spec.admission == ADMISSION_ENFORCE)
 		return refuse(shim);
 	(void)verdict_waive(&shim->verdict);

@@ -131,6 +131,8 @@ enum axvm_outcome stage_outcome(const struct shim *shim)
 {
 	enum machine_end end = atomic_load(&shim->machine.end);
 
+	if (shim->planning.told)
+		return OUTCOME_PLANNED;
 	if (!shim->running)
 		return shim->shutdown.stop ? OUTCOME_STOPPED_BY_HOST : OUTCOME_LAUNCH_FAILED;
 	if (shim->problems.count > 0)
@@ -155,8 +157,10 @@ int stage_account(struct shim *shim)
 		heed_what_is_left(shim);
 		metrics_last(shim);
 	}
-	(void)lifecycle_happen(&shim->lifecycle,
-	                       shim->problems.count ? HAPPENS_FAIL : HAPPENS_ACCOUNTED, NULL);
+	/* A plan had no VM that could have a state. */
+	if (!shim->planning.told)
+		(void)lifecycle_happen(&shim->lifecycle,
+		                       shim->problems.count ? HAPPENS_FAIL : HAPPENS_ACCOUNTED, NULL);
 	status = terminal_emit(shim, stage_outcome(shim));
 	(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	return status;

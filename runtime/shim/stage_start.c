@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "host/facts_proto.h"
+#include "interface/plan_request.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/nest.h"
 #include "sandbox/process.h"
@@ -77,14 +79,46 @@ int stage_arrive(struct shim *shim)
 	return 0;
 }
 
+static int take_facts(struct shim *shim, const struct plan_request *request)
+{
+	int r;
+
+	free_ptr(&shim->facts);
+	shim->facts = facts_new();
+	r = shim->facts ? facts_unpack(request->facts, request->facts_size, shim->facts) : -ENOMEM;
+	if (r == -ENOMEM)
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, ENOMEM, "facts", "no memory for them");
+	if (r < 0)
+		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "facts",
+		                    "these are no facts of a host");
+	return 0;
+}
+
+static int learn_plan(struct shim *shim, const uint8_t *bytes, size_t length)
+{
+	struct shim_planning *planning = &shim->planning;
+	struct plan_request request;
+	int r = plan_request_parse(bytes, length, &shim->spec, &request, &shim->problems);
+
+	if (r < 0)
+		return r;
+	planning->asked = true;
+	planning->here = !request.facts;
+	planning->claims = request.claims[0] ? strdup(request.claims) : NULL;
+	if (request.claims[0] && !planning->claims)
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, ENOMEM, "claims",
+		                    "no memory for a path");
+	return request.facts ? take_facts(shim, &request) : 0;
+}
+
 /* Requires: fd 3 readable.
- * Does: read the launch, validate it once into shim->spec, close what it does not name.
+ * Does: read the launch, or plan, validate it once into shim->spec, close what it does not name.
  * Must not: look at the raw message again, or open anything. */
 int stage_learn(struct shim *shim)
 {
 	int keep[RESOURCE_FDS_MAX];
 	const uint8_t *bytes = NULL;
-	size_t length = 0;
+	size_t length = 0, kept;
 	int r = stream_init(&shim->stream);
 
 	if (r < 0)
@@ -97,10 +131,12 @@ int stage_learn(struct shim *shim)
 	}
 	if (r < 0)
 		return r;
-	r = spec_parse(bytes, length, &shim->spec, &shim->problems);
+	r = shim->stream.parser.planned ? learn_plan(shim, bytes, length)
+	                                : spec_parse(bytes, length, &shim->spec, &shim->problems);
 	stream_release_launch(&shim->stream);
 	if (r < 0)
 		return r;
 	event_writer_set_vm_id(&shim->events, shim->spec.vm_id);
-	return sandbox_close_foreign(keep, resource_fds(&shim->spec, keep), &shim->problems);
+	kept = shim->planning.asked ? 0 : resource_fds(&shim->spec, keep);
+	return sandbox_close_foreign(keep, kept, &shim->problems);
 }

@@ -59,7 +59,7 @@ static void print_verdict(FILE *out, const struct verdict *verdict, const struct
 		fprintf(out, "refused: the profile is met, what launches need beside it is not: see above\n");
 	else
 		fprintf(out, "admitted\n");
-	other = verdict->unmet > 0 ? facts_alternative(facts, verdict->profile) : NULL;
+	other = verdict->unmet > 0 ? admit_alternative(facts, verdict->profile) : NULL;
 	if (other)
 		fprintf(out, "profile %s would take this host, for development: --profile %s\n", other, other);
 }

@@ -231,6 +231,19 @@ const char *event_end_phrase(const Axvm__V1__Terminal *terminal, char *to, size_
 	return to;
 }
 
+static void print_planned(FILE *out, const Axvm__V1__Event *event)
+{
+	const Axvm__V1__Planned *planned = event->planned;
+
+	fprintf(out, "profile %s%s", text_of(planned->profile), planned->admitted ? "" : ", refused");
+	if (planned->n_vcpus > 0)
+		fprintf(out, ", %zu vCPUs on %zu nodes, %zu devices", planned->n_vcpus, planned->n_nodes,
+		        planned->n_devices);
+	if (planned->machine_sha256)
+		fprintf(out, ", machine %.12s", planned->machine_sha256);
+	print_requirements(out, planned->unmet, planned->n_unmet);
+}
+
 static void print_terminal(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__Terminal *terminal = event->terminal;
@@ -264,6 +277,7 @@ static const struct {
 	{ BODY(GUEST_PANICKED), "guest panic", print_panic },
 	{ BODY(METRICS), "metrics", print_metrics },
 	{ BODY(REPLY), "reply", print_reply },
+	{ BODY(PLANNED), "planned", print_planned },
 	{ BODY(TERMINAL), "end", print_terminal },
 	{ BODY(BALLOON_SETTLED), "balloon", print_balloon },
 };

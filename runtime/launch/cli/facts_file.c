@@ -55,11 +55,38 @@ static bool is_text(const char *bytes, size_t size)
 	return true;
 }
 
-int facts_file_read(const char *who, const char *path, struct host_facts *facts)
+/* Replaces text by what it says, packed. */
+static int pack_text(const char *who, const char *path, char **bytes, size_t *size)
 {
-	_cleanup_free_ char *bytes = NULL;
 	ProtobufCMessage *message = NULL;
 	struct text_error error = { 0 };
+	int r = text_parse(*bytes, *size, &axvm__v1__host_facts__descriptor, &message, &error);
+	uint8_t *packed = NULL;
+
+	if (r < 0 && r != -ENOMEM) {
+		text_error_print(stderr, who, path, &error);
+		return EX_DATAERR;
+	}
+	if (r == 0) {
+		*size = protobuf_c_message_get_packed_size(message);
+		packed = malloc(*size + 1);
+	}
+	if (packed)
+		(void)protobuf_c_message_pack(message, packed);
+	if (r == 0)
+		protobuf_c_message_free_unpacked(message, NULL);
+	if (!packed) {
+		fprintf(stderr, "%s: %s: out of memory\n", who, path);
+		return EX_OSERR;
+	}
+	free(*bytes);
+	*bytes = (char *)packed;
+	return EX_OK;
+}
+
+int facts_file_pack(const char *who, const char *path, uint8_t **ret, size_t *ret_size)
+{
+	_cleanup_free_ char *bytes = NULL;
 	size_t size = 0;
 	int r = read_file(path, &bytes, &size);
 
@@ -67,22 +94,24 @@ int facts_file_read(const char *who, const char *path, struct host_facts *facts)
 		fprintf(stderr, "%s: %s: %s\n", who, path, strerror(-r));
 		return EX_NOINPUT;
 	}
-	if (is_text(bytes, size)) {
-		r = text_parse(bytes, size, &axvm__v1__host_facts__descriptor, &message, &error);
-		if (r == 0) {
-			r = facts_from_message((const Axvm__V1__HostFacts *)message, facts);
-			protobuf_c_message_free_unpacked(message, NULL);
-		} else if (r == -ENOMEM) {
-			fprintf(stderr, "%s: %s: out of memory\n", who, path);
-			return EX_OSERR;
-		} else {
-			text_error_print(stderr, who, path, &error);
-			return EX_DATAERR;
-		}
-	} else {
-		r = facts_unpack((const uint8_t *)bytes, size, facts);
-	}
-	if (r < 0) {
+	r = is_text(bytes, size) ? pack_text(who, path, &bytes, &size) : EX_OK;
+	if (r != EX_OK)
+		return r;
+	*ret = (uint8_t *)bytes;
+	*ret_size = size;
+	bytes = NULL;
+	return EX_OK;
+}
+
+int facts_file_read(const char *who, const char *path, struct host_facts *facts)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t size = 0;
+	int r = facts_file_pack(who, path, &bytes, &size);
+
+	if (r != EX_OK)
+		return r;
+	if (facts_unpack(bytes, size, facts) < 0) {
 		fprintf(stderr, "%s: %s: these are no facts of a host\n", who, path);
 		return EX_DATAERR;
 	}

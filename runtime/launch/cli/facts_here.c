@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/denied.h"
-#include "host/admit.h"
 #include "sandbox/nest.h"
 
 static void add_root(struct host_facts *facts, bool required)
@@ -53,29 +52,4 @@ int facts_here(struct host_facts *facts)
 	if (r == 0)
 		add_sandbox(facts);
 	return r;
-}
-
-/* Whatever a VM's tenancy is. */
-static bool takes(const struct profile *profile, const struct host_facts *facts)
-{
-	struct verdict verdict;
-
-	for (int tenancy = TENANCY_SHARED; tenancy < PROFILE_TENANCIES; tenancy++)
-		if (admit(facts, profile, (enum axvm_tenancy)tenancy, &verdict) < 0 || verdict.unmet > 0)
-			return false;
-	return true;
-}
-
-const char *facts_alternative(const struct host_facts *facts, const char *profile)
-{
-	struct profile other;
-	char text[FACTS_OFFER_TEXT_MAX];
-
-	if (facts_lacking(facts, 0, text, sizeof(text)))
-		return NULL;
-	for (size_t i = 0; profile_name(i); i++)
-		if (strcmp(profile_name(i), profile) != 0 && profile_load(profile_name(i), &other) == 0 &&
-		    other.development && takes(&other, facts))
-			return profile_name(i);
-	return NULL;
 }

@@ -8,8 +8,4 @@
 /* facts_probe(), then the offers that only a trial tells: a child takes the sandbox's steps. Its errors. */
 int facts_here(struct host_facts *facts);
 
-/* The profile, for development, that would take a host which `profile` refuses: all that it asks is met, for
- * each tenancy, and nothing is lacking beside it. Static; NULL: none would. */
-const char *facts_alternative(const struct host_facts *facts, const char *profile);
-
 #endif

@@ -2,26 +2,26 @@
 /* `axvm plan`: what a launch would be given on this host, or on one whose facts are in a file, without
  * launching it.
  *
- * The shim's own functions, called on a `struct shim` that never becomes one: the same code decides, so
- * the plan is the one that a launch would get, and its digest the one of its Running event. */
+ * The shim decides (ControlStream.plan): the same code as in a launch, so the plan is the one that a launch would get,
+ * and its digest the one of its Running event. Here its answer is printed. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 
-#include "boot/e820.h"
+#include "base/problem.h"
+#include "base/varint.h"
 #include "host/cpulist.h"
+#include "launch/cli/ask_shim.h"
 #include "launch/cli/claims_here.h"
 #include "launch/cli/facts_file.h"
-#include "launch/cli/facts_here.h"
 #include "launch/cli/run_options.h"
+#include "launch/cli/shim_path.h"
 #include "launch/cli/verb.h"
-#include "shim/devices_plan.h"
-#include "shim/plan.h"
-#include "shim/shim.h"
 
 struct request {
 	const char *facts; /* NULL: this host */
+	const char *shim;  /* NULL: looked up */
 };
 
 static int set_facts(void *context, const char *value)
@@ -30,18 +30,16 @@ static int set_facts(void *context, const char *value)
 	return 0;
 }
 
-static const struct flag rows[] = { { "facts", FLAG_FILE, set_facts } };
+static int set_shim(void *context, const char *value)
+{
+	((struct request *)context)->shim = value;
+	return 0;
+}
+
+static const struct flag rows[] = { { "facts", FLAG_FILE, set_facts }, { "shim", FLAG_FILE, set_shim } };
 const struct flags plan_flags = { "plan", rows, ARRAY_SIZE(rows) };
 
-static int complain(const struct problems *problems)
-{
-	char line[PROBLEM_LINE_MAX];
-
-	for (size_t i = 0; i < problems->count; i++)
-		fprintf(stderr, "axvm plan: %s\n",
-		        problem_line(problems->list[i].field, problems->list[i].message, line));
-	return problems->count ? problem_class_of(problems->list[0].code)->exit_status : EX_SOFTWARE;
-}
+/* ---- the question ------------------------------------------------------------------------- */
 
 /* A vsock whose spec names no channel gets one at the launch, from `axvm run`; which it is changes no plan. */
 static int add_channel(Axvm__V1__LaunchSpec *spec)
@@ -62,336 +60,292 @@ static int add_channel(Axvm__V1__LaunchSpec *spec)
 	return 0;
 }
 
-static int learn(struct shim *shim, const char *path)
-{
-	Axvm__V1__LaunchSpec *spec = NULL;
-	_cleanup_free_ uint8_t *bytes = NULL;
-	size_t size;
-	int r = spec_file_read("axvm plan", path, &spec);
+/* Fields of messages that are packed already. */
+enum { TAG_PLAN = 3 << 3 | 2, TAG_FACTS = 2 << 3 | 2 };
 
+/* A ControlStream with a PlanRequest: the one given, and in it the facts as they are packed. The caller frees. */
+static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, size_t facts_size, size_t *ret_size)
+{
+	uint8_t head[1 + VARINT_BYTES_MAX] = { TAG_FACTS };
+	size_t head_size = facts ? 1 + varint_put(head + 1, facts_size) : 0;
+	size_t size = axvm__v1__plan_request__get_packed_size(plan), at = 0;
+	uint8_t *bytes = malloc(1 + VARINT_BYTES_MAX + size + sizeof(head) + facts_size);
+
+	if (!bytes)
+		return NULL;
+	bytes[at++] = TAG_PLAN;
+	at += varint_put(bytes + at, size + head_size + facts_size);
+	at += axvm__v1__plan_request__pack(plan, bytes + at);
+	memcpy(bytes + at, head, head_size);
+	at += head_size;
+	if (facts_size > 0)
+		memcpy(bytes + at, facts, facts_size);
+	*ret_size = at + facts_size;
+	return bytes;
+}
+
+/* The stream for a spec's file; *ret_spec, too, is the caller's. */
+static int make_question(const struct request *request, const char *path, Axvm__V1__LaunchSpec **ret_spec,
+                         uint8_t **ret_bytes, size_t *ret_size)
+{
+	Axvm__V1__PlanRequest plan = AXVM__V1__PLAN_REQUEST__INIT;
+	_cleanup_free_ uint8_t *facts = NULL;
+	size_t facts_size = 0;
+	int r = spec_file_read("axvm plan", path, ret_spec);
+
+	if (r == 0)
+		r = add_channel(*ret_spec);
+	if (r == 0 && request->facts)
+		r = facts_file_pack("axvm plan", request->facts, &facts, &facts_size);
 	if (r)
 		return r;
-	if (add_channel(spec)) {
-		axvm__v1__launch_spec__free_unpacked(spec, NULL);
-		return EX_OSERR;
-	}
-	size = axvm__v1__launch_spec__get_packed_size(spec);
-	bytes = malloc(size + 1);
-	if (bytes)
-		(void)axvm__v1__launch_spec__pack(spec, bytes);
-	axvm__v1__launch_spec__free_unpacked(spec, NULL);
-	if (!bytes)
-		return EX_OSERR;
-	return spec_parse(bytes, size, &shim->spec, &shim->problems) < 0 ? complain(&shim->problems)
-	                                                                 : 0;
+	plan.launch = *ret_spec;
+	plan.claims = request->facts ? NULL : (char *)(uintptr_t)claims_here_folder();
+	*ret_bytes = pack(&plan, facts, facts_size, ret_size);
+	return *ret_bytes ? 0 : EX_OSERR;
 }
 
-/* What the host is, and the verdict on it; 0 also when it does not meet the profile. All facts are read, where a
- * launch reads the quick ones: which CPU those are of is chance, and would show in the verdict's words. */
-static int look(struct shim *shim, const char *facts_path)
-{
-	int r;
+/* ---- the answer --------------------------------------------------------------------------- */
 
-	shim->facts = facts_new();
-	if (!shim->facts)
-		return EX_OSERR;
-	if (facts_path) {
-		r = facts_file_read("axvm plan", facts_path, shim->facts);
-		if (r)
-			return r;
-	} else if ((r = facts_probe(shim->facts, NULL)) < 0) {
-		fprintf(stderr, "axvm plan: cannot tell what this host is: %s\n", facts_error(r));
-		return EX_OSERR;
-	}
-	if (profile_load(shim->spec.profile, &shim->profile) < 0) {
-		fprintf(stderr, "axvm plan: there is no profile \"%s\"\n", shim->spec.profile);
-		return EX_DATAERR;
-	}
-	return admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict) < 0 ? EX_SOFTWARE : 0;
+static const char *text_of(const char *text)
+{
+	return text ? text : "";
 }
 
-static bool print_verdict(const struct shim *shim, FILE *out)
+static void print_verdict(const Axvm__V1__Planned *plan, FILE *out)
 {
-	size_t unmet = 0;
-
-	for (size_t i = 0; i < shim->verdict.count; i++)
-		unmet += !shim->verdict.rows[i].met;
-	fprintf(out, "profile %s: %s\n", shim->profile.name,
-	        !unmet                                    ? "this host meets it"
-	        : shim->spec.admission == ADMISSION_ENFORCE ? "this host is refused"
-	                                                  : "unmet, but waived by the spec");
-	for (size_t i = 0; i < shim->verdict.count; i++)
-		if (!shim->verdict.rows[i].met)
-			fprintf(out, "  %s: asked %s, found %s\n", shim->verdict.rows[i].name,
-			        shim->verdict.rows[i].asked, shim->verdict.rows[i].found);
-	return unmet == 0 || shim->spec.admission != ADMISSION_ENFORCE;
+	fprintf(out, "profile %s: %s\n", text_of(plan->profile),
+	        plan->n_unmet == 0 ? "this host meets it"
+	        : !plan->admitted  ? "this host is refused"
+	                           : "unmet, but waived by the spec");
+	for (size_t i = 0; i < plan->n_unmet; i++)
+		fprintf(out, "  %s: asked %s, found %s\n", text_of(plan->unmet[i]->name),
+		        text_of(plan->unmet[i]->asked), text_of(plan->unmet[i]->found));
 }
 
-static void print_alternative(const struct shim *shim, FILE *out)
+/* What no VM of this user's could claim is told in the words of `axvm run`, which goes without as well. */
+static void complain_of_claims(const Axvm__V1__Planned *plan)
 {
-	const char *other = facts_alternative(shim->facts, shim->profile.name);
+	bool made = geteuid() == 0 && strcmp(text_of(claims_here_folder()), CLAIMS_PATH) == 0 &&
+	            access(CLAIMS_PATH, F_OK) < 0 && errno == ENOENT;
 
-	if (other)
-		fprintf(out, "profile %s would take this host, for development: profile: \"%s\" in the spec\n",
-		        other, other);
+	if (plan->claims_error)
+		fprintf(stderr, "axvm plan: %s%s\n", plan->claims_error,
+		        made ? ", and so does root's `axvm run`, whose VM then claims CPUs" : "");
 }
 
-static void print_cpus(const struct shim *shim, FILE *out)
+static void print_claims(const Axvm__V1__Planned *plan, FILE *out)
 {
-	const struct placement *placement = &shim->placement;
+	if (plan->claims)
+		fprintf(out, "CPUs as the claims in %s are now; the next launch changes them\n", plan->claims);
+	else
+		fprintf(out, "CPUs without a look at other VMs%s\n",
+		        plan->will_claim ? ": the launch will claim its own, which is not looked at here"
+		        : plan->pinned   ? ""
+		                         : ": not pinned, the kernel balances within the node");
+}
+
+static void print_cpus(const Axvm__V1__Planned *plan, FILE *out)
+{
 	char cpu[16];
 
 	fprintf(out, "%5s %8s %8s %9s %10s\n", "VCPU", "APIC ID", "HOST CPU", "HOST NODE",
 	        "GUEST NODE");
-	for (uint32_t i = 0; i < placement->vcpu_count; i++) {
-		const struct placement_vcpu *vcpu = &placement->vcpus[i];
+	for (size_t i = 0; i < plan->n_vcpus; i++) {
+		const Axvm__V1__PlannedVcpu *vcpu = plan->vcpus[i];
 
-		snprintf(cpu, sizeof(cpu), "%d", vcpu->cpu);
-		fprintf(out, "%5u %8u %8s %9d %10u%s%s\n", i, shim->topology.vcpus[i].apic_id,
-		        vcpu->cpu < 0 ? "-" : cpu, vcpu->host_node, vcpu->guest_node,
-		        vcpu->shared ? "  shares its CPU" : "",
-		        vcpu->remote ? "  far from its memory" : "");
+		snprintf(cpu, sizeof(cpu), "%u", vcpu->host_cpu);
+		fprintf(out, "%5u %8u %8s %9d %10u%s%s\n", vcpu->index, vcpu->apic_id,
+		        vcpu->has_host_cpu ? cpu : "-", vcpu->has_host_node ? (int)vcpu->host_node : -1,
+		        vcpu->guest_node, vcpu->shares_cpu ? "  shares its CPU" : "",
+		        vcpu->far_from_memory ? "  far from its memory" : "");
 	}
 }
 
 #define PLAN_LIST_MAX 128
 
-static const char *io_cpus(const struct placement_node *node, uint32_t thread, char list[PLAN_LIST_MAX])
+static const char *io_cpus(const Axvm__V1__PlannedNode *node, const Axvm__V1__PlannedIoThread *io,
+                           char list[PLAN_LIST_MAX])
 {
-	struct cpu_bitmap cpus = node->cpus;
+	struct cpu_bitmap cpus = { 0 };
 
-	if (node->io[thread].cpu >= 0) {
-		cpus = (struct cpu_bitmap){ 0 };
-		cpu_bitmap_add(&cpus, (uint32_t)node->io[thread].cpu);
-	}
+	if (io->has_host_cpu)
+		cpu_bitmap_add(&cpus, io->host_cpu);
+	for (size_t i = 0; !io->has_host_cpu && i < node->n_host_cpus; i++)
+		cpu_bitmap_add(&cpus, node->host_cpus[i]);
 	return cpu_bitmap_format(&cpus, list, PLAN_LIST_MAX);
 }
 
-static void print_nodes(const struct shim *shim, FILE *out)
+static void print_nodes(const Axvm__V1__Planned *plan, FILE *out)
 {
 	static const char *const pages[] = {
-		[PAGE_SIZE_4K] = "4 KiB pages",
-		[PAGE_SIZE_THP] = "4 KiB pages, transparent huge ones where there are",
-		[PAGE_SIZE_2M] = "2 MiB pages",
-		[PAGE_SIZE_1G] = "1 GiB pages",
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_4K] = "4 KiB pages",
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_THP] = "4 KiB pages, transparent huge ones where there are",
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_2M] = "2 MiB pages",
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G] = "1 GiB pages",
 	};
-	const struct spec_memory *memory = &shim->spec.memory;
+	const char *size = plan->page_size < ARRAY_SIZE(pages) ? text_of(pages[plan->page_size]) : "";
 	char list[PLAN_LIST_MAX];
 
-	for (size_t i = 0; i < shim->placement.node_count; i++) {
-		const struct placement_node *node = &shim->placement.nodes[i];
+	for (size_t i = 0; i < plan->n_nodes; i++) {
+		const Axvm__V1__PlannedNode *node = plan->nodes[i];
 
-		fprintf(out, "guest node %zu: %llu MiB on host node %d%s in %s; I/O thread on CPU", i,
-		        (unsigned long long)(memory->nodes[i].size / MIB), node->host_node,
-		        node->chosen ? " (chosen here)" : "", pages[memory->page_size]);
-		for (uint32_t k = 0; k < shim->spec.io.threads_per_node; k++)
-			fprintf(out, "%s %s%s", k > 0 ? "," : "", io_cpus(node, k, list),
-			        node->io[k].shared ? ", with a vCPU" : "");
+		fprintf(out, "guest node %u: %llu MiB on host node %d%s in %s; I/O thread on CPU", node->guest_node,
+		        (unsigned long long)node->size_mib, node->has_host_node ? (int)node->host_node : -1,
+		        node->chosen ? " (chosen here)" : "", size);
+		for (size_t k = 0; k < node->n_io_threads; k++)
+			fprintf(out, "%s %s%s", k > 0 ? "," : "", io_cpus(node, node->io_threads[k], list),
+			        node->io_threads[k]->shares_cpu ? ", with a vCPU" : "");
 		fputs("; distances", out);
-		for (size_t k = 0; k < shim->topology.node_count; k++)
-			fprintf(out, " %u", shim->topology.distances[i][k]);
+		for (size_t k = 0; k < node->n_distances; k++)
+			fprintf(out, " %u", node->distances[k]);
 		fputc('\n', out);
 	}
 }
 
-static void print_range(FILE *out, uint64_t start, uint64_t end, const char *what)
+static void print_ranges(Axvm__V1__PlannedRange *const *ranges, size_t count, FILE *out)
 {
-	fprintf(out, "memory 0x%012llx-0x%012llx %s\n", (unsigned long long)start,
-	        (unsigned long long)end - 1, what);
+	for (size_t i = 0; i < count; i++) {
+		const Axvm__V1__PlannedRange *range = ranges[i];
+
+		fprintf(out, "memory 0x%012llx-0x%012llx %s", (unsigned long long)range->address,
+		        (unsigned long long)(range->address + range->size - 1), text_of(range->what));
+		if (range->has_guest_node)
+			fprintf(out, " of node %u", range->guest_node);
+		fputc('\n', out);
+	}
 }
 
-/* RAM by node; what in it is taken, as the kernel is told; what else there is. */
-static void print_map(const struct shim *shim, FILE *out)
+/* The command line is what the spec says, and may be larger than an event. */
+static void print_boot(const Axvm__V1__Planned *plan, const Axvm__V1__LaunchSpec *spec, FILE *out)
 {
-	static const char *const types[] = { [E820_RESERVED] = "reserved", [E820_ACPI] = "ACPI tables" };
-	const struct guest_memory *memory = &shim->plan.memory;
-	struct e820_map e820;
-
-	for (size_t i = 0; i < memory->count; i++) {
-		char what[32];
-
-		snprintf(what, sizeof(what), "RAM of node %u", memory->regions[i].node);
-		print_range(out, memory->regions[i].base.v,
-		            memory->regions[i].base.v + memory->regions[i].size, what);
+	if (plan->has_load_address) {
+		fprintf(out, "flat image at %#llx\n", (unsigned long long)plan->load_address);
+		return;
 	}
-	e820_build(memory, &e820);
-	for (size_t i = 0; shim->plan.acpi.used > 0 && i < e820.count; i++)
-		if (e820.ranges[i].type != E820_RAM && e820.ranges[i].base < GUEST_HOLE_START)
-			print_range(out, e820.ranges[i].base,
-			            e820.ranges[i].base + e820.ranges[i].size,
-			            types[e820.ranges[i].type]);
-	if (plan_has_apic(&shim->spec)) {
-		print_range(out, LAYOUT_BAR_WINDOW, LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE, "BARs");
-		print_range(out, LAYOUT_ECAM, LAYOUT_ECAM + LAYOUT_ECAM_SIZE, "PCI configuration (ECAM)");
-		print_range(out, LAYOUT_LAPIC, LAYOUT_LAPIC + 0x1000u, "local APIC");
-	}
-	print_range(out, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS + LAYOUT_ACPI_REGISTERS_SIZE,
-	            "ACPI registers");
-	print_range(out, LAYOUT_IOAPIC, LAYOUT_IOAPIC + 0x1000u, "I/O APIC");
-}
-
-static int open_resource(const struct spec_resource *resource)
-{
-	return resource->kind == RESOURCE_SOURCE_PATH ? open(resource->path, O_RDONLY | O_CLOEXEC) : -1;
-}
-
-/* Where kernel and initrd will lie; only files named by a path can be looked at here. */
-static int print_boot(struct shim *shim, FILE *out)
-{
-	const struct spec_boot *boot = &shim->spec.boot;
-	_cleanup_close_ int kernel = open_resource(&boot->kernel);
-	_cleanup_close_ int initrd = open_resource(&boot->initrd);
-	const struct boot_linux_config config = {
-		.kernel = { kernel, "boot.linux_boot.kernel" },
-		.initrd = { initrd, "boot.linux_boot.initrd" },
-		.cmdline = boot->cmdline,
-		.cmdline_field = "boot.linux_boot.cmdline",
-		.rsdp = LAYOUT_ACPI,
-	};
-	struct boot_layout layout;
-
-	if (boot->kind == BOOT_KIND_FLAT_BOOT) {
-		fprintf(out, "flat image at %#llx\n", (unsigned long long)boot->load_address.v);
-		return 0;
-	}
-	fprintf(out, "command line: %s\n", boot->cmdline);
-	if (kernel < 0 || (boot->initrd.kind != RESOURCE_SOURCE_NOT_SET && initrd < 0)) {
+	fprintf(out, "command line: %s\n",
+	        spec->boot && spec->boot->kind_case == AXVM__V1__BOOT__KIND_LINUX_BOOT
+	                ? text_of(spec->boot->linux_boot->cmdline)
+	                : "");
+	if (plan->loaded_unknown)
 		fprintf(out, "kernel: placed at launch, by files that are not here\n");
-		return 0;
-	}
-	if (boot_plan_linux(&config, &shim->plan.memory, &shim->problems, &layout) < 0)
-		return complain(&shim->problems);
-	print_range(out, layout.kernel_base, layout.kernel_end, layout.format);
-	if (layout.initrd_size > 0)
-		print_range(out, layout.initrd_base, layout.initrd_base + layout.initrd_size, "initrd");
-	return 0;
+	print_ranges(plan->loaded, plan->n_loaded, out);
 }
 
-static void print_devices(const struct shim *shim, FILE *out)
+static void print_devices(const Axvm__V1__Planned *plan, FILE *out)
 {
-	for (size_t i = 0; i < shim->plan.devices.count; i++) {
-		const struct plan_device *device = &shim->plan.devices.list[i];
+	for (size_t i = 0; i < plan->n_devices; i++) {
+		const Axvm__V1__PlannedDevice *device = plan->devices[i];
 
-		fprintf(out, "device 00:%02x.0 %s%s%s: BAR 0 at %#x, %u queue%s, vectors 0-%u as GSI "
-		             "%u-%u, io%u\n", device->slot, device->kind, device->id[0] ? " " : "",
-		        device->id, device->bar, device->queues, device->queues == 1 ? "" : "s",
-		        device->queues, device->first_gsi, device->first_gsi + device->queues,
-		        device->io);
+		fprintf(out, "device 00:%02x.0 %s%s%s: BAR 0 at %#llx, %u queue%s, vectors 0-%u as GSI "
+		             "%u-%u, io%u\n", device->slot, text_of(device->kind), device->id ? " " : "",
+		        text_of(device->id), (unsigned long long)device->bar, device->queues,
+		        device->queues == 1 ? "" : "s", device->queues, device->first_gsi,
+		        device->first_gsi + device->queues, device->io_thread);
 	}
 }
 
-static void print_digests(const struct shim *shim, FILE *out)
+static void print_digests(const Axvm__V1__Planned *plan, FILE *out)
 {
-	const struct acpi_image *acpi = &shim->plan.acpi;
+	for (size_t i = 0; i < plan->n_tables; i++)
+		fprintf(out, "table %s at %#llx, %u bytes, sha256 %s\n", text_of(plan->tables[i]->signature),
+		        (unsigned long long)plan->tables[i]->address, plan->tables[i]->size,
+		        text_of(plan->tables[i]->sha256));
+	if (plan->machine_sha256)
+		fprintf(out, "machine_sha256 %s\n", plan->machine_sha256);
+}
 
-	for (size_t i = 0; acpi->used > 0 && i < acpi->count; i++) {
-		const struct acpi_image_table *table = &acpi->tables[i];
-		uint8_t digest[SHA256_SIZE];
-		char hex[SHA256_HEX_SIZE];
-		struct sha256 hash;
-
-		sha256_begin(&hash);
-		sha256_add(&hash, acpi->bytes + table->offset, table->length);
-		sha256_end(&hash, digest);
-		sha256_hex(digest, hex);
-		fprintf(out, "table %s at %#x, %u bytes, sha256 %s\n",
-		        memcmp(table->signature, "RSD ", 4) == 0 ? "RSDP" : table->signature,
-		        LAYOUT_ACPI + table->offset, table->length, hex);
+static void print(const Axvm__V1__Planned *plan, const Axvm__V1__LaunchSpec *spec, FILE *out)
+{
+	print_verdict(plan, out);
+	if (plan->n_vcpus > 0) {
+		complain_of_claims(plan);
+		print_claims(plan, out);
+		print_cpus(plan, out);
+		print_nodes(plan, out);
+		print_ranges(plan->ranges, plan->n_ranges, out);
+		print_boot(plan, spec, out);
+		print_devices(plan, out);
+		print_digests(plan, out);
 	}
-	if (shim->plan.digest[0])
-		fprintf(out, "machine_sha256 %s\n", shim->plan.digest);
+	if (plan->other_profile)
+		fprintf(out, "profile %s would take this host, for development: profile: \"%s\" in the spec\n",
+		        plan->other_profile, plan->other_profile);
 }
 
-/* What is planned stands without KVM; what is asked for, all that a launch would be given, is not there. */
-static int complain_of_kvm(const struct shim *shim)
+/* Of facts it is their file that is to be looked at; of what is no HostFacts at all no byte is told. */
+static const char *error_line(const Axvm__V1__Error *error, const char *facts_path, char line[PROBLEM_LINE_MAX])
 {
-	char text[FACTS_OFFER_TEXT_MAX];
-	const char *lacking = shim->facts->kvm.accessible
-	                              ? "these facts have no kvm.guest_cpuid; take them with `axvm probe --text` "
-	                                "where KVM is there"
-	                              : facts_lacking(shim->facts, 0, text, sizeof(text));
+	const char *field = text_of(error->field), *message = text_of(error->message);
 
-	fprintf(stderr, "axvm plan: CPUID and machine_sha256 are not known without KVM: %s\n", lacking);
-	return EX_UNAVAILABLE;
+	if (!facts_path || strncmp(field, "facts", strlen("facts")) != 0)
+		return problem_line(field, message, line);
+	if (error->code == AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_MALFORMED)
+		message = "these are no facts of a host";
+	snprintf(line, PROBLEM_LINE_MAX, "%s: %s", facts_path, message);
+	return line;
 }
 
-/* The folder, where this user's VMs could claim: who plans goes without where `axvm run` would. 0, or -errno, which is told in
- * the words of `axvm run`. */
-static int open_claims(struct shim *shim, const char *path)
+/* All but what the verdict has told. */
+static void complain(const Axvm__V1__Terminal *terminal, const char *facts_path)
 {
-	struct axvm_error error = { "" };
-	_cleanup_close_ int fd = -1;
-	int r = axvm_claims_open(path, &fd, &error);
+	char line[PROBLEM_LINE_MAX];
 
-	if (r == 0) {
-		r = claims_open(&shim->claims, fd, NULL, true);
-		if (r < 0)
-			snprintf(error.text, sizeof(error.text), "%s: %s", path, strerrordesc_np(-r));
+	for (size_t i = 0; i < terminal->n_errors; i++)
+		if (terminal->errors[i]->code != AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED)
+			fprintf(stderr, "axvm plan: %s\n", error_line(terminal->errors[i], facts_path, line));
+}
+
+/* Every event in its order; the exit status is the shim's. */
+static int print_answer(const Axvm__V1__EventStream *answer, const Axvm__V1__LaunchSpec *spec, const char *facts_path,
+                        FILE *out)
+{
+	for (size_t i = 0; i < answer->n_events; i++) {
+		const Axvm__V1__Event *event = answer->events[i];
+
+		if (event->body_case == AXVM__V1__EVENT__BODY_PLANNED)
+			print(event->planned, spec, out);
+		if (event->body_case != AXVM__V1__EVENT__BODY_TERMINAL)
+			continue;
+		complain(event->terminal, facts_path);
+		return fflush(out) != 0 ? EX_IOERR : (int)event->terminal->exit_status;
 	}
-	if (r == -ENOENT && geteuid() == 0 && strcmp(path, CLAIMS_PATH) == 0)
-		fprintf(stderr, "axvm plan: %s, and so does root's `axvm run`, whose VM then claims CPUs\n", error.text);
-	else if (r < 0)
-		fprintf(stderr, "axvm plan: %s\n", error.text);
-	return r;
+	return -ENOENT;
 }
 
-/* What the CPUs are without a look at other VMs. */
-static const char *unseen(const struct shim *shim)
+static int ask(const struct request *request, const uint8_t *bytes, size_t size, const Axvm__V1__LaunchSpec *spec,
+               FILE *out)
 {
-	if (shim->spec.cpus.claims.kind != RESOURCE_SOURCE_NOT_SET)
-		return ": the launch will claim its own, which is not looked at here";
-	return shim->placement.pinned ? "" : ": not pinned, the kernel balances within the node";
-}
+	Axvm__V1__EventStream *answer = NULL;
+	char path[PATH_MAX];
+	const char *shim = shim_path(request->shim, path);
+	int wait_status = 0, r = ask_shim(shim, bytes, size, &answer, &wait_status);
 
-/* Among the VMs that run now, as `axvm run` would; 0 also where they cannot be seen, which is said, unless it is the
- * spec that wants it. */
-static int decide_among_others(struct shim *shim, bool here, FILE *out)
-{
-	const struct spec_resource *folder = &shim->spec.cpus.claims;
-	const char *path = folder->kind == RESOURCE_SOURCE_PATH ? folder->path : claims_here_folder();
-	int r = -ENXIO;
-
-	if (here && path && folder->kind != RESOURCE_SOURCE_FD) {
-		r = open_claims(shim, path);
-		if (r == 0)
-			r = plan_claim(shim) < 0 ? complain(&shim->problems) : 0;
-		claims_close(&shim->claims);
-		if (r < 0 && folder->kind == RESOURCE_SOURCE_PATH)
-			return EX_NOINPUT;
+	if (r < 0 && r != -EBADMSG) {
+		fprintf(stderr, "axvm plan: cannot run %s: %s%s\n", shim ? shim : "axvm-shim", strerrordesc_np(-r),
+		        r == -ENOENT ? " (--shim FILE or AXVM_SHIM say where it is)" : "");
+		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}
-	if (r == 0)
-		fprintf(out, "CPUs as the claims in %s are now; the next launch changes them\n", path);
-	else if (r < 0)
-		fprintf(out, "CPUs without a look at other VMs%s\n", unseen(shim));
-	return MAX(r, 0);
-}
-
-/* By the same functions, in the same order, as stages admit and build. A host without KVM is planned as far as
- * KVM is not asked. */
-static int decide(struct shim *shim, bool here, FILE *out)
-{
-	bool has_kvm = shim->facts->kvm.guest_leaf_count > 0;
-	int r;
-
-	if (plan_machine(shim) < 0 || (has_kvm ? plan_guest : plan_without_kvm)(shim) < 0)
-		return complain(&shim->problems);
-	r = decide_among_others(shim, here, out);
-	if (r)
+	r = answer ? print_answer(answer, spec, request->facts, out) : -ENOENT;
+	if (answer)
+		axvm__v1__event_stream__free_unpacked(answer, NULL);
+	if (r >= 0)
 		return r;
-	print_cpus(shim, out);
-	print_nodes(shim, out);
-	print_map(shim, out);
-	r = print_boot(shim, out);
-	print_devices(shim, out);
-	print_digests(shim, out);
-	return r == 0 && !has_kvm ? complain_of_kvm(shim) : r;
+	if (WIFSIGNALED(wait_status))
+		fprintf(stderr, "axvm plan: the shim was ended by signal %d (%s)\n", WTERMSIG(wait_status),
+		        strsignal(WTERMSIG(wait_status)));
+	else
+		fprintf(stderr, "axvm plan: the shim ended with status %d and no terminal event: it has a bug, or --shim or "
+		                "AXVM_SHIM name another program\n", WEXITSTATUS(wait_status));
+	return EX_SOFTWARE;
 }
 
 int axvm_cmd_plan(int argc, char **argv, FILE *out)
 {
-	static struct shim shim;
+	Axvm__V1__LaunchSpec *spec = NULL;
+	_cleanup_free_ uint8_t *bytes = NULL;
 	struct request request = { 0 };
-	bool admitted = false;
+	size_t size = 0;
 	int words, r;
 
 	r = flags_parse(&plan_flags, argc, argv, &request, &words);
@@ -401,19 +355,10 @@ int axvm_cmd_plan(int argc, char **argv, FILE *out)
 		fputs(verb_find("plan")->help, stderr);
 		return EX_USAGE;
 	}
-	memset(&shim, 0, sizeof(shim));
-	r = learn(&shim, argv[1]);
+	r = make_question(&request, argv[1], &spec, &bytes, &size);
 	if (r == 0)
-		r = look(&shim, request.facts);
-	if (r == 0) {
-		admitted = print_verdict(&shim, out);
-		r = decide(&shim, !request.facts, out);
-	}
-	if (r == 0 && !admitted)
-		print_alternative(&shim, out);
-	if (r == 0)
-		r = fflush(out) != 0 ? EX_IOERR : admitted ? EX_OK : EX_UNAVAILABLE;
-	free(shim.facts);
-	shim.facts = NULL;
+		r = ask(&request, bytes, size, spec, out);
+	if (spec)
+		axvm__v1__launch_spec__free_unpacked(spec, NULL);
 	return r;
 }

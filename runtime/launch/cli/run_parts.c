@@ -13,9 +13,11 @@
 #include <sysexits.h>
 
 #include "base/clock.h"
+#include "host/admit.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run_outputs.h"
+#include "launch/cli/shim_path.h"
 #include "interface/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
@@ -326,28 +328,6 @@ int run_prepare(struct run *run)
 	return r ? r : run_open_outputs(run);
 }
 
-/* Beside this program, then where an installation has it, then in PATH. */
-static const char *find_shim(const struct run *run, char path[PATH_MAX])
-{
-	static const char *const places[] = { "axvm-shim", "../sbin/axvm-shim" };
-	const char *named = run->options.shim ? run->options.shim : getenv("AXVM_SHIM");
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 32);
-	char *slash;
-
-	if (named)
-		return named;
-	if (n <= 0)
-		return NULL;
-	path[n] = '\0';
-	slash = strrchr(path, '/');
-	for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
-		strcpy(slash + 1, places[i]);
-		if (access(path, X_OK) == 0)
-			return path;
-	}
-	return NULL;
-}
-
 /* Whether it is our own socket for the guest's vsock that has the path, however that is spelled. */
 static bool is_vsocks(const struct run *run, const char *path)
 {
@@ -404,7 +384,7 @@ int run_launch(struct run *run)
 	char path[PATH_MAX];
 	int r;
 
-	launch.shim = find_shim(run, path);
+	launch.shim = shim_path(run->options.shim, path);
 	/* Who may have a process namespace for the VM gives it one. */
 	launch.flags = AXVM_NEW_PID_NAMESPACE;
 	r = axvm_spawn(&launch, &run->vm, &error);
@@ -540,7 +520,7 @@ static void hint(const char *profile)
 
 	if (!facts || facts_here(facts) < 0)
 		return;
-	other = facts_alternative(facts, profile);
+	other = admit_alternative(facts, profile);
 	if (other)
 		fprintf(stderr, "axvm run: profile %s would take this host, for development: add --profile "
 		                "%s\n", other, other);

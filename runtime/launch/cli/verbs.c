@@ -148,12 +148,12 @@ static const struct verb table[] = {
 	  .flags = &plan_flags,
 	  .takes_file = true,
 	  .run = axvm_cmd_plan,
-	  .help = "usage: axvm plan [--facts FILE] SPEC.txtpb|SPEC.pb\n"
-	          "What a launch of the spec would get here and now, decided by the launch's own\n"
-	          "code: whether the profile is met, CPUs, nodes, page sizes, the guest's memory\n"
+	  .help = "usage: axvm plan [--facts FILE] [--shim FILE] SPEC.txtpb|SPEC.pb\n"
+	          "What a launch of the spec would get here and now, as the shim that would launch\n"
+	          "it says: whether the profile is met, CPUs, nodes, page sizes, the guest's memory\n"
 	          "map, devices with their vectors, ACPI tables, and the digest that the launch's\n"
 	          "`running` event would carry. Same spec and facts, same output. With --facts the\n"
-	          "host is the one of `axvm probe --text >FILE`. Nothing is started, and\n"
+	          "host is the one of `axvm probe --text >FILE`. No VM is started, and\n"
 	          "no KVM is needed but for CPUID and the digest. The exit status is 0, 65 for a\n"
 	          "spec that is not valid, 69 when the host is refused, cannot give what is asked,\n"
 	          "or has no KVM.\n" },

@@ -63,8 +63,8 @@ test_rig_stands_in_for_criterion() {
 rooms_say() {
 	local tree=$CASE/tree file
 	rm -rf "$tree"
-	mkdir -p "$tree"/runtime/{base,io,virtio,new} "$tree/sandbox"
-	for file in base/clock io/loop io/op virtio/queue; do
+	mkdir -p "$tree"/runtime/{base,io,virtio,shim,launch/cli,new} "$tree/sandbox"
+	for file in base/clock io/loop io/op virtio/queue shim/plan launch/cli/plan; do
 		printf '#include "%s.h"\n' "$file" >"$tree/runtime/$file.c"
 		touch "$tree/runtime/$file.h"
 	done
@@ -81,6 +81,8 @@ test_rig_rooms_are_held_apart() {
 	rooms_say 'runtime/io/op.c includes virtio/queue.h: runtime/virtio is not below runtime/io' runtime/io/op.c '#include "virtio/queue.h"'
 	rooms_say 'runtime/virtio is not below runtime/base' runtime/base/clock.h '#include "virtio/queue.h"'
 	rooms_say 'give what they share a header below them' runtime/io/op.h '#include "io/loop.h"'
+	rooms_say 'runtime/launch/cli and runtime/shim are held apart: they meet in the streams of runtime/interface' \
+		runtime/launch/cli/plan.c '#include "shim/plan.h"'
 	rooms_say 'runtime/new: not in the table of rooms' runtime/new/new.c '#include "base/clock.h"'
 }
 

@@ -467,20 +467,20 @@ Test(admit, commands_refuse_wrong_lines_and_missing_files)
 Test(admit, what_would_take_a_refused_host)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_i7_4930k();
-	const char *other = facts_alternative(facts, "xv2");
+	const char *other = admit_alternative(facts, "xv2");
 
 	cr_assert(other && strcmp(other, "dev") == 0);
-	cr_expect_null(facts_alternative(facts, "dev"), "it is the one that refused");
+	cr_expect_null(admit_alternative(facts, "dev"), "it is the one that refused");
 	facts_add_offer(facts, "memory_policy", false, EPERM, "no mbind");
-	cr_expect_not_null(facts_alternative(facts, "xv2"), "a launch goes on without");
+	cr_expect_not_null(admit_alternative(facts, "xv2"), "a launch goes on without");
 	facts_add_offer(facts, "io_uring", true, EPERM, "no rings");
-	cr_expect_null(facts_alternative(facts, "xv2"), "nobody can launch there");
+	cr_expect_null(admit_alternative(facts, "xv2"), "nobody can launch there");
 	facts->offer_count = 0;
 	facts->kvm.accessible = false;
-	cr_expect_null(facts_alternative(facts, "xv2"));
+	cr_expect_null(admit_alternative(facts, "xv2"));
 	facts->kvm.accessible = true;
 	facts->kvm.api_version = 11;
-	cr_expect_null(facts_alternative(facts, "xv2"), "nor does dev take it");
+	cr_expect_null(admit_alternative(facts, "xv2"), "nor does dev take it");
 }
 
 /* The same of `axvm admit` and `axvm plan`, as their last line. */

@@ -174,8 +174,15 @@ Test(stream, refusals)
 	REFUSED("", SPEC_EMPTY, "byte 0");
 	REFUSED("\x0a\x00\x0a\x00", SPEC_DUPLICATE, "byte 2: a second launch");
 	REFUSED("\x12\x00\x0a\x00", SPEC_MALFORMED, "byte 0: a command before the launch");
-	REFUSED("\x1a\x00", SPEC_UNKNOWN_FIELD, "no field 3");
-	REFUSED("\x0a\x00\x1a\x00", SPEC_UNKNOWN_FIELD, "byte 2: ControlStream has no field 3");
+	REFUSED("\x22\x00", SPEC_UNKNOWN_FIELD, "no field 4");
+	REFUSED("\x0a\x00\x22\x00", SPEC_UNKNOWN_FIELD, "byte 2: ControlStream has no field 4");
+	REFUSED("\x0a\x00\x1a\x00", SPEC_DUPLICATE, "byte 2: a plan behind a launch");
+	REFUSED("\x1a\x00\x0a\x00", SPEC_DUPLICATE, "byte 2: a launch behind a plan");
+	REFUSED("\x1a\x00\x1a\x00", SPEC_DUPLICATE, "byte 2: a second plan");
+	REFUSED("\x1a\x00\x12\x00\x1a\x00", SPEC_DUPLICATE, "byte 4: a second plan");
+	REFUSED("\x18\x00", SPEC_MALFORMED, "wire type");
+	REFUSED("\x1a\x81\x80\x80\x04", SPEC_TOO_LARGE, "the plan has 8388609 bytes; at most 8388608");
+	REFUSED("\x1a\x05 abc", SPEC_TRUNCATED, "ended at byte 6");
 	REFUSED("\x02\x00", SPEC_MALFORMED, "field number 0");
 	REFUSED("\x08\x00", SPEC_MALFORMED, "wire type");
 	REFUSED("\x0b", SPEC_MALFORMED, "wire type");
@@ -203,6 +210,31 @@ Test(stream, the_largest_launch_is_taken)
 	cr_assert_eq(read_launch(bytes, n, &length, &problems), 0);
 	cr_assert_eq(length, STREAM_MESSAGE_MAX);
 	cr_assert_eq(place.stream.launch[length - 1], 0x55);
+	stream_done(&place.stream);
+	free(bytes);
+}
+
+/* In place of a launch, and larger than one can be; commands behind it are none of its. */
+Test(stream, the_largest_plan_is_taken)
+{
+	struct problems problems = { 0 };
+	size_t n = STREAM_PLAN_MAX + 5, length = 0;
+	uint8_t *bytes = calloc(1, n + 2);
+
+	memcpy(bytes, "\x1a\x80\x80\x80\x04", 5);
+	bytes[5] = 0x44;
+	bytes[n - 1] = 0x55;
+	bytes[n] = 0x12;
+	for (size_t commands = 0; commands < 2; commands++) {
+		cr_assert_eq(read_launch(bytes, n + 2 * commands, &length, &problems), 0);
+		cr_assert_eq(length, STREAM_PLAN_MAX);
+		cr_assert(place.stream.parser.planned);
+		cr_assert_eq(place.stream.launch[0], 0x44);
+		cr_assert_eq(place.stream.launch[length - 1], 0x55);
+		stream_done(&place.stream);
+	}
+	cr_assert_eq(read_launch((const uint8_t *)"\x0a\x00", 2, &length, &problems), 0);
+	cr_assert_not(place.stream.parser.planned);
 	stream_done(&place.stream);
 	free(bytes);
 }

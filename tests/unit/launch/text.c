@@ -454,6 +454,10 @@ static const struct {
 	{ "reply { request_id: 7 ok: true state: STATE_PAUSED }", "reply to request 7: done, PAUSED" },
 	{ "reply { request_id: 8 ok: false error { message: 'no' } }", "reply to request 8: no" },
 	{ "reply { request_id: 8 ok: false }", "reply to request 8: refused" },
+	{ "planned { profile: 'xv2' admitted: true vcpus { } vcpus { } nodes { } devices { } machine_sha256: '0123456789abcdef' }",
+	  "planned profile xv2, 2 vCPUs on 1 nodes, 1 devices, machine 0123456789ab" },
+	{ "planned { profile: 'xv2' admitted: false unmet { name: 'ept' asked: 'a' found: 'b' } }",
+	  "planned profile xv2, refused\n             ept: asked a, found b" },
 	{ "terminal { outcome: OUTCOME_HALTED exit_status: 0 message: 'm' }", "end HALTED, status 0: m" },
 	{ "terminal { outcome: OUTCOME_LAUNCH_FAILED exit_status: 65 message: 'm' errors { code: ERROR_CODE_SPEC_INVALID field: 'f' "
 	  "message: 'e' } errors { code: ERROR_CODE_INTERNAL message: 'i' } }",
