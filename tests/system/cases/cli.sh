@@ -225,6 +225,33 @@ test_cli_plan() {
 	want_status 65
 }
 
+# A harness with nothing but protoc gets a plan from the shim. Nothing is left of it: no process, no file, no claim; and the
+# CPUs are those that are free among the claims.
+test_cli_plan_by_protoc() {
+	need_kvm
+	mkdir "$CASE/claims"
+	{
+		flat idle -c 2 -b "local_apic: true" \
+			-l "rng {} console { output { path: \"$CASE/console\" } }" | sed '1s/^/plan { /'
+		echo "claims: \"$CASE/claims\" }"
+	} | encode ControlStream | (cd "$CASE/cwd" && "$SHIM" 3<&0 4>"$CASE/events.pb" </dev/null) ||
+		fail "status ${PIPESTATUS[*]}"
+	protoc --decode=axvm.v1.EventStream --proto_path="$ROOT/proto" "$PROTO" <"$CASE/events.pb" >"$CASE/out" || fail "no events"
+	says '^  planned \{'
+	says 'outcome: OUTCOME_PLANNED'
+	says 'exit_status: 0'
+	says "claims: \"$CASE/claims\""
+	says 'kind: "rng"'
+	says 'machine_sha256: "[0-9a-f]{64}"'
+	[ "$(grep -c '^    vcpus {' "$CASE/out")" = 2 ] || fail "not two vCPUs"
+	[ "$(grep -c '^events {' "$CASE/out")" = 4 ] || fail "more events than arrive, learn, planned, terminal"
+	[ -z "$(find "$CASE/claims" "$CASE/cwd" -mindepth 1)" ] || fail "a file is left behind"
+	[ ! -e "$CASE/console" ] || fail "the console's output was made"
+	# The same by axvm, and by text.
+	"$AXVM" events "$CASE/events.pb" >"$CASE/out" || fail "axvm events"
+	says 'planned profile dev, 2 vCPUs on 1 nodes, 2 devices, machine [0-9a-f]{12}$'
+}
+
 # Every kind of device, and the digest: the plan's, the plan's again, the plan's from facts in a file, and the one
 # that the launch announces.
 test_cli_plan_digest() {

@@ -507,6 +507,7 @@ Test(admit, commands_end_with_what_would_be_taken)
 		planned = axvm_say(line, -1);
 		cr_expect_eq(admitted.status, i == 0 ? 69 : 0, "%s", admitted.out);
 		cr_expect_eq(planned.status, i == 0 ? 69 : 0, "%s%s", planned.out, planned.err);
+		cr_expect_str_eq(planned.err, "", "the verdict is told once");
 		last = strstr(admitted.out, hint);
 		cr_expect(i == 0 ? last && strcmp(last + strlen(hint), "--profile dev\n") == 0 : !last, "%s", admitted.out);
 		last = strstr(planned.out, hint);

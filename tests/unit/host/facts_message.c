@@ -3,9 +3,12 @@
 #include "host/facts.h"
 #include "host/facts_proto.h"
 #include "host/probe.h"
+#include "interface/stream.h"
 #include "tests/unit/rig/host_fixture.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct host_facts *facts_of_everything(void)
@@ -152,4 +155,65 @@ Test(facts, every_field_goes_through_the_message)
 	}
 	expect_same_cpus(facts, again);
 	expect_same_kvm(facts, again);
+}
+
+/* What a plan may bring (interface/stream.h) has room for all that the facts of a host can be, beside the largest launch; and
+ * they are unpacked. */
+Test(facts, the_largest_facts_are_taken)
+{
+	struct host_facts *facts = fixture_e5_2697_v2(), *again = facts_new();
+	Axvm__V1__HostFacts *message;
+	uint8_t *bytes;
+	size_t size;
+
+	facts->cpu_count = FACTS_CPUS_MAX;
+	facts->node_count = FACTS_NODES_MAX;
+	for (uint32_t i = 0; i < FACTS_CPUS_MAX; i++) {
+		struct host_cpu *cpu = &facts->cpus[i];
+
+		*cpu = facts->cpus[0];
+		cpu->id = i;
+		cpu->node = (int32_t)i;
+		cpu->package = cpu->core = INT32_MAX;
+		cpu->microcode = UINT32_MAX;
+		cpu->flags_hash = UINT64_MAX;
+		cpu->leaf_count = FACTS_LEAVES_MAX;
+		for (size_t k = 0; k < FACTS_LEAVES_MAX; k++)
+			cpu->leaves[k] = (struct cpuid_leaf){ UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX };
+		cpu->sibling_count = FACTS_SIBLINGS_MAX;
+		memset(cpu->siblings, 3, sizeof(cpu->siblings));
+		facts->nodes[i] = (struct host_node){ .id = i, .memory_mib = UINT64_MAX, .free_mib = UINT64_MAX,
+			                              .huge_count = FACTS_HUGE_SIZES_MAX };
+		for (size_t k = 0; k < FACTS_HUGE_SIZES_MAX; k++)
+			facts->nodes[i].huge[k] = (typeof(facts->nodes[i].huge[k])){ UINT64_MAX, UINT64_MAX, UINT64_MAX };
+		memset(facts->distances[i], 255, sizeof(facts->distances[i]));
+	}
+	cr_assert_eq(facts_to_message(facts, &message), 0);
+	size = axvm__v1__host_facts__get_packed_size(message);
+	/* The rows and lists of the others, all together, are a few hundred KiB at most. */
+	cr_assert_lt(size + STREAM_MESSAGE_MAX + 512 * KIB, STREAM_PLAN_MAX, "%zu", size);
+	cr_assert_gt(size, 4 * MIB, "%zu", size);
+	bytes = malloc(size);
+	axvm__v1__host_facts__pack(message, bytes);
+	axvm__v1__host_facts__free_unpacked(message, NULL);
+	cr_assert_eq(facts_unpack(bytes, size, again), 0);
+	cr_assert(again->cpu_count == FACTS_CPUS_MAX && again->node_count == FACTS_NODES_MAX);
+	cr_assert_eq(again->distances[FACTS_NODES_MAX - 1][FACTS_NODES_MAX - 1], 255);
+	free(bytes);
+	free(facts);
+	free(again);
+}
+
+/* Empty messages take two bytes each, and unpacked a hundred times that: no memory is had for them without end. */
+Test(facts, what_unpacks_to_more_than_facts_is_refused)
+{
+	struct host_facts *facts = facts_new();
+	uint8_t *bytes = malloc(STREAM_PLAN_MAX);
+
+	for (size_t i = 0; i < STREAM_PLAN_MAX; i += 2)
+		memcpy(bytes + i, "\x0a\x00", 2);
+	cr_assert_eq(facts_unpack(bytes, STREAM_PLAN_MAX, facts), -EINVAL);
+	cr_assert_eq(facts_unpack(bytes, 1, facts), -EBADMSG);
+	free(bytes);
+	free(facts);
 }
