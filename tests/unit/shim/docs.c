@@ -53,9 +53,9 @@ Test(docs, every_code_of_the_schema_has_a_row)
 Test(docs, figures_in_the_prose_are_those_of_the_code)
 {
 	static char text[128 * 1024];
-	char wanted[4][128];
+	char wanted[6][128];
 	static const char *const files[] = { "proto/axvm.proto", "proto/axvm.proto", "runtime/shim/README.md",
-		                             "runtime/shim/README.md" };
+		                             "runtime/shim/README.md", "proto/axvm.proto", "runtime/shim/README.md" };
 
 	snprintf(wanted[0], sizeof(wanted[0]), "the launch is at most %llu MiB, a command at most %d bytes",
 	         STREAM_MESSAGE_MAX / MIB, STREAM_COMMAND_MAX);
@@ -63,6 +63,8 @@ Test(docs, figures_in_the_prose_are_those_of_the_code)
 	snprintf(wanted[2], sizeof(wanted[2]), "It is at most %llu MiB, a command at most %d bytes.",
 	         STREAM_MESSAGE_MAX / MIB, STREAM_COMMAND_MAX);
 	snprintf(wanted[3], sizeof(wanted[3]), "the launch is larger than %llu MiB", STREAM_MESSAGE_MAX / MIB);
+	snprintf(wanted[4], sizeof(wanted[4]), "A plan request is at most %llu MiB", STREAM_PLAN_MAX / MIB);
+	snprintf(wanted[5], sizeof(wanted[5]), "A plan is at most %llu MiB", STREAM_PLAN_MAX / MIB);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		FILE *file = fopen(files[i], "re");
 
