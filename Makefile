@@ -22,7 +22,8 @@ CXX ?= g++
 O ?= -Os
 O_HOT ?= -O2
 HOT := runtime/guest runtime/machine runtime/bus runtime/virtio runtime/io
-# WERROR=1, which `make check` and CI say, makes errors of warnings; a user's build with a later compiler only warns.
+# WERROR=1, which `make check` and CI say, makes errors of warnings; a user's build with a later
+# compiler only warns.
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
         -Wwrite-strings -Wvla $(if $(WERROR),-Werror)
 # Sections of their own, so that the linker leaves out what nobody calls.
@@ -35,8 +36,8 @@ DEFS := -D_GNU_SOURCE
 CFLAGS_ALL = -std=gnu17 -g $(O) $(SPLIT) $(WARN) $(HARD) $(FORTIFY) $(PIC) $(DEFS) $(INC) -MMD -MP $(CFLAGS) $(SAN)
 LDFLAGS_ALL := -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(LDFLAGS) $(SAN)
 
-# $(call compile,SAY,FLAGS) makes an object, in one shell. What the compiler says is kept: WERROR=1 compiles again what
-# was compiled with a warning before.
+# $(call compile,SAY,FLAGS) makes an object, in one shell. What the compiler says is kept: WERROR=1
+# compiles again what was compiled with a warning before.
 compile = $(Q)[ -d $(@D) ] || mkdir -p $(@D); $(if $(V),,printf '  %-7s %s\n' $(1) $@;) \
 	$(CC) $(2) -c -o $@ $< 2>$@.said; status=$$?; \
 	if [ -s $@.said ]; then cat $@.said >&2; else rm $@.said; fi; exit $$status
@@ -135,7 +136,8 @@ $(B)/obj/%.o: %.c | $(GEN_HDRS)
 
 $(foreach room,$(HOT),$(B)/obj/$(room)/%.o): O = $(O_HOT)
 
-# Generated code answers to its generator's taste in warnings, not to ours. It includes what is generated, too.
+# Generated code answers to its generator's taste in warnings, not to ours. It includes what is
+# generated, too.
 $(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 	$(call compile,CC,$(CFLAGS_ALL) -w)
 
@@ -144,8 +146,8 @@ $(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
 	$(call say,PROTO)
 	$(Q)protoc --c_out=$(B)/gen $<
 $(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
-# The schema's enums and oneofs as plain C, for rooms that know no protobuf: enum axvm_page_size { PAGE_SIZE_4K = 1, … },
-# enum axvm_boot_kind { BOOT_KIND_NOT_SET, BOOT_KIND_LINUX_BOOT = 1, … }.
+# The schema's enums and oneofs as plain C, for rooms that know no protobuf: enum axvm_page_size {
+# PAGE_SIZE_4K = 1, … }, enum axvm_boot_kind { BOOT_KIND_NOT_SET, BOOT_KIND_LINUX_BOOT = 1, … }.
 $(B)/gen/proto/enums.h: proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,ENUMS)
@@ -158,7 +160,7 @@ $(B)/gen/proto/enums.h: proto/axvm.proto | $(GEN_FIRST)
 		inside && $$3 == "=" { sub(/;.*/, "", $$4); print member toupper($$2) " = " $$4 "," } \
 		inside && /}/ { print "};"; inside = 0 }' $< >$@
 
-# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array ------------------------------------------
+# ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array -----------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
 # here. Its chatter is shown only when it fails; a warning is a failure.
 $(B)/gen/boot/dsdt.h: runtime/boot/dsdt.asl runtime/guest/layout.h | $(GEN_FIRST)
@@ -231,7 +233,7 @@ $(B)/tests/fifty: $(B)/obj/tests/system/fifty.o $(B)/obj/gen/proto/axvm.pb-c.o $
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^ $(shell pkg-config --libs libprotobuf-c)
 
-# ---- examples: orchestrators in four languages, each as its author would build it -----------------
+# ---- examples: orchestrators in four languages, each as its author would build it ----------------
 EXAMPLES := $(addprefix $(B)/examples/,c/five cpp/five go/five python/axvm_pb2.py)
 EXAMPLE_SRC := runtime/launch/examples
 # What is installed, where it will be.
@@ -263,7 +265,8 @@ $(B)/examples/python/axvm_pb2.py: proto/axvm.proto | $(B)/.packages-examples
 	$(call say,PROTO)
 	$(Q)protoc --proto_path=proto --python_out=$(@D) $<
 
-# Debian's compiler and libraries, which are no modules. What go keeps for itself stays in $(B), too.
+# Debian's compiler and libraries, which are no modules. What go keeps for itself stays in $(B),
+# too.
 GO_ROOT := $(abspath $(B))/examples/go
 GO := HOME=$(GO_ROOT) XDG_CONFIG_HOME=$(GO_ROOT) GOENV=off GOFLAGS= GOTOOLCHAIN=local GO111MODULE=off \
       GOCACHE=$(GO_ROOT)/cache GOPATH=$(GO_ROOT):/usr/share/gocode CGO_ENABLED=0 /usr/bin/go
@@ -300,7 +303,8 @@ $(B)/guests/%.bin: tests/guests/%.S tests/guests/flat.ld | $(GEN_FIRST)
 # ---- tests ------------------------------------------------------------------------------------
 UNIT_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*/*.c))
 $(UNIT_OBJS): INC += -Itests/unit
-# Code that runs once, and much of it: without the optimizer, and so without fortify, it is built in a third of the time.
+# Code that runs once, and much of it: without the optimizer, and so without fortify, it is built in
+# a third of the time.
 $(UNIT_OBJS): O = -O0
 $(UNIT_OBJS): FORTIFY = -U_FORTIFY_SOURCE
 # It races with queue.c.
@@ -314,7 +318,8 @@ $(B)/tests/unit: $(UNIT_OBJS) $(B)/libaxvm-core.a
 $(UNIT_OBJS): | $(B)/.packages-test
 
 .PHONY: unit lab demo check
-# No claims where a test has not said so: what others run on this machine decides nothing there (as in tests/unit/run).
+# No claims where a test has not said so: what others run on this machine decides nothing there (as
+# in tests/unit/run).
 unit: export AXVM_CLAIMS_DIR :=
 unit: $(B)/tests/unit
 	$(B)/tests/unit
@@ -343,7 +348,8 @@ lab-devices: all $(B)/.packages-lab
 	AXVM_LAB_OPTIONS='--threads 2' tests/system/lab smt_dedicated smt_cookie smt_guest
 	tests/system/lab_balloon.sh
 
-# Every kernel flavour and whatever else in the Debian archive claims to start the same way; one long boot of the lab.
+# Every kernel flavour and whatever else in the Debian archive claims to start the same way; one
+# long boot of the lab.
 .PHONY: lab-foreign
 lab-foreign: all $(B)/.packages-lab
 	tests/system/lab_foreign.sh
@@ -365,8 +371,8 @@ check:
 check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
 	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers examples
 
-# The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that hangs there would
-# hold a release up.
+# The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that
+# hangs there would hold a release up.
 OTHER_DEBIAN_SECONDS ?= 1200
 .PHONY: other-debian
 other-debian:
@@ -394,7 +400,8 @@ $(B)/tests/policy_exhaustive: $(B)/obj/tests/system/policy_exhaustive.o $(B)/lib
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -pie -o $@ $^
 
-# The unit tests of the policies look for policyc beside themselves, those of `axvm plan` for the shim.
+# The unit tests of the policies look for policyc beside themselves, those of `axvm plan` for the
+# shim.
 $(B)/tests/unit: | $(B)/hack/policyc $(B)/axvm-shim
 
 .PHONY: policy-test audit
@@ -425,8 +432,9 @@ sandbox-test: $(B)/axvm-shim $(B)/axvm-shim-misbehave guests
 
 # ---- system tests -----------------------------------------------------------------------------
 # Guests in C: the same images as those in assembly, with tests/guests/lib linked in. CPL 0 may be
-# run by an emulator that knows general-purpose instructions only. Few want all that guest_main is given. There is no
-# memset to call: gcc is told not to make one of a loop, clang makes none for code that is freestanding.
+# run by an emulator that knows general-purpose instructions only. Few want all that guest_main is
+# given. There is no memset to call: gcc is told not to make one of a loop, clang makes none for
+# code that is freestanding.
 GUEST_CFLAGS = -std=gnu17 -Os $(WARN) -Wno-unused-parameter -ffreestanding -fno-pic -mno-red-zone \
                -mgeneral-regs-only -mcmodel=small -fno-stack-protector -fcf-protection=none \
                -fno-asynchronous-unwind-tables $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) \
@@ -495,7 +503,7 @@ hostile: all $(B)/tests/spawn
 	@cat $(B)/hostile.txt
 # ---- end of system tests ------------------------------------------------------------------------
 
-# ---- sanitizers -----------------------------------------------------------------------------------
+# ---- sanitizers ----------------------------------------------------------------------------------
 # The unit tests, built by a make of its own folder with SAN set and run without Criterion.
 SANITIZED_OBJS := $(patsubst %.c,$(B)/obj/bare/%.o,$(wildcard tests/unit/*/*.c tests/stand-in/*.c))
 $(B)/obj/bare/%.o: %.c | $(GEN_HDRS) $(B)/.packages-test
@@ -515,8 +523,8 @@ mutants: $(B)/.packages-build $(B)/.packages-test
 	tests/mutants $(MUTANTS)
 
 # ---- fuzzing ------------------------------------------------------------------------------------
-# libFuzzer with ASan and UBSan. The rooms are built once more, by clang, beside all else; gcc is the
-# judge of warnings. The fakes and rigs of the unit tests serve here too: tests/stand-in has a
+# libFuzzer with ASan and UBSan. The rooms are built once more, by clang, beside all else; gcc is
+# the judge of warnings. The fakes and rigs of the unit tests serve here too: tests/stand-in has a
 # criterion.h for those who are not Criterion's.
 FUZZ_SECONDS ?= 60
 FUZZ_CFLAGS = -std=gnu17 -g -O1 -w $(DEFS) -Itests/stand-in -Itests/unit $(INC) -MMD -MP \
@@ -549,7 +557,7 @@ fuzzers: $(FUZZERS)
 fuzz: $(FUZZERS)
 	B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
-# ---- assurance that takes longer ------------------------------------------------------------------
+# ---- assurance that takes longer -----------------------------------------------------------------
 KILLS ?= 200
 SOAK_LAUNCHES ?= 10000
 SOAK_SECONDS ?= 3600
@@ -666,7 +674,8 @@ $(filter-out %/idle.bin,$(filter %.bin,$(BENCH_GUESTS))): $(B)/bench/guests/%.bi
 	$(call say,GUEST)
 	$(Q)$(call link_guest,tests/guests/flat.ld) -o $(@:.bin=.elf) $(GUEST_LIB) $<
 	$(Q)objcopy -O binary $(@:.bin=.elf) $@
-# Guests that any monitor starts by PVH. `guests` makes them too: a system test has the shim run them.
+# Guests that any monitor starts by PVH. `guests` makes them too: a system test has the shim run
+# them.
 PORTABLE_LIB := $(addprefix $(B)/obj/tests/bench/guests/portable/,start.o portable.o) $(filter-out %/start.o,$(GUEST_LIB))
 PORTABLE_GUESTS := $(addprefix $(B)/bench/guests/portable/,compute jitter mix)
 guests: $(PORTABLE_GUESTS)

@@ -7,7 +7,8 @@
  *
  * The order follows from what a step needs:
  *   - /proc is opened first, because later there is none: what is read back is read through it;
- *   - what the launcher has left in the process is asked for next, while there is the privilege to ask;
+ *   - what the launcher has left in the process is asked for next, while there is the privilege to
+ *     ask;
  *   - limits that only a process with capabilities may raise are raised while it has them;
  *   - the user namespace, when there is one, comes with the others in a single unshare(2), and
  *     gives an ordinary user the capabilities, over those namespaces alone, that the next steps
@@ -94,7 +95,8 @@ static int take_ids(struct sandbox *sandbox, struct problems *problems)
 	return 0;
 }
 
-/* A trial that must be refused, as not permitted or for want of such an id; `differs` when it was not. */
+/* A trial that must be refused, as not permitted or for want of such an id; `differs` when it was
+ * not. */
 static int must_be_refused(int result, const char *differs, struct problems *problems)
 {
 	if (result == 0)

@@ -12,9 +12,10 @@
  *              loop cannot be woken, the thread ends the process.
  *   control    Cannot wait for itself: it calls the desk's report function and ends the process.
  *
- * SIGBUS ends in the same way: a huge page that the pool no longer has, a file that was cut off below a
- * mapping, memory that has failed. Its default would end the process without a word. The kernel tells a
- * vCPU's thread of the guest's memory too, inside KVM_RUN. One that a process sent is nothing.
+ * SIGBUS ends in the same way: a huge page that the pool no longer has, a file that was cut off
+ * below a mapping, memory that has failed. Its default would end the process without a word. The
+ * kernel tells a vCPU's thread of the guest's memory too, inside KVM_RUN. One that a process sent
+ * is nothing.
  *
  * All signals are blocked while the handler runs, SIGSYS too: a denied call inside the handler is
  * death by SIGSYS. The handler makes the calls declared below and no other, and reads the desk and
@@ -101,7 +102,8 @@ __attribute__((noreturn)) static void leave_to_control(struct sandbox_death_desk
 	park(desk);
 }
 
-/* The last thing that a handler does. `number` is the signal's: the status of a thread without a seat. */
+/* The last thing that a handler does. `number` is the signal's: the status of a thread without a
+ * seat. */
 __attribute__((noreturn)) static void die(const struct sandbox_death *death, int number)
 {
 	struct sandbox_death_desk *desk = seat.desk;

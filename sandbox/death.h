@@ -88,11 +88,11 @@ __attribute__((noreturn)) void sandbox_death_by_ring(const struct sandbox_ring_b
 const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *desk);
 
 /*
- * The record as one line without a newline, NUL-terminated and cut to size:
- *	vcpu thread 1234: system call openat (257) denied at 0x7f0012345678, policy 0123abcd...
- *	vcpu thread 1234: SIGBUS at 0x7f0012345678: no page could be had, policy 0123abcd...
- *	io thread 1235: io_uring operation OPENAT (18) refused, a forbidden opcode, policy 0123abcd...
- * Returns the length. Async-signal-safe. size > 0.
+ * The record as one line without a newline, NUL-terminated and cut to size: vcpu thread 1234:
+ * system call openat (257) denied at 0x7f0012345678, policy 0123abcd... vcpu thread 1234: SIGBUS at
+ * 0x7f0012345678: no page could be had, policy 0123abcd... io thread 1235: io_uring operation
+ * OPENAT (18) refused, a forbidden opcode, policy 0123abcd... Returns the length.
+ * Async-signal-safe. size > 0.
  */
 size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_t size);
 

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* What a process takes along through exec from whoever started it.
  *
- * Theory of operation. execve(2) gives a program a new memory and resets handlers, not its process: personality, timers,
- * scheduling and a dozen flags of prctl(2) are those of the launcher, or of whoever started that. Two kinds:
- *   - what contradicts the spec, or takes from the sandbox, is cleared in stage arrive. Its value is asked for again in
- *     stage confine;
- *   - what an operator has set on purpose to have VMs run beside other work (nice, I/O priority, the OOM score, a policy
- *     for memory) stays, since the spec has no field that would say otherwise. It is told.
- * So is what could not be cleared, with the value that is there still: nothing is said of what the kernel does not know,
- * or an ordinary user cannot ask for (README.md). A realtime class is of the first kind: the spec has a field for it, and
- * a guest that spins in a class that nobody asked for takes its CPU from the host; SCHED_BATCH and SCHED_IDLE only give.
+ * Theory of operation. execve(2) gives a program a new memory and resets handlers, not its process:
+ * personality, timers, scheduling and a dozen flags of prctl(2) are those of the launcher, or of
+ * whoever started that. Two kinds:
+ *   - what contradicts the spec, or takes from the sandbox, is cleared in stage arrive. Its value
+ *     is asked for again in stage confine;
+ *   - what an operator has set on purpose to have VMs run beside other work (nice, I/O priority,
+ *     the OOM score, a policy for memory) stays, since the spec has no field that would say
+ *     otherwise. It is told.
+ * So is what could not be cleared, with the value that is there still: nothing is said of what the
+ * kernel does not know, or an ordinary user cannot ask for (README.md). A realtime class is of the
+ * first kind: the spec has a field for it, and a guest that spins in a class that nobody asked for
+ * takes its CPU from the host; SCHED_BATCH and SCHED_IDLE only give.
  *
- * Not here: the environment, the umask, descriptors and dumpability (process.c), signals (shim/stage_start.c), limits
- * but those on time (limits.c), ids, capabilities and securebits (capabilities.c). prctl(2), execve(2), personality(2), sched(7). */
+ * Not here: the environment, the umask, descriptors and dumpability (process.c), signals
+ * (shim/stage_start.c), limits but those on time (limits.c), ids, capabilities and securebits
+ * (capabilities.c). prctl(2), execve(2), personality(2), sched(7). */
 #include "sandbox/inherited.h"
 
 #include <assert.h>
@@ -47,7 +51,7 @@ static long result_of(long r)
 	return r < 0 ? -errno : r;
 }
 
-/* ------------------------------------------------------------------------------------- questions */
+/* ------------------------------------------------------------------------------------ questions */
 
 static long ask_merging(const struct sandbox *sandbox)
 {
@@ -220,7 +224,7 @@ static long ask_cookie(const struct sandbox *sandbox)
 	return prctl(SCHED_CORE, SCHED_CORE_GET_COOKIE, 0, 0, &cookie) < 0 ? -errno : cookie != 0;
 }
 
-/* --------------------------------------------------------------------------------------- clearing */
+/* ------------------------------------------------------------------------------------- clearing */
 
 static void clear_merging(void)
 {
@@ -283,7 +287,7 @@ static void clear_subreaper(void)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 }
 
-/* ------------------------------------------------------------------------------------------ words */
+/* ---------------------------------------------------------------------------------------- words */
 
 static void say_hexadecimal(long value, char *to, size_t size)
 {
@@ -341,7 +345,7 @@ static void say_speculation(long value, char *to, size_t size)
 	         value & 4 ? "L1D flush" : "");
 }
 
-/* ------------------------------------------------------------------------------------------ table */
+/* ---------------------------------------------------------------------------------------- table */
 
 /* In this order: a realtime class has no timer slack. */
 static const struct row {
@@ -382,8 +386,8 @@ const char *inherited_name(size_t i, bool *ret_cleared)
 	return rows[i].name;
 }
 
-/* As in a process that nobody has prepared, or nothing that anybody could have prepared: what the kernel does not know,
- * or only the privileged may ask for and set. */
+/* As in a process that nobody has prepared, or nothing that anybody could have prepared: what the
+ * kernel does not know, or only the privileged may ask for and set. */
 static bool is_nothing(const struct row *row, long value)
 {
 	return value == row->usual || value == -EINVAL || value == -ENODEV || value == -ENOSYS ||

@@ -5,14 +5,14 @@
  * and a vCPU is a descriptor. Seccomp forbids what these limits forbid; they hold as well where a
  * filter cannot look, in what io_uring does.
  *
- * RLIMIT_NPROC is left alone. The kernel starts threads of its own in the process after the
- * threads were counted: workers of an io_uring, and since Linux 6.13 KVM's recovery of huge pages, on the
- * first KVM_RUN (vcpu_try_run), which fails with EAGAIN at a limit of 0. Any other number would be one for all processes
- * of the uid, which VMs may share. What denies new threads is seccomp.
+ * RLIMIT_NPROC is left alone. The kernel starts threads of its own in the process after the threads
+ * were counted: workers of an io_uring, and since Linux 6.13 KVM's recovery of huge pages, on the
+ * first KVM_RUN (vcpu_try_run), which fails with EAGAIN at a limit of 0. Any other number would be
+ * one for all processes of the uid, which VMs may share. What denies new threads is seccomp.
  *
- * RLIMIT_NOFILE is at least 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd 4
- * is one. It counts numbers, not descriptors: a thread with a table of its own that is to receive some
- * (vsock) gets them from 0 on. */
+ * RLIMIT_NOFILE is at least 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd
+ * 4 is one. It counts numbers, not descriptors: a thread with a table of its own that is to receive
+ * some (vsock) gets them from 0 on. */
 #include "sandbox/limits.h"
 
 #include <fcntl.h>
@@ -66,9 +66,10 @@ static int check_limits(const struct limit *limits, size_t count, struct problem
 	return 0;
 }
 
-/* What a descriptor means for the limit on file sizes: the largest file is the limit, or what one may
- * become (config.file_size); RLIM_INFINITY for what grows by nature: what is appended to, events and
- * diagnostics. It is one number for the process: of several files only the largest is held by it. */
+/* What a descriptor means for the limit on file sizes: the largest file is the limit, or what one
+ * may become (config.file_size); RLIM_INFINITY for what grows by nature: what is appended to,
+ * events and diagnostics. It is one number for the process: of several files only the largest is
+ * held by it. */
 static int consider(uint32_t number, void *context, struct problems *problems)
 {
 	rlim_t *most = context;

@@ -47,8 +47,8 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(kinds) == SANDBOX_NAMESPACES_COUNT, "a row each");
 
-/* A call that a host may deny has failed: whose decision it was is in /proc, which is there until the new
- * root is the root. */
+/* A call that a host may deny has failed: whose decision it was is in /proc, which is there until
+ * the new root is the root. */
 static int denied(struct problems *problems, enum denied what, const char *step)
 {
 	char why[DENIED_TEXT_MAX];

@@ -3,15 +3,17 @@
  *
  * Theory of operation. The dearest steps of stage confine are waits in the kernel that depend on
  * nothing the spec says: the network namespace, and the grace period that the detached mounts of
- * the old root wait for. A thread, the nest, takes them from stage arrive on, while the process reads
- * its spec, looks at the host and builds the machine. In stage confine the control thread enters the
- * namespaces of the nest, goes into its root, and the nest ends. Namespaces belong to a thread: until
- * then the process is, for everybody, where its launcher put it, and opens what the spec names there.
+ * the old root wait for. A thread, the nest, takes them from stage arrive on, while the process
+ * reads its spec, looks at the host and builds the machine. In stage confine the control thread
+ * enters the namespaces of the nest, goes into its root, and the nest ends. Namespaces belong to a
+ * thread: until then the process is, for everybody, where its launcher put it, and opens what the
+ * spec names there.
  *
  * The nest has a table of descriptors of its own and nothing in it: a number that the spec names
  * and that nobody handed over must not be found to be one of the nest's. It shares nothing else
- * with what it is to make room for: it opens nothing until something fails (then what in /proc tells the cause), and reads one link of /proc, to know under
- * which number the control thread finds it there, which in another PID namespace is not gettid(2).
+ * with what it is to make room for: it opens nothing until something fails (then what in /proc
+ * tells the cause), and reads one link of /proc, to know under which number the control thread
+ * finds it there, which in another PID namespace is not gettid(2).
  *
  * The cgroup namespace is not among those: it is rooted in the cgroups of its making, and which
  * they are the spec says. Nor is the user namespace of an ordinary user, which a process with

@@ -15,9 +15,9 @@ int nest_leave_launcher(struct sandbox *sandbox, struct problems *problems);
 /* Step "root" of stage confine. After it the caller is the only thread. */
 int nest_empty_root(struct sandbox *sandbox, struct problems *problems);
 
-/* What these two steps would find wrong, without taking them: by the nest where there is one, else by a
- * child. -EPERM without a problem where namespaces are not to be had and a launch goes on without them.
- * For a launch that is refused for another reason already, and for `axvm probe`. */
+/* What these two steps would find wrong, without taking them: by the nest where there is one, else
+ * by a child. -EPERM without a problem where namespaces are not to be had and a launch goes on
+ * without them. For a launch that is refused for another reason already, and for `axvm probe`. */
 int nest_foresee(struct sandbox *sandbox, struct problems *problems);
 
 #endif

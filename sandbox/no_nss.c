@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Keeps the name service out of the shim.
  *
- * libcap-ng's capng_change_id(), which nobody here calls, refers to getpwuid() and initgroups(). In a
- * static program those would bring glibc's whole name service along, and with it the loading of shared
- * libraries at run time: 300 KiB and files to open in a process that has none. These stand in their
- * place; the Makefile has the linker take them (-u getpwuid). */
+ * libcap-ng's capng_change_id(), which nobody here calls, refers to getpwuid() and initgroups(). In
+ * a static program those would bring glibc's whole name service along, and with it the loading of
+ * shared libraries at run time: 300 KiB and files to open in a process that has none. These stand
+ * in their place; the Makefile has the linker take them (-u getpwuid). */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

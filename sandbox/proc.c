@@ -30,7 +30,8 @@ int proc_open(int *ret_fd, struct problems *problems)
 		errno = ENOTDIR;
 		return step_failed(problems, "/proc is not the proc file system");
 	}
-	/* Away from the numbers that the spec may name: it may be opened before the spec is known. */
+	/* Away from the numbers that the spec may name: it may be opened before the spec is
+	 * known. */
 	if (dup3(fd, PROC_FD, O_CLOEXEC) < 0)
 		return step_failed(problems, "cannot place a descriptor");
 	*ret_fd = PROC_FD;

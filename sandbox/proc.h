@@ -18,7 +18,8 @@ struct sandbox_status {
 	uint32_t no_new_privs, seccomp, seccomp_filters;
 };
 
-/* Opens /proc/self, which must be on proc(5), as PROC_FD. -errno with a problem. The caller closes it. */
+/* Opens /proc/self, which must be on proc(5), as PROC_FD. -errno with a problem. The caller closes
+ * it. */
 int proc_open(int *ret_fd, struct problems *problems);
 
 /* Reads a status file ("status", "task/12/status"). A field that is missing or is no number is a

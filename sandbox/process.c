@@ -42,8 +42,8 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 	umask(0077);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return failed(problems, "cannot ignore SIGPIPE");
-	/* A write beyond the limit on file sizes is an error of that file (a disk, the console's output,
-	 * events), not the end of the VM. */
+	/* A write beyond the limit on file sizes is an error of that file (a disk, the console's
+	 * output, events), not the end of the VM. */
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return failed(problems, "cannot ignore SIGXFSZ");
 	/* What the launcher has left there is nobody's: no spec can name it. */

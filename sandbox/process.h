@@ -9,8 +9,8 @@
 #include "sandbox/confine.h"
 
 /* First of all: the launcher noted, no new privileges, not dumpable, what exec has left cleared, no
- * environment, a private umask, SIGPIPE ignored, nothing among the internal descriptors. -errno with a problem. One
- * thread, at the start of the process. */
+ * environment, a private umask, SIGPIPE ignored, nothing among the internal descriptors. -errno
+ * with a problem. One thread, at the start of the process. */
 int sandbox_arrive(struct sandbox *sandbox, struct problems *problems);
 
 /* Closes every descriptor from 5 to the internal ones that is not among the n in `keep`; sorts

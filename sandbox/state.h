@@ -71,7 +71,8 @@ struct sandbox {
 	uint32_t uid, gid;          /* as the launcher's user namespace has them */
 	bool writes_refused_exec;   /* PR_MDWE_REFUSE_EXEC_GAIN is in force */
 	uint32_t inherited_layout; /* flags of the personality that this image was loaded under */
-	char inherited[SANDBOX_INHERITED_MAX][SANDBOX_INHERITED_SIZE]; /* "NAME: VALUE" (inherited.h) */
+	/* "NAME: VALUE" (inherited.h) */
+	char inherited[SANDBOX_INHERITED_MAX][SANDBOX_INHERITED_SIZE];
 	size_t inherited_count;
 	const char *not_available[SANDBOX_NOT_AVAILABLE_MAX];
 	size_t not_available_count;

@@ -18,13 +18,13 @@ struct sandbox_seen {
 	size_t fds_count;
 };
 
-/* Compares what is the process's with what was done: ids, namespaces, root, attributes. -EBADMSG with
- * a problem for the first thing that differs. `ret_seen` is for the next call to complete. */
+/* Compares what is the process's with what was done: ids, namespaces, root, attributes. -EBADMSG
+ * with a problem for the first thing that differs. `ret_seen` is for the next call to complete. */
 int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *ret_seen,
                            struct problems *problems);
 
-/* The same of every thread's status and descriptors. `sealed` threads must be there under one filter
- * of their own each, and one, the caller, which is not. */
+/* The same of every thread's status and descriptors. `sealed` threads must be there under one
+ * filter of their own each, and one, the caller, which is not. */
 int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *seen,
                            struct problems *problems);
 

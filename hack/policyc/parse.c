@@ -50,7 +50,8 @@ static const struct {
 };
 
 /*
- * What no thread may do once the machine runs (README.md, "Security"); a policy cannot say otherwise.
+ * What no thread may do once the machine runs (README.md, "Security"); a policy cannot say
+ * otherwise.
  */
 static const char *const never[] = {
 	"open", "openat", "openat2", "creat", "open_by_handle_at", "open_tree", "socket",

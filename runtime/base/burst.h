@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests that come close together are one: a signal that a batch system sends to every process of a step
- * reaches a program by several ways, and each way takes its time.
+/* Requests that come close together are one: a signal that a batch system sends to every process of
+ * a step reaches a program by several ways, and each way takes its time.
  *
- * The time is that of the loop which looks for requests. A burst is not over by the clock alone but when the
- * loop has looked once more after its end: what was sent within the time belongs to it, however late a busy
- * host lets the loop see it. Times are CLOCK_MONOTONIC, in nanoseconds, and never 0. */
+ * The time is that of the loop which looks for requests. A burst is not over by the clock alone but
+ * when the loop has looked once more after its end: what was sent within the time belongs to it,
+ * however late a busy host lets the loop see it. Times are CLOCK_MONOTONIC, in nanoseconds, and
+ * never 0. */
 #ifndef AXVM_BASE_BURST_H
 #define AXVM_BASE_BURST_H
 
@@ -15,7 +16,8 @@
 
 /* Zeroed: there is none. */
 struct burst {
-	uint64_t until_ns; /* the loop must look once after this, so it waits no longer; 0: for nothing */
+	/* the loop must look once after this, so it waits no longer; 0: for nothing */
+	uint64_t until_ns;
 };
 
 /* Takes a request. Returns whether it is the first of its burst. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From an errno and the traces in /proc to a sentence: io_uring_setup(2), Documentation/admin-guide/sysctl/
- * kernel.rst and user.rst, namespaces(7), seccomp(2). */
+/* From an errno and the traces in /proc to a sentence: io_uring_setup(2),
+ * Documentation/admin-guide/sysctl/ kernel.rst and user.rst, namespaces(7), seccomp(2). */
 #include "base/denied.h"
 
 #include <errno.h>
@@ -109,7 +109,8 @@ static const char *io_uring(int error, const struct denied_clues *clues)
 	return security_module(clues);
 }
 
-/* Which limit it was: those that are 0 for certain, since how many others are in use is not told. */
+/* Which limit it was: those that are 0 for certain, since how many others are in use is not
+ * told. */
 static const char *limits(const struct denied_clues *clues, char out[static DENIED_TEXT_MAX])
 {
 	for (size_t i = 0; i < DENIED_KINDS; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Why the host does not let this process have something that a VM is made of, and what to do about it, in
- * words. EPERM alone does not say whose decision it was: a sysctl's, a container's seccomp profile, a
- * missing capability, a security module's; the other traces of it are in /proc. */
+/* Why the host does not let this process have something that a VM is made of, and what to do about
+ * it, in words. EPERM alone does not say whose decision it was: a sysctl's, a container's seccomp
+ * profile, a missing capability, a security module's; the other traces of it are in /proc. */
 #ifndef AXVM_DENIED_H
 #define AXVM_DENIED_H
 
@@ -38,15 +38,17 @@ const char *denied_explain(enum denied what, int error, const struct denied_clue
 /* The same with the clues of this machine as they are now. */
 const char *denied_here(enum denied what, int error, char out[static DENIED_TEXT_MAX]);
 
-/* Whether the error is of those that a host decides on, and not want of memory or of descriptors. */
+/* Whether the error is of those that a host decides on, and not want of memory or of
+ * descriptors. */
 bool denied_by_host(int error);
 
-/* Asks without taking anything: 0, or the errno that io_uring_setup(2) refuses with. Some 0.3 us. */
+/* Asks without taking anything: 0, or the errno that io_uring_setup(2) refuses with. Some 0.3
+ * us. */
 int denied_ask_io_uring(void);
 /* Likewise of mbind(2). */
 int denied_ask_memory_policy(void);
-/* Whether "/" is a mount point, which pivot_root(2) and mount_setattr(2) want; true where the kernel (before
- * 5.8) does not tell. */
+/* Whether "/" is a mount point, which pivot_root(2) and mount_setattr(2) want; true where the
+ * kernel (before 5.8) does not tell. */
 bool denied_root_is_mount(void);
 
 #endif

@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-/* A struct, so that it is never mistaken for a pointer or a length; guest/memory.c alone makes a pointer of it. */
+/* A struct, so that it is never mistaken for a pointer or a length; guest/memory.c alone makes a
+ * pointer of it. */
 typedef struct {
 	uint64_t v;
 } gpa_t;

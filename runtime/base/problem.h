@@ -51,12 +51,14 @@ struct problem_class {
 int problems_add(struct problems *problems, enum axvm_error_code code, int error_number,
                  const char *field, const char *format, ...) _printf_(5, 6);
 
-/* Adds what another thread found, once it finds no more. The last one's -error_number as problems_add, or 0. */
+/* Adds what another thread found, once it finds no more. The last one's -error_number as
+ * problems_add, or 0. */
 int problems_take_over(struct problems *problems, const struct problems *other);
 
 #define PROBLEM_LINE_MAX (PROBLEM_FIELD_MAX + PROBLEM_MESSAGE_MAX + 1) /* ": ", and one NUL less */
 
-/* For a person: the message, and before it its field unless the message names that itself. Returns `to`. */
+/* For a person: the message, and before it its field unless the message names that itself. Returns
+ * `to`. */
 const char *problem_line(const char *field, const char *message, char to[PROBLEM_LINE_MAX]);
 
 /* The row of a code; never NULL (an unknown code is ERROR_CODE_INTERNAL). */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Varints, which Protocol Buffers write numbers and lengths as: seven bits a byte, the lowest first. */
+/* Varints, which Protocol Buffers write numbers and lengths as: seven bits a byte, the lowest
+ * first. */
 #ifndef AXVM_BASE_VARINT_H
 #define AXVM_BASE_VARINT_H
 

@@ -244,8 +244,8 @@ static void write_srat_cpu(struct writer *writer, const struct acpi_cpu *cpu)
 			       });
 }
 
-/* Processors by node: Linux numbers its nodes in the order in which it meets them here, and they are to be the
- * spec's. */
+/* Processors by node: Linux numbers its nodes in the order in which it meets them here, and they
+ * are to be the spec's. */
 static void write_srat(struct writer *writer)
 {
 	const struct guest_memory *memory = writer->memory;

@@ -22,15 +22,16 @@ struct boot_flat_config {
 	const char *load_address_field;
 };
 
-/* Where a kernel and its initrd will be. `format`: "bzImage" or "ELF"; initrd_size 0: there is none. */
+/* Where a kernel and its initrd will be. `format`: "bzImage" or "ELF"; initrd_size 0: there is
+ * none. */
 struct boot_layout {
 	const char *format;
 	uint64_t kernel_base, kernel_end; /* what it occupies until it says otherwise */
 	uint64_t initrd_base, initrd_size;
 };
 
-/* The decisions of boot_load_linux() without carrying them out: guest memory needs no bytes behind it.
- * Errors are the same. */
+/* The decisions of boot_load_linux() without carrying them out: guest memory needs no bytes behind
+ * it. Errors are the same. */
 int boot_plan_linux(const struct boot_linux_config *config, const struct guest_memory *memory,
                     struct problems *problems, struct boot_layout *ret);
 

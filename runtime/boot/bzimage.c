@@ -3,9 +3,9 @@
  *
  * The file is a boot sector and setup code, (setup_sects + 1) * 512 bytes, then the protected-mode
  * part, syssize * 16 bytes, of which the last 16 need not be whole (memtest86+ rounds up); what
- * follows (a signature, say) is no part of the kernel. Setup code is not run: its header, 0x1f1 up to
- * the length that its jump instruction gives, is copied into boot_params ("zero page"), the fields a
- * loader owns are filled in, and the first vCPU starts in long mode 0x200 bytes into the
+ * follows (a signature, say) is no part of the kernel. Setup code is not run: its header, 0x1f1 up
+ * to the length that its jump instruction gives, is copied into boot_params ("zero page"), the
+ * fields a loader owns are filled in, and the first vCPU starts in long mode 0x200 bytes into the
  * protected-mode part, with RSI = boot_params.
  *
  * A relocatable kernel moves itself up to max(pref_address, load address) aligned to

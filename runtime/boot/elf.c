@@ -153,8 +153,8 @@ static int add_segment(const struct boot_image *image, const Elf64_Phdr *phdr, s
 	return 0;
 }
 
-/* What the notes have told so far. What cannot be read is passed over, since the entry may be elsewhere; the
- * first of it is kept for the refusal. */
+/* What the notes have told so far. What cannot be read is passed over, since the entry may be
+ * elsewhere; the first of it is kept for the refusal. */
 struct note_search {
 	bool found;
 	uint64_t entry;
@@ -187,8 +187,8 @@ struct note {
 	uint64_t name, desc, end;
 };
 
-/* Reads the note at `at`, whose description is padded to a multiple of `align`; false when it is not wholly
- * there. No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
+/* Reads the note at `at`, whose description is padded to a multiple of `align`; false when it is
+ * not wholly there. No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
 static bool read_note(const struct notes *notes, uint64_t at, uint64_t align, struct note *ret)
 {
 	if (at > notes->size || notes->size - at < sizeof(ret->header))
@@ -226,8 +226,9 @@ static bool is_property(const struct notes *notes, uint64_t at)
 	return read_note(notes, at, 4, &note) && is_note(notes, &note, NT_GNU_PROPERTY_TYPE_0, "GNU");
 }
 
-/* Where the next note begins. The property note alone is padded to 8 bytes and lies on a multiple of 8, before
- * which there may be padding that belongs to no note: ld lays sections of both alignments side by side. */
+/* Where the next note begins. The property note alone is padded to 8 bytes and lies on a multiple
+ * of 8, before which there may be padding that belongs to no note: ld lays sections of both
+ * alignments side by side. */
 static uint64_t after_note(const struct notes *notes, const struct note *note, uint64_t align)
 {
 	uint64_t size = note->header.n_descsz;
@@ -255,8 +256,9 @@ static void walk_notes(const struct notes *notes, uint64_t align, struct note_se
 		pass_over(search, "a note at byte %" PRIu64 " runs beyond its segment", notes->offset + at);
 }
 
-/* Looks for PVH's note in one PT_NOTE. Whoever says that its notes are aligned to 8 bytes has mostly packed them
- * to 4, since ld takes the largest alignment of what it puts together; a few have meant it. */
+/* Looks for PVH's note in one PT_NOTE. Whoever says that its notes are aligned to 8 bytes has
+ * mostly packed them to 4, since ld takes the largest alignment of what it puts together; a few
+ * have meant it. */
 static int search_notes(const struct boot_image *image, const Elf64_Phdr *phdr,
                         struct problems *problems, struct note_search *search)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine's whole firmware: what lies where a PC's BIOS would start.
  *
- * A Linux that finds hardware-reduced ACPI and no EFI reboots by jumping to the BIOS's entry in real
- * mode (arch/x86/kernel/reboot.c, BOOT_EFI falling through to BOOT_BIOS). There is no BIOS, so these
- * bytes ask for the reset by the one port that real mode can reach. */
+ * A Linux that finds hardware-reduced ACPI and no EFI reboots by jumping to the BIOS's entry in
+ * real mode (arch/x86/kernel/reboot.c, BOOT_EFI falling through to BOOT_BIOS). There is no BIOS, so
+ * these bytes ask for the reset by the one port that real mode can reach. */
 #include "boot/reset_vector.h"
 
 #include "guest/layout.h"

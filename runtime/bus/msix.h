@@ -20,8 +20,8 @@ struct msix_sink {
 	/* A vector with its pending bit set can be delivered now: have msix_replay called on the
 	 * signalling thread, soon. Called on vCPU threads. */
 	void (*replay)(void *context);
-	/* A vector has become blocked, or is blocked no more: msix_direct_fd may say something else.
-	 * NULL: nobody asks. Called on vCPU threads. */
+	/* A vector has become blocked, or is blocked no more: msix_direct_fd may say something
+	 * else. NULL: nobody asks. Called on vCPU threads. */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -60,8 +60,8 @@ void msix_done(struct msix *msix);
 void msix_signal(struct msix *msix, uint16_t vector);
 /* Delivers what is pending and no longer masked. The thread that signals. */
 void msix_replay(struct msix *msix);
-/* The eventfd of a vector that nothing blocks at the moment, for who signals it without this module's
- * knowing; -1: blocked, off, or no such vector. Any thread; see msix_sink.changed. */
+/* The eventfd of a vector that nothing blocks at the moment, for who signals it without this
+ * module's knowing; -1: blocked, off, or no such vector. Any thread; see msix_sink.changed. */
 int msix_direct_fd(const struct msix *msix, uint16_t vector);
 /* Forgets what is pending (device reset). The thread that signals. */
 void msix_forget(struct msix *msix);

@@ -13,8 +13,8 @@
 #define LAYOUT_FLAT_STACKS 0x10000 /* flat images only: a stack a vCPU, up to 0x8f800 */
 #define LAYOUT_FLAT_STACK_SIZE 2048
 #define LAYOUT_LOW_RAM_END 0x9fc00 /* e820: usable below, reserved from here to 1 MiB */
-/* ACPI tables: reserved in e820 and found through boot parameters, not by scanning. 255 vCPUs take about 12 KiB
- * of SRAT and MADT together. */
+/* ACPI tables: reserved in e820 and found through boot parameters, not by scanning. 255 vCPUs take
+ * about 12 KiB of SRAT and MADT together. */
 #define LAYOUT_ACPI 0xe0000
 #define LAYOUT_ACPI_SIZE 0x20000
 #define LAYOUT_KERNEL 0x100000

@@ -72,8 +72,9 @@ uint64_t guest_memory_above_hole(const struct guest_memory *memory)
 	return guest_memory_size(memory) - guest_memory_below_hole(memory);
 }
 
-/* What is proved of this file by `make prove`, for any guest address and length (tests/prove/README.md).
- * A region's bytes are there, and its end does not wrap: guest_memory_layout sees to that. */
+/* What is proved of this file by `make prove`, for any guest address and length
+ * (tests/prove/README.md). A region's bytes are there, and its end does not wrap:
+ * guest_memory_layout sees to that. */
 /*@ predicate sound(struct guest_memory *m) =
       \valid_read(m) && m->count <= GUEST_REGIONS_MAX &&
       \forall integer i; 0 <= i < m->count ==>

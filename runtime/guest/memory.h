@@ -40,8 +40,8 @@ uint64_t guest_memory_size(const struct guest_memory *memory);
  * is NULL too. The guest can change the bytes at any time: copy once, then validate. */
 void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length);
 
-/* A pointer to what is at `gpa`, with the bytes from there to the end of its region (at least one) in
- * `*ret_left`; NULL, and nothing there, when it is not RAM. */
+/* A pointer to what is at `gpa`, with the bytes from there to the end of its region (at least one)
+ * in `*ret_left`; NULL, and nothing there, when it is not RAM. */
 uint8_t *guest_memory_from(const struct guest_memory *memory, gpa_t gpa, uint64_t *ret_left);
 
 /* Copies, across adjoining regions too; -EFAULT (and nothing copied) unless all of it is RAM. */

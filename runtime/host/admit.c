@@ -319,8 +319,8 @@ static void add_name(char *out, size_t *used, bool *any, const char *head, const
 	*any = true;
 }
 
-/* Those that refuse, those that do not, and those that the kernel should tell of and does not: a kernel or a
- * container that hides them is no proof of anything. */
+/* Those that refuse, those that do not, and those that the kernel should tell of and does not: a
+ * kernel or a container that hides them is no proof of anything. */
 static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 {
 	static const char *const tenancies[] = { [TENANCY_SHARED] = "SHARED", [TENANCY_DEDICATED] = "DEDICATED" };
@@ -353,8 +353,8 @@ static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 
 /* ---------------------------------------------------------------------------------- uniformity */
 
-/* Bits that differ from CPU to CPU by their nature: APIC ids, a core's own number and its node's, and its
- * row in the table of the hardware feedback interface (SDM 2A, CPUID leaf 6). */
+/* Bits that differ from CPU to CPU by their nature: APIC ids, a core's own number and its node's,
+ * and its row in the table of the hardware feedback interface (SDM 2A, CPUID leaf 6). */
 static const struct {
 	uint32_t leaf;
 	uint32_t eax, ebx, ecx, edx;
@@ -483,7 +483,8 @@ const char *admit_requirement_name(size_t i)
 	return i < ARRAY_SIZE(requirements) ? requirements[i].name : NULL;
 }
 
-/* The parts of an identity, and mitigations, are requirements as soon as the profile states them. */
+/* The parts of an identity, and mitigations, are requirements as soon as the profile states
+ * them. */
 static bool is_required(const struct profile *profile, enum axvm_tenancy tenancy, const char *name)
 {
 	const struct profile_identity *identity = &profile->identity;

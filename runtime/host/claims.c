@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Claims by open file description locks.
  *
- * A file a CPU, and not one file with a range for each: every call walks a file's list of locks. With 2,000 VMs on
- * 40 CPUs a claim takes 2,000 calls; they cost 17 ms in one file, 2.4 in a file each (0.3 and 0.4 with 200 VMs; a
- * busy machine of 2 CPUs). What the files would cost a sealed process in descriptors they do not: see
- * claims_keep().
+ * A file a CPU, and not one file with a range for each: every call walks a file's list of locks.
+ * With 2,000 VMs on 40 CPUs a claim takes 2,000 calls; they cost 17 ms in one file, 2.4 in a file
+ * each (0.3 and 0.4 with 200 VMs; a busy machine of 2 CPUs). What the files would cost a sealed
+ * process in descriptors they do not: see claims_keep().
  *
- * The folder is of all who may open /dev/kvm, who can therefore keep each other from claiming. What they must not be
- * able to do is to hang a launch, or to have it open what it should not: files are opened without following links,
- * without waiting and without becoming a terminal; nothing is read or written; a call that would wait for a lock is
- * never made; and whatever slots are locked, the number of tries is bounded. */
+ * The folder is of all who may open /dev/kvm, who can therefore keep each other from claiming. What
+ * they must not be able to do is to hang a launch, or to have it open what it should not: files are
+ * opened without following links, without waiting and without becoming a terminal; nothing is read
+ * or written; a call that would wait for a lock is never made; and whatever slots are locked, the
+ * number of tries is bounded. */
 #include "host/claims.h"
 
 #include <errno.h>
@@ -35,15 +36,16 @@ int claims_open(struct claims *claims, int fd, const char *path, bool looks)
 
 	if (directory < 0)
 		return -errno;
-	/* The lists are as claims_close() leaves them: of a shim's only what is used is ever written to. */
+	/* The lists are as claims_close() leaves them: of a shim's only what is used is ever
+	 * written to. */
 	claims->open = true;
 	claims->looks = looks;
 	claims->directory = directory;
 	return 0;
 }
 
-/* Made by whoever needs it first, for all of the folder's group, whatever the umask: from its first moment, since
- * another launch may open it as soon as it is there. */
+/* Made by whoever needs it first, for all of the folder's group, whatever the umask: from its first
+ * moment, since another launch may open it as soon as it is there. */
 static int make_file(int directory, const char *name)
 {
 	const mode_t before = umask(0);
@@ -55,8 +57,8 @@ static int make_file(int directory, const char *name)
 	return fd;
 }
 
-/* What open(2) says of a file that is no regular one; and of one with a lease on it (fcntl(2), F_SETLEASE), which is
- * not to be taken for a claim. */
+/* What open(2) says of a file that is no regular one; and of one with a lease on it (fcntl(2),
+ * F_SETLEASE), which is not to be taken for a claim. */
 static int open_error(int error)
 {
 	if (error == ELOOP || error == EISDIR || error == ENXIO)
@@ -64,8 +66,8 @@ static int open_error(int error)
 	return error == EAGAIN ? -EBUSY : -error;
 }
 
-/* Not with O_CREAT alone, which the kernel refuses for another user's file in a folder like this one
- * (fs.protected_regular). */
+/* Not with O_CREAT alone, which the kernel refuses for another user's file in a folder like this
+ * one (fs.protected_regular). */
 static int open_file(int directory, const char *name, bool make)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -86,8 +88,8 @@ static int open_file(int directory, const char *name, bool make)
 	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EMEDIUMTYPE;
 }
 
-/* The descriptor of a CPU's or node's file, opened where it is not; -ENOENT where nobody needs it, which is only
- * looked for. */
+/* The descriptor of a CPU's or node's file, opened where it is not; -ENOENT where nobody needs it,
+ * which is only looked for. */
 static int file_of(struct claims *claims, struct claims_file *file, const char *name)
 {
 	int fd;
@@ -221,14 +223,15 @@ void claims_drop_whole(struct claims *claims, uint32_t cpu)
 
 /* ------------------------------------------------------------------------------------- looking */
 
-/* Of a span: what others have locked of it, `most` at most; and how often the kernel may be asked, after which all
- * is theirs. */
+/* Of a span: what others have locked of it, `most` at most; and how often the kernel may be asked,
+ * after which all is theirs. */
 struct count {
 	uint64_t found, most;
 	uint32_t looks;
 };
 
-/* Adds to a count. The kernel names one lock of those in the span, any: to its left and right is looked again. */
+/* Adds to a count. The kernel names one lock of those in the span, any: to its left and right is
+ * looked again. */
 static int count_taken(int fd, struct span span, struct count *count)
 {
 	struct span taken;
@@ -314,8 +317,9 @@ static struct span memory_span(uint64_t mib, uint64_t slot)
 	return (struct span){ slot, MAX((mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB, (uint64_t)1) };
 }
 
-/* Of the slots that are free, those in which a place is to be found: what others have beyond them takes as many. They
- * spoke while more was free, and may not have all of it yet. Called until it holds of what is left. */
+/* Of the slots that are free, those in which a place is to be found: what others have beyond them
+ * takes as many. They spoke while more was free, and may not have all of it yet. Called until it
+ * holds of what is left. */
 static int room_of(int fd, uint64_t free_slots, uint64_t *ret)
 {
 	const uint64_t far = INT64_MAX;
@@ -336,8 +340,8 @@ static int room_of(int fd, uint64_t free_slots, uint64_t *ret)
 	return 0;
 }
 
-/* The first place in the room that others have left: with it they have as much less of what is free. Behind what this
- * VM has itself, which its own look does not see. */
+/* The first place in the room that others have left: with it they have as much less of what is
+ * free. Behind what this VM has itself, which its own look does not see. */
 static int take_room(const struct claims *claims, int fd, uint64_t room, struct span *wanted)
 {
 	const uint64_t first = wanted->start;
@@ -349,7 +353,8 @@ static int take_room(const struct claims *claims, int fd, uint64_t room, struct 
 		if (wanted->length > room || wanted->start > room - wanted->length)
 			return -EAGAIN;
 		r = look(fd, *wanted, &taken);
-		/* Of a host full of VMs the beginning is taken: then anywhere, another place each time. */
+		/* Of a host full of VMs the beginning is taken: then anywhere, another place each
+		 * time. */
 		if (r == -EAGAIN && tries < MEMORY_LOOKS_MAX - MEMORY_IN_ORDER)
 			wanted->start = first + (monotonic_ns() * 2654435761u >> 8) % (room - first - wanted->length + 1);
 		else if (r == -EAGAIN)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether a VM of this user could claim CPUs in a folder, and if not, why. For libaxvm as well, which has no object of
- * this room in it: hence all of it here. */
+/* Whether a VM of this user could claim CPUs in a folder, and if not, why. For libaxvm as well,
+ * which has no object of this room in it: hence all of it here. */
 #ifndef AXVM_HOST_CLAIMS_FOLDER_H
 #define AXVM_HOST_CLAIMS_FOLDER_H
 

@@ -44,7 +44,8 @@ struct host_node {
 	uint64_t memory_mib;
 	uint64_t free_mib; /* that ordinary pages can be had from (host/meminfo.h) */
 	uint8_t huge_count;
-	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX]; /* ascending by size */
+	/* ascending by size */
+	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX];
 };
 
 #define VMX_MSR_FIRST 0x480u
@@ -58,12 +59,13 @@ struct host_vmx {
 	bool virtualize_x2apic, tsc_scaling, unrestricted_guest, pause_loop_exiting;
 };
 
-/* Something beside KVM that a VM is made of, and that the kernel, a sysctl or whoever started the process may
- * keep from it. */
+/* Something beside KVM that a VM is made of, and that the kernel, a sysctl or whoever started the
+ * process may keep from it. */
 struct host_offer {
 	char name[24]; /* "io_uring", "namespaces", "root_mount", "memory_policy" */
 	bool available;
-	bool required; /* a launch without it is refused; else only one whose spec asks for it, or not even that */
+	/* a launch without it is refused; else only one whose spec asks for it, or not even that */
+	bool required;
 	int error_number;
 	char message[FACTS_OFFER_TEXT_MAX]; /* what, why, what to do; "" when available */
 };
@@ -90,10 +92,11 @@ struct host_facts {
 
 /* Zeroed facts, or NULL; free() them. */
 struct host_facts *facts_new(void);
-/* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations, offers.
- * `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is not ""
- * or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only errors
- * are no CPU at all, -ENODEV, and more than there is room for, -E2BIG. Takes milliseconds. */
+/* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations,
+ * offers. `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is
+ * not "" or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only
+ * errors are no CPU at all, -ENODEV, and more than there is room for, -E2BIG. Takes
+ * milliseconds. */
 int facts_probe(struct host_facts *facts, const char *root);
 
 /* Why a probe failed and what to do, static. */
@@ -102,17 +105,18 @@ const char *facts_error(int r);
 /* Adds an offer; without room it is left out. `message` NULL: available. */
 void facts_add_offer(struct host_facts *facts, const char *name, bool required, int error_number,
                      const char *message);
-/* A sentence that says what is lacking and what to do: KVM first, then each offer that a launch requires.
- * NULL when there is no i-th one. `out` is for its use. */
+/* A sentence that says what is lacking and what to do: KVM first, then each offer that a launch
+ * requires. NULL when there is no i-th one. `out` is for its use. */
 const char *facts_lacking(const struct host_facts *facts, size_t i, char *out, size_t size);
 
-/* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM, vulnerabilities. */
+/* What a launch needs: CPUID on the calling CPU only, /proc/cpuinfo for the others, nodes, KVM,
+ * vulnerabilities. */
 int facts_probe_quick(struct host_facts *facts, const char *root);
 
 /* Reads again what changes while a host runs: which CPUs and nodes the process may use, how much
- * memory is free, and what the kernel does against the processors' vulnerabilities. `facts` come from
- * facts_probe_quick(), with the same root. -ESTALE when a CPU or a node has come or gone: they are to
- * be probed anew. */
+ * memory is free, and what the kernel does against the processors' vulnerabilities. `facts` come
+ * from facts_probe_quick(), with the same root. -ESTALE when a CPU or a node has come or gone: they
+ * are to be probed anew. */
 int facts_refresh(struct host_facts *facts, const char *root);
 
 /* Reads the pools of huge pages, which a quick probe leaves out. */
@@ -133,8 +137,8 @@ uint32_t facts_distance(const struct host_facts *facts, uint32_t from, uint32_t 
 const struct host_cpu *facts_reference_cpu(const struct host_facts *facts);
 /* Whether the kernel says of a vulnerability that the host, or a guest's way into it, is open:
  * "Vulnerable" for the whole or for a part of it ("KVM: Vulnerable", "…; BHI: Vulnerable", "…; VMX:
- * vulnerable"). Not where it says "SMT vulnerable" only, which is of sibling threads, nor where it does
- * not know. */
+ * vulnerable"). Not where it says "SMT vulnerable" only, which is of sibling threads, nor where it
+ * does not know. */
 bool facts_is_vulnerable(const char *state);
 /* Whether " name " is one of `flags` or `vmx_flags`. */
 bool flags_have(const char *flags, const char *name);

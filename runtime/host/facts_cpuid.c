@@ -146,8 +146,8 @@ static void decode_signature(struct host_cpu *cpu, uint32_t eax)
 	cpu->stepping = eax & 0xf;
 }
 
-/* The kernel's word goes first, CPU by CPU: CPUID may be run on one CPU only, and where a hypervisor does
- * not intercept it, it is another machine's. */
+/* The kernel's word goes first, CPU by CPU: CPUID may be run on one CPU only, and where a
+ * hypervisor does not intercept it, it is another machine's. */
 void host_cpu_decode(struct host_cpu *cpu)
 {
 	const struct cpuid_leaf *zero = host_cpu_leaf(cpu, 0, 0), *one = host_cpu_leaf(cpu, 1, 0);

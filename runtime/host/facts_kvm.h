@@ -38,8 +38,8 @@ struct host_kvm {
 	struct host_guest_leaf guest_leaves[FACTS_GUEST_LEAVES_MAX];
 };
 
-/* What a vendor's processors run VMs with, and the module of the kernel that does it: by the vendor of CPUID
- * leaf 0. Of one that is not known, both. */
+/* What a vendor's processors run VMs with, and the module of the kernel that does it: by the vendor
+ * of CPUID leaf 0. Of one that is not known, both. */
 struct kvm_kind {
 	const char *technique; /* "VT-x" */
 	const char *module;    /* "kvm_intel" */
@@ -47,8 +47,9 @@ struct kvm_kind {
 struct kvm_kind kvm_kind_of(const char *vendor);
 
 struct host_facts;
-/* facts->kvm.tsc_khz, which only a VM tells: makes one for the question. Part of facts_probe() and not
- * of the quick one, since a launch has a VM of its own to ask. Leaves 0 where KVM does not tell. */
+/* facts->kvm.tsc_khz, which only a VM tells: makes one for the question. Part of facts_probe() and
+ * not of the quick one, since a launch has a VM of its own to ask. Leaves 0 where KVM does not
+ * tell. */
 void facts_probe_tsc(struct host_facts *facts);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is lacking here, beside a processor: KVM, and what the kernel, its settings and whoever started the process
- * let it have. The words for the latter are base/denied.c's. */
+/* What is lacking here, beside a processor: KVM, and what the kernel, its settings and whoever
+ * started the process let it have. The words for the latter are base/denied.c's. */
 #include "base/denied.h"
 #include "host/probe.h"
 

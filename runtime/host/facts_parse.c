@@ -11,8 +11,8 @@
 
 #define COPY(to_, from_) snprintf(to_, sizeof(to_), "%s", (from_) ? (from_) : "")
 
-/* All that struct host_facts holds is unpacked in less (1024 nodes have a million distances); a few MiB of nothing but
- * empty messages are not. */
+/* All that struct host_facts holds is unpacked in less (1024 nodes have a million distances); a few
+ * MiB of nothing but empty messages are not. */
 #define UNPACKED_MAX (128 * MIB)
 
 static int join(char *flags, size_t size, char *const *words, size_t count)

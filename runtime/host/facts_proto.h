@@ -15,7 +15,8 @@ int facts_to_message(const struct host_facts *facts, Axvm__V1__HostFacts **ret);
  * other fields is taken as given. */
 int facts_from_message(const Axvm__V1__HostFacts *message, struct host_facts *facts);
 
-/* The same from packed bytes; -EBADMSG when they are no HostFacts, -ENOMEM without address space to unpack them in. */
+/* The same from packed bytes; -EBADMSG when they are no HostFacts, -ENOMEM without address space to
+ * unpack them in. */
 int facts_unpack(const uint8_t *bytes, size_t size, struct host_facts *facts);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What /proc and /sys say of processors and memory, below a root directory that tests can choose.
  *
- * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, has the kernel's package, core and
- * APIC ids, and is the kernel's word on which features are really in use. Which CPUs share a core is in
- * thread_siblings_list alone, one file a core. */
+ * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, has the kernel's package, core
+ * and APIC ids, and is the kernel's word on which features are really in use. Which CPUs share a
+ * core is in thread_siblings_list alone, one file a core. */
 #include "host/meminfo.h"
 #include "host/probe.h"
 
@@ -411,8 +411,8 @@ void facts_probe_huge(struct host_facts *facts, const char *root)
 		probe_huge_pages(&facts->nodes[i], root && strcmp(root, "/") != 0 ? root : "");
 }
 
-/* A small file below an open directory, in one read: a launch waits for a score of them. False when it is not there, or
- * empty. */
+/* A small file below an open directory, in one read: a launch waits for a score of them. False when
+ * it is not there, or empty. */
 static bool read_entry(int directory, const char *name, char *buffer, size_t size)
 {
 	_cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The ladder: which of the host's CPUs a VM claims.
  *
- * The CPUs that a guest node may have stand in one order: node by node in turn, the first thread of whole cores
- * before second threads, cores in their order. Slot 0 of each is tried in that order, then slot 1 of each,
- * and so on, and the first lock that succeeds is a claim. Nobody counts and nobody waits: two launches at once are told
- * apart by the kernel, slot for slot, and the CPU with the fewest claims has the lowest free slot. A guest node's
- * vCPUs go to one host node: claims are gathered for all host nodes at once, the first that has as many as are needed
- * gets the guest node, and what was gathered for the others is given back.
+ * The CPUs that a guest node may have stand in one order: node by node in turn, the first thread of
+ * whole cores before second threads, cores in their order. Slot 0 of each is tried in that order,
+ * then slot 1 of each, and so on, and the first lock that succeeds is a claim. Nobody counts and
+ * nobody waits: two launches at once are told apart by the kernel, slot for slot, and the CPU with
+ * the fewest claims has the lowest free slot. A guest node's vCPUs go to one host node: claims are
+ * gathered for all host nodes at once, the first that has as many as are needed gets the guest
+ * node, and what was gathered for the others is given back.
  *
- * A DEDICATED VM climbs no ladder: it locks all slots of each thread of a core, which fails while anybody has one.
- * Cores are tried in the same order. Another launch may hold a core for the moment of its own
- * gathering, so a refusal is looked at a few times. */
+ * A DEDICATED VM climbs no ladder: it locks all slots of each thread of a core, which fails while
+ * anybody has one. Cores are tried in the same order. Another launch may hold a core for the moment
+ * of its own gathering, so a refusal is looked at a few times. */
 #include "host/ladder.h"
 
 #include "host/ladder_parts.h"
@@ -42,8 +43,8 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 	                                                                   "folder's group, or without claims");
 }
 
-/* Each try walks a list that whoever may write to the folder can make long. The kernel walks it in this thread's time:
- * a host that has stood still meanwhile is no reason to give up. */
+/* Each try walks a list that whoever may write to the folder can make long. The kernel walks it in
+ * this thread's time: a host that has stood still meanwhile is no reason to give up. */
 static bool in_time(struct ladder *ladder)
 {
 	if (ladder->error == 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) > ladder->deadline_ns)
@@ -135,8 +136,8 @@ static void add_rung(struct ladder *ladder, const struct host_cpu *cpu, size_t h
 	};
 }
 
-/* The order for the hands that there are. CPUs of a node are numbered as they stand, by thread after that, so that
- * the same place of each node comes in turn. */
+/* The order for the hands that there are. CPUs of a node are numbered as they stand, by thread
+ * after that, so that the same place of each node comes in turn. */
 static void set_up(struct ladder *ladder)
 {
 	ladder->rung_count = ladder->got_count = 0;
@@ -217,7 +218,8 @@ static int climb(struct ladder *ladder, uint32_t wanted)
 	return -1;
 }
 
-/* How many vCPUs each of the plan's cores of a guest node has, in their order: what the guest is shown. */
+/* How many vCPUs each of the plan's cores of a guest node has, in their order: what the guest is
+ * shown. */
 static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint8_t *ret_vcpus)
 {
 	size_t count = 0;
@@ -265,7 +267,8 @@ static bool taken_by_guest(const struct ladder *ladder, int32_t host_node, size_
 	return false;
 }
 
-/* Whether this process may use a CPU of the node; of one that was asked for without, it uses all others. */
+/* Whether this process may use a CPU of the node; of one that was asked for without, it uses all
+ * others. */
 static bool has_cpus(const struct host_facts *facts, const struct host_node *node)
 {
 	for (size_t i = 0; i < facts->cpu_count; i++)
@@ -274,8 +277,8 @@ static bool has_cpus(const struct host_facts *facts, const struct host_node *nod
 	return false;
 }
 
-/* The host nodes to be considered for a guest node; `own`: only those that no other guest node of this VM has;
- * `memory`: only those that have enough, for which it is spoken. */
+/* The host nodes to be considered for a guest node; `own`: only those that no other guest node of
+ * this VM has; `memory`: only those that have enough, for which it is spoken. */
 static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool memory)
 {
 	const struct host_facts *facts = ladder->facts;

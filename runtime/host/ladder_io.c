@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The ladder's I/O threads: a CPU each by a range of slots of their own, beside the vCPUs they serve.
+/* The ladder's I/O threads: a CPU each by a range of slots of their own, beside the vCPUs they
+ * serve.
  *
- * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM has its own. Else an
- * I/O thread shares the CPU of one of its node's vCPUs, the one that the fewest I/O threads have. It then takes turns
- * with the vCPU whose doorbell it waits for, and a wake-up crosses no CPU; on the CPU of another VM it would wait
- * for a guest that has nothing to do with it, and that guest for it. A CPU where nothing runs yet is no better: the
- * next VM's vCPU goes there (measured: README.md, "Decisions").
+ * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM
+ * has its own. Else an I/O thread shares the CPU of one of its node's vCPUs, the one that the
+ * fewest I/O threads have. It then takes turns with the vCPU whose doorbell it waits for, and a
+ * wake-up crosses no CPU; on the CPU of another VM it would wait for a guest that has nothing to do
+ * with it, and that guest for it. A CPU where nothing runs yet is no better: the next VM's vCPU
+ * goes there (measured: README.md, "Decisions").
  *
- * A VM that is DEDICATED, or whose vCPUs are realtime threads, goes to the other CPUs of its node that the fewest I/O
- * threads have, and to its own only where there are none. One that is DEDICATED leaves cores alone that are untouched: an
- * I/O thread there would keep such a core from being anybody's whole core. */
+ * A VM that is DEDICATED, or whose vCPUs are realtime threads, goes to the other CPUs of its node
+ * that the fewest I/O threads have, and to its own only where there are none. One that is DEDICATED
+ * leaves cores alone that are untouched: an I/O thread there would keep such a core from being
+ * anybody's whole core. */
 #include "host/ladder_parts.h"
 
 static int32_t got(struct ladder *ladder, uint32_t cpu, uint32_t slot)

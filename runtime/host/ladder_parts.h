@@ -33,8 +33,8 @@ struct ladder {
 	struct problems *problems;
 	struct cpu_bitmap whole; /* CPUs that others have for themselves */
 	struct cpu_bitmap mine;  /* CPUs of this VM's vCPUs */
-	/* Of each range the slots of a CPU below this one are past: locks of one open file description do not
-	 * conflict, so that a slot of its own would be had twice. */
+	/* Of each range the slots of a CPU below this one are past: locks of one open file
+	 * description do not conflict, so that a slot of its own would be had twice. */
 	uint16_t past[2][FACTS_CPUS_MAX];
 	uint64_t deadline_ns; /* of this thread's CPU time; past it no more is tried */
 	int error;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Placement of vCPUs and I/O threads, as far as it follows from the spec and the host alone. Which other VMs there
- * are is asked later and elsewhere (host/ladder.c), since what a guest sees must not depend on it.
+/* Placement of vCPUs and I/O threads, as far as it follows from the spec and the host alone. Which
+ * other VMs there are is asked later and elsewhere (host/ladder.c), since what a guest sees must
+ * not depend on it.
  *
- * 1. Each guest node gets a host node: the one asked for; or that of its first pin; or for a DEDICATED VM the lowest
- *    that no other guest node has and that holds its vCPUs on whole cores and its memory. A VM that is not pinned
- *    gets one of those with enough memory by lot, the more free memory the likelier: the VM's own number
- *    (the seed) draws it, so that many VMs are spread although none knows of another.
- * 2. Inside a host node a DEDICATED VM's vCPUs take whole cores in order, and the threads of a core one
- *    after another, so neighbours in the guest are neighbours on a core. What a guest node took is gone for the
- *    next one.
+ * 1. Each guest node gets a host node: the one asked for; or that of its first pin; or for a
+ *    DEDICATED VM the lowest that no other guest node has and that holds its vCPUs on whole cores
+ *    and its memory. A VM that is not pinned gets one of those with enough memory by lot, the more
+ *    free memory the likelier: the VM's own number (the seed) draws it, so that many VMs are spread
+ *    although none knows of another.
+ * 2. Inside a host node a DEDICATED VM's vCPUs take whole cores in order, and the threads of a core
+ *    one after another, so neighbours in the guest are neighbours on a core. What a guest node took
+ *    is gone for the next one.
  * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without
  *    vCPUs; else the idle thread of a core; else it shares with the last vCPU.
  */
@@ -66,8 +68,9 @@ static int by_key(const void *a, const void *b)
 	return (x->key > y->key) - (x->key < y->key);
 }
 
-/* The CPUs of a host node (-1: of all) that are on whole cores of which no vCPU has any, in their order: so the
- * thread that one guest node leaves idle on a core is never given to the next. Returns how many. */
+/* The CPUs of a host node (-1: of all) that are on whole cores of which no vCPU has any, in their
+ * order: so the thread that one guest node leaves idle on a core is never given to the next.
+ * Returns how many. */
 static size_t candidates(const struct plan *plan, int32_t node, struct ranked *ret_list)
 {
 	size_t count = 0;
@@ -394,8 +397,8 @@ static int io_rank(const struct plan *plan, const struct host_cpu *cpu)
 }
 
 /* A CPU of its own is better than one that has an I/O thread already; that is still better than a
- * vCPU's. Among equals of a VM that is pinned by hand its number chooses: other VMs' I/O threads are likely to be
- * nearby, and nobody says where. `near`: of this host node alone. */
+ * vCPU's. Among equals of a VM that is pinned by hand its number chooses: other VMs' I/O threads
+ * are likely to be nearby, and nobody says where. `near`: of this host node alone. */
 static const struct host_cpu *io_cpu_for(const struct plan *plan, const struct cpu_bitmap *given,
                                          int host_node, bool near)
 {

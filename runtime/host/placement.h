@@ -25,7 +25,8 @@ struct placement_request {
 	uint64_t page_kib; /* in pages of this size; 0 as 4: ordinary ones */
 	uint32_t io_threads;                      /* of each node, 0 … PLACEMENT_IO_MAX */
 	uint32_t io_count; /* that there will be of those in all: only they claim a CPU */
-	uint64_t seed; /* the VM's own number: what is as good for all VMs is not the same for all */
+	/* the VM's own number: what is as good for all VMs is not the same for all */
+	uint64_t seed;
 };
 
 #define PLACEMENT_UNPINNED (-1) /* bound to the CPUs of its node, among which the kernel balances */
@@ -47,7 +48,8 @@ struct placement {
 		int32_t host_node; /* asked or chosen, -1: host without NUMA information */
 		bool chosen;       /* by the plan: the spec was silent */
 		bool said;         /* it follows from the spec: asked for, or where a pin is */
-		struct cpu_bitmap cpus; /* of the host node that this process may use; all, where it has none */
+		/* of the host node that this process may use; all, where it has none */
+		struct cpu_bitmap cpus;
 		struct placement_io {
 			int32_t cpu; /* or PLACEMENT_UNPINNED */
 			bool shared; /* no CPU was left: the I/O thread shares one with a vCPU */
@@ -60,10 +62,11 @@ struct placement {
 uint8_t placement_dealt_node(uint32_t vcpu, uint32_t vcpus, size_t nodes);
 uint8_t placement_guest_node(const struct placement_request *request, uint32_t vcpu);
 
-/* Where a VM goes that knows of no other: on the CPUs of its pins; DEDICATED, on whole cores of one node, lowest numbers
- * first, of which it keeps the threads it does not use; else on no CPU, but on a node. Only on CPUs that are
- * online and allowed, a guest node's vCPUs never over a host node's boundary. Same input, same output. All
- * reasons for a refusal are added to `problems` (fields cpus.…, memory.nodes[…]); -errno then. */
+/* Where a VM goes that knows of no other: on the CPUs of its pins; DEDICATED, on whole cores of one
+ * node, lowest numbers first, of which it keeps the threads it does not use; else on no CPU, but on
+ * a node. Only on CPUs that are online and allowed, a guest node's vCPUs never over a host node's
+ * boundary. Same input, same output. All reasons for a refusal are added to `problems` (fields
+ * cpus.…, memory.nodes[…]); -errno then. */
 int placement_plan(const struct host_facts *facts, const struct placement_request *request,
                    struct placement *ret, struct problems *problems);
 
@@ -71,7 +74,8 @@ int placement_plan(const struct host_facts *facts, const struct placement_reques
 bool placement_usable(const struct host_cpu *cpu);
 bool placement_whole_core(const struct host_facts *facts, const struct host_cpu *cpu);
 
-/* The CPUs of a host node that this process may use; all that it may, where there are none or the node is -1. */
+/* The CPUs of a host node that this process may use; all that it may, where there are none or the
+ * node is -1. */
 void placement_cpus(const struct host_facts *facts, int32_t host_node, struct cpu_bitmap *ret);
 
 /* Puts vCPU `vcpu` on a CPU of the plan. */

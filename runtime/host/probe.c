@@ -74,8 +74,8 @@ void facts_decode(struct host_facts *facts)
 	}
 }
 
-/* How many threads a core of this processor can have, from its leaves; 0: they do not say. (SDM 3A 9.9.3.1;
- * AMD APM 3, appendix E.5.) */
+/* How many threads a core of this processor can have, from its leaves; 0: they do not say. (SDM 3A
+ * 9.9.3.1; AMD APM 3, appendix E.5.) */
 static uint32_t threads_of_core(const struct host_cpu *cpu)
 {
 	const struct cpuid_leaf *one = host_cpu_leaf(cpu, 1, 0), *four = host_cpu_leaf(cpu, 4, 0);
@@ -94,10 +94,10 @@ static uint32_t threads_of_core(const struct host_cpu *cpu)
 	return one && four && four->eax ? (one->ebx >> 16 & 0xff) / ((four->eax >> 26) + 1) : 0;
 }
 
-/* Where the kernel's lists are missing: facts of another machine that leave them out, or no /sys. By the
- * kernel's package and core numbers; never by APIC ids, which CPUID and the kernel may count in
- * different ways. Core numbers begin anew in each node of a package that has two (AMD family 10H and
- * 15H), and in a package whose memory is interleaved nothing but the leaves shows that. */
+/* Where the kernel's lists are missing: facts of another machine that leave them out, or no /sys.
+ * By the kernel's package and core numbers; never by APIC ids, which CPUID and the kernel may count
+ * in different ways. Core numbers begin anew in each node of a package that has two (AMD family 10H
+ * and 15H), and in a package whose memory is interleaved nothing but the leaves shows that. */
 static bool same_core(const struct host_cpu *a, const struct host_cpu *b)
 {
 	if (a->node >= 0 && b->node >= 0 && a->node != b->node)

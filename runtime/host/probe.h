@@ -15,8 +15,8 @@ ssize_t root_read(const char *root, char *buffer, size_t size, const char *forma
 
 /* /proc/cpuinfo: one entry of facts->cpus for each online CPU, flags and vmx flags. */
 int probe_cpuinfo(struct host_facts *facts, const char *root);
-/* /proc/self/status, which says what the next two need and takes the kernel tens of microseconds to write;
- * empty when it cannot be read. */
+/* /proc/self/status, which says what the next two need and takes the kernel tens of microseconds to
+ * write; empty when it cannot be read. */
 #define PROBE_STATUS_SIZE 8192
 void probe_status(const char *root, char status[static PROBE_STATUS_SIZE]);
 /* CPUs that are present but offline, the affinity. */
@@ -40,10 +40,11 @@ void probe_cpuid_everywhere(struct host_facts *facts);
 /* VMX capability MSRs and the x2APIC mode, through /dev/cpu/N/msr of an online CPU. */
 void probe_msrs(struct host_facts *facts);
 
-/* Brand, vendor and signature from the leaves, as far as the kernel has not told them. Never the APIC id:
- * see host_cpu_leaf_apic_id(). */
+/* Brand, vendor and signature from the leaves, as far as the kernel has not told them. Never the
+ * APIC id: see host_cpu_leaf_apic_id(). */
 void host_cpu_decode(struct host_cpu *cpu);
-/* The APIC id in the leaves: the processor's, which in a virtual machine need not be the kernel's. */
+/* The APIC id in the leaves: the processor's, which in a virtual machine need not be the
+ * kernel's. */
 uint32_t host_cpu_leaf_apic_id(const struct host_cpu *cpu);
 /* facts->vmx from MSRs and flags, hypervisor from leaves; again whenever those change. */
 void facts_decode(struct host_facts *facts);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the host's KVM offers: API version, extensions by name, CPUID of a guest, its TSC's frequency. */
+/* What the host's KVM offers: API version, extensions by name, CPUID of a guest, its TSC's
+ * frequency. */
 #include "host/probe.h"
 
 #include <assert.h>

@@ -37,7 +37,8 @@ struct profile_tenancy_tuning {
 	uint32_t halt_poll_ns;
 	bool disable_hlt_exits, disable_pause_exits, disable_cstate_exits;
 	bool realtime_hint;
-	struct profile_names mitigated; /* of the kernel's list of vulnerabilities: must be told and not be vulnerable */
+	/* of the kernel's list of vulnerabilities: must be told and not be vulnerable */
+	struct profile_names mitigated;
 };
 
 /* A guest's register is the host's AND this, OR what is set. */
@@ -58,14 +59,16 @@ struct profile {
 	uint32_t max_leaf, max_extended_leaf; /* that a guest is told of; 0: KVM's own */
 	char guest_brand[PROFILE_BRAND_SIZE]; /* "": none */
 	size_t fixed_count;
-	struct cpuid_leaf fixed[PROFILE_FIXED_MAX]; /* leaves of a guest that are the same everywhere */
+	/* leaves of a guest that are the same everywhere */
+	struct cpuid_leaf fixed[PROFILE_FIXED_MAX];
 };
 
 /* Fills *ret with the embedded profile of that name. -ENOENT: there is none; -EINVAL: it does not
  * fit this struct or names a requirement that admission does not know; -ENOMEM. */
 int profile_load(const char *name, struct profile *ret);
 
-/* The same from an encoded axvm.v1.Profile, which need not be embedded. -EINVAL and -ENOMEM likewise. */
+/* The same from an encoded axvm.v1.Profile, which need not be embedded. -EINVAL and -ENOMEM
+ * likewise. */
 int profile_unpack(const uint8_t *bytes, size_t size, struct profile *ret);
 
 /* Name of the i-th embedded profile, NULL past the last. */

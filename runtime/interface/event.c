@@ -5,10 +5,12 @@
 #include <assert.h>
 #include <errno.h>
 
-/* Beside its texts, with the VM's name, an event has numbers: tags, lengths and at most 10 bytes each. */
+/* Beside its texts, with the VM's name, an event has numbers: tags, lengths and at most 10 bytes
+ * each. */
 static_assert(EVENT_REPLY_BYTES >= PROBLEM_MESSAGE_MAX + PROBLEM_FIELD_MAX + 64 + 20 * 12,
               "the room that is kept for a reply is enough for any");
-/* Kept at once: for the next command, for a pause that has not come into force, for the reply in question. */
+/* Kept at once: for the next command, for a pause that has not come into force, for the reply in
+ * question. */
 static_assert(EVENT_REPORT_BYTES_MAX + 4 * EVENT_REPLY_BYTES <= EVENT_RING_SIZE,
               "there is room for a reply with the largest report when nothing else waits");
 

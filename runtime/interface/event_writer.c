@@ -7,9 +7,9 @@
  *
  * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to set.
  * Sockets take MSG_DONTWAIT. For a pipe, POLLOUT means a free page, and a write of at most PIPE_BUF
- * bytes then fits (pipe(7)): it does not block. Of a terminal that is not so, and fds.c refuses one.
- * It is ppoll(2), because a poll(2) with a time limit
- * comes back from a stopped process as restart_syscall(2), which no policy allows. */
+ * bytes then fits (pipe(7)): it does not block. Of a terminal that is not so, and fds.c refuses
+ * one. It is ppoll(2), because a poll(2) with a time limit comes back from a stopped process as
+ * restart_syscall(2), which no policy allows. */
 #include "interface/event_writer.h"
 
 #include <errno.h>

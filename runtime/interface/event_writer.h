@@ -12,8 +12,8 @@
 /* A terminal event with every error it can list takes under 12 KiB. */
 #define EVENT_TERMINAL_SIZE (16 * 1024)
 #define EVENT_FINISH_MS 2000
-/* What event_flush() writes in one call at most, in chunks of PIPE_BUF: all there can be when it begins, and as
- * much again. */
+/* What event_flush() writes in one call at most, in chunks of PIPE_BUF: all there can be when it
+ * begins, and as much again. */
 #define EVENT_FLUSH_CHUNKS (2 * (EVENT_RING_SIZE + EVENT_TERMINAL_SIZE) / 4096)
 
 /* About 80 KiB, touched as far as used: static or mapped. Everything but `fd` and `socket`, which
@@ -53,12 +53,14 @@ void event_writer_set_wake_fd(struct event_writer *writer, int wake_fd);
  * event. */
 int event_writer_put(struct event_writer *writer, Axvm__V1__Event *event);
 
-/* Keeps room for an event of up to `bytes`, its header included, which event_writer_put_kept() will use: no other
- * event gets it. -ENOBUFS when there is none; where writing has failed nothing needs any. */
+/* Keeps room for an event of up to `bytes`, its header included, which event_writer_put_kept() will
+ * use: no other event gets it. -ENOBUFS when there is none; where writing has failed nothing needs
+ * any. */
 int event_writer_keep(struct event_writer *writer, size_t bytes);
 
-/* event_writer_put() of an event for which `kept` bytes are kept (or fewer, or none), which are given back. -ENOBUFS
- * when it is larger and has no room: then it is as if it had not been tried. */
+/* event_writer_put() of an event for which `kept` bytes are kept (or fewer, or none), which are
+ * given back. -ENOBUFS when it is larger and has no room: then it is as if it had not been
+ * tried. */
 int event_writer_put_kept(struct event_writer *writer, Axvm__V1__Event *event, size_t kept);
 
 /* The same for the terminal event, which has a place of its own and is the last: exactly once, then
@@ -66,9 +68,9 @@ int event_writer_put_kept(struct event_writer *writer, Axvm__V1__Event *event, s
 int event_writer_put_terminal(struct event_writer *writer, Axvm__V1__Event *event);
 
 /* Writes what can be written without blocking. One thread only, the control thread. 0 when nothing
- * is left, 1 when there is more but it is somebody else's turn (whoever puts events as fast as they are
- * written must not keep the control thread), -EAGAIN when fd 4 takes no more for now (wait for POLLOUT), -errno
- * when it never will again: -EPIPE when the reader has gone. */
+ * is left, 1 when there is more but it is somebody else's turn (whoever puts events as fast as they
+ * are written must not keep the control thread), -EAGAIN when fd 4 takes no more for now (wait for
+ * POLLOUT), -errno when it never will again: -EPIPE when the reader has gone. */
 int event_flush(struct event_writer *writer);
 
 /* event_flush() until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* From an encoded PlanRequest to a spec and what it is to be planned for.
  *
- * The launch is refused in the words that a launch is refused in. What else is wrong is told when it is valid. */
+ * The launch is refused in the words that a launch is refused in. What else is wrong is told when
+ * it is valid. */
 #include "interface/plan_request.h"
 
 #include <errno.h>

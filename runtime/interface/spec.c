@@ -41,7 +41,8 @@ static const char *keep(struct vm_spec *spec, const char *text)
 	return at;
 }
 
-/* Every fd that the launch names comes through here, so that the shim knows which ones it is to keep. */
+/* Every fd that the launch names comes through here, so that the shim knows which ones it is to
+ * keep. */
 static int name_fd(struct vm_spec *spec, uint32_t fd)
 {
 	assert(spec->fds_count < ARRAY_SIZE(spec->fds));
@@ -212,7 +213,8 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 
 static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 {
-	/* All but descriptors and strings, whose pages are to stay untouched until they are used. */
+	/* All but descriptors and strings, whose pages are to stay untouched until they are
+	 * used. */
 	memset(spec, 0, offsetof(struct vm_spec, fds));
 	copy_text(spec->vm_id, sizeof(spec->vm_id), from->vm_id);
 	copy_text(spec->profile, sizeof(spec->profile), from->profile);

@@ -11,7 +11,8 @@
 
 struct spec_resource {
 	enum axvm_resource_source kind;
-	int fd;           /* RESOURCE_SOURCE_FD: 5 or above, consoles also 0 to 2; each fd occurs once */
+	/* RESOURCE_SOURCE_FD: 5 or above, consoles also 0 to 2; each fd occurs once */
+	int fd;
 	const char *path; /* RESOURCE_SOURCE_PATH: in the spec's own storage */
 };
 

@@ -290,7 +290,8 @@ int stream_init(struct stream *stream)
 	return 0;
 }
 
-/* A plan can be larger than a launch; what is mapped for a launch is small, so that no huge page is put there. */
+/* A plan can be larger than a launch; what is mapped for a launch is small, so that no huge page is
+ * put there. */
 static int make_room(struct stream *stream, struct problems *problems)
 {
 	void *map;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads a ControlStream piecemeal: the launch first, or a plan in its place; commands for the life of the VM after it. */
+/* Reads a ControlStream piecemeal: the launch first, or a plan in its place; commands for the life
+ * of the VM after it. */
 #ifndef AXVM_INTERFACE_STREAM_H
 #define AXVM_INTERFACE_STREAM_H
 
@@ -8,7 +9,8 @@
 
 /* The most bytes of a launch; the stream itself has no end. */
 #define STREAM_MESSAGE_MAX MIB
-/* The most bytes of a plan: a launch, and all facts that a host can have (host/facts.h; a unit test holds them to it). */
+/* The most bytes of a plan: a launch, and all facts that a host can have (host/facts.h; a unit test
+ * holds them to it). */
 #define STREAM_PLAN_MAX (8 * MIB)
 /* The most bytes of a command. A longer one is only looked at for its request_id before it is
  * refused. */
@@ -41,7 +43,9 @@ struct stream {
 	uint8_t *launch; /* a mapping of launch_size, touched as far as used */
 	size_t launch_size;
 	bool ended;
-	bool stopped; /* set by a callback: no more commands for now; cleared by who goes on with stream_drain() */
+	/* set by a callback: no more commands for now; cleared by who goes on with
+	 * stream_drain() */
+	bool stopped;
 	size_t chunk_at;
 	size_t chunk_end;
 	uint8_t chunk[STREAM_CHUNK];
@@ -65,29 +69,31 @@ int stream_init(struct stream *stream);
 /* Unmaps it. Accepts a zeroed or an already released stream. */
 void stream_done(struct stream *stream);
 
-/* Blocks until the launch is whole, or the plan in its place (parser.planned says which); *ret_bytes stays valid until
- * stream_release_launch(). What has come after it by then is kept for stream_drain(), and refused here when it is
- * already seen not to be commands. One problem is added when this fails: -EINVAL for the bytes, -errno for the fd.
- * -EINTR, with no problem: a handler for SIGTERM, SIGINT or SIGHUP ran while it waited. */
+/* Blocks until the launch is whole, or the plan in its place (parser.planned says which);
+ * *ret_bytes stays valid until stream_release_launch(). What has come after it by then is kept for
+ * stream_drain(), and refused here when it is already seen not to be commands. One problem is added
+ * when this fails: -EINVAL for the bytes, -errno for the fd. -EINTR, with no problem: a handler for
+ * SIGTERM, SIGINT or SIGHUP ran while it waited. */
 int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
                        size_t *ret_length, struct problems *problems);
 
 /* Unmaps the launch buffer: to be called once the spec is parsed. */
 void stream_release_launch(struct stream *stream);
 
-/* Takes n more bytes and calls back for every command that they complete, `stopped` or not. Neither allocates nor
- * blocks. -EINVAL, with one problem added, when the bytes are no ControlStream; from then on
- * nothing is taken any more. */
+/* Takes n more bytes and calls back for every command that they complete, `stopped` or not. Neither
+ * allocates nor blocks. -EINVAL, with one problem added, when the bytes are no ControlStream; from
+ * then on nothing is taken any more. */
 int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
                 void *context, struct problems *problems);
 
-/* Feeds what was read and not yet taken: what stream_read_launch() kept, when the control loop starts; what a callback
- * that set `stopped` has left, when it is cleared. */
+/* Feeds what was read and not yet taken: what stream_read_launch() kept, when the control loop
+ * starts; what a callback that set `stopped` has left, when it is cleared. */
 int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
                  struct problems *problems);
 
-/* One read(2) of fd, which poll(2) has found readable, and stream_drain() of what it gave. Not while `stopped`.
- * 1 when there may be more, 0 at a clean end, -EAGAIN when there was nothing, else as above. */
+/* One read(2) of fd, which poll(2) has found readable, and stream_drain() of what it gave. Not
+ * while `stopped`. 1 when there may be more, 0 at a clean end, -EAGAIN when there was nothing, else
+ * as above. */
 int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
                 struct problems *problems);
 

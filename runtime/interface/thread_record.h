@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* Written by the thread itself before its filter; read by the control thread behind the gate. Times are
- * CLOCK_MONOTONIC in nanoseconds; 0: not reached. */
+/* Written by the thread itself before its filter; read by the control thread behind the gate. Times
+ * are CLOCK_MONOTONIC in nanoseconds; 0: not reached. */
 struct thread_record {
 	char name[16]; /* as the kernel knows it: "vcpu0" */
 	uint64_t started_ns;
@@ -17,8 +17,8 @@ struct thread_record {
 
 /* The calling thread takes the name and begins its record. */
 void thread_record_start(struct thread_record *record, const char *name);
-/* The calling thread has what it needs; and is about to take its filter, which may forbid to ask what time
- * it is. */
+/* The calling thread has what it needs; and is about to take its filter, which may forbid to ask
+ * what time it is. */
 void thread_record_staffed(struct thread_record *record);
 void thread_record_sealing(struct thread_record *record);
 

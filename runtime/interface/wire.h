@@ -15,8 +15,8 @@
 /* Holds the bytes of one message against its descriptor and collects all that protobuf-c would pass
  * over in silence: unknown fields and enum values, a singular field or two members of a oneof given
  * twice, numbers cut to 32 bits, strings that are not UTF-8 or hold a NUL. `name` is what the
- * message is called ("launch"), "" of the outermost; field paths are below it. 0, or -EINVAL with at least one problem
- * added. What passes can be unpacked, memory permitting. */
+ * message is called ("launch"), "" of the outermost; field paths are below it. 0, or -EINVAL with
+ * at least one problem added. What passes can be unpacked, memory permitting. */
 int wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t n,
                const char *name, struct problems *problems);
 

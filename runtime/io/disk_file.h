@@ -34,8 +34,8 @@ struct disk_file {
 
 /* Opens or takes over, and checks: kind, access, size, and that nobody else has it. The lock is on
  * the open file description (fcntl(2), F_OFD_SETLK): exclusive, or shared when read-only, released
- * with the last fd; two seconds are waited for it. Never changes the length of the file. -errno with a problem; *ret is untouched
- * then and an fd that was handed in stays open. */
+ * with the last fd; two seconds are waited for it. Never changes the length of the file. -errno
+ * with a problem; *ret is untouched then and an fd that was handed in stays open. */
 int disk_file_open(const struct disk_file_config *config, struct disk_file *ret,
                    struct problems *problems);
 void disk_file_close(struct disk_file *file);

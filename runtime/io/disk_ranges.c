@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What the backing of a disk can do about ranges.
  *
- * fallocate(2) on a block device is another thing than on a file: PUNCH_HOLE is a write of zeroes that may
- * unmap and does not fall back to writing them, so it works where the queue has write_zeroes_max_bytes;
- * ZERO_RANGE falls back and works always. Neither is a discard. That is a command, an operation of the ring
- * since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed thread makes on a disk). What discards and writes no
- * zeroes (a thin volume) has it alone; elsewhere it is kept beside PUNCH_HOLE, because the limit that promises that
- * can go: a loop device over tmpfs has it until the first zeroes that are not to unmap, which fail below, and the
+ * fallocate(2) on a block device is another thing than on a file: PUNCH_HOLE is a write of zeroes
+ * that may unmap and does not fall back to writing them, so it works where the queue has
+ * write_zeroes_max_bytes; ZERO_RANGE falls back and works always. Neither is a discard. That is a
+ * command, an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed
+ * thread makes on a disk). What discards and writes no zeroes (a thin volume) has it alone;
+ * elsewhere it is kept beside PUNCH_HOLE, because the limit that promises that can go: a loop
+ * device over tmpfs has it until the first zeroes that are not to unmap, which fail below, and the
  * kernel takes the limit back. */
 #include "io/disk_ranges.h"
 
@@ -21,7 +22,8 @@
 
 #include "io/op.h"
 
-#define PROBE_BYTES 4096 /* the block of most file systems: a mode is not carried out on half of one */
+/* the block of most file systems: a mode is not carried out on half of one */
+#define PROBE_BYTES 4096
 
 static bool mode_works(int fd, int mode, off_t end)
 {
@@ -38,13 +40,15 @@ static void probe_file(int fd, off_t end, struct disk_ranges *ret)
 {
 	ret->punch = mode_works(fd, FALLOC_FL_PUNCH_HOLE, end);
 	ret->zero = mode_works(fd, FALLOC_FL_ZERO_RANGE, end);
-	/* That has allocated what it zeroed; where a hole can be punched beyond the end, it is given back. */
+	/* That has allocated what it zeroed; where a hole can be punched beyond the end, it is
+	 * given back. */
 	if (ret->zero && ret->punch)
 		(void)mode_works(fd, FALLOC_FL_PUNCH_HOLE, end);
 	ret->discard = ret->punch;
 }
 
-/* A limit of the device's queue, which for a partition is its disk's. 0: there is none, or it cannot be read. */
+/* A limit of the device's queue, which for a partition is its disk's. 0: there is none, or it
+ * cannot be read. */
 static uint64_t queue_limit(const char *sysfs, dev_t number, const char *name)
 {
 	static const char *const places[] = { "queue", "../queue" };
@@ -80,8 +84,8 @@ void disk_ranges_of_device(const char *sysfs, dev_t number, bool command, struct
 }
 
 /* Whether this kernel takes the command for this device: of an empty range it then says EINVAL, and
- * nothing has been discarded. One that has not even the opcode (before 5.19) says so as well, so that is
- * asked first. */
+ * nothing has been discarded. One that has not even the opcode (before 5.19) says so as well, so
+ * that is asked first. */
 static bool command_works(int fd)
 {
 	struct io_uring ring;
@@ -113,7 +117,8 @@ void disk_ranges_probe(int fd, const struct stat *st, const char *sysfs, uint32_
 		probe_file(fd, st->st_size, ret);
 		return;
 	}
-	/* Asked first as if the kernel took it: only of a device that discards is a ring made to ask. */
+	/* Asked first as if the kernel took it: only of a device that discards is a ring made to
+	 * ask. */
 	disk_ranges_of_device(sysfs, st->st_rdev, true, ret);
 	if (ret->command && !command_works(fd))
 		disk_ranges_of_device(sysfs, st->st_rdev, false, ret);

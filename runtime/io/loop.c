@@ -17,17 +17,18 @@
  * whole, then each mailbox as a whole: release by the poster, acquire by the loop.
  *
  * The ring is created disabled, so that its restrictions are in force from the first submission:
- * the opcodes of restriction.c that its clients' uses need, and IOSQE_FIXED_FILE on every SQE. It can
- * then reach no file that was not registered while the VM was built. Restrictions, fixed files: io_uring_register(2).
+ * the opcodes of restriction.c that its clients' uses need, and IOSQE_FIXED_FILE on every SQE. It
+ * can then reach no file that was not registered while the VM was built. Restrictions, fixed files:
+ * io_uring_register(2).
  *
  * A loop that is handed connections while it runs (IO_USE_DESCRIPTORS) does without the second
- * restriction. Its thread has a table of descriptors of its own, as every sealed thread but one: the
- * ring, the eventfds that its filter lets it write to, and what it receives. That is then all that its
- * ring can reach beside the registered files. The other way, putting what is received among
- * the registered files, needs more (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so that it takes
- * io_uring_register and close in the filter), and leaks: before Linux 6.13 a registered file that was
- * replaced is let go only when every operation older than that has ended, and polls of doorbells
- * never end. The peer of a connection would not see it close. */
+ * restriction. Its thread has a table of descriptors of its own, as every sealed thread but one:
+ * the ring, the eventfds that its filter lets it write to, and what it receives. That is then all
+ * that its ring can reach beside the registered files. The other way, putting what is received
+ * among the registered files, needs more (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so that
+ * it takes io_uring_register and close in the filter), and leaks: before Linux 6.13 a registered
+ * file that was replaced is let go only when every operation older than that has ended, and polls
+ * of doorbells never end. The peer of a connection would not see it close. */
 #include "io/loop.h"
 
 #include <errno.h>
@@ -322,10 +323,11 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 
 /* --------------------------------------------------------------------------------- loop thread */
 
-/* The kernel's workers belong to the thread that submits and not to the ring, so there is nothing to bind before it has
- * submitted; and then the restrictions are in force, which allow no registration. But the kernel gets to know a
- * thread as well by its registering a ring's descriptor, which a ring that is still disabled takes. It is
- * taken back at once: the policy names descriptors by number, and a registered one has none. */
+/* The kernel's workers belong to the thread that submits and not to the ring, so there is nothing
+ * to bind before it has submitted; and then the restrictions are in force, which allow no
+ * registration. But the kernel gets to know a thread as well by its registering a ring's
+ * descriptor, which a ring that is still disabled takes. It is taken back at once: the policy names
+ * descriptors by number, and a registered one has none. */
 int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size)
 {
 	struct io_uring_rsrc_update ring = { .offset = UINT32_MAX, .data = (uint64_t)loop->ring.ring_fd };

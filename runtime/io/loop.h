@@ -12,9 +12,9 @@ struct io_loop_config {
 	int ring_fd_number;
 	uint32_t busy_poll_us; /* look for work that long before sleeping; 0: sleep at once */
 	int control_fd; /* eventfd (borrowed), signalled when the loop has parked or ended, or -1 */
-	/* Called on the loop's thread for a submission that the restrictions refused, which is a sign
-	 * of a thread in other hands (io/restriction.h); should it return, or be NULL, the loop ends
-	 * with -EPERM. */
+	/* Called on the loop's thread for a submission that the restrictions refused, which is a
+	 * sign of a thread in other hands (io/restriction.h); should it return, or be NULL, the
+	 * loop ends with -EPERM. */
 	void (*breach)(void *context, const struct io_breach *breach);
 	void *context;
 };
@@ -35,16 +35,16 @@ void io_loop_uses(struct io_loop *loop, uint32_t uses);
 int io_loop_build(struct io_loop *loop);
 
 /* ---- the loop's thread. */
-/* Binds the kernel's workers, which do for this thread what an operation would wait for, to `cpus`, a set of `size`
- * bytes. Left alone they run on all CPUs of the node that the thread is on (before Linux 6.2), whatever it was bound to.
- * The kernel keeps those of the set that the thread itself is bound to, where there is one (since Linux 6.2).
- * After the ring was built and before it is enabled. -EINVAL: a CPU that the thread's cgroup denies. A
- * kernel that has no such call (before Linux 5.19): 0, and nothing is done. io_uring_register(2),
- * IORING_REGISTER_IOWQ_AFF. */
+/* Binds the kernel's workers, which do for this thread what an operation would wait for, to `cpus`,
+ * a set of `size` bytes. Left alone they run on all CPUs of the node that the thread is on (before
+ * Linux 6.2), whatever it was bound to. The kernel keeps those of the set that the thread itself is
+ * bound to, where there is one (since Linux 6.2). After the ring was built and before it is
+ * enabled. -EINVAL: a CPU that the thread's cgroup denies. A kernel that has no such call (before
+ * Linux 5.19): 0, and nothing is done. io_uring_register(2), IORING_REGISTER_IOWQ_AFF. */
 int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size);
-/* Enables the ring, binds it to the calling thread, and tries its restrictions. Before that thread's
- * seccomp filter. -EBADMSG: the ring does what it was restricted from, and *ret_what (constant) says
- * what. */
+/* Enables the ring, binds it to the calling thread, and tries its restrictions. Before that
+ * thread's seccomp filter. -EBADMSG: the ring does what it was restricted from, and *ret_what
+ * (constant) says what. */
 int io_loop_enable(struct io_loop *loop, const char **ret_what);
 /* Runs until a stop has been carried out: 0, or -errno when the ring failed. */
 int io_loop_run(struct io_loop *loop);

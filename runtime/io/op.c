@@ -91,8 +91,8 @@ bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const stru
 	return queue(loop, sqe, op);
 }
 
-/* io_uring asks a file without RWF_NOWAIT by poll(2) and then goes ahead on the caller's thread (since Linux 6.9). A
- * terminal has room for a byte then, and waits for the rest. */
+/* io_uring asks a file without RWF_NOWAIT by poll(2) and then goes ahead on the caller's thread
+ * (since Linux 6.9). A terminal has room for a byte then, and waits for the rest. */
 bool io_may_wait(int fd)
 {
 	return isatty(fd) == 1;

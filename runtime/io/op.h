@@ -2,10 +2,10 @@
 /* Operations a client of the loop starts. Loop thread only.
  *
  * `file` is an index of io_loop_add_file, or, in a loop with IO_USE_DESCRIPTORS, IO_DESCRIPTOR of a
- * descriptor that was received. What the ring allows only for some use (restriction.c) needs that use
- * to be said beforehand (io_loop_uses). Each returns true when the operation was queued: it is submitted
- * with the turn's one io_uring_enter and op->done is called later, never from within the call. False:
- * the ring is not built yet, or is being drained; nothing was queued. */
+ * descriptor that was received. What the ring allows only for some use (restriction.c) needs that
+ * use to be said beforehand (io_loop_uses). Each returns true when the operation was queued: it is
+ * submitted with the turn's one io_uring_enter and op->done is called later, never from within the
+ * call. False: the ring is not built yet, or is being drained; nothing was queued. */
 #ifndef AXVM_IO_OP_H
 #define AXVM_IO_OP_H
 
@@ -35,17 +35,19 @@ bool io_receive(struct io_loop *loop, struct io_op *op, uint32_t file, const str
                 uint32_t count, bool nowait);
 bool io_send(struct io_loop *loop, struct io_op *op, uint32_t file, const struct iovec *iov,
              uint32_t count, bool nowait);
-/* Whether O_NONBLOCK alone does not keep io_uring from waiting on this fd, and RWF_NOWAIT must be said.
- * Build time; may take a packet from it. */
+/* Whether O_NONBLOCK alone does not keep io_uring from waiting on this fd, and RWF_NOWAIT must be
+ * said. Build time; may take a packet from it. */
 bool io_nowait(int fd);
-/* Whether this fd may keep its reader or writer waiting although poll(2) says that it need not: operations on it are to be
- * `in_worker`, which is to be said beforehand (IO_USE_WORKERS). Build time. */
+/* Whether this fd may keep its reader or writer waiting although poll(2) says that it need not:
+ * operations on it are to be `in_worker`, which is to be said beforehand (IO_USE_WORKERS). Build
+ * time. */
 bool io_may_wait(int fd);
 bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only);
 /* fallocate(2) modes: discard and write zeroes. */
 bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode,
                   uint64_t offset, uint64_t length);
-/* A block device's own discard (BLOCK_URING_CMD_DISCARD, Linux 6.12); the loop has IO_USE_DISCARD. */
+/* A block device's own discard (BLOCK_URING_CMD_DISCARD, Linux 6.12); the loop has
+ * IO_USE_DISCARD. */
 bool io_discard(struct io_loop *loop, struct io_op *op, uint32_t file, uint64_t offset,
                 uint64_t length);
 /* The same as a submission, for who has a ring of its own. */

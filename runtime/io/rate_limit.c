@@ -11,8 +11,9 @@
 /* No debt is deeper than the largest single charge. */
 #define DEBT_MAX ((__int128)UINT64_MAX * TOKEN)
 
-/* What `make prove` proves of this file, at half of each width (tests/prove/README.md): nothing overflows, a level stays
- * between the deepest debt and a full bucket (an unset one holds 0 of 0), a wait is 0 exactly when the tokens are there. */
+/* What `make prove` proves of this file, at half of each width (tests/prove/README.md): nothing
+ * overflows, a level stays between the deepest debt and a full bucket (an unset one holds 0 of 0),
+ * a wait is 0 exactly when the tokens are there. */
 /*@ predicate sound(struct rate_bucket *b) =
       \valid(b) && -DEBT_MAX <= b->level <= b->burst * TOKEN;
 */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The restrictions of a loop's ring: io_uring operations pass by seccomp, so this is the part of the
- * sandbox's policy that the kernel holds each submission against.
+/* The restrictions of a loop's ring: io_uring operations pass by seccomp, so this is the part of
+ * the sandbox's policy that the kernel holds each submission against.
  *
  * A refused submission completes with -EACCES and its thread goes on: that is all the kernel does.
- * Our code prepares none that is refused, so whoever did was not our code: a thread that a guest has
- * taken over, or one that wrote into the ring's memory. The loop takes it as that and ends the
- * process (io_loop_config.breach). A file may answer -EACCES too (a security module that changes its
- * mind); the submission itself tells the two apart, for it still lies in the ring: only submissions
- * that are prepared after this turn's completions are looked at can take its place.
+ * Our code prepares none that is refused, so whoever did was not our code: a thread that a guest
+ * has taken over, or one that wrote into the ring's memory. The loop takes it as that and ends the
+ * process (io_loop_config.breach). A file may answer -EACCES too (a security module that changes
+ * its mind); the submission itself tells the two apart, for it still lies in the ring: only
+ * submissions that are prepared after this turn's completions are looked at can take its place.
  *
  * io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
 #include "io/restriction.h"

@@ -17,8 +17,8 @@ const struct io_opcode *io_loop_opcodes(size_t *ret_count);
 /* Whose loops have an opcode, in words: "every loop", "disks, nets". Constant. */
 const char *io_opcode_where(const struct io_opcode *opcode);
 
-/* io_uring_register(2) on the loop's ring: its result, or -errno. The shared liburing 2.3 does not export the uses that
- * are made of it here. */
+/* io_uring_register(2) on the loop's ring: its result, or -errno. The shared liburing 2.3 does not
+ * export the uses that are made of it here. */
 int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument, unsigned count);
 
 /* Installs the restrictions of a ring that is disabled still. 0 or -errno. */

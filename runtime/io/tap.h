@@ -22,8 +22,8 @@ struct tap_request {
  * problem, in words that say what to do about it, and -errno. Start-up only: opens files. */
 int tap_take(const struct tap_request *request, int *ret_fds, struct problems *problems);
 
-/* Of TUN_F_CSUM, _TSO4, _TSO6 and _TSO_ECN those that this TAP does not take, found out by asking; all
- * are off again afterwards. `fd` is any of its queues. Start-up only. */
+/* Of TUN_F_CSUM, _TSO4, _TSO6 and _TSO_ECN those that this TAP does not take, found out by asking;
+ * all are off again afterwards. `fd` is any of its queues. Start-up only. */
 unsigned int tap_missing_offloads(int fd);
 
 /* Which frames the TAP may hand over: TUN_F_* bits, of all its queues. `fd` is any of them. Control

@@ -22,8 +22,8 @@ int vhost_get_features(int fd, uint64_t *ret_features);
 
 /* Makes this process the owner and tells of guest memory. The kernel starts its thread now, in this
  * process or beside it; it never runs code of ours, so no filter of ours is on it, but it has the
- * limits, the ids and the CPUs of the caller. Stage seal, after the threads were counted, before the
- * control thread's filter. 0 or -errno. */
+ * limits, the ids and the CPUs of the caller. Stage seal, after the threads were counted, before
+ * the control thread's filter. 0 or -errno. */
 int vhost_own(int fd, const struct guest_memory *memory);
 
 /* The rest is for the control thread, at any time; 0 or -errno. `fd` is one of VHOST_FD_BASE on. */

@@ -23,7 +23,8 @@ extern "C" {
 
 #define AXVM_MESSAGE_MAX (1024 * 1024) /* of a launch or an event: bytes */
 #define AXVM_COMMAND_MAX 4096          /* of a command: a shim takes no more */
-#define AXVM_QUEUE_MAX (2 * AXVM_MESSAGE_MAX) /* what may wait for a shim that does not read, its launch too */
+/* what may wait for a shim that does not read, its launch too */
+#define AXVM_QUEUE_MAX (2 * AXVM_MESSAGE_MAX)
 
 /* Where the VMs of a host claim CPUs (LaunchSpec.cpus.claims) unless who launches them wants
  * another folder. */

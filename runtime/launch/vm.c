@@ -55,8 +55,8 @@ int axvm_vm_control_fd(const struct axvm_vm *vm)
 	return vm->control_fd;
 }
 
-/* Room for `n` more bytes behind those that wait. Each byte that is moved has one that was appended since the last
- * time: either half of the room is empty afterwards, or it has doubled. */
+/* Room for `n` more bytes behind those that wait. Each byte that is moved has one that was appended
+ * since the last time: either half of the room is empty afterwards, or it has doubled. */
 static int make_room(struct axvm_vm *vm, size_t n)
 {
 	size_t kept = vm->queue_end - vm->queue_start, room = vm->queue_room;

@@ -17,7 +17,8 @@ struct acpi_registers {
 	struct ioapic *ioapic;
 	_Atomic uint32_t request;  /* enum acpi_request */
 	_Atomic uint32_t events;   /* ACPI_EVENT_*, cleared by the guest's read */
-	_Atomic bool panicked;     /* the guest reported a panic and does not crash-dump by itself */
+	/* the guest reported a panic and does not crash-dump by itself */
+	_Atomic bool panicked;
 };
 
 /* Operations of the windows at LAYOUT_ACPI_REGISTERS and LAYOUT_PANIC_REGISTER and of the port

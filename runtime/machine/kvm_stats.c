@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* KVM's own counters (Linux Documentation/virt/kvm/api.rst §4.133).
  *
- * The file is: a header, the owner's name, an array of descriptors (each a struct and a name), and the values,
- * each a run of 64-bit words. A descriptor says where its values begin and how many there are. */
+ * The file is: a header, the owner's name, an array of descriptors (each a struct and a name), and
+ * the values, each a run of 64-bit words. A descriptor says where its values begin and how many
+ * there are. */
 #include "machine/kvm_stats.h"
 
 #include <errno.h>

@@ -25,25 +25,28 @@ struct kvm_stats_layout {
 	} stats[KVM_STATS_MAX];
 };
 
-/* The machine's: of the VM, and of its vCPUs, which all have the same. count 0: this KVM has none. */
+/* The machine's: of the VM, and of its vCPUs, which all have the same. count 0: this KVM has
+ * none. */
 struct kvm_stats {
 	struct kvm_stats_layout vm, vcpu;
 };
 
-/* Puts the counters of the VM at VM_STATS_FD, those of a vCPU at its number from VCPU_STATS_FD_BASE on
- * (the first VCPU_STATS_MAX vCPUs have one), and learns what they are. Before the seal; the second on
- * the vCPU's own thread, all of them at once. -errno of the calls, -EBADMSG: not what KVM documents.
- * A KVM without counters (before Linux 5.14) is none of these: 0. */
+/* Puts the counters of the VM at VM_STATS_FD, those of a vCPU at its number from VCPU_STATS_FD_BASE
+ * on (the first VCPU_STATS_MAX vCPUs have one), and learns what they are. Before the seal; the
+ * second on the vCPU's own thread, all of them at once. -errno of the calls, -EBADMSG: not what KVM
+ * documents. A KVM without counters (before Linux 5.14) is none of these: 0. */
 int kvm_stats_open_vm(struct kvm_stats *stats, int vm_fd);
 int kvm_stats_open_vcpu(struct kvm_stats *stats, uint32_t index, int vcpu_fd);
 
-/* Calls `put` with each counter's name and value: "kvm.pages_2m" of the VM, and "kvm.vcpus.halt_exits"
- * summed over its first VCPU_STATS_MAX vCPUs. One pread(2) a descriptor into memory of the stack;
- * what cannot be read is left out. Control thread: the policy names the descriptors. */
+/* Calls `put` with each counter's name and value: "kvm.pages_2m" of the VM, and
+ * "kvm.vcpus.halt_exits" summed over its first VCPU_STATS_MAX vCPUs. One pread(2) a descriptor into
+ * memory of the stack; what cannot be read is left out. Control thread: the policy names the
+ * descriptors. */
 void kvm_stats_each(const struct kvm_stats *stats, uint32_t vcpus,
                     void (*put)(void *context, const char *name, uint64_t value), void *context);
 
-/* What `fd`, a descriptor of KVM_GET_STATS_FD, has. Histograms and counters that do not fit are left out. */
+/* What `fd`, a descriptor of KVM_GET_STATS_FD, has. Histograms and counters that do not fit are
+ * left out. */
 int kvm_stats_learn(int fd, struct kvm_stats_layout *ret);
 
 #endif

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Legacy ports: the least that keeps a stock kernel from going astray.
  *
- * All ones from a port that nobody answers means "no such device" to a driver that probes. A few places of a
- * kernel do not probe but rely on a PC to have the port: there all ones says something else (an error is
- * pending, the controller is busy), and what is offered elsewhere (the nmi command, a guest's reset) does not
- * come about. Each row is such a place. */
+ * All ones from a port that nobody answers means "no such device" to a driver that probes. A few
+ * places of a kernel do not probe but rely on a PC to have the port: there all ones says something
+ * else (an error is pending, the controller is busy), and what is offered elsewhere (the nmi
+ * command, a guest's reset) does not come about. Each row is such a place. */
 #include "machine/legacy_ports.h"
 
 #include <assert.h>
 
 #include "guest/layout.h"
 
-/* Bits of the NMI status port as the PC has them: 7 and 6 are errors of the bus, 5 is the output of the
- * timer's channel 2, 0 its gate. */
+/* Bits of the NMI status port as the PC has them: 7 and 6 are errors of the bus, 5 is the output of
+ * the timer's channel 2, 0 its gate. */
 #define NMI_STATUS_GATE 0x01u
 #define NMI_STATUS_TIMER_OUTPUT 0x20u
 
@@ -87,15 +87,19 @@ static const struct legacy_port {
 	uint16_t base, count;
 	struct bus_ops ops;
 } rows[] = {
-	/* A counter that stands at 0: Linux without kvmclock gives up its calibration at the first look. All
-	 * ones is what a counter shows that has just been started, and is read 100,000 times. */
+	/* A counter that stands at 0: Linux without kvmclock gives up its calibration at the first
+	 * look. All ones is what a counter shows that has just been started, and is read 100,000
+	 * times. */
 	{ LAYOUT_PORT_TIMER, 4, { .read = read_zero } },
-	/* No error of the bus is pending: an NMI is nobody's, which is what the nmi command means. Who has opened the
-	 * gate of channel 2 waits for its output without a limit, and finds it at once. */
+	/* No error of the bus is pending: an NMI is nobody's, which is what the nmi command means.
+	 * Who has opened the gate of channel 2 waits for its output without a limit, and finds it
+	 * at once. */
 	{ LAYOUT_PORT_NMI_STATUS, 1, { .read = nmi_status_read, .write = nmi_status_write } },
-	/* Nothing to read and ready for a command: reboot=k waits for that before it pulses the reset line. */
+	/* Nothing to read and ready for a command: reboot=k waits for that before it pulses the
+	 * reset line. */
 	{ LAYOUT_PORT_KEYBOARD, 1, { .read = read_zero, .write = keyboard_write } },
-	/* reboot=p. A byte alone: a dword here is the address register of a PCI mechanism that we do not have. */
+	/* reboot=p. A byte alone: a dword here is the address register of a PCI mechanism that we
+	 * do not have. */
 	{ LAYOUT_PORT_RESET_CONTROL, 1, { .read = reset_control_read, .write = reset_control_write } },
 };
 static_assert(ARRAY_SIZE(rows) < BUS_RANGES_MAX / 2, "and room for the others");

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory policy, parallel population and the proof of placement; numa_room.c has what is free before.
+/* Memory policy, parallel population and the proof of placement; numa_room.c has what is free
+ * before.
  *
  * Population: a worker is a thread bound to the CPUs of a node; the workers of a range claim chunks
- * of it from an atomic counter, so that a slow one holds up nobody. Each is bound to all of the node's CPUs that
- * the range may use and not to one: two launches at once would choose the same ones and stand in each other's way
- * beside idle CPUs, which the kernel's balance does not. All threads are created before
- * the first is let go, since a thread's stack and a page fault want the same mmap lock. What a range lacks in
- * threads costs time and no pages: that every page is there is read back (ram.c). */
+ * of it from an atomic counter, so that a slow one holds up nobody. Each is bound to all of the
+ * node's CPUs that the range may use and not to one: two launches at once would choose the same
+ * ones and stand in each other's way beside idle CPUs, which the kernel's balance does not. All
+ * threads are created before the first is let go, since a thread's stack and a page fault want the
+ * same mmap lock. What a range lacks in threads costs time and no pages: that every page is there
+ * is read back (ram.c). */
 #include "machine/numa.h"
 
 #include <errno.h>
@@ -131,9 +133,9 @@ static void bind_self(const struct cpu_bitmap *cpus)
 		(void)sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words);
 }
 
-/* Whether the job's node still has the ordinary pages that this launch is yet to take of it. Not so when another launch, or
- * somebody else, takes them at the same time: each had found enough. Who went on would bring the OOM killer
- * over everybody there. A huge page is denied by itself. */
+/* Whether the job's node still has the ordinary pages that this launch is yet to take of it. Not so
+ * when another launch, or somebody else, takes them at the same time: each had found enough. Who
+ * went on would bring the OOM killer over everybody there. A huge page is denied by itself. */
 static bool still_fits(const struct job *job)
 {
 	const struct jobs *jobs = job->jobs;
@@ -195,7 +197,8 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* The CPUs on which a node's memory is populated: those of the node that this process may use. Node -1: of all. */
+/* The CPUs on which a node's memory is populated: those of the node that this process may use. Node
+ * -1: of all. */
 static struct cpu_bitmap cpus_of(const struct host_facts *facts, int node)
 {
 	struct cpu_bitmap cpus = { 0 };
@@ -207,8 +210,8 @@ static struct cpu_bitmap cpus_of(const struct host_facts *facts, int node)
 	return cpus;
 }
 
-/* Creates a job's workers; a thread that cannot be had leaves its work to the job's others, and where
- * there are none to the caller. */
+/* Creates a job's workers; a thread that cannot be had leaves its work to the job's others, and
+ * where there are none to the caller. */
 static size_t staff(struct job *job, unsigned int most, struct worker *workers, size_t room,
                     pthread_mutex_t *start)
 {
@@ -274,8 +277,8 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 		threads += jobs.list[i].workers;
 	}
 	pthread_mutex_unlock(&start);
-	/* A range that no thread could be had for is done here, whatever the others have: the memory is
-	 * bound, so a thread off its node is only slower. */
+	/* A range that no thread could be had for is done here, whatever the others have: the
+	 * memory is bound, so a thread off its node is only slower. */
 	for (size_t i = 0; i < count; i++)
 		if (jobs.list[i].workers == 0)
 			work(&jobs.list[i]);
@@ -316,8 +319,8 @@ static int count_nodes(const struct numa_range *range, struct numa_counts *count
 	return 0;
 }
 
-/* Bytes of each range that transparent huge pages hold: AnonHugePages of its mappings. One walk for all,
- * since each reads the page tables of the whole process. */
+/* Bytes of each range that transparent huge pages hold: AnonHugePages of its mappings. One walk for
+ * all, since each reads the page tables of the whole process. */
 static void count_thp(const struct numa_range *ranges, size_t count, uint64_t *ret_bytes)
 {
 	FILE *file = fopen("/proc/self/smaps", "re");

@@ -13,8 +13,8 @@
 
 #define PAGE_4K 4096ULL
 
-/* A file of the kernel's as a string, what of it has room; "" when it cannot be read. Without stdio: it is read by threads
- * for whom the C library would make a heap of their own. */
+/* A file of the kernel's as a string, what of it has room; "" when it cannot be read. Without
+ * stdio: it is read by threads for whom the C library would make a heap of their own. */
 static void read_text(const char *path, char *text, size_t size)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);

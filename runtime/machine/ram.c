@@ -148,8 +148,8 @@ static uint64_t locked_bytes(void)
 	return kib * KIB;
 }
 
-/* Locks each region, and reads back that as much is locked. Huge pages of hugetlbfs are never paged out, and the
- * kernel does not count them as locked. */
+/* Locks each region, and reads back that as much is locked. Huge pages of hugetlbfs are never paged
+ * out, and the kernel does not count them as locked. */
 static int lock_all(const struct ram_config *config, const struct guest_memory *memory,
                     struct problems *problems)
 {
@@ -263,7 +263,8 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
 		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
-	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how much. */
+	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how
+	 * much. */
 	r = check_free(config, &layout, problems);
 	for (size_t i = 0, count = r < 0 ? 0 : layout.count; i < count; i++) {
 		int failed = reserve(config, &layout.regions[i], problems);

@@ -13,7 +13,8 @@ enum ram_pages { RAM_PAGES_4K, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
 
 struct ram_config {
 	enum ram_pages pages;
-	bool populate; /* touch every page now; huge pages always are: mmap reserves them host-wide only */
+	/* touch every page now; huge pages always are: mmap reserves them host-wide only */
+	bool populate;
 	bool lock;     /* mlock, which populates as well */
 	uint64_t remote_pages_allowed;
 	size_t nodes;
@@ -32,14 +33,14 @@ struct ram_placement {
 /* Lays out and maps guest memory, bound to its host nodes before the first touch, and reads back
  * where its pages are. Private and anonymous: nothing is left behind when the process ends, however
  * it ends. All reasons that hold are added to `problems`; -errno then, and nothing stays mapped.
- * More remote pages than allowed are a ERROR_CODE_PLACEMENT_FAILED; a page that was populated or locked and is not there
- * is a ERROR_CODE_MEMORY_UNAVAILABLE. One thread calls it. */
+ * More remote pages than allowed are a ERROR_CODE_PLACEMENT_FAILED; a page that was populated or
+ * locked and is not there is a ERROR_CODE_MEMORY_UNAVAILABLE. One thread calls it. */
 int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
                 struct ram_placement *ret_placement, struct problems *problems);
 
-/* The judgement of ram_acquire() on what was read back, apart from the reading, which needs a host of two nodes to
- * find anything. -EREMOTE with a problem when more pages are remote than are allowed, -ENOMEM with one for each node
- * that lacks pages. */
+/* The judgement of ram_acquire() on what was read back, apart from the reading, which needs a host
+ * of two nodes to find anything. -EREMOTE with a problem when more pages are remote than are
+ * allowed, -ENOMEM with one for each node that lacks pages. */
 int ram_judge(const struct ram_config *config, const struct ram_placement *placement, struct problems *problems);
 
 #endif

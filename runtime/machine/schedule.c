@@ -20,7 +20,8 @@
 
 #define TURN_NS 100000 /* the shortest that the kernel takes */
 
-/* As of sched_setattr(2), first version: not every C library has it, and the kernel's header has a struct of the library's. */
+/* As of sched_setattr(2), first version: not every C library has it, and the kernel's header has a
+ * struct of the library's. */
 struct scheduling {
 	uint32_t size, policy;
 	uint64_t flags;
@@ -35,7 +36,8 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems)
 	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 	int error;
 
-	/* At the soft limit the kernel sends a signal that is blocked; at the hard one, SIGKILL (getrlimit(2)). */
+	/* At the soft limit the kernel sends a signal that is blocked; at the hard one, SIGKILL
+	 * (getrlimit(2)). */
 	(void)getrlimit(RLIMIT_RTTIME, &limit);
 	if (limit.rlim_max != RLIM_INFINITY)
 		return problems_add(problems, ERROR_CODE_HOST_LIMIT, EPERM, "cpus.fifo_priority",
@@ -57,8 +59,9 @@ int schedule_leave_fifo(struct problems *problems)
 	const struct sched_param none = { .sched_priority = 0 };
 
 	if (sched_setscheduler(0, SCHED_OTHER, &none) == 0) {
-		/* What every other launch runs with: a thread that leaves a realtime class gets the slack that
-		 * its process was born with, which is the launcher's (seen with Linux 6.18). */
+		/* What every other launch runs with: a thread that leaves a realtime class gets the
+		 * slack that its process was born with, which is the launcher's (seen with Linux
+		 * 6.18). */
 		(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
 		return 0;
 	}

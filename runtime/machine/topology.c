@@ -25,7 +25,8 @@ static bool same_host_core(const struct host_facts *facts, uint32_t a, int32_t b
 }
 
 /* An earlier vCPU on the same guest core as `vcpu`, the latest one; -1 when there is none. A core
- * only takes vCPUs of one guest node and of distinct host CPUs; who is on none is a core of its own. */
+ * only takes vCPUs of one guest node and of distinct host CPUs; who is on none is a core of its
+ * own. */
 static int core_mate(const struct placement *placement, const struct host_facts *facts,
                      uint32_t vcpu)
 {
@@ -106,8 +107,9 @@ static uint32_t farthest(const struct host_facts *facts)
 	return most > 0 ? most : 20;
 }
 
-/* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. Of host nodes that the spec leaves open, the
- * farthest: where they are depends on what other VMs there are, and what a guest sees must not. */
+/* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. Of host nodes that the
+ * spec leaves open, the farthest: where they are depends on what other VMs there are, and what a
+ * guest sees must not. */
 static void distances(const struct placement *placement, const struct host_facts *facts,
                       struct guest_topology *topology)
 {

@@ -31,9 +31,10 @@
 
 #define APIC_BASE_X2APIC 0x400u
 
-/* SDM 4. Memory is write-back and string moves are fast, as firmware would leave it; there are no BTS and no
- * PEBS, which is what CPUID says too; PAT and the rest are as after a reset (SDM 3A §12.12.4, §10.1.1). All are
- * set, so that no vCPU starts with what a kernel's KVM happens to leave in them. */
+/* SDM 4. Memory is write-back and string moves are fast, as firmware would leave it; there are no
+ * BTS and no PEBS, which is what CPUID says too; PAT and the rest are as after a reset (SDM 3A
+ * §12.12.4, §10.1.1). All are set, so that no vCPU starts with what a kernel's KVM happens to leave
+ * in them. */
 static const struct kvm_msr_entry start_msrs[] = {
 	{ .index = 0x174 }, /* IA32_SYSENTER_CS, ESP, EIP */
 	{ .index = 0x175 },
@@ -190,7 +191,8 @@ int vcpu_try_run(struct vcpu *vcpu)
 	SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_RUN && arg2 == 0);
 	r = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? -errno : 0;
 	vcpu->run->immediate_exit = 0;
-	/* As in the run loop: a request of the control thread's that this has undone is read there. */
+	/* As in the run loop: a request of the control thread's that this has undone is read
+	 * there. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (r == 0 || r == -EINTR)
 		return 0;

@@ -3,7 +3,8 @@
  *
  * The thread creates its own vCPU on its own CPU, so that KVM allocates the per-vCPU state on the
  * right node. Life: create → (gate) → sealed → (gate) → run loop, in which it only dispatches the
- * rare exit. A loop turn reads the crew's `want` word: RUN, PAUSE (park until it changes) or STOP. */
+ * rare exit. A loop turn reads the crew's `want` word: RUN, PAUSE (park until it changes) or
+ * STOP. */
 #ifndef AXVM_MACHINE_VCPU_H
 #define AXVM_MACHINE_VCPU_H
 
@@ -65,22 +66,26 @@ struct vcpu {
 	size_t code_length;
 	struct vcpu_stats stats;
 	struct problems problems; /* of this thread's creation and sealing */
-	bool unmade;              /* it could not be created: it will not seal, and `problems` is final */
+	/* it could not be created: it will not seal, and `problems` is final */
+	bool unmade;
 };
 
 /* Creates the vCPU in KVM and sets its whole state. On its own thread; -errno with a problem. */
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
                 const struct guest_topology *topology);
 
-/* Calls KVM_RUN without entering the guest. The first call of a VM starts a thread of KVM's own (recovery of huge
- * pages, since Linux 6.13), which a limit on threads denies, then and for ever: here that can still refuse the
- * launch. On the thread of one vCPU, sealed, so that KVM's thread is under its filter; -errno with a problem. */
+/* Calls KVM_RUN without entering the guest. The first call of a VM starts a thread of KVM's own
+ * (recovery of huge pages, since Linux 6.13), which a limit on threads denies, then and for ever:
+ * here that can still refuse the launch. On the thread of one vCPU, sealed, so that KVM's thread is
+ * under its filter; -errno with a problem. */
 int vcpu_try_run(struct vcpu *vcpu);
 
-/* The system registers of an entry that does not wait, over what they are after a reset (SDM 3A §9.1). Pure. */
+/* The system registers of an entry that does not wait, over what they are after a reset (SDM 3A
+ * §9.1). Pure. */
 void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs);
 
-/* Does what the exit in vcpu->run asks for; whether the vCPU goes on. The loop's part that needs no KVM. */
+/* Does what the exit in vcpu->run asks for; whether the vCPU goes on. The loop's part that needs no
+ * KVM. */
 bool vcpu_dispatch(struct vcpu *vcpu);
 
 /* The run loop; returns when the machine has stopped. Never allocates, opens or maps. */

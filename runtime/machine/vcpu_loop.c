@@ -207,9 +207,10 @@ static bool park(struct vcpu *vcpu, bool ended)
 	return true;
 }
 
-/* Whether KVM_RUN, which has failed with `error`, is to be called again. With EAGAIN it returns whenever something
- * wakes a vCPU that waits for INIT and SIPI, as often as the guest likes. On another one it means that KVM could not
- * have something for now; when not one entry succeeds in AGAIN_MAX calls (microseconds each), it never will. */
+/* Whether KVM_RUN, which has failed with `error`, is to be called again. With EAGAIN it returns
+ * whenever something wakes a vCPU that waits for INIT and SIPI, as often as the guest likes. On
+ * another one it means that KVM could not have something for now; when not one entry succeeds in
+ * AGAIN_MAX calls (microseconds each), it never will. */
 static bool run_again(struct vcpu *vcpu, uint32_t *again, int error)
 {
 	if (error == EAGAIN)

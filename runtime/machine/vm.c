@@ -229,8 +229,8 @@ static int create_apic(struct vm *vm, struct problems *problems)
 	return 0;
 }
 
-/* Intel hosts without unrestricted guest keep a TSS and an identity map in guest-physical space; KVM
- * wants to be told where before the first vCPU. Other hosts accept and ignore it. */
+/* Intel hosts without unrestricted guest keep a TSS and an identity map in guest-physical space;
+ * KVM wants to be told where before the first vCPU. Other hosts accept and ignore it. */
 static int place_kvm_pages(struct vm *vm, struct problems *problems)
 {
 	uint64_t identity_map = LAYOUT_KVM_IDENTITY_MAP;

@@ -2,8 +2,9 @@
 /* One virtual machine in KVM: memory slots, interrupt routes, doorbells.
  *
  * Once vCPUs run, only the control thread issues VM ioctls: a vCPU thread's seccomp filter has none
- * but KVM_RUN. What a guest's register write needs from KVM (an MSI route, a doorbell that moves) is
- * put into the VM's one call slot; the control thread carries it out and the vCPU thread waits. */
+ * but KVM_RUN. What a guest's register write needs from KVM (an MSI route, a doorbell that moves)
+ * is put into the VM's one call slot; the control thread carries it out and the vCPU thread
+ * waits. */
 #ifndef AXVM_MACHINE_VM_H
 #define AXVM_MACHINE_VM_H
 
@@ -68,7 +69,8 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 void vm_done(struct vm *vm);
 
 /* Before the first vCPU. -errno with a problem when KVM cannot do what is asked. Linux
- * Documentation/virt/kvm/api.rst §7.13 (KVM_CAP_X86_DISABLE_EXITS) and §7.21 (KVM_CAP_HALT_POLL). */
+ * Documentation/virt/kvm/api.rst §7.13 (KVM_CAP_X86_DISABLE_EXITS) and §7.21
+ * (KVM_CAP_HALT_POLL). */
 int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *problems);
 
 /* The caller is the control thread from now on: calls from other threads are handed to it through

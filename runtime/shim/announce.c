@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the shim tells of itself and of its VM. The lists of an event are as long as what they are filled from, so that
- * none can be too long. */
+/* What the shim tells of itself and of its VM. The lists of an event are as long as what they are
+ * filled from, so that none can be too long. */
 #include "shim/announce.h"
 
 #include "interface/event.h"
@@ -71,7 +71,8 @@ int announce_memory(struct shim *shim)
 	return event_writer_put(&shim->events, EVENT(MEMORY_PLACED, memory_placed, &body));
 }
 
-/* sandbox_verify_process() and sandbox_verify_threads() accept no other values of what is a constant here. */
+/* sandbox_verify_process() and sandbox_verify_threads() accept no other values of what is a
+ * constant here. */
 static void fill_attributes(Axvm__V1__Sealed *to, const struct sandbox *sandbox)
 {
 	EVENT_SET(to, no_new_privs, true);
@@ -111,7 +112,8 @@ int announce_sealed(struct shim *shim, const struct sandbox_seen *seen)
 		inherited[body.n_inherited++] = EVENT_TEXT(sandbox->inherited[i]);
 	fill_attributes(&body, sandbox);
 	EVENT_SET(&body, threads, seen->threads);
-	EVENT_SET(&body, rings_restricted, threads[SANDBOX_ROLE_IO]); /* or devices_enable() had failed */
+	/* or devices_enable() had failed */
+	EVENT_SET(&body, rings_restricted, threads[SANDBOX_ROLE_IO]);
 	body.roles = list;
 	body.inherited = inherited;
 	body.policy_sha256 = EVENT_TEXT(sandbox_policies_digest_hex);
@@ -126,7 +128,7 @@ int announce_sealed(struct shim *shim, const struct sandbox_seen *seen)
 	return event_writer_put(&shim->events, EVENT(SEALED, sealed, &body));
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* What a running event lists. */
 struct running_lists {

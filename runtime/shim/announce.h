@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the shim tells of itself and of its VM, from what it has: one event a function.
  *
- * Control thread, or before there are others. Each returns what event_writer_put() does; an event that is dropped is
- * counted there, so a caller may leave the result. */
+ * Control thread, or before there are others. Each returns what event_writer_put() does; an event
+ * that is dropped is counted there, so a caller may leave the result. */
 #ifndef AXVM_SHIM_ANNOUNCE_H
 #define AXVM_SHIM_ANNOUNCE_H
 

@@ -90,8 +90,8 @@ static void read_commands(struct shim *shim)
 	after_reading(shim, r, &problems);
 }
 
-/* Has fd 3 told of once more: each time it is, that is the last (EPOLLONESHOT). Where it is not, nothing of it wakes
- * the loop, a hang-up neither. */
+/* Has fd 3 told of once more: each time it is, that is the last (EPOLLONESHOT). Where it is not,
+ * nothing of it wakes the loop, a hang-up neither. */
 static void watch_control(struct shim *shim)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = SOURCE_CONTROL };

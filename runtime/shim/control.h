@@ -8,8 +8,8 @@
 struct shim;
 
 /* Creates the loop's descriptors, at their numbers. Arrive stage, while there is one thread: their
- * numbers make the kernel enlarge the table of descriptors, and where threads share it that waits for
- * a grace period, milliseconds on a busy host. -errno with a problem. */
+ * numbers make the kernel enlarge the table of descriptors, and where threads share it that waits
+ * for a grace period, milliseconds on a busy host. -errno with a problem. */
 int control_open(struct shim *shim);
 
 /* Has the loop watch fd 3, fd 4, signals and the wake-up. Build stage; -errno with a problem. */

@@ -14,8 +14,8 @@
 int check_control_fd(int fd, struct problems *problems);
 
 /* `fd` must be open for writing and be a pipe, a stream socket, a regular file or a character
- * device that is no terminal; it must not be the other end of the pipe that `control_fd` is. 0, or -errno with an
- * EVENT_FD_UNUSABLE added. */
+ * device that is no terminal; it must not be the other end of the pipe that `control_fd` is. 0, or
+ * -errno with an EVENT_FD_UNUSABLE added. */
 int check_event_fd(int fd, int control_fd, struct problems *problems);
 
 /* Moves an fd that has just been made (negative: it could not be, and errno says why) to its number

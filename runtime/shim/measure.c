@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Digests of what is booted, when the spec asks for them.
  *
- * A file can change while it is read, and the loader reads parts of it several times: a digest of the file says nothing
- * of what was loaded. So the file is read once, into a memfd that is then sealed, and the digest is taken of that and
- * the loader reads that. What a writer does meanwhile is in both or in neither. memfd_create(2), fcntl(2). */
+ * A file can change while it is read, and the loader reads parts of it several times: a digest of
+ * the file says nothing of what was loaded. So the file is read once, into a memfd that is then
+ * sealed, and the digest is taken of that and the loader reads that. What a writer does meanwhile
+ * is in both or in neither. memfd_create(2), fcntl(2). */
 #include "shim/measure.h"
 
 #include <errno.h>

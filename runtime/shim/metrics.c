@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of the whole VM, gathered from the threads that keep them.
  *
- * What only devices of one kind count is told by its row (shim/device/device.h); what every virtio device has (queues,
- * latencies) is added here, from the device itself. */
+ * What only devices of one kind count is told by its row (shim/device/device.h); what every virtio
+ * device has (queues, latencies) is added here, from the device itself. */
 #include "shim/metrics.h"
 
 #include <assert.h>
@@ -22,7 +22,7 @@
 static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= METRICS_NAME_MAX,
               "no name is cut off");
 
-/* ---- rows of a snapshot ------------------------------------------------------------------------ */
+/* ---- rows of a snapshot ---------------------------------------------------------------------- */
 
 static void add_rows(struct shim_metrics *metrics, const char *prefix, const struct counter_row *rows,
                      size_t count, const void *snapshot)
@@ -36,7 +36,7 @@ static void add_rows(struct shim_metrics *metrics, const char *prefix, const str
 	}
 }
 
-/* ---- vCPUs, KVM, memory, the I/O loop ------------------------------------------------------------ */
+/* ---- vCPUs, KVM, memory, the I/O loop -------------------------------------------------------- */
 
 /* Exits by kind over all vCPUs, "vcpus.exits.mmio", and the sum of each. */
 static void add_vcpus(struct shim_metrics *metrics, const struct machine *machine)
@@ -110,7 +110,7 @@ static void add_loop(struct shim_metrics *metrics, uint32_t index, const struct 
 		metrics_add(metrics, counter_read(rows[i].value), "io.%u.%s", index, rows[i].name);
 }
 
-/* ---- devices ----------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static const struct counter_row queue_rows[] = {
 	COUNTER_ROW(virtio_queue_stats, requests),
@@ -179,7 +179,7 @@ static void add_devices(struct shim_metrics *metrics, const struct shim_devices 
 			add_device(metrics, device_rows[k], &counters);
 }
 
-/* ---- reports ------------------------------------------------------------------------------------ */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static Axvm__V1__MetricsReport *gather(struct shim *shim)
 {

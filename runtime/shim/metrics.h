@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of the whole VM, gathered when they are asked for.
  *
- * Every counter is kept by the thread whose work it counts and read here without a lock: taking them
- * costs the vCPUs nothing. */
+ * Every counter is kept by the thread whose work it counts and read here without a lock: taking
+ * them costs the vCPUs nothing. */
 #ifndef AXVM_SHIM_METRICS_H
 #define AXVM_SHIM_METRICS_H
 
@@ -10,8 +10,8 @@
 
 struct shim;
 
-/* A report is begun, gets its counters, and is ended. What has no place in an event is left out and counted
- * in the last counter, "metrics.omitted". The result lives in `metrics`. */
+/* A report is begun, gets its counters, and is ended. What has no place in an event is left out and
+ * counted in the last counter, "metrics.omitted". The result lives in `metrics`. */
 void metrics_begin(struct shim_metrics *metrics);
 void metrics_add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
 	_printf_(3, 4);
@@ -19,15 +19,16 @@ void metrics_add_latency(struct shim_metrics *metrics, const struct virtio_laten
                          const char *format, ...) _printf_(3, 4);
 Axvm__V1__MetricsReport *metrics_end(struct shim_metrics *metrics);
 
-/* Puts the reply to a metrics command; -ENOBUFS when it has no room yet. Control thread; allocates nothing. */
+/* Puts the reply to a metrics command; -ENOBUFS when it has no room yet. Control thread; allocates
+ * nothing. */
 int metrics_reply(struct shim *shim, uint64_t request_id);
 
-/* Puts the last metrics event, what the VM did in all, when there is an interval. Control thread, when vCPUs and
- * devices have come to rest. */
+/* Puts the last metrics event, what the VM did in all, when there is an interval. Control thread,
+ * when vCPUs and devices have come to rest. */
 void metrics_last(struct shim *shim);
 
-/* Puts a metrics event, when shim->spec.metrics_interval_ms has passed since the last. Returns the next
- * deadline (CLOCK_MONOTONIC ns), or 0 when there is no interval. */
+/* Puts a metrics event, when shim->spec.metrics_interval_ms has passed since the last. Returns the
+ * next deadline (CLOCK_MONOTONIC ns), or 0 when there is no interval. */
 uint64_t metrics_tick(struct shim *shim);
 
 #endif

@@ -134,8 +134,8 @@ const struct cpu_bitmap *plan_control_cpus(const struct shim *shim, struct cpu_b
 	return ret;
 }
 
-/* KVM_FEATURE_* bits by enum axvm_pv_feature. The clock is four bits: two interfaces, the stable bit, and no
- * I/O port delay, which comes with every VM that has no ports. */
+/* KVM_FEATURE_* bits by enum axvm_pv_feature. The clock is four bits: two interfaces, the stable
+ * bit, and no I/O port delay, which comes with every VM that has no ports. */
 static uint32_t pv_bits(uint32_t chosen)
 {
 	static const uint32_t bits[] = {
@@ -222,7 +222,8 @@ static int plan_acpi(struct shim *shim)
 	return acpi_build(&config, &shim->plan.memory, &shim->problems, &shim->plan.acpi);
 }
 
-/* Numbers go in one by one, little-endian: what lies between the members of a struct is nobody's. */
+/* Numbers go in one by one, little-endian: what lies between the members of a struct is
+ * nobody's. */
 static void hash_number(struct sha256 *hash, uint64_t number)
 {
 	uint8_t bytes[8];
@@ -232,8 +233,9 @@ static void hash_number(struct sha256 *hash, uint64_t number)
 	sha256_add(hash, bytes, sizeof(bytes));
 }
 
-/* vCPU 0's, which stands for all: the others differ by what the topology says. What the common table has in
- * the places that are a vCPU's own is of the CPU that was asked, and no part of the machine. */
+/* vCPU 0's, which stands for all: the others differ by what the topology says. What the common
+ * table has in the places that are a vCPU's own is of the CPU that was asked, and no part of the
+ * machine. */
 static int hash_cpuid(struct sha256 *hash, const struct shim *shim)
 {
 	struct cpuid_table table = shim->cpuid;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A plan as an event.
  *
- * The parts lie in one static struct, whose pages a shim that launches never touches; strings are the plan's own. */
+ * The parts lie in one static struct, whose pages a shim that launches never touches; strings are
+ * the plan's own. */
 #include "shim/planned.h"
 
 #include <assert.h>
@@ -32,7 +33,8 @@ static struct {
 	char table_digests[ACPI_TABLES_MAX][SHA256_HEX_SIZE];
 } parts;
 
-/* The most bytes of each part, encoded: a tag and a length where it is a message or text, and what its numbers can be. */
+/* The most bytes of each part, encoded: a tag and a length where it is a message or text, and what
+ * its numbers can be. */
 enum {
 	NUMBER = 1 + 5, NUMBER_64 = 1 + 10, SMALL = 1 + 2, FLAG = 2, HEAD = 1 + 2,
 	DIGEST = HEAD + SHA256_HEX_SIZE,

@@ -17,8 +17,8 @@ struct planned {
 	struct boot_layout loaded; /* format NULL: nothing is told of it */
 };
 
-/* Sends the plan in shim->verdict, placement, topology and plan as one event. -errno of event_writer_put(); it is never
- * too large for an empty ring. Control thread. */
+/* Sends the plan in shim->verdict, placement, topology and plan as one event. -errno of
+ * event_writer_put(); it is never too large for an empty ring. Control thread. */
 int planned_tell(struct shim *shim, const struct planned *planned);
 
 #endif

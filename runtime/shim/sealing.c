@@ -148,7 +148,8 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 
 	close_vcpus(shim);
 	r = sandbox_verify_threads(&shim->sandbox, shim->threads, seen, &shim->problems);
-	/* Threads of the kernel's from here on: they are the process's, and not to be counted among ours. */
+	/* Threads of the kernel's from here on: they are the process's, and not to be counted among
+	 * ours. */
 	if (r == 0)
 		gate_open(&shim->trial, TRIAL_BEGINS);
 	if (r == 0)
@@ -185,8 +186,8 @@ static void put_first(struct problems *problems, const struct problem *problem)
 	problems->count = keep + 1;
 }
 
-/* Where in the guest an address of ours is; nothing when it is none of the guest's. Inside a handler too:
- * formats without stdio. */
+/* Where in the guest an address of ours is; nothing when it is none of the guest's. Inside a
+ * handler too: formats without stdio. */
 static void tell_guest_page(const struct guest_memory *memory, uint64_t address, char *text,
                             size_t size)
 {

@@ -12,22 +12,22 @@ struct sandbox_seen;
 /* Prepares the desk for death records and installs the handler; stage confine. */
 int sealing_prepare(struct shim *shim);
 
-/* Take the calling thread into the seal of its role: no file, no descriptor but those it needs (in a
- * table of its own; a vCPU's `vcpu_fd` becomes VCPU_FD, I/O thread n keeps its own wake-up and ring), then
- * its filter. 0, or -errno with a problem: the process must then end. */
+/* Take the calling thread into the seal of its role: no file, no descriptor but those it needs (in
+ * a table of its own; a vCPU's `vcpu_fd` becomes VCPU_FD, I/O thread n keeps its own wake-up and
+ * ring), then its filter. 0, or -errno with a problem: the process must then end. */
 int seal_vcpu_thread(struct shim *shim, int vcpu_fd, struct problems *problems);
 int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems);
 
-/* Of vCPU 0's thread, sealed: once all threads have been counted, KVM starts a thread of its own (vcpu_try_run). The
- * control thread learns in sealing_finish what came of it. */
+/* Of vCPU 0's thread, sealed: once all threads have been counted, KVM starts a thread of its own
+ * (vcpu_try_run). The control thread learns in sealing_finish what came of it. */
 void seal_try_kvm(struct shim *shim);
 
 /* Waits until all threads have sealed themselves and arrived at the gate. -EPERM with a problem
  * when one made a denied call instead. */
 int sealing_await(struct shim *shim);
 
-/* Reads back what is the threads', seals the calling thread, the control thread, and puts the Sealed
- * event; `seen` has what sandbox_verify_process() found. */
+/* Reads back what is the threads', seals the calling thread, the control thread, and puts the
+ * Sealed event; `seen` has what sandbox_verify_process() found. */
 int sealing_finish(struct shim *shim, struct sandbox_seen *seen);
 
 /* Whether a thread has died of its filter; the first time, that becomes the shim's first

@@ -98,7 +98,8 @@ struct shim {
 	char kernel_digest[SHA256_HEX_SIZE], initrd_digest[SHA256_HEX_SIZE]; /* "": not asked for */
 	_Atomic uint32_t staffed; /* threads that have made what they need; a futex */
 	struct gate gate;         /* where threads arrive sealed; opened in run */
-	struct gate trial;        /* where vCPU 0 waits to try KVM_RUN; opened when the threads have been counted */
+	/* where vCPU 0 waits to try KVM_RUN; opened when the threads have been counted */
+	struct gate trial;
 	uint32_t threads;         /* started, that is expected at the gate */
 	struct thread_record records[SHIM_THREADS_MAX]; /* of those, in the order of their start */
 

@@ -27,15 +27,15 @@ int admit_probe(struct shim *shim)
 	return r;
 }
 
-/* What stage acquire finds as well, and refuses, when it opens the device. kvm_ept is not of them: a KVM without EPT
- * opens and runs. */
+/* What stage acquire finds as well, and refuses, when it opens the device. kvm_ept is not of them:
+ * a KVM without EPT opens and runs. */
 static bool is_about_kvm(const char *requirement)
 {
 	return strcmp(requirement, "kvm") == 0 || strcmp(requirement, "kvm_api_12") == 0;
 }
 
-/* Whether more is wrong than /dev/kvm, for which stage acquire has sharper words and does not stop at
- * it. */
+/* Whether more is wrong than /dev/kvm, for which stage acquire has sharper words and does not stop
+ * at it. */
 static bool is_unmet(const struct verdict *verdict)
 {
 	for (size_t i = 0; i < verdict->count; i++)
@@ -67,7 +67,8 @@ static int refuse(struct shim *shim)
 	return -ENOTSUP;
 }
 
-/* Requirements of embedded profiles are checked when they are loaded; this is for one that was not. */
+/* Requirements of embedded profiles are checked when they are loaded; this is for one that was
+ * not. */
 static int refuse_unknown(struct shim *shim)
 {
 	const struct profile_names *required = &shim->profile.required;
@@ -92,8 +93,8 @@ int admit_judge(struct shim *shim)
 	return r < 0 ? refuse_unknown(shim) : 0;
 }
 
-/* The facts as of now: those of stage arrive where they are young, read again where the launch was long
- * in coming. */
+/* The facts as of now: those of stage arrive where they are young, read again where the launch was
+ * long in coming. */
 static int know_host(struct shim *shim)
 {
 	int r;
@@ -117,10 +118,8 @@ static void keep_vulnerabilities(struct shim *shim)
 	       shim->vulnerabilities_count * sizeof(shim->vulnerabilities[0]));
 }
 
-/* Requires: a spec.
- * Does: probe the host, where stage arrive has not just done so, and hold it against the profile; list
- * all that is unmet; plan the placement.
- * Must not: keep anything open. */
+/* Requires: a spec. Does: probe the host, where stage arrive has not just done so, and hold it
+ * against the profile; list all that is unmet; plan the placement. Must not: keep anything open. */
 int stage_admit(struct shim *shim)
 {
 	int r;

@@ -49,8 +49,8 @@ static void take_resources(struct shim *shim, bool by_number)
 	devices_acquire(&shim->devices, by_number);
 }
 
-/* Devices' resources as a whole; and what the guest writes to must be nothing else that the spec names: not the kernel, not
- * a disk whose size is limited. */
+/* Devices' resources as a whole; and what the guest writes to must be nothing else that the spec
+ * names: not the kernel, not a disk whose size is limited. */
 static void check_resources(struct shim *shim)
 {
 	const struct shim_resources *fds = &shim->resources;
@@ -117,8 +117,8 @@ static void open_claims(struct shim *shim)
 		                   folder->kind == RESOURCE_SOURCE_PATH ? folder->path : name, strerror(-r));
 }
 
-/* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that others have for
- * themselves; who has been refused has none. */
+/* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that
+ * others have for themselves; who has been refused has none. */
 static void claim_cpus(struct shim *shim)
 {
 	const struct spec_memory *memory = &shim->spec.memory;
@@ -136,8 +136,9 @@ static void claim_cpus(struct shim *shim)
 	}
 }
 
-/* This thread, and what the kernel starts for it (vhost's workers inherit its CPUs since Linux 6.4): not on CPUs that are
- * others'. Of a VM that is not pinned it stays where the launcher had it. */
+/* This thread, and what the kernel starts for it (vhost's workers inherit its CPUs since Linux
+ * 6.4): not on CPUs that are others'. Of a VM that is not pinned it stays where the launcher had
+ * it. */
 static void bind_control(struct shim *shim)
 {
 	struct cpu_bitmap cpus;
@@ -194,11 +195,9 @@ static void check_rings(struct problems *problems)
 		                   denied_here(DENIED_IO_URING, error, why));
 }
 
-/* Requires: a valid spec and an admitted host.
- * Does: join the cgroups, open /dev/kvm and every resource, claim CPUs, reserve, bind, populate and lock guest
- * memory.
- * Must not: stop at the first thing that is wrong: all reasons go into one refusal, what went wrong
- * before it among them. */
+/* Requires: a valid spec and an admitted host. Does: join the cgroups, open /dev/kvm and every
+ * resource, claim CPUs, reserve, bind, populate and lock guest memory. Must not: stop at the first
+ * thing that is wrong: all reasons go into one refusal, what went wrong before it among them. */
 int stage_acquire(struct shim *shim)
 {
 	devices_init(&shim->devices, &shim->spec, &shim->machine, &shim->events, &shim->problems);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Stage admit of a shim that is asked for a plan: by the same functions, in the same order, as stages admit, acquire and
- * build of a launch, and then the end. */
+/* Stage admit of a shim that is asked for a plan: by the same functions, in the same order, as
+ * stages admit, acquire and build of a launch, and then the end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +12,8 @@
 #include "shim/planned.h"
 #include "shim/shim.h"
 
-/* All facts, where a launch reads the quick ones: which CPU those are of is chance, and would show in the verdict. */
+/* All facts, where a launch reads the quick ones: which CPU those are of is chance, and would show
+ * in the verdict. */
 static int look(struct shim *shim)
 {
 	int r;
@@ -112,9 +113,9 @@ static void add_lack_of_kvm(struct shim *shim)
 	                   NULL, "CPUID and machine_sha256 are not known without KVM: %s", lacking);
 }
 
-/* Requires: a plan's spec and, where it is for another host, that one's facts.
- * Does: all that a launch decides before it opens what the spec names, and where a kernel would lie; tells it.
- * Must not: claim, write or keep anything. */
+/* Requires: a plan's spec and, where it is for another host, that one's facts. Does: all that a
+ * launch decides before it opens what the spec names, and where a kernel would lie; tells it. Must
+ * not: claim, write or keep anything. */
 int stage_plan(struct shim *shim)
 {
 	char why[PROBLEM_MESSAGE_MAX];

@@ -54,8 +54,8 @@ int stage_run(struct shim *shim)
 	return 0;
 }
 
-/* Takes every vCPU out of the guest, then has the devices finish. Calls that vCPUs wait for are served
- * meanwhile. */
+/* Takes every vCPU out of the guest, then has the devices finish. Calls that vCPUs wait for are
+ * served meanwhile. */
 static void stop_machine(struct shim *shim)
 {
 	uint64_t deadline = deadline_now_ns() + STOP_GRACE_MS * NS_PER_MS;
@@ -68,8 +68,9 @@ static void stop_machine(struct shim *shim)
 		control_turn(shim, deadline_wait_ms(deadline, -1));
 }
 
-/* The loop leaves off as soon as the guest has ended, perhaps without a turn since it reported its panic or
- * since the vCPUs came to rest for a pause: what such a turn would have told is told now. */
+/* The loop leaves off as soon as the guest has ended, perhaps without a turn since it reported its
+ * panic or since the vCPUs came to rest for a pause: what such a turn would have told is told
+ * now. */
 static void heed_what_is_left(struct shim *shim)
 {
 	shutdown_heed_panic(shim);
@@ -94,9 +95,9 @@ enum axvm_outcome stage_outcome(const struct shim *shim)
 	return OUTCOME_STOPPED_BY_HOST;
 }
 
-/* Requires: nothing; every stage may have failed.
- * Does: stop vCPUs, quiesce devices, write the last metrics and the one terminal event, give the exit status.
- * Must not: fail, or wait without a limit. */
+/* Requires: nothing; every stage may have failed. Does: stop vCPUs, quiesce devices, write the last
+ * metrics and the one terminal event, give the exit status. Must not: fail, or wait without a
+ * limit. */
 int stage_account(struct shim *shim)
 {
 	int status;

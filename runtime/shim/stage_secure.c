@@ -2,10 +2,10 @@
 /* Stages confine, staff and seal: from one free thread to many confined ones.
  *
  * What is per thread is taken away while there is only one (confine), so that every later thread
- * inherits it. Then the threads start, each vCPU thread creates its own vCPU on its own CPU (staff), and
- * each puts itself under the filter of its role and waits at the gate (seal). One need not wait for
- * the others between the two, and that saves a sleep and a wake-up each. Nothing of the guest runs
- * before all of them have said that they are sealed. */
+ * inherits it. Then the threads start, each vCPU thread creates its own vCPU on its own CPU
+ * (staff), and each puts itself under the filter of its role and waits at the gate (seal). One need
+ * not wait for the others between the two, and that saves a sleep and a wake-up each. Nothing of
+ * the guest runs before all of them have said that they are sealed. */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -210,8 +210,8 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	return 0;
 }
 
-/* Of the vCPUs that could not be created. The other threads seal themselves meanwhile: what they find
- * wrong is still being written. */
+/* Of the vCPUs that could not be created. The other threads seal themselves meanwhile: what they
+ * find wrong is still being written. */
 static int collect_unmade(struct shim *shim)
 {
 	int r = 0;

@@ -19,11 +19,10 @@ static void interrupted(int signal_number)
 }
 
 /* Every signal is blocked, in this thread and so in all later ones, but for the kick that takes a
- * vCPU out of the guest, the report of a denied system call and that of a page that could not be had:
- * their handlers tell of them (sandbox/death.h). Those that end a process by
- * themselves stay as they are: they cannot be blocked when the kernel raises them. The requests to
- * end are let in only by whoever waits for the launch, to end that wait; later they are read from a
- * signalfd. */
+ * vCPU out of the guest, the report of a denied system call and that of a page that could not be
+ * had: their handlers tell of them (sandbox/death.h). Those that end a process by themselves stay
+ * as they are: they cannot be blocked when the kernel raises them. The requests to end are let in
+ * only by whoever waits for the launch, to end that wait; later they are read from a signalfd. */
 static int arrange_signals(struct problems *problems)
 {
 	static const int interrupting[] = { MACHINE_KICK_SIGNAL, SIGTERM, SIGINT, SIGHUP };
@@ -44,11 +43,10 @@ static int arrange_signals(struct problems *problems)
 	return 0;
 }
 
-/* Requires: a fresh process with fds 3 and 4.
- * Does: check both, get the event writer going, take the process's attributes away; then what later
- * stages do that does not depend on the spec: a shim that was started before its spec is written has
- * it behind itself.
- * Must not: read the spec, write to fd 1, or take a number that the spec may name. */
+/* Requires: a fresh process with fds 3 and 4. Does: check both, get the event writer going, take
+ * the process's attributes away; then what later stages do that does not depend on the spec: a shim
+ * that was started before its spec is written has it behind itself. Must not: read the spec, write
+ * to fd 1, or take a number that the spec may name. */
 int stage_arrive(struct shim *shim)
 {
 	int r = arrange_signals(&shim->problems);

@@ -27,11 +27,12 @@ int admit_probe(struct shim *shim);
 /* Stage admit of a plan, and its end: -ECANCELED when it has been told. */
 int stage_plan(struct shim *shim);
 
-/* Reads the spec's profile and holds shim->facts against it; part of stage admit. -errno after adding to
- * shim->problems; 0 whatever the verdict is. */
+/* Reads the spec's profile and holds shim->facts against it; part of stage admit. -errno after
+ * adding to shim->problems; 0 whatever the verdict is. */
 int admit_judge(struct shim *shim);
 
-/* Adds a problem for each requirement that is unmet; those about /dev/kvm itself only where `about_kvm`. */
+/* Adds a problem for each requirement that is unmet; those about /dev/kvm itself only where
+ * `about_kvm`. */
 void admit_add_unmet(struct shim *shim, bool about_kvm);
 
 /* How the VM has ended, by all that is known when it has. */

@@ -16,7 +16,8 @@
 #define EFER_LMA (1ULL << 10)
 #define SENTENCE_MAX 512
 
-/* The registers in the schema are text, so that a reader of its text form sees what a debugger shows. */
+/* The registers in the schema are text, so that a reader of its text form sees what a debugger
+ * shows. */
 #define REGISTER(of_, name_)                                                                       \
 	{ offsetof(struct vcpu, of_.name_), offsetof(Axvm__V1__VcpuState, name_) }
 #define GENERAL(name_) REGISTER(regs, name_)
@@ -107,8 +108,9 @@ static void tell_people(const struct problems *problems)
 	}
 }
 
-/* A sentence where the outcome's own does not say enough. KVM_RUN fails with EFAULT where it cannot have a page
- * behind the guest's memory: a huge page that the pool no longer has, memory that failed. */
+/* A sentence where the outcome's own does not say enough. KVM_RUN fails with EFAULT where it cannot
+ * have a page behind the guest's memory: a huge page that the pool no longer has, memory that
+ * failed. */
 static const char *why(const struct shim *shim)
 {
 	const struct machine *machine = &shim->machine;

@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-balloon (VIRTIO 1.2 §5.5): inflate, deflate, statistics, free-page hints, free-page reports.
+/* virtio-balloon (VIRTIO 1.2 §5.5): inflate, deflate, statistics, free-page hints, free-page
+ * reports.
  *
- * What the guest gives up is discarded with MADV_DONTNEED, which frees private pages at once; what it
- * takes back is a fresh zero page at its first touch. Page numbers are gathered into contiguous
- * ranges, and each range is one MADVISE in the ring. The ring, and not the system call: an unmapping
- * takes about 250 us a MiB (each page is freed, and each vCPU's TLB flushed), which would hold up
- * every other device of the thread, where queueing it takes 2; and the I/O thread's filter needs no
- * madvise. A request is acknowledged when all its ranges are done, so the driver does not use a page
- * that is about to vanish.
+ * What the guest gives up is discarded with MADV_DONTNEED, which frees private pages at once; what
+ * it takes back is a fresh zero page at its first touch. Page numbers are gathered into contiguous
+ * ranges, and each range is one MADVISE in the ring. The ring, and not the system call: an
+ * unmapping takes about 250 us a MiB (each page is freed, and each vCPU's TLB flushed), which would
+ * hold up every other device of the thread, where queueing it takes 2; and the I/O thread's filter
+ * needs no madvise. A request is acknowledged when all its ranges are done, so the driver does not
+ * use a page that is about to vanish.
  *
  * Where the host's pages are larger than the balloon's, only whole host pages go back. A bit a page
- * and a count a host page tell when one is all in the balloon. The guest must then say which pages it
- * takes back before it uses them (MUST_TELL_HOST), and that waits for discards under way. A driver
- * without MUST_TELL_HOST has its inflate requests acknowledged, and nothing discarded.
+ * and a count a host page tell when one is all in the balloon. The guest must then say which pages
+ * it takes back before it uses them (MUST_TELL_HOST), and that waits for discards under way. A
+ * driver without MUST_TELL_HOST has its inflate requests acknowledged, and nothing discarded.
  *
- * How much a list says, and how little may come of it, the guest decides: the numbers looked at are counted
- * (virtio_work), and a list that is longer than a turn goes on in the next one.
+ * How much a list says, and how little may come of it, the guest decides: the numbers looked at are
+ * counted (virtio_work), and a list that is longer than a turn goes on in the next one.
  *
  * Queue numbers. Drivers disagree on the number of the reporting queue when a feature in between is
- * missing (Linux numbers without gaps, the specification with them). Statistics and hints are offered
- * always, so that both agree; hints are never asked for (the command stays STOP).
+ * missing (Linux numbers without gaps, the specification with them). Statistics and hints are
+ * offered always, so that both agree; hints are never asked for (the command stays STOP).
  *
- * Statistics. The driver's one buffer is read where it lies and stays in the ring; at the interval it
- * is used up, and the driver sends it again with new figures. */
+ * Statistics. The driver's one buffer is read where it lies and stays in the ring; at the interval
+ * it is used up, and the driver sends it again with new figures. */
 #include "virtio/balloon.h"
 
 #include <assert.h>
@@ -46,8 +47,8 @@
 #define PFN_BATCH 256u
 static_assert(VIRTIO_TURN_WORK / BALLOON_QUEUES > PFN_BATCH, "each turn gets on with a list");
 #define MAIL_GO_ON VIRTIO_MAIL(0)
-/* What a driver can report at once: the largest block of Linux's page allocator on x86. Of a host page larger
- * than that no report covers a whole one, and nothing would ever be given back. */
+/* What a driver can report at once: the largest block of Linux's page allocator on x86. Of a host
+ * page larger than that no report covers a whole one, and nothing would ever be given back. */
 #define REPORT_BYTES_MAX (4 * MIB)
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
@@ -94,7 +95,8 @@ static bool large_pages(const struct balloon *balloon)
 	return balloon->host_page > BALLOON_PAGE;
 }
 
-/* The number of a page among all of guest memory; each region begins with a host page of its own. */
+/* The number of a page among all of guest memory; each region begins with a host page of its
+ * own. */
 static uint64_t page_number(const struct balloon *balloon, const uint8_t *page)
 {
 	uint64_t first = 0;
@@ -178,8 +180,9 @@ static bool take_page(struct balloon_job *job, uint32_t pfn)
 	return true;
 }
 
-/* Until the list is through, there is no room for a range, or the turn is used up: a guest may name pages that are
- * not its memory, or the same one over and over, which makes no range at all. False in the last case. */
+/* Until the list is through, there is no room for a range, or the turn is used up: a guest may name
+ * pages that are not its memory, or the same one over and over, which makes no range at all. False
+ * in the last case. */
 static bool gather_pages(struct balloon_job *job)
 {
 	uint32_t pfns[PFN_BATCH];
@@ -244,7 +247,8 @@ static void start_discards(struct balloon_job *job)
 			discard(job, &job->ops[i]);
 }
 
-/* The next ranges of a request; false when the turn is used up. Of one whose driver has let go of it there are none. */
+/* The next ranges of a request; false when the turn is used up. Of one whose driver has let go of
+ * it there are none. */
 static bool gather(struct balloon_job *job)
 {
 	job->next_range = job->count = 0;
@@ -308,8 +312,8 @@ static void begin(struct balloon_job *job)
 	advance(job);
 }
 
-/* Whether a request must wait for one of another queue: a host page that is being discarded may hold pages to be taken
- * back, and the reverse. */
+/* Whether a request must wait for one of another queue: a host page that is being discarded may
+ * hold pages to be taken back, and the reverse. */
 static bool waits(const struct balloon_job *job)
 {
 	const struct balloon *balloon = job->balloon;
@@ -486,8 +490,9 @@ static uint64_t host_pages(const struct balloon *balloon)
 	return pages;
 }
 
-/* A driver begins with an empty balloon. What is noted of it can be megabytes, and a guest can reset as often as it
- * likes: it becomes void with a new number, and each host page's part is cleared when it is next looked at. */
+/* A driver begins with an empty balloon. What is noted of it can be megabytes, and a guest can
+ * reset as often as it likes: it becomes void with a new number, and each host page's part is
+ * cleared when it is next looked at. */
 static void balloon_reset(struct virtio_device *device)
 {
 	struct balloon *balloon = balloon_of(device);
@@ -506,7 +511,8 @@ static void balloon_config_write(struct virtio_device *device, uint32_t offset, 
 	if (offset != at || length != sizeof(balloon->config.actual))
 		return;
 	memcpy(&balloon->config.actual, data, length);
-	/* Sequentially consistent, as in balloon_await(): either it is told from here, or who awaits it sees it. */
+	/* Sequentially consistent, as in balloon_await(): either it is told from here, or who
+	 * awaits it sees it. */
 	atomic_store(&balloon->actual_pages, le32toh(balloon->config.actual));
 	if (balloon->reached && atomic_load(&balloon->awaited) &&
 	    atomic_load(&balloon->target_pages) == le32toh(balloon->config.actual)) {
@@ -633,8 +639,8 @@ void balloon_await(struct balloon *balloon, bool on)
 	atomic_store(&balloon->awaited, on);
 }
 
-/* Also when the guest has gone on since. A vCPU may note an earlier target as reached after balloon_await(): that
- * is not the one in force, or it is, and then it was reached. */
+/* Also when the guest has gone on since. A vCPU may note an earlier target as reached after
+ * balloon_await(): that is not the one in force, or it is, and then it was reached. */
 bool balloon_has_reached(const struct balloon *balloon)
 {
 	uint32_t target = atomic_load(&balloon->target_pages);

@@ -28,8 +28,9 @@ struct balloon_spec {
 	bool memory_locked;        /* guest memory was mlocked */
 	uint32_t stats_interval_s; /* 0: what the driver says when it comes up is all */
 	uint64_t host_page;        /* bytes: what guest memory is made of; 4096 also for THP */
-	/* Called while balloon_await() is on, when the guest says that it has reached its target. On a vCPU's
-	 * thread, under the device's lock: for no more than a wake-up. NULL: nobody is. */
+	/* Called while balloon_await() is on, when the guest says that it has reached its target.
+	 * On a vCPU's thread, under the device's lock: for no more than a wake-up. NULL: nobody
+	 * is. */
 	void (*reached)(void *context);
 	void *context;
 };
@@ -78,7 +79,8 @@ struct balloon {
 	const struct guest_memory *memory;
 	uint64_t host_page;
 	int advice;
-	/* Pages in the balloon, where the host's are larger: a bit a page, and a count a host page. */
+	/* Pages in the balloon, where the host's are larger: a bit a page, and a count a host
+	 * page. */
 	uint64_t *given;       /* owned */
 	uint32_t *given_count; /* owned */
 	uint64_t *given_epoch; /* owned; of the driver that both are about, by host page */
@@ -106,15 +108,16 @@ int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
 /* After the loop's thread has ended. A zeroed balloon is fine. */
 void balloon_destroy(struct balloon *balloon);
 
-/* Asks the guest to keep `bytes` (rounded down to pages) of its memory and give up the rest. -ERANGE:
- * 0, or more than it has. Any thread. */
+/* Asks the guest to keep `bytes` (rounded down to pages) of its memory and give up the rest.
+ * -ERANGE: 0, or more than it has. Any thread. */
 int balloon_set_target(struct balloon *balloon, uint64_t bytes);
 
-/* Whether the guest's reaching of its target is noted and told. What it has reached before is for the caller to
- * look at, after this. One thread. */
+/* Whether the guest's reaching of its target is noted and told. What it has reached before is for
+ * the caller to look at, after this. One thread. */
 void balloon_await(struct balloon *balloon, bool on);
 
-/* Whether the target in force is what the guest has given up, or has been since balloon_await(). Any thread. */
+/* Whether the target in force is what the guest has given up, or has been since balloon_await().
+ * Any thread. */
 bool balloon_has_reached(const struct balloon *balloon);
 
 /* State so far; any thread. */

@@ -362,7 +362,8 @@ static int allocate(struct block *block, const struct block_spec *spec)
 		block->zeroes = mmap(NULL, BLOCK_ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (block->zeroes == MAP_FAILED)
 		block->zeroes = NULL;
-	/* Where all memory may be of huge pages, what is read here must not be one of them, beside its neighbours. */
+	/* Where all memory may be of huge pages, what is read here must not be one of them, beside
+	 * its neighbours. */
 	if (block->zeroes)
 		(void)madvise(block->zeroes, BLOCK_ZEROES_BYTES, MADV_NOHUGEPAGE);
 	if (!block->requests || !block->iov || (block->file->direct && !block->bounce) ||

@@ -26,8 +26,8 @@ void block_destroy(struct block *block);
 
 /* Looks at the length of the file again and tells the guest of it; *ret_bytes is the capacity. One
  * thread at a time, any; after the seal the control thread (lseek). -EINVAL: the length is no
- * multiple of the block size; -EFBIG: it is more than the file's max_size, beyond which the kernel may
- * refuse to write. Nothing changes then. */
+ * multiple of the block size; -EFBIG: it is more than the file's max_size, beyond which the kernel
+ * may refuse to write. Nothing changes then. */
 int block_refresh_capacity(struct block *block, uint64_t *ret_bytes);
 
 /* Another rate limit from now on. One thread at a time, any; never blocks. */

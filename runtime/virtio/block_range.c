@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Discard and write zeroes (VIRTIO 1.2 §5.2.6): a request of up to 16 ranges, one after another.
  *
- * What is offered is done. What the backing can do was asked when it was opened (io/disk_ranges.c), and a
- * discard is offered only where there is a way for it. Zeroes are offered always: where no way is left they are
- * written, a piece at a time through the ring, so that a request of whatever length holds the thread for one
- * piece in a turn.
+ * What is offered is done. What the backing can do was asked when it was opened (io/disk_ranges.c),
+ * and a discard is offered only where there is a way for it. Zeroes are offered always: where no
+ * way is left they are written, a piece at a time through the ring, so that a request of whatever
+ * length holds the thread for one piece in a turn.
  *
- * A way that fails after all (EOPNOTSUPP: a device below was exchanged, a SCSI disk has turned down its first
- * command) is not tried again; zeroes and discards go on by the next way, in the middle of the range. A discard for
- * which none is left is answered with UNSUPP, and said once: what the next launch will not see when it asks,
- * the spec can say (Disk.discard). */
+ * A way that fails after all (EOPNOTSUPP: a device below was exchanged, a SCSI disk has turned down
+ * its first command) is not tried again; zeroes and discards go on by the next way, in the middle
+ * of the range. A discard for which none is left is answered with UNSUPP, and said once: what the
+ * next launch will not see when it asks, the spec can say (Disk.discard). */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -91,7 +91,8 @@ static void refuse_discard(struct block_request *request)
 	block_request_complete(request, VIRTIO_BLK_S_UNSUPP);
 }
 
-/* Takes up the next range that has something to be done; of a discard only whole blocks of the backing. */
+/* Takes up the next range that has something to be done; of a discard only whole blocks of the
+ * backing. */
 static bool take_range(struct block_request *request)
 {
 	uint64_t align = request->type == VIRTIO_BLK_T_DISCARD ? request->block->ranges.align : 1;

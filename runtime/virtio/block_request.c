@@ -6,13 +6,13 @@
  * (§2.7.4.1). What is not between them is data, and goes between guest memory and the file without
  * being copied, through the ring.
  *
- * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the host's
- * page cache is copied by the I/O thread itself. How many pieces there are is the guest's choice, so
- * nothing else waits for more than those under way: between two of them a request that is in a pause
- * is held until the resume, and one whose ring is no longer the driver's ends. A read or write that
- * comes back short is continued where it stopped. A read of nothing is the end of the file: somebody
- * has truncated the image, and the guest gets an I/O error, not zeroes.
- * A write is never started beyond the capacity, so the file is never made longer. */
+ * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the
+ * host's page cache is copied by the I/O thread itself. How many pieces there are is the guest's
+ * choice, so nothing else waits for more than those under way: between two of them a request that
+ * is in a pause is held until the resume, and one whose ring is no longer the driver's ends. A read
+ * or write that comes back short is continued where it stopped. A read of nothing is the end of the
+ * file: somebody has truncated the image, and the guest gets an I/O error, not zeroes. A write is
+ * never started beyond the capacity, so the file is never made longer. */
 #include "virtio/block_request.h"
 
 #include <assert.h>
@@ -79,7 +79,8 @@ static bool in_capacity(const struct block *block, uint64_t sector, uint64_t sec
 	return sector <= capacity && sectors <= capacity - sector;
 }
 
-/* Whether O_DIRECT can have the buffers as they are: each is where it must be, and an operation may end with any. */
+/* Whether O_DIRECT can have the buffers as they are: each is where it must be, and an operation may
+ * end with any. */
 static bool aligned(const struct block_request *request)
 {
 	const struct disk_file *file = request->block->file;
@@ -219,8 +220,9 @@ static void answer(struct block_request *request, uint8_t status)
 		block_counted(block, BLOCK_ERRORS, 1);
 	if (status == VIRTIO_BLK_S_OK && request->type <= VIRTIO_BLK_T_OUT)
 		block_counted(block, read ? BLOCK_BYTES_READ : BLOCK_BYTES_WRITTEN, request->total);
-	/* Published with the used entry, after all data (queue.c). A driver relies on no completion once
-	 * the device asks for a reset (VIRTIO 1.2 §2.1.1): what is in flight then is not answered. */
+	/* Published with the used entry, after all data (queue.c). A driver relies on no completion
+	 * once the device asks for a reset (VIRTIO 1.2 §2.1.1): what is in flight then is not
+	 * answered. */
 	if (virtio_live(&block->device, request->queue))
 		*request->status = status;
 	virtio_push(&block->device, request->queue, request->head, (read ? request->total : 0) + 1);
@@ -292,8 +294,8 @@ static void start_sync(struct block_request *request)
 		block_request_fail(request, -ECANCELED);
 }
 
-/* The data is with the host; with write-through it must be on the disk as well, if there is still somebody to
- * be answered. */
+/* The data is with the host; with write-through it must be on the disk as well, if there is still
+ * somebody to be answered. */
 void block_request_settle(struct block_request *request)
 {
 	if (kinds[request->type].changes && block_writes_through(request->block) &&
@@ -319,7 +321,8 @@ static bool issue_bounced(struct block_request *request)
 	                request->offset);
 }
 
-/* The buffers that one operation gets, and their bytes: whole ones up to a piece's size, or one in part. */
+/* The buffers that one operation gets, and their bytes: whole ones up to a piece's size, or one in
+ * part. */
 static uint16_t next_piece(const struct block_request *request, uint32_t *ret_bytes)
 {
 	uint64_t bytes = request->data->iov_len;

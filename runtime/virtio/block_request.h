@@ -16,16 +16,17 @@ const char *block_request_parse(struct block_request *request, const struct virt
 /* Bytes to be charged to the rate limit. */
 uint64_t block_request_cost(const struct block_request *request);
 
-/* Starts what waited for a turn with bytes left or for a resume, as far as this one has, and ends what is of a ring
- * that is no longer the driver's. */
+/* Starts what waited for a turn with bytes left or for a resume, as far as this one has, and ends
+ * what is of a ring that is no longer the driver's. */
 void block_request_go_on(struct block *block);
 
 /* Starts a request that has been parsed. It ends with a status in the guest, a push, and the
  * request back on the free list, perhaps at once. */
 void block_request_start(struct block_request *request);
 
-/* What is left of a request, as far as one operation takes it (`issue`): in this turn, or behind those that wait for
- * the next one or for a resume. False: the loop takes nothing any more, or the ring is no longer the driver's. */
+/* What is left of a request, as far as one operation takes it (`issue`): in this turn, or behind
+ * those that wait for the next one or for a resume. False: the loop takes nothing any more, or the
+ * ring is no longer the driver's. */
 bool block_request_issue(struct block_request *request);
 /* An operation's bytes, which the I/O thread may copy itself, off those of the turn. */
 void block_turn_charge(struct block *block, uint32_t bytes);
@@ -33,8 +34,8 @@ void block_turn_charge(struct block *block, uint32_t bytes);
 /* block_range.c: discard and write zeroes. */
 void block_range_start(struct block_request *request);
 
-/* Ends a request that was started: with that status; with an I/O error and an event; or as one that has
- * changed what is stored, which write-through flushes first. */
+/* Ends a request that was started: with that status; with an I/O error and an event; or as one that
+ * has changed what is stored, which write-through flushes first. */
 void block_request_complete(struct block_request *request, uint8_t status);
 void block_request_fail(struct block_request *request, int error);
 void block_request_settle(struct block_request *request);

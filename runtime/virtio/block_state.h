@@ -16,8 +16,8 @@
 #define BLOCK_RANGES_MAX 16      /* of one discard or write-zeroes request */
 #define BLOCK_BOUNCE_BYTES (256 * KIB)
 #define BLOCK_ZEROES_BYTES (256 * KIB) /* what is written at once where zeroes must be written */
-/* The kernel copies what it has in its cache while the operation is handed to it, on the I/O thread: so much by one
- * operation, and by those that a disk starts in a turn. */
+/* The kernel copies what it has in its cache while the operation is handed to it, on the I/O
+ * thread: so much by one operation, and by those that a disk starts in a turn. */
 #define BLOCK_PIECE_BYTES (1 * MIB)
 #define BLOCK_TURN_BYTES (8 * MIB)
 
@@ -43,7 +43,8 @@ struct block_request {
 	struct block *block;
 	struct block_request *next; /* free, or waiting for the bounce buffer */
 	struct block_request *later; /* waiting for the next turn of the loop, or a resume */
-	bool (*issue)(struct block_request *request); /* one operation of what is left, when its turn has come */
+	/* one operation of what is left, when its turn has come */
+	bool (*issue)(struct block_request *request);
 	uint32_t type;
 	uint16_t queue, head;
 	uint8_t *status;    /* in guest memory */
@@ -78,7 +79,8 @@ struct block {
 	/* I/O thread. */
 	struct block_request *free;
 	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
-	struct block_request *later_first, *later_last; /* waiting for a turn that has bytes left, or a resume */
+	/* waiting for a turn that has bytes left, or a resume */
+	struct block_request *later_first, *later_last;
 	bool holding; /* paused: nothing is started */
 	uint16_t kept[VIRTIO_QUEUES_MAX]; /* requests that wait here or for the bounce buffer */
 	uint64_t turn;       /* of the loop, that the next is about */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The events of a device, at most so many a second: a guest can break and reset a device as often as it
- * likes, and what that costs its owner must have a bound. Theory in complaints.c. */
+/* The events of a device, at most so many a second: a guest can break and reset a device as often
+ * as it likes, and what that costs its owner must have a bound. Theory in complaints.c. */
 #ifndef AXVM_VIRTIO_COMPLAINTS_H
 #define AXVM_VIRTIO_COMPLAINTS_H
 
@@ -27,8 +27,8 @@ struct virtio_complaints {
 /* Build time; takes one operation of the loop (io_loop_reserve). */
 int virtio_complaints_init(struct virtio_complaints *c, const struct virtio_host *host);
 
-/* Sends an event, or keeps it until its turn comes. Its strings live as long as the device does. Loop's thread,
- * or that which builds. */
+/* Sends an event, or keeps it until its turn comes. Its strings live as long as the device does.
+ * Loop's thread, or that which builds. */
 void virtio_complain(struct virtio_complaints *c, const struct virtio_event *event);
 
 /* The loop runs: what was kept before has its timer from now on. */

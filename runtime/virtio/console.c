@@ -6,13 +6,14 @@
  * must not delay it. The buffer is written to the output through the ring, one write in flight.
  * When the buffer is full the first bytes are kept and later ones dropped and counted, with one
  * event for each spell of dropping, which ends when the buffer has been empty. A reader that is
- * gone (EPIPE) turns the output into a sink, with one event. Who hands over a FIFO or a PTY whose readers come and go
- * holds its other end, so that none is ever gone (shim/resources.h).
+ * gone (EPIPE) turns the output into a sink, with one event. Who hands over a FIFO or a PTY whose
+ * readers come and go holds its other end, so that none is ever gone (shim/resources.h).
  *
- * A file has no reader that could stall, so a limit can be set on it. It is applied when a write is about to be
- * started, by the clock of the loop's turn (vCPU threads, which append as well, read no clock): what may not be
- * written then is dropped and counted, not kept, since a guest that exceeds it for a minute would be behind by as
- * much. One event tells of a spell, which is over when there was a second without.
+ * A file has no reader that could stall, so a limit can be set on it. It is applied when a write is
+ * about to be started, by the clock of the loop's turn (vCPU threads, which append as well, read no
+ * clock): what may not be written then is dropped and counted, not kept, since a guest that exceeds
+ * it for a minute would be behind by as much. One event tells of a spell, which is over when there
+ * was a second without.
  *
  * Input is read through the ring into a small buffer, and only when the guest has receive buffers
  * and the last input has been delivered: what the guest does not take stays in the pipe. The read
@@ -76,8 +77,8 @@ static void consume(struct console *console, size_t bytes)
 	pthread_mutex_unlock(&console->lock);
 }
 
-/* Whether a write of so many bytes exceeds the limit; then they are dropped, and the rest is looked at in the next
- * turn. */
+/* Whether a write of so many bytes exceeds the limit; then they are dropped, and the rest is looked
+ * at in the next turn. */
 static bool exceeds_limit(struct console *console, size_t length)
 {
 	uint64_t now;

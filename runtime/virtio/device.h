@@ -26,8 +26,8 @@
  *
  * All of this runs on the I/O thread; only config_write runs on a vCPU thread, with the registers
  * locked. A malformed ring makes virtio_pop report it and return false: the device has nothing to
- * do about it. Once a device has failed or is in reset, pushes are swallowed: nothing completes into
- * the guest. */
+ * do about it. Once a device has failed or is in reset, pushes are swallowed: nothing completes
+ * into the guest. */
 #ifndef AXVM_VIRTIO_DEVICE_H
 #define AXVM_VIRTIO_DEVICE_H
 
@@ -36,8 +36,9 @@
 #include "virtio/queue.h"
 
 #define VIRTIO_QUEUES_MAX 64
-/* What a device may do in a turn of the loop, shared evenly by its queues: descriptors of chains taken, and what else
- * virtio_work() counts. One is some 25 ns, so that a turn of a device is less than a millisecond. */
+/* What a device may do in a turn of the loop, shared evenly by its queues: descriptors of chains
+ * taken, and what else virtio_work() counts. One is some 25 ns, so that a turn of a device is less
+ * than a millisecond. */
 #define VIRTIO_TURN_WORK 16384u
 #define VIRTIO_FEATURE(bit) (1ULL << (bit))
 /* Bits of io_client_post that belong to the device; the lower 16 are the transport's. */
@@ -58,11 +59,12 @@ struct virtio_device_ops {
 	void (*resume)(struct virtio_device *device);
 	void (*mail)(struct virtio_device *device, uint32_t bits); /* VIRTIO_MAIL bits posted */
 	bool (*lingers)(const struct virtio_device *device); /* output a stop should wait for */
-	/* Requests of a queue that were popped and with which nothing is being done (receive buffers in
-	 * stock, what is between two of its operations): a pause need not wait for them. NULL: none. */
+	/* Requests of a queue that were popped and with which nothing is being done (receive
+	 * buffers in stock, what is between two of its operations): a pause need not wait for them.
+	 * NULL: none. */
 	uint16_t (*held)(const struct virtio_device *device, uint16_t queue);
-	/* Whether the rings of a queue that is served elsewhere have been let go of: a reset and a pause
-	 * wait for it. NULL: at once. */
+	/* Whether the rings of a queue that is served elsewhere have been let go of: a reset and a
+	 * pause wait for it. NULL: at once. */
 	bool (*released)(struct virtio_device *device, uint16_t queue);
 	/* A guest write wholly inside config; NULL: read-only. vCPU thread, registers locked. */
 	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *data,
@@ -81,8 +83,8 @@ struct virtio_device {
 	void *config;                /* little-endian; changed by virtio_config_update */
 	uint32_t config_size;        /* bytes, at most 4096 */
 	/* Queues, by bit, that something else than the I/O thread serves. Where their rings lie is
-	 * checked, and then they are not touched: no doorbell is watched, nothing popped or pushed. kick
-	 * means that virtio_running may have changed, or the place of the interrupt. */
+	 * checked, and then they are not touched: no doorbell is watched, nothing popped or pushed.
+	 * kick means that virtio_running may have changed, or the place of the interrupt. */
 	uint64_t elsewhere;
 	uint64_t untimed_queues;     /* bits: buffers that lie in stock, whose time is no latency */
 	/* For the device to read. */
@@ -104,10 +106,10 @@ static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
 /* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used
  * up its turn (then kick is called again in the next one). */
 bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain);
-/* Counts work of a length that the guest chooses, beside what its chains cost by themselves: a unit is what
- * a descriptor costs. False: the queue has used up its turn, and nothing is popped either; the device goes
- * on with what is left in the next one, which it asks for by io_client_again (a reset and a pause wait for
- * it, and no kick comes then). */
+/* Counts work of a length that the guest chooses, beside what its chains cost by themselves: a unit
+ * is what a descriptor costs. False: the queue has used up its turn, and nothing is popped either;
+ * the device goes on with what is left in the next one, which it asks for by io_client_again (a
+ * reset and a pause wait for it, and no kick comes then). */
 bool virtio_work(struct virtio_device *device, uint16_t queue, uint32_t units);
 /* Gives back the request popped last, untouched. */
 void virtio_unpop(struct virtio_device *device, uint16_t queue);
@@ -140,12 +142,13 @@ void virtio_interrupt(struct virtio_device *device, uint16_t queue);
 void virtio_ring_doorbell(struct virtio_device *device, uint16_t queue);
 
 /* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue`
- * is -1 when it is about none; `message` is constant, since events that come too fast are kept for later
- * (virtio/complaints.h). */
+ * is -1 when it is about none; `message` is constant, since events that come too fast are kept for
+ * later (virtio/complaints.h). */
 void virtio_fail(struct virtio_device *device, int queue, int error, const char *message);
 /* Something went wrong behind the device; an event, nothing else. */
 void virtio_report(struct virtio_device *device, int queue, int error, const char *message);
-/* What would have been a virtio_report, but for the device's own opinion: it is counted in the next event. */
+/* What would have been a virtio_report, but for the device's own opinion: it is counted in the next
+ * event. */
 void virtio_not_told(struct virtio_device *device);
 
 /* ---- on any thread */

@@ -11,8 +11,8 @@ struct guest_memory;
 struct io_loop;
 struct pci_host;
 
-/* What a device tells its owner, at most COMPLAINTS_PER_S times a second (virtio/complaints.h). `message` and
- * `device_id` live as long as the call. */
+/* What a device tells its owner, at most COMPLAINTS_PER_S times a second (virtio/complaints.h).
+ * `message` and `device_id` live as long as the call. */
 struct virtio_event {
 	const char *device_id;
 	const char *message;

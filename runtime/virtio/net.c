@@ -266,7 +266,8 @@ static void net_reset(struct virtio_device *device)
 	net->rx_ready = false;
 	net->control_waits = false;
 	net_set_active(net, 1);
-	/* Restart them with the driver's next attempt: the address is the device's again (§5.1.5). */
+	/* Restart them with the driver's next attempt: the address is the device's again
+	 * (§5.1.5). */
 	if (memcmp(net->config.mac, net->mac, sizeof(net->mac)) != 0)
 		virtio_config_update(device, offsetof(struct virtio_net_config, mac), net->mac,
 		                     sizeof(net->mac));
@@ -404,8 +405,8 @@ static int build_pairs(struct net *net, const struct net_spec *spec, struct io_l
 	}
 	net->queue_sizes[2 * spec->pairs] = CONTROL_QUEUE_SIZE;
 	io_loop_uses(loop, IO_USE_FILES);
-	/* Two timers, and of each pair a poll and a batch of reads or writes; more at once go out with
-	 * one more submission. */
+	/* Two timers, and of each pair a poll and a batch of reads or writes; more at once go out
+	 * with one more submission. */
 	return r ? r : io_loop_reserve(loop, spec->pairs + MIN(spec->pairs * 48u, 512u) + 2);
 }
 

@@ -11,18 +11,20 @@ struct net;
 
 struct net_spec {
 	const char *id; /* borrowed */
-	/* One a pair: non-blocking, each read and write one frame with a header of 12 bytes before it
-	 * (io/tap.h). The fds are borrowed until io_loop_build has taken the files. */
+	/* One a pair: non-blocking, each read and write one frame with a header of 12 bytes before
+	 * it (io/tap.h). The fds are borrowed until io_loop_build has taken the files. */
 	const int *fds;
-	/* What tap_set_offloads is called with on the control thread; borrowed. -1: no TAP, but something
-	 * that carries frames without offloads of its own. */
+	/* What tap_set_offloads is called with on the control thread; borrowed. -1: no TAP, but
+	 * something that carries frames without offloads of its own. */
 	int tap_fd;
-	int vhost_fd; /* vhost-net carries the frames of the one pair; borrowed. 0: the I/O thread does */
+	/* vhost-net carries the frames of the one pair; borrowed. 0: the I/O thread does */
+	int vhost_fd;
 	uint16_t pairs;      /* 1 to NET_PAIRS_MAX */
 	uint16_t queue_size; /* of each, a power of two */
 	uint16_t mtu;        /* 0: not told to the guest */
 	bool offloads;       /* offer checksums and segmentation, both ways */
-	uint32_t missing_offloads; /* tap_missing_offloads: of those, what cannot be had towards the guest */
+	/* tap_missing_offloads: of those, what cannot be had towards the guest */
+	uint32_t missing_offloads;
 	uint8_t mac[NET_MAC_BYTES];
 	struct rate_config rx_limit, tx_limit;
 };

@@ -19,8 +19,8 @@
  * Completions come in the order of the frames, and are delivered in that order: those behind a
  * frame that needs more buffers than there are wait with it, in `waiting`, and no read is made
  * meanwhile. When the driver has none left, the frame gets those that other reads hold, even if a
- * frame lies in them: otherwise a burst of frames larger than those before it, spread over all of the
- * driver's buffers, could never be delivered and none of the buffers come back.
+ * frame lies in them: otherwise a burst of frames larger than those before it, spread over all of
+ * the driver's buffers, could never be delivered and none of the buffers come back.
  *
  * TAP queues that no pair of the guest's is in use for are read for the others. */
 #include <errno.h>

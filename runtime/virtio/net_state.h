@@ -32,7 +32,8 @@ struct net_vhost {
 	/* Under the lock. */
 	struct net_vhost_state wished[VHOST_RINGS], done[VHOST_RINGS];
 	uint64_t negotiated;
-	uint64_t asked, answered; /* wishes written down, and of them the last that was carried out */
+	/* wishes written down, and of them the last that was carried out */
+	uint64_t asked, answered;
 	int error;
 	/* Interrupts that wait for a mask, by ring; and the kernel's complaints. */
 	struct net_vhost_notifier {

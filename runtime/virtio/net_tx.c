@@ -113,8 +113,9 @@ static bool send_all(struct net_sender *tx)
 void net_transmit(struct net_sender *tx)
 {
 	do {
-		/* While writes are under way no kick is asked for: when they are done, the ring is looked
-		 * at again, and a driver that goes on sending never has to leave the guest for it. */
+		/* While writes are under way no kick is asked for: when they are done, the ring is
+		 * looked at again, and a driver that goes on sending never has to leave the guest
+		 * for it. */
 		if (!send_all(tx) || tx->free != NET_ALL_FREE)
 			return;
 	} while (virtio_want_kicks(&tx->net->device, tx->queue));

@@ -2,8 +2,8 @@
 /* virtio-net on vhost-net.
  *
  * The rings of the pair are marked as served elsewhere (device.h): the I/O thread checks where they
- * lie and decides when they run, and touches them no further. Kicks and interrupts are eventfds that
- * go past it as well. The control queue stays with it.
+ * lie and decides when they run, and touches them no further. Kicks and interrupts are eventfds
+ * that go past it as well. The control queue stays with it.
  *
  * What starts or stops a ring are ioctls, which the I/O thread may not make. It writes down what it
  * wishes of each ring and asks the control thread, which compares with what it has done, makes the
@@ -11,9 +11,9 @@
  * when the kernel has let go of the ring. A pause keeps the ring's index; a ring that was enabled
  * anew (another epoch) begins at 0.
  *
- * Interrupts: vhost signals the vector's own eventfd, KVM's irqfd, while nothing blocks that vector.
- * Otherwise, and until a change has been carried out, it signals an eventfd of ours, and the I/O
- * thread leaves the interrupt pending like any other device's.
+ * Interrupts: vhost signals the vector's own eventfd, KVM's irqfd, while nothing blocks that
+ * vector. Otherwise, and until a change has been carried out, it signals an eventfd of ours, and
+ * the I/O thread leaves the interrupt pending like any other device's.
  *
  * What vhost does not do: report a TAP that was removed (frames are lost silently then), limit
  * rates, count frames, or complain of a malformed ring otherwise than by leaving it alone. */

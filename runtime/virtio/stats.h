@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What virtio devices count of themselves. Written on the I/O thread, read on any.
  *
- * A request's latency is from the turn of the loop in which it was taken from the ring to the turn in
- * which it was completed: the clock is read once a turn, however many requests it has. What is
+ * A request's latency is from the turn of the loop in which it was taken from the ring to the turn
+ * in which it was completed: the clock is read once a turn, however many requests it has. What is
  * completed in its own turn therefore counts as 0. */
 #ifndef AXVM_VIRTIO_STATS_H
 #define AXVM_VIRTIO_STATS_H

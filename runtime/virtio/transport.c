@@ -112,9 +112,10 @@ void virtio_config_update(struct virtio_device *device, uint32_t offset, const v
 
 /* ------------------------------------------------------------------------------------ queues */
 
-/* What a queue may do in a turn of the loop, whoever has it looked at and however often: two rounds of the ring, so
- * that no queue starves the others, and its share of the device's work. What a device pops from completions is on the
- * same allowance; when it is used up, the queue is visited in the next turn. */
+/* What a queue may do in a turn of the loop, whoever has it looked at and however often: two rounds
+ * of the ring, so that no queue starves the others, and its share of the device's work. What a
+ * device pops from completions is on the same allowance; when it is used up, the queue is visited
+ * in the next turn. */
 static void begin_turn(const struct virtio_device *device, struct virtio_queue *q)
 {
 	uint64_t turn = counter_read(&device->loop->stats.turns);
@@ -547,8 +548,8 @@ static void on_pause(struct io_client *client)
 {
 	struct virtio_transport *t = transport_of(client);
 
-	/* A kick that was sent before must not get lost: the last words before a power-off. They have a turn of their
-	 * own. */
+	/* A kick that was sent before must not get lost: the last words before a power-off. They
+	 * have a turn of their own. */
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
 		t->queues[i].turn = NO_TURN;
 	run_all_queues(t);

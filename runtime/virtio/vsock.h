@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-vsock, stream sockets (VIRTIO 1.2 §5.10). Theory in vsock.c; what goes over the channel to the
- * orchestrator is in vsock_channel.h. */
+/* virtio-vsock, stream sockets (VIRTIO 1.2 §5.10). Theory in vsock.c; what goes over the channel to
+ * the orchestrator is in vsock_channel.h. */
 #ifndef AXVM_VIRTIO_VSOCK_H
 #define AXVM_VIRTIO_VSOCK_H
 

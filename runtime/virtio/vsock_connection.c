@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections of the vsock device: their places, and the host's sockets.
  *
- * A place is free again when the guest has forgotten the connection (VSOCK_NONE), no operation on the
- * socket is in flight, and the socket is closed. Each socket has at most one read, one write, one
- * shutdown and one poll for its peer's leaving in flight; `busy` has a bit for each. A read or write
- * that a non-blocking socket refuses becomes a poll, under the same bit. */
+ * A place is free again when the guest has forgotten the connection (VSOCK_NONE), no operation on
+ * the socket is in flight, and the socket is closed. Each socket has at most one read, one write,
+ * one shutdown and one poll for its peer's leaving in flight; `busy` has a bit for each. A read or
+ * write that a non-blocking socket refuses becomes a poll, under the same bit. */
 #include "virtio/vsock_connection.h"
 
 #include <errno.h>
@@ -65,7 +65,8 @@ static void unlink_ports(struct vsock_connection *c)
 	c->next = 0;
 }
 
-/* What a connection begins with; operations, buffers and the place in the list of ready ones stay. */
+/* What a connection begins with; operations, buffers and the place in the list of ready ones
+ * stay. */
 static void clear(struct vsock_connection *c)
 {
 	c->id = 0;
@@ -220,8 +221,8 @@ void vsock_read(struct vsock_connection *c)
 		c->busy |= BUSY_READ;
 }
 
-/* Waits for the peer to close both directions. Multishot: the ring also reports the end of one, which
- * lasts, so that a poll that is armed anew each time would never rest. */
+/* Waits for the peer to close both directions. Multishot: the ring also reports the end of one,
+ * which lasts, so that a poll that is armed anew each time would never rest. */
 static void watch(struct vsock_connection *c)
 {
 	if (!(c->busy & BUSY_WATCH) &&
@@ -391,7 +392,8 @@ static void shut_done(struct io_op *op, int result, uint32_t flags)
 
 	(void)flags;
 	if (ended(c, BUSY_SHUT)) {
-		/* A peer that has left already cannot be shut out; one that is not told would wait for ever. */
+		/* A peer that has left already cannot be shut out; one that is not told would wait
+		 * for ever. */
 		if (result == -IO_NO_WORKER) {
 			virtio_report(&c->vsock->device, -1, result,
 			              "a connection cannot be shut down in one direction: it is reset");

@@ -24,7 +24,8 @@ struct vsock_connection *vsock_open(struct vsock *vsock, uint32_t guest_port, ui
                                     enum vsock_state state);
 /* The connection has something for the guest, or could have. */
 void vsock_ready(struct vsock_connection *c);
-/* It is over. `reset`: the guest is to be told; `drain`: what it sent is still written to the host. */
+/* It is over. `reset`: the guest is to be told; `drain`: what it sent is still written to the
+ * host. */
 void vsock_end(struct vsock_connection *c, bool reset, bool drain);
 /* The guest has been told, or has forgotten by itself. */
 void vsock_forget(struct vsock_connection *c);

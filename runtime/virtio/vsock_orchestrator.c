@@ -3,9 +3,9 @@
  *
  * One message is received at a time, through the ring (RECVMSG), with at most one descriptor, which
  * arrives in the I/O thread's own table. Messages to the orchestrator wait in a bounded queue, one
- * write in flight. What fills it is bounded: a guest is not asked for while it is a quarter full, and
- * nothing is received while it is half full; the answers that are then still due are at most one a
- * connection. */
+ * write in flight. What fills it is bounded: a guest is not asked for while it is a quarter full,
+ * and nothing is received while it is half full; the answers that are then still due are at most
+ * one a connection. */
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_vsock.h>
@@ -22,7 +22,7 @@
 
 static_assert(VSOCK_MESSAGES / 2 >= 2 * VSOCK_CONNECTIONS, "answers that are due always fit");
 
-/* --------------------------------------------------------------------------- to the orchestrator */
+/* -------------------------------------------------------------------------- to the orchestrator */
 
 /* New connections are over with; those that are open go on. */
 static void lose_channel(struct vsock *vsock, int error, const char *message)
@@ -126,7 +126,7 @@ void vsock_channel_answer(struct vsock_connection *c, enum vsock_channel_kind ki
 	answer(c->vsock, kind, c->id, c->guest_port, c->host_port, reason);
 }
 
-/* ------------------------------------------------------------------------- from the orchestrator */
+/* ------------------------------------------------------------------------ from the orchestrator */
 
 /* A number for the host's side that no connection to this port of the guest's has. */
 static uint32_t choose_host_port(struct vsock *vsock, uint32_t guest_port)

@@ -17,8 +17,8 @@
 #define VSOCK_BUCKETS 256
 #define VSOCK_RESETS 256
 #define VSOCK_MESSAGES 1024
-/* That the I/O thread can have received and not closed yet: one a connection, the next message's, and
- * those whose closing is under way. */
+/* That the I/O thread can have received and not closed yet: one a connection, the next message's,
+ * and those whose closing is under way. */
 #define VSOCK_DESCRIPTORS (VSOCK_CONNECTIONS + 64)
 
 /* Where a connection is, as the guest knows it. */

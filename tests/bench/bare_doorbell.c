@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The baseline of a doorbell: guests/doorbell.c on bare KVM, whose doorbell is an ioeventfd that one
- * thread reads, and whose interrupt is an irqfd that it writes.
+/* The baseline of a doorbell: guests/doorbell.c on bare KVM, whose doorbell is an ioeventfd that
+ * one thread reads, and whose interrupt is an irqfd that it writes.
  *
  *   bare_doorbell [-p NS] [-x] IMAGE
  *
- * With -p a vCPU that halts is waited for by polling for so long, with -x HLT does not leave the guest: the
- * tunings of the hardware profiles, one at a time.
+ * With -p a vCPU that halts is waited for by polling for so long, with -x HLT does not leave the
+ * guest: the tunings of the hardware profiles, one at a time.
  *
  * The vCPU is pinned to CPU 0 and the thread to CPU 1, where there is one, as the shim does it: a
  * wake-up across CPUs costs something else than one on the same.

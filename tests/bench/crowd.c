@@ -4,19 +4,22 @@
  *   crowd [-n COUNT] [-i SECONDS] [-m MIB] [-k NAME] SIDE SPEC SHIM
  *   crowd ... SIDE - COMMAND...
  *
- * SHIM gets SPEC on fd 3 and counts as launched when its `running` event has been read; COMMAND when
- * it has written anything to stdout. Prints lines ROW <tab> SIDE <tab> NUMBER <tab> VALUE, rows being
+ * SHIM gets SPEC on fd 3 and counts as launched when its `running` event has been read; COMMAND
+ * when it has written anything to stdout. Prints lines ROW <tab> SIDE <tab> NUMBER <tab> VALUE,
+ * rows being
  *   NAME.launch:N   microseconds from before the process is created until it is launched
  *   NAME.cpu:N      of CPU that it has used by then, microseconds
- *   NAME.uss        KiB private to the process (smaps), without the mapping of MIB, which is guest RAM
+ *   NAME.uss        KiB private to the process (smaps), without the mapping of MIB, which is guest
+ *                   RAM
  *   NAME.vcpu       KiB of that in the mappings that KVM makes for vCPUs
  *   NAME.dirty      KiB of NAME.uss that are written pages, which no second VM would share
  *   NAME.host       KiB by which the host's MemAvailable fell, a VM
- *   NAME.wakeups    context switches a second of all threads of all of them, while SECONDS pass, but for
+ *   NAME.wakeups    context switches a second of all threads of all of them, while SECONDS pass,
+ *                   but for
  *   NAME.workers    those of the kernel's workers among them, which run nothing of user space
  *
- * It fails when one of them does, or is not there any more at the end, which is a SIGTERM each: specs
- * should stop a guest that does not listen soon (lifecycle.shutdown_timeout_ms). */
+ * It fails when one of them does, or is not there any more at the end, which is a SIGTERM each:
+ * specs should stop a guest that does not listen soon (lifecycle.shutdown_timeout_ms). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +74,7 @@ static double now_us(void)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* ---- launch ------------------------------------------------------------------------------------ */
+/* ---- launch ---------------------------------------------------------------------------------- */
 
 static struct member start(char **argv)
 {
@@ -154,7 +157,7 @@ static void launch(int count, char **argv)
 	}
 }
 
-/* ---- at rest ----------------------------------------------------------------------------------- */
+/* ---- at rest --------------------------------------------------------------------------------- */
 
 static struct memory memory_of(pid_t pid, long ram_kib)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Populating guest memory before it is used: all threads that the shim would take against one of them.
+/* Populating guest memory before it is used: all threads that the shim would take against one of
+ * them.
  *
  * Usage: populate MIB ROUNDS
  *
- * Maps MIB of 4 KiB pages and lets the shim's own numa_populate() touch them, by one thread and by all, in turn; the
- * memory is given back each time. Prints samples of tests/bench/run, microseconds of the wall; the first round
- * is not counted. */
+ * Maps MIB of 4 KiB pages and lets the shim's own numa_populate() touch them, by one thread and by
+ * all, in turn; the memory is given back each time. Prints samples of tests/bench/run, microseconds
+ * of the wall; the first round is not counted. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -1,30 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs programs in turn, whole process, and prints what was measured of each.
  *
- *   race [-n ROUNDS] [-w] [-r AGAIN] [-v] -m METRIC=ROW... -- SIDE COMMAND... [, SIDE COMMAND...]...
+ *   race [-n ROUNDS] [-w] [-r AGAIN] [-v] -m METRIC=ROW... -- SIDE COMMAND...
+ *   [, SIDE COMMAND...]...
  *
- * SIDE is NAME[:status=N][:spec=FILE][:parked][:requests=N]. With spec= the command is an axvm-shim: the file (an
- * encoded ControlStream) is its fd 3, and its events are read when it has ended. With parked the shim
- * is started, waits for its fd 3 in peace, and the clock starts when the launch is written. Each round runs every
- * side once, beginning with another one each time; the first round warms up and is not counted, but with
- * -w (warm already). -v says on stderr what has been run.
+ * SIDE is NAME[:status=N][:spec=FILE][:parked][:requests=N]. With spec= the command is an
+ * axvm-shim: the file (an encoded ControlStream) is its fd 3, and its events are read when it has
+ * ended. With parked the shim is started, waits for its fd 3 in peace, and the clock starts when
+ * the launch is written. Each round runs every side once, beginning with another one each time; the
+ * first round warms up and is not counted, but with -w (warm already). -v says on stderr what has
+ * been run.
  *
  * For each METRIC that a side has, a line ROW <tab> SIDE <tab> ROUND <tab> VALUE goes to stdout:
  *   wall, cpu       microseconds from before the process is created until it is reaped, and of CPU
  *   seconds         the same as wall
  *   faults, waits   page faults without I/O; voluntary context switches
- *   running         from the same start until a shim announces so, or a command prints "running_at N",
- *                   nanoseconds of CLOCK_MONOTONIC
+ *   running         from the same start until a shim announces so, or a command prints "running_at
+ *                   N", nanoseconds of CLOCK_MONOTONIC
  *   stage.NAME      a shim's stage, in microseconds
  *   rax, rbx        a shim's: registers of the terminal event
  *   io, elapsed     a shim's, with requests=: of CPU of its I/O threads, and of time, for one of N
- *                   requests between a B and an E that the guest says on the console, which is fd 5;
- *                   after the E the shim is ended
+ *                   requests between a B and an E that the guest says on the console, which is fd
+ *                   5; after the E the shim is ended
  *   anything else   a line "METRIC VALUE" that the command has printed
  *
- * A command that ends with another status ends the race, or is run again, AGAIN times in all, with a
- * word on stderr: an emulated host makes a guest fault now and then. Two programs with the same work thus see
- * the same machine, and the ratio of a round is worth more than either figure. */
+ * A command that ends with another status ends the race, or is run again, AGAIN times in all, with
+ * a word on stderr: an emulated host makes a guest fault now and then. Two programs with the same
+ * work thus see the same machine, and the ratio of a round is worth more than either figure. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +100,7 @@ static double of_timeval(struct timeval t)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_usec;
 }
 
-/* ---- one run ----------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------------------- */
 
 static bool read_at(DIR *tasks, const char *task, const char *file, char *text, size_t size)
 {
@@ -258,7 +260,7 @@ static struct result run_well(const struct side *side)
 	return result;
 }
 
-/* ---- what it gave ------------------------------------------------------------------------------ */
+/* ---- what it gave ---------------------------------------------------------------------------- */
 
 static void put(const struct side *side, int round, const char *metric, double value)
 {
@@ -352,7 +354,7 @@ static void put_result(const struct side *side, int round, const struct result *
 		put_events(side, round, result);
 }
 
-/* ---- the command line -------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static _Noreturn void usage(void)
 {

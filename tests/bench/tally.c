@@ -8,8 +8,9 @@
  *   switches     context switches of its threads
  *   migrations   of its threads from a CPU to another
  *
- * The counters are the kernel's (perf_event_open(2)), inherited by every thread that is created later, and need tracefs
- * and the right to look at tracepoints (root). They cost nothing but for their increments, on all sides the same. */
+ * The counters are the kernel's (perf_event_open(2)), inherited by every thread that is created
+ * later, and need tracefs and the right to look at tracepoints (root). They cost nothing but for
+ * their increments, on all sides the same. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

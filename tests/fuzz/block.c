@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk's request path, over a real ring and a real file: whatever the driver does, every chain comes
- * back and the file keeps its length. */
+/* A disk's request path, over a real ring and a real file: whatever the driver does, every chain
+ * comes back and the file keeps its length. */
 #include "lib/driver_script.h"
 
 #include <criterion/criterion.h>

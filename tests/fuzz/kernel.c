@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels, initrds, command lines and flat images, of any content, into machines of several shapes. What
- * is taken has its entry in RAM, and leaves the map of memory whole. */
+/* Kernels, initrds, command lines and flat images, of any content, into machines of several shapes.
+ * What is taken has its entry in RAM, and leaves the map of memory whole. */
 #include "lib/input.h"
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The virtqueue alone: any rings, any indirect tables, and while they are walked a second thread that
- * rewrites them. What comes out must lie in guest memory, with sums that are right. */
+/* The virtqueue alone: any rings, any indirect tables, and while they are walked a second thread
+ * that rewrites them. What comes out must lie in guest memory, with sums that are right. */
 #include "lib/driver_script.h"
 
 #include <criterion/criterion.h>
@@ -24,7 +24,8 @@ static uint64_t next(uint64_t *state)
 	return *state;
 }
 
-/* Rewrites words of the descriptors, the available ring and a table, most often with plausible values. */
+/* Rewrites words of the descriptors, the available ring and a table, most often with plausible
+ * values. */
 static void *mutate(void *context)
 {
 	uint64_t state = 1;
@@ -83,7 +84,8 @@ static void pop(struct input *input)
 	check_chain();
 	offset = (uint32_t)take(input, 2);
 	(void)virtq_copy_from(&chain, offset, bytes, sizeof(bytes));
-	/* Not over the rings: what the device writes there is its own doing, and this test's end. */
+	/* Not over the rings: what the device writes there is its own doing, and this test's
+	 * end. */
 	if (take(input, 1) & 1)
 		virtq_unpop(&q);
 	else

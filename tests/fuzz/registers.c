@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Configuration space, BARs, MSI-X tables and every device's registers: reads and writes of any width at
- * any offset, in any order. */
+/* Configuration space, BARs, MSI-X tables and every device's registers: reads and writes of any
+ * width at any offset, in any order. */
 #include "lib/driver_script.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* vsock from both sides: any packets of the guest's, any messages of the channel's, with and without
- * descriptors, any bytes on the sockets. */
+/* vsock from both sides: any packets of the guest's, any messages of the channel's, with and
+ * without descriptors, any bytes on the sockets. */
 #include "lib/driver_script.h"
 
 #include <criterion/criterion.h>
@@ -21,7 +21,8 @@ static void bring_up(void *context)
 	guest_bring_up(&guest, 8);
 }
 
-/* A message of `length` bytes with up to two descriptors; what the channel has no room for is lost. */
+/* A message of `length` bytes with up to two descriptors; what the channel has no room for is
+ * lost. */
 static void send_message(const void *bytes, size_t length, unsigned descriptors)
 {
 	union {

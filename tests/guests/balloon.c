@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A balloon as a driver uses it: as many pages as the host asks for are given up, in lists of every order, taken
- * back and used; page numbers that are not RAM; statistics each time they are asked for; hints; reports of free
- * pages; a reset amid discards. What has gone back reads as zeroes, what has not is untouched.
- * guest_numbers[0] is the size of the host's pages: one goes back when all of it was given up. */
+/* A balloon as a driver uses it: as many pages as the host asks for are given up, in lists of every
+ * order, taken back and used; page numbers that are not RAM; statistics each time they are asked
+ * for; hints; reports of free pages; a reset amid discards. What has gone back reads as zeroes,
+ * what has not is untouched. guest_numbers[0] is the size of the host's pages: one goes back when
+ * all of it was given up. */
 #define GUEST_HAS_APIC
 #include "lib/virtio.h"
 

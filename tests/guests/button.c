@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Waits for the power button as hardware-reduced ACPI has it: the event device's pin of the I/O
- * APIC, then its register, which says which event and is cleared by being read. Then powers off, after so many ticks of the TSC as the test
- * has written into the image; a second press in that time is a fault. */
+ * APIC, then its register, which says which event and is cleared by being read. Then powers off,
+ * after so many ticks of the TSC as the test has written into the image; a second press in that
+ * time is a fault. */
 #define GUEST_HAS_APIC
 #include "lib/apic.h"
 

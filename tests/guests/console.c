@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes what it reads, until a full stop comes. With guest_numbers[0] it gives no receive buffers for
- * a while at first; with guest_numbers[1] it writes so many buffers of 64 KiB and reads nothing. */
+/* Writes what it reads, until a full stop comes. With guest_numbers[0] it gives no receive buffers
+ * for a while at first; with guest_numbers[1] it writes so many buffers of 64 KiB and reads
+ * nothing. */
 #define GUEST_HAS_APIC
 #include "lib/virtio.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk as a driver uses it: a pattern written through each queue, plainly, by indirect tables and in
- * batches with event indices; flush; what was written, read back; the serial; what is refused. All of it
- * in whole blocks of the disk: an image that is opened for direct I/O has those of its file system, 4096
- * bytes on tmpfs. Block n then holds the words n << 32 | i; RBX is the blocks' size << 32 | their number
- * (tests/system/cases/devices.sh looks at the image). */
+/* A disk as a driver uses it: a pattern written through each queue, plainly, by indirect tables and
+ * in batches with event indices; flush; what was written, read back; the serial; what is refused.
+ * All of it in whole blocks of the disk: an image that is opened for direct I/O has those of its
+ * file system, 4096 bytes on tmpfs. Block n then holds the words n << 32 | i; RBX is the blocks'
+ * size << 32 | their number (tests/system/cases/devices.sh looks at the image). */
 #define GUEST_HAS_APIC
 #include "lib/block.h"
 
@@ -38,7 +38,8 @@ static volatile uint64_t *word_at(uint32_t offset)
 	return (volatile uint64_t *)&data[0][offset];
 }
 
-/* A block written, flushed and read back: a word of each sector will do, since all are read at the end. */
+/* A block written, flushed and read back: a word of each sector will do, since all are read at the
+ * end. */
 static void prove(struct queue *q, uint64_t n)
 {
 	pattern_write(data[0], block, n);

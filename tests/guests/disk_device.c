@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk on a block device of the host (VIRTIO 1.2 §5.2.4). guest_numbers[0]: the logical block that it is to
- * have, in bytes; the physical one is the same. [1]: 0, it is written, read back and its last half
- * discarded; 1, it is read-only. RBX is its length in sectors. */
+/* A disk on a block device of the host (VIRTIO 1.2 §5.2.4). guest_numbers[0]: the logical block
+ * that it is to have, in bytes; the physical one is the same. [1]: 0, it is written, read back and
+ * its last half discarded; 1, it is read-only. RBX is its length in sectors. */
 #define GUEST_HAS_APIC
 #include "lib/block.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk whose image fails. guest_numbers[0]: 0, there is no room for all of it: sectors are written until
- * one is refused. 1, it is cut short meanwhile: the last sector is read until it cannot be. Either is an
- * I/O error, and not the end: the first sector can still be written, flushed and read. */
+/* A disk whose image fails. guest_numbers[0]: 0, there is no room for all of it: sectors are
+ * written until one is refused. 1, it is cut short meanwhile: the last sector is read until it
+ * cannot be. Either is an I/O error, and not the end: the first sector can still be written,
+ * flushed and read. */
 #define GUEST_HAS_APIC
 #include "lib/block.h"
 

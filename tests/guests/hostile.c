@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Noise: guest_numbers[1] operations on each of two vCPUs, drawn from a generator that begins with
- * guest_numbers[0]. Accesses of every width to ports and to all that is not RAM, configuration space,
- * BARs moved, vectors, doorbells, MSRs, local and I/O APIC; and, in between, devices set up more or less
- * rightly, with rings that both vCPUs change while they are read, and resets at any time.
+ * guest_numbers[0]. Accesses of every width to ports and to all that is not RAM, configuration
+ * space, BARs moved, vectors, doorbells, MSRs, local and I/O APIC; and, in between, devices set up
+ * more or less rightly, with rings that both vCPUs change while they are read, and resets at any
+ * time.
  *
  * It does what it likes to the machine, and spares itself: nothing is written that ends the VM, no
- * interrupt is sent that a vCPU does not return from (NMI, INIT), and what a device or KVM may write to
- * lies in the arena. At the end everything is put back, each device must work, the word is written to
- * the first disk, and the power button is waited for. */
+ * interrupt is sent that a vCPU does not return from (NMI, INIT), and what a device or KVM may
+ * write to lies in the arena. At the end everything is put back, each device must work, the word is
+ * written to the first disk, and the power button is waited for. */
 #define GUEST_HAS_APIC
 #include "lib/apic.h"
 #include "lib/block.h"
 
 /* 8 MiB of RAM are the devices': rings at the start, buffers in the upper half. What is written to
- * either cannot be taken for a descriptor that names RAM elsewhere: words that stand where an address
- * could (multiples of 16) are addresses in the arena, or beyond RAM. */
+ * either cannot be taken for a descriptor that names RAM elsewhere: words that stand where an
+ * address could (multiples of 16) are addresses in the arena, or beyond RAM. */
 #define ARENA 0x800000ULL
 #define ARENA_BYTES 0x800000ULL
 #define BUFFERS (ARENA + ARENA_BYTES / 2)
@@ -247,8 +248,8 @@ static void hole_access(struct noise *n)
 		read_any(address, width);
 		return;
 	}
-	/* Not the end of the VM, and no word of a panic, at whichever byte: an access across the end of a
-	 * page comes as two. */
+	/* Not the end of the VM, and no word of a panic, at whichever byte: an access across the
+	 * end of a page comes as two. */
 	if (which < 2)
 		what &= ~0x2121212121212121ULL;
 	if (which == 2)
@@ -305,8 +306,8 @@ static void port_access(struct noise *n)
 
 /* ---- MSRs ------------------------------------------------------------------------------------ */
 
-/* What would change what this guest itself runs on: its modes, clock, APIC's mode; page faults by the
- * hypervisor, and what a paravirtual KVM has from 0x4b564d06 on. */
+/* What would change what this guest itself runs on: its modes, clock, APIC's mode; page faults by
+ * the hypervisor, and what a paravirtual KVM has from 0x4b564d06 on. */
 static bool is_spared(uint32_t msr)
 {
 	static const uint32_t spared[] = { 0x10, 0x1b, 0x3b, 0xc0000080, 0x4b564d02 };
@@ -504,7 +505,8 @@ __attribute__((interrupt)) static void on_interrupt(volatile struct interrupt_fr
 	frame->rflags &= ~RFLAGS_IF;
 }
 
-/* An MSR that is refused: the instruction is passed over. Anything else is the guest's own fault. */
+/* An MSR that is refused: the instruction is passed over. Anything else is the guest's own
+ * fault. */
 __attribute__((interrupt)) static void on_protection(volatile struct interrupt_frame *frame, uint64_t error)
 {
 	uint16_t code = read16(frame->rip);
@@ -551,7 +553,8 @@ static void find_toys(void)
 	check(toy_count > 0 && toys[0].type == VIRTIO_BLOCK);
 }
 
-/* Every device is itself again: it is reset, set up by the book, and does not complain; the disk works. */
+/* Every device is itself again: it is reset, set up by the book, and does not complain; the disk
+ * works. */
 static void prove_all(void)
 {
 	static struct queue queues[QUEUES];
@@ -614,7 +617,8 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 		relax();
 	apic_enable();
 	prove_all();
-	/* What the noise has left there; before the host is told, who then presses the button: a press after it counts. */
+	/* What the noise has left there; before the host is told, who then presses the button: a
+	 * press after it counts. */
 	(void)read32(LAYOUT_ACPI_REGISTERS + ACPI_REG_EVENTS);
 	say_done();
 	while (!(read32(LAYOUT_ACPI_REGISTERS + ACPI_REG_EVENTS) & ACPI_EVENT_POWER_BUTTON))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes for ever, and says what it was told is flushed. Record n, one sector, lies in sector n mod SECTORS
- * and holds the words n << 32 | i. After each flush the four bytes of the last n go out by port 0xE9, the
- * first time before anything was written. It begins after the newest record on the disk. */
+/* Writes for ever, and says what it was told is flushed. Record n, one sector, lies in sector n mod
+ * SECTORS and holds the words n << 32 | i. After each flush the four bytes of the last n go out by
+ * port 0xE9, the first time before anything was written. It begins after the newest record on the
+ * disk. */
 #define GUEST_HAS_APIC
 #include "lib/block.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Ports of the PC on the paths of a stock kernel: what has a row in machine/legacy_ports.c, and, beside it, what is to
- * read as all ones. Nothing here is a reset. */
+/* Ports of the PC on the paths of a stock kernel: what has a row in machine/legacy_ports.c, and,
+ * beside it, what is to read as all ones. Nothing here is a reset. */
 #include "lib/guest.h"
 
 /* Where all ones says "no such device" to who looks, or nobody looks: runtime/machine/README.md. */

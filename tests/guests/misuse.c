@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A well-formed chain that is no request of its device, by its number in a table (guest_numbers[0]): the
- * device asks for a reset, and serves after it. With guest_numbers[1] it does that for good, and sleeps until the device
- * asks: who polls takes the processor of an emulated host from the device. */
+/* A well-formed chain that is no request of its device, by its number in a table
+ * (guest_numbers[0]): the device asks for a reset, and serves after it. With guest_numbers[1] it
+ * does that for good, and sleeps until the device asks: who polls takes the processor of an
+ * emulated host from the device. */
 #define GUEST_HAS_APIC
 #include "lib/virtio.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The model-specific registers that each vCPU starts with (SDM 4), whatever the host had in its own. */
+/* The model-specific registers that each vCPU starts with (SDM 4), whatever the host had in its
+ * own. */
 #include "lib/guest.h"
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)

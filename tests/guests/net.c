@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Returns each frame to its sender, until one with the type END comes. With guest_numbers[0] it first
- * gives no receive buffers for a while: frames come meanwhile that there is no room for. */
+/* Returns each frame to its sender, until one with the type END comes. With guest_numbers[0] it
+ * first gives no receive buffers for a while: frames come meanwhile that there is no room for. */
 #define GUEST_HAS_APIC
 #include "lib/virtio.h"
 

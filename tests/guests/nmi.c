@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Waits for an NMI and asks, as a stock kernel does, which error of the bus it is for: for none, so that it is for who
- * is to dump. It comes by vector 2, interrupts off or not. A byte on the early console says that it may come. */
+/* Waits for an NMI and asks, as a stock kernel does, which error of the bus it is for: for none, so
+ * that it is for who is to dump. It comes by vector 2, interrupts off or not. A byte on the early
+ * console says that it may come. */
 #define GUEST_HAS_APIC
 #include "lib/apic.h"
 

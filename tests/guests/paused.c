@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Ends when it is told that it was stopped for a while: kvmclock's flag for it (Linux
- * Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW), which makes Linux's watchdogs forgive the
- * time. The host sets it when a pause is over; nothing else does. */
+ * Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW), which makes Linux's watchdogs
+ * forgive the time. The host sets it when a pause is over; nothing else does. */
 #define GUEST_HAS_APIC
 #include "lib/guest.h"
 

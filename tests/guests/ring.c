@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A driver that breaks one rule, by its number in a table (guest_numbers[0]): a disk works, is
- * violated, and either asks for a reset, with a configuration interrupt, and works again after it, or
- * answers as documented and goes on working. The vCPU does not notice otherwise. */
+ * violated, and either asks for a reset, with a configuration interrupt, and works again after it,
+ * or answers as documented and goes on working. The vCPU does not notice otherwise. */
 #define GUEST_HAS_APIC
 #include "lib/block.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Stream sockets packet by packet (VIRTIO 1.2 §5.10), both ways, with tests/system/vsock_channel.py as the
- * orchestrator: its ports say what it does. Echoes with little credit on the guest's side and all of it on the
- * host's, as many connections as there are places, refusals, questions that nobody answers, a reader that stalls,
- * packets that fit no connection or break one, connections from the host, a reset amid all that, and the end of
- * the channel. */
+/* Stream sockets packet by packet (VIRTIO 1.2 §5.10), both ways, with tests/system/vsock_channel.py
+ * as the orchestrator: its ports say what it does. Echoes with little credit on the guest's side
+ * and all of it on the host's, as many connections as there are places, refusals, questions that
+ * nobody answers, a reader that stalls, packets that fit no connection or break one, connections
+ * from the host, a reset amid all that, and the end of the channel. */
 #define GUEST_HAS_APIC
 #include "lib/virtio.h"
 
@@ -25,7 +25,8 @@
 
 /* What the orchestrator does at them. */
 enum {
-	ECHO = 7000, STALL = 7001, REFUSE = 7002, RELEASE = 7003, CROWD = 7005, /* nobody answers: */ SILENCE = 7009,
+	ECHO = 7000, STALL = 7001, REFUSE = 7002, RELEASE = 7003, CROWD = 7005,
+	SILENCE = 7009, /* nobody answers */
 	DIAL = 7010, LEAVE = 7011, DIAL_AND_WAIT = 7012, END = 7013,
 };
 /* Where the guest listens; at SLOW it does not answer. */
@@ -241,7 +242,8 @@ static void hang_up(struct connection *c)
 
 /* ---- what is seen ---------------------------------------------------------------------------- */
 
-/* More than either side has room for. The guest tells of its room only when it sends, or is asked. */
+/* More than either side has room for. The guest tells of its room only when it sends, or is
+ * asked. */
 static void bulk(void)
 {
 	struct connection *c = dial(ECHO);
@@ -322,7 +324,8 @@ static void stalled(void)
 	hang_up(other);
 }
 
-/* Nothing is received meanwhile: the device keeps as many answers as it can, and then takes no more. */
+/* Nothing is received meanwhile: the device keeps as many answers as it can, and then takes no
+ * more. */
 static void packets_of_no_connection(void)
 {
 	const struct connection none = { .port = 1, .host_port = 2 };

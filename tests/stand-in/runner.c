@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs unit tests without Criterion: each in a child of its own, as many at once as there are processors.
+/* Runs unit tests without Criterion: each in a child of its own, as many at once as there are
+ * processors.
  *
- * Usage: unit-bare [-x WHICH]... [WHICH]...      (SUITE or SUITE/NAME; all without one; -x: but not these)
+ * Usage: unit-bare [-x WHICH]... [WHICH]...      (SUITE or SUITE/NAME; all without one; -x: but not
+ *                                                these)
  *
- * A WHICH that is no test's name is an error (status 64): nothing would be run, or left out. What a child writes goes to a file, and is shown when it failed. */
+ * A WHICH that is no test's name is an error (status 64): nothing would be run, or left out. What a
+ * child writes goes to a file, and is shown when it failed. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/mman.h>

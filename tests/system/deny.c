@@ -3,9 +3,10 @@
  *
  *   deny WHAT... -- COMMAND [ARGUMENT]...
  *
- * WHAT is io_uring, io_uring_register, namespaces, mounts or mbind, each with an errno if it is not EPERM: io_uring:ENOSYS.
- * namespaces: unshare(2) and clone(2) with any flag that makes one; clone3(2), whose flags no filter sees, is
- * answered with ENOSYS, and the C library then takes clone(2). */
+ * WHAT is io_uring, io_uring_register, namespaces, mounts or mbind, each with an errno if it is not
+ * EPERM: io_uring:ENOSYS. namespaces: unshare(2) and clone(2) with any flag that makes one;
+ * clone3(2), whose flags no filter sees, is answered with ENOSYS, and the C library then takes
+ * clone(2). */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>

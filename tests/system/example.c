@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* An orchestrator's work with libaxvm, as small as it gets: build a spec, start the VM with its image
- * handed over, command it, follow its events, reap it.
+/* An orchestrator's work with libaxvm, as small as it gets: build a spec, start the VM with its
+ * image handed over, command it, follow its events, reap it.
  *
- *	protoc -I "$(pkg-config --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto
- *	cc -I. -o example example.c proto/axvm.pb-c.c $(pkg-config --cflags --libs libaxvm libprotobuf-c)
- *	example SHIM IMAGE [CLAIMS]
+ * protoc -I "$(pkg-config --variable=schemadir libaxvm)" --c_out=. proto/axvm.proto cc -I. -o
+ * example example.c proto/axvm.pb-c.c $(pkg-config --cflags --libs libaxvm libprotobuf-c) example
+ * SHIM IMAGE [CLAIMS]
  *
- * IMAGE is a flat image that does not stop by itself (tests/guests/spin.S). CLAIMS is the folder in which
- * this host's VMs claim CPUs (AXVM_CLAIMS_PATH). Ends with 0 when all went as it should. */
+ * IMAGE is a flat image that does not stop by itself (tests/guests/spin.S). CLAIMS is the folder in
+ * which this host's VMs claim CPUs (AXVM_CLAIMS_PATH). Ends with 0 when all went as it should. */
 #include <axvm/axvm.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -86,7 +86,8 @@ static int launch(struct example *example, const char *shim, int image)
 	return r;
 }
 
-/* The next command of the plan; all of these have no fields, so one empty message serves for each. */
+/* The next command of the plan; all of these have no fields, so one empty message serves for
+ * each. */
 static int send_next(struct example *example)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A failing host: makes one system call of a launch fail, for each in turn, and judges what the shim
- * makes of it.
+/* A failing host: makes one system call of a launch fail, for each in turn, and judges what the
+ * shim makes of it.
  *
  *   failing [-a] [-j WORKERS] [-p PART/PARTS] [-v] SHIM SPEC
  *       -a: with every error that the call can fail with; otherwise with the first one, and
@@ -13,11 +13,13 @@
  * thread: that is the same from launch to launch, where the order between threads is not. A first
  * launch counts them. The launch is over for a thread when its seccomp filter is in place: a call
  * that is then replaced would be judged by the filter, not by the shim. What comes before the first
- * call of main() is the C library's start, which fails as it likes, but leaves nothing behind either.
+ * call of main() is the C library's start, which fails as it likes, but leaves nothing behind
+ * either.
  *
- * Each launch must end within a time, by itself, in one terminal event that fits its exit status and
- * names a stage (judge.h), and leave no process. It may succeed in spite of the failure only where the
- * call is listed in failing_calls.c: a step of the sandbox that fails softly is found that way.
+ * Each launch must end within a time, by itself, in one terminal event that fits its exit status
+ * and names a stage (judge.h), and leave no process. It may succeed in spite of the failure only
+ * where the call is listed in failing_calls.c: a step of the sandbox that fails softly is found
+ * that way.
  *
  * By ptrace(2): the shim is static, so there is no library to stand in for, and a seccomp filter of
  * ours would be seen by its own read-back. */
@@ -162,8 +164,9 @@ static void read_path(pid_t tid, unsigned long address, char *path, size_t size)
 	path[n > 0 ? n : 0] = '\0';
 }
 
-/* The path of an openat(2). What lies below a directory of /sys that is open is told by that directory, since its name
- * alone says nothing; the sandbox's own trials are known by their names. */
+/* The path of an openat(2). What lies below a directory of /sys that is open is told by that
+ * directory, since its name alone says nothing; the sandbox's own trials are known by their
+ * names. */
 static void read_opened(struct thread *thread, const struct user_regs_struct *registers)
 {
 	char link[64], directory[sizeof(thread->call.path)] = "";
@@ -275,7 +278,8 @@ static void stopped(struct tracer *t, struct thread *thread, int status)
 	resume(t, thread, signal_number);
 }
 
-/* Watches the launch to its end; returns the wait status of the process, or -1 when it did not end. */
+/* Watches the launch to its end; returns the wait status of the process, or -1 when it did not
+ * end. */
 static int watch(struct tracer *t, pid_t pid)
 {
 	struct thread *first = thread_of(t, pid, true);

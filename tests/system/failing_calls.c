@@ -12,7 +12,8 @@
 
 #include "sandbox/fd_layout.h"
 
-/* What a call can fail with, the likeliest first. A call without a row fails with EPERM or ENOMEM. */
+/* What a call can fail with, the likeliest first. A call without a row fails with EPERM or
+ * ENOMEM. */
 static const struct call_errors errors[] = {
 	{ SYS_read, false, { EIO, EINTR, EAGAIN } },
 	{ SYS_write, false, { ENOSPC, EINTR, EPIPE, EIO } },
@@ -48,21 +49,23 @@ static const struct call_errors errors[] = {
 
 static const struct call_errors any_errors = { .list = { EPERM, ENOMEM } };
 
-/* What no Linux refuses to a caller whose pointers are good (or what would be the end of us, not of it). */
+/* What no Linux refuses to a caller whose pointers are good (or what would be the end of us, not of
+ * it). */
 static const long cannot_fail[] = {
 	SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall, SYS_execve, SYS_getpid,
 	SYS_gettid, SYS_getppid, SYS_getuid, SYS_getgid, SYS_geteuid, SYS_getegid, SYS_umask,
 	SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask, SYS_rt_sigaction,
 };
 
-/* Calls whose failure a launch may survive. Each is advice, or cleaning up, or a question whose answer may
- * be that there is none, or a trial that is meant to fail. Everything that a machine or a sandbox is made
- * of is not in this table. */
+/* Calls whose failure a launch may survive. Each is advice, or cleaning up, or a question whose
+ * answer may be that there is none, or a trial that is meant to fail. Everything that a machine or
+ * a sandbox is made of is not in this table. */
 static const struct dispensable {
 	long nr;
 	bool has_argument;
 	unsigned long argument; /* the second one of ioctl and fcntl, the first one of others */
-	const char *path;       /* what the thread opened last; with a slash at its end all that begins so */
+	/* what the thread opened last; with a slash at its end all that begins so */
+	const char *path;
 	int error;              /* only with this one; 0: with any */
 } dispensable[] = {
 	{ SYS_close, false, 0, NULL, 0 },
@@ -71,7 +74,8 @@ static const struct dispensable {
 	/* Shorter turns than the kernel's own. */
 	{ SYS_sched_getattr, false, 0, NULL, 0 },
 	{ SYS_sched_setattr, false, 0, NULL, 0 },
-	/* malloc finds another way; a thread that helps is not started, and its work done without it. */
+	/* malloc finds another way; a thread that helps is not started, and its work done without
+	 * it. */
 	{ SYS_brk, false, 0, NULL, 0 },
 	{ SYS_mmap, false, 0, NULL, 0 },
 	{ SYS_mprotect, false, 0, NULL, 0 },
@@ -84,8 +88,8 @@ static const struct dispensable {
 	{ SYS_read, true, CONTROL_WAKE_FD, NULL, 0 },
 	{ SYS_read, true, CONTROL_FD, NULL, EAGAIN },
 	{ SYS_write, true, CONTROL_WAKE_FD, NULL, 0 },
-	/* Facts of the host: that one is not known is a fact, and the profile decides. stdio asks for the kind of a
-	 * file, by newfstatat in glibc 2.36 and by fstat since. */
+	/* Facts of the host: that one is not known is a fact, and the profile decides. stdio asks
+	 * for the kind of a file, by newfstatat in glibc 2.36 and by fstat since. */
 	{ SYS_openat, false, 0, "/proc/", 0 },
 	{ SYS_read, false, 0, "/proc/", 0 },
 	{ SYS_newfstatat, false, 0, "/proc/", 0 },
@@ -111,7 +115,8 @@ static const struct dispensable {
 	/* Placement is read back. */
 	{ SYS_sched_setaffinity, false, 0, NULL, 0 },
 	{ SYS_set_mempolicy, false, 0, NULL, 0 },
-	/* What the launcher left in the process: what cannot be asked for or cleared is told in the Sealed event. */
+	/* What the launcher left in the process: what cannot be asked for or cleared is told in the
+	 * Sealed event. */
 	{ SYS_personality, false, 0, NULL, 0 },
 	{ SYS_getitimer, false, 0, NULL, 0 },
 	{ SYS_setitimer, false, 0, NULL, 0 },
@@ -125,7 +130,8 @@ static const struct dispensable {
 	{ SYS_prctl, true, 62, NULL, 0 }, /* PR_SCHED_CORE */
 	{ SYS_prctl, true, PR_GET_TIMERSLACK, NULL, 0 },
 	{ SYS_prctl, true, PR_SET_TIMERSLACK, NULL, 0 },
-	{ SYS_prctl, true, PR_GET_PDEATHSIG, NULL, 0 }, /* and asked for again, by a launch that needs the answer */
+	/* and asked for again, by a launch that needs the answer */
+	{ SYS_prctl, true, PR_GET_PDEATHSIG, NULL, 0 },
 	{ SYS_prctl, true, PR_GET_THP_DISABLE, NULL, 0 },
 	{ SYS_prctl, true, PR_MCE_KILL_GET, NULL, 0 },
 	{ SYS_prctl, true, PR_GET_SPECULATION_CTRL, NULL, 0 },

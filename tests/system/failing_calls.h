@@ -23,8 +23,8 @@ struct call_errors {
 const struct call_errors *call_errors_of(long nr);
 /* Whether there is a host on which it can. */
 bool call_can_fail(const struct call *call);
-/* Whether a launch may survive its failure with `error` (0: with whatever). *ret_row: a number for the
- * reason, the same for calls alike, below CALL_ROWS_MAX. */
+/* Whether a launch may survive its failure with `error` (0: with whatever). *ret_row: a number for
+ * the reason, the same for calls alike, below CALL_ROWS_MAX. */
 bool call_is_dispensable(const struct call *call, int error, size_t *ret_row);
 #define CALL_ROWS_MAX 96
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Makes each system call of a launch fail with each error that it can fail with, for several kinds of
-# launch (failing.c). Some minutes. Prints a line a kind of launch, then the count.
+# Makes each system call of a launch fail with each error that it can fail with, for several kinds
+# of launch (failing.c). Some minutes. Prints a line a kind of launch, then the count.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 TMP=$(mktemp -d)

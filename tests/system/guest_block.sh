@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_block.sh and lab-cases-block: sh guest_block.sh PHASE [ARGUMENT]. /dev/vda is the
-# read-only disk with the tools, vdb and vdc are there to be written. In the tour, vdd is an image that is
-# truncated meanwhile, and vde one on a host's disk that is soon full.
+# The guest's side of lab_block.sh and lab-cases-block: sh guest_block.sh PHASE [ARGUMENT]. /dev/vda
+# is the read-only disk with the tools, vdb and vdc are there to be written. In the tour, vdd is an
+# image that is truncated meanwhile, and vde one on a host's disk that is soon full.
 # shellcheck shell=dash disable=SC2317
 check() {
 	what=$1
@@ -154,8 +154,8 @@ speed() {
 	echo "IRQ $((after - before)) interrupts for $1 requests"
 }
 
-# random_reads N: as fast as they go, for tests/bench/lab_block; in batches and without looking at the clock, which
-# would cost fio more than the disk does.
+# random_reads N: as fast as they go, for tests/bench/lab_block; in batches and without looking at
+# the clock, which would cost fio more than the disk does.
 random_reads() {
 	mount_tools
 	before=$(interrupts)

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: MIT
-# The guest's side of lab_net.sh (transfer) and of lab-cases-net (tour, one_pair): sh guest_net.sh WHAT
-# [ARGUMENT]... On the host net_guest serves at 10.77.0.1.
+# The guest's side of lab_net.sh (transfer) and of lab-cases-net (tour, one_pair): sh guest_net.sh
+# WHAT [ARGUMENT]... On the host net_guest serves at 10.77.0.1.
 # shellcheck shell=dash
 host=10.77.0.1
 
@@ -20,7 +20,8 @@ await_carrier() {
 	done
 	return 1
 }
-# The device's first octet is made that of a locally administered address: proto/axvm.proto, Net.mac.
+# The device's first octet is made that of a locally administered address: proto/axvm.proto,
+# Net.mac.
 derived_mac() {
 	sum=$(printf %s "$1" | sha256sum)
 	first=$(printf %02x $(((0x$(echo "$sum" | cut -c1-2) & 0xfc) | 2)))
@@ -43,7 +44,8 @@ all_queues_used() {
 	done
 }
 
-# Two devices: eth0 with four pairs and offloads, eth1 with one and without; the TAP of eth1 is removed.
+# Two devices: eth0 with four pairs and offloads, eth1 with one and without; the TAP of eth1 is
+# removed.
 tour() {
 	offloads="0 1 7 8 11 12"
 	check "the address follows from the names" has_mac eth0 "$(derived_mac net/net0)"

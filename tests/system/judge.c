@@ -115,7 +115,8 @@ bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret)
 	return good;
 }
 
-/* Bytes of those events that are there to their end: each is a tag of one byte, a length, and as much. */
+/* Bytes of those events that are there to their end: each is a tag of one byte, a length, and as
+ * much. */
 static size_t whole_events(const uint8_t *bytes, size_t length)
 {
 	size_t whole = 0;

@@ -22,8 +22,9 @@ struct verdict {
  * status is that of the outcome or of the first error. False, and a line on stderr, when not. */
 bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret);
 
-/* What a stream that is still being written tells so far; its last event may be cut off. `what` is "running" (the Running
- * event), "stopping" (the change to that state), or the name of a counter, which is to be above 0 in a report. */
+/* What a stream that is still being written tells so far; its last event may be cut off. `what` is
+ * "running" (the Running event), "stopping" (the change to that state), or the name of a counter,
+ * which is to be above 0 in a report. */
 enum told { TOLD_NOT_YET, TOLD_IT, TOLD_THE_END };
 enum told stream_tells(const uint8_t *bytes, size_t length, const char *what);
 

@@ -39,7 +39,7 @@ outside() {
 	exec hack/lab --timeout 600 -- tests/system/lab_balloon.sh --inside "$@"
 }
 
-# ---- inside the lab --------------------------------------------------------------------------------
+# ---- inside the lab ------------------------------------------------------------------------------
 
 # spec PAGE-SIZE BALLOON-FIELDS
 spec() {
@@ -150,7 +150,8 @@ reporting() {
 	local low
 	low=$(resident)
 	echo "FIGURE reporting $full -> $low"
-	# More than the growth cannot be asked for: what the guest's boot once used is not touched again.
+	# More than the growth cannot be asked for: what the guest's boot once used is not touched
+	# again.
 	order fill 300
 	verdict "reporting: and can be had again" until_resident "> low + 200"
 	echo "FIGURE reporting $low -> $(resident)"

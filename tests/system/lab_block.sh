@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT
 # Disks under stock Linux: file systems, fio with verification, discard, a crash of the shim.
 #
-# Usage: tests/system/lab_block.sh [filesystem|verify|crash|speed ...]     (all of them; run `make` first)
+# Usage: tests/system/lab_block.sh [filesystem|verify|crash|speed ...]     (all of them; run `make`
+#     first)
 #
-# It makes a read-only disk with the tools and starts itself again inside hack/lab, with --inside. Each
-# check is a line "CHECK ok …" or "CHECK FAILED …"; the status is 0 when none failed. The last lines say
-# what the requests of a random read at depth 32 cost; they are figures, not checks.
+# It makes a read-only disk with the tools and starts itself again inside hack/lab, with --inside.
+# Each check is a line "CHECK ok …" or "CHECK FAILED …"; the status is 0 when none failed. The last
+# lines say what the requests of a random read at depth 32 cost; they are figures, not checks.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -30,7 +31,7 @@ verdict() {
 	fi
 }
 
-# ---- outside ---------------------------------------------------------------------------------------
+# ---- outside -------------------------------------------------------------------------------------
 
 # The libraries of a program, and its loader as ld.so.
 collect_tools() {
@@ -65,7 +66,7 @@ outside() {
 	hack/lab --timeout 1500 -- tests/system/lab_block.sh --inside "$@"
 }
 
-# ---- inside the lab --------------------------------------------------------------------------------
+# ---- inside the lab ------------------------------------------------------------------------------
 
 # spec PHASE: the launch, with its console on fd 5 and its console's input on fd 6.
 spec() {

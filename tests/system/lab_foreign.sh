@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 # What Debian's archive has that starts by the Linux boot protocol or by PVH, under axvm-shim.
 #
-# Usage: tests/system/lab_foreign.sh [NAME]...      (needs `make` to have been run; all without a name)
+# Usage: tests/system/lab_foreign.sh [NAME]...      (needs `make` to have been run; all without a
+#                                                   name)
 #
-# Fetches, and starts itself again inside hack/lab with --inside. One line a guest: "ok NAME: what came of it" or
-# "FAILED NAME: …", in the words of the table below: init is reached and the guest powers off; or it runs and
-# uses its memory, for those that have nothing to say here; or it is refused, with these words.
+# Fetches, and starts itself again inside hack/lab with --inside. One line a guest: "ok NAME: what
+# came of it" or "FAILED NAME: …", in the words of the table below: init is reached and the guest
+# powers off; or it runs and uses its memory, for those that have nothing to say here; or it is
+# refused, with these words.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -15,7 +17,8 @@ trap 'rm -rf "$WORK"/.unpack.*' EXIT
 # In seconds of the lab's clock.
 readonly LIMIT=60
 
-# name | package it is in, or - for hack/fetch-kernel | file | init, runs, or the words of the refusal
+# name | package it is in, or - for hack/fetch-kernel | file | init, runs, or the words of the
+# refusal
 readonly GUESTS="
 6.12           | - | vmlinuz | init
 6.12-elf       | - | vmlinux | init
@@ -72,7 +75,8 @@ prepare_linux() {
 	hack/make-initramfs "$WORK/$1.initramfs.gz" "${arguments[@]}"
 }
 
-# each FUNCTION [NAME]...: calls it for each guest of that name, all without one: NAME PACKAGE FILE WANTED
+# each FUNCTION [NAME]...: calls it for each guest of that name, all without one: NAME PACKAGE FILE
+# WANTED
 each() {
 	local function=$1 name package file wanted
 	shift
@@ -105,7 +109,7 @@ outside() {
 	hack/lab --timeout 2400 --silence 400 -- tests/system/lab_foreign.sh --inside "$@"
 }
 
-# ---- inside the lab --------------------------------------------------------------------------------
+# ---- inside the lab ------------------------------------------------------------------------------
 
 failed=0
 passed=0

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Long transfers of a stock Linux on a TAP in the NUMA lab: sums both ways, with and without offloads, one
-# and four queues, vhost-net; and iperf3. What is quick is in lab-cases-net. Prints a line a check, "ok" or
-# "FAILED", and figures.
+# Long transfers of a stock Linux on a TAP in the NUMA lab: sums both ways, with and without
+# offloads, one and four queues, vhost-net; and iperf3. What is quick is in lab-cases-net. Prints a
+# line a check, "ok" or "FAILED", and figures.
 #
 # Usage: tests/system/lab_net.sh [--mib N] [--bench] [CASE...]
 #
 #   --mib N   how much each way, 1024
 #   --bench   each case also under QEMU microvm with the same TAP, kernel and initramfs, in turn
 #
-# Speeds are by the guest's clock, virtual seconds (hack/README.md): 10^9 instructions of the whole test
-# host to the second.
+# Speeds are by the guest's clock, virtual seconds (hack/README.md): 10^9 instructions of the whole
+# test host to the second.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -126,7 +126,8 @@ judge() {
 
 run_case() {
 	local vmm=$1 name=$2 queues=$3 cpus=$4 more=$5 status=0 servers=()
-	# In the lab's memory while the VM runs: what goes to the shared file system disturbs the lab.
+	# In the lab's memory while the VM runs: what goes to the shared file system disturbs the
+	# lab.
 	local console=/tmp/$name.$vmm.console events=/tmp/$name.$vmm.events
 	set +e
 	add_tap "$queues"

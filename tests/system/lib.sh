@@ -12,7 +12,8 @@ PROTO=$ROOT/proto/axvm.proto
 VM=system-test
 SKIP=77
 NOBODY=65534
-# No VM of `axvm run` claims CPUs, but where a case says so: others' VMs on this machine decide nothing here.
+# No VM of `axvm run` claims CPUs, but where a case says so: others' VMs on this machine decide
+# nothing here.
 export AXVM_CLAIMS_DIR=
 
 # The mark is for a failure in a pipeline, whose process is not the test's.
@@ -58,8 +59,8 @@ huge_pages_free() {
 	echo "$huge_free"
 }
 
-# more_huge_pages COUNT: the pool is larger by so many pages of 2 MiB on each node until the test's end. Sets `back`, what
-# the trap does.
+# more_huge_pages COUNT: the pool is larger by so many pages of 2 MiB on each node until the test's
+# end. Sets `back`, what the trap does.
 more_huge_pages() {
 	local pool pools=(/sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages)
 	back=
@@ -81,8 +82,8 @@ need_huge_pages() {
 	[ "$(huge_pages_free)" -ge "$1" ] || skip "no $1 huge pages can be had"
 }
 
-# memory_image NAME SIZE: an empty image, $CASE/NAME, that lies in memory: what is flushed to it waits for
-# no disk. `one` takes it away.
+# memory_image NAME SIZE: an empty image, $CASE/NAME, that lies in memory: what is flushed to it
+# waits for no disk. `one` takes it away.
 memory_image() {
 	local file
 	[ -d /dev/shm ] || skip "there is no /dev/shm"
@@ -115,8 +116,8 @@ flat() {
 		boot { flat_boot { image { $guest } $boot } } $launch }"
 }
 
-# with_numbers GUEST A [B]: an image of the guest with these numbers in it (guest_numbers), as `flat`
-# takes it.
+# with_numbers GUEST A [B]: an image of the guest with these numbers in it (guest_numbers), as
+# `flat` takes it.
 with_numbers() {
 	local to=$CASE/$1-$2-${3:-0}.bin number i byte
 	cp "$GUESTS/$1.bin" "$to"

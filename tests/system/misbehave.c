@@ -195,7 +195,8 @@ static void smash_stack(void)
 	__stack_chk_fail();
 }
 
-/* What is no call that is denied; those that the C library ends with are, and are named by the call. */
+/* What is no call that is denied; those that the C library ends with are, and are named by the
+ * call. */
 static const struct {
 	const char *name;
 	void (*commit)(void);

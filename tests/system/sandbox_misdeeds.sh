@@ -4,10 +4,11 @@
 #
 # usage: sandbox_misdeeds.sh BUILD [MATCH]     from the project's root
 #
-# A call that a policy denies, a submission that the I/O ring is restricted from: status 77, and a terminal
-# event, the last one, that names role and call. A call through another table: death by SIGSYS. A page of memory
-# that cannot be had: status 71, and an event that says so. A crash: death by its signal, without a core file, or by
-# the first call that the C library makes about it. Whatever it was, nothing is said on stdout and stderr.
+# A call that a policy denies, a submission that the I/O ring is restricted from: status 77, and a
+# terminal event, the last one, that names role and call. A call through another table: death by
+# SIGSYS. A page of memory that cannot be had: status 71, and an event that says so. A crash: death
+# by its signal, without a core file, or by the first call that the C library makes about it.
+# Whatever it was, nothing is said on stdout and stderr.
 set -u -o pipefail
 export LC_ALL=C
 build=${1:?usage: sandbox_misdeeds.sh BUILD [MATCH]}

@@ -159,8 +159,8 @@ check "ids mapped" "$(cat "/proc/$pid/uid_map" "/proc/$pid/gid_map")" ""
 check "not available" "$(decode | sed -n 's/ *not_available: //p')" '"uid and gid of its own"'
 finish TERM 36
 
-# One misdeed of each kind of thread and of its ring, whoever started the shim and however many threads
-# there are; sandbox_misdeeds.sh has all of them.
+# One misdeed of each kind of thread and of its ring, whoever started the shim and however many
+# threads there are; sandbox_misdeeds.sh has all of them.
 misdeeds() { # COMMAND PREFIX...
 	local misdeed
 	for misdeed in control:passwd/openat vcpu:exec/execve io:out/socket io:ring-opcode/OPENAT; do
@@ -209,7 +209,8 @@ encode spin_io
 timeout -s KILL 20 chroot "$work" "$work/axvm-shim" 3<"$work/spec" 4>"$work/events" </dev/null >/dev/null 2>&1
 check "status" $? 77
 
-# Where such a root is a mount, it is put away like any other: what lies above it is not to be found.
+# Where such a root is a mount, it is put away like any other: what lies above it is not to be
+# found.
 who="a chroot that is a mount"
 mount --rbind "$work" "$work" || exit 1
 : >"$work/events"
@@ -227,7 +228,8 @@ who="PID namespace of the launcher's"
 encode spin_io
 start unshare --pid --fork
 check "reported" "$(decode | grep -c 'namespaces: "pid"')" 1
-# The shim itself is to be killed: it does not follow unshare, whose death signal its new ids have undone.
+# The shim itself is to be killed: it does not follow unshare, whose death signal its new ids have
+# undone.
 child=$(pgrep -P "$pid")
 kill -KILL "$child"
 wait "$pid" 2>/dev/null
@@ -243,8 +245,8 @@ check "filters" "$(values Seccomp_filters)" "1;"
 finish TERM 36
 misdeeds
 
-# No path in the spec, from a directory that anyone can write, in an environment that has the C library
-# look for locales and check its heap.
+# No path in the spec, from a directory that anyone can write, in an environment that has the C
+# library look for locales and check its heap.
 who="descriptors only"
 encode spin_io 's,image { path: "[^"]*" },image { fd: 5 },'
 check "paths in the spec" "$(protoc --decode=axvm.v1.ControlStream proto/axvm.proto <"$work/spec" | grep -c path)" 0

@@ -4,17 +4,19 @@
  *   spawn run [-t MS] [-e] [-r] [-s SIGNAL@[EVENT+]MS]... PROGRAM [ARGUMENT]...
  *       Runs it with the caller's fds, sends the signals, and exits as it did; 128 plus the signal
  *       when one ended it; 124 when the time ran out (it is then killed); 125 when it left a
- *       process behind; 126 when it changed the flags of a file description that it shares with
- *       the caller (O_NONBLOCK on somebody's terminal). The signals' times are counted from EVENT (see
- *       `await`) in fd 4, without one from the first of all, if that is a file, else from the start. With -e
- *       (early) they are always counted from the start, and the program begins with those signals blocked.
- *       With -r the last one is repeated every 100 ms: two that are pending at once are one.
+ *       process behind; 126 when it changed the flags of a file description that it shares with the
+ *       caller (O_NONBLOCK on somebody's terminal). The signals' times are counted from EVENT (see
+ *       `await`) in fd 4, without one from the first of all, if that is a file, else from the
+ *       start. With -e (early) they are always counted from the start, and the program begins with
+ *       those signals blocked. With -r the last one is repeated every 100 ms: two that are pending
+ *       at once are one.
  *   spawn judge STATUS <EVENTS
  *       Whether the stream is what goes with that exit status: see judge.h.
- *   spawn await EVENT FILE       until the stream in that file has told it (stream_tells in judge.h)
+ *   spawn await EVENT FILE       until the stream in that file has told it (stream_tells in
+ *                                judge.h)
  *   spawn storm SIGNAL TIMES PID...
- *       So many times that signal, to each of them. 75 when it took longer than STORM_MS: on this host, just
- *       now, that was no storm, and whoever wants one tries again.
+ *       So many times that signal, to each of them. 75 when it took longer than STORM_MS: on this
+ *       host, just now, that was no storm, and whoever wants one tries again.
  *   spawn truncate SHIM SPEC     a launch cut off after each of its bytes
  *   spawn mutate SHIM SPEC N     N launches with a few bytes changed, from a fixed seed
  *   spawn drip SHIM SPEC         the launch byte by byte, through a pipe and through a socket
@@ -163,8 +165,8 @@ static enum told file_tells(int fd, const char *what)
 	return *what ? stream_tells(buffer(), (size_t)length, what) : TOLD_IT;
 }
 
-/* Until the stream in fd 4, if that is a file, has told it: a shim that has written an event has long since taken
- * charge of its signals. */
+/* Until the stream in fd 4, if that is a file, has told it: a shim that has written an event has
+ * long since taken charge of its signals. */
 static void await_event(pid_t pid, const char *what, uint64_t until_us)
 {
 	/* The launcher's fd 4 is for writing. */
@@ -306,7 +308,8 @@ static int command_storm(int argc, char **argv)
 
 	if (argc < 4)
 		usage();
-	/* Signals that are pending together are one: now and then they are given time to be taken. */
+	/* Signals that are pending together are one: now and then they are given time to be
+	 * taken. */
 	for (long i = strtol(argv[2], NULL, 10); i > 0; i--) {
 		for (int p = 3; p < argc; p++)
 			(void)kill((pid_t)strtol(argv[p], NULL, 10), atoi(argv[1]));

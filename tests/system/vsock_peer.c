@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Programs of the host that a guest talks with over vsock, in one: it listens for the ports that
- * tests/guests/linux/vsock_guest.c wants, beside the socket that `axvm run` serves, and connects to the
- * guest through it when the guest is ready.
+ * tests/guests/linux/vsock_guest.c wants, beside the socket that `axvm run` serves, and connects to
+ * the guest through it when the guest is ready.
  *
- * Usage: vsock_peer PATH      (says "LISTENING"; ends when the guest is done; 0 when all was well) */
+ * Usage: vsock_peer PATH      (says "LISTENING"; ends when the guest is done; 0 when all was
+ *                             well) */
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>

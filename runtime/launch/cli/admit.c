@@ -85,7 +85,8 @@ static void add_row(struct json_rows *json, const char *name, char *asked, char 
 	json->list[json->count++] = row;
 }
 
-/* axvm.v1.HostRefused, the met requirements among the rest; after the profile's what is lacking beside them. */
+/* axvm.v1.HostRefused, the met requirements among the rest; after the profile's what is lacking
+ * beside them. */
 static void print_verdict_json(FILE *out, struct verdict *verdict, struct host_facts *facts)
 {
 	Axvm__V1__HostRefused message = AXVM__V1__HOST_REFUSED__INIT;

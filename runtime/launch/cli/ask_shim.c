@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A shim that is asked something. Both streams are files in memory: it never waits for us, nor we for anything but its
- * end. */
+/* A shim that is asked something. Both streams are files in memory: it never waits for us, nor we
+ * for anything but its end. */
 #include "launch/cli/ask_shim.h"
 
 #include <errno.h>

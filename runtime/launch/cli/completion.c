@@ -7,8 +7,8 @@
 #include "launch/cli/sockets.h"
 #include "launch/cli/verb.h"
 
-/* Values that a flag has to choose from, words apart at spaces. Of a flag that is not here nothing is offered: its
- * value is a number or a name that nobody here knows. */
+/* Values that a flag has to choose from, words apart at spaces. Of a flag that is not here nothing
+ * is offered: its value is a number or a name that nobody here knows. */
 static const struct {
 	const char *verb, *flag, *words;
 } choices[] = {
@@ -40,8 +40,8 @@ static void print_value(FILE *out, const char *verb, const struct flag *flag)
 	fputs("' ;;\n", out);
 }
 
-/* For both shells: `_axvm_value VERB FLAG` says what the flag's value is, "file" or words to choose from, perhaps
- * none; 1 where it has none, or is no flag of that verb. */
+/* For both shells: `_axvm_value VERB FLAG` says what the flag's value is, "file" or words to choose
+ * from, perhaps none; 1 where it has none, or is no flag of that verb. */
 static void print_values(FILE *out)
 {
 	size_t count;

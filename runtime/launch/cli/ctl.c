@@ -89,7 +89,8 @@ static int fill_balloon(struct request *request, int argc, char **argv)
 	return 0;
 }
 
-/* What follows `name`: a plain number, or one with a suffix as sizes have it. Given twice it is wrong. */
+/* What follows `name`: a plain number, or one with a suffix as sizes have it. Given twice it is
+ * wrong. */
 static int take_rate(const char *word, const char *name, protobuf_c_boolean *has, uint64_t *ret)
 {
 	const char *text = word + strlen(name);
@@ -260,8 +261,9 @@ static bool counter_of(const Axvm__V1__MetricsReport *metrics, const char *name,
 	return false;
 }
 
-/* What the guest is left with now: its memory is what was asked for and what is wanted back. The guest takes its
- * time, so the VM is asked once more; one that does not tell is one whose answer is left out. */
+/* What the guest is left with now: its memory is what was asked for and what is wanted back. The
+ * guest takes its time, so the VM is asked once more; one that does not tell is one whose answer is
+ * left out. */
 static void add_balloon(const struct ctl *ctl, struct client *client, const struct request *request, FILE *out)
 {
 	uint64_t target = request->balloon.target_mib, wanted, actual, all;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Formats of disk images by their magic numbers, after the documents of their makers: QEMU's
- * docs/interop/qcow2.rst and qed_spec.rst, VMware's "Virtual Disk Format 5.0", Microsoft's [MS-VHDX]
- * 2.2.1 and "Virtual Hard Disk Image Format Specification" 1.0, VirtualBox's VDICore.h.
+ * docs/interop/qcow2.rst and qed_spec.rst, VMware's "Virtual Disk Format 5.0", Microsoft's
+ * [MS-VHDX] 2.2.1 and "Virtual Hard Disk Image Format Specification" 1.0, VirtualBox's VDICore.h.
  *
  * LUKS is not among them: a guest that encrypts its whole disk makes such a one, and it is raw. */
 #include "launch/cli/disk_format.h"

@@ -119,7 +119,8 @@ static void print_sealed(FILE *out, const Axvm__V1__Event *event)
 		fprintf(out, "%s%s", i ? ", " : "; inherited ", sealed->inherited[i]);
 }
 
-/* The CPU of each vCPU, in their order; where none is bound to one, the host nodes whose CPUs they may all use. */
+/* The CPU of each vCPU, in their order; where none is bound to one, the host nodes whose CPUs they
+ * may all use. */
 static void print_vcpus(FILE *out, const Axvm__V1__Running *running)
 {
 	size_t pinned = 0;

@@ -27,8 +27,8 @@ const char *format_bytes(uint64_t bytes, char *to, size_t size);
 const char *state_name(int state);
 const char *event_stage_name(int stage);
 
-/* The sentence of a terminal event without the error that it quotes, which is in the list of errors: "launch failed"
- * of "launch failed: ... (and 2 more)". Returns `to`. */
+/* The sentence of a terminal event without the error that it quotes, which is in the list of
+ * errors: "launch failed" of "launch failed: ... (and 2 more)". Returns `to`. */
 const char *event_end_phrase(const Axvm__V1__Terminal *terminal, char *to, size_t size);
 
 #endif

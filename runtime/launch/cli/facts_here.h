@@ -5,7 +5,8 @@
 
 #include "host/facts.h"
 
-/* facts_probe(), then the offers that only a trial tells: a child takes the sandbox's steps. Its errors. */
+/* facts_probe(), then the offers that only a trial tells: a child takes the sandbox's steps. Its
+ * errors. */
 int facts_here(struct host_facts *facts);
 
 #endif

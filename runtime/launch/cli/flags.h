@@ -15,7 +15,8 @@ struct flag {
 	const char *name; /* without the dashes */
 	enum flag_value value;
 	/* Takes the value (NULL when the flag has none). 0, or an exit status when it has said on
-	 * stderr what is wrong. NULL: the verb has a parser of its own, the row is for completion. */
+	 * stderr what is wrong. NULL: the verb has a parser of its own, the row is for
+	 * completion. */
 	int (*set)(void *context, const char *value);
 };
 

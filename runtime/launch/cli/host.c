@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm host`: nodes, cores and CPUs of this host, what is claimed of them, and whose VMs are there.
+/* `axvm host`: nodes, cores and CPUs of this host, what is claimed of them, and whose VMs are
+ * there.
  *
- * Three sources that know nothing of each other: the host's facts; the locks in the folder of claims, which have no names;
- * and the control sockets of VMs, whose processes tell by the affinity of their threads where they are. So a VM without
- * a control socket has claims and no name, and one without claims a name and no claims. */
+ * Three sources that know nothing of each other: the host's facts; the locks in the folder of
+ * claims, which have no names; and the control sockets of VMs, whose processes tell by the affinity
+ * of their threads where they are. So a VM without a control socket has claims and no name, and one
+ * without claims a name and no claims. */
 #include "launch/cli/host.h"
 
 #include <errno.h>
@@ -122,7 +124,8 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 
 /* As many as have room, and how many more there are. */
 struct names {
-	char text[VM_ID_MAX + NAMES_WIDTH]; /* the first may be longer than the column, and is not cut */
+	/* the first may be longer than the column, and is not cut */
+	char text[VM_ID_MAX + NAMES_WIDTH];
 	size_t left_out;
 };
 
@@ -154,7 +157,8 @@ struct row {
 	size_t cores, threads;
 	int32_t node;
 	struct cpu_bitmap cpus;
-	struct claims_load loads[FACTS_SIBLINGS_MAX]; /* of each thread of a core, in the order of the CPUs */
+	/* of each thread of a core, in the order of the CPUs */
+	struct claims_load loads[FACTS_SIBLINGS_MAX];
 	struct names names;
 };
 

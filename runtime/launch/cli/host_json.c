@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm host --json`: axvm.v1.HostUse. What it points to is the facts' and the VMs', or is in one arena. */
+/* `axvm host --json`: axvm.v1.HostUse. What it points to is the facts' and the VMs', or is in one
+ * arena. */
 #include <errno.h>
 #include <string.h>
 
@@ -11,7 +12,8 @@ struct arena {
 	size_t used, size;
 };
 
-/* Zeroed; aligned for any of what is here. NULL: more was asked for than json_size() reckons with. */
+/* Zeroed; aligned for any of what is here. NULL: more was asked for than json_size() reckons
+ * with. */
 static void *take(struct arena *arena, size_t size)
 {
 	size_t rounded = (size + 15) & ~(size_t)15;

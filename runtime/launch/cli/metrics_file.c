@@ -139,8 +139,9 @@ int metrics_print(FILE *out, const char *vm_id, const Axvm__V1__MetricsReport *r
 	return 0;
 }
 
-/* A new file beside the target, whose rename stays within one file system. What has the draft's name
- * already, a link that somebody has put there above all, is neither followed nor written to. */
+/* A new file beside the target, whose rename stays within one file system. What has the draft's
+ * name already, a link that somebody has put there above all, is neither followed nor written
+ * to. */
 static int open_draft(const char *path, char draft[PATH_MAX], FILE **ret)
 {
 	int fd = -1, r = -EEXIST;

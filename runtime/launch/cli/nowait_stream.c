@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Output into a pipe stops when its reader does, and a program that writes there hears no signal meanwhile. Here
- * the bytes wait in memory instead, and whoever has the loop asks for POLLOUT.
+/* Output into a pipe stops when its reader does, and a program that writes there hears no signal
+ * meanwhile. Here the bytes wait in memory instead, and whoever has the loop asks for POLLOUT.
  *
- * O_NONBLOCK belongs to the open file, which others have as well: a shell's terminal, a neighbour in a pipeline. So a
- * pipe or a terminal is opened again, for a description of our own; a socket is written to with MSG_DONTWAIT; anything
- * else, a regular file above all, is as ready as poll(2) says, in pieces that fit a pipe's one free page. */
+ * O_NONBLOCK belongs to the open file, which others have as well: a shell's terminal, a neighbour
+ * in a pipeline. So a pipe or a terminal is opened again, for a description of our own; a socket is
+ * written to with MSG_DONTWAIT; anything else, a regular file above all, is as ready as poll(2)
+ * says, in pieces that fit a pipe's one free page. */
 #include "launch/cli/nowait_stream.h"
 
 #include <errno.h>

@@ -19,8 +19,8 @@ struct nowait_stream {
 
 /* Zeroed is closed. 0 or -errno. */
 int nowait_open(struct nowait_stream *stream, int fd);
-/* Writes what can be written without waiting. True when nothing waits any more; else poll(2) says on `fd` when to
- * call again (POLLOUT). What cannot be written for another reason is dropped. */
+/* Writes what can be written without waiting. True when nothing waits any more; else poll(2) says
+ * on `fd` when to call again (POLLOUT). What cannot be written for another reason is dropped. */
 bool nowait_flush(struct nowait_stream *stream);
 /* Bytes that wait for their reader. */
 size_t nowait_waiting(const struct nowait_stream *stream);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm plan`: what a launch would be given on this host, or on one whose facts are in a file, without
- * launching it.
+/* `axvm plan`: what a launch would be given on this host, or on one whose facts are in a file,
+ * without launching it.
  *
- * The shim decides (ControlStream.plan): the same code as in a launch, so the plan is the one that a launch would get,
- * and its digest the one of its Running event. Here its answer is printed. */
+ * The shim decides (ControlStream.plan): the same code as in a launch, so the plan is the one that
+ * a launch would get, and its digest the one of its Running event. Here its answer is printed. */
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -41,7 +41,8 @@ const struct flags plan_flags = { "plan", rows, ARRAY_SIZE(rows) };
 
 /* ---- the question ------------------------------------------------------------------------- */
 
-/* A vsock whose spec names no channel gets one at the launch, from `axvm run`; which it is changes no plan. */
+/* A vsock whose spec names no channel gets one at the launch, from `axvm run`; which it is changes
+ * no plan. */
 static int add_channel(Axvm__V1__LaunchSpec *spec)
 {
 	Axvm__V1__Resource *channel;
@@ -63,7 +64,8 @@ static int add_channel(Axvm__V1__LaunchSpec *spec)
 /* Fields of messages that are packed already. */
 enum { TAG_PLAN = 3 << 3 | 2, TAG_FACTS = 2 << 3 | 2 };
 
-/* A ControlStream with a PlanRequest: the one given, and in it the facts as they are packed. The caller frees. */
+/* A ControlStream with a PlanRequest: the one given, and in it the facts as they are packed. The
+ * caller frees. */
 static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, size_t facts_size, size_t *ret_size)
 {
 	uint8_t head[1 + VARINT_BYTES_MAX] = { TAG_FACTS };
@@ -123,7 +125,8 @@ static void print_verdict(const Axvm__V1__Planned *plan, FILE *out)
 		        text_of(plan->unmet[i]->asked), text_of(plan->unmet[i]->found));
 }
 
-/* What no VM of this user's could claim is told in the words of `axvm run`, which goes without as well. */
+/* What no VM of this user's could claim is told in the words of `axvm run`, which goes without as
+ * well. */
 static void complain_of_claims(const Axvm__V1__Planned *plan)
 {
 	bool made = geteuid() == 0 && strcmp(text_of(claims_here_folder()), CLAIMS_PATH) == 0 &&
@@ -273,7 +276,8 @@ static void print(const Axvm__V1__Planned *plan, const Axvm__V1__LaunchSpec *spe
 		        plan->other_profile, plan->other_profile);
 }
 
-/* Of facts it is their file that is to be looked at; of what is no HostFacts at all no byte is told. */
+/* Of facts it is their file that is to be looked at; of what is no HostFacts at all no byte is
+ * told. */
 static const char *error_line(const Axvm__V1__Error *error, const char *facts_path, char line[PROBLEM_LINE_MAX])
 {
 	const char *field = text_of(error->field), *message = text_of(error->message);

@@ -2,10 +2,10 @@
 /* `axvm run`: one VM from its launch to its end.
  *
  * One thread, one poll(2): signals (a signalfd), the shim's events, its end, the keyboard, the
- * control socket, and the host's side of vsock. When the guest's console input is our terminal, the terminal goes into raw mode
- * and its keys go through a pipe, so that the escape key can be taken out; output goes from the
- * shim straight to the terminal. The shim is in a session of its own: a Ctrl-C typed here reaches
- * us alone, and we decide. */
+ * control socket, and the host's side of vsock. When the guest's console input is our terminal, the
+ * terminal goes into raw mode and its keys go through a pipe, so that the escape key can be taken
+ * out; output goes from the shim straight to the terminal. The shim is in a session of its own: a
+ * Ctrl-C typed here reaches us alone, and we decide. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,10 +27,11 @@
 #define PROGRESS_INTERVAL_MS 200
 /* Handled before signals, keys and clients have their turn. */
 #define EVENTS_A_TURN 64
-/* What may wait for who reads our output: with more the shim's events stay where they are, and are dropped there,
- * and counted, when that is full too. */
+/* What may wait for who reads our output: with more the shim's events stay where they are, and are
+ * dropped there, and counted, when that is full too. */
 #define WAITING_MAX (64 * KIB)
-/* What a reader that stalls has at the end, once somebody wants the end: as long as the shim gives its own. */
+/* What a reader that stalls has at the end, once somebody wants the end: as long as the shim gives
+ * its own. */
 #define FINISH_MS 2000
 
 enum {
@@ -53,8 +54,8 @@ static void note(const struct run *run, const char *text)
 		fprintf(stderr, "axvm run: %s\n", text);
 }
 
-/* A command without fields; its request id, 0 when the shim takes no more. As bytes all of these are alike, so one
- * empty body serves for each. */
+/* A command without fields; its request id, 0 when the shim takes no more. As bytes all of these
+ * are alike, so one empty body serves for each. */
 static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
@@ -68,9 +69,9 @@ static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 	return request_id;
 }
 
-/* The first time the power button, then stop, then the process's end. Who signals every process of a step
- * may do so several times at once, and signals the shim too: that is one time (base/burst.h), and the shim
- * takes its own signal and our command for one request. */
+/* The first time the power button, then stop, then the process's end. Who signals every process of
+ * a step may do so several times at once, and signals the shim too: that is one time
+ * (base/burst.h), and the shim takes its own signal and our command for one request. */
 static void ask_for_end(struct run *run)
 {
 	switch (run->ends_asked++) {
@@ -325,7 +326,8 @@ static int serve(struct run *run)
 	return status;
 }
 
-/* Waits for who reads our output, until a signal; where one has asked for the end before, only so long. */
+/* Waits for who reads our output, until a signal; where one has asked for the end before, only so
+ * long. */
 static void finish_output(struct run *run)
 {
 	uint64_t until_ns = monotonic_ns() + FINISH_MS * NS_PER_MS;
@@ -370,8 +372,8 @@ static int launch_and_serve(struct run *run)
 	return r ? r : run_conclude(run, serve(run));
 }
 
-/* Whoever reads our words, or does not, holds up neither signals nor the VM: meanwhile stderr is a stream of ours, which
- * glibc allows ("Standard Streams" in its manual). */
+/* Whoever reads our words, or does not, holds up neither signals nor the VM: meanwhile stderr is a
+ * stream of ours, which glibc allows ("Standard Streams" in its manual). */
 static int run_vm(struct run *run)
 {
 	FILE *before = stderr;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The claims of `axvm run`'s VMs: each has those of this host, unless it is told otherwise.
  *
- * root makes axvm's own folder where it is not there, as it makes /run/axvm for the sockets: a VM that is started from a
- * build, on a host where nothing was installed and no systemd-tmpfiles(8) ran, is then known to the next one as a
- * service would be. It is what the package's tmpfiles.d makes, for the group that may open /dev/kvm. A folder that
- * somebody has named is never made: a slip would have VMs claim where nobody looks. */
+ * root makes axvm's own folder where it is not there, as it makes /run/axvm for the sockets: a VM
+ * that is started from a build, on a host where nothing was installed and no systemd-tmpfiles(8)
+ * ran, is then known to the next one as a service would be. It is what the package's tmpfiles.d
+ * makes, for the group that may open /dev/kvm. A folder that somebody has named is never made: a
+ * slip would have VMs claim where nobody looks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +17,8 @@
 #include "launch/cli/sockets.h"
 
 #define SYSTEM_FOLDER_MODE 0755
-#define FOLDER_MODE 03770 /* sticky: who made a file may take it away, and root; setgid: files are the group's */
+/* sticky: who made a file may take it away, and root; setgid: files are the group's */
+#define FOLDER_MODE 03770
 #define MADE_PATH_MAX 256
 
 void run_drop_claims(Axvm__V1__LaunchSpec *spec)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The end of a VM in words.
  *
- * A launch that fails is told three times: by the shim on fd 2, since its fd 4 may be what is wrong; in the terminal
- * event, once more with --events; and by the sentence with which `axvm run` ends. A person reads each error once:
- * in the event where those are printed on stderr, else as the shim's line, else from here. */
+ * A launch that fails is told three times: by the shim on fd 2, since its fd 4 may be what is
+ * wrong; in the terminal event, once more with --events; and by the sentence with which `axvm run`
+ * ends. A person reads each error once: in the event where those are printed on stderr, else as the
+ * shim's line, else from here. */
 #include "launch/cli/run_end.h"
 
 #include <errno.h>

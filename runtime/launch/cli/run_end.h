@@ -8,8 +8,9 @@
 
 #define RUN_WORDS_MAX 16384
 
-/* What the shim writes to fd 2. Its own lines, which tell of a launch that failed, say what its terminal event
- * says as well: they are held back until the end is told. All else goes on to stderr as it comes. */
+/* What the shim writes to fd 2. Its own lines, which tell of a launch that failed, say what its
+ * terminal event says as well: they are held back until the end is told. All else goes on to stderr
+ * as it comes. */
 struct run_words {
 	bool relays;      /* they come through here; else the shim has our stderr itself, or none */
 	int fd;           /* to read from, non-blocking; -1: none, or at its end */

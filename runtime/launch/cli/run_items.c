@@ -13,7 +13,8 @@
 
 #define VALUE_MAX 1024
 
-/* Whether all of `inner` is in `outer`, in that order, from the first letter on: "ro" of "readonly". */
+/* Whether all of `inner` is in `outer`, in that order, from the first letter on: "ro" of
+ * "readonly". */
 static bool may_mean(const char *outer, const char *inner)
 {
 	if (*outer != *inner)

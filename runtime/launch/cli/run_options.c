@@ -553,7 +553,8 @@ static int fill_in_memory(struct run_options *options)
 	           options->has_memory ? options->memory_mib : DEFAULT_MEMORY_MIB, node);
 }
 
-/* Whatever the VM is described by: who ends this program ends the VM, unless it was said otherwise. */
+/* Whatever the VM is described by: who ends this program ends the VM, unless it was said
+ * otherwise. */
 static int fill_in_on_exit(struct run_options *options)
 {
 	const Axvm__V1__Lifecycle *said = options->spec->lifecycle;
@@ -579,7 +580,8 @@ static int fill_in(struct run_options *options)
 	return r;
 }
 
-/* A made-up id is another at each run; addresses that the shim would derive from it are given here. */
+/* A made-up id is another at each run; addresses that the shim would derive from it are given
+ * here. */
 static int name_nets(Axvm__V1__LaunchSpec *spec)
 {
 	for (size_t i = 0; i < spec->n_nets; i++) {

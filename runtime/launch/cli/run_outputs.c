@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What is written for a person is opened as any tool does, and overwrites; but not before there is a VM, for one that
- * is refused has nothing to put in its place. What the VM is made of is not overwritten: a slip of the completion key
- * would cost a disk. Compared by device and inode, for a file has many names. */
+/* What is written for a person is opened as any tool does, and overwrites; but not before there is
+ * a VM, for one that is refused has nothing to put in its place. What the VM is made of is not
+ * overwritten: a slip of the completion key would cost a disk. Compared by device and inode, for a
+ * file has many names. */
 #include "launch/cli/run_outputs.h"
 
 #include <errno.h>
@@ -68,9 +69,10 @@ static int check_metrics_file(const struct run *run)
 	return EX_CANTCREAT;
 }
 
-/* A regular file is one VM's, as long as it runs: two would write over each other's events. Where a file system has no such
- * locks nobody can tell. A lock of this process: one of the open file would be the shim's too, from the fork until after its
- * exec, and outlive a run that has failed at once. */
+/* A regular file is one VM's, as long as it runs: two would write over each other's events. Where a
+ * file system has no such locks nobody can tell. A lock of this process: one of the open file would
+ * be the shim's too, from the fork until after its exec, and outlive a run that has failed at
+ * once. */
 static int claim_events(int fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };

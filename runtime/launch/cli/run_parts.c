@@ -120,8 +120,8 @@ static int add_console(struct run_options *options)
 	return spec->console->output ? 0 : -ENOMEM;
 }
 
-/* The shim's words come through us, so that an error is told once; a guest that prints there has stderr itself.
- * Who has none gives none. */
+/* The shim's words come through us, so that an error is told once; a guest that prints there has
+ * stderr itself. Who has none gives none. */
 static int place_stderr(struct run *run)
 {
 	const Axvm__V1__Console *console = run->options.spec->console;

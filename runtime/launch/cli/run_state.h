@@ -17,7 +17,8 @@
 #include "launch/cli/vsock_host.h"
 
 #define RUN_FDS_MAX 1024
-/* Of our own commands few are under way at once: a key's, a report's, the end's, the console's size. */
+/* Of our own commands few are under way at once: a key's, a report's, the end's, the console's
+ * size. */
 #define RUN_OWN_REQUESTS 8
 
 struct run {
@@ -31,7 +32,8 @@ struct run {
 	struct axvm_fd fds[RUN_FDS_MAX];
 	size_t fds_count;
 	FILE *events;       /* where they go, or NULL */
-	struct nowait_stream errors, events_file; /* what stderr is meanwhile; a file that was named for events */
+	/* what stderr is meanwhile; a file that was named for events */
+	struct nowait_stream errors, events_file;
 	int events_fd;      /* of that file, or -1 */
 	int signal_fd;
 	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */

@@ -6,10 +6,11 @@
  * disconnected. Request ids are replaced by unused ones on the way in and put back on the way
  * out.
  *
- * A client may have SERVER_PENDING_EACH commands under way; what it sends besides is left where it is until one of
- * them has its reply. So no client can fill the way to the shim, or keep the others from it; and one whose replies do
- * not come keeps nobody but itself, until it leaves: the places of those that have left are used again. Where all
- * places are taken, a client that comes has that of the one with nothing under way that has been silent for longest. */
+ * A client may have SERVER_PENDING_EACH commands under way; what it sends besides is left where it
+ * is until one of them has its reply. So no client can fill the way to the shim, or keep the others
+ * from it; and one whose replies do not come keeps nobody but itself, until it leaves: the places
+ * of those that have left are used again. Where all places are taken, a client that comes has that
+ * of the one with nothing under way that has been silent for longest. */
 #include "launch/cli/server.h"
 
 #include <assert.h>
@@ -67,7 +68,8 @@ void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]
 		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
 	if (!server->open)
 		return;
-	/* A shim that does not read has its commands queued here, and nobody gives more until it has taken them. */
+	/* A shim that does not read has its commands queued here, and nobody gives more until it
+	 * has taken them. */
 	held = axvm_vm_flush(server->vm) == -EAGAIN;
 	fds[0].fd = held ? -1 : server->fd;
 	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++) {
@@ -78,8 +80,8 @@ void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]
 	}
 }
 
-/* A free place, or that of a command whose client has left and whose reply has not come for longest. There always is
- * one: those that are there have a bound each. */
+/* A free place, or that of a command whose client has left and whose reply has not come for
+ * longest. There always is one: those that are there have a bound each. */
 static struct server_pending *place_for_command(struct server *server)
 {
 	struct server_pending *oldest = NULL;
@@ -104,8 +106,8 @@ static unsigned count_pending(const struct server *server, int client)
 	return count;
 }
 
-/* A free place, or that of the client that has been silent for longest of those that wait for nothing; -1: each waits
- * for a reply. */
+/* A free place, or that of the client that has been silent for longest of those that wait for
+ * nothing; -1: each waits for a reply. */
 static int place_for_client(struct server *server)
 {
 	int oldest = -1;
@@ -169,7 +171,8 @@ static void on_command(const struct stream_command *raw, void *context)
 		count_pending(server, serving->index) == SERVER_PENDING_EACH;
 }
 
-/* Takes what a client has sent, as far as it may: what was read before when `again`, else what there is to read. */
+/* Takes what a client has sent, as far as it may: what was read before when `again`, else what
+ * there is to read. */
 static void take_commands(struct server *server, int index, bool again)
 {
 	struct server_client *client = &server->clients[index];

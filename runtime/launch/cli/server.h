@@ -43,15 +43,15 @@ int server_open(struct server *server, const char *path, struct axvm_vm *vm);
 /* Removes the socket and closes it. Accepts a zeroed one. */
 void server_close(struct server *server);
 
-/* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. While axvm_vm_flush() says -EAGAIN no client
- * is read. */
+/* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. While axvm_vm_flush() says
+ * -EAGAIN no client is read. */
 void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]);
 
 /* Handles what poll(2) has found. */
 void server_serve(struct server *server, const struct pollfd fds[SERVER_POLLFDS]);
 
-/* Sends a reply event to the client that asked, and goes on with what that has asked besides. False when it was none
- * of theirs. */
+/* Sends a reply event to the client that asked, and goes on with what that has asked besides. False
+ * when it was none of theirs. */
 bool server_reply(struct server *server, const Axvm__V1__Event *event);
 
 #endif

@@ -5,8 +5,9 @@
 
 #include <limits.h>
 
-/* `named`, or where that is NULL what AXVM_SHIM names, or the one beside this program or where an installation has it:
- * in `path`, or static. NULL: none of these; it is to be looked for in PATH. */
+/* `named`, or where that is NULL what AXVM_SHIM names, or the one beside this program or where an
+ * installation has it: in `path`, or static. NULL: none of these; it is to be looked for in
+ * PATH. */
 const char *shim_path(const char *named, char path[PATH_MAX]);
 
 #endif

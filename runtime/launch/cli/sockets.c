@@ -106,7 +106,8 @@ int sockets_find(const struct sockets_places *places, const char *vm, struct cli
 		client_close(&other);
 		if (now < 0 && !is_elsewhere(now))
 			return now;
-		/* Where nobody listens, a place that may not be looked into may be where the VM is. */
+		/* Where nobody listens, a place that may not be looked into may be where the VM
+		 * is. */
 		if (first < 0 || now == 0 || (!found && now == -EACCES && r != -EACCES)) {
 			first = (int)i;
 			strcpy(path, here);
@@ -141,7 +142,8 @@ int client_open(struct client *client, const char *path)
 		return -errno;
 	if (r < 0)
 		return r;
-	/* Who listens and has been stopped has room for a few, and all others would wait as long as he is. */
+	/* Who listens and has been stopped has room for a few, and all others would wait as long as
+	 * he is. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* A listening socket at a path that a person has named, where nothing that is there is lost.
  *
- * bind(2) replaces nothing. A socket that is there already and refuses connections is cleared away if
- * it is ours: it is held by a descriptor while it is asked, moved aside by a rename that replaces
- * nothing, and removed there only if it is still the one that was asked. Anything else is not moved;
- * what takes the name between the look and the rename goes back to its place or, where that is taken
- * too, is told. One that refuses because its owner has bound it and is about to listen cannot be met:
- * both happen under a lock on the folder, and who does not get the lock clears nothing away. */
+ * bind(2) replaces nothing. A socket that is there already and refuses connections is cleared away
+ * if it is ours: it is held by a descriptor while it is asked, moved aside by a rename that
+ * replaces nothing, and removed there only if it is still the one that was asked. Anything else is
+ * not moved; what takes the name between the look and the rename goes back to its place or, where
+ * that is taken too, is told. One that refuses because its owner has bound it and is about to
+ * listen cannot be met: both happen under a lock on the folder, and who does not get the lock
+ * clears nothing away. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -81,8 +82,8 @@ static int put_back(const struct place *place, const char *aside)
 	return r;
 }
 
-/* Removes what stands under the name if it is the socket meant; something else stays. 0, also when it
- * has gone or is something else. */
+/* Removes what stands under the name if it is the socket meant; something else stays. 0, also when
+ * it has gone or is something else. */
 static int remove_exactly(const struct place *place, const struct socket_id *id)
 {
 	char aside[ASIDE_SIZE];
@@ -127,8 +128,8 @@ static int ask(int socket_fd)
 	return errno == ECONNREFUSED ? 0 : -errno;
 }
 
-/* Takes a socket away that nobody listens on, if it is ours. 0: what is there now, if anything, is to be
- * looked at anew. Errors as of sockets_listen(). */
+/* Takes a socket away that nobody listens on, if it is ours. 0: what is there now, if anything, is
+ * to be looked at anew. Errors as of sockets_listen(). */
 static int clear(const struct place *place)
 {
 	_cleanup_close_ int fd =
@@ -220,8 +221,8 @@ static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct 
 	return ret->folder_fd < 0 ? -errno : 0;
 }
 
-/* The system's is for all to look into, since claims are in it too (host/claims.h); its sockets are their owner's, mode
- * 0600, wherever they are. */
+/* The system's is for all to look into, since claims are in it too (host/claims.h); its sockets are
+ * their owner's, mode 0600, wherever they are. */
 static int make_folder(const char *folder)
 {
 	bool for_all = strcmp(folder, SOCKETS_SYSTEM_FOLDER) == 0 && geteuid() == 0;
@@ -242,7 +243,8 @@ static bool is_our_folder(const char *folder)
 		char inside[SOCKET_PATH_MAX + 2];
 
 		snprintf(inside, sizeof(inside), "%s/x", places.folders[i]);
-		ours |= strcmp(dirname(inside), folder) == 0; /* the same slashes are left out of both */
+		/* the same slashes are left out of both */
+		ours |= strcmp(dirname(inside), folder) == 0;
 	}
 	return ours;
 }

@@ -18,7 +18,8 @@ void text_print_json(FILE *out, const ProtobufCMessage *message);
 /* The same on one line. */
 void text_print_json_line(FILE *out, const ProtobufCMessage *message);
 
-/* Text as what stands between the quotes of a string of protobuf text, cut short if it has no room. Returns `to`. */
+/* Text as what stands between the quotes of a string of protobuf text, cut short if it has no room.
+ * Returns `to`. */
 const char *text_quote(const char *text, char *to, size_t size);
 
 #define TEXT_ERROR_MAX 320
@@ -35,8 +36,8 @@ void text_error_print(FILE *out, const char *who, const char *path, const struct
 /* Parses `size` bytes of text into a new message, freed with protobuf_c_message_free_unpacked().
  * Fields by name, messages in {} or <>, lists in [], # comments, decimal, hexadecimal and octal
  * numbers, quoted strings with C escapes. -EINVAL with *ret_error filled: unknown field or value, a
- * value of another type, a number out of range, a single field twice, a brace or quote that is not closed (the
- * place is the opening one's), a byte of 0, nesting beyond 16; -ENOMEM. */
+ * value of another type, a number out of range, a single field twice, a brace or quote that is not
+ * closed (the place is the opening one's), a byte of 0, nesting beyond 16; -ENOMEM. */
 int text_parse(const char *text, size_t size, const ProtobufCMessageDescriptor *descriptor,
                ProtobufCMessage **ret, struct text_error *ret_error);
 

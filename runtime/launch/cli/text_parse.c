@@ -111,8 +111,8 @@ static void path_add(struct parser *parser, const char *format, ...)
 	parser->path_length += n < 0 ? 0 : MIN((size_t)n, room - 1);
 }
 
-/* The next byte that is neither space nor comment, 0 at the end. (A byte of 0 in the text is met by who
- * wants something else there: the text does not end with it.) */
+/* The next byte that is neither space nor comment, 0 at the end. (A byte of 0 in the text is met by
+ * who wants something else there: the text does not end with it.) */
 static char peek(struct parser *parser)
 {
 	for (; parser->at < parser->end; parser->at++) {
@@ -408,7 +408,8 @@ static bool field_values(struct parser *parser, const ProtobufCFieldDescriptor *
 	return accept(parser, ']') || fail_missing(parser, "a comma, or the ] of the list,");
 }
 
-/* The name at the parser's place, which the path then ends with. NULL: it has been complained of. */
+/* The name at the parser's place, which the path then ends with. NULL: it has been complained
+ * of. */
 static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
                                                   const ProtobufCMessageDescriptor *descriptor)
 {
@@ -428,7 +429,8 @@ static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
 	return field;
 }
 
-/* Another member of the field's oneof that has been seen, or NULL: protobuf-c would keep the last, in silence. */
+/* Another member of the field's oneof that has been seen, or NULL: protobuf-c would keep the last,
+ * in silence. */
 static const ProtobufCFieldDescriptor *seen_alternative(const ProtobufCMessageDescriptor *descriptor,
                                                         const ProtobufCFieldDescriptor *field,
                                                         const unsigned int seen[FIELDS_MAX])

@@ -3,10 +3,10 @@
  *
  * A stage_completed event comes at the end of its stage and says how long it took, so its bar is
  * [monotonic_ns - duration_ns, monotonic_ns]. A thread's bar is from its start until it is ready (a
- * vCPU's thread creates its vCPU in that time), its mark where it takes its filter; beside it stands
- * where it ran, the CPU where it is bound to one. Other events are marks on the same axis. RUN and
- * ACCOUNT are left out of the axis: they are the guest's time, and would press the launch into a
- * hair. The SVG uses nothing from outside itself. */
+ * vCPU's thread creates its vCPU in that time), its mark where it takes its filter; beside it
+ * stands where it ran, the CPU where it is bound to one. Other events are marks on the same axis.
+ * RUN and ACCOUNT are left out of the axis: they are the guest's time, and would press the launch
+ * into a hair. The SVG uses nothing from outside itself. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -2,9 +2,9 @@
 /* `axvm top`: the VMs on this host, side by side.
  *
  * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
- * its child. CPU time and memory come from /proc, exits, I/O and the memory's nodes from the VM's own
- * counters (axvm-events(5)). KVM counts all exits, the VM those that came to it, by kind; of KVM's own
- * kinds those are taken that never come to it. Rates are differences of two samples. */
+ * its child. CPU time and memory come from /proc, exits, I/O and the memory's nodes from the VM's
+ * own counters (axvm-events(5)). KVM counts all exits, the VM those that came to it, by kind; of
+ * KVM's own kinds those are taken that never come to it. Rates are differences of two samples. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -88,7 +88,8 @@ static void read_process(struct sample *sample)
 
 	if (sample->pid <= 0 || !vms_read_line(sample->pid, "stat", line, sizeof(line)))
 		return;
-	/* The name in parentheses may hold anything; fields 14 and 15 are counted from behind it. */
+	/* The name in parentheses may hold anything; fields 14 and 15 are counted from behind
+	 * it. */
 	after = strrchr(line, ')');
 	if (after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
 	                    &system) == 2)
@@ -346,7 +347,8 @@ static void print_vm(FILE *out, const struct top *top, const struct sample *samp
 	fputc('\n', out);
 }
 
-/* What the VMs have claimed of this host; nothing where that cannot be looked at (`axvm host` says why). */
+/* What the VMs have claimed of this host; nothing where that cannot be looked at (`axvm host` says
+ * why). */
 static size_t print_claims(FILE *out)
 {
 	struct claims_sum sum;
@@ -376,13 +378,15 @@ static int name_width(const struct top *top)
 	return (int)width;
 }
 
-/* Lines of a terminal that so many characters with a newline take; without a terminal there is room for all. */
+/* Lines of a terminal that so many characters with a newline take; without a terminal there is room
+ * for all. */
 static size_t lines_of(long characters, uint32_t columns)
 {
 	return columns == 0 ? 0 : MAX(((size_t)characters - 1 + columns - 1) / columns, (size_t)1);
 }
 
-/* On a terminal (columns and height are not 0) no more than it shows at once, and how many there are beside. */
+/* On a terminal (columns and height are not 0) no more than it shows at once, and how many there
+ * are beside. */
 static void print_all(FILE *out, const struct top *top, uint32_t columns, uint32_t height)
 {
 	_cleanup_free_ char *notes = NULL, *text = NULL;

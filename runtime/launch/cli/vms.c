@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The VMs that run here, found by their control sockets, and what /proc tells of their processes. */
+/* The VMs that run here, found by their control sockets, and what /proc tells of their
+ * processes. */
 #include "launch/cli/vms.h"
 
 #include <dirent.h>

@@ -2,10 +2,11 @@
 /* The host's side of a VM's vsock.
  *
  * The bytes of a connection do not pass here. A client's line is taken out of its socket and not a
- * byte more; then the socket itself goes to the shim, which writes the OK. For what the guest wants a
- * socket is connected, and goes the same way. Nothing waits: what the channel does not take at once
- * stays in a queue, and while that is half full no client is served, so that there is room for what
- * the guest asks. A client that does not say what it wants keeps its place until others need it. */
+ * byte more; then the socket itself goes to the shim, which writes the OK. For what the guest wants
+ * a socket is connected, and goes the same way. Nothing waits: what the channel does not take at
+ * once stays in a queue, and while that is half full no client is served, so that there is room for
+ * what the guest asks. A client that does not say what it wants keeps its place until others need
+ * it. */
 #include "launch/cli/vsock_host.h"
 
 #include <endian.h>
@@ -145,7 +146,8 @@ static void send_parcels(struct vsock_host *host)
 		if (r == -EPIPE || r == -ECONNRESET) {
 			close_ptr(&host->channel);
 		} else if (r < 0 && parcel->message.kind == htole16(VSOCK_ACCEPT)) {
-			/* Too many sockets are on their way (ETOOMANYREFS): the guest is refused. */
+			/* Too many sockets are on their way (ETOOMANYREFS): the guest is
+			 * refused. */
 			close_ptr(&parcel->fd);
 			parcel->message.kind = htole16(VSOCK_REFUSE);
 			continue;

@@ -96,7 +96,8 @@ static int launch(struct five *five, const char *shim, int image)
 	spec.lifecycle = &lifecycle;
 	lifecycle.has_on_control_eof = 1;
 	lifecycle.on_control_eof = AXVM__V1__ON_CONTROL_EOF__ON_CONTROL_EOF_STOP;
-	/* The library takes bytes, whatever encoded them. Of this spec only the id's length varies. */
+	/* The library takes bytes, whatever encoded them. Of this spec only the id's length
+	 * varies. */
 	what.spec = bytes;
 	what.spec_size = axvm__v1__launch_spec__pack(&spec, bytes);
 	r = axvm_spawn(&what, &five->vm, &error);

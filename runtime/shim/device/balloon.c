@@ -62,7 +62,8 @@ static void tell(struct shim_devices *devices, const struct balloon_state *state
 
 	EVENT_SET(&body, request_id, wait->request_id);
 	EVENT_SET(&body, target_mib, wait->target_mib);
-	/* A guest may say that it has given up more than there is. What it has reached it may have left. */
+	/* A guest may say that it has given up more than there is. What it has reached it may have
+	 * left. */
 	EVENT_SET(&body, actual_mib, reached ? wait->target_mib : (all - MIN(state->actual_bytes, all)) / MIB);
 	EVENT_SET(&body, reached, reached);
 	balloon_await(&devices->balloon, false);
@@ -75,7 +76,8 @@ int devices_balloon_ask(struct shim_devices *devices, uint64_t request_id, uint6
 	struct shim_balloon *wait = &devices->balloon_command;
 	struct balloon *balloon = &devices->balloon;
 	struct balloon_state state;
-	bool reached = wait->awaited && balloon_has_reached(balloon); /* the target that is in force */
+	/* the target that is in force */
+	bool reached = wait->awaited && balloon_has_reached(balloon);
 	uint64_t bytes;
 
 	if (__builtin_mul_overflow(target_mib, MIB, &bytes) || balloon_set_target(balloon, bytes) < 0)

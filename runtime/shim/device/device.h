@@ -23,7 +23,8 @@ struct device_needs {
 struct device_row {
 	const char *kind;  /* in plans, and at the beginning of its counters' names: "disk" */
 	const char *field; /* of the spec: "disks" */
-	bool many;         /* a spec may have several, each with an id that is part of its counters' names */
+	/* a spec may have several, each with an id that is part of its counters' names */
+	bool many;
 
 	/* Adds the devices that the spec asks for (places_add()). Pure. */
 	void (*plan)(const struct vm_spec *spec, struct plan_devices *ret);

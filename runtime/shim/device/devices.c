@@ -27,7 +27,7 @@ void devices_init(struct shim_devices *devices, const struct vm_spec *spec, stru
 	devices->problems = problems;
 }
 
-/* ---- the plan ------------------------------------------------------------------------------------ */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 /* Without a device too there is one I/O thread, so that "present" means the same everywhere;
  * without local APICs there is none. */
@@ -69,7 +69,7 @@ int devices_check_plan(const struct shim_devices *devices, const struct plan_dev
 	return places_check(plan, &devices->pci);
 }
 
-/* ---- acquire -------------------------------------------------------------------------------------- */
+/* ---- acquire --------------------------------------------------------------------------------- */
 
 void devices_acquire(struct shim_devices *devices, bool handed_over)
 {
@@ -85,7 +85,7 @@ void devices_check(struct shim_devices *devices, struct resource_claims *claims)
 			device_rows[k]->check(devices, claims);
 }
 
-/* ---- build ---------------------------------------------------------------------------------------- */
+/* ---- build ----------------------------------------------------------------------------------- */
 
 /* A device has something to tell: an event. On the I/O thread. */
 static void on_device_event(void *context, const struct virtio_event *event)
@@ -195,7 +195,7 @@ int devices_build(struct shim_devices *devices)
 	return r;
 }
 
-/* ---- confine, seal, run -------------------------------------------------------------------------------- */
+/* ---- confine, seal, run ---------------------------------------------------------------------- */
 
 struct device_needs devices_needs(const struct shim_devices *devices)
 {
@@ -237,7 +237,7 @@ void devices_end(struct shim_devices *devices)
 			device_rows[k]->end(devices);
 }
 
-/* ---- I/O threads --------------------------------------------------------------------------------------- */
+/* ---- I/O threads ----------------------------------------------------------------------------- */
 
 /* To where the thread itself may run: its CPUs are those of this VM, and others may be other VMs'
  * own. */

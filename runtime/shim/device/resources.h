@@ -12,8 +12,8 @@
 enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
 
 /* Gives the fd of a resource, opened when it is a path (close-on-exec; an output file is created
- * with mode 0600 and appended to). *ret_fd is -1 for RESOURCE_SOURCE_NOT_SET. One problem with `field` and -errno
- * when the fd is not open, or cannot be used so. */
+ * with mode 0600 and appended to). *ret_fd is -1 for RESOURCE_SOURCE_NOT_SET. One problem with
+ * `field` and -errno when the fd is not open, or cannot be used so. */
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
                   int *ret_fd, struct problems *problems);
 
@@ -30,7 +30,8 @@ struct resource_claims {
 	struct resource_claim {
 		int fd;
 		bool written;
-		bool is_file;   /* a regular file or a block device; resource_check_claims() fills it in */
+		/* a regular file or a block device; resource_check_claims() fills it in */
+		bool is_file;
 		struct stat st; /* likewise */
 		char field[PROBLEM_FIELD_MAX];
 	} list[SPEC_RESOURCES_MAX];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* From the doorbell to the interrupt: one byte is asked of a random generator, and HLT waits for it.
- * RAX is cycles of the TSC for one, from before the doorbell until the guest has seen the used
+/* From the doorbell to the interrupt: one byte is asked of a random generator, and HLT waits for
+ * it. RAX is cycles of the TSC for one, from before the doorbell until the guest has seen the used
  * index move.
  *
- * Under the shim the device is virtio-rng, with one descriptor that is used again and again; on bare
- * KVM (nothing answers in configuration space) it is two counters and a doorbell. The loop is the
- * same. */
+ * Under the shim the device is virtio-rng, with one descriptor that is used again and again; on
+ * bare KVM (nothing answers in configuration space) it is two counters and a doorbell. The loop is
+ * the same. */
 #define GUEST_HAS_APIC
 #include "lib/virtio.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* A driver that does what the fuzzer's bytes say: descriptors, data, indices, kicks, registers, resets.
+/* A driver that does what the fuzzer's bytes say: descriptors, data, indices, kicks, registers,
+ * resets.
  *
- * A rig is made once and lives as long as the program; each input starts with the device reset and brought
- * up, guest memory zeroed, and ends with a reset that the device must complete. A device that does not is
- * a hang, which libFuzzer reports. */
+ * A rig is made once and lives as long as the program; each input starts with the device reset and
+ * brought up, guest memory zeroed, and ends with a reset that the device must complete. A device
+ * that does not is a hang, which libFuzzer reports. */
 #ifndef AXVM_FUZZ_DRIVER_SCRIPT_H
 #define AXVM_FUZZ_DRIVER_SCRIPT_H
 
@@ -18,7 +19,8 @@ struct script {
 	struct ring *rings;
 	uint16_t queues;
 	void (*bring_up)(void *context);
-	void (*backend)(struct input *input, void *context); /* something happens outside the guest */
+	/* something happens outside the guest */
+	void (*backend)(struct input *input, void *context);
 	void *context;
 };
 

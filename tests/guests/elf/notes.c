@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* An ELF kernel as plain gcc and ld make it, with PVH's note among the notes that they put beside it: the property
- * note of -fcf-protection, aligned to 8 bytes, and the build id, of 36 bytes. Switches itself off at its 32-bit
- * entry (docs/misc/pvh.pandoc of Xen), with GUEST_PASS's halves in EAX and EBX. */
+/* An ELF kernel as plain gcc and ld make it, with PVH's note among the notes that they put beside
+ * it: the property note of -fcf-protection, aligned to 8 bytes, and the build id, of 36 bytes.
+ * Switches itself off at its 32-bit entry (docs/misc/pvh.pandoc of Xen), with GUEST_PASS's halves
+ * in EAX and EBX. */
 #include "guest/layout.h"
 
 #define TEXT_(x) #x

@@ -18,11 +18,13 @@ enum {
 	TSC_DEADLINE = 0x6e0,
 };
 
-/* Volatile, since only IRET reads what a handler writes there: gcc 14 takes such a store for dead. */
+/* Volatile, since only IRET reads what a handler writes there: gcc 14 takes such a store for
+ * dead. */
 struct interrupt_frame;
 typedef void interrupt_handler(volatile struct interrupt_frame *frame);
 
-/* Software-enables the APIC of this vCPU, for interrupts of every priority; spurious ones go to vector 0xff. */
+/* Software-enables the APIC of this vCPU, for interrupts of every priority; spurious ones go to
+ * vector 0xff. */
 void apic_enable(void);
 static inline void apic_eoi(void)
 {

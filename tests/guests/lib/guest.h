@@ -61,7 +61,8 @@ static inline _Noreturn void guest_power_off(uint64_t rax, uint64_t rbx)
 			guest_end(GUEST_FAIL | (GUEST_LINES + __LINE__), seen_);                   \
 	} while (0)
 #define check(condition) check_equal(!!(condition), 1)
-/* Waits for it, some seconds at most; RBX is then 0x71e (time). What is done meanwhile is GUEST_IDLE's. */
+/* Waits for it, some seconds at most; RBX is then 0x71e (time). What is done meanwhile is
+ * GUEST_IDLE's. */
 #ifndef GUEST_IDLE
 #define GUEST_IDLE relax
 #endif
@@ -161,8 +162,8 @@ static inline uint64_t guest_patience(void)
 	return (khz ? khz : 3000000) * 60000;
 }
 
-/* The body of a loop that waits for memory to change. No PAUSE: each would make the emulated test host look at
- * all its CPUs, and its time crawl (hack/README.md). */
+/* The body of a loop that waits for memory to change. No PAUSE: each would make the emulated test
+ * host look at all its CPUs, and its time crawl (hack/README.md). */
 static inline void relax(void)
 {
 	__asm__ volatile("" : : : "memory");

@@ -26,7 +26,8 @@ enum {
 	MSIX_MASK_ALL = 0x4000,
 };
 
-/* Where configuration space is: AxVM's, unless a guest that other monitors run too has found another. */
+/* Where configuration space is: AxVM's, unless a guest that other monitors run too has found
+ * another. */
 extern uint64_t pci_ecam;
 
 struct pci_function {
@@ -36,7 +37,8 @@ struct pci_function {
 	uint64_t table, pba;
 };
 
-/* The `nth` (from 0) function with this id, device << 16 | vendor. Switches memory and bus mastering on. */
+/* The `nth` (from 0) function with this id, device << 16 | vendor. Switches memory and bus
+ * mastering on. */
 bool pci_find(uint32_t id, unsigned nth, struct pci_function *ret);
 /* The address of a BAR, of 32 or 64 bits. */
 uint64_t pci_bar(const struct pci_function *f, unsigned index);

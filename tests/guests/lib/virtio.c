@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The driver; see virtio.h. x86 orders stores, and loads, so that the compiler is all that has to be
- * told; only a store that must be seen before a load that follows it needs a fence (queue_kick). */
+/* The driver; see virtio.h. x86 orders stores, and loads, so that the compiler is all that has to
+ * be told; only a store that must be seen before a load that follows it needs a fence
+ * (queue_kick). */
 #define GUEST_HAS_APIC
 #define GUEST_LINES 20000
 #include "virtio.h"

@@ -72,7 +72,8 @@ struct queue {
 	uint16_t index, size;
 	volatile struct descriptor *desc;
 	uint64_t avail, used, doorbell;
-	uint16_t next_desc;  /* where the next chain goes; a chain is in use until it is waited for */
+	/* where the next chain goes; a chain is in use until it is waited for */
+	uint16_t next_desc;
 	uint16_t avail_idx, used_idx; /* ours */
 	uint16_t kicked_idx;          /* avail_idx when the device was last told, or left alone */
 	uint32_t kicks; /* doorbells rung */
@@ -91,8 +92,8 @@ void guest_pages_reset(void);
 
 /* Interrupts on, counted. Once, on vCPU 0. */
 void irq_begin(void);
-/* Sleeps until an interrupt comes, a millisecond at most: who polls takes the processor from whom it
- * waits for. */
+/* Sleeps until an interrupt comes, a millisecond at most: who polls takes the processor from whom
+ * it waits for. */
 void irq_idle(void);
 #undef GUEST_IDLE
 #define GUEST_IDLE irq_idle

@@ -3,11 +3,13 @@
  * tests/bench/lab_net run one on the host and one in the guest.
  *
  * Usage: net_guest serve                        on every address, port 5000, until it is killed
- *        net_guest transfer ADDRESS KIB STREAMS both ways; stream n on CPU n; 0 when all sums are right
- *        net_guest speed ADDRESS KIB PACKETS    seconds of KIB down and up by TCP, and of so many small
- *                                               packets there and back, 32 at a time
+ *        net_guest transfer ADDRESS KIB STREAMS both ways; stream n on CPU n; 0 when all sums are
+ *                                               right
+ *        net_guest speed ADDRESS KIB PACKETS    seconds of KIB down and up by TCP, and of so many
+ *                                               small packets there and back, 32 at a time
  *        net_guest channels INTERFACE N         queue pairs in use (ETHTOOL_SCHANNELS)
- *        net_guest rings INTERFACE N            0 when each ring has so many entries (ETHTOOL_GRINGPARAM) */
+ *        net_guest rings INTERFACE N            0 when each ring has so many entries
+ *                                               (ETHTOOL_GRINGPARAM) */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -91,7 +93,7 @@ static bool receive_data(int fd, const struct order *order, uint64_t *ret_sum)
 	return true;
 }
 
-/* ------------------------------------------------------------------------------------- the server */
+/* ----------------------------------------------------------------------------------- the server */
 
 static void answer(int fd)
 {
@@ -152,7 +154,7 @@ static int serve(void)
 	}
 }
 
-/* ------------------------------------------------------------------------------------- the client */
+/* ----------------------------------------------------------------------------------- the client */
 
 static bool one_way(const char *host, struct order order)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the programs for stock Linux guests, and their partners on the host, do with stream sockets. */
+/* What the programs for stock Linux guests, and their partners on the host, do with stream
+ * sockets. */
 #ifndef AXVM_GUESTS_LINUX_STREAM_H
 #define AXVM_GUESTS_LINUX_STREAM_H
 

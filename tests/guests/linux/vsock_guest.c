@@ -124,7 +124,8 @@ static void stalled(void)
 
 	check("the stalled connection opens", fd >= 0);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
-	/* Until nothing more goes for a while: the device hands on as long as the host's socket takes. */
+	/* Until nothing more goes for a while: the device hands on as long as the host's socket
+	 * takes. */
 	while (poll(&p, 1, 300) > 0) {
 		ssize_t n = write(fd, block, sizeof(block));
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of Criterion as the unit tests and their rigs use, for programs that Criterion cannot be part of:
- * its worker processes share memory at fixed addresses, which ThreadSanitizer and valgrind have taken, and
- * a fuzzer is a main() of its own. An assertion that does not hold says where and aborts. */
+/* As much of Criterion as the unit tests and their rigs use, for programs that Criterion cannot be
+ * part of: its worker processes share memory at fixed addresses, which ThreadSanitizer and valgrind
+ * have taken, and a fuzzer is a main() of its own. An assertion that does not hold says where and
+ * aborts. */
 #ifndef AXVM_STAND_IN_CRITERION_H
 #define AXVM_STAND_IN_CRITERION_H
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# No allocation after the seal: what other cases have devices do, under a shim that ends with status 3 when
-# it allocates (counting.c).
+# No allocation after the seal: what other cases have devices do, under a shim that ends with status
+# 3 when it allocates (counting.c).
 
 counting() {
 	SHIM=$BUILD/axvm-shim-counting
@@ -34,11 +34,13 @@ define_countings() {
 }
 define_countings
 
-# Every kind of device at once. (Of another name than the case, which `make hostile` runs at length.)
+# Every kind of device at once. (Of another name than the case, which `make hostile` runs at
+# length.)
 test_no_allocation_hostile() { counting; test_hostile_guest; }
 limit_no_allocation_hostile=700
 
-# The program's variables are not given huge pages, which the kernel would have cleared for a few bytes each.
+# The program's variables are not given huge pages, which the kernel would have cleared for a few
+# bytes each.
 test_own_pages_are_small() {
 	local large
 	need_kvm
@@ -46,7 +48,8 @@ test_own_pages_are_small() {
 	spec < <(flat idle -b "$APIC")
 	(cd "$CASE/cwd" && exec "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb") &
 	await_event running
-	# Written mappings of the program's file, and what follows one of them without a gap: its zeroed variables.
+	# Written mappings of the program's file, and what follows one of them without a gap: its
+	# zeroed variables.
 	large=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { split($1, at, "-"); own = $2 ~ /w/ && ($6 ~ /axvm-shim/ || (own && at[1] == last)); last = at[2]; line = $0 }
 		/^Size:/ && own { size = $2; if (size >= 1024) seen = 1 }
 		/^VmFlags:/ && own && !/ nh( |$)/ { print line }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-# What `make bench` measures a host full of VMs with: that it works at all, and counts what it says. No figure is judged.
+# What `make bench` measures a host full of VMs with: that it works at all, and counts what it says.
+# No figure is judged.
 
 FLEET=$ROOT/tests/bench/fleet
 
-# portable GUEST WORDS [LAUNCH]: the text of a launch of a guest that any monitor runs, WORDS on its command line.
+# portable GUEST WORDS [LAUNCH]: the text of a launch of a guest that any monitor runs, WORDS on its
+# command line.
 portable() {
 	echo "launch { vm_id: \"$VM\" profile: \"dev\" cpus { count: 1 } memory { nodes { size_mib: 64 } } ${3:-}
 		boot { linux_boot { kernel { path: \"$BUILD/bench/guests/portable/$1\" } cmdline: \"$2\" } } }"
@@ -53,7 +55,8 @@ test_bench_guest_tells_how_late_it_was_woken() {
 		fail "of 50 wakes: $p50, $p99, $p999, at most $largest ns"
 }
 
-# said WORD...: the lines of the fleet's output are these metrics, each with a number above 0; a spread may be 0.
+# said WORD...: the lines of the fleet's output are these metrics, each with a number above 0; a
+# spread may be 0.
 said() {
 	local name value
 	[ "$(cut -d' ' -f1 "$CASE/said" | xargs)" = "$*" ] || fail "said: $(<"$CASE/said")"
@@ -96,7 +99,8 @@ test_bench_fleet_of_guests_that_fail() {
 	grep -q 'guest 0 of axvm-bare did not do its work' "$CASE/said" || fail "said: $(<"$CASE/said")"
 }
 
-# Ours against the best of the others, not against our variants; in the same round; where more is better and where less is.
+# Ours against the best of the others, not against our variants; in the same round; where more is
+# better and where less is.
 test_bench_table_with_a_column_a_side() {
 	local table
 	cat >"$CASE/rows" <<-'END'

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # What the build itself checks.
 
-# An object and its copy define the same names, though a linker that met them in an archive would take one and be silent.
+# An object and its copy define the same names, though a linker that met them in an archive would
+# take one and be silent.
 test_build_duplicate_globals_are_found() {
 	local objects=("$B/obj/runtime/io/op.o" "$B/obj/runtime/io/loop.o")
 	command -v nm >/dev/null || skip "no nm"
@@ -18,7 +19,8 @@ test_build_every_program_has_a_main() {
 	hack/duplicate-globals "$B"/obj/runtime/{shim,launch/cli}/main.o || fail "main is each program's own"
 }
 
-# Of a user's build a compiler that warns of more than today's only warns. `make check` compiles again what was compiled with a warning.
+# Of a user's build a compiler that warns of more than today's only warns. `make check` compiles
+# again what was compiled with a warning.
 test_build_warnings_are_errors_only_for_check() {
 	local object=$CASE/b/obj/$CASE/warn.o
 	echo 'int main(void) { int unused; return 0; }' >"$CASE/warn.c"

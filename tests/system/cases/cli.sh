@@ -17,7 +17,8 @@ says() {
 	fail "it does not say: $1"
 }
 
-# Somebody listens at a control socket of the case's. (A socket that was left behind is a file, and no more.)
+# Somebody listens at a control socket of the case's. (A socket that was left behind is a file, and
+# no more.)
 listens() {
 	runs "$pid" || { cat "$CASE/run.err"; fail "axvm run did not get there"; }
 	grep -qE " 00010000 .* $CASE/axvm/[^ ]*\.sock\$" /proc/net/unix
@@ -98,7 +99,8 @@ test_cli_run_hands_fds_over() {
 	says 'boot.flat_boot.image names fd 7' err
 }
 
-# The host's side of vsock: the client's socket reaches the shim, and is refused, since no driver is up.
+# The host's side of vsock: the client's socket reaches the shim, and is refused, since no driver is
+# up.
 test_cli_run_serves_vsock() {
 	need_kvm
 	need_python
@@ -225,8 +227,8 @@ test_cli_plan() {
 	want_status 65
 }
 
-# A harness with nothing but protoc gets a plan from the shim. Nothing is left of it: no process, no file, no claim; and the
-# CPUs are those that are free among the claims.
+# A harness with nothing but protoc gets a plan from the shim. Nothing is left of it: no process, no
+# file, no claim; and the CPUs are those that are free among the claims.
 test_cli_plan_by_protoc() {
 	need_kvm
 	mkdir "$CASE/claims"
@@ -252,8 +254,8 @@ test_cli_plan_by_protoc() {
 	says 'planned profile dev, 2 vCPUs on 1 nodes, 2 devices, machine [0-9a-f]{12}$'
 }
 
-# Every kind of device, and the digest: the plan's, the plan's again, the plan's from facts in a file, and the one
-# that the launch announces.
+# Every kind of device, and the digest: the plan's, the plan's again, the plan's from facts in a
+# file, and the one that the launch announces.
 test_cli_plan_digest() {
 	need_kvm
 	dd if=/dev/zero of="$CASE/disk" bs=64k count=1 status=none
@@ -343,7 +345,8 @@ test_cli_ctl() {
 	want_status 66
 }
 
-# A service has its socket in /run/axvm: who has an XDG_RUNTIME_DIR finds it there, beside VMs of its own.
+# A service has its socket in /run/axvm: who has an XDG_RUNTIME_DIR finds it there, beside VMs of
+# its own.
 test_cli_ctl_of_a_service() {
 	need_python
 	need_mounts
@@ -380,7 +383,8 @@ test_cli_ctl_of_a_service() {
 	says 'two VMs are named "both", the other.s socket is /run/axvm/both.sock' err
 	[ "$(grep -cE '^(service|own|both) +RUNNING ' "$CASE/out")" = 4 ] || fail "top: $(cat "$CASE/out")"
 	says '^both own service$'
-	# Who was first made the folders, as tmpfiles.d would; whoever may go through the one cannot use the sockets there.
+	# Who was first made the folders, as tmpfiles.d would; whoever may go through the one cannot
+	# use the sockets there.
 	says '^/run/axvm 755$'
 	says '^/run/axvm/service.sock 600$'
 	says '^/run/axvm/claims 3770$'
@@ -420,7 +424,8 @@ test_cli_ctl_clients() {
 		while got.count(b"\xa2\x01\x06\x08\x07\x10\x01") < 2:
 		    got += b.recv(4096)
 		many = [connect() for _ in range(20)]
-		# There are eight places: who has been silent for longest makes way, and the last are served.
+		# There are eight places: who has been silent for longest makes way, and the last
+		# are served.
 		assert all(m.recv(1) == b"" for m in [a, b] + many[:12])
 		for m in many[12:]:
 		    m.send(status)
@@ -566,7 +571,8 @@ test_cli_ctrl_c() {
 	END
 }
 
-# Without a folder to claim in, a VM runs all the same; that is told in a line, and not to who wants none.
+# Without a folder to claim in, a VM runs all the same; that is told in a line, and not to who wants
+# none.
 test_cli_run_without_claims() {
 	need_kvm
 	export AXVM_CLAIMS_DIR=$CASE/nosuch
@@ -712,8 +718,9 @@ test_cli_install_links() {
 	rm -rf "$CASE/root"
 }
 
-# What lintian(1) calls errors: programs with symbols for debuggers, pages that are not compressed, no changelog, a
-# shared library that no other package can depend on. And its own word, where it is there.
+# What lintian(1) calls errors: programs with symbols for debuggers, pages that are not compressed,
+# no changelog, a shared library that no other package can depend on. And its own word, where it is
+# there.
 as_debian_wants_it() {
 	local deb=$1 file
 	dpkg-deb -R "$deb" "$CASE/deb" || fail "no package"

@@ -3,7 +3,8 @@
 
 APIC='local_apic: true'
 
-# want_pattern BLOCKS BYTES: what `disk` leaves in blocks of so many bytes: block n holds the words n << 32 | i.
+# want_pattern BLOCKS BYTES: what `disk` leaves in blocks of so many bytes: block n holds the words
+# n << 32 | i.
 want_pattern() {
 	local seen
 	seen=$(od -An -v -t x8 -w8 -N $(($1 * $2)) "$CASE/image" | awk -v words=$(($2 / 8)) -v all=$(($1 * $2 / 8)) '
@@ -12,7 +13,8 @@ want_pattern() {
 	[ -z "$seen" ] || fail "the image: ${seen%%$'\n'*}"
 }
 
-# disk_traffic FIELDS [SIZES]: the guest saw blocks of one of these sizes, as eight hex digits; without it of 512 bytes.
+# disk_traffic FIELDS [SIZES]: the guest saw blocks of one of these sizes, as eight hex digits;
+# without it of 512 bytes.
 disk_traffic() {
 	local size
 	need_kvm
@@ -147,7 +149,8 @@ test_balloon_traffic() { balloon_traffic 4096; }
 test_balloon_traffic_locked() { need_root; balloon_traffic 4096 'populate: true lock: true'; }
 test_balloon_traffic_huge() { need_huge_pages 16; balloon_traffic 2097152 'page_size: PAGE_SIZE_2M'; }
 
-# Everything that the guest and its orchestrator do to one another: tests/guests/vsock.c, vsock_channel.py.
+# Everything that the guest and its orchestrator do to one another: tests/guests/vsock.c,
+# vsock_channel.py.
 test_vsock_traffic() {
 	local malformed='"vsock" false "a message of the vsock channel is malformed: it is dropped"'
 	need_kvm

@@ -32,8 +32,8 @@ test_disks_locked_by_another() {
 		refused 66 RESOURCE_UNREADABLE 'disks[1].image'
 }
 
-# A VM that is started again on the image of one that has just ended: a ring's files, and their locks, are
-# let go of a moment after the process.
+# A VM that is started again on the image of one that has just ended: a ring's files, and their
+# locks, are let go of a moment after the process.
 test_disks_locked_by_one_that_has_ended() {
 	local n
 	need_kvm
@@ -85,7 +85,8 @@ test_disks_burst_without_rate() {
 
 # ---- block devices -----------------------------------------------------------------------------
 
-# loop_device [OPTION]...: a loop device of 8 MiB on $CASE/backing; sets $loop. It goes with the case's process.
+# loop_device [OPTION]...: a loop device of 8 MiB on $CASE/backing; sets $loop. It goes with the
+# case's process.
 loop_device() {
 	need_kvm
 	need_root
@@ -141,8 +142,9 @@ test_disks_block_device_read_only() {
 	[ "$(md5sum <"$CASE/backing")" = "$sum" ] || fail "the backing file has changed"
 }
 
-# Somebody who can write in the image's folder changes what its name leads to, all the time. A launch has the good
-# image, or is refused: what was found right is what is used, and nothing else is ever written.
+# Somebody who can write in the image's folder changes what its name leads to, all the time. A
+# launch has the good image, or is refused: what was found right is what is used, and nothing else
+# is ever written.
 test_disk_path_swapped_meanwhile() {
 	local swapper good=0 refused=0 round=0 end
 	need_kvm

@@ -74,9 +74,9 @@ test_second_sigterm_stops_at_once() {
 	want "outcome: OUTCOME_STOPPED_BY_HOST" 'message: ".*second.*"'
 }
 
-# storm_at WHOM...: a guest that takes its time to power off, and a thousand SIGTERMs to each of WHOM, variables that hold
-# a process: `pid` is axvm run, `shim` the shim. It is let power off, and sees one press. Where the host was too busy
-# for a storm there is another.
+# storm_at WHOM...: a guest that takes its time to power off, and a thousand SIGTERMs to each of
+# WHOM, variables that hold a process: `pid` is axvm run, `shim` the shim. It is let power off, and
+# sees one press. Where the host was too busy for a storm there is another.
 storm_at() {
 	local whom name try
 	need_kvm
@@ -113,7 +113,8 @@ told_again() {
 	! runs "$pid"
 }
 
-# The signal after a shutdown command is no second one; the one long after that is. Nobody heeds the button.
+# The signal after a shutdown command is no second one; the one long after that is. Nobody heeds the
+# button.
 test_sigterm_after_a_shutdown_command() {
 	need_kvm
 	flat spin -b "$APIC" -l 'lifecycle { shutdown_timeout_ms: 86400000 }' >"$CASE/vm.txtpb"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The examples for who writes an orchestrator (runtime/launch/examples): each does the same, and says
-# the same of it.
+# The examples for who writes an orchestrator (runtime/launch/examples): each does the same, and
+# says the same of it.
 
 # example IMAGE PROGRAM [ARGUMENT]...: sets `status`; $CASE/out and $CASE/err are what it says.
 example() {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# A host on which one system call of the launch fails: each in turn, with the likeliest error. What holds
-# for each launch is said in failing.c. All errors, and other launches: make failing-host.
+# A host on which one system call of the launch fails: each in turn, with the likeliest error. What
+# holds for each launch is said in failing.c. All errors, and other launches: make failing-host.
 
 failing() {
 	need_kvm

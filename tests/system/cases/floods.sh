@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# More of something than anybody can use, for as long as its source likes. `axvm run` does what a signal asks
-# meanwhile: the first presses the power button, which none of these sources heeds but the double, the next request stops.
-# (`start`, `says`, `ended` are cases/cli.sh's.)
+# More of something than anybody can use, for as long as its source likes. `axvm run` does what a
+# signal asks meanwhile: the first presses the power button, which none of these sources heeds but
+# the double, the next request stops. (`start`, `says`, `ended` are cases/cli.sh's.)
 
 # signalled: the first signal has been taken.
 signalled() {
@@ -20,8 +20,9 @@ test_flood_of_events() {
 	tail -n 1 "$CASE/events.json" | grep -q '"outcome": "OUTCOME_POWER_OFF"' || fail "what came last is not the last event"
 }
 
-# A reader that has stopped: of events on standard error, whose own words are in the same pipe, and of those in a FIFO. The
-# VM is stopped by the second signal, and `axvm run` does not wait for the reader for good.
+# A reader that has stopped: of events on standard error, whose own words are in the same pipe, and
+# of those in a FIFO. The VM is stopped by the second signal, and `axvm run` does not wait for the
+# reader for good.
 test_reader_that_stalls() {
 	local way
 	need_kvm
@@ -42,7 +43,8 @@ test_reader_that_stalls() {
 			vm = subprocess.Popen([axvm, "run", case + "/vm.txtpb", "--events", "json" + to], stdin=subprocess.DEVNULL,
 			                      stdout=subprocess.DEVNULL, stderr=error)
 			def is_full():
-			    # It has stopped growing: a second without a byte, at ten reports a second.
+			    # It has stopped growing: a second without a byte, at ten reports a
+			    # second.
 			    held = [struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0] for _ in range(20) if not time.sleep(0.05)]
 			    return held[0] == held[-1] and held[0] > 61440
 			while not is_full():
@@ -56,8 +58,8 @@ test_reader_that_stalls() {
 	done
 }
 
-# stops: sends a signal until `axvm run` has said that it stops the VM. Signals of half a second are one request
-# (runtime/shim/README.md), so those that come too early after the first are part of it.
+# stops: sends a signal until `axvm run` has said that it stops the VM. Signals of half a second are
+# one request (runtime/shim/README.md), so those that come too early after the first are part of it.
 stops() {
 	! grep -q '^axvm run: stopping the VM' "$CASE/run.err" || return 0
 	kill -TERM "$pid"
@@ -71,8 +73,8 @@ stopped() {
 	ended 36
 }
 
-# start_flood GUEST LAUNCH: `axvm run` of a guest as `flat` takes it, with a local APIC. The guest has a day to heed
-# the power button: what ends the VM sooner is nothing but the second request.
+# start_flood GUEST LAUNCH: `axvm run` of a guest as `flat` takes it, with a local APIC. The guest
+# has a day to heed the power button: what ends the VM sooner is nothing but the second request.
 start_flood() {
 	flat "$1" -b 'local_apic: true' -l "$2 lifecycle { shutdown_timeout_ms: 86400000 }" |
 		sed "s/vm_id: \"$VM\"/vm_id: \"flood\"/" >"$CASE/vm.txtpb"
@@ -101,8 +103,8 @@ more_than() {
 	[ "$(counter "$2")" -gt "$1" ]
 }
 
-# of_events PROGRAM: awk's. `time` is the event's, in s after the seal, which was before the guest's first instruction;
-# `suppressed` is what the event stands for besides.
+# of_events PROGRAM: awk's. `time` is the event's, in s after the seal, which was before the guest's
+# first instruction; `suppressed` is what the event stands for besides.
 of_events() {
 	awk -F'"' '{ suppressed = time = 0 }
 		/"sealed": / { sealed = $8 }
@@ -111,8 +113,9 @@ of_events() {
 		'"$1" "$CASE/events.json"
 }
 
-# A device that is broken and reset in a loop: as often as its guest likes, and its owner hears of it twenty times, and
-# ten times a second. While the VM is paused there are no new ones: each is told then, or counted.
+# A device that is broken and reset in a loop: as often as its guest likes, and its owner hears of
+# it twenty times, and ten times a second. While the VM is paused there are no new ones: each is
+# told then, or counted.
 test_flood_of_failures() {
 	local failures told
 	need_kvm
@@ -158,8 +161,9 @@ test_flood_of_output() {
 	echo "$size bytes; dropped: $(counter console.bytes_dropped)"
 }
 
-# Commands as fast as the control socket takes them, by one client: a hundred at once, of which a few may be under way, and
-# a hundred more when each has its reply. Another client is served meanwhile. The guest sleeps: its CPU is the others'.
+# Commands as fast as the control socket takes them, by one client: a hundred at once, of which a
+# few may be under way, and a hundred more when each has its reply. Another client is served
+# meanwhile. The guest sleeps: its CPU is the others'.
 test_flood_of_commands() {
 	local client
 	need_kvm

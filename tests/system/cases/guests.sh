@@ -60,7 +60,8 @@ test_triple_fault() {
 	launch
 	want_status 33
 	want "outcome: OUTCOME_TRIPLE_FAULT" 'exit_reason: "KVM_EXIT_SHUTDOWN"'
-	# With AMD-V the state of a guest that has shut down is undefined (APM 2, 15.14.3), and KVM resets the vCPU.
+	# With AMD-V the state of a guest that has shut down is undefined (APM 2, 15.14.3), and KVM
+	# resets the vCPU.
 	if grep -qw '^flags.*svm' /proc/cpuinfo; then
 		want 'rip: "0x000000000000fff0"'
 	else
@@ -107,7 +108,8 @@ test_panic_then_reset() {
 test_unclaimed_addresses() { need_kvm; flat unclaimed | passes; }
 test_legacy_ports() { need_kvm; flat legacy_ports | passes; }
 
-# reset_by PORT BYTES RAX: the bytes, the lowest first, as a kernel writes them; the last is in RAX, and ends it.
+# reset_by PORT BYTES RAX: the bytes, the lowest first, as a kernel writes them; the last is in RAX,
+# and ends it.
 reset_by() {
 	need_kvm
 	spec < <(flat "$(with_numbers legacy_reset "$1" "$2")")

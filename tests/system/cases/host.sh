@@ -194,8 +194,9 @@ scheduling() {
 	END
 }
 
-# vCPU threads, and no other, run under it; the limit that could let others is gone. (KVM's own worker comes with
-# the first KVM_RUN since Linux 6.13, and inherits it; it sleeps but once an hour.)
+# vCPU threads, and no other, run under it; the limit that could let others is gone. (KVM's own
+# worker comes with the first KVM_RUN since Linux 6.13, and inherits it; it sleeps but once an
+# hour.)
 test_fifo_priority() {
 	local shim started
 	need_kvm
@@ -225,7 +226,8 @@ test_fifo_priority_that_the_limit_does_not_allow() {
 	want 'message: ".*RLIMIT_RTPRIO is 0;.*"'
 }
 
-# Where the kernel cannot, or there is no SMT, the launch is refused with that reason; where it can, it runs.
+# Where the kernel cannot, or there is no SMT, the launch is refused with that reason; where it can,
+# it runs.
 test_core_scheduling() {
 	local able
 	need_kvm

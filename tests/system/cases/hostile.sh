@@ -4,7 +4,8 @@
 
 APIC='local_apic: true'
 
-# `device_failed` events of $CASE/events, one line each: the device, whether it needs a reset, what was wrong.
+# `device_failed` events of $CASE/events, one line each: the device, whether it needs a reset, what
+# was wrong.
 failures() {
 	awk '/^  device_failed \{/ { inside = 1; id = reset = message = "" }
 		inside && /device_id:/ { id = $2 }
@@ -85,8 +86,8 @@ define_violations() {
 }
 define_violations
 
-# misuse NUMBER DEVICE MESSAGE [DEVICES]: the case of tests/guests/misuse.c with that number; it breaks
-# the rule twice.
+# misuse NUMBER DEVICE MESSAGE [DEVICES]: the case of tests/guests/misuse.c with that number; it
+# breaks the rule twice.
 misuse() {
 	need_kvm
 	spec < <(flat "$(with_numbers misuse "$1")" -b "$APIC" -l "${4:-rng {\} $NET}")
@@ -112,7 +113,8 @@ test_vsock_header_cut_off() { misuse 2 vsock "$LYING" "$VSOCK"; }
 test_vsock_packet_without_its_data() { misuse 3 vsock "$LYING" "$VSOCK"; }
 test_vsock_packet_longer_than_its_data() { misuse 4 vsock "$LYING" "$VSOCK"; }
 
-# 16 MiB to a reader that takes nothing: what there is no room for is dropped, counted and told once.
+# 16 MiB to a reader that takes nothing: what there is no room for is dropped, counted and told
+# once.
 test_console_flood() {
 	need_kvm
 	mkfifo "$CASE/fifo"
@@ -128,8 +130,9 @@ HOSTILE_SEED=${HOSTILE_SEED:-1}
 HOSTILE_OPERATIONS=${HOSTILE_OPERATIONS:-20000}
 limit_hostile_guest=$((600 + HOSTILE_OPERATIONS / 200))
 
-# KiB of memory that a process has of its own, guest memory (mappings of 16 MiB and more) left out. Not Private_*: a page of its
-# program's file is that whenever no other process runs the same program, and dirty where the file lies in memory.
+# KiB of memory that a process has of its own, guest memory (mappings of 16 MiB and more) left out.
+# Not Private_*: a page of its program's file is that whenever no other process runs the same
+# program, and dirty where the file lies in memory.
 own_memory() {
 	awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = 0 } /^Size:/ { guest = $2 >= 16384 }
 		/^Anonymous:/ && !guest { sum += $2 } END { print sum + 0 }' "/proc/$1/smaps"
@@ -173,8 +176,8 @@ start_hostile() {
 	[ -z "$net" ] || read -r pid <"/proc/$launcher/task/$launcher/children"
 }
 
-# From the seed, so many operations of the two vCPUs. The shim lives, every device works afterwards, its
-# memory and its descriptors are what they were, and the neighbour has noticed nothing.
+# From the seed, so many operations of the two vCPUs. The shim lives, every device works afterwards,
+# its memory and its descriptors are what they were, and the neighbour has noticed nothing.
 test_hostile_guest() {
 	local launcher pid other memory files memory_after files_after
 	need_kvm

@@ -3,8 +3,8 @@
 
 # `start` and `ended`, `axvm` and `says` are those of cli.sh.
 
-# start_io IO [LAUNCH]: a VM that spins, with two disks and a source of random bytes, pinned where `pins` says so. Sets
-# `shim`.
+# start_io IO [LAUNCH]: a VM that spins, with two disks and a source of random bytes, pinned where
+# `pins` says so. Sets `shim`.
 start_io() {
 	need_kvm
 	truncate -s 1M "$CASE/a" "$CASE/b"
@@ -56,7 +56,8 @@ test_io_threads() {
 # cpus_of TASK: where it may run.
 cpus_of() { sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$1/status"; }
 
-# Without pins and claims the kernel balances: vCPUs and I/O threads are on all CPUs of their node alike.
+# Without pins and claims the kernel balances: vCPUs and I/O threads are on all CPUs of their node
+# alike.
 test_io_threads_that_are_not_pinned() {
 	local i cpus
 	start_io 'threads_per_node: 2'

@@ -66,7 +66,8 @@ test_life_sigterm_to_the_launcher() {
 	ended 36
 }
 
-# launcher_killed SPEC_TEXT: kill -9 of `axvm run` when its VM runs; sets `shim`, which is as it was until then.
+# launcher_killed SPEC_TEXT: kill -9 of `axvm run` when its VM runs; sets `shim`, which is as it was
+# until then.
 launcher_killed() {
 	flat spin -l "lifecycle { $1 }" >"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
@@ -120,7 +121,8 @@ has_exits() {
 
 has_reports() { [ "$(grep -c '"metrics": {"counters"' "$CASE/events.json")" -ge 3 ]; }
 
-# placed PREFIX FILE: pages of 4 KiB by the metrics that begin so; a host may give larger ones without being asked.
+# placed PREFIX FILE: pages of 4 KiB by the metrics that begin so; a host may give larger ones
+# without being asked.
 placed() {
 	awk -v prefix="$1" 'index($1, prefix "pages_4k") == 1 { sum += $NF }
 		index($1, prefix "pages_2m") == 1 { sum += 512 * $NF } END { print sum + 0 }' "$2"
@@ -207,7 +209,8 @@ test_life_again_at_once() {
 	done
 }
 
-# The last report of a disk's VM, from a driver that uses two queues: the sums are those of the parts.
+# The last report of a disk's VM, from a driver that uses two queues: the sums are those of the
+# parts.
 test_life_metrics_add_up() {
 	need_kvm
 	need_python
@@ -249,8 +252,8 @@ paused_and_told() {
 	! runs "$pid"
 }
 
-# The guest ends when kvmclock tells it that it was stopped (KVM_KVMCLOCK_CTRL), and not before. A pause that comes
-# before it has a clock is not told, so there may be several.
+# The guest ends when kvmclock tells it that it was stopped (KVM_KVMCLOCK_CTRL), and not before. A
+# pause that comes before it has a clock is not told, so there may be several.
 test_life_pause_is_told_to_the_guest() {
 	need_kvm
 	flat paused -b 'local_apic: true' >"$CASE/vm.txtpb"

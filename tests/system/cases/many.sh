@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-# Several VMs of one host that work at once: which CPUs they claim, how long a claim lasts, and what comes of a folder
-# of claims that somebody spoils. Who has what is read from the events and from the locks themselves.
+# Several VMs of one host that work at once: which CPUs they claim, how long a claim lasts, and what
+# comes of a folder of claims that somebody spoils. Who has what is read from the events and from
+# the locks themselves.
 
 # `start` and `axvm` are those of cli.sh.
 
 CLAIMS=
 pids=()
 
-# need_many: a folder for claims, and as many CPUs and cores as the cases count on. Sets CLAIMS, cpus (those this
-# process may use) and cores (as many of them as have a first thread).
+# need_many: a folder for claims, and as many CPUs and cores as the cases count on. Sets CLAIMS,
+# cpus (those this process may use) and cores (as many of them as have a first thread).
 need_many() {
 	local cpu list
 	need_kvm
@@ -29,8 +30,8 @@ need_many() {
 # The emulated test host, where all takes tens of times as long.
 emulated() { grep -q '/hack/lab-init' /proc/cmdline; }
 
-# one_vm: a bare shim on the kept spec, in the background; it runs until it is killed. Its process and events are the
-# last of pids and events. An emulated host is to get on with other things.
+# one_vm: a bare shim on the kept spec, in the background; it runs until it is killed. Its process
+# and events are the last of pids and events. An emulated host is to get on with other things.
 one_vm() {
 	local stream=$CASE/${#pids[@]}.pb modestly=()
 	! emulated || modestly=(nice -n 19)
@@ -41,9 +42,9 @@ one_vm() {
 	events+=("$stream")
 }
 
-# endless CPUS [FLAT'S OPTIONS]: keeps the spec of a VM that works until it is killed: on a CPU of its own for ever,
-# with a local APIC for a while. One that worked for ever would leave an emulated host little for the others: it is
-# paused there as soon as it runs.
+# endless CPUS [FLAT'S OPTIONS]: keeps the spec of a VM that works until it is killed: on a CPU of
+# its own for ever, with a local APIC for a while. One that worked for ever would leave an emulated
+# host little for the others: it is paused there as soon as it runs.
 endless() {
 	local guest=spin then=
 	if [[ "$*" == *local_apic* ]]; then
@@ -107,9 +108,10 @@ each_has() {
 
 with_claims() { echo "claims { path: '$CLAIMS' }"; }
 
-# ---- where they go ---------------------------------------------------------------------------------
+# ---- where they go -------------------------------------------------------------------------------
 
-# spread EACH: as many VMs a CPU, started at once: every CPU has as many, every node's memory as many.
+# spread EACH: as many VMs a CPU, started at once: every CPU has as many, every node's memory as
+# many.
 spread() {
 	local each=$1 count=$(($1 * ${#cpus[@]})) cpu nodes
 	crew "$count" "$(with_claims)" -b 'local_apic: true' -M 'populate: true'
@@ -182,9 +184,10 @@ test_many_dedicated_without_claims() {
 	grep -q '^      host_cpu: ' "$CASE/events" || fail "it does not say on which CPU it is"
 }
 
-# ---- how long a claim lasts -------------------------------------------------------------------------
+# ---- how long a claim lasts ----------------------------------------------------------------------
 
-# launched EOF: a VM by `axvm run` that claims CPUs, and what it does when its launcher is gone. Sets `pid`, `shim`.
+# launched EOF: a VM by `axvm run` that claims CPUs, and what it does when its launcher is gone.
+# Sets `pid`, `shim`.
 launched() {
 	need_many
 	flat work -b 'local_apic: true' -C "$(with_claims)" -l "lifecycle { on_control_eof: $1 }" >"$CASE/vm.txtpb"
@@ -241,8 +244,8 @@ test_many_a_claim_ends_with_both() {
 	await "an end of the claims" nothing_claimed
 }
 
-# One descriptor of the folder for all VMs: locks of one open file description would not see each other. The launcher
-# keeps it, and the claims end all the same.
+# One descriptor of the folder for all VMs: locks of one open file description would not see each
+# other. The launcher keeps it, and the claims end all the same.
 test_many_of_one_descriptor() {
 	local folder
 	need_many
@@ -268,7 +271,7 @@ test_many_of_one_descriptor() {
 	exec {folder}<&-
 }
 
-# ---- whole cores ------------------------------------------------------------------------------------
+# ---- whole cores ---------------------------------------------------------------------------------
 
 # dedicated COUNT: so many VMs that have a core each.
 dedicated() { crew "$1" "tenancy: TENANCY_DEDICATED $(with_claims)"; }
@@ -319,8 +322,8 @@ test_many_pins_are_claimed() {
 	claims | grep -q "cpu${cpus[1]} 2 " || fail "claims are: $(claims)"
 }
 
-# Two launches at once, one core: one of them has it, however they meet. It ends after the other, so that it was theirs
-# to choose between.
+# Two launches at once, one core: one of them has it, however they meet. It ends after the other, so
+# that it was theirs to choose between.
 test_many_two_race_for_the_last_core() {
 	local rounds=200 round first status winner
 	need_many
@@ -344,7 +347,7 @@ test_many_two_race_for_the_last_core() {
 	done
 }
 
-# ---- what a guest sees ------------------------------------------------------------------------------
+# ---- what a guest sees ---------------------------------------------------------------------------
 
 # digest CPUS: the machine of a VM with these fields of cpus.
 digest() {
@@ -382,9 +385,10 @@ test_many_a_dedicated_machine_is_the_same_on_a_full_host() {
 	same_machine 'tenancy: TENANCY_DEDICATED' crew 1 "tenancy: TENANCY_DEDICATED pins: ${cpus[0]} $(with_claims)"
 }
 
-# ---- folders that somebody spoils --------------------------------------------------------------------
+# ---- folders that somebody spoils ----------------------------------------------------------------
 
-# hold KIND [NAME...]: somebody has locks on these files (claims.py), all CPUs' without a name, until `let_go`.
+# hold KIND [NAME...]: somebody has locks on these files (claims.py), all CPUs' without a name,
+# until `let_go`.
 hold() {
 	local kind=$1 names=("${@:2}")
 	[ ${#names[@]} -gt 0 ] || names=("${cpus[@]/#/cpu}")
@@ -428,7 +432,8 @@ test_many_locks_that_are_nobodys_vms() {
 	let_go
 }
 
-# Nothing in a claims folder can say that memory is there which is not, nor keep a VM from what it needs.
+# Nothing in a claims folder can say that memory is there which is not, nor keep a VM from what it
+# needs.
 test_many_locks_on_memory_refuse_nobody() {
 	need_many
 	hold write node0 node1

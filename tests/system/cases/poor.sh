@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-# Machines that lack something, or keep it from the shim: a container's seccomp profile, sysctls, a chroot. The
-# launch names the cause and what to do, and `axvm probe` says the same before.
+# Machines that lack something, or keep it from the shim: a container's seccomp profile, sysctls, a
+# chroot. The launch names the cause and what to do, and `axvm probe` says the same before.
 
 DENY=$BUILD/tests/deny
 
-# under WHAT...: runs the shim on the kept spec where these are denied (tests/system/deny.c); WRAP is a command before
-# it.
+# under WHAT...: runs the shim on the kept spec where these are denied (tests/system/deny.c); WRAP
+# is a command before it.
 under() {
 	# shellcheck disable=SC2086
 	(cd "$CASE/cwd" && exec ${WRAP:-} "$SPAWN" run "$DENY" "$@" -- "$SHIM" 3<"$CASE/spec.pb" 4>"$CASE/events.pb")
@@ -22,7 +22,8 @@ tells() {
 	want "message: \"$pattern.*\""
 }
 
-# probed WHAT... : `axvm probe` and `axvm admit` where these are denied; into $CASE/probe and $CASE/admit.
+# probed WHAT... : `axvm probe` and `axvm admit` where these are denied; into $CASE/probe and
+# $CASE/admit.
 probed() {
 	${WRAP:-} "$DENY" "$@" -- "$BUILD/axvm" probe >"$CASE/probe" || fail "axvm probe: $?"
 	${WRAP:-} "$DENY" "$@" -- "$BUILD/axvm" probe --text >"$CASE/probe.txtpb" || fail "axvm probe --text: $?"
@@ -30,8 +31,8 @@ probed() {
 	admitted=$?
 }
 
-# foretold: the launch's first message is one that `axvm probe` begins with, that `axvm admit` refuses for, and
-# that is in the facts.
+# foretold: the launch's first message is one that `axvm probe` begins with, that `axvm admit`
+# refuses for, and that is in the facts.
 foretold() {
 	local message
 	message=$(sed -n 's/^ *message: "\(.*\)"$/\1/p' "$CASE/terminal" | head -n 1 | sed "s/\\\\'/'/g")
@@ -60,7 +61,8 @@ test_poor_io_uring_denied_and_not_needed() {
 	want_status 32
 }
 
-# So answer container engines that do not know a call. The kernel here has io_uring, as its sysctl shows.
+# So answer container engines that do not know a call. The kernel here has io_uring, as its sysctl
+# shows.
 test_poor_io_uring_hidden() {
 	need_kvm
 	[ -e /proc/sys/kernel/io_uring_disabled ] || skip "this kernel has no kernel.io_uring_disabled (Linux 6.6)"
@@ -81,7 +83,8 @@ test_poor_io_uring_register_denied() {
 	tells 'io_uring' 'a seccomp filter'
 }
 
-# The sysctl's value is one file over another; the refusal, which would be the kernel's, is a filter's.
+# The sysctl's value is one file over another; the refusal, which would be the kernel's, is a
+# filter's.
 test_poor_io_uring_switched_off() {
 	need_kvm
 	need_mounts
@@ -224,7 +227,8 @@ test_poor_chroot() {
 	want_status 32
 }
 
-# `axvm` wants its libraries there: a recursive bind of "/" below a directory that is none, or is one.
+# `axvm` wants its libraries there: a recursive bind of "/" below a directory that is none, or is
+# one.
 test_poor_chroot_is_probed() {
 	need_mounts
 	mkdir -p "$CASE/jail"
@@ -289,7 +293,8 @@ test_poor_commands_without_kvm() {
 	[[ $line == *'there is no /dev/kvm: load kvm_'* ]] || fail "axvm run begins: $line"
 }
 
-# README.md's five minutes, pasted where there is no KVM: they say at once what to do instead, and come to an end.
+# README.md's five minutes, pasted where there is no KVM: they say at once what to do instead, and
+# come to an end.
 test_poor_readme_without_kvm() {
 	need_mounts
 	command -v protoc >/dev/null || skip "no protoc here"

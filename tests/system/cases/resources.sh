@@ -105,7 +105,8 @@ test_kernel_and_initrd_both_missing() {
 	want 'field: "boot.linux_boot.initrd"'
 }
 
-# kernel_of_ld LAYOUT: what plain gcc and ld made of tests/guests/elf, whose notes are not all of one alignment.
+# kernel_of_ld LAYOUT: what plain gcc and ld made of tests/guests/elf, whose notes are not all of
+# one alignment.
 kernel_of_ld() {
 	need_kvm
 	spec < <(linux "path: \"$GUESTS/elf/$1\"")

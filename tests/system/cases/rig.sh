@@ -117,7 +117,8 @@ test_rig_glossary_has_no_dead_words() {
 	[ "$words" -ge 20 ] || fail "only $words words"
 }
 
-# prose_says N KINDS FILE < TEXT: of a tree with that file alone, hack/prose names line N, or none (0).
+# prose_says N KINDS FILE < TEXT: of a tree with that file alone, hack/prose names line N, or none
+# (0).
 prose_says() {
 	local tree=$CASE/prose script=$CASE/prose-script
 	rm -rf "$tree"

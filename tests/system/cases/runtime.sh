@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Hosts that fail while a VM runs: its reader goes away, it is stopped and continued, an image has no room
-# or is cut short, huge pages are taken by somebody else, memory runs short. Clocks that jump are in
-# lab-cases-control: the clock of this host is not ours to set.
+# Hosts that fail while a VM runs: its reader goes away, it is stopped and continued, an image has
+# no room or is cut short, huge pages are taken by somebody else, memory runs short. Clocks that
+# jump are in lab-cases-control: the clock of this host is not ours to set.
 
 APIC='local_apic: true'
 
@@ -86,8 +86,8 @@ test_disk_cut_short() {
 	[ "$(stat -c %s "$CASE/image")" = 524288 ] || fail "the image was made longer again"
 }
 
-# Somebody takes all huge pages and gives them back, all the time. A launch gets its memory or is refused;
-# none dies of a page that was promised.
+# Somebody takes all huge pages and gives them back, all the time. A launch gets its memory or is
+# refused; none dies of a page that was promised.
 test_huge_pages_taken_meanwhile() {
 	need_kvm
 	local nodes=(/sys/devices/system/node/node[0-9]*) taker refused=0 good=0 n=0 end
@@ -127,8 +127,9 @@ while True:
 	echo "$refused of $n were refused"
 }
 
-# Two launches at once, each for all huge pages that there are: one of them has them at most, and who has not says so, once.
-# Both may find all of them free, and on a host of two nodes each may get a part of the one's that they both want.
+# Two launches at once, each for all huge pages that there are: one of them has them at most, and
+# who has not says so, once. Both may find all of them free, and on a host of two nodes each may get
+# a part of the one's that they both want.
 test_huge_pages_for_one_of_two() {
 	need_kvm
 	local pool=/sys/devices/system/node/node0/hugepages/hugepages-2048kB rounds=0 had=0 ran pages i pids end=$((SECONDS + AWAIT_LIMIT))
@@ -147,7 +148,8 @@ test_huge_pages_for_one_of_two() {
 			pids[i]=$!
 		done
 		for i in 0 1; do await "running, or an end" told "$i" "${pids[i]}"; done
-		# Nobody is stopped before both have told: else one could have what the other has given back.
+		# Nobody is stopped before both have told: else one could have what the other has
+		# given back.
 		for i in 0 1; do
 			kill -TERM "${pids[i]}" 2>/dev/null
 			wait "${pids[i]}"
@@ -174,8 +176,8 @@ told() {
 		grep -q '^  running {'
 }
 
-# memory_group MIB: a cgroup of no more memory than that, swap not counted; sets `group`, whose processes the trap
-# moves out of it. One outside it that starts others in it is `hog`.
+# memory_group MIB: a cgroup of no more memory than that, swap not counted; sets `group`, whose
+# processes the trap moves out of it. One outside it that starts others in it is `hog`.
 memory_group() {
 	hog=
 	local v1=/sys/fs/cgroup/memory v2
@@ -202,7 +204,8 @@ killed_in_group() {
 	sed -n 's/^oom_kill //p' "$group/memory.events" "$group/memory.oom_control" 2>/dev/null
 }
 
-# in_group SCORE COMMAND...: becomes the command, in the group; of two the kernel kills the one of the higher score.
+# in_group SCORE COMMAND...: becomes the command, in the group; of two the kernel kills the one of
+# the higher score.
 in_group() {
 	echo "$1" >"/proc/$BASHPID/oom_score_adj"
 	echo "$BASHPID" >"$group/cgroup.procs"
@@ -210,9 +213,10 @@ in_group() {
 	exec "$@"
 }
 
-# Somebody in the VM's own cgroup takes all that is left of its memory, and is killed for it. A process that is killed
-# is soon no candidate any more, but its memory comes back only when it has had its turn: meanwhile the kernel may
-# want another, and so there are idle ones whose loss comes before the VM's. Who starts them all is not in the group.
+# Somebody in the VM's own cgroup takes all that is left of its memory, and is killed for it. A
+# process that is killed is soon no candidate any more, but its memory comes back only when it has
+# had its turn: meanwhile the kernel may want another, and so there are idle ones whose loss comes
+# before the VM's. Who starts them all is not in the group.
 take_memory_for_ever() {
 	while :; do
 		while [ "$(jobs -rp | wc -l)" -lt 8 ]; do
@@ -225,16 +229,17 @@ take_memory_for_ever() {
 	done 2>/dev/null
 }
 
-# A launch that the kernel has denied memory, and that says so: for a page of the guest's it waits until somebody has been
-# killed, but a call of the launch (KVM_CREATE_VCPU was seen) may fail with ENOMEM.
+# A launch that the kernel has denied memory, and that says so: for a page of the guest's it waits
+# until somebody has been killed, but a call of the launch (KVM_CREATE_VCPU was seen) may fail with
+# ENOMEM.
 was_denied_memory() {
 	grep -q '^    outcome: OUTCOME_LAUNCH_FAILED' "$CASE/terminal" && grep -q '^      error_number: 12$' "$CASE/terminal" &&
 		! grep '^      error_number:' "$CASE/terminal" | grep -qv ' 12$' &&
 		! grep -q '^      retryable: false' "$CASE/terminal"
 }
 
-# Over and over: five VMs at least, with files behind their disks, go through their work as if alone while a process
-# beside them is killed. A launch may be denied its memory; what runs may not fail.
+# Over and over: five VMs at least, with files behind their disks, go through their work as if alone
+# while a process beside them is killed. A launch may be denied its memory; what runs may not fail.
 limit_memory_pressure=240
 test_memory_pressure() {
 	local group rounds=0 beside=0 denied=0 killed end
@@ -266,8 +271,8 @@ test_memory_pressure() {
 		"$denied launches were denied memory"
 }
 
-# A cgroup with less memory than the VM is to have: the kernel kills it while it takes it. Nothing can be said then,
-# the status is the launcher's to see, and nothing of it stays.
+# A cgroup with less memory than the VM is to have: the kernel kills it while it takes it. Nothing
+# can be said then, the status is the launcher's to see, and nothing of it stays.
 test_memory_of_a_cgroup_too_small() {
 	need_kvm
 	memory_group 16

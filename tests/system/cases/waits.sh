@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# How cases wait: for an event, never for a time by which it has surely happened. A limit is for what never comes, and
-# fails the case with what was waited for.
+# How cases wait: for an event, never for a time by which it has surely happened. A limit is for
+# what never comes, and fails the case with what was waited for.
 
 AWAIT_LIMIT=60
 
@@ -19,8 +19,8 @@ await_event() {
 	"$SPAWN" await "$1" "${2:-$CASE/events.pb}" || fail "see above: no event \"$1\""
 }
 
-# runs PID: a child of this shell, in the background, that has not ended. (kill -0 would also find whoever has its
-# number by now.)
+# runs PID: a child of this shell, in the background, that has not ended. (kill -0 would also find
+# whoever has its number by now.)
 runs() { [[ $'\n'$(jobs -rp)$'\n' == *$'\n'$1$'\n'* ]]; }
 
 # since PID: when a process was started, in ticks; nothing when it is no more, or a zombie.
@@ -42,7 +42,8 @@ shim_of() {
 	[ -n "$started" ] || fail "its shim has ended already"
 }
 
-# alive: the process of `shim_of`, no other of its number, and no zombie. Its new parent may take its time.
+# alive: the process of `shim_of`, no other of its number, and no zombie. Its new parent may take
+# its time.
 alive() { [ "$(since "$shim")" = "$started" ]; }
 gone() { ! alive; }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The foundations: lists of problems, SHA-256, the gate, the program's own pages, the small helpers. */
+/* The foundations: lists of problems, SHA-256, the gate, the program's own pages, the small
+ * helpers. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -161,7 +162,8 @@ static void digest_by_coreutils(const uint8_t *bytes, size_t length, char text[s
 	close(fd);
 }
 
-/* Lengths around the two block boundaries, where padding changes, against another implementation. */
+/* Lengths around the two block boundaries, where padding changes, against another
+ * implementation. */
 Test(base, sha256_around_block_boundaries)
 {
 	static const size_t lengths[] = { 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129 };
@@ -177,7 +179,7 @@ Test(base, sha256_around_block_boundaries)
 	}
 }
 
-/* ---- the gate ---------------------------------------------------------------------------------- */
+/* ---- the gate -------------------------------------------------------------------------------- */
 
 #define THREADS 8
 
@@ -229,9 +231,10 @@ Test(base, a_gate_holds_all_and_lets_all_go, .timeout = 120)
 	gate_pass(&gate, 2);
 }
 
-/* ---- the program's own pages ------------------------------------------------------------------- */
+/* ---- the program's own pages ----------------------------------------------------------------- */
 
-/* KiB of this program's code that are in memory here: Rss of its executable mapping, by /proc/self/smaps. */
+/* KiB of this program's code that are in memory here: Rss of its executable mapping, by
+ * /proc/self/smaps. */
 static unsigned long resident_code(void)
 {
 	FILE *file = fopen("/proc/self/smaps", "re");

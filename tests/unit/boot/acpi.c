@@ -77,7 +77,8 @@ Test(acpi, ids_may_come_in_any_order)
 	acpi_check(&config, &memory, &size);
 }
 
-/* vCPUs dealt over the nodes one by one, and backwards: the SRAT has them by node, whatever their order. */
+/* vCPUs dealt over the nodes one by one, and backwards: the SRAT has them by node, whatever their
+ * order. */
 Test(acpi, processors_are_told_by_node)
 {
 	static const uint64_t sizes[] = { 64 * MIB, 64 * MIB, 64 * MIB };
@@ -142,8 +143,9 @@ Test(acpi, too_many_vcpus_are_refused)
 	free(cpus);
 }
 
-/* Tables that end with the last byte of their area are taken. Which number of vCPUs does that depends on the lengths of
- * all tables, so it is looked for: 24 bytes more for one with an APIC id below 255, 40 for another. */
+/* Tables that end with the last byte of their area are taken. Which number of vCPUs does that
+ * depends on the lengths of all tables, so it is looked for: 24 bytes more for one with an APIC id
+ * below 255, 40 for another. */
 Test(acpi, an_area_may_be_full_to_the_byte)
 {
 	enum { LIMIT = 4096, LOW = 40 };

@@ -207,7 +207,8 @@ Test(elf, places_that_are_not_ram)
 	}
 }
 
-/* What a plan tells of a kernel is from its lowest byte to its highest, in whatever order its segments are. */
+/* What a plan tells of a kernel is from its lowest byte to its highest, in whatever order its
+ * segments are. */
 Test(elf, a_plan_tells_where_the_kernel_lies)
 {
 	static const struct {
@@ -388,7 +389,8 @@ Test(elf, initrd_lies_above_every_segment)
 	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd", "does not fit");
 }
 
-/* A segment without memory is nothing, wherever it says that it lies; and it takes no place from others. */
+/* A segment without memory is nothing, wherever it says that it lies; and it takes no place from
+ * others. */
 Test(elf, empty_segments_are_passed_over)
 {
 	static const uint64_t places[] = { 0, 0x1000, TEXT_BASE, RAM, 3 * GIB, UINT64_MAX };
@@ -419,7 +421,8 @@ Test(elf, the_last_note_may_end_anywhere)
 		struct elf elf;
 
 		elf_new(&elf);
-		put(elf.bytes + NOTES + 4, desc, 4); /* of the foreign note, whose name is padded to 8 bytes */
+		/* of the foreign note, whose name is padded to 8 bytes */
+		put(elf.bytes + NOTES + 4, desc, 4);
 		put_phdr(&elf, 2, 4, NOTES, 0, 20 + desc, 20 + desc);
 		cr_assert_lt(load(&elf, &memory, -1, NULL, &problems, &entry), 0);
 		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "without a PVH entry note");
@@ -443,10 +446,10 @@ Test(elf, the_first_pvh_note_counts)
 	cr_assert_eq(entry.rip, ENTRY);
 }
 
-/* ---- notes beside PVH's ---------------------------------------------------------------------------------------- */
+/* ---- notes beside PVH's ---------------------------------------------------------------------- */
 
-/* Appends a note: `gap` bytes of padding, then header, name and description, padded to `align`. Bytes of descriptions
- * are such that whoever takes them for a header goes astray. */
+/* Appends a note: `gap` bytes of padding, then header, name and description, padded to `align`.
+ * Bytes of descriptions are such that whoever takes them for a header goes astray. */
 struct placed {
 	const char *name;
 	uint32_t type, desc, gap, align;
@@ -469,7 +472,8 @@ static uint64_t add_note(uint8_t *at, const struct placed *note)
 #define OTHER(align_) { "Other", 1, 8, 0, align_ } /* 28 bytes */
 #define PVH { "Xen", 18, 8, 0, 4 }
 
-/* What ld, and those who read the specification otherwise, make of p_align: PVH's note is found behind all of it. */
+/* What ld, and those who read the specification otherwise, make of p_align: PVH's note is found
+ * behind all of it. */
 Test(elf, notes_of_two_alignments)
 {
 	static const struct {
@@ -520,8 +524,8 @@ Test(elf, notes_of_two_alignments)
 	}
 }
 
-/* A segment of notes that cannot be read is passed over: the entry is in the next one. Where it is in none, the refusal
- * names the first that could not be read. */
+/* A segment of notes that cannot be read is passed over: the entry is in the next one. Where it is
+ * in none, the refusal names the first that could not be read. */
 Test(elf, unreadable_notes_do_not_end_the_search)
 {
 	static const struct {
@@ -567,7 +571,8 @@ Test(elf, unreadable_notes_do_not_end_the_search)
 	}
 }
 
-/* A segment of memory alone is held to the same places as any other, and the kernel ends where it does. */
+/* A segment of memory alone is held to the same places as any other, and the kernel ends where it
+ * does. */
 Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 {
 	static const struct {

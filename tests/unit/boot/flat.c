@@ -22,8 +22,8 @@ static int load(const void *bytes, size_t length, uint64_t address,
 	return boot_load_flat(&config, memory, problems, entry);
 }
 
-/* After so many calls reading fails as many times as a test wants, with this errno; and it brings this many bytes at
- * most. */
+/* After so many calls reading fails as many times as a test wants, with this errno; and it brings
+ * this many bytes at most. */
 static int reading_fails, reading_times, reading_after;
 static size_t reading_brings;
 
@@ -43,8 +43,8 @@ static bool read_a_little(int fd, void *buffer, size_t length, off_t offset, ssi
 	return true;
 }
 
-/* A signal in the middle of a read, and a file system that brings a little at a time, are none of the guest's business;
- * an error is told with its place. */
+/* A signal in the middle of a read, and a file system that brings a little at a time, are none of
+ * the guest's business; an error is told with its place. */
 Test(flat, reading_that_is_interrupted_short_or_fails)
 {
 	static const struct {
@@ -123,7 +123,8 @@ static uint64_t translate(const struct guest_memory *memory, uint64_t cr3, uint6
 		return UINT64_MAX;
 	cr_assert_eq(pdpte & 0x80, 0, "a 1 GiB page");
 	pde = peek(memory, (pdpte & frame) + (address >> 21 & 511) * 8, 8);
-	/* Accessed and dirty beforehand, so that the processor writes nothing into them; supervisor, cached. */
+	/* Accessed and dirty beforehand, so that the processor writes nothing into them;
+	 * supervisor, cached. */
 	cr_assert_eq(pml4e & 0xfff, 0x23, "present, writable, accessed");
 	cr_assert_eq(pdpte & 0xfff, 0x23, "present, writable, accessed");
 	cr_assert_eq(pde & 0xfff, 0xe3, "present, writable, accessed, dirty, 2 MiB");

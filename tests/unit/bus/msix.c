@@ -117,7 +117,8 @@ static size_t open_fds(void)
 	return count;
 }
 
-/* Whichever vector the machine refuses, or a function without room for the capability: nothing is left of it. */
+/* Whichever vector the machine refuses, or a function without room for the capability: nothing is
+ * left of it. */
 Test(msix, a_refusal_while_building_leaves_nothing)
 {
 	const struct pci_identity identity = { .vendor = 1 };
@@ -267,8 +268,8 @@ static void expect_pending(uint32_t vector, bool on)
 		cr_assert_eq(msix_pba_read(&msix, at, 8), on && at == vector / 64 * 8 ? 1ULL << vector % 64 : 0);
 }
 
-/* Masked by its own bit, by the function, or for want of bus mastering: each vector is shown pending, and
- * delivered once when nothing holds it any more. */
+/* Masked by its own bit, by the function, or for want of bus mastering: each vector is shown
+ * pending, and delivered once when nothing holds it any more. */
 Test(msix, each_vector_is_shown_pending_and_replayed)
 {
 	for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {

@@ -307,7 +307,8 @@ Test(pci, of_two_on_one_address_the_first_answers, .init = set_up, .fini = tear_
 	cr_assert_not(fake_fabric_has(&fake, base + DOORBELL, 101));
 }
 
-/* A large BAR and a small one, at either end of it and beside it: whoever has the lower number rings. */
+/* A large BAR and a small one, at either end of it and beside it: whoever has the lower number
+ * rings. */
 Test(pci, a_small_bar_in_a_large_one)
 {
 	static const struct {
@@ -347,7 +348,9 @@ Test(pci, a_small_bar_in_a_large_one)
 			cr_assert(fake_fabric_has(&fake, LARGE + DOORBELL, 102));
 			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside, "case %zu", i);
 			break;
-		default: /* the small one has been switched off: its doorbell waits as long as it is in no one's way */
+		/* the small one has been switched off: its doorbell waits as long as it is in no
+		 * one's way */
+		default:
 			config_out(4, PCI_BASE_ADDRESS_0, at, 4);
 			config_out(4, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 			config_out(4, PCI_COMMAND, 0, 2);
@@ -379,12 +382,14 @@ Test(pci, each_change_costs_the_calls_that_it_needs, .init = set_up, .fini = tea
 	} steps[] = {
 #define BASE(n) (LAYOUT_BAR_WINDOW + (n) * 0x100000)
 		{ PCI_COMMAND, PCI_COMMAND_MEMORY, 0, 0, BASE(0) },
-		{ PCI_BASE_ADDRESS_0, 0x1000000, 0, 0, BASE(0) }, /* outside the window: it waits where it was */
+		/* outside the window: it waits where it was */
+		{ PCI_BASE_ADDRESS_0, 0x1000000, 0, 0, BASE(0) },
 		{ PCI_BASE_ADDRESS_0, BASE(1), 0, 2, BASE(1) },
 		{ PCI_BASE_ADDRESS_0, BASE(1), 0, 0, BASE(1) },
 		{ PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0, 0, BASE(1) },
 		{ PCI_BASE_ADDRESS_0, BASE(2), -ENOSPC, 2, 0 },
-		{ PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0, 1, BASE(2) }, /* asked for once more */
+		/* asked for once more */
+		{ PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0, 1, BASE(2) },
 		{ PCI_COMMAND, 0, 0, 0, BASE(2) },
 		{ PCI_BASE_ADDRESS_0, BASE(3), 0, 0, BASE(2) },
 		{ PCI_COMMAND, PCI_COMMAND_MEMORY, 0, 2, BASE(3) },

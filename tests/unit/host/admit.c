@@ -286,7 +286,8 @@ Test(admit, mitigations_by_profile_and_tenancy)
 	}
 }
 
-/* All that is open is in the row, in the order in which it matters; and a list that is not there is no list of nothing. */
+/* All that is open is in the row, in the order in which it matters; and a list that is not there is
+ * no list of nothing. */
 Test(admit, mitigations_are_listed)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Admission, input by input: each requirement is met by a host that has all it looks at, and refused when any one
- * of these alone is missing. */
+/* Admission, input by input: each requirement is met by a host that has all it looks at, and
+ * refused when any one of these alone is missing. */
 #include "host/admit.h"
 #include "host/probe.h"
 #include "tests/unit/rig/host_fixture.h"
@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The recorded E5-2697 v2, with every VMX capability that there is (SDM 3D appendix A: allowed-1 bits). */
+/* The recorded E5-2697 v2, with every VMX capability that there is (SDM 3D appendix A: allowed-1
+ * bits). */
 static struct host_facts *whole_host(void)
 {
 	struct host_facts *facts = fixture_e5_2697_v2();
@@ -191,7 +192,8 @@ static const struct {
 	{ "pause_loop_exiting", no_ple, "MSRs do not have it" },
 };
 
-/* What is said of a host that has it: `axvm admit` prints it, and who reads a verdict compares the two columns. */
+/* What is said of a host that has it: `axvm admit` prints it, and who reads a verdict compares the
+ * two columns. */
 static const struct {
 	const char *requirement, *asked, *found;
 } met[] = {
@@ -258,7 +260,7 @@ Test(admit, each_input_of_a_requirement_alone_refuses)
 	}
 }
 
-/* ---- what does not count ------------------------------------------------------------------------- */
+/* ---- what does not count --------------------------------------------------------------------- */
 
 SPOIL(last_apic_id, fixture_leaf(LAST(f), 1, 0)->ebx ^= 0xff000000)
 SPOIL(last_x2apic_id, fixture_leaf(LAST(f), 0xb, 0)->edx ^= 0xffffffff)
@@ -279,7 +281,8 @@ static void add_leaf(struct host_facts *facts, uint32_t leaf, uint32_t eax, uint
 	}
 }
 
-/* As on a processor with a hardware feedback interface: rows of one table, whose size is the same. */
+/* As on a processor with a hardware feedback interface: rows of one table, whose size is the
+ * same. */
 static void feedback_rows(struct host_facts *f)
 {
 	for (size_t i = 0; i < f->cpu_count; i++)
@@ -355,9 +358,10 @@ Test(admit, x2apic_tells_the_mode_of_the_host)
 	cr_assert_str_eq(judged(facts, "x2apic").found, "present, host in xAPIC mode");
 }
 
-/* ---- VMX from the kernel's flags -------------------------------------------------------------- */
+/* ---- VMX from the kernel's flags ------------------------------------------------------------- */
 
-/* Without MSRs each capability follows from the kernel's name for it, in either row of flags, and from no other. */
+/* Without MSRs each capability follows from the kernel's name for it, in either row of flags, and
+ * from no other. */
 Test(admit, vmx_capabilities_by_the_kernels_names)
 {
 	static const struct {
@@ -400,9 +404,10 @@ Test(admit, apicv_needs_both_of_its_names)
 	cr_assert(judged(facts, "apicv").met);
 }
 
-/* ---- which rows there are ---------------------------------------------------------------------------- */
+/* ---- which rows there are -------------------------------------------------------------------- */
 
-/* A part of an identity is asked as soon as it is stated, and only then; an empty list allows all. */
+/* A part of an identity is asked as soon as it is stated, and only then; an empty list allows
+ * all. */
 Test(admit, an_identity_asks_what_it_states)
 {
 	static const struct {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Claims of CPUs: slots, whole CPUs, the ladder, looking, and how long a claim lasts. Other VMs are other struct claims
- * of this process: the locks of two open file descriptions see each other, whoever has them. */
+/* Claims of CPUs: slots, whole CPUs, the ladder, looking, and how long a claim lasts. Other VMs are
+ * other struct claims of this process: the locks of two open file descriptions see each other,
+ * whoever has them. */
 #include "host/claims.h"
 #include "tests/unit/rig/host_fixture.h"
 #include "tests/unit/rig/wait.h"
@@ -341,8 +342,8 @@ Test(claims, memory_spoken_for_while_more_was_free_still_counts)
 
 /* --------------------------------------------------------------------------- how long they last */
 
-/* A VM of its own process: claims slot 0 of CPU 0, all of CPU 1 and a slot of node 0; then runs `then`, says so, and
- * waits to be killed. */
+/* A VM of its own process: claims slot 0 of CPU 0, all of CPU 1 and a slot of node 0; then runs
+ * `then`, says so, and waits to be killed. */
 static pid_t vm(int fd, int (*then)(struct claims *claims))
 {
 	static struct claims claims;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Claims in a folder that others spoil: files of other kinds, without permission, with a lease on them, removed or just
- * being made; locks of shapes that no VM takes. Whatever it is, a call ends, and says which it is. */
+/* Claims in a folder that others spoil: files of other kinds, without permission, with a lease on
+ * them, removed or just being made; locks of shapes that no VM takes. Whatever it is, a call ends,
+ * and says which it is. */
 #include "host/claims.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/host_fixture.h"
@@ -50,7 +51,7 @@ static const char *in_folder(const char *name)
 	return path;
 }
 
-/* ------------------------------------------------------------------------------ files and folders */
+/* ---------------------------------------------------------------------------- files and folders */
 
 static void make_directory(const char *at) { cr_assert_eq(mkdir(at, 0700), 0); }
 static void make_fifo(const char *at) { cr_assert_eq(mkfifo(at, 0600), 0); }
@@ -183,7 +184,8 @@ Test(claims_hostile, a_folder_removed_while_claims_are_held_is_an_error_and_they
 	cr_assert_eq(mkdir(folder.root, 0700), 0);
 }
 
-/* Who made a file may take a lease on it, and the kernel then has others wait until it is given back. */
+/* Who made a file may take a lease on it, and the kernel then has others wait until it is given
+ * back. */
 Test(claims_hostile, a_lease_on_a_file_is_no_claim_and_is_not_waited_for)
 {
 	struct claims_load load;
@@ -299,8 +301,8 @@ Test(claims_hostile, a_file_that_somebody_has_just_made_is_opened)
 	cr_expect_eq(rig_child(two_at_once), 0);
 }
 
-/* Many launches at once on a host that has just started: whatever order the kernel finds, each gets a slot of its
- * own, and no slot is left out. */
+/* Many launches at once on a host that has just started: whatever order the kernel finds, each gets
+ * a slot of its own, and no slot is left out. */
 Test(claims_hostile, launches_that_make_a_file_at_once_get_a_slot_each)
 {
 	enum { VMS = 8 };
@@ -410,7 +412,8 @@ static bool count_calls(long nr, const uint64_t args[static 6], long *ret_result
 	return false;
 }
 
-/* A lock in every second slot, so that none is neighbour to another: as many as a look goes past, and more. */
+/* A lock in every second slot, so that none is neighbour to another: as many as a look goes past,
+ * and more. */
 static int looks_at_too_many(void)
 {
 	const long calls[] = { SYS_fcntl };
@@ -459,7 +462,7 @@ Test(claims_hostile, a_cpu_of_which_every_slot_is_locked_is_full_and_no_more)
 	cr_expect_eq(claims_take_whole(&a, 0), 0);
 }
 
-/* --------------------------------------------------------------------------------------- keeping */
+/* -------------------------------------------------------------------------------------- keeping */
 
 Test(claims_hostile, claims_that_cannot_be_kept_are_told)
 {

@@ -188,8 +188,8 @@ Test(facts, siblings_are_those_of_the_kernels_list_in_both_probes)
 	}
 }
 
-/* 4 packages of two nodes of 4 cores, which count their cores anew: Opteron 6134, without SMT and without leaf 0xB.
- * `nodes`: false where the firmware interleaves memory, and there is one. */
+/* 4 packages of two nodes of 4 cores, which count their cores anew: Opteron 6134, without SMT and
+ * without leaf 0xB. `nodes`: false where the firmware interleaves memory, and there is one. */
 static void write_two_nodes_a_package(const struct fixture_tree *tree, bool nodes)
 {
 	char info[8192] = "", path[96];
@@ -217,7 +217,8 @@ static size_t with_siblings(const struct host_facts *facts)
 	return count;
 }
 
-/* Threads of one core are never on two nodes, whatever the numbers say: 32 CPUs, and not 16 pairs. */
+/* Threads of one core are never on two nodes, whatever the numbers say: 32 CPUs, and not 16
+ * pairs. */
 Test(facts, no_siblings_across_nodes)
 {
 	static int (*const probes[])(struct host_facts *facts, const char *root) = { facts_probe, facts_probe_quick };
@@ -235,8 +236,8 @@ Test(facts, no_siblings_across_nodes)
 	}
 }
 
-/* Where package, core and node do not tell them apart, the leaves do: what of them decides, and how many CPUs are
- * then paired (by the numbers, where a core has two threads or nothing is known). */
+/* Where package, core and node do not tell them apart, the leaves do: what of them decides, and how
+ * many CPUs are then paired (by the numbers, where a core has two threads or nothing is known). */
 Test(facts, leaves_tell_that_a_core_is_one_thread)
 {
 	static const struct {
@@ -345,8 +346,8 @@ Test(facts, all_nodes_are_seen)
 	cr_expect_eq(facts_distance(again, 1023, 19), 254);
 }
 
-/* A virtual machine whose CPUID is not intercepted answers with the ids of other processors, and of another
- * model; with and without leaf 0xB. */
+/* A virtual machine whose CPUID is not intercepted answers with the ids of other processors, and of
+ * another model; with and without leaf 0xB. */
 Test(facts, the_kernels_numbers_stand_where_cpuid_has_others)
 {
 	for (int leaf_b = 0; leaf_b < 2; leaf_b++) {
@@ -372,7 +373,8 @@ Test(facts, the_kernels_numbers_stand_where_cpuid_has_others)
 	}
 }
 
-/* CPUID of a quick probe is of one CPU: what it says must not make that one differ from the others. */
+/* CPUID of a quick probe is of one CPU: what it says must not make that one differ from the
+ * others. */
 Test(facts, the_kernels_signature_stands_where_cpuid_has_another)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();
@@ -392,8 +394,8 @@ Test(facts, the_kernels_signature_stands_where_cpuid_has_another)
 	cr_expect_eq(facts->cpus[0].stepping, 1);
 }
 
-/* Facts of another machine in which siblings are left out, of a processor without leaf 0xB and of one whose
- * leaves would say something else. */
+/* Facts of another machine in which siblings are left out, of a processor without leaf 0xB and of
+ * one whose leaves would say something else. */
 Test(facts, siblings_that_are_left_out_follow_from_package_and_core)
 {
 	for (int leaf_b = 0; leaf_b < 2; leaf_b++) {
@@ -448,7 +450,8 @@ Test(facts, what_changes_is_read_again)
 	fixture_tree_done(&tree);
 }
 
-/* A CPU or a node that has gone or come, the first as well as the last; or one for another, as many as before. */
+/* A CPU or a node that has gone or come, the first as well as the last; or one for another, as many
+ * as before. */
 Test(facts, another_inventory_is_stale)
 {
 	static const struct {
@@ -475,8 +478,8 @@ Test(facts, another_inventory_is_stale)
 	}
 }
 
-/* Without the kernel's list of CPUs that are online, each that /proc/cpuinfo has is, and no other; with it, the list
- * counts. Both ends of the numbering among them. */
+/* Without the kernel's list of CPUs that are online, each that /proc/cpuinfo has is, and no other;
+ * with it, the list counts. Both ends of the numbering among them. */
 Test(facts, cpus_that_cpuinfo_has_are_online)
 {
 	static const char *const lists[] = { NULL, "1-2", "0,4", "0-4" };
@@ -571,7 +574,8 @@ Test(facts, vmx_capabilities_from_recorded_msrs)
 	cr_assert_not(haswell->vmx.tsc_scaling);
 }
 
-/* What is left out is not limited; what comes in another order is put in order; numbers are cut to what is whole. */
+/* What is left out is not limited; what comes in another order is put in order; numbers are cut to
+ * what is whole. */
 Test(facts, a_host_with_gaps)
 {
 	static const struct {
@@ -580,7 +584,8 @@ Test(facts, a_host_with_gaps)
 		{ "proc/cpuinfo", "processor\t: 3\nmicrocode\t: 0x2f\nflags\t\t:  lm  nx\n\n"
 		                  "processor\t: 1\nmodel name\t:  Two words  \nflags\t\t: lm vmx nx\n" },
 		{ "sys/devices/system/cpu/present", "0-3\n" },
-		{ "sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "3\n" }, /* without itself */
+		/* without itself */
+		{ "sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "3\n" },
 		{ "sys/devices/system/node/online", "0,2\n" },
 		{ "sys/devices/system/node/node0/cpulist", "1\n" },
 		{ "sys/devices/system/node/node2/cpulist", "3\n" },
@@ -649,14 +654,15 @@ Test(facts, a_host_with_gaps)
 	cr_expect_str_eq(quick->kvm.parameters[0].name, "kvm_intel.ept");
 }
 
-/* Each capability by its own bit of its own MSR, and where the MSR is not to be read by its own flag; none by
- * another's. */
+/* Each capability by its own bit of its own MSR, and where the MSR is not to be read by its own
+ * flag; none by another's. */
 Test(facts, each_vmx_capability_is_its_own)
 {
 	static const struct {
 		size_t offset;
 		unsigned int msr, bit;
-		const char *flag, *older; /* among the "vmx flags"; among the flags of older kernels */
+		/* among the "vmx flags"; among the flags of older kernels */
+		const char *flag, *older;
 	} rows[] = {
 #define VMX(field_) offsetof(struct host_vmx, field_)
 		{ VMX(posted_interrupts), 0x01, 39, "posted_intr", NULL },
@@ -682,7 +688,8 @@ Test(facts, each_vmx_capability_is_its_own)
 			if (how == 0) {
 				facts->vmx.msr_mask = 1u << 0x01 | 1u << 0x0b | 1u << 0x0c;
 				facts->vmx.msrs[rows[i].msr] = 1ULL << rows[i].bit;
-				/* What the MSR denies is not there, whatever the kernel's flags say. */
+				/* What the MSR denies is not there, whatever the kernel's flags
+				 * say. */
 				strcpy(facts->vmx_flags, " ept vpid ept_ad ple vid ");
 			} else if (flag) {
 				snprintf(how == 1 ? facts->vmx_flags : facts->flags, 64, " %s ", flag);
@@ -708,7 +715,8 @@ Test(facts, flags_that_stand_for_two)
 	cr_expect_not(apic->vmx.virtualize_x2apic || apic->vmx.posted_interrupts);
 }
 
-/* The processor that stands for all: the first that is online with leaves; without any, the first that is online. */
+/* The processor that stands for all: the first that is online with leaves; without any, the first
+ * that is online. */
 Test(facts, which_cpu_stands_for_all)
 {
 	static const struct {
@@ -985,7 +993,8 @@ Test(facts, signatures_are_decoded)
 	}
 }
 
-/* Leaf 0xB's 32 bits, where it says anything; the brand without the spaces at its ends, where it is there. */
+/* Leaf 0xB's 32 bits, where it says anything; the brand without the spaces at its ends, where it is
+ * there. */
 Test(facts, apic_id_vendor_and_brand_are_decoded)
 {
 	struct host_cpu cpu = {
@@ -1041,7 +1050,8 @@ Test(facts, sizes_of_huge_pages_ascend)
 	}
 }
 
-/* Facts that state a capability outright, with neither MSRs nor flags, are believed: each one, and no other. */
+/* Facts that state a capability outright, with neither MSRs nor flags, are believed: each one, and
+ * no other. */
 Test(facts, capabilities_that_are_stated)
 {
 	const size_t fields[] = {
@@ -1079,8 +1089,8 @@ Test(facts, capabilities_that_are_stated)
 	}
 }
 
-/* Distances as a SLIT has them, where 10 is local: what is not told is as far as another node is by default, and what is
- * told on another scale is brought to this one. */
+/* Distances as a SLIT has them, where 10 is local: what is not told is as far as another node is by
+ * default, and what is told on another scale is brought to this one. */
 Test(facts, distances_are_on_one_scale)
 {
 	static const struct {
@@ -1163,7 +1173,8 @@ Test(facts, cpus_and_nodes_that_are_left_open)
 	}
 }
 
-/* Lines without a blank behind their colon, and without anything there: what follows is no part of them. */
+/* Lines without a blank behind their colon, and without anything there: what follows is no part of
+ * them. */
 Test(facts, lines_of_cpuinfo_without_a_blank)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();
@@ -1182,7 +1193,8 @@ Test(facts, lines_of_cpuinfo_without_a_blank)
 	cr_expect_str_eq(facts->flags, " lm nx ");
 }
 
-/* Where MSRs are given, what is stated beside them does not count. Distances end at what a SLIT can hold. */
+/* Where MSRs are given, what is stated beside them does not count. Distances end at what a SLIT can
+ * hold. */
 Test(facts, msrs_count_before_what_is_stated)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();

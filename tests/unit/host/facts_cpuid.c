@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* CPUID and MSRs of processors that are made up, by way of the device files of a CPU that nobody can run on; and files
- * that are read in pieces. */
+/* CPUID and MSRs of processors that are made up, by way of the device files of a CPU that nobody
+ * can run on; and files that are read in pieces. */
 #include "host/facts.h"
 #include "host/probe.h"
 #include "tests/unit/rig/fake_kvm.h"
@@ -16,7 +16,8 @@
 
 #define FAR_CPU (FACTS_CPUS_MAX - 1)
 
-/* What the device files say: of leaves that are not listed, zeros. `kept`: the facts are to have it. */
+/* What the device files say: of leaves that are not listed, zeros. `kept`: the facts are to have
+ * it. */
 struct answer {
 	struct cpuid_leaf leaf;
 	bool kept;
@@ -126,7 +127,8 @@ static const struct answer intel[] = {
 	{ { 0x40000002, 0, 9, 9, 9, 9 }, false },
 };
 
-/* AMD has one leaf more; without a hypervisor none of its leaves are asked for; of six caches all are there. */
+/* AMD has one leaf more; without a hypervisor none of its leaves are asked for; of six caches all
+ * are there. */
 static const struct answer amd[] = {
 	{ { 0, 0, 0xb, 0x68747541, 0x444d4163, 0x69746e65 }, true },
 	{ { 0x1, 0, 0x00a20f12, 0x05000800, 0x7fffffff, 0 }, true },
@@ -186,7 +188,8 @@ Test(facts_cpuid, half_a_leaf_is_none)
 	cr_expect_str_eq(half->cpus[1].vendor, "");
 }
 
-/* Each MSR in its place, those that are not there told from those that are; of the processor that stands for all. */
+/* Each MSR in its place, those that are not there told from those that are; of the processor that
+ * stands for all. */
 Test(facts_cpuid, msrs_are_those_of_the_reference_cpu)
 {
 	static const struct {

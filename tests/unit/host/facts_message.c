@@ -21,7 +21,8 @@ static struct host_facts *facts_of_everything(void)
 	for (uint32_t i = 0; i < 3; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
 
-		/* Numbers that differ from CPU to CPU and from field to field; siblings as they are. */
+		/* Numbers that differ from CPU to CPU and from field to field; siblings as they
+		 * are. */
 		cpu->package = (int32_t)next++;
 		cpu->core = (int32_t)next++;
 		cpu->node = (int32_t)(i % 2);
@@ -109,7 +110,8 @@ static void expect_same_kvm(const struct host_facts *facts, const struct host_fa
 	             0);
 }
 
-/* Of an offline CPU nothing is known but where it is: what was read when it was online is not told. */
+/* Of an offline CPU nothing is known but where it is: what was read when it was online is not
+ * told. */
 static void expect_offline(const Axvm__V1__CpuFacts *cpu)
 {
 	cr_expect(cpu->has_id && cpu->has_online && !cpu->online && cpu->has_node);
@@ -118,7 +120,8 @@ static void expect_offline(const Axvm__V1__CpuFacts *cpu)
 	cr_expect_not(cpu->vendor || cpu->brand || cpu->microcode || cpu->n_smt_siblings || cpu->n_cpuid);
 }
 
-/* Facts that go through their message come back as they were: each field of CPUs, nodes, VMX and KVM. */
+/* Facts that go through their message come back as they were: each field of CPUs, nodes, VMX and
+ * KVM. */
 Test(facts, every_field_goes_through_the_message)
 {
 	_cleanup_free_ struct host_facts *facts = facts_of_everything(), *again = facts_new();
@@ -157,8 +160,8 @@ Test(facts, every_field_goes_through_the_message)
 	expect_same_kvm(facts, again);
 }
 
-/* What a plan may bring (interface/stream.h) has room for all that the facts of a host can be, beside the largest launch; and
- * they are unpacked. */
+/* What a plan may bring (interface/stream.h) has room for all that the facts of a host can be,
+ * beside the largest launch; and they are unpacked. */
 Test(facts, the_largest_facts_are_taken)
 {
 	struct host_facts *facts = fixture_e5_2697_v2(), *again = facts_new();
@@ -204,7 +207,8 @@ Test(facts, the_largest_facts_are_taken)
 	free(again);
 }
 
-/* Empty messages take two bytes each, and unpacked a hundred times that: no memory is had for them without end. */
+/* Empty messages take two bytes each, and unpacked a hundred times that: no memory is had for them
+ * without end. */
 Test(facts, what_unpacks_to_more_than_facts_is_refused)
 {
 	struct host_facts *facts = facts_new();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The ladder: which CPUs many VMs get who know of each other by claims alone. Each has its own `struct claims` on one
- * folder, as its process would; that locks end with a process is the business of other tests. */
+/* The ladder: which CPUs many VMs get who know of each other by claims alone. Each has its own
+ * `struct claims` on one folder, as its process would; that locks end with a process is the
+ * business of other tests. */
 #include "host/ladder.h"
 #include "tests/unit/rig/host_fixture.h"
 
@@ -95,8 +96,8 @@ static void refused(size_t vm, const struct host_facts *facts, const struct plac
 	cr_assert(strstr(vms[vm].problems.list[0].message, says), "%s", vms[vm].problems.list[0].message);
 }
 
-/* 2 nodes of 2 cores of 2 threads: node 0 has CPUs 0, 1, 4, 5, node 1 has 2, 3, 6, 7. Node by node in turn, whole cores
- * before second threads; then a second time round. */
+/* 2 nodes of 2 cores of 2 threads: node 0 has CPUs 0, 1, 4, 5, node 1 has 2, 3, 6, 7. Node by node
+ * in turn, whole cores before second threads; then a second time round. */
 Test(ladder, one_after_another)
 {
 	static const int order[] = { 0, 2, 1, 3, 4, 6, 5, 7 };
@@ -163,8 +164,8 @@ Test(ladder, as_many_on_every_cpu)
 	}
 }
 
-/* The vCPUs of a guest node are on one host node, on as many CPUs as there are; what was gathered elsewhere is given
- * back. */
+/* The vCPUs of a guest node are on one host node, on as many CPUs as there are; what was gathered
+ * elsewhere is given back. */
 Test(ladder, several_vcpus)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 1);
@@ -208,7 +209,8 @@ Test(ladder, several_guest_nodes)
 	cr_assert(vms[3].plan.vcpus[0].shared && vms[3].plan.vcpus[3].shared);
 }
 
-/* Whole cores or none, in the shape that the guest is shown; nobody climbs to them, and they to nobody's. */
+/* Whole cores or none, in the shape that the guest is shown; nobody climbs to them, and they to
+ * nobody's. */
 Test(ladder, dedicated_cores)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
@@ -242,7 +244,8 @@ Test(ladder, dedicated_cores)
 	refused(9, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "guest node 0 needs more whole cores than are free");
 }
 
-/* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to its own vCPU. */
+/* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to
+ * its own vCPU. */
 Test(ladder, io_threads_of_dedicated_vms)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1), *smt = fixture_shape(1, 3, 2);
@@ -263,8 +266,8 @@ Test(ladder, io_threads_of_dedicated_vms)
 	LAUNCHED(2, smt, &pair, 1, "2 5 | 1");
 }
 
-/* On the idle thread of a vCPU's core, else on the CPU of one of the VM's own vCPUs that has the fewest I/O threads,
- * although another CPU is idle; side by side in a DEDICATED VM's core. */
+/* On the idle thread of a vCPU's core, else on the CPU of one of the VM's own vCPUs that has the
+ * fewest I/O threads, although another CPU is idle; side by side in a DEDICATED VM's core. */
 Test(ladder, places_of_io_threads)
 {
 	_cleanup_free_ struct host_facts *smt = fixture_shape(1, 2, 2), *plain = fixture_shape(1, 2, 1),
@@ -302,7 +305,8 @@ Test(ladder, places_of_io_threads)
 	LAUNCHED(2, four, &dedicated, 3, "0 | 2 4 6");
 }
 
-/* CPUs that a DEDICATED VM has are no room: the others are had more than once, where that is allowed. */
+/* CPUs that a DEDICATED VM has are no room: the others are had more than once, where that is
+ * allowed. */
 Test(ladder, what_dedicated_vms_leave)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 3, 1), *smt = fixture_shape(1, 2, 2);
@@ -335,7 +339,8 @@ Test(ladder, what_dedicated_vms_leave)
 	LAUNCHED(5, smt, &pin, 0, "0");
 }
 
-/* One with claims on every core of both nodes: DEDICATED goes to the node that has as many whole ones. */
+/* One with claims on every core of both nodes: DEDICATED goes to the node that has as many whole
+ * ones. */
 Test(ladder, dedicated_cores_of_one_node)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 3, 1);
@@ -365,7 +370,8 @@ Test(ladder, dedicated_cores_of_one_node)
 	refused(8, facts, &shared, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "other VMs have claimed CPUs 0-5 for themselves alone");
 }
 
-/* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of those. */
+/* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of
+ * those. */
 Test(ladder, cores_of_unlike_shape)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
@@ -395,8 +401,8 @@ Test(ladder, cores_of_unlike_shape)
 	cr_assert_str_eq(places(5, 0), "1 5");
 }
 
-/* A node is taken for as long as memory is left there after what others have spoken for; where it is left nowhere the
- * CPUs alone count. */
+/* A node is taken for as long as memory is left there after what others have spoken for; where it
+ * is left nowhere the CPUs alone count. */
 Test(ladder, memory_of_the_nodes)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 1);
@@ -421,7 +427,8 @@ Test(ladder, memory_of_the_nodes)
 	LAUNCHED(11, facts, &request, 0, "2");
 }
 
-/* Only the CPUs of the process's own affinity; those that a spec names twice; I/O threads where there is but one CPU. */
+/* Only the CPUs of the process's own affinity; those that a spec names twice; I/O threads where
+ * there is but one CPU. */
 Test(ladder, few_cpus_are_shared)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);

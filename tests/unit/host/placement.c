@@ -28,7 +28,8 @@ static struct placement_request ask_dedicated(uint32_t vcpus)
 	return request;
 }
 
-/* The host CPUs of a plan as "0 4 1", -1 where a vCPU is not pinned, or the fields of the problems as "!cpus.count". */
+/* The host CPUs of a plan as "0 4 1", -1 where a vCPU is not pinned, or the fields of the problems
+ * as "!cpus.count". */
 static const char *plan(const struct host_facts *facts, const struct placement_request *request,
                         struct placement *ret)
 {
@@ -125,7 +126,8 @@ Test(placement, a_node_with_room_is_preferred_and_none_is_crossed)
 	request.vcpus = 5;
 	request.overcommit = true;
 	cr_assert_plan(facts, &request, "!cpus.tenancy");
-	/* Not pinned, and not overcommitted: only on the node with as many CPUs, whatever the lot. */
+	/* Not pinned, and not overcommitted: only on the node with as many CPUs, whatever the
+	 * lot. */
 	request = ask(4);
 	for (request.seed = 0; request.seed < 20; request.seed++) {
 		cr_assert_str_eq(plan(facts, &request, &out), "-1 -1 -1 -1");
@@ -144,7 +146,8 @@ static void expect_cpus(const struct placement_node *node, const char *list)
 	cr_assert_str_eq(cpu_bitmap_format(&node->cpus, text, sizeof(text)), list);
 }
 
-/* On its node's CPUs, as far as this process may use them; of a node without one, and without a node, on all. */
+/* On its node's CPUs, as far as this process may use them; of a node without one, and without a
+ * node, on all. */
 Test(placement, who_is_not_pinned_is_bound_to_a_node)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
@@ -173,8 +176,9 @@ Test(placement, who_is_not_pinned_is_bound_to_a_node)
 	cr_assert_plan(facts, &request, "-1 -1 -1 -1 -1 -1 -1 -1");
 }
 
-/* Many VMs that know nothing of each other: by lot, and three times as many where thrice the memory is free. One that has
- * not enough gets none, while another has. Guest nodes of one VM are apart. */
+/* Many VMs that know nothing of each other: by lot, and three times as many where thrice the memory
+ * is free. One that has not enough gets none, while another has. Guest nodes of one VM are
+ * apart. */
 Test(placement, nodes_are_drawn_by_free_memory)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 2);
@@ -206,7 +210,8 @@ Test(placement, nodes_are_drawn_by_free_memory)
 	cr_assert(out.nodes[0].host_node == 0 && out.nodes[1].host_node == 0);
 }
 
-/* A node that holds another guest node's vCPUs already has fewer left, which counts before its memory does. */
+/* A node that holds another guest node's vCPUs already has fewer left, which counts before its
+ * memory does. */
 Test(placement, guest_nodes_that_fit_apart)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 1);
@@ -259,8 +264,8 @@ Test(placement, io_threads_of_pinned_vms_are_spread)
 	cr_assert_eq(seen, 0xe);
 }
 
-/* Of a DEDICATED VM's in this order: whole cores, and memory too; whole cores; and of two that do not, the one with
- * more. Node 0 has CPUs 0-2 and 6-8, node 1 has 3-5 and 9-11. */
+/* Of a DEDICATED VM's in this order: whole cores, and memory too; whole cores; and of two that do
+ * not, the one with more. Node 0 has CPUs 0-2 and 6-8, node 1 has 3-5 and 9-11. */
 Test(placement, which_node_suits_better)
 {
 	static const struct {
@@ -444,7 +449,8 @@ Test(placement, wrong_requests_are_refused)
 	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node");
 }
 
-/* Whose fault it is, by which errno, at which field and in which words: all of it goes into the terminal event. */
+/* Whose fault it is, by which errno, at which field and in which words: all of it goes into the
+ * terminal event. */
 Test(placement, each_refusal_in_full)
 {
 	static const uint8_t nodes[] = { 0, 2 };

@@ -306,7 +306,8 @@ static int put_large_reply(void)
 	return put_reply(&writer, UINT64_MAX, &problem);
 }
 
-/* A full ring has room for the replies it was asked to keep, for no more, and for nothing else in their place. */
+/* A full ring has room for the replies it was asked to keep, for no more, and for nothing else in
+ * their place. */
 Test(event, a_reply_has_the_room_that_was_kept)
 {
 	static uint8_t bytes[2 * EVENT_RING_SIZE];

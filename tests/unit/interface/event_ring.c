@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The ring of events when it wraps: what has been accepted comes out whole and in order, wherever in the ring it lay. */
+/* The ring of events when it wraps: what has been accepted comes out whole and in order, wherever
+ * in the ring it lay. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,14 +16,16 @@
 static struct event_writer writer;
 static uint8_t bytes[8 * 1024 * 1024];
 
-/* The reason of the n-th event that was accepted; its length changes, so that events do not divide the ring. */
+/* The reason of the n-th event that was accepted; its length changes, so that events do not divide
+ * the ring. */
 static void reason_of(unsigned n, char to[256])
 {
 	memset(to, 'a' + n % 26, 10 + n * 7 % 200);
 	snprintf(to + 10 + n * 7 % 200, 20, " %u", n);
 }
 
-/* A reader that takes a little at a time, while events come as fast as there is room: the ring is moved often. */
+/* A reader that takes a little at a time, while events come as fast as there is room: the ring is
+ * moved often. */
 Test(event, a_ring_that_wraps_keeps_every_event, .timeout = 120)
 {
 	struct wire_cursor cursor = { bytes, bytes };

@@ -57,7 +57,7 @@ Test(outcome, each_end_is_told_as_what_it_is)
 	cr_assert_eq(outcome(false, MACHINE_END_NONE, true, false, false), OUTCOME_STOPPED_BY_HOST);
 }
 
-/* ---- metrics by name ------------------------------------------------------------------------------- */
+/* ---- metrics by name ------------------------------------------------------------------------- */
 
 static Axvm__V1__Event *event;
 
@@ -182,7 +182,7 @@ Test(outcome, counters_of_the_balloon)
 	axvm__v1__event__free_unpacked(event, NULL);
 }
 
-/* ---- what every kind of device counts --------------------------------------------------------------- */
+/* ---- what every kind of device counts -------------------------------------------------------- */
 
 /* A device of a kind, as the transport has it: two queues, of which one has been used. */
 static void attach(struct virtio_device *device, const char *id, uint64_t from)
@@ -358,8 +358,8 @@ static size_t told(int fd)
 	return count;
 }
 
-/* Reports come by the interval, one for each that is over and one for many that were missed; the last at the end; and
- * none of them where no interval was asked for. */
+/* Reports come by the interval, one for each that is over and one for many that were missed; the
+ * last at the end; and none of them where no interval was asked for. */
 Test(outcome, reports_by_interval)
 {
 	const uint64_t hour_ns = 3600000000000;

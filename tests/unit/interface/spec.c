@@ -76,7 +76,8 @@ Test(spec, a_balloon_over_pages_of_1_gib)
 	}
 }
 
-/* What the shim keeps open of what it was handed: every fd that a launch can name, each once, and no path. */
+/* What the shim keeps open of what it was handed: every fd that a launch can name, each once, and
+ * no path. */
 Test(spec, all_fds_of_a_launch_are_told)
 {
 	static const struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every number of a launch that has bounds: both ends are taken, what lies beside them is refused by its field. */
+/* Every number of a launch that has bounds: both ends are taken, what lies beside them is refused
+ * by its field. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +17,8 @@ static struct vm_spec spec;
 #define BOOT "boot { flat_boot { image { path: 'i' } local_apic: true } } "
 #define REST HEAD "cpus { count: 1 } " MEMORY BOOT
 
-/* `%` PRIu64 in `text` is the number; lists end with 0 where a value is missing, so 0 itself has flags. */
+/* `%` PRIu64 in `text` is the number; lists end with 0 where a value is missing, so 0 itself has
+ * flags. */
 static const struct {
 	const char *field, *text;
 	uint64_t taken[4], refused[6];

@@ -124,7 +124,7 @@ Test(io_loop, a_ring_that_is_refused_is_not_built)
 	}
 }
 
-/* ------------------------------------------------------------------------------ a client that works */
+/* -------------------------------------------------------------------------- a client that works */
 
 #define READS 10
 
@@ -135,7 +135,8 @@ static struct worker {
 	uint8_t byte;
 	uint32_t zero, full; /* files: /dev/zero, and one that cannot be written */
 	bool works;          /* reads and signals when it starts */
-	_Atomic bool busy, lingers, holds; /* holds: mail is not done with before it is false again */
+	/* holds: mail is not done with before it is false again */
+	_Atomic bool busy, lingers, holds;
 	_Atomic uint32_t done, mails, mails_at_pause, polls, last_polls;
 	_Atomic uint64_t first_ns, again_ns, next_ns;
 	bool breaks;                /* submits what the ring does not allow when it starts */
@@ -345,7 +346,8 @@ Test(io_loop, mail_comes_as_it_was_posted)
 	cr_assert_eq(atomic_load(&worker.mails), 20);
 }
 
-/* A loop polls its clients where that was asked for, and once more before it sleeps; another one never. */
+/* A loop polls its clients where that was asked for, and once more before it sleeps; another one
+ * never. */
 Test(io_loop, clients_are_polled_where_it_was_asked_for)
 {
 	for (uint32_t us = 0; us <= 500; us += 500) {
@@ -372,7 +374,8 @@ Test(io_loop, a_find_is_polled_for_as_long_again)
 	loop.busy_poll_us = 500;
 	go();
 	for (uint32_t i = 1; i <= 5; i++) {
-		/* The mail begins a spell of polls by itself: the first find may be of the same moment. */
+		/* The mail begins a spell of polls by itself: the first find may be of the same
+		 * moment. */
 		atomic_fetch_add(&worker.finds, 3);
 		io_client_post(&worker.client, 1);
 		WAIT_UNTIL(atomic_load(&worker.found) >= 3 * i);
@@ -518,7 +521,8 @@ enum { BY_NOBODY, BY_ITS_CLIENT, BY_THE_END };
 
 static int who_cancels;
 
-/* A timer that does not go off; the kernel gives it up as an operation that it has no worker for. */
+/* A timer that does not go off; the kernel gives it up as an operation that it has no worker
+ * for. */
 static void start_and_cancel(struct io_client *client)
 {
 	struct io_uring_sqe *sqe;
@@ -537,7 +541,8 @@ static void start_and_cancel(struct io_client *client)
 	loop.in_flight++;
 }
 
-/* ECANCELED is what a client asked for, or the end of the loop; what the kernel gives up by itself is a failure. */
+/* ECANCELED is what a client asked for, or the end of the loop; what the kernel gives up by itself
+ * is a failure. */
 Test(io_loop, what_nobody_cancelled_has_failed)
 {
 	static const struct io_client_ops cancelling = { .start = start_and_cancel };
@@ -559,7 +564,8 @@ Test(io_loop, what_nobody_cancelled_has_failed)
 	}
 }
 
-/* A device that hangs holds up the end for as long as was said, in each of its phases, and no longer. */
+/* A device that hangs holds up the end for as long as was said, in each of its phases, and no
+ * longer. */
 Test(io_loop, what_hangs_does_not_hang_the_end)
 {
 	for (int lingering = 0; lingering < 2; lingering++) {

@@ -131,7 +131,8 @@ Test(io_ops, each_is_what_it_says, .init = set_up, .fini = tear_down)
 	}
 }
 
-/* An interrupt is 1 written to an eventfd; its success needs no completion where the kernel can do that. */
+/* An interrupt is 1 written to an eventfd; its success needs no completion where the kernel can do
+ * that. */
 Test(io_ops, an_interrupt_is_a_write_to_its_eventfd, .init = set_up, .fini = tear_down)
 {
 	const struct io_uring_sqe *sqe = loop.ring.sq.sqes;

@@ -177,7 +177,7 @@ Test(rate_limit, a_change_takes_effect_at_once)
 	cr_assert_eq(rate_limit_take(&limit, now, 0, 1), SECOND);
 }
 
-/* ------------------------------------------------------------------- both buckets, the same for each */
+/* -------------------------------------------------------------- both buckets, the same for each */
 
 enum bucket { BYTES, OPS, BUCKETS };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The restrictions of the I/O ring: held when they are there, missed when one is not, and told from a
- * file's own refusal. */
+/* The restrictions of the I/O ring: held when they are there, missed when one is not, and told from
+ * a file's own refusal. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -79,7 +79,8 @@ Test(restriction, one_that_is_not_there_is_missed)
 	io_loop_done(&loop);
 }
 
-/* A loop that is handed connections uses files that are not registered; the rest it misses like any other. */
+/* A loop that is handed connections uses files that are not registered; the rest it misses like any
+ * other. */
 Test(restriction, a_loop_that_takes_descriptors_misses_the_others)
 {
 	struct io_uring_restriction rules[] = {
@@ -148,7 +149,8 @@ Test(restriction, a_files_refusal_is_no_breach)
 	io_loop_done(&loop);
 }
 
-/* A refused submission is a breach for what is wrong with it: opcode, file, flags; the allowed ones are none. */
+/* A refused submission is a breach for what is wrong with it: opcode, file, flags; the allowed ones
+ * are none. */
 Test(restriction, what_is_a_breach_and_what_is_none)
 {
 	static const uint8_t allowed[] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Every opcode, every combination of submission flags and every registration, on a ring that is restricted
- * as the product does it: what the kernel carries out is what is documented, and what it refuses is what
- * the loop takes for a breach. */
+/* Every opcode, every combination of submission flags and every registration, on a ring that is
+ * restricted as the product does it: what the kernel carries out is what is documented, and what it
+ * refuses is what the loop takes for a breach. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -200,8 +200,8 @@ Test(restriction, every_combination_of_flags_is_tried)
 /* Linux 6.1 has so many registrations. */
 #define REGISTRATIONS_MIN 26
 
-/* None is left, not even that which would restrict the ring once more. From the first on that a kernel does not have
- * it has none; the header may be of another kernel, older or newer. */
+/* None is left, not even that which would restrict the ring once more. From the first on that a
+ * kernel does not have it has none; the header may be of another kernel, older or newer. */
 Test(restriction, every_registration_is_tried)
 {
 	bool unknown = false;

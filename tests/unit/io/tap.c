@@ -139,7 +139,8 @@ Test(tap, names_that_will_not_do_are_refused_in_words)
 	cr_assert_eq(take_name("multi0", 4, fds), 0);
 }
 
-/* A driver of TAPs that is made up: every interface is one; a request fails from its nth on with this errno. */
+/* A driver of TAPs that is made up: every interface is one; a request fails from its nth on with
+ * this errno. */
 static struct {
 	unsigned long failing;
 	int error;
@@ -203,7 +204,8 @@ static size_t open_fds(void)
 	return count;
 }
 
-/* Whatever attaching or preparing fails with: told with its errno and its queue, and no queue stays open. */
+/* Whatever attaching or preparing fails with: told with its errno and its queue, and no queue stays
+ * open. */
 Test(tap, what_the_kernel_refuses)
 {
 	static const struct {
@@ -269,7 +271,8 @@ Test(tap, which_offloads_it_has)
 	}
 }
 
-/* What is asked of a TAP: several queues where there are several; one of a TAP that has several, when it must be. */
+/* What is asked of a TAP: several queues where there are several; one of a TAP that has several,
+ * when it must be. */
 Test(tap, what_is_asked_of_the_kernel)
 {
 	const uint32_t one = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, several = one | IFF_MULTI_QUEUE;
@@ -508,8 +511,8 @@ Test(tap, a_tap_removed_under_the_device_is_one_event)
 	net_rig_up(&rig, NET_RIG_MERGED);
 	net_rig_give(&rig, 0, 0, 2048);
 	delete_interface("tap0");
-	/* The kernel wakes those that poll a TAP before it is marked as gone, so now and then one of them
-	 * looks too early and sleeps on. The next frame sent notices then. */
+	/* The kernel wakes those that poll a TAP before it is marked as gone, so now and then one
+	 * of them looks too early and sleeps on. The next frame sent notices then. */
 	while (atomic_load(&rig.m.event_count) == 0) {
 		for (int i = 0; i < 2000 && atomic_load(&rig.m.event_count) == 0; i++)
 			pause_a_little();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The ioctls of vhost-net: which, in what order, with what in them, and what becomes of an error. The numbers
- * are those of linux/vhost.h, written out; the kernel's side is a list. The code is compiled here once more
- * under other names: virtio/net_vhost.c stands in for it in the rest of this program. */
+/* The ioctls of vhost-net: which, in what order, with what in them, and what becomes of an error.
+ * The numbers are those of linux/vhost.h, written out; the kernel's side is a list. The code is
+ * compiled here once more under other names: virtio/net_vhost.c stands in for it in the rest of
+ * this program. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/vhost.h>
@@ -103,7 +104,8 @@ Test(vhost, features_and_ownership, .init = forget)
 	cr_assert_eq(asked[2].request, 0xaf01, "the owner first");
 	cr_assert_eq(asked[3].request, 0x4008af03);
 	cr_assert_eq(count, 4);
-	/* nregions, padding; then guest_phys_addr, memory_size, userspace_addr, flags_padding each. */
+	/* nregions, padding; then guest_phys_addr, memory_size, userspace_addr, flags_padding
+	 * each. */
 	cr_assert_eq(word(3, 0, 8), memory.count);
 	for (size_t i = 0; i < memory.count; i++) {
 		cr_assert_eq(word(3, 8 + 32 * i, 8), memory.regions[i].base.v);

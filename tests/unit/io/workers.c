@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the kernel's workers of an I/O thread run: on the CPUs that they were bound to, which are the thread's own. */
+/* Where the kernel's workers of an I/O thread run: on the CPUs that they were bound to, which are
+ * the thread's own. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +34,7 @@ static void first_and_last(size_t ret_cpus[static 2])
 			ret_cpus[1] = i;
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static struct run {
 	struct io_loop loop;
@@ -44,8 +45,9 @@ static struct run {
 } run;
 static int owner_before; /* whose workers the last run had: some of them may still be there */
 
-/* Looks at each worker of the thread. The kernel names them after it, by its number in the first PID namespace, which is
- * not gettid()'s in a container: they are those that the last run had not. */
+/* Looks at each worker of the thread. The kernel names them after it, by its number in the first
+ * PID namespace, which is not gettid()'s in a container: they are those that the last run had
+ * not. */
 static void count_workers(void)
 {
 	char path[320], line[256], name[32], list[128], wanted[32];
@@ -133,12 +135,13 @@ Test(io_workers, run_where_they_are_bound)
 	close(file);
 }
 
-/* ---- the shim -------------------------------------------------------------------------------------------- */
+/* ---- the shim -------------------------------------------------------------------------------- */
 
 static struct {
 	int error;             /* what binding is answered with */
 	bool enabled, too_late; /* too late: after the ring was enabled */
-	int bound, registered; /* registered: descriptors that the ring was made known by and not taken back */
+	/* registered: descriptors that the ring was made known by and not taken back */
+	int bound, registered;
 	uint64_t words[16];
 	size_t beyond; /* CPUs that there are no words for */
 } seen;
@@ -165,7 +168,8 @@ static bool note(long nr, const uint64_t args[static 6], long *ret_result)
 	return seen.error != 0;
 }
 
-/* An I/O thread's workers go where the thread may, whatever else its node has: the other CPUs may be another VM's own. */
+/* An I/O thread's workers go where the thread may, whatever else its node has: the other CPUs may
+ * be another VM's own. */
 Test(io_workers, are_bound_to_their_threads_cpus)
 {
 	static const long calls[] = { SYS_io_uring_register };

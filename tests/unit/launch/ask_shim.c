@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The shim that is asked for a plan, as any orchestrator asks it: bytes in, events out; and what is refused. */
+/* The shim that is asked for a plan, as any orchestrator asks it: bytes in, events out; and what is
+ * refused. */
 #include "launch/cli/ask_shim.h"
 
 #include <criterion/criterion.h>
@@ -24,7 +25,8 @@ static Axvm__V1__EventStream *answer;
 static const Axvm__V1__Planned *planned;
 static const Axvm__V1__Terminal *terminal;
 
-/* Asks, and expects `planned` events, one or none, and one terminal event behind all others, with the status. */
+/* Asks, and expects `planned` events, one or none, and one terminal event behind all others, with
+ * the status. */
 static void ask_bytes(const uint8_t *bytes, size_t n, size_t plans, int status)
 {
 	int wait_status = 0;
@@ -104,7 +106,8 @@ static size_t facts_of(struct host_facts *facts, uint8_t *to, size_t size)
 	return n;
 }
 
-/* Descriptors that the launch names need not be there; commands are not carried out, and do not keep it. */
+/* Descriptors that the launch names need not be there; commands are not carried out, and do not
+ * keep it. */
 Test(ask_shim, a_plan_of_another_host)
 {
 	static uint8_t bytes[128 * KIB];
@@ -135,7 +138,8 @@ Test(ask_shim, a_plan_of_another_host)
 Test(ask_shim, commands_behind_a_plan)
 {
 	static uint8_t bytes[4096];
-	/* One after the other: an encoder has fields in the order of their numbers, and a command does not come first. */
+	/* One after the other: an encoder has fields in the order of their numbers, and a command
+	 * does not come first. */
 	size_t n = protoc_encode("ControlStream", "plan { " FLAT " }", bytes, 2048);
 
 	n += protoc_encode("ControlStream", "commands { request_id: 1 pause {} } commands { request_id: 2 stop {} }", bytes + n,
@@ -160,9 +164,9 @@ Test(ask_shim, what_is_refused)
 		  "} }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "cpus.count",
 		  "launch.cpus.count is 0" },
 		{ "plan { " FLAT " facts { } }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "facts",
-		  "these are no facts of a host" },
+		  "is not an axvm.v1.HostFacts" },
 		{ "plan { " FLAT " facts { cpus { id: 1 } cpus { id: 1 } } }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID,
-		  "facts", "these are no facts of a host" },
+		  "facts", "is not an axvm.v1.HostFacts" },
 		{ "plan { " FLAT " claims: '' }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "claims",
 		  "plan.claims has a path of 0 bytes" },
 	};
@@ -176,7 +180,8 @@ Test(ask_shim, what_is_refused)
 			cr_assert_str_eq(terminal->errors[0]->field, rows[i].field, "%zu", i);
 		done();
 	}
-	/* Bytes that are none, in the place of facts; a field of the request that is not known; the launch twice. */
+	/* Bytes that are none, in the place of facts; a field of the request that is not known; the
+	 * launch twice. */
 	ask_for((const uint8_t *)"\x0a\x7f", 2, 0, 65);
 	cr_assert_eq(terminal->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_MALFORMED);
 	cr_assert_str_eq(terminal->errors[0]->field, "facts");
@@ -230,8 +235,8 @@ static size_t files_in(const char *folder)
 	return count;
 }
 
-/* A folder of claims is looked at, and has no file more; what the launch would open or make, a console's output among it,
- * is not touched. */
+/* A folder of claims is looked at, and has no file more; what the launch would open or make, a
+ * console's output among it, is not touched. */
 Test(ask_shim, nothing_is_left_behind)
 {
 	struct fixture_tree tree;

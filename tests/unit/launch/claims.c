@@ -31,7 +31,8 @@ static void end(void)
 
 TestSuite(launch_claims, .init = begin, .fini = end, .timeout = 60);
 
-/* A descriptor for any number of VMs: what one has claimed the other sees, and the launcher's has nothing locked. */
+/* A descriptor for any number of VMs: what one has claimed the other sees, and the launcher's has
+ * nothing locked. */
 Test(launch_claims, one_descriptor_for_several_vms)
 {
 	static struct claims one, other;
@@ -52,7 +53,8 @@ Test(launch_claims, one_descriptor_for_several_vms)
 	close(fd);
 }
 
-/* Without a path it is the folder that the shim's side calls so, whether or not this machine has one. */
+/* Without a path it is the folder that the shim's side calls so, whether or not this machine has
+ * one. */
 Test(launch_claims, the_folder_of_this_host)
 {
 	struct axvm_error error = { "" };

@@ -446,7 +446,8 @@ Test(launch_cli, a_metrics_file_is_replaced)
 	cr_assert_eq(metrics_file_write(longest, "a", &report), -ENAMETOOLONG);
 }
 
-/* Whoever has it too is told of: each would hide the other's. One that was taken away is nobody's. */
+/* Whoever has it too is told of: each would hide the other's. One that was taken away is
+ * nobody's. */
 Test(launch_cli, a_metrics_file_of_two)
 {
 	Axvm__V1__MetricsReport report = AXVM__V1__METRICS_REPORT__INIT;
@@ -539,7 +540,8 @@ static int listen_in(const char *folder, const char *vm)
 	return fd;
 }
 
-/* In whichever of the two it is; in both is not decided for who asks; where one may not look it may be. */
+/* In whichever of the two it is; in both is not decided for who asks; where one may not look it may
+ * be. */
 Test(launch_cli, a_vm_is_found_in_each_place)
 {
 	static const char *const names[] = { "own", "service", "both" };

@@ -120,7 +120,8 @@ static const struct {
 	{ "console-size 65535 1", "console_size { columns: 65535 rows: 1 }", "" },
 };
 
-/* A balloon's reply is followed by a question for what is so now; what the guest says it gave up may be more than all. */
+/* A balloon's reply is followed by a question for what is so now; what the guest says it gave up
+ * may be more than all. */
 Test(launch_ctl, a_balloon_has_what_was_asked_and_what_is_so_now)
 {
 	static const struct {
@@ -282,7 +283,8 @@ Test(launch_ctl, nobody_replies)
 	said_done(&said);
 }
 
-/* Whoever listens and takes nobody, a launcher that was stopped, is waited for as long as for a reply. */
+/* Whoever listens and takes nobody, a launcher that was stopped, is waited for as long as for a
+ * reply. */
 Test(launch_ctl, a_listener_that_takes_nobody)
 {
 	struct sockaddr_un address;

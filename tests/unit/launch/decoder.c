@@ -90,7 +90,8 @@ static const struct {
 	int r; /* of the first call */
 } strange[] = {
 	{ BYTES(0x0a, 0x00), 1 },                         /* an event with nothing in it */
-	{ BYTES(0x12, 0x01, 'x', 0x0a, 0x02, 0x08, 0x05), 1 }, /* a field of a later version first */
+	/* a field of a later version first */
+	{ BYTES(0x12, 0x01, 'x', 0x0a, 0x02, 0x08, 0x05), 1 },
 	{ BYTES(0x0a), -EAGAIN },
 	{ BYTES(0x0a, 0x05, 0x08), -EAGAIN },
 	{ BYTES(0x08, 0x01), -EBADMSG },                  /* a varint is no event */

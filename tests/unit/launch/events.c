@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm events` and `axvm timeline`: streams from files and standard input, whole, cut and growing. */
+/* `axvm events` and `axvm timeline`: streams from files and standard input, whole, cut and
+ * growing. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -76,7 +77,8 @@ static void expect_format(const struct said *said, size_t i)
 	cr_expect_eq(memcmp(back, stream, size), 0, "%s", said->out);
 }
 
-/* From a file and from standard input, in each format; followed, too: it ends with the terminal event. */
+/* From a file and from standard input, in each format; followed, too: it ends with the terminal
+ * event. */
 Test(launch_events, each_format)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
@@ -96,8 +98,8 @@ Test(launch_events, each_format)
 	}
 }
 
-/* What there is of a stream that is cut is shown, and told as cut, wherever that is; followed to its terminal event as
- * well. */
+/* What there is of a stream that is cut is shown, and told as cut, wherever that is; followed to
+ * its terminal event as well. */
 Test(launch_events, a_stream_that_is_cut)
 {
 	struct said said;
@@ -136,7 +138,8 @@ Test(launch_events, a_long_stream)
 	struct said said;
 
 	for (int i = 0; i < COUNT; i++) {
-		/* Event { monotonic_ns: 1 guest_panicked { message: "x" } } as protoc has it, from its number on. */
+		/* Event { monotonic_ns: 1 guest_panicked { message: "x" } } as protoc has it, from
+		 * its number on. */
 		static uint8_t one[64];
 		static size_t length;
 
@@ -168,7 +171,8 @@ static size_t shown(const char *file)
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* A file that grows: what there is is shown at once, the rest when it comes; the terminal event is the end. */
+/* A file that grows: what there is is shown at once, the rest when it comes; the terminal event is
+ * the end. */
 Test(launch_events, a_stream_that_grows)
 {
 	size_t first = strlen("    0.000000 running profile dev\n");
@@ -199,7 +203,7 @@ Test(launch_events, a_stream_that_grows)
 	cr_expect_str_eq(text, LINES);
 }
 
-/* ---- timeline --------------------------------------------------------------------------------------------- */
+/* ---- timeline -------------------------------------------------------------------------------- */
 
 #define STAGES                                                                                     \
 	"events { vm_id: 'first' monotonic_ns: 1000000 stage_completed { stage: STAGE_ARRIVE duration_ns: 1000000 } } " \
@@ -307,7 +311,8 @@ Test(launch_events, a_picture_that_cannot_be_written_or_drawn)
 	cr_expect_eq(said.status, 74);
 	said_done(&said);
 	close(input);
-	/* A terminal event alone is no launch; what is broken is none either, whatever stood before it. */
+	/* A terminal event alone is no launch; what is broken is none either, whatever stood before
+	 * it. */
 	size = protoc_encode("EventStream", "events { monotonic_ns: 5 terminal { } }", stream, sizeof(stream));
 	input = axvm_say_input(stream, size);
 	said = axvm_say("timeline -", input);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The `axvm` command and its files: facts and specs as text and as bytes, from a file and from standard input; the whole
- * of what `axvm plan` and `axvm policy` make of them. */
+/* The `axvm` command and its files: facts and specs as text and as bytes, from a file and from
+ * standard input; the whole of what `axvm plan` and `axvm policy` make of them. */
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <errno.h>
@@ -76,7 +76,7 @@ static struct said say(const char *format, int input)
 	return axvm_say(line, input);
 }
 
-/* ---- facts ------------------------------------------------------------------------------------------------ */
+/* ---- facts ----------------------------------------------------------------------------------- */
 
 /* As text and as bytes, from a file and standard input: the same host. */
 Test(launch_files, facts_in_each_form)
@@ -140,9 +140,10 @@ Test(launch_files, facts_that_are_none)
 		}
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
-/* The same at each asking; another for another TAP and for another machine. Known ones stay what they are. */
+/* The same at each asking; another for another TAP and for another machine. Known ones stay what
+ * they are. */
 Test(launch_files, the_address_of_a_net_without_a_name)
 {
 	static const struct {
@@ -194,7 +195,8 @@ static char *nets_of(const char *line)
 	return nets;
 }
 
-/* The same command has the same address; what is said is not replaced, and a named VM's is the shim's. */
+/* The same command has the same address; what is said is not replaced, and a named VM's is the
+ * shim's. */
 Test(launch_files, nets_of_unnamed_vms_keep_their_addresses)
 {
 	char here[MAC_TEXT_MAX], wanted[64], *first, *again, *two, *named, *given;
@@ -220,7 +222,7 @@ Test(launch_files, nets_of_unnamed_vms_keep_their_addresses)
 	free(given);
 }
 
-/* ---- probe -------------------------------------------------------------------------------------------------- */
+/* ---- probe ----------------------------------------------------------------------------------- */
 
 /* This host in each of its formats: the bytes are what protoc makes of the text. */
 Test(launch_files, probe_in_each_format)
@@ -249,7 +251,7 @@ Test(launch_files, probe_in_each_format)
 	said_done(&last);
 }
 
-/* ---- specs --------------------------------------------------------------------------------------------------- */
+/* ---- specs ----------------------------------------------------------------------------------- */
 
 /* Text by three names, bytes by any other and from standard input. */
 Test(launch_files, specs_in_each_form)
@@ -301,7 +303,8 @@ Test(launch_files, specs_in_each_form)
 /* What protobuf-c passes over: in binary specs as in text, and as the shim says it. */
 Test(launch_files, a_binary_spec_with_something_twice)
 {
-	/* launch { vm_id: "a" vm_id: "b" boot { linux_boot { kernel { path: "/n" } } flat { image { path: "x" } } } 127: 1 } */
+	/* launch { vm_id: "a" vm_id: "b" boot { linux_boot { kernel { path: "/n" } } flat { image {
+	 * path: "x" } } } 127: 1 } */
 	static const uint8_t bytes[] = { 0x0a, 0x1a, 0x0a, 1, 'a', 0x0a, 1, 'b', 0x32, 0x0f, 0x0a, 6, 0x0a, 4, 0x12, 2, '/', 'n',
 		                         0x12, 5, 0x0a, 3, 0x12, 1, 'x', 0xf8, 0x07, 1 };
 	static const char *const lines[] = { "run - --dry-run", "plan -" };
@@ -446,7 +449,7 @@ Test(launch_files, defaults_give_way)
 	said_done(&said);
 }
 
-/* ---- plan ---------------------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 /* Digests become #: what they are of is the business of other tests. */
 static void hide_digests(char *text)
@@ -515,7 +518,8 @@ Test(launch_files, a_plan_whole)
 	said_done(&said);
 }
 
-/* Each table's digest is of that table, as the machine's is of the machine: of the plan that the shim itself makes. */
+/* Each table's digest is of that table, as the machine's is of the machine: of the plan that the
+ * shim itself makes. */
 Test(launch_files, digests_of_a_plan)
 {
 	static const char spec[] = "vm_id: 'p' profile: 'dev' cpus { count: 3 } memory { nodes { size_mib: 64 } nodes { "
@@ -578,8 +582,8 @@ Test(launch_files, plan_of_each_size_of_page)
 	}
 }
 
-/* A spec that is none, a profile that is none, a machine that there is no room for: each problem a line, the status the
- * first one's. */
+/* A spec that is none, a profile that is none, a machine that there is no room for: each problem a
+ * line, the status the first one's. */
 Test(launch_files, plans_that_fail)
 {
 	static const struct {
@@ -606,10 +610,10 @@ Test(launch_files, plans_that_fail)
 	}
 }
 
-/* ---- policy --------------------------------------------------------------------------------------------------- */
+/* ---- policy ---------------------------------------------------------------------------------- */
 
-/* Without a role: each role's view after the other, an empty line between them but for digests; the table has the rings'
- * below it, the digests that of all. */
+/* Without a role: each role's view after the other, an empty line between them but for digests; the
+ * table has the rings' below it, the digests that of all. */
 Test(launch_files, policies_of_all_roles)
 {
 	static const char *const views[] = { "table", "bpf", "digest" };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm host`: a host with VMs on it as a table and as JSON; and this host, with claims and a VM of the test's. */
+/* `axvm host`: a host with VMs on it as a table and as JSON; and this host, with claims and a VM of
+ * the test's. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,8 @@ TestSuite(launch_host, .init = begin, .fini = end, .timeout = 120);
 
 static struct host_use use;
 
-/* The VM's threads are bound to these CPUs, each to one; the others may use those of the second list. */
+/* The VM's threads are bound to these CPUs, each to one; the others may use those of the second
+ * list. */
 static void add_vm(const char *id, const char *pinned, const char *shared)
 {
 	struct host_vm *vm;
@@ -196,7 +198,7 @@ Test(launch_host, json)
 	done(out);
 }
 
-/* ---- this host ------------------------------------------------------------------------------------------------ */
+/* ---- this host ------------------------------------------------------------------------------- */
 
 static uint32_t a_cpu(void)
 {
@@ -244,7 +246,8 @@ Test(launch_host, claims_of_this_host)
 	claims_close(&other);
 }
 
-/* A file of claims that is none is told, and the status says that not all is known. No folder is an answer. */
+/* A file of claims that is none is told, and the status says that not all is known. No folder is an
+ * answer. */
 Test(launch_host, a_folder_that_cannot_be_looked_at)
 {
 	char path[96];
@@ -273,7 +276,8 @@ Test(launch_host, a_folder_that_cannot_be_looked_at)
 	said_done(&said);
 }
 
-/* A plan is made among the claims of the folder in which `axvm run` would claim, and claims nothing. */
+/* A plan is made among the claims of the folder in which `axvm run` would claim, and claims
+ * nothing. */
 Test(launch_host, a_plan_looks_where_a_run_claims)
 {
 	static const char *const rows[][2] = {
@@ -293,7 +297,8 @@ Test(launch_host, a_plan_looks_where_a_run_claims)
 	said_done(&said);
 	snprintf(says, sizeof(says), "%s/cpu%u", tree.root, a_cpu());
 	cr_expect_eq(access(says, F_OK), -1);
-	/* Where this user cannot claim, that is told as `axvm run` tells it; where nobody wants claims, nothing is. */
+	/* Where this user cannot claim, that is told as `axvm run` tells it; where nobody wants
+	 * claims, nothing is. */
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		setenv("AXVM_CLAIMS_DIR", rows[i][0], 1);
 		said = axvm_say(line, -1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm run` from its launch to its end: a script stands in for the shim, says what the test wants it to say on fd 4,
- * and writes down what it is told on fd 3. */
+/* `axvm run` from its launch to its end: a script stands in for the shim, says what the test wants
+ * it to say on fd 4, and writes down what it is told on fd 3. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -85,8 +85,8 @@ static void events(const char *name, const char *text)
 	write_file(name, bytes, protoc_encode("EventStream", text, bytes, sizeof(bytes)), 0600);
 }
 
-/* In a script `until_there FILE` waits for that file of the folder, though not for ever: a test that fails leaves it
- * behind. */
+/* In a script `until_there FILE` waits for that file of the folder, though not for ever: a test
+ * that fails leaves it behind. */
 static void write_shim(const char *script)
 {
 	static const char waits[] = "until_there() { n=0; while [ ! -e $D/$1 ] && [ $n -lt 4000 ]; do sleep 0.05; "
@@ -97,8 +97,8 @@ static void write_shim(const char *script)
 	write_file("shim", text, strlen(text), 0700);
 }
 
-/* Begins `axvm run --flat f … flags`, whose shim is this script: $D is the folder. With a terminal as its standard
- * input when `keys`. */
+/* Begins `axvm run --flat f … flags`, whose shim is this script: $D is the folder. With a terminal
+ * as its standard input when `keys`. */
 static void begin(const char *script, const char *flags, bool keys)
 {
 	char line[1024], *argv[32] = { (char[]){ "axvm" }, (char[]){ "run" }, (char[]){ "--shim" } };
@@ -170,7 +170,7 @@ static size_t times_said(const char *what)
 #define RUNNING "events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "
 #define ENDED "events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: OUTCOME_POWER_OFF exit_status: 5 message: 'bye' } } "
 
-/* ---- its end --------------------------------------------------------------------------------------------- */
+/* ---- its end --------------------------------------------------------------------------------- */
 
 Test(launch_life, the_status_is_the_shims)
 {
@@ -230,7 +230,7 @@ Test(launch_life, the_shim_gets_the_launch)
 	cr_assert_not_null(strstr(text, "on_control_eof: ON_CONTROL_EOF_SHUTDOWN"));
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 Test(launch_life, events_are_written_as_asked)
 {
@@ -265,7 +265,7 @@ Test(launch_life, events_are_written_as_asked)
 	cr_assert_not_null(strstr(words, "running profile dev"), "%s", words);
 }
 
-/* ---- being asked to end ------------------------------------------------------------------------------------- */
+/* ---- being asked to end ---------------------------------------------------------------------- */
 
 /* The commands on fd 3 behind the launch, as text. */
 static const char *commands_told(void)
@@ -290,7 +290,8 @@ static bool was_told(const char *what)
 	"dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "  \
 	"until_there go; kill $!; cat $D/ended >&4; exit 5"
 
-/* One more of those signals where it has not come to it: a signal close behind the one before is the same request. */
+/* One more of those signals where it has not come to it: a signal close behind the one before is
+ * the same request. */
 static bool signalled_until(int number, bool it_has)
 {
 	if (!it_has)
@@ -336,7 +337,7 @@ Test(launch_life, a_signal_to_a_vm_without_a_button)
 	cr_assert_eq(times_said("power button pressed"), 0, "%s", words);
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static void type(const char *keys)
 {
@@ -386,7 +387,8 @@ Test(launch_life, keys_are_commands_or_the_guests)
 	close(keyboard);
 }
 
-/* A key that commands is answered: with what has come of it, or with why nothing has. Replies to others are not. */
+/* A key that commands is answered: with what has come of it, or with why nothing has. Replies to
+ * others are not. */
 Test(launch_life, keys_are_answered)
 {
 	static const struct {
@@ -456,7 +458,7 @@ Test(launch_life, the_pause_key_of_a_paused_vm)
 	close(keyboard);
 }
 
-/* ---- metrics ------------------------------------------------------------------------------------------------------ */
+/* ---- metrics --------------------------------------------------------------------------------- */
 
 /* Asked for once it runs; what comes, by itself or as a reply, is in the file. */
 Test(launch_life, metrics_go_to_their_file)
@@ -507,14 +509,15 @@ Test(launch_life, a_refusal_is_shown)
 	cr_assert_null(strstr(words, "nobody"), "%s", words);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 #define FAILED(outcome, stage)                                                                                    \
 	"events { terminal { outcome: " outcome " exit_status: 65 stage: " stage " message: 'launch failed: eins zwei (and 1 more)' " \
 	"errors { code: ERROR_CODE_SPEC_INVALID message: 'eins zwei' } errors { code: ERROR_CODE_SPEC_INVALID message: 'drei' } } }"
 #define SAYS "printf 'axvm-shim: eins zwei\\naxvm-shim: drei\\n' >&2; "
 
-/* Each error once, whoever comes first, and wherever else it would be printed; and what else is said is not lost. */
+/* Each error once, whoever comes first, and wherever else it would be printed; and what else is
+ * said is not lost. */
 Test(launch_life, each_error_is_told_once)
 {
 	static const struct {
@@ -567,7 +570,8 @@ Test(launch_life, an_error_has_its_field)
 	cr_expect_eq(times_said("axvm run: web: launch.rng is odd\n"), 1, "%s", words);
 }
 
-/* What is not the shim's own goes through as it comes, whatever it is; nothing of it is lost, or told as an error. */
+/* What is not the shim's own goes through as it comes, whatever it is; nothing of it is lost, or
+ * told as an error. */
 Test(launch_life, other_words_of_the_shim_are_passed_on)
 {
 	static char wanted[512];
@@ -601,7 +605,8 @@ Test(launch_life, other_words_of_the_shim_are_passed_on)
 	}
 }
 
-/* The last line of a refusal names the profile that would take this host, and only where it would. */
+/* The last line of a refusal names the profile that would take this host, and only where it
+ * would. */
 Test(launch_life, a_refusal_ends_with_what_would_be_taken)
 {
 	static const char hint[] = "axvm run: profile dev would take this host, for development: add --profile dev\n";
@@ -638,9 +643,10 @@ Test(launch_life, a_refusal_ends_with_what_would_be_taken)
 	}
 }
 
-/* ---- the terminal --------------------------------------------------------------------------------------------------- */
+/* ---- the terminal ---------------------------------------------------------------------------- */
 
-/* Begins `axvm run … flags` with a terminal of 80 columns and 25 rows for all three of its streams. */
+/* Begins `axvm run … flags` with a terminal of 80 columns and 25 rows for all three of its
+ * streams. */
 static void begin_on_terminal(const char *script, const char *flags)
 {
 	const struct winsize window = { .ws_col = 80, .ws_row = 25 };
@@ -718,8 +724,8 @@ Test(launch_life, no_progress_when_quiet)
 	close(keyboard);
 }
 
-/* Raw for the guest, but for what is printed, which goes on beginning lines; afterwards as it was. Its window is told
- * with the launch, and when it has changed. */
+/* Raw for the guest, but for what is printed, which goes on beginning lines; afterwards as it was.
+ * Its window is told with the launch, and when it has changed. */
 Test(launch_life, the_terminal_is_the_guests_for_a_while)
 {
 	const struct winsize window = { .ws_col = 132, .ws_row = 43 };
@@ -778,7 +784,7 @@ Test(launch_life, the_end_of_the_keys)
 	cr_assert_eq(end(), 5, "%s", words);
 }
 
-/* ---- the control socket ----------------------------------------------------------------------------------------------- */
+/* ---- the control socket ---------------------------------------------------------------------- */
 
 static bool listens(const char *path)
 {
@@ -805,8 +811,8 @@ static pid_t begin_ctl(const char *what)
 	_exit(axvm_say(line, -1).status);
 }
 
-/* Under its name, or where it is asked to be: a command reaches the shim, and its reply whoever asked; afterwards it is
- * gone. Only one VM of a name, the second is ended. */
+/* Under its name, or where it is asked to be: a command reaches the shim, and its reply whoever
+ * asked; afterwards it is gone. Only one VM of a name, the second is ended. */
 Test(launch_life, it_is_controlled_from_outside)
 {
 	static const char *const flags[][2] = { { "", "web" }, { "--control-socket %s", NULL } };
@@ -871,7 +877,7 @@ Test(launch_life, without_a_control_socket)
 	}
 }
 
-/* ---- the shim ------------------------------------------------------------------------------------------------------------ */
+/* ---- the shim -------------------------------------------------------------------------------- */
 
 /* What AXVM_SHIM names is run, unless --shim names another. */
 Test(launch_life, the_shim_of_the_environment)
@@ -892,7 +898,8 @@ Test(launch_life, the_shim_of_the_environment)
 	said_done(&said);
 }
 
-/* Who may not have a process namespace for it runs it without; the shim is given what is asked for all the same. */
+/* Who may not have a process namespace for it runs it without; the shim is given what is asked for
+ * all the same. */
 Test(launch_life, without_privileges)
 {
 	events("all", RUNNING ENDED);

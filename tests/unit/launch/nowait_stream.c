@@ -49,7 +49,8 @@ static void read_lines(int fd)
 	cr_assert_eq(nowait_waiting(&stream), 0);
 }
 
-/* 300 KB into a pipe that holds 64: they are taken, wait, and come. The pipe stays as it was for others. */
+/* 300 KB into a pipe that holds 64: they are taken, wait, and come. The pipe stays as it was for
+ * others. */
 Test(nowait_stream, a_pipe_that_nobody_reads)
 {
 	int ends[2];

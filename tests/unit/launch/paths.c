@@ -167,7 +167,8 @@ static const struct kind {
 	{ "dead socket in a folder that others can write", make_dead_in_shared_folder, -EPERM, -EEXIST },
 };
 
-/* What is at the path is the same thing as before, with the same content, and nothing has come beside it. */
+/* What is at the path is the same thing as before, with the same content, and nothing has come
+ * beside it. */
 static void same_as_before(const struct kind *kind, const char *path, const struct stat *before, size_t count)
 {
 	struct stat after;
@@ -312,7 +313,8 @@ Test(launch_paths, whose_a_dead_socket_must_be)
 	}
 }
 
-/* Several that find the same dead socket at the same time: one gets the place, and it is that one who answers. */
+/* Several that find the same dead socket at the same time: one gets the place, and it is that one
+ * who answers. */
 Test(launch_paths, of_several_one_gets_the_place)
 {
 	enum { ROUNDS = 40, AT_ONCE = 4 };
@@ -336,7 +338,8 @@ Test(launch_paths, of_several_one_gets_the_place)
 				close(go[1]);
 				close(stay[1]);
 				(void)!read(go[0], &byte, 1);
-				r = sockets_listen(path, 4 * AT_ONCE, &fd, NULL); /* each asks, once or more */
+				/* each asks, once or more */
+				r = sockets_listen(path, 4 * AT_ONCE, &fd, NULL);
 				(void)!write(told[1], &r, sizeof(r));
 				(void)!read(stay[0], &byte, 1);
 				_exit(r == 0 ? 1 : 0);
@@ -370,7 +373,8 @@ Test(launch_paths, of_several_one_gets_the_place)
 	}
 }
 
-/* What refuses may be about to listen: who has not got the lock under which that is done takes nothing away. */
+/* What refuses may be about to listen: who has not got the lock under which that is done takes
+ * nothing away. */
 Test(launch_paths, nothing_is_replaced_without_the_lock)
 {
 	const char *path = in_tree("at");
@@ -439,7 +443,8 @@ Test(launch_paths, what_took_the_name_meanwhile_stays)
 	close(fd);
 }
 
-/* Nor is it moved for as long as it takes to see that: who opens it by its name finds it at every moment. */
+/* Nor is it moved for as long as it takes to see that: who opens it by its name finds it at every
+ * moment. */
 Test(launch_paths, what_took_the_name_meanwhile_is_not_moved)
 {
 	const char *path = in_tree("at");
@@ -470,7 +475,8 @@ int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned
 
 static unsigned renames, place_taken_at;
 
-/* A person's file takes the socket's name, and another, where it is wanted, the name that the first had. */
+/* A person's file takes the socket's name, and another, where it is wanted, the name that the first
+ * had. */
 static void somebody_is_quicker(void)
 {
 	renames++;

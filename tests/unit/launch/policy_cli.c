@@ -113,7 +113,8 @@ Test(policy_cli, digests_are_of_the_raw_bytes)
 	}
 }
 
-/* Each comparison of each rule, one after the other: the whole argument, or what a mask leaves of it. */
+/* Each comparison of each rule, one after the other: the whole argument, or what a mask leaves of
+ * it. */
 static void expect_comparisons(enum sandbox_role role, const char *json)
 {
 	for (size_t k = 0; k < sandbox_rules[role].count; k++)

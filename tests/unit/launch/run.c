@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm run` before its launch: which fds go where, and who gets a console; fragments of a spec made one. */
+/* `axvm run` before its launch: which fds go where, and who gets a console; fragments of a spec
+ * made one. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +96,8 @@ Test(launch_run, who_gets_a_console)
 			cr_assert_str_eq(console->output->path, "x", "what is said is not replaced");
 		if (console)
 			expect_fd(console->input, lines[i].input);
-		/* What the console names is handed over, and nothing that it does not; stderr always. */
+		/* What the console names is handed over, and nothing that it does not; stderr
+		 * always. */
 		cr_assert_eq(handed_over(1), console && lines[i].output == 1 ? 1 : -1, "%s", lines[i].line);
 		cr_assert_eq(handed_over(0), console && lines[i].input == 0 ? 0 : -1, "%s", lines[i].line);
 		cr_assert_eq(handed_over(2), run.words.shims_fd, "its words come through us");
@@ -118,7 +120,8 @@ Test(launch_run, the_shims_stderr)
 	run_done(&run);
 }
 
-/* Each fd that the spec names goes over by its number; one that is not open is named, with its field. */
+/* Each fd that the spec names goes over by its number; one that is not open is named, with its
+ * field. */
 Test(launch_run, fds_of_the_spec_go_over)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -190,7 +193,8 @@ static Axvm__V1__ControlStream *told(int fd)
 	return axvm__v1__control_stream__unpack(NULL, n < 0 ? 0 : (size_t)n, bytes);
 }
 
-/* A burst of signals is one request, however late its end is seen; the next one is the next step. */
+/* A burst of signals is one request, however late its end is seen; the next one is the next
+ * step. */
 Test(launch_run, a_burst_of_signals_is_one_request)
 {
 	static const struct {
@@ -232,7 +236,8 @@ Test(launch_run, a_burst_of_signals_is_one_request)
 	close(pair[1]);
 }
 
-/* A refusal is told when it is of a command of ours. That of a client who has left by then is nobody's. */
+/* A refusal is told when it is of a command of ours. That of a client who has left by then is
+ * nobody's. */
 Test(launch_run, refusals_of_others_are_not_told)
 {
 	Axvm__V1__Error error = AXVM__V1__ERROR__INIT;
@@ -333,10 +338,11 @@ Test(launch_run, a_changed_window_is_told)
 	close(pair[1]);
 }
 
-/* ---- merging --------------------------------------------------------------------------------------- */
+/* ---- merging --------------------------------------------------------------------------------- */
 
-/* Fragments strung together are what protoc makes of all of them in one text: lists grow, numbers and the members
- * of a oneof are replaced by the last, and messages are merged and not put in twice. */
+/* Fragments strung together are what protoc makes of all of them in one text: lists grow, numbers
+ * and the members of a oneof are replaced by the last, and messages are merged and not put in
+ * twice. */
 Test(launch_run, fragments_become_one_message)
 {
 	static const struct {
@@ -431,7 +437,7 @@ Test(launch_run, fragments_that_are_none)
 	}
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 /* `axvm plan` of a spec on the recorded E5-2697 v2: what it prints, freed by the caller. */
 static char *plan_of(const char *spec, int *ret_status)
@@ -498,7 +504,8 @@ Test(launch_run, plan_shows_who_runs_where)
 	threads = strchr(threads + 1, ',');
 	cr_assert(threads && threads < strstr(out, "; distances"), "%s", out);
 	free(out);
-	/* A host that does not meet the profile is told so, by the status too, and planned all the same. */
+	/* A host that does not meet the profile is told so, by the status too, and planned all the
+	 * same. */
 	out = plan_of("vm_id: 'p' profile: 'xv2' cpus { count: 1 pins: [3] fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
 	              "boot { flat_boot { image { path: 'i' } } }", &status);
 	cr_assert_eq(status, 0);

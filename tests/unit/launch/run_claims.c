@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm run` and claims: who gets them, who is told that he gets none, and the folder that root makes. */
+/* `axvm run` and claims: who gets them, who is told that he gets none, and the folder that root
+ * makes. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,8 @@ TestSuite(run_claims, .init = begin, .fini = end, .timeout = 60);
 
 static struct run run;
 
-/* Prepares `axvm run LINE`; the folder of its claims, "fd N", or "none". What it says on stderr goes to `said`. */
+/* Prepares `axvm run LINE`; the folder of its claims, "fd N", or "none". What it says on stderr
+ * goes to `said`. */
 static const char *claims_of(const char *line, char said[static 512])
 {
 	static char copy[512], folder[128], *argv[32];
@@ -65,7 +67,8 @@ static const char *claims_of(const char *line, char said[static 512])
 	return folder;
 }
 
-/* Every VM has those of this host: with pins, alone or not, from flags or a file; what the spec says stays. */
+/* Every VM has those of this host: with pins, alone or not, from flags or a file; what the spec
+ * says stays. */
 Test(run_claims, every_vm_gets_claims_unless_told_otherwise)
 {
 	static const struct {
@@ -91,8 +94,8 @@ Test(run_claims, every_vm_gets_claims_unless_told_otherwise)
 	}
 }
 
-/* Where there is no folder, or none that serves, the VM goes without, and that is told in one line; not where nobody wants
- * to know, or nobody wanted claims. */
+/* Where there is no folder, or none that serves, the VM goes without, and that is told in one line;
+ * not where nobody wants to know, or nobody wanted claims. */
 Test(run_claims, a_vm_without_claims_is_told_once)
 {
 	static const struct {
@@ -120,7 +123,8 @@ Test(run_claims, a_vm_without_claims_is_told_once)
 	cr_expect_eq(access("/nonexistent", F_OK), -1, "a folder that was named is not made");
 }
 
-/* --dry-run prints what is told, as it prints no console: what this host adds, it adds at the launch. */
+/* --dry-run prints what is told, as it prints no console: what this host adds, it adds at the
+ * launch. */
 Test(run_claims, a_dry_run_is_of_no_host)
 {
 	struct said said = axvm_say("run --flat f --dry-run", -1);
@@ -139,7 +143,8 @@ static unsigned mode_of(const char *path)
 	return stat(whole, &st) == 0 && S_ISDIR(st.st_mode) ? st.st_mode & 07777 : 0;
 }
 
-/* As tmpfiles.d has it, whatever the umask; what is there already stays, and nothing is left beside it. */
+/* As tmpfiles.d has it, whatever the umask; what is there already stays, and nothing is left beside
+ * it. */
 Test(run_claims, the_folder_that_is_made)
 {
 	char path[128];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The control socket: each reply goes to who asked, with the number that was asked by, and to nobody else. */
+/* The control socket: each reply goes to who asked, with the number that was asked by, and to
+ * nobody else. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -220,8 +221,8 @@ static size_t all_passed_on(uint64_t numbers[128])
 	return count;
 }
 
-/* As many as there are places, each with a command under way; the next is turned away, and comes in when one has
- * left. */
+/* As many as there are places, each with a command under way; the next is turned away, and comes in
+ * when one has left. */
 Test(launch_server, places_are_bounded_and_given_again)
 {
 	int clients[SERVER_CLIENTS_MAX], more;
@@ -244,7 +245,8 @@ Test(launch_server, places_are_bounded_and_given_again)
 		close(clients[i]);
 }
 
-/* Those that say nothing keep nobody out: who has been silent for longest goes, but none that waits for its reply. */
+/* Those that say nothing keep nobody out: who has been silent for longest goes, but none that waits
+ * for its reply. */
 Test(launch_server, idle_clients_make_way)
 {
 	int clients[SERVER_CLIENTS_MAX], more;
@@ -272,8 +274,8 @@ Test(launch_server, idle_clients_make_way)
 	close(more);
 }
 
-/* Of the commands of one client so many are under way; the others wait, in what was read and in the socket, and the
- * other clients do not wait with them. */
+/* Of the commands of one client so many are under way; the others wait, in what was read and in the
+ * socket, and the other clients do not wait with them. */
 Test(launch_server, a_flood_of_commands_waits_its_turn)
 {
 	int a = connect_client(), b = connect_client();
@@ -335,8 +337,8 @@ Test(launch_server, replies_that_are_lost_do_not_shut_it)
 	close(a);
 }
 
-/* While a shim does not read what it has been sent, no client is read and none comes in; what has been sent then
- * is moved about in memory now and then, not at each command. */
+/* While a shim does not read what it has been sent, no client is read and none comes in; what has
+ * been sent then is moved about in memory now and then, not at each command. */
 Test(launch_server, a_shim_that_does_not_read_stops_its_clients)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
@@ -376,8 +378,8 @@ Test(launch_server, a_shim_that_does_not_read_stops_its_clients)
 	close(a);
 }
 
-/* For its owner alone, in a folder that is its owner's alone; whoever listens already is left alone, whoever has gone
- * is replaced. */
+/* For its owner alone, in a folder that is its owner's alone; whoever listens already is left
+ * alone, whoever has gone is replaced. */
 Test(launch_server, sockets_are_their_owners_alone)
 {
 	char deeper[96], in_it[112];
@@ -404,7 +406,8 @@ Test(launch_server, sockets_are_their_owners_alone)
 	rmdir(deeper);
 }
 
-/* A folder that is not there is made where sockets are unless somebody says otherwise, and nowhere else. */
+/* A folder that is not there is made where sockets are unless somebody says otherwise, and nowhere
+ * else. */
 Test(launch_server, no_folder_but_our_own_is_made)
 {
 	static const struct {

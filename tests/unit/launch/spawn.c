@@ -183,7 +183,8 @@ Test(launch_spawn, much_is_queued)
 	close(file);
 }
 
-/* A shim that never reads costs so much memory and no more; what is refused has left nothing in the queue. */
+/* A shim that never reads costs so much memory and no more; what is refused has left nothing in the
+ * queue. */
 Test(launch_spawn, the_queue_is_bounded)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
@@ -234,7 +235,8 @@ Test(launch_spawn, the_queue_is_bounded)
 	close(file);
 }
 
-/* The longest that a shim takes, and a byte more, which is told here and not by the shim's reply. */
+/* The longest that a shim takes, and a byte more, which is told here and not by the shim's
+ * reply. */
 Test(launch_spawn, a_command_that_is_too_large)
 {
 	static char id[AXVM_COMMAND_MAX];
@@ -632,7 +634,8 @@ Test(launch_spawn, a_wait_status_is_as_of_waitpid)
 	axvm_vm_free(vm);
 }
 
-/* A name without a slash: the first in PATH that may be run, over those that may not; what is wrong is told as what it is. */
+/* A name without a slash: the first in PATH that may be run, over those that may not; what is wrong
+ * is told as what it is. */
 Test(launch_spawn, the_shim_is_looked_up)
 {
 	struct axvm_launch launch = { .shim = "the-shim", .spec = "" };
@@ -667,7 +670,8 @@ Test(launch_spawn, the_shim_is_looked_up)
 	rmdir(folder);
 }
 
-/* The stream of commands goes one way: what the shim writes to it is refused, and is not taken for events. */
+/* The stream of commands goes one way: what the shim writes to it is refused, and is not taken for
+ * events. */
 Test(launch_spawn, commands_go_one_way)
 {
 	struct axvm_vm *vm = spawn("trap '' PIPE; echo x >&3 2>/dev/null && exit 1; exit 7", NULL, 0);
@@ -688,8 +692,8 @@ static int open_fds(void)
 	return count;
 }
 
-/* What a VM holds is closed on exec, and with it; a launch that fails leaves nothing. The caller's signals are as they
- * were. */
+/* What a VM holds is closed on exec, and with it; a launch that fails leaves nothing. The caller's
+ * signals are as they were. */
 Test(launch_spawn, nothing_is_left)
 {
 	struct axvm_launch launch = { .shim = "/nonexistent/shim", .spec = "" };
@@ -744,7 +748,8 @@ static void note_names(char to[static NUMBERS][64])
 	}
 }
 
-/* Each way in which a launch can fail: by a call that fails in the launcher, or, where there is none, by its shim. */
+/* Each way in which a launch can fail: by a call that fails in the launcher, or, where there is
+ * none, by its shim. */
 static const struct failure {
 	const char *shim;
 	long call;
@@ -756,7 +761,8 @@ static const struct failure {
 	{ "/bin/true", SYS_fcntl, 1, F_SETFL, EBADF },
 	{ "/bin/true", SYS_openat, 0, 0, EMFILE },
 	{ "/bin/true", SYS_mmap, 3, MAP_STACK, ENOMEM },
-	/* No namespaces for an ordinary user: clone fails. A made-up kernel cannot, with all signals blocked. */
+	/* No namespaces for an ordinary user: clone fails. A made-up kernel cannot, with all
+	 * signals blocked. */
 	{ "/bin/true", 0, 0, 0, EPERM },
 	{ "/nonexistent/shim", 0, 0, 0, ENOENT },
 	{ "/dev/null", 0, 0, 0, EACCES },
@@ -846,7 +852,8 @@ Test(launch_spawn, each_step_is_told)
 	cr_expect_eq(axvm_spawn(&launch, NULL, NULL), -ENOENT);
 }
 
-/* PATH ends where it ends, and a folder of it that is too long is passed over; a path that is too long is told. */
+/* PATH ends where it ends, and a folder of it that is too long is passed over; a path that is too
+ * long is told. */
 Test(launch_spawn, the_end_of_the_path)
 {
 	static char variable[2 * PATH_MAX], longest[PATH_MAX + 1];
@@ -877,7 +884,8 @@ Test(launch_spawn, the_end_of_the_path)
 	cr_expect_eq(refused(&launch, text, sizeof(text)), -EACCES, "%s", text);
 }
 
-/* What is missing of 0 to 2 is /dev/null there, to read and to write; the streams are where they belong; nothing else. */
+/* What is missing of 0 to 2 is /dev/null there, to read and to write; the streams are where they
+ * belong; nothing else. */
 Test(launch_spawn, standard_streams_are_there)
 {
 	char folder[] = "/tmp/axvm-streams-XXXXXX", text[256], got[256] = "", out[64];
@@ -900,7 +908,8 @@ Test(launch_spawn, standard_streams_are_there)
 	rmdir(folder);
 }
 
-/* The launch is whatever bytes the caller has: what is wrong with them is for the shim to tell. None is none. */
+/* The launch is whatever bytes the caller has: what is wrong with them is for the shim to tell.
+ * None is none. */
 Test(launch_spawn, a_launch_of_any_bytes)
 {
 	struct axvm_launch launch = { .shim = script("exec cat <&3"), .spec = "abcdef",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What `axvm probe`, `admit`, `plan` and `completion` print, of hosts that were recorded or made up. */
+/* What `axvm probe`, `admit`, `plan` and `completion` print, of hosts that were recorded or made
+ * up. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@ static void expect_lines(const char *out, const char *const *lines, size_t count
 		cr_expect_not_null(strstr(out, lines[i]), "no %s in\n%s", lines[i], out);
 }
 
-/* ---- probe ----------------------------------------------------------------------------------------------- */
+/* ---- probe ----------------------------------------------------------------------------------- */
 
 static char *table_of(const struct host_facts *facts)
 {
@@ -171,7 +172,7 @@ Test(launch_tables, probe_of_each_capability)
 	}
 }
 
-/* ---- files of facts and specs ---------------------------------------------------------------------------- */
+/* ---- files of facts and specs ---------------------------------------------------------------- */
 
 static struct fixture_tree tree;
 static char facts_path[96], spec_path[96], kernel_path[96];
@@ -219,7 +220,7 @@ static char *say(int status, const char *const *words)
 	return out;
 }
 
-/* ---- admit ------------------------------------------------------------------------------------------------ */
+/* ---- admit ----------------------------------------------------------------------------------- */
 
 Test(launch_tables, admit_of_another_processor)
 {
@@ -264,7 +265,7 @@ Test(launch_tables, admit_of_another_processor)
 	fixture_tree_done(&tree);
 }
 
-/* ---- plan -------------------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 Test(launch_tables, plan_of_a_linux)
 {
@@ -329,7 +330,8 @@ Test(launch_tables, plan_of_a_linux)
 	fixture_tree_done(&tree);
 }
 
-/* A host that the profile refuses is planned all the same, told so, and the status says so; waived it is no refusal. */
+/* A host that the profile refuses is planned all the same, told so, and the status says so; waived
+ * it is no refusal. */
 Test(launch_tables, plan_on_a_host_that_is_refused)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_i7_4930k();
@@ -361,8 +363,8 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 	fixture_tree_done(&tree);
 }
 
-/* Without KVM all is planned but what KVM decides, and the status says that it is not all; what stops a plan anywhere does
- * so here too. */
+/* Without KVM all is planned but what KVM decides, and the status says that it is not all; what
+ * stops a plan anywhere does so here too. */
 Test(launch_tables, plan_without_kvm)
 {
 	static const char *const lines[] = {
@@ -407,9 +409,10 @@ Test(launch_tables, plan_without_kvm)
 	fixture_tree_done(&tree);
 }
 
-/* ---- completion --------------------------------------------------------------------------------------------- */
+/* ---- completion ------------------------------------------------------------------------------ */
 
-/* What each verb's case in the scripts has, up to the next: a file's name where it takes one, a VM's where it takes that. */
+/* What each verb's case in the scripts has, up to the next: a file's name where it takes one, a
+ * VM's where it takes that. */
 static void expect_case(char *script, const char *verb, bool file, bool vm)
 {
 	char place[64], *at, *end;
@@ -424,7 +427,8 @@ static void expect_case(char *script, const char *verb, bool file, bool vm)
 	*end = '\t';
 }
 
-/* Behind each flag that takes a value is what it takes: files, words, or nothing that is known; never flags. */
+/* Behind each flag that takes a value is what it takes: files, words, or nothing that is known;
+ * never flags. */
 Test(launch_tables, completion_offers_files_and_vms)
 {
 	static const char *const take_files[] = { "run", "events", "timeline", "plan" };

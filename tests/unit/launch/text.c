@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What people read and write: numbers in protobuf text, events as lines, the picture of a launch. */
+/* What people read and write: numbers in protobuf text, events as lines, the picture of a
+ * launch. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #define CPUS "count, pins, tenancy, paravirt, fifo_priority, core_scheduling, nodes, overcommit, claims"
 #define ESCAPES "an escape that is not known; there are \\n \\r \\t \\a \\b \\f \\v \\\\ \\' \\\" \\? and \\ooo"
 
-/* ---- numbers and strings of protobuf text ------------------------------------------------------- */
+/* ---- numbers and strings of protobuf text ---------------------------------------------------- */
 
 /* 0 and the message, or -EINVAL. */
 static int parse(const char *text, const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **ret)
@@ -96,7 +97,8 @@ Test(launch_text, unsigned_numbers)
 	}
 }
 
-/* Each escape, both quotes, strings side by side; what protoc makes of them is what we make of them. */
+/* Each escape, both quotes, strings side by side; what protoc makes of them is what we make of
+ * them. */
 Test(launch_text, strings)
 {
 	static const char *const good[] = {
@@ -162,8 +164,8 @@ Test(launch_text, messages_and_lists)
 	}
 }
 
-/* Each way to be wrong: the line and the column of what is wrong, counted in characters from 1, the field by its path, the
- * value that is there, and what would be right. */
+/* Each way to be wrong: the line and the column of what is wrong, counted in characters from 1, the
+ * field by its path, the value that is there, and what would be right. */
 static const struct {
 	const char *text;
 	unsigned line, column;
@@ -286,7 +288,8 @@ Test(launch_text, deep_nesting_and_long_paths_are_bounded)
 	free(said);
 }
 
-/* A message whole, as text, as JSON and as a line of it: numbers, registers, names, lists, messages in messages. */
+/* A message whole, as text, as JSON and as a line of it: numbers, registers, names, lists, messages
+ * in messages. */
 static const char printed[] =
 	"cpus {\n"
 	"  id: 4294967295\n"
@@ -390,7 +393,7 @@ Test(launch_text, strings_are_printed_so_that_they_come_back)
 	}
 }
 
-/* ---- events as lines ------------------------------------------------------------------------------- */
+/* ---- events as lines ------------------------------------------------------------------------- */
 
 static const struct {
 	const char *event, *line;
@@ -500,7 +503,8 @@ Test(launch_text, each_event_as_its_line)
 	cr_assert_eq(kinds, axvm__v1__event__descriptor.n_fields - 6, "each kind of the schema");
 }
 
-/* What was dropped is told first; an event before the first is at 0; what is not known is said to be so. */
+/* What was dropped is told first; an event before the first is at 0; what is not known is said to
+ * be so. */
 Test(launch_text, events_that_are_out_of_the_ordinary)
 {
 	char got[512];
@@ -534,7 +538,7 @@ Test(launch_text, units_at_their_limits)
 	}
 }
 
-/* ---- the picture of a launch -------------------------------------------------------------------------- */
+/* ---- the picture of a launch ----------------------------------------------------------------- */
 
 static char *picture_of(const char *stream, int *ret_status)
 {
@@ -556,7 +560,8 @@ static char *picture_of(const char *stream, int *ret_status)
 #define STAGE(at, name, took)                                                                      \
 	"events { monotonic_ns: " at " stage_completed { stage: " name " duration_ns: " took " } } "
 
-/* Every text of the stream is escaped; a bar begins where its stage began; the guest's time is left out. */
+/* Every text of the stream is escaped; a bar begins where its stage began; the guest's time is left
+ * out. */
 Test(launch_text, the_picture_of_a_launch)
 {
 	int status;
@@ -580,7 +585,8 @@ Test(launch_text, the_picture_of_a_launch)
 	cr_assert_null(strstr(svg, "never"), "a thread that never started");
 	cr_assert_null(strstr(svg, ">RUN<"));
 	cr_assert_null(strstr(svg, "guest panic"), "what comes after the launch");
-	/* LEFT + 620 px of 4 ms: LEARN from 0 to 1 ms, ADMIT from 2 to 3 ms, the thread from 3 to 3.5 ms. */
+	/* LEFT + 620 px of 4 ms: LEARN from 0 to 1 ms, ADMIT from 2 to 3 ms, the thread from 3 to
+	 * 3.5 ms. */
 	cr_assert_not_null(strstr(svg, "class=\"b\" x=\"150.0\" y=\"89\" width=\"155.0\""), "%s", svg);
 	cr_assert_not_null(strstr(svg, "class=\"b\" x=\"460.0\" y=\"111\" width=\"155.0\""), "%s", svg);
 	cr_assert_not_null(strstr(svg, "class=\"p\" x=\"615.0\" y=\"155\" width=\"77.5\""), "%s", svg);
@@ -611,7 +617,7 @@ Test(launch_text, a_picture_has_its_bounds)
 	free(svg);
 }
 
-/* ---- policies -------------------------------------------------------------------------------------------- */
+/* ---- policies -------------------------------------------------------------------------------- */
 
 /* A digest a role, and last that of all; the other views have no such line. */
 Test(launch_text, the_digest_of_all_policies_is_of_the_digests)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm top`: VMs that are threads of the test answer, and their table is held against what they said. */
+/* `axvm top`: VMs that are threads of the test answer, and their table is held against what they
+ * said. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -96,7 +97,8 @@ static void *serve(void *context)
 		n = read(fd, vm->asked, sizeof(vm->asked));
 		vm->asked_size = (size_t)MAX(n, (ssize_t)0);
 		if (vm->sizes[i] > 0)
-			(void)!send(fd, vm->bytes[i], vm->sizes[i], MSG_NOSIGNAL); /* it may be too late */
+			/* it may be too late */
+			(void)!send(fd, vm->bytes[i], vm->sizes[i], MSG_NOSIGNAL);
 		close(fd);
 	}
 	return NULL;
@@ -132,8 +134,8 @@ static char *top_once(void)
 	return out;
 }
 
-/* The table, beside `beside` if that is not NULL. A VM has half a second for its answer: on a busy machine it may be
- * late, and is asked again. */
+/* The table, beside `beside` if that is not NULL. A VM has half a second for its answer: on a busy
+ * machine it may be late, and is asked again. */
 static char *top_of(struct vm *vm, const char *id, struct vm *beside)
 {
 	char late[64], *out = NULL;
@@ -215,7 +217,8 @@ Test(launch_top, rates_are_differences_of_replies)
 	cr_assert_null(strstr(first, "hlt"), "it did not occur: %s", first);
 	cr_assert_eq(sscanf(strstr(first, "/s ") + 3, "%lf", &mb), 1);
 	cr_assert(mb > exits * 15.9 && mb < exits * 16.1, "all exits are those that KVM counts: %s", first);
-	/* 4 GiB in as many seconds as 4 million exits took: GiB and millions are the same number. */
+	/* 4 GiB in as many seconds as 4 million exits took: GiB and millions are the same
+	 * number. */
 	cr_assert_eq(sscanf(strstr(first, "/s ") - 8, "%lf %31s", &mb, io), 2, "%s", first);
 	cr_assert(strncmp(io, "GiB/s", 5) == 0 ? mb > exits / 1e6 * 0.9 && mb < exits / 1e6 * 1.1
 	                                       : mb > exits / 1e6 * 1024 * 0.9 && mb < exits / 1e6 * 1024 * 1.1, "%s", first);
@@ -229,7 +232,8 @@ Test(launch_top, rates_are_differences_of_replies)
 	free(out);
 }
 
-/* Where KVM does not count them, all exits are those that came to the VM; a counter that went back is no rate. */
+/* Where KVM does not count them, all exits are those that came to the VM; a counter that went back
+ * is no rate. */
 Test(launch_top, a_kvm_that_does_not_count)
 {
 	struct vm vm = { .replies = {
@@ -288,7 +292,7 @@ Test(launch_top, a_vm_without_a_process)
 	new_shim();
 }
 
-/* ---- many of them ------------------------------------------------------------------------------------------- */
+/* ---- many of them ---------------------------------------------------------------------------- */
 
 #define MANY 300
 
@@ -334,8 +338,8 @@ Test(launch_top, three_hundred_of_them)
 	wait_join(thread, NULL);
 }
 
-/* A listener whose queue is full takes nobody, as one that was stopped: it is there, and the others do not wait for it. What
- * cannot be asked at all is counted. */
+/* A listener whose queue is full takes nobody, as one that was stopped: it is there, and the others
+ * do not wait for it. What cannot be asked at all is counted. */
 Test(launch_top, one_that_takes_nobody)
 {
 	static const char id[] = "a-name-of-sixty-four-bytes-------------------------------------x";
@@ -363,8 +367,8 @@ Test(launch_top, one_that_takes_nobody)
 	close(fd);
 }
 
-/* Another user's sockets and folders: those are there for all to see, and not to connect to; these may not be looked into.
- * `axvm host` says the same. */
+/* Another user's sockets and folders: those are there for all to see, and not to connect to; these
+ * may not be looked into. `axvm host` says the same. */
 static char *as_somebody_else(const char *verb)
 {
 	char *argv[] = { (char[]){ "axvm" }, strdup(verb), NULL }, *out = calloc(8192, 1);
@@ -416,7 +420,7 @@ Test(launch_top, vms_of_other_users_are_counted)
 	close(listener);
 }
 
-/* ---- on a terminal ------------------------------------------------------------------------------------------ */
+/* ---- on a terminal --------------------------------------------------------------------------- */
 
 static char screen[16384];
 static size_t shown;
@@ -471,7 +475,8 @@ static pid_t begin_top(struct termios *ret_before)
 
 #define EMPTY "no VM has a control socket here (`axvm run` makes one)"
 
-/* It is drawn anew for each key, and ends with those that are for that; the terminal is as it was. */
+/* It is drawn anew for each key, and ends with those that are for that; the terminal is as it
+ * was. */
 Test(launch_top, keys_on_a_terminal)
 {
 	static const char ends[] = { 'q', 3 };
@@ -497,7 +502,8 @@ Test(launch_top, keys_on_a_terminal)
 	}
 }
 
-/* No more than it shows at once, and how many there are beside: lines that are too long for it take several. */
+/* No more than it shows at once, and how many there are beside: lines that are too long for it take
+ * several. */
 Test(launch_top, a_terminal_that_is_small)
 {
 	static const struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's side of vsock in `axvm run`, the test being the shim, its clients and its listeners. */
+/* The host's side of vsock in `axvm run`, the test being the shim, its clients and its
+ * listeners. */
 #include <criterion/criterion.h>
 #include <endian.h>
 #include <errno.h>
@@ -167,7 +168,8 @@ Test(launch_vsock, what_is_no_connect_ends)
 	}
 }
 
-/* More clients than places, none of which says anything: the first have to go, the last is served. */
+/* More clients than places, none of which says anything: the first have to go, the last is
+ * served. */
 Test(launch_vsock, silent_clients_make_room)
 {
 	struct vsock_channel_message message;
@@ -244,7 +246,8 @@ Test(launch_vsock, a_channel_that_is_full)
 			turn();
 			cr_assert(take(&message, &passed));
 		}
-		/* Served once there was room: somewhere among the answers, not before half of them. */
+		/* Served once there was room: somewhere among the answers, not before half of
+		 * them. */
 		if (le16toh(message.kind) == VSOCK_CONNECT) {
 			cr_assert_geq(id, VSOCK_HOST_PARCELS / 4);
 			close_ptr(&passed);
@@ -368,7 +371,8 @@ Test(launch_vsock, the_end_of_the_host)
 	unlink(at);
 }
 
-/* More sockets on their way to the shim than a process may have open: the guest is refused, and the connection ends. */
+/* More sockets on their way to the shim than a process may have open: the guest is refused, and the
+ * connection ends. */
 Test(launch_vsock, too_many_on_their_way)
 {
 	struct vsock_channel_message message;
@@ -413,7 +417,8 @@ Test(launch_vsock, too_many_on_their_way)
 	unlink(at);
 }
 
-/* More answers than there is room for: what the guest asks waits in the channel, and each is answered, once and in order. */
+/* More answers than there is room for: what the guest asks waits in the channel, and each is
+ * answered, once and in order. */
 Test(launch_vsock, as_many_answers_as_there_is_room_for)
 {
 	enum { ASKED = VSOCK_HOST_PARCELS + 100 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the `axvm` command says of what is wrong: in words, on standard error and nowhere else, by its status. */
+/* What the `axvm` command says of what is wrong: in words, on standard error and nowhere else, by
+ * its status. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -269,8 +270,8 @@ Test(launch_words, help_is_on_standard_output)
 	said_done(&also);
 }
 
-/* What troff would show otherwise than it is meant: lines of a literal block that are none of a fence, a line that begins
- * with a dot. */
+/* What troff would show otherwise than it is meant: lines of a literal block that are none of a
+ * fence, a line that begins with a dot. */
 Test(launch_words, pages_are_shown_as_they_are_meant)
 {
 	static const char *const pages[] = { "axvm.1", "axvm-shim.8", "axvm-spec.5", "axvm-events.5", "axvm-profiles.5" };
@@ -290,7 +291,8 @@ Test(launch_words, pages_are_shown_as_they_are_meant)
 	}
 }
 
-/* What is a number or a variable in a verb's help is in the manual, too: defaults, limits, statuses. */
+/* What is a number or a variable in a verb's help is in the manual, too: defaults, limits,
+ * statuses. */
 Test(launch_words, numbers_of_the_help_are_the_manuals)
 {
 	static const char *const pages[] = { "runtime/launch/man/axvm.1.scd", "runtime/launch/man/axvm-shim.8.scd" };
@@ -359,7 +361,8 @@ Test(launch_words, no_shim_anywhere)
 	setenv("PATH", "/usr/bin:/bin", 1);
 }
 
-/* Without a folder of one's own there is the system's to look in; by path there is any. Root's own is the system's. */
+/* Without a folder of one's own there is the system's to look in; by path there is any. Root's own
+ * is the system's. */
 Test(launch_words, no_folder_of_sockets)
 {
 	char path[SOCKET_PATH_MAX], longest[SOCKET_PATH_MAX + 8];
@@ -439,7 +442,8 @@ Test(launch_words, the_keys_of_the_help)
 	cr_expect_eq(*at, '\0');
 }
 
-/* The frame of the script for zsh, which no shell here reads: it is for axvm, knows the VMs, and is given its words. */
+/* The frame of the script for zsh, which no shell here reads: it is for axvm, knows the VMs, and is
+ * given its words. */
 Test(launch_words, completion_for_zsh)
 {
 	static const char *const parts[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The processor that a guest sees under xv2: made from recorded ones, and the same on every host that is
- * admitted. */
+/* The processor that a guest sees under xv2: made from recorded ones, and the same on every host
+ * that is admitted. */
 #include "machine/cpuid.h"
 #include "machine/topology.h"
 #include "tests/unit/rig/host_fixture.h"
@@ -21,8 +21,8 @@ static void offer(struct host_kvm *kvm, struct cpuid_leaf leaf)
 	};
 }
 
-/* What KVM offers on a host with this processor, as seen on its last CPU: the processor's leaves, with what
- * KVM emulates, and its own. */
+/* What KVM offers on a host with this processor, as seen on its last CPU: the processor's leaves,
+ * with what KVM emulates, and its own. */
 static struct host_kvm kvm_on(const struct host_facts *facts)
 {
 	const struct host_cpu *cpu = &facts->cpus[facts->cpu_count - 1];
@@ -98,8 +98,8 @@ Test(cpuid, ivy_bridge_ep_less_what_a_guest_must_not_see)
 
 	build(&kvm, "xv2", &table);
 	cr_assert_leaf(&table, 0, 0, 0xd, 0x756e6547, 0x6c65746e, 0x49656e69);
-	/* No DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; no DS, ACPI, TM, PBE; one
-	 * vCPU, so no HTT. TSC deadline and the hypervisor's bit are KVM's. */
+	/* No DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, SDBG, xTPR, PDCM, DCA; no DS, ACPI, TM,
+	 * PBE; one vCPU, so no HTT. TSC deadline and the hypervisor's bit are KVM's. */
 	cr_assert_leaf(&table, 1, 0, 0x306e4, 0x00010800, 0xffba2203, 0x0f8bfbff);
 	cr_assert_leaf(&table, 7, 0, 0, 0x281, 0, 0);
 	cr_assert_leaf(&table, 0xa, 0, 0, 0, 0, 0);
@@ -140,7 +140,8 @@ Test(cpuid, the_same_on_every_admitted_host)
 	cr_assert_leaf(&other, 0x80000000, 0, 0x80000008, 0, 0, 0);
 }
 
-/* A profile's last leaves bound what is shown, and make nothing up: of a KVM that ends before, its own are the last. */
+/* A profile's last leaves bound what is shown, and make nothing up: of a KVM that ends before, its
+ * own are the last. */
 Test(cpuid, the_last_leaf_is_the_lower_of_two)
 {
 	static const struct {
@@ -195,7 +196,7 @@ Test(cpuid, what_kvm_lacks_is_named)
 	cr_assert_eq(problems.list[1].code, ERROR_CODE_KVM_FAILED);
 }
 
-/* ---- bits that depend on something else ------------------------------------------------------------- */
+/* ---- bits that depend on something else ------------------------------------------------------ */
 
 #define X2APIC (1u << 21)
 #define TSC_DEADLINE (1u << 24)
@@ -211,8 +212,8 @@ static void build_with(const struct host_kvm *kvm, struct cpuid_config config, s
 	cr_assert_eq(cpuid_build(kvm, &config, ret, &problems), 0, "%s", problems.list[0].message);
 }
 
-/* The timer and the mode of a local APIC are told exactly where there is one, whatever KVM offers; the hypervisor's
- * bit always is. */
+/* The timer and the mode of a local APIC are told exactly where there is one, whatever KVM offers;
+ * the hypervisor's bit always is. */
 Test(cpuid, what_needs_an_apic_is_told_with_one_only)
 {
 	static const uint32_t offers[] = { 0, X2APIC, TSC_DEADLINE, HYPERVISOR, X2APIC | TSC_DEADLINE | HYPERVISOR };
@@ -231,7 +232,8 @@ Test(cpuid, what_needs_an_apic_is_told_with_one_only)
 	}
 }
 
-/* The leaf of frequencies is there, and within the hypervisor's maximum, exactly when the TSC's is known. */
+/* The leaf of frequencies is there, and within the hypervisor's maximum, exactly when the TSC's is
+ * known. */
 Test(cpuid, the_timing_leaf_needs_a_frequency)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
@@ -314,7 +316,8 @@ Test(cpuid, one_way_to_tell_of_topology)
 	cr_assert_not_null(leaf_of(&table, 0x8000001f, 0), "and no other");
 }
 
-/* Each register by its own mask; what is set is set in EBX whatever the host has; an absent leaf is not made up. */
+/* Each register by its own mask; what is set is set in EBX whatever the host has; an absent leaf is
+ * not made up. */
 Test(cpuid, masks_are_applied_register_by_register)
 {
 	static const struct profile masking = {

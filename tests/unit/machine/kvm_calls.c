@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is asked of KVM, with a KVM made up: it answers for descriptors of its own, notes what it is asked, and
- * refuses what a test wants refused. */
+/* What is asked of KVM, with a KVM made up: it answers for descriptors of its own, notes what it is
+ * asked, and refuses what a test wants refused. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -155,7 +155,7 @@ static size_t count_of(unsigned long request)
 	return n;
 }
 
-/* ---- capabilities ------------------------------------------------------------------------------ */
+/* ---- capabilities ---------------------------------------------------------------------------- */
 
 Test(kvm_calls, each_capability_that_lacks_is_named)
 {
@@ -282,7 +282,7 @@ Test(kvm_calls, a_kvm_that_cannot_be_opened)
 	cr_expect(fd == fake.kvm && fcntl(fd, F_GETFD) >= 0);
 }
 
-/* ---- the VM -------------------------------------------------------------------------------------- */
+/* ---- the VM ---------------------------------------------------------------------------------- */
 
 static struct guest_memory memory;
 static struct vm vm;
@@ -370,7 +370,8 @@ Test(kvm_calls, a_run_page_that_is_too_small)
 	}
 }
 
-/* Each of the three exits by its own bit; polling when there is a figure, 0 too; nothing when nothing is asked. */
+/* Each of the three exits by its own bit; polling when there is a figure, 0 too; nothing when
+ * nothing is asked. */
 Test(kvm_calls, tuning)
 {
 	struct problems problems = { 0 };
@@ -400,7 +401,7 @@ Test(kvm_calls, tuning)
 	cr_assert_str_eq(problems.list[1].field, "profile");
 }
 
-/* ---- interrupts and doorbells ---------------------------------------------------------------------- */
+/* ---- interrupts and doorbells ---------------------------------------------------------------- */
 
 Test(kvm_calls, doorbells_come_and_go)
 {
@@ -441,7 +442,8 @@ Test(kvm_calls, irqfds_are_numbered)
 	cr_assert_eq(vm.fabric.ops->add_irqfd(&vm.fabric, 50, &gsi), -ENOSPC);
 }
 
-/* A route is changed in its place; all of them are told each time; each half of the address in its own. */
+/* A route is changed in its place; all of them are told each time; each half of the address in its
+ * own. */
 Test(kvm_calls, routes_are_told_as_a_whole)
 {
 	const struct fabric_ops *ops;
@@ -503,7 +505,7 @@ Test(kvm_calls, calls_are_handed_to_the_control_thread)
 	close(wake);
 }
 
-/* ---- a vCPU --------------------------------------------------------------------------------------- */
+/* ---- a vCPU ---------------------------------------------------------------------------------- */
 
 static struct machine machine;
 
@@ -588,7 +590,8 @@ static int one_try(struct kvm_run *run)
 	return try_fails_with;
 }
 
-/* What KVM has to start for a VM it starts before the guest runs, where it can still be said that it could not. */
+/* What KVM has to start for a VM it starts before the guest runs, where it can still be said that
+ * it could not. */
 Test(kvm_calls, a_vm_is_tried_before_it_runs)
 {
 	static const struct {
@@ -624,7 +627,7 @@ Test(kvm_calls, a_vm_is_tried_before_it_runs)
 	cr_assert(machine.vcpus[1].waits);
 }
 
-/* ---- the run loop ------------------------------------------------------------------------------------ */
+/* ---- the run loop ---------------------------------------------------------------------------- */
 
 static _Atomic uint32_t runs;
 static bool starts_waiting;
@@ -676,7 +679,8 @@ static int another_vcpu_ends(struct kvm_run *run)
 	return 0;
 }
 
-/* Beside a vCPU that has ended the VM none enters the guest again; it waits, parked, for the stop. */
+/* Beside a vCPU that has ended the VM none enters the guest again; it waits, parked, for the
+ * stop. */
 Test(kvm_calls, nobody_goes_on_beside_one_that_ended)
 {
 	pthread_t thread = start_loop(another_vcpu_ends);
@@ -696,7 +700,8 @@ static int kicked(struct kvm_run *run)
 	return runs % 3 ? EINTR : EAGAIN;
 }
 
-/* A kick leads back into the guest when nothing is wanted; a pause parks, and telling the guest's clock follows it. */
+/* A kick leads back into the guest when nothing is wanted; a pause parks, and telling the guest's
+ * clock follows it. */
 Test(kvm_calls, a_kick_a_pause_and_on)
 {
 	pthread_t thread = start_loop(kicked);
@@ -733,7 +738,8 @@ static int has_no_thread(struct kvm_run *run)
 	return run->immediate_exit ? EINTR : EAGAIN;
 }
 
-/* A vCPU that KVM cannot enter for want of a thread is not tried for ever; one that waits for SIPI is. */
+/* A vCPU that KVM cannot enter for want of a thread is not tried for ever; one that waits for SIPI
+ * is. */
 Test(kvm_calls, a_run_that_never_begins_ends_the_vm)
 {
 	pthread_t thread = start_loop(has_no_thread);

@@ -105,7 +105,8 @@ Test(kvm_stats, what_is_not_kvms_is_refused_or_left_out)
 	layout.count = 77;
 	cr_assert_eq(kvm_stats_learn(fake(rows, 1, 0), &layout), -EBADMSG);
 	cr_assert_eq(kvm_stats_learn(fake(rows, 1, 4096), &layout), -EBADMSG);
-	/* 256 bytes would leave no room for the end of the name; with none at all there is no row to read. */
+	/* 256 bytes would leave no room for the end of the name; with none at all there is no row
+	 * to read. */
 	cr_assert_eq(kvm_stats_learn(fake(rows, 0, 256), &layout), -EBADMSG);
 	cr_assert_eq(layout.count, 77);
 	cr_assert_eq(kvm_stats_learn(fake(rows, 0, 255), &layout), 0);

@@ -35,8 +35,8 @@ static bool out(uint16_t port, uint32_t width, uint32_t value)
 	return atomic_exchange(&acpi.request, ACPI_REQUEST_NONE) == ACPI_REQUEST_RESET;
 }
 
-/* An NMI is for none of the bus's errors, whatever was written; who waits for channel 2 of the timer does not wait for
- * good. */
+/* An NMI is for none of the bus's errors, whatever was written; who waits for channel 2 of the
+ * timer does not wait for good. */
 Test(legacy_ports, the_nmi_status_port)
 {
 	cr_assert_eq(in(LAYOUT_PORT_NMI_STATUS, 1), 0);
@@ -69,7 +69,8 @@ Test(legacy_ports, the_keyboard_controllers_reset)
 	cr_assert_not(out(0x60, 1, 0xfe));
 }
 
-/* Bit 2 resets, bits 1 and 3 are kept; only by a byte, since the PCI mechanism's address begins a port before. */
+/* Bit 2 resets, bits 1 and 3 are kept; only by a byte, since the PCI mechanism's address begins a
+ * port before. */
 Test(legacy_ports, the_reset_control_port)
 {
 	static const struct {

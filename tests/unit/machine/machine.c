@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's own parts without KVM: layout of memory, I/O APIC, ACPI registers, kicks, the final state. */
+/* The machine's own parts without KVM: layout of memory, I/O APIC, ACPI registers, kicks, the final
+ * state. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -17,7 +18,7 @@
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/populating.h"
 
-/* ---- layout of memory -------------------------------------------------------------------------- */
+/* ---- layout of memory ------------------------------------------------------------------------ */
 
 #define LIMIT (1ULL << 46)
 
@@ -139,7 +140,8 @@ static uint64_t address_space(void)
 	return pages * 4;
 }
 
-/* Guest memory is aligned to 2 MiB, and what was mapped beside it for that is given back at both ends. */
+/* Guest memory is aligned to 2 MiB, and what was mapped beside it for that is given back at both
+ * ends. */
 Test(machine, guest_memory_is_aligned_and_alone)
 {
 	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 6 * MIB, 5 * MIB },
@@ -163,8 +165,8 @@ Test(machine, guest_memory_is_aligned_and_alone)
 	cr_assert_not(placement.populated);
 }
 
-/* In place of the C library's, for the whole program: populating fails while a test wants it to, with this errno and
- * as many times. */
+/* In place of the C library's, for the whole program: populating fails while a test wants it to,
+ * with this errno and as many times. */
 static _Atomic int populating_fails, populating_times;
 /* It says to each thread that it has populated what lies beyond this many bytes, and has not. */
 static _Atomic bool populating_lies;
@@ -293,8 +295,8 @@ Test(machine, memory_that_was_not_locked_after_all_is_refused)
 	cr_expect_eq(memory.count, 77);
 }
 
-/* What populating may fail with: once more; by touching, where the kernel does not know it and a page is one that can be
- * touched; or not at all. */
+/* What populating may fail with: once more; by touching, where the kernel does not know it and a
+ * page is one that can be touched; or not at all. */
 Test(machine, populating_that_fails)
 {
 	static const struct {
@@ -335,7 +337,8 @@ Test(machine, populating_that_fails)
 		int r;
 
 		range.start = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		/* Twice: what is tried again is tried until it is done, and each of two threads may have its share. */
+		/* Twice: what is tried again is tried until it is done, and each of two threads may
+		 * have its share. */
 		populating_times = rows[i].error == EINTR || rows[i].error == EAGAIN ? 2 : 1000;
 		populating_fails = rows[i].error;
 		r = numa_populate(&range, 1, NULL, 1, tree.root, &problems);
@@ -356,8 +359,8 @@ Test(machine, populating_that_fails)
 	fixture_tree_done(&tree);
 }
 
-/* Whether there is room is asked for what is populated, which huge pages always are: a host node that is not there has
- * none. Of other memory it is told when it is to be bound. */
+/* Whether there is room is asked for what is populated, which huge pages always are: a host node
+ * that is not there has none. Of other memory it is told when it is to be bound. */
 Test(machine, room_is_asked_for_where_memory_is_populated)
 {
 	static const struct {
@@ -396,7 +399,7 @@ Test(machine, room_is_asked_for_where_memory_is_populated)
 	}
 }
 
-/* ---- I/O APIC ------------------------------------------------------------------------------------ */
+/* ---- I/O APIC -------------------------------------------------------------------------------- */
 
 #define SELECT 0x00
 #define WINDOW 0x10
@@ -491,7 +494,8 @@ Test(machine, ioapic_turns_an_edge_into_an_msi)
 	cr_assert_eq(deliveries, 2, "masked");
 }
 
-/* What comes while masked waits, as one; it comes when unmasked, once, and not at a write that leaves it masked. */
+/* What comes while masked waits, as one; it comes when unmasked, once, and not at a write that
+ * leaves it masked. */
 Test(machine, ioapic_latches_one_edge_while_masked)
 {
 	struct ioapic ioapic = new_ioapic();
@@ -519,7 +523,7 @@ Test(machine, ioapic_latches_one_edge_while_masked)
 	cr_assert_eq(delivered[2].data, 0x76);
 }
 
-/* ---- ACPI registers -------------------------------------------------------------------------------- */
+/* ---- ACPI registers -------------------------------------------------------------------------- */
 
 static uint32_t acpi_asks(uint64_t offset, uint64_t value)
 {
@@ -591,7 +595,7 @@ Test(machine, panic_register)
 	}
 }
 
-/* ---- asking the crew ----------------------------------------------------------------------------- */
+/* ---- asking the crew ------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t kicks;
 
@@ -601,7 +605,8 @@ static void count_kick(int number)
 	kicks++;
 }
 
-/* Who is in the guest is kicked out of it; who is parked, or not yet there, is not; to go on nobody is kicked. */
+/* Who is in the guest is kicked out of it; who is parked, or not yet there, is not; to go on nobody
+ * is kicked. */
 Test(machine, asking_kicks_those_who_run)
 {
 	static struct kvm_run runs[3];
@@ -628,7 +633,8 @@ Test(machine, asking_kicks_those_who_run)
 	cr_assert(machine_all_parked(&machine));
 }
 
-/* The first end stands, with its vCPU and its detail, and the control thread is woken for it alone. */
+/* The first end stands, with its vCPU and its detail, and the control thread is woken for it
+ * alone. */
 Test(machine, the_first_end_stands)
 {
 	static struct kvm_run runs[2] = { { .exit_reason = KVM_EXIT_SHUTDOWN }, { .exit_reason = KVM_EXIT_HLT } };
@@ -660,7 +666,7 @@ Test(machine, exits_have_names)
 	cr_assert_str_eq(vcpu_exit_name(UINT32_MAX), "KVM_EXIT_?");
 }
 
-/* ---- the final state of a vCPU ----------------------------------------------------------------------- */
+/* ---- the final state of a vCPU --------------------------------------------------------------- */
 
 #define TABLES 0x10000u
 #define PG (1ULL << 31)
@@ -672,7 +678,8 @@ Test(machine, exits_have_names)
 static struct guest_memory ram;
 static uint64_t code_segment; /* where CS begins */
 
-/* A vCPU that ended at `rip`: captured, with no KVM behind it (KVM_RUN fails, as it does with EINTR). */
+/* A vCPU that ended at `rip`: captured, with no KVM behind it (KVM_RUN fails, as it does with
+ * EINTR). */
 static struct vcpu captured_at(uint64_t rip, uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
 	static struct kvm_run run;
@@ -693,7 +700,8 @@ static void write_entry(unsigned table, unsigned index, uint64_t value)
 	put(ram.regions[0].hva + TABLES + table * 4096u + index * 8u, value, 8);
 }
 
-/* One path through four tables: entry 1 of each, and a leaf in table `level` (1: 4 KiB, 2: 2 MiB, 3: 1 GiB). */
+/* One path through four tables: entry 1 of each, and a leaf in table `level` (1: 4 KiB, 2: 2 MiB,
+ * 3: 1 GiB). */
 static void map_path(unsigned level, uint64_t leaf)
 {
 	memset(ram.regions[0].hva + TABLES, 0, 4 * 4096);

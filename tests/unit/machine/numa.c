@@ -175,7 +175,8 @@ Test(numa, transparent_huge_pages_are_counted_range_by_range)
 	munmap(room, 4 * size);
 }
 
-/* In a child, as a user of whom there is nobody else: how many threads there may be is counted by uid. */
+/* In a child, as a user of whom there is nobody else: how many threads there may be is counted by
+ * uid. */
 static int populates_with(rlim_t threads_at_most, uid_t uid)
 {
 	const struct rlimit limit = { threads_at_most, threads_at_most };
@@ -201,7 +202,8 @@ static int populates_with(rlim_t threads_at_most, uid_t uid)
 	return 0;
 }
 
-/* Whether a range gets its threads depends on those before it: one that gets none is populated all the same. */
+/* Whether a range gets its threads depends on those before it: one that gets none is populated all
+ * the same. */
 Test(numa, a_range_that_no_thread_could_be_had_for_is_populated_too)
 {
 	if (getuid() != 0)
@@ -243,8 +245,9 @@ static bool note_worker(long nr, const uint64_t args[static 6], long *ret_result
 	return true;
 }
 
-/* In a child: 18 CPUs of node 0 may be used, 20 of node 1, and a range that is not bound may use them all. Nothing can be
- * populated there: it is about where the threads are, and they are there before they find out. */
+/* In a child: 18 CPUs of node 0 may be used, 20 of node 1, and a range that is not bound may use
+ * them all. Nothing can be populated there: it is about where the threads are, and they are there
+ * before they find out. */
 static int binds_workers(void)
 {
 	static const char *const sets[] = { "0-2,4-9,20-21,23-29", "10-19,30-39", "0-2,4-21,23-39" };
@@ -279,7 +282,8 @@ static int binds_workers(void)
 	return numa_populate(ranges, 1, NULL, 0, NULL, &problems) < 0 && seen.workers == 0 ? 0 : 7;
 }
 
-/* A host's node 0 whose free memory is another one after each 16 MiB that are taken: in MiB, beyond what the kernel keeps. */
+/* A host's node 0 whose free memory is another one after each 16 MiB that are taken: in MiB, beyond
+ * what the kernel keeps. */
 static struct {
 	struct fixture_tree tree;
 	const unsigned int *mib;
@@ -321,8 +325,9 @@ static int populates_while(const unsigned int *mib, struct numa_range *ranges, s
 	return r;
 }
 
-/* Each of two launches at once finds that there is enough: the one that sees first that it is not so any more is refused,
- * before anybody is killed for want of memory. One that is alone takes all that there is. */
+/* Each of two launches at once finds that there is enough: the one that sees first that it is not
+ * so any more is refused, before anybody is killed for want of memory. One that is alone takes all
+ * that there is. */
 Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
 {
 	static const unsigned int alone[] = { 80, 64, 48, 32, 16, 0 }, beside[] = { 80, 64, 47, 12, 12, 12 };
@@ -394,7 +399,8 @@ Test(numa, preferring_a_node_is_undone)
 	cr_assert_eq(numa_prefer(0), 0);
 	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
 	cr_assert_eq(mode, MPOL_PREFERRED);
-	/* The first that the mask has no bit for: an empty mask would be taken, and prefer nothing. */
+	/* The first that the mask has no bit for: an empty mask would be taken, and prefer
+	 * nothing. */
 	cr_assert_eq(numa_prefer(1024), -EINVAL);
 	cr_assert_eq(get_mempolicy(&mode, NULL, 0, NULL, 0), 0);
 	cr_assert_eq(mode, MPOL_PREFERRED);
@@ -468,7 +474,8 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	                 "host node 1: 22 MiB of huge pages of 2048 KiB were asked for, 20 MiB are free: ask for less, or free some");
 }
 
-/* Without a node of its own a demand is held against all that are online, whatever their numbers. */
+/* Without a node of its own a demand is held against all that are online, whatever their
+ * numbers. */
 Test(numa, room_on_any_node_is_the_sum_of_all)
 {
 	struct numa_range range = { NULL, 600 * MIB, 4096, -1, 0 };
@@ -494,8 +501,8 @@ Test(numa, room_on_any_node_is_the_sum_of_all)
 	fixture_tree_done(&tree);
 }
 
-/* Pages smaller than those that were asked for are not counted as such: the kernel's sum of a mapping is then more than
- * the range can hold, and page by page it is told. */
+/* Pages smaller than those that were asked for are not counted as such: the kernel's sum of a
+ * mapping is then more than the range can hold, and page by page it is told. */
 Test(numa, pages_of_another_size)
 {
 	const size_t size = 4 * MIB;
@@ -522,7 +529,8 @@ Test(numa, transparent_huge_pages_of_neighbours_do_not_count)
 	struct numa_range range = { start, size, 4096, 0, 0 };
 	struct numa_counts counts;
 
-	(void)madvise(start - size, 3 * size, MADV_HUGEPAGE); /* where there are none, none are counted either */
+	/* where there are none, none are counted either */
+	(void)madvise(start - size, 3 * size, MADV_HUGEPAGE);
 	(void)madvise(start, size, MADV_NOHUGEPAGE);
 	memset(start - size, 1, 3 * size);
 	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);

@@ -94,7 +94,8 @@ Test(schedule, the_timer_slack_is_the_usual_one_again)
 	cr_expect_eq(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), 50000);
 }
 
-/* As the kernel has it, which tells it where it knows it (Linux 6.12); a policy that has no turns stays. */
+/* As the kernel has it, which tells it where it knows it (Linux 6.12); a policy that has no turns
+ * stays. */
 Test(schedule, short_turns)
 {
 	static const int policies[] = { SCHED_OTHER, SCHED_BATCH, SCHED_IDLE };

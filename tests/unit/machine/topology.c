@@ -110,8 +110,8 @@ Test(topology, vcpus_on_one_host_cpu_are_cores_of_their_own)
 	cr_assert_eq(topology.threads_per_core, 2);
 }
 
-/* Where a SHARED VM is depends on others. It is shown cores of one thread, and of nodes that it leaves open the
- * distance of the farthest. */
+/* Where a SHARED VM is depends on others. It is shown cores of one thread, and of nodes that it
+ * leaves open the distance of the farthest. */
 Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(3, 4, 2), *one = fixture_shape(1, 4, 2);
@@ -312,7 +312,8 @@ Test(topology, leaf_b_counts_the_vcpus_that_are_there)
 	cr_assert_eq(entry(entries, count, 0xb, 1)->ebx, 5);
 }
 
-/* More cores in a package than leaf 4 has bits for, and more threads than leaf 1 has: the most that they can say. */
+/* More cores in a package than leaf 4 has bits for, and more threads than leaf 1 has: the most that
+ * they can say. */
 Test(topology, what_a_leaf_has_no_bits_for)
 {
 	static const struct {

@@ -70,7 +70,7 @@ static uint64_t wakes(void)
 	return read(machine.wake_fd, &n, sizeof(n)) == (ssize_t)sizeof(n) ? n : 0;
 }
 
-/* ---- port and memory I/O ------------------------------------------------------------------------- */
+/* ---- port and memory I/O --------------------------------------------------------------------- */
 
 static struct vcpu *io_exit(bool out, uint8_t size, uint32_t count)
 {
@@ -139,7 +139,7 @@ Test(vcpu, mmio_exits_go_to_the_bus)
 	cr_assert_eq(wakes(), 0);
 }
 
-/* ---- ends --------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void expect_end(enum machine_end end, uint64_t detail)
 {
@@ -234,7 +234,8 @@ Test(vcpu, system_events_end_the_vm)
 	}
 }
 
-/* Every exit that there is no row for fails the vCPU, by its number, and is counted; two need nothing done. */
+/* Every exit that there is no row for fails the vCPU, by its number, and is counted; two need
+ * nothing done. */
 Test(vcpu, exits_that_nobody_handles)
 {
 	for (uint32_t reason = 0; reason < 300; reason++) {
@@ -269,7 +270,7 @@ Test(vcpu, the_last_to_halt_ends_the_machine)
 	expect_end(MACHINE_END_HALTED, 0);
 }
 
-/* ---- the state at the start --------------------------------------------------------------------- */
+/* ---- the state at the start ------------------------------------------------------------------ */
 
 /* As it is after a reset; other bits than are set must stay. */
 static struct kvm_sregs after_reset(void)

@@ -118,7 +118,8 @@ static void check_fadt(const struct guest_memory *memory, const struct acpi_pars
 	for (uint64_t i = 148; i < 244; i++)
 		cr_assert_eq(peek(memory, p->fadt + i, 1), 0, "fixed hardware at %" PRIu64, i);
 	cr_assert_eq(peek(memory, p->fadt + 109, 2), 0x24, "no VGA, no CMOS RTC, no 8042");
-	/* WBINVD, C1 on all, both buttons are devices, reset register, headless, hardware-reduced; and no more. */
+	/* WBINVD, C1 on all, both buttons are devices, reset register, headless, hardware-reduced;
+	 * and no more. */
 	cr_assert_eq(flags, 0x101435, "%#" PRIx64, flags);
 	cr_assert(flags & 1u << 20, "hardware-reduced");
 	cr_assert(flags & 1u << 10, "reset register");

@@ -14,7 +14,8 @@
 
 #include "launch/cli/verb.h"
 
-/* The shim that `axvm plan` asks: the one that was built with these tests, $B/tests/unit, unless another is named. */
+/* The shim that `axvm plan` asks: the one that was built with these tests, $B/tests/unit, unless
+ * another is named. */
 __attribute__((constructor)) static void name_shim(void)
 {
 	char self[PATH_MAX], path[PATH_MAX + 32];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The `axvm` command as its user has it: a line in; its status and what it said, on which stream, out. */
+/* The `axvm` command as its user has it: a line in; its status and what it said, on which stream,
+ * out. */
 #ifndef AXVM_TESTS_AXVM_SAY_H
 #define AXVM_TESTS_AXVM_SAY_H
 

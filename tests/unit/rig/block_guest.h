@@ -33,7 +33,8 @@ struct disk_options {
 	uint64_t bytes; /* 0: DISK_BYTES */
 	uint64_t max_size; /* 0: as long as it is */
 	bool keeps_blocks;
-	const struct disk_ranges *ranges; /* what the file is said to be able to; NULL: what it says itself */
+	/* what the file is said to be able to; NULL: what it says itself */
+	const struct disk_ranges *ranges;
 	const char *instead; /* what the device works on in its place; NULL: the file itself */
 	uint64_t without; /* features the driver does not take */
 	struct rate_config limit;

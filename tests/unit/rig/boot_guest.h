@@ -80,8 +80,8 @@ static inline uint64_t get(const uint8_t *at, size_t width)
 	return value;
 }
 
-/* The smallest kernel with a PVH note: 16 bytes at 16 MiB, entered at the third of them. Returns its size, of at
- * most 0x200. */
+/* The smallest kernel with a PVH note: 16 bytes at 16 MiB, entered at the third of them. Returns
+ * its size, of at most 0x200. */
 static inline size_t pvh_kernel(uint8_t *to)
 {
 	memset(to, 0, 0x200);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A kernel that answers chosen system calls as a test wants.
  *
- * A seccomp filter traps the calls; the handler of SIGSYS has their arguments in the registers and puts
- * the answer where the kernel would. The one instruction from which fake_kernel_call() calls is let
- * through by its address. */
+ * A seccomp filter traps the calls; the handler of SIGSYS has their arguments in the registers and
+ * puts the answer where the kernel would. The one instruction from which fake_kernel_call() calls
+ * is let through by its address. */
 #include "tests/unit/rig/fake_kernel.h"
 
 #include <errno.h>

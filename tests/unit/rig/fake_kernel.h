@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A kernel that answers chosen system calls as a test wants: one that says yes and does nothing, one that
- * says no, one of another version. For a child that ends soon: nothing takes it back. */
+/* A kernel that answers chosen system calls as a test wants: one that says yes and does nothing,
+ * one that says no, one of another version. For a child that ends soon: nothing takes it back. */
 #ifndef AXVM_TESTS_FAKE_KERNEL_H
 #define AXVM_TESTS_FAKE_KERNEL_H
 
@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* True when *ret_result (a value, or -errno) is the answer; false when the kernel's own is wanted. Runs
- * in a signal handler on the calling thread, threads that the caller starts later among them. */
+/* True when *ret_result (a value, or -errno) is the answer; false when the kernel's own is wanted.
+ * Runs in a signal handler on the calling thread, threads that the caller starts later among
+ * them. */
 typedef bool (*fake_answer)(long nr, const uint64_t args[static 6], long *ret_result);
 
 /* From here on `answer` has its say in each of the calls named, `count` of them up to 16. Needs

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A device that keeps its requests until told, on a machine, and its driver. It knows if it is used in ways
- * that virtio/device.h says it is not. */
+/* A device that keeps its requests until told, on a machine, and its driver. It knows if it is used
+ * in ways that virtio/device.h says it is not. */
 #ifndef AXVM_TESTS_KEEPER_H
 #define AXVM_TESTS_KEEPER_H
 
@@ -26,10 +26,12 @@ struct keeper {
 	uint16_t kept[KEEPER_QUEUES][KEEPER_SIZE];
 	uint16_t count[KEEPER_QUEUES];
 	_Atomic uint32_t popped, activations, quiesces, resets, written, releases;
-	_Atomic uint32_t used_flags;  /* of the queue, as they were during its last visit with a request */
+	/* of the queue, as they were during its last visit with a request */
+	_Atomic uint32_t used_flags;
 	_Atomic bool prompt;          /* complete at once */
 	_Atomic bool returns;         /* look and give back */
-	_Atomic uint32_t peeks;       /* before anything else look and give back so many times; counts down */
+	/* before anything else look and give back so many times; counts down */
+	_Atomic uint32_t peeks;
 	_Atomic uint32_t peek_visits; /* visits that had some of those */
 };
 

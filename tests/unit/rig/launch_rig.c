@@ -40,7 +40,7 @@ static int pages_fd[RIG_VCPUS_MAX];
 static struct kvm_run *pages[RIG_VCPUS_MAX];
 static __thread uint32_t this_vcpu;
 
-/* ---- KVM ------------------------------------------------------------------------------------------ */
+/* ---- KVM ------------------------------------------------------------------------------------- */
 
 static int open_kvm(void)
 {
@@ -167,7 +167,7 @@ static int answer(unsigned long request, void *argument)
 	}
 }
 
-/* ---- TAPs --------------------------------------------------------------------------------------------- */
+/* ---- TAPs ------------------------------------------------------------------------------------ */
 
 static bool is_tap(int fd)
 {
@@ -207,7 +207,7 @@ static bool answer_ioctl(int fd, unsigned long request, void *argument, int *ret
 	return true;
 }
 
-/* ---- the child -------------------------------------------------------------------------------------- */
+/* ---- the child ------------------------------------------------------------------------------- */
 
 static const struct {
 	int (*go)(struct shim *);
@@ -219,7 +219,8 @@ static const struct {
 	[STAGE_RUN] = { stage_run },
 };
 
-/* As main() does. What the made-up KVM hands out is made when foreign descriptors have been closed. */
+/* As main() does. What the made-up KVM hands out is made when foreign descriptors have been
+ * closed. */
 static int live(void)
 {
 	struct shim *shim = &rig_shim;
@@ -265,7 +266,7 @@ __attribute__((noreturn)) static void child_main(void)
 	_exit(live());
 }
 
-/* ---- the parent -------------------------------------------------------------------------------------- */
+/* ---- the parent ------------------------------------------------------------------------------ */
 
 /* Where none of the numbers of the child's own is. */
 static int high(int fd)

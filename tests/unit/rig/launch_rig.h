@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A whole launch: the shim's stages one after the other in a child, with its threads, its sandbox and its filters as
- * they are, on a KVM made up; and what it said on fds 2 and 4. */
+/* A whole launch: the shim's stages one after the other in a child, with its threads, its sandbox
+ * and its filters as they are, on a KVM made up; and what it said on fds 2 and 4. */
 #ifndef AXVM_TESTS_LAUNCH_RIG_H
 #define AXVM_TESTS_LAUNCH_RIG_H
 
@@ -13,8 +13,8 @@
 
 enum { RIG_EVENTS_MAX = 64, RIG_VCPUS_MAX = 4, RIG_CAPS_MAX = 8, RIG_DIED = 255 };
 
-/* What the guest does each time a vCPU is let go: fills its page as KVM would; returns 0, or the errno that KVM_RUN
- * fails with. No system calls: its thread is sealed. */
+/* What the guest does each time a vCPU is let go: fills its page as KVM would; returns 0, or the
+ * errno that KVM_RUN fails with. No system calls: its thread is sealed. */
 typedef int (*rig_guest)(struct kvm_run *run, uint32_t vcpu);
 
 /* What a launch is given; zero: as an ordinary one has it. */
@@ -68,8 +68,9 @@ extern struct rig_told *rig_told;
 	} while (0)
 #define expect_held() cr_assert_eq(rig_told->word[0], 0, "line %" PRIu64, rig_told->word[0])
 
-/* Files that a spec may name: by 5 a flat image of 16 bytes 0x90, by 6 an empty file to write, by 7 and 9 disks of
- * 1 MiB, by 8 a socket for vsock, by 10 and 11 queues of one TAP, by 12 a vhost-net. New ones for each launch. */
+/* Files that a spec may name: by 5 a flat image of 16 bytes 0x90, by 6 an empty file to write, by 7
+ * and 9 disks of 1 MiB, by 8 a socket for vsock, by 10 and 11 queues of one TAP, by 12 a vhost-net.
+ * New ones for each launch. */
 enum { RIG_IMAGE = 5, RIG_OUTPUT = 6, RIG_DISK = 7, RIG_CHANNEL = 8, RIG_DISK_2 = 9, RIG_TAP = 10, RIG_TAP_2 = 11,
        RIG_VHOST = 12 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Events of several kinds and sizes for a writer, of which it does not matter what they tell. Each returns what
- * event_writer_put() does. */
+/* Events of several kinds and sizes for a writer, of which it does not matter what they tell. Each
+ * returns what event_writer_put() does. */
 #ifndef AXVM_TESTS_PUT_EVENT_H
 #define AXVM_TESTS_PUT_EVENT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the transport's registers are, by number: VIRTIO 1.2, 4.1.4.3, and what this device model promises of its
- * BAR 0. Written out, so that a change of the product's own header is seen. */
+/* Where the transport's registers are, by number: VIRTIO 1.2, 4.1.4.3, and what this device model
+ * promises of its BAR 0. Written out, so that a change of the product's own header is seen. */
 #ifndef AXVM_TEST_VIRTIO_OFFSETS_H
 #define AXVM_TEST_VIRTIO_OFFSETS_H
 

@@ -40,8 +40,8 @@ void guest_bring_up(struct vsock_guest *g, uint16_t buffers)
 	g->received = 0;
 	for (uint16_t i = 0; i < buffers; i++)
 		guest_offer_buffer(g, i, 4096);
-	/* The device hears of DRIVER_OK on its own thread. Once it has taken a packet, one that means
-	 * nothing, a CONNECT is no longer answered with "no driver". */
+	/* The device hears of DRIVER_OK on its own thread. Once it has taken a packet, one that
+	 * means nothing, a CONNECT is no longer answered with "no driver". */
 	guest_send(g, VIRTIO_VSOCK_OP_RST, 1, 1, NULL, 0);
 }
 

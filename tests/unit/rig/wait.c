@@ -15,8 +15,9 @@
 #ifndef AXVM_STAND_IN_CRITERION_H
 #include <criterion/hooks.h>
 
-/* A test that hangs in the product itself ends too. Criterion 2.4 heeds a test's own limit and no other: neither
- * criterion_options.timeout nor --timeout. (The stand-in's runner has a limit for all.) */
+/* A test that hangs in the product itself ends too. Criterion 2.4 heeds a test's own limit and no
+ * other: neither criterion_options.timeout nor --timeout. (The stand-in's runner has a limit for
+ * all.) */
 #define TEST_LIMIT_S (4 * WAIT_LIMIT_S)
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
@@ -58,7 +59,8 @@ void wait_join(pthread_t thread, void **ret_result)
 {
 	struct timespec end;
 
-	/* Not pthread_clockjoin_np, of which TSan does not know that the thread's writes come before it. */
+	/* Not pthread_clockjoin_np, of which TSan does not know that the thread's writes come
+	 * before it. */
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += WAIT_LIMIT_S;
 	cr_assert_eq(pthread_timedjoin_np(thread, ret_result, &end), 0, "a thread does not end");

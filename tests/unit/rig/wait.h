@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Every wait of a unit test for something that may not come: each has a limit, and reaching it fails the test
- * with the place and what was waited for. The limit is for what never happens; nothing is expected to take
- * any part of it. */
+/* Every wait of a unit test for something that may not come: each has a limit, and reaching it
+ * fails the test with the place and what was waited for. The limit is for what never happens;
+ * nothing is expected to take any part of it. */
 #ifndef AXVM_TEST_WAIT_H
 #define AXVM_TEST_WAIT_H
 
@@ -11,7 +11,8 @@
 
 #define WAIT_LIMIT_S 60
 
-/* 200 us, for others to get on. Alone it stands for "and nothing happened", never for "by now it has". */
+/* 200 us, for others to get on. Alone it stands for "and nothing happened", never for "by now it
+ * has". */
 void pause_a_little(void);
 
 /* Pauses until the condition holds. */

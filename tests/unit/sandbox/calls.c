@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls whose arguments nothing reads back, as the kernel gets them: the filter's, a cgroup's, the root's. */
+/* Calls whose arguments nothing reads back, as the kernel gets them: the filter's, a cgroup's, the
+ * root's. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/sandbox_rig.h"
 
-/* ---------------------------------------------------------------------------------------- seccomp */
+/* -------------------------------------------------------------------------------------- seccomp */
 
 static struct {
 	unsigned calls;
@@ -44,7 +45,8 @@ static bool answer_seccomp(long nr, const uint64_t args[static 6], long *ret_res
 	return true;
 }
 
-/* The filter of the role and no other, logged; of this thread alone, with the host's mitigations. */
+/* The filter of the role and no other, logged; of this thread alone, with the host's
+ * mitigations. */
 static int seals_as_asked(void)
 {
 	const long calls[] = { SYS_seccomp };
@@ -74,7 +76,7 @@ Test(sandbox_seccomp, asks_for_the_filter_of_the_role_and_for_its_log)
 	cr_assert_eq(rig_child(seals_as_asked), 0);
 }
 
-/* ----------------------------------------------------------------------------------------- cgroup */
+/* --------------------------------------------------------------------------------------- cgroup */
 
 static struct {
 	long type; /* what fstatfs(2) says that the directory is on */
@@ -180,7 +182,7 @@ Test(sandbox_cgroup, is_joined_or_the_launch_fails)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------- root */
+/* ----------------------------------------------------------------------------------------- root */
 
 static struct {
 	char made[16];           /* the calls as they come, a letter each */
@@ -272,7 +274,8 @@ static bool answer_root(long nr, const uint64_t args[static 6], long *ret_result
 	return true;
 }
 
-/* A file system of one inode and one page that nobody can write to, nothing in it can be run, and no child inherits. */
+/* A file system of one inode and one page that nobody can write to, nothing in it can be run, and
+ * no child inherits. */
 static int describes_root(void)
 {
 	static const char wanted[] = "tmpfs 1;1 mode=0555;1 nr_inodes=1;1 size=4k;0 ro=;6 =;1 f;";
@@ -290,7 +293,7 @@ Test(sandbox_nest, the_new_root_is_as_small_as_can_be)
 	cr_assert_eq(rig_child(describes_root), 0);
 }
 
-/* -------------------------------------------------------------------------- each call on the way fails */
+/* ------------------------------------------------------------------- each call on the way fails */
 
 /* A row a call: the nth of its kind is refused, all others say yes and do nothing. */
 static const struct refusal {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What exec brings along from the launcher: set in a child as a launcher would, then cleared or told; and a kernel that
- * says it has cleared something, or does not answer. */
+/* What exec brings along from the launcher: set in a child as a launcher would, then cleared or
+ * told; and a kernel that says it has cleared something, or does not answer. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,8 @@
 
 enum { NOT_HERE = 90 };
 
-/* To have it taken back, the kernel goes over all of the address space: a sanitizer's has terabytes. */
+/* To have it taken back, the kernel goes over all of the address space: a sanitizer's has
+ * terabytes. */
 static int set_merging(void)
 {
 	unsigned long pages = 0;
@@ -243,7 +244,8 @@ Test(sandbox_inherited, no_row_is_left_untried)
 	}
 }
 
-/* Of a process that nobody has prepared nothing is told; of the test's own, what was told before arrive. */
+/* Of a process that nobody has prepared nothing is told; of the test's own, what was told before
+ * arrive. */
 static int prepared_by_nobody(void)
 {
 	static const char *const mine[] = { "nice", "I/O priority", "OOM score adjustment", "memory policy", "scheduling class",

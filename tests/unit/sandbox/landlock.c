@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Landlock: what is asked of a kernel of each ABI, that both layers are tried, and, under this machine's
- * kernel, each right by an operation that succeeded before. */
+/* Landlock: what is asked of a kernel of each ABI, that both layers are tried, and, under this
+ * machine's kernel, each right by an operation that succeeded before. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/sandbox_rig.h"
 
-/* ------------------------------------------------------------------ a kernel of the test's making */
+/* ---------------------------------------------------------------- a kernel of the test's making */
 
 enum { FIRST_FD = 700, SECOND_FD = 701 };
 
@@ -164,7 +164,8 @@ Test(sandbox_landlock, asks_for_all_that_the_kernel_knows)
 	}
 }
 
-/* 0 is what getppid(2) says of one in another PID namespace, and would mean this process's own group. */
+/* 0 is what getppid(2) says of one in another PID namespace, and would mean this process's own
+ * group. */
 static int leaves_a_distant_launcher(void)
 {
 	if (begin() < 0 || landlock_restrict(&scene.sandbox, &scene.problems) < 0)
@@ -224,7 +225,7 @@ Test(sandbox_landlock, each_layer_is_tried)
 	cr_expect_not_null(strstr(rig_words, "this kernel has no Landlock"), "%s", rig_words);
 }
 
-/* --------------------------------------------------------------------------- the machine's kernel */
+/* ------------------------------------------------------------------------- the machine's kernel */
 
 static char folder[64];
 static int port_listener = -1, name_listener = -1;
@@ -280,7 +281,8 @@ static int makes_node(mode_t type, dev_t device)
 static int makes_file(void) { return makes_node(S_IFREG, 0); }
 static int makes_fifo(void) { return makes_node(S_IFIFO, 0); }
 static int makes_socket(void) { return makes_node(S_IFSOCK, 0); }
-/* Whiteouts: device 0:0 needs no capability. A block device needs one: without, -EPERM says nothing. */
+/* Whiteouts: device 0:0 needs no capability. A block device needs one: without, -EPERM says
+ * nothing. */
 static int makes_character_device(void) { return makes_node(S_IFCHR, makedev(0, 0)); }
 static int makes_block_device(void) { return makes_node(S_IFBLK, makedev(7, 0)); }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Stage confine under a kernel that says yes and does nothing, or answers as it must not: each is named by
- * the step's own trial or by the read-back, and a kernel that tells the truth passes. As root: an
- * ordinary user's shim does not take the steps. */
+/* Stage confine under a kernel that says yes and does nothing, or answers as it must not: each is
+ * named by the step's own trial or by the read-back, and a kernel that tells the truth passes. As
+ * root: an ordinary user's shim does not take the steps. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <grp.h>
@@ -60,7 +60,8 @@ static const struct lie {
 	uint64_t value; /* ... and by what */
 	unsigned nth;   /* of these calls, from 1; 0: all of them */
 	long result;
-	void (*after)(const uint64_t args[static 6]); /* the call is made, and then this; no result */
+	/* the call is made, and then this; no result */
+	void (*after)(const uint64_t args[static 6]);
 	const char *words; /* "": nothing is wrong */
 } lies[] = {
 	{ "truth", SYS_prctl, 0, ANY - 1, 0, LIE, NULL, "" },
@@ -175,7 +176,7 @@ Test(sandbox_lies, what_an_older_kernel_lacks_is_told)
 	cr_assert_eq(rig_child(without_mdwe), 0, "%s", rig_words);
 }
 
-/* ------------------------------------------------------------------- what holds once all was done */
+/* ----------------------------------------------------------------- what holds once all was done */
 
 static int taken_ids(uid_t uid, gid_t gid)
 {
@@ -266,7 +267,8 @@ Test(sandbox_confine, a_launcher_that_is_dead_already_is_told)
 	cr_expect_eq(rig_child(orphan), 0, "%s", rig_words);
 }
 
-/* Another thread would keep what this one gives up. The pauses are not made: it waits for 2 s else. */
+/* Another thread would keep what this one gives up. The pauses are not made: it waits for 2 s
+ * else. */
 static bool no_pause(long nr, const uint64_t args[static 6], long *ret_result)
 {
 	(void)nr;
@@ -286,7 +288,8 @@ static int idle(void *unused)
 static int company(void)
 {
 	static char stack[16384];
-	const int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD; /* no CLONE_FS: setns(2) */
+	/* no CLONE_FS: setns(2) */
+	const int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
 	const long calls[] = { SYS_clock_nanosleep, SYS_nanosleep };
 	const struct sandbox_config config = { 0 };
 
@@ -304,7 +307,7 @@ Test(sandbox_nest, another_thread_is_named)
 	cr_assert_str_eq(rig_words, "sandbox check: there is more than one thread");
 }
 
-/* ------------------------------------------------------------------------- how the nest finds itself */
+/* -------------------------------------------------------------------- how the nest finds itself */
 
 static const char *link_text; /* NULL: there is none */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Resource limits: each as it is to be, each read back, and what the open files make of the limit on file
- * sizes. */
+/* Resource limits: each as it is to be, each read back, and what the open files make of the limit
+ * on file sizes. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +58,7 @@ Test(sandbox_limits, each_is_as_it_is_to_be)
 	cr_expect_eq(rig_child(each_as_it_is_to_be), 0, "%s", rig_words);
 }
 
-/* ---------------------------------------------------------------------- a kernel that did not do it */
+/* ------------------------------------------------------------------ a kernel that did not do it */
 
 static int spoiled;
 static struct rlimit says; /* of that limit, beyond the value that was set */

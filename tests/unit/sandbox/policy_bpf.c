@@ -234,7 +234,8 @@ Test(policy_bpf, there_are_three_roles)
 	cr_assert_eq(sandbox_policy_evaluate((enum sandbox_role)-1, &call, &verdict), -EINVAL);
 }
 
-/* One comparison with each word that it must look at, and of the other ioctl's request before it. */
+/* One comparison with each word that it must look at, and of the other ioctl's request before
+ * it. */
 Test(policy_bpf, the_run_loop_is_first)
 {
 	struct seccomp_data call = sandbox_call(SYS_ioctl, (const uint64_t[6]){ VCPU_FD, KVM_RUN });

@@ -177,7 +177,8 @@ Test(policy_compiler, the_same_text_gives_the_same_code)
 		     "a changed value changes the digest");
 }
 
-/* Files are whole when they get their names: what had the name before is another file, untouched. */
+/* Files are whole when they get their names: what had the name before is another file,
+ * untouched. */
 Test(policy_compiler, a_file_is_replaced_at_once)
 {
 	char output[4096], options[1100], command[5000];

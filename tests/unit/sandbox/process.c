@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The read-back of what is the process's, each spoiled by itself: attributes, ids, securebits, namespaces,
- * root, descriptors. */
+/* The read-back of what is the process's, each spoiled by itself: attributes, ids, securebits,
+ * namespaces, root, descriptors. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@
 
 static const struct sandbox_config plain;
 
-/* ------------------------------------------------------------------------------------- attributes */
+/* ----------------------------------------------------------------------------------- attributes */
 
 static int new_privileges(void)
 {
@@ -122,11 +122,11 @@ Test(sandbox_verify, every_attribute_of_the_process_is_read_back)
 	}
 }
 
-/* ------------------------------------------------------------------------------------- securebits */
+/* ----------------------------------------------------------------------------------- securebits */
 
 /* As capabilities(7) has them; each but KEEP_CAPS is set, KEEP_CAPS is locked at 0. */
-static const int wanted_bits = 1 << 0 /* NOROOT */ | 1 << 1 /* locked */ | 1 << 2 /* NO_SETUID_FIXUP */ |
-                               1 << 3 /* locked */ | 1 << 5 /* KEEP_CAPS locked */ |
+static const int wanted_bits = 1 << 0 /* NOROOT */ | 1 << 1 /* locked */ |
+                               1 << 2 /* NO_SETUID_FIXUP */ | 1 << 3 /* locked */ | 1 << 5 /* KEEP_CAPS locked */ |
                                1 << 6 /* NO_CAP_AMBIENT_RAISE */ | 1 << 7 /* locked */;
 static int bits;
 
@@ -188,7 +188,7 @@ Test(sandbox_confine, privileged_is_who_has_every_capability_that_the_steps_need
 	}
 }
 
-/* ------------------------------------------------------------------------------------- namespaces */
+/* ----------------------------------------------------------------------------------- namespaces */
 
 static const char *const kinds[] = {
 	[SANDBOX_USER_NAMESPACE] = "user", [SANDBOX_MOUNT_NAMESPACE] = "mnt",
@@ -241,7 +241,8 @@ Test(sandbox_confine, leaves_every_namespace)
 
 static size_t same;
 
-/* One that is the launcher's still; of the user namespace of a privileged process, one that is not. */
+/* One that is the launcher's still; of the user namespace of a privileged process, one that is
+ * not. */
 static int one_namespace_differs(void)
 {
 	if (rig_confine(&plain, true) < 0)
@@ -259,7 +260,7 @@ Test(sandbox_verify, every_namespace_is_read_back)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------- root */
+/* ----------------------------------------------------------------------------------------- root */
 
 #define ROOT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
 #define ROOT_WORDS "sandbox check: the root is not empty and read-only"
@@ -267,7 +268,8 @@ Test(sandbox_verify, every_namespace_is_read_back)
 static const struct root {
 	const char *name, *type, *options;
 	unsigned long flags;
-	const char *directory; /* where the process then is; NULL: where it was, "": in a root like it */
+	/* where the process then is; NULL: where it was, "": in a root like it */
+	const char *directory;
 	const char *words;
 } roots[] = {
 	{ "right", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, "/", "" },
@@ -339,7 +341,7 @@ Test(sandbox_confine, makes_an_empty_root)
 	cr_expect_eq(rig_child(made_root), 0, "%s", rig_words);
 }
 
-/* ------------------------------------------------------------------------------------ descriptors */
+/* ---------------------------------------------------------------------------------- descriptors */
 
 /* Of the launcher's making: before there is no file any more. */
 static int open_directory(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The read-back of threads: field by field from a /proc of the test's own, and of real threads that kept
- * one thing. */
+/* The read-back of threads: field by field from a /proc of the test's own, and of real threads that
+ * kept one thing. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #include "sandbox/proc.h"
 #include "tests/unit/rig/sandbox_rig.h"
 
-/* ----------------------------------------------------------------------- a /proc of the test's own */
+/* -------------------------------------------------------------------- a /proc of the test's own */
 
 /* Of thread 100, which is control, and 101, which is sealed. */
 enum { CONTROL, SEALED };
@@ -306,7 +306,7 @@ Test(sandbox_verify, the_control_threads_descriptors_are_listed)
 	cr_expect_eq(scene.seen.fds[0] + scene.seen.fds[1], 2);
 }
 
-/* ------------------------------------------------------------------------ real threads that differ */
+/* --------------------------------------------------------------------- real threads that differ */
 
 enum keeps {
 	KEEPS_NOTHING, KEEPS_PRIVILEGES, KEEPS_PERMITTED, KEEPS_INHERITABLE, KEEPS_BOUND, KEEPS_UID,
@@ -375,8 +375,8 @@ static void *second_thread(void *unused)
 	return NULL;
 }
 
-/* The ids, the capability to change them, and no step of the product's: what is read back is what these
- * two threads did. */
+/* The ids, the capability to change them, and no step of the product's: what is read back is what
+ * these two threads did. */
 static int two_threads(void)
 {
 	pthread_t thread;

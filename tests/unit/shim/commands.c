@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What each command does to a VM, and what is replied: a shim without threads, its vCPUs and I/O loops stood in for
- * by their words. */
+/* What each command does to a VM, and what is replied: a shim without threads, its vCPUs and I/O
+ * loops stood in for by their words. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -170,7 +170,8 @@ Test(commands, a_pause_has_its_order)
 	all_io(IO_REQUEST_RUN, "is asked before the vCPUs rest");
 }
 
-/* Whoever resumes before the pause is complete gets both replies; devices that were not asked are not let go. */
+/* Whoever resumes before the pause is complete gets both replies; devices that were not asked are
+ * not let go. */
 Test(commands, a_resume_before_the_pause_is_complete)
 {
 	give("request_id: 1 pause {}");
@@ -183,7 +184,8 @@ Test(commands, a_resume_before_the_pause_is_complete)
 	all_io(IO_REQUEST_RUN, "is not paused any more");
 }
 
-/* A shutdown presses the button, lets a paused guest go on, and starts the clock: the command's or the spec's. */
+/* A shutdown presses the button, lets a paused guest go on, and starts the clock: the command's or
+ * the spec's. */
 Test(commands, a_shutdown_presses_the_button)
 {
 	uint64_t before = deadline_now_ns();
@@ -215,12 +217,12 @@ Test(commands, a_shutdown_presses_the_button)
 	expect_refused(6, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 }
 
-/* ---- what is one request for the end ------------------------------------------------------------------------------- */
+/* ---- what is one request for the end --------------------------------------------------------- */
 
 #define NS_PER_MS 1000000ULL
 
-/* A request, `at_ms` after the first one by the clock of a loop that looks at once, or, where it is `held_up`, has not
- * looked since the one before. */
+/* A request, `at_ms` after the first one by the clock of a loop that looks at once, or, where it is
+ * `held_up`, has not looked since the one before. */
 struct asked {
 	enum { NOTHING, SIGNAL, COMMAND, FD_3_ENDS, PAUSE, STOP } what;
 	uint32_t at_ms, timeout_ms; /* of a command */
@@ -255,8 +257,8 @@ static void ask(const struct asked *asked, uint64_t now_ns)
 	}
 }
 
-/* How often the button is pressed, whether the VM is stopped, and how long after the first request that would be where
- * the guest does not heed it. */
+/* How often the button is pressed, whether the VM is stopped, and how long after the first request
+ * that would be where the guest does not heed it. */
 Test(commands, what_is_one_request_for_the_end)
 {
 	static const struct {
@@ -286,7 +288,8 @@ Test(commands, what_is_one_request_for_the_end)
 		{ { AT(SIGNAL, 0), SHUTDOWN(2, 60000), AT(FD_3_ENDS, 3) }, 1, false, 60002 },
 		{ { AT(FD_3_ENDS, 0), AT(SIGNAL, 3) }, 1, false, 30000 },
 		{ { AT(FD_3_ENDS, 0), AT(SIGNAL, 10000) }, 2, false, 30000 },
-		/* Commands are as many requests as there are, but for those that are close; each has its clock. */
+		/* Commands are as many requests as there are, but for those that are close; each
+		 * has its clock. */
 		{ { SHUTDOWN(0, 60000), SHUTDOWN(100, 500) }, 1, false, 600 },
 		{ { SHUTDOWN(0, 60000), SHUTDOWN(1000, 500) }, 2, false, 1500 },
 		/* A paused guest is let go on by each. */
@@ -400,7 +403,7 @@ Test(commands, devices_are_found_by_their_ids)
 	cr_assert_eq(devices_balloon(&shim.devices), &shim.devices.balloon);
 }
 
-/* ---- the terminal event ------------------------------------------------------------------------- */
+/* ---- the terminal event ---------------------------------------------------------------------- */
 
 static const Axvm__V1__Terminal *terminal_of(enum axvm_outcome outcome, int status)
 {
@@ -492,7 +495,8 @@ Test(commands, a_death_is_told_as_it_was)
 	cr_assert_eq(strlen(got->policy_sha256), 64);
 }
 
-/* One by a ring, one for a page: each has its own members, and those of the other kinds are not there. */
+/* One by a ring, one for a page: each has its own members, and those of the other kinds are not
+ * there. */
 Test(commands, every_kind_of_death_is_told_as_it_was)
 {
 	static const struct sandbox_death by_ring = { .role = SANDBOX_ROLE_IO, .tid = 56,
@@ -516,9 +520,10 @@ Test(commands, every_kind_of_death_is_told_as_it_was)
 	cr_assert(!got->ring_refusal && !got->has_syscall_number);
 }
 
-/* ---- an end that no turn of the loop has come before ---------------------------------------------- */
+/* ---- an end that no turn of the loop has come before ----------------------------------------- */
 
-/* The guest's one vCPU has ended and rests, there are no devices, and no wake-up is read. Returns the status. */
+/* The guest's one vCPU has ended and rests, there are no devices, and no wake-up is read. Returns
+ * the status. */
 static int account_after(enum machine_end end)
 {
 	shim.devices.present = false;
@@ -538,7 +543,8 @@ static size_t count_of(Axvm__V1__Event__BodyCase body)
 	return n;
 }
 
-/* A guest that resets right after its panic: both are there before the control thread has looked once. */
+/* A guest that resets right after its panic: both are there before the control thread has looked
+ * once. */
 Test(commands, a_panic_that_no_turn_has_seen_is_told)
 {
 	atomic_store(&shim.machine.acpi.panicked, true);
@@ -549,7 +555,8 @@ Test(commands, a_panic_that_no_turn_has_seen_is_told)
 	cr_assert_eq(events[events_count - 1]->terminal->outcome, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC);
 }
 
-/* One that was told is not told again; one that powers off afterwards has panicked and powered off; none is made up. */
+/* One that was told is not told again; one that powers off afterwards has panicked and powered off;
+ * none is made up. */
 Test(commands, a_panic_is_told_once_at_the_end)
 {
 	atomic_store(&shim.machine.acpi.panicked, true);
@@ -568,7 +575,8 @@ Test(commands, a_panic_is_told_once_at_the_end)
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 0);
 }
 
-/* A command has one reply, whatever comes after it: here a pause, and the guest ends before it is at rest. */
+/* A command has one reply, whatever comes after it: here a pause, and the guest ends before it is
+ * at rest. */
 Test(commands, a_pause_that_an_end_overtakes_is_replied_to)
 {
 	give("request_id: 7 pause {}");
@@ -579,7 +587,7 @@ Test(commands, a_pause_that_an_end_overtakes_is_replied_to)
 	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
 }
 
-/* ---- room for replies -------------------------------------------------------------------------- */
+/* ---- room for replies ------------------------------------------------------------------------ */
 
 /* A reader that stalls: fd 4 is a pipe. */
 static int stalled[2];
@@ -641,8 +649,8 @@ static void read_stalled(void)
 	have -= whole;
 }
 
-/* While the reader stalls no command is taken for whose reply there is no room; afterwards each is taken, in its order,
- * and has its reply. */
+/* While the reader stalls no command is taken for whose reply there is no room; afterwards each is
+ * taken, in its order, and has its reply. */
 Test(commands, none_is_taken_without_room_for_its_reply)
 {
 	size_t all;
@@ -666,7 +674,8 @@ Test(commands, none_is_taken_without_room_for_its_reply)
 	cr_assert_eq(shim.stream.chunk_at, all);
 }
 
-/* A report needs more room than other replies: it waits for that, and what follows it waits for it. */
+/* A report needs more room than other replies: it waits for that, and what follows it waits for
+ * it. */
 Test(commands, a_report_waits_for_its_room)
 {
 	stall();
@@ -711,10 +720,10 @@ Test(commands, a_report_that_an_end_overtakes_is_replied_to)
 	cr_assert_not_null(reply_to(4)->metrics);
 }
 
-/* ---- fd 3 as a file ----------------------------------------------------------------------------- */
+/* ---- fd 3 as a file -------------------------------------------------------------------------- */
 
-/* The control loop on a file of one command of nearly 2 GiB, then of a short one. In a child: 3 is a number that the
- * tests may use themselves. */
+/* The control loop on a file of one command of nearly 2 GiB, then of a short one. In a child: 3 is
+ * a number that the tests may use themselves. */
 static int reads_a_huge_file(void)
 {
 	static const uint8_t huge[] = { 0x12, 0xff, 0xff, 0xff, 0xff, 0x07 }, end[] = { 0x12, 0x00 };
@@ -748,7 +757,8 @@ static int reads_a_huge_file(void)
 	return shim.control_ended && shim.stream.parser.state == STREAM_TAG ? 0 : 6;
 }
 
-/* However large a file the launcher has made of fd 3, signals and the other sources have their turns. */
+/* However large a file the launcher has made of fd 3, signals and the other sources have their
+ * turns. */
 Test(commands, a_file_is_read_a_piece_at_a_turn)
 {
 	pid_t child = fork();

@@ -20,8 +20,8 @@
 #define MS 1000000ULL
 #define HOUR_MS 3600000
 
-/* A wait for a deadline never ends before it, or the loop would spin through what is left; an hour away, so that no
- * time that passes here matters. */
+/* A wait for a deadline never ends before it, or the loop would spin through what is left; an hour
+ * away, so that no time that passes here matters. */
 Test(control, a_wait_is_rounded_up)
 {
 	const uint64_t now = deadline_now_ns(), hour = HOUR_MS * MS;
@@ -29,7 +29,8 @@ Test(control, a_wait_is_rounded_up)
 	for (uint64_t ns = 1; ns < 2 * MS; ns += 99999) {
 		uint64_t deadline = now + hour + ns;
 		int wait_ms = deadline_wait_ms(deadline, -1);
-		/* Whatever the time is by now, waiting that long leads to the deadline or beyond. */
+		/* Whatever the time is by now, waiting that long leads to the deadline or
+		 * beyond. */
 		uint64_t after = deadline_now_ns();
 
 		cr_assert_geq(after + (uint64_t)wait_ms * MS, deadline, "%d ms", wait_ms);
@@ -69,7 +70,7 @@ Test(control, the_shorter_of_deadline_and_limit)
 	cr_assert_not(deadline_passed(UINT64_MAX));
 }
 
-/* ---- resources --------------------------------------------------------------------------------- */
+/* ---- resources ------------------------------------------------------------------------------- */
 
 static int take(enum axvm_resource_source kind, int fd, const char *path, enum resource_use use, int *ret_fd,
                 struct problems *problems)
@@ -110,7 +111,8 @@ Test(resources, an_fd_must_be_open_for_its_use)
 	cr_assert_eq(got, -1);
 }
 
-/* A directory opens for reading: it is told here, by its name, and not later as an fd that is no file. */
+/* A directory opens for reading: it is told here, by its name, and not later as an fd that is no
+ * file. */
 Test(resources, a_directory_is_no_file)
 {
 	struct problems problems;
@@ -124,7 +126,8 @@ Test(resources, a_directory_is_no_file)
 	}
 }
 
-/* What is appended to keeps what it holds, is made where it is missing, for its owner alone; what is read is not made. */
+/* What is appended to keeps what it holds, is made where it is missing, for its owner alone; what
+ * is read is not made. */
 Test(resources, a_path_is_opened_for_its_use)
 {
 	char path[] = "/tmp/axvm-resource-XXXXXX", held[16];
@@ -165,7 +168,7 @@ Test(resources, a_path_is_opened_for_its_use)
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 }
 
-/* ---- ends whose clients come and go -------------------------------------------------------------- */
+/* ---- ends whose clients come and go ---------------------------------------------------------- */
 
 static int hold(int fd, struct problems *problems)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* From the spec to a device, where a whole launch would need what a host may not have: huge pages, files that are
- * read by passing the page cache. */
+/* From the spec to a device, where a whole launch would need what a host may not have: huge pages,
+ * files that are read by passing the page cache. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ static void new_shim(void)
 
 TestSuite(devices, .init = new_shim, .timeout = 60);
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 /* What every kind has; and that what lists rows in one order lists the same in the other. */
 Test(devices, every_kind_has_its_row)
@@ -51,7 +51,8 @@ Test(devices, every_kind_has_its_row)
 	}
 }
 
-/* A report that has no room for all leaves out the last ones, so that the order is seen: a new kind goes to the end. */
+/* A report that has no room for all leaves out the last ones, so that the order is seen: a new kind
+ * goes to the end. */
 Test(devices, counters_keep_their_order)
 {
 	static const char *const kinds[] = { "console", "disk", "net", "rng", "balloon", "vsock" };
@@ -60,7 +61,7 @@ Test(devices, counters_keep_their_order)
 		cr_expect_str_eq(device_rows[i]->kind, kinds[i]);
 }
 
-/* ---- the balloon ----------------------------------------------------------------------------------------- */
+/* ---- the balloon ----------------------------------------------------------------------------- */
 
 /* What guest memory is made of is what is given back; locked memory is given back otherwise. */
 Test(devices, a_balloon_gives_back_the_hosts_pages)
@@ -155,7 +156,8 @@ static void says_actual(struct driver *driver, uint64_t bytes)
 	mmio_out(driver->m, driver->bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual), bytes / BALLOON_PAGE, 4);
 }
 
-/* Once for each command, whatever the guest does; what stands still is told as that, and what moves is waited for. */
+/* Once for each command, whatever the guest does; what stands still is told as that, and what moves
+ * is waited for. */
 Test(devices, what_has_come_of_a_balloon_command)
 {
 	struct test_machine m;
@@ -179,7 +181,8 @@ Test(devices, what_has_come_of_a_balloon_command)
 	expect_settled(0, 0, 0, false);
 	cr_assert_eq(ask(7, all - 1), 0);
 	expect_settled(0, 0, 0, false);
-	/* The guest says so: the control thread is woken, and tells it, once, though the guest has gone on. */
+	/* The guest says so: the control thread is woken, and tells it, once, though the guest has
+	 * gone on. */
 	cr_assert_eq(eventfd_read(shim.machine.wake_fd, &count), -1);
 	says_actual(&driver, MIB);
 	cr_assert_eq(eventfd_read(shim.machine.wake_fd, &count), 0);
@@ -190,13 +193,15 @@ Test(devices, what_has_come_of_a_balloon_command)
 		expect_settled(0, 0, 0, false);
 	}
 	cr_assert_eq(eventfd_read(shim.machine.wake_fd, &count), -1, "nor is it woken");
-	/* What is so already is told at once; what cannot be is refused, and leaves what is awaited. */
+	/* What is so already is told at once; what cannot be is refused, and leaves what is
+	 * awaited. */
 	cr_assert_eq(ask(8, all - 1), 0);
 	cr_assert_eq(ask(9, 0), -ERANGE);
 	cr_assert_eq(ask(9, all + 1), -ERANGE);
 	cr_assert_eq(ask(9, UINT64_MAX), -ERANGE);
 	expect_settled(8, all - 1, all - 1, true);
-	/* A new command takes the place of one before it, of which is told how far the guest had got. */
+	/* A new command takes the place of one before it, of which is told how far the guest had
+	 * got. */
 	says_actual(&driver, 0);
 	cr_assert_eq(ask(20, all - 1), 0);
 	says_actual(&driver, MIB);
@@ -248,7 +253,7 @@ Test(devices, what_has_come_of_a_balloon_command)
 	close(told_fd);
 }
 
-/* ---- disks ------------------------------------------------------------------------------------------------- */
+/* ---- disks ----------------------------------------------------------------------------------- */
 
 /* A file of so many bytes, by path and by number. */
 static int image_of(char *path, size_t bytes)
@@ -271,7 +276,8 @@ static struct spec_disk *disk_by_path(size_t index, const char *path)
 	return disk;
 }
 
-/* Those that were handed over come first, each at its own place; a flag of one is none of another. */
+/* Those that were handed over come first, each at its own place; a flag of one is none of
+ * another. */
 Test(devices, disks_are_acquired_as_their_spec_says)
 {
 	char paths[3][40];
@@ -344,7 +350,8 @@ Test(devices, a_block_size_fits_its_image)
 	}
 }
 
-/* What an image may grow to is not less than it has, and not more than the kernel lets the launcher's files have. */
+/* What an image may grow to is not less than it has, and not more than the kernel lets the
+ * launcher's files have. */
 Test(devices, what_an_image_may_grow_to)
 {
 	static const struct {
@@ -425,7 +432,7 @@ Test(devices, an_image_that_is_written_is_nothing_else)
 	unlink(path);
 }
 
-/* ---- vsock ------------------------------------------------------------------------------------------------- */
+/* ---- vsock ----------------------------------------------------------------------------------- */
 
 /* A UNIX socket of packets and nothing else. */
 Test(devices, a_vsock_channel_is_of_its_kind)
@@ -495,7 +502,7 @@ Test(devices, a_vsock_channel_is_of_its_family)
 	cr_assert_eq(wait_child(child), 0);
 }
 
-/* ---- I/O threads -------------------------------------------------------------------------------------------- */
+/* ---- I/O threads ----------------------------------------------------------------------------- */
 
 /* Thread n is of node n modulo their number, and has the next CPU that the plan has there. */
 Test(devices, io_threads_go_round_the_nodes)

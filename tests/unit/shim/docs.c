@@ -49,7 +49,8 @@ Test(docs, every_code_of_the_schema_has_a_row)
 		                 axvm__v1__outcome__descriptor.values[i].name + strlen("OUTCOME_"));
 }
 
-/* Where a line is broken says nothing: breaks, with what begins a line of a comment, become one space. */
+/* Where a line is broken says nothing: breaks, with what begins a line of a comment, become one
+ * space. */
 static void flow(char *text)
 {
 	char *to = text;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Every field of every event: what goes in is what an orchestrator reads, and no field of the schema is left out.
+/* Every field of every event: what goes in is what an orchestrator reads, and no field of the
+ * schema is left out.
  *
- * What an event is filled from has a value of its own for each field, and is read back by protobuf-c's own unpacking.
- * Then the schema's descriptors are walked: a field that none of the events of here holds would be one that nobody
- * compares. */
+ * What an event is filled from has a value of its own for each field, and is read back by
+ * protobuf-c's own unpacking. Then the schema's descriptors are walked: a field that none of the
+ * events of here holds would be one that nobody compares. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -81,7 +82,7 @@ static const Axvm__V1__Event *body(Axvm__V1__Event__BodyCase kind, size_t which)
 	cr_assert((message)->has_##field && (message)->field == (value), #field)
 #define SAYS(message, field, value) cr_assert_str_eq((message)->field, (value))
 
-/* ---- what events are filled from, a value of its own for each field ------------------------------ */
+/* ---- what events are filled from, a value of its own for each field -------------------------- */
 
 /* Met; unmet and waived; unmet. */
 static const struct verdict_row rows[] = { { "vpid", "a", "b", true, false }, { "ept", "yes", "no", false, true },
@@ -413,7 +414,8 @@ static bool was_seen(const ProtobufCFieldDescriptor *field)
 	return false;
 }
 
-/* Whether a field of the message is there; *ret_n and *ret_at: its messages, where it is of messages. */
+/* Whether a field of the message is there; *ret_n and *ret_at: its messages, where it is of
+ * messages. */
 static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, size_t *ret_n,
                    ProtobufCMessage *const **ret_at)
 {
@@ -479,7 +481,7 @@ static void note_events(void)
 		note_fields(&events[i]->base);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void check_deaths(void)
 {
@@ -577,8 +579,8 @@ Test(event, every_field_of_every_event_is_what_was_given)
 	expect_fields(&axvm__v1__event__descriptor);
 }
 
-/* In replies and in the terminal event alike: severity and whether a retry can help are those of the code, and the
- * exit status is that of the first error. */
+/* In replies and in the terminal event alike: severity and whether a retry can help are those of
+ * the code, and the exit status is that of the first error. */
 Test(event, every_error_is_told_as_its_code_says)
 {
 	size_t count;

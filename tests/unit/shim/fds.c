@@ -56,7 +56,8 @@ Test(fds, unusable_control_and_event_fds_are_refused)
 	event_refused(terminal, ends[0], EINVAL, "make fd");
 }
 
-/* Whatever number it has had, 0 among them; what is at the new one is replaced, and a failed call's errno kept. */
+/* Whatever number it has had, 0 among them; what is at the new one is replaced, and a failed call's
+ * errno kept. */
 Test(fds, a_descriptor_is_moved_to_its_number)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Launches from their first stage to their last: what each stage leaves behind, what is told, and how a VM ends. */
+/* Launches from their first stage to their last: what each stage leaves behind, what is told, and
+ * how a VM ends. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -23,7 +24,7 @@
 
 TestSuite(sandbox_launch, .timeout = 120);
 
-/* ---- guests ----------------------------------------------------------------------------------------- */
+/* ---- guests ---------------------------------------------------------------------------------- */
 
 static int halts(struct kvm_run *run, uint32_t vcpu)
 {
@@ -127,7 +128,7 @@ static int panics_and_powers_off(struct kvm_run *run, uint32_t vcpu)
 	return powers_off(run, vcpu);
 }
 
-/* ---- a whole life ------------------------------------------------------------------------------------- */
+/* ---- a whole life ---------------------------------------------------------------------------- */
 
 static void expect_stages(enum axvm_stage last)
 {
@@ -362,7 +363,7 @@ Test(sandbox_launch, registers_of_a_flat_image)
 		cr_assert_eq(rig_told->boot[i], 0x90, "the image lies at 1 MiB");
 }
 
-/* ---- how it ends ------------------------------------------------------------------------------------------ */
+/* ---- how it ends ----------------------------------------------------------------------------- */
 
 static bool raise_term(enum axvm_stage stage)
 {
@@ -517,7 +518,8 @@ Test(sandbox_launch, each_end_has_its_status)
 	}
 }
 
-/* Bytes that are no stream cost the stream, with one reply that is to no request, and are like its end. */
+/* Bytes that are no stream cost the stream, with one reply that is to no request, and are like its
+ * end. */
 Test(sandbox_launch, garbage_ends_the_control_stream)
 {
 	const struct rig_launch launch = { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a launch builds of its spec: buses, devices, I/O threads, memory, tuning, schedulers, kernels. */
+/* What a launch builds of its spec: buses, devices, I/O threads, memory, tuning, schedulers,
+ * kernels. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -43,7 +44,7 @@ static void write_number(struct bus *bus, uint64_t address, uint32_t value, uint
 	bus_write(bus, address, (const uint8_t *)&value, width);
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------ */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static bool look_at_buses(void)
 {
@@ -148,7 +149,8 @@ static bool look_at_the_limit(enum axvm_stage stage)
 	return true;
 }
 
-/* A file has a limit unless the spec says that it has none; what has a reader has none, and is given none. */
+/* A file has a limit unless the spec says that it has none; what has a reader has none, and is
+ * given none. */
 Test(sandbox_devices, a_consoles_limit_is_a_files)
 {
 	static const struct {
@@ -207,7 +209,7 @@ Test(sandbox_devices, the_console_is_written_out)
 	cr_assert_str_eq(rig_output, "", "there is no early console");
 }
 
-/* ---- I/O threads ------------------------------------------------------------------------------------------ */
+/* ---- I/O threads ----------------------------------------------------------------------------- */
 
 /* Each I/O thread may run on the plan's CPUs for it and nowhere else. */
 static bool look_at_places(enum axvm_stage stage)
@@ -282,7 +284,7 @@ Test(sandbox_devices, as_many_io_threads_as_have_work)
 	}
 }
 
-/* ---- memory, measuring ------------------------------------------------------------------------------------- */
+/* ---- memory, measuring ----------------------------------------------------------------------- */
 
 Test(sandbox_devices, memory_is_told_where_it_was_populated)
 {
@@ -353,7 +355,8 @@ static int may_lock(void)
 	return may;
 }
 
-/* All of the guest's and nothing else, which is then there, and told of; where the host does not allow it, the launch fails. */
+/* All of the guest's and nothing else, which is then there, and told of; where the host does not
+ * allow it, the launch fails. */
 Test(sandbox_devices, memory_is_locked_where_asked)
 {
 	const struct rig_launch locked = {
@@ -377,7 +380,7 @@ Test(sandbox_devices, memory_is_locked_where_asked)
 	cr_assert_lt(rig_told->word[1], 16 * 1024);
 }
 
-/* ---- tuning, schedulers -------------------------------------------------------------------------------------- */
+/* ---- tuning, schedulers ---------------------------------------------------------------------- */
 
 static const struct kvm_enable_cap *enabled(uint32_t cap)
 {
@@ -387,7 +390,8 @@ static const struct kvm_enable_cap *enabled(uint32_t cap)
 	return NULL;
 }
 
-/* By the profile's row for the tenancy; a guest without local APICs must still exit when it halts. */
+/* By the profile's row for the tenancy; a guest without local APICs must still exit when it
+ * halts. */
 Test(sandbox_devices, kvm_is_tuned_by_profile_and_tenancy)
 {
 	static const struct {
@@ -434,7 +438,8 @@ static bool look_at_policy(enum axvm_stage stage)
 	return true;
 }
 
-/* The vCPUs' threads have it and nobody else; where the host does not let the shim have it, the launch fails. */
+/* The vCPUs' threads have it and nobody else; where the host does not let the shim have it, the
+ * launch fails. */
 Test(sandbox_devices, the_scheduler_of_vcpus)
 {
 	const struct rig_launch plain = { .spec = SMALL WITH_APIC ONE, .guest = powers_off };
@@ -459,7 +464,8 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 		cr_assert_eq(status, 69);
 		cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
 	}
-	/* A limit at which the kernel would kill the VM; it does not matter without a realtime class. */
+	/* A limit at which the kernel would kill the VM; it does not matter without a realtime
+	 * class. */
 	cr_assert_eq(setrlimit(RLIMIT_RTTIME, &(struct rlimit){ 60000000, 60000000 }), 0);
 	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
 	const struct rig_launch killed = { .spec = rows[0].spec, .guest = powers_off };
@@ -491,7 +497,7 @@ Test(sandbox_devices, cores_of_its_own)
 		cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.core_scheduling");
 }
 
-/* ---- metrics ---------------------------------------------------------------------------------------------- */
+/* ---- metrics --------------------------------------------------------------------------------- */
 
 static int spins(struct kvm_run *run, uint32_t vcpu)
 {
@@ -514,7 +520,7 @@ Test(sandbox_devices, metrics_come_by_themselves)
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_METRICS, 0));
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------------------------ */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 /* What is open, by what it leads to; a name ends where the row's does. */
 struct census {
@@ -527,15 +533,16 @@ struct census {
 #define CENSUS_CONTROL                                                                             \
 	{ "anon_inode:[eventpoll]", 1 }, { "anon_inode:[signalfd]", 1 }, { "/proc/", 1 }
 
-/* Image, output, disk and disk; the channel, two queues of TAPs and what stands at their numbers; vhost-net where it
- * belongs and nowhere else; one source of random bytes. */
+/* Image, output, disk and disk; the channel, two queues of TAPs and what stands at their numbers;
+ * vhost-net where it belongs and nowhere else; one source of random bytes. */
 static const struct census acquired[] = {
 	CENSUS_RIG, CENSUS_CONTROL, { "/memfd:rig", 5 }, { "socket:", 5 }, { "/memfd:kvm", 2 }, { "/dev/urandom", 1 },
 	{ "anon_inode:[eventfd]", 1 },
 };
 
-/* A queue has a doorbell and a vector, a device one vector more: console 2, disks 2 and 1, rng 1, nets 3 each,
- * balloon 5, vsock 3. Vhost has two eventfds of its own, the I/O loop and the control thread one each. */
+/* A queue has a doorbell and a vector, a device one vector more: console 2, disks 2 and 1, rng 1,
+ * nets 3 each, balloon 5, vsock 3. Vhost has two eventfds of its own, the I/O loop and the control
+ * thread one each. */
 #define QUEUES (2 + 2 + 1 + 1 + 3 + 3 + 5 + 3)
 static const struct census built[] = {
 	CENSUS_RIG, CENSUS_CONTROL, { "/memfd:rig", 5 }, { "socket:", 5 }, { "/memfd:kvm", 3 }, { "/dev/urandom", 1 },

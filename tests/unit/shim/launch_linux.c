@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Launches of a Linux kernel, of nets, and of what is told on the way: the sandbox as it is, devices that fail. */
+/* Launches of a Linux kernel, of nets, and of what is told on the way: the sandbox as it is,
+ * devices that fail. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -33,7 +34,7 @@ static int powers_off(struct kvm_run *run, uint32_t vcpu)
 	return 0;
 }
 
-/* ---- Linux ---------------------------------------------------------------------------------------------- */
+/* ---- Linux ----------------------------------------------------------------------------------- */
 
 static uint64_t in_guest(uint64_t address, size_t width)
 {
@@ -47,7 +48,8 @@ static bool holds_text(uint64_t address, const char *text)
 	return at && memcmp(at, text, strlen(text) + 1) == 0;
 }
 
-/* hvm_start_info (Linux, include/xen/interface/hvm/start_info.h): a module, the command line, the ACPI tables. */
+/* hvm_start_info (Linux, include/xen/interface/hvm/start_info.h): a module, the command line, the
+ * ACPI tables. */
 static bool look_at_linux(enum axvm_stage stage)
 {
 	const struct boot_entry *entry = &rig_shim.entry;
@@ -80,7 +82,8 @@ static void digest_of(const void *bytes, size_t size, char text[static SHA256_HE
 #define LINUX "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 32 } } cpus { count: 2 } "                     \
 	"boot { linux_boot { kernel { fd: 5 } initrd { fd: 7 } cmdline: 'quiet root=/dev/vda' } measure: true } "
 
-/* The first vCPU enters it as PVH says, the second waits for its INIT; each file has the digest of its own. */
+/* The first vCPU enters it as PVH says, the second waits for its INIT; each file has the digest of
+ * its own. */
 Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
 {
 	static uint8_t kernel[512], initrd[MIB];
@@ -106,7 +109,8 @@ Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
 	cr_assert_str_eq(running->initrd_sha256, wanted);
 }
 
-/* Whoever reads the files again finds other code in the one, and other bytes at both ends of the other. */
+/* Whoever reads the files again finds other code in the one, and other bytes at both ends of the
+ * other. */
 static bool writer_comes_after(int fd, void *buffer, size_t length, off_t offset, ssize_t *ret_result)
 {
 	static uint8_t next = 0xa0;
@@ -190,7 +194,7 @@ Test(sandbox_devices, what_cannot_be_booted_is_named)
 	}
 }
 
-/* ---- nets ----------------------------------------------------------------------------------------------- */
+/* ---- nets ------------------------------------------------------------------------------------ */
 
 static bool same_file(int a, int b)
 {
@@ -263,9 +267,10 @@ Test(sandbox_devices, every_net_is_as_its_spec)
 	cr_assert_eq(rig_told->vhost_memory, 16 * MIB);
 }
 
-/* ---- commands that are for a device -------------------------------------------------------------------------- */
+/* ---- commands that are for a device ---------------------------------------------------------- */
 
-/* As far as its spec says, which is what the sandbox was told; the rig's own files have no limit. */
+/* As far as its spec says, which is what the sandbox was told; the rig's own files have no
+ * limit. */
 static bool grow_disk(enum axvm_stage stage)
 {
 	if (stage != STAGE_STAFF)
@@ -335,7 +340,7 @@ Test(sandbox_devices, commands_reach_their_devices)
 	cr_assert(rig_told->msis == 1 && rig_told->msi.address_lo == LAYOUT_LAPIC && rig_told->msi.data == 0x400);
 }
 
-/* ---- the sandbox as it is told --------------------------------------------------------------------------- */
+/* ---- the sandbox as it is told --------------------------------------------------------------- */
 
 static bool note_sandbox(enum axvm_stage stage)
 {
@@ -356,7 +361,8 @@ static bool note_sandbox(enum axvm_stage stage)
 	return true;
 }
 
-/* What the sealed event says is what the steps have left, for a uid and a gid that are not the same. */
+/* What the sealed event says is what the steps have left, for a uid and a gid that are not the
+ * same. */
 Test(sandbox_devices, the_sealed_event_says_what_was_done)
 {
 	const struct rig_launch own = { .spec = SMALL IMAGE ONE "sandbox { uid: 4001 gid: 4002 }", .before = note_sandbox };
@@ -384,7 +390,7 @@ Test(sandbox_devices, the_sealed_event_says_what_was_done)
 		cr_assert(sealed->uid == SANDBOX_DEFAULT_ID && sealed->gid == 4003);
 }
 
-/* ---- what devices tell ------------------------------------------------------------------------------------ */
+/* ---- what devices tell ----------------------------------------------------------------------- */
 
 static bool devices_complain(enum axvm_stage stage)
 {
@@ -475,7 +481,7 @@ Test(sandbox_devices, a_ring_that_fails_is_told)
 	expect_complaint(0, "io0", -1, EBADF, false, "all its devices have stopped");
 }
 
-/* ---- nodes of the host -------------------------------------------------------------------------------------- */
+/* ---- nodes of the host ----------------------------------------------------------------------- */
 
 /* mbind(2) succeeds and is told of: bytes and node of each, one after the other from word[1] on. */
 static bool note_binding(long nr, const uint64_t args[static 6], long *ret_result)

@@ -66,7 +66,7 @@ static void expect_words(const char *what)
 		cr_expect_not_null(strstr(rig_stderr, terminal->errors[i]->message), "%s: %s", what, rig_stderr);
 }
 
-/* ---- KVM -------------------------------------------------------------------------------------------- */
+/* ---- KVM ------------------------------------------------------------------------------------- */
 
 Test(sandbox_refused, what_kvm_refuses_ends_the_launch)
 {
@@ -148,7 +148,7 @@ Test(sandbox_refused, more_vcpus_than_kvm_has)
 	cr_assert_not_null(strstr(error->message, "65 vCPUs were asked"), "%s", error->message);
 }
 
-/* ---- resources ------------------------------------------------------------------------------------------ */
+/* ---- resources ------------------------------------------------------------------------------- */
 
 /* All of them, each by its field, and KVM's absence with them. */
 Test(sandbox_refused, all_that_is_wrong_is_listed)
@@ -346,7 +346,7 @@ Test(sandbox_refused, what_was_not_planned_is_not_run)
 	}
 }
 
-/* ---- rings ------------------------------------------------------------------------------------------------ */
+/* ---- rings ----------------------------------------------------------------------------------- */
 
 static struct {
 	enum axvm_stage from; /* the call fails from here on */
@@ -369,7 +369,8 @@ static bool without_call(enum axvm_stage stage)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && fake_kernel_begin(&refused_call.call, 1, refuse_call) == 0;
 }
 
-/* Who denies them is told, at whichever of the two stages it comes out; a kernel that is out of memory is none. */
+/* Who denies them is told, at whichever of the two stages it comes out; a kernel that is out of
+ * memory is none. */
 Test(sandbox_refused, rings_that_cannot_be_made)
 {
 	static const struct {
@@ -399,7 +400,8 @@ Test(sandbox_refused, rings_that_cannot_be_made)
 		cr_assert_not_null(error, "%s: %s", what, rig_terminal()->errors[0]->message);
 		cr_assert_eq(error->error_number, rows[i].error, "%s", what);
 		cr_assert_not_null(strstr(error->message, "cannot create an I/O ring (io_uring): "), "%s", error->message);
-		/* One that has no devices asks for none; its filters are counted, and there is one more than it knows. */
+		/* One that has no devices asks for none; its filters are counted, and there is one
+		 * more than it knows. */
 		(void)rig_launch(&none);
 		cr_assert_neq(rig_terminal()->stage, (Axvm__V1__Stage)rows[i].stage, "%s", what);
 	}
@@ -446,7 +448,8 @@ static bool no_second_layer(enum axvm_stage stage)
 	return true;
 }
 
-/* What a thread could not do is the launch's failure: each has its say, and the control thread goes no further. */
+/* What a thread could not do is the launch's failure: each has its say, and the control thread goes
+ * no further. */
 Test(sandbox_refused, threads_that_cannot_be_sealed)
 {
 	static const struct {
@@ -501,14 +504,15 @@ Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 	cr_assert_not_null(strstr(error->message, "workers of I/O thread 1"), "%s", error->message);
 }
 
-/* ---- the host ------------------------------------------------------------------------------------------- */
+/* ---- the host -------------------------------------------------------------------------------- */
 
 /* A host that is surely no E5 v2, whatever this one is. */
 static bool poor_host(enum axvm_stage stage)
 {
 	if (stage == STAGE_ADMIT && rig_shim.facts) {
 		memset(rig_shim.facts->flags, 0, sizeof(rig_shim.facts->flags));
-		rig_shim.facts_ns = deadline_now_ns() + 3600ULL * 1000000000; /* young for this hour */
+		/* young for this hour */
+		rig_shim.facts_ns = deadline_now_ns() + 3600ULL * 1000000000;
 	}
 	return true;
 }
@@ -537,7 +541,8 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 
 		cr_assert(!row->met && !row->waived && row->asked[0] != '\0', "%s", row->name);
 		cr_assert_neq(strcmp(row->asked, row->found), 0, "%s", row->name);
-		/* What opening the device finds as well is told in its words; a KVM without EPT is the profile's. */
+		/* What opening the device finds as well is told in its words; a KVM without EPT is
+		 * the profile's. */
 		of_host += strcmp(row->name, "kvm") != 0 && strcmp(row->name, "kvm_api_12") != 0;
 		cr_assert_lt(lacks, ARRAY_SIZE(lacking));
 		snprintf(lacking[lacks++], sizeof(lacking[0]), "%s", row->name);
@@ -611,7 +616,7 @@ Test(sandbox_refused, facts_are_those_of_now)
 	cr_assert_eq(rig_launch(&none), 0, "%s", rig_stderr);
 }
 
-/* ---- arrive and learn ------------------------------------------------------------------------------------- */
+/* ---- arrive and learn ------------------------------------------------------------------------ */
 
 static bool no_control(enum axvm_stage stage)
 {
@@ -681,7 +686,8 @@ Test(sandbox_refused, without_a_place_for_events)
 	cr_expect_not_null(strstr(rig_stderr, "fd 4 is not open for writing"), "%s", rig_stderr);
 }
 
-/* Of all signals three are let in, and the requests to end wait; a launch is let go of once it has been read. */
+/* Of all signals three are let in, and the requests to end wait; a launch is let go of once it has
+ * been read. */
 static bool look_at_signals(enum axvm_stage stage)
 {
 	static const int let_in[] = { MACHINE_KICK_SIGNAL, SIGSYS, SIGBUS };

@@ -15,7 +15,7 @@
 
 /* A row a state, a column a happening: the state that follows, or NO where it may not happen. */
 static const int expected[STATES][HAPPENINGS] = {
-	/*                START       PAUSE      RESUME      SHUTDOWN    STOP         END          FAIL       ACCOUNTED */
+	/* START PAUSE RESUME SHUTDOWN STOP END FAIL ACCOUNTED */
 	[STATE_STARTING] = { STATE_RUNNING, NO,        NO,         NO,         STATE_STOPPING, NO,          STATE_FAILED, NO },
 	[STATE_RUNNING] =  { NO,         STATE_PAUSED, NO,         STATE_RUNNING, STATE_STOPPING, STATE_STOPPING, STATE_FAILED, NO },
 	[STATE_PAUSED] =   { NO,         NO,        STATE_RUNNING, STATE_RUNNING, STATE_STOPPING, STATE_STOPPING, STATE_FAILED, NO },
@@ -57,8 +57,8 @@ static Axvm__V1__Event *only_event(int fd)
 	return event;
 }
 
-/* A change of state is told once, with where from, where to and why; what leaves the state as it is, and what may
- * not happen, is not told. */
+/* A change of state is told once, with where from, where to and why; what leaves the state as it
+ * is, and what may not happen, is not told. */
 Test(lifecycle, each_change_is_told_and_nothing_else)
 {
 	static struct event_writer writer;

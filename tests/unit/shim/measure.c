@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* boot.measure: what is copied, what is sealed, and what is refused. That the digest is of what is loaded is shown by
- * whole launches (shim/launch_linux.c). */
+/* boot.measure: what is copied, what is sealed, and what is refused. That the digest is of what is
+ * loaded is shown by whole launches (shim/launch_linux.c). */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 #include "tests/unit/rig/fake_kvm.h"
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
-#define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" /* FIPS 180-4, "abc" */
+/* FIPS 180-4, "abc" */
+#define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 static struct measured kernel_of(int fd)
 {
@@ -176,7 +177,8 @@ Test(measure, a_kernel_that_does_not_do_it_is_told)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char says[256];
 
-		/* Seals of its own making are the kernel's: MFD_NOEXEC_SEAL's, where it has that. */
+		/* Seals of its own making are the kernel's: MFD_NOEXEC_SEAL's, where it has
+		 * that. */
 		refused_call = 0;
 		int probe = (int)syscall(SYS_memfd_create, "probe", MFD_CLOEXEC | MFD_ALLOW_SEALING | 8u);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The plan of a launch: what a spec asks of CPUID, where devices lie, and what the digest stands for. */
+/* The plan of a launch: what a spec asks of CPUID, where devices lie, and what the digest stands
+ * for. */
 #include <asm/kvm_para.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -120,7 +121,7 @@ Test(plan, linux_has_local_apics_and_a_flat_image_on_request)
 	cr_assert_not(plan_has_apic(&shim.spec) || shim.cpuid_config.has_apic);
 }
 
-/* ---- who runs where --------------------------------------------------------------------------- */
+/* ---- who runs where -------------------------------------------------------------------------- */
 
 Test(plan, vcpus_are_named_from_the_placement)
 {
@@ -201,7 +202,8 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 		plan(text);
 		expect_placement(&request, rows[i].spec);
 	}
-	/* More than a node has CPUs takes a word; a node with room is taken before one without, to the MiB. */
+	/* More than a node has CPUs takes a word; a node with room is taken before one without, to
+	 * the MiB. */
 	shim.spec.cpus.count = 60;
 	shim.spec.cpus.nodes_count = 0;
 	cr_assert_eq(plan_machine(&shim), 0);
@@ -216,7 +218,8 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 	shim.facts->nodes[1].free_mib = 63;
 	cr_assert_eq(plan_machine(&shim), 0);
 	cr_assert_eq(shim.placement.nodes[0].host_node, 0);
-	/* Facts that know the pools of huge pages are taken as they are; a launch's do not, and this host has no node 1. */
+	/* Facts that know the pools of huge pages are taken as they are; a launch's do not, and
+	 * this host has no node 1. */
 	shim.spec.memory.page_size = PAGE_SIZE_2M;
 	shim.facts->nodes[1].huge[0] = (struct host_huge_pages){ 2048, 64, 64 };
 	shim.facts->nodes[1].huge_count = 1;
@@ -228,14 +231,15 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 	cr_assert_eq(shim.facts->nodes[1].huge_count, 0);
 }
 
-/* ---- devices ------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 #define DEVICES                                                                                    \
 	"console { output { fd: 1 } } disks { id: 'a' image { fd: 5 } queues: 3 } "                \
 	"disks { id: 'b' image { fd: 6 } } rng {} nets { id: 'n' tap_name: 't' queue_pairs: 2 } "  \
 	"balloon {} vsock { cid: 3 channel { fd: 7 } } "
 
-/* Each kind at its place, since a guest that is launched again knows a device by its slot: slots, BARs and vectors follow one another without a gap. */
+/* Each kind at its place, since a guest that is launched again knows a device by its slot: slots,
+ * BARs and vectors follow one another without a gap. */
 Test(plan, devices_lie_side_by_side)
 {
 	static const struct {
@@ -265,7 +269,7 @@ Test(plan, devices_lie_side_by_side)
 	}
 }
 
-/* ---- the digest --------------------------------------------------------------------------------- */
+/* ---- the digest ------------------------------------------------------------------------------ */
 
 static const char *digest_of(const char *text)
 {
@@ -328,8 +332,8 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 	cr_assert_str_eq(digest_of(ALL "disks { id: 'other' image { path: 'x' } read_only: true }"), with_disk);
 }
 
-/* CPUID as vCPU 0 has it: another host CPU asked, with other APIC ids in its leaves, changes nothing; a bit that the
- * guest sees does. */
+/* CPUID as vCPU 0 has it: another host CPU asked, with other APIC ids in its leaves, changes
+ * nothing; a bit that the guest sees does. */
 Test(plan, the_digest_sees_cpuid_but_not_which_cpu_was_asked)
 {
 	char digest[SHA256_HEX_SIZE];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The event that tells a plan: each of its fields, what is absent, and the largest that there can be. */
+/* The event that tells a plan: each of its fields, what is absent, and the largest that there can
+ * be. */
 #include "shim/announce.h"
 #include "shim/planned.h"
 

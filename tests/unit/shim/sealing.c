@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A thread's way into its seal: which calls it makes, in which order, which descriptors it keeps, and that
- * none may fail. The filter itself is not taken: the kernel only says that it was. */
+/* A thread's way into its seal: which calls it makes, in which order, which descriptors it keeps,
+ * and that none may fail. The filter itself is not taken: the kernel only says that it was. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +85,7 @@ static int watch_calls(void)
 	return fake_kernel_begin(calls, ARRAY_SIZE(calls), answer);
 }
 
-/* ------------------------------------------------------------------------------- the other threads */
+/* ---------------------------------------------------------------------------- the other threads */
 
 enum { LAYER_FD = 334, INDEX = 3 };
 
@@ -187,7 +187,7 @@ Test(sandbox_sealing, no_step_of_a_thread_may_fail)
 		}
 }
 
-/* -------------------------------------------------------------------------------- the control thread */
+/* --------------------------------------------------------------------------- the control thread */
 
 static bool with_vsock, with_company;
 
@@ -272,7 +272,7 @@ Test(sandbox_sealing, no_step_of_the_control_thread_may_fail)
 	}
 }
 
-/* ------------------------------------------------------------------------------- what a death becomes */
+/* ------------------------------------------------------------------------- what a death becomes */
 
 enum { DESK_FULL = 2 };
 

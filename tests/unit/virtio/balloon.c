@@ -184,7 +184,8 @@ Test(balloon, descending_run_is_one_range, .init = set_up, .fini = tear_down)
 	atomic_store(&m.loop.stats.sqes, 0);
 	send_list(INFLATE, pfns, 64);
 	cr_assert_eq(count_gone(FIRST_PAGE, 256), 64);
-	/* The discard, the interrupt, and what polls cost when the loop is slow; not a discard a page. */
+	/* The discard, the interrupt, and what polls cost when the loop is slow; not a discard a
+	 * page. */
 	cr_assert_leq(atomic_load(&m.loop.stats.sqes), 16);
 }
 
@@ -310,7 +311,8 @@ static void says_actual(uint32_t pages)
 	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual), pages, 4);
 }
 
-/* While it is awaited, and only what was asked; that the guest has gone on since does not make it unreached. */
+/* While it is awaited, and only what was asked; that the guest has gone on since does not make it
+ * unreached. */
 Test(balloon, a_target_that_is_reached, .fini = tear_down)
 {
 	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .free_page_reporting = true, .reached = on_reached,
@@ -491,7 +493,7 @@ Test(balloon, bad_pages_are_reported_once_a_driver, .init = set_up, .fini = tear
 	}
 }
 
-/* ----------------------------------------------------------------------- the advice, and refusals */
+/* --------------------------------------------------------------------- the advice, and refusals */
 
 /* As a guest's memory that the spec has locked. */
 static void lock_pages(void)
@@ -529,7 +531,8 @@ Test(balloon, locked_memory_goes_back, .init = set_up_locked, .fini = tear_down)
 	cr_assert_eq(count_gone(FIRST_PAGE + 100, 8), 8);
 }
 
-/* Memory that is locked behind the balloon's back does not go: each refusal counts, the first is told. */
+/* Memory that is locked behind the balloon's back does not go: each refusal counts, the first is
+ * told. */
 Test(balloon, what_the_host_refuses_is_counted, .init = set_up, .fini = tear_down)
 {
 	const uint32_t apart[] = { FIRST_PAGE, FIRST_PAGE + 2, FIRST_PAGE + 4, FIRST_PAGE + 100 };
@@ -548,7 +551,8 @@ Test(balloon, what_the_host_refuses_is_counted, .init = set_up, .fini = tear_dow
 	cr_assert_eq(m.memory.regions[1].hva[0], 0xa5);
 }
 
-/* The host may be about to discard a page that the guest takes back: first the one, then the other. */
+/* The host may be about to discard a page that the guest takes back: first the one, then the
+ * other. */
 Test(balloon, taking_back_waits_for_discards, .init = set_up_large, .fini = tear_down, .timeout = 30)
 {
 	const uint32_t pfn = FIRST_PAGE;
@@ -634,15 +638,15 @@ Test(balloon, reports_of_more_than_one_operation_takes, .init = set_up_huge, .fi
 	}
 }
 
-/* --------------------------------------------------------------------------- much ado, little work */
+/* ------------------------------------------------------------------------ much ado, little work */
 
 static uint64_t turns(void)
 {
 	return atomic_load(&m.loop.stats.turns);
 }
 
-/* A full ring of the longest lists, of pages that are not RAM: they give nothing back, and cost a look each. Each turn of
- * the loop looks at its share. */
+/* A full ring of the longest lists, of pages that are not RAM: they give nothing back, and cost a
+ * look each. Each turn of the loop looks at its share. */
 static void send_bad_lists(uint16_t queue)
 {
 	static uint32_t bad[BALLOON_PFNS_MAX];
@@ -679,7 +683,8 @@ Test(balloon, lists_of_large_pages_take_many_turns, .init = set_up_large, .fini 
 	cr_assert_eq(count_gone(FIRST_PAGE, 256), PER_LARGE);
 }
 
-/* In the middle of its lists, the driver resets; or the VM is paused, which waits for the list at hand. */
+/* In the middle of its lists, the driver resets; or the VM is paused, which waits for the list at
+ * hand. */
 Test(balloon, a_long_list_outlives_no_reset, .init = set_up_large, .fini = tear_down)
 {
 	const uint64_t at = 0x100000;

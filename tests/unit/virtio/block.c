@@ -26,8 +26,8 @@ static void set_up(void)
 	disk_start(&g, &(struct disk_options){ 0 });
 }
 
-/* A folder whose files can be zeroed and keep their blocks, which those of tmpfs cannot; /tmp is one of those in
- * Debian 13. The last one is where the build is. */
+/* A folder whose files can be zeroed and keep their blocks, which those of tmpfs cannot; /tmp is
+ * one of those in Debian 13. The last one is where the build is. */
 static const char *zeroing_directory(void)
 {
 	static char own[200];
@@ -498,8 +498,9 @@ static uint64_t turns(void)
 	return atomic_load(&g.m.loop.stats.turns);
 }
 
-/* The kernel copies on the I/O thread what it has in its cache. As many requests as there can be, of two pieces each, all
- * of which it has: a turn of the loop starts no more than its share of them. */
+/* The kernel copies on the I/O thread what it has in its cache. As many requests as there can be,
+ * of two pieces each, all of which it has: a turn of the loop starts no more than its share of
+ * them. */
 Test(block, a_turn_starts_its_share, .init = set_up_large, .fini = tear_down)
 {
 	static uint8_t cached[3 * MIB];

@@ -48,7 +48,8 @@ Test(block_modes, a_loop_that_polls_needs_no_kicks, .fini = tear_down, .timeout 
 	cr_assert_eq(ring_avail_event(&g.rings[0]), event, "nor does it ask for any");
 }
 
-/* The driver's rule (§2.7.10.1), at any moment around the loop's falling asleep: no request is left lying. */
+/* The driver's rule (§2.7.10.1), at any moment around the loop's falling asleep: no request is left
+ * lying. */
 Test(block_modes, a_loop_that_polled_is_woken, .fini = tear_down)
 {
 	uint32_t kicks = 0, seed = 1;
@@ -256,7 +257,8 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 	WAIT_UNTIL(used_of_both() >= 10);
 }
 
-/* Tokens that a bucket holds. At one a second it would take a minute to make up for what is taken here. */
+/* Tokens that a bucket holds. At one a second it would take a minute to make up for what is taken
+ * here. */
 static uint64_t tokens(const struct rate_bucket *bucket)
 {
 	return (uint64_t)(bucket->level / 1000000000);
@@ -312,8 +314,8 @@ Test(block_modes, each_wait_for_the_limit_counts_once, .fini = tear_down, .timeo
 	cr_assert_eq(block_count(&g.block, BLOCK_THROTTLED), 1);
 }
 
-/* A range is at most as long as the configuration says: 1 GiB, and of zeroes that have to be written (a tmpfs, as
- * /tmp is one in Debian 13) 4 MiB. */
+/* A range is at most as long as the configuration says: 1 GiB, and of zeroes that have to be
+ * written (a tmpfs, as /tmp is one in Debian 13) 4 MiB. */
 Test(block_modes, the_longest_range, .fini = tear_down, .timeout = 60)
 {
 	static const struct {
@@ -364,7 +366,8 @@ Test(block_modes, another_capacity, .fini = tear_down)
 	cr_assert_eq(lseek(g.fd, 0, SEEK_END), DISK_BYTES / 2);
 }
 
-/* What the kernel may refuse to write is not shown to the guest; what is only read may be of any length. */
+/* What the kernel may refuse to write is not shown to the guest; what is only read may be of any
+ * length. */
 Test(block_modes, a_capacity_beyond_the_largest)
 {
 	static const struct {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests of many operations: a pause and a reset wait for those under way, not for what the guest has asked for
- * beyond. A pause carries out the kicks before it, so what is offered without one is begun by the pause itself. */
+/* Requests of many operations: a pause and a reset wait for those under way, not for what the guest
+ * has asked for beyond. A pause carries out the kicks before it, so what is offered without one is
+ * begun by the pause itself. */
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -107,8 +108,8 @@ Test(block_pause, requests_for_the_bounce_buffer_are_held, .fini = tear_down)
 	pause_and_park();
 }
 
-/* Ranges alike, whichever way they are done: by one operation each where there are holes, by many where zeroes are
- * written. */
+/* Ranges alike, whichever way they are done: by one operation each where there are holes, by many
+ * where zeroes are written. */
 Test(block_pause, ranges_are_held_between_two_operations)
 {
 	static const struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Discard and write zeroes: what is offered is what the backing can do, and what is offered is done. */
+/* Discard and write zeroes: what is offered is what the backing can do, and what is offered is
+ * done. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@
 TestSuite(disk_ranges, .timeout = 60);
 TestSuite(block_range, .timeout = 120);
 
-/* ---- a file is asked ---------------------------------------------------------------------------------------- */
+/* ---- a file is asked ------------------------------------------------------------------------- */
 
 static const struct file_row {
 	int punch, zero; /* what the kernel says; 0 or an error */
@@ -123,10 +124,10 @@ Test(disk_ranges, asking_changes_nothing)
 	}
 }
 
-/* ---- a device is looked up ----------------------------------------------------------------------------------- */
+/* ---- a device is looked up ------------------------------------------------------------------- */
 
-/* Zeroing by fallocate is there always, punching where the queue writes zeroes, the command where it discards and the
- * kernel takes it, discard where it discards and one of the ways does it. */
+/* Zeroing by fallocate is there always, punching where the queue writes zeroes, the command where
+ * it discards and the kernel takes it, discard where it discards and one of the ways does it. */
 Test(disk_ranges, a_device_by_its_queue)
 {
 	static const struct {
@@ -171,7 +172,7 @@ Test(disk_ranges, a_device_by_its_queue)
 		}
 }
 
-/* ---- what is offered ------------------------------------------------------------------------------------------ */
+/* ---- what is offered ------------------------------------------------------------------------- */
 
 static struct disk_guest g;
 
@@ -214,7 +215,7 @@ Test(block_range, only_what_the_image_can_do_is_offered)
 	}
 }
 
-/* ---- what is offered is done ------------------------------------------------------------------------------------ */
+/* ---- what is offered is done ----------------------------------------------------------------- */
 
 static uint8_t ask_range(uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
 {
@@ -267,7 +268,8 @@ Test(block_range, written_zeroes_are_charged_to_the_turn, .fini = tear_down)
 	cr_assert_eq(g.block.turn_bytes, BLOCK_TURN_BYTES - 100 * DISK_SECTOR);
 }
 
-/* On tmpfs, whose files cannot be zeroed and keep their blocks: in pieces, with each sector around untouched. */
+/* On tmpfs, whose files cannot be zeroed and keep their blocks: in pieces, with each sector around
+ * untouched. */
 Test(block_range, zeroes_are_written_where_nothing_else_does_it, .fini = tear_down)
 {
 	const uint64_t all = 4096;
@@ -287,7 +289,8 @@ Test(block_range, zeroes_are_written_where_nothing_else_does_it, .fini = tear_do
 	cr_assert_eq(atomic_load(&g.m.event_count), 0);
 }
 
-/* A way that fails after all is left, in the middle of a request, and nothing is told of it: it was done. */
+/* A way that fails after all is left, in the middle of a request, and nothing is told of it: it was
+ * done. */
 Test(block_range, zeroes_go_on_by_the_next_way, .fini = tear_down)
 {
 	static const struct disk_ranges claimed = { .punch = true, .zero = true, .align = 1 };
@@ -301,7 +304,8 @@ Test(block_range, zeroes_go_on_by_the_next_way, .fini = tear_down)
 	cr_assert_eq(atomic_load(&g.m.event_count), 0);
 }
 
-/* A discard for which there is no way any more: answered so each time, said once, and named what to set. */
+/* A discard for which there is no way any more: answered so each time, said once, and named what to
+ * set. */
 Test(block_range, a_discard_that_fails_is_told_once, .fini = tear_down)
 {
 	static const struct disk_ranges claimed = { .discard = true, .punch = true, .command = true, .align = 1 };
@@ -317,8 +321,8 @@ Test(block_range, a_discard_that_fails_is_told_once, .fini = tear_down)
 	cr_assert_eq(block_count(&g.block, BLOCK_ERRORS), 0);
 }
 
-/* Of a device, whose blocks are larger than the guest's sectors: only whole ones are given back, and zeroes
- * reach each sector. */
+/* Of a device, whose blocks are larger than the guest's sectors: only whole ones are given back,
+ * and zeroes reach each sector. */
 Test(block_range, ranges_that_are_no_whole_blocks, .fini = tear_down)
 {
 	static const struct disk_ranges large = { .discard = true, .punch = true, .zero = true, .align = 8192 };
@@ -336,7 +340,7 @@ Test(block_range, ranges_that_are_no_whole_blocks, .fini = tear_down)
 	cr_assert(zeroes_are(16, 31, DISK_BYTES / DISK_SECTOR));
 }
 
-/* ---- a real device ------------------------------------------------------------------------------------------------ */
+/* ---- a real device --------------------------------------------------------------------------- */
 
 static int backing;
 
@@ -379,8 +383,8 @@ static void on_device(const struct disk_ranges *ranges)
 	fill(MIB);
 }
 
-/* A kernel that has not the opcode (before 5.19) refuses it with the same error as one that has it refuses an empty
- * range. */
+/* A kernel that has not the opcode (before 5.19) refuses it with the same error as one that has it
+ * refuses an empty range. */
 static bool knows_no_opcodes(long nr, const uint64_t args[static 6], long *ret_result)
 {
 	(void)nr;
@@ -412,7 +416,8 @@ Test(block_range, a_device_discards_by_the_command)
 	pid_t child;
 
 	on_device(&thin);
-	/* Whether this kernel has it is what the shim itself asks, with a queue that only discards. */
+	/* Whether this kernel has it is what the shim itself asks, with a queue that only
+	 * discards. */
 	{
 		struct fixture_tree tree;
 		char at[80];
@@ -442,8 +447,8 @@ Test(block_range, a_device_discards_by_the_command)
 	disk_stop(&g);
 }
 
-/* Zeroes that are to keep their blocks fail below a loop device over memory, and from then on holes do as well: the
- * kernel takes the limit back. Discards go on by the command. */
+/* Zeroes that are to keep their blocks fail below a loop device over memory, and from then on holes
+ * do as well: the kernel takes the limit back. Discards go on by the command. */
 Test(block_range, a_discard_goes_on_by_the_command)
 {
 	struct disk_ranges found;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The events of a device at a time that the test says: how many pass, which, and what becomes of the rest. */
+/* The events of a device at a time that the test says: how many pass, which, and what becomes of
+ * the rest. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +17,8 @@
 static struct test_machine m;
 static struct virtio_complaints complaints;
 
-/* The loop is not built, so that its time stands still where the test puts it, and a timer goes off when the
- * test says. */
+/* The loop is not built, so that its time stands still where the test puts it, and a timer goes off
+ * when the test says. */
 static void set_up(void)
 {
 	machine_init(&m);
@@ -67,7 +68,8 @@ Test(complaints, a_burst_of_20_then_10_a_second, .init = set_up, .fini = tear_do
 	for (uint32_t i = 0; i < 20; i++)
 		cr_assert_eq(m.events[i].suppressed, 0);
 	for (uint32_t i = 20; i < TEST_EVENTS_MAX; i++) {
-		/* 100 came in a tenth of a second, of which one was told; the very first had waited, too. */
+		/* 100 came in a tenth of a second, of which one was told; the very first had
+		 * waited, too. */
 		cr_assert_eq(m.events[i].suppressed, i == 20 ? 100 : 99, "event %u: %lu", i,
 		             (unsigned long)m.events[i].suppressed);
 		sum += m.events[i].suppressed + 1;
@@ -122,7 +124,8 @@ Test(complaints, a_worker_that_lacks_comes_with_advice, .init = set_up, .fini = 
 	cr_assert_str_eq(m.events[1].message, "m");
 }
 
-/* Every device's events go this way, whatever they are about; one device's do not count for another. */
+/* Every device's events go this way, whatever they are about; one device's do not count for
+ * another. */
 Test(complaints, events_of_one_device_do_not_count_for_another, .fini = tear_down)
 {
 	static struct rng rngs[2];

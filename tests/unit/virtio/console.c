@@ -182,8 +182,8 @@ Test(console, the_end_of_input_is_no_failure, .init = set_up, .fini = tear_down)
 	cr_assert_eq(ring_used_idx(&rings[RX]), 0);
 }
 
-/* What there is to read now. The loop counts bytes a moment after they can be read, so a reader that
- * waits for the count must not wait in read(2) for more bytes: there may be none. */
+/* What there is to read now. The loop counts bytes a moment after they can be read, so a reader
+ * that waits for the count must not wait in read(2) for more bytes: there may be none. */
 static size_t read_some(char *to, size_t room)
 {
 	ssize_t n = read(out_pipe[0], to, room);
@@ -432,7 +432,7 @@ Test(console, an_idle_console_makes_no_turns, .init = set_up, .fini = tear_down)
 	cr_assert_eq(atomic_load(&m.loop.stats.overflows), 0);
 }
 
-/* ------------------------------------------------------------------------------ to the last byte */
+/* ----------------------------------------------------------------------------- to the last byte */
 
 /* Before the loop runs nothing is written, so that the buffer's bounds can be met exactly. */
 Test(console, what_does_not_fit_is_counted_to_the_byte)
@@ -619,12 +619,13 @@ Test(console, a_loop_without_room_has_no_console)
 	}
 }
 
-/* ----------------------------------------------------------------------------------- a limit on it */
+/* -------------------------------------------------------------------------------- a limit on it */
 
 #define START 7000000000ULL
 #define MS 1000000ULL
 
-/* Without a ring no write is under way but those that the test says are done, and time stands where it says. */
+/* Without a ring no write is under way but those that the test says are done, and time stands where
+ * it says. */
 static void create_limited(int output, struct rate_config limit)
 {
 	const struct console_spec spec = { .output_fd = output, .input_fd = -1, .limit = limit };
@@ -730,7 +731,8 @@ Test(console, a_spell_over_the_limit_is_told_once)
 	machine_done(&m);
 }
 
-/* Through the ring: the file is no larger than its limit allows, and every byte is accounted for. */
+/* Through the ring: the file is no larger than its limit allows, and every byte is accounted
+ * for. */
 Test(console, a_file_does_not_outgrow_its_limit)
 {
 	static const struct rate_config limit = { .bytes_per_s = 1, .bytes_burst = 100000 };
@@ -757,7 +759,8 @@ Test(console, a_file_does_not_outgrow_its_limit)
 	tear_down();
 }
 
-/* Long chains, a full ring of them: what they cost to walk counts, so that it takes more than one turn. */
+/* Long chains, a full ring of them: what they cost to walk counts, so that it takes more than one
+ * turn. */
 Test(console, long_chains_take_more_than_a_turn)
 {
 	struct virtio_queue_stats queue;
@@ -779,13 +782,14 @@ Test(console, long_chains_take_more_than_a_turn)
 	driver_kick(&driver, TX);
 	driver_await_used(ring, CONSOLE_QUEUE_SIZE);
 	virtio_get_queue_stats(&console.device, TX, &queue);
-	/* 128 chains of 128, of which a turn takes 8192; one is looked at more, which finds nothing. */
+	/* 128 chains of 128, of which a turn takes 8192; one is looked at more, which finds
+	 * nothing. */
 	cr_assert_geq(queue.kicks, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE / (VIRTIO_TURN_WORK / CONSOLE_QUEUES) + 1);
 	cr_assert_eq(stats().bytes_dropped, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE);
 	tear_down();
 }
 
-/* ------------------------------------------------------------------------ clients that come and go */
+/* --------------------------------------------------------------------- clients that come and go */
 
 static char folder[32], fifo_in[64], fifo_out[64];
 
@@ -808,8 +812,8 @@ static void no_turns(void)
 	cr_assert_eq(atomic_load(&m.loop.stats.turns), turns, "nobody is there, and it does not rest");
 }
 
-/* Whoever is there types a word and reads one; in between nobody is, and the loop rests. Each leaves with the receive
- * buffer of the next already there. */
+/* Whoever is there types a word and reads one; in between nobody is, and the loop rests. Each
+ * leaves with the receive buffer of the next already there. */
 static void clients_come_and_go(const char *to_type, const char *to_read)
 {
 	offer_receive(0, 16);
@@ -896,8 +900,8 @@ Test(console, clients_of_a_pty_come_and_go)
 	close(master);
 }
 
-/* A terminal that has room for a few bytes is asked to take thousands: whoever writes waits for its reader then, and that
- * must not be the I/O thread. */
+/* A terminal that has room for a few bytes is asked to take thousands: whoever writes waits for its
+ * reader then, and that must not be the I/O thread. */
 Test(console, a_terminal_with_little_room_holds_nobody_up, .timeout = 100)
 {
 	static char block[4096];
@@ -927,7 +931,8 @@ Test(console, a_terminal_with_little_room_holds_nobody_up, .timeout = 100)
 	close(master);
 }
 
-/* With nobody there for long it is as with a reader that stalls: what is kept has a bound, and the end does not wait. */
+/* With nobody there for long it is as with a reader that stalls: what is kept has a bound, and the
+ * end does not wait. */
 Test(console, a_pty_that_nobody_reads_fills)
 {
 	static char block[4096];

@@ -113,7 +113,8 @@ Test(net, frames_that_are_none_are_dropped_and_counted, .init = set_up, .fini = 
 	cr_assert_eq(rig.m.event_count, 0);
 }
 
-/* 14 bytes of Ethernet header are the least, 64 KiB of packet, that header and a VLAN tag the most. */
+/* 14 bytes of Ethernet header are the least, 64 KiB of packet, that header and a VLAN tag the
+ * most. */
 Test(net, the_shortest_and_the_longest_frame_sent, .init = set_up, .fini = tear_down)
 {
 	static const struct {
@@ -125,7 +126,8 @@ Test(net, the_shortest_and_the_longest_frame_sent, .init = set_up, .fini = tear_
 	uint64_t frames = 0, bytes = 0, dropped = 0;
 
 	net_rig_up(&rig, NET_RIG_BASIC);
-	/* What the guest says about a number of buffers is its own (§5.1.6.2: it is unused here). */
+	/* What the guest says about a number of buffers is its own (§5.1.6.2: it is unused
+	 * here). */
 	frame[10] = frame[11] = 0xff;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		net_rig_transmit(&rig, TX, frame, rows[i].length, 1024);
@@ -549,8 +551,8 @@ Test(net, a_tap_that_goes_is_one_event_and_the_link_is_down, .init = set_up, .fi
 	cr_assert_eq(rig.m.event_count, 1);
 }
 
-/* The same found out in sending: EBADFD is what a queue without its TAP says. The loop has ended, so that what
- * its thread would do is done here. */
+/* The same found out in sending: EBADFD is what a queue without its TAP says. The loop has ended,
+ * so that what its thread would do is done here. */
 Test(net, a_tap_that_is_gone_shows_in_sending_too, .init = set_up, .fini = tear_down)
 {
 	static const int errors[] = { -EIO, -EAGAIN, -EBADFD, -EBADFD };

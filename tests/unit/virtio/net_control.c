@@ -266,15 +266,17 @@ Test(net_control, features_follow_the_spec, .init = set_up_plain, .fini = tear_d
 		cr_assert_eq(net_rig_used(&rig, 0).id, i);
 }
 
-/* What the TAP cannot hand over is not offered, nor what makes no sense without it; the way from the guest is the
- * host's own. */
+/* What the TAP cannot hand over is not offered, nor what makes no sense without it; the way from
+ * the guest is the host's own. */
 Test(net_control, offloads_that_the_tap_lacks_are_not_offered)
 {
 	const uint64_t of_both = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13;
-	const uint64_t from_guest = 1 << 0 | 1 << 11 | 1 << 12 | 1 << 13; /* CSUM, HOST_TSO4, _TSO6, _ECN */
+	/* CSUM, HOST_TSO4, _TSO6, _ECN */
+	const uint64_t from_guest = 1 << 0 | 1 << 11 | 1 << 12 | 1 << 13;
 	static const struct {
 		uint32_t missing;
-		uint64_t offered; /* GUEST_CSUM 1, GUEST_TSO4 7, GUEST_TSO6 8, GUEST_ECN 9 (§5.1.3) */
+		/* GUEST_CSUM 1, GUEST_TSO4 7, GUEST_TSO6 8, GUEST_ECN 9 (§5.1.3) */
+		uint64_t offered;
 	} towards[] = {
 		{ 0, 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 },
 		{ TUN_F_TSO4, 1 << 1 | 1 << 8 | 1 << 9 },
@@ -292,8 +294,8 @@ Test(net_control, offloads_that_the_tap_lacks_are_not_offered)
 	}
 }
 
-/* linux/if_tun.h: TUN_F_CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8. §5.1.3.1: none of them without checksums, and ECN
- * not without segmentation. */
+/* linux/if_tun.h: TUN_F_CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8. §5.1.3.1: none of them without
+ * checksums, and ECN not without segmentation. */
 Test(net_control, the_tap_is_asked_for_what_was_negotiated, .init = set_up, .fini = tear_down)
 {
 	static const struct {
@@ -316,8 +318,8 @@ Test(net_control, the_tap_is_asked_for_what_was_negotiated, .init = set_up, .fin
 
 Test(net_control, derived_addresses_are_stable_and_apart)
 {
-	/* As proto/axvm.proto documents it: printf vm-1/net0 | sha256sum, with the two low bits of the first octet
-	 * set to 10. First octets of all four kinds are among them. */
+	/* As proto/axvm.proto documents it: printf vm-1/net0 | sha256sum, with the two low bits of
+	 * the first octet set to 10. First octets of all four kinds are among them. */
 	static const struct {
 		const char *vm, *id;
 		uint8_t mac[NET_MAC_BYTES];

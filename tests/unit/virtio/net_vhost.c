@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-net on vhost-net: which rings run when, by which addresses and eventfds. The ioctls are ours
- * here and carry no frames; the test is also the control thread. */
+/* virtio-net on vhost-net: which rings run when, by which addresses and eventfds. The ioctls are
+ * ours here and carry no frames; the test is also the control thread. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/virtio_config.h>

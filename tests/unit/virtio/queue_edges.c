@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The split virtqueue at its bounds: the last value that is right and the first that is wrong. Sizes and
- * offsets are those of VIRTIO 1.2 §2.7, as numbers. */
+/* The split virtqueue at its bounds: the last value that is right and the first that is wrong.
+ * Sizes and offsets are those of VIRTIO 1.2 §2.7, as numbers. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/virtio_ring.h>

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The full fences of virtq_publish and virtq_want_kicks, on the processor that runs the test.
  *
- * Device and driver each write a word and then look at the other's (VIRTIO 1.2 §2.7.7, §2.7.10): without a
- * fence between the two a processor may look before its write is seen, x86 too, which keeps stores in a
- * buffer. Then both sides miss each other: an interrupt or a kick that nobody sends. The functions are the
- * product's; the driver's half, with its fence, is here. Two threads on two processors meet at a barrier for
- * each round and do their half at once, each a varying moment late; that both missed each other in one of
- * the rounds is the failure. Before a round the words that will be written are in both caches, and the device has
- * the one that it will look at: so its look is quick, and its write is slow. */
+ * Device and driver each write a word and then look at the other's (VIRTIO 1.2 §2.7.7, §2.7.10):
+ * without a fence between the two a processor may look before its write is seen, x86 too, which
+ * keeps stores in a buffer. Then both sides miss each other: an interrupt or a kick that nobody
+ * sends. The functions are the product's; the driver's half, with its fence, is here. Two threads
+ * on two processors meet at a barrier for each round and do their half at once, each a varying
+ * moment late; that both missed each other in one of the rounds is the failure. Before a round the
+ * words that will be written are in both caches, and the device has the one that it will look at:
+ * so its look is quick, and its write is slow. */
 #include <criterion/criterion.h>
 #include <linux/virtio_ring.h>
 #include <pthread.h>
@@ -22,12 +23,13 @@
 #define RINGS 0x10000
 #define DATA 0x40000
 #ifdef __SANITIZE_THREAD__
-#define ROUNDS 2000u /* for the races it looks for; each is many times slower, and has fences of its own */
+/* for the races it looks for; each is many times slower, and has fences of its own */
+#define ROUNDS 2000u
 #else
 #define ROUNDS 200000u
 #endif
-/* Where two processors take turns, as in an emulator of one thread, a round takes a turn for each meeting and shows
- * nothing: the game ends after so many seconds, with the rounds that it had. */
+/* Where two processors take turns, as in an emulator of one thread, a round takes a turn for each
+ * meeting and shows nothing: the game ends after so many seconds, with the rounds that it had. */
 #define GAME_NS (10 * 1000000000ULL)
 #define FAR 0x4000 /* an index that this many completions do not reach */
 #define SPINS 1000000u
@@ -91,8 +93,9 @@ static void choose_processors(cpu_set_t two[2])
 		cr_skip_test("needs two processors");
 }
 
-/* Waits until the other side has come as far. Both have to be running to meet, so whoever is early keeps its
- * processor for long before it gives it away: on a busy host the two would miss each other otherwise. */
+/* Waits until the other side has come as far. Both have to be running to meet, so whoever is early
+ * keeps its processor for long before it gives it away: on a busy host the two would miss each
+ * other otherwise. */
 static void meet(_Atomic uint32_t *mine, _Atomic uint32_t *other, uint32_t round)
 {
 	atomic_store(mine, round);

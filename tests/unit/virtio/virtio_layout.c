@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a guest finds where, of every device: identities, capabilities, registers, configuration, features.
- * Held against numbers of VIRTIO 1.2 and PCI 3.0 that are written out here, not against the headers that the
- * product is built with. */
+/* What a guest finds where, of every device: identities, capabilities, registers, configuration,
+ * features. Held against numbers of VIRTIO 1.2 and PCI 3.0 that are written out here, not against
+ * the headers that the product is built with. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <string.h>
@@ -50,15 +50,15 @@ static const struct expected devices[] = {
 	{ "console", 3, 0x078000, 2, 128, BIT(0), 12, "5000 1900 01000000 00000000" },
 	/* §5.4: no configuration, no features. */
 	{ "rng", 4, 0xff0000, 1, 8, 0, 0, "" },
-	/* §5.5.4: num_pages, actual, free_page_hint_cmd_id, poison_val; §5.5.3: MUST_TELL_HOST 0, STATS_VQ 1,
-	 * DEFLATE_ON_OOM 2, FREE_PAGE_HINT 3, PAGE_REPORTING 5. */
+	/* §5.5.4: num_pages, actual, free_page_hint_cmd_id, poison_val; §5.5.3: MUST_TELL_HOST 0,
+	 * STATS_VQ 1, DEFLATE_ON_OOM 2, FREE_PAGE_HINT 3, PAGE_REPORTING 5. */
 	{ "balloon", 5, 0xff0000, 5, 128, BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(5), 16,
 	  "00010000 00000000 00000000 00000000" },
-	/* §5.2.4: capacity, size_max, seg_max, geometry (cylinders, heads, sectors), blk_size, topology (4
-	 * fields), writeback, unused0, num_queues, max_discard_sectors, max_discard_seg,
-	 * discard_sector_alignment, max_write_zeroes_sectors, max_write_zeroes_seg, write_zeroes_may_unmap,
-	 * unused1. §5.2.3: SEG_MAX 2, BLK_SIZE 6, FLUSH 9, TOPOLOGY 10, CONFIG_WCE 11, MQ 12, DISCARD 13,
-	 * WRITE_ZEROES 14. */
+	/* §5.2.4: capacity, size_max, seg_max, geometry (cylinders, heads, sectors), blk_size,
+	 * topology (4 fields), writeback, unused0, num_queues, max_discard_sectors,
+	 * max_discard_seg, discard_sector_alignment, max_write_zeroes_sectors,
+	 * max_write_zeroes_seg, write_zeroes_may_unmap, unused1. §5.2.3: SEG_MAX 2, BLK_SIZE 6,
+	 * FLUSH 9, TOPOLOGY 10, CONFIG_WCE 11, MQ 12, DISCARD 13, WRITE_ZEROES 14. */
 	{ "disk", 2, 0x018000, 3, 64,
 	  BIT(2) | BIT(6) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14), 60,
 	  "0008000000000000 00000000 3e000000 0000 00 00 00020000 03 00 0800 80000000 01 00 0300 "
@@ -67,9 +67,9 @@ static const struct expected devices[] = {
 	{ "read-only disk", 2, 0x018000, 1, 1024, BIT(2) | BIT(5) | BIT(6) | BIT(9) | BIT(10), 60,
 	  "0008000000000000 00000000 fe000000 0000 00 00 00100000 00 00 0100 10000000 00 00 0100 "
 	  "00002000 10000000 08000000 00200000 10000000 00 000000" },
-	/* §5.1.4: mac, status, max_virtqueue_pairs, mtu. §5.1.3: CSUM 0, GUEST_CSUM 1, MTU 3, MAC 5, GUEST_TSO4
-	 * 7, GUEST_TSO6 8, GUEST_ECN 9, HOST_TSO4 11, HOST_TSO6 12, HOST_ECN 13, MRG_RXBUF 15, STATUS 16,
-	 * CTRL_VQ 17, CTRL_RX 18, MQ 22, CTRL_MAC_ADDR 23. */
+	/* §5.1.4: mac, status, max_virtqueue_pairs, mtu. §5.1.3: CSUM 0, GUEST_CSUM 1, MTU 3, MAC
+	 * 5, GUEST_TSO4 7, GUEST_TSO6 8, GUEST_ECN 9, HOST_TSO4 11, HOST_TSO6 12, HOST_ECN 13,
+	 * MRG_RXBUF 15, STATUS 16, CTRL_VQ 17, CTRL_RX 18, MQ 22, CTRL_MAC_ADDR 23. */
 	{ "net", 1, 0x020000, 2 * PAIRS + 1, 128,
 	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | BIT(12) | BIT(13) |
 	          BIT(15) | BIT(16) | BIT(17) | BIT(18) | BIT(22) | BIT(23),
@@ -163,7 +163,7 @@ static struct driver probe(size_t slot)
 	return d;
 }
 
-/* --------------------------------------------------------------------------- configuration space */
+/* -------------------------------------------------------------------------- configuration space */
 
 /* PCI 3.0 §6.1, and VIRTIO 1.2 §4.1.2: vendor, device, revision 1 or above, subsystem. */
 Test(virtio_layout, identities, .init = set_up, .fini = tear_down)
@@ -186,8 +186,8 @@ Test(virtio_layout, identities, .init = set_up, .fini = tear_down)
 	}
 }
 
-/* §4.1.4: cap_vndr, cap_next, cap_len, cfg_type, bar, id, padding[2], offset, length; a multiplier or a data
- * field behind them for two of the kinds. */
+/* §4.1.4: cap_vndr, cap_next, cap_len, cfg_type, bar, id, padding[2], offset, length; a multiplier
+ * or a data field behind them for two of the kinds. */
 static uint32_t check_structure(struct driver *d, const struct expected *e, uint32_t at)
 {
 	static const uint32_t offsets[KINDS] = { 0, 0x0000, 0x3000, 0x1000, 0x2000, 0 };
@@ -251,7 +251,7 @@ Test(virtio_layout, features, .init = set_up, .fini = tear_down)
 	}
 }
 
-/* ------------------------------------------------------------------- configuration of the devices */
+/* ----------------------------------------------------------------- configuration of the devices */
 
 static uint32_t bytes_of(const char *text, uint8_t *bytes)
 {
@@ -365,7 +365,8 @@ Test(virtio_layout, registers_keep_what_is_written, .init = set_up, .fini = tear
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		cr_assert_eq(common_in(&d, rows[i].offset, rows[i].width), rows[i].value, "%#x",
 		             rows[i].offset);
-	/* The halves of addresses, which drivers write one by one (§4.1.3.1), leave each other alone. */
+	/* The halves of addresses, which drivers write one by one (§4.1.3.1), leave each other
+	 * alone. */
 	for (uint32_t at = 0x20; at < 0x38; at += 4) {
 		uint64_t other = common_in(&d, at ^ 4, 4);
 

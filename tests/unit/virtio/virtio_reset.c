@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a reset of the device forgets (VIRTIO 1.2 §2.4, §4.1.4.3), and what it waits for. Offsets are written
- * out. */
+/* What a reset of the device forgets (VIRTIO 1.2 §2.4, §4.1.4.3), and what it waits for. Offsets
+ * are written out. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdatomic.h>

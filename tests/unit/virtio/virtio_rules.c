@@ -55,7 +55,7 @@ static void serve(uint16_t queue)
 	keeper_serve(&rig, queue);
 }
 
-/* ----------------------------------------------------------------------------------- negotiation */
+/* ---------------------------------------------------------------------------------- negotiation */
 
 Test(virtio_rules, feature_words, .init = set_up)
 {
@@ -121,7 +121,8 @@ Test(virtio_rules, features_and_driver_ok_in_one_write, .init = set_up)
 	driver_reset(d);
 }
 
-/* §2.1: bits of the driver's stay until a reset; NEEDS_RESET and unknown ones are not its to set. */
+/* §2.1: bits of the driver's stay until a reset; NEEDS_RESET and unknown ones are not its to
+ * set. */
 Test(virtio_rules, status_bits, .init = set_up)
 {
 	common_out(d, STATUS, 0x40, 1);
@@ -174,7 +175,7 @@ Test(virtio_rules, kicks_are_suppressed_while_a_queue_is_served, .init = set_up)
 	cr_assert_eq(ring_used_flags(&rig.rings[0]), 0);
 }
 
-/* ---------------------------------------------------------------------------------------- queues */
+/* --------------------------------------------------------------------------------------- queues */
 
 Test(virtio_rules, a_queue_enabled_after_driver_ok_works, .init = set_up)
 {
@@ -242,7 +243,8 @@ Test(virtio_rules, a_queue_reset_waits_for_the_last_request, .init = set_up_runn
 	cr_assert_eq(ring_used_idx(&rig.rings[0]), 0);
 }
 
-/* A visit is two rounds of the ring; what is left waits for the next turn, behind the other queues. */
+/* A visit is two rounds of the ring; what is left waits for the next turn, behind the other
+ * queues. */
 Test(virtio_rules, a_queue_has_its_turn_and_no_more, .init = set_up_running)
 {
 	struct virtio_queue_stats stats;
@@ -296,9 +298,10 @@ Test(virtio_rules, each_queue_has_the_vector_that_was_chosen, .init = set_up)
 	}
 }
 
-/* ------------------------------------------------------------------------------ ISR, configuration */
+/* --------------------------------------------------------------------------- ISR, configuration */
 
-/* §4.1.4.5: bit 0 a queue, bit 1 the configuration; a read of that byte clears both, no other read does. */
+/* §4.1.4.5: bit 0 a queue, bit 1 the configuration; a read of that byte clears both, no other read
+ * does. */
 Test(virtio_rules, the_isr_says_which, .init = set_up_running)
 {
 	uint32_t value = 1;
@@ -316,7 +319,8 @@ Test(virtio_rules, the_isr_says_which, .init = set_up_running)
 	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
 }
 
-/* §2.5.1: a change is new bytes and a new generation, in full, and an interrupt once there is a driver. */
+/* §2.5.1: a change is new bytes and a new generation, in full, and an interrupt once there is a
+ * driver. */
 Test(virtio_rules, changes_of_configuration, .init = set_up)
 {
 	const uint8_t bytes[12] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
@@ -463,7 +467,7 @@ Test(virtio_rules, what_the_window_reaches, .init = set_up)
 	cr_assert_eq(atomic_load(&keeper->written), 1);
 }
 
-/* -------------------------------------------------------------------------------------- counters */
+/* ------------------------------------------------------------------------------------- counters */
 
 Test(virtio_rules, a_devices_counters_are_the_sum_of_its_queues, .init = set_up_running)
 {

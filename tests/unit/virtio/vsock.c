@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-vsock through a real io_uring: connections both ways, credit, half-close, stalled readers. */
+/* virtio-vsock through a real io_uring: connections both ways, credit, half-close, stalled
+ * readers. */
 #include <criterion/criterion.h>
 #include <endian.h>
 #include <fcntl.h>
@@ -211,7 +212,8 @@ static void host_connects(uint8_t flags, uint8_t id, uint8_t guest_port, int *re
 	host_brings(bytes, ret_socket);
 }
 
-/* What the device says: kind, id, the guest's port and a reason; the host's port may be any or this. */
+/* What the device says: kind, id, the guest's port and a reason; the host's port may be any or
+ * this. */
 static void device_says(uint8_t kind, const uint8_t *id, uint8_t guest_port, int host_port,
                         uint8_t reason, uint8_t ret_bytes[32])
 {
@@ -356,7 +358,8 @@ static void no_worker(struct io_op *op, int result, uint32_t flags)
 	shut_done(op, -IO_NO_WORKER, flags);
 }
 
-/* A worker of the kernel's shuts a socket; where it has none, a peer that goes on waiting would not know. */
+/* A worker of the kernel's shuts a socket; where it has none, a peer that goes on waiting would not
+ * know. */
 Test(vsock, half_close_without_a_worker_is_a_reset, .init = set_up)
 {
 	char bytes[4];

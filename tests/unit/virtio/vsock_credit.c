@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* virtio-vsock's credit to the byte, both ways (VIRTIO 1.2 §5.10.6.3), its counters, and what a connection
- * leaves to the next one in its place: nothing. */
+/* virtio-vsock's credit to the byte, both ways (VIRTIO 1.2 §5.10.6.3), its counters, and what a
+ * connection leaves to the next one in its place: nothing. */
 #include <criterion/criterion.h>
 #include <endian.h>
 #include <poll.h>
@@ -104,7 +104,8 @@ Test(vsock_credit, a_guest_sends_its_credit_and_not_a_byte_more)
 	close(fd);
 }
 
-/* With a reader that stalls: what the device says that there is room for can be sent, to the byte. */
+/* With a reader that stalls: what the device says that there is room for can be sent, to the
+ * byte. */
 Test(vsock_credit, the_last_byte_of_a_stalled_connections_credit)
 {
 	struct vsock_channel_message message;
@@ -201,7 +202,8 @@ Test(vsock_credit, the_host_sends_the_guests_credit_and_not_a_byte_more)
 	close(fd);
 }
 
-/* Credit for two connections that both have much to say, in one kick: they take turns, packet by packet. */
+/* Credit for two connections that both have much to say, in one kick: they take turns, packet by
+ * packet. */
 Test(vsock_credit, connections_take_turns)
 {
 	static const uint32_t ports[] = { 50000, 50001 };

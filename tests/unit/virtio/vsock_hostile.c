@@ -238,7 +238,8 @@ Test(vsock_hostile, an_orchestrator_that_reads_nothing, .init = set_up)
 {
 	struct packet packet;
 
-	/* Asked far more often than the channel and the queue take: refused, and nothing is lost. */
+	/* Asked far more often than the channel and the queue take: refused, and nothing is
+	 * lost. */
 	for (uint32_t i = 0; i < 2000; i++) {
 		guest_send(&g, OP(REQUEST), i, 80, NULL, 0);
 		while (guest_has_packet(&g))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Computes for work= turns and switches itself off. RBX: the TSC's rate in kHz, by the hypervisor's leaf. */
+/* Computes for work= turns and switches itself off. RBX: the TSC's rate in kHz, by the hypervisor's
+ * leaf. */
 #include "portable.h"
 
 #define LEAF_TIMING 0x40000010

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Arms the local APIC's TSC deadline for a millisecond from now, halts, and notes how late it is woken, wakes= times.
- * khz= is the TSC's rate. What it found, in nanoseconds of at most 2^32: the median and the 99th percentile are the
- * halves of RAX, the 99.9th and the largest those of RBX; on the serial port they have names. */
+/* Arms the local APIC's TSC deadline for a millisecond from now, halts, and notes how late it is
+ * woken, wakes= times. khz= is the TSC's rate. What it found, in nanoseconds of at most 2^32: the
+ * median and the 99th percentile are the halves of RAX, the 99.9th and the largest those of RBX; on
+ * the serial port they have names. */
 #include "portable.h"
 
 #define VECTOR 0x40u

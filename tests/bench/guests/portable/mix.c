@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* turns= times: some arithmetic, requests of one byte to virtio-rng, one after the other, and a batch of reads of 4 KiB
- * anywhere on a disk; each doorbell is answered by an interrupt, for which HLT waits. RBX: requests that were answered.
+/* turns= times: some arithmetic, requests of one byte to virtio-rng, one after the other, and a
+ * batch of reads of 4 KiB anywhere on a disk; each doorbell is answered by an interrupt, for which
+ * HLT waits. RBX: requests that were answered.
  *
- * arithmetic= turns of the loop of compute.c, doorbells= requests to virtio-rng (0: the device need not be there), batch=
- * reads, of which event=1 wants one interrupt, at the first that is answered, as Linux does (VIRTIO 1.2 2.7.7). */
+ * arithmetic= turns of the loop of compute.c, doorbells= requests to virtio-rng (0: the device need
+ * not be there), batch= reads, of which event=1 wants one interrupt, at the first that is answered,
+ * as Linux does (VIRTIO 1.2 2.7.7). */
 #include "portable.h"
 
 #include "guests/block.h"
@@ -28,7 +30,8 @@ static struct queue disk_queue, rng_queue;
 static struct block_request requests[BATCH_MAX];
 static uint64_t data, answered;
 
-/* Where monitors have configuration space: AxVM and QEMU's microvm, Cloud Hypervisor, Firecracker. */
+/* Where monitors have configuration space: AxVM and QEMU's microvm, Cloud Hypervisor,
+ * Firecracker. */
 static const uint64_t ecams[] = { LAYOUT_ECAM, 0xe8000000, 0xeec00000 };
 
 static bool has_virtio(uint64_t ecam)
@@ -39,8 +42,8 @@ static bool has_virtio(uint64_t ecam)
 	return false;
 }
 
-/* Gives a BAR that nobody has placed an address: QEMU's microvm leaves that to the kernel. One that has an
- * address is left alone. Returns whether the next BAR is its upper half. */
+/* Gives a BAR that nobody has placed an address: QEMU's microvm leaves that to the kernel. One that
+ * has an address is left alone. Returns whether the next BAR is its upper half. */
 static bool place(const struct pci_function *f, unsigned index, uint32_t *window)
 {
 	uint64_t at = f->config + PCI_BAR0 + 4u * index;
@@ -91,8 +94,8 @@ static void find_host(void)
 	place_all();
 }
 
-/* Takes what is answered until everything that was offered has been. There is no window: interrupts are off until HLT,
- * and the index up to which all is seen is stored before the look. */
+/* Takes what is answered until everything that was offered has been. There is no window: interrupts
+ * are off until HLT, and the index up to which all is seen is stored before the look. */
 static void await_all(struct queue *q)
 {
 	uint32_t length;

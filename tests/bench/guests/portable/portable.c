@@ -74,8 +74,8 @@ void portable_say(const char *name, uint64_t value)
 	outb(UART, '\n');
 }
 
-/* One after the other, until one of them ends it. The order matters: Cloud Hypervisor takes the keyboard controller's
- * reset for a reboot, and stops the vCPU at the write before it. */
+/* One after the other, until one of them ends it. The order matters: Cloud Hypervisor takes the
+ * keyboard controller's reset for a reboot, and stops the vCPU at the write before it. */
 _Noreturn void portable_end(uint64_t rax, uint64_t rbx)
 {
 	__asm__ volatile("movb %[off], (%[window])\n" /* AxVM: power off, in the ACPI window */

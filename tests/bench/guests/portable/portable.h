@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* For guests that run in any monitor that starts an ELF by PVH: numbers in by the command line, results out by
- * registers (AxVM) and by a serial port (others), and an end that each of them understands. */
+/* For guests that run in any monitor that starts an ELF by PVH: numbers in by the command line,
+ * results out by registers (AxVM) and by a serial port (others), and an end that each of them
+ * understands. */
 #ifndef AXVM_BENCH_PORTABLE_H
 #define AXVM_BENCH_PORTABLE_H
 
 #define GUEST_HAS_APIC
 #include "lib/apic.h"
 
-/* To be called first: `start_info` is guest_main's first argument. Masks the 8259s, and puts the local APIC into
- * x2APIC mode; ends the guest where the processor has none. */
+/* To be called first: `start_info` is guest_main's first argument. Masks the 8259s, and puts the
+ * local APIC into x2APIC mode; ends the guest where the processor has none. */
 void portable_begin(uint64_t start_info);
 
 /* The number after "name=" on the command line; `otherwise` where there is none. */
