@@ -551,9 +551,11 @@ static bool ends_while_waiting(char *shim, const struct spec *spec, size_t bytes
 
 static int command_waiting(char *shim, const struct spec *spec, unsigned count)
 {
+	bool nothing = ends_while_waiting(shim, spec, 0);
+	bool half = ends_while_waiting(shim, spec, spec->length / 2);
+
 	(void)count;
-	return !(ends_while_waiting(shim, spec, 0) &
-	         ends_while_waiting(shim, spec, spec->length / 2));
+	return !nothing || !half;
 }
 
 /* fd 4 is a pipe of one page: full from the start, or without a reader. */

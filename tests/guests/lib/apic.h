@@ -26,7 +26,7 @@ typedef void interrupt_handler(volatile struct interrupt_frame *frame);
 /* Software-enables the APIC of this vCPU, for interrupts of every priority; spurious ones go to
  * vector 0xff. */
 void apic_enable(void);
-static inline void apic_eoi(void)
+FROM_HANDLER static inline void apic_eoi(void)
 {
 	wrmsr(X2APIC_EOI, 0);
 }

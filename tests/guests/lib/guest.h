@@ -21,6 +21,10 @@ extern const uint64_t guest_numbers[2];
 /* `index` of `count` vCPUs; bytes of RAM below 4 GiB; the stack's top. Returning halts. */
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack);
 
+/* What an interrupt's handler may call: all is built with -mgeneral-regs-only, and clang wants to
+ * be told. */
+#define FROM_HANDLER __attribute__((no_caller_saved_registers))
+
 /* Loads the registers and halts with interrupts off, for good. */
 static inline _Noreturn void guest_halt(uint64_t rax, uint64_t rbx)
 {
@@ -29,7 +33,7 @@ static inline _Noreturn void guest_halt(uint64_t rax, uint64_t rbx)
 }
 
 /* Loads the registers and writes a byte to a register of the ACPI window: power off, reset. */
-static inline _Noreturn void guest_leave(uint32_t reg, uint8_t value, uint64_t rax, uint64_t rbx)
+FROM_HANDLER static inline _Noreturn void guest_leave(uint32_t reg, uint8_t value, uint64_t rax, uint64_t rbx)
 {
 	for (;;)
 		__asm__ volatile("movb %%cl, (%%rdx)"
@@ -38,7 +42,7 @@ static inline _Noreturn void guest_leave(uint32_t reg, uint8_t value, uint64_t r
 		                 : "memory");
 }
 
-static inline _Noreturn void guest_power_off(uint64_t rax, uint64_t rbx)
+FROM_HANDLER static inline _Noreturn void guest_power_off(uint64_t rax, uint64_t rbx)
 {
 	guest_leave(ACPI_REG_SLEEP_CONTROL, ACPI_S5_TYPE << 2 | 0x20, rax, rbx);
 }
@@ -89,7 +93,7 @@ static inline void outb(uint16_t port, uint8_t value)
 	__asm__ volatile("outb %0, %1" : : "a"(value), "d"(port));
 }
 
-static inline uint8_t inb(uint16_t port)
+FROM_HANDLER static inline uint8_t inb(uint16_t port)
 {
 	uint8_t value;
 
@@ -114,7 +118,7 @@ static inline uint32_t inl(uint16_t port)
 }
 
 #define GUEST_MMIO(bits)                                                                           \
-	static inline uint##bits##_t read##bits(uint64_t address)                                  \
+	FROM_HANDLER static inline uint##bits##_t read##bits(uint64_t address)                     \
 	{                                                                                          \
 		return *(volatile uint##bits##_t *)address;                                        \
 	}                                                                                          \
@@ -135,7 +139,7 @@ static inline uint64_t rdmsr(uint32_t msr)
 	return (uint64_t)high << 32 | low;
 }
 
-static inline void wrmsr(uint32_t msr, uint64_t value)
+FROM_HANDLER static inline void wrmsr(uint32_t msr, uint64_t value)
 {
 	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
 	                 : "memory");

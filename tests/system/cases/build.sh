@@ -22,9 +22,8 @@ test_build_every_program_has_a_main() {
 # Of a user's build a compiler that warns of more than today's only warns. `make check` compiles
 # again what was compiled with a warning.
 test_build_warnings_are_errors_only_for_check() {
-	local object=$CASE/b/obj/$CASE/warn.o
 	echo 'int main(void) { int unused; return 0; }' >"$CASE/warn.c"
-	make_object() { make -s B="$CASE/b" GEN_HDRS= "$@" "$object" >"$CASE/out" 2>&1; }
+	make_object() { make -s -C "$CASE" -f "$PWD/Makefile" B=b GEN_HDRS= "$@" b/obj/warn.o >"$CASE/out" 2>&1; }
 	make_object WERROR= || fail "a warning ends a build: $(cat "$CASE/out")"
 	grep -q 'unused variable' "$CASE/out" || fail "no warning is shown: $(cat "$CASE/out")"
 	! make_object WERROR=1 || fail "WERROR=1 takes an object that was compiled with a warning"

@@ -143,7 +143,7 @@ Test(facts_kvm, a_kvm_that_does_not_open)
 		fake.error = errors[i];
 		probe_kvm(facts);
 		facts_probe_tsc(facts);
-		cr_expect_eq(fake.opened, 2 * (i + 1));
+		cr_expect_eq((size_t)fake.opened, 2 * (i + 1));
 		cr_expect_eq(facts->kvm.present, errors[i] != ENOENT);
 		cr_expect_not(facts->kvm.accessible);
 		cr_expect_eq(facts->kvm.error_number, errors[i]);

@@ -426,7 +426,7 @@ static void *run_into_breach(void *unused)
 /* What the ring refuses as forbidden ends the loop, is told once, and is nobody's completion. */
 Test(io_loop, a_breach_is_told_and_ends_it)
 {
-	for (int told = 0; told < 2; told++) {
+	for (uint32_t told = 0; told < 2; told++) {
 		begin(false);
 		worker.breaks = true;
 		loop.breach = told ? on_breach : NULL;

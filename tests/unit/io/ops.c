@@ -123,7 +123,7 @@ Test(io_ops, each_is_what_it_says, .init = set_up, .fini = tear_down)
 		cr_assert_eq(sqe->addr, rows[i].addr, "%s", rows[i].name);
 		cr_assert_eq(sqe->off, rows[i].off, "%s", rows[i].name);
 		cr_assert_eq(sqe->len, rows[i].len, "%s: %u", rows[i].name, sqe->len);
-		cr_assert_eq(sqe->rw_flags, rows[i].more, "%s", rows[i].name);
+		cr_assert_eq((uint32_t)sqe->rw_flags, rows[i].more, "%s", rows[i].name);
 		cr_assert_eq(sqe->buf_index, rows[i].index, "%s", rows[i].name);
 		cr_assert_eq(sqe->user_data, AT(user), "%s", rows[i].name);
 		cr_assert_eq(loop.in_flight, i + 1);

@@ -85,8 +85,8 @@ Test(launch_tables, probe_of_a_host_made_up)
 		"allowed here     0-2,4,6-47\n",
 		"invariant TSC    no\n", "x2APIC           no, enabled\n", "hypervisor       yes KVMKVMKVM\n",
 		"VT-x             no, capabilities from the kernel's flags\n",
-		"VMX              EPT no, EPT A/D yes, EPT 2 MiB no, EPT 1 GiB no, VPID no, APIC registers no, "
-		"interrupt delivery no, posted interrupts yes, x2APIC mode no, TSC scaling yes, unrestricted guest no, PLE no\n",
+		("VMX              EPT no, EPT A/D yes, EPT 2 MiB no, EPT 1 GiB no, VPID no, APIC registers no, "
+		 "interrupt delivery no, posted interrupts yes, x2APIC mode no, TSC scaling yes, unrestricted guest no, PLE no\n"),
 		"distances 10 21, 2048 kB pages 5 (4 free), 1048576 kB pages 3 (2 free)\n",
 		"KVM              not accessible, API version 12, at most 99 vCPUs\n",
 		"capability       IRQFD                    7\n", "vulnerability    meltdown                 Mitigation: PTI\n",

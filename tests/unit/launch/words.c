@@ -447,9 +447,9 @@ Test(launch_words, the_keys_of_the_help)
 Test(launch_words, completion_for_zsh)
 {
 	static const char *const parts[] = {
-		"#compdef axvm\n", 
-		"local -aU vms=(${AXVM_RUNTIME_DIR:-${XDG_RUNTIME_DIR:-/run}/axvm}/*.sock(N=:t:r) \\\n"
-		"\t\t${AXVM_RUNTIME_DIR:-/run/axvm}/*.sock(N=:t:r))\n\tprint -- $vms\n",
+		"#compdef axvm\n",
+		("local -aU vms=(${AXVM_RUNTIME_DIR:-${XDG_RUNTIME_DIR:-/run}/axvm}/*.sock(N=:t:r) \\\n"
+		 "\t\t${AXVM_RUNTIME_DIR:-/run/axvm}/*.sock(N=:t:r))\n\tprint -- $vms\n"),
 		"_axvm_value() {\n\tcase \"$1 $2\" in\n",
 		"\t\t'run:start a VM, with its console on this terminal'\n",
 		"if ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n",

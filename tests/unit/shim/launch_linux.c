@@ -374,8 +374,8 @@ Test(sandbox_devices, the_sealed_event_says_what_was_done)
 	cr_assert_eq((uint64_t)sealed->landlock_abi, rig_told->word[1]);
 	cr_assert_eq(sealed->uid, rig_told->word[2]);
 	cr_assert_eq(sealed->gid, rig_told->word[3]);
-	cr_assert_eq(sealed->securebits_locked, rig_told->word[4]);
-	cr_assert_eq(sealed->memory_deny_write_execute, rig_told->word[5]);
+	cr_assert_eq((uint64_t)sealed->securebits_locked, rig_told->word[4]);
+	cr_assert_eq((uint64_t)sealed->memory_deny_write_execute, rig_told->word[5]);
 	cr_assert_eq(sealed->n_not_available, rig_told->word[6]);
 	cr_assert_gt(sealed->n_not_available, 0);
 	cr_assert_str_eq(sealed->not_available[0], "a step of ours");

@@ -137,7 +137,7 @@ Test(vsock, an_announced_connection_says_ok_first, .init = set_up)
 	guest_send(&g, OP(RW), 99, le32toh(packet.header.src_port), "first", 5);
 	host_receive(&g, VSOCK_CONNECTED, &message);
 	length = snprintf(expected, sizeof(expected), "OK %u\nfirst", le32toh(message.host_port));
-	cr_assert_eq(read_all(pair[1], bytes, (size_t)length), length);
+	cr_assert_eq(read_all(pair[1], bytes, (size_t)length), (size_t)length);
 	cr_assert_str_eq(bytes, expected);
 	/* Those bytes are not the guest's. */
 	guest_send(&g, OP(CREDIT_REQUEST), 99, le32toh(packet.header.src_port), NULL, 0);
