@@ -81,6 +81,7 @@ help:
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
+	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
 
@@ -569,6 +570,14 @@ crash-safety: all
 	tests/system/crash_safety.py $(B) $(KILLS)
 soak: all
 	tests/system/soak.py $(B) $(SOAK_LAUNCHES) $(SOAK_SECONDS)
+
+# ---- the source itself ---------------------------------------------------------------------------
+# What an editor and clang's tools read: a command a file, in clang's words.
+.PHONY: compile_commands.json
+compile_commands.json: $(B)/compile_commands.json
+$(B)/compile_commands.json: FORCE | $(GEN_HDRS)
+	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs | \
+		hack/compile-commands >$@
 
 # ---- install ------------------------------------------------------------------------------------
 # make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
