@@ -508,7 +508,7 @@ hostile: all $(B)/tests/spawn
 # The unit tests, built by a make of its own folder with SAN set and run without Criterion.
 SANITIZED_OBJS := $(patsubst %.c,$(B)/obj/bare/%.o,$(wildcard tests/unit/*/*.c tests/stand-in/*.c))
 $(B)/obj/bare/%.o: %.c | $(GEN_HDRS) $(B)/.packages-test
-	$(call compile,CC,-Itests/stand-in -Itests/unit $(CFLAGS_ALL) -Wno-sign-compare)
+	$(call compile,CC,-Itests/stand-in $(CFLAGS_ALL) -Itests/unit -Wno-sign-compare)
 $(B)/tests/unit-bare: $(SANITIZED_OBJS) $(B)/libaxvm-core.a | $(B)/hack/policyc
 	@mkdir -p $(@D)
 	$(call say,LD)
