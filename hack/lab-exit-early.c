@@ -26,7 +26,8 @@
 
 static void add_probe(void)
 {
-	static const char probe[] = "p:axvm/inject svm_vcpu_run injected=vcpu->arch.interrupt.injected\n";
+	static const char probe[] =
+		"p:axvm/inject svm_vcpu_run injected=vcpu->arch.interrupt.injected\n";
 	int fd = open(EVENTS, O_WRONLY | O_APPEND | O_CLOEXEC);
 	if (fd < 0 || write(fd, probe, strlen(probe)) != (ssize_t)strlen(probe))
 		err(EXIT_FAILURE, "cannot add a probe to %s", EVENTS);
@@ -61,7 +62,8 @@ static void watch(unsigned long id, int cpu)
 	// it full.
 	if (mmap(NULL, 2 * (size_t)getpagesize(), PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED)
 		err(EXIT_FAILURE, "cannot map the events of CPU %d", cpu);
-	if (ioctl(fd, PERF_EVENT_IOC_SET_FILTER, "injected != 0") || ioctl(fd, PERF_EVENT_IOC_ENABLE, 0))
+	if (ioctl(fd, PERF_EVENT_IOC_SET_FILTER, "injected != 0") ||
+	    ioctl(fd, PERF_EVENT_IOC_ENABLE, 0))
 		err(EXIT_FAILURE, "cannot enable the events of CPU %d", cpu);
 }
 

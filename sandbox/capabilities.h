@@ -3,8 +3,8 @@
 #ifndef AXVM_SANDBOX_CAPABILITIES_H
 #define AXVM_SANDBOX_CAPABILITIES_H
 
-#include "sandbox/state.h"
 #include "sandbox/proc.h"
+#include "sandbox/state.h"
 
 /* Whether a process of that status has the capabilities that the steps need over the launcher's
  * namespaces; else it needs a user namespace. */

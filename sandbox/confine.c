@@ -102,7 +102,8 @@ static int must_be_refused(int result, const char *differs, struct problems *pro
 	if (result == 0)
 		return step_differs(problems, differs);
 	if (errno != EPERM && errno != EINVAL)
-		return step_failed(problems, "cannot check that the process cannot become root again");
+		return step_failed(problems,
+		                   "cannot check that the process cannot become root again");
 	return 0;
 }
 

@@ -37,9 +37,9 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/uses.h"
 #include "base/wake.h"
 #include "sandbox/fd_layout.h"
-#include "base/uses.h"
 
 #ifndef SYS_SECCOMP
 #define SYS_SECCOMP 1 /* si_code, siginfo(5) */
@@ -87,12 +87,12 @@ static int status_of(const struct sandbox_death_desk *desk, const struct sandbox
 }
 
 __attribute__((noreturn)) static void leave_to_control(struct sandbox_death_desk *desk,
-						       const struct sandbox_death *death)
+                                                       const struct sandbox_death *death)
 {
 	uint32_t empty = DESK_EMPTY;
 
 	if (atomic_compare_exchange_strong_explicit(&desk->state, &empty, DESK_FILLING,
-						    memory_order_relaxed, memory_order_relaxed)) {
+	                                            memory_order_relaxed, memory_order_relaxed)) {
 		desk->record = *death;
 		/* Pairs with the acquire in sandbox_death_pending(). */
 		atomic_store_explicit(&desk->state, DESK_FULL, memory_order_release);

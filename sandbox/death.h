@@ -53,7 +53,7 @@ struct sandbox_death_desk {
 	 */
 	void (*report)(const struct sandbox_death *death, void *cookie);
 	void *cookie;
-	int exit_status; /* of the process, when a handler ends it */
+	int exit_status;      /* of the process, when a handler ends it */
 	int lost_page_status; /* the same, for a page that could not be had */
 
 	/* Private. */

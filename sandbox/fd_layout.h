@@ -18,14 +18,14 @@
 #include "interface/spec_values.h"
 
 enum sandbox_fd {
-	STDERR_FD = 2,	     /* human diagnostics */
-	CONTROL_FD = 3,	     /* axvm.v1.ControlStream, in */
-	EVENT_FD = 4,	     /* axvm.v1.EventStream, out */
+	STDERR_FD = 2,  /* human diagnostics */
+	CONTROL_FD = 3, /* axvm.v1.ControlStream, in */
+	EVENT_FD = 4,   /* axvm.v1.EventStream, out */
 	/* SPEC_FD_FIRST to SPEC_FD_LAST: what the spec names by number */
 	INTERNAL_FD_BASE = 896,
-	VM_FD = 896,	       /* the KVM virtual machine */
+	VM_FD = 896,           /* the KVM virtual machine */
 	CONTROL_WAKE_FD = 897, /* eventfd: any thread wakes the control loop */
-	EPOLL_FD = 898,	       /* the control loop waits here and nowhere else */
+	EPOLL_FD = 898,        /* the control loop waits here and nowhere else */
 	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
 	VM_STATS_FD = 900,     /* KVM's counters of the VM (KVM_GET_STATS_FD) */
 	/*
@@ -76,8 +76,9 @@ static_assert(VCPU_STATS_FD_BASE % VCPU_STATS_MAX == 0, "a block is aligned");
 static_assert(VHOST_FD_BASE % NETS_MAX == 0, "a block is aligned");
 static_assert(IO_RING_FD_LAST < VHOST_FD_BASE, "blocks are disjoint");
 static_assert(VHOST_FD_LAST < VCPU_STATS_FD_BASE, "blocks are disjoint");
-static_assert(IO_LOOPS_MAX == SPEC_IO_THREADS_MAX && NETS_MAX == SPEC_NETS_MAX, "a spec has as many as there are numbers");
+static_assert(IO_LOOPS_MAX == SPEC_IO_THREADS_MAX && NETS_MAX == SPEC_NETS_MAX,
+              "a spec has as many as there are numbers");
 static_assert(SPEC_FD_LAST < INTERNAL_FD_BASE && VCPU_STATS_FD_LAST <= INTERNAL_FD_LAST,
-	      "nothing of the spec among the internal descriptors");
+              "nothing of the spec among the internal descriptors");
 
 #endif

@@ -44,7 +44,9 @@
 #define NICE_OF_SYSCALL 20 /* getpriority(2) as a system call answers 20 - nice */
 #define RESET_ON_FORK 0x40000000
 /* What shapes an image when it is loaded, so that it stays although the flag is cleared. */
-#define LAYOUT_FLAGS (ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO | ADDR_LIMIT_3GB | ADDR_LIMIT_32BIT)
+#define LAYOUT_FLAGS                                                                               \
+	(ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO | ADDR_LIMIT_3GB |                \
+	 ADDR_LIMIT_32BIT)
 
 static long result_of(long r)
 {
@@ -110,7 +112,8 @@ static long hard_limit(__rlimit_resource_t resource)
 
 	if (getrlimit(resource, &limit) < 0)
 		return -errno;
-	return limit.rlim_max == RLIM_INFINITY ? LONG_MAX : (long)MIN(limit.rlim_max, (rlim_t)LONG_MAX);
+	return limit.rlim_max == RLIM_INFINITY ? LONG_MAX
+	                                       : (long)MIN(limit.rlim_max, (rlim_t)LONG_MAX);
 }
 
 static long ask_cpu_limit(const struct sandbox *sandbox)
@@ -297,13 +300,15 @@ static void say_hexadecimal(long value, char *to, size_t size)
 static void say_class(long value, char *to, size_t size)
 {
 	static const char *const names[] = {
-		[SCHED_OTHER] = "SCHED_OTHER", [SCHED_FIFO] = "SCHED_FIFO",         [SCHED_RR] = "SCHED_RR",
-		[SCHED_BATCH] = "SCHED_BATCH", [SCHED_IDLE] = "SCHED_IDLE",         [SCHED_DEADLINE] = "SCHED_DEADLINE",
+		[SCHED_OTHER] = "SCHED_OTHER", [SCHED_FIFO] = "SCHED_FIFO",
+		[SCHED_RR] = "SCHED_RR",       [SCHED_BATCH] = "SCHED_BATCH",
+		[SCHED_IDLE] = "SCHED_IDLE",   [SCHED_DEADLINE] = "SCHED_DEADLINE",
 		[CLASS_EXT] = "SCHED_EXT",
 	};
 	size_t class = (size_t)(value & ~RESET_ON_FORK);
 
-	snprintf(to, size, "%s%s", class < ARRAY_SIZE(names) && names[class] ? names[class] : "unknown",
+	snprintf(to, size, "%s%s",
+	         class < ARRAY_SIZE(names) && names[class] ? names[class] : "unknown",
 	         value & RESET_ON_FORK ? ", SCHED_RESET_ON_FORK" : "");
 }
 
@@ -314,12 +319,13 @@ static void say_nice(long value, char *to, size_t size)
 
 static void say_io_priority(long value, char *to, size_t size)
 {
-	static const char *const names[] = { [IOPRIO_CLASS_RT] = "realtime", [IOPRIO_CLASS_BE] = "best effort",
+	static const char *const names[] = { [IOPRIO_CLASS_RT] = "realtime",
+		                             [IOPRIO_CLASS_BE] = "best effort",
 		                             [IOPRIO_CLASS_IDLE] = "idle" };
 	size_t class = (size_t)IOPRIO_PRIO_CLASS(value);
 
-	snprintf(to, size, "%s, level %ld", class < ARRAY_SIZE(names) && names[class] ? names[class] : "unknown",
-	         value & 7);
+	snprintf(to, size, "%s, level %ld",
+	         class < ARRAY_SIZE(names) && names[class] ? names[class] : "unknown", value & 7);
 }
 
 static void say_oom_score(long value, char *to, size_t size)
@@ -329,8 +335,10 @@ static void say_oom_score(long value, char *to, size_t size)
 
 static void say_memory_policy(long value, char *to, size_t size)
 {
-	static const char *const names[] = { [MPOL_PREFERRED] = "preferred", [MPOL_BIND] = "bind",
-		                             [MPOL_INTERLEAVE] = "interleave", [MPOL_LOCAL] = "local" };
+	static const char *const names[] = { [MPOL_PREFERRED] = "preferred",
+		                             [MPOL_BIND] = "bind",
+		                             [MPOL_INTERLEAVE] = "interleave",
+		                             [MPOL_LOCAL] = "local" };
 
 	if ((size_t)value < ARRAY_SIZE(names) && names[value])
 		snprintf(to, size, "%s", names[value]);
@@ -340,9 +348,9 @@ static void say_memory_policy(long value, char *to, size_t size)
 
 static void say_speculation(long value, char *to, size_t size)
 {
-	snprintf(to, size, "%s%s%s%s%s", value & 1 ? "no store bypass" : "", value & 1 && value & 6 ? ", " : "",
-	         value & 2 ? "no indirect branches" : "", value & 2 && value & 4 ? ", " : "",
-	         value & 4 ? "L1D flush" : "");
+	snprintf(to, size, "%s%s%s%s%s", value & 1 ? "no store bypass" : "",
+	         value & 1 && value & 6 ? ", " : "", value & 2 ? "no indirect branches" : "",
+	         value & 2 && value & 4 ? ", " : "", value & 4 ? "L1D flush" : "");
 }
 
 /* ---------------------------------------------------------------------------------------- table */
@@ -352,7 +360,7 @@ static const struct row {
 	const char *name;
 	long (*ask)(const struct sandbox *sandbox); /* a value from 0 on, or -errno */
 	long usual;
-	void (*clear)(void); /* NULL: stays, and is told */
+	void (*clear)(void);                            /* NULL: stays, and is told */
 	void (*say)(long value, char *to, size_t size); /* NULL: as a number */
 	bool root_asks; /* an ordinary user cannot ask, nor can one have set it */
 } rows[] = {
@@ -364,7 +372,8 @@ static const struct row {
 	{ "timer slack in ns", ask_slack, SANDBOX_SLACK_NS, clear_slack, NULL, false },
 	{ "parent-death signal", ask_death_signal, 0, clear_death_signal, NULL, false },
 	{ "transparent huge pages disabled", ask_huge_pages, 0, clear_huge_pages, NULL, false },
-	{ "memory failure policy", ask_memory_failure, PR_MCE_KILL_DEFAULT, clear_memory_failure, NULL, false },
+	{ "memory failure policy", ask_memory_failure, PR_MCE_KILL_DEFAULT, clear_memory_failure,
+	  NULL, false },
 	{ "I/O flusher", ask_io_flusher, 0, clear_io_flusher, NULL, true },
 	{ "child subreaper", ask_subreaper, 0, clear_subreaper, NULL, false },
 	{ "nice", ask_nice, NICE_OF_SYSCALL, NULL, say_nice, false },
@@ -417,7 +426,8 @@ int inherited_tell(struct sandbox *sandbox, struct problems *problems)
 		if (is_nothing(row, value))
 			continue;
 		if (value < 0)
-			snprintf(text, sizeof(text), "cannot be read: %s", strerrordesc_np((int)-value));
+			snprintf(text, sizeof(text), "cannot be read: %s",
+			         strerrordesc_np((int)-value));
 		else if (row->say)
 			row->say(value, text, sizeof(text));
 		else

@@ -39,9 +39,9 @@ static const struct {
 
 static size_t size_for(int abi)
 {
-	return abi >= 6 ? sizeof(struct ruleset)
-	     : abi >= 4 ? offsetof(struct ruleset, scopes)
-	                : offsetof(struct ruleset, ports);
+	return abi >= 6   ? sizeof(struct ruleset)
+	       : abi >= 4 ? offsetof(struct ruleset, scopes)
+	                  : offsetof(struct ruleset, ports);
 }
 
 static struct ruleset all_of(int abi)
@@ -99,8 +99,8 @@ static int try_signal(const struct sandbox *sandbox, struct problems *problems)
  * Must not: go on without Landlock. */
 int landlock_restrict(struct sandbox *sandbox, struct problems *problems)
 {
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
-	                       LANDLOCK_CREATE_RULESET_VERSION);
+	int abi =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_path_beneath_attr proc = {
 		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
 		.parent_fd = sandbox->proc_fd,

@@ -49,8 +49,9 @@ static int set_limits(const struct limit *limits, size_t count, struct problems 
 static int still_allows(const struct limit *limit, rlim_t found, struct problems *problems)
 {
 	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL,
-	                    "sandbox check: %s still allows %s: it is %llu, not %llu", limit->name, limit->then,
-	                    (unsigned long long)found, (unsigned long long)limit->value);
+	                    "sandbox check: %s still allows %s: it is %llu, not %llu", limit->name,
+	                    limit->then, (unsigned long long)found,
+	                    (unsigned long long)limit->value);
 }
 
 static int check_limits(const struct limit *limits, size_t count, struct problems *problems)
@@ -61,7 +62,8 @@ static int check_limits(const struct limit *limits, size_t count, struct problem
 		if (getrlimit((__rlimit_resource_t)limits[i].resource, &found) < 0)
 			return step_failed(problems, "cannot read a resource limit");
 		if (found.rlim_cur > limits[i].value || found.rlim_max > limits[i].value)
-			return still_allows(&limits[i], MAX(found.rlim_cur, found.rlim_max), problems);
+			return still_allows(&limits[i], MAX(found.rlim_cur, found.rlim_max),
+			                    problems);
 	}
 	return 0;
 }
@@ -83,8 +85,7 @@ static int consider(uint32_t number, void *context, struct problems *problems)
 		return 0;
 	if (S_ISBLK(st.st_mode))
 		*most = RLIM_INFINITY;
-	else if (S_ISREG(st.st_mode) &&
-	         (flags & O_APPEND || fd <= STDERR_FD || fd == EVENT_FD))
+	else if (S_ISREG(st.st_mode) && (flags & O_APPEND || fd <= STDERR_FD || fd == EVENT_FD))
 		*most = RLIM_INFINITY;
 	else if (S_ISREG(st.st_mode))
 		*most = MAX(*most, (rlim_t)st.st_size);
@@ -125,8 +126,10 @@ int sandbox_freeze_limits(uint32_t received, struct problems *problems)
 	const struct limit seal_limits[] = {
 		{ RLIMIT_NOFILE, MAX(received, 1u), "cannot lower RLIMIT_NOFILE", "RLIMIT_NOFILE",
 		  "new descriptors" },
-		{ RLIMIT_MEMLOCK, 0, "cannot lower RLIMIT_MEMLOCK", "RLIMIT_MEMLOCK", "locked memory" },
-		{ RLIMIT_RTPRIO, 0, "cannot lower RLIMIT_RTPRIO", "RLIMIT_RTPRIO", "realtime priorities" },
+		{ RLIMIT_MEMLOCK, 0, "cannot lower RLIMIT_MEMLOCK", "RLIMIT_MEMLOCK",
+		  "locked memory" },
+		{ RLIMIT_RTPRIO, 0, "cannot lower RLIMIT_RTPRIO", "RLIMIT_RTPRIO",
+		  "realtime priorities" },
 	};
 	int r = set_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
 

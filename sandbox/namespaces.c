@@ -110,7 +110,8 @@ int namespaces_unshare(uint32_t set, struct problems *problems)
 		    (error == EPERM || error == ENOSPC) && forbidden_by_host())
 			return -EPERM;
 		errno = error;
-		return denied(problems, DENIED_NAMESPACES, "cannot leave the launcher's namespaces");
+		return denied(problems, DENIED_NAMESPACES,
+		              "cannot leave the launcher's namespaces");
 	}
 	if (set & SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) &&
 	    (sethostname("axvm", 4) < 0 || setdomainname("", 0) < 0))
@@ -130,7 +131,8 @@ int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t se
 		snprintf(path, sizeof(path), "%s/%s", task, kinds[i].path);
 		fd = openat(sandbox->proc_fd, path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || setns(fd, kinds[i].flag) < 0)
-			return denied(problems, DENIED_NAMESPACES, "cannot enter the namespaces that were made");
+			return denied(problems, DENIED_NAMESPACES,
+			              "cannot enter the namespaces that were made");
 	}
 	return 0;
 }
@@ -138,29 +140,30 @@ int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t se
 static int make_root(int *ret_fd, struct problems *problems)
 {
 	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	const unsigned attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-	                            MOUNT_ATTR_NOEXEC;
+	const unsigned attributes =
+		MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 	static const struct {
 		unsigned command;
 		const char *key, *value;
 	} settings[] = {
-		{ FSCONFIG_SET_STRING, "mode", "0555" },
-		{ FSCONFIG_SET_STRING, "nr_inodes", "1" },
-		{ FSCONFIG_SET_STRING, "size", "4k" },
-		{ FSCONFIG_SET_FLAG, "ro", NULL },
+		{ FSCONFIG_SET_STRING, "mode", "0555" }, { FSCONFIG_SET_STRING, "nr_inodes", "1" },
+		{ FSCONFIG_SET_STRING, "size", "4k" },   { FSCONFIG_SET_FLAG, "ro", NULL },
 		{ FSCONFIG_CMD_CREATE, NULL, NULL },
 	};
 	int fd;
 
 	if (context < 0)
-		return denied(problems, DENIED_NAMESPACES, "cannot open a file system for the root");
+		return denied(problems, DENIED_NAMESPACES,
+		              "cannot open a file system for the root");
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		if (syscall(SYS_fsconfig, context, settings[i].command, settings[i].key,
 		            settings[i].value, 0) < 0)
-			return denied(problems, DENIED_NAMESPACES, "cannot create a file system for the root");
+			return denied(problems, DENIED_NAMESPACES,
+			              "cannot create a file system for the root");
 	fd = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes);
 	if (fd < 0)
-		return denied(problems, DENIED_NAMESPACES, "cannot mount a file system for the root");
+		return denied(problems, DENIED_NAMESPACES,
+		              "cannot mount a file system for the root");
 	*ret_fd = fd;
 	return 0;
 }
@@ -179,7 +182,8 @@ int namespaces_empty_root(struct problems *problems)
 		                                                         : DENIED_NAMESPACES,
 		              "cannot keep mounts from spreading");
 	if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return denied(problems, DENIED_NAMESPACES, "cannot lay the new root over the old one");
+		return denied(problems, DENIED_NAMESPACES,
+		              "cannot lay the new root over the old one");
 	if (fchdir(root) < 0)
 		return step_failed(problems, "cannot enter the new root");
 	if (syscall(SYS_pivot_root, ".", ".") == 0) {

@@ -140,9 +140,10 @@ int nest_leave_launcher(struct sandbox *sandbox, struct problems *problems)
 		r = follow(sandbox, problems);
 		futex_advance(&nest->state, NEST_LEFT);
 	} else {
-		r = namespaces_unshare(
-			sandbox->privileged ? all & ~SANDBOX_BIT(SANDBOX_USER_NAMESPACE) : all,
-			problems);
+		r = namespaces_unshare(sandbox->privileged
+		                               ? all & ~SANDBOX_BIT(SANDBOX_USER_NAMESPACE)
+		                               : all,
+		                       problems);
 	}
 	if (r < 0 && problems->count == before) {
 		sandbox_not_available(sandbox, "namespaces");
@@ -199,8 +200,10 @@ static struct foreseen try_steps(void)
 	struct foreseen seen = { 0 };
 	struct problems problems = { 0 };
 
-	seen.result = namespaces_unshare(
-		capabilities_suffice() ? all & ~SANDBOX_BIT(SANDBOX_USER_NAMESPACE) : all, &problems);
+	seen.result = namespaces_unshare(capabilities_suffice()
+	                                         ? all & ~SANDBOX_BIT(SANDBOX_USER_NAMESPACE)
+	                                         : all,
+	                                 &problems);
 	if (seen.result == 0)
 		seen.result = namespaces_empty_root(&problems);
 	seen.problem = problems.list[0];
@@ -251,7 +254,7 @@ int nest_foresee(struct sandbox *sandbox, struct problems *problems)
 			return 0; /* nothing can be said: the step itself will */
 	}
 	if (seen.result < 0 && seen.problem.code != ERROR_CODE_UNSPECIFIED)
-		return problems_add(problems, seen.problem.code, seen.problem.error_number, NULL, "%s",
-		                    seen.problem.message);
+		return problems_add(problems, seen.problem.code, seen.problem.error_number, NULL,
+		                    "%s", seen.problem.message);
 	return seen.result;
 }

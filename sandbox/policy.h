@@ -28,7 +28,7 @@ enum { SANDBOX_DIGEST_SIZE = 32, SANDBOX_DIGEST_HEX_SIZE = 65, SANDBOX_CMP_MAX =
  * What the filters answer, other than SECCOMP_RET_ALLOW: to a call of this architecture that no
  * line allows, and to an i386 or x32 call. Why these: sandbox/README.md.
  */
-#define SANDBOX_DENY_ACTION    SECCOMP_RET_TRAP
+#define SANDBOX_DENY_ACTION SECCOMP_RET_TRAP
 #define SANDBOX_FOREIGN_ACTION SECCOMP_RET_KILL_PROCESS
 
 /* Set in the system-call number of an x32 call. */
@@ -36,7 +36,7 @@ enum { SANDBOX_DIGEST_SIZE = 32, SANDBOX_DIGEST_HEX_SIZE = 65, SANDBOX_CMP_MAX =
 
 struct sandbox_filter {
 	const struct sock_filter *insns;
-	uint16_t count;			     /* instructions */
+	uint16_t count;                      /* instructions */
 	uint8_t digest[SANDBOX_DIGEST_SIZE]; /* SHA-256 of the instructions as bytes */
 	char digest_hex[SANDBOX_DIGEST_HEX_SIZE];
 };

@@ -69,7 +69,8 @@ int sandbox_close_foreign(int *keep, size_t n, struct problems *problems)
 		if (i < n && keep[i] < SPEC_FD_FIRST)
 			continue;
 		if (next < end && close_range(next, end - 1, 0) < 0)
-			return failed(problems, "cannot close the descriptors that were not handed over");
+			return failed(problems,
+			              "cannot close the descriptors that were not handed over");
 		if (i < n)
 			next = end + 1;
 	}

@@ -59,8 +59,8 @@ struct sandbox {
 	struct sandbox_config config;
 	bool privileged; /* started with the capabilities that the steps need */
 	struct sandbox_nest nest;
-	bool namespaced; /* false only where an ordinary user may have no user namespace */
-	uint32_t taken;  /* steps, by sandbox_prepare(); a bit each */
+	bool namespaced;  /* false only where an ordinary user may have no user namespace */
+	uint32_t taken;   /* steps, by sandbox_prepare(); a bit each */
 	int result_ahead; /* of the first of them that failed, and why */
 	struct problem problem_ahead;
 	int proc_fd;     /* /proc/self at PROC_FD, until the read-back is done; -1: closed */
@@ -70,7 +70,7 @@ struct sandbox {
 	uint32_t inherited_filters; /* seccomp filters of the launcher's making */
 	uint32_t uid, gid;          /* as the launcher's user namespace has them */
 	bool writes_refused_exec;   /* PR_MDWE_REFUSE_EXEC_GAIN is in force */
-	uint32_t inherited_layout; /* flags of the personality that this image was loaded under */
+	uint32_t inherited_layout;  /* flags of the personality that this image was loaded under */
 	/* "NAME: VALUE" (inherited.h) */
 	char inherited[SANDBOX_INHERITED_MAX][SANDBOX_INHERITED_SIZE];
 	size_t inherited_count;

@@ -18,8 +18,8 @@ static inline int step_failed(struct problems *problems, const char *what)
 /* The same for something that was read back and is not as it must be. */
 static inline int step_differs(struct problems *problems, const char *what)
 {
-	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL,
-	                    "sandbox check: %s", what);
+	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL, "sandbox check: %s",
+	                    what);
 }
 
 #endif

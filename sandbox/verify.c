@@ -27,9 +27,9 @@
 
 struct walk {
 	const struct sandbox *sandbox;
-	uint32_t uid, gid;     /* as they are seen in the process's own user namespace */
-	uint32_t process;      /* the control thread, as /proc counts */
-	uint32_t sealed;       /* seen so far */
+	uint32_t uid, gid; /* as they are seen in the process's own user namespace */
+	uint32_t process;  /* the control thread, as /proc counts */
+	uint32_t sealed;   /* seen so far */
 	uint32_t pid_levels;
 	struct sandbox_seen *seen;
 };
@@ -69,7 +69,8 @@ static const char *wrong_with_filter(const struct walk *walk, const struct sandb
 
 	if (status->thread == status->process)
 		return status->seccomp_filters == inherited
-		               ? NULL : "the control thread is under a filter already";
+		               ? NULL
+		               : "the control thread is under a filter already";
 	if (status->seccomp != SECCOMP_FILTER || status->seccomp_filters != inherited + 1)
 		return "a thread is not under one filter of its own";
 	return NULL;
@@ -186,8 +187,8 @@ int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *r
 	return r < 0 ? r : check_attributes(sandbox, problems);
 }
 
-int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *seen,
-                           struct problems *problems)
+int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
+                           struct sandbox_seen *seen, struct problems *problems)
 {
 	struct walk walk = { .sandbox = sandbox, .seen = seen, .uid = getuid(), .gid = getgid() };
 	int r;

@@ -25,8 +25,8 @@ int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *r
 
 /* The same of every thread's status and descriptors. `sealed` threads must be there under one
  * filter of their own each, and one, the caller, which is not. */
-int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed, struct sandbox_seen *seen,
-                           struct problems *problems);
+int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
+                           struct sandbox_seen *seen, struct problems *problems);
 
 /* Closes what was kept for the read-back. */
 void sandbox_close_proc(struct sandbox *sandbox);

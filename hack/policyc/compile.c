@@ -17,7 +17,7 @@
 
 static_assert(SCMP_ACT_TRAP == SANDBOX_DENY_ACTION, "libseccomp's names are the kernel's values");
 static_assert(SCMP_ACT_KILL_PROCESS == SANDBOX_FOREIGN_ACTION,
-	      "libseccomp's names are the kernel's values");
+              "libseccomp's names are the kernel's values");
 
 static void done_context(scmp_filter_ctx *context)
 {
@@ -38,7 +38,7 @@ static int add_rule(scmp_filter_ctx context, const struct text_rule *rule)
 			.datum_b = rule->cmp[i].value,
 		};
 	return seccomp_rule_add_exact_array(context, SCMP_ACT_ALLOW, rule->nr, rule->cmp_count,
-					    cmp);
+	                                    cmp);
 }
 
 static int set_order(scmp_filter_ctx context, const struct text_policy *p)
@@ -104,7 +104,7 @@ void policy_compile(struct text_policy *p)
 		r = add_rule(context, &p->rules[i]);
 		if (r < 0)
 			policy_error(p, p->rules[i].line, "libseccomp refuses \"%s: %s\": %s",
-				     p->rules[i].call, p->rules[i].conditions, strerror(-r));
+			             p->rules[i].call, p->rules[i].conditions, strerror(-r));
 	}
 	if (r == 0)
 		r = export_insns(context, p);

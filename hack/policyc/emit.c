@@ -48,7 +48,7 @@ static void write_filters(FILE *out, const struct text_policy policies[static PO
 			const struct sock_filter *f = &policies[i].insns[k];
 
 			fprintf(out, "\t{ 0x%02x, %u, %u, 0x%08x },\n", f->code, f->jt, f->jf,
-				f->k);
+			        f->k);
 		}
 		fputs("};\n\n", out);
 	}
@@ -62,7 +62,7 @@ static void write_filters(FILE *out, const struct text_policy policies[static PO
 		sha256_add(&all, policies[i].insns, size);
 		sha256_end(&one, digest);
 		fprintf(out, "\t[%zu] = { %s_insns, %zu,\n\t\t", i, role(i),
-			policies[i].insn_count);
+		        policies[i].insn_count);
 		write_digest(out, digest, false);
 		fputs(",\n\t\t", out);
 		write_digest(out, digest, true);
@@ -84,14 +84,14 @@ static void write_rules(FILE *out, const struct text_policy policies[static POLI
 			const struct text_rule *r = &policies[i].rules[k];
 
 			fprintf(out, "\t{ %u, %d, %u, \"%s\", ", r->line, r->nr, r->cmp_count,
-				r->call);
+			        r->call);
 			write_string(out, r->conditions);
 			fputs(",\n\t\t", out);
 			write_string(out, r->reason);
 			fputs(",\n\t\t{ ", out);
 			for (size_t c = 0; c < r->cmp_count; c++)
 				fprintf(out, "{ %u, 0x%" PRIx64 "u, 0x%" PRIx64 "u }, ",
-					r->cmp[c].arg, r->cmp[c].mask, r->cmp[c].value);
+				        r->cmp[c].arg, r->cmp[c].mask, r->cmp[c].value);
 			fputs("} },\n", out);
 		}
 		fputs("};\n\n", out);
@@ -120,7 +120,7 @@ static void write_names(FILE *out, const struct text_policy policies[static POLI
 }
 
 static int emit_file(const char *dir, const char *name, writer write_body,
-		     const struct text_policy policies[static POLICYC_ROLES])
+                     const struct text_policy policies[static POLICYC_ROLES])
 {
 	char path[4096], temporary[4096 + 8];
 	bool failed;

@@ -54,14 +54,60 @@ static const struct {
  * otherwise.
  */
 static const char *const never[] = {
-	"open", "openat", "openat2", "creat", "open_by_handle_at", "open_tree", "socket",
-	"socketpair", "connect", "bind", "accept", "accept4", "clone", "clone3", "fork", "vfork",
-	"execve", "execveat", "mmap", "mprotect", "pkey_mprotect", "mremap", "brk",
-	"remap_file_pages", "ptrace", "kill", "tkill", "process_vm_readv", "process_vm_writev",
-	"pidfd_open", "pidfd_getfd", "memfd_create", "userfaultfd", "io_uring_setup",
-	"io_uring_register", "bpf", "perf_event_open", "seccomp", "prctl", "setuid", "setns",
-	"unshare", "mount", "umount2", "pivot_root", "chroot", "init_module", "finit_module",
-	"kexec_load", "capset", "rt_sigaction", "rt_sigprocmask", "modify_ldt", "arch_prctl",
+	"open",
+	"openat",
+	"openat2",
+	"creat",
+	"open_by_handle_at",
+	"open_tree",
+	"socket",
+	"socketpair",
+	"connect",
+	"bind",
+	"accept",
+	"accept4",
+	"clone",
+	"clone3",
+	"fork",
+	"vfork",
+	"execve",
+	"execveat",
+	"mmap",
+	"mprotect",
+	"pkey_mprotect",
+	"mremap",
+	"brk",
+	"remap_file_pages",
+	"ptrace",
+	"kill",
+	"tkill",
+	"process_vm_readv",
+	"process_vm_writev",
+	"pidfd_open",
+	"pidfd_getfd",
+	"memfd_create",
+	"userfaultfd",
+	"io_uring_setup",
+	"io_uring_register",
+	"bpf",
+	"perf_event_open",
+	"seccomp",
+	"prctl",
+	"setuid",
+	"setns",
+	"unshare",
+	"mount",
+	"umount2",
+	"pivot_root",
+	"chroot",
+	"init_module",
+	"finit_module",
+	"kexec_load",
+	"capset",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"modify_ldt",
+	"arch_prctl",
 };
 
 static char *trim(char *s)
@@ -104,13 +150,13 @@ static bool parse_term(const struct place *at, const char *text, uint64_t *ret_v
 		if (errno == 0 && *end == '\0')
 			return true;
 		policy_error(at->policy, at->line,
-			     "\"%s\" is not a number; write it in decimal or as 0x...", text);
+		             "\"%s\" is not a number; write it in decimal or as 0x...", text);
 		return false;
 	}
 	if (sandbox_symbol_value(text, ret_value) == 0)
 		return true;
 	policy_error(at->policy, at->line,
-		     "no symbol \"%s\"; correct it, or add it to sandbox/policy/symbols.c", text);
+	             "no symbol \"%s\"; correct it, or add it to sandbox/policy/symbols.c", text);
 	return false;
 }
 
@@ -143,7 +189,7 @@ static bool parse_range(const struct place *at, char *text, uint64_t *ret_mask, 
 
 	if (!high_text) {
 		policy_error(at->policy, at->line,
-			     "\"in %s\" is not a range; write \"in FIRST..LAST\"", text);
+		             "\"in %s\" is not a range; write \"in FIRST..LAST\"", text);
 		return false;
 	}
 	*high_text = '\0';
@@ -152,10 +198,10 @@ static bool parse_range(const struct place *at, char *text, uint64_t *ret_mask, 
 	span = high - low;
 	if (high < low || (span & (span + 1)) != 0 || (low & span) != 0) {
 		policy_error(at->policy, at->line,
-			     "%" PRIu64 "..%" PRIu64
-			     " is not an aligned block whose size is a power of two; "
-			     "split it into such blocks with \"||\", or move the numbers",
-			     low, high);
+		             "%" PRIu64 "..%" PRIu64
+		             " is not an aligned block whose size is a power of two; "
+		             "split it into such blocks with \"||\", or move the numbers",
+		             low, high);
 		return false;
 	}
 	*ret_mask = ~span;
@@ -164,13 +210,13 @@ static bool parse_range(const struct place *at, char *text, uint64_t *ret_mask, 
 }
 
 static bool parse_masked(const struct place *at, char *text, uint64_t *ret_mask,
-			 uint64_t *ret_value)
+                         uint64_t *ret_value)
 {
 	char *equals = strstr(text, "==");
 
 	if (!equals) {
 		policy_error(at->policy, at->line,
-			     "\"& %s\" compares with nothing; write \"& MASK == VALUE\"", text);
+		             "\"& %s\" compares with nothing; write \"& MASK == VALUE\"", text);
 		return false;
 	}
 	*equals = '\0';
@@ -180,7 +226,7 @@ static bool parse_masked(const struct place *at, char *text, uint64_t *ret_mask,
 
 /* One comparison, e.g. "arg0 == VCPU_FD". */
 static bool parse_comparison(const struct place *at, const char *call, char *text,
-			     struct sandbox_cmp *cmp)
+                             struct sandbox_cmp *cmp)
 {
 	uint64_t mask = UINT64_MAX, value = 0, bits;
 	char *rest;
@@ -204,7 +250,7 @@ static bool parse_comparison(const struct place *at, const char *call, char *tex
 		good = parse_masked(at, trim(rest + 1), &mask, &value);
 	else {
 		policy_error(at->policy, at->line, "arg%c has no operator; use ==, in or &",
-			     text[3]);
+		             text[3]);
 		return false;
 	}
 	if (!good)
@@ -212,15 +258,15 @@ static bool parse_comparison(const struct place *at, const char *call, char *tex
 	bits = argument_bits(call, (unsigned int)(text[3] - '0'));
 	if ((value & ~(mask & bits)) != 0) {
 		policy_error(at->policy, at->line,
-			     "arg%c can never be 0x%" PRIx64
-			     " (the kernel reads %d bits of it, the mask leaves "
-			     "0x%" PRIx64 "); correct the value",
-			     text[3], value, bits == UINT64_MAX ? 64 : 32, mask & bits);
+		             "arg%c can never be 0x%" PRIx64
+		             " (the kernel reads %d bits of it, the mask leaves "
+		             "0x%" PRIx64 "); correct the value",
+		             text[3], value, bits == UINT64_MAX ? 64 : 32, mask & bits);
 		return false;
 	}
 	*cmp = (struct sandbox_cmp){ .arg = (uint8_t)(text[3] - '0'),
-				     .mask = mask & bits,
-				     .value = value };
+		                     .mask = mask & bits,
+		                     .value = value };
 	return true;
 }
 
@@ -275,8 +321,8 @@ static bool covers(const struct text_rule *a, const struct text_rule *b)
 
 		for (size_t j = 0; j < b->cmp_count; j++)
 			implied |= b->cmp[j].arg == need->arg &&
-				   (need->mask & ~b->cmp[j].mask) == 0 &&
-				   (b->cmp[j].value & need->mask) == need->value;
+			           (need->mask & ~b->cmp[j].mask) == 0 &&
+			           (b->cmp[j].value & need->mask) == need->value;
 		if (!implied)
 			return false;
 	}
@@ -293,8 +339,8 @@ static void check_redundant(const struct place *at)
 
 		if (covers(old, new))
 			policy_error(p, at->line,
-				     "\"%s: %s\" is already allowed by line %u; remove it",
-				     new->call, new->conditions, old->line);
+			             "\"%s: %s\" is already allowed by line %u; remove it",
+			             new->call, new->conditions, old->line);
 		else if (covers(new, old))
 			policy_error(
 				p, at->line,
@@ -309,7 +355,7 @@ static bool resolve_call(const struct place *at, const char *name, int *ret_nr)
 
 	if (nr < 0) {
 		policy_error(at->policy, at->line,
-			     "x86_64 has no system call \"%s\"; see syscalls(2)", name);
+		             "x86_64 has no system call \"%s\"; see syscalls(2)", name);
 		return false;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
@@ -333,7 +379,7 @@ static void parse_rule(const struct place *at, char *text, char *reason)
 
 	if (!colon) {
 		policy_error(p, at->line,
-			     "no \":\" after the system call; write \"CALL: CONDITIONS # REASON\"");
+		             "no \":\" after the system call; write \"CALL: CONDITIONS # REASON\"");
 		return;
 	}
 	*colon = '\0';
@@ -341,7 +387,7 @@ static void parse_rule(const struct place *at, char *text, char *reason)
 		return;
 	if (!reason || *(reason = trim(reason)) == '\0') {
 		policy_error(p, at->line, "no reason; end the line with \"# why %s is needed\"",
-			     trim(text));
+		             trim(text));
 		return;
 	}
 	rest = colon + 1;
@@ -350,7 +396,7 @@ static void parse_rule(const struct place *at, char *text, char *reason)
 
 		if (p->rule_count == POLICYC_RULES_MAX) {
 			policy_error(p, at->line, "more than %d rules; raise POLICYC_RULES_MAX",
-				     POLICYC_RULES_MAX);
+			             POLICYC_RULES_MAX);
 			return;
 		}
 		*rule = (struct text_rule){ .line = at->line, .nr = nr };
@@ -390,7 +436,7 @@ void policy_parse(struct text_policy *p)
 		at.line++;
 		if (length + 1 == sizeof(line) && line[length - 1] != '\n') {
 			policy_error(p, at.line, "longer than %d bytes; use several lines",
-				     POLICYC_LINE_MAX - 2);
+			             POLICYC_LINE_MAX - 2);
 			break;
 		}
 		parse_line(&at, line);

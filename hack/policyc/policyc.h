@@ -48,7 +48,7 @@ struct text_policy {
 
 /* Prints "path:line: message" to stderr and counts it; line 0 leaves the line out. */
 __attribute__((format(printf, 3, 4))) void policy_error(struct text_policy *p, unsigned int line,
-							const char *format, ...);
+                                                        const char *format, ...);
 
 /* Reads p->path into p->rules. Errors are printed and counted in p->errors. */
 void policy_parse(struct text_policy *p);

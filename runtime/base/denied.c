@@ -18,7 +18,8 @@ static const char *const kinds[DENIED_KINDS] = {
 	[DENIED_IPC] = "ipc",   [DENIED_UTS] = "uts", [DENIED_CGROUP] = "cgroup",
 };
 
-#define SECCOMP_WHY "a seccomp filter that this process was started under denies it, as a container's profile does"
+#define SECCOMP_WHY                                                                                \
+	"a seccomp filter that this process was started under denies it, as a container's profile does"
 
 /* ------------------------------------------------------------------------------------- clues */
 
@@ -53,8 +54,8 @@ void denied_read_clues(const char *root, struct denied_clues *ret)
 		at = strstr(status, "\nSeccomp:");
 		ret->seccomp = at ? atoi(at + strlen("\nSeccomp:")) : -1;
 		at = strstr(status, "\nCapEff:");
-		ret->sys_admin = at && strtoull(at + strlen("\nCapEff:"), NULL, 16) >>
-						       CAP_SYS_ADMIN_BIT & 1;
+		ret->sys_admin =
+			at && strtoull(at + strlen("\nCapEff:"), NULL, 16) >> CAP_SYS_ADMIN_BIT & 1;
 	}
 	ret->io_uring_disabled = read_number(root, "proc/sys/kernel/io_uring_disabled");
 	ret->userns_clone = read_number(root, "proc/sys/kernel/unprivileged_userns_clone");
@@ -82,19 +83,20 @@ static const char *security_module(const struct denied_clues *clues)
 {
 	return clues->seccomp == 0
 	               ? "it is not permitted, and neither a sysctl nor seccomp says so: a security module's "
-			 "policy (AppArmor, SELinux); the kernel's audit log names it"
+	                 "policy (AppArmor, SELinux); the kernel's audit log names it"
 	               : "it is not permitted: by a seccomp filter or a security module; the kernel's audit log "
-			 "names it";
+	                 "names it";
 }
 
 static const char *io_uring(int error, const struct denied_clues *clues)
 {
 	if (error == ENOSYS && clues->seccomp == 2)
 		return clues->io_uring_disabled >= 0
-		               ? SECCOMP_WHY "; start the container with a seccomp profile that allows "
-			                     "io_uring_setup, io_uring_enter and io_uring_register"
+		               ? SECCOMP_WHY
+		               "; start the container with a seccomp profile that allows "
+		               "io_uring_setup, io_uring_enter and io_uring_register"
 		               : "the kernel has no io_uring (CONFIG_IO_URING), or a container's seccomp profile "
-				 "hides it; run a kernel of 5.19 or later with it, under a profile that allows it";
+		                 "hides it; run a kernel of 5.19 or later with it, under a profile that allows it";
 	if (error == ENOSYS)
 		return "the kernel has no io_uring (CONFIG_IO_URING); run one that has, of 5.19 or later";
 	if (clues->io_uring_disabled == 2)
@@ -104,8 +106,9 @@ static const char *io_uring(int error, const struct denied_clues *clues)
 		return "kernel.io_uring_disabled is 1, so only CAP_SYS_ADMIN and the group kernel.io_uring_group "
 		       "may have one; start the shim as root or in that group, or set the sysctl to 0";
 	if (clues->seccomp == 2)
-		return SECCOMP_WHY "; start the container with one that allows io_uring_setup, io_uring_enter and "
-		                   "io_uring_register (docker, podman: --security-opt seccomp=FILE)";
+		return SECCOMP_WHY
+			"; start the container with one that allows io_uring_setup, io_uring_enter and "
+			"io_uring_register (docker, podman: --security-opt seccomp=FILE)";
 	return security_module(clues);
 }
 
@@ -115,8 +118,10 @@ static const char *limits(const struct denied_clues *clues, char out[static DENI
 {
 	for (size_t i = 0; i < DENIED_KINDS; i++)
 		if (clues->max_namespaces[i] == 0) {
-			snprintf(out, DENIED_TEXT_MAX, "user.max_%s_namespaces is 0; raise it on the host: sysctl "
-			         "user.max_%s_namespaces=1024", kinds[i], kinds[i]);
+			snprintf(out, DENIED_TEXT_MAX,
+			         "user.max_%s_namespaces is 0; raise it on the host: sysctl "
+			         "user.max_%s_namespaces=1024",
+			         kinds[i], kinds[i]);
 			return out;
 		}
 	return "one of the limits user.max_*_namespaces is reached; raise it on the host";
@@ -126,14 +131,15 @@ static const char *missing_kind(const struct denied_clues *clues, char out[stati
 {
 	for (size_t i = 0; i < DENIED_KINDS; i++)
 		if (clues->missing[i]) {
-			snprintf(out, DENIED_TEXT_MAX, "the kernel has no %s namespaces; run one that has",
-			         kinds[i]);
+			snprintf(out, DENIED_TEXT_MAX,
+			         "the kernel has no %s namespaces; run one that has", kinds[i]);
 			return out;
 		}
 	return strerrordesc_np(EINVAL);
 }
 
-static const char *namespaces(int error, const struct denied_clues *clues, char out[static DENIED_TEXT_MAX])
+static const char *namespaces(int error, const struct denied_clues *clues,
+                              char out[static DENIED_TEXT_MAX])
 {
 	if (error == ENOSPC)
 		return limits(clues, out);
@@ -144,11 +150,12 @@ static const char *namespaces(int error, const struct denied_clues *clues, char 
 	if (!clues->sys_admin && clues->userns_clone == 0)
 		return "kernel.unprivileged_userns_clone is 0; set it to 1 on the host, or start the shim as root";
 	if (clues->seccomp == 2)
-		return clues->sys_admin
-		               ? SECCOMP_WHY "; start it with one that allows namespaces and mounts (docker, "
-					     "podman: --security-opt seccomp=FILE)"
-		               : SECCOMP_WHY "; start it with CAP_SYS_ADMIN and one that allows namespaces and "
-					     "mounts (docker, podman: --cap-add SYS_ADMIN --security-opt seccomp=FILE)";
+		return clues->sys_admin ? SECCOMP_WHY
+		               "; start it with one that allows namespaces and mounts (docker, "
+		               "podman: --security-opt seccomp=FILE)"
+		                        : SECCOMP_WHY
+		               "; start it with CAP_SYS_ADMIN and one that allows namespaces and "
+		               "mounts (docker, podman: --cap-add SYS_ADMIN --security-opt seccomp=FILE)";
 	if (error == ENOSYS || clues->sys_admin)
 		return security_module(clues);
 	if (clues->apparmor_userns > 0)
@@ -161,8 +168,9 @@ static const char *namespaces(int error, const struct denied_clues *clues, char 
 static const char *memory_policy(int error, const struct denied_clues *clues)
 {
 	if (clues->seccomp == 2)
-		return SECCOMP_WHY "; start it with CAP_SYS_NICE (docker, podman: --cap-add SYS_NICE) or one that "
-		                   "allows mbind";
+		return SECCOMP_WHY
+			"; start it with CAP_SYS_NICE (docker, podman: --cap-add SYS_NICE) or one that "
+			"allows mbind";
 	if (error == ENOSYS)
 		return "the kernel has no NUMA memory policy (CONFIG_NUMA); leave host_node out of the spec, or run "
 		       "a kernel that has it";

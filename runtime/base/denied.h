@@ -14,15 +14,23 @@ enum denied {
 	DENIED_MEMORY_POLICY, /* mbind(2) */
 };
 
-enum denied_namespace { DENIED_USER, DENIED_MNT, DENIED_NET, DENIED_IPC, DENIED_UTS, DENIED_CGROUP, DENIED_KINDS };
+enum denied_namespace {
+	DENIED_USER,
+	DENIED_MNT,
+	DENIED_NET,
+	DENIED_IPC,
+	DENIED_UTS,
+	DENIED_CGROUP,
+	DENIED_KINDS
+};
 
 /* Read before anything of the sandbox is in place. A number is -1 where there is no such file. */
 struct denied_clues {
-	int seccomp;          /* "Seccomp:" of /proc/self/status: 2, filters */
-	bool sys_admin;       /* CAP_SYS_ADMIN is effective */
-	int io_uring_disabled; /* kernel.io_uring_disabled */
-	int userns_clone;     /* kernel.unprivileged_userns_clone, Debian's */
-	int apparmor_userns;  /* kernel.apparmor_restrict_unprivileged_userns */
+	int seccomp;                      /* "Seccomp:" of /proc/self/status: 2, filters */
+	bool sys_admin;                   /* CAP_SYS_ADMIN is effective */
+	int io_uring_disabled;            /* kernel.io_uring_disabled */
+	int userns_clone;                 /* kernel.unprivileged_userns_clone, Debian's */
+	int apparmor_userns;              /* kernel.apparmor_restrict_unprivileged_userns */
 	int max_namespaces[DENIED_KINDS]; /* user.max_*_namespaces */
 	bool missing[DENIED_KINDS];       /* the kernel has no such kind: not in /proc/self/ns */
 };

@@ -8,15 +8,16 @@
 #include <string.h>
 #include <sysexits.h>
 
-#define ROW(code_, status_, retry_, meaning_)                                                      \
-	ROW_AS(code_, status_, retry_, FATAL, meaning_)
+#define ROW(code_, status_, retry_, meaning_) ROW_AS(code_, status_, retry_, FATAL, meaning_)
+/* clang-format off */
 #define ROW_AS(code_, status_, retry_, severity_, meaning_)                                        \
-	{ .code = ERROR_CODE_##code_,                                                                 \
+	{ .code = ERROR_CODE_##code_,                                                              \
 	  .name = #code_,                                                                          \
 	  .exit_status = (status_),                                                                \
 	  .retryable = (retry_),                                                                   \
-	  .severity = SEVERITY_##severity_,                                                         \
+	  .severity = SEVERITY_##severity_,                                                        \
 	  .meaning = (meaning_) }
+/* clang-format on */
 
 #define EX_SANDBOX EX_NOPERM
 
@@ -71,7 +72,8 @@ const char *problem_line(const char *field, const char *message, char to[PROBLEM
 {
 	bool names_it = !field || !field[0] || strstr(message, field);
 
-	snprintf(to, PROBLEM_LINE_MAX, "%s%s%s", names_it ? "" : field, names_it ? "" : ": ", message);
+	snprintf(to, PROBLEM_LINE_MAX, "%s%s%s", names_it ? "" : field, names_it ? "" : ": ",
+	         message);
 	return to;
 }
 
@@ -96,8 +98,8 @@ void problem_print_table(FILE *file)
 	      "|--:|---|--:|---|---|---|\n",
 	      file);
 	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		fprintf(file, "| %d | %s | %u | %s | %s | %s |\n", classes[i].code,
-		        classes[i].name, classes[i].exit_status, severities[classes[i].severity],
+		fprintf(file, "| %d | %s | %u | %s | %s | %s |\n", classes[i].code, classes[i].name,
+		        classes[i].exit_status, severities[classes[i].severity],
 		        classes[i].retryable ? "yes" : "no", classes[i].meaning);
 }
 
@@ -126,7 +128,7 @@ int problems_take_over(struct problems *problems, const struct problems *other)
 	int r = 0;
 
 	for (size_t i = 0; i < other->count; i++)
-		r = problems_add(problems, other->list[i].code, other->list[i].error_number, other->list[i].field,
-		                 "%s", other->list[i].message);
+		r = problems_add(problems, other->list[i].code, other->list[i].error_number,
+		                 other->list[i].field, "%s", other->list[i].message);
 	return r;
 }

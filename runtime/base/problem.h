@@ -25,8 +25,7 @@ struct problem {
 };
 
 /* What to do about a thread that a limit denies: the end of a ERROR_CODE_HOST_LIMIT's message. */
-#define PROBLEM_RAISE_THREADS \
-	"raise pids.max (TasksMax) of the shim's cgroup, or RLIMIT_NPROC"
+#define PROBLEM_RAISE_THREADS "raise pids.max (TasksMax) of the shim's cgroup, or RLIMIT_NPROC"
 
 /* A bounded list; zeroed is empty. What does not fit is counted, never lost silently. */
 struct problems {

@@ -48,12 +48,12 @@
 #define DISTANCE_REMOTE 20
 
 enum table { /* in the XSDT's order; the DSDT is the FADT's */
-	TABLE_FADT,
-	TABLE_MADT,
-	TABLE_MCFG,
-	TABLE_SRAT,
-	TABLE_SLIT,
-	XSDT_ENTRIES,
+	     TABLE_FADT,
+	     TABLE_MADT,
+	     TABLE_MCFG,
+	     TABLE_SRAT,
+	     TABLE_SLIT,
+	     XSDT_ENTRIES,
 };
 
 struct acpi_xsdt { /* §5.2.8 */

@@ -40,7 +40,10 @@ static const struct magic magics[] = {
 	{ FORMAT_UNKNOWN, 0, 2, "MZ",
 	  "is an EFI program without a Linux setup header: give a bzImage" },
 	{ FORMAT_UNKNOWN, 0, 2, "\x1f\x8b", "is a gzip file: unpack it first" },
-	{ FORMAT_UNKNOWN, 0, 6, "\xfd" "7zXZ", "is an xz file: unpack it first" },
+	{ FORMAT_UNKNOWN, 0, 6,
+	  "\xfd"
+	  "7zXZ",
+	  "is an xz file: unpack it first" },
 	{ FORMAT_UNKNOWN, 0, 4, "\x28\xb5\x2f\xfd", "is a zstd file: unpack it first" },
 	{ FORMAT_UNKNOWN, 0, 3, "BZh", "is a bzip2 file: unpack it first" },
 	{ FORMAT_UNKNOWN, 0, 4, "\x02\x21\x4c\x18", "is an lz4 file: unpack it first" },

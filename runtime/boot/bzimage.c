@@ -26,8 +26,8 @@
 #define BOOT_FLAG 0xaa55
 #define HEADER_MAGIC 0x53726448 /* "HdrS" */
 #define VERSION_MIN 0x020c
-#define JUMP_END 0x202 /* a short jump's displacement, at 0x201, counts from here */
-#define HEADER_END_MIN 0x264 /* init_size included */
+#define JUMP_END 0x202        /* a short jump's displacement, at 0x201, counts from here */
+#define HEADER_END_MIN 0x264  /* init_size included */
 #define SETUP_SECTS_DEFAULT 4 /* what 0 stands for */
 #define LOADER_UNDEFINED 0xff
 #define ENTRY_64 0x200
@@ -182,7 +182,8 @@ static void fill_boot_params(const struct bzimage_plan *plan,
 	params->hdr.type_of_loader = LOADER_UNDEFINED;
 	params->hdr.ext_loader_type = 0;
 	params->hdr.ext_loader_ver = 0;
-	params->hdr.loadflags &= (uint8_t)~(CAN_USE_HEAP | KEEP_SEGMENTS | KASLR_FLAG);
+	params->hdr.loadflags =
+		(uint8_t)(params->hdr.loadflags & ~(CAN_USE_HEAP | KEEP_SEGMENTS | KASLR_FLAG));
 	params->hdr.code32_start = (uint32_t)plan->load;
 	params->hdr.cmd_line_ptr = LAYOUT_CMDLINE;
 	params->hdr.ramdisk_image = (uint32_t)handover->initrd_base;

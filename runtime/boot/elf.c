@@ -200,7 +200,8 @@ static bool read_note(const struct notes *notes, uint64_t at, uint64_t align, st
 	return ret->end <= notes->size;
 }
 
-static bool is_note(const struct notes *notes, const struct note *note, uint32_t type, const char *name)
+static bool is_note(const struct notes *notes, const struct note *note, uint32_t type,
+                    const char *name)
 {
 	size_t size = strlen(name) + 1;
 
@@ -209,7 +210,8 @@ static bool is_note(const struct notes *notes, const struct note *note, uint32_t
 }
 
 /* Takes the entry out of PVH's note. Linux writes the address as 4 or as 8 bytes. */
-static bool take_entry(const struct notes *notes, const struct note *note, struct note_search *search)
+static bool take_entry(const struct notes *notes, const struct note *note,
+                       struct note_search *search)
 {
 	if (!is_note(notes, note, NOTE_PHYS32_ENTRY, "Xen") ||
 	    (note->header.n_descsz != 4 && note->header.n_descsz != 8))
@@ -223,7 +225,8 @@ static bool is_property(const struct notes *notes, uint64_t at)
 {
 	struct note note;
 
-	return read_note(notes, at, 4, &note) && is_note(notes, &note, NT_GNU_PROPERTY_TYPE_0, "GNU");
+	return read_note(notes, at, 4, &note) &&
+	       is_note(notes, &note, NT_GNU_PROPERTY_TYPE_0, "GNU");
 }
 
 /* Where the next note begins. The property note alone is padded to 8 bytes and lies on a multiple
@@ -253,7 +256,8 @@ static void walk_notes(const struct notes *notes, uint64_t align, struct note_se
 	}
 	/* Less than a header is padding. */
 	if (at < notes->size && notes->size - at >= sizeof(note.header))
-		pass_over(search, "a note at byte %" PRIu64 " runs beyond its segment", notes->offset + at);
+		pass_over(search, "a note at byte %" PRIu64 " runs beyond its segment",
+		          notes->offset + at);
 }
 
 /* Looks for PVH's note in one PT_NOTE. Whoever says that its notes are aligned to 8 bytes has
@@ -263,18 +267,24 @@ static int search_notes(const struct boot_image *image, const Elf64_Phdr *phdr,
                         struct problems *problems, struct note_search *search)
 {
 	_cleanup_free_ uint8_t *bytes = NULL;
-	struct notes notes = { .size = phdr->p_filesz, .offset = phdr->p_offset, .aligned_8 = phdr->p_align == 8 };
+	struct notes notes = { .size = phdr->p_filesz,
+		               .offset = phdr->p_offset,
+		               .aligned_8 = phdr->p_align == 8 };
 	int r;
 
 	if (phdr->p_filesz == 0)
 		return 0;
 	if (!in_file(image, phdr->p_offset, phdr->p_filesz)) {
-		pass_over(search, "its notes are %" PRIu64 " bytes at byte %" PRIu64 ", the file has %" PRIu64,
+		pass_over(search,
+		          "its notes are %" PRIu64 " bytes at byte %" PRIu64
+		          ", the file has %" PRIu64,
 		          phdr->p_filesz, phdr->p_offset, image->size);
 		return 0;
 	}
 	if (phdr->p_filesz > NOTES_SIZE_MAX) {
-		pass_over(search, "it has %" PRIu64 " bytes of notes, of which at most %" PRIu64 " are read",
+		pass_over(search,
+		          "it has %" PRIu64 " bytes of notes, of which at most %" PRIu64
+		          " are read",
 		          phdr->p_filesz, (uint64_t)NOTES_SIZE_MAX);
 		return 0;
 	}
@@ -296,10 +306,11 @@ static int refuse_without_note(const struct boot_image *image, const struct note
                                struct problems *problems)
 {
 	if (search->unreadable[0])
-		return boot_image_refuse(image, problems,
-		                         "is an ELF file without a PVH entry note that can be read: "
-		                         "%s: build it anew, or give the bzImage",
-		                         search->unreadable);
+		return boot_image_refuse(
+			image, problems,
+			"is an ELF file without a PVH entry note that can be read: "
+			"%s: build it anew, or give the bzImage",
+			search->unreadable);
 	return boot_image_refuse(image, problems,
 	                         "is an ELF file without a PVH entry note: build it with "
 	                         "CONFIG_PVH=y, or give the bzImage");

@@ -33,9 +33,10 @@ int boot_image_open(const struct boot_file *file, const char *what, enum axvm_er
 		                    "the %s cannot be looked at (fd %d): %s", what, file->fd,
 		                    strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, file->field,
-		                    "the %s (fd %d) is %s, not a regular file: save it to one first",
-		                    what, file->fd, kind_of(st.st_mode));
+		return problems_add(
+			problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, file->field,
+			"the %s (fd %d) is %s, not a regular file: save it to one first", what,
+			file->fd, kind_of(st.st_mode));
 	if (st.st_size <= 0)
 		return problems_add(problems, invalid, ENODATA, file->field, "the %s is empty",
 		                    what);

@@ -14,10 +14,10 @@
 int boot_write_reset_vector(const struct guest_memory *memory)
 {
 	static const uint8_t code[] = {
-		0xb0, ACPI_RESET_VALUE,    /* mov $ACPI_RESET_VALUE, %al */
-		0xe6, LAYOUT_PORT_RESET,   /* out %al, $LAYOUT_PORT_RESET */
-		0xf4,                      /* 1: hlt */
-		0xeb, 0xfd,                /* jmp 1b */
+		0xb0, ACPI_RESET_VALUE,  /* mov $ACPI_RESET_VALUE, %al */
+		0xe6, LAYOUT_PORT_RESET, /* out %al, $LAYOUT_PORT_RESET */
+		0xf4,                    /* 1: hlt */
+		0xeb, 0xfd,              /* jmp 1b */
 	};
 
 	return guest_memory_write(memory, GPA(RESET_VECTOR), code, sizeof(code));

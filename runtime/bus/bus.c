@@ -22,8 +22,7 @@ int bus_add(struct bus *bus, uint64_t base, uint64_t length, const struct bus_op
 		return -EEXIST;
 	if (at < bus->count && bus->ranges[at].base <= last)
 		return -EEXIST;
-	memmove(&bus->ranges[at + 1], &bus->ranges[at],
-	        (bus->count - at) * sizeof(bus->ranges[0]));
+	memmove(&bus->ranges[at + 1], &bus->ranges[at], (bus->count - at) * sizeof(bus->ranges[0]));
 	bus->ranges[at] = (struct bus_range){
 		.base = base,
 		.length = length,

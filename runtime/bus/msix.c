@@ -82,9 +82,9 @@ int msix_init(struct msix *msix, struct pci_function *function, uint32_t table_o
 		vector->route_stale = true;
 		/* Non-blocking, so that a write through io_uring is carried out at submission. */
 		vector->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		r = vector->eventfd < 0 ? -errno
-		                        : fabric->ops->add_irqfd(fabric, vector->eventfd,
-		                                                 &vector->gsi);
+		r = vector->eventfd < 0
+		            ? -errno
+		            : fabric->ops->add_irqfd(fabric, vector->eventfd, &vector->gsi);
 		if (r < 0)
 			goto fail;
 	}
@@ -170,8 +170,8 @@ static void settle_word(struct msix *msix, struct msix_vector *vector)
 	}
 	atomic_fetch_and(&vector->state, ~STATE_DISABLED);
 	if (!masked && vector->route_stale) {
-		uint64_t address = (uint64_t)entry[ENTRY_ADDRESS_HIGH] << 32 |
-		                   entry[ENTRY_ADDRESS_LOW];
+		uint64_t address =
+			(uint64_t)entry[ENTRY_ADDRESS_HIGH] << 32 | entry[ENTRY_ADDRESS_LOW];
 		int r = msix->fabric->ops->route_msi(msix->fabric, vector->gsi, address,
 		                                     entry[ENTRY_DATA]);
 

@@ -36,8 +36,7 @@ uint32_t pci_config_get(const struct pci_function *function, uint32_t offset, ui
 	return value;
 }
 
-void pci_config_set(struct pci_function *function, uint32_t offset, uint32_t width,
-                    uint32_t value)
+void pci_config_set(struct pci_function *function, uint32_t offset, uint32_t width, uint32_t value)
 {
 	memcpy(&function->config[offset], &value, width);
 }
@@ -122,8 +121,8 @@ static bool overlap(uint32_t a, uint32_t a_size, uint32_t b, uint32_t b_size)
 static bool wins(const struct pci_host *host, const struct pci_function *function, uint32_t base)
 {
 	for (uint32_t i = 0; i < host->slot_count && host->slots[i] != function; i++) {
-		uint32_t other = atomic_load_explicit(&host->slots[i]->decoded,
-		                                      memory_order_relaxed);
+		uint32_t other =
+			atomic_load_explicit(&host->slots[i]->decoded, memory_order_relaxed);
 
 		if (overlap(base, function->bar_size, other, host->slots[i]->bar_size))
 			return false;
@@ -134,9 +133,10 @@ static bool wins(const struct pci_host *host, const struct pci_function *functio
 static void unregister_doorbells(struct pci_host *host, struct pci_function *function, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		(void)host->fabric->ops->remove_doorbell(
-			host->fabric, function->doorbell_base + function->doorbells[i].offset,
-			function->doorbells[i].eventfd);
+		(void)host->fabric->ops->remove_doorbell(host->fabric,
+		                                         function->doorbell_base +
+		                                                 function->doorbells[i].offset,
+		                                         function->doorbells[i].eventfd);
 	function->doorbell_base = 0;
 }
 
@@ -247,8 +247,8 @@ static void ecam_write(void *context, uint64_t offset, uint32_t width, uint64_t 
 		uint8_t mask = function->writable[reg + i];
 		uint8_t byte = (uint8_t)(value >> (i * 8));
 
-		function->config[reg + i] = (uint8_t)((function->config[reg + i] & ~mask) |
-		                                      (byte & mask));
+		function->config[reg + i] =
+			(uint8_t)((function->config[reg + i] & ~mask) | (byte & mask));
 	}
 	if (reg < PCI_BASE_ADDRESS_1 && reg + width > PCI_COMMAND)
 		reconcile(host);

@@ -90,7 +90,6 @@ bool pci_bus_master(const struct pci_function *function);
 
 /* Little-endian loads and stores in configuration space. */
 uint32_t pci_config_get(const struct pci_function *function, uint32_t offset, uint32_t width);
-void pci_config_set(struct pci_function *function, uint32_t offset, uint32_t width,
-                    uint32_t value);
+void pci_config_set(struct pci_function *function, uint32_t offset, uint32_t width, uint32_t value);
 
 #endif

@@ -4,7 +4,7 @@
 #define AXVM_GUEST_LAYOUT_H
 
 /* Below 1 MiB, all of it RAM. */
-#define LAYOUT_GDT 0x0500         /* flat and 64-bit Linux entry */
+#define LAYOUT_GDT 0x0500 /* flat and 64-bit Linux entry */
 #define LAYOUT_PVH_START_INFO 0x6000
 #define LAYOUT_BOOT_PARAMS 0x7000 /* Linux "zero page" */
 #define LAYOUT_PAGE_TABLES 0x9000 /* PML4, PDPT, 4 page directories: the first 4 GiB one to one */

@@ -106,7 +106,8 @@ uint8_t *guest_memory_from(const struct guest_memory *memory, gpa_t gpa, uint64_
 	for (size_t i = 0; i < memory->count; i++) {
 		const struct guest_region *region = &memory->regions[i];
 
-		if (gpa.v >= region->base.v && gpa.v - region->base.v < region->size && region->hva) {
+		if (gpa.v >= region->base.v && gpa.v - region->base.v < region->size &&
+		    region->hva) {
 			*ret_left = region->size - (gpa.v - region->base.v);
 			return region->hva + (gpa.v - region->base.v);
 		}

@@ -312,7 +312,10 @@ static bool named(const struct profile_names *names, const char *name)
 static void add_name(char *out, size_t *used, bool *any, const char *head, const char *name)
 {
 	int n = *used < VERDICT_TEXT_MAX ? snprintf(out + *used, VERDICT_TEXT_MAX - *used, "%s%s%s",
-	                                            *any ? ", " : *used ? "; " : "", *any ? "" : head, name)
+	                                            *any    ? ", "
+	                                            : *used ? "; "
+	                                                    : "",
+	                                            *any ? "" : head, name)
 	                                 : 0;
 
 	*used += n > 0 ? (size_t)n : 0;
@@ -323,7 +326,9 @@ static void add_name(char *out, size_t *used, bool *any, const char *head, const
  * kernel or a container that hides them is no proof of anything. */
 static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 {
-	static const char *const tenancies[] = { [TENANCY_SHARED] = "SHARED", [TENANCY_DEDICATED] = "DEDICATED" };
+	static const char *const tenancies[] = {
+		[TENANCY_SHARED] = "SHARED", [TENANCY_DEDICATED] = "DEDICATED"
+	};
 	const struct profile_names *asked = &s->profile->tenancies[s->tenancy].mitigated;
 	bool refused = false, open = false, untold = false, any = false;
 	size_t used = 0;
@@ -339,13 +344,17 @@ static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 		for (size_t i = 0; i < s->facts->vulnerability_count; i++) {
 			const struct host_named *entry = &s->facts->vulnerabilities[i];
 
-			if (facts_is_vulnerable(entry->value) && named(asked, entry->name) == (bool)refusing)
+			if (facts_is_vulnerable(entry->value) &&
+			    named(asked, entry->name) == (bool)refusing)
 				add_name(row->found, &used, refusing ? &refused : &open,
-				         refusing ? "vulnerable: " : "vulnerable, which is not refused: ", entry->name);
+				         refusing ? "vulnerable: "
+				                  : "vulnerable, which is not refused: ",
+				         entry->name);
 		}
 	for (size_t i = 0; i < asked->count; i++)
 		if (!facts_vulnerability(s->facts, asked->names[i]))
-			add_name(row->found, &used, &untold, "the kernel does not tell of ", asked->names[i]);
+			add_name(row->found, &used, &untold, "the kernel does not tell of ",
+			         asked->names[i]);
 	if (used == 0 && s->facts->vulnerability_count == 0)
 		say(row->found, "the kernel tells of none");
 	return !refused && !untold;
@@ -494,7 +503,8 @@ static bool is_required(const struct profile *profile, enum axvm_tenancy tenancy
 	       (strcmp(name, "generation") == 0 &&
 	        (identity->has_family || identity->model_count)) ||
 	       (strcmp(name, "brand") == 0 && identity->brand[0]) ||
-	       (strcmp(name, "mitigations") == 0 && profile->tenancies[tenancy].mitigated.count > 0);
+	       (strcmp(name, "mitigations") == 0 &&
+	        profile->tenancies[tenancy].mitigated.count > 0);
 }
 
 int admit(const struct host_facts *facts, const struct profile *profile, enum axvm_tenancy tenancy,
@@ -539,7 +549,8 @@ static bool takes(const struct profile *profile, const struct host_facts *facts)
 	struct verdict verdict;
 
 	for (int tenancy = TENANCY_SHARED; tenancy < PROFILE_TENANCIES; tenancy++)
-		if (admit(facts, profile, (enum axvm_tenancy)tenancy, &verdict) < 0 || verdict.unmet > 0)
+		if (admit(facts, profile, (enum axvm_tenancy)tenancy, &verdict) < 0 ||
+		    verdict.unmet > 0)
 			return false;
 	return true;
 }
@@ -552,8 +563,9 @@ const char *admit_alternative(const struct host_facts *facts, const char *profil
 	if (facts_lacking(facts, 0, text, sizeof(text)))
 		return NULL;
 	for (size_t i = 0; profile_name(i); i++)
-		if (strcmp(profile_name(i), profile) != 0 && profile_load(profile_name(i), &other) == 0 &&
-		    other.development && takes(&other, facts))
+		if (strcmp(profile_name(i), profile) != 0 &&
+		    profile_load(profile_name(i), &other) == 0 && other.development &&
+		    takes(&other, facts))
 			return profile_name(i);
 	return NULL;
 }

@@ -128,7 +128,8 @@ static int node_file(struct claims *claims, uint32_t node)
 	if (node >= FACTS_NODES_MAX)
 		return -EINVAL;
 	if (claims->page_kib > 4)
-		snprintf(name, sizeof(name), "node%u-%llukB", node, (unsigned long long)claims->page_kib);
+		snprintf(name, sizeof(name), "node%u-%llukB", node,
+		         (unsigned long long)claims->page_kib);
 	else
 		snprintf(name, sizeof(name), "node%u", node);
 	return file_of(claims, &claims->nodes[node], name);
@@ -314,7 +315,8 @@ bool claims_untouched(struct claims *claims, uint32_t cpu)
 
 static struct span memory_span(uint64_t mib, uint64_t slot)
 {
-	return (struct span){ slot, MAX((mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB, (uint64_t)1) };
+	return (struct span){ slot,
+		              MAX((mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB, (uint64_t)1) };
 }
 
 /* Of the slots that are free, those in which a place is to be found: what others have beyond them
@@ -356,7 +358,8 @@ static int take_room(const struct claims *claims, int fd, uint64_t room, struct 
 		/* Of a host full of VMs the beginning is taken: then anywhere, another place each
 		 * time. */
 		if (r == -EAGAIN && tries < MEMORY_LOOKS_MAX - MEMORY_IN_ORDER)
-			wanted->start = first + (monotonic_ns() * 2654435761u >> 8) % (room - first - wanted->length + 1);
+			wanted->start = first + (monotonic_ns() * 2654435761u >> 8) %
+			                                (room - first - wanted->length + 1);
 		else if (r == -EAGAIN)
 			wanted->start = taken.start + taken.length;
 		else if (r < 0 || claims->looks)

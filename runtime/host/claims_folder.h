@@ -36,7 +36,8 @@ static inline const char *claims_folder_reason(int error_number, const char *fol
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
 		if (reasons[i].error_number == error_number)
-			return strcmp(folder, CLAIMS_PATH) == 0 ? reasons[i].axvms : reasons[i].other;
+			return strcmp(folder, CLAIMS_PATH) == 0 ? reasons[i].axvms
+			                                        : reasons[i].other;
 	return strerrordesc_np(error_number);
 }
 

@@ -9,11 +9,11 @@
 
 enum {
 	FACTS_CPUS_MAX = 1024,
-	FACTS_NODES_MAX = 1024, /* as many as Linux has on x86-64 (NODES_SHIFT) */
-	FACTS_LEAVES_MAX = 44,    /* of a CPU */
-	FACTS_SIBLINGS_MAX = 8, /* threads of a core */
+	FACTS_NODES_MAX = 1024,     /* as many as Linux has on x86-64 (NODES_SHIFT) */
+	FACTS_LEAVES_MAX = 44,      /* of a CPU */
+	FACTS_SIBLINGS_MAX = 8,     /* threads of a core */
 	FACTS_OFFER_TEXT_MAX = 320, /* bytes, of what an offer or facts_lacking() says */
-	FACTS_HUGE_SIZES_MAX = 4, /* sizes of huge pages */
+	FACTS_HUGE_SIZES_MAX = 4,   /* sizes of huge pages */
 	FACTS_VULNERABILITIES_MAX = 40,
 	FACTS_FLAGS_MAX = 4096, /* bytes of a row of flags */
 	FACTS_OFFERS_MAX = 8,
@@ -45,7 +45,9 @@ struct host_node {
 	uint64_t free_mib; /* that ordinary pages can be had from (host/meminfo.h) */
 	uint8_t huge_count;
 	/* ascending by size */
-	struct host_huge_pages { uint64_t size_kib, total, free; } huge[FACTS_HUGE_SIZES_MAX];
+	struct host_huge_pages {
+		uint64_t size_kib, total, free;
+	} huge[FACTS_HUGE_SIZES_MAX];
 };
 
 #define VMX_MSR_FIRST 0x480u
@@ -71,8 +73,8 @@ struct host_offer {
 };
 
 struct host_facts {
-	bool quick;      /* read by facts_probe_quick() */
-	bool hypervisor; /* runs in a virtual machine itself */
+	bool quick;         /* read by facts_probe_quick() */
+	bool hypervisor;    /* runs in a virtual machine itself */
 	bool too_many_cpus; /* some are not here: their numbers are beyond FACTS_CPUS_MAX */
 	char hypervisor_vendor[13];
 	char x2apic_enabled; /* 'y', 'n', or 0: could not be read */

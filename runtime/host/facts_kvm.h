@@ -13,7 +13,9 @@ enum {
 	FACTS_GUEST_LEAVES_MAX = 160, /* that KVM offers to a guest */
 };
 
-struct cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
+struct cpuid_leaf {
+	uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+};
 
 /* One entry of KVM_GET_SUPPORTED_CPUID; `indexed`: its subleaf counts. */
 struct host_guest_leaf {

@@ -15,20 +15,22 @@ void facts_add_offer(struct host_facts *facts, const char *name, bool required, 
 
 	if (facts->offer_count == FACTS_OFFERS_MAX)
 		return;
-	*offer = (struct host_offer){
-		.available = !message, .required = required, .error_number = error_number };
+	*offer = (struct host_offer){ .available = !message,
+		                      .required = required,
+		                      .error_number = error_number };
 	snprintf(offer->name, sizeof(offer->name), "%s", name);
 	snprintf(offer->message, sizeof(offer->message), "%s", message ? message : "");
 	facts->offer_count++;
 }
 
-static void add_answer(struct host_facts *facts, const char *name, bool required, enum denied what, int error,
-                       const char *sentence)
+static void add_answer(struct host_facts *facts, const char *name, bool required, enum denied what,
+                       int error, const char *sentence)
 {
 	char why[DENIED_TEXT_MAX], message[FACTS_OFFER_TEXT_MAX];
 
 	if (error != 0)
-		snprintf(message, sizeof(message), "%s: %s", sentence, denied_here(what, error, why));
+		snprintf(message, sizeof(message), "%s: %s", sentence,
+		         denied_here(what, error, why));
 	facts_add_offer(facts, name, required, error, error ? message : NULL);
 }
 
@@ -46,8 +48,10 @@ struct kvm_kind kvm_kind_of(const char *vendor)
 		const char *vendor;
 		struct kvm_kind kind;
 	} known[] = {
-		{ "GenuineIntel", { "VT-x", "kvm_intel" } }, { "AuthenticAMD", { "AMD-V", "kvm_amd" } },
-		{ "HygonGenuine", { "AMD-V", "kvm_amd" } },  { "CentaurHauls", { "VT-x", "kvm_intel" } },
+		{ "GenuineIntel", { "VT-x", "kvm_intel" } },
+		{ "AuthenticAMD", { "AMD-V", "kvm_amd" } },
+		{ "HygonGenuine", { "AMD-V", "kvm_amd" } },
+		{ "CentaurHauls", { "VT-x", "kvm_intel" } },
 		{ "  Shanghai  ", { "VT-x", "kvm_intel" } },
 	};
 
@@ -66,18 +70,24 @@ static const char *lacking_kvm(const struct host_facts *facts, char *out, size_t
 	if (kvm->accessible)
 		return NULL;
 	if (kvm->present && (kvm->error_number == EACCES || kvm->error_number == EPERM))
-		snprintf(out, size, "no permission for /dev/kvm: run as root or as a member of the group that owns it "
-		         "(often kvm); in a container hand the device in (docker, podman: --device /dev/kvm)");
+		snprintf(
+			out, size,
+			"no permission for /dev/kvm: run as root or as a member of the group that owns it "
+			"(often kvm); in a container hand the device in (docker, podman: --device /dev/kvm)");
 	else if (kvm->present)
-		snprintf(out, size, "/dev/kvm does not open: %s; load %s (modprobe)", strerror(kvm->error_number),
-		         kind.module);
+		snprintf(out, size, "/dev/kvm does not open: %s; load %s (modprobe)",
+		         strerror(kvm->error_number), kind.module);
 	else if (has_it)
-		snprintf(out, size, "there is no /dev/kvm, although the processor has %s: load %s (modprobe); in a "
-		         "container hand the device in (docker, podman: --device /dev/kvm)",
-		         kind.technique, kind.module);
+		snprintf(
+			out, size,
+			"there is no /dev/kvm, although the processor has %s: load %s (modprobe); in a "
+			"container hand the device in (docker, podman: --device /dev/kvm)",
+			kind.technique, kind.module);
 	else
-		snprintf(out, size, "there is no /dev/kvm, and the processor does not show %s: switch it on "
-		         "in the firmware, or in a virtual machine ask for nested virtualization", kind.technique);
+		snprintf(out, size,
+		         "there is no /dev/kvm, and the processor does not show %s: switch it on "
+		         "in the firmware, or in a virtual machine ask for nested virtualization",
+		         kind.technique);
 	return out;
 }
 

@@ -433,7 +433,8 @@ static bool read_entry(int directory, const char *name, char *buffer, size_t siz
 
 void probe_vulnerabilities(struct host_facts *facts, const char *root)
 {
-	_cleanup_(close_dir) DIR *dir = root_opendir(root, "sys/devices/system/cpu/vulnerabilities");
+	_cleanup_(close_dir) DIR *dir =
+		root_opendir(root, "sys/devices/system/cpu/vulnerabilities");
 	const struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)) &&

@@ -23,12 +23,13 @@
 #include <string.h>
 #include <time.h>
 
-#define PATIENCE 5 /* looks at a host that seems full, a millisecond apart and more */
+#define PATIENCE 5       /* looks at a host that seems full, a millisecond apart and more */
 #define PATIENCE_MS 1000 /* for all that is tried; a host of 2,000 VMs takes some 3 */
 
 static const char *list_whole(const struct ladder *ladder, char *to, size_t size)
 {
-	return cpu_bitmap_count(&ladder->whole) > 0 ? cpu_bitmap_format(&ladder->whole, to, size) : "none";
+	return cpu_bitmap_count(&ladder->whole) > 0 ? cpu_bitmap_format(&ladder->whole, to, size)
+	                                            : "none";
 }
 
 /* The folder is at fault, or this VM has no right to it. */
@@ -36,11 +37,13 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 {
 	if (ladder->error < 0)
 		return;
-	ladder->error = problems_add(ladder->problems, ERROR_CODE_RESOURCE_UNREADABLE, -error, "cpus.claims",
-	                             "CPU %u cannot be claimed: %s: %s", cpu,
-	                             error == -EMEDIUMTYPE ? "its file is no regular file" : strerror(-error),
-	                             error == -EMEDIUMTYPE ? "remove it" : "run the VM as a member of the "
-	                                                                   "folder's group, or without claims");
+	ladder->error = problems_add(ladder->problems, ERROR_CODE_RESOURCE_UNREADABLE, -error,
+	                             "cpus.claims", "CPU %u cannot be claimed: %s: %s", cpu,
+	                             error == -EMEDIUMTYPE ? "its file is no regular file"
+	                                                   : strerror(-error),
+	                             error == -EMEDIUMTYPE ? "remove it"
+	                                                   : "run the VM as a member of the "
+	                                                     "folder's group, or without claims");
 }
 
 /* Each try walks a list that whoever may write to the folder can make long. The kernel walks it in
@@ -51,7 +54,8 @@ static bool in_time(struct ladder *ladder)
 		ladder->error = problems_add(
 			ladder->problems, ERROR_CODE_PLACEMENT_FAILED, ETIMEDOUT, "cpus.claims",
 			"the claims of this host are too many to look through in %d ms: see who has so many locks in "
-			"the folder (/proc/locks), or launch without claims", PATIENCE_MS);
+			"the folder (/proc/locks), or launch without claims",
+			PATIENCE_MS);
 	return ladder->error == 0;
 }
 
@@ -61,7 +65,8 @@ int ladder_take(struct ladder *ladder, uint32_t cpu, enum claims_range range, ui
 
 	if (!in_time(ladder))
 		return -EAGAIN;
-	r = slot < ladder->past[range][cpu] ? -EAGAIN : claims_take(ladder->claims, cpu, range, slot);
+	r = slot < ladder->past[range][cpu] ? -EAGAIN
+	                                    : claims_take(ladder->claims, cpu, range, slot);
 
 	if (r < 0 && r != -EAGAIN)
 		refuse_folder(ladder, r, cpu);
@@ -130,7 +135,8 @@ static void add_rung(struct ladder *ladder, const struct host_cpu *cpu, size_t h
 	if (own && (ladder->request->dedicated || !ladder->request->overcommit))
 		return;
 	ladder->rungs[ladder->rung_count++] = (struct rung){
-		.key = (2 * thread + !whole) << 40 | (uint64_t)ladder->hands[hand].live++ << 20 | hand,
+		.key = (2 * thread + !whole) << 40 | (uint64_t)ladder->hands[hand].live++ << 20 |
+		       hand,
 		.cpu = cpu,
 		.hand = (uint16_t)hand,
 	};
@@ -165,7 +171,8 @@ static void give_back(struct ladder *ladder, int except)
 		if (ladder->request->dedicated)
 			drop_core(ladder, rung->cpu);
 		else
-			claims_drop(ladder->claims, rung->cpu->id, CLAIMS_VCPU, ladder->got[i].slot);
+			claims_drop(ladder->claims, rung->cpu->id, CLAIMS_VCPU,
+			            ladder->got[i].slot);
 	}
 }
 
@@ -296,8 +303,8 @@ static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool 
 		    (own && taken_by_guest(ladder, hand.node, guest_node)))
 			continue;
 		if (memory && claims_take_memory(ladder->claims, node->id,
-		                                 ladder->request->memory_mib[guest_node],
-		                                 room, &hand.memory_slot) < 0)
+		                                 ladder->request->memory_mib[guest_node], room,
+		                                 &hand.memory_slot) < 0)
 			continue;
 		ladder->hands[ladder->hand_count++] = hand;
 	}
@@ -352,7 +359,8 @@ static void settle(struct ladder *ladder, size_t guest_node, int winner)
 		if (planned->guest_node != guest_node)
 			continue;
 		if (ladder->request->dedicated)
-			thread = thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)planned->cpu));
+			thread =
+				thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)planned->cpu));
 		if (thread == 0)
 			cpu = next_of(ladder, winner, &at);
 		placement_put(ladder->plan, i,
@@ -363,8 +371,13 @@ static void settle(struct ladder *ladder, size_t guest_node, int winner)
 /* One look at the host for a guest node; whether it has its CPUs. */
 static bool try_guest_node(struct ladder *ladder, size_t guest_node)
 {
-	static const struct { bool own, memory; } tiers[] = {
-		{ true, true }, { false, true }, { true, false }, { false, false },
+	static const struct {
+		bool own, memory;
+	} tiers[] = {
+		{ true, true },
+		{ false, true },
+		{ true, false },
+		{ false, false },
 	};
 	const bool asked = ladder->request->host_node[guest_node] >= 0;
 	uint8_t vcpus[PLACEMENT_VCPUS_MAX];
@@ -413,13 +426,15 @@ static void claim_guest_node(struct ladder *ladder, size_t guest_node)
 		if (try_guest_node(ladder, guest_node) || ladder->error < 0)
 			return;
 	}
-	snprintf(field, sizeof(field), "%s", ladder->request->dedicated ? "cpus.tenancy" : "cpus.count");
+	snprintf(field, sizeof(field), "%s",
+	         ladder->request->dedicated ? "cpus.tenancy" : "cpus.count");
 	ladder->error = problems_add(
 		ladder->problems, ERROR_CODE_PLACEMENT_FAILED, EBUSY, field,
 		"guest node %zu needs more %s than are free: other VMs have claimed CPUs %s%s; ask for fewer, or stop a VM",
 		guest_node, ladder->request->dedicated ? "whole cores" : "CPUs",
 		list_whole(ladder, list, sizeof(list)),
-		ladder->request->dedicated ? ", or a part of their cores" : " for themselves alone");
+		ladder->request->dedicated ? ", or a part of their cores"
+					   : " for themselves alone");
 }
 
 /* ----------------------------------------------------------------------------------------- pins */
@@ -459,7 +474,9 @@ static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 			return true;
 		r = take_core(ladder, core);
 		if (r == -EAGAIN)
-			refuse_pin(ladder, vcpu, last, "is on a core that other VMs have claimed, in whole or in part: give another pin");
+			refuse_pin(
+				ladder, vcpu, last,
+				"is on a core that other VMs have claimed, in whole or in part: give another pin");
 		return r == 0;
 	}
 	if (claims_whole(ladder->claims, cpu)) {
@@ -471,7 +488,8 @@ static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 	if (r == 0)
 		ladder->past[CLAIMS_VCPU][cpu] = (uint16_t)slot;
 	else if (ladder->error == 0)
-		refuse_pin(ladder, vcpu, last, "is claimed by as many VMs as can be counted: give another pin");
+		refuse_pin(ladder, vcpu, last,
+		           "is claimed by as many VMs as can be counted: give another pin");
 	return r == 0;
 }
 
@@ -491,13 +509,19 @@ static void claim_pins(struct ladder *ladder)
 		}
 	}
 	for (size_t n = 0; n < ladder->plan->node_count && ladder->error == 0; n++) {
-		const struct host_node *node = ladder->plan->nodes[n].host_node >= 0
-		        ? facts_node(ladder->facts, (uint32_t)ladder->plan->nodes[n].host_node) : NULL;
+		const struct host_node *node =
+			ladder->plan->nodes[n].host_node >= 0
+				? facts_node(ladder->facts,
+		                             (uint32_t)ladder->plan->nodes[n].host_node)
+				: NULL;
 		uint64_t slot;
 
 		if (node)
-			(void)claims_take_memory(ladder->claims, node->id, ladder->request->memory_mib[n],
-			                         host_node_room_mib(node, ladder->request->page_kib), &slot);
+			(void)claims_take_memory(ladder->claims, node->id,
+			                         ladder->request->memory_mib[n],
+			                         host_node_room_mib(node,
+			                                            ladder->request->page_kib),
+			                         &slot);
 	}
 }
 
@@ -523,7 +547,8 @@ int ladder_claim(struct claims *claims, const struct host_facts *facts,
 	struct placement claimed = *plan;
 
 	if (!ladder)
-		return problems_add(problems, ERROR_CODE_OS_FAILED, ENOMEM, NULL, "out of memory while planning");
+		return problems_add(problems, ERROR_CODE_OS_FAILED, ENOMEM, NULL,
+		                    "out of memory while planning");
 	ladder->claims = claims;
 	claims->page_kib = request->page_kib;
 	ladder->facts = facts;

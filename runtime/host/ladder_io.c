@@ -38,7 +38,8 @@ static int32_t idle_beside(struct ladder *ladder, size_t guest_node, const uint8
 				continue;
 			/* Of a DEDICATED VM's own core all slots are its own. */
 			if (!ladder->request->dedicated &&
-			    (!claims_idle(ladder->claims, other) || ladder_take(ladder, other, CLAIMS_IO, 0) < 0))
+			    (!claims_idle(ladder->claims, other) ||
+			     ladder_take(ladder, other, CLAIMS_IO, 0) < 0))
 				continue;
 			if (!ladder->request->dedicated)
 				return got(ladder, other, 0);
@@ -60,7 +61,8 @@ static bool core_untouched(struct ladder *ladder, const struct host_cpu *cpu)
 /* Whether an I/O thread may be on a CPU of its node: of this VM's own vCPUs, or of others'. */
 static bool may_climb(struct ladder *ladder, const struct host_cpu *cpu, bool own)
 {
-	if (cpu_bitmap_has(&ladder->whole, cpu->id) || cpu_bitmap_has(&ladder->mine, cpu->id) != own)
+	if (cpu_bitmap_has(&ladder->whole, cpu->id) ||
+	    cpu_bitmap_has(&ladder->mine, cpu->id) != own)
 		return false;
 	return !ladder->request->dedicated || !core_untouched(ladder, cpu);
 }
@@ -75,7 +77,8 @@ static int32_t climb_io(struct ladder *ladder, const struct cpu_bitmap *cpus, bo
 		for (size_t i = 0; i < ladder->facts->cpu_count; i++) {
 			uint32_t cpu = ladder->facts->cpus[i].id;
 
-			if (!cpu_bitmap_has(cpus, cpu) || !may_climb(ladder, &ladder->facts->cpus[i], own))
+			if (!cpu_bitmap_has(cpus, cpu) ||
+			    !may_climb(ladder, &ladder->facts->cpus[i], own))
 				continue;
 			any = true;
 			if (ladder_take(ladder, cpu, CLAIMS_IO, slot) == 0)
@@ -114,8 +117,10 @@ void ladder_claim_io(struct ladder *ladder)
 
 	ladder->whole = (struct cpu_bitmap){ 0 };
 	mark_mine(ladder);
-	for (size_t i = 0; i < MIN(nodes * ladder->request->io_threads, (size_t)ladder->request->io_count) &&
-	                   ladder->error == 0; i++) {
+	for (size_t i = 0;
+	     i < MIN(nodes * ladder->request->io_threads, (size_t)ladder->request->io_count) &&
+	     ladder->error == 0;
+	     i++) {
 		struct placement_node *node = &ladder->plan->nodes[i % nodes];
 		struct placement_io *io = &node->io[i / nodes];
 

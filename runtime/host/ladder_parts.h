@@ -44,7 +44,9 @@ struct ladder {
 	struct hand hands[FACTS_NODES_MAX];
 	size_t hand_count;
 	size_t got_count;
-	struct { uint16_t rung, slot; } got[]; /* for each host node PLACEMENT_VCPUS_MAX */
+	struct {
+		uint16_t rung, slot;
+	} got[]; /* for each host node PLACEMENT_VCPUS_MAX */
 };
 
 /* A slot, if it is free: as claims_take(); that the folder is at fault is in ladder->error then. */

@@ -20,7 +20,8 @@ uint64_t meminfo_kib(const char *text, const char *row)
 
 uint64_t meminfo_room_kib(const char *text, uint64_t share)
 {
-	static const char *const rows[] = { "MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:" };
+	static const char *const rows[] = { "MemFree:", "Active(file):", "Inactive(file):",
+		                            "SReclaimable:" };
 	uint64_t sum = 0, reserve;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)

@@ -16,7 +16,6 @@
  */
 #include "host/placement.h"
 
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,7 +179,8 @@ void placement_cpus(const struct host_facts *facts, int32_t host_node, struct cp
 /* Whether a VM that is not pinned may be on a host node; the better tiers ask for more. */
 enum tier { TIER_OWN_AND_MEMORY, TIER_MEMORY, TIER_OWN, TIER_ANY, TIER_SHORT_OF_CPUS, TIERS };
 
-static bool suits(const struct plan *plan, const struct host_node *node, size_t guest_node, enum tier tier)
+static bool suits(const struct plan *plan, const struct host_node *node, size_t guest_node,
+                  enum tier tier)
 {
 	bool own = tier == TIER_OWN_AND_MEMORY || tier == TIER_OWN;
 	bool memory = tier == TIER_OWN_AND_MEMORY || tier == TIER_MEMORY;
@@ -219,7 +219,9 @@ static int32_t draw_node(const struct plan *plan, size_t guest_node)
 		uint64_t tickets = 0, drawn;
 
 		for (size_t i = 0; i < facts->node_count; i++)
-			tickets += suits(plan, &facts->nodes[i], guest_node, tier) ? room_mib(plan, &facts->nodes[i]) + 1 : 0;
+			tickets += suits(plan, &facts->nodes[i], guest_node, tier)
+			                   ? room_mib(plan, &facts->nodes[i]) + 1
+			                   : 0;
 		if (tickets == 0)
 			continue;
 		drawn = mix(plan->request->seed + guest_node) % tickets;
@@ -239,9 +241,9 @@ static int32_t draw_node(const struct plan *plan, size_t guest_node)
 static void refuse(struct plan *plan, enum axvm_error_code code, const char *field,
                    const char *message)
 {
-	plan->error =
-		problems_add(plan->problems, code, code == ERROR_CODE_SPEC_INVALID ? EINVAL : ENOSPC,
-	                     field, "%s", message);
+	plan->error = problems_add(plan->problems, code,
+	                           code == ERROR_CODE_SPEC_INVALID ? EINVAL : ENOSPC, field, "%s",
+	                           message);
 }
 
 static void check_asked_node(struct plan *plan, size_t guest_node)
@@ -254,7 +256,8 @@ static void check_asked_node(struct plan *plan, size_t guest_node)
 		return;
 	snprintf(field, sizeof(field), "memory.nodes[%zu].host_node", guest_node);
 	snprintf(message, sizeof(message), "host node %d %s", plan->request->host_node[guest_node],
-	         node ? "is outside the cpuset of this process: name another" : "does not exist: name another");
+	         node ? "is outside the cpuset of this process: name another"
+	              : "does not exist: name another");
 	refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 }
 
@@ -292,8 +295,8 @@ static void refuse_room(struct plan *plan, size_t guest_node, uint32_t wanted, s
 	         "cpuset of this process: ask for fewer, or start the shim with more",
 	         guest_node, wanted, plan->request->dedicated ? "CPUs of whole cores" : "CPUs",
 	         where, count, count == 1 ? "is" : "are");
-	refuse(plan, ERROR_CODE_HOST_LIMIT, plan->request->dedicated ? "cpus.tenancy" : "cpus.count",
-	       message);
+	refuse(plan, ERROR_CODE_HOST_LIMIT,
+	       plan->request->dedicated ? "cpus.tenancy" : "cpus.count", message);
 }
 
 static void place_dedicated(struct plan *plan, size_t guest_node)
@@ -355,16 +358,20 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 		refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 		return;
 	}
-	if (cpu_bitmap_has(&plan->taken, pin) && (plan->request->dedicated || !plan->request->overcommit)) {
-		snprintf(message, sizeof(message), "host CPU %u is there twice: give each vCPU its own, or set overcommit", pin);
+	if (cpu_bitmap_has(&plan->taken, pin) &&
+	    (plan->request->dedicated || !plan->request->overcommit)) {
+		snprintf(message, sizeof(message),
+		         "host CPU %u is there twice: give each vCPU its own, or set overcommit",
+		         pin);
 		refuse(plan, ERROR_CODE_SPEC_INVALID, field, message);
 		return;
 	}
 	if (plan->request->dedicated && !placement_whole_core(plan->facts, cpu)) {
-		snprintf(message, sizeof(message),
-		         "a dedicated VM needs every thread of host CPU %u's core; one is offline or outside "
-		         "the affinity of this process: pin to another core",
-		         pin);
+		snprintf(
+			message, sizeof(message),
+			"a dedicated VM needs every thread of host CPU %u's core; one is offline or outside "
+			"the affinity of this process: pin to another core",
+			pin);
 		refuse(plan, ERROR_CODE_HOST_LIMIT, field, message);
 		return;
 	}
@@ -375,7 +382,8 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 static void follow_pins(struct plan *plan)
 {
 	for (uint32_t i = 0; i < plan->request->vcpus; i++) {
-		struct placement_node *node = &plan->out.nodes[placement_guest_node(plan->request, i)];
+		struct placement_node *node =
+			&plan->out.nodes[placement_guest_node(plan->request, i)];
 		const struct host_cpu *cpu = facts_cpu(plan->facts, plan->request->pins[i]);
 
 		if (node->host_node < 0 && cpu) {
@@ -466,7 +474,8 @@ static int check_request(struct plan *plan)
 			char field[PROBLEM_FIELD_MAX];
 
 			snprintf(field, sizeof(field), "cpus.nodes[%u]", i);
-			refuse(plan, ERROR_CODE_SPEC_INVALID, field, "names a guest node that memory.nodes does not have");
+			refuse(plan, ERROR_CODE_SPEC_INVALID, field,
+			       "names a guest node that memory.nodes does not have");
 		}
 	return plan->error;
 }
@@ -513,7 +522,8 @@ int placement_plan(const struct host_facts *facts, const struct placement_reques
 		struct placement_node *node = &plan.out.nodes[n];
 
 		if (node->host_node < 0)
-			node->host_node = request->dedicated ? choose_node(&plan, n) : draw_node(&plan, n);
+			node->host_node =
+				request->dedicated ? choose_node(&plan, n) : draw_node(&plan, n);
 		placement_cpus(facts, node->host_node, &node->cpus);
 		if (!plan.out.pinned)
 			place_unpinned(&plan, n);

@@ -22,7 +22,7 @@ struct placement_request {
 	size_t node_count;                        /* 1 … PLACEMENT_NODES_MAX */
 	int host_node[PLACEMENT_NODES_MAX];       /* -1: the plan's choice */
 	uint64_t memory_mib[PLACEMENT_NODES_MAX]; /* wanted there; 0: does not matter */
-	uint64_t page_kib; /* in pages of this size; 0 as 4: ordinary ones */
+	uint64_t page_kib;                        /* in pages of this size; 0 as 4: ordinary ones */
 	uint32_t io_threads;                      /* of each node, 0 … PLACEMENT_IO_MAX */
 	uint32_t io_count; /* that there will be of those in all: only they claim a CPU */
 	/* the VM's own number: what is as good for all VMs is not the same for all */
@@ -51,8 +51,8 @@ struct placement {
 		/* of the host node that this process may use; all, where it has none */
 		struct cpu_bitmap cpus;
 		struct placement_io {
-			int32_t cpu; /* or PLACEMENT_UNPINNED */
-			bool shared; /* no CPU was left: the I/O thread shares one with a vCPU */
+			int32_t cpu;    /* or PLACEMENT_UNPINNED */
+			bool shared;    /* no CPU was left: the I/O thread shares one with a vCPU */
 		} io[PLACEMENT_IO_MAX]; /* as many as were asked for */
 	} nodes[PLACEMENT_NODES_MAX];
 };

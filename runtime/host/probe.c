@@ -20,13 +20,11 @@ static const struct vmx_bit {
 	uint8_t bit;
 	const char *flags[2]; /* the kernel's names in "vmx flags", older kernels' in "flags" */
 } vmx_bits[] = {
+/* clang-format off */
 #define BIT(field_, msr_, bit_, ...)                                                               \
-	{                                                                                          \
-		.offset = offsetof(struct host_vmx, field_), .msr = (msr_), .bit = (bit_),         \
-		.flags = {                                                                         \
-			__VA_ARGS__                                                                \
-		}                                                                                  \
-	}
+	{ .offset = offsetof(struct host_vmx, field_), .msr = (msr_), .bit = (bit_),               \
+	  .flags = { __VA_ARGS__ } }
+	/* clang-format on */
 	BIT(ept, 0x0b, 32 + 1, "ept"),
 	BIT(vpid, 0x0b, 32 + 5, "vpid"),
 	BIT(virtualize_x2apic, 0x0b, 32 + 4, NULL), /* the kernel does not name it */
@@ -79,9 +77,11 @@ void facts_decode(struct host_facts *facts)
 static uint32_t threads_of_core(const struct host_cpu *cpu)
 {
 	const struct cpuid_leaf *one = host_cpu_leaf(cpu, 1, 0), *four = host_cpu_leaf(cpu, 4, 0);
-	const struct cpuid_leaf *b = host_cpu_leaf(cpu, 0xb, 0), *unit = host_cpu_leaf(cpu, 0x8000001e, 0);
+	const struct cpuid_leaf *b = host_cpu_leaf(cpu, 0xb, 0),
+				*unit = host_cpu_leaf(cpu, 0x8000001e, 0);
 	const struct cpuid_leaf *extended = host_cpu_leaf(cpu, 0x80000001, 0);
-	bool amd = strcmp(cpu->vendor, "AuthenticAMD") == 0 || strcmp(cpu->vendor, "HygonGenuine") == 0;
+	bool amd = strcmp(cpu->vendor, "AuthenticAMD") == 0 ||
+	           strcmp(cpu->vendor, "HygonGenuine") == 0;
 
 	if (b && b->ebx && (b->ecx >> 8 & 0xff) == LEVEL_THREADS)
 		return b->ebx & 0xffff;

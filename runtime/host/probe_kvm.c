@@ -16,10 +16,9 @@ static const struct {
 	const char *name;
 	int number;
 } capabilities[] = {
-#define CAP(name_)                                                                                 \
-	{                                                                                          \
-#name_, KVM_CAP_##name_                                                            \
-	}
+/* clang-format off */
+#define CAP(name_) { #name_, KVM_CAP_##name_ }
+	/* clang-format on */
 	CAP(IRQCHIP),
 	CAP(USER_MEMORY),
 	CAP(SET_TSS_ADDR),

@@ -58,7 +58,8 @@ static int take_tenancy(struct profile *profile, const Axvm__V1__TenancyTuning *
 {
 	struct profile_tenancy_tuning *tuning;
 
-	if (message->tenancy == AXVM__V1__TENANCY__TENANCY_UNSPECIFIED || (unsigned int)message->tenancy >= PROFILE_TENANCIES)
+	if (message->tenancy == AXVM__V1__TENANCY__TENANCY_UNSPECIFIED ||
+	    (unsigned int)message->tenancy >= PROFILE_TENANCIES)
 		return -EINVAL;
 	tuning = &profile->tenancies[message->tenancy];
 	if (tuning->offered)
@@ -96,8 +97,8 @@ static int take_guest(struct profile *profile, const Axvm__V1__Profile *message)
 		const Axvm__V1__CpuidMask *mask = message->guest_cpuid[i];
 
 		profile->masks[i] =
-			(struct profile_cpuid_mask){ mask->leaf, mask->subleaf, mask->eax,
-			                             mask->ebx,  mask->ecx,     mask->edx,
+			(struct profile_cpuid_mask){ mask->leaf,   mask->subleaf, mask->eax,
+			                             mask->ebx,    mask->ecx,     mask->edx,
 			                             mask->set_ebx };
 	}
 	profile->mask_count = message->n_guest_cpuid;

@@ -10,16 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/axvm.pb-c.h"
 #include "interface/spec_check.h"
 #include "interface/wire.h"
+#include "proto/axvm.pb-c.h"
 
 #define FIELD_REQUEST_ID 1
 #define TIMEOUT_MS_MAX 86400000
 #define CONSOLE_MAX 65535
 
 #define INVALID(problems, field, ...)                                                              \
-	problems_add((problems), ERROR_CODE_COMMAND_INVALID, 0, (field),                              \
+	problems_add((problems), ERROR_CODE_COMMAND_INVALID, 0, (field),                           \
 	             "command." field " " __VA_ARGS__)
 
 int command_arena_map(struct arena *arena)
@@ -68,7 +68,8 @@ static void check_limit(const Axvm__V1__Command *from, struct command *to,
 	const Axvm__V1__LimitCommand *limit = from->limit;
 
 	if (!limit->device_id || !spec_is_id(limit->device_id))
-		INVALID(problems, "limit.device_id", "is \"%.40s\"; it must be the id of a disk or net",
+		INVALID(problems, "limit.device_id",
+		        "is \"%.40s\"; it must be the id of a disk or net",
 		        limit->device_id ? limit->device_id : "");
 	else
 		snprintf(to->limit.device_id, sizeof(to->limit.device_id), "%s", limit->device_id);
@@ -136,15 +137,18 @@ static void parse(struct arena *arena, const struct stream_command *raw, struct 
 	arena_reset(arena);
 	from = axvm__v1__command__unpack(&allocator, raw->length, raw->bytes);
 	if (!from) {
-		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
-		             "the command cannot be decoded as axvm.v1.Command; encode it by proto/axvm.proto");
+		problems_add(
+			problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
+			"the command cannot be decoded as axvm.v1.Command; encode it by proto/axvm.proto");
 		return;
 	}
 	if (!from->has_request_id)
-		INVALID(problems, "request_id", "is missing; give each command a number for its reply");
+		INVALID(problems, "request_id",
+		        "is missing; give each command a number for its reply");
 	if (from->what_case == AXVM__V1__COMMAND__WHAT__NOT_SET) {
-		problems_add(problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
-		             "the command has no body; set one of its alternatives, such as pause or stop");
+		problems_add(
+			problems, ERROR_CODE_COMMAND_INVALID, 0, NULL,
+			"the command has no body; set one of its alternatives, such as pause or stop");
 		return;
 	}
 	to->kind = (enum axvm_command_what)from->what_case;

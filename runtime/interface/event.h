@@ -17,8 +17,7 @@
 #define EVENT_REPORT_BYTES_MAX (EVENT_RING_SIZE - 4096)
 
 /* A number or flag of a message, which is there from now on. */
-#define EVENT_SET(message, field, value_)                                                          \
-	((message)->has_##field = 1, (message)->field = (value_))
+#define EVENT_SET(message, field, value_) ((message)->has_##field = 1, (message)->field = (value_))
 /* protobuf-c's structs have no const; nothing is written through them when they are encoded. */
 #define EVENT_TEXT(s) ((char *)(uintptr_t)(s))
 
@@ -26,8 +25,7 @@
  * once. */
 #define EVENT(KIND, member, body_)                                                                 \
 	(&(Axvm__V1__Event){ PROTOBUF_C_MESSAGE_INIT(&axvm__v1__event__descriptor),                \
-	                     .body_case = AXVM__V1__EVENT__BODY_##KIND,                            \
-	                     .member = (body_) })
+	                     .body_case = AXVM__V1__EVENT__BODY_##KIND, .member = (body_) })
 
 /* What went wrong, and in which stage; severity and whether a retry can help follow from its code.
  * Borrows from `from`. */

@@ -22,9 +22,9 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/uses.h"
 #include "base/varint.h"
 #include "base/wake.h"
-#include "base/uses.h"
 #include "interface/version.h"
 #include "interface/wire.h"
 
@@ -293,7 +293,7 @@ static int write_some(const struct event_writer *writer, const uint8_t *bytes, s
 
 	if (writer->socket) {
 		SANDBOX_USES(control, sendto,
-		             arg0 == EVENT_FD && arg3 == MSG_DONTWAIT|MSG_NOSIGNAL && arg4 == 0);
+		             arg0 == EVENT_FD && arg3 == MSG_DONTWAIT | MSG_NOSIGNAL && arg4 == 0);
 		do
 			done = send(writer->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		while (done < 0 && errno == EINTR);

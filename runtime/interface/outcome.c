@@ -58,7 +58,8 @@ void outcome_print_table(FILE *file)
 			continue;
 		fprintf(file, "| %s | ", class->name);
 		if (class->of_errors)
-			fputs(class->exit_status == 0 ? "0, or of the error" : "of the error", file);
+			fputs(class->exit_status == 0 ? "0, or of the error" : "of the error",
+			      file);
 		else
 			fprintf(file, "%u", class->exit_status);
 		fprintf(file, " | %s |\n", class->meaning);

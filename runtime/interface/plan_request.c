@@ -25,36 +25,39 @@ static void find_fields(const uint8_t *bytes, size_t n, struct wire_field fields
 			fields[field.number] = field;
 }
 
-static int parse_launch(const struct wire_field *launch, struct vm_spec *ret, struct problems *problems)
+static int parse_launch(const struct wire_field *launch, struct vm_spec *ret,
+                        struct problems *problems)
 {
 	if (launch->length > STREAM_MESSAGE_MAX)
 		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, "launch",
-		                    "plan.launch has %zu bytes; at most %llu are taken", launch->length,
-		                    STREAM_MESSAGE_MAX);
+		                    "plan.launch has %zu bytes; at most %llu are taken",
+		                    launch->length, STREAM_MESSAGE_MAX);
 	return spec_parse(launch->bytes, launch->length, ret, problems);
 }
 
-static int take_claims(const struct wire_field *claims, char to[SPEC_PATH_MAX + 1], struct problems *problems)
+static int take_claims(const struct wire_field *claims, char to[SPEC_PATH_MAX + 1],
+                       struct problems *problems)
 {
 	if (!claims->bytes)
 		return 0;
 	if (claims->length == 0 || claims->length > SPEC_PATH_MAX)
 		return problems_add(problems, ERROR_CODE_SPEC_INVALID, 0, "claims",
-		                    "plan.claims has a path of %zu bytes; it must be 1 to %d", claims->length,
-		                    SPEC_PATH_MAX);
+		                    "plan.claims has a path of %zu bytes; it must be 1 to %d",
+		                    claims->length, SPEC_PATH_MAX);
 	memcpy(to, claims->bytes, claims->length);
 	to[claims->length] = '\0';
 	return 0;
 }
 
-int plan_request_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret_spec, struct plan_request *ret,
-                       struct problems *problems)
+int plan_request_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret_spec,
+                       struct plan_request *ret, struct problems *problems)
 {
 	struct wire_field fields[FIELDS] = { 0 };
 	int r;
 
 	find_fields(bytes, n, fields);
-	r = fields[FIELD_LAUNCH].bytes ? parse_launch(&fields[FIELD_LAUNCH], ret_spec, problems) : 0;
+	r = fields[FIELD_LAUNCH].bytes ? parse_launch(&fields[FIELD_LAUNCH], ret_spec, problems)
+	                               : 0;
 	if (r == 0)
 		r = wire_check(&axvm__v1__plan_request__descriptor, bytes, n, "plan", problems);
 	if (r == 0 && !fields[FIELD_LAUNCH].bytes)

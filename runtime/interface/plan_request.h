@@ -16,7 +16,7 @@ struct plan_request {
 /* Parses and validates an encoded PlanRequest, its launch as spec_parse() does, but for the meaning
  * of its facts. 0, or -errno with every reason that holds added to `problems`. Maps scratch memory
  * and unmaps it again. */
-int plan_request_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret_spec, struct plan_request *ret,
-                       struct problems *problems);
+int plan_request_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret_spec,
+                       struct plan_request *ret, struct problems *problems);
 
 #endif

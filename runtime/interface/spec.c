@@ -10,10 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "proto/axvm.pb-c.h"
 #include "interface/arena.h"
 #include "interface/spec_check.h"
 #include "interface/wire.h"
+#include "proto/axvm.pb-c.h"
 
 /* A launch of 1 MiB that is nothing but empty messages unpacks to more; none that passes does. */
 #define ARENA_SIZE (8 * MIB)
@@ -163,7 +163,8 @@ static void copy_singletons(struct vm_spec *spec, const Axvm__V1__LaunchSpec *fr
 	static const Axvm__V1__Console no_console = AXVM__V1__CONSOLE__INIT;
 	static const Axvm__V1__Balloon no_balloon = AXVM__V1__BALLOON__INIT;
 	static const Axvm__V1__Vsock no_vsock = AXVM__V1__VSOCK__INIT;
-	static const struct spec_limit console_limit = { .bytes_per_s = MIB, .bytes_burst = 8 * MIB };
+	static const struct spec_limit console_limit = { .bytes_per_s = MIB,
+		                                         .bytes_burst = 8 * MIB };
 	const Axvm__V1__Console *console = from->console ? from->console : &no_console;
 	const Axvm__V1__Balloon *balloon = from->balloon ? from->balloon : &no_balloon;
 	const Axvm__V1__Vsock *vsock = from->vsock ? from->vsock : &no_vsock;
@@ -254,8 +255,9 @@ int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct probl
 		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
 		                    "the launch has more entries than any VM can use; remove some");
 	if (!launch)
-		return problems_add(problems, ERROR_CODE_SPEC_MALFORMED, 0, NULL,
-		                    "the launch cannot be decoded as axvm.v1.LaunchSpec; encode it by proto/axvm.proto");
+		return problems_add(
+			problems, ERROR_CODE_SPEC_MALFORMED, 0, NULL,
+			"the launch cannot be decoded as axvm.v1.LaunchSpec; encode it by proto/axvm.proto");
 	spec_check(launch, problems);
 	if (problems->count + problems->not_listed > before)
 		return -EINVAL;

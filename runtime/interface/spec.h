@@ -16,7 +16,9 @@ struct spec_resource {
 	const char *path; /* RESOURCE_SOURCE_PATH: in the spec's own storage */
 };
 
-struct spec_limit { uint64_t bytes_per_s, bytes_burst, ops_per_s, ops_burst; }; /* 0: none */
+struct spec_limit {
+	uint64_t bytes_per_s, bytes_burst, ops_per_s, ops_burst;
+}; /* 0: none */
 
 struct spec_cpus {
 	uint32_t count;
@@ -46,7 +48,7 @@ struct spec_memory {
 struct spec_boot {
 	enum axvm_boot_kind kind;
 	struct spec_resource kernel, initrd, image; /* the first two: Linux; image: flat */
-	const char *cmdline; /* never NULL */
+	const char *cmdline;                        /* never NULL */
 	gpa_t load_address;
 	bool local_apic, secondaries_wait, measure;
 };
@@ -56,7 +58,7 @@ struct spec_disk {
 	struct spec_resource image;
 	bool read_only, direct;
 	uint32_t queues, queue_size, block_size; /* 0: the backing's own */
-	uint64_t max_size; /* 0: see disk_file_config */
+	uint64_t max_size;                       /* 0: see disk_file_config */
 	bool discard;
 	enum axvm_cache_mode cache;
 	struct spec_limit limit;
@@ -88,15 +90,22 @@ struct vm_spec {
 		bool present, early;
 		bool limited; /* the limit is the spec's own */
 		struct spec_resource output, input;
-		uint32_t columns, rows; /* 0, 0: not given */
+		uint32_t columns, rows;  /* 0, 0: not given */
 		struct spec_limit limit; /* of an output that is a regular file */
 	} console;
-	struct { bool present; struct spec_limit limit; } rng;
+	struct {
+		bool present;
+		struct spec_limit limit;
+	} rng;
 	struct {
 		bool present, deflate_on_oom, free_page_reporting;
 		uint32_t stats_interval_s;
 	} balloon;
-	struct { bool present; uint32_t cid; struct spec_resource channel; } vsock;
+	struct {
+		bool present;
+		uint32_t cid;
+		struct spec_resource channel;
+	} vsock;
 	struct {
 		enum axvm_on_control_eof on_control_eof;
 		uint32_t shutdown_timeout_ms;
@@ -109,7 +118,9 @@ struct vm_spec {
 		int cgroup_fds[SPEC_CGROUPS_MAX];
 	} sandbox;
 	uint32_t metrics_interval_ms;
-	struct { uint32_t threads_per_node, busy_poll_us; } io;
+	struct {
+		uint32_t threads_per_node, busy_poll_us;
+	} io;
 	size_t fds_count, strings_used;
 	int fds[SPEC_FDS_MAX]; /* all that are named anywhere above, in no order */
 	char strings[SPEC_STRINGS_SIZE];

@@ -18,7 +18,7 @@
 #define MEMORY_MIB_MAX (1ULL << 26) /* 2^46 bytes, the physical addresses of the smallest host */
 
 #define INVALID(problems, path, format, ...)                                                       \
-	problems_add((problems), ERROR_CODE_SPEC_INVALID, 0, (path), "launch.%s " format,             \
+	problems_add((problems), ERROR_CODE_SPEC_INVALID, 0, (path), "launch.%s " format,          \
 	             (path)__VA_OPT__(, ) __VA_ARGS__)
 
 /* What must be there wherever the message around it is, and at most how often. */
@@ -50,10 +50,9 @@ static const struct presence {
 
 /* Bounds of numbers that are set; with `power_of_two` or a multiple where that matters, and
  * `or_zero` where 0 is a value of its own. */
-#define RANGE(path_, min_, max_, ...)                                                              \
-	{                                                                                          \
-		.path = (path_), .min = (min_), .max = (max_), __VA_ARGS__                         \
-	}
+/* clang-format off */
+#define RANGE(path_, min_, max_, ...) { .path = (path_), .min = (min_), .max = (max_), __VA_ARGS__ }
+/* clang-format on */
 
 static const struct range {
 	const char *path;
@@ -274,7 +273,8 @@ static void check_fifo(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	    cpus->tenancy != AXVM__V1__TENANCY__TENANCY_DEDICATED)
 		INVALID(problems, "cpus.fifo_priority",
 		        "is %u, and the vCPUs are on no CPU of their own: give pins or claims, or make "
-		        "the VM DEDICATED", cpus->fifo_priority);
+		        "the VM DEDICATED",
+		        cpus->fifo_priority);
 }
 
 static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -291,8 +291,8 @@ static void check_vcpu_nodes(const Axvm__V1__LaunchSpec *launch, struct problems
 	for (size_t i = 0; i < MIN(cpus->n_nodes, (size_t)SPEC_CPUS_MAX); i++)
 		if (cpus->nodes[i] >= nodes)
 			INVALID(problems, "cpus.nodes",
-			        "puts vCPU %zu on node %u; memory has %zu nodes, counted from 0", i, cpus->nodes[i],
-			        nodes);
+			        "puts vCPU %zu on node %u; memory has %zu nodes, counted from 0", i,
+			        cpus->nodes[i], nodes);
 }
 
 static void check_paravirt(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -304,7 +304,8 @@ static void check_paravirt(const Axvm__V1__LaunchSpec *launch, struct problems *
 		uint32_t bit = 1u << paravirt->features[i];
 
 		if (seen & bit)
-			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, "cpus.paravirt.features",
+			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0,
+			             "cpus.paravirt.features",
 			             "launch.cpus.paravirt.features names entry %zu twice", i);
 		seen |= bit;
 	}
@@ -343,7 +344,8 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 			        memory->nodes[i]->size_mib, page_mib[memory->page_size]);
 	}
 	if (memory->n_nodes > 1 && memory_mib(launch) > MEMORY_MIB_MAX)
-		INVALID(problems, "memory.nodes", "add up to more than %llu MiB; give the guest less", MEMORY_MIB_MAX);
+		INVALID(problems, "memory.nodes",
+		        "add up to more than %llu MiB; give the guest less", MEMORY_MIB_MAX);
 }
 
 /* Without a word the device offers none. */
@@ -351,8 +353,8 @@ static void check_reporting(const Axvm__V1__LaunchSpec *launch, struct problems 
 {
 	const Axvm__V1__Balloon *balloon = launch->balloon;
 
-	if (balloon && balloon->has_free_page_reporting && balloon->free_page_reporting && launch->memory &&
-	    launch->memory->page_size == AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G)
+	if (balloon && balloon->has_free_page_reporting && balloon->free_page_reporting &&
+	    launch->memory && launch->memory->page_size == AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G)
 		INVALID(problems, "balloon.free_page_reporting",
 		        "is true, and memory.page_size is PAGE_SIZE_1G: no report is as large as a page; leave one "
 		        "of them out");
@@ -377,8 +379,9 @@ static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	flat = boot->flat_boot;
 	if (memory_mib(launch) > 0 && flat->load_address >> 20 >= memory_mib(launch))
 		INVALID(problems, "boot.flat_boot.load_address",
-		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64 " MiB; give a lower address or more memory", flat->load_address,
-		        memory_mib(launch));
+		        "is 0x%" PRIx64 ", beyond the guest's %" PRIu64
+		        " MiB; give a lower address or more memory",
+		        flat->load_address, memory_mib(launch));
 	if (flat->local_apic)
 		return;
 	if (flat->secondaries_wait)
@@ -399,14 +402,17 @@ static void check_devices(const Axvm__V1__LaunchSpec *launch, struct problems *p
 
 	if (devices > SPEC_DEVICES_MAX)
 		problems_add(problems, ERROR_CODE_SPEC_INVALID, 0, "disks",
-		             "launch: %zu devices, the PCI bus has room for %d; remove %zu", devices,
-		             SPEC_DEVICES_MAX, devices - SPEC_DEVICES_MAX);
+		             "launch: %zu devices, the PCI bus has room for %d; remove %zu",
+		             devices, SPEC_DEVICES_MAX, devices - SPEC_DEVICES_MAX);
 	if (console && console->early && !console->output)
-		INVALID(problems, "console.early", "is set without console.output, where it writes; give an output, or leave it out");
+		INVALID(problems, "console.early",
+		        "is set without console.output, where it writes; give an output, or leave it out");
 	if (console && console->limit && !console->output)
-		INVALID(problems, "console.limit", "is set without console.output, which it limits; give an output, or leave it out");
+		INVALID(problems, "console.limit",
+		        "is set without console.output, which it limits; give an output, or leave it out");
 	if (console && console->has_columns != console->has_rows)
-		INVALID(problems, "console.columns", "and launch.console.rows go together; give both or none");
+		INVALID(problems, "console.columns",
+		        "and launch.console.rows go together; give both or none");
 }
 
 static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
@@ -423,12 +429,14 @@ static void check_nets(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 			INVALID(problems, path, "has %zu TAP fds for %u queue pairs; give one each",
 			        net->tap->n_fd, net->queue_pairs);
 		if (net->vhost && net->queue_pairs != 1)
-			INVALID(problems, path, "has vhost, which carries one queue pair, and queue_pairs %u; set it "
-			                        "to 1, or leave vhost out",
+			INVALID(problems, path,
+			        "has vhost, which carries one queue pair, and queue_pairs %u; set it "
+			        "to 1, or leave vhost out",
 			        net->queue_pairs);
 		if (net->vhost && (net->rx_limit || net->tx_limit))
-			INVALID(problems, path, "has vhost and a limit: rate limits do not apply with vhost; remove "
-			                        "one of the two, or limit the TAP (tc)");
+			INVALID(problems, path,
+			        "has vhost and a limit: rate limits do not apply with vhost; remove "
+			        "one of the two, or limit the TAP (tc)");
 	}
 }
 
@@ -454,9 +462,10 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 				snprintf(path, sizeof(path), "disks[%zu].id", i);
 			else
 				snprintf(path, sizeof(path), "nets[%zu].id", i - launch->n_disks);
-			problems_add(problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
-			             "launch.%s is \"%.64s\", as is another device's; give each an id of its own",
-			             path, a);
+			problems_add(
+				problems, ERROR_CODE_SPEC_DUPLICATE, 0, path,
+				"launch.%s is \"%.64s\", as is another device's; give each an id of its own",
+				path, a);
 		}
 }
 
@@ -541,7 +550,8 @@ static void check_limit(const ProtobufCMessage *message, const char *path, void 
 	const Axvm__V1__RateLimit *limit = (const Axvm__V1__RateLimit *)message;
 
 	if ((limit->bytes_burst && !limit->bytes_per_s) || (limit->ops_burst && !limit->ops_per_s))
-		INVALID(context, path, "has a burst without its rate; give the rate too, or neither");
+		INVALID(context, path,
+		        "has a burst without its rate; give the rate too, or neither");
 }
 
 static void check_limits(const Axvm__V1__LaunchSpec *launch, struct problems *problems)

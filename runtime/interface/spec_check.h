@@ -4,8 +4,8 @@
 #define AXVM_INTERFACE_SPEC_CHECK_H
 
 #include "base/problem.h"
-#include "proto/axvm.pb-c.h"
 #include "interface/spec_values.h"
+#include "proto/axvm.pb-c.h"
 
 /* Adds a problem for every rule that the launch breaks. */
 void spec_check(const Axvm__V1__LaunchSpec *launch, struct problems *problems);

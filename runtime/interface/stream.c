@@ -29,8 +29,8 @@ struct store {
 	size_t size;
 };
 
-static int refuse(struct stream_parser *parser, struct problems *problems, enum axvm_error_code code,
-                  const char *what)
+static int refuse(struct stream_parser *parser, struct problems *problems,
+                  enum axvm_error_code code, const char *what)
 {
 	parser->state = STREAM_BROKEN;
 	return problems_add(problems, code, 0, NULL, "fd 3, byte %" PRIu64 ": %s", parser->start,
@@ -55,8 +55,10 @@ static int take_varint(struct stream_parser *parser, uint8_t byte, uint64_t max)
 static const char *second(const struct stream_parser *parser, uint32_t field)
 {
 	static const char *const words[2][2] = {
-		{ "a second launch; a shim takes exactly one", "a plan behind a launch; a shim takes one of them" },
-		{ "a launch behind a plan; a shim takes one of them", "a second plan; a shim takes exactly one" },
+		{ "a second launch; a shim takes exactly one",
+		  "a plan behind a launch; a shim takes one of them" },
+		{ "a launch behind a plan; a shim takes one of them",
+		  "a second plan; a shim takes exactly one" },
 	};
 
 	return words[parser->planned][field == FIELD_PLAN];
@@ -90,8 +92,9 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 		                    parser->start, field);
 	}
 	if (type != WIRE_LENGTH_PREFIXED)
-		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
-		              "launch, commands and plan are messages, and this field's wire type is another; this is not a ControlStream");
+		return refuse(
+			parser, problems, ERROR_CODE_SPEC_MALFORMED,
+			"launch, commands and plan are messages, and this field's wire type is another; this is not a ControlStream");
 	if (field != FIELD_COMMAND && parser->launched)
 		return refuse(parser, problems, ERROR_CODE_SPEC_DUPLICATE, second(parser, field));
 	if (field == FIELD_COMMAND && !parser->launched)
@@ -107,7 +110,9 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 /* Of a command any length is passed over: it is its reply that says so. */
 static uint64_t most_of(uint32_t field)
 {
-	return field == FIELD_LAUNCH ? STREAM_MESSAGE_MAX : field == FIELD_PLAN ? STREAM_PLAN_MAX : WIRE_LENGTH_MAX;
+	return field == FIELD_LAUNCH ? STREAM_MESSAGE_MAX
+	       : field == FIELD_PLAN ? STREAM_PLAN_MAX
+	                             : WIRE_LENGTH_MAX;
 }
 
 static int take_length(struct stream_parser *parser, uint8_t byte, struct problems *problems)
@@ -117,8 +122,9 @@ static int take_length(struct stream_parser *parser, uint8_t byte, struct proble
 	if (r == 0)
 		return 0;
 	if (r < 0)
-		return refuse(parser, problems, ERROR_CODE_SPEC_MALFORMED,
-		              "a message's length is not a varint below 2 GiB; this is not a ControlStream");
+		return refuse(
+			parser, problems, ERROR_CODE_SPEC_MALFORMED,
+			"a message's length is not a varint below 2 GiB; this is not a ControlStream");
 	if (parser->varint > most_of(parser->field)) {
 		parser->state = STREAM_BROKEN;
 		return problems_add(problems, ERROR_CODE_SPEC_TOO_LARGE, 0, NULL,
@@ -300,8 +306,8 @@ static int make_room(struct stream *stream, struct problems *problems)
 		return 0;
 	map = mremap(stream->launch, stream->launch_size, STREAM_PLAN_MAX, MREMAP_MAYMOVE);
 	if (map == MAP_FAILED)
-		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL, "no memory to read the plan: %s",
-		                    strerrordesc_np(errno));
+		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL,
+		                    "no memory to read the plan: %s", strerrordesc_np(errno));
 	stream->launch = map;
 	stream->launch_size = STREAM_PLAN_MAX;
 	return 0;
@@ -334,7 +340,8 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 				return parser_end(&stream->parser, problems);
 		}
 		/* Byte by byte, until it is known how large it is. */
-		n = stream->parser.state == STREAM_PAYLOAD ? stream->chunk_end - stream->chunk_at : 1;
+		n = stream->parser.state == STREAM_PAYLOAD ? stream->chunk_end - stream->chunk_at
+		                                           : 1;
 		r = parse(&stream->parser, stream->chunk + stream->chunk_at, n,
 		          &(struct store){ stream->launch, stream->launch_size }, &used, problems);
 		if (r == 0 && make_room(stream, problems) < 0)

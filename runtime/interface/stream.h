@@ -74,8 +74,8 @@ void stream_done(struct stream *stream);
  * stream_drain(), and refused here when it is already seen not to be commands. One problem is added
  * when this fails: -EINVAL for the bytes, -errno for the fd. -EINTR, with no problem: a handler for
  * SIGTERM, SIGINT or SIGHUP ran while it waited. */
-int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
-                       size_t *ret_length, struct problems *problems);
+int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes, size_t *ret_length,
+                       struct problems *problems);
 
 /* Unmaps the launch buffer: to be called once the spec is parsed. */
 void stream_release_launch(struct stream *stream);

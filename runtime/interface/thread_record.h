@@ -10,8 +10,8 @@
 struct thread_record {
 	char name[16]; /* as the kernel knows it: "vcpu0" */
 	uint64_t started_ns;
-	uint64_t staffed_ns; /* has what it needs: a vCPU's thread has created its vCPU */
-	uint64_t sealing_ns; /* takes its filter next */
+	uint64_t staffed_ns;          /* has what it needs: a vCPU's thread has created its vCPU */
+	uint64_t sealing_ns;          /* takes its filter next */
 	uint32_t host_cpu, host_node; /* when it was staffed */
 };
 

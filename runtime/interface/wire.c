@@ -86,7 +86,8 @@ static void pop(struct checker *c, size_t before)
 	do {                                                                                       \
 		(c)->found++;                                                                      \
 		problems_add((c)->problems, (code), 0, (c)->path, "%s%s%s" format, (c)->name,      \
-		             (c)->path_length && *(c)->name ? "." : "", (c)->path __VA_OPT__(, ) __VA_ARGS__);   \
+		             (c)->path_length && (c)->name[0] ? "." : "",                          \
+		             (c)->path __VA_OPT__(, ) __VA_ARGS__);                                \
 	} while (0)
 
 static void check_number(struct checker *c, const ProtobufCFieldDescriptor *field, uint64_t value)
@@ -99,13 +100,17 @@ static void check_number(struct checker *c, const ProtobufCFieldDescriptor *fiel
 	else if (field->type == PROTOBUF_C_TYPE_INT32 || field->type == PROTOBUF_C_TYPE_ENUM)
 		narrow = as_signed >= INT32_MIN && as_signed <= INT32_MAX;
 	if (!narrow)
-		REFUSE(c, ERROR_CODE_SPEC_INVALID, ": is %" PRIu64 ", which does not fit into 32 bits", value);
+		REFUSE(c, ERROR_CODE_SPEC_INVALID,
+		       ": is %" PRIu64 ", which does not fit into 32 bits", value);
 	else if (field->type == PROTOBUF_C_TYPE_ENUM &&
 	         !protobuf_c_enum_descriptor_get_value(field->descriptor, (int)as_signed))
-		REFUSE(c, ERROR_CODE_SPEC_UNKNOWN_FIELD, ": this shim knows no %s of value %" PRId64 "; use a known one, or a newer shim",
+		REFUSE(c, ERROR_CODE_SPEC_UNKNOWN_FIELD,
+		       ": this shim knows no %s of value %" PRId64
+		       "; use a known one, or a newer shim",
 		       ((const ProtobufCEnumDescriptor *)field->descriptor)->short_name, as_signed);
 	else if (field->type == PROTOBUF_C_TYPE_ENUM && value == 0)
-		REFUSE(c, ERROR_CODE_SPEC_INVALID, ": %s is no choice: name another, or leave the field out",
+		REFUSE(c, ERROR_CODE_SPEC_INVALID,
+		       ": %s is no choice: name another, or leave the field out",
 		       protobuf_c_enum_descriptor_get_value(field->descriptor, 0)->name);
 }
 
@@ -131,7 +136,8 @@ static void check_packed(struct checker *c, const ProtobufCFieldDescriptor *fiel
 		return;
 	while (cursor.at < cursor.end) {
 		if (wire_varint(&cursor, &number) < 0) {
-			REFUSE(c, ERROR_CODE_SPEC_MALFORMED, ": a number is not a varint; encode the message by proto/axvm.proto");
+			REFUSE(c, ERROR_CODE_SPEC_MALFORMED,
+			       ": a number is not a varint; encode the message by proto/axvm.proto");
 			return;
 		}
 		check_number(c, field, number);
@@ -147,7 +153,8 @@ static void check_field(struct checker *c, const ProtobufCFieldDescriptor *field
 	if (value->type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED && packable(field))
 		check_packed(c, field, value);
 	else if (value->type != wire_type_of(field->type))
-		REFUSE(c, ERROR_CODE_SPEC_MALFORMED, ": has wire type %u, the schema says %u; encode the message by proto/axvm.proto",
+		REFUSE(c, ERROR_CODE_SPEC_MALFORMED,
+		       ": has wire type %u, the schema says %u; encode the message by proto/axvm.proto",
 		       value->type, wire_type_of(field->type));
 	else if (field->type == PROTOBUF_C_TYPE_STRING)
 		check_string(c, value->bytes, value->length);
@@ -173,7 +180,8 @@ static void check_once(struct checker *c, const ProtobufCMessageDescriptor *desc
 		if (counts[i] > 0 && other != field &&
 		    (other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
 		    other->quantifier_offset == field->quantifier_offset)
-			REFUSE(c, ERROR_CODE_SPEC_DUPLICATE, " and its alternative %s are both there; remove one of the two",
+			REFUSE(c, ERROR_CODE_SPEC_DUPLICATE,
+			       " and its alternative %s are both there; remove one of the two",
 			       other->name);
 	}
 }
@@ -187,7 +195,9 @@ static void check_message(struct checker *c, const ProtobufCMessageDescriptor *d
 	int r;
 
 	if (depth >= WIRE_DEPTH_MAX || descriptor->n_fields > WIRE_FIELDS_MAX) {
-		REFUSE(c, ERROR_CODE_SPEC_MALFORMED, ": messages are nested too deeply; at most %d levels are possible", WIRE_DEPTH_MAX);
+		REFUSE(c, ERROR_CODE_SPEC_MALFORMED,
+		       ": messages are nested too deeply; at most %d levels are possible",
+		       WIRE_DEPTH_MAX);
 		return;
 	}
 	while ((r = wire_next(&cursor, &value)) > 0) {
@@ -196,7 +206,9 @@ static void check_message(struct checker *c, const ProtobufCMessageDescriptor *d
 		size_t before;
 
 		if (!field) {
-			REFUSE(c, ERROR_CODE_SPEC_UNKNOWN_FIELD, ": unknown field %" PRIu32 "; remove it, or use a shim that knows it",
+			REFUSE(c, ERROR_CODE_SPEC_UNKNOWN_FIELD,
+			       ": unknown field %" PRIu32
+			       "; remove it, or use a shim that knows it",
 			       value.number);
 			continue;
 		}

@@ -30,7 +30,8 @@ static bool poll_clients(struct io_loop *loop, bool last)
 	bool found = false;
 
 	for (uint32_t i = 0; i < loop->client_count; i++)
-		if (loop->clients[i]->ops->poll && loop->clients[i]->ops->poll(loop->clients[i], last))
+		if (loop->clients[i]->ops->poll &&
+		    loop->clients[i]->ops->poll(loop->clients[i], last))
 			found = true;
 	return found;
 }

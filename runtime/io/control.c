@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "base/wake.h"
 #include "base/uses.h"
+#include "base/wake.h"
 
 int control_desk_add(struct control_desk *desk, struct control_call *call)
 {
@@ -24,7 +24,8 @@ void control_desk_ask(struct control_desk *desk, struct control_call *call)
 		return;
 	}
 	/* Release pairs with the acquire in control_desk_serve. */
-	if (atomic_fetch_or_explicit(&desk->pending, 1ULL << call->index, memory_order_release) != 0)
+	if (atomic_fetch_or_explicit(&desk->pending, 1ULL << call->index, memory_order_release) !=
+	    0)
 		return;
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
 	(void)wake_eventfd(desk->wake_fd);

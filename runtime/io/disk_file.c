@@ -14,8 +14,8 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include "io/patience.h"
 #include "base/uses.h"
+#include "io/patience.h"
 
 #define BLOCK_MAX 4096u /* the largest logical block of a disk */
 
@@ -60,18 +60,20 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 		return wrong(config, problems, ERROR_CODE_RESOURCE_MISSING, EBADF,
 		             "is not open: hand it over to the shim at exec");
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return wrong(config, problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
-		             S_ISDIR(st.st_mode)
-		                     ? "is a directory: name a raw image or a block device"
-		                     : "is neither a file nor a block device: name a raw image or a "
-		                       "block device");
+		return wrong(
+			config, problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
+			S_ISDIR(st.st_mode)
+				? "is a directory: name a raw image or a block device"
+				: "is neither a file nor a block device: name a raw image or a "
+				  "block device");
 	if ((flags & (O_PATH | O_APPEND)) || mode == O_WRONLY ||
 	    (mode == O_RDONLY && !config->read_only))
 		return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EBADF,
 		             config->read_only ? "cannot be read"
 		                               : "cannot be read and written (or appends); set "
 		                                 "read_only, or open it O_RDWR");
-	if (S_ISBLK(st.st_mode) && !config->read_only && ioctl(fd, BLKROGET, &only_read) == 0 && only_read)
+	if (S_ISBLK(st.st_mode) && !config->read_only && ioctl(fd, BLKROGET, &only_read) == 0 &&
+	    only_read)
 		return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EROFS,
 		             "is a device that cannot be written; set read_only");
 	/* io_uring would hand EAGAIN to us instead of waiting. */
@@ -168,9 +170,10 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 	struct stat st;
 
 	if (r == -EINVAL)
-		return wrong(config, problems, ERROR_CODE_IMAGE_INVALID, EINVAL,
-		             "has a length that is no multiple of 512 bytes: is it a raw image? Another "
-		             "format must be converted to raw (qemu-img convert -O raw)");
+		return wrong(
+			config, problems, ERROR_CODE_IMAGE_INVALID, EINVAL,
+			"has a length that is no multiple of 512 bytes: is it a raw image? Another "
+			"format must be converted to raw (qemu-img convert -O raw)");
 	if (r < 0 || fstat(file->fd, &st) < 0)
 		return wrong(config, problems, ERROR_CODE_OS_FAILED, errno, "cannot be measured");
 	if (file->size == 0)
@@ -188,18 +191,20 @@ static int measure(const struct disk_file_config *config, struct disk_file *file
 	if (file->max_size == 0)
 		file->max_size = file->regular && !file->read_only ? file->size : UINT64_MAX;
 	if (file->logical_block > BLOCK_MAX || file->size % file->logical_block != 0)
-		return problems_add(problems, ERROR_CODE_IMAGE_INVALID, EINVAL, config->field,
-		                    "the length, %llu bytes, must be a multiple of the block "
-		                    "of %u bytes (at most %u): is it a raw image? If so, leave direct "
-		                    "out, or give it whole blocks",
-		                    (unsigned long long)file->size, file->logical_block, BLOCK_MAX);
+		return problems_add(
+			problems, ERROR_CODE_IMAGE_INVALID, EINVAL, config->field,
+			"the length, %llu bytes, must be a multiple of the block "
+			"of %u bytes (at most %u): is it a raw image? If so, leave direct "
+			"out, or give it whole blocks",
+			(unsigned long long)file->size, file->logical_block, BLOCK_MAX);
 	return 0;
 }
 
 int disk_file_open(const struct disk_file_config *config, struct disk_file *ret,
                    struct problems *problems)
 {
-	struct disk_file file = { .fd = config->fd, .read_only = config->read_only,
+	struct disk_file file = { .fd = config->fd,
+		                  .read_only = config->read_only,
 		                  .direct = config->direct };
 	bool opened = false;
 	int r = 0;

@@ -9,11 +9,11 @@
 #define DISK_SECTOR 512u
 
 struct disk_file_config {
-	int fd;           /* >= 0: taken over, with its flags; -1: `path` is opened */
-	const char *path; /* borrowed */
+	int fd;            /* >= 0: taken over, with its flags; -1: `path` is opened */
+	const char *path;  /* borrowed */
 	const char *field; /* of the spec, for problems: "disks[0].image" */
 	bool read_only;
-	bool direct; /* bypass the page cache (O_DIRECT) */
+	bool direct;       /* bypass the page cache (O_DIRECT) */
 	uint64_t max_size; /* 0: a file that is written grows not at all, others as they like */
 	const char *sysfs; /* where the limits of devices are; NULL: "/sys" */
 };
@@ -23,9 +23,9 @@ struct disk_file {
 	int fd; /* owned; -1: none */
 	bool read_only, direct;
 	struct disk_ranges ranges; /* none when read-only */
-	bool regular;     /* a file, no device: writes meet RLIMIT_FSIZE */
-	uint64_t size;    /* bytes, a multiple of DISK_SECTOR, at least one */
-	uint64_t max_size; /* bytes, what `size` may become; UINT64_MAX: no limit */
+	bool regular;              /* a file, no device: writes meet RLIMIT_FSIZE */
+	uint64_t size;             /* bytes, a multiple of DISK_SECTOR, at least one */
+	uint64_t max_size;         /* bytes, what `size` may become; UINT64_MAX: no limit */
 	uint32_t logical_block;  /* the smallest that can be written; offsets too, with `direct` */
 	uint32_t physical_block; /* the smallest that is written without reading the rest first */
 	uint32_t optimal_io;     /* 0: not known */

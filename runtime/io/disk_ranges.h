@@ -14,7 +14,7 @@ struct disk_ranges {
 	bool punch;   /* FALLOC_FL_PUNCH_HOLE: reads as zeroes, blocks are given back */
 	/* BLOCK_URING_CMD_DISCARD (Linux 6.12): blocks are given back, what is read then is open */
 	bool command;
-	bool zero;    /* FALLOC_FL_ZERO_RANGE: reads as zeroes, blocks are kept */
+	bool zero; /* FALLOC_FL_ZERO_RANGE: reads as zeroes, blocks are kept */
 	/* a device's ZERO_RANGE writes the zeroes, though the kernel does it and not the shim */
 	bool slow;
 	/* bytes, of offsets and lengths; a power of two, 1 where it does not matter */

@@ -38,11 +38,11 @@
 #include <sys/eventfd.h>
 
 #include "base/futex.h"
+#include "base/uses.h"
 #include "base/wake.h"
 #include "io/busy_poll.h"
 #include "io/op.h"
 #include "io/restriction.h"
-#include "base/uses.h"
 
 #define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
 #define ENTRIES_MAX 16384u
@@ -62,10 +62,8 @@ static const uint32_t setup_choices[] = {
 static void signal_fd(int fd)
 {
 	SANDBOX_USES(io, write, arg0 == CONTROL_WAKE_FD && arg2 == EVENTFD_SIZE);
-	SANDBOX_USES(io, write,
-	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
-	SANDBOX_USES(vcpu, write,
-	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(io, write, arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
+	SANDBOX_USES(vcpu, write, arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
 	SANDBOX_USES(control, write,
 	             arg0 in IO_WAKE_FD_BASE..IO_WAKE_FD_LAST && arg2 == EVENTFD_SIZE);
 	(void)wake_eventfd(fd);
@@ -271,8 +269,8 @@ void io_client_post(struct io_client *client, uint32_t bits)
 		return;
 	}
 	/* Release pairs with the acquire in `deliver_mail`. */
-	if (atomic_fetch_or_explicit(&loop->pending, 1ULL << client->index,
-	                             memory_order_acq_rel) == 0)
+	if (atomic_fetch_or_explicit(&loop->pending, 1ULL << client->index, memory_order_acq_rel) ==
+	    0)
 		signal_fd(loop->wake_fd);
 }
 
@@ -330,7 +328,8 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
  * descriptors by number, and a registered one has none. */
 int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size)
 {
-	struct io_uring_rsrc_update ring = { .offset = UINT32_MAX, .data = (uint64_t)loop->ring.ring_fd };
+	struct io_uring_rsrc_update ring = { .offset = UINT32_MAX,
+		                             .data = (uint64_t)loop->ring.ring_fd };
 	int r, back;
 
 	if (!loop->knows_workers)
@@ -381,7 +380,8 @@ static int result_of(const struct io_loop *loop, const struct io_op *op, int res
 {
 	uint32_t phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
 
-	return result == -ECANCELED && !op->cancelled && phase < IO_DRAINING ? -IO_NO_WORKER : result;
+	return result == -ECANCELED && !op->cancelled && phase < IO_DRAINING ? -IO_NO_WORKER
+	                                                                     : result;
 }
 
 /* 0, or -EPERM for what the ring's restrictions refused. */
@@ -391,7 +391,8 @@ static int dispatch(struct io_loop *loop)
 	unsigned head;
 	unsigned seen = 0;
 
-	io_uring_for_each_cqe(&loop->ring, head, cqe) {
+	io_uring_for_each_cqe(&loop->ring, head, cqe)
+	{
 		struct io_op *op = io_uring_cqe_get_data(cqe);
 		struct io_breach breach;
 

@@ -20,13 +20,13 @@ struct io_breach;
 /* A device as the loop sees it. All are called on the loop's thread (but see io_client_post); any
  * may be NULL. */
 struct io_client_ops {
-	void (*start)(struct io_client *client);                /* the loop begins: arm polls */
-	void (*mail)(struct io_client *client, uint32_t bits);  /* what was posted */
-	void (*end_of_turn)(struct io_client *client);          /* after io_client_dirty */
-	void (*pause)(struct io_client *client);                /* start no more guest requests */
-	bool (*idle)(const struct io_client *client);           /* no guest request in flight */
+	void (*start)(struct io_client *client);               /* the loop begins: arm polls */
+	void (*mail)(struct io_client *client, uint32_t bits); /* what was posted */
+	void (*end_of_turn)(struct io_client *client);         /* after io_client_dirty */
+	void (*pause)(struct io_client *client);               /* start no more guest requests */
+	bool (*idle)(const struct io_client *client);          /* no guest request in flight */
 	void (*resume)(struct io_client *client);
-	bool (*lingers)(const struct io_client *client);        /* a stop is worth waiting for */
+	bool (*lingers)(const struct io_client *client); /* a stop is worth waiting for */
 	/* In a loop that polls: looks for requests that nobody announced, and starts them; true
 	 * when there were any. `last`: the loop is about to sleep, so have them announced from now
 	 * on. */
@@ -74,8 +74,16 @@ struct io_stats {
 	_Atomic uint64_t turns, enters, sqes, cqes, interrupts, irq_errors, overflows;
 };
 
-enum io_phase { IO_BUILDING, IO_BUILT, IO_RUNNING, IO_QUIESCING, IO_PARKED, IO_LINGERING,
-	        IO_DRAINING, IO_FINISHED };
+enum io_phase {
+	IO_BUILDING,
+	IO_BUILT,
+	IO_RUNNING,
+	IO_QUIESCING,
+	IO_PARKED,
+	IO_LINGERING,
+	IO_DRAINING,
+	IO_FINISHED
+};
 enum io_request { IO_REQUEST_RUN, IO_REQUEST_PAUSE, IO_REQUEST_STOP };
 
 struct io_loop {

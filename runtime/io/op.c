@@ -8,8 +8,8 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#include "base/wake.h"
 #include "base/uses.h"
+#include "base/wake.h"
 
 static const uint64_t one = 1;
 
@@ -42,7 +42,8 @@ static bool queue(struct io_loop *loop, struct io_uring_sqe *sqe, struct io_op *
 		sqe->fd &= (int)~IO_DESCRIPTOR_TAG;
 	op->cancelled = false;
 	io_uring_sqe_set_data(sqe, op);
-	io_uring_sqe_set_flags(sqe, (descriptor ? 0 : IOSQE_FIXED_FILE) | (op->in_worker ? IOSQE_ASYNC : 0));
+	io_uring_sqe_set_flags(sqe, (descriptor ? 0 : IOSQE_FIXED_FILE) |
+	                                    (op->in_worker ? IOSQE_ASYNC : 0));
 	loop->in_flight++;
 	return true;
 }

@@ -44,8 +44,8 @@ bool io_nowait(int fd);
 bool io_may_wait(int fd);
 bool io_fsync(struct io_loop *loop, struct io_op *op, uint32_t file, bool data_only);
 /* fallocate(2) modes: discard and write zeroes. */
-bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode,
-                  uint64_t offset, uint64_t length);
+bool io_fallocate(struct io_loop *loop, struct io_op *op, uint32_t file, int mode, uint64_t offset,
+                  uint64_t length);
 /* A block device's own discard (BLOCK_URING_CMD_DISCARD, Linux 6.12); the loop has
  * IO_USE_DISCARD. */
 bool io_discard(struct io_loop *loop, struct io_op *op, uint32_t file, uint64_t offset,

@@ -106,8 +106,8 @@ static void charge_bucket(struct rate_bucket *bucket, uint64_t tokens)
 */
 static void refund_bucket(struct rate_bucket *bucket, uint64_t tokens)
 {
-	bucket->level = MIN(bucket->level + (__int128)tokens * TOKEN,
-	                    (__int128)bucket->burst * TOKEN);
+	bucket->level =
+		MIN(bucket->level + (__int128)tokens * TOKEN, (__int128)bucket->burst * TOKEN);
 }
 
 void rate_limit_init(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns)

@@ -20,8 +20,10 @@
 
 #define FLAGS_ALLOWED (IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS)
 
+/* clang-format off */
 #define OPCODE(op_, uses_, reason_)                                                                \
 	{ .opcode = IORING_OP_##op_, .uses = (uses_), .name = #op_, .reason = (reason_) }
+/* clang-format on */
 
 /* In every loop: its own business, interrupts, and devices that move one buffer at a time. */
 #define ALL 0
@@ -48,24 +50,49 @@ static const struct {
 	uint32_t use;
 	const char *where;
 } uses[] = {
-	{ IO_USE_FILES, "disks, nets" },
-	{ IO_USE_STORAGE, "disks" },
-	{ IO_USE_DISCARD, "such disks" },
-	{ IO_USE_MEMORY, "balloon" },
+	{ IO_USE_FILES, "disks, nets" },  { IO_USE_STORAGE, "disks" },
+	{ IO_USE_DISCARD, "such disks" }, { IO_USE_MEMORY, "balloon" },
 	{ IO_USE_DESCRIPTORS, "vsock" },
 };
 
 /* Those that are forbidden, for the death record: as many as Linux 6.1 knows. */
 static const char forbidden_names[][20] = {
 #define NAME(op_) [IORING_OP_##op_] = #op_
-	NAME(NOP), NAME(READ_FIXED), NAME(WRITE_FIXED), NAME(POLL_REMOVE), NAME(SYNC_FILE_RANGE),
-	NAME(SENDMSG), NAME(TIMEOUT_REMOVE), NAME(ACCEPT), NAME(LINK_TIMEOUT), NAME(CONNECT),
-	NAME(OPENAT), NAME(FILES_UPDATE),
-	NAME(STATX), NAME(FADVISE), NAME(SEND), NAME(RECV), NAME(OPENAT2), NAME(EPOLL_CTL),
-	NAME(SPLICE), NAME(PROVIDE_BUFFERS), NAME(REMOVE_BUFFERS), NAME(TEE), NAME(RENAMEAT),
-	NAME(UNLINKAT), NAME(MKDIRAT), NAME(SYMLINKAT), NAME(LINKAT), NAME(MSG_RING),
-	NAME(FSETXATTR), NAME(SETXATTR), NAME(FGETXATTR), NAME(GETXATTR), NAME(SOCKET),
-	NAME(SEND_ZC), NAME(SENDMSG_ZC),
+	NAME(NOP),
+	NAME(READ_FIXED),
+	NAME(WRITE_FIXED),
+	NAME(POLL_REMOVE),
+	NAME(SYNC_FILE_RANGE),
+	NAME(SENDMSG),
+	NAME(TIMEOUT_REMOVE),
+	NAME(ACCEPT),
+	NAME(LINK_TIMEOUT),
+	NAME(CONNECT),
+	NAME(OPENAT),
+	NAME(FILES_UPDATE),
+	NAME(STATX),
+	NAME(FADVISE),
+	NAME(SEND),
+	NAME(RECV),
+	NAME(OPENAT2),
+	NAME(EPOLL_CTL),
+	NAME(SPLICE),
+	NAME(PROVIDE_BUFFERS),
+	NAME(REMOVE_BUFFERS),
+	NAME(TEE),
+	NAME(RENAMEAT),
+	NAME(UNLINKAT),
+	NAME(MKDIRAT),
+	NAME(SYMLINKAT),
+	NAME(LINKAT),
+	NAME(MSG_RING),
+	NAME(FSETXATTR),
+	NAME(SETXATTR),
+	NAME(FGETXATTR),
+	NAME(GETXATTR),
+	NAME(SOCKET),
+	NAME(SEND_ZC),
+	NAME(SENDMSG_ZC),
 #undef NAME
 };
 
@@ -98,7 +125,8 @@ static uint8_t flags_allowed(const struct io_loop *loop)
 	return (uint8_t)(FLAGS_ALLOWED | (loop->uses & IO_USE_WORKERS ? IOSQE_ASYNC : 0));
 }
 
-int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument, unsigned count)
+int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument,
+                     unsigned count)
 {
 	long r = syscall(SYS_io_uring_register, loop->ring.ring_fd, what, argument, count);
 

@@ -8,7 +8,7 @@
 /* The opcodes the rings are restricted to, each with its reason. */
 struct io_opcode {
 	uint8_t opcode;
-	uint32_t uses; /* of enum io_use: allowed in loops with any of them; 0: in every loop */
+	uint32_t uses;    /* of enum io_use: allowed in loops with any of them; 0: in every loop */
 	const char *name; /* without IORING_OP_ */
 	const char *reason;
 };
@@ -19,7 +19,8 @@ const char *io_opcode_where(const struct io_opcode *opcode);
 
 /* io_uring_register(2) on the loop's ring: its result, or -errno. The shared liburing 2.3 does not
  * export the uses that are made of it here. */
-int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument, unsigned count);
+int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument,
+                     unsigned count);
 
 /* Installs the restrictions of a ring that is disabled still. 0 or -errno. */
 int io_restrict(struct io_loop *loop);

@@ -20,8 +20,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "io/patience.h"
 #include "base/uses.h"
+#include "io/patience.h"
 
 #define TUN_DEVICE "/dev/net/tun"
 
@@ -53,13 +53,14 @@ static int check_name(const struct tap_request *request, struct problems *proble
 		                    name);
 	kind_of(name, kind);
 	if (strcmp(kind, "tun") == 0)
-		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, request->field,
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
+		                    request->field,
 		                    "interface \"%s\" is a TUN, which carries no Ethernet; create "
 		                    "it with mode tap",
 		                    name);
 	if (strcmp(kind, "tap") != 0)
-		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, request->field,
-		                    "interface \"%s\" is no TAP", name);
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
+		                    request->field, "interface \"%s\" is no TAP", name);
 	return 0;
 }
 
@@ -131,8 +132,9 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 		                    errno == ENOENT || errno == ENODEV
 		                            ? ERROR_CODE_RESOURCE_MISSING
 		                            : ERROR_CODE_RESOURCE_UNREADABLE,
-		                    errno, request->field, "cannot open %s to attach to TAP \"%s\": %s",
-		                    TUN_DEVICE, request->name, strerror(errno));
+		                    errno, request->field,
+		                    "cannot open %s to attach to TAP \"%s\": %s", TUN_DEVICE,
+		                    request->name, strerror(errno));
 	r = set_interface_in_time(fd, request);
 	if (r < 0)
 		return attach_failed(request, -r, queue, problems);
@@ -174,8 +176,9 @@ static int check_fd(const struct tap_request *request, int fd, char name[static 
 	else if (name[0] && strncmp(name, have.ifr_name, IFNAMSIZ) != 0)
 		why = "is of another TAP than the queue before it";
 	if (why)
-		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, request->field,
-		                    "fd %d (\"%.*s\") %s", fd, IFNAMSIZ, have.ifr_name, why);
+		return problems_add(problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
+		                    request->field, "fd %d (\"%.*s\") %s", fd, IFNAMSIZ,
+		                    have.ifr_name, why);
 	memcpy(name, have.ifr_name, IFNAMSIZ);
 	return 0;
 }
@@ -226,8 +229,11 @@ unsigned int tap_missing_offloads(int fd)
 {
 	/* Each with what it does not go without. */
 	static const unsigned int sets[] = {
-		TUN_F_CSUM, TUN_F_CSUM | TUN_F_TSO4, TUN_F_CSUM | TUN_F_TSO6,
-		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN, TUN_F_CSUM | TUN_F_TSO6 | TUN_F_TSO_ECN,
+		TUN_F_CSUM,
+		TUN_F_CSUM | TUN_F_TSO4,
+		TUN_F_CSUM | TUN_F_TSO6,
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN,
+		TUN_F_CSUM | TUN_F_TSO6 | TUN_F_TSO_ECN,
 	};
 	const unsigned int all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 	unsigned int taken = ioctl(fd, TUNSETOFFLOAD, (unsigned long)all) == 0 ? all : 0;

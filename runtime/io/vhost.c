@@ -23,7 +23,8 @@ int vhost_own(int fd, const struct guest_memory *memory)
 		struct vhost_memory_region regions[GUEST_REGIONS_MAX];
 	} table = { .nregions = (uint32_t)memory->count };
 
-	static_assert(offsetof(__typeof__(table), regions) == offsetof(struct vhost_memory, regions),
+	static_assert(offsetof(__typeof__(table), regions) ==
+	                      offsetof(struct vhost_memory, regions),
 	              "vhost reads it as a struct vhost_memory");
 	for (size_t i = 0; i < memory->count; i++)
 		table.regions[i] = (struct vhost_memory_region){

@@ -18,7 +18,8 @@ static struct wire_cursor cursor_of(const void *bytes, size_t size)
 }
 
 /* Where the request id is in a Command, an empty place where there is none. 0, -EBADMSG. */
-static int find_id(const void *command, size_t size, uint64_t *ret_id, struct wire_cursor *ret_place)
+static int find_id(const void *command, size_t size, uint64_t *ret_id,
+                   struct wire_cursor *ret_place)
 {
 	struct wire_cursor cursor = cursor_of(command, size);
 	const uint8_t *start = cursor.at;
@@ -45,8 +46,8 @@ static size_t put(uint8_t *to, const uint8_t *from, const uint8_t *end)
 	return (size_t)(end - from);
 }
 
-ssize_t command_with_id(const void *command, size_t size, uint64_t unused, uint8_t to[static AXVM_COMMAND_MAX],
-                        uint64_t *ret_id)
+ssize_t command_with_id(const void *command, size_t size, uint64_t unused,
+                        uint8_t to[static AXVM_COMMAND_MAX], uint64_t *ret_id)
 {
 	const struct wire_cursor whole = cursor_of(command, size);
 	uint8_t id[1 + VARINT_BYTES_MAX];

@@ -24,8 +24,8 @@ enum {
 /* Copies an encoded Command, at most AXVM_COMMAND_MAX bytes, with a request id in it: *ret_id is
  * its own, or `unused` where it has none or 0. The number of bytes in `to`; -EBADMSG: these are
  * no whole fields, or there are two ids; -EMSGSIZE: too long, or it is with the id. */
-ssize_t command_with_id(const void *command, size_t size, uint64_t unused, uint8_t to[static AXVM_COMMAND_MAX],
-                        uint64_t *ret_id);
+ssize_t command_with_id(const void *command, size_t size, uint64_t unused,
+                        uint8_t to[static AXVM_COMMAND_MAX], uint64_t *ret_id);
 
 /* Whether an encoded Event is the terminal one: 1 with the status that it states, 0, or -EBADMSG
  * when these are no whole fields. */

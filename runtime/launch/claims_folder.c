@@ -22,7 +22,7 @@ int axvm_claims_open(const char *path, int *ret_fd, struct axvm_error *error)
 		return 0;
 	}
 	if (error)
-		snprintf(error->text, sizeof(error->text), "no CPUs can be claimed in %s: %s", folder,
-		         claims_folder_reason(-r, folder));
+		snprintf(error->text, sizeof(error->text), "no CPUs can be claimed in %s: %s",
+		         folder, claims_folder_reason(-r, folder));
 	return r;
 }

@@ -67,10 +67,11 @@ size_t axvm_decoder_pending(const struct axvm_decoder *decoder)
 
 /* Finds the payload of the field at the start. 1 when it is whole; 0 when more bytes are needed;
  * -EBADMSG. */
-static int next_field(const struct axvm_decoder *decoder, uint32_t *ret_number, const uint8_t **ret_bytes,
-                      size_t *ret_size)
+static int next_field(const struct axvm_decoder *decoder, uint32_t *ret_number,
+                      const uint8_t **ret_bytes, size_t *ret_size)
 {
-	struct wire_cursor cursor = { decoder->bytes + decoder->start, decoder->bytes + decoder->end };
+	struct wire_cursor cursor = { decoder->bytes + decoder->start,
+		                      decoder->bytes + decoder->end };
 	bool short_of = axvm_decoder_pending(decoder) < HEADER_MAX;
 	uint64_t tag, size;
 
@@ -78,8 +79,8 @@ static int next_field(const struct axvm_decoder *decoder, uint32_t *ret_number, 
 		return 0;
 	if (wire_varint(&cursor, &tag) < 0 || wire_varint(&cursor, &size) < 0)
 		return short_of ? 0 : -EBADMSG;
-	if (tag > UINT32_MAX || tag >> 3 == 0 ||
-	    (tag & 7) != WIRE_LENGTH_PREFIXED || size > AXVM_MESSAGE_MAX)
+	if (tag > UINT32_MAX || tag >> 3 == 0 || (tag & 7) != WIRE_LENGTH_PREFIXED ||
+	    size > AXVM_MESSAGE_MAX)
 		return -EBADMSG;
 	if (size > (uint64_t)(cursor.end - cursor.at))
 		return 0;

@@ -40,8 +40,7 @@ struct child {
 	int error_number;
 };
 
-static int fail(struct axvm_error *error, int error_number, const char *format, ...)
-	_printf_(3, 4);
+static int fail(struct axvm_error *error, int error_number, const char *format, ...) _printf_(3, 4);
 static int fail(struct axvm_error *error, int error_number, const char *format, ...)
 {
 	va_list args;

@@ -207,7 +207,7 @@ int axvm_vm_reap(struct axvm_vm *vm, int *ret_wait_status)
 		if (info.si_pid == 0)
 			return -EAGAIN;
 		vm->reaped = true;
-		vm->wait_status = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
+		vm->wait_status = info.si_code == CLD_EXITED   ? (info.si_status & 0xff) << 8
 		                  : info.si_code == CLD_DUMPED ? info.si_status | WCOREFLAG
 		                                               : info.si_status;
 	}

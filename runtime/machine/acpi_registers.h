@@ -15,8 +15,8 @@ enum acpi_request { ACPI_REQUEST_NONE, ACPI_REQUEST_POWER_OFF, ACPI_REQUEST_RESE
 
 struct acpi_registers {
 	struct ioapic *ioapic;
-	_Atomic uint32_t request;  /* enum acpi_request */
-	_Atomic uint32_t events;   /* ACPI_EVENT_*, cleared by the guest's read */
+	_Atomic uint32_t request; /* enum acpi_request */
+	_Atomic uint32_t events;  /* ACPI_EVENT_*, cleared by the guest's read */
 	/* the guest reported a panic and does not crash-dump by itself */
 	_Atomic bool panicked;
 };

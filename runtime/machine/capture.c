@@ -33,7 +33,8 @@ static bool translate(const struct guest_memory *memory, const struct kvm_sregs 
 		uint64_t index = virtual_address >> shift & 0x1ff;
 		uint64_t offset_mask = (1ULL << shift) - 1;
 
-		if (guest_memory_read(memory, GPA((entry & PTE_ADDRESS) + index * 8), &entry, 8) < 0 ||
+		if (guest_memory_read(memory, GPA((entry & PTE_ADDRESS) + index * 8), &entry, 8) <
+		            0 ||
 		    !(entry & PTE_PRESENT))
 			return false;
 		if (level == 1 || (level <= 3 && entry & PTE_LARGE)) {

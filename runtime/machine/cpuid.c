@@ -81,7 +81,8 @@ static int check_pv(struct cpuid_table *table, uint32_t wanted, struct problems 
 		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, ENOTSUP,
 		                    "cpus.paravirt.features",
 		                    "this KVM does not offer the paravirtual features with bits "
-		                    "%#x; leave them out", missing);
+		                    "%#x; leave them out",
+		                    missing);
 	return 0;
 }
 
@@ -122,7 +123,10 @@ static void take_offered(const struct host_kvm *kvm, struct cpuid_table *ret)
 			.function = leaf->leaf,
 			.index = leaf->subleaf,
 			.flags = kvm->guest_leaves[i].indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
-			.eax = leaf->eax, .ebx = leaf->ebx, .ecx = leaf->ecx, .edx = leaf->edx,
+			.eax = leaf->eax,
+			.ebx = leaf->ebx,
+			.ecx = leaf->ecx,
+			.edx = leaf->edx,
 		};
 	}
 }
@@ -191,8 +195,9 @@ int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
 	int r;
 
 	if (kvm->guest_leaf_count == 0)
-		return problems_add(problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
-		                    "KVM does not return its CPUID leaves (KVM_GET_SUPPORTED_CPUID)");
+		return problems_add(
+			problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
+			"KVM does not return its CPUID leaves (KVM_GET_SUPPORTED_CPUID)");
 	take_offered(kvm, ret_table);
 	r = check_pv(ret_table, config->pv_features, problems);
 	if (r < 0)

@@ -15,7 +15,10 @@
 
 #define KVM_PATH "/dev/kvm"
 
-#define NEED(cap_, bits_, why_) { .number = KVM_CAP_##cap_, .bits = (bits_), .name = #cap_, .why = (why_) }
+/* clang-format off */
+#define NEED(cap_, bits_, why_)                                                                    \
+	{ .number = KVM_CAP_##cap_, .bits = (bits_), .name = #cap_, .why = (why_) }
+/* clang-format on */
 
 /* KVM_CHECK_EXTENSION must answer with at least these bits. */
 static const struct capability {
@@ -65,25 +68,30 @@ int kvm_open(int *ret_fd, struct problems *problems)
 		struct kvm_kind kind = kind_here();
 
 		if (error == EACCES || error == EPERM)
-			return problems_add(problems, ERROR_CODE_KVM_DENIED, error, NULL,
-			                    "no permission for " KVM_PATH ": run as root or as a "
-			                    "member of the group that owns it (often kvm); in a "
-			                    "container ask for the device (docker, podman: --device "
-			                    KVM_PATH ")");
+			return problems_add(
+				problems, ERROR_CODE_KVM_DENIED, error, NULL,
+				"no permission for " KVM_PATH ": run as root or as a "
+				"member of the group that owns it (often kvm); in a "
+				"container ask for the device (docker, podman: --device " KVM_PATH
+				")");
 		if (error == ENOENT)
-			return problems_add(problems, ERROR_CODE_KVM_MISSING, error, NULL,
-			                    "there is no " KVM_PATH ": load %s and switch %s on in the "
-			                    "firmware; in a virtual machine ask for nested "
-			                    "virtualization, in a container for the device (docker, "
-			                    "podman: --device " KVM_PATH ")", kind.module, kind.technique);
+			return problems_add(
+				problems, ERROR_CODE_KVM_MISSING, error, NULL,
+				"there is no " KVM_PATH ": load %s and switch %s on in the "
+				"firmware; in a virtual machine ask for nested "
+				"virtualization, in a container for the device (docker, "
+				"podman: --device " KVM_PATH ")",
+				kind.module, kind.technique);
 		return problems_add(problems, ERROR_CODE_KVM_MISSING, error, NULL,
 		                    "cannot open " KVM_PATH ": %s; load %s and switch %s on in the "
-		                    "firmware", strerror(error), kind.module, kind.technique);
+		                    "firmware",
+		                    strerror(error), kind.module, kind.technique);
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
-		return problems_add(problems, ERROR_CODE_KVM_MISSING, version < 0 ? errno : ENODEV, NULL,
-		                    KVM_PATH " is not KVM with API version %d", KVM_API_VERSION);
+		return problems_add(problems, ERROR_CODE_KVM_MISSING, version < 0 ? errno : ENODEV,
+		                    NULL, KVM_PATH " is not KVM with API version %d",
+		                    KVM_API_VERSION);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -120,6 +128,7 @@ int kvm_check(int kvm_fd, uint32_t vcpus, struct problems *problems)
 		             "this host's KVM lacks %s: run a newer kernel", missing);
 	if (most > 0 && vcpus > (uint32_t)most)
 		problems_add(problems, ERROR_CODE_HOST_LIMIT, E2BIG, "cpus.count",
-		             "%u vCPUs were asked for, this host's KVM allows %d: ask for fewer", vcpus, most);
+		             "%u vCPUs were asked for, this host's KVM allows %d: ask for fewer",
+		             vcpus, most);
 	return problems->count == before ? 0 : -ENOTSUP;
 }

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "sandbox/fd_layout.h"
 #include "base/uses.h"
+#include "sandbox/fd_layout.h"
 
 /* Of a descriptor's name, as KVM documents it: a bound for what is read. */
 #define NAME_SIZE_MAX 256u
@@ -75,7 +75,8 @@ int kvm_stats_learn(int fd, struct kvm_stats_layout *ret)
 	for (uint32_t first = 0; first < header.num_desc; first += rows) {
 		uint32_t n = MIN(rows, header.num_desc - first);
 
-		r = read_at(fd, batch, (size_t)n * size, header.desc_offset + (uint64_t)first * size);
+		r = read_at(fd, batch, (size_t)n * size,
+		            header.desc_offset + (uint64_t)first * size);
 		if (r < 0)
 			return r;
 		for (uint32_t i = 0; i < n; i++)
@@ -136,8 +137,7 @@ static void add_values(int fd, const struct kvm_stats_layout *layout, uint64_t *
 
 static void put_values(const struct kvm_stats_layout *layout, const uint64_t *values,
                        const char *prefix,
-                       void (*put)(void *context, const char *name, uint64_t value),
-                       void *context)
+                       void (*put)(void *context, const char *name, uint64_t value), void *context)
 {
 	for (uint32_t i = 0; i < layout->count; i++) {
 		char name[KVM_STATS_NAME_MAX + 16];

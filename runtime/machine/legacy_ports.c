@@ -100,7 +100,9 @@ static const struct legacy_port {
 	{ LAYOUT_PORT_KEYBOARD, 1, { .read = read_zero, .write = keyboard_write } },
 	/* reboot=p. A byte alone: a dword here is the address register of a PCI mechanism that we
 	 * do not have. */
-	{ LAYOUT_PORT_RESET_CONTROL, 1, { .read = reset_control_read, .write = reset_control_write } },
+	{ LAYOUT_PORT_RESET_CONTROL,
+	  1,
+	  { .read = reset_control_read, .write = reset_control_write } },
 };
 static_assert(ARRAY_SIZE(rows) < BUS_RANGES_MAX / 2, "and room for the others");
 

@@ -40,16 +40,16 @@ struct machine {
 	uint32_t vcpu_count;
 	struct vcpu vcpus[MACHINE_VCPUS_MAX];
 
-	pid_t pid;                  /* of the process, for kicks */
-	int wake_fd;                /* eventfd of the control thread, borrowed */
-	_Atomic uint32_t want;      /* enum machine_want; a futex */
-	_Atomic uint32_t end;       /* enum machine_end; the first one stands */
-	_Atomic uint32_t end_vcpu;  /* index of the vCPU that ended it */
-	_Atomic uint32_t halted;    /* vCPUs of a flat image that have executed HLT */
-	_Atomic uint32_t parked;    /* vCPU threads parked; a futex */
-	_Atomic bool ending;        /* an end is being recorded, or has been */
-	_Atomic bool panic_told;    /* the control thread was woken for acpi.panicked */
-	uint32_t end_exit;          /* KVM exit reason and detail of the end */
+	pid_t pid;                 /* of the process, for kicks */
+	int wake_fd;               /* eventfd of the control thread, borrowed */
+	_Atomic uint32_t want;     /* enum machine_want; a futex */
+	_Atomic uint32_t end;      /* enum machine_end; the first one stands */
+	_Atomic uint32_t end_vcpu; /* index of the vCPU that ended it */
+	_Atomic uint32_t halted;   /* vCPUs of a flat image that have executed HLT */
+	_Atomic uint32_t parked;   /* vCPU threads parked; a futex */
+	_Atomic bool ending;       /* an end is being recorded, or has been */
+	_Atomic bool panic_told;   /* the control thread was woken for acpi.panicked */
+	uint32_t end_exit;         /* KVM exit reason and detail of the end */
 	uint64_t end_detail;
 };
 

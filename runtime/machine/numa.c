@@ -130,7 +130,8 @@ static void bind_self(const struct cpu_bitmap *cpus)
 {
 	/* CPUs that just went away cost speed, not correctness: the memory is bound. */
 	if (cpu_bitmap_count(cpus) > 0)
-		(void)sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words);
+		(void)sched_setaffinity(0, sizeof(cpus->words),
+		                        (const cpu_set_t *)(const void *)cpus->words);
 }
 
 /* Whether the job's node still has the ordinary pages that this launch is yet to take of it. Not so
@@ -233,25 +234,26 @@ static int refuse(const struct job *job, struct problems *problems)
 {
 	const struct numa_range *range = job->range;
 	int error = atomic_load(&job->error);
-	uint64_t free_now = numa_room(job->jobs->root, range->host_node, range->page_size, NUMA_SHARE_BEFORE);
+	uint64_t free_now =
+		numa_room(job->jobs->root, range->host_node, range->page_size, NUMA_SHARE_BEFORE);
 	char field[PROBLEM_FIELD_MAX], where[48] = "";
 
 	snprintf(field, sizeof(field), "memory.nodes[%u]", range->guest_node);
 	if (range->host_node >= 0)
 		snprintf(where, sizeof(where), " on host node %d", range->host_node);
 	if (range->page_size == PAGE_4K)
-		return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
-		                    "cannot populate %llu MiB%s, %llu MiB are free there now: %s; ask for less",
-		                    (unsigned long long)(range->size / MIB), where,
-		                    (unsigned long long)(free_now / MIB), strerror(error));
+		return problems_add(
+			problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
+			"cannot populate %llu MiB%s, %llu MiB are free there now: %s; ask for less",
+			(unsigned long long)(range->size / MIB), where,
+			(unsigned long long)(free_now / MIB), strerror(error));
 	return problems_add(
 		problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 		"cannot populate %llu huge pages of %llu KiB%s, %llu are free there now: %s; reserve "
 		"more (nr_hugepages), or ask for less",
 		(unsigned long long)(range->size / range->page_size),
 		(unsigned long long)(range->page_size / KIB), where,
-		(unsigned long long)(free_now / range->page_size),
-		strerror(error));
+		(unsigned long long)(free_now / range->page_size), strerror(error));
 }
 
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
@@ -272,8 +274,8 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 	}
 	pthread_mutex_lock(&start);
 	for (size_t i = 0; workers && i < count; i++) {
-		jobs.list[i].workers = staff(&jobs.list[i], threads_per_node, workers + threads, WORKERS_MAX - threads,
-		                             &start);
+		jobs.list[i].workers = staff(&jobs.list[i], threads_per_node, workers + threads,
+		                             WORKERS_MAX - threads, &start);
 		threads += jobs.list[i].workers;
 	}
 	pthread_mutex_unlock(&start);

@@ -32,7 +32,8 @@ static uint64_t free_kib(const char *root, int node, uint64_t share)
 {
 	char path[128], text[8192];
 
-	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/meminfo", root ? root : "", node);
+	snprintf(path, sizeof(path), "%s/sys/devices/system/node/node%d/meminfo", root ? root : "",
+	         node);
 	read_text(path, text, sizeof(text));
 	return meminfo_room_kib(text, share);
 }
@@ -76,7 +77,8 @@ static uint64_t available_anywhere(const char *root, uint64_t page_size, uint64_
 
 uint64_t numa_room(const char *root, int node, uint64_t page_size, uint64_t share)
 {
-	return node < 0 ? available_anywhere(root, page_size, share) : available(root, node, page_size, share);
+	return node < 0 ? available_anywhere(root, page_size, share)
+	                : available(root, node, page_size, share);
 }
 
 struct demand {
@@ -101,10 +103,11 @@ static int check_demand(const struct demand *demand, const char *root, struct pr
 		snprintf(kind, sizeof(kind), "huge pages of %llu KiB",
 		         (unsigned long long)(demand->page_size / KIB));
 	snprintf(field, sizeof(field), "memory.nodes[%u]", demand->guest_node);
-	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
-	                    "%s: %llu MiB of %s were asked for, %llu MiB are free: ask for less, or free some", where,
-	                    (unsigned long long)(demand->bytes / MIB), kind,
-	                    (unsigned long long)(have / MIB));
+	return problems_add(
+		problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
+		"%s: %llu MiB of %s were asked for, %llu MiB are free: ask for less, or free some",
+		where, (unsigned long long)(demand->bytes / MIB), kind,
+		(unsigned long long)(have / MIB));
 }
 
 int numa_check_free(const struct numa_range *ranges, size_t count, const char *root,

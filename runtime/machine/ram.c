@@ -99,8 +99,7 @@ static int reserve(const struct ram_config *config, struct guest_region *region,
 		if (r < 0)
 			return refuse_bind(problems, -r, region, config);
 	}
-	if (config->pages == RAM_PAGES_THP &&
-	    madvise(region->hva, region->size, MADV_HUGEPAGE) < 0)
+	if (config->pages == RAM_PAGES_THP && madvise(region->hva, region->size, MADV_HUGEPAGE) < 0)
 		return refuse(problems, region->node, errno, "get", region, config);
 	/* A child would share guest memory copy-on-write; there is no child, so say so. */
 	(void)madvise(region->hva, region->size, MADV_DONTFORK);
@@ -165,11 +164,12 @@ static int lock_all(const struct ram_config *config, const struct guest_memory *
 	locked = locked_bytes();
 	if (locked >= before && locked - before >= wanted)
 		return 0;
-	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, "memory.lock",
-	                    "%llu MiB were to be locked, and the kernel says that %llu MiB are: launch again, or "
-	                    "without memory.lock",
-	                    (unsigned long long)(wanted / MIB),
-	                    (unsigned long long)((locked - MIN(before, locked)) / MIB));
+	return problems_add(
+		problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, "memory.lock",
+		"%llu MiB were to be locked, and the kernel says that %llu MiB are: launch again, or "
+		"without memory.lock",
+		(unsigned long long)(wanted / MIB),
+		(unsigned long long)((locked - MIN(before, locked)) / MIB));
 }
 
 /* The proof: that every page is there, and its node, as the kernel tells it. */
@@ -181,7 +181,8 @@ static int read_back(const struct ram_config *config, const struct numa_range *r
 
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, -r, "memory.nodes",
-		                    "the kernel does not tell where guest memory is: %s", strerror(-r));
+		                    "the kernel does not tell where guest memory is: %s",
+		                    strerror(-r));
 	placement->populated = true;
 	for (size_t i = 0; i < count; i++) {
 		struct numa_counts *node = &placement->nodes[ranges[i].guest_node];
@@ -210,28 +211,31 @@ static int judge_absent(const struct ram_config *config, const struct ram_placem
 		if (absent == 0)
 			continue;
 		snprintf(field, sizeof(field), "memory.nodes[%zu]", i);
-		r = problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
-		                 "%llu of %llu pages of %llu KiB are not there after they were populated%s",
-		                 (unsigned long long)absent,
-		                 (unsigned long long)(config->node_size[i] / page_size),
-		                 (unsigned long long)(page_size / KIB),
-		                 config->lock ? ": free memory on this host, or ask for less"
-		                              : ", paged out perhaps: free memory on this host, or set "
-		                                "memory.lock");
+		r = problems_add(
+			problems, ERROR_CODE_MEMORY_UNAVAILABLE, ENOMEM, field,
+			"%llu of %llu pages of %llu KiB are not there after they were populated%s",
+			(unsigned long long)absent,
+			(unsigned long long)(config->node_size[i] / page_size),
+			(unsigned long long)(page_size / KIB),
+			config->lock ? ": free memory on this host, or ask for less"
+				     : ", paged out perhaps: free memory on this host, or set "
+				       "memory.lock");
 	}
 	return r;
 }
 
-int ram_judge(const struct ram_config *config, const struct ram_placement *placement, struct problems *problems)
+int ram_judge(const struct ram_config *config, const struct ram_placement *placement,
+              struct problems *problems)
 {
 	int r = judge_absent(config, placement, problems);
 
 	if (placement->remote_pages > config->remote_pages_allowed)
-		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
-		                    "%llu pages of guest memory are not on their host node; "
-		                    "memory.remote_pages_allowed is %llu: free memory on that node, or allow more",
-		                    (unsigned long long)placement->remote_pages,
-		                    (unsigned long long)config->remote_pages_allowed);
+		return problems_add(
+			problems, ERROR_CODE_PLACEMENT_FAILED, EREMOTE, "memory.nodes",
+			"%llu pages of guest memory are not on their host node; "
+			"memory.remote_pages_allowed is %llu: free memory on that node, or allow more",
+			(unsigned long long)placement->remote_pages,
+			(unsigned long long)config->remote_pages_allowed);
 	return r;
 }
 
@@ -261,8 +265,9 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 	int r = guest_memory_layout(&layout, config->node_size, config->nodes);
 
 	if (r < 0)
-		return problems_add(problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
-		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
+		return problems_add(
+			problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
+			"the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how
 	 * much. */
 	r = check_free(config, &layout, problems);

@@ -5,8 +5,8 @@
 #define AXVM_MACHINE_RAM_H
 
 #include "base/problem.h"
-#include "host/facts.h"
 #include "guest/memory.h"
+#include "host/facts.h"
 #include "machine/numa.h"
 
 enum ram_pages { RAM_PAGES_4K, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
@@ -15,7 +15,7 @@ struct ram_config {
 	enum ram_pages pages;
 	/* touch every page now; huge pages always are: mmap reserves them host-wide only */
 	bool populate;
-	bool lock;     /* mlock, which populates as well */
+	bool lock; /* mlock, which populates as well */
 	uint64_t remote_pages_allowed;
 	size_t nodes;
 	uint64_t node_size[GUEST_NODES_MAX]; /* bytes */
@@ -41,6 +41,7 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 /* The judgement of ram_acquire() on what was read back, apart from the reading, which needs a host
  * of two nodes to find anything. -EREMOTE with a problem when more pages are remote than are
  * allowed, -ENOMEM with one for each node that lacks pages. */
-int ram_judge(const struct ram_config *config, const struct ram_placement *placement, struct problems *problems);
+int ram_judge(const struct ram_config *config, const struct ram_placement *placement,
+              struct problems *problems);
 
 #endif

@@ -40,10 +40,11 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems)
 	 * (getrlimit(2)). */
 	(void)getrlimit(RLIMIT_RTTIME, &limit);
 	if (limit.rlim_max != RLIM_INFINITY)
-		return problems_add(problems, ERROR_CODE_HOST_LIMIT, EPERM, "cpus.fifo_priority",
-		                    "RLIMIT_RTTIME is %llu microseconds, after which the kernel would kill the VM: "
-		                    "launch without that limit (prlimit --rttime=unlimited)",
-		                    (unsigned long long)limit.rlim_max);
+		return problems_add(
+			problems, ERROR_CODE_HOST_LIMIT, EPERM, "cpus.fifo_priority",
+			"RLIMIT_RTTIME is %llu microseconds, after which the kernel would kill the VM: "
+			"launch without that limit (prlimit --rttime=unlimited)",
+			(unsigned long long)limit.rlim_max);
 	if (sched_setscheduler(0, SCHED_FIFO, &param) == 0)
 		return 0;
 	error = errno;
@@ -89,20 +90,24 @@ int schedule_own_cores(struct problems *problems)
 	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, SCOPE_THREAD_GROUP, 0) == 0)
 		return 0;
 	error = errno;
-	reason = error == ENODEV   ? "this host has no SMT, or it is switched off: there is nothing "
-				     "to keep apart"
-	         : error == EINVAL ? "this kernel has no core scheduling (CONFIG_SCHED_CORE, Linux 5.14)"
-	                           : strerror(error);
-	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, "cpus.core_scheduling", "%s", reason);
+	reason = error == ENODEV ? "this host has no SMT, or it is switched off: there is nothing "
+	                           "to keep apart"
+	         : error == EINVAL
+	                 ? "this kernel has no core scheduling (CONFIG_SCHED_CORE, Linux 5.14)"
+	                 : strerror(error);
+	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, "cpus.core_scheduling", "%s",
+	                    reason);
 }
 
 int schedule_bind(const struct cpu_bitmap *cpus, struct problems *problems)
 {
 	char list[128];
 
-	if (sched_setaffinity(0, sizeof(cpus->words), (const cpu_set_t *)(const void *)cpus->words) == 0)
+	if (sched_setaffinity(0, sizeof(cpus->words),
+	                      (const cpu_set_t *)(const void *)cpus->words) == 0)
 		return 0;
-	return problems_add(problems, ERROR_CODE_HOST_LIMIT, errno, "cpus", "cannot be bound to host CPUs %s: %s",
+	return problems_add(problems, ERROR_CODE_HOST_LIMIT, errno, "cpus",
+	                    "cannot be bound to host CPUs %s: %s",
 	                    cpu_bitmap_format(cpus, list, sizeof(list)), strerror(errno));
 }
 
@@ -118,8 +123,9 @@ int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *prob
 	if (memcmp(&found, cpus, sizeof(found)) == 0)
 		return 0;
 	(void)prctl(PR_GET_NAME, name);
-	return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, ESRCH, "cpus",
-	                    "thread %s is bound to CPUs %s and not to %s: somebody has moved it; launch again", name,
-	                    cpu_bitmap_format(&found, has, sizeof(has)),
-	                    cpu_bitmap_format(cpus, wanted, sizeof(wanted)));
+	return problems_add(
+		problems, ERROR_CODE_PLACEMENT_FAILED, ESRCH, "cpus",
+		"thread %s is bound to CPUs %s and not to %s: somebody has moved it; launch again",
+		name, cpu_bitmap_format(&found, has, sizeof(has)),
+		cpu_bitmap_format(cpus, wanted, sizeof(wanted)));
 }

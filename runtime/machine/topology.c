@@ -117,7 +117,8 @@ static void distances(const struct placement *placement, const struct host_facts
 
 	for (size_t i = 0; i < placement->node_count; i++)
 		for (size_t k = 0; k < placement->node_count; k++) {
-			const struct placement_node *from = &placement->nodes[i], *to = &placement->nodes[k];
+			const struct placement_node *from = &placement->nodes[i],
+						    *to = &placement->nodes[k];
 			uint32_t distance = open;
 
 			if (from->said && to->said && from->host_node >= 0 && to->host_node >= 0)

@@ -39,10 +39,10 @@ static const struct kvm_msr_entry start_msrs[] = {
 	{ .index = 0x174 }, /* IA32_SYSENTER_CS, ESP, EIP */
 	{ .index = 0x175 },
 	{ .index = 0x176 },
-	{ .index = 0x1a0, .data = 0x1801 },              /* IA32_MISC_ENABLE */
+	{ .index = 0x1a0, .data = 0x1801 },             /* IA32_MISC_ENABLE */
 	{ .index = 0x277, .data = 0x0007040600070406 }, /* IA32_PAT */
-	{ .index = 0x2ff, .data = 0x806 },               /* IA32_MTRR_DEF_TYPE */
-	{ .index = 0xc0000081 }, /* IA32_STAR, LSTAR, CSTAR, FMASK */
+	{ .index = 0x2ff, .data = 0x806 },              /* IA32_MTRR_DEF_TYPE */
+	{ .index = 0xc0000081 },                        /* IA32_STAR, LSTAR, CSTAR, FMASK */
 	{ .index = 0xc0000082 },
 	{ .index = 0xc0000083 },
 	{ .index = 0xc0000084 },
@@ -51,15 +51,25 @@ static const struct kvm_msr_entry start_msrs[] = {
 
 static struct kvm_segment code_segment(uint16_t selector, bool long_mode)
 {
-	return (struct kvm_segment){ .limit = 0xffffffff, .selector = selector,
-		                     .type = SEGMENT_CODE, .present = 1, .s = 1, .g = 1,
-		                     .l = long_mode, .db = !long_mode };
+	return (struct kvm_segment){ .limit = 0xffffffff,
+		                     .selector = selector,
+		                     .type = SEGMENT_CODE,
+		                     .present = 1,
+		                     .s = 1,
+		                     .g = 1,
+		                     .l = long_mode,
+		                     .db = !long_mode };
 }
 
 static struct kvm_segment data_segment(uint16_t selector)
 {
-	return (struct kvm_segment){ .limit = 0xffffffff, .selector = selector,
-		                     .type = SEGMENT_DATA, .present = 1, .s = 1, .g = 1, .db = 1 };
+	return (struct kvm_segment){ .limit = 0xffffffff,
+		                     .selector = selector,
+		                     .type = SEGMENT_DATA,
+		                     .present = 1,
+		                     .s = 1,
+		                     .g = 1,
+		                     .db = 1 };
 }
 
 void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs)
@@ -67,7 +77,8 @@ void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs)
 	bool long_mode = entry->start == VCPU_LONG_MODE;
 
 	sregs->cs = code_segment(entry->code_selector, long_mode);
-	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data_segment(entry->data_selector);
+	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss =
+		data_segment(entry->data_selector);
 	sregs->tr = (struct kvm_segment){ .limit = 0x67, .type = SEGMENT_TSS, .present = 1 };
 	sregs->gdt.base = entry->gdt.v;
 	sregs->gdt.limit = entry->gdt_limit;
@@ -98,8 +109,13 @@ static int set_sregs(struct vcpu *vcpu, const struct vcpu_entry *entry, bool api
 static int set_regs(struct vcpu *vcpu, const struct vcpu_entry *entry)
 {
 	struct kvm_regs regs = {
-		.rip = entry->rip, .rsp = entry->rsp, .rdi = entry->rdi, .rsi = entry->rsi,
-		.rdx = entry->rdx, .rbx = entry->rbx, .rflags = RFLAGS_RESERVED,
+		.rip = entry->rip,
+		.rsp = entry->rsp,
+		.rdi = entry->rdi,
+		.rsi = entry->rsi,
+		.rdx = entry->rdx,
+		.rbx = entry->rbx,
+		.rflags = RFLAGS_RESERVED,
 	};
 
 	if (entry->start == VCPU_WAITS)
@@ -138,8 +154,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
                      const struct guest_topology *topology)
 {
 	struct cpuid_table own = *cpuid;
-	int r = topology_cpuid(topology, vcpu->index, own.entries, &own.nent,
-	                       CPUID_ENTRIES_MAX);
+	int r = topology_cpuid(topology, vcpu->index, own.entries, &own.nent, CPUID_ENTRIES_MAX);
 
 	if (r < 0)
 		return r;
@@ -197,8 +212,9 @@ int vcpu_try_run(struct vcpu *vcpu)
 	if (r == 0 || r == -EINTR)
 		return 0;
 	if (r == -EAGAIN || r == -ENOMEM)
-		return problems_add(&vcpu->problems, ERROR_CODE_HOST_LIMIT, -r, NULL,
-		                    "KVM cannot start its thread for the VM: %s: " PROBLEM_RAISE_THREADS,
-		                    strerrordesc_np(-r));
+		return problems_add(
+			&vcpu->problems, ERROR_CODE_HOST_LIMIT, -r, NULL,
+			"KVM cannot start its thread for the VM: %s: " PROBLEM_RAISE_THREADS,
+			strerrordesc_np(-r));
 	return failed(vcpu, r, "to run it");
 }

@@ -14,8 +14,8 @@
 #include <sys/types.h>
 
 #include "base/problem.h"
-#include "machine/cpuid.h"
 #include "guest/memory.h"
+#include "machine/cpuid.h"
 #include "machine/topology.h"
 #include "machine/vm.h"
 
@@ -48,7 +48,7 @@ struct vcpu_stats {
 struct vcpu {
 	uint32_t index;
 	uint32_t apic_id;
-	int host_cpu; /* pinned there; -1: not pinned */
+	int host_cpu;  /* pinned there; -1: not pinned */
 	int host_node; /* of that CPU; -1: unknown */
 	int fd;        /* in the vCPU thread's own table of descriptors */
 	int shared_fd; /* in the process's, until the thread has its own */

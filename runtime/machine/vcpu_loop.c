@@ -10,21 +10,34 @@
 #include <sys/ioctl.h>
 
 #include "base/futex.h"
+#include "base/uses.h"
 #include "base/wake.h"
 #include "machine/machine.h"
-#include "base/uses.h"
 
 #define AGAIN_MAX 1000
 
 #define EXIT(reason_) [reason_] = #reason_
 
 static const char *const exit_names[] = {
-	EXIT(KVM_EXIT_UNKNOWN), EXIT(KVM_EXIT_EXCEPTION), EXIT(KVM_EXIT_IO),
-	EXIT(KVM_EXIT_HYPERCALL), EXIT(KVM_EXIT_DEBUG), EXIT(KVM_EXIT_HLT), EXIT(KVM_EXIT_MMIO),
-	EXIT(KVM_EXIT_IRQ_WINDOW_OPEN), EXIT(KVM_EXIT_SHUTDOWN), EXIT(KVM_EXIT_FAIL_ENTRY),
-	EXIT(KVM_EXIT_INTR), EXIT(KVM_EXIT_SET_TPR), EXIT(KVM_EXIT_TPR_ACCESS),
-	EXIT(KVM_EXIT_NMI), EXIT(KVM_EXIT_INTERNAL_ERROR), EXIT(KVM_EXIT_SYSTEM_EVENT),
-	EXIT(KVM_EXIT_IOAPIC_EOI), EXIT(KVM_EXIT_X86_RDMSR), EXIT(KVM_EXIT_X86_WRMSR),
+	EXIT(KVM_EXIT_UNKNOWN),
+	EXIT(KVM_EXIT_EXCEPTION),
+	EXIT(KVM_EXIT_IO),
+	EXIT(KVM_EXIT_HYPERCALL),
+	EXIT(KVM_EXIT_DEBUG),
+	EXIT(KVM_EXIT_HLT),
+	EXIT(KVM_EXIT_MMIO),
+	EXIT(KVM_EXIT_IRQ_WINDOW_OPEN),
+	EXIT(KVM_EXIT_SHUTDOWN),
+	EXIT(KVM_EXIT_FAIL_ENTRY),
+	EXIT(KVM_EXIT_INTR),
+	EXIT(KVM_EXIT_SET_TPR),
+	EXIT(KVM_EXIT_TPR_ACCESS),
+	EXIT(KVM_EXIT_NMI),
+	EXIT(KVM_EXIT_INTERNAL_ERROR),
+	EXIT(KVM_EXIT_SYSTEM_EVENT),
+	EXIT(KVM_EXIT_IOAPIC_EOI),
+	EXIT(KVM_EXIT_X86_RDMSR),
+	EXIT(KVM_EXIT_X86_WRMSR),
 	EXIT(KVM_EXIT_X86_BUS_LOCK),
 };
 
@@ -145,8 +158,10 @@ static bool exit_system_event(struct vcpu *vcpu)
 	};
 	uint32_t type = vcpu->run->system_event.type;
 
-	machine_end_from(vcpu, type < ARRAY_SIZE(ends) && ends[type] ? ends[type]
-	                                                             : MACHINE_END_VCPU_FAILED, type);
+	machine_end_from(vcpu,
+	                 type < ARRAY_SIZE(ends) && ends[type] ? ends[type]
+	                                                       : MACHINE_END_VCPU_FAILED,
+	                 type);
 	return false;
 }
 

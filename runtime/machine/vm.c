@@ -10,9 +10,9 @@
 #include <sys/ioctl.h>
 
 #include "base/futex.h"
+#include "base/uses.h"
 #include "base/wake.h"
 #include "guest/layout.h"
-#include "base/uses.h"
 
 enum { VM_CALL_FREE, VM_CALL_ASKED, VM_CALL_DONE };
 
@@ -20,7 +20,8 @@ static int set_routes(struct vm *vm)
 {
 	SANDBOX_USES(control, ioctl, arg0 == VM_FD && arg1 == KVM_SET_GSI_ROUTING);
 	static_assert(offsetof(__typeof__(vm->routing), entries) ==
-	              offsetof(struct kvm_irq_routing, entries), "KVM reads it as a struct kvm_irq_routing");
+	                      offsetof(struct kvm_irq_routing, entries),
+	              "KVM reads it as a struct kvm_irq_routing");
 	vm->routing.nr = vm->routes_used;
 	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing) < 0 ? -errno : 0;
 }
@@ -180,9 +181,8 @@ static const struct fabric_ops vm_fabric_ops = {
 
 int vm_signal_msi(struct vm *vm, uint64_t address, uint32_t data)
 {
-	return call_vm(vm, &(struct vm_call){ .kind = VM_CALL_SIGNAL,
-	                                      .address = address,
-	                                      .data = data });
+	return call_vm(vm, &(struct vm_call){
+				   .kind = VM_CALL_SIGNAL, .address = address, .data = data });
 }
 
 static int set_slots(struct vm *vm, struct problems *problems)
@@ -238,7 +238,8 @@ static int place_kvm_pages(struct vm *vm, struct problems *problems)
 	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
 	    ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS) < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
-		                    "KVM refuses the address of its TSS or identity map: %s", strerror(errno));
+		                    "KVM refuses the address of its TSS or identity map: %s",
+		                    strerror(errno));
 	return 0;
 }
 
@@ -250,7 +251,8 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 
 	if (size < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
-		                    "KVM does not tell the size of its run page: %s", strerror(errno));
+		                    "KVM does not tell the size of its run page: %s",
+		                    strerror(errno));
 	if (size < (int)sizeof(struct kvm_run))
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
 		                    "KVM's run page has %d bytes, and %zu are needed", size,
@@ -283,7 +285,8 @@ int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *prob
 	                (tuning->disable_pause_exits ? KVM_X86_DISABLE_EXITS_PAUSE : 0) |
 	                (tuning->disable_cstate_exits ? KVM_X86_DISABLE_EXITS_CSTATE : 0);
 	if (exits.args[0] && ioctl(vm->fd, KVM_ENABLE_CAP, &exits) < 0)
-		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, errno, "cpus.tenancy",
+		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, errno,
+		                    "cpus.tenancy",
 		                    "this KVM cannot leave out the exits of a dedicated VM: %s",
 		                    strerror(errno));
 	if (tuning->has_halt_poll_ns && ioctl(vm->fd, KVM_ENABLE_CAP, &poll) < 0)

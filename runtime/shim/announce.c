@@ -59,7 +59,8 @@ int announce_memory(struct shim *shim)
 
 		axvm__v1__placed_node__init(&rows[i]);
 		EVENT_SET(&rows[i], guest_node, (uint32_t)i);
-		EVENT_SET(&rows[i], host_node, (uint32_t)MAX(shim->placement.nodes[i].host_node, 0));
+		EVENT_SET(&rows[i], host_node,
+		          (uint32_t)MAX(shim->placement.nodes[i].host_node, 0));
 		EVENT_SET(&rows[i], pages_4k, counts->pages_4k);
 		EVENT_SET(&rows[i], pages_2m, counts->pages_2m);
 		EVENT_SET(&rows[i], pages_1g, counts->pages_1g);
@@ -135,10 +136,12 @@ struct running_lists {
 	Axvm__V1__Requirement waived[PROFILE_NAMES_MAX], *waived_list[PROFILE_NAMES_MAX];
 	Axvm__V1__VcpuPlacement vcpus[MACHINE_VCPUS_MAX], *vcpu_list[MACHINE_VCPUS_MAX];
 	Axvm__V1__ThreadRecord threads[SHIM_THREADS_MAX], *thread_list[SHIM_THREADS_MAX];
-	Axvm__V1__Vulnerability known[FACTS_VULNERABILITIES_MAX], *known_list[FACTS_VULNERABILITIES_MAX];
+	Axvm__V1__Vulnerability known[FACTS_VULNERABILITIES_MAX],
+		*known_list[FACTS_VULNERABILITIES_MAX];
 };
 
-static void fill_vcpus(const struct shim *shim, Axvm__V1__Running *body, struct running_lists *lists)
+static void fill_vcpus(const struct shim *shim, Axvm__V1__Running *body,
+                       struct running_lists *lists)
 {
 	for (uint32_t i = 0; i < shim->machine.vcpu_count; i++) {
 		const struct vcpu *vcpu = &shim->machine.vcpus[i];
@@ -155,7 +158,8 @@ static void fill_vcpus(const struct shim *shim, Axvm__V1__Running *body, struct 
 	body->vcpus = lists->vcpu_list;
 }
 
-static void fill_threads(const struct shim *shim, Axvm__V1__Running *body, struct running_lists *lists)
+static void fill_threads(const struct shim *shim, Axvm__V1__Running *body,
+                         struct running_lists *lists)
 {
 	for (uint32_t i = 0; i < shim->threads; i++) {
 		const struct thread_record *from = &shim->records[i];

@@ -35,7 +35,8 @@ static int refuse(struct problems *problems, enum axvm_error_code code, const ch
 static int wrong_state(struct shim *shim, struct problems *problems, const char *what)
 {
 	return problems_add(problems, ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, NULL,
-	                    "cannot %s a VM that is %s", what, vm_state_name(shim->lifecycle.state));
+	                    "cannot %s a VM that is %s", what,
+	                    vm_state_name(shim->lifecycle.state));
 }
 
 static int do_shutdown(struct shim *shim, const struct command *command, struct problems *problems)
@@ -45,7 +46,7 @@ static int do_shutdown(struct shim *shim, const struct command *command, struct 
 	                              : shim->spec.lifecycle.shutdown_timeout_ms;
 
 	if (shutdown_by_command(shim, timeout_ms, deadline_now_ns(),
-	                     "a command asked for the shutdown") < 0)
+	                        "a command asked for the shutdown") < 0)
 		return wrong_state(shim, problems, "shut down");
 	return 0;
 }
@@ -122,17 +123,21 @@ static int do_nmi(struct shim *shim, const struct command *command, struct probl
 		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL,
 		              "this VM has no local APIC that could take an NMI");
 	if (vm_signal_msi(&shim->machine.vm, LAYOUT_LAPIC, 4u << 8) < 0)
-		return refuse(problems, ERROR_CODE_KVM_FAILED, NULL, "KVM does not deliver the NMI");
+		return refuse(problems, ERROR_CODE_KVM_FAILED, NULL,
+		              "KVM does not deliver the NMI");
 	return 0;
 }
 
 static int do_balloon(struct shim *shim, const struct command *command, struct problems *problems)
 {
 	if (!devices_balloon(&shim->devices))
-		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no balloon");
-	if (devices_balloon_ask(&shim->devices, command->request_id, command->balloon.target_mib, deadline_now_ns()) < 0)
-		return refuse(problems, ERROR_CODE_COMMAND_INVALID, "balloon.target_mib",
-		              "the target must be at least 1 MiB and at most the memory of the guest");
+		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL,
+		              "this VM has no balloon");
+	if (devices_balloon_ask(&shim->devices, command->request_id, command->balloon.target_mib,
+	                        deadline_now_ns()) < 0)
+		return refuse(
+			problems, ERROR_CODE_COMMAND_INVALID, "balloon.target_mib",
+			"the target must be at least 1 MiB and at most the memory of the guest");
 	return 0;
 }
 
@@ -159,19 +164,21 @@ static int do_limit(struct shim *shim, const struct command *command, struct pro
 	return 0;
 }
 
-static int refuse_growth(const struct shim *shim, const struct block *disk, struct problems *problems)
+static int refuse_growth(const struct shim *shim, const struct block *disk,
+                         struct problems *problems)
 {
 	size_t index = (size_t)(disk - shim->devices.disks);
 	char field[PROBLEM_FIELD_MAX];
 
 	snprintf(field, sizeof(field), "disks[%zu].max_size", index);
-	return problems_add(problems, ERROR_CODE_COMMAND_INVALID, EFBIG, field,
-	                    "the image has grown beyond %llu bytes, %s; launch with a larger max_size, or shorten "
-	                    "the image",
-	                    (unsigned long long)disk->file->max_size,
-	                    shim->spec.disks[index].max_size
-	                            ? "the disk's max_size"
-	                            : "its length at the launch, which is the limit without max_size");
+	return problems_add(
+		problems, ERROR_CODE_COMMAND_INVALID, EFBIG, field,
+		"the image has grown beyond %llu bytes, %s; launch with a larger max_size, or shorten "
+		"the image",
+		(unsigned long long)disk->file->max_size,
+		shim->spec.disks[index].max_size
+			? "the disk's max_size"
+			: "its length at the launch, which is the limit without max_size");
 }
 
 static int do_resize(struct shim *shim, const struct command *command, struct problems *problems)
@@ -187,9 +194,10 @@ static int do_resize(struct shim *shim, const struct command *command, struct pr
 	if (r == -EFBIG)
 		return refuse_growth(shim, disk, problems);
 	if (r < 0)
-		return refuse(problems, ERROR_CODE_DEVICE_FAILED, "resize.disk_id",
-		              "the image's length is not a multiple of the disk's block size; lengthen or "
-		              "shorten it to one");
+		return refuse(
+			problems, ERROR_CODE_DEVICE_FAILED, "resize.disk_id",
+			"the image's length is not a multiple of the disk's block size; lengthen or "
+			"shorten it to one");
 	return 0;
 }
 
@@ -199,7 +207,8 @@ static int do_console_size(struct shim *shim, const struct command *command,
 	struct console *console = devices_console(&shim->devices);
 
 	if (!console)
-		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL, "this VM has no console");
+		return refuse(problems, ERROR_CODE_COMMAND_WRONG_STATE, NULL,
+		              "this VM has no console");
 	console_resize(console, (uint16_t)command->console_size.columns,
 	               (uint16_t)command->console_size.rows);
 	return 0;

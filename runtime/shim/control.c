@@ -13,12 +13,12 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-#include "sandbox/fd_layout.h"
 #include "base/uses.h"
+#include "interface/event.h"
+#include "sandbox/fd_layout.h"
 #include "shim/commands.h"
 #include "shim/deadline.h"
 #include "shim/device/devices.h"
-#include "interface/event.h"
 #include "shim/fds.h"
 #include "shim/pause.h"
 #include "shim/sealing.h"
@@ -221,7 +221,8 @@ void control_turn(struct shim *shim, int timeout_ms)
 	SANDBOX_USES(control, epoll_wait, arg0 == EPOLL_FD);
 	more = event_flush(&shim->events) == 1;
 	commands_report(shim);
-	if (file_goes_on(shim) || (shim->stream.stopped && !shim->control_ended && commands_ready(shim)))
+	if (file_goes_on(shim) ||
+	    (shim->stream.stopped && !shim->control_ended && commands_ready(shim)))
 		take_commands(shim);
 	more = more || file_goes_on(shim);
 	n = epoll_wait(shim->epoll_fd, ready, ARRAY_SIZE(sources), more ? 0 : timeout_ms);

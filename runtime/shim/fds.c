@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* What makes an fd unfit for either stream, or NULL. */
 static const char *unfit(int fd, mode_t mode)
@@ -66,8 +66,8 @@ static int check(int fd, int wrong_way, enum axvm_error_code code, const char *u
 int check_control_fd(int fd, struct problems *problems)
 {
 	struct stat st;
-	int r = check(fd, O_WRONLY, ERROR_CODE_CONTROL_FD_UNUSABLE, "reading the ControlStream", &st,
-	              problems);
+	int r = check(fd, O_WRONLY, ERROR_CODE_CONTROL_FD_UNUSABLE, "reading the ControlStream",
+	              &st, problems);
 
 	if (r < 0)
 		return r;
@@ -90,16 +90,18 @@ int check_event_fd(int fd, int control_fd, struct problems *problems)
 	/* A write to one blocks whatever poll(2) has said, as soon as nobody reads it
 	 * (event_writer.c). */
 	if (S_ISCHR(st.st_mode) && isatty(fd))
-		return problems_add(problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
-		                    "fd %d is a terminal; the EventStream is binary, and a terminal that "
-		                    "stalls would stall the VM: make fd %d a pipe, a stream socket or a file",
-		                    fd, fd);
+		return problems_add(
+			problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
+			"fd %d is a terminal; the EventStream is binary, and a terminal that "
+			"stalls would stall the VM: make fd %d a pipe, a stream socket or a file",
+			fd, fd);
 	if (S_ISFIFO(st.st_mode) && fstat(control_fd, &control) == 0 &&
 	    control.st_dev == st.st_dev && control.st_ino == st.st_ino)
-		return problems_add(problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
-		                    "fds %d and %d are the two ends of one pipe, so events would come "
-		                    "back as commands; give each a pipe of its own",
-		                    control_fd, fd);
+		return problems_add(
+			problems, ERROR_CODE_EVENT_FD_UNUSABLE, EINVAL, NULL,
+			"fds %d and %d are the two ends of one pipe, so events would come "
+			"back as commands; give each a pipe of its own",
+			control_fd, fd);
 	return 0;
 }
 

@@ -11,17 +11,24 @@
 
 /* The next state; an empty cell is a happening that may not be. */
 static const uint8_t table[STATES][HAPPENINGS] = {
-	[STATE_STARTING] = { [HAPPENS_START] = STATE_RUNNING, [HAPPENS_STOP] = STATE_STOPPING,
-	                  [HAPPENS_FAIL] = STATE_FAILED },
-	[STATE_RUNNING] = { [HAPPENS_PAUSE] = STATE_PAUSED, [HAPPENS_SHUTDOWN] = STATE_RUNNING,
-	                 [HAPPENS_STOP] = STATE_STOPPING, [HAPPENS_END] = STATE_STOPPING,
-	                 [HAPPENS_FAIL] = STATE_FAILED },
+	[STATE_STARTING] = { [HAPPENS_START] = STATE_RUNNING,
+	                     [HAPPENS_STOP] = STATE_STOPPING,
+	                     [HAPPENS_FAIL] = STATE_FAILED },
+	[STATE_RUNNING] = { [HAPPENS_PAUSE] = STATE_PAUSED,
+	                    [HAPPENS_SHUTDOWN] = STATE_RUNNING,
+	                    [HAPPENS_STOP] = STATE_STOPPING,
+	                    [HAPPENS_END] = STATE_STOPPING,
+	                    [HAPPENS_FAIL] = STATE_FAILED },
 	/* A paused guest cannot heed the power button: it is let go on first. */
-	[STATE_PAUSED] = { [HAPPENS_RESUME] = STATE_RUNNING, [HAPPENS_SHUTDOWN] = STATE_RUNNING,
-	                [HAPPENS_STOP] = STATE_STOPPING, [HAPPENS_END] = STATE_STOPPING,
-	                [HAPPENS_FAIL] = STATE_FAILED },
-	[STATE_STOPPING] = { [HAPPENS_STOP] = STATE_STOPPING, [HAPPENS_END] = STATE_STOPPING,
-	                  [HAPPENS_FAIL] = STATE_FAILED, [HAPPENS_ACCOUNTED] = STATE_STOPPED },
+	[STATE_PAUSED] = { [HAPPENS_RESUME] = STATE_RUNNING,
+	                   [HAPPENS_SHUTDOWN] = STATE_RUNNING,
+	                   [HAPPENS_STOP] = STATE_STOPPING,
+	                   [HAPPENS_END] = STATE_STOPPING,
+	                   [HAPPENS_FAIL] = STATE_FAILED },
+	[STATE_STOPPING] = { [HAPPENS_STOP] = STATE_STOPPING,
+	                     [HAPPENS_END] = STATE_STOPPING,
+	                     [HAPPENS_FAIL] = STATE_FAILED,
+	                     [HAPPENS_ACCOUNTED] = STATE_STOPPED },
 	[STATE_FAILED] = { [HAPPENS_STOP] = STATE_FAILED, [HAPPENS_FAIL] = STATE_FAILED },
 };
 static_assert(ARRAY_SIZE(table) == STATES, "a row for every state");
@@ -56,9 +63,10 @@ int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const cha
 const char *vm_state_name(enum axvm_state state)
 {
 	static const char *const names[] = {
-		[STATE_UNSPECIFIED] = "unknown",
-		[STATE_STARTING] = "starting", [STATE_RUNNING] = "running", [STATE_PAUSED] = "paused",
-		[STATE_STOPPING] = "stopping", [STATE_STOPPED] = "stopped", [STATE_FAILED] = "failed",
+		[STATE_UNSPECIFIED] = "unknown", [STATE_STARTING] = "starting",
+		[STATE_RUNNING] = "running",     [STATE_PAUSED] = "paused",
+		[STATE_STOPPING] = "stopping",   [STATE_STOPPED] = "stopped",
+		[STATE_FAILED] = "failed",
 	};
 
 	return (size_t)state < ARRAY_SIZE(names) ? names[state] : "unknown";

@@ -20,7 +20,7 @@ enum happening {
 };
 
 struct lifecycle {
-	enum axvm_state state; /* STATE_STARTING to begin with */
+	enum axvm_state state;       /* STATE_STARTING to begin with */
 	struct event_writer *events; /* NULL while there is nobody to tell */
 };
 

@@ -6,17 +6,17 @@
 
 #include "base/clock.h"
 #include "base/image_pages.h"
+#include "interface/version.h"
 #include "shim/announce.h"
 #include "shim/shim.h"
-#include "interface/version.h"
 
 static struct shim shim; /* about 7 MiB of address space; its pages are touched as far as used */
 
 static int (*const stages[])(struct shim *) = {
-	[STAGE_ARRIVE] = stage_arrive,   [STAGE_LEARN] = stage_learn,
-	[STAGE_ADMIT] = stage_admit,     [STAGE_ACQUIRE] = stage_acquire,
-	[STAGE_BUILD] = stage_build,     [STAGE_CONFINE] = stage_confine,
-	[STAGE_STAFF] = stage_staff,     [STAGE_SEAL] = stage_seal,
+	[STAGE_ARRIVE] = stage_arrive, [STAGE_LEARN] = stage_learn,
+	[STAGE_ADMIT] = stage_admit,   [STAGE_ACQUIRE] = stage_acquire,
+	[STAGE_BUILD] = stage_build,   [STAGE_CONFINE] = stage_confine,
+	[STAGE_STAFF] = stage_staff,   [STAGE_SEAL] = stage_seal,
 	[STAGE_RUN] = stage_run,
 };
 

@@ -25,8 +25,10 @@
 static int cannot(const struct boot_image *image, struct problems *problems, const char *what)
 {
 	return problems_add(problems,
-	                    errno == ENOMEM || errno == ENOSPC ? ERROR_CODE_MEMORY_UNAVAILABLE : ERROR_CODE_OS_FAILED, errno,
-	                    image->field, "the %s cannot be %s for boot.measure: %s; launch without that",
+	                    errno == ENOMEM || errno == ENOSPC ? ERROR_CODE_MEMORY_UNAVAILABLE
+	                                                       : ERROR_CODE_OS_FAILED,
+	                    errno, image->field,
+	                    "the %s cannot be %s for boot.measure: %s; launch without that",
 	                    image->what, what, strerror(errno));
 }
 
@@ -83,15 +85,17 @@ static int seal(const struct boot_image *image, int fd, struct problems *problem
 	if (seals < 0)
 		return cannot(image, problems, "sealed");
 	if ((seals & SEALS) != SEALS)
-		return problems_add(problems, ERROR_CODE_OS_FAILED, EBADMSG, image->field,
-		                    "the copy of the %s for boot.measure has seals 0x%x instead of 0x%x: this kernel does "
-		                    "not seal memory; launch without boot.measure",
-		                    image->what, (unsigned int)seals, (unsigned int)SEALS);
+		return problems_add(
+			problems, ERROR_CODE_OS_FAILED, EBADMSG, image->field,
+			"the copy of the %s for boot.measure has seals 0x%x instead of 0x%x: this kernel does "
+			"not seal memory; launch without boot.measure",
+			image->what, (unsigned int)seals, (unsigned int)SEALS);
 	return 0;
 }
 
 /* Of the copy, once it is sealed. */
-static int digest_of(const struct boot_image *image, char text[static SHA256_HEX_SIZE], struct problems *problems)
+static int digest_of(const struct boot_image *image, char text[static SHA256_HEX_SIZE],
+                     struct problems *problems)
 {
 	uint8_t bytes[CHUNK], digest[SHA256_SIZE];
 	struct sha256 hash;
@@ -111,20 +115,22 @@ static int digest_of(const struct boot_image *image, char text[static SHA256_HEX
 	return 0;
 }
 
-int measure_copy(const struct measured *measured, uint64_t most, int *ret_fd, char text[static SHA256_HEX_SIZE],
-                 struct problems *problems)
+int measure_copy(const struct measured *measured, uint64_t most, int *ret_fd,
+                 char text[static SHA256_HEX_SIZE], struct problems *problems)
 {
 	_cleanup_close_ int fd = -1;
 	struct boot_image image, sealed;
-	int r = boot_image_open(&measured->file, measured->what, measured->invalid, problems, &image);
+	int r = boot_image_open(&measured->file, measured->what, measured->invalid, problems,
+	                        &image);
 
 	if (r < 0)
 		return r;
 	if (image.size > most)
-		return problems_add(problems, ERROR_CODE_SPEC_INVALID, EFBIG, image.field,
-		                    "the %s has %" PRIu64 " bytes, and with boot.measure it may have %" PRIu64
-		                    ": strip it, give the guest more memory, or launch without boot.measure",
-		                    image.what, image.size, most);
+		return problems_add(
+			problems, ERROR_CODE_SPEC_INVALID, EFBIG, image.field,
+			"the %s has %" PRIu64 " bytes, and with boot.measure it may have %" PRIu64
+			": strip it, give the guest more memory, or launch without boot.measure",
+			image.what, image.size, most);
 	fd = new_memory(image.what);
 	if (fd < 0)
 		return cannot(&image, problems, "copied");

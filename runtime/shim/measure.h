@@ -22,7 +22,7 @@ struct measured {
  * change any more, and takes the copy's SHA-256 as hexadecimal text. *ret_fd is the copy, of which
  * only reading is left; the caller closes both it and the file. Stage build. -errno with a problem
  * that names the field. */
-int measure_copy(const struct measured *measured, uint64_t most, int *ret_fd, char text[static SHA256_HEX_SIZE],
-                 struct problems *problems);
+int measure_copy(const struct measured *measured, uint64_t most, int *ret_fd,
+                 char text[static SHA256_HEX_SIZE], struct problems *problems);
 
 #endif

@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "interface/event.h"
 #include "shim/deadline.h"
-#include "shim/reply.h"
 #include "shim/device/table.h"
+#include "shim/reply.h"
 #include "shim/shim.h"
 
 /* "disk." and the longest id; with a queue and a counter behind it it is still a whole name. */
@@ -24,8 +24,8 @@ static_assert(PREFIX_SIZE + sizeof(".queue.63.interrupts_suppressed") <= METRICS
 
 /* ---- rows of a snapshot ---------------------------------------------------------------------- */
 
-static void add_rows(struct shim_metrics *metrics, const char *prefix, const struct counter_row *rows,
-                     size_t count, const void *snapshot)
+static void add_rows(struct shim_metrics *metrics, const char *prefix,
+                     const struct counter_row *rows, size_t count, const void *snapshot)
 {
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value;
@@ -90,7 +90,7 @@ static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
 		snprintf(prefix, sizeof(prefix), "memory.node.%zu.placed", i);
 		if (shim->placement.nodes[i].host_node >= 0)
 			metrics_add(metrics, (uint64_t)shim->placement.nodes[i].host_node,
-			    "memory.node.%zu.host_node", i);
+			            "memory.node.%zu.host_node", i);
 		add_rows(metrics, prefix, rows, ARRAY_SIZE(rows), &shim->ram.nodes[i]);
 	}
 }
@@ -151,14 +151,15 @@ static void add_virtio(struct shim_metrics *metrics, const struct virtio_device 
 		char name[PREFIX_SIZE + sizeof(".queue.63")];
 
 		virtio_get_queue_stats(device, i, &queue);
-		snprintf(name, sizeof(name), "%.*s.queue.%u", PREFIX_SIZE - 1,
-		         prefix, i % VIRTIO_QUEUES_MAX);
+		snprintf(name, sizeof(name), "%.*s.queue.%u", PREFIX_SIZE - 1, prefix,
+		         i % VIRTIO_QUEUES_MAX);
 		if (queue.kicks > 0 || queue.requests > 0)
 			add_rows(metrics, name, queue_rows, ARRAY_SIZE(queue_rows), &queue);
 	}
 }
 
-static void add_device(struct shim_metrics *metrics, const struct device_row *row, const struct device_counters *counters)
+static void add_device(struct shim_metrics *metrics, const struct device_row *row,
+                       const struct device_counters *counters)
 {
 	char prefix[PREFIX_SIZE];
 

@@ -23,7 +23,8 @@ static bool has_room(struct shim_metrics *metrics, size_t bytes, bool place)
 }
 
 /* Its name is there. */
-static void append_counter(struct shim_metrics *metrics, struct metrics_counter *counter, uint64_t value)
+static void append_counter(struct shim_metrics *metrics, struct metrics_counter *counter,
+                           uint64_t value)
 {
 	axvm__v1__counter__init(&counter->message);
 	counter->message.name = counter->name;

@@ -29,8 +29,8 @@ struct shim_metrics {
 	Axvm__V1__Histogram *histogram_list[METRICS_HISTOGRAMS_MAX];
 	struct metrics_counter counters[METRICS_COUNTERS_MAX];
 	struct metrics_histogram histograms[METRICS_HISTOGRAMS_MAX];
-	size_t bytes;    /* what they take encoded, at most */
-	size_t omitted;  /* that had no place; the last counter says so */
+	size_t bytes;   /* what they take encoded, at most */
+	size_t omitted; /* that had no place; the last counter says so */
 	uint64_t latency_bounds[LATENCY_BOUNDS];
 	uint64_t next_ns; /* when the interval is over; 0: not begun */
 	bool reply_due;   /* to a command, when there is room for a whole report */

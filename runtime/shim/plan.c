@@ -43,7 +43,10 @@ static struct placement_request request_of(const struct vm_spec *spec)
 {
 	const struct spec_cpus *cpus = &spec->cpus;
 	const struct spec_memory *memory = &spec->memory;
-	static const uint32_t page_kib[] = { [PAGE_SIZE_4K] = 4, [PAGE_SIZE_THP] = 4, [PAGE_SIZE_2M] = 2048, [PAGE_SIZE_1G] = 1048576 };
+	static const uint32_t page_kib[] = { [PAGE_SIZE_4K] = 4,
+		                             [PAGE_SIZE_THP] = 4,
+		                             [PAGE_SIZE_2M] = 2048,
+		                             [PAGE_SIZE_1G] = 1048576 };
 	struct placement_request request = {
 		.vcpus = cpus->count,
 		.dedicated = cpus->tenancy == TENANCY_DEDICATED,
@@ -78,8 +81,9 @@ int plan_machine(struct shim *shim)
 		return r;
 	r = topology_derive(&shim->placement, shim->facts, &shim->topology);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
-		                    "the guest's topology cannot be derived from the placement; report this bug of the shim");
+		return problems_add(
+			&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
+			"the guest's topology cannot be derived from the placement; report this bug of the shim");
 	name_vcpus(&shim->machine, &shim->topology, &shim->placement);
 	return 0;
 }
@@ -87,7 +91,8 @@ int plan_machine(struct shim *shim)
 int plan_claim(struct shim *shim)
 {
 	const struct placement_request request = request_of(&shim->spec);
-	int r = ladder_claim(&shim->claims, shim->facts, &request, &shim->placement, &shim->problems);
+	int r = ladder_claim(&shim->claims, shim->facts, &request, &shim->placement,
+	                     &shim->problems);
 
 	if (r == 0)
 		name_vcpus(&shim->machine, &shim->topology, &shim->placement);
@@ -103,7 +108,8 @@ static const struct cpu_bitmap *cpus_of(const struct placement *placement, int32
 	return ret;
 }
 
-const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu, struct cpu_bitmap *ret)
+const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu,
+                                        struct cpu_bitmap *ret)
 {
 	const struct placement_vcpu *at = &shim->placement.vcpus[vcpu];
 
@@ -115,7 +121,8 @@ const struct cpu_bitmap *plan_io_cpus(const struct shim *shim, uint32_t io, stru
 	const struct placement *placement = &shim->placement;
 	size_t node = io % placement->node_count;
 
-	return cpus_of(placement, placement->nodes[node].io[io / placement->node_count].cpu, node, ret);
+	return cpus_of(placement, placement->nodes[node].io[io / placement->node_count].cpu, node,
+	               ret);
 }
 
 const struct cpu_bitmap *plan_control_cpus(const struct shim *shim, struct cpu_bitmap *ret)
@@ -139,8 +146,9 @@ const struct cpu_bitmap *plan_control_cpus(const struct shim *shim, struct cpu_b
 static uint32_t pv_bits(uint32_t chosen)
 {
 	static const uint32_t bits[] = {
-		[PV_FEATURE_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_CLOCKSOURCE2 |
-		                     1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
+		[PV_FEATURE_KVMCLOCK] = 1u << KVM_FEATURE_CLOCKSOURCE |
+		                        1u << KVM_FEATURE_CLOCKSOURCE2 |
+		                        1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
 		[PV_FEATURE_EOI] = 1u << KVM_FEATURE_PV_EOI,
 		[PV_FEATURE_UNHALT] = 1u << KVM_FEATURE_PV_UNHALT,
 		[PV_FEATURE_TLB_FLUSH] = 1u << KVM_FEATURE_PV_TLB_FLUSH,
@@ -178,8 +186,9 @@ static int plan_memory(struct shim *shim)
 		sizes[i] = memory->nodes[i].size;
 	r = guest_memory_layout(&shim->plan.memory, sizes, memory->count);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
-		                    "the sizes of the nodes do not fit into the guest's address space: give the guest less");
+		return problems_add(
+			&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
+			"the sizes of the nodes do not fit into the guest's address space: give the guest less");
 	return 0;
 }
 
@@ -239,8 +248,7 @@ static void hash_number(struct sha256 *hash, uint64_t number)
 static int hash_cpuid(struct sha256 *hash, const struct shim *shim)
 {
 	struct cpuid_table table = shim->cpuid;
-	int r = topology_cpuid(&shim->topology, 0, table.entries, &table.nent,
-	                       CPUID_ENTRIES_MAX);
+	int r = topology_cpuid(&shim->topology, 0, table.entries, &table.nent, CPUID_ENTRIES_MAX);
 
 	hash_number(hash, table.nent);
 	for (uint32_t i = 0; r == 0 && i < table.nent; i++) {
@@ -290,8 +298,9 @@ static int plan_digest(struct shim *shim)
 	sha256_end(&hash, digest);
 	sha256_hex(digest, plan->digest);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
-		                    "the topology does not fit into CPUID; report this bug of the shim");
+		return problems_add(
+			&shim->problems, ERROR_CODE_INTERNAL, -r, "cpus",
+			"the topology does not fit into CPUID; report this bug of the shim");
 	return 0;
 }
 
@@ -326,6 +335,7 @@ int plan_check(struct shim *shim)
 		       planned->regions[i].node == built->regions[i].node;
 	if (same)
 		return 0;
-	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EBADMSG, NULL,
-	                    "the machine that was built differs from its plan; report this bug of the shim");
+	return problems_add(
+		&shim->problems, ERROR_CODE_INTERNAL, EBADMSG, NULL,
+		"the machine that was built differs from its plan; report this bug of the shim");
 }

@@ -24,7 +24,8 @@ int plan_claim(struct shim *shim);
 
 /* The host CPUs that a vCPU's and an I/O thread is bound to: one, or those of its node. Returns
  * `ret`. */
-const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu, struct cpu_bitmap *ret);
+const struct cpu_bitmap *plan_vcpu_cpus(const struct shim *shim, uint32_t vcpu,
+                                        struct cpu_bitmap *ret);
 const struct cpu_bitmap *plan_io_cpus(const struct shim *shim, uint32_t io, struct cpu_bitmap *ret);
 
 /* Those of the control thread of a VM that is pinned: its I/O threads', or without one its first

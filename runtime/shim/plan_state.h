@@ -11,7 +11,7 @@
 struct machine_plan {
 	struct guest_memory memory; /* a layout: nothing is behind it */
 	struct plan_devices devices;
-	struct acpi_image acpi; /* Linux only; `used` 0: none */
+	struct acpi_image acpi;       /* Linux only; `used` 0: none */
 	char digest[SHA256_HEX_SIZE]; /* of all that the guest can see of its machine */
 };
 

@@ -36,7 +36,11 @@ static struct {
 /* The most bytes of each part, encoded: a tag and a length where it is a message or text, and what
  * its numbers can be. */
 enum {
-	NUMBER = 1 + 5, NUMBER_64 = 1 + 10, SMALL = 1 + 2, FLAG = 2, HEAD = 1 + 2,
+	NUMBER = 1 + 5,
+	NUMBER_64 = 1 + 10,
+	SMALL = 1 + 2,
+	FLAG = 2,
+	HEAD = 1 + 2,
 	DIGEST = HEAD + SHA256_HEX_SIZE,
 	UNMET_BYTES = HEAD + HEAD + PROFILE_NAME_MAX + 2 * (HEAD + VERDICT_TEXT_MAX) + 2 * FLAG,
 	VCPU_BYTES = HEAD + SMALL + NUMBER + SMALL + SMALL + 3 * FLAG,
@@ -45,16 +49,18 @@ enum {
 	RANGE_BYTES = HEAD + 2 * NUMBER_64 + HEAD + 32 + FLAG,
 	DEVICE_BYTES = HEAD + HEAD + 16 + HEAD + SPEC_ID_MAX + FLAG + NUMBER + 3 * SMALL,
 	TABLE_BYTES = HEAD + HEAD + 4 + NUMBER + NUMBER + DIGEST,
-	PLANNED_BYTES = PROFILE_NAMES_MAX * UNMET_BYTES + SPEC_CPUS_MAX * VCPU_BYTES + SPEC_NODES_MAX * NODE_BYTES +
-	                (RANGES_MAX + LOADED_MAX) * RANGE_BYTES + PLAN_DEVICES_MAX * DEVICE_BYTES +
-	                ACPI_TABLES_MAX * TABLE_BYTES + 2 * (HEAD + PROFILE_NAME_MAX) + DIGEST + NUMBER_64 + 5 * FLAG,
+	PLANNED_BYTES = PROFILE_NAMES_MAX * UNMET_BYTES + SPEC_CPUS_MAX * VCPU_BYTES +
+	                SPEC_NODES_MAX * NODE_BYTES + (RANGES_MAX + LOADED_MAX) * RANGE_BYTES +
+	                PLAN_DEVICES_MAX * DEVICE_BYTES + ACPI_TABLES_MAX * TABLE_BYTES +
+	                2 * (HEAD + PROFILE_NAME_MAX) + DIGEST + NUMBER_64 + 5 * FLAG,
 	/* Either of a folder's path and a sentence about one. */
 	CLAIMS_BYTES = HEAD + SPEC_PATH_MAX,
 	/* What each event has, and the stages that have been told before. */
 	OTHER_BYTES = 4 * (5 * NUMBER_64 + HEAD + SPEC_ID_MAX + HEAD + HEAD),
 };
 static_assert(PROBLEM_MESSAGE_MAX <= SPEC_PATH_MAX, "the sentence is the shorter one");
-static_assert(PLANNED_BYTES + CLAIMS_BYTES + OTHER_BYTES <= EVENT_RING_SIZE, "the largest plan fits into one event");
+static_assert(PLANNED_BYTES + CLAIMS_BYTES + OTHER_BYTES <= EVENT_RING_SIZE,
+              "the largest plan fits into one event");
 static_assert(FACTS_NODES_MAX <= 1 << 14 && CPU_BITMAP_MAX <= 1 << 14, "each is SMALL");
 
 static void tell_verdict(Axvm__V1__Planned *to, const struct shim *shim)
@@ -106,7 +112,8 @@ static void tell_vcpus(Axvm__V1__Planned *to, const struct shim *shim)
 }
 
 /* Whether a thread of the node has no CPU of its own. */
-static void tell_io(Axvm__V1__PlannedNode *to, const struct placement_node *from, uint32_t threads, size_t node)
+static void tell_io(Axvm__V1__PlannedNode *to, const struct placement_node *from, uint32_t threads,
+                    size_t node)
 {
 	for (uint32_t i = 0; i < threads; i++) {
 		Axvm__V1__PlannedIoThread *io = &parts.io[node][i];
@@ -151,7 +158,8 @@ static void tell_nodes(Axvm__V1__Planned *to, const struct shim *shim)
 	EVENT_SET(to, page_size, (Axvm__V1__PageSize)shim->spec.memory.page_size);
 }
 
-static Axvm__V1__PlannedRange *fill_range(Axvm__V1__PlannedRange *to, uint64_t address, uint64_t size, const char *what)
+static Axvm__V1__PlannedRange *fill_range(Axvm__V1__PlannedRange *to, uint64_t address,
+                                          uint64_t size, const char *what)
 {
 	axvm__v1__planned_range__init(to);
 	EVENT_SET(to, address, address);
@@ -160,9 +168,11 @@ static Axvm__V1__PlannedRange *fill_range(Axvm__V1__PlannedRange *to, uint64_t a
 	return to;
 }
 
-static Axvm__V1__PlannedRange *add_range(Axvm__V1__Planned *to, uint64_t address, uint64_t size, const char *what)
+static Axvm__V1__PlannedRange *add_range(Axvm__V1__Planned *to, uint64_t address, uint64_t size,
+                                         const char *what)
 {
-	Axvm__V1__PlannedRange *range = fill_range(&parts.ranges[to->n_ranges], address, size, what);
+	Axvm__V1__PlannedRange *range =
+		fill_range(&parts.ranges[to->n_ranges], address, size, what);
 
 	parts.range_list[to->n_ranges++] = range;
 	return range;
@@ -171,7 +181,9 @@ static Axvm__V1__PlannedRange *add_range(Axvm__V1__Planned *to, uint64_t address
 /* RAM by node; what in it is taken, as the kernel is told; what else there is. */
 static void tell_map(Axvm__V1__Planned *to, const struct shim *shim)
 {
-	static const char *const types[] = { [E820_RESERVED] = "reserved", [E820_ACPI] = "ACPI tables" };
+	static const char *const types[] = {
+		[E820_RESERVED] = "reserved", [E820_ACPI] = "ACPI tables"
+	};
 	const struct guest_memory *memory = &shim->plan.memory;
 	struct e820_map e820;
 
@@ -184,7 +196,8 @@ static void tell_map(Axvm__V1__Planned *to, const struct shim *shim)
 	e820_build(memory, &e820);
 	for (size_t i = 0; shim->plan.acpi.used > 0 && i < e820.count; i++)
 		if (e820.ranges[i].type != E820_RAM && e820.ranges[i].base < GUEST_HOLE_START)
-			add_range(to, e820.ranges[i].base, e820.ranges[i].size, types[e820.ranges[i].type]);
+			add_range(to, e820.ranges[i].base, e820.ranges[i].size,
+			          types[e820.ranges[i].type]);
 	if (plan_has_apic(&shim->spec)) {
 		add_range(to, LAYOUT_BAR_WINDOW, LAYOUT_BAR_WINDOW_SIZE, "BARs");
 		add_range(to, LAYOUT_ECAM, LAYOUT_ECAM_SIZE, "PCI configuration (ECAM)");
@@ -206,8 +219,8 @@ static void tell_boot(Axvm__V1__Planned *to, const struct shim *shim, const stru
 	EVENT_SET(to, loaded_unknown, planned->loaded_unknown);
 	if (!loaded->format)
 		return;
-	(void)fill_range(&parts.loaded[0], loaded->kernel_base, loaded->kernel_end - loaded->kernel_base,
-	                 loaded->format);
+	(void)fill_range(&parts.loaded[0], loaded->kernel_base,
+	                 loaded->kernel_end - loaded->kernel_base, loaded->format);
 	(void)fill_range(&parts.loaded[1], loaded->initrd_base, loaded->initrd_size, "initrd");
 	for (size_t i = 0; i < LOADED_MAX; i++)
 		parts.loaded_list[i] = &parts.loaded[i];
@@ -248,7 +261,9 @@ static void tell_tables(Axvm__V1__Planned *to, const struct acpi_image *acpi)
 		sha256_end(&hash, digest);
 		sha256_hex(digest, parts.table_digests[i]);
 		axvm__v1__planned_table__init(table);
-		table->signature = memcmp(from->signature, "RSD ", 4) == 0 ? EVENT_TEXT("RSDP") : EVENT_TEXT(from->signature);
+		table->signature = memcmp(from->signature, "RSD ", 4) == 0
+		                           ? EVENT_TEXT("RSDP")
+		                           : EVENT_TEXT(from->signature);
 		EVENT_SET(table, address, LAYOUT_ACPI + from->offset);
 		EVENT_SET(table, size, from->length);
 		table->sha256 = parts.table_digests[i];

@@ -53,8 +53,8 @@ static int own_descriptors(const struct span *kept, int vcpu_fd)
 	return close_range(next, ~0u, 0) < 0 ? -errno : 0;
 }
 
-static int seal_thread(struct shim *shim, enum sandbox_role role, const struct span *kept, int vcpu_fd,
-                       struct problems *problems)
+static int seal_thread(struct shim *shim, enum sandbox_role role, const struct span *kept,
+                       int vcpu_fd, struct problems *problems)
 {
 	int r = sandbox_close_files(&shim->sandbox, problems);
 
@@ -158,7 +158,8 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 		r = sandbox_close_files(&shim->sandbox, &shim->problems);
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)
-		r = sandbox_freeze_limits(devices_needs(&shim->devices).descriptors, &shim->problems);
+		r = sandbox_freeze_limits(devices_needs(&shim->devices).descriptors,
+		                          &shim->problems);
 	if (r == 0)
 		r = await_trial(shim);
 	if (r < 0)

@@ -14,22 +14,22 @@
 #include "host/admit.h"
 #include "host/claims.h"
 #include "host/placement.h"
+#include "interface/arena.h"
+#include "interface/event_writer.h"
+#include "interface/spec.h"
+#include "interface/stream.h"
+#include "interface/thread_record.h"
 #include "machine/cpuid.h"
 #include "machine/machine.h"
 #include "machine/ram.h"
 #include "machine/topology.h"
 #include "sandbox/confine.h"
 #include "sandbox/death.h"
-#include "interface/arena.h"
-#include "interface/event_writer.h"
-#include "interface/thread_record.h"
 #include "shim/device/state.h"
 #include "shim/lifecycle.h"
 #include "shim/metrics_state.h"
 #include "shim/plan_state.h"
-#include "interface/spec.h"
 #include "shim/stages.h"
-#include "interface/stream.h"
 
 /* Resources named by the spec, opened or taken over, but for those of devices; -1: none. */
 struct shim_resources {
@@ -60,9 +60,9 @@ struct shim_pause {
 
 /* Of a shim that has a plan to tell, and no VM to launch. */
 struct shim_planning {
-	bool asked; /* for a plan: no launch */
-	bool here;  /* for this host; else shim->facts are of another */
-	bool told;  /* the event has been sent */
+	bool asked;   /* for a plan: no launch */
+	bool here;    /* for this host; else shim->facts are of another */
+	bool told;    /* the event has been sent */
 	char *claims; /* owned: the folder to look at where the spec names none; NULL: none */
 };
 
@@ -100,7 +100,7 @@ struct shim {
 	struct gate gate;         /* where threads arrive sealed; opened in run */
 	/* where vCPU 0 waits to try KVM_RUN; opened when the threads have been counted */
 	struct gate trial;
-	uint32_t threads;         /* started, that is expected at the gate */
+	uint32_t threads;                               /* started, that is expected at the gate */
 	struct thread_record records[SHIM_THREADS_MAX]; /* of those, in the order of their start */
 
 	enum axvm_stage stage; /* the one in progress */

@@ -40,8 +40,10 @@ static int ask_the_guest(struct shim *shim, uint64_t now_ns, const char *why)
 		struct shim_shutdown *shutdown = &shim->shutdown;
 
 		if (!shutdown->stop)
-			snprintf(shutdown->no_button, sizeof(shutdown->no_button),
-			         "%s; this VM has no power button, for want of a local APIC, and is stopped", why);
+			snprintf(
+				shutdown->no_button, sizeof(shutdown->no_button),
+				"%s; this VM has no power button, for want of a local APIC, and is stopped",
+				why);
 		shutdown_stop(shim, shutdown->no_button);
 		return 0;
 	}
@@ -69,7 +71,8 @@ void shutdown_ask(struct shim *shim, uint64_t now_ns, const char *why)
 	struct shim_shutdown *shutdown = &shim->shutdown;
 
 	if (ask_the_guest(shim, now_ns, why) == 0 && shutdown->deadline_ns == 0)
-		shutdown->deadline_ns = now_ns + shim->spec.lifecycle.shutdown_timeout_ms * NS_PER_MS;
+		shutdown->deadline_ns =
+			now_ns + shim->spec.lifecycle.shutdown_timeout_ms * NS_PER_MS;
 }
 
 void shutdown_signal(struct shim *shim, uint64_t now_ns)

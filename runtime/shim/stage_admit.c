@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "host/requirement.h"
-#include "machine/kvm.h"
-#include "shim/control.h"
-#include "shim/announce.h"
 #include "interface/profile_embedded.h"
+#include "machine/kvm.h"
+#include "shim/announce.h"
+#include "shim/control.h"
 #include "shim/deadline.h"
 #include "shim/plan.h"
 #include "shim/shim.h"
@@ -77,8 +77,8 @@ static int refuse_unknown(struct shim *shim)
 	while (i < required->count && admit_knows(required->names[i]))
 		i++;
 	return problems_add(&shim->problems, ERROR_CODE_INTERNAL, EINVAL, "profile",
-	                    "profile %s requires \"%s\", which is not a known requirement", shim->profile.name,
-	                    i < required->count ? required->names[i] : "");
+	                    "profile %s requires \"%s\", which is not a known requirement",
+	                    shim->profile.name, i < required->count ? required->names[i] : "");
 }
 
 int admit_judge(struct shim *shim)
@@ -87,8 +87,8 @@ int admit_judge(struct shim *shim)
 
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "profile",
-		                    "there is no profile \"%s\"; profiles are %s", shim->spec.profile,
-		                    profiles_embedded_names);
+		                    "there is no profile \"%s\"; profiles are %s",
+		                    shim->spec.profile, profiles_embedded_names);
 	r = admit(shim->facts, &shim->profile, plan_tenancy(shim), &shim->verdict);
 	return r < 0 ? refuse_unknown(shim) : 0;
 }

@@ -7,21 +7,21 @@
 
 #include "base/denied.h"
 #include "boot/reset_vector.h"
-#include "machine/kvm.h"
 #include "guest/layout.h"
+#include "interface/command.h"
+#include "machine/kvm.h"
 #include "machine/ram.h"
 #include "machine/schedule.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/fd_layout.h"
 #include "sandbox/nest.h"
-#include "interface/command.h"
-#include "shim/control.h"
 #include "shim/announce.h"
+#include "shim/control.h"
 #include "shim/device/devices.h"
 #include "shim/device/resources.h"
 #include "shim/fds.h"
-#include "shim/plan.h"
 #include "shim/measure.h"
+#include "shim/plan.h"
 #include "shim/shim.h"
 
 /* Those that were handed over by number, or all others. */
@@ -104,17 +104,20 @@ static void open_claims(struct shim *shim)
 	if (folder->kind == RESOURCE_SOURCE_NOT_SET)
 		return;
 	snprintf(name, sizeof(name), "fd %d", folder->fd);
-	r = claims_open(&shim->claims, folder->fd, folder->kind == RESOURCE_SOURCE_PATH ? folder->path : NULL, false);
+	r = claims_open(&shim->claims, folder->fd,
+	                folder->kind == RESOURCE_SOURCE_PATH ? folder->path : NULL, false);
 	if (folder->kind == RESOURCE_SOURCE_FD && r != -EBADF)
 		close(folder->fd);
 	if (r < 0)
 		(void)problems_add(&shim->problems,
-		                   r == -ENOTDIR  ? ERROR_CODE_RESOURCE_WRONG_KIND
+		                   r == -ENOTDIR                 ? ERROR_CODE_RESOURCE_WRONG_KIND
 		                   : r == -ENOENT || r == -EBADF ? ERROR_CODE_RESOURCE_MISSING
 		                                                 : ERROR_CODE_RESOURCE_UNREADABLE,
-		                   -r, "cpus.claims", "\"%s\" is not the folder of this host's claims: %s; launch "
+		                   -r, "cpus.claims",
+		                   "\"%s\" is not the folder of this host's claims: %s; launch "
 		                   "without claims, or see that the folder is there",
-		                   folder->kind == RESOURCE_SOURCE_PATH ? folder->path : name, strerror(-r));
+		                   folder->kind == RESOURCE_SOURCE_PATH ? folder->path : name,
+		                   strerror(-r));
 }
 
 /* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that
@@ -190,8 +193,9 @@ static void check_rings(struct problems *problems)
 
 	if (error != 0)
 		(void)problems_add(problems,
-		                   denied_by_host(error) ? ERROR_CODE_HOST_LIMIT : ERROR_CODE_OS_FAILED, error,
-		                   NULL, "cannot create an I/O ring (io_uring): %s",
+		                   denied_by_host(error) ? ERROR_CODE_HOST_LIMIT
+		                                         : ERROR_CODE_OS_FAILED,
+		                   error, NULL, "cannot create an I/O ring (io_uring): %s",
 		                   denied_here(DENIED_IO_URING, error, why));
 }
 
@@ -239,13 +243,16 @@ static int build_buses(struct machine *machine)
 
 	machine->acpi.ioapic = &machine->ioapic;
 	ioapic_init(&machine->ioapic, deliver_pin, &machine->vm);
-	r = r ? r : bus_add(&machine->mmio, LAYOUT_IOAPIC, 0x1000, &ioapic_bus_ops, &machine->ioapic);
-	r = r ? r : bus_add(&machine->mmio, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS_SIZE,
-	                    &acpi_registers_bus_ops, &machine->acpi);
-	r = r ? r : bus_add(&machine->mmio, LAYOUT_PANIC_REGISTER, 0x10, &panic_register_bus_ops,
-	                    &machine->acpi);
-	r = r ? r : bus_add(&machine->ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops,
-	                    &machine->acpi);
+	r = r ? r
+	      : bus_add(&machine->mmio, LAYOUT_IOAPIC, 0x1000, &ioapic_bus_ops, &machine->ioapic);
+	r = r ? r
+	      : bus_add(&machine->mmio, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS_SIZE,
+	                &acpi_registers_bus_ops, &machine->acpi);
+	r = r ? r
+	      : bus_add(&machine->mmio, LAYOUT_PANIC_REGISTER, 0x10, &panic_register_bus_ops,
+	                &machine->acpi);
+	r = r ? r
+	      : bus_add(&machine->ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops, &machine->acpi);
 	return r ? r : legacy_ports_add(&machine->legacy, &machine->acpi, &machine->ports);
 }
 
@@ -284,15 +291,17 @@ static int load_linux(struct shim *shim)
 		.rsdp = LAYOUT_ACPI,
 	};
 	const struct acpi_image *acpi = &shim->plan.acpi;
-	int r = guest_memory_write(&shim->machine.memory, GPA(LAYOUT_ACPI), acpi->bytes, acpi->used);
+	int r = guest_memory_write(&shim->machine.memory, GPA(LAYOUT_ACPI), acpi->bytes,
+	                           acpi->used);
 
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
 		                    "there is no RAM where the plan has the ACPI tables");
 	r = boot_write_reset_vector(&shim->machine.memory);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
-		                    "the guest has less than the 1 MiB of memory that Linux needs; give it more");
+		return problems_add(
+			&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
+			"the guest has less than the 1 MiB of memory that Linux needs; give it more");
 	return boot_load_linux(&config, &shim->machine.memory, &shim->problems, &shim->entry);
 }
 
@@ -307,14 +316,19 @@ static int measure(struct shim *shim)
 		enum axvm_error_code invalid;
 		char *digest;
 	} rows[] = {
-		{ &fds->image, "image", "boot.flat_boot.image", ERROR_CODE_IMAGE_INVALID, shim->kernel_digest },
-		{ &fds->kernel, "kernel", "boot.linux_boot.kernel", ERROR_CODE_KERNEL_INVALID, shim->kernel_digest },
-		{ &fds->initrd, "initrd", "boot.linux_boot.initrd", ERROR_CODE_INITRD_INVALID, shim->initrd_digest },
+		{ &fds->image, "image", "boot.flat_boot.image", ERROR_CODE_IMAGE_INVALID,
+		  shim->kernel_digest },
+		{ &fds->kernel, "kernel", "boot.linux_boot.kernel", ERROR_CODE_KERNEL_INVALID,
+		  shim->kernel_digest },
+		{ &fds->initrd, "initrd", "boot.linux_boot.initrd", ERROR_CODE_INITRD_INVALID,
+		  shim->initrd_digest },
 	};
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++) {
-		const struct measured file = { { *rows[i].fd, rows[i].field }, rows[i].what, rows[i].invalid };
+		const struct measured file = { { *rows[i].fd, rows[i].field },
+			                       rows[i].what,
+			                       rows[i].invalid };
 		int copy = -1;
 
 		if (*rows[i].fd < 0)
@@ -352,8 +366,9 @@ int stage_build(struct shim *shim)
 		                    "KVM does not give its counters: %s", strerror(-r));
 	r = build_buses(machine);
 	if (r < 0)
-		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
-		                    "the address ranges of the buses overlap; report this bug of the shim");
+		return problems_add(
+			&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
+			"the address ranges of the buses overlap; report this bug of the shim");
 	r = tune(shim);
 	if (r < 0)
 		return r;

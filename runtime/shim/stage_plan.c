@@ -44,7 +44,8 @@ static int open_claims(struct shim *shim, const char *path, char why[PROBLEM_MES
 static int look_at_others(struct shim *shim, struct planned *planned, char why[PROBLEM_MESSAGE_MAX])
 {
 	const struct spec_resource *folder = &shim->spec.cpus.claims;
-	const char *path = folder->kind == RESOURCE_SOURCE_PATH ? folder->path : shim->planning.claims;
+	const char *path =
+		folder->kind == RESOURCE_SOURCE_PATH ? folder->path : shim->planning.claims;
 	bool named = folder->kind != RESOURCE_SOURCE_NOT_SET;
 	int r;
 
@@ -92,7 +93,8 @@ static void lay_out(struct shim *shim, struct planned *planned)
 
 	if (boot->kind != BOOT_KIND_LINUX_BOOT)
 		return;
-	planned->loaded_unknown = kernel < 0 || (boot->initrd.kind != RESOURCE_SOURCE_NOT_SET && initrd < 0);
+	planned->loaded_unknown =
+		kernel < 0 || (boot->initrd.kind != RESOURCE_SOURCE_NOT_SET && initrd < 0);
 	if (!planned->loaded_unknown &&
 	    boot_plan_linux(&config, &shim->plan.memory, &shim->problems, &planned->loaded) < 0)
 		planned->loaded.format = NULL;
@@ -104,13 +106,15 @@ static void add_lack_of_kvm(struct shim *shim)
 	const struct host_kvm *kvm = &shim->facts->kvm;
 	bool denied = kvm->error_number == EACCES || kvm->error_number == EPERM;
 	char text[FACTS_OFFER_TEXT_MAX];
-	const char *lacking = kvm->accessible
-	                              ? "these facts have no kvm.guest_cpuid; take them with `axvm probe --text` "
-	                                "where KVM is there"
-	                              : facts_lacking(shim->facts, 0, text, sizeof(text));
+	const char *lacking =
+		kvm->accessible
+			? "these facts have no kvm.guest_cpuid; take them with `axvm probe --text` "
+			  "where KVM is there"
+			: facts_lacking(shim->facts, 0, text, sizeof(text));
 
-	(void)problems_add(&shim->problems, denied ? ERROR_CODE_KVM_DENIED : ERROR_CODE_KVM_MISSING, kvm->error_number,
-	                   NULL, "CPUID and machine_sha256 are not known without KVM: %s", lacking);
+	(void)problems_add(&shim->problems, denied ? ERROR_CODE_KVM_DENIED : ERROR_CODE_KVM_MISSING,
+	                   kvm->error_number, NULL,
+	                   "CPUID and machine_sha256 are not known without KVM: %s", lacking);
 }
 
 /* Requires: a plan's spec and, where it is for another host, that one's facts. Does: all that a
@@ -147,7 +151,8 @@ int stage_plan(struct shim *shim)
 	}
 	r = planned_tell(shim, &planned);
 	if (r == -ENOBUFS)
-		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL, "the plan is too large for an event");
+		return problems_add(&shim->problems, ERROR_CODE_INTERNAL, -r, NULL,
+		                    "the plan is too large for an event");
 	shim->planning.told = true;
 	return -ECANCELED;
 }

@@ -4,17 +4,17 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "interface/version.h"
+#include "shim/announce.h"
 #include "shim/commands.h"
 #include "shim/control.h"
-#include "shim/announce.h"
+#include "shim/deadline.h"
+#include "shim/device/devices.h"
 #include "shim/metrics.h"
 #include "shim/sealing.h"
 #include "shim/shim.h"
-#include "shim/terminal.h"
-#include "interface/version.h"
-#include "shim/deadline.h"
-#include "shim/device/devices.h"
 #include "shim/shutdown.h"
+#include "shim/terminal.h"
 
 enum { GATE_RUN = 1 };
 
@@ -38,7 +38,8 @@ int stage_run(struct shim *shim)
 		int timeout_ms = deadline_wait_ms(metrics_tick(shim), -1);
 		uint64_t looked_ns = deadline_now_ns();
 
-		timeout_ms = deadline_wait_ms(devices_settle(&shim->devices, looked_ns, shim->lifecycle.state == STATE_PAUSED),
+		timeout_ms = deadline_wait_ms(devices_settle(&shim->devices, looked_ns,
+		                                             shim->lifecycle.state == STATE_PAUSED),
 		                              timeout_ms);
 		timeout_ms = deadline_wait_ms(shutdown->request.until_ns, timeout_ms);
 		timeout_ms = deadline_wait_ms(shutdown->deadline_ns, timeout_ms);
@@ -111,7 +112,8 @@ int stage_account(struct shim *shim)
 	/* A plan had no VM that could have a state. */
 	if (!shim->planning.told)
 		(void)lifecycle_happen(&shim->lifecycle,
-		                       shim->problems.count ? HAPPENS_FAIL : HAPPENS_ACCOUNTED, NULL);
+		                       shim->problems.count ? HAPPENS_FAIL : HAPPENS_ACCOUNTED,
+		                       NULL);
 	status = terminal_emit(shim, stage_outcome(shim));
 	(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	return status;

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/uses.h"
 #include "machine/schedule.h"
 #include "sandbox/confine.h"
 #include "sandbox/fd_layout.h"
-#include "base/uses.h"
 #include "sandbox/verify.h"
 #include "shim/device/devices.h"
 #include "shim/plan.h"
@@ -141,7 +141,8 @@ static void *vcpu_main(void *argument)
 	count_staffed(shim);
 	thread_record_sealing(record);
 	if (r == 0)
-		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus), &vcpu->problems);
+		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus),
+		                            &vcpu->problems);
 	if (r == 0)
 		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
@@ -205,7 +206,8 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 		                    cpu_bitmap_format(cpus, list, sizeof(list)));
 	if (r != 0)
 		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r, NULL,
-		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS, strerror(r));
+		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS,
+		                    strerror(r));
 	shim->threads++;
 	return 0;
 }
@@ -255,7 +257,8 @@ int stage_staff(struct shim *shim)
 	for (uint32_t i = 0; i < machine->vcpu_count && r == 0; i++) {
 		struct vcpu *vcpu = &machine->vcpus[i];
 
-		r = start_thread(shim, vcpu_main, vcpu, plan_vcpu_cpus(shim, i, &cpus), &vcpu->thread);
+		r = start_thread(shim, vcpu_main, vcpu, plan_vcpu_cpus(shim, i, &cpus),
+		                 &vcpu->thread);
 	}
 	/* The vCPUs' threads have inherited it; nobody else is to. */
 	if (r == 0 && shim->spec.cpus.fifo_priority > 0)

@@ -84,7 +84,8 @@ static int take_facts(struct shim *shim, const struct plan_request *request)
 	shim->facts = facts_new();
 	r = shim->facts ? facts_unpack(request->facts, request->facts_size, shim->facts) : -ENOMEM;
 	if (r == -ENOMEM)
-		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, ENOMEM, "facts", "no memory for them");
+		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, ENOMEM, "facts",
+		                    "no memory for them");
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SPEC_INVALID, -r, "facts",
 		                    "is not an axvm.v1.HostFacts; `axvm probe --text` writes one");

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "interface/event.h"
 #include "sandbox/policy.h"
 #include "shim/announce.h"
-#include "interface/event.h"
 #include "shim/device/console.h"
 
 #define EFER_LMA (1ULL << 10)
@@ -18,17 +18,19 @@
 
 /* The registers in the schema are text, so that a reader of its text form sees what a debugger
  * shows. */
+/* clang-format off */
 #define REGISTER(of_, name_)                                                                       \
 	{ offsetof(struct vcpu, of_.name_), offsetof(Axvm__V1__VcpuState, name_) }
+/* clang-format on */
 #define GENERAL(name_) REGISTER(regs, name_)
 #define SYSTEM(name_) REGISTER(sregs, name_)
 static const struct {
 	size_t from, to;
 } registers[] = {
-	GENERAL(rax), GENERAL(rbx), GENERAL(rcx), GENERAL(rdx),    GENERAL(rsi), GENERAL(rdi),
-	GENERAL(rsp), GENERAL(rbp), GENERAL(r8),  GENERAL(r9),     GENERAL(r10), GENERAL(r11),
-	GENERAL(r12), GENERAL(r13), GENERAL(r14), GENERAL(r15),    GENERAL(rip), GENERAL(rflags),
-	SYSTEM(cr0),  SYSTEM(cr2),  SYSTEM(cr3),  SYSTEM(cr4),     SYSTEM(efer),
+	GENERAL(rax), GENERAL(rbx), GENERAL(rcx), GENERAL(rdx), GENERAL(rsi), GENERAL(rdi),
+	GENERAL(rsp), GENERAL(rbp), GENERAL(r8),  GENERAL(r9),  GENERAL(r10), GENERAL(r11),
+	GENERAL(r12), GENERAL(r13), GENERAL(r14), GENERAL(r15), GENERAL(rip), GENERAL(rflags),
+	SYSTEM(cr0),  SYSTEM(cr2),  SYSTEM(cr3),  SYSTEM(cr4),  SYSTEM(efer),
 };
 
 /* What a terminal event points to. */
@@ -138,19 +140,21 @@ static void describe(const struct problems *problems, const struct outcome_class
 	if (given)
 		snprintf(to, SENTENCE_MAX, "%s", given);
 	else if (of_problems && more > 0)
-		snprintf(to, SENTENCE_MAX, "%s: %s (and %zu more)", class->phrase, problems->list[0].message, more);
+		snprintf(to, SENTENCE_MAX, "%s: %s (and %zu more)", class->phrase,
+		         problems->list[0].message, more);
 	else if (of_problems)
 		snprintf(to, SENTENCE_MAX, "%s: %s", class->phrase, problems->list[0].message);
 	else if (vcpu && class->outcome == OUTCOME_HALTED)
 		snprintf(to, SENTENCE_MAX, "%s: rax: %s, cs %s", class->phrase, vcpu->rax, cs);
 	else if (vcpu)
-		snprintf(to, SENTENCE_MAX, "%s: vCPU %u, rip: %s, rax: %s, cs %s", class->phrase, vcpu->index,
-		         vcpu->rip, vcpu->rax, cs);
+		snprintf(to, SENTENCE_MAX, "%s: vCPU %u, rip: %s, rax: %s, cs %s", class->phrase,
+		         vcpu->index, vcpu->rip, vcpu->rax, cs);
 	else
 		snprintf(to, SENTENCE_MAX, "%s: %s", class->phrase, class->meaning);
 }
 
-static void fill_lists(const struct shim *shim, Axvm__V1__Terminal *body, struct terminal_parts *parts)
+static void fill_lists(const struct shim *shim, Axvm__V1__Terminal *body,
+                       struct terminal_parts *parts)
 {
 	for (size_t i = 0; i < shim->problems.count; i++) {
 		event_fill_error(&parts->errors[i], &shim->problems.list[i], shim->stage);

@@ -58,8 +58,8 @@ static_assert(sizeof(struct balloon_config) == sizeof(struct virtio_balloon_conf
               "the configuration is that of the specification");
 
 static const uint16_t queue_sizes[BALLOON_QUEUES] = {
-	BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE,
-	BALLOON_QUEUE_SIZE,
+	BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE,
+	BALLOON_QUEUE_SIZE, BALLOON_QUEUE_SIZE,
 };
 
 static struct balloon *balloon_of(struct virtio_device *device)
@@ -234,8 +234,8 @@ static bool gather_buffers(struct balloon_job *job)
 static void discard(struct balloon_job *job, struct balloon_op *op)
 {
 	op->range = job->ranges[job->next_range++];
-	op->busy = io_madvise(job->balloon->device.loop, &op->op, op->range.start,
-	                      op->range.length, job->balloon->advice);
+	op->busy = io_madvise(job->balloon->device.loop, &op->op, op->range.start, op->range.length,
+	                      job->balloon->advice);
 	/* Refused only when the loop is about to end. */
 	job->in_flight += op->busy;
 }
@@ -463,7 +463,8 @@ static void balloon_kick(struct virtio_device *device, uint16_t queue)
 static void balloon_mail(struct virtio_device *device, uint32_t bits)
 {
 	struct balloon *balloon = balloon_of(device);
-	struct balloon_job *const jobs[] = { &balloon->inflate, &balloon->report, &balloon->deflate };
+	struct balloon_job *const jobs[] = { &balloon->inflate, &balloon->report,
+		                             &balloon->deflate };
 
 	(void)bits;
 	/* Those with discards in flight go on with these. */
@@ -659,12 +660,12 @@ void balloon_get_state(const struct balloon *balloon, struct balloon_state *ret_
 	*ret_state = (struct balloon_state){
 		.target_bytes = bytes_of(&balloon->target_pages),
 		.actual_bytes = bytes_of(&balloon->actual_pages),
-		.returned_bytes = atomic_load_explicit(&balloon->returned_bytes,
-		                                       memory_order_relaxed),
+		.returned_bytes =
+			atomic_load_explicit(&balloon->returned_bytes, memory_order_relaxed),
 		.failures = atomic_load_explicit(&balloon->failures, memory_order_relaxed),
 		.stats_count = atomic_load_explicit(&balloon->stats_count, memory_order_relaxed),
 	};
 	for (size_t i = 0; i < BALLOON_STATS; i++)
-		ret_state->stats[i] = atomic_load_explicit(&balloon->stats[i],
-		                                           memory_order_relaxed);
+		ret_state->stats[i] =
+			atomic_load_explicit(&balloon->stats[i], memory_order_relaxed);
 }

@@ -8,7 +8,7 @@
 
 #define BALLOON_QUEUES 5
 #define BALLOON_QUEUE_SIZE 128
-#define BALLOON_PAGE 4096u /* bytes; the device's unit whatever the pages of guest or host */
+#define BALLOON_PAGE 4096u      /* bytes; the device's unit whatever the pages of guest or host */
 #define BALLOON_PFNS_MAX 65536u /* in one request */
 #define BALLOON_RANGES 64
 #define BALLOON_OPS 8 /* discards in flight for one request */
@@ -65,11 +65,11 @@ struct balloon_job {
 };
 
 struct balloon_state {
-	uint64_t target_bytes;    /* asked of the guest */
-	uint64_t actual_bytes;    /* given up, as the guest says */
-	uint64_t returned_bytes;  /* given to the host so far; a page counts each time */
-	uint64_t failures;        /* discards that the host refused */
-	uint64_t stats_count;     /* times the guest has sent statistics; 0: none yet */
+	uint64_t target_bytes;         /* asked of the guest */
+	uint64_t actual_bytes;         /* given up, as the guest says */
+	uint64_t returned_bytes;       /* given to the host so far; a page counts each time */
+	uint64_t failures;             /* discards that the host refused */
+	uint64_t stats_count;          /* times the guest has sent statistics; 0: none yet */
 	uint64_t stats[BALLOON_STATS]; /* by tag, VIRTIO 1.2 §5.5.6.4; UINT64_MAX: not told */
 };
 

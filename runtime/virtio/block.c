@@ -334,10 +334,9 @@ static void fill_config(struct block *block, const struct block_spec *spec)
 		.max_write_zeroes_seg = BLOCK_RANGES_MAX,
 		.write_zeroes_may_unmap = can->punch,
 	};
-	block->device.features = VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) |
-	                         VIRTIO_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
-	                         VIRTIO_FEATURE(VIRTIO_BLK_F_TOPOLOGY) |
-	                         VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH);
+	block->device.features =
+		VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_FEATURE(VIRTIO_BLK_F_BLK_SIZE) |
+		VIRTIO_FEATURE(VIRTIO_BLK_F_TOPOLOGY) | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH);
 	if (spec->queues > 1)
 		block->device.features |= VIRTIO_FEATURE(VIRTIO_BLK_F_MQ);
 	block->device.features |= file->read_only ? VIRTIO_FEATURE(VIRTIO_BLK_F_RO)
@@ -359,7 +358,8 @@ static int allocate(struct block *block, const struct block_spec *spec)
 	if (block->file->direct)
 		block->bounce = aligned_alloc(4096, BLOCK_BOUNCE_BYTES);
 	if (!block->file->read_only)
-		block->zeroes = mmap(NULL, BLOCK_ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		block->zeroes = mmap(NULL, BLOCK_ZEROES_BYTES, PROT_READ,
+		                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (block->zeroes == MAP_FAILED)
 		block->zeroes = NULL;
 	/* Where all memory may be of huge pages, what is read here must not be one of them, beside

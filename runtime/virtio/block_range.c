@@ -23,13 +23,15 @@ static void range_done(struct io_op *op, int result, uint32_t flags);
 static bool issue_punch(struct block_request *request)
 {
 	return io_fallocate(request->block->device.loop, &request->op, request->block->file_index,
-	                    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, request->offset, request->left);
+	                    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, request->offset,
+	                    request->left);
 }
 
 static bool issue_zero_range(struct block_request *request)
 {
 	return io_fallocate(request->block->device.loop, &request->op, request->block->file_index,
-	                    FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, request->offset, request->left);
+	                    FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE, request->offset,
+	                    request->left);
 }
 
 static bool issue_command(struct block_request *request)
@@ -64,7 +66,8 @@ static enum way way_of(const struct block_request *request)
 		return can->punch ? WAY_PUNCH : can->command ? WAY_COMMAND : WAY_NONE;
 	if ((request->offset | request->left) & (can->align - 1))
 		return WAY_WRITE;
-	if (can->punch && (request->ranges[request->range].flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
+	if (can->punch &&
+	    (request->ranges[request->range].flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
 		return WAY_PUNCH;
 	return can->zero ? WAY_ZERO : WAY_WRITE;
 }
@@ -84,9 +87,10 @@ static void refuse_discard(struct block_request *request)
 	struct block *block = request->block;
 
 	if (!block->told_discard)
-		virtio_report(&block->device, request->queue, -EOPNOTSUPP,
-		              "the image cannot discard: set the disk's `discard` to false for the next launch, "
-		              "so that none is offered; the guest is answered with UNSUPP");
+		virtio_report(
+			&block->device, request->queue, -EOPNOTSUPP,
+			"the image cannot discard: set the disk's `discard` to false for the next launch, "
+			"so that none is offered; the guest is answered with UNSUPP");
 	block->told_discard = true;
 	block_request_complete(request, VIRTIO_BLK_S_UNSUPP);
 }
@@ -98,7 +102,8 @@ static bool take_range(struct block_request *request)
 	uint64_t align = request->type == VIRTIO_BLK_T_DISCARD ? request->block->ranges.align : 1;
 
 	for (request->range++; request->range < request->range_count; request->range++) {
-		const struct virtio_blk_discard_write_zeroes *range = &request->ranges[request->range];
+		const struct virtio_blk_discard_write_zeroes *range =
+			&request->ranges[request->range];
 		uint64_t start = ALIGN_UP(range->sector * DISK_SECTOR, align);
 		uint64_t end = (range->sector + range->num_sectors) * DISK_SECTOR / align * align;
 

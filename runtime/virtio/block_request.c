@@ -36,8 +36,8 @@ static uint8_t parse_ranges(struct block_request *request);
 /* Types of requests (§5.2.6); those without a row are not supported. */
 static const struct kind {
 	enum data_rule data;
-	bool changes; /* refused when read-only */
-	uint64_t feature; /* needed; 0: none */
+	bool changes;                                    /* refused when read-only */
+	uint64_t feature;                                /* needed; 0: none */
 	uint8_t (*parse)(struct block_request *request); /* NULL: nothing more to check */
 	void (*start)(struct block_request *request);
 	enum block_counter counter;
@@ -88,7 +88,8 @@ static bool aligned(const struct block_request *request)
 	size_t length_mask = MAX(file->memory_align, file->logical_block) - 1;
 
 	for (uint16_t i = 0; i < request->data_count; i++)
-		if (((uintptr_t)request->data[i].iov_base & mask) || (request->data[i].iov_len & length_mask))
+		if (((uintptr_t)request->data[i].iov_base & mask) ||
+		    (request->data[i].iov_len & length_mask))
 			return false;
 	return true;
 }
@@ -134,7 +135,8 @@ static uint8_t parse_ranges(struct block_request *request)
 			return VIRTIO_BLK_S_IOERR;
 		/* Zeroes may have to be written, and then as O_DIRECT can have them. */
 		if (zeroes && file->direct &&
-		    ((range->sector | range->num_sectors) & (file->logical_block / DISK_SECTOR - 1)))
+		    ((range->sector | range->num_sectors) &
+		     (file->logical_block / DISK_SECTOR - 1)))
 			return VIRTIO_BLK_S_IOERR;
 	}
 	return VIRTIO_BLK_S_OK;
@@ -143,8 +145,7 @@ static uint8_t parse_ranges(struct block_request *request)
 static uint8_t parse_kind(struct block_request *request, const struct virtq_chain *chain)
 {
 	static const struct kind none;
-	const struct kind *kind =
-		request->type < ARRAY_SIZE(kinds) ? &kinds[request->type] : &none;
+	const struct kind *kind = request->type < ARRAY_SIZE(kinds) ? &kinds[request->type] : &none;
 	uint32_t out = chain->readable_bytes - (uint32_t)HEADER_BYTES;
 	uint32_t in = chain->writable_bytes - 1;
 
@@ -328,7 +329,8 @@ static uint16_t next_piece(const struct block_request *request, uint32_t *ret_by
 	uint64_t bytes = request->data->iov_len;
 	uint16_t count = 1;
 
-	while (count < request->data_count && bytes + request->data[count].iov_len <= BLOCK_PIECE_BYTES)
+	while (count < request->data_count &&
+	       bytes + request->data[count].iov_len <= BLOCK_PIECE_BYTES)
 		bytes += request->data[count++].iov_len;
 	*ret_bytes = (uint32_t)MIN(bytes, BLOCK_PIECE_BYTES);
 	return count;
@@ -348,8 +350,10 @@ static bool issue_piece(struct block_request *request)
 		return issue_bounced(request);
 	block_turn_charge(request->block, bytes);
 	if (count == 1)
-		return read ? io_read(loop, &request->op, file, data->iov_base, bytes, request->offset)
-		            : io_write(loop, &request->op, file, data->iov_base, bytes, request->offset);
+		return read ? io_read(loop, &request->op, file, data->iov_base, bytes,
+		                      request->offset)
+		            : io_write(loop, &request->op, file, data->iov_base, bytes,
+		                       request->offset);
 	return read ? io_readv(loop, &request->op, file, data, count, request->offset)
 	            : io_writev(loop, &request->op, file, data, count, request->offset);
 }

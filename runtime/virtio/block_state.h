@@ -10,10 +10,10 @@
 #include "io/rate_limit.h"
 #include "virtio/device.h"
 
-#define BLOCK_QUEUE_SIZE_MIN 4   /* a header, one buffer and a status */
-#define BLOCK_IN_FLIGHT_MAX 512  /* requests of one disk, over all its queues */
-#define BLOCK_SEGMENTS_MAX 254   /* buffers of one request */
-#define BLOCK_RANGES_MAX 16      /* of one discard or write-zeroes request */
+#define BLOCK_QUEUE_SIZE_MIN 4  /* a header, one buffer and a status */
+#define BLOCK_IN_FLIGHT_MAX 512 /* requests of one disk, over all its queues */
+#define BLOCK_SEGMENTS_MAX 254  /* buffers of one request */
+#define BLOCK_RANGES_MAX 16     /* of one discard or write-zeroes request */
 #define BLOCK_BOUNCE_BYTES (256 * KIB)
 #define BLOCK_ZEROES_BYTES (256 * KIB) /* what is written at once where zeroes must be written */
 /* The kernel copies what it has in its cache while the operation is handed to it, on the I/O
@@ -41,7 +41,7 @@ struct block;
 struct block_request {
 	struct io_op op;
 	struct block *block;
-	struct block_request *next; /* free, or waiting for the bounce buffer */
+	struct block_request *next;  /* free, or waiting for the bounce buffer */
 	struct block_request *later; /* waiting for the next turn of the loop, or a resume */
 	/* one operation of what is left, when its turn has come */
 	bool (*issue)(struct block_request *request);
@@ -69,8 +69,8 @@ struct block {
 	char serial[VIRTIO_BLK_ID_BYTES];
 	bool starts_write_through;
 	uint16_t queue_sizes[VIRTIO_QUEUES_MAX];
-	_Atomic uint64_t capacity; /* sectors */
-	_Atomic bool writeback;    /* the driver's choice */
+	_Atomic uint64_t capacity;      /* sectors */
+	_Atomic bool writeback;         /* the driver's choice */
 	struct block_request *requests; /* owned */
 	struct iovec *iov;              /* owned; iov_max for each */
 	uint16_t iov_max;
@@ -81,12 +81,12 @@ struct block {
 	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
 	/* waiting for a turn that has bytes left, or a resume */
 	struct block_request *later_first, *later_last;
-	bool holding; /* paused: nothing is started */
+	bool holding;                     /* paused: nothing is started */
 	uint16_t kept[VIRTIO_QUEUES_MAX]; /* requests that wait here or for the bounce buffer */
-	uint64_t turn;       /* of the loop, that the next is about */
-	uint64_t turn_bytes; /* of data that may still be started in it */
-	uint64_t waiting;      /* queues to look at when there is room */
-	uint16_t next_waiting; /* whose turn it is */
+	uint64_t turn;                    /* of the loop, that the next is about */
+	uint64_t turn_bytes;              /* of data that may still be started in it */
+	uint64_t waiting;                 /* queues to look at when there is room */
+	uint16_t next_waiting;            /* whose turn it is */
 	struct rate_limit limit;
 	bool throttled; /* until the timer is done */
 	struct io_op timer_op, sync_op;
@@ -94,7 +94,7 @@ struct block {
 	bool syncing, sync_again;
 	struct disk_ranges ranges; /* the file's, less what has failed and what the spec keeps */
 	bool told_discard;
-	uint64_t quiet_until_ns; /* no further error event before */
+	uint64_t quiet_until_ns;      /* no further error event before */
 	pthread_mutex_t lock;         /* of new_limit */
 	struct rate_config new_limit; /* from another thread */
 	_Atomic uint64_t counters[BLOCK_COUNTERS];

@@ -19,7 +19,8 @@ static const char *with_advice(const struct virtio_event *event, char text[PROBL
 {
 	if (event->error_number != IO_NO_WORKER)
 		return event->message;
-	snprintf(text, PROBLEM_MESSAGE_MAX, "%s; the kernel could not start a thread for it: " PROBLEM_RAISE_THREADS,
+	snprintf(text, PROBLEM_MESSAGE_MAX,
+	         "%s; the kernel could not start a thread for it: " PROBLEM_RAISE_THREADS,
 	         event->message);
 	return text;
 }

@@ -95,9 +95,10 @@ static bool exceeds_limit(struct console *console, size_t length)
 	counter_add(&console->bytes_over_limit, length);
 	console->spell_until_ns = now + SPELL_NS;
 	if (!told)
-		virtio_report(&console->device, QUEUE_TRANSMIT, 0,
-		              "the guest prints more than console.limit allows: output beyond the limit is "
-		              "dropped");
+		virtio_report(
+			&console->device, QUEUE_TRANSMIT, 0,
+			"the guest prints more than console.limit allows: output beyond the limit is "
+			"dropped");
 	io_client_again(&console->device.client, MAIL_OUTPUT);
 	return true;
 }
@@ -121,9 +122,8 @@ static void write_output(struct console *console)
 	if (console->writing || length == 0 || exceeds_limit(console, length))
 		return;
 	/* The bytes from `head` on stay untouched by append until the write is done. */
-	console->writing = io_write(console->device.loop, &console->write_op,
-	                            console->output_file, start, (uint32_t)length,
-	                            IO_CURRENT_POSITION);
+	console->writing = io_write(console->device.loop, &console->write_op, console->output_file,
+	                            start, (uint32_t)length, IO_CURRENT_POSITION);
 }
 
 /* Drops everything, now and from now on. */
@@ -225,7 +225,7 @@ static void receive(struct console *console)
 		while (console->input_used > 0 && virtio_pop(device, QUEUE_RECEIVE, &chain)) {
 			size_t copied =
 				virtq_copy_to(&chain, 0, console->input + console->input_head,
-					      console->input_used);
+			                      console->input_used);
 
 			console->input_head += (uint32_t)copied;
 			console->input_used -= (uint32_t)copied;
@@ -381,8 +381,8 @@ void console_get_stats(const struct console *console, struct console_stats *ret_
 	*ret_stats = (struct console_stats){
 		.bytes_out = atomic_load_explicit(&console->bytes_out, memory_order_relaxed),
 		.bytes_in = atomic_load_explicit(&console->bytes_in, memory_order_relaxed),
-		.bytes_dropped = atomic_load_explicit(&console->bytes_dropped,
-		                                      memory_order_relaxed),
+		.bytes_dropped =
+			atomic_load_explicit(&console->bytes_dropped, memory_order_relaxed),
 		.bytes_over_limit = counter_read(&console->bytes_over_limit),
 	};
 }

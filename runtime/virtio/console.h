@@ -24,17 +24,17 @@ struct console_config {
 };
 
 struct console_spec {
-	int output_fd; /* borrowed; -1: output is discarded */
-	int input_fd;  /* borrowed; -1: none */
-	uint16_t columns, rows; /* 0: unknown */
-	size_t buffer_bytes;    /* of output that waits for its reader; 0: the default */
+	int output_fd;            /* borrowed; -1: output is discarded */
+	int input_fd;             /* borrowed; -1: none */
+	uint16_t columns, rows;   /* 0: unknown */
+	size_t buffer_bytes;      /* of output that waits for its reader; 0: the default */
 	struct rate_config limit; /* of bytes and writes of output; what is over it is dropped */
 };
 
 struct console_stats {
-	uint64_t bytes_out;     /* handed to output_fd */
-	uint64_t bytes_in;      /* handed to the guest */
-	uint64_t bytes_dropped; /* buffer full, the reader is gone, or over the limit */
+	uint64_t bytes_out;        /* handed to output_fd */
+	uint64_t bytes_in;         /* handed to the guest */
+	uint64_t bytes_dropped;    /* buffer full, the reader is gone, or over the limit */
 	uint64_t bytes_over_limit; /* of those, over the limit */
 };
 

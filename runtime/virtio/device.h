@@ -86,7 +86,7 @@ struct virtio_device {
 	 * checked, and then they are not touched: no doorbell is watched, nothing popped or pushed.
 	 * kick means that virtio_running may have changed, or the place of the interrupt. */
 	uint64_t elsewhere;
-	uint64_t untimed_queues;     /* bits: buffers that lie in stock, whose time is no latency */
+	uint64_t untimed_queues; /* bits: buffers that lie in stock, whose time is no latency */
 	/* For the device to read. */
 	struct io_loop *loop;
 	uint64_t negotiated;

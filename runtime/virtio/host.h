@@ -17,8 +17,8 @@ struct virtio_event {
 	const char *device_id;
 	const char *message;
 	bool needs_reset;
-	int queue;        /* -1: none in particular */
-	int error_number; /* errno, positive, or 0 */
+	int queue;           /* -1: none in particular */
+	int error_number;    /* errno, positive, or 0 */
 	uint64_t suppressed; /* events that were not told since the device's last one */
 };
 

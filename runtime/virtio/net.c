@@ -194,7 +194,8 @@ void net_lose_tap(struct net *net, int error)
 		return;
 	net->tap_gone = true;
 	net->readable = 0;
-	virtio_report(&net->device, -1, error, "the TAP has been removed: the link is down from now on");
+	virtio_report(&net->device, -1, error,
+	              "the TAP has been removed: the link is down from now on");
 	virtio_config_update(&net->device, offsetof(struct virtio_net_config, status), &status,
 	                     sizeof(status));
 }
@@ -324,11 +325,10 @@ static uint64_t guest_offloads(uint32_t missing)
 
 static uint64_t features_of(const struct net_spec *spec)
 {
-	uint64_t features = VIRTIO_FEATURE(VIRTIO_NET_F_MAC) | VIRTIO_FEATURE(VIRTIO_NET_F_STATUS) |
-	                    VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |
-	                    VIRTIO_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
-	                    VIRTIO_FEATURE(VIRTIO_NET_F_CTRL_RX) |
-	                    VIRTIO_FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR);
+	uint64_t features =
+		VIRTIO_FEATURE(VIRTIO_NET_F_MAC) | VIRTIO_FEATURE(VIRTIO_NET_F_STATUS) |
+		VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_FEATURE(VIRTIO_NET_F_CTRL_VQ) |
+		VIRTIO_FEATURE(VIRTIO_NET_F_CTRL_RX) | VIRTIO_FEATURE(VIRTIO_NET_F_CTRL_MAC_ADDR);
 
 	if (spec->offloads)
 		features |= VIRTIO_FEATURE(VIRTIO_NET_F_CSUM) |

@@ -68,7 +68,8 @@ static const struct command {
 } commands[] = {
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_F_CTRL_RX, set_receive_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_F_CTRL_RX, set_receive_mode },
-	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX, set_mac_tables },
+	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX,
+	  set_mac_tables },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, VIRTIO_NET_F_CTRL_MAC_ADDR, set_mac },
 	{ VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIRTIO_NET_F_MQ, set_pairs },
 };
@@ -105,8 +106,9 @@ static void answer_commands(struct net *net, uint16_t queue)
 
 			if (chain.writable_bytes == 0) {
 				virtio_push(device, queue, chain.head, 0);
-				virtio_fail(device, queue, EBADMSG,
-				            "a control command has no writable buffer for its answer");
+				virtio_fail(
+					device, queue, EBADMSG,
+					"a control command has no writable buffer for its answer");
 				return;
 			}
 			if (run_command(net, &chain))

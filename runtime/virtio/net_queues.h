@@ -55,11 +55,11 @@ struct net_receiver {
 	uint16_t good;      /* reads of this batch that brought a frame */
 	bool drained;       /* a read of this batch found nothing */
 	uint16_t last_source;
-	uint32_t sources;   /* TAP queues whose frames come here */
+	uint32_t sources;         /* TAP queues whose frames come here */
 	uint32_t recent;          /* bytes that the next frame may have, by those before it */
 	struct net_read *waiting; /* frames that were read and not delivered, the first */
 	uint8_t *spills;          /* owned */
-	struct net_read *reads;     /* NET_READS; owned */
+	struct net_read *reads;   /* NET_READS; owned */
 };
 
 struct net_write {
@@ -74,7 +74,7 @@ struct net_write {
 struct net_sender {
 	struct net *net;
 	uint16_t queue, pair;
-	uint64_t free; /* writes */
+	uint64_t free;            /* writes */
 	struct net_write *writes; /* NET_WRITES; owned */
 };
 

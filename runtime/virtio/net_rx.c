@@ -235,12 +235,13 @@ static bool place(struct net_receiver *rx, struct net_read *read)
 	uint32_t direct = read->frame - read->spilled;
 
 	while (read->placed < read->spilled) {
-		const struct virtq_chain all = { .iov = read->iov, .writable = read->segment_count };
+		const struct virtq_chain all = { .iov = read->iov,
+			                         .writable = read->segment_count };
 
 		if (read->bytes > direct + read->placed) {
-			read->placed += (uint32_t)virtq_copy_to(
-				&all, direct + read->placed, read->spill + read->placed,
-				read->spilled - read->placed);
+			read->placed += (uint32_t)virtq_copy_to(&all, direct + read->placed,
+			                                        read->spill + read->placed,
+			                                        read->spilled - read->placed);
 			continue;
 		}
 		if (!has_room(rx->net, read)) {
@@ -353,8 +354,8 @@ static void watch(struct net_receiver *rx)
 		if (source->polling)
 			continue;
 		source->polling = io_poll(net->device.loop, &source->poll_op, source->file, POLLIN);
-		source->polled_at = atomic_load_explicit(&net->device.loop->stats.turns,
-		                                         memory_order_relaxed);
+		source->polled_at =
+			atomic_load_explicit(&net->device.loop->stats.turns, memory_order_relaxed);
 	}
 }
 

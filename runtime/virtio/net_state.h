@@ -24,8 +24,8 @@ struct net_vhost_state {
 };
 
 struct net_vhost {
-	struct net *net; /* NULL: the device has no vhost */
-	int fd, tap_fd;  /* borrowed */
+	struct net *net;   /* NULL: the device has no vhost */
+	int fd, tap_fd;    /* borrowed */
 	uint64_t features; /* that the kernel's vhost-net knows */
 	struct control_call call;
 	pthread_mutex_t lock;
@@ -65,7 +65,7 @@ struct net {
 	uint16_t mtu;
 	bool rx_ready; /* the TAP has been told what the driver takes */
 	bool tap_gone;
-	bool control_waits; /* for reads to end */
+	bool control_waits;             /* for reads to end */
 	struct net_receiver *receivers; /* by pair; owned, as the next two */
 	struct net_sender *senders;
 	struct net_source *sources;
@@ -81,7 +81,8 @@ struct net {
 	pthread_mutex_t limit_lock;
 	struct rate_config limits[2]; /* rx, tx; under the lock */
 	struct net_vhost vhost;
-	_Atomic uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped, rx_copied;
+	_Atomic uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped,
+		rx_copied;
 };
 
 #endif

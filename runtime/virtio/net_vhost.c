@@ -82,7 +82,8 @@ static void carry_out(struct control_call *call)
 	memcpy(done, vhost->done, sizeof(done));
 	negotiated = vhost->negotiated;
 	pthread_mutex_unlock(&vhost->lock);
-	if (!done[VHOST_RX].on && !done[VHOST_TX].on && (wished[VHOST_RX].on || wished[VHOST_TX].on))
+	if (!done[VHOST_RX].on && !done[VHOST_TX].on &&
+	    (wished[VHOST_RX].on || wished[VHOST_TX].on))
 		r = vhost_set_features(vhost->fd, negotiated & vhost->features & RING_FEATURES);
 	for (enum vhost_ring ring = 0; ring < VHOST_RINGS && r == 0; ring++)
 		r = change_ring(vhost, ring, &wished[ring], &done[ring]);

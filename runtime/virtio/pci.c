@@ -96,8 +96,7 @@ static uint64_t table_read(struct virtio_transport *t, uint32_t offset, uint32_t
 	return msix_table_read(&t->msix, offset, width);
 }
 
-static void table_write(struct virtio_transport *t, uint32_t offset, uint32_t width,
-                        uint64_t value)
+static void table_write(struct virtio_transport *t, uint32_t offset, uint32_t width, uint64_t value)
 {
 	msix_table_write(&t->msix, offset, width, value);
 }
@@ -176,8 +175,8 @@ static void config_read(void *context, uint32_t offset, uint32_t width)
 
 	if (touches_window(t, offset, width) && window_access(t, &at, &bytes))
 		pci_config_set(&t->function,
-			       t->access_capability + (uint32_t)sizeof(struct virtio_pci_cap),
-			       bytes, (uint32_t)bar_read(t, at, bytes));
+		               t->access_capability + (uint32_t)sizeof(struct virtio_pci_cap),
+		               bytes, (uint32_t)bar_read(t, at, bytes));
 }
 
 static void config_written(void *context, uint32_t offset, uint32_t width)
@@ -233,8 +232,8 @@ static void look_again(void *context)
 /* ---------------------------------------------------------------------------------------- build */
 
 /* The vendor capability of one structure (§4.1.4); `extra` follows it for two of the kinds. */
-static int add_structure(struct virtio_transport *t, uint8_t kind, uint32_t offset,
-                         uint32_t length, const uint32_t *extra, uint8_t *ret_capability)
+static int add_structure(struct virtio_transport *t, uint8_t kind, uint32_t offset, uint32_t length,
+                         const uint32_t *extra, uint8_t *ret_capability)
 {
 	struct {
 		struct virtio_pci_cap cap;
@@ -281,8 +280,8 @@ static int add_capabilities(struct virtio_transport *t)
 
 		if (structures[i].kind == VIRTIO_PCI_CAP_DEVICE_CFG && device->config_size == 0)
 			continue;
-		r = add_structure(t, structures[i].kind, structures[i].offset,
-		                  structures[i].length, structures[i].extra, &capability);
+		r = add_structure(t, structures[i].kind, structures[i].offset, structures[i].length,
+		                  structures[i].extra, &capability);
 		if (r < 0)
 			return r;
 	}

@@ -283,8 +283,10 @@ static void set_queue_reset(struct virtio_transport *t, uint64_t value)
 		virtio_queue_registers_reset(t, r->queue_select);
 }
 
+/* clang-format off */
 #define RW(offset_, width_, name_) { (offset_), (width_), get_##name_, set_##name_ }
 #define RO(offset_, width_, name_) { (offset_), (width_), get_##name_, NULL }
+/* clang-format on */
 
 static const struct common_register table[] = {
 	RW(VIRTIO_PCI_COMMON_DFSELECT, 4, device_feature_select),
@@ -348,8 +350,8 @@ static void write_register(struct virtio_transport *t, uint32_t offset, uint32_t
 			uint32_t shift = (offset - reg->offset) * 8;
 
 			old = reg->get(t);
-			reg->set(t, (old & ~(0xffffffffULL << shift)) |
-			                    (value & 0xffffffff) << shift);
+			reg->set(t, (old & ~(0xffffffffULL << shift)) | (value & 0xffffffff)
+			                                                        << shift);
 		}
 	}
 }

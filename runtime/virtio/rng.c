@@ -52,8 +52,7 @@ static bool start_one(struct rng *rng)
 	if (!request || !virtio_pop(&rng->device, 0, &chain))
 		return false;
 	if (chain.readable > 0) {
-		virtio_fail(&rng->device, 0, EPROTO,
-		            "a buffer for random bytes is not writable");
+		virtio_fail(&rng->device, 0, EPROTO, "a buffer for random bytes is not writable");
 		virtio_push(&rng->device, 0, chain.head, 0);
 		return false;
 	}

@@ -55,13 +55,13 @@ struct virtio_queue {
 	uint32_t doorbell_file;
 	uint16_t index;
 	uint16_t vector;
-	uint64_t turn;   /* of the loop, that the next two are about */
-	uint32_t budget; /* pops left in it */
-	uint32_t work;   /* VIRTIO_TURN_WORK left in it */
-	bool again;      /* one of them ran out: a kick is due in the next */
-	uint32_t epoch;  /* times it was enabled */
-	bool watched;    /* drained, and looked at by polling instead of kicks */
-	bool resetting;  /* draining for queue_reset */
+	uint64_t turn;       /* of the loop, that the next two are about */
+	uint32_t budget;     /* pops left in it */
+	uint32_t work;       /* VIRTIO_TURN_WORK left in it */
+	bool again;          /* one of them ran out: a kick is due in the next */
+	uint32_t epoch;      /* times it was enabled */
+	bool watched;        /* drained, and looked at by polling instead of kicks */
+	bool resetting;      /* draining for queue_reset */
 	uint64_t *taken_ns;  /* when each request was taken, by its head; owned */
 	uint32_t last_bytes; /* that the device reads, of the request taken last */
 	struct virtio_queue_counters counters;
@@ -73,7 +73,7 @@ struct virtio_transport {
 	uint64_t offered; /* all features */
 	struct virtio_registers registers;
 	struct virtio_queue *queues;
-	_Atomic uint64_t kicks;         /* queues kicked by an exit instead of a doorbell */
+	_Atomic uint64_t kicks; /* queues kicked by an exit instead of a doorbell */
 	_Atomic uint16_t config_vector;
 	_Atomic uint8_t isr;
 	_Atomic bool bus_master;

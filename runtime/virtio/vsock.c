@@ -33,7 +33,7 @@
 #define QUEUE_TRANSMIT 1
 #define PCI_CLASS_OTHER 0xff0000
 #define COPIED_A_UNIT 256u /* bytes that cost a unit of virtio_work */
-#define F_STREAM 0 /* VIRTIO_VSOCK_F_STREAM, VIRTIO 1.2 §5.10.3 */
+#define F_STREAM 0         /* VIRTIO_VSOCK_F_STREAM, VIRTIO 1.2 §5.10.3 */
 #define OUTPUT_CAPACITY (VSOCK_BUFFER + VSOCK_GREETING_MAX)
 #define BUFFER_BYTES ((size_t)VSOCK_CONNECTIONS * (OUTPUT_CAPACITY + VSOCK_INPUT))
 #define SHUTDOWN_BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
@@ -248,14 +248,14 @@ enum action {
 /* By operation and state; an operation unknown is as INVALID. */
 static const uint8_t actions[][VSOCK_STATES] = {
 	/*                                     NONE    ASKING INVITED   OPEN         RESETTING */
-	[VIRTIO_VSOCK_OP_INVALID] =          { REJECT, ABORT, ABORT,    ABORT,       IGNORE },
-	[VIRTIO_VSOCK_OP_REQUEST] =          { OPEN,   ABORT, ABORT,    ABORT,       IGNORE },
-	[VIRTIO_VSOCK_OP_RESPONSE] =         { REJECT, ABORT, ACCEPTED, ABORT,       IGNORE },
-	[VIRTIO_VSOCK_OP_RST] =              { IGNORE, GONE,  GONE,     GONE,        GONE },
-	[VIRTIO_VSOCK_OP_SHUTDOWN] =         { REJECT, ABORT, ABORT,    SHUTDOWN,    IGNORE },
-	[VIRTIO_VSOCK_OP_RW] =               { REJECT, ABORT, ABORT,    DATA,        IGNORE },
-	[VIRTIO_VSOCK_OP_CREDIT_UPDATE] =    { REJECT, ABORT, ABORT,    IGNORE,      IGNORE },
-	[VIRTIO_VSOCK_OP_CREDIT_REQUEST] =   { REJECT, ABORT, ABORT,    TELL_CREDIT, IGNORE },
+	[VIRTIO_VSOCK_OP_INVALID] = { REJECT, ABORT, ABORT, ABORT, IGNORE },
+	[VIRTIO_VSOCK_OP_REQUEST] = { OPEN, ABORT, ABORT, ABORT, IGNORE },
+	[VIRTIO_VSOCK_OP_RESPONSE] = { REJECT, ABORT, ACCEPTED, ABORT, IGNORE },
+	[VIRTIO_VSOCK_OP_RST] = { IGNORE, GONE, GONE, GONE, GONE },
+	[VIRTIO_VSOCK_OP_SHUTDOWN] = { REJECT, ABORT, ABORT, SHUTDOWN, IGNORE },
+	[VIRTIO_VSOCK_OP_RW] = { REJECT, ABORT, ABORT, DATA, IGNORE },
+	[VIRTIO_VSOCK_OP_CREDIT_UPDATE] = { REJECT, ABORT, ABORT, IGNORE, IGNORE },
+	[VIRTIO_VSOCK_OP_CREDIT_REQUEST] = { REJECT, ABORT, ABORT, TELL_CREDIT, IGNORE },
 };
 
 static_assert(ARRAY_SIZE(actions) == VIRTIO_VSOCK_OP_CREDIT_REQUEST + 1, "a row an operation");
@@ -420,8 +420,9 @@ static void take_packet(struct vsock *vsock, const struct virtq_chain *chain)
 
 	if (virtq_copy_from(chain, 0, &header, sizeof(header)) < sizeof(header) ||
 	    le32toh(header.len) > chain->readable_bytes - sizeof(header)) {
-		virtio_fail(&vsock->device, QUEUE_TRANSMIT, EPROTO,
-		            "a packet is shorter than its header, or than the length in its header");
+		virtio_fail(
+			&vsock->device, QUEUE_TRANSMIT, EPROTO,
+			"a packet is shorter than its header, or than the length in its header");
 	} else if (le64toh(header.src_cid) != vsock->cid) {
 		/* There is nobody to answer. */
 		counter_add(&vsock->dropped, 1);

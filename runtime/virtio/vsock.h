@@ -13,17 +13,18 @@ struct vsock_spec {
 };
 
 struct vsock_stats {
-	uint64_t connections; /* that were opened, both ways */
+	uint64_t connections;       /* that were opened, both ways */
 	uint64_t to_guest, to_host; /* bytes */
-	uint64_t resets;      /* sent to the guest, in answer to whatever */
-	uint64_t dropped;     /* packets of the guest's that could not be answered */
+	uint64_t resets;            /* sent to the guest, in answer to whatever */
+	uint64_t dropped;           /* packets of the guest's that could not be answered */
 	uint64_t places_taken;
 };
 
 /* Build time, before io_loop_build; maps memory, and makes the loop one with descriptors of its own
  * (IO_USE_DESCRIPTORS). `vsock` is zeroed by the caller and must not move. Returns 0, -ENOMEM, or
  * what virtio_pci_attach says. */
-int vsock_create(struct vsock *vsock, const struct vsock_spec *spec, const struct virtio_host *host);
+int vsock_create(struct vsock *vsock, const struct vsock_spec *spec,
+                 const struct virtio_host *host);
 /* After the loop's thread has ended. A zeroed vsock is fine. */
 void vsock_destroy(struct vsock *vsock);
 

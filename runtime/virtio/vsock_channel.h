@@ -67,7 +67,7 @@ struct vsock_channel_message {
 	uint64_t id;
 	uint32_t guest_port;
 	uint32_t host_port;
-	uint32_t reason; /* enum vsock_channel_reason; 0 but for REFUSED */
+	uint32_t reason;   /* enum vsock_channel_reason; 0 but for REFUSED */
 	uint32_t reserved; /* 0 */
 };
 

@@ -395,8 +395,9 @@ static void shut_done(struct io_op *op, int result, uint32_t flags)
 		/* A peer that has left already cannot be shut out; one that is not told would wait
 		 * for ever. */
 		if (result == -IO_NO_WORKER) {
-			virtio_report(&c->vsock->device, -1, result,
-			              "a connection cannot be shut down in one direction: it is reset");
+			virtio_report(
+				&c->vsock->device, -1, result,
+				"a connection cannot be shut down in one direction: it is reset");
 			lose_host(c);
 		}
 		vsock_shut(c);

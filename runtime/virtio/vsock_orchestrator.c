@@ -42,8 +42,8 @@ static void send_first(struct vsock *vsock)
 	if (vsock->sending || vsock->channel_gone || vsock->message_count == 0)
 		return;
 	vsock->sending = io_write(vsock->device.loop, &vsock->send_op, vsock->channel_file,
-	                          &vsock->messages[vsock->message_head],
-	                          sizeof(vsock->messages[0]), IO_CURRENT_POSITION);
+	                          &vsock->messages[vsock->message_head], sizeof(vsock->messages[0]),
+	                          IO_CURRENT_POSITION);
 }
 
 static void receive_next(struct vsock *vsock);
@@ -63,8 +63,9 @@ static void send_done(struct io_op *op, int result, uint32_t flags)
 		return;
 	}
 	if (!polled && result < 0 && result != -EINTR) {
-		lose_channel(vsock, result, "the vsock channel cannot be written: no connections "
-		                            "from now on");
+		lose_channel(vsock, result,
+		             "the vsock channel cannot be written: no connections "
+		             "from now on");
 		vsock_deliver(vsock);
 		return;
 	}
@@ -207,7 +208,8 @@ static bool handle(struct vsock *vsock, int length, int fd)
 {
 	const struct vsock_channel_message *message = &vsock->incoming;
 	uint16_t kind = le16toh(message->kind);
-	const struct message_row *row = kind < ARRAY_SIZE(message_rows) ? &message_rows[kind] : NULL;
+	const struct message_row *row =
+		kind < ARRAY_SIZE(message_rows) ? &message_rows[kind] : NULL;
 
 	if (length != (int)sizeof(*message) || (vsock->header.msg_flags & MSG_TRUNC) ||
 	    (vsock->header.msg_flags & MSG_CTRUNC) ||
@@ -233,8 +235,7 @@ static int received_fd(struct vsock *vsock)
 
 static void receive_next(struct vsock *vsock)
 {
-	if (vsock->receiving || vsock->channel_gone ||
-	    vsock->message_count >= VSOCK_MESSAGES / 2)
+	if (vsock->receiving || vsock->channel_gone || vsock->message_count >= VSOCK_MESSAGES / 2)
 		return;
 	vsock->packet = (struct iovec){ &vsock->incoming, sizeof(vsock->incoming) };
 	vsock->header = (struct msghdr){
@@ -286,7 +287,8 @@ static void receive_done(struct io_op *op, int result, uint32_t flags)
 		return;
 	}
 	if (result <= 0)
-		lose_channel(vsock, result, "the vsock channel has ended: no connections from now on");
+		lose_channel(vsock, result,
+		             "the vsock channel has ended: no connections from now on");
 	else
 		take_message(vsock, result);
 	receive_next(vsock);

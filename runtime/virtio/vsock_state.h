@@ -24,8 +24,8 @@
 /* Where a connection is, as the guest knows it. */
 enum vsock_state {
 	VSOCK_NONE,
-	VSOCK_ASKING,    /* the guest wants it, the orchestrator has not answered */
-	VSOCK_INVITED,   /* the orchestrator wants it, the guest has not answered */
+	VSOCK_ASKING,  /* the guest wants it, the orchestrator has not answered */
+	VSOCK_INVITED, /* the orchestrator wants it, the guest has not answered */
 	VSOCK_OPEN,
 	VSOCK_RESETTING, /* over, and the guest has not been told yet */
 	VSOCK_STATES,
@@ -36,7 +36,7 @@ struct vsock_connection {
 	enum vsock_state state;
 	bool taken; /* not in the list of free places */
 	uint32_t guest_port, host_port;
-	uint64_t id;         /* of the ASK or the CONNECT */
+	uint64_t id; /* of the ASK or the CONNECT */
 	bool announce;
 	uint16_t next;       /* with the same hash: place + 1, or 0 */
 	uint16_t next_ready; /* the same */
@@ -56,8 +56,8 @@ struct vsock_connection {
 	uint32_t received, forwarded, told_forwarded;
 	uint32_t guest_shutdown;
 	/* The socket. */
-	int fd;     /* in the I/O thread's own table, or -1 */
-	bool drain; /* over, but what the guest sent before is still to be written */
+	int fd;        /* in the I/O thread's own table, or -1 */
+	bool drain;    /* over, but what the guest sent before is still to be written */
 	uint32_t shut; /* directions shut down: 1 << SHUT_RD, 1 << SHUT_WR */
 	uint32_t busy, polling, cancelled; /* bits of operations */
 	struct io_op read_op, write_op, watch_op, shut_op, close_op;
@@ -72,7 +72,9 @@ struct vsock_reset {
 
 struct vsock {
 	struct virtio_device device;
-	struct { uint64_t guest_cid; } config; /* §5.10.4, little-endian */
+	struct {
+		uint64_t guest_cid;
+	} config; /* §5.10.4, little-endian */
 	uint64_t cid;
 	struct vsock_connection connections[VSOCK_CONNECTIONS];
 	uint8_t *buffers; /* owned, mapped; a page costs nothing before its first use */

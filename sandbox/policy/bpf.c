@@ -102,7 +102,7 @@ int sandbox_bpf_check(const struct sock_filter *insns, size_t count)
 }
 
 static uint32_t load(const struct machine *m, const struct sock_filter *f,
-		     const struct seccomp_data *data)
+                     const struct seccomp_data *data)
 {
 	uint32_t word;
 
@@ -187,7 +187,7 @@ static size_t jump(const struct machine *m, const struct sock_filter *f)
 }
 
 int sandbox_bpf_run(const struct sock_filter *insns, size_t count, const struct seccomp_data *data,
-		    uint32_t *ret_action, unsigned int *ret_steps)
+                    uint32_t *ret_action, unsigned int *ret_steps)
 {
 	struct machine m = { 0 };
 	unsigned int steps = 0;
@@ -273,13 +273,13 @@ static void name_of_data(uint32_t offset, char *text, size_t size)
 
 static const char *const alu_names[] = {
 	[BPF_ADD >> 4] = "add", [BPF_SUB >> 4] = "sub", [BPF_MUL >> 4] = "mul",
-	[BPF_DIV >> 4] = "div", [BPF_OR >> 4] = "or",	[BPF_AND >> 4] = "and",
+	[BPF_DIV >> 4] = "div", [BPF_OR >> 4] = "or",   [BPF_AND >> 4] = "and",
 	[BPF_LSH >> 4] = "lsh", [BPF_RSH >> 4] = "rsh", [BPF_NEG >> 4] = "neg",
-	[0x90 >> 4] = NULL,	[BPF_XOR >> 4] = "xor",
+	[0x90 >> 4] = NULL,     [BPF_XOR >> 4] = "xor",
 };
 
 static const char *const jump_names[] = {
-	[BPF_JA >> 4] = "jmp",	[BPF_JEQ >> 4] = "jeq",	  [BPF_JGT >> 4] = "jgt",
+	[BPF_JA >> 4] = "jmp",  [BPF_JEQ >> 4] = "jeq",   [BPF_JGT >> 4] = "jgt",
 	[BPF_JGE >> 4] = "jge", [BPF_JSET >> 4] = "jset",
 };
 
@@ -316,7 +316,7 @@ static void disassemble_jump(const struct sock_filter *f, size_t pc, char *text,
 	if (BPF_SRC(f->code) == BPF_K)
 		snprintf(operand, sizeof(operand), "#0x%x", f->k);
 	snprintf(text, size, "%-5s %-12s true %zu false %zu", op, operand, pc + 1 + f->jt,
-		 pc + 1 + f->jf);
+	         pc + 1 + f->jf);
 }
 
 void sandbox_bpf_disassemble(const struct sock_filter *f, size_t pc, char *text, size_t size)
@@ -333,7 +333,7 @@ void sandbox_bpf_disassemble(const struct sock_filter *f, size_t pc, char *text,
 	case BPF_ST:
 	case BPF_STX:
 		snprintf(text, size, "%-5s M[%u]", BPF_CLASS(f->code) == BPF_ST ? "st" : "stx",
-			 f->k);
+		         f->k);
 		break;
 	case BPF_ALU:
 		if (BPF_OP(f->code) == BPF_NEG)

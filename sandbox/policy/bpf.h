@@ -22,7 +22,7 @@ int sandbox_bpf_check(const struct sock_filter *insns, size_t count);
  * program that sandbox_bpf_check() refuses.
  */
 int sandbox_bpf_run(const struct sock_filter *insns, size_t count, const struct seccomp_data *data,
-		    uint32_t *ret_action, unsigned int *ret_steps);
+                    uint32_t *ret_action, unsigned int *ret_steps);
 
 /*
  * One instruction as text; pc is its place, for jump targets. Always ends text with a NUL when size

@@ -28,7 +28,7 @@ static bool allows(const struct sandbox_rule *rule, const struct seccomp_data *d
 }
 
 const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
-						 const struct seccomp_data *data)
+                                                 const struct seccomp_data *data)
 {
 	const struct sandbox_rules *all = &sandbox_rules[role];
 
@@ -52,7 +52,7 @@ uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data 
 }
 
 int sandbox_policy_evaluate(enum sandbox_role role, const struct seccomp_data *data,
-			    struct sandbox_verdict *ret_verdict)
+                            struct sandbox_verdict *ret_verdict)
 {
 	struct sandbox_verdict verdict = { 0 };
 	int r;
@@ -60,7 +60,7 @@ int sandbox_policy_evaluate(enum sandbox_role role, const struct seccomp_data *d
 	if ((unsigned int)role >= SANDBOX_ROLE_COUNT)
 		return -EINVAL;
 	r = sandbox_bpf_run(sandbox_filters[role].insns, sandbox_filters[role].count, data,
-			    &verdict.action, &verdict.steps);
+	                    &verdict.action, &verdict.steps);
 	if (r < 0)
 		return r;
 	if (verdict.action != sandbox_rules_action(role, data))

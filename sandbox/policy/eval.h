@@ -10,9 +10,9 @@
 #include "sandbox/policy.h"
 
 struct sandbox_verdict {
-	uint32_t action;		 /* SECCOMP_RET_* */
+	uint32_t action;                 /* SECCOMP_RET_* */
 	const struct sandbox_rule *rule; /* the first that allows the call; NULL when none does */
-	unsigned int steps;		 /* BPF instructions the filter ran */
+	unsigned int steps;              /* BPF instructions the filter ran */
 };
 
 /* An x86_64 call with up to six arguments; the instruction pointer is 0. */
@@ -23,7 +23,7 @@ struct seccomp_data sandbox_call(int32_t nr, const uint64_t args[static 6]);
  * filter.
  */
 const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
-						 const struct seccomp_data *data);
+                                                 const struct seccomp_data *data);
 
 /* The answer that the rules ask for: ALLOW, SANDBOX_DENY_ACTION or SANDBOX_FOREIGN_ACTION. */
 uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data *data);
@@ -34,6 +34,6 @@ uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data 
  * build.
  */
 int sandbox_policy_evaluate(enum sandbox_role role, const struct seccomp_data *data,
-			    struct sandbox_verdict *ret_verdict);
+                            struct sandbox_verdict *ret_verdict);
 
 #endif

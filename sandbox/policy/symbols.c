@@ -21,10 +21,9 @@
 #include "base/base.h"
 #include "sandbox/fd_layout.h"
 
-#define SYMBOL(name)                                                                               \
-	{                                                                                          \
-		#name, (uint64_t)(name)                                                            \
-	}
+/* clang-format off */
+#define SYMBOL(name) { #name, (uint64_t)(name) }
+/* clang-format on */
 
 static const struct {
 	const char *name;

@@ -57,7 +57,8 @@ static void load(struct bare *bare, const char *path)
 
 static void create_apic(struct bare *bare)
 {
-	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { LAYOUT_IOAPIC_PINS } };
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP,
+		                        .args = { LAYOUT_IOAPIC_PINS } };
 	struct kvm_enable_cap x2apic = { .cap = KVM_CAP_X2APIC_API,
 		                         .args = { KVM_X2APIC_API_USE_32BIT_IDS |
 		                                   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK } };
@@ -91,19 +92,33 @@ void bare_create(struct bare *bare, const char *image, size_t mib, bool apic)
 
 static void set_state(struct bare *bare, int vcpu, uintptr_t index, uintptr_t count)
 {
-	struct kvm_segment code = { .limit = 0xffffffff, .selector = CODE, .type = 11, .present = 1,
-		                    .s = 1, .l = 1, .g = 1 };
-	struct kvm_segment data = { .limit = 0xffffffff, .selector = DATA, .type = 3, .present = 1,
-		                    .s = 1, .db = 1, .g = 1 };
-	struct kvm_regs regs = { .rip = LAYOUT_KERNEL, .rdi = index, .rsi = count, .rflags = 2,
+	struct kvm_segment code = { .limit = 0xffffffff,
+		                    .selector = CODE,
+		                    .type = 11,
+		                    .present = 1,
+		                    .s = 1,
+		                    .l = 1,
+		                    .g = 1 };
+	struct kvm_segment data = { .limit = 0xffffffff,
+		                    .selector = DATA,
+		                    .type = 3,
+		                    .present = 1,
+		                    .s = 1,
+		                    .db = 1,
+		                    .g = 1 };
+	struct kvm_regs regs = { .rip = LAYOUT_KERNEL,
+		                 .rdi = index,
+		                 .rsi = count,
+		                 .rflags = 2,
 		                 .rdx = bare->size,
 		                 .rsp = LAYOUT_FLAT_STACKS + (index + 1) * LAYOUT_FLAT_STACK_SIZE };
 	struct kvm_sregs sregs;
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entries[2];
-	} msrs = { .head.nmsrs = 2, .entries = { { .index = 0x2ff, .data = 0x806 },
-		                                 { .index = 0x1a0, .data = 1 } } };
+	} msrs = { .head.nmsrs = 2,
+		   .entries = { { .index = 0x2ff, .data = 0x806 },
+		                { .index = 0x1a0, .data = 1 } } };
 
 	BARE_CALL(vcpu, KVM_SET_CPUID2, &cpuid);
 	BARE_CALL(vcpu, KVM_GET_SREGS, &sregs);
@@ -126,7 +141,8 @@ struct bare_vcpu bare_vcpu_create(struct bare *bare, uintptr_t index, uintptr_t 
 {
 	struct bare_vcpu vcpu = { .fd = BARE_CALL(bare->vm, KVM_CREATE_VCPU, index) };
 
-	vcpu.run = mmap(NULL, (size_t)bare->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
+	vcpu.run =
+		mmap(NULL, (size_t)bare->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
 	if (vcpu.run == MAP_FAILED)
 		bare_die("mmap");
 	set_state(bare, vcpu.fd, index, count);

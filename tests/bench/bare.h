@@ -16,7 +16,7 @@ struct bare {
 	int kvm, vm;
 	int run_size;
 	bool apic;
-	size_t size;     /* bytes of RAM, from address 0 */
+	size_t size; /* bytes of RAM, from address 0 */
 	uint8_t *memory;
 };
 

@@ -68,7 +68,9 @@ int main(int argc, char **argv)
 	int random, fd;
 
 	if (argc != 6)
-		return fprintf(stderr, "usage: bare_block FILE DEPTH BYTES REQUESTS random|sequential\n"), 64;
+		return fprintf(stderr,
+		               "usage: bare_block FILE DEPTH BYTES REQUESTS random|sequential\n"),
+		       64;
 	depth = (uint32_t)atoi(argv[2]);
 	bytes = (uint32_t)atoi(argv[3]);
 	requests = (uint32_t)atoi(argv[4]);
@@ -89,6 +91,7 @@ int main(int argc, char **argv)
 	wall = now_us();
 	for (uint32_t n = 0; n < requests; n += depth)
 		batch(n, depth, bytes, random);
-	printf("io %.3f\nelapsed %.3f\n", (cpu_us() - cpu) / requests, (now_us() - wall) / requests);
+	printf("io %.3f\nelapsed %.3f\n", (cpu_us() - cpu) / requests,
+	       (now_us() - wall) / requests);
 	return 0;
 }

@@ -63,9 +63,10 @@ static void connect(void)
 		struct kvm_irq_routing head;
 		struct kvm_irq_routing_entry entry;
 	} routing = { .head.nr = 1,
-		      .entry = { .gsi = GSI,
-			         .type = KVM_IRQ_ROUTING_MSI,
-			         .u.msi = { .address_lo = MSI_ADDRESS, .data = DOORBELL_VECTOR } } };
+		      .entry = {
+			      .gsi = GSI,
+			      .type = KVM_IRQ_ROUTING_MSI,
+			      .u.msi = { .address_lo = MSI_ADDRESS, .data = DOORBELL_VECTOR } } };
 
 	BARE_CALL(bare.vm, KVM_IOEVENTFD, &bell);
 	BARE_CALL(bare.vm, KVM_IRQFD, &irqfd);

@@ -256,7 +256,8 @@ static void look(int count, int seconds, long ram_kib, long before_kib)
 	struct switches before, after;
 
 	usleep(SETTLE_US); /* the last one has begun to be idle */
-	put("host", 1, (double)(before_kib - read_number("/proc/meminfo", "MemAvailable:")) / count);
+	put("host", 1,
+	    (double)(before_kib - read_number("/proc/meminfo", "MemAvailable:")) / count);
 	for (int i = 0; i < count; i++) {
 		struct memory memory = memory_of(members[i].pid, ram_kib);
 
@@ -290,7 +291,8 @@ static void end(int count)
 		if (waitpid(members[i].pid, &status, 0) != members[i].pid)
 			die("waitpid");
 		if (spec && (!WIFEXITED(status) || WEXITSTATUS(status) != STATUS_STOPPED)) {
-			fprintf(stderr, "crowd: number %d: wait status %#x\n", i + 1, (unsigned)status);
+			fprintf(stderr, "crowd: number %d: wait status %#x\n", i + 1,
+			        (unsigned)status);
 			exit(1);
 		}
 	}

@@ -27,7 +27,8 @@ static double once(size_t size, const struct host_facts *facts, unsigned int thr
 {
 	struct problems problems = { 0 };
 	struct numa_range range = {
-		.start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+		.start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		              0),
 		.size = size,
 		.page_size = 4 * KIB,
 		.host_node = -1,
@@ -67,7 +68,8 @@ int main(int argc, char **argv)
 				return 71;
 			}
 			if (round > 0)
-				printf("populate.wall\t%s\t%d\t%.3f\n", sides[side].name, round, spent);
+				printf("populate.wall\t%s\t%d\t%.3f\n", sides[side].name, round,
+				       spent);
 		}
 	free(facts);
 	return 0;

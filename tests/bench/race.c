@@ -279,8 +279,9 @@ static void put_event(const struct side *side, int round, const struct result *r
 	if (event->body_case != AXVM__V1__EVENT__BODY_TERMINAL)
 		return;
 	for (size_t i = 0; i < end->n_stages; i++) {
-		const ProtobufCEnumValue *stage = protobuf_c_enum_descriptor_get_value(
-			&axvm__v1__stage__descriptor, (int)end->stages[i]->stage);
+		const ProtobufCEnumValue *stage =
+			protobuf_c_enum_descriptor_get_value(&axvm__v1__stage__descriptor,
+		                                             (int)end->stages[i]->stage);
 		char name[32];
 
 		snprintf(name, sizeof(name), "stage.%s", stage ? stage->name : "?");

@@ -34,8 +34,12 @@ static struct counter {
 	int fd;
 } counters[] = {
 	{ .name = "exits", .type = PERF_TYPE_TRACEPOINT },
-	{ .name = "switches", .type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CONTEXT_SWITCHES },
-	{ .name = "migrations", .type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_CPU_MIGRATIONS },
+	{ .name = "switches",
+	  .type = PERF_TYPE_SOFTWARE,
+	  .config = PERF_COUNT_SW_CONTEXT_SWITCHES },
+	{ .name = "migrations",
+	  .type = PERF_TYPE_SOFTWARE,
+	  .config = PERF_COUNT_SW_CPU_MIGRATIONS },
 };
 
 static _Noreturn void die(const char *what)

@@ -29,7 +29,9 @@ static void backend(struct input *input, void *context)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const struct balloon_spec spec = {
-		.host_page = BALLOON_PAGE, .free_page_reporting = true, .deflate_on_oom = true,
+		.host_page = BALLOON_PAGE,
+		.free_page_reporting = true,
+		.deflate_on_oom = true,
 	};
 
 	(void)argc, (void)argv;
@@ -43,8 +45,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct script script = {
-		.driver = &driver, .rings = rings, .queues = BALLOON_QUEUES,
-		.bring_up = bring_up, .backend = backend,
+		.driver = &driver,
+		.rings = rings,
+		.queues = BALLOON_QUEUES,
+		.bring_up = bring_up,
+		.backend = backend,
 	};
 
 	script_run(&script, data, size);

@@ -39,8 +39,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct script script = {
-		.driver = &guest.driver, .rings = guest.rings, .queues = DISK_QUEUES,
-		.bring_up = bring_up, .backend = backend,
+		.driver = &guest.driver,
+		.rings = guest.rings,
+		.queues = DISK_QUEUES,
+		.bring_up = bring_up,
+		.backend = backend,
 	};
 	struct stat st;
 

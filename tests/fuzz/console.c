@@ -66,8 +66,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct script script = {
-		.driver = &driver, .rings = rings, .queues = CONSOLE_QUEUES,
-		.bring_up = bring_up, .backend = backend,
+		.driver = &driver,
+		.rings = rings,
+		.queues = CONSOLE_QUEUES,
+		.bring_up = bring_up,
+		.backend = backend,
 	};
 	uint8_t bytes[4096];
 

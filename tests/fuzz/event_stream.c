@@ -39,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
-	cr_assert_eq(decode(data + 1, size - 1, size), decode(data + 1, size - 1, 1 + data[0] % 32));
+	cr_assert_eq(decode(data + 1, size - 1, size),
+	             decode(data + 1, size - 1, 1 + data[0] % 32));
 	return 0;
 }

@@ -3,11 +3,10 @@
  * What is taken has its entry in RAM, and leaves the map of memory whole. */
 #include "lib/input.h"
 
-
 #include "boot/boot.h"
 #include "boot/e820.h"
-#include "rig/boot_guest.h"
 #include "guest/layout.h"
+#include "rig/boot_guest.h"
 
 #define SHAPES 4
 
@@ -17,7 +16,10 @@ static int kernel_file, initrd_file;
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const uint64_t sizes[SHAPES][3] = {
-		{ 64 * MIB }, { MIB }, { 17 * MIB + 4096, 40 * MIB - 4096 }, { 3 * MIB, 4096, 48 * MIB },
+		{ 64 * MIB },
+		{ MIB },
+		{ 17 * MIB + 4096, 40 * MIB - 4096 },
+		{ 3 * MIB, 4096, 48 * MIB },
 	};
 	static const size_t nodes[SHAPES] = { 1, 1, 2, 3 };
 
@@ -38,7 +40,9 @@ static void fill(int fd, const void *bytes, size_t length)
 static void clear(const struct guest_memory *memory)
 {
 	for (size_t i = 0; i < memory->count; i++)
-		cr_assert_eq(madvise(memory->regions[i].hva, memory->regions[i].size, MADV_DONTNEED), 0);
+		cr_assert_eq(madvise(memory->regions[i].hva, memory->regions[i].size,
+		                     MADV_DONTNEED),
+		             0);
 }
 
 static void check_map(const struct guest_memory *memory)
@@ -74,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fill(kernel_file, input.at, input.left);
 	if (what & 4) {
 		const struct boot_flat_config config = {
-			.image = { kernel_file, "image" }, .load_address = address,
+			.image = { kernel_file, "image" },
+			.load_address = address,
 			.load_address_field = "load_address",
 		};
 
@@ -83,7 +88,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const struct boot_linux_config config = {
 			.kernel = { kernel_file, "kernel" },
 			.initrd = { what & 8 ? initrd_file : -1, "initrd" },
-			.cmdline = cmdline, .cmdline_field = "cmdline", .rsdp = LAYOUT_ACPI,
+			.cmdline = cmdline,
+			.cmdline_field = "cmdline",
+			.rsdp = LAYOUT_ACPI,
 		};
 
 		memset(cmdline, 'x', cmdline_length);

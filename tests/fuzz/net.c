@@ -48,8 +48,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct script script = {
-		.driver = &rig.driver, .rings = rig.rings, .queues = 2 * PAIRS + 1,
-		.bring_up = bring_up, .backend = backend,
+		.driver = &rig.driver,
+		.rings = rig.rings,
+		.queues = 2 * PAIRS + 1,
+		.bring_up = bring_up,
+		.backend = backend,
 	};
 	static uint8_t frame[70000];
 

@@ -43,9 +43,12 @@ static void *mutate(void *context)
 		state = state ? state : 1;
 		at = next(&state);
 		value = next(&state);
-		at = at & 1 ? ring.desc + at % (16 * SIZE) : at & 2 ? ring.avail + at % 64 : SCRIPT_DATA + at % 256;
+		at = at & 1   ? ring.desc + at % (16 * SIZE)
+		     : at & 2 ? ring.avail + at % 64
+		              : SCRIPT_DATA + at % 256;
 		word = guest_memory_at(&memory, GPA(at & ~3ULL), 4);
-		__atomic_store_n(word, value & 0x300 ? (uint32_t)value & 0x0007000f : (uint32_t)value,
+		__atomic_store_n(word,
+		                 value & 0x300 ? (uint32_t)value & 0x0007000f : (uint32_t)value,
 		                 __ATOMIC_RELAXED);
 	}
 	return NULL;

@@ -35,25 +35,36 @@ static void create_devices(void)
 	struct problems problems = { 0 };
 
 	cr_assert_eq(ftruncate(file, 1 << 20), 0);
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, wire), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, wire),
+	             0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel), 0);
-	cr_assert_eq(disk_file_open(&(struct disk_file_config){ .fd = file, .field = "disk" }, &disk,
-	                            &problems),
+	cr_assert_eq(disk_file_open(&(struct disk_file_config){ .fd = file, .field = "disk" },
+	                            &disk, &problems),
 	             0);
 	cr_assert_eq(rng_create(&rng, &(struct rng_spec){ .source_fd = null }, &m.host), 0);
-	cr_assert_eq(console_create(&console, &(struct console_spec){ .output_fd = null, .input_fd = -1 },
+	cr_assert_eq(console_create(&console,
+	                            &(struct console_spec){ .output_fd = null, .input_fd = -1 },
 	                            &m.host),
 	             0);
-	cr_assert_eq(block_create(&block, &(struct block_spec){ .id = "disk", .serial = "", .queues = 2,
-	                                                         .queue_size = 64 },
+	cr_assert_eq(block_create(&block,
+	                          &(struct block_spec){ .id = "disk",
+	                                                .serial = "",
+	                                                .queues = 2,
+	                                                .queue_size = 64 },
 	                          &disk, &m.host),
 	             0);
-	cr_assert_eq(balloon_create(&balloon, &(struct balloon_spec){ .host_page = 4096 }, &m.host), 0);
-	cr_assert_eq(vsock_create(&vsock, &(struct vsock_spec){ .cid = 3, .channel_fd = channel[0] },
+	cr_assert_eq(balloon_create(&balloon, &(struct balloon_spec){ .host_page = 4096 }, &m.host),
+	             0);
+	cr_assert_eq(vsock_create(&vsock,
+	                          &(struct vsock_spec){ .cid = 3, .channel_fd = channel[0] },
 	                          &m.host),
 	             0);
-	cr_assert_eq(net_create(&(struct net_spec){ .id = "net", .fds = wire, .tap_fd = -1, .pairs = 2,
-	                                             .queue_size = 64, .offloads = true },
+	cr_assert_eq(net_create(&(struct net_spec){ .id = "net",
+	                                            .fds = wire,
+	                                            .tap_fd = -1,
+	                                            .pairs = 2,
+	                                            .queue_size = 64,
+	                                            .offloads = true },
 	                        &m.host, &net),
 	             0);
 }
@@ -102,8 +113,8 @@ static uint64_t take_place(struct input *input)
 	case 6:
 		return d->bar + VIRTIO_BAR_NOTIFY + (take(input, 1) & 0x3f);
 	default:
-		return where & 0x80 ? LAYOUT_BAR_WINDOW + take(input, 4) % LAYOUT_BAR_WINDOW_SIZE :
-		                      d->bar + take(input, 2);
+		return where & 0x80 ? LAYOUT_BAR_WINDOW + take(input, 4) % LAYOUT_BAR_WINDOW_SIZE
+		                    : d->bar + take(input, 2);
 	}
 }
 
@@ -119,8 +130,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uint64_t value = take(&input, op & 8 ? width : 1);
 
 		if (op & 16) /* a port */
-			op & 1 ? bus_write(&m.ports, 0x3f8 + (op >> 5), &value, width) :
-			         bus_read(&m.ports, 0x3f8 + (op >> 5), &value, width);
+			op & 1 ? bus_write(&m.ports, 0x3f8 + (op >> 5), &value, width)
+			       : bus_read(&m.ports, 0x3f8 + (op >> 5), &value, width);
 		else if (op & 1)
 			mmio_out(&m, take_place(&input), value, width);
 		else

@@ -41,8 +41,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct script script = {
-		.driver = &driver, .rings = &ring, .queues = 1,
-		.bring_up = bring_up, .backend = backend,
+		.driver = &driver,
+		.rings = &ring,
+		.queues = 1,
+		.bring_up = bring_up,
+		.backend = backend,
 	};
 
 	script_run(&script, data, size);

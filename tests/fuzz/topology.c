@@ -3,11 +3,11 @@
  * shares nothing with their writer. */
 #include "lib/input.h"
 
+#include "guest/layout.h"
+#include "machine/topology.h"
 #include "rig/acpi_parser.h"
 #include "rig/boot_guest.h"
 #include "rig/host_fixture.h"
-#include "guest/layout.h"
-#include "machine/topology.h"
 
 #define CPUS_MAX 600
 
@@ -54,9 +54,9 @@ static void build(struct input *input, struct acpi_config *config)
 /* vCPUs as a host's shape and a placement make them. */
 static void derived(struct input *input)
 {
-	struct host_facts *facts = fixture_shape(1 + (uint32_t)take(input, 1) % 8,
-	                                         1 + (uint32_t)take(input, 1) % 24,
-	                                         1 + (uint32_t)take(input, 1) % 2);
+	struct host_facts *facts =
+		fixture_shape(1 + (uint32_t)take(input, 1) % 8, 1 + (uint32_t)take(input, 1) % 24,
+	                      1 + (uint32_t)take(input, 1) % 2);
 	struct placement_request request = {
 		.vcpus = 1 + (uint32_t)take(input, 1) % PLACEMENT_VCPUS_MAX,
 		.overcommit = true,
@@ -82,7 +82,8 @@ static void derived(struct input *input)
 			cr_assert_leq(id, TOPOLOGY_APIC_ID_MAX);
 			cr_assert(!seen[id]);
 			seen[id] = true;
-			cpus[i] = (struct acpi_cpu){ .apic_id = id, .node = topology.vcpus[i].node };
+			cpus[i] =
+				(struct acpi_cpu){ .apic_id = id, .node = topology.vcpus[i].node };
 		}
 		for (size_t i = 0; i < config.nodes * config.nodes; i++)
 			distances[i] = topology.distances[i / config.nodes][i % config.nodes];
@@ -108,13 +109,14 @@ static void invented(struct input *input)
 	for (size_t i = 0; i < config.cpu_count; i++, id += step)
 		cpus[i] = (struct acpi_cpu){
 			.apic_id = id,
-			.node = what & 4 ? (uint32_t)take(input, 1) :
-			                   (uint32_t)(i % MAX(config.nodes, (size_t)1)),
+			.node = what & 4 ? (uint32_t)take(input, 1)
+			                 : (uint32_t)(i % MAX(config.nodes, (size_t)1)),
 		};
 	if (what & 1) {
 		for (size_t i = 0; i < config.nodes * config.nodes; i++)
-			distances[i] = what & 8 ? (uint8_t)take(input, 1) :
-			                          i / config.nodes == i % config.nodes ? 10 : 11 + (what >> 4);
+			distances[i] = what & 8 ? (uint8_t)take(input, 1)
+			               : i / config.nodes == i % config.nodes ? 10
+			                                                      : 11 + (what >> 4);
 		config.distances = distances;
 	}
 	build(input, &config);

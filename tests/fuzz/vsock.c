@@ -37,7 +37,9 @@ static void send_message(const void *bytes, size_t length, unsigned descriptors)
 		struct cmsghdr *c;
 		int *fds;
 
-		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		                        pair),
+		             0);
 		header.msg_control = control.bytes;
 		header.msg_controllen = CMSG_SPACE(descriptors * sizeof(int));
 		c = CMSG_FIRSTHDR(&header);
@@ -109,8 +111,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct script script = {
-		.driver = &guest.driver, .rings = guest.rings, .queues = VSOCK_QUEUES,
-		.bring_up = bring_up, .backend = backend,
+		.driver = &guest.driver,
+		.rings = guest.rings,
+		.queues = VSOCK_QUEUES,
+		.bring_up = bring_up,
+		.backend = backend,
 	};
 	struct vsock_channel_message message;
 

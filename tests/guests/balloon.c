@@ -10,7 +10,7 @@
 #define PAGE 4096u
 #define FIRST 0x800000u /* what is given up, from here on; above what guest_pages gives */
 #define PAGES 2048u
-#define BATCH 256u /* as many as Linux has in a request */
+#define BATCH 256u  /* as many as Linux has in a request */
 #define SINGLES 96u /* more than the device has ranges */
 #define ROUNDS 2u
 #define MARK 0xba110000ba110000ULL

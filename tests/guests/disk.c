@@ -68,11 +68,13 @@ static void indirect(void)
 	uint32_t length;
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		const struct part parts[] = { { &r->header, 16, false }, { data[0], block, false },
+		const struct part parts[] = { { &r->header, 16, false },
+			                      { data[0], block, false },
 			                      { &r->status, 1, true } };
 
 		pattern_write(data[0], block, next_block);
-		r->header = (struct block_header){ .type = BLOCK_OUT, .sector = sector_of(next_block++) };
+		r->header = (struct block_header){ .type = BLOCK_OUT,
+			                           .sector = sector_of(next_block++) };
 		r->status = 0xee;
 		(void)queue_add_indirect(&queues[0], table, parts, 3);
 		queue_kick(&queues[0]);
@@ -90,7 +92,8 @@ static void batches(void)
 
 	for (unsigned i = 0; i < BATCH; i++) {
 		pattern_write(data[i], block, next_block + i);
-		(void)block_offer(q, &requests[i], BLOCK_OUT, sector_of(next_block + i), data[i], block);
+		(void)block_offer(q, &requests[i], BLOCK_OUT, sector_of(next_block + i), data[i],
+		                  block);
 	}
 	queue_kick(q);
 	for (unsigned i = 0; i < BATCH; i++)
@@ -107,7 +110,8 @@ static void read_all_back(void)
 	uint64_t capacity = read64(disk.specific);
 
 	for (uint64_t n = 0; n < next_block; n++) {
-		check_equal(block_do(&queues[n % 2], BLOCK_IN, sector_of(n), data[0], block), BLOCK_OK);
+		check_equal(block_do(&queues[n % 2], BLOCK_IN, sector_of(n), data[0], block),
+		            BLOCK_OK);
 		pattern_check(data[0], block, n);
 	}
 	check_equal(block_do(&queues[0], BLOCK_GET_ID, 0, data[0], 20), BLOCK_OK);

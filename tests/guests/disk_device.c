@@ -10,8 +10,13 @@
 #define PIECE 4096u
 #define PIECE_SECTORS (PIECE / SECTOR)
 
-enum { CONFIG_CAPACITY = 0, CONFIG_BLK_SIZE = 20, CONFIG_PHYSICAL_BLOCK_EXP = 24, CONFIG_MAX_DISCARD = 36,
-       CONFIG_DISCARD_ALIGNMENT = 44 };
+enum {
+	CONFIG_CAPACITY = 0,
+	CONFIG_BLK_SIZE = 20,
+	CONFIG_PHYSICAL_BLOCK_EXP = 24,
+	CONFIG_MAX_DISCARD = 36,
+	CONFIG_DISCARD_ALIGNMENT = 44
+};
 
 struct range {
 	uint64_t sector;
@@ -68,8 +73,8 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 
 	irq_begin();
 	virtio_find(VIRTIO_BLOCK, 0, &disk);
-	virtio_begin(&disk, F_EVENT_IDX | BLOCK_F_FLUSH | BLOCK_F_RO | BLOCK_F_BLK_SIZE | BLOCK_F_TOPOLOGY |
-	                            BLOCK_F_DISCARD);
+	virtio_begin(&disk, F_EVENT_IDX | BLOCK_F_FLUSH | BLOCK_F_RO | BLOCK_F_BLK_SIZE |
+	                            BLOCK_F_TOPOLOGY | BLOCK_F_DISCARD);
 	queue_begin(&q, &disk, 0, 16);
 	virtio_start(&disk);
 	check(disk.features & BLOCK_F_BLK_SIZE);

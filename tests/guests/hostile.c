@@ -100,8 +100,10 @@ static uint64_t harmless_interrupt(uint64_t message)
 /* A buffer: most lie in the arena, with the start of one now and then outside RAM. */
 static uint64_t buffer(struct noise *n)
 {
-	static const uint64_t bad[] = { ~0ULL, ~0xfffULL, LAYOUT_ECAM, LAYOUT_BAR_WINDOW,
-		                        ARENA + ARENA_BYTES, 1ULL << 40, 0xfffff000 };
+	static const uint64_t bad[] = {
+		~0ULL,      ~0xfffULL, LAYOUT_ECAM, LAYOUT_BAR_WINDOW, ARENA + ARENA_BYTES,
+		1ULL << 40, 0xfffff000
+	};
 
 	return below(n, 8) ? in_arena(n) : bad[below(n, 7)];
 }
@@ -195,7 +197,8 @@ static void doorbell(struct noise *n)
 /* The window to BAR 0 that is in configuration space wants whole, harmless values. */
 static void configuration_access(struct noise *n)
 {
-	uint64_t function = LAYOUT_ECAM + below(n, 10) * 0x8000ULL + (below(n, 8) ? 0 : below(n, 8) << 12);
+	uint64_t function =
+		LAYOUT_ECAM + below(n, 10) * 0x8000ULL + (below(n, 8) ? 0 : below(n, 8) << 12);
 	uint32_t offset = below(n, 8) ? below(n, 0x100) : below(n, 0x1000);
 	uint32_t width = below(n, 4);
 	uint64_t what = value(n);
@@ -216,9 +219,15 @@ static void configuration_access(struct noise *n)
 static void move_bar(struct noise *n)
 {
 	const struct toy *toy = any_toy(n);
-	const uint64_t places[] = { 0, 0x100000, any_toy(n)->v.pci.bar, toy->v.pci.bar, LAYOUT_ECAM,
-		                    LAYOUT_BAR_WINDOW + below(n, 0x1000) * 0x8000ULL, 0xffff8000,
-		                    LAYOUT_IOAPIC, value(n) };
+	const uint64_t places[] = { 0,
+		                    0x100000,
+		                    any_toy(n)->v.pci.bar,
+		                    toy->v.pci.bar,
+		                    LAYOUT_ECAM,
+		                    LAYOUT_BAR_WINDOW + below(n, 0x1000) * 0x8000ULL,
+		                    0xffff8000,
+		                    LAYOUT_IOAPIC,
+		                    value(n) };
 
 	write32(toy->v.pci.config + PCI_BAR0, (uint32_t)places[below(n, 9)]);
 	write16(toy->v.pci.config + PCI_COMMAND, (uint16_t)value(n) | (below(n, 2) ? 6 : 0));
@@ -233,10 +242,14 @@ static void hole_access(struct noise *n)
 		uint64_t base;
 		uint32_t size;
 	} windows[] = {
-		{ LAYOUT_ACPI_REGISTERS, 0x1000 }, { LAYOUT_PANIC_REGISTER, 0x20 },
-		{ LAYOUT_IOAPIC, 0x40 },           { LAYOUT_LAPIC, 0x1000 },
-		{ LAYOUT_BAR_WINDOW, 0x10000000 }, { LAYOUT_ECAM, 0x200000 },
-		{ LAYOUT_KVM_IDENTITY_MAP, 0x4000 }, { ARENA + ARENA_BYTES, 0x10000000 },
+		{ LAYOUT_ACPI_REGISTERS, 0x1000 },
+		{ LAYOUT_PANIC_REGISTER, 0x20 },
+		{ LAYOUT_IOAPIC, 0x40 },
+		{ LAYOUT_LAPIC, 0x1000 },
+		{ LAYOUT_BAR_WINDOW, 0x10000000 },
+		{ LAYOUT_ECAM, 0x200000 },
+		{ LAYOUT_KVM_IDENTITY_MAP, 0x4000 },
+		{ ARENA + ARENA_BYTES, 0x10000000 },
 		{ 0xfffff000, 0xff8 },
 	};
 	uint32_t which = below(n, 9);
@@ -267,22 +280,35 @@ static uint32_t harmless_at(uint16_t port, uint32_t what)
 		uint16_t port;
 		uint8_t cleared, set; /* of each byte */
 	} ends[] = {
-		{ LAYOUT_PORT_RESET, 0x01, 0 }, { LAYOUT_PORT_KEYBOARD, 0, 0x01 }, { LAYOUT_PORT_RESET_CONTROL, 0x04, 0 },
+		{ LAYOUT_PORT_RESET, 0x01, 0 },
+		{ LAYOUT_PORT_KEYBOARD, 0, 0x01 },
+		{ LAYOUT_PORT_RESET_CONTROL, 0x04, 0 },
 	};
 
 	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
 		if (port <= ends[i].port && ends[i].port - port < 4)
-			what = (what & ~(ends[i].cleared * 0x01010101u)) | ends[i].set * 0x01010101u;
+			what = (what & ~(ends[i].cleared * 0x01010101u)) |
+			       ends[i].set * 0x01010101u;
 	return what;
 }
 
 static void port_access(struct noise *n)
 {
-	static const uint16_t known[] = { LAYOUT_PORT_RESET, LAYOUT_PORT_DEBUG, LAYOUT_PORT_UART, 0xcf8,
-		                          0xcfc, 0x604, 0x60, LAYOUT_PORT_KEYBOARD, 0x70, 0x20,
-		                          LAYOUT_PORT_TIMER, LAYOUT_PORT_NMI_STATUS,
+	static const uint16_t known[] = { LAYOUT_PORT_RESET,
+		                          LAYOUT_PORT_DEBUG,
+		                          LAYOUT_PORT_UART,
+		                          0xcf8,
+		                          0xcfc,
+		                          0x604,
+		                          0x60,
+		                          LAYOUT_PORT_KEYBOARD,
+		                          0x70,
+		                          0x20,
+		                          LAYOUT_PORT_TIMER,
+		                          LAYOUT_PORT_NMI_STATUS,
 		                          LAYOUT_PORT_RESET_CONTROL };
-	uint16_t port = below(n, 2) ? (uint16_t)next(n) : known[below(n, sizeof(known) / sizeof(known[0]))];
+	uint16_t port =
+		below(n, 2) ? (uint16_t)next(n) : known[below(n, sizeof(known) / sizeof(known[0]))];
 	uint32_t what = harmless_at(port, (uint32_t)value(n));
 	uint64_t at = in_arena(n) & ~0xfffULL, count = below(n, 64);
 
@@ -322,7 +348,8 @@ static bool is_spared(uint32_t msr)
 
 static void msr_access(struct noise *n)
 {
-	static const uint32_t bases[] = { 0, 0x170, 0x200, 0x400, 0x480, 0x800, 0x830, 0x4b564d00,
+	static const uint32_t bases[] = { 0,          0x170,      0x200,      0x400,
+		                          0x480,      0x800,      0x830,      0x4b564d00,
 		                          0xc0000080, 0xc0010000, 0x40000000, 0xda0 };
 	uint32_t msr = bases[below(n, 12)] + below(n, 64);
 	uint64_t what = value(n);
@@ -367,7 +394,8 @@ static void set_up(struct noise *n)
 		write32(common + COMMON_DEVICE_FEATURE_SELECT, word);
 		write32(common + COMMON_DRIVER_FEATURE_SELECT, word);
 		write32(common + COMMON_DRIVER_FEATURE,
-		        read32(common + COMMON_DEVICE_FEATURE) & (below(n, 4) ? ~0u : (uint32_t)next(n)));
+		        read32(common + COMMON_DEVICE_FEATURE) &
+		                (below(n, 4) ? ~0u : (uint32_t)next(n)));
 	}
 	write8(common + COMMON_STATUS, below(n, 16) ? 0xb : (uint8_t)value(n));
 	for (uint16_t i = 0; i < toy->v.queues && i < QUEUES; i++) {
@@ -405,7 +433,8 @@ static void block_chain(struct noise *n, volatile struct descriptor *d, uint16_t
 	write64(header + 8, below(n, 16) ? below(n, 2048) : value(n));
 	d[at] = (struct descriptor){ header, 16, DESC_NEXT, (uint16_t)(at + 1) };
 	d[at + 1] = (struct descriptor){ in_arena(n) & ~511ULL, SECTOR * (1 + below(n, 8)),
-		                         (uint16_t)(DESC_NEXT | (in ? DESC_WRITE : 0)), (uint16_t)(at + 2) };
+		                         (uint16_t)(DESC_NEXT | (in ? DESC_WRITE : 0)),
+		                         (uint16_t)(at + 2) };
 	d[at + 2] = (struct descriptor){ header + 32, 1, DESC_WRITE, 0 };
 }
 
@@ -475,10 +504,34 @@ static void move_or_route(struct noise *n)
 }
 
 static void (*const operations[])(struct noise *) = {
-	bar_access, bar_access, bar_access, bar_access, bar_access, doorbell, doorbell,
-	configuration_access, configuration_access, hole_access, hole_access, port_access, port_access,
-	msr_access, msr_access, set_up, request, request, request, request, request, request, scribble,
-	scribble, reset, let_interrupts_in, let_interrupts_in, move_or_route,
+	bar_access,
+	bar_access,
+	bar_access,
+	bar_access,
+	bar_access,
+	doorbell,
+	doorbell,
+	configuration_access,
+	configuration_access,
+	hole_access,
+	hole_access,
+	port_access,
+	port_access,
+	msr_access,
+	msr_access,
+	set_up,
+	request,
+	request,
+	request,
+	request,
+	request,
+	request,
+	scribble,
+	scribble,
+	reset,
+	let_interrupts_in,
+	let_interrupts_in,
+	move_or_route,
 };
 
 static void make_noise(uint64_t index)
@@ -507,7 +560,8 @@ __attribute__((interrupt)) static void on_interrupt(volatile struct interrupt_fr
 
 /* An MSR that is refused: the instruction is passed over. Anything else is the guest's own
  * fault. */
-__attribute__((interrupt)) static void on_protection(volatile struct interrupt_frame *frame, uint64_t error)
+__attribute__((interrupt)) static void on_protection(volatile struct interrupt_frame *frame,
+                                                     uint64_t error)
 {
 	uint16_t code = read16(frame->rip);
 
@@ -517,7 +571,8 @@ __attribute__((interrupt)) static void on_protection(volatile struct interrupt_f
 	frame->rip += 2;
 }
 
-__attribute__((interrupt)) static void on_page_fault(volatile struct interrupt_frame *frame, uint64_t error)
+__attribute__((interrupt)) static void on_page_fault(volatile struct interrupt_frame *frame,
+                                                     uint64_t error)
 {
 	guest_power_off(GUEST_FAIL | 14, frame->rip);
 }
@@ -540,7 +595,8 @@ static void take_vectors(void)
 
 static void find_toys(void)
 {
-	static const uint16_t types[] = { VIRTIO_BLOCK, VIRTIO_RNG, VIRTIO_CONSOLE, VIRTIO_NET, VIRTIO_VSOCK };
+	static const uint16_t types[] = { VIRTIO_BLOCK, VIRTIO_RNG, VIRTIO_CONSOLE, VIRTIO_NET,
+		                          VIRTIO_VSOCK };
 
 	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		struct pci_function unused;
@@ -561,7 +617,8 @@ static void prove_all(void)
 
 	for (uint32_t i = 0; i < toy_count; i++) {
 		write32(toys[i].v.pci.config + PCI_BAR0, (uint32_t)toys[i].v.pci.bar);
-		write16(toys[i].v.pci.config + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+		write16(toys[i].v.pci.config + PCI_COMMAND,
+		        PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	}
 	for (uint32_t i = 0; i < toy_count; i++) {
 		struct virtio *v = &toys[i].v;

@@ -49,7 +49,8 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 		for (unsigned i = 0; i < BATCH; i++) {
 			n++;
 			pattern_write(data[i], SECTOR, n);
-			(void)block_offer(&queue, &requests[i], BLOCK_OUT, n % SECTORS, data[i], SECTOR);
+			(void)block_offer(&queue, &requests[i], BLOCK_OUT, n % SECTORS, data[i],
+			                  SECTOR);
 		}
 		queue_kick(&queue);
 		for (unsigned i = 0; i < BATCH; i++)

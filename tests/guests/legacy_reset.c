@@ -9,6 +9,9 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 	uint16_t port = (uint16_t)guest_numbers[0];
 
 	for (uint64_t bytes = guest_numbers[1]; bytes & 0xff; bytes >>= 8)
-		__asm__ volatile("outb %%al, %%dx" : : "a"(bytes & 0xff), "b"(0x5e5e7ULL), "d"(port) : "memory");
+		__asm__ volatile("outb %%al, %%dx"
+		                 :
+		                 : "a"(bytes & 0xff), "b"(0x5e5e7ULL), "d"(port)
+		                 : "memory");
 	guest_halt(GUEST_FAIL | __LINE__, inb(port));
 }

@@ -24,20 +24,65 @@ static void describe_request(void)
 	queue_describe(&q, 2, (uint64_t)&request.status, 1, DESC_WRITE, 0);
 }
 
-static void loop(void) { q.desc[1].next = 1; }
-static void loop_through_head(void) { q.desc[1].next = 0; q.desc[0].flags |= DESC_WRITE; }
-static void next_beyond(void) { q.desc[1].next = SIZE; }
-static void zero_length(void) { q.desc[1].length = 0; }
-static void address_wraps(void) { q.desc[1].address = ~0ULL - 100; }
-static void in_the_hole(void) { q.desc[1].address = HOLE; }
-static void in_a_bar(void) { q.desc[1].address = disk.common; }
-static void beyond_ram(void) { q.desc[1].address = ram_end; }
-static void across_the_end(void) { q.desc[1].address = ram_end - 8; }
-static void far_away(void) { q.desc[1].address = 1ULL << 52; }
-static void backwards(void) { q.desc[0].flags |= DESC_WRITE; q.desc[1].flags = DESC_NEXT; }
-static void header_short(void) { q.desc[0].length = 15; }
-static void no_status(void) { q.desc[2].flags = 0; q.desc[1].flags = DESC_NEXT; }
-static void avail_jumps(void) { q.avail_idx = (uint16_t)(q.avail_idx + SIZE); }
+static void loop(void)
+{
+	q.desc[1].next = 1;
+}
+static void loop_through_head(void)
+{
+	q.desc[1].next = 0;
+	q.desc[0].flags |= DESC_WRITE;
+}
+static void next_beyond(void)
+{
+	q.desc[1].next = SIZE;
+}
+static void zero_length(void)
+{
+	q.desc[1].length = 0;
+}
+static void address_wraps(void)
+{
+	q.desc[1].address = ~0ULL - 100;
+}
+static void in_the_hole(void)
+{
+	q.desc[1].address = HOLE;
+}
+static void in_a_bar(void)
+{
+	q.desc[1].address = disk.common;
+}
+static void beyond_ram(void)
+{
+	q.desc[1].address = ram_end;
+}
+static void across_the_end(void)
+{
+	q.desc[1].address = ram_end - 8;
+}
+static void far_away(void)
+{
+	q.desc[1].address = 1ULL << 52;
+}
+static void backwards(void)
+{
+	q.desc[0].flags |= DESC_WRITE;
+	q.desc[1].flags = DESC_NEXT;
+}
+static void header_short(void)
+{
+	q.desc[0].length = 15;
+}
+static void no_status(void)
+{
+	q.desc[2].flags = 0;
+	q.desc[1].flags = DESC_NEXT;
+}
+static void avail_jumps(void)
+{
+	q.avail_idx = (uint16_t)(q.avail_idx + SIZE);
+}
 
 static void head_beyond(void)
 {
@@ -54,14 +99,40 @@ static void use_table(uint64_t address, uint32_t length, uint16_t flags)
 	queue_describe(&q, 0, address, length, (uint16_t)(DESC_INDIRECT | flags), 1);
 }
 
-static void table_empty(void) { use_table((uint64_t)table, 0, 0); }
-static void table_odd(void) { use_table((uint64_t)table, 31, 0); }
-static void table_with_next(void) { use_table((uint64_t)table, 32, DESC_NEXT); }
-static void table_beyond_ram(void) { use_table(ram_end, 32, 0); }
-static void table_wraps(void) { use_table(~0ULL - 15, 32, 0); }
-static void table_next_beyond(void) { use_table((uint64_t)table, 32, 0); table[0].next = 2; }
-static void table_loop(void) { use_table((uint64_t)table, 32, 0); table[0].next = 0; }
-static void table_not_negotiated(void) { use_table((uint64_t)table, 32, 0); }
+static void table_empty(void)
+{
+	use_table((uint64_t)table, 0, 0);
+}
+static void table_odd(void)
+{
+	use_table((uint64_t)table, 31, 0);
+}
+static void table_with_next(void)
+{
+	use_table((uint64_t)table, 32, DESC_NEXT);
+}
+static void table_beyond_ram(void)
+{
+	use_table(ram_end, 32, 0);
+}
+static void table_wraps(void)
+{
+	use_table(~0ULL - 15, 32, 0);
+}
+static void table_next_beyond(void)
+{
+	use_table((uint64_t)table, 32, 0);
+	table[0].next = 2;
+}
+static void table_loop(void)
+{
+	use_table((uint64_t)table, 32, 0);
+	table[0].next = 0;
+}
+static void table_not_negotiated(void)
+{
+	use_table((uint64_t)table, 32, 0);
+}
 
 static void table_nested(void)
 {
@@ -73,7 +144,8 @@ static void table_nested(void)
 static void adds_up(void)
 {
 	for (uint16_t i = 1; i < SIZE - 1; i++)
-		queue_describe(&q, i, 0, (uint32_t)ram_end, DESC_NEXT | DESC_WRITE, (uint16_t)(i + 1));
+		queue_describe(&q, i, 0, (uint32_t)ram_end, DESC_NEXT | DESC_WRITE,
+		               (uint16_t)(i + 1));
 	queue_describe(&q, SIZE - 1, (uint64_t)&request.status, 1, DESC_WRITE, 0);
 }
 
@@ -122,10 +194,22 @@ static void used_over_descriptors(void)
 	write64(disk.common + COMMON_QUEUE_USED, (uint64_t)q.desc + 16);
 }
 
-static void avail_over_used(void) { write64(disk.common + COMMON_QUEUE_AVAIL, q.used); }
-static void rings_in_the_hole(void) { write64(disk.common + COMMON_QUEUE_DESC, HOLE); }
-static void rings_misaligned(void) { write64(disk.common + COMMON_QUEUE_USED, q.used + 2); }
-static void ring_wraps(void) { write64(disk.common + COMMON_QUEUE_DESC, ~0xfULL); }
+static void avail_over_used(void)
+{
+	write64(disk.common + COMMON_QUEUE_AVAIL, q.used);
+}
+static void rings_in_the_hole(void)
+{
+	write64(disk.common + COMMON_QUEUE_DESC, HOLE);
+}
+static void rings_misaligned(void)
+{
+	write64(disk.common + COMMON_QUEUE_USED, q.used + 2);
+}
+static void ring_wraps(void)
+{
+	write64(disk.common + COMMON_QUEUE_DESC, ~0xfULL);
+}
 
 static void ring_across_the_end(void)
 {

@@ -9,7 +9,7 @@
 #define BUTTON_VECTOR 0x60u /* above those of virtio.h */
 #define PAGE 4096u
 #define FIRST 0x800000u /* what is given up, from here on; above what guest_pages gives */
-#define BATCH 256u /* as many as Linux has in a request */
+#define BATCH 256u      /* as many as Linux has in a request */
 #define CONFIG_WANTED 0 /* pages: num_pages and actual, VIRTIO 1.2 §5.5.4 */
 #define CONFIG_ACTUAL 4
 

@@ -13,7 +13,7 @@
 #define CHUNK 4096u
 #define BUFFERS 32u
 #define BUFFER_BYTES (2 * CHUNK) /* a packet begins anywhere in a page */
-#define ROOM 16384u /* the credit the guest gives */
+#define ROOM 16384u              /* the credit the guest gives */
 #define PLACES 256u
 #define RESETS 256u /* that the device keeps for a guest without receive buffers */
 #define BULK (64 * CHUNK)
@@ -25,9 +25,16 @@
 
 /* What the orchestrator does at them. */
 enum {
-	ECHO = 7000, STALL = 7001, REFUSE = 7002, RELEASE = 7003, CROWD = 7005,
+	ECHO = 7000,
+	STALL = 7001,
+	REFUSE = 7002,
+	RELEASE = 7003,
+	CROWD = 7005,
 	SILENCE = 7009, /* nobody answers */
-	DIAL = 7010, LEAVE = 7011, DIAL_AND_WAIT = 7012, END = 7013,
+	DIAL = 7010,
+	LEAVE = 7011,
+	DIAL_AND_WAIT = 7012,
+	END = 7013,
 };
 /* Where the guest listens; at SLOW it does not answer. */
 enum { LISTEN = 5000, SLOW = 5001 };
@@ -62,7 +69,9 @@ static uint32_t strays, credit_requests, dialled;
 
 static struct header header_of(const struct connection *c, uint16_t op, uint32_t length)
 {
-	return (struct header){ CID, HOST, c->port, c->host_port, length, 1, op, 0, ROOM, c->taken };
+	return (struct header){
+		CID, HOST, c->port, c->host_port, length, 1, op, 0, ROOM, c->taken
+	};
 }
 
 static void transmit(uint32_t bytes)

@@ -94,7 +94,8 @@ static void reap(void)
 			show(c->output);
 		} else {
 			failed++;
-			printf("FAILED %s/%s: status %#x\n", c->test->suite, c->test->name, (unsigned)status);
+			printf("FAILED %s/%s: status %#x\n", c->test->suite, c->test->name,
+			       (unsigned)status);
 			fflush(stdout);
 			show(c->output);
 		}
@@ -109,7 +110,8 @@ static bool is_named(const struct stand_in_test *test, const char *which)
 	size_t length = strlen(test->suite);
 
 	return strncmp(which, test->suite, length) == 0 &&
-	       (which[length] == '\0' || (which[length] == '/' && strcmp(which + length + 1, test->name) == 0));
+	       (which[length] == '\0' ||
+	        (which[length] == '/' && strcmp(which + length + 1, test->name) == 0));
 }
 
 static bool wanted(const struct stand_in_test *test, int argc, char **argv)

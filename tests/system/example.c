@@ -26,8 +26,8 @@
 
 /* What is sent, one after the reply to the other. */
 static const Axvm__V1__Command__WhatCase plan[] = {
-	AXVM__V1__COMMAND__WHAT_STATUS,  AXVM__V1__COMMAND__WHAT_PAUSE,
-	AXVM__V1__COMMAND__WHAT_RESUME,  AXVM__V1__COMMAND__WHAT_METRICS,
+	AXVM__V1__COMMAND__WHAT_STATUS, AXVM__V1__COMMAND__WHAT_PAUSE,
+	AXVM__V1__COMMAND__WHAT_RESUME, AXVM__V1__COMMAND__WHAT_METRICS,
 	AXVM__V1__COMMAND__WHAT_STOP,
 };
 #define PLAN_COUNT (sizeof(plan) / sizeof(plan[0]))
@@ -49,11 +49,15 @@ static int launch(struct example *example, const char *shim, int image)
 	Axvm__V1__FlatBoot flat = AXVM__V1__FLAT_BOOT__INIT;
 	Axvm__V1__Resource resource = AXVM__V1__RESOURCE__INIT, claims = AXVM__V1__RESOURCE__INIT;
 	char id[] = "example", profile[] = "dev";
-	const struct axvm_fd fds[] = { { STDERR_FILENO, 2 }, { image, IMAGE_FD },
+	const struct axvm_fd fds[] = { { STDERR_FILENO, 2 },
+		                       { image, IMAGE_FD },
 		                       { example->claims, CLAIMS_FD } };
 	uint8_t encoded[256];
 	struct axvm_launch what = {
-		.shim = shim, .spec = encoded, .fds = fds, .fds_count = example->claims < 0 ? 2 : 3,
+		.shim = shim,
+		.spec = encoded,
+		.fds = fds,
+		.fds_count = example->claims < 0 ? 2 : 3,
 	};
 	struct axvm_error error;
 	int r;
@@ -98,7 +102,8 @@ static int send_next(struct example *example)
 		return 0;
 	command.what_case = plan[example->sent++];
 	command.status = &empty;
-	return axvm_vm_send(example->vm, encoded, axvm__v1__command__pack(&command, encoded), &example->request_id);
+	return axvm_vm_send(example->vm, encoded, axvm__v1__command__pack(&command, encoded),
+	                    &example->request_id);
 }
 
 static int on_event(struct example *example, const Axvm__V1__Event *event)

@@ -57,19 +57,19 @@ struct point {
 };
 
 struct thread {
-	pid_t tid;       /* 0: free */
-	int ordinal;     /* -1: its creation has not been reported yet */
-	unsigned calls;  /* begun */
-	bool inside;     /* of a system call */
+	pid_t tid;      /* 0: free */
+	int ordinal;    /* -1: its creation has not been reported yet */
+	unsigned calls; /* begun */
+	bool inside;    /* of a system call */
 	bool sealed, failing;
-	bool stopped;    /* waits for its ordinal */
+	bool stopped; /* waits for its ordinal */
 	struct call call;
 };
 
 struct tracer {
 	struct thread threads[THREADS_MAX];
 	int created;
-	bool failed;   /* the point was reached */
+	bool failed;                      /* the point was reached */
 	unsigned long long program_break; /* what brk(2) returns that has failed */
 	struct call failed_call;
 	const struct point *point; /* NULL: only count */
@@ -175,7 +175,8 @@ static void read_opened(struct thread *thread, const struct user_regs_struct *re
 	if (thread->call.path[0] == '/' || (int)registers->rdi == AT_FDCWD)
 		return;
 	snprintf(link, sizeof(link), "/proc/%d/fd/%d", thread->tid, (int)registers->rdi);
-	if (readlink(link, directory, sizeof(directory) - 1) > 0 && strncmp(directory, "/sys/", 5) == 0)
+	if (readlink(link, directory, sizeof(directory) - 1) > 0 &&
+	    strncmp(directory, "/sys/", 5) == 0)
 		memcpy(thread->call.path, directory, sizeof(directory));
 }
 
@@ -197,8 +198,8 @@ static void enter(struct tracer *t, struct thread *thread)
 		t->calls[thread->ordinal * CALLS_MAX + (int)number] = thread->call;
 		t->counts[thread->ordinal] = number + 1;
 	}
-	if (!t->point || thread->ordinal != (int)t->point->thread ||
-	    number != t->point->number || thread->call.nr != t->point->nr || !call_can_fail(&thread->call))
+	if (!t->point || thread->ordinal != (int)t->point->thread || number != t->point->number ||
+	    thread->call.nr != t->point->nr || !call_can_fail(&thread->call))
 		return;
 	t->failed = thread->failing = true;
 	t->failed_call = thread->call;
@@ -352,11 +353,12 @@ static void launch_once(const struct point *point, struct call *calls, unsigned 
 	ret->diagnostics[n > 0 ? n : 0] = '\0';
 	n = pread(events, bytes, sizeof(bytes), 0);
 	/* Its complaint is ours to print, once it is known to be wanted. */
-	ret->judged = ret->status >= 0 && n > 0 &&
-	              judge(bytes, (size_t)n, ret->status, &ret->verdict);
+	ret->judged =
+		ret->status >= 0 && n > 0 && judge(bytes, (size_t)n, ret->status, &ret->verdict);
 	ret->verdict.silent = n <= 0;
-	ret->launched = ret->judged && (ret->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_POWER_OFF ||
-	                                ret->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_HALTED);
+	ret->launched =
+		ret->judged && (ret->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_POWER_OFF ||
+	                        ret->verdict.outcome == AXVM__V1__OUTCOME__OUTCOME_HALTED);
 	close(control);
 	close(events);
 	close(diagnostics);
@@ -375,8 +377,9 @@ static const char *wrong_with(const struct point *point, const struct result *r,
 	if (r->status > 128)
 		return "a signal ended it";
 	if (to_events)
-		return r->status != 0 && (r->status < 64 || r->status > 77) ? "an undocumented status"
-		                                                            : NULL;
+		return r->status != 0 && (r->status < 64 || r->status > 77)
+		               ? "an undocumented status"
+		               : NULL;
 	if (r->verdict.silent)
 		return "no event";
 	if (!r->judged)
@@ -396,8 +399,8 @@ static void tell(const struct point *point, const struct result *r, const char *
 	fprintf(wrong ? stderr : stdout,
 	        "%s thread %u call %u %s(%#lx, %#lx) %s error %d: status %d, error %d in stage %d%s%s\n",
 	        wrong ? "FAILED " : "ok ", point->thread, point->number, name_of(r->call.nr),
-	        r->call.arguments[0], r->call.arguments[1], r->call.path, point->error, r->status, r->verdict.code,
-	        r->verdict.stage, wrong ? ": " : "", wrong ? wrong : "");
+	        r->call.arguments[0], r->call.arguments[1], r->call.path, point->error, r->status,
+	        r->verdict.code, r->verdict.stage, wrong ? ": " : "", wrong ? wrong : "");
 	if (wrong && r->diagnostics[0])
 		fprintf(stderr, "        %s", r->diagnostics);
 }
@@ -463,7 +466,8 @@ static void work(const struct call *calls, const unsigned *counts, int worker, s
 			if (!call_can_fail(call) || is_passed_over(call))
 				continue;
 			for (int i = 0; i < CALL_ERRORS_MAX && e->list[i]; i++) {
-				struct point point = { thread, number, call->nr, e->list[i], e->done };
+				struct point point = { thread, number, call->nr, e->list[i],
+					               e->done };
 
 				if (i > 0 && !options.all)
 					break;
@@ -537,7 +541,7 @@ int main(int argc, char **argv)
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
 	printf("%u launches with one failure each: %u refused, %u went on without, %u did not come to it, "
-	       "%u wrong\n", tally->launches, tally->refused, tally->survived, tally->unreached,
-	       tally->faults);
+	       "%u wrong\n",
+	       tally->launches, tally->refused, tally->survived, tally->unreached, tally->faults);
 	return tally->faults == 0 && tally->refused > tally->launches / 4 ? 0 : 1;
 }

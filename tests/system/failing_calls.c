@@ -52,9 +52,10 @@ static const struct call_errors any_errors = { .list = { EPERM, ENOMEM } };
 /* What no Linux refuses to a caller whose pointers are good (or what would be the end of us, not of
  * it). */
 static const long cannot_fail[] = {
-	SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall, SYS_execve, SYS_getpid,
-	SYS_gettid, SYS_getppid, SYS_getuid, SYS_getgid, SYS_geteuid, SYS_getegid, SYS_umask,
-	SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask, SYS_rt_sigaction,
+	SYS_exit,    SYS_exit_group,     SYS_rt_sigreturn, SYS_restart_syscall, SYS_execve,
+	SYS_getpid,  SYS_gettid,         SYS_getppid,      SYS_getuid,          SYS_getgid,
+	SYS_geteuid, SYS_getegid,        SYS_umask,        SYS_set_tid_address, SYS_set_robust_list,
+	SYS_rseq,    SYS_rt_sigprocmask, SYS_rt_sigaction,
 };
 
 /* Calls whose failure a launch may survive. Each is advice, or cleaning up, or a question whose
@@ -66,7 +67,7 @@ static const struct dispensable {
 	unsigned long argument; /* the second one of ioctl and fcntl, the first one of others */
 	/* what the thread opened last; with a slash at its end all that begins so */
 	const char *path;
-	int error;              /* only with this one; 0: with any */
+	int error; /* only with this one; 0: with any */
 } dispensable[] = {
 	{ SYS_close, false, 0, NULL, 0 },
 	{ SYS_munmap, false, 0, NULL, 0 },

@@ -140,7 +140,8 @@ static bool serve(struct guest *guests, unsigned count)
 			struct guest *guest = &guests[i];
 			int events = axvm_vm_event_fd(guest->vm), end = axvm_vm_pidfd(guest->vm);
 
-			fds[2 * i] = (struct pollfd){ guest->events_ended ? -1 : events, POLLIN, 0 };
+			fds[2 * i] =
+				(struct pollfd){ guest->events_ended ? -1 : events, POLLIN, 0 };
 			fds[2 * i + 1] = (struct pollfd){ guest->reaped ? -1 : end, POLLIN, 0 };
 		}
 		if (poll(fds, 2 * count, TIMEOUT_MS) <= 0)

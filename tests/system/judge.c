@@ -44,9 +44,12 @@ static bool error_complete(const Axvm__V1__Error *error)
 static bool terminal_fits(const Axvm__V1__Terminal *terminal, int status)
 {
 	static const int of_outcome[] = {
-		[AXVM__V1__OUTCOME__OUTCOME_POWER_OFF] = 0,     [AXVM__V1__OUTCOME__OUTCOME_HALTED] = 0,
-		[AXVM__V1__OUTCOME__OUTCOME_GUEST_RESET] = 32,  [AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT] = 33,
-		[AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC] = 34,  [AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED] = 35,
+		[AXVM__V1__OUTCOME__OUTCOME_POWER_OFF] = 0,
+		[AXVM__V1__OUTCOME__OUTCOME_HALTED] = 0,
+		[AXVM__V1__OUTCOME__OUTCOME_GUEST_RESET] = 32,
+		[AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT] = 33,
+		[AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC] = 34,
+		[AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED] = 35,
 		[AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST] = 36,
 	};
 	bool failed = terminal->outcome >= AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED;
@@ -55,8 +58,8 @@ static bool terminal_fits(const Axvm__V1__Terminal *terminal, int status)
 		return FAULT("status %d, but the event says %u", status, terminal->exit_status);
 	if (!terminal->has_outcome || terminal->outcome == 0 || !terminal->has_stage)
 		return FAULT("no outcome or no stage");
-	if (!is_sentence(terminal->message) && strcmp(terminal->message ? terminal->message : "",
-	                                              "powered off"))
+	if (!is_sentence(terminal->message) &&
+	    strcmp(terminal->message ? terminal->message : "", "powered off"))
 		return FAULT("no sentence: %s", terminal->message);
 	for (size_t i = 0; i < terminal->n_errors; i++)
 		if (!error_complete(terminal->errors[i]))
@@ -106,8 +109,8 @@ bool judge(const uint8_t *bytes, size_t length, int status, struct verdict *ret)
 	}
 	if (good && terminals != 1)
 		good = FAULT("%zu terminal events, status %d", terminals, status);
-	if (good && stream->events[stream->n_events - 1]->body_case !=
-	                    AXVM__V1__EVENT__BODY_TERMINAL)
+	if (good &&
+	    stream->events[stream->n_events - 1]->body_case != AXVM__V1__EVENT__BODY_TERMINAL)
 		good = FAULT("the terminal event is not the last");
 	axvm__v1__event_stream__free_unpacked(stream, NULL);
 	if (ret)
@@ -149,7 +152,8 @@ static bool event_tells(const Axvm__V1__Event *event, const char *what)
 	case AXVM__V1__EVENT__BODY_RUNNING:
 		return strcmp(what, "running") == 0;
 	case AXVM__V1__EVENT__BODY_STATE_CHANGED:
-		return event->state_changed->to == AXVM__V1__STATE__STATE_STOPPING && strcmp(what, "stopping") == 0;
+		return event->state_changed->to == AXVM__V1__STATE__STATE_STOPPING &&
+		       strcmp(what, "stopping") == 0;
 	case AXVM__V1__EVENT__BODY_METRICS:
 		return counts(event->metrics, what);
 	default:

@@ -27,7 +27,7 @@
 
 #define SURVIVED 3
 #define DENIED 77
-#define LOST 71 /* as of a failure of the system */
+#define LOST 71    /* as of a failure of the system */
 #define KILLED 159 /* 128 + SIGSYS, as a shell says it */
 #define X32 0x40000000
 
@@ -68,15 +68,24 @@ static const struct misdeed {
 	{ "out/sendto", SYS_sendto, { CONTROL_FD, A(page), 1 }, DENIED },
 	{ "parent/ptrace", SYS_ptrace, { PTRACE_ATTACH, -1 /* parent */ }, DENIED },
 	{ "parent/kill", SYS_kill, { -1 /* parent */, SIGCONT }, DENIED },
-	{ "parent/process_vm_writev", SYS_process_vm_writev, { -1, A(&iov), 1, A(&iov), 1 }, DENIED },
+	{ "parent/process_vm_writev",
+	  SYS_process_vm_writev,
+	  { -1, A(&iov), 1, A(&iov), 1 },
+	  DENIED },
 	{ "other/tgkill", SYS_tgkill, { 1, 1, SIGKILL }, DENIED },
 	{ "exec/execve", SYS_execve, { A(shell) }, DENIED },
 	{ "exec/execveat", SYS_execveat, { -100, A(shell) }, DENIED },
-	{ "executable/mmap", SYS_mmap, { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1 }, DENIED },
+	{ "executable/mmap",
+	  SYS_mmap,
+	  { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1 },
+	  DENIED },
 	{ "plain/mmap", SYS_mmap, { 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1 }, DENIED },
 	{ "executable/mprotect", SYS_mprotect, { A(page), 4096, PROT_READ | PROT_EXEC }, DENIED },
 	{ "capability/capset", SYS_capset, { A(&cap_header), A(cap_data) }, DENIED },
-	{ "capability/prctl", SYS_prctl, { PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN }, DENIED },
+	{ "capability/prctl",
+	  SYS_prctl,
+	  { PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN },
+	  DENIED },
 	{ "root/setresuid", SYS_setresuid, { 0, 0, 0 }, DENIED },
 	{ "thread/clone", SYS_clone, { SIGCHLD }, DENIED },
 	{ "thread/clone3", SYS_clone3, { A(&clone_args), sizeof(clone_args) }, DENIED },
@@ -84,7 +93,10 @@ static const struct misdeed {
 	{ "ring/io_uring_setup", SYS_io_uring_setup, { 1, A(page) }, DENIED },
 	{ "ring/io_uring_register", SYS_io_uring_register, { IO_RING_FD_BASE, 0 }, DENIED },
 	{ "other-ring/io_uring_enter", SYS_io_uring_enter, { 7, 1, 0, 1 }, DENIED },
-	{ "other-request/ioctl", SYS_ioctl, { VM_FD, KVM_SET_USER_MEMORY_REGION, A(page) }, DENIED },
+	{ "other-request/ioctl",
+	  SYS_ioctl,
+	  { VM_FD, KVM_SET_USER_MEMORY_REGION, A(page) },
+	  DENIED },
 	{ "other-vcpu/ioctl", SYS_ioctl, { 7, KVM_RUN, 0 }, DENIED },
 	{ "stdin/read", SYS_read, { 0, A(page), 1 }, DENIED },
 	{ "stdout/write", SYS_write, { 1, A(page), 1 }, DENIED },
@@ -150,7 +162,8 @@ static void misuse_ring(struct io_uring *ring)
 	for (size_t i = 0; i < ARRAY_SIZE(ring_misdeeds); i++) {
 		struct io_uring_sqe *sqe;
 
-		if (strncmp(chosen, "io:", 3) != 0 || strcmp(chosen + 3, ring_misdeeds[i].name) != 0)
+		if (strncmp(chosen, "io:", 3) != 0 ||
+		    strcmp(chosen + 3, ring_misdeeds[i].name) != 0)
 			continue;
 		sqe = io_uring_get_sqe(ring);
 		io_uring_prep_rw(ring_misdeeds[i].opcode, sqe, CONTROL_WAKE_FD, page, 8, 0);

@@ -106,9 +106,9 @@ static int64_t raw_call(const struct call *call)
 
 	if (call->foreign) {
 		__asm__ volatile("int $0x80"
-				 : "=a"(result)
-				 : "a"((int64_t)call->nr), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0)
-				 : "memory", "r8", "r9", "r10", "r11");
+		                 : "=a"(result)
+		                 : "a"((int64_t)call->nr), "b"(0), "c"(0), "d"(0), "S"(0), "D"(0)
+		                 : "memory", "r8", "r9", "r10", "r11");
 		return result;
 	}
 	register uint64_t r10 __asm__("r10") = call->args[3];
@@ -116,10 +116,10 @@ static int64_t raw_call(const struct call *call)
 	register uint64_t r9 __asm__("r9") = call->args[5];
 
 	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"((uint64_t)(uint32_t)call->nr), "D"(call->args[0]),
-			   "S"(call->args[1]), "d"(call->args[2]), "r"(r10), "r"(r8), "r"(r9)
-			 : "memory", "rcx", "r11");
+	                 : "=a"(result)
+	                 : "a"((uint64_t)(uint32_t)call->nr), "D"(call->args[0]),
+	                   "S"(call->args[1]), "d"(call->args[2]), "r"(r10), "r"(r8), "r"(r9)
+	                 : "memory", "rcx", "r11");
 	return result;
 }
 
@@ -158,7 +158,7 @@ __attribute__((noreturn)) static void child(const struct run *run)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &after);
 	atomic_store(&ledger->sealed, (uint32_t)((after.tv_sec - before.tv_sec) * 1000000000 +
-						 after.tv_nsec - before.tv_nsec));
+	                                         after.tv_nsec - before.tv_nsec));
 	for (;;) {
 		uint32_t i = atomic_load(&ledger->next);
 		int64_t result;
@@ -248,8 +248,8 @@ static void add_rule(struct run *run, const struct sandbox_rule *rule)
 
 static void choose_calls(struct run *run)
 {
-	static const int32_t odd[] = { -1,	   -2,	    INT32_MIN,	 INT32_MAX,
-				       0x3fffffff, 0x10000, 1 << 16 | 16 };
+	static const int32_t odd[] = { -1,         -2,      INT32_MIN,   INT32_MAX,
+		                       0x3fffffff, 0x10000, 1 << 16 | 16 };
 	const struct sandbox_rules *rules = &sandbox_rules[run->role];
 
 	for (int32_t nr = 0; nr < NUMBERS; nr++)
@@ -325,7 +325,7 @@ static int try_all(struct run *run)
 		status = watch(pid, ledger);
 		if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == CHILD_BROKEN)
 			return atomic_load(&ledger->seal_error) ? atomic_load(&ledger->seal_error)
-								: -EIO;
+			                                        : -EIO;
 		i = atomic_load(&ledger->next);
 		if (i >= run->count)
 			break;
@@ -348,18 +348,18 @@ static enum outcome outcome_of(uint32_t action)
 }
 
 static void complain(struct run *run, const struct call *call, enum outcome got, const char *who,
-		     uint32_t want)
+                     uint32_t want)
 {
 	const char *name = sandbox_syscall_name(call->nr);
 
 	run->mismatches++;
 	fprintf(stderr,
-		"%s: %s (%#x)%s (%#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64
-		", %#" PRIx64 "): kernel %s, %s %s\n",
-		sandbox_role_name(run->role), name ? name : "?", (unsigned int)call->nr,
-		call->foreign ? " by int 0x80" : "", call->args[0], call->args[1], call->args[2],
-		call->args[3], call->args[4], call->args[5], outcome_names[got], who,
-		outcome_names[outcome_of(want)]);
+	        "%s: %s (%#x)%s (%#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64 ", %#" PRIx64
+	        ", %#" PRIx64 "): kernel %s, %s %s\n",
+	        sandbox_role_name(run->role), name ? name : "?", (unsigned int)call->nr,
+	        call->foreign ? " by int 0x80" : "", call->args[0], call->args[1], call->args[2],
+	        call->args[3], call->args[4], call->args[5], outcome_names[got], who,
+	        outcome_names[outcome_of(want)]);
 }
 
 /* int 0x80 is a fault, not a call, on a kernel without the i386 system calls. */
@@ -399,8 +399,8 @@ static void judge(struct run *run, size_t i)
 	if (sandbox_policy_evaluate(run->role, &data, &verdict) < 0) {
 		run->mismatches++;
 		fprintf(stderr,
-			"%s: call %#x: the filter (%u instructions) and the rules disagree\n",
-			sandbox_role_name(run->role), (unsigned int)call->nr, filter->count);
+		        "%s: call %#x: the filter (%u instructions) and the rules disagree\n",
+		        sandbox_role_name(run->role), (unsigned int)call->nr, filter->count);
 	}
 	run->allowed += performed && want == SECCOMP_RET_ALLOW;
 	run->trapped += got == TRAPPED;
@@ -468,8 +468,8 @@ static void judge_names(struct run *run)
 			tried++;
 			if (atomic_load(&run->ledger->outcomes[i]) != TRAPPED)
 				complain(run, &run->calls[i],
-					 (enum outcome)atomic_load(&run->ledger->outcomes[i]),
-					 "no policy may allow it:", SECCOMP_RET_TRAP);
+				         (enum outcome)atomic_load(&run->ledger->outcomes[i]),
+				         "no policy may allow it:", SECCOMP_RET_TRAP);
 		}
 		if (tried == 0) {
 			run->mismatches++;
@@ -484,8 +484,8 @@ static void write_hits(const struct run *run, FILE *out)
 
 	for (size_t i = 0; out && i < all->count; i++)
 		fprintf(out, "%s\t%u\t%s\t%s\t%u\n", sandbox_role_name(run->role),
-			all->rules[i].line, all->rules[i].call, all->rules[i].conditions,
-			run->hits[i]);
+		        all->rules[i].line, all->rules[i].call, all->rules[i].conditions,
+		        run->hits[i]);
 }
 
 static unsigned int run_role(enum sandbox_role role, FILE *hits)
@@ -495,7 +495,7 @@ static unsigned int run_role(enum sandbox_role role, FILE *hits)
 	int r;
 
 	run.ledger = mmap(NULL, sizeof(*run.ledger), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (run.ledger == MAP_FAILED) {
 		perror("policy_exhaustive: mmap");
 		return 1;
@@ -504,7 +504,7 @@ static unsigned int run_role(enum sandbox_role role, FILE *hits)
 	r = try_all(&run);
 	if (r < 0) {
 		fprintf(stderr, "policy_exhaustive: %s: %s\n", sandbox_role_name(role),
-			strerror(-r));
+		        strerror(-r));
 		return 1;
 	}
 	for (size_t i = 0; i < run.count; i++)

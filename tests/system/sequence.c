@@ -80,5 +80,6 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "write"))
 		return write_for_ever(cached, direct, (uint64_t)size / BLOCK, block);
-	return check(direct, (uint64_t)size / BLOCK, argc > 3 ? strtoull(argv[3], NULL, 10) : 0, block);
+	return check(direct, (uint64_t)size / BLOCK, argc > 3 ? strtoull(argv[3], NULL, 10) : 0,
+	             block);
 }

@@ -46,7 +46,13 @@
 #include "base/base.h"
 #include "tests/system/judge.h"
 
-enum { STATUS_AGAIN = 75, STATUS_TIMEOUT = 124, STATUS_LEFTOVER = 125, STATUS_FLAGS = 126, SIGNAL_BASE = 128 };
+enum {
+	STATUS_AGAIN = 75,
+	STATUS_TIMEOUT = 124,
+	STATUS_LEFTOVER = 125,
+	STATUS_FLAGS = 126,
+	SIGNAL_BASE = 128
+};
 
 /* For what never ends. Nothing takes a tenth of it, on the slowest host. */
 #define PATIENCE_MS 90000
@@ -176,13 +182,14 @@ static void await_event(pid_t pid, const char *what, uint64_t until_us)
 	if (fd < 0)
 		return;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		while (now_us() < until_us && file_tells(fd, what) == TOLD_NOT_YET && !ended_by(pid, now_us() + 1000))
+		while (now_us() < until_us && file_tells(fd, what) == TOLD_NOT_YET &&
+		       !ended_by(pid, now_us() + 1000))
 			;
 	close(fd);
 }
 
-static void send_signals(pid_t pid, const struct planned *plan, size_t signals, bool early, bool again,
-                         uint64_t until_us)
+static void send_signals(pid_t pid, const struct planned *plan, size_t signals, bool early,
+                         bool again, uint64_t until_us)
 {
 	uint64_t from_us = now_us();
 
@@ -229,7 +236,8 @@ static bool read_plan(const char *text, struct planned *ret)
 {
 	ret->after[0] = '\0';
 	return sscanf(text, "%d@%" SCNu64, &ret->signal_number, &ret->at_ms) == 2 ||
-	       sscanf(text, "%d@%23[^+]+%" SCNu64, &ret->signal_number, ret->after, &ret->at_ms) == 3;
+	       sscanf(text, "%d@%23[^+]+%" SCNu64, &ret->signal_number, ret->after, &ret->at_ms) ==
+	               3;
 }
 
 static int command_run(int argc, char **argv)
@@ -247,7 +255,8 @@ static int command_run(int argc, char **argv)
 			early = true;
 		else if (option == 'r')
 			again = true;
-		else if (option != 's' || signals == SIGNALS_MAX || !read_plan(optarg, &plan[signals]))
+		else if (option != 's' || signals == SIGNALS_MAX ||
+		         !read_plan(optarg, &plan[signals]))
 			usage();
 		else
 			signals++;
@@ -372,8 +381,9 @@ static int command_truncate(char *shim, const struct spec *spec, unsigned count)
 {
 	(void)count;
 	for (size_t n = 0; n < spec->length; n++) {
-		Axvm__V1__ErrorCode wanted = n == 0 ? AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_EMPTY
-		                                    : AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_TRUNCATED;
+		Axvm__V1__ErrorCode wanted =
+			n == 0 ? AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_EMPTY
+			       : AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_TRUNCATED;
 		struct verdict verdict = { 0 };
 
 		if (!launch_bytes(shim, spec->bytes, n, &verdict) || verdict.code != wanted) {
@@ -495,8 +505,8 @@ static int command_signal(char *shim, const struct spec *spec, unsigned count)
 		close(control);
 		close(events);
 	}
-	printf("%u launches of %" PRIu64 " us, %u ended before their first stage\n", count, length_us,
-	       killed);
+	printf("%u launches of %" PRIu64 " us, %u ended before their first stage\n", count,
+	       length_us, killed);
 	return killed < count ? 0 : 1;
 }
 

@@ -57,7 +57,8 @@ static int listen_for(unsigned port)
 	snprintf(suffix, sizeof(suffix), "_%u", port);
 	address = address_of(suffix);
 	unlink(address.sun_path);
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 256) < 0) {
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, 256) < 0) {
 		perror(address.sun_path);
 		exit(71);
 	}

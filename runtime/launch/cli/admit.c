@@ -15,7 +15,8 @@
 #include <strings.h>
 #include <sysexits.h>
 
-static const char usage[] = "usage: axvm admit [--profile NAME] [--tenancy NAME] [--facts FILE] [--json]\n";
+static const char usage[] =
+	"usage: axvm admit [--profile NAME] [--tenancy NAME] [--facts FILE] [--json]\n";
 
 struct request {
 	const char *profile, *facts; /* NULL: this host's */
@@ -54,14 +55,17 @@ static void print_verdict(FILE *out, const struct verdict *verdict, const struct
 	print_rows(out, verdict->rows, verdict->count, "met", "UNMET");
 	print_rows(out, verdict->optional, verdict->optional_count, "present", "absent");
 	if (verdict->unmet > 0)
-		fprintf(out, "refused: %zu of %zu requirements unmet\n", verdict->unmet, verdict->count);
+		fprintf(out, "refused: %zu of %zu requirements unmet\n", verdict->unmet,
+		        verdict->count);
 	else if (others > 0)
-		fprintf(out, "refused: the profile is met, what launches need beside it is not: see above\n");
+		fprintf(out,
+		        "refused: the profile is met, what launches need beside it is not: see above\n");
 	else
 		fprintf(out, "admitted\n");
 	other = verdict->unmet > 0 ? admit_alternative(facts, verdict->profile) : NULL;
 	if (other)
-		fprintf(out, "profile %s would take this host, for development: --profile %s\n", other, other);
+		fprintf(out, "profile %s would take this host, for development: --profile %s\n",
+		        other, other);
 }
 
 struct json_rows {
@@ -149,7 +153,9 @@ static int decide(FILE *out, const struct request *request)
 /* As a spec says it, or in small letters. */
 static int parse_tenancy(const char *text, enum axvm_tenancy *ret)
 {
-	static const char *const names[] = { [TENANCY_SHARED] = "shared", [TENANCY_DEDICATED] = "dedicated" };
+	static const char *const names[] = {
+		[TENANCY_SHARED] = "shared", [TENANCY_DEDICATED] = "dedicated"
+	};
 
 	for (size_t i = TENANCY_SHARED; i < ARRAY_SIZE(names); i++)
 		if (strcasecmp(text, names[i]) == 0) {

@@ -75,7 +75,8 @@ static int start(const char *shim, int control, int events, pid_t *ret_pid)
 	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	r = place_fds(&actions, control, events);
 	if (r == 0)
-		r = posix_spawnp(ret_pid, shim ? shim : "axvm-shim", &actions, &attributes, argv, no_environment);
+		r = posix_spawnp(ret_pid, shim ? shim : "axvm-shim", &actions, &attributes, argv,
+		                 no_environment);
 	(void)posix_spawnattr_destroy(&attributes);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;
@@ -100,7 +101,8 @@ static int read_events(int fd, Axvm__V1__EventStream **ret)
 	return *ret ? 0 : -EBADMSG;
 }
 
-int ask_shim(const char *shim, const void *bytes, size_t n, Axvm__V1__EventStream **ret, int *ret_wait_status)
+int ask_shim(const char *shim, const void *bytes, size_t n, Axvm__V1__EventStream **ret,
+             int *ret_wait_status)
 {
 	_cleanup_close_ int control = new_file("control");
 	_cleanup_close_ int events = new_file("events");

@@ -13,7 +13,7 @@ const char *claims_here_folder(void);
 struct claims_sum {
 	/* CPUs; those with a claim; of these, those that one VM has alone */
 	size_t cpus, claimed, whole;
-	uint64_t vcpus, io;          /* slots, beside those of whole CPUs */
+	uint64_t vcpus, io; /* slots, beside those of whole CPUs */
 };
 void claims_sum_add(struct claims_sum *sum, const struct claims_load *load);
 

@@ -42,7 +42,8 @@ static int set_timeout(void *context, const char *value)
 {
 	if (flags_number(value, 1, 86400, &((struct ctl *)context)->timeout_s) == 0)
 		return 0;
-	fprintf(stderr, "axvm ctl: --timeout %s: must be a number of seconds from 1 to 86400\n", value);
+	fprintf(stderr, "axvm ctl: --timeout %s: must be a number of seconds from 1 to 86400\n",
+	        value);
 	return EX_USAGE;
 }
 
@@ -107,7 +108,8 @@ static bool begins_with(const char *word, const char *name)
 }
 
 /* One of the words behind the device. */
-static int take_limit_word(struct request *request, const char *word, protobuf_c_boolean *has_burst, uint64_t *burst)
+static int take_limit_word(struct request *request, const char *word, protobuf_c_boolean *has_burst,
+                           uint64_t *burst)
 {
 	Axvm__V1__RateLimit *rate = &request->rate;
 
@@ -212,7 +214,8 @@ static int make_request(int argc, char **argv, struct request *request)
 		request->command.what_case = action->what;
 		if (argc - 1 < action->min || argc - 1 > action->max ||
 		    action->fill(request, argc - 1, argv + 1) < 0) {
-			fprintf(stderr, "axvm ctl: \"%s\" was given words that it does not take: see axvm ctl --help\n",
+			fprintf(stderr,
+			        "axvm ctl: \"%s\" was given words that it does not take: see axvm ctl --help\n",
 			        argv[0]);
 			return EX_USAGE;
 		}
@@ -264,15 +267,16 @@ static bool counter_of(const Axvm__V1__MetricsReport *metrics, const char *name,
 /* What the guest is left with now: its memory is what was asked for and what is wanted back. The
  * guest takes its time, so the VM is asked once more; one that does not tell is one whose answer is
  * left out. */
-static void add_balloon(const struct ctl *ctl, struct client *client, const struct request *request, FILE *out)
+static void add_balloon(const struct ctl *ctl, struct client *client, const struct request *request,
+                        FILE *out)
 {
 	uint64_t target = request->balloon.target_mib, wanted, actual, all;
 	const Axvm__V1__Reply *reply;
 
 	fprintf(out, ": %" PRIu64 " MiB asked", target);
-	if (client_ask_metrics(client, request->command.request_id + 1, (int)ctl->timeout_s * 1000, &reply) < 0 ||
-	    !reply->metrics ||
-	    !counter_of(reply->metrics, "balloon.wanted_bytes", &wanted) ||
+	if (client_ask_metrics(client, request->command.request_id + 1, (int)ctl->timeout_s * 1000,
+	                       &reply) < 0 ||
+	    !reply->metrics || !counter_of(reply->metrics, "balloon.wanted_bytes", &wanted) ||
 	    !counter_of(reply->metrics, "balloon.actual_bytes", &actual))
 		return;
 	all = target + wanted / MIB;
@@ -330,7 +334,8 @@ static int show(const struct ctl *ctl, struct client *client, const struct reque
 		fputs("axvm ctl: refused, and no reason given\n", stderr);
 		return EX_SOFTWARE;
 	}
-	fprintf(stderr, "axvm ctl: %s\n", reply->error->message ? reply->error->message : "refused");
+	fprintf(stderr, "axvm ctl: %s\n",
+	        reply->error->message ? reply->error->message : "refused");
 	return problem_class_of((enum axvm_error_code)reply->error->code)->exit_status;
 }
 
@@ -349,14 +354,17 @@ static int cannot_connect(const char *vm, const char *path, int error_number)
 		return EX_USAGE;
 	}
 	if (error_number == EEXIST) {
-		fprintf(stderr, "axvm ctl: two VMs are named \"%s\", the other's socket is %s; name the one that "
-		                "is meant by its socket\n", vm, path);
+		fprintf(stderr,
+		        "axvm ctl: two VMs are named \"%s\", the other's socket is %s; name the one that "
+		        "is meant by its socket\n",
+		        vm, path);
 		return EX_USAGE;
 	}
 	if (error_number == EACCES)
 		fprintf(stderr,
 		        "axvm ctl: no VM named \"%s\" runs here that you may command; if it is a service, its "
-		        "socket %s is root's\n", vm, path);
+		        "socket %s is root's\n",
+		        vm, path);
 	else if (error_number == ENOENT || error_number == ECONNREFUSED)
 		fprintf(stderr,
 		        "axvm ctl: no VM named \"%s\" runs here: nobody listens at %s "

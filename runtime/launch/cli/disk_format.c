@@ -38,8 +38,7 @@ static bool has(int fd, off_t size, const struct format *format)
 	off_t at = format->offset < 0 ? size + format->offset : format->offset;
 	char bytes[MAGIC_MAX];
 
-	return at >= 0 &&
-	       pread(fd, bytes, format->length, at) == (ssize_t)format->length &&
+	return at >= 0 && pread(fd, bytes, format->length, at) == (ssize_t)format->length &&
 	       memcmp(bytes, format->magic, format->length) == 0;
 }
 

@@ -45,7 +45,8 @@ static const char *value_name(const ProtobufCEnumDescriptor *descriptor, int val
 {
 	const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(descriptor, value);
 
-	return found ? found->name + strlen(descriptor->values[0].name) - strlen("UNSPECIFIED") : "?";
+	return found ? found->name + strlen(descriptor->values[0].name) - strlen("UNSPECIFIED")
+	             : "?";
 }
 
 const char *state_name(int state)
@@ -75,9 +76,9 @@ static void print_requirements(FILE *out, Axvm__V1__Requirement *const *list, si
 {
 	for (size_t i = 0; i < count; i++)
 		if (!list[i]->met)
-			fprintf(out, "\n             %s: asked %s, found %s%s", text_of(list[i]->name),
-			        text_of(list[i]->asked), text_of(list[i]->found),
-			        list[i]->waived ? " (waived)" : "");
+			fprintf(out, "\n             %s: asked %s, found %s%s",
+			        text_of(list[i]->name), text_of(list[i]->asked),
+			        text_of(list[i]->found), list[i]->waived ? " (waived)" : "");
 }
 
 static void print_refused(FILE *out, const Axvm__V1__Event *event)
@@ -94,8 +95,8 @@ static void print_placed(FILE *out, const Axvm__V1__Event *event)
 
 	for (size_t i = 0; i < placed->n_nodes; i++) {
 		const Axvm__V1__PlacedNode *node = placed->nodes[i];
-		uint64_t bytes = node->pages_4k * 4 * KIB + node->pages_2m * 2 * MIB +
-		                 node->pages_1g * GIB;
+		uint64_t bytes =
+			node->pages_4k * 4 * KIB + node->pages_2m * 2 * MIB + node->pages_1g * GIB;
 		char size[32];
 
 		fprintf(out, "%snode %u on host node %u: %s", i ? "; " : "", node->guest_node,
@@ -157,7 +158,8 @@ static void print_running(FILE *out, const Axvm__V1__Event *event)
 		const Axvm__V1__Vulnerability *entry = running->vulnerabilities[i];
 
 		if (facts_is_vulnerable(text_of(entry->state)))
-			fprintf(out, "%s%s", open++ ? ", " : ", host vulnerable: ", text_of(entry->name));
+			fprintf(out, "%s%s",
+			        open++ ? ", " : ", host vulnerable: ", text_of(entry->name));
 	}
 	print_requirements(out, running->waived, running->n_waived);
 }
@@ -191,12 +193,13 @@ static void print_balloon(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__BalloonSettled *settled = event->balloon_settled;
 
-	fprintf(out, "of request %" PRIu64 ": the guest is left with %" PRIu64 " MiB", settled->request_id,
-	        settled->actual_mib);
+	fprintf(out, "of request %" PRIu64 ": the guest is left with %" PRIu64 " MiB",
+	        settled->request_id, settled->actual_mib);
 	if (settled->reached)
 		fputs(", as asked", out);
 	else
-		fprintf(out, ", asked for %" PRIu64 " MiB, and has come to a standstill", settled->target_mib);
+		fprintf(out, ", asked for %" PRIu64 " MiB, and has come to a standstill",
+		        settled->target_mib);
 }
 
 static void print_metrics(FILE *out, const Axvm__V1__Event *event)
@@ -236,10 +239,11 @@ static void print_planned(FILE *out, const Axvm__V1__Event *event)
 {
 	const Axvm__V1__Planned *planned = event->planned;
 
-	fprintf(out, "profile %s%s", text_of(planned->profile), planned->admitted ? "" : ", refused");
+	fprintf(out, "profile %s%s", text_of(planned->profile),
+	        planned->admitted ? "" : ", refused");
 	if (planned->n_vcpus > 0)
-		fprintf(out, ", %zu vCPUs on %zu nodes, %zu devices", planned->n_vcpus, planned->n_nodes,
-		        planned->n_devices);
+		fprintf(out, ", %zu vCPUs on %zu nodes, %zu devices", planned->n_vcpus,
+		        planned->n_nodes, planned->n_devices);
 	if (planned->machine_sha256)
 		fprintf(out, ", machine %.12s", planned->machine_sha256);
 	print_requirements(out, planned->unmet, planned->n_unmet);
@@ -297,7 +301,8 @@ void event_print(FILE *out, const Axvm__V1__Event *event, uint64_t start_ns)
 	const char *kind = event_kind(event);
 
 	if (event->dropped > 0)
-		fprintf(out, "%12s %" PRIu64 " events before this one were lost\n", "", event->dropped);
+		fprintf(out, "%12s %" PRIu64 " events before this one were lost\n", "",
+		        event->dropped);
 	fprintf(out, "%5" PRIu64 ".%06" PRIu64 " %s", since / 1000000000, since / 1000 % 1000000,
 	        kind ? kind : "an event of a later version");
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)

@@ -133,8 +133,9 @@ int axvm_cmd_events(int argc, char **argv, FILE *out)
 	if (r == 0)
 		return EX_OK;
 	if (r == -EBADMSG)
-		fprintf(stderr, "axvm events: %s: what follows is not a whole event; is it what a "
-		                "shim wrote to fd 4?\n",
+		fprintf(stderr,
+		        "axvm events: %s: what follows is not a whole event; is it what a "
+		        "shim wrote to fd 4?\n",
 		        argv[1]);
 	else
 		fprintf(stderr, "axvm events: %s: %s\n", argv[1], strerrordesc_np(-r));

@@ -112,7 +112,9 @@ int facts_file_read(const char *who, const char *path, struct host_facts *facts)
 	if (r != EX_OK)
 		return r;
 	if (facts_unpack(bytes, size, facts) < 0) {
-		fprintf(stderr, "%s: %s: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n", who, path);
+		fprintf(stderr,
+		        "%s: %s: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n",
+		        who, path);
 		return EX_DATAERR;
 	}
 	return EX_OK;

@@ -38,7 +38,8 @@ static void add_sandbox(struct host_facts *facts)
 	} else if (problems.count > 0) {
 		facts_add_offer(facts, "namespaces", true, problem->error_number, problem->message);
 	} else {
-		snprintf(message, sizeof(message), "a launch goes on without namespaces and an empty root: %s",
+		snprintf(message, sizeof(message),
+		         "a launch goes on without namespaces and an empty root: %s",
 		         denied_here(DENIED_NAMESPACES, EPERM, why));
 		facts_add_offer(facts, "namespaces", false, EPERM, message);
 	}

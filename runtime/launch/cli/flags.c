@@ -83,8 +83,9 @@ int flags_parse(const struct flags *flags, int argc, char **argv, void *context,
 		} else if (words_only || argv[i][0] != '-' || argv[i][1] == '\0') {
 			argv[++kept] = argv[i++];
 		} else if (argv[i][1] != '-') {
-			fprintf(stderr, "axvm %s: %s: options have two dashes and a whole name "
-			                "(axvm %s --help lists them)\n",
+			fprintf(stderr,
+			        "axvm %s: %s: options have two dashes and a whole name "
+			        "(axvm %s --help lists them)\n",
 			        flags->verb, argv[i], flags->verb);
 			return EX_USAGE;
 		} else {

@@ -97,8 +97,9 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 		int error;
 		const char *text;
 	} reasons[] = {
-		{ ENOENT, "there is no such folder, so no VM here has claims; `systemd-tmpfiles --create` makes "
-		          "axvm's" },
+		{ ENOENT,
+		  "there is no such folder, so no VM here has claims; `systemd-tmpfiles --create` makes "
+		  "axvm's" },
 		{ EACCES, "this user may not look there; root may, and the group kvm" },
 		{ E2BIG, "a node's memory is claimed in more pieces than there are VMs" },
 		{ EMEDIUMTYPE, "what is there is no regular file; remove it" },
@@ -211,7 +212,8 @@ static bool is_like(const struct row *a, const struct row *b)
 }
 
 /* "2,1": of each thread; "-": nothing of any; "whole"; "?": not known. */
-static const char *cell(const struct host_use *use, const struct row *row, bool io, char *to, size_t size)
+static const char *cell(const struct host_use *use, const struct row *row, bool io, char *to,
+                        size_t size)
 {
 	size_t used = 0, whole = 0;
 	uint64_t sum = 0;
@@ -244,7 +246,8 @@ static void print_row(FILE *out, const struct host_use *use, struct row *row)
 	if (row->cores == 0)
 		return;
 	names = names_end(&row->names);
-	fprintf(out, "%6zu  %-15s %-9s ", row->cores, cpu_bitmap_format(&row->cpus, list, sizeof(list)),
+	fprintf(out, "%6zu  %-15s %-9s ", row->cores,
+	        cpu_bitmap_format(&row->cpus, list, sizeof(list)),
 	        cell(use, row, false, vcpus, sizeof(vcpus)));
 	fprintf(out, *names ? "%-9s %s\n" : "%s\n", cell(use, row, true, io, sizeof(io)), names);
 }
@@ -280,10 +283,11 @@ static void print_nodes(FILE *out, const struct host_use *use)
 	for (size_t i = 0; i < facts->node_count; i++) {
 		const struct host_node *node = &facts->nodes[i];
 
-		fprintf(out, "node %u: %llu MiB, %llu free", node->id, (unsigned long long)node->memory_mib,
-		        (unsigned long long)node->free_mib);
+		fprintf(out, "node %u: %llu MiB, %llu free", node->id,
+		        (unsigned long long)node->memory_mib, (unsigned long long)node->free_mib);
 		if (use->claims_error == 0 && use->claimed_mib[i] > 0)
-			fprintf(out, ", %llu of that claimed", (unsigned long long)use->claimed_mib[i]);
+			fprintf(out, ", %llu of that claimed",
+			        (unsigned long long)use->claimed_mib[i]);
 		fputc('\n', out);
 		print_cores(out, use, (int32_t)node->id);
 	}
@@ -302,8 +306,8 @@ static void print_summary(FILE *out, const struct host_use *use)
 		if (facts->cpus[i].online)
 			claims_sum_add(&sum, &use->loads[i]);
 	}
-	fprintf(out, "nodes %zu, cores %zu, CPUs %zu; VMs with a control socket: %zu\n", facts->node_count, cores,
-	        sum.cpus, use->vm_count);
+	fprintf(out, "nodes %zu, cores %zu, CPUs %zu; VMs with a control socket: %zu\n",
+	        facts->node_count, cores, sum.cpus, use->vm_count);
 	if (use->claims_error < 0)
 		fprintf(out, "claims: not known: %s\n", host_claims_error(use, text, sizeof(text)));
 	else
@@ -327,8 +331,8 @@ static void print_shared(FILE *out, const struct host_use *use, bool *told)
 				add_name(&names, use->vms[k].id);
 				told[k] = true;
 			}
-		fprintf(out, "not pinned, on CPUs %s: %s\n", cpu_bitmap_format(cpus, list, sizeof(list)),
-		        names_end(&names));
+		fprintf(out, "not pinned, on CPUs %s: %s\n",
+		        cpu_bitmap_format(cpus, list, sizeof(list)), names_end(&names));
 	}
 }
 
@@ -341,7 +345,8 @@ static void print_others(FILE *out, const struct host_use *use)
 		    cpu_bitmap_count(&use->vms[i].threads.free) == 0)
 			add_name(&names, use->vms[i].id);
 	if (names.text[0])
-		fprintf(out, "no threads of vCPUs yet, or not to be looked at: %s\n", names_end(&names));
+		fprintf(out, "no threads of vCPUs yet, or not to be looked at: %s\n",
+		        names_end(&names));
 	(void)vms_print_beside(out, &use->beside);
 }
 

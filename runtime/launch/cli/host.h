@@ -15,10 +15,10 @@ struct host_vm {
 };
 
 struct host_use {
-	struct host_facts *facts; /* owned */
-	const char *folder;       /* of claims; NULL: none */
-	int claims_error;         /* 0, or -errno: what is claimed is not known */
-	uint32_t error_cpu;       /* whose file it is of; UINT32_MAX: the folder */
+	struct host_facts *facts;                 /* owned */
+	const char *folder;                       /* of claims; NULL: none */
+	int claims_error;                         /* 0, or -errno: what is claimed is not known */
+	uint32_t error_cpu;                       /* whose file it is of; UINT32_MAX: the folder */
 	struct claims_load loads[FACTS_CPUS_MAX]; /* by position in the facts */
 	uint64_t claimed_mib[FACTS_NODES_MAX];
 	struct host_vm *vms; /* owned, by id */

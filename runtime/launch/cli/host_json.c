@@ -38,14 +38,16 @@ static size_t json_size(const struct host_use *use)
 {
 	const struct host_facts *facts = use->facts;
 	size_t size = 1024 + facts->node_count * (sizeof(Axvm__V1__NodeUse) + 32) +
-	              facts->cpu_count * (sizeof(Axvm__V1__CpuUse) + FACTS_SIBLINGS_MAX * sizeof(uint32_t) + 96) +
+	              facts->cpu_count * (sizeof(Axvm__V1__CpuUse) +
+	                                  FACTS_SIBLINGS_MAX * sizeof(uint32_t) + 96) +
 	              use->vm_count * (sizeof(Axvm__V1__VmUse) + 96);
 
 	for (size_t i = 0; i < facts->cpu_count; i++)
 		size += vms_on(use, facts->cpus[i].id) * sizeof(char *);
 	for (size_t i = 0; i < use->vm_count; i++)
 		size += (cpu_bitmap_count(&use->vms[i].threads.pinned) +
-		         cpu_bitmap_count(&use->vms[i].threads.free)) * sizeof(uint32_t);
+		         cpu_bitmap_count(&use->vms[i].threads.free)) *
+		        sizeof(uint32_t);
 	return size;
 }
 
@@ -70,7 +72,8 @@ static void put_nodes(const struct host_use *use, struct arena *arena, Axvm__V1_
 	}
 }
 
-static void put_cpu(const struct host_use *use, struct arena *arena, size_t position, Axvm__V1__CpuUse *to)
+static void put_cpu(const struct host_use *use, struct arena *arena, size_t position,
+                    Axvm__V1__CpuUse *to)
 {
 	const struct host_cpu *cpu = &use->facts->cpus[position];
 	const struct claims_load *load = &use->loads[position];
@@ -97,7 +100,8 @@ static void put_cpus(const struct host_use *use, struct arena *arena, Axvm__V1__
 {
 	message->cpus = take(arena, use->facts->cpu_count * sizeof(*message->cpus));
 	for (size_t i = 0; message->cpus && i < use->facts->cpu_count; i++) {
-		Axvm__V1__CpuUse *cpu = use->facts->cpus[i].online ? take(arena, sizeof(*cpu)) : NULL;
+		Axvm__V1__CpuUse *cpu =
+			use->facts->cpus[i].online ? take(arena, sizeof(*cpu)) : NULL;
 
 		if (!cpu)
 			continue;

@@ -26,7 +26,8 @@ static Axvm__V1__Event *decode(const void *bytes, size_t size)
 	return axvm__v1__event__unpack(NULL, size, copy);
 }
 
-static int hold(struct held_event *held, const void *bytes, size_t size, const Axvm__V1__Event **ret_event)
+static int hold(struct held_event *held, const void *bytes, size_t size,
+                const Axvm__V1__Event **ret_event)
 {
 	held_event_release(held);
 	held->event = decode(bytes, size);
@@ -44,7 +45,8 @@ int vm_next_event(struct axvm_vm *vm, struct held_event *held, const Axvm__V1__E
 	return r == 1 ? hold(held, bytes, size, ret_event) : r;
 }
 
-int decoder_next_event(struct axvm_decoder *decoder, struct held_event *held, const Axvm__V1__Event **ret_event)
+int decoder_next_event(struct axvm_decoder *decoder, struct held_event *held,
+                       const Axvm__V1__Event **ret_event)
 {
 	const void *bytes;
 	size_t size;

@@ -19,7 +19,8 @@ void held_event_release(struct held_event *held);
  * until the next call with the same `held`. What is not UTF-8 in it is mended, so that it can be
  * printed. */
 int vm_next_event(struct axvm_vm *vm, struct held_event *held, const Axvm__V1__Event **ret_event);
-int decoder_next_event(struct axvm_decoder *decoder, struct held_event *held, const Axvm__V1__Event **ret_event);
+int decoder_next_event(struct axvm_decoder *decoder, struct held_event *held,
+                       const Axvm__V1__Event **ret_event);
 
 /* As axvm_vm_send(). */
 int vm_send_command(struct axvm_vm *vm, const Axvm__V1__Command *command, uint64_t *ret_request_id);

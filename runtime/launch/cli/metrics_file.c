@@ -174,8 +174,9 @@ int metrics_file_check(const char *path)
 
 const char *metrics_file_error(int error)
 {
-	return error == EEXIST ? "something is there that is no regular file, and is left alone; name "
-	                         "another path, or remove it"
+	return error == EEXIST
+	               ? "something is there that is no regular file, and is left alone; name "
+	                 "another path, or remove it"
 	       : error == EBUSY ? "somebody else writes this file too; give each VM one of its own"
 	                        : strerrordesc_np(error);
 }
@@ -203,7 +204,8 @@ int metrics_file_write_again(struct metrics_file *file, const char *path, const 
                              const Axvm__V1__MetricsReport *report)
 {
 	struct stat st;
-	bool replaced = file->ino != 0 && lstat(path, &st) == 0 && (st.st_ino != file->ino || st.st_dev != file->dev);
+	bool replaced = file->ino != 0 && lstat(path, &st) == 0 &&
+	                (st.st_ino != file->ino || st.st_dev != file->dev);
 	int r = metrics_file_write(path, vm_id, report);
 
 	if (r < 0)

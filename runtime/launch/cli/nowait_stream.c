@@ -36,7 +36,8 @@ static ssize_t write_some(const struct nowait_stream *stream, const uint8_t *byt
 bool nowait_flush(struct nowait_stream *stream)
 {
 	while (stream->start < stream->end) {
-		ssize_t n = write_some(stream, stream->bytes + stream->start, stream->end - stream->start);
+		ssize_t n = write_some(stream, stream->bytes + stream->start,
+		                       stream->end - stream->start);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -93,7 +94,9 @@ int nowait_open(struct nowait_stream *stream, int fd)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	*stream = (struct nowait_stream){ .fd = fd, .again_fd = -1, .is_socket = S_ISSOCK(st.st_mode) };
+	*stream = (struct nowait_stream){ .fd = fd,
+		                          .again_fd = -1,
+		                          .is_socket = S_ISSOCK(st.st_mode) };
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (S_ISFIFO(st.st_mode) || isatty(fd))
 		stream->again_fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

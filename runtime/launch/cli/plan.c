@@ -36,7 +36,8 @@ static int set_shim(void *context, const char *value)
 	return 0;
 }
 
-static const struct flag rows[] = { { "facts", FLAG_FILE, set_facts }, { "shim", FLAG_FILE, set_shim } };
+static const struct flag rows[] = { { "facts", FLAG_FILE, set_facts },
+	                            { "shim", FLAG_FILE, set_shim } };
 const struct flags plan_flags = { "plan", rows, ARRAY_SIZE(rows) };
 
 /* ---- the question ------------------------------------------------------------------------- */
@@ -66,7 +67,8 @@ enum { TAG_PLAN = 3 << 3 | 2, TAG_FACTS = 2 << 3 | 2 };
 
 /* A ControlStream with a PlanRequest: the one given, and in it the facts as they are packed. The
  * caller frees. */
-static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, size_t facts_size, size_t *ret_size)
+static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, size_t facts_size,
+                     size_t *ret_size)
 {
 	uint8_t head[1 + VARINT_BYTES_MAX] = { TAG_FACTS };
 	size_t head_size = facts ? 1 + varint_put(head + 1, facts_size) : 0;
@@ -87,8 +89,8 @@ static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, si
 }
 
 /* The stream for a spec's file; *ret_spec, too, is the caller's. */
-static int make_question(const struct request *request, const char *path, Axvm__V1__LaunchSpec **ret_spec,
-                         uint8_t **ret_bytes, size_t *ret_size)
+static int make_question(const struct request *request, const char *path,
+                         Axvm__V1__LaunchSpec **ret_spec, uint8_t **ret_bytes, size_t *ret_size)
 {
 	Axvm__V1__PlanRequest plan = AXVM__V1__PLAN_REQUEST__INIT;
 	_cleanup_free_ uint8_t *facts = NULL;
@@ -140,12 +142,14 @@ static void complain_of_claims(const Axvm__V1__Planned *plan)
 static void print_claims(const Axvm__V1__Planned *plan, FILE *out)
 {
 	if (plan->claims)
-		fprintf(out, "CPUs as the claims in %s are now; the next launch changes them\n", plan->claims);
+		fprintf(out, "CPUs as the claims in %s are now; the next launch changes them\n",
+		        plan->claims);
 	else
 		fprintf(out, "CPUs without a look at other VMs%s\n",
-		        plan->will_claim ? ": the launch will claim its own, which is not looked at here"
-		        : plan->pinned   ? ""
-		                         : ": not pinned, the kernel balances within the node");
+		        plan->will_claim
+		                ? ": the launch will claim its own, which is not looked at here"
+		        : plan->pinned ? ""
+		                       : ": not pinned, the kernel balances within the node");
 }
 
 static void print_cpus(const Axvm__V1__Planned *plan, FILE *out)
@@ -159,8 +163,9 @@ static void print_cpus(const Axvm__V1__Planned *plan, FILE *out)
 
 		snprintf(cpu, sizeof(cpu), "%u", vcpu->host_cpu);
 		fprintf(out, "%5u %8u %8s %9d %10u%s%s\n", vcpu->index, vcpu->apic_id,
-		        vcpu->has_host_cpu ? cpu : "-", vcpu->has_host_node ? (int)vcpu->host_node : -1,
-		        vcpu->guest_node, vcpu->shares_cpu ? "  shares its CPU" : "",
+		        vcpu->has_host_cpu ? cpu : "-",
+		        vcpu->has_host_node ? (int)vcpu->host_node : -1, vcpu->guest_node,
+		        vcpu->shares_cpu ? "  shares its CPU" : "",
 		        vcpu->far_from_memory ? "  far from its memory" : "");
 	}
 }
@@ -183,21 +188,25 @@ static void print_nodes(const Axvm__V1__Planned *plan, FILE *out)
 {
 	static const char *const pages[] = {
 		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_4K] = "4 KiB pages",
-		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_THP] = "4 KiB pages, transparent huge ones where there are",
+		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_THP] =
+			"4 KiB pages, transparent huge ones where there are",
 		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_2M] = "2 MiB pages",
 		[AXVM__V1__PAGE_SIZE__PAGE_SIZE_1G] = "1 GiB pages",
 	};
-	const char *size = plan->page_size < ARRAY_SIZE(pages) ? text_of(pages[plan->page_size]) : "";
+	const char *size =
+		plan->page_size < ARRAY_SIZE(pages) ? text_of(pages[plan->page_size]) : "";
 	char list[PLAN_LIST_MAX];
 
 	for (size_t i = 0; i < plan->n_nodes; i++) {
 		const Axvm__V1__PlannedNode *node = plan->nodes[i];
 
-		fprintf(out, "guest node %u: %llu MiB on host node %d%s in %s; I/O thread on CPU", node->guest_node,
-		        (unsigned long long)node->size_mib, node->has_host_node ? (int)node->host_node : -1,
+		fprintf(out, "guest node %u: %llu MiB on host node %d%s in %s; I/O thread on CPU",
+		        node->guest_node, (unsigned long long)node->size_mib,
+		        node->has_host_node ? (int)node->host_node : -1,
 		        node->chosen ? " (chosen here)" : "", size);
 		for (size_t k = 0; k < node->n_io_threads; k++)
-			fprintf(out, "%s %s%s", k > 0 ? "," : "", io_cpus(node, node->io_threads[k], list),
+			fprintf(out, "%s %s%s", k > 0 ? "," : "",
+			        io_cpus(node, node->io_threads[k], list),
 			        node->io_threads[k]->shares_cpu ? ", with a vCPU" : "");
 		fputs("; distances", out);
 		for (size_t k = 0; k < node->n_distances; k++)
@@ -212,7 +221,8 @@ static void print_ranges(Axvm__V1__PlannedRange *const *ranges, size_t count, FI
 		const Axvm__V1__PlannedRange *range = ranges[i];
 
 		fprintf(out, "memory 0x%012llx-0x%012llx %s", (unsigned long long)range->address,
-		        (unsigned long long)(range->address + range->size - 1), text_of(range->what));
+		        (unsigned long long)(range->address + range->size - 1),
+		        text_of(range->what));
 		if (range->has_guest_node)
 			fprintf(out, " of node %u", range->guest_node);
 		fputc('\n', out);
@@ -240,8 +250,10 @@ static void print_devices(const Axvm__V1__Planned *plan, FILE *out)
 	for (size_t i = 0; i < plan->n_devices; i++) {
 		const Axvm__V1__PlannedDevice *device = plan->devices[i];
 
-		fprintf(out, "device 00:%02x.0 %s%s%s: BAR 0 at %#llx, %u queue%s, vectors 0-%u as GSI "
-		             "%u-%u, io%u\n", device->slot, text_of(device->kind), device->id ? " " : "",
+		fprintf(out,
+		        "device 00:%02x.0 %s%s%s: BAR 0 at %#llx, %u queue%s, vectors 0-%u as GSI "
+		        "%u-%u, io%u\n",
+		        device->slot, text_of(device->kind), device->id ? " " : "",
 		        text_of(device->id), (unsigned long long)device->bar, device->queues,
 		        device->queues == 1 ? "" : "s", device->queues, device->first_gsi,
 		        device->first_gsi + device->queues, device->io_thread);
@@ -251,7 +263,8 @@ static void print_devices(const Axvm__V1__Planned *plan, FILE *out)
 static void print_digests(const Axvm__V1__Planned *plan, FILE *out)
 {
 	for (size_t i = 0; i < plan->n_tables; i++)
-		fprintf(out, "table %s at %#llx, %u bytes, sha256 %s\n", text_of(plan->tables[i]->signature),
+		fprintf(out, "table %s at %#llx, %u bytes, sha256 %s\n",
+		        text_of(plan->tables[i]->signature),
 		        (unsigned long long)plan->tables[i]->address, plan->tables[i]->size,
 		        text_of(plan->tables[i]->sha256));
 	if (plan->machine_sha256)
@@ -272,13 +285,15 @@ static void print(const Axvm__V1__Planned *plan, const Axvm__V1__LaunchSpec *spe
 		print_digests(plan, out);
 	}
 	if (plan->other_profile)
-		fprintf(out, "profile %s would take this host, for development: profile: \"%s\" in the spec\n",
+		fprintf(out,
+		        "profile %s would take this host, for development: profile: \"%s\" in the spec\n",
 		        plan->other_profile, plan->other_profile);
 }
 
 /* Of facts it is their file that is to be looked at; of what is no HostFacts at all no byte is
  * told. */
-static const char *error_line(const Axvm__V1__Error *error, const char *facts_path, char line[PROBLEM_LINE_MAX])
+static const char *error_line(const Axvm__V1__Error *error, const char *facts_path,
+                              char line[PROBLEM_LINE_MAX])
 {
 	const char *field = text_of(error->field), *message = text_of(error->message);
 
@@ -297,12 +312,13 @@ static void complain(const Axvm__V1__Terminal *terminal, const char *facts_path)
 
 	for (size_t i = 0; i < terminal->n_errors; i++)
 		if (terminal->errors[i]->code != AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED)
-			fprintf(stderr, "axvm plan: %s\n", error_line(terminal->errors[i], facts_path, line));
+			fprintf(stderr, "axvm plan: %s\n",
+			        error_line(terminal->errors[i], facts_path, line));
 }
 
 /* Every event in its order; the exit status is the shim's. */
-static int print_answer(const Axvm__V1__EventStream *answer, const Axvm__V1__LaunchSpec *spec, const char *facts_path,
-                        FILE *out)
+static int print_answer(const Axvm__V1__EventStream *answer, const Axvm__V1__LaunchSpec *spec,
+                        const char *facts_path, FILE *out)
 {
 	for (size_t i = 0; i < answer->n_events; i++) {
 		const Axvm__V1__Event *event = answer->events[i];
@@ -317,8 +333,8 @@ static int print_answer(const Axvm__V1__EventStream *answer, const Axvm__V1__Lau
 	return -ENOENT;
 }
 
-static int ask(const struct request *request, const uint8_t *bytes, size_t size, const Axvm__V1__LaunchSpec *spec,
-               FILE *out)
+static int ask(const struct request *request, const uint8_t *bytes, size_t size,
+               const Axvm__V1__LaunchSpec *spec, FILE *out)
 {
 	Axvm__V1__EventStream *answer = NULL;
 	char path[PATH_MAX];
@@ -326,7 +342,8 @@ static int ask(const struct request *request, const uint8_t *bytes, size_t size,
 	int wait_status = 0, r = ask_shim(shim, bytes, size, &answer, &wait_status);
 
 	if (r < 0 && r != -EBADMSG) {
-		fprintf(stderr, "axvm plan: cannot run %s: %s%s\n", shim ? shim : "axvm-shim", strerrordesc_np(-r),
+		fprintf(stderr, "axvm plan: cannot run %s: %s%s\n", shim ? shim : "axvm-shim",
+		        strerrordesc_np(-r),
 		        r == -ENOENT ? " (--shim FILE or AXVM_SHIM say where it is)" : "");
 		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}
@@ -336,11 +353,13 @@ static int ask(const struct request *request, const uint8_t *bytes, size_t size,
 	if (r >= 0)
 		return r;
 	if (WIFSIGNALED(wait_status))
-		fprintf(stderr, "axvm plan: the shim was ended by signal %d (%s)\n", WTERMSIG(wait_status),
-		        strsignal(WTERMSIG(wait_status)));
+		fprintf(stderr, "axvm plan: the shim was ended by signal %d (%s)\n",
+		        WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
 	else
-		fprintf(stderr, "axvm plan: the shim ended with status %d and no terminal event: it has a bug, or --shim or "
-		                "AXVM_SHIM name another program\n", WEXITSTATUS(wait_status));
+		fprintf(stderr,
+		        "axvm plan: the shim ended with status %d and no terminal event: it has a bug, or --shim or "
+		        "AXVM_SHIM name another program\n",
+		        WEXITSTATUS(wait_status));
 	return EX_SOFTWARE;
 }
 

@@ -51,7 +51,9 @@ static int parse_role(const char *text, enum sandbox_role *ret_role)
 	int r = sandbox_role_parse(text, ret_role);
 
 	if (r < 0)
-		fprintf(stderr, "axvm policy: there is no role \"%s\"; there are control, vcpu and io\n", text);
+		fprintf(stderr,
+		        "axvm policy: there is no role \"%s\"; there are control, vcpu and io\n",
+		        text);
 	return r;
 }
 
@@ -104,8 +106,9 @@ static int check(int argc, char **argv, FILE *out)
 	for (int i = 2; i < argc; i++)
 		if (sandbox_symbol_value(argv[i], &args[i - 2]) < 0 &&
 		    parse_number(argv[i], &args[i - 2]) < 0) {
-			fprintf(stderr, "axvm policy: \"%s\" is neither a number nor a symbol of the policies\n",
-				argv[i]);
+			fprintf(stderr,
+			        "axvm policy: \"%s\" is neither a number nor a symbol of the policies\n",
+			        argv[i]);
 			return EX_USAGE;
 		}
 	call = sandbox_call(nr, args);
@@ -116,11 +119,11 @@ static int check(int argc, char **argv, FILE *out)
 	}
 	if (verdict.rule)
 		fprintf(out, "allow, by %s.policy:%u \"%s: %s\" (%s); %u instructions\n", argv[0],
-			verdict.rule->line, verdict.rule->call, verdict.rule->conditions,
-			verdict.rule->reason, verdict.steps);
+		        verdict.rule->line, verdict.rule->call, verdict.rule->conditions,
+		        verdict.rule->reason, verdict.steps);
 	else
 		fprintf(out, "deny (%s), by no line of %s.policy; %u instructions\n",
-			sandbox_bpf_action_name(verdict.action), argv[0], verdict.steps);
+		        sandbox_bpf_action_name(verdict.action), argv[0], verdict.steps);
 	return verdict.rule ? EXIT_ALLOWED : EXIT_DENIED;
 }
 
@@ -130,14 +133,17 @@ static int print_ring(FILE *out)
 	size_t count;
 	const struct io_opcode *opcodes = io_loop_opcodes(&count);
 
-	fprintf(out, "ring: %zu opcodes, of an io_uring of an I/O thread, by the devices it serves\n%-4s  %-12s  "
-	        "%-11s  reason\n", count, "nr", "opcode", "where");
+	fprintf(out,
+	        "ring: %zu opcodes, of an io_uring of an I/O thread, by the devices it serves\n%-4s  %-12s  "
+	        "%-11s  reason\n",
+	        count, "nr", "opcode", "where");
 	for (size_t i = 0; i < count; i++)
 		fprintf(out, "%4u  %-12s  %-11s  %s\n", opcodes[i].opcode, opcodes[i].name,
 		        io_opcode_where(&opcodes[i]), opcodes[i].reason);
 	fputs("only registered files, but in the loop of a vsock, which uses what is in its thread's table of "
 	      "descriptors too:\nits ring, eventfds for waking, connections. Any other submission: refused, and the VM "
-	      "ends\n", out);
+	      "ends\n",
+	      out);
 	return 0;
 }
 

@@ -115,7 +115,8 @@ static void table_offers(FILE *out, const struct host_facts *facts)
 	for (size_t i = 0; i < facts->offer_count; i++) {
 		const struct host_offer *offer = &facts->offers[i];
 
-		fprintf(out, "%-16s %s%s%s\n", offer->name, offer->available ? "available" : "not available",
+		fprintf(out, "%-16s %s%s%s\n", offer->name,
+		        offer->available ? "available" : "not available",
 		        offer->available ? "" : ": ", offer->message);
 	}
 }

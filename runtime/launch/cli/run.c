@@ -76,9 +76,10 @@ static void ask_for_end(struct run *run)
 {
 	switch (run->ends_asked++) {
 	case 0:
-		note(run, run_has_button(run)
-		                  ? "power button pressed; once more stops the VM"
-		                  : "stopping the VM, which has no power button; twice more kills its process");
+		note(run,
+		     run_has_button(run)
+		             ? "power button pressed; once more stops the VM"
+		             : "stopping the VM, which has no power button; twice more kills its process");
 		send_command(run, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
 		break;
 	case 1:
@@ -116,9 +117,10 @@ static void on_escape(struct run *run, enum escape_action action)
 		send_key(run, action, AXVM__V1__COMMAND__WHAT_SHUTDOWN);
 		break;
 	case ESCAPE_PAUSE:
-		send_key(run, action, run->state == AXVM__V1__STATE__STATE_PAUSED
-		                              ? AXVM__V1__COMMAND__WHAT_RESUME
-		                              : AXVM__V1__COMMAND__WHAT_PAUSE);
+		send_key(run, action,
+		         run->state == AXVM__V1__STATE__STATE_PAUSED
+		                 ? AXVM__V1__COMMAND__WHAT_RESUME
+		                 : AXVM__V1__COMMAND__WHAT_PAUSE);
 		break;
 	case ESCAPE_STATUS:
 		fprintf(stderr, "\naxvm run: %s is %s, process %d\n", run->options.spec->vm_id,
@@ -170,7 +172,8 @@ static void on_signals(struct run *run)
 static void write_metrics(struct run *run, const Axvm__V1__MetricsReport *metrics)
 {
 	const char *path = run->options.metrics_file;
-	int r = metrics_file_write_again(&run->metrics_file, path, run->options.spec->vm_id, metrics);
+	int r = metrics_file_write_again(&run->metrics_file, path, run->options.spec->vm_id,
+	                                 metrics);
 
 	if (r < 0 && !run->metrics_failed)
 		fprintf(stderr, "axvm run: cannot write %s: %s\n", path, metrics_file_error(-r));
@@ -208,7 +211,8 @@ static void on_event(struct run *run, const Axvm__V1__Event *event)
 
 static bool reader_keeps_up(const struct run *run)
 {
-	return nowait_waiting(&run->errors) < WAITING_MAX && nowait_waiting(&run->events_file) < WAITING_MAX;
+	return nowait_waiting(&run->errors) < WAITING_MAX &&
+	       nowait_waiting(&run->events_file) < WAITING_MAX;
 }
 
 /* True when there may be more, which poll(2) need not know of: some have been read already. */
@@ -227,7 +231,8 @@ static bool on_events(struct run *run)
 		return true;
 	run->events_ended = r != -EAGAIN;
 	if (r < 0 && r != -EAGAIN)
-		fprintf(stderr, "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an axvm-shim?\n");
+		fprintf(stderr,
+		        "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an axvm-shim?\n");
 	return false;
 }
 
@@ -263,7 +268,8 @@ static int timeout(struct run *run)
 static void watch_outputs(const struct run *run, struct pollfd *errors, struct pollfd *events)
 {
 	*errors = (struct pollfd){ nowait_waiting(&run->errors) ? run->errors.fd : -1, POLLOUT, 0 };
-	*events = (struct pollfd){ nowait_waiting(&run->events_file) ? run->events_file.fd : -1, POLLOUT, 0 };
+	*events = (struct pollfd){ nowait_waiting(&run->events_file) ? run->events_file.fd : -1,
+		                   POLLOUT, 0 };
 }
 
 static void watch(struct run *run, struct pollfd *fds)
@@ -299,7 +305,8 @@ static int serve(struct run *run)
 		int wait_ms = timeout(run);
 
 		watch(run, fds);
-		if (poll(fds, ARRAY_SIZE(fds), more && reader_keeps_up(run) ? 0 : wait_ms) < 0 && errno != EINTR)
+		if (poll(fds, ARRAY_SIZE(fds), more && reader_keeps_up(run) ? 0 : wait_ms) < 0 &&
+		    errno != EINTR)
 			return EX_OSERR << 8;
 		(void)nowait_flush(&run->errors);
 		(void)nowait_flush(&run->events_file);
@@ -342,7 +349,9 @@ static void finish_output(struct run *run)
 		if (done || (run->ends_asked > 0 && now_ns >= until_ns))
 			return;
 		watch_outputs(run, &fds[1], &fds[2]);
-		if (poll(fds, ARRAY_SIZE(fds), run->ends_asked > 0 ? (int)((until_ns - now_ns) / NS_PER_MS) + 1 : -1) < 0 &&
+		if (poll(fds, ARRAY_SIZE(fds),
+		         run->ends_asked > 0 ? (int)((until_ns - now_ns) / NS_PER_MS) + 1 : -1) <
+		            0 &&
 		    errno != EINTR)
 			return;
 		if (fds[0].revents)
@@ -395,7 +404,11 @@ int axvm_cmd_run(int argc, char **argv, FILE *out)
 	int r;
 
 	run = (struct run){
-		.keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1, .events_fd = -1,
+		.keys_fd = -1,
+		.guest_input_fd = -1,
+		.vsock_fd = -1,
+		.signal_fd = -1,
+		.events_fd = -1,
 		.words = { .fd = -1, .shims_fd = -1 },
 	};
 	r = run_options_parse(&run.options, argc, argv);

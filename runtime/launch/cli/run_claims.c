@@ -37,7 +37,8 @@ int run_make_claims(const char *root)
 
 	snprintf(parent, sizeof(parent), "%s" SOCKETS_SYSTEM_FOLDER, root);
 	snprintf(folder, sizeof(folder), "%s" CLAIMS_PATH, root);
-	snprintf(draft, sizeof(draft), "%s" SOCKETS_SYSTEM_FOLDER "/.claims.%d", root, (int)getpid());
+	snprintf(draft, sizeof(draft), "%s" SOCKETS_SYSTEM_FOLDER "/.claims.%d", root,
+	         (int)getpid());
 	if (mkdir(parent, SYSTEM_FOLDER_MODE) == 0)
 		(void)chmod(parent, SYSTEM_FOLDER_MODE); /* whatever the umask */
 	else if (errno != EEXIST)
@@ -45,7 +46,8 @@ int run_make_claims(const char *root)
 	/* It takes its name when its mode and group are what they are to be. */
 	if (mkdir(draft, 0700) < 0)
 		return -errno;
-	if ((stat("/dev/kvm", &kvm) == 0 && chown(draft, (uid_t)-1, kvm.st_gid) < 0) || chmod(draft, FOLDER_MODE) < 0 ||
+	if ((stat("/dev/kvm", &kvm) == 0 && chown(draft, (uid_t)-1, kvm.st_gid) < 0) ||
+	    chmod(draft, FOLDER_MODE) < 0 ||
 	    renameat2(AT_FDCWD, draft, AT_FDCWD, folder, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r < 0)
@@ -67,8 +69,9 @@ static const char *why_not(const char *folder, struct axvm_error *error)
 		return NULL;
 	}
 	if (made < 0)
-		snprintf(error->text, sizeof(error->text), "no CPUs can be claimed in %s: it cannot be made: %s",
-		         folder, strerrordesc_np(-made));
+		snprintf(error->text, sizeof(error->text),
+		         "no CPUs can be claimed in %s: it cannot be made: %s", folder,
+		         strerrordesc_np(-made));
 	return error->text;
 }
 
@@ -83,8 +86,10 @@ int run_add_claims(struct run *run)
 	why = why_not(folder, &error);
 	if (why) {
 		if (!run->options.quiet)
-			fprintf(stderr, "axvm run: %s; without, other VMs do not know which CPUs this one has "
-			                "(--no-claims, if that is meant)\n", why);
+			fprintf(stderr,
+			        "axvm run: %s; without, other VMs do not know which CPUs this one has "
+			        "(--no-claims, if that is meant)\n",
+			        why);
 		return 0;
 	}
 	cpus->claims = malloc(sizeof(*cpus->claims));

@@ -12,10 +12,10 @@
  * terminal event says as well: they are held back until the end is told. All else goes on to stderr
  * as it comes. */
 struct run_words {
-	bool relays;      /* they come through here; else the shim has our stderr itself, or none */
-	int fd;           /* to read from, non-blocking; -1: none, or at its end */
-	int shims_fd;     /* the shim's end, until the launch */
-	bool in_line;     /* the beginning of a line was passed on, its rest is still to come */
+	bool relays;  /* they come through here; else the shim has our stderr itself, or none */
+	int fd;       /* to read from, non-blocking; -1: none, or at its end */
+	int shims_fd; /* the shim's end, until the launch */
+	bool in_line; /* the beginning of a line was passed on, its rest is still to come */
 	size_t size;
 	char held[RUN_WORDS_MAX];
 };

@@ -30,8 +30,10 @@ static int no_such_item(const char *flag, const char *name, const struct item *i
 
 	fprintf(stderr, "axvm run: --%s: there is no \"%s\"; there are ", flag, name);
 	for (size_t i = 0; i < count; i++) {
-		fprintf(stderr, "%s%s%s", i ? ", " : "", items[i].name, items[i].value == ITEM_ALONE ? "" : "=");
-		if (!meant && *name && (may_mean(name, items[i].name) || may_mean(items[i].name, name)))
+		fprintf(stderr, "%s%s%s", i ? ", " : "", items[i].name,
+		        items[i].value == ITEM_ALONE ? "" : "=");
+		if (!meant && *name &&
+		    (may_mean(name, items[i].name) || may_mean(items[i].name, name)))
 			meant = items[i].name;
 	}
 	if (meant)
@@ -41,7 +43,8 @@ static int no_such_item(const char *flag, const char *name, const struct item *i
 }
 
 /* Appends what an item says; what snprintf(3) returns, or -1 when stderr says what is wrong. */
-static int append(const struct item *item, const char *flag, const char *value, char *to, size_t room)
+static int append(const struct item *item, const char *flag, const char *value, char *to,
+                  size_t room)
 {
 	char quoted[VALUE_MAX];
 	uint64_t bytes;
@@ -49,12 +52,13 @@ static int append(const struct item *item, const char *flag, const char *value, 
 	switch (item->value) {
 	case ITEM_NUMBER:
 	case ITEM_TEXT:
-		return snprintf(to, room, item->value == ITEM_TEXT ? " %s: \"%s\"" : " %s: %s", item->field,
-		                text_quote(value, quoted, sizeof(quoted)));
+		return snprintf(to, room, item->value == ITEM_TEXT ? " %s: \"%s\"" : " %s: %s",
+		                item->field, text_quote(value, quoted, sizeof(quoted)));
 	case ITEM_SIZE:
 		if (flags_size(value, &bytes) == 0)
 			return snprintf(to, room, " %s: %" PRIu64, item->field, bytes);
-		fprintf(stderr, "axvm run: --%s: %s=%s is no size (20G, 512M)\n", flag, item->name, value);
+		fprintf(stderr, "axvm run: --%s: %s=%s is no size (20G, 512M)\n", flag, item->name,
+		        value);
 		return -1;
 	default:
 		return snprintf(to, room, " %s", item->field);

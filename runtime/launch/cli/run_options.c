@@ -12,8 +12,8 @@
 #include <sysexits.h>
 
 #include "launch/cli/disk_format.h"
-#include "launch/cli/run_options.h"
 #include "launch/cli/run_items.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/stable_mac.h"
 #include "launch/cli/text.h"
 #include "launch/cli/verb.h"
@@ -37,7 +37,9 @@ static int complain(const char *format, ...)
 /* Whether a flag may stand beside a spec file, and replaces what is said there. */
 static bool overrides(const char *flag)
 {
-	static const char *const flags[] = { "set", "id", "profile", "report", "on-exit", "claims" };
+	static const char *const flags[] = {
+		"set", "id", "profile", "report", "on-exit", "claims"
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (strcmp(flag, flags[i]) == 0)
@@ -96,7 +98,8 @@ static int set_kernel(void *context, const char *value)
 	if (options->has_kernel)
 		return complain("--kernel is there twice; remove one of the two");
 	options->has_kernel = options->has_boot = true;
-	return add(options, "kernel", "boot { linux_boot { kernel { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "kernel", "boot { linux_boot { kernel { path: \"%s\" } } }",
+	           QUOTE(value));
 }
 
 static int set_initrd(void *context, const char *value)
@@ -104,7 +107,8 @@ static int set_initrd(void *context, const char *value)
 	struct run_options *options = context;
 
 	options->of_kernel = "initrd";
-	return add(options, "initrd", "boot { linux_boot { initrd { path: \"%s\" } } }", QUOTE(value));
+	return add(options, "initrd", "boot { linux_boot { initrd { path: \"%s\" } } }",
+	           QUOTE(value));
 }
 
 static int set_cmdline(void *context, const char *value)
@@ -139,8 +143,8 @@ static int add_pins(struct run_options *options, char *list)
 			*dash++ = '\0';
 		if (flags_number(range, 0, 65535, &first) < 0 ||
 		    flags_number(dash ? dash : range, first, first + 255, &last) < 0)
-			return complain("--cpus: pin: \"%s%s%s\" is no range of CPUs like 0-3", range,
-			                dash ? "-" : "", dash ? dash : "");
+			return complain("--cpus: pin: \"%s%s%s\" is no range of CPUs like 0-3",
+			                range, dash ? "-" : "", dash ? dash : "");
 		for (; r == 0 && first <= last; first++)
 			r = add(options, "cpus", "cpus { pins: %" PRIu64 " }", first);
 	}
@@ -168,19 +172,23 @@ static int set_cpus(void *context, const char *value)
 		} else if (strcmp(name, "dedicated") == 0 && !item)
 			r = add(options, "cpus", "cpus { tenancy: TENANCY_DEDICATED }");
 		else if (!item && pins && *name && strspn(name, "0123456789-") == strlen(name))
-			return complain("--cpus %s: the CPUs of a pin are parted by colons: pin=%.*s:%s",
-			                value, (int)strcspn(pins, ","), pins, name);
+			return complain(
+				"--cpus %s: the CPUs of a pin are parted by colons: pin=%.*s:%s",
+				value, (int)strcspn(pins, ","), pins, name);
 		else
-			return complain("--cpus: \"%s\" is not known; there are pin=0-3:8 and dedicated", name);
+			return complain(
+				"--cpus: \"%s\" is not known; there are pin=0-3:8 and dedicated",
+				name);
 	}
 	return r;
 }
 
 static int set_memory(void *context, const char *value)
 {
-	static const char *const sizes[][2] = {
-		{ "2M", "PAGE_SIZE_2M" }, { "1G", "PAGE_SIZE_1G" }, { "thp", "PAGE_SIZE_THP" }, { "4K", "PAGE_SIZE_4K" }
-	};
+	static const char *const sizes[][2] = { { "2M", "PAGE_SIZE_2M" },
+		                                { "1G", "PAGE_SIZE_1G" },
+		                                { "thp", "PAGE_SIZE_THP" },
+		                                { "4K", "PAGE_SIZE_4K" } };
 	struct run_options *options = context;
 	_cleanup_free_ char *copy = strdup(value);
 	char *rest = copy, *name, *item;
@@ -234,10 +242,11 @@ static int check_format(const char *path, bool is_raw)
 
 	if (!format)
 		return 0;
-	return complain("--disk %s: is a %s image, and disks are raw; make a raw one of it "
-	                "(qemu-img convert -f %s -O raw '%s' '%s.raw'), or add format=raw if the guest "
-	                "is to see the file as it is",
-	                path, format, format, path, path);
+	return complain(
+		"--disk %s: is a %s image, and disks are raw; make a raw one of it "
+		"(qemu-img convert -f %s -O raw '%s' '%s.raw'), or add format=raw if the guest "
+		"is to see the file as it is",
+		path, format, format, path, path);
 }
 
 static int set_disk(void *context, const char *value)
@@ -263,7 +272,8 @@ static int set_disk(void *context, const char *value)
 		return complain("--disk %s: must begin with the path of a raw image", value);
 	r = items_add(rest, "disk", items, ARRAY_SIZE(items), text, sizeof(text), &format);
 	if (r == 0 && format && strcmp(format, "raw") != 0)
-		r = complain("--disk %s: format=%s is not known; there is format=raw, and no other", path, format);
+		r = complain("--disk %s: format=%s is not known; there is format=raw, and no other",
+		             path, format);
 	r = r ? r : check_format(path, format);
 	if (r)
 		return r;
@@ -313,7 +323,8 @@ static int set_vsock(void *context, const char *value)
 		return complain("out of memory");
 	if (!flags_item(&rest, &name, &item) || item ||
 	    flags_number(name, 3, UINT32_MAX - 1, &cid) < 0)
-		return complain("--vsock %s: must begin with a context id, a number from 3 up", value);
+		return complain("--vsock %s: must begin with a context id, a number from 3 up",
+		                value);
 	while (flags_item(&rest, &name, &item)) {
 		if (strcmp(name, "socket") != 0 || !item || !*item)
 			return complain("--vsock: \"%s\" is not known; there is socket=PATH", name);
@@ -390,7 +401,9 @@ static int set_pv(void *context, const char *value)
 			if (strcmp(name, features[i][0]) == 0)
 				feature = features[i][1];
 		if (!feature)
-			return complain("--pv: \"%s\" is not known; axvm run --help lists what there is", name);
+			return complain(
+				"--pv: \"%s\" is not known; axvm run --help lists what there is",
+				name);
 		r = add(context, "pv", "cpus { paravirt { features: PV_FEATURE_%s } }", feature);
 	}
 	return r;
@@ -441,11 +454,13 @@ static int set_events(void *context, const char *value)
 			options->events = (enum events_format)i;
 			options->events_file = value[length] ? value + length + 1 : NULL;
 			if (i == EVENTS_PB && !options->events_file)
-				return complain("--events pb: binary events need a file: --events pb:FILE");
+				return complain(
+					"--events pb: binary events need a file: --events pb:FILE");
 			return 0;
 		}
-	return complain("--events %s: must be text, json, pb or none, with :FILE after it for a file",
-	                value);
+	return complain(
+		"--events %s: must be text, json, pb or none, with :FILE after it for a file",
+		value);
 }
 
 static int set_metrics_file(void *context, const char *value)
@@ -516,7 +531,8 @@ const struct flags run_flags = { "run", rows, ARRAY_SIZE(rows) };
 static int check_flags(const struct run_options *options)
 {
 	if (options->has_claims && options->no_claims)
-		return complain("--claims and --no-claims exclude each other; remove one of the two");
+		return complain(
+			"--claims and --no-claims exclude each other; remove one of the two");
 	if (options->has_flat && options->has_kernel)
 		return complain("--flat and --kernel exclude each other; remove one of the two");
 	if (options->has_flat && options->of_kernel)
@@ -544,9 +560,10 @@ static int fill_in_memory(struct run_options *options)
 	char node[40] = "";
 
 	if (!options->has_memory && said && said->n_nodes > 0)
-		return options->has_node ? complain("--node is for the memory that --memory gives; the "
-		                                    "nodes of --set have a host_node each")
-		                         : 0;
+		return options->has_node
+		               ? complain("--node is for the memory that --memory gives; the "
+		                          "nodes of --set have a host_node each")
+		               : 0;
 	if (options->has_node)
 		snprintf(node, sizeof(node), "host_node: %" PRIu64, options->node);
 	return add(options, "memory", "memory { nodes { size_mib: %" PRIu64 " %s } }",
@@ -561,7 +578,8 @@ static int fill_in_on_exit(struct run_options *options)
 
 	return said && said->has_on_control_eof
 	               ? 0
-	               : add(options, "on-exit", "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }");
+	               : add(options, "on-exit",
+	                     "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }");
 }
 
 /* What neither flags nor --set say, when there is no spec file. */
@@ -632,7 +650,9 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
 	if (r)
 		return r;
 	if (words > 1)
-		return complain("\"%s\" is one word too many: axvm run starts one VM, of one spec file", argv[2]);
+		return complain(
+			"\"%s\" is one word too many: axvm run starts one VM, of one spec file",
+			argv[2]);
 	if (words == 1 && options->first_spec_flag)
 		return complain("--%s describes a VM, and so does %s: give one of them",
 		                options->first_spec_flag, argv[1]);

@@ -21,7 +21,8 @@ struct run_options {
 	unsigned disks, nets;
 	const char *first_spec_flag; /* of those that describe a VM */
 	const char *of_kernel;       /* a flag that is for --kernel only */
-	bool has_kernel, has_flat, has_boot, has_id, has_memory, no_console, early_console, has_claims, no_claims;
+	bool has_kernel, has_flat, has_boot, has_id, has_memory, no_console, early_console,
+		has_claims, no_claims;
 	uint64_t memory_mib;
 	uint64_t node;
 	bool has_node;

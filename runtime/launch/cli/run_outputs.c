@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "interface/reflect.h"
 #include "launch/cli/metrics_file.h"
 #include "launch/cli/run_state.h"
-#include "interface/reflect.h"
 
 struct search {
 	struct stat output;
@@ -47,13 +47,15 @@ static int check_output(const struct run *run, const char *flag, const char *pat
 	if (!path || stat(path, &search.output) < 0 ||
 	    !(S_ISREG(search.output.st_mode) || S_ISBLK(search.output.st_mode)))
 		return 0;
-	reflect_messages(&options->spec->base, &axvm__v1__resource__descriptor, compare_resource, &search);
+	reflect_messages(&options->spec->base, &axvm__v1__resource__descriptor, compare_resource,
+	                 &search);
 	if (options->spec_file)
 		compare(&search, stat(options->spec_file, &st), &st, "the spec's own file");
 	if (!search.found[0])
 		return 0;
-	fprintf(stderr, "axvm run: %s %s: would overwrite %s, which this VM is made of; name another file\n", flag,
-	        path, search.found);
+	fprintf(stderr,
+	        "axvm run: %s %s: would overwrite %s, which this VM is made of; name another file\n",
+	        flag, path, search.found);
 	return EX_CANTCREAT;
 }
 
@@ -80,7 +82,10 @@ static int claim_events(int fd)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	return S_ISREG(st.st_mode) && fcntl(fd, F_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES) ? -EBUSY : 0;
+	return S_ISREG(st.st_mode) && fcntl(fd, F_SETLK, &lock) < 0 &&
+	                       (errno == EAGAIN || errno == EACCES)
+	               ? -EBUSY
+	               : 0;
 }
 
 static const char *events_error(const char *path, int error)
@@ -132,7 +137,8 @@ int run_empty_outputs(struct run *run)
 	if (run->events_fd < 0 || fstat(run->events_fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    ftruncate(run->events_fd, 0) == 0)
 		return 0;
-	fprintf(stderr, "axvm run: --events %s: cannot overwrite what is there: %s; name another file\n",
+	fprintf(stderr,
+	        "axvm run: --events %s: cannot overwrite what is there: %s; name another file\n",
 	        run->options.events_file, strerrordesc_np(errno));
 	return EX_CANTCREAT;
 }

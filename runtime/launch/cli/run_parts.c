@@ -14,11 +14,11 @@
 
 #include "base/clock.h"
 #include "host/admit.h"
+#include "interface/reflect.h"
 #include "launch/cli/event_text.h"
 #include "launch/cli/facts_here.h"
 #include "launch/cli/run_outputs.h"
 #include "launch/cli/shim_path.h"
-#include "interface/reflect.h"
 
 #define PROGRESS_AFTER_MS 500
 #define FIRST_RESOURCE_FD 5
@@ -48,8 +48,9 @@ static void collect(struct collecting *collecting, uint32_t fd, const char *path
 	/* 0 to 2 are the console's, and looked after there; 3 and 4 the shim refuses. */
 	if (fd <= 4 || fd > INT_MAX || hand_over(collecting->run, (int)fd, (int)fd))
 		return;
-	fprintf(stderr, "axvm run: the spec's %s names fd %u, which is not open here; open it for "
-	                "this command: axvm run ... %u<FILE\n",
+	fprintf(stderr,
+	        "axvm run: the spec's %s names fd %u, which is not open here; open it for "
+	        "this command: axvm run ... %u<FILE\n",
 	        path, fd, fd);
 	collecting->status = EX_NOINPUT;
 }
@@ -187,7 +188,8 @@ bool run_has_button(const struct run *run)
 {
 	const Axvm__V1__Boot *boot = run->options.spec->boot;
 
-	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT || boot->flat_boot->local_apic;
+	return !boot || boot->kind_case != AXVM__V1__BOOT__KIND_FLAT_BOOT ||
+	       boot->flat_boot->local_apic;
 }
 
 void run_remember_own(struct run *run, uint64_t request_id)
@@ -217,16 +219,19 @@ void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 	if (by_key)
 		run->key_request = 0;
 	if (!reply->ok) {
-		if (reply->error && is_own(run, reply->request_id) && !run_events_are_on_stderr(run))
+		if (reply->error && is_own(run, reply->request_id) &&
+		    !run_events_are_on_stderr(run))
 			fprintf(stderr, "%saxvm run: %s\n", before, reply->error->message);
 	} else if (by_key && run->key_action == ESCAPE_BUTTON) {
-		fprintf(stderr, "\naxvm run: power button pressed; in %.4g s the VM is stopped if it has not "
-		                "ended (Ctrl-A x stops it now)\n",
+		fprintf(stderr,
+		        "\naxvm run: power button pressed; in %.4g s the VM is stopped if it has not "
+		        "ended (Ctrl-A x stops it now)\n",
 		        lifecycle->shutdown_timeout_ms / 1000.0);
 	} else if (by_key) {
 		fprintf(stderr, "\naxvm run: %s is %s%s\n", run->options.spec->vm_id,
 		        state_name((int)reply->state),
-		        reply->state == AXVM__V1__STATE__STATE_PAUSED ? "; Ctrl-A s lets it go on" : "");
+		        reply->state == AXVM__V1__STATE__STATE_PAUSED ? "; Ctrl-A s lets it go on"
+		                                                      : "");
 	}
 }
 
@@ -257,8 +262,10 @@ static int open_vsock(struct run *run)
 	if (!vsock || (vsock->channel && !named))
 		return 0;
 	if (vsock->channel) {
-		fprintf(stderr, "axvm run: --vsock socket=%s: the spec names a channel already, which "
-		                "somebody else serves; remove one of the two\n", named);
+		fprintf(stderr,
+		        "axvm run: --vsock socket=%s: the spec names a channel already, which "
+		        "somebody else serves; remove one of the two\n",
+		        named);
 		return EX_USAGE;
 	}
 	if (named)
@@ -269,14 +276,20 @@ static int open_vsock(struct run *run)
 	if (r == 0)
 		r = vsock_host_open(&run->vsock, path, &run->vsock_fd);
 	if (r == -EADDRINUSE) {
-		fprintf(stderr, "axvm run: another VM's vsock is served at %s; give this one another "
-		                "--id, or --vsock CID,socket=PATH\n", path);
+		fprintf(stderr,
+		        "axvm run: another VM's vsock is served at %s; give this one another "
+		        "--id, or --vsock CID,socket=PATH\n",
+		        path);
 		return EX_UNAVAILABLE;
 	}
 	if (r < 0) {
-		fprintf(stderr, "axvm run: cannot serve the guest's vsock at %s: %s "
-		                "(--vsock CID,socket=PATH says where)\n",
-		        named ? named : *path ? path : "its VM's name", sockets_listen_error(-r));
+		fprintf(stderr,
+		        "axvm run: cannot serve the guest's vsock at %s: %s "
+		        "(--vsock CID,socket=PATH says where)\n",
+		        named   ? named
+		        : *path ? path
+		                : "its VM's name",
+		        sockets_listen_error(-r));
 		return EX_CANTCREAT;
 	}
 	vsock->channel = new_fd_resource((uint32_t)unused_number(run));
@@ -354,13 +367,16 @@ static int open_server(struct run *run)
 	if (r == 0)
 		r = server_open(&run->server, path, run->vm);
 	if (r == -EADDRINUSE && is_vsocks(run, path)) {
-		fprintf(stderr, "axvm run: the control socket and the guest's vsock are both to be at %s; name another "
-		                "path: --control-socket PATH, or --vsock CID,socket=PATH\n", path);
+		fprintf(stderr,
+		        "axvm run: the control socket and the guest's vsock are both to be at %s; name another "
+		        "path: --control-socket PATH, or --vsock CID,socket=PATH\n",
+		        path);
 		return EX_USAGE;
 	}
 	if (r == -EADDRINUSE) {
-		fprintf(stderr, "axvm run: a VM named \"%s\" runs here already (%s); give this one "
-		                "another --id, or --control-socket none\n",
+		fprintf(stderr,
+		        "axvm run: a VM named \"%s\" runs here already (%s); give this one "
+		        "another --id, or --control-socket none\n",
 		        id ? id : "", path);
 		return EX_UNAVAILABLE;
 	}
@@ -526,8 +542,10 @@ static void hint(const char *profile)
 		return;
 	other = admit_alternative(facts, profile);
 	if (other)
-		fprintf(stderr, "axvm run: profile %s would take this host, for development: add --profile "
-		                "%s\n", other, other);
+		fprintf(stderr,
+		        "axvm run: profile %s would take this host, for development: add --profile "
+		        "%s\n",
+		        other, other);
 }
 
 int run_conclude(struct run *run, int wait_status)
@@ -545,12 +563,14 @@ int run_conclude(struct run *run, int wait_status)
 		fprintf(stderr, "axvm run: %s: the shim was ended by signal %d (%s)\n", id,
 		        WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
 	else if (!run->end.known)
-		fprintf(stderr, "axvm run: %s: the shim ended with status %d and no terminal event: it has "
-		                "a bug, or --shim or AXVM_SHIM name another program (status %d)\n",
+		fprintf(stderr,
+		        "axvm run: %s: the shim ended with status %d and no terminal event: it has "
+		        "a bug, or --shim or AXVM_SHIM name another program (status %d)\n",
 		        id, WEXITSTATUS(wait_status), status);
 	else if (status != WEXITSTATUS(wait_status))
-		fprintf(stderr, "axvm run: %s: %s; but the shim ended with status %d, not with the one that "
-		                "its terminal event states: it has a bug (status %d)\n",
+		fprintf(stderr,
+		        "axvm run: %s: %s; but the shim ended with status %d, not with the one that "
+		        "its terminal event states: it has a bug (status %d)\n",
 		        id, run->end.text, WEXITSTATUS(wait_status), status);
 	else if (!run->options.quiet)
 		fprintf(stderr, "axvm run: %s: %s (status %d)\n", id, run->end.text, status);

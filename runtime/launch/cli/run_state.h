@@ -10,8 +10,8 @@
 #include "launch/cli/messages.h"
 #include "launch/cli/metrics_file.h"
 #include "launch/cli/nowait_stream.h"
-#include "launch/cli/run_options.h"
 #include "launch/cli/run_end.h"
+#include "launch/cli/run_options.h"
 #include "launch/cli/server.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/vsock_host.h"
@@ -31,10 +31,10 @@ struct run {
 	struct escape escape;
 	struct axvm_fd fds[RUN_FDS_MAX];
 	size_t fds_count;
-	FILE *events;       /* where they go, or NULL */
+	FILE *events; /* where they go, or NULL */
 	/* what stderr is meanwhile; a file that was named for events */
 	struct nowait_stream errors, events_file;
-	int events_fd;      /* of that file, or -1 */
+	int events_fd; /* of that file, or -1 */
 	int signal_fd;
 	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
 	int guest_input_fd; /* the other end, until the launch */
@@ -43,7 +43,7 @@ struct run {
 	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed,
 		events_failed;
 	unsigned ends_asked;
-	struct burst signals; /* those that ask for the end */
+	struct burst signals;                    /* those that ask for the end */
 	uint64_t own_requests[RUN_OWN_REQUESTS]; /* of our own commands, the last ones */
 	unsigned own_count;
 	uint64_t key_request; /* the command of the last key, while its reply is to come; 0: none */

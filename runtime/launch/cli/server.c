@@ -117,7 +117,8 @@ static int place_for_client(struct server *server)
 
 		if (client->fd < 0)
 			return i;
-		if (count_pending(server, i) == 0 && (oldest < 0 || client->heard < server->clients[oldest].heard))
+		if (count_pending(server, i) == 0 &&
+		    (oldest < 0 || client->heard < server->clients[oldest].heard))
 			oldest = i;
 	}
 	if (oldest >= 0)

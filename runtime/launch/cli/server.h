@@ -5,9 +5,9 @@
 
 #include <poll.h>
 
+#include "interface/stream.h"
 #include "launch/axvm.h"
 #include "launch/cli/sockets.h"
-#include "interface/stream.h"
 
 #define SERVER_CLIENTS_MAX 8
 #define SERVER_PENDING_EACH 8 /* commands of one client that wait for their replies */
@@ -15,7 +15,7 @@
 #define SERVER_POLLFDS (1 + SERVER_CLIENTS_MAX)
 
 struct server_client {
-	int fd; /* -1: free */
+	int fd;         /* -1: free */
 	uint64_t heard; /* which of all clients' turns was its last */
 	struct stream stream;
 };

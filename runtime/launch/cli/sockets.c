@@ -16,7 +16,8 @@
 
 static int copy_path(const char *from, char path[SOCKET_PATH_MAX])
 {
-	return snprintf(path, SOCKET_PATH_MAX, "%s", from) < (int)SOCKET_PATH_MAX ? 0 : -ENAMETOOLONG;
+	return snprintf(path, SOCKET_PATH_MAX, "%s", from) < (int)SOCKET_PATH_MAX ? 0
+	                                                                          : -ENAMETOOLONG;
 }
 
 /* The one folder that somebody wants for all; NULL: none in particular. */
@@ -47,7 +48,8 @@ void sockets_places(struct sockets_places *ret)
 {
 	*ret = (struct sockets_places){ 0 };
 	ret->count += sockets_folder(ret->folders[0]) == 0;
-	if (!one_folder() && (ret->count == 0 || strcmp(ret->folders[0], SOCKETS_SYSTEM_FOLDER) != 0))
+	if (!one_folder() &&
+	    (ret->count == 0 || strcmp(ret->folders[0], SOCKETS_SYSTEM_FOLDER) != 0))
 		strcpy(ret->folders[ret->count++], SOCKETS_SYSTEM_FOLDER);
 }
 
@@ -59,7 +61,8 @@ static bool is_id(const char *vm)
 	return vm[0] != '\0' && vm[0] != '.' && vm[0] != '-' && !vm[strspn(vm, alphabet)];
 }
 
-static int path_in(const char *folder, const char *vm, const char *suffix, char path[SOCKET_PATH_MAX])
+static int path_in(const char *folder, const char *vm, const char *suffix,
+                   char path[SOCKET_PATH_MAX])
 {
 	return snprintf(path, SOCKET_PATH_MAX, "%s/%s%s", folder, vm, suffix) < (int)SOCKET_PATH_MAX
 	               ? 0
@@ -134,7 +137,8 @@ int sockets_address(const char *path, struct sockaddr_un *ret)
 int client_open(struct client *client, const char *path)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	const struct timeval patience = { client->patience_ms / 1000, client->patience_ms % 1000 * 1000 };
+	const struct timeval patience = { client->patience_ms / 1000,
+		                          client->patience_ms % 1000 * 1000 };
 	struct sockaddr_un address;
 	int r = sockets_address(path, &address);
 

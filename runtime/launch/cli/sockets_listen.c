@@ -21,11 +21,11 @@
 #include "base/base.h"
 #include "launch/cli/sockets.h"
 
-#define NAME_OF_OURS 40   /* bytes of the name that come again in that of what is set aside */
-#define ASIDE_MAX 16      /* such names, of which a run that was killed may have left some */
+#define NAME_OF_OURS 40 /* bytes of the name that come again in that of what is set aside */
+#define ASIDE_MAX 16    /* such names, of which a run that was killed may have left some */
 #define ASIDE_SIZE (NAME_OF_OURS + 32)
-#define PLACE_TRIES 4     /* others may come and go meanwhile */
-#define LOCK_TRIES 50     /* 0.5 s; in /tmp anybody can hold it for ever */
+#define PLACE_TRIES 4 /* others may come and go meanwhile */
+#define LOCK_TRIES 50 /* 0.5 s; in /tmp anybody can hold it for ever */
 #define LOCK_WAIT_NS 10000000L
 #define PATH_BY_FD "/proc/self/fd/%d"
 
@@ -54,8 +54,8 @@ static bool is_there(const struct place *place, const char *name, const struct s
 {
 	struct stat st;
 
-	return fstatat(place->folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == id->dev &&
-	       st.st_ino == id->ino;
+	return fstatat(place->folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_dev == id->dev && st.st_ino == id->ino;
 }
 
 /* Moves what stands under the name to one of ours beside it, which is free. */
@@ -76,8 +76,9 @@ static int put_back(const struct place *place, const char *aside)
 	int r = move(place, aside, place->name);
 
 	if (r < 0)
-		fprintf(stderr, "axvm: %s/%s: another file had taken this name, and cannot have it back (%s); it "
-		                "is %s/%s now, rename it\n",
+		fprintf(stderr,
+		        "axvm: %s/%s: another file had taken this name, and cannot have it back (%s); it "
+		        "is %s/%s now, rename it\n",
 		        place->folder, place->name, strerrordesc_np(-r), place->folder, aside);
 	return r;
 }
@@ -299,8 +300,9 @@ const char *sockets_listen_error(int error)
 		int error;
 		const char *text;
 	} rows[] = {
-		{ ENOENT, "there is no such folder, and none is made but axvm's own; make it, or name "
-		          "another path" },
+		{ ENOENT,
+		  "there is no such folder, and none is made but axvm's own; make it, or name "
+		  "another path" },
 		{ EADDRINUSE, "somebody listens there already; name another path" },
 		{ EEXIST, "something is there that is no socket, and is left alone; name another "
 		          "path, or remove it" },

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "interface/wire.h"
 #include "launch/cli/run_options.h"
 #include "launch/cli/text.h"
-#include "interface/wire.h"
 
 #define FILE_MAX ((size_t)AXVM_MESSAGE_MAX + 64)
 
@@ -52,7 +52,8 @@ static bool is_text(const char *path)
 static int tell_of_bytes(const char *who, const char *path, const char *bytes, size_t size)
 {
 	struct problems problems = { 0 };
-	int r = wire_check(&axvm__v1__control_stream__descriptor, (const uint8_t *)bytes, size, "", &problems);
+	int r = wire_check(&axvm__v1__control_stream__descriptor, (const uint8_t *)bytes, size, "",
+	                   &problems);
 
 	for (size_t i = 0; i < problems.count; i++)
 		fprintf(stderr, "%s: %s: %s\n", who, path, problems.list[i].message);

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/varint.h"
-#include "launch/cli/run_options.h"
 #include "interface/wire.h"
+#include "launch/cli/run_options.h"
 
 struct bytes {
 	uint8_t *at;
@@ -78,8 +78,8 @@ static int merge_message(const ProtobufCFieldDescriptor *field, const uint8_t *f
 		return r;
 	r = merge(field->descriptor, all.at, all.size, depth + 1, &merged);
 	if (r == 0)
-		r = append_varint(to, (uint64_t)field->id << 3 |
-		                              PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+		r = append_varint(to,
+		                  (uint64_t)field->id << 3 | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
 	if (r == 0)
 		r = append_varint(to, merged.size);
 	return r < 0 ? r : append(to, merged.at, merged.size);

@@ -14,11 +14,11 @@
 /* What the key after Ctrl-A asks for. */
 enum escape_action {
 	ESCAPE_NOTHING,
-	ESCAPE_STOP,     /* x */
-	ESCAPE_BUTTON,   /* p */
-	ESCAPE_PAUSE,    /* s: pause, or resume */
-	ESCAPE_STATUS,   /* i */
-	ESCAPE_HELP,     /* h or ? */
+	ESCAPE_STOP,   /* x */
+	ESCAPE_BUTTON, /* p */
+	ESCAPE_PAUSE,  /* s: pause, or resume */
+	ESCAPE_STATUS, /* i */
+	ESCAPE_HELP,   /* h or ? */
 };
 
 struct escape {

@@ -205,15 +205,18 @@ static bool quoted(struct parser *parser, struct buffer *out)
 			if (c == '\\')
 				c = escape(parser);
 			if (c < 0)
-				return fail(parser, here, "an escape that is not known; there are "
-				                          "\\n \\r \\t \\a \\b \\f \\v \\\\ \\' "
-				                          "\\\" \\? and \\ooo");
+				return fail(parser, here,
+				            "an escape that is not known; there are "
+				            "\\n \\r \\t \\a \\b \\f \\v \\\\ \\' "
+				            "\\\" \\? and \\ooo");
 			byte = (uint8_t)c;
 			append(out, &byte, 1);
 		}
 		if (parser->at == parser->end || *parser->at != quote)
-			return fail(parser, opening, "a string does not end on its line; end it "
-			                             "with %c, and write a new line as \\n", quote);
+			return fail(parser, opening,
+			            "a string does not end on its line; end it "
+			            "with %c, and write a new line as \\n",
+			            quote);
 		parser->at++;
 	}
 	return true;
@@ -238,8 +241,8 @@ static bool integer(struct parser *parser, const char *at, const char *text, boo
 		return true;
 	}
 	if (is_signed)
-		return fail(parser, at, "%.40s is out of range: from -%" PRIu64 " to %" PRIu64, text,
-		            (top >> 1) + 1, top >> 1);
+		return fail(parser, at, "%.40s is out of range: from -%" PRIu64 " to %" PRIu64,
+		            text, (top >> 1) + 1, top >> 1);
 	return fail(parser, at, "%.40s is out of range: from 0 to %" PRIu64, text, top);
 }
 
@@ -308,7 +311,8 @@ static bool scalar(struct parser *parser, const ProtobufCFieldDescriptor *field,
 		[PROTOBUF_C_TYPE_UINT64] = { true, false, 64 },
 		[PROTOBUF_C_TYPE_FIXED64] = { true, false, 64 },
 	};
-	bool is_bool = field->type == PROTOBUF_C_TYPE_BOOL, is_enum = field->type == PROTOBUF_C_TYPE_ENUM;
+	bool is_bool = field->type == PROTOBUF_C_TYPE_BOOL,
+	     is_enum = field->type == PROTOBUF_C_TYPE_ENUM;
 	const char *wanted = is_bool ? "true or false" : is_enum ? "a name" : "a number", *at;
 	char text[64];
 
@@ -431,9 +435,9 @@ static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
 
 /* Another member of the field's oneof that has been seen, or NULL: protobuf-c would keep the last,
  * in silence. */
-static const ProtobufCFieldDescriptor *seen_alternative(const ProtobufCMessageDescriptor *descriptor,
-                                                        const ProtobufCFieldDescriptor *field,
-                                                        const unsigned int seen[FIELDS_MAX])
+static const ProtobufCFieldDescriptor *
+seen_alternative(const ProtobufCMessageDescriptor *descriptor,
+                 const ProtobufCFieldDescriptor *field, const unsigned int seen[FIELDS_MAX])
 {
 	if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
 		return NULL;
@@ -448,8 +452,8 @@ static const ProtobufCFieldDescriptor *seen_alternative(const ProtobufCMessageDe
 }
 
 /* The field and its values. */
-static bool message_field(struct parser *parser, const ProtobufCMessageDescriptor *descriptor, int depth,
-                          unsigned int seen[FIELDS_MAX], struct buffer *out)
+static bool message_field(struct parser *parser, const ProtobufCMessageDescriptor *descriptor,
+                          int depth, unsigned int seen[FIELDS_MAX], struct buffer *out)
 {
 	const ProtobufCFieldDescriptor *field, *other;
 	size_t before = parser->path_length, index;
@@ -466,7 +470,8 @@ static bool message_field(struct parser *parser, const ProtobufCMessageDescripto
 		return fail(parser, at, "is there twice; remove one of the two");
 	other = seen_alternative(descriptor, field, seen);
 	if (other)
-		return fail(parser, at, "is there beside %s, of which there can be one; remove one of the two",
+		return fail(parser, at,
+		            "is there beside %s, of which there can be one; remove one of the two",
 		            other->name);
 	ok = field_values(parser, field, depth, &seen[index], out);
 	path_cut(parser, before);
@@ -480,7 +485,8 @@ static bool message_body(struct parser *parser, const ProtobufCMessageDescriptor
 	unsigned int seen[FIELDS_MAX] = { 0 };
 
 	if (depth > DEPTH_MAX || descriptor->n_fields > FIELDS_MAX)
-		return fail(parser, opening, "messages are nested too deeply: %d at most", DEPTH_MAX);
+		return fail(parser, opening, "messages are nested too deeply: %d at most",
+		            DEPTH_MAX);
 	for (;;) {
 		if (accept(parser, closing))
 			return true;

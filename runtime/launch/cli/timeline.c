@@ -101,10 +101,11 @@ static void add_threads(struct timeline *timeline, const Axvm__V1__Running *runn
 		timeline->last_ns = MAX(timeline->last_ns, row->mark_ns);
 		snprintf(row->label, sizeof(row->label), "%s", thread->name ? thread->name : "?");
 		if (thread->has_host_cpu)
-			snprintf(row->detail, sizeof(row->detail), "CPU %u, node %u", thread->host_cpu,
-			         thread->host_node);
+			snprintf(row->detail, sizeof(row->detail), "CPU %u, node %u",
+			         thread->host_cpu, thread->host_node);
 		else if (thread->has_host_node)
-			snprintf(row->detail, sizeof(row->detail), "not pinned, node %u", thread->host_node);
+			snprintf(row->detail, sizeof(row->detail), "not pinned, node %u",
+			         thread->host_node);
 		else
 			snprintf(row->detail, sizeof(row->detail), "not pinned");
 	}
@@ -256,8 +257,9 @@ static bool is_input(const char *path, int fd)
 {
 	struct stat output, input;
 
-	return path && stat(path, &output) == 0 && S_ISREG(output.st_mode) && fstat(fd, &input) == 0 &&
-	       output.st_dev == input.st_dev && output.st_ino == input.st_ino;
+	return path && stat(path, &output) == 0 && S_ISREG(output.st_mode) &&
+	       fstat(fd, &input) == 0 && output.st_dev == input.st_dev &&
+	       output.st_ino == input.st_ino;
 }
 
 static int write_picture(const struct timeline *timeline, int input_fd, FILE *out)
@@ -266,19 +268,22 @@ static int write_picture(const struct timeline *timeline, int input_fd, FILE *ou
 	int r;
 
 	if (is_input(timeline->output, input_fd)) {
-		fprintf(stderr, "axvm timeline: --output %s: it is the event stream itself; name "
-		                "another file\n",
+		fprintf(stderr,
+		        "axvm timeline: --output %s: it is the event stream itself; name "
+		        "another file\n",
 		        timeline->output);
 		return EX_CANTCREAT;
 	}
 	file = timeline->output ? fopen(timeline->output, "we") : out;
 	if (!file) {
-		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output, strerrordesc_np(errno));
+		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output,
+		        strerrordesc_np(errno));
 		return EX_CANTCREAT;
 	}
 	draw(file, timeline);
 	if (timeline->left_out > 0)
-		fprintf(stderr, "axvm timeline: %zu more are not in the picture, which has room for %d rows\n",
+		fprintf(stderr,
+		        "axvm timeline: %zu more are not in the picture, which has room for %d rows\n",
 		        timeline->left_out, ROWS_MAX);
 	r = fflush(file) == 0 ? EX_OK : EX_IOERR;
 	if (file != out)

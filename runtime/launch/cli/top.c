@@ -70,7 +70,8 @@ static int set_interval(void *context, const char *value)
 {
 	if (flags_number(value, 1, 3600, &((struct top *)context)->interval_s) == 0)
 		return 0;
-	fprintf(stderr, "axvm top: --interval %s: must be a number of seconds from 1 to 3600\n", value);
+	fprintf(stderr, "axvm top: --interval %s: must be a number of seconds from 1 to 3600\n",
+	        value);
 	return EX_USAGE;
 }
 
@@ -91,8 +92,8 @@ static void read_process(struct sample *sample)
 	/* The name in parentheses may hold anything; fields 14 and 15 are counted from behind
 	 * it. */
 	after = strrchr(line, ')');
-	if (after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-	                    &system) == 2)
+	if (after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+	                    &user, &system) == 2)
 		sample->cpu_ticks = user + system;
 	if (vms_read_line(sample->pid, "statm", line, sizeof(line)) &&
 	    sscanf(line, "%*u %llu", &pages) == 1)
@@ -135,7 +136,8 @@ static const char *kvm_kind(const char *name)
 
 static bool is_io(const char *name)
 {
-	static const char *const names[] = { ".bytes_read", ".bytes_written", ".rx_bytes", ".tx_bytes" };
+	static const char *const names[] = { ".bytes_read", ".bytes_written", ".rx_bytes",
+		                             ".tx_bytes" };
 	const char *last = strrchr(name, '.');
 
 	if (strncmp(name, "disk.", 5) != 0 && strncmp(name, "net.", 4) != 0)
@@ -152,7 +154,9 @@ static void read_placement(struct sample *sample, const char *name, uint64_t val
 		const char *name;
 		uint64_t bytes;
 	} pages[] = {
-		{ "placed.pages_4k", 4 * KIB }, { "placed.pages_2m", 2 * MIB }, { "placed.pages_1g", GIB },
+		{ "placed.pages_4k", 4 * KIB },
+		{ "placed.pages_2m", 2 * MIB },
+		{ "placed.pages_1g", GIB },
 	};
 	unsigned node;
 	int length = 0;
@@ -259,7 +263,8 @@ static void take_all(struct top *top, const struct sockets_places *places)
 static const struct sample *earlier(const struct top *top, const struct sample *sample)
 {
 	for (size_t i = 0; i < top->before.count; i++)
-		if (strcmp(top->before.list[i].id, sample->id) == 0 && top->before.list[i].pid == sample->pid)
+		if (strcmp(top->before.list[i].id, sample->id) == 0 &&
+		    top->before.list[i].pid == sample->pid)
 			return &top->before.list[i];
 	return NULL;
 }
@@ -365,7 +370,8 @@ static size_t print_notes(FILE *out, const struct top *top)
 	size_t lines = 0;
 
 	if (top->now.count == 0)
-		lines += fputs("no VM has a control socket here (`axvm run` makes one)\n", out) >= 0;
+		lines +=
+			fputs("no VM has a control socket here (`axvm run` makes one)\n", out) >= 0;
 	return lines + vms_print_beside(out, &top->beside) + print_claims(out);
 }
 
@@ -399,8 +405,10 @@ static void print_all(FILE *out, const struct top *top, uint32_t columns, uint32
 	used += aside ? print_notes(aside, top) : 0;
 	if (aside)
 		(void)fclose(aside);
-	used += lines_of(fprintf(out, "%-*s %-9s %7s %6s %9s  %-16s %10s %8s  %s\n", width, "VM", "STATE", "PID", "CPU%",
-	                         "MEMORY", "BY NODE", "I/O", "EXITS/S", "MOST"), columns);
+	used += lines_of(fprintf(out, "%-*s %-9s %7s %6s %9s  %-16s %10s %8s  %s\n", width, "VM",
+	                         "STATE", "PID", "CPU%", "MEMORY", "BY NODE", "I/O", "EXITS/S",
+	                         "MOST"),
+	                 columns);
 	for (i = 0; i < top->now.count; i++) {
 		free_ptr(&text);
 		aside = open_memstream(&text, &text_size);
@@ -439,8 +447,8 @@ static int refresh(struct top *top, const struct sockets_places *places, FILE *o
 		print_all(out, top, columns, height);
 		if (fflush(out) != 0)
 			break;
-		if (poll(&keys, 1, top->before.count ? (int)top->interval_s * 1000
-		                                     : ONE_SHOT_MS) > 0)
+		if (poll(&keys, 1, top->before.count ? (int)top->interval_s * 1000 : ONE_SHOT_MS) >
+		    0)
 			quit = read(STDIN_FILENO, &key, 1) <= 0 || key == 'q' || key == 3;
 	}
 	terminal_leave(&terminal);

@@ -12,7 +12,7 @@ struct verb {
 	const char *summary; /* one line of `axvm help` */
 	const char *help;    /* a screen: at most 24 lines of 80 columns */
 	const struct flags *flags;
-	const char *const *words; /* what else can follow, for completion; ends with NULL */
+	const char *const *words;  /* what else can follow, for completion; ends with NULL */
 	bool takes_file, takes_vm; /* also for completion */
 	/* argv[0] is the verb. Answers go to `out`, complaints to stderr. The exit status. */
 	int (*run)(int argc, char **argv, FILE *out);
@@ -36,8 +36,7 @@ int axvm_cmd_timeline(int argc, char **argv, FILE *out);
 int axvm_cmd_plan(int argc, char **argv, FILE *out);
 int axvm_cmd_completion(int argc, char **argv, FILE *out);
 
-extern const struct flags run_flags, ctl_flags, top_flags, events_flags, timeline_flags,
-	plan_flags;
+extern const struct flags run_flags, ctl_flags, top_flags, events_flags, timeline_flags, plan_flags;
 extern const char *const ctl_words[];
 
 #endif

@@ -24,8 +24,8 @@ static const struct flag admit_rows[] = {
 };
 static const struct flags admit_flags = { "admit", admit_rows, ARRAY_SIZE(admit_rows) };
 
-static const char *const policy_words[] = { "table", "bpf", "digest", "oci", "raw", "ring", "check",
-	                                    "control", "vcpu", "io", NULL };
+static const char *const policy_words[] = { "table", "bpf",     "digest", "oci", "raw", "ring",
+	                                    "check", "control", "vcpu",   "io",  NULL };
 static const char *const shells[] = { "bash", "zsh", NULL };
 
 static int cmd_version(int argc, char **argv, FILE *out)

@@ -53,7 +53,8 @@ static void look_into(struct walk *walk, const char *folder)
 		(void)closedir(dir);
 }
 
-void vms_each(const struct sockets_places *places, vms_found *found, void *context, struct vms_beside *ret_beside)
+void vms_each(const struct sockets_places *places, vms_found *found, void *context,
+              struct vms_beside *ret_beside)
 {
 	struct walk walk = { .found = found, .context = context };
 
@@ -67,9 +68,11 @@ size_t vms_print_beside(FILE *out, const struct vms_beside *beside)
 	size_t lines = 0;
 
 	if (beside->barred)
-		lines += fprintf(out, "services may be in %s, which is root's\n", beside->barred) > 0;
+		lines += fprintf(out, "services may be in %s, which is root's\n", beside->barred) >
+		         0;
 	if (beside->others > 0)
-		lines += fprintf(out, "and %zu of other users, who alone may ask them\n", beside->others) > 0;
+		lines += fprintf(out, "and %zu of other users, who alone may ask them\n",
+		                 beside->others) > 0;
 	if (beside->not_asked > 0)
 		lines += fprintf(out, "%zu more could not be asked: %s\n", beside->not_asked,
 		                 strerrordesc_np(beside->not_asked_error)) > 0;

@@ -17,7 +17,7 @@
 struct vms_beside {
 	/* one of the places that may not be looked into, by its path there; NULL: none */
 	const char *barred;
-	size_t others;      /* sockets that this user may not connect to */
+	size_t others; /* sockets that this user may not connect to */
 	/* Other sockets that could not be asked though somebody may listen there, and why the last
 	 * of them could not, an errno. */
 	size_t not_asked;
@@ -31,7 +31,8 @@ typedef int vms_found(void *context, const char *id, struct client *client);
 /* Calls `found` for each of them, in no order, with a client that is closed afterwards. The id is
  * what stands before ".sock", cut at VM_ID_MAX. What a VM that was killed has left behind is
  * none. */
-void vms_each(const struct sockets_places *places, vms_found *found, void *context, struct vms_beside *ret_beside);
+void vms_each(const struct sockets_places *places, vms_found *found, void *context,
+              struct vms_beside *ret_beside);
 
 /* What was met, in lines for a person; how many lines. */
 size_t vms_print_beside(FILE *out, const struct vms_beside *beside);

@@ -77,8 +77,8 @@ void vsock_host_close(struct vsock_host *host)
 
 void vsock_host_watch(const struct vsock_host *host, struct pollfd fds[VSOCK_HOST_POLLFDS])
 {
-	bool serves = host->open && host->channel >= 0 &&
-	              host->parcel_count < VSOCK_HOST_PARCELS / 2;
+	bool serves =
+		host->open && host->channel >= 0 && host->parcel_count < VSOCK_HOST_PARCELS / 2;
 	short channel_events = host->parcel_count > 0 ? POLLOUT : 0;
 
 	if (host->parcel_count < VSOCK_HOST_PARCELS)
@@ -268,7 +268,8 @@ void vsock_host_serve(struct vsock_host *host, const struct pollfd fds[VSOCK_HOS
 	if (!host->open)
 		return;
 	for (size_t i = 0; i < VSOCK_HOST_CLIENTS; i++)
-		if (fds[POLL_CLIENTS + i].revents && fds[POLL_CLIENTS + i].fd == host->clients[i].fd)
+		if (fds[POLL_CLIENTS + i].revents &&
+		    fds[POLL_CLIENTS + i].fd == host->clients[i].fd)
 			serve_client(host, &host->clients[i]);
 	if (fds[POLL_LISTENER].revents)
 		accept_client(host);

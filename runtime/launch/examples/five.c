@@ -20,7 +20,7 @@
 #define SPEC_BYTES_MAX 256
 #define COUNT 5
 #define INTERFACE 1 /* the oldest that has all that is used here: proto/released/CHANGELOG.md */
-#define IMAGE_FD 5 /* in the shim */
+#define IMAGE_FD 5  /* in the shim */
 #define SIZE_MIB 16
 #define SHRUNK_MIB 12
 #define PATIENCE_MS 60000
@@ -28,7 +28,11 @@
 enum step { END, PAUSE, RESUME, BALLOON, SHUTDOWN };
 static const char *const step_names[] = { "end", "pause", "resume", "balloon", "shutdown" };
 static const enum step plans[COUNT][4] = {
-	{ PAUSE, RESUME, SHUTDOWN }, { BALLOON, SHUTDOWN }, { SHUTDOWN }, { SHUTDOWN }, { SHUTDOWN },
+	{ PAUSE, RESUME, SHUTDOWN },
+	{ BALLOON, SHUTDOWN },
+	{ SHUTDOWN },
+	{ SHUTDOWN },
+	{ SHUTDOWN },
 };
 
 struct five {
@@ -42,7 +46,8 @@ struct five {
 };
 
 /* Says what went wrong with a VM; -EPROTO. */
-__attribute__((format(printf, 2, 3))) static int failed(const struct five *five, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int failed(const struct five *five, const char *format,
+                                                        ...)
 {
 	va_list list;
 
@@ -138,7 +143,8 @@ static int send_next(struct five *five)
 		return 0;
 	}
 	/* A shim that reads no more is about to say why, in its terminal event. */
-	r = axvm_vm_send(five->vm, bytes, axvm__v1__command__pack(&command, bytes), &five->request_id);
+	r = axvm_vm_send(five->vm, bytes, axvm__v1__command__pack(&command, bytes),
+	                 &five->request_id);
 	return r == 0 || r == -EPIPE ? 0 : failed(five, "cannot send: %s", strerror(-r));
 }
 
@@ -170,7 +176,8 @@ static int on_event(struct five *five, const Axvm__V1__Event *event)
 		return on_reply(five, event->reply);
 	case AXVM__V1__EVENT__BODY_BALLOON_SETTLED:
 		if (!event->balloon_settled->reached)
-			return failed(five, "it has %llu MiB", (unsigned long long)event->balloon_settled->actual_mib);
+			return failed(five, "it has %llu MiB",
+			              (unsigned long long)event->balloon_settled->actual_mib);
 		return send_next(five);
 	case AXVM__V1__EVENT__BODY_TERMINAL:
 		five->outcome = (int)event->terminal->outcome;
@@ -245,7 +252,9 @@ static int tell_end(struct five *five, const enum step *plan)
 	printf("%s: ", five->id);
 	for (; *plan != END; plan++)
 		printf("%s%s", step_names[*plan], plan[1] == END ? ": " : ", ");
-	printf("%s, status %d\n", protobuf_c_enum_descriptor_get_value(&axvm__v1__outcome__descriptor, five->outcome)->name,
+	printf("%s, status %d\n",
+	       protobuf_c_enum_descriptor_get_value(&axvm__v1__outcome__descriptor, five->outcome)
+	               ->name,
 	       status);
 	return 0;
 }
@@ -256,7 +265,8 @@ int main(int argc, char **argv)
 	int image = argc == 3 ? open(argv[2], O_RDONLY | O_CLOEXEC) : -1, r = 0;
 
 	if (image < 0) {
-		fprintf(stderr, argc == 3 ? "five: %s: %s\n" : "usage: five SHIM IMAGE\n", argv[argc - 1], strerror(errno));
+		fprintf(stderr, argc == 3 ? "five: %s: %s\n" : "usage: five SHIM IMAGE\n",
+		        argv[argc - 1], strerror(errno));
 		return argc == 3 ? 66 : 64;
 	}
 	for (unsigned i = 0; i < COUNT && r == 0; i++) {

@@ -64,14 +64,16 @@ static void tell(struct shim_devices *devices, const struct balloon_state *state
 	EVENT_SET(&body, target_mib, wait->target_mib);
 	/* A guest may say that it has given up more than there is. What it has reached it may have
 	 * left. */
-	EVENT_SET(&body, actual_mib, reached ? wait->target_mib : (all - MIN(state->actual_bytes, all)) / MIB);
+	EVENT_SET(&body, actual_mib,
+	          reached ? wait->target_mib : (all - MIN(state->actual_bytes, all)) / MIB);
 	EVENT_SET(&body, reached, reached);
 	balloon_await(&devices->balloon, false);
 	*wait = (struct shim_balloon){ 0 };
 	(void)event_writer_put(devices->events, EVENT(BALLOON_SETTLED, balloon_settled, &body));
 }
 
-int devices_balloon_ask(struct shim_devices *devices, uint64_t request_id, uint64_t target_mib, uint64_t now_ns)
+int devices_balloon_ask(struct shim_devices *devices, uint64_t request_id, uint64_t target_mib,
+                        uint64_t now_ns)
 {
 	struct shim_balloon *wait = &devices->balloon_command;
 	struct balloon *balloon = &devices->balloon;
@@ -80,7 +82,8 @@ int devices_balloon_ask(struct shim_devices *devices, uint64_t request_id, uint6
 	bool reached = wait->awaited && balloon_has_reached(balloon);
 	uint64_t bytes;
 
-	if (__builtin_mul_overflow(target_mib, MIB, &bytes) || balloon_set_target(balloon, bytes) < 0)
+	if (__builtin_mul_overflow(target_mib, MIB, &bytes) ||
+	    balloon_set_target(balloon, bytes) < 0)
 		return -ERANGE;
 	balloon_get_state(balloon, &state);
 	if (wait->awaited)
@@ -130,10 +133,10 @@ static void end(struct shim_devices *devices)
 }
 
 /* VIRTIO 1.2 §5.5.6.4: what the guest says of its memory, by tag. */
+/* clang-format off */
 #define GUEST_STAT(name_, tag)                                                                     \
-	{                                                                                          \
-		name_, offsetof(struct balloon_state, stats) + (tag) * sizeof(uint64_t)            \
-	}
+	{ name_, offsetof(struct balloon_state, stats) + (tag) * sizeof(uint64_t) }
+/* clang-format on */
 
 static bool metrics(const struct shim_devices *devices, size_t index, struct device_counters *ret)
 {

@@ -15,8 +15,8 @@ static void plan(const struct vm_spec *spec, struct plan_devices *ret)
 		places_add(ret, "", VIRTIO_ID_CONSOLE, CONSOLE_QUEUES);
 }
 
-static void take(struct shim_devices *devices, const struct spec_resource *resource, bool handed_over,
-                 enum resource_use use, const char *field, int *ret_fd)
+static void take(struct shim_devices *devices, const struct spec_resource *resource,
+                 bool handed_over, enum resource_use use, const char *field, int *ret_fd)
 {
 	if ((resource->kind == RESOURCE_SOURCE_FD) != handed_over)
 		return;
@@ -28,8 +28,10 @@ static void acquire(struct shim_devices *devices, bool handed_over)
 {
 	const struct vm_spec *spec = devices->spec;
 
-	take(devices, &spec->console.input, handed_over, RESOURCE_READ, "console.input", &devices->console_input);
-	take(devices, &spec->console.output, handed_over, RESOURCE_APPEND, "console.output", &devices->console_output);
+	take(devices, &spec->console.input, handed_over, RESOURCE_READ, "console.input",
+	     &devices->console_input);
+	take(devices, &spec->console.output, handed_over, RESOURCE_APPEND, "console.output",
+	     &devices->console_output);
 }
 
 /* A reader sets the pace of a pipe, a socket or a terminal; a file takes whatever comes. */
@@ -51,9 +53,10 @@ static void check(struct shim_devices *devices, struct resource_claims *claims)
 		(void)resource_hold_open(input, "console.input", devices->problems);
 
 	if (devices->spec->console.limited && output >= 0 && !is_file(output))
-		problems_add(devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
-		             "console.limit is for an output that is a regular file, and console.output is none; "
-		             "leave the limit out");
+		problems_add(
+			devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "console.limit",
+			"console.limit is for an output that is a regular file, and console.output is none; "
+			"leave the limit out");
 	resource_claim(claims, input, false, "console.input");
 	resource_claim(claims, output, true, "console.output");
 }

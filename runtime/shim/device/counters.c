@@ -5,8 +5,9 @@
 #include <assert.h>
 #include <string.h>
 
-void counters_take(struct device_counters *ret, const struct virtio_device *device, const struct counter_row *rows,
-                   size_t rows_count, const void *snapshot, size_t size)
+void counters_take(struct device_counters *ret, const struct virtio_device *device,
+                   const struct counter_row *rows, size_t rows_count, const void *snapshot,
+                   size_t size)
 {
 	assert(size <= sizeof(ret->snapshot));
 	ret->device = device;

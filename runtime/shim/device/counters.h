@@ -17,10 +17,9 @@ struct counter_row {
 	size_t offset; /* in the snapshot, of a uint64_t */
 };
 
-#define COUNTER_ROW(type, field)                                                                   \
-	{                                                                                          \
-		#field, offsetof(struct type, field)                                               \
-	}
+/* clang-format off */
+#define COUNTER_ROW(type, field) { #field, offsetof(struct type, field) }
+/* clang-format on */
 
 /* A value that nobody has told: it is left out. */
 #define COUNTER_NOT_TOLD UINT64_MAX
@@ -37,8 +36,9 @@ struct device_counters {
 };
 
 /* Fills in all of *ret; copies the snapshot. */
-void counters_take(struct device_counters *ret, const struct virtio_device *device, const struct counter_row *rows,
-                   size_t rows_count, const void *snapshot, size_t size);
+void counters_take(struct device_counters *ret, const struct virtio_device *device,
+                   const struct counter_row *rows, size_t rows_count, const void *snapshot,
+                   size_t size);
 
 /* The same, of an array of rows and a struct. */
 #define COUNTERS_TAKE(ret, device, rows, snapshot)                                                 \

@@ -55,7 +55,8 @@ struct device_row {
 
 	/* The counters of the kind's device of that number; false: there is none. Control thread;
 	 * takes no lock. */
-	bool (*metrics)(const struct shim_devices *devices, size_t index, struct device_counters *ret);
+	bool (*metrics)(const struct shim_devices *devices, size_t index,
+	                struct device_counters *ret);
 };
 
 #endif

@@ -99,8 +99,8 @@ static void on_device_event(void *context, const struct virtio_event *event)
 
 static int failed(struct shim_devices *devices, int r, const char *field, const char *what)
 {
-	return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r, field, "cannot create %s: %s",
-	                    what, strerror(-r));
+	return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r, field,
+	                    "cannot create %s: %s", what, strerror(-r));
 }
 
 /* A host may allow the call that stage acquire asks about, and deny another one. */
@@ -109,8 +109,8 @@ static int ring_failed(struct shim_devices *devices, int r)
 	char why[DENIED_TEXT_MAX];
 
 	return problems_add(devices->problems,
-	                    denied_by_host(-r) ? ERROR_CODE_HOST_LIMIT : ERROR_CODE_OS_FAILED, -r, NULL,
-	                    "cannot create an I/O ring (io_uring): %s",
+	                    denied_by_host(-r) ? ERROR_CODE_HOST_LIMIT : ERROR_CODE_OS_FAILED, -r,
+	                    NULL, "cannot create an I/O ring (io_uring): %s",
 	                    denied_here(DENIED_IO_URING, -r, why));
 }
 
@@ -222,7 +222,9 @@ uint64_t devices_settle(struct shim_devices *devices, uint64_t now_ns, bool paus
 	uint64_t first = 0;
 
 	for (size_t k = 0; k < DEVICE_KINDS; k++) {
-		uint64_t next = device_rows[k]->settle ? device_rows[k]->settle(devices, now_ns, paused) : 0;
+		uint64_t next = device_rows[k]->settle
+		                        ? device_rows[k]->settle(devices, now_ns, paused)
+		                        : 0;
 
 		if (next != 0 && (first == 0 || next < first))
 			first = next;
@@ -250,9 +252,10 @@ static int bind_workers(struct shim_io *io)
 	if (r == 0)
 		r = io_loop_bind_workers(&io->loop, cpus, sizeof(words));
 	if (r < 0)
-		return problems_add(&io->problems, ERROR_CODE_PLACEMENT_FAILED, -r, NULL,
-		                    "cannot bind the kernel's workers of I/O thread %u to its CPUs: %s", io->index,
-		                    strerror(-r));
+		return problems_add(
+			&io->problems, ERROR_CODE_PLACEMENT_FAILED, -r, NULL,
+			"cannot bind the kernel's workers of I/O thread %u to its CPUs: %s",
+			io->index, strerror(-r));
 	return 0;
 }
 
@@ -267,7 +270,8 @@ int devices_enable(struct shim_io *io)
 	if (what)
 		return problems_add(&io->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "read back: the I/O ring allows %s that it was restricted "
-		                    "from", what);
+		                    "from",
+		                    what);
 	if (r < 0)
 		return problems_add(&io->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot enable the ring of I/O thread %u: %s", io->index,
@@ -284,7 +288,8 @@ void devices_serve(struct shim_io *io)
 	if (r < 0) {
 		snprintf(name, sizeof(name), "io%u", io->index);
 		(void)event_device_failed(devices->events, name, -1, -r, false,
-		                          "the I/O ring has failed: all its devices have stopped", 0);
+		                          "the I/O ring has failed: all its devices have stopped",
+		                          0);
 	}
 	machine_wake_control(devices->machine);
 }

@@ -48,9 +48,10 @@ static void check_max_size(const struct spec_disk *disk, size_t index, const str
 
 	snprintf(field, sizeof(field), "disks[%zu].max_size", index);
 	if (file->size > file->max_size)
-		problems_add(problems, ERROR_CODE_IMAGE_INVALID, EINVAL, field,
-		             "is %llu, and the image has %llu bytes already: make it as much at least",
-		             (unsigned long long)file->max_size, (unsigned long long)file->size);
+		problems_add(
+			problems, ERROR_CODE_IMAGE_INVALID, EINVAL, field,
+			"is %llu, and the image has %llu bytes already: make it as much at least",
+			(unsigned long long)file->max_size, (unsigned long long)file->size);
 	if (file->read_only || !file->regular)
 		return;
 	(void)getrlimit(RLIMIT_FSIZE, &limit);
@@ -58,10 +59,11 @@ static void check_max_size(const struct spec_disk *disk, size_t index, const str
 		return;
 	if (disk->max_size == 0)
 		snprintf(field, sizeof(field), "disks[%zu].image", index);
-	problems_add(problems, ERROR_CODE_HOST_LIMIT, EFBIG, field,
-	             "%llu bytes are more than the launcher's limit on file sizes, %llu: raise RLIMIT_FSIZE "
-	             "(ulimit -f)",
-	             (unsigned long long)file->max_size, (unsigned long long)limit.rlim_cur);
+	problems_add(
+		problems, ERROR_CODE_HOST_LIMIT, EFBIG, field,
+		"%llu bytes are more than the launcher's limit on file sizes, %llu: raise RLIMIT_FSIZE "
+		"(ulimit -f)",
+		(unsigned long long)file->max_size, (unsigned long long)limit.rlim_cur);
 }
 
 static void acquire_disk(const struct spec_disk *disk, size_t index, struct disk_file *ret,
@@ -96,8 +98,8 @@ static void acquire(struct shim_devices *devices, bool handed_over)
 static void check(struct shim_devices *devices, struct resource_claims *claims)
 {
 	for (size_t i = 0; i < devices->spec->disks_count; i++)
-		resource_claim(claims, devices->disk_files[i].fd, !devices->spec->disks[i].read_only,
-		               "disks[%zu].image", i);
+		resource_claim(claims, devices->disk_files[i].fd,
+		               !devices->spec->disks[i].read_only, "disks[%zu].image", i);
 }
 
 static int create(struct shim_devices *devices, size_t index, const struct virtio_host *host)
@@ -132,22 +134,17 @@ static void needs(const struct shim_devices *devices, struct device_needs *needs
 	}
 }
 
-#define COUNT(name_, counter)                                                                      \
-	{                                                                                          \
-		name_, (counter) * sizeof(uint64_t)                                                \
-	}
+/* clang-format off */
+#define COUNT(name_, counter) { name_, (counter) * sizeof(uint64_t) }
+/* clang-format on */
 
 static bool metrics(const struct shim_devices *devices, size_t index, struct device_counters *ret)
 {
 	static const struct counter_row rows[] = {
-		COUNT("reads", BLOCK_READS),
-		COUNT("writes", BLOCK_WRITES),
-		COUNT("flushes", BLOCK_FLUSHES),
-		COUNT("discards", BLOCK_DISCARDS),
-		COUNT("bytes_read", BLOCK_BYTES_READ),
-		COUNT("bytes_written", BLOCK_BYTES_WRITTEN),
-		COUNT("errors", BLOCK_ERRORS),
-		COUNT("throttled", BLOCK_THROTTLED),
+		COUNT("reads", BLOCK_READS),           COUNT("writes", BLOCK_WRITES),
+		COUNT("flushes", BLOCK_FLUSHES),       COUNT("discards", BLOCK_DISCARDS),
+		COUNT("bytes_read", BLOCK_BYTES_READ), COUNT("bytes_written", BLOCK_BYTES_WRITTEN),
+		COUNT("errors", BLOCK_ERRORS),         COUNT("throttled", BLOCK_THROTTLED),
 		COUNT("bounced", BLOCK_BOUNCED),
 	};
 	uint64_t counts[BLOCK_COUNTERS];

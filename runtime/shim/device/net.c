@@ -38,7 +38,8 @@ static void acquire_tap(struct shim_devices *devices, size_t index)
 		.field = field,
 	};
 
-	snprintf(field, sizeof(field), "nets[%zu].%s", index, net->tap_name[0] ? "tap_name" : "tap");
+	snprintf(field, sizeof(field), "nets[%zu].%s", index,
+	         net->tap_name[0] ? "tap_name" : "tap");
 	if (tap_take(&request, devices->nets.fds[index], devices->problems) < 0)
 		return;
 	if (net->offloads)
@@ -77,7 +78,8 @@ static void acquire(struct shim_devices *devices, bool handed_over)
 
 		if ((net->tap_name[0] == '\0') == handed_over)
 			acquire_tap(devices, i);
-		if (net->vhost.kind != RESOURCE_SOURCE_NOT_SET && (net->vhost.kind == RESOURCE_SOURCE_FD) == handed_over)
+		if (net->vhost.kind != RESOURCE_SOURCE_NOT_SET &&
+		    (net->vhost.kind == RESOURCE_SOURCE_FD) == handed_over)
 			acquire_vhost(devices, i);
 	}
 }
@@ -115,7 +117,8 @@ static int seal(struct shim_devices *devices)
 		if (devices->nets.vhost[i])
 			r = vhost_own(VHOST_FD_BASE + (int)i, &devices->machine->memory);
 		if (r < 0)
-			return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r, "nets.vhost",
+			return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r,
+			                    "nets.vhost",
 			                    "cannot start vhost-net for net \"%s\": %s",
 			                    devices->spec->nets[i].id, strerror(-r));
 	}
@@ -125,9 +128,9 @@ static int seal(struct shim_devices *devices)
 static bool metrics(const struct shim_devices *devices, size_t index, struct device_counters *ret)
 {
 	static const struct counter_row rows[] = {
-		COUNTER_ROW(net_stats, rx_frames), COUNTER_ROW(net_stats, rx_bytes),
+		COUNTER_ROW(net_stats, rx_frames),  COUNTER_ROW(net_stats, rx_bytes),
 		COUNTER_ROW(net_stats, rx_dropped), COUNTER_ROW(net_stats, tx_frames),
-		COUNTER_ROW(net_stats, tx_bytes), COUNTER_ROW(net_stats, tx_dropped),
+		COUNTER_ROW(net_stats, tx_bytes),   COUNTER_ROW(net_stats, tx_dropped),
 		COUNTER_ROW(net_stats, rx_copied),
 	};
 	struct net_stats stats;

@@ -19,7 +19,9 @@ void places_add(struct plan_devices *devices, const char *id, uint16_t virtio_id
 {
 	if (devices->count < PLAN_DEVICES_MAX)
 		devices->list[devices->count++] = (struct plan_device){
-			.id = id, .virtio_id = virtio_id, .queues = (uint16_t)queues,
+			.id = id,
+			.virtio_id = virtio_id,
+			.queues = (uint16_t)queues,
 		};
 }
 

@@ -23,8 +23,7 @@ static const struct use_row {
 	[RESOURCE_READ_WRITE] = { O_RDWR, true, true, "read and written" },
 };
 
-static int check_fd(int fd, const struct use_row *use, const char *field,
-                    struct problems *problems)
+static int check_fd(int fd, const struct use_row *use, const char *field, struct problems *problems)
 {
 	int flags = fcntl(fd, F_GETFL);
 	int mode = flags & O_ACCMODE;
@@ -115,18 +114,22 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 	if (is_fifo(fd)) {
 		r = hold_fifo(fd);
 		return r == 0 ? 0
-		              : problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, -r, field,
-		                             "the FIFO cannot be opened for both directions, so that its "
-		                             "clients may come and go: %s; give the shim's user "
-		                             "permission to read and write it", strerror(-r));
+		              : problems_add(
+					problems, ERROR_CODE_RESOURCE_UNREADABLE, -r, field,
+					"the FIFO cannot be opened for both directions, so that its "
+					"clients may come and go: %s; give the shim's user "
+					"permission to read and write it",
+					strerror(-r));
 	}
 	/* Only a PTY's master has the number of its slave. That is never closed: it is held by
 	 * being open. */
 	if (ioctl(fd, TIOCGPTN, &number) == 0 &&
 	    ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) < 0)
-		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, field,
-		                    "the slave of the PTY cannot be opened, so that its clients may come "
-		                    "and go: %s; unlock it (unlockpt)", strerror(errno));
+		return problems_add(
+			problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, field,
+			"the slave of the PTY cannot be opened, so that its clients may come "
+			"and go: %s; unlock it (unlockpt)",
+			strerror(errno));
 	return 0;
 }
 
@@ -144,8 +147,8 @@ static bool identify(struct resource_claim *claim, struct problems *problems)
 	if (claim->fd < 0)
 		return false;
 	if (fstat(claim->fd, &claim->st) < 0) {
-		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field, "cannot be examined (fstat): %s",
-		                   strerror(errno));
+		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field,
+		                   "cannot be examined (fstat): %s", strerror(errno));
 		return false;
 	}
 	return S_ISREG(claim->st.st_mode) || S_ISBLK(claim->st.st_mode);
@@ -165,7 +168,8 @@ void resource_claim(struct resource_claims *claims, int fd, bool written, const 
 	va_end(args);
 }
 
-static void check_pair(const struct resource_claim *claim, const struct resource_claim *earlier, struct problems *problems)
+static void check_pair(const struct resource_claim *claim, const struct resource_claim *earlier,
+                       struct problems *problems)
 {
 	const struct resource_claim *writer = claim->written ? claim : earlier;
 	const struct resource_claim *reader = writer == claim ? earlier : claim;

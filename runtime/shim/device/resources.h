@@ -38,7 +38,8 @@ struct resource_claims {
 };
 
 /* Adds one, for the field that `format` gives. `written`: by the guest. */
-void resource_claim(struct resource_claims *claims, int fd, bool written, const char *format, ...) _printf_(4, 5);
+void resource_claim(struct resource_claims *claims, int fd, bool written, const char *format, ...)
+	_printf_(4, 5);
 
 /* A problem for each claim whose kind the kernel does not tell, and for each pair of claims on one
  * regular file or block device of which one is written. Of pipes, sockets, terminals and other

@@ -24,10 +24,10 @@
 struct shim_devices;
 
 struct shim_nets {
-	int fds[SPEC_NETS_MAX][SPEC_PAIRS_MAX]; /* of the TAP's queues, by place in the spec */
-	bool vhost[SPEC_NETS_MAX];               /* there is one, at its number */
+	int fds[SPEC_NETS_MAX][SPEC_PAIRS_MAX];   /* of the TAP's queues, by place in the spec */
+	bool vhost[SPEC_NETS_MAX];                /* there is one, at its number */
 	uint32_t missing_offloads[SPEC_NETS_MAX]; /* of the TAP: TUN_F_* */
-	struct net *list[SPEC_NETS_MAX];         /* the same; owned */
+	struct net *list[SPEC_NETS_MAX];          /* the same; owned */
 };
 
 /* A balloon command that is under way, of which what has come is still to be told. */

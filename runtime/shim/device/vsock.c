@@ -32,15 +32,18 @@ static void acquire(struct shim_devices *devices, bool handed_over)
 	if (!handed_over || !devices->spec->vsock.present)
 		return;
 	if (channel->kind != RESOURCE_SOURCE_FD) {
-		problems_add(devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, field,
-		             "is a path; it must be an fd, because the shim connects to nothing by path");
+		problems_add(
+			devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, field,
+			"is a path; it must be an fd, because the shim connects to nothing by path");
 		return;
 	}
 	if (resource_take(channel, RESOURCE_READ_WRITE, field, &fd, devices->problems) < 0)
 		return;
 	if (!option_is(fd, SO_DOMAIN, AF_UNIX) || !option_is(fd, SO_TYPE, SOCK_SEQPACKET)) {
-		problems_add(devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, ENOTSOCK, field,
-		             "fd %d is not a UNIX socket of type SOCK_SEQPACKET; give one end of a socketpair(2)", fd);
+		problems_add(
+			devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, ENOTSOCK, field,
+			"fd %d is not a UNIX socket of type SOCK_SEQPACKET; give one end of a socketpair(2)",
+			fd);
 		return;
 	}
 	devices->vsock_channel = fd;

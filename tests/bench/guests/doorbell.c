@@ -17,7 +17,8 @@
 static struct virtio rng;
 static struct queue q;
 
-static uint64_t trips(volatile uint16_t *avail, volatile uint16_t *used, volatile uint16_t *doorbell)
+static uint64_t trips(volatile uint16_t *avail, volatile uint16_t *used,
+                      volatile uint16_t *doorbell)
 {
 	uint16_t index = *avail;
 	uint64_t start;
@@ -63,7 +64,8 @@ void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 	(void)ram;
 	(void)stack;
 	irq_begin();
-	cycles = bare ? trips((volatile uint16_t *)DOORBELL_AVAIL, (volatile uint16_t *)DOORBELL_USED,
+	cycles = bare ? trips((volatile uint16_t *)DOORBELL_AVAIL,
+	                      (volatile uint16_t *)DOORBELL_USED,
 	                      (volatile uint16_t *)DOORBELL_ADDRESS)
 	              : virtio_trips();
 	guest_power_off(cycles, bare);

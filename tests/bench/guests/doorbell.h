@@ -3,7 +3,7 @@
 #ifndef AXVM_BENCH_DOORBELL_H
 #define AXVM_BENCH_DOORBELL_H
 
-#define DOORBELL_RING 0x200000u     /* two 16-bit counters, a cache line apart, then the byte */
+#define DOORBELL_RING 0x200000u /* two 16-bit counters, a cache line apart, then the byte */
 #define DOORBELL_AVAIL DOORBELL_RING
 #define DOORBELL_USED (DOORBELL_RING + 64)
 #define DOORBELL_BYTE (DOORBELL_RING + 128)

@@ -17,7 +17,8 @@ static uint64_t ports(void)
 	for (unsigned i = 0; i < TURNS; i++)
 		__asm__ volatile("out %%al, %%dx; out %%al, %%dx; out %%al, %%dx; out %%al, %%dx;"
 		                 "out %%al, %%dx; out %%al, %%dx; out %%al, %%dx; out %%al, %%dx"
-		                 : : "a"(0), "d"(PORT));
+		                 :
+		                 : "a"(0), "d"(PORT));
 	return (rdtsc() - start) / EXITS;
 }
 
@@ -27,9 +28,12 @@ static uint64_t mmio(void)
 	uint64_t start = rdtsc();
 
 	for (unsigned i = 0; i < TURNS; i++)
-		__asm__ volatile("mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax;"
-		                 "mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax"
-		                 : : "r"(address) : "eax", "memory");
+		__asm__ volatile(
+			"mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax;"
+			"mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax; mov (%0), %%eax"
+			:
+			: "r"(address)
+			: "eax", "memory");
 	return (rdtsc() - start) / EXITS;
 }
 

@@ -57,8 +57,8 @@ static void put_descriptor(struct input *input, struct ring *ring, bool in_table
 	if (flags & 0x40)
 		next = (uint16_t)take(input, 2);
 	if (in_table)
-		ring_table_desc(ring, SCRIPT_DATA + 0x1000u * (uint32_t)take(input, 1), index, address,
-		                length, flags & 7, next);
+		ring_table_desc(ring, SCRIPT_DATA + 0x1000u * (uint32_t)take(input, 1), index,
+		                address, length, flags & 7, next);
 	else
 		ring_desc(ring, index % ring->size, address, length, flags & 7, next);
 }
@@ -96,7 +96,8 @@ static void put_request(struct input *input, struct ring *ring, const struct gue
 		if (lengths[i] == 0)
 			continue;
 		ring_desc(ring, at % ring->size, address + 0x800u * i, lengths[i],
-		          (uint16_t)((i >= 2 ? VRING_DESC_F_WRITE : 0) | (--left ? VRING_DESC_F_NEXT : 0)),
+		          (uint16_t)((i >= 2 ? VRING_DESC_F_WRITE : 0) |
+		                     (--left ? VRING_DESC_F_NEXT : 0)),
 		          (uint16_t)((at + 1) % ring->size));
 		at++;
 	}

@@ -34,7 +34,7 @@ void idt_set(unsigned vector, interrupt_handler *handler)
 
 	__asm__("mov %%cs, %0" : "=r"(cs));
 	/* 0x8e: present, DPL 0, interrupt gate. */
-	idt[vector] = (struct gate){ (uint16_t)to, cs, 0, 0x8e, (uint16_t)(to >> 16),
+	idt[vector] = (struct gate){ (uint16_t)to,         cs, 0, 0x8e, (uint16_t)(to >> 16),
 		                     (uint32_t)(to >> 32), 0 };
 	idt_load();
 }

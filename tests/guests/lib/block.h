@@ -5,8 +5,14 @@
 
 #include "virtio.h"
 
-enum { BLOCK_IN = 0, BLOCK_OUT = 1, BLOCK_FLUSH = 4, BLOCK_GET_ID = 8, BLOCK_DISCARD = 11,
-       BLOCK_WRITE_ZEROES = 13 };
+enum {
+	BLOCK_IN = 0,
+	BLOCK_OUT = 1,
+	BLOCK_FLUSH = 4,
+	BLOCK_GET_ID = 8,
+	BLOCK_DISCARD = 11,
+	BLOCK_WRITE_ZEROES = 13
+};
 enum { BLOCK_OK = 0, BLOCK_IOERR = 1, BLOCK_UNSUPP = 2 };
 #define BLOCK_F_RO (1ULL << 5)
 #define BLOCK_F_FLUSH (1ULL << 9)

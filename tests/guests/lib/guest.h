@@ -33,12 +33,14 @@ static inline _Noreturn void guest_halt(uint64_t rax, uint64_t rbx)
 }
 
 /* Loads the registers and writes a byte to a register of the ACPI window: power off, reset. */
-FROM_HANDLER static inline _Noreturn void guest_leave(uint32_t reg, uint8_t value, uint64_t rax, uint64_t rbx)
+FROM_HANDLER static inline _Noreturn void guest_leave(uint32_t reg, uint8_t value, uint64_t rax,
+                                                      uint64_t rbx)
 {
 	for (;;)
 		__asm__ volatile("movb %%cl, (%%rdx)"
-		                 : : "a"(rax), "b"(rbx), "c"(value),
-		                     "d"((uint64_t)LAYOUT_ACPI_REGISTERS + reg)
+		                 :
+		                 : "a"(rax), "b"(rbx), "c"(value),
+		                   "d"((uint64_t)LAYOUT_ACPI_REGISTERS + reg)
 		                 : "memory");
 }
 
@@ -141,7 +143,9 @@ static inline uint64_t rdmsr(uint32_t msr)
 
 FROM_HANDLER static inline void wrmsr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	__asm__ volatile("wrmsr"
+	                 :
+	                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
 	                 : "memory");
 }
 
@@ -153,7 +157,8 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid r;
 
-	__asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+	__asm__ volatile("cpuid"
+	                 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
 	                 : "a"(leaf), "c"(subleaf));
 	return r;
 }

@@ -92,8 +92,10 @@ void guest_pages_reset(void)
 
 void virtio_find(uint16_t type, unsigned nth, struct virtio *ret)
 {
-	uint64_t *const structures[] = { [CAP_COMMON] = &ret->common, [CAP_NOTIFY] = &ret->notify,
-		                         [CAP_ISR] = &ret->isr, [CAP_DEVICE] = &ret->specific };
+	uint64_t *const structures[] = { [CAP_COMMON] = &ret->common,
+		                         [CAP_NOTIFY] = &ret->notify,
+		                         [CAP_ISR] = &ret->isr,
+		                         [CAP_DEVICE] = &ret->specific };
 	uint8_t cap = 0;
 
 	check(pci_find((VIRTIO_DEVICE_BASE + type) << 16 | VIRTIO_VENDOR, nth, &ret->pci));
@@ -188,8 +190,8 @@ void queue_place(struct queue *q, struct virtio *v, uint16_t index, uint16_t siz
 	q->desc = (volatile struct descriptor *)guest_pages(16u * size);
 	q->avail = guest_pages(6u + 2u * size);
 	q->used = guest_pages(6u + 8u * size);
-	q->doorbell = v->notify +
-	              (uint64_t)queue_read16(q, COMMON_QUEUE_NOTIFY_OFF) * v->notify_step;
+	q->doorbell =
+		v->notify + (uint64_t)queue_read16(q, COMMON_QUEUE_NOTIFY_OFF) * v->notify_step;
 	queue_write16(q, COMMON_QUEUE_SIZE, size);
 	write_address(v->common + COMMON_QUEUE_DESC, (uint64_t)q->desc);
 	write_address(v->common + COMMON_QUEUE_AVAIL, q->avail);
@@ -249,7 +251,8 @@ uint16_t queue_add(struct queue *q, const struct part *parts, unsigned count)
 	return head;
 }
 
-uint16_t queue_add_indirect(struct queue *q, uint64_t table, const struct part *parts, unsigned count)
+uint16_t queue_add_indirect(struct queue *q, uint64_t table, const struct part *parts,
+                            unsigned count)
 {
 	volatile struct descriptor *d = (volatile struct descriptor *)table;
 	uint16_t head = q->next_desc;

@@ -39,8 +39,14 @@ enum {
 };
 
 #define VIRTIO_VENDOR 0x1af4u
-enum { VIRTIO_NET = 1, VIRTIO_BLOCK = 2, VIRTIO_CONSOLE = 3, VIRTIO_RNG = 4, VIRTIO_BALLOON = 5,
-       VIRTIO_VSOCK = 19 };
+enum {
+	VIRTIO_NET = 1,
+	VIRTIO_BLOCK = 2,
+	VIRTIO_CONSOLE = 3,
+	VIRTIO_RNG = 4,
+	VIRTIO_BALLOON = 5,
+	VIRTIO_VSOCK = 19
+};
 
 #define F_INDIRECT (1ULL << 28)
 #define F_EVENT_IDX (1ULL << 29)
@@ -76,7 +82,7 @@ struct queue {
 	uint16_t next_desc;
 	uint16_t avail_idx, used_idx; /* ours */
 	uint16_t kicked_idx;          /* avail_idx when the device was last told, or left alone */
-	uint32_t kicks; /* doorbells rung */
+	uint32_t kicks;               /* doorbells rung */
 };
 
 /* A part of a request. */
@@ -129,7 +135,8 @@ void queue_offer(struct queue *q, uint16_t head);
 /* Describes and offers a chain; returns its head. */
 uint16_t queue_add(struct queue *q, const struct part *parts, unsigned count);
 /* The same by an indirect table at `table`. */
-uint16_t queue_add_indirect(struct queue *q, uint64_t table, const struct part *parts, unsigned count);
+uint16_t queue_add_indirect(struct queue *q, uint64_t table, const struct part *parts,
+                            unsigned count);
 /* Rings when the device wants it (event index or flag). */
 void queue_kick(struct queue *q);
 /* Rings in any case. */

@@ -117,10 +117,12 @@ static void echo(void)
 	}
 	for (;;) {
 		socklen_t length = sizeof(address);
-		ssize_t n = recvfrom(fd, packet, sizeof(packet), 0, (struct sockaddr *)&address, &length);
+		ssize_t n = recvfrom(fd, packet, sizeof(packet), 0, (struct sockaddr *)&address,
+		                     &length);
 
 		if (n > 0)
-			(void)sendto(fd, packet, (size_t)n, 0, (const struct sockaddr *)&address, length);
+			(void)sendto(fd, packet, (size_t)n, 0, (const struct sockaddr *)&address,
+			             length);
 	}
 }
 
@@ -185,7 +187,8 @@ static int transfer(const char *host, uint64_t bytes, int streams)
 			CPU_ZERO(&cpu);
 			CPU_SET(i, &cpu);
 			(void)sched_setaffinity(0, sizeof(cpu), &cpu);
-			_exit(!(one_way(host, (struct order){ .bytes = bytes, .seed = (uint32_t)i }) &&
+			_exit(!(one_way(host,
+			                (struct order){ .bytes = bytes, .seed = (uint32_t)i }) &&
 			        one_way(host, (struct order){ .bytes = bytes,
 			                                      .seed = (uint32_t)i + 100,
 			                                      .upload = 1 })));
@@ -272,7 +275,8 @@ static int rings(const char *interface, unsigned entries)
 
 	if (!ethtool(interface, &seen))
 		return 1;
-	printf("rings of %s: %u to receive, %u to transmit\n", interface, seen.rx_pending, seen.tx_pending);
+	printf("rings of %s: %u to receive, %u to transmit\n", interface, seen.rx_pending,
+	       seen.tx_pending);
 	return seen.rx_pending != entries || seen.tx_pending != entries;
 }
 

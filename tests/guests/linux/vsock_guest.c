@@ -37,7 +37,9 @@ static void check(const char *what, bool ok)
 static struct sockaddr_vm address_of(unsigned cid, unsigned port)
 {
 	return (struct sockaddr_vm){
-		.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port,
+		.svm_family = AF_VSOCK,
+		.svm_cid = cid,
+		.svm_port = port,
 	};
 }
 

@@ -34,7 +34,10 @@ _Noreturn void stand_in_skip(const char *format, ...) __attribute__((format(prin
 
 #define STAND_IN_ADD(s, n, function, ...)                                                          \
 	static struct stand_in_test stand_in_##s##_##n = {                                         \
-		.suite = #s, .name = #n, .run = function, .options = { __VA_ARGS__ },              \
+		.suite = #s,                                                                       \
+		.name = #n,                                                                        \
+		.run = function,                                                                   \
+		.options = { __VA_ARGS__ },                                                        \
 	};                                                                                         \
 	__attribute__((constructor)) static void stand_in_add_##s##_##n(void)                      \
 	{                                                                                          \
@@ -49,8 +52,9 @@ _Noreturn void stand_in_skip(const char *format, ...) __attribute__((format(prin
 #define cr_expect(condition, ...)                                                                  \
 	((condition) ? (void)0 : stand_in_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__))
 #define cr_assert(condition, ...)                                                                  \
-	((condition) ? (void)0 :                                                                   \
-	               (stand_in_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__), abort()))
+	((condition)                                                                               \
+	         ? (void)0                                                                         \
+	         : (stand_in_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__), abort()))
 
 #define cr_assert_fail(...) cr_assert(false, __VA_ARGS__)
 #define cr_assert_not(a, ...) cr_assert(!(a), __VA_ARGS__)

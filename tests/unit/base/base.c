@@ -31,7 +31,8 @@ Test(base, a_list_of_problems_takes_its_bound_and_counts_the_rest)
 		char field[16];
 
 		snprintf(field, sizeof(field), "f%zu", i);
-		cr_assert_eq(problems_add(&problems, ERROR_CODE_SPEC_INVALID, (int)i, field, "m%zu", i),
+		cr_assert_eq(problems_add(&problems, ERROR_CODE_SPEC_INVALID, (int)i, field, "m%zu",
+		                          i),
 		             i ? -(int)i : -EINVAL);
 		cr_assert_eq(problems.count, MIN(i + 1, (size_t)PROBLEMS_MAX));
 		cr_assert_eq(problems.not_listed, i < PROBLEMS_MAX ? 0 : i + 1 - PROBLEMS_MAX);
@@ -69,20 +70,25 @@ Test(base, the_line_of_a_problem_names_its_field)
 {
 	char line[PROBLEM_LINE_MAX], field[PROBLEM_FIELD_MAX], message[PROBLEM_MESSAGE_MAX];
 
-	cr_expect_str_eq(problem_line("cpus.pins[1]", "host CPU 9 is offline", line), "cpus.pins[1]: host CPU 9 is offline");
-	cr_expect_str_eq(problem_line("cpus.count", "launch.cpus.count is 0", line), "launch.cpus.count is 0");
+	cr_expect_str_eq(problem_line("cpus.pins[1]", "host CPU 9 is offline", line),
+	                 "cpus.pins[1]: host CPU 9 is offline");
+	cr_expect_str_eq(problem_line("cpus.count", "launch.cpus.count is 0", line),
+	                 "launch.cpus.count is 0");
 	cr_expect_str_eq(problem_line("", "no room", line), "no room");
 	cr_expect_str_eq(problem_line(NULL, "no room", line), "no room");
 	memset(field, 'f', sizeof(field));
 	memset(message, 'm', sizeof(message));
 	field[sizeof(field) - 1] = message[sizeof(message) - 1] = '\0';
-	cr_expect_eq(strlen(problem_line(field, message, line)), PROBLEM_LINE_MAX - 1, "nothing is cut off");
+	cr_expect_eq(strlen(problem_line(field, message, line)), PROBLEM_LINE_MAX - 1,
+	             "nothing is cut off");
 }
 
 Test(base, an_unknown_code_is_a_bug_in_the_shim)
 {
-	static const enum axvm_error_code unknown[] = { ERROR_CODE_UNSPECIFIED, (enum axvm_error_code)4, (enum axvm_error_code)51,
-		                                     (enum axvm_error_code)9999, (enum axvm_error_code)-1 };
+	static const enum axvm_error_code unknown[] = {
+		ERROR_CODE_UNSPECIFIED, (enum axvm_error_code)4, (enum axvm_error_code)51,
+		(enum axvm_error_code)9999, (enum axvm_error_code) - 1
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
 		const struct problem_class *class = problem_class_of(unknown[i]);
@@ -101,8 +107,8 @@ Test(base, classes_are_sorted_whole_and_within_sysexits)
 
 	for (size_t i = 0; i < count; i++) {
 		cr_assert(i == 0 || classes[i].code > classes[i - 1].code, "%s", classes[i].name);
-		cr_assert(classes[i].exit_status >= EX__BASE && classes[i].exit_status <= EX__MAX, "%s",
-		          classes[i].name);
+		cr_assert(classes[i].exit_status >= EX__BASE && classes[i].exit_status <= EX__MAX,
+		          "%s", classes[i].name);
 		cr_assert(*classes[i].name && *classes[i].meaning);
 		cr_assert_eq(problem_class_of(classes[i].code), &classes[i]);
 		cr_assert_eq(classes[i].severity == SEVERITY_FATAL,
@@ -140,13 +146,15 @@ Test(base, sha256_of_the_standards_examples)
 	                 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	cr_assert_str_eq(digest_of("abc", 3, 3),
 	                 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-	cr_assert_str_eq(digest_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, 7),
+	cr_assert_str_eq(digest_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56,
+	                           7),
 	                 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 	cr_assert_str_eq(digest_of(million, sizeof(million), 4096),
 	                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-static void digest_by_coreutils(const uint8_t *bytes, size_t length, char text[static SHA256_HEX_SIZE])
+static void digest_by_coreutils(const uint8_t *bytes, size_t length,
+                                char text[static SHA256_HEX_SIZE])
 {
 	char path[] = "/tmp/axvm-sha-XXXXXX", line[64];
 	int fd = mkostemp(path, O_CLOEXEC);
@@ -175,7 +183,8 @@ Test(base, sha256_around_block_boundaries)
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		digest_by_coreutils(bytes, lengths[i], wanted);
 		cr_assert_str_eq(digest_of(bytes, lengths[i], 64), wanted, "%zu bytes", lengths[i]);
-		cr_assert_str_eq(digest_of(bytes, lengths[i], 1), wanted, "%zu bytes one by one", lengths[i]);
+		cr_assert_str_eq(digest_of(bytes, lengths[i], 1), wanted, "%zu bytes one by one",
+		                 lengths[i]);
 	}
 }
 
@@ -219,7 +228,8 @@ Test(base, a_gate_holds_all_and_lets_all_go, .timeout = 120)
 	nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	cr_assert_eq(atomic_load(&through), 0, "through a gate that is shut");
 	gate_open(&gate, 1);
-	cr_assert(comes_to(&through, THREADS), "%u of %d are through", atomic_load(&through), THREADS);
+	cr_assert(comes_to(&through, THREADS), "%u of %d are through", atomic_load(&through),
+	          THREADS);
 	nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	cr_assert_eq(atomic_load(&last), 0, "the first step opened the second");
 	gate_open(&gate, 2);

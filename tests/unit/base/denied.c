@@ -16,35 +16,100 @@
 /* A host that denies nothing: root, no filter, each sysctl permissive. */
 static struct denied_clues generous(void)
 {
-	struct denied_clues clues = { .seccomp = 0, .sys_admin = true, .io_uring_disabled = 0,
-		                      .userns_clone = 1, .apparmor_userns = 0 };
+	struct denied_clues clues = { .seccomp = 0,
+		                      .sys_admin = true,
+		                      .io_uring_disabled = 0,
+		                      .userns_clone = 1,
+		                      .apparmor_userns = 0 };
 
 	for (size_t i = 0; i < DENIED_KINDS; i++)
 		clues.max_namespaces[i] = 1024;
 	return clues;
 }
 
-static void filtered(struct denied_clues *c) { c->seccomp = 2; }
-static void filtered_user(struct denied_clues *c) { c->seccomp = 2; c->sys_admin = false; }
-static void filtered_old(struct denied_clues *c) { c->seccomp = 2; c->io_uring_disabled = -1; }
-static void old(struct denied_clues *c) { c->io_uring_disabled = -1; }
-static void ring_off(struct denied_clues *c) { c->io_uring_disabled = 2; c->seccomp = 2; }
-static void ring_group(struct denied_clues *c) { c->io_uring_disabled = 1; c->sys_admin = false; c->seccomp = 2; }
-static void ring_group_root(struct denied_clues *c) { c->io_uring_disabled = 1; c->seccomp = 2; }
-static void user(struct denied_clues *c) { c->sys_admin = false; }
-static void unknown(struct denied_clues *c) { c->seccomp = -1; }
-static void no_net(struct denied_clues *c) { c->max_namespaces[DENIED_NET] = 0; }
-static void no_user(struct denied_clues *c) { c->max_namespaces[DENIED_USER] = 0; c->sys_admin = false; c->seccomp = 2; }
-static void clone_off(struct denied_clues *c) { c->userns_clone = 0; c->sys_admin = false; c->seccomp = 2; }
-static void clone_off_root(struct denied_clues *c) { c->userns_clone = 0; c->seccomp = 2; }
-static void apparmor(struct denied_clues *c) { c->apparmor_userns = 1; c->sys_admin = false; }
-static void lacks_ipc(struct denied_clues *c) { c->missing[DENIED_IPC] = true; }
-static void nothing(struct denied_clues *c) { (void)c; }
+static void filtered(struct denied_clues *c)
+{
+	c->seccomp = 2;
+}
+static void filtered_user(struct denied_clues *c)
+{
+	c->seccomp = 2;
+	c->sys_admin = false;
+}
+static void filtered_old(struct denied_clues *c)
+{
+	c->seccomp = 2;
+	c->io_uring_disabled = -1;
+}
+static void old(struct denied_clues *c)
+{
+	c->io_uring_disabled = -1;
+}
+static void ring_off(struct denied_clues *c)
+{
+	c->io_uring_disabled = 2;
+	c->seccomp = 2;
+}
+static void ring_group(struct denied_clues *c)
+{
+	c->io_uring_disabled = 1;
+	c->sys_admin = false;
+	c->seccomp = 2;
+}
+static void ring_group_root(struct denied_clues *c)
+{
+	c->io_uring_disabled = 1;
+	c->seccomp = 2;
+}
+static void user(struct denied_clues *c)
+{
+	c->sys_admin = false;
+}
+static void unknown(struct denied_clues *c)
+{
+	c->seccomp = -1;
+}
+static void no_net(struct denied_clues *c)
+{
+	c->max_namespaces[DENIED_NET] = 0;
+}
+static void no_user(struct denied_clues *c)
+{
+	c->max_namespaces[DENIED_USER] = 0;
+	c->sys_admin = false;
+	c->seccomp = 2;
+}
+static void clone_off(struct denied_clues *c)
+{
+	c->userns_clone = 0;
+	c->sys_admin = false;
+	c->seccomp = 2;
+}
+static void clone_off_root(struct denied_clues *c)
+{
+	c->userns_clone = 0;
+	c->seccomp = 2;
+}
+static void apparmor(struct denied_clues *c)
+{
+	c->apparmor_userns = 1;
+	c->sys_admin = false;
+}
+static void lacks_ipc(struct denied_clues *c)
+{
+	c->missing[DENIED_IPC] = true;
+}
+static void nothing(struct denied_clues *c)
+{
+	(void)c;
+}
 
 /* No file that tells anything: nothing is concluded from that. */
 static void no_clues(struct denied_clues *c)
 {
-	*c = (struct denied_clues){ .seccomp = -1, .io_uring_disabled = -1, .userns_clone = -1, .apparmor_userns = -1 };
+	*c = (struct denied_clues){
+		.seccomp = -1, .io_uring_disabled = -1, .userns_clone = -1, .apparmor_userns = -1
+	};
 	for (size_t i = 0; i < DENIED_KINDS; i++)
 		c->max_namespaces[i] = -1;
 }
@@ -55,30 +120,42 @@ static const struct {
 	void (*change)(struct denied_clues *clues);
 	const char *why, *remedy; /* each is in the text, the first before the second */
 } cases[] = {
-	{ DENIED_IO_URING, ENOSYS, old, "the kernel has no io_uring (CONFIG_IO_URING)", "run one that has" },
+	{ DENIED_IO_URING, ENOSYS, old, "the kernel has no io_uring (CONFIG_IO_URING)",
+	  "run one that has" },
 	{ DENIED_IO_URING, ENOSYS, filtered, "a seccomp filter", "allows io_uring_setup" },
-	{ DENIED_IO_URING, ENOSYS, filtered_old, "no io_uring (CONFIG_IO_URING), or a container's seccomp profile",
-	  "run a kernel" },
-	{ DENIED_IO_URING, EPERM, ring_off, "kernel.io_uring_disabled is 2", "sysctl kernel.io_uring_disabled=0" },
-	{ DENIED_IO_URING, EPERM, ring_group, "kernel.io_uring_disabled is 1", "as root or in that group" },
+	{ DENIED_IO_URING, ENOSYS, filtered_old,
+	  "no io_uring (CONFIG_IO_URING), or a container's seccomp profile", "run a kernel" },
+	{ DENIED_IO_URING, EPERM, ring_off, "kernel.io_uring_disabled is 2",
+	  "sysctl kernel.io_uring_disabled=0" },
+	{ DENIED_IO_URING, EPERM, ring_group, "kernel.io_uring_disabled is 1",
+	  "as root or in that group" },
 	{ DENIED_IO_URING, EPERM, ring_group_root, "a seccomp filter", "seccomp=FILE" },
 	{ DENIED_IO_URING, EPERM, filtered, "a seccomp filter", "seccomp=FILE" },
 	{ DENIED_IO_URING, EPERM, nothing, "a security module's policy", "audit log" },
-	{ DENIED_IO_URING, EACCES, unknown, "by a seccomp filter or a security module", "audit log" },
+	{ DENIED_IO_URING, EACCES, unknown, "by a seccomp filter or a security module",
+	  "audit log" },
 	{ DENIED_NAMESPACES, EPERM, filtered, "a seccomp filter", "seccomp=FILE" },
 	{ DENIED_NAMESPACES, EPERM, filtered_user, "a seccomp filter", "--cap-add SYS_ADMIN" },
 	{ DENIED_NAMESPACES, EPERM, nothing, "a security module's policy", "audit log" },
-	{ DENIED_NAMESPACES, ENOSPC, no_net, "user.max_net_namespaces is 0", "sysctl user.max_net_namespaces=" },
+	{ DENIED_NAMESPACES, ENOSPC, no_net, "user.max_net_namespaces is 0",
+	  "sysctl user.max_net_namespaces=" },
 	{ DENIED_NAMESPACES, ENOSPC, nothing, "user.max_*_namespaces is reached", "raise it" },
-	{ DENIED_NAMESPACES, EPERM, no_user, "user.max_user_namespaces is 0", "sysctl user.max_user_namespaces=" },
-	{ DENIED_NAMESPACES, EPERM, clone_off, "kernel.unprivileged_userns_clone is 0", "set it to 1" },
+	{ DENIED_NAMESPACES, EPERM, no_user, "user.max_user_namespaces is 0",
+	  "sysctl user.max_user_namespaces=" },
+	{ DENIED_NAMESPACES, EPERM, clone_off, "kernel.unprivileged_userns_clone is 0",
+	  "set it to 1" },
 	{ DENIED_NAMESPACES, EPERM, clone_off_root, "a seccomp filter", "seccomp=FILE" },
-	{ DENIED_NAMESPACES, EPERM, apparmor, "kernel.apparmor_restrict_unprivileged_userns is 1", "set it to 0" },
+	{ DENIED_NAMESPACES, EPERM, apparmor, "kernel.apparmor_restrict_unprivileged_userns is 1",
+	  "set it to 0" },
 	{ DENIED_NAMESPACES, EPERM, user, "no CAP_SYS_ADMIN", "as root, or outside the chroot" },
-	{ DENIED_NAMESPACES, EINVAL, lacks_ipc, "the kernel has no ipc namespaces", "run one that has" },
-	{ DENIED_NAMESPACES, ENOSPC, no_clues, "one of the limits user.max_*_namespaces is reached", "raise it" },
-	{ DENIED_NAMESPACES, EPERM, no_clues, "there is no CAP_SYS_ADMIN", "as root, or outside the chroot" },
-	{ DENIED_IO_URING, EPERM, no_clues, "by a seccomp filter or a security module", "audit log" },
+	{ DENIED_NAMESPACES, EINVAL, lacks_ipc, "the kernel has no ipc namespaces",
+	  "run one that has" },
+	{ DENIED_NAMESPACES, ENOSPC, no_clues, "one of the limits user.max_*_namespaces is reached",
+	  "raise it" },
+	{ DENIED_NAMESPACES, EPERM, no_clues, "there is no CAP_SYS_ADMIN",
+	  "as root, or outside the chroot" },
+	{ DENIED_IO_URING, EPERM, no_clues, "by a seccomp filter or a security module",
+	  "audit log" },
 	{ DENIED_ROOT, EINVAL, nothing, "no mount point, as in a chroot", "mount --bind DIR DIR" },
 	{ DENIED_MEMORY_POLICY, EPERM, filtered, "a seccomp filter", "CAP_SYS_NICE" },
 	{ DENIED_MEMORY_POLICY, ENOSYS, nothing, "CONFIG_NUMA", "leave host_node out" },
@@ -100,7 +177,8 @@ Test(denied, each_cause_is_named_with_what_to_do)
 		cr_assert_eq(denied_explain(cases[i].what, cases[i].error, &clues, text), text);
 		why = strstr(text, cases[i].why);
 		cr_expect(why && strstr(why, cases[i].remedy), "case %zu: %s", i, text);
-		cr_expect(cases[i].remedy[0] == '\0' || (why && strchr(why, ';')), "case %zu: %s", i, text);
+		cr_expect(cases[i].remedy[0] == '\0' || (why && strchr(why, ';')), "case %zu: %s",
+		          i, text);
 		cr_expect_lt(strlen(text), sizeof(text) - 1, "case %zu was cut off: %s", i, text);
 	}
 }
@@ -120,9 +198,10 @@ Test(denied, clues_are_read_below_a_root)
 	cr_expect_eq(clues.max_namespaces[DENIED_CGROUP], -1);
 	cr_expect(clues.missing[DENIED_USER]);
 
-	fixture_tree_write(&tree, "proc/self/status",
-			   "Name:\tx\nCapInh:\t0000000000000000\nCapEff:\t0000000000200000\nSeccomp:\t2\n"
-			   "Seccomp_filters:\t1\n");
+	fixture_tree_write(
+		&tree, "proc/self/status",
+		"Name:\tx\nCapInh:\t0000000000000000\nCapEff:\t0000000000200000\nSeccomp:\t2\n"
+		"Seccomp_filters:\t1\n");
 	fixture_tree_write(&tree, "proc/sys/kernel/io_uring_disabled", "1\n");
 	fixture_tree_write(&tree, "proc/sys/kernel/unprivileged_userns_clone", "0\n");
 	fixture_tree_write(&tree, "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n");
@@ -142,7 +221,8 @@ Test(denied, clues_are_read_below_a_root)
 	cr_expect(clues.missing[DENIED_UTS]);
 
 	/* Another capability beside the one that counts, and not that one. */
-	fixture_tree_write(&tree, "proc/self/status", "Name:\tx\nCapEff:\t00000000a80425fb\nSeccomp:\t0\n");
+	fixture_tree_write(&tree, "proc/self/status",
+	                   "Name:\tx\nCapEff:\t00000000a80425fb\nSeccomp:\t0\n");
 	denied_read_clues(tree.root, &clues);
 	cr_expect_eq(clues.seccomp, 0);
 	cr_expect_not(clues.sys_admin);
@@ -152,7 +232,7 @@ Test(denied, clues_are_read_below_a_root)
 /* What a kernel may answer to each question, and what that is taken for. */
 static const struct question {
 	long nr;
-	long answer; /* a value or -errno */
+	long answer;                /* a value or -errno */
 	uint64_t known, attributes; /* of statx */
 	int wanted;
 } questions[] = {
@@ -194,7 +274,8 @@ static int ask_all(void)
 {
 	static const long calls[] = { SYS_io_uring_setup, SYS_mbind, SYS_statx };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, ARRAY_SIZE(calls), answer) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, ARRAY_SIZE(calls), answer) < 0)
 		return 100;
 	for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
 		question = &questions[i];

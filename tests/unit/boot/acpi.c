@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "guest/layout.h"
 #include "rig/acpi_parser.h"
 #include "rig/boot_guest.h"
-#include "guest/layout.h"
 
 #define CPUS_MAX 300
 
@@ -89,7 +89,9 @@ Test(acpi, processors_are_told_by_node)
 		struct acpi_config config = { .cpus = cpus, .cpu_count = CPUS_MAX, .nodes = 3 };
 
 		for (uint32_t i = 0; i < CPUS_MAX; i++)
-			cpus[i] = (struct acpi_cpu){ .apic_id = i, .node = backwards ? 2 - i * 3 / CPUS_MAX : i % 3 };
+			cpus[i] = (struct acpi_cpu){ .apic_id = i,
+				                     .node = backwards ? 2 - i * 3 / CPUS_MAX
+				                                       : i % 3 };
 		acpi_check(&config, &memory, sizes);
 	}
 }
@@ -119,15 +121,15 @@ Test(acpi, too_many_vcpus_are_refused)
 	struct guest_memory memory = guest_of(64 * MIB);
 	struct acpi_cpu *cpus = calloc(LIMIT, sizeof(*cpus));
 	struct acpi_config config = { .cpus = cpus, .nodes = 1 };
-	size_t fits = 1, not = LIMIT;
+	size_t fits = 1, too_many = LIMIT;
 
 	for (uint32_t i = 0; i < LIMIT; i++)
 		cpus[i].apic_id = i;
-	while (not - fits > 1) {
+	while (too_many - fits > 1) {
 		struct problems problems = { 0 };
 		uint64_t rsdp = 42;
 
-		config.cpu_count = (fits + not) / 2;
+		config.cpu_count = (fits + too_many) / 2;
 		if (acpi_put(&config, &memory, &problems, &rsdp) == 0) {
 			acpi_parse(&memory, rsdp);
 			fits = config.cpu_count;
@@ -136,7 +138,7 @@ Test(acpi, too_many_vcpus_are_refused)
 		expect_problem(&problems, ERROR_CODE_HOST_LIMIT, "cpus.count", "do not fit");
 		cr_assert_eq(rsdp, 42);
 		cr_assert_eq(peek(&memory, LAYOUT_KERNEL, 8), 0, "nothing beyond the area");
-		not = config.cpu_count;
+		too_many = config.cpu_count;
 	}
 	cr_assert_gt(fits, 1000);
 	cr_assert_lt(fits, LIMIT - 1);
@@ -178,7 +180,7 @@ Test(acpi, contradictions_are_refused)
 {
 	static const uint64_t sizes[] = { 64 * MIB, 64 * MIB };
 	static const uint8_t good[] = { 10, 20, 20, 10 }, near[] = { 10, 9, 20, 10 },
-	                     same[] = { 10, 10, 20, 10 }, far_self[] = { 11, 20, 20, 10 };
+			     same[] = { 10, 10, 20, 10 }, far_self[] = { 11, 20, 20, 10 };
 	static const struct {
 		struct acpi_cpu cpus[2];
 		size_t cpu_count;
@@ -247,8 +249,8 @@ static void disassemble(const char *directory, const char *name, char *ret_outpu
  * field. */
 Test(acpi, iasl_reads_the_tables)
 {
-	static const char *const complaints[] = { "Warning", "Error", "rror:", "Invalid",
-		                                  "Unknown", "****", "Could not" };
+	static const char *const complaints[] = { "Warning", "Error", "rror:",    "Invalid",
+		                                  "Unknown", "****",  "Could not" };
 	static const uint64_t sizes[] = { 4 * GIB, 4 * GIB };
 	struct guest_memory memory = guest_new(sizes, 2);
 	struct acpi_cpu cpus[CPUS_MAX];

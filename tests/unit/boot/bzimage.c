@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "boot/boot.h"
-#include "rig/boot_guest.h"
 #include "guest/layout.h"
+#include "rig/boot_guest.h"
 
 #define SETUP_SECTS 3
 #define CODE_OFFSET ((SETUP_SECTS + 1) * 512)
@@ -284,7 +284,8 @@ Test(bzimage, not_relocatable_below_1_mib_is_refused)
 	bz.bytes[0x234] = 0;
 	put(bz.bytes + 0x258, 0xff000, 8);
 	cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "not relocatable");
+	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
+	               "not relocatable");
 }
 
 Test(bzimage, init_size_may_reach_the_last_byte)
@@ -320,7 +321,8 @@ Test(bzimage, truncated_anywhere_is_refused)
 	struct boot_entry entry;
 
 	cr_assert_lt(load(&bz, &memory, -1, "", &problems, &entry), 0);
-	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "its header says");
+	expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
+	               "its header says");
 	cr_assert_eq(peek(&memory, LAYOUT_BOOT_PARAMS + 0x1fe, 2), 0, "nothing written");
 }
 
@@ -334,7 +336,8 @@ Test(bzimage, a_plan_tells_where_the_kernel_lies)
 
 	bz_new(&bz);
 	config.kernel.fd = file_of(bz.bytes, bz.size);
-	cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "%s", problems.list[0].message);
+	cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "%s",
+	             problems.list[0].message);
 	cr_assert_str_eq(layout.format, "bzImage");
 	cr_assert_eq(layout.kernel_base, PREF);
 	cr_assert_eq(layout.kernel_end, PREF + INIT_SIZE);
@@ -347,9 +350,11 @@ Test(bzimage, places_that_are_not_ram)
 		uint64_t gpa;
 		const char *what;
 	} places[] = {
-		{ 0x500, "descriptor table" }, { 0x7000, "boot parameters" }, { 0x20000, "command line" },
-		{ 0x9000, "page tables" }, { 0xa000, "page tables" }, { 0xb000, "page tables" },
-		{ 0xc000, "page tables" }, { 0xd000, "page tables" }, { 0xe000, "page tables" },
+		{ 0x500, "descriptor table" }, { 0x7000, "boot parameters" },
+		{ 0x20000, "command line" },   { 0x9000, "page tables" },
+		{ 0xa000, "page tables" },     { 0xb000, "page tables" },
+		{ 0xc000, "page tables" },     { 0xd000, "page tables" },
+		{ 0xe000, "page tables" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -437,8 +442,8 @@ Test(bzimage, initrd_room_is_exact)
 				continue;
 			}
 			cr_assert_eq(r, -EINVAL);
-			expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd",
-			               "does not fit");
+			expect_problem(&problems, ERROR_CODE_INITRD_INVALID,
+			               "boot.linux_boot.initrd", "does not fit");
 		}
 	}
 }
@@ -457,7 +462,8 @@ Test(bzimage, initrd_never_overlaps_an_unaligned_kernel_end)
 	put(bz.bytes + 0x22c, PREF + INIT_SIZE + 4096, 4);
 	cr_assert_eq(load(&bz, &memory, file_of(initrd, sizeof(initrd)), "", &problems, &entry),
 	             -EINVAL);
-	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd", "does not fit");
+	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd",
+	               "does not fit");
 }
 
 Test(bzimage, all_reasons_are_listed_at_once)
@@ -517,8 +523,8 @@ Test(bzimage, other_things_are_called_by_their_name)
 			bz.bytes[5] = 0;
 			problems = (struct problems){ 0 };
 			cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
-			               "is an xz file");
+			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID,
+			               "boot.linux_boot.kernel", "is an xz file");
 		}
 	}
 }
@@ -534,7 +540,8 @@ Test(bzimage, tiny_files_are_refused)
 		struct boot_entry entry;
 
 		cr_assert_eq(load(&bz, &memory, -1, "", &problems, &entry), -EINVAL);
-		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "neither");
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
+		               "neither");
 	}
 }
 
@@ -549,8 +556,8 @@ Test(bzimage, kernel_fds_of_other_kinds_are_refused)
 		{ ERROR_CODE_RESOURCE_WRONG_KIND, "is a pipe, not a regular file" },
 		{ ERROR_CODE_RESOURCE_WRONG_KIND, "is a directory, not a regular file" },
 		{ ERROR_CODE_RESOURCE_WRONG_KIND, "is a character device, not a regular file" },
-		{ ERROR_CODE_RESOURCE_MISSING, "cannot be looked at" },   /* closed */
-		{ ERROR_CODE_RESOURCE_UNREADABLE, "cannot be read" },     /* write-only */
+		{ ERROR_CODE_RESOURCE_MISSING, "cannot be looked at" }, /* closed */
+		{ ERROR_CODE_RESOURCE_UNREADABLE, "cannot be read" },   /* write-only */
 	};
 	struct bz bz;
 	char path[64];

@@ -4,8 +4,8 @@
 #include <errno.h>
 
 #include "boot/boot.h"
-#include "rig/boot_guest.h"
 #include "guest/layout.h"
+#include "rig/boot_guest.h"
 
 #define RAM (64 * MIB)
 #define PHDRS 64
@@ -23,7 +23,7 @@
 #define ENTRY (TEXT_BASE + 0x123)
 
 /* Where program header `i` has its fields. */
-#define PHDR(i, field) (PHDRS + (i) * PHDR_SIZE + (field))
+#define PHDR(i, field) (PHDRS + PHDR_SIZE * (i) + (field))
 #define P_TYPE 0
 #define P_OFFSET 8
 #define P_PADDR 24
@@ -192,7 +192,9 @@ Test(elf, places_that_are_not_ram)
 		uint64_t gpa;
 		const char *what;
 	} places[] = {
-		{ 0x500, "descriptor table" }, { 0x6000, "PVH start info" }, { 0x20000, "command line" },
+		{ 0x500, "descriptor table" },
+		{ 0x6000, "PVH start info" },
+		{ 0x20000, "command line" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -227,7 +229,8 @@ Test(elf, a_plan_tells_where_the_kernel_lies)
 		put(elf.bytes + PHDR(1, P_PADDR), orders[i].data, 8);
 		put(elf.bytes + NOTES + 40, orders[i].text, 8);
 		config.kernel.fd = file_of(elf.bytes, elf.size);
-		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "%s", problems.list[0].message);
+		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "%s",
+		             problems.list[0].message);
 		cr_assert_str_eq(layout.format, "ELF");
 		cr_assert_eq(layout.kernel_base, TEXT_BASE);
 		cr_assert_eq(layout.kernel_end, DATA_BASE + (i ? TEXT_SIZE : DATA_MEMORY));
@@ -386,7 +389,8 @@ Test(elf, initrd_lies_above_every_segment)
 	cr_assert_eq(peek(&memory, peek(&memory, LAYOUT_PVH_START_INFO + 16, 8), 8), end);
 	cr_assert_eq(ftruncate(fd, (off_t)(RAM - end + 1)), 0);
 	cr_assert_eq(load(&elf, &memory, fd, "", &problems, &entry), -EINVAL);
-	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd", "does not fit");
+	expect_problem(&problems, ERROR_CODE_INITRD_INVALID, "boot.linux_boot.initrd",
+	               "does not fit");
 }
 
 /* A segment without memory is nothing, wherever it says that it lies; and it takes no place from
@@ -403,7 +407,8 @@ Test(elf, empty_segments_are_passed_over)
 
 		elf_new(&elf);
 		put_phdr(&elf, 1, 1, DATA, places[i], 0, 0);
-		cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s", problems.list[0].message);
+		cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s",
+		             problems.list[0].message);
 		cr_assert_eq(entry.rip, ENTRY);
 		/* Of a file with nothing else there is no entry. */
 		put_phdr(&elf, 0, 1, TEXT, TEXT_BASE, 0, 0);
@@ -425,7 +430,8 @@ Test(elf, the_last_note_may_end_anywhere)
 		put(elf.bytes + NOTES + 4, desc, 4);
 		put_phdr(&elf, 2, 4, NOTES, 0, 20 + desc, 20 + desc);
 		cr_assert_lt(load(&elf, &memory, -1, NULL, &problems, &entry), 0);
-		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "without a PVH entry note");
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
+		               "without a PVH entry note");
 	}
 }
 
@@ -442,7 +448,8 @@ Test(elf, the_first_pvh_note_counts)
 	put_phdr(&elf, 3, 4, NOTES + 0x80, 0, 24, 24);
 	memcpy(elf.bytes + NOTES + 0x80, elf.bytes + NOTES + 24, 24);
 	put(elf.bytes + NOTES + 0x80 + 16, ENTRY + 16, 8);
-	cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s", problems.list[0].message);
+	cr_assert_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "%s",
+	             problems.list[0].message);
 	cr_assert_eq(entry.rip, ENTRY);
 }
 
@@ -467,10 +474,12 @@ static uint64_t add_note(uint8_t *at, const struct placed *note)
 	return ALIGN_UP(desc + note->desc - note->gap, note->align) + note->gap;
 }
 
+/* clang-format off */
 #define PROPERTY(gap_) { "GNU", 5, 16, gap_, 8 }
 #define BUILD_ID(align_) { "GNU", 3, 20, 0, align_ }
 #define OTHER(align_) { "Other", 1, 8, 0, align_ } /* 28 bytes */
 #define PVH { "Xen", 18, 8, 0, 4 }
+/* clang-format on */
 
 /* What ld, and those who read the specification otherwise, make of p_align: PVH's note is found
  * behind all of it. */
@@ -519,7 +528,8 @@ Test(elf, notes_of_two_alignments)
 		}
 		put_phdr(&elf, 2, 4, NOTES, 0, size, size);
 		put(elf.bytes + PHDR(2, P_ALIGN), rows[i].p_align, 8);
-		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "row %zu: %s", i, problems.list[0].message);
+		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), 0, "row %zu: %s", i,
+		             problems.list[0].message);
 		cr_expect_eq(entry.rip, ENTRY, "row %zu", i);
 	}
 }
@@ -543,7 +553,8 @@ Test(elf, unreadable_notes_do_not_end_the_search)
 	};
 
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
-		struct boot_linux_config config = { .kernel = { -1, "boot.linux_boot.kernel" }, .initrd = { -1, "i" } };
+		struct boot_linux_config config = { .kernel = { -1, "boot.linux_boot.kernel" },
+			                            .initrd = { -1, "i" } };
 		struct guest_memory memory = guest_of(RAM);
 		struct problems problems = { 0 };
 		struct boot_entry entry = { 0 };
@@ -561,13 +572,16 @@ Test(elf, unreadable_notes_do_not_end_the_search)
 			put(elf.bytes + NOTES + 32, 17, 4);
 		config.kernel.fd = file_of(elf.bytes, elf.size);
 		/* So that there is as much of the file as those 65 KiB. */
-		cr_assert_eq(ftruncate(config.kernel.fd, rows[row].size == 65 * KIB ? MIB : FILE_SIZE), 0);
-		cr_expect_eq(boot_load_linux(&config, &memory, &problems, &entry), there ? 0 : -EINVAL, "row %zu: %s", i,
-		             problems.list[0].message);
+		cr_assert_eq(ftruncate(config.kernel.fd,
+		                       rows[row].size == 65 * KIB ? MIB : FILE_SIZE),
+		             0);
+		cr_expect_eq(boot_load_linux(&config, &memory, &problems, &entry),
+		             there ? 0 : -EINVAL, "row %zu: %s", i, problems.list[0].message);
 		if (there)
 			cr_expect_eq(entry.rip, ENTRY, "row %zu", i);
 		else
-			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", rows[row].says);
+			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID,
+			               "boot.linux_boot.kernel", rows[row].says);
 	}
 }
 
@@ -594,7 +608,8 @@ Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct boot_linux_config config = { .kernel = { -1, "boot.linux_boot.kernel" }, .initrd = { -1, "i" } };
+		struct boot_linux_config config = { .kernel = { -1, "boot.linux_boot.kernel" },
+			                            .initrd = { -1, "i" } };
 		struct guest_memory memory = guest_of(RAM);
 		struct problems problems = { 0 };
 		struct boot_layout layout;
@@ -603,19 +618,25 @@ Test(elf, a_segment_without_bytes_in_the_file_takes_its_place)
 
 		elf_new(&elf);
 		put_phdr(&elf, 1, 1, DATA, rows[i].base, 0, rows[i].size);
-		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), rows[i].refused ? -EINVAL : 0, "row %zu", i);
+		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry),
+		             rows[i].refused ? -EINVAL : 0, "row %zu", i);
 		if (rows[i].refused) {
-			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", rows[i].refused);
+			expect_problem(&problems, ERROR_CODE_KERNEL_INVALID,
+			               "boot.linux_boot.kernel", rows[i].refused);
 			continue;
 		}
 		cr_expect_eq(peek(&memory, rows[i].base, 1), 0, "row %zu", i);
 		config.kernel.fd = file_of(elf.bytes, elf.size);
-		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "row %zu", i);
+		cr_assert_eq(boot_plan_linux(&config, &memory, &problems, &layout), 0, "row %zu",
+		             i);
 		cr_expect_eq(layout.kernel_base, MIN(TEXT_BASE, rows[i].base), "row %zu", i);
-		cr_expect_eq(layout.kernel_end, MAX(TEXT_BASE + TEXT_SIZE, rows[i].base + rows[i].size), "row %zu", i);
+		cr_expect_eq(layout.kernel_end,
+		             MAX(TEXT_BASE + TEXT_SIZE, rows[i].base + rows[i].size), "row %zu", i);
 		/* It has no code. */
 		put(elf.bytes + NOTES + 40, rows[i].base, 8);
-		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), -EINVAL, "row %zu", i);
-		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel", "is in none of its segments");
+		cr_expect_eq(load(&elf, &memory, -1, NULL, &problems, &entry), -EINVAL, "row %zu",
+		             i);
+		expect_problem(&problems, ERROR_CODE_KERNEL_INVALID, "boot.linux_boot.kernel",
+		               "is in none of its segments");
 	}
 }

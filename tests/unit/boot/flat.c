@@ -5,9 +5,9 @@
 
 #include "boot/boot.h"
 #include "boot/e820.h"
+#include "guest/layout.h"
 #include "rig/boot_guest.h"
 #include "rig/fake_kvm.h"
-#include "guest/layout.h"
 
 static int load(const void *bytes, size_t length, uint64_t address,
                 const struct guest_memory *memory, struct problems *problems,
@@ -52,10 +52,14 @@ Test(flat, reading_that_is_interrupted_short_or_fails)
 		size_t brings;
 		const char *refused; /* where */
 	} rows[] = {
-		{ EINTR, 1, 0, 0, NULL },     { EINTR, 3, 0, 0, NULL },
-		{ 0, 0, 0, 1, NULL },         { 0, 0, 0, 4096, NULL },
-		{ EINTR, 2, 2, 4095, NULL },  { EIO, 1, 0, 0, ", byte 0): " },
-		{ EAGAIN, 1, 0, 0, ", byte 0): " }, { ESTALE, 1, 3, 100, ", byte 300): " },
+		{ EINTR, 1, 0, 0, NULL },
+		{ EINTR, 3, 0, 0, NULL },
+		{ 0, 0, 0, 1, NULL },
+		{ 0, 0, 0, 4096, NULL },
+		{ EINTR, 2, 2, 4095, NULL },
+		{ EIO, 1, 0, 0, ", byte 0): " },
+		{ EAGAIN, 1, 0, 0, ", byte 0): " },
+		{ ESTALE, 1, 3, 100, ", byte 300): " },
 	};
 	uint8_t image[9001];
 
@@ -86,7 +90,8 @@ Test(flat, reading_that_is_interrupted_short_or_fails)
 		cr_expect_eq(problems.list[0].code, ERROR_CODE_RESOURCE_UNREADABLE);
 		cr_expect_eq(problems.list[0].error_number, rows[i].error);
 		cr_expect_str_eq(problems.list[0].field, "boot.flat_boot.image");
-		cr_expect_not_null(strstr(problems.list[0].message, rows[i].refused), "%s", problems.list[0].message);
+		cr_expect_not_null(strstr(problems.list[0].message, rows[i].refused), "%s",
+		                   problems.list[0].message);
 		cr_expect_not_null(strstr(problems.list[0].message, strerror(rows[i].error)));
 		cr_expect_eq(entry.rip, 42, "untouched");
 	}
@@ -198,11 +203,14 @@ Test(flat, images_that_do_not_fit_are_refused)
 	} cases[] = {
 		{ MIB, 0, ERROR_CODE_IMAGE_INVALID, "boot.flat_boot.image", "empty" },
 		{ 0, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "0x100000" },
-		{ MIB - 4096, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "at least" },
-		{ MIB + 1, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "page-aligned" },
+		{ MIB - 4096, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address",
+		  "at least" },
+		{ MIB + 1, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address",
+		  "page-aligned" },
 		{ 2 * MIB, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "RAM below" },
 		{ 4 * GIB, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "RAM below" },
-		{ ~0xfffULL, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address", "RAM below" },
+		{ ~0xfffULL, 1, ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address",
+		  "RAM below" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -224,9 +232,9 @@ Test(flat, places_that_are_not_ram)
 		uint64_t gpa;
 		const char *what;
 	} places[] = {
-		{ 0x500, "descriptor table" },
-		{ 0x9000, "page tables" }, { 0xa000, "page tables" }, { 0xb000, "page tables" },
-		{ 0xc000, "page tables" }, { 0xd000, "page tables" }, { 0xe000, "page tables" },
+		{ 0x500, "descriptor table" }, { 0x9000, "page tables" }, { 0xa000, "page tables" },
+		{ 0xb000, "page tables" },     { 0xc000, "page tables" }, { 0xd000, "page tables" },
+		{ 0xe000, "page tables" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -257,9 +265,8 @@ Test(flat, memory_without_room_for_the_tables_is_refused)
 Test(e820, covers_exactly_ram)
 {
 	static const uint64_t sizes[] = {
-		4 * KIB,        256 * KIB,      MIB,
-		2 * MIB,        512 * MIB,      3 * GIB - 4096,
-		3 * GIB,        3 * GIB + 4096, 64 * GIB,
+		4 * KIB, 256 * KIB,      MIB,      2 * MIB, 512 * MIB, 3 * GIB - 4096,
+		3 * GIB, 3 * GIB + 4096, 64 * GIB,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {

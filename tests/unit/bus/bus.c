@@ -55,9 +55,9 @@ Test(bus, unmatched_accesses_read_all_ones_and_are_counted)
 	const struct {
 		uint64_t address;
 		uint32_t width;
-	} rows[] = { { 0xfff, 1 },  { 0x1100, 4 },  { 0x10fe, 4 },      { 0xfff, 2 },
-		     { ~0ULL, 8 },  { ~0ULL, 1 },   { 0x1000, 3 },      { 0x1000, 16 },
-		     { 0x1000, 0 }, { 0x10ff, 2 },  { 0x1000, 1u << 31 } };
+	} rows[] = { { 0xfff, 1 },  { 0x1100, 4 }, { 0x10fe, 4 },       { 0xfff, 2 },
+		     { ~0ULL, 8 },  { ~0ULL, 1 },  { 0x1000, 3 },       { 0x1000, 16 },
+		     { 0x1000, 0 }, { 0x10ff, 2 }, { 0x1000, 1u << 31 } };
 
 	cr_assert_eq(bus_add(&bus, 0x1000, 0x100, &ops, &seen), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -60,8 +60,7 @@ static void tear_down(void)
 
 static void control(uint16_t flags, bool bus_master)
 {
-	pci_config_set(&function, msix.capability + PCI_MSIX_FLAGS, 2,
-	               flags | (msix.count - 1u));
+	pci_config_set(&function, msix.capability + PCI_MSIX_FLAGS, 2, flags | (msix.count - 1u));
 	pci_config_set(&function, PCI_COMMAND, 2, bus_master ? PCI_COMMAND_MASTER : 0);
 	msix_config_written(&msix, &function);
 }
@@ -135,7 +134,8 @@ Test(msix, a_refusal_while_building_leaves_nothing)
 		else
 			fake.fail_irqfd = -EMFILE;
 		fake.fail_irqfd_after = taken;
-		cr_assert_eq(msix_init(&msix, &function, 0x4000, 0x5000, VECTORS, &fake.fabric, &sink),
+		cr_assert_eq(msix_init(&msix, &function, 0x4000, 0x5000, VECTORS, &fake.fabric,
+		                       &sink),
 		             taken == VECTORS ? -ENOSPC : -EMFILE, "after %u", taken);
 		cr_assert_eq(fake.gsi_count, taken);
 		cr_assert_eq(open_fds(), before, "after %u: an eventfd is left", taken);
@@ -262,10 +262,12 @@ static const uint16_t counts[] = { 1, 2, 3, 7, 8, 9, 63, 64, 65, 127, 128 };
 static void expect_pending(uint32_t vector, bool on)
 {
 	for (uint32_t at = 0; at < 24; at++)
-		cr_assert_eq(msix_pba_read(&msix, at, 1), on && at == vector / 8 ? 1u << vector % 8 : 0,
+		cr_assert_eq(msix_pba_read(&msix, at, 1),
+		             on && at == vector / 8 ? 1u << vector % 8 : 0,
 		             "vector %u of %u, byte %u", vector, msix.count, at);
 	for (uint32_t at = 0; at < 24; at += 8)
-		cr_assert_eq(msix_pba_read(&msix, at, 8), on && at == vector / 64 * 8 ? 1ULL << vector % 64 : 0);
+		cr_assert_eq(msix_pba_read(&msix, at, 8),
+		             on && at == vector / 64 * 8 ? 1ULL << vector % 64 : 0);
 }
 
 /* Masked by its own bit, by the function, or for want of bus mastering: each vector is shown
@@ -280,7 +282,9 @@ Test(msix, each_vector_is_shown_pending_and_replayed)
 				uint32_t before = delivered[v];
 
 				mask(v, by == 0);
-				control(PCI_MSIX_FLAGS_ENABLE | (by == 1 ? PCI_MSIX_FLAGS_MASKALL : 0), by != 2);
+				control(PCI_MSIX_FLAGS_ENABLE |
+				                (by == 1 ? PCI_MSIX_FLAGS_MASKALL : 0),
+				        by != 2);
 				msix_signal(&msix, v);
 				expect_pending(v, true);
 				cr_assert_eq(msix_direct_fd(&msix, v), -1);
@@ -288,7 +292,8 @@ Test(msix, each_vector_is_shown_pending_and_replayed)
 				control(PCI_MSIX_FLAGS_ENABLE, true);
 				msix_replay(&msix);
 				expect_pending(v, false);
-				cr_assert_eq(delivered[v], before + 1, "vector %u of %u, %d", v, msix.count, by);
+				cr_assert_eq(delivered[v], before + 1, "vector %u of %u, %d", v,
+				             msix.count, by);
 				cr_assert_eq(msix_direct_fd(&msix, v), fake.gsis[v].eventfd);
 			}
 			mask(v, true);
@@ -338,7 +343,8 @@ Test(msix, each_entry_keeps_what_can_be_written)
 		for (uint32_t at = 0; at < msix.count * 16u; at += 8) {
 			msix_table_write(&msix, at, 8, 0xffffffffffffffff);
 			cr_assert_eq(msix_table_read(&msix, at, 8),
-			             (uint64_t)kept[at / 4 % 4 + 1] << 32 | kept[at / 4 % 4], "%#x", at);
+			             (uint64_t)kept[at / 4 % 4 + 1] << 32 | kept[at / 4 % 4], "%#x",
+			             at);
 		}
 		tear_down();
 	}

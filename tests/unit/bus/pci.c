@@ -77,8 +77,12 @@ static void config_out(uint32_t slot, uint32_t reg, uint32_t value, uint32_t wid
 static void set_up(void)
 {
 	const struct pci_identity identity = {
-		.vendor = 0x1234, .device = 0x5678, .class_code = 0x018000, .revision = 9,
-		.subsystem_vendor = 0x9abc, .subsystem = 0xdef0,
+		.vendor = 0x1234,
+		.device = 0x5678,
+		.class_code = 0x018000,
+		.revision = 9,
+		.subsystem_vendor = 0x9abc,
+		.subsystem = 0xdef0,
 	};
 
 	memset(&mmio, 0, sizeof(mmio));
@@ -133,10 +137,10 @@ Test(pci, what_is_there_and_what_is_not, .init = set_up, .fini = tear_down)
 Test(pci, what_can_be_written_and_nothing_else, .init = set_up, .fini = tear_down)
 {
 	static const uint8_t writable[PCI_CONFIG_BYTES] = {
-		[0x04] = 0x06, [0x05] = 0x04, /* memory, bus master; INTx disable */
-		[0x0c] = 0xff,                /* cache line size */
+		[0x04] = 0x06, [0x05] = 0x04,                /* memory, bus master; INTx disable */
+		[0x0c] = 0xff,                               /* cache line size */
 		[0x11] = 0xc0, [0x12] = 0xff, [0x13] = 0xff, /* BAR 0 of 16 KiB */
-		[0x3c] = 0xff,                /* interrupt line */
+		[0x3c] = 0xff,                               /* interrupt line */
 	};
 
 	cr_assert_eq(config_in(1, 0x2c, 4), 0xdef09abc);
@@ -150,8 +154,8 @@ Test(pci, what_can_be_written_and_nothing_else, .init = set_up, .fini = tear_dow
 		/* The bridge has no BAR. */
 		before = (uint8_t)config_in(0, reg, 1);
 		config_out(0, reg, (uint8_t)~before, 1);
-		cr_assert_eq(config_in(0, reg, 1) ^ before, reg >= 0x10 && reg < 0x14 ? 0 : writable[reg],
-		             "bridge, %#x", reg);
+		cr_assert_eq(config_in(0, reg, 1) ^ before,
+		             reg >= 0x10 && reg < 0x14 ? 0 : writable[reg], "bridge, %#x", reg);
 	}
 }
 
@@ -170,7 +174,8 @@ Test(pci, a_wide_write_is_its_bytes, .init = set_up, .fini = tear_down)
 			for (uint32_t i = 0; i < width && reg + i < PCI_CONFIG_BYTES; i++)
 				config_out(1, reg + i, 0, 1);
 			out(config_address(1, reg), value, width);
-			cr_assert_arr_eq(cards[0].function.config, expected, sizeof(expected), "%#x, %u", reg, width);
+			cr_assert_arr_eq(cards[0].function.config, expected, sizeof(expected),
+			                 "%#x, %u", reg, width);
 			/* And read the same way; behind the 256 bytes there are zeroes. */
 			for (uint32_t i = 0; i < width; i++)
 				cr_assert_eq(in(config_address(1, reg), width) >> 8 * i & 0xff,
@@ -270,8 +275,8 @@ Test(pci, a_bar_outside_the_window_answers_nowhere, .init = set_up, .fini = tear
 	config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		config_out(1, PCI_BASE_ADDRESS_0, places[i], 4);
-		cr_assert_not(fake_fabric_has(
-			&fake, (places[i] & ~(BAR_SIZE - 1)) + DOORBELL, 100));
+		cr_assert_not(
+			fake_fabric_has(&fake, (places[i] & ~(BAR_SIZE - 1)) + DOORBELL, 100));
 		cards[0].hits = 0;
 		for (uint64_t at = LAYOUT_BAR_WINDOW;
 		     at < LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE; at += BAR_SIZE)
@@ -314,7 +319,10 @@ Test(pci, a_small_bar_in_a_large_one)
 	static const struct {
 		uint32_t at;
 		bool inside;
-	} places[] = { { LARGE, true }, { LARGE + 0xc000, true }, { LARGE + 0x10000, false }, { LARGE - BAR_SIZE, false } };
+	} places[] = { { LARGE, true },
+		       { LARGE + 0xc000, true },
+		       { LARGE + 0x10000, false },
+		       { LARGE - BAR_SIZE, false } };
 	const struct pci_identity identity = { .vendor = 1 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(places) * 3; i++) {
@@ -324,8 +332,10 @@ Test(pci, a_small_bar_in_a_large_one)
 
 		set_up();
 		for (uint32_t k = 0; k < 2; k++) {
-			pci_function_init(&more[k].function, &identity, k == 0 ? 0x10000 : BAR_SIZE);
-			more[k].doorbell = (struct pci_doorbell){ .offset = DOORBELL, .eventfd = 102 + (int)k };
+			pci_function_init(&more[k].function, &identity,
+			                  k == 0 ? 0x10000 : BAR_SIZE);
+			more[k].doorbell = (struct pci_doorbell){ .offset = DOORBELL,
+				                                  .eventfd = 102 + (int)k };
 			more[k].function.ops = &card_ops;
 			more[k].function.context = &more[k];
 			more[k].function.doorbells = &more[k].doorbell;
@@ -339,14 +349,16 @@ Test(pci, a_small_bar_in_a_large_one)
 			config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 			config_out(3, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 			cr_assert(fake_fabric_has(&fake, at + DOORBELL, 100));
-			cr_assert_eq(fake_fabric_has(&fake, LARGE + DOORBELL, 102), !inside, "case %zu", i);
+			cr_assert_eq(fake_fabric_has(&fake, LARGE + DOORBELL, 102), !inside,
+			             "case %zu", i);
 			break;
 		case 1: /* the higher */
 			config_out(4, PCI_BASE_ADDRESS_0, at, 4);
 			config_out(4, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 			config_out(3, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 			cr_assert(fake_fabric_has(&fake, LARGE + DOORBELL, 102));
-			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside, "case %zu", i);
+			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside,
+			             "case %zu", i);
 			break;
 		/* the small one has been switched off: its doorbell waits as long as it is in no
 		 * one's way */
@@ -357,7 +369,8 @@ Test(pci, a_small_bar_in_a_large_one)
 			cr_assert(fake_fabric_has(&fake, at + DOORBELL, 103));
 			config_out(3, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 			cr_assert(fake_fabric_has(&fake, LARGE + DOORBELL, 102));
-			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside, "case %zu", i);
+			cr_assert_eq(fake_fabric_has(&fake, at + DOORBELL, 103), !inside,
+			             "case %zu", i);
 		}
 		tear_down();
 	}
@@ -377,10 +390,10 @@ Test(pci, each_change_costs_the_calls_that_it_needs, .init = set_up, .fini = tea
 {
 	static const struct {
 		uint32_t reg, value;
-		int refused; /* the next doorbell is */
+		int refused;            /* the next doorbell is */
 		uint32_t calls, stands; /* stands: at which base, 0: none */
 	} steps[] = {
-#define BASE(n) (LAYOUT_BAR_WINDOW + (n) * 0x100000)
+#define BASE(n) (LAYOUT_BAR_WINDOW + 0x100000 * (n))
 		{ PCI_COMMAND, PCI_COMMAND_MEMORY, 0, 0, BASE(0) },
 		/* outside the window: it waits where it was */
 		{ PCI_BASE_ADDRESS_0, 0x1000000, 0, 0, BASE(0) },
@@ -405,8 +418,8 @@ Test(pci, each_change_costs_the_calls_that_it_needs, .init = set_up, .fini = tea
 		for (uint32_t n = 0; n < 4; n++) {
 			uint32_t base = LAYOUT_BAR_WINDOW + n * 0x100000;
 
-			cr_assert_eq(fake_fabric_has(&fake, base + DOORBELL, 100), base == steps[i].stands,
-			             "step %zu, base %u", i, n);
+			cr_assert_eq(fake_fabric_has(&fake, base + DOORBELL, 100),
+			             base == steps[i].stands, "step %zu, base %u", i, n);
 		}
 	}
 	cr_assert_eq(host.doorbell_errors, 1);
@@ -428,7 +441,8 @@ Test(pci, no_doorbell_stays_when_one_is_refused, .init = set_up, .fini = tear_do
 		config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 		cr_assert_eq(host.doorbell_errors, taken + 1);
 		for (size_t i = 0; i < 3; i++)
-			cr_assert_not(fake_fabric_has(&fake, base + three[i].offset, three[i].eventfd));
+			cr_assert_not(
+				fake_fabric_has(&fake, base + three[i].offset, three[i].eventfd));
 		fake.fail_doorbell = 0;
 		config_out(1, PCI_COMMAND, 0, 2);
 		config_out(1, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
@@ -447,7 +461,8 @@ Test(pci, the_window_is_full_in_the_end, .init = set_up, .fini = tear_down)
 
 	pci_function_init(&half, &identity, LAYOUT_BAR_WINDOW_SIZE / 2);
 	cr_assert_eq(pci_host_attach(&host, &half, &slot), 0);
-	cr_assert_eq(bar_of(slot), LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE / 2, "to the last byte");
+	cr_assert_eq(bar_of(slot), LAYOUT_BAR_WINDOW + LAYOUT_BAR_WINDOW_SIZE / 2,
+	             "to the last byte");
 	pci_function_init(&one_more, &identity, BAR_SIZE);
 	cr_assert_eq(pci_host_attach(&host, &one_more, &slot), -ENOSPC);
 	cr_assert_eq(host.slot_count, 4);

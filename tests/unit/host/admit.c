@@ -44,7 +44,7 @@ static const char *unmet(const struct verdict *verdict, char *out, size_t size)
 	for (size_t i = 0; i < verdict->count; i++)
 		if (!verdict->rows[i].met)
 			snprintf(out + strlen(out), size - strlen(out), "%s%s", *out ? " " : "",
-				 verdict->rows[i].name);
+			         verdict->rows[i].name);
 	return out;
 }
 
@@ -144,28 +144,95 @@ static void no_x2apic(struct host_cpu *cpu)
 	fixture_leaf(cpu, 1, 0)->ecx &= ~(1u << 21);
 }
 
-static void fail_x86_64(struct host_facts *f) { fixture_remove_flag(f->flags, "lm"); }
-static void fail_vendor(struct host_facts *f) { for_each_cpu(f, other_vendor); }
-static void fail_generation(struct host_facts *f) { for_each_cpu(f, client_model); }
-static void fail_brand(struct host_facts *f) { for_each_cpu(f, other_brand); }
-static void fail_vt_x(struct host_facts *f) { for_each_cpu(f, no_vmx); }
-static void fail_vt_x_locked(struct host_facts *f) { fixture_remove_flag(f->flags, "vmx"); }
-static void fail_ept(struct host_facts *f) { f->vmx.msrs[0xb] &= ~(1ULL << 33); facts_decode(f); }
-static void fail_tsc(struct host_facts *f) { for_each_cpu(f, no_invariant_tsc); }
-static void fail_tsc_flag(struct host_facts *f) { fixture_remove_flag(f->flags, "nonstop_tsc"); }
-static void fail_x2apic(struct host_facts *f) { for_each_cpu(f, no_x2apic); }
-static void fail_x2apic_off(struct host_facts *f) { fixture_remove_flag(f->flags, "x2apic"); }
-static void fail_aes(struct host_facts *f) { fixture_remove_flag(f->flags, "aes"); }
-static void fail_stepping(struct host_facts *f) { f->cpus[7].stepping = 7; }
-static void fail_microcode(struct host_facts *f) { f->cpus[47].microcode = 0x428; }
-static void fail_flags(struct host_facts *f) { f->cpus[30].flags_hash++; }
-static void fail_leaf(struct host_facts *f) { fixture_leaf(&f->cpus[3], 7, 0)->ebx |= 4; }
-static void fail_bare_metal(struct host_facts *f) { f->hypervisor = true; }
-static void fail_l1tf(struct host_facts *f) { fixture_set_vulnerability(f, "l1tf", "Vulnerable"); }
-static void fail_kvm(struct host_facts *f) { f->kvm.accessible = false; }
-static void fail_kvm_api(struct host_facts *f) { f->kvm.api_version = 11; }
-static void fail_kvm_ept(struct host_facts *f) { f->kvm.parameters[0].value[0] = 'N'; }
-static void fail_kvm_intel(struct host_facts *f) { f->kvm.parameter_count = 0; }
+static void fail_x86_64(struct host_facts *f)
+{
+	fixture_remove_flag(f->flags, "lm");
+}
+static void fail_vendor(struct host_facts *f)
+{
+	for_each_cpu(f, other_vendor);
+}
+static void fail_generation(struct host_facts *f)
+{
+	for_each_cpu(f, client_model);
+}
+static void fail_brand(struct host_facts *f)
+{
+	for_each_cpu(f, other_brand);
+}
+static void fail_vt_x(struct host_facts *f)
+{
+	for_each_cpu(f, no_vmx);
+}
+static void fail_vt_x_locked(struct host_facts *f)
+{
+	fixture_remove_flag(f->flags, "vmx");
+}
+static void fail_ept(struct host_facts *f)
+{
+	f->vmx.msrs[0xb] &= ~(1ULL << 33);
+	facts_decode(f);
+}
+static void fail_tsc(struct host_facts *f)
+{
+	for_each_cpu(f, no_invariant_tsc);
+}
+static void fail_tsc_flag(struct host_facts *f)
+{
+	fixture_remove_flag(f->flags, "nonstop_tsc");
+}
+static void fail_x2apic(struct host_facts *f)
+{
+	for_each_cpu(f, no_x2apic);
+}
+static void fail_x2apic_off(struct host_facts *f)
+{
+	fixture_remove_flag(f->flags, "x2apic");
+}
+static void fail_aes(struct host_facts *f)
+{
+	fixture_remove_flag(f->flags, "aes");
+}
+static void fail_stepping(struct host_facts *f)
+{
+	f->cpus[7].stepping = 7;
+}
+static void fail_microcode(struct host_facts *f)
+{
+	f->cpus[47].microcode = 0x428;
+}
+static void fail_flags(struct host_facts *f)
+{
+	f->cpus[30].flags_hash++;
+}
+static void fail_leaf(struct host_facts *f)
+{
+	fixture_leaf(&f->cpus[3], 7, 0)->ebx |= 4;
+}
+static void fail_bare_metal(struct host_facts *f)
+{
+	f->hypervisor = true;
+}
+static void fail_l1tf(struct host_facts *f)
+{
+	fixture_set_vulnerability(f, "l1tf", "Vulnerable");
+}
+static void fail_kvm(struct host_facts *f)
+{
+	f->kvm.accessible = false;
+}
+static void fail_kvm_api(struct host_facts *f)
+{
+	f->kvm.api_version = 11;
+}
+static void fail_kvm_ept(struct host_facts *f)
+{
+	f->kvm.parameters[0].value[0] = 'N';
+}
+static void fail_kvm_intel(struct host_facts *f)
+{
+	f->kvm.parameter_count = 0;
+}
 
 static const struct {
 	const char *name, *found;
@@ -208,8 +275,8 @@ Test(admit, for_each_requirement_a_host_that_fails_only_that)
 		cr_assert_eq(verdict.unmet, 1, "%s: %zu unmet", spoilt[i].name, verdict.unmet);
 		cr_assert_not(row(&verdict, spoilt[i].name)->met, "%s", spoilt[i].name);
 		cr_assert_not_null(strstr(row(&verdict, spoilt[i].name)->found, spoilt[i].found),
-				   "%s: found \"%s\"", spoilt[i].name,
-				   row(&verdict, spoilt[i].name)->found);
+		                   "%s: found \"%s\"", spoilt[i].name,
+		                   row(&verdict, spoilt[i].name)->found);
 	}
 	/* And the table above leaves none of the profile's out. */
 	cr_assert_eq(profile_load("xv2", &profile), 0);
@@ -246,20 +313,25 @@ Test(admit, mitigations_by_profile_and_tenancy)
 		bool shared, dedicated;           /* refused there */
 	} rows[] = {
 		{ "l1tf", "Vulnerable", "vulnerable: l1tf", true, true },
-		{ "l1tf", "Mitigation: PTE Inversion; VMX: vulnerable", "vulnerable: l1tf", true, true },
-		{ "l1tf", "Mitigation: PTE Inversion; VMX: SMT vulnerable", "not vulnerable", false, false },
-		{ "l1tf", NULL, "the kernel does not tell of l1tf", true, true },
-		{ "mds", "Vulnerable: Clear CPU buffers attempted, no microcode; SMT vulnerable", "vulnerable: mds", true,
+		{ "l1tf", "Mitigation: PTE Inversion; VMX: vulnerable", "vulnerable: l1tf", true,
+		  true },
+		{ "l1tf", "Mitigation: PTE Inversion; VMX: SMT vulnerable", "not vulnerable", false,
 		  false },
+		{ "l1tf", NULL, "the kernel does not tell of l1tf", true, true },
+		{ "mds", "Vulnerable: Clear CPU buffers attempted, no microcode; SMT vulnerable",
+		  "vulnerable: mds", true, false },
 		{ "mds", NULL, "the kernel does not tell of mds", true, false },
 		{ "itlb_multihit", "KVM: Vulnerable", "vulnerable: itlb_multihit", true, true },
 		{ "itlb_multihit", "Processor vulnerable", "not vulnerable", false, false },
-		{ "spectre_v2", "Mitigation: Retpolines; STIBP: disabled; RSB filling; BHI: Vulnerable",
+		{ "spectre_v2",
+		  "Mitigation: Retpolines; STIBP: disabled; RSB filling; BHI: Vulnerable",
 		  "vulnerable: spectre_v2", true, true },
-		{ "spectre_v1", "Vulnerable: __user pointer sanitization and usercopy barriers only; no swapgs barriers",
+		{ "spectre_v1",
+		  "Vulnerable: __user pointer sanitization and usercopy barriers only; no swapgs barriers",
 		  "vulnerable: spectre_v1", true, true },
 		{ "meltdown", "Vulnerable", "vulnerable: meltdown", true, true },
-		{ "spec_store_bypass", "Vulnerable", "vulnerable, which is not refused: spec_store_bypass", false, false },
+		{ "spec_store_bypass", "Vulnerable",
+		  "vulnerable, which is not refused: spec_store_bypass", false, false },
 		{ "mmio_stale_data", "Unknown: No mitigations", "not vulnerable", false, false },
 		{ "retbleed", NULL, "not vulnerable", false, false },
 	};
@@ -278,11 +350,13 @@ Test(admit, mitigations_by_profile_and_tenancy)
 		cr_expect_eq(verdict.unmet, rows[i].shared, "row %zu", i);
 		cr_expect_eq(row(&verdict, "mitigations")->met, !rows[i].shared, "row %zu", i);
 		cr_expect_str_eq(row(&verdict, "mitigations")->found, rows[i].found, "row %zu", i);
-		cr_expect_str_eq(row(&verdict, "mitigations")->asked,
-		                 "tenancy SHARED, not vulnerable to l1tf, itlb_multihit, spectre_v2, meltdown, spectre_v1, mds");
+		cr_expect_str_eq(
+			row(&verdict, "mitigations")->asked,
+			"tenancy SHARED, not vulnerable to l1tf, itlb_multihit, spectre_v2, meltdown, spectre_v1, mds");
 		verdict = judge(facts, "dev");
 		cr_expect(verdict.unmet == 0 && row(&verdict, "mitigations")->met, "row %zu", i);
-		cr_expect_str_eq(row(&verdict, "mitigations")->asked, "no mitigation in particular");
+		cr_expect_str_eq(row(&verdict, "mitigations")->asked,
+		                 "no mitigation in particular");
 	}
 }
 
@@ -297,21 +371,24 @@ Test(admit, mitigations_are_listed)
 		strcpy(facts->vulnerabilities[i].value, "Vulnerable");
 	fixture_set_vulnerability(facts, "spectre_v2", NULL);
 	verdict = judge(facts, "dev");
-	cr_expect_str_eq(row(&verdict, "mitigations")->found,
-	                 "vulnerable, which is not refused: itlb_multihit, l1tf, mds, meltdown, mmio_stale_data, retbleed, "
-	                 "spec_store_bypass, spectre_v1, tsx_async_abort, srbds");
+	cr_expect_str_eq(
+		row(&verdict, "mitigations")->found,
+		"vulnerable, which is not refused: itlb_multihit, l1tf, mds, meltdown, mmio_stale_data, retbleed, "
+		"spec_store_bypass, spectre_v1, tsx_async_abort, srbds");
 	verdict = judge(facts, "xv2");
-	cr_expect_str_eq(row(&verdict, "mitigations")->found,
-	                 "vulnerable: itlb_multihit, l1tf, mds, meltdown, spectre_v1; vulnerable, which is not refused: "
-	                 "mmio_stale_data, retbleed, spec_store_bypass, tsx_async_abort, srbds; the kernel does not tell of "
-	                 "spectre_v2");
+	cr_expect_str_eq(
+		row(&verdict, "mitigations")->found,
+		"vulnerable: itlb_multihit, l1tf, mds, meltdown, spectre_v1; vulnerable, which is not refused: "
+		"mmio_stale_data, retbleed, spec_store_bypass, tsx_async_abort, srbds; the kernel does not tell of "
+		"spectre_v2");
 	facts->vulnerability_count = 0;
 	verdict = judge(facts, "dev");
 	cr_expect_str_eq(row(&verdict, "mitigations")->found, "the kernel tells of none");
 	cr_expect_eq(verdict.unmet, 0);
 	verdict = judge(facts, "xv2");
-	cr_expect_str_eq(row(&verdict, "mitigations")->found, "the kernel does not tell of l1tf, itlb_multihit, spectre_v2, "
-	                                                      "meltdown, spectre_v1, mds");
+	cr_expect_str_eq(row(&verdict, "mitigations")->found,
+	                 "the kernel does not tell of l1tf, itlb_multihit, spectre_v2, "
+	                 "meltdown, spectre_v1, mds");
 	cr_expect_eq(verdict.unmet, 1);
 }
 
@@ -326,7 +403,8 @@ Test(admit, mitigations_beyond_the_rows_length)
 		char name[40];
 
 		snprintf(name, sizeof(name), "a_vulnerability_with_a_very_long_name%zu", i);
-		fixture_set_vulnerability(facts, i < 11 ? facts->vulnerabilities[i].name : name, "Vulnerable");
+		fixture_set_vulnerability(facts, i < 11 ? facts->vulnerabilities[i].name : name,
+		                          "Vulnerable");
 	}
 	verdict = judge(facts, "xv2");
 	length = strlen(row(&verdict, "mitigations")->found);
@@ -354,7 +432,8 @@ Test(admit, quick_facts_judge_by_the_kernels_flags)
 		if (i != 5)
 			facts->cpus[i].leaf_count = 0;
 	facts->vmx.msr_mask = 0;
-	snprintf(facts->vmx_flags, sizeof(facts->vmx_flags), " vnmi ept vpid unrestricted_guest ple ");
+	snprintf(facts->vmx_flags, sizeof(facts->vmx_flags),
+	         " vnmi ept vpid unrestricted_guest ple ");
 	facts->quick = true;
 	facts_decode(facts);
 	cr_assert_unmet(facts, "xv2", "");
@@ -402,8 +481,12 @@ Test(admit, command_reads_facts_as_text_and_answers_by_status)
 	fixture_tree_new(&tree);
 	snprintf(path, sizeof(path), "%s/facts", tree.root);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
-		char *argv[] = { (char[]){ "admit" }, (char[]){ "--profile" }, (char[]){ "xv2" },
-				 (char[]){ "--facts" }, path, NULL };
+		char *argv[] = { (char[]){ "admit" },
+			         (char[]){ "--profile" },
+			         (char[]){ "xv2" },
+			         (char[]){ "--facts" },
+			         path,
+			         NULL };
 		char *out = NULL;
 
 		write_facts(&tree, hosts[i]);
@@ -438,8 +521,11 @@ Test(admit, command_refuses_a_host_that_lacks_what_launches_need)
 		write_facts(&tree, facts);
 		free(facts);
 		cr_expect_eq(run(axvm_cmd_admit, argv, &out), required ? 69 : 0);
-		cr_expect_eq(strncmp(out, "lacking: no rings here\n", 23) == 0, required, "%s", out);
-		cr_expect_not_null(strstr(out, required ? "\nrefused: the profile is met" : "\nadmitted"), "%s", out);
+		cr_expect_eq(strncmp(out, "lacking: no rings here\n", 23) == 0, required, "%s",
+		             out);
+		cr_expect_not_null(strstr(out, required ? "\nrefused: the profile is met"
+		                                        : "\nadmitted"),
+		                   "%s", out);
 		free(out);
 		argv[3] = (char[]){ "--json" };
 		cr_expect_eq(run(axvm_cmd_admit, argv, &out), required ? 69 : 0);
@@ -453,7 +539,8 @@ Test(admit, commands_refuse_wrong_lines_and_missing_files)
 {
 	char *unknown[] = { (char[]){ "admit" }, (char[]){ "--profile" }, (char[]){ "p5" }, NULL };
 	char *extra[] = { (char[]){ "probe" }, (char[]){ "now" }, NULL };
-	char *missing[] = { (char[]){ "admit" }, (char[]){ "--facts" }, (char[]){ "/nonexistent" }, NULL };
+	char *missing[] = { (char[]){ "admit" }, (char[]){ "--facts" }, (char[]){ "/nonexistent" },
+		            NULL };
 	char *out = NULL;
 
 	cr_assert_eq(run(axvm_cmd_admit, unknown, &out), 64);
@@ -500,8 +587,10 @@ Test(admit, commands_end_with_what_would_be_taken)
 
 		fixture_guest_leaves(hosts[i]);
 		write_facts(&tree, hosts[i]);
-		fixture_tree_write(&tree, "a.txtpb", "launch { vm_id: \"a\" cpus { count: 1 } memory { nodes { size_mib: 64 } } "
-		                   "boot { flat_boot { image { path: \"/nonexistent\" } } } }");
+		fixture_tree_write(
+			&tree, "a.txtpb",
+			"launch { vm_id: \"a\" cpus { count: 1 } memory { nodes { size_mib: 64 } } "
+			"boot { flat_boot { image { path: \"/nonexistent\" } } } }");
 		snprintf(line, sizeof(line), "admit --facts %s", path);
 		admitted = axvm_say(line, -1);
 		snprintf(line, sizeof(line), "plan --facts %s %s/a.txtpb", path, tree.root);
@@ -510,10 +599,14 @@ Test(admit, commands_end_with_what_would_be_taken)
 		cr_expect_eq(planned.status, i == 0 ? 69 : 0, "%s%s", planned.out, planned.err);
 		cr_expect_str_eq(planned.err, "", "the verdict is told once");
 		last = strstr(admitted.out, hint);
-		cr_expect(i == 0 ? last && strcmp(last + strlen(hint), "--profile dev\n") == 0 : !last, "%s", admitted.out);
+		cr_expect(i == 0 ? last && strcmp(last + strlen(hint), "--profile dev\n") == 0
+		                 : !last,
+		          "%s", admitted.out);
 		last = strstr(planned.out, hint);
-		cr_expect(i == 0 ? last && strcmp(last + strlen(hint), "profile: \"dev\" in the spec\n") == 0 : !last, "%s",
-		          planned.out);
+		cr_expect(i == 0 ? last && strcmp(last + strlen(hint),
+		                                  "profile: \"dev\" in the spec\n") == 0
+		                 : !last,
+		          "%s", planned.out);
 		said_done(&admitted);
 		said_done(&planned);
 		free(hosts[i]);
@@ -529,8 +622,9 @@ Test(admit, probe_command_prints_what_the_parser_reads_back)
 	char *text = NULL;
 
 	cr_assert_eq(run(axvm_cmd_probe, argv, &text), 0);
-	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__host_facts__descriptor, &message, &error),
-		     0, "line %u: %s", error.line, error.message);
+	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__host_facts__descriptor, &message,
+	                        &error),
+	             0, "line %u: %s", error.line, error.message);
 	cr_assert_gt(((Axvm__V1__HostFacts *)message)->n_cpus, 0);
 	protobuf_c_message_free_unpacked(message, NULL);
 	free(text);

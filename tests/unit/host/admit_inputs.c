@@ -26,12 +26,18 @@ static struct host_facts *whole_host(void)
 static struct profile asking(const char *requirement)
 {
 	struct profile profile = {
-		.identity = { .vendor = "GenuineIntel", .has_family = true, .family = 6,
-		              .models = { 0x2d, 0x3e }, .model_count = 2,
-		              .steppings = { 4, 7 }, .stepping_count = 2, .brand = "*E5-2697 v2*" },
+		.identity = { .vendor = "GenuineIntel",
+		              .has_family = true,
+		              .family = 6,
+		              .models = { 0x2d, 0x3e },
+		              .model_count = 2,
+		              .steppings = { 4, 7 },
+		              .stepping_count = 2,
+		              .brand = "*E5-2697 v2*" },
 		.model_features = { .count = 2, .names = { "avx", "smep" } },
 		.required = { .count = 1 },
-		.tenancies = { [TENANCY_SHARED].mitigated = { .count = 2, .names = { "l1tf", "mds" } } },
+		.tenancies = { [TENANCY_SHARED].mitigated = { .count = 2,
+		                                              .names = { "l1tf", "mds" } } },
 	};
 
 	snprintf(profile.required.names[0], PROFILE_NAME_MAX, "%s", requirement);
@@ -122,7 +128,8 @@ SPOIL(ept_0, strcpy(f->kvm.parameters[0].value, "0"))
 SPOIL(ept_word, strcpy(f->kvm.parameters[0].value, "Yes"))
 SPOIL(ept_empty, f->kvm.parameters[0].value[0] = '\0')
 SPOIL(ept_of_another, strcpy(f->kvm.parameters[0].name, "kvm_amd.ept"))
-SPOIL(ept_of_amd, strcpy(f->kvm.parameters[0].name, "kvm_amd.ept"); strcpy(f->cpus[0].vendor, "AuthenticAMD"))
+SPOIL(ept_of_amd, strcpy(f->kvm.parameters[0].name, "kvm_amd.ept");
+      strcpy(f->cpus[0].vendor, "AuthenticAMD"))
 
 static const struct {
 	const char *requirement;
@@ -199,21 +206,24 @@ static const struct {
 } met[] = {
 	{ "x86_64", "a 64-bit x86 processor", "x86-64" },
 	{ "vendor", "GenuineIntel", "GenuineIntel" },
-	{ "generation", "family 6, model 0x2D, 0x3E, stepping 0x4, 0x7", "family 6, model 0x3E, stepping 0x4" },
+	{ "generation", "family 6, model 0x2D, 0x3E, stepping 0x4, 0x7",
+	  "family 6, model 0x3E, stepping 0x4" },
 	{ "brand", "brand string *E5-2697 v2*", "Intel(R) Xeon(R) CPU E5-2697 v2 @ 2.70GHz" },
 	{ "vt_x", "VT-x (CPUID.1:ECX[5], flag vmx)", "present" },
 	{ "ept", "extended page tables", "present (VMX capability MSRs)" },
 	{ "invariant_tsc", "invariant TSC (CPUID.80000007H:EDX[8], flag nonstop_tsc)", "present" },
 	{ "x2apic", "x2APIC (CPUID.1:ECX[21], flag x2apic)", "present" },
 	{ "model_features", "2 features that every processor of this model has", "all present" },
-	{ "uniform_cpus", "all CPUs alike: model, microcode and features", "48 CPUs alike, CPUID compared on 48" },
+	{ "uniform_cpus", "all CPUs alike: model, microcode and features",
+	  "48 CPUs alike, CPUID compared on 48" },
 	{ "bare_metal", "no hypervisor below this host", "none" },
 	{ "mitigations", "tenancy SHARED, not vulnerable to l1tf, mds", "not vulnerable" },
 	{ "kvm", "/dev/kvm that this process may open", "opens" },
 	{ "kvm_api_12", "KVM API version 12", "12" },
 	{ "kvm_ept", "kvm_intel loaded with ept=Y", "ept=Y" },
 	{ "tsc_scaling", "TSC scaling", "present (VMX capability MSRs)" },
-	{ "apicv", "APIC-register virtualization and virtual-interrupt delivery", "present (VMX capability MSRs)" },
+	{ "apicv", "APIC-register virtualization and virtual-interrupt delivery",
+	  "present (VMX capability MSRs)" },
 	{ "posted_interrupts", "posted interrupts", "present (VMX capability MSRs)" },
 	{ "pages_1g", "1 GiB pages in EPT and in the processor", "present (VMX capability MSRs)" },
 	{ "ept_ad", "EPT accessed and dirty bits", "present (VMX capability MSRs)" },
@@ -256,7 +266,8 @@ Test(admit, each_input_of_a_requirement_alone_refuses)
 		if (inputs[i].found[0] == '=')
 			cr_assert_str_eq(row.found, inputs[i].found + 1);
 		else
-			cr_assert_not_null(strstr(row.found, inputs[i].found), "%zu: %s: %s", i, row.name, row.found);
+			cr_assert_not_null(strstr(row.found, inputs[i].found), "%zu: %s: %s", i,
+			                   row.name, row.found);
 	}
 }
 
@@ -269,15 +280,16 @@ SPOIL(ept_1, strcpy(f->kvm.parameters[0].value, "1"))
 SPOIL(xapic_mode, f->x2apic_enabled = 'n')
 
 /* A leaf that only newer processors have, with an own value on each CPU. */
-static void add_leaf(struct host_facts *facts, uint32_t leaf, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
+static void add_leaf(struct host_facts *facts, uint32_t leaf, uint32_t eax, uint32_t ebx,
+                     uint32_t ecx, uint32_t edx)
 {
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
 		uint32_t own = i + 1 == facts->cpu_count;
 
 		cr_assert_lt(cpu->leaf_count, FACTS_LEAVES_MAX);
-		cpu->leaves[cpu->leaf_count++] = (struct cpuid_leaf){ leaf, 0, own * eax, own * ebx,
-			                                              own * ecx, own * edx };
+		cpu->leaves[cpu->leaf_count++] =
+			(struct cpuid_leaf){ leaf, 0, own * eax, own * ebx, own * ecx, own * edx };
 	}
 }
 
@@ -309,12 +321,18 @@ Test(admit, what_differs_by_nature_does_not_count)
 		const char *requirement;
 		void (*change)(struct host_facts *facts);
 	} changes[] = {
-		{ "uniform_cpus", last_apic_id },          { "uniform_cpus", last_x2apic_id },
-		{ "uniform_cpus", leaf_1f_id },            { "uniform_cpus", amd_ids },
-		{ "uniform_cpus", feedback_rows },         { "uniform_cpus", leaf_80000026_id },
-		{ "uniform_cpus", last_not_read },         { "uniform_cpus", offline_and_different },
-		{ "vt_x", offline_and_different },         { "invariant_tsc", offline_and_different },
-		{ "x2apic", offline_and_different },       { "x2apic", xapic_mode },
+		{ "uniform_cpus", last_apic_id },
+		{ "uniform_cpus", last_x2apic_id },
+		{ "uniform_cpus", leaf_1f_id },
+		{ "uniform_cpus", amd_ids },
+		{ "uniform_cpus", feedback_rows },
+		{ "uniform_cpus", leaf_80000026_id },
+		{ "uniform_cpus", last_not_read },
+		{ "uniform_cpus", offline_and_different },
+		{ "vt_x", offline_and_different },
+		{ "invariant_tsc", offline_and_different },
+		{ "x2apic", offline_and_different },
+		{ "x2apic", xapic_mode },
 		{ "kvm_ept", ept_1 },
 	};
 
@@ -336,8 +354,9 @@ SPOIL(feedback_size, fixture_leaf(LAST(f), 6, 0)->edx ^= 0x100)
 
 Test(admit, the_rest_of_a_leaf_with_ids_counts)
 {
-	static void (*const changes[])(struct host_facts *facts) = { leaf_1f_width, amd_threads, amd_nodes,
-		                                                     amd_rest, feedback_size };
+	typedef void change(struct host_facts * facts);
+	static change *const changes[] = { leaf_1f_width, amd_threads, amd_nodes, amd_rest,
+		                           feedback_size };
 
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
 		_cleanup_free_ struct host_facts *facts = whole_host();
@@ -367,9 +386,14 @@ Test(admit, vmx_capabilities_by_the_kernels_names)
 	static const struct {
 		const char *requirement, *flag;
 	} names[] = {
-		{ "ept", "ept" }, { "vpid", "vpid" }, { "unrestricted_guest", "unrestricted_guest" },
-		{ "pause_loop_exiting", "ple" }, { "tsc_scaling", "tsc_scaling" },
-		{ "posted_interrupts", "posted_intr" }, { "pages_1g", "ept_1gb" }, { "ept_ad", "ept_ad" },
+		{ "ept", "ept" },
+		{ "vpid", "vpid" },
+		{ "unrestricted_guest", "unrestricted_guest" },
+		{ "pause_loop_exiting", "ple" },
+		{ "tsc_scaling", "tsc_scaling" },
+		{ "posted_interrupts", "posted_intr" },
+		{ "pages_1g", "ept_1gb" },
+		{ "ept_ad", "ept_ad" },
 		{ "apicv", "apicv" },
 	};
 
@@ -382,8 +406,8 @@ Test(admit, vmx_capabilities_by_the_kernels_names)
 			fixture_add_flag(own_row ? facts->vmx_flags : facts->flags, names[i].flag);
 			facts_decode(facts);
 			for (size_t k = 0; k < ARRAY_SIZE(names); k++)
-				cr_assert_eq(judged(facts, names[k].requirement).met, k == i, "%s by %s",
-				             names[k].requirement, names[i].flag);
+				cr_assert_eq(judged(facts, names[k].requirement).met, k == i,
+				             "%s by %s", names[k].requirement, names[i].flag);
 		}
 }
 
@@ -426,7 +450,9 @@ Test(admit, an_identity_asks_what_it_states)
 	cr_assert_eq(admit(facts, &none, TENANCY_SHARED, &verdict), 0);
 	cr_assert_eq(verdict.count, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(stated); i++) {
-		struct profile profile = { .name = "one", .development = true, .identity = stated[i].identity };
+		struct profile profile = { .name = "one",
+			                   .development = true,
+			                   .identity = stated[i].identity };
 
 		cr_assert_eq(admit(facts, &profile, TENANCY_SHARED, &verdict), 0);
 		cr_assert_eq(verdict.count, 1, "%s", stated[i].row);
@@ -441,7 +467,8 @@ Test(admit, an_identity_asks_what_it_states)
 Test(admit, an_optional_row_refuses_nobody)
 {
 	_cleanup_free_ struct host_facts *facts = whole_host();
-	struct profile profile = { .used_when_present = { .count = 2, .names = { "vpid", "ept" } } };
+	struct profile profile = { .used_when_present = { .count = 2,
+		                                          .names = { "vpid", "ept" } } };
 	struct verdict verdict;
 
 	no_vpid(facts);

@@ -82,14 +82,18 @@ Test(claims, a_whole_cpu_is_refused_while_anybody_has_a_slot)
 	static const struct {
 		enum claims_range range;
 		uint32_t slot;
-	} rows[] = { { CLAIMS_VCPU, 0 }, { CLAIMS_VCPU, LAST_SLOT }, { CLAIMS_IO, 0 }, { CLAIMS_IO, LAST_SLOT } };
+	} rows[] = { { CLAIMS_VCPU, 0 },
+		     { CLAIMS_VCPU, LAST_SLOT },
+		     { CLAIMS_IO, 0 },
+		     { CLAIMS_IO, LAST_SLOT } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		cr_expect_eq(claims_take(&a, 0, rows[i].range, rows[i].slot), 0);
 		cr_expect_eq(claims_take_whole(&b, 0), -EAGAIN, "row %zu", i);
 		claims_drop(&a, 0, rows[i].range, rows[i].slot);
 		cr_expect_eq(claims_take_whole(&b, 0), 0, "row %zu", i);
-		cr_expect_eq(claims_take(&a, 0, rows[i].range, rows[i].slot), -EAGAIN, "row %zu", i);
+		cr_expect_eq(claims_take(&a, 0, rows[i].range, rows[i].slot), -EAGAIN, "row %zu",
+		             i);
 		cr_expect_eq(claims_take_whole(&a, 0), -EAGAIN, "row %zu", i);
 		cr_expect_eq(claims_take_whole(&a, 1), 0, "row %zu: of another CPU", i);
 		claims_drop_whole(&a, 1);
@@ -120,7 +124,8 @@ Test(claims, who_climbs_gets_the_cpu_with_the_fewest_claims)
 	}
 	for (uint32_t cpu = 0; cpu < CPUS; cpu++) {
 		cr_expect_eq(claims_look(&c, cpu, &load), 0);
-		cr_expect(load.vcpus == VMS / CPUS && load.io == 0 && !load.whole, "CPU %u: %u", cpu, load.vcpus);
+		cr_expect(load.vcpus == VMS / CPUS && load.io == 0 && !load.whole, "CPU %u: %u",
+		          cpu, load.vcpus);
 	}
 	/* One that leaves makes room on its CPU for the next. */
 	claims_close(&vms[14]);
@@ -363,9 +368,9 @@ static pid_t vm(int fd, int (*then)(struct claims *claims))
 		claims_close(&c);
 		before = entries_of("/proc/self/fd");
 		if (claims_open(&claims, fd, fd < 0 ? folder.root : NULL, false) == 0 &&
-		    claims_take(&claims, 0, CLAIMS_VCPU, 0) == 0 && claims_take_whole(&claims, 1) == 0 &&
-		    speak(&claims, 0, 64, 64) == 0 && then(&claims) == 0 && !claims.open &&
-		    entries_of("/proc/self/fd") == before)
+		    claims_take(&claims, 0, CLAIMS_VCPU, 0) == 0 &&
+		    claims_take_whole(&claims, 1) == 0 && speak(&claims, 0, 64, 64) == 0 &&
+		    then(&claims) == 0 && !claims.open && entries_of("/proc/self/fd") == before)
 			word = 'y';
 		if (write(said[1], &word, 1) == 1)
 			pause();

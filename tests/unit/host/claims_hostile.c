@@ -53,8 +53,14 @@ static const char *in_folder(const char *name)
 
 /* ---------------------------------------------------------------------------- files and folders */
 
-static void make_directory(const char *at) { cr_assert_eq(mkdir(at, 0700), 0); }
-static void make_fifo(const char *at) { cr_assert_eq(mkfifo(at, 0600), 0); }
+static void make_directory(const char *at)
+{
+	cr_assert_eq(mkdir(at, 0700), 0);
+}
+static void make_fifo(const char *at)
+{
+	cr_assert_eq(mkfifo(at, 0600), 0);
+}
 
 static void make_link(const char *at)
 {
@@ -82,8 +88,8 @@ static void make_socket(const char *at)
 
 Test(claims_hostile, a_file_of_another_kind_is_told_and_never_waited_for)
 {
-	static void (*const make[])(const char *at) = { make_directory, make_fifo, make_link, make_socket,
-		                                        make_link_to_nothing };
+	static void (*const make[])(const char *at) = { make_directory, make_fifo, make_link,
+		                                        make_socket, make_link_to_nothing };
 	char name[3][32];
 
 	fixture_tree_write(&folder, "elsewhere", "%s", "");
@@ -102,10 +108,12 @@ Test(claims_hostile, a_file_of_another_kind_is_told_and_never_waited_for)
 		cr_expect_eq(load.vcpus, 7, "untouched");
 		cr_expect(!claims_idle(&a, i) && !claims_whole(&a, i), "row %u", i);
 		if (i + 1 < ARRAY_SIZE(make))
-			cr_expect_eq(claims_take_memory(&a, i, 1, 64, &slot), -EMEDIUMTYPE, "row %u", i);
+			cr_expect_eq(claims_take_memory(&a, i, 1, 64, &slot), -EMEDIUMTYPE,
+			             "row %u", i);
 		cr_expect_eq(slot, 7, "untouched");
 	}
-	cr_expect_neq(access(in_folder("elsewhere"), F_OK), 0, "a link was followed, and made a file");
+	cr_expect_neq(access(in_folder("elsewhere"), F_OK), 0,
+	              "a link was followed, and made a file");
 	cr_expect_eq(claims_take(&a, 99, CLAIMS_VCPU, 0), 0, "other CPUs can be claimed");
 }
 
@@ -212,7 +220,8 @@ Test(claims_hostile, without_descriptors_it_is_told_so_and_nothing_is_left)
 	cr_expect_eq(claims_take(&a, 0, CLAIMS_VCPU, 0), 0);
 	fd = dup(1);
 	close(fd);
-	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ .rlim_cur = (rlim_t)fd, .rlim_max = limit.rlim_max });
+	setrlimit(RLIMIT_NOFILE,
+	          &(struct rlimit){ .rlim_cur = (rlim_t)fd, .rlim_max = limit.rlim_max });
 	cr_expect_eq(claims_take(&a, 1, CLAIMS_VCPU, 0), -EMFILE);
 	cr_expect_eq(claims_take(&a, 0, CLAIMS_IO, 0), 0, "its file is open");
 	setrlimit(RLIMIT_NOFILE, &limit);
@@ -259,7 +268,8 @@ static int made_under_a_umask(void)
 	const long calls[] = { SYS_fchmod, SYS_fchmodat };
 	mode_t before;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 2, only_says_yes) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 2, only_says_yes) < 0)
 		return 1;
 	umask(0077);
 	if (claims_take(&a, 5, CLAIMS_VCPU, 0) < 0)
@@ -291,7 +301,8 @@ static int two_at_once(void)
 {
 	const long calls[] = { SYS_openat };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, made_meanwhile) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, made_meanwhile) < 0)
 		return 1;
 	return claims_take(&a, 6, CLAIMS_VCPU, 0) == 0 ? 0 : 2;
 }
@@ -310,7 +321,8 @@ Test(claims_hostile, launches_that_make_a_file_at_once_get_a_slot_each)
 	pid_t pids[VMS];
 	uint8_t slots = 0, slot;
 
-	cr_assert(pipe2(start, O_CLOEXEC) == 0 && pipe2(said, O_CLOEXEC) == 0 && pipe2(hold, O_CLOEXEC) == 0);
+	cr_assert(pipe2(start, O_CLOEXEC) == 0 && pipe2(said, O_CLOEXEC) == 0 &&
+	          pipe2(hold, O_CLOEXEC) == 0);
 	for (int i = 0; i < VMS; i++) {
 		pids[i] = fork();
 		cr_assert_geq(pids[i], 0);
@@ -349,7 +361,9 @@ static int hostile_fd = -1;
 
 static void hostile_lock(short type, off_t start, off_t length)
 {
-	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length };
+	struct flock lock = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length
+	};
 
 	if (hostile_fd < 0)
 		hostile_fd = open(in_folder("cpu0"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -372,11 +386,11 @@ Test(claims_hostile, locks_of_any_shape_are_counted_for_what_they_keep_from_othe
 		bool whole;
 	} rows[] = {
 		{ 0, 1, 1, 0, false },
-		{ 5, 0, most, most, false },                   /* to the end of the file */
+		{ 5, 0, most, most, false }, /* to the end of the file */
 		{ 0, 0, most, most, true },
 		{ 0, 2 * slots, most, most, true },
 		{ 0, 2 * slots - 1, most, most, false },
-		{ slots - 2, 5, 2, 3, false },                 /* of both ranges */
+		{ slots - 2, 5, 2, 3, false }, /* of both ranges */
 		{ 1, slots + 2, most, 3, false },
 		{ slots - 2, 0, 2, most, false },
 		{ 2 * slots - 1, 77, 0, 1, false },
@@ -392,8 +406,10 @@ Test(claims_hostile, locks_of_any_shape_are_counted_for_what_they_keep_from_othe
 
 			hostile_lock(type ? F_RDLCK : F_WRLCK, rows[i].start, rows[i].length);
 			cr_expect_eq(claims_look(&a, 0, &load), 0, "row %zu", i);
-			cr_expect(load.vcpus == rows[i].vcpus && load.io == rows[i].io && load.whole == rows[i].whole,
-			          "row %zu, type %d: %u, %u, %d", i, type, load.vcpus, load.io, load.whole);
+			cr_expect(load.vcpus == rows[i].vcpus && load.io == rows[i].io &&
+			                  load.whole == rows[i].whole,
+			          "row %zu, type %d: %u, %u, %d", i, type, load.vcpus, load.io,
+			          load.whole);
 			cr_expect_eq(claims_whole(&a, 0), rows[i].whole, "row %zu", i);
 			cr_expect_eq(claims_idle(&a, 0), rows[i].vcpus == 0, "row %zu", i);
 			hostile_done();
@@ -420,7 +436,8 @@ static int looks_at_too_many(void)
 	struct claims_load load;
 	uint64_t slot;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, count_calls) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, count_calls) < 0)
 		return 1;
 	if (claims_look(&b, 0, &load) < 0 || load.vcpus != CLAIMS_LEVELS_MAX || load.whole)
 		return 2;

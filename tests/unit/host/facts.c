@@ -40,10 +40,10 @@ Test(facts, cpu_lists)
 		char text[64];
 
 		cr_assert_eq(cpu_bitmap_parse(cases[i].list, &bitmap), cases[i].r, "\"%s\"",
-			     cases[i].list);
+		             cases[i].list);
 		if (cases[i].r == 0)
 			cr_assert_str_eq(cpu_bitmap_format(&bitmap, text, sizeof(text)),
-					 cases[i].again);
+			                 cases[i].again);
 	}
 }
 
@@ -53,17 +53,19 @@ static void write_tree(const struct fixture_tree *tree, const char *cpus, const 
 	char info[4096] = "", path[96];
 
 	for (unsigned int id = 0; id < 7; id++)
-		snprintf(info + strlen(info), sizeof(info) - strlen(info),
-			 "processor\t: %u\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 62\n"
-			 "model name\t: Intel(R) Xeon(R) CPU E5-2640 v2 @ 2.00GHz\nstepping\t: 4\n"
-			 "microcode\t: 0x42e\nphysical id\t: %u\ncore id\t\t: %u\napicid\t\t: %u\n"
-			 "flags\t\t: fpu lm vmx x2apic%s\nvmx flags\t: vnmi ept vpid\n\n",
-			 id, id % 4 / 2, id % 2, (id % 4 / 2) << 5 | (id % 2) << 1 | id / 4,
-			 id == 5 ? "" : " aes");
+		snprintf(
+			info + strlen(info), sizeof(info) - strlen(info),
+			"processor\t: %u\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 62\n"
+			"model name\t: Intel(R) Xeon(R) CPU E5-2640 v2 @ 2.00GHz\nstepping\t: 4\n"
+			"microcode\t: 0x42e\nphysical id\t: %u\ncore id\t\t: %u\napicid\t\t: %u\n"
+			"flags\t\t: fpu lm vmx x2apic%s\nvmx flags\t: vnmi ept vpid\n\n",
+			id, id % 4 / 2, id % 2, (id % 4 / 2) << 5 | (id % 2) << 1 | id / 4,
+			id == 5 ? "" : " aes");
 	fixture_tree_write(tree, "proc/cpuinfo", "%s", info);
 	fixture_tree_write(tree, "proc/self/status",
-			   "Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t%s\n"
-			   "Mems_allowed_list:\t%s\n", cpus, mems);
+	                   "Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t%s\n"
+	                   "Mems_allowed_list:\t%s\n",
+	                   cpus, mems);
 	fixture_tree_write(tree, "proc/sys/kernel/osrelease", "6.1.0-test\n");
 	fixture_tree_write(tree, "sys/devices/system/cpu/present", "0-7\n");
 	fixture_tree_write(tree, "sys/devices/system/cpu/online", "0-6\n");
@@ -74,18 +76,21 @@ static void write_tree(const struct fixture_tree *tree, const char *cpus, const 
 		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/distance", n);
 		fixture_tree_write(tree, path, n ? "21 10\n" : "10 21\n");
 		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", n);
-		fixture_tree_write(tree, path, "Node %u MemTotal:  2097152 kB\nNode %u MemFree:  %u kB\n",
-				   n, n, (n + 1) * 524288);
+		fixture_tree_write(tree, path,
+		                   "Node %u MemTotal:  2097152 kB\nNode %u MemFree:  %u kB\n", n, n,
+		                   (n + 1) * 524288);
 		snprintf(path, sizeof(path),
-			 "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", n);
+		         "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages",
+		         n);
 		fixture_tree_write(tree, path, "%u\n", n * 3);
 		snprintf(path, sizeof(path),
-			 "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages", n);
+		         "sys/devices/system/node/node%u/hugepages/hugepages-2048kB/nr_hugepages",
+		         n);
 		fixture_tree_write(tree, path, "5\n");
 	}
 	for (unsigned int id = 0; id < 7; id++) {
-		snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
-			 id);
+		snprintf(path, sizeof(path),
+		         "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", id);
 		if (id == 3)
 			fixture_tree_write(tree, path, "3\n");
 		else
@@ -154,7 +159,8 @@ static bool same_siblings(const struct host_facts *a, const struct host_facts *b
 {
 	for (size_t i = 0; i < a->cpu_count; i++)
 		if (a->cpus[i].sibling_count != b->cpus[i].sibling_count ||
-		    memcmp(a->cpus[i].siblings, b->cpus[i].siblings, sizeof(a->cpus[i].siblings)) != 0)
+		    memcmp(a->cpus[i].siblings, b->cpus[i].siblings, sizeof(a->cpus[i].siblings)) !=
+		            0)
 			return false;
 	return a->cpu_count == b->cpu_count;
 }
@@ -170,8 +176,8 @@ Test(facts, siblings_are_those_of_the_kernels_list_in_both_probes)
 	fixture_tree_new(&tree);
 	write_tree(&tree, "0-7", "0-1");
 	for (unsigned int id = 0; id < ARRAY_SIZE(lists); id++) {
-		snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
-			 id);
+		snprintf(path, sizeof(path),
+		         "sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", id);
 		fixture_tree_write(&tree, path, "%s\n", lists[id]);
 	}
 	cr_assert_eq(facts_probe(facts, tree.root), 0);
@@ -184,7 +190,8 @@ Test(facts, siblings_are_those_of_the_kernels_list_in_both_probes)
 
 		for (size_t k = 0; k < quick->cpus[id].sibling_count; k++)
 			cpu_bitmap_add(&siblings, quick->cpus[id].siblings[k]);
-		cr_expect_str_eq(cpu_bitmap_format(&siblings, list, sizeof(list)), lists[id], "CPU %u", id);
+		cr_expect_str_eq(cpu_bitmap_format(&siblings, list, sizeof(list)), lists[id],
+		                 "CPU %u", id);
 	}
 }
 
@@ -195,10 +202,11 @@ static void write_two_nodes_a_package(const struct fixture_tree *tree, bool node
 	char info[8192] = "", path[96];
 
 	for (unsigned int id = 0; id < 32; id++)
-		snprintf(info + strlen(info), sizeof(info) - strlen(info),
-			 "processor\t: %u\nvendor_id\t: AuthenticAMD\ncpu family\t: 16\nmodel\t\t: 9\n"
-			 "physical id\t: %u\ncore id\t\t: %u\napicid\t\t: %u\nflags\t\t: fpu ht lm\n\n",
-			 id, id / 8, id % 4, id + 16);
+		snprintf(
+			info + strlen(info), sizeof(info) - strlen(info),
+			"processor\t: %u\nvendor_id\t: AuthenticAMD\ncpu family\t: 16\nmodel\t\t: 9\n"
+			"physical id\t: %u\ncore id\t\t: %u\napicid\t\t: %u\nflags\t\t: fpu ht lm\n\n",
+			id, id / 8, id % 4, id + 16);
 	fixture_tree_write(tree, "proc/cpuinfo", "%s", info);
 	fixture_tree_write(tree, "sys/devices/system/cpu/online", "0-31\n");
 	fixture_tree_write(tree, "sys/devices/system/node/online", nodes ? "0-7\n" : "0\n");
@@ -213,7 +221,8 @@ static size_t with_siblings(const struct host_facts *facts)
 	size_t count = 0;
 
 	for (size_t i = 0; i < facts->cpu_count; i++)
-		count += facts->cpus[i].sibling_count != 1 || facts->cpus[i].siblings[0] != facts->cpus[i].id;
+		count += facts->cpus[i].sibling_count != 1 ||
+		         facts->cpus[i].siblings[0] != facts->cpus[i].id;
 	return count;
 }
 
@@ -221,7 +230,8 @@ static size_t with_siblings(const struct host_facts *facts)
  * pairs. */
 Test(facts, no_siblings_across_nodes)
 {
-	static int (*const probes[])(struct host_facts *facts, const char *root) = { facts_probe, facts_probe_quick };
+	typedef int probe(struct host_facts * facts, const char *root);
+	static probe *const probes[] = { facts_probe, facts_probe_quick };
 
 	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
 		_cleanup_free_ struct host_facts *facts = facts_new();
@@ -232,7 +242,8 @@ Test(facts, no_siblings_across_nodes)
 		cr_assert_eq(probes[i](facts, tree.root), 0);
 		fixture_tree_done(&tree);
 		cr_assert(facts->cpu_count == 32 && facts->node_count == 8);
-		cr_expect_eq(with_siblings(facts), 0, "probe %zu: %zu CPUs", i, with_siblings(facts));
+		cr_expect_eq(with_siblings(facts), 0, "probe %zu: %zu CPUs", i,
+		             with_siblings(facts));
 	}
 }
 
@@ -245,18 +256,34 @@ Test(facts, leaves_tell_that_a_core_is_one_thread)
 		struct cpuid_leaf leaves[4];
 		size_t paired;
 	} rows[] = {
-		{ "AuthenticAMD", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 0x2, 0 } }, 0 },
-		{ "AuthenticAMD", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 1u << 22, 0 },
-		                    { 0x8000001e, 0, 0, 0x000, 0, 0 } }, 0 },
-		{ "HygonGenuine", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 1u << 22, 0 },
-		                    { 0x8000001e, 0, 0, 0x100, 0, 0 } }, 32 },
+		{ "AuthenticAMD",
+		  { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 0x80000001, 0, 0, 0, 0x2, 0 } },
+		  0 },
+		{ "AuthenticAMD",
+		  { { 1, 0, 0, 0x00080800, 0, 1u << 28 },
+		    { 0x80000001, 0, 0, 0, 1u << 22, 0 },
+		    { 0x8000001e, 0, 0, 0x000, 0, 0 } },
+		  0 },
+		{ "HygonGenuine",
+		  { { 1, 0, 0, 0x00080800, 0, 1u << 28 },
+		    { 0x80000001, 0, 0, 0, 1u << 22, 0 },
+		    { 0x8000001e, 0, 0, 0x100, 0, 0 } },
+		  32 },
 		{ "AuthenticAMD", { { 1, 0, 0, 0x00080800, 0, 1u << 28 } }, 32 },
 		{ "GenuineIntel", { { 1, 0, 0, 0x00010800, 0, 0 } }, 0 },
-		{ "GenuineIntel", { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 4, 0, 7u << 26 | 0x121, 0, 0, 0 } }, 0 },
-		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 4, 0, 7u << 26 | 0x121, 0, 0, 0 } }, 32 },
+		{ "GenuineIntel",
+		  { { 1, 0, 0, 0x00080800, 0, 1u << 28 }, { 4, 0, 7u << 26 | 0x121, 0, 0, 0 } },
+		  0 },
+		{ "GenuineIntel",
+		  { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 4, 0, 7u << 26 | 0x121, 0, 0, 0 } },
+		  32 },
 		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 } }, 32 },
-		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 0xb, 0, 0, 1, 0x100, 0 } }, 0 },
-		{ "GenuineIntel", { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 0xb, 0, 1, 2, 0x100, 0 } }, 32 },
+		{ "GenuineIntel",
+		  { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 0xb, 0, 0, 1, 0x100, 0 } },
+		  0 },
+		{ "GenuineIntel",
+		  { { 1, 0, 0, 0x00100800, 0, 1u << 28 }, { 0xb, 0, 1, 2, 0x100, 0 } },
+		  32 },
 	};
 	_cleanup_free_ struct host_facts *facts = facts_new();
 	struct fixture_tree tree;
@@ -275,11 +302,14 @@ Test(facts, leaves_tell_that_a_core_is_one_thread)
 
 			cpu->sibling_count = cpu->leaf_count = 0;
 			snprintf(cpu->vendor, sizeof(cpu->vendor), "%s", rows[i].vendor);
-			for (size_t n = 0; k < read && n < ARRAY_SIZE(rows[i].leaves) && rows[i].leaves[n].leaf; n++)
+			for (size_t n = 0;
+			     k < read && n < ARRAY_SIZE(rows[i].leaves) && rows[i].leaves[n].leaf;
+			     n++)
 				cpu->leaves[cpu->leaf_count++] = rows[i].leaves[n];
 		}
 		facts_derive_siblings(facts);
-		cr_expect_eq(with_siblings(facts), rows[i].paired, "row %zu: %zu CPUs", i, with_siblings(facts));
+		cr_expect_eq(with_siblings(facts), rows[i].paired, "row %zu: %zu CPUs", i,
+		             with_siblings(facts));
 	}
 }
 
@@ -314,7 +344,7 @@ Test(facts, all_nodes_are_seen)
 	fixture_tree_write(&tree, "sys/devices/system/node/node1/cpulist", "2-3\n");
 	fixture_tree_write(&tree, "sys/devices/system/node/node1023/cpulist", "6\n");
 	fixture_tree_write(&tree, "sys/devices/system/node/node1023/distance",
-			   "20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 254 40 10\n");
+	                   "20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 254 40 10\n");
 	for (unsigned int n = 2; n < 20; n++) {
 		snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", n);
 		fixture_tree_write(&tree, path, "Node %u MemTotal:  2097152 kB\n", n);
@@ -325,7 +355,8 @@ Test(facts, all_nodes_are_seen)
 	cr_assert_eq(facts->node_count, 22);
 	cr_expect_eq(facts->nodes[19].memory_mib, 2048);
 	cr_expect_eq(facts->nodes[20].id, 40);
-	cr_expect(facts->nodes[20].allowed && facts->nodes[21].allowed && !facts->nodes[19].allowed);
+	cr_expect(facts->nodes[20].allowed && facts->nodes[21].allowed &&
+	          !facts->nodes[19].allowed);
 	cr_expect_eq(facts->cpus[6].node, 1023);
 	cr_expect_eq(facts_distance(facts, 1023, 0), 20);
 	cr_expect_eq(facts_distance(facts, 1023, 19), 254);
@@ -365,7 +396,8 @@ Test(facts, the_kernels_numbers_stand_where_cpuid_has_others)
 		for (size_t i = 0; i < 7; i++) {
 			const struct host_cpu *cpu = &facts->cpus[i];
 
-			cr_expect_eq(cpu->apic_id, (i % 4 / 2) << 5 | (i % 2) << 1 | i / 4, "CPU %zu", i);
+			cr_expect_eq(cpu->apic_id, (i % 4 / 2) << 5 | (i % 2) << 1 | i / 4,
+			             "CPU %zu", i);
 			cr_expect_eq(cpu->package, before->cpus[i].package);
 			cr_expect_eq(cpu->core, before->cpus[i].core);
 			cr_expect_str_eq(cpu->brand, "Intel(R) Xeon(R) CPU E5-2640 v2 @ 2.00GHz");
@@ -382,8 +414,9 @@ Test(facts, the_kernels_signature_stands_where_cpuid_has_another)
 
 	fixture_tree_new(&tree);
 	write_tree(&tree, "0-7", "0-1");
-	fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
-			   "model\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\nflags\t\t: lm\n");
+	fixture_tree_write(&tree, "proc/cpuinfo",
+	                   "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
+	                   "model\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\nflags\t\t: lm\n");
 	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
 	fixture_tree_done(&tree);
 	fixture_foreign_cpuid(facts, true);
@@ -399,7 +432,8 @@ Test(facts, the_kernels_signature_stands_where_cpuid_has_another)
 Test(facts, siblings_that_are_left_out_follow_from_package_and_core)
 {
 	for (int leaf_b = 0; leaf_b < 2; leaf_b++) {
-		_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *before = fixture_e5_2697_v2();
+		_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(),
+						 *before = fixture_e5_2697_v2();
 
 		for (size_t i = 0; i < facts->cpu_count; i++)
 			facts->cpus[i].sibling_count = 0;
@@ -433,10 +467,11 @@ Test(facts, what_changes_is_read_again)
 	write_tree(&tree, "0-7", "0-1");
 	cr_assert_eq(facts_probe_quick(facts, tree.root), 0);
 	fixture_tree_write(&tree, "proc/self/status",
-			   "Name:\tx\nCpus_allowed_list:\t2-3\nMems_allowed_list:\t1\n");
+	                   "Name:\tx\nCpus_allowed_list:\t2-3\nMems_allowed_list:\t1\n");
 	fixture_tree_write(&tree, "sys/devices/system/node/node1/meminfo",
-			   "Node 1 MemTotal:  2097152 kB\nNode 1 MemFree:  34816 kB\n");
-	fixture_tree_write(&tree, "sys/devices/system/cpu/vulnerabilities/mds", "Mitigation: Clear CPU buffers\n");
+	                   "Node 1 MemTotal:  2097152 kB\nNode 1 MemFree:  34816 kB\n");
+	fixture_tree_write(&tree, "sys/devices/system/cpu/vulnerabilities/mds",
+	                   "Mitigation: Clear CPU buffers\n");
 	cr_assert_eq(facts_refresh(facts, tree.root), 0);
 	cr_expect_eq(facts->vulnerability_count, 2);
 	cr_expect_str_eq(facts_vulnerability(facts, "mds"), "Mitigation: Clear CPU buffers");
@@ -458,10 +493,12 @@ Test(facts, another_inventory_is_stale)
 		const char *cpus, *nodes;
 		int r;
 	} rows[] = {
-		{ "0-6", "0-1", 0 },       { "0-5", "0-1", -ESTALE }, { "1-6", "0-1", -ESTALE },
-		{ "0-7", "0-1", -ESTALE }, { "0-5,7", "0-1", -ESTALE }, { "0-2,4-7", "0-1", -ESTALE },
-		{ "1-7", "0-1", -ESTALE }, { "0-6", "0", -ESTALE },   { "0-6", "1", -ESTALE },
-		{ "0-6", "0-2", -ESTALE }, { "0-6", "0,2", -ESTALE }, { "0-6", "1-2", -ESTALE },
+		{ "0-6", "0-1", 0 },         { "0-5", "0-1", -ESTALE },
+		{ "1-6", "0-1", -ESTALE },   { "0-7", "0-1", -ESTALE },
+		{ "0-5,7", "0-1", -ESTALE }, { "0-2,4-7", "0-1", -ESTALE },
+		{ "1-7", "0-1", -ESTALE },   { "0-6", "0", -ESTALE },
+		{ "0-6", "1", -ESTALE },     { "0-6", "0-2", -ESTALE },
+		{ "0-6", "0,2", -ESTALE },   { "0-6", "1-2", -ESTALE },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -492,11 +529,13 @@ Test(facts, cpus_that_cpuinfo_has_are_online)
 		char text[64];
 
 		fixture_tree_new(&tree);
-		fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\nflags\t\t: lm\n\nprocessor\t: 2\n"
+		fixture_tree_write(&tree, "proc/cpuinfo",
+		                   "processor\t: 0\nflags\t\t: lm\n\nprocessor\t: 2\n"
 		                   "flags\t\t: lm\n\nprocessor\t: 3\nflags\t\t: lm\n");
 		fixture_tree_write(&tree, "sys/devices/system/cpu/present", "0-4\n");
 		if (lists[i])
-			fixture_tree_write(&tree, "sys/devices/system/cpu/online", "%s\n", lists[i]);
+			fixture_tree_write(&tree, "sys/devices/system/cpu/online", "%s\n",
+			                   lists[i]);
 		cr_assert_eq(facts_probe(facts, tree.root), 0);
 		fixture_tree_done(&tree);
 		cr_expect_eq(facts->cpu_count, 5);
@@ -506,8 +545,10 @@ Test(facts, cpus_that_cpuinfo_has_are_online)
 			if (facts->cpus[k].allowed)
 				cpu_bitmap_add(&allowed, facts->cpus[k].id);
 		}
-		cr_expect_str_eq(cpu_bitmap_format(&online, text, sizeof(text)), wanted[i], "row %zu", i);
-		cr_expect_str_eq(cpu_bitmap_format(&allowed, text, sizeof(text)), wanted[i], "row %zu", i);
+		cr_expect_str_eq(cpu_bitmap_format(&online, text, sizeof(text)), wanted[i],
+		                 "row %zu", i);
+		cr_expect_str_eq(cpu_bitmap_format(&allowed, text, sizeof(text)), wanted[i],
+		                 "row %zu", i);
 	}
 }
 
@@ -566,11 +607,12 @@ Test(facts, vmx_capabilities_from_recorded_msrs)
 
 	cr_assert(ivy->vmx.ept && ivy->vmx.ept_2m && ivy->vmx.ept_1g && ivy->vmx.vpid);
 	cr_assert(ivy->vmx.unrestricted_guest && ivy->vmx.pause_loop_exiting);
-	cr_assert_not(ivy->vmx.apic_register_virtualization || ivy->vmx.virtual_interrupt_delivery ||
-		      ivy->vmx.posted_interrupts || ivy->vmx.tsc_scaling || ivy->vmx.ept_ad);
+	cr_assert_not(ivy->vmx.apic_register_virtualization ||
+	              ivy->vmx.virtual_interrupt_delivery || ivy->vmx.posted_interrupts ||
+	              ivy->vmx.tsc_scaling || ivy->vmx.ept_ad);
 	cr_assert(haswell->vmx.apic_register_virtualization &&
-		  haswell->vmx.virtual_interrupt_delivery && haswell->vmx.posted_interrupts &&
-		  haswell->vmx.ept_ad);
+	          haswell->vmx.virtual_interrupt_delivery && haswell->vmx.posted_interrupts &&
+	          haswell->vmx.ept_ad);
 	cr_assert_not(haswell->vmx.tsc_scaling);
 }
 
@@ -581,8 +623,9 @@ Test(facts, a_host_with_gaps)
 	static const struct {
 		const char *path, *text;
 	} files[] = {
-		{ "proc/cpuinfo", "processor\t: 3\nmicrocode\t: 0x2f\nflags\t\t:  lm  nx\n\n"
-		                  "processor\t: 1\nmodel name\t:  Two words  \nflags\t\t: lm vmx nx\n" },
+		{ "proc/cpuinfo",
+		  "processor\t: 3\nmicrocode\t: 0x2f\nflags\t\t:  lm  nx\n\n"
+		  "processor\t: 1\nmodel name\t:  Two words  \nflags\t\t: lm vmx nx\n" },
 		{ "sys/devices/system/cpu/present", "0-3\n" },
 		/* without itself */
 		{ "sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "3\n" },
@@ -591,10 +634,12 @@ Test(facts, a_host_with_gaps)
 		{ "sys/devices/system/node/node2/cpulist", "3\n" },
 		{ "sys/devices/system/node/node0/distance", "10 300\n" },
 		{ "sys/devices/system/node/node2/distance", "40 10\n" },
-		{ "sys/devices/system/node/node2/meminfo", "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 15000 kB\nNode 2 Active(file): 1500 kB\nNode 2 Inactive(file): 1500 kB\n"
+		{ "sys/devices/system/node/node2/meminfo",
+		  "Node 2 MemTotal: 3071 kB\nNode 2 MemFree: 15000 kB\nNode 2 Active(file): 1500 kB\nNode 2 Inactive(file): 1500 kB\n"
 		  "Node 2 SReclaimable: 430 kB\n" },
 		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/nr_hugepages", "7\n" },
-		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/free_hugepages", "4\n" },
+		{ "sys/devices/system/node/node2/hugepages/hugepages-2048kB/free_hugepages",
+		  "4\n" },
 		{ "sys/module/kvm_amd/parameters/npt", "1\n" },
 		{ "sys/module/kvm_intel/parameters/ept", "Y\n" },
 		{ "sys/module/kvm_intel/parameters/vpid", "N\n" },
@@ -603,8 +648,10 @@ Test(facts, a_host_with_gaps)
 		{ "sys/devices/system/cpu/vulnerabilities/srbds", "s\n" },
 		{ "sys/devices/system/cpu/vulnerabilities/itlb_multihit", "i\n" },
 	};
-	static const char *const parameters[][2] = { { "kvm.halt_poll_ns", "200000" }, { "kvm_amd.npt", "1" },
-		                                     { "kvm_intel.ept", "Y" }, { "kvm_intel.vpid", "N" } };
+	static const char *const parameters[][2] = { { "kvm.halt_poll_ns", "200000" },
+		                                     { "kvm_amd.npt", "1" },
+		                                     { "kvm_intel.ept", "Y" },
+		                                     { "kvm_intel.vpid", "N" } };
 	static const char *const vulnerabilities[] = { "itlb_multihit", "mds", "srbds" };
 	_cleanup_free_ struct host_facts *facts = facts_new(), *quick = facts_new();
 	struct fixture_tree tree;
@@ -619,7 +666,9 @@ Test(facts, a_host_with_gaps)
 	for (uint32_t i = 0; i < 4; i++) {
 		const struct host_cpu *cpu = &facts->cpus[i];
 
-		cr_expect(cpu->id == i && cpu->online == (i % 2 == 1) && cpu->allowed == cpu->online, "CPU %u", i);
+		cr_expect(cpu->id == i && cpu->online == (i % 2 == 1) &&
+		                  cpu->allowed == cpu->online,
+		          "CPU %u", i);
 		cr_expect_eq(cpu->node, i == 1 ? 0 : i == 3 ? 2 : -1, "CPU %u", i);
 		cr_expect(cpu->package == -1 && cpu->core == -1);
 		cr_expect_eq(cpu->sibling_count, cpu->online, "CPU %u is alone", i);
@@ -627,12 +676,15 @@ Test(facts, a_host_with_gaps)
 	}
 	cr_expect_str_eq(facts->cpus[1].brand, "Two words");
 	cr_expect_eq(facts->cpus[3].microcode, 0x2f);
-	cr_expect(flags_have(facts->flags, "lm") && flags_have(facts->flags, "nx") && !flags_have(facts->flags, "vmx"));
+	cr_expect(flags_have(facts->flags, "lm") && flags_have(facts->flags, "nx") &&
+	          !flags_have(facts->flags, "vmx"));
 	cr_assert_eq(facts->node_count, 2);
 	cr_expect(facts->nodes[0].id == 0 && facts->nodes[1].id == 2);
 	cr_expect(facts->nodes[0].allowed && facts->nodes[1].allowed);
-	cr_expect(facts->nodes[0].memory_mib == 0 && facts->nodes[1].memory_mib == 2 && facts->nodes[1].free_mib == 1);
-	cr_expect(facts->distances[0][0] == 10 && facts->distances[0][1] == 255 && facts->distances[1][0] == 40);
+	cr_expect(facts->nodes[0].memory_mib == 0 && facts->nodes[1].memory_mib == 2 &&
+	          facts->nodes[1].free_mib == 1);
+	cr_expect(facts->distances[0][0] == 10 && facts->distances[0][1] == 255 &&
+	          facts->distances[1][0] == 40);
 	cr_expect(facts->nodes[0].huge_count == 0 && facts->nodes[1].huge_count == 1);
 	cr_expect(facts->nodes[1].huge[0].total == 7 && facts->nodes[1].huge[0].free == 4);
 	cr_assert_eq(facts->kvm.parameter_count, ARRAY_SIZE(parameters));
@@ -692,11 +744,13 @@ Test(facts, each_vmx_capability_is_its_own)
 				 * say. */
 				strcpy(facts->vmx_flags, " ept vpid ept_ad ple vid ");
 			} else if (flag) {
-				snprintf(how == 1 ? facts->vmx_flags : facts->flags, 64, " %s ", flag);
+				snprintf(how == 1 ? facts->vmx_flags : facts->flags, 64, " %s ",
+				         flag);
 			}
 			facts_decode(facts);
 			for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
-				cr_expect_eq(*((const bool *)&facts->vmx + rows[k].offset), k == i && (how == 0 || flag),
+				cr_expect_eq(*((const bool *)&facts->vmx + rows[k].offset),
+				             k == i && (how == 0 || flag),
 				             "row %zu, by way %d: that of row %zu", i, how, k);
 		}
 }
@@ -724,9 +778,12 @@ Test(facts, which_cpu_stands_for_all)
 		size_t leaves[3];
 		size_t wanted;
 	} rows[] = {
-		{ { true, true, true }, { 5, 5, 5 }, 0 },   { { true, true, true }, { 0, 5, 5 }, 1 },
-		{ { false, true, true }, { 5, 0, 5 }, 2 },  { { false, true, true }, { 5, 0, 0 }, 1 },
-		{ { false, false, true }, { 0, 0, 0 }, 2 }, { { false, false, false }, { 0, 5, 0 }, 0 },
+		{ { true, true, true }, { 5, 5, 5 }, 0 },
+		{ { true, true, true }, { 0, 5, 5 }, 1 },
+		{ { false, true, true }, { 5, 0, 5 }, 2 },
+		{ { false, true, true }, { 5, 0, 0 }, 1 },
+		{ { false, false, true }, { 0, 0, 0 }, 2 },
+		{ { false, false, false }, { 0, 5, 0 }, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -738,7 +795,8 @@ Test(facts, which_cpu_stands_for_all)
 			facts->cpus[k].online = rows[i].online[k];
 			facts->cpus[k].leaf_count = rows[i].leaves[k];
 		}
-		cr_expect_eq(facts_reference_cpu(facts) - facts->cpus, (long)rows[i].wanted, "row %zu", i);
+		cr_expect_eq(facts_reference_cpu(facts) - facts->cpus, (long)rows[i].wanted,
+		             "row %zu", i);
 	}
 }
 
@@ -778,7 +836,8 @@ Test(facts, what_is_lacking_is_told_kvm_first)
 	cr_expect_null(facts_lacking(facts, 0, text, sizeof(text)));
 	facts_add_offer(facts, "io_uring", true, 0, NULL);
 	facts_add_offer(facts, "memory_policy", false, EPERM, "no mbind");
-	cr_expect_null(facts_lacking(facts, 0, text, sizeof(text)), "neither is a launch refused for");
+	cr_expect_null(facts_lacking(facts, 0, text, sizeof(text)),
+	               "neither is a launch refused for");
 	facts_add_offer(facts, "namespaces", true, EPERM, "no namespaces");
 	facts_add_offer(facts, "root_mount", true, EINVAL, "no root");
 	size = pack(facts, &bytes);
@@ -786,38 +845,50 @@ Test(facts, what_is_lacking_is_told_kvm_first)
 	cr_assert_eq(again->offer_count, 4);
 	cr_expect_str_eq(again->offers[2].name, "namespaces");
 	cr_expect_eq(again->offers[2].error_number, EPERM);
-	cr_expect(again->offers[0].available && again->offers[0].required && !again->offers[1].required);
+	cr_expect(again->offers[0].available && again->offers[0].required &&
+	          !again->offers[1].required);
 	cr_expect_str_eq(facts_lacking(again, 0, text, sizeof(text)), "no namespaces");
 	cr_expect_str_eq(facts_lacking(again, 1, text, sizeof(text)), "no root");
 	cr_expect_null(facts_lacking(again, 2, text, sizeof(text)));
 
 	again->kvm.present = again->kvm.accessible = false;
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "there is no /dev/kvm, although the processor has VT-x: load kvm_intel"));
+	cr_expect_not_null(
+		strstr(facts_lacking(again, 0, text, sizeof(text)),
+	               "there is no /dev/kvm, although the processor has VT-x: load kvm_intel"));
 	cr_expect_str_eq(facts_lacking(again, 1, text, sizeof(text)), "no namespaces");
 	cr_expect_null(facts_lacking(again, 3, text, sizeof(text)));
 	fixture_remove_flag(again->flags, "vmx");
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not show VT-x: switch it on"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)),
+	                          "does not show VT-x: switch it on"));
 	fixture_add_flag(again->flags, "svm");
 	strcpy(again->cpus[0].vendor, "AuthenticAMD");
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "AMD-V: load kvm_amd"));
+	cr_expect_not_null(
+		strstr(facts_lacking(again, 0, text, sizeof(text)), "AMD-V: load kvm_amd"));
 	fixture_remove_flag(again->flags, "svm");
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not show AMD-V: switch it on"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)),
+	                          "does not show AMD-V: switch it on"));
 	again->kvm.present = true;
 	again->kvm.error_number = EACCES;
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "no permission for /dev/kvm: run as root"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)),
+	                          "no permission for /dev/kvm: run as root"));
 	again->kvm.error_number = ENODEV;
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "does not open: No such device; load kvm_amd (modprobe)"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)),
+	                          "does not open: No such device; load kvm_amd (modprobe)"));
 	again->cpu_count = 0;
-	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)), "load kvm_intel or kvm_amd (modprobe)"));
+	cr_expect_not_null(strstr(facts_lacking(again, 0, text, sizeof(text)),
+	                          "load kvm_intel or kvm_amd (modprobe)"));
 }
 
 /* What is to be loaded is what the processor runs with: the other vendor's module does not help. */
 Test(facts, each_vendors_module_of_kvm)
 {
 	static const char *const vendors[][3] = {
-		{ "GenuineIntel", "VT-x", "kvm_intel" }, { "AuthenticAMD", "AMD-V", "kvm_amd" },
-		{ "HygonGenuine", "AMD-V", "kvm_amd" }, { "CentaurHauls", "VT-x", "kvm_intel" },
-		{ "  Shanghai  ", "VT-x", "kvm_intel" }, { "", "VT-x or AMD-V", "kvm_intel or kvm_amd" },
+		{ "GenuineIntel", "VT-x", "kvm_intel" },
+		{ "AuthenticAMD", "AMD-V", "kvm_amd" },
+		{ "HygonGenuine", "AMD-V", "kvm_amd" },
+		{ "CentaurHauls", "VT-x", "kvm_intel" },
+		{ "  Shanghai  ", "VT-x", "kvm_intel" },
+		{ "", "VT-x or AMD-V", "kvm_intel or kvm_amd" },
 		{ "GenuineInte", "VT-x or AMD-V", "kvm_intel or kvm_amd" },
 	};
 
@@ -872,7 +943,8 @@ Test(facts, through_text_and_back_to_the_byte)
 	FILE *out = open_memstream(&text, &size);
 
 	/* Strings with every kind of escape, and a number that needs all 64 bits. */
-	snprintf(facts->vulnerabilities[0].name, sizeof(facts->vulnerabilities[0].name), "q\"b\\n\n\x01\xc3\xa9");
+	snprintf(facts->vulnerabilities[0].name, sizeof(facts->vulnerabilities[0].name),
+	         "q\"b\\n\n\x01\xc3\xa9");
 	facts->vulnerability_count = 1;
 	facts->cpus[0].flags_hash = UINT64_MAX;
 	cr_assert_eq(facts_to_message(facts, &message), 0);
@@ -880,7 +952,7 @@ Test(facts, through_text_and_back_to_the_byte)
 	fclose(out);
 	axvm__v1__host_facts__free_unpacked(message, NULL);
 	cr_assert_eq(text_parse(text, size, &axvm__v1__host_facts__descriptor, &parsed, &error), 0,
-		     "line %u: %s", error.line, error.message);
+	             "line %u: %s", error.line, error.message);
 	cr_assert_eq(facts_from_message((Axvm__V1__HostFacts *)parsed, again), 0);
 	protobuf_c_message_free_unpacked(parsed, NULL);
 	size = pack(facts, &first);
@@ -921,9 +993,10 @@ Test(facts, text_that_is_wrong_is_refused_by_line)
 		ProtobufCMessage *message = NULL;
 		struct text_error error = { 0 };
 		int r = text_parse(cases[i].text, strlen(cases[i].text),
-				   &axvm__v1__host_facts__descriptor, &message, &error);
+		                   &axvm__v1__host_facts__descriptor, &message, &error);
 
-		cr_assert_eq(r, cases[i].line ? -EINVAL : 0, "%s: %s", cases[i].text, error.message);
+		cr_assert_eq(r, cases[i].line ? -EINVAL : 0, "%s: %s", cases[i].text,
+		             error.message);
 		cr_assert_eq(error.line, cases[i].line, "%s", cases[i].text);
 		if (message)
 			protobuf_c_message_free_unpacked(message, NULL);
@@ -937,8 +1010,9 @@ static int from_text(const char *text)
 	struct text_error error;
 	int r;
 
-	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__host_facts__descriptor, &message, &error),
-		     0, "%s", text);
+	cr_assert_eq(text_parse(text, strlen(text), &axvm__v1__host_facts__descriptor, &message,
+	                        &error),
+	             0, "%s", text);
 	r = facts_from_message((Axvm__V1__HostFacts *)message, facts);
 	protobuf_c_message_free_unpacked(message, NULL);
 	return r;
@@ -968,14 +1042,14 @@ Test(facts, signatures_are_decoded)
 	static const struct {
 		uint32_t eax, family, model, stepping;
 	} signatures[] = {
-		{ 0x000306e4, 6, 0x3e, 4 },    /* Ivy Bridge-EP */
-		{ 0x000306f2, 6, 0x3f, 2 },    /* Haswell-EP */
-		{ 0x00000f4a, 15, 0x04, 10 },  /* Pentium D */
-		{ 0x00060fb1, 15, 0x6b, 1 },   /* Athlon 64 X2 */
-		{ 0x00100f42, 0x10, 0x04, 2 }, /* Phenom II */
-		{ 0x00800f12, 0x17, 0x01, 2 }, /* Zen */
-		{ 0x00a20f12, 0x19, 0x21, 2 }, /* Zen 3 */
-		{ 0x00010542, 5, 0x04, 2 },    /* a family that has no extension */
+		{ 0x000306e4, 6, 0x3e, 4 },      /* Ivy Bridge-EP */
+		{ 0x000306f2, 6, 0x3f, 2 },      /* Haswell-EP */
+		{ 0x00000f4a, 15, 0x04, 10 },    /* Pentium D */
+		{ 0x00060fb1, 15, 0x6b, 1 },     /* Athlon 64 X2 */
+		{ 0x00100f42, 0x10, 0x04, 2 },   /* Phenom II */
+		{ 0x00800f12, 0x17, 0x01, 2 },   /* Zen */
+		{ 0x00a20f12, 0x19, 0x21, 2 },   /* Zen 3 */
+		{ 0x00010542, 5, 0x04, 2 },      /* a family that has no extension */
 		{ 0x0fff0fff, 0x10e, 0xff, 15 }, /* made up: every bit of each field, */
 		{ 0x08080f88, 0x8f, 0x88, 8 },   /* the uppermost of each, */
 		{ 0xf000f6e4, 6, 0x0e, 4 },      /* what is reserved is of none, */
@@ -983,11 +1057,15 @@ Test(facts, signatures_are_decoded)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(signatures); i++) {
-		struct host_cpu cpu = { .leaf_count = 1, .leaves = { { 1, 0, signatures[i].eax, 0x2a000800, 0, 0 } } };
+		struct host_cpu cpu = {
+			.leaf_count = 1, .leaves = { { 1, 0, signatures[i].eax, 0x2a000800, 0, 0 } }
+		};
 
 		host_cpu_decode(&cpu);
-		cr_assert_eq(cpu.family, signatures[i].family, "%08x is family %u", signatures[i].eax, cpu.family);
-		cr_assert_eq(cpu.model, signatures[i].model, "%08x is model %#x", signatures[i].eax, cpu.model);
+		cr_assert_eq(cpu.family, signatures[i].family, "%08x is family %u",
+		             signatures[i].eax, cpu.family);
+		cr_assert_eq(cpu.model, signatures[i].model, "%08x is model %#x", signatures[i].eax,
+		             cpu.model);
 		cr_assert_eq(cpu.stepping, signatures[i].stepping, "%08x", signatures[i].eax);
 		cr_assert_eq(host_cpu_leaf_apic_id(&cpu), 0x2a, "without leaf 0xB");
 	}
@@ -1034,9 +1112,10 @@ Test(facts, sizes_of_huge_pages_ascend)
 
 			if (size == 2048)
 				continue; /* it is there */
-			snprintf(path, sizeof(path),
-			         "sys/devices/system/node/node%u/hugepages/hugepages-%zukB/free_hugepages", node,
-			         (size_t)size);
+			snprintf(
+				path, sizeof(path),
+				"sys/devices/system/node/node%u/hugepages/hugepages-%zukB/free_hugepages",
+				node, (size_t)size);
 			fixture_tree_write(&tree, path, "%zu\n", (size_t)size / 64);
 		}
 	cr_assert_eq(facts_probe(facts, tree.root), 0);
@@ -1044,8 +1123,10 @@ Test(facts, sizes_of_huge_pages_ascend)
 	for (size_t node = 0; node < 2; node++) {
 		cr_assert_eq(facts->nodes[node].huge_count, ARRAY_SIZE(sizes));
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-			cr_assert_eq(facts->nodes[node].huge[i].size_kib, sizes[i], "node %zu", node);
-			cr_assert(sizes[i] == 2048 || facts->nodes[node].huge[i].free == sizes[i] / 64);
+			cr_assert_eq(facts->nodes[node].huge[i].size_kib, sizes[i], "node %zu",
+			             node);
+			cr_assert(sizes[i] == 2048 ||
+			          facts->nodes[node].huge[i].free == sizes[i] / 64);
 		}
 	}
 }
@@ -1055,12 +1136,17 @@ Test(facts, sizes_of_huge_pages_ascend)
 Test(facts, capabilities_that_are_stated)
 {
 	const size_t fields[] = {
-		offsetof(Axvm__V1__VmxFacts, ept), offsetof(Axvm__V1__VmxFacts, ept_ad),
-		offsetof(Axvm__V1__VmxFacts, ept_2m), offsetof(Axvm__V1__VmxFacts, ept_1g),
-		offsetof(Axvm__V1__VmxFacts, vpid), offsetof(Axvm__V1__VmxFacts, apic_register_virtualization),
+		offsetof(Axvm__V1__VmxFacts, ept),
+		offsetof(Axvm__V1__VmxFacts, ept_ad),
+		offsetof(Axvm__V1__VmxFacts, ept_2m),
+		offsetof(Axvm__V1__VmxFacts, ept_1g),
+		offsetof(Axvm__V1__VmxFacts, vpid),
+		offsetof(Axvm__V1__VmxFacts, apic_register_virtualization),
 		offsetof(Axvm__V1__VmxFacts, virtual_interrupt_delivery),
-		offsetof(Axvm__V1__VmxFacts, posted_interrupts), offsetof(Axvm__V1__VmxFacts, virtualize_x2apic),
-		offsetof(Axvm__V1__VmxFacts, tsc_scaling), offsetof(Axvm__V1__VmxFacts, unrestricted_guest),
+		offsetof(Axvm__V1__VmxFacts, posted_interrupts),
+		offsetof(Axvm__V1__VmxFacts, virtualize_x2apic),
+		offsetof(Axvm__V1__VmxFacts, tsc_scaling),
+		offsetof(Axvm__V1__VmxFacts, unrestricted_guest),
 		offsetof(Axvm__V1__VmxFacts, pause_loop_exiting),
 	};
 
@@ -1078,10 +1164,18 @@ Test(facts, capabilities_that_are_stated)
 		*(protobuf_c_boolean *)((char *)&vmx + fields[i]) = true;
 		cr_assert_eq(facts_from_message(&message, facts), 0);
 		{
-			const bool found[] = { got->ept, got->ept_ad, got->ept_2m, got->ept_1g, got->vpid,
-				               got->apic_register_virtualization, got->virtual_interrupt_delivery,
-				               got->posted_interrupts, got->virtualize_x2apic, got->tsc_scaling,
-				               got->unrestricted_guest, got->pause_loop_exiting };
+			const bool found[] = { got->ept,
+				               got->ept_ad,
+				               got->ept_2m,
+				               got->ept_1g,
+				               got->vpid,
+				               got->apic_register_virtualization,
+				               got->virtual_interrupt_delivery,
+				               got->posted_interrupts,
+				               got->virtualize_x2apic,
+				               got->tsc_scaling,
+				               got->unrestricted_guest,
+				               got->pause_loop_exiting };
 
 			for (size_t k = 0; k < ARRAY_SIZE(found); k++)
 				cr_assert_eq(found[k], k == i, "stated %zu, found %zu", i, k);
@@ -1098,9 +1192,10 @@ Test(facts, distances_are_on_one_scale)
 		uint8_t local, remote;
 		uint32_t wanted;
 	} rows[] = {
-		{ 3, 3, 10, 21, 10 }, { 3, 3, 0, 0, 10 },   { 3, 3, 40, 80, 10 }, { 9, 9, 10, 21, 10 },
-		{ 3, 5, 10, 21, 21 }, { 3, 5, 0, 21, 21 },  { 3, 5, 0, 0, 20 },   { 3, 5, 10, 0, 20 },
-		{ 3, 5, 20, 42, 21 }, { 3, 5, 40, 80, 20 }, { 3, 5, 20, 0, 20 },  { 3, 5, 10, 255, 255 },
+		{ 3, 3, 10, 21, 10 }, { 3, 3, 0, 0, 10 },   { 3, 3, 40, 80, 10 },
+		{ 9, 9, 10, 21, 10 }, { 3, 5, 10, 21, 21 }, { 3, 5, 0, 21, 21 },
+		{ 3, 5, 0, 0, 20 },   { 3, 5, 10, 0, 20 },  { 3, 5, 20, 42, 21 },
+		{ 3, 5, 40, 80, 20 }, { 3, 5, 20, 0, 20 },  { 3, 5, 10, 255, 255 },
 		{ 3, 9, 10, 21, 20 }, { 9, 3, 10, 21, 20 }, { 5, 3, 10, 21, 77 },
 	};
 
@@ -1114,7 +1209,8 @@ Test(facts, distances_are_on_one_scale)
 		facts->distances[0][1] = rows[i].remote;
 		facts->distances[1][0] = 77;
 		facts->distances[1][1] = 10;
-		cr_expect_eq(facts_distance(facts, rows[i].from, rows[i].to), rows[i].wanted, "row %zu", i);
+		cr_expect_eq(facts_distance(facts, rows[i].from, rows[i].to), rows[i].wanted,
+		             "row %zu", i);
 	}
 }
 
@@ -1129,7 +1225,8 @@ Test(facts, siblings_end_where_their_room_ends)
 			facts->cpus[i] = (struct host_cpu){ .id = (uint32_t)i, .online = true };
 		facts_derive_siblings(facts);
 		for (size_t i = 0; i < cpus; i++) {
-			cr_expect_eq(facts->cpus[i].sibling_count, MIN(cpus, (size_t)FACTS_SIBLINGS_MAX));
+			cr_expect_eq(facts->cpus[i].sibling_count,
+			             MIN(cpus, (size_t)FACTS_SIBLINGS_MAX));
 			for (size_t k = 0; k < facts->cpus[i].sibling_count; k++)
 				cr_expect_eq(facts->cpus[i].siblings[k], k);
 		}
@@ -1143,11 +1240,15 @@ Test(facts, cores_of_two_packages_are_not_one)
 
 	facts->cpu_count = 4;
 	for (uint32_t i = 0; i < 4; i++)
-		facts->cpus[i] = (struct host_cpu){ .id = i, .online = true, .package = (int32_t)(i % 2), .core = 0 };
+		facts->cpus[i] = (struct host_cpu){
+			.id = i, .online = true, .package = (int32_t)(i % 2), .core = 0
+		};
 	facts_derive_siblings(facts);
 	for (size_t i = 0; i < 4; i++)
-		cr_expect(facts->cpus[i].sibling_count == 2 && facts->cpus[i].siblings[0] == i % 2 &&
-		          facts->cpus[i].siblings[1] == i % 2 + 2, "CPU %zu", i);
+		cr_expect(facts->cpus[i].sibling_count == 2 &&
+		                  facts->cpus[i].siblings[0] == i % 2 &&
+		                  facts->cpus[i].siblings[1] == i % 2 + 2,
+		          "CPU %zu", i);
 }
 
 /* What a file leaves out is as on most hosts; what it states stands. */
@@ -1167,9 +1268,11 @@ Test(facts, cpus_and_nodes_that_are_left_open)
 		message.nodes = nodes;
 		message.n_cpus = message.n_nodes = 1;
 		cr_assert_eq(facts_from_message(&message, facts), 0);
-		cr_expect(facts->cpus[0].online == wanted && facts->cpus[0].allowed == wanted, "%d", how);
+		cr_expect(facts->cpus[0].online == wanted && facts->cpus[0].allowed == wanted, "%d",
+		          how);
 		cr_expect_eq(facts->nodes[0].allowed, wanted, "%d", how);
-		cr_expect(facts->cpus[0].node == -1 && facts->cpus[0].package == -1 && facts->cpus[0].core == -1);
+		cr_expect(facts->cpus[0].node == -1 && facts->cpus[0].package == -1 &&
+		          facts->cpus[0].core == -1);
 	}
 }
 
@@ -1181,12 +1284,15 @@ Test(facts, lines_of_cpuinfo_without_a_blank)
 	struct fixture_tree tree;
 
 	fixture_tree_new(&tree);
-	fixture_tree_write(&tree, "proc/cpuinfo", "processor:1\nvendor_id:GenuineIntel\ncpu family:6\nmodel:62\nstepping:4\n"
-	                   "microcode:0x42e\nmodel name:\nflags:lm nx\nno colon\n:no key\npower management:");
+	fixture_tree_write(
+		&tree, "proc/cpuinfo",
+		"processor:1\nvendor_id:GenuineIntel\ncpu family:6\nmodel:62\nstepping:4\n"
+		"microcode:0x42e\nmodel name:\nflags:lm nx\nno colon\n:no key\npower management:");
 	cr_assert_eq(facts_probe(facts, tree.root), 0);
 	fixture_tree_done(&tree);
 	cr_assert_eq(facts->cpu_count, 1);
-	cr_expect(facts->cpus[0].id == 1 && facts->cpus[0].family == 6 && facts->cpus[0].model == 62);
+	cr_expect(facts->cpus[0].id == 1 && facts->cpus[0].family == 6 &&
+	          facts->cpus[0].model == 62);
 	cr_expect(facts->cpus[0].stepping == 4 && facts->cpus[0].microcode == 0x42e);
 	cr_expect_str_eq(facts->cpus[0].vendor, "GenuineIntel");
 	cr_expect_str_eq(facts->cpus[0].brand, "");
@@ -1200,7 +1306,8 @@ Test(facts, msrs_count_before_what_is_stated)
 	_cleanup_free_ struct host_facts *facts = facts_new();
 	Axvm__V1__HostFacts message = AXVM__V1__HOST_FACTS__INIT;
 	Axvm__V1__CpuFacts cpu = AXVM__V1__CPU_FACTS__INIT, *cpus[] = { &cpu };
-	Axvm__V1__NodeFacts one = AXVM__V1__NODE_FACTS__INIT, two = AXVM__V1__NODE_FACTS__INIT, *nodes[] = { &one, &two };
+	Axvm__V1__NodeFacts one = AXVM__V1__NODE_FACTS__INIT, two = AXVM__V1__NODE_FACTS__INIT,
+			    *nodes[] = { &one, &two };
 	Axvm__V1__VmxFacts vmx = AXVM__V1__VMX_FACTS__INIT;
 	Axvm__V1__Msr msr = AXVM__V1__MSR__INIT, *msrs[] = { &msr };
 	uint32_t distances[] = { 10, 255, 300, 10 };
@@ -1233,7 +1340,8 @@ Test(facts, more_cpus_than_are_known)
 		int r;
 
 		fixture_tree_new(&tree);
-		fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\n\nprocessor\t: %u\n\n", last);
+		fixture_tree_write(&tree, "proc/cpuinfo", "processor\t: 0\n\nprocessor\t: %u\n\n",
+		                   last);
 		fixture_tree_write(&tree, "sys/devices/system/cpu/online", "0,%u\n", last);
 		r = facts_probe_quick(facts, tree.root);
 		cr_expect_eq(r, last < 1024 ? 0 : -E2BIG, "%u: %d", last, r);

@@ -61,7 +61,9 @@ static bool read_leaf(int fd, void *buffer, size_t length, off_t offset, ssize_t
 
 static bool read_msr(int fd, void *buffer, size_t length, off_t offset, ssize_t *ret_result)
 {
-	uint64_t value = offset == 0x1b ? fake.apic_base : offset >= 0x480 && offset < 0x492 ? fake.msrs[offset - 0x480] : 0;
+	uint64_t value = offset == 0x1b                      ? fake.apic_base
+	                 : offset >= 0x480 && offset < 0x492 ? fake.msrs[offset - 0x480]
+	                                                     : 0;
 
 	if (fd != fake.fd)
 		return false;
@@ -158,13 +160,15 @@ static void expect_leaves(const struct answer *answers, size_t count)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const struct cpuid_leaf *leaf = &answers[i].leaf, *found = host_cpu_leaf(cpu, leaf->leaf, leaf->subleaf);
+		const struct cpuid_leaf *leaf = &answers[i].leaf,
+					*found = host_cpu_leaf(cpu, leaf->leaf, leaf->subleaf);
 
 		kept += answers[i].kept;
-		cr_expect_eq(found != NULL, answers[i].kept, "leaf %#x, subleaf %u", leaf->leaf, leaf->subleaf);
+		cr_expect_eq(found != NULL, answers[i].kept, "leaf %#x, subleaf %u", leaf->leaf,
+		             leaf->subleaf);
 		if (found && answers[i].kept)
-			cr_expect_eq(memcmp(found, leaf, sizeof(*leaf)), 0, "leaf %#x, subleaf %u", leaf->leaf,
-			             leaf->subleaf);
+			cr_expect_eq(memcmp(found, leaf, sizeof(*leaf)), 0, "leaf %#x, subleaf %u",
+			             leaf->leaf, leaf->subleaf);
 	}
 	cr_expect_eq(cpu->leaf_count, kept);
 }
@@ -176,7 +180,8 @@ Test(facts_cpuid, leaves_of_a_cpu_that_is_out_of_reach)
 	expect_leaves(intel, ARRAY_SIZE(intel));
 	expect_leaves(amd, ARRAY_SIZE(amd));
 	cr_expect_str_eq(facts->cpus[1].vendor, "GenuineIntel", "and they are decoded");
-	cr_expect(facts->cpus[1].family == 6 && facts->cpus[1].model == 0x3e && facts->cpus[1].stepping == 4);
+	cr_expect(facts->cpus[1].family == 6 && facts->cpus[1].model == 0x3e &&
+	          facts->cpus[1].stepping == 4);
 }
 
 /* A device that does not say all of a leaf has said nothing. */
@@ -195,8 +200,13 @@ Test(facts_cpuid, msrs_are_those_of_the_reference_cpu)
 	static const struct {
 		uint64_t apic_base;
 		char x2apic;
-	} rows[] = { { 0xfee00c00, 'y' }, { 0xfee00900, 'n' }, { 0xfee00bff, 'n' }, { 0x400, 'y' }, { 0, 0 } };
-	static const uint64_t msrs[VMX_MSR_COUNT] = { 0x100, 0x101, 0, 0x103, 0, 0, [11] = 0x10b, [17] = 0x111 };
+	} rows[] = { { 0xfee00c00, 'y' },
+		     { 0xfee00900, 'n' },
+		     { 0xfee00bff, 'n' },
+		     { 0x400, 'y' },
+		     { 0, 0 } };
+	static const uint64_t msrs[VMX_MSR_COUNT] = { 0x100, 0x101,        0,           0x103, 0,
+		                                      0,     [11] = 0x10b, [17] = 0x111 };
 
 	fake.msrs = msrs;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -245,10 +255,14 @@ Test(facts_cpuid, files_come_in_pieces)
 		ssize_t r;
 		const char *text;
 	} rows[] = {
-		{ 0, 0, 0, 1, 64, 11, "one and two" },    { 0, 0, 0, 3, 64, 11, "one and two" },
-		{ EINTR, 2, 0, 64, 64, 11, "one and two" }, { EINTR, 1, 2, 4, 64, 11, "one and two" },
-		{ EIO, 1, 0, 64, 64, -EIO, NULL },        { EIO, 1, 1, 4, 64, -EIO, NULL },
-		{ 0, 0, 0, 3, 8, 7, "one and" },          { 0, 0, 0, 64, 12, 11, "one and two" },
+		{ 0, 0, 0, 1, 64, 11, "one and two" },
+		{ 0, 0, 0, 3, 64, 11, "one and two" },
+		{ EINTR, 2, 0, 64, 64, 11, "one and two" },
+		{ EINTR, 1, 2, 4, 64, 11, "one and two" },
+		{ EIO, 1, 0, 64, 64, -EIO, NULL },
+		{ EIO, 1, 1, 4, 64, -EIO, NULL },
+		{ 0, 0, 0, 3, 8, 7, "one and" },
+		{ 0, 0, 0, 64, 12, 11, "one and two" },
 	};
 	struct fixture_tree tree;
 

@@ -41,8 +41,14 @@ static int take_cpuid(struct kvm_cpuid2 *table)
 		return failing(E2BIG);
 	cr_assert_eq(table->nent, FACTS_GUEST_LEAVES_MAX);
 	table->nent = 2;
-	table->entries[0] = (struct kvm_cpuid_entry2){ .function = 1, .eax = 2, .ebx = 3, .ecx = 4, .edx = 5 };
-	table->entries[1] = (struct kvm_cpuid_entry2){ .function = 7, .index = 1, .eax = 6, .ebx = 8, .ecx = 9, .edx = 10,
+	table->entries[0] =
+		(struct kvm_cpuid_entry2){ .function = 1, .eax = 2, .ebx = 3, .ecx = 4, .edx = 5 };
+	table->entries[1] = (struct kvm_cpuid_entry2){ .function = 7,
+		                                       .index = 1,
+		                                       .eax = 6,
+		                                       .ebx = 8,
+		                                       .ecx = 9,
+		                                       .edx = 10,
 		                                       .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
 	return 0;
 }
@@ -96,10 +102,14 @@ Test(facts_kvm, each_answer_has_its_place)
 		const char *name;
 		int number;
 	} some[] = {
-		{ "IRQCHIP", KVM_CAP_IRQCHIP },       { "MAX_VCPUS", KVM_CAP_MAX_VCPUS },
-		{ "NR_VCPUS", KVM_CAP_NR_VCPUS },     { "SPLIT_IRQCHIP", KVM_CAP_SPLIT_IRQCHIP },
-		{ "SYNC_REGS", KVM_CAP_SYNC_REGS },   { "HALT_POLL", KVM_CAP_HALT_POLL },
-		{ "X2APIC_API", KVM_CAP_X2APIC_API }, { "X86_DISABLE_EXITS", KVM_CAP_X86_DISABLE_EXITS },
+		{ "IRQCHIP", KVM_CAP_IRQCHIP },
+		{ "MAX_VCPUS", KVM_CAP_MAX_VCPUS },
+		{ "NR_VCPUS", KVM_CAP_NR_VCPUS },
+		{ "SPLIT_IRQCHIP", KVM_CAP_SPLIT_IRQCHIP },
+		{ "SYNC_REGS", KVM_CAP_SYNC_REGS },
+		{ "HALT_POLL", KVM_CAP_HALT_POLL },
+		{ "X2APIC_API", KVM_CAP_X2APIC_API },
+		{ "X86_DISABLE_EXITS", KVM_CAP_X86_DISABLE_EXITS },
 	};
 	_cleanup_free_ struct host_facts *facts = facts_new();
 	const struct host_kvm *kvm = &facts->kvm;
@@ -113,20 +123,24 @@ Test(facts_kvm, each_answer_has_its_place)
 	for (size_t i = 0; i < kvm->capability_count; i++) {
 		const char *name = kvm->capabilities[i].name;
 
-		cr_expect_eq(kvm->capabilities[i].value < 1000, strcmp(name, "IRQFD") == 0, "%s", name);
+		cr_expect_eq(kvm->capabilities[i].value < 1000, strcmp(name, "IRQFD") == 0, "%s",
+		             name);
 		cr_expect_geq(kvm->capabilities[i].value, 0, "%s is refused, so it is 0", name);
 		for (size_t k = 0; k < ARRAY_SIZE(some); k++)
 			if (strcmp(name, some[k].name) == 0) {
-				cr_expect_eq(kvm->capabilities[i].value, 1000 + some[k].number, "%s", name);
+				cr_expect_eq(kvm->capabilities[i].value, 1000 + some[k].number,
+				             "%s", name);
 				found++;
 			}
 	}
 	cr_expect_eq(found, ARRAY_SIZE(some));
 	cr_assert_eq(kvm->guest_leaf_count, 2);
-	cr_expect_eq(memcmp(&kvm->guest_leaves[0].leaf, &(struct cpuid_leaf){ 1, 0, 2, 3, 4, 5 }, sizeof(struct cpuid_leaf)),
+	cr_expect_eq(memcmp(&kvm->guest_leaves[0].leaf, &(struct cpuid_leaf){ 1, 0, 2, 3, 4, 5 },
+	                    sizeof(struct cpuid_leaf)),
 	             0);
 	cr_expect_eq(memcmp(&kvm->guest_leaves[1].leaf, &(struct cpuid_leaf){ 7, 1, 6, 8, 9, 10 },
-	                    sizeof(struct cpuid_leaf)), 0);
+	                    sizeof(struct cpuid_leaf)),
+	             0);
 	cr_expect(!kvm->guest_leaves[0].indexed && kvm->guest_leaves[1].indexed);
 	cr_expect_eq(kvm->tsc_khz, 0, "that takes a VM, and is asked for by its own name");
 	cr_expect_lt(fcntl(fake.kvm, F_GETFD), 0, "closed again");
@@ -147,7 +161,8 @@ Test(facts_kvm, a_kvm_that_does_not_open)
 		cr_expect_eq(facts->kvm.present, errors[i] != ENOENT);
 		cr_expect_not(facts->kvm.accessible);
 		cr_expect_eq(facts->kvm.error_number, errors[i]);
-		cr_expect(facts->kvm.api_version == 0 && facts->kvm.capability_count == 0 && facts->kvm.max_vcpus == 0);
+		cr_expect(facts->kvm.api_version == 0 && facts->kvm.capability_count == 0 &&
+		          facts->kvm.max_vcpus == 0);
 		cr_expect(facts->kvm.guest_leaf_count == 0 && facts->kvm.tsc_khz == 0);
 	}
 }
@@ -160,7 +175,8 @@ Test(facts_kvm, what_kvm_refuses_stays_unknown)
 	fake.no_cpuid = true;
 	fake.version = 13;
 	probe_kvm(facts);
-	cr_expect(facts->kvm.accessible && facts->kvm.guest_leaf_count == 0 && facts->kvm.capability_count > 0);
+	cr_expect(facts->kvm.accessible && facts->kvm.guest_leaf_count == 0 &&
+	          facts->kvm.capability_count > 0);
 	cr_expect_eq(facts->kvm.api_version, 13);
 	facts_probe_tsc(facts);
 	cr_expect_eq(facts->kvm.tsc_khz, 2700123);

@@ -35,8 +35,12 @@ static struct host_facts *facts_of_everything(void)
 		cpu->siblings[1] = (uint16_t)next++;
 	}
 	for (uint32_t i = 0; i < 2; i++) {
-		facts->nodes[i] = (struct host_node){ .id = i, .allowed = i == 1, .memory_mib = next, .free_mib = next + 1,
-			                              .huge_count = 1, .huge = { { 2048, next + 2, next + 3 } } };
+		facts->nodes[i] = (struct host_node){ .id = i,
+			                              .allowed = i == 1,
+			                              .memory_mib = next,
+			                              .free_mib = next + 1,
+			                              .huge_count = 1,
+			                              .huge = { { 2048, next + 2, next + 3 } } };
 		next += 4;
 		facts->distances[i][0] = (uint8_t)(next++ % 100 + 10);
 		facts->distances[i][1] = (uint8_t)(next++ % 100 + 10);
@@ -86,7 +90,8 @@ static void expect_same_cpus(const struct host_facts *facts, const struct host_f
 		SAME_NUMBER(cpus[i].leaf_count);
 		cr_assert_str_eq(again->cpus[i].vendor, facts->cpus[i].vendor);
 		cr_assert_str_eq(again->cpus[i].brand, facts->cpus[i].brand);
-		cr_assert_arr_eq(again->cpus[i].leaves, facts->cpus[i].leaves, sizeof(facts->cpus[i].leaves));
+		cr_assert_arr_eq(again->cpus[i].leaves, facts->cpus[i].leaves,
+		                 sizeof(facts->cpus[i].leaves));
 	}
 }
 
@@ -106,7 +111,8 @@ static void expect_same_kvm(const struct host_facts *facts, const struct host_fa
 	cr_assert_str_eq(again->kvm.capabilities[0].name, "IRQFD");
 	SAME_NUMBER(kvm.guest_leaf_count);
 	SAME_NUMBER(kvm.guest_leaves[0].indexed);
-	cr_assert_eq(memcmp(&again->kvm.guest_leaves[0].leaf, &facts->kvm.guest_leaves[0].leaf, sizeof(struct cpuid_leaf)),
+	cr_assert_eq(memcmp(&again->kvm.guest_leaves[0].leaf, &facts->kvm.guest_leaves[0].leaf,
+	                    sizeof(struct cpuid_leaf)),
 	             0);
 }
 
@@ -115,9 +121,11 @@ static void expect_same_kvm(const struct host_facts *facts, const struct host_fa
 static void expect_offline(const Axvm__V1__CpuFacts *cpu)
 {
 	cr_expect(cpu->has_id && cpu->has_online && !cpu->online && cpu->has_node);
-	cr_expect_not(cpu->has_allowed || cpu->has_package || cpu->has_core || cpu->has_apic_id || cpu->has_family ||
-	              cpu->has_model || cpu->has_stepping || cpu->has_flags_hash);
-	cr_expect_not(cpu->vendor || cpu->brand || cpu->microcode || cpu->n_smt_siblings || cpu->n_cpuid);
+	cr_expect_not(cpu->has_allowed || cpu->has_package || cpu->has_core || cpu->has_apic_id ||
+	              cpu->has_family || cpu->has_model || cpu->has_stepping ||
+	              cpu->has_flags_hash);
+	cr_expect_not(cpu->vendor || cpu->brand || cpu->microcode || cpu->n_smt_siblings ||
+	              cpu->n_cpuid);
 }
 
 /* Facts that go through their message come back as they were: each field of CPUs, nodes, VMX and
@@ -182,13 +190,18 @@ Test(facts, the_largest_facts_are_taken)
 		cpu->flags_hash = UINT64_MAX;
 		cpu->leaf_count = FACTS_LEAVES_MAX;
 		for (size_t k = 0; k < FACTS_LEAVES_MAX; k++)
-			cpu->leaves[k] = (struct cpuid_leaf){ UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX };
+			cpu->leaves[k] = (struct cpuid_leaf){ UINT32_MAX, UINT32_MAX, UINT32_MAX,
+				                              UINT32_MAX, UINT32_MAX, UINT32_MAX };
 		cpu->sibling_count = FACTS_SIBLINGS_MAX;
 		memset(cpu->siblings, 3, sizeof(cpu->siblings));
-		facts->nodes[i] = (struct host_node){ .id = i, .memory_mib = UINT64_MAX, .free_mib = UINT64_MAX,
+		facts->nodes[i] = (struct host_node){ .id = i,
+			                              .memory_mib = UINT64_MAX,
+			                              .free_mib = UINT64_MAX,
 			                              .huge_count = FACTS_HUGE_SIZES_MAX };
 		for (size_t k = 0; k < FACTS_HUGE_SIZES_MAX; k++)
-			facts->nodes[i].huge[k] = (typeof(facts->nodes[i].huge[k])){ UINT64_MAX, UINT64_MAX, UINT64_MAX };
+			facts->nodes[i].huge[k] =
+				(typeof(facts->nodes[i].huge[k])){ UINT64_MAX, UINT64_MAX,
+				                                   UINT64_MAX };
 		memset(facts->distances[i], 255, sizeof(facts->distances[i]));
 	}
 	cr_assert_eq(facts_to_message(facts, &message), 0);

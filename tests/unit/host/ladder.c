@@ -46,7 +46,8 @@ static struct placement_request ask(uint32_t vcpus)
 	};
 }
 
-static int launch(size_t vm, const struct host_facts *facts, const struct placement_request *request)
+static int launch(size_t vm, const struct host_facts *facts,
+                  const struct placement_request *request)
 {
 	struct vm *v = &vms[vm];
 	int r;
@@ -56,7 +57,7 @@ static int launch(size_t vm, const struct host_facts *facts, const struct placem
 	r = placement_plan(facts, request, &v->plan, &v->problems);
 	cr_assert_eq(r, 0, "%s", v->problems.list[0].message);
 	r = ladder_claim(&v->claims, facts, request, &v->plan, &v->problems);
-	cr_assert_eq(r < 0, v->problems.count > 0);
+	cr_assert_eq(r == 0, v->problems.count == 0);
 	if (r < 0)
 		claims_close(&v->claims);
 	return r;
@@ -75,25 +76,30 @@ static const char *places(size_t vm, uint32_t io)
 
 	text[0] = '\0';
 	for (uint32_t i = 0; i < plan->vcpu_count; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %d" : "%d", plan->vcpus[i].cpu);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %d" : "%d",
+		         plan->vcpus[i].cpu);
 	for (uint32_t i = 0; i < io; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %d" : " | %d", plan->nodes[0].io[i].cpu);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %d" : " | %d",
+		         plan->nodes[0].io[i].cpu);
 	return text;
 }
 
 #define LAUNCHED(vm, facts, request, io, text)                                                     \
 	do {                                                                                       \
-		cr_assert_eq(launch(vm, facts, request), 0, "%s", vms[vm].problems.list[0].message); \
+		cr_assert_eq(launch(vm, facts, request), 0, "%s",                                  \
+		             vms[vm].problems.list[0].message);                                    \
 		cr_assert_str_eq(places(vm, io), text);                                            \
 	} while (0)
 
-static void refused(size_t vm, const struct host_facts *facts, const struct placement_request *request,
-                    enum axvm_error_code code, const char *field, const char *says)
+static void refused(size_t vm, const struct host_facts *facts,
+                    const struct placement_request *request, enum axvm_error_code code,
+                    const char *field, const char *says)
 {
 	cr_assert_lt(launch(vm, facts, request), 0);
 	cr_assert_eq(vms[vm].problems.list[0].code, code);
 	cr_assert_str_eq(vms[vm].problems.list[0].field, field);
-	cr_assert(strstr(vms[vm].problems.list[0].message, says), "%s", vms[vm].problems.list[0].message);
+	cr_assert(strstr(vms[vm].problems.list[0].message, says), "%s",
+	          vms[vm].problems.list[0].message);
 }
 
 /* 2 nodes of 2 cores of 2 threads: node 0 has CPUs 0, 1, 4, 5, node 1 has 2, 3, 6, 7. Node by node
@@ -108,7 +114,8 @@ Test(ladder, one_after_another)
 		const struct placement *plan = &vms[i].plan;
 
 		cr_assert_eq(launch(i, facts, &request), 0);
-		cr_assert_eq(plan->vcpus[0].cpu, order[i % 8], "VM %zu is on %d", i, plan->vcpus[0].cpu);
+		cr_assert_eq(plan->vcpus[0].cpu, order[i % 8], "VM %zu is on %d", i,
+		             plan->vcpus[0].cpu);
 		cr_assert(plan->pinned && plan->claimed && !plan->by_hand);
 		cr_assert_eq(plan->nodes[0].host_node, plan->vcpus[0].host_node);
 		cr_assert_eq(cpu_bitmap_count(&plan->nodes[0].cpus), 4);
@@ -156,7 +163,8 @@ Test(ladder, as_many_on_every_cpu)
 	for (size_t i = 0; i < 160; i++) {
 		times[vms[i].plan.vcpus[0].cpu]++;
 		io[vms[i].plan.nodes[0].io[0].cpu]++;
-		cr_assert_eq(facts_cpu(facts, (uint32_t)vms[i].plan.nodes[0].io[0].cpu)->node, vms[i].plan.nodes[0].host_node);
+		cr_assert_eq(facts_cpu(facts, (uint32_t)vms[i].plan.nodes[0].io[0].cpu)->node,
+		             vms[i].plan.nodes[0].host_node);
 	}
 	for (size_t i = 0; i < 40; i++) {
 		cr_assert_eq(times[i], 4, "CPU %zu has %u vCPUs", i, times[i]);
@@ -228,11 +236,13 @@ Test(ladder, dedicated_cores)
 	/* By hand. */
 	pins.pin_count = 1;
 	pins.pins = (const uint32_t[]){ 5 };
-	refused(6, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 5 is claimed by a DEDICATED VM: give another pin");
+	refused(6, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]",
+	        "host CPU 5 is claimed by a DEDICATED VM: give another pin");
 	pins.pins = (const uint32_t[]){ 6 };
 	LAUNCHED(6, facts, &pins, 0, "6");
 	pins.dedicated = true;
-	refused(7, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]", "host CPU 6 is on a core that other VMs have claimed");
+	refused(7, facts, &pins, ERROR_CODE_PLACEMENT_FAILED, "cpus.pins[0]",
+	        "host CPU 6 is on a core that other VMs have claimed");
 	end(0);
 	pins.pins = (const uint32_t[]){ 5 };
 	LAUNCHED(7, facts, &pins, 1, "5 | 1");
@@ -241,14 +251,16 @@ Test(ladder, dedicated_cores)
 	/* Now three cores are free but for one I/O thread that is no more. */
 	request.vcpus = 6;
 	LAUNCHED(8, facts, &request, 0, "0 4 1 5 3 7");
-	refused(9, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy", "guest node 0 needs more whole cores than are free");
+	refused(9, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.tenancy",
+	        "guest node 0 needs more whole cores than are free");
 }
 
 /* An I/O thread keeps no core from being somebody's own: it goes where others are already, or to
  * its own vCPU. */
 Test(ladder, io_threads_of_dedicated_vms)
 {
-	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1), *smt = fixture_shape(1, 3, 2);
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1),
+					 *smt = fixture_shape(1, 3, 2);
 	struct placement_request request = ask(1), shared = ask(1), pair = ask(2);
 
 	request.dedicated = pair.dedicated = true;
@@ -270,8 +282,9 @@ Test(ladder, io_threads_of_dedicated_vms)
  * fewest I/O threads, although another CPU is idle; side by side in a DEDICATED VM's core. */
 Test(ladder, places_of_io_threads)
 {
-	_cleanup_free_ struct host_facts *smt = fixture_shape(1, 2, 2), *plain = fixture_shape(1, 2, 1),
-	                                 *four = fixture_shape(1, 2, 4);
+	_cleanup_free_ struct host_facts *smt = fixture_shape(1, 2, 2),
+					 *plain = fixture_shape(1, 2, 1),
+					 *four = fixture_shape(1, 2, 4);
 	struct placement_request pin = ask(1), pair = ask(2), dedicated = ask(1);
 
 	pin.pin_count = 1;
@@ -309,7 +322,8 @@ Test(ladder, places_of_io_threads)
  * allowed. */
 Test(ladder, what_dedicated_vms_leave)
 {
-	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 3, 1), *smt = fixture_shape(1, 2, 2);
+	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 3, 1),
+					 *smt = fixture_shape(1, 2, 2);
 	struct placement_request dedicated = ask(1), request = ask(3), pin = ask(1), nodes = ask(2);
 
 	dedicated.dedicated = true;
@@ -324,7 +338,8 @@ Test(ladder, what_dedicated_vms_leave)
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
 	end(1);
 	LAUNCHED(1, facts, &dedicated, 0, "1");
-	refused(2, facts, &nodes, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "guest node 1 needs more CPUs than are free");
+	refused(2, facts, &nodes, ERROR_CODE_PLACEMENT_FAILED, "cpus.count",
+	        "guest node 1 needs more CPUs than are free");
 	nodes.dedicated = true;
 	end(1);
 	LAUNCHED(1, facts, &nodes, 0, "1 2");
@@ -367,7 +382,8 @@ Test(ladder, dedicated_cores_of_one_node)
 	end(6);
 	request.vcpus = 2;
 	LAUNCHED(7, facts, &request, 0, "0 1");
-	refused(8, facts, &shared, ERROR_CODE_PLACEMENT_FAILED, "cpus.count", "other VMs have claimed CPUs 0-5 for themselves alone");
+	refused(8, facts, &shared, ERROR_CODE_PLACEMENT_FAILED, "cpus.count",
+	        "other VMs have claimed CPUs 0-5 for themselves alone");
 }
 
 /* Core 0 has one thread, the others two: a core that the guest sees two threads of is one of
@@ -397,7 +413,8 @@ Test(ladder, cores_of_unlike_shape)
 	cr_assert_eq(claims_open(&vms[5].claims, -1, tree.root, false), 0);
 	cr_assert_eq(placement_plan(facts, &request, &vms[5].plan, &vms[5].problems), 0);
 	facts->cpus[0].allowed = true;
-	cr_assert_eq(ladder_claim(&vms[5].claims, facts, &request, &vms[5].plan, &vms[5].problems), 0);
+	cr_assert_eq(ladder_claim(&vms[5].claims, facts, &request, &vms[5].plan, &vms[5].problems),
+	             0);
 	cr_assert_str_eq(places(5, 0), "1 5");
 }
 
@@ -434,7 +451,8 @@ Test(ladder, few_cpus_are_shared)
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);
 	struct placement_request request = ask(2);
 
-	facts->cpus[0].allowed = facts->cpus[2].online = facts->cpus[2].allowed = facts->cpus[3].allowed = false;
+	facts->cpus[0].allowed = facts->cpus[2].online = facts->cpus[2].allowed =
+		facts->cpus[3].allowed = false;
 	request.io_count = request.io_threads = 3;
 	LAUNCHED(0, facts, &request, 3, "1 1 | 1 1 1");
 	cr_assert(vms[0].plan.nodes[0].io[2].shared && vms[0].plan.vcpus[1].shared);
@@ -468,7 +486,8 @@ Test(ladder, a_folder_full_of_locks)
 			cr_assert_eq(claims_take(&hostile, cpu, CLAIMS_VCPU, slot), 0);
 	}
 	/* To the end it would be ten times as long as it may take. */
-	refused(0, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.claims", "too many to look through");
+	refused(0, facts, &request, ERROR_CODE_PLACEMENT_FAILED, "cpus.claims",
+	        "too many to look through");
 	cr_assert_eq(vms[0].problems.count, 1);
 	claims_close(&hostile);
 	claims_close(&far);
@@ -580,7 +599,8 @@ Test(ladder, a_cpu_whose_file_is_none)
 	        "CPU 1 cannot be claimed: its file is no regular file: remove it");
 	cr_assert_eq(vms[0].problems.count, 1);
 	request.dedicated = true;
-	refused(1, facts, &request, ERROR_CODE_RESOURCE_UNREADABLE, "cpus.claims", "CPU 1 cannot be claimed");
+	refused(1, facts, &request, ERROR_CODE_RESOURCE_UNREADABLE, "cpus.claims",
+	        "CPU 1 cannot be claimed");
 	request.dedicated = false;
 	request.vcpus = 1;
 	LAUNCHED(2, facts, &request, 0, "0");

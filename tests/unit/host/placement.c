@@ -44,7 +44,7 @@ static const char *plan(const struct host_facts *facts, const struct placement_r
 	for (size_t i = 0; r < 0 && i < problems.count; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s!%s", i ? " " : "",
 		         problems.list[i].field);
-	cr_assert_eq(r<0, problems.count> 0);
+	cr_assert_eq(r == 0, problems.count == 0);
 	return text;
 }
 
@@ -93,7 +93,8 @@ Test(placement, several_io_threads_of_a_node)
 			const struct placement_io *io = &out.nodes[n].io[i];
 
 			cr_assert_not(io->shared, "node %zu, thread %zu", n, i);
-			cr_assert_eq(facts_cpu(facts, (uint32_t)io->cpu)->node, out.nodes[n].host_node);
+			cr_assert_eq(facts_cpu(facts, (uint32_t)io->cpu)->node,
+			             out.nodes[n].host_node);
 			cr_assert(i >= 7 || !(used & 1u << io->cpu), "node %zu, thread %zu", n, i);
 			used |= 1u << io->cpu;
 		}
@@ -157,7 +158,8 @@ Test(placement, who_is_not_pinned_is_bound_to_a_node)
 	request.host_node[0] = 1;
 	facts->cpus[5].allowed = facts->cpus[13].online = false;
 	cr_assert_str_eq(plan(facts, &request, &out), "-1 -1");
-	cr_assert_not(out.pinned || out.claimed || out.by_hand || out.vcpus[0].shared || out.vcpus[0].remote);
+	cr_assert_not(out.pinned || out.claimed || out.by_hand || out.vcpus[0].shared ||
+	              out.vcpus[0].remote);
 	cr_assert_eq(out.vcpus[1].host_node, 1);
 	cr_assert_eq(out.nodes[0].io[0].cpu, PLACEMENT_UNPINNED);
 	cr_assert_eq(out.nodes[0].io[PLACEMENT_IO_MAX - 1].cpu, PLACEMENT_UNPINNED);
@@ -241,7 +243,8 @@ Test(placement, equal_pins)
 	cr_assert_plan(facts, &request, "!cpus.pins[2]");
 	request.overcommit = true;
 	cr_assert_str_eq(plan(facts, &request, &out), "3 1 3");
-	cr_assert(out.vcpus[0].shared && !out.vcpus[1].shared && out.vcpus[2].shared && out.by_hand && out.pinned);
+	cr_assert(out.vcpus[0].shared && !out.vcpus[1].shared && out.vcpus[2].shared &&
+	          out.by_hand && out.pinned);
 	request.dedicated = true;
 	cr_assert_plan(facts, &request, "!cpus.pins[2]");
 }
@@ -274,9 +277,12 @@ Test(placement, which_node_suits_better)
 		int node;
 		const char *refused;
 	} rows[] = {
-		{ { 5000, 5000 }, "", 0, NULL },      { { 5000, 5000 }, "8", 0, NULL },
-		{ { 5000, 4096 }, "7,8", 1, NULL },   { { 4095, 4096 }, "", 1, NULL },
-		{ { 4095, 4095 }, "", 0, NULL },      { { 4096, 100 }, "7,8", 1, NULL },
+		{ { 5000, 5000 }, "", 0, NULL },
+		{ { 5000, 5000 }, "8", 0, NULL },
+		{ { 5000, 4096 }, "7,8", 1, NULL },
+		{ { 4095, 4096 }, "", 1, NULL },
+		{ { 4095, 4095 }, "", 0, NULL },
+		{ { 4096, 100 }, "7,8", 1, NULL },
 		{ { 5000, 5000 }, "0,1,3,4,5", 0, "host node 0, where 2 are" },
 		{ { 5000, 5000 }, "0,1,2,3,4", 1, "host node 1, where 2 are" },
 	};
@@ -296,9 +302,11 @@ Test(placement, which_node_suits_better)
 		facts->nodes[1].free_mib = rows[i].free_mib[1];
 		request.memory_mib[0] = 4096;
 		r = placement_plan(facts, &request, &out, &problems);
-		cr_assert_eq(r < 0, rows[i].refused != NULL, "row %zu: %s", i, problems.list[0].message);
+		cr_assert_eq(r < 0, rows[i].refused != NULL, "row %zu: %s", i,
+		             problems.list[0].message);
 		if (rows[i].refused)
-			cr_expect(strstr(problems.list[0].message, rows[i].refused), "row %zu: %s", i, problems.list[0].message);
+			cr_expect(strstr(problems.list[0].message, rows[i].refused), "row %zu: %s",
+			          i, problems.list[0].message);
 		else
 			cr_expect_eq(out.nodes[0].host_node, rows[i].node, "row %zu", i);
 	}
@@ -325,7 +333,8 @@ Test(placement, huge_pages_decide_where_they_are_asked_for)
 
 	facts->nodes[0].huge[0] = (struct host_huge_pages){ 2048, 4096, 2047 };
 	facts->nodes[1].huge[0] = (struct host_huge_pages){ 2048, 4096, 2048 };
-	facts->nodes[0].huge[1] = facts->nodes[1].huge[1] = (struct host_huge_pages){ 1048576, 8, 4 };
+	facts->nodes[0].huge[1] = facts->nodes[1].huge[1] =
+		(struct host_huge_pages){ 1048576, 8, 4 };
 	facts->nodes[0].huge_count = facts->nodes[1].huge_count = 2;
 	request.memory_mib[0] = shared.memory_mib[0] = 4096;
 	facts->nodes[1].free_mib = 100;
@@ -449,39 +458,53 @@ Test(placement, wrong_requests_are_refused)
 	cr_assert_plan(facts, &request, "!memory.nodes[0].host_node");
 }
 
+/* clang-format off */
+#define SPEC(...)                                                                                  \
+	{ .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, ERROR_CODE_SPEC_INVALID
+#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, ERROR_CODE_HOST_LIMIT
+/* clang-format on */
+
 /* Whose fault it is, by which errno, at which field and in which words: all of it goes into the
  * terminal event. */
 Test(placement, each_refusal_in_full)
 {
 	static const uint8_t nodes[] = { 0, 2 };
-	static const uint32_t absent[] = { 77 }, offline[] = { 6 }, barred[] = { 0 }, twice[] = { 3, 3 }, half[] = { 2 };
+	static const uint32_t absent[] = { 77 }, offline[] = { 6 }, barred[] = { 0 },
+			      twice[] = { 3, 3 }, half[] = { 2 };
 	static const struct {
 		struct placement_request request;
 		enum axvm_error_code code;
 		const char *field, *message;
 	} rows[] = {
-#define SPEC(...) { .node_count = 1, .io_threads = 1, .host_node = { -1, -1 }, __VA_ARGS__ }, ERROR_CODE_SPEC_INVALID
-#define HOST(...) { .node_count = 1, .io_threads = 1, __VA_ARGS__ }, ERROR_CODE_HOST_LIMIT
 		{ SPEC(.vcpus = 0), "cpus.count", "must be 1 to 255" },
 		{ SPEC(.vcpus = 256), "cpus.count", "must be 1 to 255" },
 		{ { .vcpus = 1 }, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
-		{ { .vcpus = 1, .node_count = 9 }, ERROR_CODE_SPEC_INVALID, "memory.nodes", "must be 1 to 8" },
-		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 }, ERROR_CODE_SPEC_INVALID, "io.threads_per_node",
+		{ { .vcpus = 1, .node_count = 9 },
+		  ERROR_CODE_SPEC_INVALID,
+		  "memory.nodes",
+		  "must be 1 to 8" },
+		{ { .vcpus = 1, .node_count = 1, .io_threads = 17 },
+		  ERROR_CODE_SPEC_INVALID,
+		  "io.threads_per_node",
 		  "must be at most 16" },
 		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 1), "cpus.pins",
 		  "must be absent or one for each vCPU" },
-		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes }, ERROR_CODE_SPEC_INVALID, "cpus.nodes[1]",
+		{ { .vcpus = 2, .node_count = 2, .vcpu_nodes = nodes },
+		  ERROR_CODE_SPEC_INVALID,
+		  "cpus.nodes[1]",
 		  "names a guest node that memory.nodes does not have" },
-		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]", 
+		{ SPEC(.vcpus = 2, .pins = twice, .pin_count = 2), "cpus.pins[1]",
 		  "host CPU 3 is there twice: give each vCPU its own, or set overcommit" },
-		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]", "host CPU 77 does not exist; pin to CPUs of 1-5,7" },
-		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]", "host CPU 6 is offline; pin to CPUs of 1-5,7" },
+		{ HOST(.vcpus = 1, .pins = absent, .pin_count = 1), "cpus.pins[0]",
+		  "host CPU 77 does not exist; pin to CPUs of 1-5,7" },
+		{ HOST(.vcpus = 1, .pins = offline, .pin_count = 1), "cpus.pins[0]",
+		  "host CPU 6 is offline; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = barred, .pin_count = 1), "cpus.pins[0]",
 		  "host CPU 0 is outside the affinity or cpuset of this process; pin to CPUs of 1-5,7" },
 		{ HOST(.vcpus = 1, .pins = half, .pin_count = 1, .dedicated = true), "cpus.pins[0]",
 		  "a dedicated VM needs every thread of host CPU 2's core; one is offline or outside the affinity of "
 		  "this process: pin to another core" },
-		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node", 
+		{ HOST(.vcpus = 1, .host_node = { 2 }), "memory.nodes[0].host_node",
 		  "host node 2 does not exist: name another" },
 		{ HOST(.vcpus = 1, .host_node = { 1 }), "memory.nodes[0].host_node",
 		  "host node 1 is outside the cpuset of this process: name another" },
@@ -492,7 +515,8 @@ Test(placement, each_refusal_in_full)
 		  "guest node 0 asks for 3 CPUs of whole cores on host node 0, where 2 are free within the affinity and "
 		  "cpuset of this process: ask for fewer, or start the shim with more" },
 	};
-	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2), *small = fixture_shape(1, 1, 1);
+	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2),
+					 *small = fixture_shape(1, 1, 1);
 	struct problems problems = { 0 };
 	struct placement out;
 
@@ -502,7 +526,8 @@ Test(placement, each_refusal_in_full)
 		const int error = rows[i].code == ERROR_CODE_SPEC_INVALID ? EINVAL : ENOSPC;
 
 		problems = (struct problems){ 0 };
-		cr_expect_eq(placement_plan(facts, &rows[i].request, &out, &problems), -error, "row %zu", i);
+		cr_expect_eq(placement_plan(facts, &rows[i].request, &out, &problems), -error,
+		             "row %zu", i);
 		cr_expect_eq(problems.list[0].code, rows[i].code, "row %zu", i);
 		cr_expect_eq(problems.list[0].error_number, error, "row %zu", i);
 		cr_expect_str_eq(problems.list[0].field, rows[i].field);
@@ -511,11 +536,15 @@ Test(placement, each_refusal_in_full)
 	small->node_count = 0;
 	small->cpus[0].node = -1;
 	problems = (struct problems){ 0 };
-	cr_expect_eq(placement_plan(small, &(struct placement_request){ .vcpus = 2, .node_count = 1, .host_node = { -1 } },
-	                            &out, &problems), -ENOSPC);
-	cr_expect_str_eq(problems.list[0].message, "guest node 0 asks for 2 CPUs on this host, where 1 is free within the "
-	                                           "affinity and cpuset of this process: ask for fewer, or "
-	                                           "start the shim with more");
+	cr_expect_eq(placement_plan(small,
+	                            &(struct placement_request){
+					    .vcpus = 2, .node_count = 1, .host_node = { -1 } },
+	                            &out, &problems),
+	             -ENOSPC);
+	cr_expect_str_eq(problems.list[0].message,
+	                 "guest node 0 asks for 2 CPUs on this host, where 1 is free within the "
+	                 "affinity and cpuset of this process: ask for fewer, or "
+	                 "start the shim with more");
 }
 
 /* Half a core is enough for a VM that is not dedicated. */
@@ -640,11 +669,13 @@ static void check_properties(const struct host_facts *facts,
 		const struct placement_vcpu *vcpu = &out->vcpus[i];
 
 		cr_assert_eq(vcpu->cpu, PLACEMENT_UNPINNED, "seed %#lx: vCPU %u", seed, i);
-		cr_assert_eq(vcpu->host_node, out->nodes[vcpu->guest_node].host_node, "seed %#lx: vCPU %u", seed, i);
+		cr_assert_eq(vcpu->host_node, out->nodes[vcpu->guest_node].host_node,
+		             "seed %#lx: vCPU %u", seed, i);
 	}
 	for (size_t n = 0; n < out->node_count; n++)
 		for (uint32_t cpu = 0; cpu < FACTS_CPUS_MAX; cpu++)
-			cr_assert(!cpu_bitmap_has(&out->nodes[n].cpus, cpu) || facts_cpu(facts, cpu)->allowed,
+			cr_assert(!cpu_bitmap_has(&out->nodes[n].cpus, cpu) ||
+			                  facts_cpu(facts, cpu)->allowed,
 			          "seed %#lx: CPU %u of node %zu", seed, cpu, n);
 }
 

@@ -28,7 +28,8 @@ Test(profile, each_switch_of_a_tenancy_is_its_own)
 {
 	for (unsigned bit = 0; bit < 4; bit++)
 		for (int tenancy = TENANCY_SHARED; tenancy < PROFILE_TENANCIES; tenancy++) {
-			Axvm__V1__TenancyTuning tuning = AXVM__V1__TENANCY_TUNING__INIT, *list[] = { &tuning };
+			Axvm__V1__TenancyTuning tuning = AXVM__V1__TENANCY_TUNING__INIT,
+						*list[] = { &tuning };
 			Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
 			const struct profile_tenancy_tuning *got;
 			struct profile profile;
@@ -43,7 +44,9 @@ Test(profile, each_switch_of_a_tenancy_is_its_own)
 			tuning.has_realtime_hint = tuning.realtime_hint = bit == 3;
 			cr_assert_eq(unpack(&message, &profile), 0);
 			got = &profile.tenancies[tenancy];
-			cr_assert(got->offered && !profile.tenancies[TENANCY_SHARED + TENANCY_DEDICATED - tenancy].offered);
+			cr_assert(got->offered &&
+			          !profile.tenancies[TENANCY_SHARED + TENANCY_DEDICATED - tenancy]
+			                   .offered);
 			cr_assert_eq(got->disable_hlt_exits, bit == 0);
 			cr_assert_eq(got->disable_pause_exits, bit == 1);
 			cr_assert_eq(got->disable_cstate_exits, bit == 2);
@@ -81,7 +84,8 @@ Test(profile, polling_and_paravirtual_features_of_a_tenancy)
 Test(profile, identity_and_names_arrive)
 {
 	uint32_t models[] = { 0x3e, 0x2d }, steppings[] = { 4, 7, 9 };
-	char *required[] = { TEXT("ept"), TEXT("kvm") }, *used[] = { TEXT("vpid") }, *features[] = { TEXT("avx") };
+	char *required[] = { TEXT("ept"), TEXT("kvm") }, *used[] = { TEXT("vpid") },
+	     *features[] = { TEXT("avx") };
 	Axvm__V1__CpuIdentity identity = AXVM__V1__CPU_IDENTITY__INIT;
 	Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
 	const struct profile_identity *got;
@@ -112,7 +116,8 @@ Test(profile, identity_and_names_arrive)
 	got = &profile.identity;
 	cr_assert_str_eq(got->vendor, "GenuineIntel");
 	cr_assert_str_eq(got->brand, "*Xeon*");
-	cr_assert(got->has_family && got->family == 6 && got->model_count == 2 && got->stepping_count == 3);
+	cr_assert(got->has_family && got->family == 6 && got->model_count == 2 &&
+	          got->stepping_count == 3);
 	cr_assert_arr_eq(got->models, models, sizeof(models));
 	cr_assert_arr_eq(got->steppings, steppings, sizeof(steppings));
 	cr_assert(profile.required.count == 2 && profile.used_when_present.count == 1);
@@ -125,7 +130,8 @@ Test(profile, what_a_guest_sees_arrives)
 {
 	static const struct profile_cpuid_mask wanted_mask = { 7, 1, 2, 3, 4, 5, 6 };
 	static const struct cpuid_leaf wanted_leaf = { 11, 12, 13, 14, 15, 16 };
-	Axvm__V1__CpuidMask mask = AXVM__V1__CPUID_MASK__INIT, open_mask = mask, *masks[] = { &mask, &open_mask };
+	Axvm__V1__CpuidMask mask = AXVM__V1__CPUID_MASK__INIT, open_mask = mask,
+			    *masks[] = { &mask, &open_mask };
 	Axvm__V1__CpuidValue fixed = AXVM__V1__CPUID_VALUE__INIT, *values[] = { &fixed };
 	Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
 	struct profile profile;
@@ -141,7 +147,8 @@ Test(profile, what_a_guest_sees_arrives)
 	mask.set_ebx = 6;
 	message.guest_cpuid = masks;
 	message.n_guest_cpuid = 2;
-	fixed.has_leaf = fixed.has_subleaf = fixed.has_eax = fixed.has_ebx = fixed.has_ecx = fixed.has_edx = true;
+	fixed.has_leaf = fixed.has_subleaf = fixed.has_eax = fixed.has_ebx = fixed.has_ecx =
+		fixed.has_edx = true;
 	fixed.leaf = 11;
 	fixed.subleaf = 12;
 	fixed.eax = 13;
@@ -176,7 +183,8 @@ static void refused(const Axvm__V1__Profile *message, const char *what)
 
 Test(profile, a_tenancy_that_cannot_be_is_refused)
 {
-	Axvm__V1__TenancyTuning one = AXVM__V1__TENANCY_TUNING__INIT, other = one, *list[] = { &one, &other };
+	Axvm__V1__TenancyTuning one = AXVM__V1__TENANCY_TUNING__INIT, other = one,
+				*list[] = { &one, &other };
 	Axvm__V1__PvFeature beyond = (Axvm__V1__PvFeature)32;
 	Axvm__V1__Profile message = AXVM__V1__PROFILE__INIT;
 	struct profile profile;
@@ -205,7 +213,8 @@ Test(profile, a_tenancy_that_cannot_be_is_refused)
 Test(profile, what_does_not_fit_or_is_not_known_is_refused)
 {
 	uint32_t models[PROFILE_MODELS_MAX + 1] = { 1 };
-	char known[] = "ept", *names[PROFILE_NAMES_MAX + 1], *unknown[] = { TEXT("ept"), TEXT("ept_x") };
+	char known[] = "ept", *names[PROFILE_NAMES_MAX + 1],
+	     *unknown[] = { TEXT("ept"), TEXT("ept_x") };
 	Axvm__V1__CpuidMask mask = AXVM__V1__CPUID_MASK__INIT, *masks[PROFILE_MASKS_MAX + 1];
 	Axvm__V1__CpuidValue fixed = AXVM__V1__CPUID_VALUE__INIT, *values[PROFILE_FIXED_MAX + 1];
 	Axvm__V1__CpuIdentity identity = AXVM__V1__CPU_IDENTITY__INIT;

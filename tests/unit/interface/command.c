@@ -101,7 +101,8 @@ Test(command, values_at_their_bounds_are_taken)
 	c = parsed("request_id: 1 balloon { target_mib: 1 }");
 	cr_assert_eq(c.balloon.target_mib, 1);
 	c = parsed("request_id: 1 limit { device_id: 'eth0' limit {} }");
-	cr_assert(!c.limit.transmit && c.limit.limit.bytes_per_s == 0 && c.limit.limit.ops_burst == 0);
+	cr_assert(!c.limit.transmit && c.limit.limit.bytes_per_s == 0 &&
+	          c.limit.limit.ops_burst == 0);
 	memset(id, 'x', SPEC_ID_MAX);
 	id[SPEC_ID_MAX] = '\0';
 	snprintf(text, sizeof(text), "request_id: 1 resize { disk_id: '%s' }", id);
@@ -200,7 +201,8 @@ Test(command, an_arena_gives_what_it_has)
 		cr_assert_not(small.exhausted);
 	}
 	cr_assert_not_null(allocator.alloc(allocator.allocator_data, 4095));
-	cr_assert_null(allocator.alloc(allocator.allocator_data, 1), "aligned, it would begin behind the end");
+	cr_assert_null(allocator.alloc(allocator.allocator_data, 1),
+	               "aligned, it would begin behind the end");
 	arena_unmap(&small);
 	cr_assert(!small.base && !small.size);
 }
@@ -223,6 +225,7 @@ Test(command, random_bytes_are_refused_without_harm)
 		if (n > 5 && (round & 1))
 			memcpy(bytes, "\x08\x01\x4a", 3);
 		r = parse_bytes(bytes, n, n, &command, &error);
-		cr_assert_eq(r == 0, error.code == ERROR_CODE_UNSPECIFIED, "seed %u, round %d", seed, round);
+		cr_assert_eq(r == 0, error.code == ERROR_CODE_UNSPECIFIED, "seed %u, round %d",
+		             seed, round);
 	}
 }

@@ -120,9 +120,8 @@ Test(event, a_stalled_reader_costs_events_and_they_are_counted)
 	stalled_pipe(fds);
 	kept = fill_ring();
 	for (int i = 0; i < 41; i++)
-		cr_assert_eq(
-			put_state_changed(&writer, "a longer reason, so as not to fit either"),
-			-ENOBUFS);
+		cr_assert_eq(put_state_changed(&writer, "a longer reason, so as not to fit either"),
+		             -ENOBUFS);
 	cr_assert_eq(event_flush(&writer), -EAGAIN);
 	cr_assert_eq(event_writer_dropped(&writer), 42);
 	/* The terminal event has its place all the same. */
@@ -299,7 +298,8 @@ static int put_state(void)
 /* The largest reply that there can be. */
 static int put_large_reply(void)
 {
-	struct problem problem = { .code = ERROR_CODE_COMMAND_WRONG_STATE, .error_number = INT32_MAX };
+	struct problem problem = { .code = ERROR_CODE_COMMAND_WRONG_STATE,
+		                   .error_number = INT32_MAX };
 
 	memset(problem.message, 'm', sizeof(problem.message) - 1);
 	memset(problem.field, 'f', sizeof(problem.field) - 1);
@@ -317,7 +317,8 @@ Test(event, a_reply_has_the_room_that_was_kept)
 	uint64_t dropped;
 
 	cr_assert_eq(event_writer_init(&writer, fd), 0);
-	event_writer_set_vm_id(&writer, "a-name-of-64-characters-which-is-the-longest-that-there-can-be-x");
+	event_writer_set_vm_id(&writer,
+	                       "a-name-of-64-characters-which-is-the-longest-that-there-can-be-x");
 	cr_assert_eq(event_writer_keep(&writer, EVENT_REPLY_BYTES), 0);
 	while (put_state() == 0)
 		;
@@ -382,5 +383,6 @@ Test(event, a_flush_ends_though_more_events_come, .timeout = 60)
 	cr_assert_eq(event_flush(&writer), 1);
 	cr_assert_eq(fstat(fd, &st), 0);
 	cr_assert_leq(st.st_size, EVENT_FLUSH_CHUNKS * PIPE_BUF);
-	cr_assert_geq(st.st_size, EVENT_RING_SIZE + EVENT_TERMINAL_SIZE, "all that can be there is written in one go");
+	cr_assert_geq(st.st_size, EVENT_RING_SIZE + EVENT_TERMINAL_SIZE,
+	              "all that can be there is written in one go");
 }

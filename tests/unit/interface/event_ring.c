@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/unit/rig/put_event.h"
 #include "interface/wire.h"
+#include "tests/unit/rig/put_event.h"
 
 #define PIPE_SIZE 4096
 #define ROUNDS 300

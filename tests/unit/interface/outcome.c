@@ -4,19 +4,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "shim/control.h"
-#include "shim/shim.h"
 #include "interface/wire.h"
+#include "shim/control.h"
 #include "shim/deadline.h"
 #include "shim/device/console.h"
 #include "shim/device/devices.h"
 #include "shim/metrics.h"
+#include "shim/shim.h"
 #include "virtio/net_parts.h"
 #include "virtio/transport.h"
 
 static struct shim shim;
 
-static enum axvm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked, bool problem)
+static enum axvm_outcome outcome(bool running, enum machine_end end, bool stop, bool panicked,
+                                 bool problem)
 {
 	memset(&shim, 0, sizeof(shim));
 	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
@@ -35,9 +36,12 @@ Test(outcome, each_end_is_told_as_what_it_is)
 		enum machine_end end;
 		enum axvm_outcome outcome;
 	} ends[] = {
-		{ MACHINE_END_POWER_OFF, OUTCOME_POWER_OFF }, { MACHINE_END_HALTED, OUTCOME_HALTED },
-		{ MACHINE_END_RESET, OUTCOME_GUEST_RESET },   { MACHINE_END_TRIPLE_FAULT, OUTCOME_TRIPLE_FAULT },
-		{ MACHINE_END_PANIC, OUTCOME_GUEST_PANIC },   { MACHINE_END_VCPU_FAILED, OUTCOME_VCPU_FAILED },
+		{ MACHINE_END_POWER_OFF, OUTCOME_POWER_OFF },
+		{ MACHINE_END_HALTED, OUTCOME_HALTED },
+		{ MACHINE_END_RESET, OUTCOME_GUEST_RESET },
+		{ MACHINE_END_TRIPLE_FAULT, OUTCOME_TRIPLE_FAULT },
+		{ MACHINE_END_PANIC, OUTCOME_GUEST_PANIC },
+		{ MACHINE_END_VCPU_FAILED, OUTCOME_VCPU_FAILED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
@@ -45,10 +49,12 @@ Test(outcome, each_end_is_told_as_what_it_is)
 		/* The guest was faster than the stop. */
 		cr_assert_eq(outcome(true, ends[i].end, true, false, false), ends[i].outcome);
 		/* A failure of ours stands above what the guest did. */
-		cr_assert_eq(outcome(true, ends[i].end, false, false, true), OUTCOME_RUNTIME_FAILED);
+		cr_assert_eq(outcome(true, ends[i].end, false, false, true),
+		             OUTCOME_RUNTIME_FAILED);
 		/* A panic too, unless the guest went on to switch itself off. */
 		cr_assert_eq(outcome(true, ends[i].end, false, true, false),
-		             ends[i].end == MACHINE_END_POWER_OFF ? OUTCOME_POWER_OFF : OUTCOME_GUEST_PANIC);
+		             ends[i].end == MACHINE_END_POWER_OFF ? OUTCOME_POWER_OFF
+		                                                  : OUTCOME_GUEST_PANIC);
 	}
 	cr_assert_eq(outcome(true, MACHINE_END_NONE, true, false, false), OUTCOME_STOPPED_BY_HOST);
 	cr_assert_eq(outcome(true, MACHINE_END_NONE, true, true, false), OUTCOME_GUEST_PANIC);
@@ -116,7 +122,9 @@ Test(outcome, counters_of_the_machine)
 	shim.spec.memory.count = 2;
 	shim.placement.nodes[0].host_node = 3;
 	shim.placement.nodes[1].host_node = -1;
-	shim.ram.nodes[0] = (struct numa_counts){ .pages_4k = 11, .pages_2m = 12, .pages_1g = 13, .remote_pages = 14 };
+	shim.ram.nodes[0] = (struct numa_counts){
+		.pages_4k = 11, .pages_2m = 12, .pages_1g = 13, .remote_pages = 14
+	};
 	shim.ram.nodes[1] = (struct numa_counts){ .pages_4k = 21 };
 	report = report_of_shim();
 	expect_counter(report, "vcpu.0.exits", 7);
@@ -142,8 +150,10 @@ Test(outcome, counters_of_the_machine)
 Test(outcome, counters_of_the_balloon)
 {
 	static const char *const stats[] = {
-		"swap_in_bytes", "swap_out_bytes", "major_faults", "minor_faults", "free_bytes",
-		"total_bytes", "available_bytes", "cache_bytes", "huge_page_allocations", "huge_page_failures",
+		"swap_in_bytes",      "swap_out_bytes", "major_faults",
+		"minor_faults",       "free_bytes",     "total_bytes",
+		"available_bytes",    "cache_bytes",    "huge_page_allocations",
+		"huge_page_failures",
 	};
 	static struct virtio_transport transport;
 	struct balloon *balloon = &shim.devices.balloon;
@@ -210,7 +220,8 @@ static void attach(struct virtio_device *device, const char *id, uint64_t from)
 	transport->latency.sum_ns = from + 8;
 }
 
-static const Axvm__V1__Histogram *histogram_of(const Axvm__V1__MetricsReport *report, const char *name)
+static const Axvm__V1__Histogram *histogram_of(const Axvm__V1__MetricsReport *report,
+                                               const char *name)
 {
 	for (size_t i = 0; i < report->n_histograms; i++)
 		if (strcmp(report->histograms[i]->name, name) == 0)
@@ -220,15 +231,18 @@ static const Axvm__V1__Histogram *histogram_of(const Axvm__V1__MetricsReport *re
 }
 
 /* Under its prefix: its sums, the queue that was used and not the other, its latencies. */
-static void expect_attached(const Axvm__V1__MetricsReport *report, const char *prefix, uint64_t from)
+static void expect_attached(const Axvm__V1__MetricsReport *report, const char *prefix,
+                            uint64_t from)
 {
 	static const struct {
 		const char *name;
 		uint64_t value;
 		bool of_queue;
 	} rows[] = {
-		{ "requests", 0, true }, { "bytes_from_guest", 1, true }, { "bytes_to_guest", 2, true },
-		{ "batches", 30, true }, { "interrupts", 20, true }, { "failures", 4, false }, { "resets", 5, false },
+		{ "requests", 0, true },       { "bytes_from_guest", 1, true },
+		{ "bytes_to_guest", 2, true }, { "batches", 30, true },
+		{ "interrupts", 20, true },    { "failures", 4, false },
+		{ "resets", 5, false },
 	};
 	const Axvm__V1__Histogram *latency;
 	char name[128];
@@ -249,20 +263,25 @@ static void expect_attached(const Axvm__V1__MetricsReport *report, const char *p
 	snprintf(name, sizeof(name), "%s.latency_ns", prefix);
 	latency = histogram_of(report, name);
 	cr_assert(latency->n_bounds == LATENCY_BOUNDS && latency->n_counts == LATENCY_BOUNDS + 1);
-	cr_assert(latency->bounds[0] == 1ULL << LATENCY_FIRST_BIT && latency->bounds[1] == 2ULL << LATENCY_FIRST_BIT);
+	cr_assert(latency->bounds[0] == 1ULL << LATENCY_FIRST_BIT &&
+	          latency->bounds[1] == 2ULL << LATENCY_FIRST_BIT);
 	cr_assert_eq(latency->counts[0], from == 6000 ? 0 : from + 6);
-	cr_assert(latency->counts[LATENCY_BOUNDS] == (from == 5000 ? 0 : from + 7) && latency->counts[1] == 0);
+	cr_assert(latency->counts[LATENCY_BOUNDS] == (from == 5000 ? 0 : from + 7) &&
+	          latency->counts[1] == 0);
 	cr_assert_eq(latency->sum, from + 8);
 }
 
 /* Each counter is its own source's, by the name of its device; an I/O loop's likewise. */
 Test(outcome, counters_of_every_device)
 {
-	static const char *const disk[] = { "reads", "writes", "flushes", "discards", "bytes_read", "bytes_written",
-		                            "errors", "throttled", "bounced" };
-	static const char *const net_names[] = { "rx_frames", "rx_bytes", "rx_dropped", "tx_frames", "tx_bytes",
-		                                 "tx_dropped", "rx_copied" };
-	static const char *const loop[] = { "turns", "enters", "submissions", "completions", "interrupts", "overflows" };
+	static const char *const disk[] = { "reads",    "writes",     "flushes",
+		                            "discards", "bytes_read", "bytes_written",
+		                            "errors",   "throttled",  "bounced" };
+	static const char *const net_names[] = { "rx_frames", "rx_bytes", "rx_dropped",
+		                                 "tx_frames", "tx_bytes", "tx_dropped",
+		                                 "rx_copied" };
+	static const char *const loop[] = { "turns",       "enters",     "submissions",
+		                            "completions", "interrupts", "overflows" };
 	static struct block disks[2];
 	static struct net net;
 	struct shim_devices *devices = &shim.devices;
@@ -271,10 +290,12 @@ Test(outcome, counters_of_every_device)
 
 	memset(&shim, 0, sizeof(shim));
 	devices_init(&shim.devices, &shim.spec, &shim.machine, &shim.events, &shim.problems);
-	devices->present = shim.spec.console.present = shim.spec.rng.present = shim.spec.vsock.present = true;
+	devices->present = shim.spec.console.present = shim.spec.rng.present =
+		shim.spec.vsock.present = true;
 	devices->io_count = 2;
-	devices->io[1].loop.stats = (struct io_stats){ .turns = 1, .enters = 2, .sqes = 3, .cqes = 4, .interrupts = 5,
-		                                       .overflows = 6 };
+	devices->io[1].loop.stats = (struct io_stats){
+		.turns = 1, .enters = 2, .sqes = 3, .cqes = 4, .interrupts = 5, .overflows = 6
+	};
 	attach(&devices->console.device, "console", 1000);
 	devices->console.bytes_out = 11;
 	devices->console.bytes_in = 12;

@@ -8,11 +8,11 @@
 #include <time.h>
 
 #include "guest/layout.h"
-#include "proto/axvm.pb-c.h"
 #include "interface/reflect.h"
 #include "interface/spec.h"
 #include "interface/spec_check.h"
 #include "interface/wire.h"
+#include "proto/axvm.pb-c.h"
 #include "tests/unit/rig/protoc.h"
 
 static struct vm_spec spec;
@@ -26,30 +26,30 @@ static struct vm_spec spec;
 #define NET(id) "nets { id: '" id "' tap_name: 'tap0' "
 
 /* Every field of the schema, none of them at its default. */
-#define FULL                                                                                       \
-	"vm_id: 'web-17' profile: 'dev' admission: ADMISSION_REPORT "                                        \
+#define FULL                                                                                                                  \
+	"vm_id: 'web-17' profile: 'dev' admission: ADMISSION_REPORT "                                                         \
 	"cpus { count: 2 pins: [4, 5] tenancy: TENANCY_DEDICATED paravirt { features: [PV_FEATURE_KVMCLOCK, PV_FEATURE_EOI] " \
-	"} "                                                                                       \
-	"  fifo_priority: 7 core_scheduling: true nodes: [1, 0] overcommit: false claims { path: 'c' } } " \
-	"memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 host_node: 0 } "       \
-	"  page_size: PAGE_SIZE_2M populate: true lock: true remote_pages_allowed: 9 } "                \
-	"boot { linux_boot { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } measure: true "  \
-	"} "                                                                                       \
-	"disks { id: 'root' image { fd: 6 } read_only: true serial: 'S1' direct: true queues: 3 "  \
-	"  queue_size: 128 cache: CACHE_MODE_WRITE_THROUGH limit { bytes_per_s: 1 bytes_burst: 2 "            \
-	"  ops_per_s: 3 ops_burst: 4 } block_size: 4096 max_size: 8192 discard: false } "          \
-	"nets { id: 'eth0' tap { fd: [7, 8] } mac: '02:00:5E:10:00:ff' queue_pairs: 2 "            \
-	"  queue_size: 512 mtu: 9000 rx_limit { ops_per_s: 5 } tx_limit { ops_per_s: 6 } "         \
-	"  offloads: false } "                                                                     \
-	"nets { id: 'eth1' tap_name: 'tap1' vhost { path: '/dev/vhost-net' } } "                   \
-	"console { output { fd: 1 } input { fd: 0 } early: true columns: 80 rows: 25 limit { bytes_per_s: 21 " \
-	"  bytes_burst: 22 ops_per_s: 23 ops_burst: 24 } } "                                       \
-	"rng { limit { bytes_per_s: 10 } } "                                                       \
-	"balloon { deflate_on_oom: false free_page_reporting: false stats_interval_s: 11 } "       \
-	"vsock { cid: 12 channel { fd: 13 } } "                                                    \
-	"lifecycle { on_control_eof: ON_CONTROL_EOF_STOP shutdown_timeout_ms: 14 stop_when_launcher_dies: true "  \
-	"} "                                                                                       \
-	"sandbox { uid: 15 gid: 16 cgroup_fds: [17, 18] } metrics { interval_ms: 1000 } "          \
+	"} "                                                                                                                  \
+	"  fifo_priority: 7 core_scheduling: true nodes: [1, 0] overcommit: false claims { path: 'c' } } "                    \
+	"memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 host_node: 0 } "                                  \
+	"  page_size: PAGE_SIZE_2M populate: true lock: true remote_pages_allowed: 9 } "                                      \
+	"boot { linux_boot { kernel { path: 'vmlinuz' } initrd { fd: 5 } cmdline: 'quiet \xc3\xa9' } measure: true "          \
+	"} "                                                                                                                  \
+	"disks { id: 'root' image { fd: 6 } read_only: true serial: 'S1' direct: true queues: 3 "                             \
+	"  queue_size: 128 cache: CACHE_MODE_WRITE_THROUGH limit { bytes_per_s: 1 bytes_burst: 2 "                            \
+	"  ops_per_s: 3 ops_burst: 4 } block_size: 4096 max_size: 8192 discard: false } "                                     \
+	"nets { id: 'eth0' tap { fd: [7, 8] } mac: '02:00:5E:10:00:ff' queue_pairs: 2 "                                       \
+	"  queue_size: 512 mtu: 9000 rx_limit { ops_per_s: 5 } tx_limit { ops_per_s: 6 } "                                    \
+	"  offloads: false } "                                                                                                \
+	"nets { id: 'eth1' tap_name: 'tap1' vhost { path: '/dev/vhost-net' } } "                                              \
+	"console { output { fd: 1 } input { fd: 0 } early: true columns: 80 rows: 25 limit { bytes_per_s: 21 "                \
+	"  bytes_burst: 22 ops_per_s: 23 ops_burst: 24 } } "                                                                  \
+	"rng { limit { bytes_per_s: 10 } } "                                                                                  \
+	"balloon { deflate_on_oom: false free_page_reporting: false stats_interval_s: 11 } "                                  \
+	"vsock { cid: 12 channel { fd: 13 } } "                                                                               \
+	"lifecycle { on_control_eof: ON_CONTROL_EOF_STOP shutdown_timeout_ms: 14 stop_when_launcher_dies: true "              \
+	"} "                                                                                                                  \
+	"sandbox { uid: 15 gid: 16 cgroup_fds: [17, 18] } metrics { interval_ms: 1000 } "                                     \
 	"io { threads_per_node: 2 busy_poll_us: 19 } "
 
 static int parse_text(const char *text, struct problems *problems)
@@ -64,15 +64,19 @@ static int parse_text(const char *text, struct problems *problems)
 Test(spec, a_balloon_over_pages_of_1_gib)
 {
 	static const char *const taken[] = {
-		ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_1G } balloon {}",
-		ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_1G } balloon { free_page_reporting: false }",
-		ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_2M } balloon { free_page_reporting: true }",
+		ID CPUS BOOT
+		"memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_1G } balloon {}",
+		ID CPUS BOOT
+		"memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_1G } balloon { free_page_reporting: false }",
+		ID CPUS BOOT
+		"memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_2M } balloon { free_page_reporting: true }",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
 		struct problems problems = { 0 };
 
-		cr_assert_eq(parse_text(taken[i], &problems), 0, "%zu: %s", i, problems.list[0].message);
+		cr_assert_eq(parse_text(taken[i], &problems), 0, "%zu: %s", i,
+		             problems.list[0].message);
 	}
 }
 
@@ -85,21 +89,27 @@ Test(spec, all_fds_of_a_launch_are_told)
 		int first, last; /* each in between is named */
 	} rows[] = {
 		{ ID CPUS MEMORY BOOT, 0, -1 },
-		{ ID CPUS MEMORY "boot { flat_boot { image { fd: 10 } local_apic: true } } console { output { fd: 11 } }", 10, 11 },
-		{ ID MEMORY "boot { linux_boot { kernel { fd: 5 } initrd { fd: 6 } } } "
+		{ ID CPUS MEMORY
+		  "boot { flat_boot { image { fd: 10 } local_apic: true } } console { output { fd: 11 } }",
+		  10, 11 },
+		{ ID MEMORY
+		  "boot { linux_boot { kernel { fd: 5 } initrd { fd: 6 } } } "
 		  "cpus { count: 2 claims { fd: 7 } } "
 		  "disks { id: 'a' image { fd: 8 } } disks { id: 'b' image { fd: 9 } } disks { id: 'c' image { path: 'c' } } "
 		  "nets { id: 'd' tap { fd: [10, 11] } queue_pairs: 2 } nets { id: 'e' tap { fd: 12 } vhost { fd: 13 } } "
 		  "nets { id: 'f' tap_name: 't' vhost { path: 'v' } } "
 		  "console { output { fd: 14 } input { fd: 15 } } vsock { cid: 3 channel { fd: 16 } } "
-		  "sandbox { cgroup_fds: [17, 18] }", 5, 18 },
+		  "sandbox { cgroup_fds: [17, 18] }",
+		  5, 18 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct problems problems = { 0 };
 
-		cr_assert_eq(parse_text(rows[i].text, &problems), 0, "%zu: %s", i, problems.list[0].message);
-		cr_assert_eq(spec.fds_count, (size_t)(rows[i].last - rows[i].first + 1), "row %zu", i);
+		cr_assert_eq(parse_text(rows[i].text, &problems), 0, "%zu: %s", i,
+		             problems.list[0].message);
+		cr_assert_eq(spec.fds_count, (size_t)(rows[i].last - rows[i].first + 1), "row %zu",
+		             i);
 		for (int fd = rows[i].first; fd <= rows[i].last; fd++) {
 			size_t times = 0;
 
@@ -129,7 +139,8 @@ Test(spec, the_least_that_is_taken)
 	cr_assert_eq(spec.console.present, false);
 	cr_assert_eq(spec.console.output.kind, RESOURCE_SOURCE_NOT_SET);
 	cr_assert(!spec.console.limited);
-	cr_assert(spec.console.limit.bytes_per_s == 1048576 && spec.console.limit.bytes_burst == 8388608);
+	cr_assert(spec.console.limit.bytes_per_s == 1048576 &&
+	          spec.console.limit.bytes_burst == 8388608);
 	cr_assert(spec.console.limit.ops_per_s == 0);
 	cr_assert_eq(spec.lifecycle.shutdown_timeout_ms, 30000);
 	cr_assert_eq(spec.io.threads_per_node, 1);
@@ -146,7 +157,8 @@ static void check_full_machine(void)
 	cr_assert_eq(spec.cpus.paravirt, 1u << PV_FEATURE_KVMCLOCK | 1u << PV_FEATURE_EOI);
 	cr_assert(spec.cpus.has_paravirt && spec.cpus.fifo_priority == 7);
 	cr_assert(spec.cpus.core_scheduling && !spec.cpus.overcommit);
-	cr_assert(spec.cpus.claims.kind == RESOURCE_SOURCE_PATH && strcmp(spec.cpus.claims.path, "c") == 0);
+	cr_assert(spec.cpus.claims.kind == RESOURCE_SOURCE_PATH &&
+	          strcmp(spec.cpus.claims.path, "c") == 0);
 	cr_assert(spec.cpus.nodes_count == 2 && spec.cpus.nodes[0] == 1 && spec.cpus.nodes[1] == 0);
 	cr_assert(spec.memory.count == 2 && spec.memory.nodes[1].size == 128 * MIB);
 	cr_assert(spec.memory.nodes[0].host_node == 1 && spec.memory.nodes[1].host_node == 0);
@@ -173,7 +185,8 @@ static void check_full_devices(void)
 	cr_assert_str_eq(disk->serial, "S1");
 	cr_assert(disk->image.kind == RESOURCE_SOURCE_FD && disk->image.fd == 6);
 	cr_assert(disk->read_only && disk->direct && disk->queues == 3 && disk->queue_size == 128);
-	cr_assert(disk->cache == CACHE_MODE_WRITE_THROUGH && disk->block_size == 4096 && disk->max_size == 8192 && !disk->discard);
+	cr_assert(disk->cache == CACHE_MODE_WRITE_THROUGH && disk->block_size == 4096 &&
+	          disk->max_size == 8192 && !disk->discard);
 	cr_assert(disk->limit.bytes_per_s == 1 && disk->limit.bytes_burst == 2);
 	cr_assert(disk->limit.ops_per_s == 3 && disk->limit.ops_burst == 4);
 	cr_assert_eq(spec.nets_count, 2);
@@ -188,7 +201,8 @@ static void check_full_devices(void)
 	cr_assert(spec.console.present && spec.console.early && spec.console.output.fd == 1);
 	cr_assert(spec.console.input.kind == RESOURCE_SOURCE_FD && spec.console.input.fd == 0);
 	cr_assert(spec.console.columns == 80 && spec.console.rows == 25);
-	cr_assert(spec.console.limited && spec.console.limit.bytes_per_s == 21 && spec.console.limit.bytes_burst == 22);
+	cr_assert(spec.console.limited && spec.console.limit.bytes_per_s == 21 &&
+	          spec.console.limit.bytes_burst == 22);
 	cr_assert(spec.console.limit.ops_per_s == 23 && spec.console.limit.ops_burst == 24);
 	cr_assert(spec.rng.present && spec.rng.limit.bytes_per_s == 10);
 	cr_assert(spec.balloon.present && !spec.balloon.deflate_on_oom);
@@ -260,14 +274,13 @@ Test(spec, the_full_launch_of_these_tests_sets_every_field)
 Test(spec, defaults_may_be_spelled_out)
 {
 	struct problems problems = { 0 };
+	static const char text[] = "vm_id: 'vm' profile: 'xv2' admission: ADMISSION_ENFORCE "
+				   "cpus { count: 2 tenancy: TENANCY_SHARED fifo_priority: 0 "
+				   "  core_scheduling: false overcommit: true } "
+				   "sandbox {} metrics { interval_ms: 0 } "
+				   "io { threads_per_node: 1 busy_poll_us: 0 } " MEMORY BOOT;
 
-	cr_assert_eq(parse_text("vm_id: 'vm' profile: 'xv2' admission: ADMISSION_ENFORCE " MEMORY BOOT
-	                        "cpus { count: 2 tenancy: TENANCY_SHARED fifo_priority: 0 "
-	                        "  core_scheduling: false overcommit: true } "
-	                        "sandbox {} metrics { interval_ms: 0 } "
-	                        "io { threads_per_node: 1 busy_poll_us: 0 }",
-	                        &problems),
-	             0, "%s", problems.list[0].message);
+	cr_assert_eq(parse_text(text, &problems), 0, "%s", problems.list[0].message);
 }
 
 /* One broken rule each, and the one problem it must give. */
@@ -289,18 +302,21 @@ static const struct refusal {
 	{ ID MEMORY BOOT "cpus { count: 256 }", ERROR_CODE_SPEC_INVALID, "cpus.count" },
 	{ ID MEMORY BOOT "cpus { count: 2 pins: 1 }", ERROR_CODE_SPEC_INVALID, "cpus.pins" },
 	{ ID MEMORY BOOT "cpus { count: 1 pins: 8192 }", ERROR_CODE_SPEC_INVALID, "cpus.pins[0]" },
-	{ ID MEMORY BOOT "cpus { count: 2 pins: [1, 1] overcommit: false }", ERROR_CODE_SPEC_INVALID,
-	  "cpus.pins" },
-	{ ID MEMORY BOOT "cpus { count: 2 pins: [1, 1] tenancy: TENANCY_DEDICATED }", ERROR_CODE_SPEC_INVALID,
-	  "cpus.pins" },
-	{ ID MEMORY BOOT "cpus { count: 1 fifo_priority: 1 }", ERROR_CODE_SPEC_INVALID, "cpus.fifo_priority" },
+	{ ID MEMORY BOOT "cpus { count: 2 pins: [1, 1] overcommit: false }",
+	  ERROR_CODE_SPEC_INVALID, "cpus.pins" },
+	{ ID MEMORY BOOT "cpus { count: 2 pins: [1, 1] tenancy: TENANCY_DEDICATED }",
+	  ERROR_CODE_SPEC_INVALID, "cpus.pins" },
+	{ ID MEMORY BOOT "cpus { count: 1 fifo_priority: 1 }", ERROR_CODE_SPEC_INVALID,
+	  "cpus.fifo_priority" },
 	{ ID MEMORY BOOT "cpus { count: 1 pins: 0 fifo_priority: 100 }", ERROR_CODE_SPEC_INVALID,
 	  "cpus.fifo_priority" },
 	{ ID MEMORY BOOT "cpus { count: 2 nodes: 0 }", ERROR_CODE_SPEC_INVALID, "cpus.nodes" },
 	{ ID MEMORY BOOT "cpus { count: 1 nodes: 1 }", ERROR_CODE_SPEC_INVALID, "cpus.nodes" },
-	{ ID MEMORY BOOT "cpus { count: 1 paravirt { features: [PV_FEATURE_EOI, PV_FEATURE_KVMCLOCK, PV_FEATURE_EOI] } }",
+	{ ID MEMORY BOOT
+	  "cpus { count: 1 paravirt { features: [PV_FEATURE_EOI, PV_FEATURE_KVMCLOCK, PV_FEATURE_EOI] } }",
 	  ERROR_CODE_SPEC_DUPLICATE, "cpus.paravirt.features" },
-	{ ID MEMORY BOOT "cpus { count: 1 paravirt { features: [PV_FEATURE_EOI, PV_FEATURE_EOI] } }",
+	{ ID MEMORY BOOT
+	  "cpus { count: 1 paravirt { features: [PV_FEATURE_EOI, PV_FEATURE_EOI] } }",
 	  ERROR_CODE_SPEC_DUPLICATE, "cpus.paravirt.features" },
 	{ ID CPUS BOOT, ERROR_CODE_SPEC_INVALID, "memory" },
 	{ ID CPUS BOOT "memory {}", ERROR_CODE_SPEC_INVALID, "memory.nodes" },
@@ -313,13 +329,15 @@ static const struct refusal {
 	  ERROR_CODE_SPEC_INVALID, "memory.nodes" },
 	{ ID CPUS BOOT "memory { nodes { size_mib: 9 host_node: 1024 } }", ERROR_CODE_SPEC_INVALID,
 	  "memory.nodes[0].host_node" },
-	{ ID CPUS BOOT "memory { nodes { size_mib: 8 } nodes { size_mib: 9 } page_size: PAGE_SIZE_2M }",
+	{ ID CPUS BOOT
+	  "memory { nodes { size_mib: 8 } nodes { size_mib: 9 } page_size: PAGE_SIZE_2M }",
 	  ERROR_CODE_SPEC_INVALID, "memory.nodes[1].size_mib" },
 	{ ID CPUS BOOT "memory { nodes { size_mib: 2000 } page_size: PAGE_SIZE_1G }",
 	  ERROR_CODE_SPEC_INVALID, "memory.nodes[0].size_mib" },
 	{ ID CPUS MEMORY, ERROR_CODE_SPEC_INVALID, "boot" },
 	{ ID CPUS MEMORY "boot {}", ERROR_CODE_SPEC_INVALID, "boot" },
-	{ ID CPUS MEMORY "boot { linux_boot {} }", ERROR_CODE_SPEC_INVALID, "boot.linux_boot.kernel" },
+	{ ID CPUS MEMORY "boot { linux_boot {} }", ERROR_CODE_SPEC_INVALID,
+	  "boot.linux_boot.kernel" },
 	{ ID CPUS MEMORY "boot { linux_boot { kernel {} } }", ERROR_CODE_SPEC_INVALID,
 	  "boot.linux_boot.kernel" },
 	{ ID CPUS MEMORY "boot { linux_boot { kernel { path: '' } } }", ERROR_CODE_SPEC_INVALID,
@@ -328,15 +346,15 @@ static const struct refusal {
 	  "boot.linux_boot.kernel" },
 	{ ID CPUS MEMORY "boot { linux_boot { kernel { fd: 1 } } }", ERROR_CODE_SPEC_INVALID,
 	  "boot.linux_boot.kernel" },
-	{ ID CPUS MEMORY "boot { linux_boot { kernel { fd: 4294967295 } } }", ERROR_CODE_SPEC_INVALID,
-	  "boot.linux_boot.kernel" },
+	{ ID CPUS MEMORY "boot { linux_boot { kernel { fd: 4294967295 } } }",
+	  ERROR_CODE_SPEC_INVALID, "boot.linux_boot.kernel" },
 	{ ID CPUS MEMORY "boot { linux_boot { kernel { fd: 5 } initrd { fd: 5 } } }",
 	  ERROR_CODE_SPEC_DUPLICATE, "boot.linux_boot.initrd" },
 	{ ID CPUS MEMORY "boot { flat_boot {} }", ERROR_CODE_SPEC_INVALID, "boot.flat_boot.image" },
 	{ ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } load_address: 0x100001 } }",
 	  ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address" },
-	{ ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } load_address: 0 } }", ERROR_CODE_SPEC_INVALID,
-	  "boot.flat_boot.load_address" },
+	{ ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } load_address: 0 } }",
+	  ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address" },
 	{ ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } load_address: 0x4000000 } }",
 	  ERROR_CODE_SPEC_INVALID, "boot.flat_boot.load_address" },
 	{ ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } secondaries_wait: true } }",
@@ -350,25 +368,33 @@ static const struct refusal {
 	{ ID REST DISK("a b", "5") "}", ERROR_CODE_SPEC_INVALID, "disks[0].id" },
 	{ ID REST DISK("a", "5") "}" DISK("a", "6") "}", ERROR_CODE_SPEC_DUPLICATE, "disks[1].id" },
 	{ ID REST DISK("a", "5") "}" NET("a") "}", ERROR_CODE_SPEC_DUPLICATE, "nets[0].id" },
-	{ ID REST DISK("a", "5") "}" DISK("b", "5") "}", ERROR_CODE_SPEC_DUPLICATE, "disks[1].image" },
+	{ ID REST DISK("a", "5") "}" DISK("b", "5") "}", ERROR_CODE_SPEC_DUPLICATE,
+	  "disks[1].image" },
 	{ ID REST DISK("a", "5") "serial: '012345678901234567890' }", ERROR_CODE_SPEC_INVALID,
 	  "disks[0].serial" },
 	{ ID REST DISK("a", "5") "queues: 0 }", ERROR_CODE_SPEC_INVALID, "disks[0].queues" },
-	{ ID REST DISK("a", "5") "queue_size: 0 }", ERROR_CODE_SPEC_INVALID, "disks[0].queue_size" },
-	{ ID REST DISK("a", "5") "queue_size: 2 }", ERROR_CODE_SPEC_INVALID, "disks[0].queue_size" },
-	{ ID REST DISK("a", "5") "limit { bytes_burst: 1 } }", ERROR_CODE_SPEC_INVALID, "disks[0].limit" },
-	{ ID REST "rng { limit { bytes_per_s: 1 ops_burst: 1 } }", ERROR_CODE_SPEC_INVALID, "rng.limit" },
-	{ ID REST DISK("a", "5") "queue_size: 100 }", ERROR_CODE_SPEC_INVALID, "disks[0].queue_size" },
+	{ ID REST DISK("a", "5") "queue_size: 0 }", ERROR_CODE_SPEC_INVALID,
+	  "disks[0].queue_size" },
+	{ ID REST DISK("a", "5") "queue_size: 2 }", ERROR_CODE_SPEC_INVALID,
+	  "disks[0].queue_size" },
+	{ ID REST DISK("a", "5") "limit { bytes_burst: 1 } }", ERROR_CODE_SPEC_INVALID,
+	  "disks[0].limit" },
+	{ ID REST "rng { limit { bytes_per_s: 1 ops_burst: 1 } }", ERROR_CODE_SPEC_INVALID,
+	  "rng.limit" },
+	{ ID REST DISK("a", "5") "queue_size: 100 }", ERROR_CODE_SPEC_INVALID,
+	  "disks[0].queue_size" },
 	{ ID REST DISK("a", "5") "queue_size: 2048 }", ERROR_CODE_SPEC_INVALID,
 	  "disks[0].queue_size" },
-	{ ID CPUS BOOT "memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_1G } balloon { free_page_reporting: true }",
+	{ ID CPUS BOOT
+	  "memory { nodes { size_mib: 1024 } page_size: PAGE_SIZE_1G } balloon { free_page_reporting: true }",
 	  ERROR_CODE_SPEC_INVALID, "balloon.free_page_reporting" },
 	{ ID REST DISK("a", "5") "block_size: 1000 }", ERROR_CODE_SPEC_INVALID,
 	  "disks[0].block_size" },
 	{ ID REST "nets { id: 'a' }", ERROR_CODE_SPEC_INVALID, "nets[0]" },
 	{ ID REST "nets { id: 'a' tap_name: '0123456789abcdef' }", ERROR_CODE_SPEC_INVALID,
 	  "nets[0].tap_name" },
-	{ ID REST "nets { id: 'a' tap_name: '../x' }", ERROR_CODE_SPEC_INVALID, "nets[0].tap_name" },
+	{ ID REST "nets { id: 'a' tap_name: '../x' }", ERROR_CODE_SPEC_INVALID,
+	  "nets[0].tap_name" },
 	{ ID REST "nets { id: 'a' tap { fd: 5 } queue_pairs: 2 }", ERROR_CODE_SPEC_INVALID,
 	  "nets[0]" },
 	{ ID REST "nets { id: 'a' tap { fd: [5, 5] } queue_pairs: 2 }", ERROR_CODE_SPEC_DUPLICATE,
@@ -385,7 +411,8 @@ static const struct refusal {
 	{ ID REST NET("a") "queue_size: 3 }", ERROR_CODE_SPEC_INVALID, "nets[0].queue_size" },
 	{ ID REST "console { early: true }", ERROR_CODE_SPEC_INVALID, "console.early" },
 	{ ID REST "console { limit {} }", ERROR_CODE_SPEC_INVALID, "console.limit" },
-	{ ID REST "console { output { fd: 6 } limit { bytes_burst: 1 } }", ERROR_CODE_SPEC_INVALID, "console.limit" },
+	{ ID REST "console { output { fd: 6 } limit { bytes_burst: 1 } }", ERROR_CODE_SPEC_INVALID,
+	  "console.limit" },
 	{ ID REST "console { columns: 80 }", ERROR_CODE_SPEC_INVALID, "console.columns" },
 	{ ID REST "console { output { fd: 3 } }", ERROR_CODE_SPEC_INVALID, "console.output" },
 	{ ID REST "console { output { fd: 7 } input { fd: 7 } }", ERROR_CODE_SPEC_DUPLICATE,
@@ -400,7 +427,8 @@ static const struct refusal {
 	{ ID REST "sandbox { cgroup_fds: 2 }", ERROR_CODE_SPEC_INVALID, "sandbox.cgroup_fds" },
 	{ ID REST "metrics { interval_ms: 99 }", ERROR_CODE_SPEC_INVALID, "metrics.interval_ms" },
 	{ ID REST "io { threads_per_node: 0 }", ERROR_CODE_SPEC_INVALID, "io.threads_per_node" },
-	{ ID CPUS BOOT "memory { nodes { size_mib: 64 } nodes { size_mib: 64 } } io { threads_per_node: 9 }",
+	{ ID CPUS BOOT
+	  "memory { nodes { size_mib: 64 } nodes { size_mib: 64 } } io { threads_per_node: 9 }",
 	  ERROR_CODE_SPEC_INVALID, "io.threads_per_node" },
 	{ ID REST "io { busy_poll_us: 1000001 }", ERROR_CODE_SPEC_INVALID, "io.busy_poll_us" },
 };
@@ -460,7 +488,9 @@ Test(spec, more_devices_than_possible_are_refused)
 /* What is wrong, with its value, and what to do about it. */
 Test(spec, refusals_say_what_to_do)
 {
-	static const struct { const char *text, *message; } cases[] = {
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
 		{ ID REST NET("a") "vhost { fd: 9 } rx_limit { ops_per_s: 1 } }",
 		  "launch.nets[0] has vhost and a limit: rate limits do not apply with vhost; remove one of the two, or "
 		  "limit the TAP (tc)" },
@@ -486,8 +516,12 @@ Test(spec, refusals_say_what_to_do)
 Test(spec, every_device_counts)
 {
 	static const char *const devices[] = {
-		"disks { id: 'd' image { fd: 20 } } ", "nets { id: 'n' tap { fd: 21 } } ", "rng {} ", "balloon {} ",
-		"vsock { cid: 3 channel { fd: 22 } } ", "console {} ",
+		"disks { id: 'd' image { fd: 20 } } ",
+		"nets { id: 'n' tap { fd: 21 } } ",
+		"rng {} ",
+		"balloon {} ",
+		"vsock { cid: 3 channel { fd: 22 } } ",
+		"console {} ",
 	};
 	static char text[20000];
 	size_t kept[ARRAY_SIZE(devices) + 1];
@@ -496,36 +530,45 @@ Test(spec, every_device_counts)
 
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
 		problems = (struct problems){ 0 };
-		snprintf(text, sizeof(text), ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } } } %s", devices[i]);
+		snprintf(text, sizeof(text),
+		         ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } } } %s", devices[i]);
 		cr_assert_eq(parse_text(text, &problems), -EINVAL, "%s", devices[i]);
 		cr_assert_eq(problems.count, 1);
-		cr_assert_str_eq(problems.list[0].field, "boot.flat_boot.local_apic", "%s", devices[i]);
+		cr_assert_str_eq(problems.list[0].field, "boot.flat_boot.local_apic", "%s",
+		                 devices[i]);
 	}
 	/* One of each and as many disks and nets as the bus takes beside them; then one more. */
 	for (size_t more = 0; more < 2; more++) {
 		size_t others = LAYOUT_PCI_DEVICES_MAX - 1 - ARRAY_SIZE(devices) + more;
 
-		at = (size_t)snprintf(text, sizeof(text), "%s", ID CPUS MEMORY "boot { flat_boot { image { fd: 5 } local_apic: true } } ");
+		at = (size_t)snprintf(text, sizeof(text), "%s",
+		                      ID CPUS MEMORY
+		                      "boot { flat_boot { image { fd: 5 } local_apic: true } } ");
 		for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
 			kept[i] = at;
 			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s", devices[i]);
 		}
 		for (size_t i = 0; i < others; i++)
-			at += (size_t)snprintf(text + at, sizeof(text) - at, i < SPEC_DISKS_MAX - 1
-			                       ? "disks { id: 'e%zu' image { fd: %zu } } " : "nets { id: 'e%zu' tap { fd: %zu } } ",
+			at += (size_t)snprintf(text + at, sizeof(text) - at,
+			                       i < SPEC_DISKS_MAX - 1
+			                               ? "disks { id: 'e%zu' image { fd: %zu } } "
+			                               : "nets { id: 'e%zu' tap { fd: %zu } } ",
 			                       i, 30 + i);
 		problems = (struct problems){ 0 };
-		cr_assert_eq(parse_text(text, &problems), more ? -EINVAL : 0, "%s", problems.list[0].message);
+		cr_assert_eq(parse_text(text, &problems), more ? -EINVAL : 0, "%s",
+		             problems.list[0].message);
 		if (more) {
 			cr_assert_str_eq(problems.list[0].field, "disks");
-			cr_assert_str_eq(problems.list[0].message,
-			                 "launch: 32 devices, the PCI bus has room for 31; remove 1");
+			cr_assert_str_eq(
+				problems.list[0].message,
+				"launch: 32 devices, the PCI bus has room for 31; remove 1");
 		}
 		/* Whichever is left out, there is room for the one more. */
 		for (size_t i = 0; more && i < ARRAY_SIZE(devices); i++) {
 			memset(text + kept[i], ' ', strlen(devices[i]));
 			problems = (struct problems){ 0 };
-			cr_assert_eq(parse_text(text, &problems), 0, "without %s: %s", devices[i], problems.list[0].message);
+			cr_assert_eq(parse_text(text, &problems), 0, "without %s: %s", devices[i],
+			             problems.list[0].message);
 			memcpy(text + kept[i], devices[i], strlen(devices[i]));
 		}
 	}
@@ -587,8 +630,8 @@ Test(spec, changed_bytes_never_pass_a_bound)
 		taken += r == 0;
 		cr_assert_eq(r == 0, problems.count == 0, "seed %u, round %d", seed, round);
 		for (size_t i = 0; i < problems.count; i++)
-			cr_assert_neq(problems.list[i].code, ERROR_CODE_INTERNAL, "seed %u, round %d",
-			              seed, round);
+			cr_assert_neq(problems.list[i].code, ERROR_CODE_INTERNAL,
+			              "seed %u, round %d", seed, round);
 	}
 	/* Some changes only make another valid launch; most do not. */
 	cr_assert(taken > 0 && taken < 5000, "%zu", taken);

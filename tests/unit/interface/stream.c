@@ -181,7 +181,8 @@ Test(stream, bytes_that_are_no_stream_are_refused)
 	REFUSED("\x1a\x00\x1a\x00", SPEC_DUPLICATE, "byte 2: a second plan");
 	REFUSED("\x1a\x00\x12\x00\x1a\x00", SPEC_DUPLICATE, "byte 4: a second plan");
 	REFUSED("\x18\x00", SPEC_MALFORMED, "wire type");
-	REFUSED("\x1a\x81\x80\x80\x04", SPEC_TOO_LARGE, "the plan has 8388609 bytes; at most 8388608");
+	REFUSED("\x1a\x81\x80\x80\x04", SPEC_TOO_LARGE,
+	        "the plan has 8388609 bytes; at most 8388608");
 	REFUSED("\x1a\x05 abc", SPEC_TRUNCATED, "ended at byte 6");
 	REFUSED("\x02\x00", SPEC_MALFORMED, "field number 0");
 	REFUSED("\x08\x00", SPEC_MALFORMED, "wire type");
@@ -257,7 +258,8 @@ Test(stream, an_oversized_command_is_skipped)
 	memset(place.after, 0x11, sizeof(place.after));
 	for (size_t at = 2, part; at < n; at += part) {
 		part = MIN(n - at, (size_t)777);
-		cr_assert_eq(stream_feed(&place.stream, big + at, part, hear, &heard, &problems), 0);
+		cr_assert_eq(stream_feed(&place.stream, big + at, part, hear, &heard, &problems),
+		             0);
 	}
 	cr_assert_eq(heard.count, 1);
 	cr_assert_eq(heard.full, 2 * STREAM_MESSAGE_MAX);
@@ -279,10 +281,12 @@ Test(stream, after_an_error_nothing_more_is_taken)
 	size_t length;
 
 	cr_assert_eq(read_launch((const uint8_t *)"\x0a\x00", 2, &length, &problems), 0);
-	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x0a\x00", 2, hear, &heard, &problems),
+	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x0a\x00", 2, hear, &heard,
+	                         &problems),
 	             -EINVAL);
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_DUPLICATE);
-	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x12\x00", 2, hear, &heard, &problems),
+	cr_assert_eq(stream_feed(&place.stream, (const uint8_t *)"\x12\x00", 2, hear, &heard,
+	                         &problems),
 	             -EINVAL);
 	cr_assert_eq(stream_end(&place.stream, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 1);

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/axvm.pb-c.h"
 #include "interface/wire.h"
+#include "proto/axvm.pb-c.h"
 #include "tests/unit/rig/protoc.h"
 
 /* One message within another: the field at which it lies, by number. */
@@ -51,7 +51,8 @@ Test(wire, unknown_fields_at_each_depth)
 	      "launch.memory.nodes[0]: unknown field 9");
 	FINDS("\x0a\x02\x08\x01\x0a\x02\x48\x00", NESTED(5), UNKNOWN_FIELD, "memory.nodes[1]",
 	      "launch.memory.nodes[1]: unknown field 9");
-	FINDS("\x1a\x01x", NESTED(1, 1, 6), UNKNOWN_FIELD, "boot.linux_boot.kernel", "unknown field 3");
+	FINDS("\x1a\x01x", NESTED(1, 1, 6), UNKNOWN_FIELD, "boot.linux_boot.kernel",
+	      "unknown field 3");
 	FINDS("\x7d\x01\x02\x03\x04", NESTED(12), UNKNOWN_FIELD, "vsock", "unknown field 15");
 	FINDS("\x79\x01\x02\x03\x04\x05\x06\x07\x08", NESTED(12), UNKNOWN_FIELD, "vsock",
 	      "unknown field 15");
@@ -75,7 +76,8 @@ Test(wire, unknown_enum_values_are_refused)
 
 Test(wire, duplicate_fields_are_refused)
 {
-	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id", "launch.vm_id is there twice; remove one of the two");
+	FINDS("\x0a\x01x\x0a\x01y", NESTED(), DUPLICATE, "vm_id",
+	      "launch.vm_id is there twice; remove one of the two");
 	FINDS("\x22\x02\x08\x01\x22\x02\x08\x02", NESTED(), DUPLICATE, "cpus", "twice");
 	FINDS("\x08\x01\x08\x01", NESTED(1, 5), DUPLICATE, "memory.nodes[0].size_mib", "twice");
 	FINDS("\x08\x05\x12\x01x", NESTED(1, 1, 6), DUPLICATE, "boot.linux_boot.kernel.path",

@@ -12,9 +12,9 @@
 #include "io/loop.h"
 #include "io/op.h"
 #include "io/restriction.h"
-#include "tests/unit/rig/fake_kernel.h"
 #include "rig/virtio_driver.h"
 #include "rig/wait.h"
+#include "tests/unit/rig/fake_kernel.h"
 
 TestSuite(io_loop, .timeout = 30);
 
@@ -22,7 +22,8 @@ static struct io_loop loop;
 
 static void init(int control_fd)
 {
-	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1,
+	const struct io_loop_config config = { .wake_fd_number = -1,
+		                               .ring_fd_number = -1,
 		                               .control_fd = control_fd };
 
 	cr_assert_eq(io_loop_init(&loop, &config), 0);
@@ -104,7 +105,8 @@ static const struct refusal *refusal;
 
 static bool refuse(long nr, const uint64_t args[static 6], long *ret_result)
 {
-	if (!refusal || nr != refusal->nr || (nr == SYS_io_uring_register && args[1] != refusal->opcode))
+	if (!refusal || nr != refusal->nr ||
+	    (nr == SYS_io_uring_register && args[1] != refusal->opcode))
 		return false;
 	*ret_result = -refusal->error;
 	return true;
@@ -139,10 +141,10 @@ static struct worker {
 	_Atomic bool busy, lingers, holds;
 	_Atomic uint32_t done, mails, mails_at_pause, polls, last_polls;
 	_Atomic uint64_t first_ns, again_ns, next_ns;
-	bool breaks;                /* submits what the ring does not allow when it starts */
-	_Atomic uint32_t finds;     /* so many polls yet find something */
-	uint64_t found_ns;          /* when the last did */
-	_Atomic uint32_t found;     /* after so many it was looked at until when the loop polls */
+	bool breaks;            /* submits what the ring does not allow when it starts */
+	_Atomic uint32_t finds; /* so many polls yet find something */
+	uint64_t found_ns;      /* when the last did */
+	_Atomic uint32_t found; /* after so many it was looked at until when the loop polls */
 } worker;
 
 static void read_done(struct io_op *op, int result, uint32_t flags)
@@ -233,7 +235,11 @@ static bool poll_client(struct io_client *client, bool last)
 	return true;
 }
 
-static const struct io_client_ops ops = { .poll = poll_client, .start = start, .mail = mail, .idle = idle, .lingers = lingers,
+static const struct io_client_ops ops = { .poll = poll_client,
+	                                  .start = start,
+	                                  .mail = mail,
+	                                  .idle = idle,
+	                                  .lingers = lingers,
 	                                  .pause = pause_client };
 
 static void *run(void *unused)
@@ -488,8 +494,8 @@ Test(io_loop, it_lingers_as_long_as_it_was_told)
 	static const struct {
 		uint32_t ms;
 		long long s, ns;
-	} rows[] = { { 0, 0, 0 },          { 1, 0, 1000000 },       { 999, 0, 999000000 },
-		     { 1000, 1, 0 },       { 1500, 1, 500000000 },  { 60001, 60, 1000000 } };
+	} rows[] = { { 0, 0, 0 },    { 1, 0, 1000000 },      { 999, 0, 999000000 },
+		     { 1000, 1, 0 }, { 1500, 1, 500000000 }, { 60001, 60, 1000000 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		begin(false);
@@ -546,8 +552,9 @@ static void start_and_cancel(struct io_client *client)
 Test(io_loop, what_nobody_cancelled_has_failed)
 {
 	static const struct io_client_ops cancelling = { .start = start_and_cancel };
-	static const int results[] = { [BY_NOBODY] = -IO_NO_WORKER, [BY_ITS_CLIENT] = -ECANCELED,
-		                       [BY_THE_END] = -ECANCELED };
+	static const int results[] = {
+		[BY_NOBODY] = -IO_NO_WORKER, [BY_ITS_CLIENT] = -ECANCELED, [BY_THE_END] = -ECANCELED
+	};
 
 	for (who_cancels = BY_NOBODY; who_cancels <= BY_THE_END; who_cancels++) {
 		begin(false);

@@ -186,7 +186,8 @@ static struct rate_limit limit_on(enum bucket which, uint64_t rate, uint64_t bur
 {
 	const uint64_t wide = other ? UINT64_MAX : 0;
 
-	return which == BYTES ? limit_of(rate, burst, wide, wide) : limit_of(wide, wide, rate, burst);
+	return which == BYTES ? limit_of(rate, burst, wide, wide)
+	                      : limit_of(wide, wide, rate, burst);
 }
 
 static uint64_t take(struct rate_limit *limit, enum bucket which, uint64_t now, uint64_t tokens)
@@ -215,8 +216,8 @@ Test(rate_limit, each_bucket_fills_at_its_rate)
 			for (uint64_t tokens = 1; tokens <= 10; tokens++) {
 				uint64_t time = (tokens * SECOND + rates[r] - 1) / rates[r];
 
-				cr_assert_eq(wait_for(&limit, which, now, tokens), time, "bucket %d, rate %zu", i,
-				             (size_t)rates[r]);
+				cr_assert_eq(wait_for(&limit, which, now, tokens), time,
+				             "bucket %d, rate %zu", i, (size_t)rates[r]);
 				cr_assert_eq(wait_for(&limit, which, now + time - 1, tokens), 1);
 				cr_assert_eq(take(&limit, which, now + time, tokens), 0);
 				/* All of it gone again, and what the rounding up left with it. */
@@ -238,7 +239,8 @@ Test(rate_limit, each_bucket_is_charged_and_refunded_by_itself)
 			cr_assert_eq(wait_for(&limit, which, now, left), 0);
 			cr_assert_eq(take(&limit, which, now, 25), 0);
 			cr_assert_eq(wait_for(&limit, which, now, left), 25 * MS);
-			cr_assert_eq(wait_for(&limit, other, now, 100), 0, "the other has lost nothing");
+			cr_assert_eq(wait_for(&limit, other, now, 100), 0,
+			             "the other has lost nothing");
 		}
 		rate_limit_charge(&limit, now, which == BYTES ? 50 : 0, which == OPS ? 50 : 0);
 		cr_assert_eq(wait_for(&limit, which, now, 1), 51 * MS);
@@ -247,7 +249,8 @@ Test(rate_limit, each_bucket_is_charged_and_refunded_by_itself)
 		cr_assert_eq(wait_for(&limit, which, now, 71), MS);
 		rate_limit_refund(&limit, which == BYTES ? 1000 : 0, which == OPS ? 1000 : 0);
 		cr_assert_eq(take(&limit, which, now, 100), 0);
-		cr_assert_eq(wait_for(&limit, which, now, 1), MS, "a refund fills no more than the burst");
+		cr_assert_eq(wait_for(&limit, which, now, 1), MS,
+		             "a refund fills no more than the burst");
 		cr_assert_eq(take(&limit, other, now, 100), 0);
 		cr_assert_eq(wait_for(&limit, other, now, 1), MS);
 	}
@@ -286,8 +289,8 @@ Test(rate_limit, what_the_old_rate_yielded_is_kept)
 {
 	for (int i = 0; i < BUCKETS; i++) {
 		enum bucket which = i;
-		const struct rate_config slow = { which == BYTES, which == BYTES ? 1000 : 0, which == OPS,
-			                          which == OPS ? 1000 : 0 };
+		const struct rate_config slow = { which == BYTES, which == BYTES ? 1000 : 0,
+			                          which == OPS, which == OPS ? 1000 : 0 };
 		struct rate_limit limit = limit_on(which, 1000, 1000, false);
 		uint64_t now = 7 * SECOND;
 

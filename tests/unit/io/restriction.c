@@ -15,7 +15,8 @@ static struct io_loop loop;
 
 static void disabled_ring(void)
 {
-	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1,
+	const struct io_loop_config config = { .wake_fd_number = -1,
+		                               .ring_fd_number = -1,
 		                               .control_fd = -1 };
 	struct io_uring_params params = { .flags = IORING_SETUP_R_DISABLED };
 
@@ -35,8 +36,9 @@ static const char *missed(void)
 
 static void restrict_to(struct io_uring_restriction *rules, unsigned count)
 {
-	cr_assert_eq(syscall(SYS_io_uring_register, loop.ring.ring_fd,
-	                     IORING_REGISTER_RESTRICTIONS, rules, count), 0);
+	cr_assert_eq(syscall(SYS_io_uring_register, loop.ring.ring_fd, IORING_REGISTER_RESTRICTIONS,
+	                     rules, count),
+	             0);
 }
 
 TestSuite(restriction, .timeout = 60);
@@ -154,12 +156,14 @@ Test(restriction, a_files_refusal_is_no_breach)
 Test(restriction, what_is_a_breach_and_what_is_none)
 {
 	static const uint8_t allowed[] = {
-		IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE, IORING_OP_POLL_ADD,
-		IORING_OP_TIMEOUT, IORING_OP_MADVISE, IORING_OP_ASYNC_CANCEL,
+		IORING_OP_READ,    IORING_OP_WRITE,        IORING_OP_READV,    IORING_OP_WRITEV,
+		IORING_OP_FSYNC,   IORING_OP_FALLOCATE,    IORING_OP_POLL_ADD, IORING_OP_TIMEOUT,
+		IORING_OP_MADVISE, IORING_OP_ASYNC_CANCEL,
 	};
-	static const uint8_t good[] = { IOSQE_FIXED_FILE, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS };
-	static const uint8_t bad[] = { IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_ASYNC,
-		                       IOSQE_BUFFER_SELECT };
+	static const uint8_t good[] = { IOSQE_FIXED_FILE,
+		                        IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS };
+	static const uint8_t bad[] = { IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK,
+		                       IOSQE_ASYNC, IOSQE_BUFFER_SELECT };
 	struct io_uring_cqe cqe = { .res = -EACCES, .user_data = 77 };
 	struct io_breach breach;
 	struct io_uring_sqe *sqe;
@@ -173,7 +177,8 @@ Test(restriction, what_is_a_breach_and_what_is_none)
 		*sqe = (struct io_uring_sqe){ .opcode = (uint8_t)opcode, .user_data = 77 };
 		for (size_t i = 0; i < sizeof(good); i++) {
 			sqe->flags = good[i];
-			cr_assert_eq(io_restriction_breach(&loop, &cqe, &breach), !known, "opcode %u", opcode);
+			cr_assert_eq(io_restriction_breach(&loop, &cqe, &breach), !known,
+			             "opcode %u", opcode);
 			if (known)
 				continue;
 			cr_assert_eq(breach.opcode, opcode);

@@ -80,7 +80,9 @@ static struct io_loop loop;
 
 static void enabled_loop(uint32_t uses)
 {
-	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1, .control_fd = -1 };
+	const struct io_loop_config config = { .wake_fd_number = -1,
+		                               .ring_fd_number = -1,
+		                               .control_fd = -1 };
 	const char *what = NULL;
 
 	cr_assert_eq(io_loop_init(&loop, &config), 0);
@@ -113,8 +115,10 @@ static int submit(const struct io_uring_sqe *what, struct io_breach *ret_breach,
 static void try_opcode(unsigned number, uint32_t uses)
 {
 	/* No such file, no address, no length: what is carried out does nothing. */
-	const struct io_uring_sqe sqe = { .opcode = (uint8_t)number, .flags = IOSQE_FIXED_FILE,
-		                          .fd = 0x7fff, .user_data = 0x1000 + number };
+	const struct io_uring_sqe sqe = { .opcode = (uint8_t)number,
+		                          .flags = IOSQE_FIXED_FILE,
+		                          .fd = 0x7fff,
+		                          .user_data = 0x1000 + number };
 	const struct opcode *opcode = number < ARRAY_SIZE(opcodes) ? &opcodes[number] : NULL;
 	struct io_breach breach = { 0 };
 	bool breached;
@@ -126,7 +130,8 @@ static void try_opcode(unsigned number, uint32_t uses)
 		return;
 	}
 	/* Of a number that the kernel has not either, it says so. */
-	cr_expect(r == -EACCES || (!opcode && r == -EINVAL), "uses %#x: opcode %u: %d", uses, number, r);
+	cr_expect(r == -EACCES || (!opcode && r == -EINVAL), "uses %#x: opcode %u: %d", uses,
+	          number, r);
 	cr_expect_eq(breached, r == -EACCES, "opcode %u", number);
 	if (!breached)
 		return;
@@ -156,8 +161,12 @@ static void try_flags(unsigned flags, bool takes_descriptors)
 {
 	uint64_t count = 0;
 	const struct io_uring_sqe sqe = {
-		.opcode = 22, .flags = (uint8_t)flags, .addr = (uint64_t)(uintptr_t)&count, .len = sizeof(count),
-		.fd = flags & FIXED_FILE ? (int)loop.wake_file : loop.wake_fd, .rw_flags = RWF_NOWAIT,
+		.opcode = 22,
+		.flags = (uint8_t)flags,
+		.addr = (uint64_t)(uintptr_t)&count,
+		.len = sizeof(count),
+		.fd = flags & FIXED_FILE ? (int)loop.wake_file : loop.wake_fd,
+		.rw_flags = RWF_NOWAIT,
 		.user_data = 0x1000 + flags,
 	};
 	bool allowed = !(flags & ~(unsigned)(FIXED_FILE | SKIP_SUCCESS)) &&
@@ -182,8 +191,10 @@ static void try_flags(unsigned flags, bool takes_descriptors)
 	if (!breached)
 		return;
 	cr_expect_str_eq(breach.name, "READ");
-	cr_expect_str_eq(breach.what, !takes_descriptors && !(flags & FIXED_FILE) ? "a file that is not registered"
-	                                                                        : "a forbidden flag",
+	cr_expect_str_eq(breach.what,
+	                 !takes_descriptors && !(flags & FIXED_FILE)
+	                         ? "a file that is not registered"
+	                         : "a forbidden flag",
 	                 "flags %#x", flags);
 }
 
@@ -212,7 +223,8 @@ Test(restriction, every_registration_is_tried)
 		int error = r < 0 ? errno : 0;
 
 		unknown |= what >= REGISTRATIONS_MIN && error == EINVAL;
-		cr_expect_eq(error, unknown ? EINVAL : EACCES, "registration %u: %ld, %s", what, r, strerror(error));
+		cr_expect_eq(error, unknown ? EINVAL : EACCES, "registration %u: %ld, %s", what, r,
+		             strerror(error));
 	}
 	io_loop_done(&loop);
 }
@@ -228,10 +240,10 @@ Test(restriction, the_table_is_what_is_allowed)
 	cr_expect_eq(count, expected);
 	for (size_t i = 0; i < count; i++) {
 		cr_assert_leq(table[i].opcode, ARRAY_SIZE(opcodes) - 1);
-		cr_expect_eq(table[i].uses ? table[i].uses : EVERY, opcodes[table[i].opcode].allowed, "%s",
-		             table[i].name);
-		cr_expect_eq(strcmp(io_opcode_where(&table[i]), "every loop") == 0, table[i].uses == 0, "%s",
-		             table[i].name);
+		cr_expect_eq(table[i].uses ? table[i].uses : EVERY,
+		             opcodes[table[i].opcode].allowed, "%s", table[i].name);
+		cr_expect_eq(strcmp(io_opcode_where(&table[i]), "every loop") == 0,
+		             table[i].uses == 0, "%s", table[i].name);
 		cr_expect_str_eq(table[i].name, opcodes[table[i].opcode].name);
 		cr_expect_neq(*table[i].reason, '\0');
 	}

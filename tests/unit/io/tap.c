@@ -71,7 +71,8 @@ static void delete_interface(const char *name)
 		struct nlmsghdr header;
 		struct ifinfomsg info;
 	} message = {
-		.header = { .nlmsg_len = sizeof(message), .nlmsg_type = RTM_DELLINK,
+		.header = { .nlmsg_len = sizeof(message),
+		            .nlmsg_type = RTM_DELLINK,
 		            .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
 		.info = { .ifi_index = (int)if_nametoindex(name) },
 	};
@@ -180,7 +181,8 @@ static bool answer_tap(int fd, unsigned long request, void *argument, int *ret_r
 		strcpy(info->bus_info, "tap");
 		return true;
 	}
-	if (request != TUNSETIFF && request != TUNSETVNETHDRSZ && request != TUNSETVNETLE && request != TUNSETOFFLOAD)
+	if (request != TUNSETIFF && request != TUNSETVNETHDRSZ && request != TUNSETVNETLE &&
+	    request != TUNSETOFFLOAD)
 		return false;
 	take_request(request, argument);
 	if (request == TUNSETOFFLOAD && driver.offloads & driver.refused) {
@@ -225,9 +227,12 @@ Test(tap, what_the_kernel_refuses)
 		  "cannot attach queue 0 to TAP \"lo\": it has a single queue" },
 		{ TUNSETIFF, 1, 0, ENOMEM, ERROR_CODE_OS_FAILED,
 		  "cannot attach queue 0 to TAP \"lo\": Cannot allocate memory" },
-		{ TUNSETVNETHDRSZ, 1, 0, EIO, ERROR_CODE_OS_FAILED, "cannot prepare the TAP: Input/output error" },
-		{ TUNSETVNETLE, 2, 1, ENOTTY, ERROR_CODE_OS_FAILED, "cannot prepare the TAP: Inappropriate ioctl" },
-		{ TUNSETOFFLOAD, 3, 2, EBADFD, ERROR_CODE_OS_FAILED, "cannot prepare the TAP: File descriptor in bad state" },
+		{ TUNSETVNETHDRSZ, 1, 0, EIO, ERROR_CODE_OS_FAILED,
+		  "cannot prepare the TAP: Input/output error" },
+		{ TUNSETVNETLE, 2, 1, ENOTTY, ERROR_CODE_OS_FAILED,
+		  "cannot prepare the TAP: Inappropriate ioctl" },
+		{ TUNSETOFFLOAD, 3, 2, EBADFD, ERROR_CODE_OS_FAILED,
+		  "cannot prepare the TAP: File descriptor in bad state" },
 	};
 	int fds[TAP_QUEUES_MAX] = { -7 };
 	size_t before;
@@ -287,8 +292,10 @@ Test(tap, what_is_asked_of_the_kernel)
 		cr_assert_eq(take_name("lo", queues, fds), 0);
 		cr_assert_eq(driver.attached, queues);
 		for (uint32_t i = 0; i < queues; i++) {
-			cr_assert_eq(driver.flags[i], queues == 1 ? one : several, "queue %u of %u", i, queues);
-			cr_assert_eq(fcntl(fds[i], F_GETFL) & (O_NONBLOCK | O_ACCMODE), O_NONBLOCK | O_RDWR);
+			cr_assert_eq(driver.flags[i], queues == 1 ? one : several, "queue %u of %u",
+			             i, queues);
+			cr_assert_eq(fcntl(fds[i], F_GETFL) & (O_NONBLOCK | O_ACCMODE),
+			             O_NONBLOCK | O_RDWR);
 			cr_assert_eq(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
 			close(fds[i]);
 		}
@@ -351,7 +358,9 @@ Test(tap, fds_that_will_not_do_are_refused_in_words)
 Test(tap, fds_of_one_queue_and_of_names_that_are_alike)
 {
 	static const short good = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	static const char *const names[][2] = { { "t0", "t1" }, { "tap", "tap0" }, { "axvmtap00000000", "axvmtap00000001" } };
+	static const char *const names[][2] = { { "t0", "t1" },
+		                                { "tap", "tap0" },
+		                                { "axvmtap00000000", "axvmtap00000001" } };
 	struct ifreq detach = { .ifr_flags = IFF_DETACH_QUEUE };
 	int fds[2], in[2];
 
@@ -406,8 +415,9 @@ static int host_socket(const char *name)
 
 static bool start_on_tap(void)
 {
-	struct net_spec spec = { .id = "net0", .fds = &tap, .pairs = 1, .offloads = true,
-		                 .queue_size = NET_RIG_SIZE };
+	struct net_spec spec = {
+		.id = "net0", .fds = &tap, .pairs = 1, .offloads = true, .queue_size = NET_RIG_SIZE
+	};
 
 	if (!own_namespace())
 		return false;

@@ -28,7 +28,8 @@ static int fake_ioctl(int fd, unsigned long request, ...);
 /* What was asked: the request, and the first words of its argument. */
 static struct {
 	unsigned long request;
-	uint8_t bytes[sizeof(struct vhost_memory) + GUEST_REGIONS_MAX * sizeof(struct vhost_memory_region)];
+	uint8_t bytes[sizeof(struct vhost_memory) +
+	              GUEST_REGIONS_MAX * sizeof(struct vhost_memory_region)];
 } asked[CALLS_MAX];
 static size_t count;
 static size_t fail_at = CALLS_MAX; /* the call that fails */
@@ -45,7 +46,8 @@ static int fake_ioctl(int fd, unsigned long request, ...)
 	cr_assert_eq(fd, FD);
 	cr_assert_lt(count, CALLS_MAX);
 	if (request == 0x4008af03) /* the table goes on behind its head */
-		size += ((const struct vhost_memory *)argument)->nregions * sizeof(struct vhost_memory_region);
+		size += ((const struct vhost_memory *)argument)->nregions *
+		        sizeof(struct vhost_memory_region);
 	asked[count].request = request;
 	if (argument && (_IOC_DIR(request) & _IOC_WRITE))
 		memcpy(asked[count].bytes, argument, size);
@@ -77,8 +79,12 @@ static uint64_t word(size_t call, size_t offset, size_t size)
 }
 
 static const struct vhost_place place = {
-	.size = 256, .desc = (void *)0x1111000, .avail = (void *)0x2222000, .used = (void *)0x3333000,
-	.kick = 31, .call = 32,
+	.size = 256,
+	.desc = (void *)0x1111000,
+	.avail = (void *)0x2222000,
+	.used = (void *)0x3333000,
+	.kick = 31,
+	.call = 32,
 };
 
 TestSuite(vhost, .timeout = 60);
@@ -118,15 +124,16 @@ Test(vhost, features_and_ownership, .init = forget)
 /* The backend last: from then on the ring is served. */
 Test(vhost, a_ring_is_started, .init = forget)
 {
-	static const unsigned long requests[] = { 0x4008af10, 0x4008af12, 0x4028af11, 0x4008af21, 0x4008af20,
-		                                  0x4008af30 };
+	static const unsigned long requests[] = { 0x4008af10, 0x4008af12, 0x4028af11,
+		                                  0x4008af21, 0x4008af20, 0x4008af30 };
 
 	for (enum vhost_ring ring = VHOST_RX; ring < VHOST_RINGS; ring++) {
 		forget();
 		cr_assert_eq(real_start(FD, ring, &place, 0xfedc, 55), 0);
 		cr_assert_eq(count, ARRAY_SIZE(requests));
 		for (size_t i = 0; i < count; i++) {
-			cr_assert_eq(asked[i].request, requests[i], "call %zu: %#lx", i, asked[i].request);
+			cr_assert_eq(asked[i].request, requests[i], "call %zu: %#lx", i,
+			             asked[i].request);
 			cr_assert_eq(word(i, 0, 4), (uint64_t)ring, "index of call %zu", i);
 		}
 		cr_assert_eq(word(0, 4, 4), 256);

@@ -108,7 +108,9 @@ static void *flush(void *unused)
 
 Test(io_workers, run_where_they_are_bound)
 {
-	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1, .control_fd = -1 };
+	const struct io_loop_config config = { .wake_fd_number = -1,
+		                               .ring_fd_number = -1,
+		                               .control_fd = -1 };
 	int file = memfd_create("flushed", MFD_CLOEXEC);
 	size_t cpus[2] = { 0 };
 
@@ -124,12 +126,14 @@ Test(io_workers, run_where_they_are_bound)
 		io_loop_uses(&run.loop, IO_USE_STORAGE);
 		cr_assert_eq(io_loop_build(&run.loop), 0);
 		if (!run.loop.knows_workers)
-			cr_skip_test("this kernel binds no workers before there are some (Linux 5.19)");
+			cr_skip_test(
+				"this kernel binds no workers before there are some (Linux 5.19)");
 		cr_assert_eq(pthread_create(&thread, NULL, flush, NULL), 0);
 		wait_join(thread, NULL);
 		cr_expect_eq(run.result, 0, "%d", run.result);
 		cr_expect_geq(run.workers, 1);
-		cr_expect_eq(run.elsewhere, 0, "%zu of %zu are not on CPU %zu", run.elsewhere, run.workers, run.cpu);
+		cr_expect_eq(run.elsewhere, 0, "%zu of %zu are not on CPU %zu", run.elsewhere,
+		             run.workers, run.cpu);
 		io_loop_done(&run.loop);
 	}
 	close(file);
@@ -138,7 +142,7 @@ Test(io_workers, run_where_they_are_bound)
 /* ---- the shim -------------------------------------------------------------------------------- */
 
 static struct {
-	int error;             /* what binding is answered with */
+	int error;              /* what binding is answered with */
 	bool enabled, too_late; /* too late: after the ring was enabled */
 	/* registered: descriptors that the ring was made known by and not taken back */
 	int bound, registered;
@@ -174,7 +178,9 @@ Test(io_workers, are_bound_to_their_threads_cpus)
 {
 	static const long calls[] = { SYS_io_uring_register };
 	static const int errors[] = { 0, EINVAL };
-	const struct io_loop_config config = { .wake_fd_number = -1, .ring_fd_number = -1, .control_fd = -1 };
+	const struct io_loop_config config = { .wake_fd_number = -1,
+		                               .ring_fd_number = -1,
+		                               .control_fd = -1 };
 	size_t cpus[2] = { 0 };
 	cpu_set_t last;
 
@@ -193,7 +199,8 @@ Test(io_workers, are_bound_to_their_threads_cpus)
 		cr_assert_eq(io_loop_init(&io.loop, &config), 0);
 		cr_assert_eq(io_loop_build(&io.loop), 0);
 		if (!io.loop.knows_workers)
-			cr_skip_test("this kernel binds no workers before there are some (Linux 5.19)");
+			cr_skip_test(
+				"this kernel binds no workers before there are some (Linux 5.19)");
 		cr_expect_eq(devices_enable(&io), -errors[i]);
 		cr_expect(seen.bound == 1 && !seen.too_late && seen.registered == 0);
 		cr_expect_eq(memcmp(seen.words, &last, sizeof(last)), 0);
@@ -202,8 +209,9 @@ Test(io_workers, are_bound_to_their_threads_cpus)
 		cr_expect_eq(io.problems.count, errors[i] != 0);
 		if (errors[i] != 0) {
 			cr_expect_eq(io.problems.list[0].code, ERROR_CODE_PLACEMENT_FAILED);
-			cr_expect_str_eq(io.problems.list[0].message, "cannot bind the kernel's workers of I/O "
-				         "thread 3 to its CPUs: Invalid argument");
+			cr_expect_str_eq(io.problems.list[0].message,
+			                 "cannot bind the kernel's workers of I/O "
+			                 "thread 3 to its CPUs: Invalid argument");
 		}
 		io_loop_done(&io.loop);
 	}

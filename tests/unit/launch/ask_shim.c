@@ -16,8 +16,9 @@
 #include "tests/unit/rig/host_fixture.h"
 #include "tests/unit/rig/protoc.h"
 
-#define FLAT "launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } " \
-	     "boot { flat_boot { image { fd: 7 } local_apic: true } } disks { id: 'a' image { fd: 8 } } } "
+#define FLAT                                                                                                                  \
+	"launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } " \
+	"boot { flat_boot { image { fd: 7 } local_apic: true } } disks { id: 'a' image { fd: 8 } } } "
 
 TestSuite(ask_shim, .timeout = 120);
 
@@ -142,8 +143,9 @@ Test(ask_shim, commands_behind_a_plan)
 	 * does not come first. */
 	size_t n = protoc_encode("ControlStream", "plan { " FLAT " }", bytes, 2048);
 
-	n += protoc_encode("ControlStream", "commands { request_id: 1 pause {} } commands { request_id: 2 stop {} }", bytes + n,
-	                   2048);
+	n += protoc_encode("ControlStream",
+	                   "commands { request_id: 1 pause {} } commands { request_id: 2 stop {} }",
+	                   bytes + n, 2048);
 	ask_bytes(bytes, n, 1, access("/dev/kvm", R_OK | W_OK) == 0 ? 0 : 69);
 	for (size_t i = 0; i < answer->n_events; i++)
 		cr_assert_neq(answer->events[i]->body_case, AXVM__V1__EVENT__BODY_REPLY);
@@ -157,25 +159,31 @@ Test(ask_shim, what_is_refused)
 		Axvm__V1__ErrorCode code;
 		const char *field, *says;
 	} rows[] = {
-		{ FLAT "plan { " FLAT " }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_DUPLICATE, NULL, "a plan behind a launch" },
-		{ "plan { }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "launch", "plan.launch is missing" },
+		{ FLAT "plan { " FLAT " }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_DUPLICATE, NULL,
+		  "a plan behind a launch" },
+		{ "plan { }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "launch",
+		  "plan.launch is missing" },
 		/* In the words and by the fields of a launch. */
 		{ "plan { launch { vm_id: 'p' cpus { count: 0 } memory { nodes { size_mib: 64 } } boot { flat_boot { image { fd: 7 } } } "
-		  "} }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "cpus.count",
+		  "} }",
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "cpus.count",
 		  "launch.cpus.count is 0" },
-		{ "plan { " FLAT " facts { } }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "facts",
-		  "is not an axvm.v1.HostFacts" },
-		{ "plan { " FLAT " facts { cpus { id: 1 } cpus { id: 1 } } }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID,
+		{ "plan { " FLAT " facts { } }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID,
 		  "facts", "is not an axvm.v1.HostFacts" },
-		{ "plan { " FLAT " claims: '' }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "claims",
-		  "plan.claims has a path of 0 bytes" },
+		{ "plan { " FLAT " facts { cpus { id: 1 } cpus { id: 1 } } }",
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "facts",
+		  "is not an axvm.v1.HostFacts" },
+		{ "plan { " FLAT " claims: '' }", AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID,
+		  "claims", "plan.claims has a path of 0 bytes" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		ask(rows[i].stream, 0, 65);
 		cr_assert_eq(terminal->outcome, AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED, "%zu", i);
-		cr_assert_eq(terminal->errors[0]->code, rows[i].code, "%zu: %s", i, terminal->message);
-		cr_assert_not_null(strstr(terminal->errors[0]->message, rows[i].says), "%zu: %s", i, terminal->message);
+		cr_assert_eq(terminal->errors[0]->code, rows[i].code, "%zu: %s", i,
+		             terminal->message);
+		cr_assert_not_null(strstr(terminal->errors[0]->message, rows[i].says), "%zu: %s", i,
+		                   terminal->message);
 		if (rows[i].field)
 			cr_assert_str_eq(terminal->errors[0]->field, rows[i].field, "%zu", i);
 		done();
@@ -187,7 +195,8 @@ Test(ask_shim, what_is_refused)
 	cr_assert_str_eq(terminal->errors[0]->field, "facts");
 	done();
 	ask_for((const uint8_t *)"\xfa\x01\x00", 3, 0, 65);
-	cr_assert_eq(terminal->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_UNKNOWN_FIELD);
+	cr_assert_eq(terminal->errors[0]->code,
+	             AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_UNKNOWN_FIELD);
 	done();
 	ask_bytes((const uint8_t *)"\x1a\x00", 2, 0, 65);
 	done();
@@ -205,9 +214,13 @@ Test(ask_shim, a_host_that_is_refused)
 	fixture_guest_leaves(facts);
 	n = facts_of(facts, bytes, sizeof(bytes));
 	for (size_t i = 0; i < ARRAY_SIZE(admissions); i++) {
-		snprintf(text, sizeof(text), "launch { vm_id: 'p' admission: %s cpus { count: 1 } memory { nodes { size_mib: 64 } } "
-		         "boot { flat_boot { image { fd: 7 } } } }", admissions[i]);
-		size = append(plan, protoc_encode("ControlStream", text, plan, 4096), 2 << 3 | 2, bytes, n);
+		snprintf(
+			text, sizeof(text),
+			"launch { vm_id: 'p' admission: %s cpus { count: 1 } memory { nodes { size_mib: 64 } } "
+			"boot { flat_boot { image { fd: 7 } } } }",
+			admissions[i]);
+		size = append(plan, protoc_encode("ControlStream", text, plan, 4096), 2 << 3 | 2,
+		              bytes, n);
 		ask_bytes(stream, append(stream, 0, 3 << 3 | 2, plan, size), 1, i == 0 ? 69 : 0);
 		cr_assert_eq(planned->n_unmet, 1);
 		cr_assert_str_eq(planned->unmet[0]->name, "brand");
@@ -216,8 +229,10 @@ Test(ask_shim, a_host_that_is_refused)
 		cr_assert_eq(planned->n_vcpus, 1);
 		cr_assert_eq(terminal->n_errors, i == 0 ? 1 : 0);
 		if (i == 0)
-			cr_assert_eq(terminal->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED);
-		cr_assert(i == 0 ? planned->other_profile && strcmp(planned->other_profile, "dev") == 0
+			cr_assert_eq(terminal->errors[0]->code,
+			             AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED);
+		cr_assert(i == 0 ? planned->other_profile &&
+		                           strcmp(planned->other_profile, "dev") == 0
 		                 : !planned->other_profile);
 		done();
 	}
@@ -244,24 +259,31 @@ Test(ask_shim, nothing_is_left_behind)
 
 	fixture_tree_new(&tree);
 	for (int named = 0; named < 2; named++) {
-		snprintf(text, sizeof(text), "plan { launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 1 "
-		         "%s%s%s } memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: '/nonexistent' } "
-		         "local_apic: true } } console { output { path: '%s/console' } } } %s%s%s }",
-		         named ? "claims { path: '" : "", named ? tree.root : "", named ? "' }" : "", tree.root,
-		         named ? "" : "claims: '", named ? "" : tree.root, named ? "" : "'");
+		snprintf(
+			text, sizeof(text),
+			"plan { launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 1 "
+			"%s%s%s } memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: '/nonexistent' } "
+			"local_apic: true } } console { output { path: '%s/console' } } } %s%s%s }",
+			named ? "claims { path: '" : "", named ? tree.root : "", named ? "' }" : "",
+			tree.root, named ? "" : "claims: '", named ? "" : tree.root,
+			named ? "" : "'");
 		ask(text, 1, access("/dev/kvm", R_OK | W_OK) == 0 ? 0 : 69);
 		cr_assert_str_eq(planned->claims, tree.root);
 		cr_assert_eq(files_in(tree.root), 0);
 		done();
 	}
 	/* A folder that nobody can claim in: gone without where the launch does not name it. */
-	ask("plan { " FLAT " claims: '/nonexistent' }", 1, access("/dev/kvm", R_OK | W_OK) == 0 ? 0 : 69);
+	ask("plan { " FLAT " claims: '/nonexistent' }", 1,
+	    access("/dev/kvm", R_OK | W_OK) == 0 ? 0 : 69);
 	cr_assert_null(planned->claims);
-	cr_assert_str_eq(planned->claims_error, "no CPUs can be claimed in /nonexistent: it is not there; make it, mode 3770, its "
-	                 "group all who launch VMs here");
+	cr_assert_str_eq(
+		planned->claims_error,
+		"no CPUs can be claimed in /nonexistent: it is not there; make it, mode 3770, its "
+		"group all who launch VMs here");
 	done();
 	ask("plan { launch { vm_id: 'p' profile: 'dev' cpus { count: 1 claims { path: '/nonexistent' } } memory { nodes { size_mib: "
-	    "64 } } boot { flat_boot { image { fd: 7 } } } } }", 1, 66);
+	    "64 } } boot { flat_boot { image { fd: 7 } } } } }",
+	    1, 66);
 	cr_assert_eq(planned->n_vcpus, 0);
 	cr_assert_str_eq(terminal->errors[0]->field, "cpus.claims");
 	done();

@@ -20,17 +20,24 @@ Test(launch_by_number, the_numbers_are_the_schemas)
 		unsigned number;
 		ProtobufCType type;
 	} rows[] = {
-		{ &axvm__v1__control_stream__descriptor, "launch", FIELD_LAUNCH, PROTOBUF_C_TYPE_MESSAGE },
-		{ &axvm__v1__control_stream__descriptor, "commands", FIELD_COMMANDS, PROTOBUF_C_TYPE_MESSAGE },
-		{ &axvm__v1__command__descriptor, "request_id", FIELD_REQUEST_ID, PROTOBUF_C_TYPE_UINT64 },
-		{ &axvm__v1__event_stream__descriptor, "events", FIELD_EVENTS, PROTOBUF_C_TYPE_MESSAGE },
-		{ &axvm__v1__event__descriptor, "terminal", FIELD_TERMINAL, PROTOBUF_C_TYPE_MESSAGE },
-		{ &axvm__v1__terminal__descriptor, "exit_status", FIELD_EXIT_STATUS, PROTOBUF_C_TYPE_UINT32 },
+		{ &axvm__v1__control_stream__descriptor, "launch", FIELD_LAUNCH,
+		  PROTOBUF_C_TYPE_MESSAGE },
+		{ &axvm__v1__control_stream__descriptor, "commands", FIELD_COMMANDS,
+		  PROTOBUF_C_TYPE_MESSAGE },
+		{ &axvm__v1__command__descriptor, "request_id", FIELD_REQUEST_ID,
+		  PROTOBUF_C_TYPE_UINT64 },
+		{ &axvm__v1__event_stream__descriptor, "events", FIELD_EVENTS,
+		  PROTOBUF_C_TYPE_MESSAGE },
+		{ &axvm__v1__event__descriptor, "terminal", FIELD_TERMINAL,
+		  PROTOBUF_C_TYPE_MESSAGE },
+		{ &axvm__v1__terminal__descriptor, "exit_status", FIELD_EXIT_STATUS,
+		  PROTOBUF_C_TYPE_UINT32 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const ProtobufCFieldDescriptor *field =
-			protobuf_c_message_descriptor_get_field_by_name(rows[i].message, rows[i].name);
+			protobuf_c_message_descriptor_get_field_by_name(rows[i].message,
+		                                                        rows[i].name);
 
 		cr_assert_not_null(field, "%s", rows[i].name);
 		cr_expect_eq(field->id, rows[i].number, "%s: %u", rows[i].name, field->id);
@@ -58,7 +65,8 @@ Test(launch_by_number, commands_get_an_id)
 		{ BYTES("\x1a\x00"), BYTES(NEW "\x1a\x00"), UNUSED },
 		{ BYTES("\x08\x00\x1a\x00"), BYTES(NEW "\x1a\x00"), UNUSED },
 		{ BYTES("\x1a\x00\x08\x00"), BYTES(NEW "\x1a\x00"), UNUSED },
-		{ BYTES("\x1a\x00\x08\x80\x00\xf8\x3f\x05"), BYTES(NEW "\x1a\x00\xf8\x3f\x05"), UNUSED },
+		{ BYTES("\x1a\x00\x08\x80\x00\xf8\x3f\x05"), BYTES(NEW "\x1a\x00\xf8\x3f\x05"),
+		  UNUSED },
 		{ BYTES("\xf8\x3f\x05"), BYTES(NEW "\xf8\x3f\x05"), UNUSED },
 		{ BYTES(""), BYTES(NEW), UNUSED },
 		{ NULL, 0, BYTES(NEW), UNUSED },
@@ -84,20 +92,23 @@ Test(launch_by_number, commands_that_are_none)
 		const char *in;
 		size_t in_size;
 	} rows[] = {
-		{ BYTES("\x08\x07\x08\x08") }, { BYTES("\x08\x00\x08\x07") }, { BYTES("\x08\x07\x1a\x00\x08\x00") },
-		{ BYTES("\x0a\x01\x07") },      /* an id of another kind */
-		{ BYTES("\x1a\x05\x00") },      /* cut off */
+		{ BYTES("\x08\x07\x08\x08") },
+		{ BYTES("\x08\x00\x08\x07") },
+		{ BYTES("\x08\x07\x1a\x00\x08\x00") },
+		{ BYTES("\x0a\x01\x07") }, /* an id of another kind */
+		{ BYTES("\x1a\x05\x00") }, /* cut off */
 		{ BYTES("\x08\x07\x1a") },
 		{ BYTES("\x08\xff") },
-		{ BYTES("\x02\x00") },          /* number 0 */
-		{ BYTES("\x0b\x0c") },          /* a group */
+		{ BYTES("\x02\x00") }, /* number 0 */
+		{ BYTES("\x0b\x0c") }, /* a group */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint8_t to[AXVM_COMMAND_MAX];
 		uint64_t id;
 
-		cr_expect_eq(command_with_id(rows[i].in, rows[i].in_size, UNUSED, to, &id), -EBADMSG, "row %zu", i);
+		cr_expect_eq(command_with_id(rows[i].in, rows[i].in_size, UNUSED, to, &id),
+		             -EBADMSG, "row %zu", i);
 	}
 }
 
@@ -111,9 +122,11 @@ Test(launch_by_number, the_longest_command)
 	/* A field 3 of that many bytes less its own head of three. */
 	bytes[0] = 0x1a;
 	(void)varint_put(bytes + 1, AXVM_COMMAND_MAX - 3 - id_size);
-	cr_expect_eq(command_with_id(bytes, AXVM_COMMAND_MAX - id_size, UNUSED, to, &id), AXVM_COMMAND_MAX);
+	cr_expect_eq(command_with_id(bytes, AXVM_COMMAND_MAX - id_size, UNUSED, to, &id),
+	             AXVM_COMMAND_MAX);
 	(void)varint_put(bytes + 1, AXVM_COMMAND_MAX - 2 - id_size);
-	cr_expect_eq(command_with_id(bytes, AXVM_COMMAND_MAX + 1 - id_size, UNUSED, to, &id), -EMSGSIZE);
+	cr_expect_eq(command_with_id(bytes, AXVM_COMMAND_MAX + 1 - id_size, UNUSED, to, &id),
+	             -EMSGSIZE);
 	memcpy(bytes, "\x08\x07\x1a", 3);
 	(void)varint_put(bytes + 3, AXVM_COMMAND_MAX - 5);
 	cr_expect_eq(command_with_id(bytes, AXVM_COMMAND_MAX, UNUSED, to, &id), AXVM_COMMAND_MAX);
@@ -135,8 +148,8 @@ Test(launch_by_number, the_end_is_known_by_its_number)
 		{ BYTES("\xb2\x01\x04\x10\x05\x10\x06"), 1, 6 },
 		{ BYTES("\x08\x07"), 0, 0 },
 		{ BYTES(""), 0, 0 },
-		{ BYTES("\xb0\x01\x05"), 0, 0 },             /* of another kind */
-		{ BYTES("\xaa\x01\x02\x10\x05"), 0, 0 },     /* field 21 */
+		{ BYTES("\xb0\x01\x05"), 0, 0 },         /* of another kind */
+		{ BYTES("\xaa\x01\x02\x10\x05"), 0, 0 }, /* field 21 */
 		{ BYTES("\xb2\x01\x02\x10"), -EBADMSG, 0 },
 		{ BYTES("\xb2\x01\x02\x10\xff"), -EBADMSG, 0 },
 		{ BYTES("\x0a\x02\x05"), -EBADMSG, 0 },
@@ -145,7 +158,8 @@ Test(launch_by_number, the_end_is_known_by_its_number)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint32_t status = 0;
 
-		cr_expect_eq(event_is_end(rows[i].in, rows[i].in_size, &status), rows[i].r, "row %zu", i);
+		cr_expect_eq(event_is_end(rows[i].in, rows[i].in_size, &status), rows[i].r,
+		             "row %zu", i);
 		if (rows[i].r == 1)
 			cr_expect_eq(status, rows[i].status, "row %zu: %u", i, status);
 	}

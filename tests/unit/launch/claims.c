@@ -69,8 +69,10 @@ Test(launch_claims, the_folder_of_this_host)
 		return;
 	}
 	cr_assert_eq(fd, -1);
-	cr_assert_eq(strncmp(error.text, "no CPUs can be claimed in " CLAIMS_PATH ": ", 43), 0, "%s", error.text);
-	cr_assert(r != -ENOENT || strstr(error.text, "systemd-tmpfiles --create"), "%s", error.text);
+	cr_assert_eq(strncmp(error.text, "no CPUs can be claimed in " CLAIMS_PATH ": ", 43), 0,
+	             "%s", error.text);
+	cr_assert(r != -ENOENT || strstr(error.text, "systemd-tmpfiles --create"), "%s",
+	          error.text);
 }
 
 /* As somebody who may read the folder and not write it: 0, or the number of what was wrong. */
@@ -96,7 +98,8 @@ Test(launch_claims, a_folder_that_does_not_serve)
 
 	snprintf(path, sizeof(path), "%s/nosuch", tree.root);
 	cr_assert_eq(axvm_claims_open(path, &fd, &error), -ENOENT);
-	cr_assert_not_null(strstr(error.text, "/nosuch: it is not there; make it, mode 3770"), "%s", error.text);
+	cr_assert_not_null(strstr(error.text, "/nosuch: it is not there; make it, mode 3770"), "%s",
+	                   error.text);
 	cr_assert_eq(axvm_claims_open(path, &fd, NULL), -ENOENT);
 	fixture_tree_write(&tree, "file", "x");
 	snprintf(path, sizeof(path), "%s/file", tree.root);

@@ -201,11 +201,21 @@ static const struct {
 	int r;
 	uint64_t size;
 } sizes[] = {
-	{ "512", 0, 512 * MIB },  { "2G", 0, 2 * GIB },         { "2g", 0, 2 * GIB },
-	{ "64K", 0, 64 * KIB },   { "1T", 0, 1024 * GIB },      { "3MiB", 0, 3 * MIB },
-	{ "3MB", 0, 3 * MIB },    { "", -EINVAL, 0 },           { "G", -EINVAL, 0 },
-	{ "-1", -EINVAL, 0 },     { "1.5G", -EINVAL, 0 },       { "1GG", -EINVAL, 0 },
-	{ "1P", -EINVAL, 0 },     { "16777216T", -EINVAL, 0 },  { "99999999999999999999", -EINVAL, 0 },
+	{ "512", 0, 512 * MIB },
+	{ "2G", 0, 2 * GIB },
+	{ "2g", 0, 2 * GIB },
+	{ "64K", 0, 64 * KIB },
+	{ "1T", 0, 1024 * GIB },
+	{ "3MiB", 0, 3 * MIB },
+	{ "3MB", 0, 3 * MIB },
+	{ "", -EINVAL, 0 },
+	{ "G", -EINVAL, 0 },
+	{ "-1", -EINVAL, 0 },
+	{ "1.5G", -EINVAL, 0 },
+	{ "1GG", -EINVAL, 0 },
+	{ "1P", -EINVAL, 0 },
+	{ "16777216T", -EINVAL, 0 },
+	{ "99999999999999999999", -EINVAL, 0 },
 	{ "16777215T", 0, 16777215ULL << 40 },
 };
 
@@ -228,34 +238,43 @@ static const struct {
 	{ "run --kernel v --initrd i --cmdline c --dry-run", "initrd { path: \"i\" }" },
 	{ "run --kernel v --initrd i --cmdline c --dry-run", "cmdline: \"c\"" },
 	{ "run --cmdline c --kernel v --cmdline d --dry-run", "cmdline: \"d\"" },
-	{ "run --flat f --set boot{flat_boot{image{path:\"g\"}}} --dry-run", "image { path: \"g\" }" },
+	{ "run --flat f --set boot{flat_boot{image{path:\"g\"}}} --dry-run",
+	  "image { path: \"g\" }" },
 	{ "run --flat f --set cpus{count:2} --dry-run", "cpus { count: 2 }" },
-	{ "run --flat f --set cpus{fifo_priority:7} --dry-run", "cpus { count: 1 fifo_priority: 7 }" },
+	{ "run --flat f --set cpus{fifo_priority:7} --dry-run",
+	  "cpus { count: 1 fifo_priority: 7 }" },
 	{ "run --flat f --cpus 3 --set cpus{count:2} --dry-run", "cpus { count: 2 }" },
 	{ "run --flat f --set cpus{count:2} --cpus 3 --dry-run", "cpus { count: 3 }" },
 	{ "run --flat f --set vm_id:'z' --dry-run", "vm_id: \"z\"" },
-	{ "run --flat f --set lifecycle{on_control_eof:ON_CONTROL_EOF_STOP} --dry-run", "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }" },
+	{ "run --flat f --set lifecycle{on_control_eof:ON_CONTROL_EOF_STOP} --dry-run",
+	  "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }" },
 	{ "run --flat f --set lifecycle{shutdown_timeout_ms:5} --dry-run",
 	  "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN shutdown_timeout_ms: 5 }" },
 	{ "run --flat f --set memory{lock:true} --dry-run", "nodes { size_mib: 512 }" },
 	{ "run --dry-run --set boot{flat_boot{local_apic:true}} tests/specs/longmode.txtpb",
 	  "image { path: \"build/guests/longmode.bin\" }" },
 	{ "run --dry-run --set cpus{count:2} tests/specs/longmode.txtpb", "cpus { count: 2 }" },
-	{ "run --dry-run tests/specs/longmode.txtpb", "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }" },
-	{ "run --dry-run --on-exit keep tests/specs/longmode.txtpb", "lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }" },
+	{ "run --dry-run tests/specs/longmode.txtpb",
+	  "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }" },
+	{ "run --dry-run --on-exit keep tests/specs/longmode.txtpb",
+	  "lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }" },
 	{ "run --dry-run --set lifecycle{on_control_eof:ON_CONTROL_EOF_STOP} tests/specs/longmode.txtpb",
 	  "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }" },
-	{ "run --dry-run tests/fuzz/specs/everything.txtpb", "on_control_eof: ON_CONTROL_EOF_STOP" },
+	{ "run --dry-run tests/fuzz/specs/everything.txtpb",
+	  "on_control_eof: ON_CONTROL_EOF_STOP" },
 	{ "run --flat f --claims /c --dry-run", "count: 1\n    claims { path: \"/c\" }" },
 	{ "run --dry-run --claims /c tests/specs/longmode.txtpb", "claims { path: \"/c\" }" },
-	{ "run --flat f --set cpus{claims{fd:7}} --claims /c --dry-run", "claims { path: \"/c\" }" },
+	{ "run --flat f --set cpus{claims{fd:7}} --claims /c --dry-run",
+	  "claims { path: \"/c\" }" },
 	{ "run --flat f --set cpus{claims{fd:7}} --no-claims --dry-run", "cpus { count: 1 }" },
 	{ "run --dry-run --no-claims tests/specs/longmode.txtpb", "cpus { count: 1 }" },
 	{ "run --kernel v --dry-run", "nodes { size_mib: 512 }" },
 	{ "run --kernel v --dry-run", "cpus { count: 1 }" },
 	{ "run --kernel v --dry-run", "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }" },
-	{ "run --kernel=v --dry-run --on-exit keep", "lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }" },
-	{ "run --kernel v --dry-run --memory 2G --node 1", "nodes { size_mib: 2048 host_node: 1 }" },
+	{ "run --kernel=v --dry-run --on-exit keep",
+	  "lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }" },
+	{ "run --kernel v --dry-run --memory 2G --node 1",
+	  "nodes { size_mib: 2048 host_node: 1 }" },
 	{ "run --kernel v --dry-run --node 0", "nodes { size_mib: 512 host_node: 0 }" },
 	{ "run --kernel v --dry-run --memory 2G,huge=1G,lock", "page_size: PAGE_SIZE_1G" },
 	{ "run --kernel v --dry-run --memory 2G,huge=1G,lock", "lock: true" },
@@ -277,8 +296,10 @@ static const struct {
 	{ "run --kernel v --dry-run --memory 64M,populate", "populate: true" },
 	{ "run --kernel v --dry-run --cpus 3,pin=7", "pins: 7" },
 	{ "run --kernel v --dry-run --cpus 255", "count: 255" },
-	{ "run --kernel v --dry-run --on-exit stop", "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }" },
-	{ "run --kernel v --dry-run --on-exit shutdown", "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }" },
+	{ "run --kernel v --dry-run --on-exit stop",
+	  "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }" },
+	{ "run --kernel v --dry-run --on-exit shutdown",
+	  "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }" },
 	{ "run --kernel v --dry-run --profile dev", "profile: \"dev\"" },
 	{ "run --kernel v --dry-run --rng", "rng { }" },
 	{ "run --kernel v --dry-run --balloon", "balloon { }" },
@@ -339,7 +360,9 @@ Test(launch_cli, escape_keys)
 		{ "\x01s", "", ESCAPE_PAUSE },
 		{ "\x01i", "", ESCAPE_STATUS },
 		{ "\x01?", "", ESCAPE_HELP },
-		{ "\x01q" "x", "x", ESCAPE_NOTHING },
+		{ "\x01q"
+		  "x",
+		  "x", ESCAPE_NOTHING },
 		{ "a\x01\x01x", "a\x01x", ESCAPE_NOTHING },
 		{ "\x01\x01\x01x", "\x01", ESCAPE_STOP },
 	};
@@ -390,21 +413,21 @@ Test(launch_cli, metrics_for_prometheus)
 	report.histograms = histograms;
 	cr_assert_eq(metrics_print(file, "web", &report), 0);
 	fclose(file);
-	cr_assert_str_eq(out,
-	                 "# TYPE axvm_balloon_actual_pages untyped\n"
-	                 "axvm_balloon_actual_pages{vm=\"web\"} 6\n"
-	                 "# TYPE axvm_disk_queue_latency_us histogram\n"
-	                 "axvm_disk_queue_latency_us_bucket"
-	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"10\"} 1\n"
-	                 "axvm_disk_queue_latency_us_bucket"
-	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
-	                 "axvm_disk_queue_latency_us_bucket"
-	                 "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
-	                 "axvm_disk_queue_latency_us_sum{vm=\"web\",disk=\"root\",queue=\"2\"} 4321\n"
-	                 "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
-	                 "# TYPE axvm_vcpu_exits untyped\n"
-	                 "axvm_vcpu_exits{vm=\"web\",vcpu=\"0\"} 5\n"
-	                 "axvm_vcpu_exits{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");
+	cr_assert_str_eq(
+		out, "# TYPE axvm_balloon_actual_pages untyped\n"
+		     "axvm_balloon_actual_pages{vm=\"web\"} 6\n"
+		     "# TYPE axvm_disk_queue_latency_us histogram\n"
+		     "axvm_disk_queue_latency_us_bucket"
+		     "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"10\"} 1\n"
+		     "axvm_disk_queue_latency_us_bucket"
+		     "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"100\"} 3\n"
+		     "axvm_disk_queue_latency_us_bucket"
+		     "{vm=\"web\",disk=\"root\",queue=\"2\",le=\"+Inf\"} 6\n"
+		     "axvm_disk_queue_latency_us_sum{vm=\"web\",disk=\"root\",queue=\"2\"} 4321\n"
+		     "axvm_disk_queue_latency_us_count{vm=\"web\",disk=\"root\",queue=\"2\"} 6\n"
+		     "# TYPE axvm_vcpu_exits untyped\n"
+		     "axvm_vcpu_exits{vm=\"web\",vcpu=\"0\"} 5\n"
+		     "axvm_vcpu_exits{vm=\"web\",vcpu=\"1\"} 18446744073709551615\n");
 	free(out);
 }
 
@@ -455,7 +478,8 @@ Test(launch_cli, a_metrics_file_of_two)
 	char path[] = "/tmp/axvm-metrics-XXXXXX";
 
 	close(mkostemp(path, O_CLOEXEC));
-	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0, "what was there before is replaced");
+	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0,
+	             "what was there before is replaced");
 	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), 0);
 	cr_expect_eq(metrics_file_write_again(&other, path, "b", &report), 0);
 	cr_expect_eq(metrics_file_write_again(&mine, path, "a", &report), -EBUSY);
@@ -487,9 +511,10 @@ Test(launch_cli, an_event_is_one_line_of_json)
 	error.has_retryable = error.retryable = 1;
 	event_print_json(file, &event);
 	fclose(file);
-	cr_assert_str_eq(out, "{\"sequence\": \"3\", \"terminal\": {\"outcome\": \"OUTCOME_HALTED\", "
-	                      "\"errors\": [{\"retryable\": true}, {\"retryable\": true}], "
-	                      "\"message\": \"a \\\"quoted\\\"\\nline\\\\\"}}\n");
+	cr_assert_str_eq(out,
+	                 "{\"sequence\": \"3\", \"terminal\": {\"outcome\": \"OUTCOME_HALTED\", "
+	                 "\"errors\": [{\"retryable\": true}, {\"retryable\": true}], "
+	                 "\"message\": \"a \\\"quoted\\\"\\nline\\\\\"}}\n");
 	free(out);
 }
 
@@ -560,7 +585,8 @@ Test(launch_cli, a_vm_is_found_in_each_place)
 	fds[3] = listen_in(places.folders[1], "both");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		client = (struct client){ .fd = -1 };
-		cr_expect_eq(sockets_find(&places, names[i], &client, path), i == 2 ? -EEXIST : 0, "%s", names[i]);
+		cr_expect_eq(sockets_find(&places, names[i], &client, path), i == 2 ? -EEXIST : 0,
+		             "%s", names[i]);
 		snprintf(wanted, sizeof(wanted), "%s/%s.sock", places.folders[i > 0], names[i]);
 		cr_expect_str_eq(path, wanted);
 		client_close(&client);
@@ -569,7 +595,8 @@ Test(launch_cli, a_vm_is_found_in_each_place)
 	cr_expect_eq(sockets_find(&places, "none", &client, path), -ENOENT);
 	snprintf(wanted, sizeof(wanted), "%s/none.sock", places.folders[0]);
 	cr_expect_str_eq(path, wanted, "where one would be first");
-	cr_expect_eq(sockets_find(&places, "../b/own", &client, path), -ENOENT, "a path is not looked for elsewhere");
+	cr_expect_eq(sockets_find(&places, "../b/own", &client, path), -ENOENT,
+	             "a path is not looked for elsewhere");
 	cr_expect_eq(sockets_find(&places, "..", &client, path), -EINVAL);
 	cr_expect_eq(sockets_find(&places, "", &client, path), -EINVAL);
 	/* One that has gone and left its socket is nobody. */

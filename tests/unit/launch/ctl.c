@@ -34,7 +34,7 @@ TestSuite(launch_ctl, .init = open_socket, .fini = close_socket, .timeout = 120)
 
 /* One command in, one reply out: the VM. */
 struct served {
-	const char *reply; /* an Event in text; NULL: none, and the connection is closed */
+	const char *reply;  /* an Event in text; NULL: none, and the connection is closed */
 	const char *second; /* to what it is asked then; NULL: nothing is expected */
 	uint8_t command[4096];
 	size_t command_size;
@@ -49,7 +49,8 @@ static void *serve(void *context)
 
 	while (fd < 0)
 		fd = accept(listener, NULL, NULL);
-	served->command_size = (size_t)MAX(recv(fd, served->command, sizeof(served->command), 0), (ssize_t)0);
+	served->command_size =
+		(size_t)MAX(recv(fd, served->command, sizeof(served->command), 0), (ssize_t)0);
 	if (served->reply) {
 		n = protoc_encode("EventStream", served->reply, reply, sizeof(reply));
 		(void)!write(fd, reply, n);
@@ -97,23 +98,29 @@ static const struct {
 	{ "balloon 512", "balloon { target_mib: 512 }", ": 512 MiB asked" },
 	{ "balloon 2G", "balloon { target_mib: 2048 }", ": 2048 MiB asked" },
 	{ "balloon 1024K", "balloon { target_mib: 1 }", ": 1 MiB asked" },
-	{ "limit root", "limit { device_id: 'root' limit {} }", ": root: bytes without limit, operations without limit" },
+	{ "limit root", "limit { device_id: 'root' limit {} }",
+	  ": root: bytes without limit, operations without limit" },
 	{ "limit root bytes=0", "limit { device_id: 'root' limit { bytes_per_s: 0 } }",
 	  ": root: bytes without limit, operations without limit" },
 	{ "limit root bytes=10M", "limit { device_id: 'root' limit { bytes_per_s: 10485760 } }",
 	  ": root: bytes 10485760/s, burst 1048576, operations without limit" },
-	{ "limit root bytes=1000 burst=7", "limit { device_id: 'root' limit { bytes_per_s: 1000 bytes_burst: 7 } }",
+	{ "limit root bytes=1000 burst=7",
+	  "limit { device_id: 'root' limit { bytes_per_s: 1000 bytes_burst: 7 } }",
 	  ": root: bytes 1000/s, burst 7, operations without limit" },
-	{ "limit root ops=100 burst=7", "limit { device_id: 'root' limit { ops_per_s: 100 ops_burst: 7 } }",
+	{ "limit root ops=100 burst=7",
+	  "limit { device_id: 'root' limit { ops_per_s: 100 ops_burst: 7 } }",
 	  ": root: bytes without limit, operations 100/s, burst 7" },
 	{ "limit root bytes=1 ops=2 burst=7",
 	  "limit { device_id: 'root' limit { bytes_per_s: 1 bytes_burst: 7 ops_per_s: 2 } }",
 	  ": root: bytes 1/s, burst 7, operations 2/s, burst 1" },
-	{ "limit root bytes=2M burst=4M", "limit { device_id: 'root' limit { bytes_per_s: 2097152 bytes_burst: 4194304 } }",
+	{ "limit root bytes=2M burst=4M",
+	  "limit { device_id: 'root' limit { bytes_per_s: 2097152 bytes_burst: 4194304 } }",
 	  ": root: bytes 2097152/s, burst 4194304, operations without limit" },
-	{ "limit root ops=2K burst=1G", "limit { device_id: 'root' limit { ops_per_s: 2048 ops_burst: 1073741824 } }",
+	{ "limit root ops=2K burst=1G",
+	  "limit { device_id: 'root' limit { ops_per_s: 2048 ops_burst: 1073741824 } }",
 	  ": root: bytes without limit, operations 2048/s, burst 1073741824" },
-	{ "limit eth0 tx ops=20", "limit { device_id: 'eth0' transmit: true limit { ops_per_s: 20 } }",
+	{ "limit eth0 tx ops=20",
+	  "limit { device_id: 'eth0' transmit: true limit { ops_per_s: 20 } }",
 	  ": eth0 tx: bytes without limit, operations 20/s, burst 2" },
 	{ "resize root", "resize { disk_id: 'root' }", "" },
 	{ "console-size 132 43", "console_size { columns: 132 rows: 43 }", "" },
@@ -135,7 +142,8 @@ Test(launch_ctl, a_balloon_has_what_was_asked_and_what_is_so_now)
 		  "RUNNING: 24 MiB asked, 24 MiB now\n" },
 		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 } counters { name: 'balloon.actual_bytes' value: 8388608000 }",
 		  "RUNNING: 24 MiB asked, 0 MiB now\n" },
-		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 }", "RUNNING: 24 MiB asked\n" },
+		{ "counters { name: 'balloon.wanted_bytes' value: 8388608 }",
+		  "RUNNING: 24 MiB asked\n" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -143,10 +151,14 @@ Test(launch_ctl, a_balloon_has_what_was_asked_and_what_is_so_now)
 		struct said said;
 		char text[512];
 
-		snprintf(text, sizeof(text), "events { reply { request_id: 2 ok: true state: STATE_PAUSED metrics { %s } } }",
-		         rows[i].metrics);
+		snprintf(
+			text, sizeof(text),
+			"events { reply { request_id: 2 ok: true state: STATE_PAUSED metrics { %s } } }",
+			rows[i].metrics);
 		second_reply = text;
-		said = ctl("balloon 24", "events { reply { request_id: 1 ok: true state: STATE_RUNNING } } ", &served);
+		said = ctl("balloon 24",
+		           "events { reply { request_id: 1 ok: true state: STATE_RUNNING } } ",
+		           &served);
 		cr_expect_eq(said.status, 0, "%s", said.err);
 		/* commands { request_id: 2 metrics {} } */
 		cr_expect_eq(memcmp(served.command, "\x12\x04\x08\x02\x3a\x00", 6), 0);
@@ -166,7 +178,9 @@ Test(launch_ctl, each_word_is_its_command)
 
 		snprintf(text, sizeof(text), "commands { request_id: 1 %s }", commands[i].command);
 		n = protoc_encode("ControlStream", text, wanted, sizeof(wanted));
-		said = ctl(commands[i].words, "events { reply { request_id: 1 ok: true state: STATE_PAUSED } }", &served);
+		said = ctl(commands[i].words,
+		           "events { reply { request_id: 1 ok: true state: STATE_PAUSED } }",
+		           &served);
 		cr_assert_eq(said.status, 0, "%s: %s", commands[i].words, said.err);
 		cr_assert_eq(served.command_size, n, "%s", commands[i].words);
 		cr_assert_arr_eq(served.command, wanted, n, "%s", commands[i].words);
@@ -192,13 +206,36 @@ static int ctl_alone(const char *line)
 Test(launch_ctl, words_that_are_no_command)
 {
 	static const char *const wrong[] = {
-		"",                 "sleep",           "status now",       "shutdown x",      "shutdown -1",
-		"shutdown 86401",   "shutdown 1 2",    "balloon",          "balloon 1K",      "balloon 1 2",
-		"balloon x",        "limit",           "limit a bytes=x",  "limit a ops=1X",  "limit a burst=x",
-		"limit a rx",       "resize",          "resize a b",       "console-size 80", "console-size 0 1",
-		"console-size 1 65536", "--timeout 0 status", "--timeout 86401 status", "--colour status",
-		"limit a bytes=1 bytes=2", "limit a ops=1 ops=1", "limit a ops=1 burst=0 burst=2", "limit a tx tx ops=1",
-		"limit a burst=1",  "limit a bytes=",
+		"",
+		"sleep",
+		"status now",
+		"shutdown x",
+		"shutdown -1",
+		"shutdown 86401",
+		"shutdown 1 2",
+		"balloon",
+		"balloon 1K",
+		"balloon 1 2",
+		"balloon x",
+		"limit",
+		"limit a bytes=x",
+		"limit a ops=1X",
+		"limit a burst=x",
+		"limit a rx",
+		"resize",
+		"resize a b",
+		"console-size 80",
+		"console-size 0 1",
+		"console-size 1 65536",
+		"--timeout 0 status",
+		"--timeout 86401 status",
+		"--colour status",
+		"limit a bytes=1 bytes=2",
+		"limit a ops=1 ops=1",
+		"limit a ops=1 burst=0 burst=2",
+		"limit a tx tx ops=1",
+		"limit a burst=1",
+		"limit a bytes=",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
@@ -219,29 +256,37 @@ Test(launch_ctl, replies_are_shown)
 		int status;
 		const char *out, *err; /* where `err` is NULL: that it ended */
 	} replies[] = {
-		{ "pause", "reply { request_id: 1 ok: false error { code: ERROR_CODE_COMMAND_WRONG_STATE message: 'm' } }", 65, "",
-		  "axvm ctl: m\n" },
-		{ "resize a", "reply { request_id: 1 ok: false error { code: ERROR_CODE_DEVICE_FAILED } }", 71, "",
-		  "axvm ctl: refused\n" },
-		{ "pause", "reply { request_id: 1 ok: false }", 70, "", "axvm ctl: refused, and no reason given\n" },
+		{ "pause",
+		  "reply { request_id: 1 ok: false error { code: ERROR_CODE_COMMAND_WRONG_STATE message: 'm' } }",
+		  65, "", "axvm ctl: m\n" },
+		{ "resize a",
+		  "reply { request_id: 1 ok: false error { code: ERROR_CODE_DEVICE_FAILED } }", 71,
+		  "", "axvm ctl: refused\n" },
+		{ "pause", "reply { request_id: 1 ok: false }", 70, "",
+		  "axvm ctl: refused, and no reason given\n" },
 		{ "pause", "reply { request_id: 1 ok: false state: STATE_PAUSED }", 70, "",
 		  "axvm ctl: refused, and no reason given\n" },
 		{ "pause", "reply { request_id: 1 ok: true }", 0, "", "" },
-		{ "--json pause", "reply { request_id: 1 ok: false error { code: ERROR_CODE_DEVICE_FAILED message: 'm' } }", 71,
+		{ "--json pause",
+		  "reply { request_id: 1 ok: false error { code: ERROR_CODE_DEVICE_FAILED message: 'm' } }",
+		  71,
 		  "{\"request_id\": \"1\", \"ok\": false, \"error\": {\"code\": \"ERROR_CODE_DEVICE_FAILED\", \"message\": \"m\"}}\n",
 		  "axvm ctl: m\n" },
 		{ "--json status", "reply { request_id: 1 ok: true state: STATE_RUNNING }", 0,
 		  "{\"request_id\": \"1\", \"ok\": true, \"state\": \"STATE_RUNNING\"}\n", "" },
 		{ "metrics",
 		  "reply { request_id: 1 ok: true metrics { counters { name: 'a' value: 5 } histograms { name: 'h' "
-		  "bounds: 10 bounds: 100 counts: 1 counts: 0 counts: 3 sum: 402 } } }", 0,
+		  "bounds: 10 bounds: 100 counts: 1 counts: 0 counts: 3 sum: 402 } } }",
+		  0,
 		  "a                                                5\n"
 		  "h                                                4 (mean 100)\n"
 		  "  <= 10                                          1\n"
-		  "  above                                          3\n", "" },
-		{ "metrics", "reply { request_id: 1 ok: true state: STATE_PAUSED metrics { histograms { name: 'h' bounds: 10 counts: 0 "
-		             "counts: 0 sum: 9 } } }", 0,
-		  "h                                                0 (mean 0)\n", "" },
+		  "  above                                          3\n",
+		  "" },
+		{ "metrics",
+		  "reply { request_id: 1 ok: true state: STATE_PAUSED metrics { histograms { name: 'h' bounds: 10 counts: 0 "
+		  "counts: 0 sum: 9 } } }",
+		  0, "h                                                0 (mean 0)\n", "" },
 		{ "status", NULL, 69, "", NULL },
 	};
 
@@ -275,8 +320,10 @@ Test(launch_ctl, nobody_replies)
 	said_done(&said);
 	close(listener);
 	listener = -1;
-	snprintf(wanted, sizeof(wanted),
-	         "axvm ctl: no VM named \"%s\" runs here: nobody listens at %s (axvm top lists those that do)\n", path, path);
+	snprintf(
+		wanted, sizeof(wanted),
+		"axvm ctl: no VM named \"%s\" runs here: nobody listens at %s (axvm top lists those that do)\n",
+		path, path);
 	said = axvm_say(line, -1);
 	cr_assert_eq(said.status, 66);
 	cr_assert_str_eq(said.err, wanted);

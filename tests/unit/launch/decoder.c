@@ -80,7 +80,9 @@ Test(launch_decoder, byte_by_byte)
 	axvm_decoder_free(decoder);
 }
 
+/* clang-format off */
 #define BYTES(...) { (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }) }
+/* clang-format on */
 
 static const struct {
 	struct {
@@ -89,18 +91,18 @@ static const struct {
 	} in;
 	int r; /* of the first call */
 } strange[] = {
-	{ BYTES(0x0a, 0x00), 1 },                         /* an event with nothing in it */
+	{ BYTES(0x0a, 0x00), 1 }, /* an event with nothing in it */
 	/* a field of a later version first */
 	{ BYTES(0x12, 0x01, 'x', 0x0a, 0x02, 0x08, 0x05), 1 },
 	{ BYTES(0x0a), -EAGAIN },
 	{ BYTES(0x0a, 0x05, 0x08), -EAGAIN },
-	{ BYTES(0x08, 0x01), -EBADMSG },                  /* a varint is no event */
-	{ BYTES(0x02, 0x00), -EBADMSG },                  /* field 0 */
-	{ BYTES(0x0a, 0x81, 0x80, 0x40), -EBADMSG },      /* above 1 MiB */
+	{ BYTES(0x08, 0x01), -EBADMSG },             /* a varint is no event */
+	{ BYTES(0x02, 0x00), -EBADMSG },             /* field 0 */
+	{ BYTES(0x0a, 0x81, 0x80, 0x40), -EBADMSG }, /* above 1 MiB */
 	{ BYTES(0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 	        0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
-	  -EBADMSG },                                     /* a length without end */
-	{ BYTES(0x0a, 0x02, 0x0a, 0x7f), -EBADMSG },      /* an event that is cut inside */
+	  -EBADMSG },                                /* a length without end */
+	{ BYTES(0x0a, 0x02, 0x0a, 0x7f), -EBADMSG }, /* an event that is cut inside */
 };
 
 Test(launch_decoder, bytes_that_are_no_events_are_refused)
@@ -111,7 +113,8 @@ Test(launch_decoder, bytes_that_are_no_events_are_refused)
 		size_t size;
 
 		axvm_decoder_feed(decoder, strange[i].in.bytes, strange[i].in.size);
-		cr_assert_eq(axvm_decoder_next(decoder, &event, &size), strange[i].r, "case %zu", i);
+		cr_assert_eq(axvm_decoder_next(decoder, &event, &size), strange[i].r, "case %zu",
+		             i);
 		cr_assert_eq(event != NULL, strange[i].r == 1);
 		if (strange[i].r == -EBADMSG)
 			cr_assert_eq(axvm_decoder_next(decoder, &event, &size), -EBADMSG);

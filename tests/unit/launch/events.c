@@ -16,7 +16,7 @@
 #include "tests/unit/rig/wait.h"
 
 #define STREAM                                                                                     \
-	"events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "                     \
+	"events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "                    \
 	"events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: OUTCOME_POWER_OFF message: 'bye' } } "
 
 static char folder[64], path[96], other[96];
@@ -51,16 +51,17 @@ static void end(void)
 TestSuite(launch_events, .init = begin, .fini = end, .timeout = 120);
 
 #define LINES "    0.000000 running profile dev\n    0.002000 end POWER_OFF, status 0: bye\n"
-#define OBJECTS                                                                                    \
-	"{\"sequence\": \"1\", \"monotonic_ns\": \"5000\", \"running\": {\"profile\": \"dev\"}}\n"          \
-	"{\"sequence\": \"2\", \"monotonic_ns\": \"2005000\", \"terminal\": {\"outcome\": \"OUTCOME_POWER_OFF\", "  \
+#define OBJECTS                                                                                                    \
+	"{\"sequence\": \"1\", \"monotonic_ns\": \"5000\", \"running\": {\"profile\": \"dev\"}}\n"                 \
+	"{\"sequence\": \"2\", \"monotonic_ns\": \"2005000\", \"terminal\": {\"outcome\": \"OUTCOME_POWER_OFF\", " \
 	"\"message\": \"bye\"}}\n"
 
 static const struct {
 	const char *words, *out; /* NULL: text, which protoc reads back */
 } formats[] = {
-	{ "", LINES }, { "--json", OBJECTS }, { "--text", NULL }, { "-f", LINES }, { "--follow", LINES },
-	{ "--json -f", OBJECTS }, { "-f --text", NULL }, { "--text --json", OBJECTS },
+	{ "", LINES },         { "--json", OBJECTS },        { "--text", NULL },
+	{ "-f", LINES },       { "--follow", LINES },        { "--json -f", OBJECTS },
+	{ "-f --text", NULL }, { "--text --json", OBJECTS },
 };
 
 static void expect_format(const struct said *said, size_t i)
@@ -73,7 +74,8 @@ static void expect_format(const struct said *said, size_t i)
 		cr_expect_str_eq(said->out, formats[i].out, "%s", formats[i].words);
 		return;
 	}
-	cr_expect_eq(protoc_encode("EventStream", said->out, back, sizeof(back)), size, "%s", said->out);
+	cr_expect_eq(protoc_encode("EventStream", said->out, back, sizeof(back)), size, "%s",
+	             said->out);
 	cr_expect_eq(memcmp(back, stream, size), 0, "%s", said->out);
 }
 
@@ -113,8 +115,11 @@ Test(launch_events, a_stream_that_is_cut)
 		cr_expect_eq(said.status, whole ? 0 : 65, "%zu bytes: %d", n, said.status);
 		cr_expect_eq(strncmp(said.out, LINES, said.out_size), 0, "%s", said.out);
 		cr_expect_eq(said.out_size > 0, n >= 2 + (size_t)stream[1], "%zu bytes", n);
-		cr_expect_str_eq(said.err, whole ? "" : "axvm events: -: what follows is not a whole event; is it what a shim "
-		                                        "wrote to fd 4?\n");
+		cr_expect_str_eq(
+			said.err,
+			whole ? ""
+			      : "axvm events: -: what follows is not a whole event; is it what a shim "
+				"wrote to fd 4?\n");
 		said_done(&said);
 		close(input);
 	}
@@ -144,8 +149,10 @@ Test(launch_events, a_long_stream)
 		static size_t length;
 
 		if (length == 0)
-			length = protoc_encode("EventStream", "events { monotonic_ns: 1 guest_panicked { message: 'x' } }", one,
-			                       sizeof(one));
+			length = protoc_encode(
+				"EventStream",
+				"events { monotonic_ns: 1 guest_panicked { message: 'x' } }", one,
+				sizeof(one));
 		cr_assert_leq(n + length, sizeof(many));
 		memcpy(many + n, one, length);
 		n += length;
@@ -186,7 +193,8 @@ Test(launch_events, a_stream_that_grows)
 	cr_assert_geq(child, 0);
 	if (child == 0) {
 		FILE *out = fopen(other, "we");
-		char *argv[] = { (char[]){ "axvm" }, (char[]){ "events" }, path, (char[]){ "-f" }, NULL };
+		char *argv[] = { (char[]){ "axvm" }, (char[]){ "events" }, path, (char[]){ "-f" },
+			         NULL };
 
 		_exit(out ? verb_main(4, argv, out) : 99);
 	}
@@ -205,13 +213,13 @@ Test(launch_events, a_stream_that_grows)
 
 /* ---- timeline -------------------------------------------------------------------------------- */
 
-#define STAGES                                                                                     \
+#define STAGES                                                                                                          \
 	"events { vm_id: 'first' monotonic_ns: 1000000 stage_completed { stage: STAGE_ARRIVE duration_ns: 1000000 } } " \
-	"events { vm_id: 'second' monotonic_ns: 1000000 stage_completed { stage: STAGE_LEARN } } "         \
-	"events { monotonic_ns: 1000000 sealed { } } "                                              \
-	"events { monotonic_ns: 11000000 stage_completed { stage: STAGE_SEAL duration_ns: 10000000 } } "   \
-	"events { monotonic_ns: 12000000 stage_completed { stage: STAGE_RUN duration_ns: 500 } } "         \
-	"events { monotonic_ns: 12000000 stage_completed { stage: STAGE_ACCOUNT duration_ns: 500 } } "     \
+	"events { vm_id: 'second' monotonic_ns: 1000000 stage_completed { stage: STAGE_LEARN } } "                      \
+	"events { monotonic_ns: 1000000 sealed { } } "                                                                  \
+	"events { monotonic_ns: 11000000 stage_completed { stage: STAGE_SEAL duration_ns: 10000000 } } "                \
+	"events { monotonic_ns: 12000000 stage_completed { stage: STAGE_RUN duration_ns: 500 } } "                      \
+	"events { monotonic_ns: 12000000 stage_completed { stage: STAGE_ACCOUNT duration_ns: 500 } } "                  \
 	"events { monotonic_ns: 13000000 terminal { } } events { monotonic_ns: 13000000 } "
 
 /* The whole picture, as it goes into a document. */
@@ -251,7 +259,8 @@ static const char picture[] =
 /* To standard output, or to a file by either name of the flag; from a file or standard input. */
 Test(launch_events, a_picture_goes_where_it_is_asked_to)
 {
-	static const char *const lines[] = { "timeline -", "timeline %s", "timeline - -o %s", "timeline --output=%s -" };
+	static const char *const lines[] = { "timeline -", "timeline %s", "timeline - -o %s",
+		                             "timeline --output=%s -" };
 	char line[256];
 
 	size = protoc_encode("EventStream", STAGES, stream, sizeof(stream));
@@ -269,7 +278,8 @@ Test(launch_events, a_picture_goes_where_it_is_asked_to)
 		cr_expect_eq(fd >= 0, i >= 2, "%s", line);
 		if (fd >= 0)
 			cr_assert_gt(read(fd, text, sizeof(text) - 1), 0);
-		cr_expect_str_eq(i < 2 ? said.out : text, picture, "%s: %s%s", line, said.out, text);
+		cr_expect_str_eq(i < 2 ? said.out : text, picture, "%s: %s%s", line, said.out,
+		                 text);
 		cr_expect_str_eq(i < 2 ? text : said.out, "");
 		close(fd);
 		unlink(other);
@@ -287,13 +297,19 @@ Test(launch_events, a_picture_without_room_for_all)
 	int input;
 
 	for (int i = 0; i < 321; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 1 stage_completed { stage: STAGE_LEARN } } ");
-	snprintf(text + at, sizeof(text) - at, "events { monotonic_ns: 2 running { threads { started_ns: 1 } threads { started_ns: 1 } } }");
+		at += (size_t)snprintf(
+			text + at, sizeof(text) - at,
+			"events { monotonic_ns: 1 stage_completed { stage: STAGE_LEARN } } ");
+	snprintf(
+		text + at, sizeof(text) - at,
+		"events { monotonic_ns: 2 running { threads { started_ns: 1 } threads { started_ns: 1 } } }");
 	size = protoc_encode("EventStream", text, stream, sizeof(stream));
 	input = axvm_say_input(stream, size);
 	said = axvm_say("timeline -", input);
 	cr_expect_eq(said.status, 0);
-	cr_expect_str_eq(said.err, "axvm timeline: 4 more are not in the picture, which has room for 320 rows\n");
+	cr_expect_str_eq(
+		said.err,
+		"axvm timeline: 4 more are not in the picture, which has room for 320 rows\n");
 	said_done(&said);
 	close(input);
 }
@@ -313,7 +329,8 @@ Test(launch_events, a_picture_that_cannot_be_written_or_drawn)
 	close(input);
 	/* A terminal event alone is no launch; what is broken is none either, whatever stood before
 	 * it. */
-	size = protoc_encode("EventStream", "events { monotonic_ns: 5 terminal { } }", stream, sizeof(stream));
+	size = protoc_encode("EventStream", "events { monotonic_ns: 5 terminal { } }", stream,
+	                     sizeof(stream));
 	input = axvm_say_input(stream, size);
 	said = axvm_say("timeline -", input);
 	cr_expect_eq(said.status, 65);

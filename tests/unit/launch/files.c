@@ -41,7 +41,8 @@ static void make_facts(void)
 	text_print(out, &message->base);
 	fclose(out);
 	facts_size = axvm__v1__host_facts__get_packed_size(message);
-	cr_assert(strlen(facts_text) > 64 * KIB && facts_size <= sizeof(facts_bytes), "%zu bytes", strlen(facts_text));
+	cr_assert(strlen(facts_text) > 64 * KIB && facts_size <= sizeof(facts_bytes), "%zu bytes",
+	          strlen(facts_text));
 	axvm__v1__host_facts__pack(message, facts_bytes);
 	axvm__v1__host_facts__free_unpacked(message, NULL);
 	fixture_tree_new(&tree);
@@ -83,8 +84,8 @@ Test(launch_files, facts_in_each_form)
 {
 	int inputs[] = { -1, -1, axvm_say_input(facts_text, strlen(facts_text)),
 		         axvm_say_input(facts_bytes, facts_size) };
-	static const char *const lines[] = { "admit --facts %s/facts", "admit --facts %s/facts.pb", "admit --facts -",
-		                             "admit --facts -" };
+	static const char *const lines[] = { "admit --facts %s/facts", "admit --facts %s/facts.pb",
+		                             "admit --facts -", "admit --facts -" };
 	char *first = NULL;
 
 	write_bytes("facts.pb", facts_bytes, facts_size);
@@ -94,7 +95,9 @@ Test(launch_files, facts_in_each_form)
 
 		cr_expect_eq(said.status, 0, "%s: %s%s", lines[i], said.err, said.out);
 		cr_assert_not_null(rows, "%s", said.err);
-		cr_expect_eq(strncmp(said.out, i < 2 ? "profile xv2, /tmp/" : "profile xv2, -\n", 15), 0, "%s", said.out);
+		cr_expect_eq(strncmp(said.out, i < 2 ? "profile xv2, /tmp/" : "profile xv2, -\n",
+		                     15),
+		             0, "%s", said.out);
 		if (first)
 			cr_expect_str_eq(rows, first);
 		else
@@ -106,8 +109,9 @@ Test(launch_files, facts_in_each_form)
 	free(first);
 }
 
-#define FACTS "HostFacts has cpus, vmx, nodes, vulnerabilities, kernel_release, kvm, microcode, flags, hypervisor, " \
-	      "distances, quick, hypervisor_vendor, x2apic_enabled, offers"
+#define FACTS                                                                                                  \
+	"HostFacts has cpus, vmx, nodes, vulnerabilities, kernel_release, kvm, microcode, flags, hypervisor, " \
+	"distances, quick, hypervisor_vendor, x2apic_enabled, offers"
 
 /* What is neither, by each way in: told as what it is, with the line where there are lines. */
 Test(launch_files, facts_that_are_none)
@@ -117,21 +121,28 @@ Test(launch_files, facts_that_are_none)
 		size_t n;
 		const char *says;
 	} wrong[] = {
-		{ "kernel_release: \"a\"\n\ncolour: 3\n", 31, "%s: -:3:1: colour: there is no such field; " FACTS "\n" },
-		{ "\x1a\x7f", 2, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
-		{ "\x01", 1, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+		{ "kernel_release: \"a\"\n\ncolour: 3\n", 31,
+		  "%s: -:3:1: colour: there is no such field; " FACTS "\n" },
+		{ "\x1a\x7f", 2,
+		  "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+		{ "\x01", 1,
+		  "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		/* A control character is none of text's, but these three are. */
-		{ "\r\n\t \n", 5, "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+		{ "\r\n\t \n", 5,
+		  "%s: -: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 		{ "\r\n\t colour", 10, "%s: -:2:3: colour: there is no such field; " FACTS "\n" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
 		for (int plan = 0; plan < 2; plan++) {
 			int input = axvm_say_input(wrong[i].bytes, wrong[i].n);
-			struct said said = axvm_say(plan ? "plan --facts - tests/specs/spin.txtpb" : "admit --facts -", input);
+			struct said said = axvm_say(plan ? "plan --facts - tests/specs/spin.txtpb"
+			                                 : "admit --facts -",
+			                            input);
 			char says[512];
 
-			snprintf(says, sizeof(says), wrong[i].says, plan ? "axvm plan" : "axvm admit");
+			snprintf(says, sizeof(says), wrong[i].says,
+			         plan ? "axvm plan" : "axvm admit");
 			cr_expect_eq(said.status, 65, "%zu: %d", i, said.status);
 			cr_expect_str_eq(said.err, says, "%zu: %s", i, said.err);
 			cr_expect_str_eq(said.out, "");
@@ -149,8 +160,11 @@ Test(launch_files, the_address_of_a_net_without_a_name)
 	static const struct {
 		const char *file, *id;
 	} machines[] = {
-		{ "etc/machine-id", "0123456789abcdef0123456789abcdef\n" }, { "etc/machine-id", "1123456789abcdef0123456789abcdef\n" },
-		{ "etc/machine-id", "uninitialized\n" }, { "etc/machine-id", "\n" }, { "etc/machine-id", "" },
+		{ "etc/machine-id", "0123456789abcdef0123456789abcdef\n" },
+		{ "etc/machine-id", "1123456789abcdef0123456789abcdef\n" },
+		{ "etc/machine-id", "uninitialized\n" },
+		{ "etc/machine-id", "\n" },
+		{ "etc/machine-id", "" },
 	};
 	struct fixture_tree host;
 	char first[MAC_TEXT_MAX], mac[MAC_TEXT_MAX];
@@ -229,10 +243,13 @@ Test(launch_files, probe_in_each_format)
 {
 	struct said table = axvm_say("probe", -1), also = axvm_say("probe --table", -1);
 	struct said json = axvm_say("probe --json", -1), text = axvm_say("probe --text", -1);
-	struct said binary = axvm_say("probe --binary", -1), last = axvm_say("probe --json --text --table", -1);
+	struct said binary = axvm_say("probe --binary", -1),
+		    last = axvm_say("probe --json --text --table", -1);
 	Axvm__V1__HostFacts *message;
 
-	cr_expect_eq(table.status | also.status | json.status | text.status | binary.status | last.status, 0);
+	cr_expect_eq(table.status | also.status | json.status | text.status | binary.status |
+	                     last.status,
+	             0);
 	cr_expect_not_null(strstr(table.out, "processor        "), "%s", table.out);
 	cr_expect_not_null(strstr(also.out, "processor        "));
 	cr_expect_not_null(strstr(last.out, "processor        "));
@@ -257,9 +274,10 @@ Test(launch_files, probe_in_each_format)
 Test(launch_files, specs_in_each_form)
 {
 	static const char text[] = "launch { vm_id: 'v' cpus { count: 7 } }";
-	static const char *const texts[] = { "a.txtpb", "a.textproto", "a.textpb" }, *const other[] = { "a.pb", "a" };
+	static const char *const texts[] = { "a.txtpb", "a.textproto", "a.textpb" },
+				 *const other[] = { "a.pb", "a" };
 	static const char wanted[] = "launch {\n  vm_id: \"v\"\n  cpus { count: 7 }\n"
-	                             "  lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }\n}\n";
+				     "  lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }\n}\n";
 	uint8_t bytes[256];
 	size_t n = protoc_encode("ControlStream", text, bytes, sizeof(bytes));
 	int input = axvm_say_input(bytes, n);
@@ -296,7 +314,10 @@ Test(launch_files, specs_in_each_form)
 	write_bytes("a.txtpb", "launch {\n\n cpus { cuont: 1 } }", 30);
 	said = say("plan %s/a.txtpb", -1);
 	cr_expect_eq(said.status, 65);
-	cr_expect_not_null(strstr(said.err, "/a.txtpb:3:9: launch.cpus.cuont: there is no such field; Cpus has count, pins, "), "%s", said.err);
+	cr_expect_not_null(
+		strstr(said.err,
+	               "/a.txtpb:3:9: launch.cpus.cuont: there is no such field; Cpus has count, pins, "),
+		"%s", said.err);
 	said_done(&said);
 }
 
@@ -305,8 +326,9 @@ Test(launch_files, a_binary_spec_with_something_twice)
 {
 	/* launch { vm_id: "a" vm_id: "b" boot { linux_boot { kernel { path: "/n" } } flat { image {
 	 * path: "x" } } } 127: 1 } */
-	static const uint8_t bytes[] = { 0x0a, 0x1a, 0x0a, 1, 'a', 0x0a, 1, 'b', 0x32, 0x0f, 0x0a, 6, 0x0a, 4, 0x12, 2, '/', 'n',
-		                         0x12, 5, 0x0a, 3, 0x12, 1, 'x', 0xf8, 0x07, 1 };
+	static const uint8_t bytes[] = { 0x0a, 0x1a, 0x0a, 1, 'a',  0x0a, 1,    'b', 0x32, 0x0f,
+		                         0x0a, 6,    0x0a, 4, 0x12, 2,    '/',  'n', 0x12, 5,
+		                         0x0a, 3,    0x12, 1, 'x',  0xf8, 0x07, 1 };
 	static const char *const lines[] = { "run - --dry-run", "plan -" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
@@ -314,10 +336,18 @@ Test(launch_files, a_binary_spec_with_something_twice)
 		struct said said = axvm_say(lines[i], input);
 
 		cr_expect_eq(said.status, 65, "%s: %s", lines[i], said.err);
-		cr_expect_not_null(strstr(said.err, ": -: launch.vm_id is there twice; remove one of the two\n"), "%s", said.err);
-		cr_expect_not_null(strstr(said.err, ": launch.boot.flat_boot and its alternative linux_boot are both there; remove one of the two\n"), "%s",
-		                   said.err);
-		cr_expect_not_null(strstr(said.err, ": launch: unknown field 127; remove it, or use a shim that knows it\n"), "%s", said.err);
+		cr_expect_not_null(
+			strstr(said.err,
+		               ": -: launch.vm_id is there twice; remove one of the two\n"),
+			"%s", said.err);
+		cr_expect_not_null(
+			strstr(said.err,
+		               ": launch.boot.flat_boot and its alternative linux_boot are both there; remove one of the two\n"),
+			"%s", said.err);
+		cr_expect_not_null(
+			strstr(said.err,
+		               ": launch: unknown field 127; remove it, or use a shim that knows it\n"),
+			"%s", said.err);
 		cr_expect_str_eq(said.out, "");
 		said_done(&said);
 		close(input);
@@ -354,7 +384,8 @@ Test(launch_files, a_spec_of_every_flag)
 		"--disk d,ro,direct,id=root,serial=s,queues=2,queue_size=64,max-size=1G --disk e "
 		"--net t,id=lan,mac=02:00:00:00:00:01,mtu=9000,queues=4,queue_size=512,offloads=false,vhost --net u "
 		"--vsock 5,socket=x --rng --balloon --early-console --id web --profile dev --report --pv kvmclock,eoi "
-		"--on-exit keep --set io{threads_per_node:2} --dry-run", -1);
+		"--on-exit keep --set io{threads_per_node:2} --dry-run",
+		-1);
 
 	cr_expect_eq(said.status, 0, "%s", said.err);
 	cr_expect_str_eq(said.out,
@@ -417,15 +448,18 @@ Test(launch_files, a_spec_of_every_flag)
 	                 "  vsock { cid: 5 }\n"
 	                 "  lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }\n"
 	                 "  io { threads_per_node: 2 }\n"
-	                 "}\n", "%s", said.out);
+	                 "}\n",
+	                 "%s", said.out);
 	said_done(&said);
 }
 
 /* What --set says is in the place of a default, and beside what --memory says. */
 Test(launch_files, defaults_give_way)
 {
-	struct said said = axvm_say("run --flat f --dry-run --set vm_id:'z' --set cpus{count:2} "
-	                            "--set memory{nodes{size_mib:32}} --set lifecycle{on_control_eof:ON_CONTROL_EOF_STOP}", -1);
+	struct said said = axvm_say(
+		"run --flat f --dry-run --set vm_id:'z' --set cpus{count:2} "
+		"--set memory{nodes{size_mib:32}} --set lifecycle{on_control_eof:ON_CONTROL_EOF_STOP}",
+		-1);
 
 	cr_expect_eq(said.status, 0, "%s", said.err);
 	cr_expect_str_eq(said.out,
@@ -441,9 +475,12 @@ Test(launch_files, defaults_give_way)
 	                 "    }\n"
 	                 "  }\n"
 	                 "  lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }\n"
-	                 "}\n", "%s", said.out);
+	                 "}\n",
+	                 "%s", said.out);
 	said_done(&said);
-	said = axvm_say("run --flat f --dry-run --memory 64M --node 0 --set memory{nodes{size_mib:32}}", -1);
+	said = axvm_say(
+		"run --flat f --dry-run --memory 64M --node 0 --set memory{nodes{size_mib:32}}",
+		-1);
 	cr_expect_not_null(strstr(said.out, "nodes { size_mib: 32 }"), "%s", said.out);
 	cr_expect_not_null(strstr(said.out, "nodes { size_mib: 64 host_node: 0 }"), "%s", said.out);
 	said_done(&said);
@@ -476,45 +513,48 @@ Test(launch_files, a_plan_whole)
 {
 	struct said said;
 
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 tenancy: TENANCY_DEDICATED } memory { page_size: PAGE_SIZE_2M nodes { "
-	                   "size_mib: 64 } nodes { size_mib: 32 } } io { threads_per_node: 2 } boot { linux_boot { kernel { fd: 7 } "
-	                   "cmdline: 'a b' } } disks { id: 'a' image { fd: 5 } } nets { id: 'n' tap_name: 't' queue_pairs: 2 } "
-	                   "rng {} }");
+	fixture_tree_write(
+		&tree, "spec.txtpb",
+		"launch { vm_id: 'p' cpus { count: 2 tenancy: TENANCY_DEDICATED } memory { page_size: PAGE_SIZE_2M nodes { "
+		"size_mib: 64 } nodes { size_mib: 32 } } io { threads_per_node: 2 } boot { linux_boot { kernel { fd: 7 } "
+		"cmdline: 'a b' } } disks { id: 'a' image { fd: 5 } } nets { id: 'n' tap_name: 't' queue_pairs: 2 } "
+		"rng {} }");
 	said = say("plan --facts %s/facts %s/spec.txtpb", -1);
 	cr_expect_eq(said.status, 0, "%s", said.err);
 	hide_digests(said.out);
-	cr_expect_str_eq(said.out,
-	                 "profile xv2: this host meets it\n"
-	                 "CPUs without a look at other VMs\n"
-	                 " VCPU  APIC ID HOST CPU HOST NODE GUEST NODE\n"
-	                 "    0        0        0         0          0\n"
-	                 "    1        1       12         1          1\n"
-	                 "guest node 0: 64 MiB on host node 0 (chosen here) in 2 MiB pages; I/O thread on CPU 1, 2; distances 10 21\n"
-	                 "guest node 1: 32 MiB on host node 1 (chosen here) in 2 MiB pages; I/O thread on CPU 13, 14; distances 21 10\n"
-	                 "memory 0x000000000000-0x000003ffffff RAM of node 0\n"
-	                 "memory 0x000004000000-0x000005ffffff RAM of node 1\n"
-	                 "memory 0x00000009fc00-0x0000000dffff reserved\n"
-	                 "memory 0x0000000e0000-0x0000000fffff ACPI tables\n"
-	                 "memory 0x0000c0000000-0x0000cfffffff BARs\n"
-	                 "memory 0x0000e0000000-0x0000e00fffff PCI configuration (ECAM)\n"
-	                 "memory 0x0000fee00000-0x0000fee00fff local APIC\n"
-	                 "memory 0x0000fe000000-0x0000fe000fff ACPI registers\n"
-	                 "memory 0x0000fec00000-0x0000fec00fff I/O APIC\n"
-	                 "command line: a b\n"
-	                 "kernel: placed at launch, by files that are not here\n"
-	                 "device 00:01.0 disk a: BAR 0 at 0xc0000000, 1 queue, vectors 0-1 as GSI 24-25, io0\n"
-	                 "device 00:02.0 rng: BAR 0 at 0xc0008000, 1 queue, vectors 0-1 as GSI 26-27, io1\n"
-	                 "device 00:03.0 net n: BAR 0 at 0xc0010000, 5 queues, vectors 0-5 as GSI 28-33, io2\n"
-	                 "table RSDP at 0xe0000, 36 bytes, sha256 #\n"
-	                 "table XSDT at 0xe0030, 76 bytes, sha256 #\n"
-	                 "table DSDT at 0xe0080, 516 bytes, sha256 #\n"
-	                 "table FACP at 0xe0290, 276 bytes, sha256 #\n"
-	                 "table APIC at 0xe03b0, 78 bytes, sha256 #\n"
-	                 "table MCFG at 0xe0400, 60 bytes, sha256 #\n"
-	                 "table SRAT at 0xe0440, 160 bytes, sha256 #\n"
-	                 "table SLIT at 0xe04e0, 48 bytes, sha256 #\n"
-	                 "machine_sha256 #\n", "%s",
-	                 said.out);
+	cr_expect_str_eq(
+		said.out,
+		"profile xv2: this host meets it\n"
+		"CPUs without a look at other VMs\n"
+		" VCPU  APIC ID HOST CPU HOST NODE GUEST NODE\n"
+		"    0        0        0         0          0\n"
+		"    1        1       12         1          1\n"
+		"guest node 0: 64 MiB on host node 0 (chosen here) in 2 MiB pages; I/O thread on CPU 1, 2; distances 10 21\n"
+		"guest node 1: 32 MiB on host node 1 (chosen here) in 2 MiB pages; I/O thread on CPU 13, 14; distances 21 10\n"
+		"memory 0x000000000000-0x000003ffffff RAM of node 0\n"
+		"memory 0x000004000000-0x000005ffffff RAM of node 1\n"
+		"memory 0x00000009fc00-0x0000000dffff reserved\n"
+		"memory 0x0000000e0000-0x0000000fffff ACPI tables\n"
+		"memory 0x0000c0000000-0x0000cfffffff BARs\n"
+		"memory 0x0000e0000000-0x0000e00fffff PCI configuration (ECAM)\n"
+		"memory 0x0000fee00000-0x0000fee00fff local APIC\n"
+		"memory 0x0000fe000000-0x0000fe000fff ACPI registers\n"
+		"memory 0x0000fec00000-0x0000fec00fff I/O APIC\n"
+		"command line: a b\n"
+		"kernel: placed at launch, by files that are not here\n"
+		"device 00:01.0 disk a: BAR 0 at 0xc0000000, 1 queue, vectors 0-1 as GSI 24-25, io0\n"
+		"device 00:02.0 rng: BAR 0 at 0xc0008000, 1 queue, vectors 0-1 as GSI 26-27, io1\n"
+		"device 00:03.0 net n: BAR 0 at 0xc0010000, 5 queues, vectors 0-5 as GSI 28-33, io2\n"
+		"table RSDP at 0xe0000, 36 bytes, sha256 #\n"
+		"table XSDT at 0xe0030, 76 bytes, sha256 #\n"
+		"table DSDT at 0xe0080, 516 bytes, sha256 #\n"
+		"table FACP at 0xe0290, 276 bytes, sha256 #\n"
+		"table APIC at 0xe03b0, 78 bytes, sha256 #\n"
+		"table MCFG at 0xe0400, 60 bytes, sha256 #\n"
+		"table SRAT at 0xe0440, 160 bytes, sha256 #\n"
+		"table SLIT at 0xe04e0, 48 bytes, sha256 #\n"
+		"machine_sha256 #\n",
+		"%s", said.out);
 	said_done(&said);
 }
 
@@ -522,8 +562,9 @@ Test(launch_files, a_plan_whole)
  * shim itself makes. */
 Test(launch_files, digests_of_a_plan)
 {
-	static const char spec[] = "vm_id: 'p' profile: 'dev' cpus { count: 3 } memory { nodes { size_mib: 64 } nodes { "
-	                           "size_mib: 32 } } boot { linux_boot { kernel { fd: 7 } cmdline: 'a' } } rng {}";
+	static const char spec[] =
+		"vm_id: 'p' profile: 'dev' cpus { count: 3 } memory { nodes { size_mib: 64 } nodes { "
+		"size_mib: 32 } } boot { linux_boot { kernel { fd: 7 } cmdline: 'a' } } rng {}";
 	static struct shim shim;
 	const struct acpi_image *acpi = &shim.plan.acpi;
 	char lines[4096] = "", hex[SHA256_HEX_SIZE];
@@ -552,9 +593,11 @@ Test(launch_files, digests_of_a_plan)
 		sha256_end(&hash, digest);
 		sha256_hex(digest, hex);
 		snprintf(lines + at, sizeof(lines) - at, "table %s at %#x, %u bytes, sha256 %s\n",
-		         i == 0 ? "RSDP" : table->signature, 0xe0000 + table->offset, table->length, hex);
+		         i == 0 ? "RSDP" : table->signature, 0xe0000 + table->offset, table->length,
+		         hex);
 	}
-	snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "machine_sha256 %s\n", shim.plan.digest);
+	snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "machine_sha256 %s\n",
+	         shim.plan.digest);
 	cr_expect_not_null(strstr(said.out, lines), "no %s in %s", lines, said.out);
 	free(shim.facts);
 	said_done(&said);
@@ -573,8 +616,11 @@ Test(launch_files, plan_of_each_size_of_page)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct said said;
 
-		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 1 } memory { page_size: %s nodes { "
-		                   "size_mib: 1024 } } boot { flat_boot { image { path: 'i' } } } }", sizes[i][0]);
+		fixture_tree_write(
+			&tree, "spec.txtpb",
+			"launch { vm_id: 'p' cpus { count: 1 } memory { page_size: %s nodes { "
+			"size_mib: 1024 } } boot { flat_boot { image { path: 'i' } } } }",
+			sizes[i][0]);
 		said = say("plan --facts %s/facts %s/spec.txtpb", -1);
 		cr_expect_eq(said.status, 0, "%s", said.err);
 		cr_expect_not_null(strstr(said.out, sizes[i][1]), "%s: %s", sizes[i][0], said.out);
@@ -594,9 +640,12 @@ Test(launch_files, plans_that_fail)
 		{ "vm_id: 'p' cpus { count: 0 }", 65, "axvm plan: launch.cpus.count " },
 		{ "vm_id: 'p' cpus { count: 0 }", 65, "\naxvm plan: launch.boot is missing\n" },
 		{ "vm_id: 'p' profile: 'nosuch' cpus { count: 1 } memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: "
-		  "'i' } } }", 65, "axvm plan: launch.profile is \"nosuch\"; it must be " },
+		  "'i' } } }",
+		  65, "axvm plan: launch.profile is \"nosuch\"; it must be " },
 		{ "vm_id: 'p' cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: "
-		  "'i' } } }", 69, "axvm plan: cpus.count: guest node 0 asks for 200 CPUs on host node 1, where 24 are free" },
+		  "'i' } } }",
+		  69,
+		  "axvm plan: cpus.count: guest node 0 asks for 200 CPUs on host node 1, where 24 are free" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
@@ -625,7 +674,8 @@ Test(launch_files, policies_of_all_roles)
 		FILE *out = open_memstream(&text, &size);
 
 		for (size_t role = 0; role < SANDBOX_ROLE_COUNT; role++) {
-			snprintf(line, sizeof(line), "policy %s %s", views[i], sandbox_role_name((enum sandbox_role)role));
+			snprintf(line, sizeof(line), "policy %s %s", views[i],
+			         sandbox_role_name((enum sandbox_role)role));
 			one = axvm_say(line, -1);
 			cr_expect_eq(one.status, 0);
 			fprintf(out, "%s%s", role > 0 && i < 2 ? "\n" : "", one.out);
@@ -681,8 +731,9 @@ Test(launch_files, a_policys_answer_whole)
 		cr_expect_eq(said.status, verdict.rule ? 0 : 1, "%s", line);
 		snprintf(steps, sizeof(steps), "; %u instructions\n", verdict.steps);
 		if (verdict.rule)
-			snprintf(wanted, sizeof(wanted), "allow, by %s.policy:%u \"%s: %s\" (%s)%s", role, verdict.rule->line,
-			         verdict.rule->call, verdict.rule->conditions, verdict.rule->reason, steps);
+			snprintf(wanted, sizeof(wanted), "allow, by %s.policy:%u \"%s: %s\" (%s)%s",
+			         role, verdict.rule->line, verdict.rule->call,
+			         verdict.rule->conditions, verdict.rule->reason, steps);
 		else
 			snprintf(wanted, sizeof(wanted), "deny (%s), by no line of %s.policy%s",
 			         i == 4 ? "kill_process" : "trap", role, steps);

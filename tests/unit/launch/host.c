@@ -55,7 +55,9 @@ static void add_vm(const char *id, const char *pinned, const char *shared)
 /* 2 nodes of 12 cores, whose second threads are 24 to 47. */
 static void new_host(void)
 {
-	use = (struct host_use){ .facts = fixture_e5_2697_v2(), .folder = "/run/axvm/claims", .error_cpu = UINT32_MAX };
+	use = (struct host_use){ .facts = fixture_e5_2697_v2(),
+		                 .folder = "/run/axvm/claims",
+		                 .error_cpu = UINT32_MAX };
 	use.loads[0] = (struct claims_load){ 2, 1, false };
 	use.loads[24] = (struct claims_load){ 1, 0, false };
 	for (size_t i = 12; i < 14; i++)
@@ -95,20 +97,21 @@ Test(launch_host, a_host_with_vms)
 
 	new_host();
 	out = printed();
-	cr_expect_str_eq(out,
-	                 "nodes 2, cores 24, CPUs 48; VMs with a control socket: 5\n"
-	                 "CPUs: 8 of 48 claimed, 5 of them whole; by 3 vCPUs and 4 I/O threads that share them\n"
-	                 " CORES  CPUS            VCPUS     I/O       VMS\n"
-	                 "node 0: 65536 MiB, 60000 free\n"
-	                 "     1  0,24            2,1       1,0       db\n"
-	                 "    11  1-11,25-35      -         -\n"
-	                 "node 1: 65536 MiB, 60000 free, 640 of that claimed\n"
-	                 "     2  12-13,36-37     whole     whole     pay\n"
-	                 "     1  14,38           whole,0   whole,0\n"
-	                 "     8  15-22,39-46     -         -\n"
-	                 "     1  23,47           -         0,3\n"
-	                 "not pinned, on CPUs 0-11,24-35: free wide\n"
-	                 "no threads of vCPUs yet, or not to be looked at: young\n");
+	cr_expect_str_eq(
+		out,
+		"nodes 2, cores 24, CPUs 48; VMs with a control socket: 5\n"
+		"CPUs: 8 of 48 claimed, 5 of them whole; by 3 vCPUs and 4 I/O threads that share them\n"
+		" CORES  CPUS            VCPUS     I/O       VMS\n"
+		"node 0: 65536 MiB, 60000 free\n"
+		"     1  0,24            2,1       1,0       db\n"
+		"    11  1-11,25-35      -         -\n"
+		"node 1: 65536 MiB, 60000 free, 640 of that claimed\n"
+		"     2  12-13,36-37     whole     whole     pay\n"
+		"     1  14,38           whole,0   whole,0\n"
+		"     8  15-22,39-46     -         -\n"
+		"     1  23,47           -         0,3\n"
+		"not pinned, on CPUs 0-11,24-35: free wide\n"
+		"no threads of vCPUs yet, or not to be looked at: young\n");
 	done(out);
 }
 
@@ -120,17 +123,22 @@ Test(launch_host, claims_that_are_not_known)
 		uint32_t cpu;
 		const char *says;
 	} rows[] = {
-		{ -ENOENT, UINT32_MAX, "claims: not known: /run/axvm/claims: there is no such folder, so no VM here has "
-		                       "claims; `systemd-tmpfiles --create` makes axvm's\n" },
-		{ -EACCES, 7, "claims: not known: /run/axvm/claims/cpu7: this user may not look there; " },
-		{ -EMEDIUMTYPE, 3, "/run/axvm/claims/cpu3: what is there is no regular file; remove it\n" },
+		{ -ENOENT, UINT32_MAX,
+		  "claims: not known: /run/axvm/claims: there is no such folder, so no VM here has "
+		  "claims; `systemd-tmpfiles --create` makes axvm's\n" },
+		{ -EACCES, 7,
+		  "claims: not known: /run/axvm/claims/cpu7: this user may not look there; " },
+		{ -EMEDIUMTYPE, 3,
+		  "/run/axvm/claims/cpu3: what is there is no regular file; remove it\n" },
 		{ -EMFILE, 3, "/run/axvm/claims/cpu3: Too many open files\n" },
 	};
 	char *out;
 
 	new_host();
 	memset(use.loads, 0, sizeof(use.loads));
-	use.beside = (struct vms_beside){ .barred = "/run/axvm", .not_asked = 3, .not_asked_error = EACCES };
+	use.beside = (struct vms_beside){ .barred = "/run/axvm",
+		                          .not_asked = 3,
+		                          .not_asked_error = EACCES };
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		use.claims_error = rows[i].error;
 		use.error_cpu = rows[i].cpu;
@@ -138,7 +146,10 @@ Test(launch_host, claims_that_are_not_known)
 		cr_expect_not_null(strstr(out, rows[i].says), "%s", out);
 		cr_expect_not_null(strstr(out, "    11  1-11,25-35      ?         ?\n"), "%s", out);
 		cr_expect_null(strstr(out, " claimed"), "%s", out);
-		cr_expect_not_null(strstr(out, "services may be in /run/axvm, which is root's\n3 more could not be asked: Permission denied\n"), "%s", out);
+		cr_expect_not_null(
+			strstr(out,
+		               "services may be in /run/axvm, which is root's\n3 more could not be asked: Permission denied\n"),
+			"%s", out);
 		free(out);
 	}
 	done(NULL);
@@ -161,7 +172,10 @@ Test(launch_host, many_vms_on_a_core)
 	add_vm("0123456789012345678901234567890123456789012345678901234567890123", "0", "");
 	add_vm("b", "0", "");
 	out = printed();
-	cr_expect_not_null(strstr(out, " 0123456789012345678901234567890123456789012345678901234567890123 +1\n"), "%s", out);
+	cr_expect_not_null(
+		strstr(out,
+	               " 0123456789012345678901234567890123456789012345678901234567890123 +1\n"),
+		"%s", out);
 	done(out);
 }
 
@@ -178,20 +192,33 @@ Test(launch_host, json)
 	fclose(file);
 	cr_expect_not_null(strstr(out, "\"claims\": \"/run/axvm/claims\""), "%s", out);
 	cr_expect_null(strstr(out, "claims_error"));
-	cr_expect_not_null(strstr(out, "\"id\": 1, \"memory_mib\": \"65536\", \"free_mib\": \"60000\", \"claimed_mib\": \"640\""),
-	                   "%s", out);
-	cr_expect_not_null(strstr(out, "\"id\": 0,\n    \"node\": 0,\n    \"core_cpus\": [0, 24],\n    \"vcpu_claims\": 2,\n"
-	                               "    \"io_claims\": 1,\n    \"whole\": false,\n    \"vm_ids\": [\"db\"]"), "%s", out);
-	cr_expect_not_null(strstr(out, "\"id\": 13,\n    \"node\": 1,\n    \"core_cpus\": [13, 37],\n    \"vcpu_claims\": 0,\n"
-	                               "    \"io_claims\": 0,\n    \"whole\": true,\n    \"vm_ids\": [\"pay\"]"), "%s", out);
-	cr_expect_not_null(strstr(out, "\"id\": \"pay\",\n    \"pid\": 103,\n    \"pinned_cpus\": [12, 13, 36, 37]"), "%s", out);
+	cr_expect_not_null(
+		strstr(out,
+	               "\"id\": 1, \"memory_mib\": \"65536\", \"free_mib\": \"60000\", \"claimed_mib\": \"640\""),
+		"%s", out);
+	cr_expect_not_null(
+		strstr(out,
+	               "\"id\": 0,\n    \"node\": 0,\n    \"core_cpus\": [0, 24],\n    \"vcpu_claims\": 2,\n"
+	               "    \"io_claims\": 1,\n    \"whole\": false,\n    \"vm_ids\": [\"db\"]"),
+		"%s", out);
+	cr_expect_not_null(
+		strstr(out,
+	               "\"id\": 13,\n    \"node\": 1,\n    \"core_cpus\": [13, 37],\n    \"vcpu_claims\": 0,\n"
+	               "    \"io_claims\": 0,\n    \"whole\": true,\n    \"vm_ids\": [\"pay\"]"),
+		"%s", out);
+	cr_expect_not_null(
+		strstr(out,
+	               "\"id\": \"pay\",\n    \"pid\": 103,\n    \"pinned_cpus\": [12, 13, 36, 37]"),
+		"%s", out);
 	free(out);
 	/* What is not known is left out. */
 	use.claims_error = -EACCES;
 	file = open_memstream(&out, &size);
 	cr_assert_eq(host_print_json(file, &use), 0);
 	fclose(file);
-	cr_expect_not_null(strstr(out, "\"claims_error\": \"/run/axvm/claims: this user may not look there"), "%s", out);
+	cr_expect_not_null(
+		strstr(out, "\"claims_error\": \"/run/axvm/claims: this user may not look there"),
+		"%s", out);
 	cr_expect_null(strstr(out, "vcpu_claims"));
 	cr_expect_null(strstr(out, "whole"));
 	cr_expect_null(strstr(out, "claimed_mib"));
@@ -231,10 +258,14 @@ Test(launch_host, claims_of_this_host)
 	cr_assert_eq(claims_take_memory(&other, 0, 65, 100000, &slot), 0);
 	said = axvm_say("host", -1);
 	cr_expect_not_null(strstr(said.out, "CPUs: 1 of "), "%s", said.out);
-	cr_expect_not_null(strstr(said.out, "; by 2 vCPUs and 1 I/O threads that share them\n"), "%s", said.out);
+	cr_expect_not_null(strstr(said.out, "; by 2 vCPUs and 1 I/O threads that share them\n"),
+	                   "%s", said.out);
 	/* Where the kernel tells of nodes. */
-	cr_expect(!strstr(said.out, "\nnode 0: ") || strstr(said.out, " free, 128 of that claimed\n"), "%s", said.out);
-	cr_assert_eq(claims_take(&other, a_cpu(), CLAIMS_VCPU, 1), 0, "nothing was claimed by looking");
+	cr_expect(!strstr(said.out, "\nnode 0: ") ||
+	                  strstr(said.out, " free, 128 of that claimed\n"),
+	          "%s", said.out);
+	cr_assert_eq(claims_take(&other, a_cpu(), CLAIMS_VCPU, 1), 0,
+	             "nothing was claimed by looking");
 	said_done(&said);
 	said = axvm_say("host --json", -1);
 	cr_expect_not_null(strstr(said.out, "\"vcpu_claims\": 3,"), "%s", said.out);
@@ -267,12 +298,14 @@ Test(launch_host, a_folder_that_cannot_be_looked_at)
 	setenv("AXVM_CLAIMS_DIR", "/nonexistent/claims", 1);
 	said = axvm_say("host", -1);
 	cr_expect_eq(said.status, 0);
-	cr_expect_not_null(strstr(said.out, "/nonexistent/claims: there is no such folder"), "%s", said.out);
+	cr_expect_not_null(strstr(said.out, "/nonexistent/claims: there is no such folder"), "%s",
+	                   said.out);
 	said_done(&said);
 	setenv("AXVM_CLAIMS_DIR", "", 1);
 	said = axvm_say("host", -1);
 	cr_expect_eq(said.status, 0);
-	cr_expect_not_null(strstr(said.out, "claims: not known: AXVM_CLAIMS_DIR is empty\n"), "%s", said.out);
+	cr_expect_not_null(strstr(said.out, "claims: not known: AXVM_CLAIMS_DIR is empty\n"), "%s",
+	                   said.out);
 	said_done(&said);
 }
 
@@ -282,14 +315,17 @@ Test(launch_host, a_plan_looks_where_a_run_claims)
 {
 	static const char *const rows[][2] = {
 		{ "", NULL },
-		{ "/nonexistent/claims", "axvm plan: no CPUs can be claimed in /nonexistent/claims: it is not there; make it" },
+		{ "/nonexistent/claims",
+		  "axvm plan: no CPUs can be claimed in /nonexistent/claims: it is not there; make it" },
 		{ "/dev/null", "axvm plan: no CPUs can be claimed in /dev/null: Not a directory" },
 	};
 	char line[128], says[160];
 	struct said said;
 
-	fixture_tree_write(&tree, "vm.txtpb", "launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 1 } "
-	                   "memory { nodes { size_mib: 16 } } boot { flat_boot { image { path: 'i' } } } }");
+	fixture_tree_write(
+		&tree, "vm.txtpb",
+		"launch { vm_id: 'p' profile: 'dev' admission: ADMISSION_REPORT cpus { count: 1 } "
+		"memory { nodes { size_mib: 16 } } boot { flat_boot { image { path: 'i' } } } }");
 	snprintf(line, sizeof(line), "plan %s/vm.txtpb", tree.root);
 	snprintf(says, sizeof(says), "\nCPUs as the claims in %s are now", tree.root);
 	said = axvm_say(line, -1);
@@ -302,9 +338,11 @@ Test(launch_host, a_plan_looks_where_a_run_claims)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		setenv("AXVM_CLAIMS_DIR", rows[i][0], 1);
 		said = axvm_say(line, -1);
-		cr_expect_not_null(strstr(said.out, "\nCPUs without a look at other VMs"), "%s%s", said.out, said.err);
-		cr_expect(rows[i][1] ? strstr(said.err, rows[i][1]) != NULL : !strstr(said.err, "claimed in"), "%zu: %s", i,
-		          said.err);
+		cr_expect_not_null(strstr(said.out, "\nCPUs without a look at other VMs"), "%s%s",
+		                   said.out, said.err);
+		cr_expect(rows[i][1] ? strstr(said.err, rows[i][1]) != NULL
+		                     : !strstr(said.err, "claimed in"),
+		          "%zu: %s", i, said.err);
 		said_done(&said);
 	}
 }
@@ -362,7 +400,9 @@ Test(launch_host, a_vm_of_this_host)
 	cr_expect(cpu_bitmap_has(&threads.pinned, a_cpu()));
 	cr_expect_eq(cpu_bitmap_count(&threads.free), 0, "what serves no guest is left out");
 	said = axvm_say("host --json", -1);
-	snprintf(pinned, sizeof(pinned), "\"id\": \"web\",\n    \"pid\": %d,\n    \"pinned_cpus\": [%u]", (int)shim, a_cpu());
+	snprintf(pinned, sizeof(pinned),
+	         "\"id\": \"web\",\n    \"pid\": %d,\n    \"pinned_cpus\": [%u]", (int)shim,
+	         a_cpu());
 	cr_expect_not_null(strstr(said.out, pinned), "%s", said.out);
 	cr_expect_not_null(strstr(said.out, "\"vm_ids\": [\"web\"]"), "%s", said.out);
 	said_done(&said);

@@ -25,8 +25,8 @@
 #include "tests/unit/rig/wait.h"
 
 static char folder[64], words[4096];
-static bool gives_fd_5;     /* what begin() starts has /dev/null as its fd 5 */
-static uid_t runs_as;       /* and this for its effective user */
+static bool gives_fd_5; /* what begin() starts has /dev/null as its fd 5 */
+static uid_t runs_as;   /* and this for its effective user */
 static int said_fd = -1, keyboard = -1;
 static pid_t child;
 
@@ -89,8 +89,9 @@ static void events(const char *name, const char *text)
  * that fails leaves it behind. */
 static void write_shim(const char *script)
 {
-	static const char waits[] = "until_there() { n=0; while [ ! -e $D/$1 ] && [ $n -lt 4000 ]; do sleep 0.05; "
-	                            "n=$((n + 1)); done; }";
+	static const char waits[] =
+		"until_there() { n=0; while [ ! -e $D/$1 ] && [ $n -lt 4000 ]; do sleep 0.05; "
+		"n=$((n + 1)); done; }";
 	char text[2048];
 
 	snprintf(text, sizeof(text), "#!/bin/sh\nD=%s\n%s\n%s\n", folder, waits, script);
@@ -101,7 +102,8 @@ static void write_shim(const char *script)
  * as its standard input when `keys`. */
 static void begin(const char *script, const char *flags, bool keys)
 {
-	char line[1024], *argv[32] = { (char[]){ "axvm" }, (char[]){ "run" }, (char[]){ "--shim" } };
+	char line[1024],
+		*argv[32] = { (char[]){ "axvm" }, (char[]){ "run" }, (char[]){ "--shim" } };
 	int argc = 3, null = open("/dev/null", O_RDWR | O_CLOEXEC), slave = -1;
 
 	write_shim(script);
@@ -168,7 +170,8 @@ static size_t times_said(const char *what)
 }
 
 #define RUNNING "events { sequence: 1 monotonic_ns: 5000 running { profile: 'dev' } } "
-#define ENDED "events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: OUTCOME_POWER_OFF exit_status: 5 message: 'bye' } } "
+#define ENDED                                                                                      \
+	"events { sequence: 2 monotonic_ns: 2005000 terminal { outcome: OUTCOME_POWER_OFF exit_status: 5 message: 'bye' } } "
 
 /* ---- its end --------------------------------------------------------------------------------- */
 
@@ -179,21 +182,26 @@ Test(launch_life, the_status_is_the_shims)
 		int status;
 		const char *says, *does_not_say;
 	} rows[] = {
-		{ "cat $D/all >&4; exit 5", "--flat f --id web", 5, "axvm run: web: bye (status 5)\n", NULL },
+		{ "cat $D/all >&4; exit 5", "--flat f --id web", 5,
+		  "axvm run: web: bye (status 5)\n", NULL },
 		{ "cat $D/all >&4; exit 5", "--flat f --id web --quiet", 5, "", "axvm run" },
 		{ "exit 6", "--flat f --id web --quiet", 70,
 		  "axvm run: web: the shim ended with status 6 and no terminal event", NULL },
 		/* What is no shim: whatever its status, it is not a VM's. */
-		{ "exit 0", "--flat f --id web", 70, "the shim ended with status 0 and no terminal event", NULL },
-		{ "cat $D/running >&4; exit 33", "--flat f --id web", 70, "the shim ended with status 33 and no terminal event",
-		  NULL },
-		{ "cat $D/all >&4; exit 0", "--flat f --id web", 70, "axvm run: web: bye; but the shim ended with status 0", NULL },
+		{ "exit 0", "--flat f --id web", 70,
+		  "the shim ended with status 0 and no terminal event", NULL },
+		{ "cat $D/running >&4; exit 33", "--flat f --id web", 70,
+		  "the shim ended with status 33 and no terminal event", NULL },
+		{ "cat $D/all >&4; exit 0", "--flat f --id web", 70,
+		  "axvm run: web: bye; but the shim ended with status 0", NULL },
 		{ "printf '\\377\\377\\377' >&4; exit 3", "--flat f --id web", 70,
 		  "axvm run: what the shim wrote to fd 4 is not an EventStream; is --shim, or AXVM_SHIM, an "
-		  "axvm-shim?\n", NULL },
-		{ "cat $D/bare >&4", "--flat f --id web", 0, "axvm run: web: ended (status 0)\n", NULL },
-		{ "exit 0", "--flat f --id web --control-socket /nonexistent/x/y", 73, "cannot listen at /nonexistent/x/y",
+		  "axvm-shim?\n",
 		  NULL },
+		{ "cat $D/bare >&4", "--flat f --id web", 0, "axvm run: web: ended (status 0)\n",
+		  NULL },
+		{ "exit 0", "--flat f --id web --control-socket /nonexistent/x/y", 73,
+		  "cannot listen at /nonexistent/x/y", NULL },
 	};
 
 	events("all", RUNNING ENDED);
@@ -203,7 +211,8 @@ Test(launch_life, the_status_is_the_shims)
 		begin(rows[i].script, rows[i].flags, false);
 		cr_expect_eq(end(), rows[i].status, "row %zu: %s", i, words);
 		cr_expect_not_null(strstr(words, rows[i].says), "row %zu: %s", i, words);
-		cr_expect(!rows[i].does_not_say || !strstr(words, rows[i].does_not_say), "row %zu: %s", i, words);
+		cr_expect(!rows[i].does_not_say || !strstr(words, rows[i].does_not_say),
+		          "row %zu: %s", i, words);
 	}
 	begin("exit 0", "--flat f --shim /nonexistent/shim", false);
 	cr_expect_eq(end(), 66);
@@ -237,8 +246,10 @@ Test(launch_life, events_are_written_as_asked)
 	static const struct {
 		const char *flags, *holds;
 	} rows[] = {
-		{ "--events text:", "    0.000000 running profile dev\n    0.002000 end POWER_OFF, status 5: bye\n" },
-		{ "--events json:", "{\"sequence\": \"1\", \"monotonic_ns\": \"5000\", \"running\": {\"profile\": \"dev\"}}\n" },
+		{ "--events text:",
+		  "    0.000000 running profile dev\n    0.002000 end POWER_OFF, status 5: bye\n" },
+		{ "--events json:",
+		  "{\"sequence\": \"1\", \"monotonic_ns\": \"5000\", \"running\": {\"profile\": \"dev\"}}\n" },
 		{ "--events pb:", NULL },
 	};
 	static char got[4096], wanted[4096];
@@ -249,7 +260,8 @@ Test(launch_life, events_are_written_as_asked)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char flags[256];
 
-		snprintf(flags, sizeof(flags), "--flat f --quiet %s%s", rows[i].flags, in_folder("events"));
+		snprintf(flags, sizeof(flags), "--flat f --quiet %s%s", rows[i].flags,
+		         in_folder("events"));
 		begin("cat $D/all >&4; exit 5", flags, false);
 		cr_assert_eq(end(), 5, "%s", words);
 		if (rows[i].holds) {
@@ -287,7 +299,7 @@ static bool was_told(const char *what)
 
 /* Writes down each thing it is told at once, and goes on until it is killed or $D/go is there. */
 #define LISTENS                                                                                    \
-	"dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "  \
+	"dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; " \
 	"until_there go; kill $!; cat $D/ended >&4; exit 5"
 
 /* One more of those signals where it has not come to it: a signal close behind the one before is
@@ -315,10 +327,12 @@ Test(launch_life, signals_ask_three_times)
 	cr_assert(has_said("power button pressed; once more stops the VM"), "%s", words);
 	WAIT_UNTIL(signalled_until(SIGINT, was_told("stop {")));
 	cr_assert(has_said("stopping the VM; once more kills its process"), "%s", words);
-	WAIT_UNTIL(signalled_until(SIGHUP, waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	WAIT_UNTIL(signalled_until(SIGHUP, waitid(P_PID, (id_t)child, &info,
+	                                          WEXITED | WNOHANG | WNOWAIT) == 0 &&
 	                                           info.si_pid == child));
 	cr_assert_eq(end(), 137, "%s", words);
-	cr_assert_not_null(strstr(words, "axvm run: web: the shim was ended by signal 9 ("), "%s", words);
+	cr_assert_not_null(strstr(words, "axvm run: web: the shim was ended by signal 9 ("), "%s",
+	                   words);
 }
 
 /* A VM without a power button is not said to have one. */
@@ -331,7 +345,8 @@ Test(launch_life, a_signal_to_a_vm_without_a_button)
 	WAIT_UNTIL(is_there("ready"));
 	cr_assert_eq(kill(child, SIGTERM), 0);
 	WAIT_UNTIL(was_told("shutdown {"));
-	WAIT_UNTIL(has_said("stopping the VM, which has no power button; twice more kills its process"));
+	WAIT_UNTIL(has_said(
+		"stopping the VM, which has no power button; twice more kills its process"));
 	write_file("go", "", 0, 0600);
 	cr_assert_eq(end(), 5, "%s", words);
 	cr_assert_eq(times_said("power button pressed"), 0, "%s", words);
@@ -365,7 +380,8 @@ Test(launch_life, keys_are_commands_or_the_guests)
 	begin("exec 7<&0; cat <&7 >$D/typed & " LISTENS, "--kernel k --id web", true);
 	WAIT_UNTIL(is_there("ready"));
 	WAIT_UNTIL(has_said("Ctrl-A x stops it"));
-	type("ab\x01" "q");
+	type("ab\x01"
+	     "q");
 	type("\x01i");
 	WAIT_UNTIL(has_said("axvm run: web is RUNNING, process "));
 	WAIT_UNTIL(read_file("typed", typed, sizeof(typed)) == 2);
@@ -396,16 +412,22 @@ Test(launch_life, keys_are_answered)
 	} rows[] = {
 		{ "", "p", "shutdown {", "ok: true state: STATE_RUNNING",
 		  "\naxvm run: power button pressed; in 30 s the VM is stopped if it has not ended (Ctrl-A x stops it now)\n" },
-		{ " --set lifecycle{shutdown_timeout_ms:1500}", "p", "shutdown {", "ok: true state: STATE_RUNNING",
+		{ " --set lifecycle{shutdown_timeout_ms:1500}", "p", "shutdown {",
+		  "ok: true state: STATE_RUNNING",
 		  "\naxvm run: power button pressed; in 1.5 s the VM" },
-		{ "", "s", "pause {", "ok: true state: STATE_PAUSED", "\naxvm run: web is PAUSED; Ctrl-A s lets it go on\n" },
-		{ "", "s", "pause {", "ok: true state: STATE_RUNNING", "\naxvm run: web is RUNNING\n" },
+		{ "", "s", "pause {", "ok: true state: STATE_PAUSED",
+		  "\naxvm run: web is PAUSED; Ctrl-A s lets it go on\n" },
+		{ "", "s", "pause {", "ok: true state: STATE_RUNNING",
+		  "\naxvm run: web is RUNNING\n" },
 		{ " --quiet", "s", "pause {", "ok: true state: STATE_PAUSED", "web is PAUSED" },
-		{ "", "s", "pause {", "ok: false error { message: 'not now' }", "\naxvm run: not now\n" },
-		{ "", "p", "shutdown {", "ok: false error { message: 'not now' }", "\naxvm run: not now\n" },
+		{ "", "s", "pause {", "ok: false error { message: 'not now' }",
+		  "\naxvm run: not now\n" },
+		{ "", "p", "shutdown {", "ok: false error { message: 'not now' }",
+		  "\naxvm run: not now\n" },
 	};
 
-	events("running", RUNNING "events { reply { request_id: 9 ok: true state: STATE_PAUSED } }");
+	events("running",
+	       RUNNING "events { reply { request_id: 9 ok: true state: STATE_PAUSED } }");
 	events("ended", ENDED);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char text[256], flags[128], key[] = "\x01?";
@@ -416,23 +438,30 @@ Test(launch_life, keys_are_answered)
 		unlink(in_folder("ready"));
 		snprintf(flags, sizeof(flags), "--kernel k --id web%s", rows[i].flags);
 		begin("dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "
-		      "until_there on; cat $D/answer >&4; until_there go; kill $!; cat $D/ended >&4; exit 5", flags, true);
+		      "until_there on; cat $D/answer >&4; until_there go; kill $!; cat $D/ended >&4; exit 5",
+		      flags, true);
 		WAIT_UNTIL(is_there("ready"));
 		key[1] = rows[i].key[0];
 		/* The terminal is in raw mode, or the key would be what it is not. */
-		WAIT_UNTIL(({ struct termios now; tcgetattr(keyboard, &now) == 0 && !(now.c_lflag & ICANON); }));
+		WAIT_UNTIL(({
+			struct termios now;
+			tcgetattr(keyboard, &now) == 0 && !(now.c_lflag & ICANON);
+		}));
 		type(key);
 		WAIT_UNTIL(was_told(rows[i].told));
 		/* Somebody else's, and then the one. */
-		snprintf(text, sizeof(text), "events { reply { request_id: 8 ok: true state: STATE_STOPPING } } "
-		         "events { reply { request_id: 4294967296 %s } }", rows[i].reply);
+		snprintf(text, sizeof(text),
+		         "events { reply { request_id: 8 ok: true state: STATE_STOPPING } } "
+		         "events { reply { request_id: 4294967296 %s } }",
+		         rows[i].reply);
 		events("answer", text);
 		write_file("on", "", 0, 0600);
 		WAIT_UNTIL(has_said(rows[i].says));
 		write_file("go", "", 0, 0600);
 		cr_expect_eq(end(), 5, "row %zu: %s", i, words);
-		cr_expect_eq(times_said("axvm run: web is ") + times_said("power button pressed") + times_said("not now"), 1,
-		             "row %zu: %s", i, words);
+		cr_expect_eq(times_said("axvm run: web is ") + times_said("power button pressed") +
+		                     times_said("not now"),
+		             1, "row %zu: %s", i, words);
 		close(keyboard);
 	}
 }
@@ -440,7 +469,8 @@ Test(launch_life, keys_are_answered)
 /* The pause key of a VM that is paused lets it go on. */
 Test(launch_life, the_pause_key_of_a_paused_vm)
 {
-	events("running", RUNNING "events { state_changed { from: STATE_RUNNING to: STATE_PAUSED } }");
+	events("running",
+	       RUNNING "events { state_changed { from: STATE_RUNNING to: STATE_PAUSED } }");
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
 	begin(LISTENS, "--kernel k --id web", true);
@@ -480,7 +510,8 @@ Test(launch_life, metrics_go_to_their_file)
 		unlink(in_folder("metrics"));
 		unlink(in_folder("go"));
 		unlink(in_folder("ready"));
-		snprintf(flags, sizeof(flags), "--flat f --quiet --id web --metrics-file %s", in_folder("metrics"));
+		snprintf(flags, sizeof(flags), "--flat f --quiet --id web --metrics-file %s",
+		         in_folder("metrics"));
 		begin(LISTENS, flags, false);
 		WAIT_UNTIL(was_told("metrics {"));
 		WAIT_UNTIL(is_there("metrics"));
@@ -493,16 +524,20 @@ Test(launch_life, metrics_go_to_their_file)
 	/* A file that cannot be written is told, once. */
 	unlink(in_folder("go"));
 	events("running", RUNNING "events { metrics { } } events { metrics { } }");
-	begin("cat $D/running $D/ended >&4; exit 5", "--flat f --id web --metrics-file /nonexistent/metrics", false);
+	begin("cat $D/running $D/ended >&4; exit 5",
+	      "--flat f --id web --metrics-file /nonexistent/metrics", false);
 	cr_assert_eq(end(), 5);
-	cr_assert_not_null(strstr(words, "axvm run: cannot write /nonexistent/metrics: No such file or directory\n"));
+	cr_assert_not_null(
+		strstr(words,
+	               "axvm run: cannot write /nonexistent/metrics: No such file or directory\n"));
 	cr_assert_null(strstr(strstr(words, "cannot write") + 1, "cannot write"), "%s", words);
 }
 
 /* A refusal of the stream itself is shown; one of a command that nobody of us has sent is not. */
 Test(launch_life, a_refusal_is_shown)
 {
-	events("all", RUNNING "events { reply { request_id: 0 ok: false error { message: 'not now' } } } events { reply { request_id: 9 ok: false error { message: 'nobody' } } }" ENDED);
+	events("all", RUNNING
+	       "events { reply { request_id: 0 ok: false error { message: 'not now' } } } events { reply { request_id: 9 ok: false error { message: 'nobody' } } }" ENDED);
 	begin("cat $D/all >&4; exit 5", "--flat f", false);
 	cr_assert_eq(end(), 5);
 	cr_assert_not_null(strstr(words, "axvm run: not now\n"), "%s", words);
@@ -511,8 +546,9 @@ Test(launch_life, a_refusal_is_shown)
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-#define FAILED(outcome, stage)                                                                                    \
-	"events { terminal { outcome: " outcome " exit_status: 65 stage: " stage " message: 'launch failed: eins zwei (and 1 more)' " \
+#define FAILED(outcome, stage)                                                                     \
+	"events { terminal { outcome: " outcome " exit_status: 65 stage: " stage                   \
+	" message: 'launch failed: eins zwei (and 1 more)' "                                       \
 	"errors { code: ERROR_CODE_SPEC_INVALID message: 'eins zwei' } errors { code: ERROR_CODE_SPEC_INVALID message: 'drei' } } }"
 #define SAYS "printf 'axvm-shim: eins zwei\\naxvm-shim: drei\\n' >&2; "
 
@@ -554,16 +590,19 @@ Test(launch_life, each_error_is_told_once)
 		cr_expect_eq(times_said("eins zwei"), json ? 2 : 1, "row %zu: %s", i, words);
 		cr_expect_eq(times_said("drei"), 1, "row %zu: %s", i, words);
 		if (!strstr(rows[i].flags, "quiet") && strstr(rows[i].script, "cat "))
-			cr_expect_eq(times_said("axvm run: web: launch failed (status 65)\n"), 1, "row %zu: %s", i, words);
+			cr_expect_eq(times_said("axvm run: web: launch failed (status 65)\n"), 1,
+			             "row %zu: %s", i, words);
 	}
 }
 
 /* An error's field is told with it, by the shim's line and by ours. */
 Test(launch_life, an_error_has_its_field)
 {
-	events("all", "events { terminal { outcome: OUTCOME_RUNTIME_FAILED exit_status: 65 stage: STAGE_RUN errors { field: 'cpus.count' message: "
+	events("all",
+	       "events { terminal { outcome: OUTCOME_RUNTIME_FAILED exit_status: 65 stage: STAGE_RUN errors { field: 'cpus.count' message: "
 	       "'is odd' } errors { field: 'rng' message: 'launch.rng is odd' } } }");
-	begin("printf 'axvm-shim: cpus.count: is odd\\n' >&2; cat $D/all >&4; exit 65", "--flat f --id web", false);
+	begin("printf 'axvm-shim: cpus.count: is odd\\n' >&2; cat $D/all >&4; exit 65",
+	      "--flat f --id web", false);
 	cr_expect_eq(end(), 65);
 	cr_expect_eq(times_said("axvm-shim: cpus.count: is odd\n"), 1, "%s", words);
 	cr_expect_eq(times_said("is odd"), 2, "%s", words);
@@ -578,7 +617,8 @@ Test(launch_life, other_words_of_the_shim_are_passed_on)
 
 	events("all", FAILED("OUTCOME_LAUNCH_FAILED", "STAGE_LEARN"));
 	begin("printf 'a line\\nthe rest' >&2; until_there go; printf ' of it\\naxvm-shim: more\\naxvm' >&2; "
-	      "cat $D/all >&4; exit 65", "--flat f --id web --quiet", false);
+	      "cat $D/all >&4; exit 65",
+	      "--flat f --id web --quiet", false);
 	WAIT_UNTIL(has_said("a line\nthe rest"));
 	write_file("go", "", 0, 0600);
 	cr_assert_eq(end(), 65);
@@ -609,14 +649,17 @@ Test(launch_life, other_words_of_the_shim_are_passed_on)
  * would. */
 Test(launch_life, a_refusal_ends_with_what_would_be_taken)
 {
-	static const char hint[] = "axvm run: profile dev would take this host, for development: add --profile dev\n";
+	static const char hint[] =
+		"axvm run: profile dev would take this host, for development: add --profile dev\n";
 	static const struct {
 		const char *errors, *flags;
 		bool hinted;
 	} rows[] = {
-		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' } errors { code: ERROR_CODE_HOST_REFUSED message: 'b' }", "", true },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' } errors { code: ERROR_CODE_HOST_REFUSED message: 'b' }",
+		  "", true },
 		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' }", "--events text", true },
-		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' } errors { code: ERROR_CODE_KVM_MISSING message: 'b' }", "", false },
+		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' } errors { code: ERROR_CODE_KVM_MISSING message: 'b' }",
+		  "", false },
 		{ "errors { code: ERROR_CODE_SPEC_INVALID message: 'a' }", "", false },
 		{ "", "", false },
 		{ "errors { code: ERROR_CODE_HOST_REFUSED message: 'a' }", "--profile dev", false },
@@ -630,16 +673,19 @@ Test(launch_life, a_refusal_ends_with_what_would_be_taken)
 		char text[512], flags[128];
 		size_t n;
 
-		snprintf(text, sizeof(text), "events { terminal { outcome: OUTCOME_LAUNCH_FAILED exit_status: 69 stage: STAGE_ADMIT %s } }",
-		         rows[i].errors);
+		snprintf(
+			text, sizeof(text),
+			"events { terminal { outcome: OUTCOME_LAUNCH_FAILED exit_status: 69 stage: STAGE_ADMIT %s } }",
+			rows[i].errors);
 		events("all", text);
 		snprintf(flags, sizeof(flags), "--flat f --id web %s", rows[i].flags);
 		begin("cat $D/all >&4; exit 69", flags, false);
 		cr_expect_eq(end(), 69);
 		n = strlen(words);
-		cr_expect_eq(n >= strlen(hint) && strcmp(words + n - strlen(hint), hint) == 0, rows[i].hinted && takes,
+		cr_expect_eq(n >= strlen(hint) && strcmp(words + n - strlen(hint), hint) == 0,
+		             rows[i].hinted && takes, "row %zu: %s", i, words);
+		cr_expect_eq(times_said("would take"), rows[i].hinted && takes ? 1 : 0,
 		             "row %zu: %s", i, words);
-		cr_expect_eq(times_said("would take"), rows[i].hinted && takes ? 1 : 0, "row %zu: %s", i, words);
 	}
 }
 
@@ -699,11 +745,15 @@ Test(launch_life, progress_on_a_terminal)
 	WAIT_UNTIL(shows(" of 4.0 GiB"));
 	line = strstr(words, "\r\033[Kaxvm run: ");
 	cr_assert_not_null(line, "%s", words);
-	cr_assert_eq(sscanf(line, "\r\033[Kaxvm run: %lf s, after stage %15[A-Z]: memory %lf %7s of %lf GiB", &seconds, stage,
-	                    &have, unit, &size), 5, "%s", line);
+	cr_assert_eq(
+		sscanf(line,
+	               "\r\033[Kaxvm run: %lf s, after stage %15[A-Z]: memory %lf %7s of %lf GiB",
+	               &seconds, stage, &have, unit, &size),
+		5, "%s", line);
 	cr_assert_str_eq(stage, "ACQUIRE");
 	cr_assert(seconds >= 0.5 && have > 0, "%s", line);
-	cr_assert(strcmp(unit, "KiB") == 0 || strcmp(unit, "MiB") == 0, "a shell is not that large: %s", line);
+	cr_assert(strcmp(unit, "KiB") == 0 || strcmp(unit, "MiB") == 0,
+	          "a shell is not that large: %s", line);
 	write_file("on", "", 0, 0600);
 	WAIT_UNTIL(shows("GiB\r\033[K") && strcmp(words + strlen(words) - 4, "\r\033[K") == 0 &&
 	           strcmp(words + strlen(words) - 7, "GiB\r\033[K") == 0);
@@ -717,7 +767,8 @@ Test(launch_life, progress_on_a_terminal)
 Test(launch_life, no_progress_when_quiet)
 {
 	events("ended", ENDED);
-	begin_on_terminal("sleep 1; cat $D/ended >&4; exit 5", "--kernel k --id web --memory 1G --quiet");
+	begin_on_terminal("sleep 1; cat $D/ended >&4; exit 5",
+	                  "--kernel k --id web --memory 1G --quiet");
 	cr_assert_eq(WEXITSTATUS(wait_child(child)), 5);
 	(void)shows("");
 	cr_assert_str_eq(words, "");
@@ -738,7 +789,8 @@ Test(launch_life, the_terminal_is_the_guests_for_a_while)
 	events("running", RUNNING);
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
-	begin_on_terminal("exec 7<&0; { cat <&7 >$D/typed; touch $D/over; } & " LISTENS, "--kernel k --id web");
+	begin_on_terminal("exec 7<&0; { cat <&7 >$D/typed; touch $D/over; } & " LISTENS,
+	                  "--kernel k --id web");
 	slave = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
 	cr_assert_geq(slave, 0);
 	WAIT_UNTIL(shows("axvm run: web: Ctrl-A x stops it, Ctrl-A h lists keys\r\n"));
@@ -775,7 +827,8 @@ Test(launch_life, the_end_of_the_keys)
 	events("running", RUNNING);
 	events("ended", ENDED);
 	write_file("got", "", 0, 0600);
-	begin("exec 7<&0; { cat <&7 >$D/typed; touch $D/over; } & " LISTENS, "--kernel k --id web", true);
+	begin("exec 7<&0; { cat <&7 >$D/typed; touch $D/over; } & " LISTENS, "--kernel k --id web",
+	      true);
 	WAIT_UNTIL(has_said("Ctrl-A x stops it"));
 	type("a");
 	close(keyboard);
@@ -819,7 +872,8 @@ Test(launch_life, it_is_controlled_from_outside)
 
 	events("running", RUNNING);
 	events("ended", ENDED);
-	events("answer", "events { reply { request_id: 4294967296 ok: true state: STATE_PAUSED } }");
+	events("answer",
+	       "events { reply { request_id: 4294967296 ok: true state: STATE_PAUSED } }");
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		char line[256] = "--flat f --id web ", path[128];
 		siginfo_t info = { 0 };
@@ -833,7 +887,8 @@ Test(launch_life, it_is_controlled_from_outside)
 		unlink(in_folder("on"));
 		begin("dd bs=4096 of=$D/got conv=notrunc status=none <&3 & cat $D/running >&4; touch $D/ready; "
 		      "until_there on; cat $D/answer >&4; "
-		      "until_there go; kill $!; cat $D/ended >&4; exit 5", line, false);
+		      "until_there go; kill $!; cat $D/ended >&4; exit 5",
+		      line, false);
 		WAIT_UNTIL(is_there("ready"));
 		WAIT_UNTIL(listens(path));
 		ctl = begin_ctl(i ? path : "web");
@@ -843,17 +898,24 @@ Test(launch_life, it_is_controlled_from_outside)
 		if (i == 0) {
 			struct said said;
 
-			snprintf(line, sizeof(line), "run --flat f --id web --shim %s", in_folder("shim"));
+			snprintf(line, sizeof(line), "run --flat f --id web --shim %s",
+			         in_folder("shim"));
 			said = axvm_say(line, -1);
-			snprintf(line, sizeof(line), "axvm run: a VM named \"web\" runs here already (%s); give this one another --id, "
-			         "or --control-socket none\n", path);
+			snprintf(
+				line, sizeof(line),
+				"axvm run: a VM named \"web\" runs here already (%s); give this one another --id, "
+				"or --control-socket none\n",
+				path);
 			cr_assert_eq(said.status, 69);
 			cr_assert_str_eq(said.err, line);
 			said_done(&said);
-			cr_assert_eq(access(path, F_OK), 0, "the socket of the first is still there");
+			cr_assert_eq(access(path, F_OK), 0,
+			             "the socket of the first is still there");
 			/* Its shim, which had been started, is killed. */
-			WAIT_UNTIL(waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0);
-			cr_assert(info.si_pid != child && info.si_code == CLD_KILLED && info.si_status == SIGKILL);
+			WAIT_UNTIL(waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 &&
+			           info.si_pid != 0);
+			cr_assert(info.si_pid != child && info.si_code == CLD_KILLED &&
+			          info.si_status == SIGKILL);
 		}
 		write_file("go", "", 0, 0600);
 		cr_assert_eq(end(), 5, "%s", words);
@@ -865,12 +927,13 @@ Test(launch_life, it_is_controlled_from_outside)
 /* A VM of no name has none, nor one that is to have none, and runs all the same. */
 Test(launch_life, without_a_control_socket)
 {
-	static const char *const flags[] = { "--flat f --id web --control-socket none", "--flat f --id ..",
-		                             "--flat f --set vm_id:\"a/b\"" };
+	static const char *const flags[] = { "--flat f --id web --control-socket none",
+		                             "--flat f --id ..", "--flat f --set vm_id:\"a/b\"" };
 
 	events("all", RUNNING ENDED);
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
-		begin("ls -A $D >$D/list; ls -A $D/axvm >>$D/list 2>/dev/null; cat $D/all >&4; exit 5", flags[i], false);
+		begin("ls -A $D >$D/list; ls -A $D/axvm >>$D/list 2>/dev/null; cat $D/all >&4; exit 5",
+		      flags[i], false);
 		cr_assert_eq(end(), 5, "%s: %s", flags[i], words);
 		cr_assert_not(is_there("axvm/web.sock"));
 		cr_assert_not(is_there("none"));
@@ -892,7 +955,8 @@ Test(launch_life, the_shim_of_the_environment)
 	cr_assert_eq(said.status, 7, "%s", said.err);
 	said_done(&said);
 	setenv("AXVM_SHIM", "/nonexistent/shim", 1);
-	snprintf(line, sizeof(line), "run --flat f --quiet --control-socket none --shim %s", in_folder("shim"));
+	snprintf(line, sizeof(line), "run --flat f --quiet --control-socket none --shim %s",
+	         in_folder("shim"));
 	said = axvm_say(line, -1);
 	cr_assert_eq(said.status, 7, "%s", said.err);
 	said_done(&said);

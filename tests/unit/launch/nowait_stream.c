@@ -43,7 +43,8 @@ static void read_lines(int fd)
 		char line[LINE_BYTES];
 
 		snprintf(line, sizeof(line), "line %9u\n", i);
-		cr_assert_eq(memcmp(bytes + i * (LINE_BYTES - 1), line, LINE_BYTES - 1), 0, "line %u", i);
+		cr_assert_eq(memcmp(bytes + i * (LINE_BYTES - 1), line, LINE_BYTES - 1), 0,
+		             "line %u", i);
 	}
 	cr_assert(nowait_flush(&stream));
 	cr_assert_eq(nowait_waiting(&stream), 0);

@@ -78,7 +78,8 @@ static int make_socket(const char *path, int type, int backlog)
 	struct sockaddr_un address;
 
 	cr_assert_eq(sockets_address(path, &address), 0);
-	cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0, "%s", strerror(errno));
+	cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0, "%s",
+	             strerror(errno));
 	if (backlog >= 0)
 		cr_assert_eq(listen(fd, backlog), 0);
 	return fd;
@@ -164,12 +165,14 @@ static const struct kind {
 	{ "live socket", make_live_socket, -EADDRINUSE, -EEXIST },
 	{ "busy socket", make_busy_socket, -EADDRINUSE, -EEXIST },
 	{ "datagram socket", make_datagram_socket, -EADDRINUSE, -EEXIST },
-	{ "dead socket in a folder that others can write", make_dead_in_shared_folder, -EPERM, -EEXIST },
+	{ "dead socket in a folder that others can write", make_dead_in_shared_folder, -EPERM,
+	  -EEXIST },
 };
 
 /* What is at the path is the same thing as before, with the same content, and nothing has come
  * beside it. */
-static void same_as_before(const struct kind *kind, const char *path, const struct stat *before, size_t count)
+static void same_as_before(const struct kind *kind, const char *path, const struct stat *before,
+                           size_t count)
 {
 	struct stat after;
 
@@ -217,7 +220,8 @@ Test(launch_paths, metrics_replace_only_a_file)
 		cr_assert_eq(lstat(path, &before), 0);
 		count = entries(tree.root);
 		cr_expect_eq(metrics_file_check(path), kind->metrics_error, "%s", kind->name);
-		cr_expect_eq(metrics_file_write(path, "web", &report), kind->metrics_error, "%s", kind->name);
+		cr_expect_eq(metrics_file_write(path, "web", &report), kind->metrics_error, "%s",
+		             kind->name);
 		if (kind->metrics_error)
 			same_as_before(kind, path, &before, count);
 		end();
@@ -302,7 +306,9 @@ Test(launch_paths, whose_a_dead_socket_must_be)
 		cr_assert_eq(mkdir(in_tree("folder"), 0700), 0);
 		make_dead_socket(path);
 		cr_assert_eq(lchown(path, rows[i].owner ? rows[i].owner : me, (gid_t)-1), 0);
-		cr_assert_eq(chown(in_tree("folder"), rows[i].folder_owner ? rows[i].folder_owner : me, (gid_t)-1), 0);
+		cr_assert_eq(chown(in_tree("folder"),
+		                   rows[i].folder_owner ? rows[i].folder_owner : me, (gid_t)-1),
+		             0);
 		cr_assert_eq(chmod(in_tree("folder"), rows[i].folder), 0);
 		cr_expect_eq(sockets_listen(path, 1, &fd, NULL), rows[i].expect, "row %zu", i);
 		cr_expect_eq(access(path, F_OK), 0, "row %zu", i);
@@ -327,7 +333,8 @@ Test(launch_paths, of_several_one_gets_the_place)
 		int go[2], told[2], stay[2];
 
 		make_dead_socket(path);
-		cr_assert(pipe2(go, O_CLOEXEC) == 0 && pipe2(told, O_CLOEXEC) == 0 && pipe2(stay, O_CLOEXEC) == 0);
+		cr_assert(pipe2(go, O_CLOEXEC) == 0 && pipe2(told, O_CLOEXEC) == 0 &&
+		          pipe2(stay, O_CLOEXEC) == 0);
 		for (size_t i = 0; i < AT_ONCE; i++) {
 			pids[i] = fork();
 			cr_assert_geq(pids[i], 0);
@@ -362,7 +369,8 @@ Test(launch_paths, of_several_one_gets_the_place)
 			int status = -1;
 
 			cr_assert_eq(waitpid(pids[i], &status, 0), pids[i]);
-			cr_expect_eq(WEXITSTATUS(status), pids[i] == winner, "another answers than who has the place");
+			cr_expect_eq(WEXITSTATUS(status), pids[i] == winner,
+			             "another answers than who has the place");
 		}
 		cr_assert_eq(entries(tree.root), 1, "a draft is left");
 		close(go[0]);
@@ -492,7 +500,8 @@ static void somebody_is_quicker(void)
 Test(launch_paths, what_is_moved_by_mistake_is_not_lost)
 {
 	for (place_taken_at = 0; place_taken_at <= 2; place_taken_at += 2) {
-		int fd, told = memfd_create("told", MFD_CLOEXEC), before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+		int fd, told = memfd_create("told", MFD_CLOEXEC),
+			before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
 		char name[64], says[SOCKET_PATH_MAX + 128], got[512] = "";
 		struct socket_id id;
 
@@ -576,11 +585,14 @@ Test(launch_paths, one_path_for_two_sockets)
 	struct said said;
 	char line[512];
 
-	snprintf(line, sizeof(line), "run --flat f --shim /bin/true --control-socket %s --vsock 5,socket=%s/./at",
+	snprintf(line, sizeof(line),
+	         "run --flat f --shim /bin/true --control-socket %s --vsock 5,socket=%s/./at",
 	         in_tree("at"), tree.root);
 	said = axvm_say(line, -1);
 	cr_expect_eq(said.status, 64, "%s", said.err);
-	cr_expect_not_null(strstr(said.err, "the control socket and the guest's vsock are both to be at "), "%s", said.err);
+	cr_expect_not_null(strstr(said.err,
+	                          "the control socket and the guest's vsock are both to be at "),
+	                   "%s", said.err);
 	said_done(&said);
 }
 
@@ -621,7 +633,8 @@ static const char *make_image(size_t i)
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	cr_assert_eq(ftruncate(fd, images[i].size), 0);
-	cr_assert_eq(pwrite(fd, images[i].bytes, images[i].length, images[i].at), (ssize_t)images[i].length);
+	cr_assert_eq(pwrite(fd, images[i].bytes, images[i].length, images[i].at),
+	             (ssize_t)images[i].length);
 	close(fd);
 	return path;
 }
@@ -631,7 +644,8 @@ Test(launch_paths, a_disk_of_another_format_is_told)
 	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
 		const char *found = disk_format(make_image(i));
 
-		cr_expect(found == images[i].format || (found && images[i].format && strcmp(found, images[i].format) == 0),
+		cr_expect(found == images[i].format || (found && images[i].format &&
+		                                        strcmp(found, images[i].format) == 0),
 		          "image %zu: %s", i, found ? found : "raw");
 	}
 	cr_expect_null(disk_format(in_tree("none")));
@@ -651,20 +665,27 @@ Test(launch_paths, run_refuses_a_disk_of_another_format)
 		snprintf(line, sizeof(line), "run --kernel v --dry-run --disk %s", path);
 		said = axvm_say(line, -1);
 		cr_expect_eq(said.status, format ? 64 : 0, "image %zu: %s", i, said.err);
-		snprintf(says, sizeof(says), "--disk %s: is a %s image, and disks are raw; make a raw one of it "
-		         "(qemu-img convert -f %s -O raw '%s' '%s.raw'), or add format=raw", path, format, format, path, path);
+		snprintf(says, sizeof(says),
+		         "--disk %s: is a %s image, and disks are raw; make a raw one of it "
+		         "(qemu-img convert -f %s -O raw '%s' '%s.raw'), or add format=raw",
+		         path, format, format, path, path);
 		cr_expect(!format || strstr(said.err, says), "image %zu: %s", i, said.err);
 		said_done(&said);
 		/* Who says that it is raw has it so, and the spec is what it would be without. */
-		snprintf(line, sizeof(line), "run --kernel v --dry-run --disk %s,format=raw,ro", path);
+		snprintf(line, sizeof(line), "run --kernel v --dry-run --disk %s,format=raw,ro",
+		         path);
 		said = axvm_say(line, -1);
 		cr_expect_eq(said.status, 0, "image %zu: %s", i, said.err);
-		cr_expect(strstr(said.out, "read_only: true") && !strstr(said.out, "format"), "%s", said.out);
+		cr_expect(strstr(said.out, "read_only: true") && !strstr(said.out, "format"), "%s",
+		          said.out);
 		said_done(&said);
 	}
 	said = axvm_say("run --kernel v --dry-run --disk d,format=qcow2", -1);
 	cr_expect_eq(said.status, 64);
-	cr_expect_not_null(strstr(said.err, "--disk d: format=qcow2 is not known; there is format=raw, and no other"), "%s", said.err);
+	cr_expect_not_null(
+		strstr(said.err,
+	               "--disk d: format=qcow2 is not known; there is format=raw, and no other"),
+		"%s", said.err);
 	said_done(&said);
 }
 
@@ -713,13 +734,15 @@ Test(launch_paths, events_are_kept_where_there_is_no_vm)
 		make_file(NULL);
 		fixture_tree_write(&tree, "events", "%s", CONTENT);
 		snprintf(words, sizeof(words), rows[i].words, in_tree("at"));
-		snprintf(line, sizeof(line), "run --flat f --events json:%s %s", in_tree("events"), words);
+		snprintf(line, sizeof(line), "run --flat f --events json:%s %s", in_tree("events"),
+		         words);
 		said = axvm_say(line, -1);
 		cr_expect_eq(said.status, rows[i].status, "%s: %s", line, said.err);
 		cr_expect(is_content(in_tree("events")), "%s", line);
 		said_done(&said);
 		/* Where the shim has started they are overwritten. */
-		snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true --control-socket none",
+		snprintf(line, sizeof(line),
+		         "run --flat f --events json:%s --shim /bin/true --control-socket none",
 		         in_tree("events"));
 		said = axvm_say(line, -1);
 		cr_expect(stat(in_tree("events"), &st) == 0 && st.st_size == 0, "%s", said.err);
@@ -748,10 +771,14 @@ Test(launch_paths, events_of_another_vm_are_not_written_over)
 			pause();
 	}
 	cr_assert(read(pair[0], line, 1) == 1 && line[0] == 'y');
-	snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true --control-socket none", in_tree("events"));
+	snprintf(line, sizeof(line),
+	         "run --flat f --events json:%s --shim /bin/true --control-socket none",
+	         in_tree("events"));
 	said = axvm_say(line, -1);
 	cr_expect_eq(said.status, 73, "%s", said.err);
-	cr_expect_not_null(strstr(said.err, "another VM writes its events there; name another file"), "%s", said.err);
+	cr_expect_not_null(strstr(said.err,
+	                          "another VM writes its events there; name another file"),
+	                   "%s", said.err);
 	cr_expect(is_content(in_tree("events")));
 	said_done(&said);
 	kill(other, SIGKILL);
@@ -768,10 +795,12 @@ Test(launch_paths, events_into_a_fifo_that_nobody_reads, .timeout = 20)
 	char line[256];
 
 	make_fifo(in_tree("at"));
-	snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true", in_tree("at"));
+	snprintf(line, sizeof(line), "run --flat f --events json:%s --shim /bin/true",
+	         in_tree("at"));
 	said = axvm_say(line, -1);
 	cr_expect_eq(said.status, 73, "%s", said.err);
-	cr_expect_not_null(strstr(said.err, "nobody reads this FIFO; start its reader first"), "%s", said.err);
+	cr_expect_not_null(strstr(said.err, "nobody reads this FIFO; start its reader first"), "%s",
+	                   said.err);
 	said_done(&said);
 }
 
@@ -779,19 +808,24 @@ Test(launch_paths, events_into_a_fifo_that_nobody_reads, .timeout = 20)
 Test(launch_paths, events_that_cannot_be_written_are_told_once)
 {
 	/* events { monotonic_ns: 9 }, events { terminal { exit_status: 7 } } */
-	static const char shim[] = "#!/bin/sh\n"
-	                           "printf '\\012\\002\\020\\011\\012\\005\\202\\001\\002\\020\\007' >&4\n"
-	                           "exit 7\n";
-	const char *says = "cannot write events to /dev/full: No space left on device; those from here on are lost";
+	static const char shim[] =
+		"#!/bin/sh\n"
+		"printf '\\012\\002\\020\\011\\012\\005\\202\\001\\002\\020\\007' >&4\n"
+		"exit 7\n";
+	const char *says =
+		"cannot write events to /dev/full: No space left on device; those from here on are lost";
 	struct said said, plain;
 	char line[256];
 	const char *told;
 
 	fixture_tree_write(&tree, "shim", "%s", shim);
 	cr_assert_eq(chmod(in_tree("shim"), 0700), 0);
-	snprintf(line, sizeof(line), "run --flat f --control-socket none --shim %s --events none", in_tree("shim"));
+	snprintf(line, sizeof(line), "run --flat f --control-socket none --shim %s --events none",
+	         in_tree("shim"));
 	plain = axvm_say(line, -1);
-	snprintf(line, sizeof(line), "run --flat f --control-socket none --shim %s --events json:/dev/full", in_tree("shim"));
+	snprintf(line, sizeof(line),
+	         "run --flat f --control-socket none --shim %s --events json:/dev/full",
+	         in_tree("shim"));
 	said = axvm_say(line, -1);
 	told = strstr(said.err, says);
 	cr_expect_not_null(told, "%s", said.err);
@@ -812,7 +846,8 @@ Test(launch_paths, a_run_writes_over_nothing_that_its_vm_is_made_of)
 		{ "boot.linux_boot.kernel", "--kernel %s" },
 		{ "boot.flat_boot.image", "--flat %s" },
 		{ "boot.linux_boot.initrd", "--kernel /nonexistent --initrd %s" },
-		{ "disks[1].image", "--kernel /nonexistent --disk /nonexistent --disk %s,format=raw" },
+		{ "disks[1].image",
+		  "--kernel /nonexistent --disk /nonexistent --disk %s,format=raw" },
 		{ "the spec's own file", "%s" },
 	};
 
@@ -825,7 +860,8 @@ Test(launch_paths, a_run_writes_over_nothing_that_its_vm_is_made_of)
 			snprintf(vm, sizeof(vm), rows[i].vm, in_tree("vm.txtpb"));
 			snprintf(output, sizeof(output), outputs[k], in_tree("other"));
 			snprintf(line, sizeof(line), "run %s %s --shim /bin/true", vm, output);
-			fd = open(in_tree("vm.txtpb"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+			fd = open(in_tree("vm.txtpb"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
+			          0600);
 			cr_assert_eq(write(fd, spec, sizeof(spec) - 1), (ssize_t)sizeof(spec) - 1);
 			cr_assert_eq(link(in_tree("vm.txtpb"), in_tree("other")), 0);
 			said = axvm_say(line, -1);
@@ -833,7 +869,8 @@ Test(launch_paths, a_run_writes_over_nothing_that_its_vm_is_made_of)
 			cr_expect_eq(said.status, 73, "%s: %s", line, said.err);
 			cr_expect_not_null(strstr(said.err, says), "%s: %s", line, said.err);
 			said_done(&said);
-			cr_expect_eq(pread(fd, found, sizeof(found), 0), (ssize_t)sizeof(spec) - 1, "%s", line);
+			cr_expect_eq(pread(fd, found, sizeof(found), 0), (ssize_t)sizeof(spec) - 1,
+			             "%s", line);
 			cr_expect_str_eq(found, spec);
 			close(fd);
 			unlink(in_tree("other"));

@@ -72,9 +72,9 @@ Test(policy_cli, answers)
 		size_t size;
 
 		cr_expect_eq(ask(&answer, &size, cases[i].words), cases[i].status, "\"%s\"",
-			     cases[i].words);
+		             cases[i].words);
 		cr_expect_not_null(strstr(answer, cases[i].answer), "\"%s\": %s", cases[i].words,
-				   answer);
+		                   answer);
 	}
 }
 
@@ -123,14 +123,19 @@ static void expect_comparisons(enum sandbox_role role, const char *json)
 			char wanted[160];
 
 			if (cmp->mask == UINT64_MAX)
-				snprintf(wanted, sizeof(wanted), "{ \"index\": %u, \"value\": %llu, \"op\": \"SCMP_CMP_EQ\" }",
-					 cmp->arg, (unsigned long long)cmp->value);
+				snprintf(
+					wanted, sizeof(wanted),
+					"{ \"index\": %u, \"value\": %llu, \"op\": \"SCMP_CMP_EQ\" }",
+					cmp->arg, (unsigned long long)cmp->value);
 			else
-				snprintf(wanted, sizeof(wanted),
-					 "{ \"index\": %u, \"value\": %llu, \"valueTwo\": %llu, \"op\": \"SCMP_CMP_MASKED_EQ\" }",
-					 cmp->arg, (unsigned long long)cmp->mask, (unsigned long long)cmp->value);
+				snprintf(
+					wanted, sizeof(wanted),
+					"{ \"index\": %u, \"value\": %llu, \"valueTwo\": %llu, \"op\": \"SCMP_CMP_MASKED_EQ\" }",
+					cmp->arg, (unsigned long long)cmp->mask,
+					(unsigned long long)cmp->value);
 			json = strstr(json, wanted);
-			cr_assert_not_null(json, "%s, rule %zu: %s", sandbox_role_name(role), k, wanted);
+			cr_assert_not_null(json, "%s, rule %zu: %s", sandbox_role_name(role), k,
+			                   wanted);
 			json++;
 		}
 }

@@ -31,8 +31,12 @@ static int prepare(const char *line)
 	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
 		argv[argc++] = word;
 	argv[argc] = NULL;
-	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1, .events_fd = -1,
-	                    .words = { .fd = -1, .shims_fd = -1 } };
+	run = (struct run){ .keys_fd = -1,
+		            .guest_input_fd = -1,
+		            .vsock_fd = -1,
+		            .signal_fd = -1,
+		            .events_fd = -1,
+		            .words = { .fd = -1, .shims_fd = -1 } };
 	r = run_options_parse(&run.options, argc, argv);
 	return r ? r : run_prepare(&run);
 }
@@ -93,13 +97,16 @@ Test(launch_run, who_gets_a_console)
 		if (console && lines[i].output != -2)
 			expect_fd(console->output, lines[i].output);
 		if (lines[i].output == -2)
-			cr_assert_str_eq(console->output->path, "x", "what is said is not replaced");
+			cr_assert_str_eq(console->output->path, "x",
+			                 "what is said is not replaced");
 		if (console)
 			expect_fd(console->input, lines[i].input);
 		/* What the console names is handed over, and nothing that it does not; stderr
 		 * always. */
-		cr_assert_eq(handed_over(1), console && lines[i].output == 1 ? 1 : -1, "%s", lines[i].line);
-		cr_assert_eq(handed_over(0), console && lines[i].input == 0 ? 0 : -1, "%s", lines[i].line);
+		cr_assert_eq(handed_over(1), console && lines[i].output == 1 ? 1 : -1, "%s",
+		             lines[i].line);
+		cr_assert_eq(handed_over(0), console && lines[i].input == 0 ? 0 : -1, "%s",
+		             lines[i].line);
 		cr_assert_eq(handed_over(2), run.words.shims_fd, "its words come through us");
 		cr_assert_gt(run.words.shims_fd, 2);
 		cr_assert_eq(handed_over(3), -1);
@@ -129,8 +136,10 @@ Test(launch_run, fds_of_the_spec_go_over)
 	cr_assert_eq(dup2(fd, 60), 60);
 	cr_assert_eq(dup2(fd, 61), 61);
 	cr_assert_eq(dup2(fd, 62), 62);
-	cr_assert_eq(prepare("--flat f --set disks{id:\"a\",image{fd:60}} --set nets{id:\"n\",tap{fd:61}} "
-	                     "--set sandbox{cgroup_fds:62}"), 0);
+	cr_assert_eq(
+		prepare("--flat f --set disks{id:\"a\",image{fd:60}} --set nets{id:\"n\",tap{fd:61}} "
+	                "--set sandbox{cgroup_fds:62}"),
+		0);
 	for (int number = 60; number <= 62; number++)
 		cr_assert_eq(handed_over(number), number);
 	run_done(&run);
@@ -153,7 +162,9 @@ Test(launch_run, fds_beyond_the_table_are_refused)
 	size_t n = 0;
 
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 2048, 2048 }), 0);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, "launch { vm_id: 'a' boot { flat_boot { image { path: 'f' } } } sandbox { cgroup_fds: [");
+	n += (size_t)snprintf(
+		line + n, sizeof(line) - n,
+		"launch { vm_id: 'a' boot { flat_boot { image { path: 'f' } } } sandbox { cgroup_fds: [");
 	for (int fd = 100; fd < 100 + RUN_FDS_MAX; fd++) {
 		cr_assert_eq(dup2(1, fd), fd);
 		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%d", fd > 100 ? ", " : "", fd);
@@ -216,18 +227,24 @@ Test(launch_run, a_burst_of_signals_is_one_request)
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	cr_assert_eq(prepare("--kernel k --quiet"), 0);
-	vm = (struct axvm_vm){ .control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 5 };
+	vm = (struct axvm_vm){
+		.control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 5
+	};
 	run.vm = &vm;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t now_ns = begin_ns + rows[i].at_ms * 1000000;
 		Axvm__V1__ControlStream *stream;
 
 		/* Looked at too early, it is the same burst still. */
-		burst_looked(&run.signals, rows[i].looked ? run.signals.until_ns : run.signals.until_ns - 1);
+		burst_looked(&run.signals,
+		             rows[i].looked ? run.signals.until_ns : run.signals.until_ns - 1);
 		run_heed_signal(&run, now_ns);
 		stream = told(pair[1]);
-		cr_assert_eq(stream->n_commands, rows[i].tells != AXVM__V1__COMMAND__WHAT__NOT_SET, "row %zu", i);
-		cr_assert(stream->n_commands == 0 || stream->commands[0]->what_case == rows[i].tells, "row %zu", i);
+		cr_assert_eq(stream->n_commands, rows[i].tells != AXVM__V1__COMMAND__WHAT__NOT_SET,
+		             "row %zu", i);
+		cr_assert(stream->n_commands == 0 ||
+		                  stream->commands[0]->what_case == rows[i].tells,
+		          "row %zu", i);
 		axvm__v1__control_stream__free_unpacked(stream, NULL);
 	}
 	run.vm = NULL;
@@ -243,11 +260,12 @@ Test(launch_run, refusals_of_others_are_not_told)
 	Axvm__V1__Error error = AXVM__V1__ERROR__INIT;
 	Axvm__V1__Reply reply = AXVM__V1__REPLY__INIT;
 	FILE *before = stderr;
+	char said[] = "cannot pause a VM that is stopping";
 	char *text = NULL;
 	size_t size;
 
 	cr_assert_eq(prepare("--kernel k"), 0);
-	error.message = (char *)(uintptr_t)"cannot pause a VM that is stopping";
+	error.message = said;
 	reply.error = &error;
 	reply.has_request_id = true;
 	run_remember_own(&run, 7);
@@ -257,8 +275,11 @@ Test(launch_run, refusals_of_others_are_not_told)
 		run_answer(&run, &reply);
 		(void)fclose(stderr);
 		stderr = before;
-		cr_expect_str_eq(text, id == 7 || id == 0 ? "axvm run: cannot pause a VM that is stopping\n" : "", "%u: %s", (unsigned)id,
-		                 text);
+		cr_expect_str_eq(text,
+		                 id == 7 || id == 0
+		                         ? "axvm run: cannot pause a VM that is stopping\n"
+		                         : "",
+		                 "%u: %s", (unsigned)id, text);
 		free(text);
 	}
 	/* As long as it is one of the last. */
@@ -289,17 +310,21 @@ Test(launch_run, a_changed_window_is_told)
 	cr_assert_eq(ioctl(ours, TIOCSWINSZ, &window), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	cr_assert_eq(prepare("--kernel k"), 0);
-	vm = (struct axvm_vm){ .control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 5 };
+	vm = (struct axvm_vm){
+		.control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 5
+	};
 	run.vm = &vm;
 	run_send_console_size(&run);
-	cr_assert_eq(recv(pair[1], bytes, sizeof(bytes), MSG_DONTWAIT), -1, "standard output is no terminal");
+	cr_assert_eq(recv(pair[1], bytes, sizeof(bytes), MSG_DONTWAIT), -1,
+	             "standard output is no terminal");
 	cr_assert_eq(dup2(ours, 1), 1);
 	run_send_console_size(&run);
 	n = recv(pair[1], bytes, sizeof(bytes), MSG_DONTWAIT);
 	cr_assert_gt(n, 0);
 	stream = axvm__v1__control_stream__unpack(NULL, (size_t)n, bytes);
 	cr_assert(stream && stream->n_commands == 1 && stream->commands[0]->console_size);
-	cr_assert(stream->commands[0]->console_size->has_columns && stream->commands[0]->console_size->has_rows);
+	cr_assert(stream->commands[0]->console_size->has_columns &&
+	          stream->commands[0]->console_size->has_rows);
 	cr_assert_eq(stream->commands[0]->console_size->columns, 132);
 	cr_assert_eq(stream->commands[0]->console_size->rows, 43);
 	axvm__v1__control_stream__free_unpacked(stream, NULL);
@@ -313,11 +338,13 @@ Test(launch_run, a_changed_window_is_told)
 	run_done(&run);
 	/* A launch takes the window as it is then. */
 	cr_assert_eq(prepare("--kernel k"), 0);
-	cr_assert(run.options.spec->console->columns == 132 && run.options.spec->console->rows == 43);
+	cr_assert(run.options.spec->console->columns == 132 &&
+	          run.options.spec->console->rows == 43);
 	run_done(&run);
 	/* What is said of it is not replaced. */
 	cr_assert_eq(prepare("--kernel k --set console{columns:100}"), 0);
-	cr_assert(run.options.spec->console->columns == 100 && !run.options.spec->console->has_rows);
+	cr_assert(run.options.spec->console->columns == 100 &&
+	          !run.options.spec->console->has_rows);
 	run_done(&run);
 	cr_assert_eq(prepare("--kernel k --set console{rows:7}"), 0);
 	cr_assert(run.options.spec->console->rows == 7 && !run.options.spec->console->has_columns);
@@ -328,7 +355,8 @@ Test(launch_run, a_changed_window_is_told)
 
 		cr_assert_eq(ioctl(ours, TIOCSWINSZ, &none), 0);
 		cr_assert_eq(prepare("--kernel k"), 0);
-		cr_assert(!run.options.spec->console->has_columns && !run.options.spec->console->has_rows);
+		cr_assert(!run.options.spec->console->has_columns &&
+		          !run.options.spec->console->has_rows);
 		run_done(&run);
 	}
 	null_stdio();
@@ -348,18 +376,25 @@ Test(launch_run, fragments_become_one_message)
 	static const struct {
 		const char *fragments[5], *whole;
 	} cases[] = {
-		{ { "cpus { count: 3 }", "cpus { pins: 1 }", "cpus { pins: 4 }", "cpus { pins: 5 }" },
+		{ { "cpus { count: 3 }", "cpus { pins: 1 }", "cpus { pins: 4 }",
+		    "cpus { pins: 5 }" },
 		  "cpus { count: 3 pins: 1 pins: 4 pins: 5 }" },
-		{ { "vm_id: 'a'", "cpus { count: 1 }", "vm_id: 'b'", "cpus { count: 2 }" }, "vm_id: 'b' cpus { count: 2 }" },
-		{ { "disks { id: 'a' }", "disks { id: 'b' }" }, "disks { id: 'a' } disks { id: 'b' }" },
-		{ { "memory { nodes { size_mib: 1 } }", "memory { lock: true nodes { size_mib: 2 } }" },
+		{ { "vm_id: 'a'", "cpus { count: 1 }", "vm_id: 'b'", "cpus { count: 2 }" },
+		  "vm_id: 'b' cpus { count: 2 }" },
+		{ { "disks { id: 'a' }", "disks { id: 'b' }" },
+		  "disks { id: 'a' } disks { id: 'b' }" },
+		{ { "memory { nodes { size_mib: 1 } }",
+		    "memory { lock: true nodes { size_mib: 2 } }" },
 		  "memory { nodes { size_mib: 1 } nodes { size_mib: 2 } lock: true }" },
-		{ { "boot { linux_boot { kernel { path: 'k' } } }", "boot { linux_boot { initrd { path: 'i' } } }",
+		{ { "boot { linux_boot { kernel { path: 'k' } } }",
+		    "boot { linux_boot { initrd { path: 'i' } } }",
 		    "boot { linux_boot { cmdline: 'c' } }" },
 		  "boot { linux_boot { kernel { path: 'k' } initrd { path: 'i' } cmdline: 'c' } }" },
-		{ { "boot { linux_boot { cmdline: 'c' } }", "boot { flat_boot { local_apic: true } }" },
+		{ { "boot { linux_boot { cmdline: 'c' } }",
+		    "boot { flat_boot { local_apic: true } }" },
 		  "boot { flat_boot { local_apic: true } }" },
-		{ { "boot { flat_boot { image { path: 'f' } } }", "boot { flat_boot { image { fd: 5 } } }" },
+		{ { "boot { flat_boot { image { path: 'f' } } }",
+		    "boot { flat_boot { image { fd: 5 } } }" },
 		  "boot { flat_boot { image { fd: 5 } } }" },
 		{ { "" }, "" },
 	};
@@ -370,7 +405,8 @@ Test(launch_run, fragments_become_one_message)
 		size_t size = 0, n;
 
 		for (size_t k = 0; k < ARRAY_SIZE(cases[i].fragments) && cases[i].fragments[k]; k++)
-			size += protoc_encode("LaunchSpec", cases[i].fragments[k], all + size, 4096 - size);
+			size += protoc_encode("LaunchSpec", cases[i].fragments[k], all + size,
+			                      4096 - size);
 		cr_assert_eq(spec_merge(&all, &size), 0);
 		spec = axvm__v1__launch_spec__unpack(NULL, size, all);
 		cr_assert_not_null(spec);
@@ -385,8 +421,10 @@ Test(launch_run, fragments_become_one_message)
 /* Whatever their length: each number of bytes that their lengths take. */
 Test(launch_run, fragments_of_each_length)
 {
-	static const size_t lengths[] = { 0, 1, 110, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 253, 254, 255,
-		                          256, 257, 16370, 16375, 16376, 16377, 16378, 16379, 16380, 16381, 16384, 70000 };
+	static const size_t lengths[] = { 0,     1,     110,   118,   119,   120,   121,   122,
+		                          123,   124,   125,   126,   127,   128,   129,   253,
+		                          254,   255,   256,   257,   16370, 16375, 16376, 16377,
+		                          16378, 16379, 16380, 16381, 16384, 70000 };
 	static char line[70001];
 
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
@@ -405,7 +443,9 @@ Test(launch_run, fragments_of_each_length)
 		n = axvm__v1__launch_spec__get_packed_size(&spec);
 		all = malloc(n + 64);
 		axvm__v1__launch_spec__pack(&spec, all);
-		size = n + protoc_encode("LaunchSpec", "boot { linux_boot { kernel { path: 'k' } } }", all + n, 64);
+		size = n + protoc_encode("LaunchSpec",
+		                         "boot { linux_boot { kernel { path: 'k' } } }", all + n,
+		                         64);
 		cr_assert_eq(spec_merge(&all, &size), 0);
 		back = axvm__v1__launch_spec__unpack(NULL, size, all);
 		cr_assert_not_null(back, "%zu", lengths[i]);
@@ -423,7 +463,13 @@ Test(launch_run, fragments_that_are_none)
 		const char *bytes;
 		size_t n;
 	} wrong[] = {
-		{ "\x0a", 1 }, { "\x0a\x05" "abc", 5 }, { "\x22\x01\x08", 3 }, { "\x22\x02\x0a\x05", 4 }, { "\xff", 1 },
+		{ "\x0a", 1 },
+		{ "\x0a\x05"
+		  "abc",
+		  5 },
+		{ "\x22\x01\x08", 3 },
+		{ "\x22\x02\x0a\x05", 4 },
+		{ "\xff", 1 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
@@ -444,7 +490,8 @@ static char *plan_of(const char *spec, int *ret_status)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
 	char spec_path[96], facts_path[96], *text = NULL, *out = NULL;
-	char *argv[] = { (char[]){ "axvm" }, (char[]){ "plan" }, (char[]){ "--facts" }, facts_path, spec_path, NULL };
+	char *argv[] = { (char[]){ "axvm" }, (char[]){ "plan" }, (char[]){ "--facts" },
+		         facts_path,         spec_path,          NULL };
 	Axvm__V1__HostFacts *message;
 	struct fixture_tree tree;
 	size_t size;
@@ -468,7 +515,8 @@ static char *plan_of(const char *spec, int *ret_status)
 	return out;
 }
 
-#define PLANNED "vm_id: 'p' profile: 'dev' boot { flat_boot { image { path: 'i' } local_apic: true } } "
+#define PLANNED                                                                                    \
+	"vm_id: 'p' profile: 'dev' boot { flat_boot { image { path: 'i' } local_apic: true } } "
 
 Test(launch_run, plan_shows_who_runs_where)
 {
@@ -490,9 +538,12 @@ Test(launch_run, plan_shows_who_runs_where)
 	};
 	const char *threads;
 	int status;
-	char *out = plan_of(PLANNED "cpus { count: 3 pins: [12, 36, 13] nodes: [0, 0, 1] } "
-	                    "memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 32 } } "
-	                    "io { threads_per_node: 3 } disks { id: 'a' image { fd: 5 } queues: 2 } rng {}", &status);
+	char *out = plan_of(
+		PLANNED
+		"cpus { count: 3 pins: [12, 36, 13] nodes: [0, 0, 1] } "
+		"memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 32 } } "
+		"io { threads_per_node: 3 } disks { id: 'a' image { fd: 5 } queues: 2 } rng {}",
+		&status);
 
 	cr_assert_eq(status, 0, "%s", out);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
@@ -506,13 +557,17 @@ Test(launch_run, plan_shows_who_runs_where)
 	free(out);
 	/* A host that does not meet the profile is told so, by the status too, and planned all the
 	 * same. */
-	out = plan_of("vm_id: 'p' profile: 'xv2' cpus { count: 1 pins: [3] fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
-	              "boot { flat_boot { image { path: 'i' } } }", &status);
+	out = plan_of(
+		"vm_id: 'p' profile: 'xv2' cpus { count: 1 pins: [3] fifo_priority: 1 } memory { nodes { size_mib: 64 } } "
+		"boot { flat_boot { image { path: 'i' } } }",
+		&status);
 	cr_assert_eq(status, 0);
 	cr_assert_not_null(strstr(out, "profile xv2: this host meets it"));
 	cr_assert_null(strstr(out, "BARs"), "without local APICs there are no devices");
 	free(out);
-	out = plan_of(PLANNED "cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } }", &status);
+	out = plan_of(PLANNED
+	              "cpus { count: 200 overcommit: false } memory { nodes { size_mib: 64 } }",
+	              &status);
 	cr_assert_neq(status, 0, "more vCPUs than CPUs");
 	free(out);
 }

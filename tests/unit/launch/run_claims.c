@@ -46,8 +46,12 @@ static const char *claims_of(const char *line, char said[static 512])
 	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
 		argv[argc++] = word;
 	argv[argc] = NULL;
-	run = (struct run){ .keys_fd = -1, .guest_input_fd = -1, .vsock_fd = -1, .signal_fd = -1, .events_fd = -1,
-	                    .words = { .fd = -1, .shims_fd = -1 } };
+	run = (struct run){ .keys_fd = -1,
+		            .guest_input_fd = -1,
+		            .vsock_fd = -1,
+		            .signal_fd = -1,
+		            .events_fd = -1,
+		            .words = { .fd = -1, .shims_fd = -1 } };
 	cr_assert_eq(dup2(caught, 2), 2);
 	cr_assert_eq(run_options_parse(&run.options, argc, argv), 0);
 	cr_assert_eq(run_add_claims(&run), 0);
@@ -88,8 +92,8 @@ Test(run_claims, every_vm_gets_claims_unless_told_otherwise)
 	char said[512];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		cr_expect_str_eq(claims_of(rows[i].line, said), rows[i].claims ? rows[i].claims : tree.root, "%s",
-		                 rows[i].line);
+		cr_expect_str_eq(claims_of(rows[i].line, said),
+		                 rows[i].claims ? rows[i].claims : tree.root, "%s", rows[i].line);
 		cr_expect_str_eq(said, "", "%s", rows[i].line);
 	}
 }
@@ -101,7 +105,8 @@ Test(run_claims, a_vm_without_claims_is_told_once)
 	static const struct {
 		const char *folder, *line, *says; /* NULL: nothing */
 	} rows[] = {
-		{ "/nonexistent/claims", "--flat f", "/nonexistent/claims: it is not there; make it" },
+		{ "/nonexistent/claims", "--flat f",
+		  "/nonexistent/claims: it is not there; make it" },
 		{ "/dev/null", "--flat f", "/dev/null: Not a directory" },
 		{ "/nonexistent/claims", "--flat f --quiet", NULL },
 		{ "/nonexistent/claims", "--flat f --no-claims", NULL },
@@ -117,7 +122,8 @@ Test(run_claims, a_vm_without_claims_is_told_once)
 			continue;
 		}
 		cr_expect_not_null(strstr(said, rows[i].says), "%zu: %s", i, said);
-		cr_expect_eq(strchr(said, '\n') + 1 - said, (ssize_t)strlen(said), "one line: %s", said);
+		cr_expect_eq(strchr(said, '\n') + 1 - said, (ssize_t)strlen(said), "one line: %s",
+		             said);
 		cr_expect_not_null(strstr(said, "--no-claims"), "%s", said);
 	}
 	cr_expect_eq(access("/nonexistent", F_OK), -1, "a folder that was named is not made");

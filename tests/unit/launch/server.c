@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "interface/wire.h"
 #include "launch/cli/server.h"
 #include "launch/vm.h"
-#include "interface/wire.h"
 
 #define WAIT_MS 20000
 
@@ -29,7 +29,9 @@ static void open_all(void)
 	cr_assert_not_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/sock", folder);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	vm = (struct axvm_vm){ .control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 1000 };
+	vm = (struct axvm_vm){
+		.control_fd = pair[0], .event_fd = -1, .pidfd = -1, .next_request_id = 1000
+	};
 	shim_end = pair[1];
 	memset(&server, 0, sizeof(server));
 	cr_assert_eq(server_open(&server, path, &vm), 0);
@@ -163,7 +165,8 @@ Test(launch_server, a_reply_to_one_that_left_goes_to_nobody)
 	close(a);
 	turn();
 	b = connect_client();
-	cr_assert_eq(server.clients[0].fd >= 0 && server.clients[1].fd < 0, true, "in the place of the first");
+	cr_assert_eq(server.clients[0].fd >= 0 && server.clients[1].fd < 0, true,
+	             "in the place of the first");
 	ask(b, 9);
 	of_b = passed_on();
 	cr_assert(reply_to(of_a), "it was one of theirs");
@@ -413,10 +416,8 @@ Test(launch_server, no_folder_but_our_own_is_made)
 	static const struct {
 		const char *variable, *value, *made; /* below `folder` */
 	} rows[] = {
-		{ "XDG_RUNTIME_DIR", "", "axvm" },
-		{ "AXVM_RUNTIME_DIR", "/one", "one" },
-		{ "AXVM_RUNTIME_DIR", "/one//", "one" },
-		{ "XDG_RUNTIME_DIR", "/elsewhere", NULL },
+		{ "XDG_RUNTIME_DIR", "", "axvm" },       { "AXVM_RUNTIME_DIR", "/one", "one" },
+		{ "AXVM_RUNTIME_DIR", "/one//", "one" }, { "XDG_RUNTIME_DIR", "/elsewhere", NULL },
 		{ "AXVM_RUNTIME_DIR", "/on", NULL },
 	};
 
@@ -431,7 +432,8 @@ Test(launch_server, no_folder_but_our_own_is_made)
 		setenv(rows[i].variable, value, 1);
 		snprintf(below, sizeof(below), "%s/%s", folder, name);
 		snprintf(in_it, sizeof(in_it), "%s/vm.sock", below);
-		cr_expect_eq(sockets_listen(in_it, 1, &fd, NULL), rows[i].made ? 0 : -ENOENT, "row %zu", i);
+		cr_expect_eq(sockets_listen(in_it, 1, &fd, NULL), rows[i].made ? 0 : -ENOENT,
+		             "row %zu", i);
 		cr_expect_eq(access(below, F_OK) == 0, rows[i].made != NULL, "row %zu", i);
 		close(fd);
 		unlink(in_it);
@@ -453,7 +455,8 @@ Test(launch_server, as_many_wait_as_are_to)
 	cr_assert_eq(sockets_address(name, &address), 0);
 	for (size_t i = 0; i < BACKLOG + 2; i++) {
 		clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, sizeof(address)) == 0, i <= BACKLOG, "%zu", i);
+		cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, sizeof(address)) == 0,
+		             i <= BACKLOG, "%zu", i);
 	}
 	for (size_t i = 0; i < BACKLOG + 2; i++)
 		close(clients[i]);

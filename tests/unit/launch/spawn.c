@@ -46,7 +46,10 @@ TestSuite(launch_spawn, .fini = remove_script);
 
 static struct axvm_vm *spawn(const char *text, const struct axvm_fd *fds, size_t fds_count)
 {
-	struct axvm_launch launch = { .shim = script(text), .spec = "\x0a\x04unit", .spec_size = 6, .fds = fds,
+	struct axvm_launch launch = { .shim = script(text),
+		                      .spec = "\x0a\x04unit",
+		                      .spec_size = 6,
+		                      .fds = fds,
 		                      .fds_count = fds_count };
 	struct axvm_error error = { "" };
 	struct axvm_vm *vm = NULL;
@@ -314,8 +317,8 @@ Test(launch_spawn, targets_do_not_overwrite_sources)
 	for (int i = 0; i < COUNT; i++)
 		fds[i] = (struct axvm_fd){ sources[i % 2][1], first + COUNT - 1 - i };
 	fds[COUNT] = (struct axvm_fd){ output[1], 1 };
-	snprintf(text, sizeof(text), "for i in `seq %d %d`; do readlink /proc/$$/fd/$i; done", first,
-	         first + COUNT - 1);
+	snprintf(text, sizeof(text), "for i in `seq %d %d`; do readlink /proc/$$/fd/$i; done",
+	         first, first + COUNT - 1);
 	vm = spawn(text, fds, COUNT + 1);
 	close(output[1]);
 	for (int i = 0; i < COUNT; i++) {
@@ -359,9 +362,12 @@ Test(launch_spawn, the_exit_status_is_the_terminal_events)
 		int status;
 	} rows[] = {
 		{ STATES_5 "exit 5", 5 },
-		{ "exit 0", 70 }, { "exit 33", 70 }, { "exit 70", 70 },
+		{ "exit 0", 70 },
+		{ "exit 33", 70 },
+		{ "exit 70", 70 },
 		{ STATES_5 "exit 0", 70 },
-		{ STATES_5 "kill -9 $$", 137 }, { "kill -6 $$", 134 },
+		{ STATES_5 "kill -9 $$", 137 },
+		{ "kill -6 $$", 134 },
 		/* An event that is none of the end, and what is no event. */
 		{ "printf '\\012\\002\\010\\007' >&4; exit 0", 70 },
 		{ "printf '\\377\\377\\377' >&4; exit 0", 70 },
@@ -377,12 +383,14 @@ Test(launch_spawn, the_exit_status_is_the_terminal_events)
 
 		(void)end_of(vm);
 		if (!is_signal)
-			cr_expect_eq(axvm_vm_exit_status(vm, &status), -EAGAIN, "row %zu: its events are not read", i);
+			cr_expect_eq(axvm_vm_exit_status(vm, &status), -EAGAIN,
+			             "row %zu: its events are not read", i);
 		while (axvm_vm_next_event(vm, &event, &size) == 1)
 			;
 		cr_expect_eq(axvm_vm_exit_status(vm, &status), 0, "row %zu", i);
 		cr_expect_eq(status, rows[i].status, "row %zu: %d", i, status);
-		cr_expect(axvm_vm_exit_status(vm, &again) == 0 && again == status, "row %zu: and again", i);
+		cr_expect(axvm_vm_exit_status(vm, &again) == 0 && again == status,
+		          "row %zu: and again", i);
 		axvm_vm_free(vm);
 		remove_script();
 		strcpy(script_path + strlen(script_path) - 6, "XXXXXX");
@@ -393,7 +401,8 @@ Test(launch_spawn, the_exit_status_is_the_terminal_events)
 Test(launch_spawn, the_exit_status_with_fd_4_held_by_another)
 {
 	static const char *const scripts[] = { "sleep 100 >/dev/null & echo $! >&1; exit 5",
-		                               STATES_5 "sleep 100 >/dev/null & echo $! >&1; exit 5" };
+		                               STATES_5
+		                               "sleep 100 >/dev/null & echo $! >&1; exit 5" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
 		const void *event;
@@ -502,7 +511,10 @@ Test(launch_spawn, a_pid_namespace)
 	char got[16];
 	struct axvm_error error = { "" };
 	struct axvm_fd fds[1];
-	struct axvm_launch launch = { .shim = script("exec echo $$"), .spec = "", .fds = fds, .fds_count = 1,
+	struct axvm_launch launch = { .shim = script("exec echo $$"),
+		                      .spec = "",
+		                      .fds = fds,
+		                      .fds_count = 1,
 		                      .flags = AXVM_NEW_PID_NAMESPACE };
 	struct axvm_vm *vm;
 	int ends[2], r;
@@ -622,7 +634,8 @@ Test(launch_spawn, a_wait_status_is_as_of_waitpid)
 	int status, wanted;
 
 	cr_assert_not_null(mkdtemp(folder));
-	snprintf(dies, sizeof(dies), "cd %s; ulimit -c unlimited 2>/dev/null; kill -ABRT $$", folder);
+	snprintf(dies, sizeof(dies), "cd %s; ulimit -c unlimited 2>/dev/null; kill -ABRT $$",
+	         folder);
 	snprintf(cleans, sizeof(cleans), "rm -r %s", folder);
 	vm = spawn(dies, NULL, 0);
 	status = end_of(vm);
@@ -639,7 +652,8 @@ Test(launch_spawn, a_wait_status_is_as_of_waitpid)
 Test(launch_spawn, the_shim_is_looked_up)
 {
 	struct axvm_launch launch = { .shim = "the-shim", .spec = "" };
-	char folder[] = "/tmp/axvm-path-XXXXXX", a[64], b[64], shim[96], other[96], text[256], list[512];
+	char folder[] = "/tmp/axvm-path-XXXXXX", a[64], b[64], shim[96], other[96], text[256],
+	     list[512];
 	char *runs = script("exit 7");
 	struct axvm_vm *vm;
 	struct axvm_error error;
@@ -674,7 +688,8 @@ Test(launch_spawn, the_shim_is_looked_up)
  * events. */
 Test(launch_spawn, commands_go_one_way)
 {
-	struct axvm_vm *vm = spawn("trap '' PIPE; echo x >&3 2>/dev/null && exit 1; exit 7", NULL, 0);
+	struct axvm_vm *vm =
+		spawn("trap '' PIPE; echo x >&3 2>/dev/null && exit 1; exit 7", NULL, 0);
 	int status = end_of(vm);
 
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7, "status %#x", status);
@@ -773,7 +788,8 @@ static const struct failure *failure;
 
 static bool fail_call(long nr, const uint64_t args[static 6], long *ret_result)
 {
-	if (nr != failure->call || (failure->wanted && !(args[failure->argument] & failure->wanted)))
+	if (nr != failure->call ||
+	    (failure->wanted && !(args[failure->argument] & failure->wanted)))
 		return false;
 	*ret_result = -failure->error;
 	return true;
@@ -820,7 +836,9 @@ Test(launch_spawn, a_launch_that_failed_leaves_no_descriptor)
 Test(launch_spawn, each_step_is_told)
 {
 	const struct axvm_fd high = { 0, 895 };
-	struct axvm_launch launch = { .shim = script("exit 0"), .spec = "", .fds = &high, .fds_count = 1 };
+	struct axvm_launch launch = {
+		.shim = script("exit 0"), .spec = "", .fds = &high, .fds_count = 1
+	};
 	struct rlimit limit, low;
 	char text[256], wanted[256];
 
@@ -829,7 +847,8 @@ Test(launch_spawn, each_step_is_told)
 	low.rlim_cur = 512;
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
 	cr_expect_eq(refused(&launch, text, sizeof(text)), -EINVAL);
-	snprintf(wanted, sizeof(wanted), "cannot duplicate an fd for %s: Invalid argument", script_path);
+	snprintf(wanted, sizeof(wanted), "cannot duplicate an fd for %s: Invalid argument",
+	         script_path);
 	cr_expect_str_eq(text, wanted);
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	launch.fds_count = 0;
@@ -837,7 +856,8 @@ Test(launch_spawn, each_step_is_told)
 	if (geteuid() == 0)
 		cr_assert_eq(seteuid(65534), 0);
 	cr_expect_eq(refused(&launch, text, sizeof(text)), -EPERM);
-	snprintf(wanted, sizeof(wanted), "cannot clone for %s: Operation not permitted", script_path);
+	snprintf(wanted, sizeof(wanted), "cannot clone for %s: Operation not permitted",
+	         script_path);
 	cr_expect_str_eq(text, wanted);
 	if (getuid() == 0)
 		cr_assert_eq(seteuid(0), 0);
@@ -894,8 +914,10 @@ Test(launch_spawn, standard_streams_are_there)
 
 	cr_assert_not_null(mkdtemp(folder));
 	snprintf(out, sizeof(out), "%s/out", folder);
-	snprintf(text, sizeof(text), "for i in 0 1 2; do x=$x`readlink /proc/$$/fd/$i`; done; echo $x >%s; "
-	         "head -c 1; echo x || exit 1; echo x >&2 || exit 2; env >>%s", out, out);
+	snprintf(text, sizeof(text),
+	         "for i in 0 1 2; do x=$x`readlink /proc/$$/fd/$i`; done; echo $x >%s; "
+	         "head -c 1; echo x || exit 1; echo x >&2 || exit 2; env >>%s",
+	         out, out);
 	vm = spawn(text, NULL, 0);
 	cr_expect_eq(end_of(vm), 0);
 	axvm_vm_free(vm);
@@ -912,7 +934,8 @@ Test(launch_spawn, standard_streams_are_there)
  * None is none. */
 Test(launch_spawn, a_launch_of_any_bytes)
 {
-	struct axvm_launch launch = { .shim = script("exec cat <&3"), .spec = "abcdef",
+	struct axvm_launch launch = { .shim = script("exec cat <&3"),
+		                      .spec = "abcdef",
 		                      .spec_size = 6 };
 	struct axvm_error error = { "" };
 	struct axvm_fd fds[1];
@@ -930,7 +953,11 @@ Test(launch_spawn, a_launch_of_any_bytes)
 	cr_expect_eq(axvm_vm_flush(vm), 0);
 	close(ends[1]);
 	cr_expect_eq(read_all(ends[0], got, sizeof(got)), 8);
-	cr_expect_eq(memcmp(got, "\x0a\x06" "abcdef", 8), 0);
+	cr_expect_eq(memcmp(got,
+	                    "\x0a\x06"
+	                    "abcdef",
+	                    8),
+	             0);
 	cr_expect_eq(end_of(vm), 0);
 	axvm_vm_free(vm);
 	close(ends[0]);

@@ -43,37 +43,38 @@ Test(launch_tables, probe_of_a_recorded_host)
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
 	char *out = table_of(facts);
 
-	cr_expect_str_eq(out,
-	                 "processor        Intel(R) Xeon(R) CPU E5-2697 v2 @ 2.70GHz\n"
-	                 "identity         GenuineIntel family 6 model 0x3E stepping 0x4 microcode 0x42e\n"
-	                 "CPUs             48 present, online 0-47, cores 24, CPUID read on 48\n"
-	                 "allowed here     0-47\n"
-	                 "invariant TSC    yes\n"
-	                 "x2APIC           yes, whether enabled could not be read\n"
-	                 "hypervisor       no \n"
-	                 "VT-x             yes, capabilities from MSRs\n"
-	                 "VMX              EPT yes, EPT A/D no, EPT 2 MiB yes, EPT 1 GiB yes, VPID yes, APIC registers yes, "
-	                 "interrupt delivery yes, posted interrupts no, x2APIC mode yes, TSC scaling no, unrestricted guest "
-	                 "yes, PLE yes\n"
-	                 "node 0           CPUs 0-11,24-35, 65536 MiB, 60000 MiB free, distances 10 21\n"
-	                 "node 1           CPUs 12-23,36-47, 65536 MiB, 60000 MiB free, distances 21 10\n"
-	                 "kernel           6.1.0-28-amd64\n"
-	                 "KVM              accessible, API version 12, at most 0 vCPUs\n"
-	                 "parameter        kvm_intel.ept                            Y\n"
-	                 "vulnerability    itlb_multihit            KVM: Mitigation: Split huge pages\n"
-	                 "vulnerability    l1tf                     Mitigation: PTE Inversion; VMX: conditional cache flushes, "
-	                 "SMT vulnerable\n"
-	                 "vulnerability    mds                      Mitigation: Clear CPU buffers; SMT vulnerable\n"
-	                 "vulnerability    meltdown                 Mitigation: PTI\n"
-	                 "vulnerability    mmio_stale_data          Unknown: No mitigations\n"
-	                 "vulnerability    retbleed                 Not affected\n"
-	                 "vulnerability    spec_store_bypass        Mitigation: Speculative Store Bypass disabled via prctl\n"
-	                 "vulnerability    spectre_v1               Mitigation: usercopy/swapgs barriers and __user pointer "
-	                 "sanitization\n"
-	                 "vulnerability    spectre_v2               Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: "
-	                 "conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: Not affected\n"
-	                 "vulnerability    srbds                    Not affected\n"
-	                 "vulnerability    tsx_async_abort          Not affected\n");
+	cr_expect_str_eq(
+		out,
+		"processor        Intel(R) Xeon(R) CPU E5-2697 v2 @ 2.70GHz\n"
+		"identity         GenuineIntel family 6 model 0x3E stepping 0x4 microcode 0x42e\n"
+		"CPUs             48 present, online 0-47, cores 24, CPUID read on 48\n"
+		"allowed here     0-47\n"
+		"invariant TSC    yes\n"
+		"x2APIC           yes, whether enabled could not be read\n"
+		"hypervisor       no \n"
+		"VT-x             yes, capabilities from MSRs\n"
+		"VMX              EPT yes, EPT A/D no, EPT 2 MiB yes, EPT 1 GiB yes, VPID yes, APIC registers yes, "
+		"interrupt delivery yes, posted interrupts no, x2APIC mode yes, TSC scaling no, unrestricted guest "
+		"yes, PLE yes\n"
+		"node 0           CPUs 0-11,24-35, 65536 MiB, 60000 MiB free, distances 10 21\n"
+		"node 1           CPUs 12-23,36-47, 65536 MiB, 60000 MiB free, distances 21 10\n"
+		"kernel           6.1.0-28-amd64\n"
+		"KVM              accessible, API version 12, at most 0 vCPUs\n"
+		"parameter        kvm_intel.ept                            Y\n"
+		"vulnerability    itlb_multihit            KVM: Mitigation: Split huge pages\n"
+		"vulnerability    l1tf                     Mitigation: PTE Inversion; VMX: conditional cache flushes, "
+		"SMT vulnerable\n"
+		"vulnerability    mds                      Mitigation: Clear CPU buffers; SMT vulnerable\n"
+		"vulnerability    meltdown                 Mitigation: PTI\n"
+		"vulnerability    mmio_stale_data          Unknown: No mitigations\n"
+		"vulnerability    retbleed                 Not affected\n"
+		"vulnerability    spec_store_bypass        Mitigation: Speculative Store Bypass disabled via prctl\n"
+		"vulnerability    spectre_v1               Mitigation: usercopy/swapgs barriers and __user pointer "
+		"sanitization\n"
+		"vulnerability    spectre_v2               Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: "
+		"conditional; RSB filling; PBRSB-eIBRS: Not affected; BHI: Not affected\n"
+		"vulnerability    srbds                    Not affected\n"
+		"vulnerability    tsx_async_abort          Not affected\n");
 	free(out);
 }
 
@@ -83,22 +84,36 @@ Test(launch_tables, probe_of_a_host_made_up)
 	static const char *const lines[] = {
 		"CPUs             48 present, online 0-2,4-47, cores 24, CPUID read on 46\n",
 		"allowed here     0-2,4,6-47\n",
-		"invariant TSC    no\n", "x2APIC           no, enabled\n", "hypervisor       yes KVMKVMKVM\n",
+		"invariant TSC    no\n",
+		"x2APIC           no, enabled\n",
+		"hypervisor       yes KVMKVMKVM\n",
 		"VT-x             no, capabilities from the kernel's flags\n",
 		("VMX              EPT no, EPT A/D yes, EPT 2 MiB no, EPT 1 GiB no, VPID no, APIC registers no, "
 		 "interrupt delivery no, posted interrupts yes, x2APIC mode no, TSC scaling yes, unrestricted guest no, PLE no\n"),
 		"distances 10 21, 2048 kB pages 5 (4 free), 1048576 kB pages 3 (2 free)\n",
 		"KVM              not accessible, API version 12, at most 99 vCPUs\n",
-		"capability       IRQFD                    7\n", "vulnerability    meltdown                 Mitigation: PTI\n",
-		"io_uring         not available: no rings here\n", "memory_policy    available\n",
-		"lacking          no permission for /dev/kvm: ", "lacking          no rings here\n",
+		"capability       IRQFD                    7\n",
+		"vulnerability    meltdown                 Mitigation: PTI\n",
+		"io_uring         not available: no rings here\n",
+		"memory_policy    available\n",
+		"lacking          no permission for /dev/kvm: ",
+		"lacking          no rings here\n",
 	};
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
 	struct host_vmx *vmx = &facts->vmx;
 	bool *const flags[] = {
-		&vmx->ept, &vmx->ept_ad, &vmx->ept_2m, &vmx->ept_1g, &vmx->vpid, &vmx->apic_register_virtualization,
-		&vmx->virtual_interrupt_delivery, &vmx->posted_interrupts, &vmx->virtualize_x2apic, &vmx->tsc_scaling,
-		&vmx->unrestricted_guest, &vmx->pause_loop_exiting,
+		&vmx->ept,
+		&vmx->ept_ad,
+		&vmx->ept_2m,
+		&vmx->ept_1g,
+		&vmx->vpid,
+		&vmx->apic_register_virtualization,
+		&vmx->virtual_interrupt_delivery,
+		&vmx->posted_interrupts,
+		&vmx->virtualize_x2apic,
+		&vmx->tsc_scaling,
+		&vmx->unrestricted_guest,
+		&vmx->pause_loop_exiting,
 	};
 	char *out;
 
@@ -134,8 +149,11 @@ Test(launch_tables, probe_of_a_host_made_up)
 	facts->vmx_flags[0] = '\0';
 	facts->kvm.present = false;
 	out = table_of(facts);
-	expect_lines(out, (const char *[]){ "x2APIC           no, not enabled\n", "no, capabilities from nowhere\n",
-	                                    "KVM              not there, " }, 3);
+	expect_lines(out,
+	             (const char *[]){ "x2APIC           no, not enabled\n",
+	                               "no, capabilities from nowhere\n",
+	                               "KVM              not there, " },
+	             3);
 	free(out);
 }
 
@@ -148,12 +166,18 @@ Test(launch_tables, probe_of_each_capability)
 		bool *flag;
 		const char *name;
 	} flags[] = {
-		{ &vmx->ept, "EPT" }, { &vmx->ept_ad, "EPT A/D" }, { &vmx->ept_2m, "EPT 2 MiB" },
-		{ &vmx->ept_1g, "EPT 1 GiB" }, { &vmx->vpid, "VPID" },
+		{ &vmx->ept, "EPT" },
+		{ &vmx->ept_ad, "EPT A/D" },
+		{ &vmx->ept_2m, "EPT 2 MiB" },
+		{ &vmx->ept_1g, "EPT 1 GiB" },
+		{ &vmx->vpid, "VPID" },
 		{ &vmx->apic_register_virtualization, "APIC registers" },
-		{ &vmx->virtual_interrupt_delivery, "interrupt delivery" }, { &vmx->posted_interrupts, "posted interrupts" },
-		{ &vmx->virtualize_x2apic, "x2APIC mode" }, { &vmx->tsc_scaling, "TSC scaling" },
-		{ &vmx->unrestricted_guest, "unrestricted guest" }, { &vmx->pause_loop_exiting, "PLE" },
+		{ &vmx->virtual_interrupt_delivery, "interrupt delivery" },
+		{ &vmx->posted_interrupts, "posted interrupts" },
+		{ &vmx->virtualize_x2apic, "x2APIC mode" },
+		{ &vmx->tsc_scaling, "TSC scaling" },
+		{ &vmx->unrestricted_guest, "unrestricted guest" },
+		{ &vmx->pause_loop_exiting, "PLE" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -163,7 +187,8 @@ Test(launch_tables, probe_of_each_capability)
 			size_t n = strlen(line);
 
 			*flags[k].flag = k == i;
-			snprintf(line + n, sizeof(line) - n, "%s %s %s", k ? "," : "", flags[k].name, k == i ? "yes" : "no");
+			snprintf(line + n, sizeof(line) - n, "%s %s %s", k ? "," : "",
+			         flags[k].name, k == i ? "yes" : "no");
 		}
 		strcat(line, "\n");
 		out = table_of(facts);
@@ -228,7 +253,8 @@ Test(launch_tables, admit_of_another_processor)
 		"met      vendor               asked: GenuineIntel; found: GenuineIntel\n",
 		"UNMET    brand                asked: brand string Intel(R) Xeon(R) CPU E5-[0-9]* v2 @ *; found: Intel(R) "
 		"Core(TM) i7-4930K CPU @ 3.40GHz\n",
-		"absent   tsc_scaling          asked: TSC scaling; found: ", "present  vpid                 asked: VPID; found: ",
+		"absent   tsc_scaling          asked: TSC scaling; found: ",
+		"present  vpid                 asked: VPID; found: ",
 		"met      mitigations          asked: tenancy SHARED, not vulnerable to l1tf, itlb_multihit, spectre_v2, meltdown, "
 		"spectre_v1, mds; found: not vulnerable\n",
 		"\nrefused: 1 of 15 requirements unmet\n",
@@ -254,12 +280,18 @@ Test(launch_tables, admit_of_another_processor)
 	out = say(0, (const char *[]){ "admit", "--profile=dev", "--facts", facts_path, NULL });
 	expect_lines(out, (const char *[]){ "profile dev, ", "\nadmitted\n" }, 2);
 	free(out);
-	out = say(69, (const char *[]){ "admit", "--tenancy", "dedicated", "--facts", facts_path, NULL });
-	expect_lines(out, (const char *[]){ "asked: tenancy DEDICATED, not vulnerable to l1tf, itlb_multihit, spectre_v2, "
-	                                    "meltdown, spectre_v1; found" }, 1);
+	out = say(69, (const char *[]){ "admit", "--tenancy", "dedicated", "--facts", facts_path,
+	                                NULL });
+	expect_lines(
+		out,
+		(const char *[]){
+			"asked: tenancy DEDICATED, not vulnerable to l1tf, itlb_multihit, spectre_v2, "
+			"meltdown, spectre_v1; found" },
+		1);
 	free(out);
 	free(say(69, (const char *[]){ "admit", "--tenancy=SHARED", "--facts", facts_path, NULL }));
-	free(say(64, (const char *[]){ "admit", "--tenancy", "mine", "--facts", facts_path, NULL }));
+	free(say(64,
+	         (const char *[]){ "admit", "--tenancy", "mine", "--facts", facts_path, NULL }));
 	free(say(64, (const char *[]){ "admit", "--colour", NULL }));
 	free(say(64, (const char *[]){ "admit", facts_path, NULL }));
 	fixture_tree_done(&tree);
@@ -270,13 +302,21 @@ Test(launch_tables, admit_of_another_processor)
 Test(launch_tables, plan_of_a_linux)
 {
 	static const char *const lines[] = {
-		"memory 0x000000000000-0x0000bfffffff RAM of node 0\n", "memory 0x000100000000-0x00013fffffff RAM of node 0\n",
-		"memory 0x00000009fc00-0x0000000dffff reserved\n", "memory 0x0000000e0000-0x0000000fffff ACPI tables\n",
-		"memory 0x0000c0000000-0x0000cfffffff BARs\n", "memory 0x0000e0000000-0x0000e00fffff PCI configuration (ECAM)\n",
-		"memory 0x0000fee00000-0x0000fee00fff local APIC\n", "memory 0x0000fe000000-0x0000fe000fff ACPI registers\n",
-		"memory 0x0000fec00000-0x0000fec00fff I/O APIC\n", "command line: a b\n",
-		"(chosen here) in 4 KiB pages; I/O thread on CPU ", "not pinned, the kernel balances within the node\n", "table RSDP at 0xe0000, 36 bytes, sha256 ",
-		"table XSDT at 0xe0030, ", "table SRAT at ",
+		"memory 0x000000000000-0x0000bfffffff RAM of node 0\n",
+		"memory 0x000100000000-0x00013fffffff RAM of node 0\n",
+		"memory 0x00000009fc00-0x0000000dffff reserved\n",
+		"memory 0x0000000e0000-0x0000000fffff ACPI tables\n",
+		"memory 0x0000c0000000-0x0000cfffffff BARs\n",
+		"memory 0x0000e0000000-0x0000e00fffff PCI configuration (ECAM)\n",
+		"memory 0x0000fee00000-0x0000fee00fff local APIC\n",
+		"memory 0x0000fe000000-0x0000fe000fff ACPI registers\n",
+		"memory 0x0000fec00000-0x0000fec00fff I/O APIC\n",
+		"command line: a b\n",
+		"(chosen here) in 4 KiB pages; I/O thread on CPU ",
+		"not pinned, the kernel balances within the node\n",
+		"table RSDP at 0xe0000, 36 bytes, sha256 ",
+		"table XSDT at 0xe0030, ",
+		"table SRAT at ",
 	};
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
 	uint8_t kernel[0x200];
@@ -289,9 +329,11 @@ Test(launch_tables, plan_of_a_linux)
 	facts->kvm.guest_leaves[facts->kvm.guest_leaf_count++].leaf =
 		(struct cpuid_leaf){ 0x40000001, 0, 0x0fffffff, 0, 0, 0 };
 	begin(facts);
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 4096 } } "
-	                   "boot { linux_boot { kernel { path: '%s' } initrd { path: '%s' } cmdline: 'a b' } } }",
-	                   kernel_path, kernel_path);
+	fixture_tree_write(
+		&tree, "spec.txtpb",
+		"launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 4096 } } "
+		"boot { linux_boot { kernel { path: '%s' } initrd { path: '%s' } cmdline: 'a b' } } }",
+		kernel_path, kernel_path);
 	out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 	expect_lines(out, lines, ARRAY_SIZE(lines));
 	cr_expect_not_null(strstr(out, "\nkernel: placed at launch, by files that are not here\n"));
@@ -309,21 +351,29 @@ Test(launch_tables, plan_of_a_linux)
 	free(out);
 	/* The vsock's channel is made by `axvm run` where the spec names none. */
 	for (int named = 0; named < 2; named++) {
-		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-		                   "boot { linux_boot { kernel { path: '%s' } } } vsock { cid: 7 %s } }", kernel_path,
-		                   named ? "channel { fd: 9 }" : "");
+		fixture_tree_write(
+			&tree, "spec.txtpb",
+			"launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+			"boot { linux_boot { kernel { path: '%s' } } } vsock { cid: 7 %s } }",
+			kernel_path, named ? "channel { fd: 9 }" : "");
 		out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 		cr_expect_not_null(strstr(out, " vsock: BAR 0 at "), "%s", out);
 		free(out);
 	}
 	/* One of the two that is not a file of this host's. */
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-	                   "boot { linux_boot { kernel { path: '%s' } initrd { fd: 9 } } } }", kernel_path);
+	fixture_tree_write(
+		&tree, "spec.txtpb",
+		"launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+		"boot { linux_boot { kernel { path: '%s' } initrd { fd: 9 } } } }",
+		kernel_path);
 	out = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 	cr_expect_not_null(strstr(out, "\nkernel: placed at launch"));
 	free(out);
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-	                   "boot { linux_boot { kernel { path: '%s' } } } }", spec_path);
+	fixture_tree_write(
+		&tree, "spec.txtpb",
+		"launch { vm_id: 'p' cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+		"boot { linux_boot { kernel { path: '%s' } } } }",
+		spec_path);
 	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
 	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' profile: 'xv2' }");
 	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
@@ -340,7 +390,8 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 		int status;
 	} rows[] = {
 		{ "ADMISSION_ENFORCE", "profile xv2: this host is refused\n  brand: asked ", 69 },
-		{ "ADMISSION_REPORT", "profile xv2: unmet, but waived by the spec\n  brand: asked ", 0 },
+		{ "ADMISSION_REPORT", "profile xv2: unmet, but waived by the spec\n  brand: asked ",
+		  0 },
 	};
 
 	facts->kvm.guest_leaf_count = facts->cpus[0].leaf_count;
@@ -352,10 +403,13 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char *out;
 
-		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: %s cpus { count: 1 } "
-		                   "memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: 'i' } } } }",
-		                   rows[i].admission);
-		out = say(rows[i].status, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
+		fixture_tree_write(
+			&tree, "spec.txtpb",
+			"launch { vm_id: 'p' admission: %s cpus { count: 1 } "
+			"memory { nodes { size_mib: 64 } } boot { flat_boot { image { path: 'i' } } } }",
+			rows[i].admission);
+		out = say(rows[i].status,
+		          (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 		cr_expect_eq(strncmp(out, rows[i].says, strlen(rows[i].says)), 0, "%s", out);
 		cr_expect_not_null(strstr(out, "machine_sha256 "));
 		free(out);
@@ -368,10 +422,15 @@ Test(launch_tables, plan_on_a_host_that_is_refused)
 Test(launch_tables, plan_without_kvm)
 {
 	static const char *const lines[] = {
-		"memory 0x0000fee00000-0x0000fee00fff local APIC\n", " VCPU  APIC ID HOST CPU", "64 MiB on host node ",
-		"device 00:01.0 rng: ", "kernel: placed at launch", "table XSDT at 0xe0030, ",
+		"memory 0x0000fee00000-0x0000fee00fff local APIC\n",
+		" VCPU  APIC ID HOST CPU",
+		"64 MiB on host node ",
+		"device 00:01.0 rng: ",
+		"kernel: placed at launch",
+		"table XSDT at 0xe0030, ",
 	};
-	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(), *none = fixture_e5_2697_v2();
+	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2(),
+					 *none = fixture_e5_2697_v2();
 	static const char *const admissions[] = { "ADMISSION_ENFORCE", "ADMISSION_REPORT" };
 	char *out, *with, *at;
 
@@ -379,9 +438,11 @@ Test(launch_tables, plan_without_kvm)
 	none->kvm = (struct host_kvm){ .error_number = ENOENT };
 	begin(none);
 	for (size_t i = 0; i < ARRAY_SIZE(admissions); i++) {
-		fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: %s cpus { count: 2 } rng { } "
-		                   "memory { nodes { size_mib: 64 } } boot { linux_boot { kernel { path: '/nonexistent' } } } }",
-		                   admissions[i]);
+		fixture_tree_write(
+			&tree, "spec.txtpb",
+			"launch { vm_id: 'p' admission: %s cpus { count: 2 } rng { } "
+			"memory { nodes { size_mib: 64 } } boot { linux_boot { kernel { path: '/nonexistent' } } } }",
+			admissions[i]);
 		out = say(69, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 		expect_lines(out, lines, ARRAY_SIZE(lines));
 		cr_expect_null(strstr(out, "machine_sha256"), "%s", out);
@@ -392,7 +453,8 @@ Test(launch_tables, plan_without_kvm)
 	facts_written(facts);
 	with = say(0, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL });
 	at = strstr(with, "machine_sha256");
-	cr_assert(at && strncmp(strstr(out, " VCPU "), strstr(with, " VCPU "), (size_t)(at - strstr(with, " VCPU "))) == 0,
+	cr_assert(at && strncmp(strstr(out, " VCPU "), strstr(with, " VCPU "),
+	                        (size_t)(at - strstr(with, " VCPU "))) == 0,
 	          "%s%s", out, with);
 	free(out);
 	free(with);
@@ -403,8 +465,11 @@ Test(launch_tables, plan_without_kvm)
 	cr_expect_null(strstr(out, "machine_sha256"), "%s", out);
 	free(out);
 	facts_written(none);
-	fixture_tree_write(&tree, "spec.txtpb", "launch { vm_id: 'p' admission: ADMISSION_REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } "
-	                   "boot { linux_boot { kernel { path: '%s' } } } }", spec_path);
+	fixture_tree_write(
+		&tree, "spec.txtpb",
+		"launch { vm_id: 'p' admission: ADMISSION_REPORT cpus { count: 2 } memory { nodes { size_mib: 64 } } "
+		"boot { linux_boot { kernel { path: '%s' } } } }",
+		spec_path);
 	free(say(65, (const char *[]){ "plan", "--facts", facts_path, spec_path, NULL }));
 	fixture_tree_done(&tree);
 }
@@ -433,12 +498,18 @@ Test(launch_tables, completion_offers_files_and_vms)
 {
 	static const char *const take_files[] = { "run", "events", "timeline", "plan" };
 	static const char *const values[] = {
-		"\t'run --kernel') echo 'file' ;;\n", "\t'run --disk') echo 'file' ;;\n", "\t'run --cpus') echo '' ;;\n",
-		"\t'run --profile') echo 'dev xv2' ;;\n", "\t'run --on-exit') echo 'shutdown stop keep' ;;\n",
-		"\t'run --events') echo 'text json pb: none' ;;\n", "\t'admit --profile') echo 'dev xv2' ;;\n",
+		"\t'run --kernel') echo 'file' ;;\n",
+		"\t'run --disk') echo 'file' ;;\n",
+		"\t'run --cpus') echo '' ;;\n",
+		"\t'run --profile') echo 'dev xv2' ;;\n",
+		"\t'run --on-exit') echo 'shutdown stop keep' ;;\n",
+		"\t'run --events') echo 'text json pb: none' ;;\n",
+		"\t'admit --profile') echo 'dev xv2' ;;\n",
 		"\t'admit --tenancy') echo 'shared dedicated' ;;\n",
 		"\t'run --pv') echo 'none kvmclock eoi unhalt tlb ipi steal async_pf poll yield' ;;\n",
-		"\t'ctl --timeout') echo '' ;;\n", "\t'timeline --output') echo 'file' ;;\n", "\t*) return 1 ;;\n",
+		"\t'ctl --timeout') echo '' ;;\n",
+		"\t'timeline --output') echo 'file' ;;\n",
+		"\t*) return 1 ;;\n",
 	};
 	char *scripts[] = { say(0, (const char *[]){ "completion", "bash", NULL }),
 		            say(0, (const char *[]){ "completion", "zsh", NULL }) };

@@ -32,7 +32,8 @@ static pid_t shim; /* a child of the process that listens, as a VM's process is 
 static void be_a_shim(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	(void)!mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	(void)!mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	            -1, 0);
 	for (;;)
 		pause();
 }
@@ -54,7 +55,7 @@ static void new_folder(void)
 	snprintf(path, sizeof(path), "%s/axvm", folder);
 	cr_assert_eq(mkdir(path, 0700), 0);
 	setenv("AXVM_RUNTIME_DIR", path, 1); /* nobody else's VMs */
-	setenv("AXVM_CLAIMS_DIR", "", 1);       /* nor their claims */
+	setenv("AXVM_CLAIMS_DIR", "", 1);    /* nor their claims */
 	new_shim();
 }
 
@@ -109,8 +110,9 @@ static void begin_vm(struct vm *vm, const char *id)
 	char path[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(vm->replies); i++)
-		vm->sizes[i] = vm->replies[i] ? protoc_encode("EventStream", vm->replies[i], vm->bytes[i],
-		                                              sizeof(vm->bytes[i])) : 0;
+		vm->sizes[i] = vm->replies[i] ? protoc_encode("EventStream", vm->replies[i],
+		                                              vm->bytes[i], sizeof(vm->bytes[i]))
+		                              : 0;
 	snprintf(path, sizeof(path), "%s/axvm/%s.sock", folder, id);
 	cr_assert_eq(sockets_listen(path, 4, &vm->listener, NULL), 0);
 	cr_assert_eq(pthread_create(&vm->thread, NULL, serve, vm), 0);
@@ -161,10 +163,14 @@ static char *top_of(struct vm *vm, const char *id, struct vm *beside)
 #define REPLY(state, counters)                                                                     \
 	"events { reply { request_id: 1 ok: true state: " state " metrics { " counters " } } }"
 #define STILL                                                                                      \
-	COUNTER("memory.node.0.host_node", "3") COUNTER("memory.node.0.placed.pages_4k", "256")    \
-	COUNTER("memory.node.0.placed.pages_2m", "1") COUNTER("memory.node.1.host_node", "1")      \
-	COUNTER("memory.node.1.placed.pages_1g", "2") COUNTER("memory.node.9.placed.pages_1g", "2") \
-	COUNTER("memory.node.8.placed.pages_1g", "2") COUNTER("memory.node.8.host_node", "5") \
+	COUNTER("memory.node.0.host_node", "3")                                                    \
+	COUNTER("memory.node.0.placed.pages_4k", "256")                                            \
+	COUNTER("memory.node.0.placed.pages_2m", "1")                                              \
+	COUNTER("memory.node.1.host_node", "1")                                                    \
+	COUNTER("memory.node.1.placed.pages_1g", "2")                                              \
+	COUNTER("memory.node.9.placed.pages_1g", "2")                                              \
+	COUNTER("memory.node.8.placed.pages_1g", "2")                                              \
+	COUNTER("memory.node.8.host_node", "5")                                                    \
 	COUNTER("memory.node.2.free", "4")
 
 static double number_behind(const char *line, const char *word)
@@ -180,17 +186,34 @@ static double number_behind(const char *line, const char *word)
 /* Rates are differences, the kinds in their order, at most three, none that did not occur. */
 Test(launch_top, rates_are_differences_of_replies)
 {
-	struct vm alpha = { .replies = {
-		REPLY("STATE_RUNNING", STILL COUNTER("vcpu.0.exits", "5") COUNTER("vcpus.exits.mmio", "10")
-		      COUNTER("vcpus.exits.io", "7") COUNTER("kvm.vcpus.halt_exits", "1") COUNTER("kvm.vcpus.exits", "100")
-		      COUNTER("vcpus.exits.hlt", "8") COUNTER("disk.a.bytes_read", "10")),
-		REPLY("STATE_PAUSED", STILL COUNTER("vcpu.0.exits", "7000005") COUNTER("vcpus.exits.mmio", "2000010")
-		      COUNTER("vcpus.exits.io", "4000007") COUNTER("kvm.vcpus.halt_exits", "1000001")
-		      COUNTER("kvm.vcpus.irq_exits", "500000") COUNTER("kvm.vcpus.exits", "64000100")
-		      COUNTER("vcpus.exits.hlt", "8") COUNTER("disk.a.bytes_read", "1073741834")
-		      COUNTER("disk.a.bytes_written", "1073741824") COUNTER("net.b.rx_bytes", "1073741824")
-		      COUNTER("net.b.tx_bytes", "1073741824") COUNTER("net.b.rx_frames", "1073741824")
-		      COUNTER("console.bytes_written", "1073741824")) } };
+	struct vm alpha = {
+		.replies = { REPLY("STATE_RUNNING",
+		                   STILL COUNTER("vcpu.0.exits",
+		                                 "5") COUNTER("vcpus.exits.mmio",
+		                                              "10") COUNTER("vcpus.exits.io", "7")
+		                           COUNTER("kvm.vcpus.halt_exits",
+		                                   "1") COUNTER("kvm.vcpus.exits", "100")
+		                                   COUNTER("vcpus.exits.hlt", "8")
+		                                           COUNTER("disk.a.bytes_read", "10")),
+		             REPLY("STATE_PAUSED",
+		                   STILL COUNTER("vcpu.0.exits", "7000005") COUNTER(
+					   "vcpus.exits.mmio",
+					   "2000010") COUNTER("vcpus.exits.io",
+		                                              "4000007") COUNTER("kvm.vcpus.halt_exits",
+		                                                                 "1000001")
+		                           COUNTER("kvm.vcpus.irq_exits", "500000") COUNTER(
+						   "kvm.vcpus.exits",
+						   "64000100") COUNTER("vcpus.exits.hlt", "8")
+		                                   COUNTER("disk.a.bytes_read", "1073741834") COUNTER(
+							   "disk.a.bytes_written",
+							   "1073741824") COUNTER("net.b.rx_bytes",
+		                                                                 "1073741824")
+		                                           COUNTER("net.b.tx_bytes", "1073741824")
+		                                                   COUNTER("net.b.rx_frames",
+		                                                           "1073741824")
+		                                                           COUNTER("console.bytes_written",
+		                                                                   "1073741824")) }
+	};
 	struct vm beta = { .replies = { NULL, NULL } };
 	char *out, *first, *second, io[32] = "";
 	uint8_t wanted[64];
@@ -198,32 +221,45 @@ Test(launch_top, rates_are_differences_of_replies)
 	int pid = 0;
 
 	out = top_of(&alpha, "alpha", &beta);
-	cr_assert_eq(strncmp(out, "VM                   STATE         PID   CPU%    MEMORY  BY NODE                 I/O  "
-	                     "EXITS/S  MOST\n", 90), 0, "%s", out);
+	cr_assert_eq(
+		strncmp(out,
+	                "VM                   STATE         PID   CPU%    MEMORY  BY NODE                 I/O  "
+	                "EXITS/S  MOST\n",
+	                90),
+		0, "%s", out);
 	first = strstr(out, "\nalpha ");
 	second = strstr(out, "\nbeta ");
 	cr_assert(first && second && first < second, "by name: %s", out);
 	*second++ = '\0';
 	cr_assert_eq(sscanf(first, " alpha PAUSED %d", &pid), 1, "%s", first);
 	cr_assert_eq(pid, shim);
-	cr_assert_not_null(strstr(first, " 3:3.0 MiB 1:2.0 GiB "), "what was placed, by host node: %s", first);
+	cr_assert_not_null(strstr(first, " 3:3.0 MiB 1:2.0 GiB "),
+	                   "what was placed, by host node: %s", first);
 	cr_assert_not_null(strstr(first, " io "));
 	exits = number_behind(first, " io ");
 	cr_assert_gt(exits, 0);
 	/* The same time for all: 4, 2 and 1 million, of 64 that KVM counted. */
-	cr_assert(number_behind(first, " mmio ") > exits * 0.49 && number_behind(first, " mmio ") < exits * 0.51, "%s", first);
-	cr_assert(number_behind(first, " halt ") > exits * 0.24 && number_behind(first, " halt ") < exits * 0.26, "%s", first);
+	cr_assert(number_behind(first, " mmio ") > exits * 0.49 &&
+	                  number_behind(first, " mmio ") < exits * 0.51,
+	          "%s", first);
+	cr_assert(number_behind(first, " halt ") > exits * 0.24 &&
+	                  number_behind(first, " halt ") < exits * 0.26,
+	          "%s", first);
 	cr_assert_null(strstr(first, "irq"), "three at most: %s", first);
 	cr_assert_null(strstr(first, "hlt"), "it did not occur: %s", first);
 	cr_assert_eq(sscanf(strstr(first, "/s ") + 3, "%lf", &mb), 1);
-	cr_assert(mb > exits * 15.9 && mb < exits * 16.1, "all exits are those that KVM counts: %s", first);
+	cr_assert(mb > exits * 15.9 && mb < exits * 16.1, "all exits are those that KVM counts: %s",
+	          first);
 	/* 4 GiB in as many seconds as 4 million exits took: GiB and millions are the same
 	 * number. */
 	cr_assert_eq(sscanf(strstr(first, "/s ") - 8, "%lf %31s", &mb, io), 2, "%s", first);
-	cr_assert(strncmp(io, "GiB/s", 5) == 0 ? mb > exits / 1e6 * 0.9 && mb < exits / 1e6 * 1.1
-	                                       : mb > exits / 1e6 * 1024 * 0.9 && mb < exits / 1e6 * 1024 * 1.1, "%s", first);
-	cr_assert_eq(alpha.asked_size, protoc_encode("ControlStream", "commands { request_id: 1 metrics {} }", wanted,
-	                                             sizeof(wanted)));
+	cr_assert(strncmp(io, "GiB/s", 5) == 0
+	                  ? mb > exits / 1e6 * 0.9 && mb < exits / 1e6 * 1.1
+	                  : mb > exits / 1e6 * 1024 * 0.9 && mb < exits / 1e6 * 1024 * 1.1,
+	          "%s", first);
+	cr_assert_eq(alpha.asked_size,
+	             protoc_encode("ControlStream", "commands { request_id: 1 metrics {} }", wanted,
+	                           sizeof(wanted)));
 	cr_assert_arr_eq(alpha.asked, wanted, alpha.asked_size);
 	/* One that does not answer is there, without what only it could tell. */
 	cr_assert_not_null(strstr(second, "beta                 ? "), "%s", second);
@@ -236,11 +272,14 @@ Test(launch_top, rates_are_differences_of_replies)
  * is no rate. */
 Test(launch_top, a_kvm_that_does_not_count)
 {
-	struct vm vm = { .replies = {
-		REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "5") COUNTER("vcpus.exits.io", "70")
-		      COUNTER("disk.a.bytes_read", "1000")),
-		REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "1000005") COUNTER("vcpus.exits.io", "7")
-		      COUNTER("disk.a.bytes_read", "10")) } };
+	struct vm vm = { .replies = { REPLY("STATE_RUNNING",
+		                            COUNTER("vcpus.exits.mmio", "5")
+		                                    COUNTER("vcpus.exits.io", "70")
+		                                            COUNTER("disk.a.bytes_read", "1000")),
+		                      REPLY("STATE_RUNNING",
+		                            COUNTER("vcpus.exits.mmio", "1000005")
+		                                    COUNTER("vcpus.exits.io", "7")
+		                                            COUNTER("disk.a.bytes_read", "10")) } };
 	double all, mmio;
 	char *out;
 
@@ -258,9 +297,11 @@ Test(launch_top, a_kvm_that_does_not_count)
 /* Memory is what is resident of its process. */
 Test(launch_top, what_its_process_uses)
 {
-	struct vm vm = { .replies = { REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "5")),
-		                      REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "1000005")) } };
-	char *out = top_of(&vm, "delta", NULL), *line = strstr(out, "\ndelta "), path[64], memory[32], unit[8];
+	struct vm vm = { .replies = {
+				 REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "5")),
+				 REPLY("STATE_RUNNING", COUNTER("vcpus.exits.mmio", "1000005")) } };
+	char *out = top_of(&vm, "delta", NULL), *line = strstr(out, "\ndelta "), path[64],
+	     memory[32], unit[8];
 	unsigned long pages = 0;
 	FILE *statm;
 
@@ -286,8 +327,11 @@ Test(launch_top, a_vm_without_a_process)
 	kill(shim, SIGKILL);
 	wait_child(shim);
 	out = top_of(&vm, "omega", NULL);
-	cr_expect_not_null(strstr(out, "\nomega                PAUSED         -1    0.0       0 B  -                     0 B/s"
-	                               "        0 \n"), "%s", out);
+	cr_expect_not_null(
+		strstr(out,
+	               "\nomega                PAUSED         -1    0.0       0 B  -                     0 B/s"
+	               "        0 \n"),
+		"%s", out);
 	free(out);
 	new_shim();
 }
@@ -360,7 +404,8 @@ Test(launch_top, one_that_takes_nobody)
 	snprintf(path, sizeof(path), "\n%s ? ", id);
 	cr_expect_not_null(strstr(out, path), "a name is not cut: %s", out);
 	cr_expect_eq(strstr(out, "STATE") - out, 65, "the heading is above: %s", out);
-	cr_expect_not_null(strstr(out, "\n1 more could not be asked: File name too long\n"), "%s", out);
+	cr_expect_not_null(strstr(out, "\n1 more could not be asked: File name too long\n"), "%s",
+	                   out);
 	free(out);
 	for (size_t i = 0; i < ARRAY_SIZE(waiting); i++)
 		close(waiting[i]);
@@ -408,7 +453,8 @@ Test(launch_top, vms_of_other_users_are_counted)
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		cr_assert(chmod(folder, 0755) == 0 && chmod(path, 0755) == 0);
 		out = as_somebody_else(verbs[i]);
-		cr_expect_not_null(strstr(out, "\nand 1 of other users, who alone may ask them\n"), "%s", out);
+		cr_expect_not_null(strstr(out, "\nand 1 of other users, who alone may ask them\n"),
+		                   "%s", out);
 		cr_expect_null(strstr(out, "could not be asked"), "%s", out);
 		free(out);
 		cr_assert_eq(chmod(path, 0700), 0);
@@ -510,7 +556,10 @@ Test(launch_top, a_terminal_that_is_small)
 		unsigned short columns, rows;
 		const char *last;
 	} windows[] = {
-		{ 200, 5, "\nb  " }, { 200, 40, "\nf  " }, { 40, 9, "\nb  " }, { 200, 1, "\na  " },
+		{ 200, 5, "\nb  " },
+		{ 200, 40, "\nf  " },
+		{ 40, 9, "\nb  " },
+		{ 200, 1, "\na  " },
 	};
 	static const char *const more[] = { "and 4 more: `axvm top --once` has all", NULL,
 		                            "and 4 more: `axvm top --once` has all",
@@ -526,7 +575,8 @@ Test(launch_top, a_terminal_that_is_small)
 	}
 	cr_assert_eq(pthread_create(&thread, NULL, serve_many, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
-		const struct winsize size = { .ws_col = windows[i].columns, .ws_row = windows[i].rows };
+		const struct winsize size = { .ws_col = windows[i].columns,
+			                      .ws_row = windows[i].rows };
 		struct termios before;
 		pid_t child;
 

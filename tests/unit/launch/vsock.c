@@ -74,7 +74,9 @@ static bool take(struct vsock_channel_message *message, int *ret_fd)
 		uint8_t bytes[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { message, sizeof(*message) };
-	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr header = { .msg_iov = &iov,
+		                 .msg_iovlen = 1,
+		                 .msg_control = control.bytes,
 		                 .msg_controllen = sizeof(control.bytes) };
 	ssize_t n = recvmsg(shim, &header, MSG_DONTWAIT);
 
@@ -91,8 +93,11 @@ static bool take(struct vsock_channel_message *message, int *ret_fd)
 static void ask(uint64_t id, uint32_t port)
 {
 	const struct vsock_channel_message message = {
-		.version = htole16(VSOCK_CHANNEL_VERSION), .kind = htole16(VSOCK_ASK),
-		.id = htole64(id), .host_port = htole32(port), .guest_port = htole32(1234),
+		.version = htole16(VSOCK_CHANNEL_VERSION),
+		.kind = htole16(VSOCK_ASK),
+		.id = htole64(id),
+		.host_port = htole32(port),
+		.guest_port = htole32(1234),
 	};
 
 	cr_assert_eq(send(shim, &message, sizeof(message), MSG_DONTWAIT), sizeof(message));
@@ -152,8 +157,15 @@ Test(launch_vsock, a_line_in_pieces)
 Test(launch_vsock, what_is_no_connect_ends)
 {
 	static const char *const wrong[] = {
-		"\n", "CONNECT\n", "CONNECT \n", "CONNECT x\n", "CONNECT 4294967296\n",
-		"CONNECT -1\n", "CONNECT 1 2\n", "GET / HTTP/1.0\r\n", "CONNECT                         ",
+		"\n",
+		"CONNECT\n",
+		"CONNECT \n",
+		"CONNECT x\n",
+		"CONNECT 4294967296\n",
+		"CONNECT -1\n",
+		"CONNECT 1 2\n",
+		"GET / HTTP/1.0\r\n",
+		"CONNECT                         ",
 		"LISTEN 5\n",
 	};
 	struct vsock_channel_message message;
@@ -264,7 +276,8 @@ Test(launch_vsock, a_channel_that_is_full)
 
 Test(launch_vsock, what_is_no_message_is_passed_over)
 {
-	struct vsock_channel_message message = { .version = htole16(9), .kind = htole16(VSOCK_ASK) };
+	struct vsock_channel_message message = { .version = htole16(9),
+		                                 .kind = htole16(VSOCK_ASK) };
 	int passed;
 
 	cr_assert_eq(send(shim, "short", 5, 0), 5);

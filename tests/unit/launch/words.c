@@ -53,28 +53,40 @@ static const struct {
 	{ "run --me=x", 64, "axvm run: there is no option --me (axvm run --help lists them)\n" },
 	{ "run --mem=x", 64,
 	  "axvm run: there is no option --mem; did you mean --memory? (axvm run --help lists them)\n" },
-	{ "events --zzz f", 64, "axvm events: there is no option --zzz (axvm events --help lists them)\n" },
+	{ "events --zzz f", 64,
+	  "axvm events: there is no option --zzz (axvm events --help lists them)\n" },
 	{ "run -k vmlinuz", 64,
 	  "axvm run: -k: options have two dashes and a whole name (axvm run --help lists them)\n" },
 	{ "run --rng=1", 64, "axvm run: --rng takes no value\n" },
 	{ "run --kernel", 64, "axvm run: --kernel needs a value\n" },
-	{ "top --interval 3601", 64, "axvm top: --interval 3601: must be a number of seconds from 1 to 3600\n" },
-	{ "ctl --timeout 0 a status", 64, "axvm ctl: --timeout 0: must be a number of seconds from 1 to 86400\n" },
+	{ "top --interval 3601", 64,
+	  "axvm top: --interval 3601: must be a number of seconds from 1 to 3600\n" },
+	{ "ctl --timeout 0 a status", 64,
+	  "axvm ctl: --timeout 0: must be a number of seconds from 1 to 86400\n" },
 	/* run */
-	{ "run", 64, "axvm run: nothing to run: give a spec file, --kernel or --flat (axvm run --help)\n" },
+	{ "run", 64,
+	  "axvm run: nothing to run: give a spec file, --kernel or --flat (axvm run --help)\n" },
 	{ "run --flat f --node 0 --set memory{nodes{size_mib:32}}", 64,
 	  "axvm run: --node is for the memory that --memory gives; the nodes of --set have a host_node each\n" },
-	{ "run --kernel k --flat f", 64, "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },
+	{ "run --kernel k --flat f", 64,
+	  "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },
 	{ "run --flat f --initrd i --kernel k", 64,
 	  "axvm run: --flat and --kernel exclude each other; remove one of the two\n" },
-	{ "run --flat f --initrd i", 64, "axvm run: --flat and --initrd exclude each other: --initrd is for --kernel\n" },
-	{ "run --cmdline c --flat f", 64, "axvm run: --flat and --cmdline exclude each other: --cmdline is for --kernel\n" },
+	{ "run --flat f --initrd i", 64,
+	  "axvm run: --flat and --initrd exclude each other: --initrd is for --kernel\n" },
+	{ "run --cmdline c --flat f", 64,
+	  "axvm run: --flat and --cmdline exclude each other: --cmdline is for --kernel\n" },
 	{ "run --flat f --flat g", 64, "axvm run: --flat is there twice; remove one of the two\n" },
-	{ "run --kernel k --initrd i --kernel l", 64, "axvm run: --kernel is there twice; remove one of the two\n" },
-	{ "run a.txtpb b.txtpb", 64, "axvm run: \"b.txtpb\" is one word too many: axvm run starts one VM, of one spec file\n" },
-	{ "run a.txtpb --cpus 2", 64, "axvm run: --cpus describes a VM, and so does a.txtpb: give one of them\n" },
-	{ "run a.txtpb --memory 2G", 64, "axvm run: --memory describes a VM, and so does a.txtpb: give one of them\n" },
-	{ "run a.txtpb --node 1", 64, "axvm run: --node describes a VM, and so does a.txtpb: give one of them\n" },
+	{ "run --kernel k --initrd i --kernel l", 64,
+	  "axvm run: --kernel is there twice; remove one of the two\n" },
+	{ "run a.txtpb b.txtpb", 64,
+	  "axvm run: \"b.txtpb\" is one word too many: axvm run starts one VM, of one spec file\n" },
+	{ "run a.txtpb --cpus 2", 64,
+	  "axvm run: --cpus describes a VM, and so does a.txtpb: give one of them\n" },
+	{ "run a.txtpb --memory 2G", 64,
+	  "axvm run: --memory describes a VM, and so does a.txtpb: give one of them\n" },
+	{ "run a.txtpb --node 1", 64,
+	  "axvm run: --node describes a VM, and so does a.txtpb: give one of them\n" },
 	{ "run a.txtpb --node 1 --cpus 3 --id x", 64,
 	  "axvm run: --node describes a VM, and so does a.txtpb: give one of them\n" },
 	{ "run a.txtpb --memory 1G --rng", 64,
@@ -82,44 +94,67 @@ static const struct {
 	{ "run a.txtpb --early-console", 64,
 	  "axvm run: --early-console describes a VM, and so does a.txtpb: give one of them\n" },
 	{ "run --cpus 0", 64, "axvm run: --cpus 0: must begin with a number from 1 to 255\n" },
-	{ "run --cpus 2,pin=3-1", 64, "axvm run: --cpus: pin: \"3-1\" is no range of CPUs like 0-3\n" },
-	{ "run --cpus 2,pin=0,99", 64, "axvm run: --cpus 2,pin=0,99: the CPUs of a pin are parted by colons: pin=0:99\n" },
+	{ "run --cpus 2,pin=3-1", 64,
+	  "axvm run: --cpus: pin: \"3-1\" is no range of CPUs like 0-3\n" },
+	{ "run --cpus 2,pin=0,99", 64,
+	  "axvm run: --cpus 2,pin=0,99: the CPUs of a pin are parted by colons: pin=0:99\n" },
 	{ "run --cpus 4,pin=0-1,4-5,dedicated", 64,
 	  "axvm run: --cpus 4,pin=0-1,4-5,dedicated: the CPUs of a pin are parted by colons: pin=0-1:4-5\n" },
-	{ "run --cpus 2,99", 64, "axvm run: --cpus: \"99\" is not known; there are pin=0-3:8 and dedicated\n" },
-	{ "run --cpus 2,fast", 64, "axvm run: --cpus: \"fast\" is not known; there are pin=0-3:8 and dedicated\n" },
-	{ "run --memory 1K", 64, "axvm run: --memory 1K: must begin with a size in whole MiB, like 2G or 512M\n" },
-	{ "run --memory 1G,huge=3M", 64, "axvm run: --memory: \"huge\" is not known; there are huge=2M|1G|thp, populate and lock\n" },
-	{ "run --node 1024", 64, "axvm run: --node 1024: must be the number of a NUMA node of this host\n" },
+	{ "run --cpus 2,99", 64,
+	  "axvm run: --cpus: \"99\" is not known; there are pin=0-3:8 and dedicated\n" },
+	{ "run --cpus 2,fast", 64,
+	  "axvm run: --cpus: \"fast\" is not known; there are pin=0-3:8 and dedicated\n" },
+	{ "run --memory 1K", 64,
+	  "axvm run: --memory 1K: must begin with a size in whole MiB, like 2G or 512M\n" },
+	{ "run --memory 1G,huge=3M", 64,
+	  "axvm run: --memory: \"huge\" is not known; there are huge=2M|1G|thp, populate and lock\n" },
+	{ "run --node 1024", 64,
+	  "axvm run: --node 1024: must be the number of a NUMA node of this host\n" },
 	{ "run --disk d=1", 64, "axvm run: --disk d=1: must begin with the path of a raw image\n" },
 	{ "run --disk d,ro=1", 64, "axvm run: --disk: ro takes no value\n" },
-	{ "run --disk d,readonly", 64, "axvm run: --disk: there is no \"readonly\"; there are " DISK_ITEMS "; did you mean ro?\n" },
-	{ "run --disk d,dir", 64, "axvm run: --disk: there is no \"dir\"; there are " DISK_ITEMS "; did you mean direct?\n" },
-	{ "run --disk d,type=raw", 64, "axvm run: --disk: there is no \"type\"; there are " DISK_ITEMS "\n" },
-	{ "run --disk d,zero", 64, "axvm run: --disk: there is no \"zero\"; there are " DISK_ITEMS "\n" },
+	{ "run --disk d,readonly", 64,
+	  "axvm run: --disk: there is no \"readonly\"; there are " DISK_ITEMS
+	  "; did you mean ro?\n" },
+	{ "run --disk d,dir", 64,
+	  "axvm run: --disk: there is no \"dir\"; there are " DISK_ITEMS
+	  "; did you mean direct?\n" },
+	{ "run --disk d,type=raw", 64,
+	  "axvm run: --disk: there is no \"type\"; there are " DISK_ITEMS "\n" },
+	{ "run --disk d,zero", 64,
+	  "axvm run: --disk: there is no \"zero\"; there are " DISK_ITEMS "\n" },
 	{ "run --disk d,", 64, "axvm run: --disk: there is no \"\"; there are " DISK_ITEMS "\n" },
-	{ "run --net t,model=virtio", 64, "axvm run: --net: there is no \"model\"; there are id=, mac=, mtu=, queues=, queue_size=, "
+	{ "run --net t,model=virtio", 64,
+	  "axvm run: --net: there is no \"model\"; there are id=, mac=, mtu=, queues=, queue_size=, "
 	  "offloads=, vhost\n" },
 	{ "run --disk d,serial", 64, "axvm run: --disk: serial needs a value: =...\n" },
-	{ "run --net t=1", 64, "axvm run: --net t=1: must begin with the name of a TAP interface\n" },
+	{ "run --net t=1", 64,
+	  "axvm run: --net t=1: must begin with the name of a TAP interface\n" },
 	{ "run --net t,mtu", 64, "axvm run: --net: mtu needs a value: =...\n" },
-	{ "run --vsock 2", 64, "axvm run: --vsock 2: must begin with a context id, a number from 3 up\n" },
+	{ "run --vsock 2", 64,
+	  "axvm run: --vsock 2: must begin with a context id, a number from 3 up\n" },
 	{ "run --vsock 4294967295", 64,
 	  "axvm run: --vsock 4294967295: must begin with a context id, a number from 3 up\n" },
-	{ "run --vsock 3,port=5", 64, "axvm run: --vsock: \"port\" is not known; there is socket=PATH\n" },
-	{ "run --pv nosuch", 64, "axvm run: --pv: \"nosuch\" is not known; axvm run --help lists what there is\n" },
-	{ "run --on-exit never", 64, "axvm run: --on-exit never: must be shutdown, stop or keep\n" },
-	{ "run --events yaml", 64, "axvm run: --events yaml: must be text, json, pb or none, with :FILE after it for a file\n" },
-	{ "run --events pb", 64, "axvm run: --events pb: binary events need a file: --events pb:FILE\n" },
-	{ "run --set nosuch:1", 64, "axvm run: --set: line 1, column 1: nosuch: there is no such field; LaunchSpec has vm_id, profile, ..." },
-	{ "run --disk x,queues=a", 64, "axvm run: --disk: disks[0].queues: \"a\" is not a whole number\n" },
+	{ "run --vsock 3,port=5", 64,
+	  "axvm run: --vsock: \"port\" is not known; there is socket=PATH\n" },
+	{ "run --pv nosuch", 64,
+	  "axvm run: --pv: \"nosuch\" is not known; axvm run --help lists what there is\n" },
+	{ "run --on-exit never", 64,
+	  "axvm run: --on-exit never: must be shutdown, stop or keep\n" },
+	{ "run --events yaml", 64,
+	  "axvm run: --events yaml: must be text, json, pb or none, with :FILE after it for a file\n" },
+	{ "run --events pb", 64,
+	  "axvm run: --events pb: binary events need a file: --events pb:FILE\n" },
+	{ "run --set nosuch:1", 64,
+	  "axvm run: --set: line 1, column 1: nosuch: there is no such field; LaunchSpec has vm_id, profile, ..." },
+	{ "run --disk x,queues=a", 64,
+	  "axvm run: --disk: disks[0].queues: \"a\" is not a whole number\n" },
 	{ "run --flat f --events text:/nonexistent/f", 73,
 	  "axvm run: cannot write events to /nonexistent/f: No such file or directory\n" },
 	{ "run --flat f --vsock 3,socket=/nonexistent/b", 73,
 	  "axvm run: cannot serve the guest's vsock at /nonexistent/b: there is no such folder, and none is made but "
 	  "axvm's own; make it, or name another path (--vsock CID,socket=PATH says where)\n" },
-	{ "run --flat f --vsock 3,socket=/tmp/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 73,
-	  "axvm run: cannot serve the guest's vsock at /tmp/..." },
+	{ "run --flat f --vsock 3,socket=/tmp/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+	  73, "axvm run: cannot serve the guest's vsock at /tmp/..." },
 	{ "run --flat f --vsock 3,socket=b --set vsock{channel{fd:0}}", 64,
 	  "axvm run: --vsock socket=b: the spec names a channel already, which somebody else serves; remove one of the two\n" },
 	{ "run --flat f --set boot{flat_boot{image{fd:60}}}", 66,
@@ -128,24 +163,32 @@ static const struct {
 	{ "run --flat f --shim /nonexistent/shim", 66,
 	  "axvm run: cannot run /nonexistent/shim: No such file or directory (--shim FILE or AXVM_SHIM say where it "
 	  "is)\n" },
-	{ "run --flat f --shim /dev/null", 71, "axvm run: cannot run /dev/null: Permission denied\n" },
-	{ "run /nonexistent.txtpb", 66, "axvm run: /nonexistent.txtpb: No such file or directory\n" },
-	{ "run /dev/null", 65, "axvm run: /dev/null: no launch in it; a spec is an axvm.v1.ControlStream with..." },
+	{ "run --flat f --shim /dev/null", 71,
+	  "axvm run: cannot run /dev/null: Permission denied\n" },
+	{ "run /nonexistent.txtpb", 66,
+	  "axvm run: /nonexistent.txtpb: No such file or directory\n" },
+	{ "run /dev/null", 65,
+	  "axvm run: /dev/null: no launch in it; a spec is an axvm.v1.ControlStream with..." },
 	{ "run /dev/zero", 65, "axvm run: /dev/zero: larger than a spec can be (1 MiB)\n" },
 	/* plan */
 	{ "plan /nonexistent", 66, "axvm plan: /nonexistent: No such file or directory\n" },
 	{ "plan /dev/null", 65, "axvm plan: /dev/null: no launch in it; ..." },
-	{ "plan --facts /nonexistent tests/specs/spin.txtpb", 66, "axvm plan: /nonexistent: No such file or directory\n" },
-	{ "plan --facts /dev/null tests/specs/spin.txtpb", 65, "axvm plan: /dev/null: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+	{ "plan --facts /nonexistent tests/specs/spin.txtpb", 66,
+	  "axvm plan: /nonexistent: No such file or directory\n" },
+	{ "plan --facts /dev/null tests/specs/spin.txtpb", 65,
+	  "axvm plan: /dev/null: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 	/* ctl */
 	{ "ctl a nosuch", 64, "axvm ctl: there is no command \"nosuch\": see axvm ctl --help\n" },
-	{ "ctl a pause now", 64, "axvm ctl: \"pause\" was given words that it does not take: see axvm ctl --help\n" },
-	{ "ctl .hidden status", 64, "axvm ctl: \".hidden\" is neither a VM's id nor a socket's path\n" },
+	{ "ctl a pause now", 64,
+	  "axvm ctl: \"pause\" was given words that it does not take: see axvm ctl --help\n" },
+	{ "ctl .hidden status", 64,
+	  "axvm ctl: \".hidden\" is neither a VM's id nor a socket's path\n" },
 	{ "ctl -- -x status", 64, "axvm ctl: \"-x\" is neither a VM's id nor a socket's path\n" },
 	{ "ctl /nonexistent/s status", 66,
 	  "axvm ctl: no VM named \"/nonexistent/s\" runs here: nobody listens at /nonexistent/s (axvm top lists those "
 	  "that do)\n" },
-	{ "ctl /dev/null/s status", 66, "axvm ctl: cannot connect to /dev/null/s: Not a directory\n" },
+	{ "ctl /dev/null/s status", 66,
+	  "axvm ctl: cannot connect to /dev/null/s: Not a directory\n" },
 	{ "ctl a 1 2 3 4 5 6 7 8", 64, "usage: axvm ctl ..." },
 	/* events and timeline */
 	{ "events /nonexistent", 66, "axvm events: /nonexistent: No such file or directory\n" },
@@ -157,13 +200,19 @@ static const struct {
 	{ "timeline /dev/zero", 65,
 	  "axvm timeline: /dev/zero: no event stream with a stage in it; is it what a shim wrote to fd 4?\n" },
 	/* admit */
-	{ "admit --profile nosuch", 64, "axvm admit: there is no profile \"nosuch\"; there are: ..." },
-	{ "admit --facts /nonexistent", 66, "axvm admit: /nonexistent: No such file or directory\n" },
-	{ "admit --facts /dev/null", 65, "axvm admit: /dev/null: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
+	{ "admit --profile nosuch", 64,
+	  "axvm admit: there is no profile \"nosuch\"; there are: ..." },
+	{ "admit --facts /nonexistent", 66,
+	  "axvm admit: /nonexistent: No such file or directory\n" },
+	{ "admit --facts /dev/null", 65,
+	  "axvm admit: /dev/null: is not an axvm.v1.HostFacts; `axvm probe --text` writes one\n" },
 	/* policy */
-	{ "policy check gpu read", 64, "axvm policy: there is no role \"gpu\"; there are control, vcpu and io\n" },
-	{ "policy check io nosuch", 64, "axvm policy: there is no x86-64 system call \"nosuch\"\n" },
-	{ "policy check io read 1x", 64, "axvm policy: \"1x\" is neither a number nor a symbol of the policies\n" },
+	{ "policy check gpu read", 64,
+	  "axvm policy: there is no role \"gpu\"; there are control, vcpu and io\n" },
+	{ "policy check io nosuch", 64,
+	  "axvm policy: there is no x86-64 system call \"nosuch\"\n" },
+	{ "policy check io read 1x", 64,
+	  "axvm policy: \"1x\" is neither a number nor a symbol of the policies\n" },
 	{ "policy check io read 99999999999999999999", 64,
 	  "axvm policy: \"99999999999999999999\" is neither a number nor a symbol of the policies\n" },
 };
@@ -175,9 +224,11 @@ Test(launch_words, complaints_are_on_standard_error)
 		const char *says = complaints[i].says;
 		size_t n = strlen(says);
 
-		cr_expect_eq(said.status, complaints[i].status, "%s: %d", complaints[i].line, said.status);
+		cr_expect_eq(said.status, complaints[i].status, "%s: %d", complaints[i].line,
+		             said.status);
 		if (n > 3 && strcmp(says + n - 3, "...") == 0)
-			cr_expect_eq(strncmp(said.err, says, n - 3), 0, "%s: %s", complaints[i].line, said.err);
+			cr_expect_eq(strncmp(said.err, says, n - 3), 0, "%s: %s",
+			             complaints[i].line, said.err);
 		else
 			cr_expect_str_eq(said.err, says, "%s: %s", complaints[i].line, said.err);
 		cr_expect_str_eq(said.out, "", "%s: %s", complaints[i].line, said.out);
@@ -202,26 +253,38 @@ Test(launch_words, usage_is_the_help)
 	static const struct {
 		const char *line, *verb;
 	} lines[] = {
-		{ "ctl", "ctl" },               { "ctl a", "ctl" },
-		{ "top now", "top" },           { "events", "events" },
-		{ "events a b", "events" },     { "timeline", "timeline" },
-		{ "timeline a b", "timeline" }, { "plan", "plan" },
-		{ "plan a b", "plan" },         { "completion", "completion" },
-		{ "completion fish", "completion" }, { "completion bash zsh", "completion" },
-		{ "probe now", "probe" },       { "admit now", "admit" },
-		{ "policy nosuch", "policy" },  { "policy table io vcpu", "policy" },
-		{ "policy raw", "policy" },     { "policy oci", "policy" },
-		{ "policy check", "policy" },   { "policy check io", "policy" },
-		{ "policy check io read 1 2 3 4 5 6 7", "policy" }, { "policy ring io", "policy" },
+		{ "ctl", "ctl" },
+		{ "ctl a", "ctl" },
+		{ "top now", "top" },
+		{ "events", "events" },
+		{ "events a b", "events" },
+		{ "timeline", "timeline" },
+		{ "timeline a b", "timeline" },
+		{ "plan", "plan" },
+		{ "plan a b", "plan" },
+		{ "completion", "completion" },
+		{ "completion fish", "completion" },
+		{ "completion bash zsh", "completion" },
+		{ "probe now", "probe" },
+		{ "admit now", "admit" },
+		{ "policy nosuch", "policy" },
+		{ "policy table io vcpu", "policy" },
+		{ "policy raw", "policy" },
+		{ "policy oci", "policy" },
+		{ "policy check", "policy" },
+		{ "policy check io", "policy" },
+		{ "policy check io read 1 2 3 4 5 6 7", "policy" },
+		{ "policy ring io", "policy" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		struct said said = axvm_say(lines[i].line, -1);
 
 		cr_expect_eq(said.status, 64, "%s: %d", lines[i].line, said.status);
-		cr_expect_eq(strncmp(said.err, verb_find(lines[i].verb)->help, strlen(said.err)), 0, "%s: %s", lines[i].line,
-		             said.err);
-		cr_expect(strncmp(said.err, "usage: axvm ", 12) == 0 && strchr(said.err, '\n'), "%s", lines[i].line);
+		cr_expect_eq(strncmp(said.err, verb_find(lines[i].verb)->help, strlen(said.err)), 0,
+		             "%s: %s", lines[i].line, said.err);
+		cr_expect(strncmp(said.err, "usage: axvm ", 12) == 0 && strchr(said.err, '\n'),
+		          "%s", lines[i].line);
 		cr_expect_str_eq(said.out, "", "%s", lines[i].line);
 		said_done(&said);
 	}
@@ -232,8 +295,10 @@ Test(launch_words, help_is_on_standard_output)
 {
 	size_t count;
 	const struct verb *all = verbs(&count);
-	struct said none = axvm_say("", -1), help = axvm_say("help", -1), dashed = axvm_say("--help", -1);
-	struct said shorter = axvm_say("-h", -1), version = axvm_say("version", -1), also = axvm_say("--version", -1);
+	struct said none = axvm_say("", -1), help = axvm_say("help", -1),
+		    dashed = axvm_say("--help", -1);
+	struct said shorter = axvm_say("-h", -1), version = axvm_say("version", -1),
+		    also = axvm_say("--version", -1);
 	char line[128];
 
 	cr_expect_eq(none.status, 64);
@@ -241,13 +306,15 @@ Test(launch_words, help_is_on_standard_output)
 	cr_expect_str_eq(none.err, help.out);
 	cr_expect_str_eq(dashed.out, help.out);
 	cr_expect_str_eq(shorter.out, help.out);
-	cr_expect_eq(help.status | dashed.status | shorter.status | version.status | also.status, 0);
+	cr_expect_eq(help.status | dashed.status | shorter.status | version.status | also.status,
+	             0);
 	snprintf(line, sizeof(line), "axvm %s\n", axvm_version());
 	cr_expect_str_eq(version.out, line);
 	cr_expect_str_eq(also.out, line);
 	cr_expect_eq(strncmp(help.out, "usage: axvm VERB [WORD]...\n", 27), 0, "%s", help.out);
 	for (size_t i = 0; i < count; i++) {
-		static const char *const ways[] = { "help %s", "%s --help", "%s -h", "%s a --help" };
+		static const char *const ways[] = { "help %s", "%s --help", "%s -h",
+			                            "%s a --help" };
 
 		snprintf(line, sizeof(line), "\n  %-12s%s\n", all[i].name, all[i].summary);
 		cr_expect_not_null(strstr(help.out, line), "%s", line);
@@ -274,8 +341,10 @@ Test(launch_words, help_is_on_standard_output)
  * fence, a line that begins with a dot. */
 Test(launch_words, pages_are_shown_as_they_are_meant)
 {
-	static const char *const pages[] = { "axvm.1", "axvm-shim.8", "axvm-spec.5", "axvm-events.5", "axvm-profiles.5" };
-	static const char *const wrong[] = { "\n\t.", "_\\__", "\n\n\tlaunch {", "++\n\t", ":- *meaning*" };
+	static const char *const pages[] = { "axvm.1", "axvm-shim.8", "axvm-spec.5",
+		                             "axvm-events.5", "axvm-profiles.5" };
+	static const char *const wrong[] = { "\n\t.", "_\\__", "\n\n\tlaunch {", "++\n\t",
+		                             ":- *meaning*" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
 		char path[64], *page;
@@ -295,8 +364,10 @@ Test(launch_words, pages_are_shown_as_they_are_meant)
  * statuses. */
 Test(launch_words, numbers_of_the_help_are_the_manuals)
 {
-	static const char *const pages[] = { "runtime/launch/man/axvm.1.scd", "runtime/launch/man/axvm-shim.8.scd" };
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$";
+	static const char *const pages[] = { "runtime/launch/man/axvm.1.scd",
+		                             "runtime/launch/man/axvm-shim.8.scd" };
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$";
 	char *manual[ARRAY_SIZE(pages)];
 	size_t count, checked = 0;
 	const struct verb *all = verbs(&count);
@@ -355,8 +426,10 @@ Test(launch_words, no_shim_anywhere)
 	setenv("PATH", "/nonexistent", 1);
 	said = axvm_say("run --flat f", -1);
 	cr_expect_eq(said.status, 66);
-	cr_expect_str_eq(said.err, "axvm run: cannot find axvm-shim: No such file or directory (--shim FILE or AXVM_SHIM say "
-	                           "where it is)\n");
+	cr_expect_str_eq(
+		said.err,
+		"axvm run: cannot find axvm-shim: No such file or directory (--shim FILE or AXVM_SHIM say "
+		"where it is)\n");
 	said_done(&said);
 	setenv("PATH", "/usr/bin:/bin", 1);
 }
@@ -388,8 +461,11 @@ Test(launch_words, no_folder_of_sockets)
 		said_done(&said);
 		said = axvm_say("ctl no-vm-has-this-name status", -1);
 		cr_expect_eq(said.status, 66);
-		cr_expect_not_null(strstr(said.err, "axvm ctl: no VM named \"no-vm-has-this-name\" runs here"), "%s", said.err);
-		cr_expect_not_null(strstr(said.err, "/run/axvm/no-vm-has-this-name.sock"), "%s", said.err);
+		cr_expect_not_null(
+			strstr(said.err, "axvm ctl: no VM named \"no-vm-has-this-name\" runs here"),
+			"%s", said.err);
+		cr_expect_not_null(strstr(said.err, "/run/axvm/no-vm-has-this-name.sock"), "%s",
+		                   said.err);
 		said_done(&said);
 		if (getuid() == 0)
 			cr_assert_eq(seteuid(0), 0);
@@ -436,7 +512,8 @@ Test(launch_words, the_keys_of_the_help)
 
 		cr_expect_eq(strncmp(at, keys[i].line, strlen(keys[i].line)), 0, "%s", at);
 		at += strlen(keys[i].line);
-		cr_expect_eq(escape_take(&escape, (uint8_t)keys[i].key, &guest, &action), keys[i].key == '\x01');
+		cr_expect_eq(escape_take(&escape, (uint8_t)keys[i].key, &guest, &action),
+		             keys[i].key == '\x01');
 		cr_expect_eq(action, keys[i].action, "%s", keys[i].line);
 	}
 	cr_expect_eq(*at, '\0');
@@ -454,7 +531,8 @@ Test(launch_words, completion_for_zsh)
 		"\t\t'run:start a VM, with its console on this terminal'\n",
 		"if ((CURRENT == 2)); then\n\t\t_describe verb verbs\n\t\treturn\n\tfi\n",
 		"if value=$(_axvm_value \"$verb\" \"$previous\"); then\n\t\tif [[ $value == file ]]; then\n\t\t\t_files\n",
-		"\tcompletion)\n\t\tflags=\"\"\n\t\tfirst=\" bash zsh\"\n\t\t;;\n", "_axvm \"$@\"\n",
+		"\tcompletion)\n\t\tflags=\"\"\n\t\tfirst=\" bash zsh\"\n\t\t;;\n",
+		"_axvm \"$@\"\n",
 	};
 	struct said said = axvm_say("completion zsh", -1);
 	const char *at = said.out;
@@ -478,9 +556,15 @@ Test(launch_words, output_that_is_lost)
 		const char *words[3];
 		int status;
 	} verbs_[] = {
-		{ { "help" }, 74 }, { { "version" }, 74 }, { { "completion", "bash" }, 74 }, { { "completion", "zsh" }, 74 },
-		{ { "policy", "table" }, 74 }, { { "policy", "ring" }, 74 }, { { "top", "--once" }, 74 },
-		{ { "run", "--dry-run", "tests/specs/spin.txtpb" }, 74 }, { { "probe" }, 71 },
+		{ { "help" }, 74 },
+		{ { "version" }, 74 },
+		{ { "completion", "bash" }, 74 },
+		{ { "completion", "zsh" }, 74 },
+		{ { "policy", "table" }, 74 },
+		{ { "policy", "ring" }, 74 },
+		{ { "top", "--once" }, 74 },
+		{ { "run", "--dry-run", "tests/specs/spin.txtpb" }, 74 },
+		{ { "probe" }, 71 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs_); i++) {
@@ -493,7 +577,8 @@ Test(launch_words, output_that_is_lost)
 			argv[argc] = copies[argc];
 		}
 		cr_assert_not_null(full);
-		cr_expect_eq(verb_main(argc, argv, full), verbs_[i].status, "%s", verbs_[i].words[0]);
+		cr_expect_eq(verb_main(argc, argv, full), verbs_[i].status, "%s",
+		             verbs_[i].words[0]);
 		(void)fclose(full);
 	}
 }

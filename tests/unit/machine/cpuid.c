@@ -5,8 +5,8 @@
 #include "machine/topology.h"
 #include "tests/unit/rig/host_fixture.h"
 
-#include <criterion/criterion.h>
 #include <asm/kvm_para.h>
+#include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
@@ -60,7 +60,9 @@ static void build(const struct host_kvm *kvm, const char *name, struct cpuid_tab
 	struct guest_topology topology;
 	struct placement placement;
 	struct cpuid_config config = {
-		.pv_features = 1u << KVM_FEATURE_CLOCKSOURCE2, .has_apic = true, .tsc_khz = 2700000,
+		.pv_features = 1u << KVM_FEATURE_CLOCKSOURCE2,
+		.has_apic = true,
+		.tsc_khz = 2700000,
 		.profile = &profile,
 	};
 
@@ -68,8 +70,7 @@ static void build(const struct host_kvm *kvm, const char *name, struct cpuid_tab
 	cr_assert_eq(cpuid_build(kvm, &config, ret, &problems), 0, "%s", problems.list[0].message);
 	cr_assert_eq(placement_plan(host, &request, &placement, &problems), 0);
 	cr_assert_eq(topology_derive(&placement, host, &topology), 0);
-	cr_assert_eq(topology_cpuid(&topology, 0, ret->entries, &ret->nent, CPUID_ENTRIES_MAX),
-	             0);
+	cr_assert_eq(topology_cpuid(&topology, 0, ret->entries, &ret->nent, CPUID_ENTRIES_MAX), 0);
 }
 
 static const struct kvm_cpuid_entry2 *leaf_of(const struct cpuid_table *table, uint32_t leaf,
@@ -86,8 +87,9 @@ static const struct kvm_cpuid_entry2 *leaf_of(const struct cpuid_table *table, u
 		const struct kvm_cpuid_entry2 *e_ = leaf_of(table_, leaf_, subleaf_);              \
 		cr_assert_not_null(e_, "no leaf 0x%x", leaf_);                                     \
 		cr_assert(e_->eax == (eax_) && e_->ebx == (ebx_) && e_->ecx == (ecx_) &&           \
-		          e_->edx == (edx_), "leaf 0x%x is %08x %08x %08x %08x", leaf_, e_->eax,   \
-		          e_->ebx, e_->ecx, e_->edx);                                              \
+		                  e_->edx == (edx_),                                               \
+		          "leaf 0x%x is %08x %08x %08x %08x", leaf_, e_->eax, e_->ebx, e_->ecx,    \
+		          e_->edx);                                                                \
 	} while (0)
 
 Test(cpuid, ivy_bridge_ep_less_what_a_guest_must_not_see)
@@ -162,7 +164,8 @@ Test(cpuid, the_last_leaf_is_the_lower_of_two)
 		offered(&kvm, 0x80000000, 0)->leaf.eax = rows[i].extended;
 		build(&kvm, "xv2", &table);
 		cr_expect_eq(leaf_of(&table, 0, 0)->eax, rows[i].shown, "row %zu", i);
-		cr_expect_eq(leaf_of(&table, 0x80000000, 0)->eax, rows[i].shown_extended, "row %zu", i);
+		cr_expect_eq(leaf_of(&table, 0x80000000, 0)->eax, rows[i].shown_extended, "row %zu",
+		             i);
 	}
 }
 
@@ -203,7 +206,8 @@ Test(cpuid, what_kvm_lacks_is_named)
 #define HYPERVISOR (1u << 31)
 
 /* The table for a configuration under a profile that masks nothing. */
-static void build_with(const struct host_kvm *kvm, struct cpuid_config config, struct cpuid_table *ret)
+static void build_with(const struct host_kvm *kvm, struct cpuid_config config,
+                       struct cpuid_table *ret)
 {
 	static const struct profile open_profile;
 	struct problems problems = { 0 };
@@ -216,7 +220,8 @@ static void build_with(const struct host_kvm *kvm, struct cpuid_config config, s
  * the hypervisor's bit always is. */
 Test(cpuid, what_needs_an_apic_is_told_with_one_only)
 {
-	static const uint32_t offers[] = { 0, X2APIC, TSC_DEADLINE, HYPERVISOR, X2APIC | TSC_DEADLINE | HYPERVISOR };
+	static const uint32_t offers[] = { 0, X2APIC, TSC_DEADLINE, HYPERVISOR,
+		                           X2APIC | TSC_DEADLINE | HYPERVISOR };
 	const uint32_t others = ~(X2APIC | TSC_DEADLINE | HYPERVISOR);
 	_cleanup_free_ struct host_facts *facts = fixture_e5_2697_v2();
 	struct host_kvm kvm = kvm_on(facts);
@@ -259,7 +264,8 @@ Test(cpuid, features_and_hints_are_those_that_were_asked)
 	offered(&kvm, KVM_CPUID_FEATURES, 0)->leaf =
 		(struct cpuid_leaf){ KVM_CPUID_FEATURES, 0, PV_ALL, 0x11, 0x22, 0xffffffff };
 	for (unsigned bit = 0; bit < 32; bit++) {
-		const struct cpuid_config config = { .pv_features = PV_ALL & 1u << bit, .pv_hints = 1u << bit };
+		const struct cpuid_config config = { .pv_features = PV_ALL & 1u << bit,
+			                             .pv_hints = 1u << bit };
 
 		build_with(&kvm, config, &table);
 		cr_assert_leaf(&table, KVM_CPUID_FEATURES, 0, config.pv_features, 0, 0, 1u << bit);
@@ -333,7 +339,8 @@ Test(cpuid, masks_are_applied_register_by_register)
 	struct problems problems = { 0 };
 	struct cpuid_table table;
 
-	offered(&kvm, 6, 0)->leaf = (struct cpuid_leaf){ 6, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff };
+	offered(&kvm, 6, 0)->leaf =
+		(struct cpuid_leaf){ 6, 0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff };
 	cr_assert_eq(cpuid_build(&kvm, &config, &table, &problems), 0);
 	cr_assert_leaf(&table, 6, 0, 0x0000ffff, 0x80ffff01, 0x0f0f0f0f, 0xf0f0f0f0);
 	cr_assert_leaf(&table, 2, 0, 1, 2, 3, 4);

@@ -80,7 +80,9 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
 	}
 	note = &notes[notes_count++];
 	cr_assert_lt(notes_count, NOTES_MAX);
-	*note = (struct note){ .fd = fd, .request = request, .number = (uint64_t)(uintptr_t)argument };
+	*note = (struct note){ .fd = fd,
+		               .request = request,
+		               .number = (uint64_t)(uintptr_t)argument };
 	if (_IOC_DIR(request) & _IOC_WRITE)
 		memcpy(note->words, argument, size_of(request));
 	if (request == fake.refused) {
@@ -163,14 +165,21 @@ Test(kvm_calls, each_capability_that_lacks_is_named)
 		int number, enough, too_little;
 		const char *name;
 	} needs[] = {
-		{ KVM_CAP_USER_MEMORY, 1, 0, "USER_MEMORY" }, { KVM_CAP_EXT_CPUID, 1, 0, "EXT_CPUID" },
-		{ KVM_CAP_MP_STATE, 1, 0, "MP_STATE" }, { KVM_CAP_SPLIT_IRQCHIP, 1, 0, "SPLIT_IRQCHIP" },
-		{ KVM_CAP_X2APIC_API, 3, 1, "X2APIC_API" }, { KVM_CAP_SIGNAL_MSI, 1, -1, "SIGNAL_MSI" },
-		{ KVM_CAP_IRQ_ROUTING, 4096, 0, "IRQ_ROUTING" }, { KVM_CAP_IRQFD, 1, 0, "IRQFD" },
-		{ KVM_CAP_IOEVENTFD, 1, 0, "IOEVENTFD" }, { KVM_CAP_IOEVENTFD_ANY_LENGTH, 1, 0, "IOEVENTFD_ANY_LENGTH" },
-		{ KVM_CAP_IMMEDIATE_EXIT, 1, 0, "IMMEDIATE_EXIT" }, { KVM_CAP_SYNC_REGS, 3, 2, "SYNC_REGS" },
+		{ KVM_CAP_USER_MEMORY, 1, 0, "USER_MEMORY" },
+		{ KVM_CAP_EXT_CPUID, 1, 0, "EXT_CPUID" },
+		{ KVM_CAP_MP_STATE, 1, 0, "MP_STATE" },
+		{ KVM_CAP_SPLIT_IRQCHIP, 1, 0, "SPLIT_IRQCHIP" },
+		{ KVM_CAP_X2APIC_API, 3, 1, "X2APIC_API" },
+		{ KVM_CAP_SIGNAL_MSI, 1, -1, "SIGNAL_MSI" },
+		{ KVM_CAP_IRQ_ROUTING, 4096, 0, "IRQ_ROUTING" },
+		{ KVM_CAP_IRQFD, 1, 0, "IRQFD" },
+		{ KVM_CAP_IOEVENTFD, 1, 0, "IOEVENTFD" },
+		{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1, 0, "IOEVENTFD_ANY_LENGTH" },
+		{ KVM_CAP_IMMEDIATE_EXIT, 1, 0, "IMMEDIATE_EXIT" },
+		{ KVM_CAP_SYNC_REGS, 3, 2, "SYNC_REGS" },
 		{ KVM_CAP_TSC_DEADLINE_TIMER, 1, 0, "TSC_DEADLINE_TIMER" },
-		{ KVM_CAP_ADJUST_CLOCK, 1, 0, "ADJUST_CLOCK" }, { KVM_CAP_KVMCLOCK_CTRL, 1, 0, "KVMCLOCK_CTRL" },
+		{ KVM_CAP_ADJUST_CLOCK, 1, 0, "ADJUST_CLOCK" },
+		{ KVM_CAP_KVMCLOCK_CTRL, 1, 0, "KVMCLOCK_CTRL" },
 	};
 	struct problems problems = { 0 };
 
@@ -184,7 +193,8 @@ Test(kvm_calls, each_capability_that_lacks_is_named)
 		fake.extension[needs[i].number] = needs[i].enough;
 		cr_assert_eq(problems.count, 1);
 		cr_assert_eq(problems.list[0].code, ERROR_CODE_KVM_CAPABILITY_MISSING);
-		cr_assert_not_null(strstr(problems.list[0].message, needs[i].name), "%s", problems.list[0].message);
+		cr_assert_not_null(strstr(problems.list[0].message, needs[i].name), "%s",
+		                   problems.list[0].message);
 		cr_assert_eq(problems.list[0].error_number, ENOSYS);
 		cr_assert_str_eq(problems.list[0].field, "");
 	}
@@ -193,7 +203,8 @@ Test(kvm_calls, each_capability_that_lacks_is_named)
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_HOST_LIMIT);
 	cr_assert_str_eq(problems.list[0].field, "cpus.count");
 	cr_assert_eq(problems.list[0].error_number, E2BIG);
-	cr_assert_str_eq(problems.list[0].message, "65 vCPUs were asked for, this host's KVM allows 64: ask for fewer");
+	cr_assert_str_eq(problems.list[0].message,
+	                 "65 vCPUs were asked for, this host's KVM allows 64: ask for fewer");
 	/* Both at once, in one refusal. */
 	fake.extension[KVM_CAP_IRQFD] = 0;
 	problems = (struct problems){ 0 };
@@ -243,13 +254,20 @@ Test(kvm_calls, a_kvm_that_cannot_be_opened)
 		int told;
 		const char *says;
 	} rows[] = {
-		{ EACCES, 12, ERROR_CODE_KVM_DENIED, EACCES, "no permission for /dev/kvm: run as root" },
-		{ EPERM, 12, ERROR_CODE_KVM_DENIED, EPERM, "no permission for /dev/kvm: run as root" },
-		{ ENOENT, 12, ERROR_CODE_KVM_MISSING, ENOENT, "there is no /dev/kvm: load %s and switch %s on" },
-		{ ENODEV, 12, ERROR_CODE_KVM_MISSING, ENODEV, "cannot open /dev/kvm: No such device; load %s and switch %s on" },
-		{ 0, 11, ERROR_CODE_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
-		{ 0, 13, ERROR_CODE_KVM_MISSING, ENODEV, "/dev/kvm is not KVM with API version 12" },
-		{ 0, -1, ERROR_CODE_KVM_MISSING, ENOTTY, "/dev/kvm is not KVM with API version 12" },
+		{ EACCES, 12, ERROR_CODE_KVM_DENIED, EACCES,
+		  "no permission for /dev/kvm: run as root" },
+		{ EPERM, 12, ERROR_CODE_KVM_DENIED, EPERM,
+		  "no permission for /dev/kvm: run as root" },
+		{ ENOENT, 12, ERROR_CODE_KVM_MISSING, ENOENT,
+		  "there is no /dev/kvm: load %s and switch %s on" },
+		{ ENODEV, 12, ERROR_CODE_KVM_MISSING, ENODEV,
+		  "cannot open /dev/kvm: No such device; load %s and switch %s on" },
+		{ 0, 11, ERROR_CODE_KVM_MISSING, ENODEV,
+		  "/dev/kvm is not KVM with API version 12" },
+		{ 0, 13, ERROR_CODE_KVM_MISSING, ENODEV,
+		  "/dev/kvm is not KVM with API version 12" },
+		{ 0, -1, ERROR_CODE_KVM_MISSING, ENOTTY,
+		  "/dev/kvm is not KVM with API version 12" },
 	};
 	/* As the kernel tells of this processor. */
 	struct kvm_kind here = kvm_kind_of(vendor_here());
@@ -272,7 +290,8 @@ Test(kvm_calls, a_kvm_that_cannot_be_opened)
 		cr_expect_eq(problems.list[0].code, rows[i].code, "row %zu", i);
 		cr_expect_eq(problems.list[0].error_number, rows[i].told, "row %zu", i);
 		cr_expect_str_eq(problems.list[0].field, "");
-		cr_expect_not_null(strstr(problems.list[0].message, says), "%s", problems.list[0].message);
+		cr_expect_not_null(strstr(problems.list[0].message, says), "%s",
+		                   problems.list[0].message);
 		cr_expect(rows[i].error || fcntl(fake.kvm, F_GETFD) < 0, "closed again");
 	}
 	open_error = 0;
@@ -296,15 +315,22 @@ static void make_vm(bool apic)
 	memory.regions[0].hva = (uint8_t *)0x10000000;
 	memory.regions[1].hva = (uint8_t *)0x20000000;
 	memset(&vm, 0, sizeof(vm));
-	cr_assert_eq(vm_create(&vm, fake.kvm, &memory, apic, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(vm_create(&vm, fake.kvm, &memory, apic, &problems), 0, "%s",
+	             problems.list[0].message);
 }
 
 /* Slots first, KVM's own pages, the chip last: see vm.h. */
 Test(kvm_calls, a_vm_is_made_in_order)
 {
 	static const unsigned long order[] = {
-		KVM_GET_VCPU_MMAP_SIZE, KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_SET_USER_MEMORY_REGION,
-		KVM_SET_IDENTITY_MAP_ADDR, KVM_SET_TSS_ADDR, KVM_ENABLE_CAP, KVM_ENABLE_CAP,
+		KVM_GET_VCPU_MMAP_SIZE,
+		KVM_CREATE_VM,
+		KVM_SET_USER_MEMORY_REGION,
+		KVM_SET_USER_MEMORY_REGION,
+		KVM_SET_IDENTITY_MAP_ADDR,
+		KVM_SET_TSS_ADDR,
+		KVM_ENABLE_CAP,
+		KVM_ENABLE_CAP,
 	};
 
 	make_vm(true);
@@ -312,7 +338,8 @@ Test(kvm_calls, a_vm_is_made_in_order)
 	for (size_t i = 0; i < notes_count; i++)
 		cr_assert_eq(notes[i].request, order[i], "call %zu", i);
 	for (size_t i = 0; i < 2; i++) {
-		const struct kvm_userspace_memory_region *slot = &noted(KVM_SET_USER_MEMORY_REGION, i)->slot;
+		const struct kvm_userspace_memory_region *slot =
+			&noted(KVM_SET_USER_MEMORY_REGION, i)->slot;
 
 		cr_assert(slot->slot == i && slot->flags == 0);
 		cr_assert_eq(slot->guest_phys_addr, i ? 4 * GIB : 0);
@@ -333,8 +360,9 @@ Test(kvm_calls, a_vm_is_made_in_order)
 
 Test(kvm_calls, a_vm_that_kvm_refuses)
 {
-	static const unsigned long steps[] = { KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_SET_IDENTITY_MAP_ADDR,
-		                               KVM_SET_TSS_ADDR, KVM_ENABLE_CAP };
+	static const unsigned long steps[] = { KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION,
+		                               KVM_SET_IDENTITY_MAP_ADDR, KVM_SET_TSS_ADDR,
+		                               KVM_ENABLE_CAP };
 
 	make_vm(true);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
@@ -342,7 +370,8 @@ Test(kvm_calls, a_vm_that_kvm_refuses)
 
 		fake.refused = steps[i];
 		memset(&vm, 0, sizeof(vm));
-		cr_assert_eq(vm_create(&vm, fake.kvm, &memory, true, &problems), -EPERM, "step %zu", i);
+		cr_assert_eq(vm_create(&vm, fake.kvm, &memory, true, &problems), -EPERM, "step %zu",
+		             i);
 		cr_assert_eq(problems.list[0].code, ERROR_CODE_KVM_FAILED);
 	}
 }
@@ -360,11 +389,15 @@ Test(kvm_calls, a_run_page_that_is_too_small)
 		fake.page_size = sizes[i];
 		errno = ENOENT; /* of this call where it fails, else of another */
 		cr_expect_eq(vm_create(&vm, fake.kvm, &memory, false, &problems),
-		             sizes[i] == whole ? 0 : sizes[i] < 0 ? -ENOENT : -ENOTSUP, "%d", sizes[i]);
+		             sizes[i] == whole ? 0
+		             : sizes[i] < 0    ? -ENOENT
+		                               : -ENOTSUP,
+		             "%d", sizes[i]);
 		cr_expect_eq(problems.count, sizes[i] != whole);
 		if (problems.count > 0) {
 			cr_expect_eq(problems.list[0].code, ERROR_CODE_KVM_FAILED);
-			cr_expect_not_null(strstr(problems.list[0].message, "run page"), "%s", problems.list[0].message);
+			cr_expect_not_null(strstr(problems.list[0].message, "run page"), "%s",
+			                   problems.list[0].message);
 		}
 		fake.page_size = 3 * 4096;
 	}
@@ -378,26 +411,31 @@ Test(kvm_calls, tuning)
 
 	make_vm(true);
 	for (unsigned asked = 0; asked < 8; asked++) {
-		const struct vm_tuning tuning = { .disable_hlt_exits = asked & 1, .disable_pause_exits = asked & 2,
+		const struct vm_tuning tuning = { .disable_hlt_exits = asked & 1,
+			                          .disable_pause_exits = asked & 2,
 			                          .disable_cstate_exits = asked & 4 };
 		uint64_t bits = (asked & 1 ? 2 : 0) | (asked & 2 ? 4 : 0) | (asked & 4 ? 8 : 0);
 
 		notes_count = 0;
 		cr_assert_eq(vm_tune(&vm, &tuning, &problems), 0);
 		cr_assert_eq(notes_count, asked ? 1 : 0);
-		cr_assert(!asked || (notes[0].cap.cap == KVM_CAP_X86_DISABLE_EXITS && notes[0].cap.args[0] == bits));
+		cr_assert(!asked || (notes[0].cap.cap == KVM_CAP_X86_DISABLE_EXITS &&
+		                     notes[0].cap.args[0] == bits));
 	}
 	for (uint32_t ns = 0; ns <= 50000; ns += 50000) {
 		const struct vm_tuning tuning = { .has_halt_poll_ns = true, .halt_poll_ns = ns };
 
 		notes_count = 0;
 		cr_assert_eq(vm_tune(&vm, &tuning, &problems), 0);
-		cr_assert(notes_count == 1 && notes[0].cap.cap == KVM_CAP_HALT_POLL && notes[0].cap.args[0] == ns);
+		cr_assert(notes_count == 1 && notes[0].cap.cap == KVM_CAP_HALT_POLL &&
+		          notes[0].cap.args[0] == ns);
 	}
 	fake.refused = KVM_ENABLE_CAP;
-	cr_assert_eq(vm_tune(&vm, &(struct vm_tuning){ .disable_hlt_exits = true }, &problems), -EPERM);
+	cr_assert_eq(vm_tune(&vm, &(struct vm_tuning){ .disable_hlt_exits = true }, &problems),
+	             -EPERM);
 	cr_assert_str_eq(problems.list[0].field, "cpus.tenancy");
-	cr_assert_eq(vm_tune(&vm, &(struct vm_tuning){ .has_halt_poll_ns = true }, &problems), -EPERM);
+	cr_assert_eq(vm_tune(&vm, &(struct vm_tuning){ .has_halt_poll_ns = true }, &problems),
+	             -EPERM);
 	cr_assert_str_eq(problems.list[1].field, "profile");
 }
 
@@ -413,11 +451,13 @@ Test(kvm_calls, doorbells_come_and_go)
 	cr_assert_eq(ops->add_doorbell(&vm.fabric, 0xc0003000, 77), 0);
 	note = noted(KVM_IOEVENTFD, 0);
 	cr_assert_eq(note->fd, fake.vm);
-	cr_assert(note->doorbell.addr == 0xc0003000 && note->doorbell.fd == 77 && note->doorbell.len == 0);
+	cr_assert(note->doorbell.addr == 0xc0003000 && note->doorbell.fd == 77 &&
+	          note->doorbell.len == 0);
 	cr_assert_eq(note->doorbell.flags, 0);
 	cr_assert_eq(ops->remove_doorbell(&vm.fabric, 0xc0003000, 77), 0);
 	note = noted(KVM_IOEVENTFD, 1);
-	cr_assert(note->doorbell.addr == 0xc0003000 && note->doorbell.fd == 77 && note->doorbell.len == 0);
+	cr_assert(note->doorbell.addr == 0xc0003000 && note->doorbell.fd == 77 &&
+	          note->doorbell.len == 0);
 	cr_assert_eq(note->doorbell.flags, KVM_IOEVENTFD_FLAG_DEASSIGN);
 	fake.refused = KVM_IOEVENTFD;
 	cr_assert_eq(ops->add_doorbell(&vm.fabric, 0xc0003000, 77), -EPERM);
@@ -437,7 +477,8 @@ Test(kvm_calls, irqfds_are_numbered)
 	for (uint32_t i = 0; i < VM_MSI_ROUTES_MAX; i++) {
 		cr_assert_eq(vm.fabric.ops->add_irqfd(&vm.fabric, (int)(50 + i), &gsi), 0);
 		cr_assert_eq(gsi, 24 + i, "a refusal takes no number");
-		cr_assert(notes[i].irqfd.fd == 50 + i && notes[i].irqfd.gsi == gsi && notes[i].irqfd.flags == 0);
+		cr_assert(notes[i].irqfd.fd == 50 + i && notes[i].irqfd.gsi == gsi &&
+		          notes[i].irqfd.flags == 0);
 	}
 	cr_assert_eq(vm.fabric.ops->add_irqfd(&vm.fabric, 50, &gsi), -ENOSPC);
 }
@@ -457,13 +498,16 @@ Test(kvm_calls, routes_are_told_as_a_whole)
 	cr_assert(fake.routes[0].gsi == 24 && fake.routes[1].gsi == 30);
 	for (size_t i = 0; i < 2; i++)
 		cr_assert(fake.routes[i].type == KVM_IRQ_ROUTING_MSI && fake.routes[i].flags == 0);
-	cr_assert(fake.routes[0].u.msi.address_lo == 0xfee03000 && fake.routes[0].u.msi.address_hi == 0);
-	cr_assert(fake.routes[1].u.msi.address_lo == 0xfee02000 && fake.routes[1].u.msi.address_hi == 1);
+	cr_assert(fake.routes[0].u.msi.address_lo == 0xfee03000 &&
+	          fake.routes[0].u.msi.address_hi == 0);
+	cr_assert(fake.routes[1].u.msi.address_lo == 0xfee02000 &&
+	          fake.routes[1].u.msi.address_hi == 1);
 	cr_assert(fake.routes[0].u.msi.data == 0x33 && fake.routes[1].u.msi.data == 0x32);
 	for (uint32_t gsi = 100; gsi < 100 + VM_MSI_ROUTES_MAX - 2; gsi++)
 		cr_assert_eq(ops->route_msi(&vm.fabric, gsi, 0xfee00000, 0), 0);
 	cr_assert_eq(ops->route_msi(&vm.fabric, 9999, 0xfee00000, 0), -ENOSPC);
-	cr_assert_eq(ops->route_msi(&vm.fabric, 24, 0xfee00000, 0), 0, "one that is there may be changed");
+	cr_assert_eq(ops->route_msi(&vm.fabric, 24, 0xfee00000, 0), 0,
+	             "one that is there may be changed");
 	fake.refused = KVM_SET_GSI_ROUTING;
 	cr_assert_eq(ops->route_msi(&vm.fabric, 24, 0xfee00000, 0), -EPERM);
 }
@@ -483,7 +527,8 @@ Test(kvm_calls, calls_are_handed_to_the_control_thread)
 
 	make_vm(true);
 	cr_assert_eq(vm_signal_msi(&vm, 0x2fee04000, 0x43), 0);
-	cr_assert(noted(KVM_SIGNAL_MSI, 0)->msi.address_lo == 0xfee04000 && noted(KVM_SIGNAL_MSI, 0)->msi.address_hi == 2);
+	cr_assert(noted(KVM_SIGNAL_MSI, 0)->msi.address_lo == 0xfee04000 &&
+	          noted(KVM_SIGNAL_MSI, 0)->msi.address_hi == 2);
 	cr_assert_eq(noted(KVM_SIGNAL_MSI, 0)->msi.data, 0x43);
 	vm_forward_calls(&vm, wake);
 	cr_assert_eq(vm_signal_msi(&vm, 0, 0), 0, "its own calls are its own");
@@ -513,16 +558,24 @@ static int make_vcpu(uint32_t index, enum vcpu_start start, bool apic)
 {
 	static struct guest_topology topology = { .vcpu_count = 2, .node_count = 1, .packages = 1 };
 	static struct cpuid_table cpuid = { .nent = 1 };
-	const struct vcpu_entry entry = { .start = start, .rip = 1, .rsp = 2, .rdi = 3, .rsi = 4, .rdx = 5, .rbx = 6,
-		                          .page_table = GPA(0x9000), .code_selector = 0x10 };
+	const struct vcpu_entry entry = { .start = start,
+		                          .rip = 1,
+		                          .rsp = 2,
+		                          .rdi = 3,
+		                          .rsi = 4,
+		                          .rdx = 5,
+		                          .rbx = 6,
+		                          .page_table = GPA(0x9000),
+		                          .code_selector = 0x10 };
 	struct vcpu *vcpu = &machine.vcpus[index];
 
 	make_vm(apic);
 	notes_count = 0;
 	memset(&machine, 0, sizeof(machine));
 	machine.vm = vm;
-	*vcpu = (struct vcpu){ .index = index, .apic_id = 40 + index, .machine = &machine,
-		.vm = &machine.vm };
+	*vcpu = (struct vcpu){
+		.index = index, .apic_id = 40 + index, .machine = &machine, .vm = &machine.vm
+	};
 	return vcpu_create(vcpu, &entry, &cpuid, &topology);
 }
 
@@ -532,10 +585,11 @@ Test(kvm_calls, a_vcpu_gets_its_whole_state)
 
 	cr_assert_eq(make_vcpu(1, VCPU_LONG_MODE, true), 0);
 	cr_assert_eq(noted(KVM_CREATE_VCPU, 0)->number, 41, "its number is its APIC id");
-	cr_assert_eq(noted(KVM_SET_CPUID2, 0)->words[0], 4, "the leaf that was there and three of topology");
+	cr_assert_eq(noted(KVM_SET_CPUID2, 0)->words[0], 4,
+	             "the leaf that was there and three of topology");
 	regs = &noted(KVM_SET_REGS, 0)->regs;
-	cr_assert(regs->rip == 1 && regs->rsp == 2 && regs->rdi == 3 && regs->rsi == 4 && regs->rdx == 5 &&
-	          regs->rbx == 6 && regs->rflags == 2);
+	cr_assert(regs->rip == 1 && regs->rsp == 2 && regs->rdi == 3 && regs->rsi == 4 &&
+	          regs->rdx == 5 && regs->rbx == 6 && regs->rflags == 2);
 	cr_assert_eq(noted(KVM_SET_SREGS, 0)->sregs.apic_base, 0xfee00c00, "x2APIC mode");
 	cr_assert_eq(noted(KVM_SET_SREGS, 0)->sregs.cr3, 0x9000);
 	cr_assert_eq(noted(KVM_SET_MSRS, 0)->words[0], 11);
@@ -550,7 +604,8 @@ Test(kvm_calls, a_vcpu_gets_its_whole_state)
 	cr_assert_eq(make_vcpu(1, VCPU_WAITS, true), 0);
 	cr_assert_null(noted(KVM_SET_REGS, 0));
 	cr_assert_null(noted(KVM_SET_MP_STATE, 0));
-	cr_assert(noted(KVM_SET_SREGS, 0)->sregs.cr0 == 0x60000010 && noted(KVM_SET_SREGS, 0)->sregs.efer == 0);
+	cr_assert(noted(KVM_SET_SREGS, 0)->sregs.cr0 == 0x60000010 &&
+	          noted(KVM_SET_SREGS, 0)->sregs.efer == 0);
 	cr_assert_eq(noted(KVM_SET_SREGS, 0)->sregs.apic_base, 0xfee00c00);
 	cr_assert_not_null(noted(KVM_SET_MSRS, 0));
 }
@@ -561,9 +616,12 @@ Test(kvm_calls, a_vcpu_that_kvm_refuses)
 		unsigned long request;
 		const char *says;
 	} steps[] = {
-		{ KVM_CREATE_VCPU, "to create it" },     { KVM_SET_CPUID2, "its CPUID" },
-		{ KVM_GET_SREGS, "its system registers" }, { KVM_SET_SREGS, "its system registers" },
-		{ KVM_SET_REGS, "its registers" },       { KVM_SET_MSRS, "its MSRs" },
+		{ KVM_CREATE_VCPU, "to create it" },
+		{ KVM_SET_CPUID2, "its CPUID" },
+		{ KVM_GET_SREGS, "its system registers" },
+		{ KVM_SET_SREGS, "its system registers" },
+		{ KVM_SET_REGS, "its registers" },
+		{ KVM_SET_MSRS, "its MSRs" },
 		{ KVM_SET_MP_STATE, "to start it" },
 	};
 	const struct problem *problem = &machine.vcpus[1].problems.list[0];
@@ -648,8 +706,9 @@ static pthread_t start_loop(int (*run)(struct kvm_run *run))
 	memset(&page, 0, sizeof(page));
 	machine.vcpu_count = 1;
 	machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	machine.vcpus[0] = (struct vcpu){ .fd = fake.vcpu, .run = &page, .machine = &machine,
-		                              .waits = starts_waiting };
+	machine.vcpus[0] = (struct vcpu){
+		.fd = fake.vcpu, .run = &page, .machine = &machine, .waits = starts_waiting
+	};
 	fake.page = &page;
 	fake.run = run;
 	runs = 0;

@@ -24,7 +24,8 @@ struct row {
 	uint32_t offset, bucket_size;
 	char name[NAME_SIZE];
 };
-static_assert(offsetof(struct row, name) == offsetof(struct kvm_stats_desc, name), "as in KVM's file");
+static_assert(offsetof(struct row, name) == offsetof(struct kvm_stats_desc, name),
+              "as in KVM's file");
 
 /* A file of KVM's form with these rows; values are 100, 101, … */
 static int fake(const struct row *rows, uint32_t count, uint32_t name_size)
@@ -44,7 +45,8 @@ static int fake(const struct row *rows, uint32_t count, uint32_t name_size)
 	             (ssize_t)(count * sizeof(*rows)));
 	for (uint64_t i = 0; i < 16; i++)
 		cr_assert_eq(pwrite(fd, &(uint64_t){ 100 + i }, 8,
-		                    (off_t)(header.data_offset + 8 * i)), 8);
+		                    (off_t)(header.data_offset + 8 * i)),
+		             8);
 	return fd;
 }
 
@@ -97,7 +99,8 @@ Test(kvm_stats, what_is_not_kvms_is_refused_or_left_out)
 	const struct row rows[] = {
 		row("beyond", KVM_STATS_TYPE_CUMULATIVE, 1, KVM_STATS_DATA_MAX),
 		row("unaligned", KVM_STATS_TYPE_CUMULATIVE, 1, 4),
-		row("a_name_that_is_longer_than_any_of_kvms_names", KVM_STATS_TYPE_CUMULATIVE, 1, 0),
+		row("a_name_that_is_longer_than_any_of_kvms_names", KVM_STATS_TYPE_CUMULATIVE, 1,
+		    0),
 		row("wide", KVM_STATS_TYPE_CUMULATIVE, 2, 0),
 		row("kept", KVM_STATS_TYPE_CUMULATIVE, 1, 0),
 	};
@@ -166,7 +169,11 @@ Test(kvm_stats, a_kvm_that_gives_no_counters)
 {
 	static const struct {
 		int error, r;
-	} rows[] = { { ENOTTY, 0 }, { EINVAL, 0 }, { EMFILE, -EMFILE }, { EPERM, -EPERM }, { ENOMEM, -ENOMEM } };
+	} rows[] = { { ENOTTY, 0 },
+		     { EINVAL, 0 },
+		     { EMFILE, -EMFILE },
+		     { EPERM, -EPERM },
+		     { ENOMEM, -ENOMEM } };
 
 	fake_kvm_ioctl = answer;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -175,7 +182,8 @@ Test(kvm_stats, a_kvm_that_gives_no_counters)
 		answers.error = rows[i].error;
 		cr_expect_eq(kvm_stats_open_vm(&stats, 12345), rows[i].r, "row %zu", i);
 		for (uint32_t vcpu = 0; vcpu < 2; vcpu++)
-			cr_expect_eq(kvm_stats_open_vcpu(&stats, vcpu, 12345), rows[i].r, "row %zu", i);
+			cr_expect_eq(kvm_stats_open_vcpu(&stats, vcpu, 12345), rows[i].r, "row %zu",
+			             i);
 		cr_expect(stats.vm.count == 0 && stats.vcpu.count == 0);
 	}
 }

@@ -42,7 +42,8 @@ Test(legacy_ports, the_nmi_status_port)
 	cr_assert_eq(in(LAYOUT_PORT_NMI_STATUS, 1), 0);
 	for (uint32_t value = 0; value < 256; value++) {
 		cr_assert_not(out(LAYOUT_PORT_NMI_STATUS, 1, value));
-		cr_assert_eq(in(LAYOUT_PORT_NMI_STATUS, 1), value & 1 ? 0x20 : 0, "after %#x", value);
+		cr_assert_eq(in(LAYOUT_PORT_NMI_STATUS, 1), value & 1 ? 0x20 : 0, "after %#x",
+		             value);
 	}
 }
 
@@ -61,7 +62,8 @@ Test(legacy_ports, the_timer_stands_still)
 Test(legacy_ports, the_keyboard_controllers_reset)
 {
 	for (uint32_t value = 0; value < 256; value++) {
-		cr_assert_eq(in(LAYOUT_PORT_KEYBOARD, 1), 0, "nothing to read, ready for a command");
+		cr_assert_eq(in(LAYOUT_PORT_KEYBOARD, 1), 0,
+		             "nothing to read, ready for a command");
 		cr_assert_eq(out(LAYOUT_PORT_KEYBOARD, 1, value), value == 0xfe, "%#x", value);
 	}
 	cr_assert_not(out(LAYOUT_PORT_KEYBOARD, 2, 0xfefe), "a word is nobody's");
@@ -78,7 +80,8 @@ Test(legacy_ports, the_reset_control_port)
 	} sequences[] = { { { 0x02, 0x06 } }, { { 0x02, 0x0e } }, { { 0x00, 0x04 } } };
 
 	for (uint32_t value = 0; value < 256; value++) {
-		cr_assert_eq(out(LAYOUT_PORT_RESET_CONTROL, 1, value), (value & 4) != 0, "%#x", value);
+		cr_assert_eq(out(LAYOUT_PORT_RESET_CONTROL, 1, value), (value & 4) != 0, "%#x",
+		             value);
 		cr_assert_eq(in(LAYOUT_PORT_RESET_CONTROL, 1), value & 0x0a);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(sequences); i++) {

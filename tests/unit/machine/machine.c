@@ -13,9 +13,9 @@
 #include "machine/machine.h"
 #include "machine/numa.h"
 #include "machine/ram.h"
-#include "tests/unit/rig/host_fixture.h"
 #include "tests/unit/rig/boot_guest.h"
 #include "tests/unit/rig/fake_kernel.h"
+#include "tests/unit/rig/host_fixture.h"
 #include "tests/unit/rig/populating.h"
 
 /* ---- layout of memory ------------------------------------------------------------------------ */
@@ -46,7 +46,8 @@ Test(machine, memory_layouts_that_cannot_be)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		struct guest_memory memory = { .count = 77 };
 
-		cr_assert_eq(guest_memory_layout(&memory, refused[i].sizes, refused[i].nodes), -EINVAL, "%zu", i);
+		cr_assert_eq(guest_memory_layout(&memory, refused[i].sizes, refused[i].nodes),
+		             -EINVAL, "%zu", i);
 		cr_assert_eq(memory.count, 77, "%zu: written in spite of the refusal", i);
 	}
 }
@@ -56,14 +57,22 @@ Test(machine, memory_goes_around_the_hole)
 	static const struct {
 		uint64_t sizes[3];
 		size_t nodes, regions;
-		struct { uint64_t base, size; uint32_t node; } want[4];
+		struct {
+			uint64_t base, size;
+			uint32_t node;
+		} want[4];
 	} shapes[] = {
 		{ { 4096 }, 1, 1, { { 0, 4096, 0 } } },
 		{ { 3 * GIB }, 1, 1, { { 0, 3 * GIB, 0 } } },
 		{ { 3 * GIB + 4096 }, 1, 2, { { 0, 3 * GIB, 0 }, { 4 * GIB, 4096, 0 } } },
 		{ { 3 * GIB, MIB }, 2, 2, { { 0, 3 * GIB, 0 }, { 4 * GIB, MIB, 1 } } },
-		{ { 2 * GIB, 2 * GIB, GIB }, 3, 4, { { 0, 2 * GIB, 0 }, { 2 * GIB, GIB, 1 },
-		                                      { 4 * GIB, GIB, 1 }, { 5 * GIB, GIB, 2 } } },
+		{ { 2 * GIB, 2 * GIB, GIB },
+		  3,
+		  4,
+		  { { 0, 2 * GIB, 0 },
+		    { 2 * GIB, GIB, 1 },
+		    { 4 * GIB, GIB, 1 },
+		    { 5 * GIB, GIB, 2 } } },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
@@ -73,9 +82,12 @@ Test(machine, memory_goes_around_the_hole)
 		cr_assert_eq(guest_memory_layout(&memory, shapes[i].sizes, shapes[i].nodes), 0);
 		cr_assert_eq(memory.count, shapes[i].regions, "%zu", i);
 		for (size_t k = 0; k < memory.count; k++) {
-			cr_assert_eq(memory.regions[k].base.v, shapes[i].want[k].base, "%zu/%zu", i, k);
-			cr_assert_eq(memory.regions[k].size, shapes[i].want[k].size, "%zu/%zu", i, k);
-			cr_assert_eq(memory.regions[k].node, shapes[i].want[k].node, "%zu/%zu", i, k);
+			cr_assert_eq(memory.regions[k].base.v, shapes[i].want[k].base, "%zu/%zu", i,
+			             k);
+			cr_assert_eq(memory.regions[k].size, shapes[i].want[k].size, "%zu/%zu", i,
+			             k);
+			cr_assert_eq(memory.regions[k].node, shapes[i].want[k].node, "%zu/%zu", i,
+			             k);
 			sum += memory.regions[k].size;
 			below += memory.regions[k].base.v < 3 * GIB ? memory.regions[k].size : 0;
 		}
@@ -122,10 +134,12 @@ Test(machine, as_many_remote_pages_as_are_allowed)
 			struct ram_placement placement = { .remote_pages = remote };
 			struct problems problems = { 0 };
 
-			cr_assert_eq(ram_judge(&config, &placement, &problems), remote > allowed ? -EREMOTE : 0,
-			             "%zu remote, %zu allowed", (size_t)remote, (size_t)allowed);
+			cr_assert_eq(ram_judge(&config, &placement, &problems),
+			             remote > allowed ? -EREMOTE : 0, "%zu remote, %zu allowed",
+			             (size_t)remote, (size_t)allowed);
 			cr_assert_eq(problems.count, remote > allowed);
-			cr_assert(remote <= allowed || problems.list[0].code == ERROR_CODE_PLACEMENT_FAILED);
+			cr_assert(remote <= allowed ||
+			          problems.list[0].code == ERROR_CODE_PLACEMENT_FAILED);
 		}
 }
 
@@ -144,17 +158,21 @@ static uint64_t address_space(void)
  * ends. */
 Test(machine, guest_memory_is_aligned_and_alone)
 {
-	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 6 * MIB, 5 * MIB },
+	struct ram_config config = { .pages = RAM_PAGES_4K,
+		                     .nodes = 2,
+		                     .node_size = { 6 * MIB, 5 * MIB },
 		                     .host_node = { -1, -1 } };
 	struct guest_memory memory = { .count = 0 };
 	struct problems problems = { 0 };
 	struct ram_placement placement;
 	uint64_t before = address_space(), more;
 
-	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0, "%s",
+	             problems.list[0].message);
 	more = address_space() - before;
 	/* A sanitizer's own allocations aside; what is given back is a MiB and more. */
-	cr_assert(more >= 11 * KIB && more < 11 * KIB + 512, "%zu KiB more are mapped", (size_t)more);
+	cr_assert(more >= 11 * KIB && more < 11 * KIB + 512, "%zu KiB more are mapped",
+	          (size_t)more);
 	cr_assert_eq(memory.count, 2);
 	for (size_t i = 0; i < 2; i++) {
 		const struct guest_region *region = &memory.regions[i];
@@ -195,7 +213,10 @@ int madvise(void *start, size_t length, int advice)
 /* Memory that cannot be had is no launch: nothing stays mapped, and nothing is written to. */
 Test(machine, memory_that_cannot_be_populated_is_refused)
 {
-	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 1, .node_size = { 8 * MIB }, .host_node = { -1 },
+	struct ram_config config = { .pages = RAM_PAGES_4K,
+		                     .nodes = 1,
+		                     .node_size = { 8 * MIB },
+		                     .host_node = { -1 },
 		                     .populate = true };
 	struct guest_memory memory = { .count = 77 };
 	struct problems problems = { 0 };
@@ -213,7 +234,8 @@ Test(machine, memory_that_cannot_be_populated_is_refused)
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[0]");
 	/* The stacks of threads that are gone may be kept for others; guest memory is not. */
-	cr_assert_lt(after - before, 8 * KIB * 9, "%zu KiB more are mapped", (size_t)(after - before));
+	cr_assert_lt(after - before, 8 * KIB * 9, "%zu KiB more are mapped",
+	             (size_t)(after - before));
 	cr_assert_eq(ram_acquire(&config, &memory, &placement, &problems), 0);
 	cr_assert(placement.populated && memory.count == 1);
 	cr_assert_eq(placement.nodes[0].pages_4k * 4 + placement.nodes[0].pages_2m * 2048, 8 * KIB);
@@ -226,15 +248,20 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 		bool lock;
 		const char *says;
 	} rows[] = {
-		{ false, "1024 of 2048 pages of 4 KiB are not there after they were populated, paged out perhaps: free "
-		         "memory on this host, or set memory.lock" },
-		{ true, "1024 of 2048 pages of 4 KiB are not there after they were populated: free memory on this "
-		        "host, or ask for less" },
+		{ false,
+		  "1024 of 2048 pages of 4 KiB are not there after they were populated, paged out perhaps: free "
+		  "memory on this host, or set memory.lock" },
+		{ true,
+		  "1024 of 2048 pages of 4 KiB are not there after they were populated: free memory on this "
+		  "host, or ask for less" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 8 * MIB, 4 * MIB },
-			                     .host_node = { -1, -1 }, .lock = rows[i].lock };
+		struct ram_config config = { .pages = RAM_PAGES_4K,
+			                     .nodes = 2,
+			                     .node_size = { 8 * MIB, 4 * MIB },
+			                     .host_node = { -1, -1 },
+			                     .lock = rows[i].lock };
 		struct ram_placement placement = { .nodes = { { .absent_pages = 1024 } } };
 		struct problems problems = { 0 };
 
@@ -245,8 +272,11 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 		cr_expect_str_eq(problems.list[0].message, rows[i].says);
 	}
 	for (size_t limit = 0; limit < 3; limit++) {
-		struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 2, .node_size = { 2 * MIB, 4 * MIB },
-			                     .host_node = { -1, -1 }, .populate = true };
+		struct ram_config config = { .pages = RAM_PAGES_4K,
+			                     .nodes = 2,
+			                     .node_size = { 2 * MIB, 4 * MIB },
+			                     .host_node = { -1, -1 },
+			                     .populate = true };
 		struct guest_memory memory = { .count = 77 };
 		struct problems problems = { 0 };
 		struct ram_placement placement;
@@ -259,7 +289,8 @@ Test(machine, memory_that_was_not_populated_after_all_is_refused)
 		cr_expect_eq(r, limit < 2 ? -ENOMEM : 0, "limit %zu", limit);
 		cr_expect_eq(memory.count, limit < 2 ? 77 : 2, "limit %zu", limit);
 		cr_assert_eq(problems.count, 2 - limit, "limit %zu", limit);
-		cr_expect(problems.count == 0 || problems.list[0].code == ERROR_CODE_MEMORY_UNAVAILABLE);
+		cr_expect(problems.count == 0 ||
+		          problems.list[0].code == ERROR_CODE_MEMORY_UNAVAILABLE);
 		cr_expect(limit != 1 || strcmp(problems.list[0].field, "memory.nodes[1]") == 0);
 		if (r == 0)
 			cr_expect(placement.populated && placement.nodes[1].absent_pages == 0);
@@ -278,7 +309,10 @@ static bool locks_nothing(long nr, const uint64_t args[static 6], long *ret_resu
 Test(machine, memory_that_was_not_locked_after_all_is_refused)
 {
 	static const long calls[] = { SYS_mlock, SYS_mlock2 };
-	struct ram_config config = { .pages = RAM_PAGES_4K, .nodes = 1, .node_size = { 2 * MIB }, .host_node = { -1 },
+	struct ram_config config = { .pages = RAM_PAGES_4K,
+		                     .nodes = 1,
+		                     .node_size = { 2 * MIB },
+		                     .host_node = { -1 },
 		                     .lock = true };
 	struct guest_memory memory = { .count = 77 };
 	struct problems problems = { 0 };
@@ -290,8 +324,9 @@ Test(machine, memory_that_was_not_locked_after_all_is_refused)
 	cr_assert_eq(problems.count, 1);
 	cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.lock");
-	cr_expect_str_eq(problems.list[0].message, "2 MiB were to be locked, and the kernel says that 0 MiB are: launch "
-	                                           "again, or without memory.lock");
+	cr_expect_str_eq(problems.list[0].message,
+	                 "2 MiB were to be locked, and the kernel says that 0 MiB are: launch "
+	                 "again, or without memory.lock");
 	cr_expect_eq(memory.count, 77);
 }
 
@@ -316,7 +351,7 @@ Test(machine, populating_that_fails)
 		{ EFAULT, 2 * MIB, 900, false,
 		  "cannot populate 2 huge pages of 2048 KiB on host node 900, 0 are free there now: Bad address; reserve "
 		  "more (nr_hugepages), or ask for less" },
-		{ ENOMEM, 4 * KIB, -1, false, 
+		{ ENOMEM, 4 * KIB, -1, false,
 		  "cannot populate 4 MiB, 484 MiB are free there now: Cannot allocate memory; ask for less" },
 		{ EHWPOISON, 4 * KIB, 900, false,
 		  "cannot populate 4 MiB on host node 900, 184 MiB are free there now: Memory page has hardware error; "
@@ -326,17 +361,22 @@ Test(machine, populating_that_fails)
 	struct fixture_tree tree;
 
 	fixture_tree_new(&tree);
-	fixture_tree_write(&tree, "sys/devices/system/node/node0/meminfo", meminfo, 0, 0, 500 * 1024);
-	fixture_tree_write(&tree, "sys/devices/system/node/node900/meminfo", meminfo, 900, 900, 200 * 1024);
+	fixture_tree_write(&tree, "sys/devices/system/node/node0/meminfo", meminfo, 0, 0,
+	                   500 * 1024);
+	fixture_tree_write(&tree, "sys/devices/system/node/node900/meminfo", meminfo, 900, 900,
+	                   200 * 1024);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct numa_range range = { .size = 4 * MIB, .page_size = rows[i].page_size, .guest_node = 5,
+		struct numa_range range = { .size = 4 * MIB,
+			                    .page_size = rows[i].page_size,
+			                    .guest_node = 5,
 			                    .host_node = rows[i].host_node };
 		struct problems problems = { 0 };
 		unsigned char resident[1024];
 		int r;
 
-		range.start = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		range.start = mmap(NULL, range.size, PROT_READ | PROT_WRITE,
+		                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		/* Twice: what is tried again is tried until it is done, and each of two threads may
 		 * have its share. */
 		populating_times = rows[i].error == EINTR || rows[i].error == EAGAIN ? 2 : 1000;
@@ -347,7 +387,8 @@ Test(machine, populating_that_fails)
 		cr_expect_eq(problems.count, !rows[i].taken, "row %zu", i);
 		cr_assert_eq(mincore(range.start, range.size, resident), 0);
 		for (size_t page = 0; page < ARRAY_SIZE(resident); page++)
-			cr_assert(!rows[i].taken || resident[page] & 1, "row %zu: page %zu", i, page);
+			cr_assert(!rows[i].taken || resident[page] & 1, "row %zu: page %zu", i,
+			          page);
 		if (!rows[i].taken) {
 			cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 			cr_expect_eq(problems.list[0].error_number, rows[i].error, "row %zu", i);
@@ -369,25 +410,34 @@ Test(machine, room_is_asked_for_where_memory_is_populated)
 		int error;
 		const char *says;
 	} rows[] = {
-		{ RAM_PAGES_4K, false, EINVAL, "cannot bind 8 MiB of 4 KiB pages on its host node: Invalid argument" },
+		{ RAM_PAGES_4K, false, EINVAL,
+		  "cannot bind 8 MiB of 4 KiB pages on its host node: Invalid argument" },
 		{ RAM_PAGES_THP, false, EINVAL,
 		  "cannot bind 8 MiB of transparent huge pages on its host node: Invalid argument" },
-		{ RAM_PAGES_4K, true, ENOMEM, "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
-		{ RAM_PAGES_THP, true, ENOMEM, "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
-		{ RAM_PAGES_2M, false, ENOMEM, "host node 900: 8 MiB of huge pages of 2048 KiB were asked for, 0 MiB are free: ask for less, or free some" },
-		{ RAM_PAGES_1G, false, ENOMEM, "host node 900: 8 MiB of huge pages of 1048576 KiB were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_4K, true, ENOMEM,
+		  "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_THP, true, ENOMEM,
+		  "host node 900: 8 MiB of memory were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_2M, false, ENOMEM,
+		  "host node 900: 8 MiB of huge pages of 2048 KiB were asked for, 0 MiB are free: ask for less, or free some" },
+		{ RAM_PAGES_1G, false, ENOMEM,
+		  "host node 900: 8 MiB of huge pages of 1048576 KiB were asked for, 0 MiB are free: ask for less, or free some" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct ram_config config = { .pages = rows[i].pages, .nodes = 2, .node_size = { MIB, 8 * MIB },
-			                     .host_node = { -1, 900 }, .populate = rows[i].populate };
+		struct ram_config config = { .pages = rows[i].pages,
+			                     .nodes = 2,
+			                     .node_size = { MIB, 8 * MIB },
+			                     .host_node = { -1, 900 },
+			                     .populate = rows[i].populate };
 		struct guest_memory memory = { .count = 77 };
 		struct problems problems = { 0 };
 		struct ram_placement placement;
 		const struct problem *last;
 
 		/* Huge pages of no node in particular may lack here as well. */
-		cr_expect_eq(ram_acquire(&config, &memory, &placement, &problems), -rows[i].error, "row %zu", i);
+		cr_expect_eq(ram_acquire(&config, &memory, &placement, &problems), -rows[i].error,
+		             "row %zu", i);
 		cr_expect_eq(memory.count, 77);
 		cr_assert_geq(problems.count, 1);
 		cr_expect(problems.count == 1 || rows[i].pages >= RAM_PAGES_2M, "row %zu", i);
@@ -443,7 +493,8 @@ Test(machine, ioapic_registers)
 
 	cr_assert_eq(ioapic_get(&ioapic, 1), 0x00170011, "version, 24 entries");
 	for (uint32_t pin = 0; pin < 24; pin++) {
-		cr_assert_eq(ioapic_get(&ioapic, 0x10 + 2 * pin), MASKED, "pin %u after reset", pin);
+		cr_assert_eq(ioapic_get(&ioapic, 0x10 + 2 * pin), MASKED, "pin %u after reset",
+		             pin);
 		cr_assert_eq(ioapic_get(&ioapic, 0x11 + 2 * pin), 0);
 	}
 	ioapic_set(&ioapic, 0, 0xffffffff);
@@ -542,7 +593,8 @@ Test(machine, acpi_power_off_and_reset)
 		cr_assert_eq(acpi_asks(ACPI_REG_SLEEP_CONTROL, value),
 		             off ? ACPI_REQUEST_POWER_OFF : ACPI_REQUEST_NONE, "sleep control %#zx",
 		             (size_t)value);
-		cr_assert_eq(acpi_asks(ACPI_REG_RESET, value), value == 1 ? ACPI_REQUEST_RESET : ACPI_REQUEST_NONE);
+		cr_assert_eq(acpi_asks(ACPI_REG_RESET, value),
+		             value == 1 ? ACPI_REQUEST_RESET : ACPI_REQUEST_NONE);
 		cr_assert_eq(acpi_asks(ACPI_REG_SLEEP_STATUS, value), ACPI_REQUEST_NONE);
 		cr_assert_eq(acpi_asks(ACPI_REG_EVENTS, value), ACPI_REQUEST_NONE);
 	}
@@ -569,14 +621,17 @@ Test(machine, power_button)
 	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 4), 0);
 	acpi_press_power_button(&acpi);
 	cr_assert_eq(deliveries, 1);
-	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 1), 0, "one byte is not the register");
+	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 1), 0,
+	             "one byte is not the register");
 	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_SLEEP_STATUS, 4), 0);
-	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 4), ACPI_EVENT_POWER_BUTTON);
+	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 4),
+	             ACPI_EVENT_POWER_BUTTON);
 	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 4), 0, "a read clears it");
 	acpi_press_power_button(&acpi);
 	acpi_press_power_button(&acpi);
 	cr_assert_eq(deliveries, 3);
-	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 4), ACPI_EVENT_POWER_BUTTON);
+	cr_assert_eq(acpi_registers_bus_ops.read(&acpi, ACPI_REG_EVENTS, 4),
+	             ACPI_EVENT_POWER_BUTTON);
 	cr_assert_eq(acpi.request, ACPI_REQUEST_NONE);
 }
 
@@ -637,13 +692,15 @@ Test(machine, asking_kicks_those_who_run)
  * alone. */
 Test(machine, the_first_end_stands)
 {
-	static struct kvm_run runs[2] = { { .exit_reason = KVM_EXIT_SHUTDOWN }, { .exit_reason = KVM_EXIT_HLT } };
+	static struct kvm_run runs[2] = { { .exit_reason = KVM_EXIT_SHUTDOWN },
+		                          { .exit_reason = KVM_EXIT_HLT } };
 	static struct machine machine = { .vcpu_count = 2 };
 	uint64_t woken = 0;
 
 	machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (uint32_t i = 0; i < 2; i++)
-		machine.vcpus[i] = (struct vcpu){ .index = i, .fd = -1, .run = &runs[i], .machine = &machine };
+		machine.vcpus[i] =
+			(struct vcpu){ .index = i, .fd = -1, .run = &runs[i], .machine = &machine };
 	machine_end_from(&machine.vcpus[1], MACHINE_END_RESET, 9);
 	machine_end_from(&machine.vcpus[0], MACHINE_END_TRIPLE_FAULT, 7);
 	cr_assert_eq(machine.end, MACHINE_END_RESET);
@@ -688,7 +745,8 @@ static struct vcpu captured_at(uint64_t rip, uint64_t cr0, uint64_t cr4, uint64_
 
 	machine.memory = ram;
 	run.s.regs.regs.rip = rip;
-	run.s.regs.sregs = (struct kvm_sregs){ .cr0 = cr0, .cr3 = TABLES | 0x18, .cr4 = cr4, .efer = efer };
+	run.s.regs.sregs =
+		(struct kvm_sregs){ .cr0 = cr0, .cr3 = TABLES | 0x18, .cr4 = cr4, .efer = efer };
 	run.s.regs.sregs.cs.base = code_segment;
 	vcpu_capture(&vcpu);
 	cr_assert(vcpu.captured && vcpu.regs.rip == rip);
@@ -723,8 +781,8 @@ static void expect_code(const struct vcpu *vcpu, uint64_t gpa, size_t length)
 {
 	cr_assert_eq(vcpu->code_length, length, "%zu bytes", vcpu->code_length);
 	for (size_t i = 0; i < length; i++)
-		cr_assert_eq(vcpu->code[i], (uint8_t)((gpa + i) >> 4 ^ (gpa + i)), "byte %zu of %#zx", i,
-		             (size_t)gpa);
+		cr_assert_eq(vcpu->code[i], (uint8_t)((gpa + i) >> 4 ^ (gpa + i)),
+		             "byte %zu of %#zx", i, (size_t)gpa);
 }
 
 static void new_ram(void)
@@ -784,7 +842,8 @@ Test(machine, code_bytes_through_pages_of_each_size, .init = new_ram)
 	/* The top level has no large pages: bit 7 there means nothing. */
 	map_path(1, leaves[1]);
 	write_entry(0, 1, (TABLES + 0x1000) | LARGE);
-	expect_code((struct vcpu[]){ captured_at(address_of(1, 0x123), PG, PAE, LMA) }, 0x234123, 16);
+	expect_code((struct vcpu[]){ captured_at(address_of(1, 0x123), PG, PAE, LMA) }, 0x234123,
+	            16);
 }
 
 /* RIP counts from where CS begins, without paging and with it; so does the end of the page. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest memory on its node: bound, populated by all, read back, and refused in time. */
-#include "host/cpulist.h"
 #include "machine/numa.h"
+#include "host/cpulist.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/host_fixture.h"
 #include "tests/unit/rig/populating.h"
@@ -10,8 +10,8 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <numaif.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -58,9 +58,8 @@ Test(numa, binds_populates_and_reads_back)
 	cr_assert_eq(facts_probe_quick(facts, NULL), 0);
 	before = threads();
 	for (size_t i = 0; i < 2; i++) {
-		ranges[i] = (struct numa_range){
-			map(size, 0), size, 4096, (int)facts->nodes[0].id, (uint32_t)i
-		};
+		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, (int)facts->nodes[0].id,
+			                         (uint32_t)i };
 		/* No huge pages, whatever is this host's default. */
 		(void)madvise(ranges[i].start, size, MADV_NOHUGEPAGE);
 		cr_assert_eq(numa_bind_memory(ranges[i].start, size, ranges[i].host_node), 0);
@@ -158,7 +157,8 @@ Test(numa, transparent_huge_pages_are_counted_range_by_range)
 	const size_t size = 8 * MIB;
 	char *room = map(4 * size, 0);
 	char *start = (char *)ALIGN_UP((uintptr_t)room, (uintptr_t)(2 * MIB));
-	struct numa_range ranges[] = { { start, size, 4096, -1, 0 }, { start + size, size, 4096, -1, 1 } };
+	struct numa_range ranges[] = { { start, size, 4096, -1, 0 },
+		                       { start + size, size, 4096, -1, 1 } };
 	struct problems problems = { 0 };
 	struct numa_counts counts[2];
 
@@ -189,8 +189,10 @@ static int populates_with(rlim_t threads_at_most, uid_t uid)
 	if (facts_probe_quick(facts, NULL) < 0)
 		return 2;
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
-		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, (int)facts->nodes[0].id, (uint32_t)i };
-	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || setrlimit(RLIMIT_NPROC, &limit) < 0)
+		ranges[i] = (struct numa_range){ map(size, 0), size, 4096, (int)facts->nodes[0].id,
+			                         (uint32_t)i };
+	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+	    setrlimit(RLIMIT_NPROC, &limit) < 0)
 		return 3;
 	if (numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, NULL, &problems) < 0)
 		return 4;
@@ -213,7 +215,8 @@ Test(numa, a_range_that_no_thread_could_be_had_for_is_populated_too)
 		int status;
 
 		if (child == 0)
-			_exit(populates_with(threads_at_most, (uid_t)(2000001000 + threads_at_most)));
+			_exit(populates_with(threads_at_most,
+			                     (uid_t)(2000001000 + threads_at_most)));
 		status = wait_child(child);
 		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%u threads: status %d",
 		          (unsigned int)threads_at_most, WEXITSTATUS(status));
@@ -237,7 +240,8 @@ static bool note_worker(long nr, const uint64_t args[static 6], long *ret_result
 	seen.workers++;
 	for (size_t i = 0; i < ARRAY_SIZE(seen.sets); i++)
 		if (args[1] == sizeof(seen.sets[i]) &&
-		    memcmp((const void *)(uintptr_t)args[2], &seen.sets[i], sizeof(seen.sets[i])) == 0) {
+		    memcmp((const void *)(uintptr_t)args[2], &seen.sets[i], sizeof(seen.sets[i])) ==
+		            0) {
 			seen.of[i]++;
 			known = true;
 		}
@@ -250,11 +254,13 @@ static bool note_worker(long nr, const uint64_t args[static 6], long *ret_result
  * before they find out. */
 static int binds_workers(void)
 {
-	static const char *const sets[] = { "0-2,4-9,20-21,23-29", "10-19,30-39", "0-2,4-21,23-39" };
+	static const char *const sets[] = { "0-2,4-9,20-21,23-29", "10-19,30-39",
+		                            "0-2,4-21,23-39" };
 	static const long calls[] = { SYS_sched_setaffinity };
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 10, 2);
 	const size_t size = 4 * GIB;
-	void *nothing = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *nothing =
+		mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct problems problems = { 0 };
 	struct numa_range ranges[3];
 
@@ -267,7 +273,8 @@ static int binds_workers(void)
 	}
 	if (fake_kernel_begin(calls, ARRAY_SIZE(calls), note_worker) < 0)
 		return 3;
-	if (nothing == MAP_FAILED || numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, NULL, &problems) == 0)
+	if (nothing == MAP_FAILED ||
+	    numa_populate(ranges, ARRAY_SIZE(ranges), facts, 0, NULL, &problems) == 0)
 		return 4;
 	if (seen.others != 0)
 		return 5;
@@ -295,7 +302,8 @@ static void now_free(unsigned int node, unsigned int mib)
 	char path[80];
 
 	snprintf(path, sizeof(path), "sys/devices/system/node/node%u/meminfo", node);
-	fixture_tree_write(&shrinking.tree, path, "Node %u MemTotal: 1048576 kB\nNode %u MemFree: %u kB\n", node, node,
+	fixture_tree_write(&shrinking.tree, path,
+	                   "Node %u MemTotal: 1048576 kB\nNode %u MemFree: %u kB\n", node, node,
 	                   (mib + 8) * 1024); /* 1/128 of a GiB */
 }
 
@@ -307,7 +315,8 @@ static void takes(size_t length)
 }
 
 /* By one thread. `mib` has an entry for each 16 MiB, and one for when all is there. */
-static int populates_while(const unsigned int *mib, struct numa_range *ranges, size_t n, struct problems *problems)
+static int populates_while(const unsigned int *mib, struct numa_range *ranges, size_t n,
+                           struct problems *problems)
 {
 	int r;
 
@@ -330,8 +339,11 @@ static int populates_while(const unsigned int *mib, struct numa_range *ranges, s
  * that there is. */
 Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
 {
-	static const unsigned int alone[] = { 80, 64, 48, 32, 16, 0 }, beside[] = { 80, 64, 47, 12, 12, 12 };
-	struct numa_range range = { .size = 80 * MIB, .page_size = 4096, .host_node = 0, .guest_node = 2 };
+	static const unsigned int alone[] = { 80, 64, 48, 32, 16, 0 },
+				  beside[] = { 80, 64, 47, 12, 12, 12 };
+	struct numa_range range = {
+		.size = 80 * MIB, .page_size = 4096, .host_node = 0, .guest_node = 2
+	};
 	struct problems problems = { 0 };
 
 	fixture_tree_new(&shrinking.tree);
@@ -343,8 +355,9 @@ Test(numa, what_another_launch_takes_meanwhile_is_missed_in_time)
 	cr_assert_eq(problems.count, 1);
 	cr_expect_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
 	cr_expect_str_eq(problems.list[0].field, "memory.nodes[2]");
-	cr_expect_str_eq(problems.list[0].message, "cannot populate 80 MiB on host node 0, 39 MiB are free there now: "
-	                                           "Cannot allocate memory; ask for less");
+	cr_expect_str_eq(problems.list[0].message,
+	                 "cannot populate 80 MiB on host node 0, 39 MiB are free there now: "
+	                 "Cannot allocate memory; ask for less");
 	fixture_tree_done(&shrinking.tree);
 }
 
@@ -466,12 +479,14 @@ Test(numa, a_node_without_room_is_named_with_asked_and_free)
 	cr_assert_eq(numa_check_free(ranges, ARRAY_SIZE(ranges), tree.root, &problems), -ENOMEM);
 	fixture_tree_done(&tree);
 	cr_assert_eq(problems.count, 2);
-	cr_assert_str_eq(problems.list[0].message,
-	                 "host node 1: 1200 MiB of memory were asked for, 1168 MiB are free: ask for less, or free some");
+	cr_assert_str_eq(
+		problems.list[0].message,
+		"host node 1: 1200 MiB of memory were asked for, 1168 MiB are free: ask for less, or free some");
 	cr_assert_str_eq(problems.list[0].field, "memory.nodes[1]");
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_MEMORY_UNAVAILABLE);
-	cr_assert_str_eq(problems.list[1].message,
-	                 "host node 1: 22 MiB of huge pages of 2048 KiB were asked for, 20 MiB are free: ask for less, or free some");
+	cr_assert_str_eq(
+		problems.list[1].message,
+		"host node 1: 22 MiB of huge pages of 2048 KiB were asked for, 20 MiB are free: ask for less, or free some");
 }
 
 /* Without a node of its own a demand is held against all that are online, whatever their
@@ -488,10 +503,13 @@ Test(numa, room_on_any_node_is_the_sum_of_all)
 	write_node(&tree, 1023, 332, 0, 0);
 	write_node(&tree, 5, 2000, 0, 0); /* not online */
 	fixture_tree_write(&tree, "sys/devices/system/node/online", "0,17,1023\n");
-	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), 0, "%s",
+	             problems.list[0].message);
 	range.size = 800 * MIB;
 	cr_assert_eq(numa_check_free(&range, 1, tree.root, &problems), -ENOMEM);
-	cr_assert_str_eq(problems.list[0].message, "this host: 800 MiB of memory were asked for, 700 MiB are free: ask for less, or free some");
+	cr_assert_str_eq(
+		problems.list[0].message,
+		"this host: 800 MiB of memory were asked for, 700 MiB are free: ask for less, or free some");
 	/* A kernel without NUMA has no list, and may have node 0. */
 	fixture_tree_write(&tree, "sys/devices/system/node/online", "\n");
 	range.size = 100 * MIB;
@@ -534,6 +552,7 @@ Test(numa, transparent_huge_pages_of_neighbours_do_not_count)
 	(void)madvise(start, size, MADV_NOHUGEPAGE);
 	memset(start - size, 1, 3 * size);
 	cr_assert_eq(numa_read_back(&range, 1, &counts), 0);
-	cr_expect(counts.pages_2m == 0 && counts.pages_4k == size / 4096, "%lu", (unsigned long)counts.pages_2m);
+	cr_expect(counts.pages_2m == 0 && counts.pages_4k == size / 4096, "%lu",
+	          (unsigned long)counts.pages_2m);
 	munmap(room, 4 * size);
 }

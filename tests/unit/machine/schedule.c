@@ -44,7 +44,8 @@ static void new_kernel(void)
 
 TestSuite(schedule, .init = new_kernel);
 
-static void expect(const struct problems *problems, enum axvm_error_code code, const char *field, const char *words)
+static void expect(const struct problems *problems, enum axvm_error_code code, const char *field,
+                   const char *words)
 {
 	const struct problem *problem = &problems->list[0];
 
@@ -52,7 +53,8 @@ static void expect(const struct problems *problems, enum axvm_error_code code, c
 	cr_expect_eq(problem->code, code);
 	cr_expect_eq(problem->error_number, refused);
 	cr_expect_str_eq(problem->field, field);
-	cr_expect_not_null(strstr(problem->message, words), "'%s' lacks '%s'", problem->message, words);
+	cr_expect_not_null(strstr(problem->message, words), "'%s' lacks '%s'", problem->message,
+	                   words);
 }
 
 Test(schedule, fifo_is_taken_and_left)
@@ -66,13 +68,16 @@ Test(schedule, fifo_is_taken_and_left)
 
 		refused = errors[i];
 		cr_expect_eq(schedule_take_fifo(7 + (uint32_t)i, &taken), -refused);
-		cr_expect(asked[0] == 0 && asked[1] == SCHED_FIFO && asked_priority == 7 + (int)i, "of this thread");
+		cr_expect(asked[0] == 0 && asked[1] == SCHED_FIFO && asked_priority == 7 + (int)i,
+		          "of this thread");
 		cr_expect_eq(schedule_leave_fifo(&left), -refused);
-		cr_expect(asked[0] == 0 && asked[1] == SCHED_OTHER && asked_priority == 0, "of this thread");
+		cr_expect(asked[0] == 0 && asked[1] == SCHED_OTHER && asked_priority == 0,
+		          "of this thread");
 		cr_expect_eq(asked_times, 2 * ((int)i + 1));
 		cr_assert_eq(getrlimit(RLIMIT_RTPRIO, &limit), 0);
-		snprintf(words, sizeof(words), "SCHED_FIFO %zu: it has no CAP_SYS_NICE, and RLIMIT_RTPRIO is %llu; ", 7 + i,
-		         (unsigned long long)limit.rlim_cur);
+		snprintf(words, sizeof(words),
+		         "SCHED_FIFO %zu: it has no CAP_SYS_NICE, and RLIMIT_RTPRIO is %llu; ",
+		         7 + i, (unsigned long long)limit.rlim_cur);
 		if (refused == 0) {
 			cr_expect(taken.count == 0 && left.count == 0);
 			continue;
@@ -101,8 +106,13 @@ Test(schedule, short_turns)
 	static const int policies[] = { SCHED_OTHER, SCHED_BATCH, SCHED_IDLE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
-		struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime[3]; } was = { 0 },
-			is = { 0 };
+		struct {
+			uint32_t size, policy;
+			uint64_t flags;
+			int32_t nice;
+			uint32_t priority;
+			uint64_t runtime[3];
+		} was = { 0 }, is = { 0 };
 
 		was.size = sizeof(was);
 		was.policy = (uint32_t)policies[i];
@@ -138,9 +148,11 @@ Test(schedule, cores_of_its_own)
 		refused = rows[i].error;
 		cr_expect_eq(schedule_own_cores(&problems), -refused);
 		/* A cookie of its own, for this process and not for a thread of it. */
-		cr_expect(asked[0] == PR_SCHED_CORE && asked[1] == PR_SCHED_CORE_CREATE && asked[2] == 0 && asked[3] == 1);
+		cr_expect(asked[0] == PR_SCHED_CORE && asked[1] == PR_SCHED_CORE_CREATE &&
+		          asked[2] == 0 && asked[3] == 1);
 		if (refused)
-			expect(&problems, ERROR_CODE_HOST_LIMIT, "cpus.core_scheduling", rows[i].words);
+			expect(&problems, ERROR_CODE_HOST_LIMIT, "cpus.core_scheduling",
+			       rows[i].words);
 		cr_expect_eq(problems.count, refused != 0);
 	}
 }

@@ -114,7 +114,8 @@ Test(topology, vcpus_on_one_host_cpu_are_cores_of_their_own)
  * leaves open the distance of the farthest. */
 Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
 {
-	_cleanup_free_ struct host_facts *facts = fixture_shape(3, 4, 2), *one = fixture_shape(1, 4, 2);
+	_cleanup_free_ struct host_facts *facts = fixture_shape(3, 4, 2),
+					 *one = fixture_shape(1, 4, 2);
 	struct placement_request request = ask(8, 2);
 	struct guest_topology topology;
 
@@ -122,8 +123,10 @@ Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
 	for (request.seed = 0; request.seed < 20; request.seed++) {
 		topology = derive(facts, &request);
 		cr_assert_str_eq(apic_ids(&topology), "0 1 2 3 4 5 6 7");
-		cr_assert(topology.threads_per_core == 1 && topology.packages == 2 && topology.cores_per_package == 4);
-		cr_assert(topology.distances[0][1] == 30 && topology.distances[1][0] == 30 && topology.distances[1][1] == 10);
+		cr_assert(topology.threads_per_core == 1 && topology.packages == 2 &&
+		          topology.cores_per_package == 4);
+		cr_assert(topology.distances[0][1] == 30 && topology.distances[1][0] == 30 &&
+		          topology.distances[1][1] == 10);
 	}
 	request.dedicated = true;
 	topology = derive(facts, &request);
@@ -132,14 +135,20 @@ Test(topology, who_is_not_pinned_sees_cores_of_one_thread)
 	topology = derive(facts, &request);
 	cr_assert_eq(topology.distances[0][1], 30, "one of the two is open");
 	/* A guest node of memory alone beside one whose vCPU is pinned: where it is, is by lot. */
-	topology = derive(facts, &(struct placement_request){ .vcpus = 1, .node_count = 2, .host_node = { -1, -1 },
-	                                                      .pin_count = 1, .pins = (const uint32_t[]){ 4 },
-	                                                      .vcpu_nodes = (const uint8_t[]){ 0 } });
+	topology =
+		derive(facts, &(struct placement_request){ .vcpus = 1,
+	                                                   .node_count = 2,
+	                                                   .host_node = { -1, -1 },
+	                                                   .pin_count = 1,
+	                                                   .pins = (const uint32_t[]){ 4 },
+	                                                   .vcpu_nodes = (const uint8_t[]){ 0 } });
 	cr_assert_eq(topology.distances[0][1], 30);
-	topology = derive(one, &(struct placement_request){ .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
+	topology = derive(one, &(struct placement_request){
+				       .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
 	cr_assert_eq(topology.distances[0][1], 11);
 	one->node_count = 0;
-	topology = derive(one, &(struct placement_request){ .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
+	topology = derive(one, &(struct placement_request){
+				       .vcpus = 2, .node_count = 2, .host_node = { -1, -1 } });
 	cr_assert_eq(topology.distances[0][1], 20);
 }
 
@@ -321,16 +330,19 @@ Test(topology, what_a_leaf_has_no_bits_for)
 	} rows[] = { { 32, 32 }, { 33, 64 }, { 64, 64 }, { 65, 128 }, { 128, 128 }, { 129, 256 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ struct host_facts *facts = fixture_shape(1, rows[i].cores, 1), *cpu = fixture_e5_2697_v2();
+		_cleanup_free_ struct host_facts *facts = fixture_shape(1, rows[i].cores, 1),
+						 *cpu = fixture_e5_2697_v2();
 		struct placement_request request = ask(rows[i].cores, 1);
 		struct guest_topology topology = derive(facts, &request);
 		struct kvm_cpuid_entry2 entries[64];
 		uint32_t count = table_of(&cpu->cpus[0], entries);
 
 		cr_assert_eq(topology_cpuid(&topology, 1, entries, &count, ARRAY_SIZE(entries)), 0);
-		cr_expect_eq(entry(entries, count, 4, 3)->eax, 0x163 | (rows[i].ids - 1) << 14 | MIN(rows[i].ids - 1, 63u) << 26,
+		cr_expect_eq(entry(entries, count, 4, 3)->eax,
+		             0x163 | (rows[i].ids - 1) << 14 | MIN(rows[i].ids - 1, 63u) << 26,
 		             "%u cores: %#x", rows[i].cores, entry(entries, count, 4, 3)->eax);
-		cr_expect_eq(entry(entries, count, 1, 0)->ebx, 0x01000800 | MIN(rows[i].ids, 255u) << 16, "%u cores: %#x",
+		cr_expect_eq(entry(entries, count, 1, 0)->ebx,
+		             0x01000800 | MIN(rows[i].ids, 255u) << 16, "%u cores: %#x",
 		             rows[i].cores, entry(entries, count, 1, 0)->ebx);
 	}
 }
@@ -391,7 +403,8 @@ Test(topology, the_room_that_is_needed)
 
 		for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
 			entries[i].function = functions[i];
-		cr_assert_eq(topology_cpuid(&topology, 1, entries, &count, capacity), capacity < 6 ? -E2BIG : 0);
+		cr_assert_eq(topology_cpuid(&topology, 1, entries, &count, capacity),
+		             capacity < 6 ? -E2BIG : 0);
 		cr_assert_eq(count, 6);
 		cr_assert_eq(entries[2].function, capacity < 6 ? 0xb : 0xd);
 		for (uint32_t i = 3; i < 6 && capacity == 6; i++)

@@ -52,13 +52,20 @@ static struct vcpu *new_vcpu(uint32_t reason)
 	machine.vcpu_count = 2;
 	machine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (uint32_t i = 0; i < 2; i++)
-		machine.vcpus[i] = (struct vcpu){ .index = i, .fd = -1, .run = &shared.run, .machine = &machine };
+		machine.vcpus[i] = (struct vcpu){
+			.index = i, .fd = -1, .run = &shared.run, .machine = &machine
+		};
 	cr_assert_eq(bus_add(&machine.ports, 0x100, 16, &noting, NULL), 0);
 	cr_assert_eq(bus_add(&machine.mmio, 0xd0000000, 4096, &noting, NULL), 0);
 	cr_assert_eq(bus_add(&machine.mmio, LAYOUT_ACPI_REGISTERS, LAYOUT_ACPI_REGISTERS_SIZE,
-	                     &acpi_registers_bus_ops, &machine.acpi), 0);
-	cr_assert_eq(bus_add(&machine.mmio, LAYOUT_PANIC_REGISTER, 1, &panic_register_bus_ops, &machine.acpi), 0);
-	cr_assert_eq(bus_add(&machine.ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops, &machine.acpi), 0);
+	                     &acpi_registers_bus_ops, &machine.acpi),
+	             0);
+	cr_assert_eq(bus_add(&machine.mmio, LAYOUT_PANIC_REGISTER, 1, &panic_register_bus_ops,
+	                     &machine.acpi),
+	             0);
+	cr_assert_eq(bus_add(&machine.ports, LAYOUT_PORT_RESET, 1, &reset_port_bus_ops,
+	                     &machine.acpi),
+	             0);
 	shared.run.exit_reason = reason;
 	return vcpu;
 }
@@ -98,7 +105,8 @@ Test(vcpu, string_io_moves_each_item)
 			for (uint32_t i = 0; i < count; i++) {
 				cr_assert(accesses[i].write && accesses[i].width == size);
 				cr_assert_eq(accesses[i].offset, 4, "the port stays");
-				cr_assert_eq(accesses[i].value, get(shared.bytes + 4096 + i * size, size));
+				cr_assert_eq(accesses[i].value,
+				             get(shared.bytes + 4096 + i * size, size));
 			}
 			vcpu = io_exit(false, size, count);
 			cr_assert(vcpu_dispatch(vcpu));
@@ -110,7 +118,8 @@ Test(vcpu, string_io_moves_each_item)
 				cr_assert_eq(get(shared.bytes + 4096 + i * size, size),
 				             (0x1122334455667789 + i) & mask);
 			}
-			cr_assert_eq(shared.bytes[4096 + count * size], count * size + 1, "and no byte beyond");
+			cr_assert_eq(shared.bytes[4096 + count * size], count * size + 1,
+			             "and no byte beyond");
 		}
 }
 
@@ -163,9 +172,11 @@ static struct vcpu *mmio_write(uint64_t address, uint8_t value)
 
 Test(vcpu, what_a_register_asks_for_is_done)
 {
-	cr_assert_not(vcpu_dispatch(mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_SLEEP_CONTROL, 0x34)));
+	cr_assert_not(
+		vcpu_dispatch(mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_SLEEP_CONTROL, 0x34)));
 	expect_end(MACHINE_END_POWER_OFF, 0);
-	cr_assert_not(vcpu_dispatch(mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_RESET, ACPI_RESET_VALUE)));
+	cr_assert_not(vcpu_dispatch(
+		mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_RESET, ACPI_RESET_VALUE)));
 	expect_end(MACHINE_END_RESET, 0);
 	io_exit(true, 1, 1);
 	shared.run.io.port = LAYOUT_PORT_RESET;
@@ -180,7 +191,8 @@ Test(vcpu, what_a_register_asks_for_is_done)
 	shared.bytes[4096] = 0x06;
 	cr_assert_not(vcpu_dispatch(&machine.vcpus[0]));
 	expect_end(MACHINE_END_RESET, 0);
-	cr_assert(vcpu_dispatch(mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_RESET, 0)), "another value");
+	cr_assert(vcpu_dispatch(mmio_write(LAYOUT_ACPI_REGISTERS + ACPI_REG_RESET, 0)),
+	          "another value");
 	cr_assert_eq(machine.end, MACHINE_END_NONE);
 }
 
@@ -220,9 +232,12 @@ Test(vcpu, system_events_end_the_vm)
 		uint32_t type;
 		enum machine_end end;
 	} events[] = {
-		{ KVM_SYSTEM_EVENT_SHUTDOWN, MACHINE_END_POWER_OFF }, { KVM_SYSTEM_EVENT_RESET, MACHINE_END_RESET },
-		{ KVM_SYSTEM_EVENT_CRASH, MACHINE_END_PANIC },        { 0, MACHINE_END_VCPU_FAILED },
-		{ 4, MACHINE_END_VCPU_FAILED },                       { UINT32_MAX, MACHINE_END_VCPU_FAILED },
+		{ KVM_SYSTEM_EVENT_SHUTDOWN, MACHINE_END_POWER_OFF },
+		{ KVM_SYSTEM_EVENT_RESET, MACHINE_END_RESET },
+		{ KVM_SYSTEM_EVENT_CRASH, MACHINE_END_PANIC },
+		{ 0, MACHINE_END_VCPU_FAILED },
+		{ 4, MACHINE_END_VCPU_FAILED },
+		{ UINT32_MAX, MACHINE_END_VCPU_FAILED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
@@ -239,20 +254,25 @@ Test(vcpu, system_events_end_the_vm)
 Test(vcpu, exits_that_nobody_handles)
 {
 	for (uint32_t reason = 0; reason < 300; reason++) {
-		static const uint32_t handled[] = { KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_HLT, KVM_EXIT_SHUTDOWN,
-			                            KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_FAIL_ENTRY,
-			                            KVM_EXIT_SYSTEM_EVENT };
+		static const uint32_t handled[] = {
+			KVM_EXIT_IO,          KVM_EXIT_MMIO,           KVM_EXIT_HLT,
+			KVM_EXIT_SHUTDOWN,    KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_FAIL_ENTRY,
+			KVM_EXIT_SYSTEM_EVENT
+		};
 		struct vcpu *vcpu = new_vcpu(reason);
-		bool known = false, nothing = reason == KVM_EXIT_INTR || reason == KVM_EXIT_IOAPIC_EOI;
+		bool known = false,
+		     nothing = reason == KVM_EXIT_INTR || reason == KVM_EXIT_IOAPIC_EOI;
 
 		for (size_t i = 0; i < ARRAY_SIZE(handled); i++)
 			known |= handled[i] == reason;
 		if (known)
 			continue;
 		cr_assert_eq(vcpu_dispatch(vcpu), nothing, "exit %u", reason);
-		cr_assert_eq(machine.end, nothing ? MACHINE_END_NONE : MACHINE_END_VCPU_FAILED, "exit %u", reason);
+		cr_assert_eq(machine.end, nothing ? MACHINE_END_NONE : MACHINE_END_VCPU_FAILED,
+		             "exit %u", reason);
 		cr_assert_eq(machine.end_detail, nothing ? 0 : reason);
-		cr_assert_eq(vcpu->stats.exits[MIN(reason, VCPU_EXIT_KINDS - 1u)], 1, "exit %u", reason);
+		cr_assert_eq(vcpu->stats.exits[MIN(reason, VCPU_EXIT_KINDS - 1u)], 1, "exit %u",
+		             reason);
 	}
 }
 
@@ -275,15 +295,22 @@ Test(vcpu, the_last_to_halt_ends_the_machine)
 /* As it is after a reset; other bits than are set must stay. */
 static struct kvm_sregs after_reset(void)
 {
-	return (struct kvm_sregs){ .cr0 = 0x60000010, .apic_base = 0xfee00900, .efer = 0, .idt.limit = 0xffff };
+	return (struct kvm_sregs){
+		.cr0 = 0x60000010, .apic_base = 0xfee00900, .efer = 0, .idt.limit = 0xffff
+	};
 }
 
 Test(vcpu, starts_in_long_mode)
 {
-	const struct vcpu_entry entry = { .start = VCPU_LONG_MODE, .page_table = GPA(0x9000), .gdt = GPA(0x500),
-		                          .gdt_limit = 31, .code_selector = 0x10, .data_selector = 0x18 };
+	const struct vcpu_entry entry = { .start = VCPU_LONG_MODE,
+		                          .page_table = GPA(0x9000),
+		                          .gdt = GPA(0x500),
+		                          .gdt_limit = 31,
+		                          .code_selector = 0x10,
+		                          .data_selector = 0x18 };
 	struct kvm_sregs sregs = after_reset();
-	const struct kvm_segment *const data[] = { &sregs.ds, &sregs.es, &sregs.fs, &sregs.gs, &sregs.ss };
+	const struct kvm_segment *const data[] = { &sregs.ds, &sregs.es, &sregs.fs, &sregs.gs,
+		                                   &sregs.ss };
 
 	vcpu_start_state(&entry, &sregs);
 	/* PE, MP, ET, NE, WP, PG; PAE, OSFXSR, OSXMMEXCPT; LME, LMA. */
@@ -294,20 +321,28 @@ Test(vcpu, starts_in_long_mode)
 	cr_assert(sregs.gdt.base == 0x500 && sregs.gdt.limit == 31);
 	cr_assert(sregs.idt.base == 0 && sregs.idt.limit == 0);
 	cr_assert_eq(sregs.apic_base, 0xfee00900);
-	cr_assert(sregs.cs.selector == 0x10 && sregs.cs.l == 1 && sregs.cs.db == 0 && sregs.cs.type == 0xb);
-	cr_assert(sregs.cs.present && sregs.cs.s && sregs.cs.g && sregs.cs.limit == 0xffffffff && !sregs.cs.dpl);
+	cr_assert(sregs.cs.selector == 0x10 && sregs.cs.l == 1 && sregs.cs.db == 0 &&
+	          sregs.cs.type == 0xb);
+	cr_assert(sregs.cs.present && sregs.cs.s && sregs.cs.g && sregs.cs.limit == 0xffffffff &&
+	          !sregs.cs.dpl);
 	for (size_t i = 0; i < ARRAY_SIZE(data); i++) {
-		cr_assert(data[i]->selector == 0x18 && data[i]->type == 3 && data[i]->l == 0 && data[i]->db == 1);
-		cr_assert(data[i]->present && data[i]->s && data[i]->g && data[i]->limit == 0xffffffff);
+		cr_assert(data[i]->selector == 0x18 && data[i]->type == 3 && data[i]->l == 0 &&
+		          data[i]->db == 1);
+		cr_assert(data[i]->present && data[i]->s && data[i]->g &&
+		          data[i]->limit == 0xffffffff);
 	}
 	/* VM entry wants a busy TSS (SDM 3C §26.3.1.2). */
-	cr_assert(sregs.tr.type == 0xb && sregs.tr.present && !sregs.tr.s && sregs.tr.limit == 0x67);
+	cr_assert(sregs.tr.type == 0xb && sregs.tr.present && !sregs.tr.s &&
+	          sregs.tr.limit == 0x67);
 }
 
 Test(vcpu, starts_in_protected_mode)
 {
-	const struct vcpu_entry entry = { .start = VCPU_PROTECTED, .gdt = GPA(0x500), .gdt_limit = 31,
-		                          .code_selector = 8, .data_selector = 0x18 };
+	const struct vcpu_entry entry = { .start = VCPU_PROTECTED,
+		                          .gdt = GPA(0x500),
+		                          .gdt_limit = 31,
+		                          .code_selector = 8,
+		                          .data_selector = 0x18 };
 	struct kvm_sregs sregs = after_reset();
 
 	vcpu_start_state(&entry, &sregs);

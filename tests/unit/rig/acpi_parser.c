@@ -3,8 +3,8 @@
  * fields are found by their offsets in ACPI 6.5 §5.2. */
 #include "rig/acpi_parser.h"
 
-#include "rig/boot_guest.h"
 #include "guest/layout.h"
+#include "rig/boot_guest.h"
 
 int acpi_put(const struct acpi_config *config, const struct guest_memory *memory,
              struct problems *problems, uint64_t *ret_rsdp)
@@ -44,7 +44,8 @@ static void check_text(const struct guest_memory *memory, uint64_t at, const cha
 }
 
 /* What a header says of its table and of who made it. */
-static void check_header(const struct guest_memory *memory, uint64_t table, const char *signature, uint64_t revision)
+static void check_header(const struct guest_memory *memory, uint64_t table, const char *signature,
+                         uint64_t revision)
 {
 	check_text(memory, table, signature);
 	check_sum(memory, table, acpi_length_of(memory, table));
@@ -57,8 +58,8 @@ static void check_header(const struct guest_memory *memory, uint64_t table, cons
 	cr_assert_eq(peek(memory, table + 32, 4), 1, "%s: creator revision", signature);
 }
 
-static void check_table(const struct guest_memory *memory, uint64_t table, const char *signature, uint64_t revision,
-                        struct acpi_parsed *parsed)
+static void check_table(const struct guest_memory *memory, uint64_t table, const char *signature,
+                        uint64_t revision, struct acpi_parsed *parsed)
 {
 	check_header(memory, table, signature, revision);
 	cr_assert_eq(table % 16, 0);
@@ -214,11 +215,12 @@ static void check_srat(const struct guest_memory *memory, const struct acpi_pars
 
 		if (type == 0 || type == 2) {
 			bool wide = type == 2;
-			uint64_t node = wide ? peek(memory, at + 4, 4) :
-			                       peek(memory, at + 2, 1) |
-			                               peek(memory, at + 9, 3) << 8;
+			uint64_t node = wide ? peek(memory, at + 4, 4)
+			                     : peek(memory, at + 2, 1) | peek(memory, at + 9, 3)
+			                                                         << 8;
 
-			size_t cpu = cpu_of(config, peek(memory, at + (wide ? 8 : 3), wide ? 4 : 1));
+			size_t cpu =
+				cpu_of(config, peek(memory, at + (wide ? 8 : 3), wide ? 4 : 1));
 
 			cr_assert_lt(cpu, config->cpu_count);
 			cr_assert_not(told[cpu], "vCPU %zu is told twice", cpu);
@@ -264,14 +266,13 @@ static void check_slit(const struct guest_memory *memory, const struct acpi_pars
 }
 
 void acpi_check(const struct acpi_config *config, const struct guest_memory *memory,
-                      const uint64_t *node_sizes)
+                const uint64_t *node_sizes)
 {
 	struct problems problems = { 0 };
 	struct acpi_parsed parsed;
 	uint64_t rsdp = 0;
 
-	cr_assert_eq(acpi_put(config, memory, &problems, &rsdp), 0, "%s",
-	             problems.list[0].message);
+	cr_assert_eq(acpi_put(config, memory, &problems, &rsdp), 0, "%s", problems.list[0].message);
 	cr_assert_eq(rsdp, LAYOUT_ACPI);
 	parsed = acpi_parse(memory, rsdp);
 	check_fadt(memory, &parsed);

@@ -8,7 +8,7 @@
 /* What the parser makes of the tables. */
 struct acpi_parsed {
 	uint64_t fadt, madt, mcfg, srat, slit, dsdt; /* addresses */
-	uint64_t end;                               /* the first byte after the last table */
+	uint64_t end;                                /* the first byte after the last table */
 };
 
 /* Builds the tables and puts them where the guest finds them. What acpi_build() says. */

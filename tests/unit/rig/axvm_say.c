@@ -70,7 +70,8 @@ static char *whole(int fd)
 
 struct said axvm_say(const char *line, int input)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), caught = memfd_create("err", MFD_CLOEXEC), in, err, argc = 1;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), caught = memfd_create("err", MFD_CLOEXEC),
+	    in, err, argc = 1;
 	char copy[1024], *argv[48] = { (char[]){ "axvm" } };
 	struct said said = { 0 };
 	FILE *out = open_memstream(&said.out, &said.out_size);

@@ -27,10 +27,17 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 {
 	struct problems problems = { 0 };
 	const struct block_spec spec = {
-		.id = "disk", .serial = "a-serial", .queues = DISK_QUEUES, .queue_size = DISK_SIZE,
-		.write_through = options->write_through, .keeps_blocks = options->keeps_blocks, .limit = options->limit,
+		.id = "disk",
+		.serial = "a-serial",
+		.queues = DISK_QUEUES,
+		.queue_size = DISK_SIZE,
+		.write_through = options->write_through,
+		.keeps_blocks = options->keeps_blocks,
+		.limit = options->limit,
 	};
-	struct disk_file_config config = { .fd = -1, .path = g->path, .field = "disks[0].image",
+	struct disk_file_config config = { .fd = -1,
+		                           .path = g->path,
+		                           .field = "disks[0].image",
 		                           .read_only = options->read_only,
 		                           .direct = options->direct,
 		                           .max_size = options->max_size };
@@ -46,7 +53,8 @@ void disk_start(struct disk_guest *g, const struct disk_options *options)
 	if (options->instead) {
 		int other = open(options->instead, O_RDWR | O_CLOEXEC);
 
-		cr_assert(other >= 0 && dup2(other, g->file.fd) == g->file.fd, "%s", options->instead);
+		cr_assert(other >= 0 && dup2(other, g->file.fd) == g->file.fd, "%s",
+		          options->instead);
 		close(other);
 	}
 	if (options->ranges)
@@ -100,7 +108,8 @@ void disk_offer(struct disk_guest *g, uint16_t queue, uint16_t slot, uint32_t ty
 	bool in = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
 
 	cr_assert_eq(guest_memory_write(&g->m.memory, GPA(header_at(slot)), &header,
-	                                sizeof(header)), 0);
+	                                sizeof(header)),
+	             0);
 	*disk_status(g, slot) = PENDING;
 	ring_desc(ring, first, header_at(slot), HEADER_BYTES, VRING_DESC_F_NEXT,
 	          (uint16_t)(first + (length ? 1 : 2)));

@@ -5,8 +5,8 @@
 
 #include <linux/virtio_ring.h>
 
-#include "virtio/block.h"
 #include "rig/virtio_driver.h"
+#include "virtio/block.h"
 
 #define DISK_SIZE 64 /* of a queue */
 #define DISK_QUEUES 2
@@ -30,13 +30,13 @@ struct disk_guest {
 struct disk_options {
 	const char *directory; /* NULL: /tmp */
 	bool read_only, direct, write_through;
-	uint64_t bytes; /* 0: DISK_BYTES */
+	uint64_t bytes;    /* 0: DISK_BYTES */
 	uint64_t max_size; /* 0: as long as it is */
 	bool keeps_blocks;
 	/* what the file is said to be able to; NULL: what it says itself */
 	const struct disk_ranges *ranges;
 	const char *instead; /* what the device works on in its place; NULL: the file itself */
-	uint64_t without; /* features the driver does not take */
+	uint64_t without;    /* features the driver does not take */
 	struct rate_config limit;
 	uint32_t busy_poll_us;
 };

@@ -131,10 +131,13 @@ static inline int boot_errno(const struct problem *problem)
 		const char *words;
 		int error;
 	} rows[] = {
-		{ ERROR_CODE_RESOURCE_MISSING, "", EBADF },      { ERROR_CODE_RESOURCE_UNREADABLE, "", EBADF },
+		{ ERROR_CODE_RESOURCE_MISSING, "", EBADF },
+		{ ERROR_CODE_RESOURCE_UNREADABLE, "", EBADF },
 		{ ERROR_CODE_CMDLINE_TOO_LONG, "", E2BIG },
-		{ ERROR_CODE_HOST_LIMIT, "", ENOSPC },           { ERROR_CODE_SPEC_INVALID, "there is no RAM", EFAULT },
-		{ ERROR_CODE_KERNEL_INVALID, "empty", ENODATA }, { ERROR_CODE_INITRD_INVALID, "empty", ENODATA },
+		{ ERROR_CODE_HOST_LIMIT, "", ENOSPC },
+		{ ERROR_CODE_SPEC_INVALID, "there is no RAM", EFAULT },
+		{ ERROR_CODE_KERNEL_INVALID, "empty", ENODATA },
+		{ ERROR_CODE_INITRD_INVALID, "empty", ENODATA },
 		{ ERROR_CODE_IMAGE_INVALID, "empty", ENODATA },
 	};
 
@@ -155,7 +158,8 @@ static inline void expect_problem(const struct problems *problems, enum axvm_err
 	cr_assert_str_eq(problem->field, field);
 	cr_assert_not_null(strstr(problem->message, words), "'%s' lacks '%s'", problem->message,
 	                   words);
-	cr_assert_eq(problem->error_number, boot_errno(problem), "%s: %d", problem->message, problem->error_number);
+	cr_assert_eq(problem->error_number, boot_errno(problem), "%s: %d", problem->message,
+	             problem->error_number);
 }
 
 /* A load into memory that lacks a page: refused for want of that place, once, and no entry. */
@@ -164,7 +168,8 @@ static inline void expect_no_ram(const struct problems *problems, uint64_t gpa, 
 {
 	char words[96];
 
-	snprintf(words, sizeof(words), "there is no RAM at 0x%" PRIx64 " for the %s: give", gpa, what);
+	snprintf(words, sizeof(words), "there is no RAM at 0x%" PRIx64 " for the %s: give", gpa,
+	         what);
 	expect_problem(problems, ERROR_CODE_SPEC_INVALID, "memory.nodes", words);
 	cr_assert_eq(entry->rip, 42, "untouched");
 }

@@ -22,20 +22,20 @@ extern const char fake_kernel_after[];
 long fake_kernel_raw(long nr, const uint64_t *args);
 
 __asm__(".text\n"
-	".globl fake_kernel_raw, fake_kernel_after\n"
-	".type fake_kernel_raw, @function\n"
-	"fake_kernel_raw:\n"
-	"	mov %rdi, %rax\n"
-	"	mov 0(%rsi), %rdi\n"
-	"	mov 16(%rsi), %rdx\n"
-	"	mov 24(%rsi), %r10\n"
-	"	mov 32(%rsi), %r8\n"
-	"	mov 40(%rsi), %r9\n"
-	"	mov 8(%rsi), %rsi\n"
-	"	syscall\n"
-	"fake_kernel_after:\n"
-	"	ret\n"
-	".size fake_kernel_raw, . - fake_kernel_raw\n");
+        ".globl fake_kernel_raw, fake_kernel_after\n"
+        ".type fake_kernel_raw, @function\n"
+        "fake_kernel_raw:\n"
+        "	mov %rdi, %rax\n"
+        "	mov 0(%rsi), %rdi\n"
+        "	mov 16(%rsi), %rdx\n"
+        "	mov 24(%rsi), %r10\n"
+        "	mov 32(%rsi), %r8\n"
+        "	mov 40(%rsi), %r9\n"
+        "	mov 8(%rsi), %rsi\n"
+        "	syscall\n"
+        "fake_kernel_after:\n"
+        "	ret\n"
+        ".size fake_kernel_raw, . - fake_kernel_raw\n");
 
 static fake_answer answers;
 
@@ -74,16 +74,21 @@ int fake_kernel_begin(const long *calls, size_t count, fake_answer answer)
 	insns[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 	                                          offsetof(struct seccomp_data, nr));
 	for (size_t i = 0; i < count; i++)
-		insns[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i],
-		                                          (uint8_t)(count - i), 0);
+		insns[n++] =
+			(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i],
+		                                     (uint8_t)(count - i), 0);
 	insns[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	insns[n++] = (struct sock_filter)BPF_STMT(
-		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer));
+	insns[n++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+	                                     offsetof(struct seccomp_data, instruction_pointer));
 	insns[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)after, 1, 0);
 	insns[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP);
-	insns[n++] = (struct sock_filter)BPF_STMT(
-		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer) + 4);
-	insns[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(after >> 32), 0, 1);
+	insns[n++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+	                                     offsetof(struct seccomp_data, instruction_pointer) +
+	                                             4);
+	insns[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+	                                          (uint32_t)(after >> 32), 0, 1);
 	insns[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	insns[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP);
 	program.len = n;

@@ -19,7 +19,7 @@ struct recorded {
 	const char *flags;
 };
 
-#define IVY_BRIDGE_FLAGS                                                                           \
+#define IVY_BRIDGE_FLAGS                                                                             \
 	" fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush dts acpi " \
 	"mmx fxsr sse sse2 ss ht tm pbe syscall nx pdpe1gb rdtscp lm constant_tsc arch_perfmon "     \
 	"nopl xtopology nonstop_tsc aperfmperf pni pclmulqdq dtes64 monitor ds_cpl vmx est tm2 "     \
@@ -27,6 +27,7 @@ struct recorded {
 	"avx f16c rdrand lahf_lm fsgsbase smep erms xsaveopt "
 
 /* `secondary`: what the secondary processor-based controls may be, MSR 0x48B. */
+/* clang-format off */
 #define VMX_MSRS_306E4(secondary)                                                                  \
 	{                                                                                          \
 		0x00da040000000010, 0x0000007f00000016, 0xfff9fffe0401e172, 0x007fffff00036dff,    \
@@ -35,6 +36,7 @@ struct recorded {
 		0x00000f0106134141, 0x0000007f00000016, 0xfff9fffe04006172, 0x007fffff00036dfb,    \
 		0x0000ffff000011fb                                                                 \
 	}
+/* clang-format on */
 
 static const struct recorded e5_2697_v2 = {
 	.leaves = {
@@ -142,7 +144,8 @@ struct host_facts *fixture_shape(uint32_t nodes, uint32_t cores_per_node, uint32
 	}
 	for (uint32_t n = 0; n < nodes; n++) {
 		facts->nodes[n] = (struct host_node){
-			.id = n, .allowed = true, .memory_mib = 65536, .free_mib = 60000 };
+			.id = n, .allowed = true, .memory_mib = 65536, .free_mib = 60000
+		};
 		for (uint32_t k = 0; k < nodes; k++)
 			facts->distances[n][k] = n == k ? 10 : 21;
 	}
@@ -150,7 +153,8 @@ struct host_facts *fixture_shape(uint32_t nodes, uint32_t cores_per_node, uint32
 	return facts;
 }
 
-static void give_leaves(struct host_cpu *cpu, const struct recorded *recorded, uint32_t apic_id, bool leaf_b)
+static void give_leaves(struct host_cpu *cpu, const struct recorded *recorded, uint32_t apic_id,
+                        bool leaf_b)
 {
 	cpu->leaf_count = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(recorded->leaves); i++) {
@@ -181,7 +185,8 @@ void fixture_set_vulnerability(struct host_facts *facts, const char *name, const
 {
 	size_t at = 0;
 
-	while (at < facts->vulnerability_count && strcmp(facts->vulnerabilities[at].name, name) != 0)
+	while (at < facts->vulnerability_count &&
+	       strcmp(facts->vulnerabilities[at].name, name) != 0)
 		at++;
 	if (!state) {
 		cr_assert_lt(at, facts->vulnerability_count, "the fixture has no %s", name);
@@ -190,23 +195,28 @@ void fixture_set_vulnerability(struct host_facts *facts, const char *name, const
 	}
 	cr_assert_lt(at, (size_t)FACTS_VULNERABILITIES_MAX);
 	facts->vulnerability_count += at == facts->vulnerability_count;
-	snprintf(facts->vulnerabilities[at].name, sizeof(facts->vulnerabilities[at].name), "%s", name);
-	snprintf(facts->vulnerabilities[at].value, sizeof(facts->vulnerabilities[at].value), "%s", state);
+	snprintf(facts->vulnerabilities[at].name, sizeof(facts->vulnerabilities[at].name), "%s",
+	         name);
+	snprintf(facts->vulnerabilities[at].value, sizeof(facts->vulnerabilities[at].value), "%s",
+	         state);
 }
 
 static void give_vulnerabilities(struct host_facts *facts)
 {
 	static const char *const rows[][2] = {
 		{ "itlb_multihit", "KVM: Mitigation: Split huge pages" },
-		{ "l1tf", "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable" },
+		{ "l1tf",
+		  "Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable" },
 		{ "mds", "Mitigation: Clear CPU buffers; SMT vulnerable" },
 		{ "meltdown", "Mitigation: PTI" },
 		{ "mmio_stale_data", "Unknown: No mitigations" },
 		{ "retbleed", "Not affected" },
 		{ "spec_store_bypass", "Mitigation: Speculative Store Bypass disabled via prctl" },
-		{ "spectre_v1", "Mitigation: usercopy/swapgs barriers and __user pointer sanitization" },
-		{ "spectre_v2", "Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: conditional; RSB filling; "
-		                "PBRSB-eIBRS: Not affected; BHI: Not affected" },
+		{ "spectre_v1",
+		  "Mitigation: usercopy/swapgs barriers and __user pointer sanitization" },
+		{ "spectre_v2",
+		  "Mitigation: Retpolines; IBPB: conditional; IBRS_FW; STIBP: conditional; RSB filling; "
+		  "PBRSB-eIBRS: Not affected; BHI: Not affected" },
 		{ "srbds", "Not affected" },
 		{ "tsx_async_abort", "Not affected" },
 	};
@@ -225,7 +235,7 @@ static struct host_facts *build(const struct recorded *recorded, uint32_t nodes,
 		uint32_t core = (uint32_t)cpu->core + (cpu->core >= 6 ? 2 : 0);
 
 		cpu->apic_id = (uint32_t)cpu->package << 5 | core << 1 |
-			       (uint32_t)(i >= facts->cpu_count / 2);
+		               (uint32_t)(i >= facts->cpu_count / 2);
 		give_leaves(cpu, recorded, cpu->apic_id, true);
 		cpu->microcode = recorded->microcode;
 		cpu->flags_hash = 0x1234;

@@ -40,7 +40,8 @@ static void keeper_kick(struct virtio_device *device, uint16_t queue)
 		while (virtio_pop(device, queue, &chain)) {
 			if (!found) {
 				virtio_ring_place(device, queue, &place);
-				atomic_store(&k->used_flags, __atomic_load_n((uint16_t *)place.used, __ATOMIC_RELAXED));
+				atomic_store(&k->used_flags, __atomic_load_n((uint16_t *)place.used,
+				                                             __ATOMIC_RELAXED));
 				found = true;
 			}
 			if (atomic_load(&k->returns)) {

@@ -28,8 +28,8 @@ struct keeper {
 	_Atomic uint32_t popped, activations, quiesces, resets, written, releases;
 	/* of the queue, as they were during its last visit with a request */
 	_Atomic uint32_t used_flags;
-	_Atomic bool prompt;          /* complete at once */
-	_Atomic bool returns;         /* look and give back */
+	_Atomic bool prompt;  /* complete at once */
+	_Atomic bool returns; /* look and give back */
 	/* before anything else look and give back so many times; counts down */
 	_Atomic uint32_t peeks;
 	_Atomic uint32_t peek_visits; /* visits that had some of those */

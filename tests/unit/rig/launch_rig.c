@@ -16,10 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "interface/wire.h"
 #include "sandbox/fd_layout.h"
 #include "shim/announce.h"
 #include "shim/control.h"
-#include "interface/wire.h"
 #include "shim/deadline.h"
 #include "tests/unit/rig/fake_kvm.h"
 #include "tests/unit/rig/protoc.h"
@@ -34,7 +34,8 @@ size_t rig_events_count;
 char rig_stderr[4096], rig_output[256];
 
 static const struct rig_launch *launch;
-static int control_fd, control_peer, events_fd, words_fd, image_fd, output_fd, disk_fd, disk_2_fd, channel_fd, kvm_fd;
+static int control_fd, control_peer, events_fd, words_fd, image_fd, output_fd, disk_fd, disk_2_fd,
+	channel_fd, kvm_fd;
 static int tap_fds[2], vhost_fd;
 static int pages_fd[RIG_VCPUS_MAX];
 static struct kvm_run *pages[RIG_VCPUS_MAX];
@@ -62,20 +63,22 @@ static int extension(int number)
 static int supported_cpuid(struct kvm_cpuid2 *table)
 {
 	static const uint32_t leaves[][2] = {
-		{ 0, 0 }, { 1, 0 }, { 4, 0 }, { 7, 0 }, { 0xd, 0 }, { 0xd, 1 }, { 0x80000000, 0 }, { 0x80000001, 0 },
-		{ 0x80000008, 0 },
+		{ 0, 0 },   { 1, 0 },          { 4, 0 },          { 7, 0 },          { 0xd, 0 },
+		{ 0xd, 1 }, { 0x80000000, 0 }, { 0x80000001, 0 }, { 0x80000008, 0 },
 	};
 	uint32_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(leaves) && n < table->nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &table->entries[n];
 
-		*entry = (struct kvm_cpuid_entry2){ .function = leaves[i][0], .index = leaves[i][1] };
-		if (__get_cpuid_count(entry->function, entry->index, &entry->eax, &entry->ebx, &entry->ecx,
-		                      &entry->edx))
+		*entry = (struct kvm_cpuid_entry2){ .function = leaves[i][0],
+			                            .index = leaves[i][1] };
+		if (__get_cpuid_count(entry->function, entry->index, &entry->eax, &entry->ebx,
+		                      &entry->ecx, &entry->edx))
 			n++;
 	}
-	table->entries[n++] = (struct kvm_cpuid_entry2){ .function = 0x40000001, .eax = 0x0fffffff };
+	table->entries[n++] =
+		(struct kvm_cpuid_entry2){ .function = 0x40000001, .eax = 0x0fffffff };
 	table->nent = n;
 	return 0;
 }
@@ -177,8 +180,9 @@ static bool is_tap(int fd)
 static int answer_tap(unsigned long request, void *argument)
 {
 	if (request == TUNGETIFF)
-		*(struct ifreq *)argument = (struct ifreq){ .ifr_name = "tap0",
-			                                    .ifr_flags = IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE };
+		*(struct ifreq *)argument =
+			(struct ifreq){ .ifr_name = "tap0",
+			                .ifr_flags = IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE };
 	return 0;
 }
 
@@ -212,10 +216,10 @@ static bool answer_ioctl(int fd, unsigned long request, void *argument, int *ret
 static const struct {
 	int (*go)(struct shim *);
 } stages[] = {
-	[STAGE_ARRIVE] = { stage_arrive },   [STAGE_LEARN] = { stage_learn },
-	[STAGE_ADMIT] = { stage_admit },     [STAGE_ACQUIRE] = { stage_acquire },
-	[STAGE_BUILD] = { stage_build },     [STAGE_CONFINE] = { stage_confine },
-	[STAGE_STAFF] = { stage_staff },     [STAGE_SEAL] = { stage_seal },
+	[STAGE_ARRIVE] = { stage_arrive }, [STAGE_LEARN] = { stage_learn },
+	[STAGE_ADMIT] = { stage_admit },   [STAGE_ACQUIRE] = { stage_acquire },
+	[STAGE_BUILD] = { stage_build },   [STAGE_CONFINE] = { stage_confine },
+	[STAGE_STAFF] = { stage_staff },   [STAGE_SEAL] = { stage_seal },
 	[STAGE_RUN] = { stage_run },
 };
 
@@ -236,7 +240,8 @@ static int live(void)
 				pages_fd[i] = memfd_create("vcpu", MFD_CLOEXEC);
 		for (size_t i = 0; shim->stage == STAGE_ADMIT && i < RIG_VCPUS_MAX; i++)
 			if (ftruncate(pages_fd[i], RUN_SIZE) == 0)
-				pages[i] = mmap(NULL, RUN_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, pages_fd[i], 0);
+				pages[i] = mmap(NULL, RUN_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+				                pages_fd[i], 0);
 		if (shim->stage == STAGE_ADMIT)
 			kvm_fd = memfd_create("kvm", MFD_CLOEXEC);
 		if (stages[shim->stage].go(shim) < 0)
@@ -253,9 +258,10 @@ static int live(void)
 __attribute__((noreturn)) static void child_main(void)
 {
 	const int wanted[][2] = {
-		{ words_fd, STDERR_FD }, { control_fd, CONTROL_FD }, { events_fd, EVENT_FD }, { image_fd, RIG_IMAGE },
-		{ output_fd, RIG_OUTPUT }, { disk_fd, RIG_DISK }, { channel_fd, RIG_CHANNEL },
-		{ disk_2_fd, RIG_DISK_2 }, { tap_fds[0], RIG_TAP }, { tap_fds[1], RIG_TAP_2 }, { vhost_fd, RIG_VHOST },
+		{ words_fd, STDERR_FD },     { control_fd, CONTROL_FD }, { events_fd, EVENT_FD },
+		{ image_fd, RIG_IMAGE },     { output_fd, RIG_OUTPUT },  { disk_fd, RIG_DISK },
+		{ channel_fd, RIG_CHANNEL }, { disk_2_fd, RIG_DISK_2 },  { tap_fds[0], RIG_TAP },
+		{ tap_fds[1], RIG_TAP_2 },   { vhost_fd, RIG_VHOST },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -295,8 +301,9 @@ static void make_control(void)
 	int pair[2];
 	size_t n;
 
-	snprintf(text, sizeof(text), "launch { %s } %s%s%s", launch->spec, launch->command ? "commands { " : "",
-	         launch->command ? launch->command : "", launch->command ? " }" : "");
+	snprintf(text, sizeof(text), "launch { %s } %s%s%s", launch->spec,
+	         launch->command ? "commands { " : "", launch->command ? launch->command : "",
+	         launch->command ? " }" : "");
 	n = protoc_encode("ControlStream", text, bytes, sizeof(bytes));
 	if (launch->open_ended) {
 		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -321,7 +328,8 @@ static void read_events(void)
 	rig_events_count = 0;
 	while (wire_next(&cursor, &field) > 0) {
 		cr_assert_lt(rig_events_count, RIG_EVENTS_MAX);
-		rig_events[rig_events_count] = axvm__v1__event__unpack(NULL, field.length, field.bytes);
+		rig_events[rig_events_count] =
+			axvm__v1__event__unpack(NULL, field.length, field.bytes);
 		cr_assert_not_null(rig_events[rig_events_count++]);
 	}
 }
@@ -334,7 +342,8 @@ int rig_launch(const struct rig_launch *wanted)
 
 	launch = wanted;
 	if (!rig_told)
-		rig_told = mmap(NULL, sizeof(*rig_told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		rig_told = mmap(NULL, sizeof(*rig_told), PROT_READ | PROT_WRITE,
+		                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	cr_assert_neq((void *)rig_told, MAP_FAILED);
 	memset(rig_told, 0, sizeof(*rig_told));
 	make_control();
@@ -347,7 +356,8 @@ int rig_launch(const struct rig_launch *wanted)
 	vhost_fd = file_of(0, 0);
 	image_fd = launch->image ? high(memfd_create("image", MFD_CLOEXEC)) : file_of(16, 0x90);
 	if (launch->image)
-		cr_assert_eq(write(image_fd, launch->image, launch->image_size), (ssize_t)launch->image_size);
+		cr_assert_eq(write(image_fd, launch->image, launch->image_size),
+		             (ssize_t)launch->image_size);
 	output_fd = file_of(0, 0);
 	disk_fd = file_of(MIB, 0);
 	disk_2_fd = file_of(MIB, 0);

@@ -19,17 +19,17 @@ typedef int (*rig_guest)(struct kvm_run *run, uint32_t vcpu);
 
 /* What a launch is given; zero: as an ordinary one has it. */
 struct rig_launch {
-	const char *spec;    /* text of a LaunchSpec */
-	const char *command; /* text of a Command behind it; NULL: none */
-	rig_guest guest;     /* NULL: every vCPU halts */
-	int kvm_error;       /* /dev/kvm does not open, with this */
+	const char *spec;      /* text of a LaunchSpec */
+	const char *command;   /* text of a Command behind it; NULL: none */
+	rig_guest guest;       /* NULL: every vCPU halts */
+	int kvm_error;         /* /dev/kvm does not open, with this */
 	unsigned long refused; /* KVM fails this request with EPERM */
 	int lacks;             /* KVM does not have this capability */
 	bool old_api;          /* KVM answers another API version than 12 */
 	bool odd_disk;         /* the disk is 512 bytes longer */
 	const void *image;     /* what file 5 has in it; NULL: 16 bytes 0x90 */
 	size_t image_size;
-	bool open_ended;       /* fd 3 is a stream that goes on after what is in it */
+	bool open_ended; /* fd 3 is a stream that goes on after what is in it */
 	/* In the child, when all is over; no system calls. NULL: nothing. */
 	void (*after)(void);
 	/* In the child, before KVM answers a request. NULL: nothing. */
@@ -49,10 +49,10 @@ struct rig_told {
 	uint32_t msis;
 	int cpu[RIG_VCPUS_MAX]; /* where the vCPU was made; -1: its thread may run on several */
 	int policy[RIG_VCPUS_MAX], priority[RIG_VCPUS_MAX];
-	uint8_t boot[64]; /* guest memory from 1 MiB on, when vCPU 0 was made */
-	int vhost_owned; /* the number of the one that was started last */
+	uint8_t boot[64];      /* guest memory from 1 MiB on, when vCPU 0 was made */
+	int vhost_owned;       /* the number of the one that was started last */
 	uint64_t vhost_memory; /* bytes of its first region */
-	uint64_t word[8]; /* for a test's own use */
+	uint64_t word[8];      /* for a test's own use */
 };
 
 /* In the child, and by its functions above. */
@@ -71,8 +71,16 @@ extern struct rig_told *rig_told;
 /* Files that a spec may name: by 5 a flat image of 16 bytes 0x90, by 6 an empty file to write, by 7
  * and 9 disks of 1 MiB, by 8 a socket for vsock, by 10 and 11 queues of one TAP, by 12 a vhost-net.
  * New ones for each launch. */
-enum { RIG_IMAGE = 5, RIG_OUTPUT = 6, RIG_DISK = 7, RIG_CHANNEL = 8, RIG_DISK_2 = 9, RIG_TAP = 10, RIG_TAP_2 = 11,
-       RIG_VHOST = 12 };
+enum {
+	RIG_IMAGE = 5,
+	RIG_OUTPUT = 6,
+	RIG_DISK = 7,
+	RIG_CHANNEL = 8,
+	RIG_DISK_2 = 9,
+	RIG_TAP = 10,
+	RIG_TAP_2 = 11,
+	RIG_VHOST = 12
+};
 
 /* The exit status; RIG_DIED when the child died of a signal. */
 int rig_launch(const struct rig_launch *launch);

@@ -120,8 +120,8 @@ void net_rig_transmit(struct net_rig *rig, uint16_t queue, const void *data, uin
 	for (uint32_t at = 0; at < length; at += piece, n++) {
 		bool last = at + piece >= length;
 
-		ring_desc(ring, n, TX_DATA + at, MIN(piece, length - at), last ? 0 : VRING_DESC_F_NEXT,
-		          (uint16_t)(n + 1));
+		ring_desc(ring, n, TX_DATA + at, MIN(piece, length - at),
+		          last ? 0 : VRING_DESC_F_NEXT, (uint16_t)(n + 1));
 	}
 	ring_offer(ring, 0);
 	driver_kick(&rig->driver, queue);
@@ -146,7 +146,8 @@ uint8_t net_rig_command(struct net_rig *rig, uint8_t class, uint8_t command, con
 
 	cr_assert_eq(guest_memory_write(&rig->m.memory, GPA(COMMAND), header, 2), 0);
 	if (length > 0)
-		cr_assert_eq(guest_memory_write(&rig->m.memory, GPA(COMMAND + 16), data, length), 0);
+		cr_assert_eq(guest_memory_write(&rig->m.memory, GPA(COMMAND + 16), data, length),
+		             0);
 	cr_assert_eq(guest_memory_write(&rig->m.memory, GPA(COMMAND + 4096), &answer, 1), 0);
 	ring_desc(ring, 0, COMMAND, 2, VRING_DESC_F_NEXT, length > 0 ? 1 : 2);
 	ring_desc(ring, 1, COMMAND + 16, length, VRING_DESC_F_NEXT, 2);

@@ -7,8 +7,8 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
-#include "virtio/net.h"
 #include "rig/virtio_driver.h"
+#include "virtio/net.h"
 
 #define NET_RIG_PAIRS 4
 #define NET_RIG_SIZE 128

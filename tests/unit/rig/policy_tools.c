@@ -29,7 +29,7 @@ void tool_scratch(char *path, size_t size)
 	const char *parent = getenv("TMPDIR");
 
 	cr_assert_lt(snprintf(path, size, "%s/axvm-policy-XXXXXX", parent ? parent : "/tmp"),
-		     (int)size);
+	             (int)size);
 	cr_assert_not_null(mkdtemp(path));
 }
 

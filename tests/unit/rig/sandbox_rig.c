@@ -70,8 +70,8 @@ int rig_verify(uint32_t sealed)
 {
 	int r = sandbox_verify_process(&scene.sandbox, &scene.seen, &scene.problems);
 
-	return r < 0 ? r : sandbox_verify_threads(&scene.sandbox, sealed, &scene.seen,
-	                                          &scene.problems);
+	return r < 0 ? r
+	             : sandbox_verify_threads(&scene.sandbox, sealed, &scene.seen, &scene.problems);
 }
 
 int rig_gain_capabilities(void)

@@ -28,7 +28,9 @@ static void record_event(void *context, const struct virtio_event *event)
 void machine_init(struct test_machine *m)
 {
 	const struct io_loop_config config = {
-		.wake_fd_number = -1, .ring_fd_number = -1, .control_fd = -1,
+		.wake_fd_number = -1,
+		.ring_fd_number = -1,
+		.control_fd = -1,
 	};
 
 	memset(m, 0, sizeof(*m));

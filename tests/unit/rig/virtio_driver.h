@@ -7,11 +7,11 @@
 #include <pthread.h>
 
 #include "bus/pci.h"
-#include "rig/fake_fabric.h"
 #include "io/loop.h"
+#include "rig/fake_fabric.h"
 #include "rig/ring.h"
-#include "virtio/pci.h"
 #include "rig/wait.h"
+#include "virtio/pci.h"
 
 #define TEST_EVENTS_MAX 64
 

@@ -52,7 +52,8 @@ void guest_start(struct vsock_guest *g, uint16_t buffers, int channel_flags)
 
 	signal(SIGPIPE, SIG_IGN);
 	memset(g, 0, sizeof(*g));
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | channel_flags, 0, pair), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | channel_flags, 0, pair),
+	             0);
 	spec.channel_fd = pair[0];
 	g->channel = pair[1];
 	machine_init(&g->m);

@@ -5,8 +5,8 @@
 
 #include <linux/virtio_vsock.h>
 
-#include "virtio/vsock.h"
 #include "rig/virtio_driver.h"
+#include "virtio/vsock.h"
 
 #define GUEST_CID 7
 #define GUEST_BUFFER 262144u
@@ -21,7 +21,7 @@ struct vsock_guest {
 	struct vsock vsock;
 	struct driver driver;
 	struct ring rings[VSOCK_QUEUES];
-	uint16_t received; /* packets taken from the receive queue */
+	uint16_t received;  /* packets taken from the receive queue */
 	uint32_t forwarded; /* what its packets say it has taken of a connection */
 	int channel;        /* the orchestrator's end */
 };

@@ -22,10 +22,10 @@
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
-	FOREACH_SET(struct criterion_suite_set *suite, tests->suites)
-		FOREACH_SET(struct criterion_test *test, suite->tests)
-			if (test->data->timeout <= 0)
-				test->data->timeout = TEST_LIMIT_S;
+	FOREACH_SET(struct criterion_suite_set * suite, tests->suites)
+	FOREACH_SET(struct criterion_test * test, suite->tests)
+	if (test->data->timeout <= 0)
+		test->data->timeout = TEST_LIMIT_S;
 }
 #endif
 
@@ -51,7 +51,8 @@ uint64_t wait_begin(void)
 
 void wait_turn(uint64_t end, const char *what, const char *file, int line)
 {
-	cr_assert(now_ns() < end, "%s:%d: in %d s it did not come: %s", file, line, WAIT_LIMIT_S, what);
+	cr_assert(now_ns() < end, "%s:%d: in %d s it did not come: %s", file, line, WAIT_LIMIT_S,
+	          what);
 	pause_a_little();
 }
 

@@ -35,7 +35,9 @@ static int attributes_arrived(void)
 	if (sigaction(SIGXFSZ, NULL, &action) < 0 || action.sa_handler != SIG_IGN)
 		return 7;
 	return scene.sandbox.launcher == getppid() && scene.sandbox.proc_fd == -1 &&
-	       scene.sandbox.landlock_fd == -1 ? 0 : 6;
+	                       scene.sandbox.landlock_fd == -1
+	               ? 0
+	               : 6;
 }
 
 Test(sandbox_arrive, takes_the_attributes)
@@ -82,7 +84,8 @@ static int internal_numbers_freed(void)
 	const struct rlimit room = { 2048, 2048 };
 	static const int gone[] = { INTERNAL_FD_BASE, PROC_FD, INTERNAL_FD_LAST, 1500 };
 
-	if (setrlimit(RLIMIT_NOFILE, &room) < 0 || dup2(0, SPEC_FD_LAST) < 0 || dup2(0, CONTROL_FD) < 0)
+	if (setrlimit(RLIMIT_NOFILE, &room) < 0 || dup2(0, SPEC_FD_LAST) < 0 ||
+	    dup2(0, CONTROL_FD) < 0)
 		return 1;
 	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
 		if (dup2(0, gone[i]) < 0)

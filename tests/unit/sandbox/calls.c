@@ -51,14 +51,16 @@ static int seals_as_asked(void)
 {
 	const long calls[] = { SYS_seccomp };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, answer_seccomp) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, answer_seccomp) < 0)
 		return 1;
 	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++) {
 		asked.calls = 0;
 		asked.result = 0;
 		if (sandbox_seccomp_seal(role) != 0 || asked.calls != 1)
 			return 2;
-		if (asked.operation != SECCOMP_SET_MODE_FILTER || asked.flags != SECCOMP_FILTER_FLAG_LOG)
+		if (asked.operation != SECCOMP_SET_MODE_FILTER ||
+		    asked.flags != SECCOMP_FILTER_FLAG_LOG)
 			return 3;
 		if (asked.program.filter != sandbox_filters[role].insns ||
 		    asked.program.len != sandbox_filters[role].count)
@@ -128,7 +130,8 @@ static int joins(void)
 	if (!mkdtemp(directory) || (fds[0] = open(directory, O_RDONLY | O_DIRECTORY)) < 0)
 		return 1;
 	fds[1] = dup(fds[0]);
-	if (points_to ? symlinkat(points_to, fds[0], member) : mknodat(fds[0], member, S_IFREG | 0600, 0))
+	if (points_to ? symlinkat(points_to, fds[0], member)
+	              : mknodat(fds[0], member, S_IFREG | 0600, 0))
 		return 2;
 	if (points_to)
 		(void)mknodat(fds[0], "other", S_IFREG | 0600, 0);
@@ -176,17 +179,18 @@ Test(sandbox_cgroup, is_joined_or_the_launch_fails)
 		points_to = rows[i].points_to;
 		group.type = rows[i].type;
 		group.write_result = rows[i].write_result;
-		cr_expect_eq(rig_child(joins), *rows[i].words ? 10 : 0, "%s: %s", rows[i].name, rig_words);
-		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "%s: \"%s\"",
-		             rows[i].name, rig_words);
+		cr_expect_eq(rig_child(joins), *rows[i].words ? 10 : 0, "%s: %s", rows[i].name,
+		             rig_words);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0,
+		             "%s: \"%s\"", rows[i].name, rig_words);
 	}
 }
 
 /* ----------------------------------------------------------------------------------------- root */
 
 static struct {
-	char made[16];           /* the calls as they come, a letter each */
-	struct mount_attr attr;  /* of mount_setattr(2) */
+	char made[16];          /* the calls as they come, a letter each */
+	struct mount_attr attr; /* of mount_setattr(2) */
 	uint64_t at, flags, umount_flags;
 	char setattr_path[4], umount_path[4];
 	long pivot_result; /* 0: the kernel's own */
@@ -196,10 +200,11 @@ static bool answer_mounts(long nr, const uint64_t args[static 6], long *ret_resu
 {
 	size_t n = strlen(mounts.made);
 
-	mounts.made[n < sizeof(mounts.made) - 1 ? n : n - 1] = nr == SYS_mount_setattr ? 'p' :
-	                                                       nr == SYS_move_mount    ? 'm' :
-	                                                       nr == SYS_pivot_root    ? 'r' :
-	                                                       nr == SYS_chroot        ? 'c' : 'u';
+	mounts.made[n < sizeof(mounts.made) - 1 ? n : n - 1] = nr == SYS_mount_setattr ? 'p'
+	                                                       : nr == SYS_move_mount  ? 'm'
+	                                                       : nr == SYS_pivot_root  ? 'r'
+	                                                       : nr == SYS_chroot      ? 'c'
+	                                                                               : 'u';
 	if (nr == SYS_mount_setattr) {
 		mounts.at = args[0];
 		snprintf(mounts.setattr_path, sizeof(mounts.setattr_path), "%s",
@@ -219,7 +224,8 @@ static bool answer_mounts(long nr, const uint64_t args[static 6], long *ret_resu
 /* In a mount namespace that is private already: whatever is wrong stays in it. */
 static int made_root(void)
 {
-	const long calls[] = { SYS_mount_setattr, SYS_move_mount, SYS_pivot_root, SYS_umount2, SYS_chroot };
+	const long calls[] = { SYS_mount_setattr, SYS_move_mount, SYS_pivot_root, SYS_umount2,
+		               SYS_chroot };
 
 	if (rig_gain_capabilities() < 0 || unshare(CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
@@ -228,7 +234,8 @@ static int made_root(void)
 	if (namespaces_empty_root(&scene.problems) < 0)
 		return 10;
 	if (mounts.attr.propagation != MS_PRIVATE || mounts.attr.attr_set || mounts.attr.attr_clr ||
-	    (int)mounts.at != AT_FDCWD || mounts.flags != AT_RECURSIVE || strcmp(mounts.setattr_path, "/") != 0)
+	    (int)mounts.at != AT_FDCWD || mounts.flags != AT_RECURSIVE ||
+	    strcmp(mounts.setattr_path, "/") != 0)
 		return 2;
 	scene.sandbox.namespaced = true;
 	if (sandbox_check_root(&scene.sandbox, &scene.problems) < 0)
@@ -237,7 +244,9 @@ static int made_root(void)
 	if (mounts.pivot_result == -EINVAL)
 		return strcmp(mounts.made, "pmrc") == 0 ? 0 : 4;
 	return strcmp(mounts.made, "pmru") == 0 && strcmp(mounts.umount_path, ".") == 0 &&
-	       mounts.umount_flags == MNT_DETACH ? 0 : 5;
+	                       mounts.umount_flags == MNT_DETACH
+	               ? 0
+	               : 5;
 }
 
 Test(sandbox_nest, keeps_mounts_from_spreading_before_it_moves_any)
@@ -247,7 +256,8 @@ Test(sandbox_nest, keeps_mounts_from_spreading_before_it_moves_any)
 	cr_expect_eq(rig_child(made_root), 0, "%s", rig_words);
 	mounts.pivot_result = -EPERM;
 	cr_expect_eq(rig_child(made_root), 10);
-	cr_expect_eq(strncmp(rig_words, "cannot make the new root the root: ", 35), 0, "%s", rig_words);
+	cr_expect_eq(strncmp(rig_words, "cannot make the new root the root: ", 35), 0, "%s",
+	             rig_words);
 }
 
 /* What the new root is made of, in words. */
@@ -262,12 +272,14 @@ static bool answer_root(long nr, const uint64_t args[static 6], long *ret_result
 
 	*ret_result = nr == SYS_fsconfig ? 0 : fake_kernel_call(SYS_dup, stderr_fd);
 	if (nr == SYS_fsopen)
-		snprintf(root_words + n, sizeof(root_words) - n, "%s %x;", first, (unsigned)args[1]);
+		snprintf(root_words + n, sizeof(root_words) - n, "%s %x;", first,
+		         (unsigned)args[1]);
 	else if (nr == SYS_fsmount)
-		snprintf(root_words + n, sizeof(root_words) - n, "%x %x;", (unsigned)args[1], (unsigned)args[2]);
+		snprintf(root_words + n, sizeof(root_words) - n, "%x %x;", (unsigned)args[1],
+		         (unsigned)args[2]);
 	else
-		snprintf(root_words + n, sizeof(root_words) - n, "%u %s=%s;", (unsigned)args[1], first ? first : "",
-		         second ? second : "");
+		snprintf(root_words + n, sizeof(root_words) - n, "%u %s=%s;", (unsigned)args[1],
+		         first ? first : "", second ? second : "");
 	/* No further than this: nothing is mounted. */
 	if (nr == SYS_fsmount)
 		*ret_result = -EPERM;
@@ -281,7 +293,8 @@ static int describes_root(void)
 	static const char wanted[] = "tmpfs 1;1 mode=0555;1 nr_inodes=1;1 size=4k;0 ro=;6 =;1 f;";
 	const long calls[] = { SYS_fsopen, SYS_fsconfig, SYS_fsmount };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, ARRAY_SIZE(calls), answer_root) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, ARRAY_SIZE(calls), answer_root) < 0)
 		return 1;
 	if (namespaces_empty_root(&scene.problems) == 0)
 		return 2;
@@ -296,13 +309,14 @@ Test(sandbox_nest, the_new_root_is_as_small_as_can_be)
 /* ------------------------------------------------------------------- each call on the way fails */
 
 /* A row a call: the nth of its kind is refused, all others say yes and do nothing. */
-static const struct refusal {
+struct refusal {
 	int (*go)(void); /* 0 or -errno, with a problem */
 	long nr;
 	unsigned nth;
 	const char *words;
 	long also; /* this one is refused too, with EINVAL */
-} *refusal;
+};
+static const struct refusal *refusal;
 static unsigned calls_so_far;
 
 static bool answer_refusal(long nr, const uint64_t args[static 6], long *ret_result)
@@ -316,7 +330,8 @@ static bool answer_refusal(long nr, const uint64_t args[static 6], long *ret_res
 		*ret_result = -EPERM;
 	else if (nr == SYS_fsopen || nr == SYS_fsmount)
 		*ret_result = fake_kernel_call(SYS_dup, stderr_fd);
-	else if (nr == SYS_getdents64 || nr == SYS_read || nr == SYS_fstatfs || nr == SYS_newfstatat)
+	else if (nr == SYS_getdents64 || nr == SYS_read || nr == SYS_fstatfs ||
+	         nr == SYS_newfstatat)
 		return false;
 	else
 		*ret_result = 0;
@@ -330,14 +345,16 @@ static int empties_root(void)
 
 static int unshares(void)
 {
-	return namespaces_unshare(SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) | SANDBOX_BIT(SANDBOX_NET_NAMESPACE),
+	return namespaces_unshare(SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) |
+	                                  SANDBOX_BIT(SANDBOX_NET_NAMESPACE),
 	                          &scene.problems);
 }
 
 /* Those of this thread, by its own name. */
 static int joins_namespaces(void)
 {
-	return namespaces_join(&scene.sandbox, ".", SANDBOX_BIT(SANDBOX_NET_NAMESPACE), &scene.problems);
+	return namespaces_join(&scene.sandbox, ".", SANDBOX_BIT(SANDBOX_NET_NAMESPACE),
+	                       &scene.problems);
 }
 
 static int counts_threads(void)
@@ -374,22 +391,27 @@ static int opens_proc(void)
 
 static int is_refused_once(void)
 {
-	const long calls[] = { SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_mount_setattr, SYS_move_mount, SYS_fchdir,
-		               SYS_pivot_root, SYS_umount2, SYS_chroot, SYS_chdir, SYS_unshare, SYS_sethostname,
-		               SYS_setdomainname, SYS_setns, SYS_getdents64 };
+	const long calls[] = { SYS_fsopen,        SYS_fsconfig, SYS_fsmount,    SYS_mount_setattr,
+		               SYS_move_mount,    SYS_fchdir,   SYS_pivot_root, SYS_umount2,
+		               SYS_chroot,        SYS_chdir,    SYS_unshare,    SYS_sethostname,
+		               SYS_setdomainname, SYS_setns,    SYS_getdents64 };
 	const long of_proc[] = { SYS_read, SYS_fstatfs, SYS_newfstatat };
-	bool is_of_proc = refusal->nr == SYS_read || refusal->nr == SYS_fstatfs || refusal->nr == SYS_newfstatat;
+	bool is_of_proc = refusal->nr == SYS_read || refusal->nr == SYS_fstatfs ||
+	                  refusal->nr == SYS_newfstatat;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return 1;
 	scene.sandbox.proc_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fake_kernel_begin(is_of_proc ? of_proc : calls, is_of_proc ? ARRAY_SIZE(of_proc) : ARRAY_SIZE(calls),
+	if (fake_kernel_begin(is_of_proc ? of_proc : calls,
+	                      is_of_proc ? ARRAY_SIZE(of_proc) : ARRAY_SIZE(calls),
 	                      answer_refusal) < 0)
 		return 2;
 	if (refusal->go() == 0)
 		return refusal->words ? 3 : 0;
 	return scene.problems.count == 1 && scene.problems.list[0].error_number == EPERM &&
-	       scene.problems.list[0].code == ERROR_CODE_SANDBOX_FAILED ? 0 : 4;
+	                       scene.problems.list[0].code == ERROR_CODE_SANDBOX_FAILED
+	               ? 0
+	               : 4;
 }
 
 /* Each by its own words, with the errno of the call that failed. */
@@ -402,18 +424,21 @@ Test(sandbox_nest, no_call_on_the_way_may_fail)
 		{ empties_root, SYS_fsconfig, 4, "cannot create a file system for the root: ", 0 },
 		{ empties_root, SYS_fsmount, 0, "cannot mount a file system for the root: ", 0 },
 		{ empties_root, SYS_mount_setattr, 0, "cannot keep mounts from spreading: ", 0 },
-		{ empties_root, SYS_move_mount, 0, "cannot lay the new root over the old one: ", 0 },
+		{ empties_root, SYS_move_mount, 0,
+		  "cannot lay the new root over the old one: ", 0 },
 		{ empties_root, SYS_fchdir, 0, "cannot enter the new root: ", 0 },
 		{ empties_root, SYS_pivot_root, 0, "cannot make the new root the root: ", 0 },
 		{ empties_root, SYS_umount2, 0, "cannot let go of the old root: ", 0 },
-		{ empties_root, SYS_chroot, 0, "cannot make the new root the root: ", SYS_pivot_root },
+		{ empties_root, SYS_chroot, 0,
+		  "cannot make the new root the root: ", SYS_pivot_root },
 		{ empties_root, SYS_chdir, 0, "cannot enter the new root: ", 0 },
 		{ unshares, -1, 0, NULL, 0 },
 		{ unshares, SYS_unshare, 0, "cannot leave the launcher's namespaces: ", 0 },
 		{ unshares, SYS_sethostname, 0, "cannot set a host name: ", 0 },
 		{ unshares, SYS_setdomainname, 0, "cannot set a host name: ", 0 },
 		{ joins_namespaces, -1, 0, NULL, 0 },
-		{ joins_namespaces, SYS_setns, 0, "cannot enter the namespaces that were made: ", 0 },
+		{ joins_namespaces, SYS_setns, 0,
+		  "cannot enter the namespaces that were made: ", 0 },
 		{ counts_threads, SYS_newfstatat, 0, "cannot count the threads: ", 0 },
 		{ lists_threads, SYS_getdents64, 0, "cannot list a directory of /proc/self: ", 0 },
 		{ lists_threads, SYS_getdents64, 1, "cannot list a directory of /proc/self: ", 0 },
@@ -425,7 +450,7 @@ Test(sandbox_nest, no_call_on_the_way_may_fail)
 		refusal = &rows[i];
 		cr_expect_eq(rig_child(is_refused_once), 0, "row %zu: \"%s\"", i, rig_words);
 		if (rows[i].words)
-			cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "row %zu: \"%s\"", i,
-			             rig_words);
+			cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0,
+			             "row %zu: \"%s\"", i, rig_words);
 	}
 }

@@ -50,8 +50,10 @@ static int names(const char *what)
 	int r = verify();
 
 	return r < 0 && scene.problems.count == 1 &&
-	       scene.problems.list[0].code == ERROR_CODE_SANDBOX_FAILED &&
-	       strstr(scene.problems.list[0].message, what) ? 0 : 1;
+	                       scene.problems.list[0].code == ERROR_CODE_SANDBOX_FAILED &&
+	                       strstr(scene.problems.list[0].message, what)
+	               ? 0
+	               : 1;
 }
 
 static const struct sandbox_config plain;
@@ -59,7 +61,9 @@ static const struct sandbox_config plain;
 static int untouched(void)
 {
 	return verify() == 0 && scene.seen.threads == 1 && scene.seen.namespaces_count >= 5 &&
-	       scene.seen.fds_count >= 3 && scene.sandbox.landlock_abi >= 1 ? 0 : 1;
+	                       scene.seen.fds_count >= 3 && scene.sandbox.landlock_abi >= 1
+	               ? 0
+	               : 1;
 }
 
 Test(sandbox_confine, what_was_done_is_found_again)
@@ -74,7 +78,9 @@ static int nest_taken(void)
 	char name[8] = "";
 
 	return scene.sandbox.nest.begun == scene.sandbox.privileged &&
-	       gethostname(name, sizeof(name)) == 0 && strcmp(name, "axvm") == 0 ? 0 : 1;
+	                       gethostname(name, sizeof(name)) == 0 && strcmp(name, "axvm") == 0
+	               ? 0
+	               : 1;
 }
 
 Test(sandbox_nest, whoever_is_privileged_has_one)
@@ -170,7 +176,8 @@ static int other_ids(void)
 static int missing_thread(void)
 {
 	return sandbox_verify_threads(&scene.sandbox, 1, &scene.seen, &scene.problems) == -EBADMSG
-	               ? 0 : 1;
+	               ? 0
+	               : 1;
 }
 
 static int early_filter(void)
@@ -196,8 +203,8 @@ static int idle_thread(void *unused)
 static int unsealed_thread(void)
 {
 	static char stack[16384];
-	const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-	                  CLONE_SYSVSEM;
+	const int flags =
+		CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
 
 	if (clone(idle_thread, stack + sizeof(stack), flags, NULL) < 0)
 		return 2;
@@ -242,7 +249,9 @@ static int signalled(void)
 	int signal_number = 0;
 
 	return prctl(PR_GET_PDEATHSIG, &signal_number) == 0 &&
-	       signal_number == SANDBOX_LAUNCHER_DIED && verify() == 0 ? 0 : 1;
+	                       signal_number == SANDBOX_LAUNCHER_DIED && verify() == 0
+	               ? 0
+	               : 1;
 }
 
 Test(sandbox_confine, the_launchers_death_is_told)

@@ -42,26 +42,72 @@ static int set_merging(void)
 	return pages >> 28 ? -1 : prctl(SET_MEMORY_MERGE, 1, 0, 0, 0);
 }
 
-static int set_personality(void) { return personality(ADDR_NO_RANDOMIZE | UNAME26) < 0 ? -1 : 0; }
-static int set_real_timer(void) { return setitimer(ITIMER_REAL, &(struct itimerval){ .it_value = { 9000, 0 } }, NULL); }
-static int set_virtual_timer(void) { return setitimer(ITIMER_VIRTUAL, &(struct itimerval){ .it_value = { 0, 1 } }, NULL); }
-static int set_profiling_timer(void) { return setitimer(ITIMER_PROF, &(struct itimerval){ .it_value = { 9000, 0 } }, NULL); }
-static int set_slack(void) { return prctl(PR_SET_TIMERSLACK, 1000000000, 0, 0, 0); }
-static int set_death_signal(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
-static int set_huge_pages(void) { return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }
-static int set_memory_failure(void) { return prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0); }
-static int set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
-static int set_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
-static int set_nice(void) { return setpriority(PRIO_PROCESS, 0, 17); }
-static int set_io_priority(void) { return (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 6)); }
-static int set_cookie(void) { return prctl(62, 1, 0, 1, 0); }
+static int set_personality(void)
+{
+	return personality(ADDR_NO_RANDOMIZE | UNAME26) < 0 ? -1 : 0;
+}
+static int set_real_timer(void)
+{
+	return setitimer(ITIMER_REAL, &(struct itimerval){ .it_value = { 9000, 0 } }, NULL);
+}
+static int set_virtual_timer(void)
+{
+	return setitimer(ITIMER_VIRTUAL, &(struct itimerval){ .it_value = { 0, 1 } }, NULL);
+}
+static int set_profiling_timer(void)
+{
+	return setitimer(ITIMER_PROF, &(struct itimerval){ .it_value = { 9000, 0 } }, NULL);
+}
+static int set_slack(void)
+{
+	return prctl(PR_SET_TIMERSLACK, 1000000000, 0, 0, 0);
+}
+static int set_death_signal(void)
+{
+	return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+static int set_huge_pages(void)
+{
+	return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+static int set_memory_failure(void)
+{
+	return prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+}
+static int set_io_flusher(void)
+{
+	return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+}
+static int set_subreaper(void)
+{
+	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+static int set_nice(void)
+{
+	return setpriority(PRIO_PROCESS, 0, 17);
+}
+static int set_io_priority(void)
+{
+	return (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+	                    IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 6));
+}
+static int set_cookie(void)
+{
+	return prctl(62, 1, 0, 1, 0);
+}
 
 static int set_limit(__rlimit_resource_t resource, rlim_t most)
 {
 	return setrlimit(resource, &(struct rlimit){ .rlim_cur = most - 1, .rlim_max = most });
 }
-static int set_cpu_limit(void) { return set_limit(RLIMIT_CPU, 86400); }
-static int set_realtime_limit(void) { return set_limit(RLIMIT_RTTIME, 200000); }
+static int set_cpu_limit(void)
+{
+	return set_limit(RLIMIT_CPU, 86400);
+}
+static int set_realtime_limit(void)
+{
+	return set_limit(RLIMIT_RTTIME, 200000);
+}
 static int set_soft_limit(void)
 {
 	struct rlimit limit;
@@ -76,10 +122,22 @@ static int set_class(int class, int priority)
 {
 	return sched_setscheduler(0, class, &(struct sched_param){ .sched_priority = priority });
 }
-static int set_fifo(void) { return set_class(SCHED_FIFO, 3); }
-static int set_round_robin(void) { return set_class(SCHED_RR | RESET_ON_FORK, 3); }
-static int set_batch(void) { return set_class(SCHED_BATCH, 0); }
-static int set_batch_reset(void) { return set_class(SCHED_BATCH | RESET_ON_FORK, 0); }
+static int set_fifo(void)
+{
+	return set_class(SCHED_FIFO, 3);
+}
+static int set_round_robin(void)
+{
+	return set_class(SCHED_RR | RESET_ON_FORK, 3);
+}
+static int set_batch(void)
+{
+	return set_class(SCHED_BATCH, 0);
+}
+static int set_batch_reset(void)
+{
+	return set_class(SCHED_BATCH | RESET_ON_FORK, 0);
+}
 
 static int set_oom_score(void)
 {
@@ -119,9 +177,11 @@ static const struct heirloom {
 	{ "armed interval timers", set_profiling_timer, NULL, "1" },
 	{ "timer slack in ns", set_slack, NULL, "1000000000" },
 	{ "scheduling class", set_fifo, NULL, "SCHED_FIFO" },
-	{ "scheduling class", set_round_robin, "SCHED_OTHER, SCHED_RESET_ON_FORK", "SCHED_RR, SCHED_RESET_ON_FORK" },
+	{ "scheduling class", set_round_robin, "SCHED_OTHER, SCHED_RESET_ON_FORK",
+	  "SCHED_RR, SCHED_RESET_ON_FORK" },
 	{ "scheduling class", set_batch, "SCHED_BATCH", "SCHED_BATCH" },
-	{ "scheduling class", set_batch_reset, "SCHED_BATCH, SCHED_RESET_ON_FORK", "SCHED_BATCH, SCHED_RESET_ON_FORK" },
+	{ "scheduling class", set_batch_reset, "SCHED_BATCH, SCHED_RESET_ON_FORK",
+	  "SCHED_BATCH, SCHED_RESET_ON_FORK" },
 	{ "parent-death signal", set_death_signal, NULL, "9" },
 	{ "transparent huge pages disabled", set_huge_pages, NULL, "1" },
 	{ "memory failure policy", set_memory_failure, NULL, "1" },
@@ -156,7 +216,8 @@ static const char *told(const char *name)
 /* For the parent's message. */
 static void say(const char *what)
 {
-	(void)problems_add(&scene.problems, ERROR_CODE_INTERNAL, EINVAL, NULL, "told: %s", what ? what : "nothing");
+	(void)problems_add(&scene.problems, ERROR_CODE_INTERNAL, EINVAL, NULL, "told: %s",
+	                   what ? what : "nothing");
 }
 
 static bool same(const char *a, const char *b)
@@ -167,8 +228,9 @@ static bool same(const char *a, const char *b)
 /* What clears: yes, and nothing happens. */
 static bool clears_nothing(long nr, const uint64_t args[static 6], long *ret_result)
 {
-	static const int setting[] = { SET_MEMORY_MERGE, PR_SET_TIMERSLACK, PR_SET_PDEATHSIG, PR_SET_THP_DISABLE,
-		                       PR_MCE_KILL, PR_SET_IO_FLUSHER, PR_SET_CHILD_SUBREAPER };
+	static const int setting[] = { SET_MEMORY_MERGE,      PR_SET_TIMERSLACK, PR_SET_PDEATHSIG,
+		                       PR_SET_THP_DISABLE,    PR_MCE_KILL,       PR_SET_IO_FLUSHER,
+		                       PR_SET_CHILD_SUBREAPER };
 
 	*ret_result = 0;
 	if (nr == SYS_personality)
@@ -183,7 +245,8 @@ static bool clears_nothing(long nr, const uint64_t args[static 6], long *ret_res
 
 static int through_arrive(void)
 {
-	static const long calls[] = { SYS_prctl, SYS_setitimer, SYS_personality, SYS_sched_setscheduler };
+	static const long calls[] = { SYS_prctl, SYS_setitimer, SYS_personality,
+		                      SYS_sched_setscheduler };
 
 	if (heirloom->set() != 0)
 		return NOT_HERE;
@@ -213,7 +276,8 @@ static void each_heirloom(void)
 		if (status == NOT_HERE)
 			printf("inherited: %s cannot be set here\n", heirloom->name);
 		else
-			cr_expect_eq(status, 0, "%s, row %zu: %d: %s", heirloom->name, i, status, rig_words);
+			cr_expect_eq(status, 0, "%s, row %zu: %d: %s", heirloom->name, i, status,
+			             rig_words);
 	}
 }
 
@@ -248,9 +312,15 @@ Test(sandbox_inherited, no_row_is_left_untried)
  * arrive. */
 static int prepared_by_nobody(void)
 {
-	static const char *const mine[] = { "nice", "I/O priority", "OOM score adjustment", "memory policy", "scheduling class",
-		                            "speculation control", "core-scheduling cookie",
-		                            "CPU time limit in s", "realtime limit in us",
+	static const char *const mine[] = { "nice",
+		                            "I/O priority",
+		                            "OOM score adjustment",
+		                            "memory policy",
+		                            "scheduling class",
+		                            "speculation control",
+		                            "core-scheduling cookie",
+		                            "CPU time limit in s",
+		                            "realtime limit in us",
 		                            "address space layout by personality" };
 
 	if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0 ||
@@ -261,7 +331,8 @@ static int prepared_by_nobody(void)
 		bool of_the_tests = false;
 
 		for (size_t k = 0; k < ARRAY_SIZE(mine); k++)
-			of_the_tests |= strncmp(scene.sandbox.inherited[i], mine[k], strlen(mine[k])) == 0;
+			of_the_tests |=
+				strncmp(scene.sandbox.inherited[i], mine[k], strlen(mine[k])) == 0;
 		if (!of_the_tests) {
 			say(scene.sandbox.inherited[i]);
 			return 2;
@@ -292,7 +363,8 @@ static int without_answers(void)
 {
 	static const long calls[] = { SYS_prctl, SYS_get_mempolicy };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, ARRAY_SIZE(calls), does_not_answer) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, ARRAY_SIZE(calls), does_not_answer) < 0)
 		return 1;
 	if (sandbox_arrive(&scene.sandbox, &scene.problems) < 0 ||
 	    proc_open(&scene.sandbox.proc_fd, &scene.problems) < 0 ||
@@ -303,7 +375,10 @@ static int without_answers(void)
 	if (answer_with != -EPERM)
 		return told("memory policy") || told("memory merging (KSM)") ? 4 : 0;
 	return same(told("memory policy"), "cannot be read: Operation not permitted") &&
-	       same(told("memory merging (KSM)"), "cannot be read: Operation not permitted") ? 0 : 5;
+	                       same(told("memory merging (KSM)"),
+	                            "cannot be read: Operation not permitted")
+	               ? 0
+	               : 5;
 }
 
 Test(sandbox_inherited, what_cannot_be_read_is_told_as_that)

@@ -13,8 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -100,8 +100,12 @@ static pid_t launcher = 4711;
 
 static int begin(void)
 {
-	const long calls[] = { SYS_landlock_create_ruleset, SYS_landlock_add_rule,
-		               SYS_landlock_restrict_self, SYS_openat, SYS_bind, SYS_kill };
+	const long calls[] = { SYS_landlock_create_ruleset,
+		               SYS_landlock_add_rule,
+		               SYS_landlock_restrict_self,
+		               SYS_openat,
+		               SYS_bind,
+		               SYS_kill };
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
@@ -130,22 +134,28 @@ static int asks_for_all(void)
 	if (kernel.rulesets[0][0] != files_of(abi) || kernel.rulesets[0][1] != (abi >= 4 ? 3 : 0) ||
 	    kernel.rulesets[0][2] != (abi >= 6 ? 3 : 0))
 		return 3;
-	if (kernel.rulesets[1][0] != files_of(abi) || kernel.rulesets[1][1] || kernel.rulesets[1][2])
+	if (kernel.rulesets[1][0] != files_of(abi) || kernel.rulesets[1][1] ||
+	    kernel.rulesets[1][2])
 		return 4;
 	if (kernel.rules_count != 1 || kernel.rule_of != FIRST_FD ||
 	    kernel.rule_type != LANDLOCK_RULE_PATH_BENEATH || kernel.rule.parent_fd != PROC_FD ||
-	    kernel.rule.allowed_access != (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR))
+	    kernel.rule.allowed_access !=
+	            (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR))
 		return 5;
 	if (kernel.restricted_count != 1 || kernel.restricted_by[0] != FIRST_FD ||
 	    scene.sandbox.landlock_fd != SECOND_FD || scene.sandbox.landlock_abi != abi)
 		return 6;
 	if (kernel.opened != 1 || strcmp(kernel.path, "/") != 0 || kernel.bound != (abi >= 4) ||
-	    kernel.killings != (abi >= 6) || (abi >= 6 && kernel.killed != 4711) || kernel.kill_signal != 0)
+	    kernel.killings != (abi >= 6) || (abi >= 6 && kernel.killed != 4711) ||
+	    kernel.kill_signal != 0)
 		return 7;
 	if (sandbox_close_files(&scene.sandbox, &scene.problems) < 0)
 		return 8;
-	return kernel.restricted_count == 2 && kernel.restricted_by[1] == SECOND_FD && kernel.opened == 2 &&
-	       kernel.opened_at == PROC_FD && strcmp(kernel.path, "task") == 0 ? 0 : 9;
+	return kernel.restricted_count == 2 && kernel.restricted_by[1] == SECOND_FD &&
+	                       kernel.opened == 2 && kernel.opened_at == PROC_FD &&
+	                       strcmp(kernel.path, "task") == 0
+	               ? 0
+	               : 9;
 }
 
 static void fresh_kernel(int abi)
@@ -199,15 +209,23 @@ Test(sandbox_landlock, each_layer_is_tried)
 		long value;
 		const char *words;
 	} rows[] = {
-		{ false, &kernel.open_answer, 700, "sandbox check: a directory can be opened in spite of Landlock" },
-		{ false, &kernel.open_answer, -ENOENT, "cannot tell whether Landlock holds for files: " },
-		{ false, &kernel.bind_answer, 0, "sandbox check: a port can be bound in spite of Landlock" },
-		{ false, &kernel.bind_answer, -EADDRINUSE, "cannot tell whether Landlock holds for ports: " },
-		{ false, &kernel.kill_answer, 0, "sandbox check: the launcher can be signalled in spite of" },
-		{ false, &kernel.restrict_answer, -EPERM, "cannot restrict the process by Landlock: " },
+		{ false, &kernel.open_answer, 700,
+		  "sandbox check: a directory can be opened in spite of Landlock" },
+		{ false, &kernel.open_answer, -ENOENT,
+		  "cannot tell whether Landlock holds for files: " },
+		{ false, &kernel.bind_answer, 0,
+		  "sandbox check: a port can be bound in spite of Landlock" },
+		{ false, &kernel.bind_answer, -EADDRINUSE,
+		  "cannot tell whether Landlock holds for ports: " },
+		{ false, &kernel.kill_answer, 0,
+		  "sandbox check: the launcher can be signalled in spite of" },
+		{ false, &kernel.restrict_answer, -EPERM,
+		  "cannot restrict the process by Landlock: " },
 		{ false, &kernel.rule_answer, -EINVAL, "cannot prepare Landlock: " },
-		{ true, &kernel.open_answer, 700, "sandbox check: a directory can be opened in spite of Landlock" },
-		{ true, &kernel.open_answer, -ENOENT, "cannot tell whether Landlock holds for files: " },
+		{ true, &kernel.open_answer, 700,
+		  "sandbox check: a directory can be opened in spite of Landlock" },
+		{ true, &kernel.open_answer, -ENOENT,
+		  "cannot tell whether Landlock holds for files: " },
 		{ true, &kernel.restrict_answer, -EPERM, "cannot restrict a thread by Landlock: " },
 	};
 
@@ -216,8 +234,8 @@ Test(sandbox_landlock, each_layer_is_tried)
 		*rows[i].answer = rows[i].value;
 		second_layer = rows[i].second;
 		cr_expect_eq(rig_child(refused_by_the_trial), 0, "row %zu", i);
-		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "row %zu: %s", i,
-		             rig_words);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0,
+		             "row %zu: %s", i, rig_words);
 	}
 	fresh_kernel(-EOPNOTSUPP);
 	second_layer = false;
@@ -264,27 +282,66 @@ static int executes(void)
 	return errno == ENOEXEC ? 0 : -errno;
 }
 
-static int reads(void) { return opens("file", O_RDONLY); }
-static int writes(void) { return opens("file", O_WRONLY); }
-static int lists(void) { return opens(".", O_RDONLY | O_DIRECTORY); }
-static int truncates(void) { return truncate(in_folder("file"), 0) < 0 ? -errno : 0; }
-static int removes_folder(void) { return rmdir(in_folder("d")) < 0 ? -errno : 0; }
-static int removes_file(void) { return unlink(in_folder("gone")) < 0 ? -errno : 0; }
-static int makes_folder(void) { return mkdir(in_folder("d"), 0700) < 0 ? -errno : 0; }
-static int makes_link(void) { return symlink("x", in_folder("s")) < 0 ? -errno : 0; }
+static int reads(void)
+{
+	return opens("file", O_RDONLY);
+}
+static int writes(void)
+{
+	return opens("file", O_WRONLY);
+}
+static int lists(void)
+{
+	return opens(".", O_RDONLY | O_DIRECTORY);
+}
+static int truncates(void)
+{
+	return truncate(in_folder("file"), 0) < 0 ? -errno : 0;
+}
+static int removes_folder(void)
+{
+	return rmdir(in_folder("d")) < 0 ? -errno : 0;
+}
+static int removes_file(void)
+{
+	return unlink(in_folder("gone")) < 0 ? -errno : 0;
+}
+static int makes_folder(void)
+{
+	return mkdir(in_folder("d"), 0700) < 0 ? -errno : 0;
+}
+static int makes_link(void)
+{
+	return symlink("x", in_folder("s")) < 0 ? -errno : 0;
+}
 
 static int makes_node(mode_t type, dev_t device)
 {
 	return mknod(in_folder("n"), type | 0600, device) < 0 ? -errno : 0;
 }
 
-static int makes_file(void) { return makes_node(S_IFREG, 0); }
-static int makes_fifo(void) { return makes_node(S_IFIFO, 0); }
-static int makes_socket(void) { return makes_node(S_IFSOCK, 0); }
+static int makes_file(void)
+{
+	return makes_node(S_IFREG, 0);
+}
+static int makes_fifo(void)
+{
+	return makes_node(S_IFIFO, 0);
+}
+static int makes_socket(void)
+{
+	return makes_node(S_IFSOCK, 0);
+}
 /* Whiteouts: device 0:0 needs no capability. A block device needs one: without, -EPERM says
  * nothing. */
-static int makes_character_device(void) { return makes_node(S_IFCHR, makedev(0, 0)); }
-static int makes_block_device(void) { return makes_node(S_IFBLK, makedev(7, 0)); }
+static int makes_character_device(void)
+{
+	return makes_node(S_IFCHR, makedev(0, 0));
+}
+static int makes_block_device(void)
+{
+	return makes_node(S_IFBLK, makedev(7, 0));
+}
 
 static int moves(void)
 {
@@ -405,11 +462,14 @@ static void listen_for_it(void)
 	port_address = (struct sockaddr_in){ .sin_family = AF_INET,
 		                             .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	port_listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	cr_assert_eq(bind(port_listener, (const struct sockaddr *)&port_address, sizeof(port_address)), 0);
+	cr_assert_eq(bind(port_listener, (const struct sockaddr *)&port_address,
+	                  sizeof(port_address)),
+	             0);
 	cr_assert_eq(listen(port_listener, 8), 0);
 	cr_assert_eq(getsockname(port_listener, (struct sockaddr *)&port_address, &length), 0);
 	name_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-	                          (size_t)snprintf(name_address.sun_path + 1, 64, "axvm-landlock-%d", getpid()));
+	                          (size_t)snprintf(name_address.sun_path + 1, 64,
+	                                           "axvm-landlock-%d", getpid()));
 	name_listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	cr_assert_eq(bind(name_listener, (const struct sockaddr *)&name_address, name_length), 0);
 	cr_assert_eq(listen(name_listener, 8), 0);
@@ -418,7 +478,8 @@ static void listen_for_it(void)
 /* What the process may do without Landlock: a right that it lacks anyway would prove nothing. */
 Test(sandbox_landlock, each_right_is_taken)
 {
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int abi =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 
 	cr_assert_geq(abi, 1);
 	listen_for_it();

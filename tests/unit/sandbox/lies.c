@@ -81,13 +81,15 @@ static const struct lie {
 	{ "bounding set, admin", SYS_prctl, 1, CAP_SYS_ADMIN, 0, LIE, NULL, A_BOUND },
 	{ "capabilities", SYS_capset, 0, ANY, 0, LIE, NULL,
 	  "sandbox check: a capability is left after all were dropped" },
-	{ "groups", SYS_setgroups, 0, 0, 1, LIE, NULL, "sandbox check: a thread has supplementary groups" },
+	{ "groups", SYS_setgroups, 0, 0, 1, LIE, NULL,
+	  "sandbox check: a thread has supplementary groups" },
 	{ "groups can be set", SYS_setgroups, 0, 0, 2, LIE, NULL,
 	  "sandbox check: the process can still set its groups" },
 	{ "groups, another refusal", SYS_setgroups, 0, 0, 2, -ENOMEM, NULL, UNCERTAIN },
 	{ "gid", SYS_setresgid, 0, SANDBOX_DEFAULT_ID, 0, LIE, NULL,
 	  "sandbox check: the process can become gid 0 again" },
-	{ "gid 0 again", SYS_setresgid, 0, 0, 0, LIE, NULL, "sandbox check: the process can become gid 0 again" },
+	{ "gid 0 again", SYS_setresgid, 0, 0, 0, LIE, NULL,
+	  "sandbox check: the process can become gid 0 again" },
 	{ "gid 0, another refusal", SYS_setresgid, 0, 0, 0, -EAGAIN, NULL, UNCERTAIN },
 	{ "uid", SYS_setresuid, 0, SANDBOX_DEFAULT_ID, 0, LIE, NULL, ROOT_AGAIN },
 	{ "uid 0 again", SYS_setresuid, 0, 0, 0, LIE, NULL, ROOT_AGAIN },
@@ -98,7 +100,8 @@ static const struct lie {
 	{ "saved uid differs", SYS_getresuid, 0, ANY, 0, 0, saved_differs, UNEQUAL },
 	{ "effective gid differs", SYS_getresgid, 0, ANY, 0, 0, effective_differs, UNEQUAL },
 	{ "saved gid differs", SYS_getresgid, 0, ANY, 0, 0, saved_differs, UNEQUAL },
-	{ "dumpable by a change of ids", SYS_setresuid, 0, SANDBOX_DEFAULT_ID, 0, 0, become_dumpable, "" },
+	{ "dumpable by a change of ids", SYS_setresuid, 0, SANDBOX_DEFAULT_ID, 0, 0,
+	  become_dumpable, "" },
 	{ "Landlock", SYS_landlock_restrict_self, 0, ANY, 0, LIE, NULL,
 	  "sandbox check: a directory can be opened in spite of Landlock" },
 	{ "cgroup namespace", SYS_unshare, 0, CLONE_NEWCGROUP, 0, LIE, NULL, A_NAMESPACE },
@@ -153,8 +156,8 @@ Test(sandbox_lies, a_step_that_did_nothing_is_noticed)
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		lie = &lies[i];
 		cr_expect_eq(rig_child(lied_to), 0, "%s: %s", lie->name, rig_words);
-		cr_expect_eq(strncmp(rig_words, lie->words, strlen(lie->words)), 0, "%s: \"%s\"", lie->name,
-		             rig_words);
+		cr_expect_eq(strncmp(rig_words, lie->words, strlen(lie->words)), 0, "%s: \"%s\"",
+		             lie->name, rig_words);
 	}
 }
 
@@ -163,11 +166,13 @@ static int without_mdwe(void)
 	const struct sandbox_config config = { 0 };
 
 	lie = &lies[3];
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(&lie->nr, 1, answer) < 0 ||
-	    rig_confine(&config, true) < 0 || scene.sandbox.writes_refused_exec)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(&lie->nr, 1, answer) < 0 || rig_confine(&config, true) < 0 ||
+	    scene.sandbox.writes_refused_exec)
 		return 1;
 	for (size_t i = 0; i < scene.sandbox.not_available_count; i++)
-		tolerated += strstr(scene.sandbox.not_available[i], "memory-deny-write-execute") != NULL;
+		tolerated +=
+			strstr(scene.sandbox.not_available[i], "memory-deny-write-execute") != NULL;
 	return tolerated == 1 ? 0 : 2;
 }
 
@@ -183,7 +188,8 @@ static int taken_ids(uid_t uid, gid_t gid)
 	uid_t uids[3];
 	gid_t gids[3];
 
-	if (getresuid(&uids[0], &uids[1], &uids[2]) < 0 || getresgid(&gids[0], &gids[1], &gids[2]) < 0)
+	if (getresuid(&uids[0], &uids[1], &uids[2]) < 0 ||
+	    getresgid(&gids[0], &gids[1], &gids[2]) < 0)
 		return 1;
 	for (size_t i = 0; i < 3; i++)
 		if (uids[i] != uid || gids[i] != gid)
@@ -201,7 +207,8 @@ static int ids_of_the_spec(void)
 
 	if (setgroups(2, groups) < 0 || rig_confine(&ids, true) < 0)
 		return RIG_NOT_CONFINED;
-	return taken_ids(ids.has_uid ? ids.uid : SANDBOX_DEFAULT_ID, ids.has_gid ? ids.gid : SANDBOX_DEFAULT_ID);
+	return taken_ids(ids.has_uid ? ids.uid : SANDBOX_DEFAULT_ID,
+	                 ids.has_gid ? ids.gid : SANDBOX_DEFAULT_ID);
 }
 
 Test(sandbox_confine, takes_the_ids_of_the_spec_or_its_own)
@@ -254,7 +261,8 @@ static int orphan(void)
 	sigemptyset(&set);
 	sigaddset(&set, SANDBOX_LAUNCHER_DIED);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, another_parent) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, another_parent) < 0)
 		return 1;
 	if (rig_confine(&config, true) < 0 || sigpending(&pending) < 0)
 		return 2;
@@ -294,7 +302,8 @@ static int company(void)
 	const struct sandbox_config config = { 0 };
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    clone(idle, stack + sizeof(stack), flags, NULL) < 0 || fake_kernel_begin(calls, 2, no_pause) < 0)
+	    clone(idle, stack + sizeof(stack), flags, NULL) < 0 ||
+	    fake_kernel_begin(calls, 2, no_pause) < 0)
 		return 1;
 	return rig_confine(&config, true) == -EBADMSG ? 0 : 2;
 }
@@ -327,7 +336,9 @@ static int lost_nest(void)
 	const struct sandbox_config config = { 0 };
 	const long calls[] = { SYS_readlink };
 
-	return fake_kernel_begin(calls, 1, answer_link) < 0 ? 1 : rig_confine(&config, true) < 0 ? 0 : 2;
+	return fake_kernel_begin(calls, 1, answer_link) < 0 ? 1
+	       : rig_confine(&config, true) < 0             ? 0
+	                                                    : 2;
 }
 
 Test(sandbox_nest, finds_itself_in_proc_or_the_launch_fails)
@@ -338,7 +349,8 @@ Test(sandbox_nest, finds_itself_in_proc_or_the_launch_fails)
 		{ NULL, "cannot find a thread in /proc: " },
 		{ "4711", "sandbox check: /proc names a thread in an unknown way" },
 		{ "", "sandbox check: /proc names a thread in an unknown way" },
-		{ "4711/task/00000000000000000000000000000000004712", "sandbox check: /proc names a thread in an unknown" },
+		{ "4711/task/00000000000000000000000000000000004712",
+		  "sandbox check: /proc names a thread in an unknown" },
 		{ "4711/task/4712", "cannot open the new root: " },
 	};
 
@@ -347,7 +359,7 @@ Test(sandbox_nest, finds_itself_in_proc_or_the_launch_fails)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		link_text = rows[i].link;
 		cr_expect_eq(rig_child(lost_nest), 0, "row %zu", i);
-		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "row %zu: \"%s\"", i,
-		             rig_words);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0,
+		             "row %zu: \"%s\"", i, rig_words);
 	}
 }

@@ -48,7 +48,8 @@ static int each_as_it_is_to_be(void)
 	if (syscall(SYS_mlock, &scene, 4096) == 0)
 		return 5;
 	close(0);
-	return received > 0 ? (dup(1) == 0 ? 0 : 6) : (dup(1) == 0 && dup(1) < 0 && errno == EMFILE ? 0 : 7);
+	return received > 0 ? (dup(1) == 0 ? 0 : 6)
+	                    : (dup(1) == 0 && dup(1) < 0 && errno == EMFILE ? 0 : 7);
 }
 
 Test(sandbox_limits, each_is_as_it_is_to_be)
@@ -95,11 +96,16 @@ Test(sandbox_limits, each_is_read_back)
 		int resource;
 		const char *words;
 	} rows[] = {
-		{ RLIMIT_CORE, "sandbox check: RLIMIT_CORE still allows core dumps: it is 1, not 0" },
-		{ RLIMIT_MSGQUEUE, "sandbox check: RLIMIT_MSGQUEUE still allows message queues: it is 1, not 0" },
-		{ RLIMIT_NOFILE, "sandbox check: RLIMIT_NOFILE still allows new descriptors: it is 2, not 1" },
-		{ RLIMIT_MEMLOCK, "sandbox check: RLIMIT_MEMLOCK still allows locked memory: it is 1, not 0" },
-		{ RLIMIT_RTPRIO, "sandbox check: RLIMIT_RTPRIO still allows realtime priorities: it is 1, not 0" },
+		{ RLIMIT_CORE,
+		  "sandbox check: RLIMIT_CORE still allows core dumps: it is 1, not 0" },
+		{ RLIMIT_MSGQUEUE,
+		  "sandbox check: RLIMIT_MSGQUEUE still allows message queues: it is 1, not 0" },
+		{ RLIMIT_NOFILE,
+		  "sandbox check: RLIMIT_NOFILE still allows new descriptors: it is 2, not 1" },
+		{ RLIMIT_MEMLOCK,
+		  "sandbox check: RLIMIT_MEMLOCK still allows locked memory: it is 1, not 0" },
+		{ RLIMIT_RTPRIO,
+		  "sandbox check: RLIMIT_RTPRIO still allows realtime priorities: it is 1, not 0" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -116,7 +122,8 @@ static unsigned reads;
 /* The second reading of it: the first is of what the launcher left. */
 static bool answer_second(long nr, const uint64_t args[static 6], long *ret_result)
 {
-	return (int)args[1] == spoiled && args[3] && ++reads == 2 && answer_limit(nr, args, ret_result);
+	return (int)args[1] == spoiled && args[3] && ++reads == 2 &&
+	       answer_limit(nr, args, ret_result);
 }
 
 static int spoil_file_size(void)
@@ -136,7 +143,8 @@ Test(sandbox_limits, the_one_on_file_sizes_is_read_back)
 	for (rlim_t soft = 0; soft < 2; soft++) {
 		says = (struct rlimit){ .rlim_cur = soft, .rlim_max = 1 };
 		cr_expect_eq(rig_child(spoil_file_size), 0, "%s", rig_words);
-		cr_expect_str_eq(rig_words, "sandbox check: RLIMIT_FSIZE still allows files to grow");
+		cr_expect_str_eq(rig_words,
+		                 "sandbox check: RLIMIT_FSIZE still allows files to grow");
 	}
 }
 
@@ -156,7 +164,8 @@ static int refused_limit(void)
 
 	scene.sandbox.proc_fd = -1;
 	if (proc_open(&scene.sandbox.proc_fd, &scene.problems) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, refuse_limit) < 0)
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, refuse_limit) < 0)
 		return 1;
 	if (limits_before_threads(&scene.sandbox, &scene.problems) == -EPERM)
 		return 0;
@@ -184,15 +193,15 @@ Test(sandbox_limits, one_that_is_refused_is_named)
 		spoiled = rows[i].resource;
 		says.rlim_cur = rows[i].setting;
 		cr_expect_eq(rig_child(refused_limit), 0, "%s: %s", rows[i].words, rig_words);
-		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "\"%s\", not \"%s\"",
-		             rig_words, rows[i].words);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0,
+		             "\"%s\", not \"%s\"", rig_words, rows[i].words);
 	}
 }
 
 /* ---------------------------------------------------------------------------------- file sizes */
 
 struct file {
-	int fd;   /* 0: no more of them; -1: standard input */
+	int fd; /* 0: no more of them; -1: standard input */
 	long size;
 	int flags;
 	bool block; /* the kernel says that it is a block device */
@@ -203,19 +212,32 @@ static const struct file_case {
 	struct file files[3];
 	struct rlimit before, after; /* before: the launcher's; {0, 0}: none */
 } file_cases[] = {
+/* clang-format off */
 #define EVERYTHING { RLIM_INFINITY, RLIM_INFINITY }
+	/* clang-format on */
 	{ "nothing to write", { { 0 } }, { 0, 0 }, { 0, 0 } },
 	{ "a disk", { { 5, 5000, O_RDWR, false } }, { 0, 0 }, { 5000, 5000 } },
-	{ "the largest comes first", { { 5, 9000, O_RDWR, false }, { 6, 70, O_RDWR, false } }, { 0, 0 },
+	{ "the largest comes first",
+	  { { 5, 9000, O_RDWR, false }, { 6, 70, O_RDWR, false } },
+	  { 0, 0 },
 	  { 9000, 9000 } },
-	{ "the largest comes last", { { 5, 70, O_RDWR, false }, { 890, 9000, O_WRONLY, false } }, { 0, 0 },
+	{ "the largest comes last",
+	  { { 5, 70, O_RDWR, false }, { 890, 9000, O_WRONLY, false } },
+	  { 0, 0 },
 	  { 9000, 9000 } },
-	{ "a larger one to read", { { 5, 5000, O_RDWR, false }, { 6, 9000, O_RDONLY, false } }, { 0, 0 },
+	{ "a larger one to read",
+	  { { 5, 5000, O_RDWR, false }, { 6, 9000, O_RDONLY, false } },
+	  { 0, 0 },
 	  { 5000, 5000 } },
-	{ "one that is named only", { { 5, 5000, O_RDWR, false }, { 6, 9000, O_PATH, false } }, { 0, 0 },
+	{ "one that is named only",
+	  { { 5, 5000, O_RDWR, false }, { 6, 9000, O_PATH, false } },
+	  { 0, 0 },
 	  { 5000, 5000 } },
 	{ "an appended one", { { 5, 100, O_WRONLY | O_APPEND, false } }, { 0, 0 }, EVERYTHING },
-	{ "an appended one to read", { { 5, 100, O_RDONLY | O_APPEND, false } }, { 0, 0 }, { 0, 0 } },
+	{ "an appended one to read",
+	  { { 5, 100, O_RDONLY | O_APPEND, false } },
+	  { 0, 0 },
+	  { 0, 0 } },
 	{ "standard input", { { -1, 100, O_RDWR, false } }, { 0, 0 }, EVERYTHING },
 	{ "standard output", { { 1, 100, O_WRONLY, false } }, { 0, 0 }, EVERYTHING },
 	{ "diagnostics", { { 2, 100, O_WRONLY, false } }, { 0, 0 }, EVERYTHING },
@@ -223,9 +245,17 @@ static const struct file_case {
 	{ "events", { { EVENT_FD, 100, O_WRONLY, false } }, { 0, 0 }, EVERYTHING },
 	{ "a block device", { { 5, 0, O_RDWR, true } }, { 0, 0 }, EVERYTHING },
 	{ "a block device to read", { { 5, 0, O_RDONLY, true } }, { 0, 0 }, { 0, 0 } },
-	{ "the launcher's limits are lower", { { 5, 5000, O_RDWR, false } }, { 2000, 3000 }, { 2000, 3000 } },
-	{ "its soft limit is lower", { { 5, 5000, O_RDWR, false } }, { 2000, 9000 }, { 2000, 5000 } },
-	{ "its limits and an appended file", { { 5, 1, O_WRONLY | O_APPEND, false } }, { 2000, 9000 },
+	{ "the launcher's limits are lower",
+	  { { 5, 5000, O_RDWR, false } },
+	  { 2000, 3000 },
+	  { 2000, 3000 } },
+	{ "its soft limit is lower",
+	  { { 5, 5000, O_RDWR, false } },
+	  { 2000, 9000 },
+	  { 2000, 5000 } },
+	{ "its limits and an appended file",
+	  { { 5, 1, O_WRONLY | O_APPEND, false } },
+	  { 2000, 9000 },
 	  { 2000, 9000 } },
 #undef EVERYTHING
 };
@@ -250,7 +280,8 @@ static bool place(const struct file *file)
 	bool placed;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	opened = fd >= 0 && ftruncate(fd, file->size) == 0 ? open(path, file->flags | O_CLOEXEC) : -1;
+	opened = fd >= 0 && ftruncate(fd, file->size) == 0 ? open(path, file->flags | O_CLOEXEC)
+	                                                   : -1;
 	if (opened < 0)
 		return false;
 	close(fd);
@@ -280,8 +311,10 @@ static int limit_of_files(void)
 		return 5;
 	if (getrlimit(RLIMIT_FSIZE, &found) < 0)
 		return 6;
-	return found.rlim_cur == file_case->after.rlim_cur && found.rlim_max == file_case->after.rlim_max
-	               ? 0 : 7;
+	return found.rlim_cur == file_case->after.rlim_cur &&
+	                       found.rlim_max == file_case->after.rlim_max
+	               ? 0
+	               : 7;
 }
 
 Test(sandbox_limits, files_grow_no_further_than_the_largest_that_is_written)
@@ -299,7 +332,8 @@ static int grown_file(void)
 	file_case = &file_cases[1];
 	if (limit_of_files() != 0)
 		return 1;
-	return pwrite(5, "x", 1, 4999) == 1 && pwrite(5, "x", 1, 5000) < 0 && errno == EFBIG ? 0 : 2;
+	return pwrite(5, "x", 1, 4999) == 1 && pwrite(5, "x", 1, 5000) < 0 && errno == EFBIG ? 0
+	                                                                                     : 2;
 }
 
 Test(sandbox_limits, an_image_does_not_grow)
@@ -314,7 +348,8 @@ static int file_that_may_grow(void)
 	file_case = &file_cases[1];
 	scene.sandbox.config.file_size = 9000;
 	(void)limit_of_files();
-	return pwrite(5, "x", 1, 8999) == 1 && pwrite(5, "x", 1, 9000) < 0 && errno == EFBIG ? 0 : 2;
+	return pwrite(5, "x", 1, 8999) == 1 && pwrite(5, "x", 1, 9000) < 0 && errno == EFBIG ? 0
+	                                                                                     : 2;
 }
 
 Test(sandbox_limits, an_image_grows_as_far_as_it_may)

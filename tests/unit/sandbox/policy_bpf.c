@@ -11,20 +11,19 @@
 #include <sys/syscall.h>
 
 #include "base/base.h"
-#include "sandbox/policy/bpf.h"
 #include "sandbox/fd_layout.h"
+#include "sandbox/policy/bpf.h"
 #include "sandbox/policy/eval.h"
 
-#define RETURN_A                                                                                   \
-	{                                                                                          \
-		BPF_RET | BPF_A, 0, 0, 0                                                           \
-	}
+/* clang-format off */
+#define RETURN_A { BPF_RET | BPF_A, 0, 0, 0 }
+/* clang-format on */
 
 static uint32_t run(const struct sock_filter *insns, size_t count)
 {
 	struct seccomp_data data = { .nr = 7,
-				     .arch = AUDIT_ARCH_X86_64,
-				     .args = { 0x1122334455667788 } };
+		                     .arch = AUDIT_ARCH_X86_64,
+		                     .args = { 0x1122334455667788 } };
 	uint32_t action = 0;
 
 	cr_assert_eq(sandbox_bpf_run(insns, count, &data, &action, NULL), 0);
@@ -36,8 +35,8 @@ static uint32_t run(const struct sock_filter *insns, size_t count)
 	    sizeof((const struct sock_filter[]){ __VA_ARGS__ }) / sizeof(struct sock_filter))
 #define CHECK(...)                                                                                 \
 	sandbox_bpf_check((const struct sock_filter[]){ __VA_ARGS__ },                             \
-			  sizeof((const struct sock_filter[]){ __VA_ARGS__ }) /                    \
-				  sizeof(struct sock_filter))
+	                  sizeof((const struct sock_filter[]){ __VA_ARGS__ }) /                    \
+	                          sizeof(struct sock_filter))
 
 Test(policy_bpf, loads)
 {
@@ -45,11 +44,11 @@ Test(policy_bpf, loads)
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 16 }, RETURN_A), 0x55667788);
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 20 }, RETURN_A), 0x11223344);
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_LEN, 0, 0, 0 }, RETURN_A),
-		     sizeof(struct seccomp_data));
+	             sizeof(struct seccomp_data));
 	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 9 }, { BPF_ST, 0, 0, 15 },
-			 { BPF_LDX | BPF_MEM, 0, 0, 15 }, { BPF_LD | BPF_IMM, 0, 0, 1 },
-			 { BPF_MISC | BPF_TXA, 0, 0, 0 }, RETURN_A),
-		     9);
+	                 { BPF_LDX | BPF_MEM, 0, 0, 15 }, { BPF_LD | BPF_IMM, 0, 0, 1 },
+	                 { BPF_MISC | BPF_TXA, 0, 0, 0 }, RETURN_A),
+	             9);
 }
 
 Test(policy_bpf, arithmetic)
@@ -65,18 +64,18 @@ Test(policy_bpf, arithmetic)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 100 },
-				 { (uint16_t)(BPF_ALU | BPF_K | cases[i].op), 0, 0, 3 }, RETURN_A),
-			     cases[i].want, "op %#x by constant", cases[i].op);
+		                 { (uint16_t)(BPF_ALU | BPF_K | cases[i].op), 0, 0, 3 }, RETURN_A),
+		             cases[i].want, "op %#x by constant", cases[i].op);
 		cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 100 }, { BPF_LDX | BPF_IMM, 0, 0, 3 },
-				 { (uint16_t)(BPF_ALU | BPF_X | cases[i].op), 0, 0, 0 }, RETURN_A),
-			     cases[i].want, "op %#x by X", cases[i].op);
+		                 { (uint16_t)(BPF_ALU | BPF_X | cases[i].op), 0, 0, 0 }, RETURN_A),
+		             cases[i].want, "op %#x by X", cases[i].op);
 	}
 	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 1 }, { BPF_ALU | BPF_NEG, 0, 0, 0 }, RETURN_A),
-		     UINT32_MAX);
+	             UINT32_MAX);
 	/* Division by X == 0 ends the program with 0, which is SECCOMP_RET_KILL_THREAD. */
 	cr_expect_eq(RUN({ BPF_LD | BPF_IMM, 0, 0, 5 }, { BPF_ALU | BPF_DIV | BPF_X, 0, 0, 0 },
-			 RETURN_A),
-		     0);
+	                 RETURN_A),
+	             0);
 }
 
 Test(policy_bpf, jumps)
@@ -93,12 +92,12 @@ Test(policy_bpf, jumps)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 0 },
-				 { (uint16_t)(BPF_JMP | BPF_K | cases[i].op), 1, 0, cases[i].k },
-				 { BPF_RET | BPF_K, 0, 0, 100 }, { BPF_RET | BPF_K, 0, 0, 200 }),
-			     cases[i].taken ? 200 : 100, "case %zu", i);
+		                 { (uint16_t)(BPF_JMP | BPF_K | cases[i].op), 1, 0, cases[i].k },
+		                 { BPF_RET | BPF_K, 0, 0, 100 }, { BPF_RET | BPF_K, 0, 0, 200 }),
+		             cases[i].taken ? 200 : 100, "case %zu", i);
 	cr_expect_eq(RUN({ BPF_JMP | BPF_JA, 0, 0, 1 }, { BPF_RET | BPF_K, 0, 0, 1 },
-			 { BPF_RET | BPF_K, 0, 0, 2 }),
-		     2);
+	                 { BPF_RET | BPF_K, 0, 0, 2 }),
+	             2);
 }
 
 Test(policy_bpf, refuses_what_the_kernel_refuses)
@@ -110,7 +109,7 @@ Test(policy_bpf, refuses_what_the_kernel_refuses)
 	cr_expect_eq(CHECK({ BPF_LD | BPF_IMM, 0, 0, 0 }), -EINVAL, "runs off the end");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 2 }, RETURN_A), -EINVAL, "unaligned");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 64 }, RETURN_A), -EINVAL,
-		     "beyond the data");
+	             "beyond the data");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_B | BPF_ABS, 0, 0, 0 }, RETURN_A), -EINVAL, "a byte");
 	cr_expect_eq(CHECK({ BPF_LD | BPF_MEM, 0, 0, 16 }, RETURN_A), -EINVAL, "scratch word 16");
 	cr_expect_eq(CHECK({ BPF_ALU | BPF_DIV, 0, 0, 0 }, RETURN_A), -EINVAL, "by zero");
@@ -128,10 +127,10 @@ Test(policy_bpf, compiled_filters_are_valid)
 		char text[80];
 
 		cr_expect_eq(sandbox_bpf_check(sandbox_filters[i].insns, sandbox_filters[i].count),
-			     0);
+		             0);
 		for (size_t pc = 0; pc < sandbox_filters[i].count; pc++) {
 			sandbox_bpf_disassemble(&sandbox_filters[i].insns[pc], pc, text,
-						sizeof(text));
+			                        sizeof(text));
 			cr_expect_neq(strncmp(text, "bad", 3), 0);
 		}
 	}
@@ -180,7 +179,7 @@ Test(policy_bpf, filters_and_rules_agree)
 		if (next(&state) % 64 == 0)
 			call.arch = AUDIT_ARCH_I386;
 		cr_assert_eq(sandbox_policy_evaluate(role, &call, &verdict), 0, "%s: call %d",
-			     sandbox_role_name(role), call.nr);
+		             sandbox_role_name(role), call.nr);
 		cr_assert_eq(verdict.rule != NULL, verdict.action == SECCOMP_RET_ALLOW);
 		allowed += verdict.rule != NULL;
 		denied += verdict.rule == NULL;
@@ -194,7 +193,9 @@ static void change(const struct sock_filter *insn, uint32_t k)
 {
 	const uintptr_t page = 4096;
 
-	cr_assert_eq(mprotect((void *)((uintptr_t)insn & ~(page - 1)), 2 * page, PROT_READ | PROT_WRITE), 0);
+	cr_assert_eq(mprotect((void *)((uintptr_t)insn & ~(page - 1)), 2 * page,
+	                      PROT_READ | PROT_WRITE),
+	             0);
 	((struct sock_filter *)(uintptr_t)insn)->k = k;
 }
 
@@ -205,7 +206,8 @@ Test(policy_bpf, a_filter_and_rules_that_disagree_are_noticed)
 		uint32_t from, to;
 		int32_t nr;
 	} rows[] = {
-		{ SECCOMP_RET_ALLOW, SECCOMP_RET_LOG, SYS_exit }, { SECCOMP_RET_LOG, SANDBOX_DENY_ACTION, SYS_exit },
+		{ SECCOMP_RET_ALLOW, SECCOMP_RET_LOG, SYS_exit },
+		{ SECCOMP_RET_LOG, SANDBOX_DENY_ACTION, SYS_exit },
 		{ SANDBOX_DENY_ACTION, SECCOMP_RET_ALLOW, SYS_openat },
 	};
 	struct sandbox_verdict verdict = { .action = 77 };
@@ -215,9 +217,11 @@ Test(policy_bpf, a_filter_and_rules_that_disagree_are_noticed)
 		struct seccomp_data call = sandbox_call(rows[i].nr, (const uint64_t[6]){ 0 });
 
 		for (size_t pc = 0; pc < filter->count; pc++)
-			if (filter->insns[pc].code == (BPF_RET | BPF_K) && filter->insns[pc].k == rows[i].from)
+			if (filter->insns[pc].code == (BPF_RET | BPF_K) &&
+			    filter->insns[pc].k == rows[i].from)
 				change(&filter->insns[pc], rows[i].to);
-		cr_assert_eq(sandbox_policy_evaluate(SANDBOX_ROLE_VCPU, &call, &verdict), -EBADMSG, "row %zu", i);
+		cr_assert_eq(sandbox_policy_evaluate(SANDBOX_ROLE_VCPU, &call, &verdict), -EBADMSG,
+		             "row %zu", i);
 	}
 	cr_assert_eq(verdict.action, 77);
 }
@@ -231,7 +235,7 @@ Test(policy_bpf, there_are_three_roles)
 	for (int role = 0; role < SANDBOX_ROLE_COUNT; role++)
 		cr_assert_eq(sandbox_policy_evaluate((enum sandbox_role)role, &call, &verdict), 0);
 	cr_assert_eq(sandbox_policy_evaluate(SANDBOX_ROLE_COUNT, &call, &verdict), -EINVAL);
-	cr_assert_eq(sandbox_policy_evaluate((enum sandbox_role)-1, &call, &verdict), -EINVAL);
+	cr_assert_eq(sandbox_policy_evaluate((enum sandbox_role) - 1, &call, &verdict), -EINVAL);
 }
 
 /* One comparison with each word that it must look at, and of the other ioctl's request before
@@ -258,7 +262,7 @@ Test(policy_bpf, every_rule_is_needed)
 				args[rule->cmp[c].arg] = rule->cmp[c].value;
 			call = sandbox_call(rule->nr, args);
 			cr_expect_eq(sandbox_rule_allowing((enum sandbox_role)i, &call), rule,
-				     "%s:%u", sandbox_role_name((enum sandbox_role)i), rule->line);
+			             "%s:%u", sandbox_role_name((enum sandbox_role)i), rule->line);
 			cr_expect_neq(rule->reason[0], '\0');
 		}
 }

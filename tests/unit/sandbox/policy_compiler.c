@@ -46,7 +46,8 @@ static const struct {
 	{ "read: any #   \n", "1: no reason" },
 	{ "read: arg0 == NO_FD # x\n", "1: no symbol \"NO_FD\"" },
 	{ "read: arg0 == 12x # x\n", "1: \"12x\" is not a number" },
-	{ "lseek: arg1 == 18446744073709551616 # x\n", "1: \"18446744073709551616\" is not a number" },
+	{ "lseek: arg1 == 18446744073709551616 # x\n",
+	  "1: \"18446744073709551616\" is not a number" },
 	{ "read: arg6 == 1 # x\n", "1: \"arg6 == 1\" is not a comparison" },
 	{ "read: # x\n", "1: \"\" is not a comparison" },
 	{ "read: arg0 == 1 && # x\n", "1: \"\" is not a comparison" },
@@ -86,7 +87,7 @@ Test(policy_compiler, says_what_is_wrong_and_where)
 		cr_expect_eq(policyc("-l", output, sizeof(output)), 1, "case %zu: %s", i, output);
 		snprintf(expected, sizeof(expected), "vcpu.policy:%s", wrong[i].message);
 		cr_expect_not_null(strstr(output, expected), "case %zu: wanted \"%s\", got: %s", i,
-				   expected, output);
+		                   expected, output);
 		cr_expect_not_null(strstr(output, "policyc: 1 error\n"), "case %zu: %s", i, output);
 	}
 }
@@ -127,7 +128,8 @@ Test(policy_compiler, more_rules_than_there_are_places)
 	size_t length = 0;
 
 	for (int i = 0; i < 128; i++)
-		length += (size_t)snprintf(text + length, sizeof(text) - length, "read: arg1 == %d # x\n", i);
+		length += (size_t)snprintf(text + length, sizeof(text) - length,
+		                           "read: arg1 == %d # x\n", i);
 	tool_write(scratch, "vcpu.policy", text);
 	cr_expect_eq(policyc("-l", output, sizeof(output)), 0, "%s", output);
 	snprintf(text + length, sizeof(text) - length, "read: arg1 == 128 # x\n");
@@ -140,15 +142,14 @@ Test(policy_compiler, lists_alternatives_normalised)
 {
 	char output[4096];
 
-	tool_write(
-		scratch, "vcpu.policy",
-		"write:  arg0  ==\tVCPU_FD&&arg2 == 1|2 ||  arg0 in 8 .. 15   "
-		   "# two  \"things\" # and more\n");
+	tool_write(scratch, "vcpu.policy",
+	           "write:  arg0  ==\tVCPU_FD&&arg2 == 1|2 ||  arg0 in 8 .. 15   "
+	           "# two  \"things\" # and more\n");
 	cr_expect_eq(policyc("-l", output, sizeof(output)), 0);
 	cr_expect_not_null(
 		strstr(output,
-		       "vcpu\t1\twrite\targ0 == VCPU_FD&&arg2 == 1|2\ttwo  \"things\" # and "
-		       "more\n"),
+	               "vcpu\t1\twrite\targ0 == VCPU_FD&&arg2 == 1|2\ttwo  \"things\" # and "
+	               "more\n"),
 		"%s", output);
 	cr_expect_not_null(strstr(output, "vcpu\t1\twrite\targ0 in 8 .. 15\ttwo"), "%s", output);
 }
@@ -163,18 +164,18 @@ Test(policy_compiler, the_same_text_gives_the_same_code)
 	for (const char *dir = "abc"; *dir; dir++) {
 		if (*dir == 'c')
 			tool_write(scratch, "vcpu.policy",
-				   "read: arg0 in 8..15 && arg1 & 0xf0 == 0x20 # x\n" GOOD);
+			           "read: arg0 in 8..15 && arg1 & 0xf0 == 0x20 # x\n" GOOD);
 		snprintf(options, sizeof(options), "-o '%s/%c'", scratch, *dir);
 		cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
 	}
 	snprintf(command, sizeof(command), "diff -r '%s/a' '%s/b'", scratch, scratch);
 	cr_expect_eq(tool_run(command, output, sizeof(output)), 0);
 	snprintf(command, sizeof(command),
-		 "grep -A1 digest_hex '%s/a/policies.c' >'%s/1'; "
-		 "grep -A1 digest_hex '%s/c/policies.c' | cmp - '%s/1'",
-		 scratch, scratch, scratch, scratch);
+	         "grep -A1 digest_hex '%s/a/policies.c' >'%s/1'; "
+	         "grep -A1 digest_hex '%s/c/policies.c' | cmp - '%s/1'",
+	         scratch, scratch, scratch, scratch);
 	cr_expect_eq(tool_run(command, output, sizeof(output)), 1,
-		     "a changed value changes the digest");
+	             "a changed value changes the digest");
 }
 
 /* Files are whole when they get their names: what had the name before is another file,
@@ -185,11 +186,13 @@ Test(policy_compiler, a_file_is_replaced_at_once)
 
 	snprintf(options, sizeof(options), "-o '%s'", scratch);
 	cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
-	snprintf(command, sizeof(command), "cd '%s' && ln policies.c kept && cp policies.c copy", scratch);
+	snprintf(command, sizeof(command), "cd '%s' && ln policies.c kept && cp policies.c copy",
+	         scratch);
 	cr_assert_eq(tool_run(command, output, sizeof(output)), 0, "%s", output);
 	tool_write(scratch, "vcpu.policy", "read: arg0 == 7 # x\n" GOOD);
 	cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
-	snprintf(command, sizeof(command), "cd '%s' && cmp kept copy && ! cmp -s policies.c copy && ! ls *.new", scratch);
+	snprintf(command, sizeof(command),
+	         "cd '%s' && cmp kept copy && ! cmp -s policies.c copy && ! ls *.new", scratch);
 	cr_expect_eq(tool_run(command, output, sizeof(output)), 0, "%s", output);
 }
 
@@ -216,13 +219,60 @@ Test(policy_compiler, takes_what_no_other_line_allows)
 
 /* Every name by which a sealed thread could get at what it has not. */
 static const char *const never[] = {
-	"open", "openat", "openat2", "creat", "open_by_handle_at", "open_tree", "socket", "socketpair",
-	"connect", "bind", "accept", "accept4", "clone", "clone3", "fork", "vfork", "execve", "execveat",
-	"mmap", "mprotect", "pkey_mprotect", "mremap", "brk", "remap_file_pages", "ptrace", "kill", "tkill",
-	"process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "memfd_create", "userfaultfd",
-	"io_uring_setup", "io_uring_register", "bpf", "perf_event_open", "seccomp", "prctl", "setuid",
-	"setns", "unshare", "mount", "umount2", "pivot_root", "chroot", "init_module", "finit_module",
-	"kexec_load", "capset", "rt_sigaction", "rt_sigprocmask", "modify_ldt", "arch_prctl",
+	"open",
+	"openat",
+	"openat2",
+	"creat",
+	"open_by_handle_at",
+	"open_tree",
+	"socket",
+	"socketpair",
+	"connect",
+	"bind",
+	"accept",
+	"accept4",
+	"clone",
+	"clone3",
+	"fork",
+	"vfork",
+	"execve",
+	"execveat",
+	"mmap",
+	"mprotect",
+	"pkey_mprotect",
+	"mremap",
+	"brk",
+	"remap_file_pages",
+	"ptrace",
+	"kill",
+	"tkill",
+	"process_vm_readv",
+	"process_vm_writev",
+	"pidfd_open",
+	"pidfd_getfd",
+	"memfd_create",
+	"userfaultfd",
+	"io_uring_setup",
+	"io_uring_register",
+	"bpf",
+	"perf_event_open",
+	"seccomp",
+	"prctl",
+	"setuid",
+	"setns",
+	"unshare",
+	"mount",
+	"umount2",
+	"pivot_root",
+	"chroot",
+	"init_module",
+	"finit_module",
+	"kexec_load",
+	"capset",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"modify_ldt",
+	"arch_prctl",
 };
 
 Test(policy_compiler, refuses_each_call_that_no_sealed_thread_may_make)
@@ -236,7 +286,8 @@ Test(policy_compiler, refuses_each_call_that_no_sealed_thread_may_make)
 	tool_write(scratch, "vcpu.policy", text);
 	cr_expect_eq(policyc("-l", output, sizeof(output)), 1);
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
-		snprintf(expected, sizeof(expected), "vcpu.policy:%zu: %s may not be allowed", i + 1, never[i]);
+		snprintf(expected, sizeof(expected), "vcpu.policy:%zu: %s may not be allowed",
+		         i + 1, never[i]);
 		cr_expect_not_null(strstr(output, expected), "%s", never[i]);
 	}
 }
@@ -248,21 +299,11 @@ Test(policy_compiler, refuses_each_call_that_no_sealed_thread_may_make)
 static const struct {
 	const char *call, *types;
 } prototypes[] = {
-	{ "clock_gettime", "wlllll" },
-	{ "epoll_ctl", "wwwlll" },
-	{ "epoll_wait", "wlwwll" },
-	{ "exit", "wlllll" },
-	{ "exit_group", "wlllll" },
-	{ "futex", "lwwllw" },
-	{ "io_uring_enter", "wwwwll" },
-	{ "ioctl", "wwllll" },
-	{ "lseek", "wlwlll" },
-	{ "ppoll", "lwllll" },
-	{ "pread64", "wlllll" },
-	{ "read", "wlllll" },
-	{ "sendto", "wllwlw" },
-	{ "tgkill", "wwwlll" },
-	{ "timerfd_settime", "wwllll" },
+	{ "clock_gettime", "wlllll" },  { "epoll_ctl", "wwwlll" },  { "epoll_wait", "wlwwll" },
+	{ "exit", "wlllll" },           { "exit_group", "wlllll" }, { "futex", "lwwllw" },
+	{ "io_uring_enter", "wwwwll" }, { "ioctl", "wwllll" },      { "lseek", "wlwlll" },
+	{ "ppoll", "lwllll" },          { "pread64", "wlllll" },    { "read", "wlllll" },
+	{ "sendto", "wllwlw" },         { "tgkill", "wwwlll" },     { "timerfd_settime", "wwllll" },
 	{ "write", "wlllll" },
 };
 
@@ -277,7 +318,8 @@ static unsigned long long mask_of(const char *rules, const char *call, unsigned 
 	snprintf(condition, sizeof(condition), "{ { %u, ", arg);
 	rules = strstr(rules, name);
 	rules = rules ? strstr(rules, condition) : NULL;
-	return rules && sscanf(rules, "{ { %u, %llxu,", &found, &mask) == 2 && found == arg ? mask : 0;
+	return rules && sscanf(rules, "{ { %u, %llxu,", &found, &mask) == 2 && found == arg ? mask
+	                                                                                    : 0;
 }
 
 Test(policy_compiler, compares_as_many_bits_as_the_kernel_reads)
@@ -286,20 +328,22 @@ Test(policy_compiler, compares_as_many_bits_as_the_kernel_reads)
 	char output[4096], options[1100], command[2048], text[512];
 
 	snprintf(options, sizeof(options), "-o '%s'", scratch);
-	snprintf(command, sizeof(command), "sed -n '/vcpu_rules\\[/,/^};/p' '%s/policy_rules.c'", scratch);
+	snprintf(command, sizeof(command), "sed -n '/vcpu_rules\\[/,/^};/p' '%s/policy_rules.c'",
+	         scratch);
 	for (size_t i = 0; i < ARRAY_SIZE(prototypes); i++) {
 		const char *call = prototypes[i].call;
 
-		snprintf(text, sizeof(text),
-			 "%s: arg0 == 1 || arg1 == 1 || arg2 == 1 || arg3 == 1 || arg4 == 1 || arg5 == 1 # x\n",
-			 call);
+		snprintf(
+			text, sizeof(text),
+			"%s: arg0 == 1 || arg1 == 1 || arg2 == 1 || arg3 == 1 || arg4 == 1 || arg5 == 1 # x\n",
+			call);
 		tool_write(scratch, "vcpu.policy", text);
 		cr_assert_eq(policyc(options, output, sizeof(output)), 0, "%s", output);
 		cr_assert_eq(tool_run(command, rules, sizeof(rules)), 0);
 		for (unsigned arg = 0; arg < 6; arg++)
 			cr_expect_eq(mask_of(rules, call, arg),
-				     prototypes[i].types[arg] == 'w' ? UINT32_MAX : UINT64_MAX, "%s: argument %u",
-				     call, arg);
+			             prototypes[i].types[arg] == 'w' ? UINT32_MAX : UINT64_MAX,
+			             "%s: argument %u", call, arg);
 	}
 }
 
@@ -322,9 +366,9 @@ Test(policy_compiler, every_call_that_is_compared_has_its_widths)
  */
 
 #define USES_END(role) "SANDBOX_USES(" role ", exit_group, any);\n"
-#define ALL_USES       USES_END("control") USES_END("vcpu") USES_END("io")
-#define HIT(role)      role "\t1\texit_group\tany\t3\n"
-#define ALL_HITS       HIT("control") HIT("vcpu") HIT("io")
+#define ALL_USES USES_END("control") USES_END("vcpu") USES_END("io")
+#define HIT(role) role "\t1\texit_group\tany\t3\n"
+#define ALL_HITS HIT("control") HIT("vcpu") HIT("io")
 
 static int audit(char *output, size_t size)
 {
@@ -332,7 +376,7 @@ static int audit(char *output, size_t size)
 
 	tool_policyc_path(path, sizeof(path));
 	snprintf(command, sizeof(command), "hack/audit-policies -p '%s' -e '%s/hits' '%s' '%s'",
-		 path, scratch, scratch, scratch);
+	         path, scratch, scratch, scratch);
 	return tool_run(command, output, size);
 }
 
@@ -369,9 +413,9 @@ Test(policy_compiler, audit)
 		tool_write(scratch, "uses.c", audits[i].uses);
 		tool_write(scratch, "hits", audits[i].hits);
 		cr_expect_eq(audit(output, sizeof(output)), audits[i].message ? 1 : 0, "%s: %s",
-			     audits[i].what, output);
-		cr_expect_not_null(
-			strstr(output, audits[i].message ? audits[i].message : " 0 faults"),
-			"%s: %s", audits[i].what, output);
+		             audits[i].what, output);
+		cr_expect_not_null(strstr(output,
+		                          audits[i].message ? audits[i].message : " 0 faults"),
+		                   "%s: %s", audits[i].what, output);
 	}
 }

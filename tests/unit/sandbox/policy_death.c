@@ -25,11 +25,11 @@ static struct sandbox_death_desk desk;
 
 struct scene {
 	enum sandbox_role role; /* of the thread that misbehaves */
-	bool unwakeable;	/* CONTROL_WAKE_FD leads nowhere */
-	bool unseated;		/* the thread has not said who it is */
-	bool unhandled;		/* nobody installed the handler */
-	bool x32;		/* the call is an x32 one */
-	bool masked;		/* the thread masks SIGSYS, as a forged rt_sigreturn frame can */
+	bool unwakeable;        /* CONTROL_WAKE_FD leads nowhere */
+	bool unseated;          /* the thread has not said who it is */
+	bool unhandled;         /* nobody installed the handler */
+	bool x32;               /* the call is an x32 one */
+	bool masked;            /* the thread masks SIGSYS, as a forged rt_sigreturn frame can */
 };
 
 /* The line goes out as the terminal event would: by write(EVENT_FD), which control may. */
@@ -56,7 +56,7 @@ static void misbehave(const struct scene *scene)
 	if (sandbox_seccomp_seal(scene->role) < 0)
 		_exit(STATUS_BROKEN);
 	syscall(scene->x32 ? (long)(SANDBOX_X32_BIT | SYS_openat) : SYS_openat, AT_FDCWD,
-		"/etc/passwd", O_RDONLY);
+	        "/etc/passwd", O_RDONLY);
 	syscall(SYS_exit_group, STATUS_BROKEN); /* the call returned */
 }
 
@@ -134,8 +134,8 @@ static void expect_record(const char *event, const char *role)
 
 	cr_assert_eq(
 		sscanf(event,
-		       "%63s thread %d: system call openat (257) denied at 0x%llx, policy %127s",
-		       name, &tid, &ip, digest),
+	               "%63s thread %d: system call openat (257) denied at 0x%llx, policy %127s",
+	               name, &tid, &ip, digest),
 		4, "%s", event);
 	snprintf(expected, sizeof(expected), "%s", role);
 	cr_expect_str_eq(name, expected);
@@ -201,10 +201,10 @@ Test(policy_death, without_an_event)
 		cr_expect_str_empty(event, "%s: %s", silent[i].what, event);
 		if (silent[i].signalled)
 			cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS,
-				  "%s: status %#x", silent[i].what, (unsigned int)status);
+			          "%s: status %#x", silent[i].what, (unsigned int)status);
 		else
 			cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == silent[i].status,
-				  "%s: status %#x", silent[i].what, (unsigned int)status);
+			          "%s: status %#x", silent[i].what, (unsigned int)status);
 	}
 }
 
@@ -219,8 +219,8 @@ Test(policy_death, the_line_is_cut_to_size)
 	cr_expect_eq(length, strlen(line));
 	cr_expect_eq(
 		strncmp(line,
-			"io thread 42: system call without a name (-1) denied at 0xabc, policy ",
-			70),
+	                "io thread 42: system call without a name (-1) denied at 0xabc, policy ",
+	                70),
 		0, "%s", line);
 	cr_expect_eq(sandbox_death_format(&death, small, sizeof(small)), 9);
 	cr_expect_str_eq(small, "io thread");
@@ -233,14 +233,14 @@ Test(policy_death, a_seal_needs_no_new_privs)
 
 	cr_assert_geq(pid, 0);
 	if (pid == 0)
-		_exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1	    ? 2
+		_exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1           ? 2
 		      : sandbox_seccomp_seal(SANDBOX_ROLE_VCPU) != -EPERM   ? 3
 		      : sandbox_seccomp_seal(SANDBOX_ROLE_COUNT) != -EINVAL ? 4
-									    : 0);
+		                                                            : 0);
 	status = wait_child(pid);
 	cr_assert(WIFEXITED(status), "status %#x", (unsigned int)status);
 	cr_expect_eq(WEXITSTATUS(status), 0,
-		     "2: this environment sets no_new_privs; 3, 4: wrong answers");
+	             "2: this environment sets no_new_privs; 3, 4: wrong answers");
 }
 
 /*
@@ -290,8 +290,10 @@ Test(policy_death, only_the_kernels_own_signals_are_a_death, .timeout = 60)
 		{ SIGBUS, 0, 0, "" },
 		{ SIGBUS, SI_QUEUE, 0, "" },
 		{ SIGBUS, BUS_MCEERR_AO, 0, "" },
-		{ SIGBUS, BUS_MCEERR_AR, STATUS + 1, ": SIGBUS at 0x123450: the memory has failed (machine check)" },
-		{ SIGBUS, BUS_ADRERR, STATUS + 1, ": SIGBUS at 0x123450: no page could be had, policy " },
+		{ SIGBUS, BUS_MCEERR_AR, STATUS + 1,
+		  ": SIGBUS at 0x123450: the memory has failed (machine check)" },
+		{ SIGBUS, BUS_ADRERR, STATUS + 1,
+		  ": SIGBUS at 0x123450: no page could be had, policy " },
 		{ SIGSYS, 1 /* SYS_SECCOMP */, STATUS, "control thread " },
 	};
 
@@ -311,15 +313,16 @@ Test(policy_death, only_the_kernels_own_signals_are_a_death, .timeout = 60)
 		cr_assert_geq(read(fds[0], line, sizeof(line) - 1), 0);
 		close(fds[0]);
 		cr_assert_eq(waitpid(pid, &status, 0), pid);
-		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == rows[i].status, "row %zu: status %#x", i,
-			  (unsigned int)status);
+		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == rows[i].status,
+		          "row %zu: status %#x", i, (unsigned int)status);
 		cr_expect_not_null(strstr(line, rows[i].words), "row %zu: %s", i, line);
 		cr_expect_eq(*line == '\0', *rows[i].words == '\0', "row %zu: %s", i, line);
 	}
 }
 
 /* Sends itself what is to be sent, in the seat of a role; nobody can be woken, and so it ends. */
-__attribute__((noreturn)) static void receive_as(enum sandbox_role role, struct sandbox_death_desk *shared)
+__attribute__((noreturn)) static void receive_as(enum sandbox_role role,
+                                                 struct sandbox_death_desk *shared)
 {
 	siginfo_t info = { .si_signo = sent.number, .si_code = sent.code };
 
@@ -339,10 +342,11 @@ Test(policy_death, a_record_is_of_its_thread, .timeout = 60)
 {
 	static const struct {
 		int number, code, status;
-	} rows[] = { { SIGBUS, BUS_ADRERR, STATUS + 1 }, { SIGBUS, BUS_MCEERR_AR, STATUS + 1 },
+	} rows[] = { { SIGBUS, BUS_ADRERR, STATUS + 1 },
+		     { SIGBUS, BUS_MCEERR_AR, STATUS + 1 },
 		     { SIGSYS, 1 /* SYS_SECCOMP */, STATUS } };
 	struct sandbox_death_desk *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-						 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	                                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	cr_assert_neq((void *)shared, MAP_FAILED);
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
@@ -359,14 +363,15 @@ Test(policy_death, a_record_is_of_its_thread, .timeout = 60)
 		if (pid == 0)
 			receive_as(role, shared);
 		status = wait_child(pid);
-		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == rows[i / 2].status, "row %zu: %#x", i,
-			  (unsigned int)status);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == rows[i / 2].status,
+		          "row %zu: %#x", i, (unsigned int)status);
 		record = sandbox_death_pending(shared);
 		cr_assert_not_null(record, "row %zu", i);
-		cr_assert(record->role == role && record->tid == pid, "row %zu: %d of thread %d", i, record->role,
-			  record->tid);
+		cr_assert(record->role == role && record->tid == pid, "row %zu: %d of thread %d", i,
+		          record->role, record->tid);
 		cr_assert_neq(record->instruction_pointer, 0);
-		cr_assert_eq(record->lost.address, sent.number == SIGBUS ? 0x123450 : 0, "row %zu", i);
+		cr_assert_eq(record->lost.address, sent.number == SIGBUS ? 0x123450 : 0, "row %zu",
+		             i);
 	}
 }
 
@@ -376,17 +381,27 @@ Test(policy_death, every_kind_of_record_is_a_line)
 		struct sandbox_death death;
 		const char *line; /* up to the digest */
 	} rows[] = {
-		{ { .role = SANDBOX_ROLE_VCPU, .tid = 12, .nr = 257, .instruction_pointer = 0x7f0012345678 },
+		{ { .role = SANDBOX_ROLE_VCPU,
+		    .tid = 12,
+		    .nr = 257,
+		    .instruction_pointer = 0x7f0012345678 },
 		  "vcpu thread 12: system call openat (257) denied at 0x7f0012345678, policy " },
 		{ { .role = SANDBOX_ROLE_IO, .tid = 9, .nr = -1, .instruction_pointer = 0 },
 		  "io thread 9: system call without a name (-1) denied at 0x0, policy " },
-		{ { .role = SANDBOX_ROLE_IO, .tid = 9, .nr = INT32_MIN, .instruction_pointer = UINT64_MAX },
+		{ { .role = SANDBOX_ROLE_IO,
+		    .tid = 9,
+		    .nr = INT32_MIN,
+		    .instruction_pointer = UINT64_MAX },
 		  "io thread 9: system call without a name (-2147483648) denied at 0xffffffffffffffff, policy " },
-		{ { .role = SANDBOX_ROLE_IO, .tid = 8, .ring = { 18, "OPENAT", "a forbidden opcode" } },
+		{ { .role = SANDBOX_ROLE_IO,
+		    .tid = 8,
+		    .ring = { 18, "OPENAT", "a forbidden opcode" } },
 		  "io thread 8: io_uring operation OPENAT (18) refused, a forbidden opcode, policy " },
 		{ { .role = SANDBOX_ROLE_IO, .tid = 8, .ring = { 200, NULL, "a forbidden flag" } },
 		  "io thread 8: io_uring operation without a name (200) refused, a forbidden flag, policy " },
-		{ { .role = SANDBOX_ROLE_CONTROL, .tid = 1, .lost = { 0xabc000, "no page could be had" } },
+		{ { .role = SANDBOX_ROLE_CONTROL,
+		    .tid = 1,
+		    .lost = { 0xabc000, "no page could be had" } },
 		  "control thread 1: SIGBUS at 0xabc000: no page could be had, policy " },
 	};
 
@@ -394,7 +409,8 @@ Test(policy_death, every_kind_of_record_is_a_line)
 		char line[256], expected[256];
 		size_t length = sandbox_death_format(&rows[i].death, line, sizeof(line));
 
-		snprintf(expected, sizeof(expected), "%s%s", rows[i].line, sandbox_policies_digest_hex);
+		snprintf(expected, sizeof(expected), "%s%s", rows[i].line,
+		         sandbox_policies_digest_hex);
 		cr_expect_str_eq(line, expected);
 		cr_expect_eq(length, strlen(expected));
 	}

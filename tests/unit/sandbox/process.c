@@ -86,9 +86,12 @@ static const struct attribute {
 	{ "nothing", NULL, "" },
 	{ "new privileges", new_privileges, "sandbox check: the process may gain privileges" },
 	{ "dumpable", becomes_dumpable, "sandbox check: the process is dumpable" },
-	{ "an unasked signal", unasked_signal, "sandbox check: the parent-death signal is not as asked for" },
-	{ "a missing signal", missing_signal, "sandbox check: the parent-death signal is not as asked for" },
-	{ "another signal", other_signal, "sandbox check: the parent-death signal is not as asked for" },
+	{ "an unasked signal", unasked_signal,
+	  "sandbox check: the parent-death signal is not as asked for" },
+	{ "a missing signal", missing_signal,
+	  "sandbox check: the parent-death signal is not as asked for" },
+	{ "another signal", other_signal,
+	  "sandbox check: the parent-death signal is not as asked for" },
 	{ "memory", memory_to_execute, "sandbox check: memory may become writable and executable" },
 	{ "uid", other_uid, "sandbox check: the process has other ids than it took" },
 	{ "gid", other_gid, "sandbox check: the process has other ids than it took" },
@@ -105,7 +108,8 @@ static int with_attributes(void)
 	sandbox->gid = getgid();
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 	    (attribute->spoil != new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) ||
-	    proc_open(&sandbox->proc_fd, &scene.problems) < 0 || namespaces_note(sandbox, &scene.problems) < 0)
+	    proc_open(&sandbox->proc_fd, &scene.problems) < 0 ||
+	    namespaces_note(sandbox, &scene.problems) < 0)
 		return 1;
 	if (attribute->spoil && attribute->spoil() != 0)
 		return 2;
@@ -126,8 +130,9 @@ Test(sandbox_verify, every_attribute_of_the_process_is_read_back)
 
 /* As capabilities(7) has them; each but KEEP_CAPS is set, KEEP_CAPS is locked at 0. */
 static const int wanted_bits = 1 << 0 /* NOROOT */ | 1 << 1 /* locked */ |
-                               1 << 2 /* NO_SETUID_FIXUP */ | 1 << 3 /* locked */ | 1 << 5 /* KEEP_CAPS locked */ |
-                               1 << 6 /* NO_CAP_AMBIENT_RAISE */ | 1 << 7 /* locked */;
+                               1 << 2 /* NO_SETUID_FIXUP */ | 1 << 3 /* locked */ |
+                               1 << 5 /* KEEP_CAPS locked */ | 1 << 6 /* NO_CAP_AMBIENT_RAISE */ |
+                               1 << 7 /* locked */;
 static int bits;
 
 static int check_bits(bool privileged, bool namespaced)
@@ -157,7 +162,8 @@ Test(sandbox_verify, every_securebit_is_read_back)
 	for (int bit = 0; bit < 8; bit++) {
 		bits = wanted_bits ^ 1 << bit;
 		cr_expect_eq(rig_child(with_bits), 10, "bit %d: %s", bit, rig_words);
-		cr_expect_str_eq(rig_words, "sandbox check: the securebits are not as they were locked");
+		cr_expect_str_eq(rig_words,
+		                 "sandbox check: the securebits are not as they were locked");
 	}
 }
 
@@ -175,14 +181,16 @@ Test(sandbox_confine, locks_every_securebit)
 
 Test(sandbox_confine, privileged_is_who_has_every_capability_that_the_steps_need)
 {
-	static const unsigned needed[] = { CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID, CAP_SETPCAP };
+	static const unsigned needed[] = { CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID,
+		                           CAP_SETPCAP };
 	struct sandbox_status status = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
 		status.effective |= 1ULL << needed[i];
 	cr_expect(sandbox_has_capabilities(&status));
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-		struct sandbox_status lacks = { .effective = ~(1ULL << needed[i]), .permitted = UINT64_MAX };
+		struct sandbox_status lacks = { .effective = ~(1ULL << needed[i]),
+			                        .permitted = UINT64_MAX };
 
 		cr_expect_not(sandbox_has_capabilities(&lacks), "capability %u", needed[i]);
 	}
@@ -223,15 +231,18 @@ static int each_namespace(void)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		bool left = i != SANDBOX_USER_NAMESPACE || !sandbox->privileged;
 
-		if (sandbox->launcher_namespaces[i] != before[i] || left != (inode_of(i) != before[i]))
+		if (sandbox->launcher_namespaces[i] != before[i] ||
+		    left != (inode_of(i) != before[i]))
 			return 10 + (int)i;
 		if (left && (strcmp(scene.seen.namespaces[at], kinds[i]) != 0 ||
 		             scene.seen.namespace_inodes[at++] != inode_of(i)))
 			return 20 + (int)i;
 	}
 	return at == scene.seen.namespaces_count && gethostname(name, sizeof(name)) == 0 &&
-	       strcmp(name, "axvm") == 0 && getdomainname(domain, sizeof(domain)) == 0 && *domain == '\0'
-	               ? 0 : 3;
+	                       strcmp(name, "axvm") == 0 &&
+	                       getdomainname(domain, sizeof(domain)) == 0 && *domain == '\0'
+	               ? 0
+	               : 3;
 }
 
 Test(sandbox_confine, leaves_every_namespace)
@@ -273,10 +284,14 @@ static const struct root {
 	const char *words;
 } roots[] = {
 	{ "right", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, "/", "" },
-	{ "writable", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_RDONLY, "/", ROOT_WORDS },
-	{ "set-user-ID", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_NOSUID, "/", ROOT_WORDS },
-	{ "devices", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_NODEV, "/", ROOT_WORDS },
-	{ "programs", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_NOEXEC, "/", ROOT_WORDS },
+	{ "writable", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_RDONLY, "/",
+	  ROOT_WORDS },
+	{ "set-user-ID", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_NOSUID, "/",
+	  ROOT_WORDS },
+	{ "devices", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_NODEV, "/",
+	  ROOT_WORDS },
+	{ "programs", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS & ~MS_NOEXEC, "/",
+	  ROOT_WORDS },
 	{ "room for files", "tmpfs", "mode=0555,nr_inodes=2,size=4k", ROOT_FLAGS, "/", ROOT_WORDS },
 	{ "another file system", "ramfs", "mode=0555", ROOT_FLAGS, "/", ROOT_WORDS },
 	{ "elsewhere", "tmpfs", "mode=0555,nr_inodes=1,size=4k", ROOT_FLAGS, NULL,
@@ -293,9 +308,11 @@ static int with_root(void)
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return 1;
 	if (root->directory && !*root->directory &&
-	    (mount("none", "/tmp", root->type, root->flags, root->options) < 0 || chdir("/tmp") < 0))
+	    (mount("none", "/tmp", root->type, root->flags, root->options) < 0 ||
+	     chdir("/tmp") < 0))
 		return 2;
-	if (mount("none", "/tmp", root->type, root->flags, root->options) < 0 || chroot("/tmp") < 0 ||
+	if (mount("none", "/tmp", root->type, root->flags, root->options) < 0 ||
+	    chroot("/tmp") < 0 ||
 	    (root->directory && *root->directory && chdir(root->directory) < 0))
 		return 2;
 	if (sandbox_check_root(&scene.sandbox, &scene.problems) < 0)
@@ -311,7 +328,8 @@ Test(sandbox_verify, the_root_is_read_back)
 		/* Who is not root may not mount a ramfs. */
 		if (geteuid() != 0 && strcmp(root->type, "ramfs") == 0)
 			continue;
-		cr_expect_eq(rig_child(with_root), *root->words ? 10 : 0, "%s: %s", root->name, rig_words);
+		cr_expect_eq(rig_child(with_root), *root->words ? 10 : 0, "%s: %s", root->name,
+		             rig_words);
 		cr_expect_str_eq(rig_words, root->words, "%s: %s", root->name, rig_words);
 	}
 }
@@ -327,7 +345,8 @@ static int made_root(void)
 		return RIG_NOT_CONFINED;
 	if (statfs("/", &fs) < 0 || stat("/", &st) < 0)
 		return 1;
-	if (fs.f_type != TMPFS_MAGIC || fs.f_files != 1 || fs.f_blocks * (uint64_t)fs.f_bsize != 4096)
+	if (fs.f_type != TMPFS_MAGIC || fs.f_files != 1 ||
+	    fs.f_blocks * (uint64_t)fs.f_bsize != 4096)
 		return 2;
 	if (((unsigned long)fs.f_flags & ROOT_FLAGS) != ROOT_FLAGS)
 		return 3;
@@ -361,9 +380,11 @@ static int named_directory(void)
 Test(sandbox_verify, an_open_directory_is_named)
 {
 	cr_expect_eq(rig_child(open_directory), 0, "%s", rig_words);
-	cr_expect_str_eq(rig_words, "sandbox check: a directory is open, and is a way out of the root");
+	cr_expect_str_eq(rig_words,
+	                 "sandbox check: a directory is open, and is a way out of the root");
 	cr_expect_eq(rig_child(named_directory), 0, "%s", rig_words);
-	cr_expect_str_eq(rig_words, "sandbox check: a directory is open, and is a way out of the root");
+	cr_expect_str_eq(rig_words,
+	                 "sandbox check: a directory is open, and is a way out of the root");
 }
 
 static int closed_at_last(void)
@@ -395,7 +416,8 @@ static int proc_that_is_none(void)
 {
 	const long calls[] = { SYS_fstatfs };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || fake_kernel_begin(calls, 1, another_file_system) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, another_file_system) < 0)
 		return 1;
 	return rig_confine(&plain, true) < 0 ? 0 : 2;
 }
@@ -403,5 +425,6 @@ static int proc_that_is_none(void)
 Test(sandbox_confine, a_proc_that_is_none_is_refused)
 {
 	cr_expect_eq(rig_child(proc_that_is_none), 0);
-	cr_expect_eq(strncmp(rig_words, "/proc is not the proc file system", 33), 0, "%s", rig_words);
+	cr_expect_eq(strncmp(rig_words, "/proc is not the proc file system", 33), 0, "%s",
+	             rig_words);
 }

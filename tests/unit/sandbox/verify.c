@@ -47,8 +47,8 @@ static void write_field(FILE *out, const char *name, const char *value)
 	fputc('\n', out);
 }
 
-static void write_status(const char *path, unsigned thread, const char *seccomp, const char *filters,
-                         const char *field, const char *value)
+static void write_status(const char *path, unsigned thread, const char *seccomp,
+                         const char *filters, const char *field, const char *value)
 {
 	char tid[16];
 	const struct {
@@ -127,7 +127,8 @@ struct spoil {
 
 static void make_proc(const struct spoil *spoil)
 {
-	static const char *const folders[] = { "/task", "/task/100", "/task/101", "/task/101/fd", "/fd", "/ns" };
+	static const char *const folders[] = { "/task",        "/task/100", "/task/101",
+		                               "/task/101/fd", "/fd",       "/ns" };
 	char path[128], filters[2][16];
 	struct stat st;
 
@@ -156,7 +157,8 @@ static void make_proc(const struct spoil *spoil)
 
 static int look_at(const struct spoil *spoil)
 {
-	struct sandbox sandbox = { .landlock_fd = -1, .privileged = spoil->privileged,
+	struct sandbox sandbox = { .landlock_fd = -1,
+		                   .privileged = spoil->privileged,
 		                   .namespaced = spoil->namespaced,
 		                   .inherited_filters = spoil->inherited };
 	int r;
@@ -165,7 +167,8 @@ static int look_at(const struct spoil *spoil)
 	sandbox.proc_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	memset(&scene.problems, 0, sizeof(scene.problems));
 	memset(&scene.seen, 0, sizeof(scene.seen));
-	r = sandbox_verify_threads(&sandbox, 1 + spoil->sealed_less_one, &scene.seen, &scene.problems);
+	r = sandbox_verify_threads(&sandbox, 1 + spoil->sealed_less_one, &scene.seen,
+	                           &scene.problems);
 	close(sandbox.proc_fd);
 	put_away();
 	return r;
@@ -189,10 +192,12 @@ static const struct spoil spoils[] = {
 	{ "bounding set", SEALED, "CapBnd", "1", 0, true, false, 0, 0, BOUND },
 	{ "bounding set, user namespace", CONTROL, "CapBnd", "1", 0, false, true, 0, 0, BOUND },
 	{ "bounding set, high", SEALED, "CapBnd", "8000000000000000", 0, true, true, 0, 0, BOUND },
-	{ "bounding set that could not be emptied", SEALED, "CapBnd", "1", 0, false, false, 0, 0, NULL },
+	{ "bounding set that could not be emptied", SEALED, "CapBnd", "1", 0, false, false, 0, 0,
+	  NULL },
 	{ "groups", SEALED, "Groups", "4 ", 0, true, true, 0, 0, GROUPS },
 	{ "group 0", CONTROL, "Groups", "0 ", 0, true, true, 0, 0, GROUPS },
-	{ "groups that could not be dropped", SEALED, "Groups", "4 5 ", 0, false, true, 0, 0, NULL },
+	{ "groups that could not be dropped", SEALED, "Groups", "4 5 ", 0, false, true, 0, 0,
+	  NULL },
 	{ "uid", SEALED, "Uid", "!\t=\t=\t=", 0, true, true, 0, 0, UID },
 	{ "effective uid", SEALED, "Uid", "=\t!\t=\t=", 0, true, true, 0, 0, UID },
 	{ "saved uid", SEALED, "Uid", "=\t=\t!\t=", 0, true, true, 0, 0, UID },
@@ -208,19 +213,26 @@ static const struct spoil spoils[] = {
 	{ "strict seccomp", SEALED, "Seccomp", "1", 0, true, true, 0, 0, FILTER },
 	{ "no filter", SEALED, "Seccomp_filters", "0", 0, true, true, 0, 0, FILTER },
 	{ "two filters", SEALED, "Seccomp_filters", "2", 0, true, true, 0, 0, FILTER },
-	{ "the launcher's filters alone", SEALED, "Seccomp_filters", "3", 0, true, true, 3, 0, FILTER },
-	{ "two beside the launcher's", SEALED, "Seccomp_filters", "5", 0, true, true, 3, 0, FILTER },
+	{ "the launcher's filters alone", SEALED, "Seccomp_filters", "3", 0, true, true, 3, 0,
+	  FILTER },
+	{ "two beside the launcher's", SEALED, "Seccomp_filters", "5", 0, true, true, 3, 0,
+	  FILTER },
 	{ "control sealed", CONTROL, "Seccomp_filters", "1", 0, true, true, 0, 0, EARLY },
-	{ "control sealed, launcher's", CONTROL, "Seccomp_filters", "4", 0, true, true, 3, 0, EARLY },
-	{ "fewer filters than the launcher's", CONTROL, "Seccomp_filters", "2", 0, true, true, 3, 0, EARLY },
+	{ "control sealed, launcher's", CONTROL, "Seccomp_filters", "4", 0, true, true, 3, 0,
+	  EARLY },
+	{ "fewer filters than the launcher's", CONTROL, "Seccomp_filters", "2", 0, true, true, 3, 0,
+	  EARLY },
 	{ "standard input", SEALED, NULL, NULL, STDERR_FD, true, true, 0, 0, FOREIGN },
 	{ "events", SEALED, NULL, NULL, EVENT_FD, true, true, 0, 0, FOREIGN },
 	{ "the spec's last", SEALED, NULL, NULL, SPEC_FD_LAST, true, true, 0, 0, FOREIGN },
 	{ "the VM", SEALED, NULL, NULL, VM_FD, true, true, 0, 0, FOREIGN },
-	{ "beyond the layout", SEALED, NULL, NULL, INTERNAL_FD_LAST + 1, true, true, 0, 0, FOREIGN },
+	{ "beyond the layout", SEALED, NULL, NULL, INTERNAL_FD_LAST + 1, true, true, 0, 0,
+	  FOREIGN },
 	{ "the layout's last", SEALED, NULL, NULL, INTERNAL_FD_LAST, true, true, 0, 0, NULL },
-	{ "control's beyond the layout", CONTROL, NULL, NULL, INTERNAL_FD_LAST + 1, true, true, 0, 0, BEYOND },
-	{ "one that is not there", CONTROL, NULL, NULL, 1023, true, true, 0, 0, "cannot examine a descriptor: " },
+	{ "control's beyond the layout", CONTROL, NULL, NULL, INTERNAL_FD_LAST + 1, true, true, 0,
+	  0, BEYOND },
+	{ "one that is not there", CONTROL, NULL, NULL, 1023, true, true, 0, 0,
+	  "cannot examine a descriptor: " },
 	{ "one thread missing", CONTROL, NULL, NULL, 0, true, true, 0, 1, NUMBER },
 	{ "two threads too many", CONTROL, NULL, NULL, 0, true, true, 0, UINT32_MAX, NUMBER },
 	{ "another process's thread", SEALED, "Pid", "100", 0, true, true, 0, 0, EARLY },
@@ -254,8 +266,10 @@ Test(sandbox_verify, a_capability_in_any_set_of_any_thread_is_named)
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
 		for (int thread = CONTROL; thread <= SEALED; thread++)
 			for (size_t k = 0; k < ARRAY_SIZE(values); k++) {
-				const struct spoil spoil = { .thread = thread, .field = sets[i],
-					                     .value = values[k], .words = CAPABILITY };
+				const struct spoil spoil = { .thread = thread,
+					                     .field = sets[i],
+					                     .value = values[k],
+					                     .words = CAPABILITY };
 
 				expect_words(&spoil, look_at(&spoil), sets[i]);
 			}
@@ -263,12 +277,14 @@ Test(sandbox_verify, a_capability_in_any_set_of_any_thread_is_named)
 
 Test(sandbox_verify, a_status_without_one_of_the_fields_is_none)
 {
-	static const char *const fields[] = { "Tgid", "Pid", "Uid", "Gid", "Groups", "CapInh", "CapPrm",
-		                              "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
+	static const char *const fields[] = { "Tgid",           "Pid",    "Uid",        "Gid",
+		                              "Groups",         "CapInh", "CapPrm",     "CapEff",
+		                              "CapBnd",         "CapAmb", "NoNewPrivs", "Seccomp",
 		                              "Seccomp_filters" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		struct spoil spoil = { .thread = SEALED, .field = fields[i],
+		struct spoil spoil = { .thread = SEALED,
+			               .field = fields[i],
 			               .words = "sandbox check: a thread's status lacks a field" };
 
 		expect_words(&spoil, look_at(&spoil), fields[i]);
@@ -309,8 +325,18 @@ Test(sandbox_verify, the_control_threads_descriptors_are_listed)
 /* --------------------------------------------------------------------- real threads that differ */
 
 enum keeps {
-	KEEPS_NOTHING, KEEPS_PRIVILEGES, KEEPS_PERMITTED, KEEPS_INHERITABLE, KEEPS_BOUND, KEEPS_UID,
-	KEEPS_FILE_UID, KEEPS_GID, KEEPS_GROUPS, KEEPS_NO_FILTER, KEEPS_TWO_FILTERS, KEEPS_TABLE,
+	KEEPS_NOTHING,
+	KEEPS_PRIVILEGES,
+	KEEPS_PERMITTED,
+	KEEPS_INHERITABLE,
+	KEEPS_BOUND,
+	KEEPS_UID,
+	KEEPS_FILE_UID,
+	KEEPS_GID,
+	KEEPS_GROUPS,
+	KEEPS_NO_FILTER,
+	KEEPS_TWO_FILTERS,
+	KEEPS_TABLE,
 };
 
 enum { ID = 54321 };
@@ -335,14 +361,15 @@ static bool give_up(enum keeps kept)
 
 	/* While the bounding set has it. */
 	if (kept == KEEPS_INHERITABLE &&
-	    (syscall(SYS_capget, &header, sets) != 0 || !(sets[0].inheritable |= 1u << CAP_SETGID) ||
-	     syscall(SYS_capset, &header, sets) != 0))
+	    (syscall(SYS_capget, &header, sets) != 0 ||
+	     !(sets[0].inheritable |= 1u << CAP_SETGID) || syscall(SYS_capset, &header, sets) != 0))
 		return false;
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0 ||
 	    syscall(SYS_setgroups, kept == KEEPS_GROUPS ? 1 : 0, &group) < 0)
 		return false;
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if ((kept != KEEPS_BOUND || cap != CAP_SETGID) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+		if ((kept != KEEPS_BOUND || cap != CAP_SETGID) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return false;
 	if (syscall(SYS_setresgid, kept == KEEPS_GID ? ID + 1 : ID, ID, ID) < 0 ||
 	    syscall(SYS_setresuid, kept == KEEPS_UID ? ID + 1 : ID, ID, ID) < 0)
@@ -417,7 +444,8 @@ Test(sandbox_verify, a_thread_that_kept_something_is_named)
 		cr_skip_test("not root: a thread has nothing to keep");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		keeps = (enum keeps)i;
-		cr_expect_eq(rig_child(two_threads), *rows[i].words ? 10 : 0, "%s: %s", rows[i].name, rig_words);
+		cr_expect_eq(rig_child(two_threads), *rows[i].words ? 10 : 0, "%s: %s",
+		             rows[i].name, rig_words);
 		cr_expect_str_eq(rig_words, rows[i].words, "%s: %s", rows[i].name, rig_words);
 	}
 }

@@ -14,20 +14,20 @@
 
 #include "base/clock.h"
 #include "interface/command.h"
+#include "interface/wire.h"
 #include "shim/commands.h"
 #include "shim/control.h"
+#include "shim/deadline.h"
 #include "shim/device/balloon.h"
 #include "shim/device/devices.h"
 #include "shim/device/disk.h"
 #include "shim/device/net.h"
-#include "shim/shim.h"
-#include "shim/terminal.h"
-#include "interface/wire.h"
-#include "shim/deadline.h"
 #include "shim/pause.h"
+#include "shim/shim.h"
 #include "shim/shutdown.h"
-#include "tests/unit/rig/put_event.h"
+#include "shim/terminal.h"
 #include "tests/unit/rig/protoc.h"
+#include "tests/unit/rig/put_event.h"
 #include "tests/unit/rig/wait.h"
 
 static struct shim shim;
@@ -100,7 +100,8 @@ static const Axvm__V1__Reply *reply_to(uint64_t id)
 	const Axvm__V1__Reply *found = NULL;
 
 	for (size_t i = 0; i < events_count; i++)
-		if (events[i]->body_case == AXVM__V1__EVENT__BODY_REPLY && events[i]->reply->request_id == id) {
+		if (events[i]->body_case == AXVM__V1__EVENT__BODY_REPLY &&
+		    events[i]->reply->request_id == id) {
 			cr_assert_null(found, "two replies to request %zu", (size_t)id);
 			found = events[i]->reply;
 		}
@@ -124,7 +125,8 @@ static void expect_refused(uint64_t id, Axvm__V1__ErrorCode code, const char *fi
 	cr_assert(!reply->ok && reply->error);
 	cr_assert_eq(reply->error->code, code, "%s", reply->error->message);
 	cr_assert_eq(reply->error->stage, AXVM__V1__STAGE__STAGE_RUN);
-	cr_assert(field ? reply->error->field && strcmp(reply->error->field, field) == 0 : !reply->error->field);
+	cr_assert(field ? reply->error->field && strcmp(reply->error->field, field) == 0
+	                : !reply->error->field);
 }
 
 static void all_io(enum io_request request, const char *when)
@@ -208,8 +210,10 @@ Test(commands, a_shutdown_presses_the_button)
 	expect_done(4, AXVM__V1__STATE__STATE_STOPPING);
 	cr_assert(shim.shutdown.stop);
 	shutdown_ask(&shim, deadline_now_ns(), "another reason");
-	cr_assert_str_eq(shim.shutdown.why, "a command asked for the shutdown; this VM has no power button, for want of a "
-	                                    "local APIC, and is stopped");
+	cr_assert_str_eq(
+		shim.shutdown.why,
+		"a command asked for the shutdown; this VM has no power button, for want of a "
+		"local APIC, and is stopped");
 	give("request_id: 5 pause {}");
 	expect_refused(5, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_WRONG_STATE, NULL);
 	shim.machine.vm.has_apic = true;
@@ -229,9 +233,11 @@ struct asked {
 	bool held_up;
 };
 
+/* clang-format off */
 #define AT(what_, at_) { .what = what_, .at_ms = at_ }
 #define LATE(what_, at_) { .what = what_, .at_ms = at_, .held_up = true }
 #define SHUTDOWN(at_, timeout_) { .what = COMMAND, .at_ms = at_, .timeout_ms = timeout_ }
+/* clang-format on */
 
 static void ask(const struct asked *asked, uint64_t now_ns)
 {
@@ -268,7 +274,11 @@ Test(commands, what_is_one_request_for_the_end)
 		uint32_t deadline_ms;
 	} rows[] = {
 		{ { AT(SIGNAL, 0) }, 1, false, 30000 },
-		{ { AT(SIGNAL, 0), AT(SIGNAL, 0), AT(SIGNAL, 0), AT(SIGNAL, 1), AT(SIGNAL, 250), AT(SIGNAL, 499) }, 1, false, 30000 },
+		{ { AT(SIGNAL, 0), AT(SIGNAL, 0), AT(SIGNAL, 0), AT(SIGNAL, 1), AT(SIGNAL, 250),
+		    AT(SIGNAL, 499) },
+		  1,
+		  false,
+		  30000 },
 		{ { AT(SIGNAL, 0), AT(SIGNAL, 499), AT(SIGNAL, 501) }, 1, true, 30000 },
 		{ { AT(SIGNAL, 0), AT(SIGNAL, 86400000) }, 1, true, 30000 },
 		/* Sent in time, seen late: nothing of a busy host stops the VM. */
@@ -305,9 +315,11 @@ Test(commands, what_is_one_request_for_the_end)
 
 		new_shim();
 		for (const struct asked *asked = rows[i].asked; asked->what != NOTHING; asked++) {
-			uint64_t now_ns = begin_ns + asked->at_ms * NS_PER_MS, due_ns = shim.shutdown.request.until_ns;
+			uint64_t now_ns = begin_ns + asked->at_ms * NS_PER_MS,
+				 due_ns = shim.shutdown.request.until_ns;
 
-			cr_assert(asked == rows[i].asked || !shim.shutdown.stop, "row %zu: stopped too early", i);
+			cr_assert(asked == rows[i].asked || !shim.shutdown.stop,
+			          "row %zu: stopped too early", i);
 			/* An idle loop looks when it is due. */
 			if (due_ns != 0 && due_ns < now_ns && !asked->held_up)
 				shutdown_settle(&shim, due_ns);
@@ -317,8 +329,10 @@ Test(commands, what_is_one_request_for_the_end)
 		}
 		cr_expect_eq(presses, rows[i].presses, "row %zu: pressed %u times", i, presses);
 		cr_expect_eq(shim.shutdown.stop, rows[i].stopped, "row %zu", i);
-		cr_expect_eq(shim.lifecycle.state, rows[i].stopped ? STATE_STOPPING : STATE_RUNNING, "row %zu", i);
-		cr_expect_eq(shim.shutdown.deadline_ns, begin_ns + rows[i].deadline_ms * NS_PER_MS, "row %zu: %ju ms", i,
+		cr_expect_eq(shim.lifecycle.state, rows[i].stopped ? STATE_STOPPING : STATE_RUNNING,
+		             "row %zu", i);
+		cr_expect_eq(shim.shutdown.deadline_ns, begin_ns + rows[i].deadline_ms * NS_PER_MS,
+		             "row %zu: %ju ms", i,
 		             (uintmax_t)((shim.shutdown.deadline_ns - begin_ns) / NS_PER_MS));
 	}
 }
@@ -429,28 +443,52 @@ Test(commands, the_terminal_event_shows_who_ended_it)
 	shim.machine.end_exit = KVM_EXIT_SHUTDOWN;
 	shim.machine.end_detail = 77;
 	*vcpu = (struct vcpu){ .index = 1, .code_length = 2, .code = { 0x0f, 0x0b } };
-	vcpu->regs = (struct kvm_regs){ .rax = 1, .rbx = 2, .rcx = 3, .rdx = 4, .rsi = 5, .rdi = 6, .rsp = 7, .rbp = 8,
-		                        .r8 = 9, .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13, .r13 = 14, .r14 = 15,
-		                        .r15 = 16, .rip = 17, .rflags = 18 };
-	vcpu->sregs = (struct kvm_sregs){ .cr0 = 19, .cr2 = 20, .cr3 = 21, .cr4 = 22, .efer = 0x400,
-		                          .cs = { .selector = 0x10, .l = 1 }, .ss.dpl = 3 };
+	vcpu->regs = (struct kvm_regs){ .rax = 1,
+		                        .rbx = 2,
+		                        .rcx = 3,
+		                        .rdx = 4,
+		                        .rsi = 5,
+		                        .rdi = 6,
+		                        .rsp = 7,
+		                        .rbp = 8,
+		                        .r8 = 9,
+		                        .r9 = 10,
+		                        .r10 = 11,
+		                        .r11 = 12,
+		                        .r12 = 13,
+		                        .r13 = 14,
+		                        .r14 = 15,
+		                        .r15 = 16,
+		                        .rip = 17,
+		                        .rflags = 18 };
+	vcpu->sregs = (struct kvm_sregs){ .cr0 = 19,
+		                          .cr2 = 20,
+		                          .cr3 = 21,
+		                          .cr4 = 22,
+		                          .efer = 0x400,
+		                          .cs = { .selector = 0x10, .l = 1 },
+		                          .ss.dpl = 3 };
 	shim.stage_ns[STAGE_LEARN] = 5;
 	terminal = terminal_of(OUTCOME_TRIPLE_FAULT, 33);
 	{
 		const Axvm__V1__VcpuState *got = terminal->vcpu;
-		char *const texts[] = { got->rax, got->rbx, got->rcx, got->rdx, got->rsi, got->rdi, got->rsp, got->rbp,
-			                got->r8, got->r9, got->r10, got->r11, got->r12, got->r13, got->r14, got->r15,
-			                got->rip, got->rflags, got->cr0, got->cr2, got->cr3, got->cr4 };
+		char *const texts[] = { got->rax, got->rbx, got->rcx,    got->rdx, got->rsi,
+			                got->rdi, got->rsp, got->rbp,    got->r8,  got->r9,
+			                got->r10, got->r11, got->r12,    got->r13, got->r14,
+			                got->r15, got->rip, got->rflags, got->cr0, got->cr2,
+			                got->cr3, got->cr4 };
 
 		for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 			cr_assert_eq(strtoull(texts[i], NULL, 16), i + 1, "register %zu", i);
 		cr_assert_eq(strtoull(got->efer, NULL, 16), 0x400);
-		cr_assert(got->index == 1 && got->cs_selector == 0x10 && got->cpl == 3 && got->cs_is_64bit);
+		cr_assert(got->index == 1 && got->cs_selector == 0x10 && got->cpl == 3 &&
+		          got->cs_is_64bit);
 		cr_assert_str_eq(got->exit_reason, "KVM_EXIT_SHUTDOWN");
 		cr_assert_eq(got->exit_detail, 77);
 		cr_assert_str_eq(got->code_bytes, "0f0b");
 	}
-	cr_assert(terminal->stage == AXVM__V1__STAGE__STAGE_RUN && terminal->n_stages == 1 && !terminal->death);
+	cr_assert(terminal->stage == AXVM__V1__STAGE__STAGE_RUN && terminal->n_stages == 1 &&
+	          !terminal->death);
 }
 
 /* A guest that was stopped has no vCPU to show; the reason is told instead. */
@@ -475,14 +513,16 @@ Test(commands, code_is_64_bit_in_long_mode_only)
 		const Axvm__V1__Terminal *terminal = terminal_of(OUTCOME_VCPU_FAILED, 35);
 
 		cr_assert_not(terminal->vcpu->cs_is_64bit);
-		cr_assert_not_null(strstr(terminal->message, "a page behind its memory"), "%s", terminal->message);
+		cr_assert_not_null(strstr(terminal->message, "a page behind its memory"), "%s",
+		                   terminal->message);
 	}
 }
 
 Test(commands, a_death_is_told_as_it_was)
 {
-	static const struct sandbox_death death = { .role = SANDBOX_ROLE_IO, .tid = 55, .nr = 2,
-		                                    .instruction_pointer = 0x1234 };
+	static const struct sandbox_death death = {
+		.role = SANDBOX_ROLE_IO, .tid = 55, .nr = 2, .instruction_pointer = 0x1234
+	};
 	const Axvm__V1__DeathRecord *got;
 
 	shim.death = &death;
@@ -491,7 +531,8 @@ Test(commands, a_death_is_told_as_it_was)
 	cr_assert_not_null(got);
 	cr_assert_str_eq(got->role, "io");
 	cr_assert_str_eq(got->syscall_name, "open");
-	cr_assert(got->thread_id == 55 && got->syscall_number == 2 && got->instruction_pointer == 0x1234);
+	cr_assert(got->thread_id == 55 && got->syscall_number == 2 &&
+	          got->instruction_pointer == 0x1234);
 	cr_assert_eq(strlen(got->policy_sha256), 64);
 }
 
@@ -499,10 +540,16 @@ Test(commands, a_death_is_told_as_it_was)
  * there. */
 Test(commands, every_kind_of_death_is_told_as_it_was)
 {
-	static const struct sandbox_death by_ring = { .role = SANDBOX_ROLE_IO, .tid = 56,
-		                                      .ring = { .opcode = 13, .name = "ACCEPT", .what = "it is not allowed" } };
-	static const struct sandbox_death of_page = { .role = SANDBOX_ROLE_VCPU, .tid = 57, .instruction_pointer = 0x77,
-		                                      .lost = { .address = 0x5000, .what = "no page" } };
+	static const struct sandbox_death by_ring = {
+		.role = SANDBOX_ROLE_IO,
+		.tid = 56,
+		.ring = { .opcode = 13, .name = "ACCEPT", .what = "it is not allowed" }
+	};
+	static const struct sandbox_death of_page = { .role = SANDBOX_ROLE_VCPU,
+		                                      .tid = 57,
+		                                      .instruction_pointer = 0x77,
+		                                      .lost = { .address = 0x5000,
+		                                                .what = "no page" } };
 	const Axvm__V1__DeathRecord *got;
 
 	shim.death = &by_ring;
@@ -510,13 +557,15 @@ Test(commands, every_kind_of_death_is_told_as_it_was)
 	cr_assert_str_eq(got->role, "io");
 	cr_assert_str_eq(got->ring_refusal, "it is not allowed");
 	cr_assert_str_eq(got->ring_opcode_name, "ACCEPT");
-	cr_assert(got->thread_id == 56 && got->ring_opcode == 13 && !got->lost_page && !got->syscall_name);
+	cr_assert(got->thread_id == 56 && got->ring_opcode == 13 && !got->lost_page &&
+	          !got->syscall_name);
 	new_shim();
 	shim.death = &of_page;
 	got = terminal_of(OUTCOME_RUNTIME_FAILED, 70)->death;
 	cr_assert_str_eq(got->role, "vcpu");
 	cr_assert_str_eq(got->lost_page, "no page");
-	cr_assert(got->thread_id == 57 && got->lost_address == 0x5000 && got->instruction_pointer == 0x77);
+	cr_assert(got->thread_id == 57 && got->lost_address == 0x5000 &&
+	          got->instruction_pointer == 0x77);
 	cr_assert(!got->ring_refusal && !got->has_syscall_number);
 }
 
@@ -552,7 +601,8 @@ Test(commands, a_panic_that_no_turn_has_seen_is_told)
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_GUEST_PANICKED), 1);
 	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
-	cr_assert_eq(events[events_count - 1]->terminal->outcome, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC);
+	cr_assert_eq(events[events_count - 1]->terminal->outcome,
+	             AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC);
 }
 
 /* One that was told is not told again; one that powers off afterwards has panicked and powered off;
@@ -612,8 +662,10 @@ static void queue_commands(const char *what, unsigned count)
 		char text[64];
 
 		snprintf(text, sizeof(text), "commands { request_id: %u %s }", i, what);
-		shim.stream.chunk_end += protoc_encode("ControlStream", text, shim.stream.chunk + shim.stream.chunk_end,
-		                                       sizeof(shim.stream.chunk) - shim.stream.chunk_end);
+		shim.stream.chunk_end +=
+			protoc_encode("ControlStream", text,
+		                      shim.stream.chunk + shim.stream.chunk_end,
+		                      sizeof(shim.stream.chunk) - shim.stream.chunk_end);
 	}
 }
 
@@ -641,7 +693,8 @@ static void read_stalled(void)
 			cr_assert_eq(event->reply->request_id, last_reply + 1);
 			last_reply++;
 			reply_count++;
-			with_counters = event->reply->metrics && event->reply->metrics->n_counters > 0;
+			with_counters =
+				event->reply->metrics && event->reply->metrics->n_counters > 0;
 		}
 		axvm__v1__event__free_unpacked(event, NULL);
 	}
@@ -726,12 +779,14 @@ Test(commands, a_report_that_an_end_overtakes_is_replied_to)
  * a number that the tests may use themselves. */
 static int reads_a_huge_file(void)
 {
-	static const uint8_t huge[] = { 0x12, 0xff, 0xff, 0xff, 0xff, 0x07 }, end[] = { 0x12, 0x00 };
+	static const uint8_t huge[] = { 0x12, 0xff, 0xff, 0xff, 0xff, 0x07 },
+			     end[] = { 0x12, 0x00 };
 	int fd = memfd_create("control", MFD_CLOEXEC);
 	uint64_t at, began;
 
 	if (write(fd, huge, sizeof(huge)) != sizeof(huge) || dup2(fd, CONTROL_FD) != CONTROL_FD ||
-	    ftruncate(CONTROL_FD, (off_t)sizeof(huge) + INT32_MAX) < 0 || lseek(CONTROL_FD, 0, SEEK_SET) != 0)
+	    ftruncate(CONTROL_FD, (off_t)sizeof(huge) + INT32_MAX) < 0 ||
+	    lseek(CONTROL_FD, 0, SEEK_SET) != 0)
 		return 1;
 	shim.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	shim.control_is_file = true;
@@ -749,7 +804,8 @@ static int reads_a_huge_file(void)
 		return 4;
 	/* The rest of it is shorter. */
 	if (lseek(CONTROL_FD, 0, SEEK_SET) != 0 || ftruncate(CONTROL_FD, 0) < 0 ||
-	    write(CONTROL_FD, end, sizeof(end)) != sizeof(end) || lseek(CONTROL_FD, 0, SEEK_SET) != 0)
+	    write(CONTROL_FD, end, sizeof(end)) != sizeof(end) ||
+	    lseek(CONTROL_FD, 0, SEEK_SET) != 0)
 		return 5;
 	shim.stream.parser.have = shim.stream.parser.length = 0;
 	shim.stream.parser.state = STREAM_TAG;
@@ -774,12 +830,14 @@ Test(commands, a_balloon_command_that_an_end_overtakes_is_told)
 {
 	shim.devices.balloon.memory = &shim.machine.memory;
 	atomic_store(&shim.devices.balloon.target_pages, 1);
-	shim.devices.balloon_command = (struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
+	shim.devices.balloon_command =
+		(struct shim_balloon){ .awaited = true, .request_id = 5, .target_mib = 3 };
 	cr_assert_eq(account_after(MACHINE_END_RESET), 32);
 	read_events();
 	cr_assert_eq(count_of(AXVM__V1__EVENT__BODY_BALLOON_SETTLED), 1);
 	cr_assert_eq(events[events_count - 1]->body_case, AXVM__V1__EVENT__BODY_TERMINAL);
 	for (size_t i = 0; i < events_count; i++)
 		if (events[i]->body_case == AXVM__V1__EVENT__BODY_BALLOON_SETTLED)
-			cr_assert(events[i]->balloon_settled->request_id == 5 && !events[i]->balloon_settled->reached);
+			cr_assert(events[i]->balloon_settled->request_id == 5 &&
+			          !events[i]->balloon_settled->reached);
 }

@@ -72,8 +72,8 @@ Test(control, the_shorter_of_deadline_and_limit)
 
 /* ---- resources ------------------------------------------------------------------------------- */
 
-static int take(enum axvm_resource_source kind, int fd, const char *path, enum resource_use use, int *ret_fd,
-                struct problems *problems)
+static int take(enum axvm_resource_source kind, int fd, const char *path, enum resource_use use,
+                int *ret_fd, struct problems *problems)
 {
 	struct spec_resource resource = { .kind = kind, .fd = fd, .path = path };
 
@@ -97,11 +97,13 @@ Test(resources, an_fd_must_be_open_for_its_use)
 	for (int use = 0; use < (int)ARRAY_SIZE(serves); use++)
 		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
 			int fd = open("/dev/null", modes[m] | O_CLOEXEC);
-			int r = take(RESOURCE_SOURCE_FD, fd, NULL, (enum resource_use)use, &got, &problems);
+			int r = take(RESOURCE_SOURCE_FD, fd, NULL, (enum resource_use)use, &got,
+			             &problems);
 
 			cr_assert_eq(r, serves[use][m] ? 0 : -EBADF, "use %d, mode %zu", use, m);
 			cr_assert_eq(got, serves[use][m] ? fd : -7);
-			cr_assert(serves[use][m] || problems.list[0].code == ERROR_CODE_RESOURCE_UNREADABLE);
+			cr_assert(serves[use][m] ||
+			          problems.list[0].code == ERROR_CODE_RESOURCE_UNREADABLE);
 			close(fd);
 		}
 	cr_assert_eq(take(RESOURCE_SOURCE_FD, 999, NULL, RESOURCE_READ, &got, &problems), -EBADF);
@@ -119,10 +121,13 @@ Test(resources, a_directory_is_no_file)
 	int got;
 
 	for (int use = RESOURCE_READ; use <= RESOURCE_READ_WRITE; use++) {
-		cr_expect_eq(take(RESOURCE_SOURCE_PATH, -1, "/usr", (enum resource_use)use, &got, &problems), -EISDIR, "use %d", use);
+		cr_expect_eq(take(RESOURCE_SOURCE_PATH, -1, "/usr", (enum resource_use)use, &got,
+		                  &problems),
+		             -EISDIR, "use %d", use);
 		cr_expect_eq(got, -7);
 		cr_expect_eq(problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
-		cr_expect_str_eq(problems.list[0].message, "\"/usr\" is a directory: name a file, such as one in it");
+		cr_expect_str_eq(problems.list[0].message,
+		                 "\"/usr\" is a directory: name a file, such as one in it");
 	}
 }
 
@@ -154,7 +159,8 @@ Test(resources, a_path_is_opened_for_its_use)
 	for (int use = 0; use < 3; use++) {
 		bool made = use == RESOURCE_APPEND;
 
-		cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, (enum resource_use)use, &got, &problems),
+		cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, (enum resource_use)use, &got,
+		                  &problems),
 		             made ? 0 : -ENOENT);
 		cr_assert(made || problems.list[0].code == ERROR_CODE_RESOURCE_MISSING);
 		if (made) {
@@ -164,7 +170,8 @@ Test(resources, a_path_is_opened_for_its_use)
 		}
 		unlink(path);
 	}
-	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, "/", RESOURCE_APPEND, &got, &problems), -EISDIR);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, "/", RESOURCE_APPEND, &got, &problems),
+	             -EISDIR);
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
 }
 
@@ -201,7 +208,8 @@ Test(resources, a_fifo_has_no_end)
 		cr_assert_eq(read(in, &byte, 1), 1);
 	}
 	close(in);
-	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_APPEND, &out, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(take(RESOURCE_SOURCE_PATH, -1, path, RESOURCE_APPEND, &out, &problems), 0,
+	             "%s", problems.list[0].message);
 	cr_assert_eq(hold(out, &problems), 0);
 	cr_assert_eq(write(out, "a", 1), 1, "nobody reads it yet");
 	for (int i = 0; i < 3; i++) {
@@ -300,7 +308,8 @@ Test(resources, a_file_that_is_written_is_nothing_else)
 {
 	char path[] = "/tmp/axvm-claims-XXXXXX";
 	int file = mkostemp(path, O_CLOEXEC), again = open(path, O_RDONLY | O_CLOEXEC);
-	int other = memfd_create("other", MFD_CLOEXEC), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int other = memfd_create("other", MFD_CLOEXEC),
+	    null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), ends[2];
 	struct problems problems;
 
@@ -310,10 +319,12 @@ Test(resources, a_file_that_is_written_is_nothing_else)
 	cr_assert_eq(claimed(file, true, again, false, &problems), 1);
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_INVALID);
 	cr_assert_str_eq(problems.list[0].field, "a.field");
-	cr_assert_not_null(strstr(problems.list[0].message, "the same file as b.field"), "%s", problems.list[0].message);
+	cr_assert_not_null(strstr(problems.list[0].message, "the same file as b.field"), "%s",
+	                   problems.list[0].message);
 	cr_assert_eq(claimed(file, false, again, true, &problems), 1);
 	cr_assert_str_eq(problems.list[0].field, "b.field");
-	cr_assert_not_null(strstr(problems.list[0].message, "a.field"), "%s", problems.list[0].message);
+	cr_assert_not_null(strstr(problems.list[0].message, "a.field"), "%s",
+	                   problems.list[0].message);
 	cr_assert_eq(claimed(file, true, again, true, &problems), 1);
 	cr_assert_eq(claimed(file, true, other, true, &problems), 0);
 	/* One that cannot be asked is not taken for another. */

@@ -43,7 +43,8 @@ Test(devices, every_kind_has_its_row)
 		const struct device_row *row = device_rows[i];
 		size_t turns = 0;
 
-		cr_assert(row->kind && row->field && row->plan && row->create && row->metrics, "row %zu", i);
+		cr_assert(row->kind && row->field && row->plan && row->create && row->metrics,
+		          "row %zu", i);
 		for (size_t k = 0; k < DEVICE_KINDS; k++)
 			turns += device_turns[k] == row;
 		cr_expect_eq(turns, 1, "%s", row->kind);
@@ -70,7 +71,10 @@ Test(devices, a_balloon_gives_back_the_hosts_pages)
 		enum axvm_page_size size;
 		uint64_t bytes;
 	} sizes[] = {
-		{ PAGE_SIZE_4K, 4 * KIB }, { PAGE_SIZE_THP, 4 * KIB }, { PAGE_SIZE_2M, 2 * MIB }, { PAGE_SIZE_1G, GIB },
+		{ PAGE_SIZE_4K, 4 * KIB },
+		{ PAGE_SIZE_THP, 4 * KIB },
+		{ PAGE_SIZE_2M, 2 * MIB },
+		{ PAGE_SIZE_1G, GIB },
 	};
 
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
@@ -93,7 +97,8 @@ Test(devices, a_balloon_gives_back_the_hosts_pages)
 		cr_assert_eq(balloon->advice, odd ? MADV_DONTNEED_LOCKED : MADV_DONTNEED);
 		cr_assert_eq(balloon->interval.tv_sec, 7);
 		cr_assert_eq(!!(features & VIRTIO_FEATURE(VIRTIO_BALLOON_F_DEFLATE_ON_OOM)), odd);
-		cr_assert_eq(!!(features & VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING)), !odd && sizes[i / 2].bytes < GIB);
+		cr_assert_eq(!!(features & VIRTIO_FEATURE(VIRTIO_BALLOON_F_REPORTING)),
+		             !odd && sizes[i / 2].bytes < GIB);
 		cr_assert_eq(devices_balloon(&shim.devices), balloon);
 		balloon_destroy(balloon);
 		machine_stop(&m, 0);
@@ -140,10 +145,12 @@ static void expect_told(uint64_t request_id, uint64_t target, uint64_t actual, b
 
 static void expect_settled(uint64_t request_id, uint64_t target, uint64_t actual, bool reached)
 {
-	(void)devices_settle(&shim.devices, deadline_now_ns(), shim.lifecycle.state == STATE_PAUSED);
+	(void)devices_settle(&shim.devices, deadline_now_ns(),
+	                     shim.lifecycle.state == STATE_PAUSED);
 	expect_told(request_id, target, actual, reached);
 	if (request_id)
-		cr_expect_eq(shim.devices.balloon_command.standstill_ns, 0, "nothing is waited for");
+		cr_expect_eq(shim.devices.balloon_command.standstill_ns, 0,
+		             "nothing is waited for");
 }
 
 static int ask(uint64_t request_id, uint64_t target_mib)
@@ -153,7 +160,9 @@ static int ask(uint64_t request_id, uint64_t target_mib)
 
 static void says_actual(struct driver *driver, uint64_t bytes)
 {
-	mmio_out(driver->m, driver->bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual), bytes / BALLOON_PAGE, 4);
+	mmio_out(driver->m,
+	         driver->bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual),
+	         bytes / BALLOON_PAGE, 4);
 }
 
 /* Once for each command, whatever the guest does; what stands still is told as that, and what moves
@@ -290,11 +299,13 @@ Test(devices, disks_are_acquired_as_their_spec_says)
 	disk_by_path(2, paths[2]);
 	device_disk.acquire(&shim.devices, true);
 	cr_assert_eq(shim.problems.count, 0, "%s", shim.problems.list[0].message);
-	cr_assert(shim.devices.disk_files[1].fd == fds[1] && shim.devices.disk_files[1].size == 2 * MIB);
+	cr_assert(shim.devices.disk_files[1].fd == fds[1] &&
+	          shim.devices.disk_files[1].size == 2 * MIB);
 	cr_assert(shim.devices.disk_files[0].size == 0 && shim.devices.disk_files[2].size == 0);
 	device_disk.acquire(&shim.devices, false);
 	cr_assert_eq(shim.problems.count, 0, "%s", shim.problems.list[0].message);
-	cr_assert(shim.devices.disk_files[0].size == MIB && shim.devices.disk_files[2].size == 3 * MIB);
+	cr_assert(shim.devices.disk_files[0].size == MIB &&
+	          shim.devices.disk_files[2].size == 3 * MIB);
 	cr_assert(shim.devices.disk_files[0].read_only && !shim.devices.disk_files[1].read_only &&
 	          !shim.devices.disk_files[2].read_only);
 	cr_assert_eq(fcntl(shim.devices.disk_files[0].fd, F_GETFL) & O_ACCMODE, O_RDONLY);
@@ -317,7 +328,8 @@ Test(devices, a_direct_disk_is_direct_or_refused)
 	if (shim.problems.count > 0)
 		cr_assert_str_eq(shim.problems.list[0].field, "disks[0].image");
 	else
-		cr_assert(shim.devices.disk_files[0].direct && fcntl(shim.devices.disk_files[0].fd, F_GETFL) & O_DIRECT);
+		cr_assert(shim.devices.disk_files[0].direct &&
+		          fcntl(shim.devices.disk_files[0].fd, F_GETFL) & O_DIRECT);
 }
 
 /* The image's length is a multiple of it, or it is refused, with the disk's place in the spec. */
@@ -328,7 +340,7 @@ Test(devices, a_block_size_fits_its_image)
 		size_t bytes;
 		bool fits;
 	} rows[] = {
-		{ 0, MIB + 512, true },    { 512, MIB + 512, true }, { 1024, MIB + 512, false },
+		{ 0, MIB + 512, true },     { 512, MIB + 512, true }, { 1024, MIB + 512, false },
 		{ 1024, MIB + 1024, true }, { 4096, MIB, true },      { 4096, MIB + 2048, false },
 	};
 
@@ -338,7 +350,8 @@ Test(devices, a_block_size_fits_its_image)
 		new_shim();
 		close(image_of(path, rows[i].bytes));
 		disk_by_path(3, path)->block_size = rows[i].block_size;
-		shim.spec.disks[0].image.kind = shim.spec.disks[1].image.kind = shim.spec.disks[2].image.kind = RESOURCE_SOURCE_FD;
+		shim.spec.disks[0].image.kind = shim.spec.disks[1].image.kind =
+			shim.spec.disks[2].image.kind = RESOURCE_SOURCE_FD;
 		device_disk.acquire(&shim.devices, false);
 		unlink(path);
 		cr_assert_eq(shim.problems.count, rows[i].fits ? 0 : 1, "row %zu", i);
@@ -397,9 +410,14 @@ Test(devices, what_an_image_may_grow_to)
 			cr_assert_str_eq(shim.problems.list[0].field, rows[i].field, "row %zu", i);
 		}
 		/* What the sandbox is told: nothing that is only read, of several the largest. */
-		cr_assert_eq(devices_needs(&shim.devices).file_size, rows[i].read_only ? 0 : MAX(rows[i].max_size, file->size) -
-		             (rows[i].max_size == 2 * MIB - 512 ? 512 : 0), "row %zu", i);
-		shim.devices.disk_files[0] = (struct disk_file){ .fd = -1, .regular = true, .max_size = 9 * MIB };
+		cr_assert_eq(devices_needs(&shim.devices).file_size,
+		             rows[i].read_only
+		                     ? 0
+		                     : MAX(rows[i].max_size, file->size) -
+		                               (rows[i].max_size == 2 * MIB - 512 ? 512 : 0),
+		             "row %zu", i);
+		shim.devices.disk_files[0] =
+			(struct disk_file){ .fd = -1, .regular = true, .max_size = 9 * MIB };
 		cr_assert_eq(devices_needs(&shim.devices).file_size, 9 * MIB);
 		shim.devices.disk_files[0] = (struct disk_file){ .fd = -1, .max_size = UINT64_MAX };
 		cr_assert_lt(devices_needs(&shim.devices).file_size, UINT64_MAX);
@@ -441,8 +459,9 @@ Test(devices, a_vsock_channel_is_of_its_kind)
 		int domain, type;
 		bool fits;
 	} rows[] = {
-		{ AF_UNIX, SOCK_SEQPACKET, true }, { AF_UNIX, SOCK_STREAM, false }, { AF_UNIX, SOCK_DGRAM, false },
-		{ AF_INET, SOCK_STREAM, false },   { AF_INET6, SOCK_DGRAM, false }, { AF_NETLINK, SOCK_RAW, false },
+		{ AF_UNIX, SOCK_SEQPACKET, true }, { AF_UNIX, SOCK_STREAM, false },
+		{ AF_UNIX, SOCK_DGRAM, false },    { AF_INET, SOCK_STREAM, false },
+		{ AF_INET6, SOCK_DGRAM, false },   { AF_NETLINK, SOCK_RAW, false },
 		{ AF_PACKET, SOCK_PACKET, false },
 	};
 
@@ -465,7 +484,8 @@ Test(devices, a_vsock_channel_is_of_its_kind)
 	}
 	new_shim();
 	shim.spec.vsock.present = true;
-	shim.spec.vsock.channel = (struct spec_resource){ RESOURCE_SOURCE_PATH, -1, "/nonexistent/channel" };
+	shim.spec.vsock.channel =
+		(struct spec_resource){ RESOURCE_SOURCE_PATH, -1, "/nonexistent/channel" };
 	device_vsock.acquire(&shim.devices, true);
 	cr_assert_eq(shim.problems.count, 1);
 	cr_assert_eq(shim.problems.list[0].code, ERROR_CODE_RESOURCE_WRONG_KIND);
@@ -493,11 +513,14 @@ Test(devices, a_vsock_channel_is_of_its_family)
 	if (child == 0) {
 		new_shim();
 		shim.spec.vsock.present = true;
-		shim.spec.vsock.channel = (struct spec_resource){ RESOURCE_SOURCE_FD, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL };
+		shim.spec.vsock.channel = (struct spec_resource){
+			RESOURCE_SOURCE_FD, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL
+		};
 		if (fake_kernel_begin(&call, 1, packets_of_another_family) < 0)
 			_exit(2);
 		device_vsock.acquire(&shim.devices, true);
-		_exit(shim.problems.count != 1 || shim.problems.list[0].code != ERROR_CODE_RESOURCE_WRONG_KIND);
+		_exit(shim.problems.count != 1 ||
+		      shim.problems.list[0].code != ERROR_CODE_RESOURCE_WRONG_KIND);
 	}
 	cr_assert_eq(wait_child(child), 0);
 }
@@ -516,8 +539,9 @@ Test(devices, io_threads_go_round_the_nodes)
 			shim.placement.nodes[node].io[i].cpu = (int32_t)(10 * (node + 1) + i);
 	for (uint32_t i = 0; i < ARRAY_SIZE(cpus); i++) {
 		(void)plan_io_cpus(&shim, i, &bound);
-		cr_assert(cpu_bitmap_has(&bound, cpus[i]) && cpu_bitmap_count(&bound) == 1, "thread %u", i);
-	}	/* Who is not pinned is on all CPUs of the node. */
+		cr_assert(cpu_bitmap_has(&bound, cpus[i]) && cpu_bitmap_count(&bound) == 1,
+		          "thread %u", i);
+	} /* Who is not pinned is on all CPUs of the node. */
 	shim.placement.nodes[1].io[1].cpu = PLACEMENT_UNPINNED;
 	shim.placement.nodes[1].cpus = (struct cpu_bitmap){ { 0xf0 } };
 	(void)plan_io_cpus(&shim, 4, &bound);

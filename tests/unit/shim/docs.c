@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/problem.h"
-#include "io/patience.h"
-#include "proto/axvm.pb-c.h"
 #include "interface/outcome.h"
 #include "interface/stream.h"
+#include "io/patience.h"
+#include "proto/axvm.pb-c.h"
 
 static void is_in_readme(void (*print)(FILE *file))
 {
@@ -42,7 +42,8 @@ Test(docs, every_code_of_the_schema_has_a_row)
 	(void)problem_classes(&rows);
 	cr_assert_eq(rows + 1, codes->n_values, "all but UNSPECIFIED");
 	for (unsigned i = 1; i < codes->n_values; i++)
-		cr_assert_str_eq(problem_class_of((enum axvm_error_code)codes->values[i].value)->name,
+		cr_assert_str_eq(problem_class_of((enum axvm_error_code)codes->values[i].value)
+		                         ->name,
 		                 codes->values[i].name + strlen("ERROR_CODE_"));
 	for (unsigned i = 1; i < axvm__v1__outcome__descriptor.n_values; i++)
 		cr_assert_str_eq(outcome_class_of((enum axvm_outcome)i)->name,
@@ -71,16 +72,22 @@ Test(docs, figures_in_the_prose_are_those_of_the_code)
 {
 	static char text[128 * 1024];
 	char wanted[6][128];
-	static const char *const files[] = { "proto/axvm.proto", "proto/axvm.proto", "runtime/shim/README.md",
-		                             "runtime/shim/README.md", "proto/axvm.proto", "runtime/shim/README.md" };
+	static const char *const files[] = { "proto/axvm.proto",       "proto/axvm.proto",
+		                             "runtime/shim/README.md", "runtime/shim/README.md",
+		                             "proto/axvm.proto",       "runtime/shim/README.md" };
 
-	snprintf(wanted[0], sizeof(wanted[0]), "the launch is at most %llu MiB, a command at most %d bytes",
+	snprintf(wanted[0], sizeof(wanted[0]),
+	         "the launch is at most %llu MiB, a command at most %d bytes",
 	         STREAM_MESSAGE_MAX / MIB, STREAM_COMMAND_MAX);
-	snprintf(wanted[1], sizeof(wanted[1]), "for, %u s at most), so that no other VM writes it", IO_PATIENCE_MS / 1000);
-	snprintf(wanted[2], sizeof(wanted[2]), "It is at most %llu MiB, a command at most %d bytes.",
-	         STREAM_MESSAGE_MAX / MIB, STREAM_COMMAND_MAX);
-	snprintf(wanted[3], sizeof(wanted[3]), "the launch is larger than %llu MiB", STREAM_MESSAGE_MAX / MIB);
-	snprintf(wanted[4], sizeof(wanted[4]), "A plan request is at most %llu MiB", STREAM_PLAN_MAX / MIB);
+	snprintf(wanted[1], sizeof(wanted[1]), "for, %u s at most), so that no other VM writes it",
+	         IO_PATIENCE_MS / 1000);
+	snprintf(wanted[2], sizeof(wanted[2]),
+	         "It is at most %llu MiB, a command at most %d bytes.", STREAM_MESSAGE_MAX / MIB,
+	         STREAM_COMMAND_MAX);
+	snprintf(wanted[3], sizeof(wanted[3]), "the launch is larger than %llu MiB",
+	         STREAM_MESSAGE_MAX / MIB);
+	snprintf(wanted[4], sizeof(wanted[4]), "A plan request is at most %llu MiB",
+	         STREAM_PLAN_MAX / MIB);
 	snprintf(wanted[5], sizeof(wanted[5]), "A plan is at most %llu MiB", STREAM_PLAN_MAX / MIB);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		FILE *file = fopen(files[i], "re");
@@ -89,6 +96,7 @@ Test(docs, figures_in_the_prose_are_those_of_the_code)
 		text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
 		fclose(file);
 		flow(text);
-		cr_expect_not_null(strstr(text, wanted[i]), "%s should have: %s", files[i], wanted[i]);
+		cr_expect_not_null(strstr(text, wanted[i]), "%s should have: %s", files[i],
+		                   wanted[i]);
 	}
 }

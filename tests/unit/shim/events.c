@@ -85,16 +85,25 @@ static const Axvm__V1__Event *body(Axvm__V1__Event__BodyCase kind, size_t which)
 /* ---- what events are filled from, a value of its own for each field -------------------------- */
 
 /* Met; unmet and waived; unmet. */
-static const struct verdict_row rows[] = { { "vpid", "a", "b", true, false }, { "ept", "yes", "no", false, true },
+static const struct verdict_row rows[] = { { "vpid", "a", "b", true, false },
+	                                   { "ept", "yes", "no", false, true },
 	                                   { "cores", "c", "d", false, false } };
-static const struct numa_counts counts[] = { { .pages_4k = 2, .pages_2m = 3, .pages_1g = 4, .remote_pages = 5 },
-	                                     { .pages_4k = 6, .pages_2m = 7, .pages_1g = 8, .remote_pages = 9 } };
-static const struct host_named vulnerabilities[] = { { "l1tf", "Not affected" }, { "mds", "Vulnerable" } };
-static const struct sandbox_seen read_back = {
-	.threads = 3, .namespaces = { "net", "mnt" }, .namespace_inodes = { 4026531840, 4026531841 },
-	.namespaces_count = 2, .fds = { 0, 3, 4 }, .fds_count = 3,
+static const struct numa_counts counts[] = {
+	{ .pages_4k = 2, .pages_2m = 3, .pages_1g = 4, .remote_pages = 5 },
+	{ .pages_4k = 6, .pages_2m = 7, .pages_1g = 8, .remote_pages = 9 }
 };
-static const struct problem problem = { ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, "a.field", "is paused" };
+static const struct host_named vulnerabilities[] = { { "l1tf", "Not affected" },
+	                                             { "mds", "Vulnerable" } };
+static const struct sandbox_seen read_back = {
+	.threads = 3,
+	.namespaces = { "net", "mnt" },
+	.namespace_inodes = { 4026531840, 4026531841 },
+	.namespaces_count = 2,
+	.fds = { 0, 3, 4 },
+	.fds_count = 3,
+};
+static const struct problem problem = { ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, "a.field",
+	                                "is paused" };
 
 static void set_host(void)
 {
@@ -129,20 +138,27 @@ static void set_machine(void)
 static void set_sandbox(unsigned odd)
 {
 	shim.sandbox = (struct sandbox){
-		.uid = 1000, .gid = 1001, .landlock_abi = 4, .namespaced = odd & 1,
-		.writes_refused_exec = odd & 2, .config.stop_with_launcher = odd & 4,
-		.inherited = { "nice: 5", "I/O priority: idle, level 7" }, .inherited_count = 2,
-		.not_available = { "landlock_scopes" }, .not_available_count = 1,
+		.uid = 1000,
+		.gid = 1001,
+		.landlock_abi = 4,
+		.namespaced = odd & 1,
+		.writes_refused_exec = odd & 2,
+		.config.stop_with_launcher = odd & 4,
+		.inherited = { "nice: 5", "I/O priority: idle, level 7" },
+		.inherited_count = 2,
+		.not_available = { "landlock_scopes" },
+		.not_available_count = 1,
 	};
 }
 
 static void set_vcpu(struct vcpu *vcpu)
 {
 	__u64 *const registers[] = {
-		&vcpu->regs.rax, &vcpu->regs.rbx, &vcpu->regs.rcx, &vcpu->regs.rdx, &vcpu->regs.rsi,
-		&vcpu->regs.rdi, &vcpu->regs.rsp, &vcpu->regs.rbp, &vcpu->regs.r8,  &vcpu->regs.r9,
-		&vcpu->regs.r10, &vcpu->regs.r11, &vcpu->regs.r12, &vcpu->regs.r13, &vcpu->regs.r14,
-		&vcpu->regs.r15, &vcpu->regs.rip, &vcpu->regs.rflags, &vcpu->sregs.cr0, &vcpu->sregs.cr2,
+		&vcpu->regs.rax,  &vcpu->regs.rbx,    &vcpu->regs.rcx,  &vcpu->regs.rdx,
+		&vcpu->regs.rsi,  &vcpu->regs.rdi,    &vcpu->regs.rsp,  &vcpu->regs.rbp,
+		&vcpu->regs.r8,   &vcpu->regs.r9,     &vcpu->regs.r10,  &vcpu->regs.r11,
+		&vcpu->regs.r12,  &vcpu->regs.r13,    &vcpu->regs.r14,  &vcpu->regs.r15,
+		&vcpu->regs.rip,  &vcpu->regs.rflags, &vcpu->sregs.cr0, &vcpu->sregs.cr2,
 		&vcpu->sregs.cr3, &vcpu->sregs.cr4,
 	};
 
@@ -197,17 +213,23 @@ static void emit_all(void)
 	cr_assert_eq(announce_running(&shim), 0);
 	shim.lifecycle = (struct lifecycle){ STATE_RUNNING, &shim.events };
 	cr_assert_eq(lifecycle_happen(&shim.lifecycle, HAPPENS_PAUSE, "pause"), 0);
-	cr_assert_eq(event_device_failed(&shim.events, "root", 2, EIO, true, "ring \xff broken", 3), 0);
+	cr_assert_eq(event_device_failed(&shim.events, "root", 2, EIO, true, "ring \xff broken", 3),
+	             0);
 	shim.machine.acpi.panicked = true;
 	shutdown_heed_panic(&shim);
-	settled.has_request_id = settled.has_target_mib = settled.has_actual_mib = settled.has_reached = 1;
+	settled.has_request_id = settled.has_target_mib = settled.has_actual_mib =
+		settled.has_reached = 1;
 	settled.request_id = 5;
 	settled.target_mib = 24;
 	settled.actual_mib = 30;
 	settled.reached = 1;
-	cr_assert_eq(event_writer_put(&shim.events, EVENT(BALLOON_SETTLED, balloon_settled, &settled)), 0);
+	cr_assert_eq(event_writer_put(&shim.events,
+	                              EVENT(BALLOON_SETTLED, balloon_settled, &settled)),
+	             0);
 	set_metrics();
-	cr_assert_eq(event_writer_put(&shim.events, EVENT(METRICS, metrics, metrics_end(&shim.metrics))), 0);
+	cr_assert_eq(event_writer_put(&shim.events,
+	                              EVENT(METRICS, metrics, metrics_end(&shim.metrics))),
+	             0);
 	shim.stage = STAGE_RUN;
 	cr_assert_eq(reply_put_report(&shim, 7, &shim.metrics.report), 0);
 	reply_put(&shim, 8, &problem);
@@ -221,7 +243,8 @@ static int emit_terminal(const struct sandbox_death *death)
 
 /* ---- what is read --------------------------------------------------------------------------- */
 
-static void check_requirement(const Axvm__V1__Requirement *requirement, const struct verdict_row *row)
+static void check_requirement(const Axvm__V1__Requirement *requirement,
+                              const struct verdict_row *row)
 {
 	SAYS(requirement, name, row->name);
 	SAYS(requirement, asked, row->asked);
@@ -336,9 +359,10 @@ static void check_report(const Axvm__V1__MetricsReport *metrics)
 static void check_vcpu(const Axvm__V1__VcpuState *vcpu)
 {
 	char *const registers[] = {
-		vcpu->rax, vcpu->rbx, vcpu->rcx, vcpu->rdx, vcpu->rsi, vcpu->rdi,    vcpu->rsp, vcpu->rbp,
-		vcpu->r8,  vcpu->r9,  vcpu->r10, vcpu->r11, vcpu->r12, vcpu->r13,    vcpu->r14, vcpu->r15,
-		vcpu->rip, vcpu->rflags, vcpu->cr0, vcpu->cr2, vcpu->cr3, vcpu->cr4,
+		vcpu->rax, vcpu->rbx, vcpu->rcx, vcpu->rdx, vcpu->rsi, vcpu->rdi,
+		vcpu->rsp, vcpu->rbp, vcpu->r8,  vcpu->r9,  vcpu->r10, vcpu->r11,
+		vcpu->r12, vcpu->r13, vcpu->r14, vcpu->r15, vcpu->rip, vcpu->rflags,
+		vcpu->cr0, vcpu->cr2, vcpu->cr3, vcpu->cr4,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
@@ -416,8 +440,8 @@ static bool was_seen(const ProtobufCFieldDescriptor *field)
 
 /* Whether a field of the message is there; *ret_n and *ret_at: its messages, where it is of
  * messages. */
-static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, size_t *ret_n,
-                   ProtobufCMessage *const **ret_at)
+static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
+                   size_t *ret_n, ProtobufCMessage *const **ret_at)
 {
 	const char *base = (const char *)message;
 	const void *at = base + field->offset;
@@ -464,12 +488,14 @@ static void expect_fields(const ProtobufCMessageDescriptor *descriptor)
 		const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
 
 		/* What is dropped is interface/event.c's matter: it takes a full ring. */
-		if (strcmp(descriptor->short_name, "Event") == 0 && strcmp(field->name, "dropped") == 0)
+		if (strcmp(descriptor->short_name, "Event") == 0 &&
+		    strcmp(field->name, "dropped") == 0)
 			continue;
 		/* As what is planned is shim/planned.c's: it takes a plan. */
 		if (strcmp(field->name, "planned") == 0)
 			continue;
-		cr_assert(was_seen(field), "no event of here has %s.%s", descriptor->short_name, field->name);
+		cr_assert(was_seen(field), "no event of here has %s.%s", descriptor->short_name,
+		          field->name);
 		if (field->type == PROTOBUF_C_TYPE_MESSAGE)
 			expect_fields(field->descriptor);
 	}
@@ -486,9 +512,16 @@ static void note_events(void)
 static void check_deaths(void)
 {
 	static const struct sandbox_death deaths[] = {
-		{ .role = SANDBOX_ROLE_VCPU, .tid = 12, .nr = SYS_open, .instruction_pointer = 0x4000 },
-		{ .role = SANDBOX_ROLE_IO, .tid = 13, .ring = { .what = "its opcode", .opcode = 22, .name = "READ" } },
-		{ .role = SANDBOX_ROLE_IO, .tid = 14, .lost = { .what = "guest memory", .address = 0x7f00 },
+		{ .role = SANDBOX_ROLE_VCPU,
+		  .tid = 12,
+		  .nr = SYS_open,
+		  .instruction_pointer = 0x4000 },
+		{ .role = SANDBOX_ROLE_IO,
+		  .tid = 13,
+		  .ring = { .what = "its opcode", .opcode = 22, .name = "READ" } },
+		{ .role = SANDBOX_ROLE_IO,
+		  .tid = 14,
+		  .lost = { .what = "guest memory", .address = 0x7f00 },
 		  .instruction_pointer = 0x4001 },
 	};
 
@@ -551,7 +584,8 @@ Test(event, every_field_of_every_event_is_what_was_given)
 	SAYS(BODY(HOST_REFUSED, host_refused, 0), profile, "xv2");
 	cr_assert_eq(BODY(HOST_REFUSED, host_refused, 0)->n_requirements, 2);
 	for (size_t i = 0; i < 2; i++)
-		check_requirement(BODY(HOST_REFUSED, host_refused, 0)->requirements[i], &rows[1 + i]);
+		check_requirement(BODY(HOST_REFUSED, host_refused, 0)->requirements[i],
+		                  &rows[1 + i]);
 	check_memory(BODY(MEMORY_PLACED, memory_placed, 0));
 	for (unsigned bit = 0; bit < 3; bit++)
 		check_sealed(BODY(SEALED, sealed, bit), 1u << bit);
@@ -565,7 +599,8 @@ Test(event, every_field_of_every_event_is_what_was_given)
 	IS(BODY(DEVICE_FAILED, device_failed, 0), error_number, EIO);
 	IS(BODY(DEVICE_FAILED, device_failed, 0), needs_reset, true);
 	IS(BODY(DEVICE_FAILED, device_failed, 0), suppressed, 3);
-	SAYS(BODY(GUEST_PANICKED, guest_panicked, 0), message, "the guest's kernel reported a panic");
+	SAYS(BODY(GUEST_PANICKED, guest_panicked, 0), message,
+	     "the guest's kernel reported a panic");
 	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), request_id, 5);
 	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), target_mib, 24);
 	IS(BODY(BALLOON_SETTLED, balloon_settled, 0), actual_mib, 30);
@@ -595,8 +630,8 @@ Test(event, every_error_is_told_as_its_code_says)
 		problems_add(&shim.problems, classes[i].code, 0, "", "%s", classes[i].name);
 		problems_add(&shim.problems, ERROR_CODE_INTERNAL, 0, "", "and another");
 		reply_put(&shim, 1, &shim.problems.list[0]);
-		cr_assert_eq(terminal_emit(&shim, OUTCOME_RUNTIME_FAILED), classes[i].exit_status, "%s",
-		             classes[i].name);
+		cr_assert_eq(terminal_emit(&shim, OUTCOME_RUNTIME_FAILED), classes[i].exit_status,
+		             "%s", classes[i].name);
 		read_events(fd);
 		for (size_t k = 0; k < 2; k++) {
 			const Axvm__V1__Error *error = k ? BODY(TERMINAL, terminal, 0)->errors[0]
@@ -616,12 +651,18 @@ Test(event, every_error_is_told_as_its_code_says)
 /* Want of memory passes: KVM that refuses a call for it may take the call later. */
 Test(event, want_of_memory_is_retryable)
 {
-	static const struct { int error; bool retryable; } cases[] = {
-		{ ENOMEM, true }, { EINVAL, false }, { 0, false },
+	static const struct {
+		int error;
+		bool retryable;
+	} cases[] = {
+		{ ENOMEM, true },
+		{ EINVAL, false },
+		{ 0, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const struct problem refusal = { ERROR_CODE_KVM_FAILED, cases[i].error, "", "KVM refuses a vCPU" };
+		const struct problem refusal = { ERROR_CODE_KVM_FAILED, cases[i].error, "",
+			                         "KVM refuses a vCPU" };
 		int fd = begin();
 
 		reply_put(&shim, 1, &refusal);
@@ -649,15 +690,48 @@ Test(event, an_errno_is_told_when_it_is_one)
 Test(event, protoc_reads_every_body)
 {
 	static const char *const lines[] = {
-		"vm_id: \"web-17\"", "stage: STAGE_LEARN", "duration_ns: 1234", "host_refused {", "name: \"ept\"",
-		"waived: true", "pages_1g: 8", "remote_pages: 14", "namespaces: \"mnt\"", "role: \"vcpu\"", "fds: 4",
-		"landlock_abi: 4", "development: true", "apic_id: 6", "machine_sha256: \"00\"", "from: STATE_RUNNING",
-		"to: STATE_PAUSED", "needs_reset: true", "error_number: 5", "message: \"ring ? broken\"", "ok: true",
-		"ok: false", "code: ERROR_CODE_COMMAND_WRONG_STATE", "severity: SEVERITY_ERROR", "retryable: true",
-		"name: \"io0\"", "started_ns: 101", "sealing_ns: 103", "host_cpu: 11", "name: \"vcpu.0.exits\"",
-		"value: 77", "name: \"disk.a.latency_ns\"", "sum: 88", "outcome: OUTCOME_TRIPLE_FAULT", "exit_status: 33",
-		"stage: STAGE_ACCOUNT", "rax: \"0x0000000000000010\"", "cs_is_64bit: true", "code_bytes: \"0f0bff\"",
-		"exit_reason: \"KVM_EXIT_SHUTDOWN\"", "syscall_name: \"open\"", "code: ERROR_CODE_GUEST_FAILED",
+		"vm_id: \"web-17\"",
+		"stage: STAGE_LEARN",
+		"duration_ns: 1234",
+		"host_refused {",
+		"name: \"ept\"",
+		"waived: true",
+		"pages_1g: 8",
+		"remote_pages: 14",
+		"namespaces: \"mnt\"",
+		"role: \"vcpu\"",
+		"fds: 4",
+		"landlock_abi: 4",
+		"development: true",
+		"apic_id: 6",
+		"machine_sha256: \"00\"",
+		"from: STATE_RUNNING",
+		"to: STATE_PAUSED",
+		"needs_reset: true",
+		"error_number: 5",
+		"message: \"ring ? broken\"",
+		"ok: true",
+		"ok: false",
+		"code: ERROR_CODE_COMMAND_WRONG_STATE",
+		"severity: SEVERITY_ERROR",
+		"retryable: true",
+		"name: \"io0\"",
+		"started_ns: 101",
+		"sealing_ns: 103",
+		"host_cpu: 11",
+		"name: \"vcpu.0.exits\"",
+		"value: 77",
+		"name: \"disk.a.latency_ns\"",
+		"sum: 88",
+		"outcome: OUTCOME_TRIPLE_FAULT",
+		"exit_status: 33",
+		"stage: STAGE_ACCOUNT",
+		"rax: \"0x0000000000000010\"",
+		"cs_is_64bit: true",
+		"code_bytes: \"0f0bff\"",
+		"exit_reason: \"KVM_EXIT_SHUTDOWN\"",
+		"syscall_name: \"open\"",
+		"code: ERROR_CODE_GUEST_FAILED",
 		"message: \"triple fault: vCPU 1, rip: 0x0000000000000020, rax: 0x0000000000000010, cs 64-bit\"",
 	};
 	static const struct sandbox_death death = { .role = SANDBOX_ROLE_VCPU, .nr = SYS_open };
@@ -679,7 +753,8 @@ Test(event, protoc_reads_every_body)
 		cr_assert(strstr(text, lines[i]), "no %s in: %s", lines[i], text);
 	/* A field that protoc cannot name would show as its number. */
 	for (const char *line = strchr(text, '\n'); line; line = strchr(line + 1, '\n'))
-		cr_assert(!strchr("0123456789", line[1 + strspn(line + 1, " ")]) || !line[1], "%s", line);
+		cr_assert(!strchr("0123456789", line[1 + strspn(line + 1, " ")]) || !line[1], "%s",
+		          line);
 	close(fd);
 }
 
@@ -736,7 +811,8 @@ Test(event, the_largest_terminal_event_has_room)
 	atomic_store(&shim.machine.end, MACHINE_END_VCPU_FAILED);
 	shim.machine.end_exit = KVM_EXIT_INTERNAL_ERROR;
 	for (size_t i = 0; i < PROBLEMS_MAX + 5; i++)
-		problems_add(&shim.problems, ERROR_CODE_SPEC_INVALID, ERANGE, long_field, "%s", long_text);
+		problems_add(&shim.problems, ERROR_CODE_SPEC_INVALID, ERANGE, long_field, "%s",
+		             long_text);
 	for (size_t i = 0; i < STAGES_COUNT; i++)
 		shim.stage_ns[i] = UINT64_MAX;
 	shim.stage = STAGE_RUN;

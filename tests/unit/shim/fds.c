@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "shim/fds.h"
 #include "interface/outcome.h"
+#include "shim/fds.h"
 
 static void control_refused(int fd, int error_number, const char *says)
 {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "guest/layout.h"
-#include "sandbox/policy.h"
 #include "interface/version.h"
+#include "sandbox/policy.h"
 #include "tests/unit/rig/launch_rig.h"
 
 #define FLAT "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } "
@@ -123,7 +123,8 @@ static int panics_and_powers_off(struct kvm_run *run, uint32_t vcpu)
 		writes(run, LAYOUT_PANIC_REGISTER, 1);
 		return 0;
 	}
-	while (!*(volatile bool *)&rig_shim.shutdown.panicked && !*(volatile uint8_t *)&run->immediate_exit)
+	while (!*(volatile bool *)&rig_shim.shutdown.panicked &&
+	       !*(volatile uint8_t *)&run->immediate_exit)
 		__builtin_ia32_pause();
 	return powers_off(run, vcpu);
 }
@@ -133,7 +134,8 @@ static int panics_and_powers_off(struct kvm_run *run, uint32_t vcpu)
 static void expect_stages(enum axvm_stage last)
 {
 	for (enum axvm_stage stage = STAGE_ARRIVE; stage <= last; stage++) {
-		const Axvm__V1__Event *told = rig_event(AXVM__V1__EVENT__BODY_STAGE_COMPLETED, stage - STAGE_ARRIVE);
+		const Axvm__V1__Event *told =
+			rig_event(AXVM__V1__EVENT__BODY_STAGE_COMPLETED, stage - STAGE_ARRIVE);
 
 		cr_assert_not_null(told, "stage %d", stage);
 		cr_assert_eq((int)told->stage_completed->stage, (int)stage);
@@ -169,7 +171,8 @@ static void expect_sealed(uint32_t vcpus, uint32_t io, bool launcher)
 	const Axvm__V1__Sealed *sealed = rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed;
 
 	cr_assert_eq(sealed->threads, 1 + vcpus + io);
-	cr_assert(sealed->no_new_privs && !sealed->dumpable && sealed->has_dumpable && sealed->capabilities_empty);
+	cr_assert(sealed->no_new_privs && !sealed->dumpable && sealed->has_dumpable &&
+	          sealed->capabilities_empty);
 	cr_assert(sealed->has_uid && sealed->has_gid && sealed->landlock_abi >= 0);
 	cr_assert_eq(sealed->rings_restricted, io);
 	cr_assert_str_eq(sealed->policy_sha256, sandbox_policies_digest_hex);
@@ -180,8 +183,8 @@ static void expect_sealed(uint32_t vcpus, uint32_t io, bool launcher)
 	expect_role(sealed->roles[1], SANDBOX_ROLE_VCPU, vcpus);
 	if (io)
 		expect_role(sealed->roles[2], SANDBOX_ROLE_IO, io);
-	cr_assert(names_fd(sealed, CONTROL_FD) && names_fd(sealed, EVENT_FD) && names_fd(sealed, EPOLL_FD) &&
-	          names_fd(sealed, VM_FD));
+	cr_assert(names_fd(sealed, CONTROL_FD) && names_fd(sealed, EVENT_FD) &&
+	          names_fd(sealed, EPOLL_FD) && names_fd(sealed, VM_FD));
 	cr_assert(!names_fd(sealed, RIG_IMAGE), "what the machine was built of is closed");
 	cr_assert(!names_fd(sealed, PROC_FD));
 }
@@ -202,7 +205,8 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 		cr_assert(i == 0 || running->vcpus[i]->apic_id > running->vcpus[i - 1]->apic_id);
 		cr_assert_eq(running->vcpus[i]->has_host_cpu, running->pinned);
 		cr_assert_eq(running->threads[i]->has_host_cpu, running->pinned);
-		cr_assert(!running->pinned || (int)running->vcpus[i]->host_cpu == rig_told->cpu[i], "it was made there");
+		cr_assert(!running->pinned || (int)running->vcpus[i]->host_cpu == rig_told->cpu[i],
+		          "it was made there");
 		cr_assert_eq(running->threads[i]->host_cpu, running->vcpus[i]->host_cpu);
 		cr_assert_eq(running->threads[i]->host_node, running->vcpus[i]->host_node);
 	}
@@ -210,14 +214,16 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 	cr_assert_eq(running->n_vulnerabilities, facts->vulnerability_count);
 	for (size_t i = 0; i < running->n_vulnerabilities; i++) {
 		cr_assert_str_eq(running->vulnerabilities[i]->name, facts->vulnerabilities[i].name);
-		cr_assert_str_eq(running->vulnerabilities[i]->state, facts->vulnerabilities[i].value);
+		cr_assert_str_eq(running->vulnerabilities[i]->state,
+		                 facts->vulnerabilities[i].value);
 	}
 	cr_assert_eq(running->n_threads, vcpus + io);
 	for (uint32_t i = 0; i < vcpus + io; i++) {
 		const Axvm__V1__ThreadRecord *record = running->threads[i];
 		char name[16];
 
-		snprintf(name, sizeof(name), i < vcpus ? "vcpu%u" : "io%u", i < vcpus ? i : i - vcpus);
+		snprintf(name, sizeof(name), i < vcpus ? "vcpu%u" : "io%u",
+		         i < vcpus ? i : i - vcpus);
 		cr_assert_str_eq(record->name, name);
 		cr_assert(record->started_ns > 0 && record->staffed_ns >= record->started_ns &&
 		          record->sealing_ns >= record->staffed_ns && record->started_ns >= before);
@@ -231,8 +237,10 @@ static bool launcher_leaves(enum axvm_stage stage)
 	static const struct itimerval late = { .it_value = { 9000, 0 } };
 
 	if (stage == STAGE_ARRIVE)
-		HOLDS(setpriority(PRIO_PROCESS, 0, 18) == 0 && setitimer(ITIMER_REAL, &late, NULL) == 0 &&
-		      prctl(PR_SET_TIMERSLACK, 1000000, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
+		HOLDS(setpriority(PRIO_PROCESS, 0, 18) == 0 &&
+		      setitimer(ITIMER_REAL, &late, NULL) == 0 &&
+		      prctl(PR_SET_TIMERSLACK, 1000000, 0, 0, 0) == 0 &&
+		      prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
 	if (stage == STAGE_STAFF) {
 		struct itimerval timer;
 
@@ -245,7 +253,8 @@ static bool launcher_leaves(enum axvm_stage stage)
 /* What is cleared is not told, and what stays is. */
 Test(sandbox_launch, what_the_launcher_left_is_in_the_sealed_event)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 1 }", .guest = halts,
+	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 1 }",
+		                           .guest = halts,
 		                           .before = launcher_leaves };
 	const Axvm__V1__Sealed *sealed;
 	size_t nice = 0;
@@ -255,8 +264,9 @@ Test(sandbox_launch, what_the_launcher_left_is_in_the_sealed_event)
 	sealed = rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed;
 	for (size_t i = 0; i < sealed->n_inherited; i++) {
 		nice += strcmp(sealed->inherited[i], "nice: 18") == 0;
-		cr_expect(!strstr(sealed->inherited[i], "timer") && !strstr(sealed->inherited[i], "death"), "%s",
-		          sealed->inherited[i]);
+		cr_expect(!strstr(sealed->inherited[i], "timer") &&
+		                  !strstr(sealed->inherited[i], "death"),
+		          "%s", sealed->inherited[i]);
 	}
 	cr_expect_eq(nice, 1);
 }
@@ -266,8 +276,9 @@ static bool nothing_is_left(enum axvm_stage stage)
 {
 	if (stage == STAGE_STAFF)
 		rig_told->word[1] = rig_shim.kvm_fd == -1 && rig_shim.resources.image == -1 &&
-		                    rig_shim.resources.kernel == -1 && rig_shim.resources.initrd == -1 &&
-		                    !rig_shim.facts && rig_shim.machine.pid == getpid();
+		                    rig_shim.resources.kernel == -1 &&
+		                    rig_shim.resources.initrd == -1 && !rig_shim.facts &&
+		                    rig_shim.machine.pid == getpid();
 	if (stage == STAGE_CONFINE)
 		rig_told->word[2] = rig_shim.facts->kvm.tsc_khz;
 	/* From the seal on a vCPU's thread has the control thread make its calls. */
@@ -278,7 +289,8 @@ static bool nothing_is_left(enum axvm_stage stage)
 
 Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 }", .guest = halts,
+	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 }",
+		                           .guest = halts,
 		                           .before = nothing_is_left };
 	int status = rig_launch(&launch);
 	const Axvm__V1__Terminal *terminal = rig_terminal();
@@ -295,7 +307,8 @@ Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 	expect_state(1, AXVM__V1__STATE__STATE_RUNNING, AXVM__V1__STATE__STATE_STOPPING);
 	expect_state(2, AXVM__V1__STATE__STATE_STOPPING, AXVM__V1__STATE__STATE_STOPPED);
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_MEMORY_PLACED, 0), "nothing was populated");
-	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running->kernel_sha256, "nor measured");
+	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running->kernel_sha256,
+	               "nor measured");
 	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running->n_waived, 0);
 	for (size_t i = 2; i < rig_events_count; i++)
 		cr_assert_str_eq(rig_events[i]->vm_id, "t", "event %zu", i);
@@ -313,7 +326,9 @@ Test(sandbox_launch, a_flat_image_from_arrive_to_account)
 /* vCPUs that have a CPU each are made there, and the event says so. */
 Test(sandbox_launch, vcpus_that_are_pinned)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE "cpus { count: 2 tenancy: TENANCY_DEDICATED }", .guest = halts };
+	const struct rig_launch launch = { .spec = FLAT IMAGE
+		                           "cpus { count: 2 tenancy: TENANCY_DEDICATED }",
+		                           .guest = halts };
 	const Axvm__V1__Running *running;
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
@@ -332,8 +347,11 @@ Test(sandbox_launch, registers_of_a_flat_image)
 		bool second;
 	} rows[] = {
 		{ FLAT IMAGE "cpus { count: 2 }", 0x100000, true },
-		{ FLAT "boot { flat_boot { image { fd: 5 } load_address: 0x200000 } } cpus { count: 2 }", 0x200000, true },
-		{ FLAT "boot { flat_boot { image { fd: 5 } local_apic: true secondaries_wait: true } } cpus { count: 2 }",
+		{ FLAT
+		  "boot { flat_boot { image { fd: 5 } load_address: 0x200000 } } cpus { count: 2 }",
+		  0x200000, true },
+		{ FLAT
+		  "boot { flat_boot { image { fd: 5 } local_apic: true secondaries_wait: true } } cpus { count: 2 }",
 		  0x100000, false },
 	};
 
@@ -351,7 +369,8 @@ Test(sandbox_launch, registers_of_a_flat_image)
 			cr_assert_eq(regs->rdi, v);
 			cr_assert_eq(regs->rsi, 2);
 			cr_assert_eq(regs->rdx, 16 * MIB);
-			cr_assert_eq(regs->rsp, LAYOUT_FLAT_STACKS + (v + 1) * LAYOUT_FLAT_STACK_SIZE);
+			cr_assert_eq(regs->rsp,
+			             LAYOUT_FLAT_STACKS + (v + 1) * LAYOUT_FLAT_STACK_SIZE);
 			cr_assert_eq(rig_told->sregs[v].cr3, LAYOUT_PAGE_TABLES);
 			cr_assert_eq(rig_told->sregs[v].gdt.base, LAYOUT_GDT);
 			cr_assert_neq(rig_told->sregs[v].gdt.limit, 0);
@@ -408,7 +427,8 @@ static void replace_control(const char *bytes, size_t size)
 {
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 && dup2(pair[0], CONTROL_FD) == CONTROL_FD)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 &&
+	    dup2(pair[0], CONTROL_FD) == CONTROL_FD)
 		(void)!write(pair[1], bytes, size);
 	close(pair[0]);
 	close(pair[1]);
@@ -441,55 +461,146 @@ Test(sandbox_launch, each_end_has_its_status)
 		Axvm__V1__Outcome outcome;
 		const char *says; /* in the terminal event */
 	} rows[] = {
-		{ { .spec = FLAT IMAGE ONE, .guest = halts }, 0, AXVM__V1__OUTCOME__OUTCOME_HALTED, "halted: " },
-		{ { .spec = FLAT IMAGE ONE, .guest = powers_off }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = resets }, 32, AXVM__V1__OUTCOME__OUTCOME_GUEST_RESET, "guest reset: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = faults }, 33, AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT, "triple fault: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = crashes }, 34, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC, "guest panic: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .guest = cannot_run }, 35, AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
+		{ { .spec = FLAT IMAGE ONE, .guest = halts },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_HALTED,
+		  "halted: " },
+		{ { .spec = FLAT IMAGE ONE, .guest = powers_off },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = resets },
+		  32,
+		  AXVM__V1__OUTCOME__OUTCOME_GUEST_RESET,
+		  "guest reset: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = faults },
+		  33,
+		  AXVM__V1__OUTCOME__OUTCOME_TRIPLE_FAULT,
+		  "triple fault: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = crashes },
+		  34,
+		  AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC,
+		  "guest panic: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = cannot_run },
+		  35,
+		  AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
 		  "KVM could not run the guest: a page behind its memory could not be had" },
-		{ { .spec = FLAT IMAGE ONE, .guest = is_refused }, 35, AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED, "vCPU failed: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = panics }, 34, AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC,
+		{ { .spec = FLAT IMAGE ONE, .guest = is_refused },
+		  35,
+		  AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
+		  "vCPU failed: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = panics },
+		  34,
+		  AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC,
 		  "the guest panicked and did not go on" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = panics_and_powers_off }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_term }, 0,
-		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_both }, 0,
-		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = spins, .before = raise_again }, 36,
-		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a second signal asked for the end" },
-		{ { .spec = FLAT IMAGE ONE, .guest = spins, .before = raise_term }, 36,
-		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a signal asked for the end; this VM has no power button" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { stop_when_launcher_dies: true }", .guest = heeds,
-		    .before = launcher_dies }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "the launcher has died" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { shutdown_timeout_ms: 1 }", .guest = spins,
-		    .before = raise_term }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		{ { .spec = FLAT WITH_APIC ONE, .guest = panics_and_powers_off },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_term },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .before = raise_both },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE, .guest = spins, .before = raise_again },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "a second signal asked for the end" },
+		{ { .spec = FLAT IMAGE ONE, .guest = spins, .before = raise_term },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "a signal asked for the end; this VM has no power button" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { stop_when_launcher_dies: true }",
+		    .guest = heeds,
+		    .before = launcher_dies },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "the launcher has died" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { shutdown_timeout_ms: 1 }",
+		    .guest = spins,
+		    .before = raise_term },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
 		  "the guest did not power off in time" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }", .guest = heeds }, 0,
-		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN shutdown_timeout_ms: 1 }",
-		    .guest = spins }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "the guest did not power off in time" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = heeds }, 36,
-		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
-		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }", .guest = spins }, 36,
-		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "fd 3 has ended, which means shut down; this VM has no power button" },
-		{ { .spec = FLAT IMAGE ONE, .guest = spins, .command = "request_id: 1 stop {}" }, 36,
-		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a command asked for the stop" },
-		{ { .spec = FLAT IMAGE ONE, .guest = spins, .command = "request_id: 1 stop {}", .open_ended = true }, 36,
-		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "a command asked for the stop" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .command = "request_id: 1 shutdown {}", .open_ended = true },
-		  0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE
+		    "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }",
+		    .guest = heeds },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE
+		    "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN shutdown_timeout_ms: 1 }",
+		    .guest = spins },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "the guest did not power off in time" },
+		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }",
+		    .guest = heeds },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "fd 3 has ended, which means stop" },
+		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }",
+		    .guest = spins },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "fd 3 has ended, which means shut down; this VM has no power button" },
+		{ { .spec = FLAT IMAGE ONE, .guest = spins, .command = "request_id: 1 stop {}" },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "a command asked for the stop" },
+		{ { .spec = FLAT IMAGE ONE,
+		    .guest = spins,
+		    .command = "request_id: 1 stop {}",
+		    .open_ended = true },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "a command asked for the stop" },
+		{ { .spec = FLAT WITH_APIC ONE,
+		    .guest = heeds,
+		    .command = "request_id: 1 shutdown {}",
+		    .open_ended = true },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
 		/* The launcher made a command of the signal that the shim has got too. */
-		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .command = "request_id: 1 shutdown {}", .open_ended = true,
-		    .before = raise_term }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT WITH_APIC ONE, .guest = heeds, .open_ended = true,
+		{ { .spec = FLAT WITH_APIC ONE,
+		    .guest = heeds,
+		    .command = "request_id: 1 shutdown {}",
+		    .open_ended = true,
+		    .before = raise_term },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT WITH_APIC ONE,
+		    .guest = heeds,
+		    .open_ended = true,
 		    .command = "request_id: 1 pause {} } commands { request_id: 2 resume {} } "
-		               "commands { request_id: 3 shutdown {}" }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins, .open_ended = true,
-		    .before = control_ends }, 36, AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST, "fd 3 has ended, which means stop" },
-		{ { .spec = FLAT WITH_APIC ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }", .guest = heeds, .open_ended = true,
-		    .before = control_ends }, 0, AXVM__V1__OUTCOME__OUTCOME_POWER_OFF, "powered off: vCPU 0" },
-		{ { .spec = FLAT IMAGE ONE, .before = launch_fails }, 70, AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED, "launch failed: never ran" },
+		               "commands { request_id: 3 shutdown {}" },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }",
+		    .guest = spins,
+		    .open_ended = true,
+		    .before = control_ends },
+		  36,
+		  AXVM__V1__OUTCOME__OUTCOME_STOPPED_BY_HOST,
+		  "fd 3 has ended, which means stop" },
+		{ { .spec = FLAT WITH_APIC ONE
+		    "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }",
+		    .guest = heeds,
+		    .open_ended = true,
+		    .before = control_ends },
+		  0,
+		  AXVM__V1__OUTCOME__OUTCOME_POWER_OFF,
+		  "powered off: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .before = launch_fails },
+		  70,
+		  AXVM__V1__OUTCOME__OUTCOME_LAUNCH_FAILED,
+		  "launch failed: never ran" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -500,21 +611,26 @@ Test(sandbox_launch, each_end_has_its_status)
 		                    rows[i].launch.guest != panics;
 
 		cr_expect_eq(status, rows[i].status, "row %zu: status %d", i, status);
-		cr_expect_eq(terminal->outcome, rows[i].outcome, "row %zu: outcome %d", i, terminal->outcome);
+		cr_expect_eq(terminal->outcome, rows[i].outcome, "row %zu: outcome %d", i,
+		             terminal->outcome);
 		cr_expect_eq(terminal->exit_status, (uint32_t)rows[i].status, "row %zu", i);
 		cr_expect_eq(terminal->n_errors, 0, "row %zu", i);
-		cr_expect_not_null(strstr(terminal->message, rows[i].says), "row %zu: %s", i, terminal->message);
+		cr_expect_not_null(strstr(terminal->message, rows[i].says), "row %zu: %s", i,
+		                   terminal->message);
 		cr_expect_eq(terminal->vcpu != NULL, ended_itself, "row %zu", i);
 		cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_GUEST_PANICKED, 0) != NULL,
-		             rows[i].launch.guest == panics || rows[i].launch.guest == panics_and_powers_off,
+		             rows[i].launch.guest == panics ||
+		                     rows[i].launch.guest == panics_and_powers_off,
 		             "row %zu", i);
 		cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_GUEST_PANICKED, 1));
 		for (size_t k = 0; k < 3; k++) {
 			const Axvm__V1__Event *reply = rig_event(AXVM__V1__EVENT__BODY_REPLY, k);
 
-			cr_expect(!reply || (reply->reply->ok && reply->reply->request_id == k + 1), "row %zu", i);
+			cr_expect(!reply || (reply->reply->ok && reply->reply->request_id == k + 1),
+			          "row %zu", i);
 		}
-		cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 0) != NULL, rows[i].launch.command != NULL);
+		cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 0) != NULL,
+		             rows[i].launch.command != NULL);
 	}
 }
 
@@ -522,8 +638,11 @@ Test(sandbox_launch, each_end_has_its_status)
  * end. */
 Test(sandbox_launch, garbage_ends_the_control_stream)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins,
-		                           .open_ended = true, .before = control_is_garbage };
+	const struct rig_launch launch = { .spec = FLAT IMAGE ONE
+		                           "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }",
+		                           .guest = spins,
+		                           .open_ended = true,
+		                           .before = control_is_garbage };
 	const Axvm__V1__Reply *reply;
 
 	cr_assert_eq(rig_launch(&launch), 36, "%s", rig_stderr);
@@ -532,6 +651,7 @@ Test(sandbox_launch, garbage_ends_the_control_stream)
 	reply = rig_event(AXVM__V1__EVENT__BODY_REPLY, 0)->reply;
 	cr_assert(!reply->ok && reply->request_id == 0 && reply->error);
 	cr_assert_eq(reply->error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_MALFORMED);
-	cr_assert_not_null(strstr(reply->error->message, "this is not a ControlStream"), "%s", reply->error->message);
+	cr_assert_not_null(strstr(reply->error->message, "this is not a ControlStream"), "%s",
+	                   reply->error->message);
 	cr_assert_str_eq(rig_terminal()->message, "fd 3 has ended, which means stop");
 }

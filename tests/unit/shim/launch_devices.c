@@ -56,7 +56,8 @@ static bool look_at_buses(void)
 	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x1b, 4);
 	write_number(&machine->mmio, LAYOUT_IOAPIC + 0x10, 2u << 24, 4);
 	acpi_press_power_button(&machine->acpi);
-	HOLDS(rig_told->msis == 1 && rig_told->msi.address_lo == 0xfee02000 && (rig_told->msi.data & 0xff) == 0x31);
+	HOLDS(rig_told->msis == 1 && rig_told->msi.address_lo == 0xfee02000 &&
+	      (rig_told->msi.data & 0xff) == 0x31);
 	atomic_store(&machine->acpi.events, 0);
 	write_number(&machine->ports, LAYOUT_PORT_RESET, ACPI_RESET_VALUE, 1);
 	HOLDS(atomic_exchange(&machine->acpi.request, ACPI_REQUEST_NONE) == ACPI_REQUEST_RESET);
@@ -102,10 +103,12 @@ static bool look_at_devices(enum axvm_stage stage)
 	HOLDS(strcmp(devices->disks[0].serial, "serial") == 0);
 	HOLDS(devices->disks[0].device.queue_count == 2 && devices->disks[0].queue_sizes[0] == 128);
 	HOLDS(devices->disks[0].config.blk_size == 4096 && devices->disks[0].starts_write_through);
-	HOLDS(devices->disks[0].limit.bytes.rate == 1000 && devices->disks[0].limit.bytes.burst == 2000);
+	HOLDS(devices->disks[0].limit.bytes.rate == 1000 &&
+	      devices->disks[0].limit.bytes.burst == 2000);
 	HOLDS(devices->disks[0].limit.ops.rate == 3 && devices->disks[0].limit.ops.burst == 4);
 	HOLDS(!devices->disks[1].starts_write_through && devices->disks[1].config.blk_size == 512);
-	HOLDS(devices->disks[0].file == &devices->disk_files[0] && devices->disks[1].file == &devices->disk_files[1]);
+	HOLDS(devices->disks[0].file == &devices->disk_files[0] &&
+	      devices->disks[1].file == &devices->disk_files[1]);
 	HOLDS(devices->random_fd >= 0 && opened("/dev/urandom") == 1);
 	HOLDS(devices->rng.limit.bytes.rate == 5 && devices->rng.limit.bytes.burst == 6);
 	HOLDS(devices->rng.limit.ops.rate == 7 && devices->rng.limit.ops.burst == 8);
@@ -116,18 +119,21 @@ static bool look_at_devices(enum axvm_stage stage)
 	return look_at_buses();
 }
 
-#define ALL_DEVICES                                                                                \
-	SMALL WITH_APIC ONE "io { busy_poll_us: 12 } console { output { fd: 6 } columns: 80 rows: 25 early: true " \
-	"limit { bytes_per_s: 30 bytes_burst: 40 ops_per_s: 50 ops_burst: 60 } } " \
-	"disks { id: 'a' image { fd: 7 } serial: 'serial' queues: 2 queue_size: 128 cache: CACHE_MODE_WRITE_THROUGH "  \
-	"block_size: 4096 limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } } "      \
-	"disks { id: 'b' image { fd: 9 } } "                                                  \
-	"rng { limit { bytes_per_s: 5 bytes_burst: 6 ops_per_s: 7 ops_burst: 8 } } "                       \
-	"balloon { stats_interval_s: 9 } vsock { cid: 77 channel { fd: 8 } }"
+#define ALL_DEVICES                                                                                                           \
+	SMALL WITH_APIC ONE                                                                                                   \
+		"io { busy_poll_us: 12 } console { output { fd: 6 } columns: 80 rows: 25 early: true "                        \
+		"limit { bytes_per_s: 30 bytes_burst: 40 ops_per_s: 50 ops_burst: 60 } } "                                    \
+		"disks { id: 'a' image { fd: 7 } serial: 'serial' queues: 2 queue_size: 128 cache: CACHE_MODE_WRITE_THROUGH " \
+		"block_size: 4096 limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } } "                 \
+		"disks { id: 'b' image { fd: 9 } } "                                                                          \
+		"rng { limit { bytes_per_s: 5 bytes_burst: 6 ops_per_s: 7 ops_burst: 8 } } "                                  \
+		"balloon { stats_interval_s: 9 } vsock { cid: 77 channel { fd: 8 } }"
 
 Test(sandbox_devices, every_device_is_as_its_spec)
 {
-	const struct rig_launch launch = { .spec = ALL_DEVICES, .guest = powers_off, .before = look_at_devices };
+	const struct rig_launch launch = { .spec = ALL_DEVICES,
+		                           .guest = powers_off,
+		                           .before = look_at_devices };
 	int status = rig_launch(&launch);
 	const Axvm__V1__Sealed *sealed;
 
@@ -159,7 +165,8 @@ Test(sandbox_devices, a_consoles_limit_is_a_files)
 	} rows[] = {
 		{ SMALL WITH_APIC ONE "console { output { fd: 6 } }", 9 * MIB },
 		/* A burst of 0 is a tenth of a second's. */
-		{ SMALL WITH_APIC ONE "console { output { fd: 6 } limit { bytes_per_s: 1000 } }", 1100 },
+		{ SMALL WITH_APIC ONE "console { output { fd: 6 } limit { bytes_per_s: 1000 } }",
+		  1100 },
 		{ SMALL WITH_APIC ONE "console { output { fd: 6 } limit {} }", 1 },
 		{ SMALL WITH_APIC ONE "console { output { fd: 8 } }", 1 },
 		{ SMALL WITH_APIC ONE "console {}", 1 },
@@ -169,12 +176,14 @@ Test(sandbox_devices, a_consoles_limit_is_a_files)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		launch.spec = rows[i].spec;
 		cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
-		cr_assert_eq(rig_told->word[1], rows[i].sum, "%s: %zu", rows[i].spec, (size_t)rig_told->word[1]);
+		cr_assert_eq(rig_told->word[1], rows[i].sum, "%s: %zu", rows[i].spec,
+		             (size_t)rig_told->word[1]);
 	}
 	launch.spec = SMALL WITH_APIC ONE "console { output { fd: 8 } limit {} }";
 	cr_assert_eq(rig_launch(&launch), 66);
 	cr_assert_eq(rig_terminal()->n_errors, 1);
-	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_WRONG_KIND);
+	cr_assert_eq(rig_terminal()->errors[0]->code,
+	             AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_WRONG_KIND);
 	cr_assert_str_eq(rig_terminal()->errors[0]->field, "console.limit");
 }
 
@@ -197,7 +206,8 @@ static int says_hello(struct kvm_run *run, uint32_t vcpu)
 
 Test(sandbox_devices, the_console_is_written_out)
 {
-	const struct rig_launch launch = { .spec = SMALL WITH_APIC ONE "console { output { fd: 6 } early: true }",
+	const struct rig_launch launch = { .spec = SMALL WITH_APIC ONE
+		                           "console { output { fd: 6 } early: true }",
 		                           .guest = says_hello };
 	const struct rig_launch none = { .spec = SMALL WITH_APIC ONE "console { output { fd: 6 } }",
 		                         .guest = says_hello };
@@ -218,7 +228,8 @@ static bool look_at_places(enum axvm_stage stage)
 		const struct shim_io *io = &rig_shim.devices.io[i];
 		struct cpu_bitmap bound = { 0 }, wanted;
 
-		HOLDS(pthread_getaffinity_np(io->thread, sizeof(bound), (cpu_set_t *)(void *)&bound) == 0);
+		HOLDS(pthread_getaffinity_np(io->thread, sizeof(bound),
+		                             (cpu_set_t *)(void *)&bound) == 0);
 		(void)plan_io_cpus(&rig_shim, i, &wanted);
 		HOLDS(memcmp(&bound, &wanted, sizeof(bound)) == 0);
 	}
@@ -251,35 +262,47 @@ Test(sandbox_devices, as_many_io_threads_as_have_work)
 	} rows[] = {
 		{ SMALL WITH_APIC ONE, 1, { 0 } },
 		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 }", 1, { 0 } },
-		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 } rng {} balloon {}", 2, { 0, IO_USE_MEMORY } },
-		{ SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} console {}", 2,
+		{ SMALL WITH_APIC ONE "io { threads_per_node: 3 } rng {} balloon {}",
+		  2,
+		  { 0, IO_USE_MEMORY } },
+		{ SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} console {}",
+		  2,
 		  { IO_USE_MEMORY, 0 } },
-		{ SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} disks { id: 'a' image { fd: 7 } }", 2,
+		{ SMALL WITH_APIC ONE
+		  "io { threads_per_node: 2 } rng {} disks { id: 'a' image { fd: 7 } }",
+		  2,
 		  { IO_USE_FILES | IO_USE_STORAGE, 0 } },
 		{ "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } nodes { size_mib: 16 } } " WITH_APIC
 		  "cpus { count: 2 } io { threads_per_node: 2 } rng {} balloon {} console {} vsock { cid: 3 channel { fd: 8 } }",
-		  4, { 0, 0, IO_USE_MEMORY, IO_USE_DESCRIPTORS } },
+		  4,
+		  { 0, 0, IO_USE_MEMORY, IO_USE_DESCRIPTORS } },
 		{ SMALL IMAGE ONE, 0, { 0 } },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct rig_launch launch = { .spec = rows[i].spec, .guest = powers_off, .before = look_at_loops };
+		const struct rig_launch launch = { .spec = rows[i].spec,
+			                           .guest = powers_off,
+			                           .before = look_at_loops };
 		const Axvm__V1__Running *running;
 
 		cr_assert_eq(rig_launch(&launch), 0, "row %zu: %s", i, rig_stderr);
 		expect_held();
 		cr_assert_eq(rig_told->word[1], rows[i].threads, "row %zu", i);
 		for (uint32_t k = 0; k < rows[i].threads; k++)
-			cr_assert_eq(rig_told->word[2 + k], rows[i].uses[k], "row %zu, thread %u: %#x", i, k,
+			cr_assert_eq(rig_told->word[2 + k], rows[i].uses[k],
+			             "row %zu, thread %u: %#x", i, k,
 			             (unsigned)rig_told->word[2 + k]);
-		cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed->rings_restricted, rows[i].threads);
+		cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_SEALED, 0)->sealed->rings_restricted,
+		             rows[i].threads);
 		running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
 		cr_assert_eq(running->n_threads, running->n_vcpus + rows[i].threads, "row %zu", i);
 		for (size_t k = running->n_vcpus; k < running->n_threads; k++) {
 			const Axvm__V1__ThreadRecord *io = running->threads[k];
 
-			cr_assert(io->name[0] == 'i' && io->started_ns > 0 && io->staffed_ns >= io->started_ns &&
-			          io->sealing_ns >= io->staffed_ns, "row %zu: %s", i, io->name);
+			cr_assert(io->name[0] == 'i' && io->started_ns > 0 &&
+			                  io->staffed_ns >= io->started_ns &&
+			                  io->sealing_ns >= io->staffed_ns,
+			          "row %zu: %s", i, io->name);
 		}
 	}
 }
@@ -289,8 +312,9 @@ Test(sandbox_devices, as_many_io_threads_as_have_work)
 Test(sandbox_devices, memory_is_told_where_it_was_populated)
 {
 	const struct rig_launch launch = {
-		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } nodes { size_mib: 8 } populate: true } "
-		        IMAGE ONE };
+		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } nodes { size_mib: 8 } populate: true } " IMAGE
+			ONE
+	};
 	const Axvm__V1__MemoryPlaced *placed;
 	static const uint64_t pages[] = { 4096, 2048 };
 
@@ -300,14 +324,17 @@ Test(sandbox_devices, memory_is_told_where_it_was_populated)
 	cr_assert_eq(placed->n_nodes, 2);
 	for (uint32_t i = 0; i < 2; i++) {
 		cr_assert_eq(placed->nodes[i]->guest_node, i);
-		cr_assert_eq(placed->nodes[i]->pages_4k + placed->nodes[i]->pages_2m * 512, pages[i]);
+		cr_assert_eq(placed->nodes[i]->pages_4k + placed->nodes[i]->pages_2m * 512,
+		             pages[i]);
 		cr_assert_eq(placed->nodes[i]->pages_1g, 0);
 	}
 }
 
 Test(sandbox_devices, what_was_asked_to_be_measured_is)
 {
-	const struct rig_launch launch = { .spec = SMALL "boot { flat_boot { image { fd: 5 } } measure: true } " ONE };
+	const struct rig_launch launch = {
+		.spec = SMALL "boot { flat_boot { image { fd: 5 } } measure: true } " ONE
+	};
 	const Axvm__V1__Running *running;
 	char wanted[SHA256_HEX_SIZE];
 	uint8_t image[16], digest[SHA256_SIZE];
@@ -348,7 +375,8 @@ static bool look_at_lock(enum axvm_stage stage)
 
 static int may_lock(void)
 {
-	void *map = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *map =
+		mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int may = map != MAP_FAILED && mlock(map, 16 * MIB) == 0;
 
 	munmap(map, 16 * MIB);
@@ -360,8 +388,10 @@ static int may_lock(void)
 Test(sandbox_devices, memory_is_locked_where_asked)
 {
 	const struct rig_launch locked = {
-		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } lock: true } " IMAGE ONE,
-		.before = look_at_lock };
+		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } lock: true } " IMAGE
+			ONE,
+		.before = look_at_lock
+	};
 	const struct rig_launch plain = { .spec = SMALL IMAGE ONE, .before = look_at_lock };
 	const Axvm__V1__Event *placed;
 	int status = rig_launch(&locked);
@@ -371,7 +401,8 @@ Test(sandbox_devices, memory_is_locked_where_asked)
 		cr_assert_geq(rig_told->word[1], 16 * 1024);
 		placed = rig_event(AXVM__V1__EVENT__BODY_MEMORY_PLACED, 0);
 		cr_assert(placed && placed->memory_placed->n_nodes == 1);
-		cr_assert_eq(placed->memory_placed->nodes[0]->pages_4k + placed->memory_placed->nodes[0]->pages_2m * 512,
+		cr_assert_eq(placed->memory_placed->nodes[0]->pages_4k +
+		                     placed->memory_placed->nodes[0]->pages_2m * 512,
 		             4096);
 	} else {
 		cr_assert_neq(status, 0);
@@ -398,10 +429,13 @@ Test(sandbox_devices, kvm_is_tuned_by_profile_and_tenancy)
 		const char *spec;
 		uint64_t exits, halt_poll_ns;
 	} rows[] = {
-		{ "profile: 'xv2' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " WITH_APIC, 0xe, 0 },
-		{ "profile: 'xv2' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " IMAGE, 0xc, 0 },
+		{ "profile: 'xv2' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " WITH_APIC,
+		  0xe, 0 },
+		{ "profile: 'xv2' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " IMAGE,
+		  0xc, 0 },
 		{ "profile: 'xv2' cpus { count: 1 } " WITH_APIC, 0, 50000 },
-		{ "profile: 'dev' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " WITH_APIC, 0, 0 },
+		{ "profile: 'dev' cpus { count: 1 tenancy: TENANCY_DEDICATED overcommit: true } " WITH_APIC,
+		  0, 0 },
 		{ "profile: 'dev' cpus { count: 1 } " WITH_APIC, 0, UINT64_MAX },
 	};
 
@@ -410,8 +444,10 @@ Test(sandbox_devices, kvm_is_tuned_by_profile_and_tenancy)
 		const struct rig_launch launch = { .spec = spec, .guest = powers_off };
 		const struct kvm_enable_cap *cap;
 
-		snprintf(spec, sizeof(spec), "vm_id: 't' admission: ADMISSION_REPORT memory { nodes { size_mib: 16 } } %s",
-		         rows[i].spec);
+		snprintf(
+			spec, sizeof(spec),
+			"vm_id: 't' admission: ADMISSION_REPORT memory { nodes { size_mib: 16 } } %s",
+			rows[i].spec);
 		cr_assert_eq(rig_launch(&launch), 0, "row %zu: %s", i, rig_stderr);
 		cap = enabled(KVM_CAP_X86_DISABLE_EXITS);
 		cr_assert_eq(cap ? cap->args[0] : 0, rows[i].exits, "row %zu", i);
@@ -446,18 +482,26 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 	static const struct {
 		const char *spec;
 		int priority;
-	} rows[] = { { SMALL WITH_APIC "cpus { count: 1 tenancy: TENANCY_DEDICATED fifo_priority: 1 }", 1 },
-		     { SMALL WITH_APIC "cpus { count: 1 tenancy: TENANCY_DEDICATED fifo_priority: 3 }", 3 } };
+	} rows[] = {
+		{ SMALL WITH_APIC "cpus { count: 1 tenancy: TENANCY_DEDICATED fifo_priority: 1 }",
+		  1 },
+		{ SMALL WITH_APIC "cpus { count: 1 tenancy: TENANCY_DEDICATED fifo_priority: 3 }",
+		  3 }
+	};
 
 	cr_assert_eq(rig_launch(&plain), 0, "%s", rig_stderr);
-	cr_assert_eq(rig_told->policy[0], sched_getscheduler(0), "%d, %d", rig_told->policy[0], sched_getscheduler(0));
+	cr_assert_eq(rig_told->policy[0], sched_getscheduler(0), "%d, %d", rig_told->policy[0],
+	             sched_getscheduler(0));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct rig_launch fifo = { .spec = rows[i].spec, .guest = powers_off, .before = look_at_policy };
+		const struct rig_launch fifo = { .spec = rows[i].spec,
+			                         .guest = powers_off,
+			                         .before = look_at_policy };
 		int status = rig_launch(&fifo);
 
 		if (may_have_fifo()) {
 			cr_assert_eq(status, 0, "%s", rig_stderr);
-			cr_assert(rig_told->policy[0] == SCHED_FIFO && rig_told->priority[0] == rows[i].priority);
+			cr_assert(rig_told->policy[0] == SCHED_FIFO &&
+			          rig_told->priority[0] == rows[i].priority);
 			cr_assert_eq(rig_told->word[1], SCHED_OTHER + 1);
 			continue;
 		}
@@ -474,7 +518,8 @@ Test(sandbox_devices, the_scheduler_of_vcpus)
 	cr_assert_eq(rig_terminal()->n_errors, 1, "%s", rig_stderr);
 	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_LIMIT);
 	cr_assert_str_eq(rig_terminal()->errors[0]->field, "cpus.fifo_priority");
-	cr_assert_not_null(strstr(rig_terminal()->errors[0]->message, "RLIMIT_RTTIME is 60000000"), "%s", rig_stderr);
+	cr_assert_not_null(strstr(rig_terminal()->errors[0]->message, "RLIMIT_RTTIME is 60000000"),
+	                   "%s", rig_stderr);
 }
 
 static int may_own_cores(void)
@@ -489,7 +534,8 @@ static int may_own_cores(void)
 
 Test(sandbox_devices, cores_of_its_own)
 {
-	const struct rig_launch launch = { .spec = SMALL IMAGE "cpus { count: 1 core_scheduling: true }" };
+	const struct rig_launch launch = { .spec = SMALL IMAGE
+		                           "cpus { count: 1 core_scheduling: true }" };
 	int status = rig_launch(&launch);
 
 	cr_assert_eq(status, may_own_cores() ? 0 : 69, "status %d", status);
@@ -510,9 +556,13 @@ static int spins(struct kvm_run *run, uint32_t vcpu)
 /* Each interval while it runs, and once more at the end; none at all where nobody asked. */
 Test(sandbox_devices, metrics_come_by_themselves)
 {
-	const struct rig_launch asked = { .spec = SMALL IMAGE ONE "metrics { interval_ms: 100 } "
-		                          "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins };
-	const struct rig_launch none = { .spec = SMALL IMAGE ONE "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = spins };
+	const struct rig_launch asked = { .spec = SMALL IMAGE ONE
+		                          "metrics { interval_ms: 100 } "
+		                          "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }",
+		                          .guest = spins };
+	const struct rig_launch none = { .spec = SMALL IMAGE ONE
+		                         "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }",
+		                         .guest = spins };
 
 	cr_assert_eq(rig_launch(&asked), 36, "%s", rig_stderr);
 	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_METRICS, 0));
@@ -528,16 +578,18 @@ struct census {
 	unsigned count;
 };
 
+/* clang-format off */
 #define CENSUS_RIG /* handed over, and the rig's own: its made-up KVM and four vCPUs */            \
 	{ "/memfd:words", 1 }, { "/memfd:control", 1 }, { "/memfd:events", 1 }, { "/memfd:vcpu", 4 }
 #define CENSUS_CONTROL                                                                             \
 	{ "anon_inode:[eventpoll]", 1 }, { "anon_inode:[signalfd]", 1 }, { "/proc/", 1 }
+/* clang-format on */
 
 /* Image, output, disk and disk; the channel, two queues of TAPs and what stands at their numbers;
  * vhost-net where it belongs and nowhere else; one source of random bytes. */
 static const struct census acquired[] = {
-	CENSUS_RIG, CENSUS_CONTROL, { "/memfd:rig", 5 }, { "socket:", 5 }, { "/memfd:kvm", 2 }, { "/dev/urandom", 1 },
-	{ "anon_inode:[eventfd]", 1 },
+	CENSUS_RIG,          CENSUS_CONTROL,        { "/memfd:rig", 5 },           { "socket:", 5 },
+	{ "/memfd:kvm", 2 }, { "/dev/urandom", 1 }, { "anon_inode:[eventfd]", 1 },
 };
 
 /* A queue has a doorbell and a vector, a device one vector more: console 2, disks 2 and 1, rng 1,
@@ -545,8 +597,14 @@ static const struct census acquired[] = {
  * thread one each. */
 #define QUEUES (2 + 2 + 1 + 1 + 3 + 3 + 5 + 3)
 static const struct census built[] = {
-	CENSUS_RIG, CENSUS_CONTROL, { "/memfd:rig", 5 }, { "socket:", 5 }, { "/memfd:kvm", 3 }, { "/dev/urandom", 1 },
-	{ "anon_inode:[eventfd]", QUEUES + QUEUES + 8 + 2 + 1 + 1 }, { "anon_inode:[io_uring]", 1 },
+	CENSUS_RIG,
+	CENSUS_CONTROL,
+	{ "/memfd:rig", 5 },
+	{ "socket:", 5 },
+	{ "/memfd:kvm", 3 },
+	{ "/dev/urandom", 1 },
+	{ "anon_inode:[eventfd]", QUEUES + QUEUES + 8 + 2 + 1 + 1 },
+	{ "anon_inode:[io_uring]", 1 },
 };
 
 static const struct census *row_of(const struct census *census, size_t count, const char *link)
@@ -582,7 +640,8 @@ static bool census_holds(const struct census *census, size_t count)
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (found[i] != census[i].count)
-			dprintf(2, "%s: %u instead of %u\n", census[i].name, found[i], census[i].count);
+			dprintf(2, "%s: %u instead of %u\n", census[i].name, found[i],
+			        census[i].count);
 		holds &= found[i] == census[i].count;
 	}
 	return holds;
@@ -590,7 +649,8 @@ static bool census_holds(const struct census *census, size_t count)
 
 static bool take_census(enum axvm_stage stage)
 {
-	static_assert(ARRAY_SIZE(acquired) <= 16 && ARRAY_SIZE(built) <= 16, "room for what is found");
+	static_assert(ARRAY_SIZE(acquired) <= 16 && ARRAY_SIZE(built) <= 16,
+	              "room for what is found");
 
 	if (stage == STAGE_BUILD)
 		HOLDS(census_holds(acquired, ARRAY_SIZE(acquired)));
@@ -603,9 +663,12 @@ static bool take_census(enum axvm_stage stage)
 Test(sandbox_devices, every_descriptor_is_accounted_for)
 {
 	const struct rig_launch launch = {
-		.spec = ALL_DEVICES " nets { id: 'n' tap { fd: 10 } } "
-		        "nets { id: 'v' tap { fd: 11 } vhost { fd: 12 } offloads: false }",
-		.guest = powers_off, .before = take_census };
+		.spec = ALL_DEVICES
+		" nets { id: 'n' tap { fd: 10 } } "
+		"nets { id: 'v' tap { fd: 11 } vhost { fd: 12 } offloads: false }",
+		.guest = powers_off,
+		.before = take_census
+	};
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
 	cr_assert_eq(rig_told->word[0], 0, "%s", rig_stderr);

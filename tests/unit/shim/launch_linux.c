@@ -62,8 +62,10 @@ static bool look_at_linux(enum axvm_stage stage)
 	HOLDS(in_guest(info + 12, 4) == 1 && in_guest(in_guest(info + 16, 8) + 8, 8) == MIB);
 	HOLDS(holds_text(in_guest(info + 24, 8), "quiet root=/dev/vda"));
 	HOLDS(in_guest(info + 32, 8) == LAYOUT_ACPI);
-	HOLDS(memcmp(guest_memory_at(&rig_shim.machine.memory, GPA(LAYOUT_ACPI), 8), "RSD PTR ", 8) == 0);
-	HOLDS(in_guest(0xffff0, 1) == 0xb0 && in_guest(0xffff2, 2) == (0xe6 | LAYOUT_PORT_RESET << 8));
+	HOLDS(memcmp(guest_memory_at(&rig_shim.machine.memory, GPA(LAYOUT_ACPI), 8), "RSD PTR ",
+	             8) == 0);
+	HOLDS(in_guest(0xffff0, 1) == 0xb0 &&
+	      in_guest(0xffff2, 2) == (0xe6 | LAYOUT_PORT_RESET << 8));
 	HOLDS(in_guest(16 * MIB, 1) == 0x90);
 	return true;
 }
@@ -79,7 +81,8 @@ static void digest_of(const void *bytes, size_t size, char text[static SHA256_HE
 	sha256_hex(digest, text);
 }
 
-#define LINUX "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 32 } } cpus { count: 2 } "                     \
+#define LINUX                                                                                      \
+	"vm_id: 't' profile: 'dev' memory { nodes { size_mib: 32 } } cpus { count: 2 } "           \
 	"boot { linux_boot { kernel { fd: 5 } initrd { fd: 7 } cmdline: 'quiet root=/dev/vda' } measure: true } "
 
 /* The first vCPU enters it as PVH says, the second waits for its INIT; each file has the digest of
@@ -87,8 +90,11 @@ static void digest_of(const void *bytes, size_t size, char text[static SHA256_HE
 Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
 {
 	static uint8_t kernel[512], initrd[MIB];
-	const struct rig_launch launch = { .spec = LINUX, .guest = powers_off, .before = look_at_linux,
-		                           .image = kernel, .image_size = pvh_kernel(kernel) };
+	const struct rig_launch launch = { .spec = LINUX,
+		                           .guest = powers_off,
+		                           .before = look_at_linux,
+		                           .image = kernel,
+		                           .image_size = pvh_kernel(kernel) };
 	const Axvm__V1__Running *running;
 	char wanted[SHA256_HEX_SIZE];
 	int status = rig_launch(&launch);
@@ -99,9 +105,11 @@ Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
 	cr_assert(rig_told->set[0] && !rig_told->set[1]);
 	cr_assert_eq(rig_told->regs[0].rip, 16 * MIB + 2);
 	cr_assert_eq(rig_told->regs[0].rbx, LAYOUT_PVH_START_INFO);
-	cr_assert(rig_told->regs[0].rdi == 0 && rig_told->regs[0].rsp == 0, "what a flat image has, it has not");
+	cr_assert(rig_told->regs[0].rdi == 0 && rig_told->regs[0].rsp == 0,
+	          "what a flat image has, it has not");
 	cr_assert(rig_told->sregs[0].cs.selector == 0x08 && rig_told->sregs[0].ds.selector == 0x18);
-	cr_assert(!rig_told->sregs[0].cs.l && rig_told->sregs[0].cr3 == 0 && rig_told->sregs[0].gdt.base == LAYOUT_GDT);
+	cr_assert(!rig_told->sregs[0].cs.l && rig_told->sregs[0].cr3 == 0 &&
+	          rig_told->sregs[0].gdt.base == LAYOUT_GDT);
 	running = rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0)->running;
 	digest_of(kernel, launch.image_size, wanted);
 	cr_assert_str_eq(running->kernel_sha256, wanted);
@@ -111,7 +119,8 @@ Test(sandbox_devices, a_linux_kernel_finds_what_it_was_promised)
 
 /* Whoever reads the files again finds other code in the one, and other bytes at both ends of the
  * other. */
-static bool writer_comes_after(int fd, void *buffer, size_t length, off_t offset, ssize_t *ret_result)
+static bool writer_comes_after(int fd, void *buffer, size_t length, off_t offset,
+                               ssize_t *ret_result)
 {
 	static uint8_t next = 0xa0;
 
@@ -133,7 +142,8 @@ static bool look_at_measured(enum axvm_stage stage)
 
 	if (stage != STAGE_CONFINE)
 		return true;
-	at = guest_memory_at(&rig_shim.machine.memory, GPA(in_guest(in_guest(LAYOUT_PVH_START_INFO + 16, 8), 8)), MIB);
+	at = guest_memory_at(&rig_shim.machine.memory,
+	                     GPA(in_guest(in_guest(LAYOUT_PVH_START_INFO + 16, 8), 8)), MIB);
 	HOLDS(at != NULL);
 	if (!at)
 		return false;
@@ -147,8 +157,11 @@ static bool look_at_measured(enum axvm_stage stage)
 Test(sandbox_devices, what_is_measured_is_what_is_booted)
 {
 	static uint8_t kernel[512], initrd[MIB];
-	const struct rig_launch launch = { .spec = LINUX, .guest = powers_off, .before = look_at_measured,
-		                           .image = kernel, .image_size = pvh_kernel(kernel) };
+	const struct rig_launch launch = { .spec = LINUX,
+		                           .guest = powers_off,
+		                           .before = look_at_measured,
+		                           .image = kernel,
+		                           .image_size = pvh_kernel(kernel) };
 	const Axvm__V1__Running *running;
 	char wanted[SHA256_HEX_SIZE];
 	int status;
@@ -175,10 +188,12 @@ Test(sandbox_devices, what_cannot_be_booted_is_named)
 		const char *spec, *field;
 		Axvm__V1__ErrorCode code;
 	} rows[] = {
-		{ SMALL ONE "boot { linux_boot { kernel { fd: 5 } } }", "boot.linux_boot.kernel", AXVM__V1__ERROR_CODE__ERROR_CODE_KERNEL_INVALID },
-		{ SMALL ONE "boot { flat_boot { image { fd: 6 } } }", "boot.flat_boot.image", AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
-		{ SMALL ONE "boot { flat_boot { image { fd: 7 } load_address: 0xf80000 } }", "boot.flat_boot.image",
+		{ SMALL ONE "boot { linux_boot { kernel { fd: 5 } } }", "boot.linux_boot.kernel",
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KERNEL_INVALID },
+		{ SMALL ONE "boot { flat_boot { image { fd: 6 } } }", "boot.flat_boot.image",
 		  AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
+		{ SMALL ONE "boot { flat_boot { image { fd: 7 } load_address: 0xf80000 } }",
+		  "boot.flat_boot.image", AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -190,7 +205,8 @@ Test(sandbox_devices, what_cannot_be_booted_is_named)
 		cr_assert_eq(terminal->stage, AXVM__V1__STAGE__STAGE_BUILD);
 		cr_assert_eq(terminal->n_errors, 1);
 		cr_assert_str_eq(terminal->errors[0]->field, rows[i].field);
-		cr_assert_eq(terminal->errors[0]->code, rows[i].code, "row %zu: %d", i, terminal->errors[0]->code);
+		cr_assert_eq(terminal->errors[0]->code, rows[i].code, "row %zu: %d", i,
+		             terminal->errors[0]->code);
 	}
 }
 
@@ -200,7 +216,8 @@ static bool same_file(int a, int b)
 {
 	struct stat of_a, of_b;
 
-	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+	return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+	       of_a.st_ino == of_b.st_ino;
 }
 
 static bool look_at_pairs(enum axvm_stage stage)
@@ -209,7 +226,8 @@ static bool look_at_pairs(enum axvm_stage stage)
 
 	if (stage != STAGE_CONFINE)
 		return true;
-	HOLDS(net->pairs == 2 && net->device.queue_count == 5 && net->queue_sizes[0] == 64 && net->queue_sizes[3] == 64);
+	HOLDS(net->pairs == 2 && net->device.queue_count == 5 && net->queue_sizes[0] == 64 &&
+	      net->queue_sizes[3] == 64);
 	HOLDS(net->config.mtu == 1400 && memcmp(net->config.mac, "\x02\0\0\0\0\x09", 6) == 0);
 	HOLDS(net->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_CSUM));
 	HOLDS(net->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_MTU));
@@ -217,7 +235,8 @@ static bool look_at_pairs(enum axvm_stage stage)
 	HOLDS(net->rx_gate.limit.ops.rate == 3 && net->rx_gate.limit.ops.burst == 4);
 	HOLDS(net->tx_gate.limit.bytes.rate == 5000 && net->tx_gate.limit.bytes.burst == 6000);
 	HOLDS(net->tx_gate.limit.ops.rate == 7 && net->tx_gate.limit.ops.burst == 8);
-	HOLDS(rig_shim.devices.nets.fds[0][0] == RIG_TAP && rig_shim.devices.nets.fds[0][1] == RIG_TAP_2);
+	HOLDS(rig_shim.devices.nets.fds[0][0] == RIG_TAP &&
+	      rig_shim.devices.nets.fds[0][1] == RIG_TAP_2);
 	HOLDS(net->tap_fd == TAP_FD_BASE && same_file(TAP_FD_BASE, RIG_TAP) && !net->vhost.net);
 	HOLDS(devices_net(&rig_shim.devices, "n") == net && !devices_net(&rig_shim.devices, "nn"));
 	return true;
@@ -233,28 +252,36 @@ static bool look_at_vhost(enum axvm_stage stage)
 	HOLDS(list[0]->pairs == 1 && list[0]->device.queue_count == 3 && !list[0]->vhost.net);
 	HOLDS(list[1]->tap_fd == TAP_FD_BASE + 1 && same_file(TAP_FD_BASE + 1, RIG_TAP_2));
 	HOLDS(list[1]->vhost.net == list[1] && list[1]->vhost.fd == VHOST_FD_BASE + 1);
-	HOLDS(same_file(VHOST_FD_BASE + 1, VHOST_FD_BASE + 1) && !same_file(VHOST_FD_BASE, VHOST_FD_BASE));
+	HOLDS(same_file(VHOST_FD_BASE + 1, VHOST_FD_BASE + 1) &&
+	      !same_file(VHOST_FD_BASE, VHOST_FD_BASE));
 	HOLDS(!same_file(RIG_VHOST, VHOST_FD_BASE + 1)); /* it has its own number alone */
 	HOLDS(!(list[1]->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_CSUM)));
 	HOLDS(!(list[1]->device.features & VIRTIO_FEATURE(VIRTIO_NET_F_MTU)));
 	net_derive_mac("t", "v", mac);
 	HOLDS(memcmp(list[1]->config.mac, mac, sizeof(mac)) == 0);
-	HOLDS(devices_net(&rig_shim.devices, "v") == list[1] && devices_net(&rig_shim.devices, "a") == list[0]);
+	HOLDS(devices_net(&rig_shim.devices, "v") == list[1] &&
+	      devices_net(&rig_shim.devices, "a") == list[0]);
 	return true;
 }
 
-#define PAIRS                                                                                      \
-	SMALL WITH_APIC ONE "nets { id: 'n' tap { fd: 10 fd: 11 } queue_pairs: 2 queue_size: 64 mtu: 1400 "  \
-	"mac: '02:00:00:00:00:09' rx_limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } " \
-	"tx_limit { bytes_per_s: 5000 bytes_burst: 6000 ops_per_s: 7 ops_burst: 8 } }"
+#define PAIRS                                                                                                          \
+	SMALL WITH_APIC ONE                                                                                            \
+		"nets { id: 'n' tap { fd: 10 fd: 11 } queue_pairs: 2 queue_size: 64 mtu: 1400 "                        \
+		"mac: '02:00:00:00:00:09' rx_limit { bytes_per_s: 1000 bytes_burst: 2000 ops_per_s: 3 ops_burst: 4 } " \
+		"tx_limit { bytes_per_s: 5000 bytes_burst: 6000 ops_per_s: 7 ops_burst: 8 } }"
 #define VHOST                                                                                      \
-	SMALL WITH_APIC ONE "nets { id: 'a' tap { fd: 10 } } nets { id: 'v' tap { fd: 11 } vhost { fd: 12 } offloads: false }"
+	SMALL WITH_APIC ONE                                                                        \
+		"nets { id: 'a' tap { fd: 10 } } nets { id: 'v' tap { fd: 11 } vhost { fd: 12 } offloads: false }"
 
 /* Every field of it; vhost-net is given the guest's memory by the one that it belongs to. */
 Test(sandbox_devices, every_net_is_as_its_spec)
 {
-	const struct rig_launch pairs = { .spec = PAIRS, .guest = powers_off, .before = look_at_pairs };
-	const struct rig_launch vhost = { .spec = VHOST, .guest = powers_off, .before = look_at_vhost };
+	const struct rig_launch pairs = { .spec = PAIRS,
+		                          .guest = powers_off,
+		                          .before = look_at_pairs };
+	const struct rig_launch vhost = { .spec = VHOST,
+		                          .guest = powers_off,
+		                          .before = look_at_vhost };
 
 	rig_launch(&pairs);
 	expect_held();
@@ -281,8 +308,8 @@ static bool grow_disk(enum axvm_stage stage)
 
 static bool same_rate(const struct rate_config *rate, uint64_t first)
 {
-	return rate->bytes_per_s == first && rate->bytes_burst == first + 1 && rate->ops_per_s == first + 2 &&
-	       rate->ops_burst == first + 3;
+	return rate->bytes_per_s == first && rate->bytes_burst == first + 1 &&
+	       rate->ops_per_s == first + 2 && rate->ops_burst == first + 3;
 }
 
 /* What each has got of them, once the button is pressed, which comes last. */
@@ -291,14 +318,17 @@ static int heeds_and_looks(struct kvm_run *run, uint32_t vcpu)
 	const struct shim_devices *devices = &rig_shim.devices;
 	static const struct rate_config none;
 
-	while (!*(volatile uint8_t *)&run->immediate_exit && !atomic_load(&rig_shim.machine.acpi.events))
+	while (!*(volatile uint8_t *)&run->immediate_exit &&
+	       !atomic_load(&rig_shim.machine.acpi.events))
 		__builtin_ia32_pause();
 	if (!atomic_load(&rig_shim.machine.acpi.events))
 		return EINTR;
 	HOLDS(memcmp(&devices->disks[0].new_limit, &none, sizeof(none)) == 0);
 	HOLDS(same_rate(&devices->disks[1].new_limit, 11));
-	HOLDS(same_rate(&devices->nets.list[0]->limits[0], 21) && same_rate(&devices->nets.list[0]->limits[1], 31));
-	HOLDS(atomic_load(&devices->disks[0].capacity) == 2048 && atomic_load(&devices->disks[1].capacity) == 4096);
+	HOLDS(same_rate(&devices->nets.list[0]->limits[0], 21) &&
+	      same_rate(&devices->nets.list[0]->limits[1], 31));
+	HOLDS(atomic_load(&devices->disks[0].capacity) == 2048 &&
+	      atomic_load(&devices->disks[1].capacity) == 4096);
 	HOLDS(atomic_load(&devices->balloon.target_pages) == (16 - 5) * 256);
 	HOLDS(devices->console.config.columns == 101 && devices->console.config.rows == 31);
 	return powers_off(run, vcpu);
@@ -312,16 +342,24 @@ static int heeds_and_looks(struct kvm_run *run, uint32_t vcpu)
 Test(sandbox_devices, commands_reach_their_devices)
 {
 	const struct rig_launch launch = {
-		.spec = SMALL WITH_APIC ONE "console { output { fd: 6 } columns: 80 rows: 25 } balloon {} "
-		        "disks { id: 'a' image { fd: 7 } } disks { id: 'b' image { fd: 9 } max_size: 2097152 } nets { id: 'n' tap { fd: 10 } }",
-		.command = "request_id: 1 limit { device_id: 'b' " RATE(11, 12, 13, 14) "} "
-		           NEXT(2, "limit { device_id: 'n' " RATE(21, 22, 23, 24) "}")
-		           NEXT(3, "limit { device_id: 'n' transmit: true " RATE(31, 32, 33, 34) "}")
-		           NEXT(4, "resize { disk_id: 'b' }") NEXT(5, "balloon { target_mib: 5 }")
-		           NEXT(6, "console_size { columns: 101 rows: 31 }") NEXT(7, "nmi {}")
-		           NEXT(8, "balloon { target_mib: 17 }")
-		           NEXT(9, "limit { device_id: 'b' transmit: true " RATE(41, 42, 43, 44) "}") NEXT(10, "shutdown {}"),
-		.guest = heeds_and_looks, .before = grow_disk, .open_ended = true };
+		.spec = SMALL WITH_APIC ONE
+		"console { output { fd: 6 } columns: 80 rows: 25 } balloon {} "
+		"disks { id: 'a' image { fd: 7 } } disks { id: 'b' image { fd: 9 } max_size: 2097152 } nets { id: 'n' tap { fd: 10 } }",
+		.command = "request_id: 1 limit { device_id: 'b' " RATE(11, 12, 13, 14) "} " NEXT(
+			2, "limit { device_id: 'n' " RATE(21, 22, 23, 24) "}")
+			NEXT(3, "limit { device_id: 'n' transmit: true " RATE(31, 32, 33, 34) "}")
+				NEXT(4, "resize { disk_id: 'b' }") NEXT(5,
+		                                                        "balloon { target_mib: 5 }")
+					NEXT(6, "console_size { columns: 101 rows: 31 }") NEXT(
+						7, "nmi {}") NEXT(8, "balloon { target_mib: 17 }")
+						NEXT(9,
+		                                     "limit { device_id: 'b' transmit: true " RATE(
+							     41, 42, 43, 44) "}")
+							NEXT(10, "shutdown {}"),
+		.guest = heeds_and_looks,
+		.before = grow_disk,
+		.open_ended = true
+	};
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
 	expect_held();
@@ -333,11 +371,15 @@ Test(sandbox_devices, commands_reach_their_devices)
 		cr_assert_eq(event->reply->ok, id != 8 && id != 9, "%" PRIu64, id);
 	}
 	cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_REPLY, 10));
-	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 7)->reply->error->field, "balloon.target_mib");
-	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->field, "limit.transmit");
-	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID);
+	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 7)->reply->error->field,
+	                 "balloon.target_mib");
+	cr_assert_str_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->field,
+	                 "limit.transmit");
+	cr_assert_eq(rig_event(AXVM__V1__EVENT__BODY_REPLY, 8)->reply->error->code,
+	             AXVM__V1__ERROR_CODE__ERROR_CODE_COMMAND_INVALID);
 	/* An NMI is delivery mode 4, to the first local APIC (SDM 3A 11.11). */
-	cr_assert(rig_told->msis == 1 && rig_told->msi.address_lo == LAYOUT_LAPIC && rig_told->msi.data == 0x400);
+	cr_assert(rig_told->msis == 1 && rig_told->msi.address_lo == LAYOUT_LAPIC &&
+	          rig_told->msi.data == 0x400);
 }
 
 /* ---- the sandbox as it is told --------------------------------------------------------------- */
@@ -365,8 +407,10 @@ static bool note_sandbox(enum axvm_stage stage)
  * same. */
 Test(sandbox_devices, the_sealed_event_says_what_was_done)
 {
-	const struct rig_launch own = { .spec = SMALL IMAGE ONE "sandbox { uid: 4001 gid: 4002 }", .before = note_sandbox };
-	const struct rig_launch one = { .spec = SMALL IMAGE ONE "sandbox { gid: 4003 }", .before = note_sandbox };
+	const struct rig_launch own = { .spec = SMALL IMAGE ONE "sandbox { uid: 4001 gid: 4002 }",
+		                        .before = note_sandbox };
+	const struct rig_launch one = { .spec = SMALL IMAGE ONE "sandbox { gid: 4003 }",
+		                        .before = note_sandbox };
 	const Axvm__V1__Sealed *sealed;
 
 	cr_assert_eq(rig_launch(&own), 0, "%s", rig_stderr);
@@ -381,7 +425,9 @@ Test(sandbox_devices, the_sealed_event_says_what_was_done)
 	cr_assert_str_eq(sealed->not_available[0], "a step of ours");
 	if (rig_told->word[7]) {
 		cr_assert(sealed->uid == 4001 && sealed->gid == 4002);
-		cr_assert_eq(sealed->n_namespaces, 5 + (strcmp(sealed->namespaces[sealed->n_namespaces - 1], "pid") == 0));
+		cr_assert_eq(sealed->n_namespaces,
+		             5 + (strcmp(sealed->namespaces[sealed->n_namespaces - 1], "pid") ==
+		                  0));
 	}
 	/* The one that is not named is the sandbox's own. */
 	cr_assert_eq(rig_launch(&one), 0, "%s", rig_stderr);
@@ -401,23 +447,29 @@ static bool devices_complain(enum axvm_stage stage)
 	return true;
 }
 
-static void expect_complaint(size_t which, const char *id, int queue, int error, bool needs_reset, const char *message)
+static void expect_complaint(size_t which, const char *id, int queue, int error, bool needs_reset,
+                             const char *message)
 {
 	const Axvm__V1__Event *event = rig_event(AXVM__V1__EVENT__BODY_DEVICE_FAILED, which);
 
 	cr_assert_not_null(event, "of %s", id);
 	cr_assert_str_eq(event->device_failed->device_id, id);
-	cr_assert_eq(event->device_failed->queue, queue, "of %s: %d", id, event->device_failed->queue);
+	cr_assert_eq(event->device_failed->queue, queue, "of %s: %d", id,
+	             event->device_failed->queue);
 	cr_assert_eq(event->device_failed->error_number, error);
 	cr_assert_eq(event->device_failed->needs_reset, needs_reset);
-	cr_assert_not_null(strstr(event->device_failed->message, message), "%s", event->device_failed->message);
+	cr_assert_not_null(strstr(event->device_failed->message, message), "%s",
+	                   event->device_failed->message);
 }
 
 Test(sandbox_devices, what_a_device_complains_of_is_told)
 {
 	const struct rig_launch launch = {
-		.spec = SMALL WITH_APIC ONE "console { output { fd: 6 } } disks { id: 'root' image { fd: 7 } }",
-		.guest = powers_off, .before = devices_complain };
+		.spec = SMALL WITH_APIC ONE
+		"console { output { fd: 6 } } disks { id: 'root' image { fd: 7 } }",
+		.guest = powers_off,
+		.before = devices_complain
+	};
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
 	expect_complaint(0, "console", 1, ENOSPC, false, "it has no more room");
@@ -459,10 +511,14 @@ static void look_at_the_end(void)
 /* Whether the guest ended by itself or was stopped. */
 Test(sandbox_devices, everything_has_come_to_rest_at_the_end)
 {
-	const struct rig_launch itself = { .spec = SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {}",
-		                           .guest = powers_off, .after = look_at_the_end };
-	const struct rig_launch stopped = { .spec = SMALL WITH_APIC ONE "io { threads_per_node: 2 } rng {} balloon {} "
-		                            "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }", .guest = heeds_and_looks,
+	const struct rig_launch itself = { .spec = SMALL WITH_APIC ONE
+		                           "io { threads_per_node: 2 } rng {} balloon {}",
+		                           .guest = powers_off,
+		                           .after = look_at_the_end };
+	const struct rig_launch stopped = { .spec = SMALL WITH_APIC ONE
+		                            "io { threads_per_node: 2 } rng {} balloon {} "
+		                            "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP }",
+		                            .guest = heeds_and_looks,
 		                            .after = look_at_the_end };
 
 	cr_assert_eq(rig_launch(&itself), 0, "%s", rig_stderr);
@@ -474,7 +530,8 @@ Test(sandbox_devices, everything_has_come_to_rest_at_the_end)
 /* It is about none of the queues of any device. */
 Test(sandbox_devices, a_ring_that_fails_is_told)
 {
-	const struct rig_launch launch = { .spec = SMALL WITH_APIC ONE "rng {}", .guest = waits_for_the_event,
+	const struct rig_launch launch = { .spec = SMALL WITH_APIC ONE "rng {}",
+		                           .guest = waits_for_the_event,
 		                           .before = ring_breaks };
 
 	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
@@ -526,12 +583,15 @@ Test(sandbox_devices, memory_goes_to_the_nodes_of_the_plan)
 		char spec[256];
 		const struct rig_launch launch = { .spec = spec, .before = several_nodes };
 
-		snprintf(spec, sizeof(spec), "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } "
-		         "nodes { size_mib: 8 %s } } cpus { count: 2 } " IMAGE, rows[i].node);
+		snprintf(spec, sizeof(spec),
+		         "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } "
+		         "nodes { size_mib: 8 %s } } cpus { count: 2 } " IMAGE,
+		         rows[i].node);
 		cr_assert_eq(rig_launch(&launch), 70, "%s", rig_stderr);
 		cr_assert_eq(rig_terminal()->n_errors, 0);
 		cr_assert(rig_told->word[1] == 16 * MIB && rig_told->word[2] == 6);
-		cr_assert(rig_told->word[3] == 8 * MIB && rig_told->word[4] == rows[i].host_node, "row %zu", i);
+		cr_assert(rig_told->word[3] == 8 * MIB && rig_told->word[4] == rows[i].host_node,
+		          "row %zu", i);
 		cr_assert_eq(rig_told->word[5], 0);
 	}
 }

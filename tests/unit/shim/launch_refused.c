@@ -32,7 +32,8 @@ static const Axvm__V1__Error *error_of(Axvm__V1__ErrorCode code, const char *fie
 	for (size_t i = 0; i < terminal->n_errors; i++) {
 		const Axvm__V1__Error *error = terminal->errors[i];
 
-		if (error->code == code && (field ? error->field && strcmp(error->field, field) == 0 : true))
+		if (error->code == code &&
+		    (field ? error->field && strcmp(error->field, field) == 0 : true))
 			return error;
 	}
 	return NULL;
@@ -48,7 +49,8 @@ static void expect_failed(int status, int wanted, Axvm__V1__Stage stage, const c
 	cr_expect_eq(terminal->stage, stage, "%s: stage %d", what, terminal->stage);
 	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_RUNNING, 0), "%s", what);
 	cr_assert_not_null(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0), "%s", what);
-	cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0)->state_changed->to, AXVM__V1__STATE__STATE_FAILED, "%s", what);
+	cr_expect_eq(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 0)->state_changed->to,
+	             AXVM__V1__STATE__STATE_FAILED, "%s", what);
 	cr_expect_null(rig_event(AXVM__V1__EVENT__BODY_STATE_CHANGED, 1), "%s", what);
 	cr_expect_null(terminal->vcpu);
 }
@@ -63,7 +65,8 @@ static void expect_words(const char *what)
 		lines++;
 	cr_expect_eq(lines, terminal->n_errors, "%s: %zu lines: %s", what, lines, rig_stderr);
 	for (size_t i = 0; i < terminal->n_errors; i++)
-		cr_expect_not_null(strstr(rig_stderr, terminal->errors[i]->message), "%s: %s", what, rig_stderr);
+		cr_expect_not_null(strstr(rig_stderr, terminal->errors[i]->message), "%s: %s", what,
+		                   rig_stderr);
 }
 
 /* ---- KVM ------------------------------------------------------------------------------------- */
@@ -80,11 +83,16 @@ Test(sandbox_refused, what_kvm_refuses_ends_the_launch)
 		{ KVM_SET_USER_MEMORY_REGION, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "" },
 		{ KVM_SET_TSS_ADDR, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "" },
 		{ KVM_ENABLE_CAP, WITH_APIC, AXVM__V1__STAGE__STAGE_BUILD, "" },
-		{ KVM_GET_STATS_FD, IMAGE, AXVM__V1__STAGE__STAGE_BUILD, "KVM does not give its counters" },
-		{ KVM_CREATE_VCPU, IMAGE, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses to create it" },
-		{ KVM_SET_CPUID2, IMAGE, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses its CPUID" },
-		{ KVM_SET_REGS, WITH_APIC, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses its registers" },
-		{ KVM_SET_MSRS, WITH_APIC, AXVM__V1__STAGE__STAGE_STAFF, "vCPU 0: KVM refuses its MSRs" },
+		{ KVM_GET_STATS_FD, IMAGE, AXVM__V1__STAGE__STAGE_BUILD,
+		  "KVM does not give its counters" },
+		{ KVM_CREATE_VCPU, IMAGE, AXVM__V1__STAGE__STAGE_STAFF,
+		  "vCPU 0: KVM refuses to create it" },
+		{ KVM_SET_CPUID2, IMAGE, AXVM__V1__STAGE__STAGE_STAFF,
+		  "vCPU 0: KVM refuses its CPUID" },
+		{ KVM_SET_REGS, WITH_APIC, AXVM__V1__STAGE__STAGE_STAFF,
+		  "vCPU 0: KVM refuses its registers" },
+		{ KVM_SET_MSRS, WITH_APIC, AXVM__V1__STAGE__STAGE_STAFF,
+		  "vCPU 0: KVM refuses its MSRs" },
 		{ KVM_RUN, IMAGE, AXVM__V1__STAGE__STAGE_SEAL, "vCPU 0: KVM refuses to run it" },
 	};
 
@@ -100,9 +108,11 @@ Test(sandbox_refused, what_kvm_refuses_ends_the_launch)
 		cr_assert_not_null(error, "%s", what);
 		cr_expect_eq(error->stage, rows[i].stage, "%s", what);
 		cr_expect_eq(error->error_number, EPERM, "%s", what);
-		cr_expect_not_null(strstr(error->message, rows[i].says), "%s: %s", what, error->message);
+		cr_expect_not_null(strstr(error->message, rows[i].says), "%s: %s", what,
+		                   error->message);
 		/* Each vCPU says so. */
-		cr_expect_eq(rig_terminal()->n_errors, rows[i].stage == AXVM__V1__STAGE__STAGE_STAFF ? 2 : 1, "%s", what);
+		cr_expect_eq(rig_terminal()->n_errors,
+		             rows[i].stage == AXVM__V1__STAGE__STAGE_STAFF ? 2 : 1, "%s", what);
 		if (rows[i].stage != AXVM__V1__STAGE__STAGE_SEAL)
 			expect_words(what);
 	}
@@ -115,22 +125,31 @@ Test(sandbox_refused, kvm_that_is_not_there)
 		struct rig_launch launch;
 		Axvm__V1__ErrorCode code;
 	} rows[] = {
-		{ { .spec = FLAT IMAGE, .kvm_error = ENOENT }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
-		{ { .spec = FLAT IMAGE, .kvm_error = EACCES }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_DENIED },
-		{ { .spec = FLAT IMAGE, .kvm_error = EPERM }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_DENIED },
-		{ { .spec = FLAT IMAGE, .kvm_error = ENODEV }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
-		{ { .spec = FLAT IMAGE, .old_api = true }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
-		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_IRQFD }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_CAPABILITY_MISSING },
-		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_SYNC_REGS }, AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_CAPABILITY_MISSING },
+		{ { .spec = FLAT IMAGE, .kvm_error = ENOENT },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .kvm_error = EACCES },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_DENIED },
+		{ { .spec = FLAT IMAGE, .kvm_error = EPERM },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_DENIED },
+		{ { .spec = FLAT IMAGE, .kvm_error = ENODEV },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .old_api = true },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_MISSING },
+		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_IRQFD },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_CAPABILITY_MISSING },
+		{ { .spec = FLAT IMAGE, .lacks = KVM_CAP_SYNC_REGS },
+		  AXVM__V1__ERROR_CODE__ERROR_CODE_KVM_CAPABILITY_MISSING },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char what[32];
 
 		snprintf(what, sizeof(what), "row %zu", i);
-		expect_failed(rig_launch(&rows[i].launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, what);
+		expect_failed(rig_launch(&rows[i].launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE,
+		              what);
 		cr_expect_eq(rig_terminal()->n_errors, 1, "%s", what);
-		cr_expect_not_null(error_of(rows[i].code, NULL), "%s: %s", what, rig_terminal()->errors[0]->message);
+		cr_expect_not_null(error_of(rows[i].code, NULL), "%s: %s", what,
+		                   rig_terminal()->errors[0]->message);
 		expect_words(what);
 	}
 }
@@ -139,7 +158,8 @@ Test(sandbox_refused, kvm_that_is_not_there)
 Test(sandbox_refused, more_vcpus_than_kvm_has)
 {
 	const struct rig_launch launch = {
-		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 65 overcommit: true } " IMAGE };
+		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 65 overcommit: true } " IMAGE
+	};
 	const Axvm__V1__Error *error;
 
 	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, "65");
@@ -156,7 +176,8 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 	static const struct {
 		const char *field;
 		Axvm__V1__ErrorCode code;
-	} errors[] = { /* what was handed over comes first, before its number can be another's */
+	} errors[] = {
+		/* what was handed over comes first, before its number can be another's */
 		{ "console.input", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
 		{ "disks[1].image", AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_MISSING },
 		{ "disks[2].block_size", AXVM__V1__ERROR_CODE__ERROR_CODE_IMAGE_INVALID },
@@ -172,12 +193,12 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 	};
 	const struct rig_launch launch = {
 		.spec = "vm_id: 't' profile: 'dev' memory { nodes { size_mib: 16 } } cpus { count: 1 } "
-		        "boot { flat_boot { image { path: '/nonexistent/image' } local_apic: true } } "
-		        "console { input { fd: 44 } output { path: '/' } } disks { id: 'a' image { path: '/nonexistent/a' } } "
-		        "disks { id: 'b' image { fd: 45 } } disks { id: 'c' image { fd: 7 } block_size: 4096 } "
-		        "nets { id: 'n' tap { fd: 6 } } "
-		        "nets { id: 'm' tap { fd: 46 } vhost { path: '/nonexistent/vhost' } } "
-		        "vsock { cid: 3 channel { fd: 5 } } sandbox { cgroup_fds: 8 }",
+			"boot { flat_boot { image { path: '/nonexistent/image' } local_apic: true } } "
+			"console { input { fd: 44 } output { path: '/' } } disks { id: 'a' image { path: '/nonexistent/a' } } "
+			"disks { id: 'b' image { fd: 45 } } disks { id: 'c' image { fd: 7 } block_size: 4096 } "
+			"nets { id: 'n' tap { fd: 6 } } "
+			"nets { id: 'm' tap { fd: 46 } vhost { path: '/nonexistent/vhost' } } "
+			"vsock { cid: 3 channel { fd: 5 } } sandbox { cgroup_fds: 8 }",
 		.kvm_error = ENOENT,
 		.odd_disk = true,
 	};
@@ -187,9 +208,11 @@ Test(sandbox_refused, all_that_is_wrong_is_listed)
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		const Axvm__V1__Error *error = rig_terminal()->errors[i];
 
-		cr_expect_eq(error->code, errors[i].code, "%zu: %d, %s", i, error->code, error->message);
-		cr_expect_eq(strcmp(error->field ? error->field : "", errors[i].field ? errors[i].field : ""), 0,
-		             "%zu: %s", i, error->message);
+		cr_expect_eq(error->code, errors[i].code, "%zu: %d, %s", i, error->code,
+		             error->message);
+		cr_expect_eq(strcmp(error->field ? error->field : "",
+		                    errors[i].field ? errors[i].field : ""),
+		             0, "%zu: %s", i, error->message);
 	}
 	expect_words("all");
 }
@@ -207,14 +230,17 @@ static bool nest_has_failed(enum axvm_stage stage)
 	nest->state = MAX(nest->state, 1u);
 	nest->result = -EPERM;
 	nest->problems.count = 0;
-	problems_add(&nest->problems, ERROR_CODE_SANDBOX_FAILED, EPERM, NULL, "no namespaces for you");
+	problems_add(&nest->problems, ERROR_CODE_SANDBOX_FAILED, EPERM, NULL,
+	             "no namespaces for you");
 	return true;
 }
 
 /* What stage confine will say belongs with what is wrong before it. */
 Test(sandbox_refused, a_sandbox_that_cannot_be_is_told_with_the_rest)
 {
-	const struct rig_launch launch = { .spec = FLAT IMAGE, .kvm_error = ENOENT, .before = nest_has_failed };
+	const struct rig_launch launch = { .spec = FLAT IMAGE,
+		                           .kvm_error = ENOENT,
+		                           .before = nest_has_failed };
 	const Axvm__V1__Error *error;
 
 	expect_failed(rig_launch(&launch), 69, AXVM__V1__STAGE__STAGE_ACQUIRE, "both");
@@ -245,7 +271,8 @@ Test(sandbox_refused, resources_that_are_open_the_wrong_way)
 	} rows[] = {
 		{ "boot { flat_boot { image { fd: 20 } } }", "boot.flat_boot.image" },
 		{ "boot { linux_boot { kernel { fd: 20 } } }", "boot.linux_boot.kernel" },
-		{ "boot { linux_boot { kernel { fd: 5 } initrd { fd: 20 } } }", "boot.linux_boot.initrd" },
+		{ "boot { linux_boot { kernel { fd: 5 } initrd { fd: 20 } } }",
+		  "boot.linux_boot.initrd" },
 		{ WITH_APIC "console { input { fd: 20 } }", "console.input" },
 		{ WITH_APIC "console { output { fd: 21 } }", "console.output" },
 		{ WITH_APIC "vsock { cid: 3 channel { fd: 20 } }", "vsock.channel" },
@@ -259,10 +286,12 @@ Test(sandbox_refused, resources_that_are_open_the_wrong_way)
 		const struct rig_launch launch = { .spec = spec, .before = wrong_way_round };
 
 		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
-		expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__STAGE_ACQUIRE, rows[i].field);
+		expect_failed(rig_launch(&launch), 66, AXVM__V1__STAGE__STAGE_ACQUIRE,
+		              rows[i].field);
 		cr_assert_eq(rig_terminal()->n_errors, 1, "%s: %s", rows[i].field, rig_stderr);
-		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_UNREADABLE, rows[i].field), "%s: %s",
-		                   rows[i].field, rig_stderr);
+		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_RESOURCE_UNREADABLE,
+		                            rows[i].field),
+		                   "%s: %s", rows[i].field, rig_stderr);
 	}
 }
 
@@ -281,8 +310,10 @@ Test(sandbox_refused, what_is_written_is_nothing_else)
 	static const struct {
 		const char *spec, *field, *other;
 	} rows[] = {
-		{ WITH_APIC "console { output { fd: 22 } }", "console.output", "boot.flat_boot.image" },
-		{ WITH_APIC "console { output { path: '/proc/self/fd/7' } } disks { id: 'd' image { fd: 7 } read_only: true }",
+		{ WITH_APIC "console { output { fd: 22 } }", "console.output",
+		  "boot.flat_boot.image" },
+		{ WITH_APIC
+		  "console { output { path: '/proc/self/fd/7' } } disks { id: 'd' image { fd: 7 } read_only: true }",
 		  "console.output", "disks[0].image" },
 	};
 
@@ -292,7 +323,8 @@ Test(sandbox_refused, what_is_written_is_nothing_else)
 		const Axvm__V1__Error *error;
 
 		snprintf(spec, sizeof(spec), FLAT "%s", rows[i].spec);
-		expect_failed(rig_launch(&launch), 65, AXVM__V1__STAGE__STAGE_ACQUIRE, rows[i].field);
+		expect_failed(rig_launch(&launch), 65, AXVM__V1__STAGE__STAGE_ACQUIRE,
+		              rows[i].field);
 		cr_assert_eq(rig_terminal()->n_errors, 1, "%zu: %s", i, rig_stderr);
 		error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, rows[i].field);
 		cr_assert_not_null(error, "%zu: %s", i, rig_stderr);
@@ -311,7 +343,8 @@ static bool stdin_is_a_file(enum axvm_stage stage)
 Test(sandbox_refused, what_is_missing_is_not_compared)
 {
 	const struct rig_launch launch = {
-		.spec = FLAT WITH_APIC "console { input { path: '/nonexistent/i' } output { path: '/nonexistent/o' } }",
+		.spec = FLAT WITH_APIC
+		"console { input { path: '/nonexistent/i' } output { path: '/nonexistent/o' } }",
 		.before = stdin_is_a_file,
 	};
 
@@ -338,11 +371,13 @@ Test(sandbox_refused, what_was_not_planned_is_not_run)
 	static void (*const changes[])(unsigned long) = { change_plan, change_devices };
 
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
-		const struct rig_launch launch = { .spec = FLAT WITH_APIC "rng {}", .asked = changes[i] };
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC "rng {}",
+			                           .asked = changes[i] };
 
 		expect_failed(rig_launch(&launch), 70, AXVM__V1__STAGE__STAGE_BUILD, "changed");
 		cr_assert_eq(rig_terminal()->n_errors, 1);
-		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_INTERNAL, NULL), "%s", rig_stderr);
+		cr_assert_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_INTERNAL, NULL), "%s",
+		                   rig_stderr);
 	}
 }
 
@@ -366,7 +401,8 @@ static bool without_call(enum axvm_stage stage)
 {
 	if (stage != refused_call.from)
 		return true;
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && fake_kernel_begin(&refused_call.call, 1, refuse_call) == 0;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       fake_kernel_begin(&refused_call.call, 1, refuse_call) == 0;
 }
 
 /* Who denies them is told, at whichever of the two stages it comes out; a kernel that is out of
@@ -394,12 +430,14 @@ Test(sandbox_refused, rings_that_cannot_be_made)
 		refused_call.call = SYS_io_uring_setup;
 		refused_call.error = rows[i].error;
 		snprintf(what, sizeof(what), "row %zu", i);
-		expect_failed(rig_launch(&launch), rows[i].status, (Axvm__V1__Stage)rows[i].stage, what);
+		expect_failed(rig_launch(&launch), rows[i].status, (Axvm__V1__Stage)rows[i].stage,
+		              what);
 		cr_assert_eq(rig_terminal()->n_errors, 1, "%s", what);
 		error = error_of(rows[i].code, NULL);
 		cr_assert_not_null(error, "%s: %s", what, rig_terminal()->errors[0]->message);
 		cr_assert_eq(error->error_number, rows[i].error, "%s", what);
-		cr_assert_not_null(strstr(error->message, "cannot create an I/O ring (io_uring): "), "%s", error->message);
+		cr_assert_not_null(strstr(error->message, "cannot create an I/O ring (io_uring): "),
+		                   "%s", error->message);
 		/* One that has no devices asks for none; its filters are counted, and there is one
 		 * more than it knows. */
 		(void)rig_launch(&none);
@@ -416,9 +454,12 @@ Test(sandbox_refused, calls_that_fail_end_the_launch)
 		int error;
 		const char *words;
 	} rows[] = {
-		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_eventfd2, EMFILE, "cannot create the control loop's descriptors" },
-		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_signalfd4, EMFILE, "cannot create the control loop's descriptors" },
-		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_epoll_create1, EMFILE, "cannot create the control loop's descriptors" },
+		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_eventfd2, EMFILE,
+		  "cannot create the control loop's descriptors" },
+		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_signalfd4, EMFILE,
+		  "cannot create the control loop's descriptors" },
+		{ STAGE_ARRIVE, STAGE_ACQUIRE, SYS_epoll_create1, EMFILE,
+		  "cannot create the control loop's descriptors" },
 		{ STAGE_LEARN, STAGE_LEARN, SYS_mmap, ENOMEM, "no memory to read the launch: " },
 		{ STAGE_BUILD, STAGE_BUILD, SYS_eventfd2, EMFILE, "cannot create an I/O loop: " },
 		{ STAGE_BUILD, STAGE_BUILD, SYS_epoll_ctl, ENOSPC, "cannot watch fd 897: " },
@@ -435,9 +476,11 @@ Test(sandbox_refused, calls_that_fail_end_the_launch)
 		snprintf(what, sizeof(what), "row %zu", i);
 		expect_failed(rig_launch(&launch), 71, (Axvm__V1__Stage)rows[i].told, what);
 		error = rig_terminal()->errors[0];
-		cr_assert_eq(error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_OS_FAILED, "%s: %s", what, error->message);
+		cr_assert_eq(error->code, AXVM__V1__ERROR_CODE__ERROR_CODE_OS_FAILED, "%s: %s",
+		             what, error->message);
 		cr_assert_eq(error->error_number, rows[i].error, "%s: %s", what, error->message);
-		cr_assert_eq(strncmp(error->message, rows[i].words, strlen(rows[i].words)), 0, "%s: %s", what, error->message);
+		cr_assert_eq(strncmp(error->message, rows[i].words, strlen(rows[i].words)), 0,
+		             "%s: %s", what, error->message);
 	}
 }
 
@@ -458,12 +501,14 @@ Test(sandbox_refused, threads_that_cannot_be_sealed)
 	} rows[] = { { FLAT IMAGE, 2 }, { FLAT WITH_APIC, 3 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct rig_launch launch = { .spec = rows[i].spec, .before = no_second_layer };
+		const struct rig_launch launch = { .spec = rows[i].spec,
+			                           .before = no_second_layer };
 
 		expect_failed(rig_launch(&launch), 77, AXVM__V1__STAGE__STAGE_SEAL, "unsealed");
 		cr_assert_eq(rig_terminal()->n_errors, rows[i].threads);
 		for (size_t k = 0; k < rows[i].threads; k++)
-			cr_assert_not_null(strstr(rig_terminal()->errors[k]->message, "cannot restrict a thread by Landlock"));
+			cr_assert_not_null(strstr(rig_terminal()->errors[k]->message,
+			                          "cannot restrict a thread by Landlock"));
 		cr_assert_null(rig_event(AXVM__V1__EVENT__BODY_SEALED, 0));
 	}
 }
@@ -485,9 +530,11 @@ static bool ring_is_none_when_enabled(enum axvm_stage stage)
 
 Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 {
-	const struct rig_launch launch = { .spec = FLAT WITH_APIC "io { threads_per_node: 2 } rng {} balloon {}",
+	const struct rig_launch launch = { .spec = FLAT WITH_APIC
+		                           "io { threads_per_node: 2 } rng {} balloon {}",
 		                           .before = ring_is_none_when_enabled };
-	const struct rig_launch unbound = { .spec = FLAT WITH_APIC "io { threads_per_node: 2 } rng {} balloon {}",
+	const struct rig_launch unbound = { .spec = FLAT WITH_APIC
+		                            "io { threads_per_node: 2 } rng {} balloon {}",
 		                            .before = ring_is_none };
 	const Axvm__V1__Error *error;
 
@@ -496,8 +543,10 @@ Test(sandbox_refused, a_ring_that_cannot_be_enabled)
 	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SANDBOX_FAILED, NULL);
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
 	cr_assert_gt(error->error_number, 0);
-	cr_assert_not_null(strstr(error->message, "the ring of I/O thread 1"), "%s", error->message);
-	expect_failed(rig_launch(&unbound), 69, AXVM__V1__STAGE__STAGE_SEAL, "workers of the second");
+	cr_assert_not_null(strstr(error->message, "the ring of I/O thread 1"), "%s",
+	                   error->message);
+	expect_failed(rig_launch(&unbound), 69, AXVM__V1__STAGE__STAGE_SEAL,
+	              "workers of the second");
 	cr_assert_eq(rig_terminal()->n_errors, 1);
 	error = error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_PLACEMENT_FAILED, NULL);
 	cr_assert_not_null(error, "%s", rig_terminal()->errors[0]->message);
@@ -521,10 +570,14 @@ static bool poor_host(enum axvm_stage stage)
 
 Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 {
-	const struct rig_launch launch = { .spec = XV2 IMAGE "cpus { count: 1 }", .before = poor_host };
-	const struct rig_launch without = { .spec = XV2 IMAGE "cpus { count: 1 }", .before = poor_host,
+	const struct rig_launch launch = { .spec = XV2 IMAGE "cpus { count: 1 }",
+		                           .before = poor_host };
+	const struct rig_launch without = { .spec = XV2 IMAGE "cpus { count: 1 }",
+		                            .before = poor_host,
 		                            .kvm_error = ENOENT };
-	const struct rig_launch report = { .spec = XV2 IMAGE "cpus { count: 1 } admission: ADMISSION_REPORT", .before = poor_host };
+	const struct rig_launch report = { .spec = XV2 IMAGE
+		                           "cpus { count: 1 } admission: ADMISSION_REPORT",
+		                           .before = poor_host };
 	const Axvm__V1__HostRefused *refused;
 	const Axvm__V1__Running *running;
 	bool kvm_among = false;
@@ -548,7 +601,8 @@ Test(sandbox_refused, a_host_that_does_not_meet_the_profile)
 		snprintf(lacking[lacks++], sizeof(lacking[0]), "%s", row->name);
 	}
 	cr_assert_eq(rig_terminal()->n_errors, of_host);
-	cr_assert_eq(rig_terminal()->errors[0]->code, AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED);
+	cr_assert_eq(rig_terminal()->errors[0]->code,
+	             AXVM__V1__ERROR_CODE__ERROR_CODE_HOST_REFUSED);
 	expect_words("xv2");
 	/* KVM's absence is told in the words of stage acquire. */
 	expect_failed(rig_launch(&without), 69, AXVM__V1__STAGE__STAGE_ADMIT, "without KVM");
@@ -592,7 +646,8 @@ static bool dated_facts(enum axvm_stage stage)
 	if (stage == STAGE_ARRIVE)
 		rig_told->word[1] = deadline_now_ns();
 	if (stage == STAGE_ADMIT)
-		rig_told->word[2] = rig_shim.facts_ns >= rig_told->word[1] && rig_shim.facts_ns <= deadline_now_ns();
+		rig_told->word[2] = rig_shim.facts_ns >= rig_told->word[1] &&
+		                    rig_shim.facts_ns <= deadline_now_ns();
 	return true;
 }
 
@@ -662,7 +717,8 @@ static bool few_files(enum axvm_stage stage)
 	if (stage == STAGE_ARRIVE && setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return false;
 	/* As many as there are numbers for, and no fewer. */
-	return stage != STAGE_LEARN || (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == INTERNAL_FD_LAST + 1);
+	return stage != STAGE_LEARN ||
+	       (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == INTERNAL_FD_LAST + 1);
 }
 
 static bool too_few_files(enum axvm_stage stage)
@@ -711,8 +767,9 @@ static bool look_at_signals(enum axvm_stage stage)
 	for (size_t i = 0; i < ARRAY_SIZE(interrupting); i++) {
 		struct sigaction action;
 
-		HOLDS(sigaction(interrupting[i], NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
-		      action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART));
+		HOLDS(sigaction(interrupting[i], NULL, &action) == 0 &&
+		      action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN &&
+		      !(action.sa_flags & SA_RESTART));
 	}
 	return true;
 }
@@ -733,7 +790,8 @@ static bool look_at_foreign(enum axvm_stage stage)
 	if (stage == STAGE_LEARN)
 		HOLDS(fcntl(30, F_GETFD) >= 0 && fcntl(RIG_DISK, F_GETFD) >= 0);
 	if (stage == STAGE_ADMIT) {
-		HOLDS(fcntl(30, F_GETFD) < 0 && fcntl(SPEC_FD_LAST, F_GETFD) < 0 && fcntl(RIG_DISK, F_GETFD) < 0);
+		HOLDS(fcntl(30, F_GETFD) < 0 && fcntl(SPEC_FD_LAST, F_GETFD) < 0 &&
+		      fcntl(RIG_DISK, F_GETFD) < 0);
 		HOLDS(fcntl(RIG_IMAGE, F_GETFD) >= 0 && fcntl(STDERR_FD, F_GETFD) >= 0);
 		HOLDS(fcntl(CONTROL_FD, F_GETFD) >= 0 && fcntl(EVENT_FD, F_GETFD) >= 0);
 	}
@@ -753,8 +811,10 @@ Test(sandbox_refused, before_there_is_a_spec)
 	const struct rig_launch closed = { .spec = FLAT IMAGE, .before = no_control };
 	const struct rig_launch unreadable = { .spec = FLAT IMAGE, .before = write_only_control };
 	const struct rig_launch invalid = { .spec = FLAT "boot { flat_boot { } }" };
-	const struct rig_launch unknown = { .spec = "vm_id: 't' profile: 'nosuch' memory { nodes { size_mib: 16 } } "
-		                            "cpus { count: 1 } " IMAGE };
+	const struct rig_launch unknown = {
+		.spec = "vm_id: 't' profile: 'nosuch' memory { nodes { size_mib: 16 } } "
+			"cpus { count: 1 } " IMAGE
+	};
 	const struct rig_launch raised = { .spec = FLAT IMAGE, .before = few_files };
 	const struct rig_launch limited = { .spec = FLAT IMAGE, .before = too_few_files };
 	const struct rig_launch stopped = { .spec = FLAT IMAGE, .before = signalled };
@@ -763,7 +823,10 @@ Test(sandbox_refused, before_there_is_a_spec)
 	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_CONTROL_FD_UNUSABLE, NULL));
 	expect_failed(rig_launch(&unreadable), 64, AXVM__V1__STAGE__STAGE_ARRIVE, "unreadable");
 	expect_failed(rig_launch(&invalid), 65, AXVM__V1__STAGE__STAGE_LEARN, "invalid");
-	cr_expect_str_eq(rig_events[rig_events_count - 1]->vm_id ? rig_events[rig_events_count - 1]->vm_id : "", "");
+	cr_expect_str_eq(rig_events[rig_events_count - 1]->vm_id
+	                         ? rig_events[rig_events_count - 1]->vm_id
+	                         : "",
+	                 "");
 	expect_failed(rig_launch(&unknown), 65, AXVM__V1__STAGE__STAGE_LEARN, "unknown profile");
 	cr_expect_not_null(error_of(AXVM__V1__ERROR_CODE__ERROR_CODE_SPEC_INVALID, "profile"));
 	/* A soft limit is raised; a hard one is named, with what is needed. */

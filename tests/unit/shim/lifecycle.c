@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "interface/wire.h"
 #include "proto/axvm.pb-c.h"
 #include "shim/lifecycle.h"
-#include "interface/wire.h"
 
 #define STATES (STATE_FAILED + 1)
 #define NO (-1)
@@ -16,12 +16,15 @@
 /* A row a state, a column a happening: the state that follows, or NO where it may not happen. */
 static const int expected[STATES][HAPPENINGS] = {
 	/* START PAUSE RESUME SHUTDOWN STOP END FAIL ACCOUNTED */
-	[STATE_STARTING] = { STATE_RUNNING, NO,        NO,         NO,         STATE_STOPPING, NO,          STATE_FAILED, NO },
-	[STATE_RUNNING] =  { NO,         STATE_PAUSED, NO,         STATE_RUNNING, STATE_STOPPING, STATE_STOPPING, STATE_FAILED, NO },
-	[STATE_PAUSED] =   { NO,         NO,        STATE_RUNNING, STATE_RUNNING, STATE_STOPPING, STATE_STOPPING, STATE_FAILED, NO },
-	[STATE_STOPPING] = { NO,         NO,        NO,         NO,         STATE_STOPPING, STATE_STOPPING, STATE_FAILED, STATE_STOPPED },
-	[STATE_STOPPED] =  { NO,         NO,        NO,         NO,         NO,          NO,          NO,        NO },
-	[STATE_FAILED] =   { NO,         NO,        NO,         NO,         STATE_FAILED,   NO,          STATE_FAILED, NO },
+	[STATE_STARTING] = { STATE_RUNNING, NO, NO, NO, STATE_STOPPING, NO, STATE_FAILED, NO },
+	[STATE_RUNNING] = { NO, STATE_PAUSED, NO, STATE_RUNNING, STATE_STOPPING, STATE_STOPPING,
+	                    STATE_FAILED, NO },
+	[STATE_PAUSED] = { NO, NO, STATE_RUNNING, STATE_RUNNING, STATE_STOPPING, STATE_STOPPING,
+	                   STATE_FAILED, NO },
+	[STATE_STOPPING] = { NO, NO, NO, NO, STATE_STOPPING, STATE_STOPPING, STATE_FAILED,
+	                     STATE_STOPPED },
+	[STATE_STOPPED] = { NO, NO, NO, NO, NO, NO, NO, NO },
+	[STATE_FAILED] = { NO, NO, NO, NO, STATE_FAILED, NO, STATE_FAILED, NO },
 };
 
 Test(lifecycle, every_happening_in_every_state)
@@ -34,9 +37,11 @@ Test(lifecycle, every_happening_in_every_state)
 			cr_assert_eq(lifecycle_allows(&life, (enum happening)what), next != NO,
 			             "state %d, happening %d", state, what);
 			cr_assert_eq(lifecycle_happen(&life, (enum happening)what, NULL),
-			             next == NO ? -EBUSY : 0, "state %d, happening %d", state, what);
+			             next == NO ? -EBUSY : 0, "state %d, happening %d", state,
+			             what);
 			cr_assert_eq((int)life.state, next == NO ? state : next,
-			             "state %d, happening %d leads to %d", state, what, (int)life.state);
+			             "state %d, happening %d leads to %d", state, what,
+			             (int)life.state);
 		}
 }
 
@@ -66,7 +71,8 @@ Test(lifecycle, each_change_is_told_and_nothing_else)
 	for (int state = STATE_STARTING; state < STATES; state++)
 		for (int what = 0; what < HAPPENINGS; what++) {
 			int fd = memfd_create("events", MFD_CLOEXEC), next = expected[state][what];
-			struct lifecycle life = { .state = (enum axvm_state)state, .events = &writer };
+			struct lifecycle life = { .state = (enum axvm_state)state,
+				                  .events = &writer };
 			Axvm__V1__Event *event;
 
 			cr_assert_eq(event_writer_init(&writer, fd), 0);
@@ -89,8 +95,8 @@ Test(lifecycle, each_change_is_told_and_nothing_else)
 
 Test(lifecycle, every_state_and_stage_has_its_name)
 {
-	static const char *const states[STATES] = { "unknown", "starting", "running", "paused",
-		                                    "stopping", "stopped", "failed" };
+	static const char *const states[STATES] = { "unknown",  "starting", "running", "paused",
+		                                    "stopping", "stopped",  "failed" };
 	static const char *const stages[STAGES_COUNT] = {
 		"none",    "arrive", "learn", "admit", "acquire", "build",
 		"confine", "staff",  "seal",  "run",   "account",

@@ -22,7 +22,9 @@
 
 static struct measured kernel_of(int fd)
 {
-	return (struct measured){ { fd, "boot.linux_boot.kernel" }, "kernel", ERROR_CODE_KERNEL_INVALID };
+	return (struct measured){ { fd, "boot.linux_boot.kernel" },
+		                  "kernel",
+		                  ERROR_CODE_KERNEL_INVALID };
 }
 
 static int file_of(const char *bytes, size_t size)
@@ -40,7 +42,8 @@ Test(measure, the_copy_cannot_be_changed)
 	struct problems problems = { 0 };
 	char text[SHA256_HEX_SIZE], bytes[4] = "";
 
-	cr_assert_eq(measure_copy(&measured, 3, &copy, text, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(measure_copy(&measured, 3, &copy, text, &problems), 0, "%s",
+	             problems.list[0].message);
 	cr_expect_str_eq(text, ABC);
 	cr_expect_neq(copy, fd);
 	seals = fcntl(copy, F_GET_SEALS);
@@ -48,7 +51,8 @@ Test(measure, the_copy_cannot_be_changed)
 	cr_expect(pwrite(copy, "x", 1, 0) < 0 && errno == EPERM);
 	cr_expect(ftruncate(copy, 2) < 0 && errno == EPERM);
 	cr_expect(ftruncate(copy, 4) < 0 && errno == EPERM);
-	cr_expect(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, copy, 0) == MAP_FAILED && errno == EPERM);
+	cr_expect(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, copy, 0) == MAP_FAILED &&
+	          errno == EPERM);
 	cr_expect(fcntl(copy, F_GETFD) & FD_CLOEXEC);
 	/* Where the kernel can seal that. */
 	if (seals & 0x20)
@@ -98,7 +102,8 @@ static bool ends_early(int fd, void *buffer, size_t length, off_t offset, ssize_
 }
 
 /* Nothing is left open of what was refused. */
-static void expect_refused(const struct measured *measured, uint64_t most, enum axvm_error_code code, const char *says)
+static void expect_refused(const struct measured *measured, uint64_t most,
+                           enum axvm_error_code code, const char *says)
 {
 	struct problems problems = { 0 };
 	char text[SHA256_HEX_SIZE] = "as it was";
@@ -123,18 +128,21 @@ Test(measure, what_cannot_be_copied_is_refused)
 	struct measured measured = kernel_of(file);
 
 	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
-	expect_refused(&measured, 3, ERROR_CODE_SPEC_INVALID,
-	               "the kernel has 4 bytes, and with boot.measure it may have 3: strip it, give the guest more "
-	               "memory, or launch without boot.measure");
+	expect_refused(
+		&measured, 3, ERROR_CODE_SPEC_INVALID,
+		"the kernel has 4 bytes, and with boot.measure it may have 3: strip it, give the guest more "
+		"memory, or launch without boot.measure");
 	fake_read = ends_early;
-	expect_refused(&measured, 4, ERROR_CODE_KERNEL_INVALID,
-	               "the kernel ends at byte 0, 4 bytes too early: it is truncated, or it shrank while it was read");
+	expect_refused(
+		&measured, 4, ERROR_CODE_KERNEL_INVALID,
+		"the kernel ends at byte 0, 4 bytes too early: it is truncated, or it shrank while it was read");
 	fake_read = NULL;
 	measured.file.fd = empty;
 	expect_refused(&measured, 4, ERROR_CODE_KERNEL_INVALID, "the kernel is empty");
 	measured.file.fd = ends[0];
 	char says[128];
-	snprintf(says, sizeof(says), "the kernel (fd %d) is a pipe, not a regular file: save it to one first", ends[0]);
+	snprintf(says, sizeof(says),
+	         "the kernel (fd %d) is a pipe, not a regular file: save it to one first", ends[0]);
 	expect_refused(&measured, 4, ERROR_CODE_RESOURCE_WRONG_KIND, says);
 }
 
@@ -164,7 +172,8 @@ Test(measure, a_kernel_that_does_not_do_it_is_told)
 		  "the kernel cannot be copied for boot.measure: Function not implemented" WITHOUT },
 		{ SYS_write, ENOSPC, ERROR_CODE_MEMORY_UNAVAILABLE,
 		  "the kernel cannot be copied for boot.measure: No space left on device" WITHOUT },
-		{ SYS_write, EFBIG, ERROR_CODE_OS_FAILED, "the kernel cannot be copied for boot.measure: File too large" WITHOUT },
+		{ SYS_write, EFBIG, ERROR_CODE_OS_FAILED,
+		  "the kernel cannot be copied for boot.measure: File too large" WITHOUT },
 		{ SYS_fcntl, EPERM, ERROR_CODE_OS_FAILED,
 		  "the kernel cannot be sealed for boot.measure: Operation not permitted" WITHOUT },
 		{ SYS_fcntl, 0, ERROR_CODE_OS_FAILED, NULL },
@@ -180,12 +189,14 @@ Test(measure, a_kernel_that_does_not_do_it_is_told)
 		/* Seals of its own making are the kernel's: MFD_NOEXEC_SEAL's, where it has
 		 * that. */
 		refused_call = 0;
-		int probe = (int)syscall(SYS_memfd_create, "probe", MFD_CLOEXEC | MFD_ALLOW_SEALING | 8u);
+		int probe = (int)syscall(SYS_memfd_create, "probe",
+		                         MFD_CLOEXEC | MFD_ALLOW_SEALING | 8u);
 
-		snprintf(says, sizeof(says),
-		         "the copy of the kernel for boot.measure has seals 0x%x instead of 0xf: this kernel does not seal "
-		         "memory; launch without boot.measure",
-		         probe < 0 ? 0 : (unsigned int)fcntl(probe, F_GET_SEALS));
+		snprintf(
+			says, sizeof(says),
+			"the copy of the kernel for boot.measure has seals 0x%x instead of 0xf: this kernel does not seal "
+			"memory; launch without boot.measure",
+			probe < 0 ? 0 : (unsigned int)fcntl(probe, F_GET_SEALS));
 		close(probe);
 		refused_call = rows[i].call;
 		refused_with = rows[i].error;
@@ -211,7 +222,8 @@ Test(measure, an_older_kernel_seals_as_it_can)
 
 	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
 	cr_assert_eq(fake_kernel_begin(calls, ARRAY_SIZE(calls), knows_no_exec_seal), 0);
-	cr_assert_eq(measure_copy(&measured, 3, &copy, text, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(measure_copy(&measured, 3, &copy, text, &problems), 0, "%s",
+	             problems.list[0].message);
 	cr_expect_eq(fcntl(copy, F_GET_SEALS), SEALS);
 	cr_expect_str_eq(text, ABC);
 }

@@ -28,7 +28,8 @@ static struct shim shim;
 
 static void offer(struct host_kvm *kvm, uint32_t leaf, uint32_t eax)
 {
-	kvm->guest_leaves[kvm->guest_leaf_count++].leaf = (struct cpuid_leaf){ leaf, 0, eax, 0, 0, 0 };
+	kvm->guest_leaves[kvm->guest_leaf_count++].leaf =
+		(struct cpuid_leaf){ leaf, 0, eax, 0, 0, 0 };
 }
 
 /* Plans a launch on the recorded E5-2697 v2 with a KVM that offers every feature. */
@@ -40,7 +41,8 @@ static void plan(const char *text)
 
 	free(shim.facts);
 	memset(&shim, 0, sizeof(shim));
-	cr_assert_eq(spec_parse(bytes, n, &shim.spec, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(spec_parse(bytes, n, &shim.spec, &problems), 0, "%s",
+	             problems.list[0].message);
 	shim.facts = fixture_e5_2697_v2();
 	for (size_t i = 0; i < shim.facts->cpus[0].leaf_count; i++)
 		shim.facts->kvm.guest_leaves[i].leaf = shim.facts->cpus[0].leaves[i];
@@ -79,11 +81,11 @@ Test(plan, each_paravirtual_feature_is_its_bits)
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
 		char text[512];
 
-		snprintf(text, sizeof(text), "%s cpus { count: 1 paravirt { features: %s } }", HEAD MEMORY LINUX,
-		         features[i].name);
+		snprintf(text, sizeof(text), "%s cpus { count: 1 paravirt { features: %s } }",
+		         HEAD MEMORY LINUX, features[i].name);
 		plan(text);
-		cr_assert_eq(shim.cpuid_config.pv_features, features[i].bits, "%s: %#x", features[i].name,
-		             shim.cpuid_config.pv_features);
+		cr_assert_eq(shim.cpuid_config.pv_features, features[i].bits, "%s: %#x",
+		             features[i].name, shim.cpuid_config.pv_features);
 	}
 	plan(HEAD MEMORY LINUX "cpus { count: 1 paravirt {} }");
 	cr_assert_eq(shim.cpuid_config.pv_features, 0, "none at all were chosen");
@@ -94,10 +96,12 @@ Test(plan, tenancies_have_features_of_their_own)
 {
 	const struct profile_tenancy_tuning *tuning;
 
-	plan("vm_id: 'vm' profile: 'xv2' cpus { count: 2 tenancy: TENANCY_DEDICATED } " MEMORY LINUX);
+	plan("vm_id: 'vm' profile: 'xv2' cpus { count: 2 tenancy: TENANCY_DEDICATED } " MEMORY
+	             LINUX);
 	tuning = plan_tuning(&shim);
 	cr_assert_eq(tuning, &shim.profile.tenancies[TENANCY_DEDICATED]);
-	cr_assert_eq(shim.cpuid_config.pv_features, 1u << 0 | 1u << 3 | 1u << 24 | 1u << 6 | 1u << 12);
+	cr_assert_eq(shim.cpuid_config.pv_features,
+	             1u << 0 | 1u << 3 | 1u << 24 | 1u << 6 | 1u << 12);
 	cr_assert_eq(shim.cpuid_config.pv_hints, 1u << KVM_HINTS_REALTIME);
 	plan("vm_id: 'vm' profile: 'xv2' " CPUS MEMORY LINUX);
 	tuning = plan_tuning(&shim);
@@ -144,17 +148,22 @@ static void expect_placement(const struct placement_request *request, const char
 	struct problems problems = { 0 };
 	static struct placement wanted;
 
-	cr_assert_eq(placement_plan(shim.facts, request, &wanted, &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(placement_plan(shim.facts, request, &wanted, &problems), 0, "%s",
+	             problems.list[0].message);
 	cr_assert_eq(shim.placement.vcpu_count, wanted.vcpu_count, "%s", what);
 	for (uint32_t i = 0; i < wanted.vcpu_count; i++) {
-		cr_assert_eq(shim.placement.vcpus[i].cpu, wanted.vcpus[i].cpu, "vCPU %u, %s", i, what);
-		cr_assert_eq(shim.placement.vcpus[i].guest_node, wanted.vcpus[i].guest_node, "vCPU %u, %s", i, what);
+		cr_assert_eq(shim.placement.vcpus[i].cpu, wanted.vcpus[i].cpu, "vCPU %u, %s", i,
+		             what);
+		cr_assert_eq(shim.placement.vcpus[i].guest_node, wanted.vcpus[i].guest_node,
+		             "vCPU %u, %s", i, what);
 	}
 	cr_assert_eq(shim.placement.node_count, wanted.node_count, "%s", what);
 	for (size_t i = 0; i < wanted.node_count; i++) {
-		cr_assert_eq(shim.placement.nodes[i].host_node, wanted.nodes[i].host_node, "node %zu, %s", i, what);
+		cr_assert_eq(shim.placement.nodes[i].host_node, wanted.nodes[i].host_node,
+		             "node %zu, %s", i, what);
 		for (uint32_t k = 0; k < request->io_threads; k++)
-			cr_assert_eq(shim.placement.nodes[i].io[k].cpu, wanted.nodes[i].io[k].cpu, "%s", what);
+			cr_assert_eq(shim.placement.nodes[i].io[k].cpu, wanted.nodes[i].io[k].cpu,
+			             "%s", what);
 	}
 }
 
@@ -178,17 +187,39 @@ Test(plan, the_placement_is_asked_for_as_the_spec_says)
 		struct placement_request request;
 	} rows[] = {
 		{ "cpus { count: 5 tenancy: TENANCY_DEDICATED } memory { nodes { size_mib: 64 } }",
-		  { .vcpus = 5, .dedicated = true, .node_count = 1, .host_node = { -1 }, .memory_mib = { 64 }, .io_threads = 1 } },
+		  { .vcpus = 5,
+		    .dedicated = true,
+		    .node_count = 1,
+		    .host_node = { -1 },
+		    .memory_mib = { 64 },
+		    .io_threads = 1 } },
 		{ "cpus { count: 5 } memory { nodes { size_mib: 64 host_node: 1 } } io { threads_per_node: 3 }",
-		  { .vcpus = 5, .node_count = 1, .host_node = { 1 }, .memory_mib = { 64 }, .io_threads = 3 } },
+		  { .vcpus = 5,
+		    .node_count = 1,
+		    .host_node = { 1 },
+		    .memory_mib = { 64 },
+		    .io_threads = 3 } },
 		{ "cpus { count: 60 } memory { nodes { size_mib: 64 } }",
-		  { .vcpus = 60, .overcommit = true, .node_count = 1, .host_node = { -1 }, .memory_mib = { 64 },
+		  { .vcpus = 60,
+		    .overcommit = true,
+		    .node_count = 1,
+		    .host_node = { -1 },
+		    .memory_mib = { 64 },
 		    .io_threads = 1 } },
 		{ "cpus { count: 2 pins: [30, 5] } memory { nodes { size_mib: 64 } }",
-		  { .vcpus = 2, .pin_count = 2, .pins = pins, .node_count = 1, .host_node = { -1 }, .memory_mib = { 64 },
+		  { .vcpus = 2,
+		    .pin_count = 2,
+		    .pins = pins,
+		    .node_count = 1,
+		    .host_node = { -1 },
+		    .memory_mib = { 64 },
 		    .io_threads = 1 } },
 		{ "cpus { count: 3 nodes: [1, 0, 1] } memory { nodes { size_mib: 64 host_node: 1 } nodes { size_mib: 128 } }",
-		  { .vcpus = 3, .vcpu_nodes = nodes, .node_count = 2, .host_node = { 1, -1 }, .memory_mib = { 64, 128 },
+		  { .vcpus = 3,
+		    .vcpu_nodes = nodes,
+		    .node_count = 2,
+		    .host_node = { 1, -1 },
+		    .memory_mib = { 64, 128 },
 		    .io_threads = 1 } },
 	};
 
@@ -246,8 +277,8 @@ Test(plan, devices_lie_side_by_side)
 		const char *kind, *id;
 		uint16_t virtio_id, queues;
 	} wanted[] = {
-		{ "console", "", 3, 2 }, { "disk", "a", 2, 3 },  { "disk", "b", 2, 1 },
-		{ "rng", "", 4, 1 },     { "net", "n", 1, 5 },   { "balloon", "", 5, 0 },
+		{ "console", "", 3, 2 }, { "disk", "a", 2, 3 }, { "disk", "b", 2, 1 },
+		{ "rng", "", 4, 1 },     { "net", "n", 1, 5 },  { "balloon", "", 5, 0 },
 		{ "vsock", "", 19, 3 },
 	};
 	uint32_t gsi = 24, bar = 0xc0000000;
@@ -260,7 +291,8 @@ Test(plan, devices_lie_side_by_side)
 		cr_assert_str_eq(device->kind, wanted[i].kind);
 		cr_assert_str_eq(device->id, wanted[i].id);
 		cr_assert_eq(device->virtio_id, wanted[i].virtio_id, "%s", device->kind);
-		cr_assert(!wanted[i].queues || device->queues == wanted[i].queues, "%s: %u", device->kind, device->queues);
+		cr_assert(!wanted[i].queues || device->queues == wanted[i].queues, "%s: %u",
+		          device->kind, device->queues);
 		cr_assert_eq(device->slot, i + 1);
 		cr_assert_eq(device->bar, bar, "%s at %#x", device->kind, device->bar);
 		cr_assert_eq(device->first_gsi, gsi, "%s from %u", device->kind, device->first_gsi);
@@ -285,7 +317,8 @@ static const char *digest_of(const char *text)
 
 /* It stands for all that a guest sees of its machine, and for nothing else. */
 #define NODES(count, list)                                                                         \
-	"cpus { count: " count " nodes: [" list "] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } "
+	"cpus { count: " count " nodes: [" list                                                    \
+	"] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } "
 #define FLAT "boot { flat_boot { image { path: 'k' } local_apic: true } } "
 
 Test(plan, the_digest_changes_with_what_a_guest_sees)
@@ -296,14 +329,16 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 		HEAD CPUS "memory { nodes { size_mib: 65 } } " LINUX,
 		HEAD CPUS "memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
 		HEAD "cpus { count: 2 pins: [14, 38] } " MEMORY LINUX,
-		HEAD "cpus { count: 2 nodes: [1, 0] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
+		HEAD
+		"cpus { count: 2 nodes: [1, 0] } memory { nodes { size_mib: 32 } nodes { size_mib: 32 } } " LINUX,
 		HEAD NODES("1", "0") FLAT,
 		HEAD NODES("1", "1") FLAT,
 		HEAD NODES("2", "1, 0") FLAT,
 		HEAD CPUS MEMORY "boot { linux_boot { kernel { path: 'k' } cmdline: 'b' } } ",
 		HEAD CPUS MEMORY "boot { linux_boot { kernel { path: 'k' } } } ",
 		HEAD CPUS MEMORY "boot { flat_boot { image { path: 'k' } local_apic: true } } ",
-		HEAD CPUS MEMORY "boot { flat_boot { image { path: 'k' } local_apic: true load_address: 0x200000 } } ",
+		HEAD CPUS MEMORY
+		"boot { flat_boot { image { path: 'k' } local_apic: true load_address: 0x200000 } } ",
 		DISK(""),
 		DISK("queues: 2 "),
 		ALL "rng {}",
@@ -315,8 +350,10 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 		HEAD "cpus { count: 2 pins: [14, 15] } " MEMORY LINUX,
 		HEAD "cpus { count: 2 claims { fd: 9 } } " MEMORY LINUX,
 		HEAD "cpus { count: 2 pins: [14, 14] fifo_priority: 3 } " MEMORY LINUX,
-		HEAD CPUS "memory { nodes { size_mib: 64 host_node: 1 } populate: true lock: true } " LINUX,
-		ALL "lifecycle { on_control_eof: ON_CONTROL_EOF_STOP } metrics { interval_ms: 1000 } io { busy_poll_us: 5 }",
+		HEAD CPUS
+		"memory { nodes { size_mib: 64 host_node: 1 } populate: true lock: true } " LINUX,
+		ALL
+		"lifecycle { on_control_eof: ON_CONTROL_EOF_STOP } metrics { interval_ms: 1000 } io { busy_poll_us: 5 }",
 	};
 	char digests[ARRAY_SIZE(others) + 1][SHA256_HEX_SIZE], with_disk[SHA256_HEX_SIZE];
 
@@ -324,12 +361,14 @@ Test(plan, the_digest_changes_with_what_a_guest_sees)
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		strcpy(digests[i + 1], digest_of(others[i]));
 		for (size_t k = 0; k <= i; k++)
-			cr_assert_neq(strcmp(digests[i + 1], digests[k]), 0, "%zu and %zu: %s", i + 1, k, others[i]);
+			cr_assert_neq(strcmp(digests[i + 1], digests[k]), 0, "%zu and %zu: %s",
+			              i + 1, k, others[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		cr_assert_str_eq(digest_of(same[i]), digests[0], "%s", same[i]);
 	strcpy(with_disk, digest_of(DISK("")));
-	cr_assert_str_eq(digest_of(ALL "disks { id: 'other' image { path: 'x' } read_only: true }"), with_disk);
+	cr_assert_str_eq(digest_of(ALL "disks { id: 'other' image { path: 'x' } read_only: true }"),
+	                 with_disk);
 }
 
 /* CPUID as vCPU 0 has it: another host CPU asked, with other APIC ids in its leaves, changes
@@ -401,7 +440,8 @@ Test(plan, distances_are_told_row_by_row)
 	const struct acpi_image *acpi = &shim.plan.acpi;
 	const uint8_t *matrix = NULL;
 
-	plan(HEAD CPUS "memory { nodes { size_mib: 32 host_node: 0 } nodes { size_mib: 32 host_node: 1 } } " LINUX);
+	plan(HEAD CPUS
+	     "memory { nodes { size_mib: 32 host_node: 0 } nodes { size_mib: 32 host_node: 1 } } " LINUX);
 	shim.facts->distances[0][1] = 21;
 	shim.facts->distances[1][0] = 35;
 	cr_assert_eq(plan_machine(&shim), 0);
@@ -410,8 +450,8 @@ Test(plan, distances_are_told_row_by_row)
 		if (strcmp(acpi->tables[i].signature, "SLIT") == 0)
 			matrix = acpi->bytes + acpi->tables[i].offset + 44;
 	cr_assert_not_null(matrix);
-	cr_assert(matrix[0] == 10 && matrix[1] == 21 && matrix[2] == 35 && matrix[3] == 10, "%u %u %u %u", matrix[0],
-	          matrix[1], matrix[2], matrix[3]);
+	cr_assert(matrix[0] == 10 && matrix[1] == 21 && matrix[2] == 35 && matrix[3] == 10,
+	          "%u %u %u %u", matrix[0], matrix[1], matrix[2], matrix[3]);
 }
 
 /* ---- admission ------------------------------------------------------------------------------- */
@@ -435,13 +475,17 @@ Test(plan, what_a_host_lacks_of_kvm_is_refused)
 
 		plan("vm_id: 'vm' profile: 'xv2' " CPUS MEMORY LINUX);
 		kvm = &shim.facts->kvm;
-		snprintf(kvm->parameters[0].value, sizeof(kvm->parameters[0].value), "%s", rows[i].ept);
+		snprintf(kvm->parameters[0].value, sizeof(kvm->parameters[0].value), "%s",
+		         rows[i].ept);
 		kvm->accessible = rows[i].accessible;
 		kvm->api_version = rows[i].api_version;
 		shim.facts_ns = monotonic_ns();
 		shim.problems.count = 0;
-		cr_assert_eq(event_writer_init(&shim.events, open("/dev/null", O_WRONLY | O_CLOEXEC)), 0);
-		cr_expect_eq(stage_admit(&shim), rows[i].r, "row %zu: %s", i, shim.problems.list[0].message);
+		cr_assert_eq(event_writer_init(&shim.events,
+		                               open("/dev/null", O_WRONLY | O_CLOEXEC)),
+		             0);
+		cr_expect_eq(stage_admit(&shim), rows[i].r, "row %zu: %s", i,
+		             shim.problems.list[0].message);
 		close(shim.events.fd);
 	}
 }

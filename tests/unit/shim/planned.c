@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The event that tells a plan: each of its fields, what is absent, and the largest that there can
  * be. */
-#include "shim/announce.h"
 #include "shim/planned.h"
+#include "shim/announce.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -57,7 +57,8 @@ static void done(void)
 }
 
 /* A number or flag is there, and has this value. */
-#define IS(message, field, value) cr_assert((message)->has_##field && (message)->field == (value), #field)
+#define IS(message, field, value)                                                                  \
+	cr_assert((message)->has_##field && (message)->field == (value), #field)
 #define SAYS(message, field, value) cr_assert_str_eq((message)->field, (value))
 
 static void unmet(size_t i, const char *name, const char *asked, const char *found)
@@ -87,13 +88,17 @@ static void make_plan(void)
 	placement->vcpu_count = 2;
 	placement->pinned = true;
 	placement->vcpus[0] = (typeof(placement->vcpus[0])){ 5, 0, 3, true, false };
-	placement->vcpus[1] = (typeof(placement->vcpus[0])){ PLACEMENT_UNPINNED, 1, -1, false, true };
+	placement->vcpus[1] =
+		(typeof(placement->vcpus[0])){ PLACEMENT_UNPINNED, 1, -1, false, true };
 	shim.topology.vcpus[0].apic_id = 7;
 	shim.topology.vcpus[1].apic_id = 9;
 	shim.spec.io.threads_per_node = 2;
 	placement->node_count = shim.topology.node_count = shim.spec.memory.count = 2;
-	placement->nodes[0] = (struct placement_node){ .host_node = 4, .chosen = true, .io = { { 11, true }, { -1, false } } };
-	placement->nodes[1] = (struct placement_node){ .host_node = -1, .io = { { 13, false }, { 14, false } } };
+	placement->nodes[0] = (struct placement_node){ .host_node = 4,
+		                                       .chosen = true,
+		                                       .io = { { 11, true }, { -1, false } } };
+	placement->nodes[1] =
+		(struct placement_node){ .host_node = -1, .io = { { 13, false }, { 14, false } } };
 	cpu_bitmap_add(&placement->nodes[0].cpus, 2);
 	cpu_bitmap_add(&placement->nodes[0].cpus, 500);
 	shim.spec.memory.nodes[0].size = 64 * MIB;
@@ -101,7 +106,9 @@ static void make_plan(void)
 	shim.spec.memory.page_size = PAGE_SIZE_2M;
 	for (size_t i = 0; i < 4; i++)
 		shim.topology.distances[i / 2][i % 2] = (uint8_t)(10 + i);
-	cr_assert_eq(guest_memory_layout(&shim.plan.memory, (const uint64_t[]){ 64 * MIB, 32 * MIB }, 2), 0);
+	cr_assert_eq(guest_memory_layout(&shim.plan.memory,
+	                                 (const uint64_t[]){ 64 * MIB, 32 * MIB }, 2),
+	             0);
 	shim.spec.boot.kind = BOOT_KIND_LINUX_BOOT;
 	shim.plan.acpi.used = 1;
 	shim.plan.acpi.count = 2;
@@ -112,11 +119,16 @@ static void make_plan(void)
 	devices->list[0] = (struct plan_device){ "disk", "one", 2, 3, 1, 0xc0000000, 24, 6 };
 	devices->list[1] = (struct plan_device){ "rng", "", 4, 1, 2, 0xc0008000, 28, 0 };
 	strcpy(shim.plan.digest, "0123");
-	planned = (struct planned){ .placed = true, .other_profile = "dev", .claims = "/c", .claims_error = "why",
-		                    .will_claim = true, .loaded = { "ELF", 0x1000, 0x3000, 0x8000, 0x100 } };
+	planned = (struct planned){ .placed = true,
+		                    .other_profile = "dev",
+		                    .claims = "/c",
+		                    .claims_error = "why",
+		                    .will_claim = true,
+		                    .loaded = { "ELF", 0x1000, 0x3000, 0x8000, 0x100 } };
 }
 
-static void expect_range(const Axvm__V1__PlannedRange *range, uint64_t address, uint64_t size, const char *what)
+static void expect_range(const Axvm__V1__PlannedRange *range, uint64_t address, uint64_t size,
+                         const char *what)
 {
 	IS(range, address, address);
 	IS(range, size, size);
@@ -176,7 +188,8 @@ static void expect_machine(const Axvm__V1__Planned *plan)
 	expect_range(plan->ranges[1], 64 * MIB, 32 * MIB, "RAM");
 	IS(plan->ranges[0], guest_node, 0);
 	IS(plan->ranges[1], guest_node, 1);
-	expect_range(plan->ranges[2], LAYOUT_LOW_RAM_END, LAYOUT_ACPI - LAYOUT_LOW_RAM_END, "reserved");
+	expect_range(plan->ranges[2], LAYOUT_LOW_RAM_END, LAYOUT_ACPI - LAYOUT_LOW_RAM_END,
+	             "reserved");
 	expect_range(plan->ranges[3], LAYOUT_ACPI, LAYOUT_ACPI_SIZE, "ACPI tables");
 	expect_range(plan->ranges[8], LAYOUT_IOAPIC, 0x1000, "I/O APIC");
 	cr_assert_not(plan->ranges[8]->has_guest_node);
@@ -200,7 +213,8 @@ static void expect_machine(const Axvm__V1__Planned *plan)
 	IS(plan->tables[1], address, LAYOUT_ACPI + 48);
 	IS(plan->tables[1], size, 5);
 	/* FIPS 180-2, of "abc". */
-	SAYS(plan->tables[0], sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	SAYS(plan->tables[0], sha256,
+	     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 	SAYS(plan, machine_sha256, "0123");
 	SAYS(plan, claims, "/c");
 	SAYS(plan, claims_error, "why");
@@ -250,7 +264,8 @@ Test(planned, what_is_not_known_is_absent)
 	IS(event->planned, loaded_unknown, true);
 	cr_assert_eq(event->planned->n_loaded, 0);
 	done();
-	planned = (struct planned){ .placed = true, .loaded = { .format = "ELF", .kernel_end = 1 } };
+	planned =
+		(struct planned){ .placed = true, .loaded = { .format = "ELF", .kernel_end = 1 } };
 	tell(0);
 	cr_assert_eq(event->planned->n_loaded, 1);
 	done();
@@ -259,8 +274,10 @@ Test(planned, what_is_not_known_is_absent)
 	tell(0);
 	SAYS(event->planned, profile, "xv2");
 	cr_assert_eq(event->planned->n_unmet, 1);
-	cr_assert(event->planned->n_vcpus == 0 && event->planned->n_nodes == 0 && event->planned->n_ranges == 0);
-	cr_assert(event->planned->n_devices == 0 && !event->planned->has_pinned && !event->planned->has_will_claim);
+	cr_assert(event->planned->n_vcpus == 0 && event->planned->n_nodes == 0 &&
+	          event->planned->n_ranges == 0);
+	cr_assert(event->planned->n_devices == 0 && !event->planned->has_pinned &&
+	          !event->planned->has_will_claim);
 	cr_assert_null(event->planned->machine_sha256);
 	done();
 }
@@ -274,7 +291,8 @@ static void fill(char *text, size_t size, char with)
 /* As much as there can be of everything, in numbers as large as they can be. */
 static void make_largest_plan(void)
 {
-	static char name[PROFILE_NAME_MAX], path[SPEC_PATH_MAX + 1], id[SPEC_ID_MAX + 1], text[VERDICT_TEXT_MAX];
+	static char name[PROFILE_NAME_MAX], path[SPEC_PATH_MAX + 1], id[SPEC_ID_MAX + 1],
+		text[VERDICT_TEXT_MAX];
 	struct placement *placement = &shim.placement;
 	uint64_t sizes[SPEC_NODES_MAX];
 
@@ -288,17 +306,21 @@ static void make_largest_plan(void)
 		unmet(i, name, text, text);
 	placement->vcpu_count = SPEC_CPUS_MAX;
 	for (size_t i = 0; i < SPEC_CPUS_MAX; i++) {
-		placement->vcpus[i] = (typeof(placement->vcpus[0])){ FACTS_CPUS_MAX - 1, 7, FACTS_NODES_MAX - 1, true, true };
+		placement->vcpus[i] =
+			(typeof(placement->vcpus[0])){ FACTS_CPUS_MAX - 1, 7, FACTS_NODES_MAX - 1,
+			                               true, true };
 		shim.topology.vcpus[i].apic_id = UINT32_MAX;
 	}
 	placement->node_count = shim.topology.node_count = shim.spec.memory.count = SPEC_NODES_MAX;
 	shim.spec.io.threads_per_node = SPEC_IO_THREADS_MAX;
 	memset(shim.topology.distances, 255, sizeof(shim.topology.distances));
 	for (size_t i = 0; i < SPEC_NODES_MAX; i++) {
-		placement->nodes[i] = (struct placement_node){ .host_node = FACTS_NODES_MAX - 1, .chosen = true };
+		placement->nodes[i] =
+			(struct placement_node){ .host_node = FACTS_NODES_MAX - 1, .chosen = true };
 		memset(&placement->nodes[i].cpus, 255, sizeof(placement->nodes[i].cpus));
 		for (size_t k = 0; k < SPEC_IO_THREADS_MAX; k++)
-			placement->nodes[i].io[k] = (struct placement_io){ FACTS_CPUS_MAX - 1, true };
+			placement->nodes[i].io[k] =
+				(struct placement_io){ FACTS_CPUS_MAX - 1, true };
 		sizes[i] = shim.spec.memory.nodes[i].size = 64 * GIB;
 	}
 	cr_assert_eq(guest_memory_layout(&shim.plan.memory, sizes, SPEC_NODES_MAX), 0);
@@ -306,13 +328,19 @@ static void make_largest_plan(void)
 	shim.plan.acpi.used = LAYOUT_ACPI_SIZE;
 	shim.plan.acpi.count = ACPI_TABLES_MAX;
 	for (size_t i = 0; i < ACPI_TABLES_MAX; i++)
-		shim.plan.acpi.tables[i] = (struct acpi_image_table){ "SRAT", LAYOUT_ACPI_SIZE / 2, LAYOUT_ACPI_SIZE / 2 };
+		shim.plan.acpi.tables[i] = (struct acpi_image_table){ "SRAT", LAYOUT_ACPI_SIZE / 2,
+			                                              LAYOUT_ACPI_SIZE / 2 };
 	shim.plan.devices.count = PLAN_DEVICES_MAX;
 	for (size_t i = 0; i < PLAN_DEVICES_MAX; i++)
-		shim.plan.devices.list[i] = (struct plan_device){ "balloon", id, 2, 64, 31, 0xcfff8000, 4096, 127 };
+		shim.plan.devices.list[i] =
+			(struct plan_device){ "balloon", id, 2, 64, 31, 0xcfff8000, 4096, 127 };
 	fill(shim.plan.digest, sizeof(shim.plan.digest), 'd');
-	planned = (struct planned){ .placed = true, .other_profile = name, .claims = path, .will_claim = true,
-		                    .loaded = { "bzImage", 1ull << 60, 1ull << 61, 1ull << 60, 1ull << 60 } };
+	planned = (struct planned){ .placed = true,
+		                    .other_profile = name,
+		                    .claims = path,
+		                    .will_claim = true,
+		                    .loaded = { "bzImage", 1ull << 60, 1ull << 61, 1ull << 60,
+		                                1ull << 60 } };
 }
 
 Test(planned, the_largest_plan_is_one_event)

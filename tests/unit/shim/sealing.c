@@ -49,7 +49,8 @@ static bool answer(long nr, const uint64_t args[static 6], long *ret_result)
 		*ret_result = nr == refused ? -EPERM : 0;
 		return true;
 	case SYS_openat:
-		if ((int)args[0] != PROC_FD || strcmp((const char *)(uintptr_t)args[1], "task") != 0 ||
+		if ((int)args[0] != PROC_FD ||
+		    strcmp((const char *)(uintptr_t)args[1], "task") != 0 ||
 		    !strchr(calls_made, 'L'))
 			return false;
 		note_call('t'); /* tries the layer */
@@ -77,8 +78,13 @@ static bool answer(long nr, const uint64_t args[static 6], long *ret_result)
 
 static int watch_calls(void)
 {
-	const long calls[] = { SYS_landlock_restrict_self, SYS_openat, SYS_unshare, SYS_dup3, SYS_close_range,
-		               SYS_seccomp, SYS_prlimit64 };
+	const long calls[] = { SYS_landlock_restrict_self,
+		               SYS_openat,
+		               SYS_unshare,
+		               SYS_dup3,
+		               SYS_close_range,
+		               SYS_seccomp,
+		               SYS_prlimit64 };
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
@@ -183,7 +189,8 @@ Test(sandbox_sealing, no_step_of_a_thread_may_fail)
 			if (!words)
 				continue;
 			cr_expect_eq(rig_child(sealed_thread), 10, "row %zu: %s", i, rig_words);
-			cr_expect_eq(strncmp(rig_words, words, strlen(words)), 0, "row %zu: %s", i, rig_words);
+			cr_expect_eq(strncmp(rig_words, words, strlen(words)), 0, "row %zu: %s", i,
+			             rig_words);
 		}
 }
 
@@ -222,8 +229,9 @@ static int finished(void)
 	if (event_writer_init(&shim.events, 1) < 0 ||
 	    sandbox_verify_process(&shim.sandbox, &scene.seen, &scene.problems) < 0)
 		return 1;
-	if (with_company && clone(idle, stack + sizeof(stack), CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
-	                          CLONE_THREAD, NULL) < 0)
+	if (with_company &&
+	    clone(idle, stack + sizeof(stack),
+	          CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, NULL) < 0)
 		return 2;
 	/* It is a filter more for this thread; of the launcher's making, as it were. */
 	shim.sandbox.inherited_filters++;
@@ -238,8 +246,11 @@ static int finished(void)
 		return 5;
 	if (fcntl(PROC_FD, F_GETFD) >= 0 || fcntl(layer, F_GETFD) >= 0)
 		return 6;
-	return limited_to(RLIMIT_NOFILE, with_vsock ? VSOCK_DESCRIPTORS : 1) && limited_to(RLIMIT_MEMLOCK, 0) &&
-	       limited_to(RLIMIT_RTPRIO, 0) && limited_to(RLIMIT_CORE, 0) ? 0 : 7;
+	return limited_to(RLIMIT_NOFILE, with_vsock ? VSOCK_DESCRIPTORS : 1) &&
+	                       limited_to(RLIMIT_MEMLOCK, 0) && limited_to(RLIMIT_RTPRIO, 0) &&
+	                       limited_to(RLIMIT_CORE, 0)
+	               ? 0
+	               : 7;
 }
 
 Test(sandbox_sealing, the_control_thread_is_the_last)
@@ -257,7 +268,8 @@ Test(sandbox_sealing, no_step_of_the_control_thread_may_fail)
 		const char *words;
 	} rows[] = {
 		{ SYS_landlock_restrict_self, false, "cannot restrict a thread by Landlock: " },
-		{ SYS_openat, false, "sandbox check: a directory can be opened in spite of Landlock" },
+		{ SYS_openat, false,
+		  "sandbox check: a directory can be opened in spite of Landlock" },
 		{ SYS_prlimit64, false, "cannot lower RLIMIT_NOFILE: " },
 		{ SYS_seccomp, false, "the control thread cannot take its seccomp filter: " },
 		{ 0, true, "sandbox check: a thread is not under one filter of its own" },
@@ -267,8 +279,8 @@ Test(sandbox_sealing, no_step_of_the_control_thread_may_fail)
 		refused = rows[i].nr;
 		with_company = rows[i].company;
 		cr_expect_eq(rig_child(finished), 10, "row %zu: %s", i, rig_words);
-		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0, "row %zu: %s", i,
-		             rig_words);
+		cr_expect_eq(strncmp(rig_words, rows[i].words, strlen(rows[i].words)), 0,
+		             "row %zu: %s", i, rig_words);
 	}
 }
 
@@ -282,7 +294,9 @@ static void die_as(const struct sandbox_death *death)
 
 	memset(&shim, 0, sizeof(shim));
 	problems_add(&shim.problems, ERROR_CODE_HOST_LIMIT, ENOSPC, NULL, "found before");
-	region = (struct guest_region){ .base = GPA(0x100000), .size = 0x4000, .hva = (void *)0x7000000 };
+	region = (struct guest_region){ .base = GPA(0x100000),
+		                        .size = 0x4000,
+		                        .hva = (void *)0x7000000 };
 	shim.machine.memory.regions[0] = region;
 	shim.machine.memory.count = 1;
 	cr_expect_not(sealing_death(&shim));
@@ -305,18 +319,36 @@ Test(sandbox_sealing, a_death_is_the_first_problem)
 		const char *words; /* in the message */
 		bool of_the_guest;
 	} rows[] = {
-		{ { .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat }, ERROR_CODE_SANDBOX_VIOLATION, EPERM,
-		  "system call openat (257) denied", false },
+		{ { .role = SANDBOX_ROLE_VCPU, .nr = SYS_openat },
+		  ERROR_CODE_SANDBOX_VIOLATION,
+		  EPERM,
+		  "system call openat (257) denied",
+		  false },
 		{ { .role = SANDBOX_ROLE_IO, .ring = { 18, "OPENAT", "a forbidden opcode" } },
-		  ERROR_CODE_SANDBOX_VIOLATION, EPERM, "io_uring operation OPENAT (18) refused", false },
+		  ERROR_CODE_SANDBOX_VIOLATION,
+		  EPERM,
+		  "io_uring operation OPENAT (18) refused",
+		  false },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7001234, "no page could be had" } },
-		  ERROR_CODE_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000101234", true },
+		  ERROR_CODE_OS_FAILED,
+		  EFAULT,
+		  "; it is guest memory at 0x0000000000101234",
+		  true },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7003fff, "no page could be had" } },
-		  ERROR_CODE_OS_FAILED, EFAULT, "; it is guest memory at 0x0000000000103fff", true },
+		  ERROR_CODE_OS_FAILED,
+		  EFAULT,
+		  "; it is guest memory at 0x0000000000103fff",
+		  true },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x7004000, "no page could be had" } },
-		  ERROR_CODE_OS_FAILED, EFAULT, "SIGBUS at 0x7004000: no page could be had", false },
+		  ERROR_CODE_OS_FAILED,
+		  EFAULT,
+		  "SIGBUS at 0x7004000: no page could be had",
+		  false },
 		{ { .role = SANDBOX_ROLE_VCPU, .lost = { 0x6ffffff, "no page could be had" } },
-		  ERROR_CODE_OS_FAILED, EFAULT, "SIGBUS at 0x6ffffff: no page could be had", false },
+		  ERROR_CODE_OS_FAILED,
+		  EFAULT,
+		  "SIGBUS at 0x6ffffff: no page could be had",
+		  false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -325,8 +357,10 @@ Test(sandbox_sealing, a_death_is_the_first_problem)
 		die_as(&rows[i].death);
 		cr_expect_eq(first->code, rows[i].code, "row %zu", i);
 		cr_expect_eq(first->error_number, rows[i].error_number, "row %zu", i);
-		cr_expect_not_null(strstr(first->message, rows[i].words), "row %zu: %s", i, first->message);
-		cr_expect_eq(strstr(first->message, "guest memory") != NULL, rows[i].of_the_guest, "row %zu", i);
+		cr_expect_not_null(strstr(first->message, rows[i].words), "row %zu: %s", i,
+		                   first->message);
+		cr_expect_eq(strstr(first->message, "guest memory") != NULL, rows[i].of_the_guest,
+		             "row %zu", i);
 	}
 }
 

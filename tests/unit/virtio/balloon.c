@@ -11,9 +11,9 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "virtio/balloon.h"
 #include "rig/virtio_driver.h"
 #include "rig/wait.h"
+#include "virtio/balloon.h"
 
 #define INFLATE 0
 #define DEFLATE 1
@@ -73,7 +73,9 @@ static void start(const struct balloon_spec *spec, uint64_t features)
 static void set_up(void)
 {
 	const struct balloon_spec spec = {
-		.host_page = BALLOON_PAGE, .free_page_reporting = true, .deflate_on_oom = true,
+		.host_page = BALLOON_PAGE,
+		.free_page_reporting = true,
+		.deflate_on_oom = true,
 	};
 
 	start(&spec, BASE);
@@ -269,8 +271,8 @@ Test(balloon, reports_give_whole_pages_back, .init = set_up, .fini = tear_down)
 {
 	uint64_t at = (uint64_t)FIRST_PAGE << 12;
 
-	ring_desc(&rings[REPORT], 0, at + 100, 3 * BALLOON_PAGE, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
-	          1);
+	ring_desc(&rings[REPORT], 0, at + 100, 3 * BALLOON_PAGE,
+	          VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 1);
 	ring_desc(&rings[REPORT], 1, at + 0x20000, 0x10000, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
 	          2);
 	ring_desc(&rings[REPORT], 2, at + 0x40000, 100, VRING_DESC_F_WRITE, 0);
@@ -308,15 +310,18 @@ static void on_reached(void *context)
 
 static void says_actual(uint32_t pages)
 {
-	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual), pages, 4);
+	mmio_out(&m, driver.bar + VIRTIO_BAR_DEVICE + offsetof(struct balloon_config, actual),
+	         pages, 4);
 }
 
 /* While it is awaited, and only what was asked; that the guest has gone on since does not make it
  * unreached. */
 Test(balloon, a_target_that_is_reached, .fini = tear_down)
 {
-	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .free_page_reporting = true, .reached = on_reached,
-	                                   .context = &told };
+	const struct balloon_spec spec = { .host_page = BALLOON_PAGE,
+		                           .free_page_reporting = true,
+		                           .reached = on_reached,
+		                           .context = &told };
 	uint64_t all;
 
 	start(&spec, BASE);
@@ -396,7 +401,9 @@ static void set_up_stats(void)
 static void send_stats(uint64_t free_bytes)
 {
 	const struct virtio_balloon_stat stats[] = {
-		{ VIRTIO_BALLOON_S_MEMFREE, free_bytes }, { 999, 1 }, { VIRTIO_BALLOON_S_MEMTOT, 9 },
+		{ VIRTIO_BALLOON_S_MEMFREE, free_bytes },
+		{ 999, 1 },
+		{ VIRTIO_BALLOON_S_MEMTOT, 9 },
 	};
 
 	cr_assert_eq(guest_memory_write(&m.memory, GPA(LIST), stats, sizeof(stats)), 0);
@@ -448,7 +455,8 @@ Test(balloon, the_longest_list, .init = set_up, .fini = tear_down)
 		cr_assert_eq(driver_status(&driver) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
 	}
 	cr_assert_eq(count_gone(FIRST_PAGE, 256), 256);
-	cr_assert_eq(state().returned_bytes, (uint64_t)ARRAY_SIZE(pfns) * BALLOON_PAGE, "each time counts");
+	cr_assert_eq(state().returned_bytes, (uint64_t)ARRAY_SIZE(pfns) * BALLOON_PAGE,
+	             "each time counts");
 	cr_assert_eq(state().failures, 0);
 	/* One more is too many. */
 	for (uint16_t queue = INFLATE; queue <= DEFLATE; queue++) {
@@ -464,7 +472,8 @@ Test(balloon, every_statistic, .init = set_up, .fini = tear_down)
 	struct virtio_balloon_stat stats[18];
 
 	for (uint16_t tag = 0; tag < ARRAY_SIZE(stats); tag++)
-		stats[tag] = (struct virtio_balloon_stat){ .tag = tag, .val = 1000000000000u + tag };
+		stats[tag] =
+			(struct virtio_balloon_stat){ .tag = tag, .val = 1000000000000u + tag };
 	/* The largest comes first: what is read are as many as there are tags. */
 	stats[0].tag = 15;
 	stats[15].tag = 0;
@@ -472,8 +481,11 @@ Test(balloon, every_statistic, .init = set_up, .fini = tear_down)
 	offer(STATS, at, sizeof(stats), 0);
 	WAIT_UNTIL(state().stats_count != 0);
 	for (uint64_t tag = 0; tag < 16; tag++)
-		cr_assert_eq(state().stats[tag], 1000000000000u + (tag == 0 ? 15 : tag == 15 ? 0 : tag), "tag %lu",
-		             (unsigned long)tag);
+		cr_assert_eq(state().stats[tag],
+		             1000000000000u + (tag == 0    ? 15
+		                               : tag == 15 ? 0
+		                                           : tag),
+		             "tag %lu", (unsigned long)tag);
 	/* Without an interval the buffer stays where it is. */
 	send_run(INFLATE, FIRST_PAGE, 1);
 	cr_assert_eq(ring_used_idx(&rings[STATS]), 0);
@@ -505,7 +517,8 @@ static void lock_pages(void)
 
 static void set_up_locked(void)
 {
-	const struct balloon_spec spec = { .host_page = BALLOON_PAGE, .memory_locked = true,
+	const struct balloon_spec spec = { .host_page = BALLOON_PAGE,
+		                           .memory_locked = true,
 		                           .free_page_reporting = true };
 
 	start(&spec, BASE);
@@ -519,7 +532,8 @@ Test(balloon, locked_memory_goes_back, .init = set_up_locked, .fini = tear_down)
 		cr_skip_test("needs a kernel with MADV_DONTNEED_LOCKED");
 	send_run(INFLATE, FIRST_PAGE, 8);
 	cr_assert_eq(count_gone(FIRST_PAGE, 16), 8 + 1);
-	offer(REPORT, ((uint64_t)FIRST_PAGE << 12) + 8 * BALLOON_PAGE, 4 * BALLOON_PAGE, VRING_DESC_F_WRITE);
+	offer(REPORT, ((uint64_t)FIRST_PAGE << 12) + 8 * BALLOON_PAGE, 4 * BALLOON_PAGE,
+	      VRING_DESC_F_WRITE);
 	driver_await_used(&rings[REPORT], 1);
 	cr_assert_eq(count_gone(FIRST_PAGE, 16), 12 + 1);
 	cr_assert_eq(state().failures, 0);
@@ -553,7 +567,8 @@ Test(balloon, what_the_host_refuses_is_counted, .init = set_up, .fini = tear_dow
 
 /* The host may be about to discard a page that the guest takes back: first the one, then the
  * other. */
-Test(balloon, taking_back_waits_for_discards, .init = set_up_large, .fini = tear_down, .timeout = 30)
+Test(balloon, taking_back_waits_for_discards, .init = set_up_large, .fini = tear_down,
+     .timeout = 30)
 {
 	const uint32_t pfn = FIRST_PAGE;
 
@@ -630,8 +645,8 @@ Test(balloon, reports_of_more_than_one_operation_takes, .init = set_up_huge, .fi
 		driver_kick(&driver, REPORT);
 		driver_await_used(ring, (uint16_t)(round + 1));
 		for (size_t i = 0; i < ARRAY_SIZE(touched); i++)
-			cr_assert(gone((uint32_t)((base + touched[i]) >> 12)), "round %u, %#lx", round,
-			          (unsigned long)touched[i]);
+			cr_assert(gone((uint32_t)((base + touched[i]) >> 12)), "round %u, %#lx",
+			          round, (unsigned long)touched[i]);
 		cr_assert_eq(m.memory.regions[0].hva[base + 2 * GIB], 0xa5);
 		cr_assert_eq(state().returned_bytes - returned, 2 * GIB);
 		cr_assert_eq(state().failures, 0);
@@ -662,7 +677,8 @@ static void send_bad_lists(uint16_t queue)
 		ring_offer(&rings[queue], 0);
 	driver_kick(&driver, queue);
 	driver_await_used(&rings[queue], (uint16_t)(done + SIZE));
-	cr_assert_geq(turns() - before, (uint64_t)SIZE * BALLOON_PFNS_MAX / (VIRTIO_TURN_WORK / BALLOON_QUEUES));
+	cr_assert_geq(turns() - before,
+	              (uint64_t)SIZE * BALLOON_PFNS_MAX / (VIRTIO_TURN_WORK / BALLOON_QUEUES));
 }
 
 Test(balloon, lists_of_bad_pages_take_many_turns, .init = set_up, .fini = tear_down)
@@ -690,7 +706,8 @@ Test(balloon, a_long_list_outlives_no_reset, .init = set_up_large, .fini = tear_
 	const uint64_t at = 0x100000;
 
 	for (int round = 0; round < 50; round++) {
-		memset(guest_memory_at(&m.memory, GPA(at), BALLOON_PFNS_MAX * 4), 0xff, BALLOON_PFNS_MAX * 4);
+		memset(guest_memory_at(&m.memory, GPA(at), BALLOON_PFNS_MAX * 4), 0xff,
+		       BALLOON_PFNS_MAX * 4);
 		for (uint16_t queue = INFLATE; queue <= DEFLATE; queue++) {
 			ring_desc(&rings[queue], 0, at, BALLOON_PFNS_MAX * 4, 0, 0);
 			for (int i = 0; i < SIZE; i++)

@@ -291,7 +291,8 @@ Test(block, a_short_header_needs_a_reset, .init = set_up, .fini = tear_down)
 }
 
 /* The good one is under way when the bad one is seen; it ends in silence. */
-Test(block, a_request_in_flight_of_a_failed_disk_leaves_its_status, .init = set_up, .fini = tear_down)
+Test(block, a_request_in_flight_of_a_failed_disk_leaves_its_status, .init = set_up,
+     .fini = tear_down)
 {
 	uint8_t before;
 
@@ -320,7 +321,8 @@ Test(block, a_read_only_disk_refuses_writes, .init = set_up_read_only, .fini = t
 
 	cr_assert(offered & VIRTIO_FEATURE(VIRTIO_BLK_F_RO));
 	cr_assert_eq(offered & (VIRTIO_FEATURE(VIRTIO_BLK_F_DISCARD) |
-	                        VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE)), 0);
+	                        VIRTIO_FEATURE(VIRTIO_BLK_F_CONFIG_WCE)),
+	             0);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 4096), OK);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_FLUSH, 0, 0), OK);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 0, 4096), IOERR);
@@ -485,10 +487,12 @@ static void offer_large(uint32_t type, uint32_t mib)
 	struct ring *ring = &g.rings[0];
 	uint16_t direction = type == VIRTIO_BLK_T_IN ? DISK_IN : DISK_OUT;
 
-	cr_assert_eq(guest_memory_write(&g.m.memory, GPA(DISK_HEADERS), &header, sizeof(header)), 0);
+	cr_assert_eq(guest_memory_write(&g.m.memory, GPA(DISK_HEADERS), &header, sizeof(header)),
+	             0);
 	ring_desc(ring, 0, DISK_HEADERS, sizeof(header), VRING_DESC_F_NEXT, 1);
 	for (uint16_t i = 1; i <= mib; i++)
-		ring_desc(ring, i, LARGE_AT, MIB, (uint16_t)(VRING_DESC_F_NEXT | direction), (uint16_t)(i + 1));
+		ring_desc(ring, i, LARGE_AT, MIB, (uint16_t)(VRING_DESC_F_NEXT | direction),
+		          (uint16_t)(i + 1));
 	ring_desc(ring, (uint16_t)(mib + 1), DISK_HEADERS + sizeof(header), 1, DISK_IN, 0);
 	ring_offer(ring, 0);
 }
@@ -522,15 +526,18 @@ Test(block, large_requests_take_many_operations, .init = set_up_large, .fini = t
 	uint64_t sqes;
 
 	pattern(expected, sizeof(expected), 9);
-	cr_assert_eq(pwrite(g.fd, expected, sizeof(expected), 4096 + (LARGE_MIB - 1) * (off_t)MIB), (ssize_t)MIB);
+	cr_assert_eq(pwrite(g.fd, expected, sizeof(expected), 4096 + (LARGE_MIB - 1) * (off_t)MIB),
+	             (ssize_t)MIB);
 	sqes = atomic_load(&g.m.loop.stats.sqes);
 	for (int i = 0; i < 3; i++)
 		offer_large(VIRTIO_BLK_T_IN, LARGE_MIB);
 	disk_await(&g, 0, 3);
 	cr_assert_eq(*disk_status(&g, 0), OK);
 	cr_assert_eq(ring_used(&g.rings[0], 0).length, LARGE_MIB * MIB + 1);
-	cr_assert_arr_eq(guest_memory_at(&g.m.memory, GPA(LARGE_AT), MIB), expected, sizeof(expected));
-	cr_assert_geq(atomic_load(&g.m.loop.stats.sqes) - sqes, 3 * LARGE_MIB * MIB / BLOCK_PIECE_BYTES);
+	cr_assert_arr_eq(guest_memory_at(&g.m.memory, GPA(LARGE_AT), MIB), expected,
+	                 sizeof(expected));
+	cr_assert_geq(atomic_load(&g.m.loop.stats.sqes) - sqes,
+	              3 * LARGE_MIB * MIB / BLOCK_PIECE_BYTES);
 	cr_assert_eq(block_count(&g.block, BLOCK_BYTES_READ), 3 * LARGE_MIB * MIB);
 }
 
@@ -569,7 +576,8 @@ Test(block, a_large_write_is_whole, .init = set_up_large, .fini = tear_down)
 	disk_await(&g, 0, 1);
 	cr_assert_eq(*disk_status(&g, 0), OK);
 	for (off_t i = 0; i < 20; i++) {
-		cr_assert_eq(pread(g.fd, found, sizeof(found), 4096 + i * (off_t)MIB), (ssize_t)MIB);
+		cr_assert_eq(pread(g.fd, found, sizeof(found), 4096 + i * (off_t)MIB),
+		             (ssize_t)MIB);
 		cr_assert_arr_eq(found, data, sizeof(found), "MiB %d", (int)i);
 	}
 	cr_assert_eq(pread(g.fd, found, 1, 4096 + 20 * (off_t)MIB), 1);

@@ -41,7 +41,8 @@ Test(block_modes, a_loop_that_polls_needs_no_kicks, .fini = tear_down, .timeout 
 	for (uint16_t i = 0; i < 200; i++) {
 		uint16_t done = ring_used_idx(&g.rings[0]);
 
-		disk_offer(&g, 0, 0, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_FLUSH, 0, i % 2 ? 4096 : 0);
+		disk_offer(&g, 0, 0, i % 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_FLUSH, 0,
+		           i % 2 ? 4096 : 0);
 		driver_await_used(&g.rings[0], (uint16_t)(done + 1));
 		cr_assert_eq(*disk_status(&g, 0), OK);
 	}
@@ -129,7 +130,8 @@ Test(block_modes, a_change_to_write_through_flushes, .fini = tear_down, .timeout
 
 		mmio_out(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + WCE, rows[i].wce, 1);
 		/* Long enough for a loop that is idle. */
-		for (int wait = 0; wait < 2000 && after == before && (rows[i].flushes || wait < 50); wait++) {
+		for (int wait = 0; wait < 2000 && after == before && (rows[i].flushes || wait < 50);
+		     wait++) {
 			pause_a_little();
 			after = atomic_load(&stats->sqes) - atomic_load(&stats->interrupts);
 		}
@@ -159,8 +161,8 @@ Test(block_modes, write_through_by_the_spec, .fini = tear_down)
 
 Test(block_modes, a_driver_that_cannot_flush_gets_write_through, .fini = tear_down)
 {
-	disk_start(&g, &(struct disk_options){
-		.without = NO_EVENT_IDX | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) });
+	disk_start(&g, &(struct disk_options){ .without = NO_EVENT_IDX |
+	                                                  VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH) });
 	cr_assert_eq(operations_of_a_write(), 2);
 }
 
@@ -228,8 +230,8 @@ Test(block_modes, a_limit_holds_back_and_lets_go, .fini = tear_down)
 	const struct rate_config none = { 0 };
 	uint64_t turns;
 
-	disk_start(&g, &(struct disk_options){
-		.limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
+	disk_start(&g,
+	           &(struct disk_options){ .limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
 	offer_reads(12);
 	WAIT_UNTIL(used_of_both() >= 2 && block_count(&g.block, BLOCK_THROTTLED) > 0);
 	turns = atomic_load(&g.m.loop.stats.turns);
@@ -266,7 +268,8 @@ static uint64_t tokens(const struct rate_bucket *bucket)
 
 static uint8_t ask_range(uint32_t type, uint64_t sector, uint32_t sectors)
 {
-	const struct virtio_blk_discard_write_zeroes range = { .sector = sector, .num_sectors = sectors };
+	const struct virtio_blk_discard_write_zeroes range = { .sector = sector,
+		                                               .num_sectors = sectors };
 
 	memcpy(disk_data(&g, 0), &range, sizeof(range));
 	return disk_ask(&g, type, 0, sizeof(range));
@@ -277,13 +280,16 @@ Test(block_modes, what_a_request_costs, .fini = tear_down, .timeout = 60)
 	const uint64_t burst = 1000000;
 	uint64_t bytes = 0;
 
-	disk_start(&g, &(struct disk_options){
-		.limit = { .bytes_per_s = 1, .bytes_burst = burst, .ops_per_s = 1, .ops_burst = 1000 } });
+	disk_start(&g, &(struct disk_options){ .limit = { .bytes_per_s = 1,
+	                                                  .bytes_burst = burst,
+	                                                  .ops_per_s = 1,
+	                                                  .ops_burst = 1000 } });
 	for (int i = 0; i < 25; i++) {
 		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, 0, 4096), OK);
 		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 8, 8192), OK);
 		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_FLUSH, 0, 0), OK);
-		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 4096), IOERR, "no bytes");
+		cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 4096), IOERR,
+		             "no bytes");
 		bytes += 4096 + 8192;
 	}
 	/* Zeroes cost what they may have to be written with; a discard costs no bytes. */
@@ -305,7 +311,8 @@ Test(block_modes, what_a_request_costs, .fini = tear_down, .timeout = 60)
 
 Test(block_modes, each_wait_for_the_limit_counts_once, .fini = tear_down, .timeout = 60)
 {
-	disk_start(&g, &(struct disk_options){ .limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
+	disk_start(&g,
+	           &(struct disk_options){ .limit = { .bytes_per_s = 1, .bytes_burst = 8192 } });
 	offer_reads(6);
 	WAIT_UNTIL(!(used_of_both() < 2 || block_count(&g.block, BLOCK_THROTTLED) == 0));
 	for (int i = 0; i < 20; i++)
@@ -322,16 +329,20 @@ Test(block_modes, the_longest_range, .fini = tear_down, .timeout = 60)
 		uint32_t type, limit;
 	} rows[] = {
 		{ VIRTIO_BLK_T_DISCARD, offsetof(struct virtio_blk_config, max_discard_sectors) },
-		{ VIRTIO_BLK_T_WRITE_ZEROES, offsetof(struct virtio_blk_config, max_write_zeroes_sectors) },
+		{ VIRTIO_BLK_T_WRITE_ZEROES,
+		  offsetof(struct virtio_blk_config, max_write_zeroes_sectors) },
 	};
 
 	disk_start(&g, &(struct disk_options){ .bytes = 2 * GIB });
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint32_t type = rows[i].type;
-		uint32_t most = (uint32_t)mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + rows[i].limit, 4);
+		uint32_t most =
+			(uint32_t)mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE + rows[i].limit,
+		                          4);
 		uint8_t status = ask_range(type, 8, most);
 
-		cr_assert(most == 0x200000 || (most == 0x2000 && type == VIRTIO_BLK_T_WRITE_ZEROES), "%#x", most);
+		cr_assert(most == 0x200000 || (most == 0x2000 && type == VIRTIO_BLK_T_WRITE_ZEROES),
+		          "%#x", most);
 		cr_assert(status == OK || status == VIRTIO_BLK_S_UNSUPP, "%u", status);
 		cr_assert_eq(ask_range(type, 8, most + 1), IOERR);
 		cr_assert_eq(ask_range(type, 2 * GIB / 512 - 8, 8), status);
@@ -356,7 +367,8 @@ Test(block_modes, another_capacity, .fini = tear_down)
 	WAIT_UNTIL(driver_interrupts(&g.driver, DISK_QUEUES) != 0);
 	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_IN, DISK_BYTES / 512, 512), OK);
-	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 2 * DISK_BYTES / 512 - 1, 512), OK, "the new part can be written");
+	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_OUT, 2 * DISK_BYTES / 512 - 1, 512), OK,
+	             "the new part can be written");
 	cr_assert_eq(ftruncate(g.fd, DISK_BYTES / 2 + 100), 0);
 	cr_assert_eq(block_refresh_capacity(&g.block, &capacity), -EINVAL);
 	cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), 2 * DISK_BYTES / 512);
@@ -389,9 +401,11 @@ Test(block_modes, a_capacity_beyond_the_largest)
 		cr_assert_eq(capacity, most * 512);
 		capacity = 77;
 		cr_assert_eq(ftruncate(g.fd, (off_t)(most * 512 + 512)), 0);
-		cr_assert_eq(block_refresh_capacity(&g.block, &capacity), rows[i].most ? -EFBIG : 0, "row %zu", i);
+		cr_assert_eq(block_refresh_capacity(&g.block, &capacity), rows[i].most ? -EFBIG : 0,
+		             "row %zu", i);
 		cr_assert_eq(capacity, rows[i].most ? 77 : most * 512 + 512);
-		cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4), rows[i].most ? most : most + 1);
+		cr_assert_eq(mmio_in(&g.m, g.driver.bar + VIRTIO_BAR_DEVICE, 4),
+		             rows[i].most ? most : most + 1);
 		disk_stop(&g);
 	}
 	disk_start(&g, &(struct disk_options){ 0 });
@@ -431,7 +445,8 @@ static const struct problem *refused(const struct disk_file_config *config)
 #define CONFIG(fd_, ...)                                                                           \
 	(&(const struct disk_file_config){ .fd = (fd_), .field = "disks[3].image", __VA_ARGS__ })
 
-static void refused_for(const struct disk_file_config *config, enum axvm_error_code code, int error, const char *words)
+static void refused_for(const struct disk_file_config *config, enum axvm_error_code code, int error,
+                        const char *words)
 {
 	const struct problem *problem = refused(config);
 
@@ -450,19 +465,24 @@ Test(disk_file, files_that_are_no_disk_are_refused, .init = make_image, .fini = 
 	cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
 	refused_for(CONFIG(-1, .path = "/nonexistent"), ERROR_CODE_RESOURCE_MISSING, ENOENT,
 	            "cannot open \"/nonexistent\" for writing");
-	refused_for(CONFIG(-1, .path = "/nonexistent", .read_only = true), ERROR_CODE_RESOURCE_MISSING, ENOENT,
-	            "for reading");
+	refused_for(CONFIG(-1, .path = "/nonexistent", .read_only = true),
+	            ERROR_CODE_RESOURCE_MISSING, ENOENT, "for reading");
 	refused_for(CONFIG(-1, .path = "/tmp"), ERROR_CODE_RESOURCE_WRONG_KIND, EISDIR,
 	            "\"/tmp\" is a directory: name a raw image or a block device");
-	refused_for(CONFIG(-1, .path = "/dev/null"), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
-	            "\"/dev/null\" is neither a file nor a block device: name a raw image or a block device");
-	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
-	            "\"/tmp\" is a directory: name a raw image or a block device");
-	refused_for(CONFIG(pipes[0], .read_only = true), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, "neither");
+	refused_for(
+		CONFIG(-1, .path = "/dev/null"), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
+		"\"/dev/null\" is neither a file nor a block device: name a raw image or a block device");
+	refused_for(CONFIG(-1, .path = "/tmp", .read_only = true), ERROR_CODE_RESOURCE_WRONG_KIND,
+	            EINVAL, "\"/tmp\" is a directory: name a raw image or a block device");
+	refused_for(CONFIG(pipes[0], .read_only = true), ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL,
+	            "neither");
 	refused_for(CONFIG(777), ERROR_CODE_RESOURCE_MISSING, EBADF, "fd 777 is not open");
-	refused_for(CONFIG(reader), ERROR_CODE_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
-	refused_for(CONFIG(appender), ERROR_CODE_RESOURCE_UNREADABLE, EBADF, "cannot be read and written");
-	refused_for(CONFIG(writer, .read_only = true), ERROR_CODE_RESOURCE_UNREADABLE, EBADF, "cannot be read");
+	refused_for(CONFIG(reader), ERROR_CODE_RESOURCE_UNREADABLE, EBADF,
+	            "cannot be read and written");
+	refused_for(CONFIG(appender), ERROR_CODE_RESOURCE_UNREADABLE, EBADF,
+	            "cannot be read and written");
+	refused_for(CONFIG(writer, .read_only = true), ERROR_CODE_RESOURCE_UNREADABLE, EBADF,
+	            "cannot be read");
 	cr_assert_eq(ftruncate(fd, 4097), 0);
 	refused_for(CONFIG(-1, .path = path), ERROR_CODE_IMAGE_INVALID, EINVAL,
 	            "no multiple of 512 bytes: is it a raw image?");
@@ -488,13 +508,15 @@ Test(disk_file, lengths_of_half_a_sector_are_refused, .init = make_image, .fini 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		cr_assert_eq(ftruncate(fd, bad[i]), 0);
 		cr_assert_eq(disk_file_length(fd, &size), -EINVAL);
-		cr_assert_eq(refused(CONFIG(-1, .path = path))->code, ERROR_CODE_IMAGE_INVALID, "%ld", (long)bad[i]);
+		cr_assert_eq(refused(CONFIG(-1, .path = path))->code, ERROR_CODE_IMAGE_INVALID,
+		             "%ld", (long)bad[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		cr_assert_eq(ftruncate(fd, good[i]), 0);
 		cr_assert_eq(disk_file_length(fd, &size), 0);
 		cr_assert_eq(size, (uint64_t)good[i]);
-		cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &file, &problems), 0, "%ld", (long)good[i]);
+		cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &file, &problems), 0, "%ld",
+		             (long)good[i]);
 		cr_assert_eq(file.size, (uint64_t)good[i]);
 		disk_file_close(&file);
 	}
@@ -509,7 +531,8 @@ Test(disk_file, what_is_read_only_is_never_discarded, .init = make_image, .fini 
 	for (int read_only = 0; read_only < 2; read_only++) {
 		int own = open(path, O_RDWR | O_CLOEXEC);
 
-		cr_assert_eq(disk_file_open(CONFIG(own, .read_only = read_only), &file, &problems), 0);
+		cr_assert_eq(disk_file_open(CONFIG(own, .read_only = read_only), &file, &problems),
+		             0);
 		cr_assert_eq(file.read_only, read_only);
 		if (read_only)
 			cr_assert_not(file.ranges.discard || file.ranges.punch);
@@ -523,15 +546,18 @@ Test(disk_file, one_writer_or_many_readers, .init = make_image, .fini = remove_i
 	struct disk_file first, second, third;
 
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);
-	refused_for(CONFIG(-1, .path = path), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
-	refused_for(CONFIG(-1, .path = path, .read_only = true), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY,
-	            "is being written by another");
+	refused_for(CONFIG(-1, .path = path), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY,
+	            "in use by another disk");
+	refused_for(CONFIG(-1, .path = path, .read_only = true), ERROR_CODE_RESOURCE_UNREADABLE,
+	            EBUSY, "is being written by another");
 	disk_file_close(&first);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &second,
-	                            &problems), 0);
-	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third,
-	                            &problems), 0);
-	refused_for(CONFIG(-1, .path = path), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY, "in use by another disk");
+	                            &problems),
+	             0);
+	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path, .read_only = true), &third, &problems),
+	             0);
+	refused_for(CONFIG(-1, .path = path), ERROR_CODE_RESOURCE_UNREADABLE, EBUSY,
+	            "in use by another disk");
 	disk_file_close(&second);
 	disk_file_close(&third);
 	cr_assert_eq(disk_file_open(CONFIG(-1, .path = path), &first, &problems), 0);

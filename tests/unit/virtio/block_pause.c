@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "rig/block_guest.h"
 #include "io/op.h"
+#include "rig/block_guest.h"
 #include "rig/wait.h"
 
 #define OK VIRTIO_BLK_S_OK
@@ -36,11 +36,12 @@ static void offer_large(uint16_t queue, uint32_t mib, uint32_t shift)
 	const struct virtio_blk_outhdr header = { .type = VIRTIO_BLK_T_IN, .sector = 8 };
 	struct ring *ring = &g.rings[queue];
 
-	cr_assert_eq(guest_memory_write(&g.m.memory, GPA(DISK_HEADERS), &header, sizeof(header)), 0);
+	cr_assert_eq(guest_memory_write(&g.m.memory, GPA(DISK_HEADERS), &header, sizeof(header)),
+	             0);
 	ring_desc(ring, 0, DISK_HEADERS, sizeof(header), VRING_DESC_F_NEXT, 1);
 	for (uint16_t i = 1; i <= mib; i++)
-		ring_desc(ring, i, LARGE_AT + shift, MIB - (shift ? 4096 : 0), VRING_DESC_F_NEXT | DISK_IN,
-		          (uint16_t)(i + 1));
+		ring_desc(ring, i, LARGE_AT + shift, MIB - (shift ? 4096 : 0),
+		          VRING_DESC_F_NEXT | DISK_IN, (uint16_t)(i + 1));
 	ring_desc(ring, (uint16_t)(mib + 1), DISK_HEADERS + sizeof(header), 1, DISK_IN, 0);
 	ring_offer(ring, 0);
 }
@@ -66,13 +67,15 @@ static void nothing_goes_on(void)
 	cr_assert_eq(operations(), before, "paused, but it goes on");
 }
 
-Test(block_pause, a_large_request_is_held_between_two_pieces, .init = set_up_large, .fini = tear_down)
+Test(block_pause, a_large_request_is_held_between_two_pieces, .init = set_up_large,
+     .fini = tear_down)
 {
 	static uint8_t expected[MIB];
 	uint64_t before = operations();
 
 	memset(expected, 0x5a, sizeof(expected));
-	cr_assert_eq(pwrite(g.fd, expected, sizeof(expected), 4096 + (LARGE_MIB - 1) * (off_t)MIB), (ssize_t)MIB);
+	cr_assert_eq(pwrite(g.fd, expected, sizeof(expected), 4096 + (LARGE_MIB - 1) * (off_t)MIB),
+	             (ssize_t)MIB);
 	for (int i = 0; i < 30; i++)
 		offer_large(i % DISK_QUEUES, LARGE_MIB, 0);
 	pause_and_park();
@@ -87,14 +90,16 @@ Test(block_pause, a_large_request_is_held_between_two_pieces, .init = set_up_lar
 	driver_await_used(&g.rings[0], 15);
 	driver_await_used(&g.rings[1], 15);
 	cr_assert_eq(*disk_status(&g, 0), OK);
-	cr_assert_arr_eq(guest_memory_at(&g.m.memory, GPA(LARGE_AT), MIB), expected, sizeof(expected));
+	cr_assert_arr_eq(guest_memory_at(&g.m.memory, GPA(LARGE_AT), MIB), expected,
+	                 sizeof(expected));
 	cr_assert_eq(block_count(&g.block, BLOCK_BYTES_READ), 30 * LARGE_MIB * MIB);
 }
 
 /* Those that wait for the bounce buffer are held with the one that has it. */
 Test(block_pause, requests_for_the_bounce_buffer_are_held, .fini = tear_down)
 {
-	disk_start(&g, &(struct disk_options){ .directory = "/var/tmp", .direct = true, .bytes = 64 * MIB });
+	disk_start(&g, &(struct disk_options){
+			       .directory = "/var/tmp", .direct = true, .bytes = 64 * MIB });
 	for (int i = 0; i < 5; i++)
 		offer_large(0, 2, 1);
 	pause_and_park();
@@ -125,7 +130,8 @@ Test(block_pause, ranges_are_held_between_two_operations)
 		uint8_t last = 0x5a;
 		off_t end = 0;
 
-		disk_start(&g, &(struct disk_options){ .directory = "/dev/shm", .ranges = &rows[i].can,
+		disk_start(&g, &(struct disk_options){ .directory = "/dev/shm",
+		                                       .ranges = &rows[i].can,
 		                                       .bytes = 64 * MIB });
 		for (uint32_t j = 0; j < BLOCK_RANGES_MAX; j++) {
 			ranges[j].sector = 8 + (uint64_t)j * rows[i].sectors;

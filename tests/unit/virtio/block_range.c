@@ -51,7 +51,8 @@ static bool answer_fallocate(long nr, const uint64_t args[static 6], long *ret_r
 {
 	(void)nr;
 	calls++;
-	beyond_and_keeping &= (args[1] & FALLOC_FL_KEEP_SIZE) && args[2] == 3 * DISK_SECTOR && args[3] == 4096;
+	beyond_and_keeping &=
+		(args[1] & FALLOC_FL_KEEP_SIZE) && args[2] == 3 * DISK_SECTOR && args[3] == 4096;
 	*ret_result = args[1] == (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)   ? -row->punch
 	              : args[1] == (FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE) ? -row->zero
 	                                                                        : -EINVAL;
@@ -67,20 +68,28 @@ static int asked(bool read_only)
 	int fd = memfd_create("image", MFD_CLOEXEC);
 
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	if (fd < 0 || ftruncate(fd, 3 * DISK_SECTOR) < 0 || fake_kernel_begin(&call, 1, answer_fallocate) < 0)
+	if (fd < 0 || ftruncate(fd, 3 * DISK_SECTOR) < 0 ||
+	    fake_kernel_begin(&call, 1, answer_fallocate) < 0)
 		return 1;
 	beyond_and_keeping = true;
-	if (disk_file_open(&(struct disk_file_config){ .fd = -1, .path = name, .field = "image",
-	                                               .read_only = read_only }, &file, &problems) < 0)
+	if (disk_file_open(&(struct disk_file_config){ .fd = -1,
+	                                               .path = name,
+	                                               .field = "image",
+	                                               .read_only = read_only },
+	                   &file, &problems) < 0)
 		return 2;
 	if (read_only)
-		return calls == 0 && !file.ranges.discard && !file.ranges.zero && !file.ranges.punch ? 0 : 3;
+		return calls == 0 && !file.ranges.discard && !file.ranges.zero && !file.ranges.punch
+		               ? 0
+		               : 3;
 	if (!beyond_and_keeping || calls != row->calls)
 		return 4;
 	if (file.ranges.align != 1 || file.ranges.command || file.ranges.slow)
 		return 5;
 	return file.ranges.punch == row->discard && file.ranges.discard == row->discard &&
-	       file.ranges.zero == row->zeroes ? 0 : 6;
+	                       file.ranges.zero == row->zeroes
+	               ? 0
+	               : 6;
 }
 
 /* Each mode once, beyond the end, with the length kept; one that is only read not at all. */
@@ -101,7 +110,8 @@ Test(disk_ranges, a_file_is_asked_beyond_its_end)
 /* On the file systems that are here: neither a byte nor the length changes. */
 Test(disk_ranges, asking_changes_nothing)
 {
-	static const char *const places[] = { "/tmp/axvm-range.XXXXXX", "/dev/shm/axvm-range.XXXXXX" };
+	static const char *const places[] = { "/tmp/axvm-range.XXXXXX",
+		                              "/dev/shm/axvm-range.XXXXXX" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		struct problems problems = { 0 };
@@ -114,8 +124,11 @@ Test(disk_ranges, asking_changes_nothing)
 		fd = mkostemp(path, O_CLOEXEC);
 		memset(before, 0x5a, sizeof(before));
 		cr_assert_eq(write(fd, before, sizeof(before)), sizeof(before));
-		cr_assert_eq(disk_file_open(&(struct disk_file_config){ .fd = -1, .path = path, .field = "image" },
-		                            &file, &problems), 0);
+		cr_assert_eq(disk_file_open(&(struct disk_file_config){ .fd = -1,
+		                                                        .path = path,
+		                                                        .field = "image" },
+		                            &file, &problems),
+		             0);
 		cr_assert_eq(pread(fd, after, sizeof(after), 0), sizeof(before), "%s", places[i]);
 		cr_assert_eq(memcmp(before, after, sizeof(before)), 0);
 		disk_file_close(&file);
@@ -138,11 +151,19 @@ Test(disk_ranges, a_device_by_its_queue)
 		{ "0", "0", true, { .zero = true, .slow = true } },
 		{ NULL, NULL, true, { .zero = true, .slow = true } },
 		{ "2147450880", "0", false, { .zero = true, .slow = true } },
-		{ "2147450880", "0", true, { .discard = true, .command = true, .zero = true, .slow = true } },
+		{ "2147450880",
+		  "0",
+		  true,
+		  { .discard = true, .command = true, .zero = true, .slow = true } },
 		{ "0", "4096", true, { .punch = true, .zero = true } },
-		{ "4294966784", "4294966784", true,
+		{ "4294966784",
+		  "4294966784",
+		  true,
 		  { .discard = true, .punch = true, .command = true, .zero = true } },
-		{ "2199023255040", "2199023255040", false, { .discard = true, .punch = true, .zero = true } },
+		{ "2199023255040",
+		  "2199023255040",
+		  false,
+		  { .discard = true, .punch = true, .zero = true } },
 	};
 	static const char *const queues[] = { "dev/block/8:17/queue", "dev/block/queue" };
 
@@ -165,9 +186,12 @@ Test(disk_ranges, a_device_by_its_queue)
 			fixture_tree_write(&tree, path, "65536\n");
 			disk_ranges_of_device(tree.root, makedev(8, 17), rows[i].command, &found);
 			fixture_tree_done(&tree);
-			cr_expect(found.discard == rows[i].expected.discard && found.punch == rows[i].expected.punch &&
-			          found.command == rows[i].expected.command && found.zero == rows[i].expected.zero &&
-			          found.slow == rows[i].expected.slow && found.granularity == 65536,
+			cr_expect(found.discard == rows[i].expected.discard &&
+			                  found.punch == rows[i].expected.punch &&
+			                  found.command == rows[i].expected.command &&
+			                  found.zero == rows[i].expected.zero &&
+			                  found.slow == rows[i].expected.slow &&
+			                  found.granularity == 65536,
 			          "row %zu, %s", i, queues[at]);
 		}
 }
@@ -183,9 +207,18 @@ static void tear_down(void)
 
 Test(block_range, only_what_the_image_can_do_is_offered)
 {
-	static const struct disk_ranges none = { .align = 1 }, punch = { .discard = true, .punch = true, .align = 1 },
-		all = { .discard = true, .punch = true, .zero = true, .align = 1, .granularity = 65536 },
-		thin = { .discard = true, .command = true, .zero = true, .slow = true, .align = 512 };
+	static const struct disk_ranges none = { .align = 1 },
+					punch = { .discard = true, .punch = true, .align = 1 },
+					all = { .discard = true,
+		                                .punch = true,
+		                                .zero = true,
+		                                .align = 1,
+		                                .granularity = 65536 },
+					thin = { .discard = true,
+		                                 .command = true,
+		                                 .zero = true,
+		                                 .slow = true,
+		                                 .align = 512 };
 	static const struct {
 		const struct disk_ranges *ranges;
 		bool keeps, read_only;
@@ -202,15 +235,20 @@ Test(block_range, only_what_the_image_can_do_is_offered)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct disk_options options = { .ranges = rows[i].ranges, .keeps_blocks = rows[i].keeps,
+		const struct disk_options options = { .ranges = rows[i].ranges,
+			                              .keeps_blocks = rows[i].keeps,
 			                              .read_only = rows[i].read_only };
 
 		disk_start(&g, &options);
-		cr_assert_eq(driver_offered(&g.driver) & (F(DISCARD) | F(WRITE_ZEROES)), rows[i].features, "row %zu", i);
+		cr_assert_eq(driver_offered(&g.driver) & (F(DISCARD) | F(WRITE_ZEROES)),
+		             rows[i].features, "row %zu", i);
 		cr_assert_eq(g.block.config.max_write_zeroes_sectors, rows[i].zeroes, "row %zu", i);
-		cr_assert_eq(g.block.config.write_zeroes_may_unmap, rows[i].may_unmap, "row %zu", i);
-		cr_assert_eq(g.block.config.discard_sector_alignment, rows[i].alignment, "row %zu", i);
-		cr_assert_eq(!!(g.m.loop.uses & IO_USE_DISCARD), rows[i].ranges == &thin && !rows[i].keeps, "row %zu", i);
+		cr_assert_eq(g.block.config.write_zeroes_may_unmap, rows[i].may_unmap, "row %zu",
+		             i);
+		cr_assert_eq(g.block.config.discard_sector_alignment, rows[i].alignment, "row %zu",
+		             i);
+		cr_assert_eq(!!(g.m.loop.uses & IO_USE_DISCARD),
+		             rows[i].ranges == &thin && !rows[i].keeps, "row %zu", i);
 		disk_stop(&g);
 	}
 }
@@ -275,7 +313,8 @@ Test(block_range, zeroes_are_written_where_nothing_else_does_it, .fini = tear_do
 	const uint64_t all = 4096;
 	uint64_t before;
 
-	disk_start(&g, &(struct disk_options){ .directory = "/dev/shm", .bytes = all * DISK_SECTOR });
+	disk_start(&g,
+	           &(struct disk_options){ .directory = "/dev/shm", .bytes = all * DISK_SECTOR });
 	cr_assert_not(g.block.ranges.zero);
 	fill(all * DISK_SECTOR);
 	before = blocks(g.fd);
@@ -284,7 +323,9 @@ Test(block_range, zeroes_are_written_where_nothing_else_does_it, .fini = tear_do
 	cr_assert_eq(blocks(g.fd), before, "they keep their blocks");
 	/* Two whole pieces and three sectors. */
 	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, all, 1, 0), VIRTIO_BLK_S_IOERR);
-	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1000, 1027, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP), OK);
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1000, 1027,
+	                       VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+	             OK);
 	cr_assert_lt(blocks(g.fd), before, "unmapped");
 	cr_assert_eq(atomic_load(&g.m.event_count), 0);
 }
@@ -308,7 +349,9 @@ Test(block_range, zeroes_go_on_by_the_next_way, .fini = tear_down)
  * set. */
 Test(block_range, a_discard_that_fails_is_told_once, .fini = tear_down)
 {
-	static const struct disk_ranges claimed = { .discard = true, .punch = true, .command = true, .align = 1 };
+	static const struct disk_ranges claimed = {
+		.discard = true, .punch = true, .command = true, .align = 1
+	};
 
 	/* A file that can be written, and has neither fallocate nor commands. */
 	disk_start(&g, &(struct disk_options){ .ranges = &claimed, .instead = "/proc/self/comm" });
@@ -316,7 +359,8 @@ Test(block_range, a_discard_that_fails_is_told_once, .fini = tear_down)
 	for (int i = 0; i < 3; i++)
 		cr_assert_eq(ask_range(VIRTIO_BLK_T_DISCARD, 0, 8, 0), UNSUPP);
 	cr_assert_eq(atomic_load(&g.m.event_count), 1);
-	cr_assert_not_null(strstr(g.m.events[0].message, "`discard` to false"), "%s", g.m.events[0].message);
+	cr_assert_not_null(strstr(g.m.events[0].message, "`discard` to false"), "%s",
+	                   g.m.events[0].message);
 	cr_assert_eq(g.m.events[0].error, EOPNOTSUPP);
 	cr_assert_eq(block_count(&g.block, BLOCK_ERRORS), 0);
 }
@@ -325,7 +369,9 @@ Test(block_range, a_discard_that_fails_is_told_once, .fini = tear_down)
  * and zeroes reach each sector. */
 Test(block_range, ranges_that_are_no_whole_blocks, .fini = tear_down)
 {
-	static const struct disk_ranges large = { .discard = true, .punch = true, .zero = true, .align = 8192 };
+	static const struct disk_ranges large = {
+		.discard = true, .punch = true, .zero = true, .align = 8192
+	};
 	uint64_t before;
 
 	disk_start(&g, &(struct disk_options){ .directory = "/dev/shm", .ranges = &large });
@@ -336,7 +382,9 @@ Test(block_range, ranges_that_are_no_whole_blocks, .fini = tear_down)
 	cr_assert_eq(ask_range(VIRTIO_BLK_T_DISCARD, 1, 31, 0), OK);
 	cr_assert(zeroes_are(16, 16, DISK_BYTES / DISK_SECTOR));
 	cr_assert_eq(blocks(g.fd), before - 16);
-	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 17, 30, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP), OK);
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 17, 30,
+	                       VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+	             OK);
 	cr_assert(zeroes_are(16, 31, DISK_BYTES / DISK_SECTOR));
 }
 
@@ -357,7 +405,8 @@ static int loop_device(void)
 	for (int i = 0; control >= 0 && i < 50; i++) {
 		snprintf(path, sizeof(path), "/dev/loop%d", ioctl(control, LOOP_CTL_GET_FREE));
 		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd >= 0 && ftruncate(backing, MIB) == 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
+		if (fd >= 0 && ftruncate(backing, MIB) == 0 &&
+		    ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
 			close(control);
 			return fd;
 		}
@@ -409,7 +458,9 @@ static int found_on_an_old_kernel(int fd, const struct stat *st, const char *sys
 /* What a thin volume has: the kernel's command, on a registered file of a restricted ring. */
 Test(block_range, a_device_discards_by_the_command)
 {
-	static const struct disk_ranges thin = { .discard = true, .command = true, .zero = true, .align = 512 };
+	static const struct disk_ranges thin = {
+		.discard = true, .command = true, .zero = true, .align = 512
+	};
 	struct disk_ranges found;
 	uint64_t before;
 	struct stat st;
@@ -424,7 +475,8 @@ Test(block_range, a_device_discards_by_the_command)
 
 		cr_assert_eq(fstat(g.file.fd, &st), 0);
 		fixture_tree_new(&tree);
-		snprintf(at, sizeof(at), "dev/block/%u:%u/queue/discard_max_bytes", major(st.st_rdev), minor(st.st_rdev));
+		snprintf(at, sizeof(at), "dev/block/%u:%u/queue/discard_max_bytes",
+		         major(st.st_rdev), minor(st.st_rdev));
 		fixture_tree_write(&tree, at, "4096\n");
 		disk_ranges_probe(g.file.fd, &st, tree.root, 512, &found);
 		child = fork();
@@ -467,7 +519,9 @@ Test(block_range, a_discard_goes_on_by_the_command)
 	for (int i = 0; i < 2; i++)
 		cr_assert_eq(ask_range(VIRTIO_BLK_T_DISCARD, 0, 512, 0), OK);
 	WAIT_UNTIL(blocks(backing) <= before - 512);
-	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1024, 512, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP), OK);
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1024, 512,
+	                       VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+	             OK);
 	cr_assert_eq(atomic_load(&g.m.event_count), 0);
 	disk_stop(&g);
 }
@@ -482,7 +536,8 @@ Test(block_range, a_device_does_what_its_limits_say)
 	on_device(NULL);
 	cr_assert_eq(fstat(g.file.fd, &st), 0);
 	disk_ranges_probe(g.file.fd, &st, "/sys", 512, &found);
-	cr_assert(found.discard && found.punch && found.zero && found.align == 512, "a loop device over memory");
+	cr_assert(found.discard && found.punch && found.zero && found.align == 512,
+	          "a loop device over memory");
 	disk_stop(&g);
 	on_device(&found);
 	before = blocks(backing);
@@ -490,7 +545,9 @@ Test(block_range, a_device_does_what_its_limits_say)
 	WAIT_UNTIL(blocks(backing) <= before - 512);
 	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 600, 100, 0), OK);
 	cr_assert_eq(disk_ask(&g, VIRTIO_BLK_T_FLUSH, 0, 0), OK);
-	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1024, 512, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP), OK);
+	cr_assert_eq(ask_range(VIRTIO_BLK_T_WRITE_ZEROES, 1024, 512,
+	                       VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP),
+	             OK);
 	cr_assert_eq(atomic_load(&g.m.event_count), 0);
 	disk_stop(&g);
 }

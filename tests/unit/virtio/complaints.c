@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "rig/virtio_driver.h"
 #include "virtio/complaints.h"
 #include "virtio/rng.h"
-#include "rig/virtio_driver.h"
 
 #define START 5000000000ULL
 #define MS 1000000ULL
@@ -36,8 +36,10 @@ TestSuite(complaints, .timeout = 60);
 static void complain(unsigned times, const char *message)
 {
 	for (unsigned i = 0; i < times; i++)
-		virtio_complain(&complaints, &(struct virtio_event){ .device_id = "d", .message = message,
-		                                                     .queue = 3, .error_number = EIO,
+		virtio_complain(&complaints, &(struct virtio_event){ .device_id = "d",
+		                                                     .message = message,
+		                                                     .queue = 3,
+		                                                     .error_number = EIO,
 		                                                     .needs_reset = true });
 }
 
@@ -116,10 +118,12 @@ Test(complaints, the_end_does_not_wait, .init = set_up, .fini = tear_down)
 /* What to do about a thread that a limit denies, whichever device misses it. */
 Test(complaints, a_worker_that_lacks_comes_with_advice, .init = set_up, .fini = tear_down)
 {
-	virtio_complain(&complaints, &(struct virtio_event){ .message = "m", .error_number = IO_NO_WORKER });
+	virtio_complain(&complaints,
+	                &(struct virtio_event){ .message = "m", .error_number = IO_NO_WORKER });
 	complain(1, "m");
 	cr_assert(strncmp(m.events[0].message, "m; the kernel could not start a thread", 38) == 0 &&
-	          strstr(m.events[0].message, "raise pids.max"), "%s", m.events[0].message);
+	                  strstr(m.events[0].message, "raise pids.max"),
+	          "%s", m.events[0].message);
 	cr_assert_eq(m.events[0].error, IO_NO_WORKER);
 	cr_assert_str_eq(m.events[1].message, "m");
 }

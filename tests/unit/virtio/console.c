@@ -17,10 +17,10 @@
 #include <sys/stat.h>
 #include <termios.h>
 
-#include "shim/device/resources.h"
-#include "virtio/console.h"
 #include "rig/virtio_driver.h"
 #include "rig/wait.h"
+#include "shim/device/resources.h"
+#include "virtio/console.h"
 
 #define RX 0
 #define TX 1
@@ -581,7 +581,8 @@ Test(console, output_in_pieces, .init = set_up, .fini = tear_down)
 
 		/* A byte each, and the rest in the last. */
 		for (uint16_t i = 0; i < pieces; i++)
-			ring_desc(&rings[TX], i, TX_DATA + i, i + 1 < pieces ? 1 : (uint32_t)(SIZE - i),
+			ring_desc(&rings[TX], i, TX_DATA + i,
+			          i + 1 < pieces ? 1 : (uint32_t)(SIZE - i),
 			          i + 1 < pieces ? VRING_DESC_F_NEXT : 0, (uint16_t)(i + 1));
 		ring_offer(&rings[TX], 0);
 		driver_kick(&driver, TX);
@@ -601,7 +602,9 @@ Test(console, output_in_pieces, .init = set_up, .fini = tear_down)
 /* Where the loop has no room for it there is no console, and nothing of it is left. */
 Test(console, a_loop_without_room_has_no_console)
 {
-	static const struct console_spec spec = { .output_fd = 1, .input_fd = 0, .columns = 80, .rows = 25 };
+	static const struct console_spec spec = {
+		.output_fd = 1, .input_fd = 0, .columns = 80, .rows = 25
+	};
 	uint32_t index;
 
 	for (int what = 0; what < 3; what++) {
@@ -690,7 +693,8 @@ Test(console, what_exceeds_the_limit_is_dropped_and_counted)
 /* As writes. */
 Test(console, its_limit_has_operations)
 {
-	create_limited(memfd_create("console", MFD_CLOEXEC), (struct rate_config){ .ops_per_s = 10, .ops_burst = 2 });
+	create_limited(memfd_create("console", MFD_CLOEXEC),
+	               (struct rate_config){ .ops_per_s = 10, .ops_burst = 2 });
 	for (int i = 0; i < 3; i++) {
 		print(1000);
 		if (console.used > 0)
@@ -775,8 +779,8 @@ Test(console, long_chains_take_more_than_a_turn)
 	driver_queue(&driver, TX, ring);
 	driver_ok(&driver);
 	for (uint16_t i = 0; i < CONSOLE_QUEUE_SIZE; i++) {
-		ring_desc(ring, i, TX_DATA + i, 1, i + 1 < CONSOLE_QUEUE_SIZE ? VRING_DESC_F_NEXT : 0,
-		          (uint16_t)(i + 1));
+		ring_desc(ring, i, TX_DATA + i, 1,
+		          i + 1 < CONSOLE_QUEUE_SIZE ? VRING_DESC_F_NEXT : 0, (uint16_t)(i + 1));
 		ring_offer(ring, 0);
 	}
 	driver_kick(&driver, TX);
@@ -784,7 +788,9 @@ Test(console, long_chains_take_more_than_a_turn)
 	virtio_get_queue_stats(&console.device, TX, &queue);
 	/* 128 chains of 128, of which a turn takes 8192; one is looked at more, which finds
 	 * nothing. */
-	cr_assert_geq(queue.kicks, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE / (VIRTIO_TURN_WORK / CONSOLE_QUEUES) + 1);
+	cr_assert_geq(queue.kicks, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE /
+	                                           (VIRTIO_TURN_WORK / CONSOLE_QUEUES) +
+	                                   1);
 	cr_assert_eq(stats().bytes_dropped, CONSOLE_QUEUE_SIZE * CONSOLE_QUEUE_SIZE);
 	tear_down();
 }
@@ -797,7 +803,8 @@ static void held(int fd)
 {
 	struct problems problems = { 0 };
 
-	cr_assert_eq(resource_hold_open(fd, "console", &problems), 0, "%s", problems.list[0].message);
+	cr_assert_eq(resource_hold_open(fd, "console", &problems), 0, "%s",
+	             problems.list[0].message);
 }
 
 static void no_turns(void)
@@ -809,7 +816,8 @@ static void no_turns(void)
 	turns = atomic_load(&m.loop.stats.turns);
 	for (int i = 0; i < 50; i++)
 		pause_a_little();
-	cr_assert_eq(atomic_load(&m.loop.stats.turns), turns, "nobody is there, and it does not rest");
+	cr_assert_eq(atomic_load(&m.loop.stats.turns), turns,
+	             "nobody is there, and it does not rest");
 }
 
 /* Whoever is there types a word and reads one; in between nobody is, and the loop rests. Each
@@ -905,7 +913,8 @@ Test(console, clients_of_a_pty_come_and_go)
 Test(console, a_terminal_with_little_room_holds_nobody_up, .timeout = 100)
 {
 	static char block[4096];
-	int master = new_pty(), screen = open(ptsname(master), O_RDONLY | O_NOCTTY | O_CLOEXEC), writer;
+	int master = new_pty(), screen = open(ptsname(master), O_RDONLY | O_NOCTTY | O_CLOEXEC),
+	    writer;
 	struct pollfd room = { .fd = master, .events = POLLOUT };
 
 	/* Full to the byte, through a description that does not wait. */

@@ -92,8 +92,10 @@ Test(net, frames_that_are_none_are_dropped_and_counted, .init = set_up, .fini = 
 		{ "unknown flags", { .flags = 0x80 }, 100 },
 		{ "a checksum not negotiated", { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM }, 100 },
 		{ "segmentation not negotiated",
-		  { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-		    .gso_size = 1400 }, 100 },
+		  { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		    .gso_size = 1400 },
+		  100 },
 		{ "congestion without segmentation", { .gso_type = VIRTIO_NET_HDR_GSO_ECN }, 100 },
 		{ "a type that there is not", { .gso_type = 0x7f }, 100 },
 	};
@@ -120,7 +122,9 @@ Test(net, the_shortest_and_the_longest_frame_sent, .init = set_up, .fini = tear_
 	static const struct {
 		uint32_t length;
 		bool passes;
-	} rows[] = { { 12 + 13, false }, { 12 + 14, true }, { 12 + 65535 + 18, true },
+	} rows[] = { { 12 + 13, false },
+		     { 12 + 14, true },
+		     { 12 + 65535 + 18, true },
 		     { 12 + 65535 + 19, false } };
 	static uint8_t frame[70000], got[70000];
 	uint64_t frames = 0, bytes = 0, dropped = 0;
@@ -163,7 +167,9 @@ Test(net, the_shortest_and_the_longest_frame_received, .init = set_up, .fini = t
 	cr_assert_eq(net_rig_stats(&rig).rx_bytes, bytes);
 	/* The longest comes in as many buffers as it needs, which its header counts. */
 	net_rig_send(&rig, 0, NULL, 65535 + 18, 3);
-	cr_assert_eq(header_at(net_rig_rx_address(RX, (uint16_t)net_rig_used(&rig, RX).id)).num_buffers, 17);
+	cr_assert_eq(header_at(net_rig_rx_address(RX, (uint16_t)net_rig_used(&rig, RX).id))
+	                     .num_buffers,
+	             17);
 	for (uint16_t i = 1; i < 17; i++)
 		(void)net_rig_used(&rig, RX);
 	cr_assert_eq(net_rig_stats(&rig).rx_frames, 3);
@@ -178,7 +184,8 @@ Test(net, flags_reach_only_a_driver_that_knows_them, .init = set_up, .fini = tea
 	for (int with = 0; with < 2; with++) {
 		struct virtio_net_hdr_v1 header;
 
-		net_rig_up(&rig, with ? NET_RIG_BASIC | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) : NET_RIG_BASIC);
+		net_rig_up(&rig, with ? NET_RIG_BASIC | VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM)
+		                      : NET_RIG_BASIC);
 		net_rig_give(&rig, RX, 0, 4096);
 		net_rig_send(&rig, 0, &valid, 100, 3);
 		(void)net_rig_used(&rig, RX);
@@ -230,7 +237,9 @@ Test(net, more_frames_than_writes_all_arrive_in_order, .init = set_up, .fini = t
 			uint32_t number = (uint32_t)round * NET_RIG_SIZE + i;
 			uint64_t address = 0x70000 + i * 256u;
 
-			cr_assert_eq(guest_memory_write(&rig.m.memory, GPA(address + 12), &number, 4), 0);
+			cr_assert_eq(guest_memory_write(&rig.m.memory, GPA(address + 12), &number,
+			                                4),
+			             0);
 			ring_desc(&rig.rings[TX], i, address, 100, 0, 0);
 			ring_offer(&rig.rings[TX], i);
 		}
@@ -403,7 +412,8 @@ Test(net, all_buffers_are_in_stock_when_frames_grow, .init = set_up, .fini = tea
 	for (; seed < 9; seed++)
 		net_rig_send(&rig, 0, NULL, 30000, seed);
 	for (uint16_t i = 0; i < 16; i++) {
-		ring_desc(&rig.rings[RX], i, net_rig_rx_address(RX, i), 2048, VRING_DESC_F_WRITE, 0);
+		ring_desc(&rig.rings[RX], i, net_rig_rx_address(RX, i), 2048, VRING_DESC_F_WRITE,
+		          0);
 		ring_offer(&rig.rings[RX], i);
 	}
 	driver_kick(&rig.driver, RX);
@@ -539,7 +549,8 @@ Test(net, a_tap_that_goes_is_one_event_and_the_link_is_down, .init = set_up, .fi
 	uint8_t frame[100] = { 0 };
 
 	net_rig_up(&rig, NET_RIG_MERGED);
-	cr_assert_eq(mmio_in(&rig.m, rig.driver.bar + VIRTIO_BAR_DEVICE + 6, 2), VIRTIO_NET_S_LINK_UP);
+	cr_assert_eq(mmio_in(&rig.m, rig.driver.bar + VIRTIO_BAR_DEVICE + 6, 2),
+	             VIRTIO_NET_S_LINK_UP);
 	net_rig_give(&rig, RX, 0, 2048);
 	close_ptr(&rig.wire[0]);
 	machine_await_events(&rig.m, 1);

@@ -116,11 +116,8 @@ Test(net_control, every_tap_queue_is_read_whatever_the_driver_uses, .init = set_
 		uint16_t pairs;
 		uint16_t feeds[4]; /* receive queue of each TAP queue */
 	} steps[] = {
-		{ 1, { 0, 0, 0, 0 } },
-		{ 4, { 0, 2, 4, 6 } },
-		{ 2, { 0, 2, 0, 2 } },
-		{ 3, { 0, 2, 4, 0 } },
-		{ 1, { 0, 0, 0, 0 } },
+		{ 1, { 0, 0, 0, 0 } }, { 4, { 0, 2, 4, 6 } }, { 2, { 0, 2, 0, 2 } },
+		{ 3, { 0, 2, 4, 0 } }, { 1, { 0, 0, 0, 0 } },
 	};
 
 	net_rig_up(&rig, MQ);
@@ -136,7 +133,8 @@ Test(net_control, every_tap_queue_is_read_whatever_the_driver_uses, .init = set_
 		for (uint16_t tap = 0; tap < 4; tap++) {
 			net_rig_send(&rig, tap, NULL, 100u + tap, 1);
 			cr_assert_eq(net_rig_used(&rig, steps[i].feeds[tap]).length,
-			             NET_RIG_HEADER + 100u + tap, "%u pairs, TAP queue %u", pairs, tap);
+			             NET_RIG_HEADER + 100u + tap, "%u pairs, TAP queue %u", pairs,
+			             tap);
 		}
 	}
 }
@@ -146,8 +144,11 @@ Test(net_control, numbers_of_pairs_are_checked, .init = set_up_four, .fini = tea
 	static const struct {
 		uint16_t pairs;
 		uint8_t answer;
-	} rows[] = { { 0, VIRTIO_NET_ERR }, { 5, VIRTIO_NET_ERR }, { 0xffff, VIRTIO_NET_ERR },
-		     { 4, VIRTIO_NET_OK }, { 1, VIRTIO_NET_OK } };
+	} rows[] = { { 0, VIRTIO_NET_ERR },
+		     { 5, VIRTIO_NET_ERR },
+		     { 0xffff, VIRTIO_NET_ERR },
+		     { 4, VIRTIO_NET_OK },
+		     { 1, VIRTIO_NET_OK } };
 
 	net_rig_up(&rig, MQ);
 	cr_assert_eq(mmio_in(&rig.m, rig.driver.bar + VIRTIO_BAR_DEVICE + 8, 2), 4);
@@ -270,7 +271,8 @@ Test(net_control, features_follow_the_spec, .init = set_up_plain, .fini = tear_d
  * the guest is the host's own. */
 Test(net_control, offloads_that_the_tap_lacks_are_not_offered)
 {
-	const uint64_t of_both = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13;
+	const uint64_t of_both =
+		1 << 0 | 1 << 1 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12 | 1 << 13;
 	/* CSUM, HOST_TSO4, _TSO6, _ECN */
 	const uint64_t from_guest = 1 << 0 | 1 << 11 | 1 << 12 | 1 << 13;
 	static const struct {
@@ -286,10 +288,12 @@ Test(net_control, offloads_that_the_tap_lacks_are_not_offered)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(towards); i++) {
-		const struct net_spec spec = { .offloads = true, .missing_offloads = towards[i].missing };
+		const struct net_spec spec = { .offloads = true,
+			                       .missing_offloads = towards[i].missing };
 
 		net_rig_start(&rig, 1, &spec);
-		cr_assert_eq(driver_offered(&rig.driver) & of_both, towards[i].offered | from_guest, "row %zu", i);
+		cr_assert_eq(driver_offered(&rig.driver) & of_both, towards[i].offered | from_guest,
+		             "row %zu", i);
 		net_rig_stop(&rig);
 	}
 }
@@ -302,16 +306,19 @@ Test(net_control, the_tap_is_asked_for_what_was_negotiated, .init = set_up, .fin
 		bool csum, tso4, tso6, ecn;
 		uint32_t offloads;
 	} rows[] = {
-		{ 0, 0, 0, 0, 0 }, { 1, 0, 0, 0, 1 }, { 1, 1, 0, 0, 3 },  { 1, 0, 1, 0, 5 }, { 1, 1, 1, 0, 7 },
-		{ 1, 1, 0, 1, 11 }, { 1, 0, 1, 1, 13 }, { 1, 1, 1, 1, 15 }, { 1, 0, 0, 1, 1 }, { 0, 1, 1, 1, 0 },
+		{ 0, 0, 0, 0, 0 }, { 1, 0, 0, 0, 1 },  { 1, 1, 0, 0, 3 },  { 1, 0, 1, 0, 5 },
+		{ 1, 1, 1, 0, 7 }, { 1, 1, 0, 1, 11 }, { 1, 0, 1, 1, 13 }, { 1, 1, 1, 1, 15 },
+		{ 1, 0, 0, 1, 1 }, { 0, 1, 1, 1, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		net_rig_up(&rig, NET_RIG_MERGED | (uint64_t)rows[i].csum << 1 | (uint64_t)rows[i].tso4 << 7 |
-		                         (uint64_t)rows[i].tso6 << 8 | (uint64_t)rows[i].ecn << 9);
+		net_rig_up(&rig, NET_RIG_MERGED | (uint64_t)rows[i].csum << 1 |
+		                         (uint64_t)rows[i].tso4 << 7 | (uint64_t)rows[i].tso6 << 8 |
+		                         (uint64_t)rows[i].ecn << 9);
 		/* It has come up when it answers. */
 		cr_assert_eq(net_rig_command(&rig, 0, 0, "\1", 1), VIRTIO_NET_OK);
-		cr_assert_eq(atomic_load(&rig.net->offloads_wanted), rows[i].offloads, "row %zu", i);
+		cr_assert_eq(atomic_load(&rig.net->offloads_wanted), rows[i].offloads, "row %zu",
+		             i);
 		cr_assert_eq(atomic_load(&rig.net->offloads_done), rows[i].offloads, "row %zu", i);
 	}
 }
@@ -324,19 +331,20 @@ Test(net_control, derived_addresses_are_stable_and_apart)
 		const char *vm, *id;
 		uint8_t mac[NET_MAC_BYTES];
 	} rows[] = {
-		{ "vm-1", "net0", { 0xae, 0x24, 0x18, 0x1e, 0x0c, 0xaf } },             /* ad */
-		{ "a", "bc", { 0x5a, 0x24, 0x37, 0x79, 0x86, 0x9e } },                  /* 59 */
-		{ "vm-7", "eth1", { 0x32, 0x1c, 0x21, 0xf8, 0xd6, 0xf0 } },             /* 30 */
-		{ "0123456789abcdef", "n", { 0xa2, 0xb7, 0x4c, 0xe3, 0x0c, 0xbf } },    /* a2 */
-		{ "x", "y", { 0xbe, 0x3c, 0x90, 0x47, 0xd6, 0x81 } },                   /* bd */
-		{ "a", "n2", { 0x22, 0x5d, 0x50, 0x09, 0x44, 0x48 } },                  /* 23 */
-		{ "tenant-b.vm", "net30", { 0x1e, 0x98, 0x37, 0x88, 0x41, 0x98 } },     /* 1c */
+		{ "vm-1", "net0", { 0xae, 0x24, 0x18, 0x1e, 0x0c, 0xaf } },          /* ad */
+		{ "a", "bc", { 0x5a, 0x24, 0x37, 0x79, 0x86, 0x9e } },               /* 59 */
+		{ "vm-7", "eth1", { 0x32, 0x1c, 0x21, 0xf8, 0xd6, 0xf0 } },          /* 30 */
+		{ "0123456789abcdef", "n", { 0xa2, 0xb7, 0x4c, 0xe3, 0x0c, 0xbf } }, /* a2 */
+		{ "x", "y", { 0xbe, 0x3c, 0x90, 0x47, 0xd6, 0x81 } },                /* bd */
+		{ "a", "n2", { 0x22, 0x5d, 0x50, 0x09, 0x44, 0x48 } },               /* 23 */
+		{ "tenant-b.vm", "net30", { 0x1e, 0x98, 0x37, 0x88, 0x41, 0x98 } },  /* 1c */
 	};
 	uint8_t mac[NET_MAC_BYTES], other[NET_MAC_BYTES];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		net_derive_mac(rows[i].vm, rows[i].id, mac);
-		cr_assert_eq(memcmp(mac, rows[i].mac, sizeof(mac)), 0, "%s/%s", rows[i].vm, rows[i].id);
+		cr_assert_eq(memcmp(mac, rows[i].mac, sizeof(mac)), 0, "%s/%s", rows[i].vm,
+		             rows[i].id);
 		cr_assert_eq(mac[0] & 3, 2);
 	}
 	net_derive_mac("vm-1", "net0", mac);

@@ -90,14 +90,20 @@ int vhost_set_call(int fd, enum vhost_ring ring, int call)
 
 static void set_up(void)
 {
-	struct net_spec spec = { .id = "net0", .fds = rig.device, .tap_fd = TAP, .vhost_fd = VHOST,
-		                 .pairs = 1, .queue_size = NET_RIG_SIZE, .offloads = true };
+	struct net_spec spec = { .id = "net0",
+		                 .fds = rig.device,
+		                 .tap_fd = TAP,
+		                 .vhost_fd = VHOST,
+		                 .pairs = 1,
+		                 .queue_size = NET_RIG_SIZE,
+		                 .offloads = true };
 
 	rig.pairs = 1;
 	machine_init(&rig.m);
 	desk.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rig.m.host.control = &desk;
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, rig.device),
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+	                        rig.device),
 	             0);
 	rig.wire[0] = rig.device[1];
 	cr_assert_eq(net_create(&spec, &rig.m.host, &rig.net), 0);
@@ -137,8 +143,8 @@ static void reset(void)
 static void up(void)
 {
 	reset();
-	net_rig_up(&rig, NET_RIG_MERGED | NET_RIG_OFFLOADS |
-	                         VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX));
+	net_rig_up(&rig,
+	           NET_RIG_MERGED | NET_RIG_OFFLOADS | VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX));
 	SERVE_UNTIL(both(true));
 }
 

@@ -103,8 +103,7 @@ Test(queue, the_indices_wrap_at_65536, .init = set_up_plain, .fini = tear_down)
 	cr_assert_eq(ring_used_idx(&ring), 100);
 }
 
-Test(queue, a_full_ring_across_the_wrap_is_published_as_one, .init = set_up_full,
-     .fini = tear_down)
+Test(queue, a_full_ring_across_the_wrap_is_published_as_one, .init = set_up_full, .fini = tear_down)
 {
 	for (uint32_t i = 0; i < 65532; i++) {
 		ring_desc(&ring, 0, DATA, 1, R, 0);
@@ -143,9 +142,9 @@ Test(queue, event_index_arithmetic)
 				bool passed = event >= before && event < before + step;
 
 				cr_assert_eq(virtq_passes((uint16_t)event,
-							  (uint16_t)(before + step),
-							  (uint16_t)before),
-					     passed, "%u %u %u", event, before, step);
+				                          (uint16_t)(before + step),
+				                          (uint16_t)before),
+				             passed, "%u %u %u", event, before, step);
 			}
 }
 
@@ -208,8 +207,7 @@ Test(queue, unpop_gives_the_chain_back, .init = set_up_full, .fini = tear_down)
 	cr_assert_eq(chain.head, 3);
 }
 
-Test(queue, a_buffer_over_adjoining_regions_comes_in_pieces, .init = set_up_full,
-     .fini = tear_down)
+Test(queue, a_buffer_over_adjoining_regions_comes_in_pieces, .init = set_up_full, .fini = tear_down)
 {
 	ring_desc(&ring, 0, BOUNDARY - 10, 30, W, 0);
 	ring_offer(&ring, 0);

@@ -84,7 +84,8 @@ static int pop_long(uint16_t direct, uint16_t indirect)
 	if (indirect > 0)
 		ring_desc(&ring, direct, TABLE, 16u * indirect, I, 0);
 	for (uint16_t i = 0; i < indirect; i++)
-		ring_table_desc(&ring, TABLE, i, DATA + i, 1, i + 1 < indirect ? N : 0, (uint16_t)(i + 1));
+		ring_table_desc(&ring, TABLE, i, DATA + i, 1, i + 1 < indirect ? N : 0,
+		                (uint16_t)(i + 1));
 	return offer_and_pop(0);
 }
 
@@ -94,7 +95,8 @@ Test(queue, a_chain_is_as_long_as_the_queue_and_no_longer, .init = set_up, .fini
 	cr_assert_eq(pop_long(SIZE, 0), 1);
 	cr_assert_eq(chain.readable, SIZE);
 	for (uint16_t direct = 0; direct < SIZE; direct++) {
-		cr_assert_eq(pop_long(direct, (uint16_t)(SIZE - direct)), 1, "%u in the ring", direct);
+		cr_assert_eq(pop_long(direct, (uint16_t)(SIZE - direct)), 1, "%u in the ring",
+		             direct);
 		cr_assert_eq(chain.readable, SIZE);
 		cr_assert_eq(chain.readable_bytes, SIZE);
 		cr_assert_eq(pop_long(direct, (uint16_t)(SIZE - direct + 1)), -EBADMSG,
@@ -128,7 +130,8 @@ Test(queue, the_last_descriptor_of_a_table_and_the_one_behind_it, .init = set_up
 Test(queue, as_many_segments_as_there_is_room_for, .init = set_up, .fini = tear_down)
 {
 	for (uint16_t i = 0; i < 4; i++)
-		ring_desc(&ring, i, DATA, 1, (uint16_t)((i < 3 ? N : 0) | (i > 1 ? W : 0)), (uint16_t)(i + 1));
+		ring_desc(&ring, i, DATA, 1, (uint16_t)((i < 3 ? N : 0) | (i > 1 ? W : 0)),
+		          (uint16_t)(i + 1));
 	chain.iov_max = 4;
 	cr_assert_eq(offer_and_pop(0), 1);
 	cr_assert_eq(chain.readable, 2);
@@ -158,7 +161,10 @@ Test(queue, completions_not_yet_published_count_as_in_flight, .init = set_up, .f
 static int place(uint64_t desc, uint64_t avail, uint64_t used)
 {
 	const struct virtq_config config = {
-		.size = SIZE, .desc = GPA(desc), .avail = GPA(avail), .used = GPA(used),
+		.size = SIZE,
+		.desc = GPA(desc),
+		.avail = GPA(avail),
+		.used = GPA(used),
 	};
 
 	return virtq_enable(&q, &config);
@@ -218,7 +224,8 @@ Test(queue, sizes_are_powers_of_two_up_to_1024)
 	for (uint32_t size = 0; size <= 4096; size++) {
 		bool good = size > 0 && size <= 1024 && (size & (size - 1)) == 0;
 
-		cr_assert_eq(virtq_init(&queue, &memory, (uint16_t)size), good ? 0 : -EINVAL, "%u", size);
+		cr_assert_eq(virtq_init(&queue, &memory, (uint16_t)size), good ? 0 : -EINVAL, "%u",
+		             size);
 		if (good)
 			virtq_done(&queue);
 	}
@@ -313,7 +320,8 @@ Test(queue, the_wish_for_an_interrupt_anywhere_in_a_batch, .init = set_up, .fini
 				virtq_push(&q, 0, 0);
 			}
 			ring_set_used_event(&ring, (uint16_t)(before + event));
-			cr_assert_eq(virtq_publish(&q), event >= 0 && event < batch, "%d of %u", event, batch);
+			cr_assert_eq(virtq_publish(&q), event >= 0 && event < batch, "%d of %u",
+			             event, batch);
 			before = (uint16_t)(before + batch);
 			cr_assert_eq(ring_used_idx(&ring), before);
 		}

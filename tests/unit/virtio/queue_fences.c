@@ -33,7 +33,7 @@
 #define GAME_NS (10 * 1000000000ULL)
 #define FAR 0x4000 /* an index that this many completions do not reach */
 #define SPINS 1000000u
-#define LATE 32u   /* moments by which a side can be late */
+#define LATE 32u /* moments by which a side can be late */
 
 /* What the sides do in a round. */
 struct game {
@@ -268,8 +268,10 @@ static bool offer_and_look_by_flag(uint32_t round)
 Test(queue_fences, what_one_side_writes_or_the_other_is_seen, .timeout = 600)
 {
 	static const struct game games[] = {
-		{ "interrupts by event", true, complete_unwatched, publish, wish_for_interrupt_and_look },
-		{ "interrupts by flag", false, complete_unwatched, publish, wish_for_interrupt_and_look },
+		{ "interrupts by event", true, complete_unwatched, publish,
+		  wish_for_interrupt_and_look },
+		{ "interrupts by flag", false, complete_unwatched, publish,
+		  wish_for_interrupt_and_look },
 		{ "kicks by event", true, serve_unwatched, want_kicks, offer_and_look_by_event },
 		{ "kicks by flag", false, serve_unwatched, want_kicks, offer_and_look_by_flag },
 	};

@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "virtio/rng.h"
 #include "rig/virtio_driver.h"
+#include "virtio/rng.h"
 
 #define DATA 0x60000
 
@@ -35,7 +35,8 @@ static void start(const char *path, struct rate_config limit)
 	machine_init(&m);
 	memset(&rng, 0, sizeof(rng));
 	cr_assert_eq(rng_create(&rng, &(struct rng_spec){ .source_fd = source, .limit = limit },
-	                        &m.host), 0);
+	                        &m.host),
+	             0);
 	machine_start(&m);
 	driver_probe(&driver, &m, 1);
 	bring_up();
@@ -130,8 +131,9 @@ Test(rng, a_limit_lets_go, .fini = tear_down, .timeout = 30)
 Test(rng, a_request_costs_its_bytes_and_one_operation, .fini = tear_down, .timeout = 30)
 {
 	/* At a token a second it would take a minute to make up for these. */
-	start("/dev/urandom", (struct rate_config){ .bytes_per_s = 1, .bytes_burst = 100000,
-	                                            .ops_per_s = 1, .ops_burst = 1000 });
+	start("/dev/urandom",
+	      (struct rate_config){
+		      .bytes_per_s = 1, .bytes_burst = 100000, .ops_per_s = 1, .ops_burst = 1000 });
 	for (uint16_t i = 0; i < 100; i++) {
 		offer(i % RNG_QUEUE_SIZE, 500, VRING_DESC_F_WRITE);
 		driver_kick(&driver, 0);

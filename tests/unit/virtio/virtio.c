@@ -88,8 +88,7 @@ Test(virtio, features_are_checked, .init = set_up, .fini = tear_down)
 	driver_reset(driver);
 	cr_assert_not(driver_negotiate(driver, FULL | VIRTIO_FEATURE(50)));
 	driver_ok(driver);
-	cr_assert_not(driver_status(driver) & VIRTIO_CONFIG_S_DRIVER_OK,
-		      "not without FEATURES_OK");
+	cr_assert_not(driver_status(driver) & VIRTIO_CONFIG_S_DRIVER_OK, "not without FEATURES_OK");
 	driver_reset(driver);
 	cr_assert(driver_negotiate(driver, FULL));
 	common_out(driver, VIRTIO_PCI_COMMON_GFSELECT, 0, 4);
@@ -190,8 +189,14 @@ Test(virtio, latencies_fall_between_their_bounds)
 		uint64_t ns;
 		unsigned bucket;
 	} rows[] = {
-		{ 0, 0 },    { 1, 0 },    { 1024, 0 }, { 1025, 1 }, { 2048, 1 }, { 2049, 2 },
-		{ 1ULL << 33, LATENCY_BOUNDS - 1 }, { (1ULL << 33) + 1, LATENCY_BOUNDS },
+		{ 0, 0 },
+		{ 1, 0 },
+		{ 1024, 0 },
+		{ 1025, 1 },
+		{ 2048, 1 },
+		{ 2049, 2 },
+		{ 1ULL << 33, LATENCY_BOUNDS - 1 },
+		{ (1ULL << 33) + 1, LATENCY_BOUNDS },
 		{ UINT64_MAX, LATENCY_BOUNDS },
 	};
 

@@ -35,13 +35,13 @@ static int source, image, taps[PAIRS], wires[PAIRS], channel[2];
 /* What is expected of each slot from 1 on. */
 struct expected {
 	const char *name;
-	uint16_t id;          /* §5 */
-	uint32_t class;       /* PCI: 0xccsspp */
+	uint16_t id;    /* §5 */
+	uint32_t class; /* PCI: 0xccsspp */
 	uint16_t queues;
-	uint16_t queue_size;  /* of the first */
-	uint64_t features;    /* beside those of the transport */
+	uint16_t queue_size; /* of the first */
+	uint64_t features;   /* beside those of the transport */
 	uint32_t config_size;
-	const char *config;   /* hexadecimal */
+	const char *config; /* hexadecimal */
 };
 
 /* Offsets by spaces: a word of the text is a field. */
@@ -71,8 +71,8 @@ static const struct expected devices[] = {
 	 * 5, GUEST_TSO4 7, GUEST_TSO6 8, GUEST_ECN 9, HOST_TSO4 11, HOST_TSO6 12, HOST_ECN 13,
 	 * MRG_RXBUF 15, STATUS 16, CTRL_VQ 17, CTRL_RX 18, MQ 22, CTRL_MAC_ADDR 23. */
 	{ "net", 1, 0x020000, 2 * PAIRS + 1, 128,
-	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | BIT(12) | BIT(13) |
-	          BIT(15) | BIT(16) | BIT(17) | BIT(18) | BIT(22) | BIT(23),
+	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | BIT(12) |
+	          BIT(13) | BIT(15) | BIT(16) | BIT(17) | BIT(18) | BIT(22) | BIT(23),
 	  12, "02a1b2c3d4e5 0100 0200 dc05" },
 	/* §5.10.4: guest_cid. §5.10.3: STREAM 0. */
 	{ "vsock", 19, 0xff0000, 3, 256, BIT(0), 8, "0807060504030201" },
@@ -81,12 +81,25 @@ static const struct expected devices[] = {
 static void add_disks(void)
 {
 	static struct disk_file file, other;
-	const struct block_spec spec = { .id = "disk", .serial = "s", .queues = 3, .queue_size = 64 };
-	const struct block_spec spec_ro = { .id = "ro", .serial = "s", .queues = 1, .queue_size = 1024,
-		                            .block_size = 4096, .write_through = true };
+	const struct block_spec spec = {
+		.id = "disk", .serial = "s", .queues = 3, .queue_size = 64
+	};
+	const struct block_spec spec_ro = { .id = "ro",
+		                            .serial = "s",
+		                            .queues = 1,
+		                            .queue_size = 1024,
+		                            .block_size = 4096,
+		                            .write_through = true };
 
-	file = (struct disk_file){ .fd = image, .size = MIB, .logical_block = 512, .physical_block = 4096,
-		                   .optimal_io = 65536, .memory_align = 1, .ranges = { .discard = true, .punch = true, .zero = true, .align = 1 } };
+	file = (struct disk_file){
+		.fd = image,
+		.size = MIB,
+		.logical_block = 512,
+		.physical_block = 4096,
+		.optimal_io = 65536,
+		.memory_align = 1,
+		.ranges = { .discard = true, .punch = true, .zero = true, .align = 1 }
+	};
 	other = file;
 	other.read_only = true;
 	other.ranges = (struct disk_ranges){ .align = 1 };
@@ -96,14 +109,21 @@ static void add_disks(void)
 
 static void add_net(void)
 {
-	struct net_spec spec = { .id = "net0", .fds = taps, .tap_fd = -1, .pairs = PAIRS, .queue_size = 128,
-		                 .mtu = 1500, .offloads = true };
+	struct net_spec spec = { .id = "net0",
+		                 .fds = taps,
+		                 .tap_fd = -1,
+		                 .pairs = PAIRS,
+		                 .queue_size = 128,
+		                 .mtu = 1500,
+		                 .offloads = true };
 
 	memcpy(spec.mac, "\x02\xa1\xb2\xc3\xd4\xe5", 6);
 	for (int i = 0; i < PAIRS; i++) {
 		int ends[2];
 
-		cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+		                        ends),
+		             0);
 		taps[i] = ends[0];
 		wires[i] = ends[1];
 	}
@@ -113,8 +133,11 @@ static void add_net(void)
 /* All on one bus, before its loop runs: whatever a register does is done at once. */
 static void set_up(void)
 {
-	const struct console_spec console_spec = { .output_fd = -1, .input_fd = -1, .columns = 80, .rows = 25 };
-	const struct balloon_spec balloon_spec = { .host_page = 65536, .free_page_reporting = true,
+	const struct console_spec console_spec = {
+		.output_fd = -1, .input_fd = -1, .columns = 80, .rows = 25
+	};
+	const struct balloon_spec balloon_spec = { .host_page = 65536,
+		                                   .free_page_reporting = true,
 		                                   .deflate_on_oom = true };
 	struct vsock_spec vsock_spec = { .cid = 0x0102030405060708 };
 
@@ -246,8 +269,8 @@ Test(virtio_layout, features, .init = set_up, .fini = tear_down)
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
 		struct driver d = probe(i + 1);
 
-		cr_assert_eq(driver_offered(&d), TRANSPORT | devices[i].features, "%s: %#lx", devices[i].name,
-		             (unsigned long)driver_offered(&d));
+		cr_assert_eq(driver_offered(&d), TRANSPORT | devices[i].features, "%s: %#lx",
+		             devices[i].name, (unsigned long)driver_offered(&d));
 	}
 }
 
@@ -280,8 +303,9 @@ Test(virtio_layout, device_configuration, .init = set_up, .fini = tear_down)
 
 		cr_assert_eq(bytes_of(e->config, bytes), e->config_size, "%s", e->name);
 		for (uint32_t at = 0; at < e->config_size; at++)
-			cr_assert_eq(mmio_in(&m, d.bar + 0x2000 + at, 1), bytes[at], "%s, byte %u: %#x",
-			             e->name, at, (unsigned)mmio_in(&m, d.bar + 0x2000 + at, 1));
+			cr_assert_eq(mmio_in(&m, d.bar + 0x2000 + at, 1), bytes[at],
+			             "%s, byte %u: %#x", e->name, at,
+			             (unsigned)mmio_in(&m, d.bar + 0x2000 + at, 1));
 		for (uint32_t at = e->config_size; at < 0x1000; at++)
 			cr_assert_eq(mmio_in(&m, d.bar + 0x2000 + at, 1), 0);
 	}
@@ -315,8 +339,8 @@ static void check_first_values(struct driver *d, const struct expected *e)
 	cr_assert_eq(common_in(d, 0x12, 2), e->queues, "num_queues of %s", e->name);
 	for (size_t r = 0; r < ARRAY_SIZE(registers); r++)
 		if (!registers[r].of_queue)
-			cr_assert_eq(common_in(d, registers[r].offset, registers[r].width), registers[r].first,
-			             "%s, %#x", e->name, registers[r].offset);
+			cr_assert_eq(common_in(d, registers[r].offset, registers[r].width),
+			             registers[r].first, "%s, %#x", e->name, registers[r].offset);
 	cr_assert_eq(common_in(d, 0x18, 2), e->queue_size);
 	for (uint16_t queue = 0; queue < e->queues; queue++) {
 		common_out(d, 0x16, queue, 2);
@@ -324,7 +348,8 @@ static void check_first_values(struct driver *d, const struct expected *e)
 		for (size_t r = 0; r < ARRAY_SIZE(registers); r++)
 			if (registers[r].of_queue)
 				cr_assert_eq(common_in(d, registers[r].offset, registers[r].width),
-				             registers[r].first, "%s, %#x", e->name, registers[r].offset);
+				             registers[r].first, "%s, %#x", e->name,
+				             registers[r].offset);
 		cr_assert_eq(common_in(d, 0x1e, 2), queue, "queue_notify_off");
 	}
 	/* A queue that is not there: size 0 (§4.1.4.3.1), and no vector. */
@@ -353,9 +378,16 @@ Test(virtio_layout, registers_keep_what_is_written, .init = set_up, .fini = tear
 		uint32_t offset, width;
 		uint64_t value;
 	} rows[] = {
-		{ 0x00, 4, 0x89abcdef }, { 0x08, 4, 1 },          { 0x0c, 4, 0x76543210 }, { 0x10, 2, 5 },
-		{ 0x14, 1, 3 },          { 0x16, 2, 4 },          { 0x18, 2, 32 },         { 0x1a, 2, 2 },
-		{ 0x20, 8, 0x1122334455667788 }, { 0x28, 8, 0x99aabbccddeeff01 },
+		{ 0x00, 4, 0x89abcdef },
+		{ 0x08, 4, 1 },
+		{ 0x0c, 4, 0x76543210 },
+		{ 0x10, 2, 5 },
+		{ 0x14, 1, 3 },
+		{ 0x16, 2, 4 },
+		{ 0x18, 2, 32 },
+		{ 0x1a, 2, 2 },
+		{ 0x20, 8, 0x1122334455667788 },
+		{ 0x28, 8, 0x99aabbccddeeff01 },
 		{ 0x30, 8, 0x0203040506070809 },
 	};
 
@@ -408,7 +440,8 @@ Test(virtio_layout, sizes_and_vectors_at_their_bounds, .init = set_up, .fini = t
 
 			common_out(&d, 0x18, e->queue_size, 2);
 			common_out(&d, 0x18, size, 2);
-			cr_assert_eq(common_in(&d, 0x18, 2), good ? size : e->queue_size, "%s: %u", e->name, size);
+			cr_assert_eq(common_in(&d, 0x18, 2), good ? size : e->queue_size, "%s: %u",
+			             e->name, size);
 		}
 		/* §4.1.5.1.2: a vector that cannot be had reads back as none. */
 		for (uint16_t vector = 0; vector < vectors + 3; vector++) {

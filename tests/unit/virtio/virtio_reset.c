@@ -75,14 +75,15 @@ static void expect_forgotten(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		cr_assert_eq(common_in(d, rows[i].offset, rows[i].width), rows[i].value, "%#x", rows[i].offset);
+		cr_assert_eq(common_in(d, rows[i].offset, rows[i].width), rows[i].value, "%#x",
+		             rows[i].offset);
 	common_out(d, DRIVER_FEATURE_SELECT, 1, 4);
 	cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0);
 	for (uint16_t queue = 0; queue < QUEUES; queue++) {
 		common_out(d, QUEUE_SELECT, queue, 2);
 		for (size_t i = 0; i < ARRAY_SIZE(of_queue); i++)
-			cr_assert_eq(common_in(d, of_queue[i].offset, of_queue[i].width), of_queue[i].value,
-			             "queue %u, %#x", queue, of_queue[i].offset);
+			cr_assert_eq(common_in(d, of_queue[i].offset, of_queue[i].width),
+			             of_queue[i].value, "queue %u, %#x", queue, of_queue[i].offset);
 	}
 	cr_assert_eq(bar_in(BAR_ISR, 1), 0);
 	cr_assert_eq(bar_in(BAR_PENDING, 8), 0);
@@ -193,9 +194,11 @@ Test(virtio_reset, nothing_can_be_written_during_a_reset, .init = set_up_running
 		uint32_t offset, width;
 		uint64_t value;
 	} rows[] = {
-		{ MSIX_CONFIG, 2, 0 },   { STATUS, 1, 0xff },       { QUEUE_SIZE, 2, 4 },
-		{ QUEUE_MSIX, 2, 2 },    { QUEUE_ENABLE, 2, 1 },    { QUEUE_DESC, 8, 0x30000 },
-		{ QUEUE_DRIVER, 8, 0x30000 }, { QUEUE_DEVICE, 8, 0x30000 }, { QUEUE_RESET, 2, 1 },
+		{ MSIX_CONFIG, 2, 0 },        { STATUS, 1, 0xff },
+		{ QUEUE_SIZE, 2, 4 },         { QUEUE_MSIX, 2, 2 },
+		{ QUEUE_ENABLE, 2, 1 },       { QUEUE_DESC, 8, 0x30000 },
+		{ QUEUE_DRIVER, 8, 0x30000 }, { QUEUE_DEVICE, 8, 0x30000 },
+		{ QUEUE_RESET, 2, 1 },
 	};
 	uint64_t before[QUEUES][ARRAY_SIZE(rows)];
 
@@ -211,8 +214,8 @@ Test(virtio_reset, nothing_can_be_written_during_a_reset, .init = set_up_running
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 			common_out(d, rows[i].offset, rows[i].value, rows[i].width);
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-			cr_assert_eq(common_in(d, rows[i].offset, rows[i].width), before[queue][i], "queue %u, %#x",
-			             queue, rows[i].offset);
+			cr_assert_eq(common_in(d, rows[i].offset, rows[i].width), before[queue][i],
+			             "queue %u, %#x", queue, rows[i].offset);
 	}
 	io_client_post(&keeper->device.client, KEEPER_RELEASE);
 	WAIT_UNTIL(driver_status(d) == 0);

@@ -71,7 +71,8 @@ Test(virtio_rules, feature_words, .init = set_up)
 		common_out(d, DRIVER_FEATURE, 0xffffffff, 4);
 		cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0);
 		common_out(d, DRIVER_FEATURE_SELECT, 0, 4);
-		cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0x1234, "word %#x is none of the first", beyond[i]);
+		cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0x1234,
+		             "word %#x is none of the first", beyond[i]);
 		common_out(d, DRIVER_FEATURE_SELECT, 1, 4);
 		cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0);
 	}
@@ -81,7 +82,8 @@ Test(virtio_rules, feature_words, .init = set_up)
 		common_out(d, DRIVER_FEATURE_SELECT, word, 4);
 		common_out(d, DRIVER_FEATURE, 0xffffffff, 4);
 		common_out(d, DRIVER_FEATURE, 0x00ff00ff, 4);
-		cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0x00ff00ff, "a bit can be taken back");
+		cr_assert_eq(common_in(d, DRIVER_FEATURE, 4), 0x00ff00ff,
+		             "a bit can be taken back");
 	}
 }
 
@@ -97,7 +99,8 @@ Test(virtio_rules, any_feature_that_is_not_offered_is_refused, .init = set_up)
 		cr_assert_eq(driver_negotiate(d, KEEPER_FULL | 1ULL << bit), good, "bit %u", bit);
 		cr_assert_eq(driver_status(d), good ? 0x0b : 0x03);
 		driver_ok(d);
-		cr_assert_eq(driver_status(d), good ? 0x0f : 0x03, "no DRIVER_OK without FEATURES_OK");
+		cr_assert_eq(driver_status(d), good ? 0x0f : 0x03,
+		             "no DRIVER_OK without FEATURES_OK");
 	}
 }
 
@@ -292,8 +295,8 @@ Test(virtio_rules, each_queue_has_the_vector_that_was_chosen, .init = set_up)
 				got += driver_interrupts(d, vector);
 				pause_a_little();
 			}
-			cr_assert_eq(got + driver_interrupts(d, vector), expected[vector], "choice %zu, vector %u", c,
-			             vector);
+			cr_assert_eq(got + driver_interrupts(d, vector), expected[vector],
+			             "choice %zu, vector %u", c, vector);
 		}
 	}
 }
@@ -328,8 +331,9 @@ Test(virtio_rules, changes_of_configuration, .init = set_up)
 	static const struct {
 		uint32_t offset, length;
 		bool inside;
-	} rows[] = { { 0, 8, true },  { 4, 4, true },  { 8, 0, true },  { 7, 1, true },   { 0, 9, false },
-		     { 4, 5, false }, { 8, 1, false }, { 9, 0, false }, { 0xffffffff, 2, false } };
+	} rows[] = { { 0, 8, true },  { 4, 4, true },  { 8, 0, true },
+		     { 7, 1, true },  { 0, 9, false }, { 4, 5, false },
+		     { 8, 1, false }, { 9, 0, false }, { 0xffffffff, 2, false } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		keeper->config[0] = keeper->config[1] = keeper->config[2] = 0;
@@ -338,7 +342,8 @@ Test(virtio_rules, changes_of_configuration, .init = set_up)
 		cr_assert_eq(common_in(d, GENERATION, 1), generation, "row %zu", i);
 		cr_assert_eq(keeper->config[2], 0, "nothing behind it");
 		if (rows[i].inside)
-			cr_assert_arr_eq((uint8_t *)keeper->config + rows[i].offset, bytes, rows[i].length);
+			cr_assert_arr_eq((uint8_t *)keeper->config + rows[i].offset, bytes,
+			                 rows[i].length);
 	}
 	/* Nobody is there to hear of it. */
 	keeper_release(&rig);
@@ -357,8 +362,8 @@ Test(virtio_rules, the_driver_writes_only_inside_the_configuration, .init = set_
 	static const struct {
 		uint32_t offset, width;
 		bool inside;
-	} rows[] = { { 0, 8, true },  { 7, 1, true },  { 4, 4, true }, { 6, 2, true }, { 8, 1, false },
-		     { 7, 2, false }, { 5, 4, false }, { 1, 8, false } };
+	} rows[] = { { 0, 8, true },  { 7, 1, true },  { 4, 4, true },  { 6, 2, true },
+		     { 8, 1, false }, { 7, 2, false }, { 5, 4, false }, { 1, 8, false } };
 	uint32_t written = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -377,7 +382,8 @@ Test(virtio_rules, an_access_across_two_pages_is_nobodys, .init = set_up)
 	cr_assert_eq(bar_in(BAR_DEVICE + 0xfff, 1), 0x5a);
 	for (uint32_t width = 2; width <= 8; width *= 2)
 		for (uint32_t offset = 0x1000 - width + 1; offset < 0x1000; offset++)
-			cr_assert_eq(bar_in(BAR_DEVICE + offset, width), 0, "%#x, %u", offset, width);
+			cr_assert_eq(bar_in(BAR_DEVICE + offset, width), 0, "%#x, %u", offset,
+			             width);
 	keeper->device.config_size = 8;
 }
 
@@ -429,12 +435,15 @@ Test(virtio_rules, what_the_window_reaches, .init = set_up)
 		uint32_t bar, offset, length;
 		bool good;
 	} rows[] = {
-		{ 0, BAR_DEVICE, 1, true },      { 0, BAR_DEVICE + 3, 1, true },  { 0, BAR_DEVICE, 2, true },
-		{ 0, BAR_DEVICE + 2, 2, true },  { 0, BAR_DEVICE, 4, true },      { 0, 0x7ffc, 4, true },
-		{ 0, 0x7ffe, 2, true },          { 0, 0x7fff, 1, true },          { 1, BAR_DEVICE, 4, false },
-		{ 5, BAR_DEVICE, 4, false },     { 0xff, BAR_DEVICE, 4, false },  { 0, BAR_DEVICE + 1, 2, false },
-		{ 0, BAR_DEVICE + 1, 4, false }, { 0, BAR_DEVICE + 2, 4, false }, { 0, BAR_DEVICE, 0, false },
-		{ 0, BAR_DEVICE, 3, false },     { 0, BAR_DEVICE, 8, false },     { 0, 0x8000, 1, false },
+		{ 0, BAR_DEVICE, 1, true },      { 0, BAR_DEVICE + 3, 1, true },
+		{ 0, BAR_DEVICE, 2, true },      { 0, BAR_DEVICE + 2, 2, true },
+		{ 0, BAR_DEVICE, 4, true },      { 0, 0x7ffc, 4, true },
+		{ 0, 0x7ffe, 2, true },          { 0, 0x7fff, 1, true },
+		{ 1, BAR_DEVICE, 4, false },     { 5, BAR_DEVICE, 4, false },
+		{ 0xff, BAR_DEVICE, 4, false },  { 0, BAR_DEVICE + 1, 2, false },
+		{ 0, BAR_DEVICE + 1, 4, false }, { 0, BAR_DEVICE + 2, 4, false },
+		{ 0, BAR_DEVICE, 0, false },     { 0, BAR_DEVICE, 3, false },
+		{ 0, BAR_DEVICE, 8, false },     { 0, 0x8000, 1, false },
 		{ 0, 0x8000, 4, false },         { 0, 0xfffffffc, 4, false },
 	};
 
@@ -449,11 +458,13 @@ Test(virtio_rules, what_the_window_reaches, .init = set_up)
 		if (!rows[i].good)
 			cr_assert_eq(value, nothing, "row %zu", i);
 		else if (rows[i].offset >= 0x7000)
-			cr_assert_eq(value & ~(0xffffffffu << (8 * length - 1) << 1), 0, "row %zu", i);
+			cr_assert_eq(value & ~(0xffffffffu << (8 * length - 1) << 1), 0, "row %zu",
+			             i);
 		else
 			cr_assert_eq(value & ~(0xffffffffu << (8 * length - 1) << 1),
 			             0x11223344u >> 8 * (rows[i].offset - BAR_DEVICE) &
-			                     ~(0xffffffffu << (8 * length - 1) << 1), "row %zu", i);
+			                     ~(0xffffffffu << (8 * length - 1) << 1),
+			             "row %zu", i);
 	}
 	/* And writes. */
 	aim(cap, 0, BAR_DEVICE + 4, 4);
@@ -516,5 +527,6 @@ Test(virtio_rules, doorbells_read_as_zero, .init = set_up)
 	keeper_await(&keeper->activations, 1);
 	for (uint32_t width = 1; width <= 4; width *= 2)
 		for (uint32_t offset = 0; offset < 16; offset += width)
-			cr_assert_eq(bar_in(BAR_NOTIFY + offset, width), 0, "%u at %u", width, offset);
+			cr_assert_eq(bar_in(BAR_NOTIFY + offset, width), 0, "%u at %u", width,
+			             offset);
 }

@@ -542,7 +542,8 @@ Test(vsock, the_guest_is_sent_no_more_than_it_has_room_for, .init = set_up)
 			if (le16toh(packet.header.op) == OP(CREDIT_REQUEST))
 				break;
 			cr_assert_eq(le16toh(packet.header.op), OP(RW));
-			cr_assert_eq(memcmp(packet.data, data + got, le32toh(packet.header.len)), 0);
+			cr_assert_eq(memcmp(packet.data, data + got, le32toh(packet.header.len)),
+			             0);
 			got += le32toh(packet.header.len);
 			round += le32toh(packet.header.len);
 			cr_assert_leq(round, 100);

@@ -220,9 +220,12 @@ Test(vsock_credit, connections_take_turns)
 	}
 	done = ring_used_idx(tx);
 	for (uint16_t i = 0; i < 2; i++) {
-		const struct virtio_vsock_hdr header = guest_header(OP(CREDIT_UPDATE), ports[i], 80);
+		const struct virtio_vsock_hdr header =
+			guest_header(OP(CREDIT_UPDATE), ports[i], 80);
 
-		cr_assert_eq(guest_memory_write(&g.m.memory, GPA(0x100000 + i * HEADER), &header, HEADER), 0);
+		cr_assert_eq(guest_memory_write(&g.m.memory, GPA(0x100000 + i * HEADER), &header,
+		                                HEADER),
+		             0);
 		ring_desc(tx, i, 0x100000 + i * HEADER, HEADER, 0, 0);
 		ring_offer(tx, i);
 	}

@@ -100,8 +100,10 @@ Test(vsock_hostile, receive_buffers_without_room, .init = set_up_without_buffers
 /* Whatever belongs to no connection is answered with RST, but for an RST. */
 Test(vsock_hostile, packets_of_no_connection, .init = set_up)
 {
-	static const uint16_t ops[] = { 0, OP(RESPONSE), OP(SHUTDOWN), OP(RW), OP(CREDIT_UPDATE),
-		                        OP(CREDIT_REQUEST), 8, 0xffff };
+	static const uint16_t ops[] = {
+		0, OP(RESPONSE), OP(SHUTDOWN), OP(RW), OP(CREDIT_UPDATE), OP(CREDIT_REQUEST),
+		8, 0xffff
+	};
 	struct packet packet;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
@@ -117,8 +119,10 @@ Test(vsock_hostile, packets_of_no_connection, .init = set_up)
 Test(vsock_hostile, operations_that_do_not_fit_the_state, .init = set_up)
 {
 	static const uint16_t on_open[] = { 0, OP(REQUEST), OP(RESPONSE), 9 };
-	static const uint16_t on_asking[] = { 0, OP(REQUEST), OP(RESPONSE), OP(SHUTDOWN), OP(RW),
-		                              OP(CREDIT_UPDATE), OP(CREDIT_REQUEST) };
+	static const uint16_t on_asking[] = {
+		0,      OP(REQUEST),       OP(RESPONSE),      OP(SHUTDOWN),
+		OP(RW), OP(CREDIT_UPDATE), OP(CREDIT_REQUEST)
+	};
 	struct vsock_channel_message message;
 	char byte;
 	int fd;
@@ -141,8 +145,8 @@ Test(vsock_hostile, operations_that_do_not_fit_the_state, .init = set_up)
 
 Test(vsock_hostile, operations_on_an_invitation, .init = set_up)
 {
-	static const uint16_t ops[] = { 0, OP(REQUEST), OP(RST), OP(SHUTDOWN), OP(RW),
-		                        OP(CREDIT_UPDATE), OP(CREDIT_REQUEST) };
+	static const uint16_t ops[] = { 0,      OP(REQUEST),       OP(RST),           OP(SHUTDOWN),
+		                        OP(RW), OP(CREDIT_UPDATE), OP(CREDIT_REQUEST) };
 	struct vsock_channel_message message;
 	struct packet packet;
 	int pair[2];
@@ -303,7 +307,8 @@ Test(vsock_hostile, the_channel_ends, .init = set_up)
 Test(vsock_hostile, malformed_channel_messages_are_dropped, .init = set_up)
 {
 	struct vsock_channel_message message = {
-		.version = htole16(VSOCK_CHANNEL_VERSION), .kind = htole16(VSOCK_CONNECT),
+		.version = htole16(VSOCK_CHANNEL_VERSION),
+		.kind = htole16(VSOCK_CONNECT),
 	};
 	uint8_t bytes[64] = { 0 };
 	uint32_t events = 0;

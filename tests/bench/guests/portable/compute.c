@@ -17,5 +17,6 @@ void guest_main(uint64_t start_info, uint64_t count, uint64_t ram, uint64_t stac
 		__asm__ volatile("" : "+r"(x));
 	}
 	portable_say("done", turns);
-	portable_end(GUEST_PASS, cpuid(0x40000000, 0).eax >= LEAF_TIMING ? cpuid(LEAF_TIMING, 0).eax : 0);
+	portable_end(GUEST_PASS,
+	             cpuid(0x40000000, 0).eax >= LEAF_TIMING ? cpuid(LEAF_TIMING, 0).eax : 0);
 }

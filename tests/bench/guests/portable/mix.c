@@ -125,7 +125,8 @@ static void one_byte(void)
 static void reads(uint32_t first, uint32_t batch)
 {
 	for (uint32_t i = 0; i < batch; i++)
-		(void)block_offer(&disk_queue, &requests[i], BLOCK_IN, block_offset(first + i, BYTES, 1) / SECTOR,
+		(void)block_offer(&disk_queue, &requests[i], BLOCK_IN,
+		                  block_offset(first + i, BYTES, 1) / SECTOR,
 		                  (void *)(data + (uint64_t)i * BYTES), BYTES);
 	await_all(&disk_queue);
 	for (uint32_t i = 0; i < batch; i++)
@@ -133,7 +134,8 @@ static void reads(uint32_t first, uint32_t batch)
 			portable_end(GUEST_FAIL | __LINE__, requests[i].status);
 }
 
-static void begin(struct virtio *device, struct queue *q, uint16_t type, uint16_t size, uint64_t features)
+static void begin(struct virtio *device, struct queue *q, uint16_t type, uint16_t size,
+                  uint64_t features)
 {
 	virtio_find(type, 0, device);
 	virtio_begin(device, features);
@@ -156,7 +158,8 @@ void guest_main(uint64_t start_info, uint64_t count, uint64_t ram, uint64_t stac
 	find_host();
 	irq_begin();
 	data = guest_pages(batch * BYTES);
-	begin(&disk, &disk_queue, VIRTIO_BLOCK, DISK_QUEUE, portable_option("event", 0) ? F_EVENT_IDX : 0);
+	begin(&disk, &disk_queue, VIRTIO_BLOCK, DISK_QUEUE,
+	      portable_option("event", 0) ? F_EVENT_IDX : 0);
 	if (doorbells > 0)
 		begin(&rng, &rng_queue, VIRTIO_RNG, RNG_QUEUE, 0);
 	for (uint32_t n = 0; n < turns; n++) {

@@ -79,12 +79,13 @@ void portable_say(const char *name, uint64_t value)
 _Noreturn void portable_end(uint64_t rax, uint64_t rbx)
 {
 	__asm__ volatile("movb %[off], (%[window])\n" /* AxVM: power off, in the ACPI window */
-	                 : : "a"(rax), "b"(rbx), [off] "c"((uint8_t)(ACPI_S5_TYPE << 2 | 0x20)),
-	                     [window] "S"((uint64_t)LAYOUT_ACPI_REGISTERS + ACPI_REG_SLEEP_CONTROL)
+	                 :
+	                 : "a"(rax), "b"(rbx), [off] "c"((uint8_t)(ACPI_S5_TYPE << 2 | 0x20)),
+	                   [window] "S"((uint64_t)LAYOUT_ACPI_REGISTERS + ACPI_REG_SLEEP_CONTROL)
 	                 : "memory");
 	outb(0x600, 0x34); /* Cloud Hypervisor: ACPI's S5 */
-	outb(0xf4, 0);              /* QEMU: isa-debug-exit, status 1 */
-	outb(0x64, 0xfe);           /* Firecracker: the keyboard controller's reset */
+	outb(0xf4, 0);     /* QEMU: isa-debug-exit, status 1 */
+	outb(0x64, 0xfe);  /* Firecracker: the keyboard controller's reset */
 	for (;;)
 		__asm__ volatile("cli; hlt");
 }
