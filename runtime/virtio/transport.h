@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the transport: what pci.c, registers.c (vCPUs) and transport.c (I/O thread) share. */
+/* Private to the transport: what pci.c and registers.c (vCPUs), transport.c and
+ * transport_queue.c (I/O thread) share. */
 #ifndef AXVM_VIRTIO_TRANSPORT_H
 #define AXVM_VIRTIO_TRANSPORT_H
 
@@ -101,6 +102,11 @@ void virtio_common_write(struct virtio_transport *t, uint32_t offset, uint32_t w
 /* All registers as after a reset, status 0. Lock held, or build time. */
 void virtio_registers_reset(struct virtio_transport *t);
 void virtio_queue_registers_reset(struct virtio_transport *t, uint16_t queue);
+
+/* transport_queue.c. Begins a queue's turn, if the loop has begun one since. I/O thread. */
+void virtio_begin_turn(const struct virtio_device *device, struct virtio_queue *q);
+/* Has a queue's completions published at the end of the turn. I/O thread. */
+void virtio_mark_dirty(struct virtio_transport *t, uint16_t queue);
 
 /* transport.c. */
 extern const struct io_client_ops virtio_client_ops;

@@ -46,6 +46,12 @@ struct run_options {
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_options_done(struct run_options *options);
 
+/* For the flags (run_flags.c). Adds a fragment of the spec, in protobuf text, for --`flag`, which a
+ * message about it names. 0, or the exit status after a message on stderr. */
+int run_add(struct run_options *options, const char *flag, const char *format, ...) _printf_(3, 4);
+/* Prints "axvm run: ..." to stderr. Returns EX_USAGE. */
+int run_complain(const char *format, ...) _printf_(1, 2);
+
 /* Removes the claims from a spec, for --no-claims, which also applies to a spec from a file. */
 void run_drop_claims(Axvm__V1__LaunchSpec *spec);
 
