@@ -60,12 +60,13 @@ int numa_check_free(const struct numa_range *ranges, size_t count, const char *r
 
 /* Touches every page of every range, all ranges at once, by up to `threads_per_node` threads (0:
  * one for each CPU below, 16 at most). Each thread is bound to all CPUs of the range's node that
- * this process may use; all have ended on return. If no thread can be started for a range, the
- * caller's thread populates it. Contents are kept. Adds an ERROR_CODE_MEMORY_UNAVAILABLE and
- * returns -errno if a page is not available: a missing huge page is an error here and not a SIGBUS
- * later. For ordinary pages it checks again and again that the node has room for the rest (below
- * `root`, NULL: /), since another launch may take memory too: -ENOMEM then, before the OOM killer
- * acts. The ranges must be unpopulated: pages that are there count as part of the rest. */
+ * this process may use, or to all that it may use if the node has none; all have ended on return.
+ * If no thread can be started for a range, the caller's thread populates it. Contents are kept.
+ * Adds an ERROR_CODE_MEMORY_UNAVAILABLE and returns -errno if a page is not available: a missing
+ * huge page is an error here and not a SIGBUS later. For ordinary pages it checks again and again
+ * that the node has room for the rest (below `root`, NULL: /), since another launch may take memory
+ * too: -ENOMEM then, before the OOM killer acts. The ranges must be unpopulated: pages that are
+ * there count as part of the rest. */
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
                   unsigned int threads_per_node, const char *root, struct problems *problems);
 

@@ -17,10 +17,11 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems);
  * that it has started stay as they are. */
 int schedule_leave_fifo(struct problems *problems);
 
-/* Asks the scheduler for short slices for the calling thread and those that it starts, where others
- * share its CPUs: a thread that wakes then waits a tenth of a millisecond and not a whole slice.
- * The share of CPU time, the policy and the nice value stay. A kernel that cannot (before Linux
- * 6.12) or refuses goes on as before. sched_setattr(2), sched_runtime of SCHED_OTHER. */
+/* Asks the scheduler for short turns (slices) for the calling thread and those that it starts,
+ * where others share its CPUs: a thread that wakes then waits a tenth of a millisecond and not a
+ * whole slice. The share of CPU time, the policy and the nice value stay. A kernel that cannot
+ * (before Linux 6.12) or refuses goes on as before. sched_setattr(2), sched_runtime of
+ * SCHED_OTHER. */
 void schedule_short_turns(void);
 
 /* Gives this process a core-scheduling cookie of its own, which threads started later inherit: no

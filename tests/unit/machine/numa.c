@@ -284,6 +284,12 @@ static int binds_workers(void)
 			return 10 + (int)i;
 	if (numa_populate(ranges, 1, facts, 5, NULL, &problems) == 0 || seen.of[0] != 16 + 5)
 		return 6;
+	/* Of a node without a CPU that may be used: on all that may. */
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		facts->cpus[i].allowed &= facts->cpus[i].node != 1;
+	if (numa_populate(&ranges[1], 1, facts, 0, NULL, &problems) == 0 || seen.others != 0 ||
+	    seen.of[0] != 16 + 5 + 16)
+		return 8;
 	/* Without facts nobody knows a node's CPUs: the threads stay where the caller may be. */
 	seen.workers = 0;
 	return numa_populate(ranges, 1, NULL, 0, NULL, &problems) < 0 && seen.workers == 0 ? 0 : 7;
