@@ -104,10 +104,10 @@ void policy_compile(struct text_policy *p)
 		r = add_rule(context, &p->rules[i]);
 		if (r < 0)
 			policy_error(p, p->rules[i].line, "libseccomp refuses \"%s: %s\": %s",
-			             p->rules[i].call, p->rules[i].conditions, strerror(-r));
+			             p->rules[i].call, p->rules[i].conditions, errno_text(-r));
 	}
 	if (r == 0)
 		r = export_insns(context, p);
 	if (r < 0 && p->errors == 0)
-		policy_error(p, 0, "libseccomp: %s", strerror(-r));
+		policy_error(p, 0, "libseccomp: %s", errno_text(-r));
 }

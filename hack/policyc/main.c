@@ -73,7 +73,7 @@ int main(int argc, char **argv)
 		int r = policy_emit(argv[2], policies);
 
 		if (r < 0) {
-			fprintf(stderr, "policyc: %s: %s\n", argv[2], strerror(-r));
+			fprintf(stderr, "policyc: %s: %s\n", argv[2], errno_text(-r));
 			return EXIT_OS;
 		}
 	}

@@ -427,7 +427,7 @@ void policy_parse(struct text_policy *p)
 	struct place at = { .policy = p };
 
 	if (!file) {
-		policy_error(p, 0, "%s", strerror(errno));
+		policy_error(p, 0, "%s", errno_text(errno));
 		return;
 	}
 	while (fgets(line, sizeof(line), file)) {

@@ -233,14 +233,14 @@ static int refuse(const struct job *job, struct problems *problems)
 			problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 			"cannot populate %llu MiB%s, %llu MiB are free there now: %s; ask for less",
 			(unsigned long long)(range->size / MIB), where,
-			(unsigned long long)(free_now / MIB), strerror(error));
+			(unsigned long long)(free_now / MIB), errno_text(error));
 	return problems_add(
 		problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 		"cannot populate %llu huge pages of %llu KiB%s, %llu are free there now: %s; reserve "
 		"more (nr_hugepages), or ask for less",
 		(unsigned long long)(range->size / range->page_size),
 		(unsigned long long)(range->page_size / KIB), where,
-		(unsigned long long)(free_now / range->page_size), strerror(error));
+		(unsigned long long)(free_now / range->page_size), errno_text(error));
 }
 
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,

@@ -504,7 +504,7 @@ static unsigned int run_role(enum sandbox_role role, FILE *hits)
 	r = try_all(&run);
 	if (r < 0) {
 		fprintf(stderr, "policy_exhaustive: %s: %s\n", sandbox_role_name(role),
-		        strerror(-r));
+		        errno_text(-r));
 		return 1;
 	}
 	for (size_t i = 0; i < run.count; i++)

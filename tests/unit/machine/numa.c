@@ -440,7 +440,7 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 	struct problems problems = { 0 };
 
 	if (start == MAP_FAILED)
-		cr_skip_test("this kernel has no 2 MiB huge pages: %s", strerror(errno));
+		cr_skip_test("this kernel has no 2 MiB huge pages: %s", errno_text(errno));
 	/* Whatever is in the pool, more is asked for. */
 	range.size = size;
 	cr_assert_lt(numa_populate(&range, 1, NULL, 1, NULL, &problems), 0);
