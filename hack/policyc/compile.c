@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Rules into BPF, by libseccomp, for x86_64 alone.
+/* Rules into BPF, by libseccomp, for x86_64 alone.
  *
  * The order of evaluation is that of the first line of each call: the call that a role makes most
  * stands first in its file. Foreign architectures and x32 get SANDBOX_FOREIGN_ACTION, all else that
- * no rule allows SANDBOX_DENY_ACTION.
- */
+ * no rule allows SANDBOX_DENY_ACTION. */
 #include <assert.h>
 #include <errno.h>
 #include <seccomp.h>

@@ -54,8 +54,8 @@ static inline void free_ptr(void *p)
 	*slot = NULL;
 }
 
-/* What an errno means, in words; constant, never NULL. In every message: strerror(3) translates, and
- * allocates for a number that it does not know. Any thread; no system call. */
+/* An errno in words; constant, never NULL. The one way to print an errno: strerror(3) translates,
+ * and allocates for a number that it does not know. Any thread; no system call. */
 static inline const char *errno_text(int error)
 {
 	const char *text = strerrordesc_np(error);

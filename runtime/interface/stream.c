@@ -4,8 +4,8 @@
  * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser of four
  * states is all it takes. parse() consumes bytes until a payload is whole or the bytes are used up;
  * it stores at most as much of a payload as its caller has room for and skips the rest, so that an
- * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire types.)
- */
+ * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire
+ * types.) */
 #include "interface/stream.h"
 
 #include <errno.h>

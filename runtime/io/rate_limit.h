@@ -33,8 +33,7 @@ struct rate_limit {
 void rate_limit_init(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns);
 
 /* Changes rates and bursts. A bucket keeps its tokens, up to its new burst. Debt is forgiven, since
- * at another rate it would take another time to pay. A bucket that had no limit is full.
- */
+ * at another rate it would take another time to pay. A bucket that had no limit is full. */
 void rate_limit_change(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns);
 
 /* Nanoseconds until `bytes` and `ops` may pass, at least 1; 0: now. A request for more than a
@@ -43,8 +42,7 @@ void rate_limit_change(struct rate_limit *limit, const struct rate_config *confi
 uint64_t rate_limit_wait(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops);
 
 /* Takes the tokens for a request that has passed, into debt if it was larger than the bucket
- * allows.
- */
+ * allows. */
 void rate_limit_charge(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops);
 
 /* Gives back what was charged for something that did not happen. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's topology, derived from the placement of its vCPUs: APIC ids, CPUID leaves, distances.
- */
+/* The guest's topology, derived from the placement of its vCPUs: APIC ids, CPUID leaves, and
+ * distances. */
 #ifndef AXVM_MACHINE_TOPOLOGY_H
 #define AXVM_MACHINE_TOPOLOGY_H
 
