@@ -81,6 +81,7 @@ help:
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
+	@echo 'make release    VERSION=X.Y: stamped, noted, committed, tagged (hack/release)'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -206,6 +207,7 @@ LAUNCH_OBJS := $(LAUNCH_SRCS:%.c=$(B)/obj/%.o)
 $(LAUNCH_OBJS): PIC = -fPIC -fno-semantic-interposition
 $(LAUNCH_OBJS): INC = -I. -Iruntime
 AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
+# The library's own: another once what was linked to it has to be built anew, whatever the release.
 AXVM_SONAME := libaxvm.so.0
 
 # In the archive too only what the version script names is visible to others.
@@ -589,10 +591,11 @@ MAN_SRCS := $(wildcard runtime/launch/man/*.scd)
 MAN_PAGES := $(patsubst runtime/launch/man/%.scd,$(B)/man/%,$(MAN_SRCS))
 DEB := $(B)/axvm_$(AXVM_VERSION)_amd64.deb
 
-$(B)/man/%: runtime/launch/man/%.scd | $(B)/.packages-install
+# The version stands at the foot of each page.
+$(B)/man/%: runtime/launch/man/%.scd runtime/interface/version.h | $(B)/.packages-install
 	@mkdir -p $(@D)
 	$(call say,MAN)
-	$(Q)scdoc <$< >$@
+	$(Q)sed '1s/$$/ "AxVM $(AXVM_VERSION)"/' $< | scdoc >$@
 
 $(B)/completion/%: $(B)/axvm
 	@mkdir -p $(@D)
@@ -637,6 +640,12 @@ deb: all
 		LIBDIR=/usr/lib/$$($(CC) -print-multiarch) UNITDIR=/lib/systemd/system
 	$(Q)hack/make-deb $(B)/deb $(AXVM_VERSION) $(DEB)
 	@echo $(DEB)
+
+# ---- release ----------------------------------------------------------------------------------
+# VERSION comes by the environment, which needs no quotes.
+.PHONY: release
+release: $(B)/.packages-test
+	$(Q)hack/release "$${VERSION-}"
 
 # ---- bench ------------------------------------------------------------------------------------
 # Baselines link nothing of ours; what measures is an orchestrator and links libaxvm.
