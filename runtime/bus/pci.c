@@ -98,7 +98,7 @@ int pci_add_capability(struct pci_function *function, uint8_t id, const void *bo
 	return 0;
 }
 
-/* Where BAR 0 should answer by what configuration space says, or 0. */
+/* The address at which BAR 0 should answer by its configuration space, or 0. */
 static uint32_t bar_target(const struct pci_function *function)
 {
 	uint32_t base = pci_config_get(function, PCI_BASE_ADDRESS_0, 4) & PCI_BASE_ADDRESS_MEM_MASK;
@@ -140,7 +140,7 @@ static void unregister_doorbells(struct pci_host *host, struct pci_function *fun
 	function->doorbell_base = 0;
 }
 
-/* All or none: a function whose doorbells cannot be registered still works, by exits. */
+/* Registers all doorbells or none: a function without doorbells still works, by exits. */
 static int register_doorbells(struct pci_host *host, struct pci_function *function, uint32_t base)
 {
 	function->doorbell_base = base;
@@ -158,7 +158,8 @@ static int register_doorbells(struct pci_host *host, struct pci_function *functi
 	return 0;
 }
 
-/* Whether doorbells of `function` stand where they must not ring any more. */
+/* Whether doorbells of `function` are registered at an address where they must not ring any
+ * more. */
 static bool doorbells_misplaced(const struct pci_host *host, const struct pci_function *function)
 {
 	uint32_t base = function->doorbell_base;

@@ -11,7 +11,7 @@
 
 #define NS_PER_US 1000ULL
 
-/* The ring's flags are written by the kernel while we look. */
+/* The kernel writes the ring's flags meanwhile. */
 static bool ring_has_something(struct io_loop *loop)
 {
 	return io_uring_sq_ready(&loop->ring) > 0 || io_uring_cq_ready(&loop->ring) > 0 ||

@@ -76,7 +76,7 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 	    only_read)
 		return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EROFS,
 		             "is a device that cannot be written; set read_only");
-	/* io_uring would hand EAGAIN to us instead of waiting. */
+	/* With O_NONBLOCK io_uring would return EAGAIN instead of waiting. */
 	flags = (flags & ~O_NONBLOCK) | (config->direct ? O_DIRECT : 0);
 	if (fcntl(fd, F_SETFL, flags) < 0)
 		return wrong(config, problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno,

@@ -45,7 +45,7 @@ static bool issue_zeroes(struct block_request *request)
 	struct block *block = request->block;
 	uint32_t bytes = MIN(request->left, (uint32_t)BLOCK_ZEROES_BYTES);
 
-	/* Like any other write: within what a turn does for a disk. */
+	/* Counts like any other write, within the bytes of a disk's turn. */
 	block_turn_charge(block, bytes);
 	return io_write(block->device.loop, &request->op, block->file_index, block->zeroes, bytes,
 	                request->offset);
@@ -95,8 +95,7 @@ static void refuse_discard(struct block_request *request)
 	block_request_complete(request, VIRTIO_BLK_S_UNSUPP);
 }
 
-/* Takes up the next range that has something to be done; of a discard only whole blocks of the
- * backing. */
+/* Takes the next range with work to do; a discard covers only whole blocks of the file. */
 static bool take_range(struct block_request *request)
 {
 	uint64_t align = request->type == VIRTIO_BLK_T_DISCARD ? request->block->ranges.align : 1;

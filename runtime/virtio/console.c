@@ -45,7 +45,7 @@ static struct console *console_of(struct virtio_device *device)
 
 /* ------------------------------------------------------------------------------------- output */
 
-/* Copies into the buffer what fits of it; lock held. */
+/* Copies the bytes that fit into the buffer; lock held. */
 static void append_locked(struct console *console, const uint8_t *data, size_t length)
 {
 	size_t room = console->capacity - console->used;
@@ -77,8 +77,8 @@ static void consume(struct console *console, size_t bytes)
 	pthread_mutex_unlock(&console->lock);
 }
 
-/* Whether a write of so many bytes exceeds the limit; then they are dropped, and the rest is looked
- * at in the next turn. */
+/* Whether a write of `length` bytes exceeds the limit. If so, they are dropped, and the next turn
+ * goes on with the rest. */
 static bool exceeds_limit(struct console *console, size_t length)
 {
 	uint64_t now;
@@ -103,7 +103,7 @@ static bool exceeds_limit(struct console *console, size_t length)
 	return true;
 }
 
-/* Starts a write of what is buffered, unless one is in flight. I/O thread. */
+/* Starts a write of the buffered bytes, unless one is in flight. I/O thread. */
 static void write_output(struct console *console)
 {
 	bool report;
@@ -153,7 +153,7 @@ static void write_done(struct io_op *op, int result, uint32_t flags)
 	(void)flags;
 	console->writing = false;
 	if (result == -EAGAIN) {
-		/* A non-blocking output that is full: come back when it is not. */
+		/* A non-blocking output is full: wait until it is not. */
 		console->writing = io_poll(console->device.loop, &console->writable_op,
 		                           console->output_file, POLLOUT);
 		return;
@@ -184,7 +184,7 @@ void console_append(struct console *console, const void *data, size_t length)
 	append_locked(console, data, length);
 	idle = (idle && console->used > 0) || console->report_drop;
 	pthread_mutex_unlock(&console->lock);
-	/* A buffer that was not empty has its write under way, or its mail. */
+	/* If the buffer was not empty, a write is under way or mail is posted. */
 	if (idle)
 		io_client_post(&console->device.client, MAIL_OUTPUT);
 }

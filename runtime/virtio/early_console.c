@@ -40,7 +40,7 @@ static const struct bus_ops uart_ops = {
 	.write = uart_write,
 };
 
-/* Reads as its own number: how a guest finds out that somebody listens. */
+/* Reads as its own number: this tells a guest that the port exists. */
 static uint64_t debug_read(void *context, uint64_t offset, uint32_t width)
 {
 	(void)context;

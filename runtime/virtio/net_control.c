@@ -123,8 +123,8 @@ void net_serve_control(struct net *net)
 {
 	bool waited = net->control_waits;
 
-	/* Once a change of pairs is acknowledged no frame may go to a queue that is out of use, so
-	 * reads, which end within a turn, come first. */
+	/* After a change of pairs is acknowledged, no frame may go to an unused queue. So it first
+	 * waits for reads, which end within a turn. */
 	net->control_waits = reads_in_flight(net);
 	if (net->control_waits)
 		return;
