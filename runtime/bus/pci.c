@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The PCI host: ECAM (PCI Express Base 4.0 §7.2.2), BAR sizing and decoding (PCI 3.0 §6.2.5).
  *
- * Configuration space is data: a byte array and an array of writable bits. What a write means is
- * derived from the array afterwards, in one place (`reconcile`), so that no order of writes can
- * lead to a state that another order would not.
+ * Configuration space is data: a byte array and an array of writable bits. After each write one
+ * function (`reconcile`) derives the state from the array, so the order of writes does not matter.
  *
  * A BAR answers when COMMAND.MEMORY is on and it lies wholly in the window. When two overlap, the
- * one with the lower device number answers. Doorbells are registered at the address given at
- * build time and move only when the BAR comes to answer somewhere else: a guest that sizes a BAR,
- * or switches decoding off and on, costs no call into the machine. */
+ * one with the lower device number answers. Doorbells are registered at the address given at build
+ * time and move only when the BAR answers at another one: a guest that sizes a BAR, or switches
+ * decoding off and on, costs no call into the machine. */
 #include "bus/pci.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file behind a disk.
  *
- * Formats are never probed: what is in the file is the guest's, and a header that the guest wrote
+ * Formats are never probed: the guest writes the file's content, and a header that the guest wrote
  * must not make the host open another file. The lock keeps two VMs from writing one image, and one
  * VM from having it as two disks; it is advisory, but the tools that work on images honour it. */
 #include "io/disk_file.h"

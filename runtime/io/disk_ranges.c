@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What the backing of a disk can do about ranges.
+/* What a disk's file can do with a range.
  *
- * fallocate(2) on a block device is another thing than on a file: PUNCH_HOLE is a write of zeroes
- * that may unmap and does not fall back to writing them, so it works where the queue has
- * write_zeroes_max_bytes; ZERO_RANGE falls back and works always. Neither is a discard. That is a
- * command, an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed
- * thread makes on a disk). What discards and writes no zeroes (a thin volume) has it alone;
- * elsewhere it is kept beside PUNCH_HOLE, because the limit that promises that can go: a loop
- * device over tmpfs has it until the first zeroes that are not to unmap, which fail below, and the
- * kernel takes the limit back. */
+ * fallocate(2) means something else on a block device than on a file. PUNCH_HOLE zeroes and may
+ * unmap, without a fallback to writing zeroes, so it works only if the queue has
+ * write_zeroes_max_bytes. ZERO_RANGE has the fallback and always works. Neither is a discard: that
+ * is a command, an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed
+ * thread makes on a disk). A device that discards but cannot write zeroes (a thin volume) has the
+ * command alone. Other devices have it beside PUNCH_HOLE, because their limit can vanish: a loop
+ * device over tmpfs has it until the first zeroes that must not unmap. Those fail below, and the
+ * kernel clears the limit. */
 #include "io/disk_ranges.h"
 
 #include <errno.h>

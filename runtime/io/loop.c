@@ -12,23 +12,24 @@
  * it would only add a system call or an SQE for each doorbell. A doorbell may be reported once for
  * several kicks and once more than needed; a device drains its queue each time, so both are fine.
  *
- * Other threads talk to a client through its mailbox: bits set atomically, then the client's bit in
- * `pending`; who finds `pending` empty also signals the wake eventfd. The loop takes `pending` as a
- * whole, then each mailbox as a whole: release by the poster, acquire by the loop.
+ * Other threads talk to a client through its mailbox: they set bits in it atomically, then the
+ * client's bit in `pending`; a thread that finds `pending` empty also signals the wake eventfd. The
+ * loop takes all of `pending`, then all of each mailbox: release by the poster, acquire by the
+ * loop.
  *
  * The ring is created disabled, so that its restrictions are in force from the first submission:
  * the opcodes of restriction.c that its clients' uses need, and IOSQE_FIXED_FILE on every SQE. It
  * can then reach no file that was not registered while the VM was built. Restrictions, fixed files:
  * io_uring_register(2).
  *
- * A loop that is handed connections while it runs (IO_USE_DESCRIPTORS) does without the second
- * restriction. Its thread has a table of descriptors of its own, as every sealed thread but one:
- * the ring, the eventfds that its filter lets it write to, and what it receives. That is then all
- * that its ring can reach beside the registered files. The other way, putting what is received
- * among the registered files, needs more (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so that
- * it takes io_uring_register and close in the filter), and leaks: before Linux 6.13 a registered
- * file that was replaced is let go only when every operation older than that has ended, and polls
- * of doorbells never end. The peer of a connection would not see it close. */
+ * A loop that receives connections while it runs (IO_USE_DESCRIPTORS) does without the second
+ * restriction. Its thread has a descriptor table of its own, as every sealed thread but one: the
+ * ring, the eventfds that its filter lets it write to, and the descriptors that it receives. Beside
+ * the registered files its ring can reach only these. The alternative, to register each received
+ * descriptor, needs more in the filter (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so it
+ * takes io_uring_register and close), and it leaks: before Linux 6.13 a replaced file is released
+ * only when every older operation has ended, and polls of doorbells never end. The peer of a
+ * connection would not see it close. */
 #include "io/loop.h"
 
 #include <errno.h>

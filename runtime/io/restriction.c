@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The restrictions of a loop's ring: io_uring operations pass by seccomp, so this is the part of
- * the sandbox's policy that the kernel holds each submission against.
+/* The restrictions of a loop's ring. seccomp does not see io_uring operations; the kernel checks
+ * each submission against these restrictions instead, so they are part of the sandbox's policy.
  *
- * A refused submission completes with -EACCES and its thread goes on: that is all the kernel does.
- * Our code prepares none that is refused, so whoever did was not our code: a thread that a guest
- * has taken over, or one that wrote into the ring's memory. The loop takes it as that and ends the
- * process (io_loop_config.breach). A file may answer -EACCES too (a security module that changes
- * its mind); the submission itself tells the two apart, for it still lies in the ring: only
- * submissions that are prepared after this turn's completions are looked at can take its place.
+ * The kernel completes a refused submission with -EACCES, and its thread goes on. Our code never
+ * makes such a submission, so a guest has taken over the thread, or written into the ring's memory.
+ * The loop ends the process (io_loop_config.breach). A file may return -EACCES too (a security
+ * module's policy was changed). The submission tells the two apart, since it still lies in the
+ * ring: only submissions made after this turn's completions are handled can overwrite it.
  *
  * io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
 #include "io/restriction.h"

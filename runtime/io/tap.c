@@ -2,11 +2,11 @@
 /* TAP devices (Documentation/networking/tuntap.rst of the kernel).
  *
  * A TAP is never created here: a name that does not exist is a mistake of the launcher's, and
- * TUNSETIFF would silently make an interface of it. So the name is looked up first, and its kind,
- * since TUNSETIFF says EINVAL to every mismatch alike.
+ * TUNSETIFF would silently create the interface. So the name and its kind are looked up first;
+ * TUNSETIFF also returns EINVAL for every mismatch alike.
  *
- * The offloads are off until a driver has said what it takes: no frame that waits in the TAP from
- * before is one that a driver cannot understand. */
+ * The offloads are off until a driver has negotiated them, so a driver understands every frame that
+ * waited in the TAP before. */
 #include "io/tap.h"
 
 #include <errno.h>

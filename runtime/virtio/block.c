@@ -5,18 +5,18 @@
  * of the ring (block_request.c), and all of them leave with the turn's one system call. What
  * completes in a turn is published, and signalled, once.
  *
- * Popping stops for want of a free request, or because the rate limit says so; the queue is then
- * noted in `waiting` and looked at again, in turn with the others, when a request ends or the
- * limit's timer does. A request that the limit holds back is given back to the ring untouched: it
- * is not in flight, so neither a reset nor a pause has to wait for it. For one of many operations
- * they wait until those under way have come back, and then it is dropped, or held until the resume.
- * A stop lets it go on, as long as the loop lingers.
+ * Popping stops if no request is free, or if the rate limit is reached. The queue is then noted in
+ * `waiting` and looked at again, in turn with the others, when a request ends or the limit's timer
+ * expires. A request that the limit holds back is given back to the ring untouched: it is not in
+ * flight, so neither a reset nor a pause waits for it. For a request of many operations they wait
+ * for those under way; a reset then drops the rest, and a pause holds it until the resume. A stop
+ * lets the request go on as long as the loop lingers.
  *
  * Caching. Write-back answers a write when the host has it, and a flush is fdatasync(2).
  * Write-through answers a write after an fdatasync of its own. It is in force when the driver did
  * not negotiate FLUSH, or asked for it in `wce` (CONFIG_WCE), or, with a driver that knows no
- * `wce`, when the spec says so. `wce` is 0 at first in that case, and otherwise what the last
- * driver left there. What was written before a change to write-through is flushed at the change.
+ * `wce`, when the spec says so. In that case `wce` is 0 at first, and otherwise the value that the
+ * last driver left. A change to write-through flushes what was written before.
  *
  * Guest memory is not registered with the ring: that pins all of it at once, against overcommit and
  * the balloon, and only helps O_DIRECT requests of one buffer. */

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* One request of a disk (VIRTIO 1.2 §5.2.6).
  *
- * The parts of a chain are streams of bytes: the first 16 that the device reads are the header, the
- * last one that it writes is the status, and how they are cut into descriptors says nothing
- * (§2.7.4.1). What is not between them is data, and goes between guest memory and the file without
- * being copied, through the ring.
+ * The parts of a chain are streams of bytes: the first 16 bytes that the device reads are the
+ * header, the last byte that it writes is the status, and their division into descriptors means
+ * nothing (§2.7.4.1). The bytes between are data. The ring moves them between guest memory and the
+ * file without a copy.
  *
- * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the
- * host's page cache is copied by the I/O thread itself. How many pieces there are is the guest's
- * choice, so nothing else waits for more than those under way: between two of them a request that
- * is in a pause is held until the resume, and one whose ring is no longer the driver's ends. A read
- * or write that comes back short is continued where it stopped. A read of nothing is the end of the
- * file: somebody has truncated the image, and the guest gets an I/O error, not zeroes. A write is
- * never started beyond the capacity, so the file is never made longer. */
+ * A large request is done in pieces, and the bytes that a disk starts in a turn are bounded,
+ * because the I/O thread itself copies data that is in the host's page cache. The guest chooses the
+ * number of pieces, so a pause or a reset waits only for those under way: between two pieces a
+ * pause holds the request until the resume, and a request whose ring is no longer the driver's
+ * ends. A read or write that comes back short is continued where it stopped. A read of 0 bytes
+ * means end of file: the image was truncated, and the guest gets an I/O error, not zeroes. No write
+ * starts beyond the capacity, so the file never grows. */
 #include "virtio/block_request.h"
 
 #include <assert.h>

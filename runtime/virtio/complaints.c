@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The events of a device, at most so many a second.
+/* Limits the events of a device.
  *
- * A token bucket an event. An event that finds none is kept, in the place of the one kept before
- * it, and sent when the next token is there, with the number of those that were not. So who reads
- * events always learns how a device fares in the end, at most a tenth of a second late, and how
- * much he was not told; and there is a timer only while something is kept. */
+ * A token bucket gives one token for each event. An event without a token is kept, in the place of
+ * an earlier one, and sent with the next token and the number of events that were dropped. So a
+ * reader always learns the last state of a device, at most a tenth of a second late, and how many
+ * events it missed. A timer runs only while an event is kept. */
 #include "virtio/complaints.h"
 
 #include <errno.h>

@@ -6,19 +6,20 @@
  * must not delay it. The buffer is written to the output through the ring, one write in flight.
  * When the buffer is full the first bytes are kept and later ones dropped and counted, with one
  * event for each spell of dropping, which ends when the buffer has been empty. A reader that is
- * gone (EPIPE) turns the output into a sink, with one event. Who hands over a FIFO or a PTY whose
- * readers come and go holds its other end, so that none is ever gone (shim/resources.h).
+ * gone (EPIPE) turns the output into a sink, with one event. A launcher that gives a FIFO or a PTY
+ * whose readers come and go holds the other end open, so that the reader is never gone
+ * (shim/resources.h).
  *
- * A file has no reader that could stall, so a limit can be set on it. It is applied when a write is
- * about to be started, by the clock of the loop's turn (vCPU threads, which append as well, read no
- * clock): what may not be written then is dropped and counted, not kept, since a guest that exceeds
- * it for a minute would be behind by as much. One event tells of a spell, which is over when there
- * was a second without.
+ * A file has no reader that sets the pace, so its output can have a limit. The limit is applied
+ * when a write is about to start, by the clock of the loop's turn (vCPU threads append too, but
+ * read no clock). Output over the limit is dropped and counted, not kept: a guest that exceeds it
+ * for a minute would be a minute behind. One event reports a spell of dropping, which ends after a
+ * second without.
  *
  * Input is read through the ring into a small buffer, and only when the guest has receive buffers
- * and the last input has been delivered: what the guest does not take stays in the pipe. The read
- * is never into guest memory, so a reset or a pause needs to wait for neither direction; input that
- * is caught between two drivers goes to the second. */
+ * and the last input has been delivered: input that the guest does not take stays in the pipe. No
+ * read goes into guest memory, so a reset or a pause waits for neither direction; input that
+ * arrives between two drivers goes to the second. */
 #include "virtio/console.h"
 
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The early console: port 0xE9, and an 8250 that can only be written to.
  *
- * Of the 8250 a transmitter that is always ready is enough for the boot consoles of kernels: the
- * line status reads "empty", the transmit register takes bytes unless the divisor latch is switched
- * in its place, and everything else reads as zero, so that a real driver's probe finds no UART.
- * Runs on vCPU threads; every byte is an exit. */
+ * Boot consoles of kernels need only an 8250's transmitter that is always ready: the line status
+ * reads "empty", the transmit register takes bytes unless the divisor latch is switched in its
+ * place, and all other registers read as zero, so that a real driver's probe finds no UART. Runs on
+ * vCPU threads; every byte is an exit. */
 #include <linux/serial_reg.h>
 #include <stdatomic.h>
 

@@ -3,13 +3,14 @@
  * queue.
  *
  * Frames go between the guest's buffers and the TAP through the I/O thread's ring, a batch at a
- * time and without a copy; net_rx.c and net_tx.c say how. The guest's header is the TAP's
- * (IFF_VNET_HDR), so checksums and segmentation are the work of whoever needs them done.
+ * time and without a copy; net_rx.c and net_tx.c say how. The guest's header is also the TAP's
+ * (IFF_VNET_HDR), so the receiver of a frame does checksums and segmentation only if it needs them.
  *
- * What the TAP hands over must be what the driver negotiated. TUNSETOFFLOAD says so to the TAP, an
- * ioctl, which an I/O thread may not make: activate() writes down the wish and asks the control
- * thread, which carries out the newest wish and mails back; until wish and deed agree nothing is
- * received. Nobody waits for anybody. A frame that was queued before is checked by its header.
+ * Frames from the TAP must be those that the driver negotiated. TUNSETOFFLOAD tells the TAP, and it
+ * is an ioctl, which an I/O thread may not make. So activate() records the wanted offloads and asks
+ * the control thread, which sets the newest ones and mails back; the device receives nothing until
+ * both agree. No thread waits for another. Frames that were queued before are checked by their
+ * headers.
  *
  * Pairs: a TAP spreads flows over all of its queues, whatever the driver uses. With n pairs in use
  * TAP queue i feeds receive queue i mod n, so no flow is lost; a flow comes back on the queue of

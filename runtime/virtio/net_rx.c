@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net, receiving: from the TAP straight into the guest's buffers.
  *
- * How long the next frame is, a TAP does not say. So a read is given, before it is made, as many of
- * the guest's buffers as the largest of the recent frames needed, and behind them a buffer of our
- * own, the spill. The frame takes what it takes; buffers left over stay in stock for the next read:
- * a read's `chains` are filled up again, not given back. A frame that reaches into the spill is
- * finished by a copy, into buffers taken for it afterwards, and the reads after it are given more.
- * With merged buffers (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a
- * guest that has given few buffers. Without them a frame has one buffer, and one that is too large
- * for it is dropped and counted.
+ * A TAP does not tell the length of the next frame. So each read gets as many of the guest's
+ * buffers as the largest recent frame needed, and after them a buffer of our own, the spill.
+ * Buffers that the frame leaves over stay in stock for the next read: a read's `chains` are filled
+ * up again, not given back. A frame that reaches into the spill is completed by a copy, into
+ * buffers taken for it afterwards, and later reads get more buffers. With merged buffers
+ * (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a guest that has
+ * given few buffers. Without them a frame has one buffer, and one that is too large for it is
+ * dropped and counted.
  *
  * Reads go out in batches, all in one io_uring_enter, and are carried out at once and in order,
  * since the TAP does not block. A batch that found a frame with each read is followed by one of
@@ -22,7 +22,7 @@
  * frame lies in them: otherwise a burst of frames larger than those before it, spread over all of
  * the driver's buffers, could never be delivered and none of the buffers come back.
  *
- * TAP queues that no pair of the guest's is in use for are read for the others. */
+ * TAP queues without a pair in use are read for the others. */
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net, transmitting: from the guest's buffers straight to the TAP.
  *
- * Of a frame only the header is copied, checked against what was negotiated, and the copy is what
- * the TAP gets; the frame itself is the guest's to change until it is sent. All writes of a turn
- * leave in one io_uring_enter and are done with it, since the TAP does not block. A frame that the
- * TAP does not take (its interface is down, its queue is full, the header makes no sense) is
- * dropped and counted, as a switch would. */
+ * Only the header of a frame is copied. The copy is checked against the negotiated features, and
+ * the TAP gets the copy; the guest may change the rest of the frame until it is sent. All writes of
+ * a turn leave in one io_uring_enter and are done with it, since the TAP does not block. A frame
+ * that the TAP refuses (its interface is down, its queue is full, the header is invalid) is dropped
+ * and counted, as a switch would do. */
 #include <errno.h>
 
 #include "virtio/net_parts.h"

@@ -5,8 +5,8 @@
  * One 32-bit memory BAR holds everything, a page each: common configuration, ISR, device
  * configuration, notifications, MSI-X table, pending bits. A write to a queue's notification
  * address is an eventfd signalled inside the kernel; the exit path here only serves a guest whose
- * doorbells could not be registered. Vector i is meant for queue i and the last for configuration,
- * but the driver says which is used for what.
+ * doorbells could not be registered. Vector i is meant for queue i and the last one for
+ * configuration, but the driver chooses.
  *
  * Locks, outermost first: the PCI host's (configuration space), then msix.lock or registers.lock.
  * The I/O thread takes registers.lock alone, and only for transitions; no one calls the fabric

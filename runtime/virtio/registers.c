@@ -7,7 +7,7 @@
  * until its reset has completed, the features after FEATURES_OK, all of them during a reset.
  *
  * Writes that change what the I/O thread does (DRIVER_OK, status 0, queue_reset, a late
- * queue_enable) only note the wish here and post MAIL_STATE; device.c carries it out. */
+ * queue_enable) only set the registers here and post MAIL_STATE; transport.c carries them out. */
 #include <assert.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>

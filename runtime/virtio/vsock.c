@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-vsock, stream sockets (VIRTIO 1.2 §5.10): queue 0 receives, 1 transmits, 2 has events.
  *
- * A packet of the guest's is copied out of its chain, checked, and completed at once: data goes
- * into its connection's own buffer, whose size is the credit the guest has been given, so that a
- * host that does not read stops its own connection and no other. What is due to the guest (data,
- * answers, credit) is noted in its connection; connections that have something stand in a list and
- * are served one packet each in turn, as long as the guest has receive buffers. A socket is read
- * again when the guest has taken the last bytes. No chain is ever kept: a reset or a pause waits
- * for nothing.
+ * A packet from the guest is copied out of its chain, checked, and completed at once. Its data goes
+ * into its connection's own buffer, whose size is the guest's credit, so a host that does not read
+ * stops its own connection and no other. Packets due to the guest (data, answers, credit) are noted
+ * in their connection; connections with packets stand in a list and are served one packet each in
+ * turn, as long as the guest has receive buffers. A socket is read again when the guest has taken
+ * the last bytes. No chain is ever kept: a reset or a pause waits for nothing.
  *
- * What a packet does is a table, operation by state. Whatever does not fit is answered with RST. An
- * RST for a packet that belongs to no connection is kept in a bounded list, and while that is full
- * nothing is taken from the transmit queue (§5.10.6.1 allows that, and only that, to wait for room
- * in the receive queue).
+ * A table says what a packet does, by operation and state. A packet that does not fit is answered
+ * with RST. An RST for a packet that belongs to no connection is kept in a bounded list, and while
+ * that is full nothing is taken from the transmit queue (§5.10.6.1 allows that, and only that, to
+ * wait for room in the receive queue).
  *
- * The event queue is the driver's to fill and stays untouched: it reports a change of the guest's
- * CID, and that does not change while the VM lives. */
+ * The event queue stays untouched: it would report a change of the guest's CID, which does not
+ * change while the VM lives. */
 #include "virtio/vsock.h"
 
 #include <endian.h>

@@ -3,9 +3,9 @@
  *
  * One message is received at a time, through the ring (RECVMSG), with at most one descriptor, which
  * arrives in the I/O thread's own table. Messages to the orchestrator wait in a bounded queue, one
- * write in flight. What fills it is bounded: a guest is not asked for while it is a quarter full,
- * and nothing is received while it is half full; the answers that are then still due are at most
- * one a connection. */
+ * write in flight. The queue cannot overflow: no ASK is sent while it is a quarter full, and
+ * nothing is received while it is half full; at most one answer for each connection is still due
+ * then. */
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_vsock.h>
