@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm ctl`: one command to a running VM, and its reply. */
+/* `axvm ctl`: sends one command to a running VM, and prints its reply. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A metrics report in Prometheus' text exposition format 0.0.4: the samples of a metric stand
- * together, behind a line that says what kind it is. */
+ * together, after a line with the metric's type. */
 #include "launch/cli/metrics_file.h"
 
 #include <ctype.h>
