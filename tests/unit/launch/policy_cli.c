@@ -65,7 +65,7 @@ static const struct {
 	{ "table vcpu io", 64, "" },
 };
 
-Test(policy_cli, answers)
+Test(policy_cli, each_question_has_its_answer_and_status)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *answer = NULL;

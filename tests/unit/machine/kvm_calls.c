@@ -405,7 +405,7 @@ Test(kvm_calls, a_run_page_that_is_too_small)
 
 /* Each of the three exits by its own bit; polling when there is a figure, 0 too; nothing when
  * nothing is asked. */
-Test(kvm_calls, tuning)
+Test(kvm_calls, each_tuning_asks_kvm_for_its_own_bit)
 {
 	struct problems problems = { 0 };
 

@@ -101,7 +101,7 @@ Test(schedule, the_timer_slack_is_the_usual_one_again)
 
 /* As the kernel has it, which tells it where it knows it (Linux 6.12); a policy that has no turns
  * stays. */
-Test(schedule, short_turns)
+Test(schedule, short_turns_are_in_force_for_ordinary_policies_only)
 {
 	static const int policies[] = { SCHED_OTHER, SCHED_BATCH, SCHED_IDLE };
 
