@@ -81,6 +81,7 @@ help:
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
+	@echo 'make format     every C file in the format of .clang-format, to which make check holds it'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -572,6 +573,11 @@ soak: all
 	tests/system/soak.py $(B) $(SOAK_LAUNCHES) $(SOAK_SECONDS)
 
 # ---- the source itself ---------------------------------------------------------------------------
+# What .clang-format says; hack/format without --write only looks.
+.PHONY: format
+format: $(B)/.packages-source
+	hack/format --write
+
 # What an editor and clang's tools read: a command a file, in clang's words.
 .PHONY: compile_commands.json
 compile_commands.json: $(B)/compile_commands.json
