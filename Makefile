@@ -81,6 +81,7 @@ help:
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
+	@echo 'make by-clang   everything and its tests once more, by clang, into $(B)/clang/'
 	@echo 'make format     every C file in the format of .clang-format, to which make check holds it'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
@@ -369,9 +370,15 @@ check:
 	tests/check
 
 # What tests/check runs, beside `all`.
-.PHONY: check-programs
-check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
-	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers examples
+.PHONY: check-programs test-programs by-clang
+check-programs: test-programs fuzzers examples
+test-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
+	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave
+
+# What a user builds who has clang, and the tests; the fuzzers are clang's in any case. The suite
+# `clang` of tests/check runs the unit tests of it.
+by-clang: | $(B)/.packages-source
+	+$(Q)$(MAKE) --no-print-directory CC=clang B=$(B)/clang all test-programs
 
 # The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that
 # hangs there would hold a release up.
