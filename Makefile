@@ -82,6 +82,9 @@ help:
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make release    VERSION=X.Y: stamped, noted, committed, tagged (hack/release)'
+	@echo 'make by-clang   everything and its tests once more, by clang, into $(B)/clang/'
+	@echo 'make format     every C file in the format of .clang-format, to which make check holds it'
+	@echo 'make tidy       clang-tidy over every C file, by .clang-tidy: some minutes'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -244,10 +247,12 @@ EXAMPLE_INC := $(B)/examples/include
 .PHONY: examples
 examples: $(EXAMPLES)
 
-$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c runtime/launch/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
-	@mkdir -p $(@D) $(EXAMPLE_INC)/axvm
+$(EXAMPLE_INC)/axvm/axvm.h: runtime/launch/axvm.h
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c $(EXAMPLE_INC)/axvm/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
+	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)cp runtime/launch/axvm.h $(EXAMPLE_INC)/axvm/
 	$(Q)$(CC) -std=gnu17 -g $(WARN) -I$(EXAMPLE_INC) -I$(B)/gen -o $@ $< $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a \
 		$(shell pkg-config --libs libprotobuf-c)
 
@@ -370,9 +375,15 @@ check:
 	tests/check
 
 # What tests/check runs, beside `all`.
-.PHONY: check-programs
-check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
-	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers examples
+.PHONY: check-programs test-programs by-clang
+check-programs: test-programs fuzzers examples
+test-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
+	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave
+
+# What a user builds who has clang, and the tests; the fuzzers are clang's in any case. The suite
+# `clang` of tests/check runs the unit tests of it.
+by-clang: | $(B)/.packages-source
+	+$(Q)$(MAKE) --no-print-directory CC=clang B=$(B)/clang all test-programs
 
 # The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that
 # hangs there would hold a release up.
@@ -574,12 +585,22 @@ soak: all
 	tests/system/soak.py $(B) $(SOAK_LAUNCHES) $(SOAK_SECONDS)
 
 # ---- the source itself ---------------------------------------------------------------------------
+# What .clang-format says; hack/format without --write only looks.
+.PHONY: format
+format: $(B)/.packages-source
+	hack/format --write
+
 # What an editor and clang's tools read: a command a file, in clang's words.
 .PHONY: compile_commands.json
 compile_commands.json: $(B)/compile_commands.json
 $(B)/compile_commands.json: FORCE | $(GEN_HDRS)
-	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs | \
+	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs $(BENCH_ALL) | \
 		hack/compile-commands >$@
+
+# What .clang-tidy asks for, of every C file.
+.PHONY: tidy
+tidy: $(B)/compile_commands.json $(EXAMPLE_INC)/axvm/axvm.h $(GEN_SRCS) | $(B)/.packages-source
+	hack/tidy $(B)
 
 # ---- install ------------------------------------------------------------------------------------
 # make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.

@@ -144,7 +144,7 @@ static void *vcpu_main(void *argument)
 		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus),
 		                            &vcpu->problems);
 	if (r == 0)
-		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
+		(void)seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
 	count_sealed(shim);
 	if (vcpu->index == 0)

@@ -50,8 +50,6 @@ struct memory {
 	long uss, vcpu, dirty;
 };
 
-extern char **environ;
-
 static struct member members[COUNT_MAX];
 static const char *name = "crowd", *side, *spec;
 

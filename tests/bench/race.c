@@ -72,8 +72,6 @@ struct result {
 	bool good;
 };
 
-extern char **environ;
-
 static struct metric metrics[METRICS_MAX];
 static size_t metrics_count;
 static struct side sides[SIDES_MAX];
