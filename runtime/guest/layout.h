@@ -19,7 +19,7 @@
 #define LAYOUT_ACPI_SIZE 0x20000
 #define LAYOUT_KERNEL 0x100000
 
-/* The hole, 3 GiB to 4 GiB. */
+/* In the hole between 3 GiB and 4 GiB. */
 #define LAYOUT_BAR_WINDOW 0xc0000000u
 #define LAYOUT_BAR_WINDOW_SIZE 0x10000000u
 #define LAYOUT_ECAM 0xe0000000u /* one bus: 32 devices, 8 functions, 4 KiB each */
@@ -33,7 +33,7 @@
 #define LAYOUT_KVM_TSS 0xfffbd000u
 #define LAYOUT_KVM_IDENTITY_MAP 0xfffbc000u
 
-/* Ports. Those of the PC are for what machine/legacy_ports.c says. */
+/* Ports. machine/legacy_ports.c says why those of the PC are there. */
 #define LAYOUT_PORT_TIMER 0x40 /* 4 */
 #define LAYOUT_PORT_NMI_STATUS 0x61
 #define LAYOUT_PORT_KEYBOARD 0x64

@@ -55,7 +55,7 @@ static const char *name = "crowd", *side, *spec;
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "crowd: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "crowd: %s: %s\n", what, errno_text(errno));
 	exit(1);
 }
 

@@ -81,7 +81,7 @@ static bool verbose;
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "race: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "race: %s: %s\n", what, errno_text(errno));
 	exit(1);
 }
 

@@ -44,7 +44,7 @@ static struct counter {
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "tally: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "tally: %s: %s\n", what, errno_text(errno));
 	exit(125);
 }
 
