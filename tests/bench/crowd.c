@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "launch/axvm.h"
 #include "proto/axvm.pb-c.h"
 

@@ -42,6 +42,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "guests/block.h"
 #include "launch/axvm.h"
 #include "proto/axvm.pb-c.h"
