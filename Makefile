@@ -81,6 +81,7 @@ help:
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
+	@echo 'make release    VERSION=X.Y: stamped, noted, committed, tagged (hack/release)'
 	@echo 'make by-clang   everything and its tests once more, by clang, into $(B)/clang/'
 	@echo 'make format     every C file as .clang-format has it; make check looks'
 	@echo 'make tidy       clang-tidy over every C file, by .clang-tidy: some minutes'
@@ -209,6 +210,7 @@ LAUNCH_OBJS := $(LAUNCH_SRCS:%.c=$(B)/obj/%.o)
 $(LAUNCH_OBJS): PIC = -fPIC -fno-semantic-interposition
 $(LAUNCH_OBJS): INC = -I. -Iruntime
 AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
+# The library's own: another once what was linked to it has to be built anew, whatever the release.
 AXVM_SONAME := libaxvm.so.0
 
 # In the archive too only what the version script names is visible to others.
@@ -610,10 +612,11 @@ MAN_SRCS := $(wildcard runtime/launch/man/*.scd)
 MAN_PAGES := $(patsubst runtime/launch/man/%.scd,$(B)/man/%,$(MAN_SRCS))
 DEB := $(B)/axvm_$(AXVM_VERSION)_amd64.deb
 
-$(B)/man/%: runtime/launch/man/%.scd | $(B)/.packages-install
+# The version stands at the foot of each page.
+$(B)/man/%: runtime/launch/man/%.scd runtime/interface/version.h | $(B)/.packages-install
 	@mkdir -p $(@D)
 	$(call say,MAN)
-	$(Q)scdoc <$< >$@
+	$(Q)sed '1s/$$/ "AxVM $(AXVM_VERSION)"/' $< | scdoc >$@
 
 $(B)/completion/%: $(B)/axvm
 	@mkdir -p $(@D)
@@ -659,6 +662,12 @@ deb: all
 	$(Q)hack/make-deb $(B)/deb $(AXVM_VERSION) $(DEB)
 	@echo $(DEB)
 
+# ---- release ----------------------------------------------------------------------------------
+# VERSION comes by the environment, which needs no quotes.
+.PHONY: release
+release: $(B)/.packages-test
+	$(Q)hack/release "$${VERSION-}"
+
 # ---- bench ------------------------------------------------------------------------------------
 # Baselines link nothing of ours; what measures is an orchestrator and links libaxvm.
 BARE_PROGRAMS := $(addprefix $(B)/bench/,bare_launch bare_doorbell)
@@ -672,7 +681,7 @@ $(B)/bench/filters $(B)/bench/populate: $(B)/bench/%: $(B)/obj/tests/bench/%.o $
 $(B)/bench/tally: tests/bench/tally.c | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $<
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -Iruntime -static-pie -o $@ $<
 BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin \
                 doorbell.bin block.bin block_deep.bin block_long.bin pvh)
 
@@ -721,7 +730,10 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld | $(GE
 
 # BENCH='-n 20 --json FILE' and so on: what tests/bench/run takes.
 BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(B)/bench/populate $(B)/bench/tally $(BENCH_GUESTS)
-.PHONY: bench bench-lab
+.PHONY: bench bench-lab bench-programs
+# `make check` runs none of them, but they are to build.
+bench-programs: $(BENCH_ALL)
+test-programs: bench-programs
 bench: all $(B)/.packages-bench $(BENCH_ALL)
 	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab) $(BENCH)
 bench-lab: all $(B)/.packages-bench $(B)/.packages-lab $(BENCH_ALL)

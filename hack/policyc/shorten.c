@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Takes out of libseccomp's program the steps that decide nothing.
+/* Takes out of libseccomp's program the steps that decide nothing.
  *
  * For an argument of which 32 bits count, libseccomp still loads the upper half, masks it with 0
  * and asks whether the result is 0. Every exit of the guest would pay for that. The three
  * instructions go, provided that nothing jumps between them and that the next instruction loads the
  * accumulator anew. The exhaustive test holds the shortened program against the rules and the
- * kernel.
- */
+ * kernel. */
 #include "base/base.h"
 #include "hack/policyc/policyc.h"
 
@@ -53,9 +51,8 @@ void policy_shorten(struct text_policy *p)
 		moved[pc] = kept;
 		kept += !dropped[pc];
 	}
-	/*
-	 * Ascending, and never to a later place, so that nothing is overwritten before it is read.
-	 */
+	/* Ascending, and never to a later place, so that nothing is overwritten before it is
+	 * read. */
 	for (size_t pc = 0; pc < p->insn_count; pc++) {
 		struct sock_filter f = p->insns[pc];
 

@@ -135,7 +135,7 @@ static const char *missing_kind(const struct denied_clues *clues, char out[stati
 			         "the kernel has no %s namespaces; run one that has", kinds[i]);
 			return out;
 		}
-	return strerrordesc_np(EINVAL);
+	return errno_text(EINVAL);
 }
 
 static const char *namespaces(int error, const struct denied_clues *clues,
@@ -193,7 +193,7 @@ const char *denied_explain(enum denied what, int error, const struct denied_clue
 	else if (what == DENIED_MEMORY_POLICY && denied_by_host(error))
 		text = memory_policy(error, clues);
 	else
-		text = strerrordesc_np(error);
+		text = errno_text(error);
 	if (text != out)
 		snprintf(out, DENIED_TEXT_MAX, "%s", text ? text : "unknown error");
 	return out;

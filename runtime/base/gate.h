@@ -12,7 +12,7 @@ struct gate {
 	_Atomic uint32_t arrived; /* arrivals over all steps */
 };
 
-/* Counts this thread in. */
+/* Counts this thread as arrived. */
 static inline void gate_count(struct gate *gate)
 {
 	atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_release);
@@ -25,7 +25,7 @@ static inline void gate_pass(struct gate *gate, uint32_t step)
 	futex_wait_until(&gate->opened, step);
 }
 
-/* Whether `arrivals` in all have been counted. */
+/* Whether at least `arrivals` threads have been counted, over all steps. */
 static inline bool gate_reached(struct gate *gate, uint32_t arrivals)
 {
 	return atomic_load_explicit(&gate->arrived, memory_order_acquire) >= arrivals;

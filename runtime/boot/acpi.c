@@ -202,6 +202,7 @@ static void write_madt(struct writer *writer)
 			       .type = 1,
 			       .length = sizeof(struct acpi_madt_io_apic),
 			       .address = LAYOUT_IOAPIC,
+			       .gsi_base = LAYOUT_IOAPIC_GSI,
 		       });
 	/* NMI at LINT1 of all processors, edge and high as the bus has it (flags 0). */
 	APPEND(writer, (struct acpi_madt_nmi){

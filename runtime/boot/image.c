@@ -31,7 +31,7 @@ int boot_image_open(const struct boot_file *file, const char *what, enum axvm_er
 	if (fstat(file->fd, &st) < 0)
 		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, errno, file->field,
 		                    "the %s cannot be looked at (fd %d): %s", what, file->fd,
-		                    strerror(errno));
+		                    errno_text(errno));
 	if (!S_ISREG(st.st_mode))
 		return problems_add(
 			problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, file->field,
@@ -75,7 +75,7 @@ static int read_some(const struct boot_image *image, uint64_t offset, void *buff
 	if (n < 0)
 		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, image->field,
 		                    "the %s cannot be read (fd %d, byte %" PRIu64 "): %s",
-		                    image->what, image->fd, offset, strerror(errno));
+		                    image->what, image->fd, offset, errno_text(errno));
 	if (n == 0)
 		return boot_image_refuse(image, problems,
 		                         "ends at byte %" PRIu64 ", %zu bytes too early: "

@@ -220,12 +220,10 @@ static uint64_t ecam_read(void *context, uint64_t offset, uint32_t width)
 	struct pci_host *host = context;
 	uint32_t reg = 0;
 	struct pci_function *function = function_at(host, offset, width, &reg);
-	uint64_t value = 0;
+	uint64_t value = bus_all_ones(width);
 
-	if (!function)
-		return bus_all_ones(width);
-	if (reg >= PCI_CONFIG_BYTES)
-		return 0;
+	if (!function || reg >= PCI_CONFIG_BYTES)
+		return value;
 	pthread_mutex_lock(&host->lock);
 	if (function->ops && function->ops->config_read)
 		function->ops->config_read(function->context, reg, width);

@@ -38,7 +38,7 @@ static inline const char *claims_folder_reason(int error_number, const char *fol
 		if (reasons[i].error_number == error_number)
 			return strcmp(folder, CLAIMS_PATH) == 0 ? reasons[i].axvms
 			                                        : reasons[i].other;
-	return strerrordesc_np(error_number);
+	return errno_text(error_number);
 }
 
 #endif

@@ -40,7 +40,7 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 	ladder->error = problems_add(ladder->problems, ERROR_CODE_RESOURCE_UNREADABLE, -error,
 	                             "cpus.claims", "CPU %u cannot be claimed: %s: %s", cpu,
 	                             error == -EMEDIUMTYPE ? "its file is no regular file"
-	                                                   : strerror(-error),
+	                                                   : errno_text(-error),
 	                             error == -EMEDIUMTYPE ? "remove it"
 	                                                   : "run the VM as a member of the "
 	                                                     "folder's group, or without claims");

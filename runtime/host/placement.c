@@ -12,8 +12,7 @@
  *    one after another, so neighbours in the guest are neighbours on a core. What a guest node took
  *    is gone for the next one.
  * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without
- *    vCPUs; else the idle thread of a core; else it shares with the last vCPU.
- */
+ *    vCPUs; else the idle thread of a core; else it shares with the last vCPU. */
 #include "host/placement.h"
 
 #include <errno.h>

@@ -73,8 +73,7 @@ int event_writer_put_terminal(struct event_writer *writer, Axvm__V1__Event *even
  * POLLOUT), -errno when it never will again: -EPIPE when the reader has gone. */
 int event_flush(struct event_writer *writer);
 
-/* event_flush() until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above.
- */
+/* Flushes until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above. */
 int event_finish(struct event_writer *writer, int timeout_ms);
 
 /* Waits, without a system call and for a bounded number of turns, until nobody holds the writer's

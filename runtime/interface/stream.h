@@ -97,8 +97,8 @@ int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
 int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
                 struct problems *problems);
 
-/* The stream has ended: -EINVAL with a problem when that is inside a message or before the launch.
- */
+/* The stream has ended. -EINVAL with a problem if it ended inside a message or before the
+ * launch. */
 int stream_end(struct stream *stream, struct problems *problems);
 
 #endif

@@ -44,7 +44,7 @@ static int open_path(const struct disk_file_config *config, int *ret_fd, struct 
 		                                    : ERROR_CODE_RESOURCE_UNREADABLE,
 		                    errno, config->field, "cannot open \"%s\" for %s: %s",
 		                    config->path, config->read_only ? "reading" : "writing",
-		                    strerror(errno));
+		                    errno_text(errno));
 	*ret_fd = fd;
 	return 0;
 }

@@ -90,7 +90,7 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 			                    request->name, reasons[i].why);
 	return problems_add(problems, ERROR_CODE_OS_FAILED, error, request->field,
 	                    "cannot attach queue %u to TAP \"%s\": %s", queue, request->name,
-	                    strerror(error));
+	                    errno_text(error));
 }
 
 /* A TAP made with several queues can be used with one, but has to be told so. */
@@ -134,7 +134,7 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 		                            : ERROR_CODE_RESOURCE_UNREADABLE,
 		                    errno, request->field,
 		                    "cannot open %s to attach to TAP \"%s\": %s", TUN_DEVICE,
-		                    request->name, strerror(errno));
+		                    request->name, errno_text(errno));
 	r = set_interface_in_time(fd, request);
 	if (r < 0)
 		return attach_failed(request, -r, queue, problems);
@@ -195,7 +195,7 @@ static int prepare(const struct tap_request *request, int fd, struct problems *p
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header) < 0 ||
 	    ioctl(fd, TUNSETVNETLE, &little_endian) < 0 || ioctl(fd, TUNSETOFFLOAD, 0) < 0)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, request->field,
-		                    "cannot prepare the TAP: %s", strerror(errno));
+		                    "cannot prepare the TAP: %s", errno_text(errno));
 	return 0;
 }
 

@@ -207,33 +207,33 @@ static int launch_shim(const struct axvm_launch *launch, struct axvm_vm *vm,
 
 	r = find_shim(name, path);
 	if (r < 0)
-		return fail(error, -r, "cannot find %s: %s", name, strerrordesc_np(-r));
+		return fail(error, -r, "cannot find %s: %s", name, errno_text(-r));
 	fds = calloc(launch->fds_count + OWN_FDS, sizeof(*fds));
 	if (!fds)
 		return fail(error, ENOMEM, "out of memory");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail(error, errno, "cannot make a socket pair: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot make a socket pair: %s", errno_text(errno));
 	vm->control_fd = pair[0];
 	control_fd = pair[1];
 	/* One way only: events come through fd 4. */
 	(void)shutdown(vm->control_fd, SHUT_RD);
 	if (pipe2(pair, O_CLOEXEC) < 0)
-		return fail(error, errno, "cannot make a pipe: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot make a pipe: %s", errno_text(errno));
 	vm->event_fd = pair[0];
 	event_fd = pair[1];
 	if (fcntl(vm->event_fd, F_SETFL, O_NONBLOCK) < 0 ||
 	    fcntl(vm->control_fd, F_SETFL, O_NONBLOCK) < 0)
-		return fail(error, errno, "cannot prepare the streams: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot prepare the streams: %s", errno_text(errno));
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null_fd < 0)
-		return fail(error, errno, "cannot open /dev/null: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot open /dev/null: %s", errno_text(errno));
 	child.path = path;
 	child.fds = fds;
 	fill_fds(&child, launch, null_fd, control_fd, event_fd);
 	r = start(&child, launch->flags, vm);
 	if (r < 0)
 		return fail(error, -r, "cannot %s %s: %s", child.step ? child.step : "start", path,
-		            strerrordesc_np(-r));
+		            errno_text(-r));
 	return 0;
 }
 

@@ -75,5 +75,5 @@ const struct bus_ops reset_port_bus_ops = {
 void acpi_press_power_button(struct acpi_registers *registers)
 {
 	atomic_fetch_or(&registers->events, ACPI_EVENT_POWER_BUTTON);
-	ioapic_raise(registers->ioapic, LAYOUT_GED_GSI);
+	ioapic_raise(registers->ioapic, LAYOUT_GED_PIN);
 }

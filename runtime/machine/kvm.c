@@ -85,7 +85,7 @@ int kvm_open(int *ret_fd, struct problems *problems)
 		return problems_add(problems, ERROR_CODE_KVM_MISSING, error, NULL,
 		                    "cannot open " KVM_PATH ": %s; load %s and switch %s on in the "
 		                    "firmware",
-		                    strerror(error), kind.module, kind.technique);
+		                    errno_text(error), kind.module, kind.technique);
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)

@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "host/cpulist.h"
+#include "host/placement.h"
 
 #define PAGE_4K 4096ULL
 #define PAGE_2M (2 * MIB)
@@ -198,19 +198,6 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* The CPUs on which a node's memory is populated: those of the node that this process may use. Node
- * -1: of all. */
-static struct cpu_bitmap cpus_of(const struct host_facts *facts, int node)
-{
-	struct cpu_bitmap cpus = { 0 };
-
-	for (size_t i = 0; facts && i < facts->cpu_count; i++)
-		if (facts->cpus[i].online && facts->cpus[i].allowed &&
-		    (node < 0 || facts->cpus[i].node == node))
-			cpu_bitmap_add(&cpus, facts->cpus[i].id);
-	return cpus;
-}
-
 /* Creates a job's workers; a thread that cannot be had leaves its work to the job's others, and
  * where there are none to the caller. */
 static size_t staff(struct job *job, unsigned int most, struct worker *workers, size_t room,
@@ -246,14 +233,14 @@ static int refuse(const struct job *job, struct problems *problems)
 			problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 			"cannot populate %llu MiB%s, %llu MiB are free there now: %s; ask for less",
 			(unsigned long long)(range->size / MIB), where,
-			(unsigned long long)(free_now / MIB), strerror(error));
+			(unsigned long long)(free_now / MIB), errno_text(error));
 	return problems_add(
 		problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 		"cannot populate %llu huge pages of %llu KiB%s, %llu are free there now: %s; reserve "
 		"more (nr_hugepages), or ask for less",
 		(unsigned long long)(range->size / range->page_size),
 		(unsigned long long)(range->page_size / KIB), where,
-		(unsigned long long)(free_now / range->page_size), strerror(error));
+		(unsigned long long)(free_now / range->page_size), errno_text(error));
 }
 
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
@@ -270,7 +257,8 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 	for (size_t i = 0; i < count; i++) {
 		jobs.list[i].jobs = &jobs;
 		jobs.list[i].range = &ranges[i];
-		jobs.list[i].cpus = cpus_of(facts, ranges[i].host_node);
+		if (facts)
+			placement_cpus(facts, ranges[i].host_node, &jobs.list[i].cpus);
 	}
 	pthread_mutex_lock(&start);
 	for (size_t i = 0; workers && i < count; i++) {

@@ -41,7 +41,7 @@ static int refuse(struct problems *problems, uint32_t node, int error, const cha
 	                    "cannot %s %llu MiB of %s pages%s: %s", what,
 	                    (unsigned long long)(region->size / MIB), kinds[config->pages].name,
 	                    config->host_node[node] >= 0 ? " on its host node" : "",
-	                    strerror(error));
+	                    errno_text(error));
 }
 
 /* Where mbind(2) is not allowed at all, less memory would not help. */
@@ -182,7 +182,7 @@ static int read_back(const struct ram_config *config, const struct numa_range *r
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, -r, "memory.nodes",
 		                    "the kernel does not tell where guest memory is: %s",
-		                    strerror(-r));
+		                    errno_text(-r));
 	placement->populated = true;
 	for (size_t i = 0; i < count; i++) {
 		struct numa_counts *node = &placement->nodes[ranges[i].guest_node];

@@ -172,8 +172,8 @@ static void fix_leaf_1(const struct shape *shape, struct kvm_cpuid_entry2 *entry
 	entry->edx = shape->package_ids > 1 ? entry->edx | htt : entry->edx & ~htt;
 }
 
-/* EAX[25:14]: APIC ids that share the cache, less 1; EAX[31:26]: core ids in the package, less 1.
- */
+/* EAX[25:14]: APIC ids that share the cache, less 1; EAX[31:26]: core ids in the package,
+ * less 1. */
 static void fix_leaf_4(const struct shape *shape, struct kvm_cpuid_entry2 *entry)
 {
 	uint32_t level = entry->eax >> 5 & 7;

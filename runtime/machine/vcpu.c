@@ -164,7 +164,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
 static int failed(struct vcpu *vcpu, int r, const char *what)
 {
 	return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
-	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, strerrordesc_np(-r));
+	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, errno_text(-r));
 }
 
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
@@ -215,6 +215,6 @@ int vcpu_try_run(struct vcpu *vcpu)
 		return problems_add(
 			&vcpu->problems, ERROR_CODE_HOST_LIMIT, -r, NULL,
 			"KVM cannot start its thread for the VM: %s: " PROBLEM_RAISE_THREADS,
-			strerrordesc_np(-r));
+			errno_text(-r));
 	return failed(vcpu, r, "to run it");
 }

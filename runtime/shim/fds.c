@@ -55,7 +55,7 @@ static int check(int fd, int wrong_way, enum axvm_error_code code, const char *u
 		                    fd, use);
 	if (fstat(fd, ret_st) < 0)
 		return problems_add(problems, code, errno, NULL, "fd %d cannot be used for %s: %s",
-		                    fd, use, strerrordesc_np(errno));
+		                    fd, use, errno_text(errno));
 	why = unfit(fd, ret_st->st_mode);
 	if (why)
 		return problems_add(problems, code, EINVAL, NULL,

@@ -64,13 +64,13 @@ static int seal_thread(struct shim *shim, enum sandbox_role role, const struct s
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot keep to its own descriptors: %s",
-		                    sandbox_role_name(role), strerrordesc_np(-r));
+		                    sandbox_role_name(role), errno_text(-r));
 	sandbox_death_take_seat(&shim->desk, role);
 	r = sandbox_seccomp_seal(role);
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot take its seccomp filter: %s",
-		                    sandbox_role_name(role), strerrordesc_np(-r));
+		                    sandbox_role_name(role), errno_text(-r));
 	return 0;
 }
 
@@ -170,7 +170,7 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "the control thread cannot take its seccomp filter: %s",
-		                    strerrordesc_np(-r));
+		                    errno_text(-r));
 	/* What does not fit is dropped and counted like any event. */
 	(void)announce_sealed(shim, seen);
 	return 0;
@@ -258,6 +258,6 @@ int sealing_prepare(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot install the handler of denied calls: %s",
-		                    strerrordesc_np(-r));
+		                    errno_text(-r));
 	return 0;
 }

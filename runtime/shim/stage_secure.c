@@ -112,7 +112,7 @@ static int open_counters(struct vcpu *vcpu)
 	if (r < 0)
 		return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
 		                    "vCPU %u: KVM does not give its counters: %s", vcpu->index,
-		                    strerror(-r));
+		                    errno_text(-r));
 	return 0;
 }
 
@@ -207,7 +207,7 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	if (r != 0)
 		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r, NULL,
 		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS,
-		                    strerror(r));
+		                    errno_text(r));
 	shim->threads++;
 	return 0;
 }

@@ -360,8 +360,8 @@ bool virtq_publish(struct virtq *q)
 	q->done_count = 0;
 	q->next_used = after;
 	store_used_idx(q, after);
-	/* Pairs with the driver's fence between its used_event (or flag) and its look at used.idx.
-	 */
+	/* Pairs with the driver's fence between its used_event (or flag) and its read of
+	 * used.idx. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (q->config.event_idx)
 		return virtq_passes(load16(q->avail, used_event_offset(q)), after, before);

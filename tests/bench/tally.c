@@ -24,6 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/base.h"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define TRACEPOINT "/sys/kernel/tracing/events/kvm/kvm_exit/id"
 
@@ -44,7 +46,7 @@ static struct counter {
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "tally: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "tally: %s: %s\n", what, errno_text(errno));
 	exit(125);
 }
 

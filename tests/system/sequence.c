@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	off_t size = lseek(cached, 0, SEEK_END);
 
 	if (cached < 0 || direct < 0 || !block || size < BLOCK) {
-		fprintf(stderr, "usage: sequence write|check DEVICE [N]: %s\n", strerror(errno));
+		fprintf(stderr, "usage: sequence write|check DEVICE [N]: %s\n", errno_text(errno));
 		return 2;
 	}
 	if (!strcmp(argv[1], "write"))

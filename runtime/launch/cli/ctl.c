@@ -372,7 +372,7 @@ static int cannot_connect(const char *vm, const char *path, int error_number)
 		        vm, path);
 	else
 		fprintf(stderr, "axvm ctl: cannot connect to %s: %s\n", path,
-		        strerrordesc_np(error_number));
+		        errno_text(error_number));
 	return EX_NOINPUT;
 }
 
@@ -407,6 +407,6 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 	if (r == -ETIMEDOUT)
 		return too_late(argv[1]);
 	fprintf(stderr, "axvm ctl: %s: %s\n", argv[1],
-	        r == -ECONNRESET ? "ended before it replied" : strerrordesc_np(-r));
+	        r == -ECONNRESET ? "ended before it replied" : errno_text(-r));
 	return EX_UNAVAILABLE;
 }

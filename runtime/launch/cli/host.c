@@ -104,7 +104,7 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 		{ E2BIG, "a node's memory is claimed in more pieces than there are VMs" },
 		{ EMEDIUMTYPE, "what is there is no regular file; remove it" },
 	};
-	const char *text = strerrordesc_np(-use->claims_error);
+	const char *text = errno_text(-use->claims_error);
 	char file[24] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)

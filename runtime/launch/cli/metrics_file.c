@@ -178,7 +178,7 @@ const char *metrics_file_error(int error)
 	               ? "something is there that is no regular file, and is left alone; name "
 	                 "another path, or remove it"
 	       : error == EBUSY ? "somebody else writes this file too; give each VM one of its own"
-	                        : strerrordesc_np(error);
+	                        : errno_text(error);
 }
 
 int metrics_file_write(const char *path, const char *vm_id, const Axvm__V1__MetricsReport *report)

@@ -343,7 +343,7 @@ static int ask(const struct request *request, const uint8_t *bytes, size_t size,
 
 	if (r < 0 && r != -EBADMSG) {
 		fprintf(stderr, "axvm plan: cannot run %s: %s%s\n", shim ? shim : "axvm-shim",
-		        strerrordesc_np(-r),
+		        errno_text(-r),
 		        r == -ENOENT ? " (--shim FILE or AXVM_SHIM say where it is)" : "");
 		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}

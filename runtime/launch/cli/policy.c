@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * `axvm policy`: shows the compiled seccomp policies and asks them questions.
+/* `axvm policy`: shows the compiled seccomp policies and asks them questions.
  *
  *	axvm policy [table|oci|bpf|digest] [ROLE]	ROLE is control, vcpu or io; without it, all
  *	axvm policy raw ROLE				the bytes that the digest is of
  *	axvm policy ring				what the I/O rings are restricted to
- *	axvm policy check ROLE SYSCALL [ARG...]		names, numbers, or symbols of the policies
- */
+ *	axvm policy check ROLE SYSCALL [ARG...]
+ *
+ * SYSCALL and ARG are names, numbers, or symbols of the policies. */
 #include "launch/cli/policy.h"
 
 #include <ctype.h>

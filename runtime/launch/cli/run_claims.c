@@ -71,7 +71,7 @@ static const char *why_not(const char *folder, struct axvm_error *error)
 	if (made < 0)
 		snprintf(error->text, sizeof(error->text),
 		         "no CPUs can be claimed in %s: it cannot be made: %s", folder,
-		         strerrordesc_np(-made));
+		         errno_text(-made));
 	return error->text;
 }
 

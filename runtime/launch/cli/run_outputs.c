@@ -96,7 +96,7 @@ static const char *events_error(const char *path, int error)
 		return "another VM writes its events there; name another file";
 	return error == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)
 	               ? "nobody reads this FIFO; start its reader first, or name a file"
-	               : strerrordesc_np(error);
+	               : errno_text(error);
 }
 
 static int open_events(struct run *run)
@@ -139,6 +139,6 @@ int run_empty_outputs(struct run *run)
 		return 0;
 	fprintf(stderr,
 	        "axvm run: --events %s: cannot overwrite what is there: %s; name another file\n",
-	        run->options.events_file, strerrordesc_np(errno));
+	        run->options.events_file, errno_text(errno));
 	return EX_CANTCREAT;
 }

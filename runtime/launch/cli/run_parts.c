@@ -334,7 +334,7 @@ int run_prepare(struct run *run)
 	if (r == 0)
 		r = open_signals(run);
 	if (r < 0) {
-		fprintf(stderr, "axvm run: cannot prepare: %s\n", strerrordesc_np(-r));
+		fprintf(stderr, "axvm run: cannot prepare: %s\n", errno_text(-r));
 		return EX_OSERR;
 	}
 	r = open_vsock(run);
@@ -449,7 +449,7 @@ void run_tell_lost_events(struct run *run)
 	run->events_failed = true;
 	run_clear_progress(run);
 	fprintf(stderr, "axvm run: cannot write events to %s: %s; those from here on are lost\n",
-	        run->options.events_file, strerrordesc_np(error));
+	        run->options.events_file, errno_text(error));
 }
 
 void run_write_event(struct run *run, const Axvm__V1__Event *event)

@@ -79,7 +79,7 @@ static int put_back(const struct place *place, const char *aside)
 		fprintf(stderr,
 		        "axvm: %s/%s: another file had taken this name, and cannot have it back (%s); it "
 		        "is %s/%s now, rename it\n",
-		        place->folder, place->name, strerrordesc_np(-r), place->folder, aside);
+		        place->folder, place->name, errno_text(-r), place->folder, aside);
 	return r;
 }
 
@@ -314,5 +314,5 @@ const char *sockets_listen_error(int error)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (rows[i].error == error)
 			return rows[i].text;
-	return strerrordesc_np(error);
+	return errno_text(error);
 }

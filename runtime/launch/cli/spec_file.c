@@ -70,7 +70,7 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 
 	if (r < 0) {
 		fprintf(stderr, "%s: %s: %s\n", who, path,
-		        r == -EFBIG ? "larger than a spec can be (1 MiB)" : strerrordesc_np(-r));
+		        r == -EFBIG ? "larger than a spec can be (1 MiB)" : errno_text(-r));
 		return r == -EFBIG ? EX_DATAERR : EX_NOINPUT;
 	}
 	if (is_text(path)) {

@@ -276,8 +276,7 @@ static int write_picture(const struct timeline *timeline, int input_fd, FILE *ou
 	}
 	file = timeline->output ? fopen(timeline->output, "we") : out;
 	if (!file) {
-		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output,
-		        strerrordesc_np(errno));
+		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output, errno_text(errno));
 		return EX_CANTCREAT;
 	}
 	draw(file, timeline);
@@ -318,7 +317,7 @@ int axvm_cmd_timeline(int argc, char **argv, FILE *out)
 		fprintf(stderr, "axvm timeline: %s: %s\n", argv[1],
 		        r == -EBADMSG ? "no event stream with a stage in it; is it what a shim "
 		                        "wrote to fd 4?"
-		                      : strerrordesc_np(-r));
+		                      : errno_text(-r));
 		return r == -EBADMSG ? EX_DATAERR : EX_NOINPUT;
 	}
 	return write_picture(timeline, is_stdin ? 0 : owned, out);

@@ -75,7 +75,7 @@ size_t vms_print_beside(FILE *out, const struct vms_beside *beside)
 		                 beside->others) > 0;
 	if (beside->not_asked > 0)
 		lines += fprintf(out, "%zu more could not be asked: %s\n", beside->not_asked,
-		                 strerrordesc_np(beside->not_asked_error)) > 0;
+		                 errno_text(beside->not_asked_error)) > 0;
 	return lines;
 }
 

@@ -100,7 +100,7 @@ static void on_device_event(void *context, const struct virtio_event *event)
 static int failed(struct shim_devices *devices, int r, const char *field, const char *what)
 {
 	return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r, field,
-	                    "cannot create %s: %s", what, strerror(-r));
+	                    "cannot create %s: %s", what, errno_text(-r));
 }
 
 /* A host may allow the call that stage acquire asks about, and deny another one. */
@@ -255,7 +255,7 @@ static int bind_workers(struct shim_io *io)
 		return problems_add(
 			&io->problems, ERROR_CODE_PLACEMENT_FAILED, -r, NULL,
 			"cannot bind the kernel's workers of I/O thread %u to its CPUs: %s",
-			io->index, strerror(-r));
+			io->index, errno_text(-r));
 	return 0;
 }
 
@@ -275,7 +275,7 @@ int devices_enable(struct shim_io *io)
 	if (r < 0)
 		return problems_add(&io->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot enable the ring of I/O thread %u: %s", io->index,
-		                    strerror(-r));
+		                    errno_text(-r));
 	return 0;
 }
 

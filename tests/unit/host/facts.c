@@ -1349,5 +1349,5 @@ Test(facts, more_cpus_than_are_known)
 	}
 	cr_expect_not_null(strstr(facts_error(-E2BIG), "nr_cpus=1024"));
 	cr_expect_not_null(strstr(facts_error(-ENODEV), "mount /proc"));
-	cr_expect_str_eq(facts_error(-EIO), strerror(EIO));
+	cr_expect_str_eq(facts_error(-EIO), errno_text(EIO));
 }

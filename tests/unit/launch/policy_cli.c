@@ -140,10 +140,8 @@ static void expect_comparisons(enum sandbox_role role, const char *json)
 		}
 }
 
-/*
- * Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs
- * of it.
- */
+/* Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs
+ * of it. */
 Test(policy_cli, oci_is_well_formed)
 {
 	for (size_t i = 0; i < SANDBOX_ROLE_COUNT; i++) {

@@ -83,8 +83,8 @@ Test(schedule, fifo_is_taken_and_left)
 			continue;
 		}
 		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", words);
-		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", strerror(refused));
-		expect(&left, ERROR_CODE_OS_FAILED, "cpus.fifo_priority", strerror(refused));
+		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", errno_text(refused));
+		expect(&left, ERROR_CODE_OS_FAILED, "cpus.fifo_priority", errno_text(refused));
 	}
 }
 

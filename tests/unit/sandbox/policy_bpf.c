@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The BPF evaluator by itself, and the compiled filters against the rules they were compiled from.
- */
+/* The BPF evaluator by itself, and the compiled filters against the rules they were compiled
+ * from. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/audit.h>

@@ -831,7 +831,7 @@ static void clients_come_and_go(const char *to_type, const char *to_read)
 		int screen = open(to_read, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 		char word[8];
 
-		cr_assert(keys >= 0 && screen >= 0, "%s", strerror(errno));
+		cr_assert(keys >= 0 && screen >= 0, "%s", errno_text(errno));
 		snprintf(word, sizeof(word), "word%u", i);
 		cr_assert_eq(write(keys, word, 5), 5);
 		driver_await_used(&rings[RX], (uint16_t)(i + 1));
