@@ -83,7 +83,7 @@ help:
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make release    VERSION=X.Y: stamped, noted, committed, tagged (hack/release)'
 	@echo 'make by-clang   everything and its tests once more, by clang, into $(B)/clang/'
-	@echo 'make format     every C file in the format of .clang-format, to which make check holds it'
+	@echo 'make format     every C file as .clang-format has it; make check looks'
 	@echo 'make tidy       clang-tidy over every C file, by .clang-tidy: some minutes'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
