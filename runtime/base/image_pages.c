@@ -11,14 +11,15 @@
 #define PAGE 4096u
 
 struct ranges {
-	bool written; /* of segments that are, or those that never are */
+	bool written; /* of segments that are writable, or of those that are not */
 	size_t count;
 	struct {
 		uintptr_t start, end;
 	} list[8];
 };
 
-/* Noted first and used afterwards, because the program headers lie in one of them. */
+/* Collects the segments first and uses them afterwards, because the program headers lie in one of
+ * them. */
 static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
 {
 	struct ranges *ranges = context;
@@ -33,7 +34,7 @@ static int note_segments(struct dl_phdr_info *info, size_t size, void *context)
 		ranges->list[ranges->count].start = ALIGN_DOWN(start, PAGE);
 		ranges->list[ranges->count++].end = ALIGN_UP(start + segment->p_memsz, PAGE);
 	}
-	return 1; /* the program itself comes first, and it is all there is */
+	return 1; /* the program itself comes first, and nothing else is of interest */
 }
 
 static void advise(bool written, int advice)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Files on their way into guest memory.
  *
- * The size is taken once, by fstat, and bounds everything after it. A file that changes under us
- * can only make a pread come up short, which is refused; the bytes are validated in the copy
- * that is used. There is no bounce buffer: pread writes into guest memory, in as few calls as
- * the regions and the kernel's own limit (a little under 2 GiB a call) allow. */
+ * The size is taken once, by fstat, and bounds everything after it. If the file changes meanwhile,
+ * a pread can only return fewer bytes, which is refused; the bytes are validated in the copy that
+ * is used. There is no bounce buffer: pread writes into guest memory, in as few calls as the
+ * regions and the kernel's own limit (a little under 2 GiB a call) allow. */
 #include "boot/image.h"
 
 #include <errno.h>
@@ -63,7 +63,7 @@ int boot_image_refuse(const struct boot_image *image, struct problems *problems,
 	                    image->what, message);
 }
 
-/* One pread to the end; *ret_done may be short of `length` only by what a call can carry. */
+/* Reads with one pread(2); *ret_done is less than `length` only by the limit of one call. */
 static int read_some(const struct boot_image *image, uint64_t offset, void *buffer, size_t length,
                      struct problems *problems, size_t *ret_done)
 {

@@ -52,8 +52,8 @@
 #define ACPI_EVENT_POWER_BUTTON 0x1
 
 /* GSIs: I/O APIC pins first, MSI routes after. The machine has one line, so the I/O APIC has one
- * pin: a guest reads and writes each pin about 20 times while it boots, and each time is an exit.
- * The first GSI is above the ISA's 16, whose numbers some drivers take for granted. */
+ * pin: a guest accesses each pin about 20 times while it boots, and each access is an exit. The
+ * first GSI is above the ISA's 16, whose numbers some drivers take for granted. */
 #define LAYOUT_IOAPIC_GSI 16
 #define LAYOUT_IOAPIC_PINS 1
 #define LAYOUT_GED_PIN 0

@@ -28,7 +28,7 @@
 #define STACK_SIZE (64 * KIB)
 #define STDIO_COUNT 3
 #define FIRST_REQUEST_ID (1ULL << 32)
-/* Ours beside the caller's: three for 0 to 2, and fds 3 and 4. */
+/* Fds that the library adds to the caller's: three for 0 to 2, and fds 3 and 4. */
 #define OWN_FDS 5
 
 struct child {
@@ -151,7 +151,7 @@ static int find_shim(const char *name, char path[PATH_MAX])
 	return r;
 }
 
-/* Each number at most once, none of ours, each fd open. */
+/* Checks that each number occurs once and is not one of ours, and that each fd is open. */
 static int check_fds(const struct axvm_launch *launch, struct axvm_error *error)
 {
 	for (size_t i = 0; i < launch->fds_count; i++) {
@@ -172,7 +172,7 @@ static int check_fds(const struct axvm_launch *launch, struct axvm_error *error)
 	return 0;
 }
 
-/* The whole table: the caller's, /dev/null for what is missing of 0 to 2, fds 3 and 4. */
+/* Fills the whole table: the caller's fds, /dev/null for those missing of 0 to 2, fds 3 and 4. */
 static void fill_fds(struct child *child, const struct axvm_launch *launch, int null_fd,
                      int control_fd, int event_fd)
 {
@@ -194,7 +194,7 @@ static void fill_fds(struct child *child, const struct axvm_launch *launch, int 
 		child->base = MAX(child->base, child->fds[i].number + 1);
 }
 
-/* Opens the streams, ours into vm, and starts the shim. */
+/* Opens the streams, puts our ends into `vm`, and starts the shim. */
 static int launch_shim(const struct axvm_launch *launch, struct axvm_vm *vm,
                        struct axvm_error *error)
 {
@@ -263,7 +263,7 @@ int axvm_spawn(const struct axvm_launch *launch, struct axvm_vm **ret_vm, struct
 	r = launch_shim(launch, vm, error);
 	if (r < 0)
 		return r;
-	/* What is wrong from here on shows in the events or the status. */
+	/* Errors from here on appear in the events or the exit status. */
 	(void)axvm_vm_flush(vm);
 	*ret_vm = vm;
 	vm = NULL;

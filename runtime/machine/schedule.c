@@ -16,9 +16,9 @@
 #define PR_SCHED_CORE 62
 #define PR_SCHED_CORE_CREATE 1
 #endif
-#define SCOPE_THREAD_GROUP 1 /* the header of older systems has no name for it */
+#define SCOPE_THREAD_GROUP 1 /* older headers lack it */
 
-#define TURN_NS 100000 /* the shortest that the kernel takes */
+#define TURN_NS 100000 /* the shortest slice that the kernel accepts */
 
 /* As of sched_setattr(2), first version: not every C library has it, and the kernel's header has a
  * struct of the library's. */
@@ -60,9 +60,9 @@ int schedule_leave_fifo(struct problems *problems)
 	const struct sched_param none = { .sched_priority = 0 };
 
 	if (sched_setscheduler(0, SCHED_OTHER, &none) == 0) {
-		/* What every other launch runs with: a thread that leaves a realtime class gets the
-		 * slack that its process was born with, which is the launcher's (seen with Linux
-		 * 6.18). */
+		/* Set the slack that every other launch runs with: a thread that leaves a realtime
+		 * class gets the slack that its process started with, which is the launcher's (seen
+		 * with Linux 6.18). */
 		(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
 		return 0;
 	}

@@ -26,7 +26,7 @@ static int set_routes(struct vm *vm)
 	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing) < 0 ? -errno : 0;
 }
 
-/* A GSI has an entry only once it is routed: KVM drops the signals of one that has none. */
+/* A GSI has an entry only once it is routed: KVM drops the signals of a GSI without an entry. */
 static int do_route(struct vm *vm, const struct vm_call *call)
 {
 	struct kvm_irq_routing_entry *entry = NULL;
@@ -53,7 +53,7 @@ static int do_doorbell(struct vm *vm, const struct vm_call *call, uint32_t flags
 {
 	struct kvm_ioeventfd doorbell = {
 		.addr = call->address,
-		.len = 0, /* any length: KVM then need not decode the instruction */
+		.len = 0, /* any length, so that KVM does not have to decode the instruction */
 		.fd = call->eventfd,
 		.flags = flags,
 	};
@@ -230,7 +230,8 @@ static int create_apic(struct vm *vm, struct problems *problems)
 }
 
 /* Intel hosts without unrestricted guest keep a TSS and an identity map in guest-physical space;
- * KVM wants to be told where before the first vCPU. Other hosts accept and ignore it. */
+ * KVM must be told their addresses before the first vCPU. Other hosts accept and ignore the
+ * calls. */
 static int place_kvm_pages(struct vm *vm, struct problems *problems)
 {
 	uint64_t identity_map = LAYOUT_KVM_IDENTITY_MAP;

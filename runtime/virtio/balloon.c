@@ -6,10 +6,10 @@
  *
  * Queue numbers. Drivers disagree on the number of the reporting queue when a feature in between is
  * missing (Linux numbers without gaps, the specification with them). Statistics and hints are
- * offered always, so that both agree; hints are never asked for (the command stays STOP).
+ * always offered, so that both agree; the device never asks for hints (the command stays STOP).
  *
- * Statistics. The driver's one buffer is read where it lies and stays in the ring; at the interval
- * it is used up, and the driver sends it again with new figures. */
+ * Statistics. The driver has one buffer. It is read in place and stays in the ring; at the end of
+ * the interval it is given back, and the driver sends it again with new figures. */
 #include "virtio/balloon.h"
 
 #include <assert.h>
@@ -25,8 +25,8 @@
 #include "virtio/balloon_job.h"
 
 #define PCI_CLASS_OTHER 0xff0000
-/* What a driver can report at once: the largest block of Linux's page allocator on x86. Of a host
- * page larger than that no report covers a whole one, and nothing would ever be given back. */
+/* The most that a driver can report at once: the largest block of Linux's page allocator on x86. A
+ * report never covers a host page larger than that, so nothing would be given back. */
 #define REPORT_BYTES_MAX (4 * MIB)
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
@@ -71,7 +71,8 @@ static void read_stats(struct balloon *balloon)
 
 static void run_stats(struct balloon *balloon)
 {
-	/* Never "none left": the buffer stays there. The next kick comes with the next buffer. */
+	/* The result does not matter: the buffer stays in the ring. The next kick comes with the
+	 * next buffer. */
 	(void)virtio_want_kicks(&balloon->device, QUEUE_STATS);
 	read_stats(balloon);
 }
@@ -98,7 +99,7 @@ static void tick(struct io_op *op, int result, uint32_t flags)
 	(void)io_timeout(balloon->device.loop, &balloon->timer_op, &balloon->interval);
 }
 
-/* None were asked for; a buffer that comes is given back. */
+/* The device never asks for hints, so a buffer that comes is given back. */
 static void run_hints(struct balloon *balloon)
 {
 	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
@@ -134,7 +135,7 @@ static void balloon_mail(struct virtio_device *device, uint32_t bits)
 		                             &balloon->deflate };
 
 	(void)bits;
-	/* Those with discards in flight go on with these. */
+	/* Jobs with discards in flight go on when those are done. */
 	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
 		if (jobs[i]->in_flight == 0)
 			balloon_job_go_on(jobs[i]);
@@ -148,9 +149,9 @@ static void balloon_start(struct virtio_device *device)
 		(void)io_timeout(device->loop, &balloon->timer_op, &balloon->interval);
 }
 
-/* A driver begins with an empty balloon. What is noted of it can be megabytes, and a guest can
- * reset as often as it likes: it becomes void with a new number, and each host page's part is
- * cleared when it is next looked at. */
+/* A driver begins with an empty balloon. The notes about it can be megabytes, and a guest can reset
+ * as often as it likes. So a reset only takes a new epoch, which voids the notes; each host page's
+ * notes are cleared when they are next used. */
 static void balloon_reset(struct virtio_device *device)
 {
 	struct balloon *balloon = balloon_of(device);
@@ -169,8 +170,8 @@ static void balloon_config_write(struct virtio_device *device, uint32_t offset, 
 	if (offset != at || length != sizeof(balloon->config.actual))
 		return;
 	memcpy(&balloon->config.actual, data, length);
-	/* Sequentially consistent, as in balloon_await(): either it is told from here, or who
-	 * awaits it sees it. */
+	/* Sequentially consistent, as in balloon_await(): either this calls `reached`, or the
+	 * caller of balloon_await() sees the new value. */
 	atomic_store(&balloon->actual_pages, le32toh(balloon->config.actual));
 	if (balloon->reached && atomic_load(&balloon->awaited) &&
 	    atomic_load(&balloon->target_pages) == le32toh(balloon->config.actual)) {
@@ -273,8 +274,9 @@ void balloon_await(struct balloon *balloon, bool on)
 	atomic_store(&balloon->awaited, on);
 }
 
-/* Also when the guest has gone on since. A vCPU may note an earlier target as reached after
- * balloon_await(): that is not the one in force, or it is, and then it was reached. */
+/* True also if the guest has moved on since. A vCPU may note an earlier target as reached after
+ * balloon_await(). That is harmless: it counts only if it equals the present target, which was then
+ * reached. */
 bool balloon_has_reached(const struct balloon *balloon)
 {
 	uint32_t target = atomic_load(&balloon->target_pages);

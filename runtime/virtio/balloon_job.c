@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* One request of the balloon: gathers its pages into ranges and gives them back.
  *
- * What the guest gives up is discarded with MADV_DONTNEED, which frees private pages at once; what
- * it takes back is a fresh zero page at its first touch. Page numbers are gathered into contiguous
- * ranges, and each range is one MADVISE in the ring. The ring, and not the system call: an
- * unmapping takes about 250 us a MiB (each page is freed, and each vCPU's TLB flushed), which would
- * hold up every other device of the thread, where queueing it takes 2; and the I/O thread's filter
- * needs no madvise. A request is acknowledged when all its ranges are done, so the driver does not
- * use a page that is about to vanish.
+ * Pages that the guest gives up are discarded with MADV_DONTNEED, which frees private pages at
+ * once; a page that it takes back is a fresh zero page at its first touch. Page numbers are
+ * gathered into contiguous ranges, and each range is one MADVISE in the ring. The ring is used and
+ * not the system call, because an unmapping takes about 250 us a MiB (each page is freed, and each
+ * vCPU's TLB flushed) and would hold up every other device of the thread, while queueing it takes 2
+ * us; and the I/O thread's filter needs no madvise. A request is acknowledged when all its ranges
+ * are done, so the driver does not use a page that is about to vanish.
  *
- * Where the host's pages are larger than the balloon's, only whole host pages go back. A bit a page
- * and a count a host page tell when one is all in the balloon. The guest must then say which pages
- * it takes back before it uses them (MUST_TELL_HOST), and that waits for discards under way. A
- * driver without MUST_TELL_HOST has its inflate requests acknowledged, and nothing discarded.
+ * If the host's pages are larger than the balloon's, only whole host pages go back. A bit for each
+ * page and a count for each host page tell when all of a host page is in the balloon. The guest
+ * must then say which pages it takes back before it uses them (MUST_TELL_HOST), and such a request
+ * waits for discards under way. For a driver without MUST_TELL_HOST inflate requests are
+ * acknowledged, and nothing is discarded.
  *
- * How much a list says, and how little may come of it, the guest decides: the numbers looked at are
- * counted (virtio_work), and a list that is longer than a turn goes on in the next one. */
+ * The guest chooses the length of a list and how useless its numbers are. So each number counts as
+ * work (virtio_work), and a list that is longer than a turn goes on in the next one. */
 #include "virtio/balloon_job.h"
 
 #include <assert.h>
@@ -34,8 +35,8 @@ static_assert(VIRTIO_TURN_WORK / BALLOON_QUEUES > PFN_BATCH, "each turn gets on 
 
 /* ------------------------------------------------------------------------------------- ranges */
 
-/* Joins a range to the last one, or begins another; false when there is no room for it. Pages come
- * in either direction. */
+/* Joins a range to the last one, or begins another; false if there is no room for it. Pages may
+ * come in ascending or descending order. */
 static bool add_range(struct balloon_job *job, uint8_t *start, size_t length)
 {
 	struct balloon_range *last = job->count > 0 ? &job->ranges[job->count - 1] : NULL;
@@ -76,7 +77,7 @@ static uint64_t page_number(const struct balloon *balloon, const uint8_t *page)
 	return first;
 }
 
-/* Clears what a driver before this one has left of a host page, by its number. */
+/* Clears the notes that an earlier driver left about a host page. */
 static void forget_others(struct balloon *balloon, uint64_t host_page)
 {
 	uint64_t bytes = balloon->host_page / BALLOON_PAGE / 8;
@@ -88,7 +89,8 @@ static void forget_others(struct balloon *balloon, uint64_t host_page)
 	memset((uint8_t *)balloon->given + host_page * bytes, 0, bytes);
 }
 
-/* Notes that a page is in the balloon, or no longer is. True when that filled its host page. */
+/* Notes that a page is in the balloon, or no longer is. True if all of its host page is now in
+ * it. */
 static bool note_page(struct balloon *balloon, const uint8_t *page, bool given)
 {
 	uint64_t number = page_number(balloon, page);
@@ -105,7 +107,7 @@ static bool note_page(struct balloon *balloon, const uint8_t *page, bool given)
 	return given && *count == pages;
 }
 
-/* A page by its number; NULL, with one event, when it is not RAM. */
+/* The page with this number; NULL, and one event, if it is not RAM. */
 static uint8_t *page_at(struct balloon *balloon, uint16_t queue, uint32_t pfn)
 {
 	uint64_t address = (uint64_t)pfn << VIRTIO_BALLOON_PFN_SHIFT;
@@ -145,9 +147,9 @@ static bool take_page(struct balloon_job *job, uint32_t pfn)
 	return true;
 }
 
-/* Until the list is through, there is no room for a range, or the turn is used up: a guest may name
- * pages that are not its memory, or the same one over and over, which makes no range at all. False
- * in the last case. */
+/* Takes pages until the list ends, there is no room for a range, or the turn is used up (false).
+ * The turn limits it because a guest may name pages that are not its memory, or one page again and
+ * again, which fill no range. */
 static bool gather_pages(struct balloon_job *job)
 {
 	uint32_t pfns[PFN_BATCH];
@@ -169,7 +171,8 @@ static bool gather_pages(struct balloon_job *job)
 	return true;
 }
 
-/* Whole host pages of each buffer of a report. A chain has few enough for any turn. */
+/* Takes the whole host pages of each buffer of a report. A chain has few enough buffers for one
+ * turn. */
 static bool gather_buffers(struct balloon_job *job)
 {
 	uint64_t page = job->balloon->host_page;
@@ -185,7 +188,7 @@ static bool gather_buffers(struct balloon_job *job)
 			             (size_t)IO_MADVISE_MAX);
 			if (length > 0 && !add_range(job, start + skip, length))
 				return true;
-			/* What one operation cannot take is left for the next look. */
+			/* Bytes beyond one operation's limit stay for the next round. */
 			buffer->iov_base = start + skip + length;
 			buffer->iov_len -= skip + length;
 			if (buffer->iov_len >= page)
@@ -212,8 +215,8 @@ static void start_discards(struct balloon_job *job)
 			discard(job, &job->ops[i]);
 }
 
-/* The next ranges of a request; false when the turn is used up. Of one whose driver has let go of
- * it there are none. */
+/* Gathers the next ranges of a request; false if the turn is used up. A request whose ring is no
+ * longer the driver's has none. */
 static bool gather(struct balloon_job *job)
 {
 	job->next_range = job->count = 0;
@@ -222,7 +225,7 @@ static bool gather(struct balloon_job *job)
 	return job->queue == QUEUE_REPORT ? gather_buffers(job) : gather_pages(job);
 }
 
-/* Goes on with a request as far as it can, in this turn; when all of it is done, completes it. */
+/* Goes on with a request as far as this turn allows, and completes it once all of it is done. */
 static void advance(struct balloon_job *job)
 {
 	struct virtio_device *device = &job->balloon->device;
@@ -269,7 +272,8 @@ static void begin(struct balloon_job *job)
 	if (pfns < 0)
 		return;
 	job->pfns = (uint32_t)pfns;
-	/* Pages of the host's size are taken back by touching them, whatever is said of it. */
+	/* The guest takes pages of the host's size back by touching them; its list says nothing
+	 * more. */
 	job->next_pfn = job->queue == QUEUE_DEFLATE && !large_pages(job->balloon) ? job->pfns : 0;
 	job->next_buffer = 0;
 	job->next_range = job->count = 0;
@@ -294,13 +298,13 @@ void balloon_job_run(struct balloon_job *job)
 	do {
 		while (!job->active && !waits(job) && virtio_pop(device, job->queue, &job->chain))
 			begin(job);
-		/* It is looked at again when this one, or the other, is done. */
+		/* The queue is looked at again when this request, or the other, is done. */
 		if (job->active || waits(job))
 			return;
 	} while (virtio_want_kicks(device, job->queue));
 }
 
-/* Goes on with a request, and when it is done with what waited for that. */
+/* Goes on with a request, and once it is done with the requests that waited for it. */
 void balloon_job_go_on(struct balloon_job *job)
 {
 	struct balloon *balloon = job->balloon;

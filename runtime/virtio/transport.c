@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A virtio device on the I/O thread: activation, kicks, failure, reset.
  *
- * The registers say what the driver wishes, the fields here what is in force; `apply_state`
- * compares the two and moves the latter, and is the only one to do so:
+ * The registers hold what the driver asks for, the fields here what is in force. Only `apply_state`
+ * compares the two and changes the fields:
  *
  *   registers.live, not active     enable the rings, activate, look at every queue once
  *   registers.resetting            kill the rings, quiesce; when nothing is in flight any more:
@@ -10,9 +10,9 @@
  *   queue enabled, its ring dead   enable it (a queue that comes back after queue_reset)
  *   queue resetting                the same as a device's reset, for one queue
  *
- * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK or a reset,
- * then a kick), so each doorbell takes the mail first. Whatever becomes able to run is also looked
- * at once by itself, so no kick is lost that came too early. */
+ * A doorbell can be reported before mail that was posted ahead of it (DRIVER_OK or a reset, then a
+ * kick), so each doorbell takes the mail first. A queue that becomes able to run is also looked at
+ * once, so no early kick is lost. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -143,7 +143,7 @@ static int enable_queue(struct virtio_transport *t, uint16_t index,
 	return virtq_enable(&q->ring, &config);
 }
 
-/* A copy of one queue's registers, so that none is looked at twice while the guest writes them. */
+/* A copy of one queue's registers, so that none is read twice while the guest writes them. */
 static struct queue_registers queue_wishes(struct virtio_transport *t, uint16_t index)
 {
 	struct queue_registers copy;
@@ -204,7 +204,7 @@ static void begin_reset(struct virtio_transport *t)
 	io_client_dirty(&t->device->client);
 }
 
-/* Whether nothing of a queue is under way, but `held` requests that are only kept. */
+/* Whether a queue has no request in flight except `held` ones that the device only keeps. */
 static bool quiet(const struct virtio_transport *t, uint16_t queue, uint16_t held)
 {
 	const struct virtio_device_ops *ops = t->device->ops;
@@ -375,8 +375,8 @@ static void on_pause(struct io_client *client)
 {
 	struct virtio_transport *t = transport_of(client);
 
-	/* A kick that was sent before must not get lost: the last words before a power-off. They
-	 * have a turn of their own. */
+	/* A kick that was sent before must not get lost: it may be the last output before a
+	 * power-off. It gets a turn of its own. */
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
 		t->queues[i].turn = NO_TURN;
 	run_all_queues(t);

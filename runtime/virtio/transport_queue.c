@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A device's queues on the I/O thread, as device.h has them: requests out, completions in, and how
- * much of both a turn of the loop allows. transport.c decides which queues run. */
+/* A device's queues on the I/O thread (device.h): requests, completions, and the allowance of a
+ * turn of the loop. transport.c decides which queues run. */
 #include <stdatomic.h>
 
 #include "virtio/transport.h"
@@ -25,10 +25,10 @@ static bool queue_running(const struct virtio_transport *t, uint16_t queue)
 	return running(t) && t->queues[queue].ring.live && !t->queues[queue].resetting;
 }
 
-/* What a queue may do in a turn of the loop, whoever has it looked at and however often: two rounds
- * of the ring, so that no queue starves the others, and its share of the device's work. What a
- * device pops from completions is on the same allowance; when it is used up, the queue is visited
- * in the next turn. */
+/* A queue may take two rounds of its ring in a turn of the loop, and its share of the device's
+ * work, however often and for whatever reason it is looked at, so that no queue starves the others.
+ * Requests that a device pops from completions count too. Once the allowance is used up, the queue
+ * is visited in the next turn. */
 void virtio_begin_turn(const struct virtio_device *device, struct virtio_queue *q)
 {
 	uint64_t turn = counter_read(&device->loop->stats.turns);
@@ -41,7 +41,7 @@ void virtio_begin_turn(const struct virtio_device *device, struct virtio_queue *
 	q->again = false;
 }
 
-/* Has a queue visited in the next turn; false, for who returns that. */
+/* Makes the loop visit a queue in the next turn. Always false, for the caller to return. */
 static bool look_again_later(struct virtio_device *device, struct virtio_queue *q)
 {
 	if (!q->again) {
@@ -121,7 +121,7 @@ bool virtio_want_kicks(struct virtio_device *device, uint16_t queue)
 
 	if (!queue_running(t, queue) || q->again)
 		return false;
-	/* A loop that polls looks by itself, and asks for kicks before it sleeps (on_poll). */
+	/* A loop that polls needs no kicks, and asks for them before it sleeps (on_poll). */
 	q->watched = device->loop->busy_poll_us > 0;
 	return q->watched ? virtq_available(&q->ring) : virtq_want_kicks(&q->ring);
 }

@@ -55,7 +55,7 @@ static bool is_text(const char *bytes, size_t size)
 	return true;
 }
 
-/* Replaces text by what it says, packed. */
+/* Parses the text and replaces it by the packed message. */
 static int pack_text(const char *who, const char *path, char **bytes, size_t *size)
 {
 	ProtobufCMessage *message = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm host --json`: axvm.v1.HostUse. What it points to is the facts' and the VMs', or is in one
- * arena. */
+/* `axvm host --json`: axvm.v1.HostUse. Its pointers are borrowed from the facts and the VMs, or
+ * point into one arena. */
 #include <errno.h>
 #include <string.h>
 
@@ -12,8 +12,7 @@ struct arena {
 	size_t used, size;
 };
 
-/* Zeroed; aligned for any of what is here. NULL: more was asked for than json_size() reckons
- * with. */
+/* Takes zeroed, aligned memory. NULL: json_size() reckoned with less. */
 static void *take(struct arena *arena, size_t size)
 {
 	size_t rounded = (size + 15) & ~(size_t)15;

@@ -160,7 +160,7 @@ static int set_node(void *context, const char *value)
 	return 0;
 }
 
-/* What is no raw image by its looks is refused, unless the person says that it is one. */
+/* Refuses a file that looks like another format than raw, unless the person says that it is raw. */
 static int check_format(const char *path, bool is_raw)
 {
 	const char *format = is_raw ? NULL : disk_format(path);

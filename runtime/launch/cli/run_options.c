@@ -30,7 +30,7 @@ int run_complain(const char *format, ...)
 	return EX_USAGE;
 }
 
-/* Whether a flag may stand beside a spec file, and replaces what is said there. */
+/* Whether a flag may be used with a spec file, whose field it then replaces. */
 static bool overrides(const char *flag)
 {
 	static const char *const flags[] = {
@@ -65,7 +65,7 @@ int run_add(struct run_options *options, const char *flag, const char *format, .
 	r = text_parse(text, (size_t)n, &axvm__v1__launch_spec__descriptor, &message, &error);
 	if (r == -ENOMEM)
 		return run_complain("out of memory");
-	/* Where in the text it is helps only who wrote it. */
+	/* Line and column help only if the person wrote the text. */
 	if (r < 0 && strcmp(flag, "set") == 0)
 		return run_complain("--set: line %u, column %u: %s%s%s", error.line, error.column,
 		                    error.field, error.field[0] ? ": " : "", error.message);
@@ -81,7 +81,8 @@ int run_add(struct run_options *options, const char *flag, const char *format, .
 	return bigger ? 0 : run_complain("out of memory");
 }
 
-/* Flags that are not for one VM: those of Linux and of a flat image, and claims with none. */
+/* Refuses flags that exclude each other: those of Linux and of a flat image, --claims and
+ * --no-claims. */
 static int check_flags(const struct run_options *options)
 {
 	if (options->has_claims && options->no_claims)
@@ -96,7 +97,7 @@ static int check_flags(const struct run_options *options)
 	return 0;
 }
 
-/* The fragments that there are, as options->spec. */
+/* Merges the fragments so far into options->spec. */
 static int merge(struct run_options *options)
 {
 	if (options->spec)
@@ -108,7 +109,7 @@ static int merge(struct run_options *options)
 	return options->spec ? 0 : run_complain("out of memory");
 }
 
-/* The one node of --memory, or of 512 MiB where --set lists none either. */
+/* Adds the one node of --memory, or one of 512 MiB if --set lists none either. */
 static int fill_in_memory(struct run_options *options)
 {
 	const Axvm__V1__Memory *said = options->spec->memory;
@@ -125,8 +126,7 @@ static int fill_in_memory(struct run_options *options)
 	               options->has_memory ? options->memory_mib : DEFAULT_MEMORY_MIB, node);
 }
 
-/* Whatever the VM is described by: who ends this program ends the VM, unless it was said
- * otherwise. */
+/* By default the end of this program shuts the VM down, for a spec file too. */
 static int fill_in_on_exit(struct run_options *options)
 {
 	const Axvm__V1__Lifecycle *said = options->spec->lifecycle;
@@ -137,7 +137,7 @@ static int fill_in_on_exit(struct run_options *options)
 	                         "lifecycle { on_control_eof: ON_CONTROL_EOF_SHUTDOWN }");
 }
 
-/* What neither flags nor --set say, when there is no spec file. */
+/* Adds the defaults that neither flags nor --set give, without a spec file. */
 static int fill_in(struct run_options *options)
 {
 	const Axvm__V1__LaunchSpec *said = options->spec;
@@ -153,8 +153,8 @@ static int fill_in(struct run_options *options)
 	return r;
 }
 
-/* A made-up id is another at each run; addresses that the shim would derive from it are given
- * here. */
+/* Gives MAC addresses, because a made-up id differs at each run, and so would the addresses that
+ * the shim derives from it. */
 static int name_nets(Axvm__V1__LaunchSpec *spec)
 {
 	for (size_t i = 0; i < spec->n_nets; i++) {
@@ -171,7 +171,7 @@ static int name_nets(Axvm__V1__LaunchSpec *spec)
 	return 0;
 }
 
-/* The spec of a file, before what the flags have to add to it. */
+/* Puts the spec of a file before the fragments of the flags. */
 static int put_file_first(struct run_options *options, const char *path)
 {
 	Axvm__V1__LaunchSpec *spec = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fragments of a message made one, as bytes.
+/* Merges fragments of a message, as bytes.
  *
  * Protocol Buffers say that encoded messages strung together are the merged message, but
  * protobuf-c replaces a message of a oneof where it should merge it. So merging is done here: the

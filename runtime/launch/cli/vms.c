@@ -123,7 +123,7 @@ static bool serves_the_guest(const char *comm)
 	return false;
 }
 
-/* What the kernel says of a thread's affinity in its status. */
+/* Reads a thread's affinity from its status in /proc. */
 static bool read_affinity(pid_t pid, const char *thread, struct cpu_bitmap *ret)
 {
 	static const char name[] = "Cpus_allowed_list:\t";
