@@ -49,7 +49,7 @@ LIBS = $(shell pkg-config --static --libs $(PKGS))
 # See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet. The script
 # adds to the linker's own: it says what lies side by side.
 STEADY := runtime/shim/steady.ld
-SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-T,$(STEADY)
+SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-z,max-page-size=65536 -Wl,-T,$(STEADY)
 
 .PHONY: all help
 all: $(B)/.rooms $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 $(B)/.globals guests
