@@ -49,7 +49,7 @@ LIBS = $(shell pkg-config --static --libs $(PKGS))
 # See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet. The script
 # adds to the linker's own: it says what lies side by side.
 STEADY := runtime/shim/steady.ld
-SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-T,$(STEADY)
+SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-z,max-page-size=65536 -Wl,-T,$(STEADY)
 
 .PHONY: all help
 all: $(B)/.rooms $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 $(B)/.globals guests
@@ -82,6 +82,9 @@ help:
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
 	@echo 'make release    VERSION=X.Y: stamped, noted, committed, tagged (hack/release)'
+	@echo 'make by-clang   everything and its tests once more, by clang, into $(B)/clang/'
+	@echo 'make format     every C file as .clang-format has it; make check looks'
+	@echo 'make tidy       clang-tidy over every C file, by .clang-tidy: some minutes'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -244,10 +247,12 @@ EXAMPLE_INC := $(B)/examples/include
 .PHONY: examples
 examples: $(EXAMPLES)
 
-$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c runtime/launch/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
-	@mkdir -p $(@D) $(EXAMPLE_INC)/axvm
+$(EXAMPLE_INC)/axvm/axvm.h: runtime/launch/axvm.h
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c $(EXAMPLE_INC)/axvm/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
+	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)cp runtime/launch/axvm.h $(EXAMPLE_INC)/axvm/
 	$(Q)$(CC) -std=gnu17 -g $(WARN) -I$(EXAMPLE_INC) -I$(B)/gen -o $@ $< $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a \
 		$(shell pkg-config --libs libprotobuf-c)
 
@@ -370,9 +375,15 @@ check:
 	tests/check
 
 # What tests/check runs, beside `all`.
-.PHONY: check-programs
-check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
-	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers examples
+.PHONY: check-programs test-programs by-clang
+check-programs: test-programs fuzzers examples
+test-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
+	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave
+
+# What a user builds who has clang, and the tests; the fuzzers are clang's in any case. The suite
+# `clang` of tests/check runs the unit tests of it.
+by-clang: | $(B)/.packages-source
+	+$(Q)$(MAKE) --no-print-directory CC=clang B=$(B)/clang all test-programs
 
 # The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that
 # hangs there would hold a release up.
@@ -574,12 +585,22 @@ soak: all
 	tests/system/soak.py $(B) $(SOAK_LAUNCHES) $(SOAK_SECONDS)
 
 # ---- the source itself ---------------------------------------------------------------------------
+# What .clang-format says; hack/format without --write only looks.
+.PHONY: format
+format: $(B)/.packages-source
+	hack/format --write
+
 # What an editor and clang's tools read: a command a file, in clang's words.
 .PHONY: compile_commands.json
 compile_commands.json: $(B)/compile_commands.json
 $(B)/compile_commands.json: FORCE | $(GEN_HDRS)
-	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs | \
+	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs $(BENCH_ALL) | \
 		hack/compile-commands >$@
+
+# What .clang-tidy asks for, of every C file.
+.PHONY: tidy
+tidy: $(B)/compile_commands.json $(EXAMPLE_INC)/axvm/axvm.h $(GEN_SRCS) | $(B)/.packages-source
+	hack/tidy $(B)
 
 # ---- install ------------------------------------------------------------------------------------
 # make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
@@ -660,7 +681,7 @@ $(B)/bench/filters $(B)/bench/populate: $(B)/bench/%: $(B)/obj/tests/bench/%.o $
 $(B)/bench/tally: tests/bench/tally.c | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $<
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -Iruntime -static-pie -o $@ $<
 BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin \
                 doorbell.bin block.bin block_deep.bin block_long.bin pvh)
 
@@ -709,7 +730,10 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld | $(GE
 
 # BENCH='-n 20 --json FILE' and so on: what tests/bench/run takes.
 BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(B)/bench/populate $(B)/bench/tally $(BENCH_GUESTS)
-.PHONY: bench bench-lab
+.PHONY: bench bench-lab bench-programs
+# `make check` runs none of them, but they are to build.
+bench-programs: $(BENCH_ALL)
+test-programs: bench-programs
 bench: all $(B)/.packages-bench $(BENCH_ALL)
 	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab) $(BENCH)
 bench-lab: all $(B)/.packages-bench $(B)/.packages-lab $(BENCH_ALL)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The pages of the program itself. */
+/* The pages of the program itself, and of its stacks. */
 #include "base/image_pages.h"
 
 #include <link.h>
@@ -47,12 +47,51 @@ static void advise(bool written, int advice)
 		              ranges.list[i].end - ranges.list[i].start, advice);
 }
 
+/* Where the linker has put what runs for ever (runtime/shim/steady.ld); NULL in programs that are
+ * linked without that script. */
+extern char steady_text[] __attribute__((weak, visibility("hidden")));
+extern char steady_text_end[] __attribute__((weak, visibility("hidden")));
+extern char steady_constants[] __attribute__((weak, visibility("hidden")));
+extern char steady_constants_end[] __attribute__((weak, visibility("hidden")));
+
+/* Makes a mapping of its own of them: a fault maps the pages around it, and since Linux 6.18 the
+ * whole folio of the page cache, but no more than the mapping. */
+static void set_apart(char *start, char *end)
+{
+	uintptr_t first = ALIGN_DOWN((uintptr_t)start, PAGE);
+
+	if (end)
+		(void)madvise((void *)first, ALIGN_UP((uintptr_t)end, PAGE) - first, MADV_RANDOM);
+}
+
 void image_forget_pages(void)
 {
+	set_apart(steady_text, steady_text_end);
+	set_apart(steady_constants, steady_constants_end);
 	advise(false, MADV_DONTNEED);
 }
 
 void image_keep_pages_small(void)
 {
 	advise(true, MADV_NOHUGEPAGE);
+}
+
+void image_forget_variables(void *start, const void *end)
+{
+	uintptr_t first = ALIGN_UP((uintptr_t)start, PAGE);
+	uintptr_t last = ALIGN_DOWN((uintptr_t)end, PAGE);
+
+	if (first < last)
+		(void)madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+/* What is below the stack pointer is nobody's but for 128 bytes (System V ABI, AMD64, 3.2.2). FRAME
+ * has room for them and for what this function and madvise(2) put there. */
+#define FRAME 1024u
+
+__attribute__((noinline)) void stack_forget_pages(size_t depth)
+{
+	uintptr_t kept = ALIGN_DOWN((uintptr_t)__builtin_frame_address(0) - FRAME, PAGE);
+
+	(void)madvise((void *)(kept - depth), depth, MADV_DONTNEED);
 }

@@ -102,7 +102,7 @@ void msix_done(struct msix *msix)
 {
 	if (msix->vectors)
 		pthread_mutex_destroy(&msix->lock);
-	for (uint16_t i = 0; i < msix->count; i++)
+	for (uint16_t i = 0; msix->vectors && i < msix->count; i++)
 		close_ptr(&msix->vectors[i].eventfd);
 	free(msix->vectors);
 	memset(msix, 0, sizeof(*msix));

@@ -15,7 +15,7 @@ bool commands_ready(struct shim *shim);
 /* One command as it came; `context` is the shim. Carried out and replied to at once, but for a
  * pause, whose reply comes when all is at rest, and a report that waits for its room. When the next
  * one cannot be taken the stream is stopped. Control thread; allocates nothing. */
-void commands_take(const struct stream_command *command, void *context);
+void commands_take(const struct stream_command *raw, void *context);
 
 /* Replies with the report that waits for room, if there is one and room by now. */
 void commands_report(struct shim *shim);

@@ -29,6 +29,9 @@
  * ever. */
 #define LOCK_TURNS 10000000
 
+/* As deep as start-up goes. Less than the gap that the kernel keeps below a stack that grows. */
+#define CONTROL_STACK (128 * 1024)
+
 struct span {
 	unsigned first, last;
 };
@@ -164,6 +167,8 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 		r = await_trial(shim);
 	if (r < 0)
 		return r;
+	image_forget_variables(shim->verdict.optional, &shim->plan.digest);
+	stack_forget_pages(CONTROL_STACK);
 	image_forget_pages();
 	sandbox_death_take_seat(&shim->desk, SANDBOX_ROLE_CONTROL);
 	r = sandbox_seccomp_seal(SANDBOX_ROLE_CONTROL);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/image_pages.h"
 #include "base/uses.h"
 #include "machine/schedule.h"
 #include "sandbox/confine.h"
@@ -143,8 +144,9 @@ static void *vcpu_main(void *argument)
 	if (r == 0)
 		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus),
 		                            &vcpu->problems);
+	stack_forget_pages(THREAD_STACK / 2); /* the tables of vcpu_create() */
 	if (r == 0)
-		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
+		(void)seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
 	count_sealed(shim);
 	if (vcpu->index == 0)

@@ -99,6 +99,20 @@ static bool held_back(struct block *block, const struct block_request *request)
 	return true;
 }
 
+/* The next request that has never been used, none if all have: more than are ever under way at once
+ * are never touched. */
+static struct block_request *first_use(struct block *block)
+{
+	struct block_request *request;
+
+	if (block->used == block->count)
+		return NULL;
+	request = &block->requests[block->used];
+	request->block = block;
+	request->iov = &block->iov[block->used++ * block->iov_max];
+	return request;
+}
+
 /* Starts one request; false when there is none or it has to wait. */
 static bool start_one(struct block *block, uint16_t queue)
 {
@@ -120,7 +134,7 @@ static bool start_one(struct block *block, uint16_t queue)
 		virtio_unpop(device, queue);
 		return false;
 	}
-	block->free = request->next;
+	block->free = request->next ? request->next : first_use(block);
 	block_request_start(request);
 	return true;
 }
@@ -370,14 +384,8 @@ static int allocate(struct block *block, const struct block_spec *spec)
 	if (!block->requests || !block->iov || (block->file->direct && !block->bounce) ||
 	    (!block->file->read_only && !block->zeroes))
 		return -ENOMEM;
-	for (size_t i = count; i-- > 0;) {
-		struct block_request *request = &block->requests[i];
-
-		request->block = block;
-		request->iov = &block->iov[i * block->iov_max];
-		request->next = block->free;
-		block->free = request;
-	}
+	block->count = count;
+	block->free = first_use(block);
 	return (int)count;
 }
 

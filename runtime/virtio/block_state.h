@@ -73,10 +73,12 @@ struct block {
 	_Atomic bool writeback;         /* the driver's choice */
 	struct block_request *requests; /* owned */
 	struct iovec *iov;              /* owned; iov_max for each */
+	size_t count;                   /* of requests */
 	uint16_t iov_max;
 	uint8_t *bounce; /* owned; NULL unless direct */
 	void *zeroes;    /* owned; mapped, never written: it costs no memory; NULL when read-only */
 	/* I/O thread. */
+	size_t used; /* requests from here on have never been */
 	struct block_request *free;
 	/* waiting for the bounce buffer; the first one has it */
 	struct block_request *bounce_first, *bounce_last;

@@ -375,10 +375,6 @@ static int build_sender(struct net *net, uint16_t pair)
 	tx->writes = calloc(NET_WRITES, sizeof(*tx->writes));
 	if (!tx->writes)
 		return -ENOMEM;
-	for (uint16_t i = 0; i < NET_WRITES; i++) {
-		tx->writes[i].op.done = net_write_done;
-		tx->writes[i].sender = tx;
-	}
 	return 0;
 }
 

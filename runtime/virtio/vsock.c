@@ -204,7 +204,7 @@ static bool deliver_one(struct vsock *vsock, bool *ret_more)
 	*ret_more = c || vsock->reset_count > 0;
 	if (!*ret_more || !pop_buffer(vsock, &chain))
 		return false;
-	if (vsock->reset_count > 0) {
+	if (!c || vsock->reset_count > 0) {
 		length = fill_reset(vsock, &chain);
 		virtio_push(&vsock->device, QUEUE_RECEIVE, chain.head, length);
 		return true;
@@ -356,6 +356,9 @@ static void guest_shutdown(struct vsock_connection *c, uint32_t flags)
 static void act(struct vsock *vsock, struct vsock_connection *c, enum action action,
                 const struct virtio_vsock_hdr *header, const struct virtq_chain *chain)
 {
+	/* The actions of VSOCK_NONE touch no connection, whatever the guest has sent. */
+	if (!c && action != REJECT && action != OPEN)
+		return;
 	switch (action) {
 	case REJECT:
 		reject(vsock, header);

@@ -22,7 +22,7 @@ int sandbox_bpf_run(const struct sock_filter *insns, size_t count, const struct 
 
 /* One instruction as text; pc is its place, for jump targets. Always ends text with a NUL when size
  * > 0. */
-void sandbox_bpf_disassemble(const struct sock_filter *insn, size_t pc, char *text, size_t size);
+void sandbox_bpf_disassemble(const struct sock_filter *f, size_t pc, char *text, size_t size);
 
 /* "allow", "trap", "kill_process" ...; "?" for an action that seccomp(2) does not have. Data is
  * ignored. */

@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "launch/axvm.h"
 #include "proto/axvm.pb-c.h"
 
@@ -49,8 +50,6 @@ struct member {
 struct memory {
 	long uss, vcpu, dirty;
 };
-
-extern char **environ;
 
 static struct member members[COUNT_MAX];
 static const char *name = "crowd", *side, *spec;

@@ -42,6 +42,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "guests/block.h"
 #include "launch/axvm.h"
 #include "proto/axvm.pb-c.h"
@@ -71,8 +72,6 @@ struct result {
 	struct rusage usage;
 	bool good;
 };
-
-extern char **environ;
 
 static struct metric metrics[METRICS_MAX];
 static size_t metrics_count;

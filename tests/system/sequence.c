@@ -58,7 +58,7 @@ static int check(int direct, uint64_t blocks, uint64_t last, uint64_t *block)
 	for (uint64_t n = 1; n <= last; n++) {
 		fill(expected, n);
 		if (pread(direct, block, BLOCK, place(n, blocks)) != BLOCK ||
-		    memcmp(block, expected, BLOCK))
+		    memcmp(block, expected, BLOCK) != 0)
 			missing++;
 	}
 	free(expected);

@@ -106,7 +106,7 @@ int ask_shim(const char *shim, const void *bytes, size_t n, Axvm__V1__EventStrea
 {
 	_cleanup_close_ int control = new_file("control");
 	_cleanup_close_ int events = new_file("events");
-	pid_t pid;
+	pid_t pid = 0;
 	int r;
 
 	if (control < 0 || events < 0)

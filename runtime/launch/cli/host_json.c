@@ -54,7 +54,7 @@ static void put_nodes(const struct host_use *use, struct arena *arena, Axvm__V1_
 {
 	const struct host_facts *facts = use->facts;
 
-	message->nodes = take(arena, facts->node_count * sizeof(*message->nodes));
+	message->nodes = take(arena, facts->node_count * sizeof(Axvm__V1__NodeUse *));
 	for (size_t i = 0; message->nodes && i < facts->node_count; i++) {
 		Axvm__V1__NodeUse *node = take(arena, sizeof(*node));
 
@@ -97,7 +97,7 @@ static void put_cpu(const struct host_use *use, struct arena *arena, size_t posi
 
 static void put_cpus(const struct host_use *use, struct arena *arena, Axvm__V1__HostUse *message)
 {
-	message->cpus = take(arena, use->facts->cpu_count * sizeof(*message->cpus));
+	message->cpus = take(arena, use->facts->cpu_count * sizeof(Axvm__V1__CpuUse *));
 	for (size_t i = 0; message->cpus && i < use->facts->cpu_count; i++) {
 		Axvm__V1__CpuUse *cpu =
 			use->facts->cpus[i].online ? take(arena, sizeof(*cpu)) : NULL;
@@ -122,7 +122,7 @@ static size_t put_list(struct arena *arena, const struct cpu_bitmap *cpus, uint3
 
 static void put_vms(const struct host_use *use, struct arena *arena, Axvm__V1__HostUse *message)
 {
-	message->vms = take(arena, use->vm_count * sizeof(*message->vms));
+	message->vms = take(arena, use->vm_count * sizeof(Axvm__V1__VmUse *));
 	for (size_t i = 0; message->vms && i < use->vm_count; i++) {
 		const struct host_vm *from = &use->vms[i];
 		Axvm__V1__VmUse *vm = take(arena, sizeof(*vm));

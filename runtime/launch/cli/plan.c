@@ -82,7 +82,7 @@ static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, si
 	at += axvm__v1__plan_request__pack(plan, bytes + at);
 	memcpy(bytes + at, head, head_size);
 	at += head_size;
-	if (facts_size > 0)
+	if (facts)
 		memcpy(bytes + at, facts, facts_size);
 	*ret_size = at + facts_size;
 	return bytes;

@@ -65,7 +65,7 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 	Axvm__V1__ControlStream *stream = NULL;
 	_cleanup_free_ char *bytes = NULL;
 	struct text_error error = { 0 };
-	size_t size;
+	size_t size = 0;
 	int r = read_whole(path, &bytes, &size);
 
 	if (r < 0) {

@@ -33,7 +33,7 @@ static int append(struct bytes *to, const uint8_t *from, size_t n)
 		to->at = bigger;
 		to->room = room;
 	}
-	if (n > 0)
+	if (n > 0 && from)
 		memcpy(to->at + to->size, from, n);
 	to->size += n;
 	return 0;

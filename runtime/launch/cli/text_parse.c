@@ -345,7 +345,7 @@ static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, 
                   struct buffer *out)
 {
 	_cleanup_(free_buffer) struct buffer inner = { 0 };
-	uint64_t number;
+	uint64_t number = 0;
 	bool ok;
 
 	if (field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_STRING ||

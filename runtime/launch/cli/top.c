@@ -105,7 +105,8 @@ static void count_exit(struct sample *sample, const char *kind, uint64_t value)
 {
 	size_t i = 0;
 
-	while (i < sample->kinds_count && strncmp(sample->kinds[i].name, kind, KIND_LENGTH - 1))
+	while (i < sample->kinds_count &&
+	       strncmp(sample->kinds[i].name, kind, KIND_LENGTH - 1) != 0)
 		i++;
 	if (i == KINDS_MAX)
 		return;

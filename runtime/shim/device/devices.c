@@ -51,7 +51,7 @@ void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)
 	}
 	places_give(ret);
 	for (uint32_t i = 0; i < ret->count; i++)
-		ret->list[i].io = i % count_io(spec, ret->count);
+		ret->list[i].io = i % MAX(count_io(spec, ret->count), 1u);
 }
 
 uint32_t devices_count_io(const struct vm_spec *spec)
