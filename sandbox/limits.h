@@ -11,10 +11,9 @@
  * problem. setrlimit(2). */
 int limits_before_threads(struct sandbox *sandbox, struct problems *problems);
 
-/* No further descriptor or locked page, once all descriptors and pages are there; reads back these
- * limits and the others. `received`: numbers below this one stay possible, for descriptors that a
- * socket brings (0: none). Of the whole process, by the control thread, as the last thing before
- * its filter. */
+/* Denies further descriptors and locked pages, once all of them exist; reads back these limits and
+ * the others. `received`: numbers below this one stay possible, for descriptors received from a
+ * socket (0: none). For the whole process; the control thread calls it last before its filter. */
 int sandbox_freeze_limits(uint32_t received, struct problems *problems);
 
 #endif
