@@ -302,10 +302,3 @@ void vm_forward_calls(struct vm *vm, int control_wake_fd)
 	vm->control_thread = pthread_self();
 	atomic_store(&vm->calls_forwarded, true);
 }
-
-void vm_done(struct vm *vm)
-{
-	if (vm->fd > 0)
-		close(vm->fd);
-	vm->fd = -1;
-}

@@ -67,7 +67,6 @@ struct vm_tuning {
  * is borrowed. -errno with a problem. */
 int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool apic,
               struct problems *problems);
-void vm_done(struct vm *vm);
 
 /* Applies the settings. Before the first vCPU. -errno with a problem if KVM cannot do it. Linux
  * Documentation/virt/kvm/api.rst §7.13 (KVM_CAP_X86_DISABLE_EXITS) and §7.21

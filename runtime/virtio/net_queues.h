@@ -100,6 +100,5 @@ uint16_t net_held(const struct net_receiver *rx);
 
 /* net_tx.c */
 void net_transmit(struct net_sender *tx);
-void net_write_done(struct io_op *op, int result, uint32_t flags);
 
 #endif

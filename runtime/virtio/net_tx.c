@@ -46,6 +46,8 @@ static struct iovec *replace_header(struct net_write *write)
 	return iov;
 }
 
+static void write_done(struct io_op *op, int result, uint32_t flags);
+
 /* Starts the write of a frame; false: the frame is invalid. */
 static bool start_write(struct net_sender *tx, struct net_write *write,
                         const struct virtq_chain *chain)
@@ -96,7 +98,7 @@ static bool send_all(struct net_sender *tx)
 		/* The lowest, and filled in only here: more than are ever under way at once
 		 * are never touched. */
 		write = &tx->writes[__builtin_ctzll(tx->free)];
-		write->op.done = net_write_done;
+		write->op.done = write_done;
 		write->sender = tx;
 		chain = (struct virtq_chain){ .iov = write->iov + 1, .iov_max = NET_SEGMENTS };
 		if (!virtio_pop(device, tx->queue, &chain))
@@ -124,7 +126,7 @@ void net_transmit(struct net_sender *tx)
 	} while (virtio_want_kicks(&tx->net->device, tx->queue));
 }
 
-void net_write_done(struct io_op *op, int result, uint32_t flags)
+static void write_done(struct io_op *op, int result, uint32_t flags)
 {
 	struct net_write *write = CONTAINER_OF(op, struct net_write, op);
 	struct net_sender *tx = write->sender;
