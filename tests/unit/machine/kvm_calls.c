@@ -349,7 +349,7 @@ Test(kvm_calls, a_vm_is_made_in_order)
 	cr_assert_eq(noted(KVM_SET_IDENTITY_MAP_ADDR, 0)->value, LAYOUT_KVM_IDENTITY_MAP);
 	cr_assert_eq(noted(KVM_SET_TSS_ADDR, 0)->number, LAYOUT_KVM_TSS);
 	cr_assert_eq(noted(KVM_ENABLE_CAP, 0)->cap.cap, KVM_CAP_SPLIT_IRQCHIP);
-	cr_assert_eq(noted(KVM_ENABLE_CAP, 0)->cap.args[0], 24);
+	cr_assert_eq(noted(KVM_ENABLE_CAP, 0)->cap.args[0], LAYOUT_IOAPIC_PINS);
 	cr_assert_eq(noted(KVM_ENABLE_CAP, 1)->cap.cap, KVM_CAP_X2APIC_API);
 	cr_assert_eq(noted(KVM_ENABLE_CAP, 1)->cap.args[0], 3, "32-bit ids, no broadcast quirk");
 	cr_assert(vm.run_size == 3 * 4096 && vm.has_apic);
