@@ -545,7 +545,10 @@ FUZZ_CFLAGS = -std=gnu17 -g -O1 -w $(DEFS) -Itests/stand-in -Itests/unit $(INC) 
               -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_RIGS := $(addprefix tests/unit/rig/,host_fixture.c ring.c fake_fabric.c virtio_driver.c block_guest.c net_rig.c \
              vsock_guest.c acpi_parser.c wait.c)
-FUZZ_OBJS := $(ROOM_SRCS:%.c=$(B)/fuzz/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/fuzz/obj/gen/%.o) \
+# The rooms that a fuzzer is linked with. One that needs another does not link.
+FUZZ_ROOMS := $(filter-out runtime/machine runtime/shim% runtime/launch/cli sandbox%,$(ROOMS))
+FUZZ_SRCS := $(wildcard $(addsuffix /*.c,$(FUZZ_ROOMS))) runtime/machine/topology.c runtime/launch/cli/messages.c
+FUZZ_OBJS := $(FUZZ_SRCS:%.c=$(B)/fuzz/obj/%.o) $(addprefix $(B)/fuzz/obj/gen/,proto/axvm.pb-c.o profiles/cpu.o) \
              $(FUZZ_RIGS:%.c=$(B)/fuzz/obj/%.o) \
              $(patsubst %.c,$(B)/fuzz/obj/%.o,$(wildcard tests/fuzz/lib/*.c) tests/stand-in/failed.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))

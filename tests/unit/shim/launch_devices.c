@@ -50,7 +50,7 @@ static bool look_at_buses(void)
 {
 	struct machine *machine = &rig_shim.machine;
 
-	/* The I/O APIC has one pin: vector 0x31 for APIC 2, unmasked. Raising it sends an MSI. */
+	/* The pin of the I/O APIC as vector 0x31 for APIC 2, unmasked: raising it is a message. */
 	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x10, 4);
 	write_number(&machine->mmio, LAYOUT_IOAPIC + 0x10, 0x31, 4);
 	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x11, 4);
