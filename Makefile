@@ -146,24 +146,28 @@ $(foreach room,$(HOT),$(B)/obj/$(room)/%.o): O = $(O_HOT)
 $(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 	$(call compile,CC,$(CFLAGS_ALL) -w)
 
-$(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
-	@mkdir -p $(@D)
+# What is made of the schema is written only where it changes: a comment in it compiles nothing, and a
+# field leaves alone who knows its enums only. SCHEMA_MADE says up to when that was looked at.
+SCHEMA_MADE := $(B)/gen/proto/axvm.made
+$(SCHEMA_MADE): proto/axvm.proto | $(GEN_FIRST)
+	@mkdir -p $(B)/gen/new/proto
 	$(call say,PROTO)
-	$(Q)protoc --c_out=$(B)/gen $<
-$(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
+	$(Q)protoc --c_out=$(B)/gen/new $<
+	$(Q)$(schema_enums) $< >$(B)/gen/new/proto/enums.h
+	$(Q)for new in $(B)/gen/new/proto/*; do \
+		cmp -s $$new $(@D)/$${new##*/} || mv $$new $(@D)/ || exit; done; touch $@
+$(addprefix $(B)/gen/proto/,axvm.pb-c.c axvm.pb-c.h enums.h): $(SCHEMA_MADE)
+	@[ -e $@ ] || { rm $< && $(MAKE) --no-print-directory $<; }
 # The schema's enums and oneofs as plain C, for rooms that know no protobuf: enum axvm_page_size {
 # PAGE_SIZE_4K = 1, … }, enum axvm_boot_kind { BOOT_KIND_NOT_SET, BOOT_KIND_LINUX_BOOT = 1, … }.
-$(B)/gen/proto/enums.h: proto/axvm.proto | $(GEN_FIRST)
-	@mkdir -p $(@D)
-	$(call say,ENUMS)
-	$(Q)awk 'BEGIN { print "#pragma once" } \
+schema_enums = awk 'BEGIN { print "\#pragma once" } \
 		/^enum / { name = $$2; gsub(/[A-Z]/, "_&", name); print "enum axvm" tolower(name) " {"; inside = 1 } \
 		/^message / { message = $$2; gsub(/[A-Z]/, "_&", message); message = substr(message, 2) } \
 		/^ *oneof / { name = message "_" $$2; member = toupper(name) "_"; inside = 1; \
 			print "enum axvm_" tolower(name) " { " member "NOT_SET = 0," } \
 		inside && $$2 == "=" { sub(/;.*/, "", $$3); print $$1 " = " $$3 "," } \
 		inside && $$3 == "=" { sub(/;.*/, "", $$4); print member toupper($$2) " = " $$4 "," } \
-		inside && /}/ { print "};"; inside = 0 }' $< >$@
+		inside && /}/ { print "};"; inside = 0 }'
 
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array -----------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
