@@ -146,8 +146,9 @@ $(foreach room,$(HOT),$(B)/obj/$(room)/%.o): O = $(O_HOT)
 $(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 	$(call compile,CC,$(CFLAGS_ALL) -w)
 
-# What is made of the schema is written only where it changes: a comment in it compiles nothing, and a
-# field leaves alone who knows its enums only. SCHEMA_MADE says up to when that was looked at.
+# What is generated of the schema is written only where it differs: a changed comment compiles
+# nothing, and a new field does not compile rooms that know the enums alone. SCHEMA_MADE is the time
+# of the last look.
 SCHEMA_MADE := $(B)/gen/proto/axvm.made
 $(SCHEMA_MADE): proto/axvm.proto | $(GEN_FIRST)
 	@mkdir -p $(B)/gen/new/proto
