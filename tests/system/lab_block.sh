@@ -59,7 +59,7 @@ outside() {
 	collect_tools "$root" "$(command -v fio)" "$(PATH=$PATH:/sbin:/usr/sbin command -v mke2fs)"
 	rm -f "$WORK/tools.img"
 	PATH=$PATH:/sbin:/usr/sbin mke2fs -q -t ext4 -O ^has_journal -d "$root" "$WORK/tools.img" 256M
-	gcc -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -static -o "$WORK/sequence" tests/system/sequence.c
+	gcc -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -Iruntime -static -o "$WORK/sequence" tests/system/sequence.c
 	hack/make-initramfs "$WORK/initramfs.gz" --module "$modules/virtio_blk.ko" \
 		--module "$modules/virtio-rng.ko" --file "$WORK/sequence:/test/sequence" \
 		--file tests/system/guest_block.sh:/test/block.sh

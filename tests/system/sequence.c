@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base.h"
+
 #define BLOCK 4096
 #define WORDS (BLOCK / sizeof(uint64_t))
 #define STRIDE 7919 /* a prime: neighbours in time are not neighbours on the disk */
