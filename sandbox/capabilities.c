@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Capabilities out of every set, and no way to get one back (capabilities(7)). libcap-ng empties the
- * four sets; the bounding set is emptied by prctl(2) itself, since for that the library reads the
- * process's status file three times. */
+/* Capabilities out of every set, and no way to get one back (capabilities(7)). libcap-ng empties
+ * the four sets; the bounding set is emptied by prctl(2) itself, since for that the library reads
+ * the process's status file three times. */
 #include "sandbox/capabilities.h"
 
 #include <cap-ng.h>

@@ -16,6 +16,8 @@ struct sandbox_seen {
 	size_t namespaces_count;
 	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread */
 	size_t fds_count;
+	uint64_t
+		file_size; /* that they let a file grow to (limits.h), for sandbox_freeze_limits() */
 };
 
 /* Compares what is the process's with what was done: ids, namespaces, root, attributes. -EBADMSG
@@ -27,6 +29,11 @@ int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *r
  * filter of their own each, and one, the caller, which is not. */
 int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
                            struct sandbox_seen *seen, struct problems *problems);
+
+/* The control thread's own descriptors, the part of it that lists them: none is a directory, and
+ * what they mean for the limit on file sizes. */
+int sandbox_verify_descriptors(const struct sandbox *sandbox, struct sandbox_seen *seen,
+                               struct problems *problems);
 
 /* Closes what was kept for the read-back. */
 void sandbox_close_proc(struct sandbox *sandbox);

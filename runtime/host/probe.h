@@ -32,8 +32,8 @@ void probe_nodes(struct host_facts *facts, const char *root, const struct probe_
                  bool huge);
 void probe_vulnerabilities(struct host_facts *facts, const char *root);
 void probe_kvm_parameters(struct host_facts *facts, const char *root, bool all);
-/* /dev/kvm of this machine. `all`: each extension by name as well, which a launch has no use for; it
- * asks for those that it needs (machine/kvm.c). */
+/* /dev/kvm of this machine. `all`: each extension by name as well, which a launch has no use for;
+ * it asks for those that it needs (machine/kvm.c). */
 void probe_kvm(struct host_facts *facts, bool all);
 
 /* Of the offers those that a question to the kernel tells: io_uring, memory policy. */

@@ -159,7 +159,7 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)
 		r = sandbox_freeze_limits(devices_needs(&shim->devices).descriptors,
-		                          &shim->problems);
+		                          seen->file_size, &shim->problems);
 	if (r == 0)
 		r = await_trial(shim);
 	if (r < 0)

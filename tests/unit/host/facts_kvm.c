@@ -147,8 +147,8 @@ Test(facts_kvm, each_answer_has_its_place)
 	cr_expect_lt(fcntl(fake.kvm, F_GETFD), 0, "closed again");
 }
 
-/* A launch asks for what it needs when it needs it (machine/kvm.c): of the facts only what a guest is
- * shown. */
+/* A launch asks for what it needs when it needs it (machine/kvm.c): of the facts only what a guest
+ * is shown. */
 Test(facts_kvm, a_quick_probe_asks_for_no_capability)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();

@@ -241,15 +241,17 @@ static int finished(void)
 		scene.problems = shim.problems;
 		return strchr(calls_made, 'S') && refused != SYS_seccomp ? 4 : 10;
 	}
-	if (strcmp(calls_made, "LtlrS") != 0 || layer_laid != layer ||
-	    filter_taken != sandbox_filters[SANDBOX_ROLE_CONTROL].insns)
+	/* The limit on file sizes comes after the others; where a standard stream is a file, it is
+	 * let alone. */
+	if (strcmp(calls_made, scene.seen.file_size == UINT64_MAX ? "LtlrS" : "LtlrlrS") != 0 ||
+	    layer_laid != layer || filter_taken != sandbox_filters[SANDBOX_ROLE_CONTROL].insns)
 		return 5;
 	if (fcntl(PROC_FD, F_GETFD) >= 0 || fcntl(layer, F_GETFD) >= 0)
 		return 6;
 	return limited_to(RLIMIT_NOFILE, with_vsock ? VSOCK_DESCRIPTORS : 1) &&
 	                       limited_to(RLIMIT_MEMLOCK, 0) && limited_to(RLIMIT_RTPRIO, 0) &&
 	                       limited_to(RLIMIT_CORE, 0)
-	               ? 0
+	               ? limited_to(RLIMIT_FSIZE, scene.seen.file_size) ? 0 : 8
 	               : 7;
 }
 
