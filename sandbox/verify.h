@@ -16,8 +16,7 @@ struct sandbox_seen {
 	size_t namespaces_count;
 	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread */
 	size_t fds_count;
-	uint64_t
-		file_size; /* that they let a file grow to (limits.h), for sandbox_freeze_limits() */
+	uint64_t file_size; /* that they let a file grow to */
 };
 
 /* Compares what is the process's with what was done: ids, namespaces, root, attributes. -EBADMSG
