@@ -56,14 +56,11 @@ static bool answer(long nr, const uint64_t args[static 6], long *ret_result)
 		note_call('t'); /* tries the layer */
 		*ret_result = nr == refused ? 3 : -EACCES;
 		return true;
-	case SYS_unshare:
-		note_call(args[0] == CLONE_FILES ? 'U' : '?');
-		return nr == refused;
 	case SYS_dup3:
 		note_call(args[2] == O_CLOEXEC ? 'D' : '?');
 		return nr == refused;
 	case SYS_close_range:
-		note_call('C');
+		note_call(args[2] == CLOSE_RANGE_UNSHARE ? 'U' : 'C');
 		return nr == refused;
 	case SYS_prlimit64:
 		note_call(args[2] ? 'l' : 'r');
@@ -80,7 +77,6 @@ static int watch_calls(void)
 {
 	const long calls[] = { SYS_landlock_restrict_self,
 		               SYS_openat,
-		               SYS_unshare,
 		               SYS_dup3,
 		               SYS_close_range,
 		               SYS_seccomp,
@@ -171,8 +167,6 @@ Test(sandbox_sealing, no_step_of_a_thread_may_fail)
 		  "cannot restrict a thread by Landlock: " },
 		{ SYS_openat, "sandbox check: a directory can be opened in spite of Landlock",
 		  "sandbox check: a directory can be opened in spite of Landlock" },
-		{ SYS_unshare, "a vcpu thread cannot keep to its own descriptors: ",
-		  "a io thread cannot keep to its own descriptors: " },
 		{ SYS_dup3, "a vcpu thread cannot keep to its own descriptors: ", NULL },
 		{ SYS_close_range, "a vcpu thread cannot keep to its own descriptors: ",
 		  "a io thread cannot keep to its own descriptors: " },
