@@ -3,8 +3,9 @@
  *
  * Every thread but the control thread leaves the shared table of descriptors and keeps those of its
  * role, then takes its filter and counts itself in at the gate; the last one wakes the control
- * thread. That one waits for descriptors rather than for the gate, so that it also learns of a thread that made a
- * denied call on the way. It reads everything back, and is the last to be sealed. */
+ * thread. That one waits for descriptors rather than for the gate, so that it also learns of a
+ * thread that made a denied call on the way. It reads everything back, and is the last to be
+ * sealed. */
 #include "shim/sealing.h"
 
 #include <errno.h>

@@ -223,7 +223,7 @@ int stage_acquire(struct shim *shim)
 	keep_claims(shim);
 	bind_control(shim);
 	ask_scheduler(shim);
-	if (plan_has_apic(&shim->spec))
+	if (devices_count_io(&shim->spec) > 0)
 		check_rings(&shim->problems);
 	if (shim->problems.count == 0)
 		return 0;

@@ -153,6 +153,8 @@ Test(sandbox_sealing, a_thread_keeps_what_its_role_needs)
 	cr_expect_eq(rig_child(sealed_thread), 0, "%s", rig_words);
 	vcpu_fd = 0; /* of a launcher that left no standard input */
 	cr_expect_eq(rig_child(sealed_thread), 0, "%s", rig_words);
+	vcpu_fd = INTERNAL_FD_LAST; /* beyond all that the thread keeps */
+	cr_expect_eq(rig_child(sealed_thread), 0, "%s", rig_words);
 	of_vcpu = false;
 	cr_expect_eq(rig_child(sealed_thread), 0, "%s", rig_words);
 }
