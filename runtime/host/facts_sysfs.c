@@ -339,8 +339,9 @@ static bool read_siblings(struct host_cpu *cpu, const char *root)
 			(void)cpu_bitmap_parse(text, &siblings);
 	if (!cpu_bitmap_has(&siblings, cpu->id))
 		return false;
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
-		if (cpu_bitmap_has(&siblings, id) && cpu->sibling_count < FACTS_SIBLINGS_MAX)
+	for (uint32_t id = cpu_bitmap_next(&siblings, 0); id < CPU_BITMAP_MAX;
+	     id = cpu_bitmap_next(&siblings, id + 1))
+		if (cpu->sibling_count < FACTS_SIBLINGS_MAX)
 			cpu->siblings[cpu->sibling_count++] = (uint16_t)id;
 	return true;
 }
@@ -397,9 +398,11 @@ void probe_cpus(struct host_facts *facts, const char *root, const struct probe_a
 
 	root_list(root, &present, "sys/devices/system/cpu/present");
 	root_list(root, &online, "sys/devices/system/cpu/online");
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
-		if (cpu_bitmap_has(&present, id) || cpu_bitmap_has(&online, id))
-			(void)cpu_entry(facts, id);
+	for (size_t i = 0; i < ARRAY_SIZE(present.words); i++)
+		present.words[i] |= online.words[i];
+	for (uint32_t id = cpu_bitmap_next(&present, 0); id < CPU_BITMAP_MAX;
+	     id = cpu_bitmap_next(&present, id + 1))
+		(void)cpu_entry(facts, id);
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
 
@@ -476,11 +479,10 @@ void probe_nodes(struct host_facts *facts, const char *root, const struct probe_
 
 	root_list(root, &online, "sys/devices/system/node/online");
 	static_assert(FACTS_NODES_MAX == CPU_BITMAP_MAX, "each node of the list has room");
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++) {
+	for (uint32_t id = cpu_bitmap_next(&online, 0); id < CPU_BITMAP_MAX;
+	     id = cpu_bitmap_next(&online, id + 1)) {
 		struct host_node *node = &facts->nodes[facts->node_count];
 
-		if (!cpu_bitmap_has(&online, id))
-			continue;
 		node->id = id;
 		node->allowed = !allowed->nodes_limited || cpu_bitmap_has(&allowed->nodes, id);
 		facts->node_count++;
