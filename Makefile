@@ -49,7 +49,7 @@ LIBS = $(shell pkg-config --static --libs $(PKGS))
 # See sandbox/no_nss.c: taken from the archive although nobody has asked for them yet. The script
 # adds to the linker's own: it says what lies side by side.
 STEADY := runtime/shim/steady.ld
-SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-T,$(STEADY)
+SHIM_LDFLAGS := -Wl,-u,getpwuid -Wl,--gc-sections -Wl,-z,max-page-size=65536 -Wl,-T,$(STEADY)
 
 .PHONY: all help
 all: $(B)/.rooms $(B)/axvm-shim $(B)/axvm $(B)/libaxvm.a $(B)/libaxvm.so.0 $(B)/.globals guests
@@ -81,6 +81,10 @@ help:
 	@echo 'make bench      measurements, side by side in one run; make bench-lab: with Linux guests too'
 	@echo 'make examples   orchestrators in C, C++, Python and Go (runtime/launch/examples)'
 	@echo 'make install    PREFIX=/usr/local DESTDIR=; also: uninstall, deb (a Debian package)'
+	@echo 'make release    VERSION=X.Y: stamped, noted, committed, tagged (hack/release)'
+	@echo 'make by-clang   everything and its tests once more, by clang, into $(B)/clang/'
+	@echo 'make format     every C file as .clang-format has it; make check looks'
+	@echo 'make tidy       clang-tidy over every C file, by .clang-tidy: some minutes'
 	@echo 'make compile_commands.json  how each file is compiled, for editors (in $(B)/)'
 	@echo 'make clean      remove $(B)/'
 	@echo 'AXVM_NO_INSTALL=1 names the packages that are missing instead of installing them.'
@@ -144,24 +148,29 @@ $(B)/obj/runtime/base/sha256.o: O = $(O_HOT)
 $(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 	$(call compile,CC,$(CFLAGS_ALL) -w)
 
-$(B)/gen/proto/axvm.pb-c.c: proto/axvm.proto | $(GEN_FIRST)
-	@mkdir -p $(@D)
+# What is generated of the schema is written only where it differs: a changed comment compiles
+# nothing, and a new field does not compile rooms that know the enums alone. SCHEMA_MADE is the time
+# of the last look.
+SCHEMA_MADE := $(B)/gen/proto/axvm.made
+$(SCHEMA_MADE): proto/axvm.proto | $(GEN_FIRST)
+	@mkdir -p $(B)/gen/new/proto
 	$(call say,PROTO)
-	$(Q)protoc --c_out=$(B)/gen $<
-$(B)/gen/proto/axvm.pb-c.h: $(B)/gen/proto/axvm.pb-c.c ;
+	$(Q)protoc --c_out=$(B)/gen/new $<
+	$(Q)$(schema_enums) $< >$(B)/gen/new/proto/enums.h
+	$(Q)for new in $(B)/gen/new/proto/*; do \
+		cmp -s $$new $(@D)/$${new##*/} || mv $$new $(@D)/ || exit; done; touch $@
+$(addprefix $(B)/gen/proto/,axvm.pb-c.c axvm.pb-c.h enums.h): $(SCHEMA_MADE)
+	@[ -e $@ ] || { rm $< && $(MAKE) --no-print-directory $<; }
 # The schema's enums and oneofs as plain C, for rooms that know no protobuf: enum axvm_page_size {
 # PAGE_SIZE_4K = 1, … }, enum axvm_boot_kind { BOOT_KIND_NOT_SET, BOOT_KIND_LINUX_BOOT = 1, … }.
-$(B)/gen/proto/enums.h: proto/axvm.proto | $(GEN_FIRST)
-	@mkdir -p $(@D)
-	$(call say,ENUMS)
-	$(Q)awk 'BEGIN { print "#pragma once" } \
+schema_enums = awk 'BEGIN { print "\#pragma once" } \
 		/^enum / { name = $$2; gsub(/[A-Z]/, "_&", name); print "enum axvm" tolower(name) " {"; inside = 1 } \
 		/^message / { message = $$2; gsub(/[A-Z]/, "_&", message); message = substr(message, 2) } \
 		/^ *oneof / { name = message "_" $$2; member = toupper(name) "_"; inside = 1; \
 			print "enum axvm_" tolower(name) " { " member "NOT_SET = 0," } \
 		inside && $$2 == "=" { sub(/;.*/, "", $$3); print $$1 " = " $$3 "," } \
 		inside && $$3 == "=" { sub(/;.*/, "", $$4); print member toupper($$2) " = " $$4 "," } \
-		inside && /}/ { print "};"; inside = 0 }' $< >$@
+		inside && /}/ { print "};"; inside = 0 }'
 
 # ---- acpi: dsdt.asl -> preprocessor -> iasl -> a C array -----------------------------------------
 # iasl knows no `u` suffix, and folds no constants inside resource descriptors: SUM(…) is worked out
@@ -208,6 +217,7 @@ LAUNCH_OBJS := $(LAUNCH_SRCS:%.c=$(B)/obj/%.o)
 $(LAUNCH_OBJS): PIC = -fPIC -fno-semantic-interposition
 $(LAUNCH_OBJS): INC = -I. -Iruntime
 AXVM_VERSION := $(shell sed -n 's/.*AXVM_VERSION "\(.*\)"/\1/p' runtime/interface/version.h)
+# The library's own: another once what was linked to it has to be built anew, whatever the release.
 AXVM_SONAME := libaxvm.so.0
 
 # In the archive too only what the version script names is visible to others.
@@ -244,10 +254,12 @@ EXAMPLE_INC := $(B)/examples/include
 .PHONY: examples
 examples: $(EXAMPLES)
 
-$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c runtime/launch/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
-	@mkdir -p $(@D) $(EXAMPLE_INC)/axvm
+$(EXAMPLE_INC)/axvm/axvm.h: runtime/launch/axvm.h
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(B)/examples/c/five: $(EXAMPLE_SRC)/five.c $(EXAMPLE_INC)/axvm/axvm.h $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a
+	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)cp runtime/launch/axvm.h $(EXAMPLE_INC)/axvm/
 	$(Q)$(CC) -std=gnu17 -g $(WARN) -I$(EXAMPLE_INC) -I$(B)/gen -o $@ $< $(B)/obj/gen/proto/axvm.pb-c.o $(B)/libaxvm.a \
 		$(shell pkg-config --libs libprotobuf-c)
 
@@ -370,9 +382,15 @@ check:
 	tests/check
 
 # What tests/check runs, beside `all`.
-.PHONY: check-programs
-check-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
-	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave fuzzers examples
+.PHONY: check-programs test-programs by-clang
+check-programs: test-programs fuzzers examples
+test-programs: $(B)/tests/unit $(B)/tests/policy_exhaustive $(B)/tests/spawn $(B)/tests/failing $(B)/tests/deny $(B)/tests/fifty \
+	$(B)/axvm-shim-counting $(B)/axvm-shim-misbehave
+
+# What a user builds who has clang, and the tests; the fuzzers are clang's in any case. The suite
+# `clang` of tests/check runs the unit tests of it.
+by-clang: | $(B)/.packages-source
+	+$(Q)$(MAKE) --no-print-directory CC=clang B=$(B)/clang all test-programs
 
 # The other Debian has a build folder of its own, and installs for itself. Bounded: a guest that
 # hangs there would hold a release up.
@@ -534,7 +552,10 @@ FUZZ_CFLAGS = -std=gnu17 -g -O1 -w $(DEFS) -Itests/stand-in -Itests/unit $(INC) 
               -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_RIGS := $(addprefix tests/unit/rig/,host_fixture.c ring.c fake_fabric.c virtio_driver.c block_guest.c net_rig.c \
              vsock_guest.c acpi_parser.c wait.c)
-FUZZ_OBJS := $(ROOM_SRCS:%.c=$(B)/fuzz/obj/%.o) $(GEN_SRCS:$(B)/gen/%.c=$(B)/fuzz/obj/gen/%.o) \
+# The rooms that a fuzzer is linked with. One that needs another does not link.
+FUZZ_ROOMS := $(filter-out runtime/machine runtime/shim% runtime/launch/cli sandbox%,$(ROOMS))
+FUZZ_SRCS := $(wildcard $(addsuffix /*.c,$(FUZZ_ROOMS))) runtime/machine/topology.c runtime/launch/cli/messages.c
+FUZZ_OBJS := $(FUZZ_SRCS:%.c=$(B)/fuzz/obj/%.o) $(addprefix $(B)/fuzz/obj/gen/,proto/axvm.pb-c.o profiles/cpu.o) \
              $(FUZZ_RIGS:%.c=$(B)/fuzz/obj/%.o) \
              $(patsubst %.c,$(B)/fuzz/obj/%.o,$(wildcard tests/fuzz/lib/*.c) tests/stand-in/failed.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -574,12 +595,22 @@ soak: all
 	tests/system/soak.py $(B) $(SOAK_LAUNCHES) $(SOAK_SECONDS)
 
 # ---- the source itself ---------------------------------------------------------------------------
+# What .clang-format says; hack/format without --write only looks.
+.PHONY: format
+format: $(B)/.packages-source
+	hack/format --write
+
 # What an editor and clang's tools read: a command a file, in clang's words.
 .PHONY: compile_commands.json
 compile_commands.json: $(B)/compile_commands.json
 $(B)/compile_commands.json: FORCE | $(GEN_HDRS)
-	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs | \
+	$(Q)set -o pipefail; $(MAKE) -nB --no-print-directory CC=clang V= all check-programs $(BENCH_ALL) | \
 		hack/compile-commands >$@
+
+# What .clang-tidy asks for, of every C file.
+.PHONY: tidy
+tidy: $(B)/compile_commands.json $(EXAMPLE_INC)/axvm/axvm.h $(GEN_SRCS) | $(B)/.packages-source
+	hack/tidy $(B)
 
 # ---- install ------------------------------------------------------------------------------------
 # make install [PREFIX=/usr/local] [DESTDIR=] [LIBDIR=$(PREFIX)/lib]; make uninstall takes it back.
@@ -591,10 +622,11 @@ MAN_SRCS := $(wildcard runtime/launch/man/*.scd)
 MAN_PAGES := $(patsubst runtime/launch/man/%.scd,$(B)/man/%,$(MAN_SRCS))
 DEB := $(B)/axvm_$(AXVM_VERSION)_amd64.deb
 
-$(B)/man/%: runtime/launch/man/%.scd | $(B)/.packages-install
+# The version stands at the foot of each page.
+$(B)/man/%: runtime/launch/man/%.scd runtime/interface/version.h | $(B)/.packages-install
 	@mkdir -p $(@D)
 	$(call say,MAN)
-	$(Q)scdoc <$< >$@
+	$(Q)sed '1s/$$/ "AxVM $(AXVM_VERSION)"/' $< | scdoc >$@
 
 $(B)/completion/%: $(B)/axvm
 	@mkdir -p $(@D)
@@ -640,6 +672,12 @@ deb: all
 	$(Q)hack/make-deb $(B)/deb $(AXVM_VERSION) $(DEB)
 	@echo $(DEB)
 
+# ---- release ----------------------------------------------------------------------------------
+# VERSION comes by the environment, which needs no quotes.
+.PHONY: release
+release: $(B)/.packages-test
+	$(Q)hack/release "$${VERSION-}"
+
 # ---- bench ------------------------------------------------------------------------------------
 # Baselines link nothing of ours; what measures is an orchestrator and links libaxvm.
 BARE_PROGRAMS := $(addprefix $(B)/bench/,bare_launch bare_doorbell)
@@ -653,7 +691,7 @@ $(B)/bench/filters $(B)/bench/populate: $(B)/bench/%: $(B)/obj/tests/bench/%.o $
 $(B)/bench/tally: tests/bench/tally.c | $(GEN_FIRST)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -static-pie -o $@ $<
+	$(Q)$(CC) -std=gnu17 -O2 $(WARN) -D_GNU_SOURCE -Iruntime -static-pie -o $@ $<
 BENCH_GUESTS := $(addprefix $(B)/bench/guests/,exits.bin exits_long.bin idle.bin \
                 doorbell.bin block.bin block_deep.bin block_long.bin pvh)
 
@@ -702,7 +740,10 @@ $(B)/bench/guests/pvh: tests/bench/guests/pvh.S tests/bench/guests/pvh.ld | $(GE
 
 # BENCH='-n 20 --json FILE' and so on: what tests/bench/run takes.
 BENCH_ALL := $(BARE_PROGRAMS) $(B)/bench/bare_block $(BENCH_PROGRAMS) $(B)/bench/filters $(B)/bench/populate $(B)/bench/tally $(BENCH_GUESTS)
-.PHONY: bench bench-lab
+.PHONY: bench bench-lab bench-programs
+# `make check` runs none of them, but they are to build.
+bench-programs: $(BENCH_ALL)
+test-programs: bench-programs
 bench: all $(B)/.packages-bench $(BENCH_ALL)
 	tests/bench/run $(if $(AXVM_BENCH_LAB),--lab) $(BENCH)
 bench-lab: all $(B)/.packages-bench $(B)/.packages-lab $(BENCH_ALL)

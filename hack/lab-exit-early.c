@@ -1,14 +1,13 @@
-// SPDX-License-Identifier: MIT
-//
-// Keeps the emulated test host from delivering a guest's interrupts twice. hack/lab-init starts it
-// once kvm_amd is loaded; it says "ready" when the work is in place, and stays to hold it.
-//
-// The fault (hack/README.md): QEMU's VMRUN leaves an injected interrupt noted as pending until the
-// guest exits next. The cure: an exit before the guest's first instruction. A probe stands at
-// svm_vcpu_run(), where KVM's own interrupts are off; whenever an interrupt is about to be injected
-// a perf event on it overflows, and the kernel sends its own CPU the IPI by which it announces that
-// (irq_work). VMRUN finds it pending, the guest exits at once, and the note is gone. Guests lose
-// nothing but time.
+/* SPDX-License-Identifier: MIT */
+/* Keeps the emulated test host from delivering a guest's interrupts twice. hack/lab-init starts it
+ * once kvm_amd is loaded; it says "ready" when the work is in place, and stays to hold it.
+ *
+ * The fault (hack/README.md): QEMU's VMRUN leaves an injected interrupt noted as pending until the
+ * guest exits next. The cure: an exit before the guest's first instruction. A probe stands at
+ * svm_vcpu_run(), where KVM's own interrupts are off; whenever an interrupt is about to be injected
+ * a perf event on it overflows, and the kernel sends its own CPU the IPI by which it announces that
+ * (irq_work). VMRUN finds it pending, the guest exits at once, and the note is gone. Guests lose
+ * nothing but time. */
 
 #include <err.h>
 #include <fcntl.h>
@@ -44,7 +43,7 @@ static unsigned long event_id(void)
 	return id;
 }
 
-// An event on one CPU that wakes its readers, of whom there are none, at every injection.
+/* An event on one CPU that wakes its readers, of whom there are none, at every injection. */
 static void watch(unsigned long id, int cpu)
 {
 	struct perf_event_attr attr = {
@@ -58,8 +57,8 @@ static void watch(unsigned long id, int cpu)
 	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	if (fd < 0)
 		err(EXIT_FAILURE, "perf_event_open on CPU %d", cpu);
-	// Mapped to be read only, so that the kernel overwrites what nobody reads and never finds
-	// it full.
+	/* Mapped to be read only, so that the kernel overwrites what nobody reads and never finds
+	 * it full. */
 	if (mmap(NULL, 2 * (size_t)getpagesize(), PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED)
 		err(EXIT_FAILURE, "cannot map the events of CPU %d", cpu);
 	if (ioctl(fd, PERF_EVENT_IOC_SET_FILTER, "injected != 0") ||

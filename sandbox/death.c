@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The death record: who made which denied system call from where.
+/* The death record: who made which denied system call from where.
  *
  * Theory of operation. The filter answers a denied call with SECCOMP_RET_TRAP: the call is not
  * made, and the kernel forces SIGSYS on the thread (were the signal blocked or ignored, the kernel
@@ -22,8 +21,7 @@
  * this thread's seat.
  *
  * The seat is the one mutable object here that no argument carries, for a signal handler gets none:
- * it is thread-local, written once before the seal.
- */
+ * it is thread-local, written once before the seal. */
 #include "sandbox/death.h"
 
 #include <errno.h>

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The death record: who made which denied system call from where, which submission an io_uring
+/* The death record: who made which denied system call from where, which submission an io_uring
  * refused, or which page of memory could not be had (SIGBUS).
  *
  * Why a denied call is trapped rather than killed at once, and who writes the record:
- * sandbox/README.md.
- */
+ * sandbox/README.md. */
 #ifndef AXVM_SANDBOX_DEATH_H
 #define AXVM_SANDBOX_DEATH_H
 
@@ -41,16 +39,12 @@ struct sandbox_death {
 	struct sandbox_lost_page lost;
 };
 
-/*
- * The process's one place for a death record. It outlives every sealed thread; static storage
- * serves. Zeroed, then report, cookie and exit_status set, before sandbox_death_install().
- */
+/* The process's one place for a death record. It outlives every sealed thread; static storage
+ * serves. Zeroed, then report, cookie and exit_status set, before sandbox_death_install(). */
 struct sandbox_death_desk {
-	/*
-	 * Writes the terminal event for a denied call of the control thread itself. Runs on that
+	/* Writes the terminal event for a denied call of the control thread itself. Runs on that
 	 * thread inside the SIGSYS handler: async-signal-safe, and within the control policy. May
-	 * be NULL.
-	 */
+	 * be NULL. */
 	void (*report)(const struct sandbox_death *death, void *cookie);
 	void *cookie;
 	int exit_status;      /* of the process, when a handler ends it */
@@ -62,38 +56,28 @@ struct sandbox_death_desk {
 	struct sandbox_death record;
 };
 
-/*
- * Installs the handlers of SIGSYS and of SIGBUS. Call once, in stage confine or before, and unblock
- * both. Returns 0 or -errno.
- */
+/* Installs the handlers of SIGSYS and of SIGBUS. Call once, in stage confine or before, and unblock
+ * both. Returns 0 or -errno. */
 int sandbox_death_install(struct sandbox_death_desk *desk);
 
-/*
- * Tells the handler who the calling thread is. Every thread calls it just before
- * sandbox_seccomp_seal().
- */
+/* Tells the handler who the calling thread is. Every thread calls it just before
+ * sandbox_seccomp_seal(). */
 void sandbox_death_take_seat(struct sandbox_death_desk *desk, enum sandbox_role role);
 
-/*
- * The calling thread, which has its seat and is not control, has found that its ring refused what
- * our code never submits: leaves the record and parks for good.
- */
+/* The calling thread, which has its seat and is not control, has found that its ring refused what
+ * our code never submits: leaves the record and parks for good. */
 __attribute__((noreturn)) void sandbox_death_by_ring(const struct sandbox_ring_breach *breach);
 
-/*
- * For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that
+/* For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that
  * died, or NULL. The dead thread stays parked; the caller writes the terminal event and ends the
- * process.
- */
+ * process. */
 const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *desk);
 
-/*
- * The record as one line without a newline, NUL-terminated and cut to size: vcpu thread 1234:
+/* The record as one line without a newline, NUL-terminated and cut to size: vcpu thread 1234:
  * system call openat (257) denied at 0x7f0012345678, policy 0123abcd... vcpu thread 1234: SIGBUS at
  * 0x7f0012345678: no page could be had, policy 0123abcd... io thread 1235: io_uring operation
  * OPENAT (18) refused, a forbidden opcode, policy 0123abcd... Returns the length.
- * Async-signal-safe. size > 0.
- */
+ * Async-signal-safe. size > 0. */
 size_t sandbox_death_format(const struct sandbox_death *death, char *text, size_t size);
 
 #endif

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The fixed numbers of a sealed process: descriptors, and the one signal it sends itself.
+/* The fixed numbers of a sealed process: descriptors, and the one signal it sends itself.
  *
  * The seccomp policies name these numbers, so that a rule is (descriptor, request) and the filters
  * are constants. The shim moves each descriptor to its number with dup3() before it seals; policyc
  * and the shim read the same header, so they cannot disagree.
  *
  * A range that a policy names with "in" is an aligned block whose size is a power of two: one
- * masked comparison tests it.
- */
+ * masked comparison tests it. */
 #ifndef AXVM_SANDBOX_FD_LAYOUT_H
 #define AXVM_SANDBOX_FD_LAYOUT_H
 
@@ -28,10 +26,9 @@ enum sandbox_fd {
 	EPOLL_FD = 898,        /* the control loop waits here and nowhere else */
 	SIGNAL_FD = 899,       /* signalfd: SIGTERM and its like */
 	VM_STATS_FD = 900,     /* KVM's counters of the VM (KVM_GET_STATS_FD) */
-	/*
-	 * A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
-	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is not.
-	 */
+	/* A vCPU thread leaves the shared descriptor table (unshare(CLONE_FILES)) before it seals
+	 * and puts its own vCPU here: the number is the same in every vCPU thread, the vCPU is
+	 * not. */
 	VCPU_FD = 901,
 	PROC_FD = 902, /* /proc/self; closed before control seals itself */
 
@@ -58,10 +55,8 @@ enum sandbox_fd {
 /* Bytes in a read from or a write to an eventfd. */
 enum { EVENTFD_SIZE = 8 };
 
-/*
- * Makes a vCPU thread leave KVM_RUN; its handler does nothing. Not a real-time signal: glibc
- * decides at run time where those begin, and the policy needs a constant.
- */
+/* Makes a vCPU thread leave KVM_RUN; its handler does nothing. Not a real-time signal: glibc
+ * decides at run time where those begin, and the policy needs a constant. */
 enum { VCPU_KICK_SIGNAL = SIGUSR1 };
 
 static_assert((IO_LOOPS_MAX & (IO_LOOPS_MAX - 1)) == 0, "a block is a power of two");

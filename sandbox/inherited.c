@@ -439,8 +439,7 @@ int inherited_tell(struct sandbox *sandbox, struct problems *problems)
 		if (is_nothing(row, value))
 			continue;
 		if (value < 0)
-			snprintf(text, sizeof(text), "cannot be read: %s",
-			         strerrordesc_np((int)-value));
+			snprintf(text, sizeof(text), "cannot be read: %s", errno_text((int)-value));
 		else if (row->say)
 			row->say(value, text, sizeof(text));
 		else

@@ -6,15 +6,15 @@
 
 #include "sandbox/state.h"
 
-#define SANDBOX_SLACK_NS 50000 /* timer slack of a process that nobody has given another */
+#define SANDBOX_SLACK_NS 50000 /* the default timer slack of a process */
 
-/* Stage arrive: clears what is to be cleared. Nothing fails here: what comes of it is read back.
- * One thread. */
+/* Stage arrive: clears the attributes that must be cleared. It reports no error, since the result
+ * is read back. One thread. */
 void inherited_clear(struct sandbox *sandbox);
 
-/* Stage confine, with /proc/self open and the capabilities that there were: reads all of it, and
- * lists what is not as in a process that nobody has prepared, by name and value, for
- * Sealed.inherited. Returns 0. */
+/* Stage confine, with /proc/self open and the original capabilities: reads all attributes, and
+ * lists those that differ from a plain process, by name and value, for Sealed.inherited. Returns
+ * 0. */
 int inherited_tell(struct sandbox *sandbox, struct problems *problems);
 
 /* The name of the i-th row of the table, NULL past the last; whether it is cleared. Constant

@@ -17,10 +17,10 @@ int limits_before_threads(struct sandbox *sandbox, struct problems *problems);
  * diagnostics, and a block device. -errno with a problem. */
 int limits_consider(int fd, const struct stat *st, uint64_t *most, struct problems *problems);
 
-/* No further descriptor or locked page, and no growth of a file beyond `file_size`, once all
- * descriptors and pages are there; reads back these limits and the others. `received`: numbers
- * below this one stay possible, for descriptors that a socket brings (0: none). Of the whole
- * process, by the control thread, as the last thing before its filter. */
+/* Denies further descriptors and locked pages, and growth of files beyond `file_size`, once all of
+ * them exist; reads back these limits and the others. `received`: numbers below this one stay
+ * possible, for descriptors received from a socket (0: none). For the whole process; the control
+ * thread calls it last before its filter. */
 int sandbox_freeze_limits(uint32_t received, uint64_t file_size, struct problems *problems);
 
 #endif

@@ -16,7 +16,7 @@
 static int failed(struct problems *problems, const char *what)
 {
 	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
-	                    strerror(errno));
+	                    errno_text(errno));
 }
 
 /* The strings themselves: clearenv(3) lets go of them, and they stay for /proc/PID/environ to

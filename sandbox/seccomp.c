@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Puts the calling thread under the seccomp filter of its role, for good.
+/* Puts the calling thread under the seccomp filter of its role, for good.
  *
  * The filter is a constant of the program: nothing is patched in at run time, so the digest that
  * the event `sealed` carries is the digest of what the kernel runs. Each thread loads its own (no
@@ -8,8 +7,7 @@
  *
  * SECCOMP_FILTER_FLAG_LOG sends every denial to the host's audit log as well, for the case that no
  * event can be written. SECCOMP_FILTER_FLAG_SPEC_ALLOW is not given: where a host ties its
- * speculation mitigations to seccomp, they stay.
- */
+ * speculation mitigations to seccomp, they stay. */
 #include "sandbox/seccomp.h"
 
 #include <errno.h>
@@ -30,10 +28,8 @@ int sandbox_seccomp_seal(enum sandbox_role role)
 		return -errno;
 	if (nnp != 1)
 		return -EPERM;
-	/*
-	 * The one cast away of const: the kernel's structure is older than the idea, the kernel
-	 * only reads (struct sock_fprog, linux/filter.h).
-	 */
+	/* The one cast away of const: the kernel's structure is older than the idea, the kernel
+	 * only reads (struct sock_fprog, linux/filter.h). */
 	program = (struct sock_fprog){
 		.len = sandbox_filters[role].count,
 		.filter = (struct sock_filter *)(uintptr_t)sandbox_filters[role].insns,

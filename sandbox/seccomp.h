@@ -5,8 +5,7 @@
 
 #include "sandbox/policy.h"
 
-/*
- * Loads the constant filter of the role into the calling thread, and no other. From the return on
+/* Loads the constant filter of the role into the calling thread, and no other. From the return on
  * the thread may make the calls of profiles/seccomp/ROLE.policy and no more.
  *
  * Requires: no_new_privs is set; the descriptors stand as in sandbox/fd_layout.h; for a death
@@ -15,14 +14,11 @@
  * when no_new_privs is not set (root is not excused); or the kernel's error, among them -EINVAL
  * where filters are not logged (Linux before 4.14, which knows SECCOMP_RET_KILL_PROCESS neither).
  * After an error the thread is as free as before: the caller ends the process. One call a thread; a
- * second one is itself denied. seccomp(2).
- */
+ * second one is itself denied. seccomp(2). */
 int sandbox_seccomp_seal(enum sandbox_role role);
 
-/*
- * SHA-256 of the filters of all roles, in role order: `axvm policy digest` prints the same.
- * Constant storage.
- */
+/* SHA-256 of the filters of all roles, in role order: `axvm policy digest` prints the same.
+ * Constant storage. */
 const uint8_t *sandbox_policy_digest(void);
 
 #endif

@@ -12,7 +12,7 @@
 static inline int step_failed(struct problems *problems, const char *what)
 {
 	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, errno, NULL, "%s: %s", what,
-	                    strerrordesc_np(errno));
+	                    errno_text(errno));
 }
 
 /* The same for something that was read back and is not as it must be. */

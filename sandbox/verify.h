@@ -19,13 +19,13 @@ struct sandbox_seen {
 	uint64_t file_size; /* that they let a file grow to */
 };
 
-/* Compares what is the process's with what was done: ids, namespaces, root, attributes. -EBADMSG
- * with a problem for the first thing that differs. `ret_seen` is for the next call to complete. */
+/* Compares the process's ids, namespaces, root and attributes with what was set. -EBADMSG with a
+ * problem for the first difference. The next call completes `ret_seen`. */
 int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *ret_seen,
                            struct problems *problems);
 
-/* The same of every thread's status and descriptors. `sealed` threads must be there under one
- * filter of their own each, and one, the caller, which is not. */
+/* Compares every thread's status and descriptors. There must be `sealed` threads under one filter
+ * each, and one thread without a filter, the caller. */
 int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
                            struct sandbox_seen *seen, struct problems *problems);
 
@@ -34,7 +34,7 @@ int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
 int sandbox_verify_descriptors(const struct sandbox *sandbox, struct sandbox_seen *seen,
                                struct problems *problems);
 
-/* Closes what was kept for the read-back. */
+/* Closes the descriptors that were kept for the read-back. */
 void sandbox_close_proc(struct sandbox *sandbox);
 
 #endif

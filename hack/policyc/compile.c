@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Rules into BPF, by libseccomp, for x86_64 alone.
+/* Rules into BPF, by libseccomp, for x86_64 alone.
  *
  * The order of evaluation is that of the first line of each call: the call that a role makes most
  * stands first in its file. Foreign architectures and x32 get SANDBOX_FOREIGN_ACTION, all else that
- * no rule allows SANDBOX_DENY_ACTION.
- */
+ * no rule allows SANDBOX_DENY_ACTION. */
 #include <assert.h>
 #include <errno.h>
 #include <seccomp.h>
@@ -105,10 +103,10 @@ void policy_compile(struct text_policy *p)
 		r = add_rule(context, &p->rules[i]);
 		if (r < 0)
 			policy_error(p, p->rules[i].line, "libseccomp refuses \"%s: %s\": %s",
-			             p->rules[i].call, p->rules[i].conditions, strerror(-r));
+			             p->rules[i].call, p->rules[i].conditions, errno_text(-r));
 	}
 	if (r == 0)
 		r = export_insns(context, p);
 	if (r < 0 && p->errors == 0)
-		policy_error(p, 0, "libseccomp: %s", strerror(-r));
+		policy_error(p, 0, "libseccomp: %s", errno_text(-r));
 }

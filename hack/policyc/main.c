@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The command line of policyc.
+/* The command line of policyc.
  *
  *	policyc -o DIR POLICIES     compile POLICIES/{control,vcpu,io}.policy into C files in DIR
  *	policyc -l POLICIES         list the alternatives, a line each, tab-separated:
  *	                            role, line, call, conditions, reason
  *
  * Exit status: 0, 1 when a policy has errors, 64 for a wrong command line, 71 when a file cannot be
- * written.
- */
+ * written. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -73,7 +71,7 @@ int main(int argc, char **argv)
 		int r = policy_emit(argv[2], policies);
 
 		if (r < 0) {
-			fprintf(stderr, "policyc: %s: %s\n", argv[2], strerror(-r));
+			fprintf(stderr, "policyc: %s: %s\n", argv[2], errno_text(-r));
 			return EXIT_OS;
 		}
 	}

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The text of a policy into rules. The grammar is in profiles/seccomp/README.md.
+/* The text of a policy into rules. The grammar is in profiles/seccomp/README.md.
  *
  * A line is cut at its first '#': the reason is to the right. The left side is cut at "||" into
  * alternatives, each at "&&" into comparisons; each alternative becomes one rule. Every comparison
- * comes down to (argument & mask) == value, which BPF, libseccomp and the OCI format can all say.
- */
+ * comes down to (argument & mask) == value, which BPF, libseccomp and the OCI format can all
+ * say. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -22,11 +21,9 @@ struct place {
 	unsigned int line;
 };
 
-/*
- * Arguments of which the kernel reads 32 bits only (bit n of narrow: argument n), because its
+/* Arguments of which the kernel reads 32 bits only (bit n of narrow: argument n), because its
  * prototype says int or unsigned int. They are compared in that width: what the kernel does not
- * read must neither slip past a rule nor fail one. All others are compared in 64 bits.
- */
+ * read must neither slip past a rule nor fail one. All others are compared in 64 bits. */
 static const struct {
 	const char *call;
 	uint8_t narrow;
@@ -49,10 +46,8 @@ static const struct {
 	{ "write", 1 << 0 },
 };
 
-/*
- * What no thread may do once the machine runs (README.md, "Security"); a policy cannot say
- * otherwise.
- */
+/* What no thread may do once the machine runs (README.md, "Security"); a policy cannot say
+ * otherwise. */
 static const char *const never[] = {
 	"open",
 	"openat",
@@ -122,9 +117,8 @@ static char *trim(char *s)
 	return s;
 }
 
-/*
- * Cuts *rest at the separator and returns what stood before it, trimmed; NULL once nothing is left.
- */
+/* Cuts *rest at the separator and returns what stood before it, trimmed; NULL once nothing is
+ * left. */
 static char *cut(char **rest, const char *separator)
 {
 	char *start = *rest, *at;
@@ -427,7 +421,7 @@ void policy_parse(struct text_policy *p)
 	struct place at = { .policy = p };
 
 	if (!file) {
-		policy_error(p, 0, "%s", strerror(errno));
+		policy_error(p, 0, "%s", errno_text(errno));
 		return;
 	}
 	while (fgets(line, sizeof(line), file)) {

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * policyc: compiles the seccomp policies of all roles into constant BPF and C tables, on the build
+/* policyc: compiles the seccomp policies of all roles into constant BPF and C tables, on the build
  * host.
  *
  * parse.c reads the text into rules, compile.c gives them to libseccomp and takes the BPF back,
  * shorten.c drops what decides nothing, emit.c writes C. Errors are "file:line: what; what to do",
- * all of a file's errors in one run.
- */
+ * all of a file's errors in one run. */
 #ifndef AXVM_POLICYC_H
 #define AXVM_POLICYC_H
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Takes out of libseccomp's program the steps that decide nothing, and puts one in.
+/* Takes out of libseccomp's program the steps that decide nothing, and puts one in.
  *
  * For an argument of which 32 bits count, libseccomp still loads the upper half, masks it with 0
  * and asks whether the result is 0. Every exit of the guest would pay for that. The three
@@ -11,8 +10,7 @@
  * When a thread takes a filter, the kernel runs it for every number of a call that there is, to
  * know which it allows whatever the arguments are (seccomp_cache_prepare, Linux 5.11), with
  * interrupts off. Most numbers are beyond those of the rules and would be compared with each of
- * them: one comparison before the first sends them to the end.
- */
+ * them: one comparison before the first sends them to the end. */
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <string.h>
@@ -62,9 +60,8 @@ void policy_shorten(struct text_policy *p)
 		moved[pc] = kept;
 		kept += !dropped[pc];
 	}
-	/*
-	 * Ascending, and never to a later place, so that nothing is overwritten before it is read.
-	 */
+	/* Ascending, and never to a later place, so that nothing is overwritten before it is
+	 * read. */
 	for (size_t pc = 0; pc < p->insn_count; pc++) {
 		struct sock_filter f = p->insns[pc];
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -51,6 +52,15 @@ static inline void free_ptr(void *p)
 
 	free(*slot);
 	*slot = NULL;
+}
+
+/* An errno in words; constant, never NULL. The one way to print an errno: strerror(3) translates,
+ * and allocates for a number that it does not know. Any thread; no system call. */
+static inline const char *errno_text(int error)
+{
+	const char *text = strerrordesc_np(error);
+
+	return text ? text : "unknown error";
 }
 
 /* Hands an owned fd over: the caller's variable becomes -1. */

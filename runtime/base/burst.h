@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests that come close together are one: a signal that a batch system sends to every process of
- * a step reaches a program by several ways, and each way takes its time.
+/* Counts requests that come close together as one. A batch system sends a signal to every process
+ * of a step, so the same signal reaches a program by several ways, some later than others.
  *
- * The time is that of the loop which looks for requests. A burst is not over by the clock alone but
- * when the loop has looked once more after its end: what was sent within the time belongs to it,
- * however late a busy host lets the loop see it. Times are CLOCK_MONOTONIC, in nanoseconds, and
- * never 0. */
+ * A burst ends when BURST_NS have passed and the loop has looked for requests once more after that.
+ * So a request sent within the time belongs to the burst, however late a busy host lets the loop
+ * see it. Times are CLOCK_MONOTONIC, in nanoseconds, and never 0. */
 #ifndef AXVM_BASE_BURST_H
 #define AXVM_BASE_BURST_H
 
@@ -14,9 +13,10 @@
 
 #define BURST_NS 500000000ULL
 
-/* Zeroed: there is none. */
+/* Zeroed: no burst is under way. */
 struct burst {
-	/* the loop must look once after this, so it waits no longer; 0: for nothing */
+	/* the loop must look again after this time, so it sleeps no longer than that; 0: no
+	 * burst */
 	uint64_t until_ns;
 };
 
@@ -29,7 +29,7 @@ static inline bool burst_take(struct burst *burst, uint64_t now_ns)
 	return true;
 }
 
-/* The loop has handled all requests that were there at `looked_ns`. */
+/* Tells the burst that the loop has handled all requests that were there at `looked_ns`. */
 static inline void burst_looked(struct burst *burst, uint64_t looked_ns)
 {
 	if (looked_ns >= burst->until_ns)

@@ -9,7 +9,7 @@
 #define NS_PER_S 1000000000ULL
 #define NS_PER_MS 1000000ULL
 
-/* Nanoseconds; 0 only if there is no such clock. */
+/* The clock's time in nanoseconds; 0 if the host has no such clock. */
 static inline uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec now = { 0 };

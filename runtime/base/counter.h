@@ -11,7 +11,7 @@ static inline uint64_t counter_read(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* The counter's own thread. */
+/* Called only on the thread that owns the counter. */
 static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_store_explicit(counter, counter_read(counter) + n, memory_order_relaxed);

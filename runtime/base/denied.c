@@ -112,8 +112,7 @@ static const char *io_uring(int error, const struct denied_clues *clues)
 	return security_module(clues);
 }
 
-/* Which limit it was: those that are 0 for certain, since how many others are in use is not
- * told. */
+/* Names the limits that are 0. The kernel does not say how much of the others is in use. */
 static const char *limits(const struct denied_clues *clues, char out[static DENIED_TEXT_MAX])
 {
 	for (size_t i = 0; i < DENIED_KINDS; i++)
@@ -135,7 +134,7 @@ static const char *missing_kind(const struct denied_clues *clues, char out[stati
 			         "the kernel has no %s namespaces; run one that has", kinds[i]);
 			return out;
 		}
-	return strerrordesc_np(EINVAL);
+	return errno_text(EINVAL);
 }
 
 static const char *namespaces(int error, const struct denied_clues *clues,
@@ -193,7 +192,7 @@ const char *denied_explain(enum denied what, int error, const struct denied_clue
 	else if (what == DENIED_MEMORY_POLICY && denied_by_host(error))
 		text = memory_policy(error, clues);
 	else
-		text = strerrordesc_np(error);
+		text = errno_text(error);
 	if (text != out)
 		snprintf(out, DENIED_TEXT_MAX, "%s", text ? text : "unknown error");
 	return out;
@@ -211,7 +210,8 @@ const char *denied_here(enum denied what, int error, char out[static DENIED_TEXT
 
 int denied_ask_io_uring(void)
 {
-	/* Whether it is allowed is decided first; then the parameters are read, from nowhere. */
+	/* The kernel decides first whether the call is allowed; then it reads the parameters, which
+	 * are at NULL, and fails. */
 	if (syscall(SYS_io_uring_setup, 1, NULL) >= 0)
 		return 0;
 	return errno == EFAULT ? 0 : errno;
@@ -219,7 +219,7 @@ int denied_ask_io_uring(void)
 
 int denied_ask_memory_policy(void)
 {
-	/* Of no byte: allowed, and nothing to do. */
+	/* On no bytes: the kernel checks the permission and does nothing. */
 	return syscall(SYS_mbind, NULL, 0, 0, NULL, 0, 0) < 0 ? errno : 0;
 }
 

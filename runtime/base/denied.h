@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Why the host does not let this process have something that a VM is made of, and what to do about
- * it, in words. EPERM alone does not say whose decision it was: a sysctl's, a container's seccomp
- * profile, a missing capability, a security module's; the other traces of it are in /proc. */
+/* Explains why the host denies this process something that a VM needs, and what to do about it.
+ * EPERM alone does not say what denied it: a sysctl, a container's seccomp profile, a missing
+ * capability or a security module. /proc has the rest of the evidence. */
 #ifndef AXVM_DENIED_H
 #define AXVM_DENIED_H
 
@@ -10,7 +10,7 @@
 enum denied {
 	DENIED_IO_URING,
 	DENIED_NAMESPACES,    /* unshare(2), and the calls that make the new root */
-	DENIED_ROOT,          /* "/" is no mount point */
+	DENIED_ROOT,          /* "/" is not a mount point */
 	DENIED_MEMORY_POLICY, /* mbind(2) */
 };
 
@@ -24,7 +24,8 @@ enum denied_namespace {
 	DENIED_KINDS
 };
 
-/* Read before anything of the sandbox is in place. A number is -1 where there is no such file. */
+/* What /proc says. Read it before any step of the sandbox, which hides these files. A number is -1
+ * if its file does not exist. */
 struct denied_clues {
 	int seccomp;                      /* "Seccomp:" of /proc/self/status: 2, filters */
 	bool sys_admin;                   /* CAP_SYS_ADMIN is effective */
@@ -37,7 +38,7 @@ struct denied_clues {
 
 #define DENIED_TEXT_MAX 280
 
-/* `root` replaces "/" for /proc; "": this machine's. */
+/* Reads the clues below `root`/proc; "" reads this machine's. */
 void denied_read_clues(const char *root, struct denied_clues *ret);
 
 /* "why; what to do" for the errno that a call has failed with. Returns out. */
@@ -46,17 +47,17 @@ const char *denied_explain(enum denied what, int error, const struct denied_clue
 /* The same with the clues of this machine as they are now. */
 const char *denied_here(enum denied what, int error, char out[static DENIED_TEXT_MAX]);
 
-/* Whether the error is of those that a host decides on, and not want of memory or of
- * descriptors. */
+/* Whether the error means that the host denied the call, and not that memory or descriptors ran
+ * out. */
 bool denied_by_host(int error);
 
-/* Asks without taking anything: 0, or the errno that io_uring_setup(2) refuses with. Some 0.3
+/* Asks whether io_uring_setup(2) is allowed, without making a ring: 0, or its errno. About 0.3
  * us. */
 int denied_ask_io_uring(void);
-/* Likewise of mbind(2). */
+/* Asks the same about mbind(2). */
 int denied_ask_memory_policy(void);
-/* Whether "/" is a mount point, which pivot_root(2) and mount_setattr(2) want; true where the
- * kernel (before 5.8) does not tell. */
+/* Whether "/" is a mount point, as pivot_root(2) and mount_setattr(2) require. True if the kernel
+ * (before 5.8) does not say. */
 bool denied_root_is_mount(void);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Wait on a word until it changes. Private futexes only: no word is shared with another process. */
+/* Waits on a word until it changes. Private futexes only: no word is shared with another
+ * process. */
 #ifndef AXVM_FUTEX_H
 #define AXVM_FUTEX_H
 
@@ -28,7 +29,7 @@ static inline void futex_wake_all(_Atomic uint32_t *word)
 	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* Waits until *word is `value` or beyond. Pairs with futex_advance() in another thread. */
+/* Waits until *word is at least `value`. Pairs with futex_advance() in another thread. */
 static inline void futex_wait_until(_Atomic uint32_t *word, uint32_t value)
 {
 	uint32_t seen;

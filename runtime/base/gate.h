@@ -12,8 +12,8 @@ struct gate {
 	_Atomic uint32_t arrived; /* arrivals over all steps */
 };
 
-/* Counts this thread in: how many have arrived by then. Wakes nobody: who waits for arrivals waits
- * for a descriptor too, and is woken by the last. */
+/* Counts this thread as arrived; returns how many have. Wakes nobody: who waits for arrivals waits
+ * for a descriptor too, and the last to arrive writes to it. */
 static inline uint32_t gate_count(struct gate *gate)
 {
 	return atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_acq_rel) + 1;
@@ -25,7 +25,7 @@ static inline void gate_pass(struct gate *gate, uint32_t step)
 	futex_wait_until(&gate->opened, step);
 }
 
-/* Whether `arrivals` in all have been counted. */
+/* Whether at least `arrivals` threads have been counted, over all steps. */
 static inline bool gate_reached(struct gate *gate, uint32_t arrivals)
 {
 	return atomic_load_explicit(&gate->arrived, memory_order_acquire) >= arrivals;

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* A struct, so that it is never mistaken for a pointer or a length; guest/memory.c alone makes a
- * pointer of it. */
+/* A struct, so that the compiler refuses it where a pointer or a length belongs. Only
+ * guest/memory.c turns it into a pointer. */
 typedef struct {
 	uint64_t v;
 } gpa_t;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the host says of itself in a name and a value: parameters of modules, vulnerabilities. */
+/* A name and a value that the host reports: a module's parameter, a vulnerability. */
 #ifndef AXVM_BASE_NAMED_H
 #define AXVM_BASE_NAMED_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Problems: what went wrong, in words a person can act on, collected instead of logged.
+/* Problems: reasons for a failure, in words that a person can act on. They are collected, not
+ * logged.
  *
  * Library code neither logs nor exits. A function that can refuse something takes a
  * `struct problems *`, adds one entry for each reason it finds, and returns -errno. The shim turns
@@ -24,17 +25,18 @@ struct problem {
 	char message[PROBLEM_MESSAGE_MAX];
 };
 
-/* What to do about a thread that a limit denies: the end of a ERROR_CODE_HOST_LIMIT's message. */
+/* What to do if a limit denies a thread: the end of the message of such an
+ * ERROR_CODE_HOST_LIMIT. */
 #define PROBLEM_RAISE_THREADS "raise pids.max (TasksMax) of the shim's cgroup, or RLIMIT_NPROC"
 
-/* A bounded list; zeroed is empty. What does not fit is counted, never lost silently. */
+/* A bounded list; zeroed is empty. Problems that do not fit are counted in `not_listed`. */
 struct problems {
 	struct problem list[PROBLEMS_MAX];
 	size_t count;
 	size_t not_listed;
 };
 
-/* What follows from a code: one row each, the source of the documentation's table. */
+/* What a code means: one row a code. The table in the documentation is printed from these. */
 struct problem_class {
 	enum axvm_error_code code;
 	const char *name;
@@ -50,14 +52,14 @@ struct problem_class {
 int problems_add(struct problems *problems, enum axvm_error_code code, int error_number,
                  const char *field, const char *format, ...) _printf_(5, 6);
 
-/* Adds what another thread found, once it finds no more. The last one's -error_number as
- * problems_add, or 0. */
+/* Appends the list of another thread that no longer adds to it. Returns what problems_add()
+ * returned for the last one, or 0 if `other` is empty. */
 int problems_take_over(struct problems *problems, const struct problems *other);
 
 #define PROBLEM_LINE_MAX (PROBLEM_FIELD_MAX + PROBLEM_MESSAGE_MAX + 1) /* ": ", and one NUL less */
 
-/* For a person: the message, and before it its field unless the message names that itself. Returns
- * `to`. */
+/* Writes a line for a person: the field, unless the message names it already, then the message.
+ * Returns `to`. */
 const char *problem_line(const char *field, const char *message, char to[PROBLEM_LINE_MAX]);
 
 /* The row of a code; never NULL (an unknown code is ERROR_CODE_INTERNAL). */

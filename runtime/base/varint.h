@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Varints, which Protocol Buffers write numbers and lengths as: seven bits a byte, the lowest
- * first. */
+/* Varints, the form in which Protocol Buffers write numbers and lengths: seven bits a byte, the
+ * lowest first. */
 #ifndef AXVM_BASE_VARINT_H
 #define AXVM_BASE_VARINT_H
 
@@ -9,7 +9,7 @@
 
 #define VARINT_BYTES_MAX 10
 
-/* The bytes it took, at most VARINT_BYTES_MAX. */
+/* Writes `value` to `to`. Returns the number of bytes written, at most VARINT_BYTES_MAX. */
 static inline size_t varint_put(uint8_t *to, uint64_t value)
 {
 	size_t n = 0;

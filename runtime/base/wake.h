@@ -8,10 +8,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Adds 1 to an eventfd. 0 or -errno; a counter that is full (EAGAIN, after 2^64 signals that nobody
- * looked at) is readable, which is all that a signal is for. Any thread, signal handlers too: the
- * call itself, since a sanitizer has a write() of its own. After the seal the caller declares it
- * (SANDBOX_USES), with its numbers. */
+/* Adds 1 to an eventfd. 0 or -errno. A full counter (EAGAIN, after 2^64 signals that nobody read)
+ * counts as success, since the eventfd is readable. Any thread, and signal handlers: it makes the
+ * system call directly, because a sanitizer replaces write(). After the seal the caller declares
+ * the call (SANDBOX_USES) with its descriptor's number. */
 static inline int wake_eventfd(int fd)
 {
 	static const uint64_t one = 1;

@@ -4,8 +4,8 @@
  * Hardware-reduced (ACPI 6.5 §4.1): no fixed hardware, no FACS; sleep and reset are bytes in the
  * MMIO window LAYOUT_ACPI_REGISTERS, events come through the Generic Event Device of the DSDT. The
  * FADT also says what is not there (8042, VGA, CMOS RTC, ISA), so that a guest probes none of it.
- * Processors are in the MADT alone: without idle or performance states to describe there is nothing
- * to say about them in the namespace.
+ * Only the MADT lists processors: without idle or performance states the namespace has nothing to
+ * add.
  *
  * The XSDT names its tables in a fixed order, RSDP and XSDT come first, and every header carries
  * our own creator, the DSDT's too: the bytes do not depend on which release of iasl compiled it. */
@@ -202,8 +202,9 @@ static void write_madt(struct writer *writer)
 			       .type = 1,
 			       .length = sizeof(struct acpi_madt_io_apic),
 			       .address = LAYOUT_IOAPIC,
+			       .gsi_base = LAYOUT_IOAPIC_GSI,
 		       });
-	/* NMI at LINT1 of all processors, edge and high as the bus has it (flags 0). */
+	/* NMI at LINT1 of all processors, with the bus's default trigger and polarity (flags 0). */
 	APPEND(writer, (struct acpi_madt_nmi){
 			       .type = 4,
 			       .length = sizeof(struct acpi_madt_nmi),
@@ -244,8 +245,8 @@ static void write_srat_cpu(struct writer *writer, const struct acpi_cpu *cpu)
 			       });
 }
 
-/* Processors by node: Linux numbers its nodes in the order in which it meets them here, and they
- * are to be the spec's. */
+/* Writes processors by node: Linux numbers nodes in the order in which they appear here, and its
+ * numbers must be the spec's. */
 static void write_srat(struct writer *writer)
 {
 	const struct guest_memory *memory = writer->memory;
@@ -313,7 +314,7 @@ static void (*const writers[])(struct writer *) = {
 };
 static_assert(ARRAY_SIZE(writers) == XSDT_ENTRIES, "a writer for each table");
 
-/* One table, from its header to its checksum; returns its guest-physical address. */
+/* Writes one table, from its header to its checksum; returns its guest-physical address. */
 static uint64_t write_table(struct writer *writer, void (*write)(struct writer *))
 {
 	size_t start = begin(writer);
@@ -323,7 +324,7 @@ static uint64_t write_table(struct writer *writer, void (*write)(struct writer *
 	return LAYOUT_ACPI + start;
 }
 
-/* What only a bug in the caller can get wrong. */
+/* Checks what only a bug in the caller can get wrong. */
 static int check(const struct acpi_config *config, const struct guest_memory *memory,
                  struct problems *problems)
 {
@@ -389,7 +390,7 @@ int acpi_build(const struct acpi_config *config, const struct guest_memory *memo
 		                    "node at least 1 MiB",
 		                    LAYOUT_ACPI);
 	writer.area = ret->bytes;
-	/* The tables first, behind the place of RSDP and XSDT, which need their addresses. */
+	/* The tables come first, after the space for RSDP and XSDT, which need their addresses. */
 	writer.used = xsdt_start + sizeof(xsdt);
 	memset(writer.area, 0, writer.used);
 	writer.dsdt = write_table(&writer, write_dsdt);

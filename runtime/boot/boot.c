@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Direct boot of Linux: tells the formats apart, places command line and initrd, and hands over.
  *
- * First everything is looked at, so that one refusal carries all reasons; only then is guest memory
- * written. The command line has its place below 1 MiB. The initrd goes as high as it can: Linux
- * picks its own place below it, and what lies high is least in the way. */
+ * It checks everything first, so that one refusal has all reasons, and only then writes guest
+ * memory. The command line has its place below 1 MiB. The initrd goes as high as possible, where it
+ * is least in the way: Linux picks its own place below it. */
 #include "boot/boot.h"
 
 #include <assert.h>
@@ -28,7 +28,7 @@ struct magic {
 	uint16_t offset;
 	uint8_t length;
 	uint8_t bytes[8];
-	const char *what; /* FORMAT_UNKNOWN: what it is instead, and what to do */
+	const char *what; /* of FORMAT_UNKNOWN: the format's name, and what to do */
 };
 
 /* In order: a bzImage with an EFI stub also begins with "MZ". */
@@ -118,7 +118,8 @@ static int check_cmdline(const struct boot_linux_config *config, uint32_t kernel
 	return 0;
 }
 
-/* As high as the kernel and RAM allow, page aligned, above all that the kernel occupies. */
+/* Places the initrd as high as the kernel and RAM allow, page aligned, above the memory that the
+ * kernel occupies. */
 static int place_initrd(const struct boot_image *initrd, const struct kernel_limits *limits,
                         const struct guest_memory *memory, struct problems *problems,
                         uint64_t *ret_base)
@@ -139,7 +140,7 @@ static int place_initrd(const struct boot_image *initrd, const struct kernel_lim
 	                         initrd->size, bottom, top, room);
 }
 
-/* Everything is known to fit: writes it. */
+/* Writes everything; it is known to fit. */
 static int load(const struct boot_linux_config *config, const struct boot_image *kernel,
                 const struct kernel_plan *plan, const struct boot_image *initrd,
                 const struct kernel_handover *handover, const struct guest_memory *memory,
@@ -163,7 +164,7 @@ static int load(const struct boot_linux_config *config, const struct boot_image 
 	return bzimage_load(kernel, &plan->bzimage, handover, memory, problems, ret);
 }
 
-/* All that is decided before guest memory is touched. */
+/* Everything that is decided before guest memory is touched. */
 struct linux_plan {
 	struct boot_image kernel, initrd;
 	struct kernel_plan plan;

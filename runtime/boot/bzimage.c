@@ -39,8 +39,8 @@ static_assert(sizeof(struct boot_params) == 4096, "one page");
 static_assert(LAYOUT_BOOT_PARAMS + 4096 <= LAYOUT_PAGE_TABLES, "boot_params has its place");
 static_assert(E820_RANGES_MAX <= E820_MAX_ENTRIES_ZEROPAGE, "the memory map fits");
 
-/* The fields that say whether this is a kernel we can enter at all. Each would make those after it
- * meaningless, so the first that is wrong is reported. */
+/* Checks the fields that say whether this is a kernel that we can enter. A wrong field makes those
+ * after it meaningless, so only the first wrong one is reported. */
 static int check_kind(const struct boot_image *image, const struct setup_header *hdr,
                       size_t header_end, struct problems *problems)
 {
@@ -66,7 +66,7 @@ static int check_kind(const struct boot_image *image, const struct setup_header 
 	return 0;
 }
 
-/* Sizes that contradict the file or each other. */
+/* Checks that sizes agree with the file and with each other. */
 static int check_sizes(const struct boot_image *image, const struct setup_header *hdr,
                        struct problems *problems, struct bzimage_plan *plan)
 {
@@ -99,7 +99,7 @@ static int check_sizes(const struct boot_image *image, const struct setup_header
 	return 0;
 }
 
-/* Where it goes. */
+/* Decides where the kernel goes. */
 static int place(const struct boot_image *image, const struct setup_header *hdr,
                  const struct guest_memory *memory, struct problems *problems,
                  struct bzimage_plan *plan)
@@ -172,8 +172,8 @@ int bzimage_plan(const struct boot_image *image, const struct guest_memory *memo
 	return 0;
 }
 
-/* boot_params: all zero but the kernel's own header, what a loader owns in it, the memory map and
- * the RSDP. There is no screen, no EDD, no EFI. */
+/* Fills boot_params: all zero except the kernel's own header, the loader's fields in it, the memory
+ * map and the RSDP. There is no screen, no EDD, no EFI. */
 static void fill_boot_params(const struct bzimage_plan *plan,
                              const struct kernel_handover *handover, struct boot_params *params)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory map that a kernel is given: every byte of RAM, and what in it is taken. */
+/* The memory map that a kernel gets: all RAM, and the parts of it that are reserved. */
 #ifndef AXVM_BOOT_E820_H
 #define AXVM_BOOT_E820_H
 
@@ -22,8 +22,8 @@ struct e820_range {
 #define E820_RANGES_MAX 8
 
 /* Sorted by base, without overlap. RAM, RESERVED below 1 MiB and ACPI together are exactly guest
- * RAM; ECAM, in the hole, is RESERVED besides. Regions that adjoin are one range: nodes are SRAT's
- * business. */
+ * RAM; ECAM, in the hole, is RESERVED too. Adjoining regions are one range: the SRAT describes
+ * nodes. */
 struct e820_map {
 	struct e820_range ranges[E820_RANGES_MAX];
 	size_t count;

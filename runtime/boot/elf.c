@@ -8,9 +8,10 @@
  * p_align says, but for GNU's property note (gABI, "Note Section"; the x86-64 psABI,
  * ".note.gnu.property").
  *
- * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so
- * that they can meet neither the tables below 1 MiB nor the hole; they must not meet each other.
- * What a segment has beyond its bytes in the file is zero already, guest memory being fresh. */
+ * Everything in the file is hostile until checked. Segments must lie in RAM from 1 MiB up, so that
+ * they overlap neither the tables below 1 MiB nor the hole, and they must not overlap each other.
+ * The rest of a segment, beyond its bytes in the file, is zero already, because guest memory is
+ * fresh. */
 #include <assert.h>
 #include <elf.h>
 #include <errno.h>
@@ -153,8 +154,8 @@ static int add_segment(const struct boot_image *image, const Elf64_Phdr *phdr, s
 	return 0;
 }
 
-/* What the notes have told so far. What cannot be read is passed over, since the entry may be
- * elsewhere; the first of it is kept for the refusal. */
+/* The result of the notes so far. Unreadable notes are skipped, since the entry may be elsewhere;
+ * the first of them is kept for the refusal. */
 struct note_search {
 	bool found;
 	uint64_t entry;
@@ -187,8 +188,8 @@ struct note {
 	uint64_t name, desc, end;
 };
 
-/* Reads the note at `at`, whose description is padded to a multiple of `align`; false when it is
- * not wholly there. No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
+/* Reads the note at `at`, whose description is padded to a multiple of `align`; false if the
+ * segment ends before it. No overflow: `at` is at most 64 KiB and both sizes are 32 bits wide. */
 static bool read_note(const struct notes *notes, uint64_t at, uint64_t align, struct note *ret)
 {
 	if (at > notes->size || notes->size - at < sizeof(ret->header))
@@ -209,7 +210,7 @@ static bool is_note(const struct notes *notes, const struct note *note, uint32_t
 	       memcmp(notes->bytes + note->name, name, size) == 0;
 }
 
-/* Takes the entry out of PVH's note. Linux writes the address as 4 or as 8 bytes. */
+/* Takes the entry address from PVH's note. Linux writes it as 4 or as 8 bytes. */
 static bool take_entry(const struct notes *notes, const struct note *note,
                        struct note_search *search)
 {
@@ -260,9 +261,9 @@ static void walk_notes(const struct notes *notes, uint64_t align, struct note_se
 		          notes->offset + at);
 }
 
-/* Looks for PVH's note in one PT_NOTE. Whoever says that its notes are aligned to 8 bytes has
- * mostly packed them to 4, since ld takes the largest alignment of what it puts together; a few
- * have meant it. */
+/* Looks for PVH's note in one PT_NOTE. Most files whose p_align is 8 have notes padded to 4, since
+ * ld takes the largest alignment of the sections that it joins; in a few the notes are padded to
+ * 8. */
 static int search_notes(const struct boot_image *image, const Elf64_Phdr *phdr,
                         struct problems *problems, struct note_search *search)
 {
@@ -316,7 +317,7 @@ static int refuse_without_note(const struct boot_image *image, const struct note
 	                         "CONFIG_PVH=y, or give the bzImage");
 }
 
-/* The entry must be code that comes from the file. */
+/* Checks that the entry lies in code from the file. */
 static int check_entry(const struct boot_image *image, const struct elf_plan *plan,
                        struct problems *problems)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the loaders take and give: a file, and the state in which a vCPU starts. */
+/* Input and output of the loaders: a file, and the state in which a vCPU starts. */
 #ifndef AXVM_BOOT_ENTRY_H
 #define AXVM_BOOT_ENTRY_H
 
@@ -14,9 +14,9 @@ enum boot_mode {
 	BOOT_PVH32,
 };
 
-/* The state in which a vCPU starts; what is not named is zero. RFLAGS is 2: interrupts are off. All
- * segments are flat (base 0, limit 4 GiB), the selectors lie in the GDT, which is in guest memory.
- * TR is to be a busy TSS of base 0 and limit 0x67 (PVH asks for it, VMX cannot do without). */
+/* The state in which a vCPU starts; registers not named here are zero. RFLAGS is 2: interrupts are
+ * off. All segments are flat (base 0, limit 4 GiB); their selectors lie in the GDT, which is in
+ * guest memory. TR must be a busy TSS of base 0 and limit 0x67 (PVH and VMX require it). */
 struct boot_entry {
 	enum boot_mode mode;
 	uint64_t rip;
@@ -29,8 +29,8 @@ struct boot_entry {
 	uint16_t data_selector; /* DS, ES, FS, GS, SS */
 };
 
-/* A file to load. The fd is borrowed, must be a regular file open for reading, and is read with
- * pread, so that its offset does not matter. `field` is its path in the spec, for messages. */
+/* A file to load. The fd is borrowed and must be a regular file open for reading. It is read with
+ * pread(2), so its offset does not matter. `field` is its path in the spec, for messages. */
 struct boot_file {
 	int fd; /* -1: none */
 	const char *field;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Files on their way into guest memory.
  *
- * The size is taken once, by fstat, and bounds everything after it. A file that changes under us
- * can only make a pread come up short, which is refused; the bytes are validated in the copy
- * that is used. There is no bounce buffer: pread writes into guest memory, in as few calls as
- * the regions and the kernel's own limit (a little under 2 GiB a call) allow. */
+ * The size is taken once, by fstat, and bounds everything after it. If the file changes meanwhile,
+ * a pread can only return fewer bytes, which is refused; the bytes are validated in the copy that
+ * is used. There is no bounce buffer: pread writes into guest memory, in as few calls as the
+ * regions and the kernel's own limit (a little under 2 GiB a call) allow. */
 #include "boot/image.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ int boot_image_open(const struct boot_file *file, const char *what, enum axvm_er
 	if (fstat(file->fd, &st) < 0)
 		return problems_add(problems, ERROR_CODE_RESOURCE_MISSING, errno, file->field,
 		                    "the %s cannot be looked at (fd %d): %s", what, file->fd,
-		                    strerror(errno));
+		                    errno_text(errno));
 	if (!S_ISREG(st.st_mode))
 		return problems_add(
 			problems, ERROR_CODE_RESOURCE_WRONG_KIND, EINVAL, file->field,
@@ -63,7 +63,7 @@ int boot_image_refuse(const struct boot_image *image, struct problems *problems,
 	                    image->what, message);
 }
 
-/* One pread to the end; *ret_done may be short of `length` only by what a call can carry. */
+/* Reads with one pread(2); *ret_done is less than `length` only by the limit of one call. */
 static int read_some(const struct boot_image *image, uint64_t offset, void *buffer, size_t length,
                      struct problems *problems, size_t *ret_done)
 {
@@ -75,7 +75,7 @@ static int read_some(const struct boot_image *image, uint64_t offset, void *buff
 	if (n < 0)
 		return problems_add(problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, image->field,
 		                    "the %s cannot be read (fd %d, byte %" PRIu64 "): %s",
-		                    image->what, image->fd, offset, strerror(errno));
+		                    image->what, image->fd, offset, errno_text(errno));
 	if (n == 0)
 		return boot_image_refuse(image, problems,
 		                         "ends at byte %" PRIu64 ", %zu bytes too early: "

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What the loaders of bzImage and ELF kernels have in common. Private to this room.
+/* Shared by the loaders of bzImage and ELF kernels. Private to this room.
  *
- * Each has a plan, which reads and validates headers and decides without touching guest memory, and
- * a load, which carries the plan out. Between them boot.c places command line and initrd. */
+ * Each loader has two functions: plan reads and validates headers and decides without touching
+ * guest memory, load carries the plan out. Between the two boot.c places command line and
+ * initrd. */
 #ifndef AXVM_BOOT_KERNEL_H
 #define AXVM_BOOT_KERNEL_H
 
 #include "boot/e820.h"
 #include "boot/image.h"
 
-/* What a kernel says of itself that decides where the rest goes. */
+/* What a kernel's headers say about where initrd and command line may go. */
 struct kernel_limits {
 	uint64_t base;         /* the first byte that the kernel occupies */
 	uint64_t end;          /* the first byte above all that the kernel occupies */
@@ -17,7 +18,7 @@ struct kernel_limits {
 	uint32_t cmdline_max;  /* bytes, without the final NUL */
 };
 
-/* What is in guest memory for the kernel to find. */
+/* What the kernel finds in guest memory. */
 struct kernel_handover {
 	uint64_t rsdp;
 	uint64_t initrd_base; /* both 0 without an initrd */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's whole firmware: what lies where a PC's BIOS would start.
+/* The machine's whole firmware: code at a PC's BIOS entry.
  *
  * A Linux that finds hardware-reduced ACPI and no EFI reboots by jumping to the BIOS's entry in
  * real mode (arch/x86/kernel/reboot.c, BOOT_EFI falling through to BOOT_BIOS). There is no BIOS, so

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Dispatch of port and MMIO accesses to whoever registered the range: one `struct bus` a space.
+/* Dispatches port and MMIO accesses to the owner of the range: one `struct bus` for ports, one for
+ * MMIO.
  *
  * Ranges are registered while the VM is built, by one thread; after that the table is immutable and
- * dispatch takes no lock. An access belongs to a range only when it lies wholly inside it. What
- * belongs to nobody reads as all ones, is dropped when written, and is counted. */
+ * dispatch takes no lock. An access belongs to a range only if it lies wholly inside it. An access
+ * that belongs to no range reads as all ones or is dropped, and is counted. */
 #ifndef AXVM_BUS_BUS_H
 #define AXVM_BUS_BUS_H
 
@@ -11,8 +12,8 @@
 
 #define BUS_RANGES_MAX 24
 
-/* `offset` is from the start of the range; `width` is 1, 2, 4 or 8 bytes; any alignment. Called on
- * vCPU threads, several at once: the owner of the range locks what it must. */
+/* `offset` is from the start of the range; `width` is 1, 2, 4 or 8 bytes; any alignment. vCPU
+ * threads call these, several at once: the owner of the range does its own locking. */
 struct bus_ops {
 	uint64_t (*read)(void *context, uint64_t offset, uint32_t width);
 	void (*write)(void *context, uint64_t offset, uint32_t width, uint64_t value);
@@ -43,7 +44,7 @@ int bus_add(struct bus *bus, uint64_t base, uint64_t length, const struct bus_op
 void bus_read(struct bus *bus, uint64_t address, void *data, uint32_t width);
 void bus_write(struct bus *bus, uint64_t address, const void *data, uint32_t width);
 
-/* All ones in `width` bytes, what a read that nobody answers gives. */
+/* All ones in `width` bytes: the value of a read that no range answers. */
 static inline uint64_t bus_all_ones(uint32_t width)
 {
 	return width >= 8 ? ~0ULL : (1ULL << (width * 8)) - 1;

@@ -2,11 +2,12 @@
 /* MSI-X vectors as one atomic word each.
  *
  * The word holds PENDING, BLOCKED (masked by its own bit or the function's, or the function may not
- * master the bus) and DISABLED (MSI-X is off). The signalling thread sets PENDING and, when nothing
- * blocks, takes it back and delivers. A vCPU thread that unblocks clears BLOCKED and, when it finds
- * PENDING, asks for a replay on the signalling thread. Both are read-modify-writes of one word, so
- * one of the two always sees the other. PENDING is taken away by the signalling thread alone (and
- * by switching MSI-X off, which throws it away): no interrupt is lost and none is delivered twice.
+ * master the bus) and DISABLED (MSI-X is off). The signalling thread sets PENDING; if nothing
+ * blocks the vector, it clears PENDING and delivers. A vCPU thread that unblocks clears BLOCKED
+ * and, when it finds PENDING, asks for a replay on the signalling thread. Both are
+ * read-modify-writes of one word, so one of the two always sees the other. Only the signalling
+ * thread clears PENDING (and switching MSI-X off, which drops it): no interrupt is lost and none is
+ * delivered twice.
  *
  * The route of a vector is given to the fabric when it is unblocked with a changed address or data,
  * not at each of the three dword writes: an ordinary driver costs one route a vector. The route is
@@ -101,7 +102,7 @@ void msix_done(struct msix *msix)
 {
 	if (msix->vectors)
 		pthread_mutex_destroy(&msix->lock);
-	for (uint16_t i = 0; i < msix->count; i++)
+	for (uint16_t i = 0; msix->vectors && i < msix->count; i++)
 		close_ptr(&msix->vectors[i].eventfd);
 	free(msix->vectors);
 	memset(msix, 0, sizeof(*msix));

@@ -13,15 +13,15 @@
 #define MSIX_NO_VECTOR 0xffff
 #define MSIX_ENTRY_BYTES 16
 
-/* How vectors leave. Both are called with the context given to msix_init. */
+/* Where vectors are delivered. All are called with `context`. */
 struct msix_sink {
 	/* Raise the vector's eventfd. Called on the thread that called msix_signal/msix_replay. */
 	void (*deliver)(void *context, uint16_t vector);
-	/* A vector with its pending bit set can be delivered now: have msix_replay called on the
-	 * signalling thread, soon. Called on vCPU threads. */
+	/* A vector whose pending bit is set can be delivered now: the owner makes the signalling
+	 * thread call msix_replay() soon. Called on vCPU threads. */
 	void (*replay)(void *context);
-	/* A vector has become blocked, or is blocked no more: msix_direct_fd may say something
-	 * else. NULL: nobody asks. Called on vCPU threads. */
+	/* A vector has been blocked or unblocked, so msix_direct_fd() may return something else.
+	 * NULL: no device uses msix_direct_fd(). Called on vCPU threads. */
 	void (*changed)(void *context);
 	void *context;
 };
@@ -55,15 +55,16 @@ int msix_init(struct msix *msix, struct pci_function *function, uint32_t table_o
               const struct msix_sink *sink);
 void msix_done(struct msix *msix);
 
-/* Raises a vector: delivered now, or left pending while it is masked. MSIX_NO_VECTOR, a vector that
- * does not exist and a disabled MSI-X are nothing. One thread (the device's I/O thread). */
+/* Raises a vector: delivers it now, or leaves it pending while it is masked. Does nothing for
+ * MSIX_NO_VECTOR, for a vector that does not exist, and while MSI-X is disabled. One thread (the
+ * device's I/O thread). */
 void msix_signal(struct msix *msix, uint16_t vector);
-/* Delivers what is pending and no longer masked. The thread that signals. */
+/* Delivers the vectors that are pending and no longer masked. The thread that signals. */
 void msix_replay(struct msix *msix);
-/* The eventfd of a vector that nothing blocks at the moment, for who signals it without this
- * module's knowing; -1: blocked, off, or no such vector. Any thread; see msix_sink.changed. */
+/* The eventfd of a vector that nothing blocks at the moment, for vhost, which signals it without
+ * this module. -1: blocked, MSI-X off, or no such vector. Any thread; see msix_sink.changed. */
 int msix_direct_fd(const struct msix *msix, uint16_t vector);
-/* Forgets what is pending (device reset). The thread that signals. */
+/* Clears all pending bits (device reset). The thread that signals. */
 void msix_forget(struct msix *msix);
 
 /* Guest accesses to the table and to the PBA; offsets from their start; any width and alignment.
@@ -72,8 +73,8 @@ uint64_t msix_table_read(struct msix *msix, uint32_t offset, uint32_t width);
 void msix_table_write(struct msix *msix, uint32_t offset, uint32_t width, uint64_t value);
 uint64_t msix_pba_read(const struct msix *msix, uint32_t offset, uint32_t width);
 
-/* Takes over what configuration space says now: MSI-X enable, function mask, bus master. Called
- * after each write to it, under the PCI host's lock. */
+/* Reads MSI-X enable, function mask and bus master from configuration space. Called after each
+ * write to it, under the PCI host's lock. */
 void msix_config_written(struct msix *msix, const struct pci_function *function);
 
 #endif

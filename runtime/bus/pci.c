@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The PCI host: ECAM (PCI Express Base 4.0 §7.2.2), BAR sizing and decoding (PCI 3.0 §6.2.5).
  *
- * Configuration space is data: a byte array and an array of writable bits. What a write means is
- * derived from the array afterwards, in one place (`reconcile`), so that no order of writes can
- * lead to a state that another order would not.
+ * Configuration space is data: a byte array and an array of writable bits. After each write one
+ * function (`reconcile`) derives the state from the array, so the order of writes does not matter.
  *
  * A BAR answers when COMMAND.MEMORY is on and it lies wholly in the window. When two overlap, the
- * one with the lower device number answers. Doorbells are registered at the address given at
- * build time and move only when the BAR comes to answer somewhere else: a guest that sizes a BAR,
- * or switches decoding off and on, costs no call into the machine. */
+ * one with the lower device number answers. Doorbells are registered at the address given at build
+ * time and move only when the BAR answers at another one: a guest that sizes a BAR, or switches
+ * decoding off and on, costs no call into the machine. */
 #include "bus/pci.h"
 
 #include <errno.h>
@@ -98,7 +97,7 @@ int pci_add_capability(struct pci_function *function, uint8_t id, const void *bo
 	return 0;
 }
 
-/* Where BAR 0 should answer by what configuration space says, or 0. */
+/* The address at which BAR 0 should answer by its configuration space, or 0. */
 static uint32_t bar_target(const struct pci_function *function)
 {
 	uint32_t base = pci_config_get(function, PCI_BASE_ADDRESS_0, 4) & PCI_BASE_ADDRESS_MEM_MASK;
@@ -140,7 +139,7 @@ static void unregister_doorbells(struct pci_host *host, struct pci_function *fun
 	function->doorbell_base = 0;
 }
 
-/* All or none: a function whose doorbells cannot be registered still works, by exits. */
+/* Registers all doorbells or none: a function without doorbells still works, by exits. */
 static int register_doorbells(struct pci_host *host, struct pci_function *function, uint32_t base)
 {
 	function->doorbell_base = base;
@@ -158,7 +157,8 @@ static int register_doorbells(struct pci_host *host, struct pci_function *functi
 	return 0;
 }
 
-/* Whether doorbells of `function` stand where they must not ring any more. */
+/* Whether doorbells of `function` are registered at an address where they must not ring any
+ * more. */
 static bool doorbells_misplaced(const struct pci_host *host, const struct pci_function *function)
 {
 	uint32_t base = function->doorbell_base;
@@ -220,12 +220,10 @@ static uint64_t ecam_read(void *context, uint64_t offset, uint32_t width)
 	struct pci_host *host = context;
 	uint32_t reg = 0;
 	struct pci_function *function = function_at(host, offset, width, &reg);
-	uint64_t value = 0;
+	uint64_t value = bus_all_ones(width);
 
-	if (!function)
-		return bus_all_ones(width);
-	if (reg >= PCI_CONFIG_BYTES)
-		return 0;
+	if (!function || reg >= PCI_CONFIG_BYTES)
+		return value;
 	pthread_mutex_lock(&host->lock);
 	if (function->ops && function->ops->config_read)
 		function->ops->config_read(function->context, reg, width);

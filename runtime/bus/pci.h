@@ -50,8 +50,8 @@ struct pci_function {
 	const struct pci_doorbell *doorbells;
 	size_t doorbell_count;
 	/* The host's. */
-	_Atomic uint32_t decoded; /* where BAR 0 answers now, or 0 */
-	uint32_t doorbell_base;   /* where the doorbells are registered, or 0 */
+	_Atomic uint32_t decoded; /* the address at which BAR 0 answers now, or 0 */
+	uint32_t doorbell_base;   /* the address at which the doorbells are registered, or 0 */
 	uint8_t last_capability;
 	uint8_t free_offset;
 };

@@ -19,7 +19,7 @@
 #define LAYOUT_ACPI_SIZE 0x20000
 #define LAYOUT_KERNEL 0x100000
 
-/* The hole, 3 GiB to 4 GiB. */
+/* In the hole between 3 GiB and 4 GiB. */
 #define LAYOUT_BAR_WINDOW 0xc0000000u
 #define LAYOUT_BAR_WINDOW_SIZE 0x10000000u
 #define LAYOUT_ECAM 0xe0000000u /* one bus: 32 devices, 8 functions, 4 KiB each */
@@ -33,7 +33,7 @@
 #define LAYOUT_KVM_TSS 0xfffbd000u
 #define LAYOUT_KVM_IDENTITY_MAP 0xfffbc000u
 
-/* Ports. Those of the PC are for what machine/legacy_ports.c says. */
+/* Ports. machine/legacy_ports.c says why those of the PC are there. */
 #define LAYOUT_PORT_TIMER 0x40 /* 4 */
 #define LAYOUT_PORT_NMI_STATUS 0x61
 #define LAYOUT_PORT_KEYBOARD 0x64
@@ -51,9 +51,13 @@
 #define ACPI_S5_TYPE 0x5
 #define ACPI_EVENT_POWER_BUTTON 0x1
 
-/* GSIs: I/O APIC pins first, MSI routes after. */
-#define LAYOUT_GED_GSI 5
-#define LAYOUT_IOAPIC_PINS 24
+/* GSIs: I/O APIC pins first, MSI routes after. The machine has one line, so the I/O APIC has one
+ * pin: a guest accesses each pin about 20 times while it boots, and each access is an exit. The
+ * first GSI is above the ISA's 16, whose numbers some drivers take for granted. */
+#define LAYOUT_IOAPIC_GSI 16
+#define LAYOUT_IOAPIC_PINS 1
+#define LAYOUT_GED_PIN 0
+#define LAYOUT_GED_GSI 16 /* a plain number, for the ASL compiler */
 #define LAYOUT_FIRST_MSI_GSI 24
 
 /* PCI: device 0 is the host bridge. */

@@ -6,7 +6,7 @@
 #include "base/base.h"
 #include "base/gpa.h"
 
-/* Guest RAM stops here and goes on at 4 GiB: between them are ECAM, BARs, the APICs. */
+/* Guest RAM ends at 3 GiB and goes on at 4 GiB. Between them lie ECAM, BARs and the APICs. */
 #define GUEST_HOLE_START (3 * GIB)
 #define GUEST_HOLE_END (4 * GIB)
 
@@ -21,7 +21,7 @@ struct guest_region {
 	uint32_t node; /* guest NUMA node */
 };
 
-/* Immutable once built, and so free to be read from any thread. Regions are sorted by base. */
+/* Immutable once built, so any thread may read it without a lock. Regions are sorted by base. */
 struct guest_memory {
 	struct guest_region regions[GUEST_REGIONS_MAX];
 	size_t count;
@@ -40,11 +40,12 @@ uint64_t guest_memory_size(const struct guest_memory *memory);
  * is NULL too. The guest can change the bytes at any time: copy once, then validate. */
 void *guest_memory_at(const struct guest_memory *memory, gpa_t gpa, uint64_t length);
 
-/* A pointer to what is at `gpa`, with the bytes from there to the end of its region (at least one)
- * in `*ret_left`; NULL, and nothing there, when it is not RAM. */
+/* A pointer to the byte at `gpa`; *ret_left is the number of bytes from there to the end of its
+ * region, at least 1. NULL if `gpa` is not RAM; *ret_left is untouched then. */
 uint8_t *guest_memory_from(const struct guest_memory *memory, gpa_t gpa, uint64_t *ret_left);
 
-/* Copies, across adjoining regions too; -EFAULT (and nothing copied) unless all of it is RAM. */
+/* Copies `length` bytes, across adjoining regions too. -EFAULT unless all of them are RAM; nothing
+ * is copied then. */
 int guest_memory_read(const struct guest_memory *memory, gpa_t gpa, void *destination,
                       size_t length);
 int guest_memory_write(const struct guest_memory *memory, gpa_t gpa, const void *source,

@@ -260,7 +260,7 @@ static bool check_kvm(const struct subject *s, struct verdict_row *row)
 	if (kvm->accessible)
 		say(row->found, "opens");
 	else if (kvm->present)
-		say(row->found, "is there but does not open: %s", strerror(kvm->error_number));
+		say(row->found, "is there but does not open: %s", errno_text(kvm->error_number));
 	else
 		say(row->found, "is not there");
 	return kvm->accessible;

@@ -7,7 +7,7 @@
 #include "host/profile.h"
 #include "host/requirement.h"
 
-/* A list of all vulnerabilities that there are has room in it. */
+/* Large enough for a list of all vulnerabilities. */
 #define VERDICT_TEXT_MAX 448
 
 struct verdict_row {
@@ -28,17 +28,17 @@ struct verdict {
 	struct verdict_row optional[PROFILE_NAMES_MAX];
 };
 
-/* Evaluates every requirement of the profile for a VM of that tenancy. 0 also when some are unmet:
- * ret->unmet counts them. -EINVAL: the profile names a requirement that is not known. Pure. Writes
- * no more of *ret than the rows that there are. */
+/* Evaluates every requirement of the profile for a VM of that tenancy. 0 also if some are unmet:
+ * ret->unmet counts them. -EINVAL: the profile names an unknown requirement. Pure. Writes only the
+ * rows of *ret that it uses. */
 int admit(const struct host_facts *facts, const struct profile *profile, enum axvm_tenancy tenancy,
           struct verdict *ret);
 
 /* Marks every unmet requirement as waived (the spec said REPORT); returns how many. */
 size_t verdict_waive(struct verdict *verdict);
 
-/* The profile, for development, that would take a host which `profile` refuses: all that it asks is
- * met, for each tenancy, and nothing is lacking beside it. Static; NULL: none would. */
+/* The profile for development that would take a host which `profile` refuses: all its requirements
+ * are met, for each tenancy, and the host lacks nothing else. Static; NULL: none would. */
 const char *admit_alternative(const struct host_facts *facts, const char *profile);
 
 /* Names of all requirements, in the order in which a verdict lists them; NULL past the last. */

@@ -161,8 +161,12 @@ static int look(int fd, struct span span, struct span *ret_taken)
 		.l_len = (off_t)span.length,
 	};
 
-	if (fcntl(fd, F_OFD_GETLK, &request) < 0)
-		return -errno;
+	if (fcntl(fd, F_OFD_GETLK, &request) < 0) {
+		int error = errno;
+
+		/* No lock is told of by it, whatever file system says it. */
+		return error == EAGAIN ? -EIO : -error;
+	}
 	if (request.l_type == F_UNLCK)
 		return 0;
 	/* To the end of the file, wherever that is. */
@@ -235,7 +239,7 @@ struct count {
  * looked again. */
 static int count_taken(int fd, struct span span, struct count *count)
 {
-	struct span taken;
+	struct span taken = { 0 };
 	uint64_t end = span.start + span.length, from, to;
 	int r;
 
@@ -268,7 +272,7 @@ static int count_range(int fd, enum claims_range range, uint32_t *ret)
 
 bool claims_whole(struct claims *claims, uint32_t cpu)
 {
-	struct span taken;
+	struct span taken = { 0 };
 	int fd = cpu_file(claims, cpu);
 
 	return fd >= 0 && look(fd, all_slots, &taken) == -EAGAIN && taken.start == 0 &&
@@ -349,7 +353,7 @@ static int take_room(const struct claims *claims, int fd, uint64_t room, struct 
 	const uint64_t first = wanted->start;
 
 	for (unsigned tries = MEMORY_LOOKS_MAX; tries > 0; tries--) {
-		struct span taken;
+		struct span taken = { 0 };
 		int r;
 
 		if (wanted->length > room || wanted->start > room - wanted->length)

@@ -36,51 +36,51 @@ struct claims {
 	} cpus[FACTS_CPUS_MAX], nodes[FACTS_NODES_MAX];
 };
 
-/* Opens the folder: `path`, or where that is NULL the folder that `fd` is of, which stays the
- * caller's. A descriptor of its own in either case: the locks of one open file description do not
- * see each other. -ENOTDIR and what open(2) says; nothing is open then. */
+/* Opens the folder `path`, or if that is NULL the folder of `fd`, which stays the caller's. It
+ * opens an open file description of its own in either case, because locks of one description do not
+ * conflict. -ENOTDIR or -errno of open(2); nothing is open then. */
 int claims_open(struct claims *claims, int fd, const char *path, bool looks);
 
-/* Claims a slot of a CPU. -EAGAIN: somebody else has it; one's own is had once more, and dropped
- * once. Other errors are of the folder: -EMEDIUMTYPE where the CPU's file is no regular file,
- * -EBUSY where somebody keeps it from being opened by a lease, else what open(2) or fcntl(2)
- * says. */
+/* Claims a slot of a CPU. -EAGAIN: another VM has it. A slot of one's own can be claimed again; one
+ * drop then ends it. Other errors concern the folder: -EMEDIUMTYPE: the CPU's file is not a regular
+ * file; -EBUSY: a lease keeps it from being opened; else -errno of open(2) or fcntl(2). */
 int claims_take(struct claims *claims, uint32_t cpu, enum claims_range range, uint32_t slot);
 /* Claims a CPU for a DEDICATED VM, all slots of both ranges; -EAGAIN while anybody has one. */
 int claims_take_whole(struct claims *claims, uint32_t cpu);
 void claims_drop(struct claims *claims, uint32_t cpu, enum claims_range range, uint32_t slot);
 void claims_drop_whole(struct claims *claims, uint32_t cpu);
 
-/* What others have of a CPU, looked at and not locked; as claims_take() where the folder is at
- * fault. */
+/* Reads what other VMs have claimed of a CPU, without locking. Errors of the folder as in
+ * claims_take(). */
 struct claims_load {
 	uint32_t vcpus, io; /* slots taken, at most CLAIMS_LEVELS_MAX */
 	bool whole;         /* by one VM: nobody else has a slot, or gets one */
 };
 int claims_look(struct claims *claims, uint32_t cpu, struct claims_load *ret);
-/* Whether others have nothing in the first range of a CPU; and whether one has all of it. Of a CPU
- * that cannot be looked at neither. */
+/* Whether no other VM has a slot in the first range of a CPU; and whether one has all of it. Both
+ * false if the CPU cannot be read. */
 bool claims_idle(struct claims *claims, uint32_t cpu);
 /* The same for both ranges: a DEDICATED VM could have it. */
 bool claims_untouched(struct claims *claims, uint32_t cpu);
 bool claims_whole(struct claims *claims, uint32_t cpu);
-/* What others have spoken for of a node's memory, in MiB, in whole slots. Errors of the folder as
- * in claims_take(); -E2BIG where it is in more pieces than there are VMs. */
+/* Reads how much of a node's memory other VMs have claimed, in MiB, in whole slots. Errors of the
+ * folder as in claims_take(); -E2BIG: it is in more pieces than there can be VMs. */
 int claims_look_memory(struct claims *claims, uint32_t node, uint64_t *ret_mib);
 
-/* Speaks for memory of a node: 0 with the first of its slots, or -EAGAIN where `free_mib` less what
- * others have spoken for is not as much; errors of the folder as in claims_take(). */
+/* Claims memory of a node: 0 with the first of its slots, or -EAGAIN if `free_mib` minus the claims
+ * of others is less; errors of the folder as in claims_take(). */
 int claims_take_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t free_mib,
                        uint64_t *ret_slot);
 void claims_drop_memory(struct claims *claims, uint32_t node, uint64_t mib, uint64_t slot);
-/* It is there now, all of it: what is free says so itself. */
+/* Drops all claims on memory, once the memory is populated: the node's free memory shows it from
+ * then on. */
 void claims_drop_all_memory(struct claims *claims);
 
-/* Closes all descriptors. What is claimed stays so until the process ends: a mapping without access
- * keeps the open file description alive, so that a sealed process has no descriptor for it. -errno
- * of mmap(2). */
+/* Closes all descriptors, and keeps the claims until the process ends: a mapping without access
+ * keeps the open file description alive, so a sealed process needs no descriptor for it. -errno of
+ * mmap(2). */
 int claims_keep(struct claims *claims);
-/* Closes all descriptors, and with them ends what was claimed since claims_open(). */
+/* Closes all descriptors, and thereby ends all claims since claims_open(). */
 void claims_close(struct claims *claims);
 
 #endif

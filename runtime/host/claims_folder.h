@@ -11,7 +11,7 @@
 #include "base/base.h"
 #include "host/claims.h"
 
-/* A descriptor of the folder, or -errno when nobody of this user's could claim there. */
+/* A descriptor of the folder, or -errno if no process of this user could claim there. */
 static inline int claims_folder_open(const char *folder)
 {
 	_cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -38,7 +38,7 @@ static inline const char *claims_folder_reason(int error_number, const char *fol
 		if (reasons[i].error_number == error_number)
 			return strcmp(folder, CLAIMS_PATH) == 0 ? reasons[i].axvms
 			                                        : reasons[i].other;
-	return strerrordesc_np(error_number);
+	return errno_text(error_number);
 }
 
 #endif

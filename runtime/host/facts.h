@@ -95,10 +95,9 @@ struct host_facts {
 /* Zeroed facts, or NULL; free() them. */
 struct host_facts *facts_new(void);
 /* Reads everything: CPUID on every CPU (from a thread of its own), MSRs, NUMA, KVM, mitigations,
- * offers. `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; with one that is
- * not "" or NULL neither CPUID nor any device is asked. What cannot be read stays unknown; the only
- * errors are no CPU at all, -ENODEV, and more than there is room for, -E2BIG. Takes
- * milliseconds. */
+ * offers. `facts` comes from facts_new(). `root` replaces "/" for /proc and /sys; unless it is ""
+ * or NULL, neither CPUID nor any device is asked. Values that cannot be read stay unknown. -ENODEV:
+ * no CPU at all; -E2BIG: more than there is room for. Takes milliseconds. */
 int facts_probe(struct host_facts *facts, const char *root);
 
 /* Why a probe failed and what to do, static. */
@@ -116,14 +115,13 @@ const char *facts_lacking(const struct host_facts *facts, size_t i, char *out, s
 int facts_probe_quick(struct host_facts *facts, const char *root);
 
 /* Reads again what changes while a host runs: which CPUs and nodes the process may use, how much
- * memory is free, and what the kernel does against the processors' vulnerabilities. `facts` come
- * from facts_probe_quick(), with the same root. -ESTALE when a CPU or a node has come or gone: they
- * are to be probed anew. */
+ * memory is free, and the kernel's mitigations. `facts` come from facts_probe_quick(), with the
+ * same root. -ESTALE: a CPU or a node has come or gone, so probe again. */
 int facts_refresh(struct host_facts *facts, const char *root);
 
 /* Reads the pools of huge pages, which a quick probe leaves out. */
 void facts_probe_huge(struct host_facts *facts, const char *root);
-/* MiB of a node's that pages of `page_kib` can be had from; 4: ordinary ones. */
+/* MiB of a node that are available as pages of `page_kib`; 4: ordinary pages. */
 uint64_t host_node_room_mib(const struct host_node *node, uint64_t page_kib);
 
 /* NULL when there is none such. */

@@ -2,8 +2,8 @@
 /* CPUID and VMX capability MSRs of the real processors (SDM 2A CPUID, 3D appendix A).
  *
  * CPUID answers for the CPU that executes it, so a thread of its own visits each CPU in turn; the
- * caller's affinity is not touched. A CPU outside the affinity is asked through /dev/cpu/N/cpuid.
- */
+ * caller's affinity is not touched. A CPU outside the affinity is asked through
+ * /dev/cpu/N/cpuid. */
 #include "host/probe.h"
 
 #include <assert.h>

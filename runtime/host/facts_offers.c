@@ -76,7 +76,7 @@ static const char *lacking_kvm(const struct host_facts *facts, char *out, size_t
 			"(often kvm); in a container hand the device in (docker, podman: --device /dev/kvm)");
 	else if (kvm->present)
 		snprintf(out, size, "/dev/kvm does not open: %s; load %s (modprobe)",
-		         strerror(kvm->error_number), kind.module);
+		         errno_text(kvm->error_number), kind.module);
 	else if (has_it)
 		snprintf(
 			out, size,

@@ -176,7 +176,7 @@ static Axvm__V1__VmxFacts *vmx_to_message(struct builder *builder, const struct 
 	message->flags = words(builder, facts->vmx_flags, &message->n_flags);
 	message->msrs = NEW_ARRAY(builder, Axvm__V1__Msr, axvm__v1__msr__init, count);
 	message->n_msrs = message->msrs ? count : 0;
-	for (uint32_t i = 0; message->msrs && i < VMX_MSR_COUNT; i++)
+	for (uint32_t i = 0; at < message->n_msrs && i < VMX_MSR_COUNT; i++)
 		if (vmx->msr_mask & (1u << i)) {
 			SET(message->msrs[at], index, VMX_MSR_FIRST + i);
 			SET(message->msrs[at], value, vmx->msrs[i]);

@@ -40,7 +40,7 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 	ladder->error = problems_add(ladder->problems, ERROR_CODE_RESOURCE_UNREADABLE, -error,
 	                             "cpus.claims", "CPU %u cannot be claimed: %s: %s", cpu,
 	                             error == -EMEDIUMTYPE ? "its file is no regular file"
-	                                                   : strerror(-error),
+	                                                   : errno_text(-error),
 	                             error == -EMEDIUMTYPE ? "remove it"
 	                                                   : "run the VM as a member of the "
 	                                                     "folder's group, or without claims");
@@ -236,7 +236,8 @@ static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint
 
 		if (vcpu->guest_node != guest_node)
 			continue;
-		if (thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)vcpu->cpu)) == 0)
+		if (count == 0 ||
+		    thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)vcpu->cpu)) == 0)
 			ret_vcpus[count++] = 0;
 		ret_vcpus[count - 1]++;
 	}
@@ -361,7 +362,7 @@ static void settle(struct ladder *ladder, size_t guest_node, int winner)
 		if (ladder->request->dedicated)
 			thread =
 				thread_of(ladder, facts_cpu(ladder->facts, (uint32_t)planned->cpu));
-		if (thread == 0)
+		if (!cpu || thread == 0)
 			cpu = next_of(ladder, winner, &at);
 		placement_put(ladder->plan, i,
 		              thread == 0 ? cpu : facts_cpu(ladder->facts, cpu->siblings[thread]));

@@ -6,14 +6,13 @@
 
 #include <stdint.h>
 
-/* The share of a node's memory that the kernel is left with before a guest is given any. */
+/* The share of a node's memory that stays free for the kernel when guest memory is taken. */
 #define MEMINFO_SHARE 64
 
 /* A row's KiB, by its name with the colon ("MemTotal:"); 0 when there is no such row. */
 uint64_t meminfo_kib(const char *text, const char *row);
-/* KiB that ordinary pages can still be had from: free ones, clean page cache and what the kernel
- * can reclaim of its own, less one part in `share` of all of the node's. Huge pages are not in
- * it. */
+/* KiB that are available as ordinary pages: free pages, clean page cache and reclaimable kernel
+ * memory, minus 1/`share` of the node's memory. Huge pages do not count. */
 uint64_t meminfo_room_kib(const char *text, uint64_t share);
 
 #endif

@@ -12,8 +12,7 @@
  *    one after another, so neighbours in the guest are neighbours on a core. What a guest node took
  *    is gone for the next one.
  * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without
- *    vCPUs; else the idle thread of a core; else it shares with the last vCPU.
- */
+ *    vCPUs; else the idle thread of a core; else it shares with the last vCPU. */
 #include "host/placement.h"
 
 #include <errno.h>
@@ -89,7 +88,7 @@ static size_t candidates(const struct plan *plan, int32_t node, struct ranked *r
 	return count;
 }
 
-uint8_t placement_guest_node(const struct placement_request *request, uint32_t vcpu)
+static uint8_t guest_node_of(const struct placement_request *request, uint32_t vcpu)
 {
 	return request->vcpu_nodes
 	               ? request->vcpu_nodes[vcpu]
@@ -108,7 +107,7 @@ static uint32_t demand(const struct plan *plan, size_t guest_node)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < plan->request->vcpus; i++)
-		count += placement_guest_node(plan->request, i) == guest_node;
+		count += guest_node_of(plan->request, i) == guest_node;
 	return count;
 }
 
@@ -382,8 +381,7 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 static void follow_pins(struct plan *plan)
 {
 	for (uint32_t i = 0; i < plan->request->vcpus; i++) {
-		struct placement_node *node =
-			&plan->out.nodes[placement_guest_node(plan->request, i)];
+		struct placement_node *node = &plan->out.nodes[guest_node_of(plan->request, i)];
 		const struct host_cpu *cpu = facts_cpu(plan->facts, plan->request->pins[i]);
 
 		if (node->host_node < 0 && cpu) {
@@ -489,7 +487,7 @@ static void begin(struct plan *plan)
 	out->by_hand = request->pin_count > 0;
 	out->pinned = out->by_hand || request->dedicated;
 	for (uint32_t i = 0; i < request->vcpus; i++) {
-		out->vcpus[i].guest_node = placement_guest_node(request, i);
+		out->vcpus[i].guest_node = guest_node_of(request, i);
 		out->vcpus[i].cpu = PLACEMENT_UNPINNED;
 		out->vcpus[i].host_node = -1;
 	}

@@ -60,7 +60,6 @@ struct placement {
 /* Guest node of a vCPU when the spec is silent: contiguous runs, whose lengths differ by one at
  * most. */
 uint8_t placement_dealt_node(uint32_t vcpu, uint32_t vcpus, size_t nodes);
-uint8_t placement_guest_node(const struct placement_request *request, uint32_t vcpu);
 
 /* Where a VM goes that knows of no other: on the CPUs of its pins; DEDICATED, on whole cores of one
  * node, lowest numbers first, of which it keeps the threads it does not use; else on no CPU, but on

@@ -191,7 +191,7 @@ const char *facts_error(int r)
 		return "it has CPUs with numbers above 1023, the last that AxVM knows; boot it with nr_cpus=1024";
 	if (r == -ENODEV)
 		return "/proc/cpuinfo and /sys/devices/system/cpu show no CPU; mount /proc and /sys";
-	return strerrordesc_np(-r);
+	return errno_text(-r);
 }
 
 int facts_probe(struct host_facts *facts, const char *root)

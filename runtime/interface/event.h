@@ -9,14 +9,13 @@
 #include "interface/event_writer.h"
 #include "proto/axvm.pb-c.h"
 
-/* What a reply without a report may take when it is encoded: room for it is kept before its command
- * is read. */
+/* The most bytes of an encoded reply without a report: this room is reserved before its command is
+ * read. */
 #define EVENT_REPLY_BYTES 768
-/* What a report may take when it is encoded: an event of which there is never room for is of no
- * use. */
+/* The most bytes of an encoded report: a larger event would never fit into the ring. */
 #define EVENT_REPORT_BYTES_MAX (EVENT_RING_SIZE - 4096)
 
-/* A number or flag of a message, which is there from now on. */
+/* Sets an optional number or flag of a message. */
 #define EVENT_SET(message, field, value_) ((message)->has_##field = 1, (message)->field = (value_))
 /* protobuf-c's structs have no const; nothing is written through them when they are encoded. */
 #define EVENT_TEXT(s) ((char *)(uintptr_t)(s))
@@ -27,7 +26,7 @@
 	(&(Axvm__V1__Event){ PROTOBUF_C_MESSAGE_INIT(&axvm__v1__event__descriptor),                \
 	                     .body_case = AXVM__V1__EVENT__BODY_##KIND, .member = (body_) })
 
-/* What went wrong, and in which stage; severity and whether a retry can help follow from its code.
+/* Fills in an error from a problem and its stage; severity and retryable follow from its code.
  * Borrows from `from`. */
 void event_fill_error(Axvm__V1__Error *to, const struct problem *from, enum axvm_stage stage);
 

@@ -12,8 +12,8 @@
 /* A terminal event with every error it can list takes under 12 KiB. */
 #define EVENT_TERMINAL_SIZE (16 * 1024)
 #define EVENT_FINISH_MS 2000
-/* What event_flush() writes in one call at most, in chunks of PIPE_BUF: all there can be when it
- * begins, and as much again. */
+/* The most chunks of PIPE_BUF that event_flush() writes in one call: twice as many bytes as can
+ * wait when it begins. */
 #define EVENT_FLUSH_CHUNKS (2 * (EVENT_RING_SIZE + EVENT_TERMINAL_SIZE) / 4096)
 
 /* About 80 KiB, touched as far as used: static or mapped. Everything but `fd` and `socket`, which
@@ -41,40 +41,37 @@ struct event_writer {
 int event_writer_init(struct event_writer *writer, int fd);
 void event_writer_done(struct event_writer *writer);
 
-/* The name that events bear from now on. */
+/* Sets the vm_id of all further events. */
 void event_writer_set_vm_id(struct event_writer *writer, const char *vm_id);
 
-/* An eventfd (borrowed) to be written to when an event comes into an empty ring; -1 is none. */
+/* Sets an eventfd (borrowed) that is signalled when an event comes into an empty ring; -1: none. */
 void event_writer_set_wake_fd(struct event_writer *writer, int wake_fd);
 
-/* Encodes the event, all but its body filled in here, behind those that wait. Any thread; allocates
- * nothing and waits for nothing but the lock. -ENOBUFS when there is no room: the event is dropped
- * and counted in the next one. -EPIPE when writing has failed before, -ESHUTDOWN after the terminal
- * event. */
+/* Encodes the event after those that wait; fills in all fields but its body. Any thread; allocates
+ * nothing and waits only for the lock. -ENOBUFS: no room, so the event is dropped and counted in
+ * the next one. -EPIPE: writing has failed before; -ESHUTDOWN: after the terminal event. */
 int event_writer_put(struct event_writer *writer, Axvm__V1__Event *event);
 
-/* Keeps room for an event of up to `bytes`, its header included, which event_writer_put_kept() will
- * use: no other event gets it. -ENOBUFS when there is none; where writing has failed nothing needs
- * any. */
+/* Reserves room for an event of up to `bytes`, with its header, for event_writer_put_kept(): no
+ * other event gets it. -ENOBUFS if there is none. 0 also after writing has failed, when no event
+ * needs room. */
 int event_writer_keep(struct event_writer *writer, size_t bytes);
 
-/* event_writer_put() of an event for which `kept` bytes are kept (or fewer, or none), which are
- * given back. -ENOBUFS when it is larger and has no room: then it is as if it had not been
- * tried. */
+/* Like event_writer_put(), for an event with `kept` reserved bytes (or fewer, or none), which it
+ * gives back. -ENOBUFS if the event is larger and does not fit: nothing has changed then. */
 int event_writer_put_kept(struct event_writer *writer, Axvm__V1__Event *event, size_t kept);
 
 /* The same for the terminal event, which has a place of its own and is the last: exactly once, then
  * -EALREADY. Fills in events_dropped, and leaves errors out at the end when they do not fit. */
 int event_writer_put_terminal(struct event_writer *writer, Axvm__V1__Event *event);
 
-/* Writes what can be written without blocking. One thread only, the control thread. 0 when nothing
- * is left, 1 when there is more but it is somebody else's turn (whoever puts events as fast as they
- * are written must not keep the control thread), -EAGAIN when fd 4 takes no more for now (wait for
- * POLLOUT), -errno when it never will again: -EPIPE when the reader has gone. */
+/* Writes the bytes that fd 4 takes without blocking. Control thread only. 0: nothing is left; 1:
+ * there is more, but the call has done its share (a thread that puts events as fast as they are
+ * written must not keep the control thread here); -EAGAIN: fd 4 takes no more for now (wait for
+ * POLLOUT); -errno: it never will again, -EPIPE if the reader has gone. */
 int event_flush(struct event_writer *writer);
 
-/* event_flush() until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above.
- */
+/* Flushes until all is written or `timeout_ms` are over: 0, -ETIMEDOUT, or -errno as above. */
 int event_finish(struct event_writer *writer, int timeout_ms);
 
 /* Waits, without a system call and for a bounded number of turns, until nobody holds the writer's

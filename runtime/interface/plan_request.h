@@ -13,8 +13,8 @@ struct plan_request {
 	char claims[SPEC_PATH_MAX + 1]; /* "": none */
 };
 
-/* Parses and validates an encoded PlanRequest, its launch as spec_parse() does, but for the meaning
- * of its facts. 0, or -errno with every reason that holds added to `problems`. Maps scratch memory
+/* Parses and validates an encoded PlanRequest, and its launch as spec_parse() does; the meaning of
+ * its facts is not checked. 0, or -errno with every reason added to `problems`. Maps scratch memory
  * and unmaps it again. */
 int plan_request_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret_spec,
                        struct plan_request *ret, struct problems *problems);

@@ -78,7 +78,8 @@ bool place_differs(const struct place *place)
 	if (field->label == PROTOBUF_C_LABEL_REPEATED || field->type == PROTOBUF_C_TYPE_MESSAGE)
 		return true;
 	if (field->type == PROTOBUF_C_TYPE_STRING)
-		return !field->default_value || strcmp(place_string(place), field->default_value);
+		return !field->default_value ||
+		       strcmp(place_string(place), field->default_value) != 0;
 	return place_number(place, 0) !=
 	       (field->default_value ? number_at(field->type, field->default_value, 0) : 0);
 }

@@ -247,8 +247,7 @@ int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct probl
 	r = arena_map(&arena, ARENA_SIZE);
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, -r, NULL,
-		                    "cannot map memory to unpack the launch: %s",
-		                    strerrordesc_np(-r));
+		                    "cannot map memory to unpack the launch: %s", errno_text(-r));
 	allocator = arena_allocator(&arena);
 	launch = axvm__v1__launch_spec__unpack(&allocator, n, bytes);
 	if (!launch && arena.exhausted)

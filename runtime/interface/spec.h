@@ -126,9 +126,9 @@ struct vm_spec {
 	char strings[SPEC_STRINGS_SIZE];
 };
 
-/* Parses and validates an encoded LaunchSpec. 0, or -EINVAL (-ENOMEM when scratch memory cannot be
- * mapped) with every reason that holds added to `problems`; *ret is then untouched. Maps scratch
- * memory and unmaps it again; nothing of `bytes` is referred to afterwards. */
+/* Parses and validates an encoded LaunchSpec. 0, or -EINVAL (-ENOMEM if scratch memory cannot be
+ * mapped) with every reason added to `problems`; *ret is then untouched. Maps scratch memory and
+ * unmaps it again; *ret does not point into `bytes`. */
 int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct problems *problems);
 
 #endif

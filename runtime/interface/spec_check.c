@@ -117,7 +117,7 @@ static bool is_tap_name(const char *s)
 	for (size_t i = 0; i < n; i++)
 		if (s[i] <= ' ' || s[i] > '~' || s[i] == '/' || s[i] == '%' || s[i] == ':')
 			return false;
-	return n >= 1 && n <= SPEC_TAP_NAME_MAX && strcmp(s, ".") && strcmp(s, "..");
+	return n >= 1 && n <= SPEC_TAP_NAME_MAX && strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
 }
 
 static bool is_mac(const char *s)
@@ -456,7 +456,7 @@ static void check_unique_ids(const Axvm__V1__LaunchSpec *launch, struct problems
 			const char *a = device_id(launch, i), *b = device_id(launch, j);
 			char path[PROBLEM_FIELD_MAX];
 
-			if (!a || !b || strcmp(a, b))
+			if (!a || !b || strcmp(a, b) != 0)
 				continue;
 			if (i < launch->n_disks)
 				snprintf(path, sizeof(path), "disks[%zu].id", i);

@@ -4,8 +4,8 @@
  * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser of four
  * states is all it takes. parse() consumes bytes until a payload is whole or the bytes are used up;
  * it stores at most as much of a payload as its caller has room for and skips the rest, so that an
- * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire types.)
- */
+ * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire
+ * types.) */
 #include "interface/stream.h"
 
 #include <errno.h>
@@ -224,7 +224,7 @@ static int fd_failed(struct stream *stream, struct problems *problems, int error
 	stream->parser.state = STREAM_BROKEN;
 	return problems_add(problems, ERROR_CODE_CONTROL_FD_UNUSABLE, error_number, NULL,
 	                    "fd 3 cannot be read after byte %" PRIu64 ": %s", stream->parser.offset,
-	                    strerrordesc_np(error_number));
+	                    errno_text(error_number));
 }
 
 /* The requests to end, which the shim keeps blocked, are let in while there is nothing to do but
@@ -307,7 +307,7 @@ static int make_room(struct stream *stream, struct problems *problems)
 	map = mremap(stream->launch, stream->launch_size, STREAM_PLAN_MAX, MREMAP_MAYMOVE);
 	if (map == MAP_FAILED)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL,
-		                    "no memory to read the plan: %s", strerrordesc_np(errno));
+		                    "no memory to read the plan: %s", errno_text(errno));
 	stream->launch = map;
 	stream->launch_size = STREAM_PLAN_MAX;
 	return 0;

@@ -69,11 +69,11 @@ int stream_init(struct stream *stream);
 /* Unmaps it. Accepts a zeroed or an already released stream. */
 void stream_done(struct stream *stream);
 
-/* Blocks until the launch is whole, or the plan in its place (parser.planned says which);
- * *ret_bytes stays valid until stream_release_launch(). What has come after it by then is kept for
- * stream_drain(), and refused here when it is already seen not to be commands. One problem is added
- * when this fails: -EINVAL for the bytes, -errno for the fd. -EINTR, with no problem: a handler for
- * SIGTERM, SIGINT or SIGHUP ran while it waited. */
+/* Blocks until the launch is complete, or a plan instead (parser.planned says which); *ret_bytes
+ * stays valid until stream_release_launch(). Bytes that were read after it are kept for
+ * stream_drain(), and refused here if they are already seen not to be commands. One problem on
+ * failure: -EINVAL for the bytes, -errno for the fd. -EINTR, without a problem: a handler for
+ * SIGTERM, SIGINT or SIGHUP ran meanwhile. */
 int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes, size_t *ret_length,
                        struct problems *problems);
 
@@ -81,24 +81,23 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 void stream_release_launch(struct stream *stream);
 
 /* Takes n more bytes and calls back for every command that they complete, `stopped` or not. Neither
- * allocates nor blocks. -EINVAL, with one problem added, when the bytes are no ControlStream; from
- * then on nothing is taken any more. */
+ * allocates nor blocks. -EINVAL with one problem if the bytes are not a ControlStream; no bytes are
+ * taken after that. */
 int stream_feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
                 void *context, struct problems *problems);
 
-/* Feeds what was read and not yet taken: what stream_read_launch() kept, when the control loop
- * starts; what a callback that set `stopped` has left, when it is cleared. */
+/* Feeds bytes that were read and not yet taken: those that stream_read_launch() kept, when the
+ * control loop starts; those that a callback that set `stopped` has left, when it is cleared. */
 int stream_drain(struct stream *stream, stream_command_fn *fn, void *context,
                  struct problems *problems);
 
-/* One read(2) of fd, which poll(2) has found readable, and stream_drain() of what it gave. Not
- * while `stopped`. 1 when there may be more, 0 at a clean end, -EAGAIN when there was nothing, else
- * as above. */
+/* Makes one read(2) of fd, which poll(2) has reported readable, and calls stream_drain(). Not while
+ * `stopped`. 1: there may be more; 0: a clean end; -EAGAIN: nothing was there; else as above. */
 int stream_read(struct stream *stream, int fd, stream_command_fn *fn, void *context,
                 struct problems *problems);
 
-/* The stream has ended: -EINVAL with a problem when that is inside a message or before the launch.
- */
+/* The stream has ended. -EINVAL with a problem if it ended inside a message or before the
+ * launch. */
 int stream_end(struct stream *stream, struct problems *problems);
 
 #endif

@@ -15,10 +15,10 @@ struct thread_record {
 	uint32_t host_cpu, host_node; /* when it was staffed */
 };
 
-/* The calling thread takes the name and begins its record. */
+/* Names the calling thread and begins its record. */
 void thread_record_start(struct thread_record *record, const char *name);
-/* The calling thread has what it needs; and is about to take its filter, which may forbid to ask
- * what time it is. */
+/* Notes that the calling thread has what it needs, and that it is about to take its filter, after
+ * which it may be unable to read the clock. */
 void thread_record_staffed(struct thread_record *record);
 void thread_record_sealing(struct thread_record *record);
 

@@ -8,15 +8,16 @@
 #include "base/problem.h"
 #include "interface/wire_cursor.h"
 
-/* More than any message of the schema has fields, or nests; a unit test holds the schema to it. */
+/* More fields, and deeper nesting, than any message of the schema has; a unit test checks the
+ * schema. */
 #define WIRE_FIELDS_MAX 64
 #define WIRE_DEPTH_MAX 8
 
-/* Holds the bytes of one message against its descriptor and collects all that protobuf-c would pass
- * over in silence: unknown fields and enum values, a singular field or two members of a oneof given
- * twice, numbers cut to 32 bits, strings that are not UTF-8 or hold a NUL. `name` is what the
- * message is called ("launch"), "" of the outermost; field paths are below it. 0, or -EINVAL with
- * at least one problem added. What passes can be unpacked, memory permitting. */
+/* Checks the bytes of one message against its descriptor and reports everything that protobuf-c
+ * would silently ignore: unknown fields and enum values, a singular field given twice, two members
+ * of a oneof, numbers cut to 32 bits, strings that are not UTF-8 or contain a NUL. `name` is the
+ * message's name ("launch"), "" for the outermost one; field paths begin with it. 0, or -EINVAL
+ * with at least one problem. A message that passes can be unpacked, memory permitting. */
 int wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t n,
                const char *name, struct problems *problems);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Looking for work for a while before sleeping.
+/* Polls for work for a while before the loop sleeps.
  *
- * Work comes from two sides. Completions: the kernel says in the ring's flags that it has some for
- * the next enter (IORING_SETUP_TASKRUN_FLAG), or has put them there. Requests: clients look at
- * their queues themselves, and need not have them announced meanwhile, which saves the guest its
- * kicks; so before the loop sleeps they ask for announcements again, and look once more. */
+ * Work comes from two sides. Completions: the kernel sets a flag in the ring if it has some for the
+ * next enter (IORING_SETUP_TASKRUN_FLAG), or has put them into the ring. Requests: clients look at
+ * their queues themselves, so the guest saves its kicks. Before the loop sleeps, clients ask for
+ * kicks again, and look once more. */
 #include "io/busy_poll.h"
 
 #include "io/op.h"
 
 #define NS_PER_US 1000ULL
 
-/* The ring's flags are written by the kernel while we look. */
+/* The kernel writes the ring's flags meanwhile. */
 static bool ring_has_something(struct io_loop *loop)
 {
 	return io_uring_sq_ready(&loop->ring) > 0 || io_uring_cq_ready(&loop->ring) > 0 ||

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Control calls: a bit each, set by whoever asks, taken as a whole by the control thread. */
+/* Control calls: one bit each. The asking thread sets the bit; the control thread takes all bits at
+ * once. */
 #include "io/control.h"
 
 #include <errno.h>

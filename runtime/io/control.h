@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Control calls: what a device needs from a system call that its I/O thread may not make.
+/* Control calls: system calls that the control thread makes for a device.
  *
- * An I/O thread's filter has no ioctl. A device that needs one (which offloads a TAP may use
- * follows from what the driver negotiated, long after the seal) has it made by the control thread.
- * Asking never waits: `run` is called some time later, and tells the device by mail
- * (io_client_post). A call is a level, not a queue: asked for again before it ran, it runs once,
- * and looks at the newest wish. */
+ * An I/O thread's filter allows no ioctl. A device that needs one after the seal (a TAP's offloads
+ * follow from what the driver negotiates) has the control thread make it. Asking never waits: `run`
+ * is called some time later and tells the device by mail (io_client_post). Requests do not queue: a
+ * call that is asked for twice before it runs runs once, with the newest values. */
 #ifndef AXVM_IO_CONTROL_H
 #define AXVM_IO_CONTROL_H
 
@@ -29,10 +28,11 @@ struct control_desk {
 /* Build time. The call is borrowed. -ENOSPC. */
 int control_desk_add(struct control_desk *desk, struct control_call *call);
 
-/* Has `call` run soon; any thread. Without a desk (NULL) it runs at once. */
+/* Makes the control thread run `call` soon. Any thread. Without a desk (NULL) it runs at once, on
+ * the caller's thread. */
 void control_desk_ask(struct control_desk *desk, struct control_call *call);
 
-/* Runs what was asked for. Control thread. */
+/* Runs the calls that were asked for. Control thread. */
 void control_desk_serve(struct control_desk *desk);
 
 #endif

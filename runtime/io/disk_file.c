@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file behind a disk.
  *
- * Formats are never probed: what is in the file is the guest's, and a header that the guest wrote
+ * Formats are never probed: the guest writes the file's content, and a header that the guest wrote
  * must not make the host open another file. The lock keeps two VMs from writing one image, and one
  * VM from having it as two disks; it is advisory, but the tools that work on images honour it. */
 #include "io/disk_file.h"
@@ -44,7 +44,7 @@ static int open_path(const struct disk_file_config *config, int *ret_fd, struct 
 		                                    : ERROR_CODE_RESOURCE_UNREADABLE,
 		                    errno, config->field, "cannot open \"%s\" for %s: %s",
 		                    config->path, config->read_only ? "reading" : "writing",
-		                    strerror(errno));
+		                    errno_text(errno));
 	*ret_fd = fd;
 	return 0;
 }
@@ -76,7 +76,7 @@ static int check_access(const struct disk_file_config *config, int fd, struct pr
 	    only_read)
 		return wrong(config, problems, ERROR_CODE_RESOURCE_UNREADABLE, EROFS,
 		             "is a device that cannot be written; set read_only");
-	/* io_uring would hand EAGAIN to us instead of waiting. */
+	/* With O_NONBLOCK io_uring would return EAGAIN instead of waiting. */
 	flags = (flags & ~O_NONBLOCK) | (config->direct ? O_DIRECT : 0);
 	if (fcntl(fd, F_SETFL, flags) < 0)
 		return wrong(config, problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno,

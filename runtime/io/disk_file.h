@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The file behind a disk: a raw image or a block device, held against what a disk needs. */
+/* The file behind a disk: opens a raw image or a block device and checks what a disk needs of
+ * it. */
 #ifndef AXVM_IO_DISK_FILE_H
 #define AXVM_IO_DISK_FILE_H
 
@@ -14,7 +15,7 @@ struct disk_file_config {
 	const char *field; /* of the spec, for problems: "disks[0].image" */
 	bool read_only;
 	bool direct;       /* bypass the page cache (O_DIRECT) */
-	uint64_t max_size; /* 0: a file that is written grows not at all, others as they like */
+	uint64_t max_size; /* 0: a writable file does not grow, a read-only one may */
 	const char *sysfs; /* where the limits of devices are; NULL: "/sys" */
 };
 
@@ -32,16 +33,17 @@ struct disk_file {
 	uint32_t memory_align;   /* of buffers, with `direct`; else 1 */
 };
 
-/* Opens or takes over, and checks: kind, access, size, and that nobody else has it. The lock is on
- * the open file description (fcntl(2), F_OFD_SETLK): exclusive, or shared when read-only, released
- * with the last fd; two seconds are waited for it. Never changes the length of the file. -errno
- * with a problem; *ret is untouched then and an fd that was handed in stays open. */
+/* Opens the file, or takes over the fd, and checks its kind, access and size, and that nobody else
+ * uses it. It locks the open file description (fcntl(2), F_OFD_SETLK): exclusively, or shared if
+ * read-only; the last close releases the lock. It waits two seconds for it. The length of the file
+ * never changes. -errno with a problem; *ret is untouched then, and an fd that was handed in stays
+ * open. */
 int disk_file_open(const struct disk_file_config *config, struct disk_file *ret,
                    struct problems *problems);
 void disk_file_close(struct disk_file *file);
 
-/* The length now, in bytes. One lseek(2), and so fit for a sealed thread; the file offset is not
- * used by anyone. -EINVAL when it is no multiple of DISK_SECTOR. */
+/* The file's length now, in bytes. A sealed thread may call it: it makes one lseek(2), and nobody
+ * uses the file offset. -EINVAL if the length is not a multiple of DISK_SECTOR. */
 int disk_file_length(int fd, uint64_t *ret_size);
 
 #endif

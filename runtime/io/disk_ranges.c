@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What the backing of a disk can do about ranges.
+/* What a disk's file can do with a range.
  *
- * fallocate(2) on a block device is another thing than on a file: PUNCH_HOLE is a write of zeroes
- * that may unmap and does not fall back to writing them, so it works where the queue has
- * write_zeroes_max_bytes; ZERO_RANGE falls back and works always. Neither is a discard. That is a
- * command, an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed
- * thread makes on a disk). What discards and writes no zeroes (a thin volume) has it alone;
- * elsewhere it is kept beside PUNCH_HOLE, because the limit that promises that can go: a loop
- * device over tmpfs has it until the first zeroes that are not to unmap, which fail below, and the
- * kernel takes the limit back. */
+ * fallocate(2) means something else on a block device than on a file. PUNCH_HOLE zeroes and may
+ * unmap, without a fallback to writing zeroes, so it works only if the queue has
+ * write_zeroes_max_bytes. ZERO_RANGE has the fallback and always works. Neither is a discard: that
+ * is a command, an operation of the ring since Linux 6.12 (BLKDISCARD is an ioctl, which no sealed
+ * thread makes on a disk). A device that discards but cannot write zeroes (a thin volume) has the
+ * command alone. Other devices have it beside PUNCH_HOLE, because their limit can vanish: a loop
+ * device over tmpfs has it until the first zeroes that must not unmap. Those fail below, and the
+ * kernel clears the limit. */
 #include "io/disk_ranges.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 #include "io/op.h"
 
-/* the block of most file systems: a mode is not carried out on half of one */
+/* the block of most file systems, since a mode does nothing on a part of one */
 #define PROBE_BYTES 4096
 
 static bool mode_works(int fd, int mode, off_t end)
@@ -32,7 +32,8 @@ static bool mode_works(int fd, int mode, off_t end)
 	do
 		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, end, PROBE_BYTES);
 	while (r < 0 && errno == EINTR);
-	/* No room for it now: the mode is there, and writing needs the room as well. */
+	/* The file system is full. The mode is supported all the same, and writing zeroes would
+	 * need the space too. */
 	return r == 0 || errno == ENOSPC || errno == EDQUOT;
 }
 
@@ -40,15 +41,15 @@ static void probe_file(int fd, off_t end, struct disk_ranges *ret)
 {
 	ret->punch = mode_works(fd, FALLOC_FL_PUNCH_HOLE, end);
 	ret->zero = mode_works(fd, FALLOC_FL_ZERO_RANGE, end);
-	/* That has allocated what it zeroed; where a hole can be punched beyond the end, it is
-	 * given back. */
+	/* ZERO_RANGE has allocated the block; give it back if a hole can be punched beyond the
+	 * end. */
 	if (ret->zero && ret->punch)
 		(void)mode_works(fd, FALLOC_FL_PUNCH_HOLE, end);
 	ret->discard = ret->punch;
 }
 
-/* A limit of the device's queue, which for a partition is its disk's. 0: there is none, or it
- * cannot be read. */
+/* A limit of the device's queue; a partition's queue is its disk's. 0: there is none, or it cannot
+ * be read. */
 static uint64_t queue_limit(const char *sysfs, dev_t number, const char *name)
 {
 	static const char *const places[] = { "queue", "../queue" };
@@ -83,9 +84,9 @@ void disk_ranges_of_device(const char *sysfs, dev_t number, bool command, struct
 	ret->granularity = granularity <= UINT32_MAX ? (uint32_t)granularity : 0;
 }
 
-/* Whether this kernel takes the command for this device: of an empty range it then says EINVAL, and
- * nothing has been discarded. One that has not even the opcode (before 5.19) says so as well, so
- * that is asked first. */
+/* Whether this kernel takes the command for this device: for an empty range it then returns EINVAL
+ * and discards nothing. A kernel without the opcode (before 5.19) returns EINVAL too, so the opcode
+ * is probed first. */
 static bool command_works(int fd)
 {
 	struct io_uring ring;
@@ -117,8 +118,8 @@ void disk_ranges_probe(int fd, const struct stat *st, const char *sysfs, uint32_
 		probe_file(fd, st->st_size, ret);
 		return;
 	}
-	/* Asked first as if the kernel took it: only of a device that discards is a ring made to
-	 * ask. */
+	/* Assume first that the kernel takes the command: a ring is made to ask only if the device
+	 * discards. */
 	disk_ranges_of_device(sysfs, st->st_rdev, true, ret);
 	if (ret->command && !command_works(fd))
 		disk_ranges_of_device(sysfs, st->st_rdev, false, ret);

@@ -12,23 +12,24 @@
  * it would only add a system call or an SQE for each doorbell. A doorbell may be reported once for
  * several kicks and once more than needed; a device drains its queue each time, so both are fine.
  *
- * Other threads talk to a client through its mailbox: bits set atomically, then the client's bit in
- * `pending`; who finds `pending` empty also signals the wake eventfd. The loop takes `pending` as a
- * whole, then each mailbox as a whole: release by the poster, acquire by the loop.
+ * Other threads talk to a client through its mailbox: they set bits in it atomically, then the
+ * client's bit in `pending`; a thread that finds `pending` empty also signals the wake eventfd. The
+ * loop takes all of `pending`, then all of each mailbox: release by the poster, acquire by the
+ * loop.
  *
  * The ring is created disabled, so that its restrictions are in force from the first submission:
  * the opcodes of restriction.c that its clients' uses need, and IOSQE_FIXED_FILE on every SQE. It
  * can then reach no file that was not registered while the VM was built. Restrictions, fixed files:
  * io_uring_register(2).
  *
- * A loop that is handed connections while it runs (IO_USE_DESCRIPTORS) does without the second
- * restriction. Its thread has a table of descriptors of its own, as every sealed thread but one:
- * the ring, the eventfds that its filter lets it write to, and what it receives. That is then all
- * that its ring can reach beside the registered files. The other way, putting what is received
- * among the registered files, needs more (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so that
- * it takes io_uring_register and close in the filter), and leaks: before Linux 6.13 a registered
- * file that was replaced is let go only when every operation older than that has ended, and polls
- * of doorbells never end. The peer of a connection would not see it close. */
+ * A loop that receives connections while it runs (IO_USE_DESCRIPTORS) does without the second
+ * restriction. Its thread has a descriptor table of its own, as every sealed thread but one: the
+ * ring, the eventfds that its filter lets it write to, and the descriptors that it receives. Beside
+ * the registered files its ring can reach only these. The alternative, to register each received
+ * descriptor, needs more in the filter (IORING_OP_FILES_UPDATE refuses IOSQE_FIXED_FILE, so it
+ * takes io_uring_register and close), and it leaks: before Linux 6.13 a replaced file is released
+ * only when every older operation has ended, and polls of doorbells never end. The peer of a
+ * connection would not see it close. */
 #include "io/loop.h"
 
 #include <errno.h>
@@ -44,11 +45,11 @@
 #include "io/op.h"
 #include "io/restriction.h"
 
-#define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and some air */
+#define OWN_OPERATIONS 8 /* wake poll, two timers, cancel of all, and a reserve */
 #define ENTRIES_MAX 16384u
 #define DRAIN_SECONDS 2
 
-/* In the order of preference; the first the kernel takes. */
+/* In order of preference; the first that the kernel accepts is used. */
 static const uint32_t setup_choices[] = {
 	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
 	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
@@ -69,8 +70,8 @@ static void signal_fd(int fd)
 	(void)wake_eventfd(fd);
 }
 
-/* Locks that an I/O thread and a vCPU thread both take (registers, console buffer), and those that
- * vCPU threads share (configuration space, MSI-X tables). */
+/* For locks that an I/O thread and a vCPU thread both take (registers, console buffer), and those
+ * that vCPU threads share (configuration space, MSI-X tables). */
 SANDBOX_USES(io, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
 SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAIT_PRIVATE && arg3 == 0);
 SANDBOX_USES(vcpu, futex, arg1 == FUTEX_WAKE_PRIVATE);
@@ -209,8 +210,8 @@ void io_loop_uses(struct io_loop *loop, uint32_t uses)
 	loop->uses |= uses;
 }
 
-/* Who polls wants to see in memory that completions wait; where they come without being asked for,
- * the kernel has no such flag. */
+/* A loop that polls must see in memory that completions wait. The kernel has no such flag for a
+ * setup in which completions come unasked. */
 static uint32_t polling_flags(const struct io_loop *loop, uint32_t choice)
 {
 	bool deferred = choice & (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN);
@@ -321,11 +322,11 @@ enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase)
 
 /* --------------------------------------------------------------------------------- loop thread */
 
-/* The kernel's workers belong to the thread that submits and not to the ring, so there is nothing
- * to bind before it has submitted; and then the restrictions are in force, which allow no
- * registration. But the kernel gets to know a thread as well by its registering a ring's
- * descriptor, which a ring that is still disabled takes. It is taken back at once: the policy names
- * descriptors by number, and a registered one has none. */
+/* The kernel's workers belong to the thread that submits, not to the ring. Before the thread's
+ * first submission there is nothing to bind, and after it the restrictions allow no registration.
+ * But the kernel also creates the thread's context when it registers a ring's descriptor, which a
+ * disabled ring allows. The registration is undone at once: the policy names descriptors by number,
+ * and a registered one has none. */
 int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size)
 {
 	struct io_uring_rsrc_update ring = { .offset = UINT32_MAX,
@@ -375,7 +376,7 @@ static void end_turn(struct io_loop *loop)
 	}
 }
 
-/* What an operation's client is told. */
+/* The result that an operation's client gets. */
 static int result_of(const struct io_loop *loop, const struct io_op *op, int result)
 {
 	uint32_t phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
@@ -384,7 +385,7 @@ static int result_of(const struct io_loop *loop, const struct io_op *op, int res
 	                                                                     : result;
 }
 
-/* 0, or -EPERM for what the ring's restrictions refused. */
+/* Hands out completions. 0, or -EPERM if the ring's restrictions refused a submission. */
 static int dispatch(struct io_loop *loop)
 {
 	struct io_uring_cqe *cqe;
@@ -396,7 +397,7 @@ static int dispatch(struct io_loop *loop)
 		struct io_op *op = io_uring_cqe_get_data(cqe);
 		struct io_breach breach;
 
-		/* Before its user_data is taken for one of ours. */
+		/* First, because the user_data of a refused submission may not be ours. */
 		if (io_restriction_breach(loop, cqe, &breach)) {
 			if (loop->breach)
 				loop->breach(loop->breach_context, &breach);
@@ -454,12 +455,12 @@ static void arm_linger(struct io_loop *loop)
 		loop->linger_over = true;
 }
 
-/* Cancels everything, and bounds the wait for it: a disk that hangs must not hang the shutdown. */
+/* Cancels everything and waits for a bounded time: a disk that hangs must not hang the shutdown. */
 static void start_drain(struct io_loop *loop)
 {
 	struct io_uring_sqe *sqe;
 
-	/* Room for the cancellation, and what is queued must be in flight to be cancelled. */
+	/* Makes room for the cancellation. Also, only submitted operations can be cancelled. */
 	(void)io_uring_submit_and_get_events(&loop->ring);
 	sqe = io_uring_get_sqe(&loop->ring);
 	if (sqe) {
@@ -474,7 +475,7 @@ static void start_drain(struct io_loop *loop)
 	set_phase(loop, IO_DRAINING);
 }
 
-/* One step of the life cycle, if one is due; true when it was taken. */
+/* Takes one step of the life cycle if one is due; true if it did. */
 static bool step(struct io_loop *loop)
 {
 	/* Acquire pairs with the release in `request`. */
@@ -484,7 +485,7 @@ static bool step(struct io_loop *loop)
 	case IO_RUNNING:
 		if (wanted == IO_REQUEST_RUN)
 			return false;
-		/* What was posted before the request is carried out before it. */
+		/* Mail that was posted before the request is handled before it. */
 		deliver_mail(loop);
 		call_all(loop, true);
 		set_phase(loop, IO_QUIESCING);

@@ -8,13 +8,13 @@
 #include "io/loop_state.h"
 
 struct io_loop_config {
-	int wake_fd_number; /* put the wake eventfd and the ring at these numbers; -1: anywhere */
+	int wake_fd_number; /* the numbers that the wake eventfd and the ring get; -1: any */
 	int ring_fd_number;
 	uint32_t busy_poll_us; /* look for work that long before sleeping; 0: sleep at once */
 	int control_fd; /* eventfd (borrowed), signalled when the loop has parked or ended, or -1 */
-	/* Called on the loop's thread for a submission that the restrictions refused, which is a
-	 * sign of a thread in other hands (io/restriction.h); should it return, or be NULL, the
-	 * loop ends with -EPERM. */
+	/* Called on the loop's thread for a submission that the restrictions refused: a sign that a
+	 * guest has taken over the thread (io/restriction.h). If it returns, or is NULL, the loop
+	 * ends with -EPERM. */
 	void (*breach)(void *context, const struct io_breach *breach);
 	void *context;
 };
@@ -26,45 +26,45 @@ int io_loop_add_client(struct io_loop *loop, struct io_client *client,
                        const struct io_client_ops *ops);
 /* A file (borrowed) for the fixed-file table; *ret_file is its index. -ENOSPC when full. */
 int io_loop_add_file(struct io_loop *loop, int fd, uint32_t *ret_file);
-/* Says that up to `operations` more may be in flight at once; polls, reads and interrupts alike. */
+/* Reserves room for `operations` more in flight at once: polls, reads and interrupts alike. */
 int io_loop_reserve(struct io_loop *loop, uint32_t operations);
-/* What a client of this loop will do, beyond what every loop does: the ring allows the opcodes of
- * these uses and no others (restriction.c). */
+/* Adds uses (enum io_use) of a client to this loop. Beyond what every loop needs, the ring allows
+ * only the opcodes of these uses (restriction.c). */
 void io_loop_uses(struct io_loop *loop, uint32_t uses);
 /* Creates the ring, disabled, with its files and restrictions. */
 int io_loop_build(struct io_loop *loop);
 
 /* ---- the loop's thread. */
-/* Binds the kernel's workers, which do for this thread what an operation would wait for, to `cpus`,
- * a set of `size` bytes. Left alone they run on all CPUs of the node that the thread is on (before
- * Linux 6.2), whatever it was bound to. The kernel keeps those of the set that the thread itself is
- * bound to, where there is one (since Linux 6.2). After the ring was built and before it is
- * enabled. -EINVAL: a CPU that the thread's cgroup denies. A kernel that has no such call (before
- * Linux 5.19): 0, and nothing is done. io_uring_register(2), IORING_REGISTER_IOWQ_AFF. */
+/* Binds the kernel's workers, which carry out operations that would block this thread, to `cpus`, a
+ * set of `size` bytes. Before Linux 6.2 unbound workers run on all CPUs of the thread's node, even
+ * if the thread is bound; since 6.2 the kernel keeps only those CPUs of the set that the thread is
+ * bound to, if there are any. Call it after the ring was built and before it is enabled. -EINVAL:
+ * the thread's cgroup denies a CPU of the set. A kernel without this call (before Linux 5.19): 0,
+ * and nothing is done. io_uring_register(2), IORING_REGISTER_IOWQ_AFF. */
 int io_loop_bind_workers(struct io_loop *loop, const cpu_set_t *cpus, size_t size);
-/* Enables the ring, binds it to the calling thread, and tries its restrictions. Before that
- * thread's seccomp filter. -EBADMSG: the ring does what it was restricted from, and *ret_what
- * (constant) says what. */
+/* Enables the ring, binds it to the calling thread, and tries its restrictions. Call it before that
+ * thread installs its seccomp filter. -EBADMSG: the ring did something that the restrictions
+ * forbid, and *ret_what (constant) says what. */
 int io_loop_enable(struct io_loop *loop, const char **ret_what);
-/* Runs until a stop has been carried out: 0, or -errno when the ring failed. */
+/* Runs until a stop has been carried out. 0, or -errno if the ring failed. */
 int io_loop_run(struct io_loop *loop);
 
 /* ---- any other thread. None of these waits, but for io_loop_await. */
-/* Every client becomes idle, then the loop parks (IO_PARKED), until it is resumed. A pause that
- * takes too long can be taken back with io_loop_resume at any time. */
+/* Asks every client to become idle; then the loop parks (IO_PARKED) until it is resumed.
+ * io_loop_resume() cancels a pause that takes too long, at any time. */
 void io_loop_pause(struct io_loop *loop);
 void io_loop_resume(struct io_loop *loop);
-/* The end: quiesce, up to `linger_ms` for what clients still hand out, cancel the rest, return from
- * io_loop_run (IO_FINISHED). Final. */
+/* Ends the loop: it quiesces, gives clients up to `linger_ms` to hand out their output, cancels the
+ * rest, and returns from io_loop_run() (IO_FINISHED). A stop cannot be taken back. */
 void io_loop_stop(struct io_loop *loop, uint32_t linger_ms);
-/* Whether that has been asked for. */
+/* Whether io_loop_stop() was called. */
 static inline bool io_loop_stopping(const struct io_loop *loop)
 {
 	return atomic_load_explicit(&loop->request, memory_order_relaxed) == IO_REQUEST_STOP;
 }
 
 enum io_phase io_loop_phase(const struct io_loop *loop);
-/* Waits for `phase`, or for the end; returns what came. No time limit. */
+/* Waits for `phase`, or for IO_FINISHED; returns the phase that came. No time limit. */
 enum io_phase io_loop_await(struct io_loop *loop, enum io_phase phase);
 /* Sets bits in a client's mailbox and wakes the loop; never blocks. Before the ring is built the
  * mail is handled at once, on the calling thread. */

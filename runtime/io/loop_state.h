@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A loop as its own files see it, and what its clients and operations are. Whoever uses a loop
- * includes io/loop.h. */
+/* The loop's own state, its clients and its operations. A user of the loop includes io/loop.h. */
 #ifndef AXVM_IO_LOOP_STATE_H
 #define AXVM_IO_LOOP_STATE_H
 
@@ -27,9 +26,9 @@ struct io_client_ops {
 	bool (*idle)(const struct io_client *client);          /* no guest request in flight */
 	void (*resume)(struct io_client *client);
 	bool (*lingers)(const struct io_client *client); /* a stop is worth waiting for */
-	/* In a loop that polls: looks for requests that nobody announced, and starts them; true
-	 * when there were any. `last`: the loop is about to sleep, so have them announced from now
-	 * on. */
+	/* In a loop that polls: looks for requests that were not announced and starts them; true if
+	 * there were any. `last`: the loop is about to sleep, so the client asks for
+	 * announcements. */
 	bool (*poll)(struct io_client *client, bool last);
 };
 
@@ -46,25 +45,24 @@ struct io_client {
 struct io_op {
 	void (*done)(struct io_op *op, int result, uint32_t flags);
 	bool cancelled; /* the loop's own: io_cancel was asked for it */
-	/* Never tried on the loop's thread, always handed to a worker of the kernel's: for a file
-	 * whose reads and writes may wait although poll(2) says that they need not
-	 * (io_may_wait). */
+	/* The kernel always hands it to a worker and never tries it on the loop's thread: for a
+	 * file whose reads and writes may block although poll(2) reports it ready (io_may_wait). */
 	bool in_worker;
 };
 
-/* The result, negated, of an operation that the kernel gave up though nobody asked for it: it needs
- * a worker thread, and a limit denies one. To the kernel that is ECANCELED; a client gets that only
- * for what it cancelled itself and at the end, when the loop drains. No file gives this error. */
+/* The error of an operation that needs a worker thread of the kernel's, where a limit denies one.
+ * The kernel reports ECANCELED for it; the loop gives a client ECANCELED only for an operation that
+ * the client cancelled, and when the loop drains. No file returns EUSERS. */
 #define IO_NO_WORKER EUSERS
 
-/* Kinds of work that a ring allows where a client does it. */
+/* Kinds of work. A ring allows only the kinds that its clients need. */
 enum io_use {
 	IO_USE_FILES = 1 << 0,   /* several buffers at once: disks, TAPs */
 	IO_USE_STORAGE = 1 << 1, /* flush, discard, write zeroes */
 	IO_USE_MEMORY = 1 << 2,  /* madvise(2) on guest memory */
-	/* Descriptors are received (SCM_RIGHTS) and used as IO_DESCRIPTOR. Such a ring is not bound
-	 * to registered files: it reaches all that its thread's table has, which the seal makes
-	 * small. */
+	/* Descriptors are received (SCM_RIGHTS) and used as IO_DESCRIPTOR. Such a ring is not
+	 * restricted to registered files: it reaches every descriptor of its thread's own table, of
+	 * which the seal leaves few. */
 	IO_USE_DESCRIPTORS = 1 << 3,
 	IO_USE_DISCARD = 1 << 4, /* a device's own discard command */
 	IO_USE_WORKERS = 1 << 5, /* operations that are `in_worker`: a console on a terminal */

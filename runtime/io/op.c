@@ -13,8 +13,8 @@
 
 static const uint64_t one = 1;
 
-/* The ring holds all that can be in flight (io_loop_reserve), so it is full only if a client
- * reserved too little. That costs an extra submission, not the request. */
+/* The ring holds everything that can be in flight (io_loop_reserve). If a client reserved too
+ * little, a full ring costs an extra submission; the request is not lost. */
 static struct io_uring_sqe *get_sqe(struct io_loop *loop)
 {
 	uint32_t phase = atomic_load_explicit(&loop->phase, memory_order_relaxed);
@@ -92,15 +92,16 @@ bool io_writev(struct io_loop *loop, struct io_op *op, uint32_t file, const stru
 	return queue(loop, sqe, op);
 }
 
-/* io_uring asks a file without RWF_NOWAIT by poll(2) and then goes ahead on the caller's thread
- * (since Linux 6.9). A terminal has room for a byte then, and waits for the rest. */
+/* For a file without RWF_NOWAIT, io_uring calls the file's poll and then writes on the caller's
+ * thread (since Linux 6.9). A terminal is ready when it has room for a byte, and then waits for the
+ * rest. */
 bool io_may_wait(int fd)
 {
 	return isatty(fd) == 1;
 }
 
-/* io_uring waits for a file that supports RWF_NOWAIT, O_NONBLOCK or not, unless told otherwise; and
- * refuses the flag for one that does not. */
+/* On a file that supports RWF_NOWAIT io_uring waits, despite O_NONBLOCK, unless the flag is given.
+ * For any other file it refuses the flag. */
 bool io_nowait(int fd)
 {
 	uint8_t byte;

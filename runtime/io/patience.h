@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Waiting for what a VM that has just ended still holds. The kernel lets go of a ring's files, and
- * so of locks and of a TAP's queues, in a worker of its own, a moment after the process is gone:
- * who starts a VM again at once must not be refused for that. */
+/* Waits for a resource that a VM which has just ended still holds. The kernel releases a ring's
+ * files, and with them locks and a TAP's queues, in a worker of its own, a moment after the process
+ * is gone. A launcher that starts a VM again at once must not be refused for that. */
 #ifndef AXVM_IO_PATIENCE_H
 #define AXVM_IO_PATIENCE_H
 
@@ -11,8 +11,8 @@
 
 #define IO_PATIENCE_MS 2000u
 
-/* Sleeps for a millisecond and counts it in *waited_ms, which starts at 0; false when the time is
- * over. Stage acquire only. */
+/* Sleeps for a millisecond and counts it in *waited_ms, which starts at 0. False once
+ * IO_PATIENCE_MS are over. Stage acquire only. */
 static inline bool io_patience(unsigned *waited_ms)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };

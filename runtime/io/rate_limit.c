@@ -2,9 +2,8 @@
 /* A rate limit: two token buckets.
  *
  * A bucket's level is kept in billionths of a token, 128 bits wide. A nanosecond then adds exactly
- * `rate` to it, so that no sequence of calls, however close together, gains or loses anything by
- * rounding; and the largest terms there are, 2^64 ns * 2^64 tokens/s and 2^64 tokens * 10^9, fit.
- * */
+ * `rate` to it, so no sequence of calls, however close together, gains or loses by rounding. The
+ * largest terms, 2^64 ns * 2^64 tokens/s and 2^64 tokens * 10^9, fit. */
 #include "io/rate_limit.h"
 
 #define TOKEN ((__int128)1000000000)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* A rate limit: two token buckets, bytes and operations. Pure arithmetic; the time is the caller's.
  *
- * What is allowed at time `now_ns` follows from what was charged before and nothing else: there is
- * no clock, no timer and no lock in here. One thread a limit. */
+ * What is allowed at time `now_ns` depends only on what was charged before: no clock, no timer, no
+ * lock. One thread a limit. */
 #ifndef AXVM_IO_RATE_LIMIT_H
 #define AXVM_IO_RATE_LIMIT_H
 
 #include "base/base.h"
 
-/* A burst of 0 stands for what the rate yields in this time, and at least one token. */
+/* A burst of 0 means as many tokens as the rate gives in this time, at least one. */
 #define RATE_BURST_DEFAULT_MS 100
 
 /* Tokens a second, and tokens a bucket holds when it is full. A rate of 0 is no limit. */
@@ -26,24 +26,23 @@ struct rate_bucket {
 
 struct rate_limit {
 	struct rate_bucket bytes, ops;
-	uint64_t last_ns; /* when the levels were right */
+	uint64_t last_ns; /* the time for which the levels hold */
 };
 
 /* Full buckets. */
 void rate_limit_init(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns);
 
-/* Other rates and bursts from now on. A bucket keeps what it holds, up to its new burst; debt is
- * forgiven, since at another rate it would mean another time. A bucket that was no limit is full.
- * */
+/* Changes rates and bursts. A bucket keeps its tokens, up to its new burst. Debt is forgiven, since
+ * at another rate it would take another time to pay. A bucket that had no limit is full. */
 void rate_limit_change(struct rate_limit *limit, const struct rate_config *config, uint64_t now_ns);
 
-/* Nanoseconds until `bytes` and `ops` may pass, at least 1; 0: now. More than a bucket's burst
- * passes when the bucket is full, and leaves it in debt. Takes nothing. UINT64_MAX: not in this
- * century. */
+/* Nanoseconds until `bytes` and `ops` may pass, at least 1; 0: now. A request for more than a
+ * bucket's burst may pass once the bucket is full, and leaves it in debt. Takes no tokens.
+ * UINT64_MAX: not in this century. */
 uint64_t rate_limit_wait(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops);
 
-/* Takes the tokens, if need be into debt: for what has passed, whatever its size turned out to be.
- * */
+/* Takes the tokens for a request that has passed, into debt if it was larger than the bucket
+ * allows. */
 void rate_limit_charge(struct rate_limit *limit, uint64_t now_ns, uint64_t bytes, uint64_t ops);
 
 /* Gives back what was charged for something that did not happen. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The restrictions of a loop's ring: io_uring operations pass by seccomp, so this is the part of
- * the sandbox's policy that the kernel holds each submission against.
+/* The restrictions of a loop's ring. seccomp does not see io_uring operations; the kernel checks
+ * each submission against these restrictions instead, so they are part of the sandbox's policy.
  *
- * A refused submission completes with -EACCES and its thread goes on: that is all the kernel does.
- * Our code prepares none that is refused, so whoever did was not our code: a thread that a guest
- * has taken over, or one that wrote into the ring's memory. The loop takes it as that and ends the
- * process (io_loop_config.breach). A file may answer -EACCES too (a security module that changes
- * its mind); the submission itself tells the two apart, for it still lies in the ring: only
- * submissions that are prepared after this turn's completions are looked at can take its place.
+ * The kernel completes a refused submission with -EACCES, and its thread goes on. Our code never
+ * makes such a submission, so a guest has taken over the thread, or written into the ring's memory.
+ * The loop ends the process (io_loop_config.breach). A file may return -EACCES too (a security
+ * module's policy was changed). The submission tells the two apart, since it still lies in the
+ * ring: only submissions made after this turn's completions are handled can overwrite it.
  *
  * io_uring_register(2), IORING_REGISTER_RESTRICTIONS. */
 #include "io/restriction.h"
@@ -25,7 +24,8 @@
 	{ .opcode = IORING_OP_##op_, .uses = (uses_), .name = #op_, .reason = (reason_) }
 /* clang-format on */
 
-/* In every loop: its own business, interrupts, and devices that move one buffer at a time. */
+/* In every loop: the loop's own operations, interrupts, and devices that move one buffer at a
+ * time. */
 #define ALL 0
 
 static const struct io_opcode opcodes[] = {
@@ -45,7 +45,7 @@ static const struct io_opcode opcodes[] = {
 	OPCODE(ASYNC_CANCEL, ALL, "device reset, pause, shutdown"),
 };
 
-/* Whose devices say so. */
+/* The devices that need each use. */
 static const struct {
 	uint32_t use;
 	const char *where;
@@ -55,7 +55,7 @@ static const struct {
 	{ IO_USE_DESCRIPTORS, "vsock" },
 };
 
-/* Those that are forbidden, for the death record: as many as Linux 6.1 knows. */
+/* Names of forbidden opcodes, for the death record: those that Linux 6.1 knows. */
 static const char forbidden_names[][20] = {
 #define NAME(op_) [IORING_OP_##op_] = #op_
 	NAME(NOP),
@@ -162,7 +162,7 @@ static const struct io_opcode *find(uint8_t opcode)
 	return NULL;
 }
 
-/* What the restrictions have against a submission, or NULL. */
+/* Why the restrictions refuse a submission, or NULL. */
 static const char *wrong_with(const struct io_loop *loop, const struct io_uring_sqe *sqe)
 {
 	const struct io_opcode *opcode = find(sqe->opcode);
@@ -178,7 +178,7 @@ static const char *wrong_with(const struct io_loop *loop, const struct io_uring_
 
 /* ------------------------------------------------------------------------------------- trying */
 
-/* Each would do no harm if it were carried out, and ends at once. */
+/* Each attempt is harmless if it is carried out, and ends at once. */
 static const struct attempt {
 	uint8_t opcode, flags;
 	const char *what;
@@ -198,7 +198,7 @@ static int try(struct io_loop *loop, const struct attempt *attempt)
 
 	if (!sqe)
 		return -EBUSY;
-	/* What is read is an eventfd; only RWF_NOWAIT keeps io_uring from waiting for it. */
+	/* It reads an eventfd; without RWF_NOWAIT io_uring would wait for it. */
 	io_uring_prep_rw(attempt->opcode, sqe,
 	                 attempt->flags & IOSQE_FIXED_FILE ? (int)loop->wake_file : loop->wake_fd,
 	                 &count, sizeof(count), 0);
@@ -222,7 +222,7 @@ int io_restriction_enable(struct io_loop *loop, const char **ret_what)
 
 	for (size_t i = 0; i < ARRAY_SIZE(attempts) && r == 0; i++) {
 		if (takes_descriptors(loop) && attempts[i].flags == 0)
-			continue; /* what it may reach is bounded by its table of descriptors */
+			continue; /* the thread's own descriptor table bounds what it can reach */
 		r = try(loop, &attempts[i]);
 		if (r == -EBADMSG)
 			*ret_what = attempts[i].what;

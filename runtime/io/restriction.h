@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a loop's ring may be used for: installed, tried, and told when something else was asked. */
+/* The restrictions of a loop's ring: installs them, tries them, and recognises a refused
+ * submission. */
 #ifndef AXVM_IO_RESTRICTION_H
 #define AXVM_IO_RESTRICTION_H
 
@@ -8,13 +9,13 @@
 /* The opcodes the rings are restricted to, each with its reason. */
 struct io_opcode {
 	uint8_t opcode;
-	uint32_t uses;    /* of enum io_use: allowed in loops with any of them; 0: in every loop */
+	uint32_t uses; /* enum io_use bits: allowed in loops with any of them; 0: in every loop */
 	const char *name; /* without IORING_OP_ */
 	const char *reason;
 };
 
 const struct io_opcode *io_loop_opcodes(size_t *ret_count);
-/* Whose loops have an opcode, in words: "every loop", "disks, nets". Constant. */
+/* The devices whose loops allow an opcode, in words: "every loop", "disks, nets". Constant. */
 const char *io_opcode_where(const struct io_opcode *opcode);
 
 /* io_uring_register(2) on the loop's ring: its result, or -errno. The shared liburing 2.3 does not
@@ -22,12 +23,12 @@ const char *io_opcode_where(const struct io_opcode *opcode);
 int io_ring_register(const struct io_loop *loop, unsigned what, const void *argument,
                      unsigned count);
 
-/* Installs the restrictions of a ring that is disabled still. 0 or -errno. */
+/* Installs the restrictions of a ring that is still disabled. 0 or -errno. */
 int io_restrict(struct io_loop *loop);
 
-/* Enables the ring, then tries what is forbidden: an opcode, a file that is not registered, a flag,
- * a registration. -EBADMSG when the kernel carries one out; *ret_what is then a constant that says
- * which. The loop's thread, before anything else is submitted. */
+/* Enables the ring, then tries what is forbidden: an opcode, an unregistered file, a flag, a
+ * registration. -EBADMSG if the kernel carries one out; *ret_what (constant) says which. The loop's
+ * thread, before anything else is submitted. */
 int io_restriction_enable(struct io_loop *loop, const char **ret_what);
 
 /* A submission that the restrictions refused. `what` says what was wrong with it; both constant. */
@@ -37,8 +38,8 @@ struct io_breach {
 	const char *what;
 };
 
-/* Whether a completion is the restrictions' refusal and not a file's: true when the submission of
- * that user_data lies in the ring and is one that they forbid. */
+/* Whether the restrictions refused this operation, and not its file: true if the submission with
+ * that user_data is still in the ring and is one that they forbid. */
 bool io_restriction_breach(const struct io_loop *loop, const struct io_uring_cqe *cqe,
                            struct io_breach *ret_breach);
 

@@ -2,11 +2,11 @@
 /* TAP devices (Documentation/networking/tuntap.rst of the kernel).
  *
  * A TAP is never created here: a name that does not exist is a mistake of the launcher's, and
- * TUNSETIFF would silently make an interface of it. So the name is looked up first, and its kind,
- * since TUNSETIFF says EINVAL to every mismatch alike.
+ * TUNSETIFF would silently create the interface. So the name and its kind are looked up first;
+ * TUNSETIFF also returns EINVAL for every mismatch alike.
  *
- * The offloads are off until a driver has said what it takes: no frame that waits in the TAP from
- * before is one that a driver cannot understand. */
+ * The offloads are off until a driver has negotiated them, so a driver understands every frame that
+ * waited in the TAP before. */
 #include "io/tap.h"
 
 #include <errno.h>
@@ -27,8 +27,8 @@
 
 /* ------------------------------------------------------------------------------------- by name */
 
-/* What the driver says that an interface is: "tap", "tun", or "" for anything else. Asked of the
- * interface itself: sysfs may show another network namespace than ours. */
+/* The kind of an interface by its driver: "tap", "tun", or "" for anything else. It asks the
+ * interface itself, since sysfs may show another network namespace than ours. */
 static void kind_of(const char *name, char kind[static ETHTOOL_BUSINFO_LEN])
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -77,7 +77,7 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 		  "it belongs to another user; create it with the launcher's user, or hand it over "
 		  "as fds" },
 		{ E2BIG, ERROR_CODE_HOST_LIMIT, "it has no more queues to give" },
-		/* It is a TAP, so this is about queues. */
+		/* The interface is a TAP, so EINVAL is about queues. */
 		{ EINVAL, ERROR_CODE_RESOURCE_WRONG_KIND,
 		  "it has a single queue, and several queue pairs are asked for; create it with "
 		  "multi_queue, or ask for one" },
@@ -90,10 +90,10 @@ static int attach_failed(const struct tap_request *request, int error, uint32_t 
 			                    request->name, reasons[i].why);
 	return problems_add(problems, ERROR_CODE_OS_FAILED, error, request->field,
 	                    "cannot attach queue %u to TAP \"%s\": %s", queue, request->name,
-	                    strerror(error));
+	                    errno_text(error));
 }
 
-/* A TAP made with several queues can be used with one, but has to be told so. */
+/* A TAP made with several queues can be used with one, but only if the flag says so. */
 static int set_interface(int fd, const struct tap_request *request)
 {
 	struct ifreq wanted = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
@@ -134,7 +134,7 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 		                            : ERROR_CODE_RESOURCE_UNREADABLE,
 		                    errno, request->field,
 		                    "cannot open %s to attach to TAP \"%s\": %s", TUN_DEVICE,
-		                    request->name, strerror(errno));
+		                    request->name, errno_text(errno));
 	r = set_interface_in_time(fd, request);
 	if (r < 0)
 		return attach_failed(request, -r, queue, problems);
@@ -144,8 +144,8 @@ static int attach(const struct tap_request *request, uint32_t queue, int *ret_fd
 
 /* --------------------------------------------------------------------------------------- by fd */
 
-/* `name` is that of the queue before, or "" for the first. Whether IFF_NO_PI was given cannot be
- * asked for: TUNGETIFF has the same bit for the absence of a filter. */
+/* `name` is the previous queue's interface, or "" for the first queue. It cannot check IFF_NO_PI:
+ * in TUNGETIFF the same bit means the absence of a filter. */
 static int check_fd(const struct tap_request *request, int fd, char name[static IFNAMSIZ],
                     struct problems *problems)
 {
@@ -195,7 +195,7 @@ static int prepare(const struct tap_request *request, int fd, struct problems *p
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header) < 0 ||
 	    ioctl(fd, TUNSETVNETLE, &little_endian) < 0 || ioctl(fd, TUNSETOFFLOAD, 0) < 0)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, request->field,
-		                    "cannot prepare the TAP: %s", strerror(errno));
+		                    "cannot prepare the TAP: %s", errno_text(errno));
 	return 0;
 }
 
@@ -227,7 +227,7 @@ int tap_take(const struct tap_request *request, int *ret_fds, struct problems *p
 
 unsigned int tap_missing_offloads(int fd)
 {
-	/* Each with what it does not go without. */
+	/* Each offload with those that it requires. */
 	static const unsigned int sets[] = {
 		TUN_F_CSUM,
 		TUN_F_CSUM | TUN_F_TSO4,

@@ -17,17 +17,17 @@ struct tap_request {
 	const char *field; /* of the spec, for problems */
 };
 
-/* Gives one fd for each queue in ret_fds: non-blocking, with a header of TAP_HEADER_BYTES, all
- * offloads off. Those that came by number are the same numbers. Each thing that is wrong is one
- * problem, in words that say what to do about it, and -errno. Start-up only: opens files. */
+/* Writes one fd for each queue to ret_fds: non-blocking, with a header of TAP_HEADER_BYTES, all
+ * offloads off. Fds that the request gives keep their numbers. -errno with a problem for each
+ * fault, which says what to do. Start-up only: opens files. */
 int tap_take(const struct tap_request *request, int *ret_fds, struct problems *problems);
 
-/* Of TUN_F_CSUM, _TSO4, _TSO6 and _TSO_ECN those that this TAP does not take, found out by asking;
- * all are off again afterwards. `fd` is any of its queues. Start-up only. */
+/* Those of TUN_F_CSUM, _TSO4, _TSO6 and _TSO_ECN that this TAP refuses. It tries each of them and
+ * leaves all off. `fd` is any of its queues. Start-up only. */
 unsigned int tap_missing_offloads(int fd);
 
-/* Which frames the TAP may hand over: TUN_F_* bits, of all its queues. `fd` is any of them. Control
- * thread, `fd` in the TAP block of the fd layout. 0 or -errno. */
+/* Sets the offloads that frames from the TAP may use, TUN_F_* bits, for all its queues. `fd` is any
+ * of them. Control thread; `fd` lies in the TAP block of the fd layout. 0 or -errno. */
 int tap_set_offloads(int fd, unsigned int offloads);
 
 #endif

@@ -17,25 +17,27 @@ struct vhost_place {
 	int call; /* the driver's interrupt */
 };
 
-/* What the host's vhost-net can do, as features of virtio. 0 or -errno: -ENOTTY, no vhost-net. */
+/* The virtio features that the host's vhost-net offers. 0 or -errno; -ENOTTY: not a vhost-net. */
 int vhost_get_features(int fd, uint64_t *ret_features);
 
-/* Makes this process the owner and tells of guest memory. The kernel starts its thread now, in this
- * process or beside it; it never runs code of ours, so no filter of ours is on it, but it has the
- * limits, the ids and the CPUs of the caller. Stage seal, after the threads were counted, before
- * the control thread's filter. 0 or -errno. */
+/* Makes this process the owner and gives the kernel the map of guest memory. The kernel starts its
+ * thread now, in this process or beside it. The thread never returns to user space, so no filter is
+ * on it; it has the caller's limits, ids and CPUs. Stage seal, after the threads were counted and
+ * before the control thread's filter. 0 or -errno. */
 int vhost_own(int fd, const struct guest_memory *memory);
 
-/* The rest is for the control thread, at any time; 0 or -errno. `fd` is one of VHOST_FD_BASE on. */
+/* The control thread calls the rest, at any time; 0 or -errno. `fd` is at or above
+ * VHOST_FD_BASE. */
 
-/* What was negotiated; bits that vhost does not know are left out. While no ring runs. */
+/* Sets the negotiated features; bits that vhost does not know are left out. While no ring runs. */
 int vhost_set_features(int fd, uint64_t features);
-/* Begins to serve a ring, from its index `base` on. */
+/* Starts serving a ring at its index `base`. */
 int vhost_start(int fd, enum vhost_ring ring, const struct vhost_place *place, uint16_t base,
                 int tap_fd);
-/* Stops it: waits until the kernel's thread has let go of it. *ret_base is where to go on. */
+/* Stops serving a ring: waits until the kernel's thread has let go of it. *ret_base is the index at
+ * which to go on. */
 int vhost_stop(int fd, enum vhost_ring ring, uint16_t *ret_base);
-/* Another eventfd for interrupts, while the ring runs. */
+/* Changes the eventfd for interrupts, while the ring runs. */
 int vhost_set_call(int fd, enum vhost_ring ring, int call);
 
 #endif

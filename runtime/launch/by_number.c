@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The two messages that libaxvm looks into, by the numbers of fields. */
+/* Reads two messages by field numbers, for libaxvm. */
 #include "launch/by_number.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include "base/varint.h"
 #include "interface/wire_cursor.h"
 
-/* Of no bytes there may be no address either. */
+/* Without bytes the address may be NULL. */
 static struct wire_cursor cursor_of(const void *bytes, size_t size)
 {
 	static const uint8_t none[1];
@@ -17,7 +17,7 @@ static struct wire_cursor cursor_of(const void *bytes, size_t size)
 	return (struct wire_cursor){ start, start + size };
 }
 
-/* Where the request id is in a Command, an empty place where there is none. 0, -EBADMSG. */
+/* Finds the place of the request id in a Command, an empty place if it has none. 0, -EBADMSG. */
 static int find_id(const void *command, size_t size, uint64_t *ret_id,
                    struct wire_cursor *ret_place)
 {
@@ -71,7 +71,8 @@ ssize_t command_with_id(const void *command, size_t size, uint64_t unused,
 	return (ssize_t)n;
 }
 
-/* The last value of a varint field, as protobuf takes it, 0 where there is none. 0, -EBADMSG. */
+/* Finds the last value of a varint field, as protobuf decoders do; 0 if it is absent. 0,
+ * -EBADMSG. */
 static int find_number(const void *message, size_t size, uint32_t number, uint64_t *ret_value)
 {
 	struct wire_cursor cursor = cursor_of(message, size);

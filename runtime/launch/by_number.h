@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* All that libaxvm knows of the schema: six numbers of fields, which no release changes. So a
- * field that is added to proto/axvm.proto changes nothing here, and what a later shim says
- * reaches a caller who knows it.
+/* Everything that libaxvm knows of the schema: six field numbers, which no release changes. A field
+ * that is added to proto/axvm.proto changes nothing here, and events of a later shim reach a caller
+ * who can decode them.
  *
- * A unit test holds them against the schema. */
+ * A unit test compares them with the schema. */
 #ifndef AXVM_LAUNCH_BY_NUMBER_H
 #define AXVM_LAUNCH_BY_NUMBER_H
 
@@ -21,14 +21,14 @@ enum {
 	FIELD_EXIT_STATUS = 2, /* of Terminal: uint32 */
 };
 
-/* Copies an encoded Command, at most AXVM_COMMAND_MAX bytes, with a request id in it: *ret_id is
- * its own, or `unused` where it has none or 0. The number of bytes in `to`; -EBADMSG: these are
- * no whole fields, or there are two ids; -EMSGSIZE: too long, or it is with the id. */
+/* Copies an encoded Command to `to` and adds a request id if it has none: *ret_id is its own id, or
+ * `unused` if that is absent or 0. Returns the number of bytes in `to`; -EBADMSG: the bytes are not
+ * whole fields, or have two ids; -EMSGSIZE: with the id it is longer than AXVM_COMMAND_MAX. */
 ssize_t command_with_id(const void *command, size_t size, uint64_t unused,
                         uint8_t to[static AXVM_COMMAND_MAX], uint64_t *ret_id);
 
-/* Whether an encoded Event is the terminal one: 1 with the status that it states, 0, or -EBADMSG
- * when these are no whole fields. */
+/* Whether an encoded Event is the terminal one: 1 with its exit status, 0 if not, -EBADMSG if the
+ * bytes are not whole fields. */
 int event_is_end(const void *event, size_t size, uint32_t *ret_exit_status);
 
 #endif

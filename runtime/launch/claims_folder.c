@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The folder of claims, for who launches VMs.
+/* Opens the folder of claims, for launchers.
  *
- * Nothing is locked here: a claim is the shim's, which opens the folder again for a description of
- * its own (host/claims.h), and dies with it. What a launcher needs to know before it hands the
- * folder down is whether a shim of its user could claim there. */
+ * Nothing is locked here. The shim makes the claims: it opens the folder again for an open file
+ * description of its own (host/claims.h), and its claims end with it. Before a launcher passes the
+ * folder on, it must know whether a shim of its user could claim there. */
 #include <assert.h>
 #include <stdio.h>
 

@@ -28,7 +28,7 @@
 #define STACK_SIZE (64 * KIB)
 #define STDIO_COUNT 3
 #define FIRST_REQUEST_ID (1ULL << 32)
-/* Ours beside the caller's: three for 0 to 2, and fds 3 and 4. */
+/* Fds that the library adds to the caller's: three for 0 to 2, and fds 3 and 4. */
 #define OWN_FDS 5
 
 struct child {
@@ -151,7 +151,7 @@ static int find_shim(const char *name, char path[PATH_MAX])
 	return r;
 }
 
-/* Each number at most once, none of ours, each fd open. */
+/* Checks that each number occurs once and is not one of ours, and that each fd is open. */
 static int check_fds(const struct axvm_launch *launch, struct axvm_error *error)
 {
 	for (size_t i = 0; i < launch->fds_count; i++) {
@@ -172,7 +172,7 @@ static int check_fds(const struct axvm_launch *launch, struct axvm_error *error)
 	return 0;
 }
 
-/* The whole table: the caller's, /dev/null for what is missing of 0 to 2, fds 3 and 4. */
+/* Fills the whole table: the caller's fds, /dev/null for those missing of 0 to 2, fds 3 and 4. */
 static void fill_fds(struct child *child, const struct axvm_launch *launch, int null_fd,
                      int control_fd, int event_fd)
 {
@@ -194,7 +194,7 @@ static void fill_fds(struct child *child, const struct axvm_launch *launch, int 
 		child->base = MAX(child->base, child->fds[i].number + 1);
 }
 
-/* Opens the streams, ours into vm, and starts the shim. */
+/* Opens the streams, puts our ends into `vm`, and starts the shim. */
 static int launch_shim(const struct axvm_launch *launch, struct axvm_vm *vm,
                        struct axvm_error *error)
 {
@@ -207,33 +207,33 @@ static int launch_shim(const struct axvm_launch *launch, struct axvm_vm *vm,
 
 	r = find_shim(name, path);
 	if (r < 0)
-		return fail(error, -r, "cannot find %s: %s", name, strerrordesc_np(-r));
+		return fail(error, -r, "cannot find %s: %s", name, errno_text(-r));
 	fds = calloc(launch->fds_count + OWN_FDS, sizeof(*fds));
 	if (!fds)
 		return fail(error, ENOMEM, "out of memory");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail(error, errno, "cannot make a socket pair: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot make a socket pair: %s", errno_text(errno));
 	vm->control_fd = pair[0];
 	control_fd = pair[1];
 	/* One way only: events come through fd 4. */
 	(void)shutdown(vm->control_fd, SHUT_RD);
 	if (pipe2(pair, O_CLOEXEC) < 0)
-		return fail(error, errno, "cannot make a pipe: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot make a pipe: %s", errno_text(errno));
 	vm->event_fd = pair[0];
 	event_fd = pair[1];
 	if (fcntl(vm->event_fd, F_SETFL, O_NONBLOCK) < 0 ||
 	    fcntl(vm->control_fd, F_SETFL, O_NONBLOCK) < 0)
-		return fail(error, errno, "cannot prepare the streams: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot prepare the streams: %s", errno_text(errno));
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null_fd < 0)
-		return fail(error, errno, "cannot open /dev/null: %s", strerrordesc_np(errno));
+		return fail(error, errno, "cannot open /dev/null: %s", errno_text(errno));
 	child.path = path;
 	child.fds = fds;
 	fill_fds(&child, launch, null_fd, control_fd, event_fd);
 	r = start(&child, launch->flags, vm);
 	if (r < 0)
 		return fail(error, -r, "cannot %s %s: %s", child.step ? child.step : "start", path,
-		            strerrordesc_np(-r));
+		            errno_text(-r));
 	return 0;
 }
 
@@ -263,7 +263,7 @@ int axvm_spawn(const struct axvm_launch *launch, struct axvm_vm **ret_vm, struct
 	r = launch_shim(launch, vm, error);
 	if (r < 0)
 		return r;
-	/* What is wrong from here on shows in the events or the status. */
+	/* Errors from here on appear in the events or the exit status. */
 	(void)axvm_vm_flush(vm);
 	*ret_vm = vm;
 	vm = NULL;

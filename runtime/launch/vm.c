@@ -55,8 +55,8 @@ int axvm_vm_control_fd(const struct axvm_vm *vm)
 	return vm->control_fd;
 }
 
-/* Room for `n` more bytes behind those that wait. Each byte that is moved has one that was appended
- * since the last time: either half of the room is empty afterwards, or it has doubled. */
+/* Makes room for `n` more bytes after those that wait. Afterwards half of the buffer is empty, or
+ * it has doubled, so over time at most one byte is moved for each that is appended. */
 static int make_room(struct axvm_vm *vm, size_t n)
 {
 	size_t kept = vm->queue_end - vm->queue_start, room = vm->queue_room;
@@ -114,7 +114,7 @@ int axvm_vm_flush(struct axvm_vm *vm)
 	return 0;
 }
 
-/* Whether a command of `size` bytes may wait, too. A launch always may. */
+/* Whether a command of `size` bytes may be queued. A launch always may. */
 static bool has_room(const struct axvm_vm *vm, size_t size)
 {
 	return vm->queue_end - vm->queue_start + size + HEADER_MAX <= AXVM_QUEUE_MAX;

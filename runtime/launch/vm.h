@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What spawn.c and vm.c of libaxvm share. */
+/* The state that spawn.c and vm.c of libaxvm share. */
 #ifndef AXVM_LAUNCH_VM_H
 #define AXVM_LAUNCH_VM_H
 
@@ -9,12 +9,13 @@
 struct axvm_vm {
 	pid_t pid;
 	int pidfd;
-	int control_fd; /* a stream socket: a shim that is gone is -EPIPE, not SIGPIPE */
+	/* a stream socket: once the shim is gone a write gives EPIPE and no SIGPIPE */
+	int control_fd;
 	int event_fd;
 	bool reaped;
 	int wait_status;
-	bool events_ended; /* fd 4 is at its end, what it held may still be in the decoder */
-	bool events_over;  /* there is no event any more, or none that can be read */
+	bool events_ended; /* fd 4 is at its end; the decoder may still hold events */
+	bool events_over;  /* no further event will come, or none that can be decoded */
 	bool stated;       /* there was a terminal event, with this status */
 	uint32_t stated_status;
 	struct axvm_decoder *decoder;

@@ -7,9 +7,10 @@
 #define SLEEP_CONTROL_ENABLE 0x20u
 #define SLEEP_CONTROL_TYPE(value) ((value) >> 2 & 7u)
 
-/* The interface of the pvpanic device: bits a driver may write, and reads back as what we know. */
+/* The interface of the pvpanic device: the bits that a driver may write; a read returns those that
+ * we know. */
 #define PANIC_PANICKED 0x1u
-#define PANIC_CRASH_LOADED 0x2u /* the guest dumps itself: leave it alone */
+#define PANIC_CRASH_LOADED 0x2u /* the guest makes its own crash dump: do not stop it */
 
 static uint64_t registers_read(void *context, uint64_t offset, uint32_t width)
 {
@@ -75,5 +76,5 @@ const struct bus_ops reset_port_bus_ops = {
 void acpi_press_power_button(struct acpi_registers *registers)
 {
 	atomic_fetch_or(&registers->events, ACPI_EVENT_POWER_BUTTON);
-	ioapic_raise(registers->ioapic, LAYOUT_GED_GSI);
+	ioapic_raise(registers->ioapic, LAYOUT_GED_PIN);
 }

@@ -21,7 +21,7 @@ struct acpi_registers {
 	_Atomic bool panicked;
 };
 
-/* Operations of the windows at LAYOUT_ACPI_REGISTERS and LAYOUT_PANIC_REGISTER and of the port
+/* Bus operations of the windows at LAYOUT_ACPI_REGISTERS and LAYOUT_PANIC_REGISTER and of the port
  * LAYOUT_PORT_RESET; the context is the struct acpi_registers. Any vCPU thread. */
 extern const struct bus_ops acpi_registers_bus_ops;
 extern const struct bus_ops panic_register_bus_ops;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The state a vCPU ended in, for the terminal event.
+/* Captures the state in which a vCPU ended, for the terminal event.
  *
- * A sealed vCPU thread has no call but KVM_RUN, so the registers come through it: with
- * immediate_exit set, KVM_RUN enters no guest but still fills in the synchronised registers. */
+ * A sealed vCPU thread may make no ioctl but KVM_RUN, so the registers come from KVM_RUN: with
+ * immediate_exit set it enters no guest but still fills in the synchronised registers. */
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -16,7 +16,7 @@
 #define PTE_ADDRESS 0x000ffffffffff000ULL
 
 /* Guest-virtual to guest-physical for 4-level paging, or without paging (SDM 3A §4.5). Other modes
- * are not worth the code in a death record. */
+ * are too rare in a terminal event to be worth code. */
 static bool translate(const struct guest_memory *memory, const struct kvm_sregs *sregs,
                       uint64_t virtual_address, gpa_t *ret_gpa)
 {
@@ -67,7 +67,7 @@ void vcpu_capture(struct vcpu *vcpu)
 		return;
 	run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	run->immediate_exit = 1;
-	(void)ioctl(vcpu->fd, KVM_RUN, 0); /* EINTR by construction */
+	(void)ioctl(vcpu->fd, KVM_RUN, 0); /* it returns EINTR, because immediate_exit is set */
 	vcpu->regs = run->s.regs.regs;
 	vcpu->sregs = run->s.regs.sregs;
 	read_code(vcpu);

@@ -111,7 +111,7 @@ static void add_hypervisor_leaves(struct cpuid_table *table, const struct cpuid_
 	}
 }
 
-/* From the facts; KVM wants the flag where a subleaf counts. */
+/* Takes the leaves from the facts. KVM needs the flag on leaves with subleaves. */
 static void take_offered(const struct host_kvm *kvm, struct cpuid_table *ret)
 {
 	ret->nent = (uint32_t)kvm->guest_leaf_count;
@@ -131,7 +131,7 @@ static void take_offered(const struct host_kvm *kvm, struct cpuid_table *ret)
 	}
 }
 
-/* Leaves above the last one that the profile tells of go; those that it fixes come. */
+/* Removes the leaves above the last one that the profile shows, and sets those that it fixes. */
 static void apply_limits(struct cpuid_table *table, const struct profile *profile)
 {
 	const struct {
@@ -165,7 +165,7 @@ static void apply_fixed(struct cpuid_table *table, const struct profile *profile
 		const struct cpuid_leaf *fixed = &profile->fixed[i];
 		struct kvm_cpuid_entry2 *entry = find(table, fixed->leaf, fixed->subleaf);
 
-		/* What the processor does not have is not made up. */
+		/* A leaf that the processor lacks is not added. */
 		if (!entry)
 			continue;
 		entry->eax = fixed->eax;
@@ -214,7 +214,7 @@ int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
 		else
 			entry->ecx &= ~(BIT_X2APIC | BIT_TSC_DEADLINE);
 	}
-	/* Topology is told in leaf 0xB (and 0x80000008 on AMD): one way, no contradictions. */
+	/* Only leaf 0xB (and 0x80000008 on AMD) tells the topology, so nothing contradicts it. */
 	drop(ret_table, 0x8000001d);
 	drop(ret_table, 0x8000001e);
 	drop(ret_table, 0x80000026);

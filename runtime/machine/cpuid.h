@@ -10,11 +10,11 @@
 #include "base/problem.h"
 #include "host/profile.h"
 
-/* Room for what KVM offers and what is added. */
+/* Room for KVM's entries and for those that are added. */
 #define CPUID_ENTRIES_MAX (FACTS_GUEST_LEAVES_MAX + 16)
 
-/* struct kvm_cpuid2 with room for its entries: its own fields, since a struct that ends in a
- * flexible array member may stand in no other. */
+/* struct kvm_cpuid2 with room for its entries. Its fields are repeated here, because a struct that
+ * ends in a flexible array member must not be a member of another. */
 struct cpuid_table {
 	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
@@ -27,14 +27,14 @@ struct cpuid_config {
 	uint32_t pv_hints;    /* KVM_HINTS_* bits */
 	bool has_apic;
 	uint32_t tsc_khz; /* 0: not told */
-	/* what may be shown of the host, and what is fixed; borrowed */
+	/* which host features the guest may see, and which values are fixed; borrowed */
 	const struct profile *profile;
 };
 
-/* What KVM offers on this host, less what the guest must not see, with the hypervisor leaves
- * 0x40000000, 0x40000001 and 0x40000010: the same for every vCPU, but for what topology_cpuid()
- * writes into each one's copy. Features that are asked and that this KVM lacks are named in one
- * problem. Pure. */
+/* Makes the CPUID table of all vCPUs: what KVM offers on this host, without what the guest must not
+ * see, and the hypervisor leaves 0x40000000, 0x40000001 and 0x40000010. topology_cpuid() then
+ * writes the values that differ by vCPU into each one's copy. Features in `config` that this KVM
+ * lacks are named in one problem. Pure. */
 int cpuid_build(const struct host_kvm *kvm, const struct cpuid_config *config,
                 struct cpuid_table *ret_table, struct problems *problems);
 

@@ -18,7 +18,7 @@ struct msi_message {
 	uint32_t data;
 };
 
-/* Delivers one MSI; called on whichever thread raised or unmasked the pin. */
+/* Delivers one MSI; called on the thread that raised or unmasked the pin. */
 typedef void (*ioapic_deliver_t)(void *context, const struct msi_message *message);
 
 struct ioapic {
@@ -34,10 +34,11 @@ struct ioapic {
 /* Every pin masked, as after reset. */
 void ioapic_init(struct ioapic *ioapic, ioapic_deliver_t deliver, void *context);
 
-/* Its MMIO window's operations; the context is the struct ioapic. Any vCPU thread. */
+/* Bus operations of its MMIO window; the context is the struct ioapic. Any vCPU thread. */
 extern const struct bus_ops ioapic_bus_ops;
 
-/* One edge on a pin; kept until the pin is unmasked when it is masked. Any thread. */
+/* Raises one edge on a pin; if the pin is masked, keeps it until the pin is unmasked. Any
+ * thread. */
 void ioapic_raise(struct ioapic *ioapic, uint32_t pin);
 
 #endif

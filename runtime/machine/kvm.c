@@ -44,8 +44,8 @@ static const struct capability {
 	NEED(KVMCLOCK_CTRL, 1, "kvmclock over a pause"),
 };
 
-/* What is to be loaded and switched on: by CPUID leaf 0, since a message of no use on this
- * processor is one that is followed in vain. */
+/* The KVM module to load and the technique to switch on, for messages: by CPUID leaf 0, so that the
+ * advice fits this processor. */
 static struct kvm_kind kind_here(void)
 {
 	unsigned eax, ebx, ecx, edx;
@@ -85,7 +85,7 @@ int kvm_open(int *ret_fd, struct problems *problems)
 		return problems_add(problems, ERROR_CODE_KVM_MISSING, error, NULL,
 		                    "cannot open " KVM_PATH ": %s; load %s and switch %s on in the "
 		                    "firmware",
-		                    strerror(error), kind.module, kind.technique);
+		                    errno_text(error), kind.module, kind.technique);
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)

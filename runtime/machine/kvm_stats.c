@@ -16,7 +16,7 @@
 #include "base/uses.h"
 #include "sandbox/fd_layout.h"
 
-/* Of a descriptor's name, as KVM documents it: a bound for what is read. */
+/* The largest name of a counter that KVM documents: bounds what is read. */
 #define NAME_SIZE_MAX 256u
 
 static int read_at(int fd, void *to, size_t length, uint64_t offset)
@@ -28,7 +28,7 @@ static int read_at(int fd, void *to, size_t length, uint64_t offset)
 	return (size_t)n == length ? 0 : -EBADMSG;
 }
 
-/* A counter of one word whose name fits; histograms are not. */
+/* Whether a descriptor is a counter of one word whose name fits, and no histogram. */
 static bool is_counter(const struct kvm_stats_desc *desc, const char *name, uint32_t name_size)
 {
 	uint32_t type = desc->flags & KVM_STATS_TYPE_MASK;
@@ -39,7 +39,7 @@ static bool is_counter(const struct kvm_stats_desc *desc, const char *name, uint
 	        type == KVM_STATS_TYPE_PEAK);
 }
 
-/* One descriptor and the name behind it, from bytes that were read. */
+/* Adds a row from the bytes of one descriptor and its name. */
 static void take_row(struct kvm_stats_layout *layout, const uint8_t *bytes, uint32_t name_size)
 {
 	struct kvm_stats_desc desc;
@@ -61,7 +61,8 @@ int kvm_stats_learn(int fd, struct kvm_stats_layout *ret)
 {
 	struct kvm_stats_layout layout = { 0 };
 	struct kvm_stats_header header;
-	uint8_t batch[8 * KIB]; /* launch time: a call for each of some sixty rows would show */
+	/* one read for all rows: a call for each of some sixty would slow the launch */
+	uint8_t batch[8 * KIB];
 	uint32_t size, rows;
 	int r = read_at(fd, &header, sizeof(header), 0);
 
@@ -118,11 +119,11 @@ int kvm_stats_open_vcpu(struct kvm_stats *stats, uint32_t index, int vcpu_fd)
 	r = open_at(vcpu_fd, number);
 	if (r < 0)
 		return none_is_fine(r);
-	/* One is like another; vCPU 0 there always is. */
+	/* All vCPUs have the same layout, and vCPU 0 always exists. */
 	return index == 0 ? kvm_stats_learn(number, &stats->vcpu) : 0;
 }
 
-/* Adds what `fd` says to values[], which run parallel to layout->stats[]. */
+/* Adds the values of `fd` to values[], which is parallel to layout->stats[]. */
 static void add_values(int fd, const struct kvm_stats_layout *layout, uint64_t *values)
 {
 	uint64_t data[KVM_STATS_DATA_MAX / sizeof(uint64_t)];

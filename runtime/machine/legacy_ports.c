@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Legacy ports: the least that keeps a stock kernel from going astray.
+/* Legacy ports: the few without which a stock kernel would misbehave.
  *
- * All ones from a port that nobody answers means "no such device" to a driver that probes. A few
- * places of a kernel do not probe but rely on a PC to have the port: there all ones says something
- * else (an error is pending, the controller is busy), and what is offered elsewhere (the nmi
- * command, a guest's reset) does not come about. Each row is such a place. */
+ * To a driver that probes, all ones from an unanswered port means "no such device". A few places of
+ * a kernel do not probe but assume that a PC has the port. There all ones means something else (an
+ * error is pending, the controller is busy), and a feature that we offer (the nmi command, a
+ * guest's reset) would fail. Each row is such a place. */
 #include "machine/legacy_ports.h"
 
 #include <assert.h>
@@ -19,7 +19,8 @@
 /* The keyboard controller's command that pulses the processor's reset line. */
 #define KEYBOARD_PULSE_RESET 0xfeu
 
-/* Of the reset control port: 1 and 3 say which reset, a one in 2 does it. */
+/* Of the reset control port: bits 1 and 3 select the kind of reset, setting bit 2 carries it
+ * out. */
 #define RESET_CONTROL_NOW 0x04u
 #define RESET_CONTROL_KIND 0x0au
 
@@ -82,18 +83,18 @@ static void reset_control_write(void *context, uint64_t offset, uint32_t width, 
 		ask_for_reset(legacy);
 }
 
-/* The reasons at length, and the ports that have no row: README.md. */
+/* README.md has the full reasons, and the ports without a row. */
 static const struct legacy_port {
 	uint16_t base, count;
 	struct bus_ops ops;
 } rows[] = {
-	/* A counter that stands at 0: Linux without kvmclock gives up its calibration at the first
-	 * look. All ones is what a counter shows that has just been started, and is read 100,000
-	 * times. */
+	/* The counter stands at 0: Linux without kvmclock gives up its calibration at the first
+	 * read. All ones would look like a counter that has just started, and Linux would read it
+	 * 100,000 times. */
 	{ LAYOUT_PORT_TIMER, 4, { .read = read_zero } },
-	/* No error of the bus is pending: an NMI is nobody's, which is what the nmi command means.
-	 * Who has opened the gate of channel 2 waits for its output without a limit, and finds it
-	 * at once. */
+	/* No error of the bus is pending, so an NMI has no known source, which is what the nmi
+	 * command means. A guest that opens the gate of channel 2 waits for its output without a
+	 * limit; here the output is set at once. */
 	{ LAYOUT_PORT_NMI_STATUS, 1, { .read = nmi_status_read, .write = nmi_status_write } },
 	/* Nothing to read and ready for a command: reboot=k waits for that before it pulses the
 	 * reset line. */

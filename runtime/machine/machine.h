@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine: a VM, its buses and its vCPUs, and how they come to an end together. */
+/* The machine: a VM, its buses and its vCPUs, and how they stop together. */
 #ifndef AXVM_MACHINE_MACHINE_H
 #define AXVM_MACHINE_MACHINE_H
 
@@ -17,7 +17,7 @@
 /* What the vCPU threads are asked to do. */
 enum machine_want { MACHINE_RUN, MACHINE_PAUSE, MACHINE_STOP };
 
-/* How a guest ended; the numbers are axvm.v1.Outcome's. */
+/* How a guest ended; the numbers are those of axvm.v1.Outcome. */
 enum machine_end {
 	MACHINE_END_NONE = 0,
 	MACHINE_END_POWER_OFF = 1,
@@ -60,7 +60,7 @@ void machine_end_from(struct vcpu *vcpu, enum machine_end end, uint64_t detail);
 void machine_wake_control(struct machine *machine);
 
 /* Asks all vCPU threads to run, pause or stop, and kicks those that are in the guest. Control
- * thread. Returns at once; machine_all_parked() tells when it is in force. */
+ * thread. Returns at once; machine_all_parked() tells when all have stopped or paused. */
 void machine_ask(struct machine *machine, enum machine_want want);
 bool machine_all_parked(const struct machine *machine);
 

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory policy, parallel population and the proof of placement; numa_room.c has what is free
- * before.
+/* Memory policy, parallel population and the read-back of placement; numa_room.c finds free memory.
  *
- * Population: a worker is a thread bound to the CPUs of a node; the workers of a range claim chunks
- * of it from an atomic counter, so that a slow one holds up nobody. Each is bound to all of the
- * node's CPUs that the range may use and not to one: two launches at once would choose the same
- * ones and stand in each other's way beside idle CPUs, which the kernel's balance does not. All
- * threads are created before the first is let go, since a thread's stack and a page fault want the
- * same mmap lock. What a range lacks in threads costs time and no pages: that every page is there
- * is read back (ram.c). */
+ * Population: a worker is a thread bound to the CPUs of a node. The workers of a range take chunks
+ * of it from an atomic counter, so a slow one does not delay the others. Each worker is bound to
+ * all CPUs of the node and not to one: two launches at once would choose the same CPUs beside idle
+ * ones, while the kernel balances. All threads are created before the first one starts to work,
+ * since creating a thread's stack and a page fault need the same mmap lock. If a range has fewer
+ * threads, it only takes longer: ram.c reads back that every page is there. */
 #include "machine/numa.h"
 
 #include <errno.h>
@@ -21,19 +19,19 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "host/cpulist.h"
+#include "host/placement.h"
 
 #define PAGE_4K 4096ULL
 #define PAGE_2M (2 * MIB)
 #define PAGE_1G GIB
-#define CHUNK (64 * MIB) /* what a worker claims */
-#define LOOK (16 * MIB)  /* after so much of it, whether the rest still fits */
-#define PIECE (2 * MIB)  /* what is counted when it is there */
+#define CHUNK (64 * MIB) /* bytes that a worker takes at a time */
+#define LOOK (16 * MIB)  /* after so many bytes it checks that the rest still fits */
+#define PIECE (2 * MIB)  /* bytes that are populated and counted at a time */
 #define WORKERS_PER_NODE_MAX 16u
 #define WORKERS_MAX 256
 #define NODE_MASK_BITS 1024
 
-/* The kernel takes maxnode - 1 bits of a mask, hence the word more than is used. */
+/* The kernel reads maxnode - 1 bits of a mask, hence one word more than is used. */
 struct node_mask {
 	unsigned long words[NODE_MASK_BITS / 64 + 1];
 };
@@ -83,7 +81,7 @@ struct jobs;
 struct job {
 	const struct jobs *jobs;
 	const struct numa_range *range;
-	struct cpu_bitmap cpus; /* where its workers run; empty: wherever the caller may */
+	struct cpu_bitmap cpus; /* the CPUs of its workers; empty: those of the caller */
 	size_t workers;
 	_Atomic size_t next; /* offset of the first chunk that nobody has claimed */
 	_Atomic size_t done; /* bytes */
@@ -134,9 +132,9 @@ static void bind_self(const struct cpu_bitmap *cpus)
 		                        (const cpu_set_t *)(const void *)cpus->words);
 }
 
-/* Whether the job's node still has the ordinary pages that this launch is yet to take of it. Not so
- * when another launch, or somebody else, takes them at the same time: each had found enough. Who
- * went on would bring the OOM killer over everybody there. A huge page is denied by itself. */
+/* Whether the job's node still has as many ordinary pages as this launch still needs. Another
+ * process may take them at the same time: two launches may both have found enough. To go on then
+ * would bring the OOM killer. Huge pages need no check: a missing one is an error. */
 static bool still_fits(const struct job *job)
 {
 	const struct jobs *jobs = job->jobs;
@@ -151,7 +149,7 @@ static bool still_fits(const struct job *job)
 	return numa_room(jobs->root, job->range->host_node, PAGE_4K, NUMA_SHARE_MEANWHILE) >= rest;
 }
 
-/* A claim, piece by piece. */
+/* Populates a chunk, piece by piece. */
 static int populate_chunk(struct job *job, size_t from, size_t to)
 {
 	size_t piece = MAX((size_t)PIECE, (size_t)job->range->page_size), length;
@@ -198,21 +196,8 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* The CPUs on which a node's memory is populated: those of the node that this process may use. Node
- * -1: of all. */
-static struct cpu_bitmap cpus_of(const struct host_facts *facts, int node)
-{
-	struct cpu_bitmap cpus = { 0 };
-
-	for (size_t i = 0; facts && i < facts->cpu_count; i++)
-		if (facts->cpus[i].online && facts->cpus[i].allowed &&
-		    (node < 0 || facts->cpus[i].node == node))
-			cpu_bitmap_add(&cpus, facts->cpus[i].id);
-	return cpus;
-}
-
-/* Creates a job's workers; a thread that cannot be had leaves its work to the job's others, and
- * where there are none to the caller. */
+/* Creates a job's workers and returns their number. If a thread cannot be started, the job's other
+ * workers do its work, or the caller if there are none. */
 static size_t staff(struct job *job, unsigned int most, struct worker *workers, size_t room,
                     pthread_mutex_t *start)
 {
@@ -246,14 +231,14 @@ static int refuse(const struct job *job, struct problems *problems)
 			problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 			"cannot populate %llu MiB%s, %llu MiB are free there now: %s; ask for less",
 			(unsigned long long)(range->size / MIB), where,
-			(unsigned long long)(free_now / MIB), strerror(error));
+			(unsigned long long)(free_now / MIB), errno_text(error));
 	return problems_add(
 		problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
 		"cannot populate %llu huge pages of %llu KiB%s, %llu are free there now: %s; reserve "
 		"more (nr_hugepages), or ask for less",
 		(unsigned long long)(range->size / range->page_size),
 		(unsigned long long)(range->page_size / KIB), where,
-		(unsigned long long)(free_now / range->page_size), strerror(error));
+		(unsigned long long)(free_now / range->page_size), errno_text(error));
 }
 
 int numa_populate(const struct numa_range *ranges, size_t count, const struct host_facts *facts,
@@ -270,7 +255,8 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 	for (size_t i = 0; i < count; i++) {
 		jobs.list[i].jobs = &jobs;
 		jobs.list[i].range = &ranges[i];
-		jobs.list[i].cpus = cpus_of(facts, ranges[i].host_node);
+		if (facts)
+			placement_cpus(facts, ranges[i].host_node, &jobs.list[i].cpus);
 	}
 	pthread_mutex_lock(&start);
 	for (size_t i = 0; workers && i < count; i++) {
@@ -279,8 +265,8 @@ int numa_populate(const struct numa_range *ranges, size_t count, const struct ho
 		threads += jobs.list[i].workers;
 	}
 	pthread_mutex_unlock(&start);
-	/* A range that no thread could be had for is done here, whatever the others have: the
-	 * memory is bound, so a thread off its node is only slower. */
+	/* The caller populates a range for which no thread could be started. The memory is bound,
+	 * so a thread off its node is only slower. */
 	for (size_t i = 0; i < count; i++)
 		if (jobs.list[i].workers == 0)
 			work(&jobs.list[i]);
@@ -379,9 +365,9 @@ static void add_numa_maps_line(const struct numa_range *range, const char *line,
 	}
 }
 
-/* Counts by /proc/self/numa_maps: a walk of the page tables in one go, which for huge mappings is a
- * hundred times cheaper than asking page by page. -ENODATA when the mappings around do not let the
- * range be told apart. */
+/* Counts by /proc/self/numa_maps: one walk of the page tables, which for huge mappings is a hundred
+ * times cheaper than asking page by page. -ENODATA if the file does not list the range apart from
+ * its neighbours. */
 static int count_by_numa_maps(const struct numa_range *range, struct numa_counts *counts)
 {
 	uint64_t start = (uint64_t)(uintptr_t)range->start, present = 0, remote = 0;
@@ -399,7 +385,7 @@ static int count_by_numa_maps(const struct numa_range *range, struct numa_counts
 	while (fgets(line, sizeof(line), file))
 		if (sscanf(line, "%lx ", &from) == 1 && from >= start && from - start < range->size)
 			add_numa_maps_line(range, line, &present, &remote);
-	/* Half a file would make pages absent that are there. */
+	/* A file that was read in part would make present pages look absent. */
 	broken = ferror(file);
 	fclose(file);
 	if (broken || present > total)

@@ -13,8 +13,8 @@
 
 #define PAGE_4K 4096ULL
 
-/* A file of the kernel's as a string, what of it has room; "" when it cannot be read. Without
- * stdio: it is read by threads for whom the C library would make a heap of their own. */
+/* Reads a file of the kernel's into a string, as much as fits; "" if it cannot be read. Without
+ * stdio, because for each thread that uses it the C library would make a heap. */
 static void read_text(const char *path, char *text, size_t size)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -56,7 +56,7 @@ static uint64_t available(const char *root, int node, uint64_t page_size, uint64
 	                            : free_huge(root, node, page_size) * page_size;
 }
 
-/* Of all nodes that are online; their numbers may have gaps, and go up to 1023. */
+/* The sum over all online nodes; their numbers may have gaps and go up to 1023. */
 static uint64_t available_anywhere(const char *root, uint64_t page_size, uint64_t share)
 {
 	struct cpu_bitmap online = { 0 };

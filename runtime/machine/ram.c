@@ -41,10 +41,10 @@ static int refuse(struct problems *problems, uint32_t node, int error, const cha
 	                    "cannot %s %llu MiB of %s pages%s: %s", what,
 	                    (unsigned long long)(region->size / MIB), kinds[config->pages].name,
 	                    config->host_node[node] >= 0 ? " on its host node" : "",
-	                    strerror(error));
+	                    errno_text(error));
 }
 
-/* Where mbind(2) is not allowed at all, less memory would not help. */
+/* Refuses because mbind(2) failed. If it is not allowed at all, less memory would not help. */
 static int refuse_bind(struct problems *problems, int error, const struct guest_region *region,
                        const struct ram_config *config)
 {
@@ -58,7 +58,7 @@ static int refuse_bind(struct problems *problems, int error, const struct guest_
 	                    denied_here(DENIED_MEMORY_POLICY, error, why));
 }
 
-/* An aligned private mapping: one that is too large is made and its ends are given back. */
+/* Makes an aligned private mapping: maps too much and gives both ends back. */
 static uint8_t *map_aligned(uint64_t size, const struct page_kind *kind)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | kind->map_flags;
@@ -78,7 +78,7 @@ static uint8_t *map_aligned(uint64_t size, const struct page_kind *kind)
 	return start + head;
 }
 
-/* mlock(2) populates too: by threads it is faster, and what it is to have done can be read back. */
+/* mlock(2) would populate too, but threads are faster, and a failure is found before it. */
 static bool populates(const struct ram_config *config)
 {
 	return config->populate || config->lock || kinds[config->pages].map_flags != 0;
@@ -101,7 +101,8 @@ static int reserve(const struct ram_config *config, struct guest_region *region,
 	}
 	if (config->pages == RAM_PAGES_THP && madvise(region->hva, region->size, MADV_HUGEPAGE) < 0)
 		return refuse(problems, region->node, errno, "get", region, config);
-	/* A child would share guest memory copy-on-write; there is no child, so say so. */
+	/* A child would share guest memory copy-on-write. The shim has no child, so exclude the
+	 * memory. */
 	(void)madvise(region->hva, region->size, MADV_DONTFORK);
 	return 0;
 }
@@ -172,7 +173,7 @@ static int lock_all(const struct ram_config *config, const struct guest_memory *
 		(unsigned long long)((locked - MIN(before, locked)) / MIB));
 }
 
-/* The proof: that every page is there, and its node, as the kernel tells it. */
+/* Reads back from the kernel that every page is there, and on which node. */
 static int read_back(const struct ram_config *config, const struct numa_range *ranges, size_t count,
                      struct ram_placement *placement, struct problems *problems)
 {
@@ -182,7 +183,7 @@ static int read_back(const struct ram_config *config, const struct numa_range *r
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_PLACEMENT_FAILED, -r, "memory.nodes",
 		                    "the kernel does not tell where guest memory is: %s",
-		                    strerror(-r));
+		                    errno_text(-r));
 	placement->populated = true;
 	for (size_t i = 0; i < count; i++) {
 		struct numa_counts *node = &placement->nodes[ranges[i].guest_node];
@@ -197,7 +198,7 @@ static int read_back(const struct ram_config *config, const struct numa_range *r
 	return ram_judge(config, placement, problems);
 }
 
-/* For each node that lacks some. */
+/* Adds a problem for each node that lacks pages. */
 static int judge_absent(const struct ram_config *config, const struct ram_placement *placement,
                         struct problems *problems)
 {
@@ -268,7 +269,7 @@ int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
 		return problems_add(
 			problems, ERROR_CODE_SPEC_INVALID, -r, "memory.nodes",
 			"the sizes of the nodes do not fit into the guest's address space: give the guest less");
-	/* Before mmap, whose own refusal knows no nodes: it says neither which is short nor by how
+	/* Before mmap(2), whose error does not tell which node is short of memory, or by how
 	 * much. */
 	r = check_free(config, &layout, problems);
 	for (size_t i = 0, count = r < 0 ? 0 : layout.count; i < count; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host memory behind guest RAM: reserved, bound, populated and locked before any vCPU exists, and
- * its placement read back. */
+/* Host memory behind guest RAM: reserves, binds, populates and locks it before any vCPU exists, and
+ * reads its placement back. */
 #ifndef AXVM_MACHINE_RAM_H
 #define AXVM_MACHINE_RAM_H
 
@@ -13,7 +13,8 @@ enum ram_pages { RAM_PAGES_4K, RAM_PAGES_THP, RAM_PAGES_2M, RAM_PAGES_1G };
 
 struct ram_config {
 	enum ram_pages pages;
-	/* touch every page now; huge pages always are: mmap reserves them host-wide only */
+	/* touch every page now; huge pages always are, since mmap(2) reserves them host-wide
+	 * only */
 	bool populate;
 	bool lock; /* mlock, which populates as well */
 	uint64_t remote_pages_allowed;
@@ -23,7 +24,7 @@ struct ram_config {
 	const struct host_facts *facts;      /* CPUs of the nodes, for the threads that populate */
 };
 
-/* What was read back, by guest node. */
+/* The placement that was read back, by guest node. */
 struct ram_placement {
 	bool populated; /* false: nothing to read back yet */
 	struct numa_counts nodes[GUEST_NODES_MAX];
@@ -31,16 +32,16 @@ struct ram_placement {
 };
 
 /* Lays out and maps guest memory, bound to its host nodes before the first touch, and reads back
- * where its pages are. Private and anonymous: nothing is left behind when the process ends, however
- * it ends. All reasons that hold are added to `problems`; -errno then, and nothing stays mapped.
- * More remote pages than allowed are a ERROR_CODE_PLACEMENT_FAILED; a page that was populated or
- * locked and is not there is a ERROR_CODE_MEMORY_UNAVAILABLE. One thread calls it. */
+ * where its pages are. The memory is private and anonymous, so nothing remains however the process
+ * ends. On failure -errno, every reason in `problems`, and nothing stays mapped.
+ * ERROR_CODE_PLACEMENT_FAILED: more remote pages than allowed; ERROR_CODE_MEMORY_UNAVAILABLE: a
+ * page that was populated or locked is absent. One thread calls it. */
 int ram_acquire(const struct ram_config *config, struct guest_memory *memory,
                 struct ram_placement *ret_placement, struct problems *problems);
 
-/* The judgement of ram_acquire() on what was read back, apart from the reading, which needs a host
- * of two nodes to find anything. -EREMOTE with a problem when more pages are remote than are
- * allowed, -ENOMEM with one for each node that lacks pages. */
+/* The check of ram_acquire() on a placement, without reading it back: for tests on hosts with one
+ * node. -EREMOTE with a problem if more pages are remote than allowed, -ENOMEM with one for each
+ * node that lacks pages. */
 int ram_judge(const struct ram_config *config, const struct ram_placement *placement,
               struct problems *problems);
 

@@ -16,9 +16,9 @@
 #define PR_SCHED_CORE 62
 #define PR_SCHED_CORE_CREATE 1
 #endif
-#define SCOPE_THREAD_GROUP 1 /* the header of older systems has no name for it */
+#define SCOPE_THREAD_GROUP 1 /* older headers lack it */
 
-#define TURN_NS 100000 /* the shortest that the kernel takes */
+#define TURN_NS 100000 /* the shortest slice that the kernel accepts */
 
 /* As of sched_setattr(2), first version: not every C library has it, and the kernel's header has a
  * struct of the library's. */
@@ -52,7 +52,7 @@ int schedule_take_fifo(uint32_t priority, struct problems *problems)
 	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, "cpus.fifo_priority",
 	                    "this process may not have SCHED_FIFO %u: it has no CAP_SYS_NICE, and "
 	                    "RLIMIT_RTPRIO is %llu; or its cgroup has no realtime budget: %s",
-	                    priority, (unsigned long long)limit.rlim_cur, strerror(error));
+	                    priority, (unsigned long long)limit.rlim_cur, errno_text(error));
 }
 
 int schedule_leave_fifo(struct problems *problems)
@@ -60,14 +60,14 @@ int schedule_leave_fifo(struct problems *problems)
 	const struct sched_param none = { .sched_priority = 0 };
 
 	if (sched_setscheduler(0, SCHED_OTHER, &none) == 0) {
-		/* What every other launch runs with: a thread that leaves a realtime class gets the
-		 * slack that its process was born with, which is the launcher's (seen with Linux
-		 * 6.18). */
+		/* Set the slack that every other launch runs with: a thread that leaves a realtime
+		 * class gets the slack that its process started with, which is the launcher's (seen
+		 * with Linux 6.18). */
 		(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
 		return 0;
 	}
 	return problems_add(problems, ERROR_CODE_OS_FAILED, errno, "cpus.fifo_priority",
-	                    "cannot go back to the ordinary scheduler: %s", strerror(errno));
+	                    "cannot go back to the ordinary scheduler: %s", errno_text(errno));
 }
 
 void schedule_short_turns(void)
@@ -94,7 +94,7 @@ int schedule_own_cores(struct problems *problems)
 	                           "to keep apart"
 	         : error == EINVAL
 	                 ? "this kernel has no core scheduling (CONFIG_SCHED_CORE, Linux 5.14)"
-	                 : strerror(error);
+	                 : errno_text(error);
 	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, "cpus.core_scheduling", "%s",
 	                    reason);
 }
@@ -108,7 +108,7 @@ int schedule_bind(const struct cpu_bitmap *cpus, struct problems *problems)
 		return 0;
 	return problems_add(problems, ERROR_CODE_HOST_LIMIT, errno, "cpus",
 	                    "cannot be bound to host CPUs %s: %s",
-	                    cpu_bitmap_format(cpus, list, sizeof(list)), strerror(errno));
+	                    cpu_bitmap_format(cpus, list, sizeof(list)), errno_text(errno));
 }
 
 int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *problems)
@@ -119,7 +119,7 @@ int schedule_check_affinity(const struct cpu_bitmap *cpus, struct problems *prob
 	if (sched_getaffinity(0, sizeof(found.words), (cpu_set_t *)(void *)found.words) < 0)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, "cpus",
 		                    "the kernel does not tell which CPUs a thread is bound to: %s",
-		                    strerror(errno));
+		                    errno_text(errno));
 	if (memcmp(&found, cpus, sizeof(found)) == 0)
 		return 0;
 	(void)prctl(PR_GET_NAME, name);

@@ -24,8 +24,8 @@ static bool same_host_core(const struct host_facts *facts, uint32_t a, int32_t b
 	return false;
 }
 
-/* An earlier vCPU on the same guest core as `vcpu`, the latest one; -1 when there is none. A core
- * only takes vCPUs of one guest node and of distinct host CPUs; who is on none is a core of its
+/* The latest earlier vCPU on the same guest core as `vcpu`; -1 if there is none. A core takes only
+ * vCPUs of one guest node and of distinct host CPUs; a vCPU without a host CPU is a core of its
  * own. */
 static int core_mate(const struct placement *placement, const struct host_facts *facts,
                      uint32_t vcpu)
@@ -97,7 +97,8 @@ static uint32_t number_apics(struct guest_topology *topology)
 	return largest;
 }
 
-/* The largest from the host's first node; that of one node, or of none that is known. */
+/* The largest distance from the host's first node; the default if the host has one node, or none is
+ * known. */
 static uint32_t farthest(const struct host_facts *facts)
 {
 	uint32_t most = facts->node_count == 1 ? 11 : 0;
@@ -107,9 +108,9 @@ static uint32_t farthest(const struct host_facts *facts)
 	return most > 0 ? most : 20;
 }
 
-/* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. Of host nodes that the
- * spec leaves open, the farthest: where they are depends on what other VMs there are, and what a
- * guest sees must not. */
+/* ACPI 6.5 §5.2.17: 10 is local, less than 10 reserved, 255 unreachable. For host nodes that the
+ * spec leaves open it takes the farthest distance: their choice depends on the other VMs, and what
+ * a guest sees must not. */
 static void distances(const struct placement *placement, const struct host_facts *facts,
                       struct guest_topology *topology)
 {
@@ -172,8 +173,8 @@ static void fix_leaf_1(const struct shape *shape, struct kvm_cpuid_entry2 *entry
 	entry->edx = shape->package_ids > 1 ? entry->edx | htt : entry->edx & ~htt;
 }
 
-/* EAX[25:14]: APIC ids that share the cache, less 1; EAX[31:26]: core ids in the package, less 1.
- */
+/* EAX[25:14]: APIC ids that share the cache, less 1; EAX[31:26]: core ids in the package,
+ * less 1. */
 static void fix_leaf_4(const struct shape *shape, struct kvm_cpuid_entry2 *entry)
 {
 	uint32_t level = entry->eax >> 5 & 7;

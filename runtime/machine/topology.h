@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's topology, derived from where its vCPUs really are: APIC ids, CPUID leaves, distances.
- */
+/* The guest's topology, derived from the placement of its vCPUs: APIC ids, CPUID leaves, and
+ * distances. */
 #ifndef AXVM_MACHINE_TOPOLOGY_H
 #define AXVM_MACHINE_TOPOLOGY_H
 
@@ -17,7 +17,8 @@ struct guest_topology {
 	uint32_t vcpu_count;
 	uint32_t packages, cores_per_package, threads_per_core; /* the largest of each */
 	uint32_t smt_bits, core_bits; /* widths of the APIC id's two lower parts */
-	bool flat; /* a package for each vCPU: the real shape does not fit in 8-bit APIC ids */
+	/* a package for each vCPU, since the real shape does not fit in 8-bit APIC ids */
+	bool flat;
 	struct topology_vcpu {
 		uint32_t apic_id, package, core, thread;
 		uint8_t node; /* guest node */
@@ -26,11 +27,11 @@ struct guest_topology {
 	uint8_t distances[PLACEMENT_NODES_MAX][PLACEMENT_NODES_MAX]; /* for the SLIT */
 };
 
-/* A guest node is a package; vCPUs on threads of one host core are threads of one guest core; vCPUs
- * that share a host CPU are cores of their own. Packages and cores are numbered in the order of the
- * vCPUs, so vCPU 0 has APIC id 0; all ids are distinct and at most 0xfe. -EINVAL: no vCPU or no
- * node. Distances: 10 on the diagonal, elsewhere the host's, 11 between guest nodes on one host
- * node. Pure. */
+/* Derives the topology. A guest node is a package; vCPUs on threads of one host core are threads of
+ * one guest core; vCPUs that share a host CPU are cores of their own. Packages and cores are
+ * numbered in the order of the vCPUs, so vCPU 0 has APIC id 0; all ids are distinct and at most
+ * 0xfe. Distances: 10 on the diagonal, elsewhere the host's, 11 between guest nodes on one host
+ * node. -EINVAL: no vCPU or no node. Pure. */
 int topology_derive(const struct placement *placement, const struct host_facts *facts,
                     struct guest_topology *ret);
 

@@ -31,10 +31,9 @@
 
 #define APIC_BASE_X2APIC 0x400u
 
-/* SDM 4. Memory is write-back and string moves are fast, as firmware would leave it; there are no
- * BTS and no PEBS, which is what CPUID says too; PAT and the rest are as after a reset (SDM 3A
- * §12.12.4, §10.1.1). All are set, so that no vCPU starts with what a kernel's KVM happens to leave
- * in them. */
+/* SDM 4. Memory is write-back and string moves are fast, as firmware would leave them; there is no
+ * BTS and no PEBS, as in CPUID; PAT and the rest are as after a reset (SDM 3A §12.12.4, §10.1.1).
+ * All are set, so that no start value depends on the kernel's version of KVM. */
 static const struct kvm_msr_entry start_msrs[] = {
 	{ .index = 0x174 }, /* IA32_SYSENTER_CS, ESP, EIP */
 	{ .index = 0x175 },
@@ -140,7 +139,7 @@ static int set_msrs(struct vcpu *vcpu)
 	return set == (int)ARRAY_SIZE(start_msrs) ? 0 : -EIO;
 }
 
-/* With local APICs KVM lets only vCPU 0 start by itself. */
+/* With local APICs KVM starts only vCPU 0 without INIT and SIPI. */
 static int set_mp_state(struct vcpu *vcpu, const struct vcpu_entry *entry, bool apic)
 {
 	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_RUNNABLE };
@@ -164,7 +163,7 @@ static int set_cpuid(struct vcpu *vcpu, const struct cpuid_table *cpuid,
 static int failed(struct vcpu *vcpu, int r, const char *what)
 {
 	return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
-	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, strerrordesc_np(-r));
+	                    "vCPU %u: KVM refuses %s: %s", vcpu->index, what, errno_text(-r));
 }
 
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
@@ -206,8 +205,8 @@ int vcpu_try_run(struct vcpu *vcpu)
 	SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_RUN && arg2 == 0);
 	r = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? -errno : 0;
 	vcpu->run->immediate_exit = 0;
-	/* As in the run loop: a request of the control thread's that this has undone is read
-	 * there. */
+	/* As in the run loop: if this has cleared a request of the control thread, the loop reads
+	 * it from `want`. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (r == 0 || r == -EINTR)
 		return 0;
@@ -215,6 +214,6 @@ int vcpu_try_run(struct vcpu *vcpu)
 		return problems_add(
 			&vcpu->problems, ERROR_CODE_HOST_LIMIT, -r, NULL,
 			"KVM cannot start its thread for the VM: %s: " PROBLEM_RAISE_THREADS,
-			strerrordesc_np(-r));
+			errno_text(-r));
 	return failed(vcpu, r, "to run it");
 }

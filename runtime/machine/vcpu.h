@@ -3,7 +3,7 @@
  *
  * The thread creates its own vCPU on its own CPU, so that KVM allocates the per-vCPU state on the
  * right node. Life: create → (gate) → sealed → (gate) → run loop, in which it only dispatches the
- * rare exit. A loop turn reads the crew's `want` word: RUN, PAUSE (park until it changes) or
+ * rare exit. Each turn of the loop reads machine.want: RUN, PAUSE (park until it changes) or
  * STOP. */
 #ifndef AXVM_MACHINE_VCPU_H
 #define AXVM_MACHINE_VCPU_H
@@ -28,7 +28,7 @@ enum vcpu_start {
 	VCPU_PROTECTED, /* 32-bit, paging off (PVH) */
 };
 
-/* The state a vCPU starts in. */
+/* The state in which a vCPU starts. */
 struct vcpu_entry {
 	enum vcpu_start start;
 	uint64_t rip, rsp, rdi, rsi, rdx, rbx;
@@ -50,8 +50,8 @@ struct vcpu {
 	uint32_t apic_id;
 	int host_cpu;  /* pinned there; -1: not pinned */
 	int host_node; /* of that CPU; -1: unknown */
-	int fd;        /* in the vCPU thread's own table of descriptors */
-	int shared_fd; /* in the process's, until the thread has its own */
+	int fd;        /* in the vCPU thread's own descriptor table */
+	int shared_fd; /* in the process's table, until the thread has its own */
 	struct kvm_run *run;
 	struct machine *machine;
 	const struct vm *vm; /* the machine's */
@@ -66,26 +66,27 @@ struct vcpu {
 	size_t code_length;
 	struct vcpu_stats stats;
 	struct problems problems; /* of this thread's creation and sealing */
-	/* it could not be created: it will not seal, and `problems` is final */
+	/* creation failed: the thread does not seal, and `problems` is final */
 	bool unmade;
 };
 
-/* Creates the vCPU in KVM and sets its whole state. On its own thread; -errno with a problem. */
+/* Creates the vCPU in KVM and sets its whole state. On the vCPU's own thread; -errno with a
+ * problem. */
 int vcpu_create(struct vcpu *vcpu, const struct vcpu_entry *entry, const struct cpuid_table *cpuid,
                 const struct guest_topology *topology);
 
-/* Calls KVM_RUN without entering the guest. The first call of a VM starts a thread of KVM's own
- * (recovery of huge pages, since Linux 6.13), which a limit on threads denies, then and for ever:
- * here that can still refuse the launch. On the thread of one vCPU, sealed, so that KVM's thread is
- * under its filter; -errno with a problem. */
+/* Calls KVM_RUN without entering the guest. The first KVM_RUN of a VM starts a thread of KVM's own
+ * (recovery of huge pages, since Linux 6.13). A limit on threads can deny it, and then every later
+ * KVM_RUN fails; here that can still refuse the launch. On the sealed thread of one vCPU, so that
+ * KVM's thread inherits its filter; -errno with a problem. */
 int vcpu_try_run(struct vcpu *vcpu);
 
-/* The system registers of an entry that does not wait, over what they are after a reset (SDM 3A
+/* Writes the system registers of an entry that does not wait over those after a reset (SDM 3A
  * §9.1). Pure. */
 void vcpu_start_state(const struct vcpu_entry *entry, struct kvm_sregs *sregs);
 
-/* Does what the exit in vcpu->run asks for; whether the vCPU goes on. The loop's part that needs no
- * KVM. */
+/* Handles the exit in vcpu->run. Returns whether the vCPU goes on. The part of the loop that needs
+ * no KVM. */
 bool vcpu_dispatch(struct vcpu *vcpu);
 
 /* The run loop; returns when the machine has stopped. Never allocates, opens or maps. */

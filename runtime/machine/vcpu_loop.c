@@ -60,7 +60,7 @@ void machine_end_from(struct vcpu *vcpu, enum machine_end end, uint64_t detail)
 	struct machine *machine = vcpu->machine;
 	uint32_t none = MACHINE_END_NONE;
 
-	/* `end` is stored last: whoever reads it (acquire) sees what goes with it. */
+	/* `end` is stored last: a thread that reads it (acquire) sees the other fields too. */
 	if (atomic_exchange(&machine->ending, true))
 		return;
 	machine->end_exit = vcpu->run->exit_reason;
@@ -118,7 +118,7 @@ static bool exit_mmio(struct vcpu *vcpu)
 	return heed_acpi(vcpu);
 }
 
-/* Only without local APICs, that is for flat images: this vCPU has nothing more to do. */
+/* Happens only without local APICs, that is for flat images: this vCPU has nothing more to do. */
 static bool exit_hlt(struct vcpu *vcpu)
 {
 	struct machine *machine = vcpu->machine;
@@ -171,7 +171,7 @@ static bool exit_nothing(struct vcpu *vcpu)
 	return true;
 }
 
-/* Each returns whether the vCPU goes on. A kind without a row fails the vCPU. */
+/* Each function returns whether the vCPU goes on. An exit without a row fails the vCPU. */
 static bool (*const exit_table[])(struct vcpu *) = {
 	[KVM_EXIT_IO] = exit_io,
 	[KVM_EXIT_MMIO] = exit_mmio,
@@ -198,8 +198,8 @@ bool vcpu_dispatch(struct vcpu *vcpu)
 	return false;
 }
 
-/* Waits, parked, while the crew pauses, or for good when `want` is STOP or this vCPU has ended.
- * Returns whether to go on. */
+/* Parks while the crew pauses, or for good if `want` is STOP or this vCPU has ended. Returns
+ * whether to go on. */
 static bool park(struct vcpu *vcpu, bool ended)
 {
 	struct machine *machine = vcpu->machine;
@@ -215,17 +215,17 @@ static bool park(struct vcpu *vcpu, bool ended)
 		return false;
 	atomic_fetch_sub(&machine->parked, 1);
 	atomic_store(&vcpu->parked, false);
-	/* The guest's watchdogs are told that time stood still. It fails where the guest has no
-	 * kvmclock, which then has no use for it. */
+	/* Tells the guest's watchdogs that time stood still. It fails if the guest has no kvmclock,
+	 * and then does not matter. */
 	SANDBOX_USES(vcpu, ioctl, arg0 == VCPU_FD && arg1 == KVM_KVMCLOCK_CTRL && arg2 == 0);
 	(void)ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 	return true;
 }
 
-/* Whether KVM_RUN, which has failed with `error`, is to be called again. With EAGAIN it returns
- * whenever something wakes a vCPU that waits for INIT and SIPI, as often as the guest likes. On
- * another one it means that KVM could not have something for now; when not one entry succeeds in
- * AGAIN_MAX calls (microseconds each), it never will. */
+/* Whether to call KVM_RUN again after it has failed with `error`. For a vCPU that waits for INIT
+ * and SIPI, EAGAIN means that something woke it, which may happen as often as the guest likes. For
+ * another vCPU it means that KVM lacks a resource for now; if AGAIN_MAX calls in a row fail
+ * (microseconds each), it never gets it. */
 static bool run_again(struct vcpu *vcpu, uint32_t *again, int error)
 {
 	if (error == EAGAIN)

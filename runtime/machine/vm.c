@@ -26,7 +26,7 @@ static int set_routes(struct vm *vm)
 	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &vm->routing) < 0 ? -errno : 0;
 }
 
-/* A GSI has an entry only once it is routed: KVM drops the signals of one that has none. */
+/* A GSI has an entry only once it is routed: KVM drops the signals of a GSI without an entry. */
 static int do_route(struct vm *vm, const struct vm_call *call)
 {
 	struct kvm_irq_routing_entry *entry = NULL;
@@ -53,7 +53,7 @@ static int do_doorbell(struct vm *vm, const struct vm_call *call, uint32_t flags
 {
 	struct kvm_ioeventfd doorbell = {
 		.addr = call->address,
-		.len = 0, /* any length: KVM then need not decode the instruction */
+		.len = 0, /* any length, so that KVM does not have to decode the instruction */
 		.fd = call->eventfd,
 		.flags = flags,
 	};
@@ -201,7 +201,7 @@ static int set_slots(struct vm *vm, struct problems *problems)
 			                    "KVM refuses guest memory at %#llx, %llu MiB: %s",
 			                    (unsigned long long)region->base.v,
 			                    (unsigned long long)(region->size / MIB),
-			                    strerror(errno));
+			                    errno_text(errno));
 	}
 	return 0;
 }
@@ -224,13 +224,14 @@ static int create_apic(struct vm *vm, struct problems *problems)
 
 		if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0)
 			return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
-			                    "KVM refuses %s: %s", steps[i].name, strerror(errno));
+			                    "KVM refuses %s: %s", steps[i].name, errno_text(errno));
 	}
 	return 0;
 }
 
 /* Intel hosts without unrestricted guest keep a TSS and an identity map in guest-physical space;
- * KVM wants to be told where before the first vCPU. Other hosts accept and ignore it. */
+ * KVM must be told their addresses before the first vCPU. Other hosts accept and ignore the
+ * calls. */
 static int place_kvm_pages(struct vm *vm, struct problems *problems)
 {
 	uint64_t identity_map = LAYOUT_KVM_IDENTITY_MAP;
@@ -239,7 +240,7 @@ static int place_kvm_pages(struct vm *vm, struct problems *problems)
 	    ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS) < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
 		                    "KVM refuses the address of its TSS or identity map: %s",
-		                    strerror(errno));
+		                    errno_text(errno));
 	return 0;
 }
 
@@ -252,7 +253,7 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	if (size < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
 		                    "KVM does not tell the size of its run page: %s",
-		                    strerror(errno));
+		                    errno_text(errno));
 	if (size < (int)sizeof(struct kvm_run))
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, ENOTSUP, NULL,
 		                    "KVM's run page has %d bytes, and %zu are needed", size,
@@ -265,7 +266,7 @@ int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool
 	vm->fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		return problems_add(problems, ERROR_CODE_KVM_FAILED, errno, NULL,
-		                    "KVM cannot create a VM: %s", strerror(errno));
+		                    "KVM cannot create a VM: %s", errno_text(errno));
 	vm->run_size = (uint32_t)size;
 	r = set_slots(vm, problems);
 	if (r < 0)
@@ -288,10 +289,10 @@ int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *prob
 		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, errno,
 		                    "cpus.tenancy",
 		                    "this KVM cannot leave out the exits of a dedicated VM: %s",
-		                    strerror(errno));
+		                    errno_text(errno));
 	if (tuning->has_halt_poll_ns && ioctl(vm->fd, KVM_ENABLE_CAP, &poll) < 0)
 		return problems_add(problems, ERROR_CODE_KVM_CAPABILITY_MISSING, errno, "profile",
-		                    "this KVM has no halt polling per VM: %s", strerror(errno));
+		                    "this KVM has no halt polling per VM: %s", errno_text(errno));
 	return 0;
 }
 
@@ -300,11 +301,4 @@ void vm_forward_calls(struct vm *vm, int control_wake_fd)
 	vm->control_wake_fd = control_wake_fd;
 	vm->control_thread = pthread_self();
 	atomic_store(&vm->calls_forwarded, true);
-}
-
-void vm_done(struct vm *vm)
-{
-	if (vm->fd > 0)
-		close(vm->fd);
-	vm->fd = -1;
 }

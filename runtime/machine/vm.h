@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* One virtual machine in KVM: memory slots, interrupt routes, doorbells.
  *
- * Once vCPUs run, only the control thread issues VM ioctls: a vCPU thread's seccomp filter has none
- * but KVM_RUN. What a guest's register write needs from KVM (an MSI route, a doorbell that moves)
- * is put into the VM's one call slot; the control thread carries it out and the vCPU thread
- * waits. */
+ * Once vCPUs run, only the control thread makes VM ioctls: a vCPU thread's seccomp filter allows no
+ * ioctl but KVM_RUN. If a guest's register write needs one (an MSI route, a doorbell that moves),
+ * the vCPU thread puts it into the VM's one call slot and waits; the control thread carries it
+ * out. */
 #ifndef AXVM_MACHINE_VM_H
 #define AXVM_MACHINE_VM_H
 
@@ -16,12 +16,12 @@
 #include "bus/fabric.h"
 #include "guest/memory.h"
 
-/* One vector a queue and one for configuration changes, over all devices. */
+/* One vector for each queue and one for configuration changes, over all devices. */
 #define VM_MSI_ROUTES_MAX 512
 
 enum vm_call_kind { VM_CALL_ROUTE, VM_CALL_ADD_DOORBELL, VM_CALL_REMOVE_DOORBELL, VM_CALL_SIGNAL };
 
-/* A VM ioctl asked for by a vCPU thread. */
+/* A VM ioctl that a vCPU thread asks for. */
 struct vm_call {
 	enum vm_call_kind kind;
 	uint32_t gsi;
@@ -40,7 +40,7 @@ struct vm {
 	bool has_apic;
 	const struct guest_memory *memory;
 
-	/* From here on: the control thread alone, or the only thread while building. */
+	/* From here on: only the control thread uses these, or while building the only thread. */
 	uint32_t gsis_used;
 	uint32_t routes_used;
 	struct {
@@ -48,39 +48,40 @@ struct vm {
 		struct kvm_irq_routing_entry entries[VM_MSI_ROUTES_MAX];
 	} routing;
 
-	pthread_mutex_t call_lock; /* held by the vCPU thread whose call it is */
+	pthread_mutex_t call_lock; /* held by the vCPU thread that makes the call */
 	struct vm_call call;
 	_Atomic bool calls_forwarded; /* set when vCPUs may run */
 	int control_wake_fd;
 	pthread_t control_thread;
 };
 
-/* What a profile asks of KVM for a VM. */
+/* KVM settings of a VM that a profile asks for. */
 struct vm_tuning {
 	bool disable_hlt_exits, disable_pause_exits, disable_cstate_exits;
-	bool has_halt_poll_ns; /* false: the host's own */
+	bool has_halt_poll_ns; /* false: the host's value */
 	uint32_t halt_poll_ns;
 };
 
-/* Creates the VM and sets its slots, then, when asked, the split interrupt chip: in this order,
- * because a slot change after the chip waits for a grace period. `kvm_fd` is borrowed. */
+/* Creates the VM and sets its memory slots, then, if `apic`, creates the split interrupt chip. In
+ * this order, because a slot change after the chip waits for a grace period (5 to 8 ms). `kvm_fd`
+ * is borrowed. -errno with a problem. */
 int vm_create(struct vm *vm, int kvm_fd, const struct guest_memory *memory, bool apic,
               struct problems *problems);
-void vm_done(struct vm *vm);
 
-/* Before the first vCPU. -errno with a problem when KVM cannot do what is asked. Linux
+/* Applies the settings. Before the first vCPU. -errno with a problem if KVM cannot do it. Linux
  * Documentation/virt/kvm/api.rst §7.13 (KVM_CAP_X86_DISABLE_EXITS) and §7.21
  * (KVM_CAP_HALT_POLL). */
 int vm_tune(struct vm *vm, const struct vm_tuning *tuning, struct problems *problems);
 
-/* The caller is the control thread from now on: calls from other threads are handed to it through
+/* Makes the caller the control thread: calls from other threads now go to it through
  * `control_wake_fd` (an eventfd, borrowed). */
 void vm_forward_calls(struct vm *vm, int control_wake_fd);
 
 /* Carries out the waiting call, if there is one. Control thread only. */
 void vm_serve_calls(struct vm *vm);
 
-/* Injects one MSI. Any thread; forwarded like the fabric's calls. */
+/* Injects one MSI. Any thread; forwarded to the control thread like the fabric's calls. 0 or
+ * -errno. */
 int vm_signal_msi(struct vm *vm, uint64_t address, uint32_t data);
 
 #endif

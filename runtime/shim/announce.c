@@ -204,8 +204,8 @@ int announce_running(struct shim *shim)
 	fill_host(shim, &body, &lists);
 	fill_vcpus(shim, &body, &lists);
 	fill_threads(shim, &body, &lists);
-	body.profile = shim->profile.name;
-	EVENT_SET(&body, development, shim->profile.development);
+	body.profile = EVENT_TEXT(shim->verdict.profile);
+	EVENT_SET(&body, development, shim->verdict.development);
 	EVENT_SET(&body, pinned, shim->placement.pinned);
 	EVENT_SET(&body, claimed, shim->placement.claimed);
 	body.machine_sha256 = shim->plan.digest;

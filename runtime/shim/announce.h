@@ -12,22 +12,22 @@
 
 struct shim;
 
-/* A stage that has taken so long, as a message; for the terminal event, too. */
+/* Fills in a completed stage and its duration; also used for the terminal event. */
 void announce_fill_stage(Axvm__V1__StageCompleted *to, enum axvm_stage stage, uint64_t duration_ns);
 
-/* Stage shim->stage is done. */
+/* Sends that stage shim->stage is done. */
 int announce_stage(struct shim *shim);
 
-/* The host does not meet the profile: every requirement in shim->verdict that is unmet. */
+/* Sends every unmet requirement in shim->verdict: the host does not meet the profile. */
 int announce_refusal(struct shim *shim);
 
-/* Where guest memory is, by node, as read back into shim->ram. */
+/* Sends the placement of guest memory by node, as read back into shim->ram. */
 int announce_memory(struct shim *shim);
 
-/* Every thread is confined, as `seen` from the kernel. */
+/* Sends that every thread is confined, as `seen` from the kernel. */
 int announce_sealed(struct shim *shim, const struct sandbox_seen *seen);
 
-/* The guest runs from now on. */
+/* Sends that the guest runs from now on. */
 int announce_running(struct shim *shim);
 
 #endif

@@ -8,23 +8,23 @@
 
 struct shim;
 
-/* Whether the next command can be taken: room for its reply is kept (and stays so), and the one
- * before does not wait for room for a report. Otherwise fd 3 is left alone. */
+/* Whether the next command can be taken: it reserves room for the reply, and no earlier command
+ * waits for room for a report. If not, fd 3 is not read. */
 bool commands_ready(struct shim *shim);
 
-/* One command as it came; `context` is the shim. Carried out and replied to at once, but for a
- * pause, whose reply comes when all is at rest, and a report that waits for its room. When the next
- * one cannot be taken the stream is stopped. Control thread; allocates nothing. */
-void commands_take(const struct stream_command *command, void *context);
+/* Takes one command; `context` is the shim. It is carried out and replied to at once, except a
+ * pause, whose reply comes when the VM is at rest, and a report that waits for room. If the next
+ * command cannot be taken, the stream is stopped. Control thread; allocates nothing. */
+void commands_take(const struct stream_command *raw, void *context);
 
-/* Replies with the report that waits for room, if there is one and room by now. */
+/* Replies with a report that waits for room, if there is room by now. */
 void commands_report(struct shim *shim);
 
-/* Replies to a pause that will not come into force any more, and with a report that waits for room,
- * as long as event_finish() may take. Control thread, when the VM has ended. */
+/* Replies to a pause that can no longer come into force, and with a report that waits for room,
+ * within the time of event_finish(). Control thread, when the VM has ended. */
 void commands_end(struct shim *shim);
 
-/* The reply to bytes that are no command: request_id 0. */
+/* Replies to bytes that are not a command, with request_id 0. */
 void commands_refuse_stream(struct shim *shim, const struct problem *problem);
 
 #endif

@@ -182,7 +182,7 @@ int control_open(struct shim *shim)
 		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
 		                    "cannot create the control loop's descriptors (the hard limit "
 		                    "on open files must be at least %d): %s",
-		                    INTERNAL_FD_LAST + 1, strerror(-r));
+		                    INTERNAL_FD_LAST + 1, errno_text(-r));
 	}
 	shim->machine.wake_fd = shim->wake_fd;
 	event_writer_set_wake_fd(&shim->events, shim->wake_fd);
@@ -200,7 +200,7 @@ int control_watch(struct shim *shim)
 		if (errno != EPERM)
 			return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, NULL,
 			                    "cannot watch fd %d: %s", sources[i].fd,
-			                    strerror(errno));
+			                    errno_text(errno));
 		if (sources[i].fd == CONTROL_FD)
 			shim->control_is_file = true;
 	}

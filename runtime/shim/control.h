@@ -7,15 +7,15 @@
 
 struct shim;
 
-/* Creates the loop's descriptors, at their numbers. Arrive stage, while there is one thread: their
- * numbers make the kernel enlarge the table of descriptors, and where threads share it that waits
- * for a grace period, milliseconds on a busy host. -errno with a problem. */
+/* Creates the loop's descriptors, at their numbers. Stage arrive, while there is one thread: their
+ * high numbers make the kernel enlarge the descriptor table, and for a table that threads share
+ * this waits for a grace period, milliseconds on a busy host. -errno with a problem. */
 int control_open(struct shim *shim);
 
-/* Has the loop watch fd 3, fd 4, signals and the wake-up. Build stage; -errno with a problem. */
+/* Makes the loop watch fd 3, fd 4, signals and the wake-up. Stage build; -errno with a problem. */
 int control_watch(struct shim *shim);
 
-/* Takes what was read behind the launch, and all of fd 3 where that is a regular file. */
+/* Takes the commands that were read after the launch, and all of fd 3 if it is a regular file. */
 void control_begin(struct shim *shim);
 
 /* Writes events, waits up to `timeout_ms` (-1: for good) and handles what is ready. */

@@ -55,7 +55,7 @@ static int check(int fd, int wrong_way, enum axvm_error_code code, const char *u
 		                    fd, use);
 	if (fstat(fd, ret_st) < 0)
 		return problems_add(problems, code, errno, NULL, "fd %d cannot be used for %s: %s",
-		                    fd, use, strerrordesc_np(errno));
+		                    fd, use, errno_text(errno));
 	why = unfit(fd, ret_st->st_mode);
 	if (why)
 		return problems_add(problems, code, EINVAL, NULL,
@@ -65,7 +65,7 @@ static int check(int fd, int wrong_way, enum axvm_error_code code, const char *u
 
 int check_control_fd(int fd, struct problems *problems)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int r = check(fd, O_WRONLY, ERROR_CODE_CONTROL_FD_UNUSABLE, "reading the ControlStream",
 	              &st, problems);
 
@@ -81,7 +81,7 @@ int check_control_fd(int fd, struct problems *problems)
 
 int check_event_fd(int fd, int control_fd, struct problems *problems)
 {
-	struct stat st, control;
+	struct stat st = { 0 }, control;
 	int r = check(fd, O_RDONLY, ERROR_CODE_EVENT_FD_UNUSABLE, "writing the EventStream", &st,
 	              problems);
 

@@ -18,8 +18,8 @@ int check_control_fd(int fd, struct problems *problems);
  * -errno with an EVENT_FD_UNUSABLE added. */
 int check_event_fd(int fd, int control_fd, struct problems *problems);
 
-/* Moves an fd that has just been made (negative: it could not be, and errno says why) to its number
- * of the fixed layout, closing what was there. The number, or -errno. */
+/* Moves a new fd to its number of the fixed layout, and closes an fd there. `fd` may be negative,
+ * with errno set: then -errno. Returns the number, or -errno. */
 int fd_settle(int fd, int number);
 
 #endif

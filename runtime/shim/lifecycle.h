@@ -27,8 +27,8 @@ struct lifecycle {
 /* Whether `what` may happen in the present state. */
 bool lifecycle_allows(const struct lifecycle *lifecycle, enum happening what);
 
-/* Makes it happen: the state changes and a StateChanged event says so, with `reason` (a sentence or
- * NULL). -EBUSY, and nothing changes, when it may not happen now. Control thread. */
+/* Changes the state and sends a StateChanged event with `reason` (a sentence or NULL). -EBUSY, and
+ * nothing changes, if it may not happen now. Control thread. */
 int lifecycle_happen(struct lifecycle *lifecycle, enum happening what, const char *reason);
 
 /* "running", for people. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* axvm-shim: one virtual machine, one process. The list of its stages. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -11,6 +12,11 @@
 #include "shim/shim.h"
 
 static struct shim shim; /* about 7 MiB of address space; its pages are touched as far as used */
+
+/* What is at least as large is mapped for itself. Left alone, malloc maps less and less after it
+ * has freed something large, the facts, and calloc() clears what it takes of the heap: the devices'
+ * arrays, of which few VMs use more than the beginning. */
+#define LARGE (16 * 1024)
 
 static int (*const stages[])(struct shim *) = {
 	[STAGE_ARRIVE] = stage_arrive, [STAGE_LEARN] = stage_learn,
@@ -36,6 +42,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return answer(argv[1]);
 	image_keep_pages_small();
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE);
 	for (shim.stage = STAGE_ARRIVE; shim.stage < STAGE_ACCOUNT; shim.stage++) {
 		uint64_t start = monotonic_ns();
 		int r = stages[shim.stage](&shim);

@@ -29,7 +29,7 @@ static int cannot(const struct boot_image *image, struct problems *problems, con
 	                                                       : ERROR_CODE_OS_FAILED,
 	                    errno, image->field,
 	                    "the %s cannot be %s for boot.measure: %s; launch without that",
-	                    image->what, what, strerror(errno));
+	                    image->what, what, errno_text(errno));
 }
 
 /* A kernel that knows executable memfds of old has them refused by its own flag, and sealed so. */

@@ -10,8 +10,8 @@
 
 struct shim;
 
-/* A report is begun, gets its counters, and is ended. What has no place in an event is left out and
- * counted in the last counter, "metrics.omitted". The result lives in `metrics`. */
+/* Begins a report; then come the counters, then the end. Counters that do not fit into an event are
+ * left out and counted in the last one, "metrics.omitted". The result lives in `metrics`. */
 void metrics_begin(struct shim_metrics *metrics);
 void metrics_add(struct shim_metrics *metrics, uint64_t value, const char *format, ...)
 	_printf_(3, 4);
@@ -19,12 +19,12 @@ void metrics_add_latency(struct shim_metrics *metrics, const struct virtio_laten
                          const char *format, ...) _printf_(3, 4);
 Axvm__V1__MetricsReport *metrics_end(struct shim_metrics *metrics);
 
-/* Puts the reply to a metrics command; -ENOBUFS when it has no room yet. Control thread; allocates
- * nothing. */
+/* Puts the reply to a metrics command. -ENOBUFS: there is no room for it yet. Control thread;
+ * allocates nothing. */
 int metrics_reply(struct shim *shim, uint64_t request_id);
 
-/* Puts the last metrics event, what the VM did in all, when there is an interval. Control thread,
- * when vCPUs and devices have come to rest. */
+/* Puts the last metrics event, with the VM's totals, if the spec has an interval. Control thread,
+ * when vCPUs and devices are at rest. */
 void metrics_last(struct shim *shim);
 
 /* Puts a metrics event, when shim->spec.metrics_interval_ms has passed since the last. Returns the

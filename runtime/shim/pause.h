@@ -5,13 +5,13 @@
 
 struct shim;
 
-/* Looks whether a pause has come into force, and replies. Control thread, when it was woken. */
+/* Replies to a pause that has come into force. Control thread, when it was woken. */
 void pause_settle(struct shim *shim);
 
 /* Replies to a pause that is still waited for. */
 void pause_end(struct shim *shim);
 
-/* Takes back a pause; one that has not come into force yet is replied to. */
+/* Cancels a pause, and replies to one that has not come into force yet. */
 void pause_let_go_on(struct shim *shim);
 
 #endif

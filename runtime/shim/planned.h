@@ -7,7 +7,7 @@
 
 struct shim;
 
-/* What of a plan is not in struct shim. Strings are borrowed; NULL: absent. */
+/* The parts of a plan that are not in struct shim. Strings are borrowed; NULL: absent. */
 struct planned {
 	bool placed; /* there is a place for the VM: all that follows from it is told, too */
 	const char *other_profile;

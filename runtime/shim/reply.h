@@ -8,12 +8,12 @@
 
 struct shim;
 
-/* Puts it, with the VM's stage and state; `error` NULL: done. Its room has been kept
- * (commands_ready). Control thread. */
+/* Puts a reply with the VM's stage and state; `error` NULL: done. commands_ready() has reserved its
+ * room. Control thread. */
 void reply_put(struct shim *shim, uint64_t request_id, const struct problem *error);
 
-/* The same with a report, with which it can be larger than the room that was kept: -ENOBUFS then,
- * and nothing has happened. */
+/* The same with a report, which may need more than the reserved room: -ENOBUFS then, and nothing is
+ * put. */
 int reply_put_report(struct shim *shim, uint64_t request_id, Axvm__V1__MetricsReport *report);
 
 #endif

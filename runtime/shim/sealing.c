@@ -30,6 +30,9 @@
  * ever. */
 #define LOCK_TURNS 10000000
 
+/* As deep as start-up goes. Less than the gap that the kernel keeps below a stack that grows. */
+#define CONTROL_STACK (128 * 1024)
+
 struct span {
 	unsigned first, last;
 };
@@ -67,13 +70,13 @@ static int seal_thread(struct shim *shim, enum sandbox_role role, const struct s
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot keep to its own descriptors: %s",
-		                    sandbox_role_name(role), strerrordesc_np(-r));
+		                    sandbox_role_name(role), errno_text(-r));
 	sandbox_death_take_seat(&shim->desk, role);
 	r = sandbox_seccomp_seal(role);
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "a %s thread cannot take its seccomp filter: %s",
-		                    sandbox_role_name(role), strerrordesc_np(-r));
+		                    sandbox_role_name(role), errno_text(-r));
 	return 0;
 }
 
@@ -167,13 +170,15 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 		r = await_trial(shim);
 	if (r < 0)
 		return r;
+	image_forget_variables(shim->verdict.optional, &shim->plan.digest);
+	stack_forget_pages(CONTROL_STACK);
 	image_forget_pages();
 	sandbox_death_take_seat(&shim->desk, SANDBOX_ROLE_CONTROL);
 	r = sandbox_seccomp_seal(SANDBOX_ROLE_CONTROL);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "the control thread cannot take its seccomp filter: %s",
-		                    strerrordesc_np(-r));
+		                    errno_text(-r));
 	/* What does not fit is dropped and counted like any event. */
 	(void)announce_sealed(shim, seen);
 	return 0;
@@ -261,6 +266,6 @@ int sealing_prepare(struct shim *shim)
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot install the handler of denied calls: %s",
-		                    strerrordesc_np(-r));
+		                    errno_text(-r));
 	return 0;
 }

@@ -18,20 +18,19 @@ int sealing_prepare(struct shim *shim);
 int seal_vcpu_thread(struct shim *shim, int vcpu_fd, struct problems *problems);
 int seal_io_thread(struct shim *shim, uint32_t index, struct problems *problems);
 
-/* Of vCPU 0's thread, sealed: once all threads have been counted, KVM starts a thread of its own
- * (vcpu_try_run). The control thread learns in sealing_finish what came of it. */
+/* Called on vCPU 0's sealed thread: once all threads have been counted, has KVM start a thread of
+ * its own (vcpu_try_run). sealing_finish() gets the result. */
 void seal_try_kvm(struct shim *shim);
 
-/* Waits until all threads have sealed themselves and arrived at the gate. -EPERM with a problem
- * when one made a denied call instead. */
+/* Waits until all threads have sealed themselves and arrived at the gate. -EPERM with a problem if
+ * one made a denied call instead. */
 int sealing_await(struct shim *shim);
 
-/* Reads back what is the threads', seals the calling thread, the control thread, and puts the
- * Sealed event; `seen` has what sandbox_verify_process() found. */
+/* Reads back the confinement of all threads, seals the calling thread (control), and puts the
+ * Sealed event; `seen` is the result of sandbox_verify_process(). */
 int sealing_finish(struct shim *shim, struct sandbox_seen *seen);
 
-/* Whether a thread has died of its filter; the first time, that becomes the shim's first
- * problem. */
+/* Whether a filter has stopped a thread. The first time, this becomes the shim's first problem. */
 bool sealing_death(struct shim *shim);
 
 #endif

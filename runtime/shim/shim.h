@@ -77,22 +77,24 @@ struct shim {
 
 	struct host_facts *facts; /* owned; until confine */
 	uint64_t facts_ns;        /* when they were read */
-	struct profile profile;
-	struct verdict verdict;
 	struct placement placement;
+	struct ram_placement ram;
+	/* From what of the verdict was optional to the plan's digest: of the launch alone, zero
+	 * from the seal on (sealing_finish()). */
+	struct verdict verdict;
+	struct profile profile;
 	struct claims claims; /* in stage acquire */
 	struct guest_topology topology;
+	struct cpuid_config cpuid_config;
+	struct cpuid_table cpuid;
+	struct boot_entry entry;
 	struct machine_plan plan;
-	struct ram_placement ram;
 
 	int kvm_fd;
 	int wake_fd, signal_fd, epoll_fd;
 	struct shim_resources resources;
 	struct machine machine;
 	struct shim_devices devices;
-	struct cpuid_config cpuid_config;
-	struct cpuid_table cpuid;
-	struct boot_entry entry;
 	struct host_named vulnerabilities[FACTS_VULNERABILITIES_MAX];
 	size_t vulnerabilities_count;
 	char kernel_digest[SHA256_HEX_SIZE], initrd_digest[SHA256_HEX_SIZE]; /* "": not asked for */

@@ -7,27 +7,27 @@
 
 struct shim;
 
-/* All that was there at `looked_ns` has been handled: requests for the end that come from now on
- * are new ones, where the time for them to be the same is over. After each turn. */
+/* Tells that everything that was there at `looked_ns` has been handled: later requests for the end
+ * are new ones if their burst is over (base/burst.h). After each turn. */
 void shutdown_settle(struct shim *shim, uint64_t looked_ns);
 
-/* Ends the VM as soon as the loop comes round; `why` (static) is for the terminal event. */
+/* Ends the VM in the loop's next turn; `why` (static) is for the terminal event. */
 void shutdown_stop(struct shim *shim, const char *why);
 
-/* A command asks for the end: presses the power button and sets the clock anew; a machine without
- * local APICs, which has no interrupt to tell it by, is stopped. Close behind another request it is
- * the same one (base/burst.h): the button is not pressed again, and the clock is the command's all
- * the same. 0, or -EBUSY when the VM's state forbids it. */
+/* A command asks for the end: presses the power button and restarts the timeout. A machine without
+ * local APICs has no interrupt for the button and is stopped. A command within another request's
+ * burst (base/burst.h) does not press the button again, but its timeout applies. 0, or -EBUSY if
+ * the VM's state forbids it. */
 int shutdown_by_command(struct shim *shim, uint32_t timeout_ms, uint64_t now_ns, const char *why);
 
-/* The end of fd 3, or a signal, asks for the end. As above, by the spec's timeout; a clock that a
- * command or another request has set stays as it is. A signal that comes after another one, and not
- * close behind a request, stops the VM. */
+/* The end of fd 3, or a signal, asks for the end. As above, with the spec's timeout; a timeout that
+ * an earlier request has set stays. A signal after another one, outside the burst of a request,
+ * stops the VM. */
 void shutdown_ask(struct shim *shim, uint64_t now_ns, const char *why);
 void shutdown_signal(struct shim *shim, uint64_t now_ns);
 
-/* Tells a panic that the guest has reported and that was not told yet, and starts the clock within
- * which the guest may go on. */
+/* Sends an event about a panic that the guest has reported, once, and starts the time within which
+ * the guest may go on. */
 void shutdown_heed_panic(struct shim *shim);
 
 #endif

@@ -118,7 +118,7 @@ static void open_claims(struct shim *shim)
 		                   "\"%s\" is not the folder of this host's claims: %s; launch "
 		                   "without claims, or see that the folder is there",
 		                   folder->kind == RESOURCE_SOURCE_PATH ? folder->path : name,
-		                   strerror(-r));
+		                   errno_text(-r));
 }
 
 /* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that
@@ -161,7 +161,7 @@ static void keep_claims(struct shim *shim)
 	r = claims_keep(&shim->claims);
 	if (r < 0)
 		(void)problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, "cpus.claims",
-		                   "cannot keep the CPUs that were claimed: %s", strerror(-r));
+		                   "cannot keep the CPUs that were claimed: %s", errno_text(-r));
 }
 
 /* Cgroups may bring a cpuset, within which all is planned again. */
@@ -368,12 +368,12 @@ int stage_build(struct shim *shim)
 	r = fd_settle(machine->vm.fd, VM_FD);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
-		                    "cannot place the VM's descriptor: %s", strerror(-r));
+		                    "cannot place the VM's descriptor: %s", errno_text(-r));
 	machine->vm.fd = VM_FD;
 	r = kvm_stats_open_vm(&machine->stats, VM_FD);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
-		                    "KVM does not give its counters: %s", strerror(-r));
+		                    "KVM does not give its counters: %s", errno_text(-r));
 	r = build_buses(machine);
 	if (r < 0)
 		return problems_add(
@@ -396,7 +396,7 @@ int stage_build(struct shim *shim)
 	r = command_arena_map(&shim->command_arena);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
-		                    "no memory for commands: %s", strerror(-r));
+		                    "no memory for commands: %s", errno_text(-r));
 	r = plan_check(shim);
 	if (r < 0)
 		return r;

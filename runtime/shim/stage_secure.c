@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/image_pages.h"
 #include "base/uses.h"
 #include "machine/schedule.h"
 #include "sandbox/confine.h"
@@ -123,7 +124,7 @@ static int open_counters(struct vcpu *vcpu)
 	if (r < 0)
 		return problems_add(&vcpu->problems, ERROR_CODE_KVM_FAILED, -r, NULL,
 		                    "vCPU %u: KVM does not give its counters: %s", vcpu->index,
-		                    strerror(-r));
+		                    errno_text(-r));
 	return 0;
 }
 
@@ -154,8 +155,9 @@ static void *vcpu_main(void *argument)
 	if (r == 0)
 		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus),
 		                            &vcpu->problems);
+	stack_forget_pages(THREAD_STACK / 2); /* the tables of vcpu_create() */
 	if (r == 0)
-		r = seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
+		(void)seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
 	count_sealed(shim);
 	if (vcpu->index == 0)
@@ -218,7 +220,7 @@ static int start_thread(struct shim *shim, void *(*function)(void *), void *argu
 	if (r != 0)
 		return problems_add(&shim->problems, ERROR_CODE_HOST_LIMIT, r, NULL,
 		                    "cannot start a thread: %s: " PROBLEM_RAISE_THREADS,
-		                    strerror(r));
+		                    errno_text(r));
 	shim->threads++;
 	return 0;
 }

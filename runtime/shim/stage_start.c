@@ -40,7 +40,7 @@ static int arrange_signals(struct problems *problems)
 		r = sigaction(interrupting[i], &interrupt, NULL);
 	if (r < 0)
 		return problems_add(problems, ERROR_CODE_OS_FAILED, errno, NULL,
-		                    "cannot arrange signals: %s", strerror(errno));
+		                    "cannot arrange signals: %s", errno_text(errno));
 	return 0;
 }
 
@@ -61,7 +61,7 @@ int stage_arrive(struct shim *shim)
 	r = event_writer_init(&shim->events, EVENT_FD);
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
-		                    "cannot prepare fd 4: %s", strerror(-r));
+		                    "cannot prepare fd 4: %s", errno_text(-r));
 	shim->lifecycle.events = &shim->events;
 	r = check_control_fd(CONTROL_FD, &shim->problems);
 	if (r < 0)
@@ -125,7 +125,7 @@ int stage_learn(struct shim *shim)
 
 	if (r < 0)
 		return problems_add(&shim->problems, ERROR_CODE_OS_FAILED, -r, NULL,
-		                    "no memory to read the launch: %s", strerror(-r));
+		                    "no memory to read the launch: %s", errno_text(-r));
 	r = stream_read_launch(&shim->stream, CONTROL_FD, &bytes, &length, &shim->problems);
 	if (r == -EINTR) {
 		shim->shutdown.stop = true;

@@ -24,10 +24,10 @@ int stage_run(struct shim *shim);
  * -errno; stage admit then tries again. */
 int admit_probe(struct shim *shim);
 
-/* Stage admit of a plan, and its end: -ECANCELED when it has been told. */
+/* Stage admit of a plan, and its end: -ECANCELED once the plan has been sent. */
 int stage_plan(struct shim *shim);
 
-/* Reads the spec's profile and holds shim->facts against it; part of stage admit. -errno after
+/* Reads the spec's profile and compares shim->facts with it; part of stage admit. -errno after
  * adding to shim->problems; 0 whatever the verdict is. */
 int admit_judge(struct shim *shim);
 
@@ -35,7 +35,7 @@ int admit_judge(struct shim *shim);
  * `about_kvm`. */
 void admit_add_unmet(struct shim *shim, bool about_kvm);
 
-/* How the VM has ended, by all that is known when it has. */
+/* The outcome of a VM that has ended. */
 enum axvm_outcome stage_outcome(const struct shim *shim);
 
 /* Writes the one terminal event and returns the exit status. */

@@ -6,8 +6,8 @@
 #include "interface/outcome.h"
 #include "shim/shim.h"
 
-/* Emits the terminal event and returns the exit status. Never fails: what cannot be written is
- * still in the status. A launch that failed is told on fd 2 as well. Control thread. */
+/* Sends the terminal event and returns the exit status. Never fails: if the event cannot be
+ * written, the status still tells. A failed launch is reported on fd 2 too. Control thread. */
 int terminal_emit(struct shim *shim, enum axvm_outcome outcome);
 
 #endif

@@ -2,28 +2,14 @@
 /* virtio-balloon (VIRTIO 1.2 §5.5): inflate, deflate, statistics, free-page hints, free-page
  * reports.
  *
- * What the guest gives up is discarded with MADV_DONTNEED, which frees private pages at once; what
- * it takes back is a fresh zero page at its first touch. Page numbers are gathered into contiguous
- * ranges, and each range is one MADVISE in the ring. The ring, and not the system call: an
- * unmapping takes about 250 us a MiB (each page is freed, and each vCPU's TLB flushed), which would
- * hold up every other device of the thread, where queueing it takes 2; and the I/O thread's filter
- * needs no madvise. A request is acknowledged when all its ranges are done, so the driver does not
- * use a page that is about to vanish.
- *
- * Where the host's pages are larger than the balloon's, only whole host pages go back. A bit a page
- * and a count a host page tell when one is all in the balloon. The guest must then say which pages
- * it takes back before it uses them (MUST_TELL_HOST), and that waits for discards under way. A
- * driver without MUST_TELL_HOST has its inflate requests acknowledged, and nothing discarded.
- *
- * How much a list says, and how little may come of it, the guest decides: the numbers looked at are
- * counted (virtio_work), and a list that is longer than a turn goes on in the next one.
+ * balloon_job.c gathers the pages of a request and gives them back.
  *
  * Queue numbers. Drivers disagree on the number of the reporting queue when a feature in between is
  * missing (Linux numbers without gaps, the specification with them). Statistics and hints are
- * offered always, so that both agree; hints are never asked for (the command stays STOP).
+ * always offered, so that both agree; the device never asks for hints (the command stays STOP).
  *
- * Statistics. The driver's one buffer is read where it lies and stays in the ring; at the interval
- * it is used up, and the driver sends it again with new figures. */
+ * Statistics. The driver has one buffer. It is read in place and stays in the ring; at the end of
+ * the interval it is given back, and the driver sends it again with new figures. */
 #include "virtio/balloon.h"
 
 #include <assert.h>
@@ -36,19 +22,11 @@
 #include <sys/mman.h>
 
 #include "io/op.h"
+#include "virtio/balloon_job.h"
 
-#define QUEUE_INFLATE 0
-#define QUEUE_DEFLATE 1
-#define QUEUE_STATS 2
-#define QUEUE_HINT 3
-#define QUEUE_REPORT 4
 #define PCI_CLASS_OTHER 0xff0000
-#define PFN_BYTES 4u
-#define PFN_BATCH 256u
-static_assert(VIRTIO_TURN_WORK / BALLOON_QUEUES > PFN_BATCH, "each turn gets on with a list");
-#define MAIL_GO_ON VIRTIO_MAIL(0)
-/* What a driver can report at once: the largest block of Linux's page allocator on x86. Of a host
- * page larger than that no report covers a whole one, and nothing would ever be given back. */
+/* The most that a driver can report at once: the largest block of Linux's page allocator on x86. A
+ * report never covers a host page larger than that, so nothing would be given back. */
 #define REPORT_BYTES_MAX (4 * MIB)
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
@@ -65,317 +43,6 @@ static const uint16_t queue_sizes[BALLOON_QUEUES] = {
 static struct balloon *balloon_of(struct virtio_device *device)
 {
 	return CONTAINER_OF(device, struct balloon, device);
-}
-
-/* ------------------------------------------------------------------------------------- ranges */
-
-/* Joins a range to the last one, or begins another; false when there is no room for it. Pages come
- * in either direction. */
-static bool add_range(struct balloon_job *job, uint8_t *start, size_t length)
-{
-	struct balloon_range *last = job->count > 0 ? &job->ranges[job->count - 1] : NULL;
-
-	if (last && last->start + last->length == start &&
-	    last->length + length <= IO_MADVISE_MAX) {
-		last->length += length;
-	} else if (last && start + length == last->start &&
-	           last->length + length <= IO_MADVISE_MAX) {
-		last->start = start;
-		last->length += length;
-	} else if (job->count < BALLOON_RANGES) {
-		job->ranges[job->count++] = (struct balloon_range){ start, length };
-	} else {
-		return false;
-	}
-	return true;
-}
-
-static bool large_pages(const struct balloon *balloon)
-{
-	return balloon->host_page > BALLOON_PAGE;
-}
-
-/* The number of a page among all of guest memory; each region begins with a host page of its
- * own. */
-static uint64_t page_number(const struct balloon *balloon, const uint8_t *page)
-{
-	uint64_t first = 0;
-
-	for (size_t i = 0; i < balloon->memory->count; i++) {
-		const struct guest_region *region = &balloon->memory->regions[i];
-
-		if (page >= region->hva && page < region->hva + region->size)
-			return first + (uint64_t)(page - region->hva) / BALLOON_PAGE;
-		first += ALIGN_UP(region->size, balloon->host_page) / BALLOON_PAGE;
-	}
-	return first;
-}
-
-/* Clears what a driver before this one has left of a host page, by its number. */
-static void forget_others(struct balloon *balloon, uint64_t host_page)
-{
-	uint64_t bytes = balloon->host_page / BALLOON_PAGE / 8;
-
-	if (balloon->given_epoch[host_page] == balloon->epoch)
-		return;
-	balloon->given_epoch[host_page] = balloon->epoch;
-	balloon->given_count[host_page] = 0;
-	memset((uint8_t *)balloon->given + host_page * bytes, 0, bytes);
-}
-
-/* Notes that a page is in the balloon, or no longer is. True when that filled its host page. */
-static bool note_page(struct balloon *balloon, const uint8_t *page, bool given)
-{
-	uint64_t number = page_number(balloon, page);
-	uint64_t bit = 1ULL << (number % 64);
-	uint64_t *word = &balloon->given[number / 64];
-	uint64_t pages = balloon->host_page / BALLOON_PAGE;
-	uint32_t *count = &balloon->given_count[number / pages];
-
-	forget_others(balloon, number / pages);
-	if (!(*word & bit) == !given)
-		return false;
-	*word ^= bit;
-	*count += given ? 1u : ~0u;
-	return given && *count == pages;
-}
-
-/* A page by its number; NULL, with one event, when it is not RAM. */
-static uint8_t *page_at(struct balloon *balloon, uint16_t queue, uint32_t pfn)
-{
-	uint64_t address = (uint64_t)pfn << VIRTIO_BALLOON_PFN_SHIFT;
-	uint8_t *page = guest_memory_at(balloon->memory, GPA(address), BALLOON_PAGE);
-
-	if (!page && !balloon->told_bad_page) {
-		balloon->told_bad_page = true;
-		virtio_report(&balloon->device, queue, EFAULT,
-		              "the guest gave up pages that are not its memory: they are ignored");
-	}
-	return page;
-}
-
-/* ----------------------------------------------------------------------------------- requests */
-
-/* One page of an inflate or deflate request; false when there is no room for its range. */
-static bool take_page(struct balloon_job *job, uint32_t pfn)
-{
-	struct balloon *balloon = job->balloon;
-	uint8_t *page = page_at(balloon, job->queue, pfn);
-
-	if (!page)
-		return true;
-	if (job->queue == QUEUE_DEFLATE) {
-		(void)note_page(balloon, page, false);
-		return true;
-	}
-	if (!large_pages(balloon))
-		return add_range(job, page, BALLOON_PAGE);
-	if (!virtio_has(&balloon->device, VIRTIO_BALLOON_F_MUST_TELL_HOST))
-		return true;
-	if (job->count == BALLOON_RANGES)
-		return false;
-	if (note_page(balloon, page, true))
-		return add_range(job, page - (uintptr_t)page % balloon->host_page,
-		                 balloon->host_page);
-	return true;
-}
-
-/* Until the list is through, there is no room for a range, or the turn is used up: a guest may name
- * pages that are not its memory, or the same one over and over, which makes no range at all. False
- * in the last case. */
-static bool gather_pages(struct balloon_job *job)
-{
-	uint32_t pfns[PFN_BATCH];
-
-	while (job->next_pfn < job->pfns) {
-		uint32_t count = MIN(job->pfns - job->next_pfn, PFN_BATCH);
-
-		if (!virtio_work(&job->balloon->device, job->queue, count))
-			return false;
-
-		(void)virtq_copy_from(&job->chain, (size_t)job->next_pfn * PFN_BYTES, pfns,
-		                      (size_t)count * PFN_BYTES);
-		for (uint32_t i = 0; i < count; i++) {
-			if (!take_page(job, le32toh(pfns[i])))
-				return true;
-			job->next_pfn++;
-		}
-	}
-	return true;
-}
-
-/* Whole host pages of each buffer of a report. A chain has few enough for any turn. */
-static bool gather_buffers(struct balloon_job *job)
-{
-	uint64_t page = job->balloon->host_page;
-
-	while (job->next_buffer < job->chain.writable) {
-		struct iovec *buffer = &job->iov[job->chain.readable + job->next_buffer];
-		uint8_t *start = buffer->iov_base;
-		size_t skip = (size_t)(-(uintptr_t)start & (page - 1));
-		size_t length;
-
-		if (skip < buffer->iov_len) {
-			length = MIN(ALIGN_DOWN(buffer->iov_len - skip, page),
-			             (size_t)IO_MADVISE_MAX);
-			if (length > 0 && !add_range(job, start + skip, length))
-				return true;
-			/* What one operation cannot take is left for the next look. */
-			buffer->iov_base = start + skip + length;
-			buffer->iov_len -= skip + length;
-			if (buffer->iov_len >= page)
-				continue;
-		}
-		job->next_buffer++;
-	}
-	return true;
-}
-
-static void discard(struct balloon_job *job, struct balloon_op *op)
-{
-	op->range = job->ranges[job->next_range++];
-	op->busy = io_madvise(job->balloon->device.loop, &op->op, op->range.start, op->range.length,
-	                      job->balloon->advice);
-	/* Refused only when the loop is about to end. */
-	job->in_flight += op->busy;
-}
-
-static void start_discards(struct balloon_job *job)
-{
-	for (size_t i = 0; i < BALLOON_OPS && job->next_range < job->count; i++)
-		if (!job->ops[i].busy)
-			discard(job, &job->ops[i]);
-}
-
-/* The next ranges of a request; false when the turn is used up. Of one whose driver has let go of
- * it there are none. */
-static bool gather(struct balloon_job *job)
-{
-	job->next_range = job->count = 0;
-	if (!virtio_live(&job->balloon->device, job->queue))
-		return true;
-	return job->queue == QUEUE_REPORT ? gather_buffers(job) : gather_pages(job);
-}
-
-/* Goes on with a request as far as it can, in this turn; when all of it is done, completes it. */
-static void advance(struct balloon_job *job)
-{
-	struct virtio_device *device = &job->balloon->device;
-
-	for (;;) {
-		bool in_turn;
-
-		start_discards(job);
-		if (job->in_flight > 0)
-			return;
-		if (job->next_range < job->count)
-			continue;
-		in_turn = gather(job);
-		if (job->count > 0)
-			continue;
-		if (in_turn)
-			break;
-		io_client_again(&device->client, MAIL_GO_ON);
-		return;
-	}
-	job->active = false;
-	virtio_push(device, job->queue, job->chain.head, 0);
-}
-
-/* Checks the form of a list of page numbers; the number of them, or -1 with the device failed. */
-static int64_t count_pfns(struct balloon *balloon, uint16_t queue, const struct virtq_chain *chain)
-{
-	uint32_t bytes = chain->readable_bytes;
-
-	if (bytes % PFN_BYTES == 0 && bytes / PFN_BYTES <= BALLOON_PFNS_MAX && bytes > 0)
-		return bytes / PFN_BYTES;
-	virtio_fail(&balloon->device, queue, EPROTO,
-	            "a list of pages is empty, too long, or not made of page numbers");
-	virtio_push(&balloon->device, queue, chain->head, 0);
-	return -1;
-}
-
-static void begin(struct balloon_job *job)
-{
-	int64_t pfns = 0;
-
-	if (job->queue != QUEUE_REPORT)
-		pfns = count_pfns(job->balloon, job->queue, &job->chain);
-	if (pfns < 0)
-		return;
-	job->pfns = (uint32_t)pfns;
-	/* Pages of the host's size are taken back by touching them, whatever is said of it. */
-	job->next_pfn = job->queue == QUEUE_DEFLATE && !large_pages(job->balloon) ? job->pfns : 0;
-	job->next_buffer = 0;
-	job->next_range = job->count = 0;
-	job->active = true;
-	advance(job);
-}
-
-/* Whether a request must wait for one of another queue: a host page that is being discarded may
- * hold pages to be taken back, and the reverse. */
-static bool waits(const struct balloon_job *job)
-{
-	const struct balloon *balloon = job->balloon;
-
-	return (job->queue == QUEUE_DEFLATE && balloon->inflate.active) ||
-	       (job->queue == QUEUE_INFLATE && balloon->deflate.active);
-}
-
-static void run_job(struct balloon_job *job)
-{
-	struct virtio_device *device = &job->balloon->device;
-
-	do {
-		while (!job->active && !waits(job) && virtio_pop(device, job->queue, &job->chain))
-			begin(job);
-		/* It is looked at again when this one, or the other, is done. */
-		if (job->active || waits(job))
-			return;
-	} while (virtio_want_kicks(device, job->queue));
-}
-
-/* Goes on with a request, and when it is done with what waited for that. */
-static void go_on(struct balloon_job *job)
-{
-	struct balloon *balloon = job->balloon;
-
-	if (!job->active)
-		return;
-	advance(job);
-	if (job->active)
-		return;
-	run_job(job);
-	if (job->queue == QUEUE_INFLATE)
-		run_job(&balloon->deflate);
-	else if (job->queue == QUEUE_DEFLATE)
-		run_job(&balloon->inflate);
-}
-
-static void count_discard(struct balloon *balloon, const struct balloon_op *op, int result)
-{
-	if (result == 0) {
-		counter_add(&balloon->returned_bytes, op->range.length);
-		return;
-	}
-	counter_add(&balloon->failures, 1);
-	if (balloon->told_refusal || result == -ECANCELED)
-		return;
-	balloon->told_refusal = true;
-	virtio_report(&balloon->device, op->job->queue, result,
-	              "the host did not take memory back that the guest gave up");
-}
-
-static void discard_done(struct io_op *io_op, int result, uint32_t flags)
-{
-	struct balloon_op *op = CONTAINER_OF(io_op, struct balloon_op, op);
-	struct balloon_job *job = op->job;
-
-	(void)flags;
-	op->busy = false;
-	job->in_flight--;
-	count_discard(job->balloon, op, result);
-	go_on(job);
 }
 
 /* -------------------------------------------------------------------------- the other queues */
@@ -404,7 +71,8 @@ static void read_stats(struct balloon *balloon)
 
 static void run_stats(struct balloon *balloon)
 {
-	/* Never "none left": the buffer stays there. The next kick comes with the next buffer. */
+	/* The result does not matter: the buffer stays in the ring. The next kick comes with the
+	 * next buffer. */
 	(void)virtio_want_kicks(&balloon->device, QUEUE_STATS);
 	read_stats(balloon);
 }
@@ -431,7 +99,7 @@ static void tick(struct io_op *op, int result, uint32_t flags)
 	(void)io_timeout(balloon->device.loop, &balloon->timer_op, &balloon->interval);
 }
 
-/* None were asked for; a buffer that comes is given back. */
+/* The device never asks for hints, so a buffer that comes is given back. */
 static void run_hints(struct balloon *balloon)
 {
 	struct virtq_chain chain = { .iov = balloon->iov, .iov_max = ARRAY_SIZE(balloon->iov) };
@@ -449,15 +117,15 @@ static void balloon_kick(struct virtio_device *device, uint16_t queue)
 	struct balloon *balloon = balloon_of(device);
 
 	if (queue == QUEUE_INFLATE)
-		run_job(&balloon->inflate);
+		balloon_job_run(&balloon->inflate);
 	else if (queue == QUEUE_DEFLATE)
-		run_job(&balloon->deflate);
+		balloon_job_run(&balloon->deflate);
 	else if (queue == QUEUE_STATS)
 		run_stats(balloon);
 	else if (queue == QUEUE_HINT)
 		run_hints(balloon);
 	else
-		run_job(&balloon->report);
+		balloon_job_run(&balloon->report);
 }
 
 static void balloon_mail(struct virtio_device *device, uint32_t bits)
@@ -467,10 +135,10 @@ static void balloon_mail(struct virtio_device *device, uint32_t bits)
 		                             &balloon->deflate };
 
 	(void)bits;
-	/* Those with discards in flight go on with these. */
+	/* Jobs with discards in flight go on when those are done. */
 	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
 		if (jobs[i]->in_flight == 0)
-			go_on(jobs[i]);
+			balloon_job_go_on(jobs[i]);
 }
 
 static void balloon_start(struct virtio_device *device)
@@ -481,19 +149,9 @@ static void balloon_start(struct virtio_device *device)
 		(void)io_timeout(device->loop, &balloon->timer_op, &balloon->interval);
 }
 
-static uint64_t host_pages(const struct balloon *balloon)
-{
-	uint64_t pages = 0;
-
-	for (size_t i = 0; i < balloon->memory->count; i++)
-		pages += ALIGN_UP(balloon->memory->regions[i].size, balloon->host_page) /
-		         balloon->host_page;
-	return pages;
-}
-
-/* A driver begins with an empty balloon. What is noted of it can be megabytes, and a guest can
- * reset as often as it likes: it becomes void with a new number, and each host page's part is
- * cleared when it is next looked at. */
+/* A driver begins with an empty balloon. The notes about it can be megabytes, and a guest can reset
+ * as often as it likes. So a reset only takes a new epoch, which voids the notes; each host page's
+ * notes are cleared when they are next used. */
 static void balloon_reset(struct virtio_device *device)
 {
 	struct balloon *balloon = balloon_of(device);
@@ -512,8 +170,8 @@ static void balloon_config_write(struct virtio_device *device, uint32_t offset, 
 	if (offset != at || length != sizeof(balloon->config.actual))
 		return;
 	memcpy(&balloon->config.actual, data, length);
-	/* Sequentially consistent, as in balloon_await(): either it is told from here, or who
-	 * awaits it sees it. */
+	/* Sequentially consistent, as in balloon_await(): either this calls `reached`, or the
+	 * caller of balloon_await() sees the new value. */
 	atomic_store(&balloon->actual_pages, le32toh(balloon->config.actual));
 	if (balloon->reached && atomic_load(&balloon->awaited) &&
 	    atomic_load(&balloon->target_pages) == le32toh(balloon->config.actual)) {
@@ -533,18 +191,6 @@ static const struct virtio_device_ops balloon_ops = {
 	.config_write = balloon_config_write,
 };
 
-static void init_job(struct balloon *balloon, struct balloon_job *job, uint16_t queue)
-{
-	job->balloon = balloon;
-	job->queue = queue;
-	job->chain.iov = job->iov;
-	job->chain.iov_max = ARRAY_SIZE(job->iov);
-	for (size_t i = 0; i < BALLOON_OPS; i++) {
-		job->ops[i].job = job;
-		job->ops[i].op.done = discard_done;
-	}
-}
-
 static uint64_t features_of(const struct balloon_spec *spec)
 {
 	uint64_t features = VIRTIO_FEATURE(VIRTIO_BALLOON_F_STATS_VQ) |
@@ -557,18 +203,6 @@ static uint64_t features_of(const struct balloon_spec *spec)
 	if (spec->host_page > BALLOON_PAGE)
 		features |= VIRTIO_FEATURE(VIRTIO_BALLOON_F_MUST_TELL_HOST);
 	return features;
-}
-
-static int allocate(struct balloon *balloon)
-{
-	uint64_t pages = host_pages(balloon);
-
-	if (!large_pages(balloon))
-		return 0;
-	balloon->given = calloc(pages, balloon->host_page / BALLOON_PAGE / 8);
-	balloon->given_count = calloc(pages, sizeof(*balloon->given_count));
-	balloon->given_epoch = calloc(pages, sizeof(*balloon->given_epoch));
-	return balloon->given && balloon->given_count && balloon->given_epoch ? 0 : -ENOMEM;
 }
 
 int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
@@ -585,9 +219,9 @@ int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
 	balloon->timer_op.done = tick;
 	for (size_t i = 0; i < BALLOON_STATS; i++)
 		atomic_init(&balloon->stats[i], UINT64_MAX);
-	init_job(balloon, &balloon->inflate, QUEUE_INFLATE);
-	init_job(balloon, &balloon->deflate, QUEUE_DEFLATE);
-	init_job(balloon, &balloon->report, QUEUE_REPORT);
+	balloon_job_init(balloon, &balloon->inflate, QUEUE_INFLATE);
+	balloon_job_init(balloon, &balloon->deflate, QUEUE_DEFLATE);
+	balloon_job_init(balloon, &balloon->report, QUEUE_REPORT);
 	balloon->device.ops = &balloon_ops;
 	balloon->device.id = "balloon";
 	balloon->device.features = features_of(spec);
@@ -595,7 +229,7 @@ int balloon_create(struct balloon *balloon, const struct balloon_spec *spec,
 	balloon->device.queue_sizes = queue_sizes;
 	balloon->device.config = &balloon->config;
 	balloon->device.config_size = sizeof(balloon->config);
-	r = allocate(balloon);
+	r = balloon_jobs_allocate(balloon);
 	io_loop_uses(host->loop, IO_USE_MEMORY);
 	if (r == 0)
 		r = io_loop_reserve(host->loop, 2 * BALLOON_OPS + 1);
@@ -640,8 +274,9 @@ void balloon_await(struct balloon *balloon, bool on)
 	atomic_store(&balloon->awaited, on);
 }
 
-/* Also when the guest has gone on since. A vCPU may note an earlier target as reached after
- * balloon_await(): that is not the one in force, or it is, and then it was reached. */
+/* True also if the guest has moved on since. A vCPU may note an earlier target as reached after
+ * balloon_await(). That is harmless: it counts only if it equals the present target, which was then
+ * reached. */
 bool balloon_has_reached(const struct balloon *balloon)
 {
 	uint32_t target = atomic_load(&balloon->target_pages);

@@ -5,18 +5,18 @@
  * of the ring (block_request.c), and all of them leave with the turn's one system call. What
  * completes in a turn is published, and signalled, once.
  *
- * Popping stops for want of a free request, or because the rate limit says so; the queue is then
- * noted in `waiting` and looked at again, in turn with the others, when a request ends or the
- * limit's timer does. A request that the limit holds back is given back to the ring untouched: it
- * is not in flight, so neither a reset nor a pause has to wait for it. For one of many operations
- * they wait until those under way have come back, and then it is dropped, or held until the resume.
- * A stop lets it go on, as long as the loop lingers.
+ * Popping stops if no request is free, or if the rate limit is reached. The queue is then noted in
+ * `waiting` and looked at again, in turn with the others, when a request ends or the limit's timer
+ * expires. A request that the limit holds back is given back to the ring untouched: it is not in
+ * flight, so neither a reset nor a pause waits for it. For a request of many operations they wait
+ * for those under way; a reset then drops the rest, and a pause holds it until the resume. A stop
+ * lets the request go on as long as the loop lingers.
  *
  * Caching. Write-back answers a write when the host has it, and a flush is fdatasync(2).
  * Write-through answers a write after an fdatasync of its own. It is in force when the driver did
  * not negotiate FLUSH, or asked for it in `wce` (CONFIG_WCE), or, with a driver that knows no
- * `wce`, when the spec says so. `wce` is 0 at first in that case, and otherwise what the last
- * driver left there. What was written before a change to write-through is flushed at the change.
+ * `wce`, when the spec says so. In that case `wce` is 0 at first, and otherwise the value that the
+ * last driver left. A change to write-through flushes what was written before.
  *
  * Guest memory is not registered with the ring: that pins all of it at once, against overcommit and
  * the balloon, and only helps O_DIRECT requests of one buffer. */
@@ -36,9 +36,9 @@
 #define MAIL_LIMIT VIRTIO_MAIL(1)
 #define REPORT_INTERVAL_NS NS_PER_S
 #define TIMER_MAX_NS (3600 * NS_PER_S)
-/* One range takes a file system long enough at this size; larger discards come in several. */
+/* A range of this size takes a file system long enough; the driver splits larger discards. */
 #define RANGE_SECTORS_MAX (uint32_t)(GIB / DISK_SECTOR)
-/* The same where zeroes have to be written: what a reset or a pause waits for. */
+/* The same if zeroes must be written; a reset or a pause waits for one such range. */
 #define WRITTEN_SECTORS_MAX (uint32_t)(4 * MIB / DISK_SECTOR)
 /* The timer, the flush of a change to write-through, a cancellation. */
 #define OWN_OPERATIONS 3
@@ -76,8 +76,9 @@ bool block_writes_through(const struct block *block)
 
 /* ------------------------------------------------------------------------------------- queues */
 
-/* Whether the limit holds the request back; then the timer is armed. It is set for a millisecond's
- * worth at least, as far as the burst goes, so that it does not go off for each request. */
+/* Whether the limit holds the request back; if so, arms the timer. The timer waits for at least a
+ * millisecond's worth of tokens, as far as the burst goes, so that it does not expire for each
+ * request. */
 static bool held_back(struct block *block, const struct block_request *request)
 {
 	uint64_t bytes = block_request_cost(request);
@@ -96,6 +97,20 @@ static bool held_back(struct block *block, const struct block_request *request)
 	(void)io_timeout(block->device.loop, &block->timer_op, &block->timer);
 	block_counted(block, BLOCK_THROTTLED, 1);
 	return true;
+}
+
+/* The next request that has never been used, none if all have: more than are ever under way at once
+ * are never touched. */
+static struct block_request *first_use(struct block *block)
+{
+	struct block_request *request;
+
+	if (block->used == block->count)
+		return NULL;
+	request = &block->requests[block->used];
+	request->block = block;
+	request->iov = &block->iov[block->used++ * block->iov_max];
+	return request;
 }
 
 /* Starts one request; false when there is none or it has to wait. */
@@ -119,7 +134,7 @@ static bool start_one(struct block *block, uint16_t queue)
 		virtio_unpop(device, queue);
 		return false;
 	}
-	block->free = request->next;
+	block->free = request->next ? request->next : first_use(block);
 	block_request_start(request);
 	return true;
 }
@@ -168,7 +183,7 @@ static void change_limit(struct block *block)
 	limit = block->new_limit;
 	pthread_mutex_unlock(&block->lock);
 	rate_limit_change(&block->limit, &limit, io_now_ns());
-	/* What waits, waits for the old limit. */
+	/* Requests that wait do so for the old limit. */
 	if (block->throttled)
 		(void)io_cancel(block->device.loop, &block->timer_op);
 }
@@ -362,21 +377,15 @@ static int allocate(struct block *block, const struct block_spec *spec)
 		                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (block->zeroes == MAP_FAILED)
 		block->zeroes = NULL;
-	/* Where all memory may be of huge pages, what is read here must not be one of them, beside
-	 * its neighbours. */
+	/* On a host that gives huge pages to all memory, a read here must not bring in a huge
+	 * page. */
 	if (block->zeroes)
 		(void)madvise(block->zeroes, BLOCK_ZEROES_BYTES, MADV_NOHUGEPAGE);
 	if (!block->requests || !block->iov || (block->file->direct && !block->bounce) ||
 	    (!block->file->read_only && !block->zeroes))
 		return -ENOMEM;
-	for (size_t i = count; i-- > 0;) {
-		struct block_request *request = &block->requests[i];
-
-		request->block = block;
-		request->iov = &block->iov[i * block->iov_max];
-		request->next = block->free;
-		block->free = request;
-	}
+	block->count = count;
+	block->free = first_use(block);
 	return (int)count;
 }
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Discard and write zeroes (VIRTIO 1.2 §5.2.6): a request of up to 16 ranges, one after another.
  *
- * What is offered is done. What the backing can do was asked when it was opened (io/disk_ranges.c),
- * and a discard is offered only where there is a way for it. Zeroes are offered always: where no
- * way is left they are written, a piece at a time through the ring, so that a request of whatever
- * length holds the thread for one piece in a turn.
+ * The device does what it offers. io/disk_ranges.c found out what the file can do when it was
+ * opened, and a discard is offered only if there is a way to do it. Write zeroes is always offered:
+ * if there is no other way, the shim writes zeroes through the ring, one piece at a time, so a
+ * request of any length holds the thread for one piece in a turn.
  *
  * A way that fails after all (EOPNOTSUPP: a device below was exchanged, a SCSI disk has turned down
  * its first command) is not tried again; zeroes and discards go on by the next way, in the middle
- * of the range. A discard for which none is left is answered with UNSUPP, and said once: what the
- * next launch will not see when it asks, the spec can say (Disk.discard). */
+ * of the range. A discard for which no way is left is answered with UNSUPP and reported once. The
+ * next launch cannot find this out when it probes the file, but its spec can say it
+ * (Disk.discard). */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -45,7 +46,7 @@ static bool issue_zeroes(struct block_request *request)
 	struct block *block = request->block;
 	uint32_t bytes = MIN(request->left, (uint32_t)BLOCK_ZEROES_BYTES);
 
-	/* Like any other write: within what a turn does for a disk. */
+	/* Counts like any other write, within the bytes of a disk's turn. */
 	block_turn_charge(block, bytes);
 	return io_write(block->device.loop, &request->op, block->file_index, block->zeroes, bytes,
 	                request->offset);
@@ -95,8 +96,7 @@ static void refuse_discard(struct block_request *request)
 	block_request_complete(request, VIRTIO_BLK_S_UNSUPP);
 }
 
-/* Takes up the next range that has something to be done; of a discard only whole blocks of the
- * backing. */
+/* Takes the next range with work to do; a discard covers only whole blocks of the file. */
 static bool take_range(struct block_request *request)
 {
 	uint64_t align = request->type == VIRTIO_BLK_T_DISCARD ? request->block->ranges.align : 1;

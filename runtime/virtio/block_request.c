@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* One request of a disk (VIRTIO 1.2 §5.2.6).
  *
- * The parts of a chain are streams of bytes: the first 16 that the device reads are the header, the
- * last one that it writes is the status, and how they are cut into descriptors says nothing
- * (§2.7.4.1). What is not between them is data, and goes between guest memory and the file without
- * being copied, through the ring.
+ * The parts of a chain are streams of bytes: the first 16 bytes that the device reads are the
+ * header, the last byte that it writes is the status, and their division into descriptors means
+ * nothing (§2.7.4.1). The bytes between are data. The ring moves them between guest memory and the
+ * file without a copy.
  *
- * A large one is done in pieces, and what a disk starts in a turn has a bound: what is in the
- * host's page cache is copied by the I/O thread itself. How many pieces there are is the guest's
- * choice, so nothing else waits for more than those under way: between two of them a request that
- * is in a pause is held until the resume, and one whose ring is no longer the driver's ends. A read
- * or write that comes back short is continued where it stopped. A read of nothing is the end of the
- * file: somebody has truncated the image, and the guest gets an I/O error, not zeroes. A write is
- * never started beyond the capacity, so the file is never made longer. */
+ * A large request is done in pieces, and the bytes that a disk starts in a turn are bounded,
+ * because the I/O thread itself copies data that is in the host's page cache. The guest chooses the
+ * number of pieces, so a pause or a reset waits only for those under way: between two pieces a
+ * pause holds the request until the resume, and a request whose ring is no longer the driver's
+ * ends. A read or write that comes back short is continued where it stopped. A read of 0 bytes
+ * means end of file: the image was truncated, and the guest gets an I/O error, not zeroes. No write
+ * starts beyond the capacity, so the file never grows. */
 #include "virtio/block_request.h"
 
 #include <assert.h>
@@ -79,7 +79,7 @@ static bool in_capacity(const struct block *block, uint64_t sector, uint64_t sec
 	return sector <= capacity && sectors <= capacity - sector;
 }
 
-/* Whether O_DIRECT can have the buffers as they are: each is where it must be, and an operation may
+/* Whether O_DIRECT can use the buffers as they are: each must be aligned, since an operation may
  * end with any. */
 static bool aligned(const struct block_request *request)
 {
@@ -133,7 +133,7 @@ static uint8_t parse_ranges(struct block_request *request)
 		if (range->num_sectors > max ||
 		    !in_capacity(request->block, range->sector, range->num_sectors))
 			return VIRTIO_BLK_S_IOERR;
-		/* Zeroes may have to be written, and then as O_DIRECT can have them. */
+		/* Zeroes may have to be written, and then aligned for O_DIRECT. */
 		if (zeroes && file->direct &&
 		    ((range->sector | range->num_sectors) &
 		     (file->logical_block / DISK_SECTOR - 1)))
@@ -201,7 +201,7 @@ uint64_t block_request_cost(const struct block_request *request)
 		return 0;
 	if (request->type != VIRTIO_BLK_T_WRITE_ZEROES)
 		return request->total;
-	/* Where the backing cannot do it otherwise, zeroes are written. */
+	/* If the file can do it in no other way, zeroes are written. */
 	for (uint16_t i = 0; i < request->range_count; i++)
 		bytes += (uint64_t)request->ranges[i].num_sectors * DISK_SECTOR;
 	return bytes;
@@ -221,9 +221,9 @@ static void answer(struct block_request *request, uint8_t status)
 		block_counted(block, BLOCK_ERRORS, 1);
 	if (status == VIRTIO_BLK_S_OK && request->type <= VIRTIO_BLK_T_OUT)
 		block_counted(block, read ? BLOCK_BYTES_READ : BLOCK_BYTES_WRITTEN, request->total);
-	/* Published with the used entry, after all data (queue.c). A driver relies on no completion
-	 * once the device asks for a reset (VIRTIO 1.2 §2.1.1): what is in flight then is not
-	 * answered. */
+	/* Published with the used entry, after all data (queue.c). Once the device asks for a
+	 * reset, a driver must not rely on completions (VIRTIO 1.2 §2.1.1), so requests in flight
+	 * get no answer then. */
 	if (virtio_live(&block->device, request->queue))
 		*request->status = status;
 	virtio_push(&block->device, request->queue, request->head, (read ? request->total : 0) + 1);
@@ -240,7 +240,8 @@ void block_request_complete(struct block_request *request, uint8_t status)
 	if (handover)
 		block->bounce_first = request->next;
 	answer(request, status);
-	/* Not by recursion: there can be hundreds when the ring takes nothing any more. */
+	/* A loop and not recursion: hundreds may end at once when the ring accepts no operation any
+	 * more. */
 	while (handover && block->bounce_first) {
 		struct block_request *next = block->bounce_first;
 
@@ -295,8 +296,8 @@ static void start_sync(struct block_request *request)
 		block_request_fail(request, -ECANCELED);
 }
 
-/* The data is with the host; with write-through it must be on the disk as well, if there is still
- * somebody to be answered. */
+/* The data is in the host's cache. With write-through it must be flushed to the disk before the
+ * answer, if the ring is still the driver's. */
 void block_request_settle(struct block_request *request)
 {
 	if (kinds[request->type].changes && block_writes_through(request->block) &&
@@ -322,8 +323,8 @@ static bool issue_bounced(struct block_request *request)
 	                request->offset);
 }
 
-/* The buffers that one operation gets, and their bytes: whole ones up to a piece's size, or one in
- * part. */
+/* The number of buffers for one operation, and their bytes: whole buffers up to a piece's size, or
+ * a part of one. */
 static uint16_t next_piece(const struct block_request *request, uint32_t *ret_bytes)
 {
 	uint64_t bytes = request->data->iov_len;
@@ -336,7 +337,7 @@ static uint16_t next_piece(const struct block_request *request, uint32_t *ret_by
 	return count;
 }
 
-/* One operation of a read or write, and its bytes off the turn's. */
+/* Starts one operation of a read or write, and subtracts its bytes from the turn's. */
 static bool issue_piece(struct block_request *request)
 {
 	struct io_loop *loop = request->block->device.loop;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk and its requests, as block.c and block_request.c have them. */
+/* A disk and its requests: the state that block.c, block_request.c and block_range.c share. */
 #ifndef AXVM_VIRTIO_BLOCK_STATE_H
 #define AXVM_VIRTIO_BLOCK_STATE_H
 
@@ -15,9 +15,9 @@
 #define BLOCK_SEGMENTS_MAX 254  /* buffers of one request */
 #define BLOCK_RANGES_MAX 16     /* of one discard or write-zeroes request */
 #define BLOCK_BOUNCE_BYTES (256 * KIB)
-#define BLOCK_ZEROES_BYTES (256 * KIB) /* what is written at once where zeroes must be written */
-/* The kernel copies what it has in its cache while the operation is handed to it, on the I/O
- * thread: so much by one operation, and by those that a disk starts in a turn. */
+#define BLOCK_ZEROES_BYTES (256 * KIB) /* of one write, where the shim must write zeroes */
+/* The kernel copies cached data on the I/O thread, while the operation is submitted. These bound
+ * the bytes of one operation, and of all that a disk starts in a turn. */
 #define BLOCK_PIECE_BYTES (1 * MIB)
 #define BLOCK_TURN_BYTES (8 * MIB)
 
@@ -43,19 +43,19 @@ struct block_request {
 	struct block *block;
 	struct block_request *next;  /* free, or waiting for the bounce buffer */
 	struct block_request *later; /* waiting for the next turn of the loop, or a resume */
-	/* one operation of what is left, when its turn has come */
+	/* starts one operation on the rest, when the turn has room for it */
 	bool (*issue)(struct block_request *request);
 	uint32_t type;
 	uint16_t queue, head;
 	uint8_t *status;    /* in guest memory */
 	uint8_t verdict;    /* VIRTIO_BLK_S_OK: it can be started */
 	bool bounced;       /* through the bounce buffer: unaligned, and the file is O_DIRECT */
-	uint64_t offset;    /* in the file, of what is still to be done */
+	uint64_t offset;    /* in the file, of the rest */
 	uint32_t total;     /* bytes of data */
 	uint32_t left;      /* bytes still to be done */
-	struct iovec *data; /* what is left of the data, in `iov` */
+	struct iovec *data; /* the rest of the data, in `iov` */
 	uint16_t data_count;
-	uint8_t way; /* by which the range is worked on */
+	uint8_t way; /* how the range is zeroed or discarded */
 	uint16_t range, range_count;
 	struct virtio_blk_discard_write_zeroes ranges[BLOCK_RANGES_MAX]; /* copied and checked */
 	struct iovec *iov;
@@ -73,28 +73,32 @@ struct block {
 	_Atomic bool writeback;         /* the driver's choice */
 	struct block_request *requests; /* owned */
 	struct iovec *iov;              /* owned; iov_max for each */
+	size_t count;                   /* of requests */
 	uint16_t iov_max;
 	uint8_t *bounce; /* owned; NULL unless direct */
 	void *zeroes;    /* owned; mapped, never written: it costs no memory; NULL when read-only */
 	/* I/O thread. */
+	size_t used; /* requests from here on have never been */
 	struct block_request *free;
-	struct block_request *bounce_first, *bounce_last; /* waiting; the first is at work */
-	/* waiting for a turn that has bytes left, or a resume */
+	/* waiting for the bounce buffer; the first one has it */
+	struct block_request *bounce_first, *bounce_last;
+	/* waiting for a turn that has bytes left, or for a resume */
 	struct block_request *later_first, *later_last;
 	bool holding;                     /* paused: nothing is started */
 	uint16_t kept[VIRTIO_QUEUES_MAX]; /* requests that wait here or for the bounce buffer */
-	uint64_t turn;                    /* of the loop, that the next is about */
-	uint64_t turn_bytes;              /* of data that may still be started in it */
-	uint64_t waiting;                 /* queues to look at when there is room */
-	uint16_t next_waiting;            /* whose turn it is */
+	uint64_t turn;                    /* turn of the loop to which turn_bytes belongs */
+	uint64_t turn_bytes;              /* bytes of data that may still be started in that turn */
+	uint64_t waiting;                 /* bits: queues to look at when a request is free */
+	uint16_t next_waiting;            /* the queue to look at first */
 	struct rate_limit limit;
 	bool throttled; /* until the timer is done */
 	struct io_op timer_op, sync_op;
 	struct __kernel_timespec timer;
 	bool syncing, sync_again;
-	struct disk_ranges ranges; /* the file's, less what has failed and what the spec keeps */
+	/* the file's, without what has failed or what the spec forbids */
+	struct disk_ranges ranges;
 	bool told_discard;
-	uint64_t quiet_until_ns;      /* no further error event before */
+	uint64_t quiet_until_ns;      /* no error event before this time */
 	pthread_mutex_t lock;         /* of new_limit */
 	struct rate_config new_limit; /* from another thread */
 	_Atomic uint64_t counters[BLOCK_COUNTERS];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The events of a device, at most so many a second.
+/* Limits the events of a device.
  *
- * A token bucket an event. An event that finds none is kept, in the place of the one kept before
- * it, and sent when the next token is there, with the number of those that were not. So who reads
- * events always learns how a device fares in the end, at most a tenth of a second late, and how
- * much he was not told; and there is a timer only while something is kept. */
+ * A token bucket gives one token for each event. An event without a token is kept, in the place of
+ * an earlier one, and sent with the next token and the number of events that were dropped. So a
+ * reader always learns the last state of a device, at most a tenth of a second late, and how many
+ * events it missed. A timer runs only while an event is kept. */
 #include "virtio/complaints.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "base/problem.h"
 #include "io/op.h"
 
-/* Whatever the device was about to do: what it takes is the same. */
+/* Adds what to do if the kernel could not start a worker, whatever the operation was. */
 static const char *with_advice(const struct virtio_event *event, char text[PROBLEM_MESSAGE_MAX])
 {
 	if (event->error_number != IO_NO_WORKER)
@@ -38,7 +38,7 @@ static void tell(struct virtio_complaints *c, const struct virtio_event *event)
 		c->event(c->context, &told);
 }
 
-/* Has the timer go off when the next token is there. False: the loop takes nothing any more. */
+/* Arms the timer for the next token. False: the loop accepts no operation any more. */
 static bool arm(struct virtio_complaints *c, uint64_t wait_ns)
 {
 	uint32_t phase = atomic_load_explicit(&c->loop->phase, memory_order_relaxed);
@@ -55,7 +55,7 @@ static void try_held(struct virtio_complaints *c)
 {
 	uint64_t wait_ns = rate_limit_take(&c->limit, io_turn_ns(c->loop), 0, 1);
 
-	/* At the end of the VM, which is soon, there is no later. */
+	/* Without a timer the VM is about to end, so the event is sent now. */
 	if (wait_ns == 0 || !arm(c, wait_ns))
 		tell(c, &c->held);
 }

@@ -6,19 +6,20 @@
  * must not delay it. The buffer is written to the output through the ring, one write in flight.
  * When the buffer is full the first bytes are kept and later ones dropped and counted, with one
  * event for each spell of dropping, which ends when the buffer has been empty. A reader that is
- * gone (EPIPE) turns the output into a sink, with one event. Who hands over a FIFO or a PTY whose
- * readers come and go holds its other end, so that none is ever gone (shim/resources.h).
+ * gone (EPIPE) turns the output into a sink, with one event. A launcher that gives a FIFO or a PTY
+ * whose readers come and go holds the other end open, so that the reader is never gone
+ * (shim/resources.h).
  *
- * A file has no reader that could stall, so a limit can be set on it. It is applied when a write is
- * about to be started, by the clock of the loop's turn (vCPU threads, which append as well, read no
- * clock): what may not be written then is dropped and counted, not kept, since a guest that exceeds
- * it for a minute would be behind by as much. One event tells of a spell, which is over when there
- * was a second without.
+ * A file has no reader that sets the pace, so its output can have a limit. The limit is applied
+ * when a write is about to start, by the clock of the loop's turn (vCPU threads append too, but
+ * read no clock). Output over the limit is dropped and counted, not kept: a guest that exceeds it
+ * for a minute would be a minute behind. One event reports a spell of dropping, which ends after a
+ * second without.
  *
  * Input is read through the ring into a small buffer, and only when the guest has receive buffers
- * and the last input has been delivered: what the guest does not take stays in the pipe. The read
- * is never into guest memory, so a reset or a pause needs to wait for neither direction; input that
- * is caught between two drivers goes to the second. */
+ * and the last input has been delivered: input that the guest does not take stays in the pipe. No
+ * read goes into guest memory, so a reset or a pause waits for neither direction; input that
+ * arrives between two drivers goes to the second. */
 #include "virtio/console.h"
 
 #include <errno.h>
@@ -45,7 +46,7 @@ static struct console *console_of(struct virtio_device *device)
 
 /* ------------------------------------------------------------------------------------- output */
 
-/* Copies into the buffer what fits of it; lock held. */
+/* Copies the bytes that fit into the buffer; lock held. */
 static void append_locked(struct console *console, const uint8_t *data, size_t length)
 {
 	size_t room = console->capacity - console->used;
@@ -77,8 +78,8 @@ static void consume(struct console *console, size_t bytes)
 	pthread_mutex_unlock(&console->lock);
 }
 
-/* Whether a write of so many bytes exceeds the limit; then they are dropped, and the rest is looked
- * at in the next turn. */
+/* Whether a write of `length` bytes exceeds the limit. If so, they are dropped, and the next turn
+ * goes on with the rest. */
 static bool exceeds_limit(struct console *console, size_t length)
 {
 	uint64_t now;
@@ -103,7 +104,7 @@ static bool exceeds_limit(struct console *console, size_t length)
 	return true;
 }
 
-/* Starts a write of what is buffered, unless one is in flight. I/O thread. */
+/* Starts a write of the buffered bytes, unless one is in flight. I/O thread. */
 static void write_output(struct console *console)
 {
 	bool report;
@@ -153,7 +154,7 @@ static void write_done(struct io_op *op, int result, uint32_t flags)
 	(void)flags;
 	console->writing = false;
 	if (result == -EAGAIN) {
-		/* A non-blocking output that is full: come back when it is not. */
+		/* A non-blocking output is full: wait until it is not. */
 		console->writing = io_poll(console->device.loop, &console->writable_op,
 		                           console->output_file, POLLOUT);
 		return;
@@ -184,7 +185,7 @@ void console_append(struct console *console, const void *data, size_t length)
 	append_locked(console, data, length);
 	idle = (idle && console->used > 0) || console->report_drop;
 	pthread_mutex_unlock(&console->lock);
-	/* A buffer that was not empty has its write under way, or its mail. */
+	/* If the buffer was not empty, a write is under way or mail is posted. */
 	if (idle)
 		io_client_post(&console->device.client, MAIL_OUTPUT);
 }

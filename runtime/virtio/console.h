@@ -27,8 +27,8 @@ struct console_spec {
 	int output_fd;            /* borrowed; -1: output is discarded */
 	int input_fd;             /* borrowed; -1: none */
 	uint16_t columns, rows;   /* 0: unknown */
-	size_t buffer_bytes;      /* of output that waits for its reader; 0: the default */
-	struct rate_config limit; /* of bytes and writes of output; what is over it is dropped */
+	size_t buffer_bytes;      /* for output that its reader has not taken; 0: the default */
+	struct rate_config limit; /* of output, in bytes and writes; excess output is dropped */
 };
 
 struct console_stats {
@@ -50,15 +50,15 @@ struct console {
 	size_t head; /* first byte not yet written */
 	size_t used;
 	bool output_gone; /* EPIPE or the like: discard */
-	bool dropping;    /* since the buffer was last empty */
-	bool report_drop; /* the event for it is due */
+	bool dropping;    /* output was dropped since the buffer was last empty */
+	bool report_drop; /* the event about dropped output is due */
 	_Atomic uint64_t bytes_out, bytes_in, bytes_dropped, bytes_over_limit;
 	_Atomic uint8_t line_control; /* of the early 8250 */
 	/* I/O thread. */
 	struct rate_limit limit;
-	uint64_t spell_until_ns; /* what exceeds the limit before then was told already */
+	uint64_t spell_until_ns; /* until then, output over the limit causes no further event */
 	struct io_op write_op, writable_op, read_op, readable_op;
-	bool writing; /* or waiting to */
+	bool writing; /* a write is in flight, or waits until the fd is writable */
 	bool reading;
 	bool input_ended;
 	uint8_t input[CONSOLE_INPUT_BYTES];
@@ -67,24 +67,24 @@ struct console {
 };
 
 /* Build time, before io_loop_build; allocates. `console` is zeroed by the caller and must not move.
- * Returns 0, -ENOMEM, or what virtio_pci_attach says. */
+ * Returns 0, -ENOMEM, or an error of virtio_pci_attach(). */
 int console_create(struct console *console, const struct console_spec *spec,
                    const struct virtio_host *host);
 /* After the loop's thread has ended. A zeroed console is fine. */
 void console_destroy(struct console *console);
 
-/* Puts bytes into the output buffer; what does not fit is dropped and counted. Any thread; never
- * blocks on the reader. */
+/* Appends bytes to the output buffer; bytes that do not fit are dropped and counted. Any thread;
+ * never waits for the reader. */
 void console_append(struct console *console, const void *data, size_t length);
 
-/* A new size for the guest's terminal, with a configuration interrupt. Any thread. */
+/* Changes the size of the guest's terminal and raises a configuration interrupt. Any thread. */
 void console_resize(struct console *console, uint16_t columns, uint16_t rows);
 
-/* Counters so far; any thread. */
+/* Reads the counters; any thread. */
 void console_get_stats(const struct console *console, struct console_stats *ret_stats);
 
 /* Registers port 0xE9 and a write-only 8250 at 0x3F8 with the port bus; bytes written there are
- * appended to `console`. Build time. Returns 0 or what bus_add says. */
+ * appended to `console`. Build time. Returns 0 or an error of bus_add(). */
 int console_add_early_ports(struct console *console, struct bus *ports);
 
 #endif

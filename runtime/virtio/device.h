@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a virtio device is, for the one who writes one.
+/* The interface between a virtio device and its transport, for the author of a device.
  *
- * A device is a struct that embeds `struct virtio_device`, a `static const` table of operations,
- * and nothing that knows of PCI, interrupts, KVM or threads. In order:
+ * A device is a struct that embeds `struct virtio_device`, and a `static const` table of
+ * operations. It knows nothing of PCI, interrupts, KVM or threads. In order:
  *
  *   1. foo_create(): fill in ops, id, features, queue_count, queue_sizes, config; io_loop_add_file
  *      for its fds, io_loop_uses and io_loop_reserve for its operations; then virtio_pci_attach.
@@ -18,16 +18,17 @@
  *
  *      A request may as well be pushed later, from the `done` of an io_op. Used entries are
  *      published, and the interrupt raised, once at the end of the loop's turn.
- *   4. quiesce(queue): start no more, cancel what could wait for ever (virtio_unpop gives back a
- *      request not yet touched). Every chain popped must be pushed in finite time. It comes before
- *      a reset of the device or the queue, and before a pause; kick is not called from then on.
- *      After a reset comes activate, after a pause resume and kick.
+ *   4. quiesce(queue): start no more requests, and cancel those that could wait for ever
+ *      (virtio_unpop gives back a request not yet touched). The device must push every popped
+ *      chain in finite time. quiesce comes before a reset of the device or the queue, and before
+ *      a pause; kick is not called after it. After a reset comes activate, after a pause resume
+ *      and kick.
  *   5. reset(): all chains are back; forget the driver.
  *
  * All of this runs on the I/O thread; only config_write runs on a vCPU thread, with the registers
- * locked. A malformed ring makes virtio_pop report it and return false: the device has nothing to
- * do about it. Once a device has failed or is in reset, pushes are swallowed: nothing completes
- * into the guest. */
+ * locked. If the ring is malformed, virtio_pop reports it and returns false; the device does
+ * nothing about it. Once a device has failed or is in reset, pushes are dropped: nothing is written
+ * to the guest. */
 #ifndef AXVM_VIRTIO_DEVICE_H
 #define AXVM_VIRTIO_DEVICE_H
 
@@ -36,9 +37,9 @@
 #include "virtio/queue.h"
 
 #define VIRTIO_QUEUES_MAX 64
-/* What a device may do in a turn of the loop, shared evenly by its queues: descriptors of chains
- * taken, and what else virtio_work() counts. One is some 25 ns, so that a turn of a device is less
- * than a millisecond. */
+/* The work that a device may do in a turn of the loop, shared evenly by its queues: descriptors of
+ * chains taken, and units counted by virtio_work(). A unit takes about 25 ns, so a device uses less
+ * than a millisecond a turn. */
 #define VIRTIO_TURN_WORK 16384u
 #define VIRTIO_FEATURE(bit) (1ULL << (bit))
 /* Bits of io_client_post that belong to the device; the lower 16 are the transport's. */
@@ -59,12 +60,12 @@ struct virtio_device_ops {
 	void (*resume)(struct virtio_device *device);
 	void (*mail)(struct virtio_device *device, uint32_t bits); /* VIRTIO_MAIL bits posted */
 	bool (*lingers)(const struct virtio_device *device); /* output a stop should wait for */
-	/* Requests of a queue that were popped and with which nothing is being done (receive
-	 * buffers in stock, what is between two of its operations): a pause need not wait for them.
-	 * NULL: none. */
+	/* The number of a queue's requests that were popped and are not being worked on (receive
+	 * buffers in stock, requests between two operations): a pause does not wait for them. NULL:
+	 * none. */
 	uint16_t (*held)(const struct virtio_device *device, uint16_t queue);
-	/* Whether the rings of a queue that is served elsewhere have been let go of: a reset and a
-	 * pause wait for it. NULL: at once. */
+	/* Whether the kernel has let go of the rings of a queue that it serves (`elsewhere`): a
+	 * reset and a pause wait for it. NULL: they do not wait. */
 	bool (*released)(struct virtio_device *device, uint16_t queue);
 	/* A guest write wholly inside config; NULL: read-only. vCPU thread, registers locked. */
 	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *data,
@@ -82,11 +83,13 @@ struct virtio_device {
 	const uint16_t *queue_sizes; /* the largest size of each, powers of two */
 	void *config;                /* little-endian; changed by virtio_config_update */
 	uint32_t config_size;        /* bytes, at most 4096 */
-	/* Queues, by bit, that something else than the I/O thread serves. Where their rings lie is
-	 * checked, and then they are not touched: no doorbell is watched, nothing popped or pushed.
-	 * kick means that virtio_running may have changed, or the place of the interrupt. */
+	/* Bits: queues that the kernel (vhost) serves instead of the I/O thread. Their rings are
+	 * checked to lie in RAM and then not touched: no doorbell is watched, nothing popped or
+	 * pushed. For such a queue kick means that virtio_running or the interrupt's eventfd may
+	 * have changed. */
 	uint64_t elsewhere;
-	uint64_t untimed_queues; /* bits: buffers that lie in stock, whose time is no latency */
+	/* bits: queues whose buffers lie in stock, so that their time is no latency */
+	uint64_t untimed_queues;
 	/* For the device to read. */
 	struct io_loop *loop;
 	uint64_t negotiated;
@@ -103,21 +106,21 @@ static inline bool virtio_has(const struct virtio_device *device, unsigned bit)
 	return device->negotiated & VIRTIO_FEATURE(bit);
 }
 
-/* The next request of a queue. False: none, or the device is failed, paused, in reset, or has used
- * up its turn (then kick is called again in the next one). */
+/* Takes the next request of a queue. False: there is none, or the device has failed, is paused or
+ * in reset, or has used up its turn (then kick is called again in the next one). */
 bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain);
-/* Counts work of a length that the guest chooses, beside what its chains cost by themselves: a unit
- * is what a descriptor costs. False: the queue has used up its turn, and nothing is popped either;
- * the device goes on with what is left in the next one, which it asks for by io_client_again (a
- * reset and a pause wait for it, and no kick comes then). */
+/* Counts work whose length the guest chooses, beyond the descriptors of its chains; a unit is the
+ * cost of a descriptor. False: the queue has used up its turn, and virtio_pop returns nothing
+ * either. The device then goes on in the next turn, for which it calls io_client_again() (a reset
+ * and a pause wait for it, and no kick comes then). */
 bool virtio_work(struct virtio_device *device, uint16_t queue, uint32_t units);
 /* Gives back the request popped last, untouched. */
 void virtio_unpop(struct virtio_device *device, uint16_t queue);
 /* Completes a request; `length` bytes were written to its writable part. */
 void virtio_push(struct virtio_device *device, uint16_t queue, uint16_t head, uint32_t length);
-/* Asks for kicks again; true: more became available meanwhile, go on popping. */
+/* Asks for kicks again. True: more became available meanwhile, so go on popping. */
 bool virtio_want_kicks(struct virtio_device *device, uint16_t queue);
-/* Whether virtio_pop could return one. */
+/* Whether virtio_pop() could return a request. */
 bool virtio_available(const struct virtio_device *device, uint16_t queue);
 /* Whether requests may be worked on: not failed, paused, in reset, or without bus mastering. */
 bool virtio_running(const struct virtio_device *device, uint16_t queue);
@@ -126,29 +129,29 @@ bool virtio_live(const struct virtio_device *device, uint16_t queue);
 /* Requests popped and not yet pushed. */
 uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue);
 
-/* A ring that is served elsewhere, as addresses of this process; while virtio_running. */
+/* The ring of a queue that is served elsewhere, by addresses of this process; valid while
+ * virtio_running(). */
 struct virtio_ring_place {
 	uint16_t size;
-	uint32_t epoch; /* changes when the queue is enabled anew: its index is 0 then */
+	uint32_t epoch; /* changes when the queue is enabled again, with index 0 */
 	const void *desc;
 	void *avail, *used;
 	int doorbell_fd;
-	int irq_fd; /* -1: blocked; virtio_interrupt knows what to do */
+	int irq_fd; /* -1: blocked; call virtio_interrupt() instead */
 };
 void virtio_ring_place(const struct virtio_device *device, uint16_t queue,
                        struct virtio_ring_place *ret_place);
-/* An interrupt of such a queue, or a kick for who serves it. */
+/* Raise an interrupt of such a queue, or kick whoever serves it. */
 void virtio_interrupt(struct virtio_device *device, uint16_t queue);
 void virtio_ring_doorbell(struct virtio_device *device, uint16_t queue);
 
-/* The driver broke the rules: NEEDS_RESET, an event, and no more requests until it resets. `queue`
- * is -1 when it is about none; `message` is constant, since events that come too fast are kept for
- * later (virtio/complaints.h). */
+/* Fails the device because the driver broke the rules: NEEDS_RESET, an event, and no more requests
+ * until the driver resets it. `queue` is -1 if no queue is concerned; `message` must be constant,
+ * since an event that comes too fast is kept for later (virtio/complaints.h). */
 void virtio_fail(struct virtio_device *device, int queue, int error, const char *message);
-/* Something went wrong behind the device; an event, nothing else. */
+/* Sends an event about a failure behind the device. The device goes on. */
 void virtio_report(struct virtio_device *device, int queue, int error, const char *message);
-/* What would have been a virtio_report, but for the device's own opinion: it is counted in the next
- * event. */
+/* Counts, in the next event, a failure that the device chose not to report. */
 void virtio_not_told(struct virtio_device *device);
 
 /* ---- on any thread */

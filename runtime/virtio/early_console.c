@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The early console: port 0xE9, and an 8250 that can only be written to.
  *
- * Of the 8250 a transmitter that is always ready is enough for the boot consoles of kernels: the
- * line status reads "empty", the transmit register takes bytes unless the divisor latch is switched
- * in its place, and everything else reads as zero, so that a real driver's probe finds no UART.
- * Runs on vCPU threads; every byte is an exit. */
+ * Boot consoles of kernels need only an 8250's transmitter that is always ready: the line status
+ * reads "empty", the transmit register takes bytes unless the divisor latch is switched in its
+ * place, and all other registers read as zero, so that a real driver's probe finds no UART. Runs on
+ * vCPU threads; every byte is an exit. */
 #include <linux/serial_reg.h>
 #include <stdatomic.h>
 
@@ -40,7 +40,7 @@ static const struct bus_ops uart_ops = {
 	.write = uart_write,
 };
 
-/* Reads as its own number: how a guest finds out that somebody listens. */
+/* Reads as its own number: this tells a guest that the port exists. */
 static uint64_t debug_read(void *context, uint64_t offset, uint32_t width)
 {
 	(void)context;

@@ -3,13 +3,14 @@
  * queue.
  *
  * Frames go between the guest's buffers and the TAP through the I/O thread's ring, a batch at a
- * time and without a copy; net_rx.c and net_tx.c say how. The guest's header is the TAP's
- * (IFF_VNET_HDR), so checksums and segmentation are the work of whoever needs them done.
+ * time and without a copy; net_rx.c and net_tx.c say how. The guest's header is also the TAP's
+ * (IFF_VNET_HDR), so the receiver of a frame does checksums and segmentation only if it needs them.
  *
- * What the TAP hands over must be what the driver negotiated. TUNSETOFFLOAD says so to the TAP, an
- * ioctl, which an I/O thread may not make: activate() writes down the wish and asks the control
- * thread, which carries out the newest wish and mails back; until wish and deed agree nothing is
- * received. Nobody waits for anybody. A frame that was queued before is checked by its header.
+ * Frames from the TAP must be those that the driver negotiated. TUNSETOFFLOAD tells the TAP, and it
+ * is an ioctl, which an I/O thread may not make. So activate() records the wanted offloads and asks
+ * the control thread, which sets the newest ones and mails back; the device receives nothing until
+ * both agree. No thread waits for another. Frames that were queued before are checked by their
+ * headers.
  *
  * Pairs: a TAP spreads flows over all of its queues, whatever the driver uses. With n pairs in use
  * TAP queue i feeds receive queue i mod n, so no flow is lost; a flow comes back on the queue of
@@ -62,7 +63,7 @@ void net_wait(struct net *net, struct net_gate *gate, uint64_t wait_ns)
 {
 	if (gate->armed)
 		return;
-	/* The kernel's own longest time is about three centuries. */
+	/* The kernel's longest time is about three centuries. */
 	gate->time = io_time(MIN(wait_ns, (uint64_t)INT64_MAX));
 	gate->armed = io_timeout(net->device.loop, &gate->timer_op, &gate->time);
 }
@@ -105,7 +106,8 @@ int net_set_limit(struct net *net, bool transmit, const struct rate_config *conf
 	return 0;
 }
 
-/* A queue that waits for a limit is looked at when its timer ends; so the timer ends now. */
+/* Puts new limits in force. A queue that waits for a limit is looked at when its timer ends, so the
+ * timer ends now. */
 static void apply_limits(struct net *net)
 {
 	struct net_gate *gates[2] = { &net->rx_gate, &net->tx_gate };
@@ -153,8 +155,8 @@ static void apply_offloads(struct control_call *call)
 	io_client_post(&net->device.client, NET_MAIL_OFFLOADS);
 }
 
-/* Receives once the TAP does what the driver wants. A TAP that refuses is used all the same: frames
- * the driver does not understand are dropped. */
+/* Starts to receive once the TAP's offloads are those that the driver wants. A TAP that refuses
+ * them is used all the same: frames that the driver does not understand are dropped. */
 static void check_offloads(struct net *net)
 {
 	uint32_t done = atomic_load_explicit(&net->offloads_done, memory_order_acquire);
@@ -173,7 +175,7 @@ static void check_offloads(struct net *net)
 
 uint16_t net_control_queue(const struct net *net)
 {
-	/* §5.1.2: it follows the pairs that the driver knows of. */
+	/* §5.1.2: the control queue follows the pairs that the driver knows of. */
 	return virtio_has(&net->device, VIRTIO_NET_F_MQ) ? (uint16_t)(2 * net->pairs) : 2;
 }
 
@@ -236,7 +238,7 @@ static void net_kick(struct virtio_device *device, uint16_t queue)
 		net_transmit(&net->senders[queue / 2]);
 }
 
-/* Before a reset; a pause leaves the stock where it is. */
+/* Acts before a reset; a pause leaves the stock in place. */
 static void net_quiesce(struct virtio_device *device, uint16_t queue)
 {
 	struct net *net = net_of(device);
@@ -267,8 +269,7 @@ static void net_reset(struct virtio_device *device)
 	net->rx_ready = false;
 	net->control_waits = false;
 	net_set_active(net, 1);
-	/* Restart them with the driver's next attempt: the address is the device's again
-	 * (§5.1.5). */
+	/* The address is the device's own again for the next driver (§5.1.5). */
 	if (memcmp(net->config.mac, net->mac, sizeof(net->mac)) != 0)
 		virtio_config_update(device, offsetof(struct virtio_net_config, mac), net->mac,
 		                     sizeof(net->mac));
@@ -300,7 +301,7 @@ static const struct virtio_device_ops net_ops = {
 
 /* ------------------------------------------------------------------------------------- building */
 
-/* Towards the guest: what the TAP hands over with that bit, and needs no other that it lacks. */
+/* The offloads towards the guest: those of which the TAP lacks no bit. */
 static uint64_t guest_offloads(uint32_t missing)
 {
 	static const struct {
@@ -317,7 +318,7 @@ static uint64_t guest_offloads(uint32_t missing)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (!(rows[i].needs & missing))
 			features |= rows[i].feature;
-	/* Of segments that nobody hands over. */
+	/* ECN is about segments, so it needs at least one kind of segmentation. */
 	if ((missing & (TUN_F_TSO4 | TUN_F_TSO6)) == (TUN_F_TSO4 | TUN_F_TSO6))
 		features &= ~VIRTIO_FEATURE(VIRTIO_NET_F_GUEST_ECN);
 	return features;
@@ -374,10 +375,6 @@ static int build_sender(struct net *net, uint16_t pair)
 	tx->writes = calloc(NET_WRITES, sizeof(*tx->writes));
 	if (!tx->writes)
 		return -ENOMEM;
-	for (uint16_t i = 0; i < NET_WRITES; i++) {
-		tx->writes[i].op.done = net_write_done;
-		tx->writes[i].sender = tx;
-	}
 	return 0;
 }
 
@@ -405,8 +402,8 @@ static int build_pairs(struct net *net, const struct net_spec *spec, struct io_l
 	}
 	net->queue_sizes[2 * spec->pairs] = CONTROL_QUEUE_SIZE;
 	io_loop_uses(loop, IO_USE_FILES);
-	/* Two timers, and of each pair a poll and a batch of reads or writes; more at once go out
-	 * with one more submission. */
+	/* Two timers, and for each pair a poll and a batch of reads or writes; more at once cost
+	 * one more submission. */
 	return r ? r : io_loop_reserve(loop, spec->pairs + MIN(spec->pairs * 48u, 512u) + 2);
 }
 
@@ -436,7 +433,7 @@ static void build_device(struct net *net, const struct net_spec *spec)
 	net->device.queue_sizes = net->queue_sizes;
 	net->device.config = &net->config;
 	net->device.config_size = offsetof(struct virtio_net_config, speed);
-	/* Every receive queue: those of even number, but for the last, which is for control. */
+	/* Every receive queue: the even ones, except the last, which is for control. */
 	net->device.untimed_queues = 0x5555555555555555ULL & ((1ULL << 2 * spec->pairs) - 1);
 	net_set_active(net, 1);
 }

@@ -2,8 +2,8 @@
 /* virtio-net's control queue (VIRTIO 1.2 §5.1.6.5): one table of commands.
  *
  * A command that is unknown, was not negotiated, or has a wrong length is answered with an error;
- * one that has no place for an answer breaks the rules and fails the device. There is no filter:
- * every frame of the TAP reaches the guest, which is what the receive modes allow. */
+ * one without room for an answer breaks the rules and fails the device. There is no receive filter:
+ * every frame of the TAP reaches the guest, as the receive modes allow. */
 #include <errno.h>
 #include <string.h>
 
@@ -123,8 +123,8 @@ void net_serve_control(struct net *net)
 {
 	bool waited = net->control_waits;
 
-	/* Once a change of pairs is acknowledged no frame may go to a queue that is out of use, so
-	 * reads, which end within a turn, come first. */
+	/* After a change of pairs is acknowledged, no frame may go to an unused queue. So it first
+	 * waits for reads, which end within a turn. */
 	net->control_waits = reads_in_flight(net);
 	if (net->control_waits)
 		return;

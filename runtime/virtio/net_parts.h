@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of virtio-net: what net.c, net_rx.c, net_tx.c and net_control.c share. All of it
- * belongs to the I/O thread but for what says otherwise. */
+/* Private to virtio-net: what net.c, net_rx.c, net_tx.c and net_control.c share. I/O thread, unless
+ * a comment says otherwise. */
 #ifndef AXVM_VIRTIO_NET_PARTS_H
 #define AXVM_VIRTIO_NET_PARTS_H
 
@@ -11,11 +11,11 @@
 #define NET_MAIL_VHOST VIRTIO_MAIL(2)
 
 /* net.c */
-/* Has the gate's queues looked at again in `wait_ns`. */
+/* Makes the device look at the gate's queues again in `wait_ns`. */
 void net_wait(struct net *net, struct net_gate *gate, uint64_t wait_ns);
-/* Pairs in use: which TAP queue feeds which receiver. */
+/* Sets the number of pairs in use, and which TAP queue feeds which receiver. */
 void net_set_active(struct net *net, uint16_t pairs);
-/* The TAP was removed: once an event, link down. */
+/* The TAP was removed: sends one event and takes the link down. */
 void net_lose_tap(struct net *net, int error);
 uint16_t net_control_queue(const struct net *net);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The queues of virtio-net, as net_rx.c and net_tx.c have them. I/O thread. */
+/* The queues of virtio-net: the state of net_rx.c and net_tx.c. I/O thread. */
 #ifndef AXVM_VIRTIO_NET_QUEUES_H
 #define AXVM_VIRTIO_NET_QUEUES_H
 
@@ -30,7 +30,8 @@ struct net_chain {
 	uint32_t bytes;
 };
 
-/* Receive buffers in stock, in the order in which one frame fills them, and the read that does. */
+/* Receive buffers in stock, in the order in which a frame fills them, and the read that fills
+ * them. */
 struct net_read {
 	struct io_op op;
 	struct net_receiver *receiver;
@@ -39,12 +40,12 @@ struct net_read {
 	uint32_t bytes;
 	/* Of the frame that was read. */
 	uint32_t frame;        /* its bytes */
-	uint32_t spilled;      /* those of it in `spill` */
-	uint32_t placed;       /* those of them copied since */
-	struct net_read *next; /* whose frame came after it, and waits too */
+	uint32_t spilled;      /* bytes of it in `spill` */
+	uint32_t placed;       /* of those, bytes copied to the guest since */
+	struct net_read *next; /* the read whose frame came next and waits too */
 	uint8_t *spill;        /* NET_SPILL_BYTES */
 	struct net_chain chains[NET_READ_CHAINS];
-	struct iovec iov[NET_READ_SEGMENTS + 1]; /* and one for what does not fit */
+	struct iovec iov[NET_READ_SEGMENTS + 1]; /* one more for the bytes that do not fit */
 };
 
 struct net_receiver {
@@ -56,8 +57,8 @@ struct net_receiver {
 	bool drained;       /* a read of this batch found nothing */
 	uint16_t last_source;
 	uint32_t sources;         /* TAP queues whose frames come here */
-	uint32_t recent;          /* bytes that the next frame may have, by those before it */
-	struct net_read *waiting; /* frames that were read and not delivered, the first */
+	uint32_t recent;          /* expected bytes of the next frame, by those before it */
+	struct net_read *waiting; /* the first of the frames that were read and not delivered */
 	uint8_t *spills;          /* owned */
 	struct net_read *reads;   /* NET_READS; owned */
 };
@@ -93,12 +94,11 @@ struct net_source {
 void net_receive(struct net_receiver *rx);
 void net_poll_done(struct io_op *op, int result, uint32_t flags);
 void net_read_done(struct io_op *op, int result, uint32_t flags);
-/* Every buffer in stock goes back, unused. */
+/* Gives every buffer in stock back, unused. */
 void net_release(struct net_receiver *rx);
 uint16_t net_held(const struct net_receiver *rx);
 
 /* net_tx.c */
 void net_transmit(struct net_sender *tx);
-void net_write_done(struct io_op *op, int result, uint32_t flags);
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net, receiving: from the TAP straight into the guest's buffers.
  *
- * How long the next frame is, a TAP does not say. So a read is given, before it is made, as many of
- * the guest's buffers as the largest of the recent frames needed, and behind them a buffer of our
- * own, the spill. The frame takes what it takes; buffers left over stay in stock for the next read:
- * a read's `chains` are filled up again, not given back. A frame that reaches into the spill is
- * finished by a copy, into buffers taken for it afterwards, and the reads after it are given more.
- * With merged buffers (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a
- * guest that has given few buffers. Without them a frame has one buffer, and one that is too large
- * for it is dropped and counted.
+ * A TAP does not tell the length of the next frame. So each read gets as many of the guest's
+ * buffers as the largest recent frame needed, and after them a buffer of our own, the spill.
+ * Buffers that the frame leaves over stay in stock for the next read: a read's `chains` are filled
+ * up again, not given back. A frame that reaches into the spill is completed by a copy, into
+ * buffers taken for it afterwards, and later reads get more buffers. With merged buffers
+ * (VIRTIO_NET_F_MRG_RXBUF) that is rare: the first large frame of a burst, or a guest that has
+ * given few buffers. Without them a frame has one buffer, and one that is too large for it is
+ * dropped and counted.
  *
  * Reads go out in batches, all in one io_uring_enter, and are carried out at once and in order,
  * since the TAP does not block. A batch that found a frame with each read is followed by one of
@@ -22,7 +22,7 @@
  * frame lies in them: otherwise a burst of frames larger than those before it, spread over all of
  * the driver's buffers, could never be delivered and none of the buffers come back.
  *
- * TAP queues that no pair of the guest's is in use for are read for the others. */
+ * TAP queues without a pair in use are read for the others. */
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -62,7 +62,7 @@ static bool add_chain(struct net_receiver *rx, struct net_read *read)
 	return true;
 }
 
-/* Removes the first chains, which have been pushed. */
+/* Removes the first `count` chains, which have been pushed. */
 static void drop_chains(struct net_read *read, uint16_t count)
 {
 	uint16_t segments = 0;
@@ -88,7 +88,7 @@ static void release_read(struct net_receiver *rx, struct net_read *read)
 void net_release(struct net_receiver *rx)
 {
 	rx->waiting = NULL;
-	/* Those that are busy are released when they are done. */
+	/* Busy reads are released when they are done. */
 	for (uint16_t i = 0; i < NET_READS; i++)
 		if (!rx->reads[i].busy)
 			release_read(rx, &rx->reads[i]);
@@ -106,9 +106,9 @@ uint16_t net_held(const struct net_receiver *rx)
 
 /* -------------------------------------------------------------------------------- to the guest */
 
-/* What a driver has not negotiated it must not see (§5.1.6.4.1); frames from before it came up can
- * have waited in the TAP. The header is in the guest's memory: what is decided by it concerns the
- * guest alone. */
+/* A driver must not see a frame that it did not negotiate (§5.1.6.4.1); frames from before it came
+ * up can have waited in the TAP. The header lies in guest memory and may change; a wrong decision
+ * then hurts only the guest. */
 static bool acceptable(const struct net *net, const struct net_read *read, uint32_t frame)
 {
 	const struct virtq_chain chain = { .iov = (struct iovec *)(uintptr_t)read->iov,
@@ -152,7 +152,7 @@ static void drop_frame(struct net_receiver *rx)
 	counter_add(&rx->net->rx_dropped, 1);
 }
 
-/* Hands over a frame of `frame` bytes, header included, that lies in the read's chains. */
+/* Delivers a frame of `frame` bytes, header included, that lies in the read's chains. */
 static void deliver(struct net_receiver *rx, struct net_read *read, uint32_t frame)
 {
 	struct net *net = rx->net;
@@ -176,7 +176,7 @@ static void deliver(struct net_receiver *rx, struct net_read *read, uint32_t fra
 	counter_add(&net->rx_bytes, frame - NET_HEADER_BYTES);
 }
 
-/* A frame that waits leaves its buffers to one before it: all of it lies in the spill then. */
+/* Gives the buffers of a waiting frame to one before it: copies all of the frame to the spill. */
 static void evacuate(struct net_read *read)
 {
 	const struct virtq_chain all = { .iov = read->iov, .readable = read->segment_count };
@@ -209,7 +209,8 @@ static struct net_read *find_donor(struct net_receiver *rx, const struct net_rea
 	return last;
 }
 
-/* Moves one buffer from another read's stock: the driver has no more to give while we hold them. */
+/* Moves one buffer from another read's stock, because the driver gives no more while we hold
+ * them. */
 static bool borrow_chain(struct net_receiver *rx, struct net_read *needy)
 {
 	struct net_read *donor = find_donor(rx, needy);
@@ -228,8 +229,8 @@ static bool borrow_chain(struct net_receiver *rx, struct net_read *needy)
 	return true;
 }
 
-/* Delivers a frame; what lies in the spill is copied to buffers taken for it. False: the guest has
- * to give more first. */
+/* Delivers a frame, and copies its spilled bytes to further buffers. False: the guest must give
+ * more buffers first. */
 static bool place(struct net_receiver *rx, struct net_read *read)
 {
 	uint32_t direct = read->frame - read->spilled;
@@ -258,7 +259,7 @@ static bool place(struct net_receiver *rx, struct net_read *read)
 	return true;
 }
 
-/* True when nothing waits any more. */
+/* Delivers waiting frames; true if none is left. */
 static bool place_waiting(struct net_receiver *rx)
 {
 	while (rx->waiting && place(rx, rx->waiting))
@@ -277,7 +278,7 @@ static void take_frame(struct net_receiver *rx, struct net_read *read, uint32_t 
 	read->spilled = frame > read->bytes ? frame - read->bytes : 0;
 	read->placed = 0;
 	read->next = NULL;
-	/* Longer than any frame, and what fills the spill may have been longer still. */
+	/* Longer than any frame; a frame that fills the spill may have been longer still. */
 	if (frame > NET_SPILL_BYTES || (read->spilled > 0 && rx->net->chains_per_read == 1)) {
 		drop_frame(rx);
 		return;
@@ -293,7 +294,7 @@ static void take_frame(struct net_receiver *rx, struct net_read *read, uint32_t 
 static struct net_source *next_source(struct net_receiver *rx)
 {
 	uint32_t mine = rx->net->readable & rx->sources;
-	/* Those after the last one first. */
+	/* Sources after the last one come first. */
 	uint32_t after = mine & ~((2u << rx->last_source) - 1);
 
 	if (mine == 0)
@@ -319,7 +320,7 @@ static bool start_read(struct net_receiver *rx, struct net_read *read)
 	return read->busy;
 }
 
-/* Fills up a read's stock; true when it holds what a frame is expected to need. */
+/* Fills up a read's stock; true if it holds the expected bytes of a frame. */
 static bool fill(struct net_receiver *rx, struct net_read *read, bool *dry)
 {
 	while (!*dry && read->bytes < rx->recent && has_room(rx->net, read))
@@ -335,14 +336,14 @@ static bool start_batch(struct net_receiver *rx, uint16_t depth)
 	for (uint16_t i = 0; i < NET_READS && rx->in_flight < depth; i++)
 		if (fill(rx, &rx->reads[i], &dry) && !start_read(rx, &rx->reads[i]))
 			break;
-	/* The guest has given little: with what there is, if there is any. */
+	/* The guest has given few buffers: start one read with those that there are. */
 	for (uint16_t i = 0; i < NET_READS && rx->in_flight == 0; i++)
 		if (rx->reads[i].chain_count > 0 && virtio_running(&rx->net->device, rx->queue))
 			(void)start_read(rx, &rx->reads[i]);
 	return rx->in_flight > 0;
 }
 
-/* Has the TAP queues that are known to be empty watched. */
+/* Watches the TAP queues that are known to be empty. */
 static void watch(struct net_receiver *rx)
 {
 	struct net *net = rx->net;
@@ -389,7 +390,8 @@ void net_receive(struct net_receiver *rx)
 static void end_batch(struct net_receiver *rx)
 {
 	rx->recent = MAX(rx->recent - rx->recent / 32, rx->net->frame);
-	/* A single frame is mostly the only one: the poll finds out at less cost than a read. */
+	/* After a single frame there is mostly no other: a poll finds that out at less cost than a
+	 * read. */
 	if (!rx->drained && rx->depth == 1)
 		rx->net->readable &= ~(1u << rx->last_source);
 	rx->depth = rx->drained ? MAX(rx->good, (uint16_t)1)
@@ -443,7 +445,7 @@ void net_poll_done(struct io_op *op, int result, uint32_t flags)
 		return;
 	/* An error is reported by the read that follows. */
 	net->readable |= 1u << source->index;
-	/* It had to wait for a frame: the burst is over. */
+	/* The poll had to wait for a frame: the burst is over. */
 	if (turn > source->polled_at + 1 && rx->in_flight == 0)
 		rx->depth = 1;
 	net_receive(rx);

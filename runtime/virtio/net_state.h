@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A net, as its files share it. All of it belongs to the I/O thread but for what says otherwise. */
+/* The state of a net that its files share. I/O thread, unless a comment says otherwise. */
 #ifndef AXVM_VIRTIO_NET_STATE_H
 #define AXVM_VIRTIO_NET_STATE_H
 
@@ -15,10 +15,10 @@
 
 struct net;
 
-/* A ring as the I/O thread wishes it, or as the control thread has last made it. */
+/* A ring as the I/O thread wants it, or as the control thread has last set it. */
 struct net_vhost_state {
 	bool on;
-	uint32_t epoch; /* of the ring's enabling: another one begins at index 0 */
+	uint32_t epoch; /* of the ring; a new epoch begins at index 0 */
 	uint16_t base;
 	struct vhost_place place;
 };
@@ -32,10 +32,10 @@ struct net_vhost {
 	/* Under the lock. */
 	struct net_vhost_state wished[VHOST_RINGS], done[VHOST_RINGS];
 	uint64_t negotiated;
-	/* wishes written down, and of them the last that was carried out */
+	/* numbers of the last wish made, and of the last one carried out */
 	uint64_t asked, answered;
 	int error;
-	/* Interrupts that wait for a mask, by ring; and the kernel's complaints. */
+	/* By ring: interrupts that wait until their vector is unmasked. */
 	struct net_vhost_notifier {
 		struct net_vhost *vhost;
 		enum vhost_ring ring;
@@ -60,12 +60,12 @@ struct net {
 	uint16_t active; /* pairs the driver uses */
 	uint8_t mac[NET_MAC_BYTES];
 	uint32_t readable; /* TAP queues that may have a frame */
-	uint32_t frame;    /* bytes of one of full size, unsegmented */
+	uint32_t frame;    /* bytes of a frame of full size, unsegmented */
 	uint16_t chains_per_read;
 	uint16_t mtu;
-	bool rx_ready; /* the TAP has been told what the driver takes */
+	bool rx_ready; /* the TAP's offloads are those that the driver accepts */
 	bool tap_gone;
-	bool control_waits;             /* for reads to end */
+	bool control_waits;             /* the control queue waits for reads to end */
 	struct net_receiver *receivers; /* by pair; owned, as the next two */
 	struct net_sender *senders;
 	struct net_source *sources;

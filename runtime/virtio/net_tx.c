@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net, transmitting: from the guest's buffers straight to the TAP.
  *
- * Of a frame only the header is copied, checked against what was negotiated, and the copy is what
- * the TAP gets; the frame itself is the guest's to change until it is sent. All writes of a turn
- * leave in one io_uring_enter and are done with it, since the TAP does not block. A frame that the
- * TAP does not take (its interface is down, its queue is full, the header makes no sense) is
- * dropped and counted, as a switch would. */
+ * Only the header of a frame is copied. The copy is checked against the negotiated features, and
+ * the TAP gets the copy; the guest may change the rest of the frame until it is sent. All writes of
+ * a turn leave in one io_uring_enter and are done with it, since the TAP does not block. A frame
+ * that the TAP refuses (its interface is down, its queue is full, the header is invalid) is dropped
+ * and counted, as a switch would do. */
 #include <errno.h>
 
 #include "virtio/net_parts.h"
@@ -24,14 +24,14 @@ static bool header_is_sound(const struct net *net, const struct virtio_net_hdr_v
 		return false;
 	if (type == VIRTIO_NET_HDR_GSO_NONE)
 		return header->gso_type == VIRTIO_NET_HDR_GSO_NONE;
-	/* A segment's checksum cannot be there yet (§5.1.6.2). */
+	/* A frame to be segmented has no checksum yet (§5.1.6.2). */
 	return (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && header->gso_size > 0 &&
 	       ((type == VIRTIO_NET_HDR_GSO_TCPV4 && virtio_has(device, VIRTIO_NET_F_HOST_TSO4)) ||
 	        (type == VIRTIO_NET_HDR_GSO_TCPV6 && virtio_has(device, VIRTIO_NET_F_HOST_TSO6)));
 }
 
-/* Puts our copy of the header in the place of the guest's. The guest's segments begin at iov[1], so
- * there is always one before the first that remains. Returns the first of the segments to write. */
+/* Replaces the guest's header by our copy. The guest's segments begin at iov[1], so there is always
+ * one before the first that remains. Returns the first of the segments to write. */
 static struct iovec *replace_header(struct net_write *write)
 {
 	size_t left = NET_HEADER_BYTES;
@@ -46,7 +46,9 @@ static struct iovec *replace_header(struct net_write *write)
 	return iov;
 }
 
-/* Starts the write of a frame; false: the frame is no good. */
+static void write_done(struct io_op *op, int result, uint32_t flags);
+
+/* Starts the write of a frame; false: the frame is invalid. */
 static bool start_write(struct net_sender *tx, struct net_write *write,
                         const struct virtq_chain *chain)
 {
@@ -82,7 +84,7 @@ static bool pass_gate(struct net *net, uint32_t bytes)
 	return wait_ns == 0;
 }
 
-/* Takes frames while there are any. False: a limit, or the number of writes, has stopped it. */
+/* Sends all available frames. False: a limit, or the number of writes, has stopped it. */
 static bool send_all(struct net_sender *tx)
 {
 	struct virtio_device *device = &tx->net->device;
@@ -93,7 +95,11 @@ static bool send_all(struct net_sender *tx)
 
 		if (tx->free == 0)
 			return false;
+		/* The lowest, and filled in only here: more than are ever under way at once
+		 * are never touched. */
 		write = &tx->writes[__builtin_ctzll(tx->free)];
+		write->op.done = write_done;
+		write->sender = tx;
 		chain = (struct virtq_chain){ .iov = write->iov + 1, .iov_max = NET_SEGMENTS };
 		if (!virtio_pop(device, tx->queue, &chain))
 			return true;
@@ -113,15 +119,14 @@ static bool send_all(struct net_sender *tx)
 void net_transmit(struct net_sender *tx)
 {
 	do {
-		/* While writes are under way no kick is asked for: when they are done, the ring is
-		 * looked at again, and a driver that goes on sending never has to leave the guest
-		 * for it. */
+		/* While writes are under way it asks for no kicks: when they are done it looks at
+		 * the ring again, so a driver that goes on sending causes no exit. */
 		if (!send_all(tx) || tx->free != NET_ALL_FREE)
 			return;
 	} while (virtio_want_kicks(&tx->net->device, tx->queue));
 }
 
-void net_write_done(struct io_op *op, int result, uint32_t flags)
+static void write_done(struct io_op *op, int result, uint32_t flags)
 {
 	struct net_write *write = CONTAINER_OF(op, struct net_write, op);
 	struct net_sender *tx = write->sender;

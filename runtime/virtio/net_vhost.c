@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-net on vhost-net.
  *
- * The rings of the pair are marked as served elsewhere (device.h): the I/O thread checks where they
- * lie and decides when they run, and touches them no further. Kicks and interrupts are eventfds
- * that go past it as well. The control queue stays with it.
+ * The rings of the pair are marked as served elsewhere (device.h): the I/O thread checks that they
+ * lie in RAM and decides when they run, but does not touch them. Kicks and interrupts are eventfds
+ * that bypass it. The I/O thread serves the control queue.
  *
- * What starts or stops a ring are ioctls, which the I/O thread may not make. It writes down what it
- * wishes of each ring and asks the control thread, which compares with what it has done, makes the
- * difference and mails back. A reset, of the device or of a queue, and a pause are complete only
- * when the kernel has let go of the ring. A pause keeps the ring's index; a ring that was enabled
- * anew (another epoch) begins at 0.
+ * Ioctls start and stop a ring, and the I/O thread may not make them. It records the state that it
+ * wants of each ring and asks the control thread, which compares that with the state it has set,
+ * makes the difference and mails back. A reset of the device or a queue, and a pause, are complete
+ * only when the kernel has let go of the ring. A pause keeps the ring's index; a ring that was
+ * enabled again (another epoch) begins at 0.
  *
- * Interrupts: vhost signals the vector's own eventfd, KVM's irqfd, while nothing blocks that
- * vector. Otherwise, and until a change has been carried out, it signals an eventfd of ours, and
- * the I/O thread leaves the interrupt pending like any other device's.
+ * Interrupts: while nothing blocks a vector, vhost signals its own eventfd, KVM's irqfd. Otherwise,
+ * and until a change has been carried out, vhost signals an eventfd of ours, and the I/O thread
+ * leaves the interrupt pending like that of any other device.
  *
- * What vhost does not do: report a TAP that was removed (frames are lost silently then), limit
- * rates, count frames, or complain of a malformed ring otherwise than by leaving it alone. */
+ * vhost does not report a TAP that was removed (frames are then lost silently), limit rates or
+ * count frames. It stops serving a malformed ring without a report. */
 #include "virtio/net_vhost.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@
 
 #include "virtio/net_parts.h"
 
-/* Of the transport's and ours, those that change what is in a ring. */
+/* The features of transport and net that change the layout of a ring. */
 #define RING_FEATURES                                                                              \
 	(VIRTIO_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX) |   \
 	 VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF))
@@ -40,7 +40,7 @@ static int queue_of(enum vhost_ring ring)
 
 /* ------------------------------------------------------------------------------ control thread */
 
-/* One ring from `done` to `wished`. */
+/* Brings one ring from state `done` to state `wished`. */
 static int change_ring(const struct net_vhost *vhost, enum vhost_ring ring,
                        const struct net_vhost_state *wished, struct net_vhost_state *done)
 {
@@ -121,7 +121,7 @@ void net_vhost_apply(struct net_vhost *vhost)
 			.kick = at.doorbell_fd,
 			.call = at.irq_fd >= 0 ? at.irq_fd : vhost->notifiers[ring].fd,
 		};
-		/* What was kicked for while nobody served the ring. */
+		/* For kicks that came while nobody served the ring. */
 		virtio_ring_doorbell(device, (uint16_t)queue_of(ring));
 	}
 	pthread_mutex_unlock(&vhost->lock);
@@ -155,7 +155,7 @@ bool net_vhost_released(struct net_vhost *vhost, enum vhost_ring ring)
 	return released;
 }
 
-/* An interrupt that did not go straight to the guest. */
+/* vhost signalled an interrupt that is not delivered directly to the guest. */
 static void notified(struct io_op *op, int result, uint32_t flags)
 {
 	struct net_vhost_notifier *notifier = CONTAINER_OF(op, struct net_vhost_notifier, op);

@@ -5,8 +5,8 @@
  * One 32-bit memory BAR holds everything, a page each: common configuration, ISR, device
  * configuration, notifications, MSI-X table, pending bits. A write to a queue's notification
  * address is an eventfd signalled inside the kernel; the exit path here only serves a guest whose
- * doorbells could not be registered. Vector i is meant for queue i and the last for configuration,
- * but the driver says which is used for what.
+ * doorbells could not be registered. Vector i is meant for queue i and the last one for
+ * configuration, but the driver chooses.
  *
  * Locks, outermost first: the PCI host's (configuration space), then msix.lock or registers.lock.
  * The I/O thread takes registers.lock alone, and only for transitions; no one calls the fabric
@@ -141,7 +141,7 @@ static void bar_write(void *context, uint32_t offset, uint32_t width, uint64_t v
 
 /* ------------------------------------------------------------------------- configuration space */
 
-/* The window of VIRTIO_PCI_CAP_PCI_CFG (§4.1.4.9): true when what the guest put in it is a legal
+/* The window of VIRTIO_PCI_CAP_PCI_CFG (§4.1.4.9): true if the guest's values describe a legal
  * access to BAR 0. */
 static bool window_access(const struct virtio_transport *t, uint32_t *ret_offset,
                           uint32_t *ret_width)
@@ -193,7 +193,7 @@ static void config_written(void *context, uint32_t offset, uint32_t width)
 		                                 (uint32_t)sizeof(struct virtio_pci_cap),
 		                         bytes));
 	msix_config_written(&t->msix, &t->function);
-	/* Release pairs with the acquire in device.c. */
+	/* Release pairs with the acquire in transport_queue.c. */
 	if (atomic_exchange(&t->bus_master, bus_master) != bus_master &&
 	    (bus_master || t->device->elsewhere != 0))
 		io_client_post(&t->device->client, MAIL_SCAN);
@@ -206,7 +206,8 @@ static const struct pci_function_ops function_ops = {
 	.config_written = config_written,
 };
 
-/* Vectors leave through the ring; those that wait for an unmasking, through the mailbox. */
+/* Delivers a vector through the ring. A vector that waits to be unmasked comes by the mailbox
+ * (request_replay). */
 static void deliver_vector(void *context, uint16_t vector)
 {
 	struct virtio_transport *t = context;
@@ -221,7 +222,7 @@ static void request_replay(void *context)
 	io_client_post(&t->device->client, MAIL_REPLAY);
 }
 
-/* Who serves a queue elsewhere has to learn which way its interrupts go. */
+/* The device must tell vhost where a queue's interrupts go now. */
 static void look_again(void *context)
 {
 	struct virtio_transport *t = context;
@@ -367,7 +368,7 @@ static int build(struct virtio_transport *t)
 	r = virtio_complaints_init(&t->complaints, &t->host);
 	if (r < 0)
 		return r;
-	/* A poll a doorbell, and an interrupt a vector. */
+	/* A poll for each doorbell, and an interrupt for each vector. */
 	r = io_loop_reserve(t->host.loop, 2u * device->queue_count + 1);
 	if (r < 0)
 		return r;

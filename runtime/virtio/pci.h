@@ -20,9 +20,10 @@
 #define VIRTIO_BAR_MSIX_PBA 0x5000u
 
 /* Build time, before io_loop_build; allocates. Adds the function to the bus (a doorbell a queue, a
- * vector a queue and one for configuration) and the device to the loop. -EINVAL: impossible
- * queues or config; else what pci, msix, loop or the fabric say. On failure all is undone, save
- * that places in the loop's and the bus's tables stay taken: the build has failed then. */
+ * vector a queue and one for configuration) and the device to the loop. -EINVAL: impossible queues
+ * or config; else an error of pci, msix, the loop or the fabric. On failure everything is undone
+ * except entries in the loop's and the bus's tables, which stay taken: the build has failed
+ * then. */
 int virtio_pci_attach(struct virtio_device *device, const struct virtio_host *host);
 /* After the loop's thread has ended, before the bus is done with. An unattached device is fine. */
 void virtio_pci_detach(struct virtio_device *device);

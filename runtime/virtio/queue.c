@@ -169,7 +169,7 @@ void virtq_kill(struct virtq *q)
 
 /* --------------------------------------------------------------------------------------- pop */
 
-/* Where the walk of one chain stands. */
+/* The state of the walk along one chain. */
 struct walk {
 	struct virtq_chain *chain;
 	uint64_t bytes;       /* of both parts */
@@ -184,7 +184,7 @@ static int broken(struct virtq *q, const char *fault)
 	return -EBADMSG;
 }
 
-/* Adds a buffer's memory, in as many pieces as there are regions it lies in. */
+/* Adds a buffer's memory, one piece for each region that it lies in. */
 static int add_buffer(struct virtq *q, struct walk *walk, const struct vring_desc *desc)
 {
 	struct virtq_chain *chain = walk->chain;
@@ -278,7 +278,7 @@ static int walk_chain(struct virtq *q, struct virtq_chain *chain, uint16_t head)
 			index = 0;
 			continue;
 		}
-		/* A loop never ends otherwise; no honest chain is longer (§2.7.5.2). */
+		/* Otherwise a looped chain would never end; no valid chain is longer (§2.7.5.2). */
 		if (++walk.descriptors > q->config.size)
 			return broken(q, "a chain longer than its queue: a loop");
 		r = add_buffer(q, &walk, &desc);
@@ -303,7 +303,7 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 		return 0;
 	if (waiting > q->config.size)
 		return broken(q, "avail.idx jumped by more than the queue's size");
-	/* Never true for an honest driver; bounds `done` and the requests in flight. */
+	/* Never true for a correct driver; it bounds `done` and the requests in flight. */
 	if (q->in_flight + q->done_count >= q->config.size)
 		return broken(q, "more requests in flight than the queue has descriptors");
 	head = load16(q->avail, AVAIL_RING + 2u * (q->next_avail & (q->config.size - 1)));
@@ -360,8 +360,8 @@ bool virtq_publish(struct virtq *q)
 	q->done_count = 0;
 	q->next_used = after;
 	store_used_idx(q, after);
-	/* Pairs with the driver's fence between its used_event (or flag) and its look at used.idx.
-	 */
+	/* Pairs with the driver's fence between its used_event (or flag) and its read of
+	 * used.idx. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (q->config.event_idx)
 		return virtq_passes(load16(q->avail, used_event_offset(q)), after, before);
@@ -377,7 +377,7 @@ bool virtq_available(const struct virtq *q)
 
 void virtq_suppress_kicks(struct virtq *q)
 {
-	/* With event indices nothing is to be done: avail_event stays behind, and the driver kicks
+	/* With event indices there is nothing to do: avail_event stays behind, and the driver kicks
 	 * only when it passes it. */
 	if (q->live && !q->config.event_idx)
 		store16(q->used, USED_FLAGS, VRING_USED_F_NO_NOTIFY);

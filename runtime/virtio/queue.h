@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The split virtqueue, device side (VIRTIO 1.2 §2.7). Theory of operation in queue.c.
  *
- * Knows guest memory and nothing else. Everything here is called on one thread, the queue's owner;
- * the guest writes the ring at any time. */
+ * Knows guest memory and nothing else. One thread, the queue's owner, calls everything here; the
+ * guest may write to the ring at any time. */
 #ifndef AXVM_VIRTIO_QUEUE_H
 #define AXVM_VIRTIO_QUEUE_H
 
@@ -12,7 +12,7 @@
 #include "guest/memory.h"
 
 #define VIRTQ_SIZE_MAX 1024
-/* Enough iovecs for any chain of a queue of `size`: buffers can straddle adjoining regions. */
+/* Enough iovecs for any chain of a queue of `size`: a buffer can straddle adjoining regions. */
 #define VIRTQ_IOV_MAX(size) ((size) + GUEST_REGIONS_MAX)
 
 /* What the driver set up. */
@@ -36,7 +36,7 @@ struct virtq {
 	uint16_t max_size;
 	uint16_t done_count;
 	struct virtq_config config;
-	/* The rings; valid while `live`. Only queue.c follows them. */
+	/* The rings; valid while `live`. Only queue.c uses these pointers. */
 	const void *desc;
 	void *avail;
 	void *used;
@@ -44,7 +44,7 @@ struct virtq {
 	uint16_t next_avail;
 	uint16_t next_used;
 	uint16_t in_flight; /* popped and not yet pushed */
-	const char *fault;  /* the violation that the last -EBADMSG stands for */
+	const char *fault;  /* what was wrong at the last -EBADMSG */
 };
 
 /* One request. `iov` and `iov_max` are set by the caller once; virtq_pop fills the rest: first the
@@ -64,22 +64,22 @@ struct virtq_chain {
 int virtq_init(struct virtq *q, const struct guest_memory *memory, uint16_t max_size);
 void virtq_done(struct virtq *q);
 
-/* Starts at index 0. -EINVAL: the size; -EFAULT: a ring that is not in RAM, misaligned, or laid
- * over another. Nothing changes then. */
+/* Enables the queue at index 0. -EINVAL: the size; -EFAULT: a ring that is not in RAM, is
+ * misaligned, or overlaps another. Nothing changes then. */
 int virtq_enable(struct virtq *q, const struct virtq_config *config);
 
-/* From here on nothing is written to or read from the guest; pushes only count. in_flight stays. */
+/* Ends all access to the guest: pushes only count down in_flight, which is kept. */
 void virtq_kill(struct virtq *q);
 
-/* 1: a chain was taken; 0: none there; -EBADMSG: the driver broke the rules (see fault), the queue
- * must not be used before it is enabled anew. A dead queue is empty. */
+/* Takes a chain. 1: taken; 0: none there; -EBADMSG: the driver broke the rules (see `fault`), and
+ * the queue must not be used before it is enabled again. A killed queue is empty. */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain);
 
 /* Gives the chain taken last back to the ring, as if it had not been popped. */
 void virtq_unpop(struct virtq *q);
 
-/* Completes a chain by its head, having written `length` bytes to it. The guest sees it at the next
- * virtq_publish. */
+/* Completes the chain with this head, to which `length` bytes were written. The guest sees it at
+ * the next virtq_publish(). */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t length);
 
 /* Publishes all completions at once. True when the driver wants an interrupt for them. */
@@ -88,8 +88,8 @@ bool virtq_publish(struct virtq *q);
 /* Whether the driver has made a chain available. */
 bool virtq_available(const struct virtq *q);
 
-/* Asks the driver to leave out kicks / to kick again. The latter returns true when something became
- * available meanwhile, and then there will be no kick for it. */
+/* Ask the driver to leave out kicks, and to kick again. virtq_want_kicks() returns true if
+ * something became available meanwhile, for which no kick will come. */
 void virtq_suppress_kicks(struct virtq *q);
 bool virtq_want_kicks(struct virtq *q);
 

@@ -7,7 +7,7 @@
  * until its reset has completed, the features after FEATURES_OK, all of them during a reset.
  *
  * Writes that change what the I/O thread does (DRIVER_OK, status 0, queue_reset, a late
- * queue_enable) only note the wish here and post MAIL_STATE; device.c carries it out. */
+ * queue_enable) only set the registers here and post MAIL_STATE; transport.c carries them out. */
 #include <assert.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -150,8 +150,9 @@ static void set_status(struct virtio_transport *t, uint64_t value)
 	if (r->resetting)
 		return;
 	if (value == 0) {
-		/* Nothing can be in flight before DRIVER_OK: done at once. Otherwise status stays
-		 * what it is until the I/O thread has drained the device (§2.4.2). */
+		/* Before DRIVER_OK nothing can be in flight, so the reset is done at once.
+		 * Otherwise status keeps its value until the I/O thread has drained the device
+		 * (§2.4.2). */
 		if (!r->live)
 			virtio_registers_reset(t);
 		r->resetting = r->live;
@@ -226,7 +227,7 @@ static void set_queue_enable(struct virtio_transport *t, uint64_t value)
 {
 	struct queue_registers *q = selected_writable(t);
 
-	/* Writing 0 is not for the driver (§4.1.4.3.2). */
+	/* A driver must not write 0 (§4.1.4.3.2). */
 	if (q && value == 1)
 		q->enabled = true;
 }
@@ -358,7 +359,8 @@ static void write_register(struct virtio_transport *t, uint32_t offset, uint32_t
 
 static bool wants_attention(const struct virtio_transport *t)
 {
-	/* The I/O thread compares wish and fact; a post too many costs a wake-up, no more. */
+	/* The I/O thread compares the registers with its own state; an unneeded post costs only a
+	 * wake-up. */
 	return t->registers.live;
 }
 

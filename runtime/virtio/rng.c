@@ -5,7 +5,7 @@
  * guest's first buffer, RNG_REQUEST_MAX bytes of it at most; a driver that wants more asks again,
  * as it must (§5.4.6.1). There is no system call for it, and no random byte stays in this process.
  *
- * What the rate limit holds back is given back to the ring until the timer is done. */
+ * A request that the rate limit holds back is given back to the ring until the timer expires. */
 #include "virtio/rng.h"
 
 #include <errno.h>

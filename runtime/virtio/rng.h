@@ -36,7 +36,7 @@ struct rng {
 };
 
 /* Build time, before io_loop_build. `rng` is zeroed by the caller and must not move. Returns 0 or
- * what virtio_pci_attach says. */
+ * an error of virtio_pci_attach(). */
 int rng_create(struct rng *rng, const struct rng_spec *spec, const struct virtio_host *host);
 /* After the loop's thread has ended. A zeroed rng is fine. */
 void rng_destroy(struct rng *rng);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What virtio devices count of themselves. Written on the I/O thread, read on any.
+/* Counters of virtio devices. The I/O thread writes them, any thread reads them.
  *
- * A request's latency is from the turn of the loop in which it was taken from the ring to the turn
- * in which it was completed: the clock is read once a turn, however many requests it has. What is
- * completed in its own turn therefore counts as 0. */
+ * A request's latency is the time between the turn of the loop in which it was taken from the ring
+ * and the turn in which it was completed: the clock is read once a turn. A request completed in the
+ * turn that took it therefore counts as 0. */
 #ifndef AXVM_VIRTIO_STATS_H
 #define AXVM_VIRTIO_STATS_H
 
@@ -11,8 +11,8 @@
 
 struct virtio_device;
 
-/* Bounds are powers of two of nanoseconds, from 2^10 (1 µs) to 2^33 (8.6 s); what took longer is
- * counted behind the last. */
+/* Bounds are powers of two of nanoseconds, from 2^10 (1 µs) to 2^33 (8.6 s); longer times are
+ * counted after the last. */
 #define LATENCY_FIRST_BIT 10
 #define LATENCY_BOUNDS 24
 
@@ -23,13 +23,14 @@ struct virtio_latency {
 
 /* Of a queue, or summed over a device's. */
 struct virtio_queue_stats {
-	uint64_t requests;              /* taken from the ring */
-	uint64_t bytes_from_guest;      /* in the parts of them that the device reads */
-	uint64_t bytes_to_guest;        /* written into them */
-	uint64_t kicks;                 /* times the device was asked to look */
-	uint64_t batches;               /* times that completions were published */
-	uint64_t interrupts;            /* of those, with an interrupt */
-	uint64_t interrupts_suppressed; /* of those, without one, as the driver wished */
+	uint64_t requests;         /* taken from the ring */
+	uint64_t bytes_from_guest; /* in the parts of requests that the device reads */
+	uint64_t bytes_to_guest;   /* written into requests */
+	uint64_t kicks;            /* times the device was told to look at the queue */
+	uint64_t batches;          /* times that completions were published */
+	uint64_t interrupts;       /* of those, with an interrupt */
+	/* of those, without one, because the driver asked for none */
+	uint64_t interrupts_suppressed;
 };
 
 /* The same as the I/O thread keeps it. */
@@ -53,7 +54,7 @@ struct virtio_latency_stats {
 
 void virtio_latency_add(struct virtio_latency *latency, uint64_t ns);
 
-/* ---- any thread; so far */
+/* ---- any thread */
 
 void virtio_get_stats(const struct virtio_device *device, struct virtio_stats *ret_stats);
 /* `queue` is below device->queue_count. */

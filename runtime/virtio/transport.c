@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A virtio device on the I/O thread: activation, kicks, completion, reset.
+/* A virtio device on the I/O thread: activation, kicks, failure, reset.
  *
- * The registers say what the driver wishes, the fields here what is in force; `apply_state`
- * compares the two and moves the latter, and is the only one to do so:
+ * The registers hold what the driver asks for, the fields here what is in force. Only `apply_state`
+ * compares the two and changes the fields:
  *
  *   registers.live, not active     enable the rings, activate, look at every queue once
  *   registers.resetting            kill the rings, quiesce; when nothing is in flight any more:
@@ -10,9 +10,9 @@
  *   queue enabled, its ring dead   enable it (a queue that comes back after queue_reset)
  *   queue resetting                the same as a device's reset, for one queue
  *
- * A doorbell can be reported before the mail that was posted ahead of it (DRIVER_OK or a reset,
- * then a kick), so each doorbell takes the mail first. Whatever becomes able to run is also looked
- * at once by itself, so no kick is lost that came too early. */
+ * A doorbell can be reported before mail that was posted ahead of it (DRIVER_OK or a reset, then a
+ * kick), so each doorbell takes the mail first. A queue that becomes able to run is also looked at
+ * once, so no early kick is lost. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
@@ -23,27 +23,8 @@
 
 #include "virtio/transport.h"
 
-#define ISR_QUEUE 1u
 #define ISR_CONFIG 2u
 #define NO_TURN UINT64_MAX
-
-static void mark_dirty(struct virtio_transport *t, uint16_t queue)
-{
-	t->dirty_queues |= 1ULL << queue;
-	io_client_dirty(&t->device->client);
-}
-
-static bool running(const struct virtio_transport *t)
-{
-	/* Acquire pairs with the release in the transport's config hook. */
-	return t->active && !t->broken && !t->draining && !t->paused &&
-	       atomic_load_explicit(&t->bus_master, memory_order_acquire);
-}
-
-static bool queue_running(const struct virtio_transport *t, uint16_t queue)
-{
-	return running(t) && t->queues[queue].ring.live && !t->queues[queue].resetting;
-}
 
 /* --------------------------------------------------------------------------- failures, config */
 
@@ -112,160 +93,6 @@ void virtio_config_update(struct virtio_device *device, uint32_t offset, const v
 
 /* ------------------------------------------------------------------------------------ queues */
 
-/* What a queue may do in a turn of the loop, whoever has it looked at and however often: two rounds
- * of the ring, so that no queue starves the others, and its share of the device's work. What a
- * device pops from completions is on the same allowance; when it is used up, the queue is visited
- * in the next turn. */
-static void begin_turn(const struct virtio_device *device, struct virtio_queue *q)
-{
-	uint64_t turn = counter_read(&device->loop->stats.turns);
-
-	if (q->turn == turn)
-		return;
-	q->turn = turn;
-	q->work = VIRTIO_TURN_WORK / device->queue_count;
-	q->budget = 2u * q->ring.config.size;
-	q->again = false;
-}
-
-/* Has a queue visited in the next turn; false, for who returns that. */
-static bool look_again_later(struct virtio_device *device, struct virtio_queue *q)
-{
-	if (!q->again) {
-		atomic_fetch_or(&device->transport->kicks, 1ULL << q->index);
-		io_client_again(&device->client, MAIL_KICK);
-	}
-	q->again = true;
-	return false;
-}
-
-bool virtio_work(struct virtio_device *device, uint16_t queue, uint32_t units)
-{
-	struct virtio_queue *q = &device->transport->queues[queue];
-
-	begin_turn(device, q);
-	q->work -= MIN(units, q->work);
-	return q->work > 0;
-}
-
-bool virtio_pop(struct virtio_device *device, uint16_t queue, struct virtq_chain *chain)
-{
-	struct virtio_transport *t = device->transport;
-	struct virtio_queue *q = &t->queues[queue];
-	int r;
-
-	if (!queue_running(t, queue))
-		return false;
-	begin_turn(device, q);
-	if (q->budget == 0 || q->work == 0)
-		return look_again_later(device, q);
-	r = virtq_pop(&q->ring, chain);
-	if (r < 0) {
-		virtio_fail(device, queue, r, q->ring.fault);
-		return false;
-	}
-	if (r == 0)
-		return false;
-	q->budget--;
-	q->work -= MIN((uint32_t)chain->readable + chain->writable, q->work);
-	q->taken_ns[chain->head] = io_turn_ns(device->loop);
-	q->last_bytes = chain->readable_bytes;
-	counter_add(&q->counters.requests, 1);
-	counter_add(&q->counters.bytes_from_guest, chain->readable_bytes);
-	return true;
-}
-
-void virtio_unpop(struct virtio_device *device, uint16_t queue)
-{
-	struct virtio_transport *t = device->transport;
-	struct virtio_queue *q = &t->queues[queue];
-
-	counter_add(&q->counters.requests, -1ULL);
-	counter_add(&q->counters.bytes_from_guest, -(uint64_t)q->last_bytes);
-	virtq_unpop(&q->ring);
-	mark_dirty(t, queue);
-}
-
-void virtio_push(struct virtio_device *device, uint16_t queue, uint16_t head, uint32_t length)
-{
-	struct virtio_transport *t = device->transport;
-	struct virtio_queue *q = &t->queues[queue];
-
-	if (q->ring.live) {
-		counter_add(&q->counters.bytes_to_guest, length);
-		if (!(device->untimed_queues & 1ULL << queue))
-			virtio_latency_add(&t->latency,
-			                   io_turn_ns(device->loop) - q->taken_ns[head]);
-	}
-	virtq_push(&q->ring, head, length);
-	mark_dirty(t, queue);
-}
-
-bool virtio_want_kicks(struct virtio_device *device, uint16_t queue)
-{
-	struct virtio_transport *t = device->transport;
-	struct virtio_queue *q = &t->queues[queue];
-
-	if (!queue_running(t, queue) || q->again)
-		return false;
-	/* A loop that polls looks by itself, and asks for kicks before it sleeps (on_poll). */
-	q->watched = device->loop->busy_poll_us > 0;
-	return q->watched ? virtq_available(&q->ring) : virtq_want_kicks(&q->ring);
-}
-
-bool virtio_available(const struct virtio_device *device, uint16_t queue)
-{
-	const struct virtio_transport *t = device->transport;
-
-	return queue_running(t, queue) && virtq_available(&t->queues[queue].ring);
-}
-
-bool virtio_running(const struct virtio_device *device, uint16_t queue)
-{
-	return queue_running(device->transport, queue);
-}
-
-bool virtio_live(const struct virtio_device *device, uint16_t queue)
-{
-	return device->transport->queues[queue].ring.live;
-}
-
-uint16_t virtio_in_flight(const struct virtio_device *device, uint16_t queue)
-{
-	return device->transport->queues[queue].ring.in_flight;
-}
-
-void virtio_ring_place(const struct virtio_device *device, uint16_t queue,
-                       struct virtio_ring_place *ret_place)
-{
-	const struct virtio_transport *t = device->transport;
-	const struct virtio_queue *q = &t->queues[queue];
-
-	*ret_place = (struct virtio_ring_place){
-		.size = q->ring.config.size,
-		.epoch = q->epoch,
-		.desc = q->ring.desc,
-		.avail = q->ring.avail,
-		.used = q->ring.used,
-		.doorbell_fd = q->doorbell_fd,
-		.irq_fd = msix_direct_fd(&t->msix, q->vector),
-	};
-}
-
-void virtio_interrupt(struct virtio_device *device, uint16_t queue)
-{
-	struct virtio_transport *t = device->transport;
-
-	counter_add(&t->queues[queue].counters.interrupts, 1);
-	atomic_fetch_or(&t->isr, ISR_QUEUE);
-	msix_signal(&t->msix, t->queues[queue].vector);
-}
-
-void virtio_ring_doorbell(struct virtio_device *device, uint16_t queue)
-{
-	io_interrupt(device->loop, device->transport->queues[queue].doorbell_file);
-}
-
 static bool served_elsewhere(const struct virtio_transport *t, uint16_t queue)
 {
 	return t->device->elsewhere & (1ULL << queue);
@@ -279,10 +106,10 @@ static void run_queue(struct virtio_transport *t, uint16_t queue)
 		t->device->ops->kick(t->device, queue);
 		return;
 	}
-	if (!queue_running(t, queue))
+	if (!virtio_running(t->device, queue))
 		return;
 	counter_add(&q->counters.kicks, 1);
-	begin_turn(t->device, q);
+	virtio_begin_turn(t->device, q);
 	q->again = false; /* the kick that was due is this one */
 	virtq_suppress_kicks(&q->ring);
 	t->device->ops->kick(t->device, queue);
@@ -316,7 +143,7 @@ static int enable_queue(struct virtio_transport *t, uint16_t index,
 	return virtq_enable(&q->ring, &config);
 }
 
-/* A copy of one queue's registers, so that none is looked at twice while the guest writes them. */
+/* A copy of one queue's registers, so that none is read twice while the guest writes them. */
 static struct queue_registers queue_wishes(struct virtio_transport *t, uint16_t index)
 {
 	struct queue_registers copy;
@@ -337,7 +164,7 @@ static void apply_queue(struct virtio_transport *t, uint16_t index)
 		virtq_kill(&q->ring);
 		if (t->device->ops->quiesce)
 			t->device->ops->quiesce(t->device, index);
-		mark_dirty(t, index);
+		virtio_mark_dirty(t, index);
 	} else if (wishes.enabled && !wishes.resetting && !q->ring.live && !t->broken) {
 		if (enable_queue(t, index, &wishes) < 0)
 			virtio_fail(t->device, index, EINVAL,
@@ -377,7 +204,7 @@ static void begin_reset(struct virtio_transport *t)
 	io_client_dirty(&t->device->client);
 }
 
-/* Whether nothing of a queue is under way, but `held` requests that are only kept. */
+/* Whether a queue has no request in flight except `held` ones that the device only keeps. */
 static bool quiet(const struct virtio_transport *t, uint16_t queue, uint16_t held)
 {
 	const struct virtio_device_ops *ops = t->device->ops;
@@ -548,8 +375,8 @@ static void on_pause(struct io_client *client)
 {
 	struct virtio_transport *t = transport_of(client);
 
-	/* A kick that was sent before must not get lost: the last words before a power-off. They
-	 * have a turn of their own. */
+	/* A kick that was sent before must not get lost: it may be the last output before a
+	 * power-off. It gets a turn of its own. */
 	for (uint16_t i = 0; i < t->device->queue_count; i++)
 		t->queues[i].turn = NO_TURN;
 	run_all_queues(t);
@@ -598,7 +425,7 @@ static bool on_poll(struct io_client *client, bool last)
 	for (uint16_t i = 0; i < t->device->queue_count; i++) {
 		struct virtio_queue *q = &t->queues[i];
 
-		if (!q->watched || !queue_running(t, i))
+		if (!q->watched || !virtio_running(t->device, i))
 			continue;
 		if (last)
 			q->watched = false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The transport's inside: what pci.c, registers.c (vCPUs) and transport.c (I/O thread) share. */
+/* Private to the transport: what pci.c and registers.c (vCPUs), transport.c and
+ * transport_queue.c (I/O thread) share. */
 #ifndef AXVM_VIRTIO_TRANSPORT_H
 #define AXVM_VIRTIO_TRANSPORT_H
 
@@ -32,7 +33,7 @@ struct queue_registers {
 	uint64_t used;
 };
 
-/* What the guest sees and writes. All under `lock`. */
+/* The registers that the guest reads and writes. All under `lock`. */
 struct virtio_registers {
 	pthread_mutex_t lock;
 	uint8_t status;
@@ -46,7 +47,7 @@ struct virtio_registers {
 	struct queue_registers queues[VIRTIO_QUEUES_MAX];
 };
 
-/* A queue as the I/O thread has it. */
+/* A queue: the I/O thread's state. */
 struct virtio_queue {
 	struct virtio_device *device;
 	struct virtq ring;
@@ -55,15 +56,15 @@ struct virtio_queue {
 	uint32_t doorbell_file;
 	uint16_t index;
 	uint16_t vector;
-	uint64_t turn;       /* of the loop, that the next two are about */
-	uint32_t budget;     /* pops left in it */
-	uint32_t work;       /* VIRTIO_TURN_WORK left in it */
-	bool again;          /* one of them ran out: a kick is due in the next */
+	uint64_t turn;       /* turn of the loop to which the next two belong */
+	uint32_t budget;     /* pops left in that turn */
+	uint32_t work;       /* units of VIRTIO_TURN_WORK left in that turn */
+	bool again;          /* one of the two ran out: a kick is due in the next turn */
 	uint32_t epoch;      /* times it was enabled */
-	bool watched;        /* drained, and looked at by polling instead of kicks */
+	bool watched;        /* drained; polled instead of kicked */
 	bool resetting;      /* draining for queue_reset */
 	uint64_t *taken_ns;  /* when each request was taken, by its head; owned */
-	uint32_t last_bytes; /* that the device reads, of the request taken last */
+	uint32_t last_bytes; /* readable bytes of the request taken last */
 	struct virtio_queue_counters counters;
 };
 
@@ -101,6 +102,11 @@ void virtio_common_write(struct virtio_transport *t, uint32_t offset, uint32_t w
 /* All registers as after a reset, status 0. Lock held, or build time. */
 void virtio_registers_reset(struct virtio_transport *t);
 void virtio_queue_registers_reset(struct virtio_transport *t, uint16_t queue);
+
+/* transport_queue.c. Begins a queue's turn, if the loop has begun one since. I/O thread. */
+void virtio_begin_turn(const struct virtio_device *device, struct virtio_queue *q);
+/* Has a queue's completions published at the end of the turn. I/O thread. */
+void virtio_mark_dirty(struct virtio_transport *t, uint16_t queue);
 
 /* transport.c. */
 extern const struct io_client_ops virtio_client_ops;

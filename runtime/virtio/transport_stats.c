@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What virtio devices count of themselves. */
+/* The counters of virtio devices. */
 #include "virtio/stats.h"
 
 #include "virtio/transport.h"

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-vsock, stream sockets (VIRTIO 1.2 §5.10): queue 0 receives, 1 transmits, 2 has events.
  *
- * A packet of the guest's is copied out of its chain, checked, and completed at once: data goes
- * into its connection's own buffer, whose size is the credit the guest has been given, so that a
- * host that does not read stops its own connection and no other. What is due to the guest (data,
- * answers, credit) is noted in its connection; connections that have something stand in a list and
- * are served one packet each in turn, as long as the guest has receive buffers. A socket is read
- * again when the guest has taken the last bytes. No chain is ever kept: a reset or a pause waits
- * for nothing.
+ * A packet from the guest is copied out of its chain, checked, and completed at once. Its data goes
+ * into its connection's own buffer, whose size is the guest's credit, so a host that does not read
+ * stops its own connection and no other. Packets due to the guest (data, answers, credit) are noted
+ * in their connection; connections with packets stand in a list and are served one packet each in
+ * turn, as long as the guest has receive buffers. A socket is read again when the guest has taken
+ * the last bytes. No chain is ever kept: a reset or a pause waits for nothing.
  *
- * What a packet does is a table, operation by state. Whatever does not fit is answered with RST. An
- * RST for a packet that belongs to no connection is kept in a bounded list, and while that is full
- * nothing is taken from the transmit queue (§5.10.6.1 allows that, and only that, to wait for room
- * in the receive queue).
+ * A table says what a packet does, by operation and state. A packet that does not fit is answered
+ * with RST. An RST for a packet that belongs to no connection is kept in a bounded list, and while
+ * that is full nothing is taken from the transmit queue (§5.10.6.1 allows that, and only that, to
+ * wait for room in the receive queue).
  *
- * The event queue is the driver's to fill and stays untouched: it reports a change of the guest's
- * CID, and that does not change while the VM lives. */
+ * The event queue stays untouched: it would report a change of the guest's CID, which does not
+ * change while the VM lives. */
 #include "virtio/vsock.h"
 
 #include <endian.h>
@@ -51,7 +50,8 @@ static struct vsock *vsock_of(struct virtio_device *device)
 
 /* ------------------------------------------------------------------------------ host to guest */
 
-/* Bytes the guest has room for. What it says about that is its own loss: no more than all. */
+/* The bytes that the guest has room for. A wrong claim hurts only the guest; at most all of its
+ * buffer counts. */
 static uint32_t credit(const struct vsock_connection *c)
 {
 	uint32_t in_flight = c->sent - c->peer_forwarded;
@@ -59,7 +59,7 @@ static uint32_t credit(const struct vsock_connection *c)
 	return in_flight < c->peer_buffer ? c->peer_buffer - in_flight : 0;
 }
 
-/* What the host has shut down, once all it sent has been read. */
+/* The directions that the host has shut down, once all that it sent has been read. */
 static uint32_t host_shutdown(const struct vsock_connection *c)
 {
 	if (!c->host_ended && !(c->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV))
@@ -132,7 +132,7 @@ static uint32_t fill(struct vsock_connection *c, uint16_t op, const struct virtq
 	return (uint32_t)sizeof(header) + length;
 }
 
-/* What follows once a packet has been handed over. */
+/* Updates the connection after a packet was delivered. */
 static void after(struct vsock_connection *c, uint16_t op)
 {
 	if (op == VIRTIO_VSOCK_OP_RST) {
@@ -166,7 +166,7 @@ static uint32_t fill_reset(struct vsock *vsock, const struct virtq_chain *chain)
 	return sizeof(header);
 }
 
-/* The first connection of the list that has something for the guest; those before it leave. */
+/* The first connection of the list with a packet for the guest; those before it leave the list. */
 static struct vsock_connection *first_ready(struct vsock *vsock)
 {
 	while (vsock->first_ready != 0) {
@@ -180,7 +180,7 @@ static struct vsock_connection *first_ready(struct vsock *vsock)
 	return NULL;
 }
 
-/* A receive buffer; false when there is none, or it is none. */
+/* Takes a receive buffer; false if there is none, or if it is not a valid one. */
 static bool pop_buffer(struct vsock *vsock, struct virtq_chain *chain)
 {
 	if (!virtio_pop(&vsock->device, QUEUE_RECEIVE, chain))
@@ -193,7 +193,7 @@ static bool pop_buffer(struct vsock *vsock, struct virtq_chain *chain)
 	return false;
 }
 
-/* One packet; false when there is none, or no buffer for it. */
+/* Delivers one packet; false if none is due, or there is no buffer for it. */
 static bool deliver_one(struct vsock *vsock, bool *ret_more)
 {
 	struct virtq_chain chain = { .iov = vsock->iov, .iov_max = ARRAY_SIZE(vsock->iov) };
@@ -204,7 +204,7 @@ static bool deliver_one(struct vsock *vsock, bool *ret_more)
 	*ret_more = c || vsock->reset_count > 0;
 	if (!*ret_more || !pop_buffer(vsock, &chain))
 		return false;
-	if (vsock->reset_count > 0) {
+	if (!c || vsock->reset_count > 0) {
 		length = fill_reset(vsock, &chain);
 		virtio_push(&vsock->device, QUEUE_RECEIVE, chain.head, length);
 		return true;
@@ -212,7 +212,7 @@ static bool deliver_one(struct vsock *vsock, bool *ret_more)
 	op = next_packet(c);
 	length = fill(c, op, &chain);
 	virtio_push(&vsock->device, QUEUE_RECEIVE, chain.head, length);
-	/* To the end of the list, if it has more: one packet each in turn. */
+	/* It goes to the end of the list if it has more, so that connections take turns. */
 	vsock->first_ready = c->next_ready;
 	c->ready = false;
 	after(c, op);
@@ -245,7 +245,7 @@ enum action {
 	TELL_CREDIT,
 };
 
-/* By operation and state; an operation unknown is as INVALID. */
+/* By operation and state; an unknown operation counts as INVALID. */
 static const uint8_t actions[][VSOCK_STATES] = {
 	/*                                     NONE    ASKING INVITED   OPEN         RESETTING */
 	[VIRTIO_VSOCK_OP_INVALID] = { REJECT, ABORT, ABORT, ABORT, IGNORE },
@@ -273,7 +273,7 @@ static void reject(struct vsock *vsock, const struct virtio_vsock_hdr *header)
 	vsock->reset_count++;
 }
 
-/* The orchestrator hears of it when it waits for an answer. */
+/* Ends a connection, and answers the orchestrator if it waits for an answer. */
 static void stop(struct vsock_connection *c, bool reset, bool drain,
                  enum vsock_channel_reason reason)
 {
@@ -282,8 +282,8 @@ static void stop(struct vsock_connection *c, bool reset, bool drain,
 	vsock_end(c, reset, drain);
 }
 
-/* The connection whose question has waited longest makes room. Its place is free at once: it has no
- * socket yet. The guest, which has long lost patience, learns by an RST when it says more. */
+/* Gives up the connection whose ASK has waited longest. Its place is free at once, since it has no
+ * socket yet. The guest has probably given up; it gets an RST if it sends more. */
 static void evict(struct vsock *vsock)
 {
 	struct vsock_connection *oldest = NULL;
@@ -318,7 +318,7 @@ static void open_connection(struct vsock *vsock, const struct virtio_vsock_hdr *
 		vsock_end(c, true, false);
 }
 
-/* Copies the bytes of a packet to its connection; false when the guest had no credit for them. */
+/* Copies the bytes of a packet to its connection; false if the guest had no credit for them. */
 static bool take_data(struct vsock_connection *c, const struct virtq_chain *chain, uint32_t length)
 {
 	uint32_t tail = (c->output_head + c->output_used) % OUTPUT_CAPACITY;
@@ -330,7 +330,7 @@ static bool take_data(struct vsock_connection *c, const struct virtq_chain *chai
 		return false;
 	(void)virtq_copy_from(chain, at, c->output + tail, first);
 	(void)virtq_copy_from(chain, at + first, c->output, length - first);
-	/* As many connections as there are can each take a buffer in a turn. */
+	/* Every connection can take a buffer in a turn, so the copying counts as work. */
 	(void)virtio_work(&c->vsock->device, QUEUE_TRANSMIT, length / COPIED_A_UNIT);
 	c->output_used += length;
 	c->received += length;
@@ -356,6 +356,9 @@ static void guest_shutdown(struct vsock_connection *c, uint32_t flags)
 static void act(struct vsock *vsock, struct vsock_connection *c, enum action action,
                 const struct virtio_vsock_hdr *header, const struct virtq_chain *chain)
 {
+	/* The actions of VSOCK_NONE touch no connection, whatever the guest has sent. */
+	if (!c && action != REJECT && action != OPEN)
+		return;
 	switch (action) {
 	case REJECT:
 		reject(vsock, header);
@@ -413,7 +416,7 @@ static void route(struct vsock *vsock, const struct virtio_vsock_hdr *header,
 	act(vsock, c, (enum action)actions[op][c ? c->state : VSOCK_NONE], header, chain);
 }
 
-/* Checks the form of a packet before anything is done about it. */
+/* Checks the form of a packet before acting on it. */
 static void take_packet(struct vsock *vsock, const struct virtq_chain *chain)
 {
 	struct virtio_vsock_hdr header;
@@ -484,7 +487,7 @@ static void vsock_reset_all(struct virtio_device *device)
 	vsock->told_source = false;
 }
 
-/* What the guest has sent, and a host that takes it may still get. */
+/* Whether a host socket may still take bytes that the guest has sent. */
 static bool vsock_lingers(const struct virtio_device *device)
 {
 	const char *at = (const char *)device - offsetof(struct vsock, device);
@@ -516,8 +519,8 @@ int vsock_create(struct vsock *vsock, const struct vsock_spec *spec, const struc
 		vsock->buffers = NULL;
 		return -ENOMEM;
 	}
-	/* A connection touches little of it, and is not to cost 2 MiB where all memory may be of
-	 * huge pages. */
+	/* A connection touches little of its buffers, and must not cost 2 MiB on a host that gives
+	 * huge pages to all memory. */
 	(void)madvise(vsock->buffers, BUFFER_BYTES, MADV_NOHUGEPAGE);
 	vsock_connections_init(vsock);
 	vsock->cid = spec->cid;

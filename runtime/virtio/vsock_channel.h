@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The channel of a vsock device: what the shim and the orchestrator say to each other about
- * connections. For the author of an orchestrator; `axvm run` is an example of one.
+/* The channel of a vsock device: the messages between shim and orchestrator about connections. For
+ * authors of orchestrators; `axvm run` is an example.
  *
  * The channel is a connected UNIX socket of type SOCK_SEQPACKET, one end of which the launch names
  * (vsock { channel { fd: N } }). Every packet is one struct vsock_channel_message, little-endian,
@@ -20,17 +20,18 @@
  *   ACCEPT    orchestrator  yes  answer to ASK: connect the guest to this socket
  *   REFUSE    orchestrator       answer to ASK: nobody listens there; the guest is told so
  *
- * - Answers may come in any order. An ACCEPT whose guest has lost patience has its socket closed.
- * - A connection that is not answered keeps one of VSOCK_CONNECTIONS places; when all are taken,
- *   the ASK that has waited longest makes room.
- * - To give up a CONNECT, close the socket's other end; there is no answer then.
+ * - Answers may come in any order. If the guest has given up before an ACCEPT arrives, the shim
+ *   closes the socket that came with it.
+ * - A connection without an answer keeps one of VSOCK_CONNECTIONS places; when all are taken, the
+ *   shim gives up the ASK that has waited longest.
+ * - To cancel a CONNECT, close the socket's other end; no answer comes then.
  * - VSOCK_ANNOUNCE on a CONNECT: the shim writes "OK <host_port>\n" into the socket when the guest
  *   has accepted, before the guest's first byte.
- * - End of file in a socket's one direction is passed on (half-close). Closing it ends the
+ * - The shim passes on end of file in one direction (half-close). Closing the socket ends the
  *   connection.
- * - A message with another version, kind or length, or with a descriptor too many or too few, is
- *   dropped with an event; an answer that lacks its descriptor is a REFUSE. When the channel ends,
- *   connections go on, and new ones are refused. */
+ * - A message with another version, kind or length, or with the wrong number of descriptors, is
+ *   dropped with an event; an ACCEPT without its descriptor counts as a REFUSE. When the channel
+ *   ends, open connections go on, and new ones are refused. */
 #ifndef AXVM_VIRTIO_VSOCK_CHANNEL_H
 #define AXVM_VIRTIO_VSOCK_CHANNEL_H
 

@@ -65,8 +65,8 @@ static void unlink_ports(struct vsock_connection *c)
 	c->next = 0;
 }
 
-/* What a connection begins with; operations, buffers and the place in the list of ready ones
- * stay. */
+/* Resets a connection to its first state. Operations, buffers and its place in the list of ready
+ * ones stay. */
 static void clear(struct vsock_connection *c)
 {
 	c->id = 0;
@@ -140,7 +140,7 @@ static void cancel(struct vsock_connection *c, uint32_t bit, struct io_op *op)
 	(void)io_cancel(loop_of(c), op);
 }
 
-/* Goes on with the end of a connection, as far as it can. */
+/* Continues the end of a connection, as far as possible now. */
 static void settle(struct vsock_connection *c)
 {
 	if (!c->taken || (c->state != VSOCK_NONE && c->state != VSOCK_RESETTING))
@@ -190,7 +190,7 @@ void vsock_forget(struct vsock_connection *c)
 	settle(c);
 }
 
-/* The operation behind `bit` has ended. True when its connection still goes on. */
+/* Notes that the operation of `bit` has ended. True if its connection goes on. */
 static bool ended(struct vsock_connection *c, uint32_t bit)
 {
 	c->busy &= ~bit;
@@ -221,8 +221,8 @@ void vsock_read(struct vsock_connection *c)
 		c->busy |= BUSY_READ;
 }
 
-/* Waits for the peer to close both directions. Multishot: the ring also reports the end of one,
- * which lasts, so that a poll that is armed anew each time would never rest. */
+/* Waits for the peer to close both directions. Multishot, because the ring also reports the end of
+ * one direction, which persists: a poll that is armed again each time would fire without end. */
 static void watch(struct vsock_connection *c)
 {
 	if (!(c->busy & BUSY_WATCH) &&
@@ -319,7 +319,7 @@ static void take_written(struct vsock_connection *c, uint32_t written)
 	c->greeting -= greeting;
 	c->forwarded += written - greeting;
 	counter_add(&c->vsock->to_host, written - greeting);
-	/* Tell the guest of its room when it may believe that it has less than half. */
+	/* Tell the guest of its room when by its knowledge it has less than half. */
 	unknown = c->received - c->told_forwarded;
 	if (c->state == VSOCK_OPEN && unknown >= VSOCK_BUFFER / 2 && written > 0) {
 		c->todo |= TODO_CREDIT;
@@ -392,8 +392,8 @@ static void shut_done(struct io_op *op, int result, uint32_t flags)
 
 	(void)flags;
 	if (ended(c, BUSY_SHUT)) {
-		/* A peer that has left already cannot be shut out; one that is not told would wait
-		 * for ever. */
+		/* Other errors do not matter: the peer has left already. But a peer that is still
+		 * there would wait for ever. */
 		if (result == -IO_NO_WORKER) {
 			virtio_report(
 				&c->vsock->device, -1, result,

@@ -3,9 +3,9 @@
  *
  * One message is received at a time, through the ring (RECVMSG), with at most one descriptor, which
  * arrives in the I/O thread's own table. Messages to the orchestrator wait in a bounded queue, one
- * write in flight. What fills it is bounded: a guest is not asked for while it is a quarter full,
- * and nothing is received while it is half full; the answers that are then still due are at most
- * one a connection. */
+ * write in flight. The queue cannot overflow: no ASK is sent while it is a quarter full, and
+ * nothing is received while it is half full; at most one answer for each connection is still due
+ * then. */
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_vsock.h>
@@ -24,7 +24,7 @@ static_assert(VSOCK_MESSAGES / 2 >= 2 * VSOCK_CONNECTIONS, "answers that are due
 
 /* -------------------------------------------------------------------------- to the orchestrator */
 
-/* New connections are over with; those that are open go on. */
+/* The channel has ended: refuses new connections; open ones go on. */
 static void lose_channel(struct vsock *vsock, int error, const char *message)
 {
 	if (vsock->channel_gone)
@@ -129,7 +129,7 @@ void vsock_channel_answer(struct vsock_connection *c, enum vsock_channel_kind ki
 
 /* ------------------------------------------------------------------------ from the orchestrator */
 
-/* A number for the host's side that no connection to this port of the guest's has. */
+/* Chooses a host port that no connection to this guest port has. */
 static uint32_t choose_host_port(struct vsock *vsock, uint32_t guest_port)
 {
 	do {
@@ -140,7 +140,7 @@ static uint32_t choose_host_port(struct vsock *vsock, uint32_t guest_port)
 	return vsock->next_port;
 }
 
-/* Each of these returns whether the descriptor is the connection's now. */
+/* Each of these returns whether the connection has taken over the descriptor. */
 
 static bool on_connect(struct vsock *vsock, const struct vsock_channel_message *message, int fd)
 {

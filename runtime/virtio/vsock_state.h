@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The vsock device and its connections, as its files share them. */
+/* The state of the vsock device and its connections that its files share. */
 #ifndef AXVM_VIRTIO_VSOCK_STATE_H
 #define AXVM_VIRTIO_VSOCK_STATE_H
 
@@ -17,17 +17,17 @@
 #define VSOCK_BUCKETS 256
 #define VSOCK_RESETS 256
 #define VSOCK_MESSAGES 1024
-/* That the I/O thread can have received and not closed yet: one a connection, the next message's,
- * and those whose closing is under way. */
+/* Descriptors that the I/O thread can hold at once: one for each connection, one of the next
+ * message, and those that are being closed. */
 #define VSOCK_DESCRIPTORS (VSOCK_CONNECTIONS + 64)
 
 /* Where a connection is, as the guest knows it. */
 enum vsock_state {
 	VSOCK_NONE,
-	VSOCK_ASKING,  /* the guest wants it, the orchestrator has not answered */
-	VSOCK_INVITED, /* the orchestrator wants it, the guest has not answered */
+	VSOCK_ASKING,  /* the guest asked, the orchestrator has not answered */
+	VSOCK_INVITED, /* the orchestrator asked, the guest has not answered */
 	VSOCK_OPEN,
-	VSOCK_RESETTING, /* over, and the guest has not been told yet */
+	VSOCK_RESETTING, /* ended, and the guest has not been told yet */
 	VSOCK_STATES,
 };
 
@@ -40,7 +40,7 @@ struct vsock_connection {
 	bool announce;
 	uint16_t next;       /* with the same hash: place + 1, or 0 */
 	uint16_t next_ready; /* the same */
-	bool ready;          /* in the list of those with something for the guest */
+	bool ready;          /* in the list of connections with packets for the guest */
 	uint32_t todo;
 	/* From host to guest. */
 	uint8_t *input;
@@ -52,12 +52,12 @@ struct vsock_connection {
 	/* From guest to host: a ring of bytes. */
 	uint8_t *output;
 	uint32_t output_head, output_used;
-	uint32_t greeting; /* first bytes of it that are not the guest's */
+	uint32_t greeting; /* bytes at its start that are the greeting, not the guest's */
 	uint32_t received, forwarded, told_forwarded;
 	uint32_t guest_shutdown;
 	/* The socket. */
 	int fd;        /* in the I/O thread's own table, or -1 */
-	bool drain;    /* over, but what the guest sent before is still to be written */
+	bool drain;    /* ended, but bytes that the guest sent are still to be written */
 	uint32_t shut; /* directions shut down: 1 << SHUT_RD, 1 << SHUT_WR */
 	uint32_t busy, polling, cancelled; /* bits of operations */
 	struct io_op read_op, write_op, watch_op, shut_op, close_op;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Runs and disassembles seccomp's classic BPF without a kernel.
+/* Runs and disassembles seccomp's classic BPF without a kernel.
  *
  * The machine (bpf(4); Linux Documentation/networking/filter.rst): accumulator A, index X, sixteen
  * scratch words, all 32 bits, initially 0. For seccomp the "packet" is struct seccomp_data, read in
  * whole words in the host's byte order. Jumps go forward only, so a program of n instructions ends
- * after at most n steps.
- */
+ * after at most n steps. */
 #include "sandbox/policy/bpf.h"
 
 #include <errno.h>

@@ -42,9 +42,8 @@ const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
 
 uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data *data)
 {
-	/*
-	 * -1 has the x32 bit too, but is what a tracer writes to skip a call: no call of any kind.
-	 */
+	/* -1 has the x32 bit too, but is what a tracer writes to skip a call: no call of any
+	 * kind. */
 	if (data->arch != AUDIT_ARCH_X86_64 ||
 	    ((uint32_t)data->nr >= SANDBOX_X32_BIT && data->nr != -1))
 		return SANDBOX_FOREIGN_ACTION;

@@ -18,21 +18,17 @@ struct sandbox_verdict {
 /* An x86_64 call with up to six arguments; the instruction pointer is 0. */
 struct seccomp_data sandbox_call(int32_t nr, const uint64_t args[static 6]);
 
-/*
- * The first rule of the role that allows the call, or NULL. Looks at rules alone, not at the
- * filter.
- */
+/* The first rule of the role that allows the call, or NULL. Looks at rules alone, not at the
+ * filter. */
 const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
                                                  const struct seccomp_data *data);
 
 /* The answer that the rules ask for: ALLOW, SANDBOX_DENY_ACTION or SANDBOX_FOREIGN_ACTION. */
 uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data *data);
 
-/*
- * Runs the role's filter on a call and looks up the rule. Returns 0; -EINVAL when role is none or
+/* Runs the role's filter on a call and looks up the rule. Returns 0; -EINVAL when role is none or
  * the filter is no valid program; -EBADMSG when filter and rules disagree, which is a fault of the
- * build.
- */
+ * build. */
 int sandbox_policy_evaluate(enum sandbox_role role, const struct seccomp_data *data,
                             struct sandbox_verdict *ret_verdict);
 

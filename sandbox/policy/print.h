@@ -12,10 +12,8 @@
 /* The reviewer's table: line, call, conditions, reason, and the number of BPF instructions. */
 void sandbox_print_table(enum sandbox_role role, FILE *out);
 
-/*
- * The OCI runtime specification's "linux.seccomp" object (config-linux.md, Seccomp). A comparison
- * of 32 bits is SCMP_CMP_MASKED_EQ with value = mask and valueTwo = the value.
- */
+/* The OCI runtime specification's "linux.seccomp" object (config-linux.md, Seccomp). A comparison
+ * of 32 bits is SCMP_CMP_MASKED_EQ with value = mask and valueTwo = the value. */
 void sandbox_print_oci(enum sandbox_role role, FILE *out);
 
 /* One BPF instruction a line. */

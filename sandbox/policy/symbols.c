@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The symbols a policy may name in a condition: the descriptor layout, and the kernel's constants
- * for the calls in use. Both policyc and `axvm policy check` link this one table.
- */
+/* The symbols a policy may name in a condition: the descriptor layout, and the kernel's constants
+ * for the calls in use. Both policyc and `axvm policy check` link this one table. */
 #include "sandbox/policy/symbols.h"
 
 #include <errno.h>

@@ -2,8 +2,10 @@
 /* See bare.h. */
 #include "bare.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,10 +18,14 @@
 #define DATA 24
 #define X2APIC 0xc00 /* enabled, in x2APIC mode */
 
+/* The fields of struct kvm_cpuid2, and of two others below, are repeated: clang warns of a struct
+ * that ends in an array without length and stands inside another one. */
 static struct {
-	struct kvm_cpuid2 head;
+	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entries[160];
-} cpuid = { .head.nent = 160 };
+} cpuid = { .nent = 160 };
+static_assert(offsetof(__typeof__(cpuid), entries) == offsetof(struct kvm_cpuid2, entries),
+              "KVM reads it as a struct kvm_cpuid2");
 
 void bare_die(const char *what)
 {
@@ -114,12 +120,14 @@ static void set_state(struct bare *bare, int vcpu, uintptr_t index, uintptr_t co
 		                 .rsp = LAYOUT_FLAT_STACKS + (index + 1) * LAYOUT_FLAT_STACK_SIZE };
 	struct kvm_sregs sregs;
 	struct {
-		struct kvm_msrs head;
+		uint32_t nmsrs, pad;
 		struct kvm_msr_entry entries[2];
-	} msrs = { .head.nmsrs = 2,
+	} msrs = { .nmsrs = 2,
 		   .entries = { { .index = 0x2ff, .data = 0x806 },
 		                { .index = 0x1a0, .data = 1 } } };
 
+	static_assert(offsetof(__typeof__(msrs), entries) == offsetof(struct kvm_msrs, entries),
+	              "KVM reads it as a struct kvm_msrs");
 	BARE_CALL(vcpu, KVM_SET_CPUID2, &cpuid);
 	BARE_CALL(vcpu, KVM_GET_SREGS, &sregs);
 	sregs.cs = code;

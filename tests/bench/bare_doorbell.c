@@ -12,9 +12,11 @@
  *
  * In between it does what the device does: reads a byte from the host's random generator into guest
  * memory and moves the used index. Prints the guest's registers. */
+#include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -60,14 +62,17 @@ static void connect(void)
 	struct kvm_ioeventfd bell = { .addr = DOORBELL_ADDRESS, .fd = doorbell };
 	struct kvm_irqfd irqfd = { .fd = (uint32_t)interrupt, .gsi = GSI };
 	struct {
-		struct kvm_irq_routing head;
+		uint32_t nr, flags;
 		struct kvm_irq_routing_entry entry;
-	} routing = { .head.nr = 1,
+	} routing = { .nr = 1,
 		      .entry = {
 			      .gsi = GSI,
 			      .type = KVM_IRQ_ROUTING_MSI,
 			      .u.msi = { .address_lo = MSI_ADDRESS, .data = DOORBELL_VECTOR } } };
 
+	static_assert(offsetof(__typeof__(routing), entry) ==
+	                      offsetof(struct kvm_irq_routing, entries),
+	              "KVM reads it as a struct kvm_irq_routing");
 	BARE_CALL(bare.vm, KVM_IOEVENTFD, &bell);
 	BARE_CALL(bare.vm, KVM_IRQFD, &irqfd);
 	BARE_CALL(bare.vm, KVM_SET_GSI_ROUTING, &routing);

@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "launch/axvm.h"
 #include "proto/axvm.pb-c.h"
 
@@ -50,14 +51,12 @@ struct memory {
 	long uss, vcpu, dirty;
 };
 
-extern char **environ;
-
 static struct member members[COUNT_MAX];
 static const char *name = "crowd", *side, *spec;
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "crowd: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "crowd: %s: %s\n", what, errno_text(errno));
 	exit(1);
 }
 

@@ -42,6 +42,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "guests/block.h"
 #include "launch/axvm.h"
 #include "proto/axvm.pb-c.h"
@@ -72,8 +73,6 @@ struct result {
 	bool good;
 };
 
-extern char **environ;
-
 static struct metric metrics[METRICS_MAX];
 static size_t metrics_count;
 static struct side sides[SIDES_MAX];
@@ -83,7 +82,7 @@ static bool verbose;
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "race: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "race: %s: %s\n", what, errno_text(errno));
 	exit(1);
 }
 

@@ -5,6 +5,7 @@
  *
  * Writes lines NAME VALUE to FILE when the command has ended, and ends with its status:
  *   exits        of KVM's guests (tracepoint kvm:kvm_exit)
+ *   user_exits   of them, those that the monitor answers (kvm:kvm_userspace_exit)
  *   switches     context switches of its threads
  *   migrations   of its threads from a CPU to another
  *
@@ -24,37 +25,35 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define TRACEPOINT "/sys/kernel/tracing/events/kvm/kvm_exit/id"
+#include "base/base.h"
+
+#define TRACEPOINTS "/sys/kernel/tracing/events/kvm/"
 
 static struct counter {
 	const char *name;
-	uint32_t type;
-	uint64_t config; /* a tracepoint's number is asked for */
+	const char *tracepoint; /* or NULL: config of PERF_TYPE_SOFTWARE */
+	uint64_t config;
 	int fd;
 } counters[] = {
-	{ .name = "exits", .type = PERF_TYPE_TRACEPOINT },
-	{ .name = "switches",
-	  .type = PERF_TYPE_SOFTWARE,
-	  .config = PERF_COUNT_SW_CONTEXT_SWITCHES },
-	{ .name = "migrations",
-	  .type = PERF_TYPE_SOFTWARE,
-	  .config = PERF_COUNT_SW_CPU_MIGRATIONS },
+	{ .name = "exits", .tracepoint = TRACEPOINTS "kvm_exit/id" },
+	{ .name = "user_exits", .tracepoint = TRACEPOINTS "kvm_userspace_exit/id" },
+	{ .name = "switches", .config = PERF_COUNT_SW_CONTEXT_SWITCHES },
+	{ .name = "migrations", .config = PERF_COUNT_SW_CPU_MIGRATIONS },
 };
 
 static _Noreturn void die(const char *what)
 {
-	fprintf(stderr, "tally: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "tally: %s: %s\n", what, errno_text(errno));
 	exit(125);
 }
 
-static uint64_t tracepoint(void)
+static uint64_t number_of(const char *tracepoint)
 {
 	uint64_t id;
-	FILE *file = fopen(TRACEPOINT, "re");
+	FILE *file = fopen(tracepoint, "re");
 
 	if (!file || fscanf(file, "%" SCNu64, &id) != 1)
-		die(TRACEPOINT);
+		die(tracepoint);
 	fclose(file);
 	return id;
 }
@@ -64,8 +63,8 @@ static void open_counter(struct counter *counter, pid_t pid)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
-		.type = counter->type,
-		.config = counter->type == PERF_TYPE_TRACEPOINT ? tracepoint() : counter->config,
+		.type = counter->tracepoint ? PERF_TYPE_TRACEPOINT : PERF_TYPE_SOFTWARE,
+		.config = counter->tracepoint ? number_of(counter->tracepoint) : counter->config,
 		.disabled = 1,
 		.inherit = 1,
 		.enable_on_exec = 1,

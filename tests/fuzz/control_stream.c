@@ -53,9 +53,8 @@ static struct heard read_stream(const uint8_t *data, size_t size, size_t step)
 		stream_release_launch(&stream);
 		r = stream_drain(&stream, hear, &heard, &problems);
 		if (step == 0)
-			while (r == 0 &&
-			       (r = stream_read(&stream, file, hear, &heard, &problems)) == 1)
-				r = 0;
+			while (r == 0 && stream_read(&stream, file, hear, &heard, &problems) == 1)
+				;
 		else {
 			uint8_t piece[64];
 			ssize_t n;

@@ -114,9 +114,9 @@ static void invented(struct input *input)
 		};
 	if (what & 1) {
 		for (size_t i = 0; i < config.nodes * config.nodes; i++)
-			distances[i] = what & 8 ? (uint8_t)take(input, 1)
-			               : i / config.nodes == i % config.nodes ? 10
-			                                                      : 11 + (what >> 4);
+			distances[i] = what & 8                      ? (uint8_t)take(input, 1)
+			               : i % (config.nodes + 1) == 0 ? 10
+			                                             : 11 + (what >> 4);
 		config.distances = distances;
 	}
 	build(input, &config);

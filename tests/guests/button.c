@@ -30,7 +30,7 @@ static uint32_t ioapic_read(uint32_t index)
 
 void guest_main(uint64_t index, uint64_t count, uint64_t ram, uint64_t stack)
 {
-	uint32_t entry = 0x10 + 2 * LAYOUT_GED_GSI;
+	uint32_t entry = 0x10 + 2 * LAYOUT_GED_PIN;
 
 	if (index != 0)
 		guest_halt(GUEST_PASS, index);

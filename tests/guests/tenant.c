@@ -33,7 +33,7 @@ static void ioapic_write(uint32_t index, uint32_t value)
 
 static void button_begin(void)
 {
-	uint32_t entry = 0x10 + 2 * LAYOUT_GED_GSI;
+	uint32_t entry = 0x10 + 2 * LAYOUT_GED_PIN;
 
 	idt_set(BUTTON_VECTOR, on_button);
 	ioapic_write(entry + 1, 0); /* to the vCPU with id 0 */

@@ -59,7 +59,7 @@ static bool terminal_fits(const Axvm__V1__Terminal *terminal, int status)
 	if (!terminal->has_outcome || terminal->outcome == 0 || !terminal->has_stage)
 		return FAULT("no outcome or no stage");
 	if (!is_sentence(terminal->message) &&
-	    strcmp(terminal->message ? terminal->message : "", "powered off"))
+	    strcmp(terminal->message ? terminal->message : "", "powered off") != 0)
 		return FAULT("no sentence: %s", terminal->message);
 	for (size_t i = 0; i < terminal->n_errors; i++)
 		if (!error_complete(terminal->errors[i]))

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Every system-call number of the architecture, under the filter of every role, in the kernel.
+/* Every system-call number of the architecture, under the filter of every role, in the kernel.
  *
  * Three answers are compared for each call: the kernel's, that of the rules in the policy's text,
  * and that of the BPF evaluator on the compiled filter.
@@ -18,8 +17,7 @@
  *
  * usage: policy_exhaustive [FILE]: writes into FILE, for each rule, how often the kernel performed
  * a call that the rule alone or first allows (hack/audit-policies reads it). Exit status 0, or 1
- * after a mismatch.
- */
+ * after a mismatch. */
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/audit.h>
@@ -70,11 +68,9 @@ struct ledger {
 	_Atomic int seal_error;
 };
 
-/*
- * uretprobe and uprobe: recent kernels (6.18 is one) show these to no seccomp filter
+/* uretprobe and uprobe: recent kernels (6.18 is one) show these to no seccomp filter
  * (seccomp_uprobe_exception() there) and refuse whoever is not in a probe's trampoline, which the
- * kernel maps.
- */
+ * kernel maps. */
 static const int32_t unfiltered[] = { 335, 336 };
 
 struct run {
@@ -86,9 +82,7 @@ struct run {
 	unsigned int hits[256]; /* by rule */
 };
 
-/*
- * ---- the child ----------------------------------------------------------------------------------
- */
+/* ------------------------------------------------------------------------------------ the child */
 
 static void on_sigsys(int number, siginfo_t *info, void *context)
 {
@@ -174,9 +168,7 @@ __attribute__((noreturn)) static void child(const struct run *run)
 	__builtin_trap();
 }
 
-/*
- * ---- the calls to try ---------------------------------------------------------------------------
- */
+/* ----------------------------------------------------------------------------- the calls to try */
 
 static void add(struct run *run, int32_t nr, const uint64_t args[static 6])
 {
@@ -201,10 +193,8 @@ static void add_number(struct run *run, int32_t nr)
 	add(run, nr, ones);
 }
 
-/*
- * Arguments that make a permitted call return at once, where those of no comparison matter. A time
- * of ~0 would be a fault, a count of 0 no work: 0 serves all but these.
- */
+/* Arguments that make a permitted call return at once, where those of no comparison matter. A time
+ * of ~0 would be a fault, a count of 0 no work: 0 serves all but these. */
 static void choose_free_arguments(const struct sandbox_rule *rule, uint64_t args[static 6])
 {
 	static const uint32_t word = 1;
@@ -269,14 +259,10 @@ static void choose_calls(struct run *run)
 	run->count++;
 }
 
-/*
- * ---- the parent ---------------------------------------------------------------------------------
- */
+/* ----------------------------------------------------------------------------------- the parent */
 
-/*
- * Waits for the child; kills it when it makes no progress. Returns the wait status, or -1 when
- * stalled.
- */
+/* Waits for the child; kills it when it makes no progress. Returns the wait status, or -1 when
+ * stalled. */
 static int watch(pid_t pid, const struct ledger *ledger)
 {
 	uint32_t seen = atomic_load(&ledger->next);
@@ -410,10 +396,8 @@ static void judge(struct run *run, size_t i)
 		run->hits[rule - sandbox_rules[run->role].rules]++;
 }
 
-/*
- * Every name under which a file, a socket, a process or memory can be had: none may be in any
- * policy.
- */
+/* Every name under which a file, a socket, a process or memory can be had: none may be in any
+ * policy. */
 static void judge_names(struct run *run)
 {
 	static const int names[] = {
@@ -504,7 +488,7 @@ static unsigned int run_role(enum sandbox_role role, FILE *hits)
 	r = try_all(&run);
 	if (r < 0) {
 		fprintf(stderr, "policy_exhaustive: %s: %s\n", sandbox_role_name(role),
-		        strerror(-r));
+		        errno_text(-r));
 		return 1;
 	}
 	for (size_t i = 0; i < run.count; i++)

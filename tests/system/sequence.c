@@ -58,7 +58,7 @@ static int check(int direct, uint64_t blocks, uint64_t last, uint64_t *block)
 	for (uint64_t n = 1; n <= last; n++) {
 		fill(expected, n);
 		if (pread(direct, block, BLOCK, place(n, blocks)) != BLOCK ||
-		    memcmp(block, expected, BLOCK))
+		    memcmp(block, expected, BLOCK) != 0)
 			missing++;
 	}
 	free(expected);
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	off_t size = lseek(cached, 0, SEEK_END);
 
 	if (cached < 0 || direct < 0 || !block || size < BLOCK) {
-		fprintf(stderr, "usage: sequence write|check DEVICE [N]: %s\n", strerror(errno));
+		fprintf(stderr, "usage: sequence write|check DEVICE [N]: %s\n", errno_text(errno));
 		return 2;
 	}
 	if (!strcmp(argv[1], "write"))

@@ -624,7 +624,7 @@ int main(int argc, char **argv)
 	if (argc >= 2 && strcmp(argv[1], "storm") == 0)
 		return command_storm(argc - 1, argv + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (argc != 4 + commands[i].counted || strcmp(argv[1], commands[i].name))
+		if (argc != 4 + commands[i].counted || strcmp(argv[1], commands[i].name) != 0)
 			continue;
 		load_spec(argv[3], &spec);
 		return commands[i].run(argv[2], &spec,

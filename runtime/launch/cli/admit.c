@@ -32,7 +32,8 @@ static void print_rows(FILE *out, const struct verdict_row *rows, size_t count, 
 		        rows[i].name, rows[i].asked, rows[i].found);
 }
 
-/* What launches want of a host whatever its profile: not among the profile's requirements. */
+/* The number of things that every launch needs of a host, whatever its profile, and that this host
+ * lacks. */
 static size_t count_lacking(const struct host_facts *facts)
 {
 	size_t count = 0;
@@ -89,8 +90,8 @@ static void add_row(struct json_rows *json, const char *name, char *asked, char 
 	json->list[json->count++] = row;
 }
 
-/* axvm.v1.HostRefused, the met requirements among the rest; after the profile's what is lacking
- * beside them. */
+/* Prints an axvm.v1.HostRefused with all requirements, met ones too: the profile's, then what else
+ * is lacking. */
 static void print_verdict_json(FILE *out, struct verdict *verdict, struct host_facts *facts)
 {
 	Axvm__V1__HostRefused message = AXVM__V1__HOST_REFUSED__INIT;
@@ -150,7 +151,7 @@ static int decide(FILE *out, const struct request *request)
 	return verdict.unmet == 0 && count_lacking(facts) == 0 ? EX_OK : EX_UNAVAILABLE;
 }
 
-/* As a spec says it, or in small letters. */
+/* Accepts the spec's spelling, or lower case. */
 static int parse_tenancy(const char *text, enum axvm_tenancy *ret)
 {
 	static const char *const names[] = {

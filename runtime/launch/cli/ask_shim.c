@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A shim that is asked something. Both streams are files in memory: it never waits for us, nor we
- * for anything but its end. */
+/* Runs a shim that answers a question. Both streams are files in memory: the shim never waits for
+ * us, and we wait only for its end. */
 #include "launch/cli/ask_shim.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "base/base.h"
 #include "sandbox/fd_layout.h"
 
-/* Above what the shim's will be, so that none is overwritten before it is put in its place. */
+/* At a number above the shim's own, so that dup2(2) overwrites none of them. */
 static int new_file(const char *name)
 {
 	_cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC);
@@ -52,7 +52,7 @@ static int place_fds(posix_spawn_file_actions_t *actions, int control, int event
 	return r;
 }
 
-/* As axvm_spawn() has it: no environment, default signals, an empty mask. */
+/* Starts the shim as axvm_spawn() does: no environment, default signals, an empty mask. */
 static int start(const char *shim, int control, int events, pid_t *ret_pid)
 {
 	static char *const no_environment[] = { NULL };
@@ -106,7 +106,7 @@ int ask_shim(const char *shim, const void *bytes, size_t n, Axvm__V1__EventStrea
 {
 	_cleanup_close_ int control = new_file("control");
 	_cleanup_close_ int events = new_file("events");
-	pid_t pid;
+	pid_t pid = 0;
 	int r;
 
 	if (control < 0 || events < 0)

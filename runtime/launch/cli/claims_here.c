@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is claimed here, looked at and not locked: who looks is no VM, and leaves no trace. */
+/* Reads the claims of this host without locking: a reader is not a VM, and leaves no trace. */
 #include "launch/cli/claims_here.h"
 
 #include <errno.h>

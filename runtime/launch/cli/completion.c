@@ -7,8 +7,8 @@
 #include "launch/cli/sockets.h"
 #include "launch/cli/verb.h"
 
-/* Values that a flag has to choose from, words apart at spaces. Of a flag that is not here nothing
- * is offered: its value is a number or a name that nobody here knows. */
+/* The values of a flag, separated by spaces. For a flag without a row nothing is offered: its value
+ * is a number or an unknown name. */
 static const struct {
 	const char *verb, *flag, *words;
 } choices[] = {
@@ -26,7 +26,7 @@ static const char *words_of(const char *verb, const char *flag)
 	return "";
 }
 
-/* One pattern of the case: what is to be offered as the value of this flag. */
+/* Prints one pattern of the case: the values to offer for this flag. */
 static void print_value(FILE *out, const char *verb, const struct flag *flag)
 {
 	fprintf(out, "\t'%s --%s') echo '", verb, flag->name);
@@ -40,8 +40,8 @@ static void print_value(FILE *out, const char *verb, const struct flag *flag)
 	fputs("' ;;\n", out);
 }
 
-/* For both shells: `_axvm_value VERB FLAG` says what the flag's value is, "file" or words to choose
- * from, perhaps none; 1 where it has none, or is no flag of that verb. */
+/* For both shells: `_axvm_value VERB FLAG` prints "file" or the words to choose from, perhaps none;
+ * status 1 if the flag has no value or is not a flag of that verb. */
 static void print_values(FILE *out)
 {
 	size_t count;
@@ -61,7 +61,7 @@ static void print_flags(FILE *out, const struct verb *verb)
 		fprintf(out, " --%s", verb->flags->rows[i].name);
 }
 
-/* What stands at the verb's first place, and at those behind it: a VM, then what it is to do. */
+/* Prints what can stand at the verb's first place and at the later ones: a VM, then a command. */
 static void print_places(FILE *out, const struct verb *verb)
 {
 	if (verb->takes_vm)
@@ -77,7 +77,7 @@ static void print_places(FILE *out, const struct verb *verb)
 		fputs("\t\tfiles=1\n", out);
 }
 
-/* The body of a case of verbs, the same in both shells. */
+/* Prints the body of a case of verbs, the same in both shells. */
 static void print_verbs(FILE *out)
 {
 	size_t count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm ctl`: one command to a running VM, and its reply. */
+/* `axvm ctl`: sends one command to a running VM, and prints its reply. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -90,8 +90,8 @@ static int fill_balloon(struct request *request, int argc, char **argv)
 	return 0;
 }
 
-/* What follows `name`: a plain number, or one with a suffix as sizes have it. Given twice it is
- * wrong. */
+/* Takes the value after `name`: a plain number, or one with a suffix of sizes. Refuses a second
+ * one. */
 static int take_rate(const char *word, const char *name, protobuf_c_boolean *has, uint64_t *ret)
 {
 	const char *text = word + strlen(name);
@@ -107,7 +107,7 @@ static bool begins_with(const char *word, const char *name)
 	return strncmp(word, name, strlen(name)) == 0;
 }
 
-/* One of the words behind the device. */
+/* Takes one of the words after the device. */
 static int take_limit_word(struct request *request, const char *word, protobuf_c_boolean *has_burst,
                            uint64_t *burst)
 {
@@ -139,7 +139,7 @@ static int fill_limit(struct request *request, int argc, char **argv)
 			return -EINVAL;
 	if (burst > 0 && !rate->has_bytes_per_s && !rate->has_ops_per_s)
 		return -EINVAL;
-	/* One burst, for whichever of the two is limited. */
+	/* The burst applies to each of the two that has a limit. */
 	rate->has_bytes_burst = rate->has_bytes_per_s && burst > 0;
 	rate->has_ops_burst = !rate->has_bytes_per_s && rate->has_ops_per_s && burst > 0;
 	rate->bytes_burst = rate->has_bytes_burst ? burst : 0;
@@ -188,7 +188,7 @@ static const struct action {
 	{ "nmi", AXVM__V1__COMMAND__WHAT_NMI, 0, 0, fill_empty },
 	{ "console-size", AXVM__V1__COMMAND__WHAT_CONSOLE_SIZE, 2, 2, fill_console_size },
 };
-/* For completion; a unit test holds it against the table above through the help. */
+/* For completion; a unit test compares it with the table above through the help. */
 const char *const ctl_words[] = { "status",  "metrics", "pause",  "resume", "shutdown",     "stop",
 	                          "balloon", "limit",   "resize", "nmi",    "console-size", NULL };
 
@@ -225,7 +225,7 @@ static int make_request(int argc, char **argv, struct request *request)
 	return EX_USAGE;
 }
 
-/* Its count and mean, and the buckets with something in them. */
+/* Prints a histogram's count and mean, and its non-empty buckets. */
 static void print_histogram(FILE *out, const Axvm__V1__Histogram *histogram)
 {
 	uint64_t count = 0;
@@ -264,9 +264,8 @@ static bool counter_of(const Axvm__V1__MetricsReport *metrics, const char *name,
 	return false;
 }
 
-/* What the guest is left with now: its memory is what was asked for and what is wanted back. The
- * guest takes its time, so the VM is asked once more; one that does not tell is one whose answer is
- * left out. */
+/* Adds the memory that the guest has now to the answer. The guest takes time to give memory up, so
+ * the VM is asked once more; if it does not reply, the figure is left out. */
 static void add_balloon(const struct ctl *ctl, struct client *client, const struct request *request,
                         FILE *out)
 {
@@ -292,7 +291,8 @@ static void add_bucket(FILE *out, const char *unit, uint64_t rate, uint64_t burs
 		        burst ? burst : MAX(rate / 10, (uint64_t)1));
 }
 
-/* A limit is in force when it is replied to; a burst that is not given is a tenth of a second's. */
+/* Adds the limit, which is in force at the reply. The default burst is that of a tenth of a
+ * second. */
 static void add_limit(const struct request *request, FILE *out)
 {
 	const Axvm__V1__RateLimit *rate = &request->rate;
@@ -322,7 +322,7 @@ static int show(const struct ctl *ctl, struct client *client, const struct reque
 	else if (reply->ok && reply->metrics)
 		print_metrics(out, reply->metrics);
 	else if (reply->ok && reply->has_state) {
-		/* The reply is gone with the next question. */
+		/* Copied, because the next question overwrites the reply. */
 		print_done(ctl, client, request, (int)reply->state, out);
 		return fflush(out) == 0 ? EX_OK : EX_IOERR;
 	}
@@ -372,7 +372,7 @@ static int cannot_connect(const char *vm, const char *path, int error_number)
 		        vm, path);
 	else
 		fprintf(stderr, "axvm ctl: cannot connect to %s: %s\n", path,
-		        strerrordesc_np(error_number));
+		        errno_text(error_number));
 	return EX_NOINPUT;
 }
 
@@ -407,6 +407,6 @@ int axvm_cmd_ctl(int argc, char **argv, FILE *out)
 	if (r == -ETIMEDOUT)
 		return too_late(argv[1]);
 	fprintf(stderr, "axvm ctl: %s: %s\n", argv[1],
-	        r == -ECONNRESET ? "ended before it replied" : strerrordesc_np(-r));
+	        r == -ECONNRESET ? "ended before it replied" : errno_text(-r));
 	return EX_UNAVAILABLE;
 }

@@ -40,7 +40,7 @@ const char *format_bytes(uint64_t bytes, char *to, size_t size)
 	return to;
 }
 
-/* For a person, without the prefix that all values of an enum have: "POWER_OFF". */
+/* The name of a value for a person, without the enum's prefix: "POWER_OFF". */
 static const char *value_name(const ProtobufCEnumDescriptor *descriptor, int value)
 {
 	const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(descriptor, value);
@@ -120,8 +120,8 @@ static void print_sealed(FILE *out, const Axvm__V1__Event *event)
 		fprintf(out, "%s%s", i ? ", " : "; inherited ", sealed->inherited[i]);
 }
 
-/* The CPU of each vCPU, in their order; where none is bound to one, the host nodes whose CPUs they
- * may all use. */
+/* Prints the CPU of each vCPU, in order; if none is bound to one CPU, the host nodes whose CPUs
+ * they may use. */
 static void print_vcpus(FILE *out, const Axvm__V1__Running *running)
 {
 	size_t pinned = 0;

@@ -124,7 +124,7 @@ int axvm_cmd_events(int argc, char **argv, FILE *out)
 	owned = is_stdin ? -1 : open(argv[1], O_RDONLY | O_CLOEXEC);
 	decoder = axvm_decoder_new();
 	if ((!is_stdin && owned < 0) || !decoder) {
-		fprintf(stderr, "axvm events: %s: %s\n", argv[1], strerrordesc_np(errno));
+		fprintf(stderr, "axvm events: %s: %s\n", argv[1], errno_text(errno));
 		return decoder ? EX_NOINPUT : EX_OSERR;
 	}
 	r = read_all(&events, decoder, is_stdin ? STDIN_FILENO : owned);
@@ -138,6 +138,6 @@ int axvm_cmd_events(int argc, char **argv, FILE *out)
 		        "shim wrote to fd 4?\n",
 		        argv[1]);
 	else
-		fprintf(stderr, "axvm events: %s: %s\n", argv[1], strerrordesc_np(-r));
+		fprintf(stderr, "axvm events: %s: %s\n", argv[1], errno_text(-r));
 	return r == -EBADMSG ? EX_DATAERR : EX_IOERR;
 }

@@ -55,7 +55,7 @@ static bool is_text(const char *bytes, size_t size)
 	return true;
 }
 
-/* Replaces text by what it says, packed. */
+/* Parses the text and replaces it by the packed message. */
 static int pack_text(const char *who, const char *path, char **bytes, size_t *size)
 {
 	ProtobufCMessage *message = NULL;
@@ -91,7 +91,7 @@ int facts_file_pack(const char *who, const char *path, uint8_t **ret, size_t *re
 	int r = read_file(path, &bytes, &size);
 
 	if (r < 0) {
-		fprintf(stderr, "%s: %s: %s\n", who, path, strerror(-r));
+		fprintf(stderr, "%s: %s: %s\n", who, path, errno_text(-r));
 		return EX_NOINPUT;
 	}
 	r = is_text(bytes, size) ? pack_text(who, path, &bytes, &size) : EX_OK;

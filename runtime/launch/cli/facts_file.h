@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A host's facts from a file, as `axvm probe --text` and `--binary` write them. */
+/* Reads a host's facts from a file that `axvm probe --text` or `--binary` wrote. */
 #ifndef AXVM_CLI_FACTS_FILE_H
 #define AXVM_CLI_FACTS_FILE_H
 
@@ -7,13 +7,13 @@
 
 #include "host/facts.h"
 
-/* The facts in a file of protobuf text or packed HostFacts, packed; the caller frees. What they say
- * is not looked at. 0, or an exit status as below. */
+/* Reads a file of protobuf text or packed HostFacts and returns it packed; the caller frees it. The
+ * values are not checked. 0, or an exit status as below. */
 int facts_file_pack(const char *who, const char *path, uint8_t **ret, size_t *ret_size);
 
-/* Fills `facts`, which come from facts_new(), from a file of protobuf text or packed HostFacts; "-"
- * is standard input. 0, or an exit status (65: no HostFacts, 66: cannot be read) when `who` has
- * said on stderr what is wrong. */
+/* Fills `facts`, made by facts_new(), from a file of protobuf text or packed HostFacts; "-" is
+ * standard input. 0, or an exit status (65: not HostFacts, 66: cannot be read) after a message on
+ * stderr that begins with `who`. */
 int facts_file_read(const char *who, const char *path, struct host_facts *facts);
 
 #endif

@@ -22,8 +22,8 @@ static void add_root(struct host_facts *facts, bool required)
 	facts_add_offer(facts, "root_mount", required, EINVAL, message);
 }
 
-/* Namespaces are refused, the root is not a mount point, or both; where an ordinary user may have
- * no user namespaces a launch goes on without either. */
+/* Adds what a trial of the sandbox finds: namespaces are denied, "/" is not a mount point, or both.
+ * If user namespaces are denied to an ordinary user, a launch goes on without either. */
 static void add_sandbox(struct host_facts *facts)
 {
 	struct sandbox sandbox = { 0 };

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* The flag that a wrong name may be a slip for: the one with which it has most in common. */
+/* The flag that the person may have meant: the one with the most in common with the wrong name. */
 static const struct flag *similar(const struct flags *flags, const char *name, size_t length)
 {
 	const struct flag *best = NULL;
@@ -43,7 +43,8 @@ static const struct flag *find(const struct flags *flags, const char *name, size
 	return NULL;
 }
 
-/* argv[i] begins with two dashes. The number of words used, or minus the exit status. */
+/* Takes argv[i], which begins with two dashes. Returns the number of words used, or minus the exit
+ * status. */
 static int take(const struct flags *flags, int argc, char **argv, int i, void *context)
 {
 	const char *name = argv[i] + 2, *equals = strchr(name, '='), *value = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Long options from a table: `--name value`, `--name=value`, `--name`. */
+/* Parses long options by a table: `--name value`, `--name=value`, `--name`. */
 #ifndef AXVM_CLI_FLAGS_H
 #define AXVM_CLI_FLAGS_H
 
@@ -8,15 +8,14 @@
 
 #include "base/base.h"
 
-/* What a value is, for completion. */
+/* The kind of a value, for completion. */
 enum flag_value { FLAG_NONE, FLAG_TEXT, FLAG_FILE };
 
 struct flag {
 	const char *name; /* without the dashes */
 	enum flag_value value;
-	/* Takes the value (NULL when the flag has none). 0, or an exit status when it has said on
-	 * stderr what is wrong. NULL: the verb has a parser of its own, the row is for
-	 * completion. */
+	/* Takes the value (NULL if the flag has none). 0, or an exit status after a message on
+	 * stderr. NULL: the verb has its own parser, and the row is for completion. */
 	int (*set)(void *context, const char *value);
 };
 
@@ -26,9 +25,9 @@ struct flags {
 	size_t count;
 };
 
-/* Calls the setters, and moves what is no flag to the front of argv[1...]; "--" ends flags, "-" is
- * none. argv[0] is left alone. 0 with *ret_count words left, or the exit status, the reason being
- * on stderr. */
+/* Calls the setters, and moves words that are not flags to the front of argv[1...]; "--" ends
+ * flags, "-" is a word. argv[0] is untouched. 0 with *ret_count words left, or the exit status
+ * after a message on stderr. */
 int flags_parse(const struct flags *flags, int argc, char **argv, void *context, int *ret_count);
 
 /* A number in [min, max], decimal or 0x. 0 or -EINVAL. */
@@ -38,8 +37,8 @@ int flags_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
  * MiB. *ret in bytes. 0 or -EINVAL. */
 int flags_size(const char *text, uint64_t *ret);
 
-/* Cuts the next item off a list "a,b=c,d": *ret_value is NULL without "=". False at the end. The
- * text is changed. */
+/* Cuts the next item off a list "a,b=c,d": *ret_value is NULL for an item without "=". False at the
+ * end. Writes NUL bytes into the text. */
 bool flags_item(char **list, char **ret_name, char **ret_value);
 
 #endif

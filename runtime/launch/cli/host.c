@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm host`: nodes, cores and CPUs of this host, what is claimed of them, and whose VMs are
- * there.
+/* `axvm host`: nodes, cores and CPUs of this host, the claims on them, and the VMs there.
  *
- * Three sources that know nothing of each other: the host's facts; the locks in the folder of
- * claims, which have no names; and the control sockets of VMs, whose processes tell by the affinity
- * of their threads where they are. So a VM without a control socket has claims and no name, and one
- * without claims a name and no claims. */
+ * It joins three independent sources: the host's facts; the locks in the folder of claims, which
+ * have no names; and the control sockets of VMs, whose threads' affinity tells where they run. So a
+ * VM without a control socket appears with claims and no name, and a VM without claims with a name
+ * and no claims. */
 #include "launch/cli/host.h"
 
 #include <errno.h>
@@ -46,7 +45,7 @@ static void look_at_claims(struct host_use *use)
 		r = claims_look_memory(&claims, use->facts->nodes[i].id, &use->claimed_mib[i]);
 	claims_close(&claims);
 	use->claims_error = r;
-	if (r < 0) /* half of it is none */
+	if (r < 0) /* drop a partial result */
 		memset(use->loads, 0, sizeof(use->loads));
 }
 
@@ -104,7 +103,7 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 		{ E2BIG, "a node's memory is claimed in more pieces than there are VMs" },
 		{ EMEDIUMTYPE, "what is there is no regular file; remove it" },
 	};
-	const char *text = strerrordesc_np(-use->claims_error);
+	const char *text = errno_text(-use->claims_error);
 	char file[24] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
@@ -123,7 +122,7 @@ const char *host_claims_error(const struct host_use *use, char *to, size_t size)
 
 #define NAMES_WIDTH 36
 
-/* As many as have room, and how many more there are. */
+/* The names that fit, and the number of the others. */
 struct names {
 	/* the first may be longer than the column, and is not cut */
 	char text[VM_ID_MAX + NAMES_WIDTH];
@@ -153,7 +152,7 @@ static const char *names_end(struct names *names)
 	return names->text;
 }
 
-/* Cores side by side that have the same. */
+/* Adjacent cores with the same use. */
 struct row {
 	size_t cores, threads;
 	int32_t node;
@@ -211,7 +210,7 @@ static bool is_like(const struct row *a, const struct row *b)
 	return same;
 }
 
-/* "2,1": of each thread; "-": nothing of any; "whole"; "?": not known. */
+/* A cell: "2,1": claims of each thread; "-": none at all; "whole"; "?": not known. */
 static const char *cell(const struct host_use *use, const struct row *row, bool io, char *to,
                         size_t size)
 {
@@ -316,7 +315,8 @@ static void print_summary(FILE *out, const struct host_use *use)
 		        (unsigned long long)sum.io);
 }
 
-/* VMs of which threads are bound to several CPUs, by these; `told` has a place for each VM. */
+/* Prints VMs whose threads are bound to several CPUs, by these sets; `told` has an entry for each
+ * VM. */
 static void print_shared(FILE *out, const struct host_use *use, bool *told)
 {
 	for (size_t i = 0; i < use->vm_count; i++) {
@@ -387,6 +387,6 @@ int axvm_cmd_host(int argc, char **argv, FILE *out)
 	}
 	if (r < 0 || fflush(out) != 0)
 		return r < 0 ? EX_OSERR : EX_IOERR;
-	/* Without a folder nobody has claims, and that is known. */
+	/* Without a folder there are no claims, which is no error. */
 	return use->claims_error < 0 && use->claims_error != -ENOENT ? EX_UNAVAILABLE : EX_OK;
 }

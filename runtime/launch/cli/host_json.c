@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm host --json`: axvm.v1.HostUse. What it points to is the facts' and the VMs', or is in one
- * arena. */
+/* `axvm host --json`: axvm.v1.HostUse. Its pointers are borrowed from the facts and the VMs, or
+ * point into one arena. */
 #include <errno.h>
 #include <string.h>
 
@@ -12,8 +12,7 @@ struct arena {
 	size_t used, size;
 };
 
-/* Zeroed; aligned for any of what is here. NULL: more was asked for than json_size() reckons
- * with. */
+/* Takes zeroed, aligned memory. NULL: json_size() reckoned with less. */
 static void *take(struct arena *arena, size_t size)
 {
 	size_t rounded = (size + 15) & ~(size_t)15;
@@ -55,7 +54,7 @@ static void put_nodes(const struct host_use *use, struct arena *arena, Axvm__V1_
 {
 	const struct host_facts *facts = use->facts;
 
-	message->nodes = take(arena, facts->node_count * sizeof(*message->nodes));
+	message->nodes = take(arena, facts->node_count * sizeof(Axvm__V1__NodeUse *));
 	for (size_t i = 0; message->nodes && i < facts->node_count; i++) {
 		Axvm__V1__NodeUse *node = take(arena, sizeof(*node));
 
@@ -98,7 +97,7 @@ static void put_cpu(const struct host_use *use, struct arena *arena, size_t posi
 
 static void put_cpus(const struct host_use *use, struct arena *arena, Axvm__V1__HostUse *message)
 {
-	message->cpus = take(arena, use->facts->cpu_count * sizeof(*message->cpus));
+	message->cpus = take(arena, use->facts->cpu_count * sizeof(Axvm__V1__CpuUse *));
 	for (size_t i = 0; message->cpus && i < use->facts->cpu_count; i++) {
 		Axvm__V1__CpuUse *cpu =
 			use->facts->cpus[i].online ? take(arena, sizeof(*cpu)) : NULL;
@@ -123,7 +122,7 @@ static size_t put_list(struct arena *arena, const struct cpu_bitmap *cpus, uint3
 
 static void put_vms(const struct host_use *use, struct arena *arena, Axvm__V1__HostUse *message)
 {
-	message->vms = take(arena, use->vm_count * sizeof(*message->vms));
+	message->vms = take(arena, use->vm_count * sizeof(Axvm__V1__VmUse *));
 	for (size_t i = 0; message->vms && i < use->vm_count; i++) {
 		const struct host_vm *from = &use->vms[i];
 		Axvm__V1__VmUse *vm = take(arena, sizeof(*vm));

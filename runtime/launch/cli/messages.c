@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* libaxvm knows no schema; the command does, by the code that protobuf-c makes of it. */
+/* libaxvm does not know the schema; the command uses the code that protobuf-c generates from it. */
 #include "launch/cli/messages.h"
 
 #include <errno.h>

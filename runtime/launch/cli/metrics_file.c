@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A metrics report in Prometheus' text exposition format 0.0.4: the samples of a metric stand
- * together, behind a line that says what kind it is. */
+ * together, after a line with the metric's type. */
 #include "launch/cli/metrics_file.h"
 
 #include <ctype.h>
@@ -15,7 +15,7 @@
 
 #define NAME_MAX_ 128
 #define LABELS_MAX 256
-#define DRAFTS_MAX 16 /* names, of which a run that was killed may have left some */
+#define DRAFTS_MAX 16 /* names to try, since a killed run may have left a file */
 
 struct sample {
 	char metric[NAME_MAX_];
@@ -25,7 +25,7 @@ struct sample {
 	const Axvm__V1__Histogram *histogram; /* NULL: a counter */
 };
 
-/* Parts of a name whose next part is one of several of them. */
+/* Whether a part of a name is followed by the name of one of several items. */
 static bool has_items(const char *part, size_t n)
 {
 	static const char *const parts[] = { "disk", "net", "stage" };
@@ -44,7 +44,7 @@ static bool is_number(const char *part, size_t n)
 	return n > 0;
 }
 
-/* Appends what is fit for a metric's name; the rest becomes an underscore. */
+/* Appends the characters that a metric's name may have; others become underscores. */
 static void append_name(char *to, size_t size, const char *part, size_t n)
 {
 	size_t at = strlen(to);
@@ -139,8 +139,8 @@ int metrics_print(FILE *out, const char *vm_id, const Axvm__V1__MetricsReport *r
 	return 0;
 }
 
-/* A new file beside the target, whose rename stays within one file system. What has the draft's
- * name already, a link that somebody has put there above all, is neither followed nor written
+/* Opens a new file beside the target, so that the rename stays within one file system. An existing
+ * file of that name, above all a link that somebody has planted, is neither followed nor written
  * to. */
 static int open_draft(const char *path, char draft[PATH_MAX], FILE **ret)
 {
@@ -178,7 +178,7 @@ const char *metrics_file_error(int error)
 	               ? "something is there that is no regular file, and is left alone; name "
 	                 "another path, or remove it"
 	       : error == EBUSY ? "somebody else writes this file too; give each VM one of its own"
-	                        : strerrordesc_np(error);
+	                        : errno_text(error);
 }
 
 int metrics_file_write(const char *path, const char *vm_id, const Axvm__V1__MetricsReport *report)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Output into a pipe stops when its reader does, and a program that writes there hears no signal
- * meanwhile. Here the bytes wait in memory instead, and whoever has the loop asks for POLLOUT.
+/* A write to a pipe blocks when its reader stalls, and a blocked program handles no signalfd. Here
+ * the bytes wait in memory instead, and the caller's loop polls for POLLOUT.
  *
- * O_NONBLOCK belongs to the open file, which others have as well: a shell's terminal, a neighbour
- * in a pipeline. So a pipe or a terminal is opened again, for a description of our own; a socket is
- * written to with MSG_DONTWAIT; anything else, a regular file above all, is as ready as poll(2)
- * says, in pieces that fit a pipe's one free page. */
+ * O_NONBLOCK belongs to the open file description, which other processes share: a shell's terminal,
+ * a neighbour in a pipeline. So a pipe or a terminal is opened again, for a description of our own;
+ * a socket is written to with MSG_DONTWAIT; any other file, mostly a regular one, is written when
+ * poll(2) reports it ready, in pieces that fit the one free page of a pipe. */
 #include "launch/cli/nowait_stream.h"
 
 #include <errno.h>
@@ -73,7 +73,7 @@ static bool make_room(struct nowait_stream *stream, size_t n)
 	return true;
 }
 
-/* All of it is taken, whatever becomes of it: an error would stay in the stream. */
+/* Always takes all bytes, even if they are then dropped: an error would stay in the stream. */
 static ssize_t take(void *cookie, const char *bytes, size_t n)
 {
 	struct nowait_stream *stream = cookie;

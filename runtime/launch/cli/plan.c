@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* `axvm plan`: what a launch would be given on this host, or on one whose facts are in a file,
+/* `axvm plan`: what a launch would get on this host, or on a host whose facts are in a file,
  * without launching it.
  *
- * The shim decides (ControlStream.plan): the same code as in a launch, so the plan is the one that
- * a launch would get, and its digest the one of its Running event. Here its answer is printed. */
+ * The shim decides (ControlStream.plan), by the same code as in a launch, so a launch would get
+ * this plan, and its Running event this digest. The command prints the shim's answer. */
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -42,8 +42,8 @@ const struct flags plan_flags = { "plan", rows, ARRAY_SIZE(rows) };
 
 /* ---- the question ------------------------------------------------------------------------- */
 
-/* A vsock whose spec names no channel gets one at the launch, from `axvm run`; which it is changes
- * no plan. */
+/* Adds a channel to a vsock without one, as `axvm run` does at the launch; the plan does not depend
+ * on it. */
 static int add_channel(Axvm__V1__LaunchSpec *spec)
 {
 	Axvm__V1__Resource *channel;
@@ -65,8 +65,8 @@ static int add_channel(Axvm__V1__LaunchSpec *spec)
 /* Fields of messages that are packed already. */
 enum { TAG_PLAN = 3 << 3 | 2, TAG_FACTS = 2 << 3 | 2 };
 
-/* A ControlStream with a PlanRequest: the one given, and in it the facts as they are packed. The
- * caller frees. */
+/* Encodes a ControlStream with the given PlanRequest and the packed facts in it. The caller frees
+ * it. */
 static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, size_t facts_size,
                      size_t *ret_size)
 {
@@ -82,13 +82,13 @@ static uint8_t *pack(const Axvm__V1__PlanRequest *plan, const uint8_t *facts, si
 	at += axvm__v1__plan_request__pack(plan, bytes + at);
 	memcpy(bytes + at, head, head_size);
 	at += head_size;
-	if (facts_size > 0)
+	if (facts)
 		memcpy(bytes + at, facts, facts_size);
 	*ret_size = at + facts_size;
 	return bytes;
 }
 
-/* The stream for a spec's file; *ret_spec, too, is the caller's. */
+/* Makes the stream for a spec's file. The caller frees it, and *ret_spec. */
 static int make_question(const struct request *request, const char *path,
                          Axvm__V1__LaunchSpec **ret_spec, uint8_t **ret_bytes, size_t *ret_size)
 {
@@ -127,8 +127,8 @@ static void print_verdict(const Axvm__V1__Planned *plan, FILE *out)
 		        text_of(plan->unmet[i]->asked), text_of(plan->unmet[i]->found));
 }
 
-/* What no VM of this user's could claim is told in the words of `axvm run`, which goes without as
- * well. */
+/* If no VM of this user could claim, says so in the words of `axvm run`, which would go without
+ * claims too. */
 static void complain_of_claims(const Axvm__V1__Planned *plan)
 {
 	bool made = geteuid() == 0 && strcmp(text_of(claims_here_folder()), CLAIMS_PATH) == 0 &&
@@ -229,7 +229,7 @@ static void print_ranges(Axvm__V1__PlannedRange *const *ranges, size_t count, FI
 	}
 }
 
-/* The command line is what the spec says, and may be larger than an event. */
+/* The command line is taken from the spec, since it may be larger than an event. */
 static void print_boot(const Axvm__V1__Planned *plan, const Axvm__V1__LaunchSpec *spec, FILE *out)
 {
 	if (plan->has_load_address) {
@@ -290,8 +290,8 @@ static void print(const Axvm__V1__Planned *plan, const Axvm__V1__LaunchSpec *spe
 		        plan->other_profile, plan->other_profile);
 }
 
-/* Of facts it is their file that is to be looked at; of what is no HostFacts at all no byte is
- * told. */
+/* An error about facts names their file; if the file is not HostFacts at all, no byte of it is
+ * shown. */
 static const char *error_line(const Axvm__V1__Error *error, const char *facts_path,
                               char line[PROBLEM_LINE_MAX])
 {
@@ -305,7 +305,7 @@ static const char *error_line(const Axvm__V1__Error *error, const char *facts_pa
 	return line;
 }
 
-/* All but what the verdict has told. */
+/* Prints all errors that the verdict has not told. */
 static void complain(const Axvm__V1__Terminal *terminal, const char *facts_path)
 {
 	char line[PROBLEM_LINE_MAX];
@@ -316,7 +316,7 @@ static void complain(const Axvm__V1__Terminal *terminal, const char *facts_path)
 			        error_line(terminal->errors[i], facts_path, line));
 }
 
-/* Every event in its order; the exit status is the shim's. */
+/* Prints all events in order; the exit status is the shim's. */
 static int print_answer(const Axvm__V1__EventStream *answer, const Axvm__V1__LaunchSpec *spec,
                         const char *facts_path, FILE *out)
 {
@@ -343,7 +343,7 @@ static int ask(const struct request *request, const uint8_t *bytes, size_t size,
 
 	if (r < 0 && r != -EBADMSG) {
 		fprintf(stderr, "axvm plan: cannot run %s: %s%s\n", shim ? shim : "axvm-shim",
-		        strerrordesc_np(-r),
+		        errno_text(-r),
 		        r == -ENOENT ? " (--shim FILE or AXVM_SHIM say where it is)" : "");
 		return r == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}

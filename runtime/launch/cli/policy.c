@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * `axvm policy`: shows the compiled seccomp policies and asks them questions.
+/* `axvm policy`: shows the compiled seccomp policies and asks them questions.
  *
  *	axvm policy [table|oci|bpf|digest] [ROLE]	ROLE is control, vcpu or io; without it, all
  *	axvm policy raw ROLE				the bytes that the digest is of
  *	axvm policy ring				what the I/O rings are restricted to
- *	axvm policy check ROLE SYSCALL [ARG...]		names, numbers, or symbols of the policies
- */
+ *	axvm policy check ROLE SYSCALL [ARG...]
+ *
+ * SYSCALL and ARG are names, numbers, or symbols of the policies. */
 #include "launch/cli/policy.h"
 
 #include <ctype.h>
@@ -26,7 +26,7 @@ enum { EXIT_ALLOWED = 0, EXIT_DENIED = 1 };
 static const struct view {
 	const char *name;
 	void (*print)(enum sandbox_role role, FILE *out);
-	bool needs_role; /* several roles one after the other would be no document */
+	bool needs_role; /* several roles in a row would not be one JSON document */
 } views[] = {
 	{ .name = "table", .print = sandbox_print_table },
 	{ .name = "oci", .print = sandbox_print_oci, .needs_role = true },
@@ -127,7 +127,8 @@ static int check(int argc, char **argv, FILE *out)
 	return verdict.rule ? EXIT_ALLOWED : EXIT_DENIED;
 }
 
-/* What seccomp does not see: the kernel holds each submission against the ring's restrictions. */
+/* Prints the rings' opcodes, which seccomp does not see: the kernel checks each submission against
+ * the ring's restrictions. */
 static int print_ring(FILE *out)
 {
 	size_t count;

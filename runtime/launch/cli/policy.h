@@ -5,11 +5,9 @@
 
 #include <stdio.h>
 
-/*
- * argv[0] is "policy". Answers go to out, complaints to stderr.
- * Returns the exit status: 0 (for check: allowed), 1 (for check: denied), 64 wrong command line, 70
- * filter and rules disagree, 74 out cannot be written.
- */
+/* argv[0] is "policy". Answers go to out, complaints to stderr. Returns the exit status: 0 (for
+ * check: allowed), 1 (for check: denied), 64 wrong command line, 70 filter and rules disagree, 74
+ * out cannot be written. */
 int axvm_cmd_policy(int argc, char **argv, FILE *out);
 
 #endif

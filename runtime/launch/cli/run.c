@@ -27,11 +27,11 @@
 #define PROGRESS_INTERVAL_MS 200
 /* Handled before signals, keys and clients have their turn. */
 #define EVENTS_A_TURN 64
-/* What may wait for who reads our output: with more the shim's events stay where they are, and are
- * dropped there, and counted, when that is full too. */
+/* Bytes that may wait for the reader of our output. Beyond that, events stay with the shim, which
+ * drops and counts them when its buffer is full too. */
 #define WAITING_MAX (64 * KIB)
-/* What a reader that stalls has at the end, once somebody wants the end: as long as the shim gives
- * its own. */
+/* The time that a stalled reader gets at the end, once a signal has asked for it: as long as the
+ * shim gives its own reader. */
 #define FINISH_MS 2000
 
 enum {
@@ -54,8 +54,8 @@ static void note(const struct run *run, const char *text)
 		fprintf(stderr, "axvm run: %s\n", text);
 }
 
-/* A command without fields; its request id, 0 when the shim takes no more. As bytes all of these
- * are alike, so one empty body serves for each. */
+/* Sends a command without fields. Returns its request id, 0 if the shim takes no more. All such
+ * commands encode alike, so one empty body serves for each. */
 static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 {
 	Axvm__V1__Command command = AXVM__V1__COMMAND__INIT;
@@ -69,9 +69,10 @@ static uint64_t send_command(struct run *run, Axvm__V1__Command__WhatCase what)
 	return request_id;
 }
 
-/* The first time the power button, then stop, then the process's end. Who signals every process of
- * a step may do so several times at once, and signals the shim too: that is one time
- * (base/burst.h), and the shim takes its own signal and our command for one request. */
+/* Presses the power button the first time, stops the VM the second, ends its process the third. A
+ * batch system that signals every process of a step may do so several times at once, and signals
+ * the shim too. That counts once (base/burst.h), and the shim treats its own signal and our command
+ * as one request. */
 static void ask_for_end(struct run *run)
 {
 	switch (run->ends_asked++) {
@@ -97,7 +98,7 @@ void run_heed_signal(struct run *run, uint64_t now_ns)
 		ask_for_end(run);
 }
 
-/* The key's command is answered when its reply comes. */
+/* Sends the command of a key; its reply is printed when it comes. */
 static void send_key(struct run *run, enum escape_action action, Axvm__V1__Command__WhatCase what)
 {
 	run->key_action = action;
@@ -152,7 +153,7 @@ static void on_keys(struct run *run)
 			count++;
 		else
 			on_escape(run, action);
-	/* A guest that does not read loses keys: the escape key must go on working. */
+	/* A guest that does not read loses keys, so that the escape key goes on working. */
 	if (count > 0 && run->keys_fd >= 0)
 		(void)!write(run->keys_fd, keys, count);
 }
@@ -215,7 +216,8 @@ static bool reader_keeps_up(const struct run *run)
 	       nowait_waiting(&run->events_file) < WAITING_MAX;
 }
 
-/* True when there may be more, which poll(2) need not know of: some have been read already. */
+/* Handles events. True if there may be more that were read already, which poll(2) does not
+ * report. */
 static bool on_events(struct run *run)
 {
 	const Axvm__V1__Event *event;
@@ -243,7 +245,7 @@ static void on_words(struct run *run)
 		close_ptr(&run->words.fd);
 }
 
-/* The next time something is due, in ms from now. */
+/* Milliseconds until the next thing is due. */
 static int timeout(struct run *run)
 {
 	int64_t now = monotonic_ms(), due = INT64_MAX;
@@ -264,7 +266,7 @@ static int timeout(struct run *run)
 	return due == INT64_MAX ? -1 : (int)(due - now);
 }
 
-/* fds of -1 for what has nothing that waits. */
+/* Fills in an fd of -1 for a stream without waiting bytes. */
 static void watch_outputs(const struct run *run, struct pollfd *errors, struct pollfd *events)
 {
 	*errors = (struct pollfd){ nowait_waiting(&run->errors) ? run->errors.fd : -1, POLLOUT, 0 };
@@ -293,7 +295,7 @@ static void watch(struct run *run, struct pollfd *fds)
 	vsock_host_watch(&run->vsock, fds + POLL_VSOCK);
 }
 
-/* Until the shim has ended: its wait status. */
+/* Serves the VM until the shim has ended. Returns its wait status. */
 static int serve(struct run *run)
 {
 	struct pollfd fds[POLL_COUNT];
@@ -325,7 +327,8 @@ static int serve(struct run *run)
 		if (fds[POLL_END].revents && axvm_vm_reap(run->vm, &status) != -EAGAIN)
 			break;
 	}
-	/* Nothing comes after the terminal event, whoever else may have fd 4 and write there. */
+	/* Nothing comes after the terminal event, even if another process has fd 4 and writes
+	 * there. */
 	while (!run->events_ended && !run->end.known && on_events(run))
 		;
 	if (run->words.fd >= 0)
@@ -333,8 +336,8 @@ static int serve(struct run *run)
 	return status;
 }
 
-/* Waits for who reads our output, until a signal; where one has asked for the end before, only so
- * long. */
+/* Waits for the reader of our output until a signal comes, or at most FINISH_MS if one has asked
+ * for the end already. */
 static void finish_output(struct run *run)
 {
 	uint64_t until_ns = monotonic_ns() + FINISH_MS * NS_PER_MS;
@@ -381,8 +384,8 @@ static int launch_and_serve(struct run *run)
 	return r ? r : run_conclude(run, serve(run));
 }
 
-/* Whoever reads our words, or does not, holds up neither signals nor the VM: meanwhile stderr is a
- * stream of ours, which glibc allows ("Standard Streams" in its manual). */
+/* A reader of stderr that stalls must delay neither signals nor the VM. So stderr is a
+ * nowait_stream meanwhile; glibc allows to assign it ("Standard Streams" in its manual). */
 static int run_vm(struct run *run)
 {
 	FILE *before = stderr;

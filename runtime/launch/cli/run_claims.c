@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The claims of `axvm run`'s VMs: each has those of this host, unless it is told otherwise.
+/* The claims of `axvm run`'s VMs: each VM claims in this host's folder, unless its spec or a flag
+ * says otherwise.
  *
- * root makes axvm's own folder where it is not there, as it makes /run/axvm for the sockets: a VM
- * that is started from a build, on a host where nothing was installed and no systemd-tmpfiles(8)
- * ran, is then known to the next one as a service would be. It is what the package's tmpfiles.d
- * makes, for the group that may open /dev/kvm. A folder that somebody has named is never made: a
- * slip would have VMs claim where nobody looks. */
+ * root makes axvm's own folder if it does not exist, as it makes /run/axvm for the sockets. So a VM
+ * that is started from a build, on a host where nothing was installed and systemd-tmpfiles(8) did
+ * not run, is known to the next VM. The folder is like the one of the package's tmpfiles.d, for the
+ * group that may open /dev/kvm. A folder that a person has named is never made: after a slip, VMs
+ * would claim where nobody looks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include "launch/cli/sockets.h"
 
 #define SYSTEM_FOLDER_MODE 0755
-/* sticky: who made a file may take it away, and root; setgid: files are the group's */
+/* sticky: only a file's owner and root may remove it; setgid: files belong to the group */
 #define FOLDER_MODE 03770
 #define MADE_PATH_MAX 256
 
@@ -40,10 +41,10 @@ int run_make_claims(const char *root)
 	snprintf(draft, sizeof(draft), "%s" SOCKETS_SYSTEM_FOLDER "/.claims.%d", root,
 	         (int)getpid());
 	if (mkdir(parent, SYSTEM_FOLDER_MODE) == 0)
-		(void)chmod(parent, SYSTEM_FOLDER_MODE); /* whatever the umask */
+		(void)chmod(parent, SYSTEM_FOLDER_MODE); /* mkdir(2) applies the umask */
 	else if (errno != EEXIST)
 		return -errno;
-	/* It takes its name when its mode and group are what they are to be. */
+	/* Makes the folder under a draft's name, and renames it once mode and group are set. */
 	if (mkdir(draft, 0700) < 0)
 		return -errno;
 	if ((stat("/dev/kvm", &kvm) == 0 && chown(draft, (uid_t)-1, kvm.st_gid) < 0) ||
@@ -52,10 +53,10 @@ int run_make_claims(const char *root)
 		r = -errno;
 	if (r < 0)
 		(void)rmdir(draft);
-	return r == -EEXIST ? 0 : r; /* another was faster */
+	return r == -EEXIST ? 0 : r; /* another process was faster */
 }
 
-/* Of whoever can: NULL where a shim of this user can claim, else why not, in `error`. */
+/* NULL if a shim of this user can claim; else the reason, in `error`. */
 static const char *why_not(const char *folder, struct axvm_error *error)
 {
 	int fd = -1, r = axvm_claims_open(folder, &fd, error), made = 0;
@@ -71,7 +72,7 @@ static const char *why_not(const char *folder, struct axvm_error *error)
 	if (made < 0)
 		snprintf(error->text, sizeof(error->text),
 		         "no CPUs can be claimed in %s: it cannot be made: %s", folder,
-		         strerrordesc_np(-made));
+		         errno_text(-made));
 	return error->text;
 }
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a VM in words.
+/* Tells a person the end of a VM.
  *
- * A launch that fails is told three times: by the shim on fd 2, since its fd 4 may be what is
- * wrong; in the terminal event, once more with --events; and by the sentence with which `axvm run`
- * ends. A person reads each error once: in the event where those are printed on stderr, else as the
- * shim's line, else from here. */
+ * A failed launch is told three times: by the shim on fd 2, since its fd 4 may be broken; in the
+ * terminal event, which --events prints; and by the last sentence of `axvm run`. A person must read
+ * each error once: in the event if events go to stderr, else in the shim's line, else from here. */
 #include "launch/cli/run_end.h"
 
 #include <errno.h>
@@ -45,7 +44,7 @@ static void pass_on(struct run_words *words, size_t n)
 	memmove(words->held, words->held + n, words->size);
 }
 
-/* Lines that are not the shim's own, up to the first that is, or that may become one. */
+/* Passes on lines that are not the shim's own, up to the first that is, or may become one. */
 static void pass_others_on(struct run_words *words)
 {
 	while (words->size > 0) {
@@ -64,7 +63,7 @@ bool run_words_take(struct run_words *words)
 
 	for (;;) {
 		pass_others_on(words);
-		/* More than a shim says of a launch: it need not be kept from saying it. */
+		/* More than a shim writes about a launch, so pass it on. */
 		if (words->size == sizeof(words->held))
 			pass_on(words, words->size);
 		n = read(words->fd, words->held + words->size, sizeof(words->held) - words->size);
@@ -109,7 +108,7 @@ void run_end_done(struct run_end *end)
 	*end = (struct run_end){ 0 };
 }
 
-/* Where the shim has said it; NULL: it has not, or the line was cut off. */
+/* The shim's line with this error; NULL: there is none, or it was cut off. */
 static char *line_of(struct run_words *words, const char *error, size_t *ret_length)
 {
 	_cleanup_free_ char *line = NULL;
@@ -137,7 +136,7 @@ void run_end_tell(const struct run_end *end, struct run_words *words, const char
 
 		if (line && end->told)
 			forget(words, line, length);
-		/* Where the shim has our stderr, its lines before the seal are there already. */
+		/* If the shim has our stderr, its lines before the seal are there already. */
 		else if (!line && !end->told && (words->relays || !end->is_launch))
 			fprintf(stderr, "axvm run: %s: %s\n", id, end->errors[i]);
 	}

@@ -13,8 +13,8 @@
 
 #define VALUE_MAX 1024
 
-/* Whether all of `inner` is in `outer`, in that order, from the first letter on: "ro" of
- * "readonly". */
+/* Whether `outer` begins with the first letter of `inner` and has its other letters in the same
+ * order: "ro" in "readonly". */
 static bool may_mean(const char *outer, const char *inner)
 {
 	if (*outer != *inner)
@@ -42,7 +42,7 @@ static int no_such_item(const char *flag, const char *name, const struct item *i
 	return EX_USAGE;
 }
 
-/* Appends what an item says; what snprintf(3) returns, or -1 when stderr says what is wrong. */
+/* Appends an item's text. Returns the result of snprintf(3), or -1 after a message on stderr. */
 static int append(const struct item *item, const char *flag, const char *value, char *to,
                   size_t room)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What `axvm run` was asked for. */
+/* The options of `axvm run`. */
 #ifndef AXVM_CLI_RUN_OPTIONS_H
 #define AXVM_CLI_RUN_OPTIONS_H
 
@@ -19,7 +19,7 @@ struct run_options {
 	uint8_t *fragments;
 	size_t size;
 	unsigned disks, nets;
-	const char *first_spec_flag; /* of those that describe a VM */
+	const char *first_spec_flag; /* the first flag that describes a VM */
 	const char *of_kernel;       /* a flag that is for --kernel only */
 	bool has_kernel, has_flat, has_boot, has_id, has_memory, no_console, early_console,
 		has_claims, no_claims;
@@ -28,7 +28,7 @@ struct run_options {
 	bool has_node;
 
 	enum events_format events;
-	const char *spec_file;      /* NULL: all of it is from flags */
+	const char *spec_file;      /* NULL: the spec is from flags only */
 	const char *events_file;    /* NULL: stderr */
 	const char *metrics_file;   /* NULL: none */
 	const char *control_socket; /* NULL: by the VM's id; "none" */
@@ -41,20 +41,27 @@ struct run_options {
 	bool from_flags;
 };
 
-/* argv[0] is "run". 0, or the exit status when stderr says what is wrong. In both cases
- * run_options_done() is due. */
+/* Parses the command line; argv[0] is "run". 0, or the exit status after a message on stderr. Call
+ * run_options_done() in both cases. */
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_options_done(struct run_options *options);
 
-/* --no-claims is of the VM, whatever describes it. */
+/* For the flags (run_flags.c). Adds a fragment of the spec, in protobuf text, for --`flag`, which a
+ * message about it names. 0, or the exit status after a message on stderr. */
+int run_add(struct run_options *options, const char *flag, const char *format, ...) _printf_(3, 4);
+/* Prints "axvm run: ..." to stderr. Returns EX_USAGE. */
+int run_complain(const char *format, ...) _printf_(1, 2);
+
+/* Removes the claims from a spec, for --no-claims, which also applies to a spec from a file. */
 void run_drop_claims(Axvm__V1__LaunchSpec *spec);
 
-/* Reads a ControlStream's launch: text when the name ends in .txtpb or .textproto, else binary; "-"
- * is binary standard input. 0, or the exit status when stderr, after `who`, says what is wrong. */
+/* Reads a ControlStream's launch: text if the name ends in .txtpb or .textproto, else binary; "-"
+ * is binary standard input. 0, or the exit status after a message on stderr that begins with
+ * `who`. */
 int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret_spec);
 
-/* Makes fragments of a LaunchSpec that stand one after the other (in malloc'ed memory, which is
- * replaced) one message: see spec_merge.c. 0, -ENOMEM, -EBADMSG. */
+/* Merges consecutive fragments of a LaunchSpec into one message: see spec_merge.c. *bytes is
+ * malloc'ed memory, which it replaces. 0, -ENOMEM, -EBADMSG. */
 int spec_merge(uint8_t **bytes, size_t *size);
 
 /* Reads all of a file of at most AXVM_MESSAGE_MAX + 64 bytes; "-" is standard input. *ret is

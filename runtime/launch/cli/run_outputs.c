@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What is written for a person is opened as any tool does, and overwrites; but not before there is
- * a VM, for one that is refused has nothing to put in its place. What the VM is made of is not
- * overwritten: a slip of the completion key would cost a disk. Compared by device and inode, for a
- * file has many names. */
+/* Output files are opened and overwritten as by any tool, but only once there is a VM: a refused
+ * launch has nothing to write. Files that the VM uses are never overwritten: a slip of the
+ * completion key would cost a disk. Files are compared by device and inode, since a file may have
+ * many names. */
 #include "launch/cli/run_outputs.h"
 
 #include <errno.h>
@@ -37,7 +37,8 @@ static void compare_resource(const ProtobufCMessage *message, const char *path, 
 		compare(context, fstat((int)resource->fd, &st), &st, path);
 }
 
-/* 0, or EX_CANTCREAT. What is no file and no disk, /dev/null or a terminal, loses nothing. */
+/* Checks that an output is not a file of the VM. 0, or EX_CANTCREAT. /dev/null or a terminal has
+ * nothing to lose. */
 static int check_output(const struct run *run, const char *flag, const char *path)
 {
 	const struct run_options *options = &run->options;
@@ -59,7 +60,7 @@ static int check_output(const struct run *run, const char *flag, const char *pat
 	return EX_CANTCREAT;
 }
 
-/* What the metrics would replace is looked at before there is a VM, too. */
+/* Checks the path of the metrics, before there is a VM. */
 static int check_metrics_file(const struct run *run)
 {
 	const char *path = run->options.metrics_file;
@@ -71,10 +72,10 @@ static int check_metrics_file(const struct run *run)
 	return EX_CANTCREAT;
 }
 
-/* A regular file is one VM's, as long as it runs: two would write over each other's events. Where a
- * file system has no such locks nobody can tell. A lock of this process: one of the open file would
- * be the shim's too, from the fork until after its exec, and outlive a run that has failed at
- * once. */
+/* Locks a regular file for this VM, as long as it runs: two VMs would overwrite each other's
+ * events. A file system without locks cannot tell. The lock belongs to the process: a lock of the
+ * open file description would be the shim's too, from the fork until its exec, and outlive a run
+ * that has failed at once. */
 static int claim_events(int fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -96,7 +97,7 @@ static const char *events_error(const char *path, int error)
 		return "another VM writes its events there; name another file";
 	return error == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode)
 	               ? "nobody reads this FIFO; start its reader first, or name a file"
-	               : strerrordesc_np(error);
+	               : errno_text(error);
 }
 
 static int open_events(struct run *run)
@@ -110,7 +111,7 @@ static int open_events(struct run *run)
 		run->events = stderr;
 		return 0;
 	}
-	/* O_NONBLOCK: a FIFO is not waited for, in which no signal would be heard. */
+	/* O_NONBLOCK: opening a FIFO would block, and no signal would be handled meanwhile. */
 	run->events_fd = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
 	r = run->events_fd < 0 ? -errno : claim_events(run->events_fd);
 	if (r == 0)
@@ -139,6 +140,6 @@ int run_empty_outputs(struct run *run)
 		return 0;
 	fprintf(stderr,
 	        "axvm run: --events %s: cannot overwrite what is there: %s; name another file\n",
-	        run->options.events_file, strerrordesc_np(errno));
+	        run->options.events_file, errno_text(errno));
 	return EX_CANTCREAT;
 }

@@ -5,12 +5,12 @@
 
 struct run;
 
-/* Opens the events' file and looks at what the metrics would replace, before there is a VM. Neither
- * may be a file that the VM is made of: its kernel, a disk's image, the spec. 0, or the exit status
- * when stderr says what is wrong; nothing has been written to then. */
+/* Opens the events' file and checks the path of the metrics, before there is a VM. Neither may be a
+ * file that the VM uses: its kernel, a disk's image, the spec. 0, or the exit status after a
+ * message on stderr; nothing is written then. */
 int run_open_outputs(struct run *run);
 
-/* Once the shim runs: what was in the events' file goes. 0, or the exit status as above. */
+/* Truncates the events' file, once the shim runs. 0, or the exit status as above. */
 int run_empty_outputs(struct run *run);
 
 #endif

@@ -25,8 +25,8 @@
 
 /* ---- fds ---------------------------------------------------------------------------------- */
 
-/* The fd of this process becomes the shim's of the same number; false when it is not open here or
- * there are too many. */
+/* Passes an fd of this process to the shim as `number`; false if it is not open here or there are
+ * too many. */
 static bool hand_over(struct run *run, int fd, int number)
 {
 	for (size_t i = 0; i < run->fds_count; i++)
@@ -45,7 +45,7 @@ struct collecting {
 
 static void collect(struct collecting *collecting, uint32_t fd, const char *path)
 {
-	/* 0 to 2 are the console's, and looked after there; 3 and 4 the shim refuses. */
+	/* place_console() handles 0 to 2; the shim refuses 3 and 4. */
 	if (fd <= 4 || fd > INT_MAX || hand_over(collecting->run, (int)fd, (int)fd))
 		return;
 	fprintf(stderr,
@@ -100,7 +100,7 @@ static Axvm__V1__Resource *new_fd_resource(uint32_t fd)
 	return resource;
 }
 
-/* Flags ask for a console where the machine has one; a file says itself. */
+/* A VM from flags gets a console if its machine can have one; a spec file says for itself. */
 static int add_console(struct run_options *options)
 {
 	Axvm__V1__LaunchSpec *spec = options->spec;
@@ -121,8 +121,8 @@ static int add_console(struct run_options *options)
 	return spec->console->output ? 0 : -ENOMEM;
 }
 
-/* The shim's words come through us, so that an error is told once; a guest that prints there has
- * stderr itself. Who has none gives none. */
+/* The shim's fd 2 is a pipe to us, so that each error is told once; if the guest's console is fd 2,
+ * the shim gets our stderr. Without a stderr the shim gets none. */
 static int place_stderr(struct run *run)
 {
 	const Axvm__V1__Console *console = run->options.spec->console;
@@ -140,7 +140,7 @@ static int place_stderr(struct run *run)
 	return 0;
 }
 
-/* fds 0 to 2 of the shim: the console's ends, and stderr always. */
+/* Places fds 0 to 2 of the shim: the console's ends, and always stderr. */
 static int place_console(struct run *run)
 {
 	Axvm__V1__Console *console = run->options.spec->console;
@@ -197,7 +197,7 @@ void run_remember_own(struct run *run, uint64_t request_id)
 	run->own_requests[run->own_count++ % RUN_OWN_REQUESTS] = request_id;
 }
 
-/* 0 is no command's: what is refused is the stream, which is ours. */
+/* 0 is the id of no command: the whole stream was refused, and the stream is ours. */
 static bool is_own(const struct run *run, uint64_t request_id)
 {
 	bool own = request_id == 0;
@@ -237,7 +237,7 @@ void run_answer(struct run *run, const Axvm__V1__Reply *reply)
 
 /* ---- vsock -------------------------------------------------------------------------------- */
 
-/* The lowest number that no fd of the shim's has. */
+/* The lowest number that no fd of the shim has. */
 static int unused_number(const struct run *run)
 {
 	for (int number = FIRST_RESOURCE_FD;; number++) {
@@ -250,8 +250,7 @@ static int unused_number(const struct run *run)
 	}
 }
 
-/* A vsock whose spec names no channel is served by us. 0, or the exit status when stderr says why
- * not. */
+/* Serves a vsock whose spec names no channel. 0, or the exit status after a message on stderr. */
 static int open_vsock(struct run *run)
 {
 	const char *named = run->options.vsock_socket, *id = run->options.spec->vm_id;
@@ -313,7 +312,7 @@ static int open_signals(struct run *run)
 	sigaddset(&set, SIGWINCH);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
-	/* A terminal or pipe that goes away is noticed where it is written to. */
+	/* A write reports a terminal or pipe that has gone away. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return run->signal_fd < 0 ? -errno : 0;
@@ -325,7 +324,7 @@ int run_prepare(struct run *run)
 
 	if (r)
 		return r;
-	/* From here on we open things ourselves: no fd that the spec names may be among them. */
+	/* From here on we open files ourselves, and none may get a number that the spec names. */
 	r = add_console(&run->options);
 	if (r == 0)
 		r = run_add_claims(run);
@@ -334,14 +333,14 @@ int run_prepare(struct run *run)
 	if (r == 0)
 		r = open_signals(run);
 	if (r < 0) {
-		fprintf(stderr, "axvm run: cannot prepare: %s\n", strerrordesc_np(-r));
+		fprintf(stderr, "axvm run: cannot prepare: %s\n", errno_text(-r));
 		return EX_OSERR;
 	}
 	r = open_vsock(run);
 	return r ? r : run_open_outputs(run);
 }
 
-/* Whether it is our own socket for the guest's vsock that has the path, however that is spelled. */
+/* Whether the path, in any spelling, is that of our own socket for the guest's vsock. */
 static bool is_vsocks(const struct run *run, const char *path)
 {
 	struct stat st;
@@ -350,7 +349,7 @@ static bool is_vsocks(const struct run *run, const char *path)
 	       st.st_ino == run->vsock.id.ino;
 }
 
-/* Without a control socket the VM runs all the same, unless one was asked for by name. */
+/* Opens the control socket. The VM runs without one, unless it was asked for by name. */
 static int open_server(struct run *run)
 {
 	const char *named = run->options.control_socket, *id = run->options.spec->vm_id;
@@ -405,7 +404,7 @@ int run_launch(struct run *run)
 	}
 	launch.spec = spec;
 	launch.shim = shim_path(run->options.shim, path);
-	/* Who may have a process namespace for the VM gives it one. */
+	/* The VM gets a process namespace of its own if this user may make one. */
 	launch.flags = AXVM_NEW_PID_NAMESPACE;
 	r = axvm_spawn(&launch, &run->vm, &error);
 	if (r == -EPERM) {
@@ -449,7 +448,7 @@ void run_tell_lost_events(struct run *run)
 	run->events_failed = true;
 	run_clear_progress(run);
 	fprintf(stderr, "axvm run: cannot write events to %s: %s; those from here on are lost\n",
-	        run->options.events_file, strerrordesc_np(error));
+	        run->options.events_file, errno_text(error));
 }
 
 void run_write_event(struct run *run, const Axvm__V1__Event *event)
@@ -487,7 +486,7 @@ bool run_events_are_on_stderr(const struct run *run)
 	return run->events == stderr;
 }
 
-/* Resident memory of the shim, huge pages with it: what a launch that populates spends time on. */
+/* Resident memory of the shim, with huge pages: the progress of a launch that populates. */
 static uint64_t resident_bytes(pid_t pid)
 {
 	unsigned long long kib, sum = 0;
@@ -532,7 +531,7 @@ void run_clear_progress(struct run *run)
 
 /* ---- after -------------------------------------------------------------------------------- */
 
-/* The last line of a refusal, when there is a profile that would take this host as it is. */
+/* Prints the last line of a refusal, if a profile would take this host as it is. */
 static void hint(const char *profile)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new();
@@ -555,7 +554,8 @@ int run_conclude(struct run *run, int wait_status)
 
 	run_clear_progress(run);
 	terminal_leave(&run->terminal);
-	/* What still holds fd 4 when the shim is gone is no shim, and will not tell of its end. */
+	/* If fd 4 is still open after the shim has ended, its holder is not the shim, and no
+	 * terminal event will come. */
 	if (axvm_vm_exit_status(run->vm, &status) < 0)
 		status = EX_SOFTWARE;
 	run_end_tell(&run->end, &run->words, id);

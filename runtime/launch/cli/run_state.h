@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM that `axvm run` serves, and all that it holds for it. */
+/* The VM that `axvm run` serves, and everything it holds for that VM. */
 #ifndef AXVM_CLI_RUN_STATE_H
 #define AXVM_CLI_RUN_STATE_H
 
@@ -17,7 +17,7 @@
 #include "launch/cli/vsock_host.h"
 
 #define RUN_FDS_MAX 1024
-/* Of our own commands few are under way at once: a key's, a report's, the end's, the console's
+/* Few commands of our own are under way at once: those of a key, a report, the end, the console's
  * size. */
 #define RUN_OWN_REQUESTS 8
 
@@ -31,22 +31,22 @@ struct run {
 	struct escape escape;
 	struct axvm_fd fds[RUN_FDS_MAX];
 	size_t fds_count;
-	FILE *events; /* where they go, or NULL */
-	/* what stderr is meanwhile; a file that was named for events */
+	FILE *events; /* the events' destination, or NULL */
+	/* stderr while the VM runs; the file named for events */
 	struct nowait_stream errors, events_file;
 	int events_fd; /* of that file, or -1 */
 	int signal_fd;
-	int keys_fd;        /* our end of the guest's keyboard; -1: it has none through us */
+	int keys_fd;        /* our end of the pipe for the guest's keys; -1: none */
 	int guest_input_fd; /* the other end, until the launch */
 	int vsock_fd;       /* the shim's end of the vsock channel, until the launch */
 	struct metrics_file metrics_file;
 	bool keys_ended, events_ended, started, progress_wanted, progress_shown, metrics_failed,
 		events_failed;
 	unsigned ends_asked;
-	struct burst signals;                    /* those that ask for the end */
-	uint64_t own_requests[RUN_OWN_REQUESTS]; /* of our own commands, the last ones */
+	struct burst signals;                    /* signals that ask for the end */
+	uint64_t own_requests[RUN_OWN_REQUESTS]; /* request ids of our last own commands */
 	unsigned own_count;
-	uint64_t key_request; /* the command of the last key, while its reply is to come; 0: none */
+	uint64_t key_request; /* the request of the last key, until its reply comes; 0: none */
 	enum escape_action key_action;
 	Axvm__V1__State state;
 	Axvm__V1__Stage stage; /* the last that was completed */

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket.
  *
- * A client's bytes go through the shim's own reader of command streams, so its bounds hold here as
- * well; a client that sends what is no command stream, or that does not take its replies, is
- * disconnected. Request ids are replaced by unused ones on the way in and put back on the way
- * out.
+ * A client's bytes go through the shim's own reader of command streams, so its bounds hold here
+ * too. A client that sends something else, or does not take its replies, is disconnected. Request
+ * ids are replaced by unused ones on the way in and put back on the way out.
  *
- * A client may have SERVER_PENDING_EACH commands under way; what it sends besides is left where it
- * is until one of them has its reply. So no client can fill the way to the shim, or keep the others
- * from it; and one whose replies do not come keeps nobody but itself, until it leaves: the places
- * of those that have left are used again. Where all places are taken, a client that comes has that
- * of the one with nothing under way that has been silent for longest. */
+ * A client may have SERVER_PENDING_EACH commands under way; further ones stay in its socket until
+ * one of them has its reply. So no client can fill the queue to the shim or keep others from it. A
+ * client whose replies do not come blocks only itself, and when it leaves its places are used
+ * again. If all places are taken, a new client gets the place of the one without commands under way
+ * that has been silent longest. */
 #include "launch/cli/server.h"
 
 #include <assert.h>
@@ -68,20 +67,20 @@ void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]
 		fds[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
 	if (!server->open)
 		return;
-	/* A shim that does not read has its commands queued here, and nobody gives more until it
+	/* If the shim does not read, its commands wait here, and no client may send more until it
 	 * has taken them. */
 	held = axvm_vm_flush(server->vm) == -EAGAIN;
 	fds[0].fd = held ? -1 : server->fd;
 	for (size_t i = 0; i < SERVER_CLIENTS_MAX; i++) {
 		fds[1 + i].fd = server->clients[i].fd;
-		/* That it has left is told all the same. */
+		/* poll(2) still reports that the client has left. */
 		if (held || server->clients[i].stream.stopped)
 			fds[1 + i].events = 0;
 	}
 }
 
-/* A free place, or that of a command whose client has left and whose reply has not come for
- * longest. There always is one: those that are there have a bound each. */
+/* A free place, or the place of the oldest command whose client has left. There is always one,
+ * since each client's commands are bounded. */
 static struct server_pending *place_for_command(struct server *server)
 {
 	struct server_pending *oldest = NULL;
@@ -106,8 +105,8 @@ static unsigned count_pending(const struct server *server, int client)
 	return count;
 }
 
-/* A free place, or that of the client that has been silent for longest of those that wait for
- * nothing; -1: each waits for a reply. */
+/* A free place, or the place of the client that has been silent longest among those that wait for
+ * no reply; -1: each waits for one. */
 static int place_for_client(struct server *server)
 {
 	int oldest = -1;
@@ -172,8 +171,8 @@ static void on_command(const struct stream_command *raw, void *context)
 		count_pending(server, serving->index) == SERVER_PENDING_EACH;
 }
 
-/* Takes what a client has sent, as far as it may: what was read before when `again`, else what
- * there is to read. */
+/* Takes a client's commands, as many as it may send: those that were read before if `again`, else
+ * from its socket. */
 static void take_commands(struct server *server, int index, bool again)
 {
 	struct server_client *client = &server->clients[index];
@@ -191,7 +190,7 @@ static void take_commands(struct server *server, int index, bool again)
 static void serve_client(struct server *server, int index)
 {
 	if (server->clients[index].stream.stopped)
-		drop_client(server, index); /* nothing else is told of it */
+		drop_client(server, index); /* nothing else wakes us for it */
 	else
 		take_commands(server, index, false);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The control socket of `axvm run`: passes commands of several clients on, and each reply back. */
+/* The control socket of `axvm run`: passes commands of several clients to the shim, and each reply
+ * back to its client. */
 #ifndef AXVM_CLI_SERVER_H
 #define AXVM_CLI_SERVER_H
 
@@ -16,7 +17,7 @@
 
 struct server_client {
 	int fd;         /* -1: free */
-	uint64_t heard; /* which of all clients' turns was its last */
+	uint64_t heard; /* number of the last turn in which it sent something */
 	struct stream stream;
 };
 
@@ -43,15 +44,15 @@ int server_open(struct server *server, const char *path, struct axvm_vm *vm);
 /* Removes the socket and closes it. Accepts a zeroed one. */
 void server_close(struct server *server);
 
-/* What to wait for, SERVER_POLLFDS entries, -1 where there is nothing. While axvm_vm_flush() says
- * -EAGAIN no client is read. */
+/* Fills in what to poll, SERVER_POLLFDS entries; -1 for an unused one. While axvm_vm_flush()
+ * returns -EAGAIN no client is read. */
 void server_watch(const struct server *server, struct pollfd fds[SERVER_POLLFDS]);
 
-/* Handles what poll(2) has found. */
+/* Handles the results of poll(2). */
 void server_serve(struct server *server, const struct pollfd fds[SERVER_POLLFDS]);
 
-/* Sends a reply event to the client that asked, and goes on with what that has asked besides. False
- * when it was none of theirs. */
+/* Sends a reply event to the client that asked, and goes on with that client's further commands.
+ * False if no client asked for it. */
 bool server_reply(struct server *server, const Axvm__V1__Event *event);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Which axvm-shim this command runs. */
+/* Finds the axvm-shim that this command runs. */
 #ifndef AXVM_CLI_SHIM_PATH_H
 #define AXVM_CLI_SHIM_PATH_H
 
 #include <limits.h>
 
-/* `named`, or where that is NULL what AXVM_SHIM names, or the one beside this program or where an
- * installation has it: in `path`, or static. NULL: none of these; it is to be looked for in
- * PATH. */
+/* Returns the first that applies: `named`; the value of AXVM_SHIM; the shim beside this program;
+ * the shim of an installation. The result may point into `path`. NULL: none of these, so look it up
+ * in PATH. */
 const char *shim_path(const char *named, char path[PATH_MAX]);
 
 #endif

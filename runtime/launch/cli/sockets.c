@@ -20,7 +20,7 @@ static int copy_path(const char *from, char path[SOCKET_PATH_MAX])
 	                                                                          : -ENAMETOOLONG;
 }
 
-/* The one folder that somebody wants for all; NULL: none in particular. */
+/* The value of AXVM_RUNTIME_DIR; NULL: not set. */
 static const char *one_folder(void)
 {
 	const char *folder = getenv("AXVM_RUNTIME_DIR");
@@ -82,7 +82,7 @@ int sockets_path(const char *vm, const char *suffix, char path[SOCKET_PATH_MAX])
 	return r < 0 ? r : path_in(folder, vm, suffix, path);
 }
 
-/* Nobody listens, or what does not concern who asks for a VM that may be elsewhere. */
+/* Whether an error means only that the VM may be elsewhere. */
 static bool is_elsewhere(int r)
 {
 	return r == -ENOENT || r == -ECONNREFUSED || r == -EACCES || r == -ENOTDIR;
@@ -109,8 +109,7 @@ int sockets_find(const struct sockets_places *places, const char *vm, struct cli
 		client_close(&other);
 		if (now < 0 && !is_elsewhere(now))
 			return now;
-		/* Where nobody listens, a place that may not be looked into may be where the VM
-		 * is. */
+		/* If nobody listens, the VM may be in a place that this user may not read. */
 		if (first < 0 || now == 0 || (!found && now == -EACCES && r != -EACCES)) {
 			first = (int)i;
 			strcpy(path, here);
@@ -146,8 +145,8 @@ int client_open(struct client *client, const char *path)
 		return -errno;
 	if (r < 0)
 		return r;
-	/* Who listens and has been stopped has room for a few, and all others would wait as long as
-	 * he is. */
+	/* A stopped listener's queue has room for a few connections; all others would wait for as
+	 * long as it is stopped. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)

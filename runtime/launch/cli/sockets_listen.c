@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* A listening socket at a path that a person has named, where nothing that is there is lost.
+/* Makes a listening socket at a path that a person has named, without destroying a file there.
  *
  * bind(2) replaces nothing. A socket that is there already and refuses connections is cleared away
  * if it is ours: it is held by a descriptor while it is asked, moved aside by a rename that
- * replaces nothing, and removed there only if it is still the one that was asked. Anything else is
- * not moved; what takes the name between the look and the rename goes back to its place or, where
- * that is taken too, is told. One that refuses because its owner has bound it and is about to
- * listen cannot be met: both happen under a lock on the folder, and who does not get the lock
- * clears nothing away. */
+ * replaces nothing, and removed there only if it is still the one that was asked. Other files are
+ * not moved. If another file takes the name between the check and the rename, it is moved back or,
+ * if its name is taken again, reported. A socket that is bound but does not listen yet cannot be
+ * removed by mistake: a process binds and listens under a lock on the folder, and removes nothing
+ * without that lock. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -21,7 +21,7 @@
 #include "base/base.h"
 #include "launch/cli/sockets.h"
 
-#define NAME_OF_OURS 40 /* bytes of the name that come again in that of what is set aside */
+#define NAME_OF_OURS 40 /* bytes of the name that are kept in the name of the file set aside */
 #define ASIDE_MAX 16    /* such names, of which a run that was killed may have left some */
 #define ASIDE_SIZE (NAME_OF_OURS + 32)
 #define PLACE_TRIES 4 /* others may come and go meanwhile */
@@ -35,7 +35,7 @@ struct place {
 	const char *folder, *name;
 };
 
-/* Renames within the folder; -EEXIST when something is there already. */
+/* Renames within the folder; -EEXIST if the new name is taken. */
 static int move(const struct place *place, const char *from, const char *to)
 {
 	int fd = place->folder_fd;
@@ -44,7 +44,7 @@ static int move(const struct place *place, const char *from, const char *to)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	/* A file system without that kind of rename: a second name replaces nothing either. */
+	/* A file system without RENAME_NOREPLACE: link(2) replaces nothing either. */
 	if (linkat(fd, from, fd, to, 0) < 0)
 		return -errno;
 	return unlinkat(fd, from, 0) < 0 ? -errno : 0;
@@ -58,7 +58,7 @@ static bool is_there(const struct place *place, const char *name, const struct s
 	       st.st_dev == id->dev && st.st_ino == id->ino;
 }
 
-/* Moves what stands under the name to one of ours beside it, which is free. */
+/* Moves the file at the name to a free name of ours beside it. */
 static int set_aside(const struct place *place, char aside[static ASIDE_SIZE])
 {
 	int r = -EEXIST;
@@ -79,12 +79,12 @@ static int put_back(const struct place *place, const char *aside)
 		fprintf(stderr,
 		        "axvm: %s/%s: another file had taken this name, and cannot have it back (%s); it "
 		        "is %s/%s now, rename it\n",
-		        place->folder, place->name, strerrordesc_np(-r), place->folder, aside);
+		        place->folder, place->name, errno_text(-r), place->folder, aside);
 	return r;
 }
 
-/* Removes what stands under the name if it is the socket meant; something else stays. 0, also when
- * it has gone or is something else. */
+/* Removes the file at the name if it is that socket. 0, also if it has gone or is another file,
+ * which stays. */
 static int remove_exactly(const struct place *place, const struct socket_id *id)
 {
 	char aside[ASIDE_SIZE];
@@ -100,7 +100,8 @@ static int remove_exactly(const struct place *place, const struct socket_id *id)
 	return put_back(place, aside);
 }
 
-/* Whether the user may take things away there without others having had a say in what is there. */
+/* Whether only this user (and root) can have put files into this folder, so that removing one is
+ * safe. */
 static bool is_safe_folder(int folder_fd, const struct stat *found)
 {
 	struct stat folder;
@@ -112,7 +113,7 @@ static bool is_safe_folder(int folder_fd, const struct stat *found)
 	return (folder.st_mode & S_ISVTX) && found->st_uid == geteuid();
 }
 
-/* 0 when a connection is refused: nobody listens. -EADDRINUSE when somebody does. */
+/* 0 if a connection is refused: nobody listens. -EADDRINUSE if a process listens. */
 static int ask(int socket_fd)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -123,14 +124,14 @@ static int ask(int socket_fd)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return -EADDRINUSE;
-	/* EAGAIN: as many wait as may. EPROTOTYPE: it is no stream. */
+	/* EAGAIN: its queue is full. EPROTOTYPE: it is not a stream socket. */
 	if (errno == EAGAIN || errno == EPROTOTYPE)
 		return -EADDRINUSE;
 	return errno == ECONNREFUSED ? 0 : -errno;
 }
 
-/* Takes a socket away that nobody listens on, if it is ours. 0: what is there now, if anything, is
- * to be looked at anew. Errors as of sockets_listen(). */
+/* Removes a socket on which nobody listens, if it is ours. 0: try to bind again. Errors as of
+ * sockets_listen(). */
 static int clear(const struct place *place)
 {
 	_cleanup_close_ int fd =
@@ -217,7 +218,8 @@ static int open_place(const char *path, char copies[2][SOCKET_PATH_MAX], struct 
 	ret->name = basename(copies[1]);
 	ret->folder_fd = open(ret->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ret->locked = ret->folder_fd >= 0 && lock(ret->folder_fd);
-	if (ret->folder_fd < 0 && errno == EACCES) /* there may be one who cannot list it */
+	/* O_PATH, since this user may not be able to list it */
+	if (ret->folder_fd < 0 && errno == EACCES)
 		ret->folder_fd = open(ret->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return ret->folder_fd < 0 ? -errno : 0;
 }
@@ -233,7 +235,7 @@ static int make_folder(const char *folder)
 	return for_all && chmod(folder, 0755) < 0 ? -errno : 0;
 }
 
-/* Whether it is one where sockets are unless somebody says otherwise. */
+/* Whether it is one of the default folders of sockets. */
 static bool is_our_folder(const char *folder)
 {
 	struct sockets_places places;
@@ -314,5 +316,5 @@ const char *sockets_listen_error(int error)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (rows[i].error == error)
 			return rows[i].text;
-	return strerrordesc_np(error);
+	return errno_text(error);
 }

@@ -47,8 +47,8 @@ static bool is_text(const char *path)
 	               strcmp(dot, ".textpb") == 0);
 }
 
-/* A field that is not known, one that is there twice, two members of a oneof: as the shim would say
- * it of a launch. */
+/* Reports an unknown field, a single field that occurs twice, or two members of a oneof, in the
+ * shim's words. */
 static int tell_of_bytes(const char *who, const char *path, const char *bytes, size_t size)
 {
 	struct problems problems = { 0 };
@@ -65,12 +65,12 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 	Axvm__V1__ControlStream *stream = NULL;
 	_cleanup_free_ char *bytes = NULL;
 	struct text_error error = { 0 };
-	size_t size;
+	size_t size = 0;
 	int r = read_whole(path, &bytes, &size);
 
 	if (r < 0) {
 		fprintf(stderr, "%s: %s: %s\n", who, path,
-		        r == -EFBIG ? "larger than a spec can be (1 MiB)" : strerrordesc_np(-r));
+		        r == -EFBIG ? "larger than a spec can be (1 MiB)" : errno_text(-r));
 		return r == -EFBIG ? EX_DATAERR : EX_NOINPUT;
 	}
 	if (is_text(path)) {
@@ -88,8 +88,7 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 		stream = (Axvm__V1__ControlStream *)message;
 	} else {
 		stream = axvm__v1__control_stream__unpack(NULL, size, (const uint8_t *)bytes);
-		/* Text has been looked at word by word; what protobuf-c passes over in silence is
-		 * told here. */
+		/* The text parser has checked text; for binary, report what protobuf-c ignores. */
 		if (stream && stream->launch && tell_of_bytes(who, path, bytes, size) < 0) {
 			axvm__v1__control_stream__free_unpacked(stream, NULL);
 			return EX_DATAERR;

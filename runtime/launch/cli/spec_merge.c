@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fragments of a message made one, as bytes.
+/* Merges fragments of a message, as bytes.
  *
  * Protocol Buffers say that encoded messages strung together are the merged message, but
  * protobuf-c replaces a message of a oneof where it should merge it. So merging is done here: the
@@ -33,7 +33,7 @@ static int append(struct bytes *to, const uint8_t *from, size_t n)
 		to->at = bigger;
 		to->room = room;
 	}
-	if (n > 0)
+	if (n > 0 && from)
 		memcpy(to->at + to->size, from, n);
 	to->size += n;
 	return 0;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM without --id is named after a process, so an address derived from its name would be another
- * at each run: leases, firewall rules and udev's names in the guest would go with it. What stays
- * when a command is given again is the TAP, and a TAP is of one VM at a time, so two unnamed VMs
- * beside each other differ; TAPs of the same name on two hosts of one bridge differ by the host.
- * The machine id is not to be shown to others (machine-id(5)): only a digest goes into the
- * address. */
+/* A VM without --id is named after a process, so an address derived from its name would change at
+ * each run, and leases, firewall rules and udev's names in the guest with it. The TAP stays the
+ * same when a command is repeated, and belongs to one VM at a time, so two unnamed VMs on one host
+ * differ. TAPs of the same name on two hosts of one bridge differ by the host. The machine id must
+ * not be shown to others (machine-id(5)), so only a digest goes into the address. */
 #include "launch/cli/stable_mac.h"
 
 #include <errno.h>
@@ -16,7 +15,7 @@
 
 #define LINE_MAX_BYTES 128
 
-/* The machine's own id; where it has none, what is the same until the next start. */
+/* The machine's id; if it has none, an id that stays the same until the next boot. */
 static const char *const identities[] = { "/etc/machine-id", "/var/lib/dbus/machine-id",
 	                                  "/proc/sys/kernel/random/boot_id" };
 
@@ -33,8 +32,8 @@ static bool read_identity(const char *root, const char *file, char to[LINE_MAX_B
 	ok = fgets(to, LINE_MAX_BYTES, in) != NULL;
 	(void)fclose(in);
 	to[ok ? strcspn(to, "\n") : 0] = '\0';
-	/* An image of an installation that has not been started yet says this, and all of its
-	 * copies with it. */
+	/* An installation that was never booted has this text, and so have all copies of its
+	 * image. */
 	return ok && to[0] && strcmp(to, "uninitialized") != 0;
 }
 

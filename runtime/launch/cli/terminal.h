@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The person's terminal, handed to the guest: raw mode, and the escape key that gets it back. */
+/* The person's terminal while the guest has it: raw mode, and the escape key. */
 #ifndef AXVM_CLI_TERMINAL_H
 #define AXVM_CLI_TERMINAL_H
 
@@ -11,7 +11,7 @@
 
 #define ESCAPE_KEY 0x01 /* Ctrl-A */
 
-/* What the key after Ctrl-A asks for. */
+/* What the key after Ctrl-A does. */
 enum escape_action {
 	ESCAPE_NOTHING,
 	ESCAPE_STOP,   /* x */
@@ -25,8 +25,8 @@ struct escape {
 	bool pending; /* Ctrl-A was the last key */
 };
 
-/* Takes a key. *ret_key is set, and true returned, when it is one for the guest (Ctrl-A twice is a
- * Ctrl-A); otherwise *ret_action says what was asked. */
+/* Takes a key. True with *ret_key: a key for the guest (Ctrl-A twice is a Ctrl-A). False with
+ * *ret_action: what the person asked for. */
 bool escape_take(struct escape *escape, uint8_t key, uint8_t *ret_key,
                  enum escape_action *ret_action);
 
@@ -39,13 +39,13 @@ struct terminal {
 	struct termios before;
 };
 
-/* Puts a terminal into raw mode, but for output, where \n stays what it is. 0 or -errno. */
+/* Puts a terminal's input into raw mode; output stays as it is. 0 or -errno. */
 int terminal_enter(struct terminal *terminal, int fd);
 
-/* Puts it back as it was. Accepts a zeroed one, and may be called twice. */
+/* Restores the terminal. Accepts a zeroed one, and may be called twice. */
 void terminal_leave(struct terminal *terminal);
 
-/* Columns and rows of a terminal; false when it has none. */
+/* Columns and rows of a terminal; false if it reports none. */
 bool terminal_size(int fd, uint32_t *ret_columns, uint32_t *ret_rows);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Any message of the interface as protobuf text or JSON, and text back into a message. */
+/* Prints any message of the interface as protobuf text or JSON, and parses protobuf text. */
 #ifndef AXVM_CLI_TEXT_H
 #define AXVM_CLI_TEXT_H
 
@@ -9,28 +9,30 @@
 
 #include "base/base.h"
 
-/* Text format that `protoc --encode` and text_parse() read back; unset fields are left out. */
+/* Prints the text format that `protoc --encode` and text_parse() read; unset fields are left
+ * out. */
 void text_print(FILE *out, const ProtobufCMessage *message);
 
-/* JSON with the field names of the schema, enums by name, 64-bit integers as strings. */
+/* Prints JSON with the field names of the schema, enums by name, 64-bit integers as strings. */
 void text_print_json(FILE *out, const ProtobufCMessage *message);
 
 /* The same on one line. */
 void text_print_json_line(FILE *out, const ProtobufCMessage *message);
 
-/* Text as what stands between the quotes of a string of protobuf text, cut short if it has no room.
- * Returns `to`. */
+/* Escapes text for a quoted string of protobuf text, cut short if `size` is too small. Returns
+ * `to`. */
 const char *text_quote(const char *text, char *to, size_t size);
 
 #define TEXT_ERROR_MAX 320
 
 struct text_error {
-	unsigned int line, column; /* from 1; of what is wrong, in characters */
-	char field[128];           /* as in a spec's errors, "launch.disks[1].image"; "": of none */
+	unsigned int line, column; /* from 1, in characters: where the error is */
+	/* as in a spec's errors, "launch.disks[1].image"; "": no field */
+	char field[128];
 	char message[TEXT_ERROR_MAX];
 };
 
-/* "WHO: FILE:3:12: launch.cpus.count: what is wrong", a line. */
+/* Prints one line: "WHO: FILE:3:12: launch.cpus.count: what is wrong". */
 void text_error_print(FILE *out, const char *who, const char *path, const struct text_error *error);
 
 /* Parses `size` bytes of text into a new message, freed with protobuf_c_message_free_unpacked().

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Protobuf text format into a message, by its descriptor.
  *
- * The parser writes wire format: a message is encoded field by field into a growing buffer, and
- * protobuf-c's own unpack turns the whole into C. So there is one place that builds messages, and
- * it is not here. */
+ * The parser writes wire format: it encodes a message field by field into a growing buffer, and
+ * protobuf-c's unpack makes the C message. So only protobuf-c builds messages. */
 #include "launch/cli/text.h"
 
 #include <errno.h>
@@ -61,7 +60,7 @@ static void append_varint(struct buffer *buffer, uint64_t value)
 	append(buffer, bytes, varint_put(bytes, value));
 }
 
-/* Line and column of a place, from 1; a column is a character, of however many bytes of UTF-8. */
+/* Line and column of a place, from 1; a column is one character of UTF-8. */
 static void locate(const struct parser *parser, const char *at, struct text_error *error)
 {
 	error->line = error->column = 1;
@@ -74,7 +73,7 @@ static void locate(const struct parser *parser, const char *at, struct text_erro
 		}
 }
 
-/* The first thing that is wrong, and where; always false. */
+/* Records the first error and its place. Always false. */
 static bool fail(struct parser *parser, const char *at, const char *format, ...) _printf_(3, 4);
 static bool fail(struct parser *parser, const char *at, const char *format, ...)
 {
@@ -97,7 +96,7 @@ static void path_cut(struct parser *parser, size_t length)
 	parser->path[length] = '\0';
 }
 
-/* A path that has no room ends early: the line and the column say the rest. */
+/* A path that is too long is cut; line and column give the rest. */
 static void path_add(struct parser *parser, const char *format, ...) _printf_(2, 3);
 static void path_add(struct parser *parser, const char *format, ...)
 {
@@ -111,8 +110,8 @@ static void path_add(struct parser *parser, const char *format, ...)
 	parser->path_length += n < 0 ? 0 : MIN((size_t)n, room - 1);
 }
 
-/* The next byte that is neither space nor comment, 0 at the end. (A byte of 0 in the text is met by
- * who wants something else there: the text does not end with it.) */
+/* The next byte that is neither space nor comment, 0 at the end. (A byte of 0 within the text is
+ * refused by the caller, which expects something else there.) */
 static char peek(struct parser *parser)
 {
 	for (; parser->at < parser->end; parser->at++) {
@@ -139,7 +138,7 @@ static bool is_word(char c)
 	       c == '_' || c == '-' || c == '+' || c == '.';
 }
 
-/* `wanted` is not what comes next. */
+/* Fails because `wanted` does not come next. */
 static bool fail_missing(struct parser *parser, const char *wanted)
 {
 	char c = peek(parser);
@@ -156,7 +155,7 @@ static bool fail_missing(struct parser *parser, const char *wanted)
 	return fail(parser, parser->at, "%s is missing: here is %.*s", wanted, length, parser->at);
 }
 
-/* An identifier or number; `wanted` says what for. */
+/* Reads an identifier or number; `wanted` names it in messages. */
 static bool word(struct parser *parser, const char *wanted, char *out, size_t size)
 {
 	size_t n = 0;
@@ -246,7 +245,7 @@ static bool integer(struct parser *parser, const char *at, const char *text, boo
 	return fail(parser, at, "%.40s is out of range: from 0 to %" PRIu64, text, top);
 }
 
-/* One name more of "A, B, C", as much of it as has room. */
+/* Appends one name to "A, B, C", as far as it fits. */
 static size_t list_name(char *to, size_t size, size_t used, const char *name)
 {
 	int n = used < size ? snprintf(to + used, size - used, "%s%s", used ? ", " : "", name) : 0;
@@ -259,7 +258,7 @@ static const char *list_values(const ProtobufCEnumDescriptor *descriptor, char *
 	size_t used = 0;
 
 	to[0] = '\0';
-	/* All but the zero, which is UNSPECIFIED and no choice. */
+	/* All values but 0, which is UNSPECIFIED and no choice. */
 	for (unsigned i = 1; i < descriptor->n_values; i++)
 		used = list_name(to, size, used, descriptor->values[i].name);
 	return to;
@@ -346,7 +345,7 @@ static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, 
                   struct buffer *out)
 {
 	_cleanup_(free_buffer) struct buffer inner = { 0 };
-	uint64_t number;
+	uint64_t number = 0;
 	bool ok;
 
 	if (field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_STRING ||
@@ -379,7 +378,7 @@ static bool value(struct parser *parser, const ProtobufCFieldDescriptor *field, 
 	return true;
 }
 
-/* One value more of a field that has had *count. */
+/* Reads one more value of a field that has had *count. */
 static bool counted_value(struct parser *parser, const ProtobufCFieldDescriptor *field, int depth,
                           unsigned int *count, struct buffer *out)
 {
@@ -412,8 +411,7 @@ static bool field_values(struct parser *parser, const ProtobufCFieldDescriptor *
 	return accept(parser, ']') || fail_missing(parser, "a comma, or the ] of the list,");
 }
 
-/* The name at the parser's place, which the path then ends with. NULL: it has been complained
- * of. */
+/* Reads a field's name and appends it to the path. NULL after an error. */
 static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
                                                   const ProtobufCMessageDescriptor *descriptor)
 {
@@ -433,8 +431,8 @@ static const ProtobufCFieldDescriptor *field_name(struct parser *parser,
 	return field;
 }
 
-/* Another member of the field's oneof that has been seen, or NULL: protobuf-c would keep the last,
- * in silence. */
+/* Another member of the field's oneof that was seen, or NULL: protobuf-c would silently keep the
+ * last. */
 static const ProtobufCFieldDescriptor *
 seen_alternative(const ProtobufCMessageDescriptor *descriptor,
                  const ProtobufCFieldDescriptor *field, const unsigned int seen[FIELDS_MAX])

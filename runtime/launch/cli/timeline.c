@@ -3,10 +3,10 @@
  *
  * A stage_completed event comes at the end of its stage and says how long it took, so its bar is
  * [monotonic_ns - duration_ns, monotonic_ns]. A thread's bar is from its start until it is ready (a
- * vCPU's thread creates its vCPU in that time), its mark where it takes its filter; beside it
- * stands where it ran, the CPU where it is bound to one. Other events are marks on the same axis.
- * RUN and ACCOUNT are left out of the axis: they are the guest's time, and would press the launch
- * into a hair. The SVG uses nothing from outside itself. */
+ * vCPU's thread creates its vCPU in that time), with a mark where it takes its filter; a label
+ * names the node, or the CPU if it is bound to one. Other events are marks on the same axis. RUN
+ * and ACCOUNT are left out: they are the guest's time, and would leave no room for the launch. The
+ * SVG uses nothing from outside itself. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -122,7 +122,7 @@ static void take(struct timeline *timeline, const Axvm__V1__Event *event)
 		add_stage(timeline, event);
 		return;
 	}
-	/* What comes after the guest has begun is no part of the launch. */
+	/* Events after the guest has started are no part of the launch. */
 	if (timeline->launched || !kind || event->body_case == AXVM__V1__EVENT__BODY_TERMINAL)
 		return;
 	row = add_row(timeline, event->monotonic_ns, event->monotonic_ns);
@@ -252,7 +252,7 @@ static int read_events(struct timeline *timeline, int fd)
 	return timeline->count > 0 ? 0 : -EBADMSG;
 }
 
-/* Whether the picture would be written over the events that it is made from. */
+/* Whether the picture would overwrite the events that it is made from. */
 static bool is_input(const char *path, int fd)
 {
 	struct stat output, input;
@@ -276,8 +276,7 @@ static int write_picture(const struct timeline *timeline, int input_fd, FILE *ou
 	}
 	file = timeline->output ? fopen(timeline->output, "we") : out;
 	if (!file) {
-		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output,
-		        strerrordesc_np(errno));
+		fprintf(stderr, "axvm timeline: %s: %s\n", timeline->output, errno_text(errno));
 		return EX_CANTCREAT;
 	}
 	draw(file, timeline);
@@ -318,7 +317,7 @@ int axvm_cmd_timeline(int argc, char **argv, FILE *out)
 		fprintf(stderr, "axvm timeline: %s: %s\n", argv[1],
 		        r == -EBADMSG ? "no event stream with a stage in it; is it what a shim "
 		                        "wrote to fd 4?"
-		                      : strerrordesc_np(-r));
+		                      : errno_text(-r));
 		return r == -EBADMSG ? EX_DATAERR : EX_NOINPUT;
 	}
 	return write_picture(timeline, is_stdin ? 0 : owned, out);

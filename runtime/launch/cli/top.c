@@ -3,8 +3,9 @@
  *
  * A VM is a control socket that answers. The process at the other end is `axvm run`; the shim is
  * its child. CPU time and memory come from /proc, exits, I/O and the memory's nodes from the VM's
- * own counters (axvm-events(5)). KVM counts all exits, the VM those that came to it, by kind; of
- * KVM's own kinds those are taken that never come to it. Rates are differences of two samples. */
+ * own counters (axvm-events(5)). KVM counts all exits, the VM those that reach it, by kind; of
+ * KVM's kinds only those are shown that never reach the VM. Rates are differences of two
+ * samples. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -89,7 +90,7 @@ static void read_process(struct sample *sample)
 
 	if (sample->pid <= 0 || !vms_read_line(sample->pid, "stat", line, sizeof(line)))
 		return;
-	/* The name in parentheses may hold anything; fields 14 and 15 are counted from behind
+	/* The name in parentheses may contain anything; fields 14 and 15 are counted from after
 	 * it. */
 	after = strrchr(line, ')');
 	if (after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
@@ -104,7 +105,8 @@ static void count_exit(struct sample *sample, const char *kind, uint64_t value)
 {
 	size_t i = 0;
 
-	while (i < sample->kinds_count && strncmp(sample->kinds[i].name, kind, KIND_LENGTH - 1))
+	while (i < sample->kinds_count &&
+	       strncmp(sample->kinds[i].name, kind, KIND_LENGTH - 1) != 0)
 		i++;
 	if (i == KINDS_MAX)
 		return;
@@ -115,7 +117,7 @@ static void count_exit(struct sample *sample, const char *kind, uint64_t value)
 	sample->kinds[i].count += value;
 }
 
-/* Exits that KVM deals with by itself. */
+/* Exits that KVM handles itself. */
 static const char *kvm_kind(const char *name)
 {
 	static const struct {
@@ -247,7 +249,7 @@ static int take_sample(void *context, const char *id, struct client *client)
 	return 0;
 }
 
-/* What was `now` becomes `before`. */
+/* Takes new samples; the former ones become `before`. */
 static void take_all(struct top *top, const struct sockets_places *places)
 {
 	struct samples old = top->before;
@@ -352,8 +354,7 @@ static void print_vm(FILE *out, const struct top *top, const struct sample *samp
 	fputc('\n', out);
 }
 
-/* What the VMs have claimed of this host; nothing where that cannot be looked at (`axvm host` says
- * why). */
+/* Prints the claims of this host's VMs; nothing if they cannot be read (`axvm host` says why). */
 static size_t print_claims(FILE *out)
 {
 	struct claims_sum sum;
@@ -364,7 +365,7 @@ static size_t print_claims(FILE *out)
 	return fprintf(out, "host CPUs: %s\n", claims_sum_text(&sum, text, sizeof(text))) > 0;
 }
 
-/* What the table says beside the VMs; how many lines. */
+/* Prints the notes below the table. Returns the number of lines. */
 static size_t print_notes(FILE *out, const struct top *top)
 {
 	size_t lines = 0;
@@ -384,15 +385,15 @@ static int name_width(const struct top *top)
 	return (int)width;
 }
 
-/* Lines of a terminal that so many characters with a newline take; without a terminal there is room
+/* The lines of a terminal that `characters` take, with a newline; without a terminal there is room
  * for all. */
 static size_t lines_of(long characters, uint32_t columns)
 {
 	return columns == 0 ? 0 : MAX(((size_t)characters - 1 + columns - 1) / columns, (size_t)1);
 }
 
-/* On a terminal (columns and height are not 0) no more than it shows at once, and how many there
- * are beside. */
+/* Prints the table; on a terminal (columns and height are not 0) as much as fits, and the number of
+ * further VMs. */
 static void print_all(FILE *out, const struct top *top, uint32_t columns, uint32_t height)
 {
 	_cleanup_free_ char *notes = NULL, *text = NULL;
@@ -400,7 +401,7 @@ static void print_all(FILE *out, const struct top *top, uint32_t columns, uint32
 	FILE *aside = open_memstream(&notes, &size);
 	int width = name_width(top);
 
-	/* The notes, a line for what has no room, and the one that the cursor is in. */
+	/* The notes, a line for VMs that do not fit, and the cursor's line. */
 	used = columns == 0 ? 0 : 2;
 	used += aside ? print_notes(aside, top) : 0;
 	if (aside)
@@ -428,7 +429,7 @@ static void print_all(FILE *out, const struct top *top, uint32_t columns, uint32
 	fputs(notes ? notes : "", out);
 }
 
-/* Until q, Ctrl-C or the end of the input. */
+/* Refreshes the table until q, Ctrl-C or the end of the input. */
 static int refresh(struct top *top, const struct sockets_places *places, FILE *out)
 {
 	struct terminal terminal = { 0 };

@@ -12,16 +12,16 @@ struct verb {
 	const char *summary; /* one line of `axvm help` */
 	const char *help;    /* a screen: at most 24 lines of 80 columns */
 	const struct flags *flags;
-	const char *const *words;  /* what else can follow, for completion; ends with NULL */
+	const char *const *words;  /* other words that can follow, for completion; ends with NULL */
 	bool takes_file, takes_vm; /* also for completion */
-	/* argv[0] is the verb. Answers go to `out`, complaints to stderr. The exit status. */
+	/* argv[0] is the verb. Output goes to `out`, errors to stderr. Returns the exit status. */
 	int (*run)(int argc, char **argv, FILE *out);
 };
 
-/* All of them, in the order of `axvm help`. */
+/* All verbs, in the order of `axvm help`. */
 const struct verb *verbs(size_t *ret_count);
 
-/* NULL when there is none. */
+/* The verb of this name, or NULL. */
 const struct verb *verb_find(const char *name);
 
 /* `axvm WORDS...`: finds the verb, answers --help, runs it. argv[0] is the program. */

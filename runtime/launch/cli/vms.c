@@ -75,7 +75,7 @@ size_t vms_print_beside(FILE *out, const struct vms_beside *beside)
 		                 beside->others) > 0;
 	if (beside->not_asked > 0)
 		lines += fprintf(out, "%zu more could not be asked: %s\n", beside->not_asked,
-		                 strerrordesc_np(beside->not_asked_error)) > 0;
+		                 errno_text(beside->not_asked_error)) > 0;
 	return lines;
 }
 
@@ -123,7 +123,7 @@ static bool serves_the_guest(const char *comm)
 	return false;
 }
 
-/* What the kernel says of a thread's affinity in its status. */
+/* Reads a thread's affinity from its status in /proc. */
 static bool read_affinity(pid_t pid, const char *thread, struct cpu_bitmap *ret)
 {
 	static const char name[] = "Cpus_allowed_list:\t";

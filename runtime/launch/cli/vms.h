@@ -11,44 +11,42 @@
 
 #define VM_ID_MAX 65
 
-#define VMS_PATIENCE_MS 500 /* for who listens and takes nobody */
+#define VMS_PATIENCE_MS 500 /* for a listener that accepts nobody */
 
-/* What was met and is not among those found. */
+/* What was met besides the VMs that were found. */
 struct vms_beside {
-	/* one of the places that may not be looked into, by its path there; NULL: none */
+	/* a folder that this user may not read; NULL: none */
 	const char *barred;
 	size_t others; /* sockets that this user may not connect to */
-	/* Other sockets that could not be asked though somebody may listen there, and why the last
-	 * of them could not, an errno. */
+	/* Other sockets that could not be asked although a process may listen there, and the errno
+	 * of the last of them. */
 	size_t not_asked;
 	int not_asked_error;
 };
 
-/* 0, or -errno: then it was not asked. `client` is NULL for a VM that listens and takes nobody any
- * more. */
+/* Returns 0, or -errno if the VM could not be asked. `client` is NULL for a VM whose socket listens
+ * but accepts nobody. */
 typedef int vms_found(void *context, const char *id, struct client *client);
 
-/* Calls `found` for each of them, in no order, with a client that is closed afterwards. The id is
- * what stands before ".sock", cut at VM_ID_MAX. What a VM that was killed has left behind is
- * none. */
+/* Calls `found` for each VM, in no order, with a client that is closed afterwards. The id is the
+ * part before ".sock", cut at VM_ID_MAX. A socket that a killed VM left behind does not count. */
 void vms_each(const struct sockets_places *places, vms_found *found, void *context,
               struct vms_beside *ret_beside);
 
-/* What was met, in lines for a person; how many lines. */
+/* Prints lines for a person about what was met besides. Returns the number of lines. */
 size_t vms_print_beside(FILE *out, const struct vms_beside *beside);
 
-/* The VM's own process: the first child of the one at the other end. -1 where there is none to be
- * found. */
+/* The VM's own process: the first child of the process at the other end. -1: not found. */
 pid_t vms_shim(const struct client *client);
 
-/* The first line of /proc/PID/FILE. */
+/* Reads the first line of /proc/PID/FILE. False if it cannot be read. */
 bool vms_read_line(pid_t pid, const char *file, char *to, size_t size);
 
-/* On which CPUs the vCPU and I/O threads of a VM's process may run: those bound to one CPU, and the
- * others. By the kernel's word, not the VM's. -errno when the process has gone or may not be looked
- * at. */
+/* The CPUs on which the vCPU and I/O threads of a VM's process may run: those of threads bound to
+ * one CPU, and those of the others. The kernel is asked, not the VM. -errno if the process has
+ * ended or may not be read. */
 struct vm_threads {
-	struct cpu_bitmap pinned, free; /* `free`: of threads that are bound to several */
+	struct cpu_bitmap pinned, free; /* `free`: of threads bound to several CPUs */
 };
 int vms_threads(pid_t pid, struct vm_threads *ret);
 

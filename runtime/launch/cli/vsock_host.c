@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The host's side of a VM's vsock.
  *
- * The bytes of a connection do not pass here. A client's line is taken out of its socket and not a
- * byte more; then the socket itself goes to the shim, which writes the OK. For what the guest wants
- * a socket is connected, and goes the same way. Nothing waits: what the channel does not take at
- * once stays in a queue, and while that is half full no client is served, so that there is room for
- * what the guest asks. A client that does not say what it wants keeps its place until others need
- * it. */
+ * The bytes of a connection do not pass through this process. It reads a client's first line and
+ * not a byte more; then the socket itself goes to the shim, which writes the OK. For a connection
+ * that the guest asks for, it connects a socket and passes that on. Nothing blocks: messages that
+ * the channel does not take at once wait in a queue, and while that is half full no client is
+ * served, so that there is room for the guest's requests. A client that does not name its port
+ * keeps its place until another needs it. */
 #include "launch/cli/vsock_host.h"
 
 #include <endian.h>
@@ -92,7 +92,7 @@ void vsock_host_watch(const struct vsock_host *host, struct pollfd fds[VSOCK_HOS
 
 /* --------------------------------------------------------------------------------- to the shim */
 
-/* The fd becomes the shim's. There is room: see vsock_host_watch(). */
+/* Queues a message; its fd goes to the shim. There is always room: see vsock_host_watch(). */
 static void put_parcel(struct vsock_host *host, enum vsock_channel_kind kind, uint32_t flags,
                        uint64_t id, uint32_t guest_port, int fd)
 {
@@ -146,8 +146,7 @@ static void send_parcels(struct vsock_host *host)
 		if (r == -EPIPE || r == -ECONNRESET) {
 			close_ptr(&host->channel);
 		} else if (r < 0 && parcel->message.kind == htole16(VSOCK_ACCEPT)) {
-			/* Too many sockets are on their way (ETOOMANYREFS): the guest is
-			 * refused. */
+			/* Too many sockets are in transit (ETOOMANYREFS): the guest is refused. */
 			close_ptr(&parcel->fd);
 			parcel->message.kind = htole16(VSOCK_REFUSE);
 			continue;
@@ -158,7 +157,7 @@ static void send_parcels(struct vsock_host *host)
 
 /* ------------------------------------------------------------------------------- from the guest */
 
-/* A connection to who listens for the guest's connections to a port; -errno. */
+/* Connects to the program that listens for the guest's connections to a port. The fd, or -errno. */
 static int connect_to(const struct vsock_host *host, uint32_t port)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -172,7 +171,7 @@ static int connect_to(const struct vsock_host *host, uint32_t port)
 	r = sockets_address(path, &address);
 	if (r < 0)
 		return r;
-	/* With O_NONBLOCK a full backlog is a refusal. The shim's ring waits by itself. */
+	/* With O_NONBLOCK a full backlog is a refusal. The shim's ring needs no O_NONBLOCK. */
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    fcntl(fd, F_SETFL, 0) < 0)
 		return -errno;
@@ -204,7 +203,7 @@ static void on_channel(struct vsock_host *host)
 
 /* -------------------------------------------------------------------------------- from the host */
 
-/* A free place, or that of the client that has been silent for longest. */
+/* A free place, or the place of the client that has been silent longest. */
 static struct vsock_host_client *place_for_client(struct vsock_host *host)
 {
 	struct vsock_host_client *oldest = &host->clients[0];
@@ -228,8 +227,8 @@ static void accept_client(struct vsock_host *host)
 			(struct vsock_host_client){ .fd = fd, .since = host->next_id++ };
 }
 
-/* Takes bytes out of the socket up to the end of the line, none of those after it. 1: the line is
- * there; 0: not yet; -errno. */
+/* Reads from the socket up to the end of the line, and no byte after it. 1: the line is complete;
+ * 0: not yet; -errno. */
 static int read_line(struct vsock_host_client *client)
 {
 	size_t room = sizeof(client->line) - client->length, take;

@@ -47,7 +47,7 @@ void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)
 	}
 	places_give(ret);
 	for (uint32_t i = 0; i < ret->count; i++)
-		ret->list[i].io = i % count_io(spec, ret->count);
+		ret->list[i].io = i % MAX(count_io(spec, ret->count), 1u);
 }
 
 uint32_t devices_count_io(const struct vm_spec *spec)
@@ -96,7 +96,7 @@ static void on_device_event(void *context, const struct virtio_event *event)
 static int failed(struct shim_devices *devices, int r, const char *field, const char *what)
 {
 	return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r, field,
-	                    "cannot create %s: %s", what, strerror(-r));
+	                    "cannot create %s: %s", what, errno_text(-r));
 }
 
 /* A host may allow the call that stage acquire asks about, and deny another one. */
@@ -251,7 +251,7 @@ static int bind_workers(struct shim_io *io)
 		return problems_add(
 			&io->problems, ERROR_CODE_PLACEMENT_FAILED, -r, NULL,
 			"cannot bind the kernel's workers of I/O thread %u to its CPUs: %s",
-			io->index, strerror(-r));
+			io->index, errno_text(-r));
 	return 0;
 }
 
@@ -271,7 +271,7 @@ int devices_enable(struct shim_io *io)
 	if (r < 0)
 		return problems_add(&io->problems, ERROR_CODE_SANDBOX_FAILED, -r, NULL,
 		                    "cannot enable the ring of I/O thread %u: %s", io->index,
-		                    strerror(-r));
+		                    errno_text(-r));
 	return 0;
 }
 

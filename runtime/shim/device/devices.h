@@ -11,8 +11,8 @@
 
 #include "shim/device/device.h"
 
-/* Says whose they are, before anything else but a plan. All is borrowed for the devices' life;
- * problems are added to `problems` up to stage seal. */
+/* Gives the devices their surroundings, before any other call but a plan. All is borrowed for the
+ * devices' life; problems are added to `problems` up to stage seal. */
 void devices_init(struct shim_devices *devices, const struct vm_spec *spec, struct machine *machine,
                   struct event_writer *events, struct problems *problems);
 
@@ -22,11 +22,11 @@ void devices_plan(const struct vm_spec *spec, struct plan_devices *ret);
 /* How many I/O threads a VM has. Pure. */
 uint32_t devices_count_io(const struct vm_spec *spec);
 
-/* Whether what was built is what was planned. -EBADMSG if not. */
+/* Checks that the built devices are the planned ones. -EBADMSG if not. */
 int devices_check_plan(const struct shim_devices *devices, const struct plan_devices *plan);
 
-/* Stage acquire, in this order: takes over what was handed over by number; opens all else that the
- * spec names; checks it, and adds to `claims` what must not be in two places. All that is wrong is
+/* Stage acquire, in this order: takes over resources given by number; opens the others that the
+ * spec names; checks them, and adds to `claims` those that must not be used twice. Every fault is
  * added to the problems. */
 void devices_acquire(struct shim_devices *devices, bool handed_over);
 void devices_check(struct shim_devices *devices, struct resource_claims *claims);
@@ -53,8 +53,7 @@ void devices_serve_control(struct shim_devices *devices);
  * 0. Control thread, at every turn, and at that time. */
 uint64_t devices_settle(struct shim_devices *devices, uint64_t now_ns, bool paused);
 
-/* Tells what has come of commands that the end of the VM overtakes. Control thread, once the guest
- * has stopped. */
+/* Reports commands that the end of the VM overtakes. Control thread, once the guest has stopped. */
 void devices_end(struct shim_devices *devices);
 
 /* Asks the I/O threads to park, or to go on. Control thread; returns at once. */

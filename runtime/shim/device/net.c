@@ -48,7 +48,7 @@ static void acquire_tap(struct shim_devices *devices, size_t index)
 	/* One queue, at a number that the control thread's filter knows. */
 	if (dup3(devices->nets.fds[index][0], TAP_FD_BASE + (int)index, O_CLOEXEC) < 0)
 		problems_add(devices->problems, ERROR_CODE_OS_FAILED, errno, field,
-		             "cannot place the TAP's descriptor: %s", strerror(errno));
+		             "cannot place the TAP's descriptor: %s", errno_text(errno));
 }
 
 static void acquire_vhost(struct shim_devices *devices, size_t index)
@@ -63,10 +63,10 @@ static void acquire_vhost(struct shim_devices *devices, size_t index)
 		return;
 	if (vhost_get_features(fd, &features) < 0)
 		problems_add(devices->problems, ERROR_CODE_RESOURCE_WRONG_KIND, errno, field,
-		             "is not vhost-net: %s; give /dev/vhost-net", strerror(errno));
+		             "is not vhost-net: %s; give /dev/vhost-net", errno_text(errno));
 	else if (dup3(fd, number, O_CLOEXEC) < 0)
 		problems_add(devices->problems, ERROR_CODE_OS_FAILED, errno, field,
-		             "cannot place the descriptor of vhost-net: %s", strerror(errno));
+		             "cannot place the descriptor of vhost-net: %s", errno_text(errno));
 	close_ptr(&fd);
 	devices->nets.vhost[index] = true;
 }
@@ -120,7 +120,7 @@ static int seal(struct shim_devices *devices)
 			return problems_add(devices->problems, ERROR_CODE_OS_FAILED, -r,
 			                    "nets.vhost",
 			                    "cannot start vhost-net for net \"%s\": %s",
-			                    devices->spec->nets[i].id, strerror(-r));
+			                    devices->spec->nets[i].id, errno_text(-r));
 	}
 	return 0;
 }

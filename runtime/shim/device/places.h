@@ -40,8 +40,8 @@ void places_add(struct plan_devices *devices, const char *id, uint16_t virtio_id
 /* Gives the devices their places, in their order. */
 void places_give(struct plan_devices *devices);
 
-/* Whether what was built is what was planned: identity, BAR and vectors of every slot. -EBADMSG if
- * not: a bug, and a plan that would have told an untruth. */
+/* Checks that every slot has the planned identity, BAR and vectors. -EBADMSG if not, which is a
+ * bug: the plan was wrong. */
 int places_check(const struct plan_devices *plan, const struct pci_host *built);
 
 #endif

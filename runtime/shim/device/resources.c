@@ -76,7 +76,7 @@ int resource_take(const struct spec_resource *resource, enum resource_use use, c
 			                    fd == -ENOENT ? ERROR_CODE_RESOURCE_MISSING
 			                                  : ERROR_CODE_RESOURCE_UNREADABLE,
 			                    -fd, field, "cannot open \"%s\": %s", resource->path,
-			                    strerror(-fd));
+			                    errno_text(-fd));
 	}
 	*ret_fd = fd;
 	return 0;
@@ -119,7 +119,7 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 					"the FIFO cannot be opened for both directions, so that its "
 					"clients may come and go: %s; give the shim's user "
 					"permission to read and write it",
-					strerror(-r));
+					errno_text(-r));
 	}
 	/* Only a PTY's master has the number of its slave. That is never closed: it is held by
 	 * being open. */
@@ -129,7 +129,7 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 			problems, ERROR_CODE_RESOURCE_UNREADABLE, errno, field,
 			"the slave of the PTY cannot be opened, so that its clients may come "
 			"and go: %s; unlock it (unlockpt)",
-			strerror(errno));
+			errno_text(errno));
 	return 0;
 }
 
@@ -148,7 +148,7 @@ static bool identify(struct resource_claim *claim, struct problems *problems)
 		return false;
 	if (fstat(claim->fd, &claim->st) < 0) {
 		(void)problems_add(problems, ERROR_CODE_OS_FAILED, errno, claim->field,
-		                   "cannot be examined (fstat): %s", strerror(errno));
+		                   "cannot be examined (fstat): %s", errno_text(errno));
 		return false;
 	}
 	return S_ISREG(claim->st.st_mode) || S_ISBLK(claim->st.st_mode);

@@ -17,11 +17,11 @@ enum resource_use { RESOURCE_READ, RESOURCE_APPEND, RESOURCE_READ_WRITE };
 int resource_take(const struct spec_resource *resource, enum resource_use use, const char *field,
                   int *ret_fd, struct problems *problems);
 
-/* Of a FIFO or a PTY's master, whose clients may come and go, keeps the other end open as long as
- * the process lives, so that reading it never finds the end and writing it never a pipe without a
- * reader: a FIFO is opened once more, for both directions, in the place of `fd`; of a PTY the slave
- * is opened. Everything else is left as it is. A problem with `field` and -errno when that is not
- * allowed. Before confine. */
+/* Keeps the other end of a FIFO or a PTY's master open as long as the process lives, because
+ * clients may come and go: reads then never find end of file, and writes always find a reader. It
+ * opens a FIFO again for both directions, in the place of `fd`; of a PTY it opens the slave. Other
+ * files are left as they are. A problem with `field` and -errno if that is not allowed. Before
+ * confine. */
 int resource_hold_open(int fd, const char *field, struct problems *problems);
 
 /* Resources that were taken, or none (`fd` negative), and what each is for. */
@@ -41,9 +41,9 @@ struct resource_claims {
 void resource_claim(struct resource_claims *claims, int fd, bool written, const char *format, ...)
 	_printf_(4, 5);
 
-/* A problem for each claim whose kind the kernel does not tell, and for each pair of claims on one
- * regular file or block device of which one is written. Of pipes, sockets, terminals and other
- * devices one may be in several places. */
+/* Adds a problem for each claim whose kind the kernel does not tell, and for each pair of claims on
+ * one regular file or block device of which one is written. Pipes, sockets, terminals and other
+ * devices may be used twice. */
 void resource_check_claims(struct resource_claims *claims, struct problems *problems);
 
 #endif

@@ -26,7 +26,7 @@ static void acquire(struct shim_devices *devices, bool handed_over)
 	devices->random_fd = open(RANDOM_PATH, O_RDONLY | O_CLOEXEC);
 	if (devices->random_fd < 0)
 		problems_add(devices->problems, ERROR_CODE_OS_FAILED, errno, "rng",
-		             "cannot open " RANDOM_PATH ": %s", strerror(errno));
+		             "cannot open " RANDOM_PATH ": %s", errno_text(errno));
 }
 
 static int create(struct shim_devices *devices, size_t index, const struct virtio_host *host)

@@ -5,9 +5,9 @@
 
 #include "shim/device/device.h"
 
-/* A kind a line: its file, and its turn on the bus. Resources are acquired and counters told in the
- * order of the lines. By their turns kinds get their places on the bus and their I/O threads:
- * guests know their devices by those, so that no turn ever changes, and a new kind has the next
+/* One line for each kind: its file, and its turn on the bus. Resources are acquired and counters
+ * reported in the order of the lines. Turns decide the places on the bus and the I/O threads.
+ * Guests know their devices by these places, so a turn never changes, and a new kind gets the next
  * one. */
 #define DEVICE_TABLE(ROW)                                                                          \
 	ROW(console, 0)                                                                            \

@@ -58,3 +58,28 @@ test_own_pages_are_small() {
 	wait "$!" 2>/dev/null
 	[ -z "$large" ] || fail "$large"
 }
+
+# private_kib PID WORD: what smaps says of the process, guest memory (of 16 MiB) left out.
+private_kib() {
+	awk -v word="$2" '/^Size:/ { ram = $2 == 16384 } $1 ~ word && !ram { sum += $2 } END { print sum }' "/proc/$1/smaps"
+}
+
+# What is kept of a launch: pages that were written, and those of the program's file, which are the
+# process's own where no other runs it.
+test_own_memory_is_small() {
+	local written all
+	need_kvm
+	spec < <(flat idle -b "$APIC")
+	# A file of its own: of the other, shims of other tests may have the pages too.
+	cp "$SHIM" "$CASE/axvm-shim"
+	sync "$CASE/axvm-shim"
+	(cd "$CASE/cwd" && exec "$CASE/axvm-shim" 3<"$CASE/spec.pb" 4>"$CASE/events.pb") &
+	await_event running
+	sleep 0.3
+	written=$(private_kib "$!" '^Private_Dirty')
+	all=$(private_kib "$!" '^Private_(Clean|Dirty)')
+	kill -KILL "$!"
+	wait "$!" 2>/dev/null
+	[ "$all" -gt 100 ] || fail "only $all KiB were counted"
+	((written <= 360 && all <= 560)) || fail "$written KiB are written to, $all with the program's; 360 and 560 are the bounds"
+}

@@ -722,7 +722,7 @@ test_cli_install_links() {
 # no changelog, a shared library that no other package can depend on. And its own word, where it is
 # there.
 as_debian_wants_it() {
-	local deb=$1 file
+	local deb=$1 file version
 	dpkg-deb -R "$deb" "$CASE/deb" || fail "no package"
 	for file in "$CASE"/deb/usr/{bin/axvm,sbin/axvm-shim,lib/*/libaxvm.so.0}; do
 		! readelf -SW "$file" | grep -qE ' \.(symtab|debug_info|comment) ' || fail "$file is not stripped"
@@ -730,9 +730,12 @@ as_debian_wants_it() {
 	nm "$CASE"/deb/usr/lib/*/libaxvm.a 2>/dev/null | grep -q ' T axvm_spawn$' || fail "nobody can link the archive"
 	file=$(find "$CASE/deb/usr/share/man" -type f ! -name '*.gz')
 	[ -z "$file" ] || fail "not compressed: $file"
-	gzip -dc "$CASE/deb/usr/share/man/man1/axvm.1.gz" | grep -q '^.TH' || fail "no page"
+	version=$("$AXVM" version | cut -d' ' -f2)
+	gzip -dc "$CASE/deb/usr/share/man/man1/axvm.1.gz" | grep -q "^.TH \"axvm\" \"1\" .* \"AxVM $version\"" ||
+		fail "no page, or of another version"
 	gzip -dc "$CASE/deb/usr/share/doc/axvm/changelog.gz" | sed -n 1p |
-		grep -qE "^axvm \($("$AXVM" version | cut -d' ' -f2)\) unstable; urgency=medium$" || fail "the changelog"
+		grep -qE "^axvm \($version\) unstable; urgency=medium$" || fail "the changelog"
+	gzip -dc "$CASE/deb/usr/share/doc/axvm/release-notes.md.gz" | cmp - "$ROOT/hack/release-notes.md" || fail "the notes"
 	[[ $(<"$CASE/deb/DEBIAN/shlibs") =~ ^libaxvm\ 0\ axvm\ \(\>=\ [0-9.]+\)$ ]] || fail "shlibs"
 	[ "$(cd "$CASE/deb" && md5sum --quiet -c DEBIAN/md5sums 2>&1)" = "" ] || fail "md5sums"
 	rm -rf "$CASE/deb"

@@ -157,3 +157,33 @@ test_rig_prose_lines_are_short() {
 	prose_says 2 sh a < <(printf '%s\n' '#!/bin/bash' "# $long" "echo '$long'")
 	prose_says 1 mk Makefile < <(printf '%s\n' "# $long" "A := $long")
 }
+
+# habits_say N WHAT FILE < TEXT: of a tree with that file alone, hack/habits names line N, or none
+# (0).
+habits_say() {
+	local tree=$CASE/habits status=0
+	rm -rf "$tree"
+	mkdir -p "$tree/${3%/*}"
+	cat >"$tree/$3"
+	hack/habits "$tree" >"$CASE/out" || status=$?
+	[ "$1" != 0 ] || { [ "$status" = 0 ] || fail "$3: refused: $(<"$CASE/out")"; return; }
+	[ "$status" = 1 ] || fail "$3: passes: $(<"$tree/$3")"
+	grep -q "^$3:$1: .*$2" "$CASE/out" || fail "$3: no line $1 but $(<"$CASE/out")"
+	[ "$(grep -c . "$CASE/out")" = 1 ] || fail "$3: more than line $1: $(<"$CASE/out")"
+}
+
+test_rig_c_is_written_in_one_way() {
+	hack/habits >"$CASE/out" || fail "$(<"$CASE/out")"
+	habits_say 0 - runtime/a.c < <(printf '%s\n' '/* a' ' * b // c' ' *' ' * d */' 'f("// x %s", "http://y"); /* z */')
+	habits_say 2 'write /\* text \*/' tests/a.c < <(printf '%s\n' 'int a;' 'f(1); // b')
+	habits_say 1 'begins without text' sandbox/a.h < <(printf '%s\n' '/*' ' * a */')
+	habits_say 2 'line of its own' hack/a.h < <(printf '%s\n' '	/* a' '	 */')
+	habits_say 0 - runtime/a.c < <(printf '%s\n' '/*@ requires a;' '  */' 'int a;')
+	habits_say 4 'line of its own' runtime/a.c < <(printf '%s\n' '/*@ requires a;' '  */' '/* a' ' */')
+	habits_say 1 'errno_text()' runtime/a.c <<<'say("%s", strerror(errno));'
+	habits_say 1 'errno_text()' sandbox/a.c <<<'	text = strerrordesc_np(-r);'
+	habits_say 1 'errno_text()' tests/unit/a.c <<<'perror("a");'
+	habits_say 1 'errno_text()' runtime/a.c <<<'say("cannot: %m");'
+	habits_say 0 - runtime/launch/examples/a.c <<<'say("%s", strerror(errno));'
+	habits_say 0 - runtime/a.c <<<'say("%s: 100%%", errno_text(errno));'
+}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sysexits.h>
 #include <time.h>
 
@@ -293,6 +294,75 @@ Test(base, pages_of_the_program_are_given_back)
 	after = resident_code();
 	cr_assert_lt(after, size / 2, "%lu of %lu KiB are still there", after, size);
 	cr_assert_eq(written, 4711);
+}
+
+Test(base, variables_are_given_back_by_whole_pages)
+{
+	static _Alignas(4096) char variables[4 * 4096];
+
+	memset(variables, 'v', sizeof(variables));
+	image_forget_variables(&variables[100], &variables[3 * 4096 + 100]);
+	for (size_t i = 0; i < sizeof(variables); i++)
+		cr_assert_eq(variables[i], i / 4096 == 1 || i / 4096 == 2 ? 0 : 'v', "%zu", i);
+	image_forget_variables(&variables[10], &variables[4000]);
+	cr_assert_eq(variables[2000], 'v');
+}
+
+#define STACK_PAGES 64u
+
+static size_t resident_pages(void *start)
+{
+	unsigned char resident[STACK_PAGES];
+	size_t count = 0;
+
+	cr_assert_eq(mincore(start, STACK_PAGES * 4096, resident), 0);
+	for (size_t i = 0; i < STACK_PAGES; i++)
+		count += resident[i] & 1;
+	return count;
+}
+
+static __attribute__((noinline)) int go_deep(void)
+{
+	volatile char deep[STACK_PAGES / 2 * 4096];
+
+	for (size_t i = 0; i < sizeof(deep); i += 512)
+		deep[i] = 1;
+	return deep[512];
+}
+
+static void *forget_on_its_stack(void *stack)
+{
+	size_t mine[8] = { 4711, [7] = 4712 };
+	size_t before, after;
+
+	cr_assert_eq(go_deep(), 1);
+	before = resident_pages(stack);
+	cr_assert_geq(before, STACK_PAGES / 2);
+	stack_forget_pages(STACK_PAGES / 2 * 4096);
+	after = resident_pages(stack);
+	cr_assert_leq(after, before - STACK_PAGES / 2 + 2, "%zu of %zu pages are still there",
+	              after, before);
+	cr_assert_eq(mine[0] + mine[7], 4711 + 4712);
+	return stack;
+}
+
+/* ... and what the caller has in its own frame stays. */
+Test(base, what_deep_calls_used_of_a_stack_is_given_back)
+{
+	void *returned = NULL;
+	void *stack = mmap(NULL, STACK_PAGES * 4096, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	cr_assert_neq(stack, MAP_FAILED);
+	pthread_attr_init(&attributes);
+	cr_assert_eq(pthread_attr_setstack(&attributes, stack, STACK_PAGES * 4096), 0);
+	cr_assert_eq(pthread_create(&thread, &attributes, forget_on_its_stack, stack), 0);
+	cr_assert_eq(pthread_join(thread, &returned), 0);
+	cr_assert_eq(returned, stack);
+	pthread_attr_destroy(&attributes);
+	munmap(stack, STACK_PAGES * 4096);
 }
 
 /* ---- helpers --------------------------------------------------------------------------------- */

@@ -287,7 +287,7 @@ static int ask_all(void)
 	return 0;
 }
 
-Test(denied, what_the_kernel_answers)
+Test(denied, questions_get_the_kernels_errno)
 {
 	pid_t child = fork();
 	int status = -1;

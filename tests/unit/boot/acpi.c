@@ -22,7 +22,7 @@ static void cpus_new(struct acpi_cpu *cpus, size_t count, size_t nodes, uint32_t
 		};
 }
 
-Test(acpi, tables_of_every_size)
+Test(acpi, tables_are_right_for_every_number_of_cpus_and_nodes)
 {
 	static const uint64_t sizes[GUEST_NODES_MAX] = { GIB,       512 * MIB, GIB,       GIB,
 		                                         256 * MIB, MIB,       128 * MIB, 2 * GIB };

@@ -92,7 +92,7 @@ Test(flat, reading_that_is_interrupted_short_or_fails)
 		cr_expect_str_eq(problems.list[0].field, "boot.flat_boot.image");
 		cr_expect_not_null(strstr(problems.list[0].message, rows[i].refused), "%s",
 		                   problems.list[0].message);
-		cr_expect_not_null(strstr(problems.list[0].message, strerror(rows[i].error)));
+		cr_expect_not_null(strstr(problems.list[0].message, errno_text(rows[i].error)));
 		cr_expect_eq(entry.rip, 42, "untouched");
 	}
 }

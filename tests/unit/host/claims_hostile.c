@@ -465,6 +465,35 @@ Test(claims_hostile, however_many_locks_there_are_the_looks_at_them_are_bounded)
 	hostile_done();
 }
 
+/* A file system of somebody's own, which answers what the kernel itself does not. */
+static bool answer_again(long nr, const uint64_t args[static 6], long *ret_result)
+{
+	(void)nr;
+	(void)args;
+	*ret_result = -EAGAIN;
+	return true;
+}
+
+static int look_in_vain(void)
+{
+	const long calls[] = { SYS_fcntl };
+	struct claims_load load;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    fake_kernel_begin(calls, 1, answer_again) < 0)
+		return 1;
+	if (claims_look(&b, 0, &load) != -EIO)
+		return 2;
+	return claims_whole(&b, 0) ? 3 : 0;
+}
+
+Test(claims_hostile, a_look_that_fails_with_eagain_has_found_no_lock)
+{
+	hostile_lock(F_WRLCK, 0, 1);
+	cr_expect_eq(rig_child(look_in_vain), 0);
+	hostile_done();
+}
+
 Test(claims_hostile, a_cpu_of_which_every_slot_is_locked_is_full_and_no_more)
 {
 	hostile_lock(F_WRLCK, 0, 2 * CLAIMS_SLOTS);

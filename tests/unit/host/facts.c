@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-Test(facts, cpu_lists)
+Test(facts, cpu_lists_are_read_and_written_again)
 {
 	static const struct {
 		const char *list, *again;
@@ -584,7 +584,7 @@ Test(facts, an_empty_root_has_no_processor)
 	fixture_tree_done(&tree);
 }
 
-Test(facts, this_machine)
+Test(facts, probing_this_machine_moves_no_caller)
 {
 	_cleanup_free_ struct host_facts *facts = facts_new(), *quick = facts_new();
 	cpu_set_t before, after;
@@ -640,7 +640,7 @@ Test(facts, vmx_capabilities_from_recorded_msrs)
 
 /* What is left out is not limited; what comes in another order is put in order; numbers are cut to
  * what is whole. */
-Test(facts, a_host_with_gaps)
+Test(facts, a_host_with_gaps_is_read_in_order)
 {
 	static const struct {
 		const char *path, *text;
@@ -1371,5 +1371,5 @@ Test(facts, more_cpus_than_are_known)
 	}
 	cr_expect_not_null(strstr(facts_error(-E2BIG), "nr_cpus=1024"));
 	cr_expect_not_null(strstr(facts_error(-ENODEV), "mount /proc"));
-	cr_expect_str_eq(facts_error(-EIO), strerror(EIO));
+	cr_expect_str_eq(facts_error(-EIO), errno_text(EIO));
 }

@@ -104,7 +104,7 @@ static void refused(size_t vm, const struct host_facts *facts,
 
 /* 2 nodes of 2 cores of 2 threads: node 0 has CPUs 0, 1, 4, 5, node 1 has 2, 3, 6, 7. Node by node
  * in turn, whole cores before second threads; then a second time round. */
-Test(ladder, one_after_another)
+Test(ladder, vms_take_whole_cores_before_second_threads)
 {
 	static const int order[] = { 0, 2, 1, 3, 4, 6, 5, 7 };
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 2, 2);
@@ -174,7 +174,7 @@ Test(ladder, as_many_on_every_cpu)
 
 /* The vCPUs of a guest node are on one host node, on as many CPUs as there are; what was gathered
  * elsewhere is given back. */
-Test(ladder, several_vcpus)
+Test(ladder, vcpus_of_a_guest_node_get_cpus_of_one_host_node)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(2, 4, 1);
 	struct placement_request request = ask(3), one = ask(1);
@@ -219,7 +219,7 @@ Test(ladder, several_guest_nodes)
 
 /* Whole cores or none, in the shape that the guest is shown; nobody climbs to them, and they to
  * nobody's. */
-Test(ladder, dedicated_cores)
+Test(ladder, a_dedicated_vm_gets_whole_cores_or_none)
 {
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 2);
 	struct placement_request shared = ask(1), request = ask(3), pins = ask(1);

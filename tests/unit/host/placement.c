@@ -231,7 +231,7 @@ Test(placement, guest_nodes_that_fit_apart)
 }
 
 /* The pins may give two vCPUs one CPU where that is allowed. */
-Test(placement, equal_pins)
+Test(placement, equal_pins_are_refused_unless_overcommit_allows_them)
 {
 	static const uint32_t pins[] = { 3, 1, 3 };
 	_cleanup_free_ struct host_facts *facts = fixture_shape(1, 4, 1);

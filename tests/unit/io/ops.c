@@ -230,7 +230,8 @@ Test(io_ops, an_interrupt_is_a_write_to_its_eventfd, .init = set_up, .fini = tea
 }
 
 /* Not before there is a ring, and not while it is being drained. */
-Test(io_ops, when_nothing_is_queued, .init = set_up, .fini = tear_down)
+Test(io_ops, nothing_is_queued_before_the_ring_or_while_it_drains, .init = set_up,
+     .fini = tear_down)
 {
 	static const enum io_phase phases[] = { IO_BUILDING,  IO_BUILT,   IO_RUNNING,
 		                                IO_QUIESCING, IO_PARKED,  IO_LINGERING,

@@ -224,7 +224,7 @@ Test(restriction, every_registration_is_tried)
 
 		unknown |= what >= REGISTRATIONS_MIN && error == EINVAL;
 		cr_expect_eq(error, unknown ? EINVAL : EACCES, "registration %u: %ld, %s", what, r,
-		             strerror(error));
+		             errno_text(error));
 	}
 	io_loop_done(&loop);
 }

@@ -30,7 +30,7 @@ static bool own_namespace(void)
 {
 	if (unshare(CLONE_NEWNET) == 0 && access("/dev/net/tun", R_OK | W_OK) == 0)
 		return true;
-	cr_skip_test("no network namespace or no /dev/net/tun: %s", strerror(errno));
+	cr_skip_test("no network namespace or no /dev/net/tun: %s", errno_text(errno));
 	return false;
 }
 
@@ -42,7 +42,7 @@ static int attach(const char *name, short flags)
 
 	cr_assert_geq(fd, 0);
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	cr_assert_eq(ioctl(fd, TUNSETIFF, &request), 0, "%s: %s", name, strerror(errno));
+	cr_assert_eq(ioctl(fd, TUNSETIFF, &request), 0, "%s: %s", name, errno_text(errno));
 	return fd;
 }
 

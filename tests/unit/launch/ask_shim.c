@@ -136,7 +136,7 @@ Test(ask_shim, a_plan_of_another_host)
 	done();
 }
 
-Test(ask_shim, commands_behind_a_plan)
+Test(ask_shim, commands_behind_a_plan_get_no_reply)
 {
 	static uint8_t bytes[4096];
 	/* One after the other: an encoder has fields in the order of their numbers, and a command
@@ -152,7 +152,7 @@ Test(ask_shim, commands_behind_a_plan)
 	done();
 }
 
-Test(ask_shim, what_is_refused)
+Test(ask_shim, a_plan_that_is_wrong_is_refused_with_its_field)
 {
 	static const struct {
 		const char *stream;
@@ -252,7 +252,7 @@ static size_t files_in(const char *folder)
 
 /* A folder of claims is looked at, and has no file more; what the launch would open or make, a
  * console's output among it, is not touched. */
-Test(ask_shim, nothing_is_left_behind)
+Test(ask_shim, a_plan_makes_no_file)
 {
 	struct fixture_tree tree;
 	char text[1024];

@@ -86,7 +86,7 @@ Test(launch_by_number, commands_get_an_id)
 }
 
 /* What is no message, and what the shim would refuse as twice the same. */
-Test(launch_by_number, commands_that_are_none)
+Test(launch_by_number, bytes_that_are_no_command_are_refused)
 {
 	static const struct {
 		const char *in;
@@ -113,7 +113,7 @@ Test(launch_by_number, commands_that_are_none)
 }
 
 /* Up to the byte, without and with the id that is put in. */
-Test(launch_by_number, the_longest_command)
+Test(launch_by_number, a_command_of_the_largest_size_is_taken_and_no_longer_one)
 {
 	static uint8_t bytes[AXVM_COMMAND_MAX + 1], to[AXVM_COMMAND_MAX];
 	const size_t id_size = sizeof(NEW) - 1;

@@ -184,7 +184,7 @@ static const struct {
 	{ "plan /dev/null", 65 },
 };
 
-Test(launch_cli, statuses)
+Test(launch_cli, every_wrong_command_line_has_its_status)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		char *out;
@@ -219,7 +219,7 @@ static const struct {
 	{ "16777215T", 0, 16777215ULL << 40 },
 };
 
-Test(launch_cli, sizes)
+Test(launch_cli, sizes_are_read_with_their_suffix)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		uint64_t size = 0;
@@ -518,7 +518,7 @@ Test(launch_cli, an_event_is_one_line_of_json)
 	free(out);
 }
 
-Test(launch_cli, units)
+Test(launch_cli, times_and_bytes_are_printed_in_fitting_units)
 {
 	char text[32];
 

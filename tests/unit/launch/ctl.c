@@ -307,7 +307,7 @@ Test(launch_ctl, replies_are_shown)
 }
 
 /* One that is silent, one that has gone, one that cannot be reached. */
-Test(launch_ctl, nobody_replies)
+Test(launch_ctl, a_vm_that_does_not_reply_is_told_apart)
 {
 	struct said said;
 	char line[128], wanted[256];

@@ -81,7 +81,7 @@ static void expect_format(const struct said *said, size_t i)
 
 /* From a file and from standard input, in each format; followed, too: it ends with the terminal
  * event. */
-Test(launch_events, each_format)
+Test(launch_events, each_format_is_printed_from_file_and_stdin)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		int input = axvm_say_input(stream, size);

@@ -79,7 +79,7 @@ static int make_socket(const char *path, int type, int backlog)
 
 	cr_assert_eq(sockets_address(path, &address), 0);
 	cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0, "%s",
-	             strerror(errno));
+	             errno_text(errno));
 	if (backlog >= 0)
 		cr_assert_eq(listen(fd, backlog), 0);
 	return fd;

@@ -65,7 +65,7 @@ static const struct {
 	{ "table vcpu io", 64, "" },
 };
 
-Test(policy_cli, answers)
+Test(policy_cli, each_question_has_its_answer_and_status)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *answer = NULL;
@@ -140,10 +140,8 @@ static void expect_comparisons(enum sandbox_role role, const char *json)
 		}
 }
 
-/*
- * Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs
- * of it.
- */
+/* Braces and brackets in balance, quotes closed, one entry for each rule: what a JSON reader needs
+ * of it. */
 Test(policy_cli, oci_is_well_formed)
 {
 	for (size_t i = 0; i < SANDBOX_ROLE_COUNT; i++) {

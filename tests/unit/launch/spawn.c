@@ -506,7 +506,7 @@ Test(launch_spawn, signals_are_at_their_defaults)
 	axvm_vm_free(vm);
 }
 
-Test(launch_spawn, a_pid_namespace)
+Test(launch_spawn, a_shim_in_a_pid_namespace_is_process_1)
 {
 	char got[16];
 	struct axvm_error error = { "" };

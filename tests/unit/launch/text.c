@@ -128,7 +128,7 @@ Test(launch_text, unsigned_numbers)
 
 /* Each escape, both quotes, strings side by side; what protoc makes of them is what we make of
  * them. */
-Test(launch_text, strings)
+Test(launch_text, strings_are_read_as_protoc_reads_them)
 {
 	static const char *const good[] = {
 		"message: \"a\\n\\r\\t\\\\\\'\\\"\\?b\"",

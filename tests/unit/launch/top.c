@@ -361,7 +361,7 @@ static void *serve_many(void *unused)
 }
 
 /* As many as there are, whatever their number. */
-Test(launch_top, three_hundred_of_them)
+Test(launch_top, three_hundred_vms_are_shown)
 {
 	pthread_t thread;
 	char path[128], *out;
@@ -384,7 +384,7 @@ Test(launch_top, three_hundred_of_them)
 
 /* A listener whose queue is full takes nobody, as one that was stopped: it is there, and the others
  * do not wait for it. What cannot be asked at all is counted. */
-Test(launch_top, one_that_takes_nobody)
+Test(launch_top, a_vm_that_accepts_nobody_is_shown_without_waiting)
 {
 	static const char id[] = "a-name-of-sixty-four-bytes-------------------------------------x";
 	struct sockaddr_un address;

@@ -31,7 +31,7 @@ static void tear_down(void)
 {
 	vsock_host_close(&host);
 	close_ptr(&shim);
-	cr_assert_eq(rmdir(folder), 0, "a socket is left: %s", strerror(errno));
+	cr_assert_eq(rmdir(folder), 0, "a socket is left: %s", errno_text(errno));
 }
 
 TestSuite(launch_vsock, .init = set_up, .fini = tear_down);

@@ -349,7 +349,7 @@ Test(kvm_calls, a_vm_is_made_in_order)
 	cr_assert_eq(noted(KVM_SET_IDENTITY_MAP_ADDR, 0)->value, LAYOUT_KVM_IDENTITY_MAP);
 	cr_assert_eq(noted(KVM_SET_TSS_ADDR, 0)->number, LAYOUT_KVM_TSS);
 	cr_assert_eq(noted(KVM_ENABLE_CAP, 0)->cap.cap, KVM_CAP_SPLIT_IRQCHIP);
-	cr_assert_eq(noted(KVM_ENABLE_CAP, 0)->cap.args[0], 24);
+	cr_assert_eq(noted(KVM_ENABLE_CAP, 0)->cap.args[0], LAYOUT_IOAPIC_PINS);
 	cr_assert_eq(noted(KVM_ENABLE_CAP, 1)->cap.cap, KVM_CAP_X2APIC_API);
 	cr_assert_eq(noted(KVM_ENABLE_CAP, 1)->cap.args[0], 3, "32-bit ids, no broadcast quirk");
 	cr_assert(vm.run_size == 3 * 4096 && vm.has_apic);
@@ -405,7 +405,7 @@ Test(kvm_calls, a_run_page_that_is_too_small)
 
 /* Each of the three exits by its own bit; polling when there is a figure, 0 too; nothing when
  * nothing is asked. */
-Test(kvm_calls, tuning)
+Test(kvm_calls, each_tuning_asks_kvm_for_its_own_bit)
 {
 	struct problems problems = { 0 };
 

@@ -125,7 +125,7 @@ Test(kvm_stats, what_is_not_kvms_is_refused_or_left_out)
 	cr_assert_eq(layout.count, 77);
 }
 
-Test(kvm_stats, this_hosts_kvm)
+Test(kvm_stats, this_hosts_kvm_has_counters_that_can_be_read)
 {
 	struct kvm_stats stats = { 0 };
 	struct found found = { 0 };

@@ -284,6 +284,12 @@ static int binds_workers(void)
 			return 10 + (int)i;
 	if (numa_populate(ranges, 1, facts, 5, NULL, &problems) == 0 || seen.of[0] != 16 + 5)
 		return 6;
+	/* Of a node without a CPU that may be used: on all that may. */
+	for (size_t i = 0; i < facts->cpu_count; i++)
+		facts->cpus[i].allowed &= facts->cpus[i].node != 1;
+	if (numa_populate(&ranges[1], 1, facts, 0, NULL, &problems) == 0 || seen.others != 0 ||
+	    seen.of[0] != 16 + 5 + 16)
+		return 8;
 	/* Without facts nobody knows a node's CPUs: the threads stay where the caller may be. */
 	seen.workers = 0;
 	return numa_populate(ranges, 1, NULL, 0, NULL, &problems) < 0 && seen.workers == 0 ? 0 : 7;
@@ -434,7 +440,7 @@ Test(numa, a_missing_huge_page_is_an_error_and_not_a_signal)
 	struct problems problems = { 0 };
 
 	if (start == MAP_FAILED)
-		cr_skip_test("this kernel has no 2 MiB huge pages: %s", strerror(errno));
+		cr_skip_test("this kernel has no 2 MiB huge pages: %s", errno_text(errno));
 	/* Whatever is in the pool, more is asked for. */
 	range.size = size;
 	cr_assert_lt(numa_populate(&range, 1, NULL, 1, NULL, &problems), 0);

@@ -83,8 +83,8 @@ Test(schedule, fifo_is_taken_and_left)
 			continue;
 		}
 		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", words);
-		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", strerror(refused));
-		expect(&left, ERROR_CODE_OS_FAILED, "cpus.fifo_priority", strerror(refused));
+		expect(&taken, ERROR_CODE_HOST_LIMIT, "cpus.fifo_priority", errno_text(refused));
+		expect(&left, ERROR_CODE_OS_FAILED, "cpus.fifo_priority", errno_text(refused));
 	}
 }
 
@@ -101,7 +101,7 @@ Test(schedule, the_timer_slack_is_the_usual_one_again)
 
 /* As the kernel has it, which tells it where it knows it (Linux 6.12); a policy that has no turns
  * stays. */
-Test(schedule, short_turns)
+Test(schedule, short_turns_are_in_force_for_ordinary_policies_only)
 {
 	static const int policies[] = { SCHED_OTHER, SCHED_BATCH, SCHED_IDLE };
 

@@ -168,7 +168,10 @@ static void check_madt(const struct guest_memory *memory, const struct acpi_pars
 			x2apics += wide;
 		} else if (type == 1) {
 			cr_assert_eq(peek(memory, at + 4, 4), LAYOUT_IOAPIC);
-			cr_assert_eq(peek(memory, at + 8, 4), 0, "GSI base");
+			cr_assert_eq(peek(memory, at + 8, 4), LAYOUT_IOAPIC_GSI, "GSI base");
+			cr_assert_leq(LAYOUT_IOAPIC_GSI + LAYOUT_IOAPIC_PINS, LAYOUT_FIRST_MSI_GSI,
+			              "before the messages");
+			cr_assert_eq(LAYOUT_GED_GSI, LAYOUT_IOAPIC_GSI + LAYOUT_GED_PIN);
 			io_apics++;
 		} else if (type == 4) {
 			cr_assert_eq(peek(memory, at + 2, 1), 255);

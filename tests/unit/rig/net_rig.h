@@ -35,8 +35,7 @@ struct net_rig {
 	uint16_t seen[2 * NET_RIG_PAIRS + 1]; /* used entries taken */
 };
 
-/* One device, built and running; the driver has probed it. `spec` supplies limits, mtu, offloads.
- */
+/* Builds and runs one device; the driver has probed it. `spec` gives limits, mtu, offloads. */
 void net_rig_start(struct net_rig *rig, uint16_t pairs, const struct net_spec *spec);
 void net_rig_stop(struct net_rig *rig);
 /* Reset, negotiation, rings of NET_RIG_SIZE, DRIVER_OK. */

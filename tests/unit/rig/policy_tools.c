@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the tests of the policies share: a scratch directory, files in it, and programs run to their
- * end.
- */
+/* What the tests of the policies share: a scratch directory, files in it, and programs run to their
+ * end. */
 #include "tests/unit/rig/policy_tools.h"
 
 #include <criterion/criterion.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the tests of the policies share: a scratch directory, files in it, and programs run to their
- * end.
- */
+/* What the tests of the policies share: a scratch directory, files in it, and programs run to their
+ * end. */
 #ifndef AXVM_TESTS_POLICY_TOOLS_H
 #define AXVM_TESTS_POLICY_TOOLS_H
 

@@ -13,8 +13,6 @@
 
 #include "tests/unit/rig/wait.h"
 
-extern char **environ;
-
 static int run(const char *option, const char *type, const void *input, size_t n, void *output,
                size_t size, size_t *ret_length)
 {

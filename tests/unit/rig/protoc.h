@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Text to bytes, of message axvm.v1.<type>. Fails the test when protoc refuses. Returns the length.
- */
+/* Encodes text of message axvm.v1.<type>. Fails the test if protoc refuses. Returns the length. */
 size_t protoc_encode(const char *type, const char *text, uint8_t *to, size_t size);
 
 /* Bytes to text, NUL-terminated. Returns protoc's exit status. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The BPF evaluator by itself, and the compiled filters against the rules they were compiled from.
- */
+/* The BPF evaluator by itself, and the compiled filters against the rules they were compiled
+ * from. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/audit.h>
@@ -38,7 +37,7 @@ static uint32_t run(const struct sock_filter *insns, size_t count)
 	                  sizeof((const struct sock_filter[]){ __VA_ARGS__ }) /                    \
 	                          sizeof(struct sock_filter))
 
-Test(policy_bpf, loads)
+Test(policy_bpf, loads_and_stores_give_the_right_words)
 {
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 0 }, RETURN_A), 7);
 	cr_expect_eq(RUN({ BPF_LD | BPF_W | BPF_ABS, 0, 0, 16 }, RETURN_A), 0x55667788);
@@ -51,7 +50,7 @@ Test(policy_bpf, loads)
 	             9);
 }
 
-Test(policy_bpf, arithmetic)
+Test(policy_bpf, arithmetic_gives_the_right_results)
 {
 	static const struct {
 		uint16_t op;
@@ -78,7 +77,7 @@ Test(policy_bpf, arithmetic)
 	             0);
 }
 
-Test(policy_bpf, jumps)
+Test(policy_bpf, jumps_are_taken_as_by_the_kernel)
 {
 	static const struct {
 		uint16_t op;
@@ -267,7 +266,7 @@ Test(policy_bpf, every_rule_is_needed)
 		}
 }
 
-Test(policy_bpf, names)
+Test(policy_bpf, names_of_roles_and_calls_are_parsed_back)
 {
 	enum sandbox_role role;
 	int nr;

@@ -292,10 +292,8 @@ Test(policy_compiler, refuses_each_call_that_no_sealed_thread_may_make)
 	}
 }
 
-/*
- * Which arguments the kernel reads 32 bits of, as syscalls(2) has their types: int, unsigned int,
- * clockid_t, pid_t, uint32_t. One character an argument: 'w' for those, 'l' for the others.
- */
+/* Which arguments the kernel reads 32 bits of, as syscalls(2) has their types: int, unsigned int,
+ * clockid_t, pid_t, uint32_t. One character an argument: 'w' for those, 'l' for the others. */
 static const struct {
 	const char *call, *types;
 } prototypes[] = {
@@ -361,9 +359,7 @@ Test(policy_compiler, every_call_that_is_compared_has_its_widths)
 		}
 }
 
-/*
- * ---- the audit --------------------------------------------------------------------------------
- */
+/* ------------------------------------------------------------------------------------ the audit */
 
 #define USES_END(role) "SANDBOX_USES(" role ", exit_group, any);\n"
 #define ALL_USES USES_END("control") USES_END("vcpu") USES_END("io")

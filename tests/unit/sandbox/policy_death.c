@@ -243,9 +243,8 @@ Test(policy_death, a_seal_needs_no_new_privs)
 	             "2: this environment sets no_new_privs; 3, 4: wrong answers");
 }
 
-/*
- * ---- signals that are no denied call ----------------------------------------------------------
- */
+/* ---- signals that are no denied call
+ * ---------------------------------------------------------- */
 
 static struct {
 	int number, code; /* code 0: as kill(2) sends it */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What policyc takes out of a program: three steps that decide nothing, and only those. policyc is
- * a program of its own; its one file is compiled into the test.
- */
+/* What policyc takes out of a program: three steps that decide nothing, and only those. policyc is
+ * a program of its own; its one file is compiled into the test. */
 #include <criterion/criterion.h>
 #include <linux/audit.h>
 #include <string.h>

@@ -108,7 +108,8 @@ static const struct problem problem = { ERROR_CODE_COMMAND_WRONG_STATE, EBUSY, "
 static void set_host(void)
 {
 	strcpy(shim.profile.name, "xv2");
-	shim.profile.development = true;
+	strcpy(shim.verdict.profile, "xv2");
+	shim.verdict.development = true;
 	shim.verdict.count = ARRAY_SIZE(rows);
 	memcpy(shim.verdict.rows, rows, sizeof(rows));
 	memcpy(shim.vulnerabilities, vulnerabilities, sizeof(vulnerabilities));

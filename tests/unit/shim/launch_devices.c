@@ -50,10 +50,10 @@ static bool look_at_buses(void)
 {
 	struct machine *machine = &rig_shim.machine;
 
-	/* Pin 5 of the I/O APIC as vector 0x31 for APIC 2, unmasked: raising it is a message. */
-	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x1a, 4);
+	/* The pin of the I/O APIC as vector 0x31 for APIC 2, unmasked: raising it is a message. */
+	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x10, 4);
 	write_number(&machine->mmio, LAYOUT_IOAPIC + 0x10, 0x31, 4);
-	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x1b, 4);
+	write_number(&machine->mmio, LAYOUT_IOAPIC, 0x11, 4);
 	write_number(&machine->mmio, LAYOUT_IOAPIC + 0x10, 2u << 24, 4);
 	acpi_press_power_button(&machine->acpi);
 	HOLDS(rig_told->msis == 1 && rig_told->msi.address_lo == 0xfee02000 &&

@@ -285,7 +285,7 @@ Test(balloon, reports_give_whole_pages_back, .init = set_up, .fini = tear_down)
 	cr_assert(!gone(FIRST_PAGE + 3));
 }
 
-Test(balloon, reports_of_large_pages, .init = set_up_large, .fini = tear_down)
+Test(balloon, a_report_gives_back_whole_large_pages_only, .init = set_up_large, .fini = tear_down)
 {
 	uint64_t at = (uint64_t)FIRST_PAGE << 12;
 
@@ -354,7 +354,8 @@ Test(balloon, a_target_that_is_reached, .fini = tear_down)
 	cr_assert_eq(told, 1);
 }
 
-Test(balloon, target_and_actual, .init = set_up, .fini = tear_down)
+Test(balloon, a_target_reaches_the_guest_and_its_answer_the_state, .init = set_up,
+     .fini = tear_down)
 {
 	(void)driver_interrupts(&driver, BALLOON_QUEUES);
 	cr_assert_eq(config(0), 0);
@@ -444,7 +445,7 @@ Test(balloon, requests_do_not_outlive_a_reset, .init = set_up, .fini = tear_down
 /* ------------------------------------------------------------------------------- at the bounds */
 
 /* 65536 page numbers are the most of one request, in either direction. */
-Test(balloon, the_longest_list, .init = set_up, .fini = tear_down)
+Test(balloon, a_list_of_65536_pages_is_taken_and_no_longer_one, .init = set_up, .fini = tear_down)
 {
 	static uint32_t pfns[65536];
 
@@ -466,7 +467,7 @@ Test(balloon, the_longest_list, .init = set_up, .fini = tear_down)
 }
 
 /* Every tag that there is room for, and none behind them (VIRTIO 1.2 §5.5.6.4 has 10 of them). */
-Test(balloon, every_statistic, .init = set_up, .fini = tear_down)
+Test(balloon, every_known_statistic_is_kept_and_no_other, .init = set_up, .fini = tear_down)
 {
 	const uint64_t at = LIST + 0x1000; /* read at any time: nothing else goes there */
 	struct virtio_balloon_stat stats[18];

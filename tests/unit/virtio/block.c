@@ -425,7 +425,7 @@ Test(block, reading_beyond_a_truncated_image_is_an_io_error, .init = set_up, .fi
 	cr_assert_eq(block_count(&g.block, BLOCK_ERRORS), 2);
 }
 
-Test(block, a_host_without_room)
+Test(block, a_full_host_is_an_io_error)
 {
 	char directory[] = "/tmp/axvm-full.XXXXXX";
 	uint8_t status = OK;

@@ -323,7 +323,7 @@ Test(block_modes, each_wait_for_the_limit_counts_once, .fini = tear_down, .timeo
 
 /* A range is at most as long as the configuration says: 1 GiB, and of zeroes that have to be
  * written (a tmpfs, as /tmp is one in Debian 13) 4 MiB. */
-Test(block_modes, the_longest_range, .fini = tear_down, .timeout = 60)
+Test(block_modes, ranges_up_to_the_configured_size_are_taken, .fini = tear_down, .timeout = 60)
 {
 	static const struct {
 		uint32_t type, limit;
@@ -353,7 +353,7 @@ Test(block_modes, the_longest_range, .fini = tear_down, .timeout = 60)
 
 /* ---- capacity ----------------------------------------------------------------------------- */
 
-Test(block_modes, another_capacity, .fini = tear_down)
+Test(block_modes, a_longer_file_is_capacity_once_it_is_refreshed, .fini = tear_down)
 {
 	uint64_t capacity = 0;
 

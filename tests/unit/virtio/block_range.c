@@ -423,7 +423,7 @@ static void on_device(const struct disk_ranges *ranges)
 	int fd = loop_device();
 
 	if (fd < 0)
-		cr_skip_test("no loop device: %s", strerror(errno));
+		cr_skip_test("no loop device: %s", errno_text(errno));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	disk_start(&g, &(struct disk_options){ .ranges = ranges, .instead = path, .bytes = MIB });
 	close(g.fd);

@@ -268,7 +268,8 @@ Test(console, a_reset_while_a_read_waits_keeps_the_input, .init = set_up, .fini 
 	cr_assert_arr_eq(guest_memory_at(&m.memory, GPA(RX_DATA), 4), "late", 4);
 }
 
-Test(console, a_reader_that_leaves, .init = set_up, .fini = tear_down)
+Test(console, a_reader_that_leaves_is_one_event_and_its_output_dropped, .init = set_up,
+     .fini = tear_down)
 {
 	close(out_pipe[0]);
 	transmit("lost", 4);
@@ -366,7 +367,7 @@ Test(console, its_size_can_change, .init = set_up, .fini = tear_down)
 	WAIT_UNTIL(driver_interrupts(&driver, 2) != 0);
 }
 
-Test(console, the_early_console, .init = set_up, .fini = tear_down)
+Test(console, the_early_console_writes_what_the_ports_get, .init = set_up, .fini = tear_down)
 {
 	uint8_t byte = 0;
 	const char *text = "early\n";
@@ -531,7 +532,8 @@ Test(console, input_is_counted_to_the_byte, .init = set_up, .fini = tear_down)
 }
 
 /* The 8250's registers by number, and port 0xe9, which reads as itself. */
-Test(console, the_early_consoles_ports, .init = set_up, .fini = tear_down)
+Test(console, the_early_consoles_ports_read_as_an_idle_transmitter, .init = set_up,
+     .fini = tear_down)
 {
 	uint8_t debug = 0;
 
@@ -555,7 +557,7 @@ Test(console, the_early_consoles_ports, .init = set_up, .fini = tear_down)
 }
 
 /* Each byte that there is, through either port. */
-Test(console, the_early_consoles_bytes, .init = set_up, .fini = tear_down)
+Test(console, the_early_console_writes_every_byte, .init = set_up, .fini = tear_down)
 {
 	static const uint16_t ports[] = { 0x3f8, 0xe9 };
 
@@ -831,7 +833,7 @@ static void clients_come_and_go(const char *to_type, const char *to_read)
 		int screen = open(to_read, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 		char word[8];
 
-		cr_assert(keys >= 0 && screen >= 0, "%s", strerror(errno));
+		cr_assert(keys >= 0 && screen >= 0, "%s", errno_text(errno));
 		snprintf(word, sizeof(word), "word%u", i);
 		cr_assert_eq(write(keys, word, 5), 5);
 		driver_await_used(&rings[RX], (uint16_t)(i + 1));

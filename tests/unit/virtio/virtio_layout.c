@@ -264,7 +264,7 @@ Test(virtio_layout, capabilities, .init = set_up, .fini = tear_down)
 
 /* ------------------------------------------------------------------------------------- features */
 
-Test(virtio_layout, features, .init = set_up, .fini = tear_down)
+Test(virtio_layout, each_device_offers_exactly_its_features, .init = set_up, .fini = tear_down)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
 		struct driver d = probe(i + 1);

@@ -597,7 +597,7 @@ Test(vsock, what_the_host_wrote_before_its_close_arrives, .init = set_up)
 	cr_assert_eq(got, sizeof(data));
 }
 
-Test(vsock, bulk_both_ways, .init = set_up)
+Test(vsock, bulk_data_arrives_whole_both_ways, .init = set_up)
 {
 	static uint8_t data[65536], back[65536];
 	struct packet packet;
@@ -628,7 +628,7 @@ Test(vsock, bulk_both_ways, .init = set_up)
 	close(fd);
 }
 
-Test(vsock, two_hundred_connections, .init = set_up)
+Test(vsock, two_hundred_connections_carry_data_at_once, .init = set_up)
 {
 	static int fds[200];
 	static uint32_t ports[200];
