@@ -5,7 +5,8 @@
  * personality, timers, scheduling and a dozen flags of prctl(2) are those of the launcher, or of
  * whoever started that. Two kinds:
  *   - what contradicts the spec, or takes from the sandbox, is cleared in stage arrive. Its value
- *     is asked for again in stage confine;
+ *     is asked for again in stage confine, unless there was nothing to clear and only the process
+ *     itself could have set it since;
  *   - what an operator has set on purpose to have VMs run beside other work (nice, I/O priority,
  *     the OOM score, a policy for memory) stays, since the spec has no field that would say
  *     otherwise. It is told.
@@ -355,6 +356,10 @@ static void say_speculation(long value, char *to, size_t size)
 
 /* ---------------------------------------------------------------------------------------- table */
 
+/* Who can have set it: the process, before exec too; root alone, so that an ordinary user may not
+ * even ask; or another process, at any time. */
+enum setter { ITSELF, ROOT, OTHERS };
+
 /* In this order: a realtime class has no timer slack. */
 static const struct row {
 	const char *name;
@@ -362,28 +367,28 @@ static const struct row {
 	long usual;
 	void (*clear)(void);                            /* NULL: stays, and is told */
 	void (*say)(long value, char *to, size_t size); /* NULL: as a number */
-	bool root_asks; /* an ordinary user cannot ask, nor can one have set it */
+	enum setter set_by;
 } rows[] = {
-	{ "address space layout by personality", ask_layout, 0, NULL, say_hexadecimal, false },
-	{ "personality", ask_personality, PER_LINUX, clear_personality, say_hexadecimal, false },
-	{ "memory merging (KSM)", ask_merging, 0, clear_merging, NULL, false },
-	{ "armed interval timers", ask_timers, 0, clear_timers, NULL, false },
-	{ "scheduling class", ask_class, SCHED_OTHER, clear_class, say_class, false },
-	{ "timer slack in ns", ask_slack, SANDBOX_SLACK_NS, clear_slack, NULL, false },
-	{ "parent-death signal", ask_death_signal, 0, clear_death_signal, NULL, false },
-	{ "transparent huge pages disabled", ask_huge_pages, 0, clear_huge_pages, NULL, false },
+	{ "address space layout by personality", ask_layout, 0, NULL, say_hexadecimal, ITSELF },
+	{ "personality", ask_personality, PER_LINUX, clear_personality, say_hexadecimal, ITSELF },
+	{ "memory merging (KSM)", ask_merging, 0, clear_merging, NULL, ITSELF },
+	{ "armed interval timers", ask_timers, 0, clear_timers, NULL, ITSELF },
+	{ "scheduling class", ask_class, SCHED_OTHER, clear_class, say_class, OTHERS },
+	{ "timer slack in ns", ask_slack, SANDBOX_SLACK_NS, clear_slack, NULL, OTHERS },
+	{ "parent-death signal", ask_death_signal, 0, clear_death_signal, NULL, ITSELF },
+	{ "transparent huge pages disabled", ask_huge_pages, 0, clear_huge_pages, NULL, ITSELF },
 	{ "memory failure policy", ask_memory_failure, PR_MCE_KILL_DEFAULT, clear_memory_failure,
-	  NULL, false },
-	{ "I/O flusher", ask_io_flusher, 0, clear_io_flusher, NULL, true },
-	{ "child subreaper", ask_subreaper, 0, clear_subreaper, NULL, false },
-	{ "nice", ask_nice, NICE_OF_SYSCALL, NULL, say_nice, false },
-	{ "I/O priority", ask_io_priority, 0, NULL, say_io_priority, false },
-	{ "OOM score adjustment", ask_oom_score, -OOM_SCORE_LEAST, NULL, say_oom_score, false },
-	{ "memory policy", ask_memory_policy, MPOL_DEFAULT, NULL, say_memory_policy, false },
-	{ "speculation control", ask_speculation, 0, NULL, say_speculation, false },
-	{ "core-scheduling cookie", ask_cookie, 0, NULL, NULL, false },
-	{ "CPU time limit in s", ask_cpu_limit, LONG_MAX, NULL, NULL, false },
-	{ "realtime limit in us", ask_realtime_limit, LONG_MAX, NULL, NULL, false },
+	  NULL, ITSELF },
+	{ "I/O flusher", ask_io_flusher, 0, clear_io_flusher, NULL, ROOT },
+	{ "child subreaper", ask_subreaper, 0, clear_subreaper, NULL, ITSELF },
+	{ "nice", ask_nice, NICE_OF_SYSCALL, NULL, say_nice, ITSELF },
+	{ "I/O priority", ask_io_priority, 0, NULL, say_io_priority, ITSELF },
+	{ "OOM score adjustment", ask_oom_score, -OOM_SCORE_LEAST, NULL, say_oom_score, ITSELF },
+	{ "memory policy", ask_memory_policy, MPOL_DEFAULT, NULL, say_memory_policy, ITSELF },
+	{ "speculation control", ask_speculation, 0, NULL, say_speculation, ITSELF },
+	{ "core-scheduling cookie", ask_cookie, 0, NULL, NULL, ITSELF },
+	{ "CPU time limit in s", ask_cpu_limit, LONG_MAX, NULL, NULL, ITSELF },
+	{ "realtime limit in us", ask_realtime_limit, LONG_MAX, NULL, NULL, ITSELF },
 };
 static_assert(ARRAY_SIZE(rows) <= SANDBOX_INHERITED_MAX, "a place for each that is told");
 
@@ -400,7 +405,7 @@ const char *inherited_name(size_t i, bool *ret_cleared)
 static bool is_nothing(const struct row *row, long value)
 {
 	return value == row->usual || value == -EINVAL || value == -ENODEV || value == -ENOSYS ||
-	       (value == -EPERM && row->root_asks);
+	       (value == -EPERM && row->set_by == ROOT);
 }
 
 void inherited_clear(struct sandbox *sandbox)
@@ -408,9 +413,14 @@ void inherited_clear(struct sandbox *sandbox)
 	int flags = personality(0xffffffff);
 
 	sandbox->inherited_layout = flags > 0 ? (uint32_t)flags & LAYOUT_FLAGS : 0;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (rows[i].clear && !is_nothing(&rows[i], rows[i].ask(sandbox)))
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!rows[i].clear)
+			continue;
+		if (!is_nothing(&rows[i], rows[i].ask(sandbox)))
 			rows[i].clear();
+		else if (rows[i].set_by != OTHERS)
+			sandbox->inherited_nothing |= 1u << i;
+	}
 }
 
 int inherited_tell(struct sandbox *sandbox, struct problems *problems)
@@ -419,10 +429,13 @@ int inherited_tell(struct sandbox *sandbox, struct problems *problems)
 	sandbox->inherited_count = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
-		long value = row->ask(sandbox);
 		char text[SANDBOX_INHERITED_SIZE / 2];
 		char *to = sandbox->inherited[sandbox->inherited_count];
+		long value;
 
+		if (sandbox->inherited_nothing & 1u << i)
+			continue;
+		value = row->ask(sandbox);
 		if (is_nothing(row, value))
 			continue;
 		if (value < 0)

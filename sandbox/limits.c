@@ -20,7 +20,6 @@
 #include <sys/stat.h>
 
 #include "sandbox/fd_layout.h"
-#include "sandbox/proc.h"
 #include "sandbox/step.h"
 
 struct limit {
@@ -68,41 +67,35 @@ static int check_limits(const struct limit *limits, size_t count, struct problem
 	return 0;
 }
 
-/* What a descriptor means for the limit on file sizes: the largest file is the limit, or what one
- * may become (config.file_size); RLIM_INFINITY for what grows by nature: what is appended to,
- * events and diagnostics. It is one number for the process: of several files only the largest is
- * held by it. */
-static int consider(uint32_t number, void *context, struct problems *problems)
+/* It is one number for the process: of several files only the largest is held by it. */
+int limits_consider(int fd, const struct stat *st, uint64_t *most, struct problems *problems)
 {
-	rlim_t *most = context;
-	int fd = (int)number;
-	int flags = fcntl(fd, F_GETFL);
-	struct stat st;
+	int flags;
 
-	if (flags < 0 || fstat(fd, &st) < 0)
+	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
+		return 0;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0)
 		return step_failed(problems, "cannot examine a descriptor");
 	if ((flags & O_ACCMODE) == O_RDONLY || flags & O_PATH)
 		return 0;
-	if (S_ISBLK(st.st_mode))
+	if (S_ISBLK(st->st_mode))
 		*most = RLIM_INFINITY;
-	else if (S_ISREG(st.st_mode) && (flags & O_APPEND || fd <= STDERR_FD || fd == EVENT_FD))
+	else if (flags & O_APPEND || fd <= STDERR_FD || fd == EVENT_FD)
 		*most = RLIM_INFINITY;
-	else if (S_ISREG(st.st_mode))
-		*most = MAX(*most, (rlim_t)st.st_size);
+	else
+		*most = MAX(*most, (uint64_t)st->st_size);
 	return 0;
 }
 
-static int limit_file_size(const struct sandbox *sandbox, struct problems *problems)
+static int limit_file_size(rlim_t most, struct problems *problems)
 {
 	struct rlimit limit, found;
-	rlim_t most = sandbox->config.file_size;
-	int r = proc_each(sandbox->proc_fd, "fd", consider, &most, problems);
 
-	if (r < 0)
-		return r;
+	if (most == RLIM_INFINITY)
+		return 0; /* the launcher's limit, if there is one, stays */
 	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
 		return step_failed(problems, "cannot read RLIMIT_FSIZE");
-	/* RLIM_INFINITY is the largest rlim_t. */
 	limit.rlim_max = MIN(limit.rlim_max, most);
 	limit.rlim_cur = MIN(limit.rlim_cur, most);
 	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
@@ -116,12 +109,11 @@ static int limit_file_size(const struct sandbox *sandbox, struct problems *probl
 
 int limits_before_threads(struct sandbox *sandbox, struct problems *problems)
 {
-	int r = set_limits(confine_limits, ARRAY_SIZE(confine_limits), problems);
-
-	return r < 0 ? r : limit_file_size(sandbox, problems);
+	(void)sandbox;
+	return set_limits(confine_limits, ARRAY_SIZE(confine_limits), problems);
 }
 
-int sandbox_freeze_limits(uint32_t received, struct problems *problems)
+int sandbox_freeze_limits(uint32_t received, uint64_t file_size, struct problems *problems)
 {
 	const struct limit seal_limits[] = {
 		{ RLIMIT_NOFILE, MAX(received, 1u), "cannot lower RLIMIT_NOFILE", "RLIMIT_NOFILE",
@@ -135,6 +127,7 @@ int sandbox_freeze_limits(uint32_t received, struct problems *problems)
 
 	if (r == 0)
 		r = check_limits(confine_limits, ARRAY_SIZE(confine_limits), problems);
-
-	return r < 0 ? r : check_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
+	if (r == 0)
+		r = check_limits(seal_limits, ARRAY_SIZE(seal_limits), problems);
+	return r < 0 ? r : limit_file_size(file_size, problems);
 }

@@ -38,18 +38,6 @@ int proc_open(int *ret_fd, struct problems *problems)
 	return 0;
 }
 
-/* The text after "NAME:" at the start of a line, or NULL. The first line has no newline before it
- * and is "Name:", which nobody asks for. */
-static const char *find(const char *text, const char *name)
-{
-	char key[32];
-	const char *at;
-
-	snprintf(key, sizeof(key), "\n%s:", name);
-	at = strstr(text, key);
-	return at ? at + strlen(key) : NULL;
-}
-
 /* Reads up to `most` numbers of a line; how many there were. */
 static size_t numbers(const char *at, int base, uint64_t *ret, size_t most)
 {
@@ -71,6 +59,14 @@ static size_t numbers(const char *at, int base, uint64_t *ret, size_t most)
 	return n;
 }
 
+/* Whether a line of `length` bytes before its colon is that of `name`. */
+static bool is_named(const char *line, size_t length, const char *name)
+{
+	return strncmp(line, name, length) == 0 && name[length] == '\0';
+}
+
+/* Line by line, once: a launch reads one of these for every thread, and looks for a dozen of some
+ * sixty lines. Of two lines of one name the first counts; the kernel writes each once. */
 static bool parse_status(const char *text, struct sandbox_status *status)
 {
 	const struct {
@@ -93,22 +89,38 @@ static bool parse_status(const char *text, struct sandbox_status *status)
 		{ "Seccomp", 10, NULL, &status->seccomp, 1 },
 		{ "Seccomp_filters", 10, NULL, &status->seccomp_filters, 1 },
 	};
+	const uint32_t all = (1u << ARRAY_SIZE(rows)) - 1;
+	const char *groups = NULL, *pids = NULL;
 	uint64_t values[32];
-	const char *groups = find(text, "Groups");
+	uint32_t found = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (numbers(find(text, rows[i].name), rows[i].base, values, 4) != rows[i].count)
-			return false;
-		for (size_t n = 0; n < rows[i].count; n++)
-			if (rows[i].to64)
-				rows[i].to64[n] = values[n];
-			else
-				rows[i].to32[n] = (uint32_t)values[n];
+	for (const char *line = text, *next; *line; line = next) {
+		size_t length = strcspn(line, ":\n");
+		const char *at = line + length + (line[length] == ':');
+
+		next = at + strcspn(at, "\n");
+		next += *next == '\n';
+		if (!groups && is_named(line, length, "Groups"))
+			groups = at;
+		if (!pids && is_named(line, length, "NSpid"))
+			pids = at;
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			if (found & 1u << i || !is_named(line, length, rows[i].name))
+				continue;
+			if (numbers(at, rows[i].base, values, 4) != rows[i].count)
+				return false;
+			found |= 1u << i;
+			for (size_t n = 0; n < rows[i].count; n++)
+				if (rows[i].to64)
+					rows[i].to64[n] = values[n];
+				else
+					rows[i].to32[n] = (uint32_t)values[n];
+		}
 	}
-	if (!groups)
+	if (found != all || !groups)
 		return false;
 	status->has_groups = numbers(groups, 10, values, 1) > 0;
-	status->pid_levels = (uint32_t)numbers(find(text, "NSpid"), 10, values, ARRAY_SIZE(values));
+	status->pid_levels = (uint32_t)numbers(pids, 10, values, ARRAY_SIZE(values));
 	return true;
 }
 

@@ -71,6 +71,7 @@ struct sandbox {
 	uint32_t uid, gid;          /* as the launcher's user namespace has them */
 	bool writes_refused_exec;   /* PR_MDWE_REFUSE_EXEC_GAIN is in force */
 	uint32_t inherited_layout;  /* flags of the personality that this image was loaded under */
+	uint32_t inherited_nothing; /* rows that were as usual in stage arrive; a bit each */
 	/* "NAME: VALUE" (inherited.h) */
 	char inherited[SANDBOX_INHERITED_MAX][SANDBOX_INHERITED_SIZE];
 	size_t inherited_count;

@@ -14,6 +14,7 @@
 
 #include "sandbox/capabilities.h"
 #include "sandbox/fd_layout.h"
+#include "sandbox/limits.h"
 #include "sandbox/namespaces.h"
 #include "sandbox/proc.h"
 #include "sandbox/step.h"
@@ -128,7 +129,7 @@ static int check_fd(uint32_t number, void *context, struct problems *problems)
 	if (S_ISDIR(st.st_mode))
 		return step_differs(problems, "a directory is open, and is a way out of the root");
 	seen->fds[seen->fds_count++] = number;
-	return 0;
+	return limits_consider(fd, &st, &seen->file_size, problems);
 }
 
 static int check_attributes(const struct sandbox *sandbox, struct problems *problems)
@@ -187,6 +188,16 @@ int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *r
 	return r < 0 ? r : check_attributes(sandbox, problems);
 }
 
+int sandbox_verify_descriptors(const struct sandbox *sandbox, struct sandbox_seen *seen,
+                               struct problems *problems)
+{
+	struct walk walk = { .sandbox = sandbox, .seen = seen };
+
+	seen->fds_count = 0;
+	seen->file_size = sandbox->config.file_size;
+	return proc_each(sandbox->proc_fd, "fd", check_fd, &walk, problems);
+}
+
 int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
                            struct sandbox_seen *seen, struct problems *problems)
 {
@@ -194,13 +205,12 @@ int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
 	int r;
 
 	seen->threads = 0;
-	seen->fds_count = 0;
 	r = proc_each(sandbox->proc_fd, "task", check_thread, &walk, problems);
 	if (r == 0 && (walk.sealed != sealed || seen->threads != sealed + 1))
 		r = step_differs(problems, "there are more or fewer threads than were started");
 	if (r == 0 && walk.pid_levels > 1)
 		r = note_pid_namespace(&walk, problems);
-	return r < 0 ? r : proc_each(sandbox->proc_fd, "fd", check_fd, &walk, problems);
+	return r < 0 ? r : sandbox_verify_descriptors(sandbox, seen, problems);
 }
 
 void sandbox_close_proc(struct sandbox *sandbox)

@@ -16,6 +16,7 @@ struct sandbox_seen {
 	size_t namespaces_count;
 	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread */
 	size_t fds_count;
+	uint64_t file_size; /* that they let a file grow to */
 };
 
 /* Compares the process's ids, namespaces, root and attributes with what was set. -EBADMSG with a
@@ -27,6 +28,11 @@ int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *r
  * each, and one thread without a filter, the caller. */
 int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
                            struct sandbox_seen *seen, struct problems *problems);
+
+/* The control thread's own descriptors, the part of it that lists them: none is a directory, and
+ * what they mean for the limit on file sizes. */
+int sandbox_verify_descriptors(const struct sandbox *sandbox, struct sandbox_seen *seen,
+                               struct problems *problems);
 
 /* Closes the descriptors that were kept for the read-back. */
 void sandbox_close_proc(struct sandbox *sandbox);

@@ -78,6 +78,7 @@ static int export_insns(scmp_filter_ctx context, struct text_policy *p)
 		return -EBADMSG;
 	p->insn_count = (size_t)n / sizeof(p->insns[0]);
 	policy_shorten(p);
+	policy_cut_above(p);
 	return 0;
 }
 

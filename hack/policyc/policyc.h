@@ -57,6 +57,10 @@ void policy_compile(struct text_policy *p);
 /* Takes the instructions out of p->insns that decide nothing; see shorten.c. */
 void policy_shorten(struct text_policy *p);
 
+/* Has calls beyond those of p->rules trapped by one comparison; see there too. Where the program is
+ * none of libseccomp's, or a jump has no room, it is left as it is. */
+void policy_cut_above(struct text_policy *p);
+
 /* Writes policies.c, policy_rules.c and syscall_names.c into dir. Returns 0 or -errno. */
 int policy_emit(const char *dir, const struct text_policy policies[static POLICYC_ROLES]);
 

@@ -12,11 +12,11 @@ struct gate {
 	_Atomic uint32_t arrived; /* arrivals over all steps */
 };
 
-/* Counts this thread as arrived. */
-static inline void gate_count(struct gate *gate)
+/* Counts this thread as arrived; returns how many have. Wakes nobody: who waits for arrivals waits
+ * for a descriptor too, and the last to arrive writes to it. */
+static inline uint32_t gate_count(struct gate *gate)
 {
-	atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_release);
-	futex_wake_all(&gate->arrived);
+	return atomic_fetch_add_explicit(&gate->arrived, 1, memory_order_acq_rel) + 1;
 }
 
 /* Waits until `step` (1, 2, …) is open. */

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/base.h"
+
 static const uint32_t round_constants[64] = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
 	0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
@@ -35,25 +37,35 @@ static void expand(const uint8_t block[static 64], uint32_t w[static 64])
 	}
 }
 
-static void compress(struct sha256 *s)
+static void compress(struct sha256 *s, const uint8_t block[static 64])
 {
-	uint32_t w[64], v[8];
+	uint32_t a = s->state[0], b = s->state[1], c = s->state[2], d = s->state[3];
+	uint32_t e = s->state[4], f = s->state[5], g = s->state[6], h = s->state[7];
+	uint32_t w[64];
 
-	expand(s->block, w);
-	memcpy(v, s->state, sizeof(v));
+	expand(block, w);
 	for (size_t t = 0; t < 64; t++) {
-		uint32_t e = v[4], a = v[0];
-		uint32_t t1 = v[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) +
-		              ((e & v[5]) ^ (~e & v[6])) + round_constants[t] + w[t];
-		uint32_t t2 = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) +
-		              ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
+		uint32_t t1 = h + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & f) ^ (~e & g)) +
+		              round_constants[t] + w[t];
+		uint32_t t2 = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
 
-		memmove(v + 1, v, 7 * sizeof(v[0]));
-		v[4] += t1;
-		v[0] = t1 + t2;
+		h = g;
+		g = f;
+		f = e;
+		e = d + t1;
+		d = c;
+		c = b;
+		b = a;
+		a = t1 + t2;
 	}
-	for (size_t i = 0; i < 8; i++)
-		s->state[i] += v[i];
+	s->state[0] += a;
+	s->state[1] += b;
+	s->state[2] += c;
+	s->state[3] += d;
+	s->state[4] += e;
+	s->state[5] += f;
+	s->state[6] += g;
+	s->state[7] += h;
 }
 
 void sha256_begin(struct sha256 *s)
@@ -66,12 +78,22 @@ void sha256_begin(struct sha256 *s)
 
 void sha256_add(struct sha256 *s, const void *data, size_t length)
 {
-	const uint8_t *byte = data;
+	const uint8_t *from = data;
 
-	for (size_t i = 0; i < length; i++) {
-		s->block[s->length++ % sizeof(s->block)] = byte[i];
-		if (s->length % sizeof(s->block) == 0)
-			compress(s);
+	while (length > 0) {
+		size_t used = s->length % sizeof(s->block);
+		size_t n = MIN(length, sizeof(s->block) - used);
+
+		if (n < sizeof(s->block)) {
+			memcpy(s->block + used, from, n);
+			if (used + n == sizeof(s->block))
+				compress(s, s->block);
+		} else {
+			compress(s, from);
+		}
+		s->length += n;
+		from += n;
+		length -= n;
 	}
 }
 

@@ -10,6 +10,19 @@ bool cpu_bitmap_has(const struct cpu_bitmap *bitmap, uint32_t cpu)
 	return cpu < CPU_BITMAP_MAX && (bitmap->words[cpu / 64] >> (cpu % 64) & 1);
 }
 
+uint32_t cpu_bitmap_next(const struct cpu_bitmap *bitmap, uint32_t from)
+{
+	for (uint32_t i = from / 64; i < ARRAY_SIZE(bitmap->words); i++) {
+		uint64_t word = bitmap->words[i];
+
+		if (i == from / 64)
+			word &= ~0ULL << (from % 64);
+		if (word)
+			return i * 64 + (uint32_t)__builtin_ctzll(word);
+	}
+	return CPU_BITMAP_MAX;
+}
+
 void cpu_bitmap_add(struct cpu_bitmap *bitmap, uint32_t cpu)
 {
 	if (cpu < CPU_BITMAP_MAX)
@@ -72,19 +85,18 @@ char *cpu_bitmap_format(const struct cpu_bitmap *bitmap, char *buffer, size_t si
 	size_t used = 0;
 
 	buffer[0] = '\0';
-	for (uint32_t cpu = 0; cpu < CPU_BITMAP_MAX && used < size; cpu++) {
+	for (uint32_t cpu = cpu_bitmap_next(bitmap, 0); cpu < CPU_BITMAP_MAX && used < size;
+	     cpu = cpu_bitmap_next(bitmap, cpu)) {
 		uint32_t last = cpu;
 		const char *comma = used ? "," : "";
 		int n;
 
-		if (!cpu_bitmap_has(bitmap, cpu))
-			continue;
 		while (cpu_bitmap_has(bitmap, last + 1))
 			last++;
 		n = last > cpu ? snprintf(buffer + used, size - used, "%s%u-%u", comma, cpu, last)
 		               : snprintf(buffer + used, size - used, "%s%u", comma, cpu);
 		used += n > 0 ? (size_t)n : 0;
-		cpu = last;
+		cpu = last + 1;
 	}
 	return buffer;
 }

@@ -14,6 +14,9 @@ struct cpu_bitmap {
 
 /* False for numbers beyond the bitmap. */
 bool cpu_bitmap_has(const struct cpu_bitmap *bitmap, uint32_t cpu);
+/* The first CPU of the set from `from` on; CPU_BITMAP_MAX: there is none. A launch goes through a
+ * dozen sets, most of them nearly empty. */
+uint32_t cpu_bitmap_next(const struct cpu_bitmap *bitmap, uint32_t from);
 /* A number beyond the bitmap is ignored. */
 void cpu_bitmap_add(struct cpu_bitmap *bitmap, uint32_t cpu);
 size_t cpu_bitmap_count(const struct cpu_bitmap *bitmap);

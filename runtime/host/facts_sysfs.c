@@ -3,7 +3,10 @@
  *
  * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, has the kernel's package, core
  * and APIC ids, and is the kernel's word on which features are really in use. Which CPUs share a
- * core is in thread_siblings_list alone, one file a core. */
+ * core is in thread_siblings_list alone, one file a core.
+ *
+ * A file of sysfs comes in one read (Documentation/filesystems/sysfs.rst); others come in pieces,
+ * and end with an empty one. */
 #include "host/meminfo.h"
 #include "host/probe.h"
 
@@ -11,22 +14,33 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-static int root_open(const char *root, int flags, const char *format, va_list args)
+static int root_path(const char *root, char *path, size_t size, const char *format, va_list args)
+{
+	int length = snprintf(path, size, "%s/", root);
+	int n;
+
+	if (length < 0 || (size_t)length >= size)
+		return -ENAMETOOLONG;
+	n = vsnprintf(path + length, size - (size_t)length, format, args);
+	return n < 0 || (size_t)n >= size - (size_t)length ? -ENAMETOOLONG : 0;
+}
+
+static int root_open(const char *root, const char *format, va_list args)
 {
 	char path[512];
-	int length = snprintf(path, sizeof(path), "%s/", root);
-	int n, fd;
+	int r = root_path(root, path, sizeof(path), format, args);
+	int fd = r < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 
-	if (length < 0 || (size_t)length >= sizeof(path))
-		return -ENAMETOOLONG;
-	n = vsnprintf(path + length, sizeof(path) - (size_t)length, format, args);
-	if (n < 0 || (size_t)n >= sizeof(path) - (size_t)length)
-		return -ENAMETOOLONG;
-	fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	if (r < 0)
+		return r;
 	return fd < 0 ? -errno : fd;
 }
 
@@ -37,7 +51,7 @@ ssize_t root_read(const char *root, char *buffer, size_t size, const char *forma
 	va_list args;
 
 	va_start(args, format);
-	fd = root_open(root, 0, format, args);
+	fd = root_open(root, format, args);
 	va_end(args);
 	if (fd < 0)
 		return fd;
@@ -58,22 +72,48 @@ ssize_t root_read(const char *root, char *buffer, size_t size, const char *forma
 	return (ssize_t)used;
 }
 
+/* What one read of an open file brings, NUL-terminated and without its last newline; its length, or
+ * -errno. */
+static ssize_t read_once(int fd, char *buffer, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, buffer, size - 1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	while (n > 0 && buffer[n - 1] == '\n')
+		n--;
+	buffer[n] = '\0';
+	return n;
+}
+
+/* An attribute below /sys, as root_read() gives it. A launch reads a score of them. */
+static ssize_t root_attribute(const char *root, char *buffer, size_t size, const char *format, ...)
+	_printf_(4, 5);
+static ssize_t root_attribute(const char *root, char *buffer, size_t size, const char *format, ...)
+{
+	_cleanup_close_ int fd = -1;
+	va_list args;
+
+	va_start(args, format);
+	fd = root_open(root, format, args);
+	va_end(args);
+	return fd < 0 ? fd : read_once(fd, buffer, size);
+}
+
 static DIR *root_opendir(const char *root, const char *format, ...) _printf_(2, 3);
 static DIR *root_opendir(const char *root, const char *format, ...)
 {
+	char path[512];
 	va_list args;
-	DIR *dir;
-	int fd;
+	int r;
 
 	va_start(args, format);
-	fd = root_open(root, O_DIRECTORY, format, args);
+	r = root_path(root, path, sizeof(path), format, args);
 	va_end(args);
-	if (fd < 0)
-		return NULL;
-	dir = fdopendir(fd);
-	if (!dir)
-		close(fd);
-	return dir;
+	return r < 0 ? NULL : opendir(path);
 }
 
 static void close_dir(DIR **dir)
@@ -87,7 +127,7 @@ static long root_number(const char *root, long otherwise, const char *directory,
 	char text[32], *end;
 	long value;
 
-	if (root_read(root, text, sizeof(text), "%s/%s", directory, name) <= 0)
+	if (root_attribute(root, text, sizeof(text), "%s/%s", directory, name) <= 0)
 		return otherwise;
 	value = strtol(text, &end, 0);
 	return end == text ? otherwise : value;
@@ -222,23 +262,46 @@ static void take_line(struct host_facts *facts, struct host_cpu **cpu, char *lin
 	}
 }
 
+/* Takes the whole lines of a text, and moves what follows the last of them to its start. Returns
+ * how much that is. */
+static size_t take_lines(struct host_facts *facts, struct host_cpu **cpu, char *text, size_t length)
+{
+	char *line = text, *end;
+
+	while ((end = memchr(line, '\n', (size_t)(text + length - line)))) {
+		*end = '\0';
+		take_line(facts, cpu, line);
+		line = end + 1;
+	}
+	length -= (size_t)(line - text);
+	memmove(text, line, length);
+	return length;
+}
+
+/* By pieces: the kernel writes it some pages at a time, and all of it is megabytes on the largest
+ * hosts. */
 int probe_cpuinfo(struct host_facts *facts, const char *root)
 {
-	/* 8 KiB for a CPU's entry is twice what any has had. */
-	size_t size = FACTS_CPUS_MAX * 8 * KIB;
-	_cleanup_free_ char *text = malloc(size);
+	_cleanup_close_ int fd = -1;
+	char text[FACTS_FLAGS_MAX + 4 * KIB]; /* a line, and what comes with its end */
 	struct host_cpu *cpu = NULL;
-	char *line, *rest;
+	size_t used = 0;
 	ssize_t n;
 
-	if (!text)
-		return -ENOMEM;
-	n = root_read(root, text, size, "proc/cpuinfo");
-	if (n < 0)
-		return (int)n;
-	rest = text;
-	while ((line = strsep(&rest, "\n")))
-		take_line(facts, &cpu, line);
+	n = snprintf(text, sizeof(text), "%s/proc/cpuinfo", root);
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return -ENAMETOOLONG;
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (used < sizeof(text) - 1 &&
+	       (n = read(fd, text + used, sizeof(text) - 1 - used)) != 0) {
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		used = n < 0 ? used : take_lines(facts, &cpu, text, used + (size_t)n);
+	}
+	text[used] = '\0';
+	take_line(facts, &cpu, text);
 	return 0;
 }
 
@@ -249,7 +312,7 @@ static void root_list(const char *root, struct cpu_bitmap *bitmap, const char *p
 {
 	char text[4096];
 
-	if (root_read(root, text, sizeof(text), "%s", path) >= 0)
+	if (root_attribute(root, text, sizeof(text), "%s", path) >= 0)
 		(void)cpu_bitmap_parse(text, bitmap);
 }
 
@@ -270,13 +333,15 @@ static bool read_siblings(struct host_cpu *cpu, const char *root)
 	struct cpu_bitmap siblings = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names) && !cpu_bitmap_has(&siblings, cpu->id); i++)
-		if (root_read(root, text, sizeof(text), "sys/devices/system/cpu/cpu%u/topology/%s",
-		              cpu->id, names[i]) > 0)
+		if (root_attribute(root, text, sizeof(text),
+		                   "sys/devices/system/cpu/cpu%u/topology/%s", cpu->id,
+		                   names[i]) > 0)
 			(void)cpu_bitmap_parse(text, &siblings);
 	if (!cpu_bitmap_has(&siblings, cpu->id))
 		return false;
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
-		if (cpu_bitmap_has(&siblings, id) && cpu->sibling_count < FACTS_SIBLINGS_MAX)
+	for (uint32_t id = cpu_bitmap_next(&siblings, 0); id < CPU_BITMAP_MAX;
+	     id = cpu_bitmap_next(&siblings, id + 1))
+		if (cpu->sibling_count < FACTS_SIBLINGS_MAX)
 			cpu->siblings[cpu->sibling_count++] = (uint16_t)id;
 	return true;
 }
@@ -300,30 +365,52 @@ void probe_topology(struct host_facts *facts, const char *root)
 	}
 }
 
-void probe_status(const char *root, char status[static PROBE_STATUS_SIZE])
+/* By two calls, for which the kernel need not write all that is in the file. The mask is of the
+ * caller's own CPUs that are online; a policy's of the nodes of its cpuset. */
+static bool ask_allowed(struct probe_allowed *allowed)
 {
-	status[0] = '\0';
-	(void)root_read(root, status, PROBE_STATUS_SIZE, "proc/self/status");
+	static_assert(sizeof(allowed->nodes.words) == sizeof(allowed->cpus.words), "two of a kind");
+	long size =
+		syscall(SYS_sched_getaffinity, 0, sizeof(allowed->cpus.words), allowed->cpus.words);
+
+	return size > 0 && syscall(SYS_get_mempolicy, NULL, allowed->nodes.words, CPU_BITMAP_MAX, 0,
+	                           MPOL_F_MEMS_ALLOWED) == 0;
 }
 
-void probe_cpus(struct host_facts *facts, const char *root, const char *status)
+void probe_allowed(const char *root, struct probe_allowed *ret)
 {
-	struct cpu_bitmap present = { 0 }, online = { 0 }, allowed = { 0 };
-	bool limited;
+	char status[8 * KIB] = "";
+
+	*ret = (struct probe_allowed){ 0 };
+	if (*root == '\0' && ask_allowed(ret)) {
+		ret->cpus_limited = ret->nodes_limited = true;
+		return;
+	}
+	*ret = (struct probe_allowed){ 0 };
+	(void)root_read(root, status, sizeof(status), "proc/self/status");
+	ret->cpus_limited = status_list(status, "\nCpus_allowed_list:", &ret->cpus);
+	ret->nodes_limited = status_list(status, "\nMems_allowed_list:", &ret->nodes);
+}
+
+void probe_cpus(struct host_facts *facts, const char *root, const struct probe_allowed *allowed)
+{
+	struct cpu_bitmap present = { 0 }, online = { 0 };
 
 	root_list(root, &present, "sys/devices/system/cpu/present");
 	root_list(root, &online, "sys/devices/system/cpu/online");
-	limited = status_list(status, "\nCpus_allowed_list:", &allowed);
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++)
-		if (cpu_bitmap_has(&present, id) || cpu_bitmap_has(&online, id))
-			(void)cpu_entry(facts, id);
+	for (size_t i = 0; i < ARRAY_SIZE(present.words); i++)
+		present.words[i] |= online.words[i];
+	for (uint32_t id = cpu_bitmap_next(&present, 0); id < CPU_BITMAP_MAX;
+	     id = cpu_bitmap_next(&present, id + 1))
+		(void)cpu_entry(facts, id);
 	for (size_t i = 0; i < facts->cpu_count; i++) {
 		struct host_cpu *cpu = &facts->cpus[i];
 
 		cpu->online = cpu->online || cpu_bitmap_has(&online, cpu->id);
 		if (cpu_bitmap_count(&online) > 0 && !cpu_bitmap_has(&online, cpu->id))
 			cpu->online = false;
-		cpu->allowed = cpu->online && (!limited || cpu_bitmap_has(&allowed, cpu->id));
+		cpu->allowed = cpu->online &&
+		               (!allowed->cpus_limited || cpu_bitmap_has(&allowed->cpus, cpu->id));
 	}
 }
 
@@ -364,13 +451,13 @@ static void probe_node(struct host_facts *facts, const char *root, struct host_n
 	for (size_t i = 0; i < facts->cpu_count; i++)
 		if (cpu_bitmap_has(&cpus, facts->cpus[i].id))
 			facts->cpus[i].node = (int32_t)node->id;
-	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/meminfo",
-	              node->id) > 0) {
+	if (root_attribute(root, text, sizeof(text), "sys/devices/system/node/node%u/meminfo",
+	                   node->id) > 0) {
 		node->memory_mib = meminfo_kib(text, "MemTotal:") / 1024;
 		node->free_mib = meminfo_room_kib(text, MEMINFO_SHARE) / 1024;
 	}
-	if (root_read(root, text, sizeof(text), "sys/devices/system/node/node%u/distance",
-	              node->id) > 0) {
+	if (root_attribute(root, text, sizeof(text), "sys/devices/system/node/node%u/distance",
+	                   node->id) > 0) {
 		char *at = text, *end;
 
 		for (size_t k = 0; k < FACTS_NODES_MAX; k++, at = end) {
@@ -385,21 +472,19 @@ static void probe_node(struct host_facts *facts, const char *root, struct host_n
 		probe_huge_pages(node, root);
 }
 
-void probe_nodes(struct host_facts *facts, const char *root, const char *status, bool huge)
+void probe_nodes(struct host_facts *facts, const char *root, const struct probe_allowed *allowed,
+                 bool huge)
 {
-	struct cpu_bitmap online = { 0 }, allowed = { 0 };
-	bool limited;
+	struct cpu_bitmap online = { 0 };
 
 	root_list(root, &online, "sys/devices/system/node/online");
-	limited = status_list(status, "\nMems_allowed_list:", &allowed);
 	static_assert(FACTS_NODES_MAX == CPU_BITMAP_MAX, "each node of the list has room");
-	for (uint32_t id = 0; id < CPU_BITMAP_MAX; id++) {
+	for (uint32_t id = cpu_bitmap_next(&online, 0); id < CPU_BITMAP_MAX;
+	     id = cpu_bitmap_next(&online, id + 1)) {
 		struct host_node *node = &facts->nodes[facts->node_count];
 
-		if (!cpu_bitmap_has(&online, id))
-			continue;
 		node->id = id;
-		node->allowed = !limited || cpu_bitmap_has(&allowed, id);
+		node->allowed = !allowed->nodes_limited || cpu_bitmap_has(&allowed->nodes, id);
 		facts->node_count++;
 		probe_node(facts, root, node, huge);
 	}
@@ -411,24 +496,12 @@ void facts_probe_huge(struct host_facts *facts, const char *root)
 		probe_huge_pages(&facts->nodes[i], root && strcmp(root, "/") != 0 ? root : "");
 }
 
-/* A small file below an open directory, in one read: a launch waits for a score of them. False when
- * it is not there, or empty. */
+/* An attribute in an open directory. False when it is not there, or empty. */
 static bool read_entry(int directory, const char *name, char *buffer, size_t size)
 {
 	_cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
 
-	if (fd < 0)
-		return false;
-	do
-		n = read(fd, buffer, size - 1);
-	while (n < 0 && errno == EINTR);
-	while (n > 0 && buffer[n - 1] == '\n')
-		n--;
-	if (n <= 0)
-		return false;
-	buffer[n] = '\0';
-	return true;
+	return fd >= 0 && read_once(fd, buffer, size) > 0;
 }
 
 void probe_vulnerabilities(struct host_facts *facts, const char *root)
@@ -462,8 +535,8 @@ static void take_parameter(struct host_facts *facts, const char *root, const cha
 	int n = snprintf(row.name, sizeof(row.name), "%s.%s", module, name);
 
 	if (at == FACTS_PARAMETERS_MAX || n < 0 || (size_t)n >= sizeof(row.name) ||
-	    root_read(root, row.value, sizeof(row.value), "sys/module/%s/parameters/%s", module,
-	              name) < 0)
+	    root_attribute(root, row.value, sizeof(row.value), "sys/module/%s/parameters/%s",
+	                   module, name) < 0)
 		return;
 	for (; at > 0 && strcmp(kvm->parameters[at - 1].name, row.name) > 0; at--)
 		kvm->parameters[at] = kvm->parameters[at - 1];

@@ -128,12 +128,12 @@ static void probe_release(struct host_facts *facts, const char *root)
 {
 	struct utsname name;
 
-	if (root_read(root, facts->kernel_release, sizeof(facts->kernel_release),
-	              "proc/sys/kernel/osrelease") > 0)
-		return;
 	if (*root == '\0' && uname(&name) == 0)
 		snprintf(facts->kernel_release, sizeof(facts->kernel_release), "%.64s",
 		         name.release);
+	else
+		(void)root_read(root, facts->kernel_release, sizeof(facts->kernel_release),
+		                "proc/sys/kernel/osrelease");
 }
 
 static struct host_cpu *find_cpu(struct host_facts *facts, uint32_t id)
@@ -148,12 +148,12 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 {
 	const char *below = root && strcmp(root, "/") != 0 ? root : "";
 	bool real = *below == '\0';
-	char status[PROBE_STATUS_SIZE];
+	struct probe_allowed allowed;
 
 	facts->quick = quick;
-	probe_status(below, status);
+	probe_allowed(below, &allowed);
 	(void)probe_cpuinfo(facts, below);
-	probe_cpus(facts, below, status);
+	probe_cpus(facts, below, &allowed);
 	probe_topology(facts, below);
 	if (facts->cpu_count == 0)
 		return -ENODEV;
@@ -169,12 +169,12 @@ static int probe(struct host_facts *facts, const char *root, bool quick)
 		probe_cpuid_everywhere(facts);
 		probe_msrs(facts);
 	}
-	probe_nodes(facts, below, status, !quick);
+	probe_nodes(facts, below, &allowed, !quick);
 	probe_release(facts, below);
 	probe_kvm_parameters(facts, below, !quick);
 	probe_vulnerabilities(facts, below);
 	if (real)
-		probe_kvm(facts);
+		probe_kvm(facts, !quick);
 	if (real && !quick) {
 		facts_probe_tsc(facts);
 		probe_offers(facts);
@@ -221,12 +221,12 @@ int facts_refresh(struct host_facts *facts, const char *root)
 {
 	const char *below = root && strcmp(root, "/") != 0 ? root : "";
 	uint64_t before = inventory(facts);
-	char status[PROBE_STATUS_SIZE];
+	struct probe_allowed allowed;
 
-	probe_status(below, status);
-	probe_cpus(facts, below, status);
+	probe_allowed(below, &allowed);
+	probe_cpus(facts, below, &allowed);
 	facts->node_count = 0;
-	probe_nodes(facts, below, status, false);
+	probe_nodes(facts, below, &allowed, false);
 	/* Microcode that is loaded late, SMT that is switched off. */
 	facts->vulnerability_count = 0;
 	probe_vulnerabilities(facts, below);

@@ -15,20 +15,26 @@ ssize_t root_read(const char *root, char *buffer, size_t size, const char *forma
 
 /* /proc/cpuinfo: one entry of facts->cpus for each online CPU, flags and vmx flags. */
 int probe_cpuinfo(struct host_facts *facts, const char *root);
-/* /proc/self/status, which says what the next two need and takes the kernel tens of microseconds to
- * write; empty when it cannot be read. */
-#define PROBE_STATUS_SIZE 8192
-void probe_status(const char *root, char status[static PROBE_STATUS_SIZE]);
+/* What this process may use; what is not limited could not be told. From /proc/self/status below
+ * another root, and where the kernel does not answer directly (a container that denies
+ * get_mempolicy(2)). */
+struct probe_allowed {
+	bool cpus_limited, nodes_limited;
+	struct cpu_bitmap cpus, nodes;
+};
+void probe_allowed(const char *root, struct probe_allowed *ret);
 /* CPUs that are present but offline, the affinity. */
-void probe_cpus(struct host_facts *facts, const char *root, const char *status);
+void probe_cpus(struct host_facts *facts, const char *root, const struct probe_allowed *allowed);
 /* Siblings: the kernel's thread_siblings_list, one file a core. */
 void probe_topology(struct host_facts *facts, const char *root);
 /* `huge`: huge pages and their number as well. */
-void probe_nodes(struct host_facts *facts, const char *root, const char *status, bool huge);
+void probe_nodes(struct host_facts *facts, const char *root, const struct probe_allowed *allowed,
+                 bool huge);
 void probe_vulnerabilities(struct host_facts *facts, const char *root);
 void probe_kvm_parameters(struct host_facts *facts, const char *root, bool all);
-/* /dev/kvm of this machine. */
-void probe_kvm(struct host_facts *facts);
+/* /dev/kvm of this machine. `all`: each extension by name as well, which a launch has no use for;
+ * it asks for those that it needs (machine/kvm.c). */
+void probe_kvm(struct host_facts *facts, bool all);
 
 /* Of the offers those that a question to the kernel tells: io_uring, memory policy. */
 void probe_offers(struct host_facts *facts);

@@ -100,18 +100,10 @@ void facts_probe_tsc(struct host_facts *facts)
 	facts->kvm.tsc_khz = (uint32_t)MAX(khz, 0);
 }
 
-void probe_kvm(struct host_facts *facts)
+static void probe_capabilities(struct host_kvm *kvm, int fd)
 {
-	struct host_kvm *kvm = &facts->kvm;
-	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int vcpus;
+	int vcpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 
-	kvm->present = fd >= 0 || errno != ENOENT;
-	kvm->error_number = fd >= 0 ? 0 : errno;
-	if (fd < 0)
-		return;
-	kvm->accessible = true;
-	kvm->api_version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++) {
 		int value = ioctl(fd, KVM_CHECK_EXTENSION, capabilities[i].number);
 
@@ -120,7 +112,21 @@ void probe_kvm(struct host_facts *facts)
 		kvm->capabilities[i].value = MAX(value, 0);
 	}
 	kvm->capability_count = ARRAY_SIZE(capabilities);
-	vcpus = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	kvm->max_vcpus = vcpus > 0 ? (uint32_t)vcpus : 0;
+}
+
+void probe_kvm(struct host_facts *facts, bool all)
+{
+	struct host_kvm *kvm = &facts->kvm;
+	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	kvm->present = fd >= 0 || errno != ENOENT;
+	kvm->error_number = fd >= 0 ? 0 : errno;
+	if (fd < 0)
+		return;
+	kvm->accessible = true;
+	kvm->api_version = ioctl(fd, KVM_GET_API_VERSION, 0);
+	if (all)
+		probe_capabilities(kvm, fd);
 	probe_guest_leaves(kvm, fd);
 }

@@ -69,9 +69,9 @@ static uint64_t available_anywhere(const char *root, uint64_t page_size, uint64_
 		online = (struct cpu_bitmap){ 0 };
 	if (cpu_bitmap_count(&online) == 0)
 		cpu_bitmap_add(&online, 0); /* a kernel without NUMA has no list */
-	for (uint32_t node = 0; node < CPU_BITMAP_MAX; node++)
-		if (cpu_bitmap_has(&online, node))
-			have += available(root, (int)node, page_size, share);
+	for (uint32_t node = cpu_bitmap_next(&online, 0); node < CPU_BITMAP_MAX;
+	     node = cpu_bitmap_next(&online, node + 1))
+		have += available(root, (int)node, page_size, share);
 	return have;
 }
 

@@ -2,9 +2,10 @@
 /* What the shim does with the sandbox: a thread's way into its filter, and a thread's death by it.
  *
  * Every thread but the control thread leaves the shared table of descriptors and keeps those of its
- * role, then takes its filter, counts itself in at the gate and wakes the control thread. That one
- * waits for descriptors rather than for the gate, so that it also learns of a thread that made a
- * denied call on the way. It reads everything back, and is the last to be sealed. */
+ * role, then takes its filter and counts itself in at the gate; the last one wakes the control
+ * thread. That one waits for descriptors rather than for the gate, so that it also learns of a
+ * thread that made a denied call on the way. It reads everything back, and is the last to be
+ * sealed. */
 #include "shim/sealing.h"
 
 #include <errno.h>
@@ -39,12 +40,14 @@ struct span {
 #define KEPT_SPANS 3
 
 /* Leaves the shared table of descriptors for one with those of `kept` alone, which are in ascending
- * order. */
+ * order. What lies above all that is needed is not even copied: with many vCPUs, most of it. */
 static int own_descriptors(const struct span *kept, int vcpu_fd)
 {
-	unsigned next = 0;
+	unsigned last = kept[KEPT_SPANS - 1].last, next = 0;
 
-	if (unshare(CLONE_FILES) < 0)
+	if (vcpu_fd >= 0)
+		last = MAX(last, (unsigned)vcpu_fd);
+	if (close_range(last + 1, ~0u, CLOSE_RANGE_UNSHARE) < 0)
 		return -errno;
 	if (vcpu_fd >= 0 && dup3(vcpu_fd, VCPU_FD, O_CLOEXEC) < 0)
 		return -errno;
@@ -53,7 +56,7 @@ static int own_descriptors(const struct span *kept, int vcpu_fd)
 			return -errno;
 		next = kept[i].last + 1;
 	}
-	return close_range(next, ~0u, 0) < 0 ? -errno : 0;
+	return next <= last && close_range(next, last, 0) < 0 ? -errno : 0;
 }
 
 static int seal_thread(struct shim *shim, enum sandbox_role role, const struct span *kept,
@@ -106,7 +109,7 @@ void seal_try_kvm(struct shim *shim)
 {
 	gate_pass(&shim->trial, TRIAL_BEGINS);
 	(void)vcpu_try_run(&shim->machine.vcpus[0]); /* `problems` says it */
-	gate_count(&shim->trial);
+	(void)gate_count(&shim->trial);
 	machine_wake_control(&shim->machine);
 }
 
@@ -162,7 +165,7 @@ int sealing_finish(struct shim *shim, struct sandbox_seen *seen)
 	sandbox_close_proc(&shim->sandbox);
 	if (r == 0)
 		r = sandbox_freeze_limits(devices_needs(&shim->devices).descriptors,
-		                          &shim->problems);
+		                          seen->file_size, &shim->problems);
 	if (r == 0)
 		r = await_trial(shim);
 	if (r < 0)

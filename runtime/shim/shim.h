@@ -98,8 +98,9 @@ struct shim {
 	struct host_named vulnerabilities[FACTS_VULNERABILITIES_MAX];
 	size_t vulnerabilities_count;
 	char kernel_digest[SHA256_HEX_SIZE], initrd_digest[SHA256_HEX_SIZE]; /* "": not asked for */
-	_Atomic uint32_t staffed; /* threads that have made what they need; a futex */
-	struct gate gate;         /* where threads arrive sealed; opened in run */
+	_Atomic uint32_t staffed;  /* threads that have made what they need; a futex */
+	_Atomic uint32_t expected; /* threads, of which the last to be staffed or sealed tells */
+	struct gate gate;          /* where threads arrive sealed; opened in run */
 	/* where vCPU 0 waits to try KVM_RUN; opened when the threads have been counted */
 	struct gate trial;
 	uint32_t threads;                               /* started, that is expected at the gate */

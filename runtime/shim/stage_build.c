@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 
 #include "base/denied.h"
 #include "boot/reset_vector.h"
@@ -199,6 +200,14 @@ static void check_rings(struct problems *problems)
 		                   denied_here(DENIED_IO_URING, error, why));
 }
 
+/* What is mapped from here on is the guest's, or too small for them. */
+static void allow_huge_pages(struct shim *shim)
+{
+	if (prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) < 0)
+		problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, "memory",
+		             "cannot allow huge pages for guest memory: %s", strerror(errno));
+}
+
 /* Requires: a valid spec and an admitted host. Does: join the cgroups, open /dev/kvm and every
  * resource, claim CPUs, reserve, bind, populate and lock guest memory. Must not: stop at the first
  * thing that is wrong: all reasons go into one refusal, what went wrong before it among them. */
@@ -219,11 +228,12 @@ int stage_acquire(struct shim *shim)
 	check_resources(shim);
 	heed_cgroups(shim);
 	claim_cpus(shim);
+	allow_huge_pages(shim);
 	reserve_memory(shim);
 	keep_claims(shim);
 	bind_control(shim);
 	ask_scheduler(shim);
-	if (plan_has_apic(&shim->spec))
+	if (devices_count_io(&shim->spec) > 0)
 		check_rings(&shim->problems);
 	if (shim->problems.count == 0)
 		return 0;

@@ -93,17 +93,28 @@ static struct vcpu_entry entry_of(const struct shim *shim, uint32_t index)
 	return entry;
 }
 
+/* The last one wakes the control thread: to be woken by each of 64 would cost it 64 times as
+ * much. */
 static void count_staffed(struct shim *shim)
 {
-	atomic_fetch_add_explicit(&shim->staffed, 1, memory_order_release);
-	futex_wake_all(&shim->staffed);
+	if (atomic_fetch_add(&shim->staffed, 1) + 1 >= atomic_load(&shim->expected))
+		futex_wake_all(&shim->staffed);
 }
 
-/* The thread has sealed itself, or has failed to and said so: the control thread looks. */
+/* The thread has sealed itself, or has failed to and said so: after the last of them the control
+ * thread looks. */
 static void count_sealed(struct shim *shim)
 {
-	gate_count(&shim->gate);
-	machine_wake_control(&shim->machine);
+	if (gate_count(&shim->gate) >= atomic_load(&shim->expected))
+		machine_wake_control(&shim->machine);
+}
+
+/* Fewer than were expected, if one could not be started: no thread that counts itself in afterwards
+ * can have missed that, and one that did so before is seen here. */
+static void await_staff(struct shim *shim)
+{
+	atomic_store(&shim->expected, shim->threads);
+	futex_wait_until(&shim->staffed, shim->threads);
 }
 
 static int open_counters(struct vcpu *vcpu)
@@ -256,6 +267,7 @@ int stage_staff(struct shim *shim)
 	struct cpu_bitmap cpus;
 	int r = 0;
 
+	atomic_store(&shim->expected, machine->vcpu_count + shim->devices.io_count);
 	for (uint32_t i = 0; i < machine->vcpu_count && r == 0; i++) {
 		struct vcpu *vcpu = &machine->vcpus[i];
 
@@ -270,7 +282,7 @@ int stage_staff(struct shim *shim)
 
 		r = start_thread(shim, io_main, io, plan_io_cpus(shim, i, &cpus), &io->thread);
 	}
-	futex_wait_until(&shim->staffed, shim->threads);
+	await_staff(shim);
 	return r < 0 ? r : collect_unmade(shim);
 }
 

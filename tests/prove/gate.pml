@@ -9,8 +9,8 @@
  * of them from running; nobody waits for ever unless a thread has failed.
  *
  * Mutations, each of which must be found: LOST_WAKE (a wait that does not compare), EARLY_COUNT (a thread
- * counts itself in before it is sealed), ONE_SHORT (control waits for one arrival fewer), NO_EVENT (a
- * sealed thread does not wake control). */
+ * counts itself in before it is sealed), ONE_SHORT (control waits for one arrival fewer), NO_EVENT (the
+ * last sealed thread does not wake control). */
 #define THREADS 3
 
 byte opened, arrived; /* struct gate */
@@ -54,12 +54,12 @@ inline pass(id, step) {
 }
 
 inline count_in() {
-	arrived++;
+	atomic { arrived++; mine = arrived };
 	atomic { if :: arrived_sleeps -> arrived_wake = true :: else fi }
 }
 
 active [THREADS] proctype thread() {
-	byte seen;
+	byte seen, mine;
 	byte id = _pid;
 
 	count_in();      /* gate_arrive(GATE_SEAL) */
@@ -73,9 +73,12 @@ active [THREADS] proctype thread() {
 	:: failed = true
 	fi;
 #ifndef EARLY_COUNT
-	count_in();      /* arrive_sealed */
+	count_in();      /* count_sealed: the last one wakes */
 #ifndef NO_EVENT
-	event++;
+	if
+	:: mine >= 2 * THREADS -> event++
+	:: else
+	fi;
 #endif
 #endif
 	pass(id, 2);

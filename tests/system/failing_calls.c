@@ -72,6 +72,8 @@ static const struct dispensable {
 	{ SYS_close, false, 0, NULL, 0 },
 	{ SYS_munmap, false, 0, NULL, 0 },
 	{ SYS_madvise, false, 0, NULL, 0 },
+	/* The shim's own arenas are in huge pages then. */
+	{ SYS_prctl, true, PR_SET_THP_DISABLE, NULL, 0 },
 	/* Shorter turns than the kernel's own. */
 	{ SYS_sched_getattr, false, 0, NULL, 0 },
 	{ SYS_sched_setattr, false, 0, NULL, 0 },
@@ -102,6 +104,9 @@ static const struct dispensable {
 	{ SYS_getdents64, false, 0, "/sys/", 0 },
 	{ SYS_fcntl, true, F_GETFL, "/sys/", 0 },
 	{ SYS_fcntl, true, F_SETFD, "/sys/", 0 },
+	/* /proc/self/status and the file of the release tell as well. */
+	{ SYS_sched_getaffinity, false, 0, "status", 0 },
+	{ SYS_uname, false, 0, NULL, 0 },
 	{ SYS_openat, false, 0, "/dev/kvm", 0 },
 	{ SYS_ioctl, true, KVM_GET_API_VERSION, NULL, 0 },
 	{ SYS_ioctl, true, KVM_CHECK_EXTENSION, NULL, 0 },

@@ -29,14 +29,10 @@ void devices_init(struct shim_devices *devices, const struct vm_spec *spec, stru
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-/* Without a device too there is one I/O thread, so that "present" means the same everywhere;
- * without local APICs there is none. */
+/* Without a device there is no I/O thread; without local APICs there is no device. */
 static uint32_t count_io(const struct vm_spec *spec, size_t devices)
 {
-	if (!plan_has_apic(spec))
-		return 0;
-	return MIN((uint32_t)MAX(devices, (size_t)1),
-	           (uint32_t)spec->memory.count * spec->io.threads_per_node);
+	return MIN((uint32_t)devices, (uint32_t)spec->memory.count * spec->io.threads_per_node);
 }
 
 void devices_plan(const struct vm_spec *spec, struct plan_devices *ret)

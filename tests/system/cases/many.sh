@@ -46,13 +46,14 @@ one_vm() {
 # its own for ever, with a local APIC for a while. One that worked for ever would leave an emulated
 # host little for the others: it is paused there as soon as it runs.
 endless() {
-	local guest=spin then=
+	local guest=spin then='' device=''
 	if [[ "$*" == *local_apic* ]]; then
 		guest=work
+		device='rng {}'
 	elif emulated; then
 		then='commands { request_id: 1 pause {} }'
 	fi
-	spec < <(flat "$guest" -C "$@" -l 'lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING }'; echo "$then")
+	spec < <(flat "$guest" -C "$@" -l "lifecycle { on_control_eof: ON_CONTROL_EOF_KEEP_RUNNING } $device"; echo "$then")
 }
 
 # crew COUNT CPUS [FLAT'S OPTIONS]: so many VMs of one spec, started at once; until all of them run.
@@ -190,7 +191,7 @@ test_many_dedicated_without_claims() {
 # Sets `pid`, `shim`.
 launched() {
 	need_many
-	flat work -b 'local_apic: true' -C "$(with_claims)" -l "lifecycle { on_control_eof: $1 }" >"$CASE/vm.txtpb"
+	flat work -b 'local_apic: true' -C "$(with_claims)" -l "lifecycle { on_control_eof: $1 } rng {}" >"$CASE/vm.txtpb"
 	start "$CASE/vm.txtpb" --events "pb:$CASE/events.pb"
 	shim_of "$pid"
 	trap 'alive && kill -KILL "$shim"' EXIT

@@ -45,7 +45,7 @@ foretold() {
 
 test_poor_io_uring_denied() {
 	need_kvm
-	spec < <(flat reset -b 'local_apic: true')
+	spec < <(flat reset -b 'local_apic: true' -l 'rng {}')
 	under io_uring
 	want_error 69 HOST_LIMIT
 	tells 'cannot create an I/O ring \(io_uring\): a seccomp filter' 'profile' '--security-opt seccomp=FILE'
@@ -53,10 +53,10 @@ test_poor_io_uring_denied() {
 	foretold
 }
 
-# A flat image without local APICs has no devices, and wants no ring.
+# A VM without devices wants no ring.
 test_poor_io_uring_denied_and_not_needed() {
 	need_kvm
-	spec < <(flat reset)
+	spec < <(flat reset -b 'local_apic: true')
 	under io_uring
 	want_status 32
 }
@@ -66,7 +66,7 @@ test_poor_io_uring_denied_and_not_needed() {
 test_poor_io_uring_hidden() {
 	need_kvm
 	[ -e /proc/sys/kernel/io_uring_disabled ] || skip "this kernel has no kernel.io_uring_disabled (Linux 6.6)"
-	spec < <(flat reset -b 'local_apic: true')
+	spec < <(flat reset -b 'local_apic: true' -l 'rng {}')
 	under io_uring:ENOSYS
 	want_error 69 HOST_LIMIT
 	tells 'io_uring' 'a seccomp filter' 'io_uring_register'
@@ -77,7 +77,7 @@ test_poor_io_uring_hidden() {
 # It may ask for a ring, and then not make it into one that the sandbox wants.
 test_poor_io_uring_register_denied() {
 	need_kvm
-	spec < <(flat reset -b 'local_apic: true')
+	spec < <(flat reset -b 'local_apic: true' -l 'rng {}')
 	under io_uring_register
 	want_error 69 HOST_LIMIT
 	tells 'io_uring' 'a seccomp filter'
@@ -89,7 +89,7 @@ test_poor_io_uring_switched_off() {
 	need_kvm
 	need_mounts
 	[ -e /proc/sys/kernel/io_uring_disabled ] || skip "this kernel has no kernel.io_uring_disabled (Linux 6.6)"
-	spec < <(flat reset -b 'local_apic: true')
+	spec < <(flat reset -b 'local_apic: true' -l 'rng {}')
 	echo 2 >"$CASE/two"
 	cat >"$CASE/wrap" <<-'END'
 		mount --make-rprivate / && mount --bind "$0" /proc/sys/kernel/io_uring_disabled || exit 99
@@ -247,7 +247,7 @@ test_poor_chroot_is_probed() {
 # As in a container that has nothing: three reasons in one event, of two stages.
 test_poor_everything_at_once() {
 	need_mounts
-	spec < <(flat reset -b 'local_apic: true')
+	spec < <(flat reset -b 'local_apic: true' -l 'rng {}')
 	LIMITED="$DENY io_uring namespaces mbind --"
 	with_dev 'mount -t tmpfs none /dev'
 	want_status 69
@@ -260,7 +260,7 @@ test_poor_everything_at_once() {
 # The same for an ordinary user, who has no namespaces made ahead: a child tries.
 test_poor_everything_at_once_as_nobody() {
 	need_mounts
-	spec < <(flat 'fd: 5' -b 'local_apic: true')
+	spec < <(flat 'fd: 5' -b 'local_apic: true' -l 'rng {}')
 	as_nobody
 	cp "$DENY" "$CASE/deny"
 	LIMITED="$CASE/deny io_uring namespaces --"

@@ -47,6 +47,28 @@ Test(facts, cpu_lists_are_read_and_written_again)
 	}
 }
 
+/* By going from one to the next all are met and no other, at the ends of words too. */
+Test(facts, cpus_of_a_set_one_after_the_other)
+{
+	static const char *const lists[] = { "", "0", "63", "64", "1023", "0,63-64,127,1023",
+		                             "0-1023" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		struct cpu_bitmap bitmap, met = { 0 };
+		size_t steps = 0;
+
+		cr_assert_eq(cpu_bitmap_parse(lists[i], &bitmap), 0);
+		for (uint32_t cpu = cpu_bitmap_next(&bitmap, 0); cpu < CPU_BITMAP_MAX;
+		     cpu = cpu_bitmap_next(&bitmap, cpu + 1)) {
+			cpu_bitmap_add(&met, cpu);
+			cr_assert_leq(++steps, (size_t)CPU_BITMAP_MAX, "\"%s\"", lists[i]);
+		}
+		cr_expect_eq(steps, cpu_bitmap_count(&bitmap), "\"%s\"", lists[i]);
+		cr_expect_arr_eq(&met, &bitmap, sizeof(met), "\"%s\"", lists[i]);
+		cr_expect_eq(cpu_bitmap_next(&bitmap, CPU_BITMAP_MAX), CPU_BITMAP_MAX);
+	}
+}
+
 /* A host of 2 nodes, 2 cores each, 2 threads, CPU 7 offline, with the affinity and cpuset given. */
 static void write_tree(const struct fixture_tree *tree, const char *cpus, const char *mems)
 {

@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -244,6 +245,62 @@ static bool read_a_little(int fd, void *buffer, size_t length, off_t offset, ssi
 	}
 	*ret_result = syscall(SYS_read, fd, buffer, MIN(length, reading.brings));
 	return true;
+}
+
+/* Lines that a piece ends in, anywhere; a last one without its newline. */
+Test(facts_cpuid, cpuinfo_comes_in_pieces)
+{
+	_cleanup_free_ struct host_facts *broken = facts_new();
+	struct fixture_tree tree;
+
+	fixture_tree_new(&tree);
+	fixture_tree_write(&tree, "proc/cpuinfo",
+	                   "processor\t: 3\nvendor_id\t: GenuineIntel\nmodel\t\t: 62\n\n"
+	                   "processor\t: 7\nvendor_id\t: GenuineIntel\nmodel\t\t: 58");
+	for (size_t brings = 1; brings < 64; brings++) {
+		_cleanup_free_ struct host_facts *facts = facts_new();
+
+		reading.error = EINTR;
+		reading.times = brings % 2;
+		reading.after = 3;
+		reading.brings = brings;
+		fake_read = read_a_little;
+		cr_expect_eq(probe_cpuinfo(facts, tree.root), 0);
+		fake_read = NULL;
+		cr_assert_eq(facts->cpu_count, 2, "%zu", brings);
+		cr_expect(facts->cpus[0].id == 3 && facts->cpus[0].model == 62, "%zu", brings);
+		cr_expect(facts->cpus[1].id == 7 && facts->cpus[1].model == 58, "%zu", brings);
+		cr_expect_str_eq(facts->cpus[1].vendor, "GenuineIntel", "%zu", brings);
+	}
+	reading.error = EIO;
+	reading.times = 1;
+	reading.after = 1;
+	fake_read = read_a_little;
+	cr_expect_eq(probe_cpuinfo(broken, tree.root), -EIO);
+	fake_read = NULL;
+	fixture_tree_done(&tree);
+}
+
+/* The kernel's answers are those of the file that they stand for. */
+Test(facts_cpuid, what_is_allowed_by_call_and_by_file)
+{
+	struct probe_allowed called, from_file;
+	struct fixture_tree tree;
+	char text[8192];
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+	cr_assert_gt(root_read("", text, sizeof(text), "proc/self/status"), 0);
+	fixture_tree_new(&tree);
+	fixture_tree_write(&tree, "proc/self/status", "%s\n", text);
+	probe_allowed(tree.root, &from_file);
+	fixture_tree_done(&tree);
+	probe_allowed("", &called);
+	cr_expect(called.cpus_limited && called.nodes_limited);
+	cr_expect_eq(cpu_bitmap_count(&called.cpus), 1);
+	cr_expect_arr_eq(&called, &from_file, sizeof(called));
 }
 
 /* /proc gives a piece at a time, and a signal may come between; what does not fit is cut off. */

@@ -18,7 +18,7 @@ static struct {
 	int kvm, vm;
 	int version;
 	int tsc_khz; /* or -errno */
-	bool no_vm, no_cpuid;
+	bool no_vm, no_cpuid, no_capabilities;
 	int opened;
 } fake;
 
@@ -62,6 +62,7 @@ static int answer(int fd, unsigned long request, void *argument)
 	case KVM_GET_API_VERSION:
 		return fake.version;
 	case KVM_CHECK_EXTENSION:
+		cr_assert_not(fake.no_capabilities, "asked for %d", number);
 		return number == KVM_CAP_IRQFD ? failing(EINVAL) : 1000 + number;
 	case KVM_GET_SUPPORTED_CPUID:
 		return take_cpuid(argument);
@@ -115,7 +116,7 @@ Test(facts_kvm, each_answer_has_its_place)
 	const struct host_kvm *kvm = &facts->kvm;
 	size_t found = 0;
 
-	probe_kvm(facts);
+	probe_kvm(facts, true);
 	cr_expect(kvm->present && kvm->accessible);
 	cr_expect_eq(kvm->error_number, 0);
 	cr_expect_eq(kvm->api_version, 12);
@@ -146,6 +147,19 @@ Test(facts_kvm, each_answer_has_its_place)
 	cr_expect_lt(fcntl(fake.kvm, F_GETFD), 0, "closed again");
 }
 
+/* A launch asks for what it needs when it needs it (machine/kvm.c): of the facts only what a guest
+ * is shown. */
+Test(facts_kvm, a_quick_probe_asks_for_no_capability)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new();
+
+	fake.no_capabilities = true;
+	probe_kvm(facts, false);
+	cr_expect(facts->kvm.accessible && facts->kvm.api_version == 12);
+	cr_expect(facts->kvm.capability_count == 0 && facts->kvm.max_vcpus == 0);
+	cr_expect_eq(facts->kvm.guest_leaf_count, 2);
+}
+
 /* What does not open: absent, or there and denied; nothing else is asked. */
 Test(facts_kvm, a_kvm_that_does_not_open)
 {
@@ -155,7 +169,7 @@ Test(facts_kvm, a_kvm_that_does_not_open)
 		_cleanup_free_ struct host_facts *facts = facts_new();
 
 		fake.error = errors[i];
-		probe_kvm(facts);
+		probe_kvm(facts, true);
 		facts_probe_tsc(facts);
 		cr_expect_eq((size_t)fake.opened, 2 * (i + 1));
 		cr_expect_eq(facts->kvm.present, errors[i] != ENOENT);
@@ -174,7 +188,7 @@ Test(facts_kvm, what_kvm_refuses_stays_unknown)
 
 	fake.no_cpuid = true;
 	fake.version = 13;
-	probe_kvm(facts);
+	probe_kvm(facts, true);
 	cr_expect(facts->kvm.accessible && facts->kvm.guest_leaf_count == 0 &&
 	          facts->kvm.capability_count > 0);
 	cr_expect_eq(facts->kvm.api_version, 13);

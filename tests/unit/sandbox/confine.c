@@ -234,7 +234,7 @@ Test(sandbox_verify, what_was_spoiled_is_named)
 /* The call itself: a sanitizer has an mlock() of its own, which does nothing. */
 static int frozen(void)
 {
-	if (sandbox_freeze_limits(0, &scene.problems) < 0)
+	if (sandbox_freeze_limits(0, 0, &scene.problems) < 0)
 		return 1;
 	return dup(0) < 0 && errno == EMFILE && syscall(SYS_mlock, &scene, 4096) < 0 ? 0 : 2;
 }

@@ -17,6 +17,7 @@
 #include "sandbox/fd_layout.h"
 #include "sandbox/limits.h"
 #include "sandbox/proc.h"
+#include "sandbox/verify.h"
 #include "tests/unit/rig/fake_kernel.h"
 #include "tests/unit/rig/sandbox_rig.h"
 
@@ -38,7 +39,7 @@ static int each_as_it_is_to_be(void)
 		return RIG_NOT_CONFINED;
 	if (!is(RLIMIT_CORE, 0) || !is(RLIMIT_MSGQUEUE, 0))
 		return 1;
-	if (sandbox_freeze_limits(received, &scene.problems) < 0)
+	if (sandbox_freeze_limits(received, RLIM_INFINITY, &scene.problems) < 0)
 		return 2;
 	if (!is(RLIMIT_NOFILE, received == 0 ? 1 : received))
 		return 3;
@@ -87,7 +88,7 @@ static int spoil_limit(void)
 		return RIG_NOT_CONFINED;
 	if (fake_kernel_begin(calls, 1, answer_limit) < 0)
 		return 2;
-	return sandbox_freeze_limits(0, &scene.problems) == -EBADMSG ? 0 : 1;
+	return sandbox_freeze_limits(0, 0, &scene.problems) == -EBADMSG ? 0 : 1;
 }
 
 Test(sandbox_limits, each_is_read_back)
@@ -117,6 +118,19 @@ Test(sandbox_limits, each_is_read_back)
 		}
 }
 
+/* As at the seal: what the descriptors say of it, and the limit. */
+static int limit_files(void)
+{
+	static struct sandbox_seen seen;
+	int r;
+
+	scene.sandbox.landlock_fd = -1;
+	r = limits_before_threads(&scene.sandbox, &scene.problems);
+	if (r == 0)
+		r = sandbox_verify_descriptors(&scene.sandbox, &seen, &scene.problems);
+	return r < 0 ? r : sandbox_freeze_limits(0, seen.file_size, &scene.problems);
+}
+
 static unsigned reads;
 
 /* The second reading of it: the first is of what the launcher left. */
@@ -134,7 +148,7 @@ static int spoil_file_size(void)
 	    proc_open(&scene.sandbox.proc_fd, &scene.problems) < 0 ||
 	    fake_kernel_begin(calls, 1, answer_second) < 0)
 		return 2;
-	return limits_before_threads(&scene.sandbox, &scene.problems) == -EBADMSG ? 0 : 1;
+	return limit_files() == -EBADMSG ? 0 : 1;
 }
 
 Test(sandbox_limits, the_one_on_file_sizes_is_read_back)
@@ -169,7 +183,7 @@ static int refused_limit(void)
 		return 1;
 	if (limits_before_threads(&scene.sandbox, &scene.problems) == -EPERM)
 		return 0;
-	return sandbox_freeze_limits(0, &scene.problems) == -EPERM ? 0 : 2;
+	return sandbox_freeze_limits(0, 0, &scene.problems) == -EPERM ? 0 : 2;
 }
 
 Test(sandbox_limits, one_that_is_refused_is_named)
@@ -307,7 +321,7 @@ static int limit_of_files(void)
 	    proc_open(&scene.sandbox.proc_fd, &scene.problems) < 0 ||
 	    fake_kernel_begin(calls, ARRAY_SIZE(calls), answer_stat) < 0)
 		return 4;
-	if (limits_before_threads(&scene.sandbox, &scene.problems) < 0)
+	if (limit_files() < 0)
 		return 5;
 	if (getrlimit(RLIMIT_FSIZE, &found) < 0)
 		return 6;

@@ -104,6 +104,81 @@ static void expect_the_same_answers(const struct program *program, const struct 
 	}
 }
 
+/* As libseccomp begins and ends, with calls 1 and 9 allowed, 9 for one argument. */
+static const struct sock_filter compared[] = {
+	LOAD(4),
+	EQUAL(AUDIT_ARCH_X86_64, 0, 9),
+	LOAD(0),
+	BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+	EQUAL(0xffffffff, 0, 6),
+	EQUAL(9, 0, 2),
+	LOAD(16),
+	EQUAL(5, 2, 1),
+	EQUAL(1, 1, 0),
+	RETURN(SECCOMP_RET_TRAP),
+	RETURN(SECCOMP_RET_ALLOW),
+	RETURN(SECCOMP_RET_KILL_PROCESS),
+};
+
+static struct text_policy cut;
+
+static void fill_cut(void)
+{
+	memset(&cut, 0, sizeof(cut));
+	memcpy(cut.insns, compared, sizeof(compared));
+	cut.insn_count = ARRAY_SIZE(compared);
+	cut.rule_count = 2;
+	cut.rules[0].nr = 9;
+	cut.rules[1].nr = 1;
+}
+
+/* Every number up to beyond the last, and those at the ends; the answers stay, and a number beyond
+ * is trapped after fewer steps than there are comparisons. */
+Test(policy_shorten, calls_beyond_the_last_are_trapped_at_once)
+{
+	static const uint32_t more[] = { 0x3fffffff, 0x40000000, 0x40000009, 0x7fffffff,
+		                         0xffffffff };
+
+	fill_cut();
+	policy_cut_above(&cut);
+	cr_assert_eq(cut.insn_count, ARRAY_SIZE(compared) + 1);
+	for (uint32_t i = 0; i < 20 + ARRAY_SIZE(more); i++)
+		for (uint32_t arch = 0; arch < 2; arch++)
+			for (uint64_t argument = 4; argument < 7; argument++) {
+				struct seccomp_data data = {
+					.nr = (int)(i < 20 ? i : more[i - 20]),
+					.arch = arch ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_I386,
+					.args = { argument },
+				};
+				uint32_t before = 0, after = 0;
+
+				cr_assert_eq(sandbox_bpf_run(compared, ARRAY_SIZE(compared), &data,
+				                             &before, NULL),
+				             0);
+				cr_assert_eq(sandbox_bpf_run(cut.insns, cut.insn_count, &data,
+				                             &after, NULL),
+				             0);
+				cr_expect_eq(before, after, "call %#x, argument %lu",
+				             (unsigned)data.nr, argument);
+			}
+	cr_expect_eq(cut.insns[5].code, BPF_JMP | BPF_JGT | BPF_K);
+	cr_expect_eq(cut.insns[5].k, 9);
+	cr_expect_eq(cut.insns[5 + 1 + cut.insns[5].jt].k, SECCOMP_RET_TRAP);
+}
+
+/* A jump that is as long as one can be; a program that compares no numbers. */
+Test(policy_shorten, what_has_no_room_is_left_as_it_is)
+{
+	fill_cut();
+	cut.insns[1].jf = UINT8_MAX;
+	policy_cut_above(&cut);
+	cr_expect_eq(cut.insn_count, ARRAY_SIZE(compared));
+	fill_cut();
+	cut.insns[2].k = 4;
+	policy_cut_above(&cut);
+	cr_expect_eq(cut.insn_count, ARRAY_SIZE(compared));
+}
+
 Test(policy_shorten, takes_out_what_decides_nothing_and_no_more)
 {
 	static struct text_policy p;

@@ -231,6 +231,26 @@ static void expect_running(uint32_t vcpus, uint32_t io)
 	}
 }
 
+/* Until guest memory is mapped the process has no huge pages of its own; then it is as it was. */
+static bool look_at_huge_pages(enum axvm_stage stage)
+{
+	if (stage >= STAGE_LEARN && stage <= STAGE_ACQUIRE)
+		HOLDS(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1);
+	if (stage == STAGE_BUILD)
+		HOLDS(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 0);
+	return true;
+}
+
+Test(sandbox_launch, no_huge_pages_before_guest_memory)
+{
+	const struct rig_launch launch = { .spec = FLAT IMAGE ONE,
+		                           .guest = halts,
+		                           .before = look_at_huge_pages };
+
+	cr_assert_eq(rig_launch(&launch), 0, "%s", rig_stderr);
+	expect_held();
+}
+
 /* As a launcher does between fork and exec. */
 static bool launcher_leaves(enum axvm_stage stage)
 {

@@ -421,8 +421,9 @@ Test(sandbox_refused, rings_that_cannot_be_made)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct rig_launch launch = { .spec = FLAT WITH_APIC, .before = without_call };
-		const struct rig_launch none = { .spec = FLAT IMAGE, .before = without_call };
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC "rng {}",
+			                           .before = without_call };
+		const struct rig_launch none = { .spec = FLAT WITH_APIC, .before = without_call };
 		const Axvm__V1__Error *error;
 		char what[32];
 
@@ -466,7 +467,8 @@ Test(sandbox_refused, calls_that_fail_end_the_launch)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct rig_launch launch = { .spec = FLAT WITH_APIC, .before = without_call };
+		const struct rig_launch launch = { .spec = FLAT WITH_APIC "rng {}",
+			                           .before = without_call };
 		const Axvm__V1__Error *error;
 		char what[32];
 
@@ -498,7 +500,7 @@ Test(sandbox_refused, threads_that_cannot_be_sealed)
 	static const struct {
 		const char *spec;
 		size_t threads;
-	} rows[] = { { FLAT IMAGE, 2 }, { FLAT WITH_APIC, 3 } };
+	} rows[] = { { FLAT IMAGE, 2 }, { FLAT WITH_APIC "rng {}", 3 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct rig_launch launch = { .spec = rows[i].spec,
