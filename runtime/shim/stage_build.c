@@ -205,7 +205,7 @@ static void allow_huge_pages(struct shim *shim)
 {
 	if (prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) < 0)
 		problems_add(&shim->problems, ERROR_CODE_OS_FAILED, errno, "memory",
-		             "cannot allow huge pages for guest memory: %s", strerror(errno));
+		             "cannot allow huge pages for guest memory: %s", errno_text(errno));
 }
 
 /* Requires: a valid spec and an admitted host. Does: join the cgroups, open /dev/kvm and every

@@ -50,7 +50,7 @@ Test(facts, cpu_lists_are_read_and_written_again)
 /* By going from one to the next all are met and no other, at the ends of words too. */
 Test(facts, cpus_of_a_set_one_after_the_other)
 {
-	static const char *const lists[] = { "", "0", "63", "64", "1023", "0,63-64,127,1023",
+	static const char *const lists[] = { "",      "0", "63", "64", "1023", "0,63-64,127,1023",
 		                             "0-1023" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
