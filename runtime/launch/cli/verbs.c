@@ -60,7 +60,7 @@ static const struct verb table[] = {
 	          "        [,vhost]\n"
 	          "  --vsock CID[,socket=PATH]  --rng  --balloon  --no-console  --early-console\n"
 	          "  --id NAME  --profile NAME  --report            profile \"xv2\" unless given\n"
-	          "  --pv LIST               kvmclock,eoi,unhalt,tlb,ipi,steal,async_pf; or none\n"
+	          "  --pv LIST     kvmclock,eoi,unhalt,tlb,ipi,steal,async_pf,poll,yield; or none\n"
 	          "  --on-exit shutdown|stop|keep                   when this program ends\n"
 	          "  --set TEXT              any field: --set 'cpus { fifo_priority: 1 }'\n"
 	          "  --events text|json|pb|none[:FILE]              what happens, to stderr\n"
