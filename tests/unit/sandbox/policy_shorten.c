@@ -163,6 +163,7 @@ Test(policy_shorten, calls_beyond_the_last_are_trapped_at_once)
 			}
 	cr_expect_eq(cut.insns[5].code, BPF_JMP | BPF_JGT | BPF_K);
 	cr_expect_eq(cut.insns[5].k, 9);
+	cr_expect(cut.insns[3].jf == 1 && cut.insns[4].jt == 0, "they lead to it");
 	cr_expect_eq(cut.insns[5 + 1 + cut.insns[5].jt].k, SECCOMP_RET_TRAP);
 }
 
