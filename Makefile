@@ -151,7 +151,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c | $(GEN_HDRS)
 # of the last look.
 SCHEMA_MADE := $(B)/gen/proto/axvm.made
 $(SCHEMA_MADE): proto/axvm.proto | $(GEN_FIRST)
-	@mkdir -p $(B)/gen/new/proto
+	@mkdir -p $(@D) $(B)/gen/new/proto
 	$(call say,PROTO)
 	$(Q)protoc --c_out=$(B)/gen/new $<
 	$(Q)$(schema_enums) $< >$(B)/gen/new/proto/enums.h
