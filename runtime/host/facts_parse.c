@@ -157,12 +157,23 @@ static int kvm_from_message(const Axvm__V1__KvmFacts *message, struct host_kvm *
 	return 0;
 }
 
+/* Each CPU is on one node. What is listed beyond that could be millions, to be looked up one by
+ * one. */
+static size_t cpus_on_nodes(const Axvm__V1__HostFacts *message)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->n_nodes; i++)
+		count += message->nodes[i]->n_cpus;
+	return count;
+}
+
 static int arrays_from_message(const Axvm__V1__HostFacts *message, struct host_facts *facts)
 {
 	int r;
 
 	if (message->n_cpus == 0 || message->n_cpus > FACTS_CPUS_MAX ||
-	    message->n_nodes > FACTS_NODES_MAX ||
+	    message->n_nodes > FACTS_NODES_MAX || cpus_on_nodes(message) > FACTS_CPUS_MAX ||
 	    message->n_vulnerabilities > FACTS_VULNERABILITIES_MAX ||
 	    (message->n_distances && message->n_distances != message->n_nodes * message->n_nodes))
 		return -EINVAL;

@@ -102,6 +102,26 @@ test_release_whose_tag_is_there_is_refused() {
 	refuses 65 1.0 "tag v1.0: is there already, at $(git rev-parse --short HEAD); give a greater VERSION"
 }
 
+test_release_on_no_branch_is_refused() {
+	release_tree
+	git checkout -q --detach
+	refuses 65 1.0 'HEAD: is on no branch, where no push would find the commit; switch to the branch that is to have it'
+}
+
+test_release_amid_a_merge_is_refused() {
+	local head
+	release_tree
+	git checkout -q -b beside && commit beside && git checkout -q - && commit here
+	git merge -q --no-commit -s ours beside 2>/dev/null
+	refuses 65 1.0 'MERGE_HEAD: is there, so git has begun what is not ended; commit or abort it'
+	git merge --abort
+	for head in CHERRY_PICK_HEAD REVERT_HEAD; do
+		git update-ref "$head" HEAD
+		refuses 65 1.0 "$head: is there, so git has begun what is not ended; commit or abort it"
+		git update-ref -d "$head"
+	done
+}
+
 test_release_without_notes_is_refused() {
 	local notes=hack/release-notes.md unreleased='"## Unreleased"'
 	release_tree

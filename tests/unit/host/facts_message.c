@@ -234,3 +234,27 @@ Test(facts, what_unpacks_to_more_than_facts_is_refused)
 	free(bytes);
 	free(facts);
 }
+
+/* A plan of 8 MiB can have millions of them, and each would be looked for among all CPUs. */
+Test(facts, more_cpus_on_nodes_than_there_can_be_are_refused)
+{
+	static uint32_t ids[FACTS_CPUS_MAX];
+	Axvm__V1__CpuFacts cpu = AXVM__V1__CPU_FACTS__INIT, *cpus[] = { &cpu };
+	Axvm__V1__NodeFacts first = AXVM__V1__NODE_FACTS__INIT, second = AXVM__V1__NODE_FACTS__INIT;
+	Axvm__V1__NodeFacts *nodes[] = { &first, &second };
+	Axvm__V1__HostFacts message = AXVM__V1__HOST_FACTS__INIT;
+	struct host_facts *facts = facts_new();
+
+	cpu.has_id = first.has_id = second.has_id = true;
+	second.id = 1;
+	first.cpus = second.cpus = ids;
+	first.n_cpus = FACTS_CPUS_MAX;
+	message.cpus = cpus;
+	message.n_cpus = ARRAY_SIZE(cpus);
+	message.nodes = nodes;
+	message.n_nodes = ARRAY_SIZE(nodes);
+	cr_assert_eq(facts_from_message(&message, facts), 0);
+	second.n_cpus = 1;
+	cr_assert_eq(facts_from_message(&message, facts), -EINVAL);
+	free(facts);
+}
