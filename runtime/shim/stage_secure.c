@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "base/image_pages.h"
 #include "base/uses.h"
 #include "machine/schedule.h"
 #include "sandbox/confine.h"
@@ -155,7 +154,6 @@ static void *vcpu_main(void *argument)
 	if (r == 0)
 		r = schedule_check_affinity(plan_vcpu_cpus(shim, vcpu->index, &cpus),
 		                            &vcpu->problems);
-	stack_forget_pages(THREAD_STACK / 2); /* the tables of vcpu_create() */
 	if (r == 0)
 		(void)seal_vcpu_thread(shim, vcpu->fd, &vcpu->problems);
 	vcpu->fd = VCPU_FD;
