@@ -147,7 +147,7 @@ static int decide(FILE *out, const struct request *request)
 	else
 		print_verdict(out, &verdict, facts, path ? path : "this host");
 	if (fflush(out) != 0)
-		return EX_OSERR;
+		return EX_IOERR;
 	return verdict.unmet == 0 && count_lacking(facts) == 0 ? EX_OK : EX_UNAVAILABLE;
 }
 

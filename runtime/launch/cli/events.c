@@ -70,7 +70,8 @@ static void print(struct events *events, const Axvm__V1__Event *event)
 		event_print(events->out, event, events->start_ns);
 }
 
-/* Reads to the end, or while following to the terminal event: 0, -EBADMSG, or -errno. */
+/* Reads to the end, or while following to the terminal event, or until nobody takes the output,
+ * which is told by who made it (output.h): 0, -EBADMSG, or -errno. */
 static int read_all(struct events *events, struct axvm_decoder *decoder, int fd)
 {
 	uint8_t bytes[16384];
@@ -91,10 +92,12 @@ static int read_all(struct events *events, struct axvm_decoder *decoder, int fd)
 		}
 		if (r < 0 && r != -EAGAIN)
 			return r;
+		if (ferror(events->out))
+			return 0;
 		if (n > 0)
 			continue;
 		if (fflush(events->out) != 0)
-			return -EPIPE;
+			return 0;
 		if (!events->follow || events->ended)
 			return axvm_decoder_pending(decoder) ? -EBADMSG : 0;
 		(void)poll(NULL, 0, FOLLOW_INTERVAL_MS);
@@ -129,7 +132,8 @@ int axvm_cmd_events(int argc, char **argv, FILE *out)
 	}
 	r = read_all(&events, decoder, is_stdin ? STDIN_FILENO : owned);
 	held_event_release(&events.held);
-	(void)fflush(out);
+	if (fflush(out) != 0 || ferror(out))
+		return EX_IOERR;
 	if (r == 0)
 		return EX_OK;
 	if (r == -EBADMSG)

@@ -208,5 +208,6 @@ int axvm_cmd_probe(int argc, char **argv, FILE *out)
 		fprintf(stderr, "axvm probe: cannot tell what this host is: %s\n", facts_error(r));
 		return EX_OSERR;
 	}
-	return print(out, facts, format) == EX_OK && fflush(out) == 0 ? EX_OK : EX_OSERR;
+	r = print(out, facts, format);
+	return r == EX_OK && fflush(out) != 0 ? EX_IOERR : r;
 }

@@ -284,10 +284,17 @@ static int write_picture(const struct timeline *timeline, int input_fd, FILE *ou
 		fprintf(stderr,
 		        "axvm timeline: %zu more are not in the picture, which has room for %d rows\n",
 		        timeline->left_out, ROWS_MAX);
-	r = fflush(file) == 0 ? EX_OK : EX_IOERR;
-	if (file != out)
-		(void)fclose(file);
-	return r;
+	if (file == out)
+		return fflush(file) == 0 ? EX_OK : EX_IOERR;
+	r = ferror(file) ? EX_IOERR : EX_OK;
+	if (fclose(file) != 0 || r != EX_OK) {
+		fprintf(stderr,
+		        "axvm timeline: --output %s: the picture cannot be written: %s; name "
+		        "another file\n",
+		        timeline->output, errno_text(errno));
+		return EX_IOERR;
+	}
+	return EX_OK;
 }
 
 int axvm_cmd_timeline(int argc, char **argv, FILE *out)

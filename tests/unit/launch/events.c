@@ -325,6 +325,8 @@ Test(launch_events, a_picture_that_cannot_be_written_or_drawn)
 	lseek(input, 0, SEEK_SET);
 	said = axvm_say("timeline - -o /dev/full", input);
 	cr_expect_eq(said.status, 74);
+	cr_expect_str_eq(said.err, "axvm timeline: --output /dev/full: the picture cannot be "
+	                           "written: No space left on device; name another file\n");
 	said_done(&said);
 	close(input);
 	/* A terminal event alone is no launch; what is broken is none either, whatever stood before

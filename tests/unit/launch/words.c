@@ -3,21 +3,27 @@
  * its status. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "launch/axvm.h"
+#include "launch/cli/output.h"
 #include "launch/cli/run_options.h"
 #include "launch/cli/sockets.h"
 #include "launch/cli/terminal.h"
 #include "launch/cli/verb.h"
 #include "tests/unit/rig/axvm_say.h"
 #include "tests/unit/rig/host_fixture.h"
+#include "tests/unit/rig/protoc.h"
 
 static struct fixture_tree sockets;
 
@@ -549,36 +555,135 @@ Test(launch_words, completion_for_zsh)
 	said_done(&said);
 }
 
-/* Output that nobody takes is no success: each verb by its status. */
+/* The path of a launch's events. */
+static char *events_file(char path[PATH_MAX])
+{
+	uint8_t bytes[1024];
+	size_t size = protoc_encode(
+		"EventStream",
+		"events { monotonic_ns: 1000 stage_completed { stage: STAGE_LEARN } } "
+		"events { monotonic_ns: 2000 stage_completed { stage: STAGE_BUILD } } "
+		"events { monotonic_ns: 3000 terminal { } }",
+		bytes, sizeof(bytes));
+	int fd;
+
+	snprintf(path, PATH_MAX, "%s/events", sockets.root);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, bytes, size), (ssize_t)size);
+	close(fd);
+	return path;
+}
+
+/* `axvm LINE` with `fd` as its standard output, and EVENTS the name of a file: what it says on
+ * standard error. */
+static char *say_to(int fd, const char *line, int *ret_status)
+{
+	char copy[256], path[PATH_MAX], *argv[8] = { (char[]){ "axvm" } };
+	struct output output;
+	int opened = output_open(&output, fd), caught = memfd_create("err", MFD_CLOEXEC);
+	int before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10), argc = 1;
+	char *text = calloc(1, 4096);
+
+	cr_assert_eq(opened, 0);
+	cr_assert(caught >= 0 && before >= 0 && text);
+	snprintf(copy, sizeof(copy), "%s", line);
+	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = strcmp(word, "EVENTS") == 0 ? events_file(path) : word;
+	fflush(stderr);
+	cr_assert_eq(dup2(caught, STDERR_FILENO), STDERR_FILENO);
+	*ret_status = output_end(&output, verb_main(argc, argv, output.file));
+	fflush(stderr);
+	cr_assert_eq(dup2(before, STDERR_FILENO), STDERR_FILENO);
+	cr_assert_geq(pread(caught, text, 4095, 0), 0);
+	close(before);
+	close(caught);
+	return text;
+}
+
+static const char *const printing[] = {
+	"help",
+	"--help",
+	"run --help",
+	"version",
+	"completion bash",
+	"completion zsh",
+	"policy table",
+	"policy ring",
+	"policy check vcpu read",
+	"top --once",
+	"run --dry-run tests/specs/spin.txtpb",
+	"events EVENTS",
+	"events --json EVENTS",
+	"timeline EVENTS",
+	"probe",
+	"probe --json",
+	"probe --text",
+	"probe --binary",
+	"admit",
+	"admit --json",
+	"host",
+	"host --json",
+};
+
+/* Output that nobody takes is no success, and each verb says so in the same words, once. */
 Test(launch_words, output_that_is_lost)
 {
-	static const struct {
-		const char *words[3];
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	cr_assert_geq(full, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(printing); i++) {
 		int status;
-	} verbs_[] = {
-		{ { "help" }, 74 },
-		{ { "version" }, 74 },
-		{ { "completion", "bash" }, 74 },
-		{ { "completion", "zsh" }, 74 },
-		{ { "policy", "table" }, 74 },
-		{ { "policy", "ring" }, 74 },
-		{ { "top", "--once" }, 74 },
-		{ { "run", "--dry-run", "tests/specs/spin.txtpb" }, 74 },
-		{ { "probe" }, 71 },
-	};
+		char *err = say_to(full, printing[i], &status);
 
-	for (size_t i = 0; i < ARRAY_SIZE(verbs_); i++) {
-		char copies[4][64] = { "axvm" }, *argv[5] = { copies[0] };
-		FILE *full = fopen("/dev/full", "we");
-		int argc = 1;
-
-		for (size_t k = 0; k < 3 && verbs_[i].words[k]; k++, argc++) {
-			strcpy(copies[argc], verbs_[i].words[k]);
-			argv[argc] = copies[argc];
-		}
-		cr_assert_not_null(full);
-		cr_expect_eq(verb_main(argc, argv, full), verbs_[i].status, "%s",
-		             verbs_[i].words[0]);
-		(void)fclose(full);
+		cr_expect_eq(status, 74, "%s: %d", printing[i], status);
+		cr_expect_str_eq(err,
+		                 "axvm: cannot write to standard output: No space left on device\n",
+		                 "%s: %s", printing[i], err);
+		free(err);
 	}
+	close(full);
+}
+
+/* The number is free, and the next file that is opened has it: nothing is written there. */
+Test(launch_words, output_is_closed)
+{
+	int number = open("/dev/null", O_RDONLY | O_CLOEXEC), status;
+	char *err;
+
+	cr_assert_geq(number, 0);
+	close(number);
+	err = say_to(number, "version", &status);
+	cr_expect_eq(status, 74);
+	cr_expect_str_eq(err, "axvm: cannot write to standard output: Bad file descriptor\n");
+	free(err);
+}
+
+/* A reader that has seen enough is not told of it. */
+Test(launch_words, output_whose_reader_is_gone)
+{
+	int fds[2], status;
+	char *err;
+
+	signal(SIGPIPE, SIG_IGN);
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	close(fds[0]);
+	err = say_to(fds[1], "help", &status);
+	cr_expect_eq(status, 74);
+	cr_expect_str_empty(err);
+	free(err);
+	close(fds[1]);
+}
+
+/* What a verb itself could not do keeps its status and its words. */
+Test(launch_words, output_that_is_taken)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC), status;
+	char *err = say_to(null, "policy check vcpu no_such_call", &status);
+
+	cr_expect_neq(status, 0);
+	cr_expect_neq(status, 74);
+	cr_expect_null(strstr(err, "standard output"));
+	free(err);
+	close(null);
 }
