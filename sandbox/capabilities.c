@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Capabilities out of every set, and no way to get one back (capabilities(7)). libcap-ng empties
- * the four sets; the bounding set is emptied by prctl(2) itself, since for that the library reads
- * the process's status file three times. */
+/* Removes all capabilities from every set, so that none can be regained (capabilities(7)).
+ * libcap-ng empties four sets; this file empties the bounding set with prctl(2), because the
+ * library would read the process's status file three times for it. */
 #include "sandbox/capabilities.h"
 
 #include <cap-ng.h>
@@ -11,14 +11,14 @@
 
 #include "sandbox/step.h"
 
-/* Root is nobody special; a change of ids gives nothing and takes nothing; nothing is kept over
- * one; nothing is ambient. Each locked. */
+/* Uid 0 gains no capabilities on exec; a change of ids neither gives nor takes any, and keeps none;
+ * the ambient set stays empty. Each bit is locked. */
 #define LOCKED_SECUREBITS                                                                          \
 	(SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |                           \
 	 SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |   \
 	 SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
-/* What the steps need; each is below bit 32. */
+/* The capabilities that the steps need; each is below bit 32. */
 #define NEEDED                                                                                     \
 	(1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT | 1u << CAP_SETUID | 1u << CAP_SETGID |        \
 	 1u << CAP_SETPCAP)
@@ -45,7 +45,7 @@ int capabilities_bound(struct sandbox *sandbox, struct problems *problems)
 	}
 	if (prctl(PR_SET_SECUREBITS, LOCKED_SECUREBITS, 0, 0, 0) < 0)
 		return step_failed(problems, "cannot lock the securebits");
-	/* Read back with the other sets, by capabilities_drop(). */
+	/* capabilities_drop() reads this set back with the others. */
 	for (unsigned long cap = 0; cap < 64; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
 			if (errno == EINVAL && cap > 0)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Joining the control groups that the spec names by descriptor.
+/* Joins the control groups that the spec names by descriptor.
  *
- * Nothing is looked up but "cgroup.procs" in the directory given, which must be on a cgroup file
- * system: the kernel makes that name, no user does. Both versions have it, and take "0" for the
- * writer. A launcher in a hurry uses clone3(2) with CLONE_INTO_CGROUP instead: a move waits for a
- * grace period. */
+ * The only name looked up is "cgroup.procs" in the given directory, which must be on a cgroup file
+ * system: there the kernel makes that name, and no user can. Both versions have the file, and take
+ * "0" for the writing process. A launcher that wants to save time uses clone3(2) with
+ * CLONE_INTO_CGROUP instead, because a move waits for a grace period. */
 #include "sandbox/cgroup.h"
 
 #include <fcntl.h>

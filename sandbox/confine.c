@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Stage confine: everything that is taken from the one thread before there are more.
+/* Stage confine: gives up privileges and access while the process has only one thread.
  *
- * Theory of operation. Credentials, securebits, Landlock and namespaces belong to a thread and are
- * inherited by those it creates. While there is one thread, one call is enough for all; so the
- * steps come after the last open and before the first pthread_create().
+ * Theory of operation. Credentials, securebits, Landlock and namespaces belong to a thread, and the
+ * threads it creates inherit them. While the process has one thread, one call is enough for all; so
+ * the steps come after the last open and before the first pthread_create().
  *
  * The order follows from what a step needs:
- *   - /proc is opened first, because later there is none: what is read back is read through it;
- *   - what the launcher has left in the process is asked for next, while there is the privilege to
- *     ask;
+ *   - /proc is opened first, because the new root has none, and every read-back needs it;
+ *   - the attributes that the launcher left in the process are read next, while the process still
+ *     has the privilege to read them;
  *   - limits that only a process with capabilities may raise are raised while it has them;
- *   - the user namespace, when there is one, comes with the others in a single unshare(2), and
- *     gives an ordinary user the capabilities, over those namespaces alone, that the next steps
- *     need; a privileged process finds its namespaces made already (nest.c) and enters them;
+ *   - an ordinary user's process makes a user namespace and the others in a single unshare(2); the
+ *     user namespace gives it the capabilities that the next steps need, over those namespaces
+ *     alone. A privileged process enters the namespaces that the nest has made (nest.c);
  *   - the bounding set and the securebits need CAP_SETPCAP, the root needs CAP_SYS_ADMIN, the ids
  *     need CAP_SETUID and CAP_SETGID; so capabilities go after these;
  *   - a change of ids undoes "not dumpable" and the parent-death signal: attributes come after it;
@@ -21,8 +21,9 @@
  * No step walks a path below a directory that another user can write (the class of CVE-2026-1386):
  * the only paths are "/proc/self", "/proc/thread-self", "/" and ".".
  *
- * A step that fails fails the launch. The one exception is an ordinary user: what root alone can do
- * is left out and named. capabilities(7), credentials(7), landlock(7), namespaces(7), prctl(2). */
+ * If a step fails, the launch fails. The one exception: for an ordinary user, steps that only root
+ * can take are left out and named in the Sealed event. capabilities(7), credentials(7),
+ * landlock(7), namespaces(7), prctl(2). */
 #include "sandbox/confine.h"
 
 #include <assert.h>
@@ -50,8 +51,9 @@
 #endif
 
 /* Requires: /proc is proc(5), and readable.
- * Does: keep /proc/self, note the launcher's namespaces and filters, and what this process may do.
- * Must not: trust a /proc that is something else. */
+ * Does: keep /proc/self open, note the launcher's namespaces and filters and this process's own
+ * capabilities.
+ * Must not: trust a /proc that is not proc(5). */
 static int look(struct sandbox *sandbox, struct problems *problems)
 {
 	struct sandbox_status status;
@@ -71,7 +73,8 @@ static int look(struct sandbox *sandbox, struct problems *problems)
 
 /* Requires: CAP_SETUID, CAP_SETGID.
  * Does: drop the supplementary groups, take the ids of the spec: real, effective, saved, of files.
- * Must not: leave a way back: that is tried once the capabilities are gone (stay_down). */
+ * Must not: leave a way back to the old ids: stay_down tries that once the capabilities are
+ * gone. */
 static int take_ids(struct sandbox *sandbox, struct problems *problems)
 {
 	const struct sandbox_config *config = &sandbox->config;
@@ -95,8 +98,8 @@ static int take_ids(struct sandbox *sandbox, struct problems *problems)
 	return 0;
 }
 
-/* A trial that must be refused, as not permitted or for want of such an id; `differs` when it was
- * not. */
+/* Checks that a trial was refused as not permitted or because there is no such id; adds the problem
+ * `differs` if it was not. */
 static int must_be_refused(int result, const char *differs, struct problems *problems)
 {
 	if (result == 0)
@@ -141,8 +144,8 @@ static int stay_down(struct sandbox *sandbox, struct problems *problems)
 
 /* Requires: the final ids, since a change of ids makes the process dumpable as far as
  * fs.suid_dumpable says, and forgets the parent-death signal.
- * Does: not dumpable; no mapping that is or becomes both writable and executable; the launcher's
- * death told by a signal.
+ * Does: make the process not dumpable; forbid mappings that are or become both writable and
+ * executable; ask for a signal when the launcher dies.
  * Must not: miss a launcher that died before the signal was asked for. */
 static int set_attributes(struct sandbox *sandbox, struct problems *problems)
 {

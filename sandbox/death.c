@@ -11,17 +11,17 @@
  *              loop cannot be woken, the thread ends the process.
  *   control    Cannot wait for itself: it calls the desk's report function and ends the process.
  *
- * SIGBUS ends in the same way: a huge page that the pool no longer has, a file that was cut off
- * below a mapping, memory that has failed. Its default would end the process without a word. The
- * kernel tells a vCPU's thread of the guest's memory too, inside KVM_RUN. One that a process sent
- * is nothing.
+ * SIGBUS is handled in the same way: the pool no longer has a huge page, a mapped file was
+ * truncated, or memory has failed. Its default action would end the process without an event. The
+ * kernel also sends it to a vCPU's thread inside KVM_RUN, for guest memory. A SIGBUS that a process
+ * sent is ignored.
  *
  * All signals are blocked while the handler runs, SIGSYS too: a denied call inside the handler is
- * death by SIGSYS. The handler makes the calls declared below and no other, and reads the desk and
+ * death by SIGSYS. The handler makes only the calls declared below, and reads only the desk and
  * this thread's seat.
  *
- * The seat is the one mutable object here that no argument carries, for a signal handler gets none:
- * it is thread-local, written once before the seal. */
+ * The seat is the only mutable object here that is not passed as an argument, because a signal
+ * handler gets none of ours: it is thread-local and written once, before the seal. */
 #include "sandbox/death.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ static _Thread_local struct {
 	pid_t tid;
 } seat;
 
-SANDBOX_USES(control, rt_sigreturn, any); /* of a signal that a process sent */
+SANDBOX_USES(control, rt_sigreturn, any); /* returns from a signal that a process sent */
 SANDBOX_USES(vcpu, rt_sigreturn, any);
 SANDBOX_USES(io, rt_sigreturn, any);
 
@@ -100,8 +100,8 @@ __attribute__((noreturn)) static void leave_to_control(struct sandbox_death_desk
 	park(desk);
 }
 
-/* The last thing that a handler does. `number` is the signal's: the status of a thread without a
- * seat. */
+/* Ends the process or parks the thread. `number` is the signal's: it gives the exit status if the
+ * thread has no seat. */
 __attribute__((noreturn)) static void die(const struct sandbox_death *death, int number)
 {
 	struct sandbox_death_desk *desk = seat.desk;
@@ -142,7 +142,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 		.lost = { (uint64_t)(uintptr_t)info->si_addr, "no page could be had" },
 	};
 
-	/* Sent by a process; or news of memory that nobody has touched yet. */
+	/* Sent by a process, or an early report of failed memory that nobody has touched yet. */
 	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
 		return;
 	if (info->si_code == BUS_MCEERR_AR)

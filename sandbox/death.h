@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The death record: who made which denied system call from where, which submission an io_uring
- * refused, or which page of memory could not be had (SIGBUS).
+/* The death record: which thread made which denied system call from where, which submission an
+ * io_uring refused, or which page of memory was not available (SIGBUS).
  *
  * Why a denied call is trapped rather than killed at once, and who writes the record:
  * sandbox/README.md. */
@@ -21,7 +21,7 @@ struct sandbox_ring_breach {
 	const char *what; /* was wrong with it; NULL: there is no breach */
 };
 
-/* A page that could not be had when it was touched. `what` is constant; NULL: there is none. */
+/* A page that was not available when it was touched. `what` is constant; NULL: there is none. */
 struct sandbox_lost_page {
 	uint64_t address; /* in this process */
 	const char *what;
@@ -33,14 +33,15 @@ struct sandbox_death {
 	int32_t nr; /* the denied call; its name: sandbox_syscall_name() */
 	uint32_t arch;
 	uint64_t instruction_pointer; /* of the instruction after the system call */
-	/* Where what is set: this, and no call; nr, arch and instruction_pointer say nothing. */
+	/* If ring.what is set, the record is of a refused submission; nr, arch and
+	 * instruction_pointer are then meaningless. */
 	struct sandbox_ring_breach ring;
-	/* Likewise, but instruction_pointer is that of the access. */
+	/* Likewise for a lost page, except that instruction_pointer is that of the access. */
 	struct sandbox_lost_page lost;
 };
 
-/* The process's one place for a death record. It outlives every sealed thread; static storage
- * serves. Zeroed, then report, cookie and exit_status set, before sandbox_death_install(). */
+/* The process's one place for a death record. It must outlive every sealed thread, so use static
+ * storage. Zero it and set report, cookie and exit_status before sandbox_death_install(). */
 struct sandbox_death_desk {
 	/* Writes the terminal event for a denied call of the control thread itself. Runs on that
 	 * thread inside the SIGSYS handler: async-signal-safe, and within the control policy. May
@@ -64,13 +65,13 @@ int sandbox_death_install(struct sandbox_death_desk *desk);
  * sandbox_seccomp_seal(). */
 void sandbox_death_take_seat(struct sandbox_death_desk *desk, enum sandbox_role role);
 
-/* The calling thread, which has its seat and is not control, has found that its ring refused what
- * our code never submits: leaves the record and parks for good. */
+/* Leaves a record that the calling thread's ring refused a submission that our code never makes,
+ * and parks the thread for good. The thread has its seat and is not control. */
 __attribute__((noreturn)) void sandbox_death_by_ring(const struct sandbox_ring_breach *breach);
 
-/* For the control loop, whenever CONTROL_WAKE_FD was readable: the record of the first thread that
- * died, or NULL. The dead thread stays parked; the caller writes the terminal event and ends the
- * process. */
+/* Returns the record of the first thread that died, or NULL. The control loop calls it whenever
+ * CONTROL_WAKE_FD was readable. The dead thread stays parked; the caller writes the terminal event
+ * and ends the process. */
 const struct sandbox_death *sandbox_death_pending(struct sandbox_death_desk *desk);
 
 /* The record as one line without a newline, NUL-terminated and cut to size: vcpu thread 1234:

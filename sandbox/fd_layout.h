@@ -46,7 +46,7 @@ enum sandbox_fd {
 	VHOST_FD_LAST = VHOST_FD_BASE + NETS_MAX - 1,
 
 	VCPU_STATS_MAX = 64,
-	VCPU_STATS_FD_BASE = 960, /* KVM's counters of vCPU n; of later vCPUs there are none */
+	VCPU_STATS_FD_BASE = 960, /* KVM's counters of vCPU n; later vCPUs have none */
 	VCPU_STATS_FD_LAST = VCPU_STATS_FD_BASE + VCPU_STATS_MAX - 1,
 
 	INTERNAL_FD_LAST = 1023, /* the usual soft RLIMIT_NOFILE less one */

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* What a process takes along through exec from whoever started it.
+/* Process attributes that the launcher set and that survive exec.
  *
- * Theory of operation. execve(2) gives a program a new memory and resets handlers, not its process:
- * personality, timers, scheduling and a dozen flags of prctl(2) are those of the launcher, or of
- * whoever started that. Two kinds:
- *   - what contradicts the spec, or takes from the sandbox, is cleared in stage arrive. Its value
- *     is asked for again in stage confine, unless there was nothing to clear and only the process
+ * Theory of operation. execve(2) gives a program new memory and resets handlers, but keeps other
+ * attributes of the process: personality, timers, scheduling and a dozen flags of prctl(2) come
+ * from the launcher, or from whoever started the launcher. There are two kinds:
+ *   - an attribute that contradicts the spec or weakens the sandbox is cleared in stage arrive. Its
+ *     value is read again in stage confine, unless there was nothing to clear and only the process
  *     itself could have set it since;
- *   - what an operator has set on purpose to have VMs run beside other work (nice, I/O priority,
- *     the OOM score, a policy for memory) stays, since the spec has no field that would say
- *     otherwise. It is told.
- * So is what could not be cleared, with the value that is there still: nothing is said of what the
- * kernel does not know, or an ordinary user cannot ask for (README.md). A realtime class is of the
- * first kind: the spec has a field for it, and a guest that spins in a class that nobody asked for
- * takes its CPU from the host; SCHED_BATCH and SCHED_IDLE only give.
+ *   - an attribute that an operator sets on purpose to run VMs beside other work (nice, I/O
+ *     priority, the OOM score, a memory policy) stays, because no field of the spec contradicts it.
+ *     It is reported. An attribute that could not be cleared is reported too, with its remaining
+ *     value. Attributes that the kernel does not know, or that an ordinary user cannot read, are
+ *     not reported (README.md). A realtime class is of the first kind: the spec has a field for it,
+ *     and a guest that spins in a class that nobody asked for takes its CPU from the host;
+ *     SCHED_BATCH and SCHED_IDLE only yield CPU time to others.
  *
  * Not here: the environment, the umask, descriptors and dumpability (process.c), signals
  * (shim/stage_start.c), limits but those on time (limits.c), ids, capabilities and securebits
@@ -34,7 +34,7 @@
 
 #include "sandbox/step.h"
 
-/* Of Linux 6.4, 5.14 and 6.12; older systems' headers have no names for them. */
+/* Linux 6.4, 5.14 and 6.12 brought these; older systems' headers have no names for them. */
 #define GET_MEMORY_MERGE 68
 #define SET_MEMORY_MERGE 67
 #define SCHED_CORE 62
@@ -44,7 +44,8 @@
 #define OOM_SCORE_LEAST (-1000)
 #define NICE_OF_SYSCALL 20 /* getpriority(2) as a system call answers 20 - nice */
 #define RESET_ON_FORK 0x40000000
-/* What shapes an image when it is loaded, so that it stays although the flag is cleared. */
+/* These flags decide the address space layout when an image is loaded, so their effect stays
+ * although the flag is cleared. */
 #define LAYOUT_FLAGS                                                                               \
 	(ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO | ADDR_LIMIT_3GB |                \
 	 ADDR_LIMIT_32BIT)
@@ -93,11 +94,11 @@ static long ask_class(const struct sandbox *sandbox)
 {
 	long class = result_of(sched_getscheduler(0));
 
-	/* cpus.fifo_priority: taken since, and no heirloom. */
+	/* The shim has set this class itself for cpus.fifo_priority: it is not inherited. */
 	return sandbox->config.realtime && class == SCHED_FIFO ? SCHED_OTHER : class;
 }
 
-/* The kernel has none for a thread of a realtime class. */
+/* A thread of a realtime class has no timer slack. */
 static long ask_slack(const struct sandbox *sandbox)
 {
 	long slack = result_of(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0));
@@ -106,7 +107,8 @@ static long ask_slack(const struct sandbox *sandbox)
 	return slack == 0 ? SANDBOX_SLACK_NS : slack;
 }
 
-/* At a hard limit of these the kernel sends SIGKILL; what it sends before that is blocked. */
+/* At the hard limit the kernel sends SIGKILL; the signals that it sends at the soft limit are
+ * blocked. */
 static long hard_limit(__rlimit_resource_t resource)
 {
 	struct rlimit limit;
@@ -140,7 +142,7 @@ static long ask_io_priority(const struct sandbox *sandbox)
 	long priority = result_of(syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0));
 
 	(void)sandbox;
-	/* Without a class it follows from nice, whatever the level says. */
+	/* Without a class the priority follows from nice, and the level has no effect. */
 	return priority >= 0 && IOPRIO_PRIO_CLASS(priority) == IOPRIO_CLASS_NONE ? 0 : priority;
 }
 
@@ -198,7 +200,7 @@ static long ask_speculation(const struct sandbox *sandbox)
 	for (size_t i = 0; i < ARRAY_SIZE(controls); i++) {
 		int state = prctl(PR_GET_SPECULATION_CTRL, controls[i].control, 0, 0, 0);
 
-		/* One that a process cannot choose is the host's. */
+		/* A control that a process cannot choose is set by the host. */
 		if (state > 0 && state & PR_SPEC_PRCTL && (unsigned long)state & controls[i].strict)
 			changed |= 1L << i;
 	}
@@ -249,7 +251,7 @@ static void clear_timers(void)
 	(void)setitimer(ITIMER_PROF, &none, NULL);
 }
 
-/* The flag stays: only who is privileged may take it away. */
+/* The flag stays: only a privileged process may clear it. */
 static void clear_class(void)
 {
 	const struct sched_param none = { .sched_priority = 0 };
@@ -260,7 +262,7 @@ static void clear_class(void)
 		(void)sched_setscheduler(0, SCHED_OTHER | flag, &none);
 }
 
-/* Not 0, which means the slack that the process was born with: the launcher's. */
+/* Not 0, which would restore the slack that the process started with: the launcher's. */
 static void clear_slack(void)
 {
 	(void)prctl(PR_SET_TIMERSLACK, SANDBOX_SLACK_NS, 0, 0, 0);
@@ -356,16 +358,16 @@ static void say_speculation(long value, char *to, size_t size)
 
 /* ---------------------------------------------------------------------------------------- table */
 
-/* Who can have set it: the process, before exec too; root alone, so that an ordinary user may not
- * even ask; or another process, at any time. */
+/* Who can have set the attribute: the process itself, also before exec; only root, so that an
+ * ordinary user may not even read it; or another process, at any time. */
 enum setter { ITSELF, ROOT, OTHERS };
 
-/* In this order: a realtime class has no timer slack. */
+/* The order matters: a realtime class has no timer slack. */
 static const struct row {
 	const char *name;
-	long (*ask)(const struct sandbox *sandbox); /* a value from 0 on, or -errno */
+	long (*ask)(const struct sandbox *sandbox); /* a value >= 0, or -errno */
 	long usual;
-	void (*clear)(void);                            /* NULL: stays, and is told */
+	void (*clear)(void);                            /* NULL: stays, is reported */
 	void (*say)(long value, char *to, size_t size); /* NULL: as a number */
 	enum setter set_by;
 } rows[] = {
@@ -400,8 +402,8 @@ const char *inherited_name(size_t i, bool *ret_cleared)
 	return rows[i].name;
 }
 
-/* As in a process that nobody has prepared, or nothing that anybody could have prepared: what the
- * kernel does not know, or only the privileged may ask for and set. */
+/* The value is that of a plain process, or the attribute cannot have been set: the kernel does not
+ * know it, or only a privileged process may read and set it. */
 static bool is_nothing(const struct row *row, long value)
 {
 	return value == row->usual || value == -EINVAL || value == -ENODEV || value == -ENOSYS ||

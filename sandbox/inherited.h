@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a process takes along through exec from whoever started it: cleared and read back, or
- * told. */
+/* Process attributes that the launcher set and that survive exec: cleared and read back, or
+ * reported. */
 #ifndef AXVM_SANDBOX_INHERITED_H
 #define AXVM_SANDBOX_INHERITED_H
 
