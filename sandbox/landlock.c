@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Landlock: no file, no TCP port, no signal and no abstract socket beyond this process.
+/* Landlock: forbids files, TCP ports, and signals and abstract sockets of other processes.
  *
- * Two layers. The first is laid in stage confine, when there is one thread: everything the kernel's
- * ABI knows is handled and nothing is allowed, but for one rule, reading below /proc/self, which
- * the read-back of stage seal needs. The second has no rule at all, and each thread lays it upon
- * itself in stage seal. The scopes are in the first layer only: all threads share it, and so may
- * signal one another, which in domains of their own they could not under every kernel.
+ * There are two layers. Stage confine applies the first, while there is one thread: it handles
+ * every right that the kernel's ABI knows and allows only reading below /proc/self, which the
+ * read-back of stage seal needs. The second allows nothing, and each thread applies it to itself in
+ * stage seal. Only the first layer has the scopes: all threads share that layer and so may signal
+ * one another; with scopes in domains of their own, some kernels would forbid it.
  *
- * Landlock cannot be read back; so each layer is tried. */
+ * Landlock cannot be read back, so each layer is tested by a call that it must refuse. */
 #include "sandbox/landlock.h"
 
 #include <fcntl.h>
@@ -61,7 +61,7 @@ static int create(const struct ruleset *ruleset, int abi)
 	return (int)syscall(SYS_landlock_create_ruleset, ruleset, size_for(abi), 0);
 }
 
-/* Opening what `fd` and `path` say must be refused by Landlock: the file's mode allows it. */
+/* Checks that Landlock refuses to open `fd` and `path`, which the file's mode allows. */
 static int try_open(int fd, const char *path, struct problems *problems)
 {
 	_cleanup_close_ int opened = openat(fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -94,8 +94,8 @@ static int try_signal(const struct sandbox *sandbox, struct problems *problems)
 	return 0;
 }
 
-/* Requires: no_new_privs, and everything else done that opens, binds or signals.
- * Does: lay the first layer, prepare the second, try the first.
+/* Requires: no_new_privs; all steps that open, bind or signal are done.
+ * Does: apply the first layer, prepare the second, test the first.
  * Must not: go on without Landlock. */
 int landlock_restrict(struct sandbox *sandbox, struct problems *problems)
 {

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Resource limits, in two tables: one for stage confine, one for stage seal.
  *
- * A limit on what later stages still need is set in the second: threads are started after confine,
- * and a vCPU is a descriptor. Seccomp forbids what these limits forbid; they hold as well where a
- * filter cannot look, in what io_uring does.
+ * The second has the limits on resources that later stages still need: threads are started after
+ * confine, and a vCPU is a descriptor. Seccomp forbids the same calls, but does not see what
+ * io_uring does; the limits hold there too.
  *
- * RLIMIT_NPROC is left alone. The kernel starts threads of its own in the process after the threads
+ * RLIMIT_NPROC is not set. The kernel starts threads of its own in the process after the threads
  * were counted: workers of an io_uring, and since Linux 6.13 KVM's recovery of huge pages, on the
- * first KVM_RUN (vcpu_try_run), which fails with EAGAIN at a limit of 0. Any other number would be
- * one for all processes of the uid, which VMs may share. What denies new threads is seccomp.
+ * first KVM_RUN (vcpu_try_run), which fails with EAGAIN at a limit of 0. Any other number would
+ * count all processes of the uid, which VMs may share. Seccomp denies new threads.
  *
- * RLIMIT_NOFILE is at least 1, not 0: ppoll(2) refuses more descriptors than the limit says, and fd
- * 4 is one. It counts numbers, not descriptors: a thread with a table of its own that is to receive
- * some (vsock) gets them from 0 on. */
+ * RLIMIT_NOFILE is at least 1, not 0: ppoll(2) refuses more descriptors than the limit, and the
+ * shim polls fd 4. The limit bounds descriptor numbers, not their count: a thread with a table of
+ * its own that receives descriptors (vsock) gets them from 0 on. */
 #include "sandbox/limits.h"
 
 #include <fcntl.h>
@@ -44,7 +44,7 @@ static int set_limits(const struct limit *limits, size_t count, struct problems 
 	return 0;
 }
 
-/* A limit that was lowered and is not: what it allows, and by how much. */
+/* Describes a limit that is not as low as it was set: what it allows, and by how much. */
 static int still_allows(const struct limit *limit, rlim_t found, struct problems *problems)
 {
 	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL,
@@ -67,7 +67,7 @@ static int check_limits(const struct limit *limits, size_t count, struct problem
 	return 0;
 }
 
-/* It is one number for the process: of several files only the largest is held by it. */
+/* The limit is one number for the process: of several files it bounds only the largest. */
 int limits_consider(int fd, const struct stat *st, uint64_t *most, struct problems *problems)
 {
 	int flags;

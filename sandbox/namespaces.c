@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Namespaces of the process's own, and a root with nothing in it.
+/* Gives the process its own namespaces and an empty root.
  *
- * The root is a tmpfs that never gets a name before it is the root: it is made by fsopen(2) and
- * held by its descriptor, so there is no directory to prepare, no path to walk, and no moment at
- * which someone could put a link in the way. It is laid over "/", made the root by pivot_root(".",
- * "."), and all that was there before is detached. Where the machine runs from an initramfs, which
- * pivot_root(2) cannot put away, the new root stays laid over it and chroot(2) goes in: a process
- * without CAP_SYS_CHROOT, without descriptors of directories, does not come out.
+ * The root is a tmpfs that has no name before it is the root: fsopen(2) makes it and a descriptor
+ * holds it, so no directory is prepared, no path is walked, and nobody can put a link in the way.
+ * It is mounted over "/" and made the root by pivot_root(".", "."); all older mounts are detached.
+ * On a machine that runs from an initramfs, which pivot_root(2) cannot detach, the new root stays
+ * mounted over it and the process enters it with chroot(2): a process without CAP_SYS_CHROOT and
+ * without descriptors of directories cannot leave it.
  *
  * An ordinary user's namespaces hang below a user namespace in which no id is mapped, not even its
- * own: no file in it has an owner, no call can change an id, and nothing has to be written to a map
- * that only a dumpable process may write.
+ * own: no file in it has an owner, no call can change an id, and the shim need not write an id map,
+ * which only a dumpable process may do.
  *
  * namespaces(7), user_namespaces(7), mount_namespaces(7), pivot_root(2). */
 #include "sandbox/namespaces.h"
@@ -30,7 +30,7 @@
 #include "sandbox/proc.h"
 #include "sandbox/step.h"
 
-/* From <sys/mount.h>, which cannot stand beside <linux/mount.h>. */
+/* From <sys/mount.h>, which cannot be included together with <linux/mount.h>. */
 #define DETACH 2 /* MNT_DETACH */
 int umount2(const char *target, int flags);
 
@@ -47,8 +47,8 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(kinds) == SANDBOX_NAMESPACES_COUNT, "a row each");
 
-/* A call that a host may deny has failed: whose decision it was is in /proc, which is there until
- * the new root is the root. */
+/* Reports a failed call that a host may deny. /proc tells who denied it, and is reachable until the
+ * new root is the root. */
 static int denied(struct problems *problems, enum denied what, const char *step)
 {
 	char why[DENIED_TEXT_MAX];
@@ -78,8 +78,8 @@ int namespaces_note(struct sandbox *sandbox, struct problems *problems)
 	return r;
 }
 
-/* Whether the host says that an ordinary user may have no user namespace. The kernel's own switch,
- * and the one that Debian adds. */
+/* Whether the host denies user namespaces to ordinary users, by the kernel's own switch or the one
+ * that Debian adds. */
 static bool forbidden_by_host(void)
 {
 	static const char *const switches[] = {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Namespaces of the process's own, and a root with nothing in it. */
+/* Gives the process its own namespaces and an empty root. */
 #ifndef AXVM_SANDBOX_NAMESPACES_H
 #define AXVM_SANDBOX_NAMESPACES_H
 
 #include "sandbox/state.h"
 
-/* Notes which namespaces the launcher has, through proc_fd. */
+/* Records the launcher's namespaces, through proc_fd. */
 int namespaces_note(struct sandbox *sandbox, struct problems *problems);
 
 /* A set of namespaces is an or of these, of enum sandbox_namespace. */
@@ -22,17 +22,17 @@ int namespaces_unshare(uint32_t set, struct problems *problems);
 int namespaces_join(const struct sandbox *sandbox, const char *task, uint32_t set,
                     struct problems *problems);
 
-/* Makes an empty, read-only file system the root of the calling thread's mount namespace, which is
- * its own, and lets go of all others. Walks no path, leaves no mount reachable. */
+/* Makes an empty, read-only file system the root of the calling thread's own mount namespace, and
+ * detaches all other mounts. Walks no path. */
 int namespaces_empty_root(struct problems *problems);
 
-/* Reads back that namespaces which must differ from the launcher's do differ. Their names and
+/* Checks that the namespaces which must differ from the launcher's do differ. Their names and
  * inodes go to `ret_names` and `ret_inodes` (room for SANDBOX_NAMESPACES_COUNT), their number to
  * *ret_count. */
 int sandbox_check_namespaces(const struct sandbox *sandbox, const char **ret_names,
                              uint64_t *ret_inodes, size_t *ret_count, struct problems *problems);
 
-/* Reads back that the root is still the empty file system. */
+/* Checks that the root is still the empty file system. */
 int sandbox_check_root(const struct sandbox *sandbox, struct problems *problems);
 
 #endif

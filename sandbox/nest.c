@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Namespaces made ahead of time, by a thread.
+/* A thread that makes namespaces ahead of time.
  *
- * Theory of operation. The dearest steps of stage confine are waits in the kernel that depend on
- * nothing the spec says: the network namespace, and the grace period that the detached mounts of
- * the old root wait for. A thread, the nest, takes them from stage arrive on, while the process
- * reads its spec, looks at the host and builds the machine. In stage confine the control thread
- * enters the namespaces of the nest, goes into its root, and the nest ends. Namespaces belong to a
- * thread: until then the process is, for everybody, where its launcher put it, and opens what the
- * spec names there.
+ * Theory of operation. The slowest steps of stage confine are waits in the kernel that do not
+ * depend on the spec: making the network namespace, and the grace period after the mounts of the
+ * old root are detached. A thread, the nest, takes these steps from stage arrive on, while the
+ * process reads its spec, looks at the host and builds the machine. In stage confine the control
+ * thread enters the namespaces and the root of the nest, and the nest ends. Namespaces belong to a
+ * thread: until then the other threads stay in the launcher's namespaces, and open there the files
+ * that the spec names.
  *
- * The nest has a table of descriptors of its own and nothing in it: a number that the spec names
- * and that nobody handed over must not be found to be one of the nest's. It shares nothing else
- * with what it is to make room for: it opens nothing until something fails (then what in /proc
- * tells the cause), and reads one link of /proc, to know under which number the control thread
- * finds it there, which in another PID namespace is not gettid(2).
+ * The nest has an empty descriptor table of its own: if the spec names a descriptor that the
+ * launcher did not hand over, that number must not turn out to be one of the nest's. The nest opens
+ * nothing unless a step fails (then the files in /proc that tell the cause). It reads one link of
+ * /proc, to learn the number under which the control thread finds it there; in another PID
+ * namespace that is not gettid(2).
  *
- * The cgroup namespace is not among those: it is rooted in the cgroups of its making, and which
- * they are the spec says. Nor is the user namespace of an ordinary user, which a process with
- * threads can neither make nor enter (unshare(2), setns(2)): there is no nest then, and the control
- * thread does everything in stage confine, by the same functions.
+ * The nest does not make the cgroup namespace: its root is the cgroups that its maker is in, and
+ * the spec names those. Nor does it make the user namespace of an ordinary user, because a process
+ * with threads can neither make nor enter one (unshare(2), setns(2)): such a process has no nest,
+ * and the control thread takes all steps in stage confine, with the same functions.
  *
- * The mount namespace is entered last, and then its root by a descriptor: setns(2) goes to the
- * topmost mount of the namespace, which for a launcher in a chroot is not where the nest is. */
+ * The control thread enters the mount namespace last, and then its root by a descriptor: setns(2)
+ * goes to the topmost mount of the namespace, which for a launcher in a chroot is not the nest's
+ * root. */
 #include "sandbox/nest.h"
 
 #include <fcntl.h>
@@ -38,7 +39,7 @@
 #include "sandbox/namespaces.h"
 #include "sandbox/step.h"
 
-#define NEST_STACK (64 * 1024) /* as the later threads', which take it over */
+#define NEST_STACK (64 * 1024) /* the size of later threads' stacks, which reuse it */
 
 enum { NEST_BUILDING, NEST_READY, NEST_LEFT };
 
@@ -46,7 +47,7 @@ static const uint32_t nest_set =
 	SANDBOX_BIT(SANDBOX_NET_NAMESPACE) | SANDBOX_BIT(SANDBOX_IPC_NAMESPACE) |
 	SANDBOX_BIT(SANDBOX_UTS_NAMESPACE) | SANDBOX_BIT(SANDBOX_MOUNT_NAMESPACE);
 
-/* "PID/task/TID", as this /proc counts; the part from "task" on is kept. */
+/* "PID/task/TID", with the numbers of this /proc; the part from "task" on is kept. */
 static int find_oneself(struct sandbox_nest *nest)
 {
 	char link[64];
@@ -99,7 +100,7 @@ void nest_begin(struct sandbox *sandbox)
 	pthread_attr_destroy(&attributes);
 }
 
-/* Goes where the nest is. */
+/* Enters the nest's namespaces and root. */
 static int follow(const struct sandbox *sandbox, struct problems *problems)
 {
 	const struct sandbox_nest *nest = &sandbox->nest;
@@ -126,8 +127,8 @@ static int follow(const struct sandbox *sandbox, struct problems *problems)
 }
 
 /* Requires: the launcher's namespaces noted; CAP_SYS_ADMIN, or a way to a user namespace.
- * Does: leave all of them, for those of the nest or for new ones.
- * Must not: do less than all, but where the host says that users may have no user namespace. */
+ * Does: leave all of the launcher's namespaces, for those of the nest or for new ones.
+ * Must not: keep any of them, unless the host denies user namespaces to ordinary users. */
 int nest_leave_launcher(struct sandbox *sandbox, struct problems *problems)
 {
 	const uint32_t all = SANDBOX_BIT(SANDBOX_NAMESPACES_COUNT) - 1;
@@ -154,8 +155,8 @@ int nest_leave_launcher(struct sandbox *sandbox, struct problems *problems)
 	return r;
 }
 
-/* Threads that have been joined may be on their way out of the kernel still. /proc/self/task has a
- * link for each thread beside the two of an empty directory. */
+/* Waits until there is one thread: a thread that has been joined may not have left the kernel yet.
+ * The link count of /proc/self/task is 2 plus the number of threads. */
 static int await_solitude(const struct sandbox *sandbox, struct problems *problems)
 {
 	const struct timespec pause = { .tv_nsec = 50 * 1000 };
@@ -172,8 +173,9 @@ static int await_solitude(const struct sandbox *sandbox, struct problems *proble
 }
 
 /* Requires: namespaces of the process's own.
- * Does: make the empty root where the nest has not, look at it, and be the only thread.
- * Must not: let another thread keep what this one gives up in the next steps. */
+ * Does: make the empty root if the nest has not, check it, and wait until this is the only thread.
+ * Must not: leave another thread running, which would keep what this one gives up in the next
+ * steps. */
 int nest_empty_root(struct sandbox *sandbox, struct problems *problems)
 {
 	struct sandbox_nest *nest = &sandbox->nest;
@@ -193,7 +195,7 @@ struct foreseen {
 	struct problem problem;
 };
 
-/* In a child: both steps, as the control thread would take them. */
+/* Takes both steps in a child, as the control thread would. */
 static struct foreseen try_steps(void)
 {
 	const uint32_t all = SANDBOX_BIT(SANDBOX_NAMESPACES_COUNT) - 1;
@@ -251,7 +253,7 @@ int nest_foresee(struct sandbox *sandbox, struct problems *problems)
 	} else {
 		r = foresee_by_child(&seen);
 		if (r < 0)
-			return 0; /* nothing can be said: the step itself will */
+			return 0; /* nothing is known: the step itself will report it */
 	}
 	if (seen.result < 0 && seen.problem.code != ERROR_CODE_UNSPECIFIED)
 		return problems_add(problems, seen.problem.code, seen.problem.error_number, NULL,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Namespaces made ahead of time, by a thread. */
+/* A thread that makes namespaces ahead of time. */
 #ifndef AXVM_SANDBOX_NEST_H
 #define AXVM_SANDBOX_NEST_H
 

@@ -2,9 +2,9 @@
 /* Keeps the name service out of the shim.
  *
  * libcap-ng's capng_change_id(), which nobody here calls, refers to getpwuid() and initgroups(). In
- * a static program those would bring glibc's whole name service along, and with it the loading of
- * shared libraries at run time: 300 KiB and files to open in a process that has none. These stand
- * in their place; the Makefile has the linker take them (-u getpwuid). */
+ * a static program those would link glibc's whole name service, which loads shared libraries at run
+ * time: 300 KiB, and files to open in a process that can open none. The functions here replace
+ * them; the Makefile has the linker take these (-u getpwuid). */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The compiled policies: what policyc makes of profiles/seccomp/ROLE.policy.
+/* The compiled policies, which policyc makes from profiles/seccomp/ROLE.policy.
  *
- * Two halves, in two generated objects. The filters and their digests are all that the shim links.
- * The rules (one for each alternative of each policy line, with the reason) serve the tests and
- * `axvm policy`; they are a second, independent statement of the same policy against which the
- * filter is checked. */
+ * They are in two generated objects. The shim links only the filters and their digests. The rules
+ * (one for each alternative of each policy line, with the reason) serve the tests and `axvm
+ * policy`; they are a second, independent statement of the same policy against which the filter is
+ * checked. */
 #ifndef AXVM_SANDBOX_POLICY_H
 #define AXVM_SANDBOX_POLICY_H
 
@@ -22,8 +22,8 @@ enum sandbox_role {
 
 enum { SANDBOX_DIGEST_SIZE = 32, SANDBOX_DIGEST_HEX_SIZE = 65, SANDBOX_CMP_MAX = 6 };
 
-/* What the filters answer, other than SECCOMP_RET_ALLOW: to a call of this architecture that no
- * line allows, and to an i386 or x32 call. Why these: sandbox/README.md. */
+/* The filters' answers other than SECCOMP_RET_ALLOW: to a call of this architecture that no line
+ * allows, and to an i386 or x32 call. sandbox/README.md says why these. */
 #define SANDBOX_DENY_ACTION SECCOMP_RET_TRAP
 #define SANDBOX_FOREIGN_ACTION SECCOMP_RET_KILL_PROCESS
 
