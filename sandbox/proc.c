@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What proc(5) says of this process and its threads, read through one descriptor. */
+/* Reads proc(5) for this process and its threads, through one descriptor. */
 #include "sandbox/proc.h"
 
 #include <dirent.h>
@@ -13,7 +13,7 @@
 #include "sandbox/fd_layout.h"
 #include "sandbox/step.h"
 
-/* A status file with the longest lists of CPUs and groups that are of use here. */
+/* Large enough for a status file with long lists of CPUs and groups. */
 #define STATUS_MAX 16384
 
 int proc_open(int *ret_fd, struct problems *problems)
@@ -30,7 +30,7 @@ int proc_open(int *ret_fd, struct problems *problems)
 		errno = ENOTDIR;
 		return step_failed(problems, "/proc is not the proc file system");
 	}
-	/* Away from the numbers that the spec may name: it may be opened before the spec is
+	/* A number that the spec cannot name, because this may be opened before the spec is
 	 * known. */
 	if (dup3(fd, PROC_FD, O_CLOEXEC) < 0)
 		return step_failed(problems, "cannot place a descriptor");
@@ -38,7 +38,7 @@ int proc_open(int *ret_fd, struct problems *problems)
 	return 0;
 }
 
-/* Reads up to `most` numbers of a line; how many there were. */
+/* Reads up to `most` numbers of a line; returns how many there were. */
 static size_t numbers(const char *at, int base, uint64_t *ret, size_t most)
 {
 	size_t n = 0;
@@ -59,14 +59,15 @@ static size_t numbers(const char *at, int base, uint64_t *ret, size_t most)
 	return n;
 }
 
-/* Whether a line of `length` bytes before its colon is that of `name`. */
+/* Whether the name of a line, the `length` bytes before its colon, is `name`. */
 static bool is_named(const char *line, size_t length, const char *name)
 {
 	return strncmp(line, name, length) == 0 && name[length] == '\0';
 }
 
-/* Line by line, once: a launch reads one of these for every thread, and looks for a dozen of some
- * sixty lines. Of two lines of one name the first counts; the kernel writes each once. */
+/* Goes through the lines once, because a launch reads such a file for every thread and needs a
+ * dozen of some sixty lines. If two lines have one name, the first counts; the kernel writes each
+ * name once. */
 static bool parse_status(const char *text, struct sandbox_status *status)
 {
 	const struct {

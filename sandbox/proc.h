@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What proc(5) says of this process and its threads, read through one descriptor. */
+/* Reads proc(5) for this process and its threads, through one descriptor. */
 #ifndef AXVM_SANDBOX_PROC_H
 #define AXVM_SANDBOX_PROC_H
 
@@ -10,7 +10,7 @@
 
 /* The fields of a status file that the sandbox compares. */
 struct sandbox_status {
-	uint32_t thread, process; /* "Pid" and "Tgid", as this /proc counts */
+	uint32_t thread, process; /* "Pid" and "Tgid", with the numbers of this /proc */
 	uint32_t uid[4], gid[4];  /* real, effective, saved, of files */
 	bool has_groups;
 	uint32_t pid_levels; /* PID namespaces from this /proc's to the thread's; 1: the same */

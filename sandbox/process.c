@@ -19,8 +19,8 @@ static int failed(struct problems *problems, const char *what)
 	                    errno_text(errno));
 }
 
-/* The strings themselves: clearenv(3) lets go of them, and they stay for /proc/PID/environ to
- * show. */
+/* Overwrites the strings too: clearenv(3) only drops the pointers, and /proc/PID/environ would
+ * still show the strings. */
 static void erase_environment(void)
 {
 	for (char **variable = environ; variable && *variable; variable++)
@@ -46,7 +46,8 @@ int sandbox_arrive(struct sandbox *sandbox, struct problems *problems)
 	 * output, events), not the end of the VM. */
 	if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return failed(problems, "cannot ignore SIGXFSZ");
-	/* What the launcher has left there is nobody's: no spec can name it. */
+	/* Closes descriptors that the launcher left among the internal numbers: no spec can name
+	 * them. */
 	if (close_range(INTERNAL_FD_BASE, UINT_MAX, 0) < 0)
 		return failed(problems, "cannot make room for the internal descriptors");
 	return 0;
@@ -61,7 +62,7 @@ int sandbox_close_foreign(int *keep, size_t n, struct problems *problems)
 {
 	unsigned next = SPEC_FD_FIRST;
 
-	if (n > 0) /* no list may be NULL, which qsort(3) does not take */
+	if (n > 0) /* an empty list may be NULL, which qsort(3) does not take */
 		qsort(keep, n, sizeof(*keep), compare_fds);
 	for (size_t i = 0; i <= n; i++) {
 		unsigned end = i < n ? (unsigned)keep[i] : INTERNAL_FD_BASE;

@@ -8,9 +8,9 @@
 #include "base/problem.h"
 #include "sandbox/confine.h"
 
-/* First of all: the launcher noted, no new privileges, not dumpable, what exec has left cleared, no
- * environment, a private umask, SIGPIPE ignored, nothing among the internal descriptors. -errno
- * with a problem. One thread, at the start of the process. */
+/* The first steps: notes the launcher, sets no_new_privs, makes the process not dumpable, clears
+ * inherited attributes and the environment, sets a private umask, ignores SIGPIPE, closes the
+ * internal descriptor numbers. -errno with a problem. One thread, at the start of the process. */
 int sandbox_arrive(struct sandbox *sandbox, struct problems *problems);
 
 /* Closes every descriptor from 5 to the internal ones that is not among the n in `keep`; sorts

@@ -5,9 +5,9 @@
  * the event `sealed` carries is the digest of what the kernel runs. Each thread loads its own (no
  * TSYNC): roles differ, and a thread that has not reached its seal must not be sealed by another.
  *
- * SECCOMP_FILTER_FLAG_LOG sends every denial to the host's audit log as well, for the case that no
- * event can be written. SECCOMP_FILTER_FLAG_SPEC_ALLOW is not given: where a host ties its
- * speculation mitigations to seccomp, they stay. */
+ * SECCOMP_FILTER_FLAG_LOG also sends every denial to the host's audit log, in case no event can be
+ * written. SECCOMP_FILTER_FLAG_SPEC_ALLOW is not set, so that a host which ties its speculation
+ * mitigations to seccomp keeps them. */
 #include "sandbox/seccomp.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ int sandbox_seccomp_seal(enum sandbox_role role)
 		return -errno;
 	if (nnp != 1)
 		return -EPERM;
-	/* The one cast away of const: the kernel's structure is older than the idea, the kernel
+	/* The only cast that removes const: the kernel's structure has no const, but the kernel
 	 * only reads (struct sock_fprog, linux/filter.h). */
 	program = (struct sock_fprog){
 		.len = sandbox_filters[role].count,

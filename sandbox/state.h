@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the steps of the sandbox leave for those that follow and for the read-back. */
+/* The state that the steps of the sandbox keep for later steps and for the read-back. */
 #ifndef AXVM_SANDBOX_STATE_H
 #define AXVM_SANDBOX_STATE_H
 
@@ -12,11 +12,12 @@
 
 #include "base/problem.h"
 
-/* The uid and the gid of a shim that was started as root and told neither: above every range that
- * distributions and container managers give out, below 2^31 (README.md). */
+/* The uid and the gid of a shim that was started as root with a spec that names neither: above
+ * every range that distributions and container managers assign, below 2^31 (README.md). */
 #define SANDBOX_DEFAULT_ID 2000000077u
 
-/* Sent by the kernel when the launcher dies, if that was asked for; read from the signalfd. */
+/* The kernel sends it when the launcher dies, if the spec asks for that; the signalfd delivers
+ * it. */
 #define SANDBOX_LAUNCHER_DIED SIGUSR2
 
 #define SANDBOX_NOT_AVAILABLE_MAX 16
@@ -39,7 +40,8 @@ struct sandbox_config {
 	uint32_t uid, gid;
 	bool stop_with_launcher;
 	uint64_t file_size; /* bytes that a file may grow to; 0: none grows (limits.c) */
-	/* The spec's own, by the time of stage confine: not the launcher's (inherited.h). */
+	/* Attributes that the spec has set by stage confine, so they are not inherited
+	 * (inherited.h). */
 	bool realtime, own_cores;
 };
 
@@ -53,7 +55,8 @@ struct sandbox_nest {
 	struct problems problems;
 };
 
-/* What was done and what has to be found again. Zeroed, then sandbox_arrive(). One thread. */
+/* What the steps did, and what the read-back must find. Zero it, then call sandbox_arrive(). One
+ * thread. */
 struct sandbox {
 	pid_t launcher; /* 0: in another PID namespace */
 	struct sandbox_config config;
@@ -61,7 +64,7 @@ struct sandbox {
 	struct sandbox_nest nest;
 	bool namespaced;  /* false only where an ordinary user may have no user namespace */
 	uint32_t taken;   /* steps, by sandbox_prepare(); a bit each */
-	int result_ahead; /* of the first of them that failed, and why */
+	int result_ahead; /* -errno of the first of them that failed */
 	struct problem problem_ahead;
 	int proc_fd;     /* /proc/self at PROC_FD, until the read-back is done; -1: closed */
 	int landlock_fd; /* the ruleset of sandbox_close_files(); -1: closed */
@@ -71,7 +74,7 @@ struct sandbox {
 	uint32_t uid, gid;          /* as the launcher's user namespace has them */
 	bool writes_refused_exec;   /* PR_MDWE_REFUSE_EXEC_GAIN is in force */
 	uint32_t inherited_layout;  /* flags of the personality that this image was loaded under */
-	uint32_t inherited_nothing; /* rows that were as usual in stage arrive; a bit each */
+	uint32_t inherited_nothing; /* rows that had the usual value in stage arrive; a bit each */
 	/* "NAME: VALUE" (inherited.h) */
 	char inherited[SANDBOX_INHERITED_MAX][SANDBOX_INHERITED_SIZE];
 	size_t inherited_count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the steps of the sandbox share: a failure in words. */
+/* Adds problems for failed steps of the sandbox. */
 #ifndef AXVM_SANDBOX_STEP_H
 #define AXVM_SANDBOX_STEP_H
 
@@ -15,7 +15,7 @@ static inline int step_failed(struct problems *problems, const char *what)
 	                    errno_text(errno));
 }
 
-/* The same for something that was read back and is not as it must be. */
+/* The same for a value that was read back and is wrong. */
 static inline int step_differs(struct problems *problems, const char *what)
 {
 	return problems_add(problems, ERROR_CODE_SANDBOX_FAILED, EBADMSG, NULL, "sandbox check: %s",

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The read-back: what the kernel says of every thread once all but the control thread are sealed.
+/* The read-back: checks every thread by what the kernel reports, once all but the control thread
+ * are sealed.
  *
- * Nothing here trusts what a step returned: thread by thread, proc(5) is read and compared. The
- * control thread reads, so it cannot be sealed yet: of its own filter it has the word of seccomp(2)
- * alone, of everything else its status speaks as those of the others do. */
+ * It trusts no step's return value: it reads proc(5) for each thread and compares. The control
+ * thread does the reading, so it cannot be sealed yet: for its own filter it relies on the return
+ * value of seccomp(2); everything else it reads from its status, as for the other threads. */
 #include "sandbox/verify.h"
 
 #include <fcntl.h>
@@ -28,8 +29,8 @@
 
 struct walk {
 	const struct sandbox *sandbox;
-	uint32_t uid, gid; /* as they are seen in the process's own user namespace */
-	uint32_t process;  /* the control thread, as /proc counts */
+	uint32_t uid, gid; /* as seen from the process's own user namespace */
+	uint32_t process;  /* the control thread, by its number in /proc */
 	uint32_t sealed;   /* seen so far */
 	uint32_t pid_levels;
 	struct sandbox_seen *seen;
@@ -40,7 +41,7 @@ static bool all_are(const uint32_t ids[static 4], uint32_t id)
 	return ids[0] == id && ids[1] == id && ids[2] == id && ids[3] == id;
 }
 
-/* The rules that hold for every thread: what is wrong, or NULL. */
+/* Checks the rules for every thread: returns what is wrong, or NULL. */
 static const char *wrong_with(const struct walk *walk, const struct sandbox_status *status)
 {
 	const struct sandbox *sandbox = walk->sandbox;
@@ -77,7 +78,8 @@ static const char *wrong_with_filter(const struct walk *walk, const struct sandb
 	return NULL;
 }
 
-/* A sealed thread has a table of its own, and in it nothing of the spec's or the launcher's. */
+/* A sealed thread has a descriptor table of its own, with none of the spec's or the launcher's
+ * descriptors. */
 static int check_own_fd(uint32_t number, void *context, struct problems *problems)
 {
 	(void)context;
@@ -150,8 +152,8 @@ static int check_attributes(const struct sandbox *sandbox, struct problems *prob
 	return sandbox_check_securebits(sandbox, problems);
 }
 
-/* As numbers in the process's own user namespace: where no id is mapped the kernel shows its
- * overflow id, whatever that is set to. */
+/* Compares the ids as seen from the process's own user namespace. If no id is mapped there, the
+ * kernel shows its overflow id, which a host can set, so there is nothing to compare. */
 static int check_ids(const struct sandbox *sandbox, struct problems *problems)
 {
 	bool mapped = sandbox->privileged || !sandbox->namespaced;
@@ -161,7 +163,7 @@ static int check_ids(const struct sandbox *sandbox, struct problems *problems)
 	return 0;
 }
 
-/* Not entered by the shim: made by the launcher, or not there. */
+/* The shim does not make this namespace: the launcher made it, or there is none. */
 static int note_pid_namespace(struct walk *walk, struct problems *problems)
 {
 	struct sandbox_seen *seen = walk->seen;

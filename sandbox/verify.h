@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The read-back: what the kernel says of every thread once all but the control thread are
- * sealed. */
+/* The read-back: checks every thread by what the kernel reports, once all but the control thread
+ * are sealed. */
 #ifndef AXVM_SANDBOX_VERIFY_H
 #define AXVM_SANDBOX_VERIFY_H
 
@@ -8,7 +8,7 @@
 
 #define SANDBOX_FDS_MAX 1024
 
-/* What was found. The names are constant strings. */
+/* The findings of the read-back. The names are constant strings. */
 struct sandbox_seen {
 	uint32_t threads; /* the control thread among them */
 	const char *namespaces[SANDBOX_NAMESPACES_COUNT + 1];
@@ -16,7 +16,7 @@ struct sandbox_seen {
 	size_t namespaces_count;
 	uint32_t fds[SANDBOX_FDS_MAX]; /* of the control thread */
 	size_t fds_count;
-	uint64_t file_size; /* that they let a file grow to */
+	uint64_t file_size; /* the most bytes that they let a file grow to */
 };
 
 /* Compares the process's ids, namespaces, root and attributes with what was set. -EBADMSG with a
@@ -29,8 +29,8 @@ int sandbox_verify_process(const struct sandbox *sandbox, struct sandbox_seen *r
 int sandbox_verify_threads(const struct sandbox *sandbox, uint32_t sealed,
                            struct sandbox_seen *seen, struct problems *problems);
 
-/* The control thread's own descriptors, the part of it that lists them: none is a directory, and
- * what they mean for the limit on file sizes. */
+/* The part of it that lists the control thread's own descriptors: checks that none is a directory,
+ * and finds how far they let files grow. */
 int sandbox_verify_descriptors(const struct sandbox *sandbox, struct sandbox_seen *seen,
                                struct problems *problems);
 

@@ -117,7 +117,8 @@ static uint32_t load(const struct machine *m, const struct sock_filter *f,
 	}
 }
 
-/* False when the kernel would end the program there (division by X == 0 answers 0). */
+/* False if the kernel would end the program at this instruction (on division by X == 0 it returns
+ * 0). */
 static bool compute(struct machine *m, const struct sock_filter *f)
 {
 	uint32_t b = BPF_SRC(f->code) == BPF_X ? m->x : f->k;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Holds a program against the kernel's rules for seccomp filters (seccomp_check_filter and
+/* Checks a program by the kernel's rules for seccomp filters (seccomp_check_filter and
  * bpf_check_classic): known instructions, aligned loads inside struct seccomp_data, jumps forward
  * and inside the program, scratch words 0-15, no division by a constant 0, a return at the end.
  * Returns 0, or -EINVAL. */

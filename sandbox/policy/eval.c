@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the policy says of one call: by its rules, and by its filter. */
+/* Evaluates the policy for one call: by its rules, and by its filter. */
 #include "sandbox/policy/eval.h"
 
 #include <errno.h>
@@ -42,7 +42,7 @@ const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
 
 uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data *data)
 {
-	/* -1 has the x32 bit too, but is what a tracer writes to skip a call: no call of any
+	/* -1 has the x32 bit too, but a tracer writes it to skip a call: it is no call of any
 	 * kind. */
 	if (data->arch != AUDIT_ARCH_X86_64 ||
 	    ((uint32_t)data->nr >= SANDBOX_X32_BIT && data->nr != -1))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the policy says of one call: by its rules, and by its filter. */
+/* Evaluates the policy for one call: by its rules, and by its filter. */
 #ifndef AXVM_SANDBOX_POLICY_EVAL_H
 #define AXVM_SANDBOX_POLICY_EVAL_H
 
@@ -18,12 +18,12 @@ struct sandbox_verdict {
 /* An x86_64 call with up to six arguments; the instruction pointer is 0. */
 struct seccomp_data sandbox_call(int32_t nr, const uint64_t args[static 6]);
 
-/* The first rule of the role that allows the call, or NULL. Looks at rules alone, not at the
+/* The first rule of the role that allows the call, or NULL. Reads only the rules, not the
  * filter. */
 const struct sandbox_rule *sandbox_rule_allowing(enum sandbox_role role,
                                                  const struct seccomp_data *data);
 
-/* The answer that the rules ask for: ALLOW, SANDBOX_DENY_ACTION or SANDBOX_FOREIGN_ACTION. */
+/* The answer that follows from the rules: ALLOW, SANDBOX_DENY_ACTION or SANDBOX_FOREIGN_ACTION. */
 uint32_t sandbox_rules_action(enum sandbox_role role, const struct seccomp_data *data);
 
 /* Runs the role's filter on a call and looks up the rule. Returns 0; -EINVAL when role is none or

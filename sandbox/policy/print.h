@@ -7,7 +7,7 @@
 
 #include "sandbox/policy.h"
 
-/* All of these write to out and leave its error flag for the caller to look at. */
+/* All of these write to out; the caller checks its error flag. */
 
 /* The reviewer's table: line, call, conditions, reason, and the number of BPF instructions. */
 void sandbox_print_table(enum sandbox_role role, FILE *out);
