@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of requirements and their evaluation.
  *
- * Each requirement is one function that looks at the facts and says in words what it found; a
- * verdict always holds all of them, so that a refused host is mended in one visit. A feature counts
- * only where the processor has it (CPUID) and the kernel uses it (/proc/cpuinfo): microcode,
+ * Each requirement is one function that checks the facts and describes what it found; a verdict
+ * always has all of them, so that an operator can mend a refused host in one visit. A feature
+ * counts only where the processor has it (CPUID) and the kernel uses it (/proc/cpuinfo): microcode,
  * firmware and the command line can each take one away, and the text says which of the two is
  * missing. */
 #include "host/admit.h"
@@ -110,8 +110,8 @@ static const uint32_t *leaf_register(const struct cpuid_leaf *leaf, char name)
 	}
 }
 
-/* What CPUID and the kernel say of one feature. CPUs whose CPUID was not read take no part, and a
- * host with none read is judged by the kernel's flags alone. */
+/* Compares CPUID and the kernel's flags for one feature. CPUs whose CPUID was not read do not
+ * count; if none was read, only the kernel's flags count. */
 static bool feature(const struct subject *s, struct verdict_row *row, uint32_t leaf_number,
                     char reg, uint8_t bit, const char *flag)
 {
@@ -308,7 +308,7 @@ static bool named(const struct profile_names *names, const char *name)
 	return false;
 }
 
-/* A list that grows: `head` before its first name. */
+/* Appends to a list of names, with `head` before the first. */
 static void add_name(char *out, size_t *used, bool *any, const char *head, const char *name)
 {
 	int n = *used < VERDICT_TEXT_MAX ? snprintf(out + *used, VERDICT_TEXT_MAX - *used, "%s%s%s",
@@ -322,8 +322,9 @@ static void add_name(char *out, size_t *used, bool *any, const char *head, const
 	*any = true;
 }
 
-/* Those that refuse, those that do not, and those that the kernel should tell of and does not: a
- * kernel or a container that hides them is no proof of anything. */
+/* Three lists: vulnerabilities that refuse the host, those that do not, and those that the kernel
+ * does not report although the profile names them. The last refuse too: a kernel or container that
+ * hides the list proves nothing. */
 static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 {
 	static const char *const tenancies[] = {
@@ -362,8 +363,8 @@ static bool check_mitigations(const struct subject *s, struct verdict_row *row)
 
 /* ---------------------------------------------------------------------------------- uniformity */
 
-/* Bits that differ from CPU to CPU by their nature: APIC ids, a core's own number and its node's,
- * and its row in the table of the hardware feedback interface (SDM 2A, CPUID leaf 6). */
+/* Bits that always differ from CPU to CPU: APIC ids, a core's own number and its node's, and its
+ * row in the table of the hardware feedback interface (SDM 2A, CPUID leaf 6). */
 static const struct {
 	uint32_t leaf;
 	uint32_t eax, ebx, ecx, edx;
@@ -492,8 +493,7 @@ const char *admit_requirement_name(size_t i)
 	return i < ARRAY_SIZE(requirements) ? requirements[i].name : NULL;
 }
 
-/* The parts of an identity, and mitigations, are requirements as soon as the profile states
- * them. */
+/* The parts of an identity, and mitigations, are requirements only if the profile states them. */
 static bool is_required(const struct profile *profile, enum axvm_tenancy tenancy, const char *name)
 {
 	const struct profile_identity *identity = &profile->identity;
@@ -543,7 +543,7 @@ size_t verdict_waive(struct verdict *verdict)
 	return verdict->unmet;
 }
 
-/* Whatever a VM's tenancy is. */
+/* Whether the host meets the profile for every tenancy. */
 static bool takes(const struct profile *profile, const struct host_facts *facts)
 {
 	struct verdict verdict;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Admission: a host's facts held against a profile, requirement by requirement. */
+/* Admission: compares a host's facts with a profile, requirement by requirement. */
 #ifndef AXVM_HOST_ADMIT_H
 #define AXVM_HOST_ADMIT_H
 
@@ -18,8 +18,8 @@ struct verdict_row {
 	bool waived;
 };
 
-/* All requirements in the order of the table, the met ones too; then what the profile uses when
- * present, whose `met` says whether it is. */
+/* All requirements in the order of the table, the met ones too; then the optional features of the
+ * profile, whose `met` says whether the host has them. */
 struct verdict {
 	char profile[PROFILE_NAME_MAX];
 	bool development;

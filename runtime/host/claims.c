@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Claims by open file description locks.
  *
- * A file a CPU, and not one file with a range for each: every call walks a file's list of locks.
- * With 2,000 VMs on 40 CPUs a claim takes 2,000 calls; they cost 17 ms in one file, 2.4 in a file
- * each (0.3 and 0.4 with 200 VMs; a busy machine of 2 CPUs). What the files would cost a sealed
- * process in descriptors they do not: see claims_keep().
+ * Each CPU has a file, instead of a range in one file, because every call walks a file's list of
+ * locks. With 2,000 VMs on 40 CPUs a claim takes 2,000 calls; they cost 17 ms in one file, 2.4 in a
+ * file each (0.3 and 0.4 with 200 VMs; a busy machine of 2 CPUs). A sealed process has no
+ * descriptors of these files: see claims_keep().
  *
- * The folder is of all who may open /dev/kvm, who can therefore keep each other from claiming. What
- * they must not be able to do is to hang a launch, or to have it open what it should not: files are
- * opened without following links, without waiting and without becoming a terminal; nothing is read
- * or written; a call that would wait for a lock is never made; and whatever slots are locked, the
- * number of tries is bounded. */
+ * Everybody who may open /dev/kvm can write to the folder, and can therefore keep others from
+ * claiming. They must not be able to hang a launch, or to make it open anything but a regular file
+ * in the folder: files are opened without following links, without waiting and without becoming a
+ * terminal; nothing is read or written; a call that would wait for a lock is never made; and the
+ * number of tries is bounded, whichever slots are locked. */
 #include "host/claims.h"
 
 #include <errno.h>
@@ -22,11 +22,12 @@
 #include "base/clock.h"
 
 #define MEMORY_SLOT_MIB 64
-#define MEMORY_SLOTS (1ULL << 40) /* of a node: more than any has */
-/* Looks at a node's memory, and places that are tried, before all of it is taken for taken. */
+#define MEMORY_SLOTS (1ULL << 40) /* of a node: more than any node has */
+/* How often a node's memory is looked at, and how many places are tried, before it counts as
+ * full. */
 #define MEMORY_LOOKS_MAX 256
 #define MEMORY_IN_ORDER 64 /* of them from the beginning on */
-/* The same for who only asks how much it is, and is in no hurry. */
+/* The same for a caller that only asks how much is claimed, and can take longer. */
 #define MEMORY_COUNT_MAX 16384
 
 int claims_open(struct claims *claims, int fd, const char *path, bool looks)
@@ -36,16 +37,17 @@ int claims_open(struct claims *claims, int fd, const char *path, bool looks)
 
 	if (directory < 0)
 		return -errno;
-	/* The lists are as claims_close() leaves them: of a shim's only what is used is ever
-	 * written to. */
+	/* The lists stay as claims_close() leaves them, so that a shim writes only to the pages
+	 * that it uses. */
 	claims->open = true;
 	claims->looks = looks;
 	claims->directory = directory;
 	return 0;
 }
 
-/* Made by whoever needs it first, for all of the folder's group, whatever the umask: from its first
- * moment, since another launch may open it as soon as it is there. */
+/* The first launch that needs the file makes it, with the mode for the folder's whole group
+ * whatever the umask. The mode must be right from the start, because another launch may open the
+ * file as soon as it exists. */
 static int make_file(int directory, const char *name)
 {
 	const mode_t before = umask(0);
@@ -57,8 +59,8 @@ static int make_file(int directory, const char *name)
 	return fd;
 }
 
-/* What open(2) says of a file that is no regular one; and of one with a lease on it (fcntl(2),
- * F_SETLEASE), which is not to be taken for a claim. */
+/* Translates the errors of open(2) for a file that is not regular, and for one with a lease
+ * (fcntl(2), F_SETLEASE), which must not be mistaken for a claim. */
 static int open_error(int error)
 {
 	if (error == ELOOP || error == EISDIR || error == ENXIO)
@@ -66,8 +68,8 @@ static int open_error(int error)
 	return error == EAGAIN ? -EBUSY : -error;
 }
 
-/* Not with O_CREAT alone, which the kernel refuses for another user's file in a folder like this
- * one (fs.protected_regular). */
+/* Opens without O_CREAT first, because with it the kernel refuses another user's file in a folder
+ * like this one (fs.protected_regular). */
 static int open_file(int directory, const char *name, bool make)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -88,8 +90,8 @@ static int open_file(int directory, const char *name, bool make)
 	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EMEDIUMTYPE;
 }
 
-/* The descriptor of a CPU's or node's file, opened where it is not; -ENOENT where nobody needs it,
- * which is only looked for. */
+/* The descriptor of a CPU's or node's file, which is opened if it is not open yet. -ENOENT: there
+ * is no file, and this caller only looks. */
 static int file_of(struct claims *claims, struct claims_file *file, const char *name)
 {
 	int fd;
@@ -104,7 +106,8 @@ static int file_of(struct claims *claims, struct claims_file *file, const char *
 	return fd;
 }
 
-/* There is no file, because nobody has needed it yet: all of it is free. Who claims makes one. */
+/* There is no file, because nobody has claimed anything of it yet: all slots are free. A launch
+ * that claims makes the file. */
 static bool all_free(const struct claims *claims, int fd)
 {
 	return fd == -ENOENT && claims->looks;
@@ -120,7 +123,7 @@ static int cpu_file(struct claims *claims, uint32_t cpu)
 	return file_of(claims, &claims->cpus[cpu], name);
 }
 
-/* Of a node's pages of one size, of which a VM has but one. */
+/* The file of a node's pages of one size; a VM has only one page size. */
 static int node_file(struct claims *claims, uint32_t node)
 {
 	char name[48];
@@ -151,7 +154,7 @@ static int lock(int fd, int type, struct span span)
 	return fcntl(fd, F_OFD_SETLK, &request) < 0 ? -errno : 0;
 }
 
-/* Of others in the span: -EAGAIN with one lock of theirs, 0 where there is none. */
+/* Looks for locks of others in the span: -EAGAIN with one of them, or 0 if there is none. */
 static int look(int fd, struct span span, struct span *ret_taken)
 {
 	struct flock request = {
@@ -164,12 +167,12 @@ static int look(int fd, struct span span, struct span *ret_taken)
 	if (fcntl(fd, F_OFD_GETLK, &request) < 0) {
 		int error = errno;
 
-		/* No lock is told of by it, whatever file system says it. */
+		/* EAGAIN does not report a lock here, whichever file system returns it. */
 		return error == EAGAIN ? -EIO : -error;
 	}
 	if (request.l_type == F_UNLCK)
 		return 0;
-	/* To the end of the file, wherever that is. */
+	/* A length of 0 means to the end of the file. */
 	*ret_taken = (struct span){ (uint64_t)request.l_start,
 		                    request.l_len > 0 ? (uint64_t)request.l_len : INT64_MAX };
 	return -EAGAIN;
@@ -192,7 +195,7 @@ static int take(struct claims *claims, uint32_t cpu, struct span span)
 	r = claims->looks ? look(fd, span, &taken) : lock(fd, F_WRLCK, span);
 	if (r == 0)
 		claims->cpus[cpu].held++;
-	return r == -EACCES ? -EAGAIN : r; /* either, by fcntl(2) */
+	return r == -EACCES ? -EAGAIN : r; /* fcntl(2) may return either */
 }
 
 static void drop(struct claims *claims, uint32_t cpu, struct span span)
@@ -228,15 +231,15 @@ void claims_drop_whole(struct claims *claims, uint32_t cpu)
 
 /* ------------------------------------------------------------------------------------- looking */
 
-/* Of a span: what others have locked of it, `most` at most; and how often the kernel may be asked,
- * after which all is theirs. */
+/* The slots of a span that others have locked, at most `most`; and how often the kernel may be
+ * asked, after which the whole span counts as locked. */
 struct count {
 	uint64_t found, most;
 	uint32_t looks;
 };
 
-/* Adds to a count. The kernel names one lock of those in the span, any: to its left and right is
- * looked again. */
+/* Adds to a count. The kernel reports any one lock in the span, so the parts to its left and right
+ * are searched again. */
 static int count_taken(int fd, struct span span, struct count *count)
 {
 	struct span taken = { 0 };
@@ -323,9 +326,9 @@ static struct span memory_span(uint64_t mib, uint64_t slot)
 		              MAX((mib + MEMORY_SLOT_MIB - 1) / MEMORY_SLOT_MIB, (uint64_t)1) };
 }
 
-/* Of the slots that are free, those in which a place is to be found: what others have beyond them
- * takes as many. They spoke while more was free, and may not have all of it yet. Called until it
- * holds of what is left. */
+/* The number of slots, from the first on, in which to look for a place: the free memory minus the
+ * slots that others hold beyond them. Others claimed those while more was free, and may not have
+ * populated all of it yet. Called until the result no longer changes. */
 static int room_of(int fd, uint64_t free_slots, uint64_t *ret)
 {
 	const uint64_t far = INT64_MAX;
@@ -346,8 +349,8 @@ static int room_of(int fd, uint64_t free_slots, uint64_t *ret)
 	return 0;
 }
 
-/* The first place in the room that others have left: with it they have as much less of what is
- * free. Behind what this VM has itself, which its own look does not see. */
+/* The first place that others have left free. It is behind this VM's own slots, which its own
+ * search does not see. */
 static int take_room(const struct claims *claims, int fd, uint64_t room, struct span *wanted)
 {
 	const uint64_t first = wanted->start;
@@ -359,8 +362,7 @@ static int take_room(const struct claims *claims, int fd, uint64_t room, struct 
 		if (wanted->length > room || wanted->start > room - wanted->length)
 			return -EAGAIN;
 		r = look(fd, *wanted, &taken);
-		/* Of a host full of VMs the beginning is taken: then anywhere, another place each
-		 * time. */
+		/* On a host full of VMs the beginning is taken: then tries random places. */
 		if (r == -EAGAIN && tries < MEMORY_LOOKS_MAX - MEMORY_IN_ORDER)
 			wanted->start = first + (monotonic_ns() * 2654435761u >> 8) %
 			                                (room - first - wanted->length + 1);
@@ -370,7 +372,7 @@ static int take_room(const struct claims *claims, int fd, uint64_t room, struct 
 			return r;
 		else if ((r = lock(fd, F_WRLCK, *wanted)) != -EAGAIN)
 			return r;
-		/* Somebody has just come: looked at again. */
+		/* Another VM has just claimed here: look again. */
 	}
 	return -EAGAIN;
 }
