@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Claims: how the VMs of a host know of each other's CPUs, through the kernel and without a daemon.
  *
- * A folder (CLAIMS_PATH) has a file for each CPU, "cpu7", of which no byte counts. Its open file
+ * A folder (CLAIMS_PATH) has a file for each CPU, "cpu7", whose content is not used. Its open file
  * description locks (fcntl(2), F_OFD_SETLK) are the claims: a vCPU has a byte of the first
  * CLAIMS_SLOTS, an I/O thread one of the second as many, and a DEDICATED VM all of both. So the CPU
- * that the fewest have claimed is the one with the lowest free slot; the first write lock that
- * succeeds is the claim; and the kernel ends it with the process, however that goes. A file "node0"
- * has a slot for each 64 MiB of a node's memory that is spoken for and may not be there yet;
- * "node0-2048kB" of its huge pages of that size. */
+ * with the fewest claims is the one with the lowest free slot; the first write lock that succeeds
+ * is the claim; and the kernel releases it when the process ends, however it ends. A file "node0"
+ * has a slot for each 64 MiB of a node's memory that is claimed and may not be populated yet;
+ * "node0-2048kB" is the same for its huge pages of that size. */
 #ifndef AXVM_HOST_CLAIMS_H
 #define AXVM_HOST_CLAIMS_H
 
@@ -16,23 +16,23 @@
 
 #define CLAIMS_PATH "/run/axvm/claims"
 #define CLAIMS_SLOTS (1u << 20)
-/* Threads that have claimed one CPU, at most: who finds none of as many slots free gives up. */
+/* The most claims on one CPU: a launch that finds all these slots taken gives up. */
 #define CLAIMS_LEVELS_MAX 1024u
 
 enum claims_range { CLAIMS_VCPU, CLAIMS_IO };
 
-/* Of one launch, and of one thread. Zeroed: not open. */
+/* The claims of one launch; used by one thread. Zeroed: not open. */
 struct claims {
 	bool open;
 	bool looks;    /* nothing is locked, and no file made: what is free is only looked at */
 	int directory; /* owned */
-	/* of the memory that is spoken for; 0 as 4: ordinary pages. Set before the first of it */
+	/* page size of the claimed memory; 0 and 4: ordinary pages. Set before claiming any */
 	uint64_t page_kib;
 	struct claims_file {
 		int fd;
 		bool opened;
 		uint32_t held; /* claims of ours in it */
-		uint64_t end;  /* of a node's: behind the last of them */
+		uint64_t end;  /* of a node's file: the slot after the last of them */
 	} cpus[FACTS_CPUS_MAX], nodes[FACTS_NODES_MAX];
 };
 

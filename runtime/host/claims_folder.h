@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether a VM of this user could claim CPUs in a folder, and if not, why. For libaxvm as well,
- * which has no object of this room in it: hence all of it here. */
+/* Whether a VM of this user could claim CPUs in a folder, and if not, why. libaxvm uses it too and
+ * links no object of this room, so all of it is in this header. */
 #ifndef AXVM_HOST_CLAIMS_FOLDER_H
 #define AXVM_HOST_CLAIMS_FOLDER_H
 
@@ -21,7 +21,7 @@ static inline int claims_folder_open(const char *folder)
 	return take_fd(&fd);
 }
 
-/* What is wrong, and what to do: where it is axvm's own folder, and where it is another. Static. */
+/* What is wrong and what to do, for axvm's own folder or for another. Static. */
 static inline const char *claims_folder_reason(int error_number, const char *folder)
 {
 	static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Facts of a host: what is asked of them. */
+/* Questions about the facts of a host. */
 #include "host/facts.h"
 
 #include <assert.h>
@@ -33,7 +33,7 @@ bool facts_is_vulnerable(const char *state)
 
 		while (before > state && before[-1] == ' ')
 			before--;
-		/* A clause of its own, or what stands behind the name of a part. */
+		/* "Vulnerable" as a clause of its own, or after the name of a part. */
 		if (before == state || strchr(";,:", before[-1]))
 			return true;
 	}
@@ -42,7 +42,7 @@ bool facts_is_vulnerable(const char *state)
 
 const struct host_cpu *facts_cpu(const struct host_facts *facts, uint32_t id)
 {
-	/* Without gaps in the numbering, which is the rule, the id is the position. */
+	/* If ids have no gaps, as usual, the id is the position. */
 	if (id < facts->cpu_count && facts->cpus[id].id == id)
 		return &facts->cpus[id];
 	for (size_t i = 0; i < facts->cpu_count; i++)

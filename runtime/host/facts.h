@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What this host is: processors, VMX, NUMA nodes, KVM. Facts are read once, then only looked at.
- * The struct is bounded and large (2.3 MiB of address space); zeroed by facts_new(), it costs only
- * the pages of CPUs that exist. */
+/* What this host is: processors, VMX, NUMA nodes, KVM. Facts are read once and do not change after
+ * that. The struct is bounded and large (2.3 MiB of address space); zeroed by facts_new(), it costs
+ * only the pages of CPUs that exist. */
 #ifndef AXVM_HOST_FACTS_H
 #define AXVM_HOST_FACTS_H
 
@@ -42,7 +42,7 @@ struct host_node {
 	uint32_t id;
 	bool allowed; /* cpuset's mems */
 	uint64_t memory_mib;
-	uint64_t free_mib; /* that ordinary pages can be had from (host/meminfo.h) */
+	uint64_t free_mib; /* available as ordinary pages (host/meminfo.h) */
 	uint8_t huge_count;
 	/* ascending by size */
 	struct host_huge_pages {
@@ -61,12 +61,12 @@ struct host_vmx {
 	bool virtualize_x2apic, tsc_scaling, unrestricted_guest, pause_loop_exiting;
 };
 
-/* Something beside KVM that a VM is made of, and that the kernel, a sysctl or whoever started the
- * process may keep from it. */
+/* A kernel feature beside KVM that a VM needs, and that the kernel, a sysctl or the process's
+ * starter may deny. */
 struct host_offer {
 	char name[24]; /* "io_uring", "namespaces", "root_mount", "memory_policy" */
 	bool available;
-	/* a launch without it is refused; else only one whose spec asks for it, or not even that */
+	/* every launch without it is refused; else at most one whose spec asks for it */
 	bool required;
 	int error_number;
 	char message[FACTS_OFFER_TEXT_MAX]; /* what, why, what to do; "" when available */
@@ -103,7 +103,7 @@ int facts_probe(struct host_facts *facts, const char *root);
 /* Why a probe failed and what to do, static. */
 const char *facts_error(int r);
 
-/* Adds an offer; without room it is left out. `message` NULL: available. */
+/* Adds an offer; if the array is full, it is left out. `message` NULL: available. */
 void facts_add_offer(struct host_facts *facts, const char *name, bool required, int error_number,
                      const char *message);
 /* A sentence that says what is lacking and what to do: KVM first, then each offer that a launch

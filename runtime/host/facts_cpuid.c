@@ -2,7 +2,7 @@
 /* CPUID and VMX capability MSRs of the real processors (SDM 2A CPUID, 3D appendix A).
  *
  * CPUID answers for the CPU that executes it, so a thread of its own visits each CPU in turn; the
- * caller's affinity is not touched. A CPU outside the affinity is asked through
+ * caller's affinity is not touched. CPUID of a CPU outside the affinity is read from
  * /dev/cpu/N/cpuid. */
 #include "host/probe.h"
 
@@ -39,8 +39,8 @@ static int cpuid(int fd, uint32_t leaf, uint32_t subleaf, struct cpuid_leaf *ret
 	return 0;
 }
 
-/* Adds a leaf; false when there is no room or no answer. Leaves of zeros say nothing and would
- * crowd out others: they are left out, except as the end of a list of subleaves. */
+/* Adds a leaf; false when there is no room or no answer. Leaves of zeros carry no information and
+ * would take the room of others, so they are left out, except as the end of a list of subleaves. */
 static bool add_leaf(struct host_cpu *cpu, int fd, uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid_leaf *at = &cpu->leaves[cpu->leaf_count];
@@ -52,7 +52,7 @@ static bool add_leaf(struct host_cpu *cpu, int fd, uint32_t leaf, uint32_t suble
 	return true;
 }
 
-/* Subleaves of the leaf just added that are worth keeping: as many as it says there are. */
+/* Adds the useful subleaves of the leaf just added, as many as that leaf says there are. */
 static void add_subleaves(struct host_cpu *cpu, int fd, uint32_t leaf)
 {
 	const uint32_t limit = leaf == 0x4                  ? 5
@@ -95,7 +95,8 @@ static void read_leaves(struct host_cpu *cpu, int fd)
 		(void)add_leaf(cpu, fd, 0x8000001e, 0);
 }
 
-/* What admission looks at. A virtual machine's CPUID is an exit each, hence the short list. */
+/* The leaves that admission needs. The list is short because each CPUID in a virtual machine is an
+ * exit. */
 static void read_few_leaves(struct host_cpu *cpu)
 {
 	static const struct {
@@ -146,8 +147,8 @@ static void decode_signature(struct host_cpu *cpu, uint32_t eax)
 	cpu->stepping = eax & 0xf;
 }
 
-/* The kernel's word goes first, CPU by CPU: CPUID may be run on one CPU only, and where a
- * hypervisor does not intercept it, it is another machine's. */
+/* The kernel's values take precedence, CPU by CPU: CPUID may have been run on one CPU only, and if
+ * a hypervisor does not intercept it, it describes another machine. */
 void host_cpu_decode(struct host_cpu *cpu)
 {
 	const struct cpuid_leaf *zero = host_cpu_leaf(cpu, 0, 0), *one = host_cpu_leaf(cpu, 1, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The part of the facts that KVM tells: its capabilities and parameters, and the processor that it
- * can offer to a guest. */
+/* The facts that KVM provides: its capabilities and parameters, and the processor that it can offer
+ * to a guest. */
 #ifndef AXVM_HOST_FACTS_KVM_H
 #define AXVM_HOST_FACTS_KVM_H
 
@@ -40,8 +40,8 @@ struct host_kvm {
 	struct host_guest_leaf guest_leaves[FACTS_GUEST_LEAVES_MAX];
 };
 
-/* What a vendor's processors run VMs with, and the module of the kernel that does it: by the vendor
- * of CPUID leaf 0. Of one that is not known, both. */
+/* The name of a vendor's virtualization technique and the kernel module that uses it, by the vendor
+ * of CPUID leaf 0. For an unknown vendor, both of each. */
 struct kvm_kind {
 	const char *technique; /* "VT-x" */
 	const char *module;    /* "kvm_intel" */
@@ -49,9 +49,9 @@ struct kvm_kind {
 struct kvm_kind kvm_kind_of(const char *vendor);
 
 struct host_facts;
-/* facts->kvm.tsc_khz, which only a VM tells: makes one for the question. Part of facts_probe() and
- * not of the quick one, since a launch has a VM of its own to ask. Leaves 0 where KVM does not
- * tell. */
+/* Reads facts->kvm.tsc_khz, for which it creates a VM, because only a VM can be asked.
+ * facts_probe() calls it; the quick probe does not, because a launch can ask its own VM. Leaves 0
+ * if KVM does not say. */
 void facts_probe_tsc(struct host_facts *facts);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is lacking here, beside a processor: KVM, and what the kernel, its settings and whoever
- * started the process let it have. The words for the latter are base/denied.c's. */
+/* Describes what this host lacks beside processor features: KVM, and what the kernel, its settings
+ * or the process's starter deny. The words for denials are in base/denied.c. */
 #include "base/denied.h"
 #include "host/probe.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Facts out of axvm.v1.HostFacts. The message may come from a file: every count is checked against
- * its array before anything is written. */
+/* Reads facts from axvm.v1.HostFacts. The message may come from a file: every count is checked
+ * against its array before anything is written. */
 #include "host/facts_proto.h"
 #include "host/probe.h"
 #include "interface/arena.h"
@@ -11,8 +11,8 @@
 
 #define COPY(to_, from_) snprintf(to_, sizeof(to_), "%s", (from_) ? (from_) : "")
 
-/* All that struct host_facts holds is unpacked in less (1024 nodes have a million distances); a few
- * MiB of nothing but empty messages are not. */
+/* Unpacking the largest struct host_facts takes less (1024 nodes have a million distances); a few
+ * MiB of empty messages would take more. */
 #define UNPACKED_MAX (128 * MIB)
 
 static int join(char *flags, size_t size, char *const *words, size_t count)
@@ -64,7 +64,7 @@ static int cpu_from_message(const Axvm__V1__CpuFacts *message, struct host_cpu *
 	cpu->family = message->family;
 	cpu->model = message->model;
 	cpu->stepping = message->stepping;
-	/* The leaves serve where the file states nothing. */
+	/* The leaves are used where the file has no value. */
 	host_cpu_decode(cpu);
 	cpu->apic_id = message->has_apic_id ? message->apic_id : host_cpu_leaf_apic_id(cpu);
 	cpu->flags_hash = message->flags_hash;
@@ -109,7 +109,7 @@ static int vmx_from_message(const Axvm__V1__VmxFacts *message, struct host_facts
 	return join(facts->vmx_flags, sizeof(facts->vmx_flags), message->flags, message->n_flags);
 }
 
-/* What the message states outright counts where neither MSRs nor flags were given. */
+/* The message's own values count if it has neither MSRs nor flags. */
 static void vmx_stated(const Axvm__V1__VmxFacts *message, struct host_vmx *vmx)
 {
 	vmx->ept |= message->ept;
@@ -157,8 +157,8 @@ static int kvm_from_message(const Axvm__V1__KvmFacts *message, struct host_kvm *
 	return 0;
 }
 
-/* Each CPU is on one node. What is listed beyond that could be millions, to be looked up one by
- * one. */
+/* Counts the CPUs that the nodes list. Each CPU is on one node, so more than FACTS_CPUS_MAX are
+ * refused: a file could list millions, each to be looked up. */
 static size_t cpus_on_nodes(const Axvm__V1__HostFacts *message)
 {
 	size_t count = 0;

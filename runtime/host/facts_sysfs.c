@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What /proc and /sys say of processors and memory, below a root directory that tests can choose.
+/* Reads /proc and /sys for processors and memory, below a root directory that tests can choose.
  *
  * /proc/cpuinfo is read whole and once: it costs some 10 us a CPU, has the kernel's package, core
- * and APIC ids, and is the kernel's word on which features are really in use. Which CPUs share a
- * core is in thread_siblings_list alone, one file a core.
+ * and APIC ids, and lists the features that the kernel really uses. Only thread_siblings_list says
+ * which CPUs share a core; one file a core is read.
  *
- * A file of sysfs comes in one read (Documentation/filesystems/sysfs.rst); others come in pieces,
- * and end with an empty one. */
+ * One read(2) returns a whole file of sysfs (Documentation/filesystems/sysfs.rst); other files take
+ * several, until one returns 0. */
 #include "host/meminfo.h"
 #include "host/probe.h"
 
@@ -72,8 +72,8 @@ ssize_t root_read(const char *root, char *buffer, size_t size, const char *forma
 	return (ssize_t)used;
 }
 
-/* What one read of an open file brings, NUL-terminated and without its last newline; its length, or
- * -errno. */
+/* Reads an open file by one read(2), NUL-terminated and without its last newline; returns the
+ * length, or -errno. */
 static ssize_t read_once(int fd, char *buffer, size_t size)
 {
 	ssize_t n;
@@ -89,7 +89,7 @@ static ssize_t read_once(int fd, char *buffer, size_t size)
 	return n;
 }
 
-/* An attribute below /sys, as root_read() gives it. A launch reads a score of them. */
+/* Reads an attribute below /sys, as root_read() does. A launch reads about twenty. */
 static ssize_t root_attribute(const char *root, char *buffer, size_t size, const char *format, ...)
 	_printf_(4, 5);
 static ssize_t root_attribute(const char *root, char *buffer, size_t size, const char *format, ...)
@@ -223,7 +223,7 @@ static void take_row(struct host_facts *facts, struct host_cpu *cpu, const char 
 		take_flags(facts->vmx_flags, value);
 }
 
-/* The entry of a CPU, made where it belongs when there is none; NULL when there are too many. */
+/* The entry of a CPU, inserted in order if there is none yet; NULL: there are too many. */
 static struct host_cpu *cpu_entry(struct host_facts *facts, uint32_t id)
 {
 	size_t at = facts->cpu_count;
@@ -262,8 +262,8 @@ static void take_line(struct host_facts *facts, struct host_cpu **cpu, char *lin
 	}
 }
 
-/* Takes the whole lines of a text, and moves what follows the last of them to its start. Returns
- * how much that is. */
+/* Parses the complete lines of a text, and moves the incomplete rest to its start. Returns the
+ * length of that rest. */
 static size_t take_lines(struct host_facts *facts, struct host_cpu **cpu, char *text, size_t length)
 {
 	char *line = text, *end;
@@ -278,12 +278,12 @@ static size_t take_lines(struct host_facts *facts, struct host_cpu **cpu, char *
 	return length;
 }
 
-/* By pieces: the kernel writes it some pages at a time, and all of it is megabytes on the largest
- * hosts. */
+/* Reads in pieces: the kernel writes the file some pages at a time, and it has megabytes on the
+ * largest hosts. */
 int probe_cpuinfo(struct host_facts *facts, const char *root)
 {
 	_cleanup_close_ int fd = -1;
-	char text[FACTS_FLAGS_MAX + 4 * KIB]; /* a line, and what comes with its end */
+	char text[FACTS_FLAGS_MAX + 4 * KIB]; /* a line, and the piece that has its end */
 	struct host_cpu *cpu = NULL;
 	size_t used = 0;
 	ssize_t n;
@@ -307,7 +307,7 @@ int probe_cpuinfo(struct host_facts *facts, const char *root)
 
 /* ------------------------------------------------------------------------------ CPUs and nodes */
 
-/* A list file of the kernel's; `otherwise` stays when it is not there. */
+/* Reads a list file of the kernel; `bitmap` keeps its value if there is no such file. */
 static void root_list(const char *root, struct cpu_bitmap *bitmap, const char *path)
 {
 	char text[4096];
@@ -325,7 +325,7 @@ static bool status_list(const char *status, const char *row, struct cpu_bitmap *
 }
 
 /* The kernel's list of the threads of a core, the CPU itself among them: by its old name, which all
- * kernels have so far, or the one that replaces it since 5.3. False when there is none. */
+ * kernels have so far, or by the name that replaces it since 5.3. False: there is none. */
 static bool read_siblings(struct host_cpu *cpu, const char *root)
 {
 	static const char *const names[] = { "thread_siblings_list", "core_cpus_list" };
@@ -353,7 +353,7 @@ void probe_topology(struct host_facts *facts, const char *root)
 
 		if (!cpu->online || cpu->sibling_count > 0 || !read_siblings(cpu, root))
 			continue;
-		/* What it says of one thread of a core it says of the others. */
+		/* One thread's list holds for all threads of its core. */
 		for (size_t k = 0; k < cpu->sibling_count; k++) {
 			struct host_cpu *other = cpu_entry(facts, cpu->siblings[k]);
 
@@ -365,8 +365,8 @@ void probe_topology(struct host_facts *facts, const char *root)
 	}
 }
 
-/* By two calls, for which the kernel need not write all that is in the file. The mask is of the
- * caller's own CPUs that are online; a policy's of the nodes of its cpuset. */
+/* Two calls, which are cheaper than the file, for which the kernel writes much more. The first mask
+ * has the caller's CPUs that are online; the second has the nodes of its cpuset. */
 static bool ask_allowed(struct probe_allowed *allowed)
 {
 	static_assert(sizeof(allowed->nodes.words) == sizeof(allowed->cpus.words), "two of a kind");
@@ -496,7 +496,7 @@ void facts_probe_huge(struct host_facts *facts, const char *root)
 		probe_huge_pages(&facts->nodes[i], root && strcmp(root, "/") != 0 ? root : "");
 }
 
-/* An attribute in an open directory. False when it is not there, or empty. */
+/* Reads an attribute in an open directory. False: it is missing or empty. */
 static bool read_entry(int directory, const char *name, char *buffer, size_t size)
 {
 	_cleanup_close_ int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
