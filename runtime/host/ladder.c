@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The ladder: which of the host's CPUs a VM claims.
  *
- * The CPUs that a guest node may have stand in one order: node by node in turn, the first thread of
- * whole cores before second threads, cores in their order. Slot 0 of each is tried in that order,
- * then slot 1 of each, and so on, and the first lock that succeeds is a claim. Nobody counts and
- * nobody waits: two launches at once are told apart by the kernel, slot for slot, and the CPU with
- * the fewest claims has the lowest free slot. A guest node's vCPUs go to one host node: claims are
- * gathered for all host nodes at once, the first that has as many as are needed gets the guest
- * node, and what was gathered for the others is given back.
+ * The CPUs that a guest node may have are in one order: they alternate between nodes, first threads
+ * of whole cores come before second threads, and cores are in ascending order. Slot 0 of each is
+ * tried in that order, then slot 1 of each, and so on, and the first lock that succeeds is a claim.
+ * No launch counts claims or waits for another: the kernel decides between two launches slot by
+ * slot, and the CPU with the fewest claims has the lowest free slot. A guest node's vCPUs go to one
+ * host node: the ladder gathers claims for all host nodes at once, the first host node with enough
+ * claims gets the guest node, and the claims gathered for the others are dropped.
  *
- * A DEDICATED VM climbs no ladder: it locks all slots of each thread of a core, which fails while
- * anybody has one. Cores are tried in the same order. Another launch may hold a core for the moment
- * of its own gathering, so a refusal is looked at a few times. */
+ * A DEDICATED VM does not go slot by slot: it locks all slots of each thread of a core, which fails
+ * while another VM has one. Cores are tried in the same order. Another launch may hold a core only
+ * while it gathers its own, so a refusal is tried again a few times. */
 #include "host/ladder.h"
 
 #include "host/ladder_parts.h"
@@ -32,7 +32,7 @@ static const char *list_whole(const struct ladder *ladder, char *to, size_t size
 	                                            : "none";
 }
 
-/* The folder is at fault, or this VM has no right to it. */
+/* Refuses a launch because of the folder: something is wrong with it, or this VM may not use it. */
 static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 {
 	if (ladder->error < 0)
@@ -46,8 +46,9 @@ static void refuse_folder(struct ladder *ladder, int error, uint32_t cpu)
 	                                                     "folder's group, or without claims");
 }
 
-/* Each try walks a list that whoever may write to the folder can make long. The kernel walks it in
- * this thread's time: a host that has stood still meanwhile is no reason to give up. */
+/* Each try walks a list of locks that anybody who can write to the folder can make long. The kernel
+ * walks it in this thread's CPU time, so the limit is on that time: a host that stalls is no reason
+ * to give up. */
 static bool in_time(struct ladder *ladder)
 {
 	if (ladder->error == 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) > ladder->deadline_ns)
@@ -73,7 +74,7 @@ int ladder_take(struct ladder *ladder, uint32_t cpu, enum claims_range range, ui
 	return r;
 }
 
-/* A DEDICATED VM's, every thread of a core or none. */
+/* Claims a core for a DEDICATED VM: every thread of it or none. */
 static int take_core(struct ladder *ladder, const struct host_cpu *core)
 {
 	const size_t count = MAX(core->sibling_count, (uint8_t)1);
@@ -112,7 +113,7 @@ static int by_key(const void *a, const void *b)
 	return (x->key > y->key) - (x->key < y->key);
 }
 
-/* Which of its core's usable threads a CPU is; 0: the first. */
+/* The position of a CPU among the usable threads of its core; 0: the first. */
 static uint32_t thread_of(const struct ladder *ladder, const struct host_cpu *cpu)
 {
 	uint32_t thread = 0;
@@ -131,7 +132,7 @@ static void add_rung(struct ladder *ladder, const struct host_cpu *cpu, size_t h
 
 	if (!placement_usable(cpu) || (ladder->request->dedicated && (!whole || thread > 0)))
 		return;
-	/* Another guest node's already. */
+	/* Another guest node of this VM has it already. */
 	if (own && (ladder->request->dedicated || !ladder->request->overcommit))
 		return;
 	ladder->rungs[ladder->rung_count++] = (struct rung){
@@ -142,8 +143,8 @@ static void add_rung(struct ladder *ladder, const struct host_cpu *cpu, size_t h
 	};
 }
 
-/* The order for the hands that there are. CPUs of a node are numbered as they stand, by thread
- * after that, so that the same place of each node comes in turn. */
+/* Sorts the rungs of all hands. Within a node CPUs are numbered in their order, thread by thread;
+ * CPUs with the same number in different nodes follow one another. */
 static void set_up(struct ladder *ladder)
 {
 	ladder->rung_count = ladder->got_count = 0;
@@ -184,7 +185,7 @@ static void note(struct ladder *ladder, size_t rung, uint32_t slot)
 	ladder->hands[ladder->rungs[rung].hand].got++;
 }
 
-/* Whether a host node can still come to hold `wanted` vCPUs, and how many of them on one CPU. */
+/* Whether a host node can still get `wanted` vCPUs, and how many of them on one CPU. */
 static uint32_t times_each(const struct ladder *ladder, const struct hand *hand, uint32_t wanted)
 {
 	if (hand->live == 0 || (!ladder->request->overcommit && hand->live < wanted))
@@ -200,7 +201,7 @@ static bool hopeful(const struct ladder *ladder, uint32_t wanted)
 	return false;
 }
 
-/* Slots on the least claimed CPUs; the hand that has `wanted` first, or -1. */
+/* Claims slots on the least claimed CPUs; returns the first hand that has `wanted`, or -1. */
 static int climb(struct ladder *ladder, uint32_t wanted)
 {
 	for (uint32_t slot = 0; slot < CLAIMS_LEVELS_MAX && hopeful(ladder, wanted); slot++)
@@ -225,8 +226,8 @@ static int climb(struct ladder *ladder, uint32_t wanted)
 	return -1;
 }
 
-/* How many vCPUs each of the plan's cores of a guest node has, in their order: what the guest is
- * shown. */
+/* How many vCPUs each of the plan's cores of a guest node has, in order. The guest sees this
+ * topology. */
 static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint8_t *ret_vcpus)
 {
 	size_t count = 0;
@@ -244,7 +245,7 @@ static size_t planned_cores(const struct ladder *ladder, size_t guest_node, uint
 	return count;
 }
 
-/* Cores that nobody has anything on; the hand that has them all first, or -1. */
+/* Claims cores on which no VM has a claim; returns the first hand that has enough, or -1. */
 static int gather_cores(struct ladder *ladder, const uint8_t *vcpus, size_t wanted)
 {
 	for (size_t i = 0; i < ladder->rung_count; i++) {
@@ -275,8 +276,8 @@ static bool taken_by_guest(const struct ladder *ladder, int32_t host_node, size_
 	return false;
 }
 
-/* Whether this process may use a CPU of the node; of one that was asked for without, it uses all
- * others. */
+/* Whether this process may use a CPU of the node. If the spec asks for a node without one, all
+ * other CPUs are used. */
 static bool has_cpus(const struct host_facts *facts, const struct host_node *node)
 {
 	for (size_t i = 0; i < facts->cpu_count; i++)
@@ -286,7 +287,7 @@ static bool has_cpus(const struct host_facts *facts, const struct host_node *nod
 }
 
 /* The host nodes to be considered for a guest node; `own`: only those that no other guest node of
- * this VM has; `memory`: only those that have enough, for which it is spoken. */
+ * this VM has; `memory`: only those that have enough memory, which is then claimed. */
 static void deal_hands(struct ladder *ladder, size_t guest_node, bool own, bool memory)
 {
 	const struct host_facts *facts = ladder->facts;
@@ -321,7 +322,7 @@ static void fold_hands(struct ladder *ladder, size_t guest_node, int winner)
 	give_back(ladder, winner);
 }
 
-/* So that another guest node of this VM leaves them alone. */
+/* Another guest node of this VM must not use them. */
 static void mark_past(struct ladder *ladder, int winner)
 {
 	for (size_t i = 0; i < ladder->got_count; i++) {
@@ -332,7 +333,7 @@ static void mark_past(struct ladder *ladder, int winner)
 	}
 }
 
-/* What the winning hand has, in the order in which it came. */
+/* Puts the vCPUs on the claims of the winning hand, in the order of claiming. */
 static const struct host_cpu *next_of(const struct ladder *ladder, int winner, size_t *at)
 {
 	while (*at < ladder->got_count) {
@@ -369,7 +370,7 @@ static void settle(struct ladder *ladder, size_t guest_node, int winner)
 	}
 }
 
-/* One look at the host for a guest node; whether it has its CPUs. */
+/* Tries once to claim the CPUs of a guest node; returns whether it has them. */
 static bool try_guest_node(struct ladder *ladder, size_t guest_node)
 {
 	static const struct {
@@ -389,7 +390,7 @@ static bool try_guest_node(struct ladder *ladder, size_t guest_node)
 	if (ladder->request->dedicated)
 		wanted = (uint32_t)planned_cores(ladder, guest_node, vcpus);
 	if (wanted == 0)
-		return true; /* memory alone: where the plan has it */
+		return true; /* memory only: on the plan's node */
 	for (size_t i = 0; i < ARRAY_SIZE(tiers) && ladder->error == 0; i++) {
 		int winner;
 
@@ -440,7 +441,8 @@ static void claim_guest_node(struct ladder *ladder, size_t guest_node)
 
 /* ----------------------------------------------------------------------------------------- pins */
 
-/* At the last look; before it, a pin that another launch holds for a moment is only not had yet. */
+/* Adds a problem on the last look only: before that, another launch may hold the pin just for a
+ * moment. */
 static void refuse_pin(struct ladder *ladder, uint32_t vcpu, bool last, const char *why)
 {
 	char field[PROBLEM_FIELD_MAX];
@@ -452,7 +454,7 @@ static void refuse_pin(struct ladder *ladder, uint32_t vcpu, bool last, const ch
 	                             "host CPU %d %s", ladder->plan->vcpus[vcpu].cpu, why);
 }
 
-/* Whether the core was claimed, or refused, with the pin of an earlier vCPU. */
+/* Whether the core was claimed or refused together with the pin of an earlier vCPU. */
 static bool had_before(const struct ladder *ladder, uint32_t vcpu, const struct host_cpu *core)
 {
 	for (uint32_t i = 0; i < vcpu; i++)
@@ -462,7 +464,7 @@ static bool had_before(const struct ladder *ladder, uint32_t vcpu, const struct 
 	return false;
 }
 
-/* Whether the pin is had. */
+/* Whether the pin is claimed. */
 static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 {
 	uint32_t cpu = (uint32_t)ladder->plan->vcpus[vcpu].cpu;
@@ -494,7 +496,7 @@ static bool claim_pin(struct ladder *ladder, uint32_t vcpu, bool last)
 	return r == 0;
 }
 
-/* All that are refused are told. */
+/* Reports every pin that is refused. */
 static void claim_pins(struct ladder *ladder)
 {
 	bool had[PLACEMENT_VCPUS_MAX] = { false }, all = false;
@@ -526,7 +528,7 @@ static void claim_pins(struct ladder *ladder)
 	}
 }
 
-/* What the plan had chosen without knowing of others is open again. */
+/* Clears the choices that the plan made without knowing of other VMs. */
 static void forget(struct placement *plan)
 {
 	for (uint32_t i = 0; i < plan->vcpu_count; i++) {

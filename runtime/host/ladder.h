@@ -7,15 +7,15 @@
 #include "host/placement.h"
 
 /* Claims a CPU for each vCPU and I/O thread of a plan that placement_plan() has made of the same
- * facts and request, and puts them there: vCPUs and I/O threads of a SHARED VM each in the lowest
- * slot that is free, on the node's CPUs or on those of the pins; of a DEDICATED VM whole cores, for
- * as many vCPUs each as the plan's, with all their slots. Speaks for the memory of nodes that are
- * chosen here. With claims that only look, nothing is locked, and the plan is what a launch would
- * get now. What is claimed is the caller's to keep or to close.
+ * facts and request, and writes those CPUs into the plan. Each vCPU and I/O thread of a SHARED VM
+ * gets the lowest free slot on the node's CPUs, or on those of the pins; a DEDICATED VM gets whole
+ * cores with all their slots, and each core has as many vCPUs as in the plan. It also claims the
+ * memory of nodes that it chooses. With claims that only look, nothing is locked, and the plan is
+ * what a launch would get now. The caller keeps the claims or closes them.
  *
- * All reasons for a refusal are added to `problems`, with the CPUs that others have for themselves;
- * -errno then, and some may be claimed, so that the claims are to be closed. Takes what its calls
- * take: with 2,000 VMs on 40 CPUs some 2,000. */
+ * A refusal returns -errno and adds all its reasons to `problems`, with the CPUs that others own
+ * exclusively. Some CPUs may be claimed then, so the caller must close the claims. The time is that
+ * of its system calls: with 2,000 VMs on 40 CPUs some 2,000. */
 int ladder_claim(struct claims *claims, const struct host_facts *facts,
                  const struct placement_request *request, struct placement *plan,
                  struct problems *problems);

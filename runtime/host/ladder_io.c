@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The ladder's I/O threads: a CPU each by a range of slots of their own, beside the vCPUs they
- * serve.
+/* The ladder's I/O threads: each claims a CPU beside the vCPUs that it serves, in a range of slots
+ * for I/O threads only.
  *
- * Best is the other thread of a core that the VM has, where no vCPU of anybody is; a DEDICATED VM
- * has its own. Else an I/O thread shares the CPU of one of its node's vCPUs, the one that the
- * fewest I/O threads have. It then takes turns with the vCPU whose doorbell it waits for, and a
- * wake-up crosses no CPU; on the CPU of another VM it would wait for a guest that has nothing to do
- * with it, and that guest for it. A CPU where nothing runs yet is no better: the next VM's vCPU
- * goes there (measured: README.md, "Decisions").
+ * The best CPU is the other thread of a core that the VM has, if no VM has a vCPU there. Else an
+ * I/O thread shares the CPU of one of its node's vCPUs, the one with the fewest I/O threads. It
+ * then alternates with the vCPU whose doorbell it waits for, and a wake-up crosses no CPU; on the
+ * CPU of another VM it and that VM's guest would delay each other. A CPU where nothing runs yet is
+ * no better, because the next VM's vCPU goes there (measured: README.md, "Claims").
  *
- * A VM that is DEDICATED, or whose vCPUs are realtime threads, goes to the other CPUs of its node
- * that the fewest I/O threads have, and to its own only where there are none. One that is DEDICATED
- * leaves cores alone that are untouched: an I/O thread there would keep such a core from being
- * anybody's whole core. */
+ * The I/O thread of a VM that is DEDICATED, or whose vCPUs are realtime threads, goes to another
+ * CPU of its node, the one with the fewest I/O threads, and to a vCPU's CPU only if there is no
+ * other. That of a DEDICATED VM avoids untouched cores: there it would keep any DEDICATED VM from
+ * claiming the whole core. */
 #include "host/ladder_parts.h"
 
 static int32_t got(struct ladder *ladder, uint32_t cpu, uint32_t slot)
@@ -21,7 +20,7 @@ static int32_t got(struct ladder *ladder, uint32_t cpu, uint32_t slot)
 	return (int32_t)cpu;
 }
 
-/* A thread beside a vCPU, on a core of this VM's, that runs no vCPU of anybody. */
+/* A thread beside a vCPU, on a core of this VM, on which no VM has a vCPU. */
 static int32_t idle_beside(struct ladder *ladder, size_t guest_node, const uint8_t *given)
 {
 	int32_t best = PLACEMENT_UNPINNED;
@@ -36,7 +35,7 @@ static int32_t idle_beside(struct ladder *ladder, size_t guest_node, const uint8
 			if (cpu_bitmap_has(&ladder->mine, other) ||
 			    !placement_usable(facts_cpu(ladder->facts, other)))
 				continue;
-			/* Of a DEDICATED VM's own core all slots are its own. */
+			/* A DEDICATED VM has all slots of its own cores already. */
 			if (!ladder->request->dedicated &&
 			    (!claims_idle(ladder->claims, other) ||
 			     ladder_take(ladder, other, CLAIMS_IO, 0) < 0))
@@ -58,7 +57,7 @@ static bool core_untouched(struct ladder *ladder, const struct host_cpu *cpu)
 	return claims_untouched(ladder->claims, cpu->id);
 }
 
-/* Whether an I/O thread may be on a CPU of its node: of this VM's own vCPUs, or of others'. */
+/* Whether an I/O thread may be on a CPU of its node, which is one of this VM's vCPUs or another. */
 static bool may_climb(struct ladder *ladder, const struct host_cpu *cpu, bool own)
 {
 	if (cpu_bitmap_has(&ladder->whole, cpu->id) ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the ladder share; for those alone. */
+/* Shared by the files of the ladder only. */
 #ifndef AXVM_HOST_LADDER_PARTS_H
 #define AXVM_HOST_LADDER_PARTS_H
 
@@ -15,12 +15,12 @@ struct rung {
 	bool gone;    /* one DEDICATED VM has it */
 };
 
-/* What has been gathered for one host node. */
+/* The claims gathered for one host node. */
 struct hand {
 	int32_t node;
 	uint32_t live; /* rungs that are not gone */
 	uint32_t got;
-	bool has_memory; /* spoken for, from this slot on */
+	bool has_memory; /* claimed, from this slot on */
 	uint64_t memory_slot;
 };
 
@@ -29,12 +29,12 @@ struct ladder {
 	const struct host_facts *facts;
 	const struct placement_request *request;
 	struct placement *plan;
-	struct placement planned; /* as it was */
+	struct placement planned; /* before any claim */
 	struct problems *problems;
-	struct cpu_bitmap whole; /* CPUs that others have for themselves */
+	struct cpu_bitmap whole; /* CPUs that others own exclusively */
 	struct cpu_bitmap mine;  /* CPUs of this VM's vCPUs */
-	/* Of each range the slots of a CPU below this one are past: locks of one open file
-	 * description do not conflict, so that a slot of its own would be had twice. */
+	/* Of each range, the slots of a CPU below this one were tried already: locks of one open
+	 * file description do not conflict, so a lower slot could be claimed twice. */
 	uint16_t past[2][FACTS_CPUS_MAX];
 	uint64_t deadline_ns; /* of this thread's CPU time; past it no more is tried */
 	int error;
@@ -49,7 +49,8 @@ struct ladder {
 	} got[]; /* for each host node PLACEMENT_VCPUS_MAX */
 };
 
-/* A slot, if it is free: as claims_take(); that the folder is at fault is in ladder->error then. */
+/* Claims a slot if it is free, as claims_take(). An error of the folder is noted in
+ * ladder->error. */
 int ladder_take(struct ladder *ladder, uint32_t cpu, enum claims_range range, uint32_t slot);
 
 /* After all vCPUs: the CPUs of the I/O threads. */

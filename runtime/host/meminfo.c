@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Room for guest memory, by the kernel's own account of a node. */
+/* Computes the room for guest memory from the kernel's meminfo of a node. */
 #include "host/meminfo.h"
 
 #include "base/base.h"
@@ -11,7 +11,7 @@ uint64_t meminfo_kib(const char *text, const char *row)
 {
 	const size_t length = strlen(row);
 
-	/* "MemFree:" is not the end of another row's name. */
+	/* A match must be a whole name: "MemFree:" could also end another row's name. */
 	for (const char *at = strstr(text, row); at; at = strstr(at + 1, row))
 		if (at == text || at[-1] == ' ' || at[-1] == '\n')
 			return strtoull(at + length, NULL, 10);

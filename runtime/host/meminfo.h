@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What of a node's memory can be had, from the text of /sys/devices/system/node/nodeN/meminfo.
- * Without allocation. */
+/* Reads how much of a node's memory is available, from the text of
+ * /sys/devices/system/node/nodeN/meminfo. Without allocation. */
 #ifndef AXVM_HOST_MEMINFO_H
 #define AXVM_HOST_MEMINFO_H
 

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Placement of vCPUs and I/O threads, as far as it follows from the spec and the host alone. Which
- * other VMs there are is asked later and elsewhere (host/ladder.c), since what a guest sees must
- * not depend on it.
+/* Placement of vCPUs and I/O threads, as far as it follows from the spec and the host alone.
+ * host/ladder.c considers other VMs later, because what a guest sees must not depend on them.
  *
  * 1. Each guest node gets a host node: the one asked for; or that of its first pin; or for a
  *    DEDICATED VM the lowest that no other guest node has and that holds its vCPUs on whole cores
- *    and its memory. A VM that is not pinned gets one of those with enough memory by lot, the more
- *    free memory the likelier: the VM's own number (the seed) draws it, so that many VMs are spread
- *    although none knows of another.
+ *    and its memory. A VM that is not pinned gets a random one of those with enough memory,
+ *    weighted by free memory. The VM's own number is the seed, so VMs spread over the nodes without
+ *    knowing of each other.
  * 2. Inside a host node a DEDICATED VM's vCPUs take whole cores in order, and the threads of a core
- *    one after another, so neighbours in the guest are neighbours on a core. What a guest node took
- *    is gone for the next one.
+ *    one after another, so neighbours in the guest are neighbours on a core. CPUs that a guest node
+ *    took are not available to the next one.
  * 3. The I/O thread of a host node takes the best CPU there that no vCPU has: on a core without
  *    vCPUs; else the idle thread of a core; else it shares with the last vCPU. */
 #include "host/placement.h"
@@ -66,9 +65,8 @@ static int by_key(const void *a, const void *b)
 	return (x->key > y->key) - (x->key < y->key);
 }
 
-/* The CPUs of a host node (-1: of all) that are on whole cores of which no vCPU has any, in their
- * order: so the thread that one guest node leaves idle on a core is never given to the next.
- * Returns how many. */
+/* The CPUs of a host node (-1: of all) on whole cores without vCPUs, in their order: so a thread
+ * that one guest node leaves idle on a core is never given to the next. Returns how many. */
 static size_t candidates(const struct plan *plan, int32_t node, struct ranked *ret_list)
 {
 	size_t count = 0;
@@ -149,11 +147,12 @@ static int32_t choose_node(const struct plan *plan, size_t guest_node)
 			const struct host_node *node = &plan->facts->nodes[i];
 			uint32_t score;
 
-			/* First host nodes that no guest node has yet; then any. */
+			/* Tries host nodes that no guest node has yet; then any. */
 			if (host_node_used(plan, (int32_t)node->id) != (pass == 1))
 				continue;
 			score = suitability(plan, node, guest_node, wanted);
-			/* A second guest node moves in only where the first pass found no room. */
+			/* Two guest nodes share a host node only if the first pass found no
+			 * room. */
 			if (score > best_score && (pass == 0 || best_score < 0x20000000)) {
 				best_score = score;
 				best = (int32_t)node->id;
@@ -209,7 +208,7 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
-/* By lot, weighted by free memory. */
+/* A random node, weighted by free memory. */
 static int32_t draw_node(const struct plan *plan, size_t guest_node)
 {
 	const struct host_facts *facts = plan->facts;
@@ -313,7 +312,7 @@ static void place_dedicated(struct plan *plan, size_t guest_node)
 			put(plan, i, list[next++].cpu);
 }
 
-/* On the node, on no CPU of it: guest nodes that are on one host node are so together. */
+/* Binds vCPUs to the node and not to a CPU: guest nodes on one host node share its CPUs. */
 static void place_unpinned(struct plan *plan, size_t guest_node)
 {
 	struct placement_node *node = &plan->out.nodes[guest_node];
@@ -330,7 +329,7 @@ static void place_unpinned(struct plan *plan, size_t guest_node)
 			plan->out.vcpus[i].host_node = node->host_node;
 }
 
-/* "0-3,8": those that a vCPU may be pinned to. */
+/* "0-3,8": the CPUs that a vCPU may be pinned to. */
 static const char *list_usable(const struct host_facts *facts, char *to, size_t size)
 {
 	struct cpu_bitmap bitmap = { 0 };
@@ -377,7 +376,7 @@ static void check_pin(struct plan *plan, uint32_t vcpu)
 	put(plan, vcpu, cpu);
 }
 
-/* A guest node whose host node was left open follows its first pin. */
+/* A guest node for which the spec names no host node follows its first pin. */
 static void follow_pins(struct plan *plan)
 {
 	for (uint32_t i = 0; i < plan->request->vcpus; i++) {
@@ -402,9 +401,10 @@ static int io_rank(const struct plan *plan, const struct host_cpu *cpu)
 	return core_untouched(plan, cpu) ? 3 : 2;
 }
 
-/* A CPU of its own is better than one that has an I/O thread already; that is still better than a
- * vCPU's. Among equals of a VM that is pinned by hand its number chooses: other VMs' I/O threads
- * are likely to be nearby, and nobody says where. `near`: of this host node alone. */
+/* An unused CPU is better than one that has an I/O thread already, and that one is better than a
+ * vCPU's. If several are equal for a VM that is pinned by hand, the VM's number chooses, because
+ * other VMs' I/O threads are probably nearby and it is unknown where. `near`: only CPUs of this
+ * host node. */
 static const struct host_cpu *io_cpu_for(const struct plan *plan, const struct cpu_bitmap *given,
                                          int host_node, bool near)
 {
@@ -443,7 +443,7 @@ static void place_io(struct plan *plan)
 		const struct host_cpu *cpu =
 			io_cpu_for(plan, &given, node->host_node, node->host_node >= 0);
 
-		/* A node without a usable CPU: any other's. */
+		/* The node has no usable CPU: take any other node's. */
 		if (!cpu)
 			cpu = io_cpu_for(plan, &given, -1, false);
 		if (!cpu)

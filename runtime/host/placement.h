@@ -15,17 +15,18 @@ struct placement_request {
 	uint32_t vcpus;   /* 1 … PLACEMENT_VCPUS_MAX */
 	bool dedicated;   /* whole cores, nobody else's threads on them */
 	bool overcommit;  /* two vCPUs may share a CPU */
-	bool realtime;    /* a vCPU leaves its CPU to an I/O thread only when it sleeps */
+	bool realtime;    /* a vCPU yields its CPU to an I/O thread only when it sleeps */
 	size_t pin_count; /* 0 or vcpus */
 	const uint32_t *pins;
 	const uint8_t *vcpu_nodes;                /* guest node of each vCPU; NULL: dealt evenly */
 	size_t node_count;                        /* 1 … PLACEMENT_NODES_MAX */
 	int host_node[PLACEMENT_NODES_MAX];       /* -1: the plan's choice */
-	uint64_t memory_mib[PLACEMENT_NODES_MAX]; /* wanted there; 0: does not matter */
-	uint64_t page_kib;                        /* in pages of this size; 0 as 4: ordinary ones */
+	uint64_t memory_mib[PLACEMENT_NODES_MAX]; /* wanted there; 0: any amount */
+	uint64_t page_kib;                        /* in pages of this size; 0, 4: ordinary pages */
 	uint32_t io_threads;                      /* of each node, 0 … PLACEMENT_IO_MAX */
-	uint32_t io_count; /* that there will be of those in all: only they claim a CPU */
-	/* the VM's own number: what is as good for all VMs is not the same for all */
+	uint32_t io_count; /* total that will be started: only those claim a CPU */
+	/* the VM's own number: decides between equal choices, so that VMs do not all take the
+	 * same */
 	uint64_t seed;
 };
 
@@ -47,8 +48,9 @@ struct placement {
 	struct placement_node {
 		int32_t host_node; /* asked or chosen, -1: host without NUMA information */
 		bool chosen;       /* by the plan: the spec was silent */
-		bool said;         /* it follows from the spec: asked for, or where a pin is */
-		/* of the host node that this process may use; all, where it has none */
+		bool said;         /* follows from the spec: asked for, or the node of a pin */
+		/* CPUs of the host node that this process may use; all usable CPUs if it has
+		 * none */
 		struct cpu_bitmap cpus;
 		struct placement_io {
 			int32_t cpu;    /* or PLACEMENT_UNPINNED */
@@ -57,15 +59,15 @@ struct placement {
 	} nodes[PLACEMENT_NODES_MAX];
 };
 
-/* Guest node of a vCPU when the spec is silent: contiguous runs, whose lengths differ by one at
- * most. */
+/* Guest node of a vCPU if the spec names none: contiguous runs, whose lengths differ by at most
+ * one. */
 uint8_t placement_dealt_node(uint32_t vcpu, uint32_t vcpus, size_t nodes);
 
-/* Where a VM goes that knows of no other: on the CPUs of its pins; DEDICATED, on whole cores of one
- * node, lowest numbers first, of which it keeps the threads it does not use; else on no CPU, but on
- * a node. Only on CPUs that are online and allowed, a guest node's vCPUs never over a host node's
- * boundary. Same input, same output. All reasons for a refusal are added to `problems` (fields
- * cpus.…, memory.nodes[…]); -errno then. */
+/* Places a VM without regard to other VMs: with pins, on their CPUs; DEDICATED, on whole cores of
+ * one node, lowest numbers first, including the threads that it does not use; else on a node and no
+ * particular CPU. It uses only CPUs that are online and allowed, and never splits a guest node's
+ * vCPUs over host nodes. Same input, same output. All reasons for a refusal are added to `problems`
+ * (fields cpus.…, memory.nodes[…]); -errno then. */
 int placement_plan(const struct host_facts *facts, const struct placement_request *request,
                    struct placement *ret, struct problems *problems);
 
@@ -73,8 +75,8 @@ int placement_plan(const struct host_facts *facts, const struct placement_reques
 bool placement_usable(const struct host_cpu *cpu);
 bool placement_whole_core(const struct host_facts *facts, const struct host_cpu *cpu);
 
-/* The CPUs of a host node that this process may use; all that it may, where there are none or the
- * node is -1. */
+/* The CPUs of a host node that this process may use; if there are none or the node is -1, all CPUs
+ * that it may use. */
 void placement_cpus(const struct host_facts *facts, int32_t host_node, struct cpu_bitmap *ret);
 
 /* Puts vCPU `vcpu` on a CPU of the plan. */
