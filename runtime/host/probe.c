@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The facts of this host: the order in which they are read, and what follows from what was read. */
+/* Probes this host: reads its facts in order, and derives others from them. */
 #include "host/probe.h"
 
 #include <assert.h>
@@ -27,14 +27,14 @@ static const struct vmx_bit {
 	/* clang-format on */
 	BIT(ept, 0x0b, 32 + 1, "ept"),
 	BIT(vpid, 0x0b, 32 + 5, "vpid"),
-	BIT(virtualize_x2apic, 0x0b, 32 + 4, NULL), /* the kernel does not name it */
+	BIT(virtualize_x2apic, 0x0b, 32 + 4, NULL), /* the kernel has no name for it */
 	BIT(unrestricted_guest, 0x0b, 32 + 7, "unrestricted_guest"),
 	BIT(apic_register_virtualization, 0x0b, 32 + 8, "vapic_reg", "apicv"),
 	BIT(virtual_interrupt_delivery, 0x0b, 32 + 9, "vid", "apicv"),
 	BIT(pause_loop_exiting, 0x0b, 32 + 10, "ple"),
 	BIT(tsc_scaling, 0x0b, 32 + 25, "tsc_scaling"),
 	BIT(posted_interrupts, 0x01, 32 + 7, "posted_intr"),
-	BIT(ept_2m, 0x0c, 16, "ept_1gb"), /* which implies it */
+	BIT(ept_2m, 0x0c, 16, "ept_1gb"), /* the kernel's name for 1 GiB pages, which imply it */
 	BIT(ept_1g, 0x0c, 17, "ept_1gb"),
 	BIT(ept_ad, 0x0c, 21, "ept_ad"),
 #undef BIT
@@ -72,8 +72,8 @@ void facts_decode(struct host_facts *facts)
 	}
 }
 
-/* How many threads a core of this processor can have, from its leaves; 0: they do not say. (SDM 3A
- * 9.9.3.1; AMD APM 3, appendix E.5.) */
+/* How many threads a core of this processor can have, from its leaves; 0: unknown. (SDM 3A 9.9.3.1;
+ * AMD APM 3, appendix E.5.) */
 static uint32_t threads_of_core(const struct host_cpu *cpu)
 {
 	const struct cpuid_leaf *one = host_cpu_leaf(cpu, 1, 0), *four = host_cpu_leaf(cpu, 4, 0);
@@ -94,10 +94,11 @@ static uint32_t threads_of_core(const struct host_cpu *cpu)
 	return one && four && four->eax ? (one->ebx >> 16 & 0xff) / ((four->eax >> 26) + 1) : 0;
 }
 
-/* Where the kernel's lists are missing: facts of another machine that leave them out, or no /sys.
- * By the kernel's package and core numbers; never by APIC ids, which CPUID and the kernel may count
- * in different ways. Core numbers begin anew in each node of a package that has two (AMD family 10H
- * and 15H), and in a package whose memory is interleaved nothing but the leaves shows that. */
+/* Derives siblings if the kernel's lists are missing: in facts of another machine that leave them
+ * out, or without /sys. It compares the kernel's package and core numbers, never APIC ids, which
+ * CPUID and the kernel may count in different ways. In a package with two nodes core numbers start
+ * again in each (AMD family 10H and 15H); if the memory of such a package is interleaved, only the
+ * leaves show that. */
 static bool same_core(const struct host_cpu *a, const struct host_cpu *b)
 {
 	if (a->node >= 0 && b->node >= 0 && a->node != b->node)
@@ -204,7 +205,7 @@ int facts_probe_quick(struct host_facts *facts, const char *root)
 	return probe(facts, root, true);
 }
 
-/* Which CPUs and nodes there are, in a number. */
+/* A number that changes with the set of CPUs and nodes. */
 static uint64_t inventory(const struct host_facts *facts)
 {
 	uint64_t hash = 0xcbf29ce484222325;
@@ -227,7 +228,7 @@ int facts_refresh(struct host_facts *facts, const char *root)
 	probe_cpus(facts, below, &allowed);
 	facts->node_count = 0;
 	probe_nodes(facts, below, &allowed, false);
-	/* Microcode that is loaded late, SMT that is switched off. */
+	/* Mitigations change when microcode is loaded late or SMT is switched off. */
 	facts->vulnerability_count = 0;
 	probe_vulnerabilities(facts, below);
 	return inventory(facts) == before ? 0 : -ESTALE;

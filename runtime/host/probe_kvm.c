@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the host's KVM offers: API version, extensions by name, CPUID of a guest, its TSC's
+/* Reads what the host's KVM offers: API version, extensions by name, a guest's CPUID and TSC
  * frequency. */
 #include "host/probe.h"
 
@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 
-/* What the runtime uses or an operator asks for; headers older than a capability leave it out. */
+/* Capabilities that the runtime uses or an operator may want to see; those that older headers lack
+ * are left out. */
 static const struct {
 	const char *name;
 	int number;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A hardware profile in plain C: what is asked of a host and how guests are set up on it. */
+/* A hardware profile in plain C: the requirements for a host, and how guests are set up on it. */
 #ifndef AXVM_HOST_PROFILE_H
 #define AXVM_HOST_PROFILE_H
 
@@ -20,7 +20,7 @@ struct profile_names {
 	char names[PROFILE_NAMES_MAX][PROFILE_NAME_MAX];
 };
 
-/* Empty or 0 counts: not asked. */
+/* An empty or 0 field is not required. */
 struct profile_identity {
 	char vendor[13];
 	bool has_family;
@@ -37,11 +37,11 @@ struct profile_tenancy_tuning {
 	uint32_t halt_poll_ns;
 	bool disable_hlt_exits, disable_pause_exits, disable_cstate_exits;
 	bool realtime_hint;
-	/* of the kernel's list of vulnerabilities: must be told and not be vulnerable */
+	/* names in the kernel's list of vulnerabilities: must be listed and not vulnerable */
 	struct profile_names mitigated;
 };
 
-/* A guest's register is the host's AND this, OR what is set. */
+/* A guest's register is the host's value AND eax to edx; set_ebx is then ORed into EBX. */
 struct profile_cpuid_mask {
 	uint32_t leaf, subleaf, eax, ebx, ecx, edx;
 	uint32_t set_ebx;
@@ -56,10 +56,10 @@ struct profile {
 	struct profile_tenancy_tuning tenancies[PROFILE_TENANCIES]; /* by enum axvm_tenancy */
 	size_t mask_count;
 	struct profile_cpuid_mask masks[PROFILE_MASKS_MAX];
-	uint32_t max_leaf, max_extended_leaf; /* that a guest is told of; 0: KVM's own */
+	uint32_t max_leaf, max_extended_leaf; /* that a guest sees; 0: KVM's own */
 	char guest_brand[PROFILE_BRAND_SIZE]; /* "": none */
 	size_t fixed_count;
-	/* leaves of a guest that are the same everywhere */
+	/* a guest's leaves that are the same on every host */
 	struct cpuid_leaf fixed[PROFILE_FIXED_MAX];
 };
 

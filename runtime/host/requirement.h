@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a profile may ask of a host, by name; admission has the table (admit.c). */
+/* The names of requirements that a profile may have; admission has the table (admit.c). */
 #ifndef AXVM_HOST_REQUIREMENT_H
 #define AXVM_HOST_REQUIREMENT_H
 
