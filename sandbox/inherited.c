@@ -9,11 +9,12 @@
  *     itself could have set it since;
  *   - an attribute that an operator sets on purpose to run VMs beside other work (nice, I/O
  *     priority, the OOM score, a memory policy) stays, because no field of the spec contradicts it.
- *     It is reported. An attribute that could not be cleared is reported too, with its remaining
- *     value. Attributes that the kernel does not know, or that an ordinary user cannot read, are
- *     not reported (README.md). A realtime class is of the first kind: the spec has a field for it,
- *     and a guest that spins in a class that nobody asked for takes its CPU from the host;
- *     SCHED_BATCH and SCHED_IDLE only yield CPU time to others.
+ *     It is reported.
+ * An attribute that could not be cleared is reported too, with its remaining value. Attributes that
+ * the kernel does not know, or that an ordinary user cannot read, are not reported (README.md). A
+ * realtime class is of the first kind: the spec has a field for it, and a guest that spins in a
+ * class that nobody asked for takes its CPU from the host; SCHED_BATCH and SCHED_IDLE only yield
+ * CPU time to others.
  *
  * Not here: the environment, the umask, descriptors and dumpability (process.c), signals
  * (shim/stage_start.c), limits but those on time (limits.c), ids, capabilities and securebits
