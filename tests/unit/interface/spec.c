@@ -536,6 +536,8 @@ Test(spec, every_device_counts)
 		cr_assert_eq(problems.count, 1);
 		cr_assert_str_eq(problems.list[0].field, "boot.flat_boot.local_apic", "%s",
 		                 devices[i]);
+		cr_expect_not_null(strstr(problems.list[0].message,
+		                          "--set 'boot { flat_boot { local_apic: true } }'"));
 	}
 	/* One of each and as many disks and nets as the bus takes beside them; then one more. */
 	for (size_t more = 0; more < 2; more++) {
