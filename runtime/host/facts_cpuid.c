@@ -96,7 +96,7 @@ static void read_leaves(struct host_cpu *cpu, int fd)
 }
 
 /* The leaves that admission needs. The list is short because each CPUID in a virtual machine is an
- * exit. */
+ * exit. Leaf 0x40000000 names the hypervisor, where there is one. */
 static void read_few_leaves(struct host_cpu *cpu)
 {
 	static const struct {
@@ -106,11 +106,15 @@ static void read_few_leaves(struct host_cpu *cpu)
 		{ 1, 0 },
 		{ 0x80000007, 0 },
 	};
+	const struct cpuid_leaf *one;
 
 	cpu->leaf_count = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(few); i++)
 		if (i < 2 || cpu->leaves[0].eax >= few[i].leaf || few[i].leaf > 0x80000000)
 			(void)add_leaf(cpu, -1, few[i].leaf, few[i].subleaf);
+	one = host_cpu_leaf(cpu, 1, 0);
+	if (one && one->ecx >> 31)
+		(void)add_leaf(cpu, -1, 0x40000000, 0);
 }
 
 static void decode_brand(struct host_cpu *cpu)

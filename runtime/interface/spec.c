@@ -17,6 +17,7 @@
 
 /* A launch of 1 MiB that is nothing but empty messages unpacks to more; none that passes does. */
 #define ARENA_SIZE (8 * MIB)
+#define NAME_SHOWN_MAX ((size_t)64)
 
 /* ---- the copy: every size below was checked
  * ------------------------------------------------------ */
@@ -233,6 +234,16 @@ static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 	copy_policies(spec, from);
 }
 
+/* Whoever writes a bare LaunchSpec to fd 3 has its first field, vm_id, taken for the launch. No
+ * launch that can be started is all text: the tags of what is in `boot` are not. */
+static bool is_name(const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (bytes[i] <= ' ' || bytes[i] >= 0x7f)
+			return false;
+	return n > 0;
+}
+
 int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct problems *problems)
 {
 	_cleanup_(arena_unmap) struct arena arena = { 0 };
@@ -241,6 +252,11 @@ int spec_parse(const uint8_t *bytes, size_t n, struct vm_spec *ret, struct probl
 	ProtobufCAllocator allocator;
 	int r;
 
+	if (is_name(bytes, n))
+		return problems_add(problems, ERROR_CODE_SPEC_MALFORMED, 0, NULL,
+		                    "launch: it is no message but the text \"%.*s\"; a bare "
+		                    "LaunchSpec goes into ControlStream.launch",
+		                    (int)MIN(n, NAME_SHOWN_MAX), (const char *)bytes);
 	r = wire_check(&axvm__v1__launch_spec__descriptor, bytes, n, "launch", problems);
 	if (r < 0)
 		return r;

@@ -391,7 +391,8 @@ static void check_boot(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 	if (device_count(launch) > 0 || (console && !console->early))
 		INVALID(problems, "boot.flat_boot.local_apic",
 		        "is off, but there are devices, which need "
-		        "interrupts; set it, or leave the devices out (a console that is only "
+		        "interrupts; set it (axvm run --set 'boot { flat_boot { local_apic: "
+		        "true } }'), or leave the devices out (a console that is only "
 		        "`early` may stay)");
 }
 

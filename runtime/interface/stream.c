@@ -21,6 +21,9 @@
 #define FIELD_COMMAND 2
 #define FIELD_PLAN 3
 #define WIRE_LENGTH_PREFIXED 2
+/* Of which text is recognised. */
+#define TEXT_BYTES_MIN 4
+#define TEXT_BYTES_MAX ((size_t)16)
 /* Protocol Buffers take no message of 2 GiB or more. */
 #define WIRE_LENGTH_MAX INT32_MAX
 
@@ -86,10 +89,12 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 		              "this is not a ControlStream");
 	if (field < FIELD_LAUNCH || field > FIELD_PLAN) {
 		parser->state = STREAM_BROKEN;
-		return problems_add(problems, ERROR_CODE_SPEC_UNKNOWN_FIELD, 0, NULL,
-		                    "fd 3, byte %" PRIu64 ": ControlStream has no field %" PRIu32
-		                    " (1 is launch, 2 is commands, 3 is plan)",
-		                    parser->start, field);
+		return problems_add(
+			problems, ERROR_CODE_SPEC_UNKNOWN_FIELD, 0, NULL,
+			"fd 3, byte %" PRIu64 ": ControlStream has no field %" PRIu32
+			" (1 is launch, 2 is commands, 3 is plan); a bare LaunchSpec goes "
+			"into ControlStream.launch",
+			parser->start, field);
 	}
 	if (type != WIRE_LENGTH_PREFIXED)
 		return refuse(
@@ -242,6 +247,17 @@ static int wait_for(int fd)
 	return ppoll(&waiting, 1, NULL, &mask) < 0 ? -errno : 0;
 }
 
+bool stream_looks_like_text(const uint8_t *bytes, size_t n)
+{
+	if (n < TEXT_BYTES_MIN || bytes[0] == '\n' || bytes[0] >= 0x7f)
+		return false;
+	for (size_t i = 0; i < MIN(n, TEXT_BYTES_MAX); i++)
+		if (bytes[i] == 0x7f ||
+		    (bytes[i] < ' ' && bytes[i] != '\t' && bytes[i] != '\n' && bytes[i] != '\r'))
+			return false;
+	return true;
+}
+
 static int fill_blocking(struct stream *stream, int fd, struct problems *problems)
 {
 	int r;
@@ -338,6 +354,13 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 				return r;
 			if (stream->ended)
 				return parser_end(&stream->parser, problems);
+			if (stream->parser.offset == 0 &&
+			    stream_looks_like_text(stream->chunk, stream->chunk_end))
+				return refuse(
+					&stream->parser, problems, ERROR_CODE_SPEC_MALFORMED,
+					"this looks like text, and a ControlStream is bytes; encode it "
+					"(protoc --encode=axvm.v1.ControlStream axvm.proto), or start the "
+					"VM with axvm run FILE.txtpb");
 		}
 		/* Byte by byte, until it is known how large it is. */
 		n = stream->parser.state == STREAM_PAYLOAD ? stream->chunk_end - stream->chunk_at

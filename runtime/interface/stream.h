@@ -24,6 +24,10 @@ enum stream_state {
 	STREAM_BROKEN, /* a problem was reported; there is no way to find the next message */
 };
 
+/* Whether bytes of which a ControlStream should begin are text instead. Those of a ControlStream
+ * never are: it begins with a field's tag, which is a newline or another control character. */
+bool stream_looks_like_text(const uint8_t *bytes, size_t n);
+
 struct stream_parser {
 	enum stream_state state;
 	bool launched;         /* a launch, or plan, has been seen whole */

@@ -31,17 +31,19 @@ static const struct page_kind {
 	                   MAP_HUGETLB | HUGE_1G_SHIFT << MAP_HUGE_SHIFT, "1 GiB huge" },
 };
 
+/* By the size that was asked for: a region can be a part of it. */
 static int refuse(struct problems *problems, uint32_t node, int error, const char *what,
-                  const struct guest_region *region, const struct ram_config *config)
+                  const struct ram_config *config)
 {
 	char field[PROBLEM_FIELD_MAX];
 
 	snprintf(field, sizeof(field), "memory.nodes[%u]", node);
 	return problems_add(problems, ERROR_CODE_MEMORY_UNAVAILABLE, error, field,
-	                    "cannot %s %llu MiB of %s pages%s: %s", what,
-	                    (unsigned long long)(region->size / MIB), kinds[config->pages].name,
+	                    "cannot %s %llu MiB of %s pages%s: %s%s", what,
+	                    (unsigned long long)(config->node_size[node] / MIB),
+	                    kinds[config->pages].name,
 	                    config->host_node[node] >= 0 ? " on its host node" : "",
-	                    errno_text(error));
+	                    errno_text(error), error == ENOMEM ? "; ask for less" : "");
 }
 
 /* Refuses because mbind(2) failed. If it is not allowed at all, less memory would not help. */
@@ -51,7 +53,7 @@ static int refuse_bind(struct problems *problems, int error, const struct guest_
 	char field[PROBLEM_FIELD_MAX], why[DENIED_TEXT_MAX];
 
 	if (!denied_by_host(error))
-		return refuse(problems, region->node, error, "bind", region, config);
+		return refuse(problems, region->node, error, "bind", config);
 	snprintf(field, sizeof(field), "memory.nodes[%u]", region->node);
 	return problems_add(problems, ERROR_CODE_HOST_LIMIT, error, field,
 	                    "cannot bind memory to its host node (mbind): %s",
@@ -92,7 +94,7 @@ static int reserve(const struct ram_config *config, struct guest_region *region,
 
 	region->hva = map_aligned(region->size, &kinds[config->pages]);
 	if (!region->hva)
-		return refuse(problems, region->node, errno, "reserve", region, config);
+		return refuse(problems, region->node, errno, "reserve", config);
 	if (host_node >= 0) {
 		int r = numa_bind_memory(region->hva, region->size, host_node);
 
@@ -100,7 +102,7 @@ static int reserve(const struct ram_config *config, struct guest_region *region,
 			return refuse_bind(problems, -r, region, config);
 	}
 	if (config->pages == RAM_PAGES_THP && madvise(region->hva, region->size, MADV_HUGEPAGE) < 0)
-		return refuse(problems, region->node, errno, "get", region, config);
+		return refuse(problems, region->node, errno, "get", config);
 	/* A child would share guest memory copy-on-write. The shim has no child, so exclude the
 	 * memory. */
 	(void)madvise(region->hva, region->size, MADV_DONTFORK);
@@ -159,7 +161,7 @@ static int lock_all(const struct ram_config *config, const struct guest_memory *
 		const struct guest_region *region = &memory->regions[i];
 
 		if (mlock(region->hva, region->size) < 0)
-			return refuse(problems, region->node, errno, "lock", region, config);
+			return refuse(problems, region->node, errno, "lock", config);
 		wanted += kinds[config->pages].map_flags ? 0 : region->size;
 	}
 	locked = locked_bytes();

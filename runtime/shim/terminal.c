@@ -129,6 +129,25 @@ static const char *why(const struct shim *shim)
 	return NULL;
 }
 
+/* KVM gave up on an instruction that the processor did not run by itself. */
+static bool is_emulation_failure(const struct machine *machine)
+{
+	return atomic_load(&machine->end) == MACHINE_END_VCPU_FAILED &&
+	       machine->end_exit == KVM_EXIT_INTERNAL_ERROR &&
+	       machine->end_detail == KVM_INTERNAL_ERROR_EMULATION;
+}
+
+static void describe_emulation(const Axvm__V1__VcpuState *vcpu, char to[SENTENCE_MAX])
+{
+	snprintf(
+		to, SENTENCE_MAX,
+		"vCPU failed: vCPU %u: KVM could not emulate the instruction at rip %s%s%s; look "
+		"whether the guest should be there, and try a host whose processor runs it without "
+		"KVM's help",
+		vcpu->index, vcpu->rip, vcpu->code_bytes ? ", bytes " : "",
+		vcpu->code_bytes ? vcpu->code_bytes : "");
+}
+
 /* A sentence for a person, out of what is known. `vcpu`: of the one that ended the VM, or NULL. */
 static void describe(const struct problems *problems, const struct outcome_class *class,
                      const Axvm__V1__VcpuState *vcpu, const char *given, char to[SENTENCE_MAX])
@@ -188,7 +207,11 @@ int terminal_emit(struct shim *shim, enum axvm_outcome outcome)
 		fill_death(shim->death, &parts.death);
 		body.death = &parts.death;
 	}
-	describe(&shim->problems, outcome_class_of(outcome), body.vcpu, why(shim), parts.message);
+	if (outcome == OUTCOME_VCPU_FAILED && is_emulation_failure(&shim->machine))
+		describe_emulation(body.vcpu, parts.message);
+	else
+		describe(&shim->problems, outcome_class_of(outcome), body.vcpu, why(shim),
+		         parts.message);
 	body.message = parts.message;
 	(void)event_writer_put_terminal(&shim->events, EVENT(TERMINAL, terminal, &body));
 	if (outcome == OUTCOME_LAUNCH_FAILED && shim->stage < STAGE_SEAL)

@@ -171,22 +171,24 @@ static int fill_console_size(struct request *request, int argc, char **argv)
 }
 
 static const struct action {
-	const char *name;
+	const char *name, *takes; /* the words after it, as the help has them */
 	Axvm__V1__Command__WhatCase what;
-	int min, max; /* words after it */
+	int min, max; /* how many */
 	int (*fill)(struct request *request, int argc, char **argv);
 } actions[] = {
-	{ "status", AXVM__V1__COMMAND__WHAT_STATUS, 0, 0, fill_empty },
-	{ "metrics", AXVM__V1__COMMAND__WHAT_METRICS, 0, 0, fill_empty },
-	{ "pause", AXVM__V1__COMMAND__WHAT_PAUSE, 0, 0, fill_empty },
-	{ "resume", AXVM__V1__COMMAND__WHAT_RESUME, 0, 0, fill_empty },
-	{ "shutdown", AXVM__V1__COMMAND__WHAT_SHUTDOWN, 0, 1, fill_shutdown },
-	{ "stop", AXVM__V1__COMMAND__WHAT_STOP, 0, 0, fill_empty },
-	{ "balloon", AXVM__V1__COMMAND__WHAT_BALLOON, 1, 1, fill_balloon },
-	{ "limit", AXVM__V1__COMMAND__WHAT_LIMIT, 1, 5, fill_limit },
-	{ "resize", AXVM__V1__COMMAND__WHAT_RESIZE, 1, 1, fill_resize },
-	{ "nmi", AXVM__V1__COMMAND__WHAT_NMI, 0, 0, fill_empty },
-	{ "console-size", AXVM__V1__COMMAND__WHAT_CONSOLE_SIZE, 2, 2, fill_console_size },
+	{ "status", "", AXVM__V1__COMMAND__WHAT_STATUS, 0, 0, fill_empty },
+	{ "metrics", "", AXVM__V1__COMMAND__WHAT_METRICS, 0, 0, fill_empty },
+	{ "pause", "", AXVM__V1__COMMAND__WHAT_PAUSE, 0, 0, fill_empty },
+	{ "resume", "", AXVM__V1__COMMAND__WHAT_RESUME, 0, 0, fill_empty },
+	{ "shutdown", " [SECONDS]", AXVM__V1__COMMAND__WHAT_SHUTDOWN, 0, 1, fill_shutdown },
+	{ "stop", "", AXVM__V1__COMMAND__WHAT_STOP, 0, 0, fill_empty },
+	{ "balloon", " SIZE", AXVM__V1__COMMAND__WHAT_BALLOON, 1, 1, fill_balloon },
+	{ "limit", " DEVICE [tx] [bytes=N] [ops=N] [burst=N]", AXVM__V1__COMMAND__WHAT_LIMIT, 1, 5,
+	  fill_limit },
+	{ "resize", " DISK", AXVM__V1__COMMAND__WHAT_RESIZE, 1, 1, fill_resize },
+	{ "nmi", "", AXVM__V1__COMMAND__WHAT_NMI, 0, 0, fill_empty },
+	{ "console-size", " COLUMNS ROWS", AXVM__V1__COMMAND__WHAT_CONSOLE_SIZE, 2, 2,
+	  fill_console_size },
 };
 /* For completion; a unit test compares it with the table above through the help. */
 const char *const ctl_words[] = { "status",  "metrics", "pause",  "resume", "shutdown",     "stop",
@@ -215,8 +217,9 @@ static int make_request(int argc, char **argv, struct request *request)
 		if (argc - 1 < action->min || argc - 1 > action->max ||
 		    action->fill(request, argc - 1, argv + 1) < 0) {
 			fprintf(stderr,
-			        "axvm ctl: \"%s\" was given words that it does not take: see axvm ctl --help\n",
-			        argv[0]);
+			        "axvm ctl: \"%s\" was given words that it does not take; usage: axvm "
+			        "ctl VM|SOCKET %s%s\n",
+			        argv[0], action->name, action->takes);
 			return EX_USAGE;
 		}
 		return 0;

@@ -55,9 +55,9 @@ int run_complain(const char *format, ...) _printf_(1, 2);
 /* Removes the claims from a spec, for --no-claims, which also applies to a spec from a file. */
 void run_drop_claims(Axvm__V1__LaunchSpec *spec);
 
-/* Reads a ControlStream's launch: text if the name ends in .txtpb or .textproto, else binary; "-"
- * is binary standard input. 0, or the exit status after a message on stderr that begins with
- * `who`. */
+/* Reads a ControlStream's launch: text if the name ends in .txtpb or .textproto, or the file begins
+ * as text does, else binary; "-" is standard input. 0, or the exit status after a message on stderr
+ * that begins with `who`. */
 int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret_spec);
 
 /* Merges consecutive fragments of a LaunchSpec into one message: see spec_merge.c. *bytes is

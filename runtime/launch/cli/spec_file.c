@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "interface/stream.h"
 #include "interface/wire.h"
 #include "launch/cli/run_options.h"
 #include "launch/cli/text.h"
@@ -39,10 +40,13 @@ int read_whole(const char *path, char **ret, size_t *ret_size)
 	return 0;
 }
 
-static bool is_text(const char *path)
+/* By the name, which a pipe has not, or by how it begins: never as an encoded spec does. */
+static bool is_text(const char *path, const char *bytes, size_t size)
 {
 	const char *dot = strrchr(path, '.');
 
+	if (stream_looks_like_text((const uint8_t *)bytes, size))
+		return true;
 	return dot && (strcmp(dot, ".txtpb") == 0 || strcmp(dot, ".textproto") == 0 ||
 	               strcmp(dot, ".textpb") == 0);
 }
@@ -73,7 +77,7 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 		        r == -EFBIG ? "larger than a spec can be (1 MiB)" : errno_text(-r));
 		return r == -EFBIG ? EX_DATAERR : EX_NOINPUT;
 	}
-	if (is_text(path)) {
+	if (is_text(path, bytes, size)) {
 		ProtobufCMessage *message = NULL;
 
 		r = text_parse(bytes, size, &axvm__v1__control_stream__descriptor, &message,
@@ -97,7 +101,8 @@ int spec_file_read(const char *who, const char *path, Axvm__V1__LaunchSpec **ret
 	if (!stream || !stream->launch) {
 		fprintf(stderr,
 		        "%s: %s: no launch in it; a spec is an axvm.v1.ControlStream with "
-		        "`launch { ... }`, in text if the name ends in .txtpb (axvm-spec(5))\n",
+		        "`launch { ... }`, in text if the name ends in .txtpb or it begins as text does "
+		        "(axvm-spec(5))\n",
 		        who, path);
 		if (stream)
 			axvm__v1__control_stream__free_unpacked(stream, NULL);

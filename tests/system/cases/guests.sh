@@ -84,7 +84,8 @@ test_internal_error() {
 	launch
 	want_status 35
 	want "outcome: OUTCOME_VCPU_FAILED" 'exit_reason: "KVM_EXIT_INTERNAL_ERROR"' "exit_detail: 1" \
-		'rax: "0x3535353535353535"' 'rip: "0x000000000010000f"' 'code_bytes: "f3480fb80e.*"'
+		'rax: "0x3535353535353535"' 'rip: "0x000000000010000f"' 'code_bytes: "f3480fb80e.*"' \
+		'message: "vCPU failed: vCPU 0: KVM could not emulate the instruction at rip 0x000000000010000f, bytes f3480fb80e.*"'
 }
 
 test_panic() {

@@ -7,6 +7,7 @@
 #include "launch/cli/text.h"
 #include "tests/unit/rig/host_fixture.h"
 
+#include <cpuid.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <sched.h>
@@ -215,6 +216,25 @@ Test(facts, siblings_are_those_of_the_kernels_list_in_both_probes)
 		cr_expect_str_eq(cpu_bitmap_format(&siblings, list, sizeof(list)), lists[id],
 		                 "CPU %u", id);
 	}
+}
+
+/* A launch that is refused on a virtual machine names the hypervisor, as `axvm admit` does. Leaf
+ * 0x40000000 has its name; without the hypervisor bit there is none to name. */
+Test(facts, hypervisor_has_its_name_in_both_probes)
+{
+	_cleanup_free_ struct host_facts *facts = facts_new(), *quick = facts_new();
+	uint32_t eax, words[4] = { 0 }, ecx, edx;
+	const char *name = (const char *)words;
+
+	__cpuid(1, eax, words[0], ecx, edx);
+	words[0] = 0;
+	if (ecx >> 31)
+		__cpuid(0x40000000, eax, words[0], words[1], words[2]);
+	cr_assert_eq(facts_probe(facts, NULL), 0);
+	cr_assert_eq(facts_probe_quick(quick, NULL), 0);
+	cr_expect_str_eq(facts->hypervisor_vendor, name);
+	cr_expect_str_eq(quick->hypervisor_vendor, name);
+	cr_expect_eq(quick->hypervisor, facts->hypervisor);
 }
 
 /* 4 packages of two nodes of 4 cores, which count their cores anew: Opteron 6134, without SMT and

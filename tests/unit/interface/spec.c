@@ -536,6 +536,8 @@ Test(spec, every_device_counts)
 		cr_assert_eq(problems.count, 1);
 		cr_assert_str_eq(problems.list[0].field, "boot.flat_boot.local_apic", "%s",
 		                 devices[i]);
+		cr_expect_not_null(strstr(problems.list[0].message,
+		                          "--set 'boot { flat_boot { local_apic: true } }'"));
 	}
 	/* One of each and as many disks and nets as the bus takes beside them; then one more. */
 	for (size_t more = 0; more < 2; more++) {
@@ -600,6 +602,19 @@ Test(spec, more_entries_than_memory_for_them)
 	cr_assert_eq(spec_parse(bytes, sizeof(bytes), &spec, &problems), -EINVAL);
 	cr_assert_eq(problems.count, 1);
 	cr_assert_eq(problems.list[0].code, ERROR_CODE_SPEC_TOO_LARGE);
+}
+
+/* On fd 3 the vm_id of a bare LaunchSpec is where the launch should be. */
+Test(spec, a_name_for_a_launch_is_told_what_to_do)
+{
+	struct problems problems = { 0 };
+
+	cr_assert_eq(spec_parse((const uint8_t *)"web-17", 6, &spec, &problems), -EINVAL);
+	cr_assert_eq(problems.count, 1);
+	cr_expect_eq(problems.list[0].code, ERROR_CODE_SPEC_MALFORMED);
+	cr_expect_str_eq(problems.list[0].message,
+	                 "launch: it is no message but the text \"web-17\"; a bare LaunchSpec goes "
+	                 "into ControlStream.launch");
 }
 
 Test(spec, changed_bytes_never_pass_a_bound)

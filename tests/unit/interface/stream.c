@@ -197,6 +197,29 @@ Test(stream, bytes_that_are_no_stream_are_refused)
 	REFUSED("\x0a\x00\x12", SPEC_TRUNCATED, "begins at byte 2");
 }
 
+/* What a person is likely to write to fd 3 by hand. */
+Test(stream, text_and_a_bare_spec_are_told_what_to_do)
+{
+	uint8_t bytes[64];
+	size_t n;
+
+	REFUSED("launch { vm_id: \"a\" }", SPEC_MALFORMED,
+	        "byte 0: this looks like text, and a ControlStream is bytes; encode it "
+	        "(protoc --encode=axvm.v1.ControlStream axvm.proto), or start the VM with axvm run");
+	REFUSED("# \xc3\xbc\nlaunch {}", SPEC_MALFORMED, "looks like text");
+	REFUSED("\tlaunch\r\n{}", SPEC_MALFORMED, "looks like text");
+	REFUSED("plan { }", SPEC_MALFORMED, "looks like text");
+	/* A field of a schema to come, and too few bytes to say. */
+	REFUSED("\"\x02\x0a\x00", SPEC_UNKNOWN_FIELD, "no field 4");
+	REFUSED("\"\x02", SPEC_UNKNOWN_FIELD, "no field 4");
+	n = protoc_encode("LaunchSpec", "vm_id: \"web\" cpus { count: 1 }", bytes, sizeof(bytes));
+	refused(bytes, n, ERROR_CODE_SPEC_UNKNOWN_FIELD,
+	        "byte 5: ControlStream has no field 4 (1 is launch, 2 is commands, 3 is plan); a bare "
+	        "LaunchSpec goes into ControlStream.launch");
+	/* A launch may begin with what would be text behind the newline that is its tag. */
+	cr_expect_not(stream_looks_like_text((const uint8_t *)"\n launch", 8));
+}
+
 Test(stream, the_largest_launch_is_taken)
 {
 	struct problems problems = { 0 };

@@ -311,6 +311,23 @@ Test(launch_files, specs_in_each_form)
 	cr_expect_eq(said.status, 65);
 	cr_expect_not_null(strstr(said.err, "no launch in it"), "%s", said.err);
 	said_done(&said);
+	/* Text that no name says to be text. */
+	input = axvm_say_input("launch { vm_id: 'piped' }", 25);
+	said = axvm_say("run --dry-run -", input);
+	cr_expect_eq(said.status, 0, "%s", said.err);
+	cr_expect_not_null(strstr(said.out, "vm_id: \"piped\""), "%s", said.out);
+	said_done(&said);
+	lseek(input, 0, SEEK_SET);
+	said = axvm_say("run --dry-run /dev/stdin", input);
+	cr_expect_eq(said.status, 0, "%s", said.err);
+	said_done(&said);
+	close(input);
+	input = axvm_say_input("launch { vm_ib: 'piped' }", 25);
+	said = axvm_say("run --dry-run -", input);
+	cr_expect_eq(said.status, 65);
+	cr_expect_not_null(strstr(said.err, "vm_ib"), "%s", said.err);
+	said_done(&said);
+	close(input);
 	write_bytes("a.txtpb", "launch {\n\n cpus { cuont: 1 } }", 30);
 	said = say("plan %s/a.txtpb", -1);
 	cr_expect_eq(said.status, 65);

@@ -186,7 +186,14 @@ static const struct {
 	/* ctl */
 	{ "ctl a nosuch", 64, "axvm ctl: there is no command \"nosuch\": see axvm ctl --help\n" },
 	{ "ctl a pause now", 64,
-	  "axvm ctl: \"pause\" was given words that it does not take: see axvm ctl --help\n" },
+	  "axvm ctl: \"pause\" was given words that it does not take; usage: axvm ctl VM|SOCKET "
+	  "pause\n" },
+	{ "ctl a balloon big", 64,
+	  "axvm ctl: \"balloon\" was given words that it does not take; usage: axvm ctl VM|SOCKET "
+	  "balloon SIZE\n" },
+	{ "ctl a limit", 64,
+	  "axvm ctl: \"limit\" was given words that it does not take; usage: axvm ctl VM|SOCKET limit "
+	  "DEVICE [tx] [bytes=N] [ops=N] [burst=N]\n" },
 	{ "ctl .hidden status", 64,
 	  "axvm ctl: \".hidden\" is neither a VM's id nor a socket's path\n" },
 	{ "ctl -- -x status", 64, "axvm ctl: \"-x\" is neither a VM's id nor a socket's path\n" },

@@ -186,6 +186,8 @@ Test(machine, guest_memory_is_aligned_and_alone)
 /* In place of the C library's, for the whole program: populating fails while a test wants it to,
  * with this errno and as many times. */
 static _Atomic int populating_fails, populating_times;
+/* So does asking for transparent huge pages. */
+static _Atomic int huge_pages_fail;
 /* It says to each thread that it has populated what lies beyond this many bytes, and has not. */
 static _Atomic bool populating_lies;
 static _Atomic size_t populating_limit;
@@ -197,6 +199,10 @@ int madvise(void *start, size_t length, int advice)
 {
 	if (populating_seen && advice == MADV_POPULATE_WRITE)
 		populating_seen(length);
+	if (huge_pages_fail && advice == MADV_HUGEPAGE) {
+		errno = huge_pages_fail;
+		return -1;
+	}
 	if (populating_fails && advice == MADV_POPULATE_WRITE && populating_times-- > 0) {
 		errno = populating_fails;
 		return -1;
@@ -398,6 +404,27 @@ Test(machine, populating_that_fails)
 		munmap(range.start, range.size);
 	}
 	fixture_tree_done(&tree);
+}
+
+/* Told is what was asked for, and not the part below the hole. */
+Test(machine, too_much_memory_is_refused_by_its_size)
+{
+	struct ram_config config = { .pages = RAM_PAGES_THP,
+		                     .nodes = 1,
+		                     .node_size = { GUEST_HOLE_START + 8 * MIB },
+		                     .host_node = { -1 } };
+	struct guest_memory memory = { 0 };
+	struct problems problems = { 0 };
+	struct ram_placement placement;
+
+	huge_pages_fail = ENOMEM;
+	cr_expect_eq(ram_acquire(&config, &memory, &placement, &problems), -ENOMEM);
+	huge_pages_fail = 0;
+	cr_assert_geq(problems.count, 1);
+	cr_expect_str_eq(problems.list[0].field, "memory.nodes[0]");
+	cr_expect_str_eq(problems.list[0].message,
+	                 "cannot get 3080 MiB of transparent huge pages: Cannot allocate memory; "
+	                 "ask for less");
 }
 
 /* Whether there is room is asked for what is populated, which huge pages always are: a host node

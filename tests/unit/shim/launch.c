@@ -79,6 +79,22 @@ static int is_refused(struct kvm_run *run, uint32_t vcpu)
 	return ENOSPC;
 }
 
+static int is_not_emulated(struct kvm_run *run, uint32_t vcpu)
+{
+	(void)vcpu;
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	return 0;
+}
+
+static int is_not_delivered(struct kvm_run *run, uint32_t vcpu)
+{
+	(void)vcpu;
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->internal.suberror = KVM_INTERNAL_ERROR_DELIVERY_EV;
+	return 0;
+}
+
 /* Until it is kicked. */
 static int spins(struct kvm_run *run, uint32_t vcpu)
 {
@@ -509,6 +525,14 @@ Test(sandbox_launch, each_end_has_its_status)
 		  35,
 		  AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
 		  "vCPU failed: vCPU 0" },
+		{ { .spec = FLAT IMAGE ONE, .guest = is_not_emulated },
+		  35,
+		  AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
+		  "vCPU failed: vCPU 0: KVM could not emulate the instruction at rip 0x" },
+		{ { .spec = FLAT IMAGE ONE, .guest = is_not_delivered },
+		  35,
+		  AXVM__V1__OUTCOME__OUTCOME_VCPU_FAILED,
+		  "vCPU failed: vCPU 0, rip: 0x" },
 		{ { .spec = FLAT WITH_APIC ONE, .guest = panics },
 		  34,
 		  AXVM__V1__OUTCOME__OUTCOME_GUEST_PANIC,
