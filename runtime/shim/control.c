@@ -90,8 +90,8 @@ static void read_commands(struct shim *shim)
 	after_reading(shim, r, &problems);
 }
 
-/* Has fd 3 told of once more: each time it is, that is the last (EPOLLONESHOT). Where it is not,
- * nothing of it wakes the loop, a hang-up neither. */
+/* Makes epoll report fd 3 once more; each report disarms it (EPOLLONESHOT). While it is disarmed,
+ * nothing on fd 3 wakes the loop, not even a hang-up. */
 static void watch_control(struct shim *shim)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = SOURCE_CONTROL };
@@ -103,7 +103,7 @@ static void watch_control(struct shim *shim)
 	(void)epoll_ctl(shim->epoll_fd, EPOLL_CTL_MOD, CONTROL_FD, &event);
 }
 
-/* Whether fd 3 is a file of which more is to be read, and may be. */
+/* Whether fd 3 is a file with more bytes to read, and the shim may read them. */
 static bool file_goes_on(const struct shim *shim)
 {
 	return shim->control_is_file && !shim->control_ended && !shim->stream.stopped;

@@ -123,7 +123,7 @@ static int create(struct shim_devices *devices, size_t index, const struct virti
 	return block_create(&devices->disks[index], &spec, &devices->disk_files[index], host);
 }
 
-/* Of images that are written files: the most that any may be grown to. */
+/* Raises the file size limit to the largest size that a writable image file may grow to. */
 static void needs(const struct shim_devices *devices, struct device_needs *needs)
 {
 	for (size_t i = 0; i < devices->spec->disks_count; i++) {
