@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The bounded way from any thread to fd 4.
  *
- * * * Events are encoded under a mutex into a buffer from which the control thread writes. Whole
+ * Events are encoded under a mutex into a buffer from which the control thread writes. Whole
  * events are dropped when they come, never later, so that every accepted event is written in full,
  * in order, and the stream stays a well-formed message. The terminal event has a place of its own.
  *
- * * * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to
+ * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to
  * set. Sockets take MSG_DONTWAIT. For a pipe, POLLOUT means a free page, and a write of at most
  * PIPE_BUF bytes then fits (pipe(7)): it does not block. A terminal makes no such promise, and
  * fds.c refuses one. The writer calls ppoll(2) because, when a process was stopped and continues,

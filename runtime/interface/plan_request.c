@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From an encoded PlanRequest to a spec and the host that it is planned for.
  *
- * * * The launch in it is refused with the same sentences as a real launch. Other problems are
+ * The launch in it is refused with the same sentences as a real launch. Other problems are
  * reported only when the launch is valid. */
 #include "interface/plan_request.h"
 

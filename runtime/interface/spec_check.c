@@ -2,7 +2,7 @@
 /* The rules of a launch, as tables: what must be there, how often, between which bounds, in which
  * alphabet; then the few rules that relate fields to each other, a function each.
  *
- * * Every rule runs, whatever the others found, so that one refusal lists all reasons. Hence no
+ * Every rule runs, whatever the others found, so that one refusal lists all reasons. Hence no
  * rule relies on another having passed. */
 #include "interface/spec_check.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The incremental reader of fd 3.
  *
- * * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser needs
+ * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser needs
  * only four states. parse() consumes bytes until a payload is whole or the bytes are used up; it
  * stores at most as much of a payload as its caller has room for and skips the rest, so that an
  * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire

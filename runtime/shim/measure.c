@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Digests of what is booted, when the spec asks for them.
  *
- * * A file can change while it is read, and the loader reads parts of it several times: a digest of
+ * A file can change while it is read, and the loader reads parts of it several times: a digest of
  * the file says nothing of what was loaded. So the file is read once, into a memfd that is then
  * sealed, and both the digest and the loader use that copy. What a writer changes meanwhile is in
  * both or in neither. memfd_create(2), fcntl(2). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of the whole VM, gathered from the threads that keep them.
  *
- * * The row of a kind (shim/device/device.h) reports what only devices of that kind count. This
+ * The row of a kind (shim/device/device.h) reports what only devices of that kind count. This
  * file adds what every virtio device has (queues, latencies), from the device itself. */
 #include "shim/metrics.h"
 

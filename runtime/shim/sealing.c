@@ -30,7 +30,8 @@
  * would hold it for ever. */
 #define LOCK_TURNS 10000000
 
-/* As deep as start-up goes. Less than the gap that the kernel keeps below a stack that grows. */
+/* The depth that start-up reaches on the stack. It is less than the gap that the kernel keeps below
+ * a growing stack. */
 #define CONTROL_STACK (128 * 1024)
 
 struct span {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Stage admit: the host held against the profile, and the plan of who runs where. */
+/* Stage admit: compares the host with the profile and plans which thread runs on which CPU. */
 #include <errno.h>
 #include <string.h>
 
@@ -27,8 +27,8 @@ int admit_probe(struct shim *shim)
 	return r;
 }
 
-/* What stage acquire finds as well, and refuses, when it opens the device. kvm_ept is not of them:
- * a KVM without EPT opens and runs. */
+/* The facts that stage acquire checks too, when it opens the device. kvm_ept is not one of them: a
+ * KVM without EPT opens and runs. */
 static bool is_about_kvm(const char *requirement)
 {
 	return strcmp(requirement, "kvm") == 0 || strcmp(requirement, "kvm_api_12") == 0;

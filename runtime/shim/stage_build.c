@@ -86,7 +86,7 @@ static void reserve_memory(struct shim *shim)
 	for (size_t i = 0; i < memory->count; i++) {
 		config.node_size[i] = memory->nodes[i].size;
 		config.host_node[i] = memory->nodes[i].host_node;
-		/* On a host with one node there is nothing to choose. */
+		/* A host with one node offers no choice. */
 		if (config.host_node[i] < 0 && shim->facts->node_count > 1)
 			config.host_node[i] = shim->placement.nodes[i].host_node;
 	}
@@ -151,7 +151,7 @@ static void bind_control(struct shim *shim)
 		(void)schedule_bind(plan_control_cpus(shim, &cpus), &shim->problems);
 }
 
-/* Once memory is where it is to be. */
+/* Called when guest memory is in place. */
 static void keep_claims(struct shim *shim)
 {
 	int r;

@@ -37,9 +37,9 @@ static void check_block_size(const struct spec_disk *disk, size_t index,
 		             disk->block_size, (unsigned long long)file->size);
 }
 
-/* The image must fit, and so must what it may become, into the limit that the kernel holds each
- * write to a file to: one beyond would fail, and the guest would be told of a disk that cannot be
- * written. */
+/* The image's size, and the size that it may grow to, must be within the kernel's limit for file
+ * writes: a write beyond the limit would fail, and the guest would see a disk that it cannot
+ * write. */
 static void check_max_size(const struct spec_disk *disk, size_t index, const struct disk_file *file,
                            struct problems *problems)
 {
