@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From the bytes of a command to struct command: the same walk, unpacking and checks as for the
- * launch, but out of memory that was there before seal, and with a reply instead of an end for what
- * is wrong. */
+ * launch, but it uses memory that was mapped before seal, and a wrong command gets an error reply
+ * where a wrong launch ends the shim. */
 #include "interface/command.h"
 
 #include <assert.h>
@@ -32,7 +32,7 @@ int command_arena_map(struct arena *arena)
 	return 0;
 }
 
-/* The request's id as far as it can be made out, whatever else is wrong. */
+/* Finds the request's id where the bytes have one, even in a command that is otherwise wrong. */
 static uint64_t find_request_id(const uint8_t *bytes, size_t n)
 {
 	struct wire_cursor cursor = { bytes, bytes + n };

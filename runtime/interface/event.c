@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of events that more than one has to tell. */
+/* The parts that several kinds of event have in common. */
 #include "interface/event.h"
 
 #include <assert.h>
 #include <errno.h>
 
-/* Beside its texts, with the VM's name, an event has numbers: tags, lengths and at most 10 bytes
- * each. */
+/* The bytes of an event beside its texts and the VM's name: numbers of at most 10 bytes each, with
+ * tags and lengths. */
 static_assert(EVENT_REPLY_BYTES >= PROBLEM_MESSAGE_MAX + PROBLEM_FIELD_MAX + 64 + 20 * 12,
               "the room that is kept for a reply is enough for any");
-/* Kept at once: for the next command, for a pause that has not come into force, for the reply in
- * question. */
+/* Room is kept at once for the reply to the next command, to a pause that has not come into force,
+ * and to the command in question. */
 static_assert(EVENT_REPORT_BYTES_MAX + 4 * EVENT_REPLY_BYTES <= EVENT_RING_SIZE,
               "there is room for a reply with the largest report when nothing else waits");
 
@@ -22,7 +22,7 @@ void event_fill_error(Axvm__V1__Error *to, const struct problem *from, enum axvm
 	EVENT_SET(to, code, (Axvm__V1__ErrorCode)from->code);
 	EVENT_SET(to, stage, (Axvm__V1__Stage)stage);
 	EVENT_SET(to, severity, (Axvm__V1__Severity) class->severity);
-	/* A kernel that had no memory for a call may have some later, whoever was refused. */
+	/* The kernel may have memory later, whichever call it refused. */
 	EVENT_SET(to, retryable, class->retryable || from->error_number == ENOMEM);
 	to->has_error_number = from->error_number > 0;
 	to->error_number = from->error_number;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The bounded way from any thread to fd 4.
  *
- * Events are encoded under a mutex into a buffer from which the control thread writes. Whole events
- * are dropped when they come, never later, so that what has once been accepted is written in full,
+ * Events are encoded under a mutex into a buffer from which the control thread writes. Whole
+ * events are dropped when they come, never later, so that every accepted event is written in full,
  * in order, and the stream stays a well-formed message. The terminal event has a place of its own.
  *
- * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to set.
- * Sockets take MSG_DONTWAIT. For a pipe, POLLOUT means a free page, and a write of at most PIPE_BUF
- * bytes then fits (pipe(7)): it does not block. Of a terminal that is not so, and fds.c refuses
- * one. It is ppoll(2), because a poll(2) with a time limit comes back from a stopped process as
- * restart_syscall(2), which no policy allows. */
+ * fd 4 is the launcher's, its file description perhaps shared, so O_NONBLOCK is not for us to
+ * set. Sockets take MSG_DONTWAIT. For a pipe, POLLOUT means a free page, and a write of at most
+ * PIPE_BUF bytes then fits (pipe(7)): it does not block. A terminal makes no such promise, and
+ * fds.c refuses one. The writer calls ppoll(2) because, when a process was stopped and continues,
+ * the kernel resumes a poll(2) with a time limit as restart_syscall(2), which no policy allows. */
 #include "interface/event_writer.h"
 
 #include <errno.h>
@@ -48,7 +48,7 @@ int event_writer_init(struct event_writer *writer, int fd)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	/* All but the buffers, whose pages stay untouched until they are used. */
+	/* Clears all but the buffers: their pages stay untouched until they are used. */
 	memset(writer, 0, offsetof(struct event_writer, ring));
 	r = pthread_mutex_init(&writer->lock, NULL);
 	if (r > 0)
@@ -116,7 +116,7 @@ static void stamp(struct event_writer *writer, Axvm__V1__Event *event)
 	event->vm_id = writer->vm_id[0] ? writer->vm_id : NULL;
 }
 
-/* Encodes the event as a field of EventStream. Its bytes, at most size + HEADER_MAX. */
+/* Encodes the event as a field of EventStream; returns its length, at most size + HEADER_MAX. */
 static size_t encode(const Axvm__V1__Event *event, size_t size, uint8_t *to)
 {
 	size_t at = 0;
@@ -128,7 +128,7 @@ static size_t encode(const Axvm__V1__Event *event, size_t size, uint8_t *to)
 	return at + size;
 }
 
-/* Room for one more event beside `kept` bytes that are spoken for. */
+/* Whether one more event fits beside the `kept` bytes that are reserved. */
 static size_t room(const struct event_writer *writer, size_t kept)
 {
 	return EVENT_RING_SIZE - MIN(writer->end - writer->start + kept, (size_t)EVENT_RING_SIZE);
@@ -254,7 +254,7 @@ int event_writer_put_terminal(struct event_writer *writer, Axvm__V1__Event *even
 	return r;
 }
 
-/* Copies the next bytes to be written, so that the lock is not held while they are. */
+/* Copies the next bytes to be written, so that the lock is not held during the write. */
 static size_t peek(struct event_writer *writer, uint8_t *to, size_t size, bool *ret_of_terminal)
 {
 	size_t n;
@@ -271,8 +271,8 @@ static size_t peek(struct event_writer *writer, uint8_t *to, size_t size, bool *
 	return n;
 }
 
-/* Takes away the n bytes that peek() has shown and that have been written. Only events can have
- * been added meanwhile, behind them, and the ring moved, with them. */
+/* Removes the n bytes that peek() returned and that have been written. Meanwhile other threads can
+ * only have added events behind them, and moved the ring with all its bytes. */
 static void advance(struct event_writer *writer, size_t n, bool of_terminal)
 {
 	pthread_mutex_lock(&writer->lock);

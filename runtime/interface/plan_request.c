@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* From an encoded PlanRequest to a spec and what it is to be planned for.
+/* From an encoded PlanRequest to a spec and the host that it is planned for.
  *
- * The launch is refused in the words that a launch is refused in. What else is wrong is told when
- * it is valid. */
+ * The launch in it is refused with the same sentences as a real launch. Other problems are
+ * reported only when the launch is valid. */
 #include "interface/plan_request.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 enum { FIELD_LAUNCH = 1, FIELD_FACTS, FIELD_CLAIMS, FIELDS };
 
-/* Where each field is. That none is there twice, and all that is in them, is looked at later. */
+/* Finds where each field is. Later code checks the contents, and that no field is there twice. */
 static void find_fields(const uint8_t *bytes, size_t n, struct wire_field fields[FIELDS])
 {
 	struct wire_cursor cursor = { bytes, bytes + n };

@@ -15,7 +15,7 @@
 #include "interface/wire.h"
 #include "proto/axvm.pb-c.h"
 
-/* A launch of 1 MiB that is nothing but empty messages unpacks to more; none that passes does. */
+/* A launch of 1 MiB of empty messages unpacks to more than this, but no valid launch does. */
 #define ARENA_SIZE (8 * MIB)
 #define NAME_SHOWN_MAX ((size_t)64)
 
@@ -42,8 +42,7 @@ static const char *keep(struct vm_spec *spec, const char *text)
 	return at;
 }
 
-/* Every fd that the launch names comes through here, so that the shim knows which ones it is to
- * keep. */
+/* Every fd that the launch names comes through here, so that the shim knows which ones to keep. */
 static int name_fd(struct vm_spec *spec, uint32_t fd)
 {
 	assert(spec->fds_count < ARRAY_SIZE(spec->fds));
@@ -215,7 +214,7 @@ static void copy_policies(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from
 
 static void copy(struct vm_spec *spec, const Axvm__V1__LaunchSpec *from)
 {
-	/* All but descriptors and strings, whose pages are to stay untouched until they are
+	/* Clears all but descriptors and strings: their pages stay untouched until they are
 	 * used. */
 	memset(spec, 0, offsetof(struct vm_spec, fds));
 	copy_text(spec->vm_id, sizeof(spec->vm_id), from->vm_id);

@@ -2,8 +2,8 @@
 /* The rules of a launch, as tables: what must be there, how often, between which bounds, in which
  * alphabet; then the few rules that relate fields to each other, a function each.
  *
- * Every rule runs, whatever the others found, so that a launch is refused for all the reasons that
- * hold. Hence no rule relies on another having passed. */
+ * Every rule runs, whatever the others found, so that one refusal lists all reasons. Hence no
+ * rule relies on another having passed. */
 #include "interface/spec_check.h"
 
 #include <inttypes.h>
@@ -21,7 +21,7 @@
 	problems_add((problems), ERROR_CODE_SPEC_INVALID, 0, (path), "launch.%s " format,          \
 	             (path)__VA_OPT__(, ) __VA_ARGS__)
 
-/* What must be there wherever the message around it is, and at most how often. */
+/* Fields that must be set wherever the message around them is set, and at most how often. */
 static const struct presence {
 	const char *path;
 	size_t min, max;
@@ -264,7 +264,7 @@ static void check_pins(const Axvm__V1__LaunchSpec *launch, struct problems *prob
 				        cpus->pins[i], j, i);
 }
 
-/* It may keep a CPU from all others: which, is to be known to somebody. */
+/* A FIFO thread may keep its CPU from all others, so the spec must say how that CPU is chosen. */
 static void check_fifo(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
 {
 	const Axvm__V1__Cpus *cpus = launch->cpus;
@@ -348,7 +348,7 @@ static void check_memory(const Axvm__V1__LaunchSpec *launch, struct problems *pr
 		        "add up to more than %llu MiB; give the guest less", MEMORY_MIB_MAX);
 }
 
-/* Without a word the device offers none. */
+/* Only a set field is refused: where the spec leaves it out, the device offers no reporting. */
 static void check_reporting(const Axvm__V1__LaunchSpec *launch, struct problems *problems)
 {
 	const Axvm__V1__Balloon *balloon = launch->balloon;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The incremental reader of fd 3.
  *
- * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser of four
- * states is all it takes. parse() consumes bytes until a payload is whole or the bytes are used up;
- * it stores at most as much of a payload as its caller has room for and skips the rest, so that an
+ * On the wire a ControlStream is a run of (tag, length, payload) fields, so a push parser needs
+ * only four states. parse() consumes bytes until a payload is whole or the bytes are used up; it
+ * stores at most as much of a payload as its caller has room for and skips the rest, so that an
  * oversized command costs nothing but its reply. (Protocol Buffers encoding: varints, wire
  * types.) */
 #include "interface/stream.h"
@@ -112,7 +112,8 @@ static int take_tag(struct stream_parser *parser, uint8_t byte, struct problems 
 	return 0;
 }
 
-/* Of a command any length is passed over: it is its reply that says so. */
+/* A command may have any length here: its bytes are skipped, and its reply says that it is too
+ * large. */
 static uint64_t most_of(uint32_t field)
 {
 	return field == FIELD_LAUNCH ? STREAM_MESSAGE_MAX
@@ -204,8 +205,8 @@ static int parser_end(struct stream_parser *parser, struct problems *problems)
 	return 0;
 }
 
-/* Reads more behind what the chunk still holds; there must be room. The number of bytes, 0 at the
- * end, or -errno. */
+/* Reads more bytes behind those that the chunk still holds; there must be room. Returns the number
+ * of bytes, 0 at the end, or -errno. */
 static int fill(struct stream *stream, int fd)
 {
 	size_t kept = stream->chunk_end - stream->chunk_at;
@@ -232,8 +233,8 @@ static int fd_failed(struct stream *stream, struct problems *problems, int error
 	                    errno_text(error_number));
 }
 
-/* The requests to end, which the shim keeps blocked, are let in while there is nothing to do but
- * wait: whoever asks then is not kept waiting for a launch that may never come. */
+/* Unblocks the signals that ask the shim to end while it only waits for a launch: the launch may
+ * never come. */
 static int wait_for(int fd)
 {
 	static const int requests[] = { SIGTERM, SIGINT, SIGHUP };
@@ -272,8 +273,8 @@ static int fill_blocking(struct stream *stream, int fd, struct problems *problem
 	return r < 0 ? fd_failed(stream, problems, -r) : 0;
 }
 
-/* Looks at what has come behind the launch without taking it: a second launch or garbage in the
- * same file or write is refused while the launch still can be. */
+/* Looks at the bytes behind the launch without consuming them: a second launch or garbage in the
+ * same file or write is found while the launch can still be refused. */
 static int look_ahead(struct stream *stream, int fd, struct problems *problems)
 {
 	static const struct store nowhere = { NULL, 0 };
@@ -312,8 +313,8 @@ int stream_init(struct stream *stream)
 	return 0;
 }
 
-/* A plan can be larger than a launch; what is mapped for a launch is small, so that no huge page is
- * put there. */
+/* A plan can be larger than a launch. The mapping for a launch is small, so that the kernel puts no
+ * huge page there. */
 static int make_room(struct stream *stream, struct problems *problems)
 {
 	void *map;
@@ -362,7 +363,7 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 					"(protoc --encode=axvm.v1.ControlStream axvm.proto), or start the "
 					"VM with axvm run FILE.txtpb");
 		}
-		/* Byte by byte, until it is known how large it is. */
+		/* Consumes single bytes until the length is known. */
 		n = stream->parser.state == STREAM_PAYLOAD ? stream->chunk_end - stream->chunk_at
 		                                           : 1;
 		r = parse(&stream->parser, stream->chunk + stream->chunk_at, n,
@@ -383,7 +384,8 @@ int stream_read_launch(struct stream *stream, int fd, const uint8_t **ret_bytes,
 	return 0;
 }
 
-/* Until the bytes are used up, or, where that is heeded, a callback wants no more. */
+/* Parses until the bytes are used up or, where the caller asks for that, until a callback wants no
+ * more. */
 static int feed(struct stream *stream, const uint8_t *bytes, size_t n, stream_command_fn *fn,
                 void *context, const bool *stop, size_t *ret_used, struct problems *problems)
 {

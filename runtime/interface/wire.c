@@ -164,7 +164,7 @@ static void check_field(struct checker *c, const ProtobufCFieldDescriptor *field
 		check_number(c, field, value->value);
 }
 
-/* Says so when a singular field, or another member of its oneof, was there before. */
+/* Adds a problem when a singular field, or another member of its oneof, was there before. */
 static void check_once(struct checker *c, const ProtobufCMessageDescriptor *descriptor,
                        const ProtobufCFieldDescriptor *field, const uint32_t *counts)
 {

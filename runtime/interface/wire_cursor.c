@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fields one after the other, as Protocol Buffers encode them; of what they mean nothing is known
- * here. */
+/* Fields one after the other, as Protocol Buffers encode them; this code does not know what they
+ * mean. */
 #include "interface/wire_cursor.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the shim tells of itself and of its VM. The lists of an event are as long as what they are
- * filled from, so that none can be too long. */
+/* The events about the shim itself and its VM. Each list of an event is as long as the array that
+ * fills it, so that none can overflow. */
 #include "shim/announce.h"
 
 #include "interface/event.h"

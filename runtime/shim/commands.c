@@ -75,7 +75,7 @@ static int do_pause(struct shim *shim, const struct command *command, struct pro
 void commands_end(struct shim *shim)
 {
 	pause_end(shim);
-	/* A report may need all the room there is. */
+	/* A report may need all free space of the event buffer. */
 	if (shim->metrics.reply_due)
 		(void)event_finish(&shim->events, EVENT_FINISH_MS);
 	commands_report(shim);

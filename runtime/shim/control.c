@@ -25,7 +25,8 @@
 #include "shim/shim.h"
 #include "shim/shutdown.h"
 
-/* How much of a fd 3 that always has more, a regular file, is read before all else has its turn. */
+/* How much is read from a regular file on fd 3, which is always readable, before other sources are
+ * served. */
 #define FILE_CHUNKS_A_TURN 16
 
 /* The place of fd 3 among the sources. */
@@ -70,8 +71,8 @@ static void on_control_end(struct shim *shim)
 		shutdown_stop(shim, "fd 3 has ended, which means stop");
 }
 
-/* Bytes that are no ControlStream end fd 3 like its end does, after a reply that says so: there is
- * no way to find the next message in them. */
+/* Bytes that are no ControlStream have the effect of the end of fd 3, after an error reply: the
+ * next message cannot be found in them. */
 static void after_reading(struct shim *shim, int r, const struct problems *problems)
 {
 	if (r < 0 && r != -EAGAIN && problems->count > 0)
@@ -90,8 +91,8 @@ static void read_commands(struct shim *shim)
 	after_reading(shim, r, &problems);
 }
 
-/* Has fd 3 told of once more: each time it is, that is the last (EPOLLONESHOT). Where it is not,
- * nothing of it wakes the loop, a hang-up neither. */
+/* Makes epoll report fd 3 once more; each report disarms it (EPOLLONESHOT). While it is disarmed,
+ * nothing on fd 3 wakes the loop, not even a hang-up. */
 static void watch_control(struct shim *shim)
 {
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u32 = SOURCE_CONTROL };
@@ -103,7 +104,7 @@ static void watch_control(struct shim *shim)
 	(void)epoll_ctl(shim->epoll_fd, EPOLL_CTL_MOD, CONTROL_FD, &event);
 }
 
-/* Whether fd 3 is a file of which more is to be read, and may be. */
+/* Whether fd 3 is a file with more bytes to read, and the shim may read them. */
 static bool file_goes_on(const struct shim *shim)
 {
 	return shim->control_is_file && !shim->control_ended && !shim->stream.stopped;
@@ -147,7 +148,7 @@ static const struct source {
 	{ CONTROL_WAKE_FD, EPOLLIN, on_wake },
 	{ SIGNAL_FD, EPOLLIN, on_signal },
 	[SOURCE_CONTROL] = { CONTROL_FD, EPOLLIN | EPOLLONESHOT, on_control },
-	/* Edge-triggered: told when room appears, not while there is room. */
+	/* Edge-triggered: epoll reports when room appears, not while there is room. */
 	{ EVENT_FD, EPOLLOUT | EPOLLET, on_event_room },
 };
 

@@ -87,7 +87,7 @@ int check_event_fd(int fd, int control_fd, struct problems *problems)
 
 	if (r < 0)
 		return r;
-	/* A write to one blocks whatever poll(2) has said, as soon as nobody reads it
+	/* A write to a terminal blocks whatever poll(2) has said, as soon as nobody reads it
 	 * (event_writer.c). */
 	if (S_ISCHR(st.st_mode) && isatty(fd))
 		return problems_add(

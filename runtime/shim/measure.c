@@ -3,8 +3,8 @@
  *
  * A file can change while it is read, and the loader reads parts of it several times: a digest of
  * the file says nothing of what was loaded. So the file is read once, into a memfd that is then
- * sealed, and the digest is taken of that and the loader reads that. What a writer does meanwhile
- * is in both or in neither. memfd_create(2), fcntl(2). */
+ * sealed, and both the digest and the loader use that copy. What a writer changes meanwhile is in
+ * both or in neither. memfd_create(2), fcntl(2). */
 #include "shim/measure.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ static int copy(const struct boot_image *image, int fd, struct problems *problem
 	return 0;
 }
 
-/* The kernel's word for the seals, not the call's. */
+/* Asks the kernel which seals are set, rather than trusting the call that set them. */
 static int seal(const struct boot_image *image, int fd, struct problems *problems)
 {
 	int seals;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of the whole VM, gathered from the threads that keep them.
  *
- * What only devices of one kind count is told by its row (shim/device/device.h); what every virtio
- * device has (queues, latencies) is added here, from the device itself. */
+ * The row of a kind (shim/device/device.h) reports what only devices of that kind count. This
+ * file adds what every virtio device has (queues, latencies), from the device itself. */
 #include "shim/metrics.h"
 
 #include <assert.h>
@@ -73,8 +73,8 @@ static void put_kvm(void *context, const char *name, uint64_t value)
 	metrics_add(context, value, "%s", name);
 }
 
-/* Where the pages were when the VM was launched, by guest node. It is counted then because a sealed
- * process cannot ask again; what KVM maps now is in kvm.pages_*. */
+/* Where the pages were when the VM was launched, by guest node. They were counted then because a
+ * sealed process cannot ask again; kvm.pages_* count what KVM maps now. */
 static void add_memory(struct shim_metrics *metrics, const struct shim *shim)
 {
 	static const struct counter_row rows[] = {
@@ -228,7 +228,8 @@ uint64_t metrics_tick(struct shim *shim)
 	if (deadline_passed(metrics->next_ns)) {
 		put(shim);
 		metrics->next_ns += interval_ns;
-		/* After a stop or a long pause: one report, not all that were missed. */
+		/* After a stop or a long pause the shim sends one report, not all that were
+		 * missed. */
 		if (deadline_passed(metrics->next_ns))
 			metrics->next_ns = deadline_now_ns() + interval_ns;
 	}

@@ -231,8 +231,8 @@ static int plan_acpi(struct shim *shim)
 	return acpi_build(&config, &shim->plan.memory, &shim->problems, &shim->plan.acpi);
 }
 
-/* Numbers go in one by one, little-endian: what lies between the members of a struct is
- * nobody's. */
+/* Hashes numbers one by one, little-endian: the padding between members of a struct has no defined
+ * value. */
 static void hash_number(struct sha256 *hash, uint64_t number)
 {
 	uint8_t bytes[8];

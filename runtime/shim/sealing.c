@@ -26,11 +26,12 @@
 #include "shim/terminal.h"
 
 /* How long the end of a control thread that made a denied call may wait for the lock of the event
- * writer, in turns: a thread that holds it needs far less, and if it is the dying one it is for
- * ever. */
+ * writer, in turns. Another thread that holds the lock needs far fewer; the dying thread itself
+ * would hold it for ever. */
 #define LOCK_TURNS 10000000
 
-/* As deep as start-up goes. Less than the gap that the kernel keeps below a stack that grows. */
+/* The depth that start-up reaches on the stack. It is less than the gap that the kernel keeps below
+ * a growing stack. */
 #define CONTROL_STACK (128 * 1024)
 
 struct span {
@@ -40,7 +41,8 @@ struct span {
 #define KEPT_SPANS 3
 
 /* Leaves the shared table of descriptors for one with those of `kept` alone, which are in ascending
- * order. What lies above all that is needed is not even copied: with many vCPUs, most of it. */
+ * order. Descriptors above the last one that is kept are not even copied; with many vCPUs those are
+ * most. */
 static int own_descriptors(const struct span *kept, int vcpu_fd)
 {
 	unsigned last = kept[KEPT_SPANS - 1].last, next = 0;
@@ -195,8 +197,8 @@ static void put_first(struct problems *problems, const struct problem *problem)
 	problems->count = keep + 1;
 }
 
-/* Where in the guest an address of ours is; nothing when it is none of the guest's. Inside a
- * handler too: formats without stdio. */
+/* Appends the guest-physical address that one of our addresses maps to, or nothing when it is not
+ * guest memory. It also runs inside a signal handler, so it formats without stdio. */
 static void tell_guest_page(const struct guest_memory *memory, uint64_t address, char *text,
                             size_t size)
 {
@@ -241,8 +243,8 @@ bool sealing_death(struct shim *shim)
 	return death != NULL;
 }
 
-/* The control thread's own denied call, inside its handler. It may have been made with the writer's
- * lock held: then there is no event, and the status alone tells. */
+/* The control thread's own denied call, inside its handler. The thread may hold the writer's lock:
+ * then there is no event, and only the exit status reports the call. */
 static void report_own(const struct sandbox_death *death, void *cookie)
 {
 	struct shim *shim = cookie;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests for the end of the VM.
  *
- * Who wants the VM's end often says so in more than one way: a batch system signals every process
- * of a step, the launcher makes a command of its signal and then ends, which ends fd 3. All of that
- * is one request, one press of the power button. What stops the VM at once is a stop command, or a
- * signal after one that is no part of the same request. */
+ * Who wants the VM's end often says so in more than one way: a batch system signals every
+ * process of a step, the launcher makes a command of its signal and then ends, which ends fd 3. All
+ * of these are one request, one press of the power button. A stop command stops the VM at once; so
+ * does a signal that comes after another signal and does not belong to the same request. */
 #include "shim/shutdown.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Stage admit: the host held against the profile, and the plan of who runs where. */
+/* Stage admit: compares the host with the profile and plans which thread runs on which CPU. */
 #include <errno.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "shim/plan.h"
 #include "shim/shim.h"
 
-/* Facts this old are what they were between a probe and its use anyway. */
+/* Facts up to this age are not read again: a probe and its use may be as far apart anyway. */
 #define FACTS_AGE_NS (10ULL * 1000 * 1000)
 
 int admit_probe(struct shim *shim)
@@ -27,15 +27,15 @@ int admit_probe(struct shim *shim)
 	return r;
 }
 
-/* What stage acquire finds as well, and refuses, when it opens the device. kvm_ept is not of them:
- * a KVM without EPT opens and runs. */
+/* The facts that stage acquire checks too, when it opens the device. kvm_ept is not one of them: a
+ * KVM without EPT opens and runs. */
 static bool is_about_kvm(const char *requirement)
 {
 	return strcmp(requirement, "kvm") == 0 || strcmp(requirement, "kvm_api_12") == 0;
 }
 
-/* Whether more is wrong than /dev/kvm, for which stage acquire has sharper words and does not stop
- * at it. */
+/* Whether a requirement other than /dev/kvm is unmet. Stage acquire reports /dev/kvm more
+ * precisely, together with its other problems. */
 static bool is_unmet(const struct verdict *verdict)
 {
 	for (size_t i = 0; i < verdict->count; i++)
@@ -93,8 +93,7 @@ int admit_judge(struct shim *shim)
 	return r < 0 ? refuse_unknown(shim) : 0;
 }
 
-/* The facts as of now: those of stage arrive where they are young, read again where the launch was
- * long in coming. */
+/* Gets current facts: those of stage arrive, read again where the launch came late. */
 static int know_host(struct shim *shim)
 {
 	int r;
@@ -110,7 +109,7 @@ static int know_host(struct shim *shim)
 	             : 0;
 }
 
-/* For the running event: the facts themselves are gone by then. */
+/* Keeps them for the running event: the facts themselves are freed before it. */
 static void keep_vulnerabilities(struct shim *shim)
 {
 	shim->vulnerabilities_count = shim->facts->vulnerability_count;

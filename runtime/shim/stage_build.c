@@ -86,7 +86,7 @@ static void reserve_memory(struct shim *shim)
 	for (size_t i = 0; i < memory->count; i++) {
 		config.node_size[i] = memory->nodes[i].size;
 		config.host_node[i] = memory->nodes[i].host_node;
-		/* On a host with one node there is nothing to choose. */
+		/* A host with one node offers no choice. */
 		if (config.host_node[i] < 0 && shim->facts->node_count > 1)
 			config.host_node[i] = shim->placement.nodes[i].host_node;
 	}
@@ -121,8 +121,8 @@ static void open_claims(struct shim *shim)
 		                   errno_text(-r));
 }
 
-/* The VM's CPUs, among the host's other VMs. The threads that populate memory keep off those that
- * others have for themselves; who has been refused has none. */
+/* The VM's CPUs, among the host's other VMs. The threads that populate memory avoid CPUs that other
+ * VMs have claimed whole. After a refused claim the claims are closed, and nothing is compared. */
 static void claim_cpus(struct shim *shim)
 {
 	const struct spec_memory *memory = &shim->spec.memory;
@@ -140,9 +140,9 @@ static void claim_cpus(struct shim *shim)
 	}
 }
 
-/* This thread, and what the kernel starts for it (vhost's workers inherit its CPUs since Linux
- * 6.4): not on CPUs that are others'. Of a VM that is not pinned it stays where the launcher had
- * it. */
+/* Keeps this thread, and threads that the kernel starts for it (vhost's workers inherit its CPUs
+ * since Linux 6.4), off the CPUs of other VMs. In a VM that is not pinned it stays on the
+ * launcher's CPUs. */
 static void bind_control(struct shim *shim)
 {
 	struct cpu_bitmap cpus;
@@ -151,7 +151,7 @@ static void bind_control(struct shim *shim)
 		(void)schedule_bind(plan_control_cpus(shim, &cpus), &shim->problems);
 }
 
-/* Once memory is where it is to be. */
+/* Called when guest memory is in place. */
 static void keep_claims(struct shim *shim)
 {
 	int r;
@@ -186,7 +186,8 @@ static void ask_scheduler(struct shim *shim)
 		(void)schedule_take_fifo(cpus->fifo_priority, &shim->problems);
 }
 
-/* Rings are made in stage build, where nothing else would be told any more. */
+/* Rings are created in stage build, too late to report a failure together with the other problems
+ * of stage acquire. */
 static void check_rings(struct problems *problems)
 {
 	char why[DENIED_TEXT_MAX];
@@ -200,7 +201,7 @@ static void check_rings(struct problems *problems)
 		                   denied_here(DENIED_IO_URING, error, why));
 }
 
-/* What is mapped from here on is the guest's, or too small for them. */
+/* Mappings from here on are guest memory, or too small for huge pages. */
 static void allow_huge_pages(struct shim *shim)
 {
 	if (prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) < 0)

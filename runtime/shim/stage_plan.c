@@ -70,7 +70,8 @@ static int look_at_others(struct shim *shim, struct planned *planned, char why[P
 	return r;
 }
 
-/* What is not there, or cannot be read, is no fault of the spec: a launch may have it elsewhere. */
+/* A file that is missing or unreadable here is no fault of the spec: a launch on another host may
+ * have it. */
 static int open_file(const struct spec_resource *resource)
 {
 	return resource->kind == RESOURCE_SOURCE_PATH

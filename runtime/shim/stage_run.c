@@ -103,7 +103,8 @@ int stage_account(struct shim *shim)
 {
 	int status;
 
-	/* A thread that made a denied call stays where it is: there is nobody to stop in order. */
+	/* A thread that made a denied call stays where it is, so an orderly stop is not
+	 * possible. */
 	if (shim->running && !shim->death) {
 		stop_machine(shim);
 		heed_what_is_left(shim);

@@ -140,7 +140,7 @@ static void *vcpu_main(void *argument)
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	thread_record_start(record, name);
 	atomic_store(&vcpu->tid, gettid());
-	/* What KVM allocates for this vCPU is to lie where the vCPU runs. */
+	/* KVM should allocate this vCPU's memory on the node where the vCPU runs. */
 	if (vcpu->host_node >= 0)
 		(void)numa_prefer(vcpu->host_node);
 	r = vcpu_create(vcpu, &entry, &shim->cpuid, &shim->topology);
@@ -162,7 +162,8 @@ static void *vcpu_main(void *argument)
 		seal_try_kvm(shim);
 	gate_pass(&shim->gate, GATE_RUN);
 	vcpu_loop(vcpu);
-	/* Not through the thread library, whose last rites need calls that the filter denies. */
+	/* Does not return through the thread library: its exit code makes calls that the filter
+	 * denies. */
 	SANDBOX_USES(vcpu, exit, any);
 	syscall(SYS_exit, 0);
 	return NULL;
@@ -272,7 +273,7 @@ int stage_staff(struct shim *shim)
 		r = start_thread(shim, vcpu_main, vcpu, plan_vcpu_cpus(shim, i, &cpus),
 		                 &vcpu->thread);
 	}
-	/* The vCPUs' threads have inherited it; nobody else is to. */
+	/* Only the vCPUs' threads may inherit it, and they have. */
 	if (r == 0 && shim->spec.cpus.fifo_priority > 0)
 		r = schedule_leave_fifo(&shim->problems);
 	for (uint32_t i = 0; i < shim->devices.io_count && r == 0; i++) {

@@ -68,7 +68,8 @@ static void fill_vcpu(const struct machine *machine, struct terminal_parts *part
 	to->code_bytes = from->code_length > 0 ? parts->code : NULL;
 }
 
-/* One of three: a system call, a submission to a ring, a page that could not be had. */
+/* One of three causes: a system call, a submission to a ring, a page that the kernel could not
+ * provide. */
 static void fill_death(const struct sandbox_death *from, Axvm__V1__DeathRecord *to)
 {
 	axvm__v1__death_record__init(to);

@@ -22,7 +22,7 @@ static const uint64_t host_pages[] = {
 	[PAGE_SIZE_1G] = GIB,
 };
 
-/* As long as a driver may stand still before it is said to have stopped. */
+/* How long a driver may make no progress before the shim reports that it has stopped. */
 #define STANDSTILL_NS (10 * NS_PER_S)
 
 /* On a vCPU's thread. What is told is decided by the control thread, and told once: however often a
@@ -62,8 +62,8 @@ static void tell(struct shim_devices *devices, const struct balloon_state *state
 
 	EVENT_SET(&body, request_id, wait->request_id);
 	EVENT_SET(&body, target_mib, wait->target_mib);
-	/* A guest may say that it has given up more than there is. What it has reached it may have
-	 * left. */
+	/* A guest may claim that it has given up more memory than it has. It may also have left a
+	 * reached target by now, so the target itself is reported. */
 	EVENT_SET(&body, actual_mib,
 	          reached ? wait->target_mib : (all - MIN(state->actual_bytes, all)) / MIB);
 	EVENT_SET(&body, reached, reached);
@@ -111,7 +111,7 @@ static uint64_t settle(struct shim_devices *devices, uint64_t now_ns, bool pause
 	if (balloon_has_reached(&devices->balloon)) {
 		tell(devices, &state, true);
 	} else if (now_ns >= wait->standstill_ns) {
-		/* A VM that is paused cannot get on. */
+		/* A paused guest cannot make progress. */
 		if (state.actual_bytes == wait->seen_bytes && !paused) {
 			tell(devices, &state, false);
 			return 0;

@@ -42,7 +42,7 @@ static bool is_file(int fd)
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* The ends are held open where clients come and go; a limit is of a file. */
+/* Holds open the ends whose clients come and go; a limit applies only to a regular file. */
 static void check(struct shim_devices *devices, struct resource_claims *claims)
 {
 	int output = devices->console_output, input = devices->console_input;

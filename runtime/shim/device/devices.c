@@ -237,8 +237,8 @@ void devices_end(struct shim_devices *devices)
 
 /* ---- I/O threads ----------------------------------------------------------------------------- */
 
-/* To where the thread itself may run: its CPUs are those of this VM, and others may be other VMs'
- * own. */
+/* Moves them to the CPUs where the thread itself may run: those are this VM's, and others may
+ * belong to other VMs. */
 static int bind_workers(struct shim_io *io)
 {
 	unsigned long words[HOST_CPUS_MAX / 64] = { 0 };

@@ -37,9 +37,9 @@ static void check_block_size(const struct spec_disk *disk, size_t index,
 		             disk->block_size, (unsigned long long)file->size);
 }
 
-/* The image must fit, and so must what it may become, into the limit that the kernel holds each
- * write to a file to: one beyond would fail, and the guest would be told of a disk that cannot be
- * written. */
+/* The image's size, and the size that it may grow to, must be within the kernel's limit for file
+ * writes: a write beyond the limit would fail, and the guest would see a disk that it cannot
+ * write. */
 static void check_max_size(const struct spec_disk *disk, size_t index, const struct disk_file *file,
                            struct problems *problems)
 {
@@ -123,7 +123,7 @@ static int create(struct shim_devices *devices, size_t index, const struct virti
 	return block_create(&devices->disks[index], &spec, &devices->disk_files[index], host);
 }
 
-/* Of images that are written files: the most that any may be grown to. */
+/* Raises the file size limit to the largest size that a writable image file may grow to. */
 static void needs(const struct shim_devices *devices, struct device_needs *needs)
 {
 	for (size_t i = 0; i < devices->spec->disks_count; i++) {

@@ -20,7 +20,7 @@ static_assert(SPEC_NETS_MAX == NETS_MAX, "a descriptor for each");
 static_assert(SPEC_PAIRS_MAX == NET_PAIRS_MAX && SPEC_PAIRS_MAX <= TAP_QUEUES_MAX,
               "the spec allows what the device has");
 
-/* A pair of queues each for receiving and sending, and one for control. */
+/* Pairs of a receive and a send queue, and one queue for control. */
 static void plan(const struct vm_spec *spec, struct plan_devices *ret)
 {
 	for (size_t i = 0; i < spec->nets_count; i++)

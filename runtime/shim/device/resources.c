@@ -45,7 +45,7 @@ static int open_path(const char *path, const struct use_row *use)
 	_cleanup_close_ int fd = open(path, use->open_flags | always, 0600);
 	struct stat st;
 
-	/* A FIFO that nobody reads yet. */
+	/* The path is a FIFO that nobody reads yet. */
 	if (fd < 0 && errno == ENXIO && use->writes)
 		fd = open(path, O_RDWR | always);
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -121,8 +121,8 @@ int resource_hold_open(int fd, const char *field, struct problems *problems)
 					"permission to read and write it",
 					errno_text(-r));
 	}
-	/* Only a PTY's master has the number of its slave. That is never closed: it is held by
-	 * being open. */
+	/* Only a PTY's master has the number of its slave. The slave stays open for the VM's life:
+	 * that holds the terminal open. */
 	if (ioctl(fd, TIOCGPTN, &number) == 0 &&
 	    ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) < 0)
 		return problems_add(

@@ -22,8 +22,8 @@ static bool option_is(int fd, int option, int wanted)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 && value == wanted;
 }
 
-/* The channel is taken over and is one: a path to it is wrong, and told with what was handed
- * over. */
+/* The channel can only be handed over as a descriptor: a path is refused, together with other
+ * descriptors that are wrong. */
 static void acquire(struct shim_devices *devices, bool handed_over)
 {
 	const struct spec_resource *channel = &devices->spec->vsock.channel;
