@@ -74,7 +74,7 @@ static int copy(const struct boot_image *image, int fd, struct problems *problem
 	return 0;
 }
 
-/* Asks the kernel which seals are set, rather than trusting the call that set them. */
+/* Seals the copy, then asks the kernel which seals are set rather than trusting the call. */
 static int seal(const struct boot_image *image, int fd, struct problems *problems)
 {
 	int seals;

@@ -28,7 +28,7 @@ enum { GATE_RUN = 1 };
 /* A vCPU thread runs a loop and a table; the kick handler needs a little. */
 #define THREAD_STACK (64 * 1024)
 
-/* What was needed to build the machine, and by nothing after it. */
+/* Closes and frees the resources that only building the machine needed. */
 static void close_building_materials(struct shim *shim)
 {
 	close_ptr(&shim->kvm_fd);
@@ -108,8 +108,8 @@ static void count_sealed(struct shim *shim)
 		machine_wake_control(&shim->machine);
 }
 
-/* Fewer than were expected, if one could not be started: no thread that counts itself in afterwards
- * can have missed that, and one that did so before is seen here. */
+/* Waits for the threads that were started: fewer than planned when one could not be. A thread that
+ * counts itself in later sees the lower number, and one that did so before is seen here. */
 static void await_staff(struct shim *shim)
 {
 	atomic_store(&shim->expected, shim->threads);
@@ -273,7 +273,7 @@ int stage_staff(struct shim *shim)
 		r = start_thread(shim, vcpu_main, vcpu, plan_vcpu_cpus(shim, i, &cpus),
 		                 &vcpu->thread);
 	}
-	/* Only the vCPUs' threads may inherit it, and they have. */
+	/* The vCPUs' threads have inherited SCHED_FIFO; no other thread may. */
 	if (r == 0 && shim->spec.cpus.fifo_priority > 0)
 		r = schedule_leave_fifo(&shim->problems);
 	for (uint32_t i = 0; i < shim->devices.io_count && r == 0; i++) {
