@@ -555,7 +555,8 @@ FUZZ_RIGS := $(addprefix tests/unit/rig/,host_fixture.c ring.c fake_fabric.c vir
 # The rooms that a fuzzer is linked with. One that needs another does not link.
 FUZZ_ROOMS := $(filter-out runtime/machine runtime/shim% runtime/launch/cli sandbox%,$(ROOMS))
 FUZZ_SRCS := $(wildcard $(addsuffix /*.c,$(FUZZ_ROOMS))) runtime/machine/topology.c runtime/launch/cli/messages.c
-FUZZ_OBJS := $(FUZZ_SRCS:%.c=$(B)/fuzz/obj/%.o) $(addprefix $(B)/fuzz/obj/gen/,proto/axvm.pb-c.o profiles/cpu.o) \
+FUZZ_OBJS := $(FUZZ_SRCS:%.c=$(B)/fuzz/obj/%.o) \
+             $(addprefix $(B)/fuzz/obj/gen/proto/,axvm.pb-c.o profile.pb-c.o) $(B)/fuzz/obj/gen/profiles/cpu.o \
              $(FUZZ_RIGS:%.c=$(B)/fuzz/obj/%.o) \
              $(patsubst %.c,$(B)/fuzz/obj/%.o,$(wildcard tests/fuzz/lib/*.c) tests/stand-in/failed.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))

@@ -18,6 +18,39 @@ events { sequence: 4 guest_panicked { message: "oh" } }
 events { sequence: 5 balloon_settled { request_id: 1 target_mib: 24 actual_mib: 30 reached: false } }
 """
 
+# Two nodes, two cores of two threads in each, of which one CPU is not online.
+FACTS = """
+cpus { id: 0 node: 0 package: 0 core: 0 apic_id: 0 smt_siblings: [0, 4] vendor: "GenuineIntel" family: 6 model: 62
+       stepping: 4 cpuid { leaf: 1 eax: 0x306e4 ebx: 0x200800 ecx: 0x7fbee3ff edx: 0xbfebfbff }
+       cpuid { leaf: 11 subleaf: 0 eax: 1 ebx: 2 ecx: 0x100 } }
+cpus { id: 1 node: 0 package: 0 core: 1 apic_id: 2 smt_siblings: [1, 5] }
+cpus { id: 2 node: 1 package: 1 core: 0 apic_id: 32 smt_siblings: [2, 6] }
+cpus { id: 3 node: 1 package: 1 core: 1 apic_id: 34 smt_siblings: [3, 7] }
+cpus { id: 4 node: 0 package: 0 core: 0 } cpus { id: 5 node: 0 package: 0 core: 1 allowed: false }
+cpus { id: 6 node: 1 package: 1 core: 0 } cpus { id: 7 online: false }
+nodes { id: 0 memory_mib: 65536 free_mib: 60000 cpus: [0, 1, 4, 5] huge_pages { size_kib: 2048 total: 9 free: 8 } }
+nodes { id: 1 memory_mib: 65536 free_mib: 50000 }
+distances: [10, 21, 21, 10] flags: ["fpu", "vmx", "constant_tsc"] vulnerabilities { name: "l1tf" state: "Vulnerable" }
+vmx { flags: ["ept", "vpid"] msrs { index: 0x482 value: 0xfff9fffe0401e172 } }
+kvm { present: true accessible: true api_version: 12 max_vcpus: 288 tsc_khz: 2700000 guest_cpuid { leaf: 7 indexed: true }
+      capabilities { name: "KVM_CAP_IRQCHIP" value: 1 } parameters { name: "kvm_intel.ept" value: "Y" } }
+"""
+
+# What is too long for its array, or more than there can be: an input finds it seldom by itself, since
+# all lengths around it are to fit.
+FACTS_BEYOND = {
+    "siblings": "cpus { id: 0 smt_siblings: [0, 1, 2, 3, 4, 5, 6, 7, 8] }",
+    "leaves": "cpus { id: 0" + "".join(f" cpuid {{ leaf: {i} }}" for i in range(45)) + " }",
+    "huge_pages": "cpus { id: 0 } nodes { id: 0" + " huge_pages { size_kib: 4 }" * 5 + " }",
+    "cpu": "cpus { id: 1024 }",
+    "sibling": "cpus { id: 0 smt_siblings: [0, 1024] }",
+    "node": "cpus { id: 0 } nodes { id: 1024 }",
+    "msr": "cpus { id: 0 } vmx { msrs { index: 0x492 value: 1 } msrs { index: 0x47f value: 1 } }",
+    "vulnerabilities": "cpus { id: 0 }" + ' vulnerabilities { name: "a" }' * 41,
+    "offers": "cpus { id: 0 }" + ' offers { name: "a" }' * 9,
+    "flags": "cpus { id: 0 }" + f' flags: "{"a" * 120}"' * 33,
+}
+
 
 def encode(kind, text):
     command = ["protoc", f"--encode=axvm.v1.{kind}", "proto/axvm.proto"]
@@ -34,6 +67,15 @@ def launch_of(stream):
         at += 1
         if not stream[at - 1] & 0x80:
             return stream[at : at + length]
+
+
+def field(number, payload):
+    """A field of bytes or of a message."""
+    length, size = b"", len(payload)
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + payload
 
 
 def bzimage():
@@ -148,6 +190,11 @@ def main():
             stream = encode("ControlStream", file.read())
         write("control_stream", name, b"\x07" + stream)
         write("spec", name, launch_of(stream))
+        launch = field(1, launch_of(stream))
+        for quick in ("", " quick: true"):
+            write("plan_request", name + quick.partition(":")[0].strip(), launch + field(2, encode("HostFacts", FACTS + quick)))
+    for name, text in FACTS_BEYOND.items():
+        write("plan_request", f"beyond_{name}", launch + field(2, encode("HostFacts", text)))
     write("event_stream", "events", b"\x05" + encode("EventStream", EVENTS))
     for target, seeds in device_seeds().items():
         for name, data in seeds.items():
