@@ -36,8 +36,8 @@ kvm { present: true accessible: true api_version: 12 max_vcpus: 288 tsc_khz: 270
       capabilities { name: "KVM_CAP_IRQCHIP" value: 1 } parameters { name: "kvm_intel.ept" value: "Y" } }
 """
 
-# What is too long for its array, or more than there can be: an input finds it seldom by itself, since
-# all lengths around it are to fit.
+# Lists too long for their arrays, and numbers beyond their bounds. A fuzzer seldom finds them by
+# itself, since all lengths around them must fit.
 FACTS_BEYOND = {
     "siblings": "cpus { id: 0 smt_siblings: [0, 1, 2, 3, 4, 5, 6, 7, 8] }",
     "leaves": "cpus { id: 0" + "".join(f" cpuid {{ leaf: {i} }}" for i in range(45)) + " }",
