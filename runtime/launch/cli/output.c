@@ -54,5 +54,6 @@ int output_end(struct output *output, int status)
 	if (output->error != EPIPE)
 		fprintf(stderr, "axvm: cannot write to standard output: %s\n",
 		        errno_text(output->error));
-	return EX_IOERR;
+	/* What a verb has found out counts more: a VM's end, a host that is not admitted. */
+	return status == 0 ? EX_IOERR : status;
 }

@@ -13,8 +13,8 @@ struct output {
 
 /* 0 or -errno. A closed `fd` is no error here; what is then written is lost. */
 int output_open(struct output *output, int fd);
-/* Writes what is still buffered, and closes the file. Returns `status`, or EX_IOERR if anything
- * that was written is lost: stderr says so, but for a reader that has gone away. */
+/* Writes what is still buffered, and closes the file. If anything is lost, stderr says so, except
+ * for a reader that has gone away, and a `status` of 0 becomes EX_IOERR. Returns the status. */
 int output_end(struct output *output, int status);
 
 #endif

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -580,6 +581,23 @@ static char *events_file(char path[PATH_MAX])
 	cr_assert_eq(write(fd, bytes, size), (ssize_t)size);
 	close(fd);
 	return path;
+}
+
+/* A verb's own status says more than that its words were lost: how a VM ended, for instance. */
+Test(launch_words, output_that_is_lost_leaves_a_failure_its_status)
+{
+	static const int rows[][2] = { { 0, EX_IOERR }, { EX_NOINPUT, EX_NOINPUT }, { 137, 137 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct output output;
+		int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+		cr_assert_geq(fd, 0);
+		cr_assert_eq(output_open(&output, fd), 0);
+		fputs("word", output.file);
+		cr_expect_eq(output_end(&output, rows[i][0]), rows[i][1]);
+		close(fd);
+	}
 }
 
 /* `axvm LINE` with `fd` as its standard output, and EVENTS the name of a file: what it says on
